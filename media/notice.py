@@ -1,0 +1,110 @@
+"""Prompts: what a sound file must be before a caller may hear it.
+
+The engine plays a truncated or silent file without a word, and a notice that was never heard makes every
+recording after it unlawful. So a prompt is read whole once, at start, and its hash goes on the receipt.
+"""
+
+import hashlib
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+ACCEPTED_RATES = (8000, 16000)
+ACCEPTED_MAX_S = 60
+ACCEPTED = f"a mono 16-bit PCM WAV file of 8000 or 16000 Hz, not silent, at most {ACCEPTED_MAX_S} s long"
+
+
+class PromptError(Exception):
+    """A prompt that can't be played as it stands; str() is one line: file, problem, what is accepted."""
+
+    def __init__(self, path: Path, problem: str, accepted: str = ACCEPTED) -> None:
+        super().__init__(f"{path}: {problem}; accepted: {accepted}")
+        self.path = path
+        self.problem = problem
+        self.accepted = accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A sound file that has passed inspection.
+
+    `rate` in Hz; `sha256` of the whole file, hex; `words` are the words spoken (the .txt of the same name),
+    or None where nobody wrote them down.
+    """
+
+    path: Path
+    rate: int
+    duration_ms: int
+    sha256: str
+    words: str | None
+
+
+def inspect_prompt(path: Path) -> Prompt:
+    """Read `path` and its words; PromptError if it isn't ACCEPTED."""
+    rate = _check_format(path)
+    sample_count = _check_sound(path)
+    if sample_count > ACCEPTED_MAX_S * rate:
+        raise PromptError(path, f"is {sample_count / rate:.2f} s long")
+    return Prompt(
+        path=path,
+        rate=rate,
+        duration_ms=sample_count * 1000 // rate,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        words=_read_words(path.with_suffix(".txt")),
+    )
+
+
+def _check_format(path: Path) -> int:
+    """The sample rate, once everything the header says is accepted."""
+    if not path.exists():
+        raise PromptError(path, "does not exist")
+    if not path.is_file():
+        raise PromptError(path, "is not a file")
+    if path.stat().st_size == 0:
+        raise PromptError(path, "is empty")
+    try:
+        info = soundfile.info(str(path))
+    except soundfile.LibsndfileError as error:
+        raise PromptError(path, f"is not a readable sound file ({error.error_string.rstrip('.')})") from error
+    if info.format != "WAV":  # WAVEX too: the engine's player refuses WAVE_FORMAT_EXTENSIBLE
+        raise PromptError(path, f"is {info.format_info}")
+    if info.subtype != "PCM_16":
+        raise PromptError(path, f"holds {info.subtype_info}")
+    if info.channels != 1:
+        raise PromptError(path, f"has {info.channels} channels")
+    if info.samplerate not in ACCEPTED_RATES:
+        raise PromptError(path, f"has {info.samplerate} Hz")
+    return int(info.samplerate)
+
+
+def _check_sound(path: Path) -> int:
+    """The number of samples, once all those the header promises are there and make a sound."""
+    try:
+        with wave.open(str(path), "rb") as file:
+            promised = file.getnframes()
+            limit = ACCEPTED_MAX_S * file.getframerate()
+            pcm = file.readframes(min(promised, limit + 1))
+    except (wave.Error, EOFError) as error:
+        raise PromptError(path, f"is not a readable WAV file ({error})") from error
+    held = len(pcm) // 2
+    if promised == 0:
+        raise PromptError(path, "holds no sound")
+    if held < min(promised, limit + 1):
+        raise PromptError(path, f"is cut short: its header promises {promised} samples, it holds {held}")
+    if not np.frombuffer(pcm, dtype="<i2").any():
+        raise PromptError(path, "holds nothing but silence")
+    return promised
+
+
+def _read_words(path: Path) -> str | None:
+    """The words spoken in the prompt, None where there is no such file or nothing in it."""
+    try:
+        words = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as error:
+        raise PromptError(path, "is not UTF-8 text", "the words of the prompt, in UTF-8") from error
+    return words or None

@@ -1,0 +1,103 @@
+"""A prompt is accepted whole or refused with one line that says why."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from media.notice import ACCEPTED, PromptError, inspect_prompt
+
+
+def _write(path: Path, *, rate: int = 8000, seconds: float = 1.0, channels: int = 1, **options: str) -> Path:
+    time = np.arange(round(rate * seconds)) / rate
+    tone = np.round(8000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
+    sound = np.column_stack([tone] * channels) if channels > 1 else tone
+    soundfile.write(path, sound, rate, **{"subtype": "PCM_16", "format": "WAV", **options})
+    return path
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_a_good_prompt_with_its_words(tmp_path: Path, rate: int) -> None:
+    path = _write(tmp_path / "notice.wav", rate=rate, seconds=1.25)
+    (tmp_path / "notice.txt").write_text("Cet appel peut être enregistré.\n", encoding="utf-8")
+    prompt = inspect_prompt(path)
+    assert (prompt.path, prompt.rate, prompt.duration_ms) == (path, rate, 1250)
+    assert prompt.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert prompt.words == "Cet appel peut être enregistré."
+
+
+@pytest.mark.parametrize("text", [None, "", " \n"])
+def test_words_that_nobody_wrote_down(tmp_path: Path, text: str | None) -> None:
+    path = _write(tmp_path / "hold.wav")
+    if text is not None:
+        (tmp_path / "hold.txt").write_text(text, encoding="utf-8")
+    assert inspect_prompt(path).words is None
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"rate": 44100}, "has 44100 Hz"),
+        ({"channels": 2}, "has 2 channels"),
+        ({"subtype": "PCM_24"}, "holds Signed 24 bit PCM"),
+        ({"subtype": "ALAW"}, "holds A-Law"),
+        ({"format": "FLAC"}, "is FLAC"),
+        ({"format": "WAVEX"}, "is WAVEX"),
+        ({"seconds": 0.0}, "holds no sound"),
+        ({"seconds": 60.01}, "is 60.01 s long"),
+    ],
+)
+def test_what_the_engine_would_not_play(
+    tmp_path: Path, options: dict[str, float | str], problem: str
+) -> None:
+    path = _write(tmp_path / "p.wav", **options)  # type: ignore[arg-type]
+    with pytest.raises(PromptError, match=re.escape(problem)) as caught:
+        inspect_prompt(path)
+    assert str(caught.value).startswith(f"{path}: {problem}")
+    assert str(caught.value).endswith(f"; accepted: {ACCEPTED}")
+    assert "\n" not in str(caught.value)
+
+
+def test_sixty_seconds_are_still_accepted(tmp_path: Path) -> None:
+    assert inspect_prompt(_write(tmp_path / "p.wav", seconds=60)).duration_ms == 60_000
+
+
+def test_a_file_cut_in_transfer(tmp_path: Path) -> None:
+    path = _write(tmp_path / "p.wav")
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(PromptError, match="cut short: its header promises 8000 samples, it holds 7500"):
+        inspect_prompt(path)
+
+
+def test_a_file_of_silence(tmp_path: Path) -> None:
+    path = tmp_path / "p.wav"
+    soundfile.write(path, np.zeros(8000, dtype=np.int16), 8000, subtype="PCM_16")
+    with pytest.raises(PromptError, match="nothing but silence"):
+        inspect_prompt(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [(b"", "is empty"), (b"hello, world" * 10, "not a readable sound file")]
+)
+def test_a_file_that_is_no_sound(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = tmp_path / "p.wav"
+    path.write_bytes(content)
+    with pytest.raises(PromptError, match=problem):
+        inspect_prompt(path)
+
+
+def test_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match="does not exist"):
+        inspect_prompt(tmp_path / "absent.wav")
+    with pytest.raises(PromptError, match="is not a file"):
+        inspect_prompt(tmp_path)
+
+
+def test_words_in_another_encoding(tmp_path: Path) -> None:
+    path = _write(tmp_path / "p.wav")
+    (tmp_path / "p.txt").write_bytes("enregistré".encode("latin-1"))
+    with pytest.raises(PromptError, match=r"p\.txt: is not UTF-8 text"):
+        inspect_prompt(path)
