@@ -1,0 +1,178 @@
+"""Rows and files together: whatever the moment of a crash, the row tells what must still be done.
+
+A recording is `ID.part` while the call is on, then `ID.flac` or `ID.wav` with `ID.json` beside it.
+
+- open: the row first, then the file, so that no file is without its row;
+- close: the file is in place, then `ID.json`, then the row, the last two in one transaction;
+- erase and purge: the audio is unlinked first and `ID.json` last (sound must never outlive what says when it
+  has to go), then the row. A row still `open` after a crash is decided anew: see `unfinished`.
+"""
+
+import json
+import os
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from retention import files
+from retention.recording import Recording, Status, is_id
+from retention.store import Selection, Store
+
+FORMATS = ("flac", "wav")
+# audio before metadata: the order of removal
+_SUFFIXES = (".part", ".flac.tmp", ".wav.tmp", ".flac", ".wav", ".json.tmp", ".json")
+
+
+class ArchiveError(Exception):
+    """The recording is not in a state that allows this; `str()` is one line that says why."""
+
+
+class Archive:
+    """The recordings in `directory`; `base` is the folder of the configuration, which paths are relative to.
+
+    The directory is made (0700) when the first recording opens. Nothing is ever written outside of it.
+    """
+
+    def __init__(self, store: Store, directory: Path, base: Path) -> None:
+        self.store = store
+        self.directory = directory
+        self.base = base
+
+    # where things are
+
+    def part(self, id: str) -> Path:
+        """Where the tap writes while the call is on."""
+        return self._beside(id, ".part")
+
+    def final(self, id: str, format: str) -> Path:
+        """Where the finished file goes; `format` is `flac` or `wav`."""
+        if format not in FORMATS:
+            raise ArchiveError(f"{id}: format {format!r} is not one of {', '.join(FORMATS)}")
+        return self._beside(id, f".{format}")
+
+    def metadata(self, id: str) -> Path:
+        """Where the JSON beside the recording lies."""
+        return self._beside(id, ".json")
+
+    def file(self, id: str) -> Path | None:
+        """The finished file, if there is one."""
+        return next((path for f in FORMATS if (path := self.final(id, f)).is_file()), None)
+
+    def relative(self, path: Path) -> str:
+        """As rows name it: relative to the configuration."""
+        return Path(os.path.relpath(path, self.base)).as_posix()
+
+    # the life of a recording
+
+    def open(self, recording: Recording) -> Path:
+        """Commit the row as `open`, then say where the tap may write.
+
+        Raises StoreError if the id is taken, ArchiveError if it is none, OSError without a directory.
+        """
+        part = self.part(recording.id)
+        files.make_folder(self.directory)
+        self.store.add_recording(replace(recording, status=Status.OPEN, path=None))
+        return part
+
+    def close(self, recording: Recording) -> Recording:
+        """The finished file is in place: write its JSON and make the row `closed`; what is kept is returned.
+
+        `path`, and where absent `bytes` and `sha256`, are filled in from the file.
+        Raises ArchiveError if the row is no longer `open` (a refusal came first) or the file is missing.
+        """
+        file = self.file(recording.id)
+        if file is None:
+            raise ArchiveError(f"{recording.id}: no finished file in {self.directory}")
+        file.chmod(0o600)
+        closed = replace(
+            recording,
+            status=Status.CLOSED,
+            path=self.relative(file),
+            bytes=file.stat().st_size if recording.bytes is None else recording.bytes,
+            sha256=recording.sha256 or files.sha256(file),
+        )
+        with self.store.write():
+            self._require(recording.id, Status.OPEN)
+            self._keep(closed)
+        return closed
+
+    def change(self, recording: Recording) -> None:
+        """Rewrite the row and the JSON of a closed recording. Raises ArchiveError if it is not closed."""
+        with self.store.write():
+            self._require(recording.id, Status.CLOSED)
+            self._keep(recording)
+
+    def erase(self, id: str, at: datetime) -> None:
+        """The caller refused: nothing on disk, then the row `erased`. Doing it twice is no error.
+
+        Before calling it, commit the refusal in the receipt: a crash in between is then finished from there.
+        """
+        self._discard(id, Status.ERASED, at)
+
+    def fail(self, id: str, at: datetime) -> None:
+        """The recorder failed: nothing on disk, then the row `failed`."""
+        self._discard(id, Status.FAILED, at)
+
+    def unfinished(self) -> list[Recording]:
+        """Rows left `open` by an agent that died, newest first.
+
+        Whoever recovers them must erase those whose receipt is not `allowed`, and may close the others from
+        what is left: `part(id)`, or the finished file where the crash came just before the row was closed.
+        """
+        return self.store.recordings(Selection(status=Status.OPEN))
+
+    # the purge's steps
+
+    def begin_purge(self, id: str) -> bool:
+        """The row becomes `purging`; false if it was purged in the meantime."""
+        with self.store.write():
+            recording = self.store.recording(id)
+            if recording.purged_at is not None:
+                return False
+            if recording.status in (Status.OPEN, Status.CLOSED):
+                self.store.update_recording(replace(recording, status=Status.PURGING))
+            return True
+
+    def unlink(self, id: str) -> None:
+        """Remove every file of this recording, and make that last."""
+        files.remove(self._beside(id, suffix) for suffix in _SUFFIXES)
+
+    def end_purge(self, id: str, at: datetime) -> None:
+        """The row becomes a tombstone: `purged`, or for one without file `erased` or `failed` as it was."""
+        with self.store.write():
+            recording = self.store.recording(id)
+            if recording.purged_at is None:
+                purging = recording.status is Status.PURGING
+                self.store.update_recording(
+                    recording.tombstone(Status.PURGED if purging else recording.status, at)
+                )
+
+    # steps
+
+    def _discard(self, id: str, status: Status, at: datetime) -> None:
+        self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
+        self.unlink(id)
+        with self.store.write():
+            row = self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
+            if row.status is not Status.ERASED:  # a refusal is never turned into a mere failure
+                self.store.update_recording(
+                    replace(
+                        row, status=status, ended_at=row.ended_at or at, path=None, bytes=None, sha256=None
+                    )
+                )
+
+    def _keep(self, recording: Recording) -> None:
+        text = json.dumps(recording.to_json(), ensure_ascii=False, indent=1)
+        self.store.update_recording(recording)
+        files.write_whole(self.metadata(recording.id), text.encode() + b"\n")
+
+    def _require(self, id: str, *accepted: Status) -> Recording:
+        recording = self.store.recording(id)
+        if recording.status not in accepted:
+            raise ArchiveError(f"{id}: the recording is {recording.status.value}")
+        return recording
+
+    def _beside(self, id: str, suffix: str) -> Path:
+        if not is_id(id):
+            raise ArchiveError(f"{id!r} is not the id of a recording")
+        return self.directory / f"{id}{suffix}"

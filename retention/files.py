@@ -1,0 +1,58 @@
+"""Files that survive a power cut whole, and leave no name behind when they go."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def make_folder(directory: Path) -> None:
+    """Make `directory` (mode 0700) with its parents, if it is missing."""
+    if not directory.is_dir():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_folder(directory.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace `path` (mode 0600) by `content`: after a crash either the old or the new one is there."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    with open(temporary, "xb", opener=_private) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    sync_folder(path.parent)
+
+
+def remove(paths: Iterable[Path]) -> bool:
+    """Unlink those that exist, in the given order, and make it last; whether there was any."""
+    gone = None
+    for path in paths:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue
+        gone = path
+    if gone is not None:
+        sync_folder(gone.parent)
+    return gone is not None
+
+
+def sync_folder(directory: Path) -> None:
+    """Make the names in `directory` durable (fsync(2): syncing a file does not sync its name)."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

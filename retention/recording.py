@@ -1,0 +1,254 @@
+"""What is kept of a call: its receipt, perhaps a recording, and a line for every use of it.
+
+Plain frozen values. Their field names are the JSON fields that programs read; `to_json` and `from_json` are
+exact inverses (times to the millisecond). Every time is an aware `datetime`, written in UTC as
+`2026-11-24T22:20:00.123Z`: fixed width, so that text sorts as time does.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum, StrEnum
+from typing import Any, Self, cast
+
+from dateutil.relativedelta import relativedelta
+
+Json = dict[str, Any]
+
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
+_PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*")
+
+
+class RecordError(ValueError):
+    """A record that cannot be read; `str()` says which field and what is wrong."""
+
+
+class PeriodError(ValueError):
+    """A period that is none; `str()` says what is accepted."""
+
+
+class Status(StrEnum):
+    """The life of a recording: open → closed | erased | failed, then closed → purging → purged."""
+
+    OPEN = "open"  # the call is on, or its agent died
+    CLOSED = "closed"  # the file is whole
+    ERASED = "erased"  # the caller refused, or the operator stopped it: nothing on disk
+    FAILED = "failed"  # the recorder did not keep anything
+    PURGING = "purging"  # the purge has begun and must be finished
+    PURGED = "purged"  # a tombstone: no file, no personal field
+
+
+class Record:
+    """JSON in and out, for the dataclasses below."""
+
+    __slots__ = ()
+
+    def to_json(self) -> Json:
+        """Every field, in the order of its class, as JSON knows it."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(cast(Any, self))}
+
+    @classmethod
+    def from_json(cls, json: Mapping[str, Any]) -> Self:
+        """The inverse. Fields this version does not know are left out; raises RecordError."""
+        if not isinstance(json, Mapping):
+            raise RecordError(f"{cls.__name__.lower()}: an object is expected")
+        known = {f.name for f in fields(cast(Any, cls))}
+        try:
+            return cls(**{name: _rich(name, value) for name, value in json.items() if name in known})
+        except (TypeError, ValueError) as wrong:
+            raise RecordError(f"{cls.__name__.lower()}: {wrong}") from wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Record):
+    """The announcement that the caller heard, told by its content."""
+
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause(Record):
+    """A span of silence, in seconds from the start of the recording."""
+
+    from_s: float
+    to_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event(Record):
+    """One thing that happened in a call, and by whom (`caller`, `operator`, `agent`, ...)."""
+
+    at: datetime
+    what: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording(Record):
+    """One recording. `path` is relative to the configuration's folder, null once nothing is on disk."""
+
+    id: str
+    call_id: str | None = None
+    started_at: datetime  # of the INVITE
+    ended_at: datetime | None = None
+    duration_s: float | None = None
+    caller: str | None = None  # E.164
+    called: str | None = None
+    operator: str | None = None
+    status: Status = Status.OPEN
+    incomplete: bool = False  # a crash, or dropped frames: something is missing
+    decision: str | None = None
+    notice: Notice | None = None
+    channels: int | None = None
+    sample_rate: int | None = None  # Hz
+    path: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None  # of the stored file
+    pauses: tuple[Pause, ...] = ()
+    flagged: bool = False
+    expires_at: datetime
+    hold: Json | None = None
+    purged_at: datetime | None = None
+
+    def tombstone(self, status: Status, at: datetime) -> "Recording":
+        """What stays after the purge: who is gone, when and how long and which bytes are kept."""
+        return replace(
+            self, status=status, call_id=None, caller=None, operator=None, path=None, hold=None, purged_at=at
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt(Record):
+    """What every call leaves, recorded or not. It shares its `id` with its recording, if there is one."""
+
+    id: str
+    call_id: str | None = None
+    started_at: datetime
+    answered_at: datetime | None = None
+    connected_at: datetime | None = None
+    ended_at: datetime | None = None  # null while the call is on
+    caller: str | None = None
+    called: str | None = None
+    operator: str | None = None
+    outcome: str | None = None
+    decision: str = "undecided"
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    phase: str | None = None
+    dtmf_method: str | None = None
+    keyword: str | None = None
+    confidence: float | None = None
+    notice_played_ms: int | None = None
+    events: tuple[Event, ...] = ()
+    recording_id: str | None = None
+
+    def anonymous(self) -> "Receipt":
+        """What statistics need, without anything that leads to a person.
+
+        The Call-ID goes too (it joins this row with the carrier's own), and the events (free text).
+        """
+        return replace(self, call_id=None, caller=None, operator=None, keyword=None, events=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access(Record):
+    """One use of a recording, done or refused. `by` is claimed, `system_user` is what the system knows."""
+
+    at: datetime
+    action: str  # export, play, delete, purge, rebuild
+    recording_id: str | None = None
+    purpose: str | None = None
+    by: str | None = None
+    system_user: str | None = None
+    reference: str | None = None
+    outcome: str = "done"  # or `refused`, `failed`
+    detail: str | None = None
+
+
+def to_text(at: datetime) -> str:
+    """`2026-11-24T22:20:00.123Z`. Raises ValueError for a time without a zone."""
+    if at.tzinfo is None:
+        raise ValueError(f"{at.isoformat()} has no time zone")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_text(text: str) -> datetime:
+    """The inverse of `to_text`; any other ISO 8601 offset is understood too. Raises ValueError."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return at.astimezone(UTC)
+
+
+def new_id(now: datetime) -> str:
+    """An id that sorts by time and is safe as a file name: `20261124T222000123-4f2a9c`."""
+    at = now.astimezone(UTC)
+    return f"{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{secrets.token_hex(3)}"
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be an id, and so a file name: letters, digits, hyphens; no dot, no slash."""
+    return _ID.fullmatch(text) is not None
+
+
+def parse_period(period: str) -> relativedelta:
+    """`6 months`, `1 year`, `90 days`, `2 weeks`. Raises PeriodError."""
+    match = _PERIOD.fullmatch(period)
+    if match is None or int(match[1]) == 0:
+        raise PeriodError(f"{period!r} is not a period; accepted: '90 days', '2 weeks', '6 months', '1 year'")
+    count = int(match[1])
+    match match[2]:
+        case "day":
+            return relativedelta(days=count)
+        case "week":
+            return relativedelta(weeks=count)
+        case "month":
+            return relativedelta(months=count)
+        case _:
+            return relativedelta(years=count)
+
+
+def due_date(started_at: datetime, period: str) -> datetime:
+    """When what began at `started_at` must go, by the calendar (31 August + 6 months: 28 February).
+
+    Raises PeriodError.
+    """
+    return started_at.astimezone(UTC) + parse_period(period)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return to_text(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        return cast(Record, value).to_json()
+    return value
+
+
+def _rich(name: str, value: Any) -> Any:
+    """The typed value of a field, told by its name."""
+    if value is None:
+        return () if name in ("pauses", "events") else None
+    read = from_text if name == "at" or name.endswith("_at") else _READERS.get(name)
+    return value if read is None else read(value)
+
+
+def _read_id(value: object) -> str:
+    if not isinstance(value, str) or not is_id(value):
+        raise ValueError(f"{value!r} is not an id")
+    return value
+
+
+_READERS: dict[str, Callable[[Any], object]] = {
+    "id": _read_id,
+    "status": Status,
+    "notice": Notice.from_json,
+    "pauses": lambda items: tuple(Pause.from_json(item) for item in items),
+    "events": lambda items: tuple(Event.from_json(item) for item in items),
+}
