@@ -1,0 +1,148 @@
+"""What is wrong with a configuration, in one line: file, key, what is wrong, what is accepted.
+
+ConfigError is the only error of `sipagent.config*`; it is always the user's to fix.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+VALUE_LIMIT = 60  # characters of a wrong value that are shown
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `str()` is the one line to show."""
+
+    def __init__(self, file: Path, key: str, problem: str, accepted: str = "") -> None:
+        self.file, self.key, self.problem, self.accepted = file, key, problem, accepted
+        parts = [one_line(str(file)), key, problem + (f"; accepted: {accepted}" if accepted else "")]
+        super().__init__(": ".join(part for part in parts if part))
+
+
+def one_line(text: str) -> str:
+    """Escape whatever would break or disguise a line."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def shown(value: object) -> str:
+    """Show a wrong value as TOML would, cut to a readable length."""
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return cut("[" + ", ".join(shown(item) for item in value[:8]) + "]")
+    return cut(repr(value) if isinstance(value, str) else one_line(str(value)))
+
+
+def cut(text: str) -> str:
+    """Shorten to the limit, saying so."""
+    return text if len(text) <= VALUE_LIMIT else text[: VALUE_LIMIT - 1] + "…"
+
+
+def key_path(location: Sequence[int | str]) -> str:
+    """Write a location as TOML does: `operators.extensions[0]`."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            bare = part if re.fullmatch(r"[\w+-]+", part, re.ASCII) else cut(repr(part))
+            path += f".{bare}" if path else bare
+    return path
+
+
+def explain(
+    error: ValidationError, file: Path, model: type[BaseModel], narrowed: Mapping[str, str]
+) -> ConfigError:
+    """Turn pydantic's report into its one most useful line.
+
+    A misspelt key comes before the missing one it causes. `narrowed` maps keys to what is accepted for now.
+    """
+    first, *_ = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    location = [part for part in first["loc"] if part != "[key]"]
+    key = key_path(location)
+    if first["type"] == "extra_forbidden":
+        return ConfigError(file, key, "unknown key" + _meant(model, location))
+    accepted = narrowed.get(key) or accepted_for(_field(model, location))
+    if first["type"] == "missing":
+        return ConfigError(file, key, "missing", accepted)
+    value = "" if isinstance(first["input"], Mapping) else shown(first["input"]) + " "
+    return ConfigError(file, key, value + _problem(first), accepted)
+
+
+PROBLEMS = {
+    "bool_type": "is not true or false",
+    "float_type": "is not a number",
+    "finite_number": "is not a number",
+    "int_type": "is not a whole number",
+    "literal_error": "is not one of the choices",
+    "model_type": "is not a table",
+    "dict_type": "is not a table",
+    "tuple_type": "is not a list",
+    "too_short": "is too short",
+}
+
+
+def _problem(found: ErrorDetails) -> str:
+    if found["type"] == "value_error":
+        return found["msg"].removeprefix("Value error, ")
+    return PROBLEMS.get(found["type"], "is out of range")
+
+
+def accepted_for(field: FieldInfo | None) -> str:
+    """Say what a key takes: its description, or the choices of its Literal type."""
+    if field is None:
+        return "a table"
+    if not field.description and get_origin(field.annotation) is Literal:
+        return " | ".join(str(choice) for choice in get_args(field.annotation))
+    return field.description or "a table"
+
+
+def _table(annotation: object) -> type[BaseModel] | None:
+    """Give the model behind a field's type, through `X | None` and `dict[str, X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_table, get_args(annotation))), None)
+
+
+def _field(model: type[BaseModel], location: Sequence[int | str]) -> FieldInfo | None:
+    table: type[BaseModel] | None = model
+    field = None
+    for part in location:
+        if table is None:
+            break
+        field = table.model_fields.get(str(part))
+        # [prompts.en]: a table that the user names has the fields of the one it overrides
+        table = _table(field.annotation) if field else table
+    return field
+
+
+def _meant(model: type[BaseModel], location: Sequence[int | str]) -> str:
+    """Suggest the nearest key of the same table, else the same key of another one, else list the table's."""
+    *above, last = location
+    table: type[BaseModel] | None = model
+    for part in above:
+        field = table.model_fields.get(str(part)) if table else None
+        table = _table(field.annotation) if field else table
+    names = list(table.model_fields) if table else []
+    if near := difflib.get_close_matches(str(last).lower(), names, n=1):
+        return f"; did you mean {key_path([*above, near[0]])}?"
+    if elsewhere := [path for path in _all_keys(model) if path.rpartition(".")[2] == last]:
+        return f"; did you mean {elsewhere[0]}?"
+    return f"; accepted: {', '.join(names)}"
+
+
+def _all_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        table = _table(field.annotation)
+        if table is None:
+            yield prefix + name
+        else:
+            yield from _all_keys(table, f"{prefix}{name}.")

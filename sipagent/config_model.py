@@ -1,0 +1,402 @@
+"""config.toml as frozen models: one class a table, one attribute a key, under the names of the file.
+
+Every key says in `description` what it takes; the error for a wrong value ends with it. Relations between
+keys are in `config_rules`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import holidays
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationInfo,
+)
+from pydantic_core import PydanticCustomError
+
+from sipagent import config_types as types
+from sipagent.config_errors import ConfigError
+from sipagent.hours import Schedule, Week
+
+PASSWORD_LIMIT = 1024  # bytes read of a password file
+
+Text = Annotated[str, PlainValidator(types.text)]
+RequiredText = Annotated[str, PlainValidator(types.required_text)]
+Uri = Annotated[str, PlainValidator(types.sip_uri)]
+Digit = Annotated[str, PlainValidator(types.digit)]
+Code = Annotated[str, PlainValidator(types.code)]
+Period = Annotated[str, PlainValidator(types.period)]
+Number = Annotated[str, PlainValidator(types.called_number)]
+Language = Annotated[str, PlainValidator(types.language)]
+
+
+def _optional(parse: Any) -> PlainValidator:
+    """Take an empty text for an absent key, as the documentation writes it."""
+    return PlainValidator(lambda value: None if value is None or value == "" else parse(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a file before its keys are read: pydantic's validation context."""
+
+    file: Path  # as it was named
+    base: Path  # absolute; what paths are relative to
+    language: str  # what the default prompts are spoken in
+    opt_in: bool  # their notice asks for a yes
+
+
+def _known(info: ValidationInfo) -> Known:
+    assert isinstance(info.context, Known), "a configuration is made by sipagent.config only"
+    return info.context
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    return _known(info).base / types.required_text(value)
+
+
+def _optional_path(value: object, info: ValidationInfo) -> Path | None:
+    return None if value is None or value == "" else _path(value, info)
+
+
+FilePath = Annotated[Path, PlainValidator(_path)]
+OptionalPath = Annotated[Path | None, PlainValidator(_optional_path)]
+OptionalUri = Annotated[str | None, _optional(types.sip_uri)]
+OptionalServer = Annotated[str | None, _optional(types.sip_server)]
+
+
+def key(accepted: str, default: Any = ..., **limits: Any) -> Any:
+    """Declare a key: what it takes, in words, and its default in the words of the file."""
+    return Field(default, description=accepted, validate_default=default is not ..., **limits)
+
+
+def seconds(lowest: float, highest: float, default: float) -> Any:
+    """Declare a key that takes seconds."""
+    return key(f"seconds, {lowest:g} to {highest:g}", default, ge=lowest, le=highest, allow_inf_nan=False)
+
+
+def several(accepted: str, default: Any = ..., least: int = 0) -> Any:
+    """Declare a key that takes a list."""
+    return key(accepted, default, min_length=least, strict=False)
+
+
+class Table(BaseModel):
+    """A table of the file: no unknown key, no conversion of types, no change afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Digest credentials; the password stays out of every representation."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+class Credentials(Table):
+    """The keys that name a login: a user, and one place to read the password from."""
+
+    username: Text = key("a user name", "")
+    password_file: OptionalPath = key("a file that holds the password", None)
+    password_env: Text = key("the name of an environment variable", "")
+
+
+class Service(Table):
+    """Who answers, and on what ground."""
+
+    name: RequiredText = key("the name of the service, as the notice says it")
+    controller: RequiredText = key("who is responsible for the recordings (GDPR article 4(7))")
+    controller_contact: Text = key("how to reach the controller", "")
+    dpo_contact: Text = key("how to reach the data protection officer", "")
+    legal_basis: Text = key("the legal basis, GDPR article 6(1)", "")
+    language: Language = key("the language of [prompts], such as fr", "fr")
+    timezone: Annotated[ZoneInfo, PlainValidator(types.timezone)] = key(
+        "a time zone such as Europe/Paris", "Europe/Paris"
+    )
+    country: Annotated[str, PlainValidator(types.country)] = key("an ISO 3166 country such as FR", "FR")
+
+
+class Trunk(Credentials):
+    """Where calls come from."""
+
+    uri: Uri = key("a SIP URI such as sip:agent@trunk.example.net")
+    registrar: OptionalServer = key("a SIP URI such as sip:trunk.example.net; absent: no registration", None)
+    realm: Text = key("the registrar's realm; empty: taken from its first challenge", "")
+    transport: Literal["udp", "tcp", "tls"] = key("udp | tcp | tls", "udp")
+    listen: Annotated[types.HostPort, PlainValidator(types.listen)] = key(
+        "address:port such as 127.0.0.1:5060, IPv6 as [::1]:5060", "127.0.0.1:5060"
+    )
+    public_address: Annotated[str | None, _optional(types.host)] = key(
+        "a host name or an IP address; empty: that of listen", None
+    )
+    rtp_ports: Annotated[types.PortRange, PlainValidator(types.port_range)] = key(
+        "first-last such as 10000-10999, from 1024 on, the first one even", "10000-10999"
+    )
+    numbers: tuple[Number, ...] = several("a list of numbers such as +33323063006; empty: any", ())
+    allowed_sources: tuple[Annotated[types.Network, PlainValidator(types.network)], ...] = several(
+        "a list of addresses or networks such as 192.0.2.0/24; empty: the registrar's", ()
+    )
+    codecs: tuple[Annotated[str, PlainValidator(types.codec)], ...] = several(
+        "a list of " + ", ".join(types.CODECS), ("PCMA", "PCMU", "G722"), least=1
+    )
+    srtp: Literal["off", "optional", "required"] = key("off | optional | required", "off")
+
+
+class Hours(Table):
+    """When the service is open; `Config.schedule` makes them answer."""
+
+    week: Annotated[Week | None, PlainValidator(types.week)] = Field(
+        None, description='a table such as { mon = "08:30-12:00,13:30-24:00" }, absent days closed'
+    )
+    holidays: Annotated[types.Holidays, PlainValidator(types.public_holidays)] = Field(
+        types.Holidays(), description="a country such as FR, or a list of dates YYYY-MM-DD"
+    )
+    closed: tuple[Annotated[tuple[date, date], PlainValidator(types.closure)], ...] = several(
+        "a list of dates or of intervals such as 2026-12-24/2027-01-02", ()
+    )
+
+
+PROMPT = "a WAV file; its words lie in a .txt of the same name"
+
+
+class PromptFiles(Table):
+    """The prompts of another language; an absent one is that of the default language."""
+
+    notice: OptionalPath = key(PROMPT, None)
+    welcome: OptionalPath = key(PROMPT, None)
+    refused: OptionalPath = key(PROMPT, None)
+    confirm: OptionalPath = key(PROMPT, None)
+    closed: OptionalPath = key(PROMPT, None)
+    unavailable: OptionalPath = key(PROMPT, None)
+    hold_music: OptionalPath = key(PROMPT, None)
+    please_hold: OptionalPath = key(PROMPT, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptSet:
+    """What one caller may hear, every file resolved."""
+
+    language: str
+    notice: Path
+    welcome: Path
+    refused: Path
+    confirm: Path
+    closed: Path
+    unavailable: Path
+    hold_music: Path
+    please_hold: Path | None
+
+
+def _spoken(value: object, info: ValidationInfo) -> Path:
+    """Default to the file that `init` copies: `prompts/LANGUAGE/KEY.wav`."""
+    if value is not None:
+        return _path(value, info)
+    name = "notice_opt_in" if info.field_name == "notice" and _known(info).opt_in else info.field_name
+    return _path(f"prompts/{_known(info).language}/{name}.wav", info)
+
+
+def _language_table(value: object) -> object:
+    if not isinstance(value, dict):  # a misspelt key, not the table of a language
+        raise PydanticCustomError("extra_forbidden", "unknown key")
+    return value
+
+
+Spoken = Annotated[Path, PlainValidator(_spoken)]
+
+
+class Prompts(Table):
+    """The prompts of the default language; `[prompts.en]` and the like override some for another."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[PromptFiles, BeforeValidator(_language_table)]]
+
+    notice: Spoken = key(PROMPT, None)
+    welcome: Spoken = key(PROMPT, None)
+    refused: Spoken = key(PROMPT, None)
+    confirm: Spoken = key(PROMPT, None)
+    closed: Spoken = key(PROMPT, None)
+    unavailable: Spoken = key(PROMPT, None)
+    hold_music: FilePath = key(PROMPT, "prompts/hold.wav")
+    please_hold: OptionalPath = key(PROMPT, None)
+    languages: dict[Number, Language] = key('a table such as { "+33323063007" = "en" }', {})
+
+    @property
+    def overrides(self) -> Mapping[str, PromptFiles]:
+        """The tables of other languages, by language."""
+        return self.__pydantic_extra__
+
+
+class Refusal(Table):
+    """How a caller says no, or yes."""
+
+    mode: Literal["objection", "opt_in"] = key("objection | opt_in", "objection")
+    digit: Digit = key("one key of a telephone: 0-9, * or #", "9")
+    accept_digit: Digit = key("one key of a telephone: 0-9, * or #", "1")
+    engine: Literal["embedding", "vosk", "none"] = key("embedding | vosk | none", "none")
+    keywords: tuple[RequiredText, ...] = several(
+        "a list of words", ("je refuse", "refuser", "pas d'enregistrement")
+    )
+    accept_keywords: tuple[RequiredText, ...] = several("a list of words", ("oui", "j'accepte"))
+    window_s: float = seconds(0.1, 60, 5.0)
+    in_call: Literal["key", "key+voice"] = key("key | key+voice", "key")
+    in_call_keywords: tuple[RequiredText, ...] = several(
+        "a list of words", ("arrêtez l'enregistrement", "ne m'enregistrez pas")
+    )
+
+
+class Operators(Credentials):
+    """Who answers the callers."""
+
+    extensions: tuple[Uri, ...] = several("a list of SIP URIs such as sip:201@pbx.example.net", least=1)
+    outbound_proxy: OptionalServer = key("a SIP URI such as sip:pbx.example.net;lr", None)
+    strategy: Literal["sequential", "simultaneous", "round_robin"] = key(
+        "sequential | simultaneous | round_robin", "sequential"
+    )
+    ring_s: float = seconds(1, 300, 20)
+    max_wait_s: float = seconds(0, 3600, 120)
+    wrap_up_s: float = seconds(0, 3600, 0)
+    transfer: Literal["bridge", "refer"] = key("bridge | refer", "bridge")
+    refer_targets: tuple[Uri, ...] = several("a list of SIP URIs", ())
+    transfer_targets: tuple[Uri, ...] = several("a list of SIP URIs; empty: the extensions", ())
+    stop_code: Code = key("1 to 8 keys of a telephone such as *5", "*5")
+    stop_erases: bool = key("true | false", True)
+    pause_code: Code = key("1 to 8 keys of a telephone such as *6", "*6")
+    flag_code: Code = key("1 to 8 keys of a telephone such as *7", "*7")
+
+
+class Recording(Table):
+    """What is recorded, and where it goes."""
+
+    enabled: bool = key("true | false", True)
+    share: float = key("a share of the calls, 0 to 1", 1.0, ge=0, le=1, allow_inf_nan=False)
+    justification: Text = key("why all calls are recorded", "")
+    directory: FilePath = key("a directory", "recordings")
+    format: Literal["flac", "wav"] = key("flac | wav", "flac")
+    recipients: tuple[FilePath, ...] = several("a list of public keys; empty: stored in clear", ())
+
+
+class Capacity(Table):
+    """How many callers at a time."""
+
+    calls: int = key("a number of simultaneous callers, 1 to 10000", 1, ge=1, le=10_000)
+    full_status: Literal[486, 503] = key("486 | 503", 503)
+    media_timeout_s: float = seconds(1, 3600, 30)
+
+
+class Metrics(Table):
+    """Numbers for Prometheus."""
+
+    listen: Annotated[types.HostPort | None, _optional(types.listen)] = key(
+        "address:port such as 127.0.0.1:9464; absent: none", None
+    )
+
+
+class Retention(Table):
+    """How long and for what recordings are kept."""
+
+    period: Period = key("a period such as 6 months, 26 weeks or 90 days", "6 months")
+    justification: Text = key("why recordings are kept longer than 6 months", "")
+    receipts_period: Period = key("a period such as 6 months", "6 months")
+    analysis_period: Period = key("a period such as 1 year", "1 year")
+    database: FilePath = key("a file", "retention.db")
+    purposes: tuple[RequiredText, ...] = several(
+        "a list of purposes", ("statistics", "quality", "organisation"), least=1
+    )
+    hold_grounds: tuple[RequiredText, ...] = several("a list of grounds", ("disciplinary", "criminal"))
+
+
+class Config(Table):
+    """The whole file. `sipagent.config.load` makes it; nothing changes it afterwards."""
+
+    service: Service
+    trunk: Trunk
+    hours: Hours | None = None
+    prompts: Prompts = key("a table", {})
+    refusal: Refusal = key("a table", {})
+    operators: Operators
+    recording: Recording = key("a table", {})
+    capacity: Capacity = key("a table", {})
+    metrics: Metrics = key("a table", {})
+    retention: Retention = key("a table", {})
+    _file: Path = PrivateAttr()
+    _base: Path = PrivateAttr()
+
+    def model_post_init(self, context: Known) -> None:
+        """Remember where the file lies."""
+        self._file, self._base = context.file, context.base
+
+    @property
+    def file(self) -> Path:
+        """The file that was read, as it was named."""
+        return self._file
+
+    @property
+    def base(self) -> Path:
+        """The directory that paths are relative to, absolute."""
+        return self._base
+
+    def prompts_for(self, called: str | None) -> PromptSet:
+        """Give the prompts for a dialled number (E.164): its language's, and the default's for the others."""
+        default = self.prompts
+        language = default.languages.get(called or "", self.service.language)
+        override = default.overrides.get(language, PromptFiles())
+        names = PromptFiles.model_fields
+        return PromptSet(
+            language=language, **{name: getattr(override, name) or getattr(default, name) for name in names}
+        )
+
+    def prompt_sets(self) -> tuple[PromptSet, ...]:
+        """Give the prompts of every language in use, the default one first."""
+        numbers = {language: number for number, language in self.prompts.languages.items()}
+        numbers.pop(self.service.language, None)
+        return (self.prompts_for(None), *(self.prompts_for(number) for number in numbers.values()))
+
+    def schedule(self) -> Schedule:
+        """Give the opening hours; without `[hours]` always open."""
+        if self.hours is None:
+            return Schedule(self.service.timezone)
+        country, part, dates = self.hours.holidays
+        days = holidays.country_holidays(country, subdiv=part) if country else frozenset(dates)
+        return Schedule(self.service.timezone, self.hours.week, days, self.hours.closed)
+
+    def trunk_login(self, environ: Mapping[str, str] = os.environ) -> Login | None:
+        """Read the trunk's credentials; None without a user name. Raises ConfigError."""
+        return self._login("trunk", self.trunk, environ)
+
+    def operator_login(self, environ: Mapping[str, str] = os.environ) -> Login | None:
+        """Read what the operators' PBX asks for, by default the trunk's. Raises ConfigError."""
+        return self._login("operators", self.operators, environ) or self.trunk_login(environ)
+
+    def _login(self, table: str, where: Credentials, environ: Mapping[str, str]) -> Login | None:
+        if not where.username:
+            return None
+        if where.password_file is None:
+            source = f"{table}.password_env"
+            password = environ.get(where.password_env, "")
+        else:
+            source = f"{table}.password_file"
+            password = self._password_of(where.password_file, source)
+        if not password:
+            raise ConfigError(self.file, source, "holds no password")
+        if not password.isprintable():
+            raise ConfigError(self.file, source, "holds more than one line or control characters")
+        return Login(where.username, password)
+
+    def _password_of(self, path: Path, source: str) -> str:
+        try:
+            with path.open("rb") as file:
+                return file.read(PASSWORD_LIMIT).decode().rstrip("\r\n")
+        except OSError as error:
+            raise ConfigError(self.file, source, f"{path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(self.file, source, f"{path} is not UTF-8 text") from error

@@ -1,0 +1,163 @@
+"""Relations between keys of config.toml, and what this version does not do yet.
+
+Pure: a checked Config in, the first complaint out.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+from sipagent.config_errors import shown
+from sipagent.config_model import Config, Credentials
+from sipagent.config_types import outlasts
+
+SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
+PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are just being let go
+PORTS_LEAST = 32
+
+
+class Complaint(NamedTuple):
+    """What `ConfigError` says, but for the file."""
+
+    key: str
+    problem: str
+    accepted: str = ""
+
+
+class Limit(NamedTuple):
+    """What a key takes in this version, though the contract names more."""
+
+    takes: Callable[[object], bool]
+    accepted: str
+    reason: str
+
+
+def _only(*values: str) -> Callable[[object], bool]:
+    return lambda value: value in values
+
+
+# To lift a limit, delete its line.
+NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
+    "refusal.engine": Limit(_only("none"), "none", "no detector for speech yet"),
+    "refusal.in_call": Limit(_only("key"), "key", "no detector for speech yet"),
+    "operators.strategy": Limit(_only("sequential"), "sequential", ""),
+    "operators.transfer": Limit(_only("bridge"), "bridge", ""),
+    "operators.refer_targets": Limit(lambda value: not value, "[]", "no transfer by REFER yet"),
+    "recording.recipients": Limit(
+        lambda value: not value,
+        "[]",
+        "no sealing yet, and nothing is stored in clear where recipients are named",
+    ),
+    "trunk.transport": Limit(_only("udp", "tcp"), "udp | tcp", "terminate TLS in front of the agent"),
+    "metrics.listen": Limit(lambda value: value is None, "no such key", "no metrics yet"),
+}
+
+
+def complaints(config: Config) -> Iterator[Complaint]:
+    """Yield all that is wrong between keys, the most telling first."""
+    yield from _not_in_this_version(config)
+    yield from _trunk(config)
+    yield from _credentials("trunk", config.trunk)
+    yield from _credentials("operators", config.operators)
+    yield from _keys_pressed(config)
+    yield from _ports(config)
+    yield from _languages(config)
+    yield from _retention(config)
+
+
+def narrowed() -> dict[str, str]:
+    """Give what the limited keys accept in this version, by key."""
+    return {key: limit.accepted for key, limit in NOT_IN_THIS_VERSION.items()}
+
+
+def _not_in_this_version(config: Config) -> Iterator[Complaint]:
+    for key, limit in NOT_IN_THIS_VERSION.items():
+        table, _, name = key.partition(".")
+        value = getattr(getattr(config, table), name)
+        if not limit.takes(value):
+            value = [str(item) for item in value] if type(value) is tuple else str(value)
+            because = f" ({limit.reason})" if limit.reason else ""
+            yield Complaint(key, f"{shown(value)} is not in this version{because}", limit.accepted)
+
+
+def _trunk(config: Config) -> Iterator[Complaint]:
+    if not config.trunk.registrar and not config.trunk.allowed_sources:
+        yield Complaint(
+            "trunk.allowed_sources",
+            "empty, and there is no registrar, so nobody could call",
+            'a list such as ["192.0.2.0/24"], or trunk.registrar',
+        )
+
+
+def _credentials(table: str, where: Credentials) -> Iterator[Complaint]:
+    sources = bool(where.password_file) + bool(where.password_env)
+    if sources == 2:
+        yield Complaint(f"{table}.password_env", "given beside password_file", "one of the two")
+    elif where.username and not sources:
+        yield Complaint(
+            f"{table}.username", "given without a password", "password_file or password_env with it"
+        )
+    elif sources and not where.username:
+        key = "password_file" if where.password_file else "password_env"
+        yield Complaint(f"{table}.{key}", "given without a user name", f"{table}.username with it")
+
+
+def _keys_pressed(config: Config) -> Iterator[Complaint]:
+    """Digits and codes must be told apart at every key pressed: none equals or begins another."""
+    refusal, operators = config.refusal, config.operators
+    if refusal.accept_digit == refusal.digit:
+        yield Complaint(
+            "refusal.accept_digit", f"{refusal.digit!r} is refusal.digit too", "another key of a telephone"
+        )
+    taken = {"refusal.digit": refusal.digit, "refusal.accept_digit": refusal.accept_digit}
+    for name in ("stop_code", "pause_code", "flag_code"):
+        keys: str = getattr(operators, name)
+        for other, theirs in taken.items():
+            clash = keys == theirs
+            if other.startswith("operators."):  # the caller's digits come on the other leg
+                clash = keys.startswith(theirs) or theirs.startswith(keys)
+            if clash:
+                yield Complaint(
+                    f"operators.{name}", f"{keys!r} cannot be told from {other} {theirs!r}", "other keys"
+                )
+        taken[f"operators.{name}"] = keys
+
+
+def _ports(config: Config) -> Iterator[Complaint]:
+    ports, listen = config.trunk.rtp_ports, config.trunk.listen
+    needed = max(PORTS_LEAST, PORTS_PER_CALL * config.capacity.calls)
+    if len(ports) < needed:
+        yield Complaint(
+            "trunk.rtp_ports", f"'{ports}' holds {len(ports)} ports", f"{needed} or more for capacity.calls"
+        )
+    if ports.first <= listen.port <= ports.last:
+        yield Complaint(
+            "trunk.rtp_ports", f"'{ports}' holds the port of trunk.listen", "a range apart from it"
+        )
+
+
+def _languages(config: Config) -> Iterator[Complaint]:
+    prompts, default = config.prompts, config.service.language
+    for language in prompts.overrides:
+        if not re.fullmatch(r"[a-z]{2,3}", language, re.ASCII):
+            yield Complaint("prompts", f"has the table {shown(language)}", "a language such as [prompts.en]")
+        if language == default:
+            yield Complaint(f"prompts.{language}", "is the default language", "its files in [prompts]")
+    for number, language in prompts.languages.items():
+        key = f"prompts.languages.{number}"
+        if language != default and language not in prompts.overrides:
+            known = ", ".join([default, *prompts.overrides])
+            yield Complaint(key, f"'{language}' has no table [prompts.{language}]", known)
+        if config.trunk.numbers and number not in config.trunk.numbers:
+            yield Complaint(key, "is not in trunk.numbers", ", ".join(config.trunk.numbers))
+
+
+def _retention(config: Config) -> Iterator[Complaint]:
+    """Six months: CNIL, deliberation 2014-474 (NS 57), recordings of calls at work; GDPR article 5(1)(e)."""
+    kept = config.retention
+    if outlasts(kept.period, months=6, days=SIX_MONTHS_DAYS) and not kept.justification.strip():
+        yield Complaint(
+            "retention.period",
+            f"'{kept.period}' is longer than six months (CNIL, deliberation 2014-474)",
+            f"6 months, {SIX_MONTHS_DAYS} days or less; more with retention.justification",
+        )

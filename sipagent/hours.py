@@ -1,0 +1,112 @@
+"""Opening hours: the local wall clock of the service decides, daylight saving included.
+
+Pure: the moment comes in as an argument. Intervals are half-open, `08:30-12:00` is closed at 12:00 sharp.
+"""
+
+import re
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+HORIZON_DAYS = 740  # next_change looks two years ahead: longer than any closure that is meant
+
+Interval = tuple[int, int]  # minutes since local midnight, [from, to)
+Week = tuple[tuple[Interval, ...], ...]  # Monday first, seven entries
+
+_INTERVAL = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|(24):(00))", re.ASCII)
+
+
+def parse_intervals(text: str) -> tuple[Interval, ...]:
+    """Read one day, `08:30-12:00,13:30-17:30`; an empty text is a closed day.
+
+    Raises ValueError for another form, an interval that ends before it starts, or overlapping ones.
+    """
+    if not text.strip():
+        return ()
+    intervals = tuple(_parse_interval(part.strip()) for part in text.split(","))
+    for before, after in pairwise(intervals):
+        if after[0] < before[1]:
+            raise ValueError("has intervals that overlap or are out of order")
+    return intervals
+
+
+def _parse_interval(text: str) -> Interval:
+    found = _INTERVAL.fullmatch(text)
+    if found is None:
+        raise ValueError(f"has {text!r}, which is not HH:MM-HH:MM")
+    hour, minute, *ends = (int(group) for group in found.groups() if group is not None)
+    start, end = hour * 60 + minute, ends[0] * 60 + ends[1]
+    if end <= start:
+        raise ValueError(f"has {text!r}, which does not end after it starts (past midnight: two days)")
+    return start, end
+
+
+def parse_closure(text: str) -> tuple[date, date]:
+    """Read `2026-12-24/2027-01-02`, both days included, or a single date. Raises ValueError."""
+    first, slash, last = text.partition("/")
+    interval = parse_date(first), parse_date(last if slash else first)
+    if interval[1] < interval[0]:
+        raise ValueError("ends before it starts")
+    return interval
+
+
+def parse_date(text: str) -> date:
+    """Read `2026-12-24`. Raises ValueError; `date.fromisoformat` alone would take week dates too."""
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text.strip(), re.ASCII):
+            return date.fromisoformat(text.strip())
+    except ValueError as error:
+        raise ValueError(f"has {text!r}, which is no date of the calendar") from error
+    raise ValueError(f"has {text!r}, which is not a date YYYY-MM-DD")
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the service takes calls. Without `week` it is always open, but for `holidays` and `closed`.
+
+    `holidays` is anything that answers `date in holidays`; `closed` holds intervals, both days included.
+    """
+
+    timezone: ZoneInfo
+    week: Week | None = None
+    holidays: Container[date] = ()
+    closed: tuple[tuple[date, date], ...] = ()
+
+    def is_open(self, at: datetime) -> bool:
+        """Tell whether the service is open at this aware moment. Raises ValueError for a naive one."""
+        if at.tzinfo is None:
+            raise ValueError("a moment without a time zone cannot be placed in the opening hours")
+        local = at.astimezone(self.timezone)
+        minute = local.hour * 60 + local.minute
+        return any(start <= minute < end for start, end in self._intervals(local.date()))
+
+    def next_change(self, at: datetime) -> datetime | None:
+        """Give the UTC moment at which `is_open` next differs from now; None if not within two years."""
+        now = self.is_open(at)
+        today = at.astimezone(self.timezone).date()
+        for days in range(HORIZON_DAYS):
+            for moment in self._boundaries(today + timedelta(days=days)):
+                if moment > at and self.is_open(moment) != now:
+                    return moment
+        return None
+
+    def _intervals(self, day: date) -> tuple[Interval, ...]:
+        if day in self.holidays or any(first <= day <= last for first, last in self.closed):
+            return ()
+        return ((0, 24 * 60),) if self.week is None else self.week[day.weekday()]
+
+    def _boundaries(self, day: date) -> Iterator[datetime]:
+        """Yield every UTC moment of a local day at which the answer may change, in order."""
+        start, end = self._midnight(day), self._midnight(day + timedelta(days=1))
+        if end - start == timedelta(hours=24):
+            edges = {minute for interval in self._intervals(day) for minute in interval}
+            minutes = sorted(edges | {0})
+        else:  # the clock is put forward or back: a wall time is absent or comes twice
+            minutes = list(range((end - start) // timedelta(minutes=1)))
+        yield from (start + timedelta(minutes=minute) for minute in minutes)
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time(), self.timezone).astimezone(UTC)
