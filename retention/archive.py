@@ -54,6 +54,13 @@ class Archive:
         """Where the JSON beside the recording lies."""
         return self._beside(id, ".json")
 
+    def names(self) -> list[tuple[str, str | None]]:
+        """Every name in the directory with the id it belongs to; no id: none of ours."""
+        if not self.directory.is_dir():
+            return []
+        names = sorted(path.name for path in self.directory.iterdir())
+        return [(name, _owner(name)) for name in names]
+
     def file(self, id: str) -> Path | None:
         """The finished file, if there is one."""
         return next((path for f in FORMATS if (path := self.final(id, f)).is_file()), None)
@@ -124,10 +131,10 @@ class Archive:
     # the purge's steps
 
     def begin_purge(self, id: str) -> bool:
-        """The row becomes `purging`; false if it was purged in the meantime."""
+        """The row becomes `purging`; false if it was purged, or put on hold, in the meantime."""
         with self.store.write():
             recording = self.store.recording(id)
-            if recording.purged_at is not None:
+            if recording.purged_at is not None or recording.hold is not None:
                 return False
             if recording.status in (Status.OPEN, Status.CLOSED):
                 self.store.update_recording(replace(recording, status=Status.PURGING))
@@ -176,3 +183,8 @@ class Archive:
         if not is_id(id):
             raise ArchiveError(f"{id!r} is not the id of a recording")
         return self.directory / f"{id}{suffix}"
+
+
+def _owner(name: str) -> str | None:
+    id, dot, suffix = name.partition(".")
+    return id if dot + suffix in _SUFFIXES and is_id(id) else None

@@ -17,8 +17,9 @@ from dateutil.relativedelta import relativedelta
 
 Json = dict[str, Any]
 
-_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
-_PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*")
+_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
+_TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})-[0-9a-f]{6}", re.ASCII)
+_PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
 
 
 class RecordError(ValueError):
@@ -176,7 +177,7 @@ def to_text(at: datetime) -> str:
 
 
 def from_text(text: str) -> datetime:
-    """The inverse of `to_text`; any other ISO 8601 offset is understood too. Raises ValueError."""
+    """The inverse of `to_text`; any other ISO 8601 offset is understood too. Raises ValueError, TypeError."""
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
@@ -187,6 +188,17 @@ def new_id(now: datetime) -> str:
     """An id that sorts by time and is safe as a file name: `20261124T222000123-4f2a9c`."""
     at = now.astimezone(UTC)
     return f"{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{secrets.token_hex(3)}"
+
+
+def begun_at(id: str) -> datetime | None:
+    """The moment that `new_id` wrote into an id, if it did."""
+    match = _TIMED_ID.fullmatch(id)
+    if match is None:
+        return None
+    try:
+        return datetime.strptime(f"{match[1]}{match[2]}000", "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def is_id(text: str) -> bool:
@@ -232,23 +244,54 @@ def _plain(value: object) -> object:
 
 
 def _rich(name: str, value: Any) -> Any:
-    """The typed value of a field, told by its name."""
+    """The typed value of a field, told by its name. Raises ValueError, TypeError."""
     if value is None:
         return () if name in ("pauses", "events") else None
-    read = from_text if name == "at" or name.endswith("_at") else _READERS.get(name)
-    return value if read is None else read(value)
+    read = from_text if name == "at" or name.endswith("_at") else _READERS.get(name, _text)
+    try:
+        return read(value)
+    except (TypeError, ValueError) as wrong:
+        raise ValueError(f"{name}: {wrong}") from wrong
 
 
-def _read_id(value: object) -> str:
-    if not isinstance(value, str) or not is_id(value):
+def _id(value: object) -> str:
+    if not is_id(_text(value)):
         raise ValueError(f"{value!r} is not an id")
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{value!r} is not a number")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{value!r} is not true or false")
+    return value
+
+
+def _object(value: object) -> Json:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is not an object")
     return value
 
 
 _READERS: dict[str, Callable[[Any], object]] = {
-    "id": _read_id,
+    "id": _id,
     "status": Status,
     "notice": Notice.from_json,
     "pauses": lambda items: tuple(Pause.from_json(item) for item in items),
     "events": lambda items: tuple(Event.from_json(item) for item in items),
+    "hold": _object,
+    **dict.fromkeys(("incomplete", "flagged"), _flag),
+    **dict.fromkeys(("duration_s", "from_s", "to_s", "confidence"), _number),
+    **dict.fromkeys(("channels", "sample_rate", "bytes", "notice_played_ms"), _number),
 }

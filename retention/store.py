@@ -127,10 +127,11 @@ class Store:
         return [Receipt.from_json(row) for row in self._rows("receipts", ["ended_at IS NULL"], [])]
 
     def personal_receipts(self, before: datetime) -> list[Receipt]:
-        """Of calls that began before `before` and still lead to a person."""
+        """Of calls that began before `before` and still lead to a person, oldest first."""
         personal = "(call_id IS NOT NULL OR caller IS NOT NULL OR operator IS NOT NULL OR keyword IS NOT NULL"
         where = ["started_at < ?", f"{personal} OR events <> '[]')"]
-        return [Receipt.from_json(row) for row in self._rows("receipts", where, [to_text(before)])]
+        rows = self._rows("receipts", where, [to_text(before)], order="started_at, id")
+        return [Receipt.from_json(row) for row in rows]
 
     # recordings
 
@@ -151,10 +152,18 @@ class Store:
         where, values = _recording_conditions(selection or Selection())
         return [Recording.from_json(row) for row in self._rows("recordings", where, values, selection)]
 
-    def unpurged(self) -> list[Recording]:
-        """Those that still have a file or a personal field, oldest first."""
-        rows = self._rows("recordings", ["purged_at IS NULL"], [])
-        return [Recording.from_json(row) for row in reversed(rows)]
+    def statuses(self) -> dict[str, Status]:
+        """Of every recording, by id."""
+        with self._lock, self._named_errors():
+            rows = self._db.execute("SELECT id, status FROM recordings").fetchall()
+        return {id: Status(status) for id, status in rows}
+
+    def perhaps_due(self, expired: datetime, started: datetime) -> list[Recording]:
+        """Not purged, and expired at `expired`, or begun before `started`, or half purged; oldest first."""
+        due = "(expires_at <= ? OR started_at < ? OR status = ?)"
+        values = [to_text(expired), to_text(started), Status.PURGING.value]
+        rows = self._rows("recordings", ["purged_at IS NULL", due], values, order="started_at, id")
+        return [Recording.from_json(row) for row in rows]
 
     # accesses
 
@@ -169,11 +178,6 @@ class Store:
         return [Access.from_json(row) for row in self._rows("accesses", where, values, order="id")]
 
     # rows
-
-    def compact(self) -> None:
-        """Rewrite the file from the live rows, so that no old copy of a moved row stays in a page's gap."""
-        with self._lock, self._named_errors():
-            self._db.conn.execute("VACUUM")
 
     def _insert(self, table: str, json: Json) -> None:
         with self.write():
@@ -217,7 +221,10 @@ class Store:
 
 def _connect(path: Path | str) -> Database:
     if str(path) != ":memory:":
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     for setting in ("journal_mode=DELETE", "synchronous=EXTRA", "secure_delete=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {setting}").fetchall()

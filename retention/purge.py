@@ -1,0 +1,183 @@
+"""What has expired goes: first the sound, then what leads to a person; a tombstone stays.
+
+Each recording takes three steps, each safe to repeat: the row becomes `purging`, the files are unlinked, the
+row becomes `purged`. Whatever a crash left half done, the next run finds by its row and finishes.
+(GDPR article 5(1)(e): kept no longer than necessary.)
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from retention import files
+from retention.archive import Archive
+from retention.orphans import Orphan, orphans
+from retention.recording import Access, Receipt, Recording, Status, begun_at, due_date, parse_period
+from retention.store import Store
+
+_SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
+_BATCH = 200  # receipts in one transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How long things are kept, as the configuration says now; texts such as `6 months`."""
+
+    period: str
+    receipts_period: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """One recording that went, or would go."""
+
+    id: str
+    started_at: datetime
+    due_at: datetime
+    bytes: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a purge did, or, of a preview, would do."""
+
+    removed: tuple[Removal, ...]
+    failed: tuple[tuple[str, str], ...] = ()  # id and what went wrong; the next purge tries again
+    receipts: int = 0  # that lost their personal fields
+    unlinked: tuple[Orphan, ...] = ()  # files that had no right to be there
+    orphans: tuple[Orphan, ...] = ()  # left alone, for a person to look at
+
+
+def due(recording: Recording, period: str | None) -> datetime:
+    """When it must go. A period that was shortened since counts; one that was lengthened does not."""
+    if period is None:
+        return recording.expires_at
+    return min(recording.expires_at, due_date(recording.started_at, period))
+
+
+def plan(store: Store, now: datetime, period: str | None = None) -> list[Recording]:
+    """Those that have expired and are not held, and those half purged; oldest first.
+
+    `period` is the configured one. Rows without a file (erased, failed) are among them: they lose what leads
+    to a person.
+    """
+    started = now if period is None else now - parse_period(period) + _SLACK
+    return [
+        row
+        for row in store.perhaps_due(now, started)
+        if row.hold is None and (row.status is Status.PURGING or due(row, period) <= now)
+    ]
+
+
+def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
+    """What `purge` would do now; changes nothing."""
+    found = orphans(archive)
+    forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
+    return Report(
+        removed=tuple(_removal(row, terms.period) for row in plan(archive.store, now, terms.period)),
+        receipts=len(_old_receipts(archive.store, now, terms)),
+        unlinked=tuple(forbidden),
+        orphans=tuple(orphan for orphan in found if orphan not in forbidden),
+    )
+
+
+def purge(
+    archive: Archive,
+    now: datetime,
+    terms: Terms,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    by: Access | None = None,
+) -> Report:
+    """Remove all that has expired and is not held; `progress(done, total)` after each recording.
+
+    `by` is written into the trace of each recording, with its id, where a person asked for the purge.
+    A file that cannot be removed is reported and tried again by the next purge; StoreError is raised.
+    """
+    planned = plan(archive.store, now, terms.period)
+    removed, failed = [], []
+    for done, row in enumerate(planned, start=1):
+        try:
+            if remove(archive, row.id, now, by):
+                removed.append(_removal(row, terms.period))
+        except OSError as error:
+            failed.append((row.id, str(error)))
+        progress(done, len(planned))
+    receipts = _forget_callers(archive.store, now, terms)
+    unlinked, left = _tidy(archive, now, terms)
+    return Report(
+        removed=tuple(removed),
+        failed=tuple(failed),
+        receipts=receipts,
+        unlinked=unlinked,
+        orphans=left,
+    )
+
+
+def remove(archive: Archive, id: str, now: datetime, trace: Access | None = None) -> bool:
+    """Purge one recording, expired or not; false if it was already, or is on hold.
+
+    Raises OSError, StoreError. `trace` is written, with the id, in the transaction that
+    begins it: no deletion without its line.
+    """
+    with archive.store.write():
+        if not archive.begin_purge(id):
+            return False
+        if trace is not None:
+            archive.store.add_access(replace(trace, recording_id=id))
+    archive.unlink(id)
+    archive.end_purge(id, now)
+    return True
+
+
+def _removal(row: Recording, period: str) -> Removal:
+    expiry = due(row, period)
+    if row.status is Status.PURGING:
+        why = "a purge that was interrupted, finished"
+    elif expiry < row.expires_at:
+        why = f"the period was shortened to {period}"
+    elif row.status in (Status.ERASED, Status.FAILED):
+        why = f"expired ({row.status.value}: the row only)"
+    else:
+        why = "expired"
+    return Removal(id=row.id, started_at=row.started_at, due_at=expiry, bytes=row.bytes or 0, why=why)
+
+
+def _old_receipts(store: Store, now: datetime, terms: Terms) -> list[Receipt]:
+    candidates = store.personal_receipts(now - parse_period(terms.receipts_period) + _SLACK)
+    return [row for row in candidates if due_date(row.started_at, terms.receipts_period) <= now]
+
+
+def _forget_callers(store: Store, now: datetime, terms: Terms) -> int:
+    """Take from old receipts whatever leads to a person; how many it was."""
+    old = _old_receipts(store, now, terms)
+    for first in range(0, len(old), _BATCH):
+        with store.write():
+            for receipt in old[first : first + _BATCH]:
+                store.update_receipt(store.receipt(receipt.id).anonymous())
+    return len(old)
+
+
+def _tidy(archive: Archive, now: datetime, terms: Terms) -> tuple[tuple[Orphan, ...], tuple[Orphan, ...]]:
+    """Unlink the files that have no right to be there; those, and those left for a person."""
+    unlinked, left = [], []
+    for orphan in orphans(archive):
+        if _has_no_right(archive, orphan, now, terms):
+            files.remove([archive.directory / orphan.name])
+            unlinked.append(orphan)
+        else:
+            left.append(orphan)
+    return tuple(unlinked), tuple(left)
+
+
+def _has_no_right(archive: Archive, orphan: Orphan, now: datetime, terms: Terms) -> bool:
+    """Whether it belongs to something gone, or to something unknown whose id says that it has expired.
+
+    Where its JSON lies beside it, `rebuild` can tell more, so it stays.
+    """
+    if orphan.forbidden or orphan.id is None or not orphan.rowless:
+        return orphan.forbidden
+    begun = begun_at(orphan.id)
+    if begun is None or archive.metadata(orphan.id).exists():
+        return False
+    return due_date(begun, terms.period) <= now

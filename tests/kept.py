@@ -1,0 +1,72 @@
+"""Recordings and receipts for the tests of what is kept."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from retention.archive import Archive
+from retention.recording import Notice, Pause, Receipt, Recording, due_date, new_id
+from retention.store import Store
+
+START = datetime(2026, 11, 24, 22, 20, 0, 123000, tzinfo=UTC)
+CALLER = "+33612345678"
+OPERATOR = "sip:marie.durand@pbx.example.net"
+SOUND = b"not really sound"
+
+
+def recording(minutes: int = 0, **changes: Any) -> Recording:
+    """One that began `minutes` after START."""
+    at = START + timedelta(minutes=minutes)
+    fields: dict[str, Any] = {
+        "id": new_id(at),
+        "call_id": "a84b4c76e66710@192.0.2.7",
+        "started_at": at,
+        "caller": CALLER,
+        "called": "+33323063006",
+        "operator": OPERATOR,
+        "decision": "allowed",
+        "notice": Notice(file="prompts/fr/notice.wav", sha256="ab" * 32),
+        "channels": 2,
+        "sample_rate": 8000,
+        "pauses": (Pause(from_s=3.5, to_s=8.0),),
+        "expires_at": due_date(at, "6 months"),
+    }
+    return Recording(**fields | changes)
+
+
+def receipt(of: Recording, **changes: Any) -> Receipt:
+    """The receipt of the call that was recorded."""
+    fields: dict[str, Any] = {
+        "id": of.id,
+        "call_id": of.call_id,
+        "started_at": of.started_at,
+        "ended_at": of.started_at + timedelta(minutes=4),
+        "caller": of.caller,
+        "called": of.called,
+        "operator": of.operator,
+        "outcome": "connected",
+        "decision": "allowed",
+        "decided_by": "silence",
+        "recording_id": of.id,
+    }
+    return Receipt(**fields | changes)
+
+
+def archive(folder: Path) -> Archive:
+    """An empty one, its database in `folder` and its recordings in `folder/recordings`."""
+    return Archive(Store(folder / "retention.db"), folder / "recordings", folder)
+
+
+def keep(archive: Archive, row: Recording, sound: bytes = SOUND) -> Recording:
+    """Take a recording through its life up to `closed`, with its receipt."""
+    archive.store.add_receipt(receipt(row))
+    archive.open(row).write_bytes(sound)
+    archive.part(row.id).rename(archive.final(row.id, "flac"))
+    return archive.close(row)
+
+
+def bytes_under(folder: Path) -> bytes:
+    """The bytes and names of every file below `folder`."""
+    return b"\n".join(
+        str(path).encode() + b"\n" + path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    )

@@ -1,0 +1,173 @@
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from retention import files
+from retention.archive import Archive, ArchiveError
+from retention.recording import Recording, Status
+from retention.store import UnknownId
+from tests.kept import SOUND, START, archive, keep, receipt, recording
+
+LATER = START + timedelta(minutes=5)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Archive:
+    return archive(tmp_path)
+
+
+def names(kept: Archive) -> list[str]:
+    return [name for name, _ in kept.names()]
+
+
+def test_the_row_is_there_before_the_file(kept: Archive) -> None:
+    row = recording()
+    part = kept.open(row)
+    assert kept.store.recording(row.id) == row
+    assert part == kept.directory / f"{row.id}.part" and not part.exists()
+    assert kept.directory.stat().st_mode & 0o777 == 0o700
+    assert kept.unfinished() == [row]
+
+
+def test_a_closed_recording_has_its_metadata_beside_it(kept: Archive) -> None:
+    row = keep(kept, recording())
+    assert (row.status, row.path, row.bytes) == (Status.CLOSED, f"recordings/{row.id}.flac", len(SOUND))
+    assert row.sha256 == files.sha256(kept.final(row.id, "flac"))
+    assert kept.store.recording(row.id) == row
+    assert Recording.from_json(json.loads(kept.metadata(row.id).read_text())) == row
+    assert names(kept) == [f"{row.id}.flac", f"{row.id}.json"]
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept.directory.iterdir())
+    assert kept.unfinished() == []
+
+
+def test_closing_needs_the_file(kept: Archive) -> None:
+    row = recording()
+    kept.open(row)
+    with pytest.raises(ArchiveError, match="no finished file"):
+        kept.close(row)
+
+
+def test_a_refusal_wins_over_the_close(kept: Archive) -> None:
+    row = recording()
+    kept.open(row)
+    kept.erase(row.id, LATER)
+    kept.final(row.id, "flac").write_bytes(SOUND)
+    with pytest.raises(ArchiveError, match="is erased"):
+        kept.close(row)
+    assert kept.store.recording(row.id).status is Status.ERASED
+    assert not kept.metadata(row.id).exists()
+
+
+def test_erasing_at_any_moment_leaves_no_file(kept: Archive) -> None:
+    early, written, finished = recording(0), recording(1), recording(2)
+    kept.open(early)
+    kept.open(written).write_bytes(SOUND)
+    keep(kept, finished)
+    for row in (early, written, finished):
+        kept.erase(row.id, LATER)
+        kept.erase(row.id, LATER)
+        erased = kept.store.recording(row.id)
+        assert (erased.status, erased.path, erased.sha256) == (Status.ERASED, None, None)
+        assert erased.ended_at == LATER
+    assert names(kept) == []
+
+
+def test_an_erasure_that_cannot_unlink_stays_open(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = recording()
+    kept.open(row).write_bytes(SOUND)
+
+    def broken(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch, pytest.raises(PermissionError):
+        patch.setattr(Path, "unlink", broken)
+        kept.erase(row.id, LATER)
+    assert kept.unfinished() == [row]
+    kept.erase(row.id, LATER)
+    assert names(kept) == []
+
+
+def test_a_failure_leaves_no_file_and_never_hides_a_refusal(kept: Archive) -> None:
+    row, refused = recording(0), recording(1)
+    kept.open(row).write_bytes(SOUND)
+    kept.fail(row.id, LATER)
+    assert kept.store.recording(row.id).status is Status.FAILED
+    kept.open(refused)
+    kept.erase(refused.id, LATER)
+    kept.fail(refused.id, LATER)
+    assert kept.store.recording(refused.id).status is Status.ERASED
+    assert names(kept) == []
+
+
+def test_a_change_is_in_the_row_and_in_the_file(kept: Archive) -> None:
+    row = replace(keep(kept, recording()), flagged=True)
+    kept.change(row)
+    assert kept.store.recording(row.id) == row
+    assert json.loads(kept.metadata(row.id).read_text())["flagged"] is True
+
+
+def test_a_change_that_cannot_be_written_is_not_made(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = keep(kept, recording())
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_whole", full)
+    with pytest.raises(OSError, match="No space"):
+        kept.change(replace(row, flagged=True))
+    assert kept.store.recording(row.id) == row
+
+
+def test_only_what_is_closed_changes(kept: Archive) -> None:
+    row = recording()
+    kept.open(row)
+    with pytest.raises(ArchiveError, match="is open"):
+        kept.change(row)
+    with pytest.raises(UnknownId):
+        kept.change(recording(1))
+
+
+@pytest.mark.parametrize("id", ["../x", "/etc/passwd", "a/../../b", "x.flac", "", "a\x00b"])
+def test_no_name_leads_out_of_the_directory(kept: Archive, id: str) -> None:
+    for action in (kept.part, kept.metadata, kept.file, kept.unlink):
+        with pytest.raises(ArchiveError, match="not the id"):
+            action(id)
+    with pytest.raises(ArchiveError):
+        kept.open(recording(id=id))
+    assert not kept.directory.exists()
+
+
+def test_a_format_is_one_of_two(kept: Archive) -> None:
+    with pytest.raises(ArchiveError, match="flac, wav"):
+        kept.final("x", "mp3")
+
+
+def test_names_tell_their_owner(kept: Archive) -> None:
+    keep(kept, recording(id="one"))
+    for name in ("two.part", "three.flac.tmp", "notes.txt", ".hidden", "four"):
+        (kept.directory / name).touch()
+    owners = {name: id for name, id in kept.names() if not name.startswith("one")}
+    assert owners == {
+        "two.part": "two",
+        "three.flac.tmp": "three",
+        "notes.txt": None,
+        ".hidden": None,
+        "four": None,
+    }
+
+
+def test_paths_outside_the_configuration_are_relative_too(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    kept.base = tmp_path / "etc"
+    assert kept.relative(kept.final("one", "wav")) == "../recordings/one.wav"
+
+
+def test_an_id_is_opened_once(kept: Archive) -> None:
+    row = recording()
+    kept.open(row)
+    with pytest.raises(Exception, match="UNIQUE"):
+        kept.open(row)
+    kept.store.add_receipt(receipt(row))

@@ -1,0 +1,53 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from retention import files
+
+
+def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(b"a much longer old content")
+    files.write_whole(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [other.name for other in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    files.write_whole(path, b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"precious")
+    (tmp_path / "x.json.tmp").symlink_to(elsewhere)
+    files.write_whole(tmp_path / "x.json", b"new")
+    assert elsewhere.read_bytes() == b"precious"
+    assert not (tmp_path / "x.json").is_symlink()
+
+
+def test_folders_are_private(tmp_path: Path) -> None:
+    files.make_folder(tmp_path / "a")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+
+
+def test_removing_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    assert files.remove([tmp_path / "b", tmp_path / "a"])
+    assert not files.remove([tmp_path / "b", tmp_path / "a"])
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert files.sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1

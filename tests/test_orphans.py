@@ -1,0 +1,42 @@
+from pathlib import Path
+
+from retention.orphans import orphans
+from tests.kept import SOUND, START, archive, keep, recording
+
+
+def problems(folder: Path) -> dict[str, str]:
+    return {orphan.name: orphan.problem for orphan in orphans(archive(folder))}
+
+
+def test_nothing_to_say_of_a_healthy_archive(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    keep(kept, recording(0))
+    kept.open(recording(1)).write_bytes(SOUND)
+    erased = recording(2)
+    kept.open(erased)
+    kept.erase(erased.id, START)
+    assert problems(tmp_path) == {}
+
+
+def test_no_directory_yet(tmp_path: Path) -> None:
+    assert problems(tmp_path) == {}
+
+
+def test_both_directions(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    silent, bare, erased, untidy = (keep(kept, recording(n)) for n in range(4))
+    kept.final(silent.id, "flac").unlink()
+    kept.metadata(bare.id).unlink()
+    kept.erase(erased.id, START)
+    kept.final(erased.id, "flac").write_bytes(SOUND)
+    kept.part(untidy.id).write_bytes(SOUND)
+    kept.part("stranger").write_bytes(SOUND)
+    (kept.directory / "notes.txt").touch()
+    assert problems(tmp_path) == {
+        silent.id: "the file of a closed recording is missing",
+        f"{bare.id}.json": "the metadata of a closed recording is missing",
+        f"{erased.id}.flac": "the recording is erased; restored from a backup?",
+        f"{untidy.id}.part": "left over from a crash; the recording is closed",
+        "stranger.part": "no row in the database",
+        "notes.txt": "not a file of the agent",
+    }

@@ -1,0 +1,220 @@
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from retention import purge as purging
+from retention.archive import Archive
+from retention.purge import Terms, plan, preview, purge, remove
+from retention.recording import Access, Event, Status, due_date, new_id
+from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording
+
+TERMS = Terms(period="6 months", receipts_period="6 months")
+DUE = due_date(START, "6 months")
+SECRETS = (b"612345678", b"marie", b"192.0.2.7", SOUND)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Archive:
+    return archive(tmp_path)
+
+
+def test_the_plan_has_what_expired_and_nothing_else(kept: Archive) -> None:
+    first, second, third = (keep(kept, recording(n)) for n in range(3))
+    assert plan(kept.store, DUE - timedelta(milliseconds=1)) == []
+    assert plan(kept.store, DUE) == [first]
+    assert plan(kept.store, DUE + timedelta(minutes=1)) == [first, second]
+    assert third not in plan(kept.store, DUE + timedelta(minutes=1))
+
+
+def test_what_is_held_stays(kept: Archive) -> None:
+    row = keep(kept, recording())
+    kept.change(replace(row, hold={"ground": "criminal"}))
+    assert plan(kept.store, DUE + timedelta(days=999)) == []
+    assert not remove(kept, row.id, DUE)
+    assert kept.file(row.id) is not None
+
+
+def test_a_shorter_period_counts_and_a_longer_one_does_not(kept: Archive) -> None:
+    row = keep(kept, recording())
+    month = due_date(START, "1 month")
+    assert plan(kept.store, month, "1 month") == [row]
+    assert plan(kept.store, month - timedelta(milliseconds=1), "1 month") == []
+    assert plan(kept.store, DUE, "1 year") == [row]
+    (removal,) = preview(kept, month, replace(TERMS, period="1 month")).removed
+    assert removal.why == "the period was shortened to 1 month" and removal.due_at == month
+
+
+def test_a_purge_leaves_a_tombstone(kept: Archive) -> None:
+    row = keep(kept, recording())
+    young = keep(kept, recording(1))
+    report = purge(kept, DUE, TERMS)
+    assert [(r.id, r.why, r.bytes) for r in report.removed] == [(row.id, "expired", len(SOUND))]
+    tomb = kept.store.recording(row.id)
+    assert tomb == replace(
+        row, status=Status.PURGED, caller=None, operator=None, call_id=None, path=None, purged_at=DUE
+    )
+    assert kept.store.recording(young.id) == young and kept.file(young.id) is not None
+    assert report.orphans == () and report.unlinked == ()
+    assert purge(kept, DUE, TERMS).removed == ()
+
+
+def test_neither_number_nor_name_nor_sound_is_in_any_byte(kept: Archive, tmp_path: Path) -> None:
+    for n in range(40):
+        row = recording(n)
+        keep(kept, row)
+        event = Event(at=START, what=f"invited by {CALLER}", by=OPERATOR)
+        kept.store.update_receipt(receipt(row, events=(event,), keyword="je refuse"))
+    erased, failed = recording(50), recording(51)
+    kept.open(erased).write_bytes(SOUND)
+    kept.erase(erased.id, START)
+    kept.open(failed).write_bytes(SOUND)
+    kept.fail(failed.id, START)
+    assert all(secret in bytes_under(tmp_path) for secret in SECRETS)
+    report = purge(kept, DUE + timedelta(days=1), TERMS)
+    assert len(report.removed) == 42 and report.receipts == 40
+    left = bytes_under(tmp_path)
+    assert [secret for secret in (*SECRETS, b"refuse") if secret in left] == []
+    assert kept.store.recording(erased.id).status is Status.ERASED
+    assert kept.store.recording(failed.id).status is Status.FAILED
+
+
+def test_receipts_have_their_own_period(kept: Archive) -> None:
+    row = keep(kept, recording())
+    year = replace(TERMS, receipts_period="1 year")
+    assert purge(kept, DUE, year).receipts == 0
+    assert kept.store.receipt(row.id).caller == CALLER
+    assert purge(kept, due_date(START, "1 year") - timedelta(milliseconds=1), year).receipts == 0
+    assert purge(kept, due_date(START, "1 year"), year).receipts == 1
+    assert kept.store.receipt(row.id).caller is None
+    assert purge(kept, due_date(START, "2 years"), year).receipts == 0
+
+
+def test_a_preview_changes_nothing_and_says_the_same(kept: Archive, tmp_path: Path) -> None:
+    keep(kept, recording())
+    kept.part(new_id(START)).write_bytes(SOUND)
+    before = bytes_under(tmp_path)
+    seen = preview(kept, DUE, TERMS)
+    assert bytes_under(tmp_path) == before
+    assert purge(kept, DUE, TERMS) == seen
+    assert len(seen.removed) == len(seen.unlinked) == seen.receipts == 1
+
+
+def test_progress_and_the_person_who_asked(kept: Archive) -> None:
+    rows = [keep(kept, recording(n)) for n in range(3)]
+    seen = []
+    by = Access(at=DUE, action="purge", by="dpo", system_user="root")
+    purge(kept, DUE + timedelta(days=1), TERMS, lambda done, total: seen.append((done, total)), by)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert kept.store.accesses(rows[1].id) == [replace(by, recording_id=rows[1].id)]
+
+
+def test_a_file_that_cannot_go_is_tried_again(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck, easy = keep(kept, recording(0)), keep(kept, recording(1))
+    unlink = Path.unlink
+
+    def sticky(path: Path, missing_ok: bool = False) -> None:
+        if path.name == f"{stuck.id}.flac":
+            raise PermissionError(1, "Operation not permitted")
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", sticky)
+        report = purge(kept, DUE + timedelta(days=1), TERMS)
+    assert [r.id for r in report.removed] == [easy.id]
+    assert report.failed == ((stuck.id, "[Errno 1] Operation not permitted"),)
+    assert kept.store.recording(stuck.id).status is Status.PURGING
+    (removal,) = purge(kept, START, TERMS).removed  # even before it would be due
+    assert (removal.id, removal.why) == (stuck.id, "a purge that was interrupted, finished")
+
+
+def test_files_without_a_right_to_be_there(kept: Archive) -> None:
+    """Restored from a backup after the purge, or unknown and by its own name too old."""
+    row = keep(kept, recording())
+    purge(kept, DUE, TERMS)
+    restored = kept.final(row.id, "flac")
+    old, young = kept.part(new_id(START)), kept.part(new_id(START + timedelta(days=1)))
+    recoverable, stranger = kept.final(new_id(START), "flac"), kept.directory / "notes.txt"
+    for path in (restored, old, young, recoverable, recoverable.with_suffix(".json"), stranger):
+        path.write_bytes(SOUND)
+    report = purge(kept, DUE, TERMS)
+    assert {orphan.name for orphan in report.unlinked} == {restored.name, old.name}
+    assert not restored.exists() and not old.exists()
+    assert all(path.exists() for path in (young, recoverable, stranger))
+    assert {o.name for o in report.orphans} == {
+        young.name,
+        recoverable.name,
+        recoverable.with_suffix(".json").name,
+        stranger.name,
+    }
+
+
+def test_a_call_in_progress_is_not_touched(kept: Archive) -> None:
+    kept.open(recording()).write_bytes(SOUND)
+    report = purge(kept, START + timedelta(days=1), TERMS)
+    assert report.removed == () and report.orphans == ()
+
+
+STEPS = 64  # more than a purge of one recording has
+
+
+def in_child(work: Callable[[], object], dies_at: int, store_of: Archive) -> bool:
+    """Run `work` in a forked process that ends like a killed one at its n-th step; whether it ended so.
+
+    A step is an SQL statement, an unlink or an fsync, cut before it happens.
+    """
+    child = os.fork()
+    if child == 0:
+        left = dies_at
+
+        def step() -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os._exit(9)
+
+        def stepping(function: Callable[..., object]) -> Callable[..., object]:
+            def stepped(*given: object, **named: object) -> object:
+                step()
+                return function(*given, **named)
+
+            return stepped
+
+        store_of.store._db.conn.set_trace_callback(lambda statement: step())
+        os.unlink, os.fsync = stepping(os.unlink), stepping(os.fsync)  # type: ignore[assignment]
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+@pytest.mark.parametrize("dies_at", range(STEPS))
+def test_a_crash_at_any_step_is_finished_by_the_next_run(tmp_path: Path, dies_at: int) -> None:
+    kept = archive(tmp_path)
+    row = keep(kept, recording())
+    kept.store.close()
+    crashing = archive(tmp_path)
+    crashed = in_child(lambda: purge(crashing, DUE, TERMS), dies_at, crashing)
+    assert crashed or dies_at > 30, "the purge has fewer steps than it must have"
+    crashing.store.close()
+
+    kept = archive(tmp_path)
+    after = kept.store.recording(row.id)
+    if not kept.final(row.id, "flac").exists():
+        assert after.status in (Status.PURGING, Status.PURGED)
+    assert after.status is not Status.PURGED or list(kept.directory.iterdir()) == []
+    purge(kept, DUE, TERMS)
+    assert kept.store.recording(row.id).status is Status.PURGED
+    assert list(kept.directory.iterdir()) == []
+    assert kept.store.receipt(row.id).caller is None
+    left = bytes_under(tmp_path)
+    assert [secret for secret in SECRETS if secret in left] == []
+
+
+def test_the_last_crash_test_was_beyond_the_last_step(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    keep(kept, recording())
+    assert not in_child(lambda: purge(kept, DUE, TERMS), STEPS, kept)
+    assert timedelta(days=3) < purging._SLACK

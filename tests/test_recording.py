@@ -1,0 +1,160 @@
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retention.recording import (
+    Event,
+    PeriodError,
+    Receipt,
+    RecordError,
+    Recording,
+    Status,
+    begun_at,
+    due_date,
+    from_text,
+    is_id,
+    new_id,
+    parse_period,
+    to_text,
+)
+from tests.kept import START, receipt, recording
+
+LIST_FIELDS = (
+    "id call_id started_at ended_at duration_s caller called operator status incomplete decision notice "
+    "channels sample_rate path bytes sha256 pauses flagged expires_at hold purged_at"
+)
+CALLS_FIELDS = (
+    "id call_id started_at answered_at connected_at ended_at caller called operator outcome decision "
+    "decided_by decided_at phase dtmf_method keyword confidence notice_played_ms events recording_id"
+)
+
+
+def test_json_fields_are_the_contract() -> None:
+    row = recording()
+    assert list(row.to_json()) == LIST_FIELDS.split()
+    assert list(receipt(row).to_json()) == CALLS_FIELDS.split()
+
+
+def test_json_has_plain_values() -> None:
+    row = recording(id="20261124T222000123-4f2a9c").to_json()
+    assert row["started_at"] == "2026-11-24T22:20:00.123Z"
+    assert row["expires_at"] == "2027-05-24T22:20:00.123Z"
+    assert row["status"] == "open" and type(row["status"]) is str
+    assert row["notice"] == {"file": "prompts/fr/notice.wav", "sha256": "ab" * 32}
+    assert row["pauses"] == [{"from_s": 3.5, "to_s": 8.0}]
+    assert row["hold"] is None
+
+
+def test_json_and_back() -> None:
+    row = recording(status=Status.CLOSED, ended_at=START, duration_s=1.5, flagged=True)
+    assert Recording.from_json(json.loads(json.dumps(row.to_json()))) == row
+    call = receipt(row, events=(Event(at=START, what="ringing", by="operator"), Event(at=START, what="bye")))
+    assert Receipt.from_json(json.loads(json.dumps(call.to_json()))) == call
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", "../../etc/passwd"),
+        ("id", 7),
+        ("status", "melted"),
+        ("started_at", "yesterday"),
+        ("started_at", "2026-11-24T22:20:00"),  # no zone
+        ("started_at", 7),
+        ("caller", 33612345678),
+        ("duration_s", "long"),
+        ("flagged", "no"),
+        ("pauses", 7),
+        ("pauses", [{"from_s": 1}]),
+        ("notice", "notice.wav"),
+        ("hold", "yes"),
+    ],
+)
+def test_wrong_json_names_the_field(field: str, value: object) -> None:
+    with pytest.raises(RecordError, match="recording: ") as error:
+        Recording.from_json(recording().to_json() | {field: value})
+    assert "\n" not in str(error.value)
+
+
+def test_json_without_a_needed_field() -> None:
+    with pytest.raises(RecordError, match="expires_at"):
+        Recording.from_json({"id": "x", "started_at": "2026-11-24T22:20:00.123Z"})
+
+
+def test_json_of_a_newer_version_is_read() -> None:
+    row = recording()
+    assert Recording.from_json(row.to_json() | {"mood": "good"}) == row
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    paris = timezone(timedelta(hours=1))
+    assert to_text(datetime(2026, 11, 24, 23, 20, 0, 123999, tzinfo=paris)) == "2026-11-24T22:20:00.123Z"
+    assert from_text("2026-11-24T23:20:00.123+01:00") == START
+    with pytest.raises(ValueError, match="no time zone"):
+        to_text(datetime(2026, 11, 24))
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.datetimes(timezones=st.just(UTC)))
+def test_time_texts_sort_as_times_do(one: datetime, other: datetime) -> None:
+    if to_text(one) < to_text(other):
+        assert one < other
+
+
+def test_ids_sort_by_time_and_are_file_names() -> None:
+    ids = [new_id(START + timedelta(milliseconds=n)) for n in range(200)]
+    assert ids == sorted(ids) and len(set(ids)) == 200
+    assert all(is_id(id) for id in ids)
+    assert begun_at(ids[5]) == START + timedelta(milliseconds=5)
+    assert len({new_id(START) for _ in range(100)}) == 100
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "..", "a/b", "a.b", "-x", "a\n", "a\x00", "é", "x" * 65, "a b", "٣"]
+)
+def test_what_is_no_id(text: str) -> None:
+    assert not is_id(text)
+
+
+@pytest.mark.parametrize("text", ["call-1", "20269924T222000123-4f2a9c", "20261124T222000123-4f2a9c.flac"])
+def test_ids_that_tell_no_time(text: str) -> None:
+    assert begun_at(text) is None
+
+
+@pytest.mark.parametrize(
+    ("start", "period", "due"),
+    [
+        ("2026-08-31", "6 months", "2027-02-28"),
+        ("2027-08-31", "6 months", "2028-02-29"),
+        ("2026-11-24", "6 months", "2027-05-24"),
+        ("2028-02-29", "1 year", "2029-02-28"),
+        ("2026-12-31", "2 weeks", "2027-01-14"),
+        ("2026-12-31", "1 day", "2027-01-01"),
+    ],
+)
+def test_due_dates_go_by_the_calendar(start: str, period: str, due: str) -> None:
+    noon = "T12:00:00.000Z"
+    assert to_text(due_date(from_text(start + noon), period)) == due + noon
+
+
+@pytest.mark.parametrize(
+    "period", ["", "6", "months", "0 days", "-1 day", "6 months!", "1.5 years", "6 moons"]
+)
+def test_wrong_periods(period: str) -> None:
+    with pytest.raises(PeriodError, match="accepted: '90 days'"):
+        parse_period(period)
+
+
+def test_a_tombstone_leads_to_nobody() -> None:
+    tomb = recording().tombstone(Status.PURGED, START)
+    assert (tomb.caller, tomb.operator, tomb.call_id, tomb.path) == (None, None, None, None)
+    assert tomb.started_at == START and tomb.notice is not None and tomb.purged_at == START
+
+
+def test_an_anonymous_receipt_leads_to_nobody() -> None:
+    call = receipt(recording(), keyword="je refuse", events=(Event(at=START, what="rang", by="sip:201@x"),))
+    text = json.dumps(call.anonymous().to_json())
+    assert not any(word in text for word in ("336", "marie", "192.0.2.7", "refuse", "201"))
+    assert call.anonymous().outcome == "connected"
