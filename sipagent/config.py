@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from sipagent import config_rules
 from sipagent.config_errors import ConfigError, cut, explain, one_line
-from sipagent.config_model import Config, Known, Login, PromptSet
+from sipagent.config_keys import Known
+from sipagent.config_model import Config, Login, PromptSet
 from sipagent.config_types import Holidays, HostPort, PortRange, uri_host, uri_user
 
 __all__ = [

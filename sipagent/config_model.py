@@ -9,90 +9,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import holidays
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    PrivateAttr,
-    ValidationInfo,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, PrivateAttr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from sipagent import config_types as types
 from sipagent.config_errors import ConfigError
+from sipagent.config_keys import (
+    Code,
+    Digit,
+    FilePath,
+    Known,
+    Language,
+    Number,
+    OptionalPath,
+    OptionalServer,
+    Period,
+    RequiredText,
+    Table,
+    Text,
+    Uri,
+    key,
+    known,
+    optional,
+    path,
+    seconds,
+    several,
+)
 from sipagent.hours import Schedule, Week
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
-
-Text = Annotated[str, PlainValidator(types.text)]
-RequiredText = Annotated[str, PlainValidator(types.required_text)]
-Uri = Annotated[str, PlainValidator(types.sip_uri)]
-Digit = Annotated[str, PlainValidator(types.digit)]
-Code = Annotated[str, PlainValidator(types.code)]
-Period = Annotated[str, PlainValidator(types.period)]
-Number = Annotated[str, PlainValidator(types.called_number)]
-Language = Annotated[str, PlainValidator(types.language)]
-
-
-def _optional(parse: Any) -> PlainValidator:
-    """Take an empty text for an absent key, as the documentation writes it."""
-    return PlainValidator(lambda value: None if value is None or value == "" else parse(value))
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of a file before its keys are read: pydantic's validation context."""
-
-    file: Path  # as it was named
-    base: Path  # absolute; what paths are relative to
-    language: str  # what the default prompts are spoken in
-    opt_in: bool  # their notice asks for a yes
-
-
-def _known(info: ValidationInfo) -> Known:
-    assert isinstance(info.context, Known), "a configuration is made by sipagent.config only"
-    return info.context
-
-
-def _path(value: object, info: ValidationInfo) -> Path:
-    return _known(info).base / types.required_text(value)
-
-
-def _optional_path(value: object, info: ValidationInfo) -> Path | None:
-    return None if value is None or value == "" else _path(value, info)
-
-
-FilePath = Annotated[Path, PlainValidator(_path)]
-OptionalPath = Annotated[Path | None, PlainValidator(_optional_path)]
-OptionalUri = Annotated[str | None, _optional(types.sip_uri)]
-OptionalServer = Annotated[str | None, _optional(types.sip_server)]
-
-
-def key(accepted: str, default: Any = ..., **limits: Any) -> Any:
-    """Declare a key: what it takes, in words, and its default in the words of the file."""
-    return Field(default, description=accepted, validate_default=default is not ..., **limits)
-
-
-def seconds(lowest: float, highest: float, default: float) -> Any:
-    """Declare a key that takes seconds."""
-    return key(f"seconds, {lowest:g} to {highest:g}", default, ge=lowest, le=highest, allow_inf_nan=False)
-
-
-def several(accepted: str, default: Any = ..., least: int = 0) -> Any:
-    """Declare a key that takes a list."""
-    return key(accepted, default, min_length=least, strict=False)
-
-
-class Table(BaseModel):
-    """A table of the file: no unknown key, no conversion of types, no change afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +85,7 @@ class Trunk(Credentials):
     listen: Annotated[types.HostPort, PlainValidator(types.listen)] = key(
         "address:port such as 127.0.0.1:5060, IPv6 as [::1]:5060", "127.0.0.1:5060"
     )
-    public_address: Annotated[str | None, _optional(types.host)] = key(
+    public_address: Annotated[str | None, optional(types.host)] = key(
         "a host name or an IP address; empty: that of listen", None
     )
     rtp_ports: Annotated[types.PortRange, PlainValidator(types.port_range)] = key(
@@ -200,9 +149,9 @@ class PromptSet:
 def _spoken(value: object, info: ValidationInfo) -> Path:
     """Default to the file that `init` copies: `prompts/LANGUAGE/KEY.wav`."""
     if value is not None:
-        return _path(value, info)
-    name = "notice_opt_in" if info.field_name == "notice" and _known(info).opt_in else info.field_name
-    return _path(f"prompts/{_known(info).language}/{name}.wav", info)
+        return path(value, info)
+    name = "notice_opt_in" if info.field_name == "notice" and known(info).opt_in else info.field_name
+    return path(f"prompts/{known(info).language}/{name}.wav", info)
 
 
 def _language_table(value: object) -> object:
@@ -296,7 +245,7 @@ class Capacity(Table):
 class Metrics(Table):
     """Numbers for Prometheus."""
 
-    listen: Annotated[types.HostPort | None, _optional(types.listen)] = key(
+    listen: Annotated[types.HostPort | None, optional(types.listen)] = key(
         "address:port such as 127.0.0.1:9464; absent: none", None
     )
 

@@ -18,6 +18,7 @@ from sipagent.hours import DAYS, Week, parse_closure, parse_date, parse_interval
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 URI_LIMIT = 255  # bytes; the engine's PJSIP_MAX_URL_SIZE is 256 with its end
+PERIOD_YEARS = 100  # beyond it a due date may leave the calendar
 CODECS = ("PCMA", "PCMU", "G722", "GSM")  # never speex: its parser in the engine's wheel overflows
 
 # RFC 3261 section 25.1, narrowed: no password, no headers, nothing that could end a line or a quoted string.
@@ -231,6 +232,8 @@ def period(value: object) -> str:
     """Take a calendar period, `6 months`."""
     if not _PERIOD.fullmatch(required_text(value)):
         raise ValueError("is not a period")
+    if outlasts(required_text(value), months=12 * PERIOD_YEARS, days=365 * PERIOD_YEARS):
+        raise ValueError(f"is longer than {PERIOD_YEARS} years")
     return required_text(value)
 
 
