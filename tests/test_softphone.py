@@ -99,7 +99,11 @@ def test_inband_keys_are_the_two_tones(loop: Loop, desk: Phone, caller: Phone) -
         one = strongest(tone((low, high), 0.1))
         assert one is not None
         assert min(abs(one - low), abs(one - high)) < 15, frequency
-    loop.wait_for(lambda: operator.rtp.heard[-1].at_ns > pressed + 250_000_000, 5, "sound after the key")
+    loop.wait_for(
+        lambda: any(p.at_ns > pressed + 250_000_000 for p in operator.rtp.heard[-1:]),
+        5,
+        "sound after the key",
+    )
     spectrum = np.abs(np.fft.rfft(operator.rtp.listen(pressed, pressed + 150_000_000).samples))
     peaks = np.argsort(spectrum)[-2:] * 8000 / (2 * len(spectrum) - 2)
     assert sorted(peaks) == pytest.approx([852, 1477], abs=15)

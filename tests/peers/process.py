@@ -1,0 +1,145 @@
+"""Programs that a test starts: their output as it comes, an end by pid, ports that are free."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_given: set[int] = set()
+_pick = random.Random(os.getpid())
+
+
+class PeerError(Exception):
+    """A program did not do what the test needs of it; the text ends with what it last said."""
+
+
+def free_ports(count: int, ip: str = "127.0.0.1") -> int:
+    """The first of `count` UDP ports in a row, even, free, below the kernel's own choice of ports."""
+    for _ in range(200):
+        first = _pick.randrange(11_000, 31_000, 2)
+        wanted = set(range(first, first + count))
+        if not wanted & _given and all(_is_free(ip, port) for port in wanted):
+            _given.update(wanted)
+            return first
+    raise PeerError(f"no {count} free ports in a row")
+
+
+def _is_free(ip: str, port: int) -> bool:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as sock:
+            try:
+                sock.bind((ip, port))
+            except OSError:
+                return False
+    return True
+
+
+class Child:
+    """A program with its output read line by line, each with its monotonic time in ns."""
+
+    def __init__(self, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> None:
+        self.command = [str(part) for part in command]
+        self.lines: list[tuple[int, str]] = []
+        self.said = threading.Condition()
+        self._process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            text=True,
+            errors="replace",
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self.said:
+                self.lines.append((time.monotonic_ns(), line.rstrip("\n")))
+                self.said.notify_all()
+        self._process.wait()
+        with self.said:
+            self.said.notify_all()
+
+    def wait_line(self, wanted: Callable[[str], bool], timeout: float = 10, what: str = "its word") -> str:
+        """The first line that is wanted, from the start of the program on."""
+        found = ""
+
+        def seen() -> bool:
+            nonlocal found
+            found = next((line for _, line in self.lines if wanted(line)), "")
+            return bool(found) or not self._reader.is_alive()
+
+        with self.said:
+            self.said.wait_for(seen, timeout)
+        if not found:
+            raise PeerError(f"{self.command[0]}: no {what} within {timeout:g} s; it said:\n{self.tail()}")
+        return found
+
+    def tail(self, count: int = 40) -> str:
+        return "\n".join(line for _, line in self.lines[-count:])
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self, timeout: float = 10) -> int:
+        """Its exit code; raises PeerError where it goes on."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise PeerError(f"{self.command[0]}: still there after {timeout:g} s:\n{self.tail()}") from error
+        self._reader.join(5)
+        return code
+
+    def stop(self, timeout: float = 5) -> None:
+        """SIGTERM, and SIGKILL where that isn't enough. Nothing happens to one that has ended."""
+        if self.running:
+            self._process.terminate()
+            try:
+                self._process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._reader.join(5)
+
+
+def wait_answer(address: tuple[str, int], timeout: float = 10) -> None:
+    """Send OPTIONS until something answers; raises PeerError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((address[0], 0))
+        sock.settimeout(0.05)
+        ip, port = sock.getsockname()
+        for number in range(1, 1_000_000):
+            if time.monotonic() > deadline:
+                raise PeerError(f"nobody answers OPTIONS at {address[0]}:{address[1]}")
+            sock.sendto(
+                f"OPTIONS sip:{address[0]}:{address[1]} SIP/2.0\r\n"
+                f"Via: SIP/2.0/UDP {ip}:{port};rport;branch=z9hG4bKping{number}\r\n"
+                f"From: <sip:ping@{ip}>;tag={number}\r\nTo: <sip:{address[0]}:{address[1]}>\r\n"
+                f"Call-ID: ping{number}@{ip}:{port}\r\nCSeq: {number} OPTIONS\r\nMax-Forwards: 70\r\n"
+                "Content-Length: 0\r\n\r\n".encode(),
+                address,
+            )
+            try:
+                sock.recv(4096)
+                return
+            except TimeoutError:
+                continue
