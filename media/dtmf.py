@@ -1,0 +1,197 @@
+"""In-band DTMF: two steady tones in what a leg sends, told from speech, music and echo.
+
+Every 10 ms a window of 30 ms is compared with the eight frequencies of ITU-T Q.23, each at five offsets, so
+that a sender who is off by what Q.24 allows is still measured at its true frequency. A window *points at* a
+key where one tone of each group, together, carry at least half of its energy. It is *clear* if moreover
+
+- the two tones carry nearly all of it (speech has harmonics, music more voices), and no third stands out,
+- both frequencies are within TOLERANCE of their nominal value, their levels within TWIST_DB of each other.
+
+Three clear windows for one key, about 40 ms of tone, are a digit. The press lasts until four windows in a row
+point elsewhere or nowhere: a hole of 20 ms (a lost packet) is part of it, a pause of 40 ms ends it (Q.24,
+annex A). It goes on even where its later windows are no longer clear, as when the caller begins to speak.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.frame import SAMPLE_RATE, SILENCE, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class ToneStarted:
+    """A key's pair of tones was seen once; ToneHeard or ToneDropped follows, in 20 to 60 ms as a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToneDropped:
+    """What had started came to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToneHeard:
+    """One press of a key: `digit` is one of 0-9, *, #, A-D."""
+
+    digit: str
+
+
+ToneFact: TypeAlias = ToneStarted | ToneDropped | ToneHeard
+
+ROWS = (697.0, 770.0, 852.0, 941.0)
+COLUMNS = (1209.0, 1336.0, 1477.0, 1633.0)
+KEYS = "123A456B789C*0#D"
+
+CLEAR_WINDOWS = 3
+MISSED_WINDOWS = 4
+POINTING_SHARE = 0.5
+CLEAR_SHARE = 0.7
+"""Of the window's energy: a pair of tones 4 dB above everything else."""
+THIRD_SHARE = 10 ** (-14 / 10)
+"""What no other component may exceed, of the power of the pair: on speech, the sharpest of these tests."""
+TOLERANCE = 0.022
+"""Of the nominal frequency: Q.24 has 1.5 % + 2 Hz accepted and 3.5 % refused."""
+TWIST_DB = 10.0
+FLOOR = 16140**2 * 10 ** (-36 / 10)
+"""Mean square of -36 dBm0, where full scale in G.711 is +3.14 dBm0; weaker is no key press but an echo."""
+FLOOR_PEAK = int(math.sqrt(FLOOR))
+
+_HOP = SAMPLE_RATE // 100
+_WINDOW = 3 * _HOP
+_STEP = 0.012
+_OFFSETS = np.arange(-2, 3) * _STEP
+_FREQUENCIES = np.array(ROWS + COLUMNS)
+_POINTS = 256
+_CLEARANCE_HZ = 125
+"""Half the main lobe of a Hann window of 30 ms (67 Hz), and as much again for a tone cut short."""
+
+_hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(_WINDOW) + 0.5) / _WINDOW)
+_WEIGHTS = (_hann / _hann.sum()).astype(np.float32)
+_TAPER = (math.sqrt(2) * _hann / _hann.sum()).astype(np.float32)
+"""Scaled so that the squared spectrum of a sine, at its frequency, is its mean square."""
+
+
+def _goertzel_basis() -> NDArray[np.float32]:
+    """(window, 2 * 8 * 5): cosines, then sines, of every frequency at every offset, tapered.
+
+    Goertzel's recursion for many windows at once is this matrix product, and numpy does it 50 times faster.
+    """
+    time = (np.arange(_WINDOW) - _WINDOW / 2) / SAMPLE_RATE
+    angles = 2 * np.pi * time[:, None] * (_FREQUENCIES[:, None] * (1 + _OFFSETS)).ravel()
+    basis: NDArray[np.float32] = np.hstack([np.cos(angles), np.sin(angles)]).astype(np.float32)
+    basis *= _TAPER[:, None]
+    return basis
+
+
+def _elsewhere() -> NDArray[np.float32]:
+    """(16, bins): for every key, 1 where neither of its tones is and 0 around them and below 100 Hz (hum)."""
+    bins = np.fft.rfftfreq(_POINTS, 1 / SAMPLE_RATE)
+    far = np.abs(bins - _FREQUENCIES[:, None]) > _CLEARANCE_HZ
+    both_far = far[:4, None, :] & far[None, 4:, :] & (bins > 100)
+    mask: NDArray[np.float32] = both_far.reshape(16, -1).astype(np.float32)
+    return mask
+
+
+_BASIS = _goertzel_basis()
+_ELSEWHERE = _elsewhere()
+
+
+@dataclass(slots=True)
+class _Press:
+    """A press under way: how many windows were clear, and how many in a row now don't point at its key."""
+
+    key: int
+    clear: int = 0
+    missed: int = 0
+
+
+class ToneDetector:
+    """Listens to one leg. Facts come out in the order in which they happened, one ToneHeard for a press."""
+
+    def __init__(self) -> None:
+        self._sound = SILENCE
+        self._press: _Press | None = None
+
+    def feed(self, samples: Samples) -> list[ToneFact]:
+        """What the next (n,) int16 at 8 kHz, for any n, complete; costs next to nothing in silence."""
+        self._sound = np.concatenate([self._sound, samples])
+        count = (len(self._sound) - _WINDOW) // _HOP + 1
+        if count < 1:
+            return []
+        sound, self._sound = self._sound, self._sound[count * _HOP :]
+        if self._press is None and int(sound.max()) < FLOOR_PEAK:
+            return []
+        windows = np.lib.stride_tricks.sliding_window_view(sound.astype(np.float32), _WINDOW)[::_HOP]
+        return self._follow(windows, *_point(windows))
+
+    def _follow(
+        self, windows: NDArray[np.float32], keys: NDArray[np.intp], powers: NDArray[np.float32]
+    ) -> list[ToneFact]:
+        if self._press is None and keys.max() < 0:
+            return []
+        facts: list[ToneFact] = []
+        for window, key, power in zip(windows, keys.tolist(), powers, strict=True):
+            press = self._press
+            if press is not None and press.key != key:
+                facts += self._miss(press)
+            elif press is not None:
+                press.missed = 0
+            if key >= 0 and (press is None or press.clear < CLEAR_WINDOWS) and _is_clear(window, key, power):
+                facts += self._count(key)
+        return facts
+
+    def _miss(self, press: _Press) -> list[ToneFact]:
+        press.missed += 1
+        if press.missed < MISSED_WINDOWS:
+            return []
+        self._press = None
+        return [] if press.clear >= CLEAR_WINDOWS else [ToneDropped()]
+
+    def _count(self, key: int) -> list[ToneFact]:
+        """One more clear window of a press that isn't a digit yet, or the first of another."""
+        facts: list[ToneFact] = []
+        if self._press is None or self._press.key != key:
+            facts += [ToneStarted()] if self._press is None else [ToneDropped(), ToneStarted()]
+            self._press = _Press(key)
+        self._press.clear += 1
+        if self._press.clear == CLEAR_WINDOWS:
+            facts.append(ToneHeard(KEYS[key]))
+        return facts
+
+
+def _point(windows: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The key each of (n, window) points at, -1 for none, and (n, 8, 5) powers at frequencies and offsets."""
+    spectrum = (windows @ _BASIS).reshape(len(windows), 2, 8, 5)
+    powers: NDArray[np.float32] = np.square(spectrum).sum(axis=1)
+    best = powers.max(axis=2)
+    rows, columns = best[:, :4], best[:, 4:]
+    energy = np.square(windows) @ _WEIGHTS
+    pointing = rows.max(axis=1) + columns.max(axis=1) > POINTING_SHARE * np.maximum(energy, FLOOR)
+    return np.where(pointing, 4 * rows.argmax(axis=1) + columns.argmax(axis=1), -1), powers
+
+
+def _is_clear(window: NDArray[np.float32], key: int, powers: NDArray[np.float32]) -> bool:
+    """Whether a window that points at `key` is that key's pair and nothing else; `powers` is (8, 5)."""
+    row, row_offset = _peak(powers[key // 4])
+    column, column_offset = _peak(powers[4 + key % 4])
+    if max(abs(row_offset), abs(column_offset)) > TOLERANCE:
+        return False
+    if abs(10 * math.log10(row / column)) > TWIST_DB:
+        return False
+    if row + column < CLEAR_SHARE * float(np.square(window) @ _WEIGHTS):
+        return False
+    spectrum = np.square(np.abs(np.fft.rfft(window * _TAPER, _POINTS)))
+    return float((spectrum * _ELSEWHERE[key]).max()) < THIRD_SHARE * (row + column)
+
+
+def _peak(powers: NDArray[np.float32]) -> tuple[float, float]:
+    """Height and relative offset of the peak of (5,) powers, by a parabola through their logarithms."""
+    levels = [math.log(max(float(power), 1e-9)) for power in powers]
+    top = min(max(int(powers.argmax()), 1), 3)
+    left, middle, right = levels[top - 1 : top + 2]
+    curvature = min(left - 2 * middle + right, -1e-9)
+    shift = min(max((left - right) / (2 * curvature), -1.5), 1.5)
+    return math.exp(middle - (left - right) * shift / 4), (top - 2 + shift) * _STEP

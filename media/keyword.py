@@ -1,0 +1,79 @@
+"""What a spoken-refusal detector is asked, and what it may answer.
+
+A detector hears speech that the voice gate has cut out: whole utterances, and while a caller goes on
+talking, sliding windows of the last seconds. It keeps nothing between two questions, so one detector serves
+all legs of the process, and an utterance may be put to it in pieces.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from media.frame import Samples
+
+
+class DetectorUnavailable(Exception):
+    """The configured engine can't listen here; str() is one line that says what is accepted.
+
+    Raised at start: a spoken way out that was announced to callers must never be silently missing.
+    """
+
+
+class DetectorError(Exception):
+    """The detector failed on these samples; str() says why. Another utterance may still succeed."""
+
+
+class Meaning(StrEnum):
+    """What the caller's words come to."""
+
+    REFUSE = "refuse"
+    ACCEPT = "accept"
+    UNCLEAR = "unclear"
+    """Too near to a refusal to go on keeping audio, too far to be sure: ask again."""
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None where unknown."""
+
+    meaning: Meaning
+    keyword: str | None = None
+    confidence: float | None = None
+
+
+class Detector(Protocol):
+    """Built with the phrases of the configuration; called from the listener's thread only."""
+
+    def judge(self, samples: Samples) -> Verdict:
+        """The meaning of (n,) int16 at 8 kHz, an utterance or a window of one; DetectorError if it fails."""
+        ...
+
+
+_WEIGHT = {Meaning.REFUSE: 3, Meaning.UNCLEAR: 2, Meaning.ACCEPT: 1, Meaning.OTHER: 0}
+
+
+def strongest(verdicts: Iterable[Verdict]) -> Verdict:
+    """What several verdicts on one utterance come to; OTHER if there are none.
+
+    "I accept, no, I refuse" is a refusal, whatever the order and the confidence: doubt is against recording.
+    """
+    return max(
+        verdicts,
+        key=lambda verdict: (_WEIGHT[verdict.meaning], verdict.confidence or 0.0),
+        default=Verdict(Meaning.OTHER),
+    )
+
+
+def load_detector(engine: str, refuse: Sequence[str] = (), accept: Sequence[str] = ()) -> Detector | None:
+    """The detector of `engine`, listening for the phrases `refuse` and `accept`; None for the engine "none".
+
+    DetectorUnavailable for an engine that isn't there.
+    """
+    if engine == "none":
+        return None
+    unheard = ", ".join(repr(phrase) for phrase in (*refuse, *accept)) or "anything"
+    raise DetectorUnavailable(
+        f"engine {engine!r} is not installed, nothing would hear {unheard}; accepted: 'none'"
+    )

@@ -1,0 +1,224 @@
+"""The listener: one thread that hears all legs of the process, and reports only conclusions.
+
+    clock thread --feed--> queue --> this thread --> ToneDetector        --> report(leg, conclusion)
+                                             `-----> VoiceGate, Detector -'
+
+A caller's refusal may be in any frame, so whatever keeps a frame from being heard becomes a fact,
+ListenerFailed: whoever decides about the recording must know that this silence means nothing.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from media.dtmf import ToneDetector, ToneDropped, ToneHeard, ToneStarted
+from media.frame import FRAME_MS, Samples
+from media.keyword import Detector, DetectorError, Meaning, Verdict, strongest
+from media.vad import SpeechStarted, Utterance, VoiceGate
+
+QUEUE_FRAMES = 20_000 // FRAME_MS
+"""20 s of one leg, 5 s of four: a thread that is later than this isn't late but stuck."""
+
+BUSY_FRAMES = 500 // FRAME_MS
+"""With more than this waiting, provisional judgements are left out: keys are in the queue, too."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordSpotted:
+    """Someone who still speaks has said this; SpeechEnded repeats it unless something stronger follows."""
+
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """What the utterance came to; None if the detector failed on it (a ListenerFailed says why)."""
+
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFailed:
+    """Something said or pressed on this leg may have been missed; `reason` is one line for the log."""
+
+    reason: str
+
+
+Conclusion: TypeAlias = (
+    ToneStarted | ToneDropped | ToneHeard | SpeechStarted | KeywordSpotted | SpeechEnded | ListenerFailed
+)
+
+
+class _Ear(Protocol):
+    """One kind of listening on one leg."""
+
+    def feed(self, samples: Samples) -> list[Conclusion]: ...
+
+
+class _ToneEar:
+    def __init__(self) -> None:
+        self._tones = ToneDetector()
+
+    def feed(self, samples: Samples) -> list[Conclusion]:
+        return list(self._tones.feed(samples))
+
+
+class _VoiceEar:
+    """The gate and the detector behind it."""
+
+    def __init__(self, detector: Detector, is_busy: Callable[[], bool]) -> None:
+        self._gate = VoiceGate()
+        self._detector = detector
+        self._is_busy = is_busy
+        self._so_far = Verdict(Meaning.OTHER)
+
+    def feed(self, samples: Samples) -> list[Conclusion]:
+        conclusions: list[Conclusion] = []
+        for fact in self._gate.feed(samples):
+            if isinstance(fact, SpeechStarted):
+                self._so_far = Verdict(Meaning.OTHER)
+                conclusions.append(fact)
+            elif isinstance(fact, Utterance):
+                conclusions += self._conclude(fact.samples)
+            elif not self._is_busy():
+                conclusions += self._judge(fact.samples)
+        return conclusions
+
+    def _judge(self, samples: Samples) -> list[Conclusion]:
+        """Provisional, while speech goes on: only a keyword that changes the verdict is worth a report."""
+        before = self._so_far.meaning
+        try:
+            self._so_far = strongest([self._so_far, self._detector.judge(samples)])
+        except DetectorError as error:
+            return [ListenerFailed(f"voice: {error}")]
+        return [KeywordSpotted(self._so_far)] if self._so_far.meaning is not before else []
+
+    def _conclude(self, samples: Samples) -> list[Conclusion]:
+        try:
+            verdict = self._detector.judge(samples)
+        except DetectorError as error:
+            known = self._so_far if self._so_far.meaning in (Meaning.REFUSE, Meaning.UNCLEAR) else None
+            return [ListenerFailed(f"voice: {error}"), SpeechEnded(known)]
+        return [SpeechEnded(strongest([self._so_far, verdict]))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is to be listened for on a leg from here on."""
+
+    tones: bool
+    voice: bool
+
+
+class Listener:
+    """Reports what is pressed and said on the legs that are open, in order for each leg.
+
+    `report(leg, conclusion)` is called on the listener's thread and must neither block nor raise. Without
+    `detector` no voice work is done at all.
+    """
+
+    def __init__(self, report: Callable[[int, Conclusion], None], detector: Detector | None) -> None:
+        self._report = report
+        self._detector = detector
+        self._queue: queue.SimpleQueue[tuple[int, Samples | _Wish] | threading.Event | None] = (
+            queue.SimpleQueue()
+        )
+        self._listened: set[int] = set()  # read on the clock thread: adding and discarding are atomic
+        self._overrun: set[int] = set()
+        self._drops = 0
+        self._ears: dict[int, dict[str, _Ear]] = {}  # the thread's own
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+
+    @property
+    def drops(self) -> int:
+        """Frames that found the queue full, since the start."""
+        return self._drops
+
+    def start(self) -> None:
+        """Start the thread; once in a listener's life."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hear what was fed so far, then end the thread and wait for it."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def open(self, leg: int, *, tones: bool, voice: bool) -> None:
+        """Listen on `leg` for these from the next frame on; what is listened for already just goes on."""
+        wish = _Wish(tones, voice and self._detector is not None)
+        self._queue.put((leg, wish))
+        if wish.tones or wish.voice:
+            self._listened.add(leg)
+        else:
+            self._listened.discard(leg)
+
+    def close(self, leg: int) -> None:
+        """Stop listening on `leg` and forget its sound; frames that still come are ignored."""
+        self.open(leg, tones=False, voice=False)
+
+    def feed(self, leg: int, samples: Samples) -> None:
+        """Take (n,) int16 at 8 kHz; for the clock thread: never blocks, never raises, costs microseconds.
+
+        The samples are kept, not copied, so they must not change afterwards.
+        """
+        if leg not in self._listened:
+            return
+        if self._queue.qsize() >= QUEUE_FRAMES:
+            self._drops += 1
+            self._overrun.add(leg)
+            return
+        self._queue.put((leg, samples))
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until all that was fed before is reported; False if that took longer than `timeout_s`."""
+        reached = threading.Event()
+        self._queue.put(reached)
+        return reached.wait(timeout_s)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            leg, content = item
+            if isinstance(content, _Wish):
+                self._equip(leg, content)
+            else:
+                self._hear(leg, content)
+
+    def _equip(self, leg: int, wish: _Wish) -> None:
+        ears = self._ears.pop(leg, {})
+        wanted: dict[str, _Ear] = {}
+        if wish.tones:
+            wanted["tones"] = ears.get("tones") or _ToneEar()
+        if wish.voice and self._detector is not None:
+            wanted["voice"] = ears.get("voice") or _VoiceEar(self._detector, self._is_busy)
+        if wanted:
+            self._ears[leg] = wanted
+
+    def _hear(self, leg: int, samples: Samples) -> None:
+        ears = self._ears.get(leg, {})
+        if leg in self._overrun:
+            self._overrun.discard(leg)
+            self._report(leg, ListenerFailed("fell behind: frames of this leg were dropped"))
+        for kind, ear in list(ears.items()):
+            for conclusion in self._listen(leg, kind, ear, samples):
+                self._report(leg, conclusion)
+
+    def _listen(self, leg: int, kind: str, ear: _Ear, samples: Samples) -> list[Conclusion]:
+        try:
+            return ear.feed(samples)
+        except Exception as error:  # noqa: BLE001
+            # Broad on purpose: this thread hears every leg, and an engine may raise anything. One leg's fault
+            # must not deafen the others, and a thread that died would look like callers who don't refuse.
+            _log.exception("listening failed", extra={"leg": leg, "kind": kind})
+            del self._ears[leg][kind]
+            return [ListenerFailed(f"{kind}: no longer listened for: {type(error).__name__}: {error}")]
+
+    def _is_busy(self) -> bool:
+        return self._queue.qsize() > BUSY_FRAMES

@@ -1,0 +1,28 @@
+"""What is asked of a detector, without one."""
+
+import pytest
+
+from media.keyword import DetectorUnavailable, Meaning, Verdict, load_detector, strongest
+
+
+def test_no_engine_is_no_detector() -> None:
+    assert load_detector("none", ["je refuse"], ["oui"]) is None
+
+
+@pytest.mark.parametrize("engine", ["embedding", "vosk", "", "None"])
+def test_an_engine_that_is_not_there_is_an_error_at_start(engine: str) -> None:
+    with pytest.raises(DetectorUnavailable, match=r"accepted: 'none'$") as caught:
+        load_detector(engine, ["je refuse"])
+    assert repr(engine) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_doubt_is_against_recording() -> None:
+    accept = Verdict(Meaning.ACCEPT, "oui", 0.99)
+    unclear = Verdict(Meaning.UNCLEAR, None, 0.4)
+    weak, sure = Verdict(Meaning.REFUSE, "je refuse", 0.6), Verdict(Meaning.REFUSE, "refuser", 0.9)
+    other = Verdict(Meaning.OTHER)
+    assert strongest([accept, weak, other, sure]) == sure
+    assert strongest([accept, unclear, other]) == unclear
+    assert strongest([other, accept]) == accept
+    assert strongest([]) == other
