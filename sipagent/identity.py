@@ -1,0 +1,235 @@
+"""Who calls whom, read from a SIP message that anybody may have written.
+
+Pure text functions. They raise nothing whatever the text, read each message in linear time, and return only
+digits, or text that `printable` has passed.
+"""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+import phonenumbers
+
+NAME_LIMIT = 80  # characters of a foreign text that are shown
+USER_LIMIT = 120  # characters of a user part, its separators and parameters included
+INTERNAL_DIGITS = 5  # an extension of the office, or a short code such as 3900: it has no E.164 form
+COMPACT = {  # RFC 3261 section 7.3.3 and the registry of SIP header fields
+    "f": "from",
+    "t": "to",
+    "i": "call-id",
+    "m": "contact",
+    "c": "content-type",
+    "e": "content-encoding",
+    "l": "content-length",
+    "s": "subject",
+    "k": "supported",
+    "v": "via",
+    "r": "refer-to",
+    "b": "referred-by",
+    "x": "session-expires",
+    "o": "event",
+    "u": "allow-events",
+    "a": "accept-contact",
+    "j": "reject-contact",
+    "d": "request-disposition",
+    "y": "identity",
+}
+_EVENTS = "0123456789*#ABCD"  # RFC 4733 section 3.2: the events 0 to 15
+
+
+def header_values(message: str, name: str) -> list[str]:
+    """Give the values of a header, one for each line of the message, unfolded; [] where it is absent."""
+    wanted = COMPACT.get(name.lower(), name.lower())
+    return [value for found, value in _headers(message) if found == wanted]
+
+
+def _headers(message: str) -> Iterator[tuple[str, str]]:
+    head, _ = _split(message)
+    unfolded = re.sub(r"\n[ \t]+", " ", head.replace("\r\n", "\n"))
+    for line in unfolded.split("\n")[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            name = name.strip().lower()
+            yield COMPACT.get(name, name), value.strip()
+
+
+def _split(message: str) -> tuple[str, str]:
+    """Part a message into its head and its body, at the first empty line."""
+    found = re.search(r"\r?\n\r?\n", message)
+    return (message[: found.start()], message[found.end() :]) if found else (message, "")
+
+
+def caller_number(message: str, country: str) -> str | None:
+    """Give the caller's number: P-Asserted-Identity, else From, as E.164 (or the digits of an extension).
+
+    None where the caller asks for privacy (RFC 3325 section 9.3 `id`, RFC 3323 section 4.2 `user`), and where
+    there is no number. The trunk, which is the only one to be listened to, vouches for both headers.
+    """
+    if _asks_for_privacy(message):
+        return None
+    asserted = header_values(message, "P-Asserted-Identity")
+    for value in [*asserted, *header_values(message, "From")[:1]]:
+        for entry in _entries(value):
+            if number := _number_of(_address(entry), country):
+                return number
+    return None
+
+
+def called_number(message: str, country: str) -> str | None:
+    """Give the number that was dialled, as E.164 (or the digits of an extension).
+
+    The request line tells, else P-Called-Party-ID (RFC 7315 section 4.2), else To: a trunk that we register
+    on writes our own Contact into the request line.
+    """
+    parts = message.split("\n", 1)[0].split()
+    candidates = [parts[1]] if len(parts) == 3 else []
+    for name in ("P-Called-Party-ID", "To"):
+        candidates += [_address(value) for value in header_values(message, name)[:1]]
+    numbers = (_number_of(uri, country) for uri in candidates)
+    return next((number for number in numbers if number), None)
+
+
+def to_e164(user: str, country: str) -> str | None:
+    """Read a telephone number as people and trunks write it: `+33…`, `0033…`, `06 12 …`, `%2B33…`.
+
+    Gives E.164; the bare digits where they are no possible number of the country (an extension, a short
+    code); None where it is no number at all. `country` is ISO 3166; `phone-context=+33` (RFC 3966) wins.
+    """
+    if len(user) > USER_LIMIT:
+        return None
+    subscriber, _, parameters = user.partition(";")
+    number = re.sub(r"[\s\-.()/]", "", unquote(subscriber))
+    if context := re.search(r"(?:^|;)phone-context=(\+\d{1,6})(?:;|$)", parameters, re.ASCII | re.I):
+        number = context[1] + number.removeprefix(context[1])
+    if not re.fullmatch(r"\+?\d{1,20}", number, re.ASCII):
+        return None
+    digits = number.removeprefix("+")
+    if digits == number and len(digits) <= INTERNAL_DIGITS:
+        return digits
+    try:
+        parsed = phonenumbers.parse(number, country)
+    except phonenumbers.NumberParseException:
+        return digits
+    reason = phonenumbers.is_possible_number_with_reason(parsed)
+    if reason != phonenumbers.ValidationResult.IS_POSSIBLE:
+        return digits
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+def printable(text: str, limit: int = NAME_LIMIT) -> str:
+    r"""Make a foreign text safe for a log or a table: `\x1b` for whatever would steer a terminal.
+
+    Escapes control characters, line separators, overrides of the direction of writing, and bytes that were
+    not UTF-8; cuts to `limit` characters, `…` at the end.
+    """
+    escaped = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: limit + 1])
+    return escaped if len(escaped) <= limit else escaped[: max(limit - 1, 0)] + "…"
+
+
+def display_for_operator(recorded: bool, caller: str | None) -> str:
+    """Give the display name of the operator's call, a quoted string (RFC 3261 section 25.1) with its quotes.
+
+    `"REC +33612345678"` or `"NO REC anonymous"`; ASCII only, since not every desk phone reads UTF-8.
+    """
+    name = printable(caller or "anonymous").encode("ascii", "replace").decode()
+    name = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{"REC" if recorded else "NO REC"} {name}"'
+
+
+def info_digit(content_type: str, body: str) -> str | None:
+    """Read the digit of an INFO: `application/dtmf-relay` (`Signal=5`), `application/dtmf` (`5`), else None.
+
+    The events 10 to 15 are *, # and A to D, as in RFC 4733.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    text = body.strip()
+    if kind == "application/dtmf-relay":
+        found = re.search(r"^[ \t]*signal[ \t]*=[ \t]*(\S{1,2})[ \t]*\r?$", text, re.ASCII | re.I | re.M)
+        text = found[1] if found else ""
+    elif kind != "application/dtmf":
+        return None
+    if re.fullmatch(r"1[0-5]", text, re.ASCII):
+        return _EVENTS[int(text)]
+    return text.upper() if re.fullmatch(r"[0-9*#A-Da-d]", text, re.ASCII) else None
+
+
+def challenge_realm(message: str) -> str | None:
+    """Give the realm of the first Digest challenge (RFC 3261 section 22.4); None without one."""
+    for name in ("WWW-Authenticate", "Proxy-Authenticate"):
+        for value in header_values(message, name):
+            scheme, _, parameters = value.partition(" ")
+            if scheme.lower() != "digest":
+                continue
+            for entry in _entries(parameters):
+                key, _, quoted = entry.partition("=")
+                if key.strip().lower() == "realm":
+                    return _realm(quoted.strip())
+    return None
+
+
+def _realm(quoted: str) -> str | None:
+    if len(quoted) < 2 or quoted[0] != '"' or quoted[-1] != '"' or not quoted.isprintable():
+        return None
+    return re.sub(r"\\(.)", r"\1", quoted[1:-1])
+
+
+def offers_telephone_event(message: str) -> bool:
+    """Tell whether the SDP offers RFC 4733 events in its audio: then in-band tones need not count."""
+    _, body = _split(message)
+    formats: set[str] = set()
+    in_audio = False
+    for line in body.splitlines():
+        if line.startswith("m="):
+            in_audio = line.startswith("m=audio ")
+            formats = set(line.split()[3:]) if in_audio else set()
+        found = re.match(r"a=rtpmap:(\d{1,3}) telephone-event/", line, re.ASCII | re.IGNORECASE)
+        if found and in_audio and found[1] in formats:
+            return True
+    return False
+
+
+def _asks_for_privacy(message: str) -> bool:
+    values = re.split(r"[;,\s]+", " ".join(header_values(message, "Privacy")).lower())
+    return "id" in values or "user" in values
+
+
+def _entries(value: str) -> Iterator[str]:
+    """Split a header at its commas, but not at those within quotes or angle brackets."""
+    start, quoted, bracketed, skip = 0, False, False, False
+    for position, char in enumerate(value):
+        if skip:
+            skip = False
+        elif quoted:
+            skip, quoted = char == "\\", char != '"'
+        elif char == '"' and not bracketed:
+            quoted = True
+        elif char in "<>":
+            bracketed = char == "<"
+        elif char == "," and not bracketed:
+            yield value[start:position].strip()
+            start = position + 1
+    yield value[start:].strip()
+
+
+def _address(value: str) -> str:
+    """Take the URI out of a name-addr or addr-spec (RFC 3261 section 20.10); empty where there is none."""
+    if value.startswith('"'):
+        name = re.match(r'"(?:[^"\\]|\\.)*"', value, re.DOTALL)
+        if name is None:
+            return ""
+        value = value[name.end() :]
+    _, bracket, rest = value.partition("<")
+    if bracket:
+        uri, end, _ = rest.partition(">")
+        return uri.strip() if end else ""
+    return value.partition(";")[0].strip()  # without brackets, parameters are the header's
+
+
+def _number_of(uri: str, country: str) -> str | None:
+    """Give the number that a sip, sips or tel URI names; None where it names none."""
+    scheme, _, rest = uri.partition(":")
+    if scheme.lower() == "tel":
+        return to_e164(rest, country)
+    if scheme.lower() not in ("sip", "sips") or rest.count("@") != 1:
+        return None
+    return to_e164(rest.partition("@")[0].partition(":")[0], country)

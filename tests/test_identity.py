@@ -1,0 +1,226 @@
+"""The caller's and the called number, from messages that nobody vouches for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipagent import identity
+
+MESSAGE = (
+    "INVITE sip:+33323063006@192.0.2.1:5060 SIP/2.0\r\n"
+    "Via: SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bK1\r\n"
+    "{headers}"
+    "To: <sip:+33323063006@trunk.example.net>\r\n"
+    "Content-Type: application/sdp\r\n"
+    "\r\n"
+    "v=0\r\nP-Asserted-Identity: <sip:+33999999999@body.example>\r\n"
+)
+BIDI = "\u202e\u2066\u200f"
+
+
+def invite(*headers: str) -> str:
+    return MESSAGE.format(headers="".join(line + "\r\n" for line in headers))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "From: <sip:+33612345678@trunk.example.net>;tag=1",
+        "From: sip:0612345678@trunk.example.net;tag=1",
+        "f: <sip:0033612345678@trunk.example.net;user=phone>;tag=1",
+        "FROM:  \t<sips:%2B33612345678@trunk.example.net>;tag=1",
+        "From: <tel:+33-6-12-34-56-78>;tag=1",
+        "From: <tel:06.12.34.56.78;phone-context=+33>;tag=1",
+        "From: <sip:33612345678@trunk.example.net>",
+        'From: "<sip:+33999999999@quoted.example>, \\"x" <sip:+33612345678@a>;tag=1',
+        "From: Dupont <sip:06 12 34 56 78@a>;tag=1",
+        "From:\r\n\t<sip:+33612345678@trunk.example.net>;tag=1",
+        "From : <SIP:+33612345678;cpc=ordinary:secret@trunk.example.net>;tag=1",
+        "P-Asserted-Identity: <sip:+33612345678@a>\r\nFrom: <sip:+33999999999@a>;tag=1",
+        "From: <sip:+33999999999@a>;tag=1\r\nP-Asserted-Identity: <sip:0612345678@a>, <tel:+33699999999>",
+        "P-Asserted-Identity: <sip:office@a>\r\nP-Asserted-Identity: <tel:+33612345678>\r\nFrom: <sip:a@b>",
+        "P-Asserted-Identity: <sip:office@a>\r\nFrom: <sip:+33612345678@a>",
+        "Privacy: none\r\nFrom: <sip:+33612345678@a>",
+    ],
+)
+def test_caller_is_read_as_e164_however_the_trunk_writes_it(header: str) -> None:
+    assert identity.caller_number(invite(header), "FR") == "+33612345678"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "From: <sip:anonymous@anonymous.invalid>;tag=1",
+        "From: Alice <sip:alice@a>;tag=1",
+        "From: <sip:trunk.example.net>;tag=1",
+        'From: "unbalanced <sip:+33612345678@a>;tag=1',
+        "From: <sip:+33612345678@a",
+        "From: <sip:+33612345678@a@b>",
+        "From: <http:+33612345678@a>",
+        "From: <sip:../../etc/passwd@a>",
+        "From: <sip:+3361234\x005678@a>",
+        "From: <sip:" + "1" * 10_000 + "@a>",
+        "Subject: nothing",
+    ],
+)
+def test_no_number_is_none(header: str) -> None:
+    assert identity.caller_number(invite(header), "FR") is None
+
+
+@pytest.mark.parametrize("privacy", ["id", "ID;critical", "header;id", "user; critical", "none, id"])
+def test_privacy_withholds_the_number_everywhere(privacy: str) -> None:
+    asked = invite(
+        f"Privacy: {privacy}", "P-Asserted-Identity: <sip:+33612345678@a>", "From: <sip:+33612345678@a>;tag=1"
+    )
+    assert identity.caller_number(asked, "FR") is None
+
+
+def test_called_number_is_that_of_the_request_line() -> None:
+    assert identity.called_number(invite(), "FR") == "+33323063006"
+
+
+@pytest.mark.parametrize(
+    ("extra", "called"),
+    [("", "+33323063006"), ("P-Called-Party-ID: <sip:0323063007@a>\r\n", "+33323063007")],
+)
+def test_called_number_behind_a_registration_is_in_the_headers(extra: str, called: str) -> None:
+    message = invite().replace("INVITE sip:+33323063006", "INVITE sip:agent", 1).replace("To:", extra + "To:")
+    assert identity.called_number(message, "FR") == called
+
+
+def test_a_request_line_that_is_broken_still_leaves_the_to_header() -> None:
+    message = invite().replace(" SIP/2.0", " a b c SIP/2.0", 1)
+    assert identity.called_number(message, "FR") == "+33323063006"
+
+
+@pytest.mark.parametrize(
+    ("user", "country", "number"),
+    [
+        ("201", "FR", "201"),
+        ("3900", "FR", "3900"),
+        ("201", "DE", "201"),
+        ("030 123456", "DE", "+4930123456"),
+        ("020 7946 0018", "GB", "+442079460018"),
+        ("02079460018;phone-context=+44", "FR", "+442079460018"),
+        ("5550123", "US", "5550123"),
+        ("+3361", "FR", "3361"),
+        ("", "FR", None),
+        ("+", "FR", None),
+        ("\u0660\u0661\u0662", "FR", None),
+        ("1+2", "FR", None),
+        ("9" * 30, "FR", None),
+    ],
+)
+def test_numbers_of_countries(user: str, country: str, number: str | None) -> None:
+    assert identity.to_e164(user, country) == number
+
+
+def test_headers_are_found_folded_compact_and_in_any_case() -> None:
+    message = "OPTIONS sip:a SIP/2.0\nf: one\n two\nFROM: three\ni:four\n\nFrom: body"
+    assert identity.header_values(message, "From") == ["one two", "three"]
+    assert identity.header_values(message, "F") == ["one two", "three"]
+    assert identity.header_values(message, "call-id") == ["four"]
+    assert identity.header_values(message, "To") == []
+
+
+def test_printable_escapes_what_would_steer_a_terminal_or_disguise_a_name() -> None:
+    assert identity.printable("a\x1b[31m\r\n\x85") == r"a\x1b[31m\r\n\x85"
+    assert identity.printable("é" + BIDI) == r"é\u202e\u2066\u200f"
+    assert identity.printable(b"\xff".decode(errors="surrogateescape")) == r"\udcff"
+    assert identity.printable("../../x") == "../../x"
+    assert identity.printable("x" * 10_000) == "x" * 79 + "…"
+    assert identity.printable("abc", 3) == "abc"
+
+
+def test_display_for_the_operator_is_one_quoted_string() -> None:
+    assert identity.display_for_operator(True, "+33612345678") == '"REC +33612345678"'
+    assert identity.display_for_operator(False, None) == '"NO REC anonymous"'
+    assert identity.display_for_operator(True, 'a" <sip:b@c>\\') == '"REC a\\" <sip:b@c>\\\\"'
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "digit"),
+    [
+        ("application/dtmf-relay", "Signal=9\r\nDuration=160\r\n", "9"),
+        ("Application/DTMF-Relay; charset=utf-8", "Duration=160\r\n signal = 10 \r\n", "*"),
+        ("application/dtmf-relay", "Signal=#", "#"),
+        ("application/dtmf-relay", "Signal=d\nDuration=1", "D"),
+        ("application/dtmf-relay", "9", None),
+        ("application/dtmf-relay", "Signal=16", None),
+        ("application/dtmf-relay", "XSignal=9", None),
+        ("application/dtmf", " 1\r\n", "1"),
+        ("application/dtmf", "11", "#"),
+        ("application/dtmf", "99", None),
+        ("application/dtmf", "", None),
+        ("application/dtmf", "\u0661", None),
+        ("application/sdp", "9", None),
+        ("", "9", None),
+    ],
+)
+def test_digits_of_an_info(kind: str, body: str, digit: str | None) -> None:
+    assert identity.info_digit(kind, body) == digit
+
+
+@pytest.mark.parametrize(
+    ("header", "realm"),
+    [
+        ('WWW-Authenticate: Digest realm="trunk.example.net", nonce="1,2"', "trunk.example.net"),
+        ('Proxy-Authenticate: digest nonce="realm=\\"x\\", y",\r\n realm="a \\"b\\""', 'a "b"'),
+        ('WWW-Authenticate: Basic realm="x"', None),
+        ('WWW-Authenticate: Basic realm="x"\r\nWWW-Authenticate: Digest nonce="1",realm="y"', "y"),
+        ("WWW-Authenticate: Digest realm=bare", None),
+        ('WWW-Authenticate: Digest realm="a\x00b"', None),
+        ("Subject: none", None),
+    ],
+)
+def test_realm_of_a_challenge(header: str, realm: str | None) -> None:
+    assert identity.challenge_realm(f"SIP/2.0 401 Unauthorized\r\n{header}\r\n\r\n") == realm
+
+
+@pytest.mark.parametrize(
+    ("sdp", "offers"),
+    [
+        ("m=audio 4000 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\n", True),
+        ("m=audio 4000 RTP/AVP 8\r\na=rtpmap:101 telephone-event/8000\r\n", False),
+        ("m=audio 4000 RTP/AVP 8 101\r\na=rtpmap:101 opus/48000\r\n", False),
+        ("m=audio 4000 RTP/AVP 8\r\nm=video 1 RTP/AVP 101\r\na=rtpmap:101 telephone-event/8000\r\n", False),
+        ("", False),
+    ],
+)
+def test_telephone_event_is_that_of_the_audio(sdp: str, offers: bool) -> None:
+    assert identity.offers_telephone_event("INVITE sip:a SIP/2.0\r\nVia: x\r\n\r\nv=0\r\n" + sdp) is offers
+
+
+HOSTILE = st.one_of(st.text(), st.text(alphabet='"\\<>@:;,+0123456789sip tel\r\n\x00\x1b\u202e\udc80'))
+
+
+@given(HOSTILE, st.sampled_from(["From", "P-Asserted-Identity", "To", "P-Called-Party-ID", "f"]))
+def test_no_header_breaks_the_numbers(value: str, name: str) -> None:
+    for message in (value, invite(f"{name}: {value}")):
+        for number in (identity.caller_number(message, "FR"), identity.called_number(message, "FR")):
+            assert number is None or (
+                number.removeprefix("+").isascii() and number.removeprefix("+").isdigit()
+            )
+        identity.challenge_realm(message)
+        identity.offers_telephone_event(message)
+
+
+@given(HOSTILE, st.integers(0, 200))
+def test_printable_never_yields_more_than_it_may(text: str, limit: int) -> None:
+    shown = identity.printable(text, limit)
+    assert shown.isprintable()
+    assert len(shown) <= max(limit, 1)
+    shown.encode()
+
+
+@given(st.booleans(), HOSTILE)
+def test_display_never_leaves_its_quotes(recorded: bool, caller: str) -> None:
+    display = identity.display_for_operator(recorded, caller)
+    assert display.isascii() and display.isprintable()
+    assert display[0] == display[-1] == '"'
+    assert '"' not in display[1:-1].replace("\\\\", "").replace('\\"', "")
+
+
+@given(st.one_of(st.text(), st.just("application/dtmf-relay"), st.just("application/dtmf")), HOSTILE)
+def test_info_yields_a_digit_or_nothing(kind: str, body: str) -> None:
+    assert identity.info_digit(kind, body) in {None, *"0123456789*#ABCD"}
