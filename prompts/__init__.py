@@ -1,0 +1,1 @@
+"""The sounds a caller hears, with their words, and the scripts that made them (see README.md)."""

@@ -1,0 +1,195 @@
+"""Composes what is not spoken: hold.wav, a calm loop, and the tones/ that acknowledge a key in a call.
+
+Only numpy is needed. The same script gives the same files:
+
+    python -m prompts.music
+
+The hold music is an original piece, made for the telephone: its weight lies between 300 and 1,500 Hz,
+nothing outside 250..3,500 Hz is kept. Notes and reverberation that ring past the end come in at the
+beginning, so it can be repeated for ever without a seam.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prompts import sound
+from prompts.sound import Sound
+
+RATE = 48_000
+"""The rate composed at (Hz); the files are made from it."""
+FILE_RATES = (8_000, 16_000)
+BEAT_S = 30 / 32
+"""64 beats a minute: 8 bars of 4 are 30 s, a whole number of samples at every rate."""
+BEATS = 32
+BAND_HZ = (250.0, 3_400.0)
+HOLD_DBFS = -26.0
+TONE_DBFS = -24.0
+PEAK_DBFS = -10.0
+
+CHORDS = [
+    ["C3", "E4", "G4", "B4", "D5"],
+    ["A2", "E4", "G4", "B4", "C5"],
+    ["F2", "E4", "A4", "C5", "G5"],
+    ["G2", "D4", "A4", "B4", "E5"],
+    ["E2", "D4", "G4", "B4", "F#5"],
+    ["A2", "C4", "G4", "B4", "E5"],
+    ["D3", "F4", "A4", "C5", "E5"],
+    ["G2", "F4", "A4", "C5", "D5"],
+]
+"""One a bar: the bass, then what the broken chord plays, low to high."""
+BROKEN = [0, 1, 2, 3, 4, 3, 2, 3]
+"""Which note of the chord each half beat of a bar plays."""
+MELODY = [
+    (0.0, "G5", 3.0),
+    (3.0, "E5", 1.0),
+    (4.0, "B5", 3.5),
+    (8.0, "A5", 2.0),
+    (10.0, "G5", 2.0),
+    (12.0, "D5", 3.0),
+    (16.0, "F#5", 1.5),
+    (17.5, "G5", 2.5),
+    (20.0, "E5", 3.5),
+    (24.0, "C6", 2.0),
+    (26.0, "A5", 2.0),
+    (28.0, "G5", 1.0),
+    (29.0, "E5", 1.0),
+    (30.0, "D5", 2.0),
+]
+"""Beat, note, length in beats."""
+_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """One sine of a timbre: a multiple of the note's frequency, its part, how fast it fades (1/s)."""
+
+    ratio: float
+    part: float
+    fade: float
+
+
+PIANO = [Partial(1, 1.0, 1.5), Partial(2, 0.32, 2.6), Partial(3, 0.10, 4.0), Partial(4.01, 0.05, 7.0)]
+BASS = [Partial(2, 1.0, 0.9), Partial(3, 0.5, 1.2), Partial(4, 0.3, 1.6), Partial(6, 0.1, 2.4)]
+PAD = [Partial(0.999, 0.5, 0.0), Partial(1.001, 0.5, 0.0), Partial(2, 0.12, 0.0)]
+FLUTE = [Partial(1, 1.0, 0.25), Partial(2, 0.18, 0.4), Partial(3, 0.06, 0.6)]
+
+
+def hertz(note: str) -> float:
+    """The frequency of a note such as `F#5`, in equal temperament at A4 = 440 Hz."""
+    semitones = _STEPS[note[0]] + note.count("#") + 12 * (int(note[-1]) - 4) - 9
+    return float(440.0 * 2 ** (semitones / 12))
+
+
+def rendered(timbre: Sequence[Partial], note: str, seconds: float, attack: float, release: float) -> Sound:
+    """A note, `(n,) float64` at RATE: it swells for `attack` s and dies in `release` s after `seconds`."""
+    frequency = hertz(note)
+    t = np.arange(round((seconds + release) * RATE)) / RATE
+    swell = 0.5 - 0.5 * np.cos(np.pi * np.clip(t / attack, 0, 1))
+    fall = 0.5 + 0.5 * np.cos(np.pi * np.clip((t - seconds) / release, 0, 1))
+    waves = [p.part * np.sin(2 * np.pi * frequency * p.ratio * t) * np.exp(-p.fade * t) for p in timbre]
+    return np.asarray(np.sum(waves, axis=0) * swell * fall, dtype=np.float64)
+
+
+def lay(loop: Sound, beat: float, note: Sound, loudness: float) -> None:
+    """Adds a note to the loop at a beat; what reaches past the end goes on at the beginning."""
+    places = (round(beat * BEAT_S * RATE) + np.arange(len(note))) % len(loop)
+    np.add.at(loop, places, note * loudness)
+
+
+def reverberated(loop: Sound, seed: int, seconds: float = 1.8, wet: float = 0.35) -> Sound:
+    """The loop in a soft room: a decaying noise, convolved in a circle so that the seam stays closed."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    room = np.random.default_rng(seed).standard_normal(len(t)) * np.exp(-3.2 * t)
+    room[: round(0.012 * RATE)] = 0
+    room /= np.sqrt(np.sum(room**2))
+    echo = np.fft.irfft(np.fft.rfft(loop) * np.fft.rfft(room, n=len(loop)), n=len(loop))
+    return np.asarray(loop + wet * echo, dtype=np.float64)
+
+
+def hold_music(seed: int = 8) -> Sound:
+    """The whole loop, `(n,) float64` at RATE. `seed` moves the hands and the room a little."""
+    hands = np.random.default_rng(seed)
+    loop: Sound = np.zeros(round(BEATS * BEAT_S * RATE))
+    for bar, (bass, *upper) in enumerate(CHORDS):
+        lay(loop, 4 * bar, rendered(BASS, bass, 3.2, 0.03, 1.2), 0.5)
+        for name in upper:
+            lay(loop, 4 * bar - 0.4, rendered(PAD, name, 3.6, 1.2, 1.6), 0.10)
+        notes = [*upper, upper[0].replace("4", "5")]
+        for half, index in enumerate(BROKEN):
+            struck = rendered(PIANO, notes[index], 1.1, 0.008, 0.7)
+            lay(loop, 4 * bar + half / 2 + hands.normal(0, 0.012), struck, 0.30 + hands.normal(0, 0.03))
+    for beat, name, beats in MELODY:
+        lay(loop, beat, rendered(FLUTE, name, beats * BEAT_S * 0.95, 0.09, 0.5), 0.34)
+    return reverberated(loop, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Beep:
+    """One sine of a tone: frequency (Hz), start and length (ms)."""
+
+    frequency: float
+    start: int
+    length: int
+
+
+TONES = {
+    "recording_on": [Beep(523.25, 0, 130), Beep(659.26, 120, 200)],
+    "recording_off": [Beep(659.26, 0, 130), Beep(523.25, 120, 200)],
+    "paused": [Beep(587.33, 0, 110), Beep(587.33, 180, 110)],
+    "resumed": [Beep(493.88, 0, 110), Beep(987.77, 120, 170)],
+    "flagged": [Beep(1046.50, 0, 220)],
+}
+"""Two notes up, two down, two the same, an octave, one high: told apart without knowing them.
+
+No frequency is within 3.5 % of one of DTMF's, and low and high ones never sound together (ITU-T Q.24
+has receivers refuse beyond 3.5 %), so the agent's own beep cannot be a caller's key.
+"""
+
+
+def tone(beeps: Sequence[Beep], rate: int) -> Sound:
+    """The beeps, `(n,) float64` at `rate` Hz, soft at both ends."""
+    length = max(beep.start + beep.length for beep in beeps)
+    whole: Sound = np.zeros(round(length * rate / 1000))
+    for beep in beeps:
+        t = np.arange(round(beep.length * rate / 1000)) * 1000 / rate
+        edge = np.sin(np.pi / 2 * np.clip(np.minimum(t / 15, (beep.length - t) / 60), 0, 1)) ** 2
+        start = round(beep.start * rate / 1000)
+        whole[start : start + len(t)] += np.sin(2 * np.pi * beep.frequency * t / 1000) * edge
+    return sound.levelled(whole, rate, TONE_DBFS, PEAK_DBFS)
+
+
+def write_all(folder: Path) -> None:
+    """hold.wav and tones/*.wav, at every rate."""
+    music = hold_music()
+    for rate in FILE_RATES:
+        ending = ".wav" if rate == 8_000 else f".{rate // 1000}k.wav"
+        loop = sound.resample(music, RATE, rate, *BAND_HZ)
+        loop *= sound.amplitude(HOLD_DBFS) / sound.active_rms(loop, rate)
+        sound.write_wav(folder / f"hold{ending}", loop, rate)
+        for name, beeps in TONES.items():
+            sound.write_wav(folder / "tones" / f"{name}{ending}", tone(beeps, rate), rate)
+
+
+def main(line: Sequence[str] | None = None) -> int:
+    """Exit status: 0 written, 2 the folder cannot be written to (one line on stderr)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m prompts.music",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--prompts", type=Path, default=Path(__file__).parent, help="the folder to write to")
+    try:
+        write_all(parser.parse_args(line).prompts)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
