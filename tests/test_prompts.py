@@ -1,0 +1,364 @@
+"""The shipped sounds are what an office can put on a line, and the scripts make them from the words."""
+
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from prompts import kokoro, music, phonemes, sound, speak
+
+PROMPTS = Path(music.__file__).parent
+NAMES = [
+    "closed",
+    "confirm",
+    "notice",
+    "notice_opt_in",
+    "please_hold",
+    "refused",
+    "unavailable",
+    "welcome",
+]
+LANGUAGES = ["fr", "en"]
+RATES = [8_000, 16_000]
+TONES = ["flagged", "paused", "recording_off", "recording_on", "resumed"]
+SPOKEN = [f"{language}/{name}" for language in LANGUAGES for name in NAMES]
+DTMF_LOW = [697, 770, 852, 941]
+DTMF_HIGH = [1209, 1336, 1477, 1633]
+
+
+def wav(name: str, rate: int) -> Path:
+    return PROMPTS / f"{name}{'.wav' if rate == 8_000 else '.16k.wav'}"
+
+
+def read(path: Path) -> tuple[NDArray[np.float64], int]:
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getcomptype()) == (1, 2, "NONE")
+        pcm = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+        return pcm / 32768, file.getframerate()
+
+
+def words(name: str) -> str:
+    """A prompt's words as a reader compares them: small, straight apostrophes, plain spaces."""
+    text = (PROMPTS / f"{name}.txt").read_text(encoding="utf-8")
+    return " ".join(text.replace("’", "'").split()).lower()
+
+
+def speech_dbfs(samples: NDArray[np.float64], rate: int) -> float:
+    """The level over what is audible: frames of 30 ms above -45 dBFS."""
+    size = rate * 30 // 1000
+    power = np.mean(samples[: len(samples) // size * size].reshape(-1, size) ** 2, axis=1)
+    return float(10 * np.log10(np.mean(power[power > 10**-4.5])))
+
+
+def pair_shares(samples: NDArray[np.float64], rate: int, window_ms: int = 40) -> NDArray[np.float64]:
+    """For each window, what part of its energy the strongest low and high DTMF frequency carry together,
+    where both are present within 10 dB of each other; else 0."""
+    size = rate * window_ms // 1000
+    windows = samples[: len(samples) // size * size].reshape(-1, size)
+    turns = np.exp(-2j * np.pi * np.outer(DTMF_LOW + DTMF_HIGH, np.arange(size)) / rate)
+    energy = 2 * np.abs(windows @ turns.T) ** 2 / size
+    low, high = energy[:, :4].max(axis=1), energy[:, 4:].max(axis=1)
+    whole = np.maximum(np.sum(windows**2, axis=1), 1e-6)
+    both = np.minimum(low, high) * 10 > np.maximum(low, high)
+    return np.where(both, (low + high) / whole, 0.0)
+
+
+# The spoken prompts
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("name", SPOKEN)
+def test_spoken_prompt_is_fit_for_a_line(name: str, rate: int) -> None:
+    samples, found_rate = read(wav(name, rate))
+    assert found_rate == rate
+    assert 1 < len(samples) / rate <= 60
+    assert abs(speech_dbfs(samples, rate) + 20) <= 1
+    assert np.abs(samples).max() < 10 ** (-3 / 20)
+    silence = rate * 150 // 1000
+    assert not samples[:silence].any()
+    assert not samples[-silence:].any()
+    first_sound = np.flatnonzero(np.abs(samples) > 0.01)[0] / rate
+    assert first_sound < 0.25
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_both_rates_hold_the_same_speech(name: str) -> None:
+    (narrow, _), (wide, _) = read(wav(name, 8_000)), read(wav(name, 16_000))
+    assert len(wide) / 16_000 == pytest.approx(len(narrow) / 8_000, abs=0.05)
+    shapes = [sound.frame_rms(narrow, 8_000), sound.frame_rms(wide, 16_000)]
+    shortest = min(map(len, shapes))
+    assert np.corrcoef(shapes[0][:shortest], shapes[1][:shortest])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_length_fits_the_words(name: str) -> None:
+    """A sentence that was lost or garbled would show: people speak 2 to 4.5 words a second."""
+    samples, rate = read(wav(name, 8_000))
+    assert 1.8 <= len(words(name).split()) / (len(samples) / rate - 0.3) <= 4.5
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_speech_is_no_key(name: str) -> None:
+    shares = pair_shares(*read(wav(name, 8_000)))
+    held = (shares[1:] > 0.7) & (shares[:-1] > 0.7)
+    assert not held.any()
+
+
+def test_no_prompt_is_missing_or_unknown() -> None:
+    for language in LANGUAGES:
+        found = {path.name for path in (PROMPTS / language).iterdir()}
+        assert found == {f"{name}{end}" for name in NAMES for end in (".txt", ".wav", ".16k.wav")}
+
+
+SERVICE = "agglo j'écoute"
+REQUIRED = {
+    "fr/notice": [SERVICE, "enregistré", "qualité", "statistiques", "organisation", "six mois", "touche 9"],
+    "en/notice": [SERVICE, "recorded", "quality", "statistics", "organisation", "six months", "press 9"],
+    "fr/notice_opt_in": [
+        SERVICE,
+        "enregistré",
+        "qualité",
+        "statistiques",
+        "organisation",
+        "six mois",
+        "touche 1",
+    ],
+    "en/notice_opt_in": [
+        SERVICE,
+        "recorded",
+        "quality",
+        "statistics",
+        "organisation",
+        "six months",
+        "press 1",
+    ],
+    "fr/confirm": ["touche 1", "sinon", "ne sera pas enregistré"],
+    "en/confirm": ["press 1", "otherwise", "will not be recorded"],
+    "fr/refused": ["ne sera pas enregistré", "mettons en relation"],
+    "en/refused": ["will not be recorded", "putting you through"],
+    "fr/welcome": [SERVICE, "bienvenue", "n'est pas enregistré", "mettons en relation"],
+    "en/welcome": [SERVICE, "welcome", "is not recorded", "putting you through"],
+    "fr/closed": [
+        SERVICE,
+        "lundi au vendredi",
+        "8 heures 30 à 12",
+        "13 heures 30 à 17 heures 30",
+        "rappeler",
+    ],
+    "en/closed": [SERVICE, "monday to friday", "8:30 and 12", "1:30 and 5:30", "please call"],
+    "fr/unavailable": ["personne", "rappeler un peu plus tard"],
+    "en/unavailable": ["nobody", "call us again a little later"],
+    "fr/please_hold": ["patienter"],
+    "en/please_hold": ["please hold"],
+}
+
+
+@pytest.mark.parametrize("name", SPOKEN)
+def test_words_say_what_they_must(name: str) -> None:
+    missing = [required for required in REQUIRED[name] if required not in words(name)]
+    assert not missing
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_notice_is_short_and_says_how_to_refuse(language: str) -> None:
+    for name in ("notice", "notice_opt_in"):
+        samples, rate = read(wav(f"{language}/{name}", 8_000))
+        assert len(samples) / rate <= 21
+        assert "9" in words(f"{language}/{name}")
+    assert {"fr": "à tout moment de l'appel", "en": "at any time during the call"}[language] in words(
+        f"{language}/notice"
+    )
+
+
+def test_prompts_stay_small() -> None:
+    assert sum(path.stat().st_size for path in PROMPTS.rglob("*.wav")) < 9_500_000
+
+
+# Hold music and tones
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_hold_music_is_calm_and_loops_without_a_click(rate: int) -> None:
+    samples, found_rate = read(wav("hold", rate))
+    assert found_rate == rate
+    assert 30 <= len(samples) / rate <= 60
+    assert abs(speech_dbfs(samples, rate) + 26) <= 1
+    steps = np.abs(np.diff(samples))
+    assert abs(samples[0] - samples[-1]) <= np.percentile(steps, 99)
+    turn = np.concatenate([samples[-200:], samples[:200]])
+    bends = np.abs(np.diff(samples, n=2))  # a click is a bend, not only a step
+    assert np.abs(np.diff(turn, n=2)).max() <= np.percentile(bends, 99.9)
+    energy = np.abs(np.fft.rfft(samples)) ** 2
+    hertz = np.fft.rfftfreq(len(samples), 1 / rate)
+    assert energy[(hertz < 200) | (hertz > 3_600)].sum() < 1e-6 * energy.sum()
+    assert pair_shares(samples, rate).max() < 0.7
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_scripts_compose_the_shipped_sounds(tmp_path: Path, rate: int) -> None:
+    assert music.main(["--prompts", str(tmp_path)]) == 0
+    for name in ["hold", *(f"tones/{tone}" for tone in TONES)]:
+        made, _ = read(tmp_path / wav(name, rate).relative_to(PROMPTS))
+        shipped, _ = read(wav(name, rate))
+        assert len(made) == len(shipped)
+        assert np.abs(made - shipped).max() <= 2 / 32768
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("name", TONES)
+def test_tone_is_discreet_and_no_key(name: str, rate: int) -> None:
+    samples, found_rate = read(wav(f"tones/{name}", rate))
+    assert found_rate == rate
+    assert 0.150 <= len(samples) / rate <= 0.400
+    assert -28 <= speech_dbfs(samples, rate) <= -22
+    assert max(abs(samples[0]), abs(samples[-1])) < 0.002
+    assert pair_shares(samples, rate, 20).max() < 0.3
+
+
+def test_tones_are_told_apart() -> None:
+    spectra = {}
+    for name in TONES:
+        samples = read(wav(f"tones/{name}", 8_000))[0]
+        halves = [samples[: len(samples) // 2], samples[len(samples) // 2 :]]
+        spectra[name] = np.concatenate([np.abs(np.fft.rfft(half, n=4_000))[:1_000] for half in halves])
+    for one in TONES:
+        for other in TONES:
+            if one < other:
+                assert np.corrcoef(spectra[one], spectra[other])[0, 1] < 0.8, (one, other)
+
+
+# The speaking script, without its voice
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzɑ̃ʒʁˈ ,."
+
+
+class Humming:
+    """Stands in for the model: hums as long as the sentence, louder with each one."""
+
+    def __init__(self) -> None:
+        self.symbols = {symbol: number for number, symbol in enumerate(LETTERS)}
+        self.heard: list[str] = []
+
+    def say(self, spoken: str, speaker: str, speed: float) -> sound.Sound:
+        self.heard.append(spoken)
+        t = np.arange(len(spoken) * kokoro.RATE // 15) / kokoro.RATE
+        return 0.02 * len(self.heard) * np.sin(2 * np.pi * 600 * t) * (1 + 0.5 * np.sin(2 * np.pi * 4 * t))
+
+
+@pytest.fixture
+def spelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No espeak-ng: words are said as they are written."""
+    monkeypatch.setattr(phonemes, "_espeak", lambda text, language: text.strip().lower())
+
+
+@pytest.mark.usefixtures("spelled")
+def test_sentences_come_out_equally_loud_at_both_rates(tmp_path: Path) -> None:
+    script = speak.Script(tmp_path / "fr" / "x.txt", "fr", "Bonjour tout le monde. Merci, et au revoir.")
+    voice = Humming()
+    (report,) = speak.speak([script], voice, {})  # type: ignore[arg-type]
+    assert report.startswith("fr/x: ")
+    assert script.path.read_text(encoding="utf-8") == f"{script.words}\n"
+    assert voice.heard == ["bonjour tout le monde.", "merci, et au revoir."]
+    for rate in RATES:
+        samples, found = read(speak.wav_path(script.path, rate))
+        assert found == rate
+        assert abs(speech_dbfs(samples, rate) + 20) < 1
+        half = len(samples) // 2
+        assert abs(speech_dbfs(samples[:half], rate) - speech_dbfs(samples[half:], rate)) < 1
+
+
+@pytest.mark.usefixtures("spelled")
+def test_lexicon_replaces_whole_words_only() -> None:
+    known = frozenset(LETTERS)
+    said = phonemes.phonemes("Jean, jeanne.", "fr", {"Jean": "ʒɑ̃", "jean": "ʒɑ̃"}, known)
+    assert said == "ʒɑ̃, jeanne."
+
+
+@pytest.mark.usefixtures("spelled")
+def test_sound_without_symbol_is_an_error_not_a_hole() -> None:
+    with pytest.raises(phonemes.PhonemeError, match="no symbol for ß"):
+        phonemes.phonemes("straße.", "fr", {}, frozenset(LETTERS))
+
+
+@pytest.mark.parametrize(
+    ("ipa", "language", "symbols"),
+    [("lˈa^ɪn", "en", "lˈIn"), ("də- lapˈɛl", "fr", "də lapˈɛl"), ("(en)t^ʃˈat(fr)", "fr", "ʧˈat")],
+)
+def test_ipa_in_the_letters_of_the_model(
+    ipa: str, language: str, symbols: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phonemes, "_espeak", lambda text, language: ipa)
+    assert phonemes.phonemes("x", language, {}, frozenset(symbols)) == symbols
+
+
+def test_sentences_end_at_their_marks_not_inside_an_hour() -> None:
+    assert phonemes.sentences("From 8:30 to 12.30. C’est noté\u00a0: merci !") == [
+        "From 8:30 to 12.30.",
+        "C’est noté : merci !",
+    ]
+
+
+def test_replace_changes_every_prompt_and_refuses_unknown_words(tmp_path: Path) -> None:
+    scripts = [
+        speak.Script(tmp_path / "a.txt", "fr", "Agglo, bonjour."),
+        speak.Script(tmp_path, "fr", "Non."),
+    ]
+    changed = speak.replaced(scripts, [("Agglo", "Mairie")])
+    assert [script.words for script in changed] == ["Mairie, bonjour.", "Non."]
+    with pytest.raises(speak.PromptsError, match="no prompt says 'Ville'"):
+        speak.replaced(scripts, [("Ville", "Mairie")])
+
+
+@pytest.fixture
+def no_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+
+@pytest.mark.usefixtures("no_onnxruntime")
+@pytest.mark.parametrize(
+    ("files", "names", "complaint"),
+    [
+        ({}, [], "no .txt"),
+        ({"fr/x.txt": " \n"}, [], "no words"),
+        ({"fr/x.txt": "Oui."}, ["fr/y"], "No such file"),
+        ({"de/x.txt": "Ja."}, ["de/x"], "no voice for 'de'"),
+        ({"fr/x.txt": "Oui.", "lexicon.toml": "fr ="}, [], "lexicon.toml"),
+        ({"fr/x.txt": "Oui.", "lexicon.toml": "fr = 3"}, [], 'accepted: [fr] with lines "words" = "IPA"'),
+        ({"fr/x.txt": "Oui."}, ["--model", "nowhere"], "install: pip install onnxruntime"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_2(
+    files: dict[str, str],
+    names: list[str],
+    complaint: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert speak.main(["--prompts", str(tmp_path), *names]) == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+def test_peaks_are_turned_down_without_clipping() -> None:
+    t = np.arange(8_000) / 8_000
+    spiky = 0.05 * np.sin(2 * np.pi * 300 * t)
+    spiky[2_000:2_020] *= 15
+    evened = sound.levelled(spiky, 8_000, -20, -4)
+    assert sound.db(np.abs(evened).max()) <= -4 + 0.01
+    assert sound.db(sound.active_rms(evened, 8_000)) == pytest.approx(-20, abs=0.5)
+
+
+def test_resampling_keeps_the_band_and_folds_nothing_back() -> None:
+    t = np.arange(24_000) / 24_000
+    both = np.sin(2 * np.pi * 1_000 * t) + np.sin(2 * np.pi * 5_000 * t)
+    narrow = sound.resample(both, 24_000, 8_000, 120, 3_400)
+    assert len(narrow) == 8_000
+    assert np.abs(narrow - np.sin(2 * np.pi * 1_000 * np.arange(8_000) / 8_000)).max() < 1e-6
