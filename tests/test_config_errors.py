@@ -1,0 +1,364 @@
+"""The one line for whatever is wrong in config.toml."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipagent.config import ConfigError, load
+from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
+
+WRONG = [
+    ("service", "name = ''", "service.name: '' is empty; accepted: the name of the service"),
+    ("service", 'name = "a\\nb"', r"service.name: 'a\nb' has control or invisible characters"),
+    ("service", "language = 'french'", "service.language: 'french' is not a language"),
+    ("service", "timezone = 'Mars/Olympus'", "service.timezone: 'Mars/Olympus' is not a time zone"),
+    ("service", "timezone = 'Europe'", "service.timezone: 'Europe' is not a time zone"),
+    ("service", "timezone = '../../etc/passwd'", "service.timezone: '../../etc/passwd' is not a time zone"),
+    ("service", "country = 'fr'", "service.country: 'fr' is not a country of two capital letters"),
+    ("service", "controler = 'x'", "service.controler: unknown key; did you mean service.controller?"),
+    (
+        "trunk",
+        "uri = 'agent@trunk'",
+        "trunk.uri: 'agent@trunk' is not a SIP URI; accepted: a SIP URI such as sip:",
+    ),
+    ("trunk", "uri = 'sips:a@b'", "trunk.uri: 'sips:a@b' is not a SIP URI"),
+    ("trunk", "uri = 'sip:a@b?Subject=x'", "trunk.uri: 'sip:a@b?Subject=x' is not a SIP URI"),
+    ("trunk", "uri = 'sip:a b@c'", "trunk.uri: 'sip:a b@c' is not a SIP URI"),
+    (
+        "trunk",
+        'uri = "sip:a@b\\r\\nX: y"',
+        r"trunk.uri: 'sip:a@b\r\nX: y' has control or invisible characters",
+    ),
+    ("trunk", "uri = 'sip:a@300.1.1.1'", "trunk.uri: 'sip:a@300.1.1.1' is not an IP address"),
+    ("trunk", "uri = 'sip:a@-b'", "trunk.uri: 'sip:a@-b' is not a host name or an IP address"),
+    ("trunk", "uri = 'sip:a@[::1'", "trunk.uri: 'sip:a@[::1' is not a SIP URI"),
+    ("trunk", "uri = 'sip:a@b:70000'", "trunk.uri: 'sip:a@b:70000' has a port outside 1 to 65535"),
+    (
+        "trunk",
+        "uri = 'sip:a@b;transport=tls'",
+        "trunk.uri: 'sip:a@b;transport=tls' asks for another transport",
+    ),
+    ("trunk", "uri = 'sip:%00@b'", "trunk.uri: 'sip:%00@b' is not a SIP URI"),
+    ("trunk", "registrar = 'sip:a@b'", "trunk.registrar: 'sip:a@b' names a user where a server is meant"),
+    ("trunk", "registrar = 5", "trunk.registrar: 5 is not a text in quotes; accepted: a SIP URI such as"),
+    ("trunk", "transport = 'sctp'", "trunk.transport: 'sctp' is not one of the choices; accepted: udp | tcp"),
+    ("trunk", "transport = 'tls'", "trunk.transport: 'tls' is not in this version (terminate TLS in front"),
+    (
+        "trunk",
+        "listen = 'x'",
+        "trunk.listen: 'x' is not host:port; accepted: address:port such as 127.0.0.1:5060",
+    ),
+    ("trunk", "listen = 'localhost:5060'", "trunk.listen: 'localhost:5060' is not an IP address"),
+    ("trunk", "listen = '127.0.0.1:0'", "trunk.listen: '127.0.0.1:0' has a port outside"),
+    ("trunk", "public_address = 'a b'", "trunk.public_address: 'a b' is not a host name or an IP address"),
+    (
+        "trunk",
+        "rtp_ports = '10000'",
+        "trunk.rtp_ports: '10000' is not first-last; accepted: first-last such as",
+    ),
+    ("trunk", "rtp_ports = '10001-11000'", "trunk.rtp_ports: '10001-11000' begins with an odd port"),
+    ("trunk", "rtp_ports = '11000-10000'", "trunk.rtp_ports: '11000-10000' ends before it begins"),
+    ("trunk", "rtp_ports = '100-200'", "trunk.rtp_ports: '100-200' begins below 1024"),
+    (
+        "trunk",
+        "rtp_ports = '10000-10007'",
+        "trunk.rtp_ports: '10000-10007' holds 8 ports; accepted: 32 or more",
+    ),
+    ("trunk", "rtp_ports = '5000-6000'", "trunk.rtp_ports: '5000-6000' holds the port of trunk.listen"),
+    ("trunk", "numbers = ['0323063006']", "trunk.numbers[0]: '0323063006' is not an E.164 number"),
+    (
+        "trunk",
+        "numbers = '+33323063006'",
+        "trunk.numbers: '+33323063006' is not a list; accepted: a list of num",
+    ),
+    ("trunk", "allowed_sources = ['192.0.2.1/24']", "trunk.allowed_sources[0]: '192.0.2.1/24' has bits set"),
+    ("trunk", "allowed_sources = ['trunk']", "trunk.allowed_sources[0]: 'trunk' is not a network"),
+    ("trunk", "allowed_sources = []", "trunk.allowed_sources: empty, and there is no registrar"),
+    (
+        "trunk",
+        "codecs = ['speex']",
+        "trunk.codecs[0]: 'speex' is not a codec of the agent; accepted: a list of PCMA",
+    ),
+    ("trunk", "codecs = []", "trunk.codecs: [] is too short"),
+    (
+        "trunk",
+        "srtp = true",
+        "trunk.srtp: true is not one of the choices; accepted: off | optional | required",
+    ),
+    ("trunk", "username = 'a'", "trunk.username: given without a password; accepted: password_file or"),
+    (
+        "trunk",
+        "password_env = 'A'",
+        "trunk.password_env: given without a user name; accepted: trunk.username",
+    ),
+    (
+        "trunk",
+        "username='a'\npassword_env='A'\npassword_file='b'",
+        "trunk.password_env: given beside password_file",
+    ),
+    ("hours", "week = 'mon'", "hours.week: 'mon' is not a table of days"),
+    ("hours", "week = { monday = '' }", "hours.week: has the day 'monday'; accepted: a table such as"),
+    ("hours", "week = { mon = '' }", "hours.week: never opens"),
+    ("hours", "week = { mon = '8:30-12:00' }", "hours.week: has '8:30-12:00', which is not HH:MM-HH:MM"),
+    ("hours", "week = { mon = 8 }", "hours.week: is not a text in quotes"),
+    ("hours", "holidays = 'ZZ'", "hours.holidays: 'ZZ' is not a country whose holidays are known"),
+    ("hours", "holidays = 'FR-ZZ'", "hours.holidays: 'FR-ZZ' is not a country whose holidays are known"),
+    (
+        "hours",
+        "holidays = ['2026-02-30']",
+        "hours.holidays: ['2026-02-30'] has '2026-02-30', which is no date",
+    ),
+    (
+        "hours",
+        "closed = ['2027-01-02/2026-12-24']",
+        "hours.closed[0]: '2027-01-02/2026-12-24' ends before it",
+    ),
+    ("prompts", "notice = 3", "prompts.notice: 3 is not a text in quotes; accepted: a WAV file"),
+    ("prompts", "notise = 'x'", "prompts.notise: unknown key; did you mean prompts.notice?"),
+    ("prompts.en", "notise = 'x'", "prompts.en.notise: unknown key; did you mean prompts.en.notice?"),
+    (
+        "prompts.english",
+        "notice = 'x'",
+        "prompts: has the table 'english'; accepted: a language such as [prompts.en]",
+    ),
+    ("prompts.fr", "notice = 'x'", "prompts.fr: is the default language; accepted: its files in [prompts]"),
+    (
+        "prompts",
+        "languages = { '+33323063007' = 'en' }",
+        "prompts.languages.+33323063007: 'en' has no table [prompts",
+    ),
+    ("prompts", "languages = { '0' = 'fr' }", "prompts.languages.0: '0' is not an E.164 number"),
+    (
+        "refusal",
+        "mode = 'optin'",
+        "refusal.mode: 'optin' is not one of the choices; accepted: objection | opt_in",
+    ),
+    ("refusal", "digit = '99'", "refusal.digit: '99' is not one key of a telephone"),
+    ("refusal", "digit = 9", "refusal.digit: 9 is not a text in quotes; accepted: one key of a telephone"),
+    ("refusal", "digit = '1'", "refusal.accept_digit: '1' is refusal.digit too"),
+    (
+        "refusal",
+        "engine = 'embedding'",
+        "refusal.engine: 'embedding' is not in this version (no detector for",
+    ),
+    ("refusal", "engine = 'x'", "refusal.engine: 'x' is not one of the choices; accepted: none"),
+    ("refusal", "in_call = 'key+voice'", "refusal.in_call: 'key+voice' is not in this version"),
+    ("refusal", "keywords = ['']", "refusal.keywords[0]: '' is empty; accepted: a list of words"),
+    ("refusal", "window_s = 0", "refusal.window_s: 0 is out of range; accepted: seconds, 0.1 to 60"),
+    ("refusal", "window_s = nan", "refusal.window_s: nan is not a number"),
+    ("operators", "extensions = []", "operators.extensions: [] is too short; accepted: a list of SIP URIs"),
+    ("operators", "extensions = ['201']", "operators.extensions[0]: '201' is not a SIP URI"),
+    (
+        "operators",
+        "strategy = 'round_robin'",
+        "operators.strategy: 'round_robin' is not in this version; accepted: s",
+    ),
+    (
+        "operators",
+        "transfer = 'refer'",
+        "operators.transfer: 'refer' is not in this version; accepted: bridge",
+    ),
+    (
+        "operators",
+        "refer_targets = ['sip:a@b']",
+        "operators.refer_targets: ['sip:a@b'] is not in this version",
+    ),
+    ("operators", "ring_s = 0", "operators.ring_s: 0 is out of range; accepted: seconds, 1 to 300"),
+    ("operators", "ring_s = '20'", "operators.ring_s: '20' is not a number"),
+    ("operators", "max_wait_s = -1", "operators.max_wait_s: -1 is out of range"),
+    (
+        "operators",
+        "stop_code = '*6'",
+        "operators.pause_code: '*6' cannot be told from operators.stop_code '*6'",
+    ),
+    (
+        "operators",
+        "stop_code = '*'",
+        "operators.pause_code: '*6' cannot be told from operators.stop_code '*'",
+    ),
+    ("operators", "flag_code = '9'", "operators.flag_code: '9' cannot be told from refusal.digit '9'"),
+    ("operators", "flag_code = ''", "operators.flag_code: '' is not a sequence of telephone keys"),
+    ("operators", "stop_erases = 1", "operators.stop_erases: 1 is not true or false; accepted: true | false"),
+    ("operators", "digit = '9'", "operators.digit: unknown key; did you mean refusal.digit?"),
+    (
+        "recording",
+        "share = 1.5",
+        "recording.share: 1.5 is out of range; accepted: a share of the calls, 0 to 1",
+    ),
+    ("recording", "directory = ''", "recording.directory: '' is empty; accepted: a directory"),
+    (
+        "recording",
+        "format = 'mp3'",
+        "recording.format: 'mp3' is not one of the choices; accepted: flac | wav",
+    ),
+    (
+        "recording",
+        "recipients = ['k.pub']",
+        "recording.recipients: ['/etc/sipagent/k.pub'] is not in this version (no s",
+    ),
+    ("capacity", "calls = 0", "capacity.calls: 0 is out of range"),
+    ("capacity", "calls = 1.5", "capacity.calls: 1.5 is not a whole number"),
+    (
+        "capacity",
+        "full_status = 404",
+        "capacity.full_status: 404 is not one of the choices; accepted: 486 | 503",
+    ),
+    (
+        "metrics",
+        "listen = '127.0.0.1:9464'",
+        "metrics.listen: '127.0.0.1:9464' is not in this version (no metrics",
+    ),
+    (
+        "retention",
+        "period = '7 months'",
+        "retention.period: '7 months' is longer than six months (CNIL, deliberation",
+    ),
+    ("retention", "period = '26 weeks'", "retention.period: '26 weeks' is longer than six months"),
+    (
+        "retention",
+        "period = 'half a year'",
+        "retention.period: 'half a year' is not a period; accepted: a period such",
+    ),
+    ("retention", "period = '0 days'", "retention.period: '0 days' is not a period"),
+    (
+        "retention",
+        "receipts_period = '9999 years'",
+        "retention.receipts_period: '9999 years' is longer than 100 years",
+    ),
+    ("retention", "purposes = []", "retention.purposes: [] is too short; accepted: a list of purposes"),
+    ("retention", "purposes = ['']", "retention.purposes[0]: '' is empty"),
+    ("trunks", "a = 1", "trunks: unknown key; did you mean trunk?"),
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "keys", "line"), WRONG, ids=[f"{table}:{keys}" for table, keys, _ in WRONG]
+)
+def test_a_wrong_value_is_one_line_with_what_is_accepted(table: str, keys: str, line: str) -> None:
+    said = wrong(with_keys(table, keys))
+    assert said.startswith(line)
+    assert said.isprintable()
+    assert len(said) < 400
+
+
+@pytest.mark.parametrize("table", ["service", "trunk", "operators"])
+def test_a_table_that_must_be_there_is_named(table: str) -> None:
+    assert wrong(SMALL.replace(f"[{table}]", f"[{table}s]")).startswith(
+        f"{table}s: unknown key; did you mean"
+    )
+    assert wrong(re.sub(rf"\[{table}\][^\[]*(\[\"[^\[]*)?", "", SMALL)).startswith(
+        f"{table}: missing; accepted: "
+    )
+
+
+def test_a_misspelt_key_comes_before_the_one_that_is_missing_for_it() -> None:
+    text = SMALL.replace("extensions", "extension")
+    assert wrong(text) == "operators.extension: unknown key; did you mean operators.extensions?"
+    assert wrong(SMALL.replace('uri = "sip:agent@127.0.0.1"', "")).startswith(
+        "trunk.uri: missing; accepted: a SIP"
+    )
+
+
+def test_a_syntax_error_names_its_line() -> None:
+    assert wrong(SMALL + "x = \n").startswith("line 10: not TOML: Invalid value")
+    assert wrong("[service]\nname = 'a").startswith("line 2: not TOML: ")
+    assert wrong("a = 1\na = 2\n").startswith("line 2: not TOML: ")
+    assert wrong("a = " + "[" * 10_000).startswith("nested too deeply")
+
+
+def test_a_key_cannot_break_the_line() -> None:
+    assert wrong(SMALL + '"a\\nb\\u202e" = 1\n').startswith(
+        r"operators.'a\nb\u202e': unknown key; accepted: "
+    )
+
+
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    def said(path: Path) -> str:
+        with pytest.raises(ConfigError) as error:
+            load(path)
+        return str(error.value).removeprefix(f"{path}: ")
+
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes("[service]\nname = 'é'".encode("latin-1"))
+    large = tmp_path / "large.toml"
+    large.write_text("#" * (1 << 21))
+    assert said(tmp_path / "absent.toml") == "no such file; accepted: a file that `sipagent init` wrote"
+    assert said(tmp_path) == "Is a directory"
+    assert said(latin) == "line 2: not UTF-8; accepted: a TOML file in UTF-8"
+    assert said(large).startswith("larger than 1 MiB")
+    with pytest.raises(ConfigError, match="not a path"):
+        load(Path("a\0b"))
+
+
+def _places(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    yield from (place for key, item in inner for place in _places(item, (*path, key)))
+    if path and not isinstance(value, dict):
+        yield path
+
+
+def _quoted(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_quoted(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return value.isoformat() if isinstance(value, date) else _quoted(value)
+
+
+def _replaced(value: Any, path: tuple[str | int, ...], new: object) -> Any:
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = _replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+WHOLE = tomllib.loads(CONTRACT)
+ANY = st.one_of(
+    st.text(st.characters(codec="utf-8"), max_size=30),
+    st.integers(-(10**18), 10**18),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.dates(),
+    st.just([]),
+    st.just({}),
+    st.just([[{"a": 1}]]),
+    st.just("\x7f".join("../" * 40)),
+)
+
+
+def _same_kind(old: object, new: object) -> bool:
+    number = (int, float)
+    if isinstance(old, number) and not isinstance(old, bool):
+        return isinstance(new, number) and not isinstance(new, bool)
+    return isinstance(new, type(old))
+
+
+@given(st.sampled_from(list(_places(WHOLE))), ANY)
+def test_any_value_replaced_loads_or_is_one_line(place: tuple[str | int, ...], new: object) -> None:
+    text = "\n".join(
+        f"{_quoted(key)} = {_toml(value)}" for key, value in _replaced(WHOLE, place, new).items()
+    )
+    dated = place[:2] in {("hours", "holidays"), ("hours", "closed")}
+    try:
+        read(text)
+    except ConfigError as error:
+        assert str(error).isprintable()
+        assert str(error).startswith(f"/etc/sipagent/config.toml: {place[0]}")
+    else:
+        old: Any = WHOLE
+        for key in place:
+            old = old[key]
+        assert _same_kind(old, new) or dated
