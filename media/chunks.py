@@ -167,6 +167,7 @@ class PartWriter:
         self._descriptor = descriptor
         self._rate = rate
         self._sequence = 0
+        self._synced = 0
         self.position = 0
 
     def write_audio(self, block: Block) -> None:
@@ -180,7 +181,9 @@ class PartWriter:
 
     def sync(self) -> None:
         """Wait until all that was appended is on the disk."""
-        os.fdatasync(self._descriptor)
+        if self._synced < self._sequence:
+            os.fdatasync(self._descriptor)
+            self._synced = self._sequence
 
     def is_linked(self) -> bool:
         """False once nobody could find the file again: writing to a deleted file fails in no other way."""
