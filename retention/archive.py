@@ -16,7 +16,7 @@ from pathlib import Path
 
 from retention import files
 from retention.recording import Recording, Status, is_id
-from retention.store import Selection, Store
+from retention.store import Selection, Store, UnknownId
 
 FORMATS = ("flac", "wav")
 # audio before metadata: the order of removal
@@ -153,6 +153,15 @@ class Archive:
                 self.store.update_recording(
                     recording.tombstone(Status.PURGED if purging else recording.status, at)
                 )
+
+    def forget_caller(self, id: str) -> None:
+        """Take from the receipt of this call whatever leads to a person, if there is a receipt."""
+        with self.store.write():
+            try:
+                receipt = self.store.receipt(id)
+            except UnknownId:
+                return
+            self.store.update_receipt(receipt.anonymous())
 
     # steps
 

@@ -114,17 +114,21 @@ def purge(
     )
 
 
-def remove(archive: Archive, id: str, now: datetime, trace: Access | None = None) -> bool:
+def remove(
+    archive: Archive, id: str, now: datetime, trace: Access | None = None, *, receipt_too: bool = False
+) -> bool:
     """Purge one recording, expired or not; false if it was already, or is on hold.
 
     Raises OSError, StoreError. `trace` is written, with the id, in the transaction that
-    begins it: no deletion without its line.
+    begins it: no deletion without its line. With `receipt_too` the call's receipt forgets the person at once.
     """
     with archive.store.write():
         if not archive.begin_purge(id):
             return False
         if trace is not None:
             archive.store.add_access(replace(trace, recording_id=id))
+        if receipt_too:
+            archive.forget_caller(id)
     archive.unlink(id)
     archive.end_purge(id, now)
     return True

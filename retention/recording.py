@@ -20,6 +20,8 @@ Json = dict[str, Any]
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
 _TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})-[0-9a-f]{6}", re.ASCII)
 _PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
+_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
+_LONGEST_DAYS = 36500  # far from the end of the calendar, so that no sum overflows
 
 
 class RecordError(ValueError):
@@ -211,8 +213,10 @@ def parse_period(period: str) -> relativedelta:
     match = _PERIOD.fullmatch(period)
     if match is None or int(match[1]) == 0:
         raise PeriodError(f"{period!r} is not a period; accepted: '90 days', '2 weeks', '6 months', '1 year'")
-    count = int(match[1])
-    match match[2]:
+    count, unit = int(match[1]), match[2]
+    if count * _DAYS[unit] > _LONGEST_DAYS:
+        raise PeriodError(f"{period!r} is too long; accepted: up to 100 years")
+    match unit:
         case "day":
             return relativedelta(days=count)
         case "week":

@@ -147,6 +147,12 @@ def test_wrong_periods(period: str) -> None:
         parse_period(period)
 
 
+def test_a_period_never_leads_out_of_the_calendar() -> None:
+    assert due_date(START, "100 years").year == 2126
+    with pytest.raises(PeriodError, match="too long"):
+        due_date(START, "9999 years")
+
+
 def test_a_tombstone_leads_to_nobody() -> None:
     tomb = recording().tombstone(Status.PURGED, START)
     assert (tomb.caller, tomb.operator, tomb.call_id, tomb.path) == (None, None, None, None)

@@ -1,0 +1,61 @@
+"""The command line. Each command is in the module that its import names; this one puts them together."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from sipagent import cli_agent, cli_keep, cli_list, cli_use
+from sipagent.cli_base import Program, Workplace
+
+
+def _version() -> str:
+    try:
+        return version("sipagent")
+    except PackageNotFoundError:  # run from a checkout
+        return "(not installed)"
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default="config.toml",
+    show_default=True,
+    envvar="SIPAGENT_CONFIG",
+    show_envvar=True,
+    metavar="PATH",
+    help="The configuration.",
+)
+@click.version_option(_version(), message="sipagent %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, config_path: Path) -> None:
+    """A SIP agent that records calls only with the caller's informed will.
+
+    Exit codes: 0 done, 1 refused or failed or no such id, 2 wrong usage or configuration.
+
+    \b
+    Examples:
+      sipagent init && sipagent check && sipagent run
+      sipagent list --since yesterday
+    """
+    ctx.obj = Workplace(config_path)
+
+
+for _command in (
+    cli_list.list_command,
+    cli_list.show_command,
+    cli_list.calls_command,
+    cli_use.export_command,
+    cli_use.play_command,
+    cli_keep.purge_command,
+    cli_keep.delete_command,
+    cli_keep.rebuild_command,
+    cli_agent.init_command,
+    cli_agent.check_command,
+    cli_agent.run_command,
+    cli_agent.demo_command,
+    cli_agent.completion_command,
+):
+    cli.add_command(_command)

@@ -1,0 +1,111 @@
+"""Setting up and running: `init`, `check`, `run`, `demo`, `completion`."""
+
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+from sipagent.cli_base import Failure, Workplace, json_option, print_json
+from sipagent.cli_tables import Column, console, show_table
+
+
+@click.command("init", short_help="Write a config.toml and copy the prompts.")
+@click.argument("directory", default=".", type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
+def init_command(directory: Path) -> None:
+    """Write a commented config.toml and copy the prompts into DIR (default: here). Replaces nothing.
+
+    \b
+    Example:
+      sipagent init /etc/sipagent
+    """
+    from sipagent.init_config import init
+
+    for path in init(directory):
+        click.echo(f"wrote {path}")
+    click.echo(
+        f"Next: edit {directory / 'config.toml'}, then sipagent --config {directory / 'config.toml'} check"
+    )
+
+
+@click.command("check", short_help="Check whether the agent can run well.")
+@json_option
+@click.pass_obj
+@click.pass_context
+def check_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
+    """Check configuration, prompts, disk, database, engine and ports. Exit 1 on an error.
+
+    \b
+    Example:
+      sipagent --config /etc/sipagent/config.toml check
+    """
+    from sipagent.check import Finding, checks
+
+    findings = checks(work.config)
+    if as_json:
+        print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
+    else:
+        columns: list[Column[Finding]] = [
+            Column("", lambda finding: finding.level),
+            Column("", lambda finding: finding.what),
+            Column("", lambda finding: finding.detail),
+        ]
+        show_table(findings, columns, console())
+    ctx.exit(1 if any(finding.level == "error" for finding in findings) else 0)
+
+
+@click.command("run", short_help="Run the agent.")
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@click.option(
+    "--drain-s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="How long SIGTERM waits for calls in progress.",
+)
+@click.pass_obj
+@click.pass_context
+def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: float) -> None:
+    """Run the agent until SIGTERM or Ctrl-C. Logs to stderr.
+
+    \b
+    Example:
+      sipagent --config /etc/sipagent/config.toml run --log-json
+    """
+    config = work.config  # what is wrong with it is said before the engine is loaded
+    from sipagent import service
+
+    ctx.exit(service.run(config, log_json=log_json, drain_s=drain_s))
+
+
+@click.command("demo", short_help="Two calls on this machine, without trunk or phones.")
+@click.pass_context
+def demo_command(ctx: click.Context) -> None:
+    """Make two calls through a real agent on this machine, once consenting, once refusing.
+
+    Needs no trunk, no phones and no configuration. Exit 0 only if both went as they must.
+
+    \b
+    Example:
+      sipagent demo
+    """
+    from sipagent import demo
+
+    ctx.exit(demo.run())
+
+
+@click.command("completion", short_help="Print the completion script of a shell.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion_command(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    Examples:
+      eval "$(sipagent completion bash)"     in ~/.bashrc
+      sipagent completion fish > ~/.config/fish/completions/sipagent.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise Failure(f"no completion for {shell}")
+    click.echo(kind(ctx.find_root().command, {}, "sipagent", "_SIPAGENT_COMPLETE").source())

@@ -1,0 +1,174 @@
+"""What the commands share: one-line errors, the exit codes, and the way to configuration and archive.
+
+0  done, also when there was nothing to do
+1  refused, failed a check, or no such id     Failure, StoreError, ArchiveError, OSError
+2  wrong usage or configuration               click.UsageError, ConfigError
+"""
+
+import json
+import os
+import pwd
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from retention.archive import Archive, ArchiveError
+from retention.purge import Terms
+from retention.recording import Recording
+from retention.store import Store, StoreError, UnknownId
+from sipagent.config_errors import ConfigError, one_line
+
+if TYPE_CHECKING:
+    from sipagent.config import Config
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Failure(Exception):
+    """The command refuses or has failed; `str()` is the one line to show."""
+
+
+class Program(click.Group):
+    """A group whose commands keep their order, and whose errors are one line on stderr."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they were added: what is used daily comes first."""
+        return list(self.commands)
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
+        """Run and exit with the code."""
+        extra.pop("standalone_mode", None)
+        extra["prog_name"] = extra.get("prog_name") or "sipagent"
+        try:
+            code = super().main(list(args) if args is not None else None, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as help:
+            click.echo(help.format_message(), err=True)
+            sys.exit(2)
+        except click.UsageError as error:
+            sys.exit(_say(_usage(error), 2))
+        except ConfigError as error:
+            sys.exit(_say(str(error), 2))
+        except click.Abort:
+            sys.exit(_say("aborted", 1))
+        except (Failure, StoreError, ArchiveError) as error:
+            sys.exit(_say(str(error), 1))
+        except OSError as error:
+            sys.exit(_say(f"{error.filename or 'error'}: {error.strerror or error}", 1))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: click.UsageError) -> str:
+    command = error.ctx.command_path if error.ctx else "sipagent"
+    message = error.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]} (see `{command} --help`)"
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"sipagent: {one_line(' '.join(message.split()))}", err=True)
+    return code
+
+
+@dataclass
+class Workplace:
+    """The configuration named on the command line and what it leads to, each read when first needed."""
+
+    path: Path
+
+    @cached_property
+    def config(self) -> "Config":
+        """Raises ConfigError."""
+        from sipagent.config import load  # slow to import; `--help` and completion go without
+
+        return load(self.path)
+
+    @property
+    def terms(self) -> Terms:
+        """How long things are kept."""
+        kept = self.config.retention
+        return Terms(period=kept.period, receipts_period=kept.receipts_period)
+
+    def archive(self, *, make: bool = False) -> Archive:
+        """The archive; a database that is missing is made where `make` says so, else taken as empty.
+
+        Raises ConfigError, StoreError.
+        """
+        database, directory = self.config.retention.database, self.config.recording.directory
+        if make or database.exists():
+            store = Store(database)
+        else:
+            store = Store(":memory:")
+            if any(directory.glob("*.json")):
+                click.echo(
+                    f"sipagent: {database.name} is missing, but there are recordings: see `sipagent rebuild`",
+                    err=True,
+                )
+        return Archive(store, directory, self.config.base)
+
+    def local(self, at: datetime) -> datetime:
+        """In the service's time zone."""
+        return at.astimezone(self.config.service.timezone)
+
+
+def find(archive: Archive, id: str) -> Recording:
+    """The recording. Raises Failure in words that help whoever mistook a call for a recording."""
+    try:
+        return archive.store.recording(id)
+    except UnknownId:
+        pass
+    try:
+        call = archive.store.receipt(id)
+    except UnknownId:
+        raise Failure(f"{id}: no such id") from None
+    raise Failure(f"{id}: this call has no recording ({call.decision})")
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def system_user() -> str:
+    """Who the system says is at the keyboard; who called sudo, where it is root by sudo."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's bare number
+        name = str(os.getuid())
+    behind = os.environ.get("SUDO_USER") if os.getuid() == 0 else None
+    return f"{name} (sudo by {behind})" if behind else name
+
+
+def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One JSON value on stdout; ASCII only, so that no terminal obeys what a caller sent."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def json_option(command: Decorated) -> Decorated:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, times in UTC.")(command)
+
+
+def by_option(command: Decorated) -> Decorated:
+    """`--by`."""
+    return click.option(
+        "--by", metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
+    )(command)
+
+
+def id_argument(command: Decorated) -> Decorated:
+    """`ID`, completed by the shell with the newest ones."""
+    return click.argument("id", shell_complete=_complete_id)(command)
+
+
+def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    path = ctx.find_root().params.get("config_path") or Path("config.toml")
+    try:
+        rows = Workplace(Path(path)).archive().store.recordings()
+    except (ConfigError, StoreError, OSError):
+        return []  # nothing to offer, and no place to say why
+    return [row.id for row in rows if row.id.startswith(incomplete)][:50]

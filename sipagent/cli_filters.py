@@ -1,0 +1,98 @@
+"""The filters that `list` and `calls` share: options of the command line → a Selection."""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import phonenumbers
+
+from retention.recording import Status
+from retention.store import Selection
+from sipagent.cli_base import Decorated, Workplace, now
+from sipagent.cli_times import parse_moment
+from sipagent.identity import to_e164
+
+Value = TypeVar("Value")
+
+_MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("--since", metavar="TIME", help=f"Begun at or after: {_MOMENT}."),
+    click.option("--until", metavar="TIME", help="Begun before; a date alone includes that day."),
+    click.option("--caller", metavar="NUMBER", help="As you would dial it, or how it begins or ends."),
+    click.option("--operator", metavar="EXTENSION", help="201, or the whole address."),
+    click.option(
+        "--status", type=click.Choice([status.value for status in Status]), help="Of the recording."
+    ),
+    click.option("--held", is_flag=True, help="Only what is on legal hold."),
+    click.option("--flagged", is_flag=True, help="Only what an operator has flagged."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most the N newest."),
+)
+
+
+def filter_options(command: Decorated) -> Decorated:
+    """Add the options that `selection` understands."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def selection(
+    work: Workplace,
+    *,
+    since: str | None,
+    until: str | None,
+    caller: str | None,
+    operator: str | None,
+    status: str | None,
+    held: bool,
+    flagged: bool,
+    limit: int | None,
+    **others: Any,
+) -> Selection:
+    """Read the options. Raises ConfigError, and click.UsageError for one that cannot be read."""
+    service = work.config.service
+    present = now()
+    return Selection(
+        since=_read("--since", since, lambda text: parse_moment(text, present, service.timezone)),
+        until=_read("--until", until, lambda text: parse_moment(text, present, service.timezone, end=True)),
+        caller=_read("--caller", caller, lambda text: caller_forms(text, service.country)) or (),
+        operator=operator,
+        status=Status(status) if status else None,
+        held=held,
+        flagged=flagged,
+        limit=limit,
+        **others,
+    )
+
+
+def _read(option: str, text: str | None, read: Callable[[str], Value]) -> Value | None:
+    if text is None:
+        return None
+    try:
+        return read(text)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}", click.get_current_context()) from error
+
+
+def caller_forms(typed: str, country: str) -> tuple[str, ...]:
+    """Every form in which rows may hold a number, or its beginning or end, that was typed as people do.
+
+    `06 12 34 56 78` is one number, `+33612345678`; of a part, `0612`, it is not known which end it is, so it
+    is both `+33612…` and `…0612`. Raises ValueError.
+    """
+    number = to_e164(typed, country)
+    if number is not None and number.startswith("+"):
+        return (number,)
+    digits = re.sub(r"[\s\-.()/]", "", typed)
+    if re.fullmatch(r"\+?\d{1,20}", digits, re.ASCII) is None:
+        raise ValueError(
+            f"{typed!r} is not a number; accepted: 06 12 34 56 78, +33612345678, or a part of it"
+        )
+    if digits.startswith("+"):
+        return (digits,)
+    if digits.startswith("00"):
+        return (f"+{digits[2:]}", digits)
+    if digits.startswith("0"):
+        return (f"+{phonenumbers.country_code_for_region(country)}{digits[1:]}", digits)
+    return (f"+{digits}", digits)

@@ -1,0 +1,97 @@
+"""The sound of a recording: copied into a WAV or FLAC, or to the sound card. One second at a time."""
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from sipagent.cli_base import Failure
+
+Samples = NDArray[np.int16]  # (n, channels) int16
+
+CHANNELS = {"caller": 0, "operator": 1, "both": None}  # left, right
+FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+
+# PCM on stdin, so that nothing is written to disk to be heard
+_PLAYERS = {
+    "aplay": ("-q", "-t", "raw", "-f", "S16_LE", "-r", "{rate}", "-c", "{channels}"),
+    "paplay": ("--raw", "--format=s16le", "--rate={rate}", "--channels={channels}"),
+    "play": ("-q", "-t", "raw", "-e", "signed", "-b", "16", "-L", "-r", "{rate}", "-c", "{channels}", "-"),
+}
+
+
+class Sound:
+    """A stored recording, or one channel of it. Raises Failure if it cannot be read."""
+
+    def __init__(self, path: Path, channel: str) -> None:
+        try:
+            self._file = soundfile.SoundFile(path)
+        except soundfile.LibsndfileError as error:
+            raise Failure(f"{path.name}: {error.error_string}") from error
+        self._index = CHANNELS[channel]
+        if self._index is not None and self._index >= self._file.channels:
+            raise Failure(f"{path.name}: it has no {channel} channel")
+        self.rate: int = self._file.samplerate
+        self.channels: int = self._file.channels if self._index is None else 1
+
+    def blocks(self) -> Iterator[Samples]:
+        """The samples, (n, channels) int16; once."""
+        with self._file as file:
+            for block in file.blocks(self.rate, dtype="int16", always_2d=True):
+                yield block if self._index is None else block[:, self._index : self._index + 1]
+
+
+def write(sound: Sound, path: Path, format: str) -> None:
+    """Copy it into a file that only its owner may read; `format` is a value of FORMATS. Raises OSError."""
+    with (
+        open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file,
+        soundfile.SoundFile(file, "w", sound.rate, sound.channels, "PCM_16", format=format) as copy,
+    ):
+        for block in sound.blocks():
+            copy.write(block)
+
+
+def play(sound: Sound) -> None:
+    """Let it be heard, to its end. Raises Failure: no way to the sound card, or it does not take it."""
+    if find_spec("sounddevice") is not None:
+        _play_by_library(sound)
+        return
+    player = next((name for name in _PLAYERS if which(name)), None)
+    if player is None:
+        raise Failure(
+            f"no way to a sound card; install one of {', '.join(_PLAYERS)}, or use `sipagent export`"
+        )
+    options = [option.format(rate=sound.rate, channels=sound.channels) for option in _PLAYERS[player]]
+    _play_by_program([player, *options], sound)
+
+
+def _play_by_library(sound: Sound) -> None:
+    device = import_module("sounddevice")
+    try:
+        with device.OutputStream(sound.rate, channels=sound.channels, dtype="int16") as stream:
+            for block in sound.blocks():
+                stream.write(block)
+    except device.PortAudioError as error:
+        raise Failure(f"the sound card does not take it: {error}") from error
+
+
+def _play_by_program(command: Sequence[str], sound: Sound) -> None:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as player:
+        stdin = player.stdin
+        if stdin is None:
+            raise Failure(f"{command[0]} cannot be written to")
+        with suppress(BrokenPipeError):  # it says why on stderr
+            for block in sound.blocks():
+                stdin.write(block.astype("<i2").tobytes())
+            stdin.close()
+        said = player.stderr.read().decode(errors="replace") if player.stderr else ""
+    if player.returncode != 0:
+        raise Failure(f"{command[0]}: {said.strip() or 'the sound card does not take it'}")
