@@ -1,0 +1,67 @@
+"""`python -m tests.bench`: how fast and how cheap the agent is, on this machine, against real sockets."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sipagent.softphone_call import Way
+from tests.bench import cpu, latency, report
+from tests.bench.office import office
+from tests.bench.report import Row
+
+KEYS: tuple[tuple[Way, str, float], ...] = (
+    ("rfc4733", "key → operator's INVITE, RFC 4733", 60),
+    ("info", "key → operator's INVITE, INFO", 60),
+    ("inband", "key → operator's INVITE, in-band 80 ms", 200),
+)
+
+
+def latencies(count: int) -> list[Row]:
+    with office() as place:
+        answers, windows = latency.invite_to_answer_and_window_to_invite(place, count)
+        rows = [report.of("INVITE → 200", answers, 10)]
+        rows += [
+            report.of(name, latency.key_to_invite(place, way, count), limit) for way, name, limit in KEYS
+        ]
+        rows.append(report.of("window closed → operator's INVITE", windows, 40))
+    with office() as place:
+        rows.append(report.of("caller's BYE → operator's BYE", latency.bye_to_bye(place, count), 10))
+    return rows
+
+
+def costs(seconds: float) -> list[Row]:
+    with office(pairs=2, registered=True, trunk={"allowed_sources": ["127.0.0.1/32"]}) as place:
+        cost = cpu.cost(place, seconds)
+    return [
+        Row("CPU per recorded call-minute, two calls in one process", cost.per_call_minute_s, 0.60, "s"),
+        Row("the same, marginal to idle", cost.marginal_s, 0.35, "s"),
+        Row("CPU idle, registered, no call", cost.idle * 100, 0.3, "%"),
+    ]
+
+
+def offsets() -> list[Row]:
+    with office() as place:
+        measured = [abs(one) for one in cpu.channel_offsets(place, (0, 4, 8, 12, 16))]
+    return [report.of("offset between the two channels", measured, 20)]
+
+
+@click.command()
+@click.option("--calls", default=20, show_default=True, help="Calls per latency.")
+@click.option("--seconds", default=60.0, show_default=True, help="Seconds per CPU measure.")
+@click.option("--only", type=click.Choice(["latency", "cpu", "offset"]), help="One part of it.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def main(calls: int, seconds: float, only: str | None, as_json: bool) -> None:
+    """Measure the agent against its targets; exit 1 where one is missed."""
+    rows: list[Row] = []
+    if only in (None, "latency"):
+        rows += latencies(calls)
+    if only in (None, "cpu"):
+        rows += costs(seconds)
+    if only in (None, "offset"):
+        rows += offsets()
+    sys.exit(report.show(rows, as_json, "sipagent, measured live"))
+
+
+main()

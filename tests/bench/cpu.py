@@ -1,0 +1,104 @@
+"""What the agent costs in CPU (from /proc), idle and with two recorded calls; and how its channels lie."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sipagent.softphone import Call
+from sipagent.softphone_rtp import RATE, Silence
+from tests.bench.latency import MS, answering
+from tests.bench.office import CALLER_HZ, OPERATOR_HZ, Office
+from tests.live.calls import chirp, place_of
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def spent_s(pid: int) -> float:
+    """CPU seconds, user and system, of a process and all its threads."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / TICKS
+
+
+def share(pid: int, seconds: float) -> float:
+    """The share of a core that a process takes over the next `seconds`."""
+    began, before = time.monotonic(), spent_s(pid)
+    threading.Event().wait(seconds)
+    return (spent_s(pid) - before) / (time.monotonic() - began)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Shares of a core; `calls` recorded calls were up for `seconds`."""
+
+    idle: float
+    busy: float
+    calls: int
+    seconds: float
+
+    @property
+    def per_call_minute_s(self) -> float:
+        return self.busy * 60 / self.calls
+
+    @property
+    def marginal_s(self) -> float:
+        return (self.busy - self.idle) * 60 / self.calls
+
+
+def cost(office: Office, seconds: float) -> Cost:
+    """Idle first, with no call yet; then all callers talk with all operators."""
+    idle = share(office.agent.pid, seconds)
+    answering(office)
+    ends = [connect(office, index) for index in range(len(office.callers))]
+    office.agent.wait_files(lambda files: sum(f.endswith(".part") for f in files) == len(ends))
+    frames = [end.rtp.sent_frames for pair in ends for end in pair]
+    busy = share(office.agent.pid, seconds)
+    flowed = [end.rtp.sent_frames - n for n, end in zip(frames, (e for p in ends for e in p), strict=True)]
+    assert min(flowed) > seconds * 45, f"sound stopped on a leg: {flowed}"
+    for caller, operator in ends:
+        caller.hang_up()
+        operator.wait_ended()
+    office.agent.wait_recordings(len(ends))
+    return Cost(idle, busy, len(ends), seconds)
+
+
+def connect(office: Office, index: int) -> tuple[Call, Call]:
+    """One caller with whichever operator is free."""
+    known = {id(one) for phone in office.operators for one in phone.calls}
+    call = office.callers[index].call(office.agent.uri())
+    call.wait_answered()
+
+    def new() -> list[Call]:
+        return [one for p in office.operators for one in p.calls if id(one) not in known and one.answered_ns]
+
+    office.loop.wait_for(lambda: bool(new()), 15, "operator")
+    call.rtp.wait_tone(OPERATOR_HZ)
+    new()[0].rtp.wait_tone(CALLER_HZ)
+    return call, new()[0]
+
+
+def channel_offsets(office: Office, phases_ms: tuple[float, ...]) -> list[float]:
+    """Between the channels, ms: the same sweep said by both at once, whatever the phase of their frames."""
+    answering(office)
+    offsets = []
+    for count, phase_ms in enumerate(phases_ms, 1):
+        for phone in office.operators:
+            phone.phase_ms = phase_ms
+        caller, operator = connect(office, 0)
+        for end in (caller.rtp, operator.rtp):
+            end.play(Silence())
+        at_ns = office.loop.next_frame_ns() + 500 * MS
+        for end in (caller.rtp, operator.rtp):
+            end.overlay(chirp(), at_ns)
+        sent = caller.rtp.sent_frames
+        office.loop.wait_for(lambda c=caller, s=sent: c.rtp.sent_frames > s + 60, 10, "sweep")  # type: ignore[misc]
+        caller.hang_up()
+        operator.wait_ended()
+        newest = office.agent.wait_recordings(count)[-1]
+        sound = office.agent.sound(newest)
+        left, right = (place_of(chirp(), sound[:, channel]) for channel in (0, 1))
+        offsets.append((right - left) * 1000 / RATE - phase_ms)
+    return offsets

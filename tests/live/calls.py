@@ -1,0 +1,85 @@
+"""What the live tests do again and again: a call up to its bridge, and what a recording sounds like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sipagent.softphone import Call, Phone
+from sipagent.softphone_rtp import RATE, strongest
+from tests.peers.agent import PROMPTS, RunningAgent
+
+CALLER_HZ, OPERATOR_HZ = 440, 1000
+NOTICE_HZ, WELCOME_HZ, REFUSED_HZ = (PROMPTS[name][0] for name in ("notice", "welcome", "refused"))
+CLOSED_HZ, UNAVAILABLE_HZ, MUSIC_HZ = (PROMPTS[name][0] for name in ("closed", "unavailable", "hold_music"))
+WAYS = ("rfc4733", "info", "info-dtmf", "inband")
+METHODS = {"rfc4733": "rfc4733", "info": "info", "info-dtmf": "info", "inband": "inband"}
+MS = 1_000_000
+SECOND = 1_000 * MS
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The two sides of a call that are speaking with each other."""
+
+    caller: Call
+    operator: Call
+
+    def hang_up(self, side: str = "caller") -> None:
+        (self.caller if side == "caller" else self.operator).hang_up()
+        self.caller.wait_ended()
+        self.operator.wait_ended()
+
+
+def connect(agent: RunningAgent, caller: Phone, desk: Phone, timeout: float = 15) -> Bridge:
+    """A caller who says nothing until the operator is heard; each hears the other."""
+    call = caller.call(agent.uri())
+    call.wait_answered()
+    return bridged(call, desk, timeout)
+
+
+def bridged(call: Call, desk: Phone, timeout: float = 15) -> Bridge:
+    """Wait until the call's two sides hear each other."""
+    operator = desk.wait_call(timeout)
+    call.rtp.wait_tone(OPERATOR_HZ, timeout)
+    operator.rtp.wait_tone(CALLER_HZ, timeout)
+    return Bridge(call, operator)
+
+
+def shown(operator: Call) -> str:
+    """The name that the operator's phone shows."""
+    assert operator.incoming is not None
+    return operator.incoming.header("From").partition("<")[0].strip().strip('"')
+
+
+def strength(samples: NDArray[np.int16], frequency: float) -> float:
+    """How strong a frequency is in the samples: 1.0 for a sine of full scale."""
+    if not len(samples):
+        return 0.0
+    wave = np.exp(-2j * np.pi * frequency * np.arange(len(samples)) / RATE)
+    return float(2 * abs(np.dot(samples, wave)) / len(samples) / 32768)
+
+
+def rms(samples: NDArray[np.int16]) -> float:
+    return float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) if len(samples) else 0.0
+
+
+def tones_of(samples: NDArray[np.int16], step_s: float = 0.1) -> list[float | None]:
+    """The strongest frequency of every step, None for silence."""
+    size = int(step_s * RATE)
+    return [strongest(samples[at : at + size]) for at in range(0, len(samples) - size + 1, size)]
+
+
+def chirp(seconds: float = 0.2) -> NDArray[np.int16]:
+    """A sweep from 300 to 3000 Hz: one sharp peak under cross-correlation."""
+    at = np.arange(int(seconds * RATE)) / RATE
+    wave: NDArray[np.float64] = np.sin(2 * np.pi * (300 * at + (3000 - 300) / (2 * seconds) * at**2))
+    return (12000 * wave).astype(np.int16)
+
+
+def place_of(sound: NDArray[np.int16], samples: NDArray[np.int16]) -> int:
+    """The sample at which `sound` begins, by cross-correlation."""
+    found = np.correlate(samples.astype(np.float64), sound.astype(np.float64), "valid")
+    return int(np.argmax(np.abs(found)))

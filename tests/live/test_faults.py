@@ -1,0 +1,139 @@
+"""A power cut, a full disk, an order to stop: what was promised to callers holds."""
+
+from __future__ import annotations
+
+import resource
+from signal import SIGTERM
+
+import numpy as np
+import pytest
+
+from sipagent.softphone import Phone
+from sipagent.softphone_rtp import Play, Samples, Tone
+from tests.conftest import AgentFactory, PhoneFactory
+from tests.live import calls
+from tests.live.calls import CALLER_HZ, OPERATOR_HZ, SECOND
+from tests.peers.agent import RunningAgent
+
+pytestmark = pytest.mark.live
+
+
+def test_a_power_cut_in_a_call_costs_a_second_at_most(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """kill -9: at the next start the part becomes the recording, marked incomplete."""
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    sent = bridge.caller.rtp.sent_frames
+    bridge.caller.loop.wait_for(lambda: bridge.caller.rtp.sent_frames > sent + 150, 10, "three seconds")
+    connected = bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    spoken_s = 3.0
+    agent.kill()
+    assert [file for file in agent.files() if file.endswith(".part")]
+    agent.start()
+    (recording,) = agent.wait_recordings()
+    assert recording["incomplete"] is True
+    sound = agent.sound(recording)
+    assert len(sound) / 8000 > spoken_s - 1
+    middle = slice(8000, 16000)
+    assert calls.strength(sound[middle, 0], CALLER_HZ) > 0.1
+    assert calls.strength(sound[middle, 1], OPERATOR_HZ) > 0.1
+    assert not [file for file in agent.files() if file.endswith((".part", ".tmp"))]
+    (receipt,) = agent.wait_receipts()
+    assert receipt["recording_id"] == recording["id"]
+    assert connected > 0
+    bridge.operator.end()
+    bridge.caller.end()
+    caller_phone.close()
+
+
+def test_a_power_cut_during_the_notice_leaves_a_receipt(agent: RunningAgent, caller_phone: Phone) -> None:
+    call = caller_phone.call(agent.uri())
+    call.rtp.wait_tone(calls.NOTICE_HZ)
+    agent.kill()
+    agent.start()
+    (receipt,) = agent.wait_receipts()
+    assert (receipt["outcome"], receipt["decision"]) == ("failed", "undecided")
+    assert agent.files() == []
+
+
+def noise() -> Samples:
+    """Two seconds that no codec makes smaller."""
+    return np.random.default_rng(1).integers(-12000, 12000, 16000).astype(np.int16)
+
+
+def test_a_full_disk_never_costs_the_call(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """No file may grow beyond 300 kB: the recorder gives up, with an alert; the two go on talking."""
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    agent.wait_files(lambda files: any(file.endswith(".part") for file in files))
+    limit = 300_000
+    resource.prlimit(agent.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    for end in (bridge.caller.rtp, bridge.operator.rtp):
+        end.play(Play(noise(), loop=True))
+    agent.child.wait_line(
+        lambda line: '"level": "error"' in line or '"alert"' in line or "recording stopped" in line,
+        30,
+        "alert",
+    )
+    for end, hz in ((bridge.caller.rtp, CALLER_HZ), (bridge.operator.rtp, OPERATOR_HZ)):
+        end.play(Tone(hz))
+    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.operator.rtp.wait_tone(CALLER_HZ)
+    bridge.hang_up()
+    (receipt,) = agent.wait_receipts()
+    assert (receipt["outcome"], receipt["decided_by"]) == ("connected", "recorder_fault")
+    assert not [file for file in agent.files() if file.endswith((".part", ".tmp"))]
+    operator_phone.skip_calls()
+    calls.connect(agent, caller_phone, operator_phone).hang_up()
+    assert len(agent.wait_receipts(2)) == 2
+
+
+def test_an_order_to_stop_waits_for_the_call(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, phone_factory: PhoneFactory
+) -> None:
+    """SIGTERM: no new call (503, also to OPTIONS), the one in progress goes on to its own end; exit 0."""
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    agent.child.signal(SIGTERM)
+    agent.child.wait_line(lambda line: "drain" in line.lower() or "stopping" in line.lower(), 5, "word of it")
+    second = phone_factory("+33688888888", 900).call(agent.uri())
+    assert second.wait_status() == 503
+    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.operator.rtp.wait_tone(CALLER_HZ)
+    bridge.hang_up()
+    assert agent.child.wait(15) == 0
+    (recording,) = agent.wait_recordings()
+    assert recording["incomplete"] is False
+
+
+def test_the_end_of_patience_ends_calls_properly(
+    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """`--drain-s 1`: BYE to both sides, the recording is whole, exit 0."""
+    agent = agent_factory("--drain-s", "1")
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    agent.child.signal(SIGTERM)
+    bridge.caller.wait_ended(10)
+    bridge.operator.wait_ended(10)
+    assert (bridge.caller.ended_by, bridge.operator.ended_by) == ("them", "them")
+    assert agent.child.wait(15) == 0
+    (recording,) = agent.wait_recordings()
+    assert recording["incomplete"] is False
+    (receipt,) = agent.wait_receipts()
+    assert receipt["ended_at"] is not None
+
+
+def test_without_calls_it_stops_at_once(agent: RunningAgent, caller_phone: Phone) -> None:
+    began = caller_phone.loop.next_frame_ns()
+    assert agent.stop() == 0
+    assert caller_phone.loop.next_frame_ns() - began < 10 * SECOND
+
+
+def test_a_port_in_use_is_one_line(agent: RunningAgent, agent_factory: AgentFactory) -> None:
+    other = agent_factory(
+        start=False, trunk={"listen": f"127.0.0.1:{agent.port}", "uri": f"sip:agent@127.0.0.1:{agent.port}"}
+    )
+    other.start(wait=None)
+    assert other.child.wait(20) in (1, 2)
+    assert str(agent.port) in other.child.tail()
+    assert "Traceback" not in other.child.tail(1000)

@@ -1,0 +1,157 @@
+"""Who gets no further than the INVITE, and what no INVITE may do to us."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sipagent.softphone import Phone, PhoneTimeout
+from tests.conftest import AgentFactory, PhoneFactory
+from tests.live import calls
+from tests.peers.agent import RunningAgent
+from tests.peers.process import wait_answer
+
+pytestmark = pytest.mark.live
+
+
+@pytest.mark.parametrize("status", [503, 486])
+def test_a_second_caller_finds_no_room(
+    agent_factory: AgentFactory,
+    phone_factory: PhoneFactory,
+    caller_phone: Phone,
+    operator_phone: Phone,
+    status: int,
+) -> None:
+    agent = agent_factory(capacity={"full_status": status})
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    second = phone_factory("+33688888888", 900).call(agent.uri())
+    assert second.wait_status() == status
+    assert second.final is not None
+    assert int(second.final.header("Retry-After")) > 0
+    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
+    wait_answer(agent.address)
+    bridge.hang_up()
+    first, rejected = agent.wait_receipts(2)
+    assert (first["outcome"], rejected["outcome"], rejected["answered_at"]) == ("connected", "rejected", None)
+    calls.connect(agent, caller_phone, operator_phone).hang_up()
+
+
+def test_a_stranger_hears_nothing(
+    agent: RunningAgent, phone_factory: PhoneFactory, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    stranger = phone_factory("+33699999999", 900, ip="127.0.0.9")
+    call = stranger.call(agent.uri())
+    with pytest.raises(PhoneTimeout):
+        call.wait_status(1.5)
+    assert stranger.count("180 INVITE received") == 0
+    calls.connect(agent, caller_phone, operator_phone).hang_up()
+    (receipt,) = agent.wait_receipts()
+    assert receipt["caller"] == "+33612345678"
+
+
+def test_a_stranger_cannot_end_a_call(
+    agent: RunningAgent, phone_factory: PhoneFactory, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """A BYE with a guessed Call-ID and tags of its own."""
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    stranger = phone_factory("+33699999999", 900, ip="127.0.0.9").call(agent.uri())
+    stranger.call_id = bridge.caller.call_id
+    stranger.hang_up()
+    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
+    assert bridge.operator.ended_ns is None
+    bridge.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("dialled", "status"), [("0323063006", 200), ("+33323063006", 200), ("0323063007", 404)]
+)
+def test_only_our_numbers(
+    agent_factory: AgentFactory, caller_phone: Phone, dialled: str, status: int
+) -> None:
+    agent = agent_factory(trunk={"numbers": ["+33323063006"]})
+    call = caller_phone.call(agent.uri(dialled))
+    assert call.wait_status() == status
+    call.end()
+    (receipt,) = agent.wait_receipts()
+    assert receipt["outcome"] == ("rejected" if status == 404 else "abandoned")
+
+
+_HEAD = b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+
+
+@pytest.mark.parametrize(
+    "sdp",
+    [
+        _HEAD,
+        _HEAD + b"m=video 4000 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n",
+        _HEAD + b"m=audio 4000 RTP/AVP 18 97\r\na=rtpmap:18 G729/8000\r\na=rtpmap:97 opus/48000/2\r\n",
+        b"this is no SDP\r\n",
+    ],
+    ids=["no media", "video", "foreign codecs", "garbage"],
+)
+def test_an_offer_we_cannot_take(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, sdp: bytes
+) -> None:
+    assert caller_phone.call(agent.uri(), sdp=sdp).wait_status() in (400, 415, 488)
+    calls.connect(agent, caller_phone, operator_phone).hang_up()
+    outcomes = [receipt["outcome"] for receipt in agent.wait_receipts(2)]
+    assert outcomes == ["rejected", "connected"]
+
+
+HOSTILE = {
+    "path": '"../../../etc/passwd" <sip:../../x@127.0.0.1>',
+    "control": '"a\x01\x1b[31mred\x07\x7f" <sip:+33612345678@127.0.0.1>',
+    "quotes": '"\\" <sip:x@y>" <sip:+33612345678@127.0.0.1>',
+    "unclosed": '"never closed <sip:+33612345678@127.0.0.1>',
+    "percent": "<sip:%00%2e%2e%2f%0d%0aX-Evil:1@127.0.0.1>",
+    "latin-1": '"\udce9t\udce9" <sip:+33612345678@127.0.0.1>',
+    "braces": '"${jndi:x}{0}%s%n" <sip:+33612345678@127.0.0.1>',
+    "json": '"\\",\\"event\\":\\"ready" <sip:+33612345678@127.0.0.1>',
+    "10 kB": '"' + "x" * 10_000 + '" <sip:+33612345678@127.0.0.1>',
+    "long user": "<sip:" + "9" * 1500 + "@127.0.0.1>",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_names_no_file(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, name: str
+) -> None:
+    """Whatever becomes of that call: no file elsewhere, a clean log, and the next caller is served."""
+    before = {path for path in agent.directory.parent.rglob("*") if "recordings" not in path.parts}
+    call = caller_phone.call(agent.uri(), from_header=HOSTILE[name])
+    try:
+        status = call.wait_status(2)
+    except PhoneTimeout:
+        status = None  # too long to be read: as if it had never come
+    if status == 200:
+        calls.bridged(call, operator_phone).hang_up()
+        agent.wait_receipts()
+    operator_phone.skip_calls()
+    calls.connect(agent, caller_phone, operator_phone).hang_up()
+    served = agent.wait_receipts(2 if status is not None else 1)
+    assert served[-1]["outcome"] == "connected"
+    assert len(agent.wait_recordings(2 if status == 200 else 1)) == (2 if status == 200 else 1)
+    after = {path for path in agent.directory.parent.rglob("*") if "recordings" not in path.parts}
+    assert {path.name for path in after - before} <= {"retention.db", "retention.db-journal"}
+    for file in agent.files():
+        assert file.replace("-", "").replace(".", "").isalnum()
+    assert not [line for _, line in agent.child.lines if any(ord(c) < 32 or ord(c) == 127 for c in line)]
+    assert len([e for e in agent.log_events if e.get("event") == "ready"]) == 1
+    json.dumps(served)
+
+
+def test_who_asks_for_privacy_leaves_no_number(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    asserted = ("P-Asserted-Identity", "<sip:+33611111111@trunk.example>")
+    for headers in ((asserted,), (asserted, ("Privacy", "id"))):
+        operator_phone.skip_calls()
+        call = caller_phone.call(agent.uri(), headers=headers)
+        call.wait_answered()
+        calls.bridged(call, operator_phone).hang_up()
+    known, private = agent.wait_receipts(2)
+    assert (known["caller"], private["caller"]) == ("+33611111111", None)
+    names = [operator_phone.calls[i].incoming for i in (0, 1)]
+    assert names[1] is not None
+    assert "33611111111" not in str(names[1])

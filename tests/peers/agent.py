@@ -1,0 +1,250 @@
+"""The agent as a user runs it: its own process, its configuration in a folder, its log read as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from sipagent.softphone_rtp import RATE, tone
+from tests.peers.process import Child, PeerError, free_ports
+
+ROOT = Path(__file__).parents[2]
+Json = dict[str, Any]
+
+# What each prompt sounds like here, so that a phone can tell which one it hears: Hz and seconds.
+PROMPTS: Mapping[str, tuple[float, float]] = {
+    "notice": (510, 1.5),
+    "welcome": (570, 1.0),
+    "refused": (630, 0.6),
+    "confirm": (690, 1.0),
+    "closed": (750, 1.0),
+    "unavailable": (810, 1.0),
+    "hold_music": (400, 2.0),
+}
+WINDOW_S = 0.6
+NUMBER = "0323063006"
+
+
+def write_prompts(directory: Path) -> None:
+    """One tone a prompt; the notice's words promise what its real ones do."""
+    directory.mkdir(exist_ok=True)
+    for name, (frequency, seconds) in PROMPTS.items():
+        path = directory / f"{name}.wav"
+        soundfile.write(path, tone(frequency, seconds), RATE, subtype="PCM_16")
+        words = (
+            "Cet appel peut être enregistré pendant six mois. Pour refuser, tapez 9."
+            if name == "notice"
+            else name
+        )
+        path.with_suffix(".txt").write_text(words + "\n", encoding="utf-8")
+
+
+def toml(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """The TOML of plain tables; JSON's literals are TOML's for what occurs here."""
+    lines = []
+    for table, keys in tables.items():
+        lines.append(f"[{table}]")
+        lines += [f"{key} = {_value(value)}" for key, value in keys.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f'"{key}" = {_value(one)}' for key, one in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
+
+
+class RunningAgent:
+    """`sipagent run` on a loopback port. `overrides`: tables whose keys go over the tests' defaults."""
+
+    def __init__(self, directory: Path, overrides: Mapping[str, Mapping[str, Any]]) -> None:
+        self.directory = directory
+        directory.mkdir(exist_ok=True)
+        self.config = directory / "config.toml"
+        self.port, rtp = free_ports(1), free_ports(64)
+        self.tables: dict[str, dict[str, Any]] = {
+            "service": {"name": "Test", "controller": "Test office", "language": "fr", "country": "FR"},
+            "trunk": {
+                "uri": f"sip:agent@127.0.0.1:{self.port}", "listen": f"127.0.0.1:{self.port}",
+                "rtp_ports": f"{rtp}-{rtp + 63}", "allowed_sources": ["127.0.0.1/32"],
+                "codecs": ["PCMA", "PCMU"],
+            },
+            "prompts": {name: f"prompts/{name}.wav" for name in PROMPTS},
+            "refusal": {"engine": "none", "window_s": WINDOW_S},
+            "operators": {"extensions": [], "ring_s": 5, "max_wait_s": 10},
+            "recording": {"directory": "recordings", "justification": "tests"},
+        }  # fmt: skip
+        for table, keys in overrides.items():
+            self.tables.setdefault(table, {}).update(keys)
+        write_prompts(directory / "prompts")
+        self.config.write_text(toml(self.tables), encoding="utf-8")
+        self._child: Child | None = None
+
+    @property
+    def child(self) -> Child:
+        assert self._child is not None, "not started"
+        return self._child
+
+    @property
+    def started(self) -> bool:
+        return self._child is not None
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    def uri(self, number: str = NUMBER) -> str:
+        return f"sip:{number}@127.0.0.1:{self.port}"
+
+    def start(self, *arguments: str, wait: str | None = "ready") -> RunningAgent:
+        """Run it; `wait` is the event to wait for."""
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "sipagent",
+            "--config",
+            self.config,
+            "run",
+            "--log-json",
+            *arguments,
+        ]
+        self._child = Child(command, env={"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"})
+        if wait:
+            self.wait_for(wait, 20)
+        return self
+
+    @property
+    def log_events(self) -> list[Json]:
+        """Every JSON object it has logged, in order."""
+        with self.child.said:
+            return [json.loads(line) for _, line in self.child.lines if line.startswith("{")]
+
+    def wait_for(self, event: str, timeout: float = 10, **fields: Any) -> Json:
+        """The first logged object with this `event` and these fields."""
+
+        def wanted(line: str) -> bool:
+            if not line.startswith("{"):
+                return False
+            said = json.loads(line)
+            return said.get("event") == event and all(said.get(k) == v for k, v in fields.items())
+
+        found: Json = json.loads(self.child.wait_line(wanted, timeout, f"event {event} {fields or ''}"))
+        return found
+
+    def cli(self, *arguments: str, code: int = 0) -> str:
+        """Run another command on the same configuration; raises PeerError where it ends with another code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "sipagent", "--config", str(self.config), *arguments],
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            check=False,
+        )
+        if done.returncode != code:
+            raise PeerError(f"sipagent {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def receipts(self) -> list[Json]:
+        """`calls --json`, oldest first."""
+        return self._listed("calls")
+
+    def recordings(self) -> list[Json]:
+        """`list --json`, oldest first."""
+        return self._listed("list")
+
+    def _listed(self, command: str) -> list[Json]:
+        rows: list[Json] = json.loads(self.cli(command, "--json"))
+        return sorted(rows, key=lambda row: row["started_at"])
+
+    def wait_receipts(self, count: int = 1, timeout: float = 10) -> list[Json]:
+        """The receipts once `count` calls are complete."""
+        return self._wait_rows(
+            self.receipts, lambda rows: sum(r["ended_at"] is not None for r in rows) >= count, timeout
+        )
+
+    def wait_recordings(self, count: int = 1, status: str = "closed", timeout: float = 10) -> list[Json]:
+        """The recordings of a status once there are `count` of them."""
+
+        def of_status() -> list[Json]:
+            return [row for row in self.recordings() if row["status"] == status]
+
+        return self._wait_rows(of_status, lambda rows: len(rows) >= count, timeout)
+
+    def _wait_rows(
+        self, ask: Callable[[], list[Json]], enough: Callable[[list[Json]], bool], timeout: float
+    ) -> list[Json]:
+        rounds = max(1, int(timeout / 0.3))
+        for _ in range(rounds):
+            rows = ask()
+            if enough(rows):
+                return rows
+            with self.child.said:  # whatever it writes to the store, it also tells
+                self.child.said.wait(0.3)
+        raise PeerError(f"after {timeout:g} s only {rows}\n{self.child.tail()}")
+
+    def sound(self, recording: Json) -> NDArray[np.int16]:
+        """The samples of a recording, `(n, 2)`: caller, operator."""
+        samples, rate = soundfile.read(self.directory / recording["path"], dtype="int16", always_2d=True)
+        assert (rate, samples.shape[1]) == (RATE, 2)
+        return np.asarray(samples)
+
+    def files(self) -> list[str]:
+        """What lies in the recordings' folder."""
+        folder = self.directory / self.tables["recording"]["directory"]
+        return (
+            sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+            if folder.exists()
+            else []
+        )
+
+    def wait_files(self, wanted: Callable[[list[str]], bool], timeout: float = 10) -> list[str]:
+        """What lies in the recordings' folder, once it is as wanted."""
+        for _ in range(int(timeout / 0.05)):
+            if wanted(files := self.files()):
+                return files
+            with self.child.said:
+                self.child.said.wait(0.05)
+        raise PeerError(f"after {timeout:g} s: {self.files()}\n{self.child.tail()}")
+
+    def sip_legs_closed(self) -> bool:
+        """Whether none of its RTP ports is bound any more, as the kernel sees it."""
+        first, _, last = self.tables["trunk"]["rtp_ports"].partition("-")
+        rows = Path("/proc/net/udp").read_text().splitlines()[1:]
+        bound = {int(row.split()[1].split(":")[1], 16) for row in rows}
+        return not any(int(first) <= port <= int(last) for port in bound)
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        self.child.signal(SIGKILL)
+        self.child.wait()
+
+    def stop(self, timeout: float = 20) -> int:
+        """SIGTERM; its exit code."""
+        if self.child.running:
+            self.child.signal(SIGTERM)
+        return self.child.wait(timeout)
+
+    def close(self) -> None:
+        """End it, whatever its state, and check that nothing went wrong inside."""
+        was_running = self.child.running
+        code = None
+        try:
+            code = self.stop()
+        finally:
+            self.child.stop()
+        said = "\n".join(line for _, line in self.child.lines)
+        if "Traceback" in said or "Fatal Python error" in said or (was_running and code != 0):
+            raise PeerError(f"the agent ended with {code} and said:\n{said[-8000:]}")
