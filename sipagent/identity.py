@@ -44,19 +44,13 @@ def header_values(message: str, name: str) -> list[str]:
 
 
 def _headers(message: str) -> Iterator[tuple[str, str]]:
-    head, _ = _split(message)
+    head = re.split(r"\r?\n\r?\n", message, maxsplit=1)[0]
     unfolded = re.sub(r"\n[ \t]+", " ", head.replace("\r\n", "\n"))
     for line in unfolded.split("\n")[1:]:
         name, colon, value = line.partition(":")
         if colon:
             name = name.strip().lower()
             yield COMPACT.get(name, name), value.strip()
-
-
-def _split(message: str) -> tuple[str, str]:
-    """Part a message into its head and its body, at the first empty line."""
-    found = re.search(r"\r?\n\r?\n", message)
-    return (message[: found.start()], message[found.end() :]) if found else (message, "")
 
 
 def caller_number(message: str, country: str) -> str | None:
@@ -151,41 +145,6 @@ def info_digit(content_type: str, body: str) -> str | None:
     if re.fullmatch(r"1[0-5]", text, re.ASCII):
         return _EVENTS[int(text)]
     return text.upper() if re.fullmatch(r"[0-9*#A-Da-d]", text, re.ASCII) else None
-
-
-def challenge_realm(message: str) -> str | None:
-    """Give the realm of the first Digest challenge (RFC 3261 section 22.4); None without one."""
-    for name in ("WWW-Authenticate", "Proxy-Authenticate"):
-        for value in header_values(message, name):
-            scheme, _, parameters = value.partition(" ")
-            if scheme.lower() != "digest":
-                continue
-            for entry in _entries(parameters):
-                key, _, quoted = entry.partition("=")
-                if key.strip().lower() == "realm":
-                    return _realm(quoted.strip())
-    return None
-
-
-def _realm(quoted: str) -> str | None:
-    if len(quoted) < 2 or quoted[0] != '"' or quoted[-1] != '"' or not quoted.isprintable():
-        return None
-    return re.sub(r"\\(.)", r"\1", quoted[1:-1])
-
-
-def offers_telephone_event(message: str) -> bool:
-    """Tell whether the SDP offers RFC 4733 events in its audio: then in-band tones need not count."""
-    _, body = _split(message)
-    formats: set[str] = set()
-    in_audio = False
-    for line in body.splitlines():
-        if line.startswith("m="):
-            in_audio = line.startswith("m=audio ")
-            formats = set(line.split()[3:]) if in_audio else set()
-        found = re.match(r"a=rtpmap:(\d{1,3}) telephone-event/", line, re.ASCII | re.IGNORECASE)
-        if found and in_audio and found[1] in formats:
-            return True
-    return False
 
 
 def _asks_for_privacy(message: str) -> bool:

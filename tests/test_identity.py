@@ -161,36 +161,6 @@ def test_digits_of_an_info(kind: str, body: str, digit: str | None) -> None:
     assert identity.info_digit(kind, body) == digit
 
 
-@pytest.mark.parametrize(
-    ("header", "realm"),
-    [
-        ('WWW-Authenticate: Digest realm="trunk.example.net", nonce="1,2"', "trunk.example.net"),
-        ('Proxy-Authenticate: digest nonce="realm=\\"x\\", y",\r\n realm="a \\"b\\""', 'a "b"'),
-        ('WWW-Authenticate: Basic realm="x"', None),
-        ('WWW-Authenticate: Basic realm="x"\r\nWWW-Authenticate: Digest nonce="1",realm="y"', "y"),
-        ("WWW-Authenticate: Digest realm=bare", None),
-        ('WWW-Authenticate: Digest realm="a\x00b"', None),
-        ("Subject: none", None),
-    ],
-)
-def test_realm_of_a_challenge(header: str, realm: str | None) -> None:
-    assert identity.challenge_realm(f"SIP/2.0 401 Unauthorized\r\n{header}\r\n\r\n") == realm
-
-
-@pytest.mark.parametrize(
-    ("sdp", "offers"),
-    [
-        ("m=audio 4000 RTP/AVP 8 101\r\na=rtpmap:101 telephone-event/8000\r\n", True),
-        ("m=audio 4000 RTP/AVP 8\r\na=rtpmap:101 telephone-event/8000\r\n", False),
-        ("m=audio 4000 RTP/AVP 8 101\r\na=rtpmap:101 opus/48000\r\n", False),
-        ("m=audio 4000 RTP/AVP 8\r\nm=video 1 RTP/AVP 101\r\na=rtpmap:101 telephone-event/8000\r\n", False),
-        ("", False),
-    ],
-)
-def test_telephone_event_is_that_of_the_audio(sdp: str, offers: bool) -> None:
-    assert identity.offers_telephone_event("INVITE sip:a SIP/2.0\r\nVia: x\r\n\r\nv=0\r\n" + sdp) is offers
-
-
 HOSTILE = st.one_of(st.text(), st.text(alphabet='"\\<>@:;,+0123456789sip tel\r\n\x00\x1b\u202e\udc80'))
 
 
@@ -201,8 +171,6 @@ def test_no_header_breaks_the_numbers(value: str, name: str) -> None:
             assert number is None or (
                 number.removeprefix("+").isascii() and number.removeprefix("+").isdigit()
             )
-        identity.challenge_realm(message)
-        identity.offers_telephone_event(message)
 
 
 @given(HOSTILE, st.integers(0, 200))
