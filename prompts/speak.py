@@ -169,7 +169,7 @@ def _arguments(line: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(line: Sequence[str] | None = None) -> int:
-    """Exit status: 0 spoken, 2 something is missing or wrong (one line on stderr; prompts spoken before stay)."""
+    """Exit status: 0 spoken, 2 something is missing or wrong (a line on stderr; what was spoken stays)."""
     arguments = _arguments(line)
     try:
         scripts = replaced(read_scripts(arguments.prompts, arguments.names), arguments.replace)
