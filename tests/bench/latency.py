@@ -55,7 +55,7 @@ def key_to_invite(office: Office, way: Way, count: int, ms: int = 80) -> list[fl
 
 
 def invite_to_answer_and_window_to_invite(office: Office, count: int) -> tuple[list[float], list[float]]:
-    """From INVITE to 200; from the close of the window, as the caller's ear tells it, to the operator's INVITE."""
+    """From INVITE to 200; from the close of the window, by the caller's ear, to the operator's INVITE."""
     ring_only(office)
     caller, operator = office.callers[0], office.operators[0]
     answers, windows = [], []

@@ -121,7 +121,7 @@ class RunningAgent:
             "--log-json",
             *arguments,
         ]
-        self._child = Child(command, env={"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"})
+        self._child = Child(command, self.directory, env={"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"})
         if wait:
             self.wait_for(wait, 20)
         return self

@@ -55,7 +55,7 @@ class Baresip:
             f"<sip:{user}@127.0.0.1:{self.port}>;regint=0;answermode={mode};audio_codecs=PCMA\n"
         )
         (self.directory / "contacts").write_text("")
-        self.child = Child(["/usr/bin/baresip", "-f", self.directory])
+        self.child = Child(["/usr/bin/baresip", "-f", self.directory], self.directory)
         self.events: list[dict[str, Any]] = []
         self._changed = threading.Condition()
         wait_answer(("127.0.0.1", self.port))

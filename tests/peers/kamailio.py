@@ -114,7 +114,7 @@ class Kamailio:
         run = self.directory / f"kamailio-{self.port}"
         run.mkdir(exist_ok=True)
         self._child = Child(
-            ["/usr/sbin/kamailio", "-DD", "-E", "-f", path, "-Y", run, "-m", "32", "-M", "4", "-w", run]
+            ["/usr/sbin/kamailio", "-DD", "-E", "-f", path, "-Y", run, "-m", "32", "-M", "4", "-w", run], run
         )
         wait_answer(self.address)
         return self

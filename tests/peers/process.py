@@ -44,7 +44,9 @@ def _is_free(ip: str, port: int) -> bool:
 class Child:
     """A program with its output read line by line, each with its monotonic time in ns."""
 
-    def __init__(self, command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], folder: Path, *, env: Mapping[str, str] | None = None
+    ) -> None:
         self.command = [str(part) for part in command]
         self.lines: list[tuple[int, str]] = []
         self.said = threading.Condition()
@@ -54,6 +56,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})},
+            cwd=folder,  # where a core would be left
             text=True,
             errors="replace",
         )

@@ -143,7 +143,8 @@ class Sipp:
                 "-p", str(port), "-min_rtp_port", str(media), "-max_rtp_port", str(media + 2 * together),
                 "-m", str(calls), "-r", str(rate), "-l", str(together), "-nostdin", "-timeout", "60",
                 "-trace_err", "-error_file", self.errors,
-            ]
+            ],
+            directory,
         )  # fmt: skip
 
     def wait(self, timeout: float = 60) -> None:
