@@ -1,0 +1,127 @@
+"""`sipagent check`: all that can be known of a call before there is one.
+
+`checks` gives findings and prints nothing. It changes nothing, but for a database of an older version,
+which is brought up to date by opening it. What must be right in config.toml for it to load is
+not here but in `config`; here is what loads and should still be looked at.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from sipagent.check_machine import (
+    EngineFacts,
+    disk_findings,
+    engine_findings,
+    port_findings,
+    python_finding,
+)
+from sipagent.check_notice import prompt_findings
+from sipagent.config import Config, ConfigError, Login, uri_host
+from sipagent.config_types import outlasts
+from sipagent.finding import Finding, Level, error, ok, warning
+
+__all__ = ["EngineFacts", "Finding", "Level", "checks"]
+
+
+def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetime) -> list[Finding]:
+    """Check everything. `now` is aware; `engine_facts` loads the engine, or raises ImportError."""
+    return [
+        python_finding(),
+        *configuration_findings(config),
+        *password_findings(config),
+        *prompt_findings(config),
+        *disk_findings(config, now),
+        *engine_findings(config, engine_facts),
+        *port_findings(config),
+    ]
+
+
+def configuration_findings(config: Config) -> Iterator[Finding]:
+    """Look at what is allowed and still deserves a thought."""
+    yield ok("configuration", str(config.file))
+    yield from _service(config)
+    yield from _network(config)
+    yield from _recording(config)
+    yield from _without_effect(config)
+
+
+def _service(config: Config) -> Iterator[Finding]:
+    for key in ("controller_contact", "dpo_contact", "legal_basis"):
+        if not getattr(config.service, key).strip():
+            yield warning(f"service.{key}", "empty; callers have a right to it (GDPR article 13(1))")
+    if config.hours is None:
+        yield warning("hours", "absent: open day and night")
+    elif config.hours.week is None:
+        yield warning("hours.week", "absent: open day and night but for holidays and closures")
+
+
+def _network(config: Config) -> Iterator[Finding]:
+    trunk = config.trunk
+    if not trunk.listen.is_loopback:
+        yield warning(
+            "trunk.listen",
+            f"{trunk.listen}: the engine must not face a network without an edge in front: "
+            "bursts end the process",
+        )
+    for source in trunk.allowed_sources:
+        if source.prefixlen == 0:
+            yield warning("trunk.allowed_sources", f"{source}: anybody may call")
+    if not trunk.numbers:
+        yield warning("trunk.numbers", "empty: any number that is dialled is taken for ours")
+    for uri in config.operators.extensions:
+        host, port = uri_host(uri)
+        if (host, port or 5060) == trunk.listen:
+            yield error("operators.extensions", f"{uri} is the agent itself")
+
+
+def _recording(config: Config) -> Iterator[Finding]:
+    recording, retention = config.recording, config.retention
+    if not recording.enabled:
+        yield warning("recording.enabled", "false: nothing is recorded")
+    elif recording.share == 1 and not recording.justification.strip():
+        yield warning(
+            "recording.share", "1.0: every call; say why in recording.justification (GDPR article 5(1)(c))"
+        )
+    if not recording.recipients:
+        yield warning("recording.recipients", "empty: recordings are stored in clear")
+    if outlasts(retention.analysis_period, months=12, days=365):
+        yield warning(
+            "retention.analysis_period",
+            f"{retention.analysis_period}: longer than a year (CNIL, deliberation 2014-474)",
+        )
+
+
+def _without_effect(config: Config) -> Iterator[Finding]:
+    """Name the keys that somebody wrote and that nothing reads."""
+    refusal = config.refusal
+    if refusal.engine == "none":
+        for key in ("keywords", "accept_keywords", "in_call_keywords"):
+            if key in refusal.model_fields_set:
+                yield warning(f"refusal.{key}", 'without effect while refusal.engine is "none"')
+    for language in config.prompts.overrides:
+        if language not in config.prompts.languages.values():
+            yield warning(f"prompts.{language}", "without effect: no number in prompts.languages leads to it")
+
+
+def password_findings(config: Config) -> Iterator[Finding]:
+    """Read the passwords as the agent will, and see who else can."""
+    for table, read in (("trunk", config.trunk_login), ("operators", config.operator_login)):
+        where = config.trunk if table == "trunk" else config.operators
+        if where.username:
+            yield _password(table, read, where.password_file)
+
+
+def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Finding:
+    try:
+        read()
+    except ConfigError as problem:
+        return error(problem.key, problem.problem)
+    if path is None:
+        return ok(f"{table}.password_env", "set")
+    if (mode := path.stat().st_mode) & 0o077:
+        return warning(
+            f"{table}.password_file",
+            f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600",
+        )
+    return ok(f"{table}.password_file", f"{path} is read by its owner only")

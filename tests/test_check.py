@@ -1,0 +1,325 @@
+"""`check`: each thing that can be wrong with a set-up, found and named."""
+
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from retention.store import Store
+from sipagent.check import EngineFacts, Finding, checks
+from sipagent.check_machine import answers_as_agent, python_finding
+from sipagent.check_notice import VOCABULARIES, missing_words
+from sipagent.config import Config, HostPort, load, parse
+from sipagent.init_config import init
+from tests.configured import SMALL, with_keys
+from tests.kept import recording
+
+NOW = datetime(2026, 11, 24, 22, 20, tzinfo=UTC)
+ENGINE = EngineFacts(version="2.15.1", legs=4, tls="OpenSSL 1.0.2k")
+
+
+class SetUp:
+    """A directory that `init` made, on ports of its own, and what `check` finds in it."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        init(directory)
+        self.directory = directory
+        self.port = port
+        self.text = (directory / "config.toml").read_text().replace("127.0.0.1:5060", f"127.0.0.1:{port}", 2)
+        self.text = self.text.replace("10000-10999", "28000-28063")
+
+    def config(self, table: str = "", keys: str = "") -> Config:
+        return parse(
+            with_keys(table, keys, self.text) if table else self.text, self.directory / "config.toml"
+        )
+
+    def findings(self, what: str, config: Config | None = None) -> list[Finding]:
+        found = checks(config or self.config(), lambda: ENGINE, NOW)
+        return [finding for finding in found if finding.what.partition(" ")[0] == what]
+
+    def one(self, what: str, config: Config | None = None) -> tuple[str, str]:
+        (finding,) = self.findings(what, config)
+        return finding.level, finding.detail
+
+
+@pytest.fixture
+def udp() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound
+
+
+@pytest.fixture
+def set_up(tmp_path: Path) -> SetUp:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return SetUp(tmp_path / "agent", port)
+
+
+def test_what_init_wrote_has_no_error(set_up: SetUp) -> None:
+    found = checks(set_up.config(), lambda: ENGINE, NOW)
+    assert [finding for finding in found if finding.level == "error"] == []
+    assert {finding.what for finding in found if finding.level == "warning"} == {
+        "hours",
+        "trunk.numbers",
+        "recording.share",
+        "recording.recipients",
+    }
+
+
+def test_it_leaves_nothing_behind(set_up: SetUp) -> None:
+    before = sorted(set_up.directory.rglob("*"))
+    checks(set_up.config(), lambda: ENGINE, NOW)
+    assert sorted(set_up.directory.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("table", "keys", "what", "detail"),
+    [
+        ("service", 'legal_basis = ""', "service.legal_basis", "empty; callers have a right to it"),
+        ("hours", 'holidays = "FR"', "hours.week", "absent: open day and night but for"),
+        ("trunk", 'allowed_sources = ["0.0.0.0/0"]', "trunk.allowed_sources", "0.0.0.0/0: anybody may call"),
+        ("recording", "enabled = false", "recording.enabled", "false: nothing is recorded"),
+        (
+            "retention",
+            'analysis_period = "2 years"',
+            "retention.analysis_period",
+            "2 years: longer than a year",
+        ),
+        ("refusal", 'keywords = ["non"]', "refusal.keywords", "without effect while refusal.engine"),
+        ("prompts.en", 'notice = "prompts/en/notice.wav"', "prompts.en", "without effect: no number"),
+    ],
+)
+def test_what_deserves_a_thought_is_a_warning(
+    set_up: SetUp, table: str, keys: str, what: str, detail: str
+) -> None:
+    level, said = set_up.one(what, set_up.config(table, keys))
+    assert level == "warning" and said.startswith(detail)
+
+
+def test_a_share_with_its_reason_is_silent(set_up: SetUp) -> None:
+    assert set_up.findings("recording.share", set_up.config("recording", 'justification = "training"')) == []
+    assert set_up.findings("recording.share", set_up.config("recording", "share = 0.2")) == []
+
+
+def test_a_listen_that_faces_a_network_is_warned_of(set_up: SetUp) -> None:
+    config = set_up.config("trunk", f'listen = "0.0.0.0:{set_up.port}"')
+    said = set_up.findings("trunk.listen", config)
+    assert said[0].level == "warning" and "bursts end the process" in said[0].detail
+
+
+def test_an_operator_that_is_the_agent_is_an_error(set_up: SetUp) -> None:
+    config = set_up.config("operators", f'extensions = ["sip:201@127.0.0.1:{set_up.port}"]')
+    assert set_up.one("operators.extensions", config) == (
+        "error",
+        f"sip:201@127.0.0.1:{set_up.port} is the agent itself",
+    )
+
+
+def test_prompts_are_read(set_up: SetUp) -> None:
+    notice, welcome = (set_up.directory / "prompts" / "fr" / name for name in ("notice.wav", "welcome.wav"))
+    welcome.write_bytes(b"RIFF")
+    notice.unlink()
+    level, detail = set_up.one("prompts.welcome")
+    assert level == "error" and detail.startswith(f"{welcome}: is not a readable sound file")
+    assert set_up.one("prompts.notice")[1].startswith(f"{notice}: does not exist")
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("Agglo J’écoute. Votre appel est enregistré. Pour refuser, touche 9.", []),
+        ("AGGLO J'ECOUTE, appel enregistré, refus : touche neuf", []),
+        ("Communauté d’agglomération du Saint-Quentinois : enregistrement, vous refusez par le 9", []),
+        ("Bonjour, votre appel est enregistré. Pour refuser, touche 9.", ["who records (Agglo J'écoute)"]),
+        ("Agglo J’écoute. Pour refuser, touche 9.", ["that the call is recorded"]),
+        ("Agglo J’écoute. Votre appel est enregistré.", ["that one may refuse", "the key that refuses (9)"]),
+        ("Agglo J’écoute, appel enregistré. Pour refuser, touche 19.", ["the key that refuses (9)"]),
+        ("Agglo J’écoute, appel enregistré. Pour refuser, le neuvième.", ["the key that refuses (9)"]),
+    ],
+)
+def test_the_notice_must_say_who_what_and_how_to_refuse(
+    set_up: SetUp, words: str, missing: list[str]
+) -> None:
+    assert missing_words(set_up.config(), words, VOCABULARIES["fr"]) == missing
+
+
+def test_the_notice_of_opt_in_must_say_how_to_accept(set_up: SetUp) -> None:
+    config = set_up.config("refusal", 'mode = "opt_in"\naccept_digit = "*"')
+    said = "Agglo J'écoute records this call. To refuse, press 9."
+    assert missing_words(config, said, VOCABULARIES["en"]) == [
+        "that one may accept",
+        "the key that accepts (*)",
+    ]
+    assert missing_words(config, f"{said} If you agree, press star.", VOCABULARIES["en"]) == []
+    assert missing_words(config, f"{said} To accept, press *.", VOCABULARIES["en"]) == []
+
+
+def test_a_notice_of_the_other_mode_or_without_words_is_an_error(set_up: SetUp) -> None:
+    config = set_up.config("refusal", 'digit = "5"')
+    found = set_up.findings("prompts.notice", config)
+    assert [finding.level for finding in found] == ["ok", "error"]
+    assert found[1].detail == "its words do not say the key that refuses (5)"
+    (set_up.directory / "prompts" / "fr" / "notice.txt").unlink()
+    assert "so nobody can check them" in set_up.findings("prompts.notice")[1].detail
+
+
+def test_what_a_notice_had_better_say_is_a_warning(set_up: SetUp) -> None:
+    words = set_up.directory / "prompts" / "fr" / "notice.txt"
+    words.write_text("Agglo J'écoute. Votre appel est enregistré. Pour refuser, touche 9.")
+    assert set_up.findings("prompts.notice")[-1].detail == "its words do not say how long recordings are kept"
+    other = set_up.config("refusal", 'accept_digit = "3"')
+    assert (
+        set_up.findings("prompts.confirm", other)[-1].detail == "its words do not name refusal.accept_digit 3"
+    )
+    breton = with_keys("service", 'language = "br"', set_up.text)
+    config = parse(breton, set_up.directory / "config.toml")
+    assert set_up.findings("prompts.notice", config)[-1].level == "warning"
+
+
+def test_the_shipped_notices_pass_in_both_modes_and_languages(set_up: SetUp) -> None:
+    for language in ("fr", "en"):
+        for mode, digit in (("objection", "9"), ("opt_in", "1")):
+            name = "notice" if mode == "objection" else "notice_opt_in"
+            words = (set_up.directory / "prompts" / language / f"{name}.txt").read_text()
+            config = set_up.config("refusal", f'mode = "{mode}"')
+            assert missing_words(config, words, VOCABULARIES[language]) == [], (language, digit)
+
+
+def test_passwords_are_tried_and_their_modes_seen(set_up: SetUp) -> None:
+    secret = set_up.directory / "secret"
+    config = set_up.config("trunk", 'username = "agent"\npassword_file = "secret"')
+    assert set_up.one("trunk.password_file", config) == ("error", f"{secret}: No such file or directory")
+    secret.write_text("s3cret\n")
+    secret.chmod(0o644)
+    level, detail = set_up.one("trunk.password_file", config)
+    assert level == "warning" and "mode 0644" in detail and "s3cret" not in detail
+    secret.chmod(0o600)
+    assert set_up.one("trunk.password_file", config)[0] == "ok"
+
+
+def test_the_directory_of_recordings_is_tried(set_up: SetUp) -> None:
+    recordings = set_up.directory / "recordings"
+    assert set_up.one("recording.directory")[1].startswith(f"{recordings} writable, ")
+    recordings.chmod(0o755)
+    assert "mode 0755" in set_up.findings("recording.directory")[1].detail
+    recordings.rmdir()
+    assert "will be made" in set_up.one("recording.directory")[1]
+    recordings.write_text("")
+    assert set_up.one("recording.directory") == ("error", f"{recordings} is not a directory")
+    behind = set_up.config("recording", 'directory = "config.toml/recordings"')
+    assert set_up.findings("recording.directory", behind)[0].level == "error"
+
+
+def test_the_database_is_read_whole(set_up: SetUp) -> None:
+    database = set_up.directory / "retention.db"
+    assert set_up.one("retention.database") == ("ok", f"{database} will be made")
+    Store(database).close()
+    assert set_up.one("retention.database") == ("ok", f"{database} is whole")
+    assert set_up.one("purge") == ("ok", "nothing is overdue")
+    database.chmod(0o644)
+    assert "mode 0644" in set_up.findings("retention.database")[1].detail
+    database.write_bytes(b"no database at all" * 100)
+    assert set_up.one("retention.database") == ("error", f"{database}: file is not a database")
+
+
+def test_a_damaged_database_is_an_error(set_up: SetUp) -> None:
+    database = set_up.directory / "retention.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("CREATE TABLE kept (name TEXT)")
+        connection.executemany("INSERT INTO kept VALUES (?)", [(f"{number:0500}",) for number in range(500)])
+        connection.execute("CREATE INDEX by_name ON kept (name)")
+    content = bytearray(database.read_bytes())
+    content[40 * 1024 : 60 * 1024] = bytes(20 * 1024)
+    database.write_bytes(content)
+    level, detail = (
+        set_up.findings("retention.database")[0].level,
+        set_up.findings("retention.database")[0].detail,
+    )
+    assert level == "error" and detail.isprintable()
+
+
+def test_a_lost_database_beside_recordings_is_an_error(set_up: SetUp) -> None:
+    (set_up.directory / "recordings" / "20261124T222000123-4f2a9c.json").write_text("{}")
+    level, detail = set_up.one("retention.database")
+    assert level == "error" and "sipagent rebuild" in detail
+
+
+def test_overdue_recordings_are_counted(set_up: SetUp) -> None:
+    with Store(set_up.directory / "retention.db") as store:
+        store.add_recording(recording(expires_at=NOW - timedelta(hours=1)))
+        store.add_recording(recording(1, expires_at=NOW + timedelta(hours=1)))
+    assert set_up.one("purge") == ("warning", "1 overdue since 2026-11-24 21:20 UTC: see `sipagent purge`")
+
+
+def test_the_engine_is_asked(set_up: SetUp) -> None:
+    assert set_up.one("engine") == ("ok", "2.15.1, 4 legs, TLS: OpenSSL 1.0.2k")
+    level, detail = set_up.one("capacity.calls", set_up.config("capacity", "calls = 2"))
+    assert (level, detail) == ("error", "2, but one process carries 1")
+
+    def absent() -> EngineFacts:
+        raise ImportError("No module named 'pjsua2'")
+
+    found = checks(set_up.config(), absent, NOW)
+    assert Finding("error", "engine", "cannot be loaded: No module named 'pjsua2'") in found
+
+
+def test_the_python_is_one_that_the_engine_exists_for() -> None:
+    assert python_finding((3, 11)).level == python_finding((3, 12)).level == "ok"
+    assert python_finding((3, 13)) == Finding(
+        "error", "python", "3.13; accepted: 3.11 or 3.12, the engine exists for no other"
+    )
+
+
+def test_a_port_that_is_taken_is_an_error(set_up: SetUp, udp: socket.socket) -> None:
+    taken = set_up.config("trunk", f'listen = "127.0.0.1:{udp.getsockname()[1]}"')
+    level, detail = set_up.one("trunk.listen", taken)
+    assert level == "error" and detail.endswith("is in use, and no agent answers there")
+    elsewhere = set_up.config("trunk", 'listen = "192.0.2.1:5060"')
+    assert (
+        set_up.findings("trunk.listen", elsewhere)[-1].detail
+        == "192.0.2.1:5060 is not an address of this machine"
+    )
+
+
+def test_rtp_ports_that_are_taken_are_an_error(set_up: SetUp, udp: socket.socket) -> None:
+    port = udp.getsockname()[1]
+    first = port - port % 2
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as even:
+        if port % 2:
+            even.bind(("127.0.0.1", first))
+        config = set_up.config("trunk", f'rtp_ports = "{first}-{min(first + 63, 65535)}"')
+        level, detail = set_up.one("trunk.rtp_ports", config)
+    assert level == "error" and detail == f"127.0.0.1:{first} is in use, and no agent answers there"
+
+
+def test_a_port_that_our_own_agent_holds_is_fine(set_up: SetUp, udp: socket.socket) -> None:
+    asked: list[bytes] = []
+
+    def answer() -> None:
+        message, sender = udp.recvfrom(65536)
+        asked.append(message)
+        udp.sendto(b"SIP/2.0 200 OK\r\nUser-Agent: sipagent/0.1.0\r\n\r\n", sender)
+
+    agent = threading.Thread(target=answer)
+    agent.start()
+    listen = HostPort("127.0.0.1", udp.getsockname()[1])
+    assert set_up.one("trunk.listen", set_up.config("trunk", f'listen = "{listen}"'))[0] == "ok"
+    agent.join()
+    assert asked[0].startswith(f"OPTIONS sip:{listen} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:".encode())
+
+
+def test_nobody_is_no_agent(udp: socket.socket) -> None:
+    assert not answers_as_agent(HostPort("127.0.0.1", udp.getsockname()[1]))
+
+
+def test_a_small_file_can_be_checked(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(SMALL)
+    found = checks(load(tmp_path / "config.toml"), lambda: ENGINE, NOW)
+    assert {finding.what for finding in found if finding.level == "error"} >= {"prompts.notice (fr)"}
