@@ -42,6 +42,10 @@ CALM_S = 0.04
 """Agreement: how far the lateness of those frames may spread."""
 
 
+DOUBT = 0.25
+"""How much of a tick the frames may fall short of a whole one: a busy bridge serves one leg some ms later."""
+
+
 class _Lane:
     """One channel: what isn't taken yet, and how its samples lie in time."""
 
@@ -170,11 +174,10 @@ class Aligner:
         """Pad the channel that has fallen behind, once the frames of both say so."""
         if not (lane.is_calm() and other.is_calm()):
             return
-        ahead = self._ticks(max(lane.leads) - max(other.leads))  # the least late frame tells best
-        if ahead > 0:
-            other.shift(ahead)
-        elif ahead < 0:
-            lane.shift(-ahead)
+        ahead = max(lane.leads) - max(other.leads)  # the least late frame tells best
+        missing = int(abs(ahead) / self._tick + DOUBT) * self._tick
+        if missing:
+            (other if ahead > 0 else lane).shift(missing)
 
     def _blocks(self, end: int) -> Iterator[Block]:
         while self.taken < end:

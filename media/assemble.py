@@ -11,6 +11,7 @@ The steps, each of which may be the last one before a crash; the next run takes 
 import hashlib
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -76,8 +77,14 @@ def assemble(part: Path, final: Path, format: Format) -> Finished:
         return _describe(final)
     except OSError as error:
         raise AssemblyError(f"{error.filename or final}: {error.strerror}") from error
-    except soundfile.LibsndfileError as error:  # tells no errno
-        raise AssemblyError(f"{final}: could not be written or read ({error.error_string})") from error
+    except soundfile.LibsndfileError as error:
+        raise AssemblyError(f"{final}: {_explain(error, final.parent)}") from error
+
+
+def _explain(error: soundfile.LibsndfileError, directory: Path) -> str:
+    """What may be behind an error of libsndfile's, which is vague on a full disk."""
+    free = shutil.disk_usage(directory).free
+    return f"could not be written or read ({error.error_string.rstrip('.')}; {free} bytes are free)"
 
 
 @dataclass(slots=True)

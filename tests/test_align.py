@@ -155,6 +155,17 @@ def test_a_channel_that_loses_ticks_is_put_right() -> None:
         assert np.array_equal(block[-8000:, 1], block[-8000:, 0])
 
 
+def test_a_leg_that_is_always_served_some_ms_later_is_not_moved() -> None:
+    for late in (0.004, 0.014, -0.014):
+        aligner = Aligner(RATE)
+        feed(aligner, 0, 0)
+        feed(aligner, 1, 0)
+        for start in range(FRAME, 40000, FRAME):
+            feed(aligner, 0, start)
+            feed(aligner, 1, start, late=late)
+        assert np.array_equal(taken(aligner), np.stack([sound(0, 40000)] * 2, axis=1))
+
+
 def test_channels_that_keep_losing_ticks_stay_together() -> None:
     aligner = Aligner(RATE)
     ahead = [0, 0]

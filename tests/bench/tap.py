@@ -1,0 +1,205 @@
+"""What the tap costs: python -m tests.bench.tap [--json].
+
+Each round is half a second of N calls: ten frames fed to every tap as the bridge would, then one turn of the
+writer, both timed as CPU of the thread. Beside it, what a sync takes on this disk, what making the FLAC
+costs, how much memory a tap holds before its writer's turn, and feeding and writing in real time with the
+real writer's thread.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from media.assemble import assemble
+from media.frame import FRAME_SAMPLES, SAMPLE_RATE, samples_of
+from media.tap import Channel, Tap, TapWriter
+
+ROUND_FRAMES = 5
+FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Of `taps` calls recorded at the same time; CPU in s per call and minute of call."""
+
+    taps: int
+    feed_us: float
+    feed_us_p99: float
+    feed_cpu: float
+    writer_cpu: float
+    assemble_cpu: float
+    sync_ms: float
+    sync_ms_max: float
+    memory_kib: float
+    real_time_cpu: float
+    real_time_drops: int
+
+
+class NoWriter(TapWriter):
+    """Leaves the turns to the bench."""
+
+    def add(self, tap: Tap) -> None:
+        pass
+
+    def remove(self, tap: Tap) -> None:
+        pass
+
+
+def speech(seconds: float) -> list[memoryview]:
+    """Frames of something about as hard to pack as speech on the telephone: shaped noise in bursts."""
+    rng = np.random.default_rng(7)
+    count = round(seconds * SAMPLE_RATE)
+    voice = np.convolve(rng.standard_normal(count), np.hanning(9), mode="same")
+    envelope = np.clip(np.sin(np.arange(count) * (2 * np.pi / (2.3 * SAMPLE_RATE))), 0.02, 1)
+    pcm = (voice * envelope * 1500).astype(np.int16).tobytes()
+    view = memoryview(pcm)  # a slice of it is copied when it is fed, as a frame of the bridge's is
+    size = FRAME_SAMPLES * 2
+    return [view[start : start + size] for start in range(0, len(pcm) - size + 1, size)]
+
+
+def fail(reason: str) -> None:
+    raise SystemExit(f"the tap has failed: {reason}")
+
+
+def open_taps(count: int, directory: Path, writer: TapWriter) -> list[Tap]:
+    taps = [Tap(directory / f"{number}.part", fail, writer=writer) for number in range(count)]
+    for tap in taps:
+        tap.start()
+    return taps
+
+
+def feed_frame(taps: list[Tap], frames: list[memoryview], tick: int, at: float) -> list[float]:
+    """One frame of both legs to every tap; CPU seconds of each feed."""
+    spent = []
+    for number, tap in enumerate(taps):
+        for channel in Channel:
+            samples = samples_of(frames[(tick + 7 * number + 3 * channel) % len(frames)])
+            began = time.thread_time_ns()
+            tap.feed(channel, samples, at)
+            spent.append((time.thread_time_ns() - began) / 1e9)
+    return spent
+
+
+def spend(job: Callable[[], object]) -> float:
+    began = time.thread_time()
+    job()
+    return time.thread_time() - began
+
+
+def clock_cost() -> float:
+    """What reading the clock around a feed adds to it, in CPU seconds."""
+    pairs = [(time.thread_time_ns(), time.thread_time_ns()) for _ in range(20_000)]
+    return statistics.median(after - before for before, after in pairs) / 1e9
+
+
+def run_in_rounds(count: int, rounds: int, frames: list[memoryview], directory: Path) -> dict[str, float]:
+    """Feed and write by hand, faster than in real time."""
+    taps = open_taps(count, directory, NoWriter())
+    own = clock_cost()
+    feeds: list[float] = []
+    syncs: list[float] = []
+    writing = 0.0
+    for number in range(rounds):
+        for tick in range(number * ROUND_FRAMES, (number + 1) * ROUND_FRAMES):
+            feeds.extend(spent - own for spent in feed_frame(taps, frames, tick, 1000 + (tick + 1) * FRAME_S))
+        writing += sum(spend(tap.write_out) for tap in taps)
+        if number % 10 == 9:  # every five seconds, as the writer does
+            for tap in taps:
+                began = time.perf_counter()
+                writing += spend(tap.sync)
+                syncs.append(time.perf_counter() - began)
+    for tap in taps:
+        tap.finish()
+    parts = sorted(directory.glob("*.part"))[:20]
+    making = sum(spend(lambda part=part: assemble(part, part.with_suffix(".flac"), "flac")) for part in parts)  # type: ignore[misc]
+    minutes = rounds * ROUND_FRAMES * FRAME_S / 60
+    return {
+        "feed_us": statistics.median(feeds) * 1e6,
+        "feed_us_p99": statistics.quantiles(feeds, n=100)[98] * 1e6,
+        "feed_cpu": sum(feeds) / count / minutes,
+        "writer_cpu": writing / count / minutes,
+        "assemble_cpu": making / len(parts) / minutes,
+        "sync_ms": statistics.median(syncs) * 1e3,
+        "sync_ms_max": max(syncs) * 1e3,
+    }
+
+
+def memory_kib(count: int, frames: list[memoryview], directory: Path) -> float:
+    """KiB that each tap holds with half a second queued."""
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    taps = open_taps(count, directory, NoWriter())
+    for tick in range(ROUND_FRAMES):
+        feed_frame(taps, frames, tick, 1000 + (tick + 1) * FRAME_S)
+    held = (tracemalloc.get_traced_memory()[0] - before) / count / 1024
+    tracemalloc.stop()
+    for tap in taps:
+        tap.abandon()
+    return held
+
+
+def run_in_real_time(
+    count: int, seconds: float, frames: list[memoryview], directory: Path
+) -> tuple[float, int]:
+    """Feed as a bridge does, with the real writer: CPU s per call-minute of all threads, and drops."""
+    taps = open_taps(count, directory, TapWriter())
+    clock = threading.Event()
+    began_cpu, began = time.process_time(), time.monotonic()
+    ticks = round(seconds / FRAME_S)
+    for tick in range(ticks):
+        clock.wait(max(0.0, began + (tick + 1) * FRAME_S - time.monotonic()))
+        now = time.monotonic()
+        for number, tap in enumerate(taps):
+            for channel in Channel:
+                tap.feed(channel, samples_of(frames[(tick + 7 * number + 3 * channel) % len(frames)]), now)
+    spent = time.process_time() - began_cpu
+    drops = sum(tap.finish().drops for tap in taps)
+    return spent / count / (seconds / 60), drops
+
+
+def measure(count: int, call_minutes: float, seconds: float, directory: Path) -> Cost:
+    frames = speech(60)
+    rounds = max(20, round(call_minutes * 60 / count / (ROUND_FRAMES * FRAME_S)))
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        by_hand = run_in_rounds(count, rounds, frames, Path(scratch))
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        cpu, drops = run_in_real_time(count, seconds, frames, Path(scratch))
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        memory = memory_kib(count, frames, Path(scratch))
+    return Cost(taps=count, memory_kib=memory, real_time_cpu=cpu, real_time_drops=drops, **by_hand)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON list instead of the table")
+    parser.add_argument("--taps", type=int, nargs="+", default=[2, 50, 200], help="calls at the same time")
+    parser.add_argument("--call-minutes", type=float, default=40.0, help="sound to feed for each line")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the run in real time")
+    parser.add_argument("--directory", type=Path, help="on the disk to measure; default: the temporary one")
+    options = parser.parse_args()
+    costs = [
+        measure(count, options.call_minutes, options.seconds, options.directory) for count in options.taps
+    ]
+    if options.json:
+        json.dump([asdict(cost) for cost in costs], sys.stdout, indent=1)
+        print()
+        return
+    for name in Cost.__dataclass_fields__:
+        values = (getattr(cost, name) for cost in costs)
+        print(f"{name:<16}" + "".join(f"{value:>12.4g}" for value in values))
+
+
+if __name__ == "__main__":
+    main()
