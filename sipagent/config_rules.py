@@ -43,6 +43,9 @@ NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
     "operators.strategy": Limit(_only("sequential"), "sequential", ""),
     "operators.transfer": Limit(_only("bridge"), "bridge", ""),
     "operators.refer_targets": Limit(lambda value: not value, "[]", "no transfer by REFER yet"),
+    "operators.transfer_targets": Limit(
+        lambda value: not value, "[]", "operators' phones cannot transfer yet"
+    ),
     "recording.recipients": Limit(
         lambda value: not value,
         "[]",

@@ -171,6 +171,7 @@ WRONG = [
         "refer_targets = ['sip:a@b']",
         "operators.refer_targets: ['sip:a@b'] is not in this version",
     ),
+    ("operators", "transfer_targets = ['sip:a@b']", "operators.transfer_targets: ['sip:a@b'] is not in this"),
     ("operators", "ring_s = 0", "operators.ring_s: 0 is out of range; accepted: seconds, 1 to 300"),
     ("operators", "ring_s = '20'", "operators.ring_s: '20' is not a number"),
     ("operators", "max_wait_s = -1", "operators.max_wait_s: -1 is out of range"),
