@@ -43,7 +43,7 @@ class Report:
     """What a purge did, or, of a preview, would do."""
 
     removed: tuple[Removal, ...]
-    failed: tuple[tuple[str, str], ...] = ()  # id and what went wrong; the next purge tries again
+    failed: tuple[tuple[str, str], ...] = ()  # id or file, what went wrong; the next purge tries again
     receipts: int = 0  # that lost their personal fields
     unlinked: tuple[Orphan, ...] = ()  # files that had no right to be there
     orphans: tuple[Orphan, ...] = ()  # left alone, for a person to look at
@@ -104,10 +104,10 @@ def purge(
             failed.append((row.id, str(error)))
         progress(done, len(planned))
     receipts = _forget_callers(archive.store, now, terms)
-    unlinked, left = _tidy(archive, now, terms)
+    unlinked, left, stuck = _tidy(archive, now, terms)
     return Report(
         removed=tuple(removed),
-        failed=tuple(failed),
+        failed=(*failed, *stuck),
         receipts=receipts,
         unlinked=unlinked,
         orphans=left,
@@ -162,16 +162,21 @@ def _forget_callers(store: Store, now: datetime, terms: Terms) -> int:
     return len(old)
 
 
-def _tidy(archive: Archive, now: datetime, terms: Terms) -> tuple[tuple[Orphan, ...], tuple[Orphan, ...]]:
-    """Unlink the files that have no right to be there; those, and those left for a person."""
-    unlinked, left = [], []
+def _tidy(
+    archive: Archive, now: datetime, terms: Terms
+) -> tuple[tuple[Orphan, ...], tuple[Orphan, ...], list[tuple[str, str]]]:
+    """Unlink files that have no right to be there: these, those left for a person, and those that stick."""
+    unlinked, left, stuck = [], [], []
     for orphan in orphans(archive):
-        if _has_no_right(archive, orphan, now, terms):
+        if not _has_no_right(archive, orphan, now, terms):
+            left.append(orphan)
+            continue
+        try:
             files.remove([archive.directory / orphan.name])
             unlinked.append(orphan)
-        else:
-            left.append(orphan)
-    return tuple(unlinked), tuple(left)
+        except OSError as error:
+            stuck.append((orphan.name, str(error)))
+    return tuple(unlinked), tuple(left), stuck
 
 
 def _has_no_right(archive: Archive, orphan: Orphan, now: datetime, terms: Terms) -> bool:

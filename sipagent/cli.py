@@ -1,19 +1,11 @@
 """The command line. Each command is in the module that its import names; this one puts them together."""
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import click
 
-from sipagent import cli_agent, cli_keep, cli_list, cli_use
+from sipagent import __version__, cli_agent, cli_keep, cli_list, cli_use
 from sipagent.cli_base import Program, Workplace
-
-
-def _version() -> str:
-    try:
-        return version("sipagent")
-    except PackageNotFoundError:  # run from a checkout
-        return "(not installed)"
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,7 +20,7 @@ def _version() -> str:
     metavar="PATH",
     help="The configuration.",
 )
-@click.version_option(_version(), message="sipagent %(version)s")
+@click.version_option(__version__, message="sipagent %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, config_path: Path) -> None:
     """A SIP agent that records calls only with the caller's informed will.

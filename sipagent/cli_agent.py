@@ -1,12 +1,18 @@
 """Setting up and running: `init`, `check`, `run`, `demo`, `completion`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import get_completion_class
 
-from sipagent.cli_base import Failure, Workplace, json_option, print_json
+from sipagent.cli_base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli_tables import Column, console, show_table
+from sipagent.config_errors import ConfigError
+from sipagent.finding import Finding
+
+if TYPE_CHECKING:
+    from sipagent.check import EngineFacts
 
 
 @click.command("init", short_help="Write a config.toml and copy the prompts.")
@@ -38,19 +44,29 @@ def check_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
     Example:
       sipagent --config /etc/sipagent/config.toml check
     """
-    from sipagent.check import Finding, checks
+    config = work.config
+    from sipagent.check import checks
 
-    findings = checks(work.config)
+    findings = checks(config, _engine_facts, now())
     if as_json:
         print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
     else:
         columns: list[Column[Finding]] = [
             Column("", lambda finding: finding.level),
             Column("", lambda finding: finding.what),
-            Column("", lambda finding: finding.detail),
+            Column("", lambda finding: finding.detail, wraps=True),
         ]
         show_table(findings, columns, console())
     ctx.exit(1 if any(finding.level == "error" for finding in findings) else 0)
+
+
+def _engine_facts() -> "EngineFacts":
+    """Load the engine; ImportError where it is not installed."""
+    from sipagent.check import EngineFacts
+    from sipagent.pjsip.about import about
+
+    version, legs, tls = about()
+    return EngineFacts(version, legs, tls)
 
 
 @click.command("run", short_help="Run the agent.")
@@ -73,9 +89,17 @@ def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: fl
       sipagent --config /etc/sipagent/config.toml run --log-json
     """
     config = work.config  # what is wrong with it is said before the engine is loaded
+    from media.notice import PromptError
     from sipagent import service
+    from sipagent.pjsip import EngineError
 
-    ctx.exit(service.run(config, log_json=log_json, drain_s=drain_s))
+    try:
+        code = service.run(config, log_json=log_json, drain_s=drain_s)
+    except PromptError as error:
+        raise ConfigError(config.file, "prompts", str(error)) from error
+    except EngineError as error:
+        raise Failure(str(error)) from error
+    ctx.exit(code)
 
 
 @click.command("demo", short_help="Two calls on this machine, without trunk or phones.")

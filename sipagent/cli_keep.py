@@ -28,7 +28,7 @@ from sipagent.cli_times import full, parse_moment, size
 _MANY = 20  # recordings, from which a purge shows its progress
 _PROBLEMS: list[Column[Problem | Orphan]] = [
     Column("file", lambda found: found.name),
-    Column("problem", lambda found: found.problem),
+    Column("problem", lambda found: found.problem, wraps=True),
 ]
 _TOLERANCE = timedelta(seconds=1)  # a `--now` typed as the present is not the future
 
@@ -190,7 +190,7 @@ def _show_report(work: Workplace, report: Report, dry_run: bool, screen: Console
             Column("id", lambda gone: gone.id),
             Column("due", lambda gone: full(work.local(gone.due_at))),
             Column("size", lambda gone: size(gone.bytes), right=True),
-            Column("why", lambda gone: gone.why),
+            Column("why", lambda gone: gone.why, wraps=True),
         ]
         show_table(report.removed, columns, screen)
         screen.print()
@@ -212,4 +212,8 @@ def _show_report(work: Workplace, report: Report, dry_run: bool, screen: Console
             show_table(found, _PROBLEMS, screen)
     if report.failed:
         screen.print("\nNot removed, the next purge tries again:", style="bold red")
-        show_table(report.failed, [Column("id", lambda f: f[0]), Column("problem", lambda f: f[1])], screen)
+        show_table(
+            report.failed,
+            [Column("id", lambda f: f[0]), Column("problem", lambda f: f[1], wraps=True)],
+            screen,
+        )

@@ -6,7 +6,8 @@ A terminal gets as many columns as it has room for; a pipe gets them all, uncut.
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -19,9 +20,11 @@ from sipagent.identity import printable
 
 Row = TypeVar("Row")
 
-WIDE = 110  # characters, from which everything has room
+WIDE, WIDER = 110, 150  # characters, from which more columns have room
 _PIPE = 400  # nobody reads a pipe by its width
 _CELL = 200  # characters of one value
+_FIXED = 40  # characters of a column that does not shrink: a file of ours has 34 at most
+_LEAST = 6  # characters that a column keeps
 
 STYLES = {
     "closed": "green",
@@ -42,13 +45,14 @@ STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[Row]):
-    """One column: its heading, what it shows of a row, and whether a narrow terminal has it."""
+    """One column: its heading, and what it shows of a row."""
 
     heading: str
     show: Callable[[Row], str | None]
-    wide_only: bool = False
+    room: int = 0  # characters that the terminal must have for this column to be there
     right: bool = False
-    shrinks: bool = False  # may be cut to fit; the others never are
+    shrinks: bool = False  # may be cut to fit; the others are not
+    wraps: bool = False  # goes on below instead of being cut: sentences
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -67,21 +71,53 @@ def cell(value: str | None) -> Text:
 
 
 def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Console) -> None:
-    """Print the rows under their headings."""
-    wide = screen.width >= WIDE
-    shown = [column for column in columns if wide or not column.wide_only]
-    table = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False, header_style="bold")
-    for column in shown:
+    """Print the rows under their headings. An id is never cut: it is there to be copied."""
+    shown = [column for column in columns if column.room <= screen.width]
+    cells = [[cell(column.show(row)) for column in shown] for row in rows]
+    widths = [
+        max(len(column.heading), *(text.cell_len for text in texts))
+        for column, texts in zip(shown, zip(*cells, strict=True), strict=True)
+    ]
+    gap, widths = _fit(widths, [column.shrinks or column.wraps for column in shown], screen.width)
+    table = Table(
+        box=None,
+        padding=(0, gap, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+        show_header=_has_headings(shown),
+    )
+    for column, width in zip(shown, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column.right else "left"
         table.add_column(
             column.heading,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=4 if column.shrinks else None,
+            justify=justify,
+            no_wrap=not column.wraps,
+            overflow="fold" if column.wraps else "ellipsis",
+            min_width=width,
+            max_width=width,
         )
-    for row in rows:
-        table.add_row(*(cell(column.show(row)) for column in shown))
+    for texts in cells:
+        table.add_row(*texts)
     screen.print(table)
+
+
+def _has_headings(columns: Sequence[Column[Row]]) -> bool:
+    return any(column.heading for column in columns)
+
+
+def _fit(widths: Sequence[int], shrinks: Sequence[bool], room: int) -> tuple[int, list[int]]:
+    """The gap between columns and their widths, so that they fit: the gap gives way first."""
+    widths = [
+        width if flexible else min(width, _FIXED) for width, flexible in zip(widths, shrinks, strict=True)
+    ]
+    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= room else 1
+    excess = sum(widths) + gap * (len(widths) - 1) - room
+    for index in sorted(range(len(widths)), key=lambda index: -widths[index]):
+        if shrinks[index] and excess > 0:
+            cut = min(excess, max(widths[index] - _LEAST, 0))
+            widths[index] -= cut
+            excess -= cut
+    return gap, widths
 
 
 def show_fields(fields: Iterable[tuple[str, str | None]], screen: Console, title: str = "") -> None:
@@ -109,17 +145,16 @@ def marks(row: Recording) -> str:
 
 def recording_columns(work: Workplace, rows: Sequence[Recording], screen: Console) -> list[Column[Recording]]:
     """For `list`."""
-    when = full if screen.width >= WIDE else short
     columns: list[Column[Recording]] = [
         Column("id", lambda row: row.id),
-        Column("began", lambda row: when(work.local(row.started_at))),
+        Column("began", lambda row: _when(work.local(row.started_at), screen)),
         Column("length", lambda row: length(row.duration_s), right=True),
-        Column("caller", lambda row: row.caller),
-        Column("called", lambda row: row.called, wide_only=True),
+        Column("caller", lambda row: _number(row.caller)),
+        Column("called", lambda row: _number(row.called), room=WIDER),
         Column("operator", lambda row: user_part(row.operator), shrinks=True),
         Column("status", lambda row: row.status.value),
-        Column("size", lambda row: size(row.bytes), wide_only=True, right=True),
-        Column("expires", lambda row: f"{work.local(row.expires_at):%Y-%m-%d}", wide_only=True),
+        Column("size", lambda row: size(row.bytes), room=WIDER, right=True),
+        Column("expires", lambda row: f"{work.local(row.expires_at):%Y-%m-%d}", room=WIDE),
     ]
     if any(marks(row).strip() for row in rows):
         columns.append(Column("marks", marks, shrinks=True))
@@ -128,19 +163,26 @@ def recording_columns(work: Workplace, rows: Sequence[Recording], screen: Consol
 
 def receipt_columns(work: Workplace, screen: Console) -> list[Column[Receipt]]:
     """For `calls`."""
-    when = full if screen.width >= WIDE else short
     return [
         Column("id", lambda row: row.id),
-        Column("began", lambda row: when(work.local(row.started_at))),
-        Column("waited", lambda row: length(_seconds(row, "answered_at", "connected_at")), True, True),
-        Column("talked", lambda row: length(_seconds(row, "connected_at", "ended_at")), right=True),
-        Column("caller", lambda row: row.caller),
-        Column("called", lambda row: row.called, wide_only=True),
-        Column("operator", lambda row: user_part(row.operator), wide_only=True, shrinks=True),
+        Column("began", lambda row: _when(work.local(row.started_at), screen)),
+        Column("waited", lambda row: length(_seconds(row, "answered_at", "connected_at")), WIDE, True),
+        Column("talked", lambda row: length(_seconds(row, "connected_at", "ended_at")), WIDE, True),
+        Column("caller", lambda row: _number(row.caller)),
+        Column("called", lambda row: _number(row.called), room=WIDER),
+        Column("operator", lambda row: user_part(row.operator), room=WIDE, shrinks=True),
         Column("outcome", lambda row: row.outcome or ("in progress" if row.ended_at is None else None)),
         Column("decision", lambda row: row.decision),
-        Column("by", lambda row: row.decided_by, shrinks=True),
+        Column("by", lambda row: row.decided_by, room=WIDE, shrinks=True),
     ]
+
+
+def _number(number: str | None) -> str | None:
+    return printable(number, 16) if number else None  # E.164 has 15 digits and a plus
+
+
+def _when(local: datetime, screen: Console) -> str:
+    return f"{local:%Y-%m-%d %H:%M}" if screen.width >= WIDE else short(local)
 
 
 def access_columns(work: Workplace) -> list[Column[Access]]:
@@ -149,9 +191,11 @@ def access_columns(work: Workplace) -> list[Column[Access]]:
         Column("at", lambda use: full(work.local(use.at))),
         Column("action", lambda use: use.action),
         Column("purpose", lambda use: use.purpose),
-        Column("by", lambda use: f"{use.by or '–'} ({use.system_user or '–'})"),
+        Column("by", lambda use: f"{use.by or '–'} ({use.system_user or '–'})", wraps=True),
         Column("outcome", lambda use: use.outcome),
-        Column("detail", lambda use: "; ".join(filter(None, (use.reference, use.detail))) or None),
+        Column(
+            "detail", lambda use: "; ".join(filter(None, (use.reference, use.detail))) or None, wraps=True
+        ),
     ]
 
 

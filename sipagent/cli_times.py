@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 ACCEPTED = "2026-11-24, 2026-11-24T10:00, today, yesterday, now, 30m, 12h, 7d or 2w (ago)"
 
-_AGO = re.compile(r"(\d{1,5})([mhdw])", re.ASCII)
+_AGO = re.compile(r"(\d{1,4})([mhdw])", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -22,7 +22,11 @@ def use_options(command: Decorated) -> Decorated:
         by_option,
         click.option("--reference", metavar="R", help="Of the request or the file that asks for it."),
         click.option(
-            "--channel", type=click.Choice(list(cli_sound.CHANNELS)), default="both", show_default=True
+            "--channel",
+            type=click.Choice(list(cli_sound.CHANNELS)),
+            default="both",
+            show_default=True,
+            help="Which side.",
         ),
     )
     for option in reversed(options):

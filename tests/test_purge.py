@@ -218,3 +218,17 @@ def test_the_last_crash_test_was_beyond_the_last_step(tmp_path: Path) -> None:
     keep(kept, recording())
     assert not in_child(lambda: purge(kept, DUE, TERMS), STEPS, kept)
     assert timedelta(days=3) < purging._SLACK
+
+
+def test_a_stray_file_that_cannot_go_is_reported(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept.directory.mkdir()
+    stray = kept.part(new_id(START))
+    stray.write_bytes(SOUND)
+
+    def stuck(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", stuck)
+    report = purge(kept, DUE, TERMS)
+    assert report.failed == ((stray.name, "[Errno 1] Operation not permitted"),)
+    assert report.unlinked == ()

@@ -1,0 +1,132 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from sipagent.cli import cli
+from tests.office import Office, make_office
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return make_office(tmp_path, capsys)
+
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = (
+    *("list", "show", "calls", "export", "play", "purge", "delete", "rebuild"),
+    *("init", "check", "run", "demo", "completion"),
+)
+
+
+def test_the_commands_are_the_contract() -> None:
+    assert tuple(cli.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(office: Office, name: str) -> None:
+    result = office.run(name, "--help")
+    assert result.code == 0
+    assert re.search(rf"Examples?:\n +.*sipagent (--config \S+ )?{name}\b", result.out), result.out
+    assert all(isinstance(p, click.Argument) or getattr(p, "help", "") for p in cli.commands[name].params)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert f"sipagent {name}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["list", "show", "calls", "purge", "rebuild", "check"])
+def test_what_lists_has_json(name: str) -> None:
+    assert any("--json" in parameter.opts for parameter in cli.commands[name].params)
+
+
+def test_help_names_every_command_uncut(office: Office) -> None:
+    out = office.run("--help").out
+    assert all(f"\n  {name} " in out for name in COMMANDS) and "..." not in out.partition("Commands:")[2]
+    with pytest.raises(SystemExit) as exit:
+        cli.main([])
+    assert exit.value.code == 2 and "Usage:" in office.capture.readouterr().err
+    assert "missing command" in office.fails(2)
+
+
+def test_version(office: Office) -> None:
+    from sipagent import __version__
+
+    assert office.run("--version").out == f"sipagent {__version__}\n"
+
+
+def test_usage_errors_are_one_line(office: Office) -> None:
+    assert "no such command 'lst'" in office.fails(2, "lst").lower()
+    assert "missing argument" in office.fails(2, "show").lower()
+    assert "unexpected extra argument" in office.fails(2, "list", "x").lower()
+
+
+def test_configuration_errors_are_one_line(office: Office) -> None:
+    config = office.folder / "config.toml"
+    config.write_text(config.read_text().replace("127.0.0.1:5060", "nowhere"))
+    assert "config.toml: trunk.listen: 'nowhere'" in office.fails(2, "list")
+    config.unlink()
+    assert "config.toml: no such file" in office.fails(2, "list")
+
+
+def test_the_configuration_from_the_environment(
+    office: Office, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SIPAGENT_CONFIG", str(office.folder / "config.toml"))
+    with pytest.raises(SystemExit) as exit:
+        cli.main(["list"])
+    assert exit.value.code == 0 and "No recording" in capsys.readouterr().out
+
+
+def test_a_forbidden_file_is_one_line(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = office.call()
+
+    def forbidden(path: Path) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    assert "recordings: Permission denied" in office.fails(1, "rebuild")
+    assert row.id
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(office: Office, shell: str) -> None:
+    out = office.run("completion", shell).out
+    assert "_SIPAGENT_COMPLETE" in out
+    if shutil.which(shell):
+        checked = subprocess.run([shell, "-n"], input=out, text=True, capture_output=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+    assert "'tcsh' is not one of" in office.fails(2, "completion", "tcsh")
+
+
+def program(office: Office, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "sipagent", *words],
+        cwd=ROOT,
+        env=os.environ | {"SIPAGENT_CONFIG": str(office.folder / "config.toml")} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_completion_offers_commands_and_ids(office: Office) -> None:
+    row = office.call()
+    asked = {"_SIPAGENT_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
+    assert "plain,export" in program(office, COMP_WORDS="sipagent ex", **asked).stdout
+    asked["COMP_CWORD"] = "2"
+    assert row.id in program(office, COMP_WORDS="sipagent show 2", **asked).stdout
+
+
+def test_as_a_module(office: Office) -> None:
+    done = program(office, "list")
+    assert (done.returncode, done.stdout) == (0, "No recording matches.\n")
+    done = program(office, "show", "x")
+    assert (done.returncode, done.stderr) == (1, "sipagent: x: no such id\n")

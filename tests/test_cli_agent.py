@@ -1,0 +1,102 @@
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sipagent.finding import Finding, error, ok, warning
+from tests.office import Office, make_office
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return make_office(tmp_path, capsys)
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None:
+    """Put a module of ours in place of the one that a command imports when it is called."""
+    import sipagent
+
+    module = SimpleNamespace(**members)
+    monkeypatch.setitem(sys.modules, f"sipagent.{name}", module)
+    monkeypatch.setattr(sipagent, name, module, raising=False)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_run_hands_over_and_gives_the_code(
+    office: Office, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    seen = []
+
+    def run(config: Any, *, log_json: bool, drain_s: float) -> int:
+        seen.append((config.service.name, log_json, drain_s))
+        return code
+
+    stand_in(monkeypatch, "service", run=run)
+    assert office.run("run", "--log-json", "--drain-s", "2.5").code == code
+    assert office.run("run").code == code
+    assert seen == [("Test", True, 2.5), ("Test", False, 60.0)]
+    assert "--drain-s" in office.fails(2, "run", "--drain-s", "-1")
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_demo_needs_no_configuration(office: Office, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    (office.folder / "config.toml").unlink()
+    stand_in(monkeypatch, "demo", run=lambda: code)
+    assert office.run("demo").code == code
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [
+        ([ok("python", "3.11")], 0),
+        ([ok("python", "3.11"), warning("hours", "absent")], 0),
+        ([warning("hours", "absent"), error("disk", "full")], 1),
+    ],
+)
+def test_check_fails_on_an_error_alone(
+    office: Office, monkeypatch: pytest.MonkeyPatch, findings: list[Finding], code: int
+) -> None:
+    stand_in(monkeypatch, "check", checks=lambda *_: findings)
+    result = office.run("check")
+    assert result.code == code
+    for finding in findings:
+        assert finding.level in result.out and finding.what in result.out and finding.detail in result.out
+    result = office.run("check", "--json")
+    assert result.code == code
+    assert json.loads(result.out)[0] == {
+        "level": findings[0].level,
+        "what": findings[0].what,
+        "detail": findings[0].detail,
+    }
+
+
+def test_check_asks_the_real_engine(office: Office) -> None:
+    result = office.run("check", "--json")
+    (engine,) = [line for line in json.loads(result.out) if line["what"] == "engine"]
+    assert engine["level"] == "ok" and "pjsip 2." in engine["detail"] and "OpenSSL" in engine["detail"]
+    assert result.code == 1  # there are no prompts
+
+
+def test_a_missing_prompt_is_one_line(office: Office) -> None:
+    line = office.fails(2, "run")
+    assert "config.toml: prompts: " in line and "accepted: a mono 16-bit PCM WAV" in line
+
+
+def test_an_engine_that_cannot_start_is_one_line(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sipagent.pjsip import EngineError
+
+    def run(config: Any, *, log_json: bool, drain_s: float) -> int:
+        raise EngineError("127.0.0.1:5060 is in use")
+
+    stand_in(monkeypatch, "service", run=run)
+    assert "127.0.0.1:5060 is in use" in office.fails(1, "run")
+
+
+def test_init_makes_what_check_accepts(office: Office) -> None:
+    made = office.folder / "made"
+    result = office.run("init", made)
+    assert result.code == 0 and f"wrote {made / 'config.toml'}" in result.out
+    assert "is there already" in office.fails(1, "init", made)

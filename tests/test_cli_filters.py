@@ -1,0 +1,79 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sipagent.cli_filters import caller_forms
+from tests.office import Office, make_office
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return make_office(tmp_path, capsys)
+
+
+@pytest.mark.parametrize(
+    ("typed", "forms"),
+    [
+        ("06 12 34 56 78", ("+33612345678",)),
+        ("0612345678", ("+33612345678",)),
+        ("+33 6 12 34 56 78", ("+33612345678",)),
+        ("0033612345678", ("+33612345678",)),
+        ("0612", ("+33612", "0612")),
+        ("+336", ("+336",)),
+        ("00336", ("+336", "00336")),
+        ("5678", ("+5678", "5678")),
+        ("201", ("+201", "201")),
+    ],
+)
+def test_numbers_as_people_type_them(typed: str, forms: tuple[str, ...]) -> None:
+    assert caller_forms(typed, "FR") == forms
+
+
+@pytest.mark.parametrize("typed", ["", "+", "marie", "06%", "1" * 30])
+def test_what_is_no_number(typed: str) -> None:
+    with pytest.raises(ValueError, match="accepted: "):
+        caller_forms(typed, "FR")
+
+
+@pytest.mark.parametrize("command", ["list", "calls"])
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ([], 3),
+        (["--limit", "1"], 1),
+        (["--since", "2d"], 2),
+        (["--until", "2d"], 1),
+        (["--caller", "06 12 34 56 78"], 2),
+        (["--caller", "06"], 2),
+        (["--caller", "3001"], 1),
+        (["--operator", "201"], 1),
+        (["--status", "closed"], 3),
+        (["--status", "erased"], 0),
+        (["--flagged"], 1),
+        (["--held"], 0),
+    ],
+)
+def test_both_commands_filter(office: Office, command: str, words: list[str], found: int) -> None:
+    office.call(timedelta(days=3))
+    office.call(timedelta(days=1), flagged=True, operator="sip:201@127.0.0.1:5070")
+    office.call(caller="+33323063001")
+    result = office.run(command, *words, "--json")
+    assert (result.code, result.out.count('"call_id"')) == (0, found)
+    assert office.run(command, *words).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--since", "soon"], "--since: 'soon' is not a moment; accepted: 2026-11-24"),
+        (["--until", "7"], "--until: '7' is not a moment"),
+        (["--caller", "marie"], "--caller: 'marie' is not a number; accepted: 06 12"),
+        (["--status", "melted"], "'closed'"),
+        (["--limit", "0"], "--limit"),
+        (["--nonsense"], "no such option"),
+    ],
+)
+def test_wrong_filters_are_usage_errors(office: Office, words: list[str], said: str) -> None:
+    line = office.fails(2, "list", *words)
+    assert said.lower() in line.lower() and "sipagent list --help" in line

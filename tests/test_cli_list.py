@@ -1,0 +1,121 @@
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from retention.recording import Access, Event, Receipt, new_id
+from tests.kept import CALLER, START, receipt, recording
+from tests.office import Office, make_office
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return make_office(tmp_path, capsys)
+
+
+def test_an_empty_office(office: Office) -> None:
+    assert office.run("list").out == "No recording matches.\n"
+    assert office.run("calls").out == "No call matches.\n"
+    assert json.loads(office.run("list", "--json").out) == []
+    assert json.loads(office.run("calls", "--json").out) == []
+    assert [path.name for path in office.folder.iterdir()] == ["config.toml"]  # looking makes nothing
+
+
+def test_list_as_json_is_the_contract(office: Office) -> None:
+    row = office.call()
+    (shown,) = json.loads(office.run("list", "--json").out)
+    assert shown == row.to_json()
+    assert shown["started_at"].endswith("Z") and shown["path"] == f"recordings/{row.id}.flac"
+
+
+def test_calls_as_json_is_the_contract(office: Office) -> None:
+    row = office.call()
+    (shown,) = json.loads(office.run("calls", "--json").out)
+    assert shown == office.archive.store.receipt(row.id).to_json()
+
+
+def test_tables_are_local_and_newest_first(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = office.call(timedelta(days=2)), office.call()
+    monkeypatch.setenv("COLUMNS", "120")
+    lines = office.run("list").out.splitlines()
+    assert lines[0].split() == ["id", "began", "length", "caller", "operator", "status", "expires"]
+    assert lines[1].startswith(new.id) and lines[2].startswith(old.id)
+    assert CALLER in lines[1] and "marie.durand" in lines[1] and "0:02" in lines[1]
+    assert f"{new.started_at.astimezone():%M}" in lines[1]
+    assert lines[-1].startswith("2 recordings, 0:04, ")
+
+
+@pytest.mark.parametrize("columns", ["80", "100", "120", "200"])
+@pytest.mark.parametrize("command", ["list", "calls"])
+def test_tables_fit_and_never_cut_an_id(
+    office: Office, monkeypatch: pytest.MonkeyPatch, command: str, columns: str
+) -> None:
+    row = office.call(operator="sip:" + "x" * 90 + "@pbx", flagged=True, incomplete=True)
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = office.run(command).out.splitlines()
+    assert max(map(len, lines)) <= int(columns)
+    assert lines[1].startswith(row.id)
+    assert "closed" in lines[1] or "connected" in lines[1]
+
+
+def test_a_hostile_caller_steers_nothing(office: Office) -> None:
+    row = office.call(
+        caller="[red]\x1b[31m\x9b2J\u202e" + "A" * 10_000, operator="sip:[bold]x[/bold]\n\x07@y"
+    )
+    for words in (["list"], ["calls"], ["show", row.id], ["list", "--json"], ["show", row.id, "--json"]):
+        out = office.run(*words).out
+        assert not any(char in out for char in "\x1b\x9b\x07\u202e")
+    assert "[bold]x[/bold]" in office.run("list").out
+
+
+def test_show_everything(office: Office) -> None:
+    row = office.call(flagged=True)
+    store = office.archive.store
+    call = store.receipt(row.id)
+    events = (Event(at=START, what="notice began", by="agent"), Event(at=START, what="bridged"))
+    store.update_receipt(
+        Receipt(
+            **{name: getattr(call, name) for name in call.to_json()} | {"events": events, "confidence": 0.87}
+        )
+    )
+    store.add_access(Access(at=START, action="export", recording_id=row.id, purpose="quality", by="Durand"))
+    out = office.run("show", row.id).out
+    for said in (
+        row.id,
+        "closed",
+        CALLER,
+        row.sha256,
+        "flagged",
+        "0:04 to 0:08",
+        "in 18",
+        "notice began (agent)",
+    ):
+        assert str(said) in out
+    assert "0.87" in out and "quality" in out and "Durand" in out
+    shown = json.loads(office.run("show", row.id, "--json").out)
+    assert shown["id"] == row.id and shown["sha256"] == row.sha256
+    assert shown["receipt"]["events"][0]["what"] == "notice began"
+    assert shown["accesses"][0]["purpose"] == "quality"
+
+
+def test_show_a_call_without_recording(office: Office) -> None:
+    call = receipt(recording(), recording_id=None, decision="refused", decided_by="dtmf", phase="window")
+    office.archive.store.add_receipt(call)
+    out = office.run("show", call.id).out
+    assert "refused by dtmf" in out and "in the window" in out
+    shown = json.loads(office.run("show", call.id, "--json").out)
+    assert (shown["status"], shown["receipt"]["decision"]) == (None, "refused")
+
+
+def test_show_what_does_not_exist(office: Office) -> None:
+    id = new_id(START)
+    assert f"{id}: no such id" in office.fails(1, "show", id)
+    assert "no such id" in office.fails(1, "show", "../../etc/passwd\n")
+
+
+def test_a_lost_database_is_mentioned(office: Office) -> None:
+    office.call()
+    (office.folder / "retention.db").unlink()
+    result = office.run("list")
+    assert result.code == 0 and "sipagent rebuild" in result.err

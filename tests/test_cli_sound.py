@@ -1,0 +1,74 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sipagent import cli_sound
+from sipagent.cli_base import Failure
+from sipagent.cli_sound import Sound, play, write
+from tests.office import RATE, stereo
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    soundfile.write(tmp_path / "a.flac", stereo(), RATE, subtype="PCM_16")
+    return tmp_path / "a.flac"
+
+
+def player(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of that name, the only one there is."""
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.setattr(cli_sound, "which", lambda wanted: str(folder / name) if wanted == name else None)
+    monkeypatch.setattr(cli_sound, "find_spec", lambda name: None)
+
+
+def test_blocks_are_the_samples(file: Path) -> None:
+    sound = Sound(file, "both")
+    assert (sound.rate, sound.channels) == (RATE, 2)
+    assert np.array_equal(np.concatenate(list(sound.blocks())), stereo())
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.flac").write_bytes(b"no sound")
+    with pytest.raises(Failure, match=r"a\.flac: "):
+        Sound(tmp_path / "a.flac", "both")
+
+
+def test_a_channel_that_is_not_there(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "mono.wav", stereo()[:, 0], RATE, subtype="PCM_16")
+    with pytest.raises(Failure, match="no operator channel"):
+        Sound(tmp_path / "mono.wav", "operator")
+
+
+def test_a_copy_never_replaces(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.wav").touch()
+    with pytest.raises(FileExistsError):
+        write(Sound(file, "both"), tmp_path / "b.wav", "WAV")
+
+
+@pytest.mark.parametrize("name", ["aplay", "paplay", "play"])
+def test_a_player_gets_the_samples(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    player(tmp_path, name, f'echo "$@" > {tmp_path}/said; cat > {tmp_path}/heard', monkeypatch)
+    play(Sound(file, "operator"))
+    heard = np.frombuffer((tmp_path / "heard").read_bytes(), dtype="<i2")
+    assert np.array_equal(heard, stereo()[:, 1])
+    assert "8000" in (tmp_path / "said").read_text()
+
+
+def test_a_player_that_fails_says_why(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    player(tmp_path, "aplay", "echo 'no such card' >&2; exit 1", monkeypatch)
+    with pytest.raises(Failure, match="aplay: no such card"):
+        play(Sound(file, "both"))
+
+
+def test_no_player(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_sound, "which", lambda wanted: None)
+    monkeypatch.setattr(cli_sound, "find_spec", lambda name: None)
+    with pytest.raises(Failure, match="install one of aplay, paplay, play"):
+        play(Sound(file, "both"))

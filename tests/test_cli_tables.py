@@ -1,0 +1,53 @@
+import io
+
+from rich.console import Console
+
+from sipagent.cli_tables import Column, _fit, cell, show_fields, show_table, user_part
+
+
+def screen(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+
+
+def printed(screen: Console) -> str:
+    assert isinstance(screen.file, io.StringIO)
+    return screen.file.getvalue()
+
+
+def test_the_gap_gives_way_before_what_shrinks_and_that_before_the_rest() -> None:
+    assert _fit([10, 10], [False, True], 30) == (2, [10, 10])
+    assert _fit([10, 10], [False, True], 21) == (1, [10, 10])
+    assert _fit([10, 30, 12], [False, True, True], 32) == (1, [10, 8, 12])
+    assert _fit([10, 30], [False, True], 5) == (1, [10, 6])
+
+
+def test_columns_need_their_room() -> None:
+    columns: list[Column[str]] = [
+        Column("name", lambda row: row),
+        Column("more", lambda row: "here", room=100),
+    ]
+    narrow, wide = screen(80), screen(100)
+    show_table(["x"], columns, narrow)
+    show_table(["x"], columns, wide)
+    assert "more" not in printed(narrow) and "here" in printed(wide)
+
+
+def test_cells_are_text_and_nothing_else() -> None:
+    assert cell("[red]x\x1b[0m").plain == "[red]x\\x1b[0m"
+    assert cell(None).plain == "–"
+    assert cell("closed").style == "green"
+    assert len(cell("A" * 10_000).plain) == 200
+
+
+def test_fields_fold_and_lose_nothing() -> None:
+    console = screen(30)
+    show_fields([("SHA-256", "ab" * 32), ("empty", None)], console, "File")
+    assert "".join(printed(console).split()).count("ab") >= 32
+    assert "–" in printed(console)
+
+
+def test_the_user_part_is_what_an_office_knows() -> None:
+    assert user_part("sip:201@pbx.example.net") == "201"
+    assert user_part("201") == "201"
+    assert user_part(None) is None
+    assert user_part("sip:@x") == "sip:@x"

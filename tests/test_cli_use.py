@@ -1,0 +1,164 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from retention.purge import Terms, purge
+from retention.recording import new_id
+from sipagent import cli_sound
+from sipagent.cli_base import Failure
+from sipagent.cli_sound import Sound
+from tests.kept import START
+from tests.office import Office, make_office, stereo
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return make_office(tmp_path, capsys)
+
+
+GOOD = ("--purpose", "quality", "--by", "Durand")
+
+
+def outcomes(office: Office, id: str) -> list[tuple[str, str]]:
+    return [(use.action, use.outcome) for use in office.archive.store.accesses(id)]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".WAV"])
+def test_a_copy_is_the_recording(office: Office, suffix: str) -> None:
+    row, out = office.call(), office.folder / f"copy{suffix}"
+    result = office.run("export", row.id, *GOOD, "--out", out)
+    assert (result.code, result.out, result.err) == (0, f"{out}\n", "")
+    samples, rate = soundfile.read(out, dtype="int16")
+    assert rate == 8000 and np.array_equal(samples, stereo())
+    assert out.stat().st_mode & 0o777 == 0o600
+    (use,) = office.archive.store.accesses(row.id)
+    assert (use.action, use.purpose, use.by, use.outcome) == ("export", "quality", "Durand", "done")
+    assert use.detail == f"both to {out}" and use.system_user
+
+
+@pytest.mark.parametrize(("channel", "index"), [("caller", 0), ("operator", 1)])
+def test_one_side_alone(office: Office, channel: str, index: int) -> None:
+    row, out = office.call(), office.folder / "copy.wav"
+    office.run("export", row.id, *GOOD, "--out", out, "--channel", channel)
+    samples, _ = soundfile.read(out, dtype="int16")
+    assert np.array_equal(samples, stereo()[:, index])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "a purpose is needed; accepted: statistics, quality, organisation, access_request"),
+        (["--purpose", "curiosity", "--by", "Durand"], "'curiosity' is not listed"),
+        (["--purpose", "quality"], "--by"),
+        (["--purpose", "access_request", "--by", "Durand"], "--reference"),
+    ],
+)
+@pytest.mark.parametrize("action", ["export", "play"])
+def test_a_refused_use_leaves_its_line(office: Office, action: str, words: list[str], said: str) -> None:
+    row, out = office.call(), office.folder / "copy.wav"
+    target = ["--out", str(out)] if action == "export" else []
+    assert said in office.fails(1, action, row.id, *words, *target)
+    assert not out.exists()
+    (use,) = office.archive.store.accesses(row.id)
+    assert (use.action, use.outcome) == (action, "refused") and said in (use.detail or "")
+
+
+def test_an_access_request_with_its_reference(office: Office) -> None:
+    row, out = office.call(), office.folder / "copy.wav"
+    words = ("--purpose", "access_request", "--by", "Durand", "--reference", "2026-118", "--out", out)
+    assert office.run("export", row.id, *words).code == 0
+    assert office.archive.store.accesses(row.id)[0].reference == "2026-118"
+
+
+def test_nothing_is_overwritten_unasked(office: Office) -> None:
+    row, out = office.call(), office.folder / "copy.wav"
+    out.write_text("precious")
+    assert "exists; --force" in office.fails(1, "export", row.id, *GOOD, "--out", out)
+    assert out.read_text() == "precious"
+    assert office.run("export", row.id, *GOOD, "--out", out, "--force").code == 0
+    assert outcomes(office, row.id) == [("export", "refused"), ("export", "done")]
+
+
+def test_where_a_copy_cannot_go(office: Office) -> None:
+    row = office.call()
+    among = office.folder / "recordings" / "copy.wav"
+    assert "among the recordings" in office.fails(1, "export", row.id, *GOOD, "--out", among)
+    nowhere = office.folder / "nowhere" / "copy.wav"
+    assert "is not a directory" in office.fails(1, "export", row.id, *GOOD, "--out", nowhere)
+    assert "not named .wav or .flac" in office.fails(2, "export", row.id, *GOOD, "--out", "copy.mp3")
+    assert "--out" in office.fails(2, "export", row.id, *GOOD)
+
+
+def test_a_changed_file_is_not_handed_out(office: Office) -> None:
+    row, out = office.call(), office.folder / "copy.wav"
+    file = office.archive.final(row.id, "flac")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert "its hash differs" in office.fails(1, "export", row.id, *GOOD, "--out", out)
+    file.unlink()
+    assert "its file is missing" in office.fails(1, "export", row.id, *GOOD, "--out", out)
+    assert outcomes(office, row.id) == [("export", "failed")] * 2
+    assert list(office.folder.glob("*copy*")) == []
+
+
+def test_a_copy_that_fails_leaves_no_half(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, out = office.call(), office.folder / "copy.wav"
+
+    def full(sound: Sound, path: Path, format: str) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(cli_sound, "write", full)
+    assert "No space left" in office.fails(1, "export", row.id, *GOOD, "--out", out)
+    assert outcomes(office, row.id) == [("export", "failed")]
+    assert list(office.folder.glob("*copy*")) == []
+
+
+def test_what_is_not_there(office: Office) -> None:
+    id, out = new_id(START), office.folder / "copy.wav"
+    assert f"{id}: no such id" in office.fails(1, "export", id, *GOOD, "--out", out)
+    row = office.call()
+    purge(office.archive, row.expires_at, Terms(period="6 months", receipts_period="6 months"))
+    assert "it is already purged (" in office.fails(1, "export", row.id, *GOOD, "--out", out)
+    assert "it is already purged (" in office.fails(1, "play", row.id, *GOOD)
+
+
+def test_a_file_named_after_the_caller_does_not_outlive_the_purge(office: Office) -> None:
+    row = office.call()
+    out = office.folder / "0612345678.wav"
+    assert office.run("export", row.id, *GOOD, "--out", out).code == 0
+    out.unlink()
+    purge(office.archive, row.expires_at, Terms(period="6 months", receipts_period="6 months"))
+    assert b"12345678" not in (office.folder / "retention.db").read_bytes()
+
+
+def test_play_is_traced_before_it_is_heard(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = office.call()
+    heard = []
+
+    def play(sound: Sound) -> None:
+        heard.append(np.concatenate(list(sound.blocks())))
+        assert outcomes(office, row.id) == [("play", "done")]
+
+    monkeypatch.setattr(cli_sound, "play", play)
+    assert office.run("play", row.id, *GOOD, "--channel", "caller").code == 0
+    assert np.array_equal(heard[0][:, 0], stereo()[:, 0])
+
+
+def test_no_sound_card(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = office.call()
+
+    def play(sound: Sound) -> None:
+        raise Failure("no way to a sound card")
+
+    monkeypatch.setattr(cli_sound, "play", play)
+    assert "no way to a sound card" in office.fails(1, "play", row.id, *GOOD)
+    assert outcomes(office, row.id) == [("play", "done"), ("play", "failed")]
+
+
+def test_the_clock_of_the_trace(office: Office) -> None:
+    row, before = office.call(), datetime.now(UTC)
+    office.run("export", row.id, *GOOD, "--out", office.folder / "copy.wav")
+    assert abs((office.archive.store.accesses(row.id)[0].at - before).total_seconds()) < 600
