@@ -8,6 +8,7 @@ from click.shell_completion import get_completion_class
 
 from sipagent.cli_base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli_tables import Column, console, show_table
+from sipagent.cli_times import counted
 from sipagent.config_errors import ConfigError
 from sipagent.finding import Finding
 
@@ -56,7 +57,12 @@ def check_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
             Column("", lambda finding: finding.what),
             Column("", lambda finding: finding.detail, wraps=True),
         ]
-        show_table(findings, columns, console())
+        screen = console()
+        show_table(findings, columns, screen)
+        errors, warnings = (
+            sum(finding.level == level for finding in findings) for level in ("error", "warning")
+        )
+        screen.print(f"\n{counted(errors, 'error')}, {counted(warnings, 'warning')}", style="dim")
     ctx.exit(1 if any(finding.level == "error" for finding in findings) else 0)
 
 

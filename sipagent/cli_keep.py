@@ -23,7 +23,7 @@ from sipagent.cli_base import (
     system_user,
 )
 from sipagent.cli_tables import Column, console, show_table
-from sipagent.cli_times import full, parse_moment, size
+from sipagent.cli_times import counted, full, parse_moment, size
 
 _MANY = 20  # recordings, from which a purge shows its progress
 _PROBLEMS: list[Column[Problem | Orphan]] = [
@@ -136,7 +136,7 @@ def rebuild_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
     archive = work.archive(make=True)
     done = rebuild(archive)
     user = system_user()
-    detail = f"{len(done.restored)} recordings restored, {len(done.problems)} problems"
+    detail = f"{counted(len(done.restored), 'recording')} restored, {counted(len(done.problems), 'problem')}"
     archive.store.add_access(Access(at=now(), action="rebuild", system_user=user, detail=detail))
     if as_json:
         problems = [{"name": problem.name, "problem": problem.problem} for problem in done.problems]
@@ -202,7 +202,7 @@ def _show_report(work: Workplace, report: Report, dry_run: bool, screen: Console
         screen.print(f"{len(report.removed)} {would}purged, {total}.")
     if report.receipts:
         verb = "would lose" if dry_run else "lost"
-        screen.print(f"{report.receipts} receipts {verb} what leads to a person.")
+        screen.print(f"{counted(report.receipts, 'receipt')} {verb} what leads to a person.")
     for title, found in (
         (f"Files without a right to be there, {would}removed:", report.unlinked),
         ("Left for you to look at:", report.orphans),

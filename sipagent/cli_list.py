@@ -9,15 +9,15 @@ from retention.store import Store, UnknownId
 from sipagent.cli_base import Failure, Workplace, id_argument, json_option, now, print_json
 from sipagent.cli_filters import filter_options, selection
 from sipagent.cli_tables import (
-    access_columns,
     console,
+    newest,
     receipt_columns,
     recording_columns,
     show_fields,
     show_table,
     user_part,
 )
-from sipagent.cli_times import distance, full, length, size
+from sipagent.cli_times import counted, distance, full, length, size
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
@@ -43,9 +43,9 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
     if not rows:
         screen.print("No recording matches.")
         return
-    show_table(rows, recording_columns(work, rows, screen), screen)
+    show_table(newest(rows, screen, options["limit"]), recording_columns(work, rows, screen), screen)
     seconds, bytes = sum(row.duration_s or 0 for row in rows), sum(row.bytes or 0 for row in rows)
-    screen.print(f"\n{_count(len(rows), 'recording')}, {length(seconds)}, {size(bytes)}", style="dim")
+    screen.print(f"\n{counted(len(rows), 'recording')}, {length(seconds)}, {size(bytes)}", style="dim")
 
 
 @click.command("calls", short_help="The receipts of all calls, newest first.")
@@ -70,8 +70,8 @@ def calls_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
     if not rows:
         screen.print("No call matches.")
         return
-    show_table(rows, receipt_columns(work, screen), screen)
-    screen.print(f"\n{_count(len(rows), 'call')}", style="dim")
+    show_table(newest(rows, screen, options["limit"]), receipt_columns(work, screen), screen)
+    screen.print(f"\n{counted(len(rows), 'call')}", style="dim")
 
 
 @click.command("show", short_help="All that is known of one, and every use of it.")
@@ -105,11 +105,8 @@ def show_command(work: Workplace, id: str, as_json: bool) -> None:
         if receipt.events:
             events = [(full(work.local(event.at)), _event(event.what, event.by)) for event in receipt.events]
             show_fields(events, screen, "What happened")
-    screen.print("\nUses", style="bold")
-    if accesses:
-        show_table(accesses, access_columns(work), screen)
-    else:
-        screen.print("  none")
+    uses = [(full(work.local(use.at)), _use(use)) for use in accesses]
+    show_fields(uses or [("none so far", " ")], screen, "Uses")
 
 
 def _recording(store: Store, id: str) -> Recording | None:
@@ -189,5 +186,11 @@ def _event(what: str, by: str | None) -> str:
     return f"{what} ({user_part(by)})" if by else what
 
 
-def _count(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
+def _use(use: Access) -> str:
+    """`export for quality by M. Durand (root): done, both to /home/durand/call.wav`."""
+    words = [use.action]
+    words += [f"for {use.purpose}"] if use.purpose else []
+    words += [f"by {use.by}"] if use.by else []
+    words += [f"({use.system_user})"] if use.system_user else []
+    reference = f"reference {use.reference}" if use.reference else None
+    return f"{' '.join(words)}: {', '.join(filter(None, (use.outcome, reference, use.detail)))}"

@@ -94,4 +94,5 @@ def _play_by_program(command: Sequence[str], sound: Sound) -> None:
             stdin.close()
         said = player.stderr.read().decode(errors="replace") if player.stderr else ""
     if player.returncode != 0:
-        raise Failure(f"{command[0]}: {said.strip() or 'the sound card does not take it'}")
+        last = said.strip().rpartition("\n")[2]  # above it ALSA tells where in its own source it failed
+        raise Failure(f"{command[0]}: {last or 'the sound card does not take it'}")

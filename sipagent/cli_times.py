@@ -1,4 +1,4 @@
-"""Moments as people type them, and as they read them. Pure: the present comes in as an argument."""
+"""Moments as people type them; moments and amounts as they read them. Pure: the present is an argument."""
 
 import re
 from datetime import UTC, datetime, time, timedelta
@@ -74,7 +74,7 @@ def distance(at: datetime, now: datetime) -> str:
     )
     if unit == "moment":
         return "now"
-    words = f"{count} {unit}" + ("s" if count != 1 else "")
+    words = counted(count, unit)
     return f"in {words}" if at > now else f"{words} ago"
 
 
@@ -90,3 +90,8 @@ def size(count: int | None) -> str:
         if amount < 999.95:
             return f"{amount:.1f} {unit}"
     return f"{amount / 1000:.1f} TB"
+
+
+def counted(count: int, word: str) -> str:
+    """`1 recording`, `2 recordings`."""
+    return f"{count} {word}{'' if count == 1 else 's'}"

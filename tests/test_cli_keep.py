@@ -27,7 +27,7 @@ def test_a_purge_says_what_and_why(office: Office) -> None:
     old, young = office.call(OLD), office.call()
     result = office.run("purge")
     assert result.code == 0 and old.id in result.out and "expired" in result.out
-    assert young.id not in result.out and "1 purged" in result.out and "1 receipts lost" in result.out
+    assert young.id not in result.out and "1 purged" in result.out and "1 receipt lost" in result.out
     store = office.archive.store
     assert store.recording(old.id).status is Status.PURGED
     assert store.recording(young.id).status is Status.CLOSED

@@ -92,7 +92,7 @@ def test_show_everything(office: Office) -> None:
         "notice began (agent)",
     ):
         assert str(said) in out
-    assert "0.87" in out and "quality" in out and "Durand" in out
+    assert "0.87" in out and "export for quality by Durand: done" in out
     shown = json.loads(office.run("show", row.id, "--json").out)
     assert shown["id"] == row.id and shown["sha256"] == row.sha256
     assert shown["receipt"]["events"][0]["what"] == "notice began"

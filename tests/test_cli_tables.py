@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from sipagent.cli_tables import Column, _fit, cell, show_fields, show_table, user_part
+from sipagent.cli_tables import Column, _fit, cell, newest, show_fields, show_table, user_part
 
 
 def screen(width: int) -> Console:
@@ -39,6 +39,21 @@ def test_cells_are_text_and_nothing_else() -> None:
     assert len(cell("A" * 10_000).plain) == 200
 
 
+def test_a_pipe_gets_the_same_lines() -> None:
+    rows = [("one", "é"), ("日本", "12:00:00")]
+    columns: list[Column[tuple[str, str]]] = [
+        Column("name", lambda row: row[0]),
+        Column("length", lambda row: row[1], right=True),
+        Column("more", lambda row: "x" * 60 if row[0] == "one" else None, shrinks=True, room=100),
+    ]
+    lines = []
+    for width in (399, 400):
+        out = screen(width)
+        show_table(rows, columns, out)
+        lines.append([line.rstrip() for line in printed(out).splitlines()])
+    assert lines[0] == lines[1] and len(lines[0]) == 3
+
+
 def test_fields_fold_and_lose_nothing() -> None:
     console = screen(30)
     show_fields([("SHA-256", "ab" * 32), ("empty", None)], console, "File")
@@ -51,3 +66,12 @@ def test_the_user_part_is_what_an_office_knows() -> None:
     assert user_part("201") == "201"
     assert user_part(None) is None
     assert user_part("sip:@x") == "sip:@x"
+
+
+def test_a_screen_gets_the_newest_and_a_pipe_gets_all() -> None:
+    rows = list(range(150))
+    terminal = Console(file=io.StringIO(), width=80, force_terminal=True, highlight=False)
+    assert newest(rows, terminal, None) == rows[:100]
+    assert "The newest 100 of 150" in printed(terminal)
+    assert newest(rows, terminal, 150) == rows
+    assert newest(rows, screen(80), None) == rows
