@@ -8,7 +8,8 @@ over puts it right:
 - A leg is away for a while (its media is renegotiated): the other doesn't wait, and it returns by time.
 - The bridge throws away up to two started frames whenever a port's sources change (pjmedia's `write_port`
   clears `tx_buf_count` and `tx_heart_beat`), so a channel falls behind by a few ticks for good. Once the last
-  few frames of both channels agree on how far, the one behind is padded.
+  few frames of both channels agree on how far, the one behind is padded where it fell behind; until they do,
+  these frames aren't given away.
 
 All differences are rounded to ticks of 20 ms: smaller ones are lateness of the thread, not of the sound.
 Audio is never cut, only padded. No clock is read here and no thread started.
@@ -35,15 +36,19 @@ AWAY_S = 0.6
 RETURN_S = 0.3
 """How much of an absent channel stays open, so that it can return in its place."""
 
-WITNESSES = 5
-"""So many frames in a row must agree before a channel is moved: half a second."""
+WITNESSES = 4
+"""So many frames in a row must agree before a channel is moved."""
 
 CALM_S = 0.04
 """Agreement: how far the lateness of those frames may spread."""
 
 
-DOUBT = 0.25
-"""How much of a tick the frames may fall short of a whole one: a busy bridge serves one leg some ms later."""
+SHORT_OF_TICK = 0.25
+"""By so much of a tick frames may fall short of a whole one: a busy bridge serves one leg some ms later."""
+
+
+def _size(run: Run) -> int:
+    return run if isinstance(run, int) else run.size
 
 
 class _Lane:
@@ -55,37 +60,64 @@ class _Lane:
         self.end = 0
         self.heard_end = 0
         self.heard_at: float | None = None
-        self.leads: deque[float] = deque(maxlen=WITNESSES)
+        self._witnesses: deque[tuple[int, float]] = deque(
+            maxlen=WITNESSES
+        )  # start, samples ahead of the clock
 
     def append(self, run: Run) -> None:
         self._runs.append(run)
-        self.end += run if isinstance(run, int) else run.size
+        self.end += _size(run)
 
     def pad_to(self, position: int) -> None:
         if position > self.end:
             self.append(position - self.end)
 
     def hear(self, run: Run, at: float) -> None:
+        self._witnesses.append((self.end, self.end + _size(run) - at * self._rate))
         self.append(run)
         self.heard_end = self.end
         self.heard_at = at
-        self.leads.append(self.end - at * self._rate)
 
-    def shift(self, samples: int) -> None:
-        """Move what follows, and what was concluded from what went before, by so much silence."""
-        self.append(samples)
-        self.heard_end += samples
-        self.leads = deque((lead + samples for lead in self.leads), maxlen=WITNESSES)
+    @property
+    def lead(self) -> float:
+        """By how many samples it is ahead of the clock: the least late frame tells best."""
+        return max(lead for _, lead in self._witnesses)
+
+    @property
+    def settled(self) -> int:
+        """Up to where its frames agree about that, or it is absent."""
+        agreed = self._spread() < self._rate * TICK_S * (1 - SHORT_OF_TICK)
+        return self.end if agreed or self.end > self.heard_end else self._witnesses[1][0]
 
     def is_calm(self) -> bool:
-        return len(self.leads) == WITNESSES and max(self.leads) - min(self.leads) < CALM_S * self._rate
+        return len(self._witnesses) == WITNESSES and self._spread() < CALM_S * self._rate
+
+    def shift(self, samples: int, earliest: int) -> int:
+        """Put so much silence before the frames that agree, but not before `earliest`; where it begins."""
+        position = max(self._witnesses[0][0], earliest)
+        later: deque[Run] = deque()
+        start = self.end
+        while start > position:  # runs begin where frames do, and where the last block ended
+            later.appendleft(self._runs.pop())
+            start -= _size(later[0])
+        self._runs.append(samples)
+        self._runs.extend(later)
+        self.end += samples
+        self.heard_end += samples
+        shifted = [(start + samples, lead + samples) for start, lead in self._witnesses]
+        self._witnesses = deque(shifted, maxlen=WITNESSES)
+        return position
+
+    def _spread(self) -> float:
+        leads = [lead for _, lead in self._witnesses]
+        return max(leads, default=0.0) - min(leads, default=0.0)
 
     def move_into(self, column: Samples) -> None:
         """Take as many samples as the zeroed `column` has."""
         filled = 0
         while filled < column.size:
             run = self._runs.popleft()
-            size = run if isinstance(run, int) else run.size
+            size = _size(run)
             used = min(size, column.size - filled)
             if not isinstance(run, int):
                 column[filled : filled + used] = run[:used]
@@ -113,7 +145,7 @@ class Aligner:
     def add(self, channel: int, run: Run, at: float) -> None:
         """A frame of channel 0 or 1 whose last sample ended at `at`, in s on a monotonic clock."""
         lane, other = self._lanes[channel], self._lanes[1 - channel]
-        size = run if isinstance(run, int) else run.size
+        size = _size(run)
         if lane.heard_at is None:
             lane.pad_to(self._first_position(other, size, at))
         else:
@@ -135,18 +167,18 @@ class Aligner:
         if not on:
             self._pauses[-1] = (self._pauses[-1][0], max(ends) + self._frame)
             return
-        start = max(self.taken, min(ends), max(ends) - self._frame)
+        start = min(ends)
         if self._pauses and (self._pauses[-1][1] or 0) >= start:
             start = self._pauses.pop()[0]
         self._pauses.append((start, None))
 
     def take(self) -> Iterator[Block]:
-        """(n, 2) int16 blocks of at most a second: all that both channels have reached."""
+        """(n, 2) int16 blocks of at most a second: all that both channels have reached for sure."""
         ends = [lane.end for lane in self._lanes]
         for lane in self._lanes:
             if max(ends) - lane.end > AWAY_S * self._rate:
                 lane.pad_to(max(ends) - round(RETURN_S * self._rate))
-        return self._blocks(min(lane.end for lane in self._lanes))
+        return self._blocks(min(lane.settled for lane in self._lanes))
 
     def take_rest(self) -> Iterator[Block]:
         """All that is left, the shorter channel padded; nothing may be added after it."""
@@ -174,10 +206,15 @@ class Aligner:
         """Pad the channel that has fallen behind, once the frames of both say so."""
         if not (lane.is_calm() and other.is_calm()):
             return
-        ahead = max(lane.leads) - max(other.leads)  # the least late frame tells best
-        missing = int(abs(ahead) / self._tick + DOUBT) * self._tick
-        if missing:
-            (other if ahead > 0 else lane).shift(missing)
+        ahead = lane.lead - other.lead
+        missing = int(abs(ahead) / self._tick + SHORT_OF_TICK) * self._tick
+        if missing == 0:
+            return
+        moved_from = (other if ahead > 0 else lane).shift(missing, self.taken)
+        self._pauses = [  # what was said in a pause moves with it
+            (start, stop + missing if stop is not None and stop > moved_from else stop)
+            for start, stop in self._pauses
+        ]
 
     def _blocks(self, end: int) -> Iterator[Block]:
         while self.taken < end:

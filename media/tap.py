@@ -1,7 +1,7 @@
 """The tap: copies what both legs of a call say to ID.part, and never costs the call anything.
 
     bridge's clock thread           Tap.feed       lock, append, return: about a microsecond
-    one TapWriter for all taps      twice a second: take what is queued, align, write; sync every few seconds
+    one TapWriter for all taps      every 0.4 s: take what is queued, align, write; sync every few seconds
     the agent's own threads         silence, finish, abandon
 
 A queue holds so many seconds; what doesn't fit becomes silence of the same length and is counted. A writer
@@ -22,7 +22,7 @@ from media.backlog import Backlog, Entry
 from media.chunks import Block, Kind, Note, PartWriter, create_part, sync_directory
 from media.frame import SAMPLE_RATE, Samples
 
-WRITE_EVERY_S = 0.5
+WRITE_EVERY_S = 0.4
 SYNC_EVERY_S = 5.0
 SYNC_BUDGET_S = 0.2
 """Of each round: on a slow disk syncs come later, the sound doesn't."""

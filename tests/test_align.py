@@ -1,5 +1,7 @@
 """Channels laid side by side by what was heard together, whatever the bridge makes of the frames."""
 
+import random
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -140,19 +142,31 @@ def test_both_channels_absent_are_both_silent_for_as_long() -> None:
     assert np.array_equal(block[88000:, 1], sound(88000, 8000))
 
 
-def test_a_channel_that_loses_ticks_is_put_right() -> None:
+def test_a_channel_that_loses_ticks_is_padded_where_it_lost_them() -> None:
     for lost in (160, 480, 1280):
-        aligner = Aligner(RATE)
-        skipped = 0
-        for start in range(0, 80000, FRAME):
-            skipped = lost if start >= 16000 else 0
-            feed(aligner, 0, start)
-            feed(aligner, 1, start + skipped)
-        block = taken(aligner)
-        assert offset(block[:16000]) == 0
-        assert abs(offset(block[16000:20000])) == lost
-        assert offset(block) == 0
-        assert np.array_equal(block[-8000:, 1], block[-8000:, 0])
+        for turn in (FRAME, 3 * FRAME, 5 * FRAME):
+            aligner = Aligner(RATE)
+            blocks = []
+            for start in range(0, 40000, FRAME):
+                feed(aligner, 0, start)
+                feed(aligner, 1, start + (lost if start >= 16000 else 0))
+                if start % turn == 0:
+                    blocks.append(taken(aligner))
+            block = np.concatenate([*blocks, taken(aligner)])
+            padded = sound(0, len(block))
+            padded[16000 : 16000 + lost] = 0
+            assert np.array_equal(block[:, 0], sound(0, len(block)))
+            assert np.array_equal(block[:, 1], padded)
+
+
+def test_frames_that_disagree_hold_the_rest_up_no_longer_than_they_may() -> None:
+    aligner = Aligner(RATE)
+    taken_so_far = 0
+    for number, start in enumerate(range(0, 80000, FRAME)):
+        for channel in (0, 1):
+            feed(aligner, channel, start, late=0.09 * (number % 2))
+        taken_so_far += len(taken(aligner))
+        assert taken_so_far >= start + FRAME - 0.4 * RATE
 
 
 def test_a_leg_that_is_always_served_some_ms_later_is_not_moved() -> None:
@@ -185,7 +199,7 @@ def test_frames_fed_faster_than_they_are_heard_are_counted() -> None:
     for start in range(0, 80000, FRAME):
         aligner.add(0, sound(start), 1000.0 + start * 1e-8)
         aligner.add(1, sound(start), 1000.0 + start * 1e-8)
-    block = taken(aligner)
+    block = taken(aligner, rest=True)
     assert np.array_equal(block[:, 0], block[:, 1])
     assert len(block) == 80000
 
@@ -205,6 +219,76 @@ def test_no_sound_is_lost_or_moved_against_its_own(history: list[tuple[int, floa
     for channel in (0, 1):
         heard = block[:, channel]
         assert np.array_equal(heard[heard != 0], sound(0, fed[channel]))
+
+
+Loss = tuple[int, int, int]
+losses = st.lists(st.tuples(st.integers(6, 15), st.integers(0, 1), st.integers(1, 8)), max_size=12)
+"""After so many frames without one, this channel loses so many ticks."""
+
+
+def handed_over(history: list[Loss]) -> list[tuple[int, int]]:
+    """Channel and start of every frame that a bridge which loses those ticks hands over, in its order."""
+    lost: tuple[list[Loss], list[Loss]] = ([], [])
+    now = 0
+    for frames, channel, ticks in history:
+        now += frames * FRAME
+        lost[channel].append((now, 0, ticks * 160))
+    handed = []
+    for channel in (0, 1):
+        start = 0
+        while start < now + 10 * FRAME:
+            if lost[channel] and lost[channel][0][0] <= start:
+                start += lost[channel].pop(0)[2]
+            handed.append((start + FRAME, channel, start))
+            start += FRAME
+    return [(channel, start) for _, channel, start in sorted(handed)]
+
+
+@given(losses, st.integers(1, 15), st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_whatever_ticks_are_lost_all_is_heard_in_its_time(
+    history: list[Loss], turn: int, chance: random.Random
+) -> None:
+    aligner = Aligner(RATE)
+    blocks = []
+    wanted: tuple[list[Samples], list[Samples]] = ([], [])
+    for number, (channel, start) in enumerate(handed_over(history)):
+        feed(aligner, channel, start, late=chance.uniform(0, 0.003))
+        wanted[channel].append(sound(start))
+        if number % turn == 0:
+            blocks.append(taken(aligner))
+    block = np.concatenate([*blocks, taken(aligner, rest=True)])
+    both = (block[:, 0] > 0) & (block[:, 1] > 0)
+    assert np.abs(block[both, 0].astype(int) - block[both, 1]).max(initial=0) <= 160
+    for channel in (0, 1):
+        heard = block[:, channel]
+        assert np.array_equal(heard[heard > 0], np.concatenate(wanted[channel]))
+
+
+@given(losses, st.integers(1, 15), st.integers(1, 1000), st.integers(1, 1000))
+@settings(deadline=None)
+def test_nothing_said_in_a_pause_is_kept_whatever_ticks_are_lost(
+    history: list[Loss], turn: int, on: int, length: int
+) -> None:
+    aligner = Aligner(RATE)
+    frames = handed_over(history)
+    on %= len(frames)
+    off = on + length % (len(frames) - on)
+    blocks = []
+    ending: set[int] = set()
+    for number, (channel, start) in enumerate(frames):
+        if number == on:
+            aligner.silence(True)
+        if number == off:
+            aligner.silence(False)
+            ending = {0, 1}
+        secret = on <= number < off or channel in ending  # the frame after the end began before it
+        ending.discard(channel)
+        aligner.add(channel, sound(start) * (-1 if secret and on < off else 1), at(start + FRAME))
+        if number % turn == 0:
+            blocks.append(taken(aligner))
+    block = np.concatenate([*blocks, taken(aligner, rest=True)])
+    assert not (block < 0).any()
 
 
 def paused(aligner: Aligner, on_at: int, off_at: int, until: int) -> Block:

@@ -1,7 +1,7 @@
 """What the tap costs: python -m tests.bench.tap [--json].
 
-Each round is half a second of N calls: ten frames fed to every tap as the bridge would, then one turn of the
-writer, both timed as CPU of the thread. Beside it, what a sync takes on this disk, what making the FLAC
+Each round is the time between two turns of the writer: N calls' frames are fed as the bridge would, then it
+writes, both timed as CPU of the thread. Beside it, what a sync takes on this disk, what making the FLAC
 costs, how much memory a tap holds before its writer's turn, and feeding and writing in real time with the
 real writer's thread.
 """
@@ -22,10 +22,11 @@ import numpy as np
 
 from media.assemble import assemble
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, samples_of
-from media.tap import Channel, Tap, TapWriter
+from media.tap import SYNC_EVERY_S, WRITE_EVERY_S, Channel, Tap, TapWriter
 
-ROUND_FRAMES = 5
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
+ROUND_FRAMES = round(WRITE_EVERY_S / FRAME_S)
+SYNC_ROUNDS = round(SYNC_EVERY_S / WRITE_EVERY_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def run_in_rounds(count: int, rounds: int, frames: list[memoryview], directory: 
         for tick in range(number * ROUND_FRAMES, (number + 1) * ROUND_FRAMES):
             feeds.extend(spent - own for spent in feed_frame(taps, frames, tick, 1000 + (tick + 1) * FRAME_S))
         writing += sum(spend(tap.write_out) for tap in taps)
-        if number % 10 == 9:  # every five seconds, as the writer does
+        if number % SYNC_ROUNDS == 0:
             for tap in taps:
                 began = time.perf_counter()
                 writing += spend(tap.sync)
@@ -135,7 +136,7 @@ def run_in_rounds(count: int, rounds: int, frames: list[memoryview], directory: 
 
 
 def memory_kib(count: int, frames: list[memoryview], directory: Path) -> float:
-    """KiB that each tap holds with half a second queued."""
+    """KiB that each tap holds right before a turn of the writer."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     taps = open_taps(count, directory, NoWriter())
