@@ -49,8 +49,20 @@ class ListenerFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ListeningEnded:
+    """All that was fed of this leg before it was closed has been heard; nothing more follows."""
+
+
 Conclusion: TypeAlias = (
-    ToneStarted | ToneDropped | ToneHeard | SpeechStarted | KeywordSpotted | SpeechEnded | ListenerFailed
+    ToneStarted
+    | ToneDropped
+    | ToneHeard
+    | SpeechStarted
+    | KeywordSpotted
+    | SpeechEnded
+    | ListenerFailed
+    | ListeningEnded
 )
 
 
@@ -158,7 +170,7 @@ class Listener:
             self._listened.discard(leg)
 
     def close(self, leg: int) -> None:
-        """Stop listening on `leg` and forget its sound; frames that still come are ignored."""
+        """Hear out what was fed of `leg`, report ListeningEnded and forget it; later frames are ignored."""
         self.open(leg, tones=False, voice=False)
 
     def feed(self, leg: int, samples: Samples) -> None:
@@ -200,6 +212,8 @@ class Listener:
             wanted["voice"] = ears.get("voice") or _VoiceEar(self._detector, self._is_busy)
         if wanted:
             self._ears[leg] = wanted
+        else:
+            self._report(leg, ListeningEnded())
 
     def _hear(self, leg: int, samples: Samples) -> None:
         ears = self._ears.get(leg, {})

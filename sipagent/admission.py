@@ -1,0 +1,133 @@
+"""What the configuration makes of a call before its flow begins: may it come, by which rules, heard how.
+
+A value of its own, made anew when the configuration is reloaded; calls in progress keep what they began with.
+"""
+
+import ipaddress
+import random
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import prompts
+from media.notice import Prompt as Sound
+from media.notice import inspect_prompt
+from sipagent import events as e
+from sipagent.callflow import Policy
+from sipagent.config import Config, ConfigError, uri_host
+from sipagent.conversation import Codes
+from sipagent.hours import Schedule
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SHIPPED = Path(prompts.__file__).parent
+_DRAW = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """`sounds`: every language's; `numbers`: empty for any; `period`: how long recordings are kept."""
+
+    policy: Policy
+    country: str
+    period: str
+    calls: int
+    share: float
+    extensions: tuple[str, ...]
+    wrap_up_s: float
+    allowed: tuple[Network, ...]
+    numbers: frozenset[str]
+    schedule: Schedule
+    sounds: dict[str, dict[e.Prompt, Sound]]
+    languages: dict[str, str]
+    language: str
+
+    def sounds_for(self, called: str | None) -> dict[e.Prompt, Sound]:
+        """The prompts in the language of a dialled number."""
+        return self.sounds[self.languages.get(called or "", self.language)]
+
+    def source_allowed(self, source: str) -> bool:
+        """Whether `address:port` is one of those that may call."""
+        try:
+            address = ipaddress.ip_address(source.rpartition(":")[0].strip("[]"))
+        except ValueError:
+            return False
+        return any(address in network for network in self.allowed)
+
+    def offer(
+        self, source: str, called: str | None, now: datetime, room: bool, draining: bool
+    ) -> e.CallOffered:
+        """The first fact of a call's flow. The draw for the sample is made here, before any notice."""
+        return e.CallOffered(
+            source_allowed=self.source_allowed(source),
+            number_known=not self.numbers or called in self.numbers,
+            room=room,
+            draining=draining,
+            open=self.schedule.is_open(now),
+            sampled=_DRAW.random() < self.share,
+        )
+
+
+def admission(config: Config) -> Admission:
+    """Raises ConfigError, and PromptError for a prompt that can't be played."""
+    operators, refusal = config.operators, config.refusal
+    policy = Policy(
+        opt_in=refusal.mode == "opt_in",
+        refusal_digit=refusal.digit,
+        accept_digit=refusal.accept_digit,
+        voice=refusal.engine != "none",
+        window_s=refusal.window_s,
+        ring_s=operators.ring_s,
+        max_wait_s=operators.max_wait_s,
+        codes=Codes(operators.stop_code, operators.pause_code, operators.flag_code),
+        stop_erases=operators.stop_erases,
+        recording=config.recording.enabled,
+        full_status=config.capacity.full_status,
+    )
+    return Admission(
+        policy=policy,
+        country=config.service.country,
+        period=config.retention.period,
+        calls=config.capacity.calls,
+        share=config.recording.share,
+        extensions=operators.extensions,
+        wrap_up_s=operators.wrap_up_s,
+        allowed=_allowed(config),
+        numbers=frozenset(config.trunk.numbers),
+        schedule=config.schedule(),
+        sounds={one.language: _inspected(one) for one in config.prompt_sets()},
+        languages=dict(config.prompts.languages),
+        language=config.service.language,
+    )
+
+
+def _inspected(files: object) -> dict[e.Prompt, Sound]:
+    paths = {prompt: getattr(files, prompt.value) for prompt in e.Prompt}
+    if paths[e.Prompt.PLEASE_HOLD] is None:
+        language = getattr(files, "language", "")
+        spoken = SHIPPED / language / "please_hold.wav"
+        paths[e.Prompt.PLEASE_HOLD] = spoken if spoken.exists() else paths[e.Prompt.HOLD_MUSIC]
+    return {prompt: inspect_prompt(path) for prompt, path in paths.items()}
+
+
+def _allowed(config: Config) -> tuple[Network, ...]:
+    """The addresses that calls may come from: by default the registrar's, looked up once at the start."""
+    if config.trunk.allowed_sources:
+        return config.trunk.allowed_sources
+    host = uri_host(config.trunk.registrar or "")
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise ConfigError(
+            config.file,
+            "trunk.registrar",
+            f"{host} can't be looked up: {error.strerror}",
+            "a host that resolves",
+        ) from error
+    return tuple(ipaddress.ip_network(entry[4][0]) for entry in found)
+
+
+def tones() -> dict[e.Tone, Path]:
+    """The acknowledgement tones, which come with the program."""
+    return {tone: inspect_prompt(SHIPPED / "tones" / f"{tone.value}.wav").path for tone in e.Tone}

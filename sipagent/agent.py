@@ -1,0 +1,431 @@
+"""The driver: reports come in, the flow of their call decides, its commands go out. It decides nothing.
+
+    engine, listener, recorder ──▶ inbox ──▶ CallFlow.handle ──▶ commands ──▶ engine, listener, recorder
+
+One rhythm, on the SIP thread: let the engine work, empty the inbox, and only then look at the clock and
+start taps. So a key that was pressed before the window closed is heard before the window closes, and no tap
+starts while a fact that would forbid it is waiting.
+"""
+
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from media.dtmf import ToneDropped, ToneHeard, ToneStarted
+from media.frame import Samples
+from media.keyword import Meaning, Verdict
+from media.tap import Channel, Tap
+from media.worker import (
+    Conclusion,
+    KeywordSpotted,
+    Listener,
+    ListenerFailed,
+    ListeningEnded,
+    SpeechEnded,
+    SpeechStarted,
+)
+from retention.recording import Event, Receipt, due_date, new_id
+from sipagent import events as e
+from sipagent.admission import Admission
+from sipagent.callflow import CallFlow
+from sipagent.engine import (
+    Engine,
+    EngineFault,
+    Incoming,
+    OfLeg,
+    RefusedByEngine,
+    Registration,
+    Report,
+    SoundEnded,
+)
+from sipagent.events import CALLER
+from sipagent.identity import called_number, caller_number, display_for_operator, header_values, printable
+from sipagent.livecall import LiveCall, Playing
+from sipagent.operators import Board
+from sipagent.recorder import Recorder
+from sipagent.registration import Registrar
+
+IDLE_S = 1.0  # the longest `poll`: only the clock of a registration is looked at meanwhile
+BUSY_S = 0.5  # with calls: whoever has something to say wakes us
+
+SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
+FULL = 486  # the engine's own answer when it has no leg left
+
+log = structlog.get_logger("sipagent.agent")
+
+
+@dataclass(frozen=True, slots=True)
+class TapFault:
+    """The recorder's word on a call's tap; calls are named by their id here."""
+
+    call: str
+    reason: str
+
+
+Inbox = queue.SimpleQueue[Report | TapFault]
+
+
+class Agent:
+    """Runs calls on an engine until it is told to stop. All but `post` belong to the SIP thread."""
+
+    def __init__(
+        self, admission: Admission, recorder: Recorder, tones: dict[e.Tone, Path], registers: bool
+    ) -> None:
+        self.admission = admission
+        self.recorder = recorder
+        self.listener = Listener(self._concluded, None)
+        self.board = Board(admission.extensions, admission.wrap_up_s)
+        self.registrar = Registrar(registers)
+        self.strangers = 0
+        self.draining = False
+        self._ready = False
+        self._tones = tones
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._calls: dict[str, LiveCall] = {}
+        self._of_leg: dict[int, LiveCall] = {}
+        self._taps: dict[int, tuple[Tap, Channel]] = {}  # the engine's leg → where its sound is kept
+        self._untapped: list[tuple[LiveCall, e.StartTap]] = []
+        self._engine: Engine | None = None
+
+    @property
+    def calls(self) -> int:
+        """How many calls are up."""
+        return len(self._calls)
+
+    def reload(self, admission: Admission) -> None:
+        """Other rules for the calls to come."""
+        self.admission = admission
+        self.board.extensions, self.board.wrap_up_s = admission.extensions, admission.wrap_up_s
+
+    # --- from other threads ---
+
+    def post(self, report: Report | TapFault) -> None:
+        """Put a report into the inbox; any thread."""
+        self._inbox.put(report)
+
+    def _post_and_wake(self, report: Report | TapFault) -> None:
+        self._inbox.put(report)
+        if self._engine:
+            self._engine.wake()
+
+    def hear(self, leg: int, samples: Samples, at: float) -> None:
+        """Take (n,) int16 of a leg, on the bridge's clock thread."""
+        self.listener.feed(leg, samples)
+        if tapped := self._taps.get(leg):
+            tap, channel = tapped
+            tap.feed(channel, samples, at)
+
+    def _concluded(self, leg: int, conclusion: Conclusion) -> None:
+        self._post_and_wake(OfLeg(leg, concluded(leg, conclusion)))
+
+    # --- the rhythm ---
+
+    def run(self, engine: Engine, stop: Callable[[], bool]) -> None:
+        """Take calls until `stop()`; then those still up are ended properly."""
+        self._engine = engine
+        if self.registrar.deadline is None:
+            log.info("ready")
+        while not stop():
+            engine.poll(self._patience())
+            self._turn(engine)
+        for call in list(self._calls.values()):
+            self._handle(engine, call, e.ServiceEnding())
+        deadline = time.monotonic() + 2.0
+        while self._calls and time.monotonic() < deadline:  # what is still being listened to
+            engine.poll(self._patience())
+            self._turn(engine)
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        deadlines = [call.flow.deadline for call in self._calls.values()]
+        due = [at - now for at in (*deadlines, self.registrar.deadline) if at is not None]
+        return max(0.0, min([*due, BUSY_S if self._calls else IDLE_S]))
+
+    def _turn(self, engine: Engine) -> None:
+        self._drain(engine)
+        now = time.monotonic()
+        for call in list(self._calls.values()):
+            if call.flow.deadline is not None and call.flow.deadline <= now:
+                self._handle(engine, call, e.TimePassed())
+        self._drain(engine)
+        if self._untapped:
+            engine.poll(0)
+            self._drain(engine)
+            untapped, self._untapped = self._untapped, []
+            for call, order in untapped:
+                self._start_tap(call, order)
+        if self.registrar.due(now):
+            engine.register()
+
+    def _drain(self, engine: Engine) -> None:
+        while not self._inbox.empty():
+            self._take(engine, self._inbox.get())
+
+    def _take(self, engine: Engine, report: Report | TapFault) -> None:
+        match report:
+            case Incoming():
+                self._invited(engine, report)
+            case OfLeg(leg, fact):
+                if call := self._of_leg.get(leg):
+                    self._handle(engine, call, self._translated(call, leg, fact))
+                if isinstance(fact, e.LegGone):
+                    self._leg_is_gone(leg)
+            case SoundEnded(leg, token):
+                self._sound_ended(engine, leg, token)
+            case TapFault(id, reason):
+                if call := self._calls.get(id):
+                    call.tap_faulty = True
+                    self._handle(engine, call, e.TapFailed(reason))
+            case Registration():
+                self._registered(report)
+            case RefusedByEngine():
+                self._refused_by_engine(report)
+            case EngineFault(reason):
+                log.error("engine_fault", reason=reason)
+
+    def _handle(self, engine: Engine, call: LiveCall, fact: e.Fact) -> None:
+        decision = call.flow.consent.decision
+        for command in call.flow.handle(fact, time.monotonic()):
+            self._carry_out(engine, call, command)
+        if call.flow.consent.decision is not decision:
+            log.info("decided", call=call.id, decision=call.flow.consent.decision, by=call.flow.consent.by)
+
+    # --- facts that need the agent's own knowledge ---
+
+    def _invited(self, engine: Engine, report: Incoming) -> None:
+        now, wall = time.monotonic(), datetime.now(UTC)
+        admission, message = self.admission, report.message
+        called = called_number(message, admission.country)
+        call = LiveCall(
+            id=new_id(wall),
+            call_id=_call_id(message),
+            caller=caller_number(message, admission.country),
+            called=called,
+            started_at=wall,
+            began=now,
+            flow=CallFlow(admission.policy),
+            sounds=admission.sounds_for(called),
+            expires_at=due_date(wall, admission.period),
+        )
+        call.takes(CALLER, report.leg)
+        self._of_leg[report.leg] = call
+        offer = admission.offer(report.source, called, wall, self._room(engine), self.draining)
+        if offer.source_allowed:
+            log.info("call_offered", call=call.id, caller=call.caller, called=called)
+            self.recorder.open_receipt(call.receipt())
+        self._calls[call.id] = call
+        self._handle(engine, call, offer)
+
+    def _room(self, engine: Engine) -> bool:
+        """Two legs for every call, the new one included; its first leg is there already."""
+        up = [len(call.up) for call in self._calls.values()]
+        ending = engine.legs - 1 - sum(up)  # of calls that are over
+        free = engine.capacity - ending - sum(max(2, legs) for legs in up)
+        return len(self._calls) < self.admission.calls and free >= 2
+
+    def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact:
+        number = call.leg_of(leg)
+        if number is None or not hasattr(fact, "leg"):
+            return fact
+        return replace(fact, leg=number)
+
+    def _leg_is_gone(self, leg: int) -> None:
+        self._taps.pop(leg, None)
+        if call := self._of_leg.get(leg):  # kept while the call is: what the leg sent is still being heard
+            call.up.discard(leg)
+            self._release(call, leg)
+
+    def _release(self, call: LiveCall, leg: int) -> None:
+        if operator := call.operators.pop(leg, None):
+            story = call.flow.story
+            talked = story.operator == operator and story.connected_at is not None
+            self.board.release(operator, time.monotonic(), talked)
+
+    def _sound_ended(self, engine: Engine, leg: int, token: int) -> None:
+        call = self._of_leg.get(leg)
+        number = call.leg_of(leg) if call else None
+        if call is None or number is None:
+            return
+        playing = call.playing.get(number)
+        if playing and playing.token == token:
+            del call.playing[number]
+            played_ms = round((time.monotonic() - playing.began) * 1000)
+            # The bridge plays a sound in its own time: one that was over early was not played whole.
+            complete = played_ms >= call.sounds[playing.prompt].duration_ms - SHORT_MS
+            self._handle(engine, call, e.PromptEnded(playing.prompt, played_ms, complete))
+
+    def _registered(self, report: Registration) -> None:
+        was_ready, self._ready = self._ready, self._ready or report.active
+        retry_s = self.registrar.answered(report.active, time.monotonic())
+        reason = printable(report.reason)
+        if report.active:
+            log.info("registered" if was_ready else "ready")
+        else:
+            log.warning("registration_failed", status=report.status, reason=reason, retry_s=retry_s)
+
+    def _refused_by_engine(self, report: RefusedByEngine) -> None:
+        """A call that never reached us leaves its receipt, too; strangers are only counted."""
+        if not self.admission.source_allowed(report.source):
+            self.strangers += 1
+            return
+        now = datetime.now(UTC)
+        country = self.admission.country
+        if report.status == FULL:
+            log.error("miscounted_legs", detail="the engine refused a call that we had room for")
+        receipt = Receipt(
+            id=new_id(now),
+            call_id=_call_id(report.message),
+            started_at=now,
+            ended_at=now,
+            caller=caller_number(report.message, country),
+            called=called_number(report.message, country),
+            outcome="rejected",
+            decided_by="sip",
+            events=(Event(at=now, what=f"rejected with {report.status}", by="agent"),),
+        )
+        log.info("call_rejected", call=receipt.id, status=report.status)
+        self.recorder.open_receipt(receipt)
+
+    # --- commands ---
+
+    def _carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:
+        match command:
+            case e.Drop():
+                self._drop(engine, call)
+            case e.Reject(status, retry_after_s):
+                engine.reject(call.legs[CALLER], status, retry_after_s)
+            case e.Answer():
+                engine.answer(call.legs[CALLER])
+            case e.Play(leg, prompt):
+                self._play(engine, call, leg, prompt)
+            case e.StopPlaying(leg):
+                call.playing.pop(leg, None)
+                engine.stop_playing(call.legs.get(leg, -1))
+            case e.PlayTone(tone):
+                engine.overlay(tuple(call.up), self._tones[tone])
+            case e.Listen(leg, tones, voice):
+                self._listen(engine, call, leg, tones, voice)
+            case e.SeekOperator(tried):
+                uri = self.board.seek(call.id, tried, time.monotonic())
+                answer = e.OperatorOffered(uri) if uri else e.NoOperatorFree()
+                self._inbox.put(OfLeg(call.legs[CALLER], answer))
+            case e.DialOperator(leg, uri, recorded):
+                self._dial(engine, call, leg, uri, recorded)
+            case e.HangUp(leg):
+                engine.hang_up(call.legs.get(leg, -1))
+            case e.Bridge(leg):
+                self.board.served(call.id)
+                engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
+                self.recorder.keep_receipt(call.receipt())
+            case e.StartTap():
+                self._untapped.append((call, command))
+            case e.SilenceTap(on):
+                if call.tap:
+                    call.tap.silence(on)
+            case e.StopTap(keep):
+                self._stop_tap(call, keep)
+            case e.Alert(reason):
+                log.error("alert", call=call.id, reason=reason)
+            case e.Finish():
+                self._finish(call)
+
+    def _drop(self, engine: Engine, call: LiveCall) -> None:
+        """The engine can't keep silent, so a stranger gets the shortest answer there is, and no receipt."""
+        self.strangers += 1
+        log.warning("stranger_dropped", count=self.strangers)
+        engine.reject(call.legs[CALLER], 403, None)
+        del self._calls[call.id], self._of_leg[call.legs[CALLER]]
+
+    def _play(self, engine: Engine, call: LiveCall, leg: int, prompt: e.Prompt) -> None:
+        if leg in call.legs and prompt in call.sounds:
+            loop = prompt is e.Prompt.HOLD_MUSIC
+            token = engine.play(call.legs[leg], call.sounds[prompt].path, loop)
+            call.playing[leg] = Playing(token, prompt, time.monotonic())
+
+    def _listen(self, engine: Engine, call: LiveCall, leg: int, tones: bool, voice: bool) -> None:
+        engine_leg = call.legs.get(leg)
+        if engine_leg is None:
+            return
+        if tones or voice:
+            self.listener.open(engine_leg, tones=tones, voice=voice)
+        else:
+            self.listener.close(engine_leg)
+        engine.listen(engine_leg)
+
+    def _dial(self, engine: Engine, call: LiveCall, leg: int, uri: str, recorded: bool) -> None:
+        engine_leg = engine.dial(uri, display_for_operator(recorded, call.caller))
+        call.takes(leg, engine_leg)
+        call.operators[engine_leg] = uri
+        self._of_leg[engine_leg] = call
+
+    def _start_tap(self, call: LiveCall, order: e.StartTap) -> None:
+        if not call.flow.tapping:
+            return  # a fact that had waited in the inbox forbids it
+        recording = call.open_recording(order.operator, self.recorder.archive.base)
+        self.recorder.keep_receipt(call.receipt())
+        call.tap = tap = self.recorder.begin(
+            recording, lambda reason: self._post_and_wake(TapFault(call.id, reason))
+        )
+        for leg, engine_leg in call.legs.items():
+            if engine_leg in call.up:
+                self._taps[engine_leg] = (tap, Channel.CALLER if leg == CALLER else Channel.OPERATOR)
+
+    def _stop_tap(self, call: LiveCall, keep: bool) -> None:
+        tap, call.tap = call.tap, None
+        if tap is None:
+            return
+        for engine_leg in call.legs.values():
+            self._taps.pop(engine_leg, None)
+        now = time.monotonic()
+        if keep:
+            self.recorder.keep(tap, *call.closing(now))
+        else:
+            self.recorder.erase(tap, call.receipt(), call.when(now))
+
+    def _finish(self, call: LiveCall) -> None:
+        del self._calls[call.id]
+        for leg in call.legs.values():
+            self._release(call, leg)
+            self.listener.close(leg)
+            del self._of_leg[leg]
+        self.board.leave(call.id)
+        story = call.flow.story
+        log.info("call_ended", call=call.id, outcome=story.outcome, decision=call.flow.consent.decision)
+        self.recorder.keep_receipt(call.receipt(ended=time.monotonic()))
+
+
+def concluded(leg: int, conclusion: Conclusion) -> e.Fact:
+    """What the listener has concluded, as a fact of a leg."""
+    match conclusion:
+        case ToneStarted():
+            return e.HearingBegan("tone")
+        case ToneDropped():
+            return e.HearingEnded("tone")
+        case ToneHeard(digit):
+            return e.DtmfPressed(leg, digit, "inband")
+        case SpeechStarted():
+            return e.HearingBegan("speech")
+        case KeywordSpotted(verdict):
+            return _judged(verdict)
+        case SpeechEnded(verdict):
+            return _judged(verdict) if verdict else e.HearingEnded("speech")
+        case ListenerFailed(reason):
+            return e.HearingFailed(reason)
+        case ListeningEnded():
+            return e.ListeningEnded()
+
+
+def _judged(verdict: Verdict) -> e.Fact:
+    if verdict.meaning is Meaning.OTHER:
+        return e.HearingEnded("speech")
+    return e.KeywordHeard(e.Meaning(verdict.meaning), verdict.keyword or "", verdict.confidence or 0.0)
+
+
+def _call_id(message: str) -> str:
+    """The Call-ID of a message, as text that is safe to keep."""
+    return printable(next(iter(header_values(message, "Call-ID")), ""), 255)

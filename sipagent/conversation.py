@@ -1,0 +1,105 @@
+"""What happens between the two sides of a bridge: the tap, holds, and the operator's codes.
+
+A small pure machine that `callflow.CallFlow` drives from the moment of the bridge. The tap runs from the
+start or never: nothing here can start it later. It writes silence while it is paused by the operator or
+while a side holds, so that the recording keeps its length.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sipagent import events as e
+from sipagent.events import CALLER, Prompt, Tone
+
+CODE_GAP_S = 3.0  # between the digits of an operator's code
+
+Order = Literal["stop", "pause", "flag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """The digits that an operator types; an empty code is switched off."""
+
+    stop: str = "*5"
+    pause: str = "*6"
+    flag: str = "*7"
+
+
+class Conversation:
+    """One bridge. Every method gives the commands that follow."""
+
+    def __init__(self, codes: Codes, operator: int, held: frozenset[int]) -> None:
+        self.operator = operator
+        self.tapping = False
+        self.paused = False
+        self._codes = codes
+        self._held = dict.fromkeys(held, False)  # leg → it goes on sending
+        self._music_to: int | None = None
+        self._typed: tuple[str, float] = ("", 0.0)
+
+    @property
+    def _silent(self) -> bool:
+        return self.paused or bool(self._held)
+
+    def begin(self, uri: str, record: bool) -> list[e.Command]:
+        self.tapping = record
+        commands: list[e.Command] = []
+        if record:
+            commands = [e.StartTap(uri), e.PlayTone(Tone.RECORDING_ON)]
+            commands += [e.SilenceTap(on=True)] if self._silent else []
+        return commands + self._music()
+
+    def held(self, leg: int, sends: bool) -> list[e.Command]:
+        was_silent = self._silent
+        self._held[leg] = sends
+        return self._silence(was_silent) + self._music()
+
+    def resumed(self, leg: int) -> list[e.Command]:
+        was_silent = self._silent
+        self._held.pop(leg, None)
+        return self._silence(was_silent) + self._music()
+
+    def order(self, digit: str, now: float) -> Order | None:
+        """The code that this digit of the operator's completes (at most 3 s between digits)."""
+        typed, at = self._typed
+        typed = (typed if now - at <= CODE_GAP_S else "")[-8:] + digit
+        self._typed = (typed, now)
+        orders: tuple[tuple[str, Order], ...] = (
+            (self._codes.stop, "stop"),
+            (self._codes.pause, "pause"),
+            (self._codes.flag, "flag"),
+        )
+        for code, order in orders:
+            if code and typed.endswith(code):
+                self._typed = ("", now)
+                return order
+        return None
+
+    def toggle_pause(self) -> list[e.Command]:
+        was_silent = self._silent
+        self.paused = not self.paused
+        tone = Tone.PAUSED if self.paused else Tone.RESUMED
+        return [*self._silence(was_silent), e.PlayTone(tone)]
+
+    def stop_tap(self, keep: bool) -> list[e.Command]:
+        self.tapping = False
+        return [e.StopTap(keep), e.PlayTone(Tone.RECORDING_OFF)]
+
+    def _silence(self, was_silent: bool) -> list[e.Command]:
+        return [e.SilenceTap(self._silent)] if self.tapping and self._silent != was_silent else []
+
+    def _music(self) -> list[e.Command]:
+        """While one side holds and sends nothing, the other hears music."""
+        music_to = None
+        if len(self._held) == 1:
+            (leg, sends), *_ = self._held.items()
+            if not sends:
+                music_to = self.operator if leg == CALLER else CALLER
+        commands: list[e.Command] = []
+        if music_to != self._music_to:
+            if self._music_to is not None:
+                commands.append(e.StopPlaying(self._music_to))
+            if music_to is not None:
+                commands.append(e.Play(music_to, Prompt.HOLD_MUSIC))
+            self._music_to = music_to
+        return commands

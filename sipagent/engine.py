@@ -1,0 +1,137 @@
+"""What the agent asks of a SIP and media engine, and what the engine reports. `pjsip.py` is the one there is.
+
+The engine numbers its legs for the whole process; which call a leg belongs to is the agent's affair. Reports
+come through `EngineSettings.report`, on any thread, and must be enqueued only; audio comes through
+`EngineSettings.audio` on the bridge's clock thread, which waits for it to return. Every method belongs to
+the one SIP thread, except `wake`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from media.frame import Samples
+from sipagent import events as e
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An INVITE has come in as leg `leg`. `source`: the sender's address and port; `message`: its text."""
+
+    leg: int
+    source: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfLeg:
+    """A fact of a leg; a `leg` inside the fact is the engine's number too, or 0 where it has none yet."""
+
+    leg: int
+    fact: e.Fact
+
+
+@dataclass(frozen=True, slots=True)
+class SoundEnded:
+    """The last sample of a sound has been played to a leg; `token` is what `play` gave."""
+
+    leg: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The registrar's word: a SIP status (0: none came) and its reason. Registered where `active`."""
+
+    active: bool
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedByEngine:
+    """The engine itself refused an INVITE before asking: no free leg (486), no usable media (488), …"""
+
+    status: int
+    source: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFault:
+    """A callback has failed; nothing was lost but what it had to report."""
+
+    reason: str
+
+
+Report = Incoming | OfLeg | SoundEnded | Registration | RefusedByEngine | EngineFault
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Digest credentials (RFC 8760); an empty realm is taken from the first challenge, then exact."""
+
+    username: str
+    password: str
+    realm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """`listen`, `rtp_ports`: host and port, first and last port; `codecs` in order of preference."""
+
+    report: Callable[[Report], None]
+    audio: Callable[[int, Samples, float], None]
+    listen: tuple[str, int]
+    uri: str
+    transport: str = "udp"
+    public_address: str = ""
+    registrar: str = ""
+    trunk: Credentials | None = None
+    operators: Credentials | None = None
+    outbound_proxy: str = ""
+    rtp_ports: tuple[int, int] = (10000, 10999)
+    codecs: tuple[str, ...] = ("PCMA", "PCMU")
+    srtp: str = "off"
+    media_timeout_s: float = 30.0
+
+
+class Engine(Protocol):
+    """Legs are ints. Unknown or ended legs are ignored: an order may cross the leg's end."""
+
+    @property
+    def capacity(self) -> int:
+        """How many legs the engine can have at once."""
+
+    @property
+    def legs(self) -> int:
+        """How many it has now, those that are ending included."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def poll(self, timeout_s: float) -> None: ...
+
+    def wake(self) -> None: ...
+
+    def register(self) -> None: ...
+
+    def answer(self, leg: int) -> None: ...
+
+    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None: ...
+
+    def hang_up(self, leg: int) -> None: ...
+
+    def dial(self, uri: str, display: str) -> int: ...
+
+    def play(self, leg: int, sound: Path, loop: bool) -> int: ...
+
+    def stop_playing(self, leg: int) -> None: ...
+
+    def overlay(self, legs: tuple[int, ...], sound: Path) -> None: ...
+
+    def bridge(self, one: int, other: int) -> None: ...
+
+    def listen(self, leg: int) -> None: ...

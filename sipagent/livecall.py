@@ -1,0 +1,119 @@
+"""One call as the agent sees it: its flow, its legs, its recording, and what its receipt says."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from media.frame import SAMPLE_RATE
+from media.notice import Prompt as Sound
+from media.tap import Tap
+from retention.recording import Event, Notice, Receipt, Recording
+from sipagent import events as e
+from sipagent.callflow import CallFlow
+from sipagent.recorder import Closing
+
+
+@dataclass(slots=True)
+class Playing:
+    """What a leg hears: `token` is the engine's, `began` monotonic s."""
+
+    token: int
+    prompt: e.Prompt
+    began: float
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """`legs`: the flow's number of a leg → the engine's, ended ones too; `up`: the engine's that have not.
+
+    `began` is `started_at` on the monotonic clock.
+    """
+
+    id: str
+    call_id: str
+    caller: str | None
+    called: str | None
+    started_at: datetime
+    began: float
+    flow: CallFlow
+    sounds: dict[e.Prompt, Sound]
+    expires_at: datetime
+    legs: dict[int, int] = field(default_factory=dict)
+    up: set[int] = field(default_factory=set)
+    operators: dict[int, str] = field(default_factory=dict)  # engine's leg → who is rung there
+    playing: dict[int, Playing] = field(default_factory=dict)  # the flow's leg → what it hears
+    tap: Tap | None = None
+    recording: Recording | None = None
+    tap_faulty: bool = False
+
+    def at(self, moment: float | None) -> datetime | None:
+        """A monotonic moment of this call as UTC, whatever the wall clock has done since."""
+        return None if moment is None else self.started_at + timedelta(seconds=moment - self.began)
+
+    def when(self, moment: float) -> datetime:
+        return self.started_at + timedelta(seconds=moment - self.began)
+
+    def takes(self, leg: int, engine_leg: int) -> None:
+        """The engine's leg is the call's from here on."""
+        self.legs[leg] = engine_leg
+        self.up.add(engine_leg)
+
+    def leg_of(self, engine_leg: int) -> int | None:
+        return next((leg for leg, known in self.legs.items() if known == engine_leg), None)
+
+    def receipt(self, ended: float | None = None) -> Receipt:
+        """What the receipt says now; `ended` (monotonic s) once the call is over."""
+        story, consent = self.flow.story, self.flow.consent
+        return Receipt(
+            id=self.id,
+            call_id=self.call_id,
+            started_at=self.started_at,
+            answered_at=self.at(story.answered_at),
+            connected_at=self.at(story.connected_at),
+            ended_at=self.at(ended),
+            caller=self.caller,
+            called=self.called,
+            operator=story.operator,
+            outcome=story.outcome if ended else None,
+            decision=consent.decision.value,
+            decided_by=consent.by,
+            decided_at=self.at(consent.at),
+            phase=consent.phase,
+            dtmf_method=consent.method,
+            keyword=consent.keyword,
+            confidence=consent.confidence,
+            notice_played_ms=story.notice_played_ms,
+            events=tuple(Event(at=self.when(h.at), what=h.what, by=h.by) for h in story.happenings),
+            recording_id=self.recording.id if self.recording else None,
+        )
+
+    def open_recording(self, operator: str, base: Path) -> Recording:
+        """The row of a recording that begins now; `base` is what paths are relative to."""
+        notice = self.sounds[e.Prompt.NOTICE]
+        path = notice.path.relative_to(base) if notice.path.is_relative_to(base) else notice.path
+        self.recording = Recording(
+            id=self.id,
+            call_id=self.call_id,
+            started_at=self.started_at,
+            caller=self.caller,
+            called=self.called,
+            operator=operator,
+            decision=self.flow.consent.decision.value,
+            notice=Notice(file=path.as_posix(), sha256=notice.sha256),
+            channels=2,
+            sample_rate=SAMPLE_RATE,
+            expires_at=self.expires_at,
+        )
+        return self.recording
+
+    def closing(self, now: float) -> tuple[Recording, Closing]:
+        """How the recording is to be kept."""
+        assert self.recording
+        story = self.flow.story
+        closing = Closing(
+            ended_at=self.when(now),
+            operator=story.operator,
+            flagged=story.flagged,
+            faulty=self.tap_faulty,
+        )
+        return replace(self.recording, flagged=story.flagged), closing

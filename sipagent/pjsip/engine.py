@@ -1,0 +1,345 @@
+"""Orders in, reports out."""
+
+import gc
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pjsua2 as pj
+
+from media.frame import SAMPLE_RATE, Samples
+from sipagent import __version__
+from sipagent import events as e
+from sipagent.engine import Credentials, EngineSettings
+from sipagent.pjsip import setup
+from sipagent.pjsip.legs import Account, Ear, Endpoint, Leg, Player
+from sipagent.pjsip.setup import order, with_status
+from sipagent.pjsip.text import offers_telephone_event
+
+WATCH_S = 5.0  # between two looks at whether legs still send
+KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
+
+
+class EngineError(Exception):
+    """The engine could not start: `str()` says what it needs."""
+
+
+class PjsipEngine:
+    """The engine of `sipagent.engine`, on pjsua2."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self.capacity = 0
+        self._endpoint: Endpoint | None = None
+        self._trunk: Account | None = None
+        self._operators: Account | None = None
+        self._silence: pj.ToneGenerator | None = None
+        self._legs: dict[int, Leg] = {}
+        self._retired: list[tuple[float, object]] = []
+        self._again: list[Account | Leg] = []
+        self._numbers = 0
+        self._unseen: set[Leg] = set()
+        self._watched_at = 0.0
+        self._audible = False
+        self._wake_from = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._wake_from.setblocking(False)
+        self._wake_to = ("127.0.0.1", settings.listen[1])
+        self.samples_of: Callable[[pj.MediaFrame], Samples] = setup.samples_by_vector
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Raises EngineError where the port is taken or the engine can't be had."""
+        try:
+            self._start()
+        except pj.Error as failure:
+            where = f"{self.settings.transport} {self.settings.listen[0]}:{self.settings.listen[1]}"
+            raise EngineError(f"the SIP engine can't start on {where}: {failure.info()}") from failure
+
+    def _start(self) -> None:
+        setup.quieten()
+        self._endpoint = endpoint = Endpoint(self)
+        endpoint.libCreate()
+        endpoint.libInit(setup.endpoint_config(f"sipagent/{__version__}"))
+        self.capacity = setup.call_limit()
+        transport = self._transports(endpoint)
+        endpoint.libStart()
+        endpoint.audDevManager().setNoDev()
+        setup.choose_codecs(endpoint, self.settings.codecs)
+        self.samples_of = setup.samples_by_vector if setup.vector_can_be_read() else setup.samples_by_walk
+        self._silence = pj.ToneGenerator()
+        self._silence.createToneGenerator(SAMPLE_RATE, 1)
+        s = self.settings
+        self._trunk = self._account(transport, s.trunk, registrar=s.registrar)
+        self._operators = self._account(transport, s.operators, proxy=s.outbound_proxy)
+
+    def stop(self) -> None:
+        """Unregister and let every native object go, in the order that survives it."""
+        endpoint = self._endpoint
+        if endpoint is None:
+            return
+        for leg in list(self._legs.values()):
+            self.hang_up(leg.number)
+        until = time.monotonic() + 2.0
+        while self._legs and time.monotonic() < until:
+            self.poll(0.05)
+        for leg in self._legs.values():
+            leg.player = leg.ear = leg.peer = None
+        self._legs.clear()
+        self._retired.clear()
+        self._unseen.clear()
+        self._silence = None
+        for account in (self._operators, self._trunk):
+            if account is not None:
+                account.shutdown()
+        endpoint.libHandleEvents(50)
+        self._operators = self._trunk = None
+        gc.collect()
+        endpoint.libDestroy()
+        self._endpoint = None
+        self._wake_from.close()
+
+    def poll(self, timeout_s: float) -> None:
+        """Let the engine work for up to `timeout_s`; returns as soon as something has happened."""
+        assert self._endpoint
+        self._endpoint.libHandleEvents(int(timeout_s * 1000))
+        now = time.monotonic()
+        if self._unseen or self._again:
+            self._look()
+        if self._retired:
+            self._retired = [(due, thing) for due, thing in self._retired if due > now]
+        if self._legs and now - self._watched_at > WATCH_S:
+            self._watched_at = now
+            self._watch(now)
+        elif not self._legs and not self._retired and self._audible:
+            self._audible = False
+            self._endpoint.audDevManager().setNoDev()  # an idle bridge would cost 0.4 % of a core
+
+    def wake(self) -> None:
+        """End a `poll` early; any thread. The engine takes an empty line for a keep-alive (RFC 5626 3.5.1)."""
+        self._wake_from.sendto(b"\r\n\r\n", self._wake_to)
+
+    @property
+    def legs(self) -> int:
+        return len(self._legs)
+
+    # --- what the agent orders ---
+
+    def answer(self, leg: int) -> None:
+        self._hear()
+        if call := self._legs.get(leg):
+            order(call.answer, with_status(200))
+
+    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None:
+        if call := self._legs.get(leg):
+            param = with_status(status)
+            if retry_after_s is not None:
+                header = pj.SipHeader()
+                header.hName, header.hValue = "Retry-After", str(retry_after_s)
+                param.txOption.headers.append(header)
+            order(call.answer, param)
+
+    def hang_up(self, leg: int) -> None:
+        if call := self._legs.get(leg):
+            order(call.hangup, pj.CallOpParam())
+
+    def dial(self, uri: str, display: str) -> int:
+        """Ring `uri`; the phone shows `display`, a quoted string. A failure comes as `LegGone`, as a refusal would."""
+        assert self._operators
+        self._hear()
+        leg = self.adopt(Leg(self, self._operators))
+        leg.uri, leg.display = uri, display
+        self._ring(leg)
+        return leg.number
+
+    def _ring(self, leg: Leg) -> None:
+        param = pj.CallOpParam(True)
+        param.opt.audioCount, param.opt.videoCount = 1, 0
+        param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
+        if not order(leg.makeCall, leg.uri, param):
+            self.disconnected(leg, 503)
+
+    def play(self, leg: int, sound: Path, loop: bool) -> int:
+        self.stop_playing(leg)
+        token = self.next_number()
+        if call := self._legs.get(leg):
+            player = Player(self, leg, token)
+            player.createPlayer(str(sound), 0 if loop else pj.PJMEDIA_FILE_NO_LOOP)
+            call.player = player
+            self.connect(call)
+        return token
+
+    def stop_playing(self, leg: int) -> None:
+        call = self._legs.get(leg)
+        if call and call.player:
+            if audio := _audio(call):
+                order(call.player.stopTransmit, audio)
+            self._retire(call.player)
+            call.player = None
+
+    def overlay(self, legs: tuple[int, ...], sound: Path) -> None:
+        player = Player(self, -1, self.next_number())
+        player.createPlayer(str(sound), pj.PJMEDIA_FILE_NO_LOOP)
+        for leg in legs:
+            call = self._legs.get(leg)
+            if call and (audio := _audio(call)):
+                order(player.startTransmit, audio)
+        self._retire(player, after_s=5.0)
+
+    def bridge(self, one: int, other: int) -> None:
+        a, b = self._legs.get(one), self._legs.get(other)
+        if a and b:
+            a.peer, b.peer = b, a
+            self.connect(a)
+
+    def listen(self, leg: int) -> None:
+        """Hand over what a leg sends, from now to its end."""
+        call = self._legs.get(leg)
+        if call and not call.ear:
+            call.ear = Ear(self, leg)
+            self.connect(call)
+
+    # --- what the callbacks need ---
+
+    def next_number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def adopt(self, leg: Leg) -> Leg:
+        self._legs[leg.number] = leg
+        return leg
+
+    def register_again(self, account: Account) -> None:
+        self._again.append(account)
+
+    def confirmed(self, leg: Leg) -> None:
+        if leg.incoming:
+            self._unseen.add(leg)
+            leg.tell(e.CallConfirmed(leg.telephone_event))
+        else:
+            leg.tell(e.OperatorAnswered(leg.number, leg.telephone_event))
+
+    def operator_said(self, leg: Leg, message: str) -> None:
+        """A response to our INVITE: its SDP tells of events, its challenge names the realm."""
+        if message.startswith(("SIP/2.0 401", "SIP/2.0 407")):
+            if leg.account.learn_realm(message):
+                self._again.append(leg)
+        elif offers_telephone_event(message):
+            leg.telephone_event = True
+
+    def disconnected(self, leg: Leg, status: int) -> None:
+        if leg in self._again and status in (401, 407):
+            return  # it rings once more, now with credentials
+        self._legs.pop(leg.number, None)
+        self._unseen.discard(leg)
+        self._deafen(leg)
+        if leg.player:
+            self._retire(leg.player)
+        if leg.peer:
+            leg.peer.peer = None
+        leg.player = leg.peer = None
+        self._retire(leg, after_s=0.0)
+        leg.tell(e.LegGone(leg.number, status))
+
+    def connect(self, leg: Leg) -> None:
+        """Put a leg's sound where it belongs; again after each change of its media."""
+        audio = _audio(leg)
+        if not audio or not self._silence:
+            return
+        self._silence.startTransmit(audio)  # so that RTP never stops
+        if leg.ear:
+            self._silence.startTransmit(leg.ear)  # so that frames come also while there is no media
+            audio.startTransmit(leg.ear)
+        if leg.player:
+            leg.player.startTransmit(audio)
+        if leg.peer and (peer := _audio(leg.peer)):
+            audio.startTransmit(peer)
+            peer.startTransmit(audio)
+
+    # --- small steps ---
+
+    def _transports(self, endpoint: Endpoint) -> int:
+        """Open what the trunk uses; its id. Waking needs a UDP socket of ours, on loopback where there is none."""
+        s = self.settings
+        host, port = s.listen
+        config = setup.transport_config(host, port, s.public_address)
+        transport = endpoint.transportCreate(setup.TRANSPORTS[s.transport], config)
+        wake_host = host if host != "0.0.0.0" else "127.0.0.1"
+        if s.transport != "udp":
+            wake_host = "127.0.0.1"
+            own = endpoint.transportCreate(setup.TRANSPORTS["udp"], setup.transport_config(wake_host, 0, ""))
+            info = endpoint.transportGetInfo(own)
+            port = int(info.localName.rpartition(":")[2])
+        self._wake_to = (wake_host, port)
+        return transport
+
+    def _account(
+        self, transport: int, credentials: Credentials | None, registrar: str = "", proxy: str = ""
+    ) -> Account:
+        account = Account(self, setup.account_config(self.settings, transport, registrar, proxy), credentials)
+        account.arm()
+        account.create(account.config)
+        return account
+
+    def register(self) -> None:
+        """Ask the registrar, once; its answer, or that none came, is reported as `Registration`."""
+        if self._trunk and self.settings.registrar:
+            order(self._trunk.setRegistration, True)
+
+    def _hear(self) -> None:
+        """The bridge's clock runs while there are legs."""
+        if not self._audible and self._endpoint:
+            self._audible = True
+            self._endpoint.audDevManager().setNullDev()
+
+    def _look(self) -> None:
+        """Carry out what a callback could not, and see whether callers' first packets are there."""
+        again, self._again = self._again, []
+        for one in again:
+            if isinstance(one, Account):
+                one.arm()
+                one.modify(one.config)
+                order(one.setRegistration, True)
+            elif one.number in self._legs:
+                one.account.arm()
+                one.account.modify(one.account.config)
+                fresh = self.adopt(Leg(self, one.account, number=one.number))
+                fresh.uri, fresh.display = one.uri, one.display
+                self._retire(one, after_s=0.0)
+                self._ring(fresh)
+        for leg in list(self._unseen):
+            if leg.packets() > 0:
+                self._unseen.discard(leg)
+                leg.tell(e.MediaArrived())
+
+    def _watch(self, now: float) -> None:
+        """A leg that has to send and doesn't, neither RTP nor RTCP, is reported once (RFC 3550 section 6.3.5)."""
+        for leg in list(self._legs.values()):
+            if leg.received_at and leg.hasMedia():
+                packets = leg.packets()
+                if packets != leg.received or leg.silent_by_sdp:
+                    leg.received, leg.received_at = packets, now
+                elif now - leg.received_at > self.settings.media_timeout_s:
+                    leg.received_at = 0.0
+                    leg.tell(e.MediaLost(leg.number))
+
+    def _deafen(self, leg: Leg) -> None:
+        if leg.ear and self._silence:
+            order(self._silence.stopTransmit, leg.ear)
+            if audio := _audio(leg):
+                order(audio.stopTransmit, leg.ear)
+            self._retire(leg.ear)
+            leg.ear = None
+
+    def _retire(self, thing: object, after_s: float = KEEP_S) -> None:
+        """Let go of a native object later, in `poll`: never in a callback, its own least of all."""
+        self._retired.append((time.monotonic() + after_s, thing))
+
+
+def _audio(leg: Leg) -> pj.AudioMedia | None:
+    """The leg's place in the bridge, None while it has no media."""
+    try:
+        return leg.getAudioMedia(-1)
+    except pj.Error:
+        return None

@@ -1,0 +1,221 @@
+"""The native objects with callbacks: what the library calls becomes a report, and nothing is decided here."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec
+
+import pjsua2 as pj
+
+from media.frame import FRAME_SAMPLES, SAMPLE_RATE
+from sipagent import events as e
+from sipagent.engine import (
+    Credentials,
+    EngineFault,
+    Incoming,
+    OfLeg,
+    RefusedByEngine,
+    Registration,
+    SoundEnded,
+)
+from sipagent.pjsip.text import challenge_realm, offers_telephone_event
+
+if TYPE_CHECKING:
+    from sipagent.pjsip.engine import PjsipEngine
+
+FRAME_US = FRAME_SAMPLES * 1_000_000 // SAMPLE_RATE
+METHODS: dict[int, e.Method] = {
+    pj.PJSUA_DTMF_METHOD_RFC2833: "rfc4733",
+    pj.PJSUA_DTMF_METHOD_SIP_INFO: "info",
+}
+
+P = ParamSpec("P")
+
+
+def guarded_callback(callback: Callable[P, None]) -> Callable[P, None]:
+    """An exception in a callback would be printed and forgotten; make it a report instead."""
+
+    @functools.wraps(callback)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            callback(*args, **kwargs)
+        except Exception as failure:  # noqa: BLE001 - nothing may escape into native code
+            owner = args[0]
+            assert isinstance(owner, Leg | Account | Endpoint | Player | Ear)
+            owner.engine.settings.report(EngineFault(f"{callback.__qualname__}: {failure!r}"))
+
+    return guarded
+
+
+class Endpoint(pj.Endpoint):
+    def __init__(self, engine: "PjsipEngine") -> None:
+        super().__init__()
+        self.engine = engine
+
+    @guarded_callback
+    def onRejectedIncomingCall(self, prm: pj.OnRejectedIncomingCallParam) -> None:
+        rdata = prm.rdata
+        self.engine.settings.report(RefusedByEngine(prm.statusCode, rdata.srcAddress, rdata.wholeMsg))
+
+
+class Account(pj.Account):
+    """The trunk's account, which also takes the calls, or the operators', which only dials."""
+
+    def __init__(
+        self, engine: "PjsipEngine", config: pj.AccountConfig, credentials: Credentials | None
+    ) -> None:
+        super().__init__()
+        self.engine = engine
+        self.config = config
+        self.credentials = credentials
+
+    @guarded_callback
+    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
+        rdata = prm.rdata
+        leg = self.engine.adopt(Leg(self.engine, self, prm.callId))
+        leg.telephone_event = offers_telephone_event(rdata.wholeMsg)
+        self.engine.settings.report(Incoming(leg.number, rdata.srcAddress, rdata.wholeMsg))
+
+    @guarded_callback
+    def onRegState(self, prm: pj.OnRegStateParam) -> None:
+        rdata = prm.rdata
+        if prm.code in (401, 407) and self.learn_realm(rdata.wholeMsg):
+            self.engine.register_again(self)
+            return
+        info = self.getInfo()
+        active = prm.code // 100 == 2 and info.regIsActive
+        self.engine.settings.report(Registration(active, prm.code, prm.reason))
+
+    def learn_realm(self, message: str) -> bool:
+        """Take the realm of the first challenge for good: a digest never goes to another realm."""
+        if not self.credentials or self.credentials.realm:
+            return False
+        realm = challenge_realm(message)
+        if realm is None:
+            return False
+        self.credentials = Credentials(self.credentials.username, self.credentials.password, realm)
+        return True
+
+    def arm(self) -> None:
+        """Hand the credentials to the engine, which needs the realm for it."""
+        if self.credentials and self.credentials.realm:
+            c = self.credentials
+            self.config.sipConfig.authCreds.clear()
+            self.config.sipConfig.authCreds.append(
+                pj.AuthCredInfo("digest", c.realm, c.username, 0, c.password)
+            )
+
+
+class Player(pj.AudioMediaPlayer):
+    def __init__(self, engine: "PjsipEngine", leg: int, token: int) -> None:
+        super().__init__()
+        self.engine = engine
+        self.leg = leg
+        self.token = token
+
+    def onEof2(self) -> None:  # on the event worker: dropping the player here would be use after free
+        self.engine.settings.report(SoundEnded(self.leg, self.token))
+        self.engine.wake()
+
+
+class Ear(pj.AudioMediaPort):
+    """Hears a leg in frames of 100 ms, which the bridge gathers: a fifth of the calls into Python."""
+
+    def __init__(self, engine: "PjsipEngine", leg: int) -> None:
+        super().__init__()
+        self.engine = engine
+        self.leg = leg
+        audio = pj.MediaFormatAudio()
+        audio.init(pj.PJMEDIA_FORMAT_PCM, SAMPLE_RATE, 1, FRAME_US, 16)
+        self.createPort(f"ear{leg}", audio)
+
+    @guarded_callback
+    def onFrameReceived(self, frame: pj.MediaFrame) -> None:
+        self.engine.settings.audio(self.leg, self.engine.samples_of(frame), time.monotonic())
+
+
+class Leg(pj.Call):
+    """Translates one call of the engine's; it decides nothing."""
+
+    def __init__(
+        self, engine: "PjsipEngine", account: Account, call_id: int = -1, number: int | None = None
+    ) -> None:
+        super().__init__(account, call_id)
+        self.engine = engine
+        self.account = account
+        self.number = engine.next_number() if number is None else number
+        self.incoming = call_id >= 0
+        self.telephone_event = False
+        self.uri = self.display = ""
+        self.ear: Ear | None = None
+        self.player: Player | None = None
+        self.peer: Leg | None = None
+        self.held = False
+        self.silent_by_sdp = False  # the SDP says that it sends nothing
+        self.received = -1
+        self.received_at = 0.0
+
+    def tell(self, fact: e.Fact) -> None:
+        self.engine.settings.report(OfLeg(self.number, fact))
+
+    @guarded_callback
+    def onCallState(self, prm: pj.OnCallStateParam) -> None:
+        info = self.getInfo()
+        if info.state == pj.PJSIP_INV_STATE_CONFIRMED:
+            self.received_at = time.monotonic()
+            self.engine.confirmed(self)
+        elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+            self.engine.disconnected(self, info.lastStatusCode)
+
+    @guarded_callback
+    def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
+        event = prm.e
+        if event.type != pj.PJSIP_EVENT_TSX_STATE or self.incoming:
+            return
+        body = event.body
+        state = body.tsxState
+        if state.type == pj.PJSIP_EVENT_RX_MSG:
+            source = state.src
+            rdata = source.rdata
+            self.engine.operator_said(self, rdata.wholeMsg)
+
+    @guarded_callback
+    def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
+        info = self.getInfo()
+        media = info.media
+        for index in range(len(media)):
+            one = media[index]
+            if one.type == pj.PJMEDIA_TYPE_AUDIO:
+                self._media_is(one.status, one.dir)
+        self.engine.connect(self)
+
+    def _media_is(self, status: int, direction: int) -> None:
+        held = status == pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
+        self.silent_by_sdp = not direction & pj.PJMEDIA_DIR_DECODING
+        if held and not self.held:
+            self.tell(e.LegHeld(self.number, sends=bool(direction & pj.PJMEDIA_DIR_DECODING)))
+        elif self.held and not held:
+            self.tell(e.LegResumed(self.number))
+        self.held = held
+
+    @guarded_callback
+    def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:
+        self.tell(e.DtmfPressed(self.number, prm.digit, METHODS[prm.method]))
+
+    @guarded_callback
+    def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:
+        prm.statusCode = 603  # the engine would dial whatever the message names
+
+    @guarded_callback
+    def onCallReplaceRequest(self, prm: pj.OnCallReplaceRequestParam) -> None:
+        prm.statusCode = 603
+
+    def onCallRedirected(self, prm: pj.OnCallRedirectedParam) -> int:
+        return pj.PJSIP_REDIRECT_STOP
+
+    def packets(self) -> int:
+        """RTP packets received and RTCP reports heard of so far."""
+        stat = self.getStreamStat(0)
+        rtcp = stat.rtcp
+        received, sent = rtcp.rxStat, rtcp.txStat
+        return received.pkt + sent.updateCount

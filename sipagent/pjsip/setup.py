@@ -1,0 +1,136 @@
+"""The settings of the library, each with its reason."""
+
+import ctypes
+from collections.abc import Callable
+from typing import ParamSpec
+
+import numpy as np
+import pjsua2 as pj
+
+from media.frame import SAMPLE_RATE, Samples
+from sipagent.engine import EngineSettings
+
+P = ParamSpec("P")
+
+REGISTER_S = 120  # a registrar that lost its memory finds us again within this
+MANY = 512  # more legs than any build has: the library lowers it to what it can do
+SRTP = {
+    "off": pj.PJMEDIA_SRTP_DISABLED,
+    "optional": pj.PJMEDIA_SRTP_OPTIONAL,
+    "required": pj.PJMEDIA_SRTP_MANDATORY,
+}
+TRANSPORTS = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP}
+
+
+def endpoint_config(user_agent: str) -> pj.EpConfig:
+    config = pj.EpConfig()
+    config.uaConfig.threadCnt = 0  # SIP is handled in `poll` alone
+    config.uaConfig.mainThreadOnly = True
+    config.uaConfig.maxCalls = MANY
+    config.uaConfig.userAgent = user_agent
+    config.logConfig.level = config.logConfig.consoleLevel = 0
+    media = config.medConfig
+    media.clockRate = media.sndClockRate = SAMPLE_RATE  # no resampling for G.711
+    media.audioFramePtime = 20
+    media.hasIoqueue = False  # RTP is polled with SIP: half the idle cost
+    media.threadCnt = 0
+    media.noVad = True
+    media.ecTailLen = 0
+    return config
+
+
+def transport_config(host: str, port: int, public_address: str) -> pj.TransportConfig:
+    config = pj.TransportConfig()
+    config.port = port
+    if host != "0.0.0.0":
+        config.boundAddress = host
+    config.publicAddress = public_address
+    return config
+
+
+def account_config(settings: EngineSettings, transport: int, registrar: str, proxy: str) -> pj.AccountConfig:
+    config = pj.AccountConfig()
+    config.idUri = settings.uri
+    config.sipConfig.transportId = transport
+    if proxy:
+        config.sipConfig.proxies.append(f"{proxy};lr" if ";lr" not in proxy else proxy)
+    if registrar:
+        config.regConfig.registrarUri = registrar
+        config.regConfig.timeoutSec = REGISTER_S
+    config.regConfig.registerOnAdd = False
+    config.regConfig.retryIntervalSec = 0  # the agent backs off by itself
+    config.regConfig.dropCallsOnFail = False
+    config.natConfig.sipOutboundUse = 0  # no ;ob in Contact
+    config.natConfig.contactRewriteUse = 0
+    config.natConfig.viaRewriteUse = 0
+    config.natConfig.sdpNatRewriteUse = 0
+    config.natConfig.iceEnabled = False
+    config.mwiConfig.enabled = False
+    media = config.mediaConfig
+    first, last = settings.rtp_ports
+    media.transportConfig.port = first
+    media.transportConfig.portRange = last - first
+    if settings.listen[0] != "0.0.0.0":
+        media.transportConfig.boundAddress = settings.listen[0]
+    media.transportConfig.publicAddress = settings.public_address
+    media.srtpUse = SRTP[settings.srtp]
+    media.srtpSecureSignaling = 0
+    media.lockCodecEnabled = False
+    return config
+
+
+def choose_codecs(endpoint: pj.Endpoint, wanted: tuple[str, ...]) -> None:
+    """Only what the configuration names, in its order; everything else off (speex has a parser overflow)."""
+    known = endpoint.codecEnum2()
+    for index in range(len(known)):
+        codec = known[index].codecId
+        name = codec.split("/")[0].upper()
+        endpoint.codecSetPriority(codec, 255 - wanted.index(name) if name in wanted else 0)
+
+
+def quieten() -> None:
+    """The library writes to standard output before it can be configured not to."""
+    ctypes.CDLL(pj._pjsua2.__file__).pj_log_set_level(0)
+
+
+def call_limit() -> int:
+    """How many calls this build can have: what is left of `MANY` once the library has lowered it."""
+    return int(ctypes.CDLL(pj._pjsua2.__file__).pjsua_call_get_max_count())
+
+
+def samples_by_vector(frame: pj.MediaFrame) -> Samples:
+    """Read the frame's `std::vector` in one go: its first two words are begin and end.
+
+    1 µs, where walking it through SWIG costs 108; `ByteVector.copy_to_bytearray` exists from 2.16 on only.
+    """
+    buffer = frame.buf
+    begin, end = (ctypes.c_void_p * 2).from_address(int(buffer.this))
+    size = (end or 0) - (begin or 0)
+    return np.frombuffer(ctypes.string_at(begin or 0, size) if size else b"", dtype="<i2")
+
+
+def samples_by_walk(frame: pj.MediaFrame) -> Samples:
+    return np.frombuffer(bytes(frame.buf), dtype="<i2")
+
+
+def vector_can_be_read() -> bool:
+    """Whether memory lies as `samples_by_vector` takes it to."""
+    frame = pj.MediaFrame()
+    for byte in (1, 2, 3, 250):
+        frame.buf.append(byte)
+    return samples_by_vector(frame).tobytes() == bytes((1, 2, 3, 250))
+
+
+def order(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
+    """Give an order that may cross the leg's end; False where the library won't take it any more."""
+    try:
+        call(*args, **kwargs)
+    except pj.Error:
+        return False
+    return True
+
+
+def with_status(status: int) -> pj.CallOpParam:
+    param = pj.CallOpParam()
+    param.statusCode = status
+    return param

@@ -1,0 +1,191 @@
+"""What is kept of calls, written off the SIP thread: receipts, recordings, and the end of each.
+
+Two threads. The first does what must be quick, in order: rows, the start of a tap, and above all erasing. The
+second turns finished parts into FLAC or WAV, which takes seconds for a long call. A refusal is committed in
+the receipt before anything is removed, so that a crash in between is finished at the next start.
+
+A fault here never costs the call: it is reported as `TapFailed`, or told to `alert`, and the call goes on.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from media.assemble import AssemblyError, Format, NothingRecorded, assemble
+from media.frame import SAMPLE_RATE
+from media.tap import Tap, TapError, TapWriter
+from retention.archive import Archive, ArchiveError
+from retention.recording import Event, Pause, Receipt, Recording
+from retention.store import StoreError
+
+FAULTS = (OSError, StoreError, ArchiveError, TapError, AssemblyError)
+
+Job = Callable[[], None]
+
+
+class Worker:
+    """One thread that does jobs in order; a job's foreseeable fault is told, and the next one goes on."""
+
+    def __init__(self, name: str, alert: Callable[[str], None]) -> None:
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._alert = alert
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, job: Job) -> None:
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """Do all that was put, then end."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                job()
+            except FAULTS as fault:
+                self._alert(f"{self._thread.name}: {fault}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """What is known of a recording once its call is over."""
+
+    ended_at: datetime
+    operator: str | None
+    flagged: bool
+    faulty: bool  # the recorder failed on the way: something is missing
+
+
+class Recorder:
+    """Keeps receipts and recordings. Every method returns at once; `alert` is called on its threads."""
+
+    def __init__(self, archive: Archive, format: Format, alert: Callable[[str], None]) -> None:
+        self.archive = archive
+        self._format: Format = format
+        self._quick = Worker("recorder", alert)
+        self._slow = Worker("assembler", alert)
+        self._writer = TapWriter()
+
+    def start(self) -> None:
+        self._quick.start()
+        self._slow.start()
+
+    def stop(self) -> None:
+        """Finish everything that was begun."""
+        self._quick.stop()
+        self._slow.stop()
+
+    def open_receipt(self, receipt: Receipt) -> None:
+        self._quick.put(lambda: self.archive.store.add_receipt(receipt))
+
+    def keep_receipt(self, receipt: Receipt) -> None:
+        self._quick.put(lambda: self.archive.store.update_receipt(receipt))
+
+    def begin(self, recording: Recording, on_failure: Callable[[str], None]) -> Tap:
+        """The tap of a recording, to be fed at once; frames before its file is open are let go.
+
+        `on_failure(reason)` is called at most once, on a thread of the recorder's or on one that feeds.
+        """
+        tap = Tap(self.archive.part(recording.id), on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
+
+        def open_part() -> None:
+            try:
+                self.archive.open(recording)
+                tap.start()
+            except FAULTS as fault:
+                on_failure(str(fault))
+
+        self._quick.put(open_part)
+        return tap
+
+    def erase(self, tap: Tap, receipt: Receipt, at: datetime) -> None:
+        """Nothing of what was captured stays, whatever the reason; the receipt says it first."""
+
+        def forget() -> None:
+            self.archive.store.update_receipt(receipt)
+            tap.abandon()
+            self.archive.erase(receipt.id, at)
+
+        self._quick.put(forget)
+
+    def keep(self, tap: Tap, recording: Recording, closing: Closing) -> None:
+        """End a recording and keep it."""
+
+        def finish() -> None:
+            faulty = closing.faulty
+            try:
+                tap.finish()
+            except TapError:
+                faulty = True  # what had been written before is kept
+            done = replace(closing, faulty=faulty)
+            self._slow.put(lambda: close(self.archive, recording, self._format, done))
+
+        self._quick.put(finish)
+
+
+def close(archive: Archive, recording: Recording, format: Format, closing: Closing) -> None:
+    """Make the part a sound file and the row `closed`; `failed` where there was nothing.
+
+    Raises what `assemble` and `Archive.close` raise; the part then stays and the next start tries again.
+    """
+    try:
+        sound = assemble(archive.part(recording.id), archive.final(recording.id, format), format)
+    except NothingRecorded:
+        archive.fail(recording.id, closing.ended_at)
+        return
+    archive.close(
+        replace(
+            recording,
+            ended_at=closing.ended_at,
+            operator=closing.operator,
+            flagged=closing.flagged,
+            duration_s=sound.duration_s,
+            sample_rate=sound.rate,
+            channels=2,
+            bytes=sound.bytes,
+            sha256=sound.sha256,
+            pauses=tuple(Pause(from_s=start, to_s=end) for start, end in sound.pauses),
+            incomplete=closing.faulty or not sound.complete,
+        )
+    )
+
+
+def recover(archive: Archive, format: Format, now: datetime, alert: Callable[[str], None]) -> None:
+    """Finish what a process that died had begun: who may not be recorded is erased, the rest kept.
+
+    A part whose receipt is not `allowed` has no right to be there, unless it was the recorder that failed.
+    """
+    receipts = {receipt.id: receipt for receipt in archive.store.open_receipts()}
+    for recording in archive.unfinished():
+        receipt = receipts.get(recording.id) or archive.store.receipt(recording.id)
+        allowed = receipt.decision == "allowed" or receipt.decided_by == "recorder_fault"
+        try:
+            if allowed:
+                died = _last_sound(archive, recording, now)
+                closing = Closing(
+                    ended_at=died, operator=recording.operator, flagged=recording.flagged, faulty=True
+                )
+                close(archive, recording, format, closing)
+            else:
+                archive.erase(recording.id, now)
+        except FAULTS as fault:
+            alert(f"recovery of {recording.id}: {fault}")
+    for receipt in receipts.values():
+        event = Event(at=now, what="the agent had died in this call", by="agent")
+        archive.store.update_receipt(
+            replace(receipt, outcome="failed", ended_at=now, events=(*receipt.events, event))
+        )
+
+
+def _last_sound(archive: Archive, recording: Recording, now: datetime) -> datetime:
+    """When the part, or the finished file, was last written to."""
+    for path in (archive.part(recording.id), archive.file(recording.id)):
+        if path and path.exists():
+            return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return now

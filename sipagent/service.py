@@ -1,0 +1,180 @@
+"""`sipagent run`: puts the parts together, and takes them apart again.
+
+Threads: this one is the SIP thread, and hears signals. The listener and the recorder's two talk to it through
+the agent's inbox; the purge's has its own connection to the store.
+"""
+
+import logging
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+
+import structlog
+
+from media.notice import PromptError
+from retention.archive import Archive
+from retention.purge import Report, Terms, purge
+from retention.store import Store, StoreError
+from sipagent import __version__
+from sipagent.admission import Admission, admission, tones
+from sipagent.agent import Agent
+from sipagent.config import Config, ConfigError, load
+from sipagent.engine import Credentials, EngineSettings
+from sipagent.pjsip import EngineError, PjsipEngine
+from sipagent.recorder import FAULTS, Recorder, recover
+
+PURGE_EVERY_S = 3600.0
+
+log = structlog.get_logger("sipagent.service")
+
+
+class Orders:
+    """What signals have asked for."""
+
+    def __init__(self, drain_s: float) -> None:
+        self.drain_s = drain_s
+        self.reload = False
+        self.ending_at: float | None = None
+
+    def end(self) -> None:
+        """Stop taking calls; a second request does not wait for those in progress."""
+        now = time.monotonic()
+        self.ending_at = now if self.ending_at is not None else now + self.drain_s
+
+
+def configure_log(as_json: bool) -> None:
+    """Log to stderr: one JSON object a line, or for people."""
+    shape: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            shape,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+
+
+def run(config: Config, *, log_json: bool, drain_s: float) -> int:
+    """Take calls until SIGTERM or SIGINT; the exit code.
+
+    Raises ConfigError, PromptError, EngineError, StoreError.
+    """
+    configure_log(log_json)
+    rules = admission(config)
+    orders = Orders(drain_s)
+    _heed(orders)
+    with Store(config.retention.database) as store:
+        archive = Archive(store, config.recording.directory, config.base)
+        recorder = Recorder(archive, config.recording.format, _alert)
+        agent = Agent(rules, recorder, tones(), registers=config.trunk.registrar is not None)
+        engine = PjsipEngine(_settings(config, agent))
+        engine.start()  # first: a second agent on this port must not touch what the first one keeps
+        try:
+            recover(archive, config.recording.format, datetime.now(UTC), _alert)
+            _serve(config, agent, engine, orders)
+        finally:
+            engine.stop()
+    log.info("stopped")
+    return 0
+
+
+def _serve(config: Config, agent: Agent, engine: PjsipEngine, orders: Orders) -> None:
+    over = threading.Event()
+    purges = threading.Thread(target=_purges, args=(config, over), name="purge")
+    purges.start()
+    agent.recorder.start()
+    agent.listener.start()
+    log.info("started", version=__version__, listen=str(config.trunk.listen), legs=engine.capacity)
+    try:
+        agent.run(engine, lambda: _stop(config, agent, orders))
+    finally:
+        over.set()
+        agent.listener.stop()
+        agent.recorder.stop()
+        purges.join()
+
+
+def _stop(config: Config, agent: Agent, orders: Orders) -> bool:
+    """Looked at in every turn of the agent: whether it is over."""
+    if orders.reload:
+        orders.reload = False
+        _reload(config, agent)
+    if orders.ending_at is None:
+        return False
+    if not agent.draining:
+        agent.draining = True
+        log.info("draining", calls=agent.calls)
+    return not agent.calls or time.monotonic() >= orders.ending_at
+
+
+def _reload(config: Config, agent: Agent) -> None:
+    try:
+        rules: Admission = admission(load(config.file))
+    except (ConfigError, PromptError) as wrong:
+        log.error("reload_refused", reason=str(wrong))
+        return
+    agent.reload(rules)
+    log.info("reloaded")
+
+
+def _heed(orders: Orders) -> None:
+    """Python runs these between two turns of the SIP thread: up to a second after the signal."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: orders.end())
+    signal.signal(signal.SIGHUP, lambda *_: setattr(orders, "reload", True))
+
+
+def _purges(config: Config, over: threading.Event) -> None:
+    """The purge that nobody has to remember: at the start, then every hour."""
+    retention = config.retention
+    terms = Terms(period=retention.period, receipts_period=retention.receipts_period)
+    while not over.is_set():
+        try:
+            with Store(retention.database) as store:
+                archive = Archive(store, config.recording.directory, config.base)
+                _tell(purge(archive, datetime.now(UTC), terms))
+        except FAULTS as fault:
+            log.error("purge_failed", reason=str(fault))
+        over.wait(PURGE_EVERY_S)
+
+
+def _tell(report: Report) -> None:
+    for removal in report.removed:
+        log.info("purged", id=removal.id, why=removal.why)
+    for id, reason in report.failed:
+        log.error("purge_failed", id=id, reason=reason)
+
+
+def _alert(reason: str) -> None:
+    log.error("alert", reason=reason)
+
+
+def _settings(config: Config, agent: Agent) -> EngineSettings:
+    trunk, operators = config.trunk, config.operators
+    trunk_login, operator_login = config.trunk_login(), config.operator_login()
+    return EngineSettings(
+        report=agent.post,
+        audio=agent.hear,
+        listen=(trunk.listen.host, trunk.listen.port),
+        uri=trunk.uri,
+        transport=trunk.transport,
+        public_address=trunk.public_address or "",
+        registrar=trunk.registrar or "",
+        trunk=trunk_login and Credentials(trunk_login.username, trunk_login.password, trunk.realm),
+        operators=operator_login and Credentials(operator_login.username, operator_login.password),
+        outbound_proxy=operators.outbound_proxy or "",
+        rtp_ports=(trunk.rtp_ports.first, trunk.rtp_ports.last),
+        codecs=trunk.codecs,
+        srtp=trunk.srtp,
+        media_timeout_s=config.capacity.media_timeout_s,
+    )
+
+
+__all__ = ["EngineError", "StoreError", "run"]

@@ -1,0 +1,29 @@
+"""What a call's receipt will tell: written by the flow, read by the agent, never asked by the policy."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Outcome = Literal["connected", "abandoned", "closed", "unavailable", "rejected", "failed"]
+Who = Literal["caller", "operator", "agent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One line of the story: when (monotonic s), what, and by whom."""
+
+    at: float
+    what: str
+    by: Who
+
+
+@dataclass(slots=True)
+class Story:
+    """Times are monotonic seconds; `operator` is the SIP URI of who answered."""
+
+    answered_at: float | None = None
+    connected_at: float | None = None
+    operator: str | None = None
+    outcome: Outcome | None = None
+    notice_played_ms: int | None = None
+    flagged: bool = False
+    happenings: list[Happening] = field(default_factory=list)
