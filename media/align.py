@@ -42,7 +42,6 @@ WITNESSES = 4
 CALM_S = 0.04
 """Agreement: how far the lateness of those frames may spread."""
 
-
 SHORT_OF_TICK = 0.25
 """By so much of a tick frames may fall short of a whole one: a busy bridge serves one leg some ms later."""
 

@@ -1,59 +1,30 @@
-"""The tap as a call meets it: real files, the real writer's thread, disks that fail."""
+"""The tap as a call meets it: real files and the real writer's thread."""
 
-import contextlib
-import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from media import tap as tap_module
-from media.chunks import Block, Kind, create_part, read_part
-from media.frame import FRAME_SAMPLES, SILENCE, Samples
-from media.tap import STALLED, Channel, Tap, TapError, TapWriter
-
-RATE = 8000
-PATIENCE_S = 60  # how long a busy machine may take for what happens at once on an idle one
-
-
-def tone(channel: int, start: int, size: int = FRAME_SAMPLES) -> Samples:
-    """Never 0; 440 Hz on the left, 610 Hz on the right, as a function of the position alone."""
-    wave = np.sin(2 * np.pi * (440, 610)[channel] * (np.arange(start, start + size) + 0.25) / RATE)
-    return (wave * 9000).astype(np.int16) | 1
-
-
-def feed(tap: Tap, start: int, stop: int) -> None:
-    """Both legs from position `start` to `stop`, in frames of 100 ms."""
-    for position in range(start, stop, FRAME_SAMPLES):
-        for channel in Channel:
-            tap.feed(channel, tone(channel, position), 1000.0 + position / RATE + channel * 1e-5)
-
-
-def expected(frames: int) -> Block:
-    return np.stack([tone(channel, 0, frames) for channel in Channel], axis=1)
-
-
-def content(part: Path) -> Block:
-    return np.concatenate([np.zeros((0, 2), dtype=np.int16), *(chunk.samples for chunk in read_part(part))])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        pause.wait(0.005)
-
-
-def writer_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "tap-writer"]
+from media.chunks import Kind, read_part
+from media.frame import FRAME_SAMPLES, SILENCE
+from media.tap import Channel, Tap, TapError, TapWriter
+from tests.tapping import (
+    PATIENCE_S,
+    RATE,
+    content,
+    expected,
+    feed,
+    open_files,
+    tone,
+    wait_for,
+    writer_threads,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -188,17 +159,6 @@ def test_abandoned_nothing_is_left(tap: Tap, part: Path, failures: list[str]) ->
     assert not open_files(part)
 
 
-def open_files(part: Path) -> list[str]:
-    """The descriptors of this process that still hold the part, also under a deleted name."""
-    links = []
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            links.append(str(entry.readlink()))
-        except FileNotFoundError:  # that of the listing itself
-            continue
-    return [link for link in links if link.startswith(str(part))]
-
-
 def test_a_finished_tap_can_still_be_abandoned(tap: Tap, part: Path) -> None:
     tap.start()
     feed(tap, 0, 8000)
@@ -231,169 +191,6 @@ def test_a_tap_that_never_started_has_no_end(tap: Tap) -> None:
         tap.finish()
 
 
-@pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    def create_full(path: Path) -> int:
-        os.close(create_part(path))
-        return os.open("/dev/full", os.O_WRONLY)
-
-    monkeypatch.setattr(tap_module, "create_part", create_full)
-
-
-@pytest.mark.usefixtures("full_disk")
-def test_a_full_disk_is_reported_once_and_ends_the_tap(tap: Tap, part: Path, failures: list[str]) -> None:
-    tap.start()
-    feed(tap, 0, 8000)
-    wait_for(lambda: bool(failures))
-    feed(tap, 8000, 400_000)
-    with pytest.raises(TapError, match="No space left"):
-        tap.finish()
-    assert failures == ["No space left on device"]
-    tap.abandon()
-    assert not part.exists()
-
-
-@pytest.mark.usefixtures("full_disk")
-def test_a_disk_found_full_at_the_end_is_raised(part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tap_module, "WRITE_EVERY_S", PATIENCE_S)
-    tap = Tap(part, pytest.fail)
-    tap.start()
-    feed(tap, 0, 8000)
-    for _ in range(2):
-        with pytest.raises(TapError, match="No space left"):
-            tap.finish()
-    tap.abandon()
-
-
-@pytest.mark.usefixtures("full_disk")
-def test_whoever_hears_of_a_failure_may_abandon_at_once(part: Path) -> None:
-    heard = threading.Event()
-
-    def give_up(_reason: str) -> None:
-        one.abandon()
-        heard.set()
-
-    one = Tap(part, give_up)
-    one.start()
-    feed(one, 0, 8000)
-    assert heard.wait(PATIENCE_S)
-    assert not part.exists()
-
-
-def test_a_deleted_directory_is_a_failure(tap: Tap, part: Path, failures: list[str]) -> None:
-    tap.start()
-    feed(tap, 0, 8000)
-    wait_for(lambda: len(content(part)) == 8000 and tap.synced_at > 0)
-    shutil.rmtree(part.parent)
-    feed(tap, 8000, 16000)
-    wait_for(lambda: bool(failures))
-    assert failures == ["the file was deleted"]
-    tap.abandon()
-
-
-LIMITED = """
-import resource, sys, threading
-from pathlib import Path
-from media import tap
-from tests.test_tap import feed
-
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-failed = threading.Event()
-reasons = []
-one = tap.Tap(Path(sys.argv[1]), lambda reason: (reasons.append(reason), failed.set()))
-one.start()
-for start in range(0, 40_000, 8000):
-    feed(one, start, start + 8000)
-assert failed.wait(60)
-feed(one, 40_000, 48_000)
-print(reasons)
-"""
-
-
-def test_a_file_that_cannot_grow_keeps_its_whole_chunks(part: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(part)], capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr) == ("['File too large']\n", "")
-    assert part.stat().st_size == 50_000
-    assert np.array_equal(content(part), expected(8000))
-
-
-@pytest.fixture
-def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A disk that takes nothing until someone reads from this descriptor."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(writer, bytes(4096))
-    os.set_blocking(writer, True)
-
-    def create_stuck(path: Path) -> int:
-        os.close(create_part(path))
-        return writer
-
-    monkeypatch.setattr(tap_module, "create_part", create_stuck)
-    yield reader
-    os.close(reader)
-
-
-def test_a_stalled_writer_is_a_failure_that_feeding_notices(
-    stuck: int, part: Path, failures: list[str]
-) -> None:
-    tap = Tap(part, failures.append, queue_s=4.0)
-    tap.start()
-    feed(tap, 0, 24000)
-    slot = threading.Event()
-    position = 24000
-    while not failures:
-        feed(tap, position, position + 8000)
-        position += 8000
-        slot.wait(0.01)
-        assert position < 10_000_000
-    assert failures == [STALLED]
-    began = time.monotonic()
-    feed(tap, position, position + 800_000)
-    assert time.monotonic() - began < PATIENCE_S
-    os.set_blocking(stuck, False)
-    wait_for(lambda: drained(stuck))  # the writer lives on and lets go of the file
-    with pytest.raises(TapError, match=STALLED):
-        tap.finish()
-    assert failures == [STALLED]
-
-
-def drained(descriptor: int) -> bool:
-    """Read what there is; True at the end of the file."""
-    try:
-        return os.read(descriptor, 1 << 20) == b""
-    except BlockingIOError:
-        return False
-
-
-def test_abandoning_does_not_wait_for_a_stuck_disk_to_remove_the_file(stuck: int, part: Path) -> None:
-    tap = Tap(part, pytest.fail)
-    tap.start()
-    feed(tap, 0, 40000)
-    thread = threading.Thread(target=tap.abandon)
-    thread.start()
-    wait_for(lambda: not part.exists())
-    os.set_blocking(stuck, False)
-    wait_for(lambda: drained(stuck))
-    thread.join()
-
-
-def test_a_disk_that_cannot_sync_is_a_failure(
-    tap: Tap, failures: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reader, writer = os.pipe()  # takes what is written but can't be synced
-    monkeypatch.setattr(tap_module, "create_part", lambda _path: writer)
-    tap.start()
-    feed(tap, 0, 4000)
-    wait_for(lambda: bool(failures))
-    assert failures == ["Invalid argument"]
-    os.close(reader)
-
-
 def test_one_thread_writes_for_all_and_ends_with_the_last(tmp_path: Path) -> None:
     writer = TapWriter()
     taps = [Tap(tmp_path / f"{number}.part", pytest.fail, writer=writer) for number in range(20)]
@@ -414,21 +211,6 @@ def test_one_thread_writes_for_all_and_ends_with_the_last(tmp_path: Path) -> Non
     feed(again, 0, 8000)
     wait_for(lambda: len(content(tmp_path / "again.part")) == 8000)
     again.abandon()
-
-
-def test_one_failed_disk_costs_the_other_taps_nothing(tmp_path: Path, failures: list[str]) -> None:
-    writer = TapWriter()
-    (tmp_path / "gone").mkdir()
-    lost = Tap(tmp_path / "gone" / "a.part", failures.append, writer=writer)
-    kept = Tap(tmp_path / "b.part", pytest.fail, writer=writer)
-    for tap in (lost, kept):
-        tap.start()
-    shutil.rmtree(tmp_path / "gone")
-    feed(lost, 0, 8000)
-    wait_for(lambda: bool(failures))
-    feed(kept, 0, 8000)
-    wait_for(lambda: len(content(tmp_path / "b.part")) == 8000)
-    assert kept.finish().samples == 8000
 
 
 def test_feeding_from_two_threads_while_it_ends_loses_no_order(part: Path) -> None:
@@ -461,7 +243,7 @@ import sys, threading, time
 from pathlib import Path
 from media.frame import FRAME_SAMPLES
 from media.tap import Channel, Tap
-from tests.test_tap import tone
+from tests.tapping import tone
 
 tap = Tap(Path(sys.argv[1]), sys.exit)
 tap.start()
