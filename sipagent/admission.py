@@ -14,10 +14,10 @@ import prompts
 from media.notice import Prompt as Sound
 from media.notice import inspect_prompt
 from sipagent import events as e
-from sipagent.callflow import Policy
 from sipagent.config import Config, ConfigError, uri_host
 from sipagent.conversation import Codes
 from sipagent.hours import Schedule
+from sipagent.policy import Policy
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

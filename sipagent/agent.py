@@ -225,8 +225,8 @@ class Agent:
         """Two legs for every call, the new one included; its first leg is there already."""
         up = [len(call.up) for call in self._calls.values()]
         ending = engine.legs - 1 - sum(up)  # of calls that are over
-        free = engine.capacity - ending - sum(max(2, legs) for legs in up)
-        return len(self._calls) < self.admission.calls and free >= 2
+        free = engine.capacity - ending - sum(max(2, legs) for legs in up if legs)
+        return sum(map(bool, up)) < self.admission.calls and free >= 2
 
     def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact:
         number = call.leg_of(leg)

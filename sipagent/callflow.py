@@ -17,116 +17,30 @@ Facts that make no sense in a phase are ignored: a late answer, a key pressed af
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 from sipagent import events as e
-from sipagent.consent import Consent, DecidedBy, DecidedIn, Decision
-from sipagent.conversation import Codes, Conversation
+from sipagent.callstate import CallState, How, Timer
+from sipagent.consent import DecidedBy, Decision
+from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
-from sipagent.story import Happening, Outcome, Story, Who
-
-MEDIA_WAIT_S = 0.5  # the notice doesn't wait longer for the caller's first RTP packet
-VERDICT_S = 3.0  # what began in the window gets this long to be understood
-SAME_PRESS_S = 0.25  # the same digit by another way within this is the same press
-RETRY_S = 3.0  # between two rounds over the operators
-PLEASE_HOLD_S = 20.0  # between two "please hold"
-LISTENING_S = 1.0  # at the end: for what the caller had still sent to be listened to
-RETRY_AFTER_S = 10  # what a caller who finds no room is told (RFC 3261 section 20.33)
-REQUEST_TERMINATED = 487  # the status of an INVITE that its caller cancelled (RFC 3261 section 21.4.25)
-
-Timer = Literal["media", "window", "verdict", "ring", "retry", "max_wait", "please_hold", "listening"]
-How = e.Method | Literal["voice"]
-
-
-class Phase(StrEnum):
-    OFFERED = "offered"
-    ANSWERED = "answered"
-    NOTICE = "notice"
-    WINDOW = "window"
-    CONFIRM = "confirm"
-    HUNT = "hunt"
-    BRIDGED = "bridged"
-    FAREWELL = "farewell"
-    ENDING = "ending"
-    ENDED = "ended"
+from sipagent.hunt import Operator
+from sipagent.policy import (
+    LISTENING_S,
+    MEDIA_WAIT_S,
+    PLEASE_HOLD_S,
+    REQUEST_TERMINATED,
+    RETRY_AFTER_S,
+    RETRY_S,
+    SAME_PRESS_S,
+    VERDICT_S,
+    Phase,
+)
+from sipagent.story import Outcome
 
 
-_DECIDED_IN: dict[Phase, DecidedIn] = {
-    Phase.NOTICE: "notice",
-    Phase.WINDOW: "window",
-    Phase.CONFIRM: "window",
-    Phase.HUNT: "call",
-    Phase.BRIDGED: "call",
-    Phase.ENDING: "call",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the configuration says about calls. Digits are single DTMF characters, times seconds."""
-
-    opt_in: bool = False
-    refusal_digit: str = "9"
-    accept_digit: str = "1"
-    voice: bool = False
-    window_s: float = 5.0
-    ring_s: float = 20.0
-    max_wait_s: float = 120.0
-    codes: Codes = field(default_factory=Codes)
-    stop_erases: bool = True
-    recording: bool = True
-    full_status: int = 503
-
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """The operator who is being rung, or who has answered."""
-
-    leg: int
-    uri: str
-    answered: bool = False
-    telephone_event: bool = False
-
-
-class CallFlow:
+class CallFlow(CallState):
     """One call. `handle` takes a fact and gives the commands that follow from it."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self.phase = Phase.OFFERED
-        self.consent = Consent()
-        self.story = Story()
-        self._timers: dict[Timer, float] = {}
-        self._hours_open = True
-        self._candidate = True  # drawn for recording
-        self._media_arrived = False
-        self._telephone_event = False  # on the caller's leg
-        self._playing: Prompt | None = None  # what the caller hears
-        self._notice_began: float | None = None
-        self._notice_complete = False
-        self._acceptance: How | None = None  # heard during the notice
-        self._unclear = False  # unclear speech during the notice
-        self._hearing: frozenset[e.Sound] = frozenset()
-        self._dialled = 0
-        self._tried: tuple[str, ...] = ()
-        self._operator: Operator | None = None
-        self._conversation: Conversation | None = None
-        self._held: frozenset[int] = frozenset()  # legs on hold before the bridge
-        self._presses: dict[int, tuple[str, e.Method, float]] = {}
-        self._now = 0.0
-        self._commands: list[e.Command] = []
-
-    @property
-    def deadline(self) -> float | None:
-        """When `TimePassed` is due (monotonic s)."""
-        return min(self._timers.values(), default=None)
-
-    @property
-    def tapping(self) -> bool:
-        """Whether the bridge is being recorded."""
-        return self._conversation is not None and self._conversation.tapping
 
     def handle(self, fact: e.Fact, now: float) -> list[e.Command]:
         """What follows from a fact handled at `now` (monotonic s)."""
@@ -289,16 +203,6 @@ class CallFlow:
         elif self.tapping:
             self._stop_tap(keep=False)
 
-    def _decide(self, decision: Decision, by: DecidedBy, **how: Any) -> bool:
-        """Move the recording's own machine; False where it may not move there."""
-        later = Consent(decision, by, self._now, _DECIDED_IN.get(self.phase), **how)
-        if not self.consent.becomes(later):
-            return False
-        self.consent = later
-        who: Who = "caller" if by in ("dtmf", "voice") else "operator" if by == "operator" else "agent"
-        self._note(f"decision: {decision} ({by})", who)
-        return True
-
     # --- hunt ---
 
     def _hunt(self) -> None:
@@ -311,33 +215,29 @@ class CallFlow:
             "please_hold": self._now + PLEASE_HOLD_S,
         }
         self._play(Prompt.REFUSED if self.consent.refused else Prompt.HOLD_MUSIC)
-        self._do(e.SeekOperator(()))
+        self._do(*self.hunt.again())
 
     def _dial(self, fact: e.OperatorOffered) -> None:
-        self._dialled += 1
-        self._operator = Operator(self._dialled, fact.uri)
-        self._timers["ring"] = self._now + self.policy.ring_s
-        self._do(e.DialOperator(self._dialled, fact.uri, recorded=self.consent.allowed))
-        self._note(f"ringing {fact.uri}", "agent")
+        if self.hunt.operator is None:
+            self._timers["ring"] = self._now + self.policy.ring_s
+            self._do(*self.hunt.dial(fact.uri, recorded=self.consent.allowed))
+            self._note(f"ringing {fact.uri}", "agent")
 
     def _next_operator(self, operator: Operator, why: str) -> None:
         self._note(f"{operator.uri}: {why}", "agent")
-        self._tried += (operator.uri,)
-        self._operator = None
         self._timers.pop("ring", None)
-        self._do(e.SeekOperator(self._tried))
+        self._do(*self.hunt.next())
 
     def _rung_out(self) -> None:
-        if self._operator:
-            self._do(e.HangUp(self._operator.leg))
-            self._next_operator(self._operator, "no answer")
+        if operator := self.hunt.operator:
+            self._do(e.HangUp(operator.leg))
+            self._next_operator(operator, "no answer")
 
     def _nobody(self, _: e.NoOperatorFree) -> None:
         self._timers["retry"] = self._now + RETRY_S
 
     def _retry(self) -> None:
-        self._tried = ()
-        self._do(e.SeekOperator(()))
+        self._do(*self.hunt.again())
 
     def _please_hold(self) -> None:
         self._timers["please_hold"] = self._now + PLEASE_HOLD_S
@@ -345,26 +245,26 @@ class CallFlow:
             self._play(Prompt.PLEASE_HOLD)
 
     def _waited_enough(self) -> None:
-        self._drop_operator()
+        self._do(*self.hunt.drop())
         self._farewell(Prompt.UNAVAILABLE, "unavailable")
 
     def _hunt_prompt_ended(self, fact: e.PromptEnded) -> None:
         if fact.prompt is not self._playing:
             return
-        if self._operator and self._operator.answered:
-            self._bridge(self._operator)
+        if self.hunt.operator and self.hunt.operator.answered:
+            self._bridge(self.hunt.operator)
         else:
             self._play(Prompt.HOLD_MUSIC)
 
     def _answered(self, fact: e.OperatorAnswered) -> None:
-        if not self._operator or fact.leg != self._operator.leg:
+        operator = self.hunt.answered(fact.leg, fact.telephone_event)
+        if operator is None:
             self._do(e.HangUp(fact.leg))  # its 200 crossed our CANCEL
             return
-        self._operator = replace(self._operator, answered=True, telephone_event=fact.telephone_event)
         self._timers.clear()
-        self.story.operator = self._operator.uri
+        self.story.operator = operator.uri
         if self._playing is not Prompt.REFUSED:  # its end is waited for
-            self._bridge(self._operator)
+            self._bridge(operator)
 
     # --- bridge ---
 
@@ -377,8 +277,8 @@ class CallFlow:
         self._do(e.Listen(CALLER, tones=not self._telephone_event, voice=False))
         self._do(e.Listen(operator.leg, tones=not operator.telephone_event, voice=False))
         record = self.consent.allowed and self._notice_complete
-        self._conversation = Conversation(self.policy.codes, operator.leg, self._held)
-        self._do(*self._conversation.begin(operator.uri, record))
+        self.conversation = Conversation(self.policy.codes, operator.leg, self._held)
+        self._do(*self.conversation.begin(operator.uri, record))
         if record:
             self._note("recording started", "agent")
 
@@ -398,7 +298,7 @@ class CallFlow:
             self._heard("tone")
 
     def _operator_digit(self, fact: e.DtmfPressed) -> None:
-        talk = self._conversation
+        talk = self.conversation
         if self.phase is not Phase.BRIDGED or not talk or fact.leg != talk.operator:
             return
         order = talk.order(fact.digit, self._now)
@@ -418,14 +318,14 @@ class CallFlow:
     def _leg_held(self, fact: e.LegHeld) -> None:
         self._held |= {fact.leg}
         self._note("hold", "caller" if fact.leg == CALLER else "operator")
-        if self._conversation:
-            self._do(*self._conversation.held(fact.leg, fact.sends))
+        if self.conversation:
+            self._do(*self.conversation.held(fact.leg, fact.sends))
 
     def _leg_resumed(self, fact: e.LegResumed) -> None:
         self._held -= {fact.leg}
         self._note("hold ended", "caller" if fact.leg == CALLER else "operator")
-        if self._conversation:
-            self._do(*self._conversation.resumed(fact.leg))
+        if self.conversation:
+            self._do(*self.conversation.resumed(fact.leg))
 
     def _tap_failed(self, fact: e.TapFailed) -> None:
         if self.tapping:
@@ -440,27 +340,22 @@ class CallFlow:
         if self.tapping:
             self._stop_tap(keep=True)
 
-    def _stop_tap(self, keep: bool) -> None:
-        if self._conversation:
-            self._do(*self._conversation.stop_tap(keep))
-            self._note("recording stopped" if keep else "recording erased", "agent")
-
     # --- the end ---
 
     def _leg_gone(self, fact: e.LegGone) -> None:
         if fact.leg == CALLER:
             self._note("hung up", "caller")
-            self._drop_operator()
+            self._do(*self.hunt.drop())
             gave_up = fact.status < 400 or fact.status == REQUEST_TERMINATED
             self._end(self.story.outcome or ("abandoned" if gave_up else "failed"))
-        elif self._operator and fact.leg == self._operator.leg:
+        elif (operator := self.hunt.operator) and fact.leg == operator.leg:
             if self.phase is Phase.HUNT:
                 self.story.operator = None
-                self._next_operator(self._operator, f"refused with {fact.status}")
+                self._next_operator(operator, f"refused with {fact.status}")
                 self._resume_hunt()
             else:
                 self._note("hung up", "operator")
-                self._operator = None
+                self.hunt.drop()
                 self._do(e.HangUp(CALLER))
                 self._end("connected")
 
@@ -477,7 +372,7 @@ class CallFlow:
     def _service_ending(self, _: e.ServiceEnding) -> None:
         self._note("the service is stopping", "agent")
         self._do(e.HangUp(CALLER))
-        self._drop_operator()
+        self._do(*self.hunt.drop())
         self._end(self.story.outcome or "failed")
 
     def _farewell(self, prompt: Prompt, outcome: Outcome) -> None:
@@ -515,23 +410,6 @@ class CallFlow:
         self._timers.clear()
         self.phase = Phase.ENDED
         self._do(e.Finish())
-
-    # --- small steps ---
-
-    def _drop_operator(self) -> None:
-        if self._operator:
-            self._do(e.HangUp(self._operator.leg))
-            self._operator = None
-
-    def _play(self, prompt: Prompt) -> None:
-        self._playing = prompt
-        self._do(e.Play(CALLER, prompt))
-
-    def _do(self, *commands: e.Command) -> None:
-        self._commands += commands
-
-    def _note(self, what: str, by: Who) -> None:
-        self.story.happenings.append(Happening(self._now, what, by))
 
     def _time_passed(self, _: e.TimePassed) -> None:
         for timer in sorted(self._timers, key=self._timers.__getitem__):

@@ -1,0 +1,85 @@
+"""What a call's flow remembers, and the small steps it is made of. The policy itself is in `callflow`."""
+
+from typing import Any, Literal
+
+from sipagent import events as e
+from sipagent.consent import Consent, DecidedBy, DecidedIn, Decision
+from sipagent.conversation import Conversation
+from sipagent.events import CALLER, Prompt
+from sipagent.hunt import Hunt
+from sipagent.policy import Phase, Policy
+from sipagent.story import Happening, Story, Who
+
+Timer = Literal["media", "window", "verdict", "ring", "retry", "max_wait", "please_hold", "listening"]
+How = e.Method | Literal["voice"]
+
+_DECIDED_IN: dict[Phase, DecidedIn] = {
+    Phase.NOTICE: "notice",
+    Phase.WINDOW: "window",
+    Phase.CONFIRM: "window",
+    Phase.HUNT: "call",
+    Phase.BRIDGED: "call",
+    Phase.ENDING: "call",
+}
+
+
+class CallState:
+    """Everything that decides what a fact leads to; times are monotonic seconds."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.phase = Phase.OFFERED
+        self.consent = Consent()
+        self.story = Story()
+        self._timers: dict[Timer, float] = {}
+        self._hours_open = True
+        self._candidate = True  # drawn for recording
+        self._media_arrived = False
+        self._telephone_event = False  # on the caller's leg
+        self._playing: Prompt | None = None  # what the caller hears
+        self._notice_began: float | None = None
+        self._notice_complete = False
+        self._acceptance: How | None = None  # heard during the notice
+        self._unclear = False  # unclear speech during the notice
+        self._hearing: frozenset[e.Sound] = frozenset()
+        self.hunt = Hunt()
+        self.conversation: Conversation | None = None
+        self._held: frozenset[int] = frozenset()  # legs on hold before the bridge
+        self._presses: dict[int, tuple[str, e.Method, float]] = {}
+        self._now = 0.0
+        self._commands: list[e.Command] = []
+
+    @property
+    def deadline(self) -> float | None:
+        """When `TimePassed` is due (monotonic s)."""
+        return min(self._timers.values(), default=None)
+
+    @property
+    def tapping(self) -> bool:
+        """Whether the bridge is being recorded."""
+        return self.conversation is not None and self.conversation.tapping
+
+    def _decide(self, decision: Decision, by: DecidedBy, **how: Any) -> bool:
+        """Move the recording's own machine; False where it may not move there."""
+        later = Consent(decision, by, self._now, _DECIDED_IN.get(self.phase), **how)
+        if not self.consent.becomes(later):
+            return False
+        self.consent = later
+        who: Who = "caller" if by in ("dtmf", "voice") else "operator" if by == "operator" else "agent"
+        self._note(f"decision: {decision} ({by})", who)
+        return True
+
+    def _stop_tap(self, keep: bool) -> None:
+        if self.conversation:
+            self._do(*self.conversation.stop_tap(keep))
+            self._note("recording stopped" if keep else "recording erased", "agent")
+
+    def _play(self, prompt: Prompt) -> None:
+        self._playing = prompt
+        self._do(e.Play(CALLER, prompt))
+
+    def _do(self, *commands: e.Command) -> None:
+        self._commands += commands
+
+    def _note(self, what: str, by: Who) -> None:
+        self.story.happenings.append(Happening(self._now, what, by))

@@ -1,0 +1,45 @@
+"""The numbers and names that the call flow goes by."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sipagent.conversation import Codes
+
+MEDIA_WAIT_S = 0.5  # the notice doesn't wait longer for the caller's first RTP packet
+VERDICT_S = 3.0  # what began in the window gets this long to be understood
+SAME_PRESS_S = 0.25  # the same digit by another way within this is the same press
+RETRY_S = 3.0  # between two rounds over the operators
+PLEASE_HOLD_S = 20.0  # between two "please hold"
+LISTENING_S = 1.0  # at the end: for what the caller had still sent to be listened to
+RETRY_AFTER_S = 10  # what a caller who finds no room is told (RFC 3261 section 20.33)
+REQUEST_TERMINATED = 487  # the status of an INVITE that its caller cancelled (RFC 3261 section 21.4.25)
+
+
+class Phase(StrEnum):
+    OFFERED = "offered"
+    ANSWERED = "answered"
+    NOTICE = "notice"
+    WINDOW = "window"
+    CONFIRM = "confirm"
+    HUNT = "hunt"
+    BRIDGED = "bridged"
+    FAREWELL = "farewell"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration says about calls. Digits are single DTMF characters, times seconds."""
+
+    opt_in: bool = False
+    refusal_digit: str = "9"
+    accept_digit: str = "1"
+    voice: bool = False
+    window_s: float = 5.0
+    ring_s: float = 20.0
+    max_wait_s: float = 120.0
+    codes: Codes = field(default_factory=Codes)
+    stop_erases: bool = True
+    recording: bool = True
+    full_status: int = 503

@@ -1,0 +1,389 @@
+"""The call flow over all histories: whatever happens, in whatever order, no tap where none may be.
+
+From the INVITE, and again from every station of a call, each fact that there is follows each, six deep.
+Histories that have led to the same state are walked on from once: the flow is a function of its state, so
+nothing is lost by it. `Watch` keeps, beside each state, what a bystander has seen of the call; its laws are
+checked at every step.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from sipagent import events as e
+from sipagent.callflow import CallFlow
+from sipagent.consent import Decision
+from sipagent.events import CALLER, Prompt
+from sipagent.policy import SAME_PRESS_S, Phase, Policy
+from sipagent.story import Story
+
+A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
+OFFER = e.CallOffered(
+    source_allowed=True, number_known=True, room=True, draining=False, open=True, sampled=True
+)
+STALE = 77  # an operator's leg that was given up
+DEPTH = 6
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a bystander has seen. `tap`: none, running, kept or erased; `up`: legs that nobody has ended."""
+
+    refused: bool = False
+    notice_heard: bool = False
+    tap: str = "none"
+    finished: bool = False
+    bridged: bool = False
+    up: frozenset[int] = frozenset()
+
+
+def facts(flow: CallFlow) -> Iterator[e.Fact]:
+    """Every fact that may come now. Operators' facts are of the current leg and of one given up."""
+    hunt = flow.hunt
+    operator = hunt.operator.leg if hunt.operator else hunt.dialled or 1
+    yield from (
+        OFFER,
+        replace(OFFER, sampled=False),
+        replace(OFFER, open=False),
+        replace(OFFER, source_allowed=False),
+        replace(OFFER, room=False),
+        replace(OFFER, draining=True),
+        replace(OFFER, number_known=False),
+        e.CallConfirmed(telephone_event=True),
+        e.MediaArrived(),
+        e.DtmfPressed(CALLER, "9", "rfc4733"),
+        e.DtmfPressed(CALLER, "9", "inband"),
+        e.DtmfPressed(CALLER, "1", "info"),
+        e.DtmfPressed(CALLER, "5", "info"),
+        e.DtmfPressed(operator, "*", "rfc4733"),
+        e.DtmfPressed(operator, "5", "rfc4733"),
+        e.DtmfPressed(operator, "6", "rfc4733"),
+        e.DtmfPressed(operator, "9", "rfc4733"),
+        e.HearingBegan("tone"),
+        e.HearingEnded("tone"),
+        e.HearingBegan("speech"),
+        e.ListeningEnded(),
+        e.OperatorOffered(A),
+        e.OperatorOffered(B),
+        e.NoOperatorFree(),
+        e.OperatorAnswered(operator, telephone_event=False),
+        e.OperatorAnswered(STALE, telephone_event=True),
+        e.LegHeld(CALLER, sends=False),
+        e.LegHeld(operator, sends=True),
+        e.LegResumed(CALLER),
+        e.LegResumed(operator),
+        e.LegGone(CALLER, 200),
+        e.LegGone(operator, 486),
+        e.LegGone(STALE, 487),
+        e.MediaLost(CALLER),
+        e.MediaLost(operator),
+        e.TapFailed("disk full"),
+        e.HearingFailed("detector"),
+        e.ServiceEnding(),
+        e.TimePassed(),
+    )
+    yield from (e.KeywordHeard(meaning, "mot", 0.9) for meaning in e.Meaning)
+    for prompt in (Prompt.NOTICE, Prompt.WELCOME, Prompt.REFUSED, Prompt.CONFIRM, Prompt.UNAVAILABLE):
+        yield e.PromptEnded(prompt, 1000, complete=True)
+    yield e.PromptEnded(Prompt.NOTICE, 300, complete=False)
+
+
+def clone(flow: CallFlow) -> CallFlow:
+    twin = copy.copy(flow)
+    for name, value in vars(flow).items():
+        if isinstance(value, dict):
+            setattr(twin, name, dict(value))
+    twin.story = Story(notice_played_ms=flow.story.notice_played_ms, outcome=flow.story.outcome)
+    twin.hunt = copy.copy(flow.hunt)
+    if flow.conversation:
+        twin.conversation = copy.copy(flow.conversation)
+        twin.conversation._held = dict(flow.conversation._held)
+    return twin
+
+
+def state_of(flow: CallFlow, now: float) -> Any:
+    """All that decides what follows, with times as they lie from now."""
+    timers = tuple(sorted((name, round(at - now, 3)) for name, at in flow._timers.items()))
+    presses = tuple(
+        sorted((leg, d, m) for leg, (d, m, at) in flow._presses.items() if now - at < SAME_PRESS_S)
+    )  # older ones count for nothing
+    hunt, talk = flow.hunt, flow.conversation
+    return (
+        flow.phase, flow.consent.decision, timers, presses, flow._hours_open, flow._candidate,
+        flow._media_arrived, flow._telephone_event, flow._playing, flow._notice_complete, flow._acceptance,
+        flow._unclear, flow._hearing, flow._held, hunt.dialled > 0, hunt.tried, hunt.operator is not None,
+        hunt.operator and hunt.operator.answered,
+        talk and (talk.tapping, talk.paused, tuple(talk._held.items()), talk._music_to, talk._typed[0][-1:]),
+    )  # fmt: skip
+
+
+def possible(flow: CallFlow, watch: Watch, fact: e.Fact) -> bool:
+    """The world keeps some order: one INVITE a call, what plays ends, nobody speaks who is gone."""
+    if isinstance(fact, e.CallOffered):
+        return flow.phase is Phase.OFFERED
+    if flow.phase is Phase.OFFERED:
+        return False
+    if isinstance(fact, e.PromptEnded):
+        return fact.prompt is flow._playing
+    if isinstance(fact, e.OperatorOffered | e.NoOperatorFree):
+        return flow.phase is Phase.HUNT and flow.hunt.operator is None and "retry" not in flow._timers
+    leg = getattr(fact, "leg", CALLER if isinstance(fact, e.KeywordHeard) else None)
+    if isinstance(fact, e.LegGone | e.MediaLost | e.OperatorAnswered | e.DtmfPressed):
+        return leg == STALE or leg in watch.up
+    return True
+
+
+def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Watch, float]:
+    """One step, with every law checked; what the bystander has seen since, and the time."""
+    if isinstance(fact, e.TimePassed) and flow.deadline is not None:
+        now = max(now, flow.deadline)
+    before, was_open = flow.phase, flow.consent.decision
+    refuses = (isinstance(fact, e.DtmfPressed) and fact.leg == CALLER and fact.digit == "9") or (
+        isinstance(fact, e.KeywordHeard) and fact.meaning is e.Meaning.REFUSE
+    )
+    if refuses and before is not Phase.ENDED:
+        watch = replace(watch, refused=True)
+    if isinstance(fact, e.PromptEnded) and fact.prompt is Prompt.NOTICE and before is Phase.NOTICE:
+        watch = replace(watch, notice_heard=fact.complete)
+    if isinstance(fact, e.CallOffered):
+        watch = replace(watch, up=frozenset({CALLER}))
+    if isinstance(fact, e.LegGone):
+        watch = replace(watch, up=watch.up - {fact.leg})
+    for command in flow.handle(fact, now):
+        watch = obey(flow, watch, command)
+    decision = flow.consent.decision
+    assert was_open is not Decision.REFUSED or decision is Decision.REFUSED, "a refusal was undone"
+    assert not (watch.refused and watch.tap == "running"), "a refusal left the tap running"
+    assert not (watch.refused and decision is Decision.ALLOWED)
+    if flow.phase is Phase.HUNT:
+        assert flow._playing is not None, "the caller waits in silence"
+        assert flow.deadline is not None or flow.hunt.operator, "a caller who waits for ever"
+    if flow.phase is Phase.ENDED:
+        assert watch.finished
+        assert watch.tap != "running", "a tap leaks"
+        assert not watch.up, f"legs leak: {watch.up}"
+        assert flow.deadline is None
+    return watch, now
+
+
+def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PLR0911 - one law a command
+    match command:
+        case e.StartTap():
+            assert watch.notice_heard, "a tap without a notice heard to its end"
+            assert not watch.refused, "a tap after a refusal"
+            assert watch.tap == "none", "a second tap"
+            assert watch.bridged, "a tap before the bridge"
+            return replace(watch, tap="running")
+        case e.StopTap(keep):
+            assert watch.tap == "running"
+            assert not (keep and watch.refused), "what a refusing caller said is kept"
+            return replace(watch, tap="kept" if keep else "erased")
+        case e.DialOperator(leg):
+            assert flow.consent.decision is not Decision.UNDECIDED, "an operator rings before the decision"
+            return replace(watch, up=watch.up | {leg})
+        case e.Bridge(leg):
+            assert leg in watch.up and not watch.bridged
+            return replace(watch, bridged=True)
+        case e.HangUp(leg):
+            return replace(watch, up=watch.up - {leg})
+        case e.Reject() | e.Drop():
+            return replace(watch, up=frozenset(), finished=True)
+        case e.Finish():
+            assert not watch.finished or watch.up == frozenset()
+            return replace(watch, finished=True)
+        case _:
+            return watch
+
+
+History = list[e.Fact]
+CONFIRMED = e.CallConfirmed(telephone_event=True)
+HEARD = e.PromptEnded(Prompt.NOTICE, 1000, complete=True)
+WINDOW: History = [OFFER, CONFIRMED, e.MediaArrived(), HEARD]
+HUNT: History = [*WINDOW, e.TimePassed()]
+RINGING: History = [*HUNT, e.OperatorOffered(A)]
+BRIDGED: History = [*RINGING, e.OperatorAnswered(1, telephone_event=True)]
+STATIONS: dict[str, History] = {
+    "invite": [],
+    "notice": WINDOW[:3],
+    "window": WINDOW,
+    "confirm": [*WINDOW, e.KeywordHeard(e.Meaning.UNCLEAR, "", 0.5)],
+    "hunt": HUNT,
+    "second round": [*RINGING, e.LegGone(1, 486), e.NoOperatorFree(), e.TimePassed()],
+    "bridge": BRIDGED,
+    "paused": [*BRIDGED, e.DtmfPressed(1, "*", "info"), e.DtmfPressed(1, "6", "info")],
+    "ending": [*BRIDGED, e.LegGone(CALLER, 200)],
+    "refused": [*RINGING, e.DtmfPressed(CALLER, "9", "info")],
+}
+
+
+def run(policy: Policy, history: History) -> tuple[CallFlow, Watch, float]:
+    flow, watch, now = CallFlow(policy), Watch(), 100.0
+    for fact in history:
+        watch, now = advance(flow, watch, fact, now + 1.0)
+    return flow, watch, now
+
+
+def walk(policy: Policy, history: History, depth: int) -> tuple[int, set[Phase], set[str]]:
+    """Every history of up to `depth` facts after `history`: steps taken, phases and taps' ends seen."""
+    start = run(policy, history)
+    level = {(state_of(start[0], start[2]), start[1]): start}
+    seen = set(level)
+    steps, phases, taps = 0, {start[0].phase}, {start[1].tap}
+    for _ in range(depth):
+        following: dict[Any, tuple[CallFlow, Watch, float]] = {}
+        for flow, watch, now in level.values():
+            for fact in facts(flow):
+                if not possible(flow, watch, fact):
+                    continue
+                steps += 1
+                twin = clone(flow)
+                later, then = advance(twin, watch, fact, now)
+                key = (state_of(twin, then), later)
+                phases.add(twin.phase)
+                taps.add(later.tap)
+                if key not in seen and twin.phase is not Phase.ENDED:
+                    seen.add(key)
+                    following[key] = (twin, later, then)
+        level = following
+    return steps, phases, taps
+
+
+@pytest.mark.parametrize("opt_in", [False, True], ids=["objection", "opt_in"])
+@pytest.mark.parametrize("station", STATIONS)
+def test_all_histories(station: str, opt_in: bool) -> None:
+    steps, phases, taps = walk(Policy(opt_in=opt_in, voice=True), STATIONS[station], DEPTH)
+    assert steps > 10
+    assert Phase.ENDED in phases
+    if station == "bridge" and not opt_in:
+        assert taps == {"running", "kept", "erased"}  # the walk has been where it matters
+
+
+def test_a_key_before_the_window_closes_wins_over_the_clock() -> None:
+    flow, watch, _ = run(Policy(), WINDOW)
+    closes = flow.deadline
+    assert closes is not None
+    advance(flow, watch, e.DtmfPressed(CALLER, "9", "info"), closes - 0.05)
+    assert flow.consent.refused
+    assert (flow.consent.phase, flow.consent.method) == ("window", "info")
+
+
+@pytest.mark.parametrize("gap_s, presses", [(0.2, 1), (0.3, 2)])
+def test_one_press_heard_by_two_ways_is_one(gap_s: float, presses: int) -> None:
+    """The same digit by another way counts again only after 250 ms."""
+    flow, _, now = run(Policy(), BRIDGED)
+    assert flow.conversation
+    flow.handle(e.DtmfPressed(1, "*", "rfc4733"), now)
+    flow.handle(e.DtmfPressed(1, "*", "inband"), now + gap_s)
+    assert flow.conversation._typed[0] == "*" * presses
+
+
+def test_an_utterance_begun_in_the_window_extends_it_to_its_verdict() -> None:
+    flow, watch, now = run(Policy(voice=True), [*WINDOW, e.HearingBegan("speech"), e.TimePassed()])
+    assert flow.phase is Phase.WINDOW
+    watch, now = advance(flow, watch, e.KeywordHeard(e.Meaning.REFUSE, "je refuse", 0.9), now + 1)
+    assert flow.consent.refused
+    assert flow.consent.keyword == "je refuse"
+
+
+def test_without_a_verdict_nothing_is_allowed() -> None:
+    flow, *_ = run(Policy(voice=True), [*WINDOW, e.HearingBegan("speech"), e.TimePassed(), e.TimePassed()])
+    assert (flow.consent.decision, flow.consent.by) == (Decision.NOT_ALLOWED, "unclear")
+
+
+def test_opt_in_needs_the_key_and_counts_it_after_the_notice() -> None:
+    history: History = [OFFER, CONFIRMED, e.MediaArrived(), e.DtmfPressed(CALLER, "1", "rfc4733")]
+    flow, watch, now = run(Policy(opt_in=True), history)
+    assert flow.consent.decision is Decision.UNDECIDED
+    advance(flow, watch, HEARD, now + 1)
+    assert (flow.consent.decision, flow.consent.by) == (Decision.ALLOWED, "dtmf")
+
+
+def test_opt_in_silence_does_not_allow() -> None:
+    flow, *_ = run(Policy(opt_in=True), HUNT)
+    assert (flow.consent.decision, flow.consent.by) == (Decision.NOT_ALLOWED, "silence")
+
+
+def test_unclear_speech_is_asked_about_once_and_silence_then_refuses() -> None:
+    unclear = e.KeywordHeard(e.Meaning.UNCLEAR, "", 0.5)
+    flow, watch, now = run(Policy(voice=True), [*WINDOW, unclear])
+    assert flow._playing is Prompt.CONFIRM
+    watch, now = advance(flow, watch, e.PromptEnded(Prompt.CONFIRM, 900, complete=True), now + 1)
+    advance(flow, watch, e.TimePassed(), now)
+    assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "unclear")
+
+
+@pytest.mark.parametrize("erases, decision", [(True, Decision.NOT_ALLOWED), (False, Decision.ALLOWED)])
+def test_the_operators_stop_code(erases: bool, decision: Decision) -> None:
+    keys: History = [e.DtmfPressed(1, "*", "rfc4733"), e.DtmfPressed(1, "5", "rfc4733")]
+    flow, watch, _ = run(Policy(stop_erases=erases), [*BRIDGED, *keys])
+    assert watch.tap == ("erased" if erases else "kept")
+    assert flow.consent.decision is decision
+
+
+def test_a_code_typed_too_slowly_is_none() -> None:
+    flow, _, now = run(Policy(), BRIDGED)
+    flow.handle(e.DtmfPressed(1, "*", "rfc4733"), now)
+    assert flow.handle(e.DtmfPressed(1, "5", "rfc4733"), now + 3.5) == []
+
+
+def test_the_caller_can_type_no_code() -> None:
+    flow, _, now = run(Policy(), BRIDGED)
+    flow.handle(e.DtmfPressed(CALLER, "*", "rfc4733"), now)
+    assert flow.handle(e.DtmfPressed(CALLER, "6", "rfc4733"), now + 0.5) == []
+
+
+def test_holds_and_pause_together_silence_until_the_last_one_ends() -> None:
+    flow, _, now = run(Policy(), STATIONS["paused"])
+    assert e.SilenceTap(True) not in flow.handle(e.LegHeld(CALLER, sends=False), now)
+    assert e.SilenceTap(False) not in flow.handle(e.LegResumed(CALLER), now)
+    flow.handle(e.DtmfPressed(1, "*", "info"), now)
+    assert e.SilenceTap(False) in flow.handle(e.DtmfPressed(1, "6", "info"), now)
+
+
+def test_the_other_side_hears_music_while_one_holds() -> None:
+    flow, _, now = run(Policy(), BRIDGED)
+    assert e.Play(1, Prompt.HOLD_MUSIC) in flow.handle(e.LegHeld(CALLER, sends=False), now)
+    assert e.StopPlaying(1) in flow.handle(e.LegResumed(CALLER), now)
+    assert not any(isinstance(c, e.Play) for c in flow.handle(e.LegHeld(1, sends=True), now))
+
+
+def test_an_operator_who_answers_a_refusing_caller_waits_for_the_prompt() -> None:
+    flow, watch, now = run(Policy(), [*STATIONS["refused"], e.OperatorAnswered(1, telephone_event=True)])
+    assert not watch.bridged
+    watch, _ = advance(flow, watch, e.PromptEnded(Prompt.REFUSED, 900, complete=True), now)
+    assert watch.bridged
+
+
+def test_operators_are_tried_until_the_wait_is_over() -> None:
+    flow, _, now = run(Policy(ring_s=20, max_wait_s=50), RINGING)
+    asked: list[tuple[str, ...]] = []
+    while flow.phase is Phase.HUNT:
+        assert flow.deadline
+        now = flow.deadline
+        for command in flow.handle(e.TimePassed(), now):
+            if isinstance(command, e.SeekOperator):
+                asked.append(command.tried)
+                flow.handle(e.OperatorOffered(B) if len(command.tried) == 1 else e.NoOperatorFree(), now)
+    assert asked[:3] == [(A,), (A, B), ()]
+    assert flow._playing is Prompt.UNAVAILABLE
+    assert flow.story.outcome == "unavailable"
+
+
+@pytest.mark.parametrize(
+    "change, status",
+    [({"room": False}, 503), ({"draining": True}, 503), ({"number_known": False}, 404)],
+)
+def test_rejections(change: dict[str, bool], status: int) -> None:
+    flow = CallFlow(Policy())
+    (reject, finish) = flow.handle(replace(OFFER, **change), 1.0)
+    assert isinstance(reject, e.Reject) and reject.status == status
+    assert finish == e.Finish()
+    assert (flow.story.outcome, flow.phase) == ("rejected", Phase.ENDED)
+
+
+def test_a_stranger_leaves_nothing() -> None:
+    flow = CallFlow(Policy())
+    assert flow.handle(replace(OFFER, source_allowed=False), 1.0) == [e.Drop()]
