@@ -5,18 +5,22 @@ row becomes `purged`. Whatever a crash left half done, the next run finds by its
 (GDPR article 5(1)(e): kept no longer than necessary.)
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from retention import files
 from retention.archive import Archive
 from retention.orphans import Orphan, orphans
 from retention.recording import Access, Receipt, Recording, Status, begun_at, due_date, parse_period
-from retention.store import Store
+from retention.store import BREATH_S, Store
+
+Row = TypeVar("Row")
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
-_BATCH = 200  # receipts in one transaction
+_BATCH = 100  # rows in one transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,24 +96,30 @@ def purge(
     """Remove all that has expired and is not held; `progress(done, total)` after each recording.
 
     `by` is written into the trace of each recording, with its id, where a person asked for the purge.
-    A file that cannot be removed is reported and tried again by the next purge; StoreError is raised.
+    A file that cannot be removed is reported, and tried again by the next purge. Raises StoreError.
     """
-    planned = plan(archive.store, now, terms.period)
-    removed, failed = [], []
-    for done, row in enumerate(planned, start=1):
-        try:
-            if remove(archive, row.id, now, by):
-                removed.append(_removal(row, terms.period))
-        except OSError as error:
-            failed.append((row.id, str(error)))
-        progress(done, len(planned))
+    planned = {row.id: row for row in plan(archive.store, now, terms.period)}
+    removed, failed, done = [], [], 0
+    for ids in _batches(list(planned)):
+        began = _begin(archive, ids, by)
+        unlinked = []
+        for id in began:
+            try:
+                archive.unlink(id)
+                unlinked.append(id)
+            except OSError as error:
+                failed.append((id, str(error)))
+            done += 1
+            progress(done, len(planned))
+        _end(archive, unlinked, now)
+        removed += [_removal(planned[id], terms.period) for id in unlinked]
     receipts = _forget_callers(archive.store, now, terms)
-    unlinked, left, stuck = _tidy(archive, now, terms)
+    tidied, left, stuck = _tidy(archive, now, terms)
     return Report(
         removed=tuple(removed),
         failed=(*failed, *stuck),
         receipts=receipts,
-        unlinked=unlinked,
+        unlinked=tidied,
         orphans=left,
     )
 
@@ -119,19 +129,44 @@ def remove(
 ) -> bool:
     """Purge one recording, expired or not; false if it was already, or is on hold.
 
-    Raises OSError, StoreError. `trace` is written, with the id, in the transaction that
-    begins it: no deletion without its line. With `receipt_too` the call's receipt forgets the person at once.
+    `trace` is written, with the id, in the transaction that begins it: no deletion without its line. With
+    `receipt_too` the call's receipt forgets the person at once. Raises OSError, StoreError.
     """
+    began = _begin(archive, [id], trace, receipt_too=receipt_too)
+    for begun in began:
+        archive.unlink(begun)
+    _end(archive, began, now)
+    return bool(began)
+
+
+def _begin(
+    archive: Archive, ids: Sequence[str], trace: Access | None, *, receipt_too: bool = False
+) -> list[str]:
+    began = []
     with archive.store.write():
-        if not archive.begin_purge(id):
-            return False
-        if trace is not None:
-            archive.store.add_access(replace(trace, recording_id=id))
-        if receipt_too:
-            archive.forget_caller(id)
-    archive.unlink(id)
-    archive.end_purge(id, now)
-    return True
+        for id in ids:
+            if not archive.begin_purge(id):
+                continue
+            began.append(id)
+            if trace is not None:
+                archive.store.add_access(replace(trace, recording_id=id))
+            if receipt_too:
+                archive.forget_caller(id)
+    return began
+
+
+def _end(archive: Archive, ids: Sequence[str], now: datetime) -> None:
+    with archive.store.write():
+        for id in ids:
+            archive.end_purge(id, now)
+
+
+def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """A few rows at a time, so that a transaction is short, and between them calls can write theirs."""
+    for first in range(0, len(rows), _BATCH):
+        if first:
+            time.sleep(BREATH_S)
+        yield rows[first : first + _BATCH]
 
 
 def _removal(row: Recording, period: str) -> Removal:
@@ -155,9 +190,9 @@ def _old_receipts(store: Store, now: datetime, terms: Terms) -> list[Receipt]:
 def _forget_callers(store: Store, now: datetime, terms: Terms) -> int:
     """Take from old receipts whatever leads to a person; how many it was."""
     old = _old_receipts(store, now, terms)
-    for first in range(0, len(old), _BATCH):
+    for receipts in _batches(old):
         with store.write():
-            for receipt in old[first : first + _BATCH]:
+            for receipt in receipts:
                 store.update_receipt(store.receipt(receipt.id).anonymous())
     return len(old)
 

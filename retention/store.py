@@ -25,6 +25,8 @@ from retention.recording import Access, Json, Receipt, RecordError, Recording, S
 from retention.schema import MIGRATIONS, unknown_migrations
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
+# SQLite's waiters do not queue, they look again after up to 100 ms: who writes much pauses longer than that
+BREATH_S = 0.12
 
 
 class StoreError(Exception):

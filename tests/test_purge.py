@@ -1,4 +1,5 @@
 import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +11,7 @@ from retention import purge as purging
 from retention.archive import Archive
 from retention.purge import Terms, plan, preview, purge, remove
 from retention.recording import Access, Event, Status, due_date, new_id
+from retention.store import BREATH_S
 from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording
 
 TERMS = Terms(period="6 months", receipts_period="6 months")
@@ -232,3 +234,23 @@ def test_a_stray_file_that_cannot_go_is_reported(kept: Archive, monkeypatch: pyt
     report = purge(kept, DUE, TERMS)
     assert report.failed == ((stray.name, "[Errno 1] Operation not permitted"),)
     assert report.unlinked == ()
+
+
+def test_a_long_purge_lets_calls_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiters of SQLite do not queue: whoever writes on and on without a pause keeps the others out."""
+    kept, agent = archive(tmp_path), archive(tmp_path).store
+    with kept.store.write():
+        for n in range(250):
+            kept.store.add_receipt(receipt(recording(n)))
+            kept.store.add_recording(recording(n, status=Status.ERASED))
+    pauses = []
+
+    def call(seconds: float) -> None:
+        agent.add_access(Access(at=START, action="play"))  # waits for nobody
+        pauses.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", call)
+    report = purge(kept, DUE + timedelta(days=1), TERMS)
+    assert (len(report.removed), report.receipts) == (250, 250)
+    assert pauses == [BREATH_S] * 4 and BREATH_S > 0.1
+    assert all(row.caller is None and row.purged_at for row in agent.recordings())
