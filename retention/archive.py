@@ -144,15 +144,18 @@ class Archive:
         """Remove every file of this recording, and make that last."""
         files.remove(self._beside(id, suffix) for suffix in _SUFFIXES)
 
-    def end_purge(self, id: str, at: datetime) -> None:
-        """The row becomes a tombstone: `purged`, or for one without file `erased` or `failed` as it was."""
+    def end_purge(self, id: str, at: datetime) -> bool:
+        """The row becomes a tombstone: `purged`, or for one without file `erased` or `failed` as it was.
+
+        False if another purge has done it meanwhile.
+        """
         with self.store.write():
             recording = self.store.recording(id)
-            if recording.purged_at is None:
-                purging = recording.status is Status.PURGING
-                self.store.update_recording(
-                    recording.tombstone(Status.PURGED if purging else recording.status, at)
-                )
+            if recording.purged_at is not None:
+                return False
+            status = Status.PURGED if recording.status is Status.PURGING else recording.status
+            self.store.update_recording(recording.tombstone(status, at))
+            return True
 
     def forget_caller(self, id: str) -> None:
         """Take from the receipt of this call whatever leads to a person, if there is a receipt."""

@@ -111,8 +111,8 @@ def purge(
                 failed.append((id, str(error)))
             done += 1
             progress(done, len(planned))
-        _end(archive, unlinked, now)
-        removed += [_removal(planned[id], terms.period) for id in unlinked]
+        ended = _end(archive, unlinked, now)
+        removed += [_removal(planned[id], terms.period) for id in ended]
     receipts = _forget_callers(archive.store, now, terms)
     tidied, left, stuck = _tidy(archive, now, terms)
     return Report(
@@ -155,10 +155,9 @@ def _begin(
     return began
 
 
-def _end(archive: Archive, ids: Sequence[str], now: datetime) -> None:
+def _end(archive: Archive, ids: Sequence[str], now: datetime) -> list[str]:
     with archive.store.write():
-        for id in ids:
-            archive.end_purge(id, now)
+        return [id for id in ids if archive.end_purge(id, now)]
 
 
 def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:

@@ -171,3 +171,12 @@ def test_an_id_is_opened_once(kept: Archive) -> None:
     with pytest.raises(Exception, match="UNIQUE"):
         kept.open(row)
     kept.store.add_receipt(receipt(row))
+
+
+def test_one_purge_of_two_has_done_it(kept: Archive) -> None:
+    row = keep(kept, recording())
+    assert kept.begin_purge(row.id) and kept.begin_purge(row.id)
+    kept.unlink(row.id)
+    assert kept.end_purge(row.id, LATER)
+    assert not kept.end_purge(row.id, LATER) and not kept.begin_purge(row.id)
+    assert kept.store.recording(row.id).status is Status.PURGED

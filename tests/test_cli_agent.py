@@ -76,7 +76,7 @@ def test_check_fails_on_an_error_alone(
 def test_check_asks_the_real_engine(office: Office) -> None:
     result = office.run("check", "--json")
     (engine,) = [line for line in json.loads(result.out) if line["what"] == "engine"]
-    assert engine["level"] == "ok" and "pjsip 2." in engine["detail"] and "OpenSSL" in engine["detail"]
+    assert engine["level"] == "ok" and "2.15" in engine["detail"] and "4 legs" in engine["detail"]
     assert result.code == 1  # there are no prompts
 
 
