@@ -105,12 +105,16 @@ class Recorder:
         return tap
 
     def erase(self, tap: Tap, receipt: Receipt, at: datetime) -> None:
-        """Nothing of what was captured stays, whatever the reason; the receipt says it first."""
+        """Nothing of what was captured stays, whatever the reason; the receipt says it first, if it can."""
 
         def forget() -> None:
-            self.archive.store.update_receipt(receipt)
-            tap.abandon()
-            self.archive.erase(receipt.id, at)
+            try:
+                self.archive.store.update_receipt(receipt)
+            finally:
+                try:
+                    tap.abandon()
+                finally:
+                    self.archive.erase(receipt.id, at)
 
         self._quick.put(forget)
 

@@ -150,6 +150,10 @@ def _tell(report: Report) -> None:
         log.info("purged", id=removal.id, why=removal.why)
     for id, reason in report.failed:
         log.error("purge_failed", id=id, reason=reason)
+    for orphan in report.unlinked:
+        log.warning("orphan_purged", file=orphan.name, problem=orphan.problem)
+    for orphan in report.orphans:
+        log.warning("orphan_found", file=orphan.name, problem=orphan.problem)
 
 
 def _alert(reason: str) -> None:
