@@ -13,6 +13,7 @@ from sipagent.softphone import Answer, Loop, Phone
 from sipagent.softphone_rtp import Tone
 from tests.peers.agent import RunningAgent
 from tests.peers.kamailio import Kamailio
+from tests.peers.process import free_ports
 
 CALLER_HZ, OPERATOR_HZ = 440, 1000
 AgentFactory = Callable[..., RunningAgent]
@@ -26,22 +27,36 @@ def phone_loop() -> Iterator[Loop]:
 
 
 @pytest.fixture
-def phone_factory(phone_loop: Loop) -> Iterator[PhoneFactory]:
-    """Make phones: `phone_factory(user, hz, ip=…)`; they hang up at the end of the test."""
+def phone_factory(phone_loop: Loop, agent_factory: AgentFactory) -> Iterator[PhoneFactory]:
+    """Make phones: `phone_factory(user, hz, ip=…)`; they hang up at the end, before any agent ends."""
     with ExitStack() as stack:
 
         def make(user: str, hz: float, **how: Any) -> Phone:
             phone = stack.enter_context(Phone(phone_loop, user, **how))
             phone.sound = lambda: Tone(hz)
+            stack.callback(end_calls, phone)
             return phone
 
         yield make
 
 
+def end_calls(phone: Phone) -> None:
+    """What a failed test has left up would keep the agent from ending."""
+    for call in phone.calls:
+        call.end()
+        if not call.outgoing:
+            call.decide(480)
+
+
+@pytest.fixture(scope="module")
+def operator_port() -> int:
+    return free_ports(1)
+
+
 @pytest.fixture
-def operator_phone(phone_factory: PhoneFactory) -> Phone:
+def operator_phone(phone_factory: PhoneFactory, operator_port: int) -> Phone:
     """A desk phone that answers after 0.1 s and says 1000 Hz."""
-    phone = phone_factory("201", OPERATOR_HZ)
+    phone = phone_factory("201", OPERATOR_HZ, port=operator_port)
     phone.answer = Answer(after_s=0.1)
     return phone
 
@@ -52,14 +67,19 @@ def caller_phone(phone_factory: PhoneFactory) -> Phone:
     return phone_factory("+33612345678", CALLER_HZ, display="Ann")
 
 
+def default_operators(port: int) -> dict[str, Any]:
+    return {"operators": {"extensions": [f"sip:201@127.0.0.1:{port}"]}}
+
+
 @pytest.fixture
-def agent_factory(tmp_path: Path, operator_phone: Phone) -> Iterator[AgentFactory]:
+def agent_factory(tmp_path: Path, operator_port: int) -> Iterator[AgentFactory]:
     """Start agents: `agent_factory(refusal={"window_s": 2})`; each must end well."""
     agents: list[RunningAgent] = []
 
     def make(*arguments: str, start: bool = True, **overrides: Mapping[str, Any]) -> RunningAgent:
-        tables: dict[str, dict[str, Any]] = {name: dict(keys) for name, keys in overrides.items()}
-        tables.setdefault("operators", {}).setdefault("extensions", [operator_phone.uri])
+        tables = default_operators(operator_port)
+        for name, keys in overrides.items():
+            tables.setdefault(name, {}).update(keys)
         agent = RunningAgent(tmp_path / f"agent{len(agents)}", tables)
         agents.append(agent)
         return agent.start(*arguments) if start else agent
@@ -70,9 +90,22 @@ def agent_factory(tmp_path: Path, operator_phone: Phone) -> Iterator[AgentFactor
             agent.close()
 
 
+@pytest.fixture(scope="module")
+def module_agent(tmp_path_factory: pytest.TempPathFactory, operator_port: int) -> Iterator[RunningAgent]:
+    """One agent as it is delivered, for all tests of a module that want no other."""
+    agent = RunningAgent(tmp_path_factory.mktemp("module") / "agent", default_operators(operator_port))
+    yield agent
+    if agent.started:
+        agent.close()
+
+
 @pytest.fixture
-def agent(agent_factory: AgentFactory) -> RunningAgent:
-    return agent_factory()
+def agent(module_agent: RunningAgent) -> RunningAgent:
+    """The module's agent, with no call up and the past forgotten."""
+    if not module_agent.started or not module_agent.child.running:
+        module_agent.start()
+    module_agent.forget()
+    return module_agent
 
 
 @pytest.fixture

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from sipagent.softphone import Call, Phone
 from sipagent.softphone_rtp import RATE, strongest
-from tests.peers.agent import PROMPTS, RunningAgent
+from tests.peers.agent import NOTICE_S, PROMPTS, RunningAgent
 
 CALLER_HZ, OPERATOR_HZ = 440, 1000
 NOTICE_HZ, WELCOME_HZ, REFUSED_HZ = (PROMPTS[name][0] for name in ("notice", "welcome", "refused"))
 CLOSED_HZ, UNAVAILABLE_HZ, MUSIC_HZ = (PROMPTS[name][0] for name in ("closed", "unavailable", "hold_music"))
+NOTICE_MS = round(NOTICE_S * 1000)
 WAYS = ("rfc4733", "info", "info-dtmf", "inband")
 METHODS = {"rfc4733": "rfc4733", "info": "info", "info-dtmf": "info", "inband": "inband"}
 MS = 1_000_000
@@ -46,6 +47,12 @@ def bridged(call: Call, desk: Phone, timeout: float = 15) -> Bridge:
     call.rtp.wait_tone(OPERATOR_HZ, timeout)
     operator.rtp.wait_tone(CALLER_HZ, timeout)
     return Bridge(call, operator)
+
+
+def talk(call: Call, seconds: float) -> None:
+    """Let this much sound go out."""
+    until = call.rtp.sent_frames + round(seconds / 0.02)
+    call.loop.wait_for(lambda: call.rtp.sent_frames >= until, seconds + 10, f"{seconds:g} s of sound")
 
 
 def shown(operator: Call) -> str:

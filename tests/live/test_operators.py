@@ -10,6 +10,7 @@ from sipagent.softphone import Answer, Challenge, Phone
 from tests.conftest import OPERATOR_HZ, AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import NOTICE_HZ, SECOND, UNAVAILABLE_HZ
+from tests.peers.agent import NOTICE_S, WINDOW_S
 from tests.peers.process import free_ports
 
 pytestmark = pytest.mark.live
@@ -135,12 +136,12 @@ def test_hold_is_silence_on_both_channels(
     holder.hold(direction)
     if direction == "inactive":
         other.rtp.wait_tone(calls.MUSIC_HZ)
-    sent = other.rtp.sent_frames
-    other.loop.wait_for(lambda: other.rtp.sent_frames > sent + 75, 10, "1.5 s of hold")
+    calls.talk(other, 1.5)
     holder.resume()
     ended = holder.loop.next_frame_ns()
     bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
     bridge.operator.rtp.wait_tone(calls.CALLER_HZ)
+    calls.talk(bridge.caller, 0.6)
     last = bridge.caller.hang_up()
     bridge.operator.wait_ended()
     (recording,) = agent.wait_recordings()
@@ -161,5 +162,5 @@ def test_the_caller_of_a_notice_never_rings_an_operator_before_its_end(
     call = caller_phone.call(agent.uri())
     call.rtp.wait_tone(NOTICE_HZ)
     answered = call.wait_answered()
-    assert operator_phone.wait_at("INVITE received") - answered > 2 * SECOND
+    assert operator_phone.wait_at("INVITE received") - answered > int((NOTICE_S + WINDOW_S) * SECOND)
     calls.bridged(call, operator_phone).hang_up()

@@ -8,8 +8,8 @@ from sipagent.softphone import Phone
 from sipagent.softphone_call import Way
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
-from tests.live.calls import CALLER_HZ, METHODS, MS, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ, SECOND
-from tests.peers.agent import WINDOW_S, RunningAgent
+from tests.live.calls import CALLER_HZ, METHODS, MS, NOTICE_HZ, NOTICE_MS, OPERATOR_HZ, REFUSED_HZ, SECOND
+from tests.peers.agent import NOTICE_S, WINDOW_S, RunningAgent
 
 pytestmark = pytest.mark.live
 
@@ -44,7 +44,7 @@ def test_during_the_notice(agent: RunningAgent, caller_phone: Phone, operator_ph
 def test_in_the_window(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, way: Way) -> None:
     call = caller_phone.call(agent.uri())
     started = call.rtp.wait_tone(NOTICE_HZ) - 100 * MS
-    call.press("9", way, at_ns=started + 1500 * MS + int(WINDOW_S / 2 * SECOND))
+    call.press("9", way, at_ns=started + int(NOTICE_S * SECOND) + int(WINDOW_S / 2 * SECOND))
     bridge = calls.bridged(call, operator_phone)
     assert calls.shown(bridge.operator).startswith("NO REC")
     bridge.hang_up()
@@ -89,7 +89,7 @@ def test_a_key_just_before_the_window_closes_wins(
     """Begun 50 ms before the close: the window waits for the verdict."""
     call = caller_phone.call(agent.uri())
     started = call.rtp.wait_tone(NOTICE_HZ) - 100 * MS
-    call.press("9", way, at_ns=started + 1500 * MS + int(WINDOW_S * SECOND) - 80 * MS)
+    call.press("9", way, at_ns=started + int(NOTICE_S * SECOND) + int(WINDOW_S * SECOND) - 80 * MS)
     calls.bridged(call, operator_phone).hang_up()
     (receipt,) = agent.wait_receipts()
     assert receipt["decision"] == "refused"
@@ -103,7 +103,7 @@ def test_other_keys_refuse_nothing(agent: RunningAgent, caller_phone: Phone, ope
         call.pressed_ns(call.press(key))
     calls.bridged(call, operator_phone).hang_up()
     (receipt,) = agent.wait_receipts()
-    assert (receipt["decision"], receipt["notice_played_ms"]) == ("allowed", pytest.approx(1500, abs=40))
+    assert (receipt["decision"], receipt["notice_played_ms"]) == ("allowed", pytest.approx(NOTICE_MS, abs=40))
 
 
 @pytest.mark.parametrize("moment", [None, "notice", "window"])
@@ -114,14 +114,14 @@ def test_opt_in_needs_a_yes(
     call = caller_phone.call(agent.uri())
     started = call.rtp.wait_tone(NOTICE_HZ)
     if moment:
-        call.press("1", at_ns=started + (300 if moment == "notice" else 1600) * MS)
+        call.press("1", at_ns=started + (300 if moment == "notice" else NOTICE_MS + 200) * MS)
     bridge = calls.bridged(call, operator_phone)
     assert calls.shown(bridge.operator).startswith("REC" if moment else "NO REC")
     bridge.hang_up()
     (receipt,) = agent.wait_receipts()
     expected = ("allowed", "dtmf") if moment else ("not_allowed", "silence")
     assert (receipt["decision"], receipt["decided_by"]) == expected
-    assert receipt["notice_played_ms"] == pytest.approx(1500, abs=40)
+    assert receipt["notice_played_ms"] == pytest.approx(NOTICE_MS, abs=40)
     assert len(agent.recordings()) == (1 if moment else 0)
 
 

@@ -20,17 +20,18 @@ from tests.peers.process import Child, PeerError, free_ports
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
 
+NOTICE_S = 0.9
+WINDOW_S = 0.5
 # What each prompt sounds like here, so that a phone can tell which one it hears: Hz and seconds.
 PROMPTS: Mapping[str, tuple[float, float]] = {
-    "notice": (510, 1.5),
-    "welcome": (570, 1.0),
+    "notice": (510, NOTICE_S),
+    "welcome": (570, 0.8),
     "refused": (630, 0.6),
     "confirm": (690, 1.0),
     "closed": (750, 1.0),
     "unavailable": (810, 1.0),
     "hold_music": (400, 2.0),
 }
-WINDOW_S = 0.6
 NUMBER = "0323063006"
 
 
@@ -88,6 +89,7 @@ class RunningAgent:
         write_prompts(directory / "prompts")
         self.config.write_text(toml(self.tables), encoding="utf-8")
         self._child: Child | None = None
+        self._past: set[str] = set()  # ids of calls that an earlier test made
 
     @property
     def child(self) -> Child:
@@ -167,7 +169,12 @@ class RunningAgent:
 
     def _listed(self, command: str) -> list[Json]:
         rows: list[Json] = json.loads(self.cli(command, "--json"))
-        return sorted(rows, key=lambda row: row["started_at"])
+        return sorted((r for r in rows if r["id"] not in self._past), key=lambda row: row["started_at"])
+
+    def forget(self) -> None:
+        """Wait for the end of all calls; from now on nothing here speaks of them."""
+        past = self._wait_rows(self.receipts, lambda rows: all(r["ended_at"] for r in rows), 10)
+        self._past |= {row["id"] for row in past}
 
     def wait_receipts(self, count: int = 1, timeout: float = 10) -> list[Json]:
         """The receipts once `count` calls are complete."""
@@ -204,11 +211,8 @@ class RunningAgent:
     def files(self) -> list[str]:
         """What lies in the recordings' folder."""
         folder = self.directory / self.tables["recording"]["directory"]
-        return (
-            sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
-            if folder.exists()
-            else []
-        )
+        found = [p for p in folder.rglob("*") if p.is_file()] if folder.exists() else []
+        return sorted(str(p.relative_to(folder)) for p in found if p.name.split(".")[0] not in self._past)
 
     def wait_files(self, wanted: Callable[[list[str]], bool], timeout: float = 10) -> list[str]:
         """What lies in the recordings' folder, once it is as wanted."""
