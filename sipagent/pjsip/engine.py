@@ -15,9 +15,9 @@ from sipagent.engine import Credentials, EngineSettings
 from sipagent.pjsip import setup
 from sipagent.pjsip.legs import Account, Ear, Endpoint, Leg, Player
 from sipagent.pjsip.setup import order, with_status
-from sipagent.pjsip.text import offers_telephone_event
 
 WATCH_S = 5.0  # between two looks at whether legs still send
+FAREWELL_S = 2.0  # at the end, for legs to be told so
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
 
 
@@ -79,26 +79,31 @@ class PjsipEngine:
         endpoint = self._endpoint
         if endpoint is None:
             return
-        for leg in list(self._legs.values()):
-            self.hang_up(leg.number)
-        until = time.monotonic() + 2.0
-        while self._legs and time.monotonic() < until:
-            self.poll(0.05)
-        for leg in self._legs.values():
-            leg.player = leg.ear = leg.peer = None
-        self._legs.clear()
-        self._retired.clear()
-        self._unseen.clear()
+        self._end_legs()
         self._silence = None
         for account in (self._operators, self._trunk):
             if account is not None:
                 account.shutdown()
         endpoint.libHandleEvents(50)
+        del account
         self._operators = self._trunk = None
-        gc.collect()
+        gc.collect()  # a native object that outlives the library aborts the process
         endpoint.libDestroy()
         self._endpoint = None
         self._wake_from.close()
+
+    def _end_legs(self) -> None:
+        for number in list(self._legs):
+            self.hang_up(number)
+        until = time.monotonic() + FAREWELL_S
+        while self._legs and time.monotonic() < until:
+            self.poll(0.05)
+        for leg in self._legs.values():
+            leg.player = leg.ear = leg.peer = None
+        self._again.clear()
+        self._unseen.clear()
+        self._legs.clear()
+        self._retired.clear()
 
     def poll(self, timeout_s: float) -> None:
         """Let the engine work for up to `timeout_s`; returns as soon as something has happened."""
@@ -158,7 +163,7 @@ class PjsipEngine:
         param.opt.audioCount, param.opt.videoCount = 1, 0
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         if not order(leg.makeCall, leg.uri, param):
-            self.disconnected(leg, 503)
+            self.disconnected(leg, 503, "")
 
     def play(self, leg: int, sound: Path, loop: bool) -> int:
         self.stop_playing(leg)
@@ -220,17 +225,10 @@ class PjsipEngine:
         else:
             leg.tell(e.OperatorAnswered(leg.number, leg.telephone_event))
 
-    def operator_said(self, leg: Leg, message: str) -> None:
-        """A response to our INVITE: its SDP tells of events, its challenge names the realm."""
-        if message.startswith(("SIP/2.0 401", "SIP/2.0 407")):
-            if leg.account.learn_realm(message):
-                self._again.append(leg)
-        elif offers_telephone_event(message):
-            leg.telephone_event = True
-
-    def disconnected(self, leg: Leg, status: int) -> None:
-        if leg in self._again and status in (401, 407):
-            return  # it rings once more, now with credentials
+    def disconnected(self, leg: Leg, status: int, message: str) -> None:
+        if not leg.incoming and status in (401, 407) and leg.account.learn_realm(message):
+            self._again.append(leg)  # it rings once more, now with credentials
+            return
         self._legs.pop(leg.number, None)
         self._unseen.discard(leg)
         self._deafen(leg)

@@ -161,23 +161,14 @@ class Leg(pj.Call):
     @guarded_callback
     def onCallState(self, prm: pj.OnCallStateParam) -> None:
         info = self.getInfo()
+        message = _received(prm.e)
+        if not self.incoming and offers_telephone_event(message):
+            self.telephone_event = True  # in the operator's 200
         if info.state == pj.PJSIP_INV_STATE_CONFIRMED:
             self.received_at = time.monotonic()
             self.engine.confirmed(self)
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            self.engine.disconnected(self, info.lastStatusCode)
-
-    @guarded_callback
-    def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
-        event = prm.e
-        if event.type != pj.PJSIP_EVENT_TSX_STATE or self.incoming:
-            return
-        body = event.body
-        state = body.tsxState
-        if state.type == pj.PJSIP_EVENT_RX_MSG:
-            source = state.src
-            rdata = source.rdata
-            self.engine.operator_said(self, rdata.wholeMsg)
+            self.engine.disconnected(self, info.lastStatusCode, message)
 
     @guarded_callback
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
@@ -219,3 +210,19 @@ class Leg(pj.Call):
         rtcp = stat.rtcp
         received, sent = rtcp.rxStat, rtcp.txStat
         return received.pkt + sent.updateCount
+
+
+def _received(event: pj.SipEvent) -> str:
+    """The message that an event came with, empty where there is none.
+
+    Every step is bound to a name: each object reads the memory of the one before it.
+    """
+    if event.type != pj.PJSIP_EVENT_TSX_STATE:
+        return ""
+    body = event.body
+    state = body.tsxState
+    if state.type != pj.PJSIP_EVENT_RX_MSG:
+        return ""
+    source = state.src
+    rdata = source.rdata
+    return rdata.wholeMsg
