@@ -5,15 +5,17 @@ that a sender who is off by what Q.24 allows is still measured at its true frequ
 key where one tone of each group, together, carry at least half of its energy. It is *clear* if moreover
 
 - the two tones carry nearly all of it (speech has harmonics, music more voices), and no third stands out,
-- both frequencies are within TOLERANCE of their nominal value, their levels within TWIST_DB of each other.
+- both frequencies are as near to their nominal values as Q.24 asks, their levels to each other.
 
-Three clear windows for one key, about 40 ms of tone, are a digit. The press lasts until four windows in a row
-point elsewhere or nowhere: a hole of 20 ms (a lost packet) is part of it, a pause of 40 ms ends it (Q.24,
-annex A). It goes on even where its later windows are no longer clear, as when the caller begins to speak.
+Three clear windows that agree in frequency and level, about 40 ms of tone, are a digit; more of them if
+something stands out nearly too far. The press lasts until four windows in a row point elsewhere or nowhere:
+a hole of 20 ms (a lost packet) is part of it, a pause of 40 ms ends it (Q.24, annex A). It goes on even where
+its later windows are no longer clear, as when the caller begins to speak.
 """
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -47,14 +49,23 @@ KEYS = "123A456B789C*0#D"
 
 CLEAR_WINDOWS = 3
 MISSED_WINDOWS = 4
+EVIDENCE = 2.25
 POINTING_SHARE = 0.5
 CLEAR_SHARE = 0.7
 """Of the window's energy: a pair of tones 4 dB above everything else."""
-THIRD_SHARE = 10 ** (-14 / 10)
-"""What no other component may exceed, of the power of the pair: on speech, the sharpest of these tests."""
-TOLERANCE = 0.022
-"""Of the nominal frequency: Q.24 has 1.5 % + 2 Hz accepted and 3.5 % refused."""
+THIRD_DB = -8.5
+"""How strong a third component may be under the pair."""
+DOUBT_DB, PROOF_DB = -11.0, -15.0
+"""From where to where a window proves more the weaker its third component is: of all these tests the one that
+tells speech best."""
+TOLERANCE, TOLERANCE_HZ = 0.015, 4.0
+"""Q.24 has 1.5 % + 2 Hz accepted (and 3.5 % refused); 2 Hz are for what noise does to the measurement."""
 TWIST_DB = 10.0
+AGREE = (0.008, 0.005, 3.0)
+"""How far apart clear windows may be, in relative frequency of row and column and in dB: a voice glides."""
+STEADY = (0.004, 0.0025, 1.2)
+STEADY_EVIDENCE = 0.5
+"""What a window proves at least if it is as near to another as that: no voice holds a note so well."""
 FLOOR = 16140**2 * 10 ** (-36 / 10)
 """Mean square of -36 dBm0, where full scale in G.711 is +3.14 dBm0; weaker is no key press but an echo."""
 FLOOR_PEAK = int(math.sqrt(FLOOR))
@@ -99,13 +110,44 @@ _BASIS = _goertzel_basis()
 _ELSEWHERE = _elsewhere()
 
 
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What a clear window shows: relative offsets of both tones; the pair's level; a third one's under it."""
+
+    row: float
+    column: float
+    level: float
+    third: float
+
+    def is_near(self, other: "_Sight", limits: tuple[float, float, float]) -> bool:
+        return (
+            abs(self.row - other.row) <= limits[0]
+            and abs(self.column - other.column) <= limits[1]
+            and abs(self.level - other.level) <= limits[2]
+        )
+
+    def proof(self, other: "_Sight") -> float:
+        """How much `self`, seen earlier, adds to `other`: 0 to 1.5."""
+        if not self.is_near(other, AGREE):
+            return 0.0
+        alone = min((DOUBT_DB - self.third) / (DOUBT_DB - PROOF_DB), 1.5)
+        return max(alone, STEADY_EVIDENCE if self.is_near(other, STEADY) else 0.0)
+
+
 @dataclass(slots=True)
 class _Press:
-    """A press under way: how many windows were clear, and how many in a row now don't point at its key."""
+    """A press under way; `missed` windows in a row don't point at its key now."""
 
     key: int
-    clear: int = 0
+    sights: deque[_Sight] = field(default_factory=lambda: deque(maxlen=2 * MISSED_WINDOWS + CLEAR_WINDOWS))
     missed: int = 0
+    heard: bool = False
+
+    def add(self, sight: _Sight) -> None:
+        """Clear windows need not be neighbours: a lost packet distorts those that it touches."""
+        self.sights.append(sight)
+        proofs = [proof for seen in self.sights if (proof := seen.proof(sight)) > 0]
+        self.heard = len(proofs) >= CLEAR_WINDOWS and sum(proofs) >= EVIDENCE
 
 
 class ToneDetector:
@@ -139,8 +181,9 @@ class ToneDetector:
                 facts += self._miss(press)
             elif press is not None:
                 press.missed = 0
-            if key >= 0 and (press is None or press.clear < CLEAR_WINDOWS) and _is_clear(window, key, power):
-                facts += self._count(key)
+            if key >= 0 and not (press is not None and press.heard):
+                sight = _look(window, key, power)
+                facts += self._add(key, sight) if sight is not None else []
         return facts
 
     def _miss(self, press: _Press) -> list[ToneFact]:
@@ -148,18 +191,16 @@ class ToneDetector:
         if press.missed < MISSED_WINDOWS:
             return []
         self._press = None
-        return [] if press.clear >= CLEAR_WINDOWS else [ToneDropped()]
+        return [] if press.heard else [ToneDropped()]
 
-    def _count(self, key: int) -> list[ToneFact]:
+    def _add(self, key: int, sight: _Sight) -> list[ToneFact]:
         """One more clear window of a press that isn't a digit yet, or the first of another."""
         facts: list[ToneFact] = []
         if self._press is None or self._press.key != key:
             facts += [ToneStarted()] if self._press is None else [ToneDropped(), ToneStarted()]
             self._press = _Press(key)
-        self._press.clear += 1
-        if self._press.clear == CLEAR_WINDOWS:
-            facts.append(ToneHeard(KEYS[key]))
-        return facts
+        self._press.add(sight)
+        return [*facts, ToneHeard(KEYS[key])] if self._press.heard else facts
 
 
 def _point(windows: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
@@ -173,18 +214,28 @@ def _point(windows: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.f
     return np.where(pointing, 4 * rows.argmax(axis=1) + columns.argmax(axis=1), -1), powers
 
 
-def _is_clear(window: NDArray[np.float32], key: int, powers: NDArray[np.float32]) -> bool:
-    """Whether a window that points at `key` is that key's pair and nothing else; `powers` is (8, 5)."""
+def _look(window: NDArray[np.float32], key: int, powers: NDArray[np.float32]) -> _Sight | None:
+    """What a window that points at `key` shows if it is clear; `powers` is (8, 5)."""
     row, row_offset = _peak(powers[key // 4])
     column, column_offset = _peak(powers[4 + key % 4])
-    if max(abs(row_offset), abs(column_offset)) > TOLERANCE:
-        return False
-    if abs(10 * math.log10(row / column)) > TWIST_DB:
-        return False
-    if row + column < CLEAR_SHARE * float(np.square(window) @ _WEIGHTS):
-        return False
+    pair = row + column
+    if not (_is_near(row_offset, ROWS[key // 4]) and _is_near(column_offset, COLUMNS[key % 4])):
+        return None
+    if abs(_decibels(row / column)) > TWIST_DB or pair < CLEAR_SHARE * float(np.square(window) @ _WEIGHTS):
+        return None
     spectrum = np.square(np.abs(np.fft.rfft(window * _TAPER, _POINTS)))
-    return float((spectrum * _ELSEWHERE[key]).max()) < THIRD_SHARE * (row + column)
+    third = _decibels(float((spectrum * _ELSEWHERE[key]).max()) / pair)
+    if third >= THIRD_DB:
+        return None
+    return _Sight(row_offset, column_offset, _decibels(pair), third)
+
+
+def _is_near(offset: float, nominal: float) -> bool:
+    return abs(offset) * nominal <= TOLERANCE * nominal + TOLERANCE_HZ
+
+
+def _decibels(ratio: float) -> float:
+    return 10 * math.log10(max(ratio, 1e-12))
 
 
 def _peak(powers: NDArray[np.float32]) -> tuple[float, float]:
