@@ -9,7 +9,6 @@ from click.shell_completion import get_completion_class
 from sipagent.cli_base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli_tables import Column, console, show_table
 from sipagent.cli_times import counted
-from sipagent.config_errors import ConfigError
 from sipagent.finding import Finding
 
 if TYPE_CHECKING:
@@ -95,14 +94,11 @@ def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: fl
       sipagent --config /etc/sipagent/config.toml run --log-json
     """
     config = work.config  # what is wrong with it is said before the engine is loaded
-    from media.notice import PromptError
     from sipagent import service
     from sipagent.pjsip import EngineError
 
     try:
         code = service.run(config, log_json=log_json, drain_s=drain_s)
-    except PromptError as error:
-        raise ConfigError(config.file, "prompts", str(error)) from error
     except EngineError as error:
         raise Failure(str(error)) from error
     ctx.exit(code)

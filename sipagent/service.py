@@ -16,13 +16,13 @@ import structlog
 from media.notice import PromptError
 from retention.archive import Archive
 from retention.purge import Report, Terms, purge
-from retention.store import Store, StoreError
+from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import Admission, admission, tones
 from sipagent.agent import Agent
 from sipagent.config import Config, ConfigError, load
 from sipagent.engine import Credentials, EngineSettings
-from sipagent.pjsip import EngineError, PjsipEngine
+from sipagent.pjsip import PjsipEngine
 from sipagent.recorder import FAULTS, Recorder, recover
 
 PURGE_EVERY_S = 3600.0
@@ -64,10 +64,10 @@ def configure_log(as_json: bool) -> None:
 def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     """Take calls until SIGTERM or SIGINT; the exit code.
 
-    Raises ConfigError, PromptError, EngineError, StoreError.
+    Raises ConfigError, EngineError, StoreError.
     """
     configure_log(log_json)
-    rules = admission(config)
+    rules = _rules(config)
     orders = Orders(drain_s)
     _heed(orders)
     with Store(config.retention.database) as store:
@@ -83,6 +83,13 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
             engine.stop()
     log.info("stopped")
     return 0
+
+
+def _rules(config: Config) -> Admission:
+    try:
+        return admission(config)
+    except PromptError as wrong:
+        raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
 
 
 def _serve(config: Config, agent: Agent, engine: PjsipEngine, orders: Orders) -> None:
@@ -116,8 +123,8 @@ def _stop(config: Config, agent: Agent, orders: Orders) -> bool:
 
 def _reload(config: Config, agent: Agent) -> None:
     try:
-        rules: Admission = admission(load(config.file))
-    except (ConfigError, PromptError) as wrong:
+        rules = _rules(load(config.file))
+    except ConfigError as wrong:
         log.error("reload_refused", reason=str(wrong))
         return
     agent.reload(rules)
@@ -179,6 +186,3 @@ def _settings(config: Config, agent: Agent) -> EngineSettings:
         srtp=trunk.srtp,
         media_timeout_s=config.capacity.media_timeout_s,
     )
-
-
-__all__ = ["EngineError", "StoreError", "run"]

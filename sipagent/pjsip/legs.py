@@ -18,6 +18,8 @@ from sipagent.engine import (
     Registration,
     SoundEnded,
 )
+from sipagent.identity import header_values, info_digit
+from sipagent.pjsip import setup
 from sipagent.pjsip.text import challenge_realm, offers_telephone_event
 
 if TYPE_CHECKING:
@@ -192,6 +194,17 @@ class Leg(pj.Call):
     @guarded_callback
     def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:
         self.tell(e.DtmfPressed(self.number, prm.digit, METHODS[prm.method]))
+
+    @guarded_callback
+    def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
+        message = _received(prm.e)
+        if not message.startswith("INFO "):
+            return
+        kind = next(iter(header_values(message, "Content-Type")), "")
+        digit = info_digit(kind, message.partition("\r\n\r\n")[2])
+        if digit and not kind.lower().startswith("application/dtmf-relay"):  # which the library reads itself
+            setup.accept(prm.e)
+            self.tell(e.DtmfPressed(self.number, digit, "info"))
 
     @guarded_callback
     def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:

@@ -98,6 +98,28 @@ def call_limit() -> int:
     return int(ctypes.CDLL(pj._pjsua2.__file__).pjsua_call_get_max_count())
 
 
+def accept(event: pj.SipEvent) -> None:
+    """Answer 200 to the request of a transaction's event, which the library would answer with 500.
+
+    pjsua2 has no way to answer within a dialog; the two functions are pjsip's own, as pjsua calls them.
+    """
+    library = ctypes.CDLL(pj._pjsua2.__file__)
+    library.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
+    body = event.body
+    state = body.tsxState
+    source, transaction = state.src, state.tsx
+    rdata = source.rdata
+    response = ctypes.c_void_p()
+    library.pjsip_endpt_create_response(
+        ctypes.c_void_p(library.pjsua_get_pjsip_endpt()),
+        ctypes.c_void_p(int(rdata.pjRxData)),
+        200,
+        None,
+        ctypes.byref(response),
+    )
+    library.pjsip_tsx_send_msg(ctypes.c_void_p(int(transaction.pjTransaction)), response)
+
+
 def samples_by_vector(frame: pj.MediaFrame) -> Samples:
     """Read the frame's `std::vector` in one go: its first two words are begin and end.
 
