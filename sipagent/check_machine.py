@@ -54,9 +54,13 @@ def engine_findings(config: Config, engine_facts: Callable[[], EngineFacts]) -> 
         yield error("engine", f"cannot be loaded: {problem}")
         return
     yield ok("engine", f"{facts.version}, {facts.legs} legs, TLS: {facts.tls}")
-    carries = (facts.legs - 1) // 2  # one leg stays free to refuse with
-    if config.capacity.calls > carries:
-        yield error("capacity.calls", f"{config.capacity.calls}, but one process carries {carries}")
+    calls, carries = config.capacity.calls, facts.legs // 2
+    if calls > carries:
+        yield error("capacity.calls", f"{calls}, but one process carries {carries}")
+    elif calls > (facts.legs - 1) // 2:
+        yield warning(
+            "capacity.calls", f"{calls}: no leg stays free to refuse with; something must do it in front"
+        )
 
 
 def disk_findings(config: Config, now: datetime) -> Iterator[Finding]:

@@ -47,7 +47,9 @@ class Orders:
 def configure_log(as_json: bool) -> None:
     """Log to stderr: one JSON object a line, or for people."""
     shape: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
         processors=[
@@ -77,6 +79,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         engine = PjsipEngine(_settings(config, agent))
         engine.start()  # first: a second agent on this port must not touch what the first one keeps
         try:
+            _fit(config, engine.capacity)
             recover(archive, config.recording.format, datetime.now(UTC), _alert)
             _serve(config, agent, engine, orders)
         finally:
@@ -90,6 +93,19 @@ def _rules(config: Config) -> Admission:
         return admission(config)
     except PromptError as wrong:
         raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
+
+
+def _fit(config: Config, legs: int) -> None:
+    """What the engine can't carry, or should not face. Raises ConfigError."""
+    calls, carries = config.capacity.calls, legs // 2
+    if calls > carries:
+        raise ConfigError(
+            config.file, "capacity.calls", f"{calls} is more than one process carries", f"1 to {carries}"
+        )
+    if calls > (legs - 1) // 2:
+        log.warning("no_leg_to_refuse_with", calls=calls, detail="the edge in front must refuse")
+    if not config.trunk.listen.is_loopback:
+        log.warning("faces_a_network", detail="40 INVITEs a second end the engine: put an edge in front")
 
 
 def _serve(config: Config, agent: Agent, engine: PjsipEngine, orders: Orders) -> None:

@@ -261,7 +261,9 @@ def test_overdue_recordings_are_counted(set_up: SetUp) -> None:
 def test_the_engine_is_asked(set_up: SetUp) -> None:
     assert set_up.one("engine") == ("ok", "2.15.1, 4 legs, TLS: OpenSSL 1.0.2k")
     level, detail = set_up.one("capacity.calls", set_up.config("capacity", "calls = 2"))
-    assert (level, detail) == ("error", "2, but one process carries 1")
+    assert level == "warning" and "no leg stays free" in detail
+    level, detail = set_up.one("capacity.calls", set_up.config("capacity", "calls = 3"))
+    assert (level, detail) == ("error", "3, but one process carries 2")
 
     def absent() -> EngineFacts:
         raise ImportError("No module named 'pjsua2'")

@@ -11,13 +11,14 @@ import pjsua2 as pj
 from media.frame import SAMPLE_RATE, Samples
 from sipagent import __version__
 from sipagent import events as e
-from sipagent.engine import Credentials, EngineSettings
+from sipagent.engine import Credentials, EngineFault, EngineSettings, SoundEnded
 from sipagent.pjsip import setup
 from sipagent.pjsip.legs import Account, Ear, Endpoint, Leg, Player
 from sipagent.pjsip.setup import order, with_status
 
 WATCH_S = 5.0  # between two looks at whether legs still send
 FAREWELL_S = 2.0  # at the end, for legs to be told so
+OVERLAY_S = 5.0  # longer than any acknowledgement
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
 
 
@@ -55,7 +56,7 @@ class PjsipEngine:
             self._start()
         except pj.Error as failure:
             where = f"{self.settings.transport} {self.settings.listen[0]}:{self.settings.listen[1]}"
-            raise EngineError(f"the SIP engine can't start on {where}: {failure.info()}") from failure
+            raise EngineError(f"the SIP engine can't start on {where}: {failure.reason}") from failure
 
     def _start(self) -> None:
         setup.quieten()
@@ -166,14 +167,25 @@ class PjsipEngine:
             self.disconnected(leg, 503, "")
 
     def play(self, leg: int, sound: Path, loop: bool) -> int:
+        """Play a sound in place of another; one that can't be played has ended at once, and says so."""
         self.stop_playing(leg)
         token = self.next_number()
-        if call := self._legs.get(leg):
-            player = Player(self, leg, token)
-            player.createPlayer(str(sound), 0 if loop else pj.PJMEDIA_FILE_NO_LOOP)
+        call = self._legs.get(leg)
+        if call and (player := self._player(leg, token, sound, loop)):
             call.player = player
             self.connect(call)
+        elif call and not loop:
+            self.settings.report(SoundEnded(leg, token))
         return token
+
+    def _player(self, leg: int, token: int, sound: Path, loop: bool = False) -> Player | None:
+        player = Player(self, leg, token)
+        try:
+            player.createPlayer(str(sound), 0 if loop else pj.PJMEDIA_FILE_NO_LOOP)
+        except pj.Error as failure:
+            self.settings.report(EngineFault(f"{sound}: {failure.reason}"))
+            return None
+        return player
 
     def stop_playing(self, leg: int) -> None:
         call = self._legs.get(leg)
@@ -184,13 +196,15 @@ class PjsipEngine:
             call.player = None
 
     def overlay(self, legs: tuple[int, ...], sound: Path) -> None:
-        player = Player(self, -1, self.next_number())
-        player.createPlayer(str(sound), pj.PJMEDIA_FILE_NO_LOOP)
+        """Let some legs hear a short sound besides what they hear."""
+        player = self._player(-1, self.next_number(), sound)
+        if player is None:
+            return
         for leg in legs:
             call = self._legs.get(leg)
             if call and (audio := _audio(call)):
                 order(player.startTransmit, audio)
-        self._retire(player, after_s=5.0)
+        self._retire(player, after_s=OVERLAY_S)
 
     def bridge(self, one: int, other: int) -> None:
         a, b = self._legs.get(one), self._legs.get(other)
@@ -245,15 +259,17 @@ class PjsipEngine:
         audio = _audio(leg)
         if not audio or not self._silence:
             return
-        self._silence.startTransmit(audio)  # so that RTP never stops
+        routes: list[tuple[pj.AudioMedia, pj.AudioMedia]] = [
+            (self._silence, audio)
+        ]  # so that RTP never stops
         if leg.ear:
-            self._silence.startTransmit(leg.ear)  # so that frames come also while there is no media
-            audio.startTransmit(leg.ear)
+            routes += [(self._silence, leg.ear), (audio, leg.ear)]  # so that frames come without media, too
         if leg.player:
-            leg.player.startTransmit(audio)
+            routes.append((leg.player, audio))
         if leg.peer and (peer := _audio(leg.peer)):
-            audio.startTransmit(peer)
-            peer.startTransmit(audio)
+            routes += [(audio, peer), (peer, audio)]
+        for source, sink in routes:
+            order(source.startTransmit, sink)
 
     # --- small steps ---
 

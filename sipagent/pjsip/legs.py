@@ -218,8 +218,11 @@ class Leg(pj.Call):
         return pj.PJSIP_REDIRECT_STOP
 
     def packets(self) -> int:
-        """RTP packets received and RTCP reports heard of so far."""
-        stat = self.getStreamStat(0)
+        """RTP packets received and RTCP reports heard of so far; 0 while there is no media."""
+        try:
+            stat = self.getStreamStat(0)
+        except pj.Error:
+            return 0
         rtcp = stat.rtcp
         received, sent = rtcp.rxStat, rtcp.txStat
         return received.pkt + sent.updateCount
