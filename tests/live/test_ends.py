@@ -33,12 +33,13 @@ def assert_clean(agent: RunningAgent, operator: Phone, ended: int) -> None:
 def test_hanging_up_at_any_moment(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone) -> None:
     """Every 170 ms from the INVITE to beyond the bridge, CANCEL or BYE, whichever fits."""
     operator_phone.answer = Answer(after_s=0.4)
-    loop = caller_phone.loop
+    loop, before = caller_phone.loop, agent.ended()
     for count in range(MOMENTS):
         call = caller_phone.call(agent.uri())
         loop.after(count * 0.17, call.end)
         call.wait_ended(10)
         call.wait_status()
+        agent.wait_ended(before + count + 1)
     assert_clean(agent, operator_phone, MOMENTS)
     outcomes = {r["outcome"] for r in agent.receipts()}
     assert outcomes == {"abandoned", "connected"}

@@ -146,6 +146,18 @@ class RunningAgent:
         found: Json = json.loads(self.child.wait_line(wanted, timeout, f"event {event} {fields or ''}"))
         return found
 
+    def wait_ended(self, calls: int, timeout: float = 10) -> None:
+        """Until it has logged the end of this many calls since it was started."""
+
+        def enough(_: str) -> bool:
+            return sum('"call_ended"' in line for _, line in self.child.lines) >= calls
+
+        self.child.wait_line(enough, timeout, f"end of {calls} calls")
+
+    def ended(self) -> int:
+        """How many calls have ended since it was started, by its log."""
+        return sum(e.get("event") == "call_ended" for e in self.log_events)
+
     def cli(self, *arguments: str, code: int = 0) -> str:
         """Run another command on the same configuration; raises PeerError where it ends with another code."""
         done = subprocess.run(
