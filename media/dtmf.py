@@ -4,7 +4,8 @@ Every 10 ms a window of 30 ms is compared with the eight frequencies of ITU-T Q.
 that a sender who is off by what Q.24 allows is still measured at its true frequency. A window *points at* a
 key where one tone of each group, together, carry at least half of its energy. It is *clear* if moreover
 
-- the two tones carry nearly all of it (speech has harmonics, music more voices), and no third stands out,
+- the two tones carry nearly all of it (speech has harmonics, music more voices), no third stands out, and
+  neither has a second harmonic (instruments have),
 - both frequencies are as near to their nominal values as Q.24 asks, their levels to each other.
 
 Three clear windows that agree in frequency and level, about 40 ms of tone, are a digit; more of them if
@@ -55,6 +56,8 @@ CLEAR_SHARE = 0.7
 """Of the window's energy: a pair of tones 4 dB above everything else."""
 THIRD_DB = -8.5
 """How strong a third component may be under the pair."""
+HARMONIC_DB = -18.0
+"""How strong either tone's second harmonic may be under the pair; G.711 and clipping make odd ones only."""
 DOUBT_DB, PROOF_DB = -11.0, -15.0
 """From where to where a window proves more the weaker its third component is: of all these tests the one that
 tells speech best."""
@@ -97,17 +100,21 @@ def _goertzel_basis() -> NDArray[np.float32]:
     return basis
 
 
-def _elsewhere() -> NDArray[np.float32]:
-    """(16, bins): for every key, 1 where neither of its tones is and 0 around them and below 100 Hz (hum)."""
+def _masks() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Two of (16, bins), for every key: 1 where neither of its tones is; and of that, where they double.
+
+    0 around the tones, and below 100 Hz (hum).
+    """
     bins = np.fft.rfftfreq(_POINTS, 1 / SAMPLE_RATE)
     far = np.abs(bins - _FREQUENCIES[:, None]) > _CLEARANCE_HZ
-    both_far = far[:4, None, :] & far[None, 4:, :] & (bins > 100)
-    mask: NDArray[np.float32] = both_far.reshape(16, -1).astype(np.float32)
-    return mask
+    double = np.abs(bins - 2 * _FREQUENCIES[:, None]) < _CLEARANCE_HZ / 2
+    elsewhere = (far[:4, None, :] & far[None, 4:, :] & (bins > 100)).reshape(16, -1)
+    doubles = (double[:4, None, :] | double[None, 4:, :]).reshape(16, -1) & elsewhere
+    return elsewhere.astype(np.float32), doubles.astype(np.float32)
 
 
 _BASIS = _goertzel_basis()
-_ELSEWHERE = _elsewhere()
+_ELSEWHERE, _DOUBLES = _masks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +232,8 @@ def _look(window: NDArray[np.float32], key: int, powers: NDArray[np.float32]) ->
         return None
     spectrum = np.square(np.abs(np.fft.rfft(window * _TAPER, _POINTS)))
     third = _decibels(float((spectrum * _ELSEWHERE[key]).max()) / pair)
-    if third >= THIRD_DB:
+    harmonic = _decibels(float((spectrum * _DOUBLES[key]).max()) / pair)
+    if third >= THIRD_DB or harmonic >= HARMONIC_DB:
         return None
     return _Sight(row_offset, column_offset, _decibels(pair), third)
 
