@@ -69,8 +69,8 @@ AGREE = (0.008, 0.005, 3.0)
 STEADY = (0.004, 0.0025, 1.2)
 STEADY_EVIDENCE = 0.5
 """What a window proves at least if it is as near to another as that: no voice holds a note so well."""
-FLOOR = 16140**2 * 10 ** (-36 / 10)
-"""Mean square of -36 dBm0, where full scale in G.711 is +3.14 dBm0; weaker is no key press but an echo."""
+FLOOR = 16140**2 * 10 ** (-37 / 10)
+"""Mean square of -37 dBm0, where full scale in G.711 is +3.14 dBm0; weaker is no key press but an echo."""
 FLOOR_PEAK = int(math.sqrt(FLOOR))
 
 _HOP = SAMPLE_RATE // 100
@@ -217,7 +217,7 @@ def _point(windows: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.f
     best = powers.max(axis=2)
     rows, columns = best[:, :4], best[:, 4:]
     energy = np.square(windows) @ _WEIGHTS
-    pointing = rows.max(axis=1) + columns.max(axis=1) > POINTING_SHARE * np.maximum(energy, FLOOR)
+    pointing = rows.max(axis=1) + columns.max(axis=1) > np.maximum(POINTING_SHARE * energy, FLOOR)
     return np.where(pointing, 4 * rows.argmax(axis=1) + columns.argmax(axis=1), -1), powers
 
 
