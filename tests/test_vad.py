@@ -1,0 +1,143 @@
+"""Speech in, utterances out: when they begin, go on and end, and how little is kept."""
+
+import itertools
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import webrtcvad
+
+from media.frame import SAMPLE_RATE, Samples
+from media.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceFact, VoiceGate
+
+SLICE = SAMPLE_RATE // 50
+
+
+class _Scripted:
+    """A voice detector that calls a slice voiced if its first sample is not 0."""
+
+    def __init__(self, mode: int) -> None:
+        assert mode == 2
+
+    def is_speech(self, pcm: bytes, rate: int) -> bool:
+        assert (len(pcm), rate) == (2 * SLICE, SAMPLE_RATE)
+        return bool(np.frombuffer(pcm, dtype=np.int16)[0])
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> VoiceGate:
+    monkeypatch.setattr(webrtcvad, "Vad", _Scripted)
+    return VoiceGate()
+
+
+def _slices(pattern: str) -> Samples:
+    """One slice of 20 ms for each character, voiced where it is `x`; its second sample numbers it from 1."""
+    sound = np.zeros((len(pattern), SLICE), dtype=np.int16)
+    sound[:, 0] = [character == "x" for character in pattern]
+    sound[:, 1] = np.arange(1, len(pattern) + 1)
+    return sound.reshape(-1)
+
+
+def _numbers(samples: Samples) -> list[int]:
+    return [int(number) for number in samples[1::SLICE]]
+
+
+def _feed(gate: VoiceGate, sound: Samples, frame: int = 800) -> list[tuple[int, VoiceFact]]:
+    """(number of the last slice fed, fact)."""
+    return [
+        ((at + frame) // SLICE, fact)
+        for at in range(0, len(sound), frame)
+        for fact in gate.feed(sound[at : at + frame])
+    ]
+
+
+def _of_kind(facts: Iterable[tuple[int, VoiceFact]], kind: type[VoiceFact]) -> list[tuple[int, VoiceFact]]:
+    return [(at, fact) for at, fact in facts if isinstance(fact, kind)]
+
+
+def test_an_utterance_from_pre_roll_to_hang_over(gate: VoiceGate) -> None:
+    facts = _feed(gate, _slices("." * 30 + "x" * 25 + "." * 30), SLICE)
+    assert [at for at, _ in _of_kind(facts, SpeechStarted)] == [35]
+    [(at, utterance)] = _of_kind(facts, Utterance)
+    assert isinstance(utterance, Utterance)
+    assert at == 55 + 20
+    assert utterance.duration_ms == 500
+    numbers = _numbers(utterance.samples)
+    assert numbers == list(range(numbers[0], 76))
+    assert numbers[0] <= 31 - 10, "200 ms before the first voiced slice"
+    assert numbers[0] >= 31 - 16
+
+
+def test_a_pause_is_judged_before_the_hang_over_ends_it(gate: VoiceGate) -> None:
+    facts = _feed(gate, _slices("." * 30 + "x" * 25 + "." * 30), SLICE)
+    [(at, going)] = _of_kind(facts, SpeechGoesOn)
+    assert at == 55 + 8
+    assert isinstance(going, SpeechGoesOn)
+    assert _numbers(going.samples)[-1] == 63
+
+
+@pytest.mark.parametrize("pattern", ["xxx", "x..x..x..x..x..x", "xxxx", "xx..xx"])
+def test_clicks_and_coughs_are_no_speech(gate: VoiceGate, pattern: str) -> None:
+    """Fewer than 4 of 6 slices, or less than 100 ms in all."""
+    assert _feed(gate, _slices("." * 20 + pattern + "." * 60)) == []
+
+
+def test_speech_begins_with_four_of_six(gate: VoiceGate) -> None:
+    facts = _feed(gate, _slices("." * 20 + "x.x.xx" + "x" + "." * 40), SLICE)
+    assert [at for at, _ in _of_kind(facts, SpeechStarted)] == [27]
+    [(_, utterance)] = _of_kind(facts, Utterance)
+    assert isinstance(utterance, Utterance)
+    assert utterance.duration_ms == 140
+
+
+@pytest.mark.parametrize(("pause", "utterances"), [(19, 1), (20, 2)])
+def test_a_pause_of_400_ms_parts_two_utterances(gate: VoiceGate, pause: int, utterances: int) -> None:
+    facts = _feed(gate, _slices("x" * 20 + "." * pause + "x" * 20 + "." * 20))
+    assert len(_of_kind(facts, Utterance)) == len(_of_kind(facts, SpeechStarted)) == utterances
+
+
+def test_speech_without_end_is_handed_over_in_windows(gate: VoiceGate) -> None:
+    facts = _feed(gate, _slices("x" * 500), SLICE)
+    windows = _of_kind(facts, SpeechGoesOn)
+    ends = [at for at, _ in windows]
+    assert ends[0] == 125, "as soon as there are 2.5 s"
+    assert {after - before for before, after in itertools.pairwise(ends)} == {10}
+    for at, window in windows:
+        assert isinstance(window, SpeechGoesOn)
+        assert _numbers(window.samples) == list(range(at - 124, at + 1))
+
+
+def test_never_more_than_a_window_is_kept(gate: VoiceGate) -> None:
+    gate.feed(_slices("x" * 2000))
+    assert len(gate._slices) == 125
+    [utterance] = [fact for fact in gate.feed(_slices("." * 20)) if isinstance(fact, Utterance)]
+    assert len(utterance.samples) == 2500 * 8
+    assert utterance.duration_ms == 40_000
+    gate.feed(_slices("." * 100))
+    assert len(gate._slices) == 16
+
+
+@pytest.mark.parametrize("frame", [1, 100, SLICE, 333, 800, 10_000])
+def test_frames_of_any_length_make_no_difference(gate: VoiceGate, frame: int) -> None:
+    sound = _slices("." * 11 + "x" * 9 + "." * 25 + "x" * 30 + "." * 25)
+    utterances = [fact for _, fact in _feed(gate, sound, frame) if isinstance(fact, Utterance)]
+    assert [utterance.duration_ms for utterance in utterances] == [180, 600]
+
+
+def test_the_real_detector_tells_a_voice_from_noise() -> None:
+    """The one test with webrtcvad itself: a buzz with formants between two silences of faint noise."""
+    rng = np.random.default_rng(3)
+    noise = rng.standard_normal(3 * SAMPLE_RATE) * 8
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    phase = 2 * np.pi * (130 * time + 8 * np.sin(2 * np.pi * 2 * time))
+    gains = {
+        n: np.exp(-(((130 * n - 600) / 300) ** 2)) + 0.5 * np.exp(-(((130 * n - 1500) / 300) ** 2))
+        for n in range(1, 20)
+    }
+    noise[SAMPLE_RATE : 2 * SAMPLE_RATE] += 4000 * sum(gain * np.sin(n * phase) for n, gain in gains.items())
+    facts = _feed(VoiceGate(), noise.astype(np.int16))
+    [(at, _)] = _of_kind(facts, SpeechStarted)
+    assert 50 <= at <= 65
+    [(_, utterance)] = _of_kind(facts, Utterance)
+    assert isinstance(utterance, Utterance)
+    assert 800 <= utterance.duration_ms <= 1200
