@@ -115,7 +115,7 @@ def _allowed(config: Config) -> tuple[Network, ...]:
     """The addresses that calls may come from: by default the registrar's, looked up once at the start."""
     if config.trunk.allowed_sources:
         return config.trunk.allowed_sources
-    host = uri_host(config.trunk.registrar or "")
+    host, _ = uri_host(config.trunk.registrar or "")
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except OSError as error:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import assert_never
 
 import structlog
 
@@ -20,6 +21,7 @@ from media.dtmf import ToneDropped, ToneHeard, ToneStarted
 from media.frame import Samples
 from media.keyword import Meaning, Verdict
 from media.tap import Channel, Tap
+from media.vad import SpeechStarted
 from media.worker import (
     Conclusion,
     KeywordSpotted,
@@ -27,7 +29,6 @@ from media.worker import (
     ListenerFailed,
     ListeningEnded,
     SpeechEnded,
-    SpeechStarted,
 )
 from retention.recording import Event, Receipt, due_date, new_id
 from sipagent import events as e
@@ -50,8 +51,8 @@ from sipagent.operators import Board
 from sipagent.recorder import Recorder
 from sipagent.registration import Registrar
 
-IDLE_S = 1.0  # the longest `poll`: only the clock of a registration is looked at meanwhile
-BUSY_S = 0.5  # with calls: whoever has something to say wakes us
+PATIENCE_S = 1.0  # the longest poll: signals are heard between two
+LAST_WORDS_S = 2.0
 
 SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 FULL = 486  # the engine's own answer when it has no leg left
@@ -130,21 +131,27 @@ class Agent:
         self._engine = engine
         if self.registrar.deadline is None:
             log.info("ready")
-        while not stop():
-            engine.poll(self._patience())
-            self._turn(engine)
+        self._poll_until(engine, stop)
         for call in list(self._calls.values()):
             self._handle(engine, call, e.ServiceEnding())
-        deadline = time.monotonic() + 2.0
-        while self._calls and time.monotonic() < deadline:  # what is still being listened to
-            engine.poll(self._patience())
-            self._turn(engine)
+        until = time.monotonic() + LAST_WORDS_S  # for what is still being listened to
+        self._poll_until(engine, lambda: not self._calls or time.monotonic() > until)
 
-    def _patience(self) -> float:
-        now = time.monotonic()
+    def _poll_until(self, engine: Engine, stop: Callable[[], bool]) -> None:
+        """A turn where something has been reported or is due; every RTP packet ends a poll, and needs none."""
+        due = 0.0
+        while not stop():
+            now = time.monotonic()
+            engine.poll(max(0.0, due - now))
+            if not self._inbox.empty() or time.monotonic() >= due:
+                self._turn(engine)
+                due = self._due()
+
+    def _due(self) -> float:
+        """When the next turn is needed, whatever is reported until then."""
         deadlines = [call.flow.deadline for call in self._calls.values()]
-        due = [at - now for at in (*deadlines, self.registrar.deadline) if at is not None]
-        return max(0.0, min([*due, BUSY_S if self._calls else IDLE_S]))
+        latest = time.monotonic() + PATIENCE_S
+        return min(at for at in (*deadlines, self.registrar.deadline, latest) if at is not None)
 
     def _turn(self, engine: Engine) -> None:
         self._drain(engine)
@@ -230,7 +237,7 @@ class Agent:
 
     def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact:
         number = call.leg_of(leg)
-        if number is None or not hasattr(fact, "leg"):
+        if number is None or not isinstance(fact, e.LegFact):
             return fact
         return replace(fact, leg=number)
 
@@ -293,7 +300,7 @@ class Agent:
 
     # --- commands ---
 
-    def _carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:
+    def _carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912 - one a command
         match command:
             case e.Drop():
                 self._drop(engine, call)
@@ -333,6 +340,8 @@ class Agent:
                 log.error("alert", call=call.id, reason=reason)
             case e.Finish():
                 self._finish(call)
+            case _:
+                assert_never(command)
 
     def _drop(self, engine: Engine, call: LiveCall) -> None:
         """The engine can't keep silent, so a stranger gets the shortest answer there is, and no receipt."""
@@ -399,7 +408,7 @@ class Agent:
         self.recorder.keep_receipt(call.receipt(ended=time.monotonic()))
 
 
-def concluded(leg: int, conclusion: Conclusion) -> e.Fact:
+def concluded(leg: int, conclusion: Conclusion) -> e.Fact:  # noqa: PLR0911 - one a conclusion
     """What the listener has concluded, as a fact of a leg."""
     match conclusion:
         case ToneStarted():

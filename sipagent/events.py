@@ -197,6 +197,8 @@ class TimePassed:
     """The flow's `deadline` has been reached."""
 
 
+LegFact = DtmfPressed | OperatorAnswered | LegHeld | LegResumed | LegGone | MediaLost
+
 Fact = (
     CallOffered
     | CallConfirmed
@@ -303,13 +305,6 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True)
-class Unbridge:
-    """Part the two sides; their legs stay up."""
-
-    leg: int
-
-
-@dataclass(frozen=True, slots=True)
 class StartTap:
     """Begin the recording of the bridge."""
 
@@ -354,7 +349,6 @@ Command = (
     | DialOperator
     | HangUp
     | Bridge
-    | Unbridge
     | StartTap
     | SilenceTap
     | StopTap

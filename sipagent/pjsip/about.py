@@ -21,7 +21,7 @@ def about() -> tuple[str, int, str]:
 
 
 def _tls() -> str:
-    """The name that OpenSSL gives itself, under its new or its old function; `none` where there is neither."""
+    """The name that OpenSSL gives itself, by its new function or its old; `none` where there is neither."""
     library = ctypes.CDLL(pj._pjsua2.__file__)
     for name in ("OpenSSL_version", "SSLeay_version"):
         version = getattr(library, name, None)

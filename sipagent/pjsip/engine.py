@@ -123,7 +123,7 @@ class PjsipEngine:
             self._endpoint.audDevManager().setNoDev()  # an idle bridge would cost 0.4 % of a core
 
     def wake(self) -> None:
-        """End a `poll` early; any thread. The engine takes an empty line for a keep-alive (RFC 5626 3.5.1)."""
+        """End a `poll` early; any thread. An empty line is a keep-alive to the engine (RFC 5626 3.5.1)."""
         self._wake_from.sendto(b"\r\n\r\n", self._wake_to)
 
     @property
@@ -151,7 +151,7 @@ class PjsipEngine:
             order(call.hangup, pj.CallOpParam())
 
     def dial(self, uri: str, display: str) -> int:
-        """Ring `uri`; the phone shows `display`, a quoted string. A failure comes as `LegGone`, as a refusal would."""
+        """Ring `uri`; the phone shows `display`, a quoted string. A failure comes as `LegGone`, too."""
         assert self._operators
         self._hear()
         leg = self.adopt(Leg(self, self._operators))
@@ -274,7 +274,7 @@ class PjsipEngine:
     # --- small steps ---
 
     def _transports(self, endpoint: Endpoint) -> int:
-        """Open what the trunk uses; its id. Waking needs a UDP socket of ours, on loopback where there is none."""
+        """Open what the trunk uses; its id. Waking needs a UDP socket, on loopback where there is none."""
         s = self.settings
         host, port = s.listen
         config = setup.transport_config(host, port, s.public_address)
@@ -328,7 +328,7 @@ class PjsipEngine:
                 leg.tell(e.MediaArrived())
 
     def _watch(self, now: float) -> None:
-        """A leg that has to send and doesn't, neither RTP nor RTCP, is reported once (RFC 3550 section 6.3.5)."""
+        """Report once a leg that has to send and doesn't, neither RTP nor RTCP (RFC 3550 section 6.3.5)."""
         for leg in list(self._legs.values()):
             if leg.received_at and leg.hasMedia():
                 packets = leg.packets()
