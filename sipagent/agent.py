@@ -144,7 +144,7 @@ class Agent:
             now = time.monotonic()
             engine.poll(max(0.0, due - now))
             if not self._inbox.empty() or time.monotonic() >= due:
-                self._turn(engine)
+                self.turn(engine)
                 due = self._due()
 
     def _due(self) -> float:
@@ -153,7 +153,8 @@ class Agent:
         latest = time.monotonic() + PATIENCE_S
         return min(at for at in (*deadlines, self.registrar.deadline, latest) if at is not None)
 
-    def _turn(self, engine: Engine) -> None:
+    def turn(self, engine: Engine) -> None:
+        """Do all that follows from what has been reported and what is due by now."""
         self._drain(engine)
         now = time.monotonic()
         for call in list(self._calls.values()):
