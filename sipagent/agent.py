@@ -224,7 +224,9 @@ class Agent:
         self._of_leg[report.leg] = call
         offer = admission.offer(report.source, called, wall, self._room(engine), self.draining)
         if offer.source_allowed:
-            log.info("call_offered", call=call.id, caller=call.caller, called=called)
+            log.info(
+                "call_offered", call=call.id, called=called
+            )  # who calls is in the receipt, which expires
             self.recorder.open_receipt(call.receipt())
         self._calls[call.id] = call
         self._handle(engine, call, offer)
@@ -279,7 +281,7 @@ class Agent:
     def _refused_by_engine(self, report: RefusedByEngine) -> None:
         """A call that never reached us leaves its receipt, too; strangers are only counted."""
         if not self.admission.source_allowed(report.source):
-            self.strangers += 1
+            self._count_stranger()
             return
         now = datetime.now(UTC)
         country = self.admission.country
@@ -346,10 +348,14 @@ class Agent:
 
     def _drop(self, engine: Engine, call: LiveCall) -> None:
         """The engine can't keep silent, so a stranger gets the shortest answer there is, and no receipt."""
-        self.strangers += 1
-        log.warning("stranger_dropped", count=self.strangers)
+        self._count_stranger()
         engine.reject(call.legs[CALLER], 403, None)
         del self._calls[call.id], self._of_leg[call.legs[CALLER]]
+
+    def _count_stranger(self) -> None:
+        self.strangers += 1
+        if self.strangers.bit_count() == 1:  # 1, 2, 4, 8, …: a scan must not fill the log
+            log.warning("strangers", count=self.strangers)
 
     def _play(self, engine: Engine, call: LiveCall, leg: int, prompt: e.Prompt) -> None:
         if leg in call.legs and prompt in call.sounds:
