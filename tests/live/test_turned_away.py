@@ -43,7 +43,7 @@ def test_a_stranger_gets_no_further_than_the_door(
     stranger = phone_factory("+33699999999", 900, ip="127.0.0.9")
     """Counted, not served, not worth a receipt."""
     assert stranger_status(stranger, agent) in (None, 403)
-    agent.wait_for("stranger_dropped")
+    agent.wait_for("strangers")
     calls.connect(agent, caller_phone, operator_phone).hang_up()
     (receipt,) = agent.wait_receipts()
     assert receipt["caller"] == "+33612345678"
