@@ -1,0 +1,83 @@
+# All of it runs in .venv, which is made when it is first needed and brought up to date when pyproject.toml changes.
+# Needs Linux on x86-64 and Python 3.11 or 3.12: the SIP engine exists for no other.
+
+PYTHON ?= python3.12 python3.11 python3
+RUN = .venv/bin/python -m sipagent
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+CHECKED = sipagent media retention prompts tests
+
+# $(call need,PROGRAM:PACKAGE FILE:PACKAGE …): what is missing is installed for root on a Debian; others are told.
+need = missing=; for pair in $(1); do there=$${pair%%:*}; \
+		[ -e "$$there" ] || PATH="$$PATH:/usr/sbin" command -v "$$there" >/dev/null || missing="$$missing $${pair\#\#*:}"; \
+	done; \
+	if [ -n "$$missing" ] && { [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; }; then \
+		echo "missing; as root on a Debian: apt install$$missing" >&2; exit 2; \
+	elif [ -n "$$missing" ]; then \
+		echo "Installing$$missing"; log=$$(mktemp); export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update && apt-get install -y --no-install-recommends $$missing; } >"$$log" 2>&1 </dev/null \
+			|| { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"; \
+	fi
+
+.PHONY: help run demo test lint bench bench-refusals bench-tones bench-tap prompts peers clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.* ## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
+		printf 'make %-15s %s\n' "$$name" "$$what"; done
+
+run: .venv/installed ## run the agent, on this machine alone, with config.toml
+	@echo 'With config.toml as it is shipped, and two softphones on this machine that need no account:'
+	@echo '  the caller    dials sip:0323063006@127.0.0.1:5060'
+	@echo '  the operator  listens on port 5070, and is rung as sip:201@127.0.0.1:5070'
+	@echo 'Ctrl-C ends it once calls are over, a second one at once.'
+	@$(RUN) run
+
+demo: .venv/installed ## show two calls by scripted phones: one lets itself be recorded, one refuses
+	@$(RUN) demo
+
+test: lint peers ## check everything: format, lint, types, tests
+	@.venv/bin/python -m pytest -q
+
+lint: .venv/tested ## check format, lint and types alone
+	@.venv/bin/ruff format --check $(CHECKED)
+	@.venv/bin/ruff check $(CHECKED)
+	@.venv/bin/mypy
+
+bench: .venv/tested peers ## measure latencies, CPU and channel offset, beside what is to be reached
+	@.venv/bin/python -m tests.bench
+
+bench-refusals: .venv/tested ## let 200 live callers refuse, at any moment: minutes
+	@.venv/bin/python -m tests.bench.refusals
+
+bench-tones: .venv/tested ## press 5,000 keys over bad lines, and listen to 10 h of speech without any
+	@$(call need,espeak-ng:espeak-ng)
+	@.venv/bin/python -m tests.bench.tones
+
+bench-tap: .venv/tested ## measure what writing a recording costs
+	@.venv/bin/python -m tests.bench.tap
+
+prompts: .venv/installed ## tell how to have the prompts say something else
+	@.venv/bin/python -m prompts.speak --help
+
+clean: ## remove .venv and caches; recordings stay
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+peers: # the programs at the other end of the tests, which start their own: Debian's service would take port 5060
+	@$(call need,kamailio:kamailio sipp:sip-tester baresip:baresip-core); \
+	case "$$missing" in *kamailio*) \
+		if [ -d /run/systemd/system ]; then systemctl -q disable --now kamailio; fi;; esac
+
+.venv/installed: pyproject.toml
+	@for python in $(PYTHON) ''; do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && break; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "no Python 3.11 or 3.12 among $(PYTHON); accepted: these two, as in make PYTHON=/path/to/python3.12" >&2; \
+		exit 2; fi; \
+	own=$$("$$python" -c 'import sysconfig as s; print(s.get_path("include"), s.get_path("stdlib"), s.get_python_version())'); \
+	set -- $$own; \
+	$(call need,cc:gcc /usr/include/stdlib.h:libc6-dev $$1/Python.h:python$$3-dev $$2/ensurepip:python$$3-venv); \
+	echo "Installing into .venv, with $$("$$python" --version): a minute or two, once"; \
+	{ [ -x .venv/bin/python ] || "$$python" -m venv .venv; } && $(PIP) --editable . && touch $@
+
+.venv/tested: .venv/installed
+	@echo 'Installing what the tests need'; $(PIP) --editable '.[test]' && touch $@
