@@ -19,7 +19,7 @@ import structlog
 
 from media.dtmf import ToneDropped, ToneHeard, ToneStarted
 from media.frame import Samples
-from media.keyword import Meaning, Verdict
+from media.keyword import Detector, Meaning, Verdict
 from media.tap import Channel, Tap
 from media.vad import SpeechStarted
 from media.worker import (
@@ -75,11 +75,17 @@ class Agent:
     """Runs calls on an engine until it is told to stop. All but `post` belong to the SIP thread."""
 
     def __init__(
-        self, admission: Admission, recorder: Recorder, tones: dict[e.Tone, Path], registers: bool
+        self,
+        admission: Admission,
+        recorder: Recorder,
+        tones: dict[e.Tone, Path],
+        *,
+        registers: bool,
+        detector: Detector | None = None,
     ) -> None:
         self.admission = admission
         self.recorder = recorder
-        self.listener = Listener(self._concluded, None)
+        self.listener = Listener(self._concluded, detector)
         self.board = Board(admission.extensions, admission.wrap_up_s)
         self.registrar = Registrar(registers)
         self.strangers = 0
@@ -97,6 +103,11 @@ class Agent:
     def calls(self) -> int:
         """How many calls are up."""
         return len(self._calls)
+
+    @property
+    def live(self) -> list[LiveCall]:
+        """The calls that are up."""
+        return list(self._calls.values())
 
     def reload(self, admission: Admission) -> None:
         """Other rules for the calls to come."""
@@ -138,7 +149,7 @@ class Agent:
         self._poll_until(engine, lambda: not self._calls or time.monotonic() > until)
 
     def _poll_until(self, engine: Engine, stop: Callable[[], bool]) -> None:
-        """A turn where something has been reported or is due; every RTP packet ends a poll, and needs none."""
+        """A turn where something was reported or is due; every RTP packet ends a poll, and needs none."""
         due = 0.0
         while not stop():
             now = time.monotonic()
@@ -154,6 +165,7 @@ class Agent:
         return min(at for at in (*deadlines, self.registrar.deadline, latest) if at is not None)
 
     def turn(self, engine: Engine) -> None:
+        """Empty the inbox, then see what is due, and start taps last of all."""
         """Do all that follows from what has been reported and what is due by now."""
         self._drain(engine)
         now = time.monotonic()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from media.keyword import Detector, DetectorUnavailable, load_detector
 from media.notice import PromptError
 from retention.archive import Archive
 from retention.purge import Report, Terms, purge
@@ -75,7 +76,8 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     with Store(config.retention.database) as store:
         archive = Archive(store, config.recording.directory, config.base)
         recorder = Recorder(archive, config.recording.format, _alert)
-        agent = Agent(rules, recorder, tones(), registers=config.trunk.registrar is not None)
+        registers = config.trunk.registrar is not None
+        agent = Agent(rules, recorder, tones(), registers=registers, detector=_detector(config))
         engine = PjsipEngine(_settings(config, agent))
         engine.start()  # first: a second agent on this port must not touch what the first one keeps
         try:
@@ -93,6 +95,14 @@ def _rules(config: Config) -> Admission:
         return admission(config)
     except PromptError as wrong:
         raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
+
+
+def _detector(config: Config) -> Detector | None:
+    refusal = config.refusal
+    try:
+        return load_detector(refusal.engine, refusal.keywords, refusal.accept_keywords)
+    except DetectorUnavailable as wrong:
+        raise ConfigError(config.file, "refusal.engine", str(wrong)) from wrong
 
 
 def _fit(config: Config, legs: int) -> None:

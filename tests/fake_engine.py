@@ -1,0 +1,66 @@
+"""An engine without a network: it reports what a test scripts and remembers what it is ordered."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sipagent.engine import Report
+
+
+class FakeEngine:
+    """`orders`: what it was told, as tuples of a name and its arguments, in order."""
+
+    def __init__(self, report: Callable[[Report], None], capacity: int = 4) -> None:
+        self.capacity = capacity
+        self.legs = 1
+        self.orders: list[tuple[object, ...]] = []
+        self.say = report
+        self.script: list[Callable[[], None]] = []  # one for each poll
+        self._numbers = 100
+
+    def names(self) -> list[object]:
+        return [order[0] for order in self.orders]
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def poll(self, timeout_s: float) -> None:
+        if self.script:
+            self.script.pop(0)()
+
+    def wake(self) -> None: ...
+
+    def register(self) -> None:
+        self.orders.append(("register",))
+
+    def answer(self, leg: int) -> None:
+        self.orders.append(("answer", leg))
+
+    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None:
+        self.orders.append(("reject", leg, status, retry_after_s))
+
+    def hang_up(self, leg: int) -> None:
+        self.orders.append(("hang_up", leg))
+
+    def dial(self, uri: str, display: str) -> int:
+        self._numbers += 1
+        self.legs += 1
+        self.orders.append(("dial", uri, display))
+        return self._numbers
+
+    def play(self, leg: int, sound: Path, loop: bool) -> int:
+        self._numbers += 1
+        self.orders.append(("play", leg, sound.name, loop))
+        return self._numbers
+
+    def stop_playing(self, leg: int) -> None:
+        self.orders.append(("stop_playing", leg))
+
+    def overlay(self, legs: tuple[int, ...], sound: Path) -> None:
+        self.orders.append(("overlay", legs, sound.name))
+
+    def bridge(self, one: int, other: int) -> None:
+        self.orders.append(("bridge", one, other))
+
+    def listen(self, leg: int) -> None:
+        self.orders.append(("listen", leg))

@@ -1,0 +1,137 @@
+"""From a spoken word to the decision: gate, detector stub, listener, inbox, flow."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
+from media.keyword import Meaning, Verdict
+from retention.archive import Archive
+from retention.store import Store
+from sipagent import events as e
+from sipagent.admission import SHIPPED, admission, tones
+from sipagent.agent import Agent
+from sipagent.config import parse
+from sipagent.engine import Incoming, OfLeg, SoundEnded
+from sipagent.livecall import LiveCall
+from sipagent.recorder import Recorder
+from tests.fake_engine import FakeEngine
+
+LEG = 1
+INVITE = (
+    "INVITE sip:0323063006@127.0.0.1 SIP/2.0\r\nFrom: <sip:0612345678@127.0.0.1>;tag=1\r\n"
+    "To: <sip:0323063006@127.0.0.1>\r\nCall-ID: spoken\r\nCSeq: 1 INVITE\r\n\r\n"
+)
+CONFIG = """\
+[service]
+name = "Test"
+controller = "Test"
+[trunk]
+uri = "sip:agent@127.0.0.1"
+allowed_sources = ["127.0.0.1/32"]
+[operators]
+extensions = ["sip:201@127.0.0.1"]
+"""
+
+
+class Stub:
+    """A detector that takes whatever is said for one word."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.heard: list[int] = []
+
+    def judge(self, samples: Samples) -> Verdict:
+        self.heard.append(len(samples))
+        return self.verdict
+
+
+class Spoken:
+    """One call in its notice, and the words that its caller says."""
+
+    def __init__(self, folder: Path, verdict: Verdict) -> None:
+        (folder / "prompts").symlink_to(SHIPPED)
+        rules = admission(parse(CONFIG, folder / "config.toml"))
+        rules = replace(rules, policy=replace(rules.policy, voice=True))
+        self.recorder = Recorder(Archive(Store(":memory:"), folder, folder), "wav", pytest.fail)
+        self.detector = Stub(verdict)
+        self.agent = Agent(rules, self.recorder, tones(), registers=False, detector=self.detector)
+        self.engine = FakeEngine(self.agent.post)
+        self.recorder.start()
+        self.agent.listener.start()
+        for report in (Incoming(LEG, "127.0.0.1:5060", INVITE), OfLeg(LEG, e.CallConfirmed(True))):
+            self.engine.say(report)
+        self.engine.say(OfLeg(LEG, e.MediaArrived()))
+        self.turn()
+
+    def turn(self) -> None:
+        self.agent.turn(self.engine)
+
+    def say(self, seconds: float = 2.0) -> None:
+        """Speech, then silence, as the bridge hands it over."""
+        speech, rate = soundfile.read(SHIPPED / "fr/refused.wav", dtype="int16")
+        sound = np.concatenate([speech[: round(seconds * rate)], np.zeros(rate, np.int16)])
+        for start in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
+            self.agent.hear(LEG, sound[start : start + FRAME_SAMPLES], start / rate)
+        assert self.agent.listener.flush(30)
+        self.turn()
+
+    @property
+    def call(self) -> LiveCall:
+        (call,) = self.agent.live
+        return call
+
+    def close(self) -> None:
+        self.agent.listener.stop()
+        self.recorder.stop()
+
+
+@pytest.fixture
+def spoken(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Spoken]:
+    one = Spoken(tmp_path, request.param)
+    yield one
+    one.close()
+
+
+REFUSAL = Verdict(Meaning.REFUSE, "je refuse", 0.93)
+
+
+@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
+def test_a_spoken_refusal_stops_the_notice_and_decides(spoken: Spoken) -> None:
+    spoken.say()
+    consent = spoken.call.flow.consent
+    assert (consent.decision, consent.by, consent.phase) == ("refused", "voice", "notice")
+    assert (consent.keyword, consent.confidence) == ("je refuse", 0.93)
+    assert spoken.engine.orders[-2:] == [
+        ("play", LEG, "refused.wav", False),
+        ("dial", "sip:201@127.0.0.1", '"NO REC +33612345678"'),
+    ]
+
+
+@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
+def test_the_detector_hears_the_utterance_and_not_the_silence(spoken: Spoken) -> None:
+    spoken.say(seconds=2.0)
+    assert spoken.detector.heard
+    assert max(spoken.detector.heard) <= 3.0 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("spoken", [Verdict(Meaning.OTHER)], indirect=True)
+def test_other_words_change_nothing(spoken: Spoken) -> None:
+    spoken.say()
+    assert spoken.detector.heard
+    assert spoken.call.flow.consent.decision == "undecided"
+    assert "dial" not in spoken.engine.names()
+
+
+@pytest.mark.parametrize("spoken", [Verdict(Meaning.UNCLEAR, "refuge", 0.5)], indirect=True)
+def test_unclear_words_are_asked_about_after_the_notice(spoken: Spoken) -> None:
+    spoken.say()
+    notice = spoken.call.playing[e.CALLER]
+    spoken.call.playing[e.CALLER] = replace(notice, began=notice.began - 60)  # it has been played whole
+    spoken.engine.say(SoundEnded(LEG, notice.token))
+    spoken.turn()
+    assert spoken.engine.orders[-1] == ("play", LEG, "confirm.wav", False)
