@@ -245,10 +245,11 @@ class Agent:
 
     def _room(self, engine: Engine) -> bool:
         """Two legs for every call, the new one included; its first leg is there already."""
-        up = [len(call.up) for call in self._calls.values()]
-        ending = engine.legs - 1 - sum(up)  # of calls that are over
-        free = engine.capacity - ending - sum(max(2, legs) for legs in up if legs)
-        return sum(map(bool, up)) < self.admission.calls and free >= 2
+        calls = self._calls.values()
+        active = [call for call in calls if call.legs[CALLER] in call.up]
+        ending = engine.legs - 1 - sum(len(call.up) for call in active)
+        free = engine.capacity - ending - sum(max(2, len(call.up)) for call in active)
+        return len(active) < self.admission.calls and free >= 2
 
     def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact:
         number = call.leg_of(leg)
