@@ -1,0 +1,200 @@
+"""The documents say what is: commands, keys, links, versions and the drawn call flow."""
+
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+
+from media import chunks
+from sipagent import __version__
+from sipagent.config_model import Config
+from sipagent.config_rules import NOT_IN_THIS_VERSION
+from sipagent.consent import Decision
+from sipagent.policy import Phase
+from tests import draw_callflow
+from tests.test_structure import ALL, POLICY, name
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "prompts/README.md"]
+UNHEARD = {"refusal.keywords", "refusal.accept_keywords", "refusal.in_call_keywords"}  # until words are heard
+
+
+def text_of(file: str | Path) -> str:
+    return (ROOT / file).read_text(encoding="utf-8")
+
+
+def targets() -> list[str]:
+    """What `make help` is to tell."""
+    return re.findall(r"^([a-z-]+):.* ## ", text_of("Makefile"), re.MULTILINE)
+
+
+def keys(table: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Every key of the configuration, as `table.key`."""
+    for key, field in table.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        inner = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
+        yield from keys(inner, f"{key}.") if inner else [f"{above}{key}"]
+
+
+KEYS = set(keys(Config))
+
+
+def anchors(text: str) -> set[str]:
+    """What a `#` in a link may name: headings, in small letters with hyphens."""
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+# --- make ---
+
+
+def test_every_make_command_of_the_documents_exists() -> None:
+    told = {
+        command
+        for document in DOCUMENTS
+        for command in re.findall(r"(?:^[$ ]+|`)make ([a-z-]+)", text_of(document), re.MULTILINE)
+    }
+    assert told >= {"demo", "run", "test", "bench"}
+    assert told <= set(targets())
+
+
+def test_make_help_names_every_target() -> None:
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[1] for line in said.splitlines()] == targets()
+
+
+def test_make_says_so_where_no_python_will_do(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    command = ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), "run", "PYTHON=no-such-python"]
+    failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ours, _ = failed.stderr.splitlines()  # the other line is make's own
+    assert ours.startswith("no Python 3.11 or 3.12 among no-such-python; accepted: ")
+    assert failed.returncode == 2
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_continuous_integration_runs_what_the_readme_names() -> None:
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+    assert re.search(r"^make test$", text_of(".ci/run"), re.MULTILINE)
+    assert "make test" in text_of("README.md")
+
+
+# --- configuration ---
+
+
+def test_every_key_is_explained_in_the_shipped_configuration() -> None:
+    """In its own table, commented out or not; what this version refuses need not be."""
+    parts = re.split(r"^(?:# )?\[([\w.]+)\]", text_of("config.toml"), flags=re.MULTILINE)
+    tables = dict(zip(parts[1::2], parts[2::2], strict=True))
+    unexplained = {
+        f"{table}.{key}"
+        for table, _, key in (key.partition(".") for key in KEYS)
+        if not re.search(rf"\b{key} = ", tables.get(table, ""))
+        and not re.search(rf"# or {key}\b", tables.get(table, ""))
+    }
+    assert unexplained <= {*NOT_IN_THIS_VERSION, *UNHEARD}
+
+
+def test_the_readme_names_only_keys_that_exist() -> None:
+    tables = {key.partition(".")[0] for key in KEYS}
+    told = re.findall(r"`(\w+\.\w+)\b", text_of("README.md"))
+    assert {key for key in told if key.partition(".")[0] in tables} <= KEYS
+
+
+def test_the_examples_of_the_readme_are_configurations() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", text_of("README.md"), re.DOTALL)
+    assert len(examples) >= 2
+    for example in examples:
+        told = {f"{table}.{key}" for table, inner in tomllib.loads(example).items() for key in inner}
+        assert told <= KEYS
+
+
+# --- links and names ---
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_links_lead_somewhere(document: Path) -> None:
+    inline = re.findall(r"\]\(([^)\s]+)\)", text_of(document))
+    defined = re.findall(r"^\[[^\]]+\]: (\S+)$", text_of(document), re.MULTILINE)
+    for target in (*inline, *defined):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = document.parent / path if path else document
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(text_of(there)), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_files_that_are_named_exist(document: Path) -> None:
+    named = re.findall(r"`((?:sipagent|media|retention|prompts|tests)/[\w./]*)`", text_of(document))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_layers_name_every_part_of_the_policy() -> None:
+    layers = text_of("ARCHITECTURE.md").split("```")[1]
+    assert [part for part in POLICY if not re.search(rf"\b{part}\b", layers)] == []
+
+
+def test_every_thread_is_in_the_table() -> None:
+    ours = [path for path in ALL if not path.name.startswith(("softphone", "demo"))]
+    started = {
+        thread
+        for path in ours
+        for thread in re.findall(r'(?:Thread\(.*name=|Worker\()"([\w-]+)"', text_of(path))
+    }
+    assert started >= {"listener", "recorder", "assembler", "tap-writer", "purge"}
+    assert [thread for thread in started if f"| `{thread}` |" not in text_of("ARCHITECTURE.md")] == []
+
+
+# --- what is drawn and copied ---
+
+
+@pytest.fixture(scope="module")
+def drawing() -> str:
+    return draw_callflow.draw()
+
+
+def test_the_drawn_call_flow_is_the_one_there_is(drawing: str) -> None:
+    """After a change of the policy: python -m tests.draw_callflow --write"""
+    document = text_of("ARCHITECTURE.md")
+    assert document.count(f"{draw_callflow.BEGIN}\n{drawing}{draw_callflow.END}\n") == 1
+
+
+def test_every_phase_and_decision_is_reached_by_the_drawing(drawing: str) -> None:
+    assert [place for place in (*Phase, *Decision) if not re.search(rf"\b{place}\b", drawing)] == []
+
+
+def test_the_drawing_replaces_what_was_drawn_before() -> None:
+    document = f"before\n{draw_callflow.BEGIN}\nold\n{draw_callflow.END}\nafter\n"
+    expected = f"before\n{draw_callflow.BEGIN}\nnew\n{draw_callflow.END}\nafter\n"
+    assert draw_callflow.replaced(document, "new\n") == expected
+
+
+def test_the_table_of_the_chunk_is_its_format() -> None:
+    table = re.findall(r"^\| (\d+) \| (\d+|length) \| (\w+)", text_of("ARCHITECTURE.md"), re.MULTILINE)
+    told = re.findall(r"^ +(\d+) +(\d+|length) +(\w+)", chunks.__doc__ or "", re.MULTILINE)
+    assert len(told) == 12
+    assert table == told
+
+
+# --- versions ---
+
+
+def test_the_changelog_tells_of_this_version() -> None:
+    newest = re.search(r"^## \[([\d.]+)\]", text_of("CHANGELOG.md"), re.MULTILINE)
+    assert (
+        newest and newest[1] == __version__ == tomllib.loads(text_of("pyproject.toml"))["project"]["version"]
+    )
+
+
+def test_the_licence_is_the_one_that_is_named() -> None:
+    named = tomllib.loads(text_of("pyproject.toml"))["project"]["license"]
+    assert named == "GPL-3.0-or-later"
+    assert named in text_of("README.md")
+    assert re.match(r"\s+GNU GENERAL PUBLIC LICENSE\s+Version 3,", text_of("LICENSE"))
