@@ -1,0 +1,162 @@
+"""The shape of the project: who may import whom, how long a module may be, what may lie in the tree."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = ("sipagent", "media", "retention", "prompts", "tests")
+SHIPPED = ("sipagent", "sipagent/pjsip", "media", "retention", "prompts")
+POLICY = ("callflow", "callstate", "consent", "conversation", "hunt", "policy", "story", "events")
+VALUES = {"collections", "dataclasses", "enum", "typing"}
+LONGEST = 480  # lines; what is longer is two things
+BROAD = ("media/worker.py", "sipagent/pjsip/legs.py")  # a thread and native code, which nothing may end
+SPEAKING = ("sipagent/cli", "prompts/speak.py", "prompts/music.py")
+TOP = {
+    *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "config.toml", "pyproject.toml"),
+    *(".ci", ".gitignore", "media", "prompts", "retention", "sipagent", "tests", "typings"),
+}
+MACHINE = re.compile(rb"(?<![\w.<])/(?:(?:root|work|Users)/\w|tmp/\w+/)")
+
+
+def modules(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in sorted((ROOT / folder).glob("*.py"))]
+
+
+ALL = modules(*SHIPPED)
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def tree(path: Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that is imported, wherever in the file; of `from x import y` both `x` and `x.y`."""
+    for node in tree(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{name(path)}: a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def packages(path: Path) -> set[str]:
+    return {module.partition(".")[0] for module in imports(path)}
+
+
+def tracked() -> list[Path]:
+    command = ["git", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for part in listed.split("\0") if part and (path := ROOT / part).is_file()]
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert {name(path) for path in ALL} >= {"sipagent/callflow.py", "sipagent/pjsip/legs.py", "media/tap.py"}
+
+
+@pytest.mark.parametrize("package", ["media", "retention", "prompts"])
+def test_inner_packages_import_nothing_of_ours_but_themselves(package: str) -> None:
+    for path in modules(package):
+        assert packages(path) & set(OURS) <= {package}, name(path)
+
+
+def test_nobody_imports_the_tests() -> None:
+    assert not [name(path) for path in ALL if "tests" in packages(path)]
+
+
+def test_the_engine_library_is_imported_in_one_package() -> None:
+    users = {path.parent for path in ALL if packages(path) & {"pjsua2", "_pjsua2"}}
+    assert users == {ROOT / "sipagent/pjsip"}
+
+
+def test_the_engine_is_known_by_its_protocol() -> None:
+    """Whoever decides or drives never names the one there is; what puts the parts together does."""
+    users = {
+        name(path)
+        for path in modules("sipagent")
+        if any(module.startswith("sipagent.pjsip") for module in imports(path))
+    }
+    assert users == {"sipagent/service.py", "sipagent/cli_agent.py"}
+
+
+@pytest.mark.parametrize("module", POLICY)
+def test_the_policy_is_pure(module: str) -> None:
+    """It knows its own parts and plain values of the standard library: no clock, no thread, no socket."""
+    path = ROOT / f"sipagent/{module}.py"
+    parts = {imported.split(".")[1] for imported in imports(path) if imported.startswith("sipagent.")}
+    assert parts <= (set() if module == "events" else set(POLICY))
+    assert packages(path) - {"sipagent"} <= VALUES
+
+
+def test_modules_are_short() -> None:
+    lengths = {name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in ALL}
+    assert {path: lines for path, lines in lengths.items() if lines > LONGEST} == {}
+
+
+def test_no_broad_except_but_the_two_that_say_why() -> None:
+    broad = {
+        (name(path), handler.lineno)
+        for path in ALL
+        for handler in tree(path)
+        if isinstance(handler, ast.ExceptHandler) and is_broad(handler)
+    }
+    assert sorted(path for path, _ in broad) == sorted(BROAD), broad
+    for path, line in broad:
+        assert "# noqa: BLE001" in (ROOT / path).read_text(encoding="utf-8").splitlines()[line - 1]
+
+
+def is_broad(handler: ast.ExceptHandler) -> bool:
+    """Whether it hides faults: one that ends in `raise` only undoes."""
+    last = handler.body[-1]
+    caught = ast.unparse(handler.type) if handler.type else "Exception"
+    raises_again = isinstance(last, ast.Raise) and last.exc is None
+    return bool(re.search(r"\b(Base)?Exception\b", caught)) and not raises_again
+
+
+def test_library_code_does_not_print() -> None:
+    printing = {
+        name(path)
+        for path in ALL
+        for node in tree(path)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    }
+    assert {path for path in printing if not path.startswith(SPEAKING)} == set()
+
+
+def test_the_wheel_carries_every_package() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert {package.replace(".", "/") for package in listed} == set(SHIPPED)
+    there = {name(path.parent) for path in tracked() if path.name == "__init__.py"}
+    assert {folder for folder in there if folder.partition("/")[0] != "tests"} == set(SHIPPED)
+
+
+def test_the_top_level_is_what_it_is() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in tracked()} <= TOP
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("recordings/x.flac", "retention.db", "secrets/trunk-password", "keys/recordings.key", "core"),
+        *(".venv/x", "sipagent.egg-info/x", "build/x", "dist/x", "media/__pycache__/x.pyc"),
+        *(".mypy_cache/x", ".pytest_cache/x", ".ruff_cache/x", ".hypothesis/x"),
+    ],
+)
+def test_what_a_run_leaves_is_never_committed(path: str) -> None:
+    ignored = subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT, check=False)
+    assert ignored.returncode == 0
+
+
+def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:
+    found = {name(path): MACHINE.search(path.read_bytes()) for path in tracked()}
+    assert {path: match[0] for path, match in found.items() if match} == {}
