@@ -109,12 +109,12 @@ class Archive:
             self._require(recording.id, Status.CLOSED)
             self._keep(recording)
 
-    def erase(self, id: str, at: datetime) -> None:
-        """The caller refused: nothing on disk, then the row `erased`. Doing it twice is no error.
+    def erase(self, id: str, at: datetime, decision: str | None = None) -> None:
+        """Nothing on disk, then the row `erased`, with the decision that led there. Twice is no error.
 
         Before calling it, commit the refusal in the receipt: a crash in between is then finished from there.
         """
-        self._discard(id, Status.ERASED, at)
+        self._discard(id, Status.ERASED, at, decision)
 
     def fail(self, id: str, at: datetime) -> None:
         """The recorder failed: nothing on disk, then the row `failed`."""
@@ -168,7 +168,7 @@ class Archive:
 
     # steps
 
-    def _discard(self, id: str, status: Status, at: datetime) -> None:
+    def _discard(self, id: str, status: Status, at: datetime, decision: str | None = None) -> None:
         self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
         self.unlink(id)
         with self.store.write():
@@ -176,7 +176,13 @@ class Archive:
             if row.status is not Status.ERASED:  # a refusal is never turned into a mere failure
                 self.store.update_recording(
                     replace(
-                        row, status=status, ended_at=row.ended_at or at, path=None, bytes=None, sha256=None
+                        row,
+                        status=status,
+                        decision=decision or row.decision,
+                        ended_at=row.ended_at or at,
+                        path=None,
+                        bytes=None,
+                        sha256=None,
                     )
                 )
 

@@ -26,7 +26,7 @@ Job = Callable[[], None]
 
 
 class Worker:
-    """One thread that does jobs in order; a job's foreseeable fault is told, and the next one goes on."""
+    """One thread that does jobs in order; whatever a job fails of is told, and the next one is done."""
 
     def __init__(self, name: str, alert: Callable[[str], None]) -> None:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
@@ -50,6 +50,8 @@ class Worker:
                 job()
             except FAULTS as fault:
                 self._alert(f"{self._thread.name}: {fault}")
+            except Exception as fault:  # noqa: BLE001 - a thread that died would erase no more
+                self._alert(f"{self._thread.name}: {fault!r}, which nobody foresaw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +116,7 @@ class Recorder:
                 try:
                     tap.abandon()
                 finally:
-                    self.archive.erase(receipt.id, at)
+                    self.archive.erase(receipt.id, at, receipt.decision)
 
         self._quick.put(forget)
 
@@ -177,7 +179,7 @@ def recover(archive: Archive, format: Format, now: datetime, alert: Callable[[st
                 )
                 close(archive, recording, format, closing)
             else:
-                archive.erase(recording.id, now)
+                archive.erase(recording.id, now, receipt.decision)
         except FAULTS as fault:
             alert(f"recovery of {recording.id}: {fault}")
     for receipt in receipts.values():

@@ -15,7 +15,8 @@ SHIPPED = ("sipagent", "sipagent/pjsip", "media", "retention", "prompts")
 POLICY = ("callflow", "callstate", "consent", "conversation", "hunt", "policy", "story", "events")
 VALUES = {"collections", "dataclasses", "enum", "typing"}
 LONGEST = 480  # lines; what is longer is two things
-BROAD = ("media/worker.py", "sipagent/pjsip/legs.py")  # a thread and native code, which nothing may end
+# two threads and native code, which nothing may end
+BROAD = ("media/worker.py", "sipagent/pjsip/legs.py", "sipagent/recorder.py")
 SPEAKING = ("sipagent/cli", "prompts/speak.py", "prompts/music.py")
 TOP = {
     *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "config.toml", "pyproject.toml"),
@@ -103,7 +104,7 @@ def test_modules_are_short() -> None:
     assert {path: lines for path, lines in lengths.items() if lines > LONGEST} == {}
 
 
-def test_no_broad_except_but_the_two_that_say_why() -> None:
+def test_no_broad_except_but_those_that_say_why() -> None:
     broad = {
         (name(path), handler.lineno)
         for path in ALL

@@ -86,7 +86,7 @@ def test_a_pbx_that_challenges_the_invite(
     login = {"username": "gate", "password_file": str(tmp_path / "pbx-password")}
     agent = agent_factory(operators={"extensions": [operator_phone.uri], **login})
     calls.connect(agent, caller_phone, operator_phone).hang_up()
-    assert operator_phone.count(f"{status} INVITE sent") == 1
+    assert operator_phone.count(f"{status} INVITE sent") <= 2  # once to learn the realm
     (receipt,) = agent.wait_receipts()
     assert receipt["outcome"] == "connected"
 
@@ -98,14 +98,17 @@ def test_a_pbx_that_knows_another_password(
     operator_phone: Phone,
     phone_factory: PhoneFactory,
 ) -> None:
-    """No storm of attempts, and the next operator is rung."""
+    """No storm of attempts, and the next operator is rung.
+
+    One INVITE learns the realm; the next is challenged again, and answered for each of up to three new nonces.
+    """
     operator_phone.challenge = Challenge("pbx.test", "gate", "open sesame")
     (tmp_path / "pbx-password").write_text("wrong\n")
     second = phone_factory("203", OPERATOR_HZ)
     login = {"username": "gate", "password_file": str(tmp_path / "pbx-password")}
     agent = agent_factory(operators={"extensions": [operator_phone.uri, second.uri], **login})
     calls.connect(agent, caller_phone, second).hang_up()
-    assert operator_phone.count("INVITE received") <= 3
+    assert operator_phone.count("INVITE received") <= 5
     assert "wrong" not in agent.child.tail(10_000)
 
 
