@@ -2,7 +2,7 @@
 
 Every 10 ms a window of 30 ms is compared with the eight frequencies of ITU-T Q.23, each at five offsets, so
 that a sender who is off by what Q.24 allows is still measured at its true frequency. A window *points at* a
-key where one tone of each group, together, carry at least half of its energy. It is *clear* if moreover
+key where one tone of each group carry, together, at least half of its energy. It is *clear* if moreover
 
 - the two tones carry nearly all of it (speech has harmonics, music more voices), no third stands out, and
   neither has a second harmonic (instruments have),
@@ -51,24 +51,20 @@ KEYS = "123A456B789C*0#D"
 CLEAR_WINDOWS = 3
 MISSED_WINDOWS = 4
 EVIDENCE = 2.25
+"""What agreeing windows must prove together: three good ones, or more that are middling."""
 POINTING_SHARE = 0.5
 CLEAR_SHARE = 0.7
 """Of the window's energy: a pair of tones 4 dB above everything else."""
-THIRD_DB = -8.5
-"""How strong a third component may be under the pair."""
+THIRD_DB, LONE_DB = -11.0, -15.0
+"""How strong a third component may be under the pair: from THIRD_DB, which proves nothing, to LONE_DB, where
+the window counts in full. Of all these tests the one that tells speech best."""
 HARMONIC_DB = -18.0
 """How strong either tone's second harmonic may be under the pair; G.711 and clipping make odd ones only."""
-DOUBT_DB, PROOF_DB = -11.0, -15.0
-"""From where to where a window proves more the weaker its third component is: of all these tests the one that
-tells speech best."""
 TOLERANCE, TOLERANCE_HZ = 0.015, 4.0
 """Q.24 has 1.5 % + 2 Hz accepted (and 3.5 % refused); 2 Hz are for what noise does to the measurement."""
 TWIST_DB = 10.0
-AGREE = (0.008, 0.005, 3.0)
-"""How far apart clear windows may be, in relative frequency of row and column and in dB: a voice glides."""
-STEADY = (0.004, 0.0025, 1.2)
-STEADY_EVIDENCE = 0.5
-"""What a window proves at least if it is as near to another as that: no voice holds a note so well."""
+AGREE_ROW, AGREE_COLUMN, AGREE_DB = 0.008, 0.005, 3.0
+"""How far apart clear windows may be, in relative frequency and in level: a voice glides, a key doesn't."""
 FLOOR = 16140**2 * 10 ** (-37 / 10)
 """Mean square of -37 dBm0, where full scale in G.711 is +3.14 dBm0; weaker is no key press but an echo."""
 FLOOR_PEAK = int(math.sqrt(FLOOR))
@@ -119,26 +115,20 @@ _ELSEWHERE, _DOUBLES = _masks()
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What a clear window shows: relative offsets of both tones; the pair's level; a third one's under it."""
+    """What a clear window shows: relative offsets of both tones, level in dB, and evidence of 0 to 1.5."""
 
     row: float
     column: float
     level: float
-    third: float
+    evidence: float
 
-    def is_near(self, other: "_Sight", limits: tuple[float, float, float]) -> bool:
+    def agrees(self, other: "_Sight") -> bool:
+        """Whether both can be of one pair of tones."""
         return (
-            abs(self.row - other.row) <= limits[0]
-            and abs(self.column - other.column) <= limits[1]
-            and abs(self.level - other.level) <= limits[2]
+            abs(self.row - other.row) <= AGREE_ROW
+            and abs(self.column - other.column) <= AGREE_COLUMN
+            and abs(self.level - other.level) <= AGREE_DB
         )
-
-    def proof(self, other: "_Sight") -> float:
-        """How much `self`, seen earlier, adds to `other`: 0 to 1.5."""
-        if not self.is_near(other, AGREE):
-            return 0.0
-        alone = min((DOUBT_DB - self.third) / (DOUBT_DB - PROOF_DB), 1.5)
-        return max(alone, STEADY_EVIDENCE if self.is_near(other, STEADY) else 0.0)
 
 
 @dataclass(slots=True)
@@ -153,8 +143,8 @@ class _Press:
     def add(self, sight: _Sight) -> None:
         """Clear windows need not be neighbours: a lost packet distorts those that it touches."""
         self.sights.append(sight)
-        proofs = [proof for seen in self.sights if (proof := seen.proof(sight)) > 0]
-        self.heard = len(proofs) >= CLEAR_WINDOWS and sum(proofs) >= EVIDENCE
+        agreeing = [seen.evidence for seen in self.sights if seen.agrees(sight)]
+        self.heard = len(agreeing) >= CLEAR_WINDOWS and sum(agreeing) >= EVIDENCE
 
 
 class ToneDetector:
@@ -235,7 +225,8 @@ def _look(window: NDArray[np.float32], key: int, powers: NDArray[np.float32]) ->
     harmonic = _decibels(float((spectrum * _DOUBLES[key]).max()) / pair)
     if third >= THIRD_DB or harmonic >= HARMONIC_DB:
         return None
-    return _Sight(row_offset, column_offset, _decibels(pair), third)
+    evidence = min((THIRD_DB - third) / (THIRD_DB - LONE_DB), 1.5)
+    return _Sight(row_offset, column_offset, _decibels(pair), evidence)
 
 
 def _is_near(offset: float, nominal: float) -> bool:
