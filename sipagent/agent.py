@@ -192,7 +192,10 @@ class Agent:
                 self._invited(engine, report)
             case OfLeg(leg, fact):
                 if call := self._of_leg.get(leg):
-                    self._handle(engine, call, self._translated(call, leg, fact))
+                    if told := self._translated(call, leg, fact):
+                        self._handle(engine, call, told)
+                elif isinstance(fact, e.OperatorAnswered | e.MediaLost):
+                    engine.hang_up(leg)  # its call is over: nobody else will
                 if isinstance(fact, e.LegGone):
                     self._leg_is_gone(leg)
             case SoundEnded(leg, token):
@@ -210,10 +213,12 @@ class Agent:
 
     def _handle(self, engine: Engine, call: LiveCall, fact: e.Fact) -> None:
         decision = call.flow.consent.decision
-        for command in call.flow.handle(fact, time.monotonic()):
-            self._carry_out(engine, call, command)
+        commands = call.flow.handle(fact, time.monotonic())
         if call.flow.consent.decision is not decision:
             log.info("decided", call=call.id, decision=call.flow.consent.decision, by=call.flow.consent.by)
+            self.recorder.keep_receipt(call.receipt())  # before anything follows from it
+        for command in commands:
+            self._carry_out(engine, call, command)
 
     # --- facts that need the agent's own knowledge ---
 
@@ -251,11 +256,12 @@ class Agent:
         free = engine.capacity - ending - sum(max(2, len(call.up)) for call in active)
         return len(active) < self.admission.calls and free >= 2
 
-    def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact:
+    def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact | None:
+        """With the flow's number of the leg. What names none is the caller's; an operator's is None."""
         number = call.leg_of(leg)
-        if number is None or not isinstance(fact, e.LegFact):
-            return fact
-        return replace(fact, leg=number)
+        if number is not None and isinstance(fact, e.LegFact):
+            return replace(fact, leg=number)
+        return fact if number == CALLER or isinstance(fact, e.HearingFailed) else None
 
     def _leg_is_gone(self, leg: int) -> None:
         self._taps.pop(leg, None)
@@ -348,6 +354,7 @@ class Agent:
             case e.StartTap():
                 self._untapped.append((call, command))
             case e.SilenceTap(on):
+                call.silent = on
                 if call.tap:
                     call.tap.silence(on)
             case e.StopTap(keep):
@@ -400,6 +407,7 @@ class Agent:
         call.tap = tap = self.recorder.begin(
             recording, lambda reason: self._post_and_wake(TapFault(call.id, reason))
         )
+        tap.silence(call.silent)
         for leg, engine_leg in call.legs.items():
             if engine_leg in call.up:
                 self._taps[engine_leg] = (tap, Channel.CALLER if leg == CALLER else Channel.OPERATOR)

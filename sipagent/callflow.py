@@ -94,7 +94,10 @@ class CallFlow(CallState):
         elif self.policy.recording and self._candidate:
             self.phase = Phase.NOTICE
             self._notice_began = self._now
-            self._play(Prompt.NOTICE)
+            if CALLER in self._held:  # since the INVITE
+                self._notice_failed()
+            else:
+                self._play(Prompt.NOTICE)
         else:
             self._decide(Decision.NOT_ALLOWED, "sampling" if self.policy.recording else "disabled")
             self.phase = Phase.NOTICE
@@ -112,8 +115,7 @@ class CallFlow(CallState):
             if fact.complete:
                 self._after_notice()
             else:
-                self._decide(Decision.NOT_ALLOWED, "notice_failed")
-                self._hunt()
+                self._notice_failed()
 
     def _after_notice(self) -> None:
         if self._acceptance:
@@ -124,12 +126,15 @@ class CallFlow(CallState):
             self.phase = Phase.WINDOW
             self._timers["window"] = self._now + self.policy.window_s
 
+    def _notice_failed(self) -> None:
+        self._decide(Decision.NOT_ALLOWED, "notice_failed")
+        self._hunt()
+
     def _notice_unheard(self, fact: e.LegHeld) -> None:
         """The caller put us on hold and can't hear the notice: it has failed."""
         self._held |= {fact.leg}
         if self._playing is Prompt.NOTICE:
-            self._decide(Decision.NOT_ALLOWED, "notice_failed")
-            self._hunt()
+            self._notice_failed()
 
     def _ask_again(self) -> None:
         self.phase = Phase.CONFIRM

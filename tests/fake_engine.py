@@ -2,23 +2,41 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sipagent.engine import Report
 
 
 class FakeEngine:
-    """`orders`: what it was told, as tuples of a name and its arguments, in order."""
+    """`orders`: what it was told, as tuples of a name and its arguments, in order.
+
+    `up`: its legs, `dialled`: those that it rings, and whom; `tokens`: of the sound that a leg hears.
+    """
 
     def __init__(self, report: Callable[[Report], None], capacity: int = 4) -> None:
         self.capacity = capacity
-        self.legs = 1
+        self.up: set[int] = set()
+        self.dialled: dict[int, str] = {}
+        self.tokens: dict[int, int] = {}
         self.orders: list[tuple[object, ...]] = []
         self.say = report
         self.script: list[Callable[[], None]] = []  # one for each poll
         self._numbers = 100
 
+    @property
+    def legs(self) -> int:
+        return len(self.up)
+
+    def next_number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
     def names(self) -> list[object]:
         return [order[0] for order in self.orders]
+
+    def ordered(self, name: str) -> list[tuple[Any, ...]]:
+        """The arguments of all orders of a name."""
+        return [tuple(rest) for order, *rest in self.orders if order == name]
 
     def start(self) -> None: ...
 
@@ -43,15 +61,16 @@ class FakeEngine:
         self.orders.append(("hang_up", leg))
 
     def dial(self, uri: str, display: str) -> int:
-        self._numbers += 1
-        self.legs += 1
+        leg = self.next_number()
+        self.up.add(leg)
+        self.dialled[leg] = uri
         self.orders.append(("dial", uri, display))
-        return self._numbers
+        return leg
 
     def play(self, leg: int, sound: Path, loop: bool) -> int:
-        self._numbers += 1
+        self.tokens[leg] = self.next_number()
         self.orders.append(("play", leg, sound.name, loop))
-        return self._numbers
+        return self.tokens[leg]
 
     def stop_playing(self, leg: int) -> None:
         self.orders.append(("stop_playing", leg))

@@ -1,0 +1,498 @@
+"""The driver, turn by turn, on a fake engine: what is reported, what is ordered, what is kept."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from structlog.testing import capture_logs
+
+from media.frame import SAMPLE_RATE, Samples
+from retention.recording import Status
+from sipagent import events as e
+from sipagent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine, SoundEnded
+from sipagent.softphone_rtp import key_tones, strongest, tone
+from tests.driving import (
+    CALLER,
+    CALLER_HZ,
+    DESK,
+    ELSEWHERE,
+    HERE,
+    NUMBER,
+    OPERATOR_HZ,
+    RULES,
+    SECOND_DESK,
+    SOUND_MS,
+    Stage,
+    invite,
+    staged,
+    with_policy,
+)
+
+NINE = e.DtmfPressed(0, "9", "rfc4733")
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with staged(tmp_path, monkeypatch) as stage:
+        yield stage
+
+
+def key(digit: str) -> Samples:
+    """A key as a phone without telephone-event sends it, with its pauses."""
+    silence = np.zeros(SAMPLE_RATE // 10, dtype=np.int16)
+    return np.concatenate([silence, tone(key_tones(digit), 0.1), silence, silence])
+
+
+def pressed(leg: int, keys: str) -> list[e.Fact]:
+    return [e.DtmfPressed(leg, digit, "rfc4733") for digit in keys]
+
+
+# --- one call, from its INVITE to what is kept of it ---
+
+
+def test_a_caller_who_says_nothing_against_it_is_recorded(stage: Stage) -> None:
+    caller = stage.invite()
+    assert stage.engine.ordered("answer") == [(caller,)]
+    stage.tell(caller, e.CallConfirmed(telephone_event=True), e.MediaArrived())
+    assert stage.hears(caller) == "notice"
+    stage.sound_over(caller)
+    stage.turn(after_s=RULES.policy.window_s - 0.1)
+    assert stage.engine.ordered("dial") == []
+    stage.turn(after_s=0.1)
+    ((operator, uri),) = stage.engine.dialled.items()
+    assert (uri, stage.shown(), stage.hears(caller)) == (DESK, f"REC {CALLER}", "hold_music")
+    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+    assert stage.engine.ordered("bridge") == [(caller, operator)]
+    assert stage.recording().status is Status.OPEN
+    assert stage.receipt().decision == "allowed"
+    stage.talk(caller, operator, 2.0)
+    stage.gone(caller)
+    assert stage.engine.ordered("hang_up") == [(operator,)]
+    stage.listened()
+    stage.gone(operator)
+    receipt, recording = stage.receipt(), stage.recording()
+    assert (receipt.outcome, receipt.decision, receipt.decided_by) == ("connected", "allowed", "silence")
+    assert (receipt.caller, receipt.called, receipt.operator) == (CALLER, NUMBER, DESK)
+    assert (receipt.notice_played_ms, receipt.recording_id) == (SOUND_MS, recording.id)
+    assert (recording.status, recording.incomplete) == (Status.CLOSED, False)
+    sound, _ = soundfile.read(stage.archive.file(recording.id), dtype="int16")
+    assert [strongest(sound[4000:12000, channel]) for channel in (0, 1)] == pytest.approx(
+        [CALLER_HZ, OPERATOR_HZ], abs=10
+    )
+    assert (stage.agent.calls, stage.alerts) == (0, [])
+
+
+def test_nothing_of_a_call_stays_in_memory(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.gone(operator)
+    stage.listened()
+    stage.gone(caller)
+    stage.listened()
+    agent = stage.agent
+    assert (agent._calls, agent._of_leg, agent._taps, agent._untapped) == ({}, {}, {}, [])
+    assert (agent.listener._ears, agent.listener._listened) == ({}, set())
+
+
+def test_the_next_caller_gets_the_operator_whose_call_has_ended(stage: Stage) -> None:
+    for _ in range(2):
+        caller, operator = stage.bridged()
+        assert stage.engine.dialled[operator] == DESK
+        stage.gone(caller)
+        stage.listened()
+        stage.gone(operator)
+    assert len(stage.receipts()) == 2
+
+
+def test_an_operator_rests_after_a_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with staged(tmp_path, monkeypatch, replace(RULES, wrap_up_s=60.0)) as stage:
+        caller, operator = stage.bridged()
+        stage.gone(caller)
+        stage.listened()
+        stage.gone(operator)
+        _, second = stage.rung()
+        assert stage.engine.dialled[second] == SECOND_DESK
+
+
+def test_an_operator_who_declines_is_followed_by_the_next(stage: Stage) -> None:
+    _, first = stage.rung()
+    stage.gone(first, 486)
+    assert list(stage.engine.dialled.values()) == [DESK, SECOND_DESK]
+
+
+def test_a_dialled_number_speaks_its_language(stage: Stage) -> None:
+    caller = stage.greeted(number="+33323063007")
+    (call,) = stage.agent.live
+    assert (stage.hears(caller), call.sounds[e.Prompt.NOTICE].path.parent.name) == ("notice", "en")
+
+
+# --- refusals ---
+
+
+def test_a_refusal_during_the_notice(stage: Stage) -> None:
+    caller = stage.greeted()
+    stage.tell(caller, NINE, after_s=1.0)
+    assert stage.hears(caller) == "refused"
+    assert stage.shown() == f"NO REC {CALLER}"
+    (operator,) = stage.engine.dialled
+    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+    assert stage.engine.ordered("bridge") == []  # the caller is still being told that it was understood
+    stage.sound_over(caller)
+    assert stage.engine.ordered("bridge") == [(caller, operator)]
+    stage.talk(caller, operator)
+    stage.gone(caller)
+    receipt = stage.receipt()
+    assert (receipt.decision, receipt.phase, receipt.dtmf_method) == ("refused", "notice", "rfc4733")
+    assert (receipt.notice_played_ms, receipt.recording_id) == (1000, None)
+    assert (stage.files(), stage.archive.store.recordings()) == ([], [])
+
+
+def test_a_refusal_in_the_call_erases(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.talk(caller, operator)
+    assert stage.files() == ["part"]
+    stage.tell(caller, NINE)
+    assert stage.files() == []
+    assert stage.recording().status is Status.ERASED
+    assert stage.overlaid() == ({caller, operator}, "recording_off")
+    stage.talk(caller, operator)
+    stage.gone(caller)
+    assert (stage.receipt().decision, stage.receipt().phase, stage.files()) == ("refused", "call", [])
+
+
+def test_a_key_that_waits_when_the_tap_would_start_wins(stage: Stage) -> None:
+    """It was pressed before the first sample would have been kept."""
+    caller, operator = stage.rung()
+    stage.engine.script = [lambda: stage.engine.say(OfLeg(caller, NINE))]
+    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+    assert stage.engine.ordered("bridge") == [(caller, operator)]
+    assert (stage.receipt().decision, stage.files(), stage.archive.store.recordings()) == ("refused", [], [])
+
+
+def test_a_key_that_waits_with_the_operators_answer_wins(stage: Stage) -> None:
+    caller, operator = stage.rung()
+    stage.turn(OfLeg(operator, e.OperatorAnswered(operator, telephone_event=True)), OfLeg(caller, NINE))
+    assert (stage.receipt().decision, stage.files(), stage.archive.store.recordings()) == ("refused", [], [])
+
+
+def test_a_key_in_the_last_frames_before_the_bye_erases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In-band: the BYE has overtaken what is still being listened to, and the tap waits for that."""
+    with staged(tmp_path, monkeypatch, listens=False) as stage:
+        caller, _ = stage.bridged(telephone_event=False)
+        stage.hear(caller, key("9"))  # queued: nobody listens yet
+        stage.gone(caller)
+        assert stage.recording().status is Status.OPEN
+        stage.agent.listener.start()
+        stage.listened()
+        assert stage.recording().status is Status.ERASED
+        receipt = stage.receipt()
+        assert (receipt.decision, receipt.dtmf_method, receipt.outcome) == ("refused", "inband", "connected")
+        assert (stage.files(), stage.agent.calls) == ([], 0)
+
+
+def test_a_listener_that_never_comes_to_its_end_holds_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with staged(tmp_path, monkeypatch, listens=False) as stage:
+        caller, operator = stage.bridged()
+        stage.talk(caller, operator)
+        stage.gone(caller)
+        stage.turn(after_s=1.1)
+        assert (stage.agent.calls, stage.recording().status) == (0, Status.CLOSED)
+
+
+def test_in_band_keys_count_where_no_event_was_negotiated(stage: Stage) -> None:
+    caller, _ = stage.bridged(telephone_event=False)
+    stage.hear(caller, key("9"))
+    stage.listened()
+    assert (stage.receipt().decision, stage.receipt().dtmf_method) == ("refused", "inband")
+
+
+def test_in_band_keys_do_not_count_in_a_conversation_with_events(stage: Stage) -> None:
+    """Whatever sounds like a 9 in a call is then no key (it is the other side's music, say)."""
+    caller, _ = stage.bridged(telephone_event=True)
+    stage.turn(after_s=10.0)
+    stage.hear(caller, key("9"))
+    stage.listened()
+    assert stage.receipt().decision == "allowed"
+
+
+# --- notices that were not heard ---
+
+
+def test_a_notice_that_ended_early_allows_nothing(stage: Stage) -> None:
+    caller = stage.greeted()
+    stage.sound_over(caller, after_s=SOUND_MS / 1000 - 0.2)
+    assert stage.shown() == f"NO REC {CALLER}"
+    assert (stage.receipt().outcome, stage.receipts()[0].recording_id) == (None, None)
+    stage.gone(caller, 487)
+    receipt = stage.receipt()
+    assert (receipt.decision, receipt.decided_by) == ("not_allowed", "notice_failed")
+    assert (receipt.outcome, receipt.notice_played_ms) == ("abandoned", SOUND_MS - 200)
+
+
+def test_the_end_of_another_sound_ends_nothing(stage: Stage) -> None:
+    caller = stage.greeted()
+    token = stage.engine.tokens[caller]
+    stage.turn(SoundEnded(caller, token + 1), SoundEnded(-1, token), after_s=SOUND_MS / 1000)
+    stage.turn(after_s=RULES.policy.window_s)
+    assert stage.engine.ordered("dial") == []
+
+
+def test_who_had_us_on_hold_from_the_start_heard_no_notice(stage: Stage) -> None:
+    """An INVITE with a=sendonly: everything was played, and nothing of it could be sent."""
+    caller = stage.invite()
+    stage.tell(caller, e.LegHeld(caller, sends=True))
+    stage.tell(caller, e.CallConfirmed(telephone_event=True), e.MediaArrived())
+    if stage.hears(caller) == "notice":
+        stage.sound_over(caller)
+    stage.turn(after_s=RULES.policy.window_s)
+    assert stage.shown() == f"NO REC {CALLER}"
+
+
+# --- in the conversation ---
+
+
+def test_a_tap_that_starts_during_a_hold_starts_silent(stage: Stage) -> None:
+    caller, operator = stage.rung()
+    stage.tell(caller, e.LegHeld(caller, sends=True))
+    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+    stage.settle()
+    stage.talk(caller, operator)
+    stage.tell(caller, e.LegResumed(caller))
+    stage.gone(caller)
+    stage.listened()
+    recording = stage.recording()
+    sound, _ = soundfile.read(stage.archive.file(recording.id), dtype="int16")
+    assert (len(sound) > 0, sound.any(), len(recording.pauses)) == (True, False, 1)
+
+
+def test_the_stop_code_erases_and_both_hear_it(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.talk(caller, operator)
+    stage.tell(operator, *pressed(operator, "*5"))
+    assert stage.overlaid() == ({caller, operator}, "recording_off")
+    assert (stage.files(), stage.recording().status) == ([], Status.ERASED)
+    assert (stage.receipt().decision, stage.receipt().decided_by) == ("not_allowed", "operator")
+
+
+def test_a_pause_is_silence_of_the_right_length(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.talk(caller, operator)
+    stage.tell(operator, *pressed(operator, "*6"))
+    stage.talk(caller, operator)
+    stage.tell(operator, *pressed(operator, "*6"))
+    stage.talk(caller, operator)
+    stage.gone(caller)
+    stage.listened()
+    recording = stage.recording()
+    ((start, end),) = [(pause.from_s, pause.to_s) for pause in recording.pauses]
+    assert (start, end, recording.duration_s) == pytest.approx((1.0, 2.0, 3.0), abs=0.25)
+
+
+def test_a_flag_is_in_the_row(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.talk(caller, operator)
+    stage.tell(operator, *pressed(operator, "*7"))
+    stage.gone(caller)
+    stage.listened()
+    assert stage.recording().flagged
+
+
+def test_a_recorder_that_fails_never_costs_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recordings").write_text("in the way of the folder")
+    with staged(tmp_path, monkeypatch) as stage, capture_logs() as logs:
+        caller, operator = stage.bridged()
+        stage.turn()
+        assert stage.engine.ordered("hang_up") == []
+        assert stage.overlaid() == ({caller, operator}, "recording_off")
+        stage.gone(caller)
+        receipt = stage.receipt()
+    assert (receipt.outcome, receipt.decision) == ("connected", "not_allowed")
+    assert receipt.decided_by == "recorder_fault"
+    assert [line for line in logs if line["event"] == "alert" and "recording stopped" in line["reason"]]
+
+
+def test_a_leg_that_cannot_be_listened_to_is_not_recorded(stage: Stage) -> None:
+    caller = stage.greeted()
+    stage.tell(caller, e.HearingFailed("no port"))
+    stage.sound_over(caller)
+    stage.turn(after_s=RULES.policy.window_s)
+    assert stage.shown() == f"NO REC {CALLER}"
+
+
+# --- those who get no call ---
+
+
+@pytest.mark.parametrize("status", [503, 486])
+def test_a_caller_who_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    with staged(tmp_path, monkeypatch, with_policy(full_status=status)) as stage:
+        first = stage.greeted()
+        second = stage.invite()
+        assert stage.engine.ordered("reject") == [(second, status, 10)]
+        assert stage.engine.ordered("answer") == [(first,)]
+        stage.gone(second, status)
+        assert stage.agent.calls == 1
+        told = [(receipt.outcome, receipt.ended_at is None) for receipt in stage.receipts()]
+        assert told == [(None, True), ("rejected", False)]
+
+
+def test_a_call_needs_two_legs_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with staged(tmp_path, monkeypatch, replace(RULES, calls=4)) as stage:
+        first, second = stage.greeted(), stage.greeted()
+        third = stage.invite()
+        assert stage.engine.ordered("reject") == [(third, 503, 10)]
+        stage.gone(third, 503)
+        stage.gone(first)
+        assert stage.engine.ordered("answer") == [(first,), (second,)]
+        fourth = stage.invite()
+        assert stage.engine.ordered("answer")[-1] == (fourth,)
+
+
+def test_legs_that_are_ending_leave_no_room_yet(stage: Stage) -> None:
+    """The caller's leg is gone, the operators' phones are still being told."""
+    caller, first = stage.rung()
+    stage.turn(after_s=RULES.policy.ring_s)  # the second one rings; the first answers no CANCEL
+    stage.gone(caller)
+    stage.engine.up.add(99)  # and another that nobody knows of
+    assert (stage.agent.calls, stage.engine.legs) == (0, 3)
+    late = stage.invite()
+    assert stage.engine.ordered("reject") == [(late, 503, 10)]
+    stage.gone(first)
+
+
+def test_a_stranger_is_counted_and_leaves_nothing(stage: Stage) -> None:
+    stranger = stage.invite(source=ELSEWHERE)
+    assert stage.engine.ordered("reject") == [(stranger, 403, None)]
+    assert (stage.agent.strangers, stage.agent.calls, stage.receipts()) == (1, 0, [])
+    stage.gone(stranger, 403)
+
+
+def test_a_number_that_is_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with staged(tmp_path, monkeypatch, replace(RULES, numbers=frozenset({NUMBER}))) as stage:
+        wrong = stage.invite(number="+33999999999")
+        assert stage.engine.ordered("reject") == [(wrong, 404, None)]
+        assert stage.receipt().outcome == "rejected"
+        right = stage.invite(number="0323063006")
+        assert stage.engine.ordered("answer") == [(right,)]
+
+
+def test_what_the_engine_itself_refuses_leaves_a_receipt_too(stage: Stage) -> None:
+    with capture_logs() as logs:
+        stage.turn(RefusedByEngine(488, HERE, invite()), RefusedByEngine(486, HERE, invite()))
+    assert [receipt.outcome for receipt in stage.receipts()] == ["rejected", "rejected"]
+    assert {receipt.decided_by for receipt in stage.receipts()} == {"sip"}
+    assert [receipt.caller for receipt in stage.receipts()] == [CALLER, CALLER]
+    assert all(receipt.ended_at for receipt in stage.receipts())
+    assert sum(line["event"] == "miscounted_legs" for line in logs) == 1
+    stage.turn(RefusedByEngine(488, ELSEWHERE, invite()))
+    assert (stage.agent.strangers, len(stage.receipts())) == (1, 2)
+
+
+def test_a_caller_who_is_gone_before_we_knew(stage: Stage) -> None:
+    """CANCEL right behind the INVITE: both wait in the inbox."""
+    stage.turn(Incoming(5, HERE, invite()), OfLeg(5, e.LegGone(5, 487)))
+    assert (stage.agent.calls, stage.receipt().outcome) == (0, "abandoned")
+
+
+def test_what_a_stranger_writes_into_a_header_is_kept_as_plain_text(stage: Stage) -> None:
+    """Octets that are no UTF-8 come as lone surrogates, which no database takes."""
+    stage.invite(call_id="a\udcff\x1b[31mb")
+    assert (stage.receipt().call_id or "").isprintable()
+    assert stage.alerts == []
+
+
+# --- an operator's phone that crosses us ---
+
+
+def test_an_answer_that_crosses_the_end_of_the_call_is_hung_up(stage: Stage) -> None:
+    caller, operator = stage.rung()
+    stage.gone(caller, 487)
+    assert stage.agent.calls == 0
+    before = len(stage.engine.ordered("hang_up"))
+    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+    assert stage.engine.ordered("hang_up")[before:] == [(operator,)]
+
+
+def test_an_answer_that_crosses_the_end_of_the_ringing_is_hung_up(stage: Stage) -> None:
+    _, first = stage.rung()
+    stage.turn(after_s=RULES.policy.ring_s)
+    before = len(stage.engine.ordered("hang_up"))
+    stage.tell(first, e.OperatorAnswered(first, telephone_event=True))
+    assert stage.engine.ordered("hang_up")[before:] == [(first,)]
+    assert stage.engine.ordered("bridge") == []
+
+
+# --- the service around the calls ---
+
+
+def test_while_draining_nobody_new_is_taken_and_who_is_there_goes_on(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.agent.draining = True
+    late = stage.invite()
+    assert stage.engine.ordered("reject") == [(late, 503, 10)]
+    assert stage.engine.ordered("hang_up") == []
+    stage.gone(caller)
+    stage.listened()
+    assert stage.agent.calls == 0
+    assert stage.engine.ordered("hang_up") == [(operator,)]
+
+
+def test_at_the_end_calls_are_ended_properly(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.talk(caller, operator)
+    with capture_logs() as logs:
+        stage.agent.run(stage.engine, lambda: True)
+    assert logs[0]["event"] == "ready"
+    assert stage.engine.ordered("hang_up") == [(caller,), (operator,)]
+    assert (stage.receipt().outcome, stage.recording().status) == ("connected", Status.CLOSED)
+    assert stage.agent.calls == 0
+
+
+def test_other_rules_hold_for_the_calls_to_come(stage: Stage) -> None:
+    first = stage.greeted()
+    stage.agent.reload(replace(with_policy(refusal_digit="0"), calls=2, extensions=(SECOND_DESK,)))
+    second = stage.greeted()
+    for leg in (first, second):
+        stage.tell(leg, e.DtmfPressed(leg, "0", "rfc4733"))
+    assert [receipt.decision for receipt in stage.receipts()] == ["undecided", "refused"]
+    assert [stage.hears(leg) for leg in (first, second)] == ["notice", "refused"]
+    assert list(stage.engine.dialled.values()) == [SECOND_DESK]
+
+
+def test_a_registrar_is_asked_again_ever_more_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sipagent.engine import Registration
+
+    refused, granted = Registration(False, 503, "busy"), Registration(True, 200, "OK")
+    with staged(tmp_path, monkeypatch, registers=True) as stage, capture_logs() as logs:
+        asked: list[int] = []
+        for answer, wait_s in ((None, 0.0), (refused, 1.0), (refused, 2.0), (granted, 100.0)):
+            stage.turn(*([answer] if answer else []))
+            stage.turn(after_s=max(0.0, wait_s - 0.1))
+            asked.append(len(stage.engine.ordered("register")))
+            stage.turn(after_s=0.1)
+        assert asked == [1, 1, 2, 3]
+        stage.turn(refused)
+        stage.turn(after_s=1.0)
+        assert len(stage.engine.ordered("register")) == 4
+        stage.turn(granted)
+    told = [line["event"] for line in logs if line["event"] in ("ready", "registered", "registration_failed")]
+    assert told == [
+        "registration_failed",
+        "registration_failed",
+        "ready",
+        "registration_failed",
+        "registered",
+    ]
+
+
+def test_a_callback_that_failed_is_told(stage: Stage) -> None:
+    with capture_logs() as logs:
+        stage.turn(EngineFault("Leg.onCallState: KeyError('x')"))
+    assert logs == [
+        {"event": "engine_fault", "reason": "Leg.onCallState: KeyError('x')", "log_level": "error"}
+    ]
