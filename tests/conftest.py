@@ -13,7 +13,7 @@ from sipagent.softphone import Answer, Loop, Phone
 from sipagent.softphone_rtp import Tone
 from tests.peers.agent import RunningAgent
 from tests.peers.kamailio import Kamailio
-from tests.peers.process import free_ports
+from tests.peers.process import lasting_port
 
 CALLER_HZ, OPERATOR_HZ = 440, 1000
 AgentFactory = Callable[..., RunningAgent]
@@ -50,7 +50,7 @@ def end_calls(phone: Phone) -> None:
 
 @pytest.fixture(scope="module")
 def operator_port() -> int:
-    return free_ports(1)
+    return lasting_port()
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_a_pbx_that_knows_another_password(
 ) -> None:
     """No storm of attempts, and the next operator is rung.
 
-    One INVITE learns the realm; the next is challenged again, and answered for each of up to three new nonces.
+    One INVITE learns the realm; the next is challenged again, and tries each of up to three new nonces.
     """
     operator_phone.challenge = Challenge("pbx.test", "gate", "open sesame")
     (tmp_path / "pbx-password").write_text("wrong\n")

@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from retention.store import Store
 from sipagent.softphone_rtp import RATE, tone
 from tests.peers.process import Child, PeerError, free_ports
 
@@ -71,12 +72,12 @@ class RunningAgent:
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.config = directory / "config.toml"
-        self.port, rtp = free_ports(1), free_ports(64)
+        self.port, rtp = free_ports(1), free_ports(40)
         self.tables: dict[str, dict[str, Any]] = {
             "service": {"name": "Test", "controller": "Test office", "language": "fr", "country": "FR"},
             "trunk": {
                 "uri": f"sip:agent@127.0.0.1:{self.port}", "listen": f"127.0.0.1:{self.port}",
-                "rtp_ports": f"{rtp}-{rtp + 63}", "allowed_sources": ["127.0.0.1/32"],
+                "rtp_ports": f"{rtp}-{rtp + 39}", "allowed_sources": ["127.0.0.1/32"],
                 "codecs": ["PCMA", "PCMU"],
             },
             "prompts": {name: f"prompts/{name}.wav" for name in PROMPTS},
@@ -172,15 +173,16 @@ class RunningAgent:
         return done.stdout
 
     def receipts(self) -> list[Json]:
-        """`calls --json`, oldest first."""
-        return self._listed("calls")
+        """What `calls --json` lists, oldest first."""
+        with Store(self.directory / "retention.db") as store:
+            return self._since([row.to_json() for row in store.receipts()])
 
     def recordings(self) -> list[Json]:
-        """`list --json`, oldest first."""
-        return self._listed("list")
+        """What `list --json` lists, oldest first."""
+        with Store(self.directory / "retention.db") as store:
+            return self._since([row.to_json() for row in store.recordings()])
 
-    def _listed(self, command: str) -> list[Json]:
-        rows: list[Json] = json.loads(self.cli(command, "--json"))
+    def _since(self, rows: list[Json]) -> list[Json]:
         return sorted((r for r in rows if r["id"] not in self._past), key=lambda row: row["started_at"])
 
     def forget(self) -> None:
@@ -205,13 +207,13 @@ class RunningAgent:
     def _wait_rows(
         self, ask: Callable[[], list[Json]], enough: Callable[[list[Json]], bool], timeout: float
     ) -> list[Json]:
-        rounds = max(1, int(timeout / 0.3))
+        rounds = max(1, int(timeout / 0.05))
         for _ in range(rounds):
             rows = ask()
             if enough(rows):
                 return rows
             with self.child.said:  # whatever it writes to the store, it also tells
-                self.child.said.wait(0.3)
+                self.child.said.wait(0.05)
         raise PeerError(f"after {timeout:g} s only {rows}\n{self.child.tail()}")
 
     def sound(self, recording: Json) -> NDArray[np.int16]:

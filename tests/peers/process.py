@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -12,22 +13,49 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-_given: set[int] = set()
+_SLOTS, _FIRST, _SLOT_PORTS = 10, 11_000, 2_000  # below the kernel's own choice of ports
 _pick = random.Random(os.getpid())
+_given: set[int] = set()
+_choosing = threading.RLock()
 
 
 class PeerError(Exception):
     """A program did not do what the test needs of it; the text ends with what it last said."""
 
 
+@functools.cache
+def _own_slot() -> tuple[int, socket.socket]:
+    """Ports that are this process's as long as it lives: test runs side by side take none from each other."""
+    for slot in range(_SLOTS):
+        first = _FIRST + slot * _SLOT_PORTS
+        mark = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            mark.bind(("127.0.0.1", first))
+        except OSError:
+            mark.close()
+        else:
+            return first, mark
+    raise PeerError("as many test runs as there are ports for go on already")
+
+
+def lasting_port() -> int:
+    """One port that is this process's and that `free_ports` never gives."""
+    with _choosing:
+        return _own_slot()[0] + 1
+
+
 def free_ports(count: int, ip: str = "127.0.0.1") -> int:
-    """The first of `count` UDP ports in a row, even, free, below the kernel's own choice of ports."""
-    for _ in range(200):
-        first = _pick.randrange(11_000, 31_000, 2)
-        wanted = set(range(first, first + count))
-        if not wanted & _given and all(_is_free(ip, port) for port in wanted):
-            _given.update(wanted)
-            return first
+    """The first of `count` UDP ports in a row, even and free; not given again while there are others."""
+    with _choosing:
+        slot, _ = _own_slot()
+        for attempt in range(400):
+            if attempt == 200:
+                _given.clear()
+            first = _pick.randrange(slot + 2, slot + _SLOT_PORTS - count, 2)
+            wanted = set(range(first, first + count))
+            if not wanted & _given and all(_is_free(ip, port) for port in wanted):
+                _given.update(wanted)
+                return first
     raise PeerError(f"no {count} free ports in a row")
 
 
