@@ -26,6 +26,7 @@ from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
 from sipagent.hunt import Operator
 from sipagent.policy import (
+    LATE_S,
     LISTENING_S,
     MEDIA_WAIT_S,
     PLEASE_HOLD_S,
@@ -215,6 +216,7 @@ class CallFlow(CallState):
             self.story.notice_played_ms = round((self._now - self._notice_began) * 1000)
         self.phase = Phase.HUNT
         self._hearing = frozenset()
+        self._late_until = self._now + LATE_S
         self._timers = {
             "max_wait": self._now + self.policy.max_wait_s,
             "please_hold": self._now + PLEASE_HOLD_S,
@@ -279,13 +281,23 @@ class CallFlow(CallState):
         self._note(f"bridged with {operator.uri}", "operator")
         self._do(e.StopPlaying(CALLER), e.Bridge(operator.leg))
         self._playing = None
-        self._do(e.Listen(CALLER, tones=not self._telephone_event, voice=False))
+        if self._now < self._late_until:
+            self._timers["late"] = self._late_until
+        else:
+            self._heard_out()
         self._do(e.Listen(operator.leg, tones=not operator.telephone_event, voice=False))
         record = self.consent.allowed and self._notice_complete
         self.conversation = Conversation(self.policy.codes, operator.leg, self._held)
         self._do(*self.conversation.begin(operator.uri, record))
         if record:
             self._note("recording started", "agent")
+
+    def _heard_out(self) -> None:
+        """From here on the caller's conversation is listened to only where no other way brings a key."""
+        if self._hearing and self._now < self._late_until + VERDICT_S:
+            self._timers["late"] = self._now + LATE_S
+        else:
+            self._do(e.Listen(CALLER, tones=not self._telephone_event, voice=False))
 
     def _digit(self, fact: e.DtmfPressed) -> None:
         digit, method, at = self._presses.get(fact.leg, ("", fact.method, 0.0))
@@ -392,7 +404,12 @@ class CallFlow(CallState):
             self._finish(self.story.outcome or "failed")
 
     def _end(self, outcome: Outcome) -> None:
-        """A tap is closed only once all that the caller had sent has been listened to."""
+        """A tap is closed only once all that the caller had sent has been listened to.
+
+        Who is gone before what began in the window could be heard is not recorded: half a second at most.
+        """
+        if self.tapping and "late" in self._timers:
+            self._decide(Decision.NOT_ALLOWED, "unclear")
         self._timers.clear()
         self.story.outcome = outcome
         if self.tapping:
@@ -407,7 +424,7 @@ class CallFlow(CallState):
 
     def _close(self) -> None:
         if self.tapping:
-            self._stop_tap(keep=True)
+            self._stop_tap(keep=self.consent.allowed)
         self._finish(self.story.outcome or "failed")
 
     def _finish(self, outcome: Outcome) -> None:
@@ -462,5 +479,6 @@ TIMEOUTS: dict[Timer, Callable[[CallFlow], None]] = {
     "retry": CallFlow._retry,
     "max_wait": CallFlow._waited_enough,
     "please_hold": CallFlow._please_hold,
+    "late": CallFlow._heard_out,
     "listening": CallFlow._close,
 }

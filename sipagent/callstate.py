@@ -10,7 +10,7 @@ from sipagent.hunt import Hunt
 from sipagent.policy import Phase, Policy
 from sipagent.story import Happening, Story, Who
 
-Timer = Literal["media", "window", "verdict", "ring", "retry", "max_wait", "please_hold", "listening"]
+Timer = Literal["media", "window", "verdict", "ring", "retry", "max_wait", "please_hold", "late", "listening"]
 How = e.Method | Literal["voice"]
 
 _DECIDED_IN: dict[Phase, DecidedIn] = {
@@ -42,6 +42,7 @@ class CallState:
         self._acceptance: How | None = None  # heard during the notice
         self._unclear = False  # unclear speech during the notice
         self._hearing: frozenset[e.Sound] = frozenset()
+        self._late_until = 0.0  # until then something that began before the hunt may still be heard
         self.hunt = Hunt()
         self.conversation: Conversation | None = None
         self._held: frozenset[int] = frozenset()  # legs on hold before the bridge

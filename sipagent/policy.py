@@ -7,6 +7,7 @@ from sipagent.conversation import Codes
 
 MEDIA_WAIT_S = 0.5  # the notice doesn't wait longer for the caller's first RTP packet
 VERDICT_S = 3.0  # what began in the window gets this long to be understood
+LATE_S = 0.5  # what began before the window closed is heard at the latest this much after it
 SAME_PRESS_S = 0.25  # the same digit by another way within this is the same press
 RETRY_S = 3.0  # between two rounds over the operators
 PLEASE_HOLD_S = 20.0  # between two "please hold"

@@ -17,7 +17,7 @@ from sipagent import events as e
 from sipagent.callflow import CallFlow
 from sipagent.consent import Decision
 from sipagent.events import CALLER, Prompt
-from sipagent.policy import SAME_PRESS_S, Phase, Policy
+from sipagent.policy import LATE_S, SAME_PRESS_S, Phase, Policy
 from sipagent.story import Story
 
 A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
@@ -114,7 +114,8 @@ def state_of(flow: CallFlow, now: float) -> Any:
     return (
         flow.phase, flow.consent.decision, timers, presses, flow._hours_open, flow._candidate,
         flow._media_arrived, flow._telephone_event, flow._playing, flow._notice_complete, flow._acceptance,
-        flow._unclear, flow._hearing, flow._held, hunt.dialled > 0, hunt.tried, hunt.operator is not None,
+        flow._unclear, flow._hearing, flow._held,
+        round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, hunt.operator is not None,
         hunt.operator and hunt.operator.answered,
         talk and (talk.tapping, talk.paused, tuple(talk._held.items()), talk._music_to, talk._typed[0][-1:]),
     )  # fmt: skip
@@ -278,6 +279,29 @@ def test_one_press_heard_by_two_ways_is_one(gap_s: float, presses: int) -> None:
     flow.handle(e.DtmfPressed(1, "*", "rfc4733"), now)
     flow.handle(e.DtmfPressed(1, "*", "inband"), now + gap_s)
     assert flow.conversation._typed[0] == "*" * presses
+
+
+def test_a_key_that_began_in_the_window_counts_though_an_operator_answered_at_once() -> None:
+    """In-band sound is heard a tenth of a second late: until then nobody stops listening, and it erases."""
+    flow, watch, _ = run(Policy(), WINDOW)
+    assert flow.deadline is not None
+    closed = flow.deadline
+    for fact in (e.TimePassed(), e.OperatorOffered(A)):
+        watch, _ = advance(flow, watch, fact, closed)
+    bridge = flow.handle(e.OperatorAnswered(1, telephone_event=True), closed + 0.01)
+    assert not any(isinstance(c, e.Listen) and c.leg == CALLER for c in bridge)
+    assert e.StopTap(keep=False) in flow.handle(e.DtmfPressed(CALLER, "9", "inband"), closed + 0.2)
+    assert e.Listen(CALLER, tones=False, voice=False) in flow.handle(e.TimePassed(), closed + LATE_S)
+
+
+def test_who_hangs_up_before_that_could_be_heard_is_not_recorded() -> None:
+    flow, watch, _ = run(Policy(), WINDOW)
+    assert flow.deadline is not None
+    at = flow.deadline
+    end: History = [e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True), e.LegGone(CALLER, 200)]
+    for fact in (e.TimePassed(), *end, e.ListeningEnded()):
+        watch, _ = advance(flow, watch, fact, at)
+    assert (watch.tap, flow.consent.decision) == ("erased", Decision.NOT_ALLOWED)
 
 
 def test_an_utterance_begun_in_the_window_extends_it_to_its_verdict() -> None:
