@@ -20,23 +20,13 @@ from collections.abc import Callable
 from typing import Any
 
 from sipagent import events as e
+from sipagent import policy
 from sipagent.callstate import CallState, How, Timer
 from sipagent.consent import DecidedBy, Decision
 from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
 from sipagent.hunt import Operator
-from sipagent.policy import (
-    LATE_S,
-    LISTENING_S,
-    MEDIA_WAIT_S,
-    PLEASE_HOLD_S,
-    REQUEST_TERMINATED,
-    RETRY_AFTER_S,
-    RETRY_S,
-    SAME_PRESS_S,
-    VERDICT_S,
-    Phase,
-)
+from sipagent.policy import Phase
 from sipagent.story import Outcome
 
 
@@ -62,7 +52,7 @@ class CallFlow(CallState):
         elif not fact.number_known:
             self._reject(404)
         elif fact.draining or not fact.room:
-            self._reject(503 if fact.draining else self.policy.full_status, RETRY_AFTER_S)
+            self._reject(503 if fact.draining else self.policy.full_status, policy.RETRY_AFTER_S)
         else:
             self._hours_open, self._candidate = fact.open, fact.sampled
             self.phase = Phase.ANSWERED
@@ -77,7 +67,7 @@ class CallFlow(CallState):
         self.story.answered_at = self._now
         self._telephone_event = fact.telephone_event
         self._do(e.Listen(CALLER, tones=True, voice=self.policy.voice))
-        self._timers["media"] = self._now + MEDIA_WAIT_S
+        self._timers["media"] = self._now + policy.MEDIA_WAIT_S
         if self._media_arrived:
             self._greet()
 
@@ -149,7 +139,7 @@ class CallFlow(CallState):
 
     def _window_over(self) -> None:
         if self._hearing:
-            self._timers["verdict"] = self._now + VERDICT_S
+            self._timers["verdict"] = self._now + policy.VERDICT_S
         elif self.phase is Phase.CONFIRM:
             self._refuse("unclear")
         else:
@@ -216,10 +206,10 @@ class CallFlow(CallState):
             self.story.notice_played_ms = round((self._now - self._notice_began) * 1000)
         self.phase = Phase.HUNT
         self._hearing = frozenset()
-        self._late_until = self._now + LATE_S
+        self._late_until = self._now + policy.LATE_S
         self._timers = {
             "max_wait": self._now + self.policy.max_wait_s,
-            "please_hold": self._now + PLEASE_HOLD_S,
+            "please_hold": self._now + policy.PLEASE_HOLD_S,
         }
         self._play(Prompt.REFUSED if self.consent.refused else Prompt.HOLD_MUSIC)
         self._do(*self.hunt.again())
@@ -241,13 +231,13 @@ class CallFlow(CallState):
             self._next_operator(operator, "no answer")
 
     def _nobody(self, _: e.NoOperatorFree) -> None:
-        self._timers["retry"] = self._now + RETRY_S
+        self._timers["retry"] = self._now + policy.RETRY_S
 
     def _retry(self) -> None:
         self._do(*self.hunt.again())
 
     def _please_hold(self) -> None:
-        self._timers["please_hold"] = self._now + PLEASE_HOLD_S
+        self._timers["please_hold"] = self._now + policy.PLEASE_HOLD_S
         if self._playing is Prompt.HOLD_MUSIC:
             self._play(Prompt.PLEASE_HOLD)
 
@@ -294,14 +284,14 @@ class CallFlow(CallState):
 
     def _heard_out(self) -> None:
         """From here on the caller's conversation is listened to only where no other way brings a key."""
-        if self._hearing and self._now < self._late_until + VERDICT_S:
-            self._timers["late"] = self._now + LATE_S
+        if self._hearing and self._now < self._late_until + policy.VERDICT_S:
+            self._timers["late"] = self._now + policy.LATE_S
         else:
             self._do(e.Listen(CALLER, tones=not self._telephone_event, voice=False))
 
     def _digit(self, fact: e.DtmfPressed) -> None:
         digit, method, at = self._presses.get(fact.leg, ("", fact.method, 0.0))
-        if digit == fact.digit and method != fact.method and self._now - at < SAME_PRESS_S:
+        if digit == fact.digit and method != fact.method and self._now - at < policy.SAME_PRESS_S:
             pass  # one press, heard by two ways
         else:
             self._presses[fact.leg] = (fact.digit, fact.method, self._now)
@@ -363,7 +353,7 @@ class CallFlow(CallState):
         if fact.leg == CALLER:
             self._note("hung up", "caller")
             self._do(*self.hunt.drop())
-            gave_up = fact.status < 400 or fact.status == REQUEST_TERMINATED
+            gave_up = fact.status < 400 or fact.status == policy.REQUEST_TERMINATED
             self._end(self.story.outcome or ("abandoned" if gave_up else "failed"))
         elif (operator := self.hunt.operator) and fact.leg == operator.leg:
             if self.phase is Phase.HUNT:
@@ -379,7 +369,7 @@ class CallFlow(CallState):
     def _resume_hunt(self) -> None:
         """An operator who had answered has vanished: the clocks of the hunt run again."""
         self._timers.setdefault("max_wait", self._now + self.policy.max_wait_s)
-        self._timers.setdefault("please_hold", self._now + PLEASE_HOLD_S)
+        self._timers.setdefault("please_hold", self._now + policy.PLEASE_HOLD_S)
 
     def _media_lost(self, fact: e.MediaLost) -> None:
         self._note("no media", "caller" if fact.leg == CALLER else "operator")
@@ -414,7 +404,7 @@ class CallFlow(CallState):
         self.story.outcome = outcome
         if self.tapping:
             self.phase = Phase.ENDING
-            self._timers["listening"] = self._now + LISTENING_S
+            self._timers["listening"] = self._now + policy.LISTENING_S
             self._do(e.Listen(CALLER, tones=False, voice=False))
         else:
             self._finish(outcome)
