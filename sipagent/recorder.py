@@ -18,7 +18,7 @@ from media.frame import SAMPLE_RATE
 from media.tap import Tap, TapError, TapWriter
 from retention.archive import Archive, ArchiveError
 from retention.recording import Event, Pause, Receipt, Recording
-from retention.store import StoreError
+from retention.store import StoreError, UnknownId
 
 FAULTS = (OSError, StoreError, ArchiveError, TapError, AssemblyError)
 
@@ -167,26 +167,30 @@ def recover(archive: Archive, format: Format, now: datetime, alert: Callable[[st
 
     A part whose receipt is not `allowed` has no right to be there, unless it was the recorder that failed.
     """
-    receipts = {receipt.id: receipt for receipt in archive.store.open_receipts()}
     for recording in archive.unfinished():
-        receipt = receipts.get(recording.id) or archive.store.receipt(recording.id)
-        allowed = receipt.decision == "allowed" or receipt.decided_by == "recorder_fault"
         try:
-            if allowed:
-                died = _last_sound(archive, recording, now)
-                closing = Closing(
-                    ended_at=died, operator=recording.operator, flagged=recording.flagged, faulty=True
-                )
-                close(archive, recording, format, closing)
-            else:
-                archive.erase(recording.id, now, receipt.decision)
+            _recover(archive, format, recording, now)
         except FAULTS as fault:
             alert(f"recovery of {recording.id}: {fault}")
-    for receipt in receipts.values():
+    for receipt in archive.store.open_receipts():
         event = Event(at=now, what="the agent had died in this call", by="agent")
         archive.store.update_receipt(
             replace(receipt, outcome="failed", ended_at=now, events=(*receipt.events, event))
         )
+
+
+def _recover(archive: Archive, format: Format, recording: Recording, now: datetime) -> None:
+    try:
+        receipt = archive.store.receipt(recording.id)
+    except UnknownId:  # nothing says that it may be there
+        archive.erase(recording.id, now)
+        raise ArchiveError("had no receipt, and was erased") from None
+    if receipt.decision == "allowed" or receipt.decided_by == "recorder_fault":
+        died = _last_sound(archive, recording, now)
+        closing = Closing(ended_at=died, operator=recording.operator, flagged=recording.flagged, faulty=True)
+        close(archive, recording, format, closing)
+    else:
+        archive.erase(recording.id, now, receipt.decision)
 
 
 def _last_sound(archive: Archive, recording: Recording, now: datetime) -> datetime:

@@ -1,0 +1,342 @@
+"""What is kept of calls: the order in which it happens, faults on the way, and what a dead agent left."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media.assemble import Format, assemble
+from media.tap import Tap
+from retention.archive import Archive
+from retention.recording import Recording, Status
+from retention.store import Store, StoreError
+from sipagent.recorder import Closing, Recorder, Worker, close, recover
+from tests import kept
+from tests.kept import OPERATOR, receipt, recording
+from tests.tapping import PATIENCE_S, feed, wait_for
+
+NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
+CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False, faulty=False)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    archive = kept.archive(tmp_path)
+    yield archive
+    archive.store.close()
+
+
+@pytest.fixture
+def alerts() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def recorder(archive: Archive, alerts: list[str]) -> Iterator[Recorder]:
+    recorder = Recorder(archive, "wav", alerts.append)
+    recorder.start()
+    yield recorder
+    if recorder._quick._thread.is_alive():
+        recorder.stop()
+
+
+def files(archive: Archive) -> list[str]:
+    return sorted(name.partition(".")[2] for name, _ in archive.names())
+
+
+def settle(recorder: Recorder) -> None:
+    for worker in (recorder._quick, recorder._slow):
+        done = threading.Event()
+        worker.put(done.set)
+        assert done.wait(PATIENCE_S)
+
+
+def begin(recorder: Recorder, row: Recording, seconds: int = 2) -> Tap:
+    """A tap that has been fed for so long."""
+    recorder.open_receipt(receipt(row, ended_at=None, outcome=None))
+    tap = recorder.begin(row, pytest.fail)
+    settle(recorder)
+    feed(tap, 0, seconds * 8000)
+    return tap
+
+
+# --- a call that goes well, or not ---
+
+
+def test_a_kept_recording_is_a_file_with_its_row(recorder: Recorder, archive: Archive) -> None:
+    row = recording(decision="allowed", operator=None)
+    tap = begin(recorder, row)
+    assert archive.store.recording(row.id).status is Status.OPEN
+    recorder.keep(tap, row, replace(CLOSING, flagged=True))
+    recorder.stop()
+    done = archive.store.recording(row.id)
+    assert (done.status, done.duration_s, done.incomplete) == (Status.CLOSED, 2.0, False)
+    assert (done.ended_at, done.operator, done.flagged) == (NOW, OPERATOR, True)
+    assert (done.channels, done.sample_rate, done.pauses) == (2, 8000, ())
+    assert files(archive) == ["json", "wav"]
+
+
+def test_the_row_is_there_before_the_file(
+    recorder: Recorder, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No sound without the row that says when it has to go."""
+    seen: list[Status] = []
+    row, start = recording(), Tap.start
+
+    def watched(tap: Tap) -> None:
+        seen.append(archive.store.recording(row.id).status)
+        start(tap)
+
+    monkeypatch.setattr(Tap, "start", watched)
+    begin(recorder, row)
+    assert seen == [Status.OPEN]
+
+
+def test_a_refusal_is_in_the_receipt_before_anything_is_removed(
+    recorder: Recorder, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in between is then finished at the next start."""
+    seen: list[tuple[str, list[str]]] = []
+    row, abandon = recording(), Tap.abandon
+
+    def watched(tap: Tap) -> None:
+        seen.append((archive.store.receipt(row.id).decision, files(archive)))
+        abandon(tap)
+
+    monkeypatch.setattr(Tap, "abandon", watched)
+    tap = begin(recorder, row)
+    recorder.erase(tap, receipt(row, decision="refused"), NOW)
+    settle(recorder)
+    assert seen == [("refused", ["part"])]
+    done = archive.store.recording(row.id)
+    assert (done.status, done.ended_at, files(archive)) == (Status.ERASED, NOW, [])
+
+
+def test_no_fault_of_the_database_keeps_sound_on_the_disk(
+    recorder: Recorder, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = recording()
+    tap = begin(recorder, row)
+    assert files(archive) == ["part"]
+
+    def broken(*_: object) -> None:
+        raise StoreError("the database can't be written")
+
+    monkeypatch.setattr(Store, "update_receipt", broken)
+    monkeypatch.setattr(Store, "recording", broken)
+    recorder.erase(tap, receipt(row, decision="refused"), NOW)
+    settle(recorder)
+    assert files(archive) == []
+    assert alerts == ["recorder: the database can't be written"]
+
+
+def test_the_next_job_is_done_whatever_became_of_the_one_before(recorder: Recorder, archive: Archive) -> None:
+    row = recording()
+    recorder.keep_receipt(receipt(row))  # of a receipt that isn't there
+    recorder.open_receipt(receipt(row))
+    settle(recorder)
+    assert archive.store.receipt(row.id).id == row.id
+
+
+def test_even_what_nobody_foresaw_ends_no_thread() -> None:
+    told: list[str] = []
+    done = threading.Event()
+    worker = Worker("recorder", told.append)
+    worker.start()
+    worker.put(failing(IndexError("nothing")))
+    worker.put(done.set)
+    worker.stop()
+    assert done.is_set()
+    assert "IndexError" in told[0]
+
+
+def test_a_tap_whose_file_cannot_be_had_says_so(recorder: Recorder, archive: Archive) -> None:
+    row = recording()
+    archive.directory.mkdir()
+    archive.part(row.id).write_bytes(b"in the way")
+    failed: list[str] = []
+    recorder.begin(row, failed.append)
+    settle(recorder)
+    assert len(failed) == 1
+    assert "exists" in failed[0]
+
+
+def test_what_a_failed_tap_has_written_is_kept_as_incomplete(
+    recorder: Recorder, archive: Archive, tmp_path: Path
+) -> None:
+    """The writer stalls, say, or the disk fills up in the middle of a call."""
+    row = recording()
+    recorder.open_receipt(receipt(row))
+    failed: list[str] = []
+    tap = recorder.begin(row, failed.append)
+    settle(recorder)
+    feed(tap, 0, 16000)
+    part, safe = archive.part(row.id), tmp_path / "safe"
+    wait_for(lambda: part.stat().st_size > 30000)
+    shutil.copy(part, safe)
+    part.unlink()
+    feed(tap, 16000, 24000)
+    wait_for(lambda: bool(failed))
+    safe.rename(part)
+    recorder.keep(tap, row, replace(CLOSING, faulty=True))
+    settle(recorder)
+    done = archive.store.recording(row.id)
+    assert (done.status, done.incomplete) == (Status.CLOSED, True)
+    assert (done.duration_s or 0) >= 1.9
+
+
+def test_a_tap_that_was_never_fed_leaves_a_failed_row_and_no_file(
+    recorder: Recorder, archive: Archive
+) -> None:
+    row = recording()
+    tap = begin(recorder, row, seconds=0)
+    recorder.keep(tap, row, CLOSING)
+    settle(recorder)
+    assert (archive.store.recording(row.id).status, files(archive)) == (Status.FAILED, [])
+
+
+def test_stopping_finishes_what_was_begun(recorder: Recorder, archive: Archive) -> None:
+    rows = [recording(minutes) for minutes in range(3)]
+    for row in rows:
+        recorder.keep(begin(recorder, row), row, CLOSING)
+    recorder.stop()
+    assert {archive.store.recording(row.id).status for row in rows} == {Status.CLOSED}
+
+
+# --- what a process that died had begun ---
+
+
+def leave(archive: Archive, kind: str, format: Format = "wav") -> Recording:
+    """An `open` row, and what lay beside it when the process died."""
+    row = recording()
+    part = archive.open(row)
+    tap = Tap(part, pytest.fail)
+    tap.start()
+    feed(tap, 0, 24000)
+    tap.finish()
+    if kind == "cut":
+        with part.open("r+b") as stream:
+            stream.truncate(part.stat().st_size // 2)
+    elif kind == "absent":
+        part.unlink()
+    elif kind == "assembled":
+        assemble(part, archive.final(row.id, format), format)
+    elif kind == "both":
+        copy = part.with_suffix(".copy")
+        shutil.copy(part, copy)
+        assemble(part, archive.final(row.id, format), format)
+        copy.rename(part)
+    elif kind == "half assembled":
+        archive.final(row.id, format).with_suffix(f".{format}.tmp").write_bytes(b"RIFF")
+    return row
+
+
+KINDS = ("whole", "cut", "absent", "assembled", "both", "half assembled")
+MAY_STAY: tuple[dict[str, Any], ...] = (
+    {"decision": "allowed", "decided_by": "silence"},
+    {"decision": "not_allowed", "decided_by": "recorder_fault"},
+)
+MUST_GO: tuple[dict[str, Any], ...] = (
+    {"decision": "refused", "decided_by": "dtmf"},
+    {"decision": "not_allowed", "decided_by": "operator"},
+    {"decision": "undecided", "decided_by": None},
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("told", MAY_STAY, ids=["allowed", "recorder_fault"])
+def test_what_may_be_kept_is_kept(
+    archive: Archive, alerts: list[str], kind: str, told: dict[str, Any]
+) -> None:
+    row = leave(archive, kind)
+    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None, **told))
+    recover(archive, "wav", NOW, alerts.append)
+    done = archive.store.recording(row.id)
+    assert done.incomplete is (kind != "absent")
+    if kind == "absent":
+        assert (done.status, files(archive)) == (Status.FAILED, [])
+    else:
+        assert (done.status, files(archive)) == (Status.CLOSED, ["json", "wav"])
+        assert (done.duration_s or 0) == pytest.approx(3.0 if kind != "cut" else 1.5, abs=1.0)
+        assert done.ended_at != NOW
+    assert (alerts, archive.unfinished()) == ([], [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("told", MUST_GO, ids=["refused", "operator", "undecided"])
+def test_what_may_not_be_kept_is_erased(
+    archive: Archive, alerts: list[str], kind: str, told: dict[str, Any]
+) -> None:
+    row = leave(archive, kind)
+    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None, **told))
+    recover(archive, "wav", NOW, alerts.append)
+    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
+    assert alerts == []
+
+
+def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[str]) -> None:
+    """Nothing says that it may be there; and the agent has to start all the same."""
+    row, other = leave(archive, "whole"), recording(1)
+    archive.store.add_receipt(receipt(other, ended_at=None))
+    recover(archive, "wav", NOW, alerts.append)
+    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
+    assert len(alerts) == 1
+    assert row.id in alerts[0]
+    assert archive.store.receipt(other.id).outcome == "failed"
+
+
+def test_the_receipt_of_a_call_that_was_on_is_completed(archive: Archive) -> None:
+    on, over = recording(), recording(1)
+    archive.store.add_receipt(receipt(on, ended_at=None, outcome=None, decision="undecided"))
+    archive.store.add_receipt(receipt(over))
+    recover(archive, "wav", NOW, pytest.fail)
+    done = archive.store.receipt(on.id)
+    assert (done.outcome, done.ended_at, done.decision) == ("failed", NOW, "undecided")
+    assert done.events[-1].what == "the agent had died in this call"
+    assert archive.store.receipt(over.id) == receipt(over)
+
+
+def test_a_recording_whose_call_had_ended_well_is_finished_too(archive: Archive) -> None:
+    """The receipt was complete, the file was still being made."""
+    row = leave(archive, "whole")
+    archive.store.add_receipt(receipt(row))
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.store.recording(row.id).status is Status.CLOSED
+    assert archive.store.receipt(row.id) == receipt(row)
+
+
+def test_one_that_cannot_be_finished_is_told_and_tried_again_at_the_next_start(
+    archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [leave(archive, "whole"), replace(recording(1))]
+    archive.open(rows[1])
+    for row in rows:
+        archive.store.add_receipt(receipt(row, ended_at=None))
+    with monkeypatch.context() as patch:
+        patch.setattr("sipagent.recorder.assemble", failing(OSError(28, "No space left on device")))
+        recover(archive, "wav", NOW, alerts.append)
+    assert len(alerts) == 2
+    assert {row.id for row in archive.unfinished()} == {row.id for row in rows}
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.unfinished() == []
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_refusal_that_came_first_is_not_undone_by_the_close(archive: Archive) -> None:
+    """The row is `erased`: what the assembler still makes must not come back."""
+    row = leave(archive, "whole")
+    archive.store.add_receipt(receipt(row))
+    archive.erase(row.id, NOW, "refused")
+    close(archive, row, "wav", CLOSING)
+    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
