@@ -415,6 +415,8 @@ class Agent:
     def _stop_tap(self, call: LiveCall, keep: bool) -> None:
         tap, call.tap = call.tap, None
         if tap is None:
+            if call.recording and not keep:
+                self.recorder.erase_kept(call.receipt(), call.when(time.monotonic()))
             return
         for engine_leg in call.legs.values():
             self._taps.pop(engine_leg, None)

@@ -196,7 +196,7 @@ class CallFlow(CallState):
             self._hunt()
         elif self.phase is Phase.HUNT:
             self._play(Prompt.REFUSED)
-        elif self.tapping:
+        elif self.captured:
             self._stop_tap(keep=False)
 
     # --- hunt ---
@@ -402,7 +402,7 @@ class CallFlow(CallState):
             self._decide(Decision.NOT_ALLOWED, "unclear")
         self._timers.clear()
         self.story.outcome = outcome
-        if self.tapping:
+        if self.captured:
             self.phase = Phase.ENDING
             self._timers["listening"] = self._now + policy.LISTENING_S
             self._do(e.Listen(CALLER, tones=False, voice=False))

@@ -60,6 +60,11 @@ class CallState:
         """Whether the bridge is being recorded."""
         return self.conversation is not None and self.conversation.tapping
 
+    @property
+    def captured(self) -> bool:
+        """Whether something has been recorded that a refusal would erase."""
+        return self.conversation is not None and self.conversation.captured
+
     def _decide(self, decision: Decision, by: DecidedBy, **how: Any) -> bool:
         """Move the recording's own machine; False where it may not move there."""
         later = Consent(decision, by, self._now, _DECIDED_IN.get(self.phase), **how)

@@ -31,6 +31,7 @@ class Conversation:
     def __init__(self, codes: Codes, operator: int, held: frozenset[int]) -> None:
         self.operator = operator
         self.tapping = False
+        self.captured = False  # something of it is kept, the tap running or not
         self.paused = False
         self._codes = codes
         self._held = dict.fromkeys(held, False)  # leg → it goes on sending
@@ -42,7 +43,7 @@ class Conversation:
         return self.paused or bool(self._held)
 
     def begin(self, uri: str, record: bool) -> list[e.Command]:
-        self.tapping = record
+        self.tapping = self.captured = record
         commands: list[e.Command] = []
         if record:
             commands = [e.StartTap(uri), e.PlayTone(Tone.RECORDING_ON)]
@@ -82,7 +83,7 @@ class Conversation:
         return [*self._silence(was_silent), e.PlayTone(tone)]
 
     def stop_tap(self, keep: bool) -> list[e.Command]:
-        self.tapping = False
+        self.tapping, self.captured = False, self.captured and keep
         return [e.StopTap(keep), e.PlayTone(Tone.RECORDING_OFF)]
 
     def _silence(self, was_silent: bool) -> list[e.Command]:

@@ -320,7 +320,7 @@ class SilenceTap:
 
 @dataclass(frozen=True, slots=True)
 class StopTap:
-    """End the recording; keep it, or erase what it had captured."""
+    """End the recording; keep it, or erase what it had captured, also where it had ended before."""
 
     keep: bool
 

@@ -17,8 +17,8 @@ from media.assemble import AssemblyError, Format, NothingRecorded, assemble
 from media.frame import SAMPLE_RATE
 from media.tap import Tap, TapError, TapWriter
 from retention.archive import Archive, ArchiveError
-from retention.recording import Event, Pause, Receipt, Recording
-from retention.store import StoreError, UnknownId
+from retention.recording import Event, Pause, Receipt, Recording, Status
+from retention.store import Selection, StoreError, UnknownId
 
 FAULTS = (OSError, StoreError, ArchiveError, TapError, AssemblyError)
 
@@ -120,6 +120,17 @@ class Recorder:
 
         self._quick.put(forget)
 
+    def erase_kept(self, receipt: Receipt, at: datetime) -> None:
+        """The same where the recording had been kept: after what is still being made of it."""
+
+        def forget() -> None:
+            try:
+                self.archive.store.update_receipt(receipt)
+            finally:
+                self._slow.put(lambda: self.archive.erase(receipt.id, at, receipt.decision))
+
+        self._quick.put(forget)
+
     def keep(self, tap: Tap, recording: Recording, closing: Closing) -> None:
         """End a recording and keep it."""
 
@@ -167,7 +178,9 @@ def recover(archive: Archive, format: Format, now: datetime, alert: Callable[[st
 
     A part whose receipt is not `allowed` has no right to be there, unless it was the recorder that failed.
     """
-    for recording in archive.unfinished():
+    refused = archive.store.receipts(Selection(status=Status.CLOSED, decision="refused"))
+    kept_at_first = [archive.store.recording(receipt.id) for receipt in refused]
+    for recording in (*archive.unfinished(), *kept_at_first):
         try:
             _recover(archive, format, recording, now)
         except FAULTS as fault:

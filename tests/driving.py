@@ -23,7 +23,7 @@ from sipagent.admission import Admission
 from sipagent.agent import Agent
 from sipagent.engine import Incoming, OfLeg, Report, SoundEnded
 from sipagent.hours import Schedule
-from sipagent.policy import Policy
+from sipagent.policy import LATE_S, Policy
 from sipagent.recorder import Recorder
 from sipagent.softphone_rtp import tone
 from tests import kept
@@ -130,9 +130,10 @@ class Stage:
         return leg, max(self.engine.dialled)
 
     def bridged(self, **how: Any) -> tuple[int, int]:
-        """The same, once they talk and the tap runs."""
+        """The same, once the tap runs and what began before the bridge has been heard out."""
         caller, operator = self.rung(**how)
         self.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+        self.turn(after_s=LATE_S)
         self.settle()
         return caller, operator
 
@@ -152,6 +153,7 @@ class Stage:
             self.clock.now += 0.1
             for leg, hz in ((caller, CALLER_HZ), (operator, OPERATOR_HZ)):
                 self.agent.hear(leg, tone(hz, 0.1), self.clock.now)
+        self.turn()
 
     def listened(self) -> None:
         """All that was sent has been listened to, and the agent knows it."""

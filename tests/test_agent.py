@@ -162,6 +162,21 @@ def test_a_refusal_in_the_call_erases(stage: Stage) -> None:
     assert (stage.receipt().decision, stage.receipt().phase, stage.files()) == ("refused", "call", [])
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_refusal_erases_also_what_the_operator_had_stopped_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    with staged(tmp_path, monkeypatch, with_policy(stop_erases=False)) as stage:
+        caller, operator = stage.bridged()
+        stage.talk(caller, operator)
+        stage.tell(operator, *pressed(operator, "*5"))
+        if not at_once:
+            assert (stage.files(), stage.recording().status) == (["json", "wav"], Status.CLOSED)
+        stage.tell(caller, NINE)
+        assert (stage.files(), stage.recording().status) == ([], Status.ERASED)
+        assert (stage.recording().decision, stage.receipt().decision) == ("refused", "refused")
+
+
 def test_a_key_that_waits_when_the_tap_would_start_wins(stage: Stage) -> None:
     """It was pressed before the first sample would have been kept."""
     caller, operator = stage.rung()
@@ -215,7 +230,6 @@ def test_in_band_keys_count_where_no_event_was_negotiated(stage: Stage) -> None:
 def test_in_band_keys_do_not_count_in_a_conversation_with_events(stage: Stage) -> None:
     """Whatever sounds like a 9 in a call is then no key (it is the other side's music, say)."""
     caller, _ = stage.bridged(telephone_event=True)
-    stage.turn(after_s=10.0)
     stage.hear(caller, key("9"))
     stage.listened()
     assert stage.receipt().decision == "allowed"
@@ -311,6 +325,7 @@ def test_a_recorder_that_fails_never_costs_the_call(tmp_path: Path, monkeypatch:
         assert stage.engine.ordered("hang_up") == []
         assert stage.overlaid() == ({caller, operator}, "recording_off")
         stage.gone(caller)
+        stage.listened()
         receipt = stage.receipt()
     assert (receipt.outcome, receipt.decision) == ("connected", "not_allowed")
     assert receipt.decided_by == "recorder_fault"

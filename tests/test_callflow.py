@@ -117,7 +117,8 @@ def state_of(flow: CallFlow, now: float) -> Any:
         flow._unclear, flow._hearing, flow._held,
         round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, hunt.operator is not None,
         hunt.operator and hunt.operator.answered,
-        talk and (talk.tapping, talk.paused, tuple(talk._held.items()), talk._music_to, talk._typed[0][-1:]),
+        talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
+        talk and talk._typed[0][-1:],
     )  # fmt: skip
 
 
@@ -157,7 +158,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         watch = obey(flow, watch, command)
     decision = flow.consent.decision
     assert was_open is not Decision.REFUSED or decision is Decision.REFUSED, "a refusal was undone"
-    assert not (watch.refused and watch.tap == "running"), "a refusal left the tap running"
+    assert not (watch.refused and watch.tap in ("running", "kept")), "a refusal erased nothing"
     assert not (watch.refused and decision is Decision.ALLOWED)
     if flow.phase is Phase.HUNT:
         assert flow._playing is not None, "the caller waits in silence"
@@ -179,7 +180,7 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
             assert watch.bridged, "a tap before the bridge"
             return replace(watch, tap="running")
         case e.StopTap(keep):
-            assert watch.tap == "running"
+            assert watch.tap in ("running", "kept")
             assert not (keep and watch.refused), "what a refusing caller said is kept"
             return replace(watch, tap="kept" if keep else "erased")
         case e.DialOperator(leg):
@@ -345,6 +346,13 @@ def test_the_operators_stop_code(erases: bool, decision: Decision) -> None:
     flow, watch, _ = run(Policy(stop_erases=erases), [*BRIDGED, *keys])
     assert watch.tap == ("erased" if erases else "kept")
     assert flow.consent.decision is decision
+
+
+def test_a_refusal_erases_also_what_had_been_kept() -> None:
+    keys: History = [e.DtmfPressed(1, "*", "rfc4733"), e.DtmfPressed(1, "5", "rfc4733")]
+    flow, watch, now = run(Policy(stop_erases=False), [*BRIDGED, *keys])
+    watch, now = advance(flow, watch, e.DtmfPressed(CALLER, "9", "rfc4733"), now)
+    assert (watch.tap, flow.consent.decision) == ("erased", Decision.REFUSED)
 
 
 def test_a_code_typed_too_slowly_is_none() -> None:

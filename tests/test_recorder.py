@@ -117,6 +117,29 @@ def test_a_refusal_is_in_the_receipt_before_anything_is_removed(
     assert (done.status, done.ended_at, files(archive)) == (Status.ERASED, NOW, [])
 
 
+def test_what_was_kept_and_is_then_refused_is_erased_after_its_making(
+    recorder: Recorder, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sound file is still being made when the refusal comes: it must not come back."""
+    at_work, go_on = threading.Event(), threading.Event()
+    row = recording()
+    tap = begin(recorder, row)
+
+    def slow(*how: Any) -> Any:
+        at_work.set()
+        assert go_on.wait(PATIENCE_S)
+        return assemble(*how)
+
+    monkeypatch.setattr("sipagent.recorder.assemble", slow)
+    recorder.keep(tap, row, CLOSING)
+    assert at_work.wait(PATIENCE_S)
+    recorder.erase_kept(receipt(row, decision="refused"), NOW)
+    wait_for(lambda: archive.store.receipt(row.id).decision == "refused")
+    go_on.set()
+    settle(recorder)
+    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
+
+
 def test_no_fault_of_the_database_keeps_sound_on_the_disk(
     recorder: Recorder, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +311,15 @@ def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[s
     assert len(alerts) == 1
     assert row.id in alerts[0]
     assert archive.store.receipt(other.id).outcome == "failed"
+
+
+def test_what_was_kept_and_then_refused_is_erased_though_its_row_was_closed(archive: Archive) -> None:
+    row, other = kept.keep(archive, recording()), kept.keep(archive, recording(1))
+    archive.store.update_receipt(receipt(row, decision="refused", decided_by="dtmf"))
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.store.recording(row.id).status is Status.ERASED
+    assert archive.store.recording(other.id) == other
+    assert files(archive) == ["flac", "json"]
 
 
 def test_the_receipt_of_a_call_that_was_on_is_completed(archive: Archive) -> None:
