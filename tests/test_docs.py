@@ -64,7 +64,9 @@ def test_every_make_command_of_the_documents_exists() -> None:
 
 
 def test_make_help_names_every_target() -> None:
-    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert [line.split()[1] for line in said.splitlines()] == targets()
 
 
