@@ -60,7 +60,7 @@ def configure_log(as_json: bool) -> None:
             shape,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # whichever it is by then
     )
 
 
