@@ -352,8 +352,8 @@ def test_a_caller_who_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert stage.engine.ordered("answer") == [(first,)]
         stage.gone(second, status)
         assert stage.agent.calls == 1
-        told = [(receipt.outcome, receipt.ended_at is None) for receipt in stage.receipts()]
-        assert told == [(None, True), ("rejected", False)]
+        told = {(receipt.outcome, receipt.ended_at is None) for receipt in stage.receipts()}
+        assert told == {(None, True), ("rejected", False)}  # both may have begun in one millisecond
 
 
 def test_a_call_needs_two_legs_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
