@@ -474,7 +474,7 @@ def test_other_rules_hold_for_the_calls_to_come(stage: Stage) -> None:
     second = stage.greeted()
     for leg in (first, second):
         stage.tell(leg, e.DtmfPressed(leg, "0", "rfc4733"))
-    assert [receipt.decision for receipt in stage.receipts()] == ["undecided", "refused"]
+    assert sorted(receipt.decision for receipt in stage.receipts()) == ["refused", "undecided"]
     assert [stage.hears(leg) for leg in (first, second)] == ["notice", "refused"]
     assert list(stage.engine.dialled.values()) == [SECOND_DESK]
 
