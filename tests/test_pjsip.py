@@ -1,0 +1,487 @@
+"""The engine for real: what it makes of phones on loopback, and of its library."""
+
+import ast
+import importlib
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import prompts
+from sipagent import events as e
+from sipagent.engine import (
+    Credentials,
+    EngineFault,
+    EngineSettings,
+    Incoming,
+    RefusedByEngine,
+    Registration,
+    SoundEnded,
+)
+from sipagent.pjsip import EngineError, PjsipEngine, engine, setup
+from sipagent.pjsip.text import challenge_realm, offers_telephone_event
+from sipagent.softphone import Answer, Challenge
+from sipagent.softphone_rtp import strongest
+from tests.loopback import CALLER_HZ, DESK_HZ, NUMBER, ROOT, Loopback, scene
+
+SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
+MUSIC = Path(prompts.__file__).parent / "hold.wav"
+
+
+def pressed(leg: int, digit: str, method: e.Method) -> e.DtmfPressed:
+    return e.DtmfPressed(leg, digit, method)
+
+
+# --- the library as it is described ---
+
+
+def test_the_stub_names_nothing_that_the_library_lacks() -> None:
+    library = importlib.import_module("pjsua2")
+    for node in ast.parse((ROOT / "typings" / "pjsua2.pyi").read_text()).body:
+        if isinstance(node, ast.AnnAssign):
+            assert hasattr(library, ast.unparse(node.target))
+        elif isinstance(node, ast.ClassDef) and node.name != "_Vector":
+            for member in node.body:
+                name = ast.unparse(member.target) if isinstance(member, ast.AnnAssign) else ""
+                name = member.name if isinstance(member, ast.FunctionDef) else name
+                assert not name or hasattr(getattr(library, node.name), name), f"{node.name}.{name}"
+
+
+@scene
+def test_frames_are_read_as_they_lie_in_memory(stack: ExitStack) -> None:
+    """The quick way gives what walking the vector gives, for every frame of a call."""
+    assert setup.vector_can_be_read()
+    office = Loopback(stack)
+    differing: list[int] = []
+
+    def both(frame: object) -> object:
+        quick, slow = setup.samples_by_vector(frame), setup.samples_by_walk(frame)  # type: ignore[arg-type]
+        if not np.array_equal(quick, slow):
+            differing.append(len(quick))
+        return quick
+
+    office.engine.samples_of = both  # type: ignore[assignment]
+    call, leg = office.answered()
+    office.engine.listen(leg)
+    office.frames(call, 1.0)
+    office.until(lambda: len(office.heard[leg]) > 10, "frames")
+    assert differing == []
+
+
+@pytest.mark.parametrize(
+    "text, offers",
+    [
+        ("v=0\r\na=rtpmap:101 telephone-event/8000\r\n", True),
+        ("v=0\r\na=rtpmap:96 Telephone-Event/8000\r\n", True),
+        ("v=0\r\na=rtpmap:8 PCMA/8000\r\n", False),
+        ("", False),
+    ],
+)
+def test_telephone_event_is_found_in_an_sdp(text: str, offers: bool) -> None:
+    assert offers_telephone_event(text) is offers
+
+
+@pytest.mark.parametrize(
+    "header, realm",
+    [
+        ('WWW-Authenticate: Digest realm="pbx", nonce="1"', "pbx"),
+        ('Proxy-Authenticate: digest nonce="1", realm = "a\\"b"', 'a"b'),
+        ('WWW-Authenticate: Basic realm="pbx"', None),
+        ('WWW-Authenticate: Digest realm="a\x1bb"', None),
+        ("Server: x", None),
+    ],
+)
+def test_the_realm_of_a_challenge(header: str, realm: str | None) -> None:
+    assert challenge_realm(f"SIP/2.0 401 Unauthorized\r\n{header}\r\n\r\n") == realm
+
+
+# --- life and death of an engine ---
+
+
+@scene
+def test_a_port_that_is_taken_is_told_in_one_line(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    taken = EngineSettings(
+        report=lambda _: None,
+        audio=lambda *_: None,
+        listen=office.caller.address,
+        uri="sip:agent@127.0.0.1",
+    )
+    office.engine.stop()
+    second = PjsipEngine(taken)
+    with pytest.raises(EngineError) as error:
+        second.start()
+    assert f"udp 127.0.0.1:{office.caller.address[1]}" in str(error.value)
+    assert "\n" not in str(error.value)
+    second.stop()
+
+
+@scene
+def test_it_stops_with_calls_up_and_tells_everybody(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    talk, operator = office.dialled()
+    office.engine.listen(leg)
+    office.engine.bridge(leg, operator)
+    office.engine.play(leg, MUSIC, loop=True)
+    office.desk.answer = Answer(status=None)
+    office.engine.dial(office.desk.uri, '"REC"')
+    office.until(lambda: len(office.desk.calls) == 2, "second call to the desk")
+    office.frames(call, 0.5)
+    office.engine.stop()
+    assert (call.ended_by, talk.ended_by, office.desk.calls[1].ended_by) == ("them", "them", "them")
+    assert office.engine.legs == 0
+
+
+@scene
+def test_a_poll_ends_when_it_is_woken(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    office.engine.poll(0)
+    began = time.monotonic()
+    threading.Timer(0.05, office.engine.wake).start()
+    office.engine.poll(600)
+    assert time.monotonic() - began < 300
+
+
+@scene
+def test_a_poll_ends_when_it_is_woken_also_over_tcp(stack: ExitStack) -> None:
+    office = Loopback(stack, transport="tcp")
+    office.engine.poll(0)
+    began = time.monotonic()
+    threading.Timer(0.05, office.engine.wake).start()
+    office.engine.poll(600)
+    assert time.monotonic() - began < 300
+
+
+# --- callers ---
+
+
+@scene
+def test_a_call_from_its_invite_to_its_bye(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call = office.caller.call(office.uri())
+    invite = office.incoming()
+    assert invite.source == "{}:{}".format(*office.caller.address)
+    assert invite.message.startswith(f"INVITE sip:{NUMBER}@")
+    assert office.engine.legs == 1
+    office.engine.answer(invite.leg)
+    office.told(invite.leg, e.CallConfirmed(telephone_event=True))
+    office.told(invite.leg, e.MediaArrived())
+    call.hang_up()
+    office.told(invite.leg, e.LegGone(invite.leg, 200))
+    facts = office.facts(invite.leg)
+    assert [type(fact) for fact in facts] == [e.CallConfirmed, e.MediaArrived, e.LegGone]
+    assert (office.engine.legs, office.of(EngineFault)) == (0, [])
+
+
+@scene
+def test_a_phone_without_events_is_known_as_such(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    _, leg = office.answered(office.phone("2", 500, event_type=None))
+    assert e.CallConfirmed(telephone_event=False) in office.facts(leg)
+
+
+@scene
+def test_a_caller_who_gives_up_before_the_answer(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call = office.caller.call(office.uri())
+    leg = office.incoming().leg
+    call.cancel()
+    office.told(leg, e.LegGone(leg, 487))
+    office.engine.answer(leg)  # had been on its way
+    office.engine.play(leg, MUSIC, loop=True)
+    office.engine.listen(leg)
+    office.engine.overlay((leg,), SHORT)
+    office.engine.hang_up(leg)
+    office.until(lambda: call.status == 487, "487")
+    assert office.of(EngineFault) == []
+
+
+@scene
+def test_a_caller_is_refused_with_the_time_to_come_back(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call = office.caller.call(office.uri())
+    leg = office.incoming().leg
+    office.engine.reject(leg, 503, 10)
+    office.told(leg, e.LegGone(leg, 503))
+    office.until(lambda: call.status is not None, "final answer")
+    assert call.final
+    assert (call.status, call.final.header("Retry-After")) == (503, "10")
+
+
+@scene
+def test_who_finds_no_leg_is_reported_too(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    for _ in range(office.engine.capacity):
+        office.answered()
+    call = office.caller.call(office.uri())
+    office.until(lambda: office.of(RefusedByEngine), "refusal by the engine")
+    (refused,) = office.of(RefusedByEngine)
+    assert (refused.status, refused.message.split(" ")[0]) == (486, "INVITE")
+    assert refused.source == "{}:{}".format(*office.caller.address)
+    office.until(lambda: call.status == 486, "486")
+    assert len(office.of(Incoming)) == office.engine.capacity
+
+
+# --- keys and holds ---
+
+
+@scene
+def test_keys_come_once_by_each_of_their_ways(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    for key in "09*#":
+        call.press(key)
+        office.told(leg, pressed(leg, key, "rfc4733"))
+    for key in "5#":
+        call.press(key, "info")
+        office.told(leg, pressed(leg, key, "info"))
+    call.press("7", "info-dtmf")
+    office.told(leg, pressed(leg, "7", "info"))
+    office.until(lambda: office.caller.count("200 INFO received") == 3, "answers to all INFO")
+    digits = "".join(fact.digit for fact in office.facts(leg) if isinstance(fact, e.DtmfPressed))
+    assert digits == "09*#5#7"
+    assert office.of(EngineFault) == []
+
+
+@scene
+def test_an_info_about_something_else_is_no_key(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    headers = (("Content-Type", "application/media_control+xml"),)
+    office.meanwhile(lambda: call.request("INFO", headers, b"<x/>"))
+    call.press("1", "info")
+    office.told(leg, pressed(leg, "1", "info"))
+    assert sum(isinstance(fact, e.DtmfPressed) for fact in office.facts(leg)) == 1
+    assert office.of(EngineFault) == []
+
+
+@scene
+def test_a_hold_and_its_end(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    for direction, sends in (("sendonly", True), ("inactive", False)):
+        office.reports.clear()
+        office.meanwhile(lambda way=direction: call.hold(way))  # type: ignore[misc]
+        office.told(leg, e.LegHeld(leg, sends))
+        office.meanwhile(call.resume)
+        office.told(leg, e.LegResumed(leg))
+        assert [fact for fact in office.facts(leg) if isinstance(fact, e.LegHeld)] == [e.LegHeld(leg, sends)]
+
+
+@scene
+def test_who_calls_with_a_hold_is_held_before_the_call_is_confirmed(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    offer = (
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        "m=audio 40000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=sendonly\r\n"
+    )
+    _, leg = office.answered(sdp=offer.encode())
+    held = [type(fact) for fact in office.facts(leg)]
+    assert held[:2] == [e.LegHeld, e.CallConfirmed]
+
+
+@scene
+def test_a_leg_that_should_send_and_does_not_is_reported_once(stack: ExitStack) -> None:
+    engine.WATCH_S = 0.1
+    office = Loopback(stack, media_timeout_s=0.5)
+    call, leg = office.answered()
+    office.frames(call, 1.0)
+    assert e.MediaLost(leg) not in office.facts(leg)
+    call.rtp.play(None)
+    office.told(leg, e.MediaLost(leg))
+    second, other = office.answered(office.phone("2", 500))
+    office.frames(second, 1.0)
+    assert office.facts(leg).count(e.MediaLost(leg)) == 1
+    assert e.MediaLost(other) not in office.facts(other)
+
+
+@scene
+def test_nothing_is_dialled_because_a_message_says_so(stack: ExitStack) -> None:
+    """REFER, and a 302 from the operator's phone: refused."""
+    office = Loopback(stack)
+    call, _ = office.answered()
+    answers: list[int | None] = []
+    refer = (("Refer-To", f"<{office.desk.uri}>"),)
+    office.meanwhile(lambda: answers.append(call.request("REFER", refer).status))
+    assert answers == [603]
+    elsewhere = office.phone("999", 500)
+    office.desk.answer = Answer(status=302, headers=(("Contact", f"<{elsewhere.uri}>"),))
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.until(lambda: any(isinstance(fact, e.LegGone) for fact in office.facts(leg)), "end of the leg")
+    assert (elsewhere.seen, office.of(EngineFault)) == ([], [])
+
+
+# --- operators ---
+
+
+@scene
+def test_an_operators_phone_shows_what_it_is_told(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    talk, leg = office.dialled('"NO REC +33612345678"')
+    assert talk.incoming
+    assert talk.incoming.header("From").startswith('"NO REC +33612345678" <sip:agent@')
+    office.engine.hang_up(leg)
+    office.told(leg, e.LegGone(leg, 200))
+    office.until(lambda: talk.ended_by == "them", "BYE")
+
+
+@scene
+def test_an_operator_who_declines_or_is_given_up(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    office.desk.answer = Answer(status=486)
+    busy = office.engine.dial(office.desk.uri, '"REC"')
+    office.told(busy, e.LegGone(busy, 486))
+    office.desk.answer = Answer(status=None)
+    ringing = office.engine.dial(office.desk.uri, '"REC"')
+    office.until(lambda: len(office.desk.calls) == 2, "ringing phone")
+    office.until(lambda: office.desk.count("180 INVITE sent"), "180")
+    office.engine.hang_up(ringing)
+    office.told(ringing, e.LegGone(ringing, 487))
+    office.until(lambda: office.desk.count("CANCEL received") == 1, "CANCEL")
+
+
+@scene
+def test_what_cannot_be_dialled_is_gone_at_once(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    leg = office.engine.dial("no uri at all", '"REC"')
+    office.told(leg, e.LegGone(leg, 503))
+    assert office.engine.legs == 0
+
+
+@scene
+def test_an_operators_answer_to_a_challenge(stack: ExitStack) -> None:
+    """The realm is taken from the first challenge, and then no other gets a digest."""
+    office = Loopback(stack, operators=Credentials("agent", "secret"))
+    for status in (407, 401):
+        office.desk.challenge = Challenge("pbx", "agent", "secret", status)
+        leg = office.engine.dial(office.desk.uri, '"REC"')
+        office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+        office.engine.hang_up(leg)
+        office.told(leg, e.LegGone(leg, 200))
+    office.desk.challenge = Challenge("another", "agent", "secret")
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.told(leg, e.LegGone(leg, 407))
+    asked = [seen.message for seen in office.desk.seen if seen.describe() == "INVITE received"]
+    assert all('realm="pbx"' in (m.header("Proxy-Authorization") or 'realm="pbx"') for m in asked)
+
+
+@scene
+def test_who_is_given_up_before_the_challenge_is_not_rung(stack: ExitStack) -> None:
+    office = Loopback(stack, operators=Credentials("agent", "secret"))
+    office.desk.challenge = Challenge("pbx", "agent", "secret")
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.engine.hang_up(leg)
+    office.until(lambda: any(isinstance(fact, e.LegGone) for fact in office.facts(leg)), "end of the leg")
+    office.answered()  # whatever was under way has arrived by then
+    assert (office.desk.calls, office.engine.legs) == ([], 1)
+
+
+# --- sound ---
+
+
+@scene
+def test_a_sound_is_heard_and_its_end_reported(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    token = office.engine.play(leg, SHORT, loop=False)
+    office.until(lambda: SoundEnded(leg, token) in office.reports, "end of the sound")
+    office.until(lambda: any(call.rtp.listen().tones()), "sound at the phone")
+    assert office.of(SoundEnded) == [SoundEnded(leg, token)]
+
+
+@scene
+def test_a_sound_that_is_stopped_reports_no_end_of_its_own(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    music = office.engine.play(leg, MUSIC, loop=True)
+    office.until(lambda: any(call.rtp.listen().tones()), "music")
+    instead = office.engine.play(leg, SHORT, loop=False)
+    office.until(lambda: SoundEnded(leg, instead) in office.reports, "end of the sound")
+    office.engine.stop_playing(leg)
+    office.frames(call, 1.5)
+    assert SoundEnded(leg, music) not in office.reports
+    assert not any(call.rtp.listen(time.monotonic_ns() - 500_000_000).tones())
+
+
+@scene
+def test_a_sound_that_cannot_be_played_has_ended_at_once(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    _, leg = office.answered()
+    token = office.engine.play(leg, ROOT / "pyproject.toml", loop=False)
+    office.engine.overlay((leg,), ROOT / "nothing.wav")
+    office.until(lambda: SoundEnded(leg, token) in office.reports, "end of the sound")
+    told = [fault.reason for fault in office.of(EngineFault)]
+    assert ["pyproject.toml" in told[0], "nothing.wav" in told[1]] == [True, True]
+
+
+@scene
+def test_two_sides_hear_each_other_and_what_is_laid_over_them(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    talk, operator = office.dialled()
+    office.engine.bridge(leg, operator)
+    office.tone(call, DESK_HZ)
+    office.tone(talk, CALLER_HZ)
+    for phone in (call, talk):
+        phone.rtp.play(None)
+    office.engine.overlay((leg, operator), SHORT)
+    now = time.monotonic_ns()
+    office.until(
+        lambda: any(call.rtp.listen(now).tones()) and any(talk.rtp.listen(now).tones()), "tone on both sides"
+    )
+    call.hang_up()
+    office.told(leg, e.LegGone(leg, 200))
+    office.engine.hang_up(operator)
+    office.told(operator, e.LegGone(operator, 200))
+    assert (office.engine.legs, office.of(EngineFault)) == (0, [])
+
+
+@scene
+def test_what_a_leg_sends_is_handed_over_in_tenths_of_a_second(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    _, silent = office.answered(office.phone("2", 500))
+    office.engine.listen(leg)
+    office.frames(call, 1.5)
+    assert {len(samples) for samples in office.heard[leg]} == {800}
+    assert office.heard[leg][0].dtype == np.int16
+    assert strongest(office.sound_of(leg)[-4000:]) == pytest.approx(CALLER_HZ, abs=10)
+    assert silent not in office.heard
+
+
+@scene
+def test_frames_come_also_while_a_leg_sends_nothing(stack: ExitStack) -> None:
+    """The two channels of a recording stay together: silence has its length, too."""
+    office = Loopback(stack)
+    call, leg = office.answered()
+    office.engine.listen(leg)
+    office.until(lambda: leg in office.heard, "frames")
+    office.meanwhile(lambda: call.hold("inactive"))
+    before = len(office.heard[leg])
+    office.until(lambda: len(office.heard[leg]) > before + 10, "frames during the hold")
+    assert not office.sound_of(leg)[-4000:].any()
+
+
+# --- the registrar ---
+
+
+@scene
+def test_a_registrar_that_cannot_be_asked_is_reported_each_time(stack: ExitStack) -> None:
+    """Whoever waits for its word would otherwise wait for ever."""
+    office = Loopback(stack, registrar="sip:nowhere.invalid")
+    for count in (1, 2):
+        office.engine.register()
+        office.until(lambda wanted=count: len(office.of(Registration)) == wanted, "word of it")  # type: ignore[misc]
+    assert [registration.active for registration in office.of(Registration)] == [False, False]
+
+
+@scene
+def test_without_a_registrar_nobody_is_asked(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    office.engine.register()
+    office.answered()
+    assert office.of(Registration) == []
