@@ -29,6 +29,8 @@ class Bridge:
     operator: Call
 
     def hang_up(self, side: str = "caller") -> None:
+        """After a moment of talk: what was said in the window has been listened to by then."""
+        talk(self.caller, 0.5)
         (self.caller if side == "caller" else self.operator).hang_up()
         self.caller.wait_ended()
         self.operator.wait_ended()
@@ -62,11 +64,16 @@ def shown(operator: Call) -> str:
 
 
 def strength(samples: NDArray[np.int16], frequency: float) -> float:
-    """How strong a frequency is in the samples: 1.0 for a sine of full scale."""
-    if not len(samples):
+    """How strong a frequency is, 1.0 for a sine of full scale: the median over every 50 ms.
+
+    A frame that a jitter buffer dropped or made up shifts the phase; over longer spans that would cancel.
+    """
+    size = RATE // 20
+    spans = samples[: len(samples) // size * size].reshape(-1, size)
+    if not len(spans):
         return 0.0
-    wave = np.exp(-2j * np.pi * frequency * np.arange(len(samples)) / RATE)
-    return float(2 * abs(np.dot(samples, wave)) / len(samples) / 32768)
+    wave = np.exp(-2j * np.pi * frequency * np.arange(size) / RATE)
+    return float(np.median(2 * np.abs(spans @ wave)) / size / 32768)
 
 
 def rms(samples: NDArray[np.int16]) -> float:

@@ -69,10 +69,10 @@ def noise() -> Samples:
 def test_a_full_disk_never_costs_the_call(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
 ) -> None:
-    """No file may grow beyond 300 kB: the recorder gives up, with an alert; the two go on talking."""
+    """No file may grow beyond 220 kB: the recorder gives up, with an alert; the two go on talking."""
     bridge = calls.connect(agent, caller_phone, operator_phone)
     agent.wait_files(lambda files: any(file.endswith(".part") for file in files))
-    limit = 300_000
+    limit = 220_000
     resource.prlimit(agent.pid, resource.RLIMIT_FSIZE, (limit, limit))
     for end in (bridge.caller.rtp, bridge.operator.rtp):
         end.play(Play(noise(), loop=True))

@@ -65,6 +65,7 @@ def test_baresip_hangs_up(agent_factory: AgentFactory, caller_phone: Phone, desk
     desk_phone.wait_event("CALL_INCOMING", 15)
     desk_phone.command("accept")
     call.rtp.wait_tone(DESK_HZ)
+    calls.talk(call, 0.6)
     desk_phone.command("hangup")
     call.wait_ended()
     assert call.ended_by == "them"
@@ -73,7 +74,7 @@ def test_baresip_hangs_up(agent_factory: AgentFactory, caller_phone: Phone, desk
 
 
 def test_sipp_refuses_by_real_events(agent: RunningAgent, operator_phone: Phone, tmp_path: Path) -> None:
-    script = Script().answered().pause(700).press("9").pause(3000).hang_up()
+    script = Script().answered().pause(300).press("9").pause(2000).hang_up()
     sipp = Sipp(tmp_path, script, agent.address)
     operator = operator_phone.wait_call(15)
     assert calls.shown(operator).startswith("NO REC")
@@ -85,7 +86,7 @@ def test_sipp_refuses_by_real_events(agent: RunningAgent, operator_phone: Phone,
 
 def test_sipp_consents_and_speaks(agent: RunningAgent, operator_phone: Phone, tmp_path: Path) -> None:
     """Debian's eight seconds of speech are on the caller's channel, and on no other."""
-    sipp = Sipp(tmp_path, Script().answered().pause(1000).speak().pause(5500).hang_up(), agent.address)
+    sipp = Sipp(tmp_path, Script().answered().pause(500).speak().pause(4000).hang_up(), agent.address)
     operator_phone.wait_call(15)
     sipp.wait()
     (recording,) = agent.wait_recordings()

@@ -107,7 +107,7 @@ def test_both_laws_of_g711(
     caller = phone_factory("+33612345678", CALLER_HZ, codecs=(codec,))
     operator_phone.codecs = (8 - codec,)
     bridge = calls.connect(agent, caller, operator_phone)
-    calls.talk(bridge.caller, 1.0)
+    calls.talk(bridge.caller, 0.5)
     bridge.hang_up()
     (recording,) = agent.wait_recordings()
     sound = agent.sound(recording)
@@ -120,7 +120,7 @@ def test_wav_where_the_office_wants_wav(
 ) -> None:
     agent = agent_factory(recording={"format": "wav"})
     bridge = calls.connect(agent, caller_phone, operator_phone)
-    calls.talk(bridge.caller, 1.0)
+    calls.talk(bridge.caller, 0.5)
     bridge.hang_up()
     (recording,) = agent.wait_recordings()
     assert recording["path"].endswith(".wav")

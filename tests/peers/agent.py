@@ -21,8 +21,8 @@ from tests.peers.process import Child, PeerError, free_ports
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
 
-NOTICE_S = 0.9
-WINDOW_S = 0.5
+NOTICE_S = 0.6
+WINDOW_S = 0.4
 # What each prompt sounds like here, so that a phone can tell which one it hears: Hz and seconds.
 PROMPTS: Mapping[str, tuple[float, float]] = {
     "notice": (510, NOTICE_S),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 _SLOTS, _FIRST, _SLOT_PORTS = 10, 11_000, 2_000  # below the kernel's own choice of ports
 _pick = random.Random(os.getpid())
-_given: set[int] = set()
+_given: dict[int, None] = {}  # in the order in which they were given
 _choosing = threading.RLock()
 
 
@@ -49,12 +49,13 @@ def free_ports(count: int, ip: str = "127.0.0.1") -> int:
     with _choosing:
         slot, _ = _own_slot()
         for attempt in range(400):
-            if attempt == 200:
-                _given.clear()
+            if attempt == 200:  # most are taken: those given first are long free again
+                for port in list(_given)[: len(_given) // 2]:
+                    del _given[port]
             first = _pick.randrange(slot + 2, slot + _SLOT_PORTS - count, 2)
             wanted = set(range(first, first + count))
-            if not wanted & _given and all(_is_free(ip, port) for port in wanted):
-                _given.update(wanted)
+            if not wanted & _given.keys() and all(_is_free(ip, port) for port in wanted):
+                _given.update(dict.fromkeys(wanted))
                 return first
     raise PeerError(f"no {count} free ports in a row")
 
