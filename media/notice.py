@@ -43,7 +43,7 @@ class Prompt:
 
 
 def inspect_prompt(path: Path) -> Prompt:
-    """Read `path` and its words; PromptError if it isn't ACCEPTED."""
+    """Read `path` and its words (`x.16k.wav` shares those of `x.wav`); PromptError if it isn't ACCEPTED."""
     rate = _check_format(path)
     sample_count = _check_sound(path)
     if sample_count > ACCEPTED_MAX_S * rate:
@@ -53,7 +53,7 @@ def inspect_prompt(path: Path) -> Prompt:
         rate=rate,
         duration_ms=sample_count * 1000 // rate,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        words=_read_words(path.with_suffix(".txt")),
+        words=_read_words(path.with_name(f"{path.stem.removesuffix('.16k')}.txt")),
     )
 
 

@@ -29,6 +29,12 @@ def test_a_good_prompt_with_its_words(tmp_path: Path, rate: int) -> None:
     assert prompt.words == "Cet appel peut être enregistré."
 
 
+def test_both_rates_share_their_words(tmp_path: Path) -> None:
+    path = _write(tmp_path / "notice.16k.wav", rate=16000)
+    (tmp_path / "notice.txt").write_text("Bonjour.", encoding="utf-8")
+    assert inspect_prompt(path).words == "Bonjour."
+
+
 @pytest.mark.parametrize("text", [None, "", " \n"])
 def test_words_that_nobody_wrote_down(tmp_path: Path, text: str | None) -> None:
     path = _write(tmp_path / "hold.wav")
