@@ -202,7 +202,6 @@ class Agent:
                 self._sound_ended(engine, leg, token)
             case TapFault(id, reason):
                 if call := self._calls.get(id):
-                    call.tap_faulty = True
                     self._handle(engine, call, e.TapFailed(reason))
             case Registration():
                 self._registered(report)

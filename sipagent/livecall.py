@@ -45,7 +45,6 @@ class LiveCall:
     tap: Tap | None = None
     silent: bool = False  # what the tap is to write, once there is one
     recording: Recording | None = None
-    tap_faulty: bool = False
 
     def at(self, moment: float | None) -> datetime | None:
         """A monotonic moment of this call as UTC, whatever the wall clock has done since."""
@@ -115,6 +114,5 @@ class LiveCall:
             ended_at=self.when(now),
             operator=story.operator,
             flagged=story.flagged,
-            faulty=self.tap_faulty,
         )
         return replace(self.recording, flagged=story.flagged), closing

@@ -10,6 +10,7 @@ A fault here never costs the call: it is reported as `TapFailed`, or told to `al
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -61,7 +62,6 @@ class Closing:
     ended_at: datetime
     operator: str | None
     flagged: bool
-    faulty: bool  # the recorder failed on the way: something is missing
 
 
 class Recorder:
@@ -135,13 +135,9 @@ class Recorder:
         """End a recording and keep it."""
 
         def finish() -> None:
-            faulty = closing.faulty
-            try:
+            with suppress(TapError):  # has been reported; what was written before is kept, and is incomplete
                 tap.finish()
-            except TapError:
-                faulty = True  # what had been written before is kept
-            done = replace(closing, faulty=faulty)
-            self._slow.put(lambda: close(self.archive, recording, self._format, done))
+            self._slow.put(lambda: close(self.archive, recording, self._format, closing))
 
         self._quick.put(finish)
 
@@ -168,7 +164,7 @@ def close(archive: Archive, recording: Recording, format: Format, closing: Closi
             bytes=sound.bytes,
             sha256=sound.sha256,
             pauses=tuple(Pause(from_s=start, to_s=end) for start, end in sound.pauses),
-            incomplete=closing.faulty or not sound.complete,
+            incomplete=not sound.complete,
         )
     )
 
@@ -200,7 +196,7 @@ def _recover(archive: Archive, format: Format, recording: Recording, now: dateti
         raise ArchiveError("had no receipt, and was erased") from None
     if receipt.decision == "allowed" or receipt.decided_by == "recorder_fault":
         died = _last_sound(archive, recording, now)
-        closing = Closing(ended_at=died, operator=recording.operator, flagged=recording.flagged, faulty=True)
+        closing = Closing(ended_at=died, operator=recording.operator, flagged=recording.flagged)
         close(archive, recording, format, closing)
     else:
         archive.erase(recording.id, now, receipt.decision)

@@ -81,6 +81,9 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 class Stage:
     """An agent, its engine, its clock and what it keeps."""
@@ -92,6 +95,7 @@ class Stage:
         self.recorder = Recorder(self.archive, "wav", self.alerts.append)
         self.agent = Agent(rules, self.recorder, TONES, registers=registers)
         self.engine = FakeEngine(self.agent.post)
+        self.engine.sleep = self.clock.sleep
 
     # --- what happens ---
 
@@ -143,12 +147,14 @@ class Stage:
 
     def hear(self, leg: int, samples: Samples) -> None:
         """The leg sends (n,) int16, in the bridge's frames."""
+        assert (leg,) in self.engine.ordered("listen")
         for start in range(0, len(samples), FRAME_SAMPLES):
             self.clock.now += 0.1
             self.agent.hear(leg, samples[start : start + FRAME_SAMPLES], self.clock.now)
 
     def talk(self, caller: int, operator: int, seconds: float = 1.0) -> None:
         """Both send a tone of their own at once."""
+        assert {(caller,), (operator,)} <= set(self.engine.ordered("listen"))
         for _ in range(round(seconds * 10)):
             self.clock.now += 0.1
             for leg, hz in ((caller, CALLER_HZ), (operator, OPERATOR_HZ)):

@@ -21,6 +21,7 @@ class FakeEngine:
         self.orders: list[tuple[object, ...]] = []
         self.say = report
         self.script: list[Callable[[], None]] = []  # one for each poll
+        self.sleep: Callable[[float], None] = lambda _: None  # what a poll does with its time
         self._numbers = 100
 
     @property
@@ -45,6 +46,8 @@ class FakeEngine:
     def poll(self, timeout_s: float) -> None:
         if self.script:
             self.script.pop(0)()
+        else:
+            self.sleep(timeout_s)
 
     def wake(self) -> None: ...
 

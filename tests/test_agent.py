@@ -66,8 +66,11 @@ def test_a_caller_who_says_nothing_against_it_is_recorded(stage: Stage) -> None:
     assert (uri, stage.shown(), stage.hears(caller)) == (DESK, f"REC {CALLER}", "hold_music")
     stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
     assert stage.engine.ordered("bridge") == [(caller, operator)]
+    assert stage.engine.ordered("play") == [(caller, "notice.wav", False), (caller, "hold_music.wav", True)]
+    (call,) = stage.agent.live
+    assert call.playing == {}
     assert stage.recording().status is Status.OPEN
-    assert stage.receipt().decision == "allowed"
+    assert (stage.receipt().decision, stage.receipt().outcome) == ("allowed", None)
     stage.talk(caller, operator, 2.0)
     stage.gone(caller)
     assert stage.engine.ordered("hang_up") == [(operator,)]
@@ -85,15 +88,19 @@ def test_a_caller_who_says_nothing_against_it_is_recorded(stage: Stage) -> None:
     assert (stage.agent.calls, stage.alerts) == (0, [])
 
 
-def test_nothing_of_a_call_stays_in_memory(stage: Stage) -> None:
-    caller, operator = stage.bridged()
+@pytest.mark.parametrize("telephone_event", [True, False])
+def test_nothing_of_a_call_stays_in_memory(stage: Stage, telephone_event: bool) -> None:
+    caller, operator = stage.bridged(telephone_event=telephone_event)
     stage.gone(operator)
     stage.listened()
     stage.gone(caller)
+    stage.gone(stage.greeted(telephone_event=telephone_event))  # listened to until the end
+    stage.gone(stage.invite(source=ELSEWHERE))
     stage.listened()
     agent = stage.agent
     assert (agent._calls, agent._of_leg, agent._taps, agent._untapped) == ({}, {}, {}, [])
     assert (agent.listener._ears, agent.listener._listened) == ({}, set())
+    assert (agent.board._waiting, agent.board._engaged) == ([], {})
 
 
 def test_the_next_caller_gets_the_operator_whose_call_has_ended(stage: Stage) -> None:
@@ -104,6 +111,33 @@ def test_the_next_caller_gets_the_operator_whose_call_has_ended(stage: Stage) ->
         stage.listened()
         stage.gone(operator)
     assert len(stage.receipts()) == 2
+
+
+def test_who_has_given_up_waiting_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with staged(tmp_path, monkeypatch, replace(RULES, calls=2, extensions=(DESK,))) as stage:
+        caller, operator = stage.bridged()
+        second, _ = stage.rung()
+        assert list(stage.engine.dialled) == [operator]
+        stage.gone(second, 487)
+        stage.gone(caller)
+        stage.listened()
+        stage.gone(operator)
+        stage.rung()
+        assert list(stage.engine.dialled.values()) == [DESK, DESK]
+
+
+def test_a_conversation_that_ends_is_no_longer_in_anybodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last words are still being listened to, and its legs are gone."""
+    with staged(tmp_path, monkeypatch, listens=False) as stage:
+        caller, operator = stage.bridged()
+        stage.gone(operator)
+        stage.gone(caller)
+        assert stage.agent.calls == 1
+        stage.tell(stage.invite(), e.CallConfirmed(telephone_event=True), e.MediaArrived(), NINE)
+        assert stage.agent.calls == 2
+        assert list(stage.engine.dialled.values()) == [DESK, DESK]
 
 
 def test_an_operator_rests_after_a_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +326,7 @@ def test_the_stop_code_erases_and_both_hear_it(stage: Stage) -> None:
     assert stage.overlaid() == ({caller, operator}, "recording_off")
     assert (stage.files(), stage.recording().status) == ([], Status.ERASED)
     assert (stage.receipt().decision, stage.receipt().decided_by) == ("not_allowed", "operator")
+    assert stage.agent._taps == {}
 
 
 def test_a_pause_is_silence_of_the_right_length(stage: Stage) -> None:
@@ -385,6 +420,7 @@ def test_a_stranger_is_counted_and_leaves_nothing(stage: Stage) -> None:
     assert stage.engine.ordered("reject") == [(stranger, 403, None)]
     assert (stage.agent.strangers, stage.agent.calls, stage.receipts()) == (1, 0, [])
     stage.gone(stranger, 403)
+    assert stage.agent._of_leg == {}
 
 
 def test_a_number_that_is_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from media.assemble import Format, assemble
+from media.assemble import Finished, Format, assemble
 from media.tap import Tap
 from retention.archive import Archive
 from retention.recording import Recording, Status
@@ -21,7 +21,7 @@ from tests.kept import OPERATOR, receipt, recording
 from tests.tapping import PATIENCE_S, feed, wait_for
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
-CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False, faulty=False)
+CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
 
 
 @pytest.fixture
@@ -125,10 +125,12 @@ def test_what_was_kept_and_is_then_refused_is_erased_after_its_making(
     row = recording()
     tap = begin(recorder, row)
 
-    def slow(*how: Any) -> Any:
+    def slow(part: Path, final: Path, format: Format) -> Finished:
+        read = part.read_bytes()
         at_work.set()
         assert go_on.wait(PATIENCE_S)
-        return assemble(*how)
+        part.write_bytes(read)  # who has a file open reads on, whatever became of its name
+        return assemble(part, final, format)
 
     monkeypatch.setattr("sipagent.recorder.assemble", slow)
     recorder.keep(tap, row, CLOSING)
@@ -206,11 +208,22 @@ def test_what_a_failed_tap_has_written_is_kept_as_incomplete(
     feed(tap, 16000, 24000)
     wait_for(lambda: bool(failed))
     safe.rename(part)
-    recorder.keep(tap, row, replace(CLOSING, faulty=True))
+    recorder.keep(tap, row, CLOSING)
     settle(recorder)
     done = archive.store.recording(row.id)
     assert (done.status, done.incomplete) == (Status.CLOSED, True)
     assert (done.duration_s or 0) >= 1.9
+
+
+def test_dropped_frames_make_it_incomplete(recorder: Recorder, archive: Archive) -> None:
+    row = recording()
+    tap = begin(recorder, row, seconds=0)
+    with tap._file_lock:  # the disk is slow
+        feed(tap, 0, 12 * 8000)
+    recorder.keep(tap, row, CLOSING)
+    settle(recorder)
+    done = archive.store.recording(row.id)
+    assert (done.status, done.duration_s, done.incomplete) == (Status.CLOSED, 12.0, True)
 
 
 def test_a_tap_that_was_never_fed_leaves_a_failed_row_and_no_file(
@@ -280,7 +293,7 @@ def test_what_may_be_kept_is_kept(
     archive.store.add_receipt(receipt(row, ended_at=None, outcome=None, **told))
     recover(archive, "wav", NOW, alerts.append)
     done = archive.store.recording(row.id)
-    assert done.incomplete is (kind != "absent")
+    assert done.incomplete is (kind == "cut")
     if kind == "absent":
         assert (done.status, files(archive)) == (Status.FAILED, [])
     else:
