@@ -51,9 +51,13 @@ def files(archive: Archive) -> list[str]:
 
 def settle(recorder: Recorder) -> None:
     for worker in (recorder._quick, recorder._slow):
-        done = threading.Event()
-        worker.put(done.set)
-        assert done.wait(PATIENCE_S)
+        empty(worker)
+
+
+def empty(worker: Worker) -> None:
+    done = threading.Event()
+    worker.put(done.set)
+    assert done.wait(PATIENCE_S)
 
 
 def begin(recorder: Recorder, row: Recording, seconds: int = 2) -> Tap:
@@ -136,7 +140,8 @@ def test_what_was_kept_and_is_then_refused_is_erased_after_its_making(
     recorder.keep(tap, row, CLOSING)
     assert at_work.wait(PATIENCE_S)
     recorder.erase_kept(receipt(row, decision="refused"), NOW)
-    wait_for(lambda: archive.store.receipt(row.id).decision == "refused")
+    empty(recorder._quick)
+    assert archive.store.receipt(row.id).decision == "refused"
     go_on.set()
     settle(recorder)
     assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
