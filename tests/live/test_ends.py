@@ -21,7 +21,7 @@ def assert_clean(agent: RunningAgent, operator: Phone, ended: int) -> None:
     receipts = agent.wait_receipts(ended)
     assert len(receipts) == ended
     assert len({r["call_id"] for r in receipts}) == ended
-    kept = {row["id"]: row for row in agent.recordings()}
+    kept = {row["id"]: row for row in agent.wait_settled()}
     assert not {row["status"] for row in kept.values()} - {"closed", "erased", "failed"}
     named = {Path(file).name.split(".")[0] for file in agent.files()}
     assert named == {id for id, row in kept.items() if row["status"] == "closed"}
