@@ -7,7 +7,7 @@ the one SIP thread, except `wake`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -73,7 +73,7 @@ class Credentials:
     """Digest credentials (RFC 8760); an empty realm is taken from the first challenge, then exact."""
 
     username: str
-    password: str
+    password: str = field(repr=False)
     realm: str = ""
 
 

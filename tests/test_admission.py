@@ -1,0 +1,177 @@
+"""What the configuration makes of a call: who may come, by which rules, heard how."""
+
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from media.notice import PromptError
+from sipagent import admission as admission_module
+from sipagent import events as e
+from sipagent.admission import SHIPPED, Admission, admission, tones
+from sipagent.config import ConfigError
+from sipagent.conversation import Codes
+from sipagent.hours import Schedule
+from sipagent.policy import Policy
+from tests.configured import CONTRACT, SMALL, read, with_keys
+from tests.driving import ELSEWHERE, HERE, NUMBER, RULES
+
+NOON = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)  # a Wednesday
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Path:
+    """A folder with the shipped prompts, and the name of a configuration in it."""
+    (tmp_path / "prompts").symlink_to(SHIPPED)
+    return tmp_path / "config.toml"
+
+
+def rules(where: Path, *changes: tuple[str, str]) -> Admission:
+    text = SMALL
+    for table, keys in changes:
+        text = with_keys(table, keys, text)
+    return admission(read(text, where))
+
+
+# --- who may come ---
+
+
+@pytest.mark.parametrize(
+    ("source", "allowed"),
+    [
+        (HERE, True),
+        ("127.255.0.1:5060", True),
+        (ELSEWHERE, False),
+        ("[::1]:5060", True),
+        ("[2001:db8::1]:5060", False),
+        ("localhost:5060", False),
+        ("", False),
+        ("127.0.0.1", False),
+    ],
+)
+def test_a_source_is_allowed_by_its_address_alone(source: str, allowed: bool) -> None:
+    here = replace(RULES, allowed=(ip_network("127.0.0.0/8"), ip_network("::1/128")))
+    assert here.source_allowed(source) is allowed
+
+
+def test_without_sources_the_registrars_addresses_are_those(
+    where: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, object]] = []
+
+    def looked_up(host: object, port: object, **_: Any) -> list[Any]:
+        asked.append((host, port))
+        return [(0, 0, 0, "", ("192.0.2.7", 0)), (0, 0, 0, "", ("2001:db8::7", 0, 0, 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    trunk = (
+        'allowed_sources = []\nregistrar = "sip:trunk.example.net:5070"\nusername = "a"\npassword_env = "P"'
+    )
+    found = rules(where, ("trunk", trunk))
+    assert asked == [("trunk.example.net", None)]
+    assert [found.source_allowed(f"{host}:9") for host in ("192.0.2.7", "192.0.2.8", "[2001:db8::7]")] == [
+        True,
+        False,
+        True,
+    ]
+
+
+def test_a_registrar_that_cannot_be_looked_up_is_an_error_of_the_configuration(where: Path) -> None:
+    trunk = 'allowed_sources = []\nregistrar = "sip:nowhere.invalid"\nusername = "a"\npassword_env = "P"'
+    with pytest.raises(ConfigError, match=r"trunk.registrar: nowhere.invalid can't be looked up"):
+        rules(where, ("trunk", trunk))
+
+
+def test_an_offer_says_what_the_world_says() -> None:
+    office = replace(
+        RULES,
+        numbers=frozenset({NUMBER}),
+        schedule=Schedule(ZoneInfo("Europe/Paris"), week=(((600, 780),),) * 7),
+    )
+    offer = office.offer(HERE, NUMBER, NOON, room=True, draining=False)
+    assert offer == e.CallOffered(True, True, True, False, True, True)
+    shut = office.offer(ELSEWHERE, None, NOON.replace(hour=20), room=False, draining=True)
+    assert shut == e.CallOffered(False, False, False, True, False, True)
+
+
+def test_any_number_is_known_where_none_is_named() -> None:
+    assert RULES.offer(HERE, None, NOON, room=True, draining=False).number_known
+
+
+@pytest.mark.parametrize(
+    ("share", "drawn", "sampled"),
+    [(1.0, 0.999, True), (0.0, 0.0, False), (0.3, 0.29, True), (0.3, 0.3, False)],
+)
+def test_the_share_of_calls_that_are_candidates(
+    monkeypatch: pytest.MonkeyPatch, share: float, drawn: float, sampled: bool
+) -> None:
+    class Draw:
+        def random(self) -> float:
+            return drawn
+
+    monkeypatch.setattr(admission_module, "_DRAW", Draw())
+    assert replace(RULES, share=share).offer(HERE, NUMBER, NOON, True, False).sampled is sampled
+
+
+# --- by which rules ---
+
+
+def test_the_policy_is_the_configurations(where: Path) -> None:
+    found = rules(
+        where,
+        ("refusal", 'mode = "opt_in"\ndigit = "0"\naccept_digit = "5"\nwindow_s = 2.5'),
+        ("operators", 'ring_s = 7\nmax_wait_s = 70\nwrap_up_s = 3\nstop_code = "*1"\nstop_erases = false'),
+        ("operators", 'pause_code = "*2"\nflag_code = "#"'),
+        ("recording", "enabled = false\nshare = 0.5"),
+        ("capacity", "full_status = 486"),
+        ("retention", 'period = "3 months"'),
+    )
+    policy = found.policy
+    assert (policy.opt_in, policy.refusal_digit, policy.accept_digit) == (True, "0", "5")
+    assert (policy.window_s, policy.ring_s, policy.max_wait_s) == (2.5, 7.0, 70.0)
+    assert (policy.codes, policy.stop_erases) == (Codes("*1", "*2", "#"), False)
+    assert (policy.recording, policy.full_status, policy.voice) == (False, 486, False)
+    assert (found.wrap_up_s, found.share, found.period, found.calls) == (3.0, 0.5, "3 months", 1)
+    assert found.extensions == ("sip:201@127.0.0.1:5070",)
+
+
+def test_what_the_configuration_leaves_open_is_the_policys_own(where: Path) -> None:
+    assert rules(where).policy == Policy()
+
+
+# --- heard how ---
+
+
+def test_every_prompt_is_inspected_in_every_language_in_use(where: Path) -> None:
+    found = admission(read(CONTRACT.replace('["192.0.2.0/24"]', '["127.0.0.1"]'), where))
+    assert set(found.sounds) == {"fr", "en"}
+    assert all(set(sounds) == set(e.Prompt) for sounds in found.sounds.values())
+    notices = [found.sounds_for(number)[e.Prompt.NOTICE] for number in ("+33323063006", "+33323063007")]
+    assert [notice.path.parent.name for notice in notices] == ["fr", "en"]
+    assert found.sounds_for(None) == found.sounds["fr"]
+
+
+def test_who_waits_is_asked_to_hold_in_the_language_of_the_call(where: Path) -> None:
+    assert rules(where).sounds_for(None)[e.Prompt.PLEASE_HOLD].path.name == "please_hold.wav"
+    other = rules(where, ("service", 'language = "de"'), ("prompts", all_prompts("prompts/fr")))
+    assert other.sounds_for(None)[e.Prompt.PLEASE_HOLD].path.name == "hold.wav"
+
+
+def all_prompts(folder: str) -> str:
+    names = ("notice", "welcome", "refused", "confirm", "closed", "unavailable")
+    lines = [f'{name} = "{folder}/{name}.wav"' for name in names]
+    return "\n".join([*lines, 'hold_music = "prompts/hold.wav"'])
+
+
+def test_a_prompt_that_cannot_be_played_is_no_prompt(where: Path) -> None:
+    with pytest.raises(PromptError, match="does not exist"):
+        rules(where, ("prompts", 'notice = "prompts/fr/absent.wav"'))
+
+
+def test_there_is_a_tone_for_every_acknowledgement() -> None:
+    assert set(tones()) == set(e.Tone)

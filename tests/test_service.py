@@ -1,0 +1,246 @@
+"""`sipagent run` without a network: signals, reload, what is refused at the start, and what is logged."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from retention.recording import Status
+from sipagent import service
+from sipagent.admission import SHIPPED
+from sipagent.config import Config, ConfigError
+from sipagent.engine import Credentials, EngineSettings, Incoming
+from tests import kept
+from tests.configured import SMALL, read, with_keys
+from tests.driving import HERE, invite
+from tests.fake_engine import FakeEngine
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Path:
+    (tmp_path / "prompts").symlink_to(SHIPPED)
+    return tmp_path / "config.toml"
+
+
+@pytest.fixture
+def office(where: Path) -> Config:
+    where.write_text(SMALL)
+    return read(SMALL, where)
+
+
+class Stub(FakeEngine):
+    """An engine whose polls carry out a script, one step each, and then end the service."""
+
+    steps: list[Callable[["Stub"], None]]
+    made: list["Stub"]
+    legs_it_has = 4
+
+    def __init__(self, settings: EngineSettings) -> None:
+        super().__init__(settings.report, self.legs_it_has)
+        self.settings = settings
+        self.stopped = False
+        self.polls = 0
+        self.made.append(self)
+
+    def poll(self, timeout_s: float) -> None:
+        self.polls += 1
+        assert self.polls < 10_000, "it does not end"
+        if self.steps:
+            self.steps.pop(0)(self)
+        elif timeout_s > 0:
+            send(signal.SIGTERM)(self)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Stub]]:
+    """In place of the real one; signals are as before afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    Stub.steps, Stub.made = [], []
+    monkeypatch.setattr(service, "PjsipEngine", Stub)
+    monkeypatch.setattr(Stub, "legs_it_has", 4)
+    yield Stub
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number: int) -> Callable[[Stub], None]:
+    return lambda _: os.kill(os.getpid(), number)
+
+
+def run(config: Config, capsys: pytest.CaptureFixture[str], drain_s: float = 60.0) -> list[dict[str, Any]]:
+    """What a whole run has logged."""
+    assert service.run(config, log_json=True, drain_s=drain_s) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    return [json.loads(line) for line in err.splitlines()]
+
+
+def events(lines: list[dict[str, Any]]) -> list[str]:
+    return [line["event"] for line in lines]
+
+
+# --- a run ---
+
+
+def test_a_run_from_its_start_to_sigterm(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.steps = [lambda _: None, send(signal.SIGTERM)]
+    lines = run(office, capsys)
+    assert events(lines) == ["started", "ready", "draining", "stopped"]
+    assert {line["level"] for line in lines} == {"info"}
+    assert all(line["timestamp"].endswith("Z") for line in lines)
+    assert engine.made[0].stopped
+
+
+def test_calls_in_progress_are_waited_for_as_long_as_was_said(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second signal ends the waiting: the call is ended, and its receipt says so."""
+    call = Incoming(1, HERE, invite())
+
+    def rings(stub: Stub) -> None:
+        stub.up.add(1)
+        stub.say(call)
+
+    engine.steps = [rings, send(signal.SIGTERM), lambda _: None, send(signal.SIGINT)]
+    lines = run(office, capsys, drain_s=3600.0)
+    assert [line["calls"] for line in lines if line["event"] == "draining"] == [1]
+    assert ("hang_up", 1) in engine.made[0].orders
+    (receipt,) = kept.archive(office.base).store.receipts()
+    assert (receipt.outcome, receipt.events[-1].what) == ("failed", "the service is stopping")
+
+
+def test_what_an_agent_that_died_has_left_is_finished_at_the_start(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = kept.archive(office.base)
+    row = kept.recording()
+    archive.store.add_receipt(kept.receipt(row, decision="refused", ended_at=None))
+    archive.open(row).write_bytes(b"sound")
+    run(office, capsys)
+    assert archive.store.recording(row.id).status is Status.ERASED
+    assert archive.store.receipt(row.id).outcome == "failed"
+
+
+def test_what_has_expired_is_purged_at_the_start(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = kept.archive(office.base)
+    row = kept.recording(-60 * 24 * 400)
+    kept.keep(archive, row)
+    lines = run(office, capsys)
+    assert archive.store.recording(row.id).status is Status.PURGED
+    assert [line["id"] for line in lines if line["event"] == "purged"] == [row.id]
+
+
+# --- reload ---
+
+
+def test_sighup_takes_other_rules_for_the_calls_to_come(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def changes(_: Stub) -> None:
+        office.file.write_text(with_keys("trunk", 'numbers = ["+33323063006"]', SMALL))
+
+    def rings(stub: Stub) -> None:
+        stub.up.add(1)
+        stub.say(Incoming(1, HERE, invite(number="+33999999999")))
+
+    engine.steps = [changes, send(signal.SIGHUP), lambda _: None, rings]
+    lines = run(office, capsys)
+    assert "reloaded" in events(lines)
+    assert ("reject", 1, 404, None) in engine.made[0].orders
+
+
+def test_a_configuration_that_is_wrong_changes_nothing(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks(_: Stub) -> None:
+        office.file.write_text("[service\n")
+
+    engine.steps = [breaks, send(signal.SIGHUP), lambda _: None]
+    lines = run(office, capsys)
+    refused = [line for line in lines if line["event"] == "reload_refused"]
+    assert len(refused) == 1
+    assert str(office.file) in refused[0]["reason"]
+    assert "reloaded" not in events(lines)
+
+
+# --- what is refused at the start ---
+
+
+@pytest.mark.parametrize(
+    ("legs", "calls", "warned"),
+    [(4, 1, False), (4, 2, True), (6, 2, False), (512, 255, False), (512, 256, True)],
+)
+def test_calls_that_the_engine_carries(office: Config, legs: int, calls: int, warned: bool) -> None:
+    config = office.model_copy(update={"capacity": office.capacity.model_copy(update={"calls": calls})})
+    with capture_logs() as logs:
+        service._fit(config, legs)
+    assert [line["event"] for line in logs] == (["no_leg_to_refuse_with"] if warned else [])
+
+
+def test_more_calls_than_the_engine_has_legs_for(
+    office: Config, engine: type[Stub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "legs_it_has", 1)
+    with pytest.raises(ConfigError, match=r"capacity.calls: 1 is more than one process carries"):
+        service.run(office, log_json=True, drain_s=1.0)
+    assert engine.made[0].stopped
+
+
+def test_an_agent_that_faces_a_network_is_warned(where: Path) -> None:
+    config = read(with_keys("trunk", 'listen = "0.0.0.0:5060"', SMALL), where)
+    with capture_logs() as logs:
+        service._fit(config, 4)
+    assert [line["event"] for line in logs] == ["faces_a_network"]
+
+
+def test_a_prompt_that_cannot_be_played_is_an_error_of_the_configuration(where: Path) -> None:
+    config = read(with_keys("prompts", 'notice = "absent.wav"', SMALL), where)
+    with pytest.raises(ConfigError, match=r"prompts: .*absent.wav: does not exist; accepted: "):
+        service.run(config, log_json=True, drain_s=1.0)
+
+
+# --- what the engine is told ---
+
+
+def test_the_engine_is_set_up_as_the_configuration_says(
+    where: Path, engine: type[Stub], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNK", "secret")
+    monkeypatch.setenv("PBX", "other")
+    trunk = 'username = "agent"\npassword_env = "TRUNK"\nrealm = "trunk"\nlisten = "127.0.0.1:5099"'
+    trunk += '\nrtp_ports = "20000-20099"\ncodecs = ["PCMU"]\nsrtp = "optional"\ntransport = "tcp"'
+    operators = 'username = "desk"\npassword_env = "PBX"\noutbound_proxy = "sip:pbx.example.net"'
+    text = SMALL.replace("[trunk]\n", f"[trunk]\n{trunk}\n")
+    text = text.replace("[operators]\n", f"[capacity]\nmedia_timeout_s = 12\n[operators]\n{operators}\n")
+    run(read(text, where), capsys)
+    settings = engine.made[0].settings
+    assert settings.trunk == Credentials("agent", "secret", "trunk")
+    assert settings.operators == Credentials("desk", "other")
+    assert (settings.listen, settings.rtp_ports) == (("127.0.0.1", 5099), (20000, 20099))
+    assert (settings.codecs, settings.srtp, settings.transport) == (("PCMU",), "optional", "tcp")
+    assert (settings.registrar, settings.outbound_proxy) == ("", "sip:pbx.example.net")
+    assert settings.media_timeout_s == 12
+
+
+def test_without_logins_there_are_no_credentials(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(office, capsys)
+    settings = engine.made[0].settings
+    assert (settings.trunk, settings.operators) == (None, None)
+
+
+def test_a_password_is_in_no_representation() -> None:
+    assert "secret" not in repr(Credentials("agent", "secret"))
