@@ -19,6 +19,8 @@ from sipagent.pjsip.setup import order, with_status
 WATCH_S = 5.0  # between two looks at whether legs still send
 FAREWELL_S = 2.0  # at the end, for legs to be told so
 OVERLAY_S = 5.0  # longer than any acknowledgement
+DOUBT_S = 0.6  # how long a holder may leave the other side in silence before our music comes
+PACKET_S = 0.02
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
 
 
@@ -38,6 +40,10 @@ class PjsipEngine:
         self._silence: pj.ToneGenerator | None = None
         self._legs: dict[int, Leg] = {}
         self._retired: list[tuple[float, object]] = []
+        self._ears: list[Ear] = []  # not in use: an ear is never destroyed while the bridge's clock runs
+        self._doubted: dict[
+            Leg, tuple[float, int]
+        ] = {}  # holders that say they send: since when, from which count
         self._again: list[Account | Leg] = []
         self._numbers = 0
         self._unseen: set[Leg] = set()
@@ -99,8 +105,12 @@ class PjsipEngine:
         until = time.monotonic() + FAREWELL_S
         while self._legs and time.monotonic() < until:
             self.poll(0.05)
+        if self._endpoint:
+            self._endpoint.audDevManager().setNoDev()  # stops the clock, which calls the ears
         for leg in self._legs.values():
             leg.player = leg.ear = leg.peer = None
+        self._ears.clear()
+        self._doubted.clear()
         self._again.clear()
         self._unseen.clear()
         self._legs.clear()
@@ -113,7 +123,10 @@ class PjsipEngine:
         now = time.monotonic()
         if self._unseen or self._again:
             self._look()
+        if self._doubted:
+            self._doubt(now)
         if self._retired:
+            self._ears += [one for due, one in self._retired if due <= now and isinstance(one, Ear)]
             self._retired = [(due, thing) for due, thing in self._retired if due > now]
         if self._legs and now - self._watched_at > WATCH_S:
             self._watched_at = now
@@ -216,7 +229,8 @@ class PjsipEngine:
         """Hand over what a leg sends, from now to its end."""
         call = self._legs.get(leg)
         if call and not call.ear:
-            call.ear = Ear(self, leg)
+            call.ear = self._ears.pop() if self._ears else Ear(self, leg)
+            call.ear.leg = leg
             self.connect(call)
 
     # --- what the callbacks need ---
@@ -327,6 +341,19 @@ class PjsipEngine:
                 self._unseen.discard(leg)
                 leg.tell(e.MediaArrived())
 
+    def says_it_sends(self, leg: Leg) -> None:
+        """A leg holds and offers music of its own; many phones offer it and send nothing."""
+        self._doubted[leg] = (time.monotonic(), leg.packets())
+
+    def _doubt(self, now: float) -> None:
+        for leg, (since, packets) in list(self._doubted.items()):
+            if not leg.held or leg.number not in self._legs:
+                del self._doubted[leg]
+            elif now - since > DOUBT_S:
+                del self._doubted[leg]
+                if leg.packets() - packets < DOUBT_S / 2 / PACKET_S:
+                    leg.tell(e.LegHeld(leg.number, sends=False))
+
     def _watch(self, now: float) -> None:
         """Report once a leg that has to send and doesn't, neither RTP nor RTCP (RFC 3550 section 6.3.5)."""
         for leg in list(self._legs.values()):
@@ -343,7 +370,8 @@ class PjsipEngine:
             order(self._silence.stopTransmit, leg.ear)
             if audio := _audio(leg):
                 order(audio.stopTransmit, leg.ear)
-            self._retire(leg.ear)
+            leg.ear.leg = -1
+            self._retire(leg.ear)  # to be used again once the bridge has let go of what it had gathered
             leg.ear = None
 
     def _retire(self, thing: object, after_s: float = KEEP_S) -> None:

@@ -121,7 +121,11 @@ class Player(pj.AudioMediaPlayer):
 
 
 class Ear(pj.AudioMediaPort):
-    """Hears a leg in frames of 100 ms, which the bridge gathers: a fifth of the calls into Python."""
+    """Hears a leg in frames of 100 ms, which the bridge gathers: a fifth of the calls into Python.
+
+    It is used for leg after leg (-1: none) and never destroyed while the bridge's clock runs: the clock
+    would call into a Python object whose attributes are gone.
+    """
 
     def __init__(self, engine: "PjsipEngine", leg: int) -> None:
         super().__init__()
@@ -185,11 +189,13 @@ class Leg(pj.Call):
     def _media_is(self, status: int, direction: int) -> None:
         held = status == pj.PJSUA_CALL_MEDIA_REMOTE_HOLD
         self.silent_by_sdp = not direction & pj.PJMEDIA_DIR_DECODING
-        if held and not self.held:
-            self.tell(e.LegHeld(self.number, sends=bool(direction & pj.PJMEDIA_DIR_DECODING)))
-        elif self.held and not held:
+        was_held, self.held = self.held, held
+        if held and not was_held:
+            self.tell(e.LegHeld(self.number, sends=not self.silent_by_sdp))
+            if not self.silent_by_sdp:
+                self.engine.says_it_sends(self)
+        elif was_held and not held:
             self.tell(e.LegResumed(self.number))
-        self.held = held
 
     @guarded_callback
     def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:

@@ -12,7 +12,7 @@ from sipagent.softphone import Answer, Phone
 from sipagent.softphone_rtp import tone
 from tests.conftest import AgentFactory
 from tests.live import calls
-from tests.live.calls import CALLER_HZ, MUSIC_HZ
+from tests.live.calls import CALLER_HZ, MUSIC_HZ, SECOND
 from tests.peers.agent import RunningAgent
 from tests.peers.baresip import Baresip
 from tests.peers.process import wait_answer
@@ -41,10 +41,11 @@ def test_baresip_on_the_desk(agent_factory: AgentFactory, caller_phone: Phone, d
     assert ringing["peerdisplayname"].startswith("REC")
     desk_phone.command("accept")
     call.rtp.wait_tone(DESK_HZ)
+    calls.talk(call, 0.8)
     began = call.loop.next_frame_ns()
     desk_phone.command("hold")
     calls.talk(call, 3.0)
-    held = call.rtp.listen(began + 500_000_000).tones()  # ours, as this phone sends nothing while it holds
+    held = call.rtp.listen(began + SECOND).tones()  # ours, as this phone sends nothing while it holds
     assert sum(hz is not None and abs(hz - MUSIC_HZ) < 20 for hz in held) > 20
     desk_phone.command("resume")
     call.rtp.wait_tone(DESK_HZ)

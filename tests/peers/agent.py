@@ -205,7 +205,7 @@ class RunningAgent:
         return self._wait_rows(of_status, lambda rows: len(rows) >= count, timeout)
 
     def wait_settled(self, timeout: float = 20) -> list[Json]:
-        """All recordings once none is open: the last file may be made after its call's receipt is complete."""
+        """All recordings once none is open: a file may be made after its receipt is complete."""
         return self._wait_rows(
             self.recordings, lambda rows: all(row["status"] != "open" for row in rows), timeout
         )
