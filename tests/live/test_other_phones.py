@@ -46,7 +46,7 @@ def test_baresip_on_the_desk(agent_factory: AgentFactory, caller_phone: Phone, d
     desk_phone.command("hold")
     calls.talk(call, 3.0)
     held = call.rtp.listen(began + SECOND).tones()  # ours, as this phone sends nothing while it holds
-    assert sum(hz is not None and abs(hz - MUSIC_HZ) < 20 for hz in held) > 20
+    assert sum(hz is not None and abs(hz - MUSIC_HZ) < 20 for hz in held) > 15
     desk_phone.command("resume")
     call.rtp.wait_tone(DESK_HZ)
     call.hang_up()
