@@ -49,6 +49,7 @@ def test_baresip_on_the_desk(agent_factory: AgentFactory, caller_phone: Phone, d
     assert sum(hz is not None and abs(hz - MUSIC_HZ) < 20 for hz in held) > 15
     desk_phone.command("resume")
     call.rtp.wait_tone(DESK_HZ)
+    calls.talk(call, 0.8)
     call.hang_up()
     desk_phone.wait_event("CALL_CLOSED")
     (recording,) = agent.wait_recordings()
