@@ -27,6 +27,7 @@ CALLER_HZ, OPERATOR_HZ = 440.0, 880.0
 WINDOW_S = 2.0
 TALK_S = 4.0
 READY_S = 20.0
+RTP_PORTS = 100
 PROMPTS = Path(prompts.__file__).parent
 CONFIG = """\
 [service]
@@ -82,13 +83,14 @@ class Agent:
             [*command, "run", "--log-json", "--drain-s", "5"], stderr=subprocess.PIPE, text=True
         )
         self._tell = tell
-        self._ready = threading.Event()
+        self._ready = False
+        self._settled = threading.Event()  # it is ready, or has ended
         self._last_words = ""
         self._reader = threading.Thread(target=self._read, name="demo-log", daemon=True)
         self._reader.start()
 
     def wait_ready(self) -> None:
-        if not self._ready.wait(READY_S) or self._process.poll() is not None:
+        if not self._settled.wait(READY_S) or not self._ready:
             raise DemoFailed(f"the agent is not ready: {self._last_words or 'it says nothing'}")
 
     def rows(self, command: str) -> list[Json]:
@@ -113,9 +115,10 @@ class Agent:
             if line.startswith("{"):
                 said = json.loads(line)
                 if said["event"] == "ready":
-                    self._ready.set()
+                    self._ready = True
+                    self._settled.set()
                 self._tell(said)
-        self._ready.set()  # it has ended: whoever waits looks why
+        self._settled.set()
 
 
 def run(console: Console | None = None, language: str = "fr") -> int:
@@ -233,12 +236,13 @@ def _config(port: int, operator: str, language: str) -> str:
     names = ("notice", "welcome", "refused", "confirm", "closed", "unavailable", "please_hold")
     files = {name: PROMPTS / language / f"{name}.wav" for name in names}
     files["hold_music"] = PROMPTS / "hold.wav"
-    rtp = 20000 + port % 20000 // 2 * 2
+    rtp = 10000 + port % 20000 // 2 * 2
+    rtp += RTP_PORTS if rtp <= port < rtp + RTP_PORTS else 0
     return CONFIG.format(
         language=language,
         port=port,
         rtp=rtp,
-        last_rtp=rtp + 99,
+        last_rtp=rtp + RTP_PORTS - 1,
         prompts="\n".join(f"{name} = {json.dumps(str(path))}" for name, path in files.items()),
         window_s=WINDOW_S,
         operator=operator,
