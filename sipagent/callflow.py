@@ -345,7 +345,7 @@ class CallFlow(CallState):
         self._do(e.Alert(f"listening failed: {fact.reason}"))
         self._decide(Decision.NOT_ALLOWED, "recorder_fault")
         if self.tapping:
-            self._stop_tap(keep=True)
+            self._stop_tap(keep=False)
 
     # --- the end ---
 

@@ -73,15 +73,21 @@ class Recorder:
         self._quick = Worker("recorder", alert)
         self._slow = Worker("assembler", alert)
         self._writer = TapWriter()
+        self._running: set[Tap] = set()  # the quick thread's own
 
     def start(self) -> None:
         self._quick.start()
         self._slow.start()
 
     def stop(self) -> None:
-        """Finish everything that was begun."""
+        """Finish all that was begun; a tap that still runs leaves its part, whole, to the next start."""
+        self._quick.put(self._finish_rest)
         self._quick.stop()
         self._slow.stop()
+
+    def _finish_rest(self) -> None:
+        while self._running:
+            self._running.pop().finish()
 
     def open_receipt(self, receipt: Receipt) -> None:
         self._quick.put(lambda: self.archive.store.add_receipt(receipt))
@@ -100,6 +106,7 @@ class Recorder:
             try:
                 self.archive.open(recording)
                 tap.start()
+                self._running.add(tap)
             except FAULTS as fault:
                 on_failure(str(fault))
 
@@ -110,6 +117,7 @@ class Recorder:
         """Nothing of what was captured stays, whatever the reason; the receipt says it first, if it can."""
 
         def forget() -> None:
+            self._running.discard(tap)
             try:
                 self.archive.store.update_receipt(receipt)
             finally:
@@ -136,6 +144,7 @@ class Recorder:
 
         def finish() -> None:
             with suppress(TapError):  # has been reported; what was written before is kept, and is incomplete
+                self._running.discard(tap)
                 tap.finish()
             self._slow.put(lambda: close(self.archive, recording, self._format, closing))
 

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from media.assemble import Finished, Format, assemble
-from media.tap import Tap
+from media.chunks import Kind, read_part
+from media.tap import Channel, Tap
 from retention.archive import Archive
 from retention.recording import Recording, Status
 from retention.store import Store, StoreError
@@ -390,3 +392,16 @@ def test_a_refusal_that_came_first_is_not_undone_by_the_close(archive: Archive) 
     archive.erase(row.id, NOW, "refused")
     close(archive, row, "wav", CLOSING)
     assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
+
+
+def test_a_tap_that_still_runs_at_the_end_leaves_a_whole_part(recorder: Recorder, archive: Archive) -> None:
+    """The call could not be ended in time: the next start finds all that was fed."""
+    row = recording()
+    tap = recorder.begin(row, pytest.fail)
+    settle(recorder)
+    for channel in Channel:
+        tap.feed(channel, np.ones(800, np.int16), 1.0)
+    recorder.stop()
+    audio = [chunk for chunk in read_part(archive.part(row.id)) if chunk.kind is Kind.AUDIO]
+    assert sum(chunk.frames for chunk in audio) == 800
+    assert recorder._writer._taps == {}
