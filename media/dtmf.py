@@ -9,9 +9,10 @@ key where one tone of each group carry, together, at least half of its energy. I
 - both frequencies are as near to their nominal values as Q.24 asks, their levels to each other.
 
 Three clear windows that agree in frequency and level, about 40 ms of tone, are a digit; more of them if
-something stands out nearly too far. The press lasts until four windows in a row point elsewhere or nowhere:
-a hole of 20 ms (a lost packet) is part of it, a pause of 40 ms ends it (Q.24, annex A). It goes on even where
-its later windows are no longer clear, as when the caller begins to speak.
+something stands out nearly too far. Two that differ as harmonics of a gliding voice do don't agree. The press
+lasts until four windows in a row point elsewhere or nowhere: a hole of 20 ms (a lost packet) is part of it, a
+pause of 40 ms ends it (Q.24, annex A). It goes on even where its later windows are no longer clear, as when
+the caller begins to speak.
 """
 
 import math
@@ -55,7 +56,7 @@ EVIDENCE = 2.25
 POINTING_SHARE = 0.5
 CLEAR_SHARE = 0.7
 """Of the window's energy: a pair of tones 4 dB above everything else."""
-THIRD_DB, LONE_DB = -11.0, -15.0
+THIRD_DB, LONE_DB = -9.5, -15.0
 """How strong a third component may be under the pair: from THIRD_DB, which proves nothing, to LONE_DB, where
 the window counts in full. Of all these tests the one that tells speech best."""
 HARMONIC_DB = -18.0
@@ -65,6 +66,8 @@ TOLERANCE, TOLERANCE_HZ = 0.015, 4.0
 TWIST_DB = 10.0
 AGREE_ROW, AGREE_COLUMN, AGREE_DB = 0.008, 0.005, 3.0
 """How far apart clear windows may be, in relative frequency and in level: a voice glides, a key doesn't."""
+GLIDE = 0.0005
+"""Both tones have moved, by the same: they are harmonics of one voice. Noise moves them independently."""
 FLOOR = 16140**2 * 10 ** (-37 / 10)
 """Mean square of -37 dBm0, where full scale in G.711 is +3.14 dBm0; weaker is no key press but an echo."""
 FLOOR_PEAK = int(math.sqrt(FLOOR))
@@ -123,12 +126,12 @@ class _Sight:
     evidence: float
 
     def agrees(self, other: "_Sight") -> bool:
-        """Whether both can be of one pair of tones."""
-        return (
-            abs(self.row - other.row) <= AGREE_ROW
-            and abs(self.column - other.column) <= AGREE_COLUMN
-            and abs(self.level - other.level) <= AGREE_DB
-        )
+        """Whether both can be of one press: alike, not two moments of a glide unless beyond doubt."""
+        row, column = self.row - other.row, self.column - other.column
+        if abs(row) > AGREE_ROW or abs(column) > AGREE_COLUMN or abs(self.level - other.level) > AGREE_DB:
+            return False
+        in_step = abs(column) > GLIDE and abs(row - column) < GLIDE
+        return not in_step or min(self.evidence, other.evidence) >= 1
 
 
 @dataclass(slots=True)
@@ -141,10 +144,14 @@ class _Press:
     heard: bool = False
 
     def add(self, sight: _Sight) -> None:
-        """Clear windows need not be neighbours: a lost packet distorts those that it touches."""
+        """Windows that all agree need not be neighbours: a lost packet distorts those that it touches."""
+        agreeing = [sight]
+        for seen in sorted(self.sights, key=lambda seen: seen.evidence, reverse=True):
+            if all(seen.agrees(other) for other in agreeing):
+                agreeing.append(seen)
         self.sights.append(sight)
-        agreeing = [seen.evidence for seen in self.sights if seen.agrees(sight)]
-        self.heard = len(agreeing) >= CLEAR_WINDOWS and sum(agreeing) >= EVIDENCE
+        proof = sum(seen.evidence for seen in agreeing)
+        self.heard = len(agreeing) >= CLEAR_WINDOWS and proof >= EVIDENCE
 
 
 class ToneDetector:

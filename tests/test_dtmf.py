@@ -127,12 +127,33 @@ def test_one_tone_three_tones_and_harmonics_are_not_a_key() -> None:
     assert _digits(_line(octave)) == ""
 
 
+def test_a_pair_of_tones_among_others_is_not_a_key() -> None:
+    """One that stands out too far, and many that don't but are too much together."""
+    pair = _tones((770, 1336), 300, -13)  # -10 together
+    assert _digits(_line(pair + _tones((320,), 300, -22))) == "5"
+    assert _digits(_line(pair + _tones((320,), 300, -17))) == ""
+    pair = _tones((697, 1209), 300, -13)
+    crowd = (200, 340, 480, 880, 1010, *range(1500, 2400, 150), *range(2550, 3800, 150))
+    assert _digits(_line(pair + _tones(crowd, 300, -29))) == "1"
+    assert _digits(_line(pair + _tones(crowd, 300, -25.5))) == ""
+
+
 def test_a_voice_that_glides_across_a_key_is_not_a_key() -> None:
     """From 10 % below to 10 % above in 0.3 s, as a voice does between two syllables."""
     time = np.arange(SAMPLE_RATE * 3 // 10) / SAMPLE_RATE
     turns = 0.9 * time + 0.2 / 0.3 * time**2 / 2
     glide = [np.sin(2 * np.pi * frequency * turns) for frequency in (852, 1477)]
     assert _digits(_line(np.asarray(math.sqrt(2) * rms(-12) * np.sum(glide, axis=0)))) == ""
+
+
+def test_two_harmonics_of_a_slowly_gliding_voice_are_not_a_key() -> None:
+    """Both move in step, by 0.1 % in 10 ms, with something else in sight; a key's tones don't."""
+    time = np.arange(SAMPLE_RATE * 28 // 100) / SAMPLE_RATE
+    turns = 0.986 * time + 0.028 / 0.28 * time**2 / 2
+    glide = np.sum([np.sin(2 * np.pi * frequency * turns) for frequency in (770, 1336)], axis=0)
+    other = _tones((320,), 280, -19.5)
+    assert _digits(_line(_tones((770, 1336), 280, -10) + other)) == "5"
+    assert _digits(_line(np.asarray(math.sqrt(2) * rms(-10) * glide) + other)) == ""
 
 
 def test_silence_and_noise() -> None:
