@@ -124,6 +124,7 @@ def test_a_code_is_found_behind_other_digits() -> None:
 def test_a_code_counts_once() -> None:
     assert typed(talking(), "*5*6") == [None, "stop", None, "pause"]
     assert typed(talking(), "*55") == [None, "stop", None]
+    assert typed(conversation(codes=Codes(stop="##")), "####") == [None, "stop", None, "stop"]
 
 
 @pytest.mark.parametrize(("gap_s", "order"), [(CODE_GAP_S, "stop"), (CODE_GAP_S + 0.01, None)])

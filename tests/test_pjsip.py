@@ -25,7 +25,7 @@ from sipagent.pjsip import EngineError, PjsipEngine, engine, setup
 from sipagent.pjsip.text import challenge_realm, offers_telephone_event
 from sipagent.softphone import Answer, Challenge
 from sipagent.softphone_rtp import strongest
-from tests.loopback import CALLER_HZ, DESK_HZ, NUMBER, ROOT, Loopback, scene
+from tests.loopback import CALLER_HZ, DESK_HZ, NUMBER, PATIENCE_S, ROOT, Loopback, scene
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
 MUSIC = Path(prompts.__file__).parent / "hold.wav"
@@ -142,8 +142,8 @@ def test_a_poll_ends_when_it_is_woken(stack: ExitStack) -> None:
     office.engine.poll(0)
     began = time.monotonic()
     threading.Timer(0.05, office.engine.wake).start()
-    office.engine.poll(600)
-    assert time.monotonic() - began < 300
+    office.engine.poll(PATIENCE_S)
+    assert time.monotonic() - began < PATIENCE_S
 
 
 @scene
@@ -152,8 +152,8 @@ def test_a_poll_ends_when_it_is_woken_also_over_tcp(stack: ExitStack) -> None:
     office.engine.poll(0)
     began = time.monotonic()
     threading.Timer(0.05, office.engine.wake).start()
-    office.engine.poll(600)
-    assert time.monotonic() - began < 300
+    office.engine.poll(PATIENCE_S)
+    assert time.monotonic() - began < PATIENCE_S
 
 
 # --- callers ---
@@ -270,6 +270,16 @@ def test_a_hold_and_its_end(stack: ExitStack) -> None:
         office.meanwhile(call.resume)
         office.told(leg, e.LegResumed(leg))
         assert [fact for fact in office.facts(leg) if isinstance(fact, e.LegHeld)] == [e.LegHeld(leg, sends)]
+
+
+@scene
+def test_a_holder_who_offers_music_and_sends_none_is_told_again(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    office.meanwhile(lambda: call.hold("sendonly"))
+    call.rtp.play(None)
+    office.told(leg, e.LegHeld(leg, sends=False))
+    assert [fact.sends for fact in office.facts(leg) if isinstance(fact, e.LegHeld)] == [True, False]
 
 
 @scene
@@ -451,6 +461,25 @@ def test_what_a_leg_sends_is_handed_over_in_tenths_of_a_second(stack: ExitStack)
     assert office.heard[leg][0].dtype == np.int16
     assert strongest(office.sound_of(leg)[-4000:]) == pytest.approx(CALLER_HZ, abs=10)
     assert silent not in office.heard
+
+
+@scene
+def test_what_one_leg_sent_is_never_told_of_another(stack: ExitStack) -> None:
+    """The ears of legs that have ended are used again."""
+    office = Loopback(stack)
+    for count in range(3):
+        hz = 500.0 + 200 * count
+        call, leg = office.answered(office.phone(str(count), hz))
+        office.engine.listen(leg)
+        office.frames(call, 1.0)
+        call.hang_up()
+        office.told(leg, e.LegGone(leg, 200))
+        heard = len(office.heard[leg])
+        office.until(lambda: bool(office.engine._ears), "an ear that is free")
+        assert len(office.heard[leg]) == heard
+        assert strongest(office.sound_of(leg)) == pytest.approx(hz, abs=10)
+        assert strongest(office.sound_of(leg)[:800]) in (None, pytest.approx(hz, abs=40))
+    assert len(office.engine._ears) == 1
 
 
 @scene

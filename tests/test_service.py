@@ -45,6 +45,7 @@ class Stub(FakeEngine):
         self.settings = settings
         self.stopped = False
         self.polls = 0
+        self.ended = False
         self.made.append(self)
 
     def poll(self, timeout_s: float) -> None:
@@ -52,7 +53,8 @@ class Stub(FakeEngine):
         assert self.polls < 10_000, "it does not end"
         if self.steps:
             self.steps.pop(0)(self)
-        elif timeout_s > 0:
+        elif not self.ended:
+            self.ended = True
             send(signal.SIGTERM)(self)
 
     def stop(self) -> None:
@@ -111,7 +113,10 @@ def test_calls_in_progress_are_waited_for_as_long_as_was_said(
         stub.up.add(1)
         stub.say(call)
 
-    engine.steps = [rings, send(signal.SIGTERM), lambda _: None, send(signal.SIGINT)]
+    def has_waited(stub: Stub) -> None:
+        assert ("hang_up", 1) not in stub.orders
+
+    engine.steps = [rings, send(signal.SIGTERM), has_waited, has_waited, send(signal.SIGINT)]
     lines = run(office, capsys, drain_s=3600.0)
     assert [line["calls"] for line in lines if line["event"] == "draining"] == [1]
     assert ("hang_up", 1) in engine.made[0].orders
