@@ -236,8 +236,7 @@ def _config(port: int, operator: str, language: str) -> str:
     names = ("notice", "welcome", "refused", "confirm", "closed", "unavailable", "please_hold")
     files = {name: PROMPTS / language / f"{name}.wav" for name in names}
     files["hold_music"] = PROMPTS / "hold.wav"
-    rtp = 10000 + port % 20000 // 2 * 2
-    rtp += RTP_PORTS if rtp <= port < rtp + RTP_PORTS else 0
+    rtp = 10000 + port % 20000 // 2 * 2  # at least 10000 away from `port`, whatever it is
     return CONFIG.format(
         language=language,
         port=port,

@@ -62,10 +62,12 @@ def empty(worker: Worker) -> None:
     assert done.wait(PATIENCE_S)
 
 
-def begin(recorder: Recorder, row: Recording, seconds: int = 2) -> Tap:
+def begin(
+    recorder: Recorder, row: Recording, seconds: int = 2, on_failure: Callable[[str], None] = pytest.fail
+) -> Tap:
     """A tap that has been fed for so long."""
     recorder.open_receipt(receipt(row, ended_at=None, outcome=None))
-    tap = recorder.begin(row, pytest.fail)
+    tap = recorder.begin(row, on_failure)
     settle(recorder)
     feed(tap, 0, seconds * 8000)
     return tap
@@ -405,3 +407,16 @@ def test_a_tap_that_still_runs_at_the_end_leaves_a_whole_part(recorder: Recorder
     audio = [chunk for chunk in read_part(archive.part(row.id)) if chunk.kind is Kind.AUDIO]
     assert sum(chunk.frames for chunk in audio) == 800
     assert recorder._writer._taps == {}
+
+
+def test_a_tap_that_failed_keeps_no_other_from_its_end(recorder: Recorder, archive: Archive) -> None:
+    rows = [recording(minutes) for minutes in range(6)]
+    failed: list[str] = []
+    for row in rows:
+        begin(recorder, row, on_failure=failed.append)
+    archive.part(rows[0].id).unlink()
+    recorder.stop()
+    for row in rows[1:]:
+        close(archive, row, "wav", CLOSING)
+        done = archive.store.recording(row.id)
+        assert (done.status, done.duration_s, done.incomplete) == (Status.CLOSED, 2.0, False)

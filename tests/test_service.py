@@ -80,6 +80,7 @@ def send(number: int) -> Callable[[Stub], None]:
 def run(config: Config, capsys: pytest.CaptureFixture[str], drain_s: float = 60.0) -> list[dict[str, Any]]:
     """What a whole run has logged."""
     assert service.run(config, log_json=True, drain_s=drain_s) == 0
+    assert Stub.steps == []
     out, err = capsys.readouterr()
     assert out == ""
     return [json.loads(line) for line in err.splitlines()]
