@@ -53,6 +53,8 @@ CLEAR_WINDOWS = 3
 MISSED_WINDOWS = 4
 EVIDENCE = 2.25
 """What agreeing windows must prove together: three good ones, or more that are middling."""
+BEYOND_DOUBT = 1.2
+"""What hardly any window of speech proves; so it may be distorted, as at the edges of a short press."""
 POINTING_SHARE = 0.5
 CLEAR_SHARE = 0.7
 """Of the window's energy: a pair of tones 4 dB above everything else."""
@@ -64,7 +66,7 @@ HARMONIC_DB = -18.0
 TOLERANCE, TOLERANCE_HZ = 0.015, 4.0
 """Q.24 has 1.5 % + 2 Hz accepted (and 3.5 % refused); 2 Hz are for what noise does to the measurement."""
 TWIST_DB = 10.0
-AGREE_ROW, AGREE_COLUMN, AGREE_DB = 0.008, 0.005, 3.0
+AGREE_ROW, AGREE_COLUMN, AGREE_DB = 0.008, 0.005, 3.5
 """How far apart clear windows may be, in relative frequency and in level: a voice glides, a key doesn't."""
 GLIDE = 0.0005
 """Both tones have moved, by the same: they are harmonics of one voice. Noise moves them independently."""
@@ -126,12 +128,17 @@ class _Sight:
     evidence: float
 
     def agrees(self, other: "_Sight") -> bool:
-        """Whether both can be of one press: alike, not two moments of a glide unless beyond doubt."""
+        """Whether both can be of one press: alike, and unless beyond doubt not two moments of a glide."""
         row, column = self.row - other.row, self.column - other.column
-        if abs(row) > AGREE_ROW or abs(column) > AGREE_COLUMN or abs(self.level - other.level) > AGREE_DB:
-            return False
+        sure = min(self.evidence, other.evidence) >= BEYOND_DOUBT
+        slack = 2 if sure else 1
         in_step = abs(column) > GLIDE and abs(row - column) < GLIDE
-        return not in_step or min(self.evidence, other.evidence) >= 1
+        return (
+            abs(row) <= slack * AGREE_ROW
+            and abs(column) <= slack * AGREE_COLUMN
+            and abs(self.level - other.level) <= AGREE_DB
+            and (sure or not in_step)
+        )
 
 
 @dataclass(slots=True)

@@ -95,6 +95,12 @@ def test_another_key_without_a_pause() -> None:
     assert _digits(_line(_key("1", 100), _key("2", 100), _key("1", 100))) == "121"
 
 
+def test_a_redialler_that_is_as_fast_as_q24_allows() -> None:
+    for start in range(0, 80, 8):
+        presses = [part for key in "0123456789*#" for part in (_key(key, 45), _silence(45))]
+        assert _digits(_line(np.zeros(start), *presses, seed=start)) == "0123456789*#"
+
+
 def test_a_key_held_down_for_long_is_one_digit() -> None:
     assert _digits(_line(_key("9", 5000))) == "9"
 
