@@ -211,10 +211,12 @@ class Agent:
                 log.error("engine_fault", reason=reason)
 
     def _handle(self, engine: Engine, call: LiveCall, fact: e.Fact) -> None:
-        decision = call.flow.consent.decision
+        decision, flagged = call.flow.consent.decision, call.flow.story.flagged
         commands = call.flow.handle(fact, time.monotonic())
-        if call.flow.consent.decision is not decision:
-            log.info("decided", call=call.id, decision=call.flow.consent.decision, by=call.flow.consent.by)
+        consent = call.flow.consent
+        if consent.decision is not decision:
+            log.info("decided", call=call.id, decision=consent.decision, by=consent.by)
+        if (consent.decision, call.flow.story.flagged) != (decision, flagged):
             self.recorder.keep_receipt(call.receipt())  # before anything follows from it
         for command in commands:
             self._carry_out(engine, call, command)

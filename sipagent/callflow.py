@@ -27,7 +27,7 @@ from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
 from sipagent.hunt import Operator
 from sipagent.policy import Phase
-from sipagent.story import Outcome
+from sipagent.story import FLAGGED, Outcome
 
 
 class CallFlow(CallState):
@@ -311,7 +311,7 @@ class CallFlow(CallState):
         order = talk.order(fact.digit, self._now)
         if order == "flag":
             self.story.flagged = True
-            self._note("flagged", "operator")
+            self._note(FLAGGED, "operator")
             self._do(e.PlayTone(e.Tone.FLAGGED))
         elif order == "pause" and talk.tapping:
             self._do(*talk.toggle_pause())
@@ -350,18 +350,23 @@ class CallFlow(CallState):
     # --- the end ---
 
     def _leg_gone(self, fact: e.LegGone) -> None:
-        if fact.leg == CALLER:
-            self._note("hung up", "caller")
+        self._side_is_over(fact.leg, fact.status, "hung up")
+
+    def _side_is_over(self, leg: int, status: int, why: str) -> None:
+        if self.phase is Phase.ENDING:
+            return  # it was we who hung up
+        if leg == CALLER:
+            self._note(why, "caller")
             self._do(*self.hunt.drop())
-            gave_up = fact.status < 400 or fact.status == policy.REQUEST_TERMINATED
+            gave_up = status < 400 or status == policy.REQUEST_TERMINATED
             self._end(self.story.outcome or ("abandoned" if gave_up else "failed"))
-        elif (operator := self.hunt.operator) and fact.leg == operator.leg:
+        elif (operator := self.hunt.operator) and leg == operator.leg:
             if self.phase is Phase.HUNT:
                 self.story.operator = None
-                self._next_operator(operator, f"refused with {fact.status}")
+                self._next_operator(operator, f"refused with {status}" if status else why)
                 self._resume_hunt()
             else:
-                self._note("hung up", "operator")
+                self._note(why, "operator")
                 self.hunt.drop()
                 self._do(e.HangUp(CALLER))
                 self._end("connected")
@@ -372,9 +377,8 @@ class CallFlow(CallState):
         self._timers.setdefault("please_hold", self._now + policy.PLEASE_HOLD_S)
 
     def _media_lost(self, fact: e.MediaLost) -> None:
-        self._note("no media", "caller" if fact.leg == CALLER else "operator")
         self._do(e.HangUp(fact.leg))
-        self._leg_gone(e.LegGone(fact.leg, 0))
+        self._side_is_over(fact.leg, 0, "no media")
 
     def _service_ending(self, _: e.ServiceEnding) -> None:
         self._note("the service is stopping", "agent")

@@ -20,6 +20,7 @@ from media.tap import Tap, TapError, TapWriter
 from retention.archive import Archive, ArchiveError
 from retention.recording import Event, Pause, Receipt, Recording, Status
 from retention.store import Selection, StoreError, UnknownId
+from sipagent.story import FLAGGED
 
 FAULTS = (OSError, StoreError, ArchiveError, TapError, AssemblyError)
 
@@ -206,7 +207,8 @@ def _recover(archive: Archive, format: Format, recording: Recording, now: dateti
         raise ArchiveError("had no receipt, and was erased") from None
     if receipt.decision == "allowed" or receipt.decided_by == "recorder_fault":
         died = _last_sound(archive, recording, now)
-        closing = Closing(ended_at=died, operator=recording.operator, flagged=recording.flagged)
+        flagged = any(event.what == FLAGGED for event in receipt.events)
+        closing = Closing(ended_at=died, operator=recording.operator, flagged=flagged)
         close(archive, recording, format, closing)
     else:
         archive.erase(recording.id, now, receipt.decision)

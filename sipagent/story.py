@@ -7,6 +7,9 @@ Outcome = Literal["connected", "abandoned", "closed", "unavailable", "rejected",
 Who = Literal["caller", "operator", "agent"]
 
 
+FLAGGED = "flagged"  # the line of a call that an operator has marked for a hold
+
+
 @dataclass(frozen=True, slots=True)
 class Happening:
     """One line of the story: when (monotonic s), what, and by whom."""

@@ -14,6 +14,7 @@ from retention.recording import Status
 from sipagent import events as e
 from sipagent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine, SoundEnded
 from sipagent.softphone_rtp import key_tones, strongest, tone
+from sipagent.story import FLAGGED
 from tests.driving import (
     CALLER,
     CALLER_HZ,
@@ -343,10 +344,11 @@ def test_a_pause_is_silence_of_the_right_length(stage: Stage) -> None:
     assert (start, end, recording.duration_s) == pytest.approx((1.0, 2.0, 3.0), abs=0.25)
 
 
-def test_a_flag_is_in_the_row(stage: Stage) -> None:
+def test_a_flag_is_in_the_receipt_at_once_and_then_in_the_row(stage: Stage) -> None:
     caller, operator = stage.bridged()
     stage.talk(caller, operator)
     stage.tell(operator, *pressed(operator, "*7"))
+    assert stage.receipt().events[-1].what == FLAGGED
     stage.gone(caller)
     stage.listened()
     assert stage.recording().flagged
@@ -373,6 +375,25 @@ def test_a_leg_that_cannot_be_listened_to_is_not_recorded(stage: Stage) -> None:
     stage.sound_over(caller)
     stage.turn(after_s=RULES.policy.window_s)
     assert stage.shown() == f"NO REC {CALLER}"
+
+
+@pytest.mark.parametrize("side", ["caller", "operator"])
+@pytest.mark.parametrize("how", ["hung up", "no media"])
+def test_the_receipt_names_the_one_side_that_ended_the_call(stage: Stage, side: str, how: str) -> None:
+    """The other's end is our doing."""
+    caller, operator = stage.bridged()
+    stage.talk(caller, operator)
+    first, second = (caller, operator) if side == "caller" else (operator, caller)
+    if how == "no media":
+        stage.tell(first, e.MediaLost(first))
+    stage.gone(first)
+    stage.gone(second)
+    stage.listened()
+    ends = [
+        (event.what, event.by) for event in stage.receipt().events if event.what in ("hung up", "no media")
+    ]
+    assert ends == [(how, side)]
+    assert stage.receipt().outcome == "connected"
 
 
 # --- those who get no call ---

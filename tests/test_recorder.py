@@ -15,9 +15,10 @@ from media.assemble import Finished, Format, assemble
 from media.chunks import Kind, read_part
 from media.tap import Channel, Tap, TapError
 from retention.archive import Archive
-from retention.recording import Recording, Status
+from retention.recording import Event, Recording, Status
 from retention.store import Store, StoreError
 from sipagent.recorder import Closing, Recorder, Worker, close, recover
+from sipagent.story import FLAGGED
 from tests import kept
 from tests.kept import OPERATOR, receipt, recording
 from tests.tapping import PATIENCE_S, feed, wait_for
@@ -331,6 +332,15 @@ def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[s
     assert len(alerts) == 1
     assert row.id in alerts[0]
     assert archive.store.receipt(other.id).outcome == "failed"
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_a_flag_survives_the_agent(archive: Archive, flagged: bool) -> None:
+    row = leave(archive, "cut")
+    events = (Event(at=NOW, what=FLAGGED if flagged else "hold", by="operator"),)
+    archive.store.add_receipt(receipt(row, ended_at=None, events=events))
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.store.recording(row.id).flagged is flagged
 
 
 def test_what_was_kept_and_then_refused_is_erased_though_its_row_was_closed(archive: Archive) -> None:
