@@ -72,6 +72,11 @@ def invite(caller: str = CALLER, number: str = NUMBER, call_id: str = "a84b4c76e
     )
 
 
+def pressed(leg: int, keys: str) -> list[e.Fact]:
+    """Keys one after the other."""
+    return [e.DtmfPressed(leg, digit, "rfc4733") for digit in keys]
+
+
 @dataclass
 class Clock:
     """In place of the module `time`, where the agent looks at it."""

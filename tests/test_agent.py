@@ -1,4 +1,4 @@
-"""The driver, turn by turn, on a fake engine: what is reported, what is ordered, what is kept."""
+"""The driver, turn by turn, on a fake engine: one call, what is heard of it and what is kept."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,27 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from structlog.testing import capture_logs
 
 from media.frame import SAMPLE_RATE, Samples
 from retention.recording import Status
 from sipagent import events as e
-from sipagent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine, SoundEnded
+from sipagent.engine import OfLeg, SoundEnded
 from sipagent.softphone_rtp import key_tones, strongest, tone
-from sipagent.story import FLAGGED
 from tests.driving import (
     CALLER,
     CALLER_HZ,
     DESK,
     ELSEWHERE,
-    HERE,
     NUMBER,
     OPERATOR_HZ,
     RULES,
     SECOND_DESK,
     SOUND_MS,
     Stage,
-    invite,
+    pressed,
     staged,
     with_policy,
 )
@@ -45,10 +42,6 @@ def key(digit: str) -> Samples:
     """A key as a phone without telephone-event sends it, with its pauses."""
     silence = np.zeros(SAMPLE_RATE // 10, dtype=np.int16)
     return np.concatenate([silence, tone(key_tones(digit), 0.1), silence, silence])
-
-
-def pressed(leg: int, keys: str) -> list[e.Fact]:
-    return [e.DtmfPressed(leg, digit, "rfc4733") for digit in keys]
 
 
 # --- one call, from its INVITE to what is kept of it ---
@@ -301,270 +294,3 @@ def test_who_had_us_on_hold_from_the_start_heard_no_notice(stage: Stage) -> None
         stage.sound_over(caller)
     stage.turn(after_s=RULES.policy.window_s)
     assert stage.shown() == f"NO REC {CALLER}"
-
-
-# --- in the conversation ---
-
-
-def test_a_tap_that_starts_during_a_hold_starts_silent(stage: Stage) -> None:
-    caller, operator = stage.rung()
-    stage.tell(caller, e.LegHeld(caller, sends=True))
-    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
-    stage.settle()
-    stage.talk(caller, operator)
-    stage.tell(caller, e.LegResumed(caller))
-    stage.gone(caller)
-    stage.listened()
-    recording = stage.recording()
-    sound, _ = soundfile.read(stage.archive.file(recording.id), dtype="int16")
-    assert (len(sound) > 0, sound.any(), len(recording.pauses)) == (True, False, 1)
-
-
-def test_the_stop_code_erases_and_both_hear_it(stage: Stage) -> None:
-    caller, operator = stage.bridged()
-    stage.talk(caller, operator)
-    stage.tell(operator, *pressed(operator, "*5"))
-    assert stage.overlaid() == ({caller, operator}, "recording_off")
-    assert (stage.files(), stage.recording().status) == ([], Status.ERASED)
-    assert (stage.receipt().decision, stage.receipt().decided_by) == ("not_allowed", "operator")
-    assert stage.agent._taps == {}
-
-
-def test_a_pause_is_silence_of_the_right_length(stage: Stage) -> None:
-    caller, operator = stage.bridged()
-    stage.talk(caller, operator)
-    stage.tell(operator, *pressed(operator, "*6"))
-    stage.talk(caller, operator)
-    stage.tell(operator, *pressed(operator, "*6"))
-    stage.talk(caller, operator)
-    stage.gone(caller)
-    stage.listened()
-    recording = stage.recording()
-    ((start, end),) = [(pause.from_s, pause.to_s) for pause in recording.pauses]
-    assert (start, end, recording.duration_s) == pytest.approx((1.0, 2.0, 3.0), abs=0.25)
-
-
-def test_a_flag_is_in_the_receipt_at_once_and_then_in_the_row(stage: Stage) -> None:
-    caller, operator = stage.bridged()
-    stage.talk(caller, operator)
-    stage.tell(operator, *pressed(operator, "*7"))
-    assert stage.receipt().events[-1].what == FLAGGED
-    stage.gone(caller)
-    stage.listened()
-    assert stage.recording().flagged
-
-
-def test_a_recorder_that_fails_never_costs_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "recordings").write_text("in the way of the folder")
-    with staged(tmp_path, monkeypatch) as stage, capture_logs() as logs:
-        caller, operator = stage.bridged()
-        stage.turn()
-        assert stage.engine.ordered("hang_up") == []
-        assert stage.overlaid() == ({caller, operator}, "recording_off")
-        stage.gone(caller)
-        stage.listened()
-        receipt = stage.receipt()
-    assert (receipt.outcome, receipt.decision) == ("connected", "not_allowed")
-    assert receipt.decided_by == "recorder_fault"
-    assert [line for line in logs if line["event"] == "alert" and "recording stopped" in line["reason"]]
-
-
-def test_a_leg_that_cannot_be_listened_to_is_not_recorded(stage: Stage) -> None:
-    caller = stage.greeted()
-    stage.tell(caller, e.HearingFailed("no port"))
-    stage.sound_over(caller)
-    stage.turn(after_s=RULES.policy.window_s)
-    assert stage.shown() == f"NO REC {CALLER}"
-
-
-@pytest.mark.parametrize("side", ["caller", "operator"])
-@pytest.mark.parametrize("how", ["hung up", "no media"])
-def test_the_receipt_names_the_one_side_that_ended_the_call(stage: Stage, side: str, how: str) -> None:
-    """The other's end is our doing."""
-    caller, operator = stage.bridged()
-    stage.talk(caller, operator)
-    first, second = (caller, operator) if side == "caller" else (operator, caller)
-    if how == "no media":
-        stage.tell(first, e.MediaLost(first))
-    stage.gone(first)
-    stage.gone(second)
-    stage.listened()
-    ends = [
-        (event.what, event.by) for event in stage.receipt().events if event.what in ("hung up", "no media")
-    ]
-    assert ends == [(how, side)]
-    assert stage.receipt().outcome == "connected"
-
-
-# --- those who get no call ---
-
-
-@pytest.mark.parametrize("status", [503, 486])
-def test_a_caller_who_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
-    with staged(tmp_path, monkeypatch, with_policy(full_status=status)) as stage:
-        first = stage.greeted()
-        second = stage.invite()
-        assert stage.engine.ordered("reject") == [(second, status, 10)]
-        assert stage.engine.ordered("answer") == [(first,)]
-        stage.gone(second, status)
-        assert stage.agent.calls == 1
-        told = {(receipt.outcome, receipt.ended_at is None) for receipt in stage.receipts()}
-        assert told == {(None, True), ("rejected", False)}  # both may have begun in one millisecond
-
-
-def test_a_call_needs_two_legs_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with staged(tmp_path, monkeypatch, replace(RULES, calls=4)) as stage:
-        first, second = stage.greeted(), stage.greeted()
-        third = stage.invite()
-        assert stage.engine.ordered("reject") == [(third, 503, 10)]
-        stage.gone(third, 503)
-        stage.gone(first)
-        assert stage.engine.ordered("answer") == [(first,), (second,)]
-        fourth = stage.invite()
-        assert stage.engine.ordered("answer")[-1] == (fourth,)
-
-
-def test_legs_that_are_ending_leave_no_room_yet(stage: Stage) -> None:
-    """The caller's leg is gone, the operators' phones are still being told."""
-    caller, first = stage.rung()
-    stage.turn(after_s=RULES.policy.ring_s)  # the second one rings; the first answers no CANCEL
-    stage.gone(caller)
-    stage.engine.up.add(99)  # and another that nobody knows of
-    assert (stage.agent.calls, stage.engine.legs) == (0, 3)
-    late = stage.invite()
-    assert stage.engine.ordered("reject") == [(late, 503, 10)]
-    stage.gone(first)
-
-
-def test_a_stranger_is_counted_and_leaves_nothing(stage: Stage) -> None:
-    stranger = stage.invite(source=ELSEWHERE)
-    assert stage.engine.ordered("reject") == [(stranger, 403, None)]
-    assert (stage.agent.strangers, stage.agent.calls, stage.receipts()) == (1, 0, [])
-    stage.gone(stranger, 403)
-    assert stage.agent._of_leg == {}
-
-
-def test_a_number_that_is_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with staged(tmp_path, monkeypatch, replace(RULES, numbers=frozenset({NUMBER}))) as stage:
-        wrong = stage.invite(number="+33999999999")
-        assert stage.engine.ordered("reject") == [(wrong, 404, None)]
-        assert stage.receipt().outcome == "rejected"
-        right = stage.invite(number="0323063006")
-        assert stage.engine.ordered("answer") == [(right,)]
-
-
-def test_what_the_engine_itself_refuses_leaves_a_receipt_too(stage: Stage) -> None:
-    with capture_logs() as logs:
-        stage.turn(RefusedByEngine(488, HERE, invite()), RefusedByEngine(486, HERE, invite()))
-    assert [receipt.outcome for receipt in stage.receipts()] == ["rejected", "rejected"]
-    assert {receipt.decided_by for receipt in stage.receipts()} == {"sip"}
-    assert [receipt.caller for receipt in stage.receipts()] == [CALLER, CALLER]
-    assert all(receipt.ended_at for receipt in stage.receipts())
-    assert sum(line["event"] == "miscounted_legs" for line in logs) == 1
-    stage.turn(RefusedByEngine(488, ELSEWHERE, invite()))
-    assert (stage.agent.strangers, len(stage.receipts())) == (1, 2)
-
-
-def test_a_caller_who_is_gone_before_we_knew(stage: Stage) -> None:
-    """CANCEL right behind the INVITE: both wait in the inbox."""
-    stage.turn(Incoming(5, HERE, invite()), OfLeg(5, e.LegGone(5, 487)))
-    assert (stage.agent.calls, stage.receipt().outcome) == (0, "abandoned")
-
-
-def test_what_a_stranger_writes_into_a_header_is_kept_as_plain_text(stage: Stage) -> None:
-    """Octets that are no UTF-8 come as lone surrogates, which no database takes."""
-    stage.invite(call_id="a\udcff\x1b[31mb")
-    assert (stage.receipt().call_id or "").isprintable()
-    assert stage.alerts == []
-
-
-# --- an operator's phone that crosses us ---
-
-
-def test_an_answer_that_crosses_the_end_of_the_call_is_hung_up(stage: Stage) -> None:
-    caller, operator = stage.rung()
-    stage.gone(caller, 487)
-    assert stage.agent.calls == 0
-    before = len(stage.engine.ordered("hang_up"))
-    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
-    assert stage.engine.ordered("hang_up")[before:] == [(operator,)]
-
-
-def test_an_answer_that_crosses_the_end_of_the_ringing_is_hung_up(stage: Stage) -> None:
-    _, first = stage.rung()
-    stage.turn(after_s=RULES.policy.ring_s)
-    before = len(stage.engine.ordered("hang_up"))
-    stage.tell(first, e.OperatorAnswered(first, telephone_event=True))
-    assert stage.engine.ordered("hang_up")[before:] == [(first,)]
-    assert stage.engine.ordered("bridge") == []
-
-
-# --- the service around the calls ---
-
-
-def test_while_draining_nobody_new_is_taken_and_who_is_there_goes_on(stage: Stage) -> None:
-    caller, operator = stage.bridged()
-    stage.agent.draining = True
-    late = stage.invite()
-    assert stage.engine.ordered("reject") == [(late, 503, 10)]
-    assert stage.engine.ordered("hang_up") == []
-    stage.gone(caller)
-    stage.listened()
-    assert stage.agent.calls == 0
-    assert stage.engine.ordered("hang_up") == [(operator,)]
-
-
-def test_at_the_end_calls_are_ended_properly(stage: Stage) -> None:
-    caller, operator = stage.bridged()
-    stage.talk(caller, operator)
-    with capture_logs() as logs:
-        stage.agent.run(stage.engine, lambda: True)
-    assert logs[0]["event"] == "ready"
-    assert stage.engine.ordered("hang_up") == [(caller,), (operator,)]
-    assert (stage.receipt().outcome, stage.recording().status) == ("connected", Status.CLOSED)
-    assert stage.agent.calls == 0
-
-
-def test_other_rules_hold_for_the_calls_to_come(stage: Stage) -> None:
-    first = stage.greeted()
-    stage.agent.reload(replace(with_policy(refusal_digit="0"), calls=2, extensions=(SECOND_DESK,)))
-    second = stage.greeted()
-    for leg in (first, second):
-        stage.tell(leg, e.DtmfPressed(leg, "0", "rfc4733"))
-    assert sorted(receipt.decision for receipt in stage.receipts()) == ["refused", "undecided"]
-    assert [stage.hears(leg) for leg in (first, second)] == ["notice", "refused"]
-    assert list(stage.engine.dialled.values()) == [SECOND_DESK]
-
-
-def test_a_registrar_is_asked_again_ever_more_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sipagent.engine import Registration
-
-    refused, granted = Registration(False, 503, "busy"), Registration(True, 200, "OK")
-    with staged(tmp_path, monkeypatch, registers=True) as stage, capture_logs() as logs:
-        asked: list[int] = []
-        for answer, wait_s in ((None, 0.0), (refused, 1.0), (refused, 2.0), (granted, 100.0)):
-            stage.turn(*([answer] if answer else []))
-            stage.turn(after_s=max(0.0, wait_s - 0.1))
-            asked.append(len(stage.engine.ordered("register")))
-            stage.turn(after_s=0.1)
-        assert asked == [1, 1, 2, 3]
-        stage.turn(refused)
-        stage.turn(after_s=1.0)
-        assert len(stage.engine.ordered("register")) == 4
-        stage.turn(granted)
-    told = [line["event"] for line in logs if line["event"] in ("ready", "registered", "registration_failed")]
-    assert told == [
-        "registration_failed",
-        "registration_failed",
-        "ready",
-        "registration_failed",
-        "registered",
-    ]
-
-
-def test_a_callback_that_failed_is_told(stage: Stage) -> None:
-    with capture_logs() as logs:
-        stage.turn(EngineFault("Leg.onCallState: KeyError('x')"))
-    assert logs == [
-        {"event": "engine_fault", "reason": "Leg.onCallState: KeyError('x')", "log_level": "error"}
-    ]

@@ -1,12 +1,11 @@
-"""What is kept of calls: the order in which it happens, faults on the way, and what a dead agent left."""
+"""What is kept of calls: the order in which it happens, and faults on the way."""
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +14,9 @@ from media.assemble import Finished, Format, assemble
 from media.chunks import Kind, read_part
 from media.tap import Channel, Tap, TapError
 from retention.archive import Archive
-from retention.recording import Event, Recording, Status
+from retention.recording import Recording, Status
 from retention.store import Store, StoreError
-from sipagent.recorder import Closing, Recorder, Worker, close, recover
-from sipagent.story import FLAGGED
+from sipagent.recorder import Closing, Recorder, Worker
 from tests import kept
 from tests.kept import OPERATOR, receipt, recording
 from tests.tapping import PATIENCE_S, feed, wait_for
@@ -181,7 +179,11 @@ def test_even_what_nobody_foresaw_ends_no_thread() -> None:
     done = threading.Event()
     worker = Worker("recorder", told.append)
     worker.start()
-    worker.put(failing(IndexError("nothing")))
+
+    def fail() -> None:
+        raise IndexError("nothing")
+
+    worker.put(fail)
     worker.put(done.set)
     worker.stop()
     assert done.is_set()
@@ -250,158 +252,6 @@ def test_stopping_finishes_what_was_begun(recorder: Recorder, archive: Archive) 
         recorder.keep(begin(recorder, row), row, CLOSING)
     recorder.stop()
     assert {archive.store.recording(row.id).status for row in rows} == {Status.CLOSED}
-
-
-# --- what a process that died had begun ---
-
-
-def leave(archive: Archive, kind: str, format: Format = "wav") -> Recording:
-    """An `open` row, and what lay beside it when the process died."""
-    row = recording()
-    part = archive.open(row)
-    tap = Tap(part, pytest.fail)
-    tap.start()
-    feed(tap, 0, 24000)
-    tap.finish()
-    if kind == "cut":
-        with part.open("r+b") as stream:
-            stream.truncate(part.stat().st_size // 2)
-    elif kind == "absent":
-        part.unlink()
-    elif kind == "assembled":
-        assemble(part, archive.final(row.id, format), format)
-    elif kind == "both":
-        copy = part.with_suffix(".copy")
-        shutil.copy(part, copy)
-        assemble(part, archive.final(row.id, format), format)
-        copy.rename(part)
-    elif kind == "half assembled":
-        archive.final(row.id, format).with_suffix(f".{format}.tmp").write_bytes(b"RIFF")
-    return row
-
-
-KINDS = ("whole", "cut", "absent", "assembled", "both", "half assembled")
-MAY_STAY: tuple[dict[str, Any], ...] = (
-    {"decision": "allowed", "decided_by": "silence"},
-    {"decision": "not_allowed", "decided_by": "recorder_fault"},
-)
-MUST_GO: tuple[dict[str, Any], ...] = (
-    {"decision": "refused", "decided_by": "dtmf"},
-    {"decision": "not_allowed", "decided_by": "operator"},
-    {"decision": "undecided", "decided_by": None},
-)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("told", MAY_STAY, ids=["allowed", "recorder_fault"])
-def test_what_may_be_kept_is_kept(
-    archive: Archive, alerts: list[str], kind: str, told: dict[str, Any]
-) -> None:
-    row = leave(archive, kind)
-    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None, **told))
-    recover(archive, "wav", NOW, alerts.append)
-    done = archive.store.recording(row.id)
-    assert done.incomplete is (kind == "cut")
-    if kind == "absent":
-        assert (done.status, files(archive)) == (Status.FAILED, [])
-    else:
-        assert (done.status, files(archive)) == (Status.CLOSED, ["json", "wav"])
-        assert (done.duration_s or 0) == pytest.approx(3.0 if kind != "cut" else 1.5, abs=1.0)
-        assert done.ended_at != NOW
-    assert (alerts, archive.unfinished()) == ([], [])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("told", MUST_GO, ids=["refused", "operator", "undecided"])
-def test_what_may_not_be_kept_is_erased(
-    archive: Archive, alerts: list[str], kind: str, told: dict[str, Any]
-) -> None:
-    row = leave(archive, kind)
-    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None, **told))
-    recover(archive, "wav", NOW, alerts.append)
-    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
-    assert alerts == []
-
-
-def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[str]) -> None:
-    """Nothing says that it may be there; and the agent has to start all the same."""
-    row, other = leave(archive, "whole"), recording(1)
-    archive.store.add_receipt(receipt(other, ended_at=None))
-    recover(archive, "wav", NOW, alerts.append)
-    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
-    assert len(alerts) == 1
-    assert row.id in alerts[0]
-    assert archive.store.receipt(other.id).outcome == "failed"
-
-
-@pytest.mark.parametrize("flagged", [True, False])
-def test_a_flag_survives_the_agent(archive: Archive, flagged: bool) -> None:
-    row = leave(archive, "cut")
-    events = (Event(at=NOW, what=FLAGGED if flagged else "hold", by="operator"),)
-    archive.store.add_receipt(receipt(row, ended_at=None, events=events))
-    recover(archive, "wav", NOW, pytest.fail)
-    assert archive.store.recording(row.id).flagged is flagged
-
-
-def test_what_was_kept_and_then_refused_is_erased_though_its_row_was_closed(archive: Archive) -> None:
-    row, other = kept.keep(archive, recording()), kept.keep(archive, recording(1))
-    archive.store.update_receipt(receipt(row, decision="refused", decided_by="dtmf"))
-    recover(archive, "wav", NOW, pytest.fail)
-    assert archive.store.recording(row.id).status is Status.ERASED
-    assert archive.store.recording(other.id) == other
-    assert files(archive) == ["flac", "json"]
-
-
-def test_the_receipt_of_a_call_that_was_on_is_completed(archive: Archive) -> None:
-    on, over = recording(), recording(1)
-    archive.store.add_receipt(receipt(on, ended_at=None, outcome=None, decision="undecided"))
-    archive.store.add_receipt(receipt(over))
-    recover(archive, "wav", NOW, pytest.fail)
-    done = archive.store.receipt(on.id)
-    assert (done.outcome, done.ended_at, done.decision) == ("failed", NOW, "undecided")
-    assert done.events[-1].what == "the agent had died in this call"
-    assert archive.store.receipt(over.id) == receipt(over)
-
-
-def test_a_recording_whose_call_had_ended_well_is_finished_too(archive: Archive) -> None:
-    """The receipt was complete, the file was still being made."""
-    row = leave(archive, "whole")
-    archive.store.add_receipt(receipt(row))
-    recover(archive, "wav", NOW, pytest.fail)
-    assert archive.store.recording(row.id).status is Status.CLOSED
-    assert archive.store.receipt(row.id) == receipt(row)
-
-
-def test_one_that_cannot_be_finished_is_told_and_tried_again_at_the_next_start(
-    archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = [leave(archive, "whole"), replace(recording(1))]
-    archive.open(rows[1])
-    for row in rows:
-        archive.store.add_receipt(receipt(row, ended_at=None))
-    with monkeypatch.context() as patch:
-        patch.setattr("sipagent.recorder.assemble", failing(OSError(28, "No space left on device")))
-        recover(archive, "wav", NOW, alerts.append)
-    assert len(alerts) == 2
-    assert {row.id for row in archive.unfinished()} == {row.id for row in rows}
-    recover(archive, "wav", NOW, pytest.fail)
-    assert archive.unfinished() == []
-
-
-def failing(error: Exception) -> Callable[..., None]:
-    def fail(*_: object) -> None:
-        raise error
-
-    return fail
-
-
-def test_a_refusal_that_came_first_is_not_undone_by_the_close(archive: Archive) -> None:
-    """The row is `erased`: what the assembler still makes must not come back."""
-    row = leave(archive, "whole")
-    archive.store.add_receipt(receipt(row))
-    archive.erase(row.id, NOW, "refused")
-    close(archive, row, "wav", CLOSING)
-    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
 
 
 def test_a_tap_that_still_runs_at_the_end_leaves_a_whole_part(recorder: Recorder, archive: Archive) -> None:

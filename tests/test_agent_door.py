@@ -1,0 +1,185 @@
+"""The driver at its door and around its calls: who gets none, the end, other rules, the registrar."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from retention.recording import Status
+from sipagent import events as e
+from sipagent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine
+from tests.driving import (
+    CALLER,
+    ELSEWHERE,
+    HERE,
+    NUMBER,
+    RULES,
+    SECOND_DESK,
+    Stage,
+    invite,
+    staged,
+    with_policy,
+)
+
+NINE = e.DtmfPressed(0, "9", "rfc4733")
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    with staged(tmp_path, monkeypatch) as stage:
+        yield stage
+
+
+# --- those who get no call ---
+
+
+@pytest.mark.parametrize("status", [503, 486])
+def test_a_caller_who_finds_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    with staged(tmp_path, monkeypatch, with_policy(full_status=status)) as stage:
+        first = stage.greeted()
+        second = stage.invite()
+        assert stage.engine.ordered("reject") == [(second, status, 10)]
+        assert stage.engine.ordered("answer") == [(first,)]
+        stage.gone(second, status)
+        assert stage.agent.calls == 1
+        told = {(receipt.outcome, receipt.ended_at is None) for receipt in stage.receipts()}
+        assert told == {(None, True), ("rejected", False)}  # both may have begun in one millisecond
+
+
+def test_a_call_needs_two_legs_of_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with staged(tmp_path, monkeypatch, replace(RULES, calls=4)) as stage:
+        first, second = stage.greeted(), stage.greeted()
+        third = stage.invite()
+        assert stage.engine.ordered("reject") == [(third, 503, 10)]
+        stage.gone(third, 503)
+        stage.gone(first)
+        assert stage.engine.ordered("answer") == [(first,), (second,)]
+        fourth = stage.invite()
+        assert stage.engine.ordered("answer")[-1] == (fourth,)
+
+
+def test_legs_that_are_ending_leave_no_room_yet(stage: Stage) -> None:
+    """The caller's leg is gone, the operators' phones are still being told."""
+    caller, first = stage.rung()
+    stage.turn(after_s=RULES.policy.ring_s)  # the second one rings; the first answers no CANCEL
+    stage.gone(caller)
+    stage.engine.up.add(99)  # and another that nobody knows of
+    assert (stage.agent.calls, stage.engine.legs) == (0, 3)
+    late = stage.invite()
+    assert stage.engine.ordered("reject") == [(late, 503, 10)]
+    stage.gone(first)
+
+
+def test_a_stranger_is_counted_and_leaves_nothing(stage: Stage) -> None:
+    stranger = stage.invite(source=ELSEWHERE)
+    assert stage.engine.ordered("reject") == [(stranger, 403, None)]
+    assert (stage.agent.strangers, stage.agent.calls, stage.receipts()) == (1, 0, [])
+    stage.gone(stranger, 403)
+    assert stage.agent._of_leg == {}
+
+
+def test_a_number_that_is_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with staged(tmp_path, monkeypatch, replace(RULES, numbers=frozenset({NUMBER}))) as stage:
+        wrong = stage.invite(number="+33999999999")
+        assert stage.engine.ordered("reject") == [(wrong, 404, None)]
+        assert stage.receipt().outcome == "rejected"
+        right = stage.invite(number="0323063006")
+        assert stage.engine.ordered("answer") == [(right,)]
+
+
+def test_what_the_engine_itself_refuses_leaves_a_receipt_too(stage: Stage) -> None:
+    with capture_logs() as logs:
+        stage.turn(RefusedByEngine(488, HERE, invite()), RefusedByEngine(486, HERE, invite()))
+    assert [receipt.outcome for receipt in stage.receipts()] == ["rejected", "rejected"]
+    assert {receipt.decided_by for receipt in stage.receipts()} == {"sip"}
+    assert [receipt.caller for receipt in stage.receipts()] == [CALLER, CALLER]
+    assert all(receipt.ended_at for receipt in stage.receipts())
+    assert sum(line["event"] == "miscounted_legs" for line in logs) == 1
+    stage.turn(RefusedByEngine(488, ELSEWHERE, invite()))
+    assert (stage.agent.strangers, len(stage.receipts())) == (1, 2)
+
+
+def test_a_caller_who_is_gone_before_we_knew(stage: Stage) -> None:
+    """CANCEL right behind the INVITE: both wait in the inbox."""
+    stage.turn(Incoming(5, HERE, invite()), OfLeg(5, e.LegGone(5, 487)))
+    assert (stage.agent.calls, stage.receipt().outcome) == (0, "abandoned")
+
+
+def test_what_a_stranger_writes_into_a_header_is_kept_as_plain_text(stage: Stage) -> None:
+    """Octets that are no UTF-8 come as lone surrogates, which no database takes."""
+    stage.invite(call_id="a\udcff\x1b[31mb")
+    assert (stage.receipt().call_id or "").isprintable()
+    assert stage.alerts == []
+
+
+# --- the service around the calls ---
+
+
+def test_while_draining_nobody_new_is_taken_and_who_is_there_goes_on(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.agent.draining = True
+    late = stage.invite()
+    assert stage.engine.ordered("reject") == [(late, 503, 10)]
+    assert stage.engine.ordered("hang_up") == []
+    stage.gone(caller)
+    stage.listened()
+    assert stage.agent.calls == 0
+    assert stage.engine.ordered("hang_up") == [(operator,)]
+
+
+def test_at_the_end_calls_are_ended_properly(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.talk(caller, operator)
+    with capture_logs() as logs:
+        stage.agent.run(stage.engine, lambda: True)
+    assert logs[0]["event"] == "ready"
+    assert stage.engine.ordered("hang_up") == [(caller,), (operator,)]
+    assert (stage.receipt().outcome, stage.recording().status) == ("connected", Status.CLOSED)
+    assert stage.agent.calls == 0
+
+
+def test_other_rules_hold_for_the_calls_to_come(stage: Stage) -> None:
+    first = stage.greeted()
+    stage.agent.reload(replace(with_policy(refusal_digit="0"), calls=2, extensions=(SECOND_DESK,)))
+    second = stage.greeted()
+    for leg in (first, second):
+        stage.tell(leg, e.DtmfPressed(leg, "0", "rfc4733"))
+    assert sorted(receipt.decision for receipt in stage.receipts()) == ["refused", "undecided"]
+    assert [stage.hears(leg) for leg in (first, second)] == ["notice", "refused"]
+    assert list(stage.engine.dialled.values()) == [SECOND_DESK]
+
+
+def test_a_registrar_is_asked_again_ever_more_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sipagent.engine import Registration
+
+    refused, granted = Registration(False, 503, "busy"), Registration(True, 200, "OK")
+    with staged(tmp_path, monkeypatch, registers=True) as stage, capture_logs() as logs:
+        asked: list[int] = []
+        for answer, wait_s in ((None, 0.0), (refused, 1.0), (refused, 2.0), (granted, 100.0)):
+            stage.turn(*([answer] if answer else []))
+            stage.turn(after_s=max(0.0, wait_s - 0.1))
+            asked.append(len(stage.engine.ordered("register")))
+            stage.turn(after_s=0.1)
+        assert asked == [1, 1, 2, 3]
+        stage.turn(refused)
+        stage.turn(after_s=1.0)
+        assert len(stage.engine.ordered("register")) == 4
+        stage.turn(granted)
+    told = [line["event"] for line in logs if line["event"] in ("ready", "registered", "registration_failed")]
+    assert told == [
+        "registration_failed",
+        "registration_failed",
+        "ready",
+        "registration_failed",
+        "registered",
+    ]
+
+
+def test_a_callback_that_failed_is_told(stage: Stage) -> None:
+    with capture_logs() as logs:
+        stage.turn(EngineFault("Leg.onCallState: KeyError('x')"))
+    assert logs == [
+        {"event": "engine_fault", "reason": "Leg.onCallState: KeyError('x')", "log_level": "error"}
+    ]

@@ -1,0 +1,191 @@
+"""What an agent that died had begun is finished at the next start."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media.assemble import Format, assemble
+from media.tap import Tap
+from retention.archive import Archive
+from retention.recording import Event, Recording, Status
+from sipagent.recorder import Closing, close, recover
+from sipagent.story import FLAGGED
+from tests import kept
+from tests.kept import OPERATOR, receipt, recording
+from tests.tapping import feed
+
+NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
+CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    archive = kept.archive(tmp_path)
+    yield archive
+    archive.store.close()
+
+
+@pytest.fixture
+def alerts() -> list[str]:
+    return []
+
+
+def files(archive: Archive) -> list[str]:
+    return sorted(name.partition(".")[2] for name, _ in archive.names())
+
+
+# --- what a process that died had begun ---
+
+
+def leave(archive: Archive, kind: str, format: Format = "wav") -> Recording:
+    """An `open` row, and what lay beside it when the process died."""
+    row = recording()
+    part = archive.open(row)
+    tap = Tap(part, pytest.fail)
+    tap.start()
+    feed(tap, 0, 24000)
+    tap.finish()
+    if kind == "cut":
+        with part.open("r+b") as stream:
+            stream.truncate(part.stat().st_size // 2)
+    elif kind == "absent":
+        part.unlink()
+    elif kind == "assembled":
+        assemble(part, archive.final(row.id, format), format)
+    elif kind == "both":
+        copy = part.with_suffix(".copy")
+        shutil.copy(part, copy)
+        assemble(part, archive.final(row.id, format), format)
+        copy.rename(part)
+    elif kind == "half assembled":
+        archive.final(row.id, format).with_suffix(f".{format}.tmp").write_bytes(b"RIFF")
+    return row
+
+
+KINDS = ("whole", "cut", "absent", "assembled", "both", "half assembled")
+MAY_STAY: tuple[dict[str, Any], ...] = (
+    {"decision": "allowed", "decided_by": "silence"},
+    {"decision": "not_allowed", "decided_by": "recorder_fault"},
+)
+MUST_GO: tuple[dict[str, Any], ...] = (
+    {"decision": "refused", "decided_by": "dtmf"},
+    {"decision": "not_allowed", "decided_by": "operator"},
+    {"decision": "undecided", "decided_by": None},
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("told", MAY_STAY, ids=["allowed", "recorder_fault"])
+def test_what_may_be_kept_is_kept(
+    archive: Archive, alerts: list[str], kind: str, told: dict[str, Any]
+) -> None:
+    row = leave(archive, kind)
+    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None, **told))
+    recover(archive, "wav", NOW, alerts.append)
+    done = archive.store.recording(row.id)
+    assert done.incomplete is (kind == "cut")
+    if kind == "absent":
+        assert (done.status, files(archive)) == (Status.FAILED, [])
+    else:
+        assert (done.status, files(archive)) == (Status.CLOSED, ["json", "wav"])
+        assert (done.duration_s or 0) == pytest.approx(3.0 if kind != "cut" else 1.5, abs=1.0)
+        assert done.ended_at != NOW
+    assert (alerts, archive.unfinished()) == ([], [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("told", MUST_GO, ids=["refused", "operator", "undecided"])
+def test_what_may_not_be_kept_is_erased(
+    archive: Archive, alerts: list[str], kind: str, told: dict[str, Any]
+) -> None:
+    row = leave(archive, kind)
+    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None, **told))
+    recover(archive, "wav", NOW, alerts.append)
+    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
+    assert alerts == []
+
+
+def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[str]) -> None:
+    """Nothing says that it may be there; and the agent has to start all the same."""
+    row, other = leave(archive, "whole"), recording(1)
+    archive.store.add_receipt(receipt(other, ended_at=None))
+    recover(archive, "wav", NOW, alerts.append)
+    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
+    assert len(alerts) == 1
+    assert row.id in alerts[0]
+    assert archive.store.receipt(other.id).outcome == "failed"
+
+
+@pytest.mark.parametrize("flagged", [True, False])
+def test_a_flag_survives_the_agent(archive: Archive, flagged: bool) -> None:
+    row = leave(archive, "cut")
+    events = (Event(at=NOW, what=FLAGGED if flagged else "hold", by="operator"),)
+    archive.store.add_receipt(receipt(row, ended_at=None, events=events))
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.store.recording(row.id).flagged is flagged
+
+
+def test_what_was_kept_and_then_refused_is_erased_though_its_row_was_closed(archive: Archive) -> None:
+    row, other = kept.keep(archive, recording()), kept.keep(archive, recording(1))
+    archive.store.update_receipt(receipt(row, decision="refused", decided_by="dtmf"))
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.store.recording(row.id).status is Status.ERASED
+    assert archive.store.recording(other.id) == other
+    assert files(archive) == ["flac", "json"]
+
+
+def test_the_receipt_of_a_call_that_was_on_is_completed(archive: Archive) -> None:
+    on, over = recording(), recording(1)
+    archive.store.add_receipt(receipt(on, ended_at=None, outcome=None, decision="undecided"))
+    archive.store.add_receipt(receipt(over))
+    recover(archive, "wav", NOW, pytest.fail)
+    done = archive.store.receipt(on.id)
+    assert (done.outcome, done.ended_at, done.decision) == ("failed", NOW, "undecided")
+    assert done.events[-1].what == "the agent had died in this call"
+    assert archive.store.receipt(over.id) == receipt(over)
+
+
+def test_a_recording_whose_call_had_ended_well_is_finished_too(archive: Archive) -> None:
+    """The receipt was complete, the file was still being made."""
+    row = leave(archive, "whole")
+    archive.store.add_receipt(receipt(row))
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.store.recording(row.id).status is Status.CLOSED
+    assert archive.store.receipt(row.id) == receipt(row)
+
+
+def test_one_that_cannot_be_finished_is_told_and_tried_again_at_the_next_start(
+    archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [leave(archive, "whole"), replace(recording(1))]
+    archive.open(rows[1])
+    for row in rows:
+        archive.store.add_receipt(receipt(row, ended_at=None))
+    with monkeypatch.context() as patch:
+        patch.setattr("sipagent.recorder.assemble", failing(OSError(28, "No space left on device")))
+        recover(archive, "wav", NOW, alerts.append)
+    assert len(alerts) == 2
+    assert {row.id for row in archive.unfinished()} == {row.id for row in rows}
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.unfinished() == []
+
+
+def failing(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_refusal_that_came_first_is_not_undone_by_the_close(archive: Archive) -> None:
+    """The row is `erased`: what the assembler still makes must not come back."""
+    row = leave(archive, "whole")
+    archive.store.add_receipt(receipt(row))
+    archive.erase(row.id, NOW, "refused")
+    close(archive, row, "wav", CLOSING)
+    assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
