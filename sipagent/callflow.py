@@ -341,9 +341,9 @@ class CallFlow(CallState):
             self._stop_tap(keep=True)
 
     def _hearing_failed(self, fact: e.HearingFailed) -> None:
-        """Fail closed: who can't be heard refusing is not recorded."""
+        """Fail closed: who can't be heard refusing is not recorded, nor kept by a recovery."""
         self._do(e.Alert(f"listening failed: {fact.reason}"))
-        self._decide(Decision.NOT_ALLOWED, "recorder_fault")
+        self._decide(Decision.NOT_ALLOWED, "unclear")
         if self.tapping:
             self._stop_tap(keep=False)
 

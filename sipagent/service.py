@@ -175,6 +175,8 @@ def _purges(config: Config, over: threading.Event) -> None:
                 _tell(purge(archive, datetime.now(UTC), terms))
         except FAULTS as fault:
             log.error("purge_failed", reason=str(fault))
+        except Exception as fault:  # noqa: BLE001 - a thread that died would keep what should be gone
+            log.error("purge_failed", reason=f"{fault!r}, which nobody foresaw")
         over.wait(PURGE_EVERY_S)
 
 

@@ -99,6 +99,8 @@ def test_a_leg_that_cannot_be_listened_to_is_not_recorded(stage: Stage) -> None:
     stage.sound_over(caller)
     stage.turn(after_s=RULES.policy.window_s)
     assert stage.shown() == f"NO REC {CALLER}"
+    receipt = stage.receipt()
+    assert (receipt.decision, receipt.decided_by) == ("not_allowed", "unclear")  # which a recovery erases
 
 
 @pytest.mark.parametrize("side", ["caller", "operator"])

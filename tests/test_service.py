@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -250,3 +251,22 @@ def test_without_logins_there_are_no_credentials(
 
 def test_a_password_is_in_no_representation() -> None:
     assert "secret" not in repr(Credentials("agent", "secret"))
+
+
+def test_a_purge_that_fails_of_what_nobody_foresaw_is_tried_again(
+    office: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over, tried = threading.Event(), []
+
+    def purge(*_: object) -> None:
+        tried.append(1)
+        if len(tried) == 2:
+            over.set()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(service, "purge", purge)
+    monkeypatch.setattr(service, "PURGE_EVERY_S", 0.0)
+    with capture_logs() as logs:
+        service._purges(office, over)
+    assert len(tried) == 2
+    assert [line["event"] for line in logs] == ["purge_failed"] * 2
