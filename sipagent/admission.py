@@ -14,7 +14,7 @@ import prompts
 from media.notice import Prompt as Sound
 from media.notice import inspect_prompt
 from sipagent import events as e
-from sipagent.config import Config, ConfigError, uri_host
+from sipagent.config import Config, ConfigError, PromptSet, uri_host
 from sipagent.conversation import Codes
 from sipagent.hours import Schedule
 from sipagent.policy import Policy
@@ -102,12 +102,12 @@ def admission(config: Config) -> Admission:
     )
 
 
-def _inspected(files: object) -> dict[e.Prompt, Sound]:
-    paths = {prompt: getattr(files, prompt.value) for prompt in e.Prompt}
-    if paths[e.Prompt.PLEASE_HOLD] is None:
-        language = getattr(files, "language", "")
-        spoken = SHIPPED / language / "please_hold.wav"
-        paths[e.Prompt.PLEASE_HOLD] = spoken if spoken.exists() else paths[e.Prompt.HOLD_MUSIC]
+def _inspected(files: PromptSet) -> dict[e.Prompt, Sound]:
+    """Every prompt of a language; "please hold" is the shipped one, else music, where none is configured."""
+    paths: dict[e.Prompt, Path] = {prompt: getattr(files, prompt.value) for prompt in e.Prompt}
+    if files.please_hold is None:
+        spoken = SHIPPED / files.language / "please_hold.wav"
+        paths[e.Prompt.PLEASE_HOLD] = spoken if spoken.exists() else files.hold_music
     return {prompt: inspect_prompt(path) for prompt, path in paths.items()}
 
 

@@ -106,7 +106,7 @@ class Agent:
 
     @property
     def live(self) -> list[LiveCall]:
-        """The calls that are up."""
+        """The calls that are up, a list of its own: handling a fact may end one."""
         return list(self._calls.values())
 
     def reload(self, admission: Admission) -> None:
@@ -143,7 +143,7 @@ class Agent:
         if self.registrar.deadline is None:
             log.info("ready")
         self._poll_until(engine, stop)
-        for call in list(self._calls.values()):
+        for call in self.live:
             self._handle(engine, call, e.ServiceEnding())
         until = time.monotonic() + LAST_WORDS_S  # for what is still being listened to
         self._poll_until(engine, lambda: not self._calls or time.monotonic() > until)
@@ -166,10 +166,9 @@ class Agent:
 
     def turn(self, engine: Engine) -> None:
         """Empty the inbox, then see what is due, and start taps last of all."""
-        """Do all that follows from what has been reported and what is due by now."""
         self._drain(engine)
         now = time.monotonic()
-        for call in list(self._calls.values()):
+        for call in self.live:
             if call.flow.deadline is not None and call.flow.deadline <= now:
                 self._handle(engine, call, e.TimePassed())
         self._drain(engine)
@@ -242,9 +241,8 @@ class Agent:
         self._of_leg[report.leg] = call
         offer = admission.offer(report.source, called, wall, self._room(engine), self.draining)
         if offer.source_allowed:
-            log.info(
-                "call_offered", call=call.id, called=called
-            )  # who calls is in the receipt, which expires
+            # Who calls stands in the receipt alone: that one expires, a log doesn't.
+            log.info("call_offered", call=call.id, called=called)
             self.recorder.open_receipt(call.receipt())
         self._calls[call.id] = call
         self._handle(engine, call, offer)

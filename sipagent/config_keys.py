@@ -48,7 +48,6 @@ def _optional_path(value: object, info: ValidationInfo) -> Path | None:
 
 FilePath = Annotated[Path, PlainValidator(path)]
 OptionalPath = Annotated[Path | None, PlainValidator(_optional_path)]
-OptionalUri = Annotated[str | None, optional(types.sip_uri)]
 OptionalServer = Annotated[str | None, optional(types.sip_server)]
 
 

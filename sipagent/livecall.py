@@ -46,12 +46,13 @@ class LiveCall:
     silent: bool = False  # what the tap is to write, once there is one
     recording: Recording | None = None
 
-    def at(self, moment: float | None) -> datetime | None:
-        """A monotonic moment of this call as UTC, whatever the wall clock has done since."""
-        return None if moment is None else self.started_at + timedelta(seconds=moment - self.began)
-
     def when(self, moment: float) -> datetime:
+        """A monotonic moment of this call as UTC, whatever the wall clock has done since."""
         return self.started_at + timedelta(seconds=moment - self.began)
+
+    def at(self, moment: float | None) -> datetime | None:
+        """The same, of what may not have happened."""
+        return None if moment is None else self.when(moment)
 
     def takes(self, leg: int, engine_leg: int) -> None:
         """The engine's leg is the call's from here on."""
@@ -110,9 +111,5 @@ class LiveCall:
         """How the recording is to be kept."""
         assert self.recording
         story = self.flow.story
-        closing = Closing(
-            ended_at=self.when(now),
-            operator=story.operator,
-            flagged=story.flagged,
-        )
+        closing = Closing(ended_at=self.when(now), operator=story.operator, flagged=story.flagged)
         return replace(self.recording, flagged=story.flagged), closing

@@ -22,9 +22,8 @@ def about() -> tuple[str, int, str]:
 
 def _tls() -> str:
     """The name that OpenSSL gives itself, by its new function or its old; `none` where there is neither."""
-    library = ctypes.CDLL(pj._pjsua2.__file__)
     for name in ("OpenSSL_version", "SSLeay_version"):
-        version = getattr(library, name, None)
+        version = getattr(setup.LIBRARY, name, None)
         if version is not None:
             version.restype = ctypes.c_char_p
             return str(version(0).decode())

@@ -41,9 +41,7 @@ class PjsipEngine:
         self._legs: dict[int, Leg] = {}
         self._retired: list[tuple[float, object]] = []
         self._ears: list[Ear] = []  # not in use: an ear is never destroyed while the bridge's clock runs
-        self._doubted: dict[
-            Leg, tuple[float, int]
-        ] = {}  # holders that say they send: since when, from which count
+        self._doubted: dict[Leg, tuple[float, int]] = {}  # holders that say they send: since, packets then
         self._again: list[Account | Leg] = []
         self._numbers = 0
         self._unseen: set[Leg] = set()
@@ -273,11 +271,10 @@ class PjsipEngine:
         audio = _audio(leg)
         if not audio or not self._silence:
             return
-        routes: list[tuple[pj.AudioMedia, pj.AudioMedia]] = [
-            (self._silence, audio)
-        ]  # so that RTP never stops
+        # Silence never stops: so neither does RTP, nor do frames where a leg has no media for a while.
+        routes: list[tuple[pj.AudioMedia, pj.AudioMedia]] = [(self._silence, audio)]
         if leg.ear:
-            routes += [(self._silence, leg.ear), (audio, leg.ear)]  # so that frames come without media, too
+            routes += [(self._silence, leg.ear), (audio, leg.ear)]
         if leg.player:
             routes.append((leg.player, audio))
         if leg.peer and (peer := _audio(leg.peer)):

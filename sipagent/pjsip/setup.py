@@ -12,6 +12,9 @@ from sipagent.engine import EngineSettings
 
 P = ParamSpec("P")
 
+LIBRARY = ctypes.CDLL(pj._pjsua2.__file__)  # for the few functions of pjsip's that pjsua2 doesn't hand on
+LIBRARY.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
+
 REGISTER_S = 120  # a registrar that lost its memory finds us again within this
 MANY = 512  # more legs than any build has: the library lowers it to what it can do
 SRTP = {
@@ -90,12 +93,12 @@ def choose_codecs(endpoint: pj.Endpoint, wanted: tuple[str, ...]) -> None:
 
 def quieten() -> None:
     """The library writes to standard output before it can be configured not to."""
-    ctypes.CDLL(pj._pjsua2.__file__).pj_log_set_level(0)
+    LIBRARY.pj_log_set_level(0)
 
 
 def call_limit() -> int:
     """How many calls this build can have: what is left of `MANY` once the library has lowered it."""
-    return int(ctypes.CDLL(pj._pjsua2.__file__).pjsua_call_get_max_count())
+    return int(LIBRARY.pjsua_call_get_max_count())
 
 
 def accept(event: pj.SipEvent) -> None:
@@ -103,21 +106,19 @@ def accept(event: pj.SipEvent) -> None:
 
     pjsua2 has no way to answer within a dialog; the two functions are pjsip's own, as pjsua calls them.
     """
-    library = ctypes.CDLL(pj._pjsua2.__file__)
-    library.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
     body = event.body
     state = body.tsxState
     source, transaction = state.src, state.tsx
     rdata = source.rdata
     response = ctypes.c_void_p()
-    library.pjsip_endpt_create_response(
-        ctypes.c_void_p(library.pjsua_get_pjsip_endpt()),
+    LIBRARY.pjsip_endpt_create_response(
+        ctypes.c_void_p(LIBRARY.pjsua_get_pjsip_endpt()),
         ctypes.c_void_p(int(rdata.pjRxData)),
         200,
         None,
         ctypes.byref(response),
     )
-    library.pjsip_tsx_send_msg(ctypes.c_void_p(int(transaction.pjTransaction)), response)
+    LIBRARY.pjsip_tsx_send_msg(ctypes.c_void_p(int(transaction.pjTransaction)), response)
 
 
 def samples_by_vector(frame: pj.MediaFrame) -> Samples:
