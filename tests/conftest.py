@@ -1,4 +1,4 @@
-"""Fixtures of the live tests: phones, the agent, a registrar, all on loopback."""
+"""What several test files begin with: a tap, an archive, a stage for the agent; phones and an agent, live."""
 
 from __future__ import annotations
 
@@ -9,11 +9,64 @@ from typing import Any
 
 import pytest
 
+from media import tap as tap_module
+from media.tap import Tap
+from retention.archive import Archive
 from sipagent.softphone import Answer, Loop, Phone
 from sipagent.softphone_rtp import Tone
+from tests import kept
+from tests.driving import Stage, staged
 from tests.peers.agent import RunningAgent
 from tests.peers.kamailio import Kamailio
 from tests.peers.process import lasting_port
+from tests.tapping import wait_for, writer_threads
+
+
+@pytest.fixture
+def quick_writer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Taps are written at once, and none outlives its test."""
+    monkeypatch.setattr(tap_module, "WRITE_EVERY_S", 0.01)
+    yield
+    wait_for(lambda: not writer_threads())
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    return tmp_path / "20261124T222000123-4f2a9c.part"
+
+
+@pytest.fixture
+def failures() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def tap(part: Path, failures: list[str]) -> Iterator[Tap]:
+    tap = Tap(part, failures.append)
+    yield tap
+    tap.abandon()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    archive = kept.archive(tmp_path)
+    yield archive
+    archive.store.close()
+
+
+@pytest.fixture
+def alerts() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    """An agent on an engine without a network."""
+    with staged(tmp_path, monkeypatch) as stage:
+        yield stage
+
+
+# --- live, on loopback ---
 
 CALLER_HZ, OPERATOR_HZ = 440, 1000
 AgentFactory = Callable[..., RunningAgent]

@@ -1,6 +1,5 @@
 """The driver, turn by turn, on a fake engine: one call, what is heard of it and what is kept."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,12 +29,6 @@ from tests.driving import (
 )
 
 NINE = e.DtmfPressed(0, "9", "rfc4733")
-
-
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    with staged(tmp_path, monkeypatch) as stage:
-        yield stage
 
 
 def key(digit: str) -> Samples:

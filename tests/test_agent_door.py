@@ -1,6 +1,5 @@
 """The driver at its door and around its calls: who gets none, the end, other rules, the registrar."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +23,6 @@ from tests.driving import (
 )
 
 NINE = e.DtmfPressed(0, "9", "rfc4733")
-
-
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    with staged(tmp_path, monkeypatch) as stage:
-        yield stage
 
 
 # --- those who get no call ---

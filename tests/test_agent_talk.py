@@ -1,6 +1,5 @@
 """The driver while two sides talk: holds, codes, faults of the recorder, and legs that cross us."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from tests.driving import (
 )
 
 NINE = e.DtmfPressed(0, "9", "rfc4733")
-
-
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    with staged(tmp_path, monkeypatch) as stage:
-        yield stage
 
 
 # --- in the conversation ---

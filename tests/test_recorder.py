@@ -17,24 +17,11 @@ from retention.archive import Archive
 from retention.recording import Recording, Status
 from retention.store import Store, StoreError
 from sipagent.recorder import Closing, Recorder, Worker
-from tests import kept
 from tests.kept import OPERATOR, receipt, recording
 from tests.tapping import PATIENCE_S, feed, wait_for
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    archive = kept.archive(tmp_path)
-    yield archive
-    archive.store.close()
-
-
-@pytest.fixture
-def alerts() -> list[str]:
-    return []
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """What an agent that died had begun is finished at the next start."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,18 +20,6 @@ from tests.tapping import feed
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    archive = kept.archive(tmp_path)
-    yield archive
-    archive.store.close()
-
-
-@pytest.fixture
-def alerts() -> list[str]:
-    return []
 
 
 def files(archive: Archive) -> list[str]:

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,29 +25,7 @@ from tests.tapping import (
     writer_threads,
 )
 
-
-@pytest.fixture(autouse=True)
-def quick_writer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(tap_module, "WRITE_EVERY_S", 0.01)
-    yield
-    wait_for(lambda: not writer_threads())
-
-
-@pytest.fixture
-def part(tmp_path: Path) -> Path:
-    return tmp_path / "20261124T222000123-4f2a9c.part"
-
-
-@pytest.fixture
-def failures() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def tap(part: Path, failures: list[str]) -> Iterator[Tap]:
-    tap = Tap(part, failures.append)
-    yield tap
-    tap.abandon()
+pytestmark = pytest.mark.usefixtures("quick_writer")
 
 
 def test_both_legs_are_written_as_they_were(tap: Tap, part: Path, failures: list[str]) -> None:

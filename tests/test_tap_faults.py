@@ -16,31 +16,9 @@ import pytest
 from media import tap as tap_module
 from media.chunks import create_part
 from media.tap import STALLED, Tap, TapError, TapWriter
-from tests.tapping import PATIENCE_S, content, expected, feed, wait_for, writer_threads
+from tests.tapping import PATIENCE_S, content, expected, feed, wait_for
 
-
-@pytest.fixture(autouse=True)
-def quick_writer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(tap_module, "WRITE_EVERY_S", 0.01)
-    yield
-    wait_for(lambda: not writer_threads())
-
-
-@pytest.fixture
-def part(tmp_path: Path) -> Path:
-    return tmp_path / "20261124T222000123-4f2a9c.part"
-
-
-@pytest.fixture
-def failures() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def tap(part: Path, failures: list[str]) -> Iterator[Tap]:
-    tap = Tap(part, failures.append)
-    yield tap
-    tap.abandon()
+pytestmark = pytest.mark.usefixtures("quick_writer")
 
 
 @pytest.fixture
