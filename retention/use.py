@@ -1,33 +1,61 @@
 """Who may use a recording for what: pure rules. The purposes come from the configuration.
 
-(GDPR article 5(1)(b), purposes are specified; article 15, a person's own access.)
+(GDPR article 5(1)(b), purposes are specified; 5(1)(e), kept no longer than they need; article 15, a person's
+own access.)
 """
 
+import re
 from collections.abc import Collection
+from datetime import datetime
+from urllib.parse import unquote
 
-from retention.recording import Recording, Status, to_text
+from retention.recording import Access, Recording, Status, to_text
 
 ACCESS_REQUEST = "access_request"  # a person asks for what is kept of them; always possible, by reference
+CUT = "…"  # what stands in the trace for what would lead to a person
+
+_TAIL = 8  # digits; what comes before them, a country's or a network's, leads to nobody
+_LEAST = 3  # characters of a name or a short number that can be told from the text around it
 
 
-def why_not(
-    recording: Recording,
-    purpose: str | None,
-    by: str | None,
-    reference: str | None,
-    purposes: Collection[str],
-) -> str | None:
-    """Why this use of a recording is refused, in one line; None where it is allowed."""
-    accepted = ", ".join([*purposes, ACCESS_REQUEST])
-    if not purpose:
-        return f"a purpose is needed; accepted: {accepted}"
-    if purpose != ACCESS_REQUEST and purpose not in purposes:
-        return f"purpose {purpose!r} is not listed; accepted: {accepted}"
-    if not (by or "").strip():
+def why_not(recording: Recording, use: Access, purposes: Collection[str], due_at: datetime) -> str | None:
+    """Why this use of a recording is refused, in one line; None where it is allowed.
+
+    `use` says when, for what and by whom; `due_at` is when the recording must go if nothing holds it.
+    """
+    return (
+        _not_named(recording, use, purposes) or nothing_to_use(recording) or _too_late(recording, use, due_at)
+    )
+
+
+def _not_named(recording: Recording, use: Access, purposes: Collection[str]) -> str | None:
+    ground = hold_ground(recording)
+    accepted = list(dict.fromkeys([*purposes, ACCESS_REQUEST, *([ground] if ground else [])]))
+    if not use.purpose:
+        return f"a purpose is needed; accepted: {', '.join(accepted)}"
+    if use.purpose not in accepted:
+        return f"purpose {use.purpose!r} is not listed; accepted: {', '.join(accepted)}"
+    if not (use.by or "").strip():
         return "the name of who uses it is needed (--by)"
-    if purpose == ACCESS_REQUEST and not (reference or "").strip():
+    if use.purpose == ACCESS_REQUEST and not (use.reference or "").strip():
         return f"purpose {ACCESS_REQUEST} needs the reference of the request (--reference)"
-    return nothing_to_use(recording)
+    return None
+
+
+def _too_late(recording: Recording, use: Access, due_at: datetime) -> str | None:
+    """What a hold keeps beyond its date is kept for that hold; a person may ask as long as it is there."""
+    ground = hold_ground(recording)
+    if use.at < due_at or use.purpose in (ACCESS_REQUEST, ground):
+        return None
+    expired = f"it has expired ({to_text(due_at)})"
+    if ground is None:
+        return f"{expired} and awaits the purge; accepted: {ACCESS_REQUEST}"
+    return f"{expired} and is kept by its hold alone; accepted: {ACCESS_REQUEST}, {ground}"
+
+
+def hold_ground(recording: Recording) -> str | None:
+    """On what ground it is held, None where it is not."""
+    return None if recording.hold is None else str(recording.hold["ground"])
 
 
 def nothing_to_use(recording: Recording) -> str | None:
@@ -51,10 +79,39 @@ def already_purged(recording: Recording) -> str:
     return f"it is already {recording.status.value}{when}"
 
 
-def without_number(text: str | None, recording: Recording) -> str | None:
-    """The text with the caller's number cut out, in its international or national form.
+def without_person(text: str | None, recording: Recording) -> str | None:
+    """The text with the caller's number and the operator's user part cut out.
 
-    What is written into the trace of uses outlives the purge; a file named after the caller would too.
+    What is written into the trace of uses outlives the purge; a file named after one of them would too. A
+    number is found in its international or national form and however it is grouped; a name (`marie.durand`)
+    or an extension of at least 3 characters where it stands for itself, with `.`, `-` or `_` inside it.
     """
-    national = (recording.caller or "")[-8:]
-    return text.replace(national, "…") if text and len(national) == 8 else text
+    for name in (recording.caller, *_user_parts(recording.operator)):
+        if text and name and (pattern := _pattern(name)):
+            text = re.sub(pattern, CUT, text, flags=re.IGNORECASE)
+    return text
+
+
+def _user_parts(address: str | None) -> tuple[str, ...]:
+    """`201` of `sip:201;x=y@pbx.example.net`, as written and as meant (RFC 3261 section 19.1.1)."""
+    if not address:
+        return ()
+    scheme, colon, rest = address.partition(":")
+    user, at, _ = (rest if colon else scheme).rpartition("@")
+    if not at:
+        user = "" if colon else address
+    user = re.split("[;:]", user, maxsplit=1)[0]
+    return tuple({user, unquote(user)})
+
+
+def _pattern(name: str) -> str | None:
+    digits = re.sub(r"[\s+().-]", "", name)
+    if len(digits) >= _TAIL and digits.isdecimal():
+        return r"[\s().\-_]*".join(digits[-_TAIL:])
+    if len(name) < _LEAST:
+        return None
+    words = r"[._-]?".join(re.escape(word) for word in re.split(r"[._-]+", name) if word)
+    return rf"(?<![^\W_]){words}(?![^\W_])" if words else None
+
+
+without_number = without_person

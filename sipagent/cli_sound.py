@@ -1,6 +1,5 @@
 """The sound of a recording: copied into a WAV or FLAC, or to the sound card. One second at a time."""
 
-import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -36,6 +35,7 @@ class Sound:
             self._file = soundfile.SoundFile(path)
         except soundfile.LibsndfileError as error:
             raise Failure(f"{path.name}: {error.error_string}") from error
+        self.channel = channel
         self._index = CHANNELS[channel]
         if self._index is not None and self._index >= self._file.channels:
             raise Failure(f"{path.name}: it has no {channel} channel")
@@ -49,12 +49,11 @@ class Sound:
                 yield block if self._index is None else block[:, self._index : self._index + 1]
 
 
-def write(sound: Sound, path: Path, format: str) -> None:
-    """Copy it into a file that only its owner may read; `format` is a value of FORMATS. Raises OSError."""
-    with (
-        open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file,
-        soundfile.SoundFile(file, "w", sound.rate, sound.channels, "PCM_16", format=format) as copy,
-    ):
+def write(sound: Sound, descriptor: int, format: str) -> None:
+    """Copy the sound, and nothing else, into an open file; `format` is a value of FORMATS. Raises OSError."""
+    with soundfile.SoundFile(
+        descriptor, "w", sound.rate, sound.channels, "PCM_16", format=format, closefd=False
+    ) as copy:
         for block in sound.blocks():
             copy.write(block)
 

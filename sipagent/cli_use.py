@@ -1,24 +1,42 @@
 """Listening to a recording or taking a copy: `export`, `play`. No use without its line in the trace."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from retention import files
 from retention.archive import Archive
+from retention.copies import told
+from retention.purge import due
 from retention.recording import Access, Recording
-from retention.use import ACCESS_REQUEST, why_not, without_number
+from retention.use import ACCESS_REQUEST, why_not, without_person
 from sipagent import cli_sound
 from sipagent.cli_base import Decorated, Failure, Workplace, by_option, find, id_argument, now, system_user
+from sipagent.cli_copy import new_file
 from sipagent.cli_sound import FORMATS, Sound
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a use says of itself, and which side is heard."""
+
+    purpose: str | None
+    by: str | None
+    reference: str | None
+    channel: str
+
+
 def use_options(command: Decorated) -> Decorated:
-    """What a use must say of itself, and which side is heard."""
+    """Those of `Asked`."""
     options = (
-        click.option("--purpose", metavar="P", help=f"One of retention.purposes, or {ACCESS_REQUEST}."),
+        click.option(
+            "--purpose",
+            metavar="P",
+            help=f"One of retention.purposes, {ACCESS_REQUEST}, or the ground of its hold.",
+        ),
         by_option,
         click.option("--reference", metavar="R", help="Of the request or the file that asks for it."),
         click.option(
@@ -46,30 +64,21 @@ def use_options(command: Decorated) -> Decorated:
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.pass_obj
-def export_command(
-    work: Workplace,
-    /,
-    id: str,
-    *,
-    purpose: str | None,
-    by: str | None,
-    reference: str | None,
-    channel: str,
-    out: Path,
-    force: bool,
-) -> None:
+def export_command(work: Workplace, /, id: str, *, out: Path, force: bool, **asked: Any) -> None:
     """Copy a recording into a WAV or FLAC file, for a stated purpose.
 
-    The use is kept in the trace, also when it is refused; so is where the copy went.
+    The use is kept in the trace, also when it is refused; so is where the copy went. With `--channel caller`
+    the copy holds nothing of the operator's side: what a person who asks for it may have.
 
     \b
-    Example:
+    Examples:
       sipagent export 20261124T222000123-4f2a9c --purpose quality --by "M. Durand" --out call.wav
+      sipagent export 20261124T222000123-4f2a9c --purpose access_request --reference 2026-118
+          --by "M. Durand" --channel caller --out call.flac
     """
     format = FORMATS.get(out.suffix.lower())
     if format is None:
         raise click.UsageError(f"--out: {out} is not named .wav or .flac", click.get_current_context())
-    use = Access(at=now(), action="export", purpose=purpose, by=by, reference=reference)
     target = out.absolute()
 
     def obstacle() -> str | None:
@@ -79,90 +88,92 @@ def export_command(
             return f"{out} exists; --force replaces it"
         return None if target.parent.is_dir() else f"{target.parent} is not a directory"
 
-    def copy(file: Path, traced: Callable[[str], None]) -> None:
-        temporary = target.with_name(f".{target.name}.{id}.tmp")
-        try:
-            cli_sound.write(Sound(file, channel), temporary, format)
-            traced(f"{channel} to {target}")  # no copy without its line
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def copy(recording: Recording, sound: Sound, traced: Callable[[str], None]) -> None:
+        with new_file(target, replace=force) as (descriptor, name):
+            cli_sound.write(sound, descriptor, format)
+            traced(told(sound.channel, target, recording))  # no copy without its line
+            name()
 
-    _use(work, id, use, copy, obstacle)
-    click.echo(f"{out}")
+    _use(work, id, "export", Asked(**asked), copy, obstacle=obstacle)
+    click.echo(click.format_filename(out))
 
 
 @click.command("play", short_help="Play a recording to the sound card.")
 @id_argument
 @use_options
 @click.pass_obj
-def play_command(
-    work: Workplace,
-    /,
-    id: str,
-    *,
-    purpose: str | None,
-    by: str | None,
-    reference: str | None,
-    channel: str,
-) -> None:
+def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
     """Play a recording to the sound card, for a stated purpose.
 
     \b
     Example:
       sipagent play 20261124T222000123-4f2a9c --purpose quality --by "M. Durand"
     """
-    use = Access(at=now(), action="play", purpose=purpose, by=by, reference=reference)
 
-    def listen(file: Path, traced: Callable[[str], None]) -> None:
-        sound = Sound(file, channel)
-        traced(channel)
+    def listen(recording: Recording, sound: Sound, traced: Callable[[str], None]) -> None:
+        traced(sound.channel)
         cli_sound.play(sound)
 
-    _use(work, id, use, listen)
+    _use(work, id, "play", Asked(**asked), listen)
 
 
 def _use(
     work: Workplace,
     id: str,
-    use: Access,
-    act: Callable[[Path, Callable[[str], None]], None],
+    action: str,
+    asked: Asked,
+    act: Callable[[Recording, Sound, Callable[[str], None]], None],
+    *,
     obstacle: Callable[[], str | None] = lambda: None,
 ) -> None:
     """Check, verify, trace, act. Whatever is refused or fails leaves a line too. Raises Failure."""
     archive = work.archive(make=True)
     recording = find(archive, id)
-    use = replace(use, recording_id=id, system_user=system_user())
+    use = Access(
+        at=now(),
+        action=action,
+        recording_id=id,
+        purpose=asked.purpose,
+        by=asked.by,
+        system_user=system_user(),
+        reference=asked.reference,
+    )
 
     def trace(outcome: str, detail: str) -> None:
         archive.store.add_access(_discreet(replace(use, outcome=outcome, detail=detail), recording))
 
-    refusal = (
-        why_not(recording, use.purpose, use.by, use.reference, work.config.retention.purposes) or obstacle()
-    )
+    due_at = due(recording, work.terms.period)
+    refusal = why_not(recording, use, work.config.retention.purposes, due_at) or obstacle()
     if refusal is not None:
-        trace("refused", refusal)
+        trace("refused", _plain(refusal, recording))
         raise Failure(f"{id}: {refusal}")
     try:
-        act(_verified(archive, recording), lambda detail: trace("done", detail))
+        act(recording, _sound(archive, recording, asked), lambda detail: trace("done", detail))
     except (Failure, OSError) as error:
-        trace("failed", str(error))
+        trace("failed", _plain(str(error), recording))
         raise
 
 
-def _verified(archive: Archive, recording: Recording) -> Path:
+def _sound(archive: Archive, recording: Recording, asked: Asked) -> Sound:
+    """The file, once it is known to be the one that was recorded."""
     file = archive.file(recording.id)
     if file is None:
         raise Failure(f"{recording.id}: its file is missing")
     if files.sha256(file) != recording.sha256:
         raise Failure(f"{recording.id}: {file.name} is not the file that was recorded: its hash differs")
-    return file
+    return Sound(file, asked.channel)
 
 
 def _discreet(use: Access, recording: Recording) -> Access:
+    """What is kept of it: nothing that leads to the two who were recorded."""
     return replace(
         use,
-        reference=without_number(use.reference, recording),
-        detail=without_number(use.detail, recording),
-        by=without_number(use.by, recording),
+        purpose=use.purpose and _plain(use.purpose, recording),
+        by=use.by and _plain(use.by, recording),
+        reference=use.reference and _plain(use.reference, recording),
     )
+
+
+def _plain(text: str, recording: Recording) -> str:
+    r"""Without the two, and as text that a database takes: a byte that was no UTF-8 is `\udc..`."""
+    return (without_person(text, recording) or "").encode("utf-8", "backslashreplace").decode()

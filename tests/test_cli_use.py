@@ -1,3 +1,4 @@
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from retention.copies import known_copies
 from retention.purge import Terms, purge
 from retention.recording import new_id
 from sipagent import cli_sound
@@ -36,7 +38,8 @@ def test_a_copy_is_the_recording(office: Office, suffix: str) -> None:
     assert out.stat().st_mode & 0o777 == 0o600
     (use,) = office.archive.store.accesses(row.id)
     assert (use.action, use.purpose, use.by, use.outcome) == ("export", "quality", "Durand", "done")
-    assert use.detail == f"both to {out}" and use.system_user
+    assert use.detail == f'both to "{out}"' and use.system_user
+    assert [copy.path for copy in known_copies(office.archive.store, row.id) if copy.exists] == [out]
 
 
 @pytest.mark.parametrize(("channel", "index"), [("caller", 0), ("operator", 1)])
@@ -106,9 +109,9 @@ def test_a_changed_file_is_not_handed_out(office: Office) -> None:
 def test_a_copy_that_fails_leaves_no_half(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     row, out = office.call(), office.folder / "copy.wav"
 
-    def full(sound: Sound, path: Path, format: str) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(path))
+    def full(sound: Sound, descriptor: int, format: str) -> None:
+        os.write(descriptor, b"half")
+        raise OSError(28, "No space left on device", str(out))
 
     monkeypatch.setattr(cli_sound, "write", full)
     assert "No space left" in office.fails(1, "export", row.id, *GOOD, "--out", out)
