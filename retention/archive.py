@@ -4,23 +4,27 @@ A recording is `ID.part` while the call is on, then `ID.flac` or `ID.wav` with `
 
 - open: the row first, then the file, so that no file is without its row;
 - close: the file is in place, then `ID.json`, then the row, the last two in one transaction;
-- erase and purge: the audio is unlinked first and `ID.json` last (sound must never outlive what says when it
-  has to go), then the row. A row still `open` after a crash is decided anew: see `unfinished`.
+- erase and purge: the sealed key is unlinked first (without it no copy of the file says anything), then the
+  audio, and `ID.json` last (sound must never outlive what says when it has to go), then the row. A row still
+  `open` after a crash is decided anew: see `unfinished`.
 """
 
 import json
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from retention import files
 from retention.recording import Recording, Status, is_id
-from retention.store import Selection, Store, UnknownId
+from retention.selection import Selection
+from retention.store import Store, UnknownId
 
-FORMATS = ("flac", "wav")
+FORMATS = ("sealed", "flac", "wav")
 # audio before metadata: the order of removal
-_SUFFIXES = (".part", ".flac.tmp", ".wav.tmp", ".flac", ".wav", ".json.tmp", ".json")
+_SUFFIXES = (".part", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav", ".json.tmp", ".json")
+_KEYS = (".key.tmp", ".key")
 
 
 class ArchiveError(Exception):
@@ -30,13 +34,16 @@ class ArchiveError(Exception):
 class Archive:
     """The recordings in `directory`; `base` is the folder of the configuration, which paths are relative to.
 
-    The directory is made (0700) when the first recording opens. Nothing is ever written outside of it.
+    Both folders, `directory` and the vault beside the database, are made (0700) when the first recording opens.
+    Nothing is ever written outside of them.
     """
 
     def __init__(self, store: Store, directory: Path, base: Path) -> None:
         self.store = store
         self.directory = directory
         self.base = base
+        beside = base if str(store.path) == ":memory:" else Path(store.path).parent
+        self.vault_folder = beside / "vault"
 
     # where things are
 
@@ -45,7 +52,7 @@ class Archive:
         return self._beside(id, ".part")
 
     def final(self, id: str, format: str) -> Path:
-        """Where the finished file goes; `format` is `flac` or `wav`."""
+        """Where the finished file goes; `format` is one of FORMATS."""
         if format not in FORMATS:
             raise ArchiveError(f"{id}: format {format!r} is not one of {', '.join(FORMATS)}")
         return self._beside(id, f".{format}")
@@ -59,7 +66,13 @@ class Archive:
         if not self.directory.is_dir():
             return []
         names = sorted(path.name for path in self.directory.iterdir())
-        return [(name, _owner(name)) for name in names]
+        return [(name, _owner(name, _SUFFIXES)) for name in names]
+
+    def keys(self) -> list[tuple[str, str | None]]:
+        """Every name in the vault with the id it belongs to; no id: none of ours."""
+        folder = self.vault_folder
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return [(name, _owner(name, _KEYS)) for name in names]
 
     def file(self, id: str) -> Path | None:
         """The finished file, if there is one."""
@@ -140,9 +153,19 @@ class Archive:
                 self.store.update_recording(replace(recording, status=Status.PURGING))
             return True
 
-    def unlink(self, id: str) -> None:
-        """Remove every file of this recording, and make that last."""
-        files.remove(self._beside(id, suffix) for suffix in _SUFFIXES)
+    def unlink(self, ids: Iterable[str]) -> dict[str, OSError]:
+        """Remove every file of these recordings, the keys first, and make that last; what went wrong, by id."""
+        wrong: dict[str, OSError] = {}
+        for folder, suffixes in ((self.vault_folder, _KEYS), (self.directory, _SUFFIXES)):
+            gone = False
+            for id in ids:
+                try:
+                    gone |= files.unlink(folder / f"{_checked(id)}{suffix}" for suffix in suffixes)
+                except OSError as error:
+                    wrong[id] = error
+            if gone:
+                files.sync_folder(folder)
+        return wrong
 
     def end_purge(self, id: str, at: datetime) -> bool:
         """The row becomes a tombstone: `purged`, or for one without file `erased` or `failed` as it was.
@@ -170,7 +193,8 @@ class Archive:
 
     def _discard(self, id: str, status: Status, at: datetime, decision: str | None = None) -> None:
         self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
-        self.unlink(id)
+        for error in self.unlink([id]).values():
+            raise error
         with self.store.write():
             row = self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
             if row.status is not Status.ERASED:  # a refusal is never turned into a mere failure
@@ -198,11 +222,15 @@ class Archive:
         return recording
 
     def _beside(self, id: str, suffix: str) -> Path:
-        if not is_id(id):
-            raise ArchiveError(f"{id!r} is not the id of a recording")
-        return self.directory / f"{id}{suffix}"
+        return self.directory / f"{_checked(id)}{suffix}"
 
 
-def _owner(name: str) -> str | None:
+def _checked(id: str) -> str:
+    if not is_id(id):
+        raise ArchiveError(f"{id!r} is not the id of a recording")
+    return id
+
+
+def _owner(name: str, suffixes: Collection[str]) -> str | None:
     id, dot, suffix = name.partition(".")
-    return id if dot + suffix in _SUFFIXES and is_id(id) else None
+    return id if dot + suffix in suffixes and is_id(id) else None

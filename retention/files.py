@@ -25,18 +25,16 @@ def write_whole(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def remove(paths: Iterable[Path]) -> bool:
-    """Unlink those that exist, in the given order, and make it last; whether there was any."""
-    gone = None
+def unlink(paths: Iterable[Path]) -> bool:
+    """Unlink those that exist, in the given order; whether there was any. `sync_folder` makes it last."""
+    gone = False
     for path in paths:
         try:
             path.unlink()
         except FileNotFoundError:
             continue
-        gone = path
-    if gone is not None:
-        sync_folder(gone.parent)
-    return gone is not None
+        gone = True
+    return gone
 
 
 def sync_folder(directory: Path) -> None:

@@ -2,18 +2,22 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from retention.archive import FORMATS, Archive
 from retention.recording import Status
+from retention.store import UnknownId
 
 GONE = (Status.ERASED, Status.FAILED, Status.PURGED)  # nothing of these may be on disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """One disagreement. `id` is null for a file that is none of ours; `name` is a file in the directory."""
+    """One disagreement. `id` is null for a file that is none of ours; `name` is a file in the directory, or
+    `vault/…` in the vault; `path` is where it lies."""
 
     name: str
+    path: Path
     id: str | None
     problem: str
     rowless: bool = False  # the database does not know this id
@@ -26,33 +30,73 @@ def orphans(archive: Archive) -> list[Orphan]:
     Calls may come and go meanwhile: a row exists before its file, and a file before its row is closed, so
     rows are read on both sides of the listing.
     """
-    before = archive.store.statuses()
-    names = archive.names()
-    after = archive.store.statuses()
-    missing = _missing({name for name, _ in names}, before, after)
-    return [*_unexpected(archive, names, after), *missing]
+    before = {row.id: row.status for row in archive.store.each_kept()}
+    names, keys = archive.names(), archive.keys()
+    missing = _missing(archive, {name for name, _ in names}, {name for name, _ in keys}, before)
+    return [*_unexpected(archive, names, before), *_unexpected_keys(archive, keys, before), *missing]
 
 
 def _unexpected(
-    archive: Archive, names: Iterable[tuple[str, str | None]], rows: Mapping[str, Status]
+    archive: Archive, names: Iterable[tuple[str, str | None]], kept: Mapping[str, Status]
 ) -> Iterator[Orphan]:
     for name, id in names:
+        path = archive.directory / name
         if id is None:
-            yield Orphan(name=name, id=None, problem="not a file of the agent")
-        elif id not in rows:
-            yield Orphan(name=name, id=id, problem="no row in the database", rowless=True)
-        elif rows[id] in GONE and (archive.directory / name).exists():
-            problem = f"the recording is {rows[id].value}; restored from a backup?"
-            yield Orphan(name=name, id=id, problem=problem, forbidden=True)
-        elif rows[id] is Status.CLOSED and name.endswith((".part", ".tmp")):
-            yield Orphan(name=name, id=id, problem="left over from a crash; the recording is closed")
-
-
-def _missing(names: set[str], before: Mapping[str, Status], after: Mapping[str, Status]) -> Iterator[Orphan]:
-    for id, status in before.items():
-        if status is not Status.CLOSED or after[id] is not Status.CLOSED:
+            yield Orphan(name=name, path=path, id=None, problem="not a file of the agent")
             continue
+        status = _present(archive, id, kept)
+        if status is None or status in GONE:
+            yield from _without_right(name, path, id, status)
+        elif status is Status.CLOSED and name.endswith((".part", ".tmp")):
+            problem = "left over from a crash; the recording is closed"
+            yield Orphan(name=name, path=path, id=id, problem=problem)
+
+
+def _unexpected_keys(
+    archive: Archive, keys: Iterable[tuple[str, str | None]], kept: Mapping[str, Status]
+) -> Iterator[Orphan]:
+    for name, id in keys:
+        path = archive.vault_folder / name
+        shown = f"{archive.vault_folder.name}/{name}"
+        if id is None:
+            yield Orphan(name=shown, path=path, id=None, problem="not a key of a recording")
+            continue
+        status = _present(archive, id, kept)
+        if status is None or status in GONE:
+            yield from _without_right(shown, path, id, status)
+
+
+def _without_right(name: str, path: Path, id: str, status: Status | None) -> Iterator[Orphan]:
+    if status is None:
+        yield Orphan(name=name, path=path, id=id, problem="no row in the database", rowless=True)
+    elif path.exists():  # else it went while we looked
+        problem = f"the recording is {status.value}; restored from a backup?"
+        yield Orphan(name=name, path=path, id=id, problem=problem, forbidden=True)
+
+
+def _missing(
+    archive: Archive, names: set[str], keys: set[str], before: Mapping[str, Status]
+) -> Iterator[Orphan]:
+    for id, status in before.items():
+        if status is not Status.CLOSED:
+            continue
+        found = []
         if not any(f"{id}.{format}" in names for format in FORMATS):
-            yield Orphan(name=id, id=id, problem="the file of a closed recording is missing")
+            found.append((id, "the file of a closed recording is missing"))
         if f"{id}.json" not in names:
-            yield Orphan(name=f"{id}.json", id=id, problem="the metadata of a closed recording is missing")
+            found.append((f"{id}.json", "the metadata of a closed recording is missing"))
+        if f"{id}.sealed" in names and f"{id}.key" not in keys:
+            found.append((f"{id}.sealed", "its key is missing from the vault: nobody can open it"))
+        if found and archive.store.recording(id).status is Status.CLOSED:
+            for name, problem in found:
+                yield Orphan(name=name, path=archive.directory / name, id=id, problem=problem)
+
+
+def _present(archive: Archive, id: str, kept: Mapping[str, Status]) -> Status | None:
+    """The status of a row now; those that are not kept, or may have come or gone meanwhile, are looked up."""
+    if kept.get(id) is Status.CLOSED:
+        return Status.CLOSED
+    try:
+        return archive.store.recording(id).status
+    except UnknownId:
+        return None

@@ -1,26 +1,25 @@
 """What has expired goes: first the sound, then what leads to a person; a tombstone stays.
 
-Each recording takes three steps, each safe to repeat: the row becomes `purging`, the files are unlinked, the
-row becomes `purged`. Whatever a crash left half done, the next run finds by its row and finishes.
-(GDPR article 5(1)(e): kept no longer than necessary.)
+Each recording takes four steps, each safe to repeat: the row becomes `purging`, its key is unlinked, then its
+files, then the row becomes `purged`. Whatever a crash left half done, the next run finds by its row and
+finishes. What is on hold stays. (GDPR article 5(1)(e): kept no longer than necessary.)
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from retention import files
 from retention.archive import Archive
+from retention.copies import Copy, known_copies
 from retention.orphans import Orphan, orphans
+from retention.pages import BATCH, batches
 from retention.recording import Access, Receipt, Recording, Status, begun_at, due_date, parse_period
 from retention.store import BREATH_S, Store
 
-Row = TypeVar("Row")
-
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
-_BATCH = 100  # rows in one transaction
+OVERDUE = timedelta(days=1)  # from when on it is an alarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +28,27 @@ class Terms:
 
     period: str
     receipts_period: str
+    analysis_period: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """One recording that went, or would go."""
+    """One recording that went, or would go; `copies` were exported, and are still where they were put."""
 
     id: str
     started_at: datetime
     due_at: datetime
     bytes: int
+    why: str
+    copies: tuple[Copy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """One recording that has expired and stays, and why."""
+
+    id: str
+    due_at: datetime
     why: str
 
 
@@ -47,8 +57,11 @@ class Report:
     """What a purge did, or, of a preview, would do."""
 
     removed: tuple[Removal, ...]
+    held: tuple[Stay, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()  # id or file, what went wrong; the next purge tries again
     receipts: int = 0  # that lost their personal fields
+    notes: int = 0  # analyses that lost their text
+    uses: int = 0  # lines in the trace of uses that lost their names
     unlinked: tuple[Orphan, ...] = ()  # files that had no right to be there
     orphans: tuple[Orphan, ...] = ()  # left alone, for a person to look at
 
@@ -60,27 +73,34 @@ def due(recording: Recording, period: str | None) -> datetime:
     return min(recording.expires_at, due_date(recording.started_at, period))
 
 
-def plan(store: Store, now: datetime, period: str | None = None) -> list[Recording]:
-    """Those that have expired and are not held, and those half purged; oldest first.
+def plan(store: Store, now: datetime, period: str | None = None) -> Iterator[Recording]:
+    """Those that have expired, held ones among them, and those half purged; oldest first.
 
     `period` is the configured one. Rows without a file (erased, failed) are among them: they lose what leads
     to a person.
     """
     started = now if period is None else now - parse_period(period) + _SLACK
-    return [
-        row
-        for row in store.perhaps_due(now, started)
-        if row.hold is None and (row.status is Status.PURGING or due(row, period) <= now)
-    ]
+    candidates = store.perhaps_due(now, started)
+    return (row for row in candidates if row.status is Status.PURGING or due(row, period) <= now)
+
+
+def overdue(store: Store, now: datetime, period: str | None = None) -> int:
+    """How many should have gone more than a day ago, and are not held: no purge has run, or it fails."""
+    return sum(row.hold is None for row in plan(store, now - OVERDUE, period))
 
 
 def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
     """What `purge` would do now; changes nothing."""
+    store = archive.store
+    removed, held = _planned(store, now, terms)
     found = orphans(archive)
     forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
     return Report(
-        removed=tuple(_removal(row, terms.period) for row in plan(archive.store, now, terms.period)),
-        receipts=len(_old_receipts(archive.store, now, terms)),
+        removed=tuple(_with_copies(store, gone) for gone in removed),
+        held=held,
+        receipts=sum(1 for _ in _old_receipts(store, now, terms)),
+        notes=store.count_expired_notes(now),
+        uses=store.count_old_accesses(now - parse_period(terms.analysis_period)),
         unlinked=tuple(forbidden),
         orphans=tuple(orphan for orphan in found if orphan not in forbidden),
     )
@@ -93,32 +113,34 @@ def purge(
     progress: Callable[[int, int], None] = lambda done, total: None,
     by: Access | None = None,
 ) -> Report:
-    """Remove all that has expired and is not held; `progress(done, total)` after each recording.
+    """Remove all that has expired and is not held; `progress(done, total)` after each few recordings.
 
     `by` is written into the trace of each recording, with its id, where a person asked for the purge.
-    A file that cannot be removed is reported, and tried again by the next purge. Raises StoreError.
+    A file that cannot be removed is reported, and tried again by the next purge. Whether the clock may be
+    believed is for the caller to know: `retention.clock`. Raises StoreError.
     """
-    planned = {row.id: row for row in plan(archive.store, now, terms.period)}
-    removed, failed, done = [], [], 0
-    for ids in _batches(list(planned)):
-        began = _begin(archive, ids, by)
-        unlinked = []
-        for id in began:
-            try:
-                archive.unlink(id)
-                unlinked.append(id)
-            except OSError as error:
-                failed.append((id, str(error)))
-            done += 1
-            progress(done, len(planned))
-        ended = _end(archive, unlinked, now)
-        removed += [_removal(planned[id], terms.period) for id in ended]
-    receipts = _forget_callers(archive.store, now, terms)
+    store = archive.store
+    planned, held = _planned(store, now, terms)
+    removed: list[Removal] = []
+    failed: list[tuple[str, str]] = []
+    done = 0
+    for batch in _breathing(planned):
+        began = _begin(archive, [gone.id for gone in batch], by)
+        wrong = archive.unlink(began)
+        failed += [(id, str(error)) for id, error in wrong.items()]
+        ended = set(_end(archive, [id for id in began if id not in wrong], now))
+        removed += [_with_copies(store, gone) for gone in batch if gone.id in ended]
+        done += len(batch)
+        progress(done, len(planned))
+    receipts = _forget_callers(store, now, terms)
     tidied, left, stuck = _tidy(archive, now, terms)
     return Report(
         removed=tuple(removed),
+        held=held,
         failed=(*failed, *stuck),
         receipts=receipts,
+        notes=store.forget_notes(now),
+        uses=store.forget_accesses(now - parse_period(terms.analysis_period)),
         unlinked=tidied,
         orphans=left,
     )
@@ -133,8 +155,8 @@ def remove(
     `receipt_too` the call's receipt forgets the person at once. Raises OSError, StoreError.
     """
     began = _begin(archive, [id], trace, receipt_too=receipt_too)
-    for begun in began:
-        archive.unlink(begun)
+    for error in archive.unlink(began).values():
+        raise error
     _end(archive, began, now)
     return bool(began)
 
@@ -160,12 +182,27 @@ def _end(archive: Archive, ids: Sequence[str], now: datetime) -> list[str]:
         return [id for id in ids if archive.end_purge(id, now)]
 
 
-def _batches(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def _breathing(rows: Sequence[Removal]) -> Iterator[list[Removal]]:
     """A few rows at a time, so that a transaction is short, and between them calls can write theirs."""
-    for first in range(0, len(rows), _BATCH):
-        if first:
+    for number, batch in enumerate(batches(rows, BATCH)):
+        if number:
             time.sleep(BREATH_S)
-        yield rows[first : first + _BATCH]
+        yield batch
+
+
+def _planned(store: Store, now: datetime, terms: Terms) -> tuple[list[Removal], tuple[Stay, ...]]:
+    removed, held = [], []
+    for row in plan(store, now, terms.period):
+        if row.hold is None:
+            removed.append(_removal(row, terms.period))
+        else:
+            why = f"on hold ({row.hold['ground']}), to be reviewed {row.hold['review']}"
+            held.append(Stay(id=row.id, due_at=due(row, terms.period), why=why))
+    return removed, tuple(held)
+
+
+def _with_copies(store: Store, gone: Removal) -> Removal:
+    return replace(gone, copies=tuple(copy for copy in known_copies(store, gone.id) if copy.exists))
 
 
 def _removal(row: Recording, period: str) -> Removal:
@@ -181,19 +218,21 @@ def _removal(row: Recording, period: str) -> Removal:
     return Removal(id=row.id, started_at=row.started_at, due_at=expiry, bytes=row.bytes or 0, why=why)
 
 
-def _old_receipts(store: Store, now: datetime, terms: Terms) -> list[Receipt]:
+def _old_receipts(store: Store, now: datetime, terms: Terms) -> Iterator[Receipt]:
     candidates = store.personal_receipts(now - parse_period(terms.receipts_period) + _SLACK)
-    return [row for row in candidates if due_date(row.started_at, terms.receipts_period) <= now]
+    return (row for row in candidates if due_date(row.started_at, terms.receipts_period) <= now)
 
 
 def _forget_callers(store: Store, now: datetime, terms: Terms) -> int:
     """Take from old receipts whatever leads to a person; how many it was."""
-    old = _old_receipts(store, now, terms)
-    for receipts in _batches(old):
+    count = 0
+    for receipts in batches(_old_receipts(store, now, terms), BATCH):
         with store.write():
             for receipt in receipts:
                 store.update_receipt(store.receipt(receipt.id).anonymous())
-    return len(old)
+        count += len(receipts)
+        time.sleep(BREATH_S)
+    return count
 
 
 def _tidy(
@@ -206,7 +245,8 @@ def _tidy(
             left.append(orphan)
             continue
         try:
-            files.remove([archive.directory / orphan.name])
+            if files.unlink([orphan.path]):
+                files.sync_folder(orphan.path.parent)
             unlinked.append(orphan)
         except OSError as error:
             stuck.append((orphan.name, str(error)))

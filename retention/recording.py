@@ -171,6 +171,17 @@ class Access(Record):
     detail: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note(Record):
+    """The analysis of a recording by whoever listened to it; kept until `expires_at`, then empty."""
+
+    recording_id: str
+    at: datetime
+    by: str | None
+    text: str | None
+    expires_at: datetime
+
+
 def to_text(at: datetime) -> str:
     """`2026-11-24T22:20:00.123Z`. Raises ValueError for a time without a zone."""
     if at.tzinfo is None:

@@ -89,6 +89,75 @@ def _first(db: Database) -> None:
     _table(db, "accesses").create_index(["recording_id"])
 
 
+@MIGRATIONS(name="0002_chain_holds_notes_clock")
+def _second(db: Database) -> None:
+    """The chain, and for each row in it the salt of its personal fields and the entry of its present state.
+
+    Rows from before get their entries when the store opens. What a crash, a bug or a hand in a hurry must
+    never do is refused by the database itself.
+    """
+    _table(db, "chain").create(
+        {
+            "seq": int,
+            "at": str,
+            "kind": str,
+            "subject": str,
+            "was": int,
+            "personal": str,
+            "public": str,
+            "hash": str,
+        },
+        pk="seq",
+        not_null={"at", "kind", "subject", "was", "personal", "public", "hash"},
+    )
+    _table(db, "notes").create(
+        {"id": int, "recording_id": str, "at": str, "by": str, "text": str, "expires_at": str},
+        pk="id",
+        not_null={"recording_id", "at", "expires_at"},
+    )
+    _table(db, "clock").create({"id": int, "seen": str, "suspended": str}, pk="id")
+    for name in ("receipts", "recordings", "accesses", "notes"):
+        _table(db, name).add_column("salt", str)
+        _table(db, name).add_column("chain_seq", int)
+    for statement in (*_INDEXES, *_GUARDS):
+        db.execute(statement)
+
+
+# what is read again and again is small beside what is kept for ever: tombstones, forgotten receipts
+_INDEXES = (
+    "DROP INDEX idx_receipts_started_at",
+    "DROP INDEX idx_recordings_started_at",
+    "CREATE INDEX receipts_by_time ON receipts (started_at, id)",
+    "CREATE INDEX receipts_personal ON receipts (started_at, id) WHERE salt IS NOT NULL",
+    "CREATE INDEX receipts_open ON receipts (started_at, id) WHERE ended_at IS NULL",
+    "CREATE INDEX receipts_by_caller ON receipts (caller) WHERE caller IS NOT NULL",
+    "CREATE INDEX recordings_by_time ON recordings (started_at, id)",
+    "CREATE INDEX recordings_kept ON recordings (started_at, id) WHERE purged_at IS NULL",
+    "CREATE INDEX recordings_held ON recordings (started_at, id) WHERE hold IS NOT NULL",
+    "CREATE INDEX recordings_by_caller ON recordings (caller) WHERE caller IS NOT NULL",
+    "CREATE INDEX notes_of_recordings ON notes (recording_id)",
+    "CREATE INDEX notes_personal ON notes (id) WHERE salt IS NOT NULL",
+    "CREATE INDEX accesses_personal ON accesses (id) WHERE salt IS NOT NULL",
+    "CREATE INDEX chain_firsts ON chain (kind) WHERE was = 0",
+)
+
+_REFUSED = "EXISTS (SELECT 1 FROM receipts WHERE id = OLD.id AND decision = 'refused')"
+_GUARDS = (
+    # a legal hold keeps the recording, but not against the caller's refusal: that came first
+    f"""CREATE TRIGGER held_recordings_stay BEFORE UPDATE ON recordings
+        WHEN OLD.hold IS NOT NULL AND (NEW.status <> OLD.status OR NEW.purged_at IS NOT NULL)
+        AND NOT (NEW.status = 'erased' AND {_REFUSED})
+        BEGIN SELECT RAISE(ABORT, 'the recording is on hold'); END""",
+    "CREATE TRIGGER chain_grows BEFORE UPDATE ON chain "
+    "BEGIN SELECT RAISE(ABORT, 'the chain only grows'); END",
+    *(
+        f"CREATE TRIGGER {table}_stay BEFORE DELETE ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never deleted'); END"
+        for table in ("receipts", "recordings", "accesses", "notes", "chain")
+    ),
+)
+
+
 def unknown_migrations(db: Database) -> list[str]:
     """Steps that the database has taken and this program does not know."""
     known = {step.name for step in MIGRATIONS._migrations}

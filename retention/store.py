@@ -1,32 +1,40 @@
-"""The rows: receipts, recordings, accesses, in one SQLite database that several processes share.
+"""The rows: receipts, recordings, accesses, notes, and the chain over them, in one SQLite database that
+several processes share.
 
 `journal_mode=DELETE`, `synchronous=EXTRA` and `secure_delete=ON`, because what a purge removes must not
 survive in a write-ahead log or a free page, and what was reported as done must survive a power cut.
-Every write is one short `BEGIN IMMEDIATE` transaction; whoever comes second waits up to `BUSY_S`.
-One connection behind a lock serves all threads of a process.
+Every write is one short `BEGIN IMMEDIATE` transaction, which also appends to the chain; whoever comes second
+waits up to `BUSY_S`. Reads are short, too: `retention.pages`. One connection behind a lock serves all
+threads of a process.
 """
 
-import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from sqlite_utils import Database
-from sqlite_utils.db import NotFoundError
 
-from retention.recording import Access, Json, Receipt, RecordError, Recording, Status, to_text
+from retention.chain import Head
+from retention.head import HeadError, export_head, head_path, read_head
+from retention.ledger import Ledger
+from retention.pages import BATCH, Listing, Row, batches, each_row
+from retention.recording import Access, Json, Note, Receipt, RecordError, Recording, Status, to_text
+from retention.rows import from_row
 from retention.schema import MIGRATIONS, unknown_migrations
+from retention.selection import Selection, receipt_conditions, recording_conditions
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 # SQLite's waiters do not queue, they look again after up to 100 ms: who writes much pauses longer than that
 BREATH_S = 0.12
+
+_BY_TIME = ("started_at", "id")
 
 
 class StoreError(Exception):
@@ -37,44 +45,28 @@ class UnknownId(StoreError):
     """There is no such row."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Which rows to list, newest first. Absent: any.
-
-    `caller` holds forms of one number; a row matches if its number begins or ends with one of them.
-    `operator` is a whole address, or its user part. `until` is exclusive.
-    """
-
-    since: datetime | None = None
-    until: datetime | None = None
-    caller: tuple[str, ...] = ()
-    operator: str | None = None
-    status: Status | None = None
-    held: bool = False
-    flagged: bool = False
-    outcome: str | None = None  # receipts only
-    decision: str | None = None
-    limit: int | None = None
-
-
 class Store:
     """The database at `path`, made if it is missing; `:memory:` for tests. Safe from several threads.
 
-    Raises StoreError: not a database, not writable, made by a newer version, or busy for too long.
+    `clock` tells the chain when. Raises StoreError: not a database, not writable, made by a newer version, or
+    busy for too long.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.path = path
+        self.head_file = None if str(path) == ":memory:" else head_path(Path(path))
         self._lock = threading.RLock()
         with self._named_errors():
             self._db = _connect(path)
+            self._ledger = Ledger(self._db.conn, clock)
             newer = unknown_migrations(self._db)
             if newer:
                 self._db.close()
                 raise StoreError(f"{path}: written by a newer sipagent (it has {newer[-1]}); update sipagent")
             if MIGRATIONS.pending(self._db):
                 with self.write():  # taken first, so that two processes do not both migrate
-                    MIGRATIONS.apply(self._db)
+                    if MIGRATIONS.pending(self._db):
+                        self._migrate()
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +83,10 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """One transaction for all that is written inside; an exception undoes it. Nests."""
+        """One transaction for all that is written inside; an exception undoes it. Nests.
+
+        Then the chain's new head is exported; raises StoreError where that fails, with the rows written.
+        """
         with self._lock, self._named_errors():
             connection = self._db.conn
             if connection.in_transaction:
@@ -101,9 +96,13 @@ class Store:
             try:
                 yield
             except BaseException:
+                self._ledger.appended = None
                 connection.rollback()
                 raise
             connection.commit()
+            head, self._ledger.appended = self._ledger.appended, None
+            if head is not None and self.head_file is not None:
+                self._export(self.head_file, head)
 
     # receipts
 
@@ -121,19 +120,30 @@ class Store:
 
     def receipts(self, selection: Selection | None = None) -> list[Receipt]:
         """Those that match, newest first."""
-        where, values = _receipt_conditions(selection or Selection())
-        return [Receipt.from_json(row) for row in self._rows("receipts", where, values, selection)]
+        return list(self.each_receipt(selection))
+
+    def each_receipt(self, selection: Selection | None = None) -> Iterator[Receipt]:
+        """The same, one after the other."""
+        chosen = selection or Selection()
+        where, values = receipt_conditions(chosen)
+        listing = _newest("receipts", where, values, chosen)
+        return (Receipt.from_json(row) for row in self._each(listing))
 
     def open_receipts(self) -> list[Receipt]:
         """Of calls that have not ended, or whose agent died."""
-        return [Receipt.from_json(row) for row in self._rows("receipts", ["ended_at IS NULL"], [])]
+        listing = Listing(table="receipts", order=_BY_TIME, indexed="ended_at IS NULL")
+        return [Receipt.from_json(row) for row in self._each(listing)]
 
-    def personal_receipts(self, before: datetime) -> list[Receipt]:
+    def personal_receipts(self, before: datetime) -> Iterator[Receipt]:
         """Of calls that began before `before` and still lead to a person, oldest first."""
-        personal = "(call_id IS NOT NULL OR caller IS NOT NULL OR operator IS NOT NULL OR keyword IS NOT NULL"
-        where = ["started_at < ?", f"{personal} OR events <> '[]')"]
-        rows = self._rows("receipts", where, [to_text(before)], order="started_at, id")
-        return [Receipt.from_json(row) for row in rows]
+        listing = Listing(
+            table="receipts",
+            order=_BY_TIME,
+            indexed="salt IS NOT NULL",
+            where=["started_at < ?"],
+            values=[to_text(before)],
+        )
+        return (Receipt.from_json(row) for row in self._each(listing))
 
     # recordings
 
@@ -142,7 +152,7 @@ class Store:
         self._insert("recordings", recording.to_json())
 
     def update_recording(self, recording: Recording) -> None:
-        """Replace the whole row. Raises UnknownId."""
+        """Replace the whole row. Raises UnknownId, StoreError for what a hold forbids."""
         self._update("recordings", recording.to_json())
 
     def recording(self, id: str) -> Recording:
@@ -151,21 +161,38 @@ class Store:
 
     def recordings(self, selection: Selection | None = None) -> list[Recording]:
         """Those that match, newest first."""
-        where, values = _recording_conditions(selection or Selection())
-        return [Recording.from_json(row) for row in self._rows("recordings", where, values, selection)]
+        return list(self.each_recording(selection))
 
-    def statuses(self) -> dict[str, Status]:
-        """Of every recording, by id."""
-        with self._lock, self._named_errors():
-            rows = self._db.execute("SELECT id, status FROM recordings").fetchall()
-        return {id: Status(status) for id, status in rows}
+    def each_recording(self, selection: Selection | None = None) -> Iterator[Recording]:
+        """The same, one after the other."""
+        chosen = selection or Selection()
+        where, values = recording_conditions(chosen)
+        listing = _newest("recordings", where, values, chosen)
+        if chosen.held:
+            listing = replace(listing, indexed="hold IS NOT NULL")
+        elif chosen.status is Status.OPEN:
+            listing = replace(listing, indexed="purged_at IS NULL")
+        return (Recording.from_json(row) for row in self._each(listing))
 
-    def perhaps_due(self, expired: datetime, started: datetime) -> list[Recording]:
+    def each_kept(self, started: datetime | None = None) -> Iterator[Recording]:
+        """Not purged yet, whatever has become of their sound; oldest first. `started`: begun before."""
+        where = [] if started is None else ["started_at < ?"]
+        values = [] if started is None else [to_text(started)]
+        listing = Listing(
+            table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", where=where, values=values
+        )
+        return (Recording.from_json(row) for row in self._each(listing))
+
+    def perhaps_due(self, expired: datetime, started: datetime) -> Iterator[Recording]:
         """Not purged, and expired at `expired`, or begun before `started`, or half purged; oldest first."""
-        due = "(expires_at <= ? OR started_at < ? OR status = ?)"
-        values = [to_text(expired), to_text(started), Status.PURGING.value]
-        rows = self._rows("recordings", ["purged_at IS NULL", due], values, order="started_at, id")
-        return [Recording.from_json(row) for row in rows]
+        listing = Listing(
+            table="recordings",
+            order=_BY_TIME,
+            indexed="purged_at IS NULL",
+            where=["(expires_at <= ? OR started_at < ? OR status = ?)"],
+            values=[to_text(expired), to_text(started), Status.PURGING.value],
+        )
+        return (Recording.from_json(row) for row in self._each(listing))
 
     # accesses
 
@@ -175,50 +202,157 @@ class Store:
 
     def accesses(self, recording_id: str | None = None) -> list[Access]:
         """Of one recording, or all; oldest first."""
-        where = [] if recording_id is None else ["recording_id = ?"]
-        values = [] if recording_id is None else [recording_id]
-        return [Access.from_json(row) for row in self._rows("accesses", where, values, order="id")]
+        return list(self.each_access(recording_id))
+
+    def each_access(self, recording_id: str | None = None, *, newest: bool = False) -> Iterator[Access]:
+        """The same, one after the other; the newest first if asked."""
+        if recording_id is None:
+            rows = self._each(Listing(table="accesses", order=("id",), descending=newest))
+        else:
+            order = "id DESC" if newest else "id"
+            sql = f"SELECT * FROM accesses WHERE recording_id = ? ORDER BY {order}"
+            rows = map(from_row, self._read(sql, [recording_id]))
+        return (Access.from_json(row) for row in rows)
+
+    def forget_accesses(self, before: datetime) -> int:
+        """Take the names from the trace of uses made before `before`, but of recordings still kept."""
+        return self._forget(_old_accesses(before))
+
+    def count_old_accesses(self, before: datetime) -> int:
+        """How many that would be."""
+        return sum(1 for _ in self.each(_old_accesses(before)))
+
+    # notes
+
+    def add_note(self, note: Note) -> None:
+        """File the analysis of a recording."""
+        self._insert("notes", note.to_json())
+
+    def notes(self, recording_id: str) -> list[Note]:
+        """Those of one recording, oldest first."""
+        rows = self._read("SELECT * FROM notes WHERE recording_id = ? ORDER BY id", [recording_id])
+        return [Note.from_json(from_row(row)) for row in rows]
+
+    def forget_notes(self, now: datetime) -> int:
+        """Take text and author from the notes that have expired; how many it was."""
+        return self._forget(_expired_notes(now))
+
+    def count_expired_notes(self, now: datetime) -> int:
+        """How many that would be."""
+        return sum(1 for _ in self.each(_expired_notes(now)))
+
+    # the chain
+
+    def head(self) -> Head:
+        """The last entry of the chain."""
+        with self._lock, self._named_errors():
+            return self._ledger.head()
+
+    def hash_of(self, seq: int) -> str | None:
+        """The hash (hex) of one entry of the chain, if there is one."""
+        with self._lock, self._named_errors():
+            return self._ledger.hash_of(seq)
+
+    def tally(self) -> dict[str, int]:
+        """How many rows of each table the chain knows of."""
+        with self._lock, self._named_errors():
+            return self._ledger.tally()
+
+    def begin_segment(self, reason: str) -> None:
+        """Mark in the chain that what comes next was written after a loss, behind the exported head."""
+        with self.write():
+            self._ledger.begin_segment(reason, self._lost_head())
 
     # rows
 
-    def _insert(self, table: str, json: Json) -> None:
-        with self.write():
-            self._db.table(table).insert(_to_row(json))
+    def each(self, listing: Listing) -> Iterator[Row]:
+        """Raw rows, for `verify` and the clock; a read holds nothing up for long."""
+        return each_row(self._read, listing)
 
-    def _update(self, table: str, json: Json) -> None:
+    def clock_row(self) -> Row | None:
+        """What was seen of the clock; for `retention.clock`."""
+        return next(iter(self._read("SELECT * FROM clock", [])), None)
+
+    def keep_clock_row(self, row: Row) -> None:
+        """Replace it."""
         with self.write():
-            try:
-                self._db.table(table).update(json["id"], _to_row(json))
-            except NotFoundError:
-                raise UnknownId(f"{json['id']}: no such id") from None
+            sql = "INSERT OR REPLACE INTO clock (id, seen, suspended) VALUES (:id, :seen, :suspended)"
+            self._db.execute(sql, row)
+
+    def _migrate(self) -> None:
+        """Bring the tables up to date. Where the chain begins, it goes on behind a head that was exported."""
+        MIGRATIONS.apply(self._db)
+        if self._ledger.head().seq == 0:
+            lost = self._lost_head()
+            self._ledger.begin_segment("a new database" if lost is None else "the database was lost", lost)
+            self._ledger.adopt()
+
+    def _lost_head(self) -> Head | None:
+        """What was exported and is not in the chain: its database is gone, or an older one came back."""
+        exported = None if self.head_file is None else read_head(self.head_file)
+        return None if exported is None or self._ledger.knows(exported) else exported
+
+    def _export(self, path: Path, head: Head) -> None:
+        try:
+            export_head(path, head, self._ledger.knows)
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+
+    def _each(self, listing: Listing) -> Iterator[Json]:
+        return map(from_row, each_row(self._read, listing))
+
+    def _forget(self, listing: Listing) -> int:
+        count = 0
+        for rows in batches(each_row(self._read, listing), BATCH):
+            with self.write():
+                for row in rows:
+                    self._ledger.forget(listing.table, row["id"])
+            count += len(rows)
+        return count
+
+    def _insert(self, table: str, record: Json) -> None:
+        with self.write():
+            self._ledger.insert(table, record)
+
+    def _update(self, table: str, record: Json) -> None:
+        with self.write():
+            if not self._ledger.update(table, record["id"], record):
+                raise UnknownId(f"{record['id']}: no such id")
 
     def _row(self, table: str, id: str) -> Json:
-        rows = self._rows(table, ["id = ?"], [id], order="id")
+        rows = self._read(f"SELECT * FROM {table} WHERE id = ?", [id])
         if not rows:
             raise UnknownId(f"{id}: no such id")
-        return rows[0]
+        return from_row(rows[0])
 
-    def _rows(
-        self,
-        table: str,
-        where: Sequence[str],
-        values: Sequence[object],
-        selection: Selection | None = None,
-        order: str = "started_at DESC, id DESC",
-    ) -> list[Json]:
-        limit = selection.limit if selection else None
+    def _read(self, sql: str, values: Sequence[object]) -> list[Row]:
         with self._lock, self._named_errors():
-            rows = self._db.table(table).rows_where(
-                " AND ".join(where) or None, list(values), order_by=order, limit=limit
-            )
-            return [_from_row(row) for row in rows]
+            return list(self._db.query(sql, tuple(values)))
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, RecordError) as error:
+        except (sqlite3.Error, RecordError, HeadError) as error:
             raise StoreError(f"{self.path}: {error}") from error
+
+
+def _old_accesses(before: datetime) -> Listing:
+    kept = "SELECT 1 FROM recordings WHERE id = recording_id AND purged_at IS NULL"
+    where = ["at < ?", f"NOT EXISTS ({kept})"]
+    values = [to_text(before)]
+    return Listing(table="accesses", order=("id",), indexed="salt IS NOT NULL", where=where, values=values)
+
+
+def _expired_notes(now: datetime) -> Listing:
+    where, values = ["expires_at <= ?"], [to_text(now)]
+    return Listing(table="notes", order=("id",), indexed="salt IS NOT NULL", where=where, values=values)
+
+
+def _newest(table: str, where: Sequence[str], values: Sequence[object], selection: Selection) -> Listing:
+    return Listing(
+        table=table, order=_BY_TIME, where=where, values=values, descending=True, limit=selection.limit
+    )
 
 
 def _connect(path: Path | str) -> Database:
@@ -231,82 +365,3 @@ def _connect(path: Path | str) -> Database:
     for setting in ("journal_mode=DELETE", "synchronous=EXTRA", "secure_delete=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {setting}").fetchall()
     return Database(connection, execute_plugins=False)
-
-
-def _to_row(json: Json) -> Json:
-    return {
-        name: json_text(value) if isinstance(value, (list, dict)) else value for name, value in json.items()
-    }
-
-
-def _from_row(row: dict[str, Any]) -> Json:
-    nested = ("notice", "pauses", "hold", "events")
-    flags = ("incomplete", "flagged")
-    plain: Json = {}
-    for name, value in row.items():
-        if name in nested and value is not None:
-            plain[name] = json.loads(value)
-        else:
-            plain[name] = bool(value) if name in flags else value
-    return plain
-
-
-def json_text(value: object) -> str:
-    """Compact JSON, letters as they are."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _common_conditions(selection: Selection) -> tuple[list[str], list[object]]:
-    where: list[str] = []
-    values: list[object] = []
-
-    def add(condition: str, *parameters: object) -> None:
-        where.append(condition)
-        values.extend(parameters)
-
-    if selection.since is not None:
-        add("started_at >= ?", to_text(selection.since))
-    if selection.until is not None:
-        add("started_at < ?", to_text(selection.until))
-    if selection.caller:
-        form = "substr(caller, 1, length(?)) = ? OR substr(caller, -length(?)) = ?"
-        add(
-            f"({' OR '.join([form] * len(selection.caller))})",
-            *(n for n in selection.caller for _ in range(4)),
-        )
-    if selection.operator is not None:
-        add("(operator = ? OR instr(operator, ':' || ? || '@') > 0)", selection.operator, selection.operator)
-    if selection.decision is not None:
-        add("decision = ?", selection.decision)
-    return where, values
-
-
-def _recording_state(selection: Selection) -> tuple[list[str], list[object]]:
-    where: list[str] = []
-    values: list[object] = []
-    if selection.status is not None:
-        where.append("status = ?")
-        values.append(selection.status.value)
-    if selection.held:
-        where.append("hold IS NOT NULL")
-    if selection.flagged:
-        where.append("flagged = 1")
-    return where, values
-
-
-def _recording_conditions(selection: Selection) -> tuple[list[str], list[object]]:
-    where, values = _common_conditions(selection)
-    state, state_values = _recording_state(selection)
-    return where + state, values + state_values
-
-
-def _receipt_conditions(selection: Selection) -> tuple[list[str], list[object]]:
-    where, values = _common_conditions(selection)
-    state, state_values = _recording_state(selection)
-    if state:
-        where.append(f"recording_id IN (SELECT id FROM recordings WHERE {' AND '.join(state)})")
-        values += state_values
-    if selection.outcome is not None:
-        where.append("outcome = ?")
-        values.append(selection.outcome)
-    return where, values

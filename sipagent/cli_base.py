@@ -91,7 +91,9 @@ class Workplace:
     def terms(self) -> Terms:
         """How long things are kept."""
         kept = self.config.retention
-        return Terms(period=kept.period, receipts_period=kept.receipts_period)
+        return Terms(
+            period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
+        )
 
     def archive(self, *, make: bool = False) -> Archive:
         """The archive; a database that is missing is made where `make` says so, else taken as empty.

@@ -8,7 +8,7 @@ import click
 import phonenumbers
 
 from retention.recording import Status
-from retention.store import Selection
+from retention.selection import Selection
 from sipagent.cli_base import Decorated, Workplace, now
 from sipagent.cli_times import parse_moment
 from sipagent.identity import to_e164

@@ -132,7 +132,7 @@ def test_only_what_is_closed_changes(kept: Archive) -> None:
 
 @pytest.mark.parametrize("id", ["../x", "/etc/passwd", "a/../../b", "x.flac", "", "a\x00b"])
 def test_no_name_leads_out_of_the_directory(kept: Archive, id: str) -> None:
-    for action in (kept.part, kept.metadata, kept.file, kept.unlink):
+    for action in (kept.part, kept.metadata, kept.file, lambda id: kept.unlink([id])):
         with pytest.raises(ArchiveError, match="not the id"):
             action(id)
     with pytest.raises(ArchiveError):
@@ -176,7 +176,7 @@ def test_an_id_is_opened_once(kept: Archive) -> None:
 def test_one_purge_of_two_has_done_it(kept: Archive) -> None:
     row = keep(kept, recording())
     assert kept.begin_purge(row.id) and kept.begin_purge(row.id)
-    kept.unlink(row.id)
+    kept.unlink([row.id])
     assert kept.end_purge(row.id, LATER)
     assert not kept.end_purge(row.id, LATER) and not kept.begin_purge(row.id)
     assert kept.store.recording(row.id).status is Status.PURGED

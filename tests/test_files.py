@@ -44,8 +44,8 @@ def test_folders_are_private(tmp_path: Path) -> None:
 
 def test_removing_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    assert files.remove([tmp_path / "b", tmp_path / "a"])
-    assert not files.remove([tmp_path / "b", tmp_path / "a"])
+    assert files.unlink([tmp_path / "b", tmp_path / "a"])
+    assert not files.unlink([tmp_path / "b", tmp_path / "a"])
 
 
 def test_sha256(tmp_path: Path) -> None:

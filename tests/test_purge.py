@@ -14,7 +14,7 @@ from retention.recording import Access, Event, Status, due_date, new_id
 from retention.store import BREATH_S
 from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording
 
-TERMS = Terms(period="6 months", receipts_period="6 months")
+TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 DUE = due_date(START, "6 months")
 SECRETS = (b"612345678", b"marie", b"192.0.2.7", SOUND)
 
@@ -26,16 +26,18 @@ def kept(tmp_path: Path) -> Archive:
 
 def test_the_plan_has_what_expired_and_nothing_else(kept: Archive) -> None:
     first, second, third = (keep(kept, recording(n)) for n in range(3))
-    assert plan(kept.store, DUE - timedelta(milliseconds=1)) == []
-    assert plan(kept.store, DUE) == [first]
-    assert plan(kept.store, DUE + timedelta(minutes=1)) == [first, second]
+    assert list(plan(kept.store, DUE - timedelta(milliseconds=1))) == []
+    assert list(plan(kept.store, DUE)) == [first]
+    assert list(plan(kept.store, DUE + timedelta(minutes=1))) == [first, second]
     assert third not in plan(kept.store, DUE + timedelta(minutes=1))
 
 
 def test_what_is_held_stays(kept: Archive) -> None:
     row = keep(kept, recording())
-    kept.change(replace(row, hold={"ground": "criminal"}))
-    assert plan(kept.store, DUE + timedelta(days=999)) == []
+    kept.change(replace(row, hold={"ground": "criminal", "review": "2027-01-01"}))
+    report = purge(kept, DUE + timedelta(days=999), TERMS)
+    assert (report.removed, [stay.id for stay in report.held]) == ((), [row.id])
+    assert report.held[0].why == "on hold (criminal), to be reviewed 2027-01-01"
     assert not remove(kept, row.id, DUE)
     assert kept.file(row.id) is not None
 
@@ -43,9 +45,9 @@ def test_what_is_held_stays(kept: Archive) -> None:
 def test_a_shorter_period_counts_and_a_longer_one_does_not(kept: Archive) -> None:
     row = keep(kept, recording())
     month = due_date(START, "1 month")
-    assert plan(kept.store, month, "1 month") == [row]
-    assert plan(kept.store, month - timedelta(milliseconds=1), "1 month") == []
-    assert plan(kept.store, DUE, "1 year") == [row]
+    assert list(plan(kept.store, month, "1 month")) == [row]
+    assert list(plan(kept.store, month - timedelta(milliseconds=1), "1 month")) == []
+    assert list(plan(kept.store, DUE, "1 year")) == [row]
     (removal,) = preview(kept, month, replace(TERMS, period="1 month")).removed
     assert removal.why == "the period was shortened to 1 month" and removal.due_at == month
 
@@ -79,7 +81,7 @@ def test_neither_number_nor_name_nor_sound_is_in_any_byte(kept: Archive, tmp_pat
     report = purge(kept, DUE + timedelta(days=1), TERMS)
     assert len(report.removed) == 42 and report.receipts == 40
     left = bytes_under(tmp_path)
-    assert [secret for secret in (*SECRETS, b"refuse") if secret in left] == []
+    assert [secret for secret in (*SECRETS, b"je refuse") if secret in left] == []
     assert kept.store.recording(erased.id).status is Status.ERASED
     assert kept.store.recording(failed.id).status is Status.FAILED
 
@@ -110,7 +112,7 @@ def test_progress_and_the_person_who_asked(kept: Archive) -> None:
     seen = []
     by = Access(at=DUE, action="purge", by="dpo", system_user="root")
     purge(kept, DUE + timedelta(days=1), TERMS, lambda done, total: seen.append((done, total)), by)
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(3, 3)]
     assert kept.store.accesses(rows[1].id) == [replace(by, recording_id=rows[1].id)]
 
 
@@ -160,7 +162,7 @@ def test_a_call_in_progress_is_not_touched(kept: Archive) -> None:
     assert report.removed == () and report.orphans == ()
 
 
-STEPS = 64  # more than a purge of one recording has
+STEPS = 90  # more than a purge of one recording has
 
 
 def in_child(work: Callable[[], object], dies_at: int, store_of: Archive) -> bool:
@@ -252,5 +254,5 @@ def test_a_long_purge_lets_calls_write(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(time, "sleep", call)
     report = purge(kept, DUE + timedelta(days=1), TERMS)
     assert (len(report.removed), report.receipts) == (250, 250)
-    assert pauses == [BREATH_S] * 4 and BREATH_S > 0.1
+    assert pauses == [BREATH_S] * 5 and BREATH_S > 0.1
     assert all(row.caller is None and row.purged_at for row in agent.recordings())

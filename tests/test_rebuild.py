@@ -8,7 +8,7 @@ from retention.rebuild import rebuild
 from retention.recording import Status, due_date
 from tests.kept import SOUND, START, archive, keep, recording
 
-TERMS = Terms(period="6 months", receipts_period="6 months")
+TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 
 
 def lost(kept: Archive) -> Archive:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from retention.recording import Access, Event, Status
-from retention.store import Selection, Store, StoreError, UnknownId
+from retention.selection import Selection
+from retention.store import Store, StoreError, UnknownId
 from tests.kept import CALLER, OPERATOR, START, receipt, recording
 
 

@@ -1,0 +1,106 @@
+"""One hash chain over all that is kept: each write of a row adds an entry, in the same transaction.
+
+An entry's hash is the SHA-256 (hex) of these eight lines, joined by one newline each, UTF-8:
+
+    the hash before it (64 zeros before the first), seq, at, kind, subject, was, personal, public
+
+`kind` and `subject` name the row; `was` is the seq of the entry that told its state before, 0 for the first;
+`public` is JSON of what may be known for ever. `personal` is HMAC-SHA256 (hex) of the JSON of what leads to a
+person, keyed with a salt that lies in the row alone; empty where there is nothing of the kind. Once value and
+salt are gone, nobody can try numbers against what stays here, and the chain still holds.
+(GDPR article 5(1)(e) and (f), 5(2): what must go, and the proof of what was done.)
+
+An entry of the kind `segment` begins a chain, or goes on where another database was lost.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+GENESIS = "0" * 64
+SEGMENT = "segment"
+
+# kind → the table whose rows it is about, and the fields of these that lead to a person
+TABLES = {"receipt": "receipts", "recording": "recordings", "access": "accesses", "note": "notes"}
+PERSONAL: dict[str, tuple[str, ...]] = {
+    "receipt": ("call_id", "caller", "operator", "keyword", "events"),
+    "recording": ("call_id", "caller", "operator", "hold"),
+    "access": ("by", "system_user", "reference", "detail"),
+    "note": ("by", "text"),
+}
+_OPEN_ABOUT_HOLDS = ("ground", "review")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The last entry of a chain: `hash` in hex; seq 0 and `GENESIS` where there is none."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One link. `was` is 0 for the first entry of its subject."""
+
+    seq: int
+    at: str
+    kind: str
+    subject: str
+    was: int
+    personal: str
+    public: str
+    hash: str
+
+    def follows(self, previous: str) -> bool:
+        """Whether its hash is that of its content behind the hash `previous`."""
+        return link(previous, self) == self.hash
+
+
+def link(previous: str, entry: Entry) -> str:
+    """The hash that `entry` must have behind `previous`; whatever it says itself is not looked at."""
+    lines = (
+        f"{previous}\n{entry.seq}\n{entry.at}\n{entry.kind}\n{entry.subject}\n{entry.was}\n"
+        f"{entry.personal}\n{entry.public}"
+    )
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def public_text(kind: str, json: Json) -> str:
+    """What of a row may be known for ever, as canonical JSON. Of a hold that is its ground and review."""
+    hidden = PERSONAL.get(kind, ())
+    public = {name: value for name, value in json.items() if name not in hidden}
+    if kind == "recording":
+        hold = json.get("hold")
+        public["hold"] = {name: hold.get(name) for name in _OPEN_ABOUT_HOLDS} if hold else None
+    return canonical(public)
+
+
+def commitment(kind: str, json: Json, salt: str | None) -> str:
+    """The proof of the fields that lead to a person; empty without a salt, which is without any of them."""
+    return "" if salt is None else hmac.digest(salt.encode(), personal_text(kind, json), "sha256").hex()
+
+
+def new_salt(kind: str, json: Json) -> str | None:
+    """128 random bits in hex, or None for a row that leads to nobody."""
+    return secrets.token_hex(16) if is_personal(kind, json) else None
+
+
+def is_personal(kind: str, json: Json) -> bool:
+    """Whether any field leads to a person."""
+    return any(json.get(name) not in (None, []) for name in PERSONAL[kind])
+
+
+def personal_text(kind: str, json: Json) -> bytes:
+    """What a commitment is of."""
+    return canonical({name: json.get(name) for name in PERSONAL[kind]}).encode()
+
+
+def canonical(value: object) -> str:
+    """JSON in one form only: keys sorted, no space, letters as they are."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

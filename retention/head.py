@@ -1,0 +1,68 @@
+"""The chain's head in a file beside the database, so that a tail cut off the chain shows.
+
+Whoever can rewrite the database can rewrite this file too: copies of it kept elsewhere, and time stamps, are
+what proves. One line of JSON, padded to a fixed length and written in one go under a lock: processes may
+come in any order, and a crash in between leaves an older head, which is still in the chain.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from retention.chain import Head
+
+_LENGTH = 160  # bytes: a seq of up to 19 digits fits
+
+
+class HeadError(Exception):
+    """The file says nothing usable; `str()` is one line."""
+
+
+def head_path(database: Path) -> Path:
+    """`retention.head` of `retention.db`."""
+    return database.with_suffix(".head")
+
+
+def export_head(path: Path, head: Head, knows: Callable[[Head], bool]) -> None:
+    """Write it, unless a later one is there already, or one that the chain does not know.
+
+    `knows(head)`: whether it is part of the chain; if not, a tail was cut off, and the file is what shows it.
+    Raises OSError.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        content = os.pread(descriptor, _LENGTH, 0)
+        if not content or _is_before(content, head, knows):
+            line = json.dumps({"seq": head.seq, "hash": head.hash}).ljust(_LENGTH - 1) + "\n"
+            os.pwrite(descriptor, line.encode(), 0)
+    finally:
+        os.close(descriptor)
+
+
+def read_head(path: Path) -> Head | None:
+    """None if there is no such file. Raises HeadError, OSError."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return _read(content, path.name)
+
+
+def _is_before(content: bytes, head: Head, knows: Callable[[Head], bool]) -> bool:
+    """False, too, for what cannot be read: it stays for `verify` to tell."""
+    try:
+        exported = _read(content, "")
+    except HeadError:
+        return False
+    return exported.seq < head.seq and knows(exported)
+
+
+def _read(content: bytes, name: str) -> Head:
+    try:
+        fields = json.loads(content)
+        return Head(int(fields["seq"]), str(fields["hash"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise HeadError(f"{name}: not the head of a chain") from error

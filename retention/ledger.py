@@ -1,0 +1,145 @@
+"""Writes rows together with their entry in the chain. Whoever calls has a transaction open."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, fields, replace
+from datetime import datetime
+from typing import Any
+
+from retention.chain import (
+    GENESIS,
+    PERSONAL,
+    SEGMENT,
+    TABLES,
+    Entry,
+    Head,
+    canonical,
+    commitment,
+    is_personal,
+    link,
+    new_salt,
+    public_text,
+)
+from retention.recording import Json, to_text
+from retention.rows import as_read, from_row, to_row
+
+ENTRY = tuple(column.name for column in fields(Entry))  # the columns of the chain
+KINDS = {table: kind for kind, table in TABLES.items()}
+_ADOPTED = 500  # rows read at a time
+
+
+class Ledger:
+    """The chain of one database, and the rows that it is about; `clock` says when an entry was made.
+
+    Methods raise sqlite3.Error. `appended` is the head since it was last taken, for whoever commits.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, clock: Callable[[], datetime]) -> None:
+        self._db = connection
+        self._clock = clock
+        self.appended: Head | None = None
+
+    def head(self) -> Head:
+        """The last entry there is."""
+        row = self._db.execute("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1").fetchone()
+        return Head(*row) if row else Head(0, GENESIS)
+
+    def hash_of(self, seq: int) -> str | None:
+        """The hash of one entry, if there is one."""
+        row = self._db.execute("SELECT hash FROM chain WHERE seq = ?", [seq]).fetchone()
+        return str(row[0]) if row else None
+
+    def knows(self, head: Head) -> bool:
+        """Whether the chain holds it, or goes on behind it."""
+        if self.hash_of(head.seq) == head.hash:
+            return True
+        sql = "SELECT 1 FROM chain WHERE kind = ? AND was = 0 AND instr(public, ?) > 0"
+        return self._db.execute(sql, [SEGMENT, f'"hash":"{head.hash}"']).fetchone() is not None
+
+    def tally(self) -> dict[str, int]:
+        """How many rows of each table the chain knows, counted by their first entries."""
+        counts = dict(self._db.execute("SELECT kind, count(*) FROM chain WHERE was = 0 GROUP BY kind"))
+        return {table: counts.get(kind, 0) for kind, table in TABLES.items()}
+
+    # writing
+
+    def insert(self, table: str, record: Json) -> None:
+        """Add a row. A record without `id` gets the next number."""
+        record = as_read(record)
+        key = record.get("id") or self._next_id(table)
+        of_the_chain = self._append(table, str(key), record, None, 0)
+        row = {"id": key} | to_row(record) | of_the_chain
+        columns = ", ".join(f'"{name}"' for name in row)
+        marks = ", ".join("?" * len(row))
+        self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
+
+    def update(self, table: str, id: str | int, record: Json) -> bool:
+        """Replace a row; false if there is none."""
+        known = self._db.execute(f"SELECT salt, chain_seq FROM {table} WHERE id = ?", [id]).fetchone()
+        if known is None:
+            return False
+        record = as_read(record)
+        self._write(table, id, to_row(record) | self._append(table, str(id), record, *known))
+        return True
+
+    def forget(self, table: str, id: int) -> None:
+        """Empty what leads to a person, in a row that has nothing else to say of it."""
+        row = self._fetch(f"SELECT * FROM {table} WHERE id = ?", [id])[0]
+        record = from_row(row) | dict.fromkeys(PERSONAL[KINDS[table]])
+        del record["id"]
+        self.update(table, id, record)
+
+    def begin_segment(self, reason: str, lost: Head | None) -> None:
+        """Begin, or go on after `lost`, the head of a database that is gone: its number and hash go on."""
+        if lost is not None and lost.seq > self.head().seq:
+            self.appended = lost
+        before = None if lost is None else {"seq": lost.seq, "hash": lost.hash}
+        self._add(SEGMENT, reason, 0, "", canonical({"reason": reason, "previous": before}))
+
+    def adopt(self) -> None:
+        """Give rows that no entry knows theirs: they are from before there was a chain."""
+        for table in TABLES.values():
+            while rows := self._fetch(f"SELECT * FROM {table} WHERE chain_seq IS NULL LIMIT {_ADOPTED}", []):
+                for row in rows:
+                    id = row["id"]
+                    record = from_row(row)
+                    if table not in ("receipts", "recordings"):
+                        del record["id"]
+                    self._write(table, id, self._append(table, str(id), record, None, 0))
+
+    # steps
+
+    def _append(self, table: str, subject: str, record: Json, salt: str | None, was: int) -> Json:
+        """One more entry about a row; what of the chain the row has to keep."""
+        kind = KINDS[table]
+        if not is_personal(kind, record):
+            salt = None
+        elif salt is None:
+            salt = new_salt(kind, record)
+        personal = commitment(kind, record, salt)
+        return {"salt": salt, "chain_seq": self._add(kind, subject, was, personal, public_text(kind, record))}
+
+    def _add(self, kind: str, subject: str, was: int, personal: str, public: str) -> int:
+        before = self.appended or self.head()
+        entry = Entry(before.seq + 1, to_text(self._clock()), kind, subject, was, personal, public, hash="")
+        entry = replace(entry, hash=link(before.hash, entry))
+        self._db.execute(
+            f"INSERT INTO chain ({', '.join(ENTRY)}) VALUES ({', '.join('?' * len(ENTRY))})", astuple(entry)
+        )
+        self.appended = Head(entry.seq, entry.hash)
+        return entry.seq
+
+    def _write(self, table: str, id: str | int, row: Json) -> None:
+        changes = ", ".join(f'"{name}" = ?' for name in row)
+        self._db.execute(f"UPDATE {table} SET {changes} WHERE id = ?", [*row.values(), id])
+
+    def _next_id(self, table: str) -> int:
+        return int(self._db.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
+
+    def _fetch(self, sql: str, values: list[object]) -> list[dict[str, Any]]:
+        return list(_dicts(self._db.execute(sql, values)))
+
+
+def _dicts(cursor: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
+    names = [column[0] for column in cursor.description]
+    return (dict(zip(names, row, strict=True)) for row in cursor.fetchall())

@@ -1,0 +1,97 @@
+"""Long tables in short reads: in this journal mode a cursor that stays open keeps every writer waiting.
+
+A page is a span of the rows in their order, found by its index and only then filtered: however few rows
+match, no read walks through more than `PAGE` of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+PAGE = 2000  # rows in one read
+BATCH = 100  # rows in one transaction
+
+Item = TypeVar("Item")
+
+Row = dict[str, Any]
+Query = Callable[[str, Sequence[object]], list[Row]]  # one whole read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What to read. `order` names columns with an index, unique together.
+
+    `indexed` is a condition that a partial index has, so that rows without it are not even walked over.
+    """
+
+    table: str
+    order: tuple[str, ...]
+    where: Sequence[str] = ()
+    values: Sequence[object] = ()
+    indexed: str = ""
+    descending: bool = False
+    limit: int | None = None
+
+
+def batches(rows: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """A few at a time, so that the transaction about them is short."""
+    remaining = iter(rows)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def each_row(query: Query, listing: Listing) -> Iterator[Row]:
+    """The rows that match, in order, each page read when it is needed, with what has come meanwhile."""
+    behind: tuple[object, ...] | None = None
+    left = listing.limit
+    size = PAGE if listing.where or left is None else min(PAGE, left)
+    while left is None or left > 0:
+        last = _last_of_page(query, listing, behind, size)
+        rows = _page(query, listing, behind, last)
+        if left is not None:
+            rows = rows[:left]
+            left -= len(rows)
+        yield from rows
+        if last is None:
+            return
+        behind = last
+
+
+def _last_of_page(
+    query: Query, listing: Listing, behind: tuple[object, ...] | None, size: int
+) -> tuple[object, ...] | None:
+    """The key of the last row of a full page; None where the page is the last one."""
+    columns = ", ".join(listing.order)
+    where, values = _span(listing, behind, None)
+    sql = f"SELECT {columns} FROM {listing.table}{where} ORDER BY {_order(listing)} LIMIT 1 OFFSET ?"
+    rows = query(sql, [*values, size - 1])
+    return tuple(rows[0].values()) if rows else None
+
+
+def _page(
+    query: Query, listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
+) -> list[Row]:
+    where, values = _span(listing, behind, last)
+    for condition in listing.where:
+        where += f"{' AND' if where else ' WHERE'} {condition}"
+    sql = f"SELECT * FROM {listing.table}{where} ORDER BY {_order(listing)}"
+    return query(sql, [*values, *listing.values])
+
+
+def _span(
+    listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
+) -> tuple[str, list[object]]:
+    conditions = [listing.indexed] if listing.indexed else []
+    values: list[object] = []
+    columns, marks = ", ".join(listing.order), ", ".join("?" * len(listing.order))
+    after, until = ("<", ">=") if listing.descending else (">", "<=")
+    for key, sign in ((behind, after), (last, until)):
+        if key is not None:
+            conditions.append(f"({columns}) {sign} ({marks})")
+            values += key
+    return (f" WHERE {' AND '.join(conditions)}" if conditions else ""), values
+
+
+def _order(listing: Listing) -> str:
+    return ", ".join(f"{column}{' DESC' if listing.descending else ''}" for column in listing.order)

@@ -1,0 +1,43 @@
+"""JSON fields ↔ the columns of a row: nested values are JSON text, true and false are 1 and 0."""
+
+import json
+from typing import Any
+
+from retention.recording import Json
+
+OF_THE_CHAIN = ("salt", "chain_seq")  # columns that are no field of a record
+
+_NESTED = ("notice", "pauses", "hold", "events")
+_FLAGS = ("incomplete", "flagged")
+_FLOATS = ("duration_s", "confidence")  # what was an int comes back as a float: the chain covers what is read
+
+
+def to_row(record: Json) -> Json:
+    """The columns of a record."""
+    return {
+        name: json_text(value) if isinstance(value, (list, dict)) else value for name, value in record.items()
+    }
+
+
+def from_row(row: dict[str, Any]) -> Json:
+    """The fields of a row, without what belongs to the chain."""
+    plain: Json = {}
+    for name, value in row.items():
+        if name in _NESTED and value is not None:
+            plain[name] = json.loads(value)
+        elif name in _FLAGS:
+            plain[name] = bool(value)
+        elif name not in OF_THE_CHAIN:
+            plain[name] = value
+    return plain
+
+
+def as_read(record: Json) -> Json:
+    """A record as the database will give it back."""
+    floats = {name: float(record[name]) for name in _FLOATS if record.get(name) is not None}
+    return record | floats if floats else record
+
+
+def json_text(value: object) -> str:
+    """Compact JSON, letters as they are."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
