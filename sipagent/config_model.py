@@ -262,6 +262,12 @@ class Retention(Table):
         "a list of purposes", ("statistics", "quality", "organisation"), least=1
     )
     hold_grounds: tuple[RequiredText, ...] = several("a list of grounds", ("disciplinary", "criminal"))
+    timestamp_url: Annotated[str | None, optional(types.web_url)] = key(
+        "an https or http URL without user or password; absent: no time stamps", None
+    )
+    timestamp_ca: OptionalPath = key(
+        "a PEM file of the certificates that time stamps are checked against", None
+    )
 
 
 class Config(Table):

@@ -164,3 +164,7 @@ def _retention(config: Config) -> Iterator[Complaint]:
             f"'{kept.period}' is longer than six months (CNIL, deliberation 2014-474)",
             f"6 months, {SIX_MONTHS_DAYS} days or less; more with retention.justification",
         )
+    if kept.timestamp_url and kept.timestamp_ca is None:  # the other way round: what was stamped once
+        yield Complaint(
+            "retention.timestamp_url", "given without certificates", "retention.timestamp_ca with it"
+        )

@@ -29,6 +29,10 @@ _SIP_URI = re.compile(
     rf"sip:(?:(?P<user>{_USER})@)?(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?(?P<parameters>(?:{_PARAMETER})*)",
     re.ASCII,
 )
+_WEB_URL = re.compile(
+    rf"https?://(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?(?:[/?][A-Za-z0-9\-._~!$&'()*+,;=:@%/?]{{0,2000}})?",
+    re.ASCII,
+)
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _PERIOD = re.compile(r"([1-9]\d{0,3}) (day|week|month|year)s?", re.ASCII)
 
@@ -144,6 +148,18 @@ def uri_host(uri: str) -> tuple[str, int | None]:
     if found is None:
         raise ValueError("is not a SIP URI")
     return found["host"].strip("[]"), int(found["port"]) if found["port"] else None
+
+
+def web_url(value: object) -> str:
+    """Take an `https:` or `http:` URL (RFC 3986); without a password, for every error would show it."""
+    url = required_text(value)
+    found = _WEB_URL.fullmatch(url)
+    if found is None:
+        raise ValueError("is not an https or http URL")
+    host(found["host"].strip("[]"))
+    if found["port"]:
+        _port(found["port"])
+    return url
 
 
 def listen(value: object) -> HostPort:
