@@ -1,0 +1,169 @@
+"""The vault: for each sealed recording the key of its file, sealed to everyone who may listen.
+
+It lies apart from the recordings, so that removing `ID.key` makes a recording unreadable wherever copies of
+the file may be. `ID.key` is JSON, all bytes in it in base64:
+
+    {"version": "sipagent-vault-1", "id": ID,
+     "recipients": [{"public": <32 bytes>, "comment": …, "key": <a SealedBox to that key>}, …]}
+
+What is in the SealedBox begins with a line, `sipagent-key-1 ID`, ended by a line feed; the 32 bytes of the
+file's key follow. So no key can be put in another's place unseen. The public keys are there so that a text
+about the recording can be sealed to the same people later on, `sipagent-text-1 ID` in its first line.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nacl.utils import random
+
+from retention import files
+from retention.keys import KEY_BYTES, SIZE_LIMIT, Identity, KeysError, PublicKey, decode, encode
+from retention.recording import Json, is_id
+
+_VERSION = "sipagent-vault-1"
+_KEY, _TEXT = "sipagent-key-1", "sipagent-text-1"
+_SUFFIXES = (".key", ".key.tmp")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """One recipient's copy."""
+
+    to: PublicKey
+    box: bytes
+
+
+class Vault:
+    """The sealed keys in `directory`, which is made (0700) when the first one comes.
+
+    Every method raises KeysError for an id that is none and for a file that isn't of the vault, OSError for a
+    disk that fails.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, id: str) -> Path:
+        """Where the key of this recording is, sealed."""
+        if not is_id(id):
+            raise KeysError(f"{id!r} is not the id of a recording")
+        return self.directory / f"{id}.key"
+
+    def ids(self) -> list[str]:
+        """Of all recordings that something is kept of here, sorted; other files are passed over."""
+        if not self.directory.is_dir():
+            return []
+        split = (path.name.partition(".") for path in self.directory.iterdir())
+        return sorted({id for id, dot, suffix in split if dot + suffix in _SUFFIXES and is_id(id)})
+
+    def create(self, id: str, recipients: Sequence[PublicKey]) -> bytes:
+        """The new key of a file, 32 bytes, once it is on the disk for all `recipients`; never another one.
+
+        KeysError if there is one already, and without a recipient.
+        """
+        path = self.path(id)
+        if os.path.lexists(path):
+            raise KeysError(f"{path}: exists, and a key is never overwritten")
+        key = random(KEY_BYTES)
+        content = _describe(id, key, recipients)
+        files.make_folder(self.directory)
+        files.write_whole(path, content)
+        return key
+
+    def key(self, id: str, identity: Identity) -> bytes:
+        """The key of a file, 32 bytes. KeysError if it is missing, or not for this identity."""
+        return self._open(id, identity)
+
+    def recipients(self, id: str) -> tuple[PublicKey, ...]:
+        """Who can listen to this recording. KeysError if its key is missing."""
+        return tuple(one.to for one in self._read(id))
+
+    def reseal(self, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bool:
+        """Seal the key of a file to others from now on; false if it was for just these. Durable.
+
+        The key itself stays, and who had it once has it: it is the copies here that are for others.
+        """
+        key = self._open(id, identity)
+        if set(self.recipients(id)) == set(recipients):
+            return False
+        files.write_whole(self.path(id), _describe(id, key, recipients))
+        return True
+
+    def seal(self, id: str, plain: bytes) -> Json:
+        """A text for the recipients of this recording alone: their public keys with what each can open."""
+        return {encode(key.raw): encode(key.seal(_labelled(_TEXT, id, plain))) for key in self.recipients(id)}
+
+    def unseal(self, id: str, sealed: Json, identity: Identity) -> bytes:
+        """The inverse. KeysError if it isn't for this identity, is of another recording, or altered."""
+        where = f"the sealed text of {id}"
+        box = decode(sealed.get(encode(identity.public.raw)))
+        if box is None:
+            raise KeysError(f"{where}: is not for {identity.public}")
+        return _labelled_as(_TEXT, id, _opened(where, box, identity), where)
+
+    def _open(self, id: str, identity: Identity) -> bytes:
+        path = self.path(id)
+        sealed = self._read(id)
+        box = next((one.box for one in sealed if one.to == identity.public), None)
+        if box is None:
+            able = ", ".join(str(one.to) for one in sealed)
+            raise KeysError(f"{path}: is not for {identity.public}; accepted: {able}")
+        key = _labelled_as(_KEY, id, _opened(str(path), box, identity), str(path))
+        if len(key) != KEY_BYTES:
+            raise KeysError(f"{path}: is damaged: {len(key)} bytes are no key")
+        return key
+
+    def _read(self, id: str) -> list[_Sealed]:
+        path = self.path(id)
+        try:
+            with path.open("rb") as file:
+                content = file.read(SIZE_LIMIT + 1)
+        except FileNotFoundError as error:
+            raise KeysError(f"{path}: does not exist; nobody can listen to {id}") from error
+        try:
+            fields = json.loads(content)
+            if fields["version"] != _VERSION or fields["id"] != id:
+                raise ValueError("of another recording")
+            return [_sealed(entry) for entry in fields["recipients"]]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise KeysError(f"{path}: is not the sealed key of {id}, or damaged") from error
+
+
+def _describe(id: str, key: bytes, recipients: Iterable[PublicKey]) -> bytes:
+    entries = [
+        {"public": encode(one.raw), "comment": one.comment, "key": encode(one.seal(_labelled(_KEY, id, key)))}
+        for one in dict.fromkeys(recipients)
+    ]
+    if not entries:
+        raise KeysError(f"{id}: there is no recipient to seal it to")
+    fields = {"version": _VERSION, "id": id, "recipients": entries}
+    return json.dumps(fields, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def _sealed(entry: Json) -> _Sealed:
+    """ValueError, KeyError, TypeError or AttributeError for an entry that is none."""
+    raw, box = decode(entry["public"]), decode(entry["key"])
+    if raw is None or box is None or len(raw) != KEY_BYTES:
+        raise ValueError("not base64")
+    return _Sealed(PublicKey(raw, str(entry.get("comment", ""))), box)
+
+
+def _opened(where: str, box: bytes, identity: Identity) -> bytes:
+    try:
+        return identity.open(box)
+    except KeysError as error:
+        raise KeysError(f"{where}: {error}") from error
+
+
+def _labelled(label: str, id: str, plain: bytes) -> bytes:
+    return f"{label} {id}\n".encode() + plain
+
+
+def _labelled_as(label: str, id: str, content: bytes, where: str) -> bytes:
+    first, _, plain = content.partition(b"\n")
+    if first != f"{label} {id}".encode():
+        raise KeysError(f"{where}: was sealed for something else, {first[:80].decode(errors='replace')!r}")
+    return plain
