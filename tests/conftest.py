@@ -19,6 +19,7 @@ from tests.driving import Stage, staged
 from tests.peers.agent import RunningAgent
 from tests.peers.kamailio import Kamailio
 from tests.peers.process import lasting_port
+from tests.peers.tsa import Authority, serving
 from tests.tapping import wait_for, writer_threads
 
 
@@ -57,6 +58,14 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 @pytest.fixture
 def alerts() -> list[str]:
     return []
+
+
+@pytest.fixture
+def tsa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
+    """A time stamping authority on loopback."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving(Authority(tmp_path / "tsa")) as authority:
+        yield authority
 
 
 @pytest.fixture
