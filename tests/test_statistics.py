@@ -1,0 +1,255 @@
+"""Figures out of receipts and recordings: shares, lengths, days, and what they must not hold."""
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retention.recording import Event, Receipt, Recording, Status
+from retention.statistics import OTHER, Spread, Statistics
+from tests import kept
+
+PARIS = ZoneInfo("Europe/Paris")
+NUMBER = "+33323063006"
+
+
+@pytest.fixture
+def figures() -> Statistics:
+    return Statistics(PARIS, {NUMBER: "fr", "+33323063007": "en"})
+
+
+def call(**changes: Any) -> Receipt:
+    return kept.receipt(kept.recording(), **changes)
+
+
+def lasting(wait_s: float, talk_s: float = 60.0, **changes: Any) -> Receipt:
+    """A call that waited and talked for so long."""
+    connected = kept.START + timedelta(seconds=wait_s)
+    return call(
+        answered_at=kept.START,
+        connected_at=connected,
+        ended_at=connected + timedelta(seconds=talk_s),
+        **changes,
+    )
+
+
+# --- shares ---
+
+
+def test_nothing_is_no_share_and_no_length(figures: Statistics) -> None:
+    json = figures.to_json()
+    assert (json["calls"], json["answer_rate"], json["refusals"]["rate"]) == (0, None, None)
+    assert json["waits"]["count"] == 0 and json["waits"]["median_s"] is json["waits"]["longest_s"] is None
+    assert json["per_day"] == json["operators"] == json["recordings"]["by_month"] == []
+    assert set(json["outcomes"].values()) == {0}
+
+
+def test_the_answer_rate_is_of_calls_that_could_be_answered(figures: Statistics) -> None:
+    outcomes = (
+        "connected",
+        "connected",
+        "transferred",
+        "abandoned",
+        "unavailable",
+        "failed",
+        "closed",
+        "rejected",
+    )
+    for outcome in outcomes:
+        figures.receipt(call(outcome=outcome))
+    figures.receipt(call(outcome=None, ended_at=None))
+    assert figures.answer_rate == 0.5
+    json = figures.to_json()["outcomes"]
+    assert (json["connected"], json["closed"], json["in_progress"]) == (2, 1, 1)
+    assert sum(json.values()) == figures.calls == 9
+
+
+def test_refusals_by_channel_and_phase(figures: Statistics) -> None:
+    refused: list[tuple[str, str | None, str | None]] = [
+        ("dtmf", "rfc4733", "notice"),
+        ("dtmf", "inband", "notice"),
+        ("dtmf", "rfc4733", "call"),
+        ("voice", None, "window"),
+        ("letter", None, None),  # of a version to come
+    ]
+    for by, method, phase in refused:
+        figures.receipt(call(decision="refused", decided_by=by, dtmf_method=method, phase=phase))
+    refusals = figures.to_json()["refusals"]
+    assert refusals["by_channel"] == {"dtmf": 3, "voice": 1, "unclear": 0, "sip": 0, "letter": 1}
+    assert refusals["by_phase"] == {"notice": 2, "window": 1, "call": 1, "unknown": 1}
+    assert refusals["by_dtmf_method"] == {"rfc4733": 2, "info": 0, "inband": 1}
+    assert refusals["by_channel_and_phase"]["dtmf"] == {"notice": 2, "window": 0, "call": 1}
+    assert refusals["total"] == 5
+
+
+def test_the_rate_of_refusals_is_of_those_who_were_asked(figures: Statistics) -> None:
+    figures.receipt(call(decision="refused", decided_by="dtmf"))
+    for decision, by in (("allowed", "silence"), ("not_allowed", "unclear"), ("not_allowed", "operator")):
+        figures.receipt(call(decision=decision, decided_by=by))
+    assert figures.refusal_rate == 0.25
+    unasked: list[tuple[str, str | None]] = [
+        ("not_allowed", "sampling"),
+        ("not_allowed", "disabled"),
+        ("not_allowed", "notice_failed"),
+        ("undecided", None),
+        ("undecided", "sip"),
+    ]
+    for decision, why in unasked:
+        figures.receipt(call(decision=decision, decided_by=why))
+    assert (figures.asked, figures.refusal_rate) == (4, 0.25)
+    assert figures.to_json()["decisions"]["undecided"] == {"total": 2, "by": {"nothing": 1, "sip": 1}}
+
+
+# --- lengths ---
+
+
+def test_waits_and_durations(figures: Statistics) -> None:
+    for wait_s in range(1, 11):
+        figures.receipt(lasting(wait_s, talk_s=100 * wait_s))
+    json = figures.to_json()
+    assert json["waits"] | {"counts": None} == {
+        "count": 10, "median_s": 5.0, "p90_s": 9.0, "longest_s": 10.0, "mean_s": 5.5, "total_s": 55.0,
+        "up_to_s": [10, 20, 30, 45, 60, 90, 120, 180, 300], "counts": None,
+    }  # fmt: skip
+    assert (json["durations"]["median_s"], json["durations"]["longest_s"]) == (500.0, 1000.0)
+
+
+def test_who_gave_up_has_waited_too(figures: Statistics) -> None:
+    ended = kept.START + timedelta(seconds=31.25)
+    figures.receipt(call(outcome="abandoned", answered_at=kept.START, ended_at=ended))
+    figures.receipt(call(outcome="abandoned", answered_at=None, ended_at=ended))  # before we answered
+    figures.receipt(call(outcome="unavailable", answered_at=kept.START, ended_at=ended))
+    json = figures.to_json()
+    assert (json["given_up_after"]["count"], json["given_up_after"]["longest_s"]) == (1, 31.2)
+    assert json["waits"]["count"] == 0
+
+
+@given(st.lists(st.floats(0, 90_000), min_size=1), st.floats(0.01, 1))
+def test_quantiles_are_those_of_the_sorted_lengths(lengths: list[float], share: float) -> None:
+    spread = Spread()
+    for length in lengths:
+        spread.add(length)
+    ranked = sorted(round(min(length, 86_400) * 10) / 10 for length in lengths)
+    expected = next(length for rank, length in enumerate(ranked, 1) if rank >= share * len(ranked))
+    assert spread.quantile(share) == expected
+    assert spread.longest_s == max(lengths)
+    assert sum(spread.up_to((1, 60))) == len(lengths)
+
+
+def test_edges_belong_to_what_is_below_them() -> None:
+    spread = Spread()
+    for length in (0, 10, 10.04, 10.1, 20, 21, -3):
+        spread.add(length)
+    assert spread.up_to((10, 20)) == [4, 2, 1]
+
+
+# --- days ---
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def test_a_day_is_one_of_the_time_zone_also_when_the_clocks_change(figures: Statistics) -> None:
+    """29 March 2026 has 23 hours in Paris, 25 October 25."""
+    for begun, day in (
+        ("2026-03-28T22:59", "2026-03-28"),
+        ("2026-03-28T23:00", "2026-03-29"),
+        ("2026-03-29T21:59", "2026-03-29"),
+        ("2026-03-29T22:00", "2026-03-30"),
+        ("2026-10-24T22:00", "2026-10-25"),
+        ("2026-10-25T22:59", "2026-10-25"),
+        ("2026-10-25T23:00", "2026-10-26"),
+    ):
+        before = figures.days[datetime.fromisoformat(day).date()].total()
+        figures.receipt(call(started_at=at(begun)))
+        assert figures.days[datetime.fromisoformat(day).date()].total() == before + 1, begun
+    per_day = figures.to_json()["per_day"]
+    assert [(row["day"], row["calls"]) for row in per_day] == [
+        ("2026-03-28", 1), ("2026-03-29", 2), ("2026-03-30", 1), ("2026-10-25", 2), ("2026-10-26", 1),
+    ]  # fmt: skip
+    assert sum(row["allowed"] for row in per_day) == figures.calls
+
+
+def test_a_month_is_one_of_the_time_zone(figures: Statistics) -> None:
+    figures.recording(kept.recording(started_at=at("2026-11-30T23:30")))
+    assert [row["month"] for row in figures.to_json()["recordings"]["by_month"]] == ["2026-12"]
+
+
+# --- whose ---
+
+
+def test_numbers_are_the_services_own_and_all_others_one(figures: Statistics) -> None:
+    figures.receipt(call(called=NUMBER, decision="refused", decided_by="dtmf"))
+    for dialled in ("+33999999999", "+33888888888", None):
+        figures.receipt(call(called=dialled, outcome="rejected"))
+    assert figures.to_json()["numbers"] == [
+        {"called": OTHER, "language": None, "calls": 3, "reached": 0, "refused": 0},
+        {"called": NUMBER, "language": "fr", "calls": 1, "reached": 1, "refused": 1},
+        {"called": "+33323063007", "language": "en", "calls": 0, "reached": 0, "refused": 0},
+    ]
+
+
+def test_stops_are_counted_for_the_operator_who_pressed_the_key(figures: Statistics) -> None:
+    stop = Event(at=kept.START, what="stop code", by="operator")
+    said = Event(at=kept.START, what="stop code", by="caller")  # nobody's key
+    figures.receipt(call(operator="sip:201@pbx", events=(stop, said)))
+    figures.receipt(call(operator="sip:201@pbx"))
+    figures.receipt(call(operator="sip:202@pbx", events=(stop,)))
+    figures.receipt(call(operator="sip:202@pbx", events=(stop,)).anonymous())
+    json = figures.to_json()
+    assert json["operators"] == [
+        {"operator": "sip:201@pbx", "calls": 2, "refused": 0, "stops": 1},
+        {"operator": "sip:202@pbx", "calls": 1, "refused": 0, "stops": 1},
+    ]
+    assert json["operator_stops"] == 2
+
+
+def test_nothing_leads_to_a_caller(figures: Statistics) -> None:
+    figures.receipt(call(keyword="je refuse"))
+    figures.recording(kept.recording(hold={"ground": "criminal", "by": "M. Durand"}))
+    text = json.dumps(figures.to_json())
+    for personal in (kept.CALLER, "a84b4c76e66710", "je refuse", "Durand"):
+        assert personal not in text
+
+
+# --- recordings ---
+
+
+def recordings() -> Iterator[Recording]:
+    yield kept.recording(status=Status.CLOSED, bytes=1000, duration_s=60.0, flagged=True)
+    yield kept.recording(status=Status.CLOSED, bytes=500, duration_s=30.5, hold={"ground": "criminal"})
+    yield kept.recording(status=Status.PURGED, bytes=7, duration_s=9.0)
+    yield kept.recording(status=Status.PURGING, bytes=7, hold=None)
+    yield kept.recording(status=Status.ERASED, incomplete=True)
+    yield kept.recording(status=Status.FAILED)
+    yield kept.recording(status=Status.OPEN)
+
+
+def test_what_has_become_of_recordings(figures: Statistics) -> None:
+    for row in recordings():
+        figures.recording(row)
+    fates = {"kept": 2, "held": 1, "purged": 2, "erased": 1, "failed": 1, "open": 1}
+    assert figures.to_json()["recordings"] == {
+        "total": 7, **fates, "flagged": 1, "incomplete": 1, "bytes_kept": 1500, "seconds_kept": 90.5,
+        "by_month": [{"month": "2026-11", **fates}],
+    }  # fmt: skip
+
+
+def test_memory_does_not_grow_with_the_calls(figures: Statistics) -> None:
+    def size() -> int:
+        counters = (figures.waits._tenths, figures.days, figures.numbers, figures.decisions, figures.refusals)
+        return sum(map(sys.getsizeof, counters))
+
+    for dialled in range(300):
+        figures.receipt(lasting(dialled % 50, called=f"+336{dialled:08}"))
+    before = size()
+    for dialled in range(300, 5000):
+        figures.receipt(lasting(dialled % 50, called=f"+336{dialled:08}"))
+    assert size() == before
