@@ -17,9 +17,12 @@ from datetime import datetime
 from pathlib import Path
 
 from retention import files
-from retention.recording import Recording, Status, is_id
+from retention.chain import PERSONAL, personal_text, public
+from retention.keys import KeysError
+from retention.recording import Json, Recording, Status, is_id
 from retention.selection import Selection
 from retention.store import Store, UnknownId
+from retention.vault import Vault
 
 FORMATS = ("sealed", "flac", "wav")
 # audio before metadata: the order of removal
@@ -34,7 +37,7 @@ class ArchiveError(Exception):
 class Archive:
     """The recordings in `directory`; `base` is the folder of the configuration, which paths are relative to.
 
-    Both folders, `directory` and the vault beside the database, are made (0700) when the first recording opens.
+    Both folders, `directory` and the vault beside the database, are made (0700) when first needed.
     Nothing is ever written outside of them.
     """
 
@@ -43,7 +46,7 @@ class Archive:
         self.directory = directory
         self.base = base
         beside = base if str(store.path) == ":memory:" else Path(store.path).parent
-        self.vault_folder = beside / "vault"
+        self.vault = Vault(beside / "vault")
 
     # where things are
 
@@ -70,7 +73,7 @@ class Archive:
 
     def keys(self) -> list[tuple[str, str | None]]:
         """Every name in the vault with the id it belongs to; no id: none of ours."""
-        folder = self.vault_folder
+        folder = self.vault.directory
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         return [(name, _owner(name, _KEYS)) for name in names]
 
@@ -154,9 +157,9 @@ class Archive:
             return True
 
     def unlink(self, ids: Iterable[str]) -> dict[str, OSError]:
-        """Remove every file of these recordings, the keys first, and make that last; what went wrong, by id."""
+        """Remove all files of these recordings, keys first, and make that last; what went wrong, by id."""
         wrong: dict[str, OSError] = {}
-        for folder, suffixes in ((self.vault_folder, _KEYS), (self.directory, _SUFFIXES)):
+        for folder, suffixes in ((self.vault.directory, _KEYS), (self.directory, _SUFFIXES)):
             gone = False
             for id in ids:
                 try:
@@ -211,9 +214,22 @@ class Archive:
                 )
 
     def _keep(self, recording: Recording) -> None:
-        text = json.dumps(recording.to_json(), ensure_ascii=False, indent=1)
+        text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
         self.store.update_recording(recording)
         files.write_whole(self.metadata(recording.id), text.encode() + b"\n")
+
+    def _outside(self, recording: Recording) -> Json:
+        """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients alone."""
+        record = recording.to_json()
+        if not self.vault.path(recording.id).exists():
+            return record
+        try:
+            sealed = self.vault.seal(recording.id, personal_text("recording", record))
+        except KeysError as error:
+            raise ArchiveError(str(error)) from error
+        return (
+            record | dict.fromkeys(PERSONAL["recording"]) | public("recording", record) | {"sealed": sealed}
+        )
 
     def _require(self, id: str, *accepted: Status) -> Recording:
         recording = self.store.recording(id)

@@ -71,34 +71,39 @@ def link(previous: str, entry: Entry) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def public_text(kind: str, json: Json) -> str:
-    """What of a row may be known for ever, as canonical JSON. Of a hold that is its ground and review."""
-    hidden = PERSONAL.get(kind, ())
-    public = {name: value for name, value in json.items() if name not in hidden}
+def public(kind: str, record: Json) -> Json:
+    """What of a row may be known for ever. Of a hold that is its ground and review."""
+    hidden = PERSONAL[kind]
+    fields = {name: value for name, value in record.items() if name not in hidden}
     if kind == "recording":
-        hold = json.get("hold")
-        public["hold"] = {name: hold.get(name) for name in _OPEN_ABOUT_HOLDS} if hold else None
-    return canonical(public)
+        hold = record.get("hold")
+        fields["hold"] = {name: hold.get(name) for name in _OPEN_ABOUT_HOLDS} if hold else None
+    return fields
 
 
-def commitment(kind: str, json: Json, salt: str | None) -> str:
+def public_text(kind: str, record: Json) -> str:
+    """The same as canonical JSON."""
+    return canonical(public(kind, record))
+
+
+def commitment(kind: str, record: Json, salt: str | None) -> str:
     """The proof of the fields that lead to a person; empty without a salt, which is without any of them."""
-    return "" if salt is None else hmac.digest(salt.encode(), personal_text(kind, json), "sha256").hex()
+    return "" if salt is None else hmac.digest(salt.encode(), personal_text(kind, record), "sha256").hex()
 
 
-def new_salt(kind: str, json: Json) -> str | None:
+def new_salt(kind: str, record: Json) -> str | None:
     """128 random bits in hex, or None for a row that leads to nobody."""
-    return secrets.token_hex(16) if is_personal(kind, json) else None
+    return secrets.token_hex(16) if is_personal(kind, record) else None
 
 
-def is_personal(kind: str, json: Json) -> bool:
+def is_personal(kind: str, record: Json) -> bool:
     """Whether any field leads to a person."""
-    return any(json.get(name) not in (None, []) for name in PERSONAL[kind])
+    return any(record.get(name) not in (None, []) for name in PERSONAL[kind])
 
 
-def personal_text(kind: str, json: Json) -> bytes:
+def personal_text(kind: str, record: Json) -> bytes:
     """What a commitment is of."""
-    return canonical({name: json.get(name) for name in PERSONAL[kind]}).encode()
+    return canonical({name: record.get(name) for name in PERSONAL[kind]}).encode()
 
 
 def canonical(value: object) -> str:

@@ -1,7 +1,7 @@
 """Writes rows together with their entry in the chain. Whoever calls has a transaction open."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, fields, replace
 from datetime import datetime
 from typing import Any
@@ -21,7 +21,7 @@ from retention.chain import (
     public_text,
 )
 from retention.recording import Json, to_text
-from retention.rows import as_read, from_row, to_row
+from retention.rows import as_read, record_of, to_row
 
 ENTRY = tuple(column.name for column in fields(Entry))  # the columns of the chain
 KINDS = {table: kind for kind, table in TABLES.items()}
@@ -84,9 +84,8 @@ class Ledger:
 
     def forget(self, table: str, id: int) -> None:
         """Empty what leads to a person, in a row that has nothing else to say of it."""
-        row = self._fetch(f"SELECT * FROM {table} WHERE id = ?", [id])[0]
-        record = from_row(row) | dict.fromkeys(PERSONAL[KINDS[table]])
-        del record["id"]
+        row = self.read(f"SELECT * FROM {table} WHERE id = ?", [id])[0]
+        record = record_of(KINDS[table], row) | dict.fromkeys(PERSONAL[KINDS[table]])
         self.update(table, id, record)
 
     def begin_segment(self, reason: str, lost: Head | None) -> None:
@@ -99,12 +98,10 @@ class Ledger:
     def adopt(self) -> None:
         """Give rows that no entry knows theirs: they are from before there was a chain."""
         for table in TABLES.values():
-            while rows := self._fetch(f"SELECT * FROM {table} WHERE chain_seq IS NULL LIMIT {_ADOPTED}", []):
+            while rows := self.read(f"SELECT * FROM {table} WHERE chain_seq IS NULL LIMIT {_ADOPTED}"):
                 for row in rows:
                     id = row["id"]
-                    record = from_row(row)
-                    if table not in ("receipts", "recordings"):
-                        del record["id"]
+                    record = record_of(KINDS[table], row)
                     self._write(table, id, self._append(table, str(id), record, None, 0))
 
     # steps
@@ -136,10 +133,8 @@ class Ledger:
     def _next_id(self, table: str) -> int:
         return int(self._db.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
 
-    def _fetch(self, sql: str, values: list[object]) -> list[dict[str, Any]]:
-        return list(_dicts(self._db.execute(sql, values)))
-
-
-def _dicts(cursor: sqlite3.Cursor) -> Iterator[dict[str, Any]]:
-    names = [column[0] for column in cursor.description]
-    return (dict(zip(names, row, strict=True)) for row in cursor.fetchall())
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """All rows of a query: nothing stays open."""
+        cursor = self._db.execute(sql, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -56,8 +56,8 @@ def _unexpected_keys(
     archive: Archive, keys: Iterable[tuple[str, str | None]], kept: Mapping[str, Status]
 ) -> Iterator[Orphan]:
     for name, id in keys:
-        path = archive.vault_folder / name
-        shown = f"{archive.vault_folder.name}/{name}"
+        path = archive.vault.directory / name
+        shown = f"{archive.vault.directory.name}/{name}"
         if id is None:
             yield Orphan(name=shown, path=path, id=None, problem="not a key of a recording")
             continue

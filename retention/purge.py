@@ -120,6 +120,7 @@ def purge(
     believed is for the caller to know: `retention.clock`. Raises StoreError.
     """
     store = archive.store
+    uses = store.forget_accesses(now - parse_period(terms.analysis_period))  # before this one leaves its own
     planned, held = _planned(store, now, terms)
     removed: list[Removal] = []
     failed: list[tuple[str, str]] = []
@@ -140,7 +141,7 @@ def purge(
         failed=(*failed, *stuck),
         receipts=receipts,
         notes=store.forget_notes(now),
-        uses=store.forget_accesses(now - parse_period(terms.analysis_period)),
+        uses=uses,
         unlinked=tidied,
         orphans=left,
     )

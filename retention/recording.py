@@ -5,6 +5,7 @@ exact inverses (times to the millisecond). Every time is an aware `datetime`, wr
 `2026-11-24T22:20:00.123Z`: fixed width, so that text sorts as time does.
 """
 
+import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -180,6 +181,14 @@ class Note(Record):
     by: str | None
     text: str | None
     expires_at: datetime
+
+
+def parse_json(text: str) -> Json:
+    """A JSON object. Raises RecordError."""
+    try:
+        return _object(json.loads(text))
+    except (ValueError, TypeError) as wrong:
+        raise RecordError(f"not readable: {wrong}") from wrong
 
 
 def to_text(at: datetime) -> str:

@@ -32,6 +32,14 @@ def from_row(row: dict[str, Any]) -> Json:
     return plain
 
 
+def record_of(kind: str, row: dict[str, Any]) -> Json:
+    """The same without a number that the database gave: what the chain's entry was made of."""
+    record = from_row(row)
+    if kind in ("access", "note"):
+        del record["id"]
+    return record
+
+
 def as_read(record: Json) -> Json:
     """A record as the database will give it back."""
     floats = {name: float(record[name]) for name in _FLOATS if record.get(name) is not None}

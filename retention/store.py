@@ -21,7 +21,7 @@ from typing import Self
 
 from sqlite_utils import Database
 
-from retention.chain import Head
+from retention.chain import Entry, Head
 from retention.head import HeadError, export_head, head_path, read_head
 from retention.ledger import Ledger
 from retention.pages import BATCH, Listing, Row, batches, each_row
@@ -253,6 +253,17 @@ class Store:
         with self._lock, self._named_errors():
             return self._ledger.hash_of(seq)
 
+    def knows(self, head: Head) -> bool:
+        """Whether an exported head is in the chain, or told in it as what was lost."""
+        with self._lock, self._named_errors():
+            return self._ledger.knows(head)
+
+    def entries(self, seqs: Sequence[int]) -> dict[int, Entry]:
+        """Entries of the chain by their seq, those that there are; up to a page of them."""
+        marks = ", ".join("?" * len(seqs))
+        rows = self._read(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs)
+        return {row["seq"]: Entry(**row) for row in rows}
+
     def tally(self) -> dict[str, int]:
         """How many rows of each table the chain knows of."""
         with self._lock, self._named_errors():
@@ -327,7 +338,7 @@ class Store:
 
     def _read(self, sql: str, values: Sequence[object]) -> list[Row]:
         with self._lock, self._named_errors():
-            return list(self._db.query(sql, tuple(values)))
+            return self._ledger.read(sql, values)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:

@@ -1,0 +1,240 @@
+"""Whether all that is kept is still what was kept: the chain, the rows against it, the files against them.
+
+First the chain alone, entry by entry. Then each row against the entry that tells its present state: a changed
+byte, a row put back to an earlier state, a row that is gone. Then the head that was exported: a tail cut off.
+Last the files: each against the hash in its row, and those that have no row. An agent may write meanwhile.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from retention import files
+from retention.archive import Archive
+from retention.chain import (
+    GENESIS,
+    SEGMENT,
+    TABLES,
+    Entry,
+    Head,
+    canonical,
+    commitment,
+    is_personal,
+    public_text,
+)
+from retention.head import HeadError, read_head
+from retention.orphans import orphans
+from retention.pages import PAGE, Listing, Row, batches
+from retention.recording import Json, RecordError, Recording, Status, parse_json
+from retention.rows import record_of
+
+Progress = Callable[[str, int, int], None]  # what, done, total
+
+_LEAP = 10_000_000  # numbers a broken seq may skip: marks are kept by number
+_THERE, _SUPERSEDED, _SEEN = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong; `where` names an entry, a row, or a file."""
+
+    where: str
+    problem: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Verified:
+    """What was looked at, how much of it, and what is wrong. `lost`: what the chain says is missing."""
+
+    head: Head
+    problems: list[Finding] = field(default_factory=list)
+    lost: list[Finding] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def verify(
+    archive: Archive,
+    progress: Progress = lambda what, done, total: None,
+    *,
+    heads: tuple[Path, ...] = (),
+) -> Verified:
+    """Look at everything; `heads` are copies of the exported head to compare with, beside the one in place.
+
+    Raises StoreError, OSError for a file that cannot be read.
+    """
+    work = _Verification(archive, progress)
+    work.chain()
+    for kind in TABLES:
+        work.rows(kind)
+    work.dropped()
+    work.exported(heads)
+    work.files()
+    return work.found
+
+
+class _Verification:
+    """`marks`: what is known of each entry of the chain, by its seq, up to the head at the start."""
+
+    def __init__(self, archive: Archive, progress: Progress) -> None:
+        self.archive = archive
+        self.store = archive.store
+        self.progress = progress
+        self.found = Verified(head=self.store.head())
+        self.marks = bytearray()
+
+    def wrong(self, where: str, problem: str) -> None:
+        self.found.problems.append(Finding(where, problem))
+
+    def chain(self) -> None:
+        """Walk it."""
+        last, count, until = Head(0, GENESIS), 0, self.found.head.seq
+        for row in self.store.each(Listing(table="chain", order=("seq",), indexed=f"seq <= {until}")):
+            entry = Entry(**row)
+            last = self._behind(entry, last)
+            if not entry.follows(last.hash):
+                self.wrong(
+                    f"chain entry {entry.seq}", "its hash is not that of its content behind the one before"
+                )
+            if not self._mark_entry(entry):
+                break
+            last = Head(entry.seq, entry.hash)
+            count += 1
+            if count % PAGE == 0:
+                self.progress("chain", entry.seq, until)
+        self.found.counts["chain"] = count
+
+    def rows(self, kind: str) -> None:
+        """Compare each row of one table with its entry."""
+        table, done = TABLES[kind], 0
+        total = self.store.tally()[table]
+        for rows in batches(self.store.each(Listing(table=table, order=("rowid",))), PAGE):
+            entries = self.store.entries([row["chain_seq"] or 0 for row in rows])
+            for row in rows:
+                where = f"{kind} {row['id']}"
+                entry = entries.get(row["chain_seq"])
+                if entry is None:
+                    self.wrong(where, "no entry of the chain tells of it")
+                elif (entry.kind, entry.subject) != (kind, str(row["id"])):
+                    self.wrong(where, f"entry {entry.seq} tells of another, {entry.kind} {entry.subject}")
+                else:
+                    for problem in _differences(kind, row, entry):
+                        self.wrong(where, problem)
+                    self._mark_row(entry)
+            done += len(rows)
+            self.progress(table, done, total)
+        self.found.counts[table] = done
+
+    def dropped(self) -> None:
+        """Name what entries tell of, and no row is."""
+        for seq, mark in enumerate(self.marks):
+            if mark == _THERE:
+                entry = self.store.entries([seq])[seq]
+                self.wrong(f"{entry.kind} {entry.subject}", f"gone; entry {seq} of the chain tells of it")
+
+    def exported(self, copies: tuple[Path, ...]) -> None:
+        """Look for the exported head, and copies of it, in the chain."""
+        own = () if self.store.head_file is None else (self.store.head_file,)
+        for path in (*own, *copies):
+            try:
+                head = read_head(path)
+            except HeadError as error:
+                self.wrong(path.name, str(error))
+                continue
+            if head is None:
+                self.wrong(path.name, "missing: a tail cut off the chain would not show")
+            elif not self.store.knows(head):
+                self.wrong(
+                    path.name, f"the chain has no entry {head.seq} with this hash: its tail was cut off"
+                )
+
+    def files(self) -> None:
+        """Hash them, and look for those without a row, and rows without them."""
+        closed = [row for row in self.archive.store.each_kept() if row.status is Status.CLOSED]
+        for done, row in enumerate(closed, 1):
+            path = self.archive.file(row.id)
+            if path is not None and not _is_as_recorded(self.archive, path, row):
+                self.wrong(path.name, "its hash is not that of the file that was recorded")
+            self.progress("files", done, len(closed))
+        self.found.counts["files"] = len(closed)
+        for orphan in orphans(self.archive):
+            self.wrong(orphan.name, orphan.problem)
+
+    def _behind(self, entry: Entry, last: Head) -> Head:
+        """What the entry must follow; a segment may name another place than the entry before it."""
+        where = f"chain entry {entry.seq}"
+        if entry.kind == SEGMENT and (lost := _lost(entry)) is not None:
+            missing = f"entries {last.seq + 1} to {lost.seq} are lost: {entry.subject} ({entry.at})"
+            self.found.lost.append(Finding(where, missing))
+            last = lost
+        if entry.seq != last.seq + 1:
+            self.wrong(where, f"entries {last.seq + 1} to {entry.seq - 1} before it are missing")
+        return last
+
+    def _mark_entry(self, entry: Entry) -> bool:
+        """False where its number is so far off that nothing can be said of what comes behind it."""
+        where = f"chain entry {entry.seq}"
+        gap = entry.seq + 1 - len(self.marks)
+        if not 0 < gap <= _LEAP:
+            self.wrong(where, "its number cannot be")
+            return False
+        self.marks.extend(bytes(gap))
+        self.marks[entry.seq] = _THERE if entry.kind in TABLES else _THERE | _SEEN
+        if entry.was:
+            if not 0 < entry.was < entry.seq or self.marks[entry.was] != _THERE:
+                self.wrong(where, f"entry {entry.was} is not the one before its change")
+            else:
+                self.marks[entry.was] |= _SUPERSEDED
+        return True
+
+    def _mark_row(self, entry: Entry | None) -> None:
+        """The row is in the state that `entry` tells, which must be the last one about it."""
+        while entry is not None and entry.seq >= len(self.marks):  # written since the walk
+            entry = self.store.entries([entry.was]).get(entry.was)
+        if entry is None:
+            return
+        if self.marks[entry.seq] & _SUPERSEDED:
+            self.wrong(
+                f"{entry.kind} {entry.subject}", f"put back to an earlier state, that of entry {entry.seq}"
+            )
+        self.marks[entry.seq] |= _SEEN
+
+
+def _lost(entry: Entry) -> Head | None:
+    try:
+        previous = parse_json(entry.public)["previous"]
+        return None if previous is None else Head(int(previous["seq"]), str(previous["hash"]))
+    except (RecordError, KeyError, TypeError, ValueError):
+        return None  # its hash is wrong as well
+
+
+def _differences(kind: str, row: Row, entry: Entry) -> Iterator[str]:
+    """What a row and its entry do not agree on."""
+    record, salt = record_of(kind, row), row["salt"]
+    if public_text(kind, record) != entry.public:
+        yield from _changed(kind, record, entry)
+    if salt is None and is_personal(kind, record):
+        yield "what leads to a person was added to it"
+    elif commitment(kind, record, salt) != entry.personal:
+        yield "what leads to a person was changed in it, or taken without a trace"
+
+
+def _changed(kind: str, record: Json, entry: Entry) -> Iterator[str]:
+    """Field by field; fields that a later version added are not in an old entry, and empty in its row."""
+    try:
+        told, there = parse_json(entry.public), parse_json(public_text(kind, record))
+    except RecordError as error:
+        yield str(error)
+        return
+    for name in sorted(told.keys() | there.keys()):
+        if name in told and told[name] != there.get(name):
+            yield f"{name} is {canonical(there.get(name))}, the chain says {canonical(told[name])}"
+        elif name not in told and there[name] is not None:
+            yield f"{name} is {canonical(there[name])}, the chain says nothing of it"
+
+
+def _is_as_recorded(archive: Archive, path: Path, row: Recording) -> bool:
+    """True, too, for a file that a purge has taken while it was read."""
+    try:
+        return files.sha256(path) == row.sha256
+    except FileNotFoundError:
+        return archive.store.recording(row.id).status is not Status.CLOSED
