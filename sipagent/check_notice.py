@@ -1,72 +1,69 @@
-"""Whether the notice says what it must, by the words that lie beside it.
+"""Whether the prompts say what they must, by the words that lie beside them, and sound as they should.
 
-A caller must learn before being recorded who records, that it is recorded and how to refuse it, or accept
-it (GDPR articles 13 and 21(4); article 7 where the recording rests on consent).
+A caller must learn before being recorded who records, that it is recorded, what for, and how to refuse
+it, or accept it (GDPR articles 13 and 21(4); article 7 where the recording rests on consent).
+
+    lint(config)             every single thing, for `sipagent notice --lint`
+    prompt_findings(config)  the same, shortened to what is not right, for `sipagent check`
 """
 
-import re
-import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from media.loudness import Loudness, loudness
 from media.notice import Prompt, PromptError, inspect_prompt
+from sipagent import notice_words as heard
 from sipagent.config import Config, PromptSet
 from sipagent.finding import Finding, error, ok, warning
+from sipagent.notice_vocabulary import VOCABULARIES, Vocabulary
+from sipagent.notice_words import plain
 
+__all__ = ["VOCABULARIES", "lint", "missing_words", "plain", "prompt_findings"]
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """Beginnings of words, without accents, one of which must occur; and how the keys are said."""
+NAMES = ("notice", "welcome", "refused", "confirm", "closed", "unavailable", "hold_music", "please_hold")
 
-    recorded: tuple[str, ...]
-    refuse: tuple[str, ...]
-    accept: tuple[str, ...]
-    how_long: tuple[str, ...]
-    keys: dict[str, str]
-
-
-_FRENCH = ("zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf", "étoile", "dièse")
-_ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "star", "hash")
-_KEYS = "0123456789*#"
-
-VOCABULARIES = {
-    "fr": Vocabulary(
-        recorded=("enregistr",),
-        refuse=("refus", "oppos"),
-        accept=("accept", "accord"),
-        how_long=("mois", "ans", "annee", "jour", "semaine"),
-        keys=dict(zip(_KEYS, _FRENCH, strict=True)),
-    ),
-    "en": Vocabulary(
-        recorded=("record",),
-        refuse=("refus", "object", "declin", "opt out"),
-        accept=("accept", "agree", "consent"),
-        how_long=("month", "year", "day", "week"),
-        keys=dict(zip(_KEYS, _ENGLISH, strict=True)),
-    ),
-}
+# Syllables a second from the first sound to the last. The shipped prompts have 3.7 to 5.5 in both languages,
+# at 155 to 230 words a minute. A fifth faster, or a third slower, is hard to follow on a line; beyond the
+# outer bounds nobody speaks: the words are not those of the sound.
+PACE = (2.5, 6.5)
+PACE_POSSIBLE = (1.5, 9.0)
+# dBFS. Speech on telephone lines is levelled to -26 (ITU-T P.56 and G.100); shipped are -20.
+LEVEL = (-36.0, -12.0)
+LEVEL_HEARD = -42.0
+CLIPPED = 0.01  # of the samples; more is a distortion that costs words
 
 
 def prompt_findings(config: Config) -> Iterator[Finding]:
-    """Look at every prompt of every language in use, once each."""
-    seen: set[Path] = set()
+    """Look at every prompt of every language in use, once each; one line for what is well."""
+    for name, findings in _by_prompt(config):
+        yield findings[0]
+        wrong = [finding for finding in findings[1:] if finding.level != "ok"]
+        yield from wrong
+        if name == "notice" and findings[0].level == "ok" and not wrong:
+            yield ok(findings[0].what, "its words say who records, that it is recorded, and how to decide")
+
+
+def lint(config: Config) -> Iterator[Finding]:
+    """Look at every prompt of every language in use, once each, and tell everything."""
+    for _, findings in _by_prompt(config):
+        yield from findings
+
+
+def _by_prompt(config: Config) -> Iterator[tuple[str, list[Finding]]]:
+    """The name of each prompt in use and what is found, the state of its file first."""
+    seen: dict[Path, str] = {}
     for prompts in config.prompt_sets():
-        for name in (
-            "notice",
-            "welcome",
-            "refused",
-            "confirm",
-            "closed",
-            "unavailable",
-            "hold_music",
-            "please_hold",
-        ):
+        for name in NAMES:
             path: Path | None = getattr(prompts, name)
-            if path is None or path in seen:
+            what = f"prompts.{name} ({prompts.language})"
+            if path is None:
                 continue
-            seen.add(path)
-            yield from _prompt(config, prompts, name, path)
+            if path not in seen:
+                yield name, list(_prompt(config, prompts, name, path))
+            elif name == "notice":
+                detail = f"{path.name} is that of {seen[path]}: callers may not understand it"
+                yield name, [warning(what, detail)]
+            seen.setdefault(path, prompts.language)
 
 
 def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterator[Finding]:
@@ -77,62 +74,207 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
         yield error(what, str(problem))
         return
     yield ok(what, f"{path.name}, {prompt.rate} Hz, {prompt.duration_ms / 1000:.1f} s")
-    if name == "notice":
-        yield from _notice(config, prompts, what, prompt)
-    elif name == "confirm" and prompt.words and (said := VOCABULARIES.get(prompts.language)):
-        digit = config.refusal.accept_digit
-        if not _says_key(plain(prompt.words), digit, said):
-            yield warning(what, f"its words do not name refusal.accept_digit {digit}")
-
-
-def _notice(config: Config, prompts: PromptSet, what: str, prompt: Prompt) -> Iterator[Finding]:
+    sound = loudness(path)
+    yield _level(what, sound)
+    yield _clipping(what, sound)
+    if name == "hold_music":
+        return
     said = VOCABULARIES.get(prompts.language)
     if prompt.words is None:
-        yield error(what, f"its words are not in {prompt.path.with_suffix('.txt')}, so nobody can check them")
-    elif said is None:
+        yield _wordless(what, name, prompt)
+        return
+    yield _pace(what, prompt.words, sound, said)
+    if said is None:
         yield warning(
-            what, f"nobody has listed what a notice must say in {prompts.language!r}; check its words"
+            what, f"nobody has listed what it must say in {prompts.language!r}: check its words yourself"
         )
-    elif missing := missing_words(config, prompt.words, said):
-        yield error(what, f"its words do not say {', nor '.join(missing)}")
-    else:
-        yield ok(what, "its words say who records, that it is recorded, and how to decide")
-        if not _begins_a_word(plain(prompt.words), said.how_long):
-            yield warning(what, "its words do not say how long recordings are kept")
+        return
+    rule = _RULES.get(name, _silent_on_recording)
+    yield from rule(config, what, plain(prompt.words), said)
+
+
+def _wordless(what: str, name: str, prompt: Prompt) -> Finding:
+    detail = f"its words are not in {prompt.path.with_suffix('.txt')}, so nobody can check them"
+    return (error if name == "notice" else warning)(what, detail)
+
+
+# --- how it sounds ---
+
+
+def _level(what: str, sound: Loudness) -> Finding:
+    if sound.level_dbfs is None or sound.level_dbfs < LEVEL_HEARD:
+        return error(what, "so quiet that it is lost on a line")
+    said = f"{sound.level_dbfs:.0f} dBFS where it speaks"
+    if not LEVEL[0] <= sound.level_dbfs <= LEVEL[1]:
+        return warning(what, f"{said}: {LEVEL[0]:.0f} to {LEVEL[1]:.0f} is heard well")
+    return ok(what, said)
+
+
+def _clipping(what: str, sound: Loudness) -> Finding:
+    if not sound.clipped:
+        return ok(what, "not clipped")
+    found = error if sound.clipped > CLIPPED else warning
+    return found(what, f"clipped: {sound.clipped:.2%} of its samples are cut off at full scale")
+
+
+def _pace(what: str, words: str, sound: Loudness, said: Vocabulary | None) -> Finding:
+    span_s = max(sound.span_s, 0.001)
+    pace, by_words = heard.syllables(plain(words), said) / span_s, len(words.split()) * 60 / span_s
+    told = f"{pace:.1f} syllables a second, {by_words:.0f} words a minute"
+    if not PACE_POSSIBLE[0] <= pace <= PACE_POSSIBLE[1]:
+        length = "shorter" if pace < PACE_POSSIBLE[0] else "longer"
+        return error(
+            what, f"its words are {length} than what is heard ({told}): they are not those of the sound"
+        )
+    if not PACE[0] <= pace <= PACE[1]:
+        return warning(what, f"hard to follow, or not the words that are heard: {told}")
+    return ok(what, told)
+
+
+# --- what its words say ---
 
 
 def missing_words(config: Config, words: str, said: Vocabulary) -> list[str]:
     """List what the words of a notice leave out, in words that continue "it does not say"."""
-    text, refusal = plain(words), config.refusal
-    names = [plain(config.service.name), plain(config.service.controller)]
+    return [what for said_so, what in _essentials(config, plain(words), said) if not said_so]
+
+
+def _essentials(config: Config, text: str, said: Vocabulary) -> list[tuple[bool, str]]:
+    refusal = config.refusal
+    names = [config.service.name, config.service.controller]
     required = [
-        (any(name in text for name in names), f"who records ({config.service.name})"),
-        (_begins_a_word(text, said.recorded), "that the call is recorded"),
+        (heard.names_one_of(text, names, said), f"who records ({config.service.name})"),
+        (heard.of_recording(text, said).recorded, "that the call is recorded"),
     ]
+    sentences = heard.sentences(text)
     if refusal.mode == "objection":
-        required += [
-            (_begins_a_word(text, said.refuse), "that one may refuse"),
-            (_says_key(text, refusal.digit, said), f"the key that refuses ({refusal.digit})"),
+        return [
+            *required,
+            (any(heard.refuses(sentence, said) for sentence in sentences), "that one may refuse"),
+            (heard.key_refuses(text, refusal.digit, said), f"the key that refuses ({refusal.digit})"),
         ]
+    return [
+        *required,
+        (any(heard.accepts(sentence, said) for sentence in sentences), "that one may accept"),
+        (
+            heard.key_accepts(text, refusal.accept_digit, said),
+            f"the key that accepts ({refusal.accept_digit})",
+        ),
+    ]
+
+
+def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    for said_so, required in _essentials(config, text, said):
+        yield ok(what, f"says {required}") if said_so else error(what, f"its words do not say {required}")
+    yield from _promises(config, what, text, said)
+    yield from _purposes(config, what, text, said)
+    yield from _how_long(config, what, text, said)
+
+
+def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """What it promises and the agent does not keep."""
+    refusal = config.refusal
+    unrecorded = [s for s in heard.sentences(text) if heard.of_recording(s, said).not_recorded]
+    if refusal.mode == "objection" and any(heard.says(sentence, said.otherwise) for sentence in unrecorded):
+        yield error(
+            what, "says that who does nothing is not recorded; with refusal.mode objection, silence allows"
+        )
+    if refusal.mode == "opt_in" and not heard.key_refuses(text, refusal.digit, said):
+        yield warning(what, f"its words do not say the key that refuses later ({refusal.digit})")
+    aloud = any(
+        heard.refuses(sentence, said) and heard.says(sentence, said.aloud)
+        for sentence in heard.sentences(text)
+    )
+    if aloud and refusal.engine == "none":
+        yield warning(what, 'asks for a spoken refusal, which nobody hears: refusal.engine is "none"')
+
+
+def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """GDPR article 13(1)(c)."""
+    purposes = config.retention.purposes
+    told = [purpose for purpose in purposes if heard.says(text, _beginnings(purpose, said))]
+    untold = ", ".join(purpose for purpose in purposes if purpose not in told)
+    if not told:
+        yield error(what, f"its words do not say what for ({untold})")
+        return
+    yield ok(what, f"says what for ({', '.join(told)})")
+    if untold:
+        yield warning(what, f"its words do not say the purpose {untold}")
+
+
+def _beginnings(purpose: str, said: Vocabulary) -> Sequence[str]:
+    """A purpose that nobody has listed is looked for by its own words, but for their endings."""
+    words = heard.tokens(plain(purpose).replace("_", " "))
+    return said.purposes.get(purpose) or [word[:7] for word in words if len(word) > 3] or [plain(purpose)]
+
+
+def _how_long(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """GDPR article 13(2)(a)."""
+    kept = config.retention.period
+    told = heard.periods(text, said)
+    if not told and heard.says(text, said.read_more):
+        yield ok(what, "says where to read more")
+    elif not told:
+        yield warning(what, "its words do not say how long recordings are kept")
     else:
-        required += [
-            (_begins_a_word(text, said.accept), "that one may accept"),
-            (_says_key(text, refusal.accept_digit, said), f"the key that accepts ({refusal.accept_digit})"),
-        ]
-    return [what for said_so, what in required if not said_so]
+        count, unit = max(told, key=lambda period: _days(*period))
+        words, days = f"{count} {unit}{'' if count == 1 else 's'}", _days(count, unit)
+        own, _, own_unit = kept.partition(" ")
+        real = _days(int(own), own_unit.removesuffix("s"))
+        if real > days * 1.02:
+            yield error(what, f"says that recordings are kept {words}, but retention.period is {kept}")
+        elif real < days * 0.98 and not heard.says(text, said.at_most):
+            yield warning(what, f"says that recordings are kept {words}, but retention.period is {kept}")
+        else:
+            yield ok(what, f"says how long recordings are kept ({words})")
 
 
-def plain(text: str) -> str:
-    """Reduce to what is heard: small letters without accents, one kind of apostrophe and space."""
-    decomposed = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
-    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
-    return " ".join(bare.casefold().split())
+def _days(count: int, unit: str) -> float:
+    return count * {"day": 1.0, "week": 7.0, "month": 30.44, "year": 365.25}[unit]
 
 
-def _begins_a_word(text: str, beginnings: tuple[str, ...]) -> bool:
-    return any(re.search(rf"\b{re.escape(beginning)}", text) for beginning in beginnings)
+def _confirm(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """Heard after an answer that was not understood; silence after it refuses, in both modes."""
+    digit = config.refusal.accept_digit
+    if heard.key_accepts(text, digit, said):
+        yield ok(what, f"says the key that accepts ({digit})")
+    if heard.of_recording(text, said).not_recorded:
+        yield ok(what, "says that otherwise the call is not recorded")
+    else:
+        yield warning(what, "its words do not say that otherwise the call is not recorded")
+    if not heard.key_accepts(text, digit, said):
+        yield warning(what, f"its words do not name refusal.accept_digit {digit}")
 
 
-def _says_key(text: str, digit: str, said: Vocabulary) -> bool:
-    spoken = [re.escape(digit), re.escape(plain(said.keys.get(digit, digit)))]
-    return re.search(rf"(?<!\w)(?:{'|'.join(spoken)})(?!\w)", text) is not None
+def _unrecorded(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """Heard by who is not recorded, after a refusal or in place of the notice."""
+    spoken = heard.of_recording(text, said)
+    if spoken.recorded:
+        yield error(what, "says that the call is recorded; who hears it is not")
+    elif spoken.not_recorded:
+        yield ok(what, "says that the call is not recorded")
+    else:
+        yield ok(what, "does not say that the call is recorded")
+
+
+def _refused(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    yield from _unrecorded(config, what, text, said)
+    spoken = heard.of_recording(text, said)
+    if not spoken.recorded and not spoken.not_recorded:
+        yield warning(what, "its words do not confirm that the call is not recorded")
+
+
+def _silent_on_recording(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """Heard outside the notice, by anybody: it must not promise a recording."""
+    if heard.of_recording(text, said).recorded:
+        yield error(what, "says that the call is recorded; who hears it may not be")
+    else:
+        yield ok(what, "promises no recording")
+
+
+_RULES: dict[str, Callable[[Config, str, str, Vocabulary], Iterator[Finding]]] = {
+    "notice": _notice,
+    "welcome": _unrecorded,
+    "refused": _refused,
+    "confirm": _confirm,
+}

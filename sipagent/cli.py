@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from sipagent import __version__, cli_agent, cli_keep, cli_list, cli_use
+from sipagent import __version__, cli_agent, cli_keep, cli_list, cli_notice, cli_use
 from sipagent.cli_base import Program, Workplace
 
 
@@ -46,6 +46,7 @@ for _command in (
     cli_keep.rebuild_command,
     cli_agent.init_command,
     cli_agent.check_command,
+    cli_notice.notice_command,
     cli_agent.run_command,
     cli_agent.demo_command,
     cli_agent.completion_command,

@@ -1,0 +1,268 @@
+"""Prompts that say and sound as they must, and each way in which they do not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sipagent.check_notice import lint, prompt_findings
+from sipagent.finding import Finding
+from tests.room import Room
+
+GOOD = {
+    "fr": "Agglo J'écoute, bonjour. Votre appel est enregistré pour la qualité, les statistiques et "
+    "l'organisation, et conservé six mois au plus. Pour refuser, appuyez sur la touche 9, à tout moment. "
+    "Merci de votre appel.",
+    "en": "Agglo J'écoute. Your call is recorded for quality, statistics and organisation, and kept for six "
+    "months. To refuse, press 9 at any time. This makes no difference to how we answer you.",
+}
+
+
+def findings(room: Room, name: str = "notice", language: str = "fr") -> list[Finding]:
+    return [finding for finding in lint(room.config()) if finding.what == f"prompts.{name} ({language})"]
+
+
+def wrong(room: Room, name: str = "notice", language: str = "fr") -> list[tuple[str, str]]:
+    found = findings(room, name, language)
+    return [(finding.level, finding.detail) for finding in found if finding.level != "ok"]
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path / "agent")
+
+
+@pytest.mark.parametrize("opt_in", [False, True])
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_all_that_is_shipped_is_well(room: Room, language: str, opt_in: bool) -> None:
+    room.speak(language, opt_in=opt_in)
+    found = list(lint(room.config()))
+    assert [finding for finding in found if finding.level != "ok"] == []
+    assert {finding.what.partition(" ")[0] for finding in found} == {
+        f"prompts.{name}"
+        for name in (
+            *(
+                "notice",
+                "welcome",
+                "refused",
+                "confirm",
+                "closed",
+                "unavailable",
+                "hold_music",
+                "please_hold",
+            ),
+        )
+    }
+    details = [finding.detail for finding in found if finding.what.startswith("prompts.notice")]
+    key = "says the key that accepts (1)" if opt_in else "says the key that refuses (9)"
+    assert key in details and "says how long recordings are kept (6 months)" in details
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+@pytest.mark.parametrize(
+    ("old", "new", "detail"),
+    [
+        ("Agglo J'écoute", "Bonjour", "its words do not say who records (Agglo J'écoute)"),
+        ("9", "8", "its words do not say the key that refuses (9)"),
+    ],
+)
+def test_a_notice_that_is_good_but_for_one_thing(
+    room: Room, language: str, old: str, new: str, detail: str
+) -> None:
+    room.speak(language, opt_in=False)
+    room.say(GOOD[language], language=language)
+    assert wrong(room, language=language) == []
+    room.say(GOOD[language].replace(old, new), language=language)
+    assert wrong(room, language=language) == [("error", detail)]
+
+
+@pytest.mark.parametrize(
+    ("words", "detail"),
+    [
+        ("Votre appel est enregistré", "its words do not say that the call is recorded"),
+        ("Pour refuser", "its words do not say that one may refuse"),
+        (
+            "pour la qualité, les statistiques et l'organisation",
+            "its words do not say what for (statistics, quality, organisation)",
+        ),
+        (
+            "conservé six mois au plus",
+            "says that recordings are kept 2 months, but retention.period is 6 months",
+        ),
+    ],
+)
+def test_what_is_an_error(room: Room, words: str, detail: str) -> None:
+    instead = {"conservé six mois au plus": "conservé deux mois au plus"}.get(words, "Et sachez bien ceci")
+    room.say(GOOD["fr"].replace(words, instead))
+    assert ("error", detail) in wrong(room)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "detail"),
+    [
+        (
+            "conservé six mois au plus",
+            "transcrit pour cela",
+            "its words do not say how long recordings are kept",
+        ),
+        (
+            "conservé six mois au plus",
+            "conservé durant un an",
+            "says that recordings are kept 1 year, but retention.period is 6 months",
+        ),
+        ("les statistiques", "le reste", "its words do not say the purpose statistics"),
+        (
+            "appuyez sur la touche 9",
+            "dites je refuse, ou touche 9",
+            'asks for a spoken refusal, which nobody hears: refusal.engine is "none"',
+        ),
+    ],
+)
+def test_what_is_a_warning(room: Room, old: str, new: str, detail: str) -> None:
+    room.say(GOOD["fr"].replace(old, new))
+    assert wrong(room) == [("warning", detail)]
+
+
+def test_where_to_read_more_may_stand_for_how_long(room: Room) -> None:
+    room.say(GOOD["fr"].replace("conservé six mois au plus", "tout est sur notre site internet"))
+    assert wrong(room) == []
+
+
+def test_a_longer_period_at_most_is_true(room: Room) -> None:
+    room.set("retention", 'period = "90 days"')
+    assert wrong(room) == []
+    room.set("retention", 'period = "1 year"\njustification = "a reason"')
+    assert wrong(room) == [
+        ("error", "says that recordings are kept 6 months, but retention.period is 1 year")
+    ]
+
+
+def test_a_purpose_of_ones_own_is_looked_for_by_its_words(room: Room) -> None:
+    room.set("retention", 'purposes = ["quality", "accueil_public"]')
+    assert wrong(room) == [("warning", "its words do not say the purpose accueil_public")]
+    room.say(GOOD["fr"].replace("les statistiques", "l'accueil"))
+    assert wrong(room) == []
+
+
+def test_silence_allows_in_one_mode_and_not_in_the_other(room: Room) -> None:
+    room.say(f"{GOOD['fr']} Sinon, l'appel ne sera pas enregistré.")
+    assert wrong(room) == [
+        ("error", "says that who does nothing is not recorded; with refusal.mode objection, silence allows")
+    ]
+
+
+def test_opt_in_needs_the_way_to_say_yes(room: Room) -> None:
+    room.set("refusal", 'mode = "opt_in"')
+    assert [detail for level, detail in wrong(room) if level == "error"] == [
+        "its words do not say that one may accept",
+        "its words do not say the key that accepts (1)",
+    ]
+    room.say(f"{GOOD['fr']} Un opérateur accepte vos questions.")  # neither the key nor its article
+    assert ("error", "its words do not say the key that accepts (1)") in wrong(room)
+    room.say(f"{GOOD['fr'].replace('touche 9', 'touche 5')} Pour accepter, tapez 1.")
+    assert wrong(room) == [("warning", "its words do not say the key that refuses later (9)")]
+
+
+@pytest.mark.parametrize("name", ["welcome", "refused"])
+def test_who_is_not_recorded_is_promised_no_recording(room: Room, name: str) -> None:
+    room.say("Bonjour et bienvenue à Agglo J'écoute. Cet appel est enregistré, merci.", name)
+    assert wrong(room, name) == [("error", "says that the call is recorded; who hears it is not")]
+    room.say("Votre demande est bien enregistrée, nous vous mettons en relation avec elle.", name)
+    expected = [("warning", "its words do not confirm that the call is not recorded")]
+    assert wrong(room, name) == (expected if name == "refused" else [])
+
+
+@pytest.mark.parametrize("name", ["closed", "unavailable", "please_hold"])
+def test_no_other_prompt_promises_a_recording(room: Room, name: str) -> None:
+    words = (room.folder / f"prompts/fr/{name}.txt").read_text(encoding="utf-8")
+    room.say(f"{words} Cet appel est enregistré.", name)
+    assert ("error", "says that the call is recorded; who hears it may not be") in wrong(room, name)
+
+
+def test_confirm_says_how_to_accept_and_what_else(room: Room) -> None:
+    room.say(
+        "Nous n'avons pas bien compris. Pour refuser l'enregistrement, appuyez sur la touche 1.", "confirm"
+    )
+    assert wrong(room, "confirm") == [
+        ("warning", "its words do not say that otherwise the call is not recorded"),
+        ("warning", "its words do not name refusal.accept_digit 1"),
+    ]
+
+
+# --- sound ---
+
+
+def test_a_sound_that_lost_its_last_quarter_or_more(room: Room) -> None:
+    whole = room.words("notice").read_text(encoding="utf-8")
+    room.say("Agglo J'écoute. Appel enregistré. Pour refuser, touche 9.")
+    level, detail = wrong(room)[0]
+    assert level == "error" and detail.startswith("its words are shorter than what is heard (")
+    room.say(" ".join([GOOD["fr"]] * 3))
+    level, detail = wrong(room)[0]
+    assert level == "error" and detail.startswith("its words are longer than what is heard (")
+    path, samples, rate = room.sound()
+    room.say(whole)
+    soundfile.write(path, samples[: int(len(samples) * 0.75)], rate, subtype="PCM_16")
+    level, detail = wrong(room)[0]
+    assert level == "warning" and detail.startswith("hard to follow, or not the words that are heard: ")
+
+
+def test_a_sound_that_is_faint(room: Room) -> None:
+    path, samples, rate = room.sound()
+    soundfile.write(path, samples * 0.1, rate, subtype="PCM_16")
+    level, detail = wrong(room)[0]
+    assert level == "warning" and detail.endswith("dBFS where it speaks: -36 to -12 is heard well")
+    soundfile.write(path, samples * 0.002, rate, subtype="PCM_16")
+    assert wrong(room)[0] == ("error", "so quiet that it is lost on a line")
+
+
+def test_a_sound_that_is_clipped(room: Room) -> None:
+    path, samples, rate = room.sound()
+    soundfile.write(path, np.clip(samples * 2.5, -1, 1), rate, subtype="PCM_16")
+    level, detail = wrong(room)[0]
+    assert level == "warning" and detail.startswith("clipped: 0.")
+    soundfile.write(path, np.clip(samples * 20, -1, 1), rate, subtype="PCM_16")
+    assert [level for level, detail in wrong(room) if detail.startswith("clipped")] == ["error"]
+
+
+def test_files_that_are_not_what_they_must_be(room: Room) -> None:
+    path, _, _ = room.sound()
+    path.with_suffix(".txt").unlink()
+    path.with_name("closed.txt").unlink()
+    assert wrong(room)[0][0] == "error" and "so nobody can check them" in wrong(room)[0][1]
+    assert wrong(room, "closed")[0][0] == "warning"
+    path.unlink()
+    assert wrong(room) == [("error", findings(room)[0].detail)]
+    assert "does not exist" in findings(room)[0].detail
+
+
+# --- languages ---
+
+
+def test_a_language_that_nobody_has_listed(room: Room) -> None:
+    room.set("service", 'language = "br"')
+    assert {level for level, _ in wrong(room, language="br")} == {"warning"}
+    assert wrong(room, language="br")[-1][1].startswith("nobody has listed what it must say in 'br'")
+
+
+def test_a_language_without_a_notice_of_its_own(room: Room) -> None:
+    room.set("prompts", 'languages = { "+33323063007" = "en" }')
+    room.set("prompts.en", 'refused = "prompts/en/refused.wav"')
+    assert wrong(room, "notice", "en") == [
+        ("warning", "notice.wav is that of fr: callers may not understand it")
+    ]
+    assert findings(room, "closed", "en") == []  # heard, and found to be well, in the other language
+    room.set("prompts.en", 'notice = "prompts/en/notice.wav"')
+    assert wrong(room, "notice", "en") == [] != findings(room, "notice", "en")
+
+
+# --- for `check` ---
+
+
+def test_check_has_one_line_for_what_is_well(room: Room) -> None:
+    found = [f for f in prompt_findings(room.config()) if f.what == "prompts.notice (fr)"]
+    assert [finding.level for finding in found] == ["ok", "ok"]
+    room.say(GOOD["fr"].replace("touche 9", "touche 8"))
+    found = [f for f in prompt_findings(room.config()) if f.what == "prompts.notice (fr)"]
+    assert [finding.level for finding in found] == ["ok", "error"]

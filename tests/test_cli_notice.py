@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.office import Office
+from tests.room import Room
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path / "agent")
+
+
+@pytest.fixture
+def office(room: Room, capsys: pytest.CaptureFixture[str]) -> Office:
+    return Office(room.folder, capsys)
+
+
+def test_the_notices_are_shown(room: Room, office: Office) -> None:
+    room.in_english_too()
+    out = office.run("notice").out
+    words = " ".join(out.split())
+    assert "fr file prompts/fr/notice.wav length 17.5 s sha256 45a66f20" in words
+    assert "en: +33323063007 file prompts/en/notice.wav" in words
+    said = (office.folder / "prompts/fr/notice.txt").read_text(encoding="utf-8").strip()
+    assert said.split()[-1] in words and "Votre appel peut être enregistré" in words
+
+
+def test_the_notices_as_json(room: Room, office: Office) -> None:
+    room.in_english_too()
+    french, english = json.loads(office.run("notice", "--json").out)
+    assert french | {"words": "", "sha256": ""} == {
+        "language": "fr",
+        "numbers": [],
+        "file": "prompts/fr/notice.wav",
+        "duration_s": 17.518,
+        "sample_rate": 8000,
+        "sha256": "",
+        "words": "",
+    }
+    assert (english["language"], english["numbers"]) == ("en", ["+33323063007"])
+    assert english["words"].startswith("Welcome to Agglo J’écoute.")
+
+
+def test_a_notice_without_words_is_shown_all_the_same(office: Office) -> None:
+    (office.folder / "prompts/fr/notice.txt").unlink()
+    assert json.loads(office.run("notice", "--json").out)[0]["words"] is None
+    assert " words   –" in office.run("notice").out
+
+
+def test_a_notice_that_is_missing_is_one_line(office: Office) -> None:
+    (office.folder / "prompts/fr/notice.wav").unlink()
+    assert "notice.wav: does not exist" in office.fails(1, "notice")
+
+
+def test_lint(office: Office) -> None:
+    good = office.run("notice", "--lint")
+    assert good.code == 0 and good.out.endswith("\n0 errors, 0 warnings\n")
+    assert "says the key that refuses (9)" in good.out
+    (office.folder / "prompts/fr/notice.txt").write_text("Bonjour")
+    bad = office.run("notice", "--lint")
+    assert bad.code == 1 and "its words do not say that the call is recorded" in bad.out
+    found = json.loads(office.run("notice", "--lint", "--json").out)
+    assert {tuple(finding) for finding in found} == {("level", "what", "detail")}
+    assert office.run("notice", "--lint", "--json").code == 1
+
+
+def test_a_warning_alone_is_no_failure(office: Office) -> None:
+    (office.folder / "prompts/fr/closed.txt").unlink()
+    assert office.run("notice", "--lint").code == 0
