@@ -85,7 +85,7 @@ def test_one_that_expired_later_was_right_at_the_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", [-1, "time"])
 def test_an_answer_that_was_changed_does_not_fit(tsa: Authority, answer: bytes, place: int | str) -> None:
     changed = bytearray(answer)
-    changed[answer.index(b"\x18\x0f20") + 16 if place == "time" else -1] ^= 1  # a second, or the signature
+    changed[answer.index(b"\x18\x0f20") + 15 if place == "time" else -1] ^= 1  # a second, or the signature
     assert refused(tsa, bytes(changed)) == "its signature does not fit"
 
 

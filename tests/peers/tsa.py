@@ -57,6 +57,7 @@ class Authority:
         folder.mkdir()
         self.folder, self.ca = folder, folder / "ca.pem"
         self.queries: list[bytes] = []
+        self.headers: Mapping[str, str] = {}  # of the last one
         self.answer: Callable[[bytes], Answer] = lambda query: Answer(self.reply(query))
         self.port = 0
         self._one_at_a_time = threading.Lock()  # the serial is a file
@@ -141,6 +142,7 @@ class _Post(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         query = self.rfile.read(int(self.headers["Content-Length"]))
         self.authority.queries.append(query)
+        self.authority.headers = dict(self.headers)
         answer = self.authority.answer(query)
         self.send_response(answer.status)
         for name, value in answer.headers.items():

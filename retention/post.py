@@ -1,0 +1,78 @@
+"""One POST to a stranger, who may be slow, silent, far too talkative, or somebody else.
+
+The answer's size and the wait for it have a limit; no redirect is followed. The system's proxies are heeded.
+"""
+
+import http.client
+import threading
+import urllib.error
+import urllib.request
+from queue import Empty, SimpleQueue
+
+SILENCE_S = 10.0  # between two pieces of an answer
+WHOLE_S = 30.0  # from the question to the end of the answer
+_SHOWN = 200  # characters of what a stranger says
+
+
+class NoAnswer(Exception):
+    """Unreachable, refused, redirected, too long or too slow; `str()` is one line that says which."""
+
+
+def post(url: str, content: bytes, kind: str, limit: int) -> bytes:
+    """The answer to `content` of the media type `kind`, at most `limit` bytes. Raises NoAnswer.
+
+    It comes in a thread of its own, for only that bounds a name server's silence or a header that drips.
+    """
+    outcome: SimpleQueue[bytes | NoAnswer] = SimpleQueue()
+    request = urllib.request.Request(url, content, {"Content-Type": kind, "User-Agent": "sipagent"})
+
+    def exchange() -> None:
+        outcome.put(_exchange(request, limit))
+
+    threading.Thread(target=exchange, name="post", daemon=True).start()
+    try:
+        answer = outcome.get(timeout=WHOLE_S)
+    except Empty:
+        raise NoAnswer(f"{url}: no whole answer within {WHOLE_S:g} s") from None
+    if isinstance(answer, NoAnswer):
+        raise answer
+    return answer
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Whoever is configured answers, or nobody."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
+
+
+def _exchange(request: urllib.request.Request, limit: int) -> bytes | NoAnswer:
+    url = request.full_url
+    try:
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=SILENCE_S) as response:
+            answer: bytes = response.read(limit + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return NoAnswer(f"{url}: HTTP {error.code}{_elsewhere(error)}")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return NoAnswer(f"{url}: {_reason(error)}")
+    return answer if len(answer) <= limit else NoAnswer(f"{url}: answers with more than {limit} bytes")
+
+
+def _shown(text: str) -> str:
+    """Safe in a line: what steers a terminal is escaped."""
+    return repr(text.strip()[:_SHOWN])[1:-1]
+
+
+def _elsewhere(error: urllib.error.HTTPError) -> str:
+    target = error.headers.get("Location")
+    return f", a redirect to {_shown(target)}, which is not followed" if target else ""
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {SILENCE_S:g} s"
+    if isinstance(cause, OSError):
+        return _shown(cause.strerror or str(cause))
+    return f"no HTTP: {_shown(str(cause) or type(cause).__name__)}"
