@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from sipagent import __version__, cli_agent, cli_keep, cli_list, cli_notice, cli_use
+from sipagent import __version__, cli_agent, cli_keep, cli_list, cli_notice, cli_stats, cli_use
 from sipagent.cli_base import Program, Workplace
 
 
@@ -39,6 +39,7 @@ for _command in (
     cli_list.list_command,
     cli_list.show_command,
     cli_list.calls_command,
+    cli_stats.stats_command,
     cli_use.export_command,
     cli_use.play_command,
     cli_keep.purge_command,

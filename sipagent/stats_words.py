@@ -1,0 +1,192 @@
+"""The words of the statistics page, in French and English, and numbers as each writes them."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, time
+
+LANGUAGES = ("fr", "en")  # any other is answered in English
+
+_WORDS: dict[str, tuple[str, str]] = {
+    "title": ("Statistiques des appels", "Call statistics"),
+    "made": ("Établi le", "Made on"),
+    "period_all": ("Tous les appels conservés", "All calls kept"),
+    "since": ("depuis le", "since"),
+    "until": ("avant le", "before"),
+    "zone": ("Jours et mois : fuseau", "Days and months: time zone"),
+    "private": (
+        "Cette page ne contient aucune donnée personnelle.",
+        "This page holds no personal data.",
+    ),
+    "matches": ("Ces chiffres concordent avec la chaîne", "These figures agree with the chain"),
+    "differs": ("CES CHIFFRES NE CONCORDENT PAS AVEC LA CHAÎNE", "THESE FIGURES DO NOT AGREE WITH THE CHAIN"),
+    "in_rows": ("conservés", "kept"),
+    "in_chain": ("dans la chaîne", "in the chain"),
+    "receipts": ("reçus d’appel", "call receipts"),
+    "recordings": ("enregistrements", "recordings"),
+    "nothing": ("Rien à montrer pour cette période.", "Nothing to show for this period."),
+    # headings
+    "calls": ("Appels", "Calls"),
+    "calls_by_day": ("Appels par jour", "Calls per day"),
+    "calls_by_week": ("Appels par semaine", "Calls per week"),
+    "calls_by_month": ("Appels par mois", "Calls per month"),
+    "calls_by_year": ("Appels par an", "Calls per year"),
+    "refusals": ("Refus par moyen et par moment", "Refusals by channel and phase"),
+    "waits": ("Attente avant l’opérateur", "Waiting for an operator"),
+    "outcomes": ("Issue des appels", "Outcomes"),
+    "months": ("Enregistrements, par mois de l’appel", "Recordings, by month of the call"),
+    # what the plots are of
+    "calls_note": (
+        "Selon que l’appel pouvait être enregistré.",
+        "By whether the call could be recorded.",
+    ),
+    "week_note": ("Les semaines commencent le lundi.", "Weeks begin on Monday."),
+    "refusals_note": (
+        "Des personnes à qui la question a été posée jusqu’au bout.",
+        "Of the callers who were asked and heard the question to its end.",
+    ),
+    "waits_note": (
+        "Du décroché, annonce comprise, à la mise en relation.",
+        "From the answer, notice included, to the bridge.",
+    ),
+    "outcomes_note": (
+        "Taux de réponse : aboutis sur tous, sans les rejets, les appels hors horaires et ceux en cours.",
+        "Answer rate: put through of all, without those turned away, outside hours or still on.",
+    ),
+    "months_note": (
+        "Ce que sont devenus, à ce jour, les enregistrements des appels de chaque mois.",
+        "What has become, to this day, of the recordings of each month’s calls.",
+    ),
+    # columns and figures
+    "day": ("Jour", "Day"),
+    "week": ("Semaine du", "Week of"),
+    "month": ("Mois", "Month"),
+    "year": ("Année", "Year"),
+    "total": ("Total", "Total"),
+    "channel": ("Moyen", "Channel"),
+    "decision": ("Décision", "Decision"),
+    "outcome": ("Issue", "Outcome"),
+    "language": ("Langue", "Language"),
+    "wait": ("Attente", "Wait"),
+    "share": ("Part", "Share"),
+    "median": ("Médiane", "Median"),
+    "p90": ("9 sur 10 au plus", "9 in 10 at most"),
+    "longest": ("Maximum", "Longest"),
+    "answer_rate": ("Taux de réponse", "Answer rate"),
+    "refused_share": ("Refus", "Refusals"),
+    "of": ("sur", "of"),
+    "median_wait": ("Attente médiane", "Median wait"),
+    "kept_now": ("Enregistrements conservés", "Recordings kept"),
+    "stops": ("Arrêts par un opérateur", "Stopped by an operator"),
+    "dtmf_methods": ("Touches reçues par", "Keys received by"),
+    "waited": ("Attente des appels aboutis", "Wait of the calls put through"),
+    "given_up": ("Attente avant abandon", "Wait before giving up"),
+    "talked": ("Durée des conversations", "Length of conversations"),
+    # values of receipts and recordings
+    "connected": ("abouti", "connected"),
+    "transferred": ("transféré", "transferred"),
+    "abandoned": ("abandonné", "abandoned"),
+    "closed": ("hors horaires", "outside hours"),
+    "unavailable": ("aucun opérateur", "no operator"),
+    "rejected": ("rejeté", "turned away"),
+    "failed": ("échec", "failed"),
+    "in_progress": ("en cours", "in progress"),
+    "allowed": ("permis", "allowed"),
+    "refused": ("refusé", "refused"),
+    "not_allowed": ("non permis", "not allowed"),
+    "undecided": ("sans décision", "undecided"),
+    "silence": ("silence", "silence"),
+    "dtmf": ("touche", "key"),
+    "voice": ("voix", "voice"),
+    "unclear": ("réponse incertaine", "unclear answer"),
+    "sip": ("SIP", "SIP"),
+    "sampling": ("hors échantillon", "not sampled"),
+    "notice_failed": ("annonce interrompue", "notice not heard"),
+    "operator": ("opérateur", "operator"),
+    "disabled": ("enregistrement coupé", "recording off"),
+    "recorder_fault": ("panne d’enregistrement", "recorder fault"),
+    "notice": ("pendant l’annonce", "during the notice"),
+    "window": ("après l’annonce", "after the notice"),
+    "call": ("pendant l’appel", "during the call"),
+    "kept": ("conservés jusqu’à échéance", "kept until due"),
+    "held": ("retenus comme preuve", "held as evidence"),
+    "purged": ("purgés", "purged"),
+    "erased": ("effacés", "erased"),
+    "open": ("en cours", "open"),
+    "rfc4733": ("RFC 4733", "RFC 4733"),
+    "info": ("SIP INFO", "SIP INFO"),
+    "inband": ("tonalités", "tones"),
+    "fr": ("français", "French"),
+    "en": ("anglais", "English"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """`language` is a tag such as `fr`."""
+
+    language: str
+
+    @property
+    def french(self) -> bool:
+        """Whether it is French, which has most of the differences below."""
+        return self.language == "fr"
+
+    def __call__(self, key: str) -> str:
+        """The words for a key, or the key itself where there are none: a value of a newer version."""
+        french, english = _WORDS.get(key, (key, key))
+        return french if self.french else english
+
+    def number(self, count: int) -> str:
+        """`12 345` or `12,345`."""
+        return f"{count:,}".replace(",", "\u202f" if self.french else ",")
+
+    def share(self, share: float | None) -> str:
+        """`12,5 %` or `12.5%`; a dash for what is not known."""
+        if share is None:
+            return "–"
+        return f"{share * 100:.1f}\u202f%".replace(".", ",") if self.french else f"{share * 100:.1f}%"
+
+    def length(self, seconds: float | None, *, whole: bool = False) -> str:
+        """`8,5 s` (whole: `8 s`), `1 min 05 s`, `1 h 04 min`; a dash for what is not known."""
+        if seconds is None:
+            return "–"
+        if seconds < 60:
+            text = f"{seconds:.{0 if whole else 1}f}\u00a0s"
+            return text.replace(".", ",") if self.french else text
+        minutes, rest = divmod(round(seconds), 60)
+        if whole and not rest:
+            return f"{minutes}\u00a0min"
+        if minutes < 60:
+            return f"{minutes}\u00a0min\u00a0{rest:02}\u00a0s"
+        return f"{minutes // 60}\u00a0h\u00a0{minutes % 60:02}\u00a0min"
+
+    def size(self, count: int) -> str:
+        """`4,2 Mo` or `4.2 MB`."""
+        amount, unit = float(count), ""
+        for unit in ("", "k", "M", "G", "T"):
+            if amount < 999.95 or unit == "T":
+                break
+            amount /= 1000
+        figure = f"{amount:.1f}" if unit else str(count)
+        return f"{figure.replace('.', ',')}\u00a0{unit}o" if self.french else f"{figure}\u00a0{unit}B"
+
+    def day(self, day: date) -> str:
+        """`24/11/2026` or `2026-11-24`."""
+        return f"{day:%d/%m/%Y}" if self.french else day.isoformat()
+
+    def moment(self, at: datetime) -> str:
+        """The day, and the minute unless it is the day's first."""
+        return self.day(at.date()) if at.time() == time() else f"{self.day(at.date())} {at:%H:%M}"
+
+    def span(self, first: date, grain: str) -> str:
+        """A `day`, a `week` by its Monday, a `month` (`11/2026` or `2026-11`), a `year`."""
+        if grain == "year":
+            return f"{first:%Y}"
+        if grain == "month":
+            return f"{first:%m/%Y}" if self.french else f"{first:%Y-%m}"
+        return self.day(first)
+
+    def tick(self, first: date, grain: str) -> str:
+        """The same as short as it can stand below a bar."""
+        if grain in ("month", "year"):
+            return self.span(first, grain)
+        return f"{first:%d/%m}" if self.french else f"{first:%m-%d}"
