@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from sipagent import __version__, cli_agent, cli_keep, cli_list, cli_notice, cli_stats, cli_use
+from sipagent import __version__, cli_agent, cli_keep, cli_list, cli_notice, cli_stamp, cli_stats, cli_use
 from sipagent.cli_base import Program, Workplace
 
 
@@ -45,6 +45,7 @@ for _command in (
     cli_keep.purge_command,
     cli_keep.delete_command,
     cli_keep.rebuild_command,
+    cli_stamp.stamp_command,
     cli_agent.init_command,
     cli_agent.check_command,
     cli_notice.notice_command,

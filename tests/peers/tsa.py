@@ -99,7 +99,7 @@ class Authority:
 
     def _certificates(self, valid: timedelta) -> None:
         """A root, what it signs, and what that signs: the signer, expired where `valid` is negative."""
-        root, middle, signer = (_Holder(name) for name in ("Root", "Middle", NAME))
+        root, middle, signer = (_Holder(name) for name in ("Test root", "Test middle", NAME))
         issuer = x509.BasicConstraints(ca=True, path_length=None)
         stamper = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
         made = {

@@ -1,0 +1,256 @@
+"""Stamps of a chain's head: made, refused, kept, and found out when chain or stamp was changed."""
+
+import fcntl
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from retention import authority
+from retention.archive import Archive
+from retention.authority import StampError
+from retention.recording import Access
+from retention.stamp import (
+    Stamped,
+    StampProblem,
+    StampReport,
+    newest,
+    stamp_head,
+    stamps,
+    stamps_folder,
+    verify_stamps,
+)
+from retention.store import Store
+from tests import old_stamp
+from tests.peers.tsa import NAME, Answer, Authority
+
+OTHER = "ab" * 32
+
+
+class Place:
+    """A chain, its folder of stamps, and who stamps it."""
+
+    def __init__(self, store: Store, folder: Path, tsa: Authority) -> None:
+        self.store, self.folder, self.tsa = store, folder, tsa
+
+    def write(self) -> None:
+        """Move the head."""
+        self.store.add_access(Access(at=datetime.now(UTC), action="purge"))
+
+    def stamp(self) -> Stamped | None:
+        return stamp_head(self.store, self.tsa.url, self.tsa.ca, self.folder)
+
+    def must(self) -> Stamped:
+        """Stamp a head that has moved."""
+        made = self.stamp()
+        assert made is not None
+        return made
+
+    def refused(self) -> str:
+        """Why there is no stamp; nothing is kept then."""
+        before = self.names()
+        with pytest.raises(StampError) as refusal:
+            self.stamp()
+        assert self.names() == before
+        return str(refusal.value)
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
+
+    def verify(self, hashes: dict[int, str] | None = None) -> StampReport:
+        """Against the chain, or against one that has these."""
+
+        def hash_of(seq: int) -> str | None:
+            return self.store.hash_of(seq) if hashes is None else hashes.get(seq)
+
+        return verify_stamps(self.folder, hash_of, self.tsa.ca)
+
+
+@pytest.fixture
+def place(archive: Archive, tmp_path: Path, tsa: Authority) -> Place:
+    return Place(archive.store, stamps_folder(tmp_path / "retention.db"), tsa)
+
+
+def test_the_head_is_stamped(place: Place) -> None:
+    made, head = place.must(), place.store.head()
+    assert (made.seq, made.hash, made.authority) == (head.seq, head.hash, NAME)
+    assert made.path == place.folder / f"{head.seq}.tsr" and place.names() == [f"{head.seq}.tsr"]
+    assert made == newest(place.folder)
+    assert (place.folder.stat().st_mode & 0o777, made.path.stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_openssl_verifies_what_is_kept(place: Place) -> None:
+    made = place.must()
+    assert "Verification: OK" in place.tsa.verify(made.path, made.hash)
+    with pytest.raises(subprocess.CalledProcessError):
+        place.tsa.verify(made.path, OTHER)
+
+
+def test_a_head_is_stamped_once(place: Place) -> None:
+    first = place.must()
+    assert place.stamp() is None and len(place.tsa.queries) == 1
+    place.write()
+    second = place.must()
+    assert second.seq == first.seq + 1 and second.at >= first.at
+    assert list(stamps(place.folder)) == [second, first]
+    assert place.tsa.queries[0] != place.tsa.queries[1]
+
+
+def test_every_question_has_a_nonce_of_its_own(place: Place) -> None:
+    for _ in range(3):
+        place.must().path.unlink()
+    assert len({query[-11:-3] for query in place.tsa.queries}) == 3
+
+
+def test_an_answer_to_another_question_is_not_kept(place: Place) -> None:
+    digest = bytes.fromhex(place.store.head().hash)
+    for query, said in (
+        (authority.query(digest, 1 << 62), "answers another question: its nonce differs"),
+        (authority.query(bytes(32), 1 << 62), f"stamps 0000000000000000…, not {digest.hex()[:16]}…"),
+    ):
+        place.tsa.answer = lambda _, query=query: Answer(place.tsa.reply(query))  # type: ignore[misc]
+        assert place.refused() == f"{place.tsa.url}: {said}"
+
+
+def test_what_is_no_stamp_is_not_kept(place: Place) -> None:
+    place.tsa.answer = lambda query: Answer(b"<html>")
+    assert place.refused() == f"{place.tsa.url}: is not a time stamp response"
+    place.tsa.answer = lambda query: Answer(status=503)
+    assert place.refused() == f"{place.tsa.url}: HTTP 503"
+
+
+def test_who_is_not_vouched_for_is_not_kept(place: Place, tmp_path: Path) -> None:
+    place.tsa.ca.write_text(old_stamp.CA)
+    assert "is signed by one whose certificate is not trusted" in place.refused()
+    place.tsa.ca.unlink()
+    assert place.refused() == f"{place.tsa.ca}: No such file or directory"
+    assert len(place.tsa.queries) == 1
+
+
+def test_nobody_else_stamps_meanwhile(place: Place) -> None:
+    def answer(query: bytes) -> Answer:
+        handle = os.open(place.folder, os.O_RDONLY)
+        try:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(handle)
+        place.write()  # and calls go on: no transaction is open
+        return Answer(place.tsa.reply(query))
+
+    place.tsa.answer = answer
+    seq = place.store.head().seq
+    assert place.must().seq == seq and place.store.head().seq == seq + 1
+    assert place.verify() == StampReport(1, ())
+
+
+def test_a_chain_that_ends_before_its_stamp_is_not_stamped(place: Place) -> None:
+    made = place.must()
+    later = made.path.rename(place.folder / f"{made.seq + 5}.tsr")
+    assert (
+        place.refused()
+        == f"{later.name}: the chain ends at {made.seq}, before what was stamped: see `verify`"
+    )
+
+
+def test_nor_is_one_that_was_written_anew(place: Place) -> None:
+    seq = place.must().seq
+    place.write()
+    place.must().path.replace(place.folder / f"{seq + 2}.tsr")
+    place.write()
+    assert place.refused() == f"{seq + 2}.tsr: the chain has another hash there: see `verify`"
+
+
+def test_an_authority_whose_clock_goes_back_is_not_believed(place: Place) -> None:
+    made = place.must()
+    made.path.write_bytes(made.path.read_bytes().replace(b"\x18\x0f20", b"\x18\x0f29"))
+    place.write()
+    assert place.refused().startswith(f"{place.tsa.url}: its clock is behind the last stamp's: 20")
+
+
+def test_a_stamp_that_says_nothing_stops_the_next_and_is_listed(place: Place) -> None:
+    made = place.must()
+    made.path.write_bytes(b"")
+    assert place.refused() == f"stamps/{made.seq}.tsr: is not a time stamp response"
+    problem = StampProblem(f"{made.seq}.tsr", "is not a time stamp response")
+    assert list(stamps(place.folder)) == [problem]
+    assert place.verify() == StampReport(0, (problem,))
+
+
+def test_stamps_prove_the_chain_as_it_was(place: Place) -> None:
+    steps: list[tuple[int, int]] = []
+    for _ in range(3):
+        place.must()
+        place.write()
+    for stray in ("notes.txt", "007.tsr", "9.tsr.tmp", "٣.tsr"):
+        (place.folder / stray).touch()
+    report = verify_stamps(place.folder, place.store.hash_of, place.tsa.ca, lambda *step: steps.append(step))
+    assert report == StampReport(3, ())
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_chain_that_was_changed_is_found_out(place: Place) -> None:
+    made = place.must()
+    (problem,) = place.verify({made.seq: OTHER}).problems
+    assert problem == StampProblem(f"{made.seq}.tsr", f"stamps {made.hash[:16]}…, not abababababababab…")
+    assert place.verify({}) == StampReport(
+        0,
+        (
+            StampProblem(
+                f"{made.seq}.tsr", f"of {made.at:%Y-%m-%d %H:%M:%S} UTC: the chain has no entry {made.seq}"
+            ),
+        ),
+    )
+
+
+def test_a_stamp_that_was_changed_is_found_out(place: Place) -> None:
+    made = place.must()
+    response = bytearray(made.path.read_bytes())
+    response[-1] ^= 1
+    made.path.write_bytes(response)
+    assert place.verify().problems == (StampProblem(f"{made.seq}.tsr", "its signature does not fit"),)
+    made.path.chmod(0)
+    made.path.unlink()
+    made.path.mkdir()
+    assert place.verify().problems == (StampProblem(f"{made.seq}.tsr", "cannot be read: Is a directory"),)
+
+
+def test_the_times_go_on_as_the_chain_does(place: Place) -> None:
+    """Two true stamps, one of them for a place in the chain where it cannot be."""
+    made = place.must()
+    hashes, times = [made.hash, old_stamp.DIGEST.hex()], [made.at, old_stamp.AT]
+    responses = [made.path.read_bytes(), old_stamp.RESPONSE]
+    made.path.unlink()
+    with place.tsa.ca.open("a") as ca:
+        ca.write(old_stamp.CA)
+    late, early = sorted((0, 1), key=lambda one: times[one], reverse=True)
+    (place.folder / "7.tsr").write_bytes(responses[late])
+    (place.folder / "10.tsr").write_bytes(responses[early])
+    when = [f"{at:%Y-%m-%d %H:%M:%S} UTC" for at in times]
+    assert place.verify({7: hashes[late], 10: hashes[early]}) == StampReport(
+        1, (StampProblem("10.tsr", f"of {when[early]}, before that of 7.tsr, {when[late]}"),)
+    )
+    (place.folder / "7.tsr").rename(place.folder / "11.tsr")
+    assert place.verify({11: hashes[late], 10: hashes[early]}) == StampReport(2, ())
+
+
+def test_where_nothing_can_be_checked_it_says_so_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.must()
+    place.write()
+    place.must()
+    report = verify_stamps(place.folder, place.store.hash_of, None)
+    said = "2 not checked: retention.timestamp_ca names no certificates to check them against"
+    assert report == StampReport(0, (StampProblem("stamps", said),))
+    monkeypatch.setattr(authority, "find_spec", lambda name: None)
+    (problem,) = place.verify().problems
+    assert problem.problem == f"2 not checked: {authority.NO_LIBRARY}"
+    with pytest.raises(StampError):
+        list(stamps(place.folder))
+
+
+def test_no_stamps_need_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authority, "find_spec", lambda name: None)
+    assert verify_stamps(tmp_path / "stamps", lambda seq: None, None) == StampReport(0, ())
+    assert newest(tmp_path / "stamps") is None
