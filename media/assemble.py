@@ -1,11 +1,14 @@
-"""From a part to a sound file that any player opens, such that no crash loses it or leaves two.
+"""From a part to a file that is kept, such that no crash loses it or leaves two; and back to its sound.
 
-The steps, each of which may be the last one before a crash; the next run takes up from what it finds:
+In clear, that is a file that any player opens. The steps, each of which may be the last one before a crash;
+the next run takes up from what it finds:
 
     write FINAL.tmp, sync   a leftover .tmp is thrown away and written anew from the part
     decode it again         what a sound library says it wrote is not yet what it wrote
     rename to FINAL, sync   part and file both there: written anew, to the same bytes
     unlink the part, sync   only the file there: done, and what there was to know is in its comment
+
+A sealed part stays what it is, so that nobody needs its key: sync, rename to FINAL, sync.
 """
 
 import hashlib
@@ -14,22 +17,24 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import soundfile
 
-from media.chunks import CHANNELS, Block, Kind, Note, read_part, sync_directory
+from media.chunks import CHANNELS, Block, Chunk, Kind, read_part, sync_directory
+from media.seal import open_all
+from media.walk import BLOCK_FRAMES, Walk
 
 Format = Literal["flac", "wav"]
 
-_BLOCK_FRAMES = 1 << 15
-
 
 class AssemblyError(Exception):
-    """The part could not be made a sound file; it is still there. str() is one line."""
+    """A part could not be made the file that is kept, or a file not be read; it is still there.
+
+    str() is one line.
+    """
 
 
 class NothingRecorded(AssemblyError):
@@ -38,7 +43,7 @@ class NothingRecorded(AssemblyError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A sound file in its place.
+    """A file in its place, sealed or in clear.
 
     `samples` per channel at `rate` Hz; `bytes` and `sha256` (hex) of the file; `complete` unless frames were
     dropped, chunks are missing or the tap never came to its end; `pauses` in s from the start.
@@ -81,49 +86,140 @@ def assemble(part: Path, final: Path, format: Format) -> Finished:
         raise AssemblyError(f"{final}: {_explain(error, final.parent)}") from error
 
 
-def _explain(error: soundfile.LibsndfileError, directory: Path) -> str:
-    """What may be behind an error of libsndfile's, which is vague on a full disk."""
-    free = shutil.disk_usage(directory).free
-    return f"could not be written or read ({error.error_string.rstrip('.')}; {free} bytes are free)"
+def is_sealed(part: Path) -> bool:
+    """Whether a part was sealed from its first byte, by its first whole chunk; false if there is none."""
+    try:
+        first = next(read_part(part), None)
+    except FileNotFoundError:
+        return False
+    return first is not None and first.sealed
 
 
-@dataclass(slots=True)
-class _Reading:
-    """What has been read of a part so far."""
+def settle(part: Path, final: Path) -> Finished:
+    """Give a sealed part its final name, durably, as it is; may be called again after a crash at any point.
 
-    chunks: int = 0
-    position: int = 0
-    note: Note = field(default_factory=Note)
-    unbroken: bool = True
-    ended: bool = False
+    No key is needed: what is told is what the chunks say in clear. Raises NothingRecorded, also for a part
+    that is not sealed, or AssemblyError for a disk that fails.
+    """
+    try:
+        walk = _survey(part if part.exists() else final)
+        if part.exists():
+            _sync(part)
+            part.replace(final)
+        sync_directory(final.parent)
+        return Finished(
+            rate=walk.rate,
+            samples=walk.position,
+            bytes=final.stat().st_size,
+            sha256=_sha256(final),
+            complete=walk.complete,
+            drops=walk.note.drops,
+            pauses=walk.pauses,
+        )
+    except FileNotFoundError as error:
+        raise NothingRecorded(f"{part}: does not exist, and neither does {final.name}") from error
+    except OSError as error:
+        raise AssemblyError(f"{error.filename or final}: {error.strerror}") from error
+
+
+class Reading:
+    """The sound of a recording: `rate` in Hz, and once all blocks were taken, whether it was `complete`."""
+
+    def __init__(self, path: Path, key: bytes | None) -> None:
+        self._path = path
+        self._key = key
+        self._complete = False
+        try:
+            self.rate = self._find_rate()
+        except OSError as error:
+            raise AssemblyError(f"{path}: {error.strerror}") from error
+        except soundfile.LibsndfileError as error:
+            raise AssemblyError(f"{path}: {_said(error)}") from error
 
     @property
     def complete(self) -> bool:
-        return self.ended and self.unbroken and self.note.drops == 0
+        """False before the last block, if anything is missing or was altered, or frames were dropped."""
+        return self._complete
+
+    def blocks(self) -> Iterator[Block]:
+        """(n, 2) int16 from the start: caller, operator. AssemblyError if the file can't be read further."""
+        self._complete = False
+        try:
+            if self._key is None:
+                with soundfile.SoundFile(self._path) as file:
+                    yield from file.blocks(BLOCK_FRAMES, dtype="int16", always_2d=True)
+                    self._complete = bool(_said_beside(self._path, file.comment)["complete"])
+            else:
+                walk = Walk(self.rate)
+                yield from walk.blocks(open_all(read_part(self._path), self._key))
+                self._complete = walk.complete
+        except OSError as error:
+            raise AssemblyError(f"{self._path}: {error.strerror}") from error
+        except soundfile.LibsndfileError as error:
+            raise AssemblyError(f"{self._path}: {_said(error)}") from error
+
+    def _find_rate(self) -> int:
+        if self._key is None:
+            if is_sealed(self._path):
+                raise AssemblyError(f"{self._path}: is sealed, and no key was given")
+            return int(soundfile.info(self._path).samplerate)
+        for chunk in open_all(read_part(self._path), self._key):
+            return chunk.rate
+        if is_sealed(self._path):
+            raise AssemblyError(f"{self._path}: not a chunk can be opened with this key")
+        raise AssemblyError(f"{self._path}: is not sealed, or damaged throughout")
 
 
-def _blocks(part: Path, rate: int, reading: _Reading) -> Iterator[Block]:
-    """All sound of a part in its place, and what else is said in it as a side effect on `reading`."""
+def read_sound(path: Path, key: bytes | None) -> Reading:
+    """The sound of a file that is kept: a sealed one with its `key`, FLAC or WAV without one.
+
+    What is damaged or missing in a sealed one is silence in its place. Raises AssemblyError: no such file, or
+    not this key.
+    """
+    return Reading(path, key)
+
+
+def _explain(error: soundfile.LibsndfileError, directory: Path) -> str:
+    """What may be behind an error of libsndfile's, which is vague on a full disk."""
+    free = shutil.disk_usage(directory).free
+    return f"could not be written or read ({_said(error)}; {free} bytes are free)"
+
+
+def _said(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string.rstrip("."))
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _in_clear(part: Path) -> Iterator[Chunk]:
+    """The chunks of a part that was never sealed; AssemblyError if one is."""
     for chunk in read_part(part):
-        reading.unbroken &= chunk.sequence == reading.chunks
-        reading.chunks = chunk.sequence + 1
-        reading.ended = chunk.kind is Kind.END
-        if chunk.kind is not Kind.AUDIO:
-            reading.note = chunk.note
-        elif chunk.rate != rate or chunk.position < reading.position:
-            reading.unbroken = False
-        else:
-            while reading.position < chunk.position:
-                missing = min(chunk.position - reading.position, _BLOCK_FRAMES)
-                reading.position += missing
-                yield np.zeros((missing, CHANNELS), dtype=np.int16)
-            reading.position += chunk.frames
-            yield chunk.samples
+        if chunk.sealed:
+            raise AssemblyError(f"{part}: is sealed")
+        yield chunk
+
+
+def _survey(path: Path) -> Walk:
+    """What a sealed file says without its key. NothingRecorded if it holds no sealed sound."""
+    walk, sound = Walk(), 0
+    for _, chunk in walk.follow(chunk for chunk in read_part(path) if chunk.sealed):
+        sound += chunk.frames
+    if sound == 0:
+        raise NothingRecorded(f"{path}: holds no whole chunk of sealed sound")
+    return walk
 
 
 def _rate(part: Path) -> int:
     """The rate of a part in Hz, NothingRecorded if it has no sound."""
-    for chunk in read_part(part):
+    for chunk in _in_clear(part):
         if chunk.kind is Kind.AUDIO:
             return chunk.rate
     raise NothingRecorded(f"{part}: holds no whole chunk of sound")
@@ -135,7 +231,7 @@ def _write(part: Path, temporary: Path, format: Format) -> None:
     comment = _read_comment(part, rate)
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        written = _encode(descriptor, _blocks(part, rate, _Reading()), rate, format, comment)
+        written = _encode(descriptor, Walk(rate).blocks(_in_clear(part)), rate, format, comment)
         os.fsync(descriptor)
         if _checksum(temporary) != written:
             raise AssemblyError(f"{temporary}: does not give back what was written to it")
@@ -174,35 +270,38 @@ def _checksum(path: Path) -> int:
     """The CRC-32 of a file's samples as any player would decode them."""
     checksum = 0
     with soundfile.SoundFile(path) as file:
-        for block in file.blocks(_BLOCK_FRAMES, dtype="int16"):
+        for block in file.blocks(BLOCK_FRAMES, dtype="int16"):
             checksum = zlib.crc32(block.tobytes(), checksum)
     return checksum
 
 
 def _read_comment(part: Path, rate: int) -> str:
     """What the part says beside its sound, for the comment of the sound file."""
-    reading = _Reading()
-    for _ in _blocks(part, rate, reading):
+    walk = Walk(rate)
+    for _ in walk.follow(_in_clear(part)):
         pass
-    pauses = reading.note.pauses_s(rate, reading.position)
-    return json.dumps({"complete": reading.complete, "drops": reading.note.drops, "pauses": pauses})
+    return json.dumps({"complete": walk.complete, "drops": walk.note.drops, "pauses": walk.pauses})
 
 
 def _describe(final: Path) -> Finished:
     with soundfile.SoundFile(final) as file:
         rate, samples, comment = file.samplerate, file.frames, file.comment
-    try:
-        fields = json.loads(comment)
-    except ValueError as error:
-        raise AssemblyError(f"{final}: was not made from a part") from error
-    with final.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    fields = _said_beside(final, comment)
     return Finished(
         rate=rate,
         samples=samples,
         bytes=final.stat().st_size,
-        sha256=sha256,
+        sha256=_sha256(final),
         complete=fields["complete"],
         drops=fields["drops"],
         pauses=tuple((start, stop) for start, stop in fields["pauses"]),
     )
+
+
+def _said_beside(final: Path, comment: str) -> dict[str, Any]:
+    """What the comment of a sound file tells; AssemblyError if it is none of ours."""
+    try:
+        fields: dict[str, Any] = json.loads(comment)
+    except ValueError as error:
+        raise AssemblyError(f"{final}: was not made from a part") from error
+    return fields

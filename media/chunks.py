@@ -7,7 +7,7 @@ whole chunk: after kill -9, on a full disk, cut at any byte. Everything is littl
          0     4  magic    "\\xf6SIP"; no text and no audio of ours begins so
          4     1  version  1
          5     1  kind     0 audio, 1 note, 2 end
-         6     1  coding   0 in clear; further values are for sealed payloads
+         6     1  coding   0 in clear; 1 sealed, first of a stream; 2 sealed, goes on (media/seal.py)
          7     1  channels 2: caller left, operator right
          8     4  sequence 0, 1, 2 … without a gap
         12     8  position of the first sample, counted per channel from the start of the recording
@@ -22,9 +22,10 @@ The payload of an audio chunk is interleaved 16-bit PCM, one second at most. Tha
 last one `[8000, null]` while it lasts. A note is written whenever that changes, the last note or end counts.
 A part is complete if its sequence has no gap and it finishes with an end that counts no drops.
 
-Readers skip what fails its CRC and go on at the next magic, so one bad sector costs one chunk; the position
-says how much is missing. The payload is where sealing goes: it encrypts the bytes, sets `coding` and gives
-bytes 0 to 23 as associated data; nothing else about a part changes.
+Readers skip what fails its CRC and go on at the next magic, so one bad sector costs one chunk, or of a sealed
+file the rest of its stream; the position says how much is missing. In a sealed chunk a seal precedes or
+replaces the payload as described here: the sound is unreadable, a note is not, so that whoever has no key can
+still tell how long a recording is, whether it is whole, and where it pauses.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -50,6 +51,11 @@ CHANNELS = 2
 BYTES_PER_FRAME = 2 * CHANNELS
 MAX_PAYLOAD = 1 << 20  # reading: more than a second at any rate, little enough to hold
 
+STREAM_HEADER = 24  # bytes that begin a stream of sealed messages
+MESSAGE_EXTRA = 17  # bytes by which a sealed message is longer than what it hides
+
+_HEAD = struct.Struct("<4sBBBBIQI")
+_SIZES = struct.Struct("<II")
 _HEADER = struct.Struct("<4sBBBBIQIIII")
 _CRC = struct.Struct("<I")
 _SCAN = 1 << 16
@@ -63,13 +69,21 @@ class Kind(IntEnum):
     END = 2
 
 
-_KINDS = frozenset(Kind)
-
-
 class Coding(IntEnum):
     """How a payload is stored."""
 
     CLEAR = 0
+    SEALED = 1
+    CONTINUED = 2
+
+    @property
+    def extra(self) -> int:
+        """By how many bytes the payload is longer than in clear; in a note they come first."""
+        return (0, STREAM_HEADER + MESSAGE_EXTRA, MESSAGE_EXTRA)[self]
+
+
+_KINDS = frozenset(Kind)
+_CODINGS = frozenset(Coding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +119,7 @@ class Chunk:
     """One chunk; `position` and `frames` in samples per channel, `rate` in Hz."""
 
     kind: Kind
+    coding: Coding = Coding.CLEAR
     sequence: int
     position: int
     rate: int
@@ -112,33 +127,34 @@ class Chunk:
     payload: bytes
 
     @property
+    def head(self) -> bytes:
+        """Bytes 0 to 23 as stored: what a seal vouches for beside the payload."""
+        return _HEAD.pack(
+            MAGIC, VERSION, self.kind, self.coding, CHANNELS, self.sequence, self.position, self.rate
+        )
+
+    @property
+    def sealed(self) -> bool:
+        return self.coding is not Coding.CLEAR
+
+    @property
     def samples(self) -> Block:
-        """(frames, 2) int16, read-only; empty for a note or an end."""
+        """(frames, 2) int16, read-only; empty for a note or an end. ValueError if the chunk is sealed."""
         if self.kind is not Kind.AUDIO:
             return np.zeros((0, CHANNELS), dtype=np.int16)
+        if self.sealed:
+            raise ValueError("the sound is sealed")
         return np.frombuffer(self.payload, dtype="<i2").reshape(-1, CHANNELS)
 
     @property
     def note(self) -> Note:
-        """What a note or an end says."""
-        return Note.from_payload(self.payload)
+        """What a note or an end says, sealed or not. ValueError, KeyError or TypeError if it says nothing."""
+        return Note.from_payload(self.payload[self.coding.extra :])
 
 
 def pack(chunk: Chunk) -> bytes:
     """The chunk as it is stored."""
-    header = _HEADER.pack(
-        MAGIC,
-        VERSION,
-        chunk.kind,
-        Coding.CLEAR,
-        CHANNELS,
-        chunk.sequence,
-        chunk.position,
-        chunk.rate,
-        chunk.frames,
-        len(chunk.payload),
-        0,
-    )[: -_CRC.size]
+    header = chunk.head + _SIZES.pack(chunk.frames, len(chunk.payload))
     return header + _CRC.pack(zlib.crc32(chunk.payload, zlib.crc32(header))) + chunk.payload
 
 
@@ -163,9 +179,11 @@ class PartWriter:
     Unbuffered: what was written survives the process, what was synced survives the machine.
     """
 
-    def __init__(self, descriptor: int, rate: int) -> None:
+    def __init__(self, descriptor: int, rate: int, seal: Callable[[Chunk], Chunk] | None = None) -> None:
+        """`seal` is asked for every chunk, in order, and gives what is stored in its place."""
         self._descriptor = descriptor
         self._rate = rate
+        self._seal = seal
         self._sequence = 0
         self._synced = 0
         self.position = 0
@@ -203,7 +221,7 @@ class PartWriter:
             frames=frames,
             payload=payload,
         )
-        rest = memoryview(pack(chunk))
+        rest = memoryview(pack(self._seal(chunk) if self._seal else chunk))
         while rest:  # a disk that fills up takes a part of it first
             rest = rest[os.write(self._descriptor, rest) :]
         self._sequence += 1
@@ -212,6 +230,7 @@ class PartWriter:
 def read_part(path: Path) -> Iterator[Chunk]:
     """All whole chunks of a part, in order, from whatever state the file is in; OSError if it can't be read.
 
+    They come as they are stored; media/seal.py opens those that are sealed.
     Damage ends nothing: a gap in the sequence shows it, and so does a missing end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -236,15 +255,24 @@ def _read_chunk(file: BinaryIO, offset: int) -> Chunk | None:
         return None
     fields = _HEADER.unpack(header)
     magic, version, kind, coding, channels, sequence, position, rate, frames, length, crc = fields
-    if (magic, version, coding, channels) != (MAGIC, VERSION, Coding.CLEAR, CHANNELS) or length > MAX_PAYLOAD:
+    if (magic, version, channels) != (MAGIC, VERSION, CHANNELS) or length > MAX_PAYLOAD:
         return None
-    if kind not in _KINDS or (kind == Kind.AUDIO and length != frames * BYTES_PER_FRAME):
+    if kind not in _KINDS or coding not in _CODINGS:
+        return None
+    shown = length - Coding(coding).extra
+    if shown != frames * BYTES_PER_FRAME if kind == Kind.AUDIO else shown < 0 or frames:
         return None
     payload = file.read(length)
     if len(payload) < length or zlib.crc32(payload, zlib.crc32(header[: -_CRC.size])) != crc:
         return None
     return Chunk(
-        kind=Kind(kind), sequence=sequence, position=position, rate=rate, frames=frames, payload=payload
+        kind=Kind(kind),
+        coding=Coding(coding),
+        sequence=sequence,
+        position=position,
+        rate=rate,
+        frames=frames,
+        payload=payload,
     )
 
 

@@ -21,6 +21,7 @@ from media.align import Aligner
 from media.backlog import Backlog, Entry
 from media.chunks import Block, Kind, Note, PartWriter, create_part, sync_directory
 from media.frame import SAMPLE_RATE, Samples
+from media.seal import Sealer
 
 WRITE_EVERY_S = 0.4
 SYNC_EVERY_S = 5.0
@@ -109,13 +110,17 @@ class Tap:
         self._result: TapResult | None = None
         self._synced_at: float | None = None
 
-    def start(self) -> None:
-        """Create the file and begin; TapError if that fails, it exists, or the tap was started before."""
+    def start(self, key: bytes | None = None) -> None:
+        """Create the file and begin; TapError if that fails, it exists, or the tap was started before.
+
+        `key`, 32 bytes of the file's own, seals it from the first byte; without one it is in clear.
+        """
         with self._file_lock:
             if self._state is not _State.NEW:
                 raise TapError(f"{self._part}: was started before")
             try:
-                self._file = PartWriter(create_part(self._part), self._rate)
+                seal = None if key is None else Sealer(key).seal
+                self._file = PartWriter(create_part(self._part), self._rate, seal)
             except OSError as error:
                 raise TapError(f"{self._part}: {error.strerror}") from error
             self._move((_State.NEW,), _State.RUNNING)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from media.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble
 from media.chunks import Block, Kind, Note, PartWriter, create_part
+from media.seal import Sealer
 
 RATE = 8000
 FORMATS: tuple[Format, ...] = ("flac", "wav")
@@ -301,3 +302,23 @@ def test_what_does_not_decode_to_the_same_is_not_kept(
     with pytest.raises(AssemblyError, match="does not give back what was written"):
         assemble(part, final, format)
     assert [path.name for path in part.parent.iterdir()] == [part.name]
+
+
+def test_a_sealed_part_is_never_made_a_sound_file(part: Path, final: Path, format: Format) -> None:
+    writer = PartWriter(create_part(part), RATE, Sealer(bytes(32)).seal)
+    writer.write_audio(sound(100))
+    writer.close()
+    with pytest.raises(AssemblyError, match=r"a\.part: is sealed$"):
+        assemble(part, final, format)
+    assert [path.name for path in part.parent.iterdir()] == [part.name]
+
+
+def test_sound_that_was_damaged_before_the_end_is_silence(part: Path, final: Path, format: Format) -> None:
+    """The end still says how long it was."""
+    block = write_part(part, 8000)
+    content = bytearray(part.read_bytes())
+    content[HEADER + 16000 + 100] ^= 1
+    part.write_bytes(content)
+    block[4000:] = 0
+    assert assemble(part, final, format).samples == 8000
+    assert np.array_equal(decoded(final), block)

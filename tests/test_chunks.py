@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.chunks import Block, Chunk, Kind, Note, PartWriter, create_part, pack, read_part
+from media.chunks import Block, Chunk, Coding, Kind, Note, PartWriter, create_part, pack, read_part
 
 VECTOR = bytes.fromhex(
     "f6534950"  # magic
@@ -200,3 +201,73 @@ def test_a_payload_of_the_wrong_length_is_no_audio(scratch: Path) -> None:
         pack(Chunk(kind=Kind.AUDIO, sequence=0, position=0, rate=8000, frames=3, payload=bytes(8)))
     )
     assert list(read_part(scratch)) == []
+
+
+@pytest.mark.parametrize(
+    ("coding", "length", "accepted"),
+    [
+        (0, 8, True),
+        (0, 25, False),
+        (1, 49, True),
+        (1, 8, False),
+        (2, 25, True),
+        (2, 49, False),
+        (3, 8, False),
+    ],
+)
+def test_a_sealed_payload_is_longer_by_its_seal(
+    scratch: Path, coding: int, length: int, accepted: bool
+) -> None:
+    """It is walked over, and its CRC checked, by whoever has no key."""
+    content = pack(
+        Chunk(
+            kind=Kind.AUDIO,
+            coding=coding,  # type: ignore[arg-type]
+            sequence=0,
+            position=0,
+            rate=8000,
+            frames=2,
+            payload=bytes(length),
+        )
+    )
+    scratch.write_bytes(content + WHOLE[ENDS[0] :])
+    chunks = list(read_part(scratch))
+    assert [chunk.sequence for chunk in chunks] == [*([0] if accepted else []), 1, 2, 3, 4]
+    assert chunks[0].sealed is (accepted and coding > 0)
+
+
+@pytest.mark.parametrize(("coding", "extra"), [(0, 0), (1, 41), (2, 17)])
+def test_a_note_is_told_from_its_seal(scratch: Path, coding: int, extra: int) -> None:
+    said = Chunk(
+        kind=Kind.END,
+        coding=coding,  # type: ignore[arg-type]
+        sequence=0,
+        position=0,
+        rate=8000,
+        frames=0,
+        payload=bytes(extra) + Note(drops=1).to_payload(),
+    )
+    scratch.write_bytes(pack(said))
+    assert [chunk.note for chunk in read_part(scratch)] == [Note(drops=1)]
+    scratch.write_bytes(pack(replace(said, frames=1)))
+    assert list(read_part(scratch)) == []
+    if extra:
+        scratch.write_bytes(pack(replace(said, payload=bytes(extra - 1))))
+        assert list(read_part(scratch)) == []
+
+
+def test_whoever_seals_gets_every_chunk_and_is_written_in_its_place(tmp_path: Path) -> None:
+    asked: list[Chunk] = []
+
+    def seal(chunk: Chunk) -> Chunk:
+        asked.append(chunk)
+        return replace(chunk, coding=Coding.CONTINUED, payload=bytes(17) + chunk.payload)
+
+    writer = PartWriter(create_part(tmp_path / "a.part"), 8000, seal)
+    writer.write_audio(SAMPLES)
+    writer.write_note(Note(), Kind.END)
+    writer.close()
+    stored = list(read_part(tmp_path / "a.part"))
+    assert [chunk.coding for chunk in stored] == [2, 2]
+    assert [replace(chunk, coding=Coding.CLEAR, payload=chunk.payload[17:]) for chunk in stored] == asked
+    assert [chunk.head for chunk in stored] == [pack(chunk)[:24] for chunk in stored]

@@ -12,6 +12,7 @@ import pytest
 from media import tap as tap_module
 from media.chunks import Kind, read_part
 from media.frame import FRAME_SAMPLES, SILENCE
+from media.seal import open_all
 from media.tap import Channel, Tap, TapError, TapWriter
 from tests.tapping import (
     PATIENCE_S,
@@ -119,6 +120,22 @@ def test_what_the_queue_cannot_hold_is_counted_and_silent(
     assert np.array_equal(content(part)[:8000], expected(8000))
     assert not content(part)[8000:].any()
     assert [chunk.note.drops for chunk in read_part(part) if chunk.kind is Kind.END] == [10]
+
+
+def test_with_a_key_the_part_is_sealed_from_its_first_byte(tap: Tap, part: Path) -> None:
+    key = bytes(range(32))
+    tap.start(key)
+    feed(tap, 0, 8000)
+    tap.silence(True)
+    wait_for(lambda: any(chunk.kind is Kind.NOTE for chunk in read_part(part)))
+    stored = list(read_part(part))
+    assert all(chunk.sealed for chunk in stored)
+    feed(tap, 8000, 16000)
+    result = tap.finish()
+    opened = list(open_all(read_part(part), key))
+    assert (result.samples, result.pauses, opened[-1].kind) == (16000, ((1.0, 2.0),), Kind.END)
+    assert np.array_equal(np.concatenate([chunk.samples for chunk in opened])[:8000], expected(8000))
+    assert expected(8000)[:100].tobytes() not in part.read_bytes()
 
 
 def test_abandoned_nothing_is_left(tap: Tap, part: Path, failures: list[str]) -> None:
