@@ -66,8 +66,8 @@ def stamps_folder(database: Path) -> Path:
 def stamp_head(store: Store, url: str, ca: Path, folder: Path) -> Stamped | None:
     """Have the present head stamped by the authority at `url`; None if it has not moved since the last stamp.
 
-    What `ca` (PEM) does not vouch for is not kept. One process after the other; takes up to
-    `post.WHOLE_S` seconds, and no transaction is open meanwhile.
+    What `ca` (PEM) does not vouch for is not kept. Takes up to `post.WHOLE_S` seconds, and no transaction is
+    open meanwhile.
     Raises StampError; StoreError; OSError where the stamp cannot be written.
     """
     trusted = authority.certificates(ca)
@@ -213,10 +213,13 @@ def _time(at: datetime) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time, from the look at the head to its stamp."""
+    """One process at a time, from the look at the head to its stamp; nobody waits for one that is stuck."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StampError("another process is having it stamped at this moment") from error
         yield
     finally:
         os.close(handle)

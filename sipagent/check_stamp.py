@@ -15,7 +15,7 @@ LATE = timedelta(days=1)  # the agent stamps every hour
 
 
 def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Finding]:
-    """Look at library, certificates and the newest stamp; silent where none are configured. `now` is aware."""
+    """Look at library, certificates and newest stamp; silent where none are configured. `now` is aware."""
     url, ca = config.retention.timestamp_url, config.retention.timestamp_ca
     if ca is None:  # then there is no url either
         return
