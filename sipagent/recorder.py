@@ -1,8 +1,13 @@
 """What is kept of calls, written off the SIP thread: receipts, recordings, and the end of each.
 
 Two threads. The first does what must be quick, in order: rows, the start of a tap, and above all erasing. The
-second turns finished parts into FLAC or WAV, which takes seconds for a long call. A refusal is committed in
-the receipt before anything is removed, so that a crash in between is finished at the next start.
+second makes of finished parts what is kept: FLAC or WAV, which takes seconds for a long call, or the sealed
+file. A refusal is committed in the receipt before anything is removed, so that a crash in between is finished
+at the next start.
+
+With recipients, a recording is sealed from its first byte: the order is row, key in the vault, part. Only
+public keys are read, anew for each recording; nothing here ever opens one. A key that is missing or wrong is
+a fault, and never a reason to record in clear.
 
 A fault here never costs the call: it is reported as `TapFailed`, or told to `alert`, and the call goes on.
 """
@@ -13,16 +18,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
-from media.assemble import AssemblyError, Format, NothingRecorded, assemble
+from media.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble, is_sealed, settle
 from media.frame import SAMPLE_RATE
 from media.tap import Tap, TapError, TapWriter
 from retention.archive import Archive, ArchiveError
+from retention.keys import KeysError, read_public
 from retention.recording import Event, Pause, Receipt, Recording, Status
-from retention.store import Selection, StoreError, UnknownId
+from retention.selection import Selection
+from retention.store import StoreError, UnknownId
 from sipagent.story import FLAGGED
 
-FAULTS = (OSError, StoreError, ArchiveError, TapError, AssemblyError)
+FAULTS = (OSError, StoreError, ArchiveError, KeysError, TapError, AssemblyError)
 
 Job = Callable[[], None]
 
@@ -66,11 +74,22 @@ class Closing:
 
 
 class Recorder:
-    """Keeps receipts and recordings. Every method returns at once; `alert` is called on its threads."""
+    """Keeps receipts and recordings. Every method returns at once; `alert` is called on its threads.
 
-    def __init__(self, archive: Archive, format: Format, alert: Callable[[str], None]) -> None:
+    `recipients` are the files of the public keys to seal to. Without any, recordings are kept in clear, as
+    `format`.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        format: Format,
+        alert: Callable[[str], None],
+        recipients: tuple[Path, ...] = (),
+    ) -> None:
         self.archive = archive
         self._format: Format = format
+        self._recipients = recipients
         self._quick = Worker("recorder", alert)
         self._slow = Worker("assembler", alert)
         self._writer = TapWriter()
@@ -107,13 +126,19 @@ class Recorder:
         def open_part() -> None:
             try:
                 self.archive.open(recording)
-                tap.start()
+                tap.start(self._new_key(recording.id))
                 self._running.add(tap)
             except FAULTS as fault:
                 on_failure(str(fault))
 
         self._quick.put(open_part)
         return tap
+
+    def _new_key(self, id: str) -> bytes | None:
+        """The key to seal this recording with, durably in the vault; None where it is kept in clear."""
+        if not self._recipients:
+            return None
+        return self.archive.vault.create(id, [read_public(path) for path in self._recipients])
 
     def erase(self, tap: Tap, receipt: Receipt, at: datetime) -> None:
         """Nothing of what was captured stays, whatever the reason; the receipt says it first, if it can."""
@@ -154,12 +179,12 @@ class Recorder:
 
 
 def close(archive: Archive, recording: Recording, format: Format, closing: Closing) -> None:
-    """Make the part a sound file and the row `closed`; `failed` where there was nothing.
+    """Make the part the file that is kept and the row `closed`; `failed` where there was nothing.
 
     Raises what `assemble` and `Archive.close` raise; the part then stays and the next start tries again.
     """
     try:
-        sound = assemble(archive.part(recording.id), archive.final(recording.id, format), format)
+        sound = _finished(archive, recording.id, format)
     except NothingRecorded:
         archive.fail(recording.id, closing.ended_at)
         return
@@ -178,6 +203,14 @@ def close(archive: Archive, recording: Recording, format: Format, closing: Closi
             incomplete=not sound.complete,
         )
     )
+
+
+def _finished(archive: Archive, id: str, format: Format) -> Finished:
+    """What began sealed is kept sealed, whatever the configuration says by now."""
+    part, sealed = archive.part(id), archive.final(id, "sealed")
+    if is_sealed(part) or sealed.exists():
+        return settle(part, sealed)
+    return assemble(part, archive.final(id, format), format)
 
 
 def recover(archive: Archive, format: Format, now: datetime, alert: Callable[[str], None]) -> None:

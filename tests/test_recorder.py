@@ -80,9 +80,9 @@ def test_the_row_is_there_before_the_file(
     seen: list[Status] = []
     row, start = recording(), Tap.start
 
-    def watched(tap: Tap) -> None:
+    def watched(tap: Tap, key: bytes | None) -> None:
         seen.append(archive.store.recording(row.id).status)
-        start(tap)
+        start(tap, key)
 
     monkeypatch.setattr(Tap, "start", watched)
     begin(recorder, row)

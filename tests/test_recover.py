@@ -4,19 +4,23 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from media.assemble import Format, assemble
-from media.tap import Tap
+from media.assemble import Format, assemble, read_sound, settle
+from media.tap import Tap, TapWriter
 from retention.archive import Archive
-from retention.recording import Event, Recording, Status
+from retention.keys import Identity
+from retention.recording import Event, Pause, Recording, Status
 from sipagent.recorder import Closing, close, recover
 from sipagent.story import FLAGGED
 from tests import kept
 from tests.kept import OPERATOR, receipt, recording
-from tests.tapping import feed
+from tests.tapping import expected, feed
+from tests.test_assemble import crash_at
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
@@ -176,3 +180,118 @@ def test_a_refusal_that_came_first_is_not_undone_by_the_close(archive: Archive) 
     archive.erase(row.id, NOW, "refused")
     close(archive, row, "wav", CLOSING)
     assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
+
+
+# --- sealed ---
+
+
+ANN = Identity(bytes([1]) * 32, "Ann")
+
+
+@pytest.fixture
+def shut(archive: Archive) -> Callable[[str], Recording]:
+    """As `leave`, of a recording that is sealed to Ann."""
+
+    def leave_sealed(kind: str) -> Recording:
+        row = recording()
+        part = archive.open(row)
+        tap = Tap(part, pytest.fail)
+        tap.start(archive.vault.create(row.id, [ANN.public]))
+        feed(tap, 0, 12000)
+        tap.silence(True)
+        feed(tap, 12000, 24000)
+        tap.finish()
+        if kind == "cut":
+            with part.open("r+b") as stream:
+                stream.truncate(part.stat().st_size - 10)
+        elif kind == "named":
+            settle(part, archive.final(row.id, "sealed"))
+        elif kind == "empty":
+            part.write_bytes(b"")
+        elif kind == "key only":
+            part.unlink()
+        return row
+
+    return leave_sealed
+
+
+@pytest.mark.parametrize("kind", ["whole", "cut", "named", "empty", "key only"])
+def test_what_is_sealed_is_finished_without_any_private_key(
+    archive: Archive, shut: Callable[[str], Recording], kind: str
+) -> None:
+    """Length, pauses and wholeness are known, whatever is configured by then."""
+    row = shut(kind)
+    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None))
+    recover(archive, "wav", NOW, pytest.fail)
+    done = archive.store.recording(row.id)
+    if kind in ("empty", "key only"):
+        assert (done.status, files(archive), archive.vault.ids()) == (Status.FAILED, [], [])
+        return
+    assert (done.status, files(archive)) == (Status.CLOSED, ["json", "sealed"])
+    assert (done.duration_s, done.incomplete) == (3.0, kind == "cut")
+    assert done.pauses == (() if kind == "cut" else (Pause(from_s=1.5, to_s=3.0),))
+    reading = read_sound(archive.final(row.id, "sealed"), archive.vault.key(row.id, ANN))
+    sound = np.concatenate(list(reading.blocks()))
+    assert np.array_equal(sound[:12000], expected(12000))
+    assert not sound[12000:].any()
+    assert reading.complete is (kind != "cut")
+
+
+@pytest.mark.parametrize("kind", ["whole", "cut", "named", "empty", "key only"])
+def test_what_is_sealed_and_may_not_be_kept_is_erased_with_its_key(
+    archive: Archive, shut: Callable[[str], Recording], kind: str
+) -> None:
+    row = shut(kind)
+    archive.store.add_receipt(receipt(row, decision="refused", decided_by="dtmf"))
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.store.recording(row.id).status is Status.ERASED
+    assert (files(archive), archive.vault.ids()) == ([], [])
+
+
+class NoWriter(TapWriter):
+    """So that each step has its place in the order."""
+
+    def add(self, tap: Tap) -> None:
+        pass
+
+
+def one_call(folder: Path, row: Recording) -> None:
+    """From the first step to the last, as the recorder takes them."""
+    archive = kept.archive(folder)
+    archive.store.add_receipt(receipt(row))
+    part = archive.open(row)
+    tap = Tap(part, pytest.fail, writer=NoWriter())
+    tap.start(archive.vault.create(row.id, [ANN.public]))
+    for second in range(3):
+        feed(tap, second * 8000, (second + 1) * 8000)
+        tap.write_out()
+        tap.sync()
+    tap.finish()
+    close(archive, row, "flac", CLOSING)
+
+
+def test_killed_at_any_step_a_sealed_recording_is_whole_cut_or_gone(tmp_path: Path) -> None:
+    outcomes: list[Status] = []
+    row, step, reached = recording(), 0, True
+    while reached:
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        reached = crash_at(step, lambda folder=folder: one_call(folder, row))  # type: ignore[misc]
+        archive = kept.archive(folder)
+        recover(archive, "flac", NOW, pytest.fail)
+        for done in archive.store.recordings():
+            outcomes.append(done.status)
+            if done.status is Status.CLOSED:
+                assert files(archive) == ["json", "sealed"]
+                reading = read_sound(archive.final(row.id, "sealed"), archive.vault.key(row.id, ANN))
+                sound = np.concatenate(list(reading.blocks()))
+                assert np.array_equal(sound, expected(len(sound)))
+                assert done.duration_s == len(sound) / 8000
+                assert reading.complete is not done.incomplete
+            else:
+                assert (files(archive), archive.vault.ids()) == ([], [])
+        archive.store.close()
+        step += 1
+    assert outcomes.count(Status.FAILED) >= 4
+    assert outcomes.count(Status.CLOSED) >= 8
+    assert set(outcomes) == {Status.FAILED, Status.CLOSED}
