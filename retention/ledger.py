@@ -56,11 +56,6 @@ class Ledger:
         sql = "SELECT 1 FROM chain WHERE kind = ? AND was = 0 AND instr(public, ?) > 0"
         return self._db.execute(sql, [SEGMENT, f'"hash":"{head.hash}"']).fetchone() is not None
 
-    def tally(self) -> dict[str, int]:
-        """How many rows of each table the chain knows, counted by their first entries."""
-        counts = dict(self._db.execute("SELECT kind, count(*) FROM chain WHERE was = 0 GROUP BY kind"))
-        return {table: counts.get(kind, 0) for kind, table in TABLES.items()}
-
     # writing
 
     def insert(self, table: str, record: Json) -> None:

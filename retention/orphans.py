@@ -30,7 +30,7 @@ def orphans(archive: Archive) -> list[Orphan]:
     Calls may come and go meanwhile: a row exists before its file, and a file before its row is closed, so
     rows are read on both sides of the listing.
     """
-    before = {row.id: row.status for row in archive.store.each_kept()}
+    before = archive.store.kept_statuses()
     names, keys = archive.names(), archive.keys()
     missing = _missing(archive, {name for name, _ in names}, {name for name, _ in keys}, before)
     return [*_unexpected(archive, names, before), *_unexpected_keys(archive, keys, before), *missing]

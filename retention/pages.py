@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-PAGE = 2000  # rows in one read
-BATCH = 100  # rows in one transaction
+PAGE = 1000  # rows in one read
+BATCH = 250  # rows in one transaction
 
 Item = TypeVar("Item")
 
@@ -27,6 +27,7 @@ class Listing:
 
     table: str
     order: tuple[str, ...]
+    columns: str = "*"
     where: Sequence[str] = ()
     values: Sequence[object] = ()
     indexed: str = ""
@@ -75,7 +76,7 @@ def _page(
     where, values = _span(listing, behind, last)
     for condition in listing.where:
         where += f"{' AND' if where else ' WHERE'} {condition}"
-    sql = f"SELECT * FROM {listing.table}{where} ORDER BY {_order(listing)}"
+    sql = f"SELECT {listing.columns} FROM {listing.table}{where} ORDER BY {_order(listing)}"
     return query(sql, [*values, *listing.values])
 
 

@@ -21,7 +21,7 @@ from typing import Self
 
 from sqlite_utils import Database
 
-from retention.chain import Entry, Head
+from retention.chain import TABLES, Entry, Head
 from retention.head import HeadError, export_head, head_path, read_head
 from retention.ledger import Ledger
 from retention.pages import BATCH, Listing, Row, batches, each_row
@@ -31,8 +31,9 @@ from retention.schema import MIGRATIONS, unknown_migrations
 from retention.selection import Selection, receipt_conditions, recording_conditions
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
-# SQLite's waiters do not queue, they look again after up to 100 ms: who writes much pauses longer than that
-BREATH_S = 0.12
+# SQLite's waiters do not queue: one that has not waited for long looks again after 50 ms at most. Whoever writes
+# much keeps each transaction as short as that, and then pauses longer.
+BREATH_S = 0.06
 
 _BY_TIME = ("started_at", "id")
 
@@ -174,6 +175,13 @@ class Store:
             listing = replace(listing, indexed="purged_at IS NULL")
         return (Recording.from_json(row) for row in self._each(listing))
 
+    def kept_statuses(self) -> dict[str, Status]:
+        """Of every recording that is not purged yet, by id."""
+        listing = Listing(
+            table="recordings", order=_BY_TIME, columns="id, status", indexed="purged_at IS NULL"
+        )
+        return {row["id"]: Status(row["status"]) for row in self.each(listing)}
+
     def each_kept(self, started: datetime | None = None) -> Iterator[Recording]:
         """Not purged yet, whatever has become of their sound; oldest first. `started`: begun before."""
         where = [] if started is None else ["started_at < ?"]
@@ -266,8 +274,7 @@ class Store:
 
     def tally(self) -> dict[str, int]:
         """How many rows of each table the chain knows of."""
-        with self._lock, self._named_errors():
-            return self._ledger.tally()
+        return {table: self._count_firsts(kind) for kind, table in TABLES.items()}
 
     def begin_segment(self, reason: str) -> None:
         """Mark in the chain that what comes next was written after a loss, behind the exported head."""
@@ -319,6 +326,15 @@ class Store:
                 for row in rows:
                     self._ledger.forget(listing.table, row["id"])
             count += len(rows)
+        return count
+
+    def _count_firsts(self, kind: str) -> int:
+        """A few thousand at a time, like every read."""
+        part = "SELECT seq FROM chain WHERE kind = ? AND was = 0 AND seq > ? ORDER BY seq LIMIT 20000"
+        count, behind = 0, 0
+        while behind is not None:
+            (row,) = self._read(f"SELECT count(*) AS n, max(seq) AS last FROM ({part})", [kind, behind])
+            count, behind = count + row["n"], row["last"]
         return count
 
     def _insert(self, table: str, record: Json) -> None:
