@@ -4,7 +4,17 @@ from pathlib import Path
 
 import click
 
-from sipagent import __version__, cli_agent, cli_keep, cli_list, cli_notice, cli_stamp, cli_stats, cli_use
+from sipagent import (
+    __version__,
+    cli_agent,
+    cli_delete,
+    cli_keep,
+    cli_list,
+    cli_notice,
+    cli_stamp,
+    cli_stats,
+    cli_use,
+)
 from sipagent.cli_base import Program, Workplace
 
 
@@ -43,7 +53,7 @@ for _command in (
     cli_use.export_command,
     cli_use.play_command,
     cli_keep.purge_command,
-    cli_keep.delete_command,
+    cli_delete.delete_command,
     cli_keep.rebuild_command,
     cli_stamp.stamp_command,
     cli_agent.init_command,
