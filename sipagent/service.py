@@ -75,7 +75,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     _heed(orders)
     with Store(config.retention.database) as store:
         archive = Archive(store, config.recording.directory, config.base)
-        recorder = Recorder(archive, config.recording.format, _alert)
+        recorder = Recorder(archive, config.recording.format, _alert, config.recording.recipients)
         registers = config.trunk.registrar is not None
         agent = Agent(rules, recorder, tones(), registers=registers, detector=_detector(config))
         engine = PjsipEngine(_settings(config, agent))
@@ -167,7 +167,11 @@ def _heed(orders: Orders) -> None:
 def _purges(config: Config, over: threading.Event) -> None:
     """The purge that nobody has to remember: at the start, then every hour."""
     retention = config.retention
-    terms = Terms(period=retention.period, receipts_period=retention.receipts_period)
+    terms = Terms(
+        period=retention.period,
+        receipts_period=retention.receipts_period,
+        analysis_period=retention.analysis_period,
+    )
     while not over.is_set():
         try:
             with Store(retention.database) as store:
