@@ -1,9 +1,10 @@
 """What the tap costs: python -m tests.bench.tap [--json].
 
-Each round is the time between two turns of the writer: N calls' frames are fed as the bridge would, then it
-writes, both timed as CPU of the thread. Beside it, what a sync takes on this disk, what making the FLAC
-costs, how much memory a tap holds before its writer's turn, and feeding and writing in real time with the
-real writer's thread.
+Each round is the time between two turns of the writer: N calls' frames are fed as the bridge would, then
+it writes, both timed as CPU of the thread. Beside it, what sealing adds (the same minute sealed and in clear,
+and a key for two recipients), what a sync takes on this disk, what it costs to make the FLAC or to give the
+sealed file its name, how much memory a tap holds before its writer's turn, and feeding and writing in real
+time with the real writer's thread.
 """
 
 import argparse
@@ -16,13 +17,17 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from media.assemble import assemble
+from media.assemble import assemble, settle
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, samples_of
 from media.tap import SYNC_EVERY_S, WRITE_EVERY_S, Channel, Tap, TapWriter
+from retention.keys import new_pair, read_public
+from retention.recording import new_id
+from retention.vault import Vault
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 ROUND_FRAMES = round(WRITE_EVERY_S / FRAME_S)
@@ -44,6 +49,9 @@ class Cost:
     memory_kib: float
     real_time_cpu: float
     real_time_drops: int
+    seal_cpu: float
+    key_cpu: float
+    settle_cpu: float
 
 
 class NoWriter(TapWriter):
@@ -135,6 +143,61 @@ def run_in_rounds(count: int, rounds: int, frames: list[memoryview], directory: 
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealing:
+    """CPU in s of one call of a minute: what sealing adds to writing it, its key, and its end."""
+
+    seal_cpu: float
+    key_cpu: float
+    settle_cpu: float
+
+
+def sealing(folder: Path, calls: int = 15) -> Sealing:
+    """The same minute in clear and sealed, in turns, so that a busy machine hits both: medians of `calls`.
+
+    Nothing is taken off for the FLAC, which a sealed recording has no need of.
+    """
+    stems = [folder / "keys" / name for name in ("first", "second")]
+    recipients = [new_pair(stem, None, stem.name)[0] for stem in stems]
+    vault, frames = Vault(folder / "vault"), speech(60)
+    writing, keys, ends = [], [], []
+    for number in range(calls):
+        id, made = new_id(datetime.now(UTC)), list[bytes]()
+
+        def make_key(id: str = id, made: list[bytes] = made) -> None:
+            made.append(vault.create(id, [read_public(path) for path in recipients]))
+
+        keys.append(spend(make_key))
+        clear = write_minute(folder / f"{number}.part", frames, None)
+        sealed = write_minute(folder / f"{id}.part", frames, made[0])
+        writing.append(sealed - clear)
+        ends.append(spend(lambda id=id: settle(folder / f"{id}.part", folder / f"{id}.sealed")))  # type: ignore[misc]
+    return Sealing(
+        seal_cpu=statistics.median(writing),
+        key_cpu=statistics.median(keys),
+        settle_cpu=statistics.median(ends),
+    )
+
+
+def write_minute(part: Path, frames: list[memoryview], key: bytes | None) -> float:
+    """CPU in s of all that the writer does for one minute, syncs and end included."""
+    tap = Tap(part, fail, writer=NoWriter())
+    spent = spend(lambda: tap.start(key))
+    for tick in range(len(frames)):
+        feed_frame([tap], frames, tick, 1000 + (tick + 1) * FRAME_S)
+        if (tick + 1) % ROUND_FRAMES == 0:
+            spent += spend(tap.write_out)
+        if (tick + 1) % (ROUND_FRAMES * SYNC_ROUNDS) == 0:
+            spent += spend(tap.sync)
+    return spent + spend(tap.finish)
+
+
+def sealing_cpu(folder: Path) -> float:
+    """CPU in s that sealing adds to a recorded minute of a call that lasts no longer: two have its key."""
+    cost = sealing(folder)
+    return cost.seal_cpu + cost.key_cpu
+
+
 def memory_kib(count: int, frames: list[memoryview], directory: Path) -> float:
     """KiB that each tap holds right before a turn of the writer."""
     tracemalloc.start()
@@ -177,7 +240,9 @@ def measure(count: int, call_minutes: float, seconds: float, directory: Path) ->
         cpu, drops = run_in_real_time(count, seconds, frames, Path(scratch))
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         memory = memory_kib(count, frames, Path(scratch))
-    return Cost(taps=count, memory_kib=memory, real_time_cpu=cpu, real_time_drops=drops, **by_hand)
+    with tempfile.TemporaryDirectory(dir=directory) as scratch:
+        sealed = asdict(sealing(Path(scratch)))
+    return Cost(taps=count, memory_kib=memory, real_time_cpu=cpu, real_time_drops=drops, **by_hand, **sealed)
 
 
 def main() -> None:
