@@ -27,7 +27,7 @@ NAMES = ("notice", "welcome", "refused", "confirm", "closed", "unavailable", "ho
 # outer bounds nobody speaks: the words are not those of the sound.
 PACE = (2.5, 6.5)
 PACE_POSSIBLE = (1.5, 9.0)
-# dBFS. Speech on telephone lines is levelled to -26 (ITU-T P.56 and G.100); shipped are -20.
+# dBFS. Speech for telephone lines is levelled to -26 below overload (ITU-T P.830); shipped are -20.
 LEVEL = (-36.0, -12.0)
 LEVEL_HEARD = -42.0
 CLIPPED = 0.01  # of the samples; more is a distortion that costs words
