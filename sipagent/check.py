@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from sipagent.check_keys import key_findings
 from sipagent.check_machine import (
     EngineFacts,
     disk_findings,
@@ -32,6 +33,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *password_findings(config),
         *prompt_findings(config),
         *disk_findings(config, now),
+        *key_findings(config),
         *engine_findings(config, engine_facts),
         *port_findings(config),
     ]

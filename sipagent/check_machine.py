@@ -135,7 +135,7 @@ def _integrity(path: Path) -> str:
 def _overdue(config: Config, path: Path, now: datetime) -> Finding:
     try:
         with Store(path) as store:
-            overdue = plan(store, now, config.retention.period)
+            overdue = list(plan(store, now, config.retention.period))
     except StoreError as problem:
         return error("retention.database", str(problem))
     if not overdue:

@@ -7,6 +7,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from sipagent.cli_base import Failure, Workplace, json_option, now, print_json
+from sipagent.cli_passphrase import leaving, new_passphrase, new_passphrase_options
 from sipagent.cli_tables import Column, console, show_table
 from sipagent.cli_times import counted
 from sipagent.finding import Finding
@@ -15,22 +16,29 @@ if TYPE_CHECKING:
     from sipagent.check import EngineFacts
 
 
-@click.command("init", short_help="Write a config.toml and copy the prompts.")
+@click.command("init", short_help="Write a config.toml, make keys, copy the prompts.")
 @click.argument("directory", default=".", type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
-def init_command(directory: Path) -> None:
-    """Write a commented config.toml and copy the prompts into DIR (default: here). Replaces nothing.
+@new_passphrase_options
+def init_command(directory: Path, passphrase_file: Path | None, no_passphrase: bool) -> None:
+    """Write a commented config.toml, make a key pair and copy the prompts into DIR (default: here).
+
+    Recordings will be sealed to the public key; the private key is for whoever listens. You are asked for its
+    passphrase. Replaces nothing.
 
     \b
-    Example:
+    Examples:
       sipagent init /etc/sipagent
+      sipagent init --no-passphrase trial
     """
-    from sipagent.init_config import init
+    from sipagent.init_config import KEYS, init, refuse_what_exists
 
-    for path in init(directory):
+    refuse_what_exists(directory)
+    private = directory / f"{KEYS}.key"
+    for path in init(directory, new_passphrase(private, passphrase_file, no_passphrase)):
         click.echo(f"wrote {path}")
-    click.echo(
-        f"Next: edit {directory / 'config.toml'}, then sipagent --config {directory / 'config.toml'} check"
-    )
+    config = directory / "config.toml"
+    click.echo(leaving(private))
+    click.echo(f"Next: edit {config}, then sipagent --config {config} check")
 
 
 @click.command("check", short_help="Check whether the agent can run well.")

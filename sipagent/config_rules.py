@@ -46,11 +46,6 @@ NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
     "operators.transfer_targets": Limit(
         lambda value: not value, "[]", "operators' phones cannot transfer yet"
     ),
-    "recording.recipients": Limit(
-        lambda value: not value,
-        "[]",
-        "no sealing yet, and nothing is stored in clear where recipients are named",
-    ),
     "trunk.transport": Limit(_only("udp", "tcp"), "udp | tcp", "terminate TLS in front of the agent"),
     "metrics.listen": Limit(lambda value: value is None, "no such key", "no metrics yet"),
 }

@@ -27,7 +27,7 @@ class SetUp:
     """A directory that `init` made, on ports of its own, and what `check` finds in it."""
 
     def __init__(self, directory: Path, port: int) -> None:
-        init(directory)
+        init(directory, None)
         self.directory = directory
         self.port = port
         self.text = (directory / "config.toml").read_text().replace("127.0.0.1:5060", f"127.0.0.1:{port}", 2)
@@ -69,7 +69,7 @@ def test_what_init_wrote_has_no_error(set_up: SetUp) -> None:
         "hours",
         "trunk.numbers",
         "recording.share",
-        "recording.recipients",
+        "private key",
     }
 
 

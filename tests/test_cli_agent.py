@@ -93,10 +93,3 @@ def test_an_engine_that_cannot_start_is_one_line(office: Office, monkeypatch: py
 
     stand_in(monkeypatch, "service", run=run)
     assert "127.0.0.1:5060 is in use" in office.fails(1, "run")
-
-
-def test_init_makes_what_check_accepts(office: Office) -> None:
-    made = office.folder / "made"
-    result = office.run("init", made)
-    assert result.code == 0 and f"wrote {made / 'config.toml'}" in result.out
-    assert "is there already" in office.fails(1, "init", made)

@@ -200,11 +200,9 @@ WRONG = [
         "format = 'mp3'",
         "recording.format: 'mp3' is not one of the choices; accepted: flac | wav",
     ),
-    (
-        "recording",
-        "recipients = ['k.pub']",
-        "recording.recipients: ['/etc/sipagent/k.pub'] is not in this version (no s",
-    ),
+    ("recording", "recipients = 'k.pub'", "recording.recipients: 'k.pub' is not a list; accepted: a list of"),
+    ("recording", "recipients = ['k.pub', 5]", "recording.recipients[1]: 5 is not a text in quotes"),
+    ("recording", "recipients = ['']", "recording.recipients[0]: '' is empty"),
     ("capacity", "calls = 0", "capacity.calls: 0 is out of range"),
     ("capacity", "calls = 1.5", "capacity.calls: 1.5 is not a whole number"),
     (

@@ -6,10 +6,21 @@ from pathlib import Path
 import pytest
 
 from media.notice import inspect_prompt
+from retention.keys import read_identity, read_public
 from sipagent.config import load
-from sipagent.init_config import init, template
+from sipagent.init_config import init, sealed_to_pair, template
+from tests.office import Office, make_office
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return make_office(tmp_path, capsys)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_the_template_is_the_shipped_file() -> None:
@@ -18,7 +29,13 @@ def test_the_template_is_the_shipped_file() -> None:
 
 def test_what_it_writes_loads_and_its_prompts_can_be_heard(tmp_path: Path) -> None:
     directory = tmp_path / "new" / "agent"
-    assert init(directory) == [directory / "config.toml", directory / "prompts", directory / "recordings"]
+    assert init(directory, None) == [
+        directory / "config.toml",
+        directory / "prompts",
+        directory / "keys" / "recordings.pub",
+        directory / "keys" / "recordings.key",
+        directory / "recordings",
+    ]
     config = load(directory / "config.toml")
     for prompts in config.prompt_sets():
         for name in ("notice", "welcome", "refused", "confirm", "closed", "unavailable", "hold_music"):
@@ -27,27 +44,81 @@ def test_what_it_writes_loads_and_its_prompts_can_be_heard(tmp_path: Path) -> No
             inspect_prompt(path)
     assert inspect_prompt(config.prompts.notice).words
     assert inspect_prompt(directory / "prompts" / "en" / "notice_opt_in.wav").words
-    assert stat.S_IMODE((directory / "recordings").stat().st_mode) == 0o700
+    assert mode(directory / "recordings") == 0o700
     assert not list(directory.rglob("*.py"))
+
+
+def test_recordings_are_sealed_to_the_pair_that_it_makes(tmp_path: Path) -> None:
+    init(tmp_path, "quatre mots")
+    config = load(tmp_path / "config.toml")
+    assert config.recording.recipients == (tmp_path / "keys" / "recordings.pub",)
+    private = tmp_path / "keys" / "recordings.key"
+    identity = read_identity(private, lambda: "quatre mots")
+    assert identity.public == read_public(config.recording.recipients[0])
+    assert identity.public.comment.startswith("recordings@")
+    assert mode(private) == 0o600 and mode(config.recording.recipients[0]) == 0o644
+    assert mode(private.parent) & 0o055 == 0o055  # the agent may be another user
+
+
+def test_the_line_of_the_recipients_keeps_its_comment() -> None:
+    (before,) = (line for line in template().splitlines() if line.startswith("recipients"))
+    (after,) = (line for line in sealed_to_pair(template()).splitlines() if line.startswith("recipients"))
+    assert before.partition(" #")[2] == after.partition(" #")[2] != ""
+    assert len(sealed_to_pair(template()).splitlines()) == len(template().splitlines())
 
 
 def test_a_relative_directory_gives_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert init(Path())[2] == Path("recordings")
+    assert init(Path(), None)[-1] == Path("recordings")
     assert (tmp_path / "config.toml").is_file()
 
 
-@pytest.mark.parametrize("there", ["config.toml", "prompts"])
+@pytest.mark.parametrize("there", ["config.toml", "prompts", "keys/recordings.pub", "keys/recordings.key"])
 def test_it_overwrites_nothing(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).parent.mkdir(exist_ok=True)
     (tmp_path / there).write_text("mine")
     with pytest.raises(FileExistsError, match="is there already; nothing was written"):
-        init(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [there]
+        init(tmp_path, None)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / there]
     assert (tmp_path / there).read_text() == "mine"
 
 
 def test_a_link_that_leads_nowhere_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "config.toml").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FileExistsError):
-        init(tmp_path)
+        init(tmp_path, None)
     assert not (tmp_path / "elsewhere").exists()
+
+
+# --- as a command ---
+
+
+def test_the_command_tells_what_it_wrote_and_where_the_key_has_to_go(office: Office) -> None:
+    made, passphrase = office.folder / "made", office.folder / "passphrase"
+    passphrase.write_text("quatre mots\n")
+    result = office.run("init", made, "--passphrase-file", passphrase)
+    assert (result.code, result.err) == (0, "")
+    assert f"wrote {made / 'config.toml'}" in result.out
+    assert f"Move {made / 'keys' / 'recordings.key'} to the machine of whoever listens" in result.out
+    assert "quatre mots" not in result.out
+    assert read_identity(made / "keys" / "recordings.key", lambda: "quatre mots")
+    assert "is there already" in office.fails(1, "init", made)
+
+
+def test_without_a_terminal_it_asks_nothing_and_writes_nothing(office: Office) -> None:
+    made, passphrase = office.folder / "made", office.folder / "passphrase"
+    said = office.fails(2, "init", made)
+    assert "no terminal to ask for a passphrase at; accepted: --passphrase-file F, --no-passphrase" in said
+    both = ("--passphrase-file", passphrase, "--no-passphrase")
+    assert "given beside" in office.fails(2, "init", made, *both)
+    assert "passphrase: No such file" in office.fails(1, "init", made, *both[:2])
+    for wrong in (b"", b"\n", b"two\nlines\n", b"\xff\xfe\n", b"x" * 2000):
+        passphrase.write_bytes(wrong)
+        assert "passphrase: " in office.fails(1, "init", made, *both[:2])
+    assert not made.exists()
+
+
+def test_a_key_without_a_passphrase_is_asked_for_by_name(office: Office) -> None:
+    made = office.folder / "made"
+    assert office.run("init", made, "--no-passphrase").code == 0
+    assert read_identity(made / "keys" / "recordings.key", lambda: "none is asked for")

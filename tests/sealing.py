@@ -1,0 +1,73 @@
+"""An office whose recordings are sealed, with the keys of those who may listen."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from nacl.pwhash import argon2id
+from numpy.typing import NDArray
+
+from media.assemble import settle
+from media.chunks import Kind, Note, PartWriter, create_part
+from media.seal import Sealer
+from retention.keys import Identity, PublicKey, Strength, new_pair, read_identity, read_public
+from retention.recording import Recording, due_date, new_id
+from tests.kept import receipt, recording
+from tests.office import CONFIG, RATE, Office, make_office, stereo
+
+QUICK = Strength(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
+PASSPHRASE = "cheval à bascule"
+
+
+def make_sealed_office(folder: Path, capture: pytest.CaptureFixture[str]) -> Office:
+    """One recipient, `keys/recordings`, without a passphrase."""
+    office = make_office(folder, capture)
+    make_pair(office, "recordings")
+    name_recipients(office, "recordings")
+    return office
+
+
+def make_pair(office: Office, name: str, passphrase: str | None = None) -> PublicKey:
+    """`keys/NAME.pub` and `.key`."""
+    public, _ = new_pair(office.folder / "keys" / name, passphrase, name, strength=QUICK)
+    return read_public(public)
+
+
+def identity_of(office: Office, name: str) -> Identity:
+    """Of a pair without a passphrase."""
+    return read_identity(office.folder / "keys" / f"{name}.key", lambda: "")
+
+
+def name_recipients(office: Office, *names: str) -> None:
+    """Write the configuration anew."""
+    paths = [f"keys/{name}.pub" for name in names]
+    (office.folder / "config.toml").write_text(f"{CONFIG}[recording]\nrecipients = {paths}\n")
+
+
+def sealed_call(
+    office: Office,
+    names: Sequence[str] = ("recordings",),
+    sound: NDArray[np.int16] | None = None,
+    ago: timedelta = timedelta(hours=1),
+    **changes: Any,
+) -> Recording:
+    """A closed recording, sealed to these; `sound` is (n, 2) int16."""
+    at = datetime.now(UTC) - ago
+    fields: dict[str, Any] = {"started_at": at, "expires_at": due_date(at, "6 months"), "duration_s": 2.0}
+    row = replace(recording(), id=new_id(at), **(fields | changes))
+    kept = office.archive
+    kept.store.add_receipt(receipt(row))
+    part = kept.open(row)
+    key = kept.vault.create(row.id, [read_public(office.folder / "keys" / f"{name}.pub") for name in names])
+    writer = PartWriter(create_part(part), RATE, Sealer(key).seal)
+    samples = stereo() if sound is None else sound
+    for first in range(0, len(samples), RATE):
+        writer.write_audio(samples[first : first + RATE])
+    writer.write_note(Note(), Kind.END)
+    writer.close()
+    settle(part, kept.final(row.id, "sealed"))
+    return kept.close(row)
