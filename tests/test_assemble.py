@@ -6,6 +6,7 @@ import resource
 import stat
 import wave
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from media.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble
 from media.chunks import Block, Kind, Note, PartWriter, create_part
 from media.seal import Sealer
+from tests.crashing import killed_before
 
 RATE = 8000
 FORMATS: tuple[Format, ...] = ("flac", "wav")
@@ -202,30 +204,6 @@ def test_a_link_in_the_way_is_replaced_not_followed(part: Path, final: Path, for
     assert not final.is_symlink()
 
 
-def crash_at(step: int, action: Callable[[], object]) -> bool:
-    """Do it in a child that dies right before the given system call of those that matter; was it reached?"""
-    child = os.fork()
-    if child == 0:
-        left = step
-
-        def dying(call: Callable[..., object]) -> Callable[..., object]:
-            def counted(*arguments: object, **named: object) -> object:
-                nonlocal left
-                if left == 0:
-                    os._exit(9)
-                left -= 1
-                return call(*arguments, **named)
-
-            return counted
-
-        for name in ("open", "fsync", "replace", "unlink"):
-            setattr(os, name, dying(getattr(os, name)))
-        soundfile.SoundFile.write = dying(soundfile.SoundFile.write)
-        action()
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
 def test_a_crash_at_any_step_is_made_good_by_the_next_run(tmp_path: Path, format: Format) -> None:
     note = Note(drops=1, pauses=((80, 160),))
     reference = tmp_path / "reference"
@@ -238,7 +216,7 @@ def test_a_crash_at_any_step_is_made_good_by_the_next_run(tmp_path: Path, format
         directory.mkdir()
         part, final = directory / "a.part", directory / f"a.{format}"
         write_part(part, 8000, note)
-        reached = crash_at(step, lambda part=part, final=final: assemble(part, final, format))  # type: ignore[misc]
+        reached = killed_before(step, partial(assemble, part, final, format)) is not None
         assert part.exists() or np.array_equal(decoded(final), block)
         assert assemble(part, final, format) == wanted
         assert [path.name for path in directory.iterdir()] == [final.name]

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from retention.recording import Event, Pause, Recording, Status
 from sipagent.recorder import Closing, close, recover
 from sipagent.story import FLAGGED
 from tests import kept
+from tests.crashing import killed_before
 from tests.kept import OPERATOR, receipt, recording
 from tests.tapping import expected, feed
-from tests.test_assemble import crash_at
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
 CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
@@ -276,7 +277,7 @@ def test_killed_at_any_step_a_sealed_recording_is_whole_cut_or_gone(tmp_path: Pa
     while reached:
         folder = tmp_path / str(step)
         folder.mkdir()
-        reached = crash_at(step, lambda folder=folder: one_call(folder, row))  # type: ignore[misc]
+        reached = killed_before(step, partial(one_call, folder, row)) is not None
         archive = kept.archive(folder)
         recover(archive, "flac", NOW, pytest.fail)
         for done in archive.store.recordings():
