@@ -149,13 +149,16 @@ class _Verification:
 
     def files(self) -> None:
         """Hash them, and look for those without a row, and rows without them."""
-        closed = [row for row in self.archive.store.each_kept() if row.status is Status.CLOSED]
-        for done, row in enumerate(closed, 1):
+        total, done = list(self.store.kept_statuses().values()).count(Status.CLOSED), 0
+        for row in self.store.each_kept():
+            if row.status is not Status.CLOSED:
+                continue
             path = self.archive.file(row.id)
             if path is not None and not _is_as_recorded(self.archive, path, row):
                 self.wrong(path.name, "its hash is not that of the file that was recorded")
-            self.progress("files", done, len(closed))
-        self.found.counts["files"] = len(closed)
+            done += 1
+            self.progress("files", done, total)
+        self.found.counts["files"] = done
         for orphan in orphans(self.archive):
             self.wrong(orphan.name, orphan.problem)
 
