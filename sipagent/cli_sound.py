@@ -12,6 +12,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from media.assemble import AssemblyError, Reading, read_sound
+from media.chunks import CHANNELS as STORED_CHANNELS
 from sipagent.cli_base import Failure
 
 Samples = NDArray[np.int16]  # (n, channels) int16
@@ -28,25 +30,49 @@ _PLAYERS = {
 
 
 class Sound:
-    """A stored recording, or one channel of it. Raises Failure if it cannot be read."""
+    """A stored recording, or one channel of it; of a sealed one with its key. Raises Failure: unreadable."""
 
-    def __init__(self, path: Path, channel: str) -> None:
-        try:
-            self._file = soundfile.SoundFile(path)
-        except soundfile.LibsndfileError as error:
-            raise Failure(f"{path.name}: {error.error_string}") from error
+    def __init__(self, path: Path, channel: str, key: bytes | None = None) -> None:
         self.channel = channel
         self._index = CHANNELS[channel]
-        if self._index is not None and self._index >= self._file.channels:
+        self.rate: int
+        self.rate, stored, self._blocks = _in_clear(path) if key is None else _sealed(path, key)
+        if self._index is not None and self._index >= stored:
             raise Failure(f"{path.name}: it has no {channel} channel")
-        self.rate: int = self._file.samplerate
-        self.channels: int = self._file.channels if self._index is None else 1
+        self.channels = stored if self._index is None else 1
 
     def blocks(self) -> Iterator[Samples]:
         """The samples, (n, channels) int16; once."""
-        with self._file as file:
-            for block in file.blocks(self.rate, dtype="int16", always_2d=True):
-                yield block if self._index is None else block[:, self._index : self._index + 1]
+        for block in self._blocks:
+            yield block if self._index is None else block[:, self._index : self._index + 1]
+
+
+def _in_clear(path: Path) -> tuple[int, int, Iterator[Samples]]:
+    """Rate in Hz, channels, samples."""
+    try:
+        file = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError as error:
+        raise Failure(f"{path.name}: {error.error_string}") from error
+
+    def blocks() -> Iterator[Samples]:
+        with file:
+            yield from file.blocks(file.samplerate, dtype="int16", always_2d=True)
+
+    return file.samplerate, file.channels, blocks()
+
+
+def _sealed(path: Path, key: bytes) -> tuple[int, int, Iterator[Samples]]:
+    def blocks(reading: Reading) -> Iterator[Samples]:
+        try:
+            yield from reading.blocks()
+        except AssemblyError as error:
+            raise Failure(str(error)) from error
+
+    try:
+        reading = read_sound(path, key)
+    except AssemblyError as error:
+        raise Failure(str(error)) from error
+    return reading.rate, STORED_CHANNELS, blocks(reading)
 
 
 def write(sound: Sound, descriptor: int, format: str) -> None:

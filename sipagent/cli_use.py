@@ -10,12 +10,14 @@ import click
 from retention import files
 from retention.archive import Archive
 from retention.copies import told
+from retention.keys import KeysError
 from retention.purge import due
 from retention.recording import Access, Recording
 from retention.use import ACCESS_REQUEST, why_not, without_person
 from sipagent import cli_sound
 from sipagent.cli_base import Decorated, Failure, Workplace, by_option, find, id_argument, now, system_user
 from sipagent.cli_copy import new_file
+from sipagent.cli_passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli_sound import FORMATS, Sound
 
 
@@ -27,6 +29,8 @@ class Asked:
     by: str | None
     reference: str | None
     channel: str
+    identity: Path | None
+    passphrase_file: Path | None
 
 
 def use_options(command: Decorated) -> Decorated:
@@ -46,6 +50,8 @@ def use_options(command: Decorated) -> Decorated:
             show_default=True,
             help="Which side.",
         ),
+        identity_option(),
+        passphrase_option,
     )
     for option in reversed(options):
         command = option(command)
@@ -74,7 +80,7 @@ def export_command(work: Workplace, /, id: str, *, out: Path, force: bool, **ask
     Examples:
       sipagent export 20261124T222000123-4f2a9c --purpose quality --by "M. Durand" --out call.wav
       sipagent export 20261124T222000123-4f2a9c --purpose access_request --reference 2026-118
-          --by "M. Durand" --channel caller --out call.flac
+          --by "M. Durand" --channel caller --out call.flac --identity recordings.key
     """
     format = FORMATS.get(out.suffix.lower())
     if format is None:
@@ -161,7 +167,26 @@ def _sound(archive: Archive, recording: Recording, asked: Asked) -> Sound:
         raise Failure(f"{recording.id}: its file is missing")
     if files.sha256(file) != recording.sha256:
         raise Failure(f"{recording.id}: {file.name} is not the file that was recorded: its hash differs")
-    return Sound(file, asked.channel)
+    if file.suffix != ".sealed":
+        return Sound(file, asked.channel)
+    if asked.identity is None:
+        raise Failure(
+            f"{recording.id}: it is sealed; accepted: --identity KEYFILE of {_who(archive, recording)}"
+        )
+    identity = unlock(asked.identity, asked.passphrase_file)
+    try:
+        key = archive.vault.key(recording.id, identity)
+    except KeysError as error:
+        raise Failure(str(error)) from error
+    return Sound(file, asked.channel, key)
+
+
+def _who(archive: Archive, recording: Recording) -> str:
+    """Those who can listen to it."""
+    try:
+        return " or ".join(str(key) for key in archive.vault.recipients(recording.id))
+    except KeysError as error:
+        raise Failure(str(error)) from error
 
 
 def _discreet(use: Access, recording: Recording) -> Access:

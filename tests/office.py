@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from retention.archive import Archive
 from retention.recording import Recording, due_date, new_id
@@ -67,20 +68,23 @@ class Office:
         """A new connection each time, as another process has."""
         return archive(self.folder)
 
-    def call(self, ago: timedelta = timedelta(hours=1), **changes: Any) -> Recording:
-        """A closed recording of two seconds, 440 Hz left and 880 Hz right, with its receipt."""
+    def call(
+        self, ago: timedelta = timedelta(hours=1), sound: NDArray[np.int16] | None = None, **changes: Any
+    ) -> Recording:
+        """A closed recording with its receipt; its sound is `stereo()`, or (n, 2) int16."""
         at = datetime.now(UTC) - ago
         fields: dict[str, Any] = {"started_at": at, "expires_at": due_date(at, "6 months"), "duration_s": 2.0}
         row = replace(recording(), id=new_id(at), **(fields | changes))
         kept = self.archive
         kept.store.add_receipt(receipt(row))
         kept.open(row)
-        soundfile.write(kept.final(row.id, "flac"), stereo(), RATE, subtype="PCM_16")
+        samples = stereo() if sound is None else sound
+        soundfile.write(kept.final(row.id, "flac"), samples, RATE, subtype="PCM_16")
         return kept.close(row)
 
 
-def stereo() -> np.ndarray[Any, np.dtype[np.int16]]:
-    """(16000, 2) int16."""
+def stereo() -> NDArray[np.int16]:
+    """Two seconds, 440 Hz left and 880 Hz right: (16000, 2) int16."""
     seconds = np.arange(2 * RATE) / RATE
     tones = [np.sin(2 * np.pi * hertz * seconds) * 8000 for hertz in (440, 880)]
     return np.stack(tones, axis=1).astype(np.int16)

@@ -44,10 +44,15 @@ def test_a_channel_that_is_not_there(tmp_path: Path) -> None:
         Sound(tmp_path / "mono.wav", "operator")
 
 
-def test_a_copy_never_replaces(file: Path, tmp_path: Path) -> None:
-    (tmp_path / "b.wav").touch()
-    with pytest.raises(FileExistsError):
-        write(Sound(file, "both"), tmp_path / "b.wav", "WAV")
+@pytest.mark.parametrize("format", ["WAV", "FLAC"])
+def test_a_copy_is_written_into_an_open_file_which_stays_open(
+    file: Path, tmp_path: Path, format: str
+) -> None:
+    with (tmp_path / "b").open("w+b") as copy:
+        write(Sound(file, "caller"), copy.fileno(), format)
+        copy.seek(0)
+        samples, rate = soundfile.read(copy, dtype="int16")
+    assert rate == RATE and np.array_equal(samples, stereo()[:, 0])
 
 
 @pytest.mark.parametrize("name", ["aplay", "paplay", "play"])

@@ -123,7 +123,11 @@ def test_what_is_not_there(office: Office) -> None:
     id, out = new_id(START), office.folder / "copy.wav"
     assert f"{id}: no such id" in office.fails(1, "export", id, *GOOD, "--out", out)
     row = office.call()
-    purge(office.archive, row.expires_at, Terms(period="6 months", receipts_period="6 months"))
+    purge(
+        office.archive,
+        row.expires_at,
+        Terms(period="6 months", receipts_period="6 months", analysis_period="1 year"),
+    )
     assert "it is already purged (" in office.fails(1, "export", row.id, *GOOD, "--out", out)
     assert "it is already purged (" in office.fails(1, "play", row.id, *GOOD)
 
@@ -133,7 +137,11 @@ def test_a_file_named_after_the_caller_does_not_outlive_the_purge(office: Office
     out = office.folder / "0612345678.wav"
     assert office.run("export", row.id, *GOOD, "--out", out).code == 0
     out.unlink()
-    purge(office.archive, row.expires_at, Terms(period="6 months", receipts_period="6 months"))
+    purge(
+        office.archive,
+        row.expires_at,
+        Terms(period="6 months", receipts_period="6 months", analysis_period="1 year"),
+    )
     assert b"12345678" not in (office.folder / "retention.db").read_bytes()
 
 
