@@ -2,7 +2,8 @@
 
 Four eyes place it, on a listed ground, with a reference and a date on which somebody must look again. A date
 that has passed alarms; it never releases. What refuses a purge is in the deleting transaction, and in a
-trigger of the database (`retention.schema`), not here. (GDPR article 17(3)(e), 18(2): claims and their defence.)
+trigger of the database (`retention.schema`), not here. (GDPR article 17(3)(e), 18(2): claims and their
+defence.)
 """
 
 import unicodedata
@@ -14,7 +15,7 @@ from retention.archive import Archive
 from retention.recording import Access, Json, Recording, Status
 from retention.selection import Selection
 from retention.store import Store
-from retention.use import nothing_to_use
+from retention.use import discreet, nothing_to_use
 
 
 class HoldError(Exception):
@@ -56,22 +57,28 @@ def why_not(hold: Hold, grounds: Collection[str], today: date) -> str | None:
     return None
 
 
-def place(archive: Archive, id: str, hold: Hold, trace: Access) -> Recording:
+def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool = False) -> Recording:
     """Hold a closed recording; the JSON beside it, its row and the trace (`trace`) say so when this returns.
 
-    Raises HoldError, UnknownId, StoreError, OSError.
+    With `renew` the new hold takes the place of the one there is, and no purge comes in between.
+    Raises HoldError, UnknownId, StoreError, ArchiveError, OSError.
     """
     with archive.store.write():
         recording = archive.store.recording(id)
-        if recording.hold is not None:
-            raise HoldError(f"{id}: it is on hold already ({recording.hold['ground']})")
         if (reason := nothing_to_use(recording)) is not None:
-            raise HoldError(f"{id}: {reason}")
+            raise HoldError(reason)
+        if recording.hold is not None and not renew:
+            raise HoldError(
+                f"it is on hold already ({recording.hold.get('ground')}, to be reviewed "
+                f"{recording.hold.get('review')}); accepted: --renew, after that review"
+            )
+        if recording.hold is None and renew:
+            raise HoldError("it is not on hold, there is nothing to renew")
         held = replace(recording, hold=hold.to_json())
-        detail = f"{hold.ground}, approved by {hold.approved_by}, to be reviewed {hold.review}"
-        archive.store.add_access(
-            replace(trace, action="hold", recording_id=id, reference=hold.reference, detail=detail)
-        )
+        verb = "renewed, " if renew else ""
+        detail = f"{verb}{hold.ground}, approved by {hold.approved_by}, to be reviewed {hold.review}"
+        trace = replace(trace, action="hold", recording_id=id, reference=hold.reference, detail=detail)
+        archive.store.add_access(discreet(trace, recording))
         archive.change(held)
     return held
 
@@ -81,13 +88,18 @@ def release(archive: Archive, id: str, trace: Access) -> Recording:
     with archive.store.write():
         recording = archive.store.recording(id)
         if recording.hold is None:
-            raise HoldError(f"{id}: it is not on hold")
+            raise HoldError(nothing_to_use(recording) or "it is not on hold")
         released = replace(recording, hold=None)
-        archive.store.add_access(
-            replace(trace, action="release", recording_id=id, reference=recording.hold.get("reference"))
-        )
+        reference = recording.hold.get("reference")
+        trace = replace(trace, action="release", recording_id=id, reference=reference)
+        archive.store.add_access(discreet(trace, recording))
         archive.change(released)
     return released
+
+
+def is_overdue(recording: Recording, today: date) -> bool:
+    """Whether its hold should have been looked at by now."""
+    return recording.hold is not None and review_of(recording) < today
 
 
 def holds(store: Store) -> list[Recording]:
@@ -106,7 +118,7 @@ def review_of(recording: Recording) -> date:
 def reviews_overdue(store: Store, today: date) -> int:
     """How many holds should have been looked at by now."""
     return sum(
-        row.status is Status.CLOSED and review_of(row) < today
+        row.status is Status.CLOSED and is_overdue(row, today)
         for row in store.each_recording(Selection(held=True))
     )
 

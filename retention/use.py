@@ -6,6 +6,7 @@ own access.)
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -90,6 +91,25 @@ def without_person(text: str | None, recording: Recording) -> str | None:
         if text and name and (pattern := _pattern(name)):
             text = re.sub(pattern, CUT, text, flags=re.IGNORECASE)
     return text
+
+
+def discreet(use: Access, recording: Recording) -> Access:
+    r"""What is kept of a use: nothing of the two who were recorded, and what a database takes.
+
+    A byte that was no UTF-8 is `\udc..` in it.
+    """
+
+    def plain(text: str | None) -> str | None:
+        without = without_person(text, recording)
+        return without and without.encode("utf-8", "backslashreplace").decode()
+
+    return replace(
+        use,
+        purpose=plain(use.purpose),
+        by=plain(use.by),
+        reference=plain(use.reference),
+        detail=plain(use.detail),
+    )
 
 
 def _user_parts(address: str | None) -> tuple[str, ...]:

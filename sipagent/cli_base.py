@@ -27,6 +27,8 @@ from sipagent.config_errors import ConfigError, one_line
 if TYPE_CHECKING:
     from sipagent.config import Config
 
+_WORDS = 500  # characters
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -160,6 +162,21 @@ def by_option(command: Decorated) -> Decorated:
     return click.option(
         "--by", metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
     )(command)
+
+
+def words(text: str) -> str:
+    """The `type` of an option whose value goes into the trace, such as a name or a reference: one line.
+
+    Raises click.BadParameter.
+    """
+    text = text.strip(" ")
+    if not text:
+        raise click.BadParameter("says nothing")
+    if not text.isprintable():  # a byte that is no UTF-8 is not
+        raise click.BadParameter("is not one line of text")
+    if len(text) > _WORDS:
+        raise click.BadParameter(f"is too long; accepted: {_WORDS} characters")
+    return text
 
 
 def id_argument(command: Decorated) -> Decorated:
