@@ -86,7 +86,8 @@ def plan(store: Store, now: datetime, period: str | None = None) -> Iterator[Rec
 
 def overdue(store: Store, now: datetime, period: str | None = None) -> int:
     """How many should have gone more than a day ago, and are not held: no purge has run, or it fails."""
-    return sum(row.hold is None for row in plan(store, now - OVERDUE, period))
+    late = now - OVERDUE
+    return sum(row.hold is None and due(row, period) <= late for row in plan(store, late, period))
 
 
 def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
@@ -112,32 +113,37 @@ def purge(
     terms: Terms,
     progress: Callable[[int, int], None] = lambda done, total: None,
     by: Access | None = None,
+    *,
+    over: Callable[[], bool] = lambda: False,
 ) -> Report:
     """Remove all that has expired and is not held; `progress(done, total)` after each few recordings.
 
     `by` is written into the trace of each recording, with its id, where a person asked for the purge.
-    A file that cannot be removed is reported, and tried again by the next purge. Whether the clock may be
-    believed is for the caller to know: `retention.clock`. Raises StoreError.
+    A file that cannot be removed is reported, and tried again by the next purge; so is what was left when
+    `over()` became true, which ends the purge after the few it is at. Whether the clock may be believed is
+    for the caller to know: `retention.clock`. Raises StoreError.
     """
     store = archive.store
     uses = store.forget_accesses(now - parse_period(terms.analysis_period))  # before this one leaves its own
-    planned, held = _planned(store, now, terms)
+    planned, stays = _planned(store, now, terms)
+    held = list(stays)
     removed: list[Removal] = []
     failed: list[tuple[str, str]] = []
     done = 0
-    for batch in _breathing(planned):
+    for batch in _breathing(planned, over):
         began = _begin(archive, [gone.id for gone in batch], by)
         wrong = archive.unlink(began)
         failed += [(id, str(error)) for id, error in wrong.items()]
         ended = set(_end(archive, [id for id in began if id not in wrong], now))
         removed += [_with_copies(store, gone) for gone in batch if gone.id in ended]
+        held += _held_meanwhile(store, batch, began)
         done += len(batch)
         progress(done, len(planned))
-    receipts = _forget_callers(store, now, terms)
-    tidied, left, stuck = _tidy(archive, now, terms)
+    receipts = _forget_callers(store, now, terms, over)
+    tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
     return Report(
         removed=tuple(removed),
-        held=held,
+        held=tuple(held),
         failed=(*failed, *stuck),
         receipts=receipts,
         notes=store.forget_notes(now),
@@ -183,9 +189,11 @@ def _end(archive: Archive, ids: Sequence[str], now: datetime) -> list[str]:
         return [id for id in ids if archive.end_purge(id, now)]
 
 
-def _breathing(rows: Sequence[Removal]) -> Iterator[list[Removal]]:
+def _breathing(rows: Sequence[Removal], over: Callable[[], bool]) -> Iterator[list[Removal]]:
     """A few rows at a time, so that a transaction is short, and between them calls can write theirs."""
     for number, batch in enumerate(batches(rows, BATCH)):
+        if over():
+            return
         if number:
             time.sleep(BREATH_S)
         yield batch
@@ -197,9 +205,20 @@ def _planned(store: Store, now: datetime, terms: Terms) -> tuple[list[Removal], 
         if row.hold is None:
             removed.append(_removal(row, terms.period))
         else:
-            why = f"on hold ({row.hold['ground']}), to be reviewed {row.hold['review']}"
-            held.append(Stay(id=row.id, due_at=due(row, terms.period), why=why))
+            held.append(Stay(id=row.id, due_at=due(row, terms.period), why=_hold_of(row)))
     return removed, tuple(held)
+
+
+def _held_meanwhile(store: Store, batch: Sequence[Removal], began: Sequence[str]) -> Iterator[Stay]:
+    """Those that somebody put on hold between the plan and the transaction that would have begun."""
+    for gone in batch:
+        if gone.id not in began and (row := store.recording(gone.id)).hold is not None:
+            yield Stay(id=gone.id, due_at=gone.due_at, why=_hold_of(row))
+
+
+def _hold_of(row: Recording) -> str:
+    hold = row.hold or {}
+    return f"on hold ({hold.get('ground')}), to be reviewed {hold.get('review')}"
 
 
 def _with_copies(store: Store, gone: Removal) -> Removal:
@@ -224,10 +243,12 @@ def _old_receipts(store: Store, now: datetime, terms: Terms) -> Iterator[Receipt
     return (row for row in candidates if due_date(row.started_at, terms.receipts_period) <= now)
 
 
-def _forget_callers(store: Store, now: datetime, terms: Terms) -> int:
+def _forget_callers(store: Store, now: datetime, terms: Terms, over: Callable[[], bool]) -> int:
     """Take from old receipts whatever leads to a person; how many it was."""
     count = 0
     for receipts in batches(_old_receipts(store, now, terms), BATCH):
+        if over():
+            break
         with store.write():
             for receipt in receipts:
                 store.update_receipt(store.receipt(receipt.id).anonymous())

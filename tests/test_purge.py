@@ -8,7 +8,8 @@ import pytest
 
 from retention import purge as purging
 from retention.archive import Archive
-from retention.purge import Terms, plan, preview, purge, remove
+from retention.pages import BATCH
+from retention.purge import Terms, overdue, plan, preview, purge, remove
 from retention.recording import Access, Event, Status, due_date, new_id
 from retention.store import BREATH_S
 from tests.crashing import killed_before
@@ -208,6 +209,53 @@ def test_a_stray_file_that_cannot_go_is_reported(kept: Archive, monkeypatch: pyt
     report = purge(kept, DUE, TERMS)
     assert report.failed == ((stray.name, "[Errno 1] Operation not permitted"),)
     assert report.unlinked == ()
+
+
+def test_who_is_overdue(kept: Archive) -> None:
+    """For more than a day; neither what is held, nor what was to go early and sticks."""
+    expired, held, deleted = keep(kept, recording()), keep(kept, recording()), keep(kept, recording(60))
+    kept.change(replace(held, hold={"ground": "criminal", "review": "2027-01-01"}))
+    kept.begin_purge(deleted.id)
+    day = timedelta(days=1)
+    assert overdue(kept.store, DUE + day - timedelta(milliseconds=1), "6 months") == 0
+    assert overdue(kept.store, DUE + day, "6 months") == 1
+    assert overdue(kept.store, due_date(START, "1 month") + day, "1 month") == 1
+    assert expired.hold is None and overdue(kept.store, DUE + 2 * day) == 2
+
+
+def test_a_purge_that_is_to_end_leaves_the_rest_for_the_next(kept: Archive) -> None:
+    with kept.store.write():
+        for n in range(600):
+            kept.store.add_receipt(receipt(recording(n)))
+            kept.store.add_recording(recording(n, status=Status.ERASED))
+    stray = kept.part(new_id(START))
+    stray.parent.mkdir()
+    stray.write_bytes(SOUND)
+    seen: list[int] = []
+    moment = DUE + timedelta(days=1)
+    report = purge(kept, moment, TERMS, lambda done, total: seen.append(done), over=lambda: bool(seen))
+    assert (len(report.removed), report.receipts, report.unlinked) == (BATCH, 0, ())
+    assert stray.exists() and report.failed == ()
+    rest = purge(kept, moment, TERMS)
+    assert (len(rest.removed), rest.receipts, len(rest.unlinked)) == (600 - BATCH, 600, 1)
+
+
+def test_a_hold_that_comes_between_plan_and_purge_is_told(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = keep(kept, recording())
+    begin = kept.begin_purge
+
+    def holds_first(id: str) -> bool:
+        kept.change(replace(row, hold={"ground": "criminal", "review": "2027-06-01"}))
+        return begin(id)
+
+    monkeypatch.setattr(kept, "begin_purge", holds_first)
+    report = purge(kept, DUE, TERMS)
+    assert (report.removed, [stay.why for stay in report.held]) == (
+        (),
+        ["on hold (criminal), to be reviewed 2027-06-01"],
+    )
 
 
 def test_a_long_purge_lets_calls_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
