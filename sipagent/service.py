@@ -7,7 +7,6 @@ the agent's inbox; the purge's has its own connection to the store.
 import logging
 import signal
 import sys
-import threading
 import time
 from datetime import UTC, datetime
 
@@ -16,7 +15,6 @@ import structlog
 from media.keyword import Detector, DetectorUnavailable, load_detector
 from media.notice import PromptError
 from retention.archive import Archive
-from retention.purge import Report, Terms, purge
 from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import Admission, admission, tones
@@ -24,9 +22,8 @@ from sipagent.agent import Agent
 from sipagent.config import Config, ConfigError, load
 from sipagent.engine import Credentials, EngineSettings
 from sipagent.pjsip import PjsipEngine
-from sipagent.recorder import FAULTS, Recorder, recover
-
-PURGE_EVERY_S = 3600.0
+from sipagent.purging import Purging
+from sipagent.recorder import Recorder, recover
 
 log = structlog.get_logger("sipagent.service")
 
@@ -119,26 +116,24 @@ def _fit(config: Config, legs: int) -> None:
 
 
 def _serve(config: Config, agent: Agent, engine: PjsipEngine, orders: Orders) -> None:
-    over = threading.Event()
-    purges = threading.Thread(target=_purges, args=(config, over), name="purge")
-    purges.start()
+    purging = Purging(config, _alert)
+    purging.start()
     agent.recorder.start()
     agent.listener.start()
     log.info("started", version=__version__, listen=str(config.trunk.listen), legs=engine.capacity)
     try:
-        agent.run(engine, lambda: _stop(config, agent, orders))
+        agent.run(engine, lambda: _stop(config, agent, purging, orders))
     finally:
-        over.set()
         agent.listener.stop()
         agent.recorder.stop()
-        purges.join()
+        purging.stop()
 
 
-def _stop(config: Config, agent: Agent, orders: Orders) -> bool:
+def _stop(config: Config, agent: Agent, purging: Purging, orders: Orders) -> bool:
     """Looked at in every turn of the agent: whether it is over."""
     if orders.reload:
         orders.reload = False
-        _reload(config, agent)
+        _reload(config, agent, purging)
     if orders.ending_at is None:
         return False
     if not agent.draining:
@@ -147,13 +142,15 @@ def _stop(config: Config, agent: Agent, orders: Orders) -> bool:
     return not agent.calls or time.monotonic() >= orders.ending_at
 
 
-def _reload(config: Config, agent: Agent) -> None:
+def _reload(config: Config, agent: Agent, purging: Purging) -> None:
     try:
-        rules = _rules(load(config.file))
+        changed = load(config.file)
+        rules = _rules(changed)
     except ConfigError as wrong:
         log.error("reload_refused", reason=str(wrong))
         return
     agent.reload(rules)
+    purging.reload(changed)
     log.info("reloaded")
 
 
@@ -162,37 +159,6 @@ def _heed(orders: Orders) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: orders.end())
     signal.signal(signal.SIGHUP, lambda *_: setattr(orders, "reload", True))
-
-
-def _purges(config: Config, over: threading.Event) -> None:
-    """The purge that nobody has to remember: at the start, then every hour."""
-    retention = config.retention
-    terms = Terms(
-        period=retention.period,
-        receipts_period=retention.receipts_period,
-        analysis_period=retention.analysis_period,
-    )
-    while not over.is_set():
-        try:
-            with Store(retention.database) as store:
-                archive = Archive(store, config.recording.directory, config.base)
-                _tell(purge(archive, datetime.now(UTC), terms))
-        except FAULTS as fault:
-            log.error("purge_failed", reason=str(fault))
-        except Exception as fault:  # noqa: BLE001 - a thread that died would keep what should be gone
-            log.error("purge_failed", reason=f"{fault!r}, which nobody foresaw")
-        over.wait(PURGE_EVERY_S)
-
-
-def _tell(report: Report) -> None:
-    for removal in report.removed:
-        log.info("purged", id=removal.id, why=removal.why)
-    for id, reason in report.failed:
-        log.error("purge_failed", id=id, reason=reason)
-    for orphan in report.unlinked:
-        log.warning("orphan_purged", file=orphan.name, problem=orphan.problem)
-    for orphan in report.orphans:
-        log.warning("orphan_found", file=orphan.name, problem=orphan.problem)
 
 
 def _alert(reason: str) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import HERE, invite
 from tests.fake_engine import FakeEngine
+from tests.tapping import wait_for
 
 
 @pytest.fixture
@@ -144,6 +144,7 @@ def test_what_has_expired_is_purged_at_the_start(
     archive = kept.archive(office.base)
     row = kept.recording(-60 * 24 * 400)
     kept.keep(archive, row)
+    engine.steps = [lambda _: wait_for(lambda: archive.store.recording(row.id).status is Status.PURGED)]
     lines = run(office, capsys)
     assert archive.store.recording(row.id).status is Status.PURGED
     assert [line["id"] for line in lines if line["event"] == "purged"] == [row.id]
@@ -251,22 +252,3 @@ def test_without_logins_there_are_no_credentials(
 
 def test_a_password_is_in_no_representation() -> None:
     assert "secret" not in repr(Credentials("agent", "secret"))
-
-
-def test_a_purge_that_fails_of_what_nobody_foresaw_is_tried_again(
-    office: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    over, tried = threading.Event(), []
-
-    def purge(*_: object) -> None:
-        tried.append(1)
-        if len(tried) == 2:
-            over.set()
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(service, "purge", purge)
-    monkeypatch.setattr(service, "PURGE_EVERY_S", 0.0)
-    with capture_logs() as logs:
-        service._purges(office, over)
-    assert len(tried) == 2
-    assert [line["event"] for line in logs] == ["purge_failed"] * 2

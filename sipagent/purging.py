@@ -1,0 +1,129 @@
+"""The purge that nobody has to remember: at the start of the service, and every hour after that.
+
+Each turn looks at the clock first: a wrong one would remove what is to be kept. Then it purges, tells what a
+person has to see to (what should be gone, holds whose review is overdue), and has the chain's head stamped.
+Whatever goes wrong is told, and the next turn tries again.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+import structlog
+
+from retention.archive import Archive, ArchiveError
+from retention.authority import StampError
+from retention.clock import Reading, look, read_clock
+from retention.hold import reviews_overdue
+from retention.purge import Report, Terms, overdue, purge
+from retention.stamp import stamp_head, stamps_folder
+from retention.store import Store, StoreError
+from sipagent.config import Config
+
+EVERY_S = 3600.0
+RESUMES = "once it is right: sipagent purge --clock-ok --by WHO"
+FAULTS = (OSError, StoreError, ArchiveError, StampError)
+
+log = structlog.get_logger("sipagent.purging")
+
+
+class Purging:
+    """The thread `purge`, with its own connection to the store. `alert` is called on it and on `stamp`."""
+
+    def __init__(
+        self,
+        config: Config,
+        alert: Callable[[str], None],
+        read_clock: Callable[[], Reading] = read_clock,
+    ) -> None:
+        self._config = config
+        self._place = config  # database and directory stay until the service starts again
+        self._alert = alert
+        self._read_clock = read_clock
+        self._over = threading.Event()
+        self._due = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="purge")
+
+    def start(self) -> None:
+        """Purge now, then every hour."""
+        self._thread.start()
+
+    def reload(self, config: Config) -> None:
+        """Go by other terms from now on: a period that was shortened counts at once."""
+        self._config = config
+        self._due.set()
+
+    def stop(self) -> None:
+        """End it, in the middle of a long purge as well: the next start goes on with that."""
+        self._over.set()
+        self._due.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._due.clear()
+            self._do("purge", self._turn)
+            self._stamp()
+            if not self._over.is_set():
+                self._due.wait(EVERY_S)
+
+    def _do(self, name: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except FAULTS as fault:
+            self._alert(f"{name}: {fault}")
+        except Exception as fault:  # noqa: BLE001 - a thread that died would keep what should be gone
+            self._alert(f"{name}: {fault!r}, which nobody foresaw")
+
+    def _turn(self) -> None:
+        kept = self._config.retention
+        terms = Terms(
+            period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
+        )
+        with Store(self._place.retention.database) as store:
+            reading = self._read_clock()
+            if (why := look(store, reading)) is not None:
+                self._alert(f"purging is suspended: {why}; {RESUMES}")
+                return
+            archive = Archive(store, self._place.recording.directory, self._place.base)
+            tell(purge(archive, reading.wall, terms, over=self._over.is_set))
+            if not self._over.is_set():
+                self._look_after(store, reading.wall)
+
+    def _look_after(self, store: Store, now: datetime) -> None:
+        zone = self._config.service.timezone
+        if late := overdue(store, now, self._config.retention.period):
+            self._alert(f"recordings that should have gone more than a day ago: {late}")
+        if late := reviews_overdue(store, now.astimezone(zone).date()):
+            self._alert(f"holds whose review is overdue: {late}; see `sipagent holds`")
+
+    def _stamp(self) -> None:
+        """In a thread that nobody waits for: a silent authority delays neither the purge nor the end."""
+        url, ca = self._config.retention.timestamp_url, self._config.retention.timestamp_ca
+        if url is None or ca is None or self._over.is_set():
+            return
+        database = self._place.retention.database
+
+        def stamp() -> None:
+            with Store(database) as store:
+                made = stamp_head(store, url, ca, stamps_folder(database))
+            if made is not None:
+                log.info("stamped", seq=made.seq, at=made.at.isoformat())
+
+        threading.Thread(target=self._do, args=("stamp", stamp), name="stamp", daemon=True).start()
+
+
+def tell(report: Report) -> None:
+    """Log what went, and what a person should look at."""
+    for removal in report.removed:
+        log.info("purged", id=removal.id, why=removal.why)
+        for copy in removal.copies:
+            log.warning("copy_remains", id=removal.id, path=str(copy.path))
+    if report.receipts or report.notes or report.uses:
+        log.info("forgotten", receipts=report.receipts, notes=report.notes, uses=report.uses)
+    for id, reason in report.failed:
+        log.error("purge_failed", id=id, reason=reason)
+    for orphan in report.unlinked:
+        log.warning("orphan_purged", file=orphan.name, problem=orphan.problem)
+    for orphan in report.orphans:
+        log.warning("orphan_found", file=orphan.name, problem=orphan.problem)

@@ -1,0 +1,313 @@
+"""The purge's thread: clock, terms, alarms, time stamps, and its end."""
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from retention.archive import Archive
+from retention.authority import StampError
+from retention.clock import Reading, resume
+from retention.copies import Copy
+from retention.hold import Hold, place
+from retention.orphans import Orphan
+from retention.purge import Removal, Report
+from retention.recording import Access, Status, due_date
+from retention.stamp import newest
+from sipagent import purging
+from sipagent.config import Config
+from sipagent.purging import Purging
+from tests.configured import SMALL, read, with_keys
+from tests.kept import START, keep, recording
+from tests.peers.tsa import Authority
+from tests.tapping import PATIENCE_S, wait_for
+
+DUE = due_date(START, "6 months")
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Clock:
+    """A machine that has been up for a while; `steps` moves its wall clock alone."""
+
+    wall: datetime = DUE
+    elapsed: float = 1000.0
+    looks: int = 0
+
+    def __call__(self) -> Reading:
+        self.looks += 1
+        return Reading("boot", self.wall, self.elapsed)
+
+    def passes(self, time: timedelta) -> None:
+        self.wall += time
+        self.elapsed += time.total_seconds()
+
+
+@dataclass
+class Service:
+    """A purge's thread in an office, and what it alerted of."""
+
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+    alerts: list[str] = field(default_factory=list)
+
+    def config(self, *keys: str) -> Config:
+        return read(with_keys("retention", "\n".join(keys), SMALL), self.folder / "config.toml")
+
+    def make(self, *keys: str) -> Purging:
+        return Purging(self.config(*keys), self.alerts.append, self.clock)
+
+    def one_turn(self, *keys: str) -> None:
+        """Start it, and end it once it has looked at the clock and done what follows."""
+        thread, looks = self.make(*keys), self.clock.looks
+        turns = count_turns(thread)
+        thread.start()
+        wait_for(lambda: len(turns) > 0)
+        thread.stop()
+        assert self.clock.looks == looks + 1
+
+
+def count_turns(thread: Purging) -> list[None]:
+    """Grows when a turn, its alarms included, is over."""
+    turns: list[None] = []
+    stamp = thread._stamp
+
+    def stamped() -> None:
+        stamp()
+        turns.append(None)
+
+    thread._stamp = stamped  # type: ignore[method-assign]
+    return turns
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    return Service(tmp_path)
+
+
+@pytest.fixture
+def threads_end() -> Iterator[None]:
+    """None of ours outlives the test."""
+    yield
+    wait_for(lambda: not {"purge", "stamp"} & {thread.name for thread in threading.enumerate()})
+
+
+pytestmark = pytest.mark.usefixtures("threads_end")
+
+
+def test_what_has_expired_goes_at_the_start(service: Service, archive: Archive) -> None:
+    old, young = keep(archive, recording()), keep(archive, recording(1))
+    service.one_turn()
+    assert archive.store.recording(old.id).purged_at == DUE
+    assert archive.store.recording(young.id).status is Status.CLOSED
+    assert service.alerts == []
+
+
+def test_it_goes_on_every_hour(service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purging, "EVERY_S", 0.01)
+    thread = service.make()
+    thread.start()
+    wait_for(lambda: service.clock.looks > 2)
+    thread.stop()
+    assert service.alerts == []
+
+
+def test_a_clock_that_stepped_purges_nothing_until_a_person_says_so(
+    service: Service, archive: Archive
+) -> None:
+    row = keep(archive, recording())
+    service.clock.wall = START
+    service.one_turn()
+    service.clock.wall = DUE  # six months in no time
+    service.one_turn()
+    service.clock.passes(DAY)
+    service.one_turn()
+    assert archive.store.recording(row.id).status is Status.CLOSED
+    assert len(service.alerts) == 2
+    assert service.alerts[0].startswith("purging is suspended: the clock is ahead by 181 days, 0:00:00")
+    assert service.alerts[0].endswith("once it is right: sipagent purge --clock-ok --by WHO")
+    resume(archive.store, service.clock(), Access(at=DUE, action="clock_ok", by="dpo"))
+    service.one_turn()
+    assert archive.store.recording(row.id).status is Status.PURGED
+
+
+def test_a_shorter_period_counts_at_once(service: Service, archive: Archive) -> None:
+    row = keep(archive, recording())
+    service.clock.wall = START + timedelta(days=40)
+    thread = service.make()
+    turns = count_turns(thread)
+    thread.start()
+    wait_for(lambda: len(turns) == 1)
+    assert archive.store.recording(row.id).status is Status.CLOSED
+    thread.reload(service.config('period = "1 month"'))
+    wait_for(lambda: len(turns) == 2)
+    thread.stop()
+    assert archive.store.recording(row.id).status is Status.PURGED
+
+
+def test_another_database_waits_for_the_next_start(service: Service, archive: Archive) -> None:
+    thread = service.make()
+    turns = count_turns(thread)
+    thread.start()
+    thread.reload(service.config('database = "other.db"'))
+    wait_for(lambda: len(turns) >= 1)
+    thread.stop()
+    assert not (service.folder / "other.db").exists()
+
+
+# --- alarms ---
+
+
+@pytest.mark.parametrize(("late", "alarms"), [(DAY - timedelta(seconds=1), 0), (DAY, 1)])
+def test_what_should_be_gone_for_a_day_is_an_alarm(
+    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch, late: timedelta, alarms: int
+) -> None:
+    keep(archive, recording())
+
+    def stuck(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    service.clock.passes(late)
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(Path, "unlink", stuck)
+        service.one_turn()
+    assert [line["event"] for line in logs] == ["forgotten", "purge_failed"]
+    assert service.alerts == ["recordings that should have gone more than a day ago: 1"] * alarms
+
+
+def test_an_overdue_review_is_an_alarm_and_releases_nothing(service: Service, archive: Archive) -> None:
+    row = keep(archive, recording())
+    hold = Hold(ground="criminal", reference="R", by="Durand", approved_by="Petit", review=DUE.date() - DAY)
+    place(archive, row.id, hold, Access(at=START, action="hold", by="Durand"))
+    service.one_turn()
+    assert service.alerts == ["holds whose review is overdue: 1; see `sipagent holds`"]
+    assert archive.store.recording(row.id).hold is not None
+    assert hold.review == date(2027, 5, 23)
+
+
+def test_whatever_goes_wrong_is_told_and_tried_again(
+    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = keep(archive, recording())
+    faults: list[Exception] = [OSError("no disk"), ZeroDivisionError()]
+    monkeypatch.setattr(purging, "EVERY_S", 0.01)
+    read = service.clock
+
+    def failing() -> Reading:
+        if faults:
+            raise faults.pop(0)
+        return read()
+
+    thread = Purging(service.config(), service.alerts.append, failing)
+    thread.start()
+    wait_for(lambda: archive.store.recording(row.id).status is Status.PURGED)
+    thread.stop()
+    assert service.alerts == ["purge: no disk", "purge: ZeroDivisionError(), which nobody foresaw"]
+
+
+# --- time stamps ---
+
+
+def stamping(tsa: Authority) -> tuple[str, str]:
+    return f'timestamp_url = "{tsa.url}"', f'timestamp_ca = "{tsa.ca}"'
+
+
+def test_the_head_is_stamped_after_the_purge(service: Service, archive: Archive, tsa: Authority) -> None:
+    keep(archive, recording())
+    with capture_logs() as logs:
+        service.one_turn(*stamping(tsa))
+        wait_for(lambda: logs[-1]["event"] == "stamped")
+    last, head = newest(service.folder / "stamps"), archive.store.head()
+    assert last is not None and (last.seq, last.hash) == (head.seq, head.hash)
+    assert archive.store.recordings()[0].status is Status.PURGED
+    assert service.alerts == []
+
+
+def test_a_suspended_purge_stamps_all_the_same(service: Service, archive: Archive, tsa: Authority) -> None:
+    service.one_turn()
+    service.clock.wall -= DAY
+    service.one_turn(*stamping(tsa))
+    wait_for(lambda: newest(service.folder / "stamps") is not None)
+    assert len(service.alerts) == 1
+
+
+@pytest.mark.parametrize("fault", [StampError("it: HTTP 500"), ZeroDivisionError()])
+def test_an_authority_that_fails_is_told(
+    service: Service, archive: Archive, tsa: Authority, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def fails(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(purging, "stamp_head", fails)
+    service.one_turn(*stamping(tsa))
+    wait_for(lambda: len(service.alerts) == 1)
+    assert service.alerts[0].startswith("stamp: ")
+
+
+def test_nobody_is_asked_where_none_is_configured(
+    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purging, "stamp_head", lambda *_: service.alerts.append("asked"))
+    service.one_turn()
+    assert service.alerts == []
+
+
+# --- the end ---
+
+
+def test_a_silent_authority_delays_no_end(
+    service: Service, archive: Archive, tsa: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def silent(*_: object) -> None:
+        asked.set()
+        assert answers.wait(PATIENCE_S)
+
+    monkeypatch.setattr(purging, "stamp_head", silent)
+    thread = service.make(*stamping(tsa))
+    thread.start()
+    assert asked.wait(PATIENCE_S)
+    thread.stop()
+    assert not answers.is_set()
+    answers.set()
+
+
+def test_a_long_purge_ends_with_the_service(
+    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = threading.Event()
+
+    def long(*_: object, over: Callable[[], bool]) -> Report:
+        began.set()
+        wait_for(over)
+        return Report(removed=())
+
+    def counts(*_: object) -> int:
+        raise AssertionError("alarms of what was only interrupted")
+
+    monkeypatch.setattr(purging, "purge", long)
+    monkeypatch.setattr(purging, "overdue", counts)
+    thread = service.make()
+    thread.start()
+    assert began.wait(PATIENCE_S)
+    thread.stop()
+    assert service.alerts == []
+
+
+def test_what_a_purge_logs() -> None:
+    copy = Copy(path=Path("/home/durand/call.wav"), at=START, by="Durand", exists=True)
+    gone = Removal(id="a", started_at=START, due_at=DUE, bytes=1, why="expired", copies=(copy,))
+    stray = Orphan(name="x.flac", path=Path("x.flac"), id=None, problem="not a file of the agent")
+    with capture_logs() as logs:
+        purging.tell(Report(removed=(gone,), failed=(("b", "stuck"),), notes=2, unlinked=(stray,)))
+        purging.tell(Report(removed=(), orphans=(replace(stray, name="y"),)))
+    assert [line["event"] for line in logs] == [
+        *("purged", "copy_remains", "forgotten", "purge_failed", "orphan_purged", "orphan_found")
+    ]
+    assert logs[1]["path"] == "/home/durand/call.wav"
+    assert (logs[2]["notes"], logs[2]["receipts"], logs[2]["uses"]) == (2, 0, 0)
