@@ -13,7 +13,7 @@ from retention.copies import told
 from retention.keys import KeysError
 from retention.purge import due
 from retention.recording import Access, Recording
-from retention.use import ACCESS_REQUEST, why_not, without_person
+from retention.use import ACCESS_REQUEST, discreet, why_not
 from sipagent import cli_sound
 from sipagent.cli_base import Decorated, Failure, Workplace, by_option, find, id_argument, now, system_user
 from sipagent.cli_copy import new_file
@@ -146,17 +146,17 @@ def _use(
     )
 
     def trace(outcome: str, detail: str) -> None:
-        archive.store.add_access(_discreet(replace(use, outcome=outcome, detail=detail), recording))
+        archive.store.add_access(discreet(replace(use, outcome=outcome, detail=detail), recording))
 
     due_at = due(recording, work.terms.period)
     refusal = why_not(recording, use, work.config.retention.purposes, due_at) or obstacle()
     if refusal is not None:
-        trace("refused", _plain(refusal, recording))
+        trace("refused", refusal)
         raise Failure(f"{id}: {refusal}")
     try:
         act(recording, _sound(archive, recording, asked), lambda detail: trace("done", detail))
     except (Failure, OSError) as error:
-        trace("failed", _plain(str(error), recording))
+        trace("failed", str(error))
         raise
 
 
@@ -187,18 +187,3 @@ def _who(archive: Archive, recording: Recording) -> str:
         return " or ".join(str(key) for key in archive.vault.recipients(recording.id))
     except KeysError as error:
         raise Failure(str(error)) from error
-
-
-def _discreet(use: Access, recording: Recording) -> Access:
-    """What is kept of it: nothing that leads to the two who were recorded."""
-    return replace(
-        use,
-        purpose=use.purpose and _plain(use.purpose, recording),
-        by=use.by and _plain(use.by, recording),
-        reference=use.reference and _plain(use.reference, recording),
-    )
-
-
-def _plain(text: str, recording: Recording) -> str:
-    r"""Without the two, and as text that a database takes: a byte that was no UTF-8 is `\udc..`."""
-    return (without_person(text, recording) or "").encode("utf-8", "backslashreplace").decode()
