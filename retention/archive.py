@@ -195,9 +195,7 @@ class Archive:
     # steps
 
     def _discard(self, id: str, status: Status, at: datetime, decision: str | None = None) -> None:
-        self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
-        for error in self.unlink([id]).values():
-            raise error
+        """In one transaction: no hold comes in between, and one that is there refuses before any file goes."""
         with self.store.write():
             row = self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
             if row.status is not Status.ERASED:  # a refusal is never turned into a mere failure
@@ -210,8 +208,11 @@ class Archive:
                         path=None,
                         bytes=None,
                         sha256=None,
+                        hold=None,
                     )
                 )
+            for error in self.unlink([id]).values():
+                raise error
 
     def _keep(self, recording: Recording) -> None:
         text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
@@ -219,7 +220,7 @@ class Archive:
         files.write_whole(self.metadata(recording.id), text.encode() + b"\n")
 
     def _outside(self, recording: Recording) -> Json:
-        """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients alone."""
+        """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients only."""
         record = recording.to_json()
         if not self.vault.path(recording.id).exists():
             return record

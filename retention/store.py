@@ -31,8 +31,8 @@ from retention.schema import MIGRATIONS, unknown_migrations
 from retention.selection import Selection, receipt_conditions, recording_conditions
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
-# SQLite's waiters do not queue: one that has not waited for long looks again after 50 ms at most. Whoever writes
-# much keeps each transaction as short as that, and then pauses longer.
+# SQLite's waiters do not queue: one that has not waited for long looks again after 50 ms at most. Whoever
+# writes much keeps each transaction as short as that, and then pauses longer.
 BREATH_S = 0.06
 
 _BY_TIME = ("started_at", "id")
@@ -84,23 +84,25 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """One transaction for all that is written inside; an exception undoes it. Nests.
+        """One transaction for all that is written inside; an exception undoes it.
 
-        Then the chain's new head is exported; raises StoreError where that fails, with the rows written.
+        Nests: what an exception passes through on its way is undone, whoever catches it then. At the end the
+        chain's new head is exported; raises StoreError where that fails, with the rows written.
         """
         with self._lock, self._named_errors():
             connection = self._db.conn
             if connection.in_transaction:
-                yield
+                with self._part():
+                    yield
                 return
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                connection.commit()  # fails as well, of a reader that does not end: nothing may stay open
             except BaseException:
                 self._ledger.appended = None
                 connection.rollback()
                 raise
-            connection.commit()
             head, self._ledger.appended = self._ledger.appended, None
             if head is not None and self.head_file is not None:
                 self._export(self.head_file, head)
@@ -297,11 +299,24 @@ class Store:
             sql = "INSERT OR REPLACE INTO clock (id, seen, suspended) VALUES (:id, :seen, :suspended)"
             self._db.execute(sql, row)
 
+    @contextmanager
+    def _part(self) -> Iterator[None]:
+        """A part of a transaction; the chain goes on where it was before one that is undone."""
+        appended = self._ledger.appended
+        try:
+            with self._db.atomic():
+                yield
+        except BaseException:
+            self._ledger.appended = appended
+            raise
+
     def _migrate(self) -> None:
         """Bring the tables up to date. Where the chain begins, it goes on behind a head that was exported."""
         MIGRATIONS.apply(self._db)
-        if self._ledger.head().seq == 0:
+        if (nothing := self._ledger.head()).seq == 0:
             lost = self._lost_head()
+            if lost is None and self.head_file is not None:
+                self._export(self.head_file, nothing)  # so that no crash leaves a chain without its file
             self._ledger.begin_segment("a new database" if lost is None else "the database was lost", lost)
             self._ledger.adopt()
 

@@ -8,7 +8,7 @@ import pytest
 from retention import files
 from retention.archive import Archive, ArchiveError
 from retention.recording import Recording, Status
-from retention.store import UnknownId
+from retention.store import StoreError, UnknownId
 from tests.kept import SOUND, START, archive, keep, receipt, recording
 
 LATER = START + timedelta(minutes=5)
@@ -88,6 +88,36 @@ def test_an_erasure_that_cannot_unlink_stays_open(kept: Archive, monkeypatch: py
     assert kept.unfinished() == [row]
     kept.erase(row.id, LATER)
     assert names(kept) == []
+
+
+HOLD = {"ground": "criminal", "reference": "2026/7", "by": "A", "approved_by": "B", "review": "2027-01-01"}
+
+
+@pytest.mark.parametrize("decision", ["not_allowed", "allowed"])
+def test_a_hold_refuses_an_erasure_before_a_file_is_gone(kept: Archive, decision: str) -> None:
+    row = keep(kept, recording())
+    kept.change(replace(row, hold=HOLD))
+    before = names(kept)
+    for action in (
+        lambda: kept.erase(row.id, LATER, decision),
+        lambda: kept.fail(row.id, LATER),
+    ):
+        with pytest.raises(StoreError, match="on hold"):
+            action()
+    assert names(kept) == before
+    assert kept.store.recording(row.id) == replace(row, hold=HOLD)
+
+
+def test_a_refusal_ends_a_hold(kept: Archive) -> None:
+    """It came first; and a hold on nothing would keep the row from the purge."""
+    row = keep(kept, recording())
+    kept.change(replace(row, hold=HOLD))
+    kept.store.update_receipt(replace(receipt(row), decision="refused"))
+    kept.erase(row.id, LATER, "refused")
+    assert names(kept) == []
+    erased = kept.store.recording(row.id)
+    assert (erased.status, erased.hold, erased.decision) == (Status.ERASED, None, "refused")
+    assert kept.begin_purge(row.id)
 
 
 def test_a_failure_leaves_no_file_and_never_hides_a_refusal(kept: Archive) -> None:

@@ -3,15 +3,21 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from retention import store as store_module
+from retention.archive import Archive
+from retention.chain import Head
+from retention.head import head_path, read_head
 from retention.recording import Access, Event, Status
 from retention.selection import Selection
 from retention.store import Store, StoreError, UnknownId
+from retention.verify import verify
 from tests.kept import CALLER, OPERATOR, START, receipt, recording
 
 
@@ -127,6 +133,35 @@ def test_a_transaction_is_undone_whole(store: Store) -> None:
         store.add_access(Access(at=START, action="play"))
         raise ZeroDivisionError
     assert store.recordings() == [] and store.accesses() == []
+
+
+def test_a_part_of_a_transaction_is_undone_alone(store: Store, tmp_path: Path) -> None:
+    """Its entries in the chain, too: whoever catches the error goes on with what was before it."""
+    row = recording()
+    with store.write():
+        store.add_recording(row)
+        with pytest.raises(StoreError, match="UNIQUE"), store.write():
+            store.add_access(Access(at=START, action="play"))
+            store.add_recording(row)
+        store.add_recording(recording(1))
+    assert len(store.recordings()) == 2 and store.accesses() == []
+    assert store.tally() == {"receipts": 0, "recordings": 2, "accesses": 0, "notes": 0}
+    assert verify(Archive(store, tmp_path, tmp_path)).problems == []
+
+
+def test_a_commit_that_fails_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else all that is written afterwards would be part of a transaction that nobody ends."""
+    monkeypatch.setattr(store_module, "BUSY_S", 0.05)
+    path = tmp_path / "retention.db"
+    with Store(path) as store, closing(sqlite3.connect(path)) as reader:
+        cursor = reader.execute("SELECT name FROM sqlite_master")  # a reader that does not go on
+        with pytest.raises(StoreError, match="locked"):
+            store.add_recording(recording())
+        cursor.close()
+        store.add_recording(recording(1))
+        with Store(path) as other:
+            assert [row.started_at for row in other.recordings()] == [START + timedelta(minutes=1)]
+            assert read_head(head_path(path)) == other.head() == Head(2, other.head().hash)
 
 
 def test_the_file_is_private_and_durable(tmp_path: Path) -> None:
