@@ -43,12 +43,12 @@ def export_head(path: Path, head: Head, knows: Callable[[Head], bool]) -> None:
 
 
 def read_head(path: Path) -> Head | None:
-    """None if there is no such file. Raises HeadError, OSError."""
+    """None if there is no such file, or a crash left it empty. Raises HeadError, OSError."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    return _read(content, path.name)
+    return _read(content, path.name) if content else None
 
 
 def _is_before(content: bytes, head: Head, knows: Callable[[Head], bool]) -> bool:

@@ -51,7 +51,7 @@ class Ledger:
 
     def knows(self, head: Head) -> bool:
         """Whether the chain holds it, or goes on behind it."""
-        if self.hash_of(head.seq) == head.hash:
+        if head == Head(0, GENESIS) or self.hash_of(head.seq) == head.hash:
             return True
         sql = "SELECT 1 FROM chain WHERE kind = ? AND was = 0 AND instr(public, ?) > 0"
         return self._db.execute(sql, [SEGMENT, f'"hash":"{head.hash}"']).fetchone() is not None

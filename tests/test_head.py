@@ -1,0 +1,171 @@
+"""The chain's head in its file: written in any order, never back, and left alone where it shows a loss."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from retention.chain import GENESIS, Head
+from retention.head import HeadError, export_head, head_path, read_head
+from retention.store import Store, StoreError
+from tests.crashing import killed_before, steps
+from tests.kept import recording
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "retention.head"
+
+
+def head(seq: int) -> Head:
+    return Head(seq, f"{seq:064x}")
+
+
+def known(_: Head) -> bool:
+    return True
+
+
+def test_it_lies_beside_the_database(tmp_path: Path) -> None:
+    assert head_path(tmp_path / "retention.db") == tmp_path / "retention.head"
+
+
+def test_it_is_one_line_of_json_that_nobody_else_reads(path: Path) -> None:
+    export_head(path, head(7), known)
+    content = path.read_bytes()
+    assert json.loads(content) == {"seq": 7, "hash": f"{7:064x}"}
+    assert content.endswith(b"\n") and content.count(b"\n") == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_head(path) == head(7)
+
+
+def test_no_length_leaves_anything_of_the_one_before(path: Path) -> None:
+    for seq in (9, 10, 99_999, 10**18):
+        export_head(path, head(seq), known)
+        assert read_head(path) == head(seq)
+        assert path.stat().st_size == 160
+
+
+def test_a_later_head_stays(path: Path) -> None:
+    """Processes export after they let go of the database, in any order."""
+    for seq in (3, 5, 4, 1):
+        export_head(path, head(seq), known)
+    assert read_head(path) == head(5)
+
+
+def test_a_head_that_the_chain_does_not_know_stays(path: Path) -> None:
+    """It is what shows that a tail was cut off."""
+    export_head(path, head(3), known)
+    export_head(path, head(9), lambda exported: exported != head(3))
+    assert read_head(path) == head(3)
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b"7", b'{"seq": 1}', b'{"seq": "x", "hash": "y"}', b"\xff\xfe", b" " * 160]
+)
+def test_what_is_no_head_is_told_and_stays(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(HeadError, match=r"^retention\.head: not the head of a chain$"):
+        read_head(path)
+    export_head(path, head(9), known)
+    assert path.read_bytes() == content
+
+
+def test_none_and_an_empty_one_are_no_head(path: Path) -> None:
+    assert read_head(path) is None
+    path.touch()
+    assert read_head(path) is None
+    export_head(path, head(1), known)
+    assert read_head(path) == head(1)
+
+
+def test_it_is_never_written_through_a_link(path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"mine")
+    path.symlink_to(other)
+    with pytest.raises(OSError, match="symbolic links"):
+        export_head(path, head(1), known)
+    assert other.read_bytes() == b"mine"
+
+
+def test_many_at_once_leave_the_last(path: Path) -> None:
+    threads = [
+        threading.Thread(
+            target=lambda first=first: [export_head(path, head(n), known) for n in range(first, 400, 4)]
+        )
+        for first in range(1, 5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_head(path) == head(399)
+
+
+# --- with a store ---
+
+
+def test_each_commit_exports_the_head(tmp_path: Path, path: Path) -> None:
+    with Store(tmp_path / "retention.db") as store:
+        seen = [read_head(path)]
+        for n in range(3):
+            store.add_recording(recording(n))
+            seen.append(read_head(path))
+            assert seen[-1] == store.head()
+        with store.write():
+            store.add_recording(recording(8))
+            store.add_recording(recording(9))
+        assert read_head(path) == store.head()
+    assert [one.seq for one in seen if one] == [1, 2, 3, 4]
+
+
+def test_a_read_and_an_undone_write_export_nothing(tmp_path: Path, path: Path) -> None:
+    with Store(tmp_path / "retention.db") as store:
+        store.add_recording(recording())
+        before = path.read_bytes()
+        store.recordings()
+        with pytest.raises(ZeroDivisionError), store.write():
+            store.add_recording(recording(1))
+            raise ZeroDivisionError
+        assert path.read_bytes() == before
+        store.add_recording(recording(2))
+        assert read_head(path) == store.head() == Head(3, store.head().hash)
+
+
+def test_a_head_that_cannot_be_exported_is_told_in_one_line(tmp_path: Path, path: Path) -> None:
+    with Store(tmp_path / "retention.db") as store:
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(StoreError, match=r"retention\.head: Is a directory$"):
+            store.add_recording(recording())
+        assert len(store.recordings()) == 1  # it is written, and says so nowhere else
+
+
+def test_whatever_the_moment_of_a_crash_the_chain_knows_its_head(tmp_path: Path) -> None:
+    """From the first opening on: no crash leaves a chain without a head, or a head without its chain."""
+    whole = steps(lambda: first_days(tmp_path / "whole.db"))
+    assert {"create whole.head", "head whole.head", "insert chain", "commit"} <= set(whole)
+    for number, step in enumerate(whole):
+        database = tmp_path / f"{number}.db"
+        killed_before(number, lambda database=database: first_days(database))
+        with Store(database) as store:
+            exported = read_head(head_path(database))
+            assert exported is not None and store.knows(exported), step
+            store.add_recording(recording(9))
+            assert read_head(head_path(database)) == store.head(), step
+            first = store.entries([1])[1]
+            assert (first.kind, first.subject) == ("segment", "a new database"), step
+
+
+def first_days(database: Path) -> None:
+    with Store(database) as store:
+        store.add_recording(recording())
+        store.add_recording(recording(1))
+
+
+def test_nothing_yet_is_known_to_every_chain(tmp_path: Path) -> None:
+    with Store(tmp_path / "retention.db") as store:
+        assert store.knows(Head(0, GENESIS))
+        assert not store.knows(Head(0, "ab" * 32)) and not store.knows(Head(1, GENESIS))
+        assert not store.knows(Head(99, os.urandom(32).hex()))
