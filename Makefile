@@ -18,7 +18,7 @@ need = missing=; for pair in $(1); do there=$${pair%%:*}; \
 			|| { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"; \
 	fi
 
-.PHONY: help run demo test lint bench bench-refusals bench-tones bench-tap prompts peers clean
+.PHONY: help run demo test lint bench bench-refusals bench-tones bench-tap bench-store prompts peers clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
@@ -54,6 +54,9 @@ bench-tones: .venv/tested ## press 5,000 keys over bad lines, and listen to 10 h
 
 bench-tap: .venv/tested ## measure what writing a recording costs
 	@.venv/bin/python -m tests.bench.tap
+
+bench-store: .venv/tested ## list, verify and purge among a million rows: about ten minutes
+	@.venv/bin/python -m tests.bench.store
 
 prompts: .venv/installed ## tell how to have the prompts say something else
 	@.venv/bin/python -m prompts.speak --help

@@ -1,0 +1,248 @@
+"""What keeping costs: `python -m tests.bench.store`. Lists, purge, verification and locks over many rows."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+from rich.progress import track
+
+from media.tap import Tap
+from retention.archive import Archive
+from retention.counts import recordings_by_status
+from retention.pages import Row as Columns
+from retention.pages import batches
+from retention.purge import Terms, purge
+from retention.recording import Notice, Receipt, Recording, Status, due_date, new_id
+from retention.selection import Selection
+from retention.store import Store
+from retention.verify import verify
+from sipagent.recorder import Closing, Recorder
+from tests.bench import report
+from tests.bench.report import Row
+from tests.bench.tap import sealing_cpu
+from tests.peers.agent import RunningAgent
+
+TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
+NOW = datetime.now(UTC)
+APART = timedelta(seconds=150)  # between two calls: a million in five years, of which a tenth are kept
+KEPT = timedelta(days=180)
+IN_ONE_TRANSACTION = 5000
+SOUND = b"a file of a few bytes: what is measured is the work about it"
+SHA256 = hashlib.sha256(SOUND).hexdigest()
+
+
+class TimedStore(Store):
+    """Knows how long its longest read was; while it lasts, nobody can write."""
+
+    longest_s = 0.0
+    reads = 0
+
+    def _read(self, sql: str, values: Sequence[object]) -> list[Columns]:
+        began = time.perf_counter()
+        rows = super()._read(sql, values)
+        self.longest_s = max(self.longest_s, time.perf_counter() - began)
+        self.reads += 1
+        return rows
+
+
+def call(number: int, newest: datetime) -> tuple[Receipt, Recording]:
+    """The `number`-th call before `newest`, recorded, with its receipt."""
+    at = newest - number * APART
+    id, caller = new_id(at), f"+336{number % 10**8:08d}"
+    recording = Recording(
+        id=id,
+        call_id=f"{number:x}@192.0.2.7",
+        started_at=at,
+        ended_at=at + timedelta(minutes=3),
+        duration_s=171.2,
+        caller=caller,
+        called="+33323063006",
+        operator="sip:201@pbx.example.net",
+        status=Status.CLOSED,
+        decision="allowed",
+        notice=Notice(file="prompts/fr/notice.wav", sha256="ab" * 32),
+        channels=2,
+        sample_rate=8000,
+        path=f"recordings/{id}.flac",
+        bytes=len(SOUND),
+        sha256=SHA256,
+        expires_at=due_date(at, "6 months"),
+    )
+    receipt = Receipt(
+        id=id,
+        call_id=recording.call_id,
+        started_at=at,
+        answered_at=at + timedelta(seconds=1),
+        connected_at=at + timedelta(seconds=20),
+        ended_at=recording.ended_at,
+        caller=caller,
+        called=recording.called,
+        operator=recording.operator,
+        outcome="connected",
+        decision="allowed",
+        decided_by="silence",
+        decided_at=at + timedelta(seconds=18),
+        notice_played_ms=12000,
+        recording_id=id,
+    )
+    return receipt, recording
+
+
+def fill(store: Store, calls: Iterable[tuple[Receipt, Recording]], total: int) -> None:
+    """Receipts and recordings, each with its entry in the chain."""
+    told = track(calls, f"{total} calls", total, transient=True)
+    for batch in batches(told, IN_ONE_TRANSACTION):
+        with store.write():
+            for receipt, recording in batch:
+                store.add_receipt(receipt)
+                store.add_recording(recording)
+
+
+def years_of_calls(count: int) -> Iterator[tuple[Receipt, Recording]]:
+    """What a service has kept that has answered so many: old ones lead to nobody any more."""
+    for number in range(count):
+        receipt, recording = call(number, NOW)
+        if receipt.started_at < NOW - KEPT:
+            yield receipt.anonymous(), recording.tombstone(Status.PURGED, recording.expires_at)
+        else:
+            yield receipt, recording
+
+
+def give_files(archive: Archive) -> None:
+    """Sound, metadata and key of every recording that is kept, as files of a few bytes."""
+    for folder in (archive.directory, archive.vault.directory):
+        folder.mkdir(exist_ok=True)
+    for row in archive.store.each_kept():
+        for path in (archive.final(row.id, "flac"), archive.metadata(row.id), archive.vault.path(row.id)):
+            path.write_bytes(SOUND)
+
+
+def seconds(job: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    job()
+    return time.perf_counter() - began
+
+
+def lists(folder: Path, count: int) -> list[Row]:
+    """Over `count` recordings: the newest 50, the longest read of the longest listings, and verification."""
+    agent = RunningAgent(folder / "agent", {"operators": {"extensions": ["sip:201@127.0.0.1:5070"]}})
+    database = agent.directory / "retention.db"
+    with TimedStore(database) as store:
+        fill(store, years_of_calls(count), count)
+        archive = Archive(store, agent.directory / "recordings", agent.directory)
+        give_files(archive)
+        of_library = [seconds(lambda: store.recordings(Selection(limit=50))) * 1e3 for _ in range(20)]
+        store.longest_s = 0.0
+        rare = Selection(caller=("+33699999999",))
+        for _ in store.each_receipt():
+            pass
+        if store.receipts(rare):
+            raise SystemExit("the caller who never called has called")
+        recordings_by_status(store)
+        rows, spent = chain_and_tables(archive)
+    longest = Row(
+        "longest lock of a reader: lists, sums, verify", store.longest_s * 1e3, 100, "ms", count=store.reads
+    )
+    command = [sys.executable, "-m", "sipagent", "--config", str(agent.config), "list", "--limit", "50"]
+    of_command = [
+        seconds(lambda: subprocess.run(command, check=True, capture_output=True)) * 1e3 for _ in range(7)
+    ]
+    return [
+        report.of(f"list of the newest 50 of {count}, in the library", of_library, 100),
+        report.of("the same as a command", of_command, 500),
+        longest,
+        Row("verify, for each row of chain and tables", spent / rows * 1e6, 20, "µs", count=rows),
+    ]
+
+
+def chain_and_tables(archive: Archive) -> tuple[int, float]:
+    """Verify everything; how many rows, and the time until it came to the files."""
+    began, until = time.perf_counter(), 0.0
+
+    def step(what: str, done: int, total: int) -> None:
+        nonlocal until
+        if what != "files":
+            until = time.perf_counter()
+
+    found = verify(archive, step)
+    if found.problems:
+        raise SystemExit(f"{found.problems[0].where}: {found.problems[0].problem}")
+    return sum(found.counts[kind] for kind in ("chain", "receipts", "recordings")), until - began
+
+
+def purges(folder: Path, count: int) -> list[Row]:
+    """What it takes to remove `count` expired recordings with all their files."""
+    with TimedStore(folder / "retention.db") as store:
+        fill(store, (call(number, NOW - timedelta(days=200)) for number in range(count)), count)
+        archive = Archive(store, folder / "recordings", folder)
+        give_files(archive)
+        store.longest_s = 0.0
+        spent = seconds(lambda: purge(archive, NOW, TERMS))
+        left = sum(1 for path in folder.rglob("*") if path.is_file()) - len(list(folder.glob("retention.*")))
+    if left:
+        raise SystemExit(f"{left} files are left after the purge")
+    return [
+        Row(f"purge of {count} expired, time for each", spent / count * 1e3, 2, "ms", count=count),
+        Row("longest lock of a reader meanwhile", store.longest_s * 1e3, 100, "ms", count=store.reads),
+    ]
+
+
+@contextmanager
+def recorder(folder: Path) -> Iterator[Recorder]:
+    with Store(folder / "retention.db") as store:
+        worker = Recorder(Archive(store, folder / "recordings", folder), "flac", fail)
+        worker.start()
+        yield worker
+        worker.stop()
+
+
+def fail(reason: str) -> None:
+    raise SystemExit(f"the recorder has failed: {reason}")
+
+
+def closing(folder: Path, count: int) -> Row:
+    """How long the SIP thread is kept by the end of a recording."""
+    spent = []
+    with recorder(folder) as worker:
+        for number in range(count):
+            receipt, row = call(number, NOW)
+            worker.open_receipt(receipt)
+            opened = replace(row, status=Status.OPEN, path=None, sha256=None, bytes=None)
+            tap: Tap = worker.begin(opened, fail)
+            end = Closing(ended_at=NOW, operator=row.operator, flagged=False)
+            spent.append(seconds(lambda tap=tap, row=opened, end=end: worker.keep(tap, row, end)) * 1e3)  # type: ignore[misc]
+    return report.of("the SIP thread, while a recording is closed", spent, 0.5)
+
+
+@click.command()
+@click.option("--rows", default=1_000_000, show_default=True, help="Recordings, and receipts, in the tables.")
+@click.option("--expired", default=100_000, show_default=True, help="Recordings for the purge.")
+@click.option("--directory", type=click.Path(path_type=Path, file_okay=False), help="On the disk to measure.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def main(rows: int, expired: int, directory: Path | None, as_json: bool) -> None:
+    """Measure the store against its targets; exit 1 where one is missed."""
+    measured: list[Row] = []
+    parts: tuple[Callable[[Path], list[Row]], ...] = (
+        lambda folder: [closing(folder, 200)],
+        lambda folder: [Row("CPU of sealing per recorded call-minute", sealing_cpu(folder) * 1e3, 50, "ms")],
+        lambda folder: lists(folder, rows),
+        lambda folder: purges(folder, expired),
+    )
+    for part in parts:
+        with tempfile.TemporaryDirectory(prefix="sipagent-bench-", dir=directory) as folder:
+            measured += part(Path(folder))
+    sys.exit(report.show(measured, as_json, "what is kept, measured on this machine"))
+
+
+if __name__ == "__main__":
+    main()
