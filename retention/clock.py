@@ -77,9 +77,10 @@ def look(store: Store, now: Reading) -> str | None:
         return why
 
 
-def suspended(store: Store) -> str | None:
-    """Why purging is suspended, if it is; looks at no clock. Raises StoreError."""
-    return _load(store)[1]
+def suspended(store: Store, now: Reading | None = None) -> str | None:
+    """Why purging is suspended, or would be by a look at `now`; remembers nothing. Raises StoreError."""
+    seen, why = _load(store)
+    return why if why is not None or seen is None or now is None else step(seen, now)
 
 
 def resume(store: Store, now: Reading, by: Access) -> bool:

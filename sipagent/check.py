@@ -18,6 +18,7 @@ from sipagent.check_machine import (
     python_finding,
 )
 from sipagent.check_notice import prompt_findings
+from sipagent.check_stamp import stamp_findings
 from sipagent.config import Config, ConfigError, Login, uri_host
 from sipagent.config_types import outlasts
 from sipagent.finding import Finding, Level, error, ok, warning
@@ -34,6 +35,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *prompt_findings(config),
         *disk_findings(config, now),
         *key_findings(config),
+        *stamp_findings(config, now),
         *engine_findings(config, engine_facts),
         *port_findings(config),
     ]

@@ -17,8 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from retention.purge import plan
-from retention.store import Store, StoreError
+from sipagent.check_retention import retention_findings
 from sipagent.config import Config, HostPort
 from sipagent.finding import Finding, error, ok, warning
 
@@ -110,7 +109,7 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
     yield ok(what, f"{path} is whole")
     if (mode := path.stat().st_mode) & 0o077:
         yield warning(what, f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600")
-    yield _overdue(config, path, now)
+    yield from retention_findings(config, now)
 
 
 def _no_database(config: Config, path: Path) -> Finding:
@@ -130,18 +129,6 @@ def _integrity(path: Path) -> str:
     except sqlite3.Error as problem:
         return str(problem)
     return "" if rows == [("ok",)] else str(rows[0][0]).splitlines()[-1]
-
-
-def _overdue(config: Config, path: Path, now: datetime) -> Finding:
-    try:
-        with Store(path) as store:
-            overdue = list(plan(store, now, config.retention.period))
-    except StoreError as problem:
-        return error("retention.database", str(problem))
-    if not overdue:
-        return ok("purge", "nothing is overdue")
-    oldest = min(row.expires_at for row in overdue)
-    return warning("purge", f"{len(overdue)} overdue since {oldest:%Y-%m-%d %H:%M} UTC: see `sipagent purge`")
 
 
 def port_findings(config: Config) -> Iterator[Finding]:

@@ -251,11 +251,14 @@ def test_a_lost_database_beside_recordings_is_an_error(set_up: SetUp) -> None:
     assert level == "error" and "sipagent rebuild" in detail
 
 
-def test_overdue_recordings_are_counted(set_up: SetUp) -> None:
+def test_what_is_kept_and_its_time_stamps_are_looked_at(set_up: SetUp) -> None:
     with Store(set_up.directory / "retention.db") as store:
-        store.add_recording(recording(expires_at=NOW - timedelta(hours=1)))
-        store.add_recording(recording(1, expires_at=NOW + timedelta(hours=1)))
-    assert set_up.one("purge") == ("warning", "1 overdue since 2026-11-24 21:20 UTC: see `sipagent purge`")
+        store.add_recording(recording(expires_at=NOW - timedelta(days=2)))
+    assert set_up.one("purge")[0] == "error"
+    assert (set_up.one("holds")[0], set_up.one("chain")[0]) == ("ok", "ok")
+    assert set_up.findings("stamps") == set_up.findings("retention.timestamp_ca") == []
+    stamped = set_up.config("retention", 'timestamp_ca = "absent.pem"')
+    assert set_up.one("retention.timestamp_ca", stamped)[0] == "error"
 
 
 def test_the_engine_is_asked(set_up: SetUp) -> None:
