@@ -164,7 +164,9 @@ class Statistics:
         self.refusals: Counter[tuple[str, str, str]] = Counter()  # channel, DTMF method, phase
         self.waits, self.given_up, self.durations = Spread(), Spread(), Spread()
         self.days: dict[date, Counter[str]] = defaultdict(Counter)  # of decisions
-        self.languages = {OTHER: None, **(numbers or {})}
+        named = dict(numbers or {})
+        other = named.pop(OTHER, None)
+        self.languages: dict[str, str | None] = {**named, OTHER: other}
         self.numbers = {number: Calls() for number in self.languages}
         self.operators: dict[str, Calls] = defaultdict(Calls)
         self.kept = Kept()

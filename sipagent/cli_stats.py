@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID
 from retention import counts
 from retention.recording import Json, to_text
 from retention.selection import Selection
-from retention.statistics import DECISIONS, OTHER, PHASES, Statistics
+from retention.statistics import DECISIONS, OTHER, PHASES, Fates, Statistics
 from retention.store import Store
 from sipagent.cli_base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli_filters import selection
@@ -72,12 +72,12 @@ def stats_command(
     if as_json:
         print_json(_json(work, figures, period, tally))
     elif html is not None:
-        click.echo(f"{html}")
+        click.echo(f"wrote {html}")
     else:
         _show(figures, console())
     if wrong := [_mismatch(name, *both) for name, both in tally.items() if both[0] != both[1]]:
         raise Failure(
-            f"these figures do not agree with the chain: {'; '.join(wrong)} (see `sipagent verify`)"
+            f"these figures do not agree with the chain; {'; '.join(wrong)} (see `sipagent verify`)"
         )
 
 
@@ -102,7 +102,7 @@ def _period(work: Workplace, since: str | None, until: str | None) -> Selection:
 
 
 def _mismatch(name: str, rows: int, chain: int) -> str:
-    return f"{rows} {name} are kept, and the chain knows of {chain}"
+    return f"{name}: {rows} kept, {chain} in the chain"
 
 
 # --- reading ---
@@ -210,9 +210,16 @@ def _overview(figures: Statistics) -> Iterator[tuple[str, str]]:
     yield "answer rate", _percent(figures.answer_rate)
     yield "refusals", f"{_percent(figures.refusal_rate)}, {figures.refused} of {figures.asked} who were asked"
     yield "stopped by an operator", str(figures.stops)
-    fates = kept.fates.to_json()
-    yield "recordings", ", ".join(f"{count} {fate}" for fate, count in fates.items() if count) or "none"
+    yield "recordings", _fates(kept.fates)
     yield "on disk", f"{length(kept.seconds)}, {size(kept.bytes)}"
+
+
+def _fates(fates: Fates) -> str:
+    """`836 kept (5 of them held), 46 erased`."""
+    held = f" ({fates.held} of them held)" if fates.held else ""
+    others = {name: count for name, count in fates.to_json().items() if name not in ("kept", "held")}
+    said = [f"{fates.kept} kept{held}"] if fates.kept else []
+    return ", ".join([*said, *(f"{count} {name}" for name, count in others.items() if count)]) or "none"
 
 
 def _of_calls(figures: Statistics) -> Iterator[_Table]:

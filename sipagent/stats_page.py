@@ -5,7 +5,7 @@ could come from a call is escaped, and the page itself forbids the browser to lo
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from html import escape
 
 from retention.statistics import Statistics
@@ -35,8 +35,8 @@ section { margin-top: 2.5rem; }
 dt { color: var(--soft); font-size: .85rem; }
 dd { margin: 0; font-size: 1.5rem; font-weight: 600; line-height: 1.3; }
 dd small { display: block; color: var(--soft); font-size: .8rem; font-weight: 400; }
-figure { margin: .75rem 0 0; }
-svg { display: block; width: 100%; height: auto; }
+figure { margin: .75rem 0 0; overflow-x: auto; }
+svg { display: block; width: 100%; min-width: 34rem; height: auto; }
 svg text { fill: var(--soft); font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 svg .axis.x text { text-anchor: middle; }
 svg .axis.y text { text-anchor: end; }
@@ -71,7 +71,7 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); }
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """What the page is about. Times are local; `tally` maps `receipts` and `recordings` to (rows, chain)."""
+    """What the page is about. Times are local; `tally` maps each table to (rows, entries in the chain)."""
 
     service: str
     language: str
@@ -95,7 +95,7 @@ def page(figures: Statistics, heading: Heading) -> str:
         f"<h1>{title}</h1>\n<p>{escape(_period(heading, words))}</p>",
         _alarm(heading, words),
         f"</header>\n<main>\n{_tiles(figures, words)}",
-        *(_section(section, words) for section in sections(figures, words)),
+        *(_section(section, words) for section in sections(figures, words, _last_day(heading))),
         f"</main>\n<footer><p>{escape(_foot(heading, words))}</p></footer>\n</body>\n</html>\n",
     ]
     return "\n".join(part for part in parts if part)
@@ -104,6 +104,12 @@ def page(figures: Statistics, heading: Heading) -> str:
 def agrees(tally: dict[str, tuple[int, int]]) -> bool:
     """Whether there are as many rows as the chain knows."""
     return all(rows == chain for rows, chain in tally.values())
+
+
+def _last_day(heading: Heading) -> date:
+    if heading.until is None:
+        return heading.made.date()
+    return (min(heading.until, heading.made) - timedelta(microseconds=1)).date()
 
 
 def _period(heading: Heading, words: Words) -> str:
@@ -119,20 +125,22 @@ def _period(heading: Heading, words: Words) -> str:
 def _alarm(heading: Heading, words: Words) -> str:
     if heading.tally is None or agrees(heading.tally):
         return ""
-    said = f"{words('differs')}: {_tally(heading.tally, words)}."
+    said = f"{words('differs')} ({_tally(heading.tally, words)})."
     return f'<div class="alarm" role="alert"><p>{escape(said)}</p></div>'
 
 
 def _foot(heading: Heading, words: Words) -> str:
     said = [f"{words('made')} {words.moment(heading.made)}."]
     if heading.tally is not None and agrees(heading.tally):
-        said.append(f"{words('matches')}: {_tally(heading.tally, words)}.")
+        said.append(f"{words('matches')} ({_tally(heading.tally, words)}).")
     return " ".join([*said, words("private")])
 
 
 def _tally(tally: dict[str, tuple[int, int]], words: Words) -> str:
+    """`call receipts 12`, or, where they are not as many, `call receipts 11, in the chain 12`."""
     return "; ".join(
-        f"{words(name)} {words.number(rows)} {words('in_rows')}, {words.number(chain)} {words('in_chain')}"
+        f"{words(name)} {words.number(rows)}"
+        + (f", {words('in_chain')} {words.number(chain)}" if rows != chain else "")
         for name, (rows, chain) in tally.items()
     )
 

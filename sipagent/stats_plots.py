@@ -12,7 +12,7 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
-WIDTH, HEIGHT, ROW = 900, 300, 42  # of a plot, and of a row of lying bars, in units of the drawing
+WIDTH, HEIGHT, ROW = 900, 320, 42  # of a plot, and of a row of lying bars, in units of the drawing
 _THICKEST = 56  # a lonely bar need not fill the plot
 _LABELS = 12  # of standing bars: more would run into each other
 _TICKS = 5
@@ -28,9 +28,13 @@ _LEFT_OUT = frozenset({"titles", "legends", "overlay", "text-overlay", "tooltip-
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Bars over `labels`; of several series they are stacked. `lying`: one below the other."""
+    """Bars over `labels`; of several series they are stacked. `unit`: of what there are so many.
+
+    `lying`: one below the other.
+    """
 
     title: str
+    unit: str
     labels: Sequence[str]
     series: Sequence[tuple[str, Sequence[int]]]
     lying: bool = False
@@ -45,7 +49,8 @@ def svg(plot: Plot, number: Callable[[int], str] = str) -> str:
     """The plot as an `<svg>` element; `number` writes counts as readers of the page do."""
     tree = _chart(plot, number).render_tree()
     inside = "".join(_cleaned(tree, plot, number))
-    return inside.replace("<svg", f'<svg role="img" aria-label="{escape(plot.title)}"', 1)
+    named = inside.replace("<svg", f'<svg role="img" aria-label="{escape(plot.title)}"', 1)
+    return f"{named.removesuffix('</svg>')}{_unit(plot)}</svg>"
 
 
 def ticks(highest: int) -> list[int]:
@@ -59,6 +64,16 @@ def ticks(highest: int) -> list[int]:
     return list(range(0, max(highest, 1) + step, step))[: -(-max(highest, 1) // step) + 1]
 
 
+def _unit(plot: Plot) -> str:
+    """Beside the axis of the numbers: above it, or in line with it where the bars lie."""
+    y = _height(plot) - 14 if plot.lying else 16
+    return f'<text class="unit" x="8" y="{y}">{escape(plot.unit.lower())}</text>'
+
+
+def _height(plot: Plot) -> int:
+    return ROW * len(plot.labels) + 50 if plot.lying else HEIGHT
+
+
 def _chart(plot: Plot, number: Callable[[int], str]) -> Any:
     kind = pygal.HorizontalStackedBar if plot.lying else pygal.StackedBar
     totals = [sum(values) for values in zip(*(values for _, values in plot.series), strict=True)]
@@ -66,8 +81,9 @@ def _chart(plot: Plot, number: Callable[[int], str]) -> Any:
     chart = kind(
         style=_FONT,
         width=WIDTH,
-        height=ROW * len(plot.labels) + 50 if plot.lying else HEIGHT,
+        height=_height(plot),
         margin=8,
+        margin_top=8 if plot.lying else 32,
         margin_right=24,
         show_legend=False,
         js=[],

@@ -50,18 +50,22 @@ GRAINS = (
 )
 
 
-def sections(figures: Statistics, words: Words) -> Iterator[Section]:
-    """In the order of the page."""
-    yield _calls(figures, words)
+def sections(figures: Statistics, words: Words, last: date) -> Iterator[Section]:
+    """In the order of the page; `last` is the last day that the figures are of."""
+    yield _calls(figures, words, last)
     yield _outcomes(figures, words)
     yield _refusals(figures, words)
     yield _waits(figures, words)
     yield _recordings(figures, words)
 
 
-def by_grain(days: dict[date, Counter[str]]) -> tuple[Grain, dict[date, Counter[str]]]:
-    """The finest grain that leaves bars to be told apart, and its counts, oldest first, without a gap."""
-    first, last = min(days, default=date.min), max(days, default=date.min)
+def by_grain(days: dict[date, Counter[str]], last: date) -> tuple[Grain, dict[date, Counter[str]]]:
+    """The finest grain that leaves bars to be told apart, and its counts, oldest first, without a gap.
+
+    From the first call up to `last`: that nobody called any more must be seen.
+    """
+    first = min(days, default=last)
+    last = max(last, *days) if days else last
     grain = next(one for one in GRAINS if (last - first).days <= one.most)
     spans: dict[date, Counter[str]] = {}
     place = grain.begins(first)
@@ -73,8 +77,8 @@ def by_grain(days: dict[date, Counter[str]]) -> tuple[Grain, dict[date, Counter[
     return grain, spans
 
 
-def _calls(figures: Statistics, words: Words) -> Section:
-    grain, spans = by_grain(figures.days)
+def _calls(figures: Statistics, words: Words, last: date) -> Section:
+    grain, spans = by_grain(figures.days, last)
     seen = [*DECISIONS, *sorted({key for counts in spans.values() for key in counts} - {*DECISIONS})]
     title = words(f"calls_by_{grain.name}")
     series = [(words(key), [counts[key] for counts in spans.values()]) for key in seen]
@@ -84,7 +88,7 @@ def _calls(figures: Statistics, words: Words) -> Section:
         if counts
     ]
     table = Table([words(grain.name), words("total"), *(words(key) for key in seen)], rows)
-    plot = Plot(title, [words.tick(place, grain.name) for place in spans], series)
+    plot = Plot(title, words("calls"), [words.tick(place, grain.name) for place in spans], series)
     note = words("calls_note") + (f" {words('week_note')}" if grain.name == "week" else "")
     return Section(title, note, plot, [table, _decisions(figures, words)])
 
@@ -113,7 +117,9 @@ def _outcomes(figures: Statistics, words: Words) -> Section:
     languages = _languages(figures, words)
     if len(languages.rows) > 1:
         tables.append(languages)
-    return Section(title, words("outcomes_note"), Plot(title, names, [("", counts)], lying=True), tables)
+    return Section(
+        title, words("outcomes_note"), Plot(title, words("calls"), names, [("", counts)], lying=True), tables
+    )
 
 
 def _languages(figures: Statistics, words: Words) -> Table:
@@ -146,7 +152,7 @@ def _refusals(figures: Statistics, words: Words) -> Section:
     if methods:
         ways = [[words(method), words.number(count)] for method, count in sorted(methods.items())]
         tables.append(Table([words("dtmf_methods"), words("refused")], ways))
-    return Section(title, words("refusals_note"), Plot(title, names, series), tables)
+    return Section(title, words("refusals_note"), Plot(title, words("calls"), names, series), tables)
 
 
 def _waits(figures: Statistics, words: Words) -> Section:
@@ -172,7 +178,8 @@ def _waits(figures: Statistics, words: Words) -> Section:
             if spread.count
         ],
     )
-    return Section(title, words("waits_note"), Plot(title, names, [("", counts)]), [waits, lengths])
+    plot = Plot(title, words("calls"), names, [("", counts)])
+    return Section(title, words("waits_note"), plot, [waits, lengths])
 
 
 def _recordings(figures: Statistics, words: Words) -> Section:
@@ -187,7 +194,8 @@ def _recordings(figures: Statistics, words: Words) -> Section:
     ]
     title = words("months")
     table = Table([words("month"), *(words(fate) for fate in _FATES), words("total")], rows)
-    return Section(title, words("months_note"), Plot(title, names, series), [table])
+    plot = Plot(title, words("recordings"), names, series)
+    return Section(title, words("months_note"), plot, [table])
 
 
 def _numbers(words: Words, *counts: int) -> list[str]:

@@ -18,10 +18,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "matches": ("Ces chiffres concordent avec la chaîne", "These figures agree with the chain"),
     "differs": ("CES CHIFFRES NE CONCORDENT PAS AVEC LA CHAÎNE", "THESE FIGURES DO NOT AGREE WITH THE CHAIN"),
-    "in_rows": ("conservés", "kept"),
     "in_chain": ("dans la chaîne", "in the chain"),
     "receipts": ("reçus d’appel", "call receipts"),
     "recordings": ("enregistrements", "recordings"),
+    "accesses": ("lignes de la trace des accès", "lines in the trace of uses"),
     "nothing": ("Rien à montrer pour cette période.", "Nothing to show for this period."),
     # headings
     "calls": ("Appels", "Calls"),
@@ -146,10 +146,13 @@ class Words:
         return f"{share * 100:.1f}\u202f%".replace(".", ",") if self.french else f"{share * 100:.1f}%"
 
     def length(self, seconds: float | None, *, whole: bool = False) -> str:
-        """`8,5 s` (whole: `8 s`), `1 min 05 s`, `1 h 04 min`; a dash for what is not known."""
+        """`8,5 s`, `1 min 05 s`, `1 h 04 min`; a dash for what is not known.
+
+        `whole`, for the edges of a plot: `8 s`, `1 min`, `90 s`.
+        """
         if seconds is None:
             return "–"
-        if seconds < 60:
+        if seconds < 60 or (whole and seconds % 60):
             text = f"{seconds:.{0 if whole else 1}f}\u00a0s"
             return text.replace(".", ",") if self.french else text
         minutes, rest = divmod(round(seconds), 60)

@@ -190,9 +190,9 @@ def test_numbers_are_the_services_own_and_all_others_one(figures: Statistics) ->
     for dialled in ("+33999999999", "+33888888888", None):
         figures.receipt(call(called=dialled, outcome="rejected"))
     assert figures.to_json()["numbers"] == [
-        {"called": OTHER, "language": None, "calls": 3, "reached": 0, "refused": 0},
         {"called": NUMBER, "language": "fr", "calls": 1, "reached": 1, "refused": 1},
         {"called": "+33323063007", "language": "en", "calls": 0, "reached": 0, "refused": 0},
+        {"called": OTHER, "language": None, "calls": 3, "reached": 0, "refused": 0},
     ]
 
 

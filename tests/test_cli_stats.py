@@ -1,0 +1,215 @@
+"""`sipagent stats`: what it counts, in which days, and what it says where rows and chain differ."""
+
+import json
+import sqlite3
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from retention.recording import Event, Status
+from sipagent import cli_stats
+from tests import busy, kept
+from tests.office import CONFIG, Office, make_office
+
+PARIS = ZoneInfo("Europe/Paris")
+NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
+NAMED = '[trunk]\nnumbers = ["+33323063006", "+33323063007"]\n'
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Office:
+    monkeypatch.setattr(cli_stats, "now", lambda: NOW)
+    return make_office(tmp_path, capsys)
+
+
+def told(office: Office, *words: str) -> Any:
+    result = office.run("stats", "--json", *words)
+    assert (result.code, result.err) == (0, "")
+    return json.loads(result.out)
+
+
+def calls(office: Office, first: str, days: int, per_day: int) -> list[busy.Call]:
+    past = list(busy.calls(date.fromisoformat(first), days, per_day, now=NOW, zone=PARIS))
+    assert busy.fill(office.archive.store, past) == len(past)
+    return past
+
+
+def unchained(office: Office, sql: str) -> None:
+    """What somebody with an editor does to the database."""
+    with sqlite3.connect(office.folder / "retention.db", isolation_level=None) as database:
+        for statement in sql.split(";"):
+            database.execute(statement)
+
+
+# --- counting ---
+
+
+def test_an_office_without_calls(office: Office) -> None:
+    assert office.run("stats").out == "No call in this period.\n"
+    assert told(office)["calls"] == 0
+    assert [path.name for path in office.folder.iterdir()] == ["config.toml"]  # looking makes nothing
+
+
+def test_the_figures_are_those_of_the_rows(office: Office) -> None:
+    past = calls(office, "2026-05-01", 205, 12)
+    assert len(past) > 1000  # more than a page
+    receipts = [receipt for receipt, _ in past]
+    recordings = [recording for _, recording in past if recording]
+    figures = told(office)
+    assert figures["calls"] == len(past)
+    for outcome, count in figures["outcomes"].items():
+        assert count == sum(receipt.outcome == outcome for receipt in receipts), outcome
+    refused = [receipt for receipt in receipts if receipt.decision == "refused"]
+    assert figures["refusals"]["total"] == len(refused)
+    for channel, phases in figures["refusals"]["by_channel_and_phase"].items():
+        for phase, count in phases.items():
+            assert count == sum((one.decided_by, one.phase) == (channel, phase) for one in refused)
+    stops = sum(event.what == "stop code" for receipt in receipts for event in receipt.events)
+    assert figures["operator_stops"] == stops > 0
+    assert figures["waits"]["count"] == sum(figures["waits"]["counts"]) == figures["outcomes"]["connected"]
+    assert figures["recordings"]["total"] == len(recordings)
+    assert figures["recordings"]["purged"] == sum(one.status is Status.PURGED for one in recordings) > 0
+    assert figures["recordings"]["held"] == sum(one.hold is not None for one in recordings) > 0
+    assert figures["reconciled"] == {
+        "agrees": True,
+        "receipts": {"rows": len(receipts), "chain": len(receipts)},
+        "recordings": {"rows": len(recordings), "chain": len(recordings)},
+        "accesses": {"rows": 0, "chain": 0},
+    }
+
+
+def test_a_period_is_one_of_local_days_also_when_the_clocks_change(office: Office) -> None:
+    """25 October 2026 has 25 hours in Paris: from 22:00 to 23:00 UTC on the next day."""
+    store = office.archive.store
+    for at in ("2026-10-24T21:59:59", "2026-10-24T22:00:00", "2026-10-25T22:59:59", "2026-10-25T23:00:00"):
+        store.add_receipt(
+            kept.receipt(kept.recording(started_at=datetime.fromisoformat(at).replace(tzinfo=UTC)))
+        )
+    figures = told(office, "--since", "2026-10-25", "--until", "2026-10-25")
+    assert (figures["since"], figures["until"]) == ("2026-10-24T22:00:00.000Z", "2026-10-25T23:00:00.000Z")
+    assert [day["day"] for day in figures["per_day"]] == ["2026-10-25"]
+    assert figures["per_day"][0]["calls"] == figures["calls"] == 2
+    assert figures["timezone"] == "Europe/Paris"
+    every = {day["day"]: day["calls"] for day in told(office)["per_day"]}
+    assert every == {"2026-10-24": 1, "2026-10-25": 2, "2026-10-26": 1}
+
+
+def test_stops_are_those_of_the_operators_keys(office: Office) -> None:
+    stop = Event(at=kept.START, what="stop code", by="operator")
+    store = office.archive.store
+    for minute, events in enumerate(((stop,), (), (stop, stop))):
+        store.add_receipt(kept.receipt(kept.recording(minute), events=events))
+    assert told(office)["operator_stops"] == 3
+    out = office.run("stats").out
+    assert "stopped by an operator  3" in out
+    assert "marie.durand      3        0        3" in out
+
+
+def test_numbers_and_their_languages(office: Office) -> None:
+    (office.folder / "config.toml").write_text(
+        CONFIG.replace("[trunk]\n", NAMED)
+        + '[prompts]\nlanguages = { "+33323063007" = "en" }\n[prompts.en]\nnotice = "x.wav"\n'
+    )
+    store = office.archive.store
+    for minute, called in enumerate(("+33323063006", "+33323063007", "+33323063007", "+33999999999")):
+        store.add_receipt(kept.receipt(kept.recording(minute), called=called))
+    assert [(row["called"], row["language"], row["calls"]) for row in told(office)["numbers"]] == [
+        ("+33323063006", "fr", 1),
+        ("+33323063007", "en", 2),
+        ("other", "fr", 1),
+    ]
+
+
+def test_tables_say_it_in_words(office: Office) -> None:
+    calls(office, "2026-11-01", 20, 30)
+    figures = told(office)
+    out = office.run("stats", "--since", "2026-11-01").out
+    lines = out.splitlines()
+    assert lines[0].split() == ["calls", str(figures["calls"])]
+    rate = (
+        f"{figures['refusals']['rate']:.1%}, {figures['refusals']['total']} of {figures['refusals']['asked']}"
+    )
+    assert f"refusals                {rate} who were asked" in lines[2]
+    fates = figures["recordings"]
+    assert f"{fates['kept']} kept ({fates['held']} of them held), {fates['erased']} erased" in out
+    for title in ("Outcomes", "Decisions", "Refusals", "Refusals by key", "Lengths", "Operators", "Days"):
+        assert f"\n{title}\n" in out
+
+
+# --- what does not add up ---
+
+
+def test_a_row_that_the_chain_does_not_know(office: Office) -> None:
+    office.call()
+    unchained(
+        office,
+        "INSERT INTO receipts (id, started_at, decision) VALUES ('x', '2026-11-24T10:00:00.000Z', 'refused')",
+    )
+    result = office.run("stats", "--json")
+    assert result.code == 1
+    assert json.loads(result.out)["reconciled"]["receipts"] == {"rows": 2, "chain": 1}
+    assert result.err == (
+        "sipagent: these figures do not agree with the chain; receipts: 2 kept, 1 in the chain "
+        "(see `sipagent verify`)\n"
+    )
+
+
+def test_a_row_that_was_taken_away(office: Office) -> None:
+    """Of another period: that the figures miss something must be said whatever they are of."""
+    row = office.call(timedelta(days=90))
+    office.call()
+    unchained(office, f"DROP TRIGGER recordings_stay; DELETE FROM recordings WHERE id = '{row.id}'")
+    page = office.folder / "page.html"
+    result = office.run("stats", "--since", "1d", "--html", page)
+    assert (result.code, result.out) == (1, f"wrote {page}\n")
+    assert "recordings: 1 kept, 2 in the chain" in result.err
+    assert 'class="alarm"' in page.read_text()
+
+
+# --- the page ---
+
+
+def test_the_page_is_written_whole_and_replaces_nothing_unasked(office: Office) -> None:
+    office.call()
+    page = office.folder / "page.html"
+    assert office.run("stats", "--html", page).out == f"wrote {page}\n"
+    text = page.read_text()
+    assert text.startswith("<!DOCTYPE html>") and text.endswith("</html>\n")
+    assert f"{page} exists; --force replaces it" in office.fails(1, "stats", "--html", page)
+    office.call()
+    assert office.run("stats", "--html", page, "--force").code == 0
+    assert page.read_text() != text
+    assert [path.name for path in office.folder.glob(".*")] == []
+
+
+def test_a_page_that_cannot_be_written(office: Office) -> None:
+    office.call()
+    assert "absent is not a directory" in office.fails(
+        1, "stats", "--html", office.folder / "absent/page.html"
+    )
+    assert "is a directory" in office.fails(2, "stats", "--html", office.folder)
+
+
+def test_the_page_speaks_the_language_of_the_service(office: Office) -> None:
+    office.call()
+    page = office.folder / "page.html"
+    for language, words in (("fr", "Statistiques des appels"), ("en", "Call statistics")):
+        (office.folder / "config.toml").write_text(
+            CONFIG.replace("[service]\n", f'[service]\nlanguage = "{language}"\n')
+        )
+        office.run("stats", "--html", page, "--force")
+        assert f'<html lang="{language}">' in page.read_text() and words in page.read_text()
+
+
+def test_page_and_json_together(office: Office) -> None:
+    office.call()
+    page = office.folder / "page.html"
+    assert told(office, "--html", str(page))["calls"] == 1
+    assert page.exists()
+
+
+def test_a_moment_that_is_none(office: Office) -> None:
+    assert "--since: 'soon' is not a moment" in office.fails(2, "stats", "--since", "soon")
