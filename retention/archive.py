@@ -195,7 +195,7 @@ class Archive:
     # steps
 
     def _discard(self, id: str, status: Status, at: datetime, decision: str | None = None) -> None:
-        """In one transaction: no hold comes in between, and one that is there refuses before any file goes."""
+        """In one transaction: no hold comes in between, and one that is there refuses before a file goes."""
         with self.store.write():
             row = self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
             if row.status is not Status.ERASED:  # a refusal is never turned into a mere failure
@@ -220,7 +220,7 @@ class Archive:
         files.write_whole(self.metadata(recording.id), text.encode() + b"\n")
 
     def _outside(self, recording: Recording) -> Json:
-        """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients only."""
+        """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients."""
         record = recording.to_json()
         if not self.vault.path(recording.id).exists():
             return record

@@ -128,8 +128,23 @@ class Ledger:
     def _next_id(self, table: str) -> int:
         return int(self._db.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
 
+    def read_anyhow(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """As `read`, of rows that may be damaged: a byte that is no UTF-8 is U+FFFD in its text."""
+        try:
+            return self.read(sql, values)
+        except sqlite3.OperationalError:
+            self._db.text_factory = _legible
+            try:
+                return self.read(sql, values)
+            finally:
+                self._db.text_factory = str
+
     def read(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
         """All rows of a query: nothing stays open."""
         cursor = self._db.execute(sql, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _legible(text: bytes) -> str:
+    return text.decode(errors="replace")

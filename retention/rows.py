@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from retention.recording import Json
+from retention.recording import Json, RecordError, Status
 
 OF_THE_CHAIN = ("salt", "chain_seq")  # columns that are no field of a record
 
@@ -20,16 +20,24 @@ def to_row(record: Json) -> Json:
 
 
 def from_row(row: dict[str, Any]) -> Json:
-    """The fields of a row, without what belongs to the chain."""
+    """The fields of a row, without what belongs to the chain. Raises RecordError."""
     plain: Json = {}
     for name, value in row.items():
         if name in _NESTED and value is not None:
-            plain[name] = json.loads(value)
+            plain[name] = _nested(name, value)
         elif name in _FLAGS:
             plain[name] = bool(value)
         elif name not in OF_THE_CHAIN:
             plain[name] = value
     return plain
+
+
+def status_of(row: dict[str, Any]) -> Status:
+    """Of a recording. Raises RecordError."""
+    try:
+        return Status(row["status"])
+    except ValueError as wrong:
+        raise RecordError(f"{row['id']}: {wrong}") from wrong
 
 
 def record_of(kind: str, row: dict[str, Any]) -> Json:
@@ -44,6 +52,13 @@ def as_read(record: Json) -> Json:
     """A record as the database will give it back."""
     floats = {name: float(record[name]) for name in _FLOATS if record.get(name) is not None}
     return record | floats if floats else record
+
+
+def _nested(name: str, text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError) as wrong:
+        raise RecordError(f"{name}: not readable: {wrong}") from wrong
 
 
 def json_text(value: object) -> str:

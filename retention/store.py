@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlite_utils import Database
 
@@ -25,8 +26,8 @@ from retention.chain import TABLES, Entry, Head
 from retention.head import HeadError, export_head, head_path, read_head
 from retention.ledger import Ledger
 from retention.pages import BATCH, Listing, Row, batches, each_row
-from retention.recording import Access, Json, Note, Receipt, RecordError, Recording, Status, to_text
-from retention.rows import from_row
+from retention.recording import Access, Json, Note, Receipt, Record, RecordError, Recording, Status, to_text
+from retention.rows import from_row, status_of
 from retention.schema import MIGRATIONS, unknown_migrations
 from retention.selection import Selection, receipt_conditions, recording_conditions
 
@@ -34,6 +35,8 @@ BUSY_S = 15.0  # how long to wait for another process's transaction
 # SQLite's waiters do not queue: one that has not waited for long looks again after 50 ms at most. Whoever
 # writes much keeps each transaction as short as that, and then pauses longer.
 BREATH_S = 0.06
+
+Kept = TypeVar("Kept", bound=Record)
 
 _BY_TIME = ("started_at", "id")
 
@@ -119,7 +122,7 @@ class Store:
 
     def receipt(self, id: str) -> Receipt:
         """Raises UnknownId."""
-        return Receipt.from_json(self._row("receipts", id))
+        return self._typed(Receipt, self._row("receipts", id))
 
     def receipts(self, selection: Selection | None = None) -> list[Receipt]:
         """Those that match, newest first."""
@@ -129,13 +132,12 @@ class Store:
         """The same, one after the other."""
         chosen = selection or Selection()
         where, values = receipt_conditions(chosen)
-        listing = _newest("receipts", where, values, chosen)
-        return (Receipt.from_json(row) for row in self._each(listing))
+        return self._each(Receipt, _newest("receipts", where, values, chosen))
 
     def open_receipts(self) -> list[Receipt]:
         """Of calls that have not ended, or whose agent died."""
         listing = Listing(table="receipts", order=_BY_TIME, indexed="ended_at IS NULL")
-        return [Receipt.from_json(row) for row in self._each(listing)]
+        return list(self._each(Receipt, listing))
 
     def personal_receipts(self, before: datetime) -> Iterator[Receipt]:
         """Of calls that began before `before` and still lead to a person, oldest first."""
@@ -146,7 +148,7 @@ class Store:
             where=["started_at < ?"],
             values=[to_text(before)],
         )
-        return (Receipt.from_json(row) for row in self._each(listing))
+        return self._each(Receipt, listing)
 
     # recordings
 
@@ -160,7 +162,7 @@ class Store:
 
     def recording(self, id: str) -> Recording:
         """Raises UnknownId."""
-        return Recording.from_json(self._row("recordings", id))
+        return self._typed(Recording, self._row("recordings", id))
 
     def recordings(self, selection: Selection | None = None) -> list[Recording]:
         """Those that match, newest first."""
@@ -171,18 +173,19 @@ class Store:
         chosen = selection or Selection()
         where, values = recording_conditions(chosen)
         listing = _newest("recordings", where, values, chosen)
-        if chosen.held:
+        if chosen.held and chosen.number is None:
             listing = replace(listing, indexed="hold IS NOT NULL")
-        elif chosen.status is Status.OPEN:
+        elif chosen.status is Status.OPEN and chosen.number is None:
             listing = replace(listing, indexed="purged_at IS NULL")
-        return (Recording.from_json(row) for row in self._each(listing))
+        return self._each(Recording, listing)
 
     def kept_statuses(self) -> dict[str, Status]:
         """Of every recording that is not purged yet, by id."""
         listing = Listing(
             table="recordings", order=_BY_TIME, columns="id, status", indexed="purged_at IS NULL"
         )
-        return {row["id"]: Status(row["status"]) for row in self.each(listing)}
+        with self._named_errors():
+            return {row["id"]: status_of(row) for row in self.each(listing)}
 
     def each_kept(self, started: datetime | None = None) -> Iterator[Recording]:
         """Not purged yet, whatever has become of their sound; oldest first. `started`: begun before."""
@@ -191,7 +194,7 @@ class Store:
         listing = Listing(
             table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", where=where, values=values
         )
-        return (Recording.from_json(row) for row in self._each(listing))
+        return self._each(Recording, listing)
 
     def perhaps_due(self, expired: datetime, started: datetime) -> Iterator[Recording]:
         """Not purged, and expired at `expired`, or begun before `started`, or half purged; oldest first."""
@@ -202,7 +205,7 @@ class Store:
             where=["(expires_at <= ? OR started_at < ? OR status = ?)"],
             values=[to_text(expired), to_text(started), Status.PURGING.value],
         )
-        return (Recording.from_json(row) for row in self._each(listing))
+        return self._each(Recording, listing)
 
     # accesses
 
@@ -217,12 +220,10 @@ class Store:
     def each_access(self, recording_id: str | None = None, *, newest: bool = False) -> Iterator[Access]:
         """The same, one after the other; the newest first if asked."""
         if recording_id is None:
-            rows = self._each(Listing(table="accesses", order=("id",), descending=newest))
-        else:
-            order = "id DESC" if newest else "id"
-            sql = f"SELECT * FROM accesses WHERE recording_id = ? ORDER BY {order}"
-            rows = map(from_row, self._read(sql, [recording_id]))
-        return (Access.from_json(row) for row in rows)
+            return self._each(Access, Listing(table="accesses", order=("id",), descending=newest))
+        order = "id DESC" if newest else "id"
+        sql = f"SELECT * FROM accesses WHERE recording_id = ? ORDER BY {order}"
+        return (self._typed(Access, row) for row in self._read(sql, [recording_id]))
 
     def forget_accesses(self, before: datetime) -> int:
         """Take the names from the trace of uses made before `before`, but of recordings still kept."""
@@ -241,7 +242,7 @@ class Store:
     def notes(self, recording_id: str) -> list[Note]:
         """Those of one recording, oldest first."""
         rows = self._read("SELECT * FROM notes WHERE recording_id = ? ORDER BY id", [recording_id])
-        return [Note.from_json(from_row(row)) for row in rows]
+        return [self._typed(Note, row) for row in rows]
 
     def forget_notes(self, now: datetime) -> int:
         """Take text and author from the notes that have expired; how many it was."""
@@ -271,7 +272,7 @@ class Store:
     def entries(self, seqs: Sequence[int]) -> dict[int, Entry]:
         """Entries of the chain by their seq, those that there are; up to a page of them."""
         marks = ", ".join("?" * len(seqs))
-        rows = self._read(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs)
+        rows = self._read(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs, anyhow=True)
         return {row["seq"]: Entry(**row) for row in rows}
 
     def tally(self) -> dict[str, int]:
@@ -286,8 +287,8 @@ class Store:
     # rows
 
     def each(self, listing: Listing) -> Iterator[Row]:
-        """Raw rows, for `verify` and the clock; a read holds nothing up for long."""
-        return each_row(self._read, listing)
+        """Raw rows, damaged ones among them, for `verify` and sums; a read holds nothing up for long."""
+        return each_row(partial(self._read, anyhow=True), listing)
 
     def clock_row(self) -> Row | None:
         """What was seen of the clock; for `retention.clock`."""
@@ -331,8 +332,15 @@ class Store:
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
 
-    def _each(self, listing: Listing) -> Iterator[Json]:
-        return map(from_row, each_row(self._read, listing))
+    def _each(self, kind: type[Kept], listing: Listing) -> Iterator[Kept]:
+        return (self._typed(kind, row) for row in each_row(self._read, listing))
+
+    def _typed(self, kind: type[Kept], row: Row) -> Kept:
+        """Raises StoreError for a row that is damaged; `verify` says more about it."""
+        try:
+            return kind.from_json(from_row(row))
+        except RecordError as error:
+            raise StoreError(f"{self.path}: {row.get('id')}: {error}") from error
 
     def _forget(self, listing: Listing) -> int:
         count = 0
@@ -361,15 +369,15 @@ class Store:
             if not self._ledger.update(table, record["id"], record):
                 raise UnknownId(f"{record['id']}: no such id")
 
-    def _row(self, table: str, id: str) -> Json:
+    def _row(self, table: str, id: str) -> Row:
         rows = self._read(f"SELECT * FROM {table} WHERE id = ?", [id])
         if not rows:
             raise UnknownId(f"{id}: no such id")
-        return from_row(rows[0])
+        return rows[0]
 
-    def _read(self, sql: str, values: Sequence[object]) -> list[Row]:
+    def _read(self, sql: str, values: Sequence[object], *, anyhow: bool = False) -> list[Row]:
         with self._lock, self._named_errors():
-            return self._ledger.read(sql, values)
+            return self._ledger.read_anyhow(sql, values) if anyhow else self._ledger.read(sql, values)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -392,9 +400,12 @@ def _expired_notes(now: datetime) -> Listing:
 
 
 def _newest(table: str, where: Sequence[str], values: Sequence[object], selection: Selection) -> Listing:
-    return Listing(
+    listing = Listing(
         table=table, order=_BY_TIME, where=where, values=values, descending=True, limit=selection.limit
     )
+    if selection.number is None:
+        return listing
+    return replace(listing, indexed="caller = ?", indexed_values=[selection.number])
 
 
 def _connect(path: Path | str) -> Database:

@@ -5,12 +5,12 @@ byte, a row put back to an earlier state, a row that is gone. Then the head that
 Last the files: each against the hash in its row, and those that have no row. An agent may write meanwhile.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from retention import files
-from retention.archive import Archive
+from retention.archive import Archive, ArchiveError
 from retention.chain import (
     GENESIS,
     SEGMENT,
@@ -25,11 +25,20 @@ from retention.chain import (
 from retention.head import HeadError, read_head
 from retention.orphans import orphans
 from retention.pages import PAGE, Listing, Row, batches
-from retention.recording import Json, RecordError, Recording, Status, parse_json
+from retention.recording import Json, RecordError, Status, is_id, parse_json
 from retention.rows import record_of
+from retention.store import StoreError
 
 Progress = Callable[[str, int, int], None]  # what, done, total
 
+_CLOSED = Listing(
+    table="recordings",
+    order=("started_at", "id"),
+    columns="id, sha256",
+    indexed="purged_at IS NULL",
+    where=["status = ?"],
+    values=[Status.CLOSED.value],
+)
 _LEAP = 10_000_000  # numbers a broken seq may skip: marks are kept by number
 _THERE, _SUPERSEDED, _SEEN = 1, 2, 4
 
@@ -117,7 +126,7 @@ class _Verification:
                 elif (entry.kind, entry.subject) != (kind, str(row["id"])):
                     self.wrong(where, f"entry {entry.seq} tells of another, {entry.kind} {entry.subject}")
                 else:
-                    for problem in _differences(kind, row, entry):
+                    for problem in _problems(kind, row, entry):
                         self.wrong(where, problem)
                     self._mark_row(entry)
             done += len(rows)
@@ -149,26 +158,32 @@ class _Verification:
 
     def files(self) -> None:
         """Hash them, and look for those without a row, and rows without them."""
-        total, done = list(self.store.kept_statuses().values()).count(Status.CLOSED), 0
-        for row in self.store.each_kept():
-            if row.status is not Status.CLOSED:
-                continue
-            path = self.archive.file(row.id)
+        total, done = sum(1 for _ in self.store.each(_CLOSED)), 0
+        for row in self.store.each(_CLOSED):
+            path = self.archive.file(row["id"]) if is_id(str(row["id"])) else None
             if path is not None and not _is_as_recorded(self.archive, path, row):
                 self.wrong(path.name, "its hash is not that of the file that was recorded")
             done += 1
             self.progress("files", done, total)
         self.found.counts["files"] = done
-        for orphan in orphans(self.archive):
-            self.wrong(orphan.name, orphan.problem)
+        try:
+            for orphan in orphans(self.archive):
+                self.wrong(orphan.name, orphan.problem)
+        except (StoreError, ArchiveError) as error:  # of a damaged row, which has been named
+            self.wrong("recordings", f"cannot be compared with the files: {error}")
 
     def _behind(self, entry: Entry, last: Head) -> Head:
         """What the entry must follow; a segment may name another place than the entry before it."""
         where = f"chain entry {entry.seq}"
         if entry.kind == SEGMENT and (lost := _lost(entry)) is not None:
-            missing = f"entries {last.seq + 1} to {lost.seq} are lost: {entry.subject} ({entry.at})"
-            self.found.lost.append(Finding(where, missing))
-            last = lost
+            goes_on = (
+                lost.seq > last.seq
+            )  # else it was an older copy that went on, further than what was lost
+            missing = f"{last.seq + 1} to {lost.seq}" if goes_on else f"of another copy, up to {lost.seq},"
+            self.found.lost.append(
+                Finding(where, f"entries {missing} are lost: {entry.subject} ({entry.at})")
+            )
+            last = lost if goes_on else last
         if entry.seq != last.seq + 1:
             self.wrong(where, f"entries {last.seq + 1} to {entry.seq - 1} before it are missing")
         return last
@@ -182,8 +197,8 @@ class _Verification:
             return False
         self.marks.extend(bytes(gap))
         self.marks[entry.seq] = _THERE if entry.kind in TABLES else _THERE | _SEEN
-        if entry.was:
-            if not 0 < entry.was < entry.seq or self.marks[entry.was] != _THERE:
+        if entry.was != 0:
+            if not _is_before(entry) or self.marks[entry.was] != _THERE:
                 self.wrong(where, f"entry {entry.was} is not the one before its change")
             else:
                 self.marks[entry.was] |= _SUPERSEDED
@@ -192,7 +207,7 @@ class _Verification:
     def _mark_row(self, entry: Entry | None) -> None:
         """The row is in the state that `entry` tells, which must be the last one about it."""
         while entry is not None and entry.seq >= len(self.marks):  # written since the walk
-            entry = self.store.entries([entry.was]).get(entry.was)
+            entry = self.store.entries([entry.was]).get(entry.was) if _is_before(entry) else None
         if entry is None:
             return
         if self.marks[entry.seq] & _SUPERSEDED:
@@ -206,8 +221,23 @@ def _lost(entry: Entry) -> Head | None:
     try:
         previous = parse_json(entry.public)["previous"]
         return None if previous is None else Head(int(previous["seq"]), str(previous["hash"]))
-    except (RecordError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None  # its hash is wrong as well
+
+
+def _is_before(entry: Entry) -> bool:
+    """Whether it says of a number that was before it that it was; nothing else has to be a number at all."""
+    return isinstance(entry.was, int) and 0 < entry.was < entry.seq
+
+
+def _problems(kind: str, row: Row, entry: Entry) -> Sequence[str]:
+    """What is wrong with a row, of whatever kind its values have become."""
+    try:
+        return list(_differences(kind, row, entry))
+    except RecordError as error:
+        return [str(error)]
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return [f"not readable: {error}"]
 
 
 def _differences(kind: str, row: Row, entry: Entry) -> Iterator[str]:
@@ -235,9 +265,9 @@ def _changed(kind: str, record: Json, entry: Entry) -> Iterator[str]:
             yield f"{name} is {canonical(there[name])}, the chain says nothing of it"
 
 
-def _is_as_recorded(archive: Archive, path: Path, row: Recording) -> bool:
+def _is_as_recorded(archive: Archive, path: Path, row: Row) -> bool:
     """True, too, for a file that a purge has taken while it was read."""
     try:
-        return files.sha256(path) == row.sha256
+        return files.sha256(path) == str(row["sha256"])
     except FileNotFoundError:
-        return archive.store.recording(row.id).status is not Status.CLOSED
+        return archive.store.recording(row["id"]).status is not Status.CLOSED

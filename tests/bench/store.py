@@ -47,9 +47,9 @@ class TimedStore(Store):
     longest_s = 0.0
     reads = 0
 
-    def _read(self, sql: str, values: Sequence[object]) -> list[Columns]:
+    def _read(self, sql: str, values: Sequence[object], *, anyhow: bool = False) -> list[Columns]:
         began = time.perf_counter()
-        rows = super()._read(sql, values)
+        rows = super()._read(sql, values, anyhow=anyhow)
         self.longest_s = max(self.longest_s, time.perf_counter() - began)
         self.reads += 1
         return rows
