@@ -4,22 +4,19 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from media.assemble import Format, assemble, read_sound, settle
-from media.tap import Tap, TapWriter
+from media.tap import Tap
 from retention.archive import Archive
 from retention.keys import Identity
 from retention.recording import Event, Pause, Recording, Status
 from sipagent.recorder import Closing, close, recover
 from sipagent.story import FLAGGED
 from tests import kept
-from tests.crashing import killed_before
 from tests.kept import OPERATOR, receipt, recording
 from tests.tapping import expected, feed
 
@@ -247,52 +244,3 @@ def test_what_is_sealed_and_may_not_be_kept_is_erased_with_its_key(
     recover(archive, "wav", NOW, pytest.fail)
     assert archive.store.recording(row.id).status is Status.ERASED
     assert (files(archive), archive.vault.ids()) == ([], [])
-
-
-class NoWriter(TapWriter):
-    """So that each step has its place in the order."""
-
-    def add(self, tap: Tap) -> None:
-        pass
-
-
-def one_call(folder: Path, row: Recording) -> None:
-    """From the first step to the last, as the recorder takes them."""
-    archive = kept.archive(folder)
-    archive.store.add_receipt(receipt(row))
-    part = archive.open(row)
-    tap = Tap(part, pytest.fail, writer=NoWriter())
-    tap.start(archive.vault.create(row.id, [ANN.public]))
-    for second in range(3):
-        feed(tap, second * 8000, (second + 1) * 8000)
-        tap.write_out()
-        tap.sync()
-    tap.finish()
-    close(archive, row, "flac", CLOSING)
-
-
-def test_killed_at_any_step_a_sealed_recording_is_whole_cut_or_gone(tmp_path: Path) -> None:
-    outcomes: list[Status] = []
-    row, step, reached = recording(), 0, True
-    while reached:
-        folder = tmp_path / str(step)
-        folder.mkdir()
-        reached = killed_before(step, partial(one_call, folder, row)) is not None
-        archive = kept.archive(folder)
-        recover(archive, "flac", NOW, pytest.fail)
-        for done in archive.store.recordings():
-            outcomes.append(done.status)
-            if done.status is Status.CLOSED:
-                assert files(archive) == ["json", "sealed"]
-                reading = read_sound(archive.final(row.id, "sealed"), archive.vault.key(row.id, ANN))
-                sound = np.concatenate(list(reading.blocks()))
-                assert np.array_equal(sound, expected(len(sound)))
-                assert done.duration_s == len(sound) / 8000
-                assert reading.complete is not done.incomplete
-            else:
-                assert (files(archive), archive.vault.ids()) == ([], [])
-        archive.store.close()
-        step += 1
-    assert outcomes.count(Status.FAILED) >= 4
-    assert outcomes.count(Status.CLOSED) >= 8
-    assert set(outcomes) == {Status.FAILED, Status.CLOSED}
