@@ -39,6 +39,7 @@ BREATH_S = 0.06
 Kept = TypeVar("Kept", bound=Record)
 
 _BY_TIME = ("started_at", "id")
+_PERSONAL_NOTES = Listing(table="notes", order=("id",), indexed="salt IS NOT NULL")
 
 
 class StoreError(Exception):
@@ -248,6 +249,10 @@ class Store:
         """Take text and author from the notes that have expired; how many it was."""
         return self._forget(_expired_notes(now))
 
+    def forget_notes_of(self, recording_id: str) -> int:
+        """Take text and author from those of one recording; how many it was."""
+        return self._forget(replace(_PERSONAL_NOTES, where=["recording_id = ?"], values=[recording_id]))
+
     def count_expired_notes(self, now: datetime) -> int:
         """How many that would be."""
         return sum(1 for _ in self.each(_expired_notes(now)))
@@ -395,8 +400,7 @@ def _old_accesses(before: datetime) -> Listing:
 
 
 def _expired_notes(now: datetime) -> Listing:
-    where, values = ["expires_at <= ?"], [to_text(now)]
-    return Listing(table="notes", order=("id",), indexed="salt IS NOT NULL", where=where, values=values)
+    return replace(_PERSONAL_NOTES, where=["expires_at <= ?"], values=[to_text(now)])
 
 
 def _newest(table: str, where: Sequence[str], values: Sequence[object], selection: Selection) -> Listing:

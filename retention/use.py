@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import unquote
 
-from retention.recording import Access, Recording, Status, to_text
+from retention.recording import Access, Receipt, Recording, Status, to_text
 
 ACCESS_REQUEST = "access_request"  # a person asks for what is kept of them; always possible, by reference
 CUT = "…"  # what stands in the trace for what would lead to a person
@@ -80,27 +80,27 @@ def already_purged(recording: Recording) -> str:
     return f"it is already {recording.status.value}{when}"
 
 
-def without_person(text: str | None, recording: Recording) -> str | None:
+def without_person(text: str | None, call: Recording | Receipt) -> str | None:
     """The text with the caller's number and the operator's user part cut out.
 
     What is written into the trace of uses outlives the purge; a file named after one of them would too. A
     number is found in its international or national form and however it is grouped; a name (`marie.durand`)
     or an extension of at least 3 characters where it stands for itself, with `.`, `-` or `_` inside it.
     """
-    for name in (recording.caller, *_user_parts(recording.operator)):
+    for name in (call.caller, *_user_parts(call.operator)):
         if text and name and (pattern := _pattern(name)):
             text = re.sub(pattern, CUT, text, flags=re.IGNORECASE)
     return text
 
 
-def discreet(use: Access, recording: Recording) -> Access:
-    r"""What is kept of a use: nothing of the two who were recorded, and what a database takes.
+def discreet(use: Access, call: Recording | Receipt) -> Access:
+    r"""What is kept of a use: nothing of the two who spoke, and what a database takes.
 
     A byte that was no UTF-8 is `\udc..` in it.
     """
 
     def plain(text: str | None) -> str | None:
-        without = without_person(text, recording)
+        without = without_person(text, call)
         return without and without.encode("utf-8", "backslashreplace").decode()
 
     return replace(
@@ -132,6 +132,3 @@ def _pattern(name: str) -> str | None:
         return None
     words = r"[._-]?".join(re.escape(word) for word in re.split(r"[._-]+", name) if word)
     return rf"(?<![^\W_]){words}(?![^\W_])" if words else None
-
-
-without_number = without_person

@@ -20,7 +20,7 @@ import click
 
 from retention.archive import Archive, ArchiveError
 from retention.purge import Terms
-from retention.recording import Recording
+from retention.recording import Recording, is_id
 from retention.store import Store, StoreError, UnknownId
 from sipagent.config_errors import ConfigError, one_line
 
@@ -181,7 +181,13 @@ def words(text: str) -> str:
 
 def id_argument(command: Decorated) -> Decorated:
     """`ID`, completed by the shell with the newest ones."""
-    return click.argument("id", shell_complete=_complete_id)(command)
+    return click.argument("id", callback=_possible_id, shell_complete=_complete_id)(command)
+
+
+def _possible_id(ctx: click.Context, param: click.Parameter, id: str) -> str:
+    if not is_id(id):  # nothing that could be looked up, perhaps not even a text
+        raise Failure(f"{id!a}: no such id")
+    return id
 
 
 def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

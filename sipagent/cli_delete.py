@@ -1,40 +1,133 @@
-"""One recording removed before its time: `delete`."""
+"""One call forgotten before its time: `delete`. No attempt without its line in the trace."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
-from retention.purge import remove
-from retention.recording import Access, Status
-from retention.use import already_purged, without_number
-from sipagent.cli_base import Failure, Workplace, find, id_argument, now, system_user
+from retention.archive import Archive
+from retention.deletion import Call, Deletion, NotDeleted, delete
+from retention.recording import Access, Json, Recording, to_text
+from sipagent.certificate import certificate
+from sipagent.cli_base import (
+    Failure,
+    Workplace,
+    id_argument,
+    json_option,
+    now,
+    print_json,
+    system_user,
+    words,
+)
+from sipagent.cli_copy import new_file
 
 
-@click.command("delete", short_help="Remove one recording before it expires.")
+@click.command("delete", short_help="Forget one call before its time, and certify it.")
 @id_argument
-@click.option("--reason", required=True, metavar="R", help="Why, e.g. the reference of the person's request.")
-@click.option("--by", required=True, metavar="WHO", help="Your name.")
+@click.option(
+    "--reason",
+    required=True,
+    type=words,
+    metavar="R",
+    help="Why, e.g. the reference of the person's request.",
+)
+@click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
+@click.option(
+    "--certificate",
+    "paper",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the certificate there too; a new file.",
+)
+@json_option
 @click.pass_obj
-def delete_command(work: Workplace, id: str, reason: str, by: str) -> None:
-    """Remove one recording before it expires; its receipt keeps no personal field either.
+def delete_command(
+    work: Workplace, /, id: str, *, reason: str, by: str, paper: Path | None, as_json: bool
+) -> None:
+    """Forget one call before its time: its recording, what leads to a person in its receipt, its analyses.
+
+    Prints a certificate for whoever asked: what, when, by whom, the hash of the file, and where the chain
+    says so. It names the exported copies that still exist. What is on hold stays.
 
     \b
-    Example:
+    Examples:
       sipagent delete 20261124T222000123-4f2a9c --reason "request 2026-118" --by "M. Durand"
+      sipagent delete 20261124T222000123-4f2a9c --reason "request 2026-118" --by "M. Durand"
+          --certificate request-2026-118.txt
     """
-    if not reason.strip() or not by.strip():
-        raise click.UsageError("--reason and --by say something", click.get_current_context())
     archive = work.archive(make=True)
-    recording = find(archive, id)
-    if recording.purged_at is not None:
-        raise Failure(f"{id}: {already_purged(recording)}")
-    if recording.status is Status.OPEN:
-        raise Failure(f"{id}: the call is still in progress")
-    trace = Access(
-        at=now(),
-        action="delete",
-        by=without_number(by, recording),
-        system_user=system_user(),
-        detail=without_number(reason, recording),
+    asked = Access(
+        at=now(), action="delete", recording_id=id, by=by, system_user=system_user(), detail=reason
     )
-    if not remove(archive, id, now(), trace, receipt_too=True):
-        raise Failure(f"{id}: it is on hold")
-    click.echo(f"{id}: deleted")
+    with _paper(work, paper) as keep:
+        done = _delete(archive, id, asked)
+        text = certificate(done, work.config.service)
+        if as_json:
+            print_json(_json(done))
+        else:
+            click.echo(text, nl=False)
+        keep(text)  # last: whatever happens to the file, it has been said
+
+
+def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
+    """Raises Failure, StoreError, OSError."""
+    call = Call.find(archive.store, id)
+
+    def trace(outcome: str, detail: str) -> None:
+        archive.store.add_access(call.discreet(replace(asked, outcome=outcome, detail=detail)))
+
+    try:
+        return delete(archive, id, asked, now)
+    except NotDeleted as refusal:
+        trace("refused", str(refusal))
+        raise Failure(f"{id}: {refusal}") from refusal
+    except OSError as error:
+        trace("failed", str(error))
+        raise Failure(
+            f"{error.filename or id}: {error.strerror or error}; the next purge tries again"
+        ) from error
+
+
+@contextmanager
+def _paper(work: Workplace, path: Path | None) -> Iterator[Callable[[str], None]]:
+    """What writes the certificate; one that cannot be written is known before anything is gone."""
+    if path is None:
+        yield lambda text: None
+        return
+    target = path.absolute()
+    if os.path.lexists(target):
+        raise Failure(f"{path} exists; accepted: the name of a new file")
+    if target.parent.resolve() == work.config.recording.directory.resolve():
+        raise Failure(f"{path} is among the recordings; the certificate goes elsewhere")
+    with new_file(target, replace=False) as (descriptor, name):
+
+        def keep(text: str) -> None:
+            with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+                file.write(text)
+            name()
+
+        yield keep
+
+
+def _json(done: Deletion) -> Json:
+    return {
+        "id": done.call.id,
+        "deleted_at": to_text(done.trace.at),
+        "by": done.trace.by,
+        "reason": done.trace.detail,
+        "started_at": to_text(done.call.started_at),
+        "recording": done.call.recording and _was(done.call.recording),
+        "receipt": done.receipt,
+        "notes": done.notes,
+        "copies": [{"path": str(copy.path), "at": to_text(copy.at), "by": copy.by} for copy in done.copies],
+        "chain": {"seq": done.entry.seq, "hash": done.entry.hash},
+    }
+
+
+def _was(row: Recording) -> Json:
+    names = ("ended_at", "duration_s", "status", "bytes", "sha256", "purged_at")
+    json = row.to_json()
+    return {name: json[name] for name in names}
