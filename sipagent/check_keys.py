@@ -4,13 +4,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from retention.archive import Archive
 from retention.keys import KeysError, PublicKey, read_identity, read_public
 from retention.orphans import Orphan, orphans
 from retention.store import Store, StoreError
-from sipagent.config import Config
 from sipagent.finding import Finding, error, ok, warning
+
+if TYPE_CHECKING:
+    from sipagent.config import Config
 
 _SHOWN = 3  # names of a long list
 
@@ -25,7 +28,7 @@ class PrivateKey:
     mode: int  # of the file
 
 
-def private_keys(config: Config) -> list[PrivateKey]:
+def private_keys(config: "Config") -> list[PrivateKey]:
     """Those beside a recipient's public key, beside the configuration, and in `keys/`."""
     folders = {path.parent for path in config.recording.recipients} | {config.base, config.base / "keys"}
     files = {path for folder in folders for path in folder.glob("*.key") if path.is_file()}
@@ -60,7 +63,7 @@ def _other_half(path: Path) -> PublicKey | None:
         return None
 
 
-def key_findings(config: Config) -> Iterator[Finding]:
+def key_findings(config: "Config") -> Iterator[Finding]:
     """Look at the recipients' keys, at private keys that have not left, and at the vault."""
     for path in config.recording.recipients:
         try:
@@ -84,7 +87,7 @@ def _private(key: PrivateKey) -> Iterator[Finding]:
         yield error(what, f"others on this machine may read {key.path} (mode {key.mode:04o}); chmod 0600")
 
 
-def _vault(config: Config) -> Iterator[Finding]:
+def _vault(config: "Config") -> Iterator[Finding]:
     """What the vault and the recordings do not agree on."""
     if not config.retention.database.exists():
         return

@@ -6,12 +6,16 @@ import click
 
 from sipagent import (
     __version__,
+    cli_accesses,
     cli_agent,
     cli_delete,
     cli_hold,
     cli_keep,
+    cli_keys,
     cli_list,
     cli_notice,
+    cli_register,
+    cli_rotate,
     cli_stamp,
     cli_stats,
     cli_use,
@@ -51,8 +55,10 @@ for _command in (
     cli_list.show_command,
     cli_list.calls_command,
     cli_stats.stats_command,
+    cli_register.register_command,
     cli_use.export_command,
     cli_use.play_command,
+    cli_accesses.accesses_command,
     cli_keep.purge_command,
     cli_delete.delete_command,
     cli_hold.hold_command,
@@ -61,6 +67,7 @@ for _command in (
     cli_keep.rebuild_command,
     cli_stamp.stamp_command,
     cli_agent.init_command,
+    cli_keys.keys_group,
     cli_agent.check_command,
     cli_notice.notice_command,
     cli_agent.run_command,
@@ -68,3 +75,4 @@ for _command in (
     cli_agent.completion_command,
 ):
     cli.add_command(_command)
+cli_keys.keys_group.add_command(cli_rotate.rotate_command)
