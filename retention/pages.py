@@ -22,7 +22,8 @@ Query = Callable[[str, Sequence[object]], list[Row]]  # one whole read
 class Listing:
     """What to read. `order` names columns with an index, unique together.
 
-    `indexed` is a condition that a partial index has, so that rows without it are not even walked over.
+    `indexed`, with its `indexed_values`, is a condition that an index answers, so that rows without it are
+    not even walked over.
     """
 
     table: str
@@ -31,6 +32,7 @@ class Listing:
     where: Sequence[str] = ()
     values: Sequence[object] = ()
     indexed: str = ""
+    indexed_values: Sequence[object] = ()
     descending: bool = False
     limit: int | None = None
 
@@ -84,7 +86,7 @@ def _span(
     listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
 ) -> tuple[str, list[object]]:
     conditions = [listing.indexed] if listing.indexed else []
-    values: list[object] = []
+    values: list[object] = [*listing.indexed_values]
     columns, marks = ", ".join(listing.order), ", ".join("?" * len(listing.order))
     after, until = ("<", ">=") if listing.descending else (">", "<=")
     for key, sign in ((behind, after), (last, until)):

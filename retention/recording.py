@@ -19,7 +19,7 @@ from dateutil.relativedelta import relativedelta
 Json = dict[str, Any]
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
-_TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})-[0-9a-f]{6}", re.ASCII)
+_TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})-[0-9a-f]{6}", re.ASCII)  # letters: in ids of early versions
 _PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _LONGEST_DAYS = 36500  # far from the end of the calendar, so that no sum overflows
@@ -207,9 +207,17 @@ def from_text(text: str) -> datetime:
 
 
 def new_id(now: datetime) -> str:
-    """An id that sorts by time and is safe as a file name: `20261124T222000123-4f2a9c`."""
+    """An id that sorts by time and is safe as a file name: `20261124T222000123-482913`.
+
+    Its last six digits are the call's reference, which people can tell each other: see `reference_of`.
+    """
     at = now.astimezone(UTC)
-    return f"{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{secrets.token_hex(3)}"
+    return f"{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{secrets.randbelow(10**6):06d}"
+
+
+def reference_of(id: str) -> str:
+    """What names a call where no number does: `482913`. With the day it is unique, by all likelihood."""
+    return id.rpartition("-")[2]
 
 
 def begun_at(id: str) -> datetime | None:

@@ -12,12 +12,14 @@ Conditions = tuple[list[str], list[object]]
 class Selection:
     """Which rows to list, newest first. Absent: any.
 
-    `caller` holds forms of one number; a row matches if its number begins or ends with one of them.
-    `operator` is a whole address, or its user part. `reference` ends an id. `until` is exclusive.
+    `number` is a caller's whole number, as rows hold it. `caller` holds forms of a part of one; a row matches
+    if its number begins or ends with one of them. `operator` is a whole address, or its user part.
+    `reference` is a call's, as a person tells it. `until` is exclusive.
     """
 
     since: datetime | None = None
     until: datetime | None = None
+    number: str | None = None
     caller: tuple[str, ...] = ()
     operator: str | None = None
     reference: str | None = None
@@ -61,6 +63,8 @@ def _common(selection: Selection) -> Conditions:
         add("started_at >= ?", to_text(selection.since))
     if selection.until is not None:
         add("started_at < ?", to_text(selection.until))
+    if selection.number is not None:
+        add("caller = ?", selection.number)
     if selection.caller:
         form = "substr(caller, 1, length(?)) = ? OR substr(caller, -length(?)) = ?"
         add(

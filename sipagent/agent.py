@@ -30,7 +30,7 @@ from media.worker import (
     ListeningEnded,
     SpeechEnded,
 )
-from retention.recording import Event, Receipt, due_date, new_id
+from retention.recording import Event, Receipt, due_date, new_id, reference_of
 from sipagent import events as e
 from sipagent.admission import Admission
 from sipagent.callflow import CallFlow
@@ -393,7 +393,7 @@ class Agent:
         engine.listen(engine_leg)
 
     def _dial(self, engine: Engine, call: LiveCall, leg: int, uri: str, recorded: bool) -> None:
-        engine_leg = engine.dial(uri, display_for_operator(recorded, call.caller))
+        engine_leg = engine.dial(uri, display_for_operator(recorded, call.caller, reference_of(call.id)))
         call.takes(leg, engine_leg)
         call.operators[engine_leg] = uri
         self._of_leg[engine_leg] = call

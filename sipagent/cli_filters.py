@@ -20,6 +20,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--since", metavar="TIME", help=f"Begun at or after: {_MOMENT}."),
     click.option("--until", metavar="TIME", help="Begun before; a date alone includes that day."),
     click.option("--caller", metavar="NUMBER", help="As you would dial it, or how it begins or ends."),
+    click.option(
+        "--reference", metavar="R", help="The call's own: 482913, as the operator tells who hides the number."
+    ),
     click.option("--operator", metavar="EXTENSION", help="201, or the whole address."),
     click.option(
         "--status", type=click.Choice([status.value for status in Status]), help="Of the recording."
@@ -43,6 +46,7 @@ def selection(
     since: str | None,
     until: str | None,
     caller: str | None,
+    reference: str | None = None,
     operator: str | None,
     status: str | None,
     held: bool,
@@ -53,10 +57,14 @@ def selection(
     """Read the options. Raises ConfigError, and click.UsageError for one that cannot be read."""
     service = work.config.service
     present = now()
+    forms = _read("--caller", caller, lambda text: caller_forms(text, service.country)) or ()
+    number = forms[0] if len(forms) == 1 and to_e164(forms[0], service.country) == forms[0] else None
     return Selection(
         since=_read("--since", since, lambda text: parse_moment(text, present, service.timezone)),
         until=_read("--until", until, lambda text: parse_moment(text, present, service.timezone, end=True)),
-        caller=_read("--caller", caller, lambda text: caller_forms(text, service.country)) or (),
+        number=number,
+        caller=() if number else forms,
+        reference=_read("--reference", reference, call_reference),
         operator=operator,
         status=Status(status) if status else None,
         held=held,
@@ -73,6 +81,14 @@ def _read(option: str, text: str | None, read: Callable[[str], Value]) -> Value 
         return read(text)
     except ValueError as error:
         raise click.UsageError(f"{option}: {error}", click.get_current_context()) from error
+
+
+def call_reference(typed: str) -> str:
+    """`482913`, typed as `#482 913` or as the end of an id, too. Raises ValueError."""
+    reference = re.sub(r"[\s.#-]", "", typed).lower()
+    if re.fullmatch(r"[0-9a-f]{6}", reference, re.ASCII) is None:
+        raise ValueError(f"{typed!r} is not the reference of a call; accepted: 482913, the end of an id")
+    return reference
 
 
 def caller_forms(typed: str, country: str) -> tuple[str, ...]:

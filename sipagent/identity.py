@@ -120,12 +120,14 @@ def printable(text: str, limit: int = NAME_LIMIT) -> str:
     return escaped if len(escaped) <= limit else escaped[: max(limit - 1, 0)] + "…"
 
 
-def display_for_operator(recorded: bool, caller: str | None) -> str:
+def display_for_operator(recorded: bool, caller: str | None, reference: str) -> str:
     """Give the display name of the operator's call, a quoted string (RFC 3261 section 25.1) with its quotes.
 
-    `"REC +33612345678"` or `"NO REC anonymous"`; ASCII only, since not every desk phone reads UTF-8.
+    `"REC +33612345678"`, or where the caller hides the number `"NO REC #482913"`: the call's reference, for
+    the operator to tell whoever may ask for the recording later (GDPR articles 11(2) and 12(2)). ASCII only,
+    since not every desk phone reads UTF-8.
     """
-    name = printable(caller or "anonymous").encode("ascii", "replace").decode()
+    name = printable(caller or f"#{reference}").encode("ascii", "replace").decode()
     name = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{"REC" if recorded else "NO REC"} {name}"'
 

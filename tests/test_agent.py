@@ -9,6 +9,7 @@ import soundfile
 
 from media.frame import SAMPLE_RATE, Samples
 from retention.recording import Status
+from retention.selection import Selection
 from sipagent import events as e
 from sipagent.engine import OfLeg, SoundEnded
 from sipagent.softphone_rtp import key_tones, strongest, tone
@@ -147,6 +148,15 @@ def test_a_dialled_number_speaks_its_language(stage: Stage) -> None:
     caller = stage.greeted(number="+33323063007")
     (call,) = stage.agent.live
     assert (stage.hears(caller), call.sounds[e.Prompt.NOTICE].path.parent.name) == ("notice", "en")
+
+
+def test_who_hides_the_number_is_told_by_the_reference_of_the_call(stage: Stage) -> None:
+    """So that whoever was recorded can ask for it later: the operator reads it to them."""
+    stage.rung(caller="anonymous")
+    receipt = stage.receipt()
+    assert receipt.caller is None
+    assert stage.shown() == f"REC #{receipt.id[-6:]}"
+    assert stage.agent.recorder.archive.store.receipts(Selection(reference=receipt.id[-6:])) == [receipt]
 
 
 # --- refusals ---

