@@ -114,6 +114,11 @@ def _require(store: Store, id: str) -> None:
     raise Failure(f"{id}: no such id")
 
 
+def _who(row: Access) -> str | None:
+    """The name that was given; without one the system's, in brackets."""
+    return row.by or (f"({row.system_user})" if row.system_user else None)
+
+
 def _columns(work: Workplace) -> list[Column[Access]]:
     return [
         Column("at", lambda row: full(work.local(row.at))),
@@ -121,7 +126,7 @@ def _columns(work: Workplace) -> list[Column[Access]]:
         Column("outcome", lambda row: row.outcome),
         Column("recording", lambda row: row.recording_id),
         Column("purpose", lambda row: row.purpose, shrinks=True),
-        Column("by", lambda row: row.by, shrinks=True),
+        Column("by", _who, shrinks=True),
         Column("user", lambda row: row.system_user, room=WIDE, shrinks=True),
         Column("reference", lambda row: row.reference, room=WIDE, shrinks=True),
         Column("detail", lambda row: row.detail, room=WIDER, wraps=True),

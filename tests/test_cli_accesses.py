@@ -141,6 +141,12 @@ def test_nothing_yet(office: Office) -> None:
     assert not (office.folder / "retention.db").exists()
 
 
+def test_a_narrow_screen_still_tells_who(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    use(office, action="rotate", by=None, purpose=None, system_user="durand")
+    assert "(durand)" in office.run("accesses").out
+
+
 def test_what_leads_to_a_terminal_is_harmless(office: Office) -> None:
     use(office, by="\x1b[31mred", detail="two\nlines")
     said = office.run("accesses").out
