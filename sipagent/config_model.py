@@ -257,6 +257,7 @@ class Retention(Table):
     justification: Text = key("why recordings are kept longer than 6 months", "")
     receipts_period: Period = key("a period such as 6 months", "6 months")
     analysis_period: Period = key("a period such as 1 year", "1 year")
+    erase_after_note: bool = key("true | false", False)
     database: FilePath = key("a file", "retention.db")
     purposes: tuple[RequiredText, ...] = several(
         "a list of purposes", ("statistics", "quality", "organisation"), least=1

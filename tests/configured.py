@@ -98,6 +98,7 @@ period = "6 months"
 justification = ""
 receipts_period = "6 months"
 analysis_period = "1 year"
+erase_after_note = true
 database = "retention.db"
 purposes = ["statistics", "quality", "organisation"]
 hold_grounds = ["disciplinary", "criminal"]

@@ -188,6 +188,11 @@ WRONG = [
     ("operators", "flag_code = '9'", "operators.flag_code: '9' cannot be told from refusal.digit '9'"),
     ("operators", "flag_code = ''", "operators.flag_code: '' is not a sequence of telephone keys"),
     ("operators", "stop_erases = 1", "operators.stop_erases: 1 is not true or false; accepted: true | false"),
+    (
+        "retention",
+        'erase_after_note = "yes"',
+        "retention.erase_after_note: 'yes' is not true or false; accepted: true | false",
+    ),
     ("operators", "digit = '9'", "operators.digit: unknown key; did you mean refusal.digit?"),
     (
         "recording",

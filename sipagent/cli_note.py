@@ -1,0 +1,95 @@
+"""The analysis sheet of a call: `note`. No attempt without its line in the trace."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from retention.note import Filed, NotFiled, file_note
+from retention.recording import Access
+from retention.use import discreet
+from sipagent.cli_base import Failure, Workplace, find, id_argument, now, system_user, words
+from sipagent.identity import printable
+
+LIMIT = 64 * 1024  # bytes of an analysis
+_PATH = 400  # characters
+
+
+@click.command("note", short_help="File the analysis of a call that was listened to.")
+@id_argument
+@click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
+@click.option(
+    "--text-file",
+    "source",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="F",
+    help=f"The analysis, UTF-8, up to {LIMIT // 1024} KiB; - reads it from stdin.",
+)
+@click.pass_obj
+def note_command(work: Workplace, id: str, by: str, source: Path) -> None:
+    """File the analysis of a call that was listened to (`export` or `play` comes first).
+
+    It is kept for retention.analysis_period; `show` prints it. With retention.erase_after_note the audio is
+    erased then, unless it is on hold. The caller's number and the operator's account are cut out of it.
+
+    \b
+    Examples:
+      sipagent note 20261124T222000123-4f2a9c --by "M. Durand" --text-file sheet.txt
+      sipagent note 20261124T222000123-4f2a9c --by "M. Durand" --text-file - < sheet.txt
+    """
+    archive = work.archive(make=True)
+    recording = find(archive, id)
+    text = _text(source)
+    asked = Access(at=now(), action="note", recording_id=id, by=by, system_user=system_user())
+
+    def trace(outcome: str, detail: str) -> None:
+        archive.store.add_access(discreet(replace(asked, outcome=outcome, detail=detail), recording))
+
+    kept = work.config.retention
+    try:
+        done = file_note(archive, id, text, asked, kept.analysis_period, erase=kept.erase_after_note)
+    except NotFiled as refusal:
+        trace("refused", str(refusal))
+        raise Failure(f"{id}: {refusal}") from refusal
+    except OSError as error:
+        trace("failed", str(error))
+        where = error.filename or id
+        raise Failure(
+            f"{where}: {error.strerror or error}; the note is filed, the next purge erases"
+        ) from error
+    _tell(work, done, text)
+
+
+def _text(source: Path) -> str:
+    """Raises Failure for what is no analysis, OSError."""
+    name = "stdin" if str(source) == "-" else str(source)
+    with click.open_file(str(source), "rb") as file:
+        content: bytes = file.read(LIMIT + 1)
+    if len(content) > LIMIT:
+        raise Failure(f"{name}: is longer than {LIMIT // 1024} KiB")
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").strip()
+    except UnicodeDecodeError as error:
+        raise Failure(f"{name}: is not UTF-8 text") from error
+    if not text:
+        raise Failure(f"{name}: is empty")
+    if not text.replace("\n", "").replace("\t", "").isprintable():
+        raise Failure(f"{name}: holds control characters, it is not plain text")
+    return text
+
+
+def _tell(work: Workplace, done: Filed, text: str) -> None:
+    id, hold = done.recording.id, done.recording.hold
+    audio = ""
+    if done.erased:
+        audio = "; the audio is erased"
+    elif work.config.retention.erase_after_note and hold is not None:
+        audio = f"; the audio stays, it is on hold ({printable(str(hold.get('ground')))})"
+    click.echo(f"{id}: filed, kept until {work.local(done.note.expires_at):%Y-%m-%d}{audio}")
+    if done.note.text != text:
+        click.echo("What led to the caller or the operator was cut out of it.")
+    if done.copies:
+        click.echo("Copies of it were exported, and are still there:")
+    for copy in done.copies:
+        click.echo(f"  {printable(str(copy.path), _PATH)}")
