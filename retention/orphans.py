@@ -47,9 +47,15 @@ def _unexpected(
         status = _present(archive, id, kept)
         if status is None or status in GONE:
             yield from _without_right(name, path, id, status)
-        elif status is Status.CLOSED and name.endswith((".part", ".tmp")):
+        elif status is Status.CLOSED and name.endswith((".part", ".tmp")) and _stays(archive, path):
             problem = "left over from a crash; the recording is closed"
             yield Orphan(name=name, path=path, id=id, problem=problem)
+
+
+def _stays(archive: Archive, path: Path) -> bool:
+    """Whether it is there while nobody can be writing it: what is kept changes within a transaction."""
+    with archive.store.write():
+        return path.exists()
 
 
 def _unexpected_keys(

@@ -25,7 +25,7 @@ def from_row(row: dict[str, Any]) -> Json:
     for name, value in row.items():
         if name in _NESTED and value is not None:
             plain[name] = _nested(name, value)
-        elif name in _FLAGS:
+        elif name in _FLAGS and value in (0, 1):
             plain[name] = bool(value)
         elif name not in OF_THE_CHAIN:
             plain[name] = value

@@ -1,0 +1,94 @@
+"""What somebody with the files in their hands can do: SQL past the triggers, and the chain made anew."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import astuple, replace
+from datetime import timedelta
+from pathlib import Path
+
+from retention.archive import Archive
+from retention.chain import GENESIS, Entry, link
+from retention.ledger import ENTRY
+from retention.purge import Terms, purge
+from retention.recording import Access, Event, Note, Recording
+from tests.kept import CALLER, OPERATOR, START, archive, keep, receipt, recording
+
+TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
+HOLD = {
+    "ground": "criminal",
+    "reference": "2026/7",
+    "by": "A. Roux",
+    "approved_by": "B. Petit",
+    "review": "2027-01-01",
+}
+
+
+def lived_in(folder: Path) -> Archive:
+    """An archive with rows of every kind and state: open, closed, held, erased, failed, purged."""
+    kept = archive(folder)
+    keep(kept, recording(-60 * 24 * 300))
+    purge(kept, START, TERMS)
+    first, second, third = (keep(kept, recording(n, duration_s=12, ended_at=START)) for n in range(3))
+    kept.change(replace(second, hold=HOLD, flagged=True))
+    event = Event(at=START, what=f"invited by {CALLER}", by=OPERATOR)
+    kept.store.update_receipt(
+        receipt(third, events=(event,), keyword="je refuse", confidence=1, notice_played_ms=12000)
+    )
+    kept.open(recording(3)).write_bytes(b"in a call")
+    for number, end in ((4, kept.erase), (5, kept.fail)):
+        ended = recording(number)
+        kept.open(ended)
+        end(ended.id, START)
+    kept.store.add_access(use_of(first))
+    kept.store.add_access(replace(use_of(first), action="export", reference="2026/7", detail="both to x"))
+    kept.store.add_note(note_on(first))
+    return kept
+
+
+def use_of(row: Recording) -> Access:
+    return Access(
+        at=START, action="play", recording_id=row.id, purpose="quality", by="A. Roux", system_user="root"
+    )
+
+
+def note_on(row: Recording, text: str = "a good call") -> Note:
+    later = START + timedelta(days=365)
+    return Note(recording_id=row.id, at=START, by="A. Roux", text=text, expires_at=later)
+
+
+def sql(kept: Archive, *statements: str) -> None:
+    """Without the triggers that are in the way."""
+    with closing(sqlite3.connect(Path(kept.store.path), isolation_level=None)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in names:
+            connection.execute(f'DROP TRIGGER "{name}"')
+        for statement in statements:
+            connection.execute(statement)
+
+
+@contextmanager
+def as_if(kept: Archive, *statements: str) -> Iterator[None]:
+    """Undone at the end."""
+    sql(kept)
+    connection = kept.store._db.conn
+    connection.execute("BEGIN")
+    try:
+        for statement in statements:
+            connection.execute(statement)
+        yield
+    finally:
+        connection.rollback()
+
+
+def make_anew(kept: Archive, change: Callable[[list[Entry]], Iterable[Entry]]) -> None:
+    """Another chain in the place of the one there is, its numbers and hashes right."""
+    with closing(sqlite3.connect(Path(kept.store.path), isolation_level=None)) as connection:
+        rows = connection.execute(f"SELECT {', '.join(ENTRY)} FROM chain ORDER BY seq").fetchall()
+        sql(kept, "DELETE FROM chain")
+        before = GENESIS
+        for entry in change([Entry(*row) for row in rows]):
+            linked = replace(entry, hash=link(before, entry))
+            marks = ", ".join("?" * len(ENTRY))
+            connection.execute(f"INSERT INTO chain ({', '.join(ENTRY)}) VALUES ({marks})", astuple(linked))
+            before = linked.hash
