@@ -211,7 +211,7 @@ class Statistics:
             place.calls += 1
             place.reached += outcome in _REACHED
             place.refused += row.decision == "refused"
-            place.stops += sum(event.what == STOPPED and event.by == "operator" for event in row.events)
+            place.stops += _stops(row)
 
     # figures
 
@@ -320,6 +320,12 @@ class Statistics:
                 channel: _known(counts, PHASES) for channel, counts in self.channels().items()
             },
         }
+
+
+def _stops(row: Receipt) -> int:
+    """How often an operator's key stopped it; of a receipt that has forgotten its events, by its decision."""
+    told = sum(event.what == STOPPED and event.by == "operator" for event in row.events)
+    return told or int(row.decided_by == "operator")
 
 
 def _known(counts: Counter[str], names: Collection[str]) -> dict[str, int]:

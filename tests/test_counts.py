@@ -1,12 +1,15 @@
 """Counting by the database, and whether rows and chain agree."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
 from retention import counts
+from retention.pages import PAGE, Listing, Row
 from retention.recording import Access, Status
-from retention.store import Store, StoreError
+from retention.store import Store
 from tests import kept
 
 
@@ -51,30 +54,58 @@ def test_a_row_that_was_taken_away_shows(store: Store) -> None:
     assert counts.reconcile(store)["recordings"] == (0, 1)
 
 
-def test_what_is_written_meanwhile_is_counted_on_both_sides(
+def test_what_is_written_meanwhile_is_counted_on_neither_side(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    """Never a mismatch that there is none of, however busy the service."""
+    for minute in range(3):
+        store.add_receipt(kept.receipt(kept.recording(minute)))
+    minutes = iter(range(10, 1000))
 
-    def tally() -> dict[str, int]:
-        asked.append(1)
-        if len(asked) < 4:
-            store.add_receipt(kept.receipt(kept.recording(len(asked))))
-        return Store.tally(store)
+    def busy(listing: Listing) -> Iterator[Row]:
+        rows = [*Store.each(store, listing)]
+        row = kept.recording(next(minutes))
+        store.add_recording(row)
+        store.add_receipt(kept.receipt(row))
+        store.update_receipt(kept.receipt(row, decision="refused"))
+        return iter(rows)
 
-    monkeypatch.setattr(store, "tally", tally)
-    assert counts.reconcile(store)["receipts"] == (3, 3)
-    assert len(asked) == 4
+    monkeypatch.setattr(store, "each", busy)
+    assert counts.reconcile(store) == {"receipts": (3, 3), "recordings": (0, 0), "accesses": (0, 0)}
+    monkeypatch.undo()
+    assert counts.reconcile(store)["receipts"] == (10, 10)
 
 
-def test_it_gives_up_where_it_never_comes_to_rest(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never a mismatch that there is none of."""
-    minutes = iter(range(1000))
+def test_more_than_a_page_is_counted(store: Store) -> None:
+    with store.write():
+        for minute in range(2 * PAGE + 5):
+            store.add_recording(kept.recording(minute, status=Status.CLOSED))
+    assert counts.recordings(store, Status.CLOSED) == 2 * PAGE + 5
+    assert counts.reconcile(store)["recordings"] == (2 * PAGE + 5, 2 * PAGE + 5)
 
-    def tally() -> dict[str, int]:
-        store.add_receipt(kept.receipt(kept.recording(next(minutes))))
-        return Store.tally(store)
 
-    monkeypatch.setattr(store, "tally", tally)
-    with pytest.raises(StoreError, match="written to so fast"):
-        counts.reconcile(store)
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (lambda store: counts.recordings(store, Status.CLOSED), "idx_recordings_status"),
+        (counts.held, "recordings_held"),
+        (counts.reconcile, "receipts_by_time"),
+        (counts.reconcile, "recordings_by_time"),
+        (counts.reconcile, "chain_firsts"),
+    ],
+)
+def test_counting_reads_indexes_and_no_rows(
+    store: Store, ask: Callable[[Store], object], index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Sequence[object]]] = []
+    read = store._read
+
+    def spied(sql: str, values: Sequence[object], **how: Any) -> list[Row]:
+        asked.append((sql, values))
+        return read(sql, values, **how)
+
+    monkeypatch.setattr(store, "_read", spied)
+    ask(store)
+    plans = [step["detail"] for sql, values in asked for step in read(f"EXPLAIN QUERY PLAN {sql}", values)]
+    assert [plan for plan in plans if f" INDEX {index}" in plan]
+    assert not [plan for plan in plans if re.fullmatch("SCAN (receipts|recordings|chain)", plan)]
