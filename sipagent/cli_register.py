@@ -180,14 +180,14 @@ def _check(made: Entry, path: Path, *, strict: bool, as_json: bool) -> None:
         for one in found:
             _show(path, one)
     if found:
-        renewing = f"`sipagent register --out {path}` renews it"
-        raise Failure(f"{path}: {counted(len(found), 'statement')} not as the configuration is; {renewing}")
+        differs = f"differs from the configuration in {counted(len(found), 'statement')}"
+        raise Failure(f"{path}: {differs}; `sipagent register --out {path}` renews it")
     if made.to_complete and strict:
         raise Failure(_to_complete(made))
     if made.to_complete:
         click.echo(f"sipagent: {_to_complete(made)}", err=True)
     if not as_json:
-        click.echo(f"{path}: as the configuration is")
+        click.echo(f"{path}: agrees with the configuration")
 
 
 def _json(one: Difference) -> dict[str, object]:

@@ -20,7 +20,7 @@ from sipagent.notices import SpokenNotice
 FORMAT = "sipagent-register-1"
 
 # Reserved for examples (RFC 2606 section 3): nobody can be reached there.
-_EXAMPLE = re.compile(r"@(?:[\w-]+\.)*example(?:\.(?:com|net|org))?\b", re.IGNORECASE)
+_EXAMPLE = re.compile(r"@(?:[\w-]+\.)*example(?:\.(?:com|net|org))?(?![\w-]|\.\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +179,9 @@ def _periods(config: Config) -> Iterator[Statement]:
     yield Statement("retention.receipts", {"period": kept.receipts_period}, ("retention.receipts_period",))
     analysis = ("retention.analysis_period",)
     yield Statement("retention.analysis", {"period": kept.analysis_period}, analysis)
-    erased: bool = getattr(kept, "erase_after_note", False)
-    key, how = ("retention.erase_after_note",), "on" if erased else "off"
-    yield Statement("retention.sound_after_analysis", "erased" if erased else "kept", key, how)
+    erased, key = kept.erase_after_note, ("retention.erase_after_note",)
+    fate, how = ("erased", "on") if erased else ("kept", "off")
+    yield Statement("retention.sound_after_analysis", fate, key, how)
     yield Statement("retention.uses", {"period": kept.analysis_period}, analysis)
     grounds = ("retention.hold_grounds",)
     yield Statement("retention.holds", bool(kept.hold_grounds), grounds, "" if kept.hold_grounds else "none")
@@ -207,23 +207,30 @@ def _information(config: Config, notices: Sequence[SpokenNotice]) -> Iterator[St
 def _choice(config: Config) -> Iterator[Statement]:
     """Articles 7 and 21, then 15 and 17."""
     refusal = config.refusal
-    mode: Json = {"mode": refusal.mode, "digit": refusal.digit, "accept_digit": refusal.accept_digit}
+    heard, opt_in = refusal.engine != "none", refusal.mode == "opt_in"
     yield Statement(
         "rights.choice",
-        mode | {"window_s": refusal.window_s},
+        {
+            "mode": refusal.mode,
+            "digit": refusal.digit,
+            "accept_digit": refusal.accept_digit if opt_in else None,
+            "window_s": refusal.window_s,
+        },
         ("refusal.mode", "refusal.digit", "refusal.accept_digit", "refusal.window_s"),
         refusal.mode,
     )
-    heard = refusal.engine != "none"
-    opt_in = refusal.mode == "opt_in"
     yield Statement(
         "rights.by_voice",
         {
             "engine": refusal.engine,
             "keywords": list(refusal.keywords) if heard else [],
             "accept_keywords": list(refusal.accept_keywords) if heard and opt_in else [],
+            "accept_digit": refusal.accept_digit if heard else None,
         },
-        ("refusal.engine", "refusal.mode", "refusal.keywords", "refusal.accept_keywords"),
+        (
+            *("refusal.engine", "refusal.mode", "refusal.keywords"),
+            *("refusal.accept_keywords", "refusal.accept_digit"),
+        ),
         "off" if not heard else "accept" if opt_in else "",
     )
     aloud = heard and refusal.in_call == "key+voice"

@@ -106,7 +106,7 @@ ENGLISH = Words(
         ),
         "retention.analysis": "**Analysis sheets**: {period:period}",
         "retention.sound_after_analysis/on": (
-            "**Sound of an analysed call**: erased as soon as its sheet is filed"
+            "**Sound of an analysed call**: erased as soon as its sheet is filed, unless it is held"
         ),
         "retention.sound_after_analysis/off": "**Sound of an analysed call**: kept as long as the others",
         "retention.uses": (
@@ -130,8 +130,14 @@ ENGLISH = Words(
             "**Consent** by key {accept_digit:code}, during the notice and {window_s:seconds} after it, "
             "refusal by key {digit:code}; silence allows nothing"
         ),
-        "rights.by_voice": "**Aloud**, refusal: {keywords:code}",
-        "rights.by_voice/accept": "**Aloud**, refusal: {keywords:code}; consent: {accept_keywords:code}",
+        "rights.by_voice": (
+            "**Aloud**, refusal: {keywords:code}; whoever is not understood is asked: key "
+            "{accept_digit:code} accepts, silence refuses"
+        ),
+        "rights.by_voice/accept": (
+            "**Aloud**, refusal: {keywords:code}; consent: {accept_keywords:code}; whoever is not understood "
+            "is asked: key {accept_digit:code} accepts, silence refuses"
+        ),
         "rights.by_voice/off": "**Aloud**: neither refusal nor consent is heard",
         "rights.in_call": (
             "**During the call**: key {digit:code}, at any moment, stops the recording and erases it"

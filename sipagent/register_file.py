@@ -115,8 +115,8 @@ def _of_markdown(written: Written, now: list[Line]) -> Iterator[Difference]:
         place = f"line {old[min(first, len(old) - 1)][0]}"
         for had, has in zip_longest(old[first:last], new[new_first:new_last]):
             where = f"line {had[0]}" if had else place
-            keys, text = (has.keys, has.text) if has else ((), None)
-            yield Difference(where, keys, had[1] if had else None, text)
+            file = had[1] if had else None
+            yield Difference(where, has.keys if has else (), file, has.text if has else None)
 
 
 # --- JSON ---

@@ -107,7 +107,7 @@ FRENCH = Words(
         "retention.receipts": "**Reçus d’appel** : {period:period}, puis sans rien qui mène à une personne",
         "retention.analysis": "**Fiches d’analyse** : {period:period}",
         "retention.sound_after_analysis/on": (
-            "**Son d’un appel analysé** : effacé dès que sa fiche est déposée"
+            "**Son d’un appel analysé** : effacé dès que sa fiche est déposée, sauf s’il sert de preuve"
         ),
         "retention.sound_after_analysis/off": (
             "**Son d’un appel analysé** : gardé aussi longtemps que les autres"
@@ -133,9 +133,13 @@ FRENCH = Words(
             "**Accord** par la touche {accept_digit:code}, pendant l’annonce et {window_s:seconds} après, "
             "refus par la touche {digit:code} ; le silence n’autorise rien"
         ),
-        "rights.by_voice": "**À voix haute**, refus : {keywords:code}",
+        "rights.by_voice": (
+            "**À voix haute**, refus : {keywords:code} ; qui n’est pas compris est interrogé : la touche "
+            "{accept_digit:code} accepte, le silence refuse"
+        ),
         "rights.by_voice/accept": (
-            "**À voix haute**, refus : {keywords:code} ; accord : {accept_keywords:code}"
+            "**À voix haute**, refus : {keywords:code} ; accord : {accept_keywords:code} ; qui n’est pas "
+            "compris est interrogé : la touche {accept_digit:code} accepte, le silence refuse"
         ),
         "rights.by_voice/off": "**À voix haute** : ni refus ni accord n’est entendu",
         "rights.in_call": (

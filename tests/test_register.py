@@ -1,0 +1,378 @@
+"""The entry for the register: every key that matters moves it; what is off is not claimed; both languages."""
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.notice import Prompt
+from retention.keys import PublicKey
+from sipagent import config_rules
+from sipagent.config import Config
+from sipagent.notices import SpokenNotice
+from sipagent.register import Entry, Statement, entry
+from sipagent.register_file import Written, differences, read, renewed
+from sipagent.register_markdown import LANGUAGES, markdown
+from tests.configured import CONTRACT, with_keys
+from tests.configured import read as configured
+from tests.test_docs import KEYS
+
+OFFICE = with_keys("retention", "erase_after_note = false", CONTRACT)
+COMPLETE = with_keys(
+    "service",
+    'controller_contact = "mairie@ville.fr"\ndpo_contact = "dpo@ville.fr"\nlegal_basis = "article 6(1)(e)"',
+    with_keys("recording", 'recipients = ["keys/a.pub"]\njustification = "a trial of one month"', OFFICE),
+)
+
+# A value that is another than in COMPLETE, for every key that the entry rests on.
+CHANGES = {
+    "service.name": '"Allô Mairie"',
+    "service.controller": '"Ville de Laon"',
+    "service.controller_contact": '"accueil@ville.fr"',
+    "service.dpo_contact": '"donnees@ville.fr"',
+    "service.legal_basis": '"article 6(1)(f)"',
+    "service.language": '"de"',
+    "trunk.numbers": '["+33323063006", "+33323063007", "+33323063008"]',
+    "trunk.transport": '"tls"',
+    "trunk.srtp": '"required"',
+    "prompts.notice": '"prompts/fr/another.wav"',
+    "prompts.languages": '{ "+33323063006" = "en" }',
+    "refusal.mode": '"opt_in"',
+    "refusal.digit": '"8"',
+    "refusal.accept_digit": '"2"',
+    "refusal.window_s": "7.5",
+    "refusal.engine": '"embedding"',
+    "refusal.keywords": '["non"]',
+    "refusal.accept_keywords": '["certainement"]',
+    "refusal.in_call": '"key+voice"',
+    "refusal.in_call_keywords": '["coupez"]',
+    "operators.stop_code": '"*1"',
+    "operators.stop_erases": "false",
+    "operators.pause_code": '"*2"',
+    "recording.enabled": "false",
+    "recording.share": "0.1",
+    "recording.justification": '"another"',
+    "recording.recipients": '["keys/a.pub", "keys/b.pub"]',
+    "retention.period": '"3 months"',
+    "retention.justification": '"a reason"',
+    "retention.receipts_period": '"1 month"',
+    "retention.analysis_period": '"2 years"',
+    "retention.erase_after_note": "true",
+    "retention.purposes": '["quality"]',
+    "retention.hold_grounds": '["criminal"]',
+    "retention.timestamp_url": '"https://tsa.example.net"',
+}
+# Keys that count only where another is set.
+NEEDED = {
+    "refusal.accept_digit": ("refusal", 'mode = "opt_in"'),
+    "refusal.keywords": ("refusal", 'engine = "embedding"'),
+    "refusal.accept_keywords": ("refusal", 'engine = "embedding"\nmode = "opt_in"'),
+    "refusal.in_call": ("refusal", 'engine = "embedding"'),
+    "refusal.in_call_keywords": ("refusal", 'engine = "embedding"\nin_call = "key+voice"'),
+    "retention.timestamp_url": ("retention", 'timestamp_ca = "tsa.pem"'),
+}
+# What says nothing of who, what for, how long and how protected. A key of neither list is to be decided.
+SILENT = {
+    *("service.timezone", "service.country"),
+    *("trunk.uri", "trunk.registrar", "trunk.username", "trunk.password_file", "trunk.password_env"),
+    *("trunk.realm", "trunk.listen", "trunk.public_address", "trunk.rtp_ports", "trunk.allowed_sources"),
+    *("trunk.codecs", "hours.week", "hours.holidays", "hours.closed"),
+    *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),
+    *("prompts.hold_music", "prompts.please_hold"),
+    *("operators.extensions", "operators.username", "operators.password_file", "operators.password_env"),
+    *("operators.outbound_proxy", "operators.strategy", "operators.ring_s", "operators.max_wait_s"),
+    *("operators.wrap_up_s", "operators.transfer", "operators.refer_targets", "operators.transfer_targets"),
+    *("operators.flag_code", "recording.directory", "recording.format"),
+    *("capacity.calls", "capacity.full_status", "capacity.media_timeout_s", "metrics.listen"),
+    *("retention.database", "retention.timestamp_ca"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _everything_is_in_this_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entry is right for what the contract names, also before the agent does it."""
+    monkeypatch.setattr(config_rules, "NOT_IN_THIS_VERSION", {})
+
+
+def changed(key: str, value: str, text: str = COMPLETE) -> str:
+    table, _, name = key.partition(".")
+    return with_keys(table, f"{name} = {value}", text)
+
+
+def notices(config: Config) -> list[SpokenNotice]:
+    """As `spoken_notices` gives them; the words tell the file."""
+    return [
+        SpokenNotice(
+            prompts.language,
+            tuple(n for n, language in config.prompts.languages.items() if language == prompts.language),
+            Prompt(prompts.notice, 8000, 1000, "ab" * 32, f"These are the words of {prompts.notice.name}."),
+        )
+        for prompts in config.prompt_sets()
+    ]
+
+
+def made(text: str = COMPLETE) -> Entry:
+    config = configured(text)
+    recipients = [
+        PublicKey(sha256(path.name.encode()).digest(), path.stem) for path in config.recording.recipients
+    ]
+    return entry(config, recipients, notices(config))
+
+
+def stated(text: str, name: str) -> Statement:
+    return next(statement for statement in made(text).statements if statement.name == name)
+
+
+def on(text: str) -> set[str]:
+    """The security measures that are claimed."""
+    security: dict[str, dict[str, Any]] = made(text).to_json()["security"]
+    return {name for name, measure in security.items() if measure["on"]}
+
+
+def written(of: Entry) -> Iterator[Written]:
+    """As a file has it, in each form."""
+    yield read(renewed(None, of, None))
+    for language in LANGUAGES:
+        yield read(renewed(None, of, language))
+
+
+# --- every key ---
+
+
+def test_every_key_is_either_of_the_entry_or_not() -> None:
+    assert set(CHANGES) | SILENT == KEYS
+    assert not set(CHANGES) & SILENT
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_a_key_that_has_moved_on_is_named(key: str) -> None:
+    table, needed = NEEDED.get(key, ("service", ""))
+    before = with_keys(table, needed, COMPLETE) if needed else COMPLETE
+    now = made(changed(key, CHANGES[key], before))
+    for file in written(made(before)):
+        named = {named for difference in differences(file, now) for named in difference.keys}
+        assert key in named, file.language
+
+
+@pytest.mark.parametrize(
+    ("table", "keys"),
+    [
+        ("trunk", 'uri = "sip:other@trunk.example.net"\ncodecs = ["PCMA"]\nrtp_ports = "20000-20999"'),
+        ("operators", 'extensions = ["sip:205@pbx.example.net"]\nring_s = 30\nflag_code = "*8"'),
+        ("recording", 'directory = "elsewhere"\nformat = "wav"'),
+        ("retention", 'database = "other.db"'),
+        ("capacity", "media_timeout_s = 60"),
+        ("service", 'timezone = "Europe/Berlin"'),
+    ],
+)
+def test_a_key_that_says_nothing_of_it_leaves_it_as_it_is(table: str, keys: str) -> None:
+    assert made(with_keys(table, keys, COMPLETE)) == made()
+
+
+def test_the_words_of_another_languages_notice_have_their_own_key() -> None:
+    now = made(COMPLETE.replace("prompts/en/notice.wav", "prompts/en/other.wav"))
+    for file in written(made()):
+        assert [one.keys[-1] for one in differences(file, now)] == ["prompts.en.notice"]
+
+
+# --- both languages ---
+
+
+def braces(sentence: str) -> set[tuple[str | None, str | None]]:
+    return {(name, spec) for _, name, spec, _ in Formatter().parse(sentence) if name is not None}
+
+
+def test_both_languages_say_the_same() -> None:
+    french, english = LANGUAGES["fr"], LANGUAGES["en"]
+    assert french.headings.keys() == english.headings.keys()
+    assert {name: braces(said) for name, said in french.sentences.items()} == {
+        name: braces(said) for name, said in english.sentences.items()
+    }
+    assert len(french.by_hand) == len(english.by_hand)
+
+
+def variants() -> Iterator[str]:
+    """Configurations that between them say all there is to say."""
+    yield COMPLETE
+    for key, value in CHANGES.items():
+        table, needed = NEEDED.get(key, ("service", ""))
+        yield changed(key, value, with_keys(table, needed, COMPLETE) if needed else COMPLETE)
+    for srtp in ("off", "optional", "required"):
+        for transport in ("udp", "tls"):
+            yield with_keys("trunk", f'srtp = "{srtp}"\ntransport = "{transport}"', COMPLETE)
+    yield changed("recording.share", "0.25", changed("recording.justification", '""'))
+    yield changed("recording.justification", '""')
+    yield changed("recording.recipients", "[]")
+    yield changed("retention.hold_grounds", "[]")
+    yield changed("trunk.numbers", "[]")
+    yield with_keys("refusal", 'engine = "embedding"\nmode = "opt_in"\nin_call = "key+voice"', COMPLETE)
+    for key in ("controller_contact", "dpo_contact", "legal_basis"):
+        yield changed(f"service.{key}", '""')
+        yield changed(f"service.{key}", '"jo@example.org"')
+
+
+def test_every_sentence_is_said_by_some_configuration() -> None:
+    nameless = entry(configured(COMPLETE), [PublicKey(b"\1" * 32)], [])
+    wordless = SpokenNotice("fr", (), Prompt(Path("notice.wav"), 8000, 1000, "ab" * 32, None))
+    entries = [*map(made, variants()), nameless, entry(configured(COMPLETE), [], [wordless])]
+    said = {
+        "/".join(
+            filter(None, (one.name.removesuffix(".fr").removesuffix(".en").removesuffix(".de"), one.how))
+        )
+        for made_ in entries
+        for one in made_.statements
+    }
+    assert said == set(LANGUAGES["fr"].sentences)
+    for made_ in entries:
+        for language in LANGUAGES:
+            text = markdown(made_, language)
+            assert "{" not in text and "None" not in text and "\n\n\n" not in text
+
+
+def test_the_words_of_the_configuration_are_told_to_the_letter() -> None:
+    text = changed("retention.purposes", '["qualité_de_service", "quality"]')
+    french, english = (markdown(made(text), language) for language in ("fr", "en"))
+    for said in (french, english):
+        assert "`qualité_de_service`, `quality`" in said
+        assert "Communauté d'agglomération du Saint-Quentinois" in said and "dpo@ville.fr" in said
+    assert "**Enregistrements** : 6 mois" in french and "**Recordings**: 6 months" in english
+    assert "**Fiches d’analyse** : 1 an" in french
+    tenth = changed("recording.share", "0.125")
+    assert "12,5 % des appels" in markdown(made(tenth), "fr")
+    assert "12.5% of the calls" in markdown(made(tenth), "en")
+
+
+def test_the_json_knows_no_language() -> None:
+    json_ = made().to_json()
+    german = made(changed("service.language", '"de"')).to_json()
+    assert german.pop("information")["notices"].keys() == {"de", "en"}
+    assert json_.pop("information")["notices"].keys() == {"fr", "en"}
+    assert json_ == german
+    assert json_["format"] == "sipagent-register-1"
+    assert json_["controller"] == {
+        "name": "Communauté d'agglomération du Saint-Quentinois",
+        "contact": "mairie@ville.fr",
+    }
+    assert json_["retention"]["recordings"] == {"period": "6 months", "justification": None}
+    assert json_["recipients"]["listeners"] == [
+        {"name": "a", "key": sha256(sha256(b"a.pub").digest()).hexdigest()[:16]}
+    ]
+
+
+# --- nothing is claimed that is off ---
+
+ALWAYS = {"fail_closed", "stopping", "pausing", "purposes", "trace", "purge", "chain"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "claimed"),
+    [
+        ({}, {"sealing", "four_eyes"}),
+        ({"recording.recipients": "[]"}, {"four_eyes"}),
+        ({"retention.hold_grounds": "[]"}, {"sealing"}),
+        ({"trunk.srtp": '"optional"', "trunk.transport": '"tls"'}, {"sealing", "four_eyes", "signalling"}),
+        ({"trunk.srtp": '"required"'}, {"sealing", "four_eyes"}),
+        (
+            {"trunk.srtp": '"required"', "trunk.transport": '"tls"'},
+            {"sealing", "four_eyes", "signalling", "media"},
+        ),
+        (
+            {"retention.timestamp_ca": '"tsa.pem"', "retention.timestamp_url": '"https://tsa.example.net"'},
+            {"sealing", "four_eyes", "time_stamps"},
+        ),
+    ],
+)
+def test_only_what_is_on_is_claimed(keys: dict[str, str], claimed: set[str]) -> None:
+    text = COMPLETE
+    for key, value in keys.items():
+        text = changed(key, value, text)
+    assert on(text) == ALWAYS | claimed
+    for language, words in LANGUAGES.items():
+        before, after = markdown(made(text), language).split(words.headings["security/off"])
+        assert after.count("\n- **") == 5 - len(claimed)
+        assert before.split(words.headings["security"])[1].count("\n- **") == len(ALWAYS | claimed)
+
+
+def test_keys_of_srtp_that_travel_in_clear_are_told() -> None:
+    assert stated(changed("trunk.srtp", '"required"'), "security.media").how == "required"
+    assert "its keys go by signalling that the agent does not encrypt" in markdown(
+        made(changed("trunk.srtp", '"required"')), "en"
+    )
+
+
+def test_where_nothing_is_recorded_no_voice_is_kept() -> None:
+    for key, value in (("recording.enabled", "false"), ("recording.share", "0.0")):
+        assert stated(changed(key, value), "data.voice").value is False
+        assert "no call is recorded" in markdown(made(changed(key, value)), "en")
+
+
+def test_keywords_count_only_where_somebody_listens() -> None:
+    assert stated(COMPLETE, "rights.by_voice").value == {
+        "engine": "none",
+        "keywords": [],
+        "accept_keywords": [],
+        "accept_digit": None,
+    }
+    assert stated(changed("refusal.in_call", '"key+voice"'), "rights.in_call").value == {
+        "digit": "9",
+        "keywords": [],
+    }
+
+
+# --- what is to be completed ---
+
+
+def test_a_configuration_that_says_it_all_leaves_nothing_to_complete() -> None:
+    assert made().to_complete == ()
+    assert "to be completed" not in markdown(made(), "en")
+
+
+@pytest.mark.parametrize(
+    "value", ['""', '"  "', '"…"', '"dpo@example.org"', '"M. Durand <dpo@mail.example.com>"']
+)
+@pytest.mark.parametrize("key", ["service.controller_contact", "service.dpo_contact", "service.legal_basis"])
+def test_what_is_empty_or_an_example_is_to_be_completed(key: str, value: str) -> None:
+    entry_ = made(changed(key, value))
+    assert entry_.to_complete == (key,)
+    assert entry_.to_json()["to_complete"] == [key]
+    assert f"**à compléter** (`{key}`)" in markdown(entry_, "fr")
+    assert f"**to be completed** (`{key}`)" in markdown(entry_, "en")
+
+
+def test_an_address_that_only_looks_like_an_example_is_none() -> None:
+    assert made(changed("service.dpo_contact", '"dpo@example-ville.fr"')).to_complete == ()
+    assert made(changed("service.dpo_contact", '"dpo@examples.fr"')).to_complete == ()
+
+
+def test_all_calls_want_a_justification_and_keys_a_name() -> None:
+    assert made(changed("recording.justification", '""')).to_complete == ("recording.justification",)
+    assert made(changed("recording.share", "0.5", changed("recording.justification", '""'))).to_complete == ()
+    config = configured(COMPLETE)
+    nameless = entry(config, [PublicKey(b"\1" * 32)], notices(config))
+    assert nameless.to_complete == ("recording.recipients",)
+    silent = SpokenNotice("fr", (), Prompt(Path("notice.wav"), 8000, 1000, "ab" * 32, None))
+    assert entry(config, [PublicKey(b"\1" * 32, "a")], [silent]).to_complete == ("prompts.notice",)
+
+
+# --- any text ---
+
+TEXTS = st.text(
+    st.characters(exclude_categories=["C", "Z"], include_characters=" `*_<>[]|\\{}#&"), min_size=1
+)
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_any_text_is_found_again(name: str, purpose: str, ground: str) -> None:
+    quoted = [json.dumps(f"a{text}z", ensure_ascii=False) for text in (name, purpose, ground)]
+    text = changed("service.name", quoted[0])
+    text = changed("retention.purposes", f"[{quoted[1]}]", text)
+    text = changed("retention.hold_grounds", f"[{quoted[2]}]", text)
+    now = made(text)
+    for file in written(now):
+        assert differences(file, now) == []
