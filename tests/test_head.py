@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,12 +91,11 @@ def test_it_is_never_written_through_a_link(path: Path, tmp_path: Path) -> None:
 
 
 def test_many_at_once_leave_the_last(path: Path) -> None:
-    threads = [
-        threading.Thread(
-            target=lambda first=first: [export_head(path, head(n), known) for n in range(first, 400, 4)]
-        )
-        for first in range(1, 5)
-    ]
+    def work(first: int) -> None:
+        for seq in range(first, 400, 4):
+            export_head(path, head(seq), known)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(1, 5)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -148,7 +148,7 @@ def test_whatever_the_moment_of_a_crash_the_chain_knows_its_head(tmp_path: Path)
     assert {"create whole.head", "head whole.head", "insert chain", "commit"} <= set(whole)
     for number, step in enumerate(whole):
         database = tmp_path / f"{number}.db"
-        killed_before(number, lambda database=database: first_days(database))
+        killed_before(number, partial(first_days, database))
         with Store(database) as store:
             exported = read_head(head_path(database))
             assert exported is not None and store.knows(exported), step
