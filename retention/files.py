@@ -10,6 +10,7 @@ def make_folder(directory: Path) -> None:
     """Make `directory` (mode 0700) with its parents, if it is missing."""
     if not directory.is_dir():
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        share_owner(directory)
         sync_folder(directory.parent)
 
 
@@ -19,10 +20,18 @@ def write_whole(path: Path, content: bytes) -> None:
     temporary.unlink(missing_ok=True)
     with open(temporary, "xb", opener=_private) as file:
         file.write(content)
+        share_owner(temporary)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
+
+
+def share_owner(path: Path) -> None:
+    """Give what root has made to the owner of its folder: the agent, another user, must be able to read it."""
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def unlink(paths: Iterable[Path]) -> bool:

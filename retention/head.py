@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from retention.chain import Head
+from retention.files import share_owner
 
 _LENGTH = 160  # bytes: a seq of up to 19 digits fits
 
@@ -35,6 +36,8 @@ def export_head(path: Path, head: Head, knows: Callable[[Head], bool]) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         content = os.pread(descriptor, _LENGTH, 0)
+        if not content:
+            share_owner(path)
         if not content or _is_before(content, head, knows):
             line = json.dumps({"seq": head.seq, "hash": head.hash}).ljust(_LENGTH - 1) + "\n"
             os.pwrite(descriptor, line.encode(), 0)

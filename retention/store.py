@@ -23,6 +23,7 @@ from typing import Self, TypeVar
 from sqlite_utils import Database
 
 from retention.chain import TABLES, Entry, Head
+from retention.files import share_owner
 from retention.head import HeadError, export_head, head_path, read_head
 from retention.ledger import Ledger
 from retention.pages import BATCH, Listing, Row, batches, each_row
@@ -414,8 +415,11 @@ def _newest(table: str, where: Sequence[str], values: Sequence[object], selectio
 
 def _connect(path: Path | str) -> Database:
     if str(path) != ":memory:":
+        is_new = not os.path.lexists(path)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
+            if is_new:
+                share_owner(Path(path))
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)

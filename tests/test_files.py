@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from retention import files
+from retention.store import Store
 
 
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
@@ -13,6 +14,30 @@ def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [other.name for other in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_what_root_makes_belongs_to_the_owner_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command run with sudo must not take files away from the agent's user."""
+    given: list[tuple[str, int, int]] = []
+
+    def chown(path: Path, user: int, group: int, *, follow_symlinks: bool) -> None:
+        assert not follow_symlinks
+        given.append((path.name, user, group))
+
+    monkeypatch.setattr(os, "chown", chown)
+    owner = tmp_path.stat()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    files.write_whole(tmp_path / "of-a-user", b"")
+    assert given == []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    files.make_folder(tmp_path / "vault")
+    files.write_whole(tmp_path / "x.json", b"")
+    Store(tmp_path / "retention.db").close()
+    Store(tmp_path / "retention.db").close()
+    names = ("vault", "x.json.tmp", "retention.db", "retention.head")
+    assert given == [(name, owner.st_uid, owner.st_gid) for name in names]
 
 
 def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
