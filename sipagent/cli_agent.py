@@ -1,5 +1,6 @@
 """Setting up and running: `init`, `check`, `run`, `demo`, `completion`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ def init_command(directory: Path, passphrase_file: Path | None, no_passphrase: b
     """Write a commented config.toml, make a key pair and copy the prompts into DIR (default: here).
 
     Recordings will be sealed to the public key; the private key is for whoever listens. You are asked for its
-    passphrase. Replaces nothing.
+    passphrase; without a terminal it has none. Replaces nothing.
 
     \b
     Examples:
@@ -34,8 +35,12 @@ def init_command(directory: Path, passphrase_file: Path | None, no_passphrase: b
 
     refuse_what_exists(directory)
     private = directory / f"{KEYS}.key"
-    for path in init(directory, new_passphrase(private, passphrase_file, no_passphrase)):
+    nobody_to_ask = not (no_passphrase or passphrase_file or sys.stdin.isatty())
+    for path in init(directory, new_passphrase(private, passphrase_file, no_passphrase or nobody_to_ask)):
         click.echo(f"wrote {path}")
+    if nobody_to_ask:
+        said = f"no terminal to ask for a passphrase at, so {private} has none: whoever gets it can listen"
+        click.echo(f"sipagent: {said}", err=True)
     config = directory / "config.toml"
     click.echo(leaving(private))
     click.echo(f"Next: edit {config}, then sipagent --config {config} check")
