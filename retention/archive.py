@@ -224,6 +224,11 @@ class Archive:
         record = recording.to_json()
         if not self.vault.path(recording.id).exists():
             return record
+        if is_nameless(recording) and self.metadata(recording.id).exists():
+            raise ArchiveError(
+                f"{recording.id}: who was recorded is still sealed in its JSON, and would be lost; "
+                "accepted: first `sipagent rebuild --identity KEYFILE`"
+            )
         try:
             sealed = self.vault.seal(recording.id, personal_text("recording", record))
         except KeysError as error:
@@ -240,6 +245,11 @@ class Archive:
 
     def _beside(self, id: str, suffix: str) -> Path:
         return self.directory / f"{_checked(id)}{suffix}"
+
+
+def is_nameless(recording: Recording) -> bool:
+    """Whether the row leads to nobody: that is gone, or sealed in the JSON that `rebuild` had it from."""
+    return (recording.call_id, recording.caller, recording.operator) == (None, None, None)
 
 
 def _checked(id: str) -> str:

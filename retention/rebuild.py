@@ -1,102 +1,216 @@
-"""A lost database, again, from the JSON beside the recordings."""
+"""A lost database, again, from the JSON beside the recordings.
+
+Receipts, notes, the trace of uses and the tombstones are in the database alone, and stay lost. What leads to
+a person is sealed in the JSON of a sealed recording: whoever can listen can have it brought back, at once or
+by another run later.
+"""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retention import files
-from retention.archive import Archive
-from retention.recording import RecordError, Recording, Status
-from retention.store import UnknownId
+from retention.archive import Archive, is_nameless
+from retention.chain import PERSONAL
+from retention.head import read_head
+from retention.keys import Identity, KeysError
+from retention.orphans import orphans
+from retention.recording import Json, RecordError, Recording, Status, parse_json
+from retention.store import Store, UnknownId
 
 SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
+_HOLD = ("ground", "reference", "by", "approved_by", "review")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that could not be recovered, or not wholly. `name` is a file in the directory."""
+    """Something that could not be recovered, or not wholly. `name` is a file in the directory, or an id."""
 
     name: str
     problem: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Rebuilt:
-    """What `rebuild` did."""
+    """What `rebuild` did; ids, oldest first."""
 
-    restored: tuple[str, ...]  # ids
-    known: int  # that the database had already
-    problems: tuple[Problem, ...]
+    restored: list[str] = field(default_factory=list)
+    completed: list[str] = field(default_factory=list)  # known, and now also who called and who answered
+    nameless: list[str] = field(default_factory=list)  # of which that is still sealed
+    held: list[str] = field(default_factory=list)  # restored with their hold
+    known: int = 0  # that the database had already
+    problems: list[Problem] = field(default_factory=list)
 
 
-def rebuild(archive: Archive) -> Rebuilt:
-    """Add a row for each recording that has none, from its JSON. Rows that exist are left as they are.
+def rebuild(
+    archive: Archive,
+    identity: Identity | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Rebuilt:
+    """Add a row for each recording that has none, from its JSON, in a new segment of the chain.
 
-    - JSON without its sound: the row is `failed`, so that the purge removes the JSON when it expires;
-    - another hash than the JSON says: the row says so by keeping the hash of the JSON;
-    - sound without JSON: nothing is known of it, not even that the caller allowed it. It is reported, and
+    - A hold comes back with it: at no moment is the recording there without its hold.
+    - JSON without its sound: the row is `failed`, so that the purge removes the JSON when it expires; on hold
+      it stays `closed`, for `release` to end.
+    - Another hash than the JSON says: the row says so by keeping the hash of the JSON.
+    - Sound without JSON: nothing is known of it, not even that the caller allowed it. It is reported, and
       purged once its name says that it has expired.
 
-    Receipts and accesses are not beside the recordings and cannot be recovered. Raises StoreError, OSError.
+    Rows that exist are left as they are, but for what an earlier run could not open and `identity` does.
+    Safe to repeat after a crash. `progress(done, total)` after each. Raises StoreError, OSError.
     """
-    restored: list[str] = []
-    problems: list[Problem] = []
-    known = 0
-    for id in sorted({id for _, id in archive.names() if id is not None}):
-        try:
-            archive.store.recording(id)
-        except UnknownId:
-            row, found = _recover(archive, id)
-            problems += found
-            if row is not None:
-                archive.store.add_recording(row)
-                restored.append(id)
+    work = _Rebuilding(archive, identity)
+    ids = sorted({id for _, id in archive.names() if id is not None})
+    known = {id: row for id in ids if (row := _row(archive.store, id)) is not None}
+    if _is_older(archive.store):
+        work.begin_segment()
+    for number, id in enumerate(ids, 1):
+        if id in known:
+            work.complete(known[id])
         else:
-            known += 1
-    problems += [
-        Problem(name=name, problem="not a file of the agent") for name, id in archive.names() if id is None
-    ]
-    return Rebuilt(restored=tuple(restored), known=known, problems=tuple(problems))
+            work.restore(id)
+        progress(number, len(ids))
+    work.done.known = len(known)
+    work.done.problems += _disagreements(archive, set(ids) - known.keys())
+    return work.done
 
 
-def _recover(archive: Archive, id: str) -> tuple[Recording | None, list[Problem]]:
-    metadata, file = archive.metadata(id), archive.file(id)
-    if not metadata.exists():
-        return None, [
-            Problem(name=name, problem="no metadata beside it: not recoverable")
-            for name in _names(archive, id)
-        ]
+def _row(store: Store, id: str) -> Recording | None:
     try:
-        row = _read(metadata, id)
-    except RecordError as error:
-        return None, [Problem(name=metadata.name, problem=str(error))]
-    if file is None:
-        lost = replace(row, status=Status.FAILED, incomplete=True, path=None)
-        return lost, [Problem(name=metadata.name, problem="its recording is missing")]
-    row = replace(row, status=Status.CLOSED, path=archive.relative(file), purged_at=None)
-    return row, list(_differences(file, row))
+        return store.recording(id)
+    except UnknownId:
+        return None
 
 
-def _read(path: Path, id: str) -> Recording:
+def _is_older(store: Store) -> bool:
+    """Whether the chain does not know the head that was exported: an older database came back."""
+    exported = None if store.head_file is None else read_head(store.head_file)
+    return exported is not None and not store.knows(exported)
+
+
+class _Rebuilding:
+    """One run, recording by recording."""
+
+    def __init__(self, archive: Archive, identity: Identity | None) -> None:
+        self.archive = archive
+        self.identity = identity
+        self.done = Rebuilt()
+        self._begun = False
+
+    def begin_segment(self) -> None:
+        """Say once, before the first row, that what follows was not written when it happened."""
+        if not self._begun:
+            self.archive.store.begin_segment("rebuilt from the files beside the recordings")
+            self._begun = True
+
+    def restore(self, id: str) -> None:
+        """Add the row of one that has none."""
+        metadata, file = self.archive.metadata(id), self.archive.file(id)
+        if not metadata.exists():
+            for name, owner in self.archive.names():
+                if owner == id:
+                    self._problem(name, "no metadata beside it: not recoverable")
+            return
+        try:
+            fields = _read(metadata, id)
+            row = self._opened(fields)
+        except RecordError as error:
+            self._problem(metadata.name, str(error))
+            return
+        row = replace(row, status=Status.CLOSED, purged_at=None)
+        if file is not None:
+            row = replace(row, path=self.archive.relative(file))
+            self.done.problems += _differences(self.archive, file, row)
+        else:
+            status = Status.FAILED if row.hold is None else Status.CLOSED
+            row = replace(row, status=status, incomplete=True, path=None)
+            self._problem(metadata.name, "its recording is missing")
+        self.begin_segment()
+        self.archive.store.add_recording(row)
+        self.done.restored.append(id)
+        self.done.held += [id] if row.hold else []
+        self.done.nameless += [id] if "sealed" in fields and is_nameless(row) else []
+
+    def complete(self, row: Recording) -> None:
+        """Fill in what was still sealed when the row came back."""
+        if row.status is not Status.CLOSED or not is_nameless(row):
+            return
+        try:
+            fields = _read(self.archive.metadata(row.id), row.id)
+            opened = self._opened(fields)
+        except (RecordError, FileNotFoundError):
+            return  # the disagreements tell
+        if "sealed" not in fields:
+            return
+        if is_nameless(opened):
+            self.done.nameless.append(row.id)
+            return
+        with self.archive.store.write():
+            now = self.archive.store.recording(row.id)
+            if now.status is Status.CLOSED and is_nameless(now):
+                names = {name: getattr(opened, name) for name in PERSONAL["recording"]}
+                self.archive.store.update_recording(replace(now, **names))
+                self.done.completed.append(row.id)
+
+    def _opened(self, fields: Json) -> Recording:
+        """The metadata with what is sealed in it, if the identity opens that. Raises RecordError.
+
+        A hold is believed wherever it stands: whoever could take it out of the open part may have done so.
+        """
+        known = Recording.from_json(fields)
+        if self.identity is None or "sealed" not in fields:
+            return replace(known, hold=_hold(known.hold))
+        try:
+            if not isinstance(fields["sealed"], dict):
+                raise RecordError("it is no object")
+            text = self.archive.vault.unseal(known.id, fields["sealed"], self.identity).decode()
+            personal = parse_json(text)
+        except (KeysError, RecordError, UnicodeDecodeError) as error:
+            self._problem(f"{known.id}.json", f"who was recorded stays sealed: {error}")
+            return replace(known, hold=_hold(known.hold))
+        opened = Recording.from_json(fields | {name: personal.get(name) for name in PERSONAL["recording"]})
+        return replace(opened, hold=_hold(opened.hold or known.hold))
+
+    def _problem(self, name: str, problem: str) -> None:
+        self.done.problems.append(Problem(name=name, problem=problem))
+
+
+def _read(path: Path, id: str) -> Json:
     """Raises RecordError for anything that is not the metadata of this id."""
     with path.open("rb") as file:
         content = file.read(SIZE_LIMIT + 1)
     try:
-        row = Recording.from_json(json.loads(content))
+        fields = json.loads(content)
+        row = Recording.from_json(fields)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"not readable: {error}") from error
     if row.id != id:
         raise RecordError(f"it is of another recording, {row.id}")
-    return row
+    return dict(fields)
 
 
-def _differences(file: Path, row: Recording) -> Iterator[Problem]:
+def _hold(hold: Json | None) -> Json | None:
+    """With all its fields, whatever has come of them: without its identity a JSON tells ground and review."""
+    if hold is None:
+        return None
+    text = {name: value for name, value in hold.items() if isinstance(value, str)}
+    return dict.fromkeys(_HOLD) | {"ground": "unknown"} | {name: text[name] for name in _HOLD if name in text}
+
+
+def _differences(archive: Archive, file: Path, row: Recording) -> Iterator[Problem]:
     if row.sha256 is None:
         yield Problem(name=file.name, problem="its metadata has no hash to verify it by")
     elif files.sha256(file) != row.sha256:
         yield Problem(name=file.name, problem="it is not the file that was recorded: its hash differs")
+    if file.suffix == ".sealed" and not archive.vault.path(row.id).exists():
+        yield Problem(name=file.name, problem="its key is missing from the vault: nobody can open it")
 
 
-def _names(archive: Archive, id: str) -> list[str]:
-    return [name for name, owner in archive.names() if owner == id]
+def _disagreements(archive: Archive, told: set[str]) -> list[Problem]:
+    """Of what was not told yet: files of nobody, and rows whose files went since a backup, or came back."""
+    return [
+        Problem(name=orphan.name, problem=orphan.problem)
+        for orphan in orphans(archive)
+        if orphan.id is None or orphan.id not in told
+    ]

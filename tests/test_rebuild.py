@@ -1,14 +1,28 @@
 import json
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
-from retention.archive import Archive
-from retention.purge import Terms, purge
+import pytest
+from nacl.pwhash import argon2id
+
+from retention.archive import Archive, ArchiveError
+from retention.chain import Head
+from retention.hold import Hold, place, release
+from retention.keys import Identity, Strength, new_pair, read_identity, read_public
+from retention.purge import Terms, purge, remove
 from retention.rebuild import rebuild
-from retention.recording import Status, due_date
-from tests.kept import SOUND, START, archive, keep, recording
+from retention.recording import Access, Recording, Status, due_date
+from retention.store import Store
+from retention.verify import verify
+from tests.kept import CALLER, SOUND, START, archive, keep, receipt, recording
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
+LATE = due_date(START, "6 months") + timedelta(days=1)
+HOLD = Hold(
+    ground="criminal", reference="2026-41", by="Durand", approved_by="Petit", review=date(2027, 5, 31)
+)
 
 
 def lost(kept: Archive) -> Archive:
@@ -18,15 +32,72 @@ def lost(kept: Archive) -> Archive:
     return archive(kept.base)
 
 
+def held(kept: Archive, row: Recording) -> Recording:
+    return place(kept, row.id, HOLD, Access(at=START, action="hold", by="Durand"))
+
+
+def segments(store: Store) -> list[str]:
+    rows = store._read("SELECT subject FROM chain WHERE kind = 'segment' ORDER BY seq", [])
+    return [row["subject"] for row in rows]
+
+
+REBUILT = "rebuilt from the files beside the recordings"
+
+
 def test_a_lost_database_comes_back(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     rows = [keep(kept, recording(n, flagged=n == 1)) for n in range(3)]
+    head = kept.store.head()
     again = lost(kept)
-    done = rebuild(again)
-    assert done.restored == tuple(row.id for row in rows)
-    assert done.problems == ()
+    seen: list[tuple[int, int]] = []
+    done = rebuild(again, None, lambda done, total: seen.append((done, total)))
+    assert done.restored == [row.id for row in rows]
+    assert (done.problems, done.nameless, done.held, done.known) == ([], [], [], 0)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
     assert list(reversed(again.store.recordings())) == rows
-    assert rebuild(again).restored == () and rebuild(again).known == 3
+    assert again.store.knows(head)
+    assert segments(again.store) == ["the database was lost", REBUILT]
+    twice = rebuild(again)
+    assert (twice.restored, twice.known, twice.problems) == ([], 3, [])
+    assert segments(again.store)[2:] == []  # nothing to mark
+
+
+def test_the_chain_goes_on_and_tells_what_is_lost(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    keep(kept, recording())
+    head = kept.store.head()
+    again = lost(kept)
+    rebuild(again)
+    found = verify(again)
+    assert found.problems == []
+    assert [one.problem for one in found.lost] == [
+        f"entries 1 to {head.seq} are lost: the database was lost ({to_text_of(again, head)})"
+    ]
+
+
+def to_text_of(kept: Archive, head: Head) -> str:
+    """When the entry behind a lost head was made."""
+    return kept.store.entries([head.seq + 1])[head.seq + 1].at
+
+
+def test_an_older_database_that_came_back(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    old, purged = keep(kept, recording(0)), keep(kept, recording(1))
+    database = Path(kept.store.path)
+    backup = database.read_bytes()
+    young = keep(kept, recording(2))
+    remove(kept, purged.id, START)
+    kept.store.close()
+    database.write_bytes(backup)
+    again = archive(tmp_path)
+    done = rebuild(again)
+    assert (done.restored, done.known) == ([young.id], 1)
+    assert segments(again.store) == ["a new database", REBUILT]
+    missing = {f"{purged.id}.json", purged.id}
+    assert {problem.name for problem in done.problems} == missing
+    assert [one.where for one in verify(again).problems if one.where not in missing] == []
+    assert again.store.recording(old.id) == old
+    assert rebuild(again).restored == [] and len(segments(again.store)) == 2
 
 
 def test_rows_that_exist_are_left_alone(tmp_path: Path) -> None:
@@ -50,6 +121,7 @@ def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
     again = lost(kept)
     done = rebuild(again)
     said = {problem.name: problem.problem for problem in done.problems}
+    assert len(said) == len(done.problems)
     assert said[f"{silent.id}.json"] == "its recording is missing"
     assert said[f"{changed.id}.flac"] == "it is not the file that was recorded: its hash differs"
     assert said[f"{bare.id}.flac"] == "no metadata beside it: not recoverable"
@@ -57,7 +129,7 @@ def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
     assert said[f"{other.id}.json"] == f"it is of another recording, {silent.id}"
     assert said[f"{unhashed.id}.flac"] == "its metadata has no hash to verify it by"
     assert said["notes.txt"] == "not a file of the agent"
-    assert set(done.restored) == {silent.id, changed.id, unhashed.id}
+    assert done.restored == [silent.id, changed.id, unhashed.id]
     assert again.store.recording(changed.id).sha256 == changed.sha256
 
 
@@ -68,7 +140,7 @@ def test_metadata_without_its_sound_expires_too(tmp_path: Path) -> None:
     again = lost(kept)
     rebuild(again)
     assert again.store.recording(row.id).status is Status.FAILED
-    purge(again, due_date(START, "6 months") + timedelta(days=1), TERMS)
+    purge(again, LATE, TERMS)
     assert list(again.directory.iterdir()) == []
 
 
@@ -89,6 +161,172 @@ def test_sound_of_a_call_cut_by_the_crash_is_not_adopted(tmp_path: Path) -> None
     kept = archive(tmp_path)
     row = recording()
     kept.open(row).write_bytes(SOUND)
-    done = rebuild(lost(kept))
-    assert done.restored == ()
+    again = lost(kept)
+    done = rebuild(again)
+    assert done.restored == []
     assert [problem.name for problem in done.problems] == [f"{row.id}.part"]
+    assert segments(again.store) == ["the database was lost"]
+
+
+# --- holds ---
+
+
+def test_what_is_held_stays_held_through_it(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    row = held(kept, keep(kept, recording()))
+    again = lost(kept)
+    done = rebuild(again)
+    assert (done.restored, done.held) == ([row.id], [row.id])
+    assert again.store.recording(row.id) == row
+    assert not remove(again, row.id, LATE)
+    assert [stay.id for stay in purge(again, LATE, TERMS).held] == [row.id]
+    assert again.file(row.id) is not None
+    release(again, row.id, Access(at=LATE, action="release", by="Durand"))
+    assert [gone.id for gone in purge(again, LATE, TERMS).removed] == [row.id]
+
+
+def test_a_hold_whose_sound_is_missing_can_still_end(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    row = held(kept, keep(kept, recording()))
+    kept.final(row.id, "flac").unlink()
+    again = lost(kept)
+    assert [problem.problem for problem in rebuild(again).problems] == ["its recording is missing"]
+    assert purge(again, LATE, TERMS).removed == ()
+    release(again, row.id, Access(at=LATE, action="release", by="Durand"))
+    assert [gone.id for gone in purge(again, LATE, TERMS).removed] == [row.id]
+    assert list(again.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("hold", [{}, {"ground": 7}, {"review": ["x"], "by": None}])
+def test_a_hold_that_cannot_be_read_is_one_all_the_same(tmp_path: Path, hold: dict[str, Any]) -> None:
+    kept = archive(tmp_path)
+    row = keep(kept, recording())
+    kept.metadata(row.id).write_text(json.dumps(row.to_json() | {"hold": hold}))
+    again = lost(kept)
+    assert rebuild(again).held == [row.id]
+    back = again.store.recording(row.id).hold
+    assert back is not None and back["ground"] == "unknown" and back["approved_by"] is None
+    assert [stay.id for stay in purge(again, LATE, TERMS).held] == [row.id]
+
+
+# --- what is sealed ---
+
+QUICK = Strength(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
+
+
+def identity(folder: Path, name: str = "recordings") -> Identity:
+    """A new pair's, without a passphrase."""
+    _, private = new_pair(folder / name, None, name, strength=QUICK)
+    return read_identity(private, lambda: "")
+
+
+def keep_sealed(kept: Archive, row: Recording, folder: Path) -> Recording:
+    kept.store.add_receipt(receipt(row))
+    kept.open(row)
+    kept.vault.create(row.id, [read_public(folder / "recordings.pub")])
+    kept.final(row.id, "sealed").write_bytes(SOUND)
+    return kept.close(row)
+
+
+def test_who_was_recorded_comes_back_with_an_identity(tmp_path: Path) -> None:
+    kept, opener = archive(tmp_path), identity(tmp_path)
+    row = held(kept, keep_sealed(kept, recording(), tmp_path))
+    again = lost(kept)
+    done = rebuild(again, opener)
+    assert (done.restored, done.nameless, done.problems) == ([row.id], [], [])
+    assert again.store.recording(row.id) == row
+
+
+def test_without_one_it_stays_sealed_and_the_recording_comes_back(tmp_path: Path) -> None:
+    kept, opener = archive(tmp_path), identity(tmp_path)
+    row = held(kept, keep_sealed(kept, recording(), tmp_path))
+    again = lost(kept)
+    done = rebuild(again)
+    assert (done.restored, done.nameless, done.held) == ([row.id], [row.id], [row.id])
+    back = again.store.recording(row.id)
+    hold = {
+        "ground": "criminal",
+        "reference": None,
+        "by": None,
+        "approved_by": None,
+        "review": "2027-05-31",
+    }
+    assert back == replace(row, call_id=None, caller=None, operator=None, hold=hold)
+    assert verify(again).problems == []
+    assert [stay.id for stay in purge(again, LATE, TERMS).held] == [row.id]
+    # whoever can listen completes it later
+    assert rebuild(again).nameless == [row.id]
+    later = rebuild(again, opener)
+    assert (later.completed, later.nameless, later.known) == ([row.id], [], 1)
+    assert again.store.recording(row.id) == row
+    assert rebuild(again, opener).completed == [] and verify(again).problems == []
+
+
+def test_what_is_sealed_is_never_overwritten_by_what_is_not_known(tmp_path: Path) -> None:
+    kept, opener = archive(tmp_path), identity(tmp_path)
+    row = keep_sealed(kept, recording(), tmp_path)
+    again = lost(kept)
+    rebuild(again)
+    with pytest.raises(ArchiveError, match="accepted: first `sipagent rebuild --identity KEYFILE`"):
+        held(again, again.store.recording(row.id))
+    assert again.store.recording(row.id).hold is None and again.store.accesses() == []
+    assert rebuild(again, opener).completed == [row.id]
+    assert held(again, again.store.recording(row.id)).caller == CALLER
+
+
+def test_another_identity_and_altered_texts(tmp_path: Path) -> None:
+    kept, opener = archive(tmp_path), identity(tmp_path)
+    other = identity(tmp_path, "other")
+    whole, cut, none = (keep_sealed(kept, recording(n), tmp_path) for n in range(3))
+    for row, sealed in ((cut, {key: "AAAA" for key in sealed_of(kept, cut)}), (none, "x")):
+        path = kept.metadata(row.id)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"sealed": sealed}))
+    again = lost(kept)
+    strange = rebuild(again, other)
+    assert strange.restored == strange.nameless == [whole.id, cut.id, none.id]
+    assert all(problem.problem.startswith("who was recorded stays sealed: ") for problem in strange.problems)
+    assert len(strange.problems) == 3
+    done = rebuild(again, opener)
+    assert (done.completed, done.nameless, len(done.problems)) == ([whole.id], [cut.id, none.id], 2)
+
+
+def sealed_of(kept: Archive, row: Recording) -> dict[str, str]:
+    sealed: dict[str, str] = json.loads(kept.metadata(row.id).read_text())["sealed"]
+    return sealed
+
+
+def test_a_hold_taken_out_of_the_open_part_comes_back_from_the_sealed_one(tmp_path: Path) -> None:
+    kept, opener = archive(tmp_path), identity(tmp_path)
+    row = held(kept, keep_sealed(kept, recording(), tmp_path))
+    path = kept.metadata(row.id)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hold": None}))
+    again = lost(kept)
+    assert rebuild(again, opener).held == [row.id]
+    assert again.store.recording(row.id).hold == HOLD.to_json()
+
+
+def test_a_sealed_recording_without_its_key_is_said(tmp_path: Path) -> None:
+    kept, opener = archive(tmp_path), identity(tmp_path)
+    row = keep_sealed(kept, recording(), tmp_path)
+    kept.vault.path(row.id).unlink()
+    again = lost(kept)
+    done = rebuild(again, opener)
+    assert (done.restored, done.nameless) == ([row.id], [])
+    assert done.problems[-1].problem == "its key is missing from the vault: nobody can open it"
+
+
+def test_a_crash_in_the_middle_is_finished_by_the_next_run(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    rows = [held(kept, keep(kept, recording(n))) for n in range(3)]
+    again = lost(kept)
+
+    def dies(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(again, None, dies)
+    again.store.close()
+    third = archive(tmp_path)
+    assert (rebuild(third).restored, len(third.store.recordings())) == ([rows[2].id], 3)
+    assert all(row.hold for row in third.store.recordings())
