@@ -23,6 +23,7 @@ from retention.chain import (
     public_text,
 )
 from retention.head import HeadError, read_head
+from retention.metadata import beside
 from retention.orphans import orphans
 from retention.pages import PAGE, Listing, Row, batches
 from retention.recording import Json, RecordError, Status, is_id, parse_json
@@ -53,11 +54,15 @@ class Finding:
 
 @dataclass(slots=True, kw_only=True)
 class Verified:
-    """What was looked at, how much of it, and what is wrong. `lost`: what the chain says is missing."""
+    """What was looked at, how much of it, and what is wrong.
+
+    `lost`: what the chain itself says is missing, and in `gaps` the numbers of these entries.
+    """
 
     head: Head
     problems: list[Finding] = field(default_factory=list)
     lost: list[Finding] = field(default_factory=list)
+    gaps: list[range] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
 
@@ -69,7 +74,7 @@ def verify(
 ) -> Verified:
     """Look at everything; `heads` are copies of the exported head to compare with, beside the one in place.
 
-    Raises StoreError, OSError for a file that cannot be read.
+    Raises StoreError; OSError for a folder that cannot be read.
     """
     work = _Verification(archive, progress)
     work.chain()
@@ -142,27 +147,27 @@ class _Verification:
 
     def exported(self, copies: tuple[Path, ...]) -> None:
         """Look for the exported head, and copies of it, in the chain."""
-        own = () if self.store.head_file is None else (self.store.head_file,)
-        for path in (*own, *copies):
+        own = self.store.head_file
+        for path in copies if own is None else (own, *copies):
+            name = path.name if path == own else str(path)
             try:
                 head = read_head(path)
             except HeadError as error:
-                self.wrong(path.name, str(error))
+                self.wrong(name, str(error))
                 continue
             if head is None:
-                self.wrong(path.name, "missing: a tail cut off the chain would not show")
+                self.wrong(name, "missing: a tail cut off the chain would not show")
             elif not self.store.knows(head):
-                self.wrong(
-                    path.name, f"the chain has no entry {head.seq} with this hash: its tail was cut off"
-                )
+                self.wrong(name, f"the chain has no entry {head.seq} with this hash: its tail was cut off")
 
     def files(self) -> None:
         """Hash them, and look for those without a row, and rows without them."""
         total, done = sum(1 for _ in self.store.each(_CLOSED)), 0
+        named = {finding.where for finding in self.found.problems}
         for row in self.store.each(_CLOSED):
             path = self.archive.file(row["id"]) if is_id(str(row["id"])) else None
-            if path is not None and not _is_as_recorded(self.archive, path, row):
-                self.wrong(path.name, "its hash is not that of the file that was recorded")
+            if path is not None:
+                self.file(path, row, alone=f"recording {row['id']}" in named)
             done += 1
             self.progress("files", done, total)
         self.found.counts["files"] = done
@@ -171,6 +176,16 @@ class _Verification:
                 self.wrong(orphan.name, orphan.problem)
         except (StoreError, ArchiveError) as error:  # of a damaged row, which has been named
             self.wrong("recordings", f"cannot be compared with the files: {error}")
+
+    def file(self, path: Path, row: Row, *, alone: bool) -> None:
+        """Hash one, and look at what lies beside it, unless `alone`: its row is not what it should be."""
+        try:
+            if not _is_as_recorded(self.archive, path, row):
+                self.wrong(path.name, "its hash is not that of the file that was recorded")
+        except OSError as error:
+            self.wrong(path.name, f"cannot be read: {error.strerror}")
+        for name, problem in () if alone else beside(self.archive, row["id"]):
+            self.wrong(name, problem)
 
     def _behind(self, entry: Entry, last: Head) -> Head:
         """What the entry must follow; a segment may name another place than the entry before it."""
@@ -183,6 +198,7 @@ class _Verification:
             self.found.lost.append(
                 Finding(where, f"entries {missing} are lost: {entry.subject} ({entry.at})")
             )
+            self.found.gaps.append(range(last.seq + 1, lost.seq + 1))
             last = lost if goes_on else last
         if entry.seq != last.seq + 1:
             self.wrong(where, f"entries {last.seq + 1} to {entry.seq - 1} before it are missing")

@@ -20,6 +20,7 @@ from sipagent import (
     cli_stamp,
     cli_stats,
     cli_use,
+    cli_verify,
 )
 from sipagent.cli_base import Program, Workplace
 
@@ -67,6 +68,7 @@ for _command in (
     cli_hold.release_command,
     cli_hold.holds_command,
     cli_keep.rebuild_command,
+    cli_verify.verify_command,
     cli_stamp.stamp_command,
     cli_agent.init_command,
     cli_keys.keys_group,
