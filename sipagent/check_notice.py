@@ -151,16 +151,33 @@ def _essentials(config: Config, text: str, said: Vocabulary) -> list[tuple[bool,
         return [
             *required,
             (any(heard.refuses(sentence, said) for sentence in sentences), "that one may refuse"),
-            (heard.key_refuses(text, refusal.digit, said), f"the key that refuses ({refusal.digit})"),
+            _way(config, text, said, refusing=True),
         ]
     return [
         *required,
         (any(heard.accepts(sentence, said) for sentence in sentences), "that one may accept"),
-        (
-            heard.key_accepts(text, refusal.accept_digit, said),
-            f"the key that accepts ({refusal.accept_digit})",
-        ),
+        _way(config, text, said, refusing=False),
     ]
+
+
+def _way(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> tuple[bool, str]:
+    """Whether it says how: by the key, or where somebody listens, by one of the words."""
+    refusal = config.refusal
+    speaks = heard.refuses if refusing else heard.accepts
+    key = refusal.digit if refusing else refusal.accept_digit
+    does = "refuses" if refusing else "accepts"
+    if (heard.key_refuses if refusing else heard.key_accepts)(text, key, said):
+        return True, f"the key that {does} ({key})"
+    if refusal.engine == "none":
+        return False, f"the key that {does} ({key})"
+    words = refusal.keywords if refusing else refusal.accept_keywords
+    by_word = any(
+        speaks(sentence, said)
+        and heard.says(sentence, said.aloud)
+        and heard.names_one_of(sentence, words, said)
+        for sentence in heard.sentences(text)
+    )
+    return by_word, "the words to say" if by_word else f"the key that {does} ({key}) or the words to say"
 
 
 def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
@@ -215,7 +232,7 @@ def _how_long(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
     if not told and heard.says(text, said.read_more):
         yield ok(what, "says where to read more")
     elif not told:
-        yield warning(what, "its words do not say how long recordings are kept")
+        yield error(what, "its words do not say how long recordings are kept, nor where to read more")
     else:
         count, unit = max(told, key=lambda period: _days(*period))
         words, days = f"{count} {unit}{'' if count == 1 else 's'}", _days(count, unit)

@@ -20,7 +20,11 @@ class Vocabulary:
     without: frozenset[str]  # negations of a noun
     verb_endings: tuple[str, ...]  # of forms that the negation follows: "n'enregistrons pas"
     refuse: tuple[str, ...]  # beginnings
-    accept: tuple[str, ...]  # beginnings
+    accept: tuple[str, ...]  # beginnings, of one word each
+    able: tuple[str, ...]  # beginnings: "you cannot refuse" offers nothing
+    if_: frozenset[str]  # "if you cannot accept" does
+    aims: frozenset[str]  # "so as not to be recorded"
+    stops: tuple[str, ...]  # beginnings: "to stop the recording"
     wishes: tuple[str, ...]  # beginnings: "if you do not wish to be recorded"
     otherwise: tuple[str, ...]  # beginnings: "otherwise you are not recorded"
     aloud: tuple[str, ...]  # beginnings: "say I refuse"
@@ -89,8 +93,12 @@ FRENCH = Vocabulary(
     negations=_words("pas jamais aucunement nullement"),
     without=_words("aucun aucune sans non ni"),
     verb_endings=("ons", "ez", "e", "ent", "erons", "era", "eront"),
-    refuse=("refus", "oppos"),
+    refuse=("refus", "oppos", "desaccord"),
     accept=("accept", "accord", "consent"),
+    able=("pouv", "peut", "possib", "permet", "sauri"),
+    if_=_words("si sauf"),
+    aims=_words("pour afin"),
+    stops=("arret", "interromp", "evit", "empech", "desactiv", "suspend"),
     wishes=("souhait", "voul", "veu", "desir", "prefer"),
     otherwise=("sinon", "a defaut", "sans reponse", "sans cela", "autrement", "dans le cas contraire"),
     aloud=("dites", "dire", "disant", "prononc", "a voix haute", "oralement", "de vive voix"),
@@ -133,18 +141,22 @@ FRENCH = Vocabulary(
 
 ENGLISH = Vocabulary(
     conjunction="and",
-    records=("recorded", "recording"),
+    records=("recorded", "recording", "taped", "taping"),
     records_if_a_call_follows=_words("record records"),
     other_records=_words(
         "request requests message messages announcement information music choice refusal answer "
         "preference preferences details order complaint decision number high low time volume"
     ),
     calls=_words("call calls conversation conversations line voice you interaction interactions"),
-    negations=_words("not never cannot isn won don doesn aren wasn"),
+    negations=_words("not never cannot isn won don doesn aren wasn t"),
     without=_words("no without neither nor none"),
     verb_endings=(),  # the negation goes before
-    refuse=("refus", "object to", "object", "declin", "opt out", "opting out"),
+    refuse=("refus", "object", "declin", "disagree", "opt out", "opting out"),
     accept=("accept", "agree", "consent"),
+    able=("can", "could", "may", "able", "possib", "allow"),
+    if_=_words("if unless should"),
+    aims=_words("to for"),
+    stops=("stop", "avoid", "prevent", "turn off", "switch off", "disabl"),
     wishes=("wish", "want", "prefer", "like", "rather"),
     otherwise=("otherwise", "if not", "if you do nothing", "unless", "or else"),
     aloud=("say", "saying", "speak", "tell us", "by voice", "aloud"),

@@ -32,10 +32,10 @@ def plain(text: str) -> str:
     return " ".join(bare.casefold().split())
 
 
-def sentences(text: str) -> list[str]:
+def sentences(text: str, ends: str = ".!?;:…") -> list[str]:
     """Cut plain text where a voice comes to rest; `n° 9` and `No. 9` become `numero 9`."""
     spelt = re.sub(r"\bn(?:°|o\.?)\s*(?=[\d*#])", "numero ", text)
-    return [part for part in re.split(r"[.!?;:…]+(?=\s|$)|\s[–—-]\s", spelt) if part.strip()]
+    return [part for part in re.split(rf"[{ends}]+(?=\s|$)|\s[–—-]\s", spelt) if part.strip()]
 
 
 def clauses(sentence: str) -> list[list[str]]:
@@ -110,14 +110,58 @@ def _records_a_call(words: Sequence[str], place: int, voc: Vocabulary) -> bool:
 
 
 def refuses(sentence: str, voc: Vocabulary) -> bool:
-    """Whether it speaks of refusing, or of not wishing to be recorded."""
-    unwilling = says(sentence, voc.wishes) and any(_mentions(sentence, voc))
-    return says(sentence, voc.refuse) or unwilling
+    """Whether it offers to refuse: not to accept, not to be recorded, to stop the recording."""
+    mentions = list(_mentions(sentence, voc))
+    if any(mentions) and (says(sentence, voc.wishes) or _aims_at_none(sentence, voc)):
+        return True
+    if mentions and says(sentence, voc.stops):
+        return True
+    may = says(sentence, voc.refuse) and not _forbids(sentence, voc)
+    return may or True in _acceptances(sentence, voc)
 
 
 def accepts(sentence: str, voc: Vocabulary) -> bool:
-    """Whether it speaks of accepting."""
-    return says(sentence, voc.accept)
+    """Whether it speaks of accepting, and not of not accepting."""
+    return False in _acceptances(sentence, voc)
+
+
+def _acceptances(sentence: str, voc: Vocabulary) -> set[bool]:
+    """For each time that accepting is spoken of: whether it is denied."""
+    return {
+        any(
+            other in voc.negations
+            for other in (*words[max(place - 3, 0) : place], *words[place + 1 : place + 2])
+        )
+        for words in clauses(sentence)
+        for place, word in enumerate(words)
+        if word.startswith(voc.accept)
+    }
+
+
+def _forbids(sentence: str, voc: Vocabulary) -> bool:
+    """Whether it says that one cannot: "you cannot refuse"."""
+    words = tokens(sentence)
+    for place, word in enumerate(words):
+        before = words[max(place - _NEAR, 0) : place]
+        if (
+            word.startswith(voc.refuse)
+            and any(other in voc.negations for other in before)
+            and any(other.startswith(voc.able) for other in before)
+            and not any(other in voc.if_ for other in words[:place])
+        ):
+            return True
+    return False
+
+
+def _aims_at_none(sentence: str, voc: Vocabulary) -> bool:
+    """Whether not being recorded is what something is done for: "so as not to be recorded, press 9"."""
+    return any(
+        _records_a_call(words, place, voc)
+        and _denied(words, place, voc)
+        and any(word in voc.aims for word in words[max(place - _REACH, 0) : place])
+        for words in clauses(sentence)
+        for place in range(len(words))
+    )
 
 
 def says_key(text: str, key: str, voc: Vocabulary) -> bool:
@@ -164,7 +208,7 @@ def _says_key(words: Sequence[str], key: str, voc: Vocabulary) -> bool:
 def periods(text: str, voc: Vocabulary) -> list[tuple[int, str]]:
     """The periods for which something is said to be kept: `(6, "month")`."""
     found = []
-    for sentence in sentences(text):
+    for sentence in sentences(text, ".!?;…"):  # "storage: six months"
         if not says(sentence, voc.keeps):
             continue
         words = tokens(sentence)

@@ -170,10 +170,15 @@ def test_a_notice_of_the_other_mode_or_without_words_is_an_error(set_up: SetUp) 
     assert "so nobody can check them" in set_up.findings("prompts.notice")[1].detail
 
 
-def test_what_a_notice_had_better_say_is_a_warning(set_up: SetUp) -> None:
+def test_what_prompts_must_say_and_had_better_say(set_up: SetUp) -> None:
     words = set_up.directory / "prompts" / "fr" / "notice.txt"
     words.write_text("Agglo J'écoute. Votre appel est enregistré. Pour refuser, touche 9.")
-    assert set_up.findings("prompts.notice")[-1].detail == "its words do not say how long recordings are kept"
+    found = set_up.findings("prompts.notice")[-1]
+    assert found == Finding(
+        "error",
+        "prompts.notice (fr)",
+        "its words do not say how long recordings are kept, nor where to read more",
+    )
     other = set_up.config("refusal", 'accept_digit = "3"')
     assert (
         set_up.findings("prompts.confirm", other)[-1].detail == "its words do not name refusal.accept_digit 3"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from sipagent import config_rules
 from sipagent.check_notice import lint, prompt_findings
 from sipagent.finding import Finding
 from tests.room import Room
@@ -90,6 +91,10 @@ def test_a_notice_that_is_good_but_for_one_thing(
             "conservé six mois au plus",
             "says that recordings are kept 2 months, but retention.period is 6 months",
         ),
+        (
+            "et conservé six mois au plus",
+            "its words do not say how long recordings are kept, nor where to read more",
+        ),
     ],
 )
 def test_what_is_an_error(room: Room, words: str, detail: str) -> None:
@@ -101,11 +106,6 @@ def test_what_is_an_error(room: Room, words: str, detail: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "detail"),
     [
-        (
-            "conservé six mois au plus",
-            "transcrit pour cela",
-            "its words do not say how long recordings are kept",
-        ),
         (
             "conservé six mois au plus",
             "conservé durant un an",
@@ -150,6 +150,18 @@ def test_silence_allows_in_one_mode_and_not_in_the_other(room: Room) -> None:
     assert wrong(room) == [
         ("error", "says that who does nothing is not recorded; with refusal.mode objection, silence allows")
     ]
+
+
+def test_where_somebody_listens_the_words_to_say_will_do(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_rules, "NOT_IN_THIS_VERSION", {})
+    by_word = GOOD["fr"].replace("appuyez sur la touche 9", "dites je refuse")
+    room.say(by_word)
+    assert ("error", "its words do not say the key that refuses (9)") in wrong(room)
+    room.set("refusal", 'engine = "embedding"\nkeywords = ["je refuse"]')
+    assert wrong(room) == []
+    assert "says the words to say" in [finding.detail for finding in findings(room)]
+    room.set("refusal", 'engine = "embedding"\nkeywords = ["stop"]')
+    assert wrong(room) == [("error", "its words do not say the key that refuses (9) or the words to say")]
 
 
 def test_opt_in_needs_the_way_to_say_yes(room: Room) -> None:

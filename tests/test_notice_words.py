@@ -61,6 +61,8 @@ def test_recording_in_french(words: str, said: Said) -> None:
         ("Agglo J'écoute records all conversations", YES),
         ("Calls are recorded for quality monitoring", YES),
         ("If you do not object your call will be recorded", YES),
+        ("This call is being taped", YES),
+        ("This call can't be recorded", NO),
         ("Your call is not recorded", NO),
         ("This call isn't recorded", NO),
         ("This call won’t be recorded", NO),
@@ -148,12 +150,58 @@ def test_a_key_belongs_to_what_it_does() -> None:
     assert not key_refuses(plain("Press 9 for the town hall."), "9", ENGLISH)
 
 
-def test_refusing_has_many_words() -> None:
-    assert refuses(plain("Vous pouvez vous y opposer"), FRENCH)
-    assert refuses(plain("Si vous ne souhaitez pas être enregistré, appuyez sur 9"), FRENCH)
-    assert refuses(plain("If you would rather not be recorded, press 9"), ENGLISH)
-    assert not refuses(plain("Si vous souhaitez parler à un opérateur"), FRENCH)
-    assert not refuses(plain("Cet appel n'est pas enregistré"), FRENCH)
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("Vous pouvez vous y opposer", True),
+        ("Vous pouvez refuser, cela ne change pas notre réponse", True),
+        ("Si vous ne pouvez pas accepter, touche 9", True),
+        ("Si vous ne souhaitez pas être enregistré, appuyez sur 9", True),
+        ("Si vous n'acceptez pas, appuyez sur 9", True),
+        ("Si vous n'êtes pas d'accord, touche 9", True),
+        ("En cas de désaccord, touche 9", True),
+        ("Pour ne pas être enregistré, tapez 9", True),
+        ("Pour arrêter l'enregistrement, tapez 9", True),
+        ("Si vous souhaitez parler à un opérateur", False),
+        ("Cet appel n'est pas enregistré", False),
+        ("Vous ne pouvez pas refuser", False),
+        ("Il n'est pas possible de s'opposer à l'enregistrement", False),
+        ("Pour accepter, touche 9", False),
+        ("Pour éviter l'attente, touche 9", False),
+    ],
+)
+def test_refusing_in_french(words: str, offered: bool) -> None:
+    assert refuses(plain(words), FRENCH) is offered
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("If you would rather not be recorded, press 9", True),
+        ("If you do not agree, press 9", True),
+        ("If you disagree, press 9", True),
+        ("If you don't consent, press 9", True),
+        ("Should you object, press 9", True),
+        ("If you cannot accept this, press 9", True),
+        ("To stop the recording, press 9", True),
+        ("Press 9 for not being recorded", True),
+        ("You may refuse, with no effect on your call", True),
+        ("You cannot refuse", False),
+        ("You can't refuse", False),
+        ("If you agree, press 9", False),
+        ("Your call will not be recorded", False),
+        ("To avoid waiting, press 9", False),
+    ],
+)
+def test_refusing_in_english(words: str, offered: bool) -> None:
+    assert refuses(plain(words), ENGLISH) is offered
+
+
+def test_not_accepting_is_no_way_to_accept() -> None:
+    assert not key_accepts(plain("Si vous n'acceptez pas, touche 1."), "1", FRENCH)
+    assert not key_accepts(plain("If you do not agree, press 1."), "1", ENGLISH)
+    assert key_accepts(plain("If you agree, press 1; if you do not, hang up."), "1", ENGLISH)
+    assert not key_refuses(plain("You cannot refuse. For sales, press 9."), "9", ENGLISH)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +230,7 @@ def test_names(words: str, names: list[str], said: bool) -> None:
         ("fr", "gardé quatre-vingt-dix jours, puis effacé", [(90, "day")]),
         ("fr", "conservé un an", [(1, "year")]),
         ("fr", "supprimé au bout de cent quatre-vingts jours", [(180, "day")]),
+        ("fr", "Conservation : six mois", [(6, "month")]),
         ("fr", "rappelez dans deux jours", []),
         ("fr", "conservé quelques mois", []),
         ("en", "kept for six months at most", [(6, "month")]),

@@ -1,4 +1,4 @@
-"""The entry for the register: every key that matters moves it; what is off is not claimed; both languages."""
+"""The entry for the register: each key that matters moves it; nothing that is off is claimed."""
 
 import json
 from collections.abc import Iterator
