@@ -13,6 +13,7 @@ from typing import TypeVar
 from retention.archive import Archive
 from retention.chain import Head, is_personal
 from retention.copies import Copy, known_copies
+from retention.purge import finish
 from retention.recording import Access, Receipt, Recording, Status
 from retention.store import Store, UnknownId
 from retention.use import already_purged, discreet
@@ -84,11 +85,7 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
         archive.forget_caller(id)
         entry = store.head()
     if going:
-        for error in archive.unlink([id]).values():
-            raise error
-        with store.write():
-            archive.end_purge(id, clock())
-            entry = store.head()
+        entry = finish(archive, id, clock())
     return Deletion(
         call=call,
         trace=trace,

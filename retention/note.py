@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from retention.archive import Archive
 from retention.copies import Copy, known_copies
+from retention.purge import finish
 from retention.recording import Access, Note, Recording, due_date
 from retention.use import discreet, nothing_to_use, without_person
 
@@ -60,9 +61,7 @@ def file_note(archive: Archive, id: str, text: str, trace: Access, period: str, 
         if erased:
             store.add_access(replace(trace, action="purge", detail="analysed"))
     if erased:
-        for error in archive.unlink([id]).values():
-            raise error
-        archive.end_purge(id, trace.at)
+        finish(archive, id, trace.at)
     copies = known_copies(store, id) if erased else []
     return Filed(
         note=note, recording=recording, erased=erased, copies=tuple(copy for copy in copies if copy.exists)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from retention import files
 from retention.archive import Archive
+from retention.chain import Head
 from retention.copies import Copy, known_copies
 from retention.orphans import Orphan, orphans
 from retention.pages import BATCH, batches
@@ -153,24 +154,19 @@ def purge(
     )
 
 
-def remove(
-    archive: Archive, id: str, now: datetime, trace: Access | None = None, *, receipt_too: bool = False
-) -> bool:
-    """Purge one recording, expired or not; false if it was already, or is on hold.
+def finish(archive: Archive, id: str, now: datetime) -> Head:
+    """Remove the files of one recording whose purge has begun, and end that; the entry that tells so.
 
-    `trace` is written, with the id, in the transaction that begins it: no deletion without its line. With
-    `receipt_too` the call's receipt forgets the person at once. Raises OSError, StoreError.
+    Raises OSError for what does not go, which the next purge tries again; StoreError.
     """
-    began = _begin(archive, [id], trace, receipt_too=receipt_too)
-    for error in archive.unlink(began).values():
+    for error in archive.unlink([id]).values():
         raise error
-    _end(archive, began, now)
-    return bool(began)
+    with archive.store.write():
+        archive.end_purge(id, now)
+        return archive.store.head()
 
 
-def _begin(
-    archive: Archive, ids: Sequence[str], trace: Access | None, *, receipt_too: bool = False
-) -> list[str]:
+def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[str]:
     began = []
     with archive.store.write():
         for id in ids:
@@ -179,8 +175,6 @@ def _begin(
             began.append(id)
             if trace is not None:
                 archive.store.add_access(replace(trace, recording_id=id))
-            if receipt_too:
-                archive.forget_caller(id)
     return began
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from retention.archive import Archive
+from retention.purge import finish
 from retention.recording import Notice, Pause, Receipt, Recording, due_date, new_id
 from retention.store import Store
 
@@ -63,6 +64,14 @@ def keep(archive: Archive, row: Recording, sound: bytes = SOUND) -> Recording:
     archive.open(row).write_bytes(sound)
     archive.part(row.id).rename(archive.final(row.id, "flac"))
     return archive.close(row)
+
+
+def remove(archive: Archive, id: str, now: datetime) -> bool:
+    """Purge one recording, due or not; false if it is on hold, or already purged."""
+    began = archive.begin_purge(id)
+    if began:
+        finish(archive, id, now)
+    return began
 
 
 def bytes_under(folder: Path) -> bytes:

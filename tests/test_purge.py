@@ -9,11 +9,11 @@ import pytest
 from retention import purge as purging
 from retention.archive import Archive
 from retention.pages import BATCH
-from retention.purge import Terms, overdue, plan, preview, purge, remove
+from retention.purge import Terms, overdue, plan, preview, purge
 from retention.recording import Access, Event, Status, due_date, new_id
 from retention.store import BREATH_S
 from tests.crashing import killed_before
-from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording
+from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording, remove
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 DUE = due_date(START, "6 months")

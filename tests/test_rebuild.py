@@ -11,12 +11,12 @@ from retention.archive import Archive, ArchiveError
 from retention.chain import Head
 from retention.hold import Hold, place, release
 from retention.keys import Identity, Strength, new_pair, read_identity, read_public
-from retention.purge import Terms, purge, remove
+from retention.purge import Terms, purge
 from retention.rebuild import rebuild
 from retention.recording import Access, Recording, Status, due_date
 from retention.store import Store
 from retention.verify import verify
-from tests.kept import CALLER, SOUND, START, archive, keep, receipt, recording
+from tests.kept import CALLER, SOUND, START, archive, keep, receipt, recording, remove
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 LATE = due_date(START, "6 months") + timedelta(days=1)
