@@ -102,6 +102,8 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
     with _traced(archive, recording, trace):
         released = release(archive, id, trace)
     click.echo(f"{id}: released; {_what_now(work, released)}")
+    if work.config.retention.erase_after_note and archive.store.notes(id):
+        click.echo("Its analysis is filed, so nothing needs the audio any more: see `delete`.")
 
 
 @click.command("holds", short_help="What is on hold, overdue reviews first.")

@@ -168,6 +168,7 @@ def test_what_is_on_hold_keeps_its_audio(office: Office) -> None:
     assert result.code == 0 and "; the audio stays, it is on hold (criminal)\n" in result.out
     assert office.archive.file(row.id) is not None and len(office.archive.store.notes(row.id)) == 1
     assert last(office, row.id).detail == "the audio stays, it is on hold (criminal)"
+    assert "nothing needs the audio any more: see `delete`" in office.run("release", row.id, "--by", "A").out
 
 
 @pytest.mark.parametrize("step", ["add_note", "add_access", "unlink", "end_purge"])
