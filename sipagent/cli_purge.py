@@ -1,33 +1,29 @@
-"""What goes and what comes back: `purge`, `rebuild`."""
+"""What has expired goes: `purge`. What went, what stayed and why, and what only a person can remove."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import Progress
 
+from retention.archive import Archive
+from retention.clock import look, read_clock, resume, suspended
+from retention.copies import Copy
 from retention.orphans import Orphan
-from retention.purge import Removal, Report, preview, purge
-from retention.rebuild import Problem, rebuild
+from retention.purge import Removal, Report, Stay, preview, purge
 from retention.recording import Access, Json, to_text
-from sipagent.cli_base import (
-    Failure,
-    Workplace,
-    by_option,
-    json_option,
-    now,
-    print_json,
-    system_user,
-)
+from retention.store import Store
+from sipagent.cli_base import Failure, Workplace, json_option, now, print_json, system_user, words
 from sipagent.cli_tables import Column, console, show_table
 from sipagent.cli_times import counted, full, parse_moment, size
 
+Row = TypeVar("Row")
+
 _MANY = 20  # recordings, from which a purge shows its progress
-_PROBLEMS: list[Column[Problem | Orphan]] = [
-    Column("file", lambda found: found.name),
-    Column("problem", lambda found: found.problem, wraps=True),
-]
 _TOLERANCE = timedelta(seconds=1)  # a `--now` typed as the present is not the future
+_RESUMES = "accepted, once the clock is right: purge --clock-ok --by WHO"
 
 
 @click.command("purge", short_help="Remove all that has expired.")
@@ -36,7 +32,10 @@ _TOLERANCE = timedelta(seconds=1)  # a `--now` typed as the present is not the f
     "--now", "at", metavar="TIME", help="As if it were then. In the future: --dry-run or --force --by."
 )
 @click.option("--force", is_flag=True, help="With --now in the future: do it.")
-@by_option
+@click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, end the suspension.")
+@click.option(
+    "--by", type=words, metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
+)
 @json_option
 @click.pass_obj
 @click.pass_context
@@ -48,75 +47,73 @@ def purge_command(
     dry_run: bool,
     at: str | None,
     force: bool,
+    clock_ok: bool,
     by: str | None,
     as_json: bool,
 ) -> None:
     """Remove all that has expired and is not held, and say what and why.
 
     The agent does it by itself every hour. Receipts past retention.receipts_period lose what leads to a
-    person.
+    person, analyses past retention.analysis_period their text. Exported copies that are known to remain are
+    named. A clock that went back, or ahead by more than a day, suspends all purging until --clock-ok.
+
+    \b
+    Exit codes:
+      0  done, also when there was nothing to do
+      1  suspended, refused, or something could not be removed
+      2  an option cannot be read
 
     \b
     Examples:
       sipagent purge --dry-run
       sipagent purge --dry-run --now 2027-06-01
+      sipagent purge --clock-ok --by "M. Durand"
     """
+    if clock_ok and (dry_run or by is None):
+        wrong = "changes something, --dry-run nothing" if dry_run else "--by is needed"
+        raise click.UsageError(f"--clock-ok: {wrong}", ctx)
     moment = _moment(work, at)
     if moment > now() + _TOLERANCE and not dry_run and not (force and by):
         raise Failure(
             "--now is in the future: what has not expired would go; accepted with --dry-run, or --force --by"
         )
     archive = work.archive(make=not dry_run)
+    asked = Access(at=now(), action="purge", by=by, system_user=system_user()) if by else None
     if dry_run:
+        why = suspended(archive.store, read_clock())
         report = preview(archive, moment, work.terms)
     else:
-        asked = Access(at=now(), action="purge", by=by, system_user=system_user()) if by else None
-        with Progress(console=console(stderr=True), transient=True, disable=as_json) as progress:
-            bar = progress.add_task("purging", visible=False)
-
-            def step(done: int, total: int) -> None:
-                progress.update(bar, completed=done, total=total, visible=total >= _MANY)
-
-            report = purge(archive, moment, work.terms, step, asked)
+        why = None
+        _believe_clock(archive.store, asked if clock_ok else None)
+        report = _purge(work, archive, moment, asked)
     if as_json:
-        print_json(_report_json(report, moment, dry_run))
+        print_json(_report_json(report, moment, dry_run) | {"suspended": why})
     else:
         _show_report(work, report, dry_run, console())
+    if why is not None:
+        click.echo(f"sipagent: purging is suspended: {why}; {_RESUMES}", err=True)
     ctx.exit(1 if report.failed else 0)
 
 
-@click.command("rebuild", short_help="Make a lost database again.")
-@json_option
-@click.pass_obj
-@click.pass_context
-def rebuild_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
-    """Make a lost database again, from the files beside the recordings.
+def _believe_clock(store: Store, by: Access | None) -> None:
+    """Because a person says that it is right, or by looking. Raises Failure where purging is suspended."""
+    reading = read_clock()
+    if by is not None:
+        was = resume(store, reading, by)
+        click.echo("purging resumes" if was else "purging was not suspended", err=True)
+    elif (why := look(store, reading)) is not None:
+        raise Failure(f"purging is suspended: {why}; {_RESUMES}")
 
-    Says what could not be recovered (exit 1 then). Receipts and the trace of uses are in the database alone.
 
-    \b
-    Example:
-      sipagent rebuild
-    """
-    archive = work.archive(make=True)
-    done = rebuild(archive)
-    user = system_user()
-    detail = f"{counted(len(done.restored), 'recording')} restored, {counted(len(done.problems), 'problem')}"
-    archive.store.add_access(Access(at=now(), action="rebuild", system_user=user, detail=detail))
-    if as_json:
-        problems = [{"name": problem.name, "problem": problem.problem} for problem in done.problems]
-        print_json({"restored": list(done.restored), "known": done.known, "problems": problems})
-    else:
-        screen = console()
-        for id in done.restored:
-            screen.print(f"restored  {id}")
-        screen.print(f"{len(done.restored)} restored, {done.known} were known.")
-        if done.restored:
-            screen.print("Receipts, uses and tombstones from before are lost.")
-        if done.problems:
-            screen.print("\nNot recovered, or not wholly:", style="bold")
-            show_table(done.problems, _PROBLEMS, screen)
-    ctx.exit(1 if done.problems else 0)
+def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | None) -> Report:
+    screen = console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        bar = progress.add_task("purging", visible=False)
+
+        def step(done: int, total: int) -> None:
+            progress.update(bar, completed=done, total=total, visible=total >= _MANY)
+
+        return purge(archive, moment, work.terms, step, asked)
 
 
 def _moment(work: Workplace, at: str | None) -> datetime:
@@ -132,53 +129,91 @@ def _report_json(report: Report, at: datetime, dry_run: bool) -> Json:
     return {
         "now": to_text(at),
         "dry_run": dry_run,
-        "purged": [
-            {
-                "id": gone.id,
-                "started_at": to_text(gone.started_at),
-                "due_at": to_text(gone.due_at),
-                "bytes": gone.bytes,
-                "why": gone.why,
-            }
-            for gone in report.removed
-        ],
+        "purged": [_removal_json(gone) for gone in report.removed],
+        "held": [{"id": stay.id, "due_at": to_text(stay.due_at), "why": stay.why} for stay in report.held],
         "failed": [{"id": id, "problem": problem} for id, problem in report.failed],
         "receipts": report.receipts,
+        "notes": report.notes,
+        "uses": report.uses,
         "unlinked": [{"name": orphan.name, "problem": orphan.problem} for orphan in report.unlinked],
         "orphans": [{"name": orphan.name, "problem": orphan.problem} for orphan in report.orphans],
     }
 
 
+def _removal_json(gone: Removal) -> Json:
+    return {
+        "id": gone.id,
+        "started_at": to_text(gone.started_at),
+        "due_at": to_text(gone.due_at),
+        "bytes": gone.bytes,
+        "why": gone.why,
+        "copies": [{"path": str(copy.path), "at": to_text(copy.at), "by": copy.by} for copy in gone.copies],
+    }
+
+
 def _show_report(work: Workplace, report: Report, dry_run: bool, screen: Console) -> None:
-    if report.removed:
-        columns: list[Column[Removal]] = [
-            Column("id", lambda gone: gone.id),
-            Column("due", lambda gone: full(work.local(gone.due_at))),
-            Column("size", lambda gone: size(gone.bytes), right=True),
-            Column("why", lambda gone: gone.why, wraps=True),
+    _show_gone(work, report, dry_run, screen)
+    _show_forgotten(report, dry_run, screen)
+    if report.held:
+        stays: list[Column[Stay]] = [
+            Column("id", lambda stay: stay.id),
+            Column("due", lambda stay: full(work.local(stay.due_at))),
+            Column("why it stays", lambda stay: stay.why, wraps=True),
         ]
-        show_table(report.removed, columns, screen)
-        screen.print()
+        _show(f"{len(report.held)} expired and held, kept:", report.held, stays, screen)
+    copies = [(gone.id, copy) for gone in report.removed for copy in gone.copies]
+    if copies:
+        places: list[Column[tuple[str, Copy]]] = [
+            Column("id", lambda one: one[0]),
+            Column("exported", lambda one: full(work.local(one[1].at))),
+            Column("by", lambda one: one[1].by, shrinks=True),
+            Column("where it is", lambda one: str(one[1].path), wraps=True),
+        ]
+        _show("Exported copies that remain; only you can remove them:", copies, places, screen)
+    files: list[Column[Orphan]] = [
+        Column("file", lambda orphan: orphan.name),
+        Column("problem", lambda orphan: orphan.problem, wraps=True),
+    ]
     would = "would be " if dry_run else ""
-    if not report.removed and not report.receipts and not report.unlinked:
-        screen.print("Nothing to purge.")
-    if report.removed:
-        total = size(sum(gone.bytes for gone in report.removed))
-        screen.print(f"{len(report.removed)} {would}purged, {total}.")
-    if report.receipts:
-        verb = "would lose" if dry_run else "lost"
-        screen.print(f"{counted(report.receipts, 'receipt')} {verb} what leads to a person.")
-    for title, found in (
-        (f"Files without a right to be there, {would}removed:", report.unlinked),
-        ("Left for you to look at:", report.orphans),
+    _show(f"Files without a right to be there, {would}removed:", report.unlinked, files, screen)
+    _show("Left for you to look at:", report.orphans, files, screen)
+    stuck: list[Column[tuple[str, str]]] = [
+        Column("id", lambda one: one[0]),
+        Column("problem", lambda one: one[1], wraps=True),
+    ]
+    _show("Not removed, the next purge tries again:", report.failed, stuck, screen, style="bold red")
+
+
+def _show(
+    title: str, rows: Sequence[Row], columns: Sequence[Column[Row]], screen: Console, style: str = "bold"
+) -> None:
+    if rows:
+        screen.print(f"\n{title}", style=style)
+        show_table(rows, columns, screen)
+
+
+def _show_gone(work: Workplace, report: Report, dry_run: bool, screen: Console) -> None:
+    if not report.removed:
+        if not (report.receipts or report.notes or report.uses or report.unlinked or report.failed):
+            screen.print("Nothing to purge.")
+        return
+    columns: list[Column[Removal]] = [
+        Column("id", lambda gone: gone.id),
+        Column("due", lambda gone: full(work.local(gone.due_at))),
+        Column("size", lambda gone: size(gone.bytes), right=True),
+        Column("why", lambda gone: gone.why, wraps=True),
+    ]
+    show_table(report.removed, columns, screen)
+    total = size(sum(gone.bytes for gone in report.removed))
+    screen.print(f"\n{len(report.removed)} {'would be ' if dry_run else ''}purged, {total}.")
+
+
+def _show_forgotten(report: Report, dry_run: bool, screen: Console) -> None:
+    verb = "would lose" if dry_run else "lost"
+    for count, what, lost in (
+        (report.receipts, "receipt", "what leads to a person"),
+        (report.notes, "analysis sheet", "text and author"),
+        (report.uses, "trace line", "all names"),
     ):
-        if found:
-            screen.print(f"\n{title}", style="bold")
-            show_table(found, _PROBLEMS, screen)
-    if report.failed:
-        screen.print("\nNot removed, the next purge tries again:", style="bold red")
-        show_table(
-            report.failed,
-            [Column("id", lambda f: f[0]), Column("problem", lambda f: f[1], wraps=True)],
-            screen,
-        )
+        if count:
+            screen.print(f"{counted(count, what)} {verb} {lost}.")

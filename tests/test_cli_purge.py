@@ -1,11 +1,14 @@
 import json
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from retention.recording import Status, new_id
-from tests.kept import SOUND, START, bytes_under
+from retention.clock import Reading
+from retention.recording import Access, Note, Status
+from sipagent import cli_purge
+from tests.kept import bytes_under
 from tests.office import Office, make_office
 
 
@@ -92,25 +95,143 @@ def test_what_cannot_be_removed_is_an_error(office: Office, monkeypatch: pytest.
     assert office.run("purge").code == 0
 
 
-def test_rebuild(office: Office) -> None:
-    rows = [office.call(timedelta(days=n)) for n in (2, 1)]
-    (office.folder / "retention.db").unlink()
-    result = office.run("rebuild")
-    assert result.code == 0 and all(f"restored  {row.id}" in result.out for row in rows)
-    assert [row.id for row in office.archive.store.recordings()] == [rows[1].id, rows[0].id]
-    assert office.archive.store.accesses()[0].action == "rebuild"
-    shown = json.loads(office.run("rebuild", "--json").out)
-    assert shown == {"restored": [], "known": 2, "problems": []}
+# --- what stays, and why ---
 
 
-def test_rebuild_says_what_it_could_not(office: Office) -> None:
+def held(office: Office, id: str) -> None:
+    review = (datetime.now(UTC) + timedelta(days=30)).date()
+    words = ("--ground", "criminal", "--reference", "41", "--by", "Durand", "--approved-by", "Petit")
+    assert office.run("hold", id, *words, "--review", review).code == 0
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_what_is_held_is_named(office: Office, words: tuple[str, ...]) -> None:
+    row = office.call(OLD)
+    held(office, row.id)
+    shown = json.loads(office.run("purge", *words, "--json").out)
+    (stay,) = shown["held"]
+    assert stay["id"] == row.id and stay["why"].startswith("on hold (criminal), to be reviewed 20")
+    assert shown["purged"] == [] and stay["due_at"] == row.to_json()["expires_at"]
+    result = office.run("purge", *words)
+    assert result.code == 0 and "1 expired and held, kept:" in result.out
+    assert row.id in result.out and "on hold (criminal)" in result.out
+
+
+def test_copies_that_remain_are_named(office: Office) -> None:
+    row = office.call()
+    there, gone = office.folder / "there.wav", office.folder / "gone.wav"
+    for out in (there, gone):
+        assert office.run("export", row.id, "--purpose", "quality", "--by", "Petit", "--out", out).code == 0
+    gone.unlink()
+    future = ("--now", "2999-01-01")
+    assert str(there) in office.run("purge", *future, "--dry-run").out
+    shown = json.loads(office.run("purge", *future, "--force", "--by", "Durand", "--json").out)
+    (copy,) = shown["purged"][0]["copies"]
+    assert (copy["path"], copy["by"]) == (str(there), "Petit")
+    assert there.exists()
+
+
+def test_copies_that_remain_in_a_table(office: Office) -> None:
+    row = office.call()
+    out = office.folder / "there.wav"
+    office.run("export", row.id, "--purpose", "quality", "--by", "Petit", "--out", out)
+    result = office.run("purge", "--now", "2999-01-01", "--force", "--by", "Durand")
+    assert "Exported copies that remain; only you can remove them:" in result.out
+    assert str(out) in result.out and "Petit" in result.out
+
+
+def test_analyses_and_uses_that_are_forgotten_are_counted(office: Office) -> None:
+    row = office.call(OLD)
+    store = office.archive.store
+    past = datetime.now(UTC) - timedelta(days=400)
+    store.add_note(Note(recording_id=row.id, at=past, by="Petit", text="calm", expires_at=past))
+    store.add_access(Access(at=past, action="play", by="Petit"))
+    would = office.run("purge", "--dry-run").out
+    assert "1 analysis sheet would lose text and author." in would
+    assert "1 trace line would lose all names." in would
+    shown = json.loads(office.run("purge", "--json").out)
+    assert (shown["receipts"], shown["notes"], shown["uses"]) == (1, 1, 1)
+    assert b"calm" not in bytes_under(office.folder)
+    assert office.run("purge").out == "Nothing to purge.\n"
+
+
+# --- a clock that stepped ---
+
+
+@pytest.fixture
+def clock(office: Office, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Moves the wall clock on, with no time going by."""
+    wall = [datetime.now(UTC)]
+    monkeypatch.setattr(cli_purge, "now", lambda: wall[0])
+    monkeypatch.setattr(cli_purge, "read_clock", lambda: Reading("boot", wall[0], 100.0))
+
+    def step(by: timedelta) -> None:
+        wall[0] += by
+
+    return step
+
+
+def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
+    office: Office, clock: Callable[[timedelta], None]
+) -> None:
+    row = office.call()
+    assert office.run("purge").code == 0
+    clock(timedelta(days=300))
+    for _ in range(2):
+        line = office.fails(1, "purge")
+        assert "purging is suspended: the clock is ahead by 300 days" in line
+        assert "--clock-ok --by WHO" in line
+    assert "suspended" in office.fails(1, "purge", "--now", "2999-01-01", "--force", "--by", "Durand")
+    shown = office.run("purge", "--dry-run")
+    assert shown.code == 0 and row.id in shown.out and "purging is suspended: " in shown.err
+    assert "the clock is ahead" in json.loads(office.run("purge", "--dry-run", "--json").out)["suspended"]
+    assert office.archive.file(row.id) is not None
+    resumed = office.run("purge", "--clock-ok", "--by", "Durand", "--json")
+    assert (resumed.code, resumed.err) == (0, "purging resumes\n")
+    assert [gone["id"] for gone in json.loads(resumed.out)["purged"]] == [row.id]
+    first, second = office.archive.store.accesses()
+    assert (first.action, first.by, first.recording_id) == ("clock_ok", "Durand", None)
+    assert first.detail is not None and first.detail.startswith("the clock is ahead by 300 days")
+    assert (second.action, second.recording_id) == ("purge", row.id)
+    assert office.run("purge").code == 0
+
+
+def test_a_dry_run_only_looks(office: Office, clock: Callable[[timedelta], None]) -> None:
     office.call()
-    (office.folder / "retention.db").unlink()
-    stray = office.archive.part(new_id(START))
-    stray.write_bytes(SOUND)
-    result = office.run("rebuild")
-    assert result.code == 1 and stray.name in result.out and "not recoverable" in result.out
-    assert json.loads(office.run("rebuild", "--json").out)["problems"][0]["name"] == stray.name
+    office.run("purge")
+    clock(timedelta(days=300))
+    before = bytes_under(office.folder)
+    assert "suspended" in office.run("purge", "--dry-run").err
+    assert bytes_under(office.folder) == before
+    clock(-timedelta(days=300))
+    assert office.run("purge").code == 0  # nobody has decided anything
+
+
+def test_a_clock_that_went_back(office: Office, clock: Callable[[timedelta], None]) -> None:
+    office.run("purge")
+    clock(-timedelta(minutes=5))
+    assert "the clock went back by 0:05:00" in office.fails(1, "purge")
+
+
+def test_clock_ok_without_a_need(office: Office) -> None:
+    office.call()
+    result = office.run("purge", "--clock-ok", "--by", "Durand")
+    assert (result.code, result.out, result.err) == (0, "Nothing to purge.\n", "purging was not suspended\n")
+    assert office.archive.store.accesses() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "--clock-ok: --by is needed"),
+        (("--by", " "), "--by"),
+        (("--by", "Durand", "--dry-run"), "--clock-ok: changes something, --dry-run nothing"),
+    ],
+)
+def test_clock_ok_is_said_by_somebody_and_in_earnest(
+    office: Office, words: tuple[str, ...], said: str
+) -> None:
+    assert said in office.fails(2, "purge", "--clock-ok", *words)
 
 
 def test_a_broken_database_is_one_line(office: Office) -> None:
