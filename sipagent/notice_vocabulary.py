@@ -13,7 +13,8 @@ class Vocabulary:
 
     conjunction: str  # what `&` is read as
     records: tuple[str, ...]  # beginnings: recording, as a deed
-    records_if_a_call_follows: frozenset[str]  # "we record this call", but "for our records"
+    records_if_a_verb: frozenset[str]  # "we record", "we record this call", but "for our records"
+    before_verbs: frozenset[str]  # what tells a verb, right before it
     other_records: frozenset[str]  # beside them, something else is recorded than the call
     calls: frozenset[str]
     negations: frozenset[str]  # of a verb
@@ -25,6 +26,7 @@ class Vocabulary:
     if_: frozenset[str]  # "if you cannot accept" does
     aims: frozenset[str]  # "so as not to be recorded"
     stops: tuple[str, ...]  # beginnings: "to stop the recording"
+    unless: tuple[str, ...]  # beginnings: "recorded, unless you press 9"
     wishes: tuple[str, ...]  # beginnings: "if you do not wish to be recorded"
     otherwise: tuple[str, ...]  # beginnings: "otherwise you are not recorded"
     aloud: tuple[str, ...]  # beginnings: "say I refuse"
@@ -37,6 +39,7 @@ class Vocabulary:
     at_most: tuple[str, ...]  # beginnings
     read_more: tuple[str, ...]  # beginnings
     units: Mapping[str, str]
+    halves: frozenset[str]  # of a year
     numbers: Mapping[str, int]
     purposes: Mapping[str, tuple[str, ...]]  # beginnings, by what retention.purposes calls it
 
@@ -80,7 +83,8 @@ _ENGLISH_TENS = {
 FRENCH = Vocabulary(
     conjunction="et",
     records=("enregistr",),
-    records_if_a_call_follows=frozenset(),
+    records_if_a_verb=frozenset(),
+    before_verbs=frozenset(),
     other_records=_words(
         "demande demandes dossier dossiers inscription inscriptions commande adresse compte "
         "reclamation refus choix decision reponse message messages annonce musique coordonnees "
@@ -99,6 +103,7 @@ FRENCH = Vocabulary(
     if_=_words("si sauf"),
     aims=_words("pour afin"),
     stops=("arret", "interromp", "evit", "empech", "desactiv", "suspend"),
+    unless=("sauf", "a moins", "excepte"),
     wishes=("souhait", "voul", "veu", "desir", "prefer"),
     otherwise=("sinon", "a defaut", "sans reponse", "sans cela", "autrement", "dans le cas contraire"),
     aloud=("dites", "dire", "disant", "prononc", "a voix haute", "oralement", "de vive voix"),
@@ -120,11 +125,13 @@ FRENCH = Vocabulary(
     read_more=(
         *("site", "www", "http", "en savoir plus", "savoir plus", "plus d'information", "plus d'info"),
         *("politique de", "mentions legales", "protection des donnees", "delegue", "dpo"),
+        *("detail", "point fr", "point com", "point org", "point eu"),
     ),
     units={
         **{"jour": "day", "jours": "day", "semaine": "week", "semaines": "week", "mois": "month"},
         **{"an": "year", "ans": "year", "annee": "year", "annees": "year"},
     },
+    halves=_words("demi"),
     numbers=_counted(
         "un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize"
     )
@@ -142,7 +149,8 @@ FRENCH = Vocabulary(
 ENGLISH = Vocabulary(
     conjunction="and",
     records=("recorded", "recording", "taped", "taping"),
-    records_if_a_call_follows=_words("record records"),
+    records_if_a_verb=_words("record records"),
+    before_verbs=_words("we will may can to"),
     other_records=_words(
         "request requests message messages announcement information music choice refusal answer "
         "preference preferences details order complaint decision number high low time volume"
@@ -157,6 +165,7 @@ ENGLISH = Vocabulary(
     if_=_words("if unless should"),
     aims=_words("to for"),
     stops=("stop", "avoid", "prevent", "turn off", "switch off", "disabl"),
+    unless=("unless", "except"),
     wishes=("wish", "want", "prefer", "like", "rather"),
     otherwise=("otherwise", "if not", "if you do nothing", "unless", "or else"),
     aloud=("say", "saying", "speak", "tell us", "by voice", "aloud"),
@@ -184,12 +193,13 @@ ENGLISH = Vocabulary(
     at_most=("most", "maxim", "up to", "no longer", "no more", "within", "less than"),
     read_more=(
         *("site", "website", "www", "http", "more information", "learn more", "find out more", "read more"),
-        *("privacy", "data protection", "dpo"),
+        *("privacy", "data protection", "dpo", "detail", "dot com", "dot org", "dot fr", "dot eu"),
     ),
     units={
         **{"day": "day", "days": "day", "week": "week", "weeks": "week", "month": "month"},
         **{"months": "month", "year": "year", "years": "year"},
     },
+    halves=_words("half"),
     numbers=_counted(
         "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
         "seventeen eighteen nineteen"

@@ -97,8 +97,11 @@ def _denied(words: Sequence[str], place: int, voc: Vocabulary) -> bool:
 
 def _records_a_call(words: Sequence[str], place: int, voc: Vocabulary) -> bool:
     word, after = words[place], words[place + 1 : place + 1 + _NEAR]
-    if word in voc.records_if_a_call_follows:
-        return any(other in voc.calls for other in after) and after[0] not in voc.other_records
+    if word in voc.records_if_a_verb:
+        if any(other in voc.calls for other in after):
+            return after[0] not in voc.other_records
+        verb = place > 0 and words[place - 1] in voc.before_verbs
+        return verb and not any(other in voc.other_records for other in after)
     if not word.startswith(voc.records) or (after and after[0] in voc.other_records):
         return False
     for other in reversed(words[max(place - _NEAR, 0) : place]):
@@ -115,6 +118,8 @@ def refuses(sentence: str, voc: Vocabulary) -> bool:
     if any(mentions) and (says(sentence, voc.wishes) or _aims_at_none(sentence, voc)):
         return True
     if mentions and says(sentence, voc.stops):
+        return True
+    if False in mentions and says(sentence, voc.unless) and says(sentence, voc.presses):
         return True
     may = says(sentence, voc.refuse) and not _forbids(sentence, voc)
     return may or True in _acceptances(sentence, voc)
@@ -197,6 +202,8 @@ def _says_key(words: Sequence[str], key: str, voc: Vocabulary) -> bool:
         after = words[place + 1] if place + 1 < len(words) else ""
         if word not in names or after in voc.counted or (word in voc.articles and after in voc.key_names):
             continue
+        if len(words) == 1:  # "to refuse: 9"
+            return True
         before = words[max(place - _NEAR, 0) : place]
         called_a_key = bool(before) and before[-1] in voc.key_names
         pressed = any(other.startswith(voc.presses) for other in before)
@@ -214,8 +221,9 @@ def periods(text: str, voc: Vocabulary) -> list[tuple[int, str]]:
         words = tokens(sentence)
         for place, word in enumerate(words):
             unit = voc.units.get(word)
-            count = _number(words[:place], voc) if unit else 0
-            if unit and count:
+            if unit == "year" and any(other in voc.halves for other in words[max(place - 2, 0) : place]):
+                found.append((6, "month"))
+            elif unit and (count := _number(words[:place], voc)):
                 found.append((count, unit))
     return found
 

@@ -69,3 +69,16 @@ def test_lint(office: Office) -> None:
 def test_a_warning_alone_is_no_failure(office: Office) -> None:
     (office.folder / "prompts/fr/closed.txt").unlink()
     assert office.run("notice", "--lint").code == 0
+
+
+def test_every_language_is_looked_at(room: Room, office: Office) -> None:
+    room.in_english_too()
+    assert office.run("notice", "--lint").code == 0
+    room.say("Agglo J'écoute. Your call is recorded. You cannot refuse. For sales, press 9.", language="en")
+    found = json.loads(office.run("notice", "--lint", "--json").out)
+    assert office.run("notice", "--lint").code == 1
+    assert "its words do not say that one may refuse" in office.run("check").out
+    assert {one["what"] for one in found if one["level"] == "error"} == {"prompts.notice (en)"}
+    details = {one["detail"] for one in found if one["level"] == "error"}
+    assert "its words do not say that one may refuse" in details
+    assert "its words do not say the key that refuses (9)" in details
