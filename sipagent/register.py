@@ -240,8 +240,8 @@ def _choice(config: Config) -> Iterator[Statement]:
         ("refusal.digit", "refusal.engine", "refusal.in_call", "refusal.in_call_keywords"),
         "aloud" if aloud else "",
     )
-    yield Statement("rights.access", ["caller_channel", "reference"])
-    yield Statement("rights.erasure", ["reason"])
+    yield Statement("rights.access", ["caller_channel", "reference", "call_reference"])
+    yield Statement("rights.erasure", ["reason", "certificate"])
 
 
 def _security(config: Config, recipients: Sequence[PublicKey]) -> Iterator[Statement]:

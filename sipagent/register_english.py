@@ -104,7 +104,7 @@ ENGLISH = Words(
         "retention.receipts": (
             "**Receipts of calls**: {period:period}, then without anything that leads to a person"
         ),
-        "retention.analysis": "**Analysis sheets**: {period:period}",
+        "retention.analysis": "**Analysis sheets**: {period:period} from their filing on",
         "retention.sound_after_analysis/on": (
             "**Sound of an analysed call**: erased as soon as its sheet is filed, unless it is held"
         ),
@@ -147,11 +147,12 @@ ENGLISH = Words(
             "recording and erases it"
         ),
         "rights.access": (
-            "**Access**: a copy of the caller’s channel alone, under the reference of the request"
+            "**Access**: a copy of the caller’s channel alone, under the reference of the request; who hides "
+            "the number is found by the reference of the call, which the operator tells"
         ),
         "rights.erasure": (
-            "**Erasure** before its date on request, with its reason; refused as long as the recording is "
-            "held as evidence"
+            "**Erasure** before its date on request, with its reason and a certificate; refused as long "
+            "as the recording is held as evidence"
         ),
         "security.sealing/on": (
             "**Encryption** of recordings from the first byte, to the keys named above ({recipients}); to "
@@ -187,7 +188,10 @@ ENGLISH = Words(
         "security.trace/on": "**Trace of every use**, and of every refusal, with the system’s user",
         "security.four_eyes/on": "**Holding as evidence** takes two persons: one asks, another approves",
         "security.four_eyes/off": "**Holding as evidence**: impossible, for want of a ground",
-        "security.purge/on": "**Automatic erasure** in time: when the agent starts, then every hour",
+        "security.purge/on": (
+            "**Automatic erasure** in time: when the agent starts, then every hour; suspended, with an "
+            "alert, while the clock is in doubt"
+        ),
         "security.chain/on": (
             "**Chain of hashes** over receipts, recordings, uses and sheets: `verify` sees a line changed or "
             "missing"

@@ -105,7 +105,7 @@ FRENCH = Words(
             "**Enregistrements** : {period:period} à compter de l’appel ; justification : {justification}"
         ),
         "retention.receipts": "**Reçus d’appel** : {period:period}, puis sans rien qui mène à une personne",
-        "retention.analysis": "**Fiches d’analyse** : {period:period}",
+        "retention.analysis": "**Fiches d’analyse** : {period:period} à compter de leur dépôt",
         "retention.sound_after_analysis/on": (
             "**Son d’un appel analysé** : effacé dès que sa fiche est déposée, sauf s’il sert de preuve"
         ),
@@ -150,10 +150,13 @@ FRENCH = Words(
             "**En cours d’appel** : la touche {digit:code}, ou à voix haute {keywords:code}, à tout moment, "
             "arrête l’enregistrement et l’efface"
         ),
-        "rights.access": "**Accès** : copie du seul canal de l’appelant, sous la référence de sa demande",
+        "rights.access": (
+            "**Accès** : copie du seul canal de l’appelant, sous la référence de sa demande ; qui masque son "
+            "numéro est retrouvé par la référence de l’appel, que l’opérateur lui donne"
+        ),
         "rights.erasure": (
-            "**Effacement** avant terme sur demande, avec son motif ; refusé tant que l’enregistrement sert "
-            "de preuve"
+            "**Effacement** avant terme sur demande, avec son motif et un certificat ; refusé tant que "
+            "l’enregistrement sert de preuve"
         ),
         "security.sealing/on": (
             "**Chiffrement** des enregistrements dès le premier octet, pour les clés nommées ci-dessus "
@@ -194,7 +197,8 @@ FRENCH = Words(
         ),
         "security.four_eyes/off": "**Conservation comme preuve** : impossible, faute de motif",
         "security.purge/on": (
-            "**Effacement automatique** à terme : au démarrage de l’agent, puis toutes les heures"
+            "**Effacement automatique** à terme : au démarrage de l’agent, puis toutes les heures  ; "
+            "suspendu, avec une alerte, quand l’horloge est douteuse"
         ),
         "security.chain/on": (
             "**Chaîne d’empreintes** sur les reçus, enregistrements, usages et fiches : `verify` y voit "
