@@ -18,6 +18,7 @@ from sipagent import (
     cli_rebuild,
     cli_register,
     cli_rotate,
+    cli_show,
     cli_stamp,
     cli_stats,
     cli_use,
@@ -55,7 +56,7 @@ def cli(ctx: click.Context, config_path: Path) -> None:
 
 for _command in (
     cli_list.list_command,
-    cli_list.show_command,
+    cli_show.show_command,
     cli_list.calls_command,
     cli_stats.stats_command,
     cli_register.register_command,

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.recording import Access, Event, Receipt, new_id
-from tests.kept import CALLER, START, receipt, recording
+from tests.kept import CALLER
 from tests.office import Office, make_office
 
 
@@ -67,51 +66,6 @@ def test_a_hostile_caller_steers_nothing(office: Office) -> None:
         out = office.run(*words).out
         assert not any(char in out for char in "\x1b\x9b\x07\u202e")
     assert "[bold]x[/bold]" in office.run("list").out
-
-
-def test_show_everything(office: Office) -> None:
-    row = office.call(flagged=True)
-    store = office.archive.store
-    call = store.receipt(row.id)
-    events = (Event(at=START, what="notice began", by="agent"), Event(at=START, what="bridged"))
-    store.update_receipt(
-        Receipt(
-            **{name: getattr(call, name) for name in call.to_json()} | {"events": events, "confidence": 0.87}
-        )
-    )
-    store.add_access(Access(at=START, action="export", recording_id=row.id, purpose="quality", by="Durand"))
-    out = office.run("show", row.id).out
-    for said in (
-        row.id,
-        "closed",
-        CALLER,
-        row.sha256,
-        "flagged",
-        "0:04 to 0:08",
-        "in 18",
-        "notice began (agent)",
-    ):
-        assert str(said) in out
-    assert "0.87" in out and "export for quality by Durand: done" in out
-    shown = json.loads(office.run("show", row.id, "--json").out)
-    assert shown["id"] == row.id and shown["sha256"] == row.sha256
-    assert shown["receipt"]["events"][0]["what"] == "notice began"
-    assert shown["accesses"][0]["purpose"] == "quality"
-
-
-def test_show_a_call_without_recording(office: Office) -> None:
-    call = receipt(recording(), recording_id=None, decision="refused", decided_by="dtmf", phase="window")
-    office.archive.store.add_receipt(call)
-    out = office.run("show", call.id).out
-    assert "refused by dtmf" in out and "in the window" in out
-    shown = json.loads(office.run("show", call.id, "--json").out)
-    assert (shown["status"], shown["receipt"]["decision"]) == (None, "refused")
-
-
-def test_show_what_does_not_exist(office: Office) -> None:
-    id = new_id(START)
-    assert f"{id}: no such id" in office.fails(1, "show", id)
-    assert "no such id" in office.fails(1, "show", "../../etc/passwd\n")
 
 
 def test_a_lost_database_is_mentioned(office: Office) -> None:
