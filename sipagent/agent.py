@@ -9,6 +9,7 @@ starts while a fact that would forbid it is waiting.
 
 import queue
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -89,6 +90,8 @@ class Agent:
         self.board = Board(admission.extensions, admission.wrap_up_s)
         self.registrar = Registrar(registers)
         self.strangers = 0
+        self.ended: Counter[tuple[str, str, str]] = Counter()  # calls by outcome, decision, and by what
+        self.tap_faults = 0
         self.draining = False
         self._ready = False
         self._tones = tones
@@ -200,6 +203,7 @@ class Agent:
             case SoundEnded(leg, token):
                 self._sound_ended(engine, leg, token)
             case TapFault(id, reason):
+                self.tap_faults += 1
                 if call := self._calls.get(id):
                     self._handle(engine, call, e.TapFailed(reason))
             case Registration():
@@ -317,6 +321,7 @@ class Agent:
             events=(Event(at=now, what=f"rejected with {report.status}", by="agent"),),
         )
         log.info("call_rejected", call=receipt.id, status=report.status)
+        self.ended["rejected", receipt.decision, "sip"] += 1
         self.recorder.open_receipt(receipt)
 
     # --- commands ---
@@ -432,8 +437,9 @@ class Agent:
             self.listener.close(leg)
             del self._of_leg[leg]
         self.board.leave(call.id)
-        story = call.flow.story
-        log.info("call_ended", call=call.id, outcome=story.outcome, decision=call.flow.consent.decision)
+        story, consent = call.flow.story, call.flow.consent
+        log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
+        self.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
         self.recorder.keep_receipt(call.receipt(ended=time.monotonic()))
 
 

@@ -68,6 +68,9 @@ def _network(config: Config) -> Iterator[Finding]:
             f"{trunk.listen}: the engine must not face a network without an edge in front: "
             "bursts end the process",
         )
+    metrics = config.metrics.listen
+    if metrics and not metrics.is_loopback:
+        yield warning("metrics.listen", f"{metrics}: whoever reaches it reads the figures, without a login")
     for source in trunk.allowed_sources:
         if source.prefixlen == 0:
             yield warning("trunk.allowed_sources", f"{source}: anybody may call")

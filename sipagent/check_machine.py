@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
@@ -132,7 +133,20 @@ def _integrity(path: Path) -> str:
 
 
 def port_findings(config: Config) -> Iterator[Finding]:
-    """Bind what the agent will bind: its SIP port, and a sample of its RTP ports."""
+    """Bind what the agent will bind: its SIP port, a sample of its RTP ports, and the port of the figures."""
+    if config.metrics.listen is not None:
+        yield _metrics(config.metrics.listen)
+    yield from _calls(config)
+
+
+def _metrics(listen: HostPort) -> Finding:
+    problem = _bind(listen, socket.SOCK_STREAM)
+    if problem == errno.EADDRINUSE and tells_figures(listen):
+        return ok("metrics.listen", f"{listen} is taken by a running agent")
+    return _port_finding("metrics.listen", str(listen), problem)
+
+
+def _calls(config: Config) -> Iterator[Finding]:
     listen, ports = config.trunk.listen, config.trunk.rtp_ports
     kind = socket.SOCK_STREAM if config.trunk.transport == "tcp" else socket.SOCK_DGRAM
     problem = _bind(listen, kind)
@@ -166,10 +180,25 @@ def _bind(address: HostPort, kind: socket.SocketKind) -> int:
     """Give the errno of binding there, 0 where it works."""
     try:
         with socket.socket(_family(address), kind) as tried:
+            if kind == socket.SOCK_STREAM:  # as servers do: connections that have ended keep no port
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind(address)
     except OSError as problem:
         return problem.errno or errno.EIO
     return 0
+
+
+def tells_figures(address: HostPort) -> bool:
+    """Ask whoever holds a TCP port whether it tells what an agent of ours does."""
+    host, port = _reachable(address)
+    asking = HTTPConnection(host, port, timeout=PROBE_S)
+    try:
+        asking.request("GET", "/metrics")
+        return b"\nsipagent_" in asking.getresponse().read(65536)
+    except (OSError, HTTPException):  # nobody answers, or what answers does not speak HTTP
+        return False
+    finally:
+        asking.close()
 
 
 def answers_as_agent(address: HostPort) -> bool:

@@ -47,7 +47,6 @@ NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
         lambda value: not value, "[]", "operators' phones cannot transfer yet"
     ),
     "trunk.transport": Limit(_only("udp", "tcp"), "udp | tcp", "terminate TLS in front of the agent"),
-    "metrics.listen": Limit(lambda value: value is None, "no such key", "no metrics yet"),
 }
 
 
@@ -128,6 +127,9 @@ def _ports(config: Config) -> Iterator[Complaint]:
         yield Complaint(
             "trunk.rtp_ports", f"'{ports}' holds {len(ports)} ports", f"{needed} or more for capacity.calls"
         )
+    metrics = config.metrics.listen
+    if metrics and metrics.port == listen.port and config.trunk.transport == "tcp":
+        yield Complaint("metrics.listen", f"'{metrics}' has the port of trunk.listen", "another port")
     if ports.first <= listen.port <= ports.last:
         yield Complaint(
             "trunk.rtp_ports", f"'{ports}' holds the port of trunk.listen", "a range apart from it"

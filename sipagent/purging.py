@@ -6,6 +6,7 @@ Whatever goes wrong is told, and the next turn tries again.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
@@ -36,6 +37,8 @@ class Purging:
         alert: Callable[[str], None],
         read_clock: Callable[[], Reading] = read_clock,
     ) -> None:
+        self.failures: Counter[str] = Counter()  # of `purge`, what did not go among them, and of `stamp`
+        self.last_success = 0.0  # when a purge last ended, in s since the epoch; 0: none yet
         self._config = config
         self._place = config  # database and directory stay until the service starts again
         self._alert = alert
@@ -43,6 +46,11 @@ class Purging:
         self._over = threading.Event()
         self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="purge")
+
+    @property
+    def config(self) -> Config:
+        """What it goes by now."""
+        return self._config
 
     def start(self) -> None:
         """Purge now, then every hour."""
@@ -71,9 +79,13 @@ class Purging:
         try:
             step()
         except FAULTS as fault:
-            self._alert(f"{name}: {fault}")
+            self._fails(name, str(fault))
         except Exception as fault:  # noqa: BLE001 - a thread that died would keep what should be gone
-            self._alert(f"{name}: {fault!r}, which nobody foresaw")
+            self._fails(name, f"{fault!r}, which nobody foresaw")
+
+    def _fails(self, name: str, fault: str) -> None:
+        self.failures[name] += 1
+        self._alert(f"{name}: {fault}")
 
     def _turn(self) -> None:
         kept = self._config.retention
@@ -86,8 +98,11 @@ class Purging:
                 self._alert(f"purging is suspended: {why}; {RESUMES}")
                 return
             archive = Archive(store, self._place.recording.directory, self._place.base)
-            tell(purge(archive, reading.wall, terms, over=self._over.is_set))
+            report = purge(archive, reading.wall, terms, over=self._over.is_set)
+            tell(report)
+            self.failures["purge"] += len(report.failed)
             if not self._over.is_set():
+                self.last_success = reading.wall.timestamp()
                 self._look_after(store, reading.wall)
 
     def _look_after(self, store: Store, now: datetime) -> None:

@@ -41,6 +41,7 @@ class Worker:
     def __init__(self, name: str, alert: Callable[[str], None]) -> None:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._alert = alert
+        self.faults = 0
         self._thread = threading.Thread(target=self._run, name=name)
 
     def start(self) -> None:
@@ -59,9 +60,13 @@ class Worker:
             try:
                 job()
             except FAULTS as fault:
-                self._alert(f"{self._thread.name}: {fault}")
+                self._tell(str(fault))
             except Exception as fault:  # noqa: BLE001 - a thread that died would erase no more
-                self._alert(f"{self._thread.name}: {fault!r}, which nobody foresaw")
+                self._tell(f"{fault!r}, which nobody foresaw")
+
+    def _tell(self, fault: str) -> None:
+        self.faults += 1
+        self._alert(f"{self._thread.name}: {fault}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +99,12 @@ class Recorder:
         self._slow = Worker("assembler", alert)
         self._writer = TapWriter()
         self._running: set[Tap] = set()  # the quick thread's own
+        self.dropped_frames = 0  # of all taps that were finished
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How many jobs each thread has failed of."""
+        return {"recorder": self._quick.faults, "assembler": self._slow.faults}
 
     def start(self) -> None:
         self._quick.start()
@@ -108,7 +119,7 @@ class Recorder:
     def _finish_rest(self) -> None:
         while self._running:
             with suppress(TapError):  # has been reported
-                self._running.pop().finish()
+                self.dropped_frames += self._running.pop().finish().drops
 
     def open_receipt(self, receipt: Receipt) -> None:
         self._quick.put(lambda: self.archive.store.add_receipt(receipt))
@@ -172,7 +183,7 @@ class Recorder:
         def finish() -> None:
             with suppress(TapError):  # has been reported; what was written before is kept, and is incomplete
                 self._running.discard(tap)
-                tap.finish()
+                self.dropped_frames += tap.finish().drops
             self._slow.put(lambda: close(self.archive, recording, self._format, closing))
 
         self._quick.put(finish)

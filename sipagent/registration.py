@@ -8,6 +8,7 @@ class Registrar:
     """Pure; times are monotonic seconds. `wanted`: whether there is a registrar at all."""
 
     def __init__(self, wanted: bool) -> None:
+        self.wanted = wanted
         self.active = False
         self.deadline: float | None = 0.0 if wanted else None
         self._retry_s = FIRST_S

@@ -1,13 +1,16 @@
 """`sipagent run`: puts the parts together, and takes them apart again.
 
 Threads: this one is the SIP thread, and hears signals. The listener and the recorder's two talk to it through
-the agent's inbox; the purge's has its own connection to the store.
+the agent's inbox; the purge's has its own connection to the store, and so has `watch`, which looks for those
+who scrape.
 """
 
 import logging
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import structlog
@@ -21,9 +24,12 @@ from sipagent.admission import Admission, admission, tones
 from sipagent.agent import Agent
 from sipagent.config import Config, ConfigError, load
 from sipagent.engine import Credentials, EngineSettings
+from sipagent.metrics import Metrics
 from sipagent.pjsip import PjsipEngine
 from sipagent.purging import Purging
 from sipagent.recorder import Recorder, recover
+from sipagent.scrape import serving
+from sipagent.watch import Watch
 
 log = structlog.get_logger("sipagent.service")
 
@@ -75,12 +81,14 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         recorder = Recorder(archive, config.recording.format, _alert, config.recording.recipients)
         registers = config.trunk.registrar is not None
         agent = Agent(rules, recorder, tones(), registers=registers, detector=_detector(config))
+        purging = Purging(config, _alert)
         engine = PjsipEngine(_settings(config, agent))
         engine.start()  # first: a second agent on this port must not touch what the first one keeps
         try:
             _fit(config, engine.capacity)
-            recover(archive, config.recording.format, datetime.now(UTC), _alert)
-            _serve(config, agent, engine, orders)
+            with _metrics(config, agent, purging):
+                recover(archive, config.recording.format, datetime.now(UTC), _alert)
+                _serve(config, agent, engine, purging, orders)
         finally:
             engine.stop()
     log.info("stopped")
@@ -115,8 +123,28 @@ def _fit(config: Config, legs: int) -> None:
         log.warning("faces_a_network", detail="40 INVITEs a second end the engine: put an edge in front")
 
 
-def _serve(config: Config, agent: Agent, engine: PjsipEngine, orders: Orders) -> None:
-    purging = Purging(config, _alert)
+@contextmanager
+def _metrics(config: Config, agent: Agent, purging: Purging) -> Iterator[None]:
+    """Tell figures meanwhile, if anybody wants them. Raises ConfigError where the port is taken."""
+    listen = config.metrics.listen
+    if listen is None:
+        yield
+        return
+    watch = Watch(lambda: purging.config)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(serving(listen, Metrics(agent, purging, watch)))
+        except OSError as taken:
+            problem = f"{listen}: {taken.strerror}"
+            raise ConfigError(
+                config.file, "metrics.listen", problem, "a free port of this machine"
+            ) from taken
+        watch.start()
+        stack.callback(watch.stop)
+        yield
+
+
+def _serve(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders) -> None:
     purging.start()
     agent.recorder.start()
     agent.listener.start()

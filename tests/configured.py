@@ -93,6 +93,7 @@ calls = 1
 full_status = 503
 media_timeout_s = 30
 [metrics]
+listen = "127.0.0.1:9464"
 [retention]
 period = "6 months"
 justification = ""

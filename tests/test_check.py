@@ -3,12 +3,14 @@
 import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from retention.store import Store
 from sipagent.check import EngineFacts, Finding, checks
@@ -16,6 +18,7 @@ from sipagent.check_machine import answers_as_agent, python_finding
 from sipagent.check_notice import VOCABULARIES, missing_words
 from sipagent.config import Config, HostPort, load, parse
 from sipagent.init_config import init
+from sipagent.scrape import serving
 from tests.configured import SMALL, with_keys
 from tests.kept import recording
 
@@ -323,6 +326,28 @@ def test_a_port_that_our_own_agent_holds_is_fine(set_up: SetUp, udp: socket.sock
     assert set_up.one("trunk.listen", set_up.config("trunk", f'listen = "{listen}"'))[0] == "ok"
     agent.join()
     assert asked[0].startswith(f"OPTIONS sip:{listen} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:".encode())
+
+
+class Figure(Collector):
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily("sipagent_calls_in_progress", "A test.", value=0)
+
+
+def test_the_port_of_the_figures(set_up: SetUp) -> None:
+    assert set_up.findings("metrics.listen") == []
+    with serving(HostPort("127.0.0.1", 0), Figure()) as listen:
+        config = set_up.config("metrics", f'listen = "{listen}"')
+        assert set_up.one("metrics.listen", config) == ("ok", f"{listen} is taken by a running agent")
+    assert set_up.one("metrics.listen", config) == ("ok", f"{listen} is free")
+    with socket.create_server(listen):
+        level, detail = set_up.one("metrics.listen", config)
+        assert (level, detail) == ("error", f"{listen} is in use, and no agent answers there")
+
+
+def test_figures_for_everybody_are_a_warning(set_up: SetUp) -> None:
+    config = set_up.config("metrics", 'listen = "0.0.0.0:9464"')
+    levels = {finding.level: finding.detail for finding in set_up.findings("metrics.listen", config)}
+    assert "without a login" in levels["warning"]
 
 
 def test_nobody_is_no_agent(udp: socket.socket) -> None:

@@ -215,11 +215,8 @@ WRONG = [
         "full_status = 404",
         "capacity.full_status: 404 is not one of the choices; accepted: 486 | 503",
     ),
-    (
-        "metrics",
-        "listen = '127.0.0.1:9464'",
-        "metrics.listen: '127.0.0.1:9464' is not in this version (no metrics",
-    ),
+    ("metrics", "listen = 9464", "metrics.listen: 9464 is not "),
+    ("metrics", "listen = 'localhost:9464'", "metrics.listen: 'localhost:9464' is not "),
     (
         "retention",
         "period = '7 months'",
@@ -260,6 +257,14 @@ def test_a_table_that_must_be_there_is_named(table: str) -> None:
     )
     assert wrong(re.sub(rf"\[{table}\][^\[]*(\[\"[^\[]*)?", "", SMALL)).startswith(
         f"{table}: missing; accepted: "
+    )
+
+
+def test_figures_and_calls_cannot_share_a_port_of_one_protocol() -> None:
+    text = with_keys("metrics", 'listen = "127.0.0.1:5060"')
+    read(text)  # calls by UDP
+    assert wrong(with_keys("trunk", 'transport = "tcp"', text)).startswith(
+        "metrics.listen: '127.0.0.1:5060' has the port of trunk.listen"
     )
 
 

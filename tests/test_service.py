@@ -3,9 +3,12 @@
 import json
 import os
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from structlog.testing import capture_logs
@@ -19,7 +22,8 @@ from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import HERE, invite
 from tests.fake_engine import FakeEngine
-from tests.tapping import wait_for
+from tests.peers.process import free_ports
+from tests.tapping import PATIENCE_S, wait_for
 
 
 @pytest.fixture
@@ -252,3 +256,43 @@ def test_without_logins_there_are_no_credentials(
 
 def test_a_password_is_in_no_representation() -> None:
     assert "secret" not in repr(Credentials("agent", "secret"))
+
+
+# --- figures ---
+
+
+def test_figures_are_told_as_long_as_it_runs(
+    where: Path, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_ports(1)
+    config = read(with_keys("metrics", f'listen = "127.0.0.1:{port}"', SMALL), where)
+    told: list[str] = []
+
+    def scraped() -> str:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
+            told.append(answer.read().decode())
+        return told[-1]
+
+    def watched(_: Stub) -> None:
+        wait_for(lambda: "\nsipagent_recordings_kept 0.0\n" in scraped())
+
+    engine.steps = [watched]
+    run(config, capsys)
+    assert "\nsipagent_calls_in_progress 0.0\n" in told[0]
+    assert not {"watch", "metrics"} & {thread.name for thread in threading.enumerate()}
+    with pytest.raises(OSError, match="refused"):
+        urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S)
+
+
+def test_a_port_for_figures_that_is_taken_is_an_error_of_the_configuration(
+    where: Path, engine: type[Stub]
+) -> None:
+    """Before anything of what is kept is touched, and before a call is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        config = read(with_keys("metrics", f'listen = "{listen}"', SMALL), where)
+        with pytest.raises(
+            ConfigError, match=rf"metrics.listen: {listen}: Address already in use; accepted: "
+        ):
+            service.run(config, log_json=True, drain_s=1.0)
+    assert engine.made[0].stopped and engine.made[0].polls == 0

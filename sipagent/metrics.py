@@ -1,0 +1,109 @@
+"""The figures for Prometheus. They are counted where things happen; here they get their names.
+
+A scrape copies plain counts of other threads and what `watch` saw last: it waits for no lock, no disk and no
+call. Nothing in it leads to a person. Counts begin anew with the process.
+(Names: Prometheus, "Metric and label naming".)
+"""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sipagent import __version__
+from sipagent.agent import Agent
+from sipagent.purging import Purging
+from sipagent.watch import Seen, Watch
+
+NOTHING = "nothing"  # decided it: an empty label would be none
+
+
+class Metrics(Collector):
+    """What the parts of a running service have counted."""
+
+    def __init__(self, agent: Agent, purging: Purging, watch: Watch) -> None:
+        self._agent = agent
+        self._purging = purging
+        self._watch = watch
+
+    def collect(self) -> Iterable[Metric]:
+        """All of it, as it is now."""
+        yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
+        yield from self._calls()
+        yield from self._faults()
+        yield from self._purges()
+        if (seen := self._watch.latest) is not None:
+            yield from _seen(seen)
+
+    def _calls(self) -> Iterator[Metric]:
+        agent = self._agent
+        ended = CounterMetricFamily(
+            "sipagent_calls", "Calls that have ended.", labels=("outcome", "decision", "decided_by")
+        )
+        for (outcome, decision, by), count in agent.ended.copy().items():
+            ended.add_metric((outcome, decision, by or NOTHING), count)
+        yield ended
+        yield _gauge("sipagent_calls_in_progress", "Calls that are up.", agent.calls)
+        yield _gauge("sipagent_calls_limit", "Calls that may be up at a time.", agent.admission.calls)
+        yield _counter(
+            "sipagent_strangers_dropped", "Requests from sources that are not allowed.", agent.strangers
+        )
+        if agent.registrar.wanted:
+            yield _gauge(
+                "sipagent_registered", "Whether the trunk's registrar knows us.", agent.registrar.active
+            )
+
+    def _faults(self) -> Iterator[Metric]:
+        recorder = self._agent.recorder
+        faults = CounterMetricFamily(
+            "sipagent_recorder_faults", "What kept a call from being recorded, or kept.", labels=("part",)
+        )
+        for part, count in (("tap", self._agent.tap_faults), *recorder.faults.items()):
+            faults.add_metric((part,), count)
+        yield faults
+        yield _counter(
+            "sipagent_tap_frames_dropped",
+            "Frames that are silence in a recording, because the disk was too slow.",
+            recorder.dropped_frames,
+        )
+        yield _counter(
+            "sipagent_watch_failures", "Looks at store and disk that failed.", self._watch.failures
+        )
+
+    def _purges(self) -> Iterator[Metric]:
+        failures = self._purging.failures
+        yield _counter(
+            "sipagent_purge_failures", "Purges that failed, and files that did not go.", failures["purge"]
+        )
+        yield _counter("sipagent_stamp_failures", "Time stamps that did not come.", failures["stamp"])
+        yield _gauge(
+            "sipagent_purge_last_success_timestamp_seconds",
+            "When the last purge by the agent ended, since the epoch; 0: none since it started.",
+            self._purging.last_success,
+        )
+
+
+def _seen(seen: Seen) -> Iterator[Metric]:
+    for name, said, value in (
+        ("recordings_kept", "Recordings on disk.", seen.kept),
+        ("recordings_held", "Of these, on legal hold.", seen.held),
+        ("recordings_overdue", "Should have gone more than a day ago, and are not held.", seen.overdue),
+        ("holds_review_overdue", "Holds whose review date has passed.", seen.reviews_overdue),
+        ("purge_suspended", "Whether purging waits for a person to confirm the clock.", seen.suspended),
+        ("chain_head_sequence", "Number of the chain's last entry.", seen.head),
+        ("disk_free_bytes", "Where the recordings are.", seen.free_bytes),
+        (
+            "watch_last_success_timestamp_seconds",
+            "When store and disk were looked at, since the epoch.",
+            seen.at,
+        ),
+    ):
+        yield _gauge(f"sipagent_{name}", said, value)
+
+
+def _gauge(name: str, said: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, said, value=float(value))
+
+
+def _counter(name: str, said: str, value: float) -> Metric:
+    return CounterMetricFamily(name, said, value=float(value))

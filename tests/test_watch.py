@@ -1,0 +1,142 @@
+"""What the store and the disk say, looked at again and again."""
+
+import threading
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from retention.archive import Archive
+from retention.clock import Reading, look
+from retention.hold import Hold, place
+from retention.recording import Access, due_date
+from retention.store import Store
+from sipagent import watch as watching
+from sipagent.config import Config
+from sipagent.watch import Watch
+from tests.configured import SMALL, read, with_keys
+from tests.kept import START, keep, recording
+from tests.tapping import wait_for
+
+DUE = due_date(START, "6 months")
+DAY = timedelta(days=1)
+TRACE = Access(at=START, action="hold", by="A. Roux")
+
+
+@pytest.fixture(autouse=True)
+def threads_end() -> Iterator[None]:
+    yield
+    wait_for(lambda: "watch" not in {thread.name for thread in threading.enumerate()})
+
+
+def config(folder: Path, keys: str = "") -> Config:
+    return read(with_keys("retention", keys, SMALL) if keys else SMALL, folder / "config.toml")
+
+
+def at(folder: Path, wall: object = START, keys: str = "") -> Watch:
+    reading = Reading("boot", wall, 1000.0)  # type: ignore[arg-type]
+    return Watch(lambda: config(folder, keys), lambda: reading)
+
+
+def hold(archive: Archive, id: str, review: date) -> None:
+    held = Hold(ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review=review)
+    place(archive, id, held, TRACE)
+
+
+def test_one_look(archive: Archive, tmp_path: Path) -> None:
+    held, *_ = [keep(archive, recording(minute)) for minute in range(3)]
+    archive.open(recording(3))
+    hold(archive, held.id, START.date() + DAY)
+    seen = at(tmp_path).look()
+    assert (seen.kept, seen.held, seen.overdue, seen.reviews_overdue) == (3, 1, 0, 0)
+    assert (seen.at, seen.head) == (START.timestamp(), archive.store.head().seq)
+    assert not seen.suspended
+    assert seen.free_bytes > 0
+
+
+def test_what_should_have_gone_a_day_ago_but_what_is_held(archive: Archive, tmp_path: Path) -> None:
+    held, _ = keep(archive, recording()), keep(archive, recording())
+    hold(archive, held.id, START.date() + DAY)
+    assert at(tmp_path, DUE + timedelta(hours=23)).look().overdue == 0
+    late = at(tmp_path, DUE + timedelta(hours=25)).look()
+    assert (late.overdue, late.held, late.reviews_overdue) == (1, 1, 1)
+    assert at(tmp_path, START + 60 * DAY, 'period = "1 month"').look().overdue == 1
+
+
+def test_a_review_is_overdue_by_the_day_where_the_service_is(archive: Archive, tmp_path: Path) -> None:
+    """At 23:20 in Paris, 22:20 UTC, the day of the review is not over."""
+    row = keep(archive, recording())
+    hold(archive, row.id, START.date())
+    assert START.hour == 22
+    assert at(tmp_path, START).look().reviews_overdue == 0
+    assert at(tmp_path, START + timedelta(hours=1)).look().reviews_overdue == 1
+
+
+def test_a_suspended_purge_is_seen_before_the_purge_comes_to_it(archive: Archive, tmp_path: Path) -> None:
+    look(archive.store, Reading("boot", START, 1000.0))
+    assert at(tmp_path, START + 2 * DAY).look().suspended
+    assert not at(tmp_path, START).look().suspended
+
+
+def test_looking_changes_nothing(archive: Archive, tmp_path: Path) -> None:
+    keep(archive, recording())
+    before = (tmp_path / "retention.db").read_bytes()
+    at(tmp_path, DUE + 10 * DAY).look()
+    assert (tmp_path / "retention.db").read_bytes() == before
+
+
+def test_a_lost_database_is_told_once_and_not_made_anew(archive: Archive, tmp_path: Path) -> None:
+    watch = at(tmp_path)
+    watch._try()
+    assert watch.latest is not None
+    archive.store.close()
+    (tmp_path / "retention.db").unlink()
+    with capture_logs() as logs:
+        watch._try()
+        assert watch.latest is None  # what was true once is not told any more
+        watch._try()
+    assert [line["event"] for line in logs] == ["watch_failed"]
+    assert "retention.db: is missing" in logs[0]["reason"]
+    assert watch.failures == 2
+    assert not (tmp_path / "retention.db").exists()
+    with Store(tmp_path / "retention.db"):
+        watch._try()
+    assert watch.latest is not None
+
+
+def test_it_looks_again_and_goes_by_what_was_reloaded(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "EVERY_S", 0.01)
+    monkeypatch.setattr(watching, "SHARE", 0)
+    keep(archive, recording())
+    now = [config(tmp_path)]
+    watch = Watch(lambda: now[0], lambda: Reading("boot", START + 60 * DAY, 1000.0))
+    watch.start()
+    try:
+        wait_for(lambda: watch.latest is not None and watch.latest.overdue == 0)
+        now[0] = config(tmp_path, 'period = "1 month"')
+        wait_for(lambda: watch.latest is not None and watch.latest.overdue == 1)
+    finally:
+        watch.stop()
+    assert watch.latest is None
+
+
+def test_what_takes_long_is_done_less_often(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A twentieth of the time at most, however many rows there are."""
+    waited: list[float] = []
+    clock = iter([0.0, 10.0])
+    watch = at(tmp_path)
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        watch._over.set()
+
+    monkeypatch.setattr(watch._over, "wait", wait)
+    monkeypatch.setattr("sipagent.watch.time.monotonic", lambda: next(clock))
+    watch._run()
+    assert waited == [200.0]
