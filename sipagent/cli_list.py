@@ -26,17 +26,22 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
       sipagent list --caller "06 12 34 56 78" --json
       sipagent list --reference 482913
     """
-    rows = work.archive().store.recordings(selection(work, **options))
+    store, chosen = work.archive().store, selection(work, **options)
+    rows = store.recordings(chosen)
     if as_json:
         print_json([row.to_json() for row in rows])
         return
     screen = console()
-    if not rows:
+    if rows:
+        show_table(newest(rows, screen, options["limit"]), recording_columns(work, rows, screen), screen)
+        seconds, bytes = sum(row.duration_s or 0 for row in rows), sum(row.bytes or 0 for row in rows)
+        screen.print(f"\n{counted(len(rows), 'recording')}, {length(seconds)}, {size(bytes)}", style="dim")
+    else:
         screen.print("No recording matches.")
-        return
-    show_table(newest(rows, screen, options["limit"]), recording_columns(work, rows, screen), screen)
-    seconds, bytes = sum(row.duration_s or 0 for row in rows), sum(row.bytes or 0 for row in rows)
-    screen.print(f"\n{counted(len(rows), 'recording')}, {length(seconds)}, {size(bytes)}", style="dim")
+    if options["caller"] or options["reference"]:  # whoever answers a person's request must not miss these
+        others = sum(call.recording_id is None for call in store.each_receipt(chosen))
+        if others:
+            screen.print(f"Not recorded, but kept: {counted(others, 'call')}, see `sipagent calls`.")
 
 
 @click.command("calls", short_help="The receipts of all calls, newest first.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kept import CALLER
+from tests.kept import CALLER, receipt, recording
 from tests.office import Office, make_office
 
 
@@ -66,6 +66,20 @@ def test_a_hostile_caller_steers_nothing(office: Office) -> None:
         out = office.run(*words).out
         assert not any(char in out for char in "\x1b\x9b\x07\u202e")
     assert "[bold]x[/bold]" in office.run("list").out
+
+
+def test_what_is_kept_of_a_caller_without_a_recording_is_mentioned(office: Office) -> None:
+    office.call()
+    store = office.archive.store
+    store.add_receipt(receipt(recording(), recording_id=None, decision="refused"))
+    store.add_receipt(receipt(recording(caller="+33323063001"), recording_id=None, decision="refused"))
+    said = "Not recorded, but kept: 1 call, see `sipagent calls`."
+    assert said in office.run("list", "--caller", CALLER).out
+    assert office.run("list", "--caller", "+33323063001").out == f"No recording matches.\n{said}\n"
+    for words in ((), ("--caller", CALLER, "--held"), ("--caller", "3999")):
+        assert "Not recorded" not in office.run("list", *words).out
+    assert len(json.loads(office.run("list", "--caller", CALLER, "--json").out)) == 1
+    assert len(json.loads(office.run("calls", "--caller", CALLER, "--json").out)) == 2
 
 
 def test_a_lost_database_is_mentioned(office: Office) -> None:
