@@ -155,10 +155,10 @@ ENGLISH = Words(
             "as the recording is held as evidence"
         ),
         "security.sealing/on": (
-            "**Encryption** of recordings from the first byte, to the keys named above ({recipients}); to "
+            "**Encryption** of new recordings from the first byte, to the keys named above ({recipients}); to "
             "record, the agent needs no private key. The numbers in the database are not encrypted"
         ),
-        "security.sealing/off": "**Encryption** of recordings: none, they are stored in clear",
+        "security.sealing/off": "**Encryption** of new recordings: none, they are stored in clear",
         "security.signalling/on": "**Signalling** encrypted by the agent (TLS)",
         "security.signalling/off": "**Signalling**: not encrypted by the agent ({transport:code})",
         "security.media/off": "**Voice on the network**: not encrypted (SRTP {srtp:code})",
@@ -186,7 +186,10 @@ ENGLISH = Words(
         "security.pausing/on": "**Pausing by the operator**: {code:code} puts silence in its place",
         "security.purposes/on": "**No use without a purpose** from the list ({purposes:code}) and a name",
         "security.trace/on": "**Trace of every use**, and of every refusal, with the system’s user",
-        "security.four_eyes/on": "**Holding as evidence** takes two persons: one asks, another approves",
+        "security.four_eyes/on": (
+            "**Holding as evidence** takes two names: who asks, and who approves; the program compares them, "
+            "but does not verify who is there"
+        ),
         "security.four_eyes/off": "**Holding as evidence**: impossible, for want of a ground",
         "security.purge/on": (
             "**Automatic erasure** in time: when the agent starts, then every hour; suspended, with an "
@@ -215,6 +218,6 @@ ENGLISH = Words(
         "Processors: telephone carrier, host, maintenance (article 28), and where they are.",
         "How operators and their representatives were informed, before the service began.",
         "The impact assessment, or why none is needed (article 35).",
-        "What becomes of exported copies and of backups.",
+        "What becomes of exported copies, of backups, and of the call logs of the operators’ phones.",
     ),
 )

@@ -159,11 +159,11 @@ FRENCH = Words(
             "l’enregistrement sert de preuve"
         ),
         "security.sealing/on": (
-            "**Chiffrement** des enregistrements dès le premier octet, pour les clés nommées ci-dessus "
-            "({recipients}) ; pour enregistrer, l’agent n’a besoin d’aucune clé privée. Les numéros dans la "
+            "**Chiffrement** des nouveaux enregistrements dès le premier octet, pour les clés nommées "
+            "ci-dessus ({recipients}) ; pour enregistrer, l’agent n’a besoin d’aucune clé privée. Les numéros dans la "
             "base de données ne sont pas chiffrés"
         ),
-        "security.sealing/off": "**Chiffrement** des enregistrements : aucun, ils sont stockés en clair",
+        "security.sealing/off": "**Chiffrement** des nouveaux enregistrements : aucun, ils sont stockés en clair",
         "security.signalling/on": "**Signalisation** chiffrée par l’agent (TLS)",
         "security.signalling/off": "**Signalisation** : non chiffrée par l’agent ({transport:code})",
         "security.media/off": "**Voix sur le réseau** : non chiffrée (SRTP {srtp:code})",
@@ -193,11 +193,12 @@ FRENCH = Words(
         "security.purposes/on": "**Aucun usage sans finalité** de la liste ({purposes:code}) et sans nom",
         "security.trace/on": "**Trace de chaque usage**, et de chaque refus, avec l’utilisateur du système",
         "security.four_eyes/on": (
-            "**Conservation comme preuve** à deux personnes : l’une demande, une autre approuve"
+            "**Conservation comme preuve** à deux noms : qui la demande, et qui l’approuve ; le programme les "
+            "compare, mais ne vérifie pas qui est là"
         ),
         "security.four_eyes/off": "**Conservation comme preuve** : impossible, faute de motif",
         "security.purge/on": (
-            "**Effacement automatique** à terme : au démarrage de l’agent, puis toutes les heures  ; "
+            "**Effacement automatique** à terme : au démarrage de l’agent, puis toutes les heures ; "
             "suspendu, avec une alerte, quand l’horloge est douteuse"
         ),
         "security.chain/on": (
@@ -226,6 +227,6 @@ FRENCH = Words(
         ),
         "L’information des opérateurs et de leurs représentants, avant la mise en service.",
         "L’analyse d’impact, ou pourquoi il n’en faut pas (article 35).",
-        "Ce que deviennent les copies exportées et les sauvegardes.",
+        "Ce que deviennent les copies exportées, les sauvegardes, et les journaux d’appels des postes.",
     ),
 )
