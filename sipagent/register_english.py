@@ -155,8 +155,8 @@ ENGLISH = Words(
             "as the recording is held as evidence"
         ),
         "security.sealing/on": (
-            "**Encryption** of new recordings from the first byte, to the keys named above ({recipients}); to "
-            "record, the agent needs no private key. The numbers in the database are not encrypted"
+            "**Encryption** of new recordings from the first byte, to the keys named above ({recipients}); "
+            "to record, the agent needs no private key. The numbers in the database are not encrypted"
         ),
         "security.sealing/off": "**Encryption** of new recordings: none, they are stored in clear",
         "security.signalling/on": "**Signalling** encrypted by the agent (TLS)",

@@ -160,10 +160,12 @@ FRENCH = Words(
         ),
         "security.sealing/on": (
             "**Chiffrement** des nouveaux enregistrements dès le premier octet, pour les clés nommées "
-            "ci-dessus ({recipients}) ; pour enregistrer, l’agent n’a besoin d’aucune clé privée. Les numéros dans la "
-            "base de données ne sont pas chiffrés"
+            "ci-dessus ({recipients}) ; pour enregistrer, l’agent n’a besoin d’aucune clé privée. Les "
+            "numéros dans la base de données ne sont pas chiffrés"
         ),
-        "security.sealing/off": "**Chiffrement** des nouveaux enregistrements : aucun, ils sont stockés en clair",
+        "security.sealing/off": (
+            "**Chiffrement** des nouveaux enregistrements : aucun, ils sont stockés en clair"
+        ),
         "security.signalling/on": "**Signalisation** chiffrée par l’agent (TLS)",
         "security.signalling/off": "**Signalisation** : non chiffrée par l’agent ({transport:code})",
         "security.media/off": "**Voix sur le réseau** : non chiffrée (SRTP {srtp:code})",
@@ -193,8 +195,8 @@ FRENCH = Words(
         "security.purposes/on": "**Aucun usage sans finalité** de la liste ({purposes:code}) et sans nom",
         "security.trace/on": "**Trace de chaque usage**, et de chaque refus, avec l’utilisateur du système",
         "security.four_eyes/on": (
-            "**Conservation comme preuve** à deux noms : qui la demande, et qui l’approuve ; le programme les "
-            "compare, mais ne vérifie pas qui est là"
+            "**Conservation comme preuve** à deux noms : qui la demande, et qui l’approuve ; le programme "
+            "les compare, mais ne vérifie pas qui est là"
         ),
         "security.four_eyes/off": "**Conservation comme preuve** : impossible, faute de motif",
         "security.purge/on": (
