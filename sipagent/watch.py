@@ -17,7 +17,7 @@ from retention import counts
 from retention.clock import Reading, read_clock, suspended
 from retention.hold import reviews_overdue
 from retention.purge import overdue
-from retention.recording import Status
+from retention.recording import RecordError, Status
 from retention.store import Store, StoreError
 from sipagent.config import Config
 
@@ -78,14 +78,14 @@ class Watch:
     def _try(self) -> None:
         try:
             self.latest = self.look()
-        except (OSError, StoreError) as fault:
+        except (OSError, StoreError, RecordError) as fault:
             if self.latest is not None or not self.failures:
                 log.error("watch_failed", reason=str(fault))
             self.latest = None
             self.failures += 1
 
     def look(self) -> Seen:
-        """Raises OSError, StoreError."""
+        """Raises OSError, StoreError, RecordError."""
         config, now = self._config(), self._read_clock()
         if not self._database.exists():  # opening it would make a new one
             raise StoreError(f"{self._database}: is missing")

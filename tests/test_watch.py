@@ -106,6 +106,20 @@ def test_a_lost_database_is_told_once_and_not_made_anew(archive: Archive, tmp_pa
     assert watch.latest is not None
 
 
+@pytest.mark.parametrize("damage", ["hold = '{'", "hold = '{}', started_at = 'soon'"])
+def test_a_row_that_cannot_be_read_is_a_failure_and_not_the_end(
+    archive: Archive, tmp_path: Path, damage: str
+) -> None:
+    row = keep(archive, recording())
+    with archive.store.write():
+        archive.store._db.execute(f"UPDATE recordings SET {damage} WHERE id = ?", [row.id])
+    watch = at(tmp_path)
+    with capture_logs() as logs:
+        watch._try()
+    assert (watch.latest, watch.failures) == (None, 1)
+    assert [line["event"] for line in logs] == ["watch_failed"]
+
+
 def test_it_looks_again_and_goes_by_what_was_reloaded(
     archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
