@@ -106,6 +106,10 @@ class Recorder:
         """How many jobs each thread has failed of."""
         return {"recorder": self._quick.faults, "assembler": self._slow.faults}
 
+    def reload(self, format: Format, recipients: tuple[Path, ...]) -> None:
+        """Keep the recordings that begin from now on as this, and for these."""
+        self._format, self._recipients = format, recipients
+
     def start(self) -> None:
         self._quick.start()
         self._slow.start()

@@ -178,6 +178,7 @@ def _reload(config: Config, agent: Agent, purging: Purging) -> None:
         log.error("reload_refused", reason=str(wrong))
         return
     agent.reload(rules)
+    agent.recorder.reload(changed.recording.format, changed.recording.recipients)
     purging.reload(changed)
     log.info("reloaded")
 

@@ -63,6 +63,23 @@ def test_a_kept_recording_is_for_its_recipients(recorder: Recorder, archive: Arc
         assert reading.complete
 
 
+def test_other_recipients_are_for_the_recordings_to_come(
+    recorder: Recorder, archive: Archive, recipients: tuple[Path, ...]
+) -> None:
+    first, second, third = (recording(n) for n in range(3))
+    taps = [begin(recorder, first)]
+    recorder.reload("wav", recipients[1:])
+    taps.append(begin(recorder, second))
+    recorder.reload("wav", ())
+    taps.append(begin(recorder, third))
+    for tap, row in zip(taps, (first, second, third), strict=True):
+        recorder.keep(tap, row, CLOSING)
+    recorder.stop()
+    assert archive.vault.recipients(first.id) == (ANN.public, BEN.public)
+    assert archive.vault.recipients(second.id) == (BEN.public,)
+    assert archive.final(third.id, "wav").exists()
+
+
 def test_nothing_is_ever_in_clear(recorder: Recorder, archive: Archive, tmp_path: Path) -> None:
     """While the call is on, and after it."""
     row = recording()

@@ -18,6 +18,7 @@ from sipagent import service
 from sipagent.admission import SHIPPED
 from sipagent.config import Config, ConfigError
 from sipagent.engine import Credentials, EngineSettings, Incoming
+from sipagent.recorder import Recorder
 from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import HERE, invite
@@ -171,6 +172,20 @@ def test_sighup_takes_other_rules_for_the_calls_to_come(
     lines = run(office, capsys)
     assert "reloaded" in events(lines)
     assert ("reject", 1, 404, None) in engine.made[0].orders
+
+
+def test_sighup_takes_other_recipients_for_the_recordings_to_come(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[str, tuple[Path, ...]]] = []
+    monkeypatch.setattr(Recorder, "reload", lambda _, format, recipients: taken.append((format, recipients)))
+
+    def changes(_: Stub) -> None:
+        office.file.write_text(with_keys("recording", 'recipients = ["ann.pub"]\nformat = "wav"', SMALL))
+
+    engine.steps = [changes, send(signal.SIGHUP), lambda _: None]
+    run(office, capsys)
+    assert taken == [("wav", (office.base / "ann.pub",))]
 
 
 def test_a_configuration_that_is_wrong_changes_nothing(
