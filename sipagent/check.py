@@ -5,6 +5,7 @@ which is brought up to date by opening it. What must be right in config.toml for
 not here but in `config`; here is what loads and should still be looked at.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from sipagent.config_types import outlasts
 from sipagent.finding import Finding, Level, error, ok, warning
 
 __all__ = ["EngineFacts", "Finding", "Level", "checks"]
+
+_CONSENT = re.compile(r"\bconsent|\b6\s*\(1\)\s*\(?a\)", re.IGNORECASE)
 
 
 def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetime) -> list[Finding]:
@@ -54,6 +57,11 @@ def _service(config: Config) -> Iterator[Finding]:
     for key in ("controller_contact", "dpo_contact", "legal_basis"):
         if not getattr(config.service, key).strip():
             yield warning(f"service.{key}", "empty; callers have a right to it (GDPR article 13(1))")
+    if config.refusal.mode == "objection" and _CONSENT.search(config.service.legal_basis):
+        yield warning(
+            "service.legal_basis",
+            'names consent, which silence is not (GDPR article 4(11)): accepted with refusal.mode = "opt_in"',
+        )
     if config.hours is None:
         yield warning("hours", "absent: open day and night")
     elif config.hours.week is None:

@@ -86,6 +86,13 @@ def test_it_leaves_nothing_behind(set_up: SetUp) -> None:
     ("table", "keys", "what", "detail"),
     [
         ("service", 'legal_basis = ""', "service.legal_basis", "empty; callers have a right to it"),
+        (
+            "service",
+            'legal_basis = "le consentement"',
+            "service.legal_basis",
+            "names consent, which silence is",
+        ),
+        ("service", 'legal_basis = "6(1)(a) GDPR"', "service.legal_basis", "names consent, which silence is"),
         ("hours", 'holidays = "FR"', "hours.week", "absent: open day and night but for"),
         ("trunk", 'allowed_sources = ["0.0.0.0/0"]', "trunk.allowed_sources", "0.0.0.0/0: anybody may call"),
         ("recording", "enabled = false", "recording.enabled", "false: nothing is recorded"),
