@@ -240,6 +240,19 @@ def test_names_are_as_prometheus_wants_them(service: Service) -> None:
             assert family.name.endswith(("_timestamp_seconds", "_bytes"))
 
 
+def test_the_readme_names_only_figures_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with staged(tmp_path, monkeypatch, registers=True) as stage:
+        service = Service(stage, tmp_path)
+        service.watch._try()
+        stage.gone(stage.invite())
+        names = {name for name, _ in service.figures()}
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    for name, rest in re.findall(r"\b(sipagent_[a-z_]+)(\*?)", readme):
+        assert name in names or (rest and any(one.startswith(name) for one in names)), name
+
+
 def test_nothing_leads_to_a_person(service: Service) -> None:
     service.stage.bridged()
     service.watch._try()
