@@ -1,13 +1,15 @@
 """How many rows there are, counted by the database in pages: no read takes long, however many they are."""
 
+from retention.chain import TABLES
 from retention.pages import Listing, Row
 from retention.recording import Status
 from retention.store import Store
 
-RECONCILED = {"receipts": "receipt", "recordings": "recording", "accesses": "access"}  # kinds in the chain
+RECONCILED = {table: kind for kind, table in TABLES.items()}
 _BY_TIME = ("started_at", "id")
-# the columns of the smallest index that has every row
-_ORDER: dict[str, tuple[str, ...]] = {"receipts": _BY_TIME, "recordings": _BY_TIME, "accesses": ("id",)}
+# the columns of the smallest index that has every row; the others are numbered, and few
+_ORDER: dict[str, tuple[str, ...]] = {"receipts": _BY_TIME, "recordings": _BY_TIME}
+_NUMBERED = ("id",)
 
 
 def recordings_by_status(store: Store) -> dict[Status, int]:
@@ -44,7 +46,7 @@ def _last(store: Store) -> Row:
 
 def _both(store: Store, table: str, kind: str, last: Row) -> tuple[int, int]:
     """`+`: these bounds are for the rows of a page; by its own bounds it is found."""
-    rows = _count(store, table, _ORDER[table], where=f"+rowid <= {last[table]}")
+    rows = _count(store, table, _ORDER.get(table, _NUMBERED), where=f"+rowid <= {last[table]}")
     firsts = _count(store, "chain", ("seq",), f"kind = '{kind}' AND was = 0", f"+seq <= {last['chain']}")
     return rows, firsts
 

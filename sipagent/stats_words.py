@@ -21,6 +21,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "in_chain": ("dans la chaîne", "in the chain"),
     "receipts": ("reçus d’appel", "call receipts"),
     "recordings": ("enregistrements", "recordings"),
+    "notes": ("fiches d’analyse", "analysis notes"),
     "accesses": ("lignes de la trace des accès", "lines in the trace of uses"),
     "nothing": ("Rien à montrer pour cette période.", "Nothing to show for this period."),
     # headings

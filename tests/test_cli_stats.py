@@ -78,6 +78,7 @@ def test_the_figures_are_those_of_the_rows(office: Office) -> None:
         "receipts": {"rows": len(receipts), "chain": len(receipts)},
         "recordings": {"rows": len(recordings), "chain": len(recordings)},
         "accesses": {"rows": 0, "chain": 0},
+        "notes": {"rows": 0, "chain": 0},
     }
 
 

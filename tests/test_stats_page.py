@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from retention.chain import TABLES
 from retention.statistics import Statistics
 from sipagent.stats_page import Heading, page
 from sipagent.stats_plots import HEIGHT, WIDTH, Plot, svg, ticks
@@ -283,7 +284,7 @@ def test_figures_that_do_not_are_an_alarm_at_the_top() -> None:
 @pytest.mark.parametrize("language", ["fr", "en", "de"])
 def test_every_word_of_the_page_is_there(language: str) -> None:
     """A key that has no words would show with its underscore."""
-    tally = {name: (1, 2) for name in ("receipts", "recordings", "accesses")}
+    tally = {name: (1, 2) for name in TABLES.values()}
     for shown in (tally, dict.fromkeys(tally, (1, 1))):
         text = page(figures_of(30, 40), replace(HEADING, language=language, tally=shown))
         assert not [said for said in Elements(text).texts if re.search(r"[a-z]_[a-z]|accesses", said)]
