@@ -57,7 +57,7 @@ def accesses_command(
     \b
     Examples:
       sipagent accesses --since 7d
-      sipagent accesses 20261124T222000123-4f2a9c --action export --json
+      sipagent accesses 20261124T222000123-482913 --action export --json
     """
     first, end = _moment(work, "--since", since), _moment(work, "--until", until, end=True)
     store = work.archive().store

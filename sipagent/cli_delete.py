@@ -54,8 +54,8 @@ def delete_command(
 
     \b
     Examples:
-      sipagent delete 20261124T222000123-4f2a9c --reason "request 2026-118" --by "M. Durand"
-      sipagent delete 20261124T222000123-4f2a9c --reason "request 2026-118" --by "M. Durand"
+      sipagent delete 20261124T222000123-482913 --reason "request 2026-118" --by "M. Durand"
+      sipagent delete 20261124T222000123-482913 --reason "request 2026-118" --by "M. Durand"
           --certificate request-2026-118.txt
     """
     archive = work.archive(make=True)

@@ -61,7 +61,7 @@ def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **ask
 
     \b
     Example:
-      sipagent hold 20261124T222000123-4f2a9c --ground criminal --reference "complaint 2026-41"
+      sipagent hold 20261124T222000123-482913 --ground criminal --reference "complaint 2026-41"
           --by "M. Durand" --approved-by "C. Petit" --review 2027-05-31
     """
     hold = Hold(review=_day(review), **asked)
@@ -93,7 +93,7 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
 
     \b
     Example:
-      sipagent release 20261124T222000123-4f2a9c --by "M. Durand" --reason "complaint 2026-41 closed"
+      sipagent release 20261124T222000123-482913 --by "M. Durand" --reason "complaint 2026-41 closed"
     """
     archive = work.archive(make=True)
     recording = find(archive, id)

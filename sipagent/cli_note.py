@@ -35,8 +35,8 @@ def note_command(work: Workplace, id: str, by: str, source: Path) -> None:
 
     \b
     Examples:
-      sipagent note 20261124T222000123-4f2a9c --by "M. Durand" --text-file sheet.txt
-      sipagent note 20261124T222000123-4f2a9c --by "M. Durand" --text-file - < sheet.txt
+      sipagent note 20261124T222000123-482913 --by "M. Durand" --text-file sheet.txt
+      sipagent note 20261124T222000123-482913 --by "M. Durand" --text-file - < sheet.txt
     """
     archive = work.archive(make=True)
     recording = find(archive, id)

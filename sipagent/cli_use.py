@@ -78,8 +78,8 @@ def export_command(work: Workplace, /, id: str, *, out: Path, force: bool, **ask
 
     \b
     Examples:
-      sipagent export 20261124T222000123-4f2a9c --purpose quality --by "M. Durand" --out call.wav
-      sipagent export 20261124T222000123-4f2a9c --purpose access_request --reference 2026-118
+      sipagent export 20261124T222000123-482913 --purpose quality --by "M. Durand" --out call.wav
+      sipagent export 20261124T222000123-482913 --purpose access_request --reference 2026-118
           --by "M. Durand" --channel caller --out call.flac --identity recordings.key
     """
     format = FORMATS.get(out.suffix.lower())
@@ -113,7 +113,7 @@ def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
 
     \b
     Example:
-      sipagent play 20261124T222000123-4f2a9c --purpose quality --by "M. Durand"
+      sipagent play 20261124T222000123-482913 --purpose quality --by "M. Durand"
     """
 
     def listen(recording: Recording, sound: Sound, traced: Callable[[str], None]) -> None:

@@ -19,8 +19,10 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
-    *("list", "show", "calls", "export", "play", "purge", "delete", "rebuild"),
-    *("init", "check", "run", "demo", "completion"),
+    *("list", "show", "calls", "stats", "register"),
+    *("export", "play", "note", "accesses"),
+    *("purge", "delete", "hold", "release", "holds", "rebuild", "verify", "stamp"),
+    *("init", "keys", "check", "notice", "run", "demo", "completion"),
 )
 
 
@@ -41,7 +43,13 @@ def test_every_command_is_in_the_readme(name: str) -> None:
     assert f"sipagent {name}" in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("name", ["list", "show", "calls", "purge", "rebuild", "check"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("list", "show", "calls", "stats", "register", "accesses", "holds"),
+        *("purge", "delete", "rebuild", "verify", "check", "notice"),
+    ],
+)
 def test_what_lists_has_json(name: str) -> None:
     assert any("--json" in parameter.opts for parameter in cli.commands[name].params)
 

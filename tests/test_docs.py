@@ -20,7 +20,7 @@ from tests import draw_callflow
 from tests.test_structure import ALL, POLICY, name
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "prompts/README.md"]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "prompts/README.md", ROOT / "retention/README.md"]
 UNHEARD = {"refusal.keywords", "refusal.accept_keywords", "refusal.in_call_keywords"}  # until words are heard
 
 
