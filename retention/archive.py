@@ -198,7 +198,8 @@ class Archive:
         """In one transaction: no hold comes in between, and one that is there refuses before a file goes."""
         with self.store.write():
             row = self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
-            if row.status is not Status.ERASED:  # a refusal is never turned into a mere failure
+            # a tombstone stays as it is, and a refusal is never turned into a mere failure
+            if row.purged_at is None and row.status is not Status.ERASED:
                 self.store.update_recording(
                     replace(
                         row,
