@@ -6,7 +6,6 @@ from typing import TypeVar
 
 import click
 from rich.console import Console
-from rich.progress import Progress
 
 from retention.archive import Archive
 from retention.clock import look, read_clock, resume, suspended
@@ -16,12 +15,12 @@ from retention.purge import Removal, Report, Stay, preview, purge
 from retention.recording import Access, Json, to_text
 from retention.store import Store
 from sipagent.cli_base import Failure, Workplace, json_option, now, print_json, system_user, words
+from sipagent.cli_progress import steps_of
 from sipagent.cli_tables import Column, console, show_table
 from sipagent.cli_times import counted, full, parse_moment, size
 
 Row = TypeVar("Row")
 
-_MANY = 20  # recordings, from which a purge shows its progress
 _TOLERANCE = timedelta(seconds=1)  # a `--now` typed as the present is not the future
 _RESUMES = "accepted, once the clock is right: purge --clock-ok --by WHO"
 
@@ -106,13 +105,7 @@ def _believe_clock(store: Store, by: Access | None) -> None:
 
 
 def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | None) -> Report:
-    screen = console(stderr=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        bar = progress.add_task("purging", visible=False)
-
-        def step(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total, visible=total >= _MANY)
-
+    with steps_of("purging") as step:
         return purge(archive, moment, work.terms, step, asked)
 
 

@@ -3,16 +3,15 @@
 from pathlib import Path
 
 import click
-from rich.progress import Progress
 
 from retention.rebuild import Problem, Rebuilt, rebuild
 from retention.recording import Access
 from sipagent.cli_base import Workplace, json_option, now, print_json, system_user
 from sipagent.cli_passphrase import identity_option, passphrase_option, unlock
+from sipagent.cli_progress import steps_of
 from sipagent.cli_tables import Column, console, show_table
 from sipagent.cli_times import counted
 
-_MANY = 20  # recordings, from which it shows its progress
 _PROBLEMS: list[Column[Problem]] = [
     Column("file", lambda found: found.name),
     Column("problem", lambda found: found.problem, wraps=True),
@@ -53,13 +52,7 @@ def rebuild_command(
     """
     opener = None if identity is None else unlock(identity, passphrase_file)
     archive = work.archive(make=True)
-    screen = console(stderr=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        bar = progress.add_task("reading", visible=False)
-
-        def step(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total, visible=total >= _MANY)
-
+    with steps_of("reading") as step:
         done = rebuild(archive, opener, step)
     archive.store.add_access(
         Access(at=now(), action="rebuild", system_user=system_user(), detail=", ".join(_counts(done)))

@@ -4,17 +4,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.progress import Progress
 
 from retention.keys import Identity, KeysError, PublicKey, read_public
 from retention.recording import Access
 from retention.rotation import Rotation, rotate
 from sipagent.cli_base import Failure, Workplace, by_option, json_option, now, print_json, system_user
 from sipagent.cli_passphrase import identity_option, passphrase_option, unlock
+from sipagent.cli_progress import steps_of
 from sipagent.cli_tables import Column, console, show_table
 from sipagent.cli_times import counted
 
-_MANY = 20  # recordings, from which it shows its progress
 _SHOWN = 20  # failures; more have one reason
 
 
@@ -47,7 +46,7 @@ def rotate_command(
     """
     recipients = _named(work)
     opener = unlock(identity, passphrase_file)
-    done = _rotate(work, opener, recipients, by, quiet=as_json)
+    done = _rotate(work, opener, recipients, by)
     if as_json:
         print_json(
             {
@@ -73,21 +72,13 @@ def _named(work: Workplace) -> list[PublicKey]:
     return list(dict.fromkeys(keys))
 
 
-def _rotate(
-    work: Workplace, opener: Identity, recipients: list[PublicKey], by: str | None, *, quiet: bool
-) -> Rotation:
+def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: str | None) -> Rotation:
     """With a line in the trace before anything is done, and one of what came of it."""
     archive = work.archive(make=True)
     trace = Access(at=now(), action="rotate", by=by, system_user=system_user())
     begun = f"begun with {opener.public}, to be for {_names(recipients)}"
     archive.store.add_access(replace(trace, detail=begun))
-    screen = console(stderr=True)
-    with Progress(console=screen, transient=True, disable=quiet or not screen.is_terminal) as progress:
-        bar = progress.add_task("sealing", visible=False)
-
-        def step(done: int, total: int) -> None:
-            progress.update(bar, completed=done, total=total, visible=total >= _MANY)
-
+    with steps_of("sealing") as step:
         done = rotate(archive, opener, recipients, step)
     counts = f"{len(done.sealed)} sealed anew, {done.already} were so already, {len(done.failed)} failed"
     outcome = "failed" if done.failed else "done"

@@ -113,8 +113,9 @@ def _figures(work: Workplace, store: Store, period: Selection, tally: Tally, *, 
     figures = Statistics(work.config.service.timezone, _numbers(work))
     total = sum(tally[name][0] for name in ("receipts", "recordings"))
     whole = period.since is period.until is None
-    unseen = quiet or total < _MANY
-    with Progress(console=console(stderr=True), transient=True, disable=unseen) as progress:
+    screen = console(stderr=True)
+    unseen = quiet or total < _MANY or not screen.is_terminal
+    with Progress(console=screen, transient=True, disable=unseen) as progress:
         bar = progress.add_task("counting", total=total if whole else None)
         for receipt in _stepping(store.each_receipt(period), progress, bar):
             figures.receipt(receipt)

@@ -1,19 +1,16 @@
 """Whether what is kept is still what was kept: `verify`. Nothing here changes anything."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
 from retention.archive import Archive
 from retention.recording import Json
 from retention.stamp import StampReport, stamps_folder, verify_stamps
 from retention.verify import Finding, Verified, verify
-from retention.verify import Progress as Step
 from sipagent.cli_base import Failure, Workplace, json_option, print_json
+from sipagent.cli_progress import Step, steps
 from sipagent.cli_tables import Column, console, show_fields, show_table
 from sipagent.cli_times import counted
 
@@ -51,7 +48,7 @@ def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path,
       sipagent verify --head /mnt/safe/retention.head --json
     """
     archive = _archive(work)
-    with _progress() as step:
+    with steps(_LONG) as step:
         found = verify(archive, step, heads=heads)
         stamps = _stamps(work, archive, found, step)
     if as_json:
@@ -85,21 +82,6 @@ def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> S
         lost = seq.isdecimal() and any(int(seq) in gap for gap in found.gaps)
         (found.lost if lost else found.problems).append(Finding(f"stamp {wrong.name}", wrong.problem))
     return report
-
-
-@contextmanager
-def _progress() -> Iterator[Step]:
-    """A bar for whatever takes long; nothing into a file or a mail of cron."""
-    screen = console(stderr=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def step(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = progress.add_task(what, visible=False)
-            progress.update(bars[what], completed=done, total=total, visible=total >= _LONG)
-
-        yield step
 
 
 def _json(found: Verified, stamps: StampReport) -> Json:
