@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -98,10 +99,11 @@ def test_a_hold_refuses_an_erasure_before_a_file_is_gone(kept: Archive, decision
     row = keep(kept, recording())
     kept.change(replace(row, hold=HOLD))
     before = names(kept)
-    for action in (
+    actions: tuple[Callable[[], object], ...] = (
         lambda: kept.erase(row.id, LATER, decision),
         lambda: kept.fail(row.id, LATER),
-    ):
+    )
+    for action in actions:
         with pytest.raises(StoreError, match="on hold"):
             action()
     assert names(kept) == before
