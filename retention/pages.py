@@ -23,7 +23,7 @@ class Listing:
     """What to read. `order` names columns with an index, unique together.
 
     `indexed`, with its `indexed_values`, is a condition that an index answers, so that rows without it are
-    not even walked over.
+    not even walked over. `start` and `stop` (exclusive) bound the first column of `order`.
     """
 
     table: str
@@ -33,6 +33,8 @@ class Listing:
     values: Sequence[object] = ()
     indexed: str = ""
     indexed_values: Sequence[object] = ()
+    start: object = None
+    stop: object = None
     descending: bool = False
     limit: int | None = None
 
@@ -76,8 +78,8 @@ def _page(
     query: Query, listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
 ) -> list[Row]:
     where, values = _span(listing, behind, last)
-    for condition in listing.where:
-        where += f"{' AND' if where else ' WHERE'} {condition}"
+    for condition in listing.where:  # `IS TRUE`: no index is chosen for its sake, to walk through all it has
+        where += f"{' AND' if where else ' WHERE'} ({condition}) IS TRUE"
     sql = f"SELECT {listing.columns} FROM {listing.table}{where} ORDER BY {_order(listing)}"
     return query(sql, [*values, *listing.values])
 
@@ -85,14 +87,22 @@ def _page(
 def _span(
     listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
 ) -> tuple[str, list[object]]:
+    """One bound at each end: of two the index would answer one, and the other be a walk through all rows."""
     conditions = [listing.indexed] if listing.indexed else []
     values: list[object] = [*listing.indexed_values]
     columns, marks = ", ".join(listing.order), ", ".join("?" * len(listing.order))
-    after, until = ("<", ">=") if listing.descending else (">", "<=")
-    for key, sign in ((behind, after), (last, until)):
+    lower, upper = (last, behind) if listing.descending else (behind, last)
+    above, below = (">=", "<") if listing.descending else (">", "<=")
+    for key, sign, bound, its_sign in (
+        (lower, above, listing.start, ">="),
+        (upper, below, listing.stop, "<"),
+    ):
         if key is not None:
             conditions.append(f"({columns}) {sign} ({marks})")
             values += key
+        elif bound is not None:
+            conditions.append(f"{listing.order[0]} {its_sign} ?")
+            values.append(bound)
     return (f" WHERE {' AND '.join(conditions)}" if conditions else ""), values
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from retention.pages import Listing
 from retention.recording import Status, to_text
 
 Conditions = tuple[list[str], list[object]]
@@ -31,19 +32,37 @@ class Selection:
     limit: int | None = None
 
 
+def newest(table: str, rest: Conditions, selection: Selection, *few: str) -> Listing:
+    """The listing of it: what an index answers, and the `rest`; `few` are conditions of partial indexes."""
+    indexed = [*few] if selection.number is None else [*few, "caller = ?"]
+    return Listing(
+        table=table,
+        order=("started_at", "id"),
+        where=rest[0],
+        values=rest[1],
+        indexed=" AND ".join(indexed),
+        indexed_values=[] if selection.number is None else [selection.number],
+        start=selection.since and to_text(selection.since),
+        stop=selection.until and to_text(selection.until),
+        descending=True,
+        limit=selection.limit,
+    )
+
+
 def recording_conditions(selection: Selection) -> Conditions:
-    """For the table of recordings."""
+    """What is left for the table of recordings."""
     where, values = _common(selection)
     state, state_values = _state(selection)
     return where + state, values + state_values
 
 
 def receipt_conditions(selection: Selection) -> Conditions:
-    """For the table of receipts; the state of a recording is that of the call's."""
+    """What is left for the table of receipts; the state of a recording is that of the call's."""
     where, values = _common(selection)
     state, state_values = _state(selection)
     if state:
-        where.append(f"recording_id IN (SELECT id FROM recordings WHERE {' AND '.join(state)})")
+        its = "SELECT 1 FROM recordings WHERE recordings.id = recording_id"  # one by one, not all in one read
+        where.append(f"EXISTS ({its} AND {' AND '.join(state)})")
         values += state_values
     if selection.outcome is not None:
         where.append("outcome = ?")
@@ -59,12 +78,6 @@ def _common(selection: Selection) -> Conditions:
         where.append(condition)
         values.extend(parameters)
 
-    if selection.since is not None:
-        add("started_at >= ?", to_text(selection.since))
-    if selection.until is not None:
-        add("started_at < ?", to_text(selection.until))
-    if selection.number is not None:
-        add("caller = ?", selection.number)
     if selection.caller:
         form = "substr(caller, 1, length(?)) = ? OR substr(caller, -length(?)) = ?"
         add(

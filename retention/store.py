@@ -30,12 +30,14 @@ from retention.pages import BATCH, Listing, Row, batches, each_row
 from retention.recording import Access, Json, Note, Receipt, Record, RecordError, Recording, Status, to_text
 from retention.rows import from_row, status_of
 from retention.schema import MIGRATIONS, unknown_migrations
-from retention.selection import Selection, receipt_conditions, recording_conditions
+from retention.selection import Selection, newest, receipt_conditions, recording_conditions
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 # SQLite's waiters do not queue: one that has not waited for long looks again after 50 ms at most. Whoever
 # writes much keeps each transaction as short as that, and then pauses longer.
 BREATH_S = 0.06
+
+COUNTED = 20_000  # entries in one read
 
 Kept = TypeVar("Kept", bound=Record)
 
@@ -133,8 +135,7 @@ class Store:
     def each_receipt(self, selection: Selection | None = None) -> Iterator[Receipt]:
         """The same, one after the other."""
         chosen = selection or Selection()
-        where, values = receipt_conditions(chosen)
-        return self._each(Receipt, _newest("receipts", where, values, chosen))
+        return self._each(Receipt, newest("receipts", receipt_conditions(chosen), chosen))
 
     def open_receipts(self) -> list[Receipt]:
         """Of calls that have not ended, or whose agent died."""
@@ -147,8 +148,7 @@ class Store:
             table="receipts",
             order=_BY_TIME,
             indexed="salt IS NOT NULL",
-            where=["started_at < ?"],
-            values=[to_text(before)],
+            stop=to_text(before),
         )
         return self._each(Receipt, listing)
 
@@ -173,13 +173,10 @@ class Store:
     def each_recording(self, selection: Selection | None = None) -> Iterator[Recording]:
         """The same, one after the other."""
         chosen = selection or Selection()
-        where, values = recording_conditions(chosen)
-        listing = _newest("recordings", where, values, chosen)
-        if chosen.held and chosen.number is None:
-            listing = replace(listing, indexed="hold IS NOT NULL")
-        elif chosen.status is Status.OPEN and chosen.number is None:
-            listing = replace(listing, indexed="purged_at IS NULL")
-        return self._each(Recording, listing)
+        few = ["hold IS NOT NULL"] if chosen.held else []
+        if chosen.status is Status.OPEN:
+            few.append("purged_at IS NULL")
+        return self._each(Recording, newest("recordings", recording_conditions(chosen), chosen, *few))
 
     def kept_statuses(self) -> dict[str, Status]:
         """Of every recording that is not purged yet, by id."""
@@ -191,11 +188,8 @@ class Store:
 
     def each_kept(self, started: datetime | None = None) -> Iterator[Recording]:
         """Not purged yet, whatever has become of their sound; oldest first. `started`: begun before."""
-        where = [] if started is None else ["started_at < ?"]
-        values = [] if started is None else [to_text(started)]
-        listing = Listing(
-            table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", where=where, values=values
-        )
+        stop = None if started is None else to_text(started)
+        listing = Listing(table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", stop=stop)
         return self._each(Recording, listing)
 
     def perhaps_due(self, expired: datetime, started: datetime) -> Iterator[Recording]:
@@ -358,8 +352,8 @@ class Store:
         return count
 
     def _count_firsts(self, kind: str) -> int:
-        """A few thousand at a time, like every read."""
-        part = "SELECT seq FROM chain WHERE kind = ? AND was = 0 AND seq > ? ORDER BY seq LIMIT 20000"
+        """Some thousands at a time: they come from an index alone."""
+        part = f"SELECT seq FROM chain WHERE kind = ? AND was = 0 AND seq > ? ORDER BY seq LIMIT {COUNTED}"
         count, behind = 0, 0
         while behind is not None:
             (row,) = self._read(f"SELECT count(*) AS n, max(seq) AS last FROM ({part})", [kind, behind])
@@ -402,15 +396,6 @@ def _old_accesses(before: datetime) -> Listing:
 
 def _expired_notes(now: datetime) -> Listing:
     return replace(_PERSONAL_NOTES, where=["expires_at <= ?"], values=[to_text(now)])
-
-
-def _newest(table: str, where: Sequence[str], values: Sequence[object], selection: Selection) -> Listing:
-    listing = Listing(
-        table=table, order=_BY_TIME, where=where, values=values, descending=True, limit=selection.limit
-    )
-    if selection.number is None:
-        return listing
-    return replace(listing, indexed="caller = ?", indexed_values=[selection.number])
 
 
 def _connect(path: Path | str) -> Database:

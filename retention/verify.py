@@ -102,7 +102,7 @@ class _Verification:
     def chain(self) -> None:
         """Walk it."""
         last, count, until = Head(0, GENESIS), 0, self.found.head.seq
-        for row in self.store.each(Listing(table="chain", order=("seq",), indexed=f"seq <= {until}")):
+        for row in self.store.each(Listing(table="chain", order=("seq",), stop=until + 1)):
             entry = Entry(**row)
             last = self._behind(entry, last)
             if not entry.follows(last.hash):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention.chain import (
@@ -128,6 +128,7 @@ def test_every_field_is_either_for_ever_or_committed_to(kind: str, type: type) -
     assert set(public(kind, dict.fromkeys(names))) >= names - set(PERSONAL[kind])
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

@@ -260,7 +260,8 @@ class Keeping(RuleBasedStateMachine):
         before = {id: self.archive.store.recording(id) for id in self.kept}
         told = preview(self.archive, self.now, self.terms)
         report = purge(self.archive, self.now, self.terms)
-        assert replace(report, orphans=()) == replace(told, orphans=())
+        assert replace(report, orphans=(), unlinked=()) == replace(told, orphans=(), unlinked=())
+        assert set(report.unlinked) <= set(told.unlinked)  # the files of what is due go with it
         going = {id for id, call in self.kept.items() if self.due(call) and not call.held and not call.purged}
         going |= {id for id, call in self.kept.items() if call.status is Status.PURGING}
         assert {removal.id for removal in report.removed} == going

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention.chain import canonical
@@ -52,6 +52,7 @@ def through_the_database(table: str, record: Json) -> dict[str, Any]:
     return row
 
 
+@settings(deadline=None)
 @given(
     st.one_of(RECORDINGS.map(lambda row: ("recordings", row)), RECEIPTS.map(lambda row: ("receipts", row)))
 )
@@ -63,6 +64,7 @@ def test_what_comes_back_is_what_the_chain_was_told(kept: tuple[str, Any]) -> No
     assert type(record).from_json(from_row(row)) == record
 
 
+@settings(deadline=None)
 @given(RECORDINGS)
 def test_as_read_is_stable(row: Any) -> None:
     once = as_read(row.to_json())

@@ -123,7 +123,7 @@ def test_a_whole_number_is_found_without_reading_what_others_said(store: Store) 
         for order in ("", " DESC"):
             sql = f"SELECT id FROM {table} WHERE caller = ? ORDER BY started_at{order}, id{order} LIMIT 1"
             (search, *_) = store._db.conn.execute(f"EXPLAIN QUERY PLAN {sql}", [CALLER]).fetchall()
-            assert f"USING INDEX {table}_by_caller" in search[3]
+            assert f"INDEX {table}_by_caller (caller=?" in search[3]
     rows = [recording(n % 7, caller=CALLER if n % 3 else "+33699999999") for n in range(60)]
     with store.write():
         for row in rows:

@@ -1,0 +1,203 @@
+"""No read of the store keeps a writer waiting for long, however many rows there are and however few match.
+
+What is looked at is the work of each single statement, in steps of SQLite's machine, and the plan it makes.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from retention import clock, counts, pages
+from retention import store as store_module
+from retention import verify as verify_module
+from retention.archive import Archive
+from retention.chain import Head
+from retention.hold import holds, reviews_overdue
+from retention.orphans import orphans
+from retention.pages import Row
+from retention.purge import Terms, overdue, preview
+from retention.recording import Status, due_date
+from retention.selection import Selection
+from retention.store import Store
+from retention.verify import verify
+from tests.kept import START, receipt, recording
+from tests.tampering import HOLD, note_on, use_of
+
+ROWS = 3000
+PAGE = 50
+STEPS = 90 * PAGE  # of the machine, for a page; a walk through all rows takes more, whatever it looks for
+HELD = 7
+LATER = START + timedelta(minutes=ROWS)
+TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
+
+
+class WatchedStore(Store):
+    """Keeps each statement with the number of steps that it took."""
+
+    def __init__(self, path: str) -> None:
+        self.taken = 0
+        self.reads: list[tuple[str, int]] = []
+        super().__init__(path)
+        self._db.conn.set_progress_handler(self.step, 1)
+
+    def step(self) -> int:
+        self.taken += 1
+        return 0
+
+    def _read(self, sql: str, values: Sequence[object], *, anyhow: bool = False) -> list[Row]:
+        self.taken = 0
+        rows = super()._read(sql, values, anyhow=anyhow)
+        self.reads.append((sql, self.taken))
+        return rows
+
+    def plans(self) -> Iterator[tuple[str, str]]:
+        for sql in dict(self.reads):
+            if "chain)" not in sql:  # max(rowid) of each table, which SQLite looks up
+                for row in self._db.execute(f"EXPLAIN QUERY PLAN {sql}", [None] * sql.count("?")):
+                    yield sql, row[3]
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[WatchedStore]:
+    """Calls of some days; a few are held, open, refused; each has been used and analysed."""
+    with WatchedStore(":memory:") as store:
+        with store.write():
+            for number in range(ROWS):
+                status = Status.OPEN if number % 1000 == 1 else Status.PURGED if number % 3 else Status.CLOSED
+                row = recording(number, caller=f"+336{number // 4:08d}", status=status)
+                if status is Status.PURGED:
+                    row = row.tombstone(status, LATER)
+                elif number % 400 == 0:
+                    row = replace(row, hold=HOLD)
+                store.add_recording(row)
+                ended = None if status is Status.OPEN else LATER
+                store.add_receipt(
+                    receipt(row, ended_at=ended, decision="refused" if number == 5 else "allowed")
+                )
+                store.add_access(use_of(row))
+                store.add_note(note_on(row))
+        yield store
+
+
+@pytest.fixture
+def watched(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> WatchedStore:
+    monkeypatch.setattr(pages, "PAGE", PAGE)
+    monkeypatch.setattr(verify_module, "PAGE", PAGE)
+    monkeypatch.setattr(store_module, "COUNTED", PAGE)
+    store.reads.clear()
+    return store
+
+
+SELECTIONS = {
+    "all": Selection(),
+    "newest 50": Selection(limit=50),
+    "a caller": Selection(number="+33600000123"),
+    "a caller who never called": Selection(number="+33999999999"),
+    "the end of a number": Selection(caller=("0123", "+330123")),
+    "a number nobody has": Selection(caller=("9999999",)),
+    "an operator": Selection(operator="999"),
+    "a reference": Selection(reference="482913"),
+    "an hour": Selection(since=START + timedelta(hours=20), until=START + timedelta(hours=21)),
+    "since": Selection(since=LATER - timedelta(hours=1)),
+    "until": Selection(until=START + timedelta(hours=1)),
+    "before all": Selection(until=START),
+    "an hour of a caller": Selection(number="+33600000001", since=START, until=LATER),
+    "held": Selection(held=True),
+    "held in an hour": Selection(held=True, since=START, until=START + timedelta(hours=1)),
+    "held by a caller": Selection(held=True, number="+33600000100"),
+    "flagged": Selection(flagged=True),
+    "open": Selection(status=Status.OPEN),
+    "purged": Selection(status=Status.PURGED),
+    "erased": Selection(status=Status.ERASED, limit=50),
+    "refused": Selection(decision="refused"),
+}
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_a_listing(watched: WatchedStore, name: str) -> None:
+    listed = watched.recordings(SELECTIONS[name])
+    of_calls = watched.receipts(SELECTIONS[name])
+    assert name == "refused" or [row.id for row in listed] == [row.id for row in of_calls]
+    no_long_read(watched)
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("newest 50", 4),
+        ("a caller", 2),
+        ("a caller who never called", 2),
+        ("an hour", 4),
+        ("since", 4),
+        ("until", 4),
+        ("before all", 2),
+        ("held", 2),
+        ("open", 42),
+        ("an hour of a caller", 2),
+        ("held by a caller", 2),
+    ],
+)
+def test_what_must_be_fast_walks_over_nothing_else(watched: WatchedStore, name: str, most: int) -> None:
+    watched.recordings(SELECTIONS[name])
+    assert len(watched.reads) <= most
+
+
+def purge_preview(store: Store) -> object:
+    archive = Archive(store, Path("/nonexistent/recordings"), Path("/nonexistent"))
+    return preview(archive, due_date(LATER, "2 years"), TERMS)
+
+
+def verification(store: Store) -> object:
+    archive = Archive(store, Path("/nonexistent/recordings"), Path("/nonexistent"))
+    return len(verify(archive).problems) and orphans(archive)
+
+
+READS: dict[str, Callable[[Store], object]] = {
+    "open receipts": lambda store: store.open_receipts(),
+    "personal receipts": lambda store: list(store.personal_receipts(START + timedelta(hours=1))),
+    "kept": lambda store: list(store.each_kept(START + timedelta(hours=1))),
+    "kept statuses": lambda store: store.kept_statuses(),
+    "due": lambda store: list(store.perhaps_due(START, START)),
+    "overdue": lambda store: overdue(store, LATER, "6 months"),
+    "holds": holds,
+    "reviews": lambda store: reviews_overdue(store, due_date(LATER, "1 year").date()),
+    "accesses": lambda store: list(store.each_access(newest=True)),
+    "accesses of one": lambda store: store.accesses(recording().id),
+    "notes of one": lambda store: store.notes(recording().id),
+    "old accesses": lambda store: store.count_old_accesses(START),
+    "expired notes": lambda store: store.count_expired_notes(START),
+    "one row": lambda store: store.knows(Head(1, "")) or store.entries([1, 2, 3]),
+    "counts": lambda store: (counts.recordings_by_status(store), counts.held(store), counts.reconcile(store)),
+    "clock": clock.suspended,
+    "a purge's preview": purge_preview,
+    "verification": verification,
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read(watched: WatchedStore, name: str) -> None:
+    READS[name](watched)
+    no_long_read(watched)
+
+
+def no_long_read(store: WatchedStore) -> None:
+    longest = max(store.reads, key=lambda read: read[1], default=("", 0))
+    assert longest[1] <= STEPS, longest
+    for sql, plan in store.plans():
+        assert "TEMP B-TREE" not in plan and "AUTOMATIC" not in plan, f"{plan}: {sql}"
+        if re.match(r"SCAN (receipts|recordings)\b", plan):
+            assert "INDEX" in plan or "ORDER BY rowid" in sql, f"{plan}: {sql}"
+
+
+def test_the_measure_tells_a_walk_through_all(watched: WatchedStore) -> None:
+    for sql in (
+        "SELECT count(*) FROM recordings WHERE flagged = 1",
+        "SELECT id FROM receipts ORDER BY operator LIMIT 1",
+        "SELECT 1 FROM receipts WHERE recording_id IN (SELECT id FROM recordings WHERE flagged = 1) LIMIT 1",
+    ):
+        watched._read(sql, [])
+        assert watched.reads[-1][1] > 2 * STEPS, sql
