@@ -1,0 +1,253 @@
+"""kill -9 of whoever writes to what is kept: at every step of what a person can ask for, and in a crowd.
+
+Afterwards the database opens, the chain holds and knows the head that was exported, and whoever asks again
+gets what was asked for.
+"""
+
+import os
+import random
+import selectors
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from retention.archive import Archive
+from retention.deletion import NotDeleted, delete
+from retention.head import read_head
+from retention.hold import Hold, HoldError, place, release
+from retention.keys import Identity
+from retention.note import NotFiled, file_note
+from retention.purge import Terms, purge
+from retention.recording import Access, Event, Recording, Status, due_date
+from retention.verify import verify
+from tests import kept
+from tests.crashing import killed_before, steps
+from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording
+from tests.tampering import HOLD, note_on, use_of
+
+LATER = due_date(START, "2 years")
+TERMS = Terms(period="6 months", receipts_period="1 year", analysis_period="1 year")
+CLEAR, SEALED, KEPT, HELD = (recording(number) for number in range(4))
+RECIPIENT = Identity(bytes([7]) * 32, "DPO").public
+PLACED = Hold(**HOLD | {"review": date(2030, 1, 1)})  # type: ignore[arg-type]
+BY = Access(at=START, action="", by="A. Roux", system_user="root")
+SECRETS = (b"612345678", b"marie", b"192.0.2.7", SOUND, b"A. Roux", b"a good call")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of each, used, analysed; one is held, and one is young."""
+    folder = tmp_path_factory.mktemp("original")
+    archive = kept.archive(folder)
+    archive.vault.create(SEALED.id, [RECIPIENT])
+    for row in (CLEAR, SEALED, KEPT, HELD):
+        closed = keep(
+            archive, replace(row, started_at=LATER, expires_at=LATER + timedelta(1)) if row is KEPT else row
+        )
+        event = Event(at=START, what=f"invited by {CALLER}", by=OPERATOR)
+        archive.store.update_receipt(receipt(closed, events=(event,)))
+        archive.store.add_access(replace(use_of(row), detail="both to x"))
+    archive.store.add_note(note_on(CLEAR))
+    place(archive, HELD.id, PLACED, BY)
+    archive.store.close()
+    return folder
+
+
+def by_purge(archive: Archive) -> None:
+    purge(archive, LATER, TERMS)
+
+
+def by_deletion(archive: Archive) -> None:
+    delete(archive, CLEAR.id, BY, lambda: START)
+
+
+def by_hold(archive: Archive) -> None:
+    place(archive, CLEAR.id, PLACED, BY)
+
+
+def by_release(archive: Archive) -> None:
+    release(archive, HELD.id, BY)
+
+
+def by_note(archive: Archive) -> None:
+    file_note(archive, CLEAR.id, "a good call", BY, "1 year", erase=True)
+
+
+def by_erasure(archive: Archive) -> None:
+    archive.erase(SEALED.id, START, "not_allowed")
+
+
+Asked = Callable[[Archive], None]
+# what `verify` may say until it is asked for again: the JSON before its row, the files before the row's end
+HALF_DONE: dict[Asked, set[str]] = {
+    by_hold: {f"{CLEAR.id}.json", f"{CLEAR.id}.json.tmp"},
+    by_release: {f"{HELD.id}.json", f"{HELD.id}.json.tmp"},
+    by_erasure: {SEALED.id, f"{SEALED.id}.json", f"{SEALED.id}.sealed"},
+}
+
+
+def ask(folder: Path, asked: Asked) -> None:
+    opened = archive(folder)
+    asked(opened)
+    opened.store.close()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [by_purge, by_deletion, by_hold, by_release, by_note, by_erasure],
+    ids=lambda asked: asked.__name__,
+)
+def test_at_every_step(original: Path, tmp_path: Path, asked: Asked) -> None:
+    whole = tmp_path / "whole"
+    shutil.copytree(original, whole)
+    taken = steps(partial(ask, whole, asked))
+    assert len(taken) > 5 and taken.count("commit") >= 1
+    for number, step in enumerate(taken):
+        folder = tmp_path / f"{number}"
+        shutil.copytree(original, folder)
+        assert killed_before(number, partial(ask, folder, asked)) is not None
+        opened = archive(folder)
+        head = read_head(folder / "retention.head")
+        assert head is not None and opened.store.knows(head), step
+        half_done = HALF_DONE.get(asked, set())
+        assert {one.where for one in verify(opened).problems} <= half_done, step
+        assert opened.store.recording(KEPT.id).status is Status.CLOSED
+        ask_again(opened, asked)
+        assert verify(opened).problems == [], step
+        assert same(opened, archive(whole)), step
+        opened.store.close()
+        shutil.rmtree(folder)
+
+
+def ask_again(opened: Archive, asked: Asked) -> None:
+    """What was done to the end refuses to be done twice."""
+    try:
+        asked(opened)
+    except (HoldError, NotDeleted, NotFiled) as told:
+        assert "already" in str(told) or "not on hold" in str(told)
+    by_rest(opened)
+
+
+def by_rest(opened: Archive) -> None:
+    """The purge of the next hour: it finishes what a crash left."""
+    purge(opened, START, TERMS)
+
+
+def same(one: Archive, other: Archive) -> bool:
+    """Rows and files, as if nothing had been killed."""
+    try:
+        rows = [
+            [replace(store.recording(row.id), purged_at=None) for row in (CLEAR, SEALED, KEPT, HELD)]
+            + [store.receipt(row.id) for row in (CLEAR, SEALED, KEPT, HELD)]
+            for store in (one.store, other.store)
+        ]
+        return rows[0] == rows[1] and one.names() == other.names() and one.keys() == other.keys()
+    finally:
+        other.store.close()
+
+
+def test_what_the_purge_was_killed_in_leaves_no_byte_after_the_next(original: Path, tmp_path: Path) -> None:
+    """At its commits, where the database has written half of its pages, and in its unlinks."""
+    whole = tmp_path / "whole"
+    shutil.copytree(original, whole)
+    taken = steps(partial(ask, whole, by_purge))
+    for number in range(0, len(taken), 3):
+        folder = tmp_path / f"{number}"
+        shutil.copytree(original, folder)
+        killed_before(number, partial(ask, folder, by_purge))
+        opened = archive(folder)
+        release(opened, HELD.id, BY)
+        for _ in range(2):  # what is in use for a recording is forgotten an hour after that
+            purge(opened, LATER + timedelta(days=400), TERMS)
+        opened.store.close()
+        left = bytes_under(folder)
+        assert [secret for secret in SECRETS if secret in left and secret != b"A. Roux"] == [], taken[number]
+        shutil.rmtree(folder)
+
+
+# --- in a crowd ---
+
+
+def write_on(folder: Path, pipe: int, seed: int) -> None:
+    """A process that writes what an agent writes, and tells each id once it is committed."""
+    os.fsync = lambda descriptor: None  # type: ignore[assignment]
+    opened = archive(folder)
+    opened.store._db.execute("PRAGMA synchronous=OFF")  # the system lives on, and with it what was written
+    for number in range(40):
+        row = recording(seed * 1000 + number)
+        opened.store.add_receipt(receipt(row, ended_at=None))
+        closed = keep_all_but_receipt(opened, row)
+        opened.store.update_receipt(receipt(closed))
+        os.write(pipe, f"{row.id}\n".encode())
+
+
+def keep_all_but_receipt(opened: Archive, row: Recording) -> Recording:
+    opened.open(row).write_bytes(SOUND)
+    opened.part(row.id).rename(opened.final(row.id, "flac"))
+    return opened.close(row)
+
+
+def crowd(folder: Path, seeds: range, chance: random.Random) -> tuple[list[str], int]:
+    """Several at once, half of which are killed at some moment; what they told, and how many were killed."""
+    watch = selectors.DefaultSelector()
+    told: list[str] = []
+    for seed in seeds:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            write_on(folder, writing, seed)
+            os._exit(0)
+        os.close(writing)
+        dies_after = chance.randrange(1, 20) if seed % 2 else None
+        watch.register(reading, selectors.EVENT_READ, [child, dies_after])
+    killed = 0
+    while watch.get_map():
+        for key, _ in watch.select():
+            child, left = key.data
+            content = os.read(key.fd, 4096)
+            if not content:
+                watch.unregister(key.fd)
+                os.close(key.fd)
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                assert code in (0, -signal.SIGKILL)
+                killed += code != 0
+                continue
+            ids = content.decode().split()
+            told += ids
+            if left is not None:
+                key.data[1] = left - len(ids)
+                if key.data[1] <= 0:
+                    os.kill(child, signal.SIGKILL)
+    return told, killed
+
+
+def test_in_a_crowd_of_writers(tmp_path: Path) -> None:
+    chance, told, killed = random.Random(5), [], 0
+    archive(tmp_path).store.close()
+    for generation in range(5):
+        more, dead = crowd(tmp_path, range(4 * generation, 4 * generation + 4), chance)
+        told += more
+        killed += dead
+        opened = archive(tmp_path)
+        head = read_head(tmp_path / "retention.head")
+        assert head is not None and opened.store.knows(head)
+        opened.store.add_access(BY)
+        assert read_head(tmp_path / "retention.head") == opened.store.head()
+        opened.store.close()
+    assert killed == 10 and len(told) > 400
+    opened = archive(tmp_path)
+    for id in told:  # whatever was said to be written is there
+        assert opened.store.recording(id).status is Status.CLOSED
+        assert opened.store.receipt(id).ended_at is not None and opened.file(id) is not None
+    for row in opened.unfinished():
+        opened.erase(row.id, START)
+    found = verify(opened)
+    assert found.problems == [] and found.lost == []
+    opened.store.close()
