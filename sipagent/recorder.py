@@ -30,6 +30,7 @@ from retention.selection import Selection
 from retention.store import StoreError, UnknownId
 from sipagent.story import FLAGGED
 
+FORMATS: tuple[Format, ...] = ("flac", "wav")
 FAULTS = (OSError, StoreError, ArchiveError, KeysError, TapError, AssemblyError)
 
 Job = Callable[[], None]
@@ -221,11 +222,16 @@ def close(archive: Archive, recording: Recording, format: Format, closing: Closi
 
 
 def _finished(archive: Archive, id: str, format: Format) -> Finished:
-    """What began sealed is kept sealed, whatever the configuration says by now."""
+    """What began sealed is kept sealed, and as FLAC or WAV so, whatever the configuration says by now."""
     part, sealed = archive.part(id), archive.final(id, "sealed")
     if is_sealed(part) or sealed.exists():
         return settle(part, sealed)
-    return assemble(part, archive.final(id, format), format)
+    begun = next((known for known in FORMATS if _is_begun(archive.final(id, known))), format)
+    return assemble(part, archive.final(id, begun), begun)
+
+
+def _is_begun(final: Path) -> bool:
+    return final.exists() or final.with_name(final.name + ".tmp").exists()
 
 
 def recover(archive: Archive, format: Format, now: datetime, alert: Callable[[str], None]) -> None:

@@ -14,6 +14,7 @@ from media.tap import Tap
 from retention.archive import Archive
 from retention.keys import Identity
 from retention.recording import Event, Pause, Recording, Status
+from retention.verify import verify
 from sipagent.recorder import Closing, close, recover
 from sipagent.story import FLAGGED
 from tests import kept
@@ -108,6 +109,21 @@ def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[s
     assert len(alerts) == 1
     assert row.id in alerts[0]
     assert archive.store.receipt(other.id).outcome == "failed"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_format_since_loses_nothing(archive: Archive, kind: str) -> None:
+    """The configuration changed between the crash and the start: what was made already stays what it is."""
+    row = leave(archive, kind, "flac")
+    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None))
+    recover(archive, "wav", NOW, pytest.fail)
+    done = archive.store.recording(row.id)
+    if kind == "absent":
+        assert (done.status, files(archive)) == (Status.FAILED, [])
+        return
+    kept_as = "flac" if kind in ("assembled", "both") else "wav"
+    assert (done.status, files(archive)) == (Status.CLOSED, sorted(["json", kept_as]))
+    assert verify(archive).problems == []
 
 
 @pytest.mark.parametrize("flagged", [True, False])
