@@ -20,7 +20,7 @@ from retention.chain import (
     new_salt,
     public_text,
 )
-from retention.recording import Json, to_text
+from retention.recording import Json, RecordError, to_text
 from retention.rows import as_read, record_of, to_row
 
 ENTRY = tuple(column.name for column in fields(Entry))  # the columns of the chain
@@ -95,9 +95,11 @@ class Ledger:
         for table in TABLES.values():
             while rows := self.read(f"SELECT * FROM {table} WHERE chain_seq IS NULL LIMIT {_ADOPTED}"):
                 for row in rows:
-                    id = row["id"]
-                    record = record_of(KINDS[table], row)
-                    self._write(table, id, self._append(table, str(id), record, None, 0))
+                    try:
+                        record = record_of(KINDS[table], row)
+                    except RecordError as error:
+                        raise RecordError(f"{KINDS[table]} {row['id']}: {error}") from error
+                    self._write(table, row["id"], self._append(table, str(row["id"]), record, None, 0))
 
     # steps
 
