@@ -178,9 +178,21 @@ class Recorder:
             try:
                 self.archive.store.update_receipt(receipt)
             finally:
-                self._slow.put(lambda: self.archive.erase(receipt.id, at, receipt.decision))
+                self._slow.put(lambda: self._erase_kept(receipt, at))
 
         self._quick.put(forget)
+
+    def _erase_kept(self, receipt: Receipt, at: datetime) -> None:
+        """A refusal waits for no database: on a full disk it is the files that make room for what says so."""
+        try:
+            self.archive.erase(receipt.id, at, receipt.decision)
+        except StoreError:
+            if receipt.decision != "refused":
+                raise
+            for error in self.archive.unlink([receipt.id]).values():
+                raise error from None
+            self.archive.store.update_receipt(receipt)
+            self.archive.erase(receipt.id, at, receipt.decision)
 
     def keep(self, tap: Tap, recording: Recording, closing: Closing) -> None:
         """End a recording and keep it."""

@@ -153,6 +153,32 @@ def test_no_fault_of_the_database_keeps_sound_on_the_disk(
     assert alerts == ["recorder: the database can't be written"]
 
 
+@pytest.mark.parametrize("full_until", ["the files are gone", "the end"])
+def test_what_was_kept_goes_even_where_the_database_cannot_say_so(
+    recorder: Recorder, archive: Archive, monkeypatch: pytest.MonkeyPatch, full_until: str
+) -> None:
+    """The disk is full, and with it the tap has failed; then the caller refuses what there is of it."""
+    row = recording()
+    recorder.keep(begin(recorder, row), row, CLOSING)
+    settle(recorder)
+    assert archive.store.recording(row.id).status is Status.CLOSED
+    write = Store._update
+
+    def full(store: Store, table: str, record: dict[str, object]) -> None:
+        if full_until == "the end" or files(archive):
+            raise StoreError("database or disk is full")
+        write(store, table, record)
+
+    monkeypatch.setattr(Store, "_update", full)
+    recorder.erase_kept(receipt(row, decision="refused"), NOW)
+    settle(recorder)
+    assert files(archive) == []
+    assert recorder.faults["recorder"] == 1
+    if full_until == "the files are gone":
+        assert archive.store.recording(row.id).status is Status.ERASED
+        assert archive.store.receipt(row.id).decision == "refused"
+
+
 def test_the_next_job_is_done_whatever_became_of_the_one_before(recorder: Recorder, archive: Archive) -> None:
     row = recording()
     recorder.keep_receipt(receipt(row))  # of a receipt that isn't there
