@@ -1,0 +1,227 @@
+"""Legal hold: who may place it, what it keeps from whom, and that it never ends by itself."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retention import files
+from retention.archive import Archive
+from retention.deletion import NotDeleted, delete
+from retention.hold import (
+    Hold,
+    HoldError,
+    holds,
+    is_overdue,
+    place,
+    release,
+    review_of,
+    reviews_overdue,
+    why_not,
+)
+from retention.keys import Identity
+from retention.note import file_note
+from retention.purge import Terms, purge
+from retention.recording import Access, Status, due_date
+from retention.store import StoreError, UnknownId
+from retention.verify import verify
+from tests.kept import CALLER, SOUND, START, archive, keep, receipt, recording
+from tests.tampering import use_of
+
+GROUNDS = ("disciplinary", "criminal")
+TODAY, REVIEW = date(2026, 11, 25), date(2027, 3, 1)
+HOLD = Hold(ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review=REVIEW)
+BY = Access(at=START, action="", by="A. Roux", system_user="root")
+TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
+LATE = due_date(START, "30 years")
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Archive]:
+    kept = archive(tmp_path)
+    yield kept
+    assert verify(kept).problems == []
+    kept.store.close()
+
+
+def test_what_is_allowed() -> None:
+    assert why_not(HOLD, GROUNDS, TODAY) is None
+    assert why_not(replace(HOLD, review=TODAY + timedelta(days=1)), GROUNDS, TODAY) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"ground": "curiosity"}, "ground 'curiosity' is not listed; accepted: disciplinary, criminal"),
+        ({"reference": ""}, "--reference is empty"),
+        ({"reference": " \t"}, "--reference is empty"),
+        ({"by": " "}, "--by is empty"),
+        ({"approved_by": ""}, "--approved-by is empty"),
+        ({"approved_by": "A. Roux"}, "'A. Roux' cannot approve a hold of their own; accepted: somebody else"),
+        ({"approved_by": "  a.  ROUX "}, "'  a.  ROUX ' cannot approve a hold of their own"),
+        ({"approved_by": "Ａ. Roux"}, "'Ａ. Roux' cannot approve a hold of their own"),
+        ({"review": TODAY}, "the review of 2026-11-25 is not in the future"),
+        ({"review": date(2020, 1, 1)}, "the review of 2020-01-01 is not in the future"),
+    ],
+)
+def test_what_is_refused(changes: dict[str, Any], why: str) -> None:
+    told = why_not(replace(HOLD, **changes), GROUNDS, TODAY) or ""
+    assert told.startswith(why) and "\n" not in told
+
+
+def test_without_any_ground_nothing_is_held() -> None:
+    assert "is not listed" in (why_not(HOLD, (), TODAY) or "")
+
+
+def test_a_hold_is_in_the_row_the_json_and_the_trace(kept: Archive) -> None:
+    row = keep(kept, recording())
+    held = place(kept, row.id, HOLD, BY)
+    assert held == replace(row, hold=HOLD.to_json()) == kept.store.recording(row.id)
+    assert list(HOLD.to_json()) == ["ground", "reference", "by", "approved_by", "review"]
+    assert json.loads(kept.metadata(row.id).read_text())["hold"] == HOLD.to_json()
+    (use,) = kept.store.accesses(row.id)
+    assert (use.action, use.reference, use.by, use.system_user) == ("hold", "2026/7", "A. Roux", "root")
+    assert use.detail == "criminal, approved by B. Petit, to be reviewed 2027-03-01"
+    released = release(kept, row.id, BY)
+    assert released == row == kept.store.recording(row.id)
+    assert json.loads(kept.metadata(row.id).read_text())["hold"] is None
+    assert [(use.action, use.reference) for use in kept.store.accesses(row.id)][1:] == [("release", "2026/7")]
+
+
+def test_of_a_sealed_one_the_json_tells_ground_and_review_alone(kept: Archive) -> None:
+    row = recording()
+    kept.vault.create(row.id, [Identity(bytes([7]) * 32, "DPO").public])
+    place(kept, keep(kept, row).id, HOLD, BY)
+    text = kept.metadata(row.id).read_text()
+    assert json.loads(text)["hold"] == {"ground": "criminal", "review": "2027-03-01"}
+    assert not any(name in text for name in ("Roux", "Petit", "2026/7", CALLER))
+
+
+def test_it_survives_every_purge_and_its_review_releases_nothing(kept: Archive) -> None:
+    row = keep(kept, recording())
+    place(kept, row.id, HOLD, BY)
+    for at in (due_date(START, "6 months"), due_date(START, "1 year"), LATE):
+        report = purge(kept, at, replace(TERMS, period="1 day"))
+        assert report.removed == ()
+        assert report.held[0].why == "on hold (criminal), to be reviewed 2027-03-01"
+    assert kept.final(row.id, "flac").read_bytes() == SOUND and kept.store.recording(row.id).caller == CALLER
+    release(kept, row.id, BY)
+    assert [gone.id for gone in purge(kept, LATE, TERMS).removed] == [row.id]
+    assert kept.file(row.id) is None and kept.store.recording(row.id).hold is None
+
+
+def test_nothing_removes_what_is_held(kept: Archive) -> None:
+    row = keep(kept, recording())
+    kept.store.add_access(use_of(row))
+    place(kept, row.id, HOLD, BY)
+    before = kept.store.recording(row.id)
+    with pytest.raises(NotDeleted, match="on hold"):
+        delete(kept, row.id, BY, lambda: START)
+    assert not kept.begin_purge(row.id)
+    assert not file_note(kept, row.id, "a good call", BY, "1 year", erase=True).erased
+    for status in (Status.PURGING, Status.PURGED, Status.ERASED, Status.FAILED, Status.OPEN):
+        with pytest.raises(StoreError, match="the recording is on hold"):
+            kept.store.update_recording(replace(before, status=status))
+        with pytest.raises(StoreError, match="the recording is on hold"):  # not in one step either
+            kept.store.update_recording(replace(before, status=status, hold=None))
+    with pytest.raises(StoreError, match="the recording is on hold"):
+        kept.store.update_recording(replace(before, purged_at=START))
+    assert kept.store.recording(row.id) == before and kept.file(row.id) is not None
+
+
+def test_a_refusal_came_first(kept: Archive) -> None:
+    row = keep(kept, recording())
+    place(kept, row.id, HOLD, BY)
+    kept.store.update_receipt(receipt(row, decision="refused"))
+    kept.erase(row.id, START, "refused")
+    assert kept.file(row.id) is None and holds(kept.store) == []
+
+
+def test_the_database_itself_keeps_its_rows(kept: Archive) -> None:
+    row = keep(kept, recording())
+    kept.store.add_access(use_of(row))
+    file_note(kept, row.id, "a good call", BY, "1 year", erase=False)
+    connection: sqlite3.Connection = kept.store._db.conn
+    for table in ("receipts", "recordings", "accesses", "notes", "chain"):
+        with pytest.raises(sqlite3.IntegrityError, match=f"rows of {table} are never deleted"):
+            connection.execute(f"DELETE FROM {table}")
+    with pytest.raises(sqlite3.IntegrityError, match="the chain only grows"):
+        connection.execute("UPDATE chain SET at = 'x' WHERE seq = 1")
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        (lambda kept, id: None, "the call is still in progress"),
+        (lambda kept, id: kept.erase(id, START), "it was erased during the call"),
+        (lambda kept, id: kept.fail(id, START), "the recorder failed, nothing was kept"),
+        (lambda kept, id: kept.begin_purge(id), "it is already purging"),
+        (
+            lambda kept, id: kept.begin_purge(id) and kept.end_purge(id, START),
+            "it is already purged (2026-11-24",
+        ),
+    ],
+)
+def test_there_must_be_something_to_hold(
+    kept: Archive, end: Callable[[Archive, str], object], why: str
+) -> None:
+    row = recording()
+    kept.store.add_receipt(receipt(row))
+    kept.open(row)
+    end(kept, row.id)
+    with pytest.raises(HoldError) as told:
+        place(kept, row.id, HOLD, BY)
+    assert str(told.value).startswith(why)
+    with pytest.raises(HoldError) as told:
+        release(kept, row.id, BY)
+    assert str(told.value).startswith(why)
+    assert kept.store.accesses() == []
+
+
+def test_twice_is_an_error_and_a_renewal_is_asked_for(kept: Archive) -> None:
+    row = keep(kept, recording())
+    with pytest.raises(UnknownId):
+        place(kept, recording(1).id, HOLD, BY)
+    with pytest.raises(HoldError, match="nothing to renew"):
+        place(kept, row.id, HOLD, BY, renew=True)
+    with pytest.raises(HoldError, match="it is not on hold"):
+        release(kept, row.id, BY)
+    place(kept, row.id, HOLD, BY)
+    with pytest.raises(HoldError, match=r"on hold already \(criminal, to be reviewed 2027-03-01\)"):
+        place(kept, row.id, HOLD, BY)
+    place(kept, row.id, replace(HOLD, review=date(2028, 1, 1)), BY, renew=True)
+    assert review_of(kept.store.recording(row.id)) == date(2028, 1, 1)
+    assert [use.action for use in kept.store.accesses(row.id)] == ["hold", "hold"]
+
+
+def test_a_hold_whose_json_cannot_be_written_is_not_placed(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = keep(kept, recording())
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(files, "write_whole", full)
+        place(kept, row.id, HOLD, BY)
+    assert kept.store.recording(row.id) == row and kept.store.accesses() == []
+
+
+def test_those_to_be_looked_at_first_come_first(kept: Archive) -> None:
+    reviews = [date(2027, 6, 1), date(2026, 12, 1), date(2027, 1, 1)]
+    rows = [keep(kept, recording(number)) for number in range(5)]
+    for row, review in zip(rows, reviews, strict=False):
+        place(kept, row.id, replace(HOLD, review=review), BY)
+    kept.change(replace(rows[3], hold={"ground": "criminal", "review": "soon"}))
+    held = holds(kept.store)
+    assert [row.id for row in held] == [rows[n].id for n in (3, 1, 2, 0)]
+    assert reviews_overdue(kept.store, date(2026, 12, 1)) == 1  # the one whose date nobody can read
+    assert reviews_overdue(kept.store, date(2026, 12, 2)) == 2
+    assert [is_overdue(row, date(2027, 1, 2)) for row in held] == [True, True, True, False]
+    assert not is_overdue(rows[4], date(2040, 1, 1))

@@ -1,0 +1,208 @@
+"""Rows are written together with their entry in the chain, or neither is."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from retention.chain import GENESIS, Entry, Head, commitment, public_text
+from retention.ledger import Ledger
+from retention.recording import Access, RecordError
+from retention.store import Store, StoreError
+from tests.kept import CALLER, START, receipt, recording
+from tests.tampering import HOLD, note_on, use_of
+
+
+class Clock:
+    """A second later each time."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> object:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store(":memory:", Clock()) as store:  # type: ignore[arg-type]
+        yield store
+
+
+def last(store: Store) -> Entry:
+    seq = store.head().seq
+    return store.entries([seq])[seq]
+
+
+def row_of(store: Store, table: str) -> dict[str, object]:
+    return store._read(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1", [])[0]
+
+
+def test_a_new_chain_begins_with_a_segment(store: Store) -> None:
+    first = last(store)
+    assert (first.seq, first.kind, first.subject, first.was) == (1, "segment", "a new database", 0)
+    assert first.public == '{"previous":null,"reason":"a new database"}'
+    assert first.follows(GENESIS) and store.head() == Head(1, first.hash)
+
+
+def test_a_row_and_its_entry(store: Store) -> None:
+    row = recording(hold=HOLD)
+    before = store.head()
+    store.add_recording(row)
+    entry, kept = last(store), row_of(store, "recordings")
+    assert (entry.seq, entry.kind, entry.subject, entry.was) == (2, "recording", row.id, 0)
+    assert entry.at == "2026-11-24T22:20:02.123Z"  # by the store's clock
+    assert entry.public == public_text("recording", row.to_json())
+    assert entry.personal == commitment("recording", row.to_json(), str(kept["salt"]))
+    assert entry.follows(before.hash) and kept["chain_seq"] == entry.seq
+
+
+def test_each_change_names_the_entry_before_it(store: Store) -> None:
+    row = recording()
+    store.add_receipt(receipt(row))
+    store.add_recording(row)
+    salt, seen = row_of(store, "receipts")["salt"], [last(store).seq - 1]
+    for decision in ("refused", "allowed", "refused"):
+        store.update_receipt(receipt(row, decision=decision))
+        entry = last(store)
+        assert (entry.kind, entry.subject, entry.was) == ("receipt", row.id, seen[-1])
+        assert (
+            row_of(store, "receipts")["salt"] == salt and row_of(store, "receipts")["chain_seq"] == entry.seq
+        )
+        seen.append(entry.seq)
+
+
+def test_the_salt_goes_with_what_it_is_for(store: Store) -> None:
+    call = receipt(recording())
+    store.add_receipt(call)
+    first = row_of(store, "receipts")["salt"]
+    assert first is not None
+    store.update_receipt(call.anonymous())
+    assert row_of(store, "receipts")["salt"] is None and last(store).personal == ""
+    store.update_receipt(call)  # another: with the first one, who had noted it could try numbers
+    assert row_of(store, "receipts")["salt"] not in (None, first)
+
+
+def test_each_row_has_a_salt_of_its_own(store: Store) -> None:
+    for number in range(20):
+        store.add_recording(recording(number))
+    rows = store._read("SELECT salt, chain_seq FROM recordings", [])
+    assert len({row["salt"] for row in rows}) == 20
+    entries = store.entries([row["chain_seq"] for row in rows])
+    assert len({entry.personal for entry in entries.values()}) == 20  # of the same caller
+
+
+def test_rows_without_an_id_are_numbered(store: Store) -> None:
+    for number in (1, 2, 3):
+        store.add_access(use_of(recording()))
+        assert (last(store).kind, last(store).subject) == ("access", str(number))
+    store.add_note(note_on(recording()))
+    assert (last(store).kind, last(store).subject) == ("note", "1")
+    assert '"id"' not in last(store).public
+
+
+def test_what_is_forgotten_leaves_the_rest(store: Store) -> None:
+    row = recording()
+    store.add_access(replace(use_of(row), reference="2026/7", detail="both to x"))
+    store.add_note(note_on(row))
+    assert store.forget_accesses(START) == 0
+    assert store.forget_accesses(START + timedelta(days=1)) == 1
+    assert store.forget_notes(START + timedelta(days=364)) == 0
+    assert store.forget_notes(START + timedelta(days=365)) == 1
+    (use,), (note,) = store.accesses(), store.notes(row.id)
+    assert use == Access(at=START, action="play", recording_id=row.id, purpose="quality")
+    assert (note.text, note.by, note.recording_id, note.at) == (None, None, row.id, START)
+    assert (
+        store.forget_accesses(START + timedelta(days=1))
+        == store.forget_notes(START + timedelta(days=365))
+        == 0
+    )
+
+
+def test_uses_of_what_is_still_kept_are_remembered(store: Store) -> None:
+    row = recording()
+    store.add_recording(row)
+    store.add_access(use_of(row))
+    later = START + timedelta(days=900)
+    assert store.count_old_accesses(later) == store.forget_accesses(later) == 0
+    store.update_recording(row.tombstone(row.status, later))
+    assert store.count_old_accesses(later) == store.forget_accesses(later) == 1
+
+
+def test_notes_of_one_recording(store: Store) -> None:
+    for number in (0, 0, 1):
+        store.add_note(note_on(recording(number, id=f"call-{number}")))
+    assert store.forget_notes_of("call-0") == 2
+    assert [note.text for note in store.notes("call-0")] == [None, None]
+    assert [note.text for note in store.notes("call-1")] == ["a good call"]
+
+
+def test_neither_without_the_other(store: Store) -> None:
+    """What the database refuses leaves no entry, and a failed entry no row."""
+    row = recording()
+    store.add_recording(row)
+    head = store.head()
+    with pytest.raises(StoreError, match="UNIQUE"):
+        store.add_recording(row)
+    with pytest.raises(StoreError, match="NOT NULL"):
+        store._insert("receipts", receipt(row).to_json() | {"started_at": None})
+    assert store.head() == head
+    store._db.execute("CREATE TRIGGER full BEFORE INSERT ON chain BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(StoreError, match="full"):
+        store.add_receipt(receipt(row))
+    assert store.receipts() == [] and store.head() == head
+
+
+def test_what_is_not_there_has_no_entry(store: Store) -> None:
+    head = store.head()
+    with store.write():
+        assert not store._ledger.update("receipts", "nobody", receipt(recording(), id="nobody").to_json())
+    assert store.head() == head
+
+
+def test_many_in_one_transaction_follow_each_other(store: Store) -> None:
+    first = store.head()
+    with store.write():
+        for number in range(5):
+            store.add_recording(recording(number))
+    before = first.hash
+    for entry in store.entries(range(2, 7)).values():
+        assert entry.follows(before)
+        before = entry.hash
+    assert store.head() == Head(6, before)
+
+
+def test_what_is_damaged_is_read_by_who_says_so() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (text TEXT)")
+    connection.execute("INSERT INTO t VALUES (CAST(x'61ff62' AS TEXT)), ('é')")
+    ledger = Ledger(connection, lambda: START)
+    with pytest.raises(sqlite3.OperationalError, match="decode"):
+        ledger.read("SELECT * FROM t")
+    assert ledger.read_anyhow("SELECT * FROM t") == [{"text": "a\ufffdb"}, {"text": "é"}]
+    with pytest.raises(sqlite3.OperationalError):  # and nobody else
+        ledger.read("SELECT * FROM t")
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        ledger.read_anyhow("SELECT * FROM nowhere")
+
+
+@pytest.mark.parametrize("read", ["recording", "recordings", "receipts", "kept"])
+def test_a_damaged_row_is_an_error_in_one_line_that_names_it(store: Store, read: str) -> None:
+    row = recording()
+    store.add_recording(row)
+    store.add_receipt(receipt(row))
+    store._db.execute("UPDATE recordings SET status = 'melted'")
+    store._db.execute("UPDATE receipts SET events = '[x'")
+    reads: dict[str, Callable[[], object]] = {
+        "recording": lambda: store.recording(row.id),
+        "recordings": store.recordings,
+        "receipts": store.receipts,
+        "kept": store.kept_statuses,
+    }
+    with pytest.raises(StoreError, match=f"^:memory:: {row.id}: ") as error:
+        reads[read]()
+    assert "\n" not in str(error.value) and isinstance(error.value.__cause__, RecordError)
+    assert CALLER not in str(error.value)

@@ -1,0 +1,131 @@
+"""A selection lists what matches and nothing else, in the table of recordings as in that of receipts."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retention.recording import Receipt, Recording, Status, reference_of
+from retention.selection import Selection
+from retention.store import Store
+from tests.kept import START, receipt, recording
+from tests.tampering import HOLD
+
+NUMBERS = ("+33612345678", "+33323063001", "+4930123456", "%", "_", "anonymous", None)
+OPERATORS = (
+    "sip:201@pbx.example.net",
+    "sip:marie.durand@pbx.example.net",
+    "sip:2010@pbx",
+    "201",
+    "sips:201@pbx:5061",
+    "%",
+    None,
+)
+DECISIONS = ("allowed", "refused", "not_allowed")
+
+
+def calls() -> Iterator[tuple[Recording, Receipt]]:
+    """Of every kind, some at the same moment."""
+    for number in range(84):
+        row = recording(
+            number // 2,
+            id=f"20261124T222000{number:03d}-{(number * 7919) % 10**6:06d}",
+            caller=NUMBERS[number % 7],
+            operator=OPERATORS[number % 5 + number % 3],
+            status=list(Status)[number % 6],
+            flagged=number % 4 == 0,
+            hold=HOLD if number % 11 == 0 else None,
+            decision=DECISIONS[number % 3],
+        )
+        yield row, receipt(row, decision=row.decision, outcome="connected" if number % 2 else "abandoned")
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    with Store(":memory:") as store:
+        with store.write():
+            for row, call in calls():
+                store.add_recording(row)
+                store.add_receipt(call)
+        yield store
+
+
+CALLS = list(calls())
+MOMENTS = st.integers(-1, 45).map(lambda minutes: START + timedelta(minutes=minutes))
+FORMS = st.sampled_from(
+    ["+33", "5678", "+33612345678", "678", "3", "%", "_", "+49", "anonymous", "nobody", ""]
+)
+SELECTIONS = st.builds(
+    Selection,
+    since=st.none() | MOMENTS,
+    until=st.none() | MOMENTS,
+    number=st.none() | st.sampled_from([number for number in NUMBERS if number]),
+    caller=st.just(()) | st.lists(FORMS, min_size=1, max_size=3).map(tuple),
+    operator=st.none() | st.sampled_from(["201", "2010", "marie.durand", "marie", "01", "%", OPERATORS[1]]),
+    reference=st.none() | st.sampled_from([reference_of(row.id) for row, _ in CALLS[:9]] + ["000", "", "%"]),
+    status=st.none() | st.sampled_from(Status),
+    held=st.booleans(),
+    flagged=st.booleans(),
+    decision=st.none() | st.sampled_from(DECISIONS),
+    limit=st.none() | st.integers(0, 90),
+)
+
+
+def matches(row: Recording, chosen: Selection) -> bool:
+    """What the class says, a second time."""
+    number, operator = row.caller, row.operator or ""
+    parts = [operator, operator.partition(":")[2].partition("@")[0] if "@" in operator else operator]
+    return all(
+        (
+            chosen.since is None or row.started_at >= chosen.since,
+            chosen.until is None or row.started_at < chosen.until,
+            chosen.number is None or number == chosen.number,
+            not chosen.caller
+            or (
+                number is not None
+                and any(number.startswith(form) or number.endswith(form) for form in chosen.caller)
+            ),
+            chosen.operator is None or chosen.operator in parts,
+            chosen.reference is None or reference_of(row.id) == chosen.reference,
+            chosen.status is None or row.status is chosen.status,
+            not chosen.held or row.hold is not None,
+            not chosen.flagged or row.flagged,
+            chosen.decision is None or row.decision == chosen.decision,
+        )
+    )
+
+
+def expected(chosen: Selection) -> list[str]:
+    rows = sorted((row for row, _ in CALLS if matches(row, chosen)), key=lambda row: (row.started_at, row.id))
+    return [row.id for row in reversed(rows)][: chosen.limit]
+
+
+@settings(deadline=None, max_examples=500)
+@given(SELECTIONS)
+def test_what_matches_and_nothing_else(store: Store, chosen: Selection) -> None:
+    assert [row.id for row in store.recordings(chosen)] == expected(chosen)
+    assert [row.id for row in store.receipts(chosen)] == expected(chosen)
+
+
+def test_outcomes_are_of_receipts(store: Store) -> None:
+    connected = store.receipts(Selection(outcome="connected"))
+    assert len(connected) == 42 and {call.outcome for call in connected} == {"connected"}
+    assert len(store.receipts(Selection(outcome="connected", flagged=True))) == 0
+    assert len(store.receipts(Selection(outcome="abandoned", flagged=True))) == 21
+
+
+def test_a_call_without_a_recording_has_no_state_of_one() -> None:
+    with Store(":memory:") as store:
+        store.add_receipt(receipt(recording(), recording_id=None))
+        assert len(store.receipts()) == 1
+        for chosen in (Selection(held=True), Selection(flagged=True), Selection(status=Status.CLOSED)):
+            assert store.receipts(chosen) == []
+
+
+def test_the_newest_come_first_and_only_as_many(store: Store) -> None:
+    newest = store.recordings(Selection(limit=3))
+    assert [row.id for row in newest] == expected(Selection(limit=3)) and len(newest) == 3
+    assert store.recordings(replace(Selection(), limit=0)) == []
