@@ -8,6 +8,7 @@ come in any order, and a crash in between leaves an older head, which is still i
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from retention.chain import Head
 from retention.files import share_owner
 
 _LENGTH = 160  # bytes: a seq of up to 19 digits fits
+_LAST = 2**63 - 1  # the last number that the database has
+_HASH = re.compile("[0-9a-f]{64}")
 
 
 class HeadError(Exception):
@@ -66,6 +69,9 @@ def _is_before(content: bytes, head: Head, knows: Callable[[Head], bool]) -> boo
 def _read(content: bytes, name: str) -> Head:
     try:
         fields = json.loads(content)
-        return Head(int(fields["seq"]), str(fields["hash"]))
-    except (ValueError, KeyError, TypeError) as error:
+        seq, hash = fields["seq"], fields["hash"]
+        if type(seq) is not int or not 0 <= seq <= _LAST or not _HASH.fullmatch(hash):
+            raise ValueError("no number, or no hash")
+        return Head(seq, hash)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise HeadError(f"{name}: not the head of a chain") from error

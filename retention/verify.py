@@ -237,7 +237,7 @@ def _lost(entry: Entry) -> Head | None:
     try:
         previous = parse_json(entry.public)["previous"]
         return None if previous is None else Head(int(previous["seq"]), str(previous["hash"]))
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None  # its hash is wrong as well
 
 

@@ -63,7 +63,15 @@ def test_a_head_that_the_chain_does_not_know_stays(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"[]", b"7", b'{"seq": 1}', b'{"seq": "x", "hash": "y"}', b"\xff\xfe", b" " * 160]
+    "content",
+    [
+        *(b"{", b"[]", b"7", b"\xff\xfe", b" " * 160, b"[" * 99_999),
+        *(b'{"seq": 1}', b'{"seq": "x", "hash": "y"}', b'{"seq": 1, "hash": 7}', b'{"seq": 1, "hash": "ab"}'),
+        b'{"seq": Infinity, "hash": "%s"}' % (b"ab" * 32),
+        b'{"seq": -1, "hash": "%s"}' % (b"ab" * 32),
+        b'{"seq": true, "hash": "%s"}' % (b"ab" * 32),
+        b'{"seq": 1%s, "hash": "%s"}' % (b"0" * 30, b"ab" * 32),
+    ],
 )
 def test_what_is_no_head_is_told_and_stays(path: Path, content: bytes) -> None:
     path.write_bytes(content)
