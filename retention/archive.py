@@ -19,15 +19,17 @@ from pathlib import Path
 from retention import files
 from retention.chain import PERSONAL, personal_text, public
 from retention.keys import KeysError
-from retention.recording import Json, Recording, Status, is_id
+from retention.recording import Json, RecordError, Recording, Status, is_id, parse_json
 from retention.selection import Selection
 from retention.store import Store, UnknownId
 from retention.vault import Vault
 
 FORMATS = ("sealed", "flac", "wav")
+SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
 # audio before metadata: the order of removal
 _SUFFIXES = (".part", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav", ".json.tmp", ".json")
 _KEYS = (".key.tmp", ".key")
+_HOLD = ("ground", "reference", "by", "approved_by", "review")
 
 
 class ArchiveError(Exception):
@@ -77,6 +79,14 @@ class Archive:
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         return [(name, _owner(name, _KEYS)) for name in names]
 
+    def told(self, id: str) -> Json | None:
+        """The JSON beside a recording; None where there is none that can be read."""
+        try:
+            with self.metadata(id).open("rb") as file:
+                return parse_json(file.read(SIZE_LIMIT + 1).decode())
+        except (OSError, RecordError, UnicodeDecodeError):
+            return None
+
     def file(self, id: str) -> Path | None:
         """The finished file, if there is one."""
         return next((path for f in FORMATS if (path := self.final(id, f)).is_file()), None)
@@ -113,6 +123,8 @@ class Archive:
             path=self.relative(file),
             bytes=file.stat().st_size if recording.bytes is None else recording.bytes,
             sha256=recording.sha256 or files.sha256(file),
+            # there before the row is closed only where the row is from a backup
+            hold=recording.hold or whole_hold((self.told(recording.id) or {}).get("hold")),
         )
         with self.store.write():
             self._require(recording.id, Status.OPEN)
@@ -146,11 +158,20 @@ class Archive:
 
     # the purge's steps
 
+    def hold_of(self, recording: Recording) -> Json | None:
+        """What holds a recording: its row, or the JSON beside it alone, where an older database came back.
+
+        A hold that a crash or a backup has left in one of the two keeps it until a person has looked.
+        """
+        if recording.hold is not None or recording.status is not Status.CLOSED:
+            return recording.hold
+        return whole_hold((self.told(recording.id) or {}).get("hold"))
+
     def begin_purge(self, id: str) -> bool:
         """The row becomes `purging`; false if it was purged, or put on hold, in the meantime."""
         with self.store.write():
             recording = self.store.recording(id)
-            if recording.purged_at is not None or recording.hold is not None:
+            if recording.purged_at is not None or self.hold_of(recording) is not None:
                 return False
             if recording.status in (Status.OPEN, Status.CLOSED):
                 self.store.update_recording(replace(recording, status=Status.PURGING))
@@ -224,7 +245,7 @@ class Archive:
         """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients."""
         record = recording.to_json()
         if not self.vault.path(recording.id).exists():
-            return record
+            return self._without_key(record)
         if is_nameless(recording) and self.metadata(recording.id).exists():
             raise ArchiveError(
                 f"{recording.id}: who was recorded is still sealed in its JSON, and would be lost; "
@@ -234,9 +255,14 @@ class Archive:
             sealed = self.vault.seal(recording.id, personal_text("recording", record))
         except KeysError as error:
             raise ArchiveError(str(error)) from error
-        return (
-            record | dict.fromkeys(PERSONAL["recording"]) | public("recording", record) | {"sealed": sealed}
-        )
+        return _open_part(record) | {"sealed": sealed}
+
+    def _without_key(self, record: Json) -> Json:
+        """What was sealed is never told in clear, only because its key is not there, or not at the moment."""
+        told = self.told(record["id"]) or {}
+        if "sealed" in told or self.final(record["id"], "sealed").exists():
+            return _open_part(record) | {"sealed": told.get("sealed", {})}
+        return record
 
     def _require(self, id: str, *accepted: Status) -> Recording:
         recording = self.store.recording(id)
@@ -246,6 +272,31 @@ class Archive:
 
     def _beside(self, id: str, suffix: str) -> Path:
         return self.directory / f"{_checked(id)}{suffix}"
+
+
+def why_held(archive: Archive, recording: Recording) -> str | None:
+    """`on hold (criminal), to be reviewed 2027-01-01`; None where nothing holds it."""
+    hold = archive.hold_of(recording)
+    if hold is None:
+        return None
+    alone = "" if recording.hold else "; its metadata alone says so, the database does not: see `rebuild`"
+    return f"on hold ({hold.get('ground')}), to be reviewed {hold.get('review')}{alone}"
+
+
+def whole_hold(hold: object) -> Json | None:
+    """What a JSON says of a hold, with all its fields; of a sealed one it tells ground and review alone.
+
+    Whatever has come of it, it is a hold, if there is anything at all.
+    """
+    if hold is None:
+        return None
+    told = hold.items() if isinstance(hold, dict) else ()
+    text = {name: value for name, value in told if name in _HOLD and isinstance(value, str)}
+    return dict.fromkeys(_HOLD) | {"ground": "unknown"} | text
+
+
+def _open_part(record: Json) -> Json:
+    return record | dict.fromkeys(PERSONAL["recording"]) | public("recording", record)
 
 
 def is_nameless(recording: Recording) -> bool:

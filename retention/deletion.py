@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from retention.archive import Archive
+from retention.archive import Archive, why_held
 from retention.chain import Head, is_personal
 from retention.copies import Copy, known_copies
 from retention.purge import finish
@@ -77,7 +77,7 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
         call = Call.find(store, id)
         receipt = call.receipt is not None and is_personal("receipt", call.receipt.to_json())
         notes = store.forget_notes_of(id)
-        if (reason := _why_not(call, receipt or notes > 0)) is not None:
+        if (reason := _held(archive, call) or _why_not(call, receipt or notes > 0)) is not None:
             raise NotDeleted(reason)
         trace = call.discreet(replace(trace, action="delete", recording_id=id))
         store.add_access(trace)
@@ -96,12 +96,14 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
     )
 
 
+def _held(archive: Archive, call: Call) -> str | None:
+    why = None if call.recording is None else why_held(archive, call.recording)
+    return why and f"it is {why}; see `release`"
+
+
 def _why_not(call: Call, more: bool) -> str | None:
     """Why it stays; `more`: whether anything but the recording leads to a person."""
     recording, receipt = call.recording, call.receipt
-    if recording is not None and recording.hold is not None:
-        review = recording.hold.get("review")
-        return f"it is on hold ({recording.hold.get('ground')}, to be reviewed {review}); see `release`"
     open_recording = recording is not None and recording.status is Status.OPEN
     if open_recording or (receipt is not None and receipt.ended_at is None):
         return "the call is still in progress"

@@ -3,10 +3,9 @@
 import json
 from collections.abc import Iterator
 
-from retention.archive import Archive
+from retention.archive import SIZE_LIMIT, Archive
 from retention.chain import PERSONAL, public
 from retention.keys import KeysError
-from retention.rebuild import SIZE_LIMIT
 from retention.recording import Json, RecordError, Recording, Status, parse_json
 from retention.store import StoreError
 

@@ -9,7 +9,7 @@ finishes what one left.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from retention.archive import Archive
+from retention.archive import Archive, why_held
 from retention.copies import Copy, known_copies
 from retention.purge import finish
 from retention.recording import Access, Note, Recording, due_date
@@ -26,12 +26,14 @@ class NotFiled(Exception):
 class Filed:
     """What was done. `note` is as it is kept; `recording` as it was.
 
-    `erased`: the audio goes now; `copies` of it were exported, and still are where they were put.
+    `erased`: the audio goes now; `copies` of it were exported, and still are where they were put. `held`: why
+    it does not although it should.
     """
 
     note: Note
     recording: Recording
     erased: bool
+    held: str | None
     copies: tuple[Copy, ...]
 
 
@@ -57,14 +59,19 @@ def file_note(archive: Archive, id: str, text: str, trace: Access, period: str, 
         )
         store.add_note(note)
         erased = erase and archive.begin_purge(id)
-        store.add_access(replace(trace, detail=_what(recording, erase, erased)))
+        held = why_held(archive, recording) if erase else None
+        store.add_access(replace(trace, detail="the audio goes" if erased else _stays(held)))
         if erased:
             store.add_access(replace(trace, action="purge", detail="analysed"))
     if erased:
         finish(archive, id, trace.at)
     copies = known_copies(store, id) if erased else []
     return Filed(
-        note=note, recording=recording, erased=erased, copies=tuple(copy for copy in copies if copy.exists)
+        note=note,
+        recording=recording,
+        erased=erased,
+        held=held,
+        copies=tuple(copy for copy in copies if copy.exists),
     )
 
 
@@ -77,7 +84,5 @@ def why_not(recording: Recording, uses: Iterable[Access]) -> str | None:
     return "nobody has listened to it: an analysis comes after an export or a play"
 
 
-def _what(recording: Recording, erase: bool, erased: bool) -> str | None:
-    if erased:
-        return "the audio goes"
-    return f"the audio stays, it is on hold ({(recording.hold or {}).get('ground')})" if erase else None
+def _stays(held: str | None) -> str | None:
+    return held and f"the audio stays, it is {held}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from retention import files
-from retention.archive import Archive
+from retention.archive import Archive, why_held
 from retention.chain import Head
 from retention.copies import Copy, known_copies
 from retention.orphans import Orphan, orphans
@@ -94,7 +94,7 @@ def overdue(store: Store, now: datetime, period: str | None = None) -> int:
 def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
     """What `purge` would do now; changes nothing."""
     store = archive.store
-    removed, held = _planned(store, now, terms)
+    removed, held = _planned(archive, now, terms)
     found = orphans(archive)
     forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
     return Report(
@@ -126,7 +126,7 @@ def purge(
     """
     store = archive.store
     uses = store.forget_accesses(now - parse_period(terms.analysis_period))  # before this one leaves its own
-    planned, stays = _planned(store, now, terms)
+    planned, stays = _planned(archive, now, terms)
     held = list(stays)
     removed: list[Removal] = []
     failed: list[tuple[str, str]] = []
@@ -137,7 +137,7 @@ def purge(
         failed += [(id, str(error)) for id, error in wrong.items()]
         ended = set(_end(archive, [id for id in began if id not in wrong], now))
         removed += [_with_copies(store, gone) for gone in batch if gone.id in ended]
-        held += _held_meanwhile(store, batch, began)
+        held += _held_meanwhile(archive, batch, began)
         done += len(batch)
         progress(done, len(planned))
     receipts = _forget_callers(store, now, terms, over)
@@ -193,26 +193,21 @@ def _breathing(rows: Sequence[Removal], over: Callable[[], bool]) -> Iterator[li
         yield batch
 
 
-def _planned(store: Store, now: datetime, terms: Terms) -> tuple[list[Removal], tuple[Stay, ...]]:
+def _planned(archive: Archive, now: datetime, terms: Terms) -> tuple[list[Removal], tuple[Stay, ...]]:
     removed, held = [], []
-    for row in plan(store, now, terms.period):
-        if row.hold is None:
+    for row in plan(archive.store, now, terms.period):
+        if (why := why_held(archive, row)) is None:
             removed.append(_removal(row, terms.period))
         else:
-            held.append(Stay(id=row.id, due_at=due(row, terms.period), why=_hold_of(row)))
+            held.append(Stay(id=row.id, due_at=due(row, terms.period), why=why))
     return removed, tuple(held)
 
 
-def _held_meanwhile(store: Store, batch: Sequence[Removal], began: Sequence[str]) -> Iterator[Stay]:
+def _held_meanwhile(archive: Archive, batch: Sequence[Removal], began: Sequence[str]) -> Iterator[Stay]:
     """Those that somebody put on hold between the plan and the transaction that would have begun."""
     for gone in batch:
-        if gone.id not in began and (row := store.recording(gone.id)).hold is not None:
-            yield Stay(id=gone.id, due_at=gone.due_at, why=_hold_of(row))
-
-
-def _hold_of(row: Recording) -> str:
-    hold = row.hold or {}
-    return f"on hold ({hold.get('ground')}), to be reviewed {hold.get('review')}"
+        if gone.id not in began and (why := why_held(archive, archive.store.recording(gone.id))) is not None:
+            yield Stay(id=gone.id, due_at=gone.due_at, why=why)
 
 
 def _with_copies(store: Store, gone: Removal) -> Removal:
@@ -272,11 +267,14 @@ def _tidy(
 def _has_no_right(archive: Archive, orphan: Orphan, now: datetime, terms: Terms) -> bool:
     """Whether it belongs to something gone, or to something unknown whose id says that it has expired.
 
-    Where its JSON lies beside it, `rebuild` can tell more, so it stays.
+    What its JSON says to be on hold stays, for `rebuild`; so does all beside a JSON that cannot be read.
     """
     if orphan.forbidden or orphan.id is None or not orphan.rowless:
         return orphan.forbidden
     begun = begun_at(orphan.id)
-    if begun is None or archive.metadata(orphan.id).exists():
+    if begun is None or due_date(begun, terms.period) > now:
         return False
-    return due_date(begun, terms.period) <= now
+    if not archive.metadata(orphan.id).exists():
+        return True
+    told = archive.told(orphan.id)
+    return told is not None and told.get("hold") is None

@@ -11,16 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from retention import files
-from retention.archive import Archive, is_nameless
+from retention.archive import SIZE_LIMIT, Archive, is_nameless, whole_hold
 from retention.chain import PERSONAL
 from retention.head import read_head
 from retention.keys import Identity, KeysError
 from retention.orphans import orphans
 from retention.recording import Json, RecordError, Recording, Status, parse_json
 from retention.store import Store, UnknownId
-
-SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
-_HOLD = ("ground", "reference", "by", "approved_by", "review")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +35,7 @@ class Rebuilt:
     restored: list[str] = field(default_factory=list)
     completed: list[str] = field(default_factory=list)  # known, and now also who called and who answered
     nameless: list[str] = field(default_factory=list)  # of which that is still sealed
-    held: list[str] = field(default_factory=list)  # restored with their hold
+    held: list[str] = field(default_factory=list)  # whose hold came back
     known: int = 0  # that the database had already
     problems: list[Problem] = field(default_factory=list)
 
@@ -57,7 +54,8 @@ def rebuild(
     - Sound without JSON: nothing is known of it, not even that the caller allowed it. It is reported, and
       purged once its name says that it has expired.
 
-    Rows that exist are left as they are, but for what an earlier run could not open and `identity` does.
+    Rows that exist are left as they are, but for what an earlier run could not open and `identity` does, and
+    for a hold that the JSON tells and the row does not: an older database came back.
     Safe to repeat after a crash. `progress(done, total)` after each. Raises StoreError, OSError.
     """
     work = _Rebuilding(archive, identity)
@@ -133,25 +131,36 @@ class _Rebuilding:
         self.done.nameless += [id] if "sealed" in fields and is_nameless(row) else []
 
     def complete(self, row: Recording) -> None:
-        """Fill in what was still sealed when the row came back."""
-        if row.status is not Status.CLOSED or not is_nameless(row):
+        """Fill in what was still sealed when the row came back, and the hold that an older database lacks."""
+        if row.status is not Status.CLOSED:
             return
         try:
             fields = _read(self.archive.metadata(row.id), row.id)
-            opened = self._opened(fields)
         except (RecordError, FileNotFoundError):
             return  # the disagreements tell
-        if "sealed" not in fields:
+        nameless = is_nameless(row) and "sealed" in fields
+        if not nameless and (row.hold is not None or fields.get("hold") is None):
             return
-        if is_nameless(opened):
+        opened = self._opened(fields)
+        if nameless and is_nameless(opened):
             self.done.nameless.append(row.id)
-            return
+        self._fill_in(opened)
+
+    def _fill_in(self, opened: Recording) -> None:
+        """Nothing that the row has is replaced."""
         with self.archive.store.write():
-            now = self.archive.store.recording(row.id)
-            if now.status is Status.CLOSED and is_nameless(now):
+            row = self.archive.store.recording(opened.id)
+            if row.status is not Status.CLOSED:
+                return
+            completes = is_nameless(row) and not is_nameless(opened)
+            holds = row.hold is None and opened.hold is not None
+            if completes:
                 names = {name: getattr(opened, name) for name in PERSONAL["recording"]}
-                self.archive.store.update_recording(replace(now, **names))
+                self.archive.store.update_recording(replace(row, **names))
                 self.done.completed.append(row.id)
+            elif holds:
+                self.archive.store.update_recording(replace(row, hold=opened.hold))
+            self.done.held += [row.id] if holds else []
 
     def _opened(self, fields: Json) -> Recording:
         """The metadata with what is sealed in it, if the identity opens that. Raises RecordError.
@@ -160,7 +169,7 @@ class _Rebuilding:
         """
         known = Recording.from_json(fields)
         if self.identity is None or "sealed" not in fields:
-            return replace(known, hold=_hold(known.hold))
+            return replace(known, hold=whole_hold(known.hold))
         try:
             if not isinstance(fields["sealed"], dict):
                 raise RecordError("it is no object")
@@ -168,9 +177,9 @@ class _Rebuilding:
             personal = parse_json(text)
         except (KeysError, RecordError, UnicodeDecodeError) as error:
             self._problem(f"{known.id}.json", f"who was recorded stays sealed: {error}")
-            return replace(known, hold=_hold(known.hold))
+            return replace(known, hold=whole_hold(known.hold))
         opened = Recording.from_json(fields | {name: personal.get(name) for name in PERSONAL["recording"]})
-        return replace(opened, hold=_hold(opened.hold or known.hold))
+        return replace(opened, hold=whole_hold(opened.hold or known.hold))
 
     def _problem(self, name: str, problem: str) -> None:
         self.done.problems.append(Problem(name=name, problem=problem))
@@ -188,14 +197,6 @@ def _read(path: Path, id: str) -> Json:
     if row.id != id:
         raise RecordError(f"it is of another recording, {row.id}")
     return dict(fields)
-
-
-def _hold(hold: Json | None) -> Json | None:
-    """With all its fields, whatever has come of them: without its identity a JSON tells ground and review."""
-    if hold is None:
-        return None
-    text = {name: value for name, value in hold.items() if isinstance(value, str)}
-    return dict.fromkeys(_HOLD) | {"ground": "unknown"} | {name: text[name] for name in _HOLD if name in text}
 
 
 def _differences(archive: Archive, file: Path, row: Recording) -> Iterator[Problem]:

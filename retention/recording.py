@@ -187,7 +187,7 @@ def parse_json(text: str) -> Json:
     """A JSON object. Raises RecordError."""
     try:
         return _object(json.loads(text))
-    except (ValueError, TypeError) as wrong:
+    except (ValueError, TypeError, RecursionError) as wrong:
         raise RecordError(f"not readable: {wrong}") from wrong
 
 

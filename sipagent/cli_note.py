@@ -80,12 +80,12 @@ def _text(source: Path) -> str:
 
 
 def _tell(work: Workplace, done: Filed, text: str) -> None:
-    id, hold = done.recording.id, done.recording.hold
+    id = done.recording.id
     audio = ""
     if done.erased:
         audio = "; the audio is erased"
-    elif work.config.retention.erase_after_note and hold is not None:
-        audio = f"; the audio stays, it is on hold ({printable(str(hold.get('ground')))})"
+    elif done.held is not None:
+        audio = f"; the audio stays, it is {printable(done.held, _PATH)}"
     click.echo(f"{id}: filed, kept until {work.local(done.note.expires_at):%Y-%m-%d}{audio}")
     if done.note.text != text:
         click.echo("What led to the caller or the operator was cut out of it.")

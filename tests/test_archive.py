@@ -8,9 +8,11 @@ import pytest
 
 from retention import files
 from retention.archive import Archive, ArchiveError
+from retention.keys import Identity
 from retention.recording import Recording, Status
 from retention.store import StoreError, UnknownId
-from tests.kept import SOUND, START, archive, keep, receipt, recording
+from retention.verify import verify
+from tests.kept import CALLER, SOUND, START, archive, keep, receipt, recording
 
 LATER = START + timedelta(minutes=5)
 
@@ -139,6 +141,36 @@ def test_a_change_is_in_the_row_and_in_the_file(kept: Archive) -> None:
     kept.change(row)
     assert kept.store.recording(row.id) == row
     assert json.loads(kept.metadata(row.id).read_text())["flagged"] is True
+
+
+@pytest.mark.parametrize("when", ["at the close", "afterwards"])
+def test_what_is_sealed_is_not_told_in_clear_where_the_key_is_away(
+    kept: Archive, tmp_path: Path, when: str
+) -> None:
+    """The disk of the vault is not mounted, say, when somebody puts a recording on hold."""
+    row, opener = recording(), Identity(bytes([7]) * 32)
+    kept.open(row)
+    kept.vault.create(row.id, [opener.public])
+    kept.final(row.id, "sealed").write_bytes(SOUND)
+    away = kept.vault.directory.with_name("away")
+    if when == "at the close":
+        kept.vault.directory.rename(away)
+        row = kept.close(row)
+    else:
+        row = kept.close(row)
+        kept.vault.directory.rename(away)
+    kept.change(replace(row, hold={"ground": "criminal", "reference": "R-77", "review": "2027-01-01"}))
+    text = kept.metadata(row.id).read_text()
+    assert [told for told in (CALLER, "marie", "192.0.2.7", "R-77") if told in text] == []
+    fields = json.loads(text)
+    assert fields["hold"] == {"ground": "criminal", "review": "2027-01-01"}
+    away.rename(kept.vault.directory)
+    assert verify(kept).problems == []
+    if when == "afterwards":
+        assert CALLER in kept.vault.unseal(row.id, fields["sealed"], opener).decode()
+    kept.change(row)
+    sealed = json.loads(kept.metadata(row.id).read_text())["sealed"]
+    assert CALLER in kept.vault.unseal(row.id, sealed, opener).decode()
 
 
 def test_a_change_that_cannot_be_written_is_not_made(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,7 @@ def test_what_is_on_hold_stays(office: Office) -> None:
     )
     assert office.run("hold", row.id, *OPTIONS, "--review", "2999-01-01").code == 0
     line = office.fails(1, "delete", row.id, *SAID)
-    assert line == f"sipagent: {row.id}: it is on hold (criminal, to be reviewed 2999-01-01); see `release`\n"
+    assert line == f"sipagent: {row.id}: it is on hold (criminal), to be reviewed 2999-01-01; see `release`\n"
     use = last(office, row.id)
     assert (use.action, use.outcome) == ("delete", "refused")
     store = office.archive.store

@@ -165,9 +165,14 @@ def test_what_is_on_hold_keeps_its_audio(office: Office) -> None:
     listen(office, row.id)
     assert office.run("hold", row.id, *OPTIONS, "--review", "2999-01-01").code == 0
     result = office.run(*note(office, row.id))
-    assert result.code == 0 and "; the audio stays, it is on hold (criminal)\n" in result.out
+    assert (
+        result.code == 0
+        and "; the audio stays, it is on hold (criminal), to be reviewed 2999-01-01\n" in result.out
+    )
     assert office.archive.file(row.id) is not None and len(office.archive.store.notes(row.id)) == 1
-    assert last(office, row.id).detail == "the audio stays, it is on hold (criminal)"
+    assert (
+        last(office, row.id).detail == "the audio stays, it is on hold (criminal), to be reviewed 2999-01-01"
+    )
     assert "nothing needs the audio any more: see `delete`" in office.run("release", row.id, "--by", "A").out
 
 

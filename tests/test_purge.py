@@ -1,15 +1,21 @@
+import json
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from retention import purge as purging
 from retention.archive import Archive
+from retention.deletion import NotDeleted, delete
+from retention.hold import Hold, place, release
+from retention.keys import Identity
 from retention.pages import BATCH
 from retention.purge import Terms, overdue, plan, preview, purge
+from retention.rebuild import rebuild
 from retention.recording import Access, Event, Status, due_date, new_id
 from retention.store import BREATH_S
 from tests.crashing import killed_before
@@ -17,6 +23,13 @@ from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, kee
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 DUE = due_date(START, "6 months")
+HOLD: dict[str, Any] = {
+    "ground": "criminal",
+    "reference": "2026-41",
+    "by": "Durand",
+    "approved_by": "Petit",
+    "review": "2027-01-01",
+}
 SECRETS = (b"612345678", b"marie", b"192.0.2.7", SOUND)
 
 
@@ -142,7 +155,7 @@ def test_files_without_a_right_to_be_there(kept: Archive) -> None:
     purge(kept, DUE, TERMS)
     restored = kept.final(row.id, "flac")
     old, young = kept.part(new_id(START)), kept.part(new_id(START + timedelta(days=1)))
-    recoverable, stranger = kept.final(new_id(START), "flac"), kept.directory / "notes.txt"
+    recoverable, stranger = kept.final(new_id(START), "flac"), kept.directory / "notes.txt"  # not readable
     for path in (restored, old, young, recoverable, recoverable.with_suffix(".json"), stranger):
         path.write_bytes(SOUND)
     report = purge(kept, DUE, TERMS)
@@ -155,6 +168,68 @@ def test_files_without_a_right_to_be_there(kept: Archive) -> None:
         recoverable.with_suffix(".json").name,
         stranger.name,
     }
+
+
+@pytest.mark.parametrize("told", [{}, {"hold": None}, {"hold": HOLD}, {"hold": "x"}, None])
+def test_what_only_a_json_knows_goes_when_it_is_due_and_not_held(
+    kept: Archive, told: dict[str, Any] | None
+) -> None:
+    """The database was lost, and nobody has called `rebuild`."""
+    id = new_id(START)
+    names = {kept.final(id, "flac"), kept.metadata(id)}
+    kept.directory.mkdir()
+    kept.final(id, "flac").write_bytes(SOUND)
+    kept.metadata(id).write_text("half" if told is None else json.dumps(recording(id=id).to_json() | told))
+    assert purge(kept, DUE - timedelta(milliseconds=1), TERMS).unlinked == ()
+    assert all(path.exists() for path in names)
+    report = purge(kept, DUE, TERMS)
+    stays = told is None or told.get("hold") is not None
+    assert {orphan.path for orphan in (report.orphans if stays else report.unlinked)} == names
+    assert all(path.exists() is stays for path in names)
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_hold_that_an_older_database_does_not_know_keeps_all_the_same(tmp_path: Path, sealed: bool) -> None:
+    """Held the day before it was due; in the night the database was restored from the day before."""
+    kept = archive(tmp_path)
+    row = keep(kept, recording())
+    if sealed:
+        kept.vault.create(row.id, [Identity(bytes([7]) * 32).public])
+    backup = Path(kept.store.path).read_bytes()
+    held = place(kept, row.id, Hold(**HOLD | {"review": date(2027, 1, 1)}), Access(at=START, action="hold"))
+    kept.store.close()
+    Path(kept.store.path).write_bytes(backup)
+    again = archive(tmp_path)
+    why = (
+        "on hold (criminal), to be reviewed 2027-01-01; its metadata alone says so, the database does not: "
+        "see `rebuild`"
+    )
+    for report in (preview(again, DUE, TERMS), purge(again, DUE, TERMS)):
+        assert (report.removed, [stay.why for stay in report.held]) == ((), [why])
+    assert overdue(again.store, DUE + timedelta(days=2)) == 1  # somebody must look
+    with pytest.raises(NotDeleted, match="it is on hold"):
+        delete(again, row.id, Access(at=DUE, action="delete"), lambda: DUE)
+    assert again.file(row.id) is not None and again.store.accesses() == []
+    done = rebuild(again)
+    assert (done.held, done.restored, done.known) == ([row.id], [], 1)
+    assert rebuild(again).held == []
+    back = again.store.recording(row.id)
+    assert back == held or (
+        sealed and back.hold == (held.hold or {}) | dict.fromkeys(("reference", "by", "approved_by"))
+    )
+    assert [stay.id for stay in purge(again, DUE, TERMS).held] == [row.id]
+    release(again, row.id, Access(at=DUE, action="release"))
+    assert [gone.id for gone in purge(again, DUE, TERMS).removed] == [row.id]
+
+
+def test_a_hold_survives_a_database_from_before_the_end_of_its_call(kept: Archive) -> None:
+    """What recovers the row must not write over what the JSON says."""
+    row = recording()
+    kept.open(row)
+    kept.final(row.id, "flac").write_bytes(SOUND)
+    kept.metadata(row.id).write_text(json.dumps(row.to_json() | {"hold": HOLD}))
+    assert kept.close(row).hold == HOLD
+    assert [stay.id for stay in purge(kept, DUE, TERMS).held] == [row.id]
 
 
 def test_a_call_in_progress_is_not_touched(kept: Archive) -> None:
