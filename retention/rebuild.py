@@ -5,7 +5,6 @@ a person is sealed in the JSON of a sealed recording: whoever can listen can hav
 by another run later.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,10 +12,10 @@ from pathlib import Path
 from retention import files
 from retention.archive import SIZE_LIMIT, Archive, is_nameless, whole_hold
 from retention.chain import PERSONAL
-from retention.head import read_head
+from retention.head import HeadError, read_head
 from retention.keys import Identity, KeysError
 from retention.orphans import orphans
-from retention.recording import Json, RecordError, Recording, Status, parse_json
+from retention.recording import Json, RecordError, Recording, Status, begun_at, parse_json, to_text
 from retention.store import Store, UnknownId
 
 
@@ -51,6 +50,7 @@ def rebuild(
     - JSON without its sound: the row is `failed`, so that the purge removes the JSON when it expires; on hold
       it stays `closed`, for `release` to end.
     - Another hash than the JSON says: the row says so by keeping the hash of the JSON.
+    - Another beginning than its name says: the name is believed, so that no JSON lengthens a life.
     - Sound without JSON: nothing is known of it, not even that the caller allowed it. It is reported, and
       purged once its name says that it has expired.
 
@@ -82,8 +82,14 @@ def _row(store: Store, id: str) -> Recording | None:
 
 
 def _is_older(store: Store) -> bool:
-    """Whether the chain does not know the head that was exported: an older database came back."""
-    exported = None if store.head_file is None else read_head(store.head_file)
+    """Whether the chain does not know the head that was exported: an older database came back.
+
+    So it may have where that head cannot be read.
+    """
+    try:
+        exported = None if store.head_file is None else read_head(store.head_file)
+    except HeadError:
+        return True
     return exported is not None and not store.knows(exported)
 
 
@@ -116,7 +122,15 @@ class _Rebuilding:
         except RecordError as error:
             self._problem(metadata.name, str(error))
             return
+        except OSError as error:
+            self._problem(metadata.name, f"cannot be read: {error.strerror}")
+            return
         row = replace(row, status=Status.CLOSED, purged_at=None)
+        if (begun := begun_at(id)) not in (None, row.started_at):
+            self._problem(
+                metadata.name, f"began at another time than its name says: {to_text(row.started_at)}"
+            )
+            row = replace(row, started_at=begun)
         if file is not None:
             row = replace(row, path=self.archive.relative(file))
             self.done.problems += _differences(self.archive, file, row)
@@ -136,12 +150,12 @@ class _Rebuilding:
             return
         try:
             fields = _read(self.archive.metadata(row.id), row.id)
-        except (RecordError, FileNotFoundError):
-            return  # the disagreements tell
-        nameless = is_nameless(row) and "sealed" in fields
-        if not nameless and (row.hold is not None or fields.get("hold") is None):
-            return
-        opened = self._opened(fields)
+            nameless = is_nameless(row) and "sealed" in fields
+            if not nameless and (row.hold is not None or fields.get("hold") is None):
+                return
+            opened = self._opened(fields)
+        except (RecordError, OSError):
+            return  # the disagreements tell, or `verify`
         if nameless and is_nameless(opened):
             self.done.nameless.append(row.id)
         self._fill_in(opened)
@@ -190,13 +204,13 @@ def _read(path: Path, id: str) -> Json:
     with path.open("rb") as file:
         content = file.read(SIZE_LIMIT + 1)
     try:
-        fields = json.loads(content)
+        fields = parse_json(content.decode())
         row = Recording.from_json(fields)
-    except (ValueError, RecursionError) as error:
+    except UnicodeDecodeError as error:
         raise RecordError(f"not readable: {error}") from error
     if row.id != id:
         raise RecordError(f"it is of another recording, {row.id}")
-    return dict(fields)
+    return fields
 
 
 def _differences(archive: Archive, file: Path, row: Recording) -> Iterator[Problem]:

@@ -184,11 +184,13 @@ class Note(Record):
 
 
 def parse_json(text: str) -> Json:
-    """A JSON object. Raises RecordError."""
+    """A JSON object of what a database takes: no NaN, no half of a surrogate pair. Raises RecordError."""
     try:
-        return _object(json.loads(text))
+        value = _object(json.loads(text, parse_constant=_no_number))
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, TypeError, RecursionError) as wrong:
         raise RecordError(f"not readable: {wrong}") from wrong
+    return value
 
 
 def to_text(at: datetime) -> str:
@@ -203,7 +205,10 @@ def from_text(text: str) -> datetime:
     at = datetime.fromisoformat(text)
     if at.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as wrong:
+        raise ValueError(f"{text!r}: {wrong}") from wrong
 
 
 def new_id(now: datetime) -> str:
@@ -258,9 +263,13 @@ def parse_period(period: str) -> relativedelta:
 def due_date(started_at: datetime, period: str) -> datetime:
     """When what began at `started_at` must go, by the calendar (31 August + 6 months: 28 February).
 
-    Raises PeriodError.
+    At the end of the calendar where it would be later. Raises PeriodError.
     """
-    return started_at.astimezone(UTC) + parse_period(period)
+    span = parse_period(period)
+    try:
+        return started_at.astimezone(UTC) + span
+    except (ValueError, OverflowError):
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _plain(value: object) -> object:
@@ -301,7 +310,13 @@ def _text(value: object) -> str:
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{value!r} is not a number")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{value!r} is too large")
     return value
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
 
 
 def _flag(value: object) -> bool:

@@ -156,6 +156,52 @@ def test_a_path_in_the_metadata_is_not_believed(tmp_path: Path) -> None:
     assert (back.path, back.status) == (f"recordings/{row.id}.flac", Status.CLOSED)
 
 
+FAR = "9999-12-31T00:00:00.000Z"
+NOT_READABLE = {
+    "year 1": {"started_at": "0001-01-01T00:00:00+14:00"},
+    "more than an integer holds": {"bytes": 10**30},
+    "no number": {"duration_s": float("nan")},
+    "no text": {"called": "\ud800"},
+    "no text in the hold": {"hold": {"ground": "\ud800"}},
+}
+
+
+@pytest.mark.parametrize("change", NOT_READABLE.values(), ids=NOT_READABLE.keys())
+def test_one_json_that_cannot_be_read_keeps_no_other_from_coming_back(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    kept = archive(tmp_path)
+    bad, good = keep(kept, recording()), keep(kept, recording(1))
+    kept.metadata(bad.id).write_text(json.dumps(bad.to_json() | change))
+    again = lost(kept)
+    done = rebuild(again)
+    assert done.restored == [good.id]
+    assert {problem.name for problem in done.problems} == {f"{bad.id}.json"}
+
+
+def test_what_is_no_file_keeps_no_other_from_coming_back(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    bad, good = keep(kept, recording()), keep(kept, recording(1))
+    kept.metadata(bad.id).unlink()
+    kept.metadata(bad.id).mkdir()
+    done = rebuild(lost(kept))
+    assert done.restored == [good.id]
+    assert done.problems[0].problem == "cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize("began", [FAR, "2027-05-01T00:00:00.000Z"])
+def test_no_json_lengthens_a_life(tmp_path: Path, began: str) -> None:
+    kept = archive(tmp_path)
+    row = keep(kept, recording())
+    kept.metadata(row.id).write_text(json.dumps(row.to_json() | {"started_at": began, "expires_at": FAR}))
+    again = lost(kept)
+    assert [problem.problem for problem in rebuild(again).problems] == [
+        f"began at another time than its name says: {began}"
+    ]
+    assert again.store.recording(row.id).started_at == row.started_at
+    assert [gone.id for gone in purge(again, LATE, TERMS).removed] == [row.id]
+
+
 def test_sound_of_a_call_cut_by_the_crash_is_not_adopted(tmp_path: Path) -> None:
     """Nobody knows whether its caller had refused."""
     kept = archive(tmp_path)
@@ -288,6 +334,19 @@ def test_another_identity_and_altered_texts(tmp_path: Path) -> None:
     assert len(strange.problems) == 3
     done = rebuild(again, opener)
     assert (done.completed, done.nameless, len(done.problems)) == ([whole.id], [cut.id, none.id], 2)
+
+
+def test_what_anybody_could_seal_is_not_believed_to_be_a_record(tmp_path: Path) -> None:
+    """A public key is public."""
+    kept, opener = archive(tmp_path), identity(tmp_path)
+    row = keep_sealed(kept, recording(), tmp_path)
+    path = kept.metadata(row.id)
+    forged = kept.vault.seal(row.id, b'{"caller": 5}')
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sealed": forged}))
+    again = lost(kept)
+    rebuild(again)
+    assert rebuild(again, opener).completed == []
+    assert again.store.recording(row.id).caller is None
 
 
 def sealed_of(kept: Archive, row: Recording) -> dict[str, str]:

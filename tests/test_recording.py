@@ -172,3 +172,8 @@ def test_an_anonymous_receipt_leads_to_nobody() -> None:
     text = json.dumps(call.anonymous().to_json())
     assert not any(word in text for word in ("336", "marie", "192.0.2.7", "refuse", "201"))
     assert call.anonymous().outcome == "connected"
+
+
+def test_what_would_be_due_after_the_end_of_the_calendar() -> None:
+    """A purge meets whatever a database holds, and must go on to the next one."""
+    assert due_date(datetime(9999, 12, 31, tzinfo=UTC), "6 months").year == 9999
