@@ -18,7 +18,7 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 Json = dict[str, Any]
 
@@ -42,6 +42,10 @@ class Head:
 
     seq: int
     hash: str
+
+
+# What a segment goes on behind: nothing, a head that was exported, or one that nobody can read any more
+Lost = Head | Literal["unknown"] | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from retention.chain import Head
-from retention.files import share_owner
+from retention.files import share_owner, write_whole
 
+DAMAGED = (
+    "is an exported head that could not be read, so a tail cut off before it was put aside would not show; "
+    "a copy kept elsewhere tells (`sipagent verify --head`); once that is known, move it away"
+)
 _LENGTH = 160  # bytes: a seq of up to 19 digits fits
+_LIMIT = 4096  # bytes: more is read of none, however damaged
 _LAST = 2**63 - 1  # the last number that the database has
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -29,20 +34,26 @@ def head_path(database: Path) -> Path:
     return database.with_suffix(".head")
 
 
+def damaged_path(path: Path) -> Path:
+    """`retention.head.damaged`: where one that could not be read is kept, for a person to look at."""
+    return path.with_name(path.name + ".damaged")
+
+
 def export_head(path: Path, head: Head, knows: Callable[[Head], bool]) -> None:
     """Write it, unless a later one is there already, or one that the chain does not know.
 
     `knows(head)`: whether it is part of the chain; if not, a tail was cut off, and the file is what shows it.
-    Raises OSError.
+    What cannot be read would show nothing any more: it is kept at `damaged_path`. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        content = os.pread(descriptor, _LENGTH, 0)
+        content = os.pread(descriptor, _LIMIT, 0)
         if not content:
             share_owner(path)
-        if not content or _is_before(content, head, knows):
+        if not content or _gives_way(path, content, head, knows):
             line = json.dumps({"seq": head.seq, "hash": head.hash}).ljust(_LENGTH - 1) + "\n"
+            os.ftruncate(descriptor, min(len(content), _LENGTH))
             os.pwrite(descriptor, line.encode(), 0)
     finally:
         os.close(descriptor)
@@ -51,18 +62,20 @@ def export_head(path: Path, head: Head, knows: Callable[[Head], bool]) -> None:
 def read_head(path: Path) -> Head | None:
     """None if there is no such file, or a crash left it empty. Raises HeadError, OSError."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_LIMIT)
     except FileNotFoundError:
         return None
     return _read(content, path.name) if content else None
 
 
-def _is_before(content: bytes, head: Head, knows: Callable[[Head], bool]) -> bool:
-    """False, too, for what cannot be read: it stays for `verify` to tell."""
+def _gives_way(path: Path, content: bytes, head: Head, knows: Callable[[Head], bool]) -> bool:
+    """Whether it is an earlier head of this chain, or none: then it is kept beside."""
     try:
         exported = _read(content, "")
     except HeadError:
-        return False
+        write_whole(damaged_path(path), content)
+        return True
     return exported.seq < head.seq and knows(exported)
 
 

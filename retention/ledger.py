@@ -13,6 +13,7 @@ from retention.chain import (
     TABLES,
     Entry,
     Head,
+    Lost,
     canonical,
     commitment,
     is_personal,
@@ -83,11 +84,11 @@ class Ledger:
         record = record_of(KINDS[table], row) | dict.fromkeys(PERSONAL[KINDS[table]])
         self.update(table, id, record)
 
-    def begin_segment(self, reason: str, lost: Head | None) -> None:
+    def begin_segment(self, reason: str, lost: Lost) -> None:
         """Begin, or go on after `lost`, the head of a database that is gone: its number and hash go on."""
-        if lost is not None and lost.seq > self.head().seq:
+        before = {"seq": lost.seq, "hash": lost.hash} if isinstance(lost, Head) else lost
+        if isinstance(lost, Head) and lost.seq > self.head().seq:
             self.appended = lost
-        before = None if lost is None else {"seq": lost.seq, "hash": lost.hash}
         self._add(SEGMENT, reason, 0, "", canonical({"reason": reason, "previous": before}))
 
     def adopt(self) -> None:

@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 
 from sqlite_utils import Database
 
-from retention.chain import TABLES, Entry, Head
+from retention.chain import TABLES, Entry, Head, Lost
 from retention.files import share_owner
 from retention.head import HeadError, export_head, head_path, read_head
 from retention.ledger import Ledger
@@ -321,9 +321,12 @@ class Store:
             self._ledger.begin_segment("a new database" if lost is None else "the database was lost", lost)
             self._ledger.adopt()
 
-    def _lost_head(self) -> Head | None:
+    def _lost_head(self) -> Lost:
         """What was exported and is not in the chain: its database is gone, or an older one came back."""
-        exported = None if self.head_file is None else read_head(self.head_file)
+        try:
+            exported = None if self.head_file is None else read_head(self.head_file)
+        except HeadError:
+            return "unknown"
         return None if exported is None or self._ledger.knows(exported) else exported
 
     def _export(self, path: Path, head: Head) -> None:
@@ -383,7 +386,7 @@ class Store:
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, RecordError, HeadError) as error:
+        except (sqlite3.Error, RecordError) as error:
             raise StoreError(f"{self.path}: {error}") from error
 
 

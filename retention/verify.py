@@ -17,12 +17,13 @@ from retention.chain import (
     TABLES,
     Entry,
     Head,
+    Lost,
     canonical,
     commitment,
     is_personal,
     public_text,
 )
-from retention.head import HeadError, read_head
+from retention.head import DAMAGED, HeadError, damaged_path, read_head
 from retention.metadata import beside
 from retention.orphans import orphans
 from retention.pages import PAGE, Listing, Row, batches
@@ -148,12 +149,14 @@ class _Verification:
     def exported(self, copies: tuple[Path, ...]) -> None:
         """Look for the exported head, and copies of it, in the chain."""
         own = self.store.head_file
+        if own is not None and (damaged := damaged_path(own)).exists():
+            self.wrong(damaged.name, DAMAGED)
         for path in copies if own is None else (own, *copies):
             name = path.name if path == own else str(path)
             try:
                 head = read_head(path)
-            except HeadError as error:
-                self.wrong(name, str(error))
+            except HeadError:
+                self.wrong(name, "not the head of a chain")
                 continue
             if head is None:
                 self.wrong(name, "missing: a tail cut off the chain would not show")
@@ -190,7 +193,14 @@ class _Verification:
     def _behind(self, entry: Entry, last: Head) -> Head:
         """What the entry must follow; a segment may name another place than the entry before it."""
         where = f"chain entry {entry.seq}"
-        if entry.kind == SEGMENT and (lost := _lost(entry)) is not None:
+        lost = _lost(entry) if entry.kind == SEGMENT else None
+        if lost == "unknown":
+            self.found.lost.append(
+                Finding(
+                    where, f"what is lost before it, if anything, has no number: {entry.subject} ({entry.at})"
+                )
+            )
+        elif lost is not None:
             goes_on = (
                 lost.seq > last.seq
             )  # else it was an older copy that went on, further than what was lost
@@ -233,10 +243,12 @@ class _Verification:
         self.marks[entry.seq] |= _SEEN
 
 
-def _lost(entry: Entry) -> Head | None:
+def _lost(entry: Entry) -> Lost:
     try:
         previous = parse_json(entry.public)["previous"]
-        return None if previous is None else Head(int(previous["seq"]), str(previous["hash"]))
+        return (
+            previous if previous in (None, "unknown") else Head(int(previous["seq"]), str(previous["hash"]))
+        )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None  # its hash is wrong as well
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from retention.clock import Reading, read_clock, suspended
-from retention.head import HeadError, head_path, read_head
+from retention.head import DAMAGED, HeadError, damaged_path, head_path, read_head
 from retention.hold import reviews_overdue
 from retention.purge import OVERDUE, due, plan
 from retention.store import Store, StoreError
@@ -60,9 +60,11 @@ def _chain(store: Store, database: Path) -> Finding:
     try:
         head = read_head(file)
     except HeadError as problem:
-        return error("chain", str(problem))
+        return error("chain", f"{problem}, so a tail cut off would not show: see `sipagent verify`")
     if head is None:
         return error("chain", f"{file.name} is missing: a tail cut off would not show")
+    if (damaged := damaged_path(file)).exists():
+        return error("chain", f"{damaged.name} {DAMAGED}")
     if not store.knows(head):
         return error(
             "chain",

@@ -9,7 +9,7 @@ import pytest
 
 from retention.archive import Archive
 from retention.chain import Entry, Head
-from retention.head import read_head
+from retention.head import DAMAGED, damaged_path, read_head
 from retention.verify import Verified, verify
 from tests.kept import archive, keep, recording
 from tests.tampering import as_if, lived_in, make_anew, sql
@@ -112,7 +112,22 @@ def test_an_older_head_is_still_in_the_chain(kept: Archive, tmp_path: Path) -> N
     keep(kept, recording(91))
     assert problems(verify(kept, heads=(copy,))) == []
     copy.write_text("not a head")
-    assert problems(verify(kept, heads=(copy,))) == [f"{copy}: elsewhere: not the head of a chain"]
+    assert problems(verify(kept, heads=(copy,))) == [f"{copy}: not the head of a chain"]
+
+
+def test_one_that_cannot_be_read_is_put_aside_and_told_until_somebody_takes_it_away(
+    kept: Archive, tmp_path: Path
+) -> None:
+    file = tmp_path / "retention.head"
+    file.write_text("not a head")
+    assert problems(verify(kept)) == ["retention.head: not the head of a chain"]
+    keep(kept, recording(91))
+    assert read_head(file) == kept.store.head()
+    assert damaged_path(file).read_text() == "not a head"
+    for _ in range(2):
+        assert problems(verify(kept)) == [f"retention.head.damaged: {DAMAGED}"]
+    damaged_path(file).unlink()
+    assert problems(verify(kept)) == []
 
 
 def without_a_refusal(chain: list[Entry]) -> Iterable[Entry]:

@@ -8,6 +8,7 @@ import pytest
 
 from retention.archive import Archive
 from retention.clock import Reading, look, suspended
+from retention.head import DAMAGED, damaged_path
 from retention.recording import due_date
 from sipagent.check_retention import retention_findings
 from sipagent.config import Config
@@ -109,7 +110,14 @@ def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, 
     level, detail = found(config, START)["chain"]
     assert level == "error" and detail.startswith(f"has no entry {seq + 1} as retention.head says")
     file.write_text("nothing")
-    assert found(config, START)["chain"] == ("error", "retention.head: not the head of a chain")
+    assert found(config, START)["chain"] == (
+        "error",
+        "retention.head: not the head of a chain, so a tail cut off would not show: see `sipagent verify`",
+    )
+    keep(archive, recording(1))
+    assert found(config, START)["chain"] == ("error", f"retention.head.damaged {DAMAGED}")
+    damaged_path(file).unlink()
+    assert found(config, START)["chain"][0] == "ok"
     file.unlink()
     assert found(config, START)["chain"] == (
         "error",

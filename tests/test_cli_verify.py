@@ -234,7 +234,7 @@ def test_nothing_to_verify(office: Office) -> None:
     missing = office.folder / "no.head"
     assert "no.head' does not exist" in office.fails(2, "verify", "--head", missing)
     missing.write_text("nonsense")
-    assert problems(office, "--head", missing) == [f"{missing}: no.head: not the head of a chain"]
+    assert problems(office, "--head", missing) == [f"{missing}: not the head of a chain"]
 
 
 def test_a_long_walk_shows_how_far_it_is(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

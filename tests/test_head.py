@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from retention.chain import GENESIS, Head
-from retention.head import HeadError, export_head, head_path, read_head
+from retention.head import HeadError, damaged_path, export_head, head_path, read_head
 from retention.store import Store, StoreError
 from tests.crashing import killed_before, steps
 from tests.kept import recording
@@ -73,12 +73,14 @@ def test_a_head_that_the_chain_does_not_know_stays(path: Path) -> None:
         b'{"seq": 1%s, "hash": "%s"}' % (b"0" * 30, b"ab" * 32),
     ],
 )
-def test_what_is_no_head_is_told_and_stays(path: Path, content: bytes) -> None:
+def test_what_is_no_head_is_told_and_kept_aside(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(HeadError, match=r"^retention\.head: not the head of a chain$"):
         read_head(path)
-    export_head(path, head(9), known)
-    assert path.read_bytes() == content
+    export_head(path, head(9), lambda _: False)
+    assert read_head(path) == head(9) and path.stat().st_size == 160
+    assert damaged_path(path).read_bytes() == content[:4096]
+    assert damaged_path(path).stat().st_mode & 0o777 == 0o600
 
 
 def test_none_and_an_empty_one_are_no_head(path: Path) -> None:
