@@ -29,9 +29,14 @@ def why_not(recording: Recording, use: Access, purposes: Collection[str], due_at
     )
 
 
-def _not_named(recording: Recording, use: Access, purposes: Collection[str]) -> str | None:
+def purposes_of(recording: Recording, purposes: Collection[str]) -> list[str]:
+    """What a use of this recording may be for."""
     ground = hold_ground(recording)
-    accepted = list(dict.fromkeys([*purposes, ACCESS_REQUEST, *([ground] if ground else [])]))
+    return list(dict.fromkeys([*purposes, ACCESS_REQUEST, *([ground] if ground else [])]))
+
+
+def _not_named(recording: Recording, use: Access, purposes: Collection[str]) -> str | None:
+    accepted = purposes_of(recording, purposes)
     if not use.purpose:
         return f"a purpose is needed; accepted: {', '.join(accepted)}"
     if use.purpose not in accepted:

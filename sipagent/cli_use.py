@@ -13,7 +13,7 @@ from retention.copies import told
 from retention.keys import KeysError
 from retention.purge import due
 from retention.recording import Access, Recording
-from retention.use import ACCESS_REQUEST, discreet, why_not
+from retention.use import ACCESS_REQUEST, discreet, nothing_to_use, purposes_of, why_not
 from sipagent import cli_sound
 from sipagent.cli_base import Decorated, Failure, Workplace, by_option, find, id_argument, now, system_user
 from sipagent.cli_copy import new_file
@@ -145,16 +145,27 @@ def _use(
         reference=asked.reference,
     )
 
+    purposes = work.config.retention.purposes
+    # a purpose stays in the chain for ever; whatever else was typed stands in the detail, which is forgotten
+    named = use.purpose if use.purpose in purposes_of(recording, purposes) else None
+
     def trace(outcome: str, detail: str) -> None:
-        archive.store.add_access(discreet(replace(use, outcome=outcome, detail=detail), recording))
+        told = replace(use, purpose=named, outcome=outcome, detail=detail)
+        archive.store.add_access(discreet(told, recording))
+
+    def traced(detail: str) -> None:
+        with archive.store.write():  # a purge, or a refusal, may have come meanwhile
+            if (gone := nothing_to_use(archive.store.recording(id))) is not None:
+                raise Failure(f"{id}: {gone}")
+            trace("done", detail)
 
     due_at = due(recording, work.terms.period)
-    refusal = why_not(recording, use, work.config.retention.purposes, due_at) or obstacle()
+    refusal = why_not(recording, use, purposes, due_at) or obstacle()
     if refusal is not None:
         trace("refused", refusal)
         raise Failure(f"{id}: {refusal}")
     try:
-        act(recording, _sound(archive, recording, asked), lambda detail: trace("done", detail))
+        act(recording, _sound(archive, recording, asked), traced)
     except (Failure, OSError) as error:
         trace("failed", str(error))
         raise

@@ -1,5 +1,5 @@
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from retention.recording import new_id
 from sipagent import cli_sound
 from sipagent.cli_base import Failure
 from sipagent.cli_sound import Sound
-from tests.kept import START
+from tests.kept import START, bytes_under, remove
 from tests.office import Office, make_office, stereo
 
 
@@ -40,6 +40,32 @@ def test_a_copy_is_the_recording(office: Office, suffix: str) -> None:
     assert (use.action, use.purpose, use.by, use.outcome) == ("export", "quality", "Durand", "done")
     assert use.detail == f'both to "{out}"' and use.system_user
     assert [copy.path for copy in known_copies(office.archive.store, row.id) if copy.exists] == [out]
+
+
+def test_what_goes_while_it_is_copied_leaves_no_copy(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A purge that did not know of the copy could not name it."""
+    row, out, write = office.call(), office.folder / "copy.wav", cli_sound.write
+
+    def meanwhile(sound: Sound, descriptor: int, format: str) -> None:
+        write(sound, descriptor, format)
+        assert remove(office.archive, row.id, row.expires_at)
+
+    monkeypatch.setattr(cli_sound, "write", meanwhile)
+    assert "it is already purged" in office.fails(1, "export", row.id, *GOOD, "--out", out)
+    assert not out.exists() and outcomes(office, row.id) == [("export", "failed")]
+
+
+def test_what_is_no_purpose_is_not_kept_for_ever(office: Office) -> None:
+    """The chain keeps purposes: nobody's name may get there."""
+    row, out = office.call(), office.folder / "copy.wav"
+    office.fails(1, "export", row.id, "--purpose", "for Jane Roe", "--by", "Durand", "--out", out)
+    (use,) = office.archive.store.accesses(row.id)
+    assert (use.purpose, use.outcome) == (None, "refused") and "for Jane Roe" in (use.detail or "")
+    office.archive.store.forget_accesses(datetime.now(UTC) + timedelta(days=1))
+    assert b"Jane Roe" in bytes_under(office.folder)  # of what is kept the names are kept
+    remove(office.archive, row.id, row.expires_at)
+    office.archive.store.forget_accesses(datetime.now(UTC) + timedelta(days=1))
+    assert b"Jane Roe" not in bytes_under(office.folder)
 
 
 @pytest.mark.parametrize(("channel", "index"), [("caller", 0), ("operator", 1)])
