@@ -16,8 +16,8 @@ from retention.chain import Head
 from retention.files import share_owner, write_whole
 
 DAMAGED = (
-    "is an exported head that could not be read, so a tail cut off before it was put aside would not show; "
-    "a copy kept elsewhere tells (`sipagent verify --head`); once that is known, move it away"
+    "could not be read, so a tail cut off before then would not show: look with a copy kept elsewhere "
+    "(`sipagent verify --head`), then move it away"
 )
 _LENGTH = 160  # bytes: a seq of up to 19 digits fits
 _LIMIT = 4096  # bytes: more is read of none, however damaged
