@@ -42,13 +42,13 @@ class Ledger:
 
     def head(self) -> Head:
         """The last entry there is."""
-        row = self._db.execute("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1").fetchone()
-        return Head(*row) if row else Head(0, GENESIS)
+        rows = self.read_anyhow("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
+        return Head(**rows[0]) if rows else Head(0, GENESIS)
 
     def hash_of(self, seq: int) -> str | None:
         """The hash of one entry, if there is one."""
-        row = self._db.execute("SELECT hash FROM chain WHERE seq = ?", [seq]).fetchone()
-        return str(row[0]) if row else None
+        rows = self.read_anyhow("SELECT hash FROM chain WHERE seq = ?", [seq])
+        return str(rows[0]["hash"]) if rows else None
 
     def knows(self, head: Head) -> bool:
         """Whether the chain holds it, or goes on behind it."""

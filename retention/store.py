@@ -1,8 +1,6 @@
 """The rows: receipts, recordings, accesses, notes, and the chain over them, in one SQLite database that
 several processes share.
 
-`journal_mode=DELETE`, `synchronous=EXTRA` and `secure_delete=ON`, because what a purge removes must not
-survive in a write-ahead log or a free page, and what was reported as done must survive a power cut.
 Every write is one short `BEGIN IMMEDIATE` transaction, which also appends to the chain; whoever comes second
 waits up to `BUSY_S`. Reads are short, too: `retention.pages`. One connection behind a lock serves all
 threads of a process.
@@ -387,7 +385,8 @@ class Store:
         try:
             yield
         except (sqlite3.Error, RecordError) as error:
-            raise StoreError(f"{self.path}: {error}") from error
+            reason, _, _ = str(error).partition(" with text ")  # of a value that is damaged
+            raise StoreError(f"{self.path}: {reason}") from error
 
 
 def _old_accesses(before: datetime) -> Listing:

@@ -206,3 +206,20 @@ def test_a_damaged_row_is_an_error_in_one_line_that_names_it(store: Store, read:
         reads[read]()
     assert "\n" not in str(error.value) and isinstance(error.value.__cause__, RecordError)
     assert CALLER not in str(error.value)
+
+
+def test_a_damaged_head_keeps_nobody_from_writing(store: Store) -> None:
+    """`verify` tells of it; calls go on meanwhile."""
+    store.add_recording(recording())
+    store._db.execute("DROP TRIGGER chain_grows")
+    store._db.execute("UPDATE chain SET hash = CAST(x'61ff62' AS TEXT) WHERE seq = 2")
+    store.add_recording(recording(1))
+    assert last(store).follows("a\ufffdb") and store.hash_of(2) == "a\ufffdb"
+
+
+def test_no_error_says_a_value(store: Store) -> None:
+    store.add_recording(recording())
+    store._db.execute("UPDATE recordings SET caller = CAST(caller || x'ff' AS TEXT)")
+    with pytest.raises(StoreError, match=r"column 'caller'$") as error:
+        store.recordings()
+    assert "612345678" not in str(error.value)
