@@ -6,7 +6,6 @@ waits up to `BUSY_S`. Reads are short, too: `retention.pages`. One connection be
 threads of a process.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from typing import Self, TypeVar
 from sqlite_utils import Database
 
 from retention.chain import TABLES, Entry, Head, Lost
-from retention.files import share_owner
+from retention.connection import connect
 from retention.head import HeadError, export_head, head_path, read_head
 from retention.ledger import Ledger
 from retention.pages import BATCH, Listing, Row, batches, each_row
@@ -63,7 +62,7 @@ class Store:
         self.head_file = None if str(path) == ":memory:" else head_path(Path(path))
         self._lock = threading.RLock()
         with self._named_errors():
-            self._db = _connect(path)
+            self._db = self._connected()
             self._ledger = Ledger(self._db.conn, clock)
             newer = unknown_migrations(self._db)
             if newer:
@@ -309,6 +308,12 @@ class Store:
             self._ledger.appended = appended
             raise
 
+    def _connected(self) -> Database:
+        try:
+            return connect(self.path, BUSY_S)
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
+
     def _migrate(self) -> None:
         """Bring the tables up to date. Where the chain begins, it goes on behind a head that was exported."""
         MIGRATIONS.apply(self._db)
@@ -398,18 +403,3 @@ def _old_accesses(before: datetime) -> Listing:
 
 def _expired_notes(now: datetime) -> Listing:
     return replace(_PERSONAL_NOTES, where=["expires_at <= ?"], values=[to_text(now)])
-
-
-def _connect(path: Path | str) -> Database:
-    if str(path) != ":memory:":
-        is_new = not os.path.lexists(path)
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
-            if is_new:
-                share_owner(Path(path))
-        except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
-    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    for setting in ("journal_mode=DELETE", "synchronous=EXTRA", "secure_delete=ON", "temp_store=MEMORY"):
-        connection.execute(f"PRAGMA {setting}").fetchall()
-    return Database(connection, execute_plugins=False)

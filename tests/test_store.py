@@ -288,3 +288,30 @@ def test_what_is_removed_from_rows_is_not_in_the_bytes(tmp_path: Path) -> None:
         store.update_receipt(store.receipt(id).anonymous())
     left = (tmp_path / "retention.db").read_bytes()
     assert [number for number in numbers.values() if number.encode() in left] == []
+
+
+OTHER = """
+import sqlite3, sys
+try:
+    sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute("BEGIN IMMEDIATE")
+except sqlite3.OperationalError as error:
+    print(error, end="")
+"""
+
+
+def test_a_connection_that_comes_and_goes_ends_no_lock_of_the_process(tmp_path: Path) -> None:
+    """The purge and the watch have their own, in the process whose recorder may be in a transaction."""
+    path = tmp_path / "retention.db"
+    with Store(path) as store, store.write():
+        Store(path).close()
+        other = subprocess.run(
+            [sys.executable, "-c", OTHER, str(path)], capture_output=True, text=True, check=True
+        )
+        assert other.stdout == "database is locked"
+
+
+def test_a_database_behind_a_link_is_private_too(tmp_path: Path) -> None:
+    path, there = tmp_path / "retention.db", tmp_path / "elsewhere.db"
+    path.symlink_to(there)
+    Store(path).close()
+    assert there.stat().st_mode & 0o777 == 0o600
