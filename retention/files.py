@@ -1,8 +1,10 @@
 """Files that survive a power cut whole, and leave no name behind when they go."""
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -28,7 +30,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def share_owner(path: Path) -> None:
-    """Give what root has made to the owner of its folder: the agent, another user, must be able to read it."""
+    """Give what root has made to the owner of its folder: the agent, another user, has to read it."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
@@ -59,6 +61,21 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock on `path`, a file that is made (mode 0600) and stays; however the process ends, it lets go.
+
+    Raises BlockingIOError where another process holds it.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        share_owner(path)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _private(path: str, flags: int) -> int:

@@ -18,7 +18,8 @@ import structlog
 from media.keyword import Detector, DetectorUnavailable, load_detector
 from media.notice import PromptError
 from retention.archive import Archive
-from retention.store import Store
+from retention.files import alone
+from retention.store import Store, StoreError
 from sipagent import __version__
 from sipagent.admission import Admission, admission, tones
 from sipagent.agent import Agent
@@ -86,7 +87,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         engine.start()  # first: a second agent on this port must not touch what the first one keeps
         try:
             _fit(config, engine.capacity)
-            with _metrics(config, agent, purging):
+            with _alone(config), _metrics(config, agent, purging):
                 recover(archive, config.recording.format, datetime.now(UTC), _alert)
                 _serve(config, agent, engine, purging, orders)
         finally:
@@ -121,6 +122,18 @@ def _fit(config: Config, legs: int) -> None:
         log.warning("no_leg_to_refuse_with", calls=calls, detail="the edge in front must refuse")
     if not config.trunk.listen.is_loopback:
         log.warning("faces_a_network", detail="40 INVITEs a second end the engine: put an edge in front")
+
+
+@contextmanager
+def _alone(config: Config) -> Iterator[None]:
+    """What is open in the database is this agent's, or of one that died. Raises StoreError: another runs."""
+    database = config.retention.database
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(database.with_suffix(".lock")))
+        except BlockingIOError as taken:
+            raise StoreError(f"{database}: another agent is at work on it") from taken
+        yield
 
 
 @contextmanager

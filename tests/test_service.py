@@ -13,7 +13,9 @@ from urllib.request import urlopen
 import pytest
 from structlog.testing import capture_logs
 
+from retention.files import alone
 from retention.recording import Status
+from retention.store import StoreError
 from sipagent import service
 from sipagent.admission import SHIPPED
 from sipagent.config import Config, ConfigError
@@ -141,6 +143,22 @@ def test_what_an_agent_that_died_has_left_is_finished_at_the_start(
     run(office, capsys)
     assert archive.store.recording(row.id).status is Status.ERASED
     assert archive.store.receipt(row.id).outcome == "failed"
+
+
+def test_a_second_agent_touches_nothing_of_the_first_one(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On another port, say, with the same database: the open recording is of a call that goes on."""
+    archive, row = kept.archive(office.base), kept.recording()
+    archive.store.add_receipt(kept.receipt(row, ended_at=None))
+    archive.open(row).write_bytes(b"of a call")
+    lock = office.retention.database.with_suffix(".lock")
+    with alone(lock), pytest.raises(StoreError, match="another agent is at work on it"):
+        service.run(office, log_json=True, drain_s=0)
+    assert archive.store.recording(row.id) == row and archive.part(row.id).exists()
+    assert engine.made[0].stopped
+    run(office, capsys)
+    assert archive.store.recording(row.id).status is Status.FAILED
 
 
 def test_what_has_expired_is_purged_at_the_start(
