@@ -71,10 +71,9 @@ def disk_findings(config: Config, now: datetime) -> Iterator[Finding]:
     ):
         try:
             yield from findings
-        except (
-            OSError
-        ) as problem:  # also from asking whether a path exists, where it lies behind a closed door
-            yield error(what, f"{problem.filename}: {problem.strerror}")
+        except OSError as problem:  # also from asking whether a path behind a closed door exists
+            where = problem.filename or config.recording.directory  # a write names no file
+            yield error(what, f"{where}: {problem.strerror}")
 
 
 def _recordings(config: Config) -> Iterator[Finding]:

@@ -61,7 +61,7 @@ class Program(click.Group):
         except (Failure, StoreError, ArchiveError) as error:
             sys.exit(_say(str(error), 1))
         except OSError as error:
-            sys.exit(_say(f"{error.filename or 'error'}: {error.strerror or error}", 1))
+            sys.exit(_say(": ".join(filter(None, (error.filename, error.strerror or str(error)))), 1))
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -14,6 +14,8 @@ from retention.files import sync_folder
 
 _UNKNOWN = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)  # what a file system says that has no O_TMPFILE
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def new_file(target: Path, *, replace: bool) -> Iterator[tuple[int, Callable[[], None]]]:
@@ -36,6 +38,10 @@ def new_file(target: Path, *, replace: bool) -> Iterator[tuple[int, Callable[[],
 
     try:
         yield descriptor, name
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is None:  # a write names no file
+            error.filename = str(target)
+        raise
     finally:
         os.close(descriptor)
         temporary.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """The sound of a recording: copied into a WAV or FLAC, or to the sound card. One second at a time."""
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ Samples = NDArray[np.int16]  # (n, channels) int16
 
 CHANNELS = {"caller": 0, "operator": 1, "both": None}  # left, right
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+
+_MORE = 1 << 16  # bytes
 
 # PCM on stdin, so that nothing is written to disk to be heard
 _PLAYERS = {
@@ -76,12 +79,25 @@ def _sealed(path: Path, key: bytes) -> tuple[int, int, Iterator[Samples]]:
 
 
 def write(sound: Sound, descriptor: int, format: str) -> None:
-    """Copy the sound, and nothing else, into an open file; `format` is a value of FORMATS. Raises OSError."""
-    with soundfile.SoundFile(
-        descriptor, "w", sound.rate, sound.channels, "PCM_16", format=format, closefd=False
-    ) as copy:
-        for block in sound.blocks():
-            copy.write(block)
+    """Copy the sound, and nothing else, into an open file; `format` is a value of FORMATS.
+
+    Raises OSError; Failure for what the system does not explain.
+    """
+    try:
+        with soundfile.SoundFile(
+            descriptor, "w", sound.rate, sound.channels, "PCM_16", format=format, closefd=False
+        ) as copy:
+            for block in sound.blocks():
+                copy.write(block)
+    except soundfile.LibsndfileError as error:
+        _ask_again(descriptor)
+        raise Failure(f"the copy cannot be written: {error.error_string}") from error
+
+
+def _ask_again(descriptor: int) -> None:
+    """Libsndfile says of a full disk only that the system failed; the system says more. Raises OSError."""
+    end = os.lseek(descriptor, 0, os.SEEK_END)
+    os.pwrite(descriptor, bytes(_MORE), end)
 
 
 def play(sound: Sound) -> None:

@@ -70,6 +70,12 @@ def test_nothing_is_left_of_one_that_was_never_named(target: Path) -> None:
     assert list(target.parent.iterdir()) == []
 
 
+def test_one_that_finds_no_room_is_named(target: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as full, new_file(target, replace=False):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == str(target)
+
+
 def test_nothing_is_left_after_kill_9(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "copy.wav")], check=False)
     assert done.returncode == -signal.SIGKILL

@@ -1,4 +1,5 @@
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,19 @@ def test_a_copy_is_written_into_an_open_file_which_stays_open(
         copy.seek(0)
         samples, rate = soundfile.read(copy, dtype="int16")
     assert rate == RATE and np.array_equal(samples, stereo()[:, 0])
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC"])
+@pytest.mark.parametrize("room", [0, 100, 4000])
+def test_a_copy_that_finds_no_room_says_so(file: Path, tmp_path: Path, format: str, room: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (tmp_path / "b").open("w+b") as copy:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                write(Sound(file, "both"), copy.fileno(), format)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 @pytest.mark.parametrize("name", ["aplay", "paplay", "play"])
