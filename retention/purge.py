@@ -93,7 +93,7 @@ def overdue(store: Store, now: datetime, period: str | None = None) -> int:
 
 def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
     """What `purge` would do now; changes nothing."""
-    store = archive.store
+    store, analysed = archive.store, now - parse_period(terms.analysis_period)
     removed, held = _planned(archive, now, terms)
     found = orphans(archive)
     forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
@@ -101,8 +101,8 @@ def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
         removed=tuple(_with_copies(store, gone) for gone in removed),
         held=held,
         receipts=sum(1 for _ in _old_receipts(store, now, terms)),
-        notes=store.count_expired_notes(now),
-        uses=store.count_old_accesses(now - parse_period(terms.analysis_period)),
+        notes=store.count_expired_notes(now, analysed),
+        uses=store.count_old_accesses(analysed),
         unlinked=tuple(forbidden),
         orphans=tuple(orphan for orphan in found if orphan not in forbidden),
     )
@@ -124,8 +124,8 @@ def purge(
     `over()` became true, which ends the purge after the few it is at. Whether the clock may be believed is
     for the caller to know: `retention.clock`. Raises StoreError.
     """
-    store = archive.store
-    uses = store.forget_accesses(now - parse_period(terms.analysis_period))  # before this one leaves its own
+    store, analysed = archive.store, now - parse_period(terms.analysis_period)
+    uses = store.forget_accesses(analysed)  # before this one leaves its own
     planned, stays = _planned(archive, now, terms)
     held = list(stays)
     removed: list[Removal] = []
@@ -147,7 +147,7 @@ def purge(
         held=tuple(held),
         failed=(*failed, *stuck),
         receipts=receipts,
-        notes=store.forget_notes(now),
+        notes=store.forget_notes(now, analysed),
         uses=uses,
         unlinked=tidied,
         orphans=left,
@@ -228,8 +228,15 @@ def _removal(row: Recording, period: str) -> Removal:
 
 
 def _old_receipts(store: Store, now: datetime, terms: Terms) -> Iterator[Receipt]:
-    candidates = store.personal_receipts(now - parse_period(terms.receipts_period) + _SLACK)
-    return (row for row in candidates if due_date(row.started_at, terms.receipts_period) <= now)
+    """By the period of the call's time or that of now, whichever is shorter."""
+    started = now - parse_period(terms.receipts_period) + _SLACK
+    candidates = store.personal_receipts(now + timedelta(milliseconds=1), started)
+    return (row for row in candidates if _forgotten_at(row, terms.receipts_period) <= now)
+
+
+def _forgotten_at(receipt: Receipt, period: str) -> datetime:
+    due_at = due_date(receipt.started_at, period)
+    return due_at if receipt.expires_at is None else min(receipt.expires_at, due_at)
 
 
 def _forget_callers(store: Store, now: datetime, terms: Terms, over: Callable[[], bool]) -> int:

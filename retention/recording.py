@@ -148,6 +148,7 @@ class Receipt(Record):
     notice_played_ms: int | None = None
     events: tuple[Event, ...] = ()
     recording_id: str | None = None
+    expires_at: datetime | None = None  # when it forgets its persons; null in those of early versions
 
     def anonymous(self) -> "Receipt":
         """What statistics need, without anything that leads to a person.

@@ -119,6 +119,7 @@ def _second(db: Database) -> None:
     for name in ("receipts", "recordings", "accesses", "notes"):
         _table(db, name).add_column("salt", str)
         _table(db, name).add_column("chain_seq", int)
+    _table(db, "receipts").add_column("expires_at", str)
     for statement in (*_INDEXES, *_GUARDS):
         db.execute(statement)
 
@@ -129,6 +130,7 @@ _INDEXES = (
     "DROP INDEX idx_recordings_started_at",
     "CREATE INDEX receipts_by_time ON receipts (started_at, id)",
     "CREATE INDEX receipts_personal ON receipts (started_at, id) WHERE salt IS NOT NULL",
+    "CREATE INDEX receipts_expiring ON receipts (expires_at, id) WHERE salt IS NOT NULL",
     "CREATE INDEX receipts_open ON receipts (started_at, id) WHERE ended_at IS NULL",
     "CREATE INDEX receipts_by_caller ON receipts (caller, started_at, id) WHERE caller IS NOT NULL",
     "CREATE INDEX recordings_by_time ON recordings (started_at, id)",

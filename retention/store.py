@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -139,15 +140,17 @@ class Store:
         listing = Listing(table="receipts", order=_BY_TIME, indexed="ended_at IS NULL")
         return list(self._each(Receipt, listing))
 
-    def personal_receipts(self, before: datetime) -> Iterator[Receipt]:
-        """Of calls that began before `before` and still lead to a person, oldest first."""
-        listing = Listing(
-            table="receipts",
-            order=_BY_TIME,
-            indexed="salt IS NOT NULL",
-            stop=to_text(before),
+    def personal_receipts(self, expired: datetime, started: datetime) -> Iterator[Receipt]:
+        """That still lead to a person, and began before `started`, or else expired before `expired`."""
+        began = Listing(table="receipts", order=_BY_TIME, indexed="salt IS NOT NULL", stop=to_text(started))
+        others = replace(
+            began,
+            order=("expires_at", "id"),
+            stop=to_text(expired),
+            where=["started_at >= ?"],
+            values=[to_text(started)],
         )
-        return self._each(Receipt, listing)
+        return chain(self._each(Receipt, began), self._each(Receipt, others))
 
     # recordings
 
@@ -237,17 +240,17 @@ class Store:
         rows = self._read("SELECT * FROM notes WHERE recording_id = ? ORDER BY id", [recording_id])
         return [self._typed(Note, row) for row in rows]
 
-    def forget_notes(self, now: datetime) -> int:
-        """Take text and author from the notes that have expired; how many it was."""
-        return self._forget(_expired_notes(now))
+    def forget_notes(self, expired: datetime, written: datetime | None = None) -> int:
+        """Take text and author from notes that expired at `expired` or are older than `written`; how many."""
+        return self._forget(_expired_notes(expired, written))
 
     def forget_notes_of(self, recording_id: str) -> int:
         """Take text and author from those of one recording; how many it was."""
         return self._forget(replace(_PERSONAL_NOTES, where=["recording_id = ?"], values=[recording_id]))
 
-    def count_expired_notes(self, now: datetime) -> int:
+    def count_expired_notes(self, expired: datetime, written: datetime | None = None) -> int:
         """How many that would be."""
-        return sum(1 for _ in self.each(_expired_notes(now)))
+        return sum(1 for _ in self.each(_expired_notes(expired, written)))
 
     # the chain
 
@@ -401,5 +404,6 @@ def _old_accesses(before: datetime) -> Listing:
     return Listing(table="accesses", order=("id",), indexed="salt IS NOT NULL", where=where, values=values)
 
 
-def _expired_notes(now: datetime) -> Listing:
-    return replace(_PERSONAL_NOTES, where=["expires_at <= ?"], values=[to_text(now)])
+def _expired_notes(expired: datetime, written: datetime | None) -> Listing:
+    values = [to_text(expired), to_text(written or datetime.min.replace(tzinfo=UTC))]
+    return replace(_PERSONAL_NOTES, where=["expires_at <= ? OR at < ?"], values=values)

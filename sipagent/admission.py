@@ -27,11 +27,13 @@ _DRAW = random.SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """`sounds`: every language's; `numbers`: empty for any; `period`: how long recordings are kept."""
+    """`sounds`: every language's; `numbers`: empty for any; `period`: how long recordings are kept, and
+    `receipts_period` what leads to a person in receipts."""
 
     policy: Policy
     country: str
     period: str
+    receipts_period: str
     calls: int
     share: float
     extensions: tuple[str, ...]
@@ -89,6 +91,7 @@ def admission(config: Config) -> Admission:
         policy=policy,
         country=config.service.country,
         period=config.retention.period,
+        receipts_period=config.retention.receipts_period,
         calls=config.capacity.calls,
         share=config.recording.share,
         extensions=operators.extensions,

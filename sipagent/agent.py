@@ -240,6 +240,7 @@ class Agent:
             flow=CallFlow(admission.policy),
             sounds=admission.sounds_for(called),
             expires_at=due_date(wall, admission.period),
+            receipt_expires_at=due_date(wall, admission.receipts_period),
         )
         call.takes(CALLER, report.leg)
         self._of_leg[report.leg] = call
@@ -319,6 +320,7 @@ class Agent:
             outcome="rejected",
             decided_by="sip",
             events=(Event(at=now, what=f"rejected with {report.status}", by="agent"),),
+            expires_at=due_date(now, self.admission.receipts_period),
         )
         log.info("call_rejected", call=receipt.id, status=report.status)
         self.ended["rejected", receipt.decision, "sip"] += 1

@@ -38,6 +38,7 @@ class LiveCall:
     flow: CallFlow
     sounds: dict[e.Prompt, Sound]
     expires_at: datetime
+    receipt_expires_at: datetime
     legs: dict[int, int] = field(default_factory=dict)
     up: set[int] = field(default_factory=set)
     operators: dict[int, str] = field(default_factory=dict)  # engine's leg → who is rung there
@@ -86,6 +87,7 @@ class LiveCall:
             notice_played_ms=story.notice_played_ms,
             events=tuple(Event(at=self.when(h.at), what=h.what, by=h.by) for h in story.happenings),
             recording_id=self.recording.id if self.recording else None,
+            expires_at=self.receipt_expires_at,
         )
 
     def open_recording(self, operator: str, base: Path) -> Recording:

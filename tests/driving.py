@@ -50,6 +50,7 @@ RULES = Admission(
     policy=Policy(window_s=3.0),
     country="FR",
     period="6 months",
+    receipts_period="9 months",
     calls=1,
     share=1.0,
     extensions=(DESK, SECOND_DESK),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from retention.recording import Status
+from retention.recording import Status, due_date
 from sipagent import events as e
 from sipagent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine
 from tests.driving import (
@@ -89,6 +89,7 @@ def test_what_the_engine_itself_refuses_leaves_a_receipt_too(stage: Stage) -> No
     assert {receipt.decided_by for receipt in stage.receipts()} == {"sip"}
     assert [receipt.caller for receipt in stage.receipts()] == [CALLER, CALLER]
     assert all(receipt.ended_at for receipt in stage.receipts())
+    assert all(receipt.expires_at == due_date(receipt.started_at, "9 months") for receipt in stage.receipts())
     assert sum(line["event"] == "miscounted_legs" for line in logs) == 1
     stage.turn(RefusedByEngine(488, ELSEWHERE, invite()))
     assert (stage.agent.strangers, len(stage.receipts())) == (1, 2)

@@ -32,6 +32,7 @@ def call() -> LiveCall:
         flow=CallFlow(Policy()),
         sounds=sounds(),
         expires_at=START + timedelta(days=180),
+        receipt_expires_at=START + timedelta(days=90),
     )
 
 
@@ -83,6 +84,7 @@ def test_a_recording_and_its_receipt_know_each_other(call: LiveCall) -> None:
     assert (recording.id, call.receipt().recording_id) == (call.id, call.id)
     assert (recording.status, recording.operator) == (Status.OPEN, "sip:201@pbx")
     assert (recording.started_at, recording.expires_at) == (START, call.expires_at)
+    assert call.receipt().expires_at == call.receipt_expires_at
     assert (recording.channels, recording.sample_rate, recording.decision) == (2, 8000, "undecided")
 
 

@@ -16,7 +16,7 @@ from retention.keys import Identity
 from retention.pages import BATCH
 from retention.purge import Terms, overdue, plan, preview, purge
 from retention.rebuild import rebuild
-from retention.recording import Access, Event, Status, due_date, new_id
+from retention.recording import Access, Event, Note, Status, due_date, new_id
 from retention.store import BREATH_S
 from tests.crashing import killed_before
 from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording, remove
@@ -109,6 +109,29 @@ def test_receipts_have_their_own_period(kept: Archive) -> None:
     assert purge(kept, due_date(START, "1 year"), year).receipts == 1
     assert kept.store.receipt(row.id).caller is None
     assert purge(kept, due_date(START, "2 years"), year).receipts == 0
+
+
+def test_a_longer_period_of_receipts_is_for_those_to_come(kept: Archive) -> None:
+    told = receipt(recording(), expires_at=DUE)
+    kept.store.add_receipt(told)
+    year, month = (replace(TERMS, receipts_period=period) for period in ("1 year", "1 month"))
+    assert preview(kept, DUE - timedelta(milliseconds=1), year).receipts == 0
+    assert preview(kept, due_date(START, "1 month"), month).receipts == 1
+    assert purge(kept, DUE, year).receipts == 1
+    assert kept.store.receipt(told.id).caller is None
+
+
+def test_a_shorter_period_counts_for_analyses_that_are_filed(kept: Archive) -> None:
+    row = keep(kept, recording())
+    note = Note(recording_id=row.id, at=START, by="Petit", text="rude", expires_at=due_date(START, "1 year"))
+    kept.store.add_note(note)
+    quarter = replace(TERMS, analysis_period="3 months")
+    at = due_date(START, "3 months") + timedelta(milliseconds=1)
+    assert preview(kept, at, TERMS).notes == 0
+    assert preview(kept, at, quarter).notes == purge(kept, at, quarter).notes == 1
+    assert kept.store.notes(row.id)[0].text is None
+    kept.store.add_note(note)
+    assert purge(kept, due_date(START, "1 year"), replace(TERMS, analysis_period="2 years")).notes == 1
 
 
 def test_a_preview_changes_nothing_and_says_the_same(kept: Archive, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def verification(store: Store) -> object:
 
 READS: dict[str, Callable[[Store], object]] = {
     "open receipts": lambda store: store.open_receipts(),
-    "personal receipts": lambda store: list(store.personal_receipts(START + timedelta(hours=1))),
+    "personal receipts": lambda store: list(store.personal_receipts(LATER, START)),
     "kept": lambda store: list(store.each_kept(START + timedelta(hours=1))),
     "kept statuses": lambda store: store.kept_statuses(),
     "due": lambda store: list(store.perhaps_due(START, START)),

@@ -29,7 +29,8 @@ LIST_FIELDS = (
 )
 CALLS_FIELDS = (
     "id call_id started_at answered_at connected_at ended_at caller called operator outcome decision "
-    "decided_by decided_at phase dtmf_method keyword confidence notice_played_ms events recording_id"
+    "decided_by decided_at phase dtmf_method keyword confidence notice_played_ms events recording_id "
+    "expires_at"
 )
 
 
