@@ -1,5 +1,6 @@
 """What rows and files do not agree on, in both directions."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from retention.archive import FORMATS, Archive
 from retention.recording import Status
 from retention.store import UnknownId
 
+_FINISHED = tuple(f".{format}" for format in FORMATS)
 GONE = (Status.ERASED, Status.FAILED, Status.PURGED)  # nothing of these may be on disk
 
 
@@ -39,6 +41,8 @@ def orphans(archive: Archive) -> list[Orphan]:
 def _unexpected(
     archive: Archive, names: Iterable[tuple[str, str | None]], kept: Mapping[str, Status]
 ) -> Iterator[Orphan]:
+    names = list(names)
+    finished = Counter(id for name, id in names if name.endswith(_FINISHED))
     for name, id in names:
         path = archive.directory / name
         if id is None:
@@ -50,6 +54,10 @@ def _unexpected(
         elif status is Status.CLOSED and name.endswith((".part", ".tmp")) and _stays(archive, path):
             problem = "left over from a crash; the recording is closed"
             yield Orphan(name=name, path=path, id=id, problem=problem)
+        elif finished[id] > 1 and name.endswith(_FINISHED):
+            own = Path(archive.store.recording(id).path or name).name
+            if name != own:
+                yield Orphan(name=name, path=path, id=id, problem=f"not the file of its recording, {own}")
 
 
 def _stays(archive: Archive, path: Path) -> bool:

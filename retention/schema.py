@@ -120,7 +120,7 @@ def _second(db: Database) -> None:
         _table(db, name).add_column("salt", str)
         _table(db, name).add_column("chain_seq", int)
     _table(db, "receipts").add_column("expires_at", str)
-    for statement in (*_INDEXES, *_GUARDS):
+    for statement in (*_INDEXES, *GUARDS):
         db.execute(statement)
 
 
@@ -135,6 +135,7 @@ _INDEXES = (
     "CREATE INDEX receipts_by_caller ON receipts (caller, started_at, id) WHERE caller IS NOT NULL",
     "CREATE INDEX recordings_by_time ON recordings (started_at, id)",
     "CREATE INDEX recordings_kept ON recordings (started_at, id) WHERE purged_at IS NULL",
+    "CREATE INDEX recordings_expiring ON recordings (expires_at, id) WHERE purged_at IS NULL",
     "CREATE INDEX recordings_held ON recordings (started_at, id) WHERE hold IS NOT NULL",
     "CREATE INDEX recordings_by_caller ON recordings (caller, started_at, id) WHERE caller IS NOT NULL",
     "CREATE INDEX notes_of_recordings ON notes (recording_id)",
@@ -144,7 +145,7 @@ _INDEXES = (
 )
 
 _REFUSED = "EXISTS (SELECT 1 FROM receipts WHERE id = OLD.id AND decision = 'refused')"
-_GUARDS = (
+GUARDS = (
     # a legal hold keeps the recording, but not against the caller's refusal: that came first
     f"""CREATE TRIGGER held_recordings_stay BEFORE UPDATE ON recordings
         WHEN OLD.hold IS NOT NULL AND (NEW.status <> OLD.status OR NEW.purged_at IS NOT NULL)

@@ -27,7 +27,7 @@ from retention.ledger import Ledger
 from retention.pages import BATCH, Listing, Row, batches, each_row
 from retention.recording import Access, Json, Note, Receipt, Record, RecordError, Recording, Status, to_text
 from retention.rows import from_row, status_of
-from retention.schema import MIGRATIONS, unknown_migrations
+from retention.schema import GUARDS, MIGRATIONS, unknown_migrations
 from retention.selection import Selection, newest, receipt_conditions, recording_conditions
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
@@ -193,15 +193,26 @@ class Store:
         return self._each(Recording, listing)
 
     def perhaps_due(self, expired: datetime, started: datetime) -> Iterator[Recording]:
-        """Not purged, and expired at `expired`, or begun before `started`, or half purged; oldest first."""
-        listing = Listing(
-            table="recordings",
-            order=_BY_TIME,
-            indexed="purged_at IS NULL",
-            where=["(expires_at <= ? OR started_at < ? OR status = ?)"],
-            values=[to_text(expired), to_text(started), Status.PURGING.value],
+        """Not purged, and begun before `started`, or else expired before `expired`, or else half purged."""
+        began = Listing(
+            table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", stop=to_text(started)
         )
-        return self._each(Recording, listing)
+        others = replace(
+            began,
+            order=("expires_at", "id"),
+            stop=to_text(expired),
+            where=["started_at >= ?"],
+            values=[to_text(started)],
+        )
+        half = replace(
+            others,
+            order=("rowid",),
+            indexed=f"status = '{Status.PURGING.value}'",
+            stop=None,
+            where=["purged_at IS NULL", "started_at >= ?", "expires_at >= ?"],
+            values=[to_text(started), to_text(expired)],
+        )
+        return chain(*(self._each(Recording, listing) for listing in (began, others, half)))
 
     # accesses
 
@@ -278,6 +289,11 @@ class Store:
     def tally(self) -> dict[str, int]:
         """How many rows of each table the chain knows of."""
         return {table: self._count_firsts(kind) for kind, table in TABLES.items()}
+
+    def missing_guards(self) -> list[str]:
+        """Triggers that the database should have, and has not, or others of that name."""
+        there = {row["sql"] for row in self._read("SELECT sql FROM sqlite_master WHERE type = 'trigger'", [])}
+        return [guard.split()[2] for guard in GUARDS if guard not in there]
 
     def begin_segment(self, reason: str) -> None:
         """Mark in the chain that what comes next was written after a loss, behind the exported head."""

@@ -1,8 +1,9 @@
 """Whether all that is kept is still what was kept: the chain, the rows against it, the files against them.
 
-First the chain alone, entry by entry. Then each row against the entry that tells its present state: a changed
-byte, a row put back to an earlier state, a row that is gone. Then the head that was exported: a tail cut off.
-Last the files: each against the hash in its row, and those that have no row. An agent may write meanwhile.
+First the triggers, then the chain alone, entry by entry. Then each row against the entry that tells its
+present state: a changed byte, a row put back to an earlier state, a row that is gone. Then the head that was
+exported: a tail cut off. Last the files: each against the hash in its row, and those that have no row. An
+agent may write meanwhile.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +79,7 @@ def verify(
     Raises StoreError; OSError for a folder that cannot be read.
     """
     work = _Verification(archive, progress)
+    work.guards()
     work.chain()
     for kind in TABLES:
         work.rows(kind)
@@ -99,6 +101,11 @@ class _Verification:
 
     def wrong(self, where: str, problem: str) -> None:
         self.found.problems.append(Finding(where, problem))
+
+    def guards(self) -> None:
+        """Look for the triggers that refuse what no program of ours does."""
+        for name in self.store.missing_guards():
+            self.wrong("database", f"its trigger {name} is missing or another: what it refused is possible")
 
     def chain(self) -> None:
         """Walk it."""

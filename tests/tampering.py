@@ -58,24 +58,29 @@ def note_on(row: Recording, text: str = "a good call") -> Note:
 
 
 def sql(kept: Archive, *statements: str) -> None:
-    """Without the triggers that are in the way."""
+    """Past the triggers that are in the way."""
     with closing(sqlite3.connect(Path(kept.store.path), isolation_level=None)) as connection:
-        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for (name,) in names:
-            connection.execute(f'DROP TRIGGER "{name}"')
-        for statement in statements:
-            connection.execute(statement)
+        past_guards(connection, statements)
+
+
+def past_guards(connection: sqlite3.Connection, statements: Iterable[str]) -> None:
+    """The triggers are there again when it is done."""
+    guards = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in guards:
+        connection.execute(f'DROP TRIGGER "{name}"')
+    for statement in statements:
+        connection.execute(statement)
+    for _, guard in guards:
+        connection.execute(guard)
 
 
 @contextmanager
 def as_if(kept: Archive, *statements: str) -> Iterator[None]:
     """Undone at the end."""
-    sql(kept)
     connection = kept.store._db.conn
     connection.execute("BEGIN")
     try:
-        for statement in statements:
-            connection.execute(statement)
+        past_guards(connection, statements)
         yield
     finally:
         connection.rollback()

@@ -44,6 +44,19 @@ def test_the_first_wrong_hash_is_named_and_no_other(kept: Archive) -> None:
     assert found == ["chain entry 5: its hash is not that of its content behind the one before"]
 
 
+def test_a_guard_that_is_gone_or_another(kept: Archive) -> None:
+    """By a tool that copies tables and not what watches over them, say."""
+    assert verify(kept).problems == []
+    connection = kept.store._db.conn
+    connection.execute("DROP TRIGGER held_recordings_stay")
+    connection.execute("DROP TRIGGER chain_stay")
+    connection.execute("CREATE TRIGGER chain_stay BEFORE DELETE ON chain BEGIN SELECT 1; END")
+    assert problems(verify(kept)) == [
+        f"database: its trigger {name} is missing or another: what it refused is possible"
+        for name in ("held_recordings_stay", "chain_stay")
+    ]
+
+
 def test_a_dropped_entry(kept: Archive) -> None:
     with as_if(kept, "DELETE FROM chain WHERE seq = 5"):
         found = problems(verify(kept))

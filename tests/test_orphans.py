@@ -1,5 +1,7 @@
+from dataclasses import replace
 from pathlib import Path
 
+from retention.keys import Identity
 from retention.orphans import orphans
 from tests.kept import SOUND, START, archive, keep, recording
 
@@ -20,6 +22,23 @@ def test_nothing_to_say_of_a_healthy_archive(tmp_path: Path) -> None:
 
 def test_no_directory_yet(tmp_path: Path) -> None:
     assert problems(tmp_path) == {}
+
+
+def test_a_second_file_of_a_recording(tmp_path: Path) -> None:
+    """In clear, say, beside the sealed one: whoever put it there would have it overlooked."""
+    kept = archive(tmp_path)
+    sealed, clear = keep(kept, recording()), recording(1)
+    kept.final(sealed.id, "flac").rename(kept.final(sealed.id, "sealed"))
+    kept.change(replace(sealed, path=kept.relative(kept.final(sealed.id, "sealed"))))
+    kept.vault.create(sealed.id, [Identity(bytes([7]) * 32).public])
+    keep(kept, clear)
+    assert problems(tmp_path) == {}
+    kept.final(sealed.id, "wav").write_bytes(SOUND)
+    kept.final(clear.id, "wav").write_bytes(SOUND)
+    assert problems(tmp_path) == {
+        f"{sealed.id}.wav": f"not the file of its recording, {sealed.id}.sealed",
+        f"{clear.id}.wav": f"not the file of its recording, {clear.id}.flac",
+    }
 
 
 def test_both_directions(tmp_path: Path) -> None:
