@@ -20,6 +20,7 @@ from retention.recording import Access, Receipt, Recording, Status, begun_at, du
 from retention.store import BREATH_S, Store
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
+_TICK = timedelta(milliseconds=1)  # of times as rows have them
 OVERDUE = timedelta(days=1)  # from when on it is an alarm
 
 
@@ -75,13 +76,13 @@ def due(recording: Recording, period: str | None) -> datetime:
 
 
 def plan(store: Store, now: datetime, period: str | None = None) -> Iterator[Recording]:
-    """Those that have expired, held ones among them, and those half purged; oldest first.
+    """Those that have expired, held ones among them, and those half purged.
 
     `period` is the configured one. Rows without a file (erased, failed) are among them: they lose what leads
     to a person.
     """
     started = now if period is None else now - parse_period(period) + _SLACK
-    candidates = store.perhaps_due(now, started)
+    candidates = store.perhaps_due(now + _TICK, started)
     return (row for row in candidates if row.status is Status.PURGING or due(row, period) <= now)
 
 
@@ -200,6 +201,8 @@ def _planned(archive: Archive, now: datetime, terms: Terms) -> tuple[list[Remova
             removed.append(_removal(row, terms.period))
         else:
             held.append(Stay(id=row.id, due_at=due(row, terms.period), why=why))
+    removed.sort(key=lambda gone: (gone.started_at, gone.id))
+    held.sort(key=lambda stay: (stay.due_at, stay.id))
     return removed, tuple(held)
 
 
@@ -230,7 +233,7 @@ def _removal(row: Recording, period: str) -> Removal:
 def _old_receipts(store: Store, now: datetime, terms: Terms) -> Iterator[Receipt]:
     """By the period of the call's time or that of now, whichever is shorter."""
     started = now - parse_period(terms.receipts_period) + _SLACK
-    candidates = store.personal_receipts(now + timedelta(milliseconds=1), started)
+    candidates = store.personal_receipts(now + _TICK, started)
     return (row for row in candidates if _forgotten_at(row, terms.receipts_period) <= now)
 
 

@@ -178,6 +178,12 @@ READS: dict[str, Callable[[Store], object]] = {
 }
 
 
+def test_whether_anything_is_due_is_known_without_walking_over_what_is_not(watched: WatchedStore) -> None:
+    assert list(watched.perhaps_due(START, START)) == []
+    assert overdue(watched, LATER, "6 months") == 0
+    assert len(watched.reads) == 2 * 3 * 2
+
+
 @pytest.mark.parametrize("name", READS)
 def test_a_read(watched: WatchedStore, name: str) -> None:
     READS[name](watched)
