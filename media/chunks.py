@@ -11,7 +11,7 @@ whole chunk: after kill -9, on a full disk, cut at any byte. Everything is littl
          7     1  channels 2: caller left, operator right
          8     4  sequence 0, 1, 2 … without a gap
         12     8  position of the first sample, counted per channel from the start of the recording
-        20     4  rate     in Hz
+        20     4  rate     in Hz, not 0
         24     4  frames   samples per channel; 0 in a note or an end
         28     4  length   of the payload in bytes
         32     4  CRC-32   (zlib) of bytes 0 to 31 and the payload
@@ -255,7 +255,7 @@ def _read_chunk(file: BinaryIO, offset: int) -> Chunk | None:
         return None
     fields = _HEADER.unpack(header)
     magic, version, kind, coding, channels, sequence, position, rate, frames, length, crc = fields
-    if (magic, version, channels) != (MAGIC, VERSION, CHANNELS) or length > MAX_PAYLOAD:
+    if (magic, version, channels) != (MAGIC, VERSION, CHANNELS) or rate == 0 or length > MAX_PAYLOAD:
         return None
     if kind not in _KINDS or coding not in _CODINGS:
         return None

@@ -258,6 +258,8 @@ def recover(archive: Archive, format: Format, now: datetime, alert: Callable[[st
             _recover(archive, format, recording, now)
         except FAULTS as fault:
             alert(f"recovery of {recording.id}: {fault}")
+        except Exception as fault:  # noqa: BLE001 - the next one may be of a caller who refused
+            alert(f"recovery of {recording.id}: {fault!r}, which nobody foresaw")
     for receipt in archive.store.open_receipts():
         event = Event(at=now, what="the agent had died in this call", by="agent")
         archive.store.update_receipt(

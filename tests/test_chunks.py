@@ -196,6 +196,14 @@ def test_a_chunk_that_comes_twice_is_read_once(scratch: Path) -> None:
     assert [chunk.sequence for chunk in read_part(scratch)] == list(range(len(BLOCKS)))
 
 
+def test_sound_without_a_rate_is_no_audio(scratch: Path) -> None:
+    """Nothing of ours has none, and whoever divides by it must not meet it."""
+    scratch.write_bytes(
+        pack(Chunk(kind=Kind.AUDIO, sequence=0, position=0, rate=0, frames=2, payload=bytes(8)))
+    )
+    assert list(read_part(scratch)) == []
+
+
 def test_a_payload_of_the_wrong_length_is_no_audio(scratch: Path) -> None:
     scratch.write_bytes(
         pack(Chunk(kind=Kind.AUDIO, sequence=0, position=0, rate=8000, frames=3, payload=bytes(8)))

@@ -260,3 +260,21 @@ def test_what_is_sealed_and_may_not_be_kept_is_erased_with_its_key(
     recover(archive, "wav", NOW, pytest.fail)
     assert archive.store.recording(row.id).status is Status.ERASED
     assert (files(archive), archive.vault.ids()) == ([], [])
+
+
+def test_what_nobody_foresaw_keeps_no_other_from_being_erased(
+    archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_one, refused = leave(archive, "whole"), recording(-1)
+    archive.open(refused).write_bytes(b"of who refused")
+    archive.store.add_receipt(receipt(kept_one, ended_at=None))
+    archive.store.add_receipt(receipt(refused, ended_at=None, decision="refused"))
+
+    def close(*_: object) -> None:
+        raise IndexError("nothing")
+
+    monkeypatch.setattr("sipagent.recorder.close", close)
+    recover(archive, "wav", NOW, alerts.append)
+    assert archive.store.recording(refused.id).status is Status.ERASED
+    assert alerts == [f"recovery of {kept_one.id}: IndexError('nothing'), which nobody foresaw"]
+    assert archive.store.open_receipts() == []
