@@ -410,7 +410,14 @@ class Store:
             yield
         except (sqlite3.Error, RecordError) as error:
             reason, _, _ = str(error).partition(" with text ")  # of a value that is damaged
-            raise StoreError(f"{self.path}: {reason}") from error
+            raise StoreError(f"{self.path}: {reason}{_cure(error)}") from error
+
+
+def _cure(error: Exception) -> str:
+    """What can be done about a file that is damaged."""
+    if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return ""
+    return "; accepted: a backup in its place, or `sipagent rebuild` once it is moved away"
 
 
 def _old_accesses(before: datetime) -> Listing:

@@ -104,7 +104,7 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
         return
     problem = _integrity(path)
     if problem:
-        yield error(what, f"{path}: {problem}")
+        yield error(what, f"{path}: {problem}; see `sipagent rebuild --help`")
         return
     yield ok(what, f"{path} is whole")
     if (mode := path.stat().st_mode) & 0o077:

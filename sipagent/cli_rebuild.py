@@ -39,6 +39,9 @@ def rebuild_command(
     recording comes back all the same, and another run completes it. Receipts, uses, analyses and tombstones
     are in the database alone, and lost with it. Begins a new segment of the chain.
 
+    A database that is damaged has to be moved away first. A backup of it is better than none: put it in its
+    place, and this brings back what came later.
+
     \b
     Exit codes:
       0  all is back

@@ -241,7 +241,10 @@ def test_the_database_is_read_whole(set_up: SetUp) -> None:
     database.chmod(0o644)
     assert "mode 0644" in set_up.findings("retention.database")[1].detail
     database.write_bytes(b"no database at all" * 100)
-    assert set_up.one("retention.database") == ("error", f"{database}: file is not a database")
+    assert set_up.one("retention.database") == (
+        "error",
+        f"{database}: file is not a database; see `sipagent rebuild --help`",
+    )
 
 
 def test_a_damaged_database_is_an_error(set_up: SetUp) -> None:
