@@ -47,8 +47,8 @@ def rebuild(
     """Add a row for each recording that has none, from its JSON, in a new segment of the chain.
 
     - A hold comes back with it: at no moment is the recording there without its hold.
-    - JSON without its sound: the row is `failed`, so that the purge removes the JSON when it expires; on hold
-      it stays `closed`, for `release` to end.
+    - JSON without its sound: the row is `closed` all the same, for the purge to end, or `release`, and for
+      sound that is copied back later.
     - Another hash than the JSON says: the row says so by keeping the hash of the JSON.
     - Another beginning than its name says: the name is believed, so that no JSON lengthens a life.
     - Sound without JSON: nothing is known of it, not even that the caller allowed it. It is reported, and
@@ -131,12 +131,10 @@ class _Rebuilding:
                 metadata.name, f"began at another time than its name says: {to_text(row.started_at)}"
             )
             row = replace(row, started_at=begun)
+        row = replace(row, path=None if file is None else self.archive.relative(file))
         if file is not None:
-            row = replace(row, path=self.archive.relative(file))
             self.done.problems += _differences(self.archive, file, row)
         else:
-            status = Status.FAILED if row.hold is None else Status.CLOSED
-            row = replace(row, status=status, incomplete=True, path=None)
             self._problem(metadata.name, "its recording is missing")
         self.begin_segment()
         self.archive.store.add_recording(row)

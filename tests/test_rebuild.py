@@ -139,9 +139,22 @@ def test_metadata_without_its_sound_expires_too(tmp_path: Path) -> None:
     kept.final(row.id, "flac").unlink()
     again = lost(kept)
     rebuild(again)
-    assert again.store.recording(row.id).status is Status.FAILED
+    assert again.store.recording(row.id).status is Status.CLOSED
+    assert purge(again, START, TERMS).unlinked == ()
+    assert again.metadata(row.id).exists()
     purge(again, LATE, TERMS)
     assert list(again.directory.iterdir()) == []
+
+
+def test_sound_may_be_copied_back_after_the_rebuild(tmp_path: Path) -> None:
+    kept = archive(tmp_path)
+    row = keep(kept, recording())
+    kept.final(row.id, "flac").rename(tmp_path / "backup")
+    again = lost(kept)
+    rebuild(again)
+    (tmp_path / "backup").rename(again.final(row.id, "flac"))
+    assert purge(again, START, TERMS).unlinked == ()
+    assert again.file(row.id) is not None and verify(again).problems == []
 
 
 def test_a_path_in_the_metadata_is_not_believed(tmp_path: Path) -> None:
