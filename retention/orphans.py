@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retention.archive import FORMATS, Archive
 from retention.recording import Status
-from retention.store import UnknownId
+from retention.store import StoreError, UnknownId
 
 _FINISHED = tuple(f".{format}" for format in FORMATS)
 GONE = (Status.ERASED, Status.FAILED, Status.PURGED)  # nothing of these may be on disk
@@ -101,16 +101,21 @@ def _missing(
             found.append((f"{id}.json", "the metadata of a closed recording is missing"))
         if f"{id}.sealed" in names and f"{id}.key" not in keys:
             found.append((f"{id}.sealed", "its key is missing from the vault: nobody can open it"))
-        if found and archive.store.recording(id).status is Status.CLOSED:
+        if found and _present(archive, id, {}) is Status.CLOSED:
             for name, problem in found:
                 yield Orphan(name=name, path=archive.directory / name, id=id, problem=problem)
 
 
 def _present(archive: Archive, id: str, kept: Mapping[str, Status]) -> Status | None:
-    """The status of a row now; those that are not kept, or may have come or gone meanwhile, are looked up."""
+    """The status of a row now; those that are not kept, or may have come or gone meanwhile, are looked up.
+
+    None where there is no row. A row that cannot be read keeps its files: of the most unfinished kind.
+    """
     if kept.get(id) is Status.CLOSED:
         return Status.CLOSED
     try:
         return archive.store.recording(id).status
     except UnknownId:
         return None
+    except StoreError:
+        return Status.OPEN

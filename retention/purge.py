@@ -17,7 +17,7 @@ from retention.copies import Copy, known_copies
 from retention.orphans import Orphan, orphans
 from retention.pages import BATCH, batches
 from retention.recording import Access, Receipt, Recording, Status, begun_at, due_date, parse_period
-from retention.store import BREATH_S, Store
+from retention.store import BREATH_S, Damaged, Store
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
 _TICK = timedelta(milliseconds=1)  # of times as rows have them
@@ -75,14 +75,16 @@ def due(recording: Recording, period: str | None) -> datetime:
     return min(recording.expires_at, due_date(recording.started_at, period))
 
 
-def plan(store: Store, now: datetime, period: str | None = None) -> Iterator[Recording]:
+def plan(
+    store: Store, now: datetime, period: str | None = None, damaged: Damaged | None = None
+) -> Iterator[Recording]:
     """Those that have expired, held ones among them, and those half purged.
 
     `period` is the configured one. Rows without a file (erased, failed) are among them: they lose what leads
-    to a person.
+    to a person. `damaged(id, problem)` is told of rows that cannot be read; without it they end it.
     """
     started = now if period is None else now - parse_period(period) + _SLACK
-    candidates = store.perhaps_due(now + _TICK, started)
+    candidates = store.perhaps_due(now + _TICK, started, damaged)
     return (row for row in candidates if row.status is Status.PURGING or due(row, period) <= now)
 
 
@@ -95,13 +97,15 @@ def overdue(store: Store, now: datetime, period: str | None = None) -> int:
 def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
     """What `purge` would do now; changes nothing."""
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
-    removed, held = _planned(archive, now, terms)
+    failed: list[tuple[str, str]] = []
+    removed, held = _planned(archive, now, terms, failed)
     found = orphans(archive)
     forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
     return Report(
         removed=tuple(_with_copies(store, gone) for gone in removed),
         held=held,
-        receipts=sum(1 for _ in _old_receipts(store, now, terms)),
+        receipts=sum(1 for _ in _old_receipts(store, now, terms, failed)),
+        failed=tuple(failed),
         notes=store.count_expired_notes(now, analysed),
         uses=store.count_old_accesses(analysed),
         unlinked=tuple(forbidden),
@@ -121,16 +125,16 @@ def purge(
     """Remove all that has expired and is not held; `progress(done, total)` after each few recordings.
 
     `by` is written into the trace of each recording, with its id, where a person asked for the purge.
-    A file that cannot be removed is reported, and tried again by the next purge; so is what was left when
-    `over()` became true, which ends the purge after the few it is at. Whether the clock may be believed is
-    for the caller to know: `retention.clock`. Raises StoreError.
+    A file that cannot be removed, and a row that cannot be read, are reported, and tried again by the next
+    purge; so is what was left when `over()` became true, which ends the purge after the few it is at. Whether
+    the clock may be believed is for the caller to know: `retention.clock`. Raises StoreError.
     """
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     uses = store.forget_accesses(analysed)  # before this one leaves its own
-    planned, stays = _planned(archive, now, terms)
+    failed: list[tuple[str, str]] = []
+    planned, stays = _planned(archive, now, terms, failed)
     held = list(stays)
     removed: list[Removal] = []
-    failed: list[tuple[str, str]] = []
     done = 0
     for batch in _breathing(planned, over):
         began = _begin(archive, [gone.id for gone in batch], by)
@@ -141,7 +145,7 @@ def purge(
         held += _held_meanwhile(archive, batch, began)
         done += len(batch)
         progress(done, len(planned))
-    receipts = _forget_callers(store, now, terms, over)
+    receipts = _forget_callers(store, now, terms, over, failed)
     tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
     return Report(
         removed=tuple(removed),
@@ -194,9 +198,11 @@ def _breathing(rows: Sequence[Removal], over: Callable[[], bool]) -> Iterator[li
         yield batch
 
 
-def _planned(archive: Archive, now: datetime, terms: Terms) -> tuple[list[Removal], tuple[Stay, ...]]:
+def _planned(
+    archive: Archive, now: datetime, terms: Terms, failed: list[tuple[str, str]]
+) -> tuple[list[Removal], tuple[Stay, ...]]:
     removed, held = [], []
-    for row in plan(archive.store, now, terms.period):
+    for row in plan(archive.store, now, terms.period, _into(failed)):
         if (why := why_held(archive, row)) is None:
             removed.append(_removal(row, terms.period))
         else:
@@ -230,10 +236,17 @@ def _removal(row: Recording, period: str) -> Removal:
     return Removal(id=row.id, started_at=row.started_at, due_at=expiry, bytes=row.bytes or 0, why=why)
 
 
-def _old_receipts(store: Store, now: datetime, terms: Terms) -> Iterator[Receipt]:
+def _into(failed: list[tuple[str, str]]) -> Damaged:
+    """One row that is damaged must not keep all the others."""
+    return lambda id, problem: failed.append((id, problem))
+
+
+def _old_receipts(
+    store: Store, now: datetime, terms: Terms, failed: list[tuple[str, str]]
+) -> Iterator[Receipt]:
     """By the period of the call's time or that of now, whichever is shorter."""
     started = now - parse_period(terms.receipts_period) + _SLACK
-    candidates = store.personal_receipts(now + _TICK, started)
+    candidates = store.personal_receipts(now + _TICK, started, _into(failed))
     return (row for row in candidates if _forgotten_at(row, terms.receipts_period) <= now)
 
 
@@ -242,10 +255,12 @@ def _forgotten_at(receipt: Receipt, period: str) -> datetime:
     return due_at if receipt.expires_at is None else min(receipt.expires_at, due_at)
 
 
-def _forget_callers(store: Store, now: datetime, terms: Terms, over: Callable[[], bool]) -> int:
+def _forget_callers(
+    store: Store, now: datetime, terms: Terms, over: Callable[[], bool], failed: list[tuple[str, str]]
+) -> int:
     """Take from old receipts whatever leads to a person; how many it was."""
     count = 0
-    for receipts in batches(_old_receipts(store, now, terms), BATCH):
+    for receipts in batches(_old_receipts(store, now, terms, failed), BATCH):
         if over():
             break
         with store.write():

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from retention.recording import Json, RecordError, Status
+from retention.recording import Json, RecordError
 
 OF_THE_CHAIN = ("salt", "chain_seq")  # columns that are no field of a record
 
@@ -30,14 +30,6 @@ def from_row(row: dict[str, Any]) -> Json:
         elif name not in OF_THE_CHAIN:
             plain[name] = value
     return plain
-
-
-def status_of(row: dict[str, Any]) -> Status:
-    """Of a recording. Raises RecordError."""
-    try:
-        return Status(row["status"])
-    except ValueError as wrong:
-        raise RecordError(f"{row['id']}: {wrong}") from wrong
 
 
 def record_of(kind: str, row: dict[str, Any]) -> Json:

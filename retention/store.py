@@ -26,7 +26,7 @@ from retention.head import HeadError, export_head, head_path, read_head
 from retention.ledger import Ledger
 from retention.pages import BATCH, Listing, Row, batches, each_row
 from retention.recording import Access, Json, Note, Receipt, Record, RecordError, Recording, Status, to_text
-from retention.rows import from_row, status_of
+from retention.rows import from_row
 from retention.schema import GUARDS, MIGRATIONS, unknown_migrations
 from retention.selection import Selection, newest, receipt_conditions, recording_conditions
 
@@ -37,6 +37,7 @@ BREATH_S = 0.06
 
 COUNTED = 20_000  # entries in one read
 
+Damaged = Callable[[str, str], None]
 Kept = TypeVar("Kept", bound=Record)
 
 _BY_TIME = ("started_at", "id")
@@ -140,8 +141,13 @@ class Store:
         listing = Listing(table="receipts", order=_BY_TIME, indexed="ended_at IS NULL")
         return list(self._each(Receipt, listing))
 
-    def personal_receipts(self, expired: datetime, started: datetime) -> Iterator[Receipt]:
-        """That still lead to a person, and began before `started`, or else expired before `expired`."""
+    def personal_receipts(
+        self, expired: datetime, started: datetime, damaged: Damaged | None = None
+    ) -> Iterator[Receipt]:
+        """That still lead to a person, and began before `started`, or else expired before `expired`.
+
+        `damaged` as above.
+        """
         began = Listing(table="receipts", order=_BY_TIME, indexed="salt IS NOT NULL", stop=to_text(started))
         others = replace(
             began,
@@ -150,7 +156,7 @@ class Store:
             where=["started_at >= ?"],
             values=[to_text(started)],
         )
-        return chain(self._each(Receipt, began), self._each(Receipt, others))
+        return chain(self._each(Receipt, began, damaged), self._each(Receipt, others, damaged))
 
     # recordings
 
@@ -179,12 +185,12 @@ class Store:
         return self._each(Recording, newest("recordings", recording_conditions(chosen), chosen, *few))
 
     def kept_statuses(self) -> dict[str, Status]:
-        """Of every recording that is not purged yet, by id."""
+        """Of every recording that is not purged yet, by id; not of rows whose status cannot be read."""
         listing = Listing(
             table="recordings", order=_BY_TIME, columns="id, status", indexed="purged_at IS NULL"
         )
-        with self._named_errors():
-            return {row["id"]: status_of(row) for row in self.each(listing)}
+        known = {status.value: status for status in Status}
+        return {row["id"]: known[row["status"]] for row in self.each(listing) if row["status"] in known}
 
     def each_kept(self, started: datetime | None = None) -> Iterator[Recording]:
         """Not purged yet, whatever has become of their sound; oldest first. `started`: begun before."""
@@ -192,8 +198,13 @@ class Store:
         listing = Listing(table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", stop=stop)
         return self._each(Recording, listing)
 
-    def perhaps_due(self, expired: datetime, started: datetime) -> Iterator[Recording]:
-        """Not purged, and begun before `started`, or else expired before `expired`, or else half purged."""
+    def perhaps_due(
+        self, expired: datetime, started: datetime, damaged: Damaged | None = None
+    ) -> Iterator[Recording]:
+        """Not purged, and begun before `started`, or else expired before `expired`, or else half purged.
+
+        `damaged(id, problem)` is told of rows that cannot be read; without it they end the listing.
+        """
         began = Listing(
             table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", stop=to_text(started)
         )
@@ -212,7 +223,7 @@ class Store:
             where=["purged_at IS NULL", "started_at >= ?", "expires_at >= ?"],
             values=[to_text(started), to_text(expired)],
         )
-        return chain(*(self._each(Recording, listing) for listing in (began, others, half)))
+        return chain(*(self._each(Recording, listing, damaged) for listing in (began, others, half)))
 
     # accesses
 
@@ -357,8 +368,16 @@ class Store:
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from error
 
-    def _each(self, kind: type[Kept], listing: Listing) -> Iterator[Kept]:
-        return (self._typed(kind, row) for row in each_row(self._read, listing))
+    def _each(self, kind: type[Kept], listing: Listing, damaged: Damaged | None = None) -> Iterator[Kept]:
+        for row in each_row(self._read, listing) if damaged is None else self.each(listing):
+            try:
+                kept = self._typed(kind, row)
+            except StoreError as error:
+                if damaged is None:
+                    raise
+                damaged(str(row["id"]), str(error))
+            else:
+                yield kept
 
     def _typed(self, kind: type[Kept], row: Row) -> Kept:
         """Raises StoreError for a row that is damaged; `verify` says more about it."""

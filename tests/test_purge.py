@@ -295,6 +295,31 @@ def test_calendar_months_differ_by_less_than_the_slack() -> None:
     assert timedelta(days=3) < purging._SLACK
 
 
+@pytest.mark.parametrize(
+    ("damage", "goes", "forgets"),
+    [
+        ("UPDATE recordings SET expires_at = '2026-13-45' WHERE id = '{}'", 1, 2),
+        ("UPDATE recordings SET status = 'melted' WHERE id = '{}'", 1, 2),
+        ("UPDATE recordings SET called = CAST(x'ff' AS TEXT), pauses = '[' WHERE id = '{}'", 1, 2),
+        ("UPDATE receipts SET events = '[' WHERE id = '{}'", 2, 1),
+    ],
+)
+def test_one_row_that_is_damaged_does_not_keep_all_the_others(
+    kept: Archive, damage: str, goes: int, forgets: int
+) -> None:
+    bad, _ = keep(kept, recording()), keep(kept, recording(1))
+    kept.store.add_note(Note(recording_id=bad.id, at=START, by="Petit", text="rude", expires_at=DUE))
+    kept.store._db.execute("DROP TRIGGER held_recordings_stay")
+    kept.store._db.execute(damage.format(bad.id))
+    kept.store._db.conn.commit()
+    late = DUE + timedelta(days=1)
+    for report in (preview(kept, late, TERMS), purge(kept, late, TERMS)):
+        assert (len(report.removed), report.receipts, report.notes) == (goes, forgets, 1)
+        assert [id for id, _ in report.failed] == [bad.id]
+        assert report.unlinked == ()
+    assert (kept.file(bad.id) is None) is (goes == 2)
+
+
 def test_a_stray_file_that_cannot_go_is_reported(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.directory.mkdir()
     stray = kept.part(new_id(START))

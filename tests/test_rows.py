@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from retention.chain import canonical
 from retention.recording import Event, Json, Pause, RecordError, Status
-from retention.rows import OF_THE_CHAIN, as_read, from_row, record_of, status_of, to_row
+from retention.rows import OF_THE_CHAIN, as_read, from_row, record_of, to_row
 from retention.store import Store
 from tests.kept import receipt, recording
 
@@ -100,12 +100,6 @@ def test_nested_values_that_cannot_be_read(name: str, value: object) -> None:
 @pytest.mark.parametrize(("value", "read"), [(0, False), (1, True), (2, 2), (None, None), ("x", "x")])
 def test_a_flag_is_0_or_1(value: object, read: object) -> None:
     assert from_row({"flagged": value})["flagged"] is read
-
-
-def test_a_status_is_one_of_them() -> None:
-    assert status_of({"id": "one", "status": "purging"}) is Status.PURGING
-    with pytest.raises(RecordError, match="one: 'melted'"):
-        status_of({"id": "one", "status": "melted"})
 
 
 def test_the_longest_number_fits() -> None:
