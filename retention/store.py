@@ -20,6 +20,7 @@ from typing import Self, TypeVar
 
 from sqlite_utils import Database
 
+from retention import expiring
 from retention.chain import TABLES, Entry, Head, Lost
 from retention.connection import connect
 from retention.head import HeadError, export_head, head_path, read_head
@@ -41,7 +42,6 @@ Damaged = Callable[[str, str], None]
 Kept = TypeVar("Kept", bound=Record)
 
 _BY_TIME = ("started_at", "id")
-_PERSONAL_NOTES = Listing(table="notes", order=("id",), indexed="salt IS NOT NULL")
 
 
 class StoreError(Exception):
@@ -144,19 +144,11 @@ class Store:
     def personal_receipts(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Receipt]:
-        """That still lead to a person, and began before `started`, or else expired before `expired`.
+        """As `retention.expiring` has them; `damaged(id, problem)` is told of rows that cannot be read.
 
-        `damaged` as above.
+        Without it they end the listing.
         """
-        began = Listing(table="receipts", order=_BY_TIME, indexed="salt IS NOT NULL", stop=to_text(started))
-        others = replace(
-            began,
-            order=("expires_at", "id"),
-            stop=to_text(expired),
-            where=["started_at >= ?"],
-            values=[to_text(started)],
-        )
-        return chain(self._each(Receipt, began, damaged), self._each(Receipt, others, damaged))
+        return chain(*(self._each(Receipt, one, damaged) for one in expiring.receipts(expired, started)))
 
     # recordings
 
@@ -201,29 +193,8 @@ class Store:
     def perhaps_due(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Recording]:
-        """Not purged, and begun before `started`, or else expired before `expired`, or else half purged.
-
-        `damaged(id, problem)` is told of rows that cannot be read; without it they end the listing.
-        """
-        began = Listing(
-            table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", stop=to_text(started)
-        )
-        others = replace(
-            began,
-            order=("expires_at", "id"),
-            stop=to_text(expired),
-            where=["started_at >= ?"],
-            values=[to_text(started)],
-        )
-        half = replace(
-            others,
-            order=("rowid",),
-            indexed=f"status = '{Status.PURGING.value}'",
-            stop=None,
-            where=["purged_at IS NULL", "started_at >= ?", "expires_at >= ?"],
-            values=[to_text(started), to_text(expired)],
-        )
-        return chain(*(self._each(Recording, listing, damaged) for listing in (began, others, half)))
+        """The same of recordings."""
+        return chain(*(self._each(Recording, one, damaged) for one in expiring.recordings(expired, started)))
 
     # accesses
 
@@ -245,11 +216,11 @@ class Store:
 
     def forget_accesses(self, before: datetime) -> int:
         """Take the names from the trace of uses made before `before`, but of recordings still kept."""
-        return self._forget(_old_accesses(before))
+        return self._forget(expiring.accesses(before))
 
     def count_old_accesses(self, before: datetime) -> int:
         """How many that would be."""
-        return sum(1 for _ in self.each(_old_accesses(before)))
+        return sum(1 for _ in self.each(expiring.accesses(before)))
 
     # notes
 
@@ -264,15 +235,16 @@ class Store:
 
     def forget_notes(self, expired: datetime, written: datetime | None = None) -> int:
         """Take text and author from notes that expired at `expired` or are older than `written`; how many."""
-        return self._forget(_expired_notes(expired, written))
+        return self._forget(expiring.notes(expired, written))
 
     def forget_notes_of(self, recording_id: str) -> int:
         """Take text and author from those of one recording; how many it was."""
-        return self._forget(replace(_PERSONAL_NOTES, where=["recording_id = ?"], values=[recording_id]))
+        of_one = replace(expiring.PERSONAL_NOTES, where=["recording_id = ?"], values=[recording_id])
+        return self._forget(of_one)
 
     def count_expired_notes(self, expired: datetime, written: datetime | None = None) -> int:
         """How many that would be."""
-        return sum(1 for _ in self.each(_expired_notes(expired, written)))
+        return sum(1 for _ in self.each(expiring.notes(expired, written)))
 
     # the chain
 
@@ -437,15 +409,3 @@ def _cure(error: Exception) -> str:
     if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return ""
     return "; accepted: a backup in its place, or `sipagent rebuild` once it is moved away"
-
-
-def _old_accesses(before: datetime) -> Listing:
-    kept = "SELECT 1 FROM recordings WHERE id = recording_id AND purged_at IS NULL"
-    where = ["at < ?", f"NOT EXISTS ({kept})"]
-    values = [to_text(before)]
-    return Listing(table="accesses", order=("id",), indexed="salt IS NOT NULL", where=where, values=values)
-
-
-def _expired_notes(expired: datetime, written: datetime | None) -> Listing:
-    values = [to_text(expired), to_text(written or datetime.min.replace(tzinfo=UTC))]
-    return replace(_PERSONAL_NOTES, where=["expires_at <= ? OR at < ?"], values=values)

@@ -189,7 +189,7 @@ def test_what_is_damaged_is_read_by_who_says_so() -> None:
         ledger.read_anyhow("SELECT * FROM nowhere")
 
 
-@pytest.mark.parametrize("read", ["recording", "recordings", "receipts", "kept"])
+@pytest.mark.parametrize("read", ["recording", "recordings", "receipts"])
 def test_a_damaged_row_is_an_error_in_one_line_that_names_it(store: Store, read: str) -> None:
     row = recording()
     store.add_recording(row)
@@ -200,7 +200,6 @@ def test_a_damaged_row_is_an_error_in_one_line_that_names_it(store: Store, read:
         "recording": lambda: store.recording(row.id),
         "recordings": store.recordings,
         "receipts": store.receipts,
-        "kept": store.kept_statuses,
     }
     with pytest.raises(StoreError, match=f"^:memory:: {row.id}: ") as error:
         reads[read]()
