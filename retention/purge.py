@@ -121,10 +121,12 @@ def purge(
     by: Access | None = None,
     *,
     over: Callable[[], bool] = lambda: False,
+    at: datetime | None = None,
 ) -> Report:
     """Remove all that has expired and is not held; `progress(done, total)` after each few recordings.
 
-    `by` is written into the trace of each recording, with its id, where a person asked for the purge.
+    `by` is written into the trace of each recording, with its id, where a person asked for the purge; `at` is
+    when it is done, where that is not `now`: the tombstone tells so.
     A file that cannot be removed, and a row that cannot be read, are reported, and tried again by the next
     purge; so is what was left when `over()` became true, which ends the purge after the few it is at. Whether
     the clock may be believed is for the caller to know: `retention.clock`. Raises StoreError.
@@ -140,7 +142,7 @@ def purge(
         began = _begin(archive, [gone.id for gone in batch], by)
         wrong = archive.unlink(began)
         failed += [(id, str(error)) for id, error in wrong.items()]
-        ended = set(_end(archive, [id for id in began if id not in wrong], now))
+        ended = set(_end(archive, [id for id in began if id not in wrong], at or now))
         removed += [_with_copies(store, gone) for gone in batch if gone.id in ended]
         held += _held_meanwhile(archive, batch, began)
         done += len(batch)

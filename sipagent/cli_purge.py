@@ -106,7 +106,7 @@ def _believe_clock(store: Store, by: Access | None) -> None:
 
 def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | None) -> Report:
     with steps_of("purging") as step:
-        return purge(archive, moment, work.terms, step, asked)
+        return purge(archive, moment, work.terms, step, asked, at=now())
 
 
 def _moment(work: Workplace, at: str | None) -> datetime:

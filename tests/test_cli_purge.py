@@ -66,6 +66,8 @@ def test_the_future_needs_more(office: Office) -> None:
     assert office.archive.file(row.id) is None
     (use,) = office.archive.store.accesses(row.id)
     assert (use.action, use.by) == ("purge", "Durand")
+    purged_at = office.archive.store.recording(row.id).purged_at
+    assert purged_at is not None and use.at <= purged_at <= datetime.now(UTC)  # when it was, not as if when
 
 
 def test_a_moment_in_the_past_purges_less(office: Office) -> None:
