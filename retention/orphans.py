@@ -54,10 +54,17 @@ def _unexpected(
         elif status is Status.CLOSED and name.endswith((".part", ".tmp")) and _stays(archive, path):
             problem = "left over from a crash; the recording is closed"
             yield Orphan(name=name, path=path, id=id, problem=problem)
-        elif finished[id] > 1 and name.endswith(_FINISHED):
-            own = Path(archive.store.recording(id).path or name).name
-            if name != own:
-                yield Orphan(name=name, path=path, id=id, problem=f"not the file of its recording, {own}")
+        elif finished[id] > 1 and name.endswith(_FINISHED) and (own := _own(archive, id)) not in (None, name):
+            yield Orphan(name=name, path=path, id=id, problem=f"not the file of its recording, {own}")
+
+
+def _own(archive: Archive, id: str) -> str | None:
+    """The name of a recording's file by its row; None where that says none, or cannot be read."""
+    try:
+        path = archive.store.recording(id).path
+    except StoreError:
+        return None
+    return path and Path(path).name
 
 
 def _stays(archive: Archive, path: Path) -> bool:

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import get_completion_class
 
-from sipagent.cli_base import Failure, Workplace, json_option, now, print_json
+from sipagent.cli_base import Failure, Workplace, json_option, now
+from sipagent.cli_findings import show_findings
 from sipagent.cli_passphrase import leaving, new_passphrase, new_passphrase_options
-from sipagent.cli_tables import Column, console, show_table
-from sipagent.cli_times import counted
-from sipagent.finding import Finding
 
 if TYPE_CHECKING:
     from sipagent.check import EngineFacts
@@ -60,22 +58,7 @@ def check_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
     config = work.config
     from sipagent.check import checks
 
-    findings = checks(config, _engine_facts, now())
-    if as_json:
-        print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
-    else:
-        columns: list[Column[Finding]] = [
-            Column("", lambda finding: finding.level),
-            Column("", lambda finding: finding.what),
-            Column("", lambda finding: finding.detail, wraps=True),
-        ]
-        screen = console()
-        show_table(findings, columns, screen)
-        errors, warnings = (
-            sum(finding.level == level for finding in findings) for level in ("error", "warning")
-        )
-        screen.print(f"\n{counted(errors, 'error')}, {counted(warnings, 'warning')}", style="dim")
-    ctx.exit(1 if any(finding.level == "error" for finding in findings) else 0)
+    ctx.exit(show_findings(checks(config, _engine_facts, now()), as_json=as_json))
 
 
 def _engine_facts() -> "EngineFacts":
