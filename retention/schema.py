@@ -144,6 +144,7 @@ _INDEXES = (
     "CREATE INDEX chain_firsts ON chain (kind) WHERE was = 0",
 )
 
+_KEYS = {**dict.fromkeys(("receipts", "recordings", "accesses", "notes"), "id"), "chain": "seq"}
 _REFUSED = "EXISTS (SELECT 1 FROM receipts WHERE id = OLD.id AND decision = 'refused')"
 GUARDS = (
     # a legal hold keeps the recording, but not against the caller's refusal: that came first
@@ -156,7 +157,14 @@ GUARDS = (
     *(
         f"CREATE TRIGGER {table}_stay BEFORE DELETE ON {table} "
         f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never deleted'); END"
-        for table in ("receipts", "recordings", "accesses", "notes", "chain")
+        for table in _KEYS
+    ),
+    # INSERT OR REPLACE takes a row away without a word to the triggers of DELETE and UPDATE
+    *(
+        f"CREATE TRIGGER {table}_come_once BEFORE INSERT ON {table} "
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key}) "
+        f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never replaced: this one is there'); END"
+        for table, key in _KEYS.items()
     ),
 )
 

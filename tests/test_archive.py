@@ -232,7 +232,7 @@ def test_paths_outside_the_configuration_are_relative_too(tmp_path: Path) -> Non
 def test_an_id_is_opened_once(kept: Archive) -> None:
     row = recording()
     kept.open(row)
-    with pytest.raises(Exception, match="UNIQUE"):
+    with pytest.raises(Exception, match="this one is there"):
         kept.open(row)
     kept.store.add_receipt(receipt(row))
 

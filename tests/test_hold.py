@@ -150,6 +150,9 @@ def test_the_database_itself_keeps_its_rows(kept: Archive) -> None:
     for table in ("receipts", "recordings", "accesses", "notes", "chain"):
         with pytest.raises(sqlite3.IntegrityError, match=f"rows of {table} are never deleted"):
             connection.execute(f"DELETE FROM {table}")
+    for table in ("receipts", "recordings", "accesses", "notes", "chain"):
+        with pytest.raises(sqlite3.IntegrityError, match=f"rows of {table} are never replaced"):
+            kept.store._db.execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
     with pytest.raises(sqlite3.IntegrityError, match="the chain only grows"):
         connection.execute("UPDATE chain SET at = 'x' WHERE seq = 1")
 

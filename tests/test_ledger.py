@@ -145,7 +145,7 @@ def test_neither_without_the_other(store: Store) -> None:
     row = recording()
     store.add_recording(row)
     head = store.head()
-    with pytest.raises(StoreError, match="UNIQUE"):
+    with pytest.raises(StoreError, match="this one is there"):
         store.add_recording(row)
     with pytest.raises(StoreError, match="NOT NULL"):
         store._insert("receipts", receipt(row).to_json() | {"started_at": None})

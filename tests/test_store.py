@@ -171,7 +171,7 @@ def test_a_part_of_a_transaction_is_undone_alone(store: Store, tmp_path: Path) -
     row = recording()
     with store.write():
         store.add_recording(row)
-        with pytest.raises(StoreError, match="UNIQUE"), store.write():
+        with pytest.raises(StoreError, match="this one is there"), store.write():
             store.add_access(Access(at=START, action="play"))
             store.add_recording(row)
         store.add_recording(recording(1))
