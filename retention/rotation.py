@@ -7,7 +7,7 @@ of `ID.json` is. Whoever copied both while being a recipient can still listen to
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retention.archive import Archive, ArchiveError
@@ -67,7 +67,8 @@ def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequen
         if set(archive.vault.recipients(id)) != wanted:  # else a run that was killed had come so far
             archive.vault.reseal(id, identity, recipients)
         if status is Status.CLOSED:
-            archive.change(archive.store.recording(id))
+            row = archive.store.recording(id)
+            archive.change(replace(row, hold=archive.hold_of(row)))  # which the JSON alone may tell
     return True
 
 

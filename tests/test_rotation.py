@@ -15,6 +15,7 @@ from retention.recording import Recording
 from retention.rotation import rotate
 from retention.verify import verify
 from tests.kept import CALLER, archive, bytes_under, receipt, recording
+from tests.tampering import HOLD, TERMS
 
 ANN, BEN, EVE = (
     Identity(bytes([number]) * 32, name) for number, name in ((1, "ann"), (2, "ben"), (3, "eve"))
@@ -53,6 +54,19 @@ def reads_json(kept: Archive, id: str, identity: Identity) -> bool:
         return CALLER.encode() in kept.vault.unseal(id, sealed, identity)
     except KeysError:
         return False
+
+
+def test_a_hold_that_the_metadata_alone_tells_stays(kept: Archive) -> None:
+    """An older database came back, and nobody has called `rebuild` yet."""
+    row = seal(kept)
+    kept.change(replace(row, hold=HOLD))
+    path = kept.metadata(row.id)
+    told = path.read_bytes()
+    kept.change(row)
+    path.write_bytes(told)
+    assert rotate(kept, ANN, keys(BEN)).sealed == (row.id,)
+    assert (json.loads(path.read_bytes())["hold"] or {})["ground"] == "criminal"
+    assert [stay.id for stay in purge(kept, LATE, TERMS).held] == [row.id]
 
 
 def test_all_are_for_the_new_ones_with_the_key_they_had(kept: Archive) -> None:
