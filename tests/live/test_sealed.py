@@ -71,7 +71,7 @@ def sounds_in(content: bytes) -> bool:
     if any(content.startswith(format) for format in FORMATS):
         return True
     wave = np.exp(-2j * np.pi * np.outer((CALLER_HZ, OPERATOR_HZ), np.arange(WINDOW)) / RATE).T
-    for odd in range(2):
+    for odd in range(min(2, len(content))):
         samples = np.frombuffer(content, "<i2", (len(content) - odd) // 2, odd).astype(np.float64)
         for channel in (samples, samples[0::2], samples[1::2]):
             windows = channel[: len(channel) // WINDOW * WINDOW].reshape(-1, WINDOW)
