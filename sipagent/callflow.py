@@ -13,6 +13,9 @@ The flow is pure. It is told facts, in order, each with the time at which it is 
 monotonic clock), and answers with commands. It asks to be woken by `deadline`. It knows no thread, no
 socket and no clock, so that a test can walk through every history of facts there is.
 
+Here is what a fact does in which phase, and all that leads to the decision; `callhunt` goes on from there,
+and `callbridge` from the operator's answer.
+
 Facts that make no sense in a phase are ignored: a late answer, a key pressed after the end.
 """
 
@@ -21,16 +24,14 @@ from typing import Any
 
 from sipagent import events as e
 from sipagent import policy
-from sipagent.callstate import CallState, How, Timer
+from sipagent.callhunt import Hunting
+from sipagent.callstate import How, Timer
 from sipagent.consent import DecidedBy, Decision
-from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
-from sipagent.hunt import Operator
 from sipagent.policy import Phase
-from sipagent.story import FLAGGED, Outcome
 
 
-class CallFlow(CallState):
+class CallFlow(Hunting):
     """One call. `handle` takes a fact and gives the commands that follow from it."""
 
     def handle(self, fact: e.Fact, now: float) -> list[e.Command]:
@@ -199,95 +200,7 @@ class CallFlow(CallState):
         elif self.captured:
             self._stop_tap(keep=False)
 
-    # --- hunt ---
-
-    def _hunt(self) -> None:
-        if self._playing is Prompt.NOTICE and self._notice_began is not None:  # it is cut short here
-            self.story.notice_played_ms = round((self._now - self._notice_began) * 1000)
-        self.phase = Phase.HUNT
-        self._hearing = frozenset()
-        self._late_until = self._now + policy.LATE_S
-        self._timers = {
-            "max_wait": self._now + self.policy.max_wait_s,
-            "please_hold": self._now + policy.PLEASE_HOLD_S,
-        }
-        self._play(Prompt.REFUSED if self.consent.refused else Prompt.HOLD_MUSIC)
-        self._do(*self.hunt.again())
-
-    def _dial(self, fact: e.OperatorOffered) -> None:
-        if self.hunt.operator is None:
-            self._timers["ring"] = self._now + self.policy.ring_s
-            self._do(*self.hunt.dial(fact.uri, recorded=self.consent.allowed))
-            self._note(f"ringing {fact.uri}", "agent")
-
-    def _next_operator(self, operator: Operator, why: str) -> None:
-        self._note(f"{operator.uri}: {why}", "agent")
-        self._timers.pop("ring", None)
-        self._do(*self.hunt.next())
-
-    def _rung_out(self) -> None:
-        if operator := self.hunt.operator:
-            self._do(e.HangUp(operator.leg))
-            self._next_operator(operator, "no answer")
-
-    def _nobody(self, _: e.NoOperatorFree) -> None:
-        self._timers["retry"] = self._now + policy.RETRY_S
-
-    def _retry(self) -> None:
-        self._do(*self.hunt.again())
-
-    def _please_hold(self) -> None:
-        self._timers["please_hold"] = self._now + policy.PLEASE_HOLD_S
-        if self._playing is Prompt.HOLD_MUSIC:
-            self._play(Prompt.PLEASE_HOLD)
-
-    def _waited_enough(self) -> None:
-        self._do(*self.hunt.drop())
-        self._farewell(Prompt.UNAVAILABLE, "unavailable")
-
-    def _hunt_prompt_ended(self, fact: e.PromptEnded) -> None:
-        if fact.prompt is not self._playing:
-            return
-        if self.hunt.operator and self.hunt.operator.answered:
-            self._bridge(self.hunt.operator)
-        else:
-            self._play(Prompt.HOLD_MUSIC)
-
-    def _answered(self, fact: e.OperatorAnswered) -> None:
-        operator = self.hunt.answered(fact.leg, fact.telephone_event)
-        if operator is None:
-            self._do(e.HangUp(fact.leg))  # its 200 crossed our CANCEL
-            return
-        self._timers.clear()
-        self.story.operator = operator.uri
-        if self._playing is not Prompt.REFUSED:  # its end is waited for
-            self._bridge(operator)
-
-    # --- bridge ---
-
-    def _bridge(self, operator: Operator) -> None:
-        self.phase = Phase.BRIDGED
-        self.story.outcome, self.story.connected_at = "connected", self._now
-        self._note(f"bridged with {operator.uri}", "operator")
-        self._do(e.StopPlaying(CALLER), e.Bridge(operator.leg))
-        self._playing = None
-        if self._now < self._late_until:
-            self._timers["late"] = self._late_until
-        else:
-            self._heard_out()
-        self._do(e.Listen(operator.leg, tones=not operator.telephone_event, voice=False))
-        record = self.consent.allowed and self._notice_complete
-        self.conversation = Conversation(self.policy.codes, operator.leg, self._held)
-        self._do(*self.conversation.begin(operator.uri, record))
-        if record:
-            self._note("recording started", "agent")
-
-    def _heard_out(self) -> None:
-        """From here on the caller's conversation is listened to only where no other way brings a key."""
-        if self._hearing and self._now < self._late_until + policy.VERDICT_S:
-            self._timers["late"] = self._now + policy.LATE_S
-        else:
-            self._do(e.Listen(CALLER, tones=not self._telephone_event, voice=False))
+    # --- keys and time ---
 
     def _digit(self, fact: e.DtmfPressed) -> None:
         digit, method, at = self._presses.get(fact.leg, ("", fact.method, 0.0))
@@ -303,129 +216,6 @@ class CallFlow(CallState):
                 self._accept(fact.method)
         if fact.leg == CALLER and fact.method == "inband":
             self._heard("tone")
-
-    def _operator_digit(self, fact: e.DtmfPressed) -> None:
-        talk = self.conversation
-        if self.phase is not Phase.BRIDGED or not talk or fact.leg != talk.operator:
-            return
-        order = talk.order(fact.digit, self._now)
-        if order == "flag":
-            self.story.flagged = True
-            self._note(FLAGGED, "operator")
-            self._do(e.PlayTone(e.Tone.FLAGGED))
-        elif order == "pause" and talk.tapping:
-            self._do(*talk.toggle_pause())
-            self._note("paused" if talk.paused else "resumed", "operator")
-        elif order == "stop" and talk.tapping:
-            self._note("stop code", "operator")
-            if self.policy.stop_erases:
-                self._decide(Decision.NOT_ALLOWED, "operator")
-            self._stop_tap(keep=not self.policy.stop_erases)
-
-    def _leg_held(self, fact: e.LegHeld) -> None:
-        self._held |= {fact.leg}
-        self._note("hold", "caller" if fact.leg == CALLER else "operator")
-        if self.conversation:
-            self._do(*self.conversation.held(fact.leg, fact.sends))
-
-    def _leg_resumed(self, fact: e.LegResumed) -> None:
-        self._held -= {fact.leg}
-        self._note("hold ended", "caller" if fact.leg == CALLER else "operator")
-        if self.conversation:
-            self._do(*self.conversation.resumed(fact.leg))
-
-    def _tap_failed(self, fact: e.TapFailed) -> None:
-        if self.tapping:
-            self._do(e.Alert(f"recording stopped: {fact.reason}"))
-            self._decide(Decision.NOT_ALLOWED, "recorder_fault")
-            self._stop_tap(keep=True)
-
-    def _hearing_failed(self, fact: e.HearingFailed) -> None:
-        """Fail closed: who can't be heard refusing is not recorded, nor kept by a recovery."""
-        self._do(e.Alert(f"listening failed: {fact.reason}"))
-        self._decide(Decision.NOT_ALLOWED, "unclear")
-        if self.tapping:
-            self._stop_tap(keep=False)
-
-    # --- the end ---
-
-    def _leg_gone(self, fact: e.LegGone) -> None:
-        self._side_is_over(fact.leg, fact.status, "hung up")
-
-    def _side_is_over(self, leg: int, status: int, why: str) -> None:
-        if self.phase is Phase.ENDING:
-            return  # it was we who hung up
-        if leg == CALLER:
-            self._note(why, "caller")
-            self._do(*self.hunt.drop())
-            gave_up = status < 400 or status == policy.REQUEST_TERMINATED
-            self._end(self.story.outcome or ("abandoned" if gave_up else "failed"))
-        elif (operator := self.hunt.operator) and leg == operator.leg:
-            if self.phase is Phase.HUNT:
-                self.story.operator = None
-                self._next_operator(operator, f"refused with {status}" if status else why)
-                self._resume_hunt()
-            else:
-                self._note(why, "operator")
-                self.hunt.drop()
-                self._do(e.HangUp(CALLER))
-                self._end("connected")
-
-    def _resume_hunt(self) -> None:
-        """An operator who had answered has vanished: the clocks of the hunt run again."""
-        self._timers.setdefault("max_wait", self._now + self.policy.max_wait_s)
-        self._timers.setdefault("please_hold", self._now + policy.PLEASE_HOLD_S)
-
-    def _media_lost(self, fact: e.MediaLost) -> None:
-        self._do(e.HangUp(fact.leg))
-        self._side_is_over(fact.leg, 0, "no media")
-
-    def _service_ending(self, _: e.ServiceEnding) -> None:
-        self._note("the service is stopping", "agent")
-        self._do(e.HangUp(CALLER))
-        self._do(*self.hunt.drop())
-        self._end(self.story.outcome or "failed")
-
-    def _farewell(self, prompt: Prompt, outcome: Outcome) -> None:
-        self.phase = Phase.FAREWELL
-        self._timers.clear()
-        self.story.outcome = outcome
-        self._play(prompt)
-
-    def _farewell_said(self, fact: e.PromptEnded) -> None:
-        if fact.prompt is self._playing:
-            self._do(e.HangUp(CALLER))
-            self._finish(self.story.outcome or "failed")
-
-    def _end(self, outcome: Outcome) -> None:
-        """A tap is closed only once all that the caller had sent has been listened to.
-
-        Who is gone before what began in the window could be heard is not recorded: half a second at most.
-        """
-        if self.tapping and "late" in self._timers:
-            self._decide(Decision.NOT_ALLOWED, "unclear")
-        self._timers.clear()
-        self.story.outcome = outcome
-        if self.captured:
-            self.phase = Phase.ENDING
-            self._timers["listening"] = self._now + policy.LISTENING_S
-            self._do(e.Listen(CALLER, tones=False, voice=False))
-        else:
-            self._finish(outcome)
-
-    def _listened(self, _: e.ListeningEnded) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self.tapping:
-            self._stop_tap(keep=self.consent.allowed)
-        self._finish(self.story.outcome or "failed")
-
-    def _finish(self, outcome: Outcome) -> None:
-        self.story.outcome = outcome
-        self._timers.clear()
-        self.phase = Phase.ENDED
-        self._do(e.Finish())
 
     def _time_passed(self, _: e.TimePassed) -> None:
         for timer in sorted(self._timers, key=self._timers.__getitem__):

@@ -3,12 +3,13 @@
 from typing import Any, Literal
 
 from sipagent import events as e
+from sipagent import policy
 from sipagent.consent import Consent, DecidedBy, DecidedIn, Decision
 from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
 from sipagent.hunt import Hunt
 from sipagent.policy import Phase, Policy
-from sipagent.story import Happening, Story, Who
+from sipagent.story import Happening, Outcome, Story, Who
 
 Timer = Literal["media", "window", "verdict", "ring", "retry", "max_wait", "please_hold", "late", "listening"]
 How = e.Method | Literal["voice"]
@@ -89,3 +90,46 @@ class CallState:
 
     def _note(self, what: str, by: Who) -> None:
         self.story.happenings.append(Happening(self._now, what, by))
+
+    # --- the end ---
+
+    def _farewell(self, prompt: Prompt, outcome: Outcome) -> None:
+        self.phase = Phase.FAREWELL
+        self._timers.clear()
+        self.story.outcome = outcome
+        self._play(prompt)
+
+    def _farewell_said(self, fact: e.PromptEnded) -> None:
+        if fact.prompt is self._playing:
+            self._do(e.HangUp(CALLER))
+            self._finish(self.story.outcome or "failed")
+
+    def _end(self, outcome: Outcome) -> None:
+        """A tap is closed only once all that the caller had sent has been listened to.
+
+        Who is gone before what began in the window could be heard is not recorded: half a second at most.
+        """
+        if self.tapping and "late" in self._timers:
+            self._decide(Decision.NOT_ALLOWED, "unclear")
+        self._timers.clear()
+        self.story.outcome = outcome
+        if self.captured:
+            self.phase = Phase.ENDING
+            self._timers["listening"] = self._now + policy.LISTENING_S
+            self._do(e.Listen(CALLER, tones=False, voice=False))
+        else:
+            self._finish(outcome)
+
+    def _listened(self, _: e.ListeningEnded) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.tapping:
+            self._stop_tap(keep=self.consent.allowed)
+        self._finish(self.story.outcome or "failed")
+
+    def _finish(self, outcome: Outcome) -> None:
+        self.story.outcome = outcome
+        self._timers.clear()
+        self.phase = Phase.ENDED
+        self._do(e.Finish())

@@ -1,4 +1,4 @@
-"""A head that cannot be read where a database is made again: the chain says that what is lost has no number."""
+"""A head that cannot be read where a database is made again: the chain says that the loss has no number."""
 
 from pathlib import Path
 
