@@ -10,7 +10,8 @@ person, keyed with a salt that lies in the row alone; empty where there is nothi
 salt are gone, nobody can try numbers against what stays here, and the chain still holds.
 (GDPR article 5(1)(e) and (f), 5(2): what must go, and the proof of what was done.)
 
-An entry of the kind `segment` begins a chain, or goes on where another database was lost.
+An entry of the kind `segment` begins a chain, or goes on where another database was lost. One of the kind
+`altered` tells of a row that was not what its entry said when it was written next.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ Json = dict[str, Any]
 
 GENESIS = "0" * 64
 SEGMENT = "segment"
+ALTERED = "altered"
 
 # kind → the table whose rows it is about, and the fields of these that lead to a person
 TABLES = {"receipt": "receipts", "recording": "recordings", "access": "accesses", "note": "notes"}

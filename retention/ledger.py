@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from retention.chain import (
+    ALTERED,
     GENESIS,
     PERSONAL,
     SEGMENT,
@@ -21,6 +22,7 @@ from retention.chain import (
     new_salt,
     public_text,
 )
+from retention.differences import differences
 from retention.recording import Json, RecordError, to_text
 from retention.rows import as_read, record_of, to_row
 
@@ -70,12 +72,16 @@ class Ledger:
         self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
 
     def update(self, table: str, id: str | int, record: Json) -> bool:
-        """Replace a row; false if there is none."""
-        known = self._db.execute(f"SELECT salt, chain_seq FROM {table} WHERE id = ?", [id]).fetchone()
-        if known is None:
+        """Replace a row; false if there is none. If it was not what its entry says, one more tells that."""
+        rows = self.read_anyhow(f"SELECT * FROM {table} WHERE id = ?", [id])
+        if not rows:
             return False
-        record = as_read(record)
-        self._write(table, id, to_row(record) | self._append(table, str(id), record, *known))
+        before, record = rows[0], as_read(record)
+        if not self._is_as_told(KINDS[table], before):
+            told = canonical({"entry": before["chain_seq"]})
+            self._add(ALTERED, f"{KINDS[table]} {id}", 0, "", told)
+        of_the_chain = self._append(table, str(id), record, before["salt"], before["chain_seq"])
+        self._write(table, id, to_row(record) | of_the_chain)
         return True
 
     def forget(self, table: str, id: int) -> None:
@@ -103,6 +109,12 @@ class Ledger:
                     self._write(table, row["id"], self._append(table, str(row["id"]), record, None, 0))
 
     # steps
+
+    def _is_as_told(self, kind: str, row: dict[str, Any]) -> bool:
+        """Whether a row is in the state that its entry tells: a new entry must not cover what was altered."""
+        sql = "SELECT * FROM chain WHERE seq = ? AND kind = ? AND subject = ?"
+        entries = self.read_anyhow(sql, [row["chain_seq"], kind, str(row["id"])])
+        return bool(entries) and not differences(kind, row, Entry(**entries[0]))
 
     def _append(self, table: str, subject: str, record: Json, salt: str | None, was: int) -> Json:
         """One more entry about a row; what of the chain the row has to keep."""

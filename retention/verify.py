@@ -6,30 +6,19 @@ exported: a tail cut off. Last the files: each against the hash in its row, and 
 agent may write meanwhile.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from retention import files
 from retention.archive import Archive, ArchiveError
-from retention.chain import (
-    GENESIS,
-    SEGMENT,
-    TABLES,
-    Entry,
-    Head,
-    Lost,
-    canonical,
-    commitment,
-    is_personal,
-    public_text,
-)
+from retention.chain import ALTERED, GENESIS, SEGMENT, TABLES, Entry, Head, Lost
+from retention.differences import differences
 from retention.head import DAMAGED, HeadError, damaged_path, read_head
 from retention.metadata import beside
 from retention.orphans import orphans
 from retention.pages import PAGE, Listing, Row, batches
-from retention.recording import Json, RecordError, Status, is_id, parse_json
-from retention.rows import record_of
+from retention.recording import Status, is_id, parse_json
 from retention.store import StoreError
 
 Progress = Callable[[str, int, int], None]  # what, done, total
@@ -117,6 +106,8 @@ class _Verification:
                 self.wrong(
                     f"chain entry {entry.seq}", "its hash is not that of its content behind the one before"
                 )
+            if entry.kind == ALTERED:
+                self.wrong(entry.subject, f"had been altered when entry {entry.seq} was written ({entry.at})")
             if not self._mark_entry(entry):
                 break
             last = Head(entry.seq, entry.hash)
@@ -139,7 +130,7 @@ class _Verification:
                 elif (entry.kind, entry.subject) != (kind, str(row["id"])):
                     self.wrong(where, f"entry {entry.seq} tells of another, {entry.kind} {entry.subject}")
                 else:
-                    for problem in _problems(kind, row, entry):
+                    for problem in differences(kind, row, entry):
                         self.wrong(where, problem)
                     self._mark_row(entry)
             done += len(rows)
@@ -263,41 +254,6 @@ def _lost(entry: Entry) -> Lost:
 def _is_before(entry: Entry) -> bool:
     """Whether it says of a number that was before it that it was; nothing else has to be a number at all."""
     return isinstance(entry.was, int) and 0 < entry.was < entry.seq
-
-
-def _problems(kind: str, row: Row, entry: Entry) -> Sequence[str]:
-    """What is wrong with a row, of whatever kind its values have become."""
-    try:
-        return list(_differences(kind, row, entry))
-    except RecordError as error:
-        return [str(error)]
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        return [f"not readable: {error}"]
-
-
-def _differences(kind: str, row: Row, entry: Entry) -> Iterator[str]:
-    """What a row and its entry do not agree on."""
-    record, salt = record_of(kind, row), row["salt"]
-    if public_text(kind, record) != entry.public:
-        yield from _changed(kind, record, entry)
-    if salt is None and is_personal(kind, record):
-        yield "what leads to a person was added to it"
-    elif commitment(kind, record, salt) != entry.personal:
-        yield "what leads to a person was changed in it, or taken without a trace"
-
-
-def _changed(kind: str, record: Json, entry: Entry) -> Iterator[str]:
-    """Field by field; fields that a later version added are not in an old entry, and empty in its row."""
-    try:
-        told, there = parse_json(entry.public), parse_json(public_text(kind, record))
-    except RecordError as error:
-        yield str(error)
-        return
-    for name in sorted(told.keys() | there.keys()):
-        if name in told and told[name] != there.get(name):
-            yield f"{name} is {canonical(there.get(name))}, the chain says {canonical(told[name])}"
-        elif name not in told and there[name] is not None:
-            yield f"{name} is {canonical(there[name])}, the chain says nothing of it"
 
 
 def _is_as_recorded(archive: Archive, path: Path, row: Row) -> bool:

@@ -10,6 +10,8 @@ import pytest
 from retention.archive import Archive
 from retention.chain import Entry, Head
 from retention.head import DAMAGED, damaged_path, read_head
+from retention.recording import Status
+from retention.selection import Selection
 from retention.verify import Verified, verify
 from tests.kept import archive, keep, recording
 from tests.tampering import as_if, lived_in, make_anew, sql
@@ -55,6 +57,33 @@ def test_a_guard_that_is_gone_or_another(kept: Archive) -> None:
         f"database: its trigger {name} is missing or another: what it refused is possible"
         for name in ("held_recordings_stay", "chain_stay")
     ]
+
+
+def test_what_was_altered_shows_after_the_program_has_written_the_row_again(kept: Archive) -> None:
+    """The new entry tells of the row as it is now; it must not cover what somebody had made of it."""
+    row = next(iter(kept.store.recordings(Selection(status=Status.CLOSED))))
+    altered = (
+        "UPDATE recordings SET operator = 'sip:999@x' WHERE id = '{0}'",
+        "UPDATE recordings SET salt = 'x' WHERE id = '{0}'",
+    )
+    for change in altered:
+        sql(kept, change.format(row.id))
+    before = kept.store.head().seq
+    kept.store.update_recording(replace(row, flagged=not row.flagged))
+    kept.store.update_recording(row)
+    found = problems(verify(kept))
+    assert len(found) == 1 and found[0].startswith(
+        f"recording {row.id}: had been altered when entry {before + 1} "
+    )
+
+
+def test_a_row_whose_entry_was_taken_shows_after_it_was_written_again(kept: Archive) -> None:
+    row = next(iter(kept.store.recordings(Selection(status=Status.CLOSED))))
+    sql(kept, f"UPDATE recordings SET chain_seq = 1 WHERE id = '{row.id}'")
+    kept.store.update_recording(row)
+    assert any(
+        line.startswith(f"recording {row.id}: had been altered when ") for line in problems(verify(kept))
+    )
 
 
 def test_a_dropped_entry(kept: Archive) -> None:

@@ -287,12 +287,14 @@ def test_a_service_that_writes_meanwhile_is_no_problem(kept: Archive) -> None:
 
     service = threading.Thread(target=live)
     service.start()
+    found: list[Verified] = []
     try:
-        found = [verify(kept) for _ in range(25)]
+        while len({one.head.seq for one in found}) < 10 and len(found) < 2_000:  # some come between writes
+            found.append(verify(kept))
     finally:
         over.set()
         service.join()
-    assert [problems(one) for one in found] == [[]] * 25
+    assert [problems(one) for one in found] == [[]] * len(found)
     assert found[-1].head.seq > found[0].head.seq
     assert verify(other).problems == []
     other.store.close()
