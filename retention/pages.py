@@ -4,6 +4,7 @@ A page is a span of the rows in their order, found by its index and only then fi
 match, no read walks through more than `PAGE` of them.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +12,9 @@ from typing import Any, TypeVar
 
 PAGE = 1000  # rows in one read
 BATCH = 250  # rows in one transaction
+# SQLite's waiters do not queue: one that has not waited for long looks again after 50 ms at most. Whoever
+# writes much keeps each transaction as short as that, and then pauses longer.
+BREATH_S = 0.06
 
 Item = TypeVar("Item")
 
@@ -43,6 +47,16 @@ def batches(rows: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """A few at a time, so that the transaction about them is short."""
     remaining = iter(rows)
     while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def breathing(rows: Iterable[Item], over: Callable[[], bool] = lambda: False) -> Iterator[list[Item]]:
+    """The same for many transactions on end, until `over()`: calls can write theirs between two."""
+    for number, batch in enumerate(batches(rows, BATCH)):
+        if over():
+            return
+        if number:
+            time.sleep(BREATH_S)
         yield batch
 
 

@@ -5,7 +5,6 @@ files, then the row becomes `purged`. Whatever a crash left half done, the next 
 finishes. What is on hold stays. (GDPR article 5(1)(e): kept no longer than necessary.)
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,9 +14,9 @@ from retention.archive import Archive, why_held
 from retention.chain import Head
 from retention.copies import Copy, known_copies
 from retention.orphans import Orphan, orphans
-from retention.pages import BATCH, batches
+from retention.pages import breathing
 from retention.recording import Access, Receipt, Recording, Status, begun_at, due_date, parse_period
-from retention.store import BREATH_S, Damaged, Store
+from retention.store import Damaged, Store
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
 _TICK = timedelta(milliseconds=1)  # of times as rows have them
@@ -138,7 +137,7 @@ def purge(
     held = list(stays)
     removed: list[Removal] = []
     done = 0
-    for batch in _breathing(planned, over):
+    for batch in breathing(planned, over):
         began = _begin(archive, [gone.id for gone in batch], by)
         wrong = archive.unlink(began)
         failed += [(id, str(error)) for id, error in wrong.items()]
@@ -188,16 +187,6 @@ def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[s
 def _end(archive: Archive, ids: Sequence[str], now: datetime) -> list[str]:
     with archive.store.write():
         return [id for id in ids if archive.end_purge(id, now)]
-
-
-def _breathing(rows: Sequence[Removal], over: Callable[[], bool]) -> Iterator[list[Removal]]:
-    """A few rows at a time, so that a transaction is short, and between them calls can write theirs."""
-    for number, batch in enumerate(batches(rows, BATCH)):
-        if over():
-            return
-        if number:
-            time.sleep(BREATH_S)
-        yield batch
 
 
 def _planned(
@@ -262,14 +251,11 @@ def _forget_callers(
 ) -> int:
     """Take from old receipts whatever leads to a person; how many it was."""
     count = 0
-    for receipts in batches(_old_receipts(store, now, terms, failed), BATCH):
-        if over():
-            break
+    for receipts in breathing(_old_receipts(store, now, terms, failed), over):
         with store.write():
             for receipt in receipts:
                 store.update_receipt(store.receipt(receipt.id).anonymous())
         count += len(receipts)
-        time.sleep(BREATH_S)
     return count
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from retention.archive import Archive, ArchiveError
 from retention.keys import Identity, KeysError, PublicKey, encode
+from retention.pages import BREATH_S
 from retention.recording import Status
-from retention.store import BREATH_S, UnknownId
+from retention.store import UnknownId
 
 _AT_A_TIME = 5  # recordings; then calls can write theirs
 

@@ -25,17 +25,13 @@ from retention.chain import TABLES, Entry, Head, Lost
 from retention.connection import connect
 from retention.head import HeadError, export_head, head_path, read_head
 from retention.ledger import Ledger
-from retention.pages import BATCH, Listing, Row, batches, each_row
+from retention.pages import Listing, Row, breathing, each_row
 from retention.recording import Access, Json, Note, Receipt, Record, RecordError, Recording, Status, to_text
 from retention.rows import from_row
 from retention.schema import GUARDS, MIGRATIONS, unknown_migrations
 from retention.selection import Selection, newest, receipt_conditions, recording_conditions
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
-# SQLite's waiters do not queue: one that has not waited for long looks again after 50 ms at most. Whoever
-# writes much keeps each transaction as short as that, and then pauses longer.
-BREATH_S = 0.06
-
 COUNTED = 20_000  # entries in one read
 
 Damaged = Callable[[str, str], None]
@@ -360,7 +356,7 @@ class Store:
 
     def _forget(self, listing: Listing) -> int:
         count = 0
-        for rows in batches(each_row(self._read, listing), BATCH):
+        for rows in breathing(each_row(self._read, listing)):
             with self.write():
                 for row in rows:
                     self._ledger.forget(listing.table, row["id"])

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from retention import purge as purging
+from retention import pages
 from retention.archive import Archive, ArchiveError
 from retention.deletion import NotDeleted, delete
 from retention.head import read_head
@@ -73,7 +73,7 @@ class Keeping(RuleBasedStateMachine):
         self.outside = Path(tempfile.mkdtemp(prefix="outside-"))
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(os, "fsync", lambda descriptor: None)
-        self.patch.setattr(purging, "BREATH_S", 0)
+        self.patch.setattr(pages, "BREATH_S", 0)
         self.now, self.period, self.number = START, PERIODS[0], 0
         self.kept: dict[str, Call] = {}
         self.open()
