@@ -16,6 +16,7 @@ from retention.store import Store
 
 FORWARD = timedelta(days=1)
 BACKWARD = timedelta(seconds=1)  # a leap second, and the time between two readings
+UNREADABLE = "what was seen of the clock before is damaged in the database"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -61,7 +62,8 @@ def step(seen: Seen, now: Reading) -> str | None:
 def look(store: Store, now: Reading) -> str | None:
     """Compare the clock with what was seen before, and remember it; why purging is suspended, if it is.
 
-    Once suspended it stays so until `resume`, even if the clock comes back. Raises StoreError.
+    Once suspended it stays so until `resume`, even if the clock comes back. So it is where nobody can read
+    any more what was seen. Raises StoreError.
     """
     with store.write():
         seen, why = _load(store)
@@ -106,8 +108,11 @@ def _load(store: Store) -> tuple[Seen | None, str | None]:
     row = store.clock_row()
     if row is None:
         return None, None
-    seen = json.loads(row["seen"])
-    return Seen(_reading(seen["first"]), _reading(seen["last"])), row["suspended"]
+    try:
+        seen = json.loads(row["seen"])
+        return Seen(_reading(seen["first"]), _reading(seen["last"])), row["suspended"]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None, row["suspended"] or UNREADABLE
 
 
 def _keep(store: Store, seen: Seen, why: str | None) -> None:
@@ -120,4 +125,4 @@ def _json(reading: Reading) -> Json:
 
 
 def _reading(json: Json) -> Reading:
-    return Reading(json["boot"], from_text(json["wall"]), json["elapsed"])
+    return Reading(str(json["boot"]), from_text(json["wall"]), float(json["elapsed"]))

@@ -12,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention.archive import Archive
-from retention.clock import BACKWARD, FORWARD, Reading, Seen, look, read_clock, resume, step, suspended
+from retention.clock import (
+    BACKWARD,
+    FORWARD,
+    UNREADABLE,
+    Reading,
+    Seen,
+    look,
+    read_clock,
+    resume,
+    step,
+    suspended,
+)
 from retention.recording import Access
 from retention.store import Store
 from retention.verify import verify
@@ -111,6 +122,28 @@ def test_a_person_says_that_it_is_right(store: Store) -> None:
     assert store.accesses() == [replace(BY, action="clock_ok", detail=why)]
     assert not resume(store, later(7200, timedelta(days=9)), BY) and len(store.accesses()) == 1
     assert "went back" in (look(store, later(9000)) or "")  # from what was said to be right
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        "",
+        "{}",
+        "[1]",
+        '{"first": null, "last": 7}',
+        '{"first": {"boot": 1, "wall": "x", "elapsed": 2}}',
+        '{"first": 1' + "[" * 9999,
+        '{"first": {"boot": "b", "wall": "0001-01-01T00:00:00+23:00", "elapsed": "then"}}',
+    ],
+)
+def test_what_nobody_can_read_of_the_clock_suspends_until_somebody_says_that_it_is_right(
+    store: Store, seen: str
+) -> None:
+    store.keep_clock_row({"id": 1, "seen": seen, "suspended": None})
+    assert look(store, FIRST) == suspended(store, FIRST) == UNREADABLE
+    assert resume(store, FIRST, BY)
+    assert look(store, later(60)) is None
+    assert [(use.action, use.detail) for use in store.accesses()] == [("clock_ok", UNREADABLE)]
 
 
 def test_looking_is_no_entry_of_the_chain(store: Store) -> None:
