@@ -84,11 +84,13 @@ class Ledger:
         self._write(table, id, to_row(record) | of_the_chain)
         return True
 
-    def forget(self, table: str, id: int) -> None:
-        """Empty what leads to a person, in a row that has nothing else to say of it."""
+    def forget(self, table: str, id: int) -> bool:
+        """Empty what leads to a person, in a row that has nothing else to say of it; false if it is empty."""
         row = self.read(f"SELECT * FROM {table} WHERE id = ?", [id])[0]
+        if row["salt"] is None:
+            return False
         record = record_of(KINDS[table], row) | dict.fromkeys(PERSONAL[KINDS[table]])
-        self.update(table, id, record)
+        return self.update(table, id, record)
 
     def begin_segment(self, reason: str, lost: Lost) -> None:
         """Begin, or go on after `lost`, the head of a database that is gone: its number and hash go on."""

@@ -358,9 +358,7 @@ class Store:
         count = 0
         for rows in breathing(each_row(self._read, listing)):
             with self.write():
-                for row in rows:
-                    self._ledger.forget(listing.table, row["id"])
-            count += len(rows)
+                count += sum(self._ledger.forget(listing.table, row["id"]) for row in rows)
         return count
 
     def _count_firsts(self, kind: str) -> int:

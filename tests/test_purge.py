@@ -399,3 +399,28 @@ def test_a_long_purge_lets_calls_write(tmp_path: Path, monkeypatch: pytest.Monke
     assert (len(report.removed), report.receipts) == (600, 600)
     assert pauses == [BREATH_S] * (2 + 2 + 2) and BREATH_S > 0.05
     assert all(row.caller is None and row.purged_at for row in agent.recordings())
+
+
+def test_two_purges_at_once_tell_together_what_went(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the other one has forgotten meanwhile is neither counted nor written again."""
+    kept, other = archive(tmp_path), archive(tmp_path)
+    with kept.store.write():
+        for n in range(600):
+            kept.store.add_receipt(receipt(recording(n)))
+        for n in range(600):
+            kept.store.add_note(
+                Note(recording_id=recording(n).id, at=START, by="P", text="T", expires_at=DUE)
+            )
+    before, moment = kept.store.head().seq, DUE + timedelta(days=1)
+    reports = []
+
+    def meanwhile(seconds: float) -> None:
+        monkeypatch.setattr(time, "sleep", lambda seconds: None)
+        reports.append(purge(other, moment, TERMS))
+
+    monkeypatch.setattr(time, "sleep", meanwhile)
+    reports.append(purge(kept, moment, TERMS))
+    assert len(reports) == 2
+    assert sum(report.receipts for report in reports) == 600
+    assert sum(report.notes for report in reports) == 600
+    assert kept.store.head().seq == before + 1200
