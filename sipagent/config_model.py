@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-import holidays
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, PrivateAttr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
@@ -321,8 +320,7 @@ class Config(Table):
         """Give the opening hours; without `[hours]` always open."""
         if self.hours is None:
             return Schedule(self.service.timezone)
-        country, part, dates = self.hours.holidays
-        days = holidays.country_holidays(country, subdiv=part) if country else frozenset(dates)
+        days = self.hours.holidays.named(self.service.language)
         return Schedule(self.service.timezone, self.hours.week, days, self.hours.closed)
 
     def trunk_login(self, environ: Mapping[str, str] = os.environ) -> Login | None:

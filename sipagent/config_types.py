@@ -6,6 +6,7 @@ are pure and know no key; `config_model` says which key takes which.
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import holidays
 import phonenumbers
 
-from sipagent.hours import DAYS, Week, parse_closure, parse_date, parse_intervals
+from sipagent.hours import DAYS, Interval, Week, parse_closure, parse_date, parse_intervals
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -71,6 +72,15 @@ class Holidays(NamedTuple):
     country: str | None = None
     part: str | None = None
     dates: tuple[date, ...] = ()
+
+    def named(self, language: str) -> Mapping[date, str]:
+        """Give the name of each, in `language` or else the country's own; of a date it is empty."""
+        if self.country is None:
+            return dict.fromkeys(self.dates, "")
+        known = holidays.country_holidays(self.country, subdiv=self.part)
+        spoken = [name for name in known.supported_languages if name.startswith(language)]
+        language_of_names = spoken[0] if spoken else known.default_language
+        return holidays.country_holidays(self.country, subdiv=self.part, language=language_of_names)
 
 
 def text(value: object) -> str:
@@ -270,9 +280,16 @@ def week(value: object) -> Week | None:
         raise ValueError("is not a table of days")
     if unknown := [day for day in value if day not in DAYS]:
         raise ValueError(f"has the day {unknown[0]!r}")
-    if not any(days := tuple(parse_intervals(text(value.get(day, ""))) for day in DAYS)):
+    if not any(days := tuple(_hours(day, value.get(day, "")) for day in DAYS)):
         raise ValueError("never opens")
     return days
+
+
+def _hours(day: str, value: object) -> tuple[Interval, ...]:
+    try:
+        return parse_intervals(text(value))
+    except ValueError as error:
+        raise ValueError(f"{day} {error}") from error
 
 
 def public_holidays(value: object) -> Holidays:
@@ -281,6 +298,8 @@ def public_holidays(value: object) -> Holidays:
         return Holidays(dates=tuple(_date(item) for item in value))
     name, _, part = required_text(value).partition("-")
     try:
+        if name not in holidays.list_supported_countries():  # any name of that module would be called
+            raise NotImplementedError
         holidays.country_holidays(name, subdiv=part or None)
     except NotImplementedError as error:
         raise ValueError("is not a country whose holidays are known") from error

@@ -4,10 +4,11 @@ Pure: the moment comes in as an argument. Intervals are half-open, `08:30-12:00`
 """
 
 import re
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -15,6 +16,7 @@ HORIZON_DAYS = 740  # next_change looks two years ahead: longer than any closure
 
 Interval = tuple[int, int]  # minutes since local midnight, [from, to)
 Week = tuple[tuple[Interval, ...], ...]  # Monday first, seven entries
+Reason = Literal["always", "week", "holiday", "closed"]
 
 _INTERVAL = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|(24):(00))", re.ASCII)
 
@@ -29,8 +31,15 @@ def parse_intervals(text: str) -> tuple[Interval, ...]:
     intervals = tuple(_parse_interval(part.strip()) for part in text.split(","))
     for before, after in pairwise(intervals):
         if after[0] < before[1]:
-            raise ValueError("has intervals that overlap or are out of order")
+            both = f"{shown((before,))!r} and then {shown((after,))!r}"
+            raise ValueError(f"has {both}, which overlap or are out of order")
     return intervals
+
+
+def shown(intervals: tuple[Interval, ...]) -> str:
+    """Write a day as `parse_intervals` reads it."""
+    times = ((*divmod(start, 60), *divmod(end, 60)) for start, end in intervals)
+    return ",".join("{:02}:{:02}-{:02}:{:02}".format(*each) for each in times)
 
 
 def _parse_interval(text: str) -> Interval:
@@ -64,24 +73,50 @@ def parse_date(text: str) -> date:
 
 
 @dataclass(frozen=True, slots=True)
+class State:
+    """Open or closed, and what of the configuration makes it so.
+
+    `what`: `wed 08:30-12:00,13:30-17:30`, `wed` of a day without hours; the holiday's name, or its date; the
+    closure, `2026-12-24/2027-01-02`; empty where there is no week.
+    """
+
+    open: bool
+    reason: Reason
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
     """When the service takes calls. Without `week` it is always open, but for `holidays` and `closed`.
 
-    `holidays` is anything that answers `date in holidays`; `closed` holds intervals, both days included.
+    `holidays` gives the name of each, which may be empty; `closed` holds intervals, both days included.
     """
 
     timezone: ZoneInfo
     week: Week | None = None
-    holidays: Container[date] = ()
+    holidays: Mapping[date, str] = field(default_factory=dict)
     closed: tuple[tuple[date, date], ...] = ()
 
     def is_open(self, at: datetime) -> bool:
         """Tell whether the service is open at this aware moment. Raises ValueError for a naive one."""
+        return self.state(at).open
+
+    def state(self, at: datetime) -> State:
+        """Tell the same, and why. A closure comes before a holiday, and that before the week."""
         if at.tzinfo is None:
             raise ValueError("a moment without a time zone cannot be placed in the opening hours")
         local = at.astimezone(self.timezone)
-        minute = local.hour * 60 + local.minute
-        return any(start <= minute < end for start, end in self._intervals(local.date()))
+        day, minute = local.date(), local.hour * 60 + local.minute
+        for first, last in self.closed:
+            if first <= day <= last:
+                return State(False, "closed", f"{first}" if first == last else f"{first}/{last}")
+        if day in self.holidays:
+            return State(False, "holiday", self.holidays[day] or f"{day}")
+        if self.week is None:
+            return State(True, "always", "")
+        hours = self.week[day.weekday()]
+        open = any(start <= minute < end for start, end in hours)
+        return State(open, "week", f"{DAYS[day.weekday()]} {shown(hours)}".rstrip())
 
     def next_change(self, at: datetime) -> datetime | None:
         """Give the UTC moment at which `is_open` next differs from now; None if not within two years."""
@@ -93,17 +128,12 @@ class Schedule:
                     return moment
         return None
 
-    def _intervals(self, day: date) -> tuple[Interval, ...]:
-        if day in self.holidays or any(first <= day <= last for first, last in self.closed):
-            return ()
-        return ((0, 24 * 60),) if self.week is None else self.week[day.weekday()]
-
     def _boundaries(self, day: date) -> Iterator[datetime]:
         """Yield every UTC moment of a local day at which the answer may change, in order."""
         start, end = self._midnight(day), self._midnight(day + timedelta(days=1))
         if end - start == timedelta(hours=24):
-            edges = {minute for interval in self._intervals(day) for minute in interval}
-            minutes = sorted(edges | {0})
+            hours = self.week[day.weekday()] if self.week else ()
+            minutes = sorted({0, *(minute for interval in hours for minute in interval)})
         else:  # the clock is put forward or back: a wall time is absent or comes twice
             minutes = list(range((end - start) // timedelta(minutes=1)))
         yield from (start + timedelta(minutes=minute) for minute in minutes)

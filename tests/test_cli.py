@@ -22,7 +22,7 @@ COMMANDS = (
     *("list", "show", "calls", "stats", "register"),
     *("export", "play", "note", "accesses"),
     *("purge", "delete", "hold", "release", "holds", "rebuild", "verify", "stamp"),
-    *("init", "keys", "check", "notice", "run", "demo", "completion"),
+    *("init", "keys", "check", "notice", "hours", "run", "demo", "completion"),
 )
 
 
@@ -47,7 +47,7 @@ def test_every_command_is_in_the_readme(name: str) -> None:
     "name",
     [
         *("list", "show", "calls", "stats", "register", "accesses", "holds"),
-        *("purge", "delete", "rebuild", "verify", "check", "notice"),
+        *("purge", "delete", "rebuild", "verify", "check", "notice", "hours"),
     ],
 )
 def test_what_lists_has_json(name: str) -> None:

@@ -80,7 +80,7 @@ def test_prompts_follow_the_dialled_number_and_fall_back_file_by_file() -> None:
 def test_hours_become_a_schedule() -> None:
     schedule = read(CONTRACT).schedule()
     assert schedule.week is not None and schedule.week[1] == ((510, 1440),) and schedule.week[2] == ()
-    assert date(2026, 7, 14) in schedule.holidays
+    assert schedule.holidays[date(2026, 7, 14)] == "Fête nationale"
     assert schedule.closed == ((date(2026, 12, 24), date(2027, 1, 2)),)
     dated = read(
         with_keys("hours", 'holidays = [2026-11-24, "2026-11-25"]\nclosed = [2026-12-24]')

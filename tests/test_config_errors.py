@@ -107,9 +107,26 @@ WRONG = [
     ("hours", "week = 'mon'", "hours.week: 'mon' is not a table of days"),
     ("hours", "week = { monday = '' }", "hours.week: has the day 'monday'; accepted: a table such as"),
     ("hours", "week = { mon = '' }", "hours.week: never opens"),
-    ("hours", "week = { mon = '8:30-12:00' }", "hours.week: has '8:30-12:00', which is not HH:MM-HH:MM"),
-    ("hours", "week = { mon = 8 }", "hours.week: is not a text in quotes"),
+    ("hours", "week = { mon = '8:30-12:00' }", "hours.week: mon has '8:30-12:00', which is not HH"),
+    ("hours", "week = { mon = 8 }", "hours.week: mon is not a text in quotes"),
+    (
+        "hours",
+        "week = { tue = '08:00-12:00', fri = '08:30-12:00,11:00-13:00' }",
+        "hours.week: fri has '08:30-12:00' and then '11:00-13:00', which overlap or are out of",
+    ),
+    (
+        "hours",
+        "week = { mon = '22:00-02:00' }",
+        "hours.week: mon has '22:00-02:00', which does not end after it",
+    ),
     ("hours", "holidays = 'ZZ'", "hours.holidays: 'ZZ' is not a country whose holidays are known"),
+    ("hours", "holidays = 'HolidayBase'", "hours.holidays: 'HolidayBase' is not a country whose holidays"),
+    (
+        "hours",
+        "holidays = 'country_holidays'",
+        "hours.holidays: 'country_holidays' is not a country whose hol",
+    ),
+    ("hours", "holidays = 'utils'", "hours.holidays: 'utils' is not a country whose holidays are known"),
     ("hours", "holidays = 'FR-ZZ'", "hours.holidays: 'FR-ZZ' is not a country whose holidays are known"),
     (
         "hours",

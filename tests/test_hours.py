@@ -5,18 +5,16 @@ from zoneinfo import ZoneInfo
 
 import holidays
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipagent.hours import Schedule, Week, parse_closure, parse_intervals
+from sipagent.hours import DAYS, Schedule, State, Week, parse_closure, parse_intervals, shown
 
 PARIS = ZoneInfo("Europe/Paris")
 
 
 def week(**days: str) -> Week:
-    return tuple(
-        parse_intervals(days.get(day, "")) for day in ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-    )
+    return tuple(parse_intervals(days.get(day, "")) for day in DAYS)
 
 
 OFFICE = week(**dict.fromkeys(("mon", "tue", "wed", "thu", "fri"), "08:30-12:00,13:30-17:30"))
@@ -67,7 +65,7 @@ def test_public_holidays_of_every_year_close() -> None:
     assert not schedule.is_open(paris("2027-05-17T10:00"))  # Whit Monday moves
     assert schedule.is_open(paris("2026-05-26T10:00"))
     assert schedule.next_change(paris("2027-01-01T09:00")) == paris("2027-01-04T08:30")
-    assert not Schedule(PARIS, OFFICE, {date(2026, 11, 24)}).is_open(paris("2026-11-24T10:00"))
+    assert not Schedule(PARIS, OFFICE, {date(2026, 11, 24): ""}).is_open(paris("2026-11-24T10:00"))
 
 
 def test_midnight_is_no_gap() -> None:
@@ -100,18 +98,112 @@ def test_a_moment_without_a_time_zone_is_refused() -> None:
         Schedule(PARIS, OFFICE).is_open(datetime(2026, 11, 24, 10))
 
 
-@given(st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)).map(lambda at: at.replace(tzinfo=UTC)))
-def test_next_change_is_the_first(at: datetime) -> None:
+# --- any schedule, at any moment ---
+
+DAY_MINUTES = 24 * 60
+NIGHTS = {  # when the clock is put forward, and back
+    "Europe/Paris": (date(2026, 3, 29), date(2026, 10, 25)),
+    "America/New_York": (date(2026, 3, 8), date(2026, 11, 1)),
+    "Australia/Lord_Howe": (date(2026, 10, 4), date(2026, 4, 5)),  # by half an hour
+    "America/Havana": (date(2026, 3, 8), date(2026, 11, 1)),  # at midnight: 00:00 is left out, or comes twice
+    "Asia/Beirut": (date(2026, 3, 29), date(2026, 10, 25)),  # at midnight, both ways
+    "Asia/Kathmandu": (date(2026, 6, 1), date(2026, 12, 31)),  # never
+}
+MINUTES = st.sampled_from([0, 30, 60, 90, 120, 150, 180, 720, 23 * 60, DAY_MINUTES]) | st.integers(
+    0, DAY_MINUTES
+)
+
+
+@st.composite
+def hours_of_a_day(draw: st.DrawFn) -> tuple[tuple[int, int], ...]:
+    edges = sorted(draw(st.sets(MINUTES, max_size=6)))
+    return tuple(zip(edges[::2], edges[1::2], strict=False))
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> tuple[Schedule, datetime]:
+    """A schedule, and a moment within the days around what is special of it."""
+    zone = draw(st.sampled_from(list(NIGHTS)))
+    special = draw(st.sampled_from([*NIGHTS[zone], date(2026, 12, 31)]))
+    around = st.integers(-2, 3).map(lambda days: special + timedelta(days=days))
+    first = draw(around)
+    closed = ((first, first + timedelta(days=draw(st.integers(0, 2)))),) if draw(st.booleans()) else ()
     schedule = Schedule(
-        PARIS, OFFICE, holidays.country_holidays("FR"), (parse_closure("2026-12-24/2027-01-02"),)
+        ZoneInfo(zone),
+        draw(st.none() | st.tuples(*[hours_of_a_day()] * 7)),
+        draw(st.dictionaries(around, st.text(max_size=3), max_size=2)),
+        closed,
     )
-    change = schedule.next_change(at)
-    assert change is not None and change > at
-    before = change - timedelta(microseconds=1)
-    assert schedule.is_open(change) is not schedule.is_open(at)
-    assert schedule.is_open(before) is schedule.is_open(at)
-    between = at + (change - at) / 2
-    assert schedule.is_open(between) is schedule.is_open(at)
+    midnight = datetime(special.year, special.month, special.day, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    return schedule, midnight + timedelta(seconds=draw(st.integers(-36 * 3600, 60 * 3600)))
+
+
+def wall_clock(schedule: Schedule, at: datetime) -> bool:
+    """The same by the texts of the configuration, compared with the time as a clock on the wall shows it."""
+    local = at.astimezone(schedule.timezone)
+    day, time = local.date(), f"{local:%H:%M}"
+    if day in schedule.holidays or any(first <= day <= last for first, last in schedule.closed):
+        return False
+    if schedule.week is None:
+        return True
+    hours = shown(schedule.week[day.weekday()])
+    return any(start <= time < end for start, end in (each.split("-") for each in hours.split(",") if each))
+
+
+@settings(max_examples=250)  # nights on which the clock moves are few
+@given(schedules())
+def test_every_moment_is_what_the_clock_on_the_wall_says_and_for_as_long(
+    scheduled: tuple[Schedule, datetime],
+) -> None:
+    schedule, at = scheduled
+    now, change = schedule.is_open(at), schedule.next_change(at)
+    assert now is wall_clock(schedule, at)
+    minute = at.replace(second=0, microsecond=0)
+    for step in range(1, 3 * DAY_MINUTES):
+        moment = minute + timedelta(minutes=step)
+        if change is not None and moment >= change:
+            break
+        assert wall_clock(schedule, moment) is now, moment
+    if change is not None:
+        just_before = change - timedelta(microseconds=1)
+        assert change > at
+        assert (wall_clock(schedule, just_before), wall_clock(schedule, change)) == (now, not now)
+        assert schedule.next_change(just_before) == change
+
+
+@given(schedules())
+def test_why_is_told_of_what_decides(scheduled: tuple[Schedule, datetime]) -> None:
+    schedule, at = scheduled
+    state, day = schedule.state(at), at.astimezone(schedule.timezone).date()
+    match state.reason:
+        case "closed":
+            first, _, last = state.what.partition("/")
+            assert first <= str(day) <= (last or first) and not state.open
+        case "holiday":
+            assert state.what == (schedule.holidays[day] or str(day)) and not state.open
+        case "week":
+            assert schedule.week is not None
+            name, _, hours = state.what.partition(" ")
+            assert (name, parse_intervals(hours)) == (DAYS[day.weekday()], schedule.week[day.weekday()])
+        case "always":
+            assert state == State(True, "always", "") and schedule.week is None
+
+
+def test_the_night_of_31_december() -> None:
+    schedule = Schedule(
+        PARIS, week(thu="20:00-24:00", fri="00:00-04:00"), closed=(parse_closure("2027-01-01"),)
+    )
+    assert schedule.next_change(paris("2026-12-31T20:00")) == paris("2027-01-01T00:00")
+    assert schedule.state(paris("2027-01-01T00:00")) == State(False, "closed", "2027-01-01")
+    assert schedule.next_change(paris("2027-01-01T00:00")) == paris("2027-01-07T20:00")
+
+
+@given(hours_of_a_day())
+def test_a_day_is_written_as_it_is_read(intervals: tuple[tuple[int, int], ...]) -> None:
+    assert parse_intervals(shown(intervals)) == intervals
+
+
+# --- what is no schedule ---
 
 
 @pytest.mark.parametrize(
