@@ -41,6 +41,8 @@ class Speaker:
 
 
 SPEAKERS = {"fr": Speaker("ff_siwis", 1.0), "en": Speaker("bf_emma", 1.0)}
+FOREIGN = {"fr/choose": "en", "en/choose": "fr"}
+"""What is said to those who do not understand the folder's language, and in which one."""
 RATES = {8_000: (120.0, 3_400.0), 16_000: (90.0, 7_000.0)}
 """The rates written (Hz), each with the band kept: what G.711 and G.722 carry."""
 ACTIVE_DBFS = -20.0
@@ -55,7 +57,7 @@ class PromptsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One prompt to speak: `path` is its .txt."""
+    """One prompt to speak: `path` is its .txt, `language` the one that it is spoken in."""
 
     path: Path
     language: str
@@ -80,7 +82,7 @@ def read_scripts(folder: Path, names: Sequence[str]) -> list[Script]:
 
 
 def _read_script(path: Path) -> Script:
-    language = path.parent.name
+    language = FOREIGN.get(f"{path.parent.name}/{path.stem}", path.parent.name)
     if language not in SPEAKERS:
         raise PromptsError(f"{path}: no voice for {language!r}; accepted: {', '.join(SPEAKERS)}")
     try:
@@ -144,7 +146,7 @@ def speak(scripts: Sequence[Script], voice: Voice, lexicon: Mapping[str, Mapping
             sound.write_wav(wav_path(script.path, rate), finished(said, rate), rate)
         script.path.write_text(f"{script.words}\n", encoding="utf-8")  # last: words always match sounds
         speaker = SPEAKERS[script.language].name
-        yield f"{script.language}/{script.path.stem}: {len(said) / RATE:.1f} s, {speaker}"
+        yield f"{script.path.parent.name}/{script.path.stem}: {len(said) / RATE:.1f} s, {speaker}"
 
 
 def _arguments(line: Sequence[str] | None) -> argparse.Namespace:

@@ -68,6 +68,7 @@ class Admission:
             draining=draining,
             open=self.schedule.is_open(now),
             sampled=_DRAW.random() < self.share,
+            may_choose=bool(self.policy.choices) and called not in self.languages,
         )
 
 
@@ -78,6 +79,7 @@ def admission(config: Config) -> Admission:
         opt_in=refusal.mode == "opt_in",
         refusal_digit=refusal.digit,
         accept_digit=refusal.accept_digit,
+        choices=tuple(config.prompts.choices.items()),
         voice=refusal.engine != "none",
         window_s=refusal.window_s,
         ring_s=operators.ring_s,
@@ -107,11 +109,11 @@ def admission(config: Config) -> Admission:
 
 def _inspected(files: PromptSet) -> dict[e.Prompt, Sound]:
     """Every prompt of a language; "please hold" is the shipped one, else music, where none is configured."""
-    paths: dict[e.Prompt, Path] = {prompt: getattr(files, prompt.value) for prompt in e.Prompt}
+    paths: dict[e.Prompt, Path | None] = {prompt: getattr(files, prompt.value) for prompt in e.Prompt}
     if files.please_hold is None:
         spoken = SHIPPED / files.language / "please_hold.wav"
         paths[e.Prompt.PLEASE_HOLD] = spoken if spoken.exists() else files.hold_music
-    return {prompt: inspect_prompt(path) for prompt, path in paths.items()}
+    return {prompt: inspect_prompt(path) for prompt, path in paths.items() if path}
 
 
 def _allowed(config: Config) -> tuple[Network, ...]:

@@ -239,6 +239,7 @@ class Agent:
             began=now,
             flow=CallFlow(admission.policy),
             sounds=admission.sounds_for(called),
+            spoken=admission.sounds,
             expires_at=due_date(wall, admission.period),
             receipt_expires_at=due_date(wall, admission.receipts_period),
         )
@@ -338,6 +339,8 @@ class Agent:
                 engine.answer(call.legs[CALLER])
             case e.Play(leg, prompt):
                 self._play(engine, call, leg, prompt)
+            case e.Speak(language):
+                call.sounds = call.spoken[language]
             case e.StopPlaying(leg):
                 call.playing.pop(leg, None)
                 engine.stop_playing(call.legs.get(leg, -1))

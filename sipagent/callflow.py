@@ -2,8 +2,8 @@
 
 A call passes through phases:
 
-    OFFERED ─▶ ANSWERED ─▶ NOTICE ─▶ WINDOW ─▶ HUNT ─▶ BRIDGED ─▶ ENDING ─▶ ENDED
-                  │           └─▶ CONFIRM ─▶┘    └─▶ FAREWELL (closed, or nobody free) ─▶ ENDED
+    OFFERED ─▶ ANSWERED ─▶ (CHOICE) ─▶ NOTICE ─▶ WINDOW ─▶ HUNT ─▶ BRIDGED ─▶ ENDING ─▶ ENDED
+                  │                       └─▶ CONFIRM ─▶┘    └─▶ FAREWELL (closed, or nobody free) ─▶ ENDED
 
 Two small machines run beside it: `consent.Consent`, whether the call may be recorded, and
 `conversation.Conversation`, the bridge with its tap, holds and codes. A notice that was not heard to its
@@ -56,6 +56,7 @@ class CallFlow(Hunting):
             self._reject(503 if fact.draining else self.policy.full_status, policy.RETRY_AFTER_S)
         else:
             self._hours_open, self._candidate = fact.open, fact.sampled
+            self._chooses = fact.may_choose
             self.phase = Phase.ANSWERED
             self._do(e.Answer())
 
@@ -83,7 +84,31 @@ class CallFlow(Hunting):
             self._farewell(Prompt.CLOSED, "closed")
         elif self.consent.refused:
             self._hunt()
-        elif self.policy.recording and self._candidate:
+        elif self._chooses:
+            self.phase = Phase.CHOICE
+            self._play(Prompt.CHOOSE)
+        else:
+            self._inform()
+
+    # --- a language ---
+
+    def _choice_heard(self, fact: e.PromptEnded) -> None:
+        if fact.prompt is Prompt.CHOOSE:
+            self._playing = None
+            self._timers["window"] = self._now + policy.CHOICE_S
+
+    def _choose(self, digit: str) -> None:
+        """The first key that names a language; what follows is in it. No notice was heard before."""
+        if language := dict(self.policy.choices).get(digit):
+            self._do(e.Speak(language))
+            self._note(f"language: {language}", "caller")
+            self._inform()
+
+    # --- notice, window, decision ---
+
+    def _inform(self) -> None:
+        self._timers.clear()
+        if self.policy.recording and self._candidate:
             self.phase = Phase.NOTICE
             self._notice_began = self._now
             if CALLER in self._held:  # since the INVITE
@@ -94,8 +119,6 @@ class CallFlow(Hunting):
             self._decide(Decision.NOT_ALLOWED, "sampling" if self.policy.recording else "disabled")
             self.phase = Phase.NOTICE
             self._play(Prompt.WELCOME)
-
-    # --- notice, window, decision ---
 
     def _notice_ended(self, fact: e.PromptEnded) -> None:
         if fact.prompt is Prompt.WELCOME:
@@ -141,6 +164,8 @@ class CallFlow(Hunting):
     def _window_over(self) -> None:
         if self._hearing:
             self._timers["verdict"] = self._now + policy.VERDICT_S
+        elif self.phase is Phase.CHOICE:
+            self._inform()
         elif self.phase is Phase.CONFIRM:
             self._refuse("unclear")
         else:
@@ -148,7 +173,9 @@ class CallFlow(Hunting):
             self._hunt()
 
     def _no_verdict(self) -> None:
-        if self.phase is Phase.CONFIRM:
+        if self.phase is Phase.CHOICE:
+            self._inform()
+        elif self.phase is Phase.CONFIRM:
             self._refuse("unclear")
         else:
             self._decide(Decision.NOT_ALLOWED, "unclear")
@@ -193,7 +220,7 @@ class CallFlow(Hunting):
     def _refuse(self, by: DecidedBy, **how: Any) -> None:
         if not self._decide(Decision.REFUSED, by, **how):
             return
-        if self.phase in (Phase.NOTICE, Phase.WINDOW, Phase.CONFIRM):
+        if self.phase in (Phase.CHOICE, Phase.NOTICE, Phase.WINDOW, Phase.CONFIRM):
             self._hunt()
         elif self.phase is Phase.HUNT:
             self._play(Prompt.REFUSED)
@@ -212,6 +239,8 @@ class CallFlow(Hunting):
                 self._operator_digit(fact)
             elif fact.digit == self.policy.refusal_digit:
                 self._refuse("dtmf", method=fact.method)
+            elif self.phase is Phase.CHOICE:
+                self._choose(fact.digit)
             elif fact.digit == self.policy.accept_digit:
                 self._accept(fact.method)
         if fact.leg == CALLER and fact.method == "inband":
@@ -231,6 +260,7 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.OFFERED, e.CallOffered): CallFlow._offered,
     (Phase.ANSWERED, e.CallConfirmed): CallFlow._confirmed,
     (Phase.ANSWERED, e.MediaArrived): CallFlow._first_media,
+    (Phase.CHOICE, e.PromptEnded): CallFlow._choice_heard,
     (Phase.NOTICE, e.PromptEnded): CallFlow._notice_ended,
     (Phase.NOTICE, e.LegHeld): CallFlow._notice_unheard,
     (Phase.CONFIRM, e.PromptEnded): CallFlow._asked_again,

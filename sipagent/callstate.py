@@ -15,6 +15,7 @@ Timer = Literal["media", "window", "verdict", "ring", "retry", "max_wait", "plea
 How = e.Method | Literal["voice"]
 
 _DECIDED_IN: dict[Phase, DecidedIn] = {
+    Phase.CHOICE: "choice",
     Phase.NOTICE: "notice",
     Phase.WINDOW: "window",
     Phase.CONFIRM: "window",
@@ -35,6 +36,7 @@ class CallState:
         self._timers: dict[Timer, float] = {}
         self._hours_open = True
         self._candidate = True  # drawn for recording
+        self._chooses = False  # the caller is asked for a language first
         self._media_arrived = False
         self._telephone_event = False  # on the caller's leg
         self._playing: Prompt | None = None  # what the caller hears

@@ -20,7 +20,17 @@ from sipagent.notice_words import plain
 
 __all__ = ["VOCABULARIES", "lint", "missing_words", "plain", "prompt_findings"]
 
-NAMES = ("notice", "welcome", "refused", "confirm", "closed", "unavailable", "hold_music", "please_hold")
+NAMES = (
+    "choose",
+    "notice",
+    "welcome",
+    "refused",
+    "confirm",
+    "closed",
+    "unavailable",
+    "hold_music",
+    "please_hold",
+)
 
 # Syllables a second from the first sound to the last. The shipped prompts have 3.7 to 5.5 in both languages,
 # at 155 to 230 words a minute. A fifth faster, or a third slower, is hard to follow on a line; beyond the
@@ -250,6 +260,16 @@ def _days(count: int, unit: str) -> float:
     return count * {"day": 1.0, "week": 7.0, "month": 30.44, "year": 365.25}[unit]
 
 
+def _choose(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """Said to who does not understand the default language, so perhaps in another one, or in several."""
+    for key in config.prompts.choices:
+        if any(heard.says_key(text, key, words) for words in VOCABULARIES.values()):
+            yield ok(what, f"says the key {key}")
+        else:
+            yield warning(what, f"its words do not say the key {key} of prompts.choices")
+    yield from _silent_on_recording(config, what, text, said)
+
+
 def _confirm(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
     """Heard after an answer that was not understood; silence after it refuses, in both modes."""
     digit = config.refusal.accept_digit
@@ -290,6 +310,7 @@ def _silent_on_recording(config: Config, what: str, text: str, said: Vocabulary)
 
 
 _RULES: dict[str, Callable[[Config, str, str, Vocabulary], Iterator[Finding]]] = {
+    "choose": _choose,
     "notice": _notice,
     "welcome": _unrecorded,
     "refused": _refused,

@@ -45,7 +45,8 @@ def notice_command(ctx: click.Context, work: Workplace, *, lint: bool, as_json: 
         return
     screen = console()
     for notice in notices:
-        title = f"{notice.language}: {', '.join(notice.numbers)}" if notice.numbers else notice.language
+        ways = ", ".join((*notice.numbers, *(f"key {key}" for key in notice.keys)))
+        title = f"{notice.language}: {ways}" if ways else notice.language
         show_fields(_fields(notice, work), screen, title)
 
 
@@ -66,6 +67,7 @@ def _json(notice: SpokenNotice, work: Workplace) -> dict[str, Any]:
     return {
         "language": notice.language,
         "numbers": list(notice.numbers),
+        "keys": list(notice.keys),
         "file": str(path.relative_to(base) if path.is_relative_to(base) else path),
         "duration_s": notice.prompt.duration_ms / 1000,
         "sample_rate": notice.prompt.rate,

@@ -6,7 +6,7 @@ keys are in `config_rules`.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -143,6 +143,7 @@ class PromptSet:
     unavailable: Path
     hold_music: Path
     please_hold: Path | None
+    choose: Path | None = None
 
 
 def _spoken(value: object, info: ValidationInfo) -> Path:
@@ -177,6 +178,8 @@ class Prompts(Table):
     hold_music: FilePath = key(PROMPT, "prompts/hold.wav")
     please_hold: OptionalPath = key(PROMPT, None)
     languages: dict[Number, Language] = key('a table such as { "+33323063007" = "en" }', {})
+    choose: OptionalPath = key(PROMPT, None)
+    choices: dict[Digit, Language] = key('a table such as { "2" = "en" }', {})
 
     @property
     def overrides(self) -> Mapping[str, PromptFiles]:
@@ -302,19 +305,21 @@ class Config(Table):
 
     def prompts_for(self, called: str | None) -> PromptSet:
         """Give the prompts for a dialled number (E.164): its language's, and the default's for the others."""
-        default = self.prompts
-        language = default.languages.get(called or "", self.service.language)
-        override = default.overrides.get(language, PromptFiles())
-        names = PromptFiles.model_fields
-        return PromptSet(
-            language=language, **{name: getattr(override, name) or getattr(default, name) for name in names}
-        )
+        return self._prompts_in(self.prompts.languages.get(called or "", self.service.language))
 
     def prompt_sets(self) -> tuple[PromptSet, ...]:
-        """Give the prompts of every language in use, the default one first."""
-        numbers = {language: number for number, language in self.prompts.languages.items()}
-        numbers.pop(self.service.language, None)
-        return (self.prompts_for(None), *(self.prompts_for(number) for number in numbers.values()))
+        """Give the prompts of every language in use, the default one first; only that one has `choose`."""
+        others = [*self.prompts.languages.values(), *self.prompts.choices.values()]
+        first, *rest = (self._prompts_in(one) for one in dict.fromkeys([self.service.language, *others]))
+        return (replace(first, choose=self.prompts.choose), *rest)
+
+    def _prompts_in(self, language: str) -> PromptSet:
+        override = self.prompts.overrides.get(language, PromptFiles())
+        names = PromptFiles.model_fields
+        return PromptSet(
+            language=language,
+            **{name: getattr(override, name) or getattr(self.prompts, name) for name in names},
+        )
 
     def schedule(self) -> Schedule:
         """Give the opening hours; without `[hours]` always open."""

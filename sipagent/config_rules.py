@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from sipagent.config_errors import shown
-from sipagent.config_model import Config, Credentials
+from sipagent.config_model import PROMPT, Config, Credentials
 from sipagent.config_types import outlasts
 
 SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
@@ -150,6 +150,28 @@ def _languages(config: Config) -> Iterator[Complaint]:
             yield Complaint(key, f"'{language}' has no table [prompts.{language}]", known)
         if config.trunk.numbers and number not in config.trunk.numbers:
             yield Complaint(key, "is not in trunk.numbers", ", ".join(config.trunk.numbers))
+    yield from _choices(config)
+
+
+def _choices(config: Config) -> Iterator[Complaint]:
+    """Languages by key. Who chose one must be told in it, so its table has a notice of its own."""
+    prompts, default = config.prompts, config.service.language
+    if prompts.choices and not prompts.choose:
+        yield Complaint("prompts.choices", "given without prompts.choose, which says the keys", PROMPT)
+    if prompts.choose and not prompts.choices:
+        yield Complaint("prompts.choose", "given without prompts.choices", 'a table such as { "2" = "en" }')
+    taken = {config.refusal.digit: "refusal.digit", config.refusal.accept_digit: "refusal.accept_digit"}
+    for digit, language in prompts.choices.items():
+        key = f"prompts.choices.{digit}"
+        if digit in taken:
+            yield Complaint(key, f"{digit!r} is {taken[digit]} too", "another key of a telephone")
+        if language == default:
+            continue
+        if language not in prompts.overrides:
+            known = ", ".join([default, *prompts.overrides])
+            yield Complaint(key, f"'{language}' has no table [prompts.{language}]", known)
+        elif prompts.overrides[language].notice is None:
+            yield Complaint(f"prompts.{language}.notice", f"missing, and {key} chooses it", PROMPT)
 
 
 def _retention(config: Config) -> Iterator[Complaint]:

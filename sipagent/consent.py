@@ -38,7 +38,7 @@ DecidedBy = Literal[
     "disabled",
     "recorder_fault",
 ]
-DecidedIn = Literal["notice", "window", "call"]
+DecidedIn = Literal["choice", "notice", "window", "call"]
 
 
 @dataclass(frozen=True, slots=True)

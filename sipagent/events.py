@@ -21,6 +21,7 @@ Sound = Literal["tone", "speech"]
 class Prompt(StrEnum):
     """A sound of `[prompts]`, named by its key there."""
 
+    CHOOSE = "choose"
     NOTICE = "notice"
     WELCOME = "welcome"
     REFUSED = "refused"
@@ -55,7 +56,10 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallOffered:
-    """An INVITE outside any dialog has come in. What the rest of the world said of it comes along."""
+    """An INVITE outside any dialog has come in. What the rest of the world said of it comes along.
+
+    `may_choose`: it is by a key that the language is chosen, not by the number that was dialled.
+    """
 
     source_allowed: bool
     number_known: bool
@@ -63,6 +67,7 @@ class CallOffered:
     draining: bool
     open: bool
     sampled: bool
+    may_choose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +257,13 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True)
+class Speak:
+    """Play the prompts of a language from here on (`en`)."""
+
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopPlaying:
     """Stop at once what is being played to a leg; no `PromptEnded` follows."""
 
@@ -342,6 +354,7 @@ Command = (
     | Reject
     | Answer
     | Play
+    | Speak
     | StopPlaying
     | PlayTone
     | Listen

@@ -37,6 +37,7 @@ class LiveCall:
     began: float
     flow: CallFlow
     sounds: dict[e.Prompt, Sound]
+    spoken: dict[str, dict[e.Prompt, Sound]]  # the prompts of every language, when the call began
     expires_at: datetime
     receipt_expires_at: datetime
     legs: dict[int, int] = field(default_factory=dict)

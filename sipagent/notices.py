@@ -8,11 +8,15 @@ from sipagent.config import Config
 
 @dataclass(frozen=True, slots=True)
 class SpokenNotice:
-    """What callers hear in one language; `numbers` lead to it, none where every other number does."""
+    """What callers hear in one language: `numbers` lead to it, and `keys` of `prompts.choices`.
+
+    Neither where every other call does.
+    """
 
     language: str
     numbers: tuple[str, ...]
     prompt: Prompt
+    keys: tuple[str, ...] = ()
 
 
 def spoken_notices(config: Config) -> tuple[SpokenNotice, ...]:
@@ -26,6 +30,7 @@ def spoken_notices(config: Config) -> tuple[SpokenNotice, ...]:
                 if language == prompts.language != config.service.language
             ),
             inspect_prompt(prompts.notice),
+            tuple(key for key, language in config.prompts.choices.items() if language == prompts.language),
         )
         for prompts in config.prompt_sets()
     )

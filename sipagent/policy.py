@@ -6,6 +6,7 @@ from enum import StrEnum
 from sipagent.conversation import Codes
 
 MEDIA_WAIT_S = 0.5  # the notice doesn't wait longer for the caller's first RTP packet
+CHOICE_S = 3.0  # after "for English, press 2", for the key
 VERDICT_S = 3.0  # what began in the window gets this long to be understood
 LATE_S = 0.5  # what began before the window closed is heard at the latest this much after it
 SAME_PRESS_S = 0.25  # the same digit by another way within this is the same press
@@ -19,6 +20,7 @@ REQUEST_TERMINATED = 487  # the status of an INVITE that its caller cancelled (R
 class Phase(StrEnum):
     OFFERED = "offered"
     ANSWERED = "answered"
+    CHOICE = "choice"
     NOTICE = "notice"
     WINDOW = "window"
     CONFIRM = "confirm"
@@ -31,11 +33,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the configuration says about calls. Digits are single DTMF characters, times seconds."""
+    """What the configuration says about calls. Digits are single DTMF characters, times seconds.
+
+    `choices`: the keys of the first prompt, each with the language that it chooses; none: no such prompt.
+    """
 
     opt_in: bool = False
     refusal_digit: str = "9"
     accept_digit: str = "1"
+    choices: tuple[tuple[str, str], ...] = ()
     voice: bool = False
     window_s: float = 5.0
     ring_s: float = 20.0

@@ -198,10 +198,17 @@ def _information(config: Config, notices: Sequence[SpokenNotice]) -> Iterator[St
         key = "prompts.notice" if own else f"prompts.{notice.language}.notice"
         yield Statement(
             f"information.notices.{notice.language}",
-            {"numbers": list(notice.numbers), "words": words or None},
-            ("service.language", "prompts.languages", key),
-            "wordless" if not words else "numbers" if notice.numbers else "",
+            {"numbers": list(notice.numbers), "keys": list(notice.keys), "words": words or None},
+            ("service.language", "prompts.languages", "prompts.choices", key),
+            _reached(notice) if words else "wordless",
         )
+
+
+def _reached(notice: SpokenNotice) -> str:
+    """How callers come to hear it in its language."""
+    if notice.numbers:
+        return "numbers_keys" if notice.keys else "numbers"
+    return "keys" if notice.keys else ""
 
 
 def _choice(config: Config) -> Iterator[Statement]:

@@ -208,6 +208,10 @@ ENGLISH = Words(
         ),
         "information.notices": "**Notice ({language})**: “{words}”",
         "information.notices/numbers": "**Notice ({language})**, on {numbers:code}: “{words}”",
+        "information.notices/keys": "**Notice ({language})**, by key {keys:code}: “{words}”",
+        "information.notices/numbers_keys": (
+            "**Notice ({language})**, on {numbers:code} or by key {keys:code}: “{words}”"
+        ),
         "information.notices/wordless": (
             "**Notice ({language})**: its words, in the .txt beside the sound, {todo}"
         ),

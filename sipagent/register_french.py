@@ -216,6 +216,10 @@ FRENCH = Words(
         ),
         "information.notices": "**Annonce ({language})** : « {words} »",
         "information.notices/numbers": "**Annonce ({language})**, sur {numbers:code} : « {words} »",
+        "information.notices/keys": "**Annonce ({language})**, sur la touche {keys:code} : « {words} »",
+        "information.notices/numbers_keys": (
+            "**Annonce ({language})**, sur {numbers:code} ou par la touche {keys:code} : « {words} »"
+        ),
         "information.notices/wordless": (
             "**Annonce ({language})** : son texte, dans le .txt à côté du son, {todo}"
         ),

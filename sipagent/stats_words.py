@@ -104,6 +104,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "operator": ("opérateur", "operator"),
     "disabled": ("enregistrement coupé", "recording off"),
     "recorder_fault": ("panne d’enregistrement", "recorder fault"),
+    "choice": ("pendant le choix de la langue", "while choosing a language"),
     "notice": ("pendant l’annonce", "during the notice"),
     "window": ("après l’annonce", "after the notice"),
     "call": ("pendant l’appel", "during the call"),

@@ -20,19 +20,27 @@ from sipagent.callflow import CallFlow
 from sipagent.consent import Decision
 from sipagent.events import CALLER, Prompt
 from sipagent.policy import Phase, Policy
-from tests.test_callflow import Watch, advance, clone, facts, possible
+from tests.test_callflow import CHOICES, Watch, advance, clone, facts, possible
 
 DOCUMENT = Path(__file__).parent.parent / "ARCHITECTURE.md"
 BEGIN, END = "<!-- drawn by python -m tests.draw_callflow -->", "<!-- end of what is drawn -->"
 
 # With the short wait that nobody answers is what happens first, with the long one it never is.
 POLICIES = [
-    Policy(opt_in=opt_in, voice=True, recording=recording, max_wait_s=wait)
+    Policy(opt_in=opt_in, voice=True, recording=recording, max_wait_s=wait, choices=CHOICES)
     for opt_in in (False, True)
     for recording in (True, False)
     for wait in (0.5, 120.0)
 ]
-TOGETHER = (Phase.ANSWERED, Phase.NOTICE, Phase.WINDOW, Phase.CONFIRM, Phase.HUNT, Phase.FAREWELL)
+TOGETHER = (
+    Phase.ANSWERED,
+    Phase.CHOICE,
+    Phase.NOTICE,
+    Phase.WINDOW,
+    Phase.CONFIRM,
+    Phase.HUNT,
+    Phase.FAREWELL,
+)
 """Phases drawn in one frame: what ends a call from each of them is one arrow, from the frame."""
 FRAME = "before the bridge"
 WORDS: dict[type, str] = {
@@ -92,9 +100,9 @@ def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
     operator, talk = flow.hunt.operator, flow.conversation
     return (
         flow.phase, flow.consent.decision, frozenset(flow._timers), flow._hours_open, flow._candidate,
-        flow._media_arrived, flow._playing, flow._notice_complete, flow._acceptance, flow._unclear,
-        flow._hearing, operator is not None, operator and operator.answered, talk and talk.tapping,
-        talk and talk._typed[0][-1:], watch.up,
+        flow._chooses, flow._media_arrived, flow._playing, flow._notice_complete, flow._acceptance,
+        flow._unclear, flow._hearing, operator is not None, operator and operator.answered,
+        talk and talk.tapping, talk and talk._typed[0][-1:], watch.up,
     )  # fmt: skip
 
 
@@ -102,6 +110,8 @@ def name(flow: CallFlow, fact: e.Fact) -> str:  # noqa: PLR0911 - one a kind of 
     """What a reader calls this fact."""
     match fact:
         case e.TimePassed():
+            if flow.phase is Phase.CHOICE and "window" in flow._timers:
+                return "no key in 3 s"
             return TIMERS[min(flow._timers, key=flow._timers.__getitem__)]
         case e.CallOffered():
             rejected = not (fact.source_allowed and fact.number_known and fact.room) or fact.draining

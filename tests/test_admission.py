@@ -103,6 +103,20 @@ def test_any_number_is_known_where_none_is_named() -> None:
     assert RULES.offer(HERE, None, NOON, room=True, draining=False).number_known
 
 
+def test_a_key_chooses_the_language_where_no_number_does(where: Path) -> None:
+    choice = 'choose = "prompts/fr/choose.wav"\nchoices = { "2" = "en" }'
+    english = ("prompts.en", 'notice = "prompts/en/notice.wav"')
+    numbers = ("prompts", f"""languages = {{ "{NUMBER}" = "fr" }}\n{choice}""")
+    found = rules(where, numbers, english)
+    assert found.policy.choices == (("2", "en"),)
+    assert found.sounds["fr"][e.Prompt.CHOOSE].path.name == "choose.wav"
+    assert found.sounds["en"][e.Prompt.NOTICE].path.parent.name == "en"
+    asked = [
+        found.offer(HERE, called, NOON, True, False).may_choose for called in ("+33323063007", None, NUMBER)
+    ]
+    assert asked == [True, True, False]
+
+
 @pytest.mark.parametrize(
     ("share", "drawn", "sampled"),
     [(1.0, 0.999, True), (0.0, 0.0, False), (0.3, 0.29, True), (0.3, 0.3, False)],
@@ -150,7 +164,7 @@ def test_what_the_configuration_leaves_open_is_the_policys_own(where: Path) -> N
 def test_every_prompt_is_inspected_in_every_language_in_use(where: Path) -> None:
     found = admission(read(CONTRACT.replace('["192.0.2.0/24"]', '["127.0.0.1"]'), where))
     assert set(found.sounds) == {"fr", "en"}
-    assert all(set(sounds) == set(e.Prompt) for sounds in found.sounds.values())
+    assert all(set(sounds) == {*e.Prompt} - {e.Prompt.CHOOSE} for sounds in found.sounds.values())
     notices = [found.sounds_for(number)[e.Prompt.NOTICE] for number in ("+33323063006", "+33323063007")]
     assert [notice.path.parent.name for notice in notices] == ["fr", "en"]
     assert found.sounds_for(None) == found.sounds["fr"]

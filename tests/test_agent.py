@@ -25,6 +25,7 @@ from tests.driving import (
     SOUND_MS,
     Stage,
     pressed,
+    sounds,
     staged,
     with_policy,
 )
@@ -148,6 +149,27 @@ def test_a_dialled_number_speaks_its_language(stage: Stage) -> None:
     caller = stage.greeted(number="+33323063007")
     (call,) = stage.agent.live
     assert (stage.hears(caller), call.sounds[e.Prompt.NOTICE].path.parent.name) == ("notice", "en")
+
+
+def test_a_key_chooses_the_language_and_the_recording_names_its_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the language is gone from a configuration that was reloaded meanwhile."""
+    with staged(tmp_path, monkeypatch, with_policy(choices=(("2", "en"),))) as stage:
+        caller = stage.greeted()
+        assert stage.hears(caller) == "choose"
+        stage.agent.reload(replace(RULES, sounds={"fr": sounds()}))
+        stage.tell(caller, e.DtmfPressed(caller, "2", "rfc4733"))
+        assert stage.hears(caller) == "notice"
+        stage.sound_over(caller)
+        stage.turn(after_s=3.0)
+        (operator,) = stage.engine.dialled
+        stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+        notice = stage.recording().notice
+        assert notice is not None
+        assert notice.file == "/prompts/en/notice.wav"
+        first = stage.receipt().events[0]
+        assert (first.what, first.by) == ("language: en", "caller")
 
 
 def test_who_hides_the_number_is_told_by_the_reference_of_the_call(stage: Stage) -> None:

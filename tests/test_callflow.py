@@ -17,13 +17,15 @@ from sipagent import events as e
 from sipagent.callflow import CallFlow
 from sipagent.consent import Decision
 from sipagent.events import CALLER, Prompt
-from sipagent.policy import LATE_S, SAME_PRESS_S, Phase, Policy
+from sipagent.policy import CHOICE_S, LATE_S, SAME_PRESS_S, Phase, Policy
 from sipagent.story import Story
 
 A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
 OFFER = e.CallOffered(
     source_allowed=True, number_known=True, room=True, draining=False, open=True, sampled=True
 )
+CHOOSING = replace(OFFER, may_choose=True)
+CHOICES = (("2", "en"), ("3", "fr"))
 STALE = 77  # an operator's leg that was given up
 DEPTH = 6
 
@@ -37,6 +39,7 @@ class Watch:
     tap: str = "none"
     finished: bool = False
     bridged: bool = False
+    language: str = ""  # chosen by key
     up: frozenset[int] = frozenset()
 
 
@@ -52,12 +55,14 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         replace(OFFER, room=False),
         replace(OFFER, draining=True),
         replace(OFFER, number_known=False),
+        *((CHOOSING, replace(CHOOSING, sampled=False)) if flow.policy.choices else ()),
         e.CallConfirmed(telephone_event=True),
         e.MediaArrived(),
         e.DtmfPressed(CALLER, "9", "rfc4733"),
         e.DtmfPressed(CALLER, "9", "inband"),
         e.DtmfPressed(CALLER, "1", "info"),
         e.DtmfPressed(CALLER, "5", "info"),
+        e.DtmfPressed(CALLER, "2", "info"),
         e.DtmfPressed(operator, "*", "rfc4733"),
         e.DtmfPressed(operator, "5", "rfc4733"),
         e.DtmfPressed(operator, "6", "rfc4733"),
@@ -86,7 +91,14 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.TimePassed(),
     )
     yield from (e.KeywordHeard(meaning, "mot", 0.9) for meaning in e.Meaning)
-    for prompt in (Prompt.NOTICE, Prompt.WELCOME, Prompt.REFUSED, Prompt.CONFIRM, Prompt.UNAVAILABLE):
+    for prompt in (
+        Prompt.CHOOSE,
+        Prompt.NOTICE,
+        Prompt.WELCOME,
+        Prompt.REFUSED,
+        Prompt.CONFIRM,
+        Prompt.UNAVAILABLE,
+    ):
         yield e.PromptEnded(prompt, 1000, complete=True)
     yield e.PromptEnded(Prompt.NOTICE, 300, complete=False)
 
@@ -113,8 +125,8 @@ def state_of(flow: CallFlow, now: float) -> Any:
     hunt, talk = flow.hunt, flow.conversation
     return (
         flow.phase, flow.consent.decision, timers, presses, flow._hours_open, flow._candidate,
-        flow._media_arrived, flow._telephone_event, flow._playing, flow._notice_complete, flow._acceptance,
-        flow._unclear, flow._hearing, flow._held,
+        flow._chooses, flow._media_arrived, flow._telephone_event, flow._playing, flow._notice_complete,
+        flow._acceptance, flow._unclear, flow._hearing, flow._held,
         round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, hunt.operator is not None,
         hunt.operator and hunt.operator.answered,
         talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
@@ -154,8 +166,13 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         watch = replace(watch, up=frozenset({CALLER}))
     if isinstance(fact, e.LegGone):
         watch = replace(watch, up=watch.up - {fact.leg})
-    for command in flow.handle(fact, now):
+    commands = flow.handle(fact, now)
+    for command in commands:
         watch = obey(flow, watch, command)
+    if any(isinstance(command, e.Speak) for command in commands):
+        assert before is Phase.CHOICE, "a language that changes later"
+        told = {command.prompt for command in commands if isinstance(command, e.Play)}
+        assert told & {Prompt.NOTICE, Prompt.WELCOME} or CALLER in flow._held, "who chooses is told nothing"
     decision = flow.consent.decision
     assert was_open is not Decision.REFUSED or decision is Decision.REFUSED, "a refusal was undone"
     assert not (watch.refused and watch.tap in ("running", "kept")), "a refusal erased nothing"
@@ -173,6 +190,13 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
 
 def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PLR0911 - one law a command
     match command:
+        case e.Speak(language):
+            assert not watch.language, "a second language"
+            assert not watch.refused and not watch.notice_heard
+            return replace(watch, language=language)
+        case e.Play(_, Prompt.NOTICE):
+            assert not watch.refused, "a notice after a refusal"
+            return watch
         case e.StartTap():
             assert watch.notice_heard, "a tap without a notice heard to its end"
             assert not watch.refused, "a tap after a refusal"
@@ -203,13 +227,16 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
 History = list[e.Fact]
 CONFIRMED = e.CallConfirmed(telephone_event=True)
 HEARD = e.PromptEnded(Prompt.NOTICE, 1000, complete=True)
+CHOICE: History = [CHOOSING, CONFIRMED, e.MediaArrived()]
 WINDOW: History = [OFFER, CONFIRMED, e.MediaArrived(), HEARD]
 HUNT: History = [*WINDOW, e.TimePassed()]
 RINGING: History = [*HUNT, e.OperatorOffered(A)]
 BRIDGED: History = [*RINGING, e.OperatorAnswered(1, telephone_event=True)]
 STATIONS: dict[str, History] = {
     "invite": [],
+    "choice": CHOICE,
     "notice": WINDOW[:3],
+    "chosen": [*CHOICE, e.DtmfPressed(CALLER, "2", "info")],
     "window": WINDOW,
     "confirm": [*WINDOW, e.KeywordHeard(e.Meaning.UNCLEAR, "", 0.5)],
     "hunt": HUNT,
@@ -256,11 +283,83 @@ def walk(policy: Policy, history: History, depth: int) -> tuple[int, set[Phase],
 @pytest.mark.parametrize("opt_in", [False, True], ids=["objection", "opt_in"])
 @pytest.mark.parametrize("station", STATIONS)
 def test_all_histories(station: str, opt_in: bool) -> None:
-    steps, phases, taps = walk(Policy(opt_in=opt_in, voice=True), STATIONS[station], DEPTH)
+    choices = CHOICES if station in ("invite", "choice", "chosen") else ()
+    policy = Policy(opt_in=opt_in, voice=True, choices=choices)
+    steps, phases, taps = walk(policy, STATIONS[station], DEPTH)
     assert steps > 10
     assert Phase.ENDED in phases
     if station == "bridge" and not opt_in:
         assert taps == {"running", "kept", "erased"}  # the walk has been where it matters
+
+
+CHOOSES = Policy(choices=CHOICES)
+
+
+@pytest.mark.parametrize("said", [False, True], ids=["while it is asked", "after that"])
+def test_the_key_of_a_language_has_the_notice_said_in_it(said: bool) -> None:
+    history = [*CHOICE, e.PromptEnded(Prompt.CHOOSE, 1400, complete=True)] if said else CHOICE
+    flow, _, now = run(CHOOSES, history)
+    assert flow.phase is Phase.CHOICE
+    commands = flow.handle(e.DtmfPressed(CALLER, "2", "rfc4733"), now)
+    assert commands == [e.Speak("en"), e.Play(CALLER, Prompt.NOTICE)]
+    assert (flow.phase, flow.deadline, flow.consent.decision) == (Phase.NOTICE, None, Decision.UNDECIDED)
+    assert flow.story.happenings[-1].what == "language: en"
+    assert flow.handle(e.DtmfPressed(CALLER, "3", "rfc4733"), now + 1) == []  # too late
+
+
+def test_without_a_key_the_default_language_it_is() -> None:
+    flow, _, now = run(CHOOSES, [*CHOICE, e.PromptEnded(Prompt.CHOOSE, 1400, complete=True)])
+    assert flow.deadline == now + CHOICE_S
+    for key in ("1", "5", "*"):  # also the one that accepts: nothing has been said that one could accept
+        assert flow.handle(e.DtmfPressed(CALLER, key, "rfc4733"), now + 1) == []
+    assert flow.handle(e.TimePassed(), now + CHOICE_S) == [e.Play(CALLER, Prompt.NOTICE)]
+    assert (flow._acceptance, flow.consent.decision) == (None, Decision.UNDECIDED)
+
+
+def test_a_tone_that_began_before_time_was_up_still_chooses() -> None:
+    history = [*CHOICE, e.PromptEnded(Prompt.CHOOSE, 1400, complete=True), e.HearingBegan("tone")]
+    flow, _, now = run(CHOOSES, [*history, e.TimePassed()])
+    assert flow.phase is Phase.CHOICE
+    assert e.Speak("en") in flow.handle(e.DtmfPressed(CALLER, "2", "inband"), now + 0.1)
+    flow, *_ = run(CHOOSES, [*history, e.TimePassed(), e.HearingEnded("tone")])
+    assert flow.phase is Phase.NOTICE
+    flow, *_ = run(CHOOSES, [*history, e.TimePassed(), e.TimePassed()])
+    assert flow.phase is Phase.NOTICE
+
+
+@pytest.mark.parametrize(
+    "refusal", [e.DtmfPressed(CALLER, "9", "inband"), e.KeywordHeard(e.Meaning.REFUSE, "non", 0.9)]
+)
+def test_who_refuses_while_choosing_needs_no_notice(refusal: e.Fact) -> None:
+    flow, _, now = run(CHOOSES, CHOICE)
+    assert flow.handle(refusal, now) == [e.Play(CALLER, Prompt.REFUSED), e.SeekOperator(())]
+    assert (flow.consent.decision, flow.consent.phase) == (Decision.REFUSED, "choice")
+    assert flow.story.notice_played_ms is None
+
+
+@pytest.mark.parametrize(
+    ("offer", "held", "played"),
+    [
+        (replace(CHOOSING, sampled=False), False, Prompt.WELCOME),
+        (CHOOSING, True, Prompt.HOLD_MUSIC),  # on hold the notice can't be heard: it has failed
+    ],
+)
+def test_a_language_is_no_way_round_the_notice(offer: e.CallOffered, held: bool, played: Prompt) -> None:
+    hold = [e.LegHeld(CALLER, sends=False)] if held else []
+    flow, _, now = run(CHOOSES, [offer, *CHOICE[1:], *hold])
+    commands = flow.handle(e.DtmfPressed(CALLER, "2", "info"), now)
+    assert e.Play(CALLER, played) in commands
+    assert flow.consent.decision is Decision.NOT_ALLOWED
+
+
+def test_a_number_that_has_its_language_asks_for_none() -> None:
+    flow, *_ = run(CHOOSES, [OFFER, *CHOICE[1:]])
+    assert (flow.phase, flow._playing) == (Phase.NOTICE, Prompt.NOTICE)
+
+
+def test_outside_opening_hours_nobody_is_asked() -> None:
+    flow, *_ = run(CHOOSES, [replace(CHOOSING, open=False), *CHOICE[1:]])
+    assert (flow.phase, flow._playing) == (Phase.FAREWELL, Prompt.CLOSED)
 
 
 def test_a_key_before_the_window_closes_wins_over_the_clock() -> None:

@@ -60,6 +60,19 @@ def test_all_that_is_shipped_is_well(room: Room, language: str, opt_in: bool) ->
     assert key in details and "says how long recordings are kept (6 months)" in details
 
 
+@pytest.mark.parametrize(("language", "other"), [("fr", "en"), ("en", "fr")])
+def test_the_first_prompt_says_the_keys_that_choose_a_language(room: Room, language: str, other: str) -> None:
+    room.speak(language, opt_in=False)
+    table = f'choose = "prompts/{language}/choose.wav"\nchoices = {{ "2" = "{other}" }}'
+    room.set("prompts", table)
+    room.set(f"prompts.{other}", f'notice = "prompts/{other}/notice.wav"')
+    assert wrong(room, "choose", language) == []
+    assert wrong(room, language=other) == []
+    assert "says the key 2" in [finding.detail for finding in findings(room, "choose", language)]
+    room.set("prompts", table.replace("2", "3"))
+    assert ("warning", "its words do not say the key 3 of prompts.choices") in wrong(room, "choose", language)
+
+
 @pytest.mark.parametrize("language", ["fr", "en"])
 @pytest.mark.parametrize(
     ("old", "new", "detail"),

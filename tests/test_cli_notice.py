@@ -33,6 +33,7 @@ def test_the_notices_as_json(room: Room, office: Office) -> None:
     assert french | {"words": "", "sha256": ""} == {
         "language": "fr",
         "numbers": [],
+        "keys": [],
         "file": "prompts/fr/notice.wav",
         "duration_s": 17.518,
         "sample_rate": 8000,

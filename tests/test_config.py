@@ -77,6 +77,15 @@ def test_prompts_follow_the_dialled_number_and_fall_back_file_by_file() -> None:
     assert config.prompt_sets() == (french, english)
 
 
+def test_prompts_of_a_language_that_a_key_chooses_are_in_use() -> None:
+    config = read(
+        with_keys("prompts", 'choose = "choose.wav"\nchoices = { "3" = "fr", "2" = "en" }', CONTRACT)
+    )
+    french, english = config.prompt_sets()
+    assert (french.language, french.choose) == ("fr", Path("/etc/sipagent/choose.wav"))
+    assert (english.language, english.choose, english.notice.parent.name) == ("en", None, "en")
+
+
 def test_hours_become_a_schedule() -> None:
     schedule = read(CONTRACT).schedule()
     assert schedule.week is not None and schedule.week[1] == ((510, 1440),) and schedule.week[2] == ()

@@ -154,6 +154,36 @@ WRONG = [
     ),
     ("prompts", "languages = { '0' = 'fr' }", "prompts.languages.0: '0' is not an E.164 number"),
     (
+        "prompts",
+        "choices = { '2' = 'fr' }",
+        "prompts.choices: given without prompts.choose, which says the keys; accepted: a WAV file",
+    ),
+    ("prompts", "choose = 'c.wav'", "prompts.choose: given without prompts.choices; accepted: a table such"),
+    (
+        "prompts",
+        "choose = 'c.wav'\nchoices = { '2' = 'en' }",
+        "prompts.choices.2: 'en' has no table [prompts.en]; accepted: fr",
+    ),
+    (
+        "prompts",
+        "choose = 'c.wav'\nchoices = { '2' = 'en' }\nen = { welcome = 'w.wav' }",
+        "prompts.en.notice: missing, and prompts.choices.2 chooses it; accepted: a WAV file",
+    ),
+    (
+        "prompts",
+        "choose = 'c.wav'\nchoices = { '9' = 'fr' }",
+        "prompts.choices.9: '9' is refusal.digit too; accepted: another key of a telephone",
+    ),
+    (
+        "prompts",
+        "choose = 'c.wav'\nchoices = { '1' = 'fr' }",
+        "prompts.choices.1: '1' is refusal.accept_digit too",
+    ),
+    ("prompts", "choices = { '22' = 'fr' }", "prompts.choices.22: '22' is not one key of a telephone"),
+    ("prompts", "choices = { '2' = 'english' }", "prompts.choices.2: 'english' is not a language"),
+    ("prompts", "choices = { '2' = 'fr', '2' = 'en' }", "line "),
+    ("prompts", "choices = 'en'", "prompts.choices: 'en' is not a table; accepted: a table such as"),
+    (
         "refusal",
         "mode = 'optin'",
         "refusal.mode: 'optin' is not one of the choices; accepted: objection | opt_in",

@@ -31,6 +31,7 @@ def call() -> LiveCall:
         began=500.0,
         flow=CallFlow(Policy()),
         sounds=sounds(),
+        spoken={"fr": sounds()},
         expires_at=START + timedelta(days=180),
         receipt_expires_at=START + timedelta(days=90),
     )

@@ -12,6 +12,7 @@ from prompts import kokoro, music, phonemes, sound, speak
 
 PROMPTS = Path(music.__file__).parent
 NAMES = [
+    "choose",
     "closed",
     "confirm",
     "notice",
@@ -135,6 +136,8 @@ REQUIRED = {
         "six months",
         "press 1",
     ],
+    "fr/choose": ["for english, press 2"],
+    "en/choose": ["pour le français", "touche 2"],
     "fr/confirm": ["touche 1", "sinon", "ne sera pas enregistré"],
     "en/confirm": ["press 1", "otherwise", "will not be recorded"],
     "fr/refused": ["ne sera pas enregistré", "mettons en relation"],

@@ -43,6 +43,7 @@ CHANGES = {
     "trunk.srtp": '"required"',
     "prompts.notice": '"prompts/fr/another.wav"',
     "prompts.languages": '{ "+33323063006" = "en" }',
+    "prompts.choices": '{ "2" = "en" }',
     "refusal.mode": '"opt_in"',
     "refusal.digit": '"8"',
     "refusal.accept_digit": '"2"',
@@ -76,6 +77,7 @@ NEEDED = {
     "refusal.in_call": ("refusal", 'engine = "embedding"'),
     "refusal.in_call_keywords": ("refusal", 'engine = "embedding"\nin_call = "key+voice"'),
     "retention.timestamp_url": ("retention", 'timestamp_ca = "tsa.pem"'),
+    "prompts.choices": ("prompts", 'choose = "choose.wav"\nchoices = { "2" = "fr" }'),
 }
 # What says nothing of who, what for, how long and how protected. A key of neither list is to be decided.
 SILENT = {
@@ -84,7 +86,7 @@ SILENT = {
     *("trunk.realm", "trunk.listen", "trunk.public_address", "trunk.rtp_ports", "trunk.allowed_sources"),
     *("trunk.codecs", "hours.week", "hours.holidays", "hours.closed"),
     *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),
-    *("prompts.hold_music", "prompts.please_hold"),
+    *("prompts.hold_music", "prompts.please_hold", "prompts.choose"),
     *("operators.extensions", "operators.username", "operators.password_file", "operators.password_env"),
     *("operators.outbound_proxy", "operators.strategy", "operators.ring_s", "operators.max_wait_s"),
     *("operators.wrap_up_s", "operators.transfer", "operators.refer_targets", "operators.transfer_targets"),
@@ -112,6 +114,7 @@ def notices(config: Config) -> list[SpokenNotice]:
             prompts.language,
             tuple(n for n, language in config.prompts.languages.items() if language == prompts.language),
             Prompt(prompts.notice, 8000, 1000, "ab" * 32, f"These are the words of {prompts.notice.name}."),
+            tuple(key for key, language in config.prompts.choices.items() if language == prompts.language),
         )
         for prompts in config.prompt_sets()
     ]
@@ -220,7 +223,8 @@ def variants() -> Iterator[str]:
 def test_every_sentence_is_said_by_some_configuration() -> None:
     nameless = entry(configured(COMPLETE), [PublicKey(b"\1" * 32)], [])
     wordless = SpokenNotice("fr", (), Prompt(Path("notice.wav"), 8000, 1000, "ab" * 32, None))
-    entries = [*map(made, variants()), nameless, entry(configured(COMPLETE), [], [wordless])]
+    by_key = with_keys("prompts", 'languages = {}\nchoose = "c.wav"\nchoices = { "2" = "en" }', COMPLETE)
+    entries = [*map(made, variants()), made(by_key), nameless, entry(configured(COMPLETE), [], [wordless])]
     said = {
         "/".join(
             filter(None, (one.name.removesuffix(".fr").removesuffix(".en").removesuffix(".de"), one.how))

@@ -82,9 +82,9 @@ def test_refusals_by_channel_and_phase(figures: Statistics) -> None:
         figures.receipt(call(decision="refused", decided_by=by, dtmf_method=method, phase=phase))
     refusals = figures.to_json()["refusals"]
     assert refusals["by_channel"] == {"dtmf": 3, "voice": 1, "unclear": 0, "sip": 0, "letter": 1}
-    assert refusals["by_phase"] == {"notice": 2, "window": 1, "call": 1, "unknown": 1}
+    assert refusals["by_phase"] == {"choice": 0, "notice": 2, "window": 1, "call": 1, "unknown": 1}
     assert refusals["by_dtmf_method"] == {"rfc4733": 2, "info": 0, "inband": 1}
-    assert refusals["by_channel_and_phase"]["dtmf"] == {"notice": 2, "window": 0, "call": 1}
+    assert refusals["by_channel_and_phase"]["dtmf"] == {"choice": 0, "notice": 2, "window": 0, "call": 1}
     assert refusals["total"] == 5
 
 

@@ -34,12 +34,15 @@ PROMPTS: Mapping[str, tuple[float, float]] = {
     "hold_music": (400, 2.0),
 }
 NUMBER = "0323063006"
+# Where a test asks for a language by key.
+FIRST_HZ, FIRST_S, ENGLISH_NOTICE_HZ = 870, 0.6, 930
+MORE_PROMPTS = {"choose": (FIRST_HZ, FIRST_S), "notice_en": (ENGLISH_NOTICE_HZ, NOTICE_S)}
 
 
 def write_prompts(directory: Path) -> None:
     """One tone a prompt; the notice's words promise what its real ones do."""
     directory.mkdir(exist_ok=True)
-    for name, (frequency, seconds) in PROMPTS.items():
+    for name, (frequency, seconds) in {**PROMPTS, **MORE_PROMPTS}.items():
         path = directory / f"{name}.wav"
         soundfile.write(path, tone(frequency, seconds), RATE, subtype="PCM_16")
         words = (
