@@ -167,11 +167,15 @@ class Archive:
             return recording.hold
         return whole_hold((self.told(recording.id) or {}).get("hold"))
 
+    def may_purge(self, recording: Recording) -> bool:
+        """Whether it is there, and nothing holds it."""
+        return recording.purged_at is None and self.hold_of(recording) is None
+
     def begin_purge(self, id: str) -> bool:
         """The row becomes `purging`; false if it was purged, or put on hold, in the meantime."""
         with self.store.write():
             recording = self.store.recording(id)
-            if recording.purged_at is not None or self.hold_of(recording) is not None:
+            if not self.may_purge(recording):
                 return False
             if recording.status in (Status.OPEN, Status.CLOSED):
                 self.store.update_recording(replace(recording, status=Status.PURGING))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from retention.recording import Access, Json, from_text, to_text
-from retention.store import Store
+from retention.store import NoRoom, Store
 
 FORWARD = timedelta(days=1)
 BACKWARD = timedelta(seconds=1)  # a leap second, and the time between two readings
@@ -63,8 +63,16 @@ def look(store: Store, now: Reading) -> str | None:
     """Compare the clock with what was seen before, and remember it; why purging is suspended, if it is.
 
     Once suspended it stays so until `resume`, even if the clock comes back. So it is where nobody can read
-    any more what was seen. Raises StoreError.
+    any more what was seen. On a full disk nothing is remembered: a purge is what makes room.
+    Raises StoreError.
     """
+    try:
+        return _look(store, now)
+    except NoRoom:
+        return suspended(store, now)
+
+
+def _look(store: Store, now: Reading) -> str | None:
     with store.write():
         seen, why = _load(store)
         if why is not None:

@@ -2,7 +2,8 @@
 
 Each recording takes four steps, each safe to repeat: the row becomes `purging`, its key is unlinked, then its
 files, then the row becomes `purged`. Whatever a crash left half done, the next run finds by its row and
-finishes. What is on hold stays. (GDPR article 5(1)(e): kept no longer than necessary.)
+finishes. On a full disk, where no row can be written, the files go first. What is on hold stays.
+(GDPR article 5(1)(e): kept no longer than necessary.)
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from retention.copies import Copy, known_copies
 from retention.orphans import Orphan, orphans
 from retention.pages import breathing
 from retention.recording import Access, Receipt, Recording, Status, begun_at, due_date, parse_period
-from retention.store import Damaged, Store
+from retention.store import Damaged, NoRoom, Store
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
 _TICK = timedelta(milliseconds=1)  # of times as rows have them
@@ -131,8 +132,8 @@ def purge(
     the clock may be believed is for the caller to know: `retention.clock`. Raises StoreError.
     """
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
-    uses = store.forget_accesses(analysed)  # before this one leaves its own
     failed: list[tuple[str, str]] = []
+    uses = _forget_uses(store, analysed, failed)  # before this one leaves its own
     planned, stays = _planned(archive, now, terms, failed)
     held = list(stays)
     removed: list[Removal] = []
@@ -172,7 +173,25 @@ def finish(archive: Archive, id: str, now: datetime) -> Head:
         return archive.store.head()
 
 
+def _forget_uses(store: Store, before: datetime, failed: list[tuple[str, str]]) -> int:
+    """How many; where there is no room, the next purge does it: this one is to make some."""
+    try:
+        return store.forget_accesses(before)
+    except NoRoom as error:
+        failed.append(("uses", str(error)))
+        return 0
+
+
 def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[str]:
+    try:
+        return _begin_rows(archive, ids, trace)
+    except NoRoom:
+        with archive.store.write():  # needs none by itself: what must go makes room for the rows that say so
+            archive.unlink([id for id in ids if archive.may_purge(archive.store.recording(id))])
+            return _begin_rows(archive, ids, trace)
+
+
+def _begin_rows(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[str]:
     began = []
     with archive.store.write():
         for id in ids:

@@ -44,6 +44,10 @@ class StoreError(Exception):
     """The database cannot be used; `str()` is one line that says why."""
 
 
+class NoRoom(StoreError):
+    """The disk is full."""
+
+
 class UnknownId(StoreError):
     """There is no such row."""
 
@@ -395,7 +399,8 @@ class Store:
             yield
         except (sqlite3.Error, RecordError) as error:
             reason, _, _ = str(error).partition(" with text ")  # of a value that is damaged
-            raise StoreError(f"{self.path}: {reason}{_cure(error)}") from error
+            full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+            raise (NoRoom if full else StoreError)(f"{self.path}: {reason}{_cure(error)}") from error
 
 
 def _cure(error: Exception) -> str:

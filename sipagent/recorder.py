@@ -167,7 +167,7 @@ class Recorder:
                 try:
                     tap.abandon()
                 finally:
-                    self.archive.erase(receipt.id, at, receipt.decision)
+                    erase(self.archive, receipt, at)
 
         self._quick.put(forget)
 
@@ -178,21 +178,9 @@ class Recorder:
             try:
                 self.archive.store.update_receipt(receipt)
             finally:
-                self._slow.put(lambda: self._erase_kept(receipt, at))
+                self._slow.put(lambda: erase(self.archive, receipt, at))
 
         self._quick.put(forget)
-
-    def _erase_kept(self, receipt: Receipt, at: datetime) -> None:
-        """A refusal waits for no database: on a full disk it is the files that make room for what says so."""
-        try:
-            self.archive.erase(receipt.id, at, receipt.decision)
-        except StoreError:
-            if receipt.decision != "refused":
-                raise
-            for error in self.archive.unlink([receipt.id]).values():
-                raise error from None
-            self.archive.store.update_receipt(receipt)
-            self.archive.erase(receipt.id, at, receipt.decision)
 
     def keep(self, tap: Tap, recording: Recording, closing: Closing) -> None:
         """End a recording and keep it."""
@@ -204,6 +192,23 @@ class Recorder:
             self._slow.put(lambda: close(self.archive, recording, self._format, closing))
 
         self._quick.put(finish)
+
+
+def erase(archive: Archive, receipt: Receipt, at: datetime) -> None:
+    """Erase, as the receipt says, what a call has left on the disk.
+
+    That waits for no database where the caller refused, or nothing can hold it yet: on a full disk it is the
+    files that make room for what says so. Raises StoreError, OSError.
+    """
+    try:
+        archive.erase(receipt.id, at, receipt.decision)
+    except StoreError:
+        if receipt.decision != "refused" and archive.store.recording(receipt.id).status is not Status.OPEN:
+            raise
+        for error in archive.unlink([receipt.id]).values():
+            raise error from None
+        archive.store.update_receipt(receipt)
+        archive.erase(receipt.id, at, receipt.decision)
 
 
 def close(archive: Archive, recording: Recording, format: Format, closing: Closing) -> None:
@@ -279,7 +284,7 @@ def _recover(archive: Archive, format: Format, recording: Recording, now: dateti
         closing = Closing(ended_at=died, operator=recording.operator, flagged=flagged)
         close(archive, recording, format, closing)
     else:
-        archive.erase(recording.id, now, receipt.decision)
+        erase(archive, receipt, now)
 
 
 def _last_sound(archive: Archive, recording: Recording, now: datetime) -> datetime:

@@ -28,6 +28,7 @@ from retention.recording import Access
 from retention.store import Store
 from retention.verify import verify
 from tests.crashing import killed_before, steps
+from tests.full_disk import full_error
 from tests.kept import START, archive
 
 FIRST = Reading("boot-1", START, 1000.0)
@@ -144,6 +145,22 @@ def test_what_nobody_can_read_of_the_clock_suspends_until_somebody_says_that_it_
     assert resume(store, FIRST, BY)
     assert look(store, later(60)) is None
     assert [(use.action, use.detail) for use in store.accesses()] == [("clock_ok", UNREADABLE)]
+
+
+def test_a_look_that_a_full_disk_keeps_from_being_remembered_is_one_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert look(store, FIRST) is None
+    with monkeypatch.context() as patch:
+
+        def full(row: object) -> None:
+            with store.write():
+                raise full_error()
+
+        patch.setattr(store, "keep_clock_row", full)
+        assert look(store, later(60)) is None
+        assert "ahead by 2 days" in (look(store, later(60, timedelta(days=2))) or "")
+    assert look(store, later(120)) is None
 
 
 def test_looking_is_no_entry_of_the_chain(store: Store) -> None:

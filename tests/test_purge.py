@@ -17,7 +17,10 @@ from retention.pages import BATCH, BREATH_S
 from retention.purge import Terms, overdue, plan, preview, purge
 from retention.rebuild import rebuild
 from retention.recording import Access, Event, Note, Status, due_date, new_id
+from retention.store import NoRoom
+from retention.verify import verify
 from tests.crashing import killed_before
+from tests.full_disk import fill
 from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording, remove
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
@@ -260,11 +263,42 @@ def test_a_call_in_progress_is_not_touched(kept: Archive) -> None:
     assert report.removed == () and report.orphans == ()
 
 
-def purge_in(folder: Path) -> None:
-    purge(archive(folder), DUE, TERMS)
+@pytest.mark.parametrize("room", [True, False])
+def test_a_full_disk_keeps_nothing_but_what_is_held(
+    kept: Archive, monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    """What must go makes room for the rows that say so; where that is not enough, these wait."""
+    held, gone, young = keep(kept, recording()), keep(kept, recording(1)), keep(kept, recording(60))
+    kept.change(replace(held, hold=HOLD))
+    kept.store.add_access(Access(at=START, action="list", by="Durand"))
+    before, late = bytes_under(kept.directory), DUE + timedelta(minutes=1)
+    with monkeypatch.context() as patch:
+        fill(patch, lambda: not room or kept.file(gone.id) is not None)
+        if room:
+            report = purge(kept, late, replace(TERMS, analysis_period="1 month"))
+            assert [one.id for one in report.removed] == [gone.id]
+            assert report.receipts == 2
+            assert [name for name, _ in report.failed] == ["uses"]
+        else:
+            with pytest.raises(NoRoom):
+                purge(kept, late, TERMS)
+    assert SOUND in before and kept.file(gone.id) is None and not kept.metadata(gone.id).exists()
+    assert kept.file(held.id) is not None and kept.file(young.id) is not None
+    assert [one.id for one in purge(kept, late, TERMS).removed] == ([] if room else [gone.id])
+    assert verify(kept).problems == []
+    assert kept.store.recording(held.id).hold == HOLD
 
 
-def test_a_crash_at_any_step_is_finished_by_the_next_run(tmp_path: Path) -> None:
+def purge_in(folder: Path, full: bool) -> None:
+    kept = archive(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        if full:
+            fill(patch, lambda: any(path.suffix == ".flac" for path in kept.directory.iterdir()))
+        purge(kept, DUE, TERMS)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_crash_at_any_step_is_finished_by_the_next_run(tmp_path: Path, full: bool) -> None:
     number, killed = 0, True
     while killed:
         folder = tmp_path / str(number)
@@ -272,11 +306,11 @@ def test_a_crash_at_any_step_is_finished_by_the_next_run(tmp_path: Path) -> None
         before = archive(folder)
         row = keep(before, recording())
         before.store.close()
-        killed = killed_before(number, partial(purge_in, folder)) is not None
+        killed = killed_before(number, partial(purge_in, folder, full)) is not None
 
         kept = archive(folder)
         after = kept.store.recording(row.id)
-        if not kept.final(row.id, "flac").exists():
+        if not full and not kept.final(row.id, "flac").exists():
             assert after.status in (Status.PURGING, Status.PURGED)
         assert after.status is not Status.PURGED or list(kept.directory.iterdir()) == []
         purge(kept, DUE, TERMS)

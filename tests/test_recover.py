@@ -18,6 +18,7 @@ from retention.verify import verify
 from sipagent.recorder import Closing, close, recover
 from sipagent.story import FLAGGED
 from tests import kept
+from tests.full_disk import fill
 from tests.kept import OPERATOR, receipt, recording
 from tests.tapping import expected, feed
 
@@ -98,6 +99,22 @@ def test_what_may_not_be_kept_is_erased(
     recover(archive, "wav", NOW, alerts.append)
     assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
     assert alerts == []
+
+
+@pytest.mark.parametrize("room", [True, False])
+@pytest.mark.parametrize("told", MUST_GO, ids=["refused", "operator", "undecided"])
+def test_what_may_not_be_kept_goes_from_a_full_disk_too(
+    archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, told: dict[str, Any], room: bool
+) -> None:
+    row = leave(archive, "whole")
+    archive.store.add_receipt(receipt(row, **told))
+    with monkeypatch.context() as patch:
+        fill(patch, lambda: not room or files(archive) != [])
+        recover(archive, "wav", NOW, alerts.append)
+    assert (files(archive), len(alerts)) == ([], 0 if room else 1)
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.store.recording(row.id).status is Status.ERASED
+    assert archive.store.receipt(row.id) == receipt(row, **told)
 
 
 def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[str]) -> None:

@@ -1,0 +1,28 @@
+"""A disk on which no row can be written for as long as something is not gone."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from retention.ledger import Ledger
+
+
+def full_error() -> sqlite3.OperationalError:
+    """As SQLite says it."""
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+def fill(monkeypatch: pytest.MonkeyPatch, full: Callable[[], bool]) -> None:
+    """Let the database have no room while `full()`."""
+    add = Ledger._add
+
+    def write(ledger: Ledger, *entry: Any) -> int:
+        if full():
+            raise full_error()
+        return add(ledger, *entry)
+
+    monkeypatch.setattr(Ledger, "_add", write)
