@@ -21,7 +21,7 @@ from retention.chain import PERSONAL, personal_text, public
 from retention.keys import KeysError
 from retention.recording import Json, RecordError, Recording, Status, is_id, parse_json
 from retention.selection import Selection
-from retention.store import Store, UnknownId
+from retention.store import Damaged, Store, UnknownId
 from retention.vault import Vault
 
 FORMATS = ("sealed", "flac", "wav")
@@ -148,13 +148,13 @@ class Archive:
         """The recorder failed: nothing on disk, then the row `failed`."""
         self._discard(id, Status.FAILED, at)
 
-    def unfinished(self) -> list[Recording]:
-        """Rows left `open` by an agent that died, newest first.
+    def unfinished(self, damaged: Damaged | None = None) -> list[Recording]:
+        """Rows left `open` by an agent that died, newest first; `damaged(id, problem)` is told of the others.
 
         Whoever recovers them must erase those whose receipt is not `allowed`, and may close the others from
         what is left: `part(id)`, or the finished file where the crash came just before the row was closed.
         """
-        return self.store.recordings(Selection(status=Status.OPEN))
+        return self.store.recordings(Selection(status=Status.OPEN), damaged)
 
     # the purge's steps
 

@@ -56,7 +56,8 @@ class Store:
     """The database at `path`, made if it is missing; `:memory:` for tests. Safe from several threads.
 
     `clock` tells the chain when. Raises StoreError: not a database, not writable, made by a newer version, or
-    busy for too long.
+    busy for too long. A listing tells `damaged(id, problem)` of each row that cannot be read; where it is
+    given none, such a row ends it.
     """
 
     def __init__(self, path: Path | str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -127,27 +128,26 @@ class Store:
         """Raises UnknownId."""
         return self._typed(Receipt, self._row("receipts", id))
 
-    def receipts(self, selection: Selection | None = None) -> list[Receipt]:
+    def receipts(self, selection: Selection | None = None, damaged: Damaged | None = None) -> list[Receipt]:
         """Those that match, newest first."""
-        return list(self.each_receipt(selection))
+        return list(self.each_receipt(selection, damaged))
 
-    def each_receipt(self, selection: Selection | None = None) -> Iterator[Receipt]:
+    def each_receipt(
+        self, selection: Selection | None = None, damaged: Damaged | None = None
+    ) -> Iterator[Receipt]:
         """The same, one after the other."""
         chosen = selection or Selection()
-        return self._each(Receipt, newest("receipts", receipt_conditions(chosen), chosen))
+        return self._each(Receipt, newest("receipts", receipt_conditions(chosen), chosen), damaged)
 
-    def open_receipts(self) -> list[Receipt]:
+    def open_receipts(self, damaged: Damaged | None = None) -> list[Receipt]:
         """Of calls that have not ended, or whose agent died."""
         listing = Listing(table="receipts", order=_BY_TIME, indexed="ended_at IS NULL")
-        return list(self._each(Receipt, listing))
+        return list(self._each(Receipt, listing, damaged))
 
     def personal_receipts(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Receipt]:
-        """As `retention.expiring` has them; `damaged(id, problem)` is told of rows that cannot be read.
-
-        Without it they end the listing.
-        """
+        """As `retention.expiring` has them."""
         return chain(*(self._each(Receipt, one, damaged) for one in expiring.receipts(expired, started)))
 
     # recordings
@@ -164,17 +164,22 @@ class Store:
         """Raises UnknownId."""
         return self._typed(Recording, self._row("recordings", id))
 
-    def recordings(self, selection: Selection | None = None) -> list[Recording]:
+    def recordings(
+        self, selection: Selection | None = None, damaged: Damaged | None = None
+    ) -> list[Recording]:
         """Those that match, newest first."""
-        return list(self.each_recording(selection))
+        return list(self.each_recording(selection, damaged))
 
-    def each_recording(self, selection: Selection | None = None) -> Iterator[Recording]:
+    def each_recording(
+        self, selection: Selection | None = None, damaged: Damaged | None = None
+    ) -> Iterator[Recording]:
         """The same, one after the other."""
         chosen = selection or Selection()
         few = ["hold IS NOT NULL"] if chosen.held else []
         if chosen.status is Status.OPEN:
             few.append("purged_at IS NULL")
-        return self._each(Recording, newest("recordings", recording_conditions(chosen), chosen, *few))
+        listing = newest("recordings", recording_conditions(chosen), chosen, *few)
+        return self._each(Recording, listing, damaged)
 
     def kept_statuses(self) -> dict[str, Status]:
         """Of every recording that is not purged yet, by id; not of rows whose status cannot be read."""

@@ -14,8 +14,8 @@ A fault here never costs the call: it is reported as `TapFailed`, or told to `al
 
 import queue
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -255,30 +255,46 @@ def recover(archive: Archive, format: Format, now: datetime, alert: Callable[[st
     """Finish what a process that died had begun: who may not be recorded is erased, the rest kept.
 
     A part whose receipt is not `allowed` has no right to be there, unless it was the recorder that failed.
+    A row that cannot be read is told of; it hinders neither the start nor a refusal.
     """
-    refused = archive.store.receipts(Selection(status=Status.CLOSED, decision="refused"))
-    kept_at_first = [archive.store.recording(receipt.id) for receipt in refused]
-    for recording in (*archive.unfinished(), *kept_at_first):
-        try:
-            _recover(archive, format, recording, now)
-        except FAULTS as fault:
-            alert(f"recovery of {recording.id}: {fault}")
-        except Exception as fault:  # noqa: BLE001 - the next one may be of a caller who refused
-            alert(f"recovery of {recording.id}: {fault!r}, which nobody foresaw")
-    for receipt in archive.store.open_receipts():
+    store = archive.store
+    damaged: list[str] = []
+
+    def note(id: str, problem: str) -> None:
+        damaged.append(id)
+
+    unfinished = [row.id for row in archive.unfinished(note)]
+    refused = Selection(status=Status.CLOSED, decision="refused")
+    kept_at_first = [receipt.id for receipt in store.receipts(refused, note)]
+    for id in (*unfinished, *kept_at_first, *damaged):
+        with _told(id, alert):
+            _recover(archive, format, id, now)
+    for receipt in store.open_receipts(lambda id, problem: alert(f"recovery of {id}: {problem}")):
         event = Event(at=now, what="the agent had died in this call", by="agent")
-        archive.store.update_receipt(
-            replace(receipt, outcome="failed", ended_at=now, events=(*receipt.events, event))
-        )
+        with _told(receipt.id, alert):
+            store.update_receipt(
+                replace(receipt, outcome="failed", ended_at=now, events=(*receipt.events, event))
+            )
 
 
-def _recover(archive: Archive, format: Format, recording: Recording, now: datetime) -> None:
+@contextmanager
+def _told(id: str, alert: Callable[[str], None]) -> Iterator[None]:
     try:
-        receipt = archive.store.receipt(recording.id)
+        yield
+    except FAULTS as fault:
+        alert(f"recovery of {id}: {fault}")
+    except Exception as fault:  # noqa: BLE001 - the next one may be of a caller who refused
+        alert(f"recovery of {id}: {fault!r}, which nobody foresaw")
+
+
+def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
+    try:
+        receipt = archive.store.receipt(id)
     except UnknownId:  # nothing says that it may be there
-        archive.erase(recording.id, now)
+        archive.erase(id, now)
         raise ArchiveError("had no receipt, and was erased") from None
     if receipt.decision == "allowed" or receipt.decided_by == "recorder_fault":
+        recording = archive.store.recording(id)
         died = _last_sound(archive, recording, now)
         flagged = any(event.what == FLAGGED for event in receipt.events)
         closing = Closing(ended_at=died, operator=recording.operator, flagged=flagged)

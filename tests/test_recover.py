@@ -1,9 +1,12 @@
 """What an agent that died had begun is finished at the next start."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -115,6 +118,32 @@ def test_what_may_not_be_kept_goes_from_a_full_disk_too(
     recover(archive, "wav", NOW, pytest.fail)
     assert archive.store.recording(row.id).status is Status.ERASED
     assert archive.store.receipt(row.id) == receipt(row, **told)
+
+
+@pytest.mark.parametrize("table", ["recordings", "receipts"])
+def test_a_row_that_cannot_be_read_is_told_and_keeps_no_refusal_from_counting(
+    archive: Archive, alerts: list[str], tmp_path: Path, table: str
+) -> None:
+    """Nor the agent from starting."""
+    bad, other = leave(archive, "whole"), recording(1)
+    archive.open(other)
+    archive.part(other.id).touch()
+    kept_at_first = kept.keep(archive, recording(2))
+    archive.store.update_receipt(receipt(kept_at_first, decision="refused"))
+    for row in (bad, other):
+        archive.store.add_receipt(receipt(row, ended_at=None, decision="refused"))
+    spoil(tmp_path / "retention.db", table, bad.id)
+    recover(archive, "wav", NOW, alerts.append)
+    assert all(bad.id in alert and "nobody foresaw" not in alert for alert in alerts) and alerts
+    for row in (other, kept_at_first):
+        assert archive.store.recording(row.id).status is Status.ERASED
+    assert archive.store.receipt(other.id).outcome == "failed"
+    assert files(archive) == ([] if table == "recordings" else ["part"])
+
+
+def spoil(database: Path, table: str, id: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET started_at = 'once' WHERE id = ?", [id])
 
 
 def test_what_has_no_receipt_is_erased_and_told(archive: Archive, alerts: list[str]) -> None:
