@@ -15,8 +15,9 @@ from retention.chain import PERSONAL
 from retention.head import HeadError, read_head
 from retention.keys import Identity, KeysError
 from retention.orphans import orphans
+from retention.pages import Listing, Row
 from retention.recording import Json, RecordError, Recording, Status, begun_at, parse_json, to_text
-from retention.store import Store, UnknownId
+from retention.store import DamagedRow, Store, UnknownId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Rebuilt:
     completed: list[str] = field(default_factory=list)  # known, and now also who called and who answered
     nameless: list[str] = field(default_factory=list)  # of which that is still sealed
     held: list[str] = field(default_factory=list)  # whose hold came back
+    repaired: list[str] = field(default_factory=list)  # whose row could not be read
     known: int = 0  # that the database had already
     problems: list[Problem] = field(default_factory=list)
 
@@ -54,8 +56,9 @@ def rebuild(
     - Sound without JSON: nothing is known of it, not even that the caller allowed it. It is reported, and
       purged once its name says that it has expired.
 
-    Rows that exist are left as they are, but for what an earlier run could not open and `identity` does, and
-    for a hold that the JSON tells and the row does not: an older database came back.
+    Rows that exist are left as they are, but for what an earlier run could not open and `identity` does, for
+    a hold that the JSON tells and the row does not (an older database came back), and for the row of a closed
+    recording that cannot be read, which becomes what the JSON says; the chain tells that it had been altered.
     Safe to repeat after a crash. `progress(done, total)` after each. Raises StoreError, OSError.
     """
     work = _Rebuilding(archive, identity)
@@ -64,8 +67,11 @@ def rebuild(
     if _is_older(archive.store):
         work.begin_segment()
     for number, id in enumerate(ids, 1):
-        if id in known:
-            work.complete(known[id])
+        row = known.get(id)
+        if isinstance(row, DamagedRow):
+            work.repair(id, row)
+        elif row is not None:
+            work.complete(row)
         else:
             work.restore(id)
         progress(number, len(ids))
@@ -74,11 +80,21 @@ def rebuild(
     return work.done
 
 
-def _row(store: Store, id: str) -> Recording | None:
+def _row(store: Store, id: str) -> Recording | DamagedRow | None:
     try:
         return store.recording(id)
     except UnknownId:
         return None
+    except DamagedRow as error:
+        return error
+
+
+def _hold_of(raw: Row) -> Json | None:
+    """What a row that cannot be read says of a hold."""
+    try:
+        return None if raw["hold"] is None else whole_hold(parse_json(raw["hold"]))
+    except RecordError:
+        return whole_hold({})
 
 
 def _is_older(store: Store) -> bool:
@@ -110,21 +126,50 @@ class _Rebuilding:
 
     def restore(self, id: str) -> None:
         """Add the row of one that has none."""
-        metadata, file = self.archive.metadata(id), self.archive.file(id)
-        if not metadata.exists():
+        if not self.archive.metadata(id).exists():
             for name, owner in self.archive.names():
                 if owner == id:
                     self._problem(name, "no metadata beside it: not recoverable")
             return
+        told = self._told(id)
+        if told is None:
+            return
+        row, is_sealed = told
+        self.begin_segment()
+        self.archive.store.add_recording(row)
+        self.done.restored.append(id)
+        self.done.held += [id] if row.hold else []
+        self.done.nameless += [id] if is_sealed and is_nameless(row) else []
+
+    def repair(self, id: str, damaged: DamagedRow) -> None:
+        """Write the row of a closed recording anew; any other is what the agent or a purge has to end.
+
+        Nobody else changes it meanwhile: nobody can read it. If it said anything of a hold, it still does.
+        """
+        store = self.archive.store
+        columns = "id, status, hold, purged_at"
+        (raw,) = store.each(Listing(table="recordings", order=("id",), columns=columns, start=id, limit=1))
+        is_kept = raw["status"] == Status.CLOSED.value and raw["purged_at"] is None
+        if not is_kept or (told := self._told(id)) is None:
+            self._problem(id, str(damaged))
+            return
+        row, is_sealed = told
+        store.update_recording(replace(row, hold=row.hold or _hold_of(raw)))
+        self.done.repaired.append(id)
+        self.done.nameless += [id] if is_sealed and is_nameless(row) else []
+
+    def _told(self, id: str) -> tuple[Recording, bool] | None:
+        """The row of a closed recording as its JSON tells it, and whether that is sealed."""
+        metadata, file = self.archive.metadata(id), self.archive.file(id)
         try:
             fields = _read(metadata, id)
             row = self._opened(fields)
         except RecordError as error:
             self._problem(metadata.name, str(error))
-            return
+            return None
         except OSError as error:
             self._problem(metadata.name, f"cannot be read: {error.strerror}")
-            return
+            return None
         row = replace(row, status=Status.CLOSED, purged_at=None)
         if (begun := begun_at(id)) not in (None, row.started_at):
             self._problem(
@@ -136,11 +181,7 @@ class _Rebuilding:
             self.done.problems += _differences(self.archive, file, row)
         else:
             self._problem(metadata.name, "its recording is missing")
-        self.begin_segment()
-        self.archive.store.add_recording(row)
-        self.done.restored.append(id)
-        self.done.held += [id] if row.hold else []
-        self.done.nameless += [id] if "sealed" in fields and is_nameless(row) else []
+        return row, "sealed" in fields
 
     def complete(self, row: Recording) -> None:
         """Fill in what was still sealed when the row came back, and the hold that an older database lacks."""

@@ -44,6 +44,10 @@ class StoreError(Exception):
     """The database cannot be used; `str()` is one line that says why."""
 
 
+class DamagedRow(StoreError):
+    """There is a row, and it cannot be read."""
+
+
 class NoRoom(StoreError):
     """The disk is full."""
 
@@ -357,11 +361,12 @@ class Store:
                 yield kept
 
     def _typed(self, kind: type[Kept], row: Row) -> Kept:
-        """Raises StoreError for a row that is damaged; `verify` says more about it."""
+        """Raises DamagedRow; `verify` says more about it."""
         try:
             return kind.from_json(from_row(row))
         except RecordError as error:
-            raise StoreError(f"{self.path}: {row.get('id')}: {error}") from error
+            cure = "; see `sipagent rebuild`" if kind is Recording else ""
+            raise DamagedRow(f"{self.path}: {row.get('id')}: {error}{cure}") from error
 
     def _forget(self, listing: Listing) -> int:
         count = 0

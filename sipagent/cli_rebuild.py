@@ -39,8 +39,9 @@ def rebuild_command(
     recording comes back all the same, and another run completes it. Receipts, uses, analyses and tombstones
     are in the database alone, and lost with it. Begins a new segment of the chain.
 
-    A database that is damaged has to be moved away first. A backup of it is better than none: put it in its
-    place, and this brings back what came later.
+    A row of a recording that cannot be read is written anew. A database that is damaged as a whole has to be
+    moved away first. A backup of it is better than none: put it in its place, and this brings back what came
+    later.
 
     \b
     Exit codes:
@@ -67,6 +68,7 @@ def rebuild_command(
                 "restored": done.restored,
                 "held": done.held,
                 "completed": done.completed,
+                "repaired": done.repaired,
                 "nameless": done.nameless,
                 "known": done.known,
                 "problems": problems,
@@ -82,6 +84,7 @@ def _counts(done: Rebuilt) -> list[str]:
         f"{counted(len(done.restored), 'recording')} restored",
         *([f"{len(done.held)} on hold"] if done.held else []),
         *([f"{len(done.completed)} completed"] if done.completed else []),
+        *([f"{len(done.repaired)} repaired"] if done.repaired else []),
         *([f"{len(done.nameless)} still sealed as to whom they are of"] if done.nameless else []),
         counted(len(done.problems), "problem"),
     ]
@@ -94,6 +97,8 @@ def _show(done: Rebuilt) -> None:
         screen.print(f"restored  {id}{', on hold' if id in held else ''}")
     for id in done.completed:
         screen.print(f"completed {id}")
+    for id in done.repaired:
+        screen.print(f"repaired  {id}: its row could not be read, and is now as its metadata says")
     screen.print(f"{len(done.restored)} restored, {done.known} were known.")
     if done.restored:
         screen.print("Receipts, uses, analyses and tombstones from before are lost: see `sipagent verify`.")

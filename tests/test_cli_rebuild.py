@@ -29,6 +29,7 @@ def test_rebuild(office: Office) -> None:
         "restored": [],
         "held": [],
         "completed": [],
+        "repaired": [],
         "nameless": [],
         "problems": [],
     }

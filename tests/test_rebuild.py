@@ -1,4 +1,6 @@
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import Any
 import pytest
 from nacl.pwhash import argon2id
 
-from retention.archive import Archive, ArchiveError
+from retention.archive import Archive, ArchiveError, whole_hold
 from retention.chain import Head
 from retention.hold import Hold, place, release
 from retention.keys import Identity, Strength, new_pair, read_identity, read_public
@@ -106,6 +108,40 @@ def test_rows_that_exist_are_left_alone(tmp_path: Path) -> None:
     kept.metadata(row.id).write_text(json.dumps(row.to_json() | {"caller": "+1"}))
     assert rebuild(kept).known == 1
     assert kept.store.recording(row.id) == row
+
+
+@pytest.mark.parametrize("damage", ["started_at = 'once'", "bytes = 'many'", "hold = 'no JSON'"])
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_row_that_cannot_be_read_is_written_anew(tmp_path: Path, damage: str, is_held: bool) -> None:
+    """And can be used, held, and purged again; no hold is lost, whichever of the two tells it."""
+    kept = archive(tmp_path)
+    row, other = keep(kept, recording()), keep(kept, recording(1))
+    row = held(kept, row) if is_held else row
+    spoil(tmp_path, damage, row.id)
+    assert rebuild(kept).repaired == [row.id]
+    again = kept.store.recording(row.id)
+    hold = whole_hold({}) if "hold" in damage and not is_held else row.hold
+    assert again == replace(row, hold=hold)
+    assert kept.store.recording(other.id) == other
+    (told,) = verify(kept).problems if hold == row.hold else verify(kept).problems[:1]
+    assert (told.where, "had been altered" in told.problem) == (f"recording {row.id}", True)
+    assert rebuild(kept).repaired == []
+    gone = {removal.id for removal in purge(kept, LATE, TERMS).removed}
+    assert gone == ({other.id} if hold else {row.id, other.id})
+
+
+@pytest.mark.parametrize("rest", ["status = 'purging'", "purged_at = '2026-12-01T00:00:00.000Z'"])
+def test_no_row_of_what_is_going_or_gone_is_written_anew(tmp_path: Path, rest: str) -> None:
+    kept = archive(tmp_path)
+    row = keep(kept, recording())
+    spoil(tmp_path, f"started_at = 'once', {rest}", row.id)
+    done = rebuild(kept)
+    assert done.repaired == [] and row.id in {problem.name for problem in done.problems}
+
+
+def spoil(folder: Path, changes: str, id: str) -> None:
+    with closing(sqlite3.connect(folder / "retention.db")) as connection, connection:
+        connection.execute(f"UPDATE recordings SET {changes} WHERE id = ?", [id])
 
 
 def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
