@@ -18,18 +18,12 @@ from typing import assert_never
 
 import structlog
 
-from media.dtmf import ToneDropped, ToneHeard, ToneStarted
 from media.frame import Samples
-from media.keyword import Detector, Meaning, Verdict
+from media.keyword import Detector
 from media.tap import Channel, Tap
-from media.vad import SpeechStarted
 from media.worker import (
     Conclusion,
-    KeywordSpotted,
     Listener,
-    ListenerFailed,
-    ListeningEnded,
-    SpeechEnded,
 )
 from retention.recording import Event, Receipt, due_date, new_id, reference_of
 from sipagent import events as e
@@ -46,6 +40,7 @@ from sipagent.engine import (
     SoundEnded,
 )
 from sipagent.events import CALLER
+from sipagent.hearing import concluded
 from sipagent.identity import called_number, caller_number, display_for_operator, header_values, printable
 from sipagent.livecall import LiveCall, Playing
 from sipagent.operators import Board
@@ -359,6 +354,7 @@ class Agent:
             case e.Bridge(leg):
                 self.board.served(call.id)
                 engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
+                engine.indicate(call.legs.get(leg, -1), call.indicated)
                 self.recorder.keep_receipt(call.receipt())
             case e.StartTap():
                 self._untapped.append((call, command))
@@ -368,6 +364,10 @@ class Agent:
                     call.tap.silence(on)
             case e.StopTap(keep):
                 self._stop_tap(call, keep)
+            case e.Indicate(recording):
+                call.indicated = recording
+                for leg in call.up:
+                    engine.indicate(leg, recording)
             case e.Alert(reason):
                 log.error("alert", call=call.id, reason=reason)
             case e.Finish():
@@ -446,33 +446,6 @@ class Agent:
         log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
         self.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
         self.recorder.keep_receipt(call.receipt(ended=time.monotonic()))
-
-
-def concluded(leg: int, conclusion: Conclusion) -> e.Fact:  # noqa: PLR0911 - one a conclusion
-    """What the listener has concluded, as a fact of a leg."""
-    match conclusion:
-        case ToneStarted():
-            return e.HearingBegan("tone")
-        case ToneDropped():
-            return e.HearingEnded("tone")
-        case ToneHeard(digit):
-            return e.DtmfPressed(leg, digit, "inband")
-        case SpeechStarted():
-            return e.HearingBegan("speech")
-        case KeywordSpotted(verdict):
-            return _judged(verdict)
-        case SpeechEnded(verdict):
-            return _judged(verdict) if verdict else e.HearingEnded("speech")
-        case ListenerFailed(reason):
-            return e.HearingFailed(reason)
-        case ListeningEnded():
-            return e.ListeningEnded()
-
-
-def _judged(verdict: Verdict) -> e.Fact:
-    if verdict.meaning is Meaning.OTHER:
-        return e.HearingEnded("speech")
-    return e.KeywordHeard(e.Meaning(verdict.meaning), verdict.keyword or "", verdict.confidence or 0.0)
 
 
 def _call_id(message: str) -> str:

@@ -42,6 +42,7 @@ class CallFlow(Hunting):
             react = REACTIONS.get((self.phase, type(fact))) or ANYWHERE.get(type(fact))
             if react:
                 react(self, fact)
+                self._indicate()
         return self._commands
 
     # --- from the INVITE to the notice ---
@@ -227,6 +228,11 @@ class CallFlow(Hunting):
         elif self.captured:
             self._stop_tap(keep=False)
 
+    def _declined(self, fact: e.RecordingDeclined) -> None:
+        """The caller's device says it for the caller. Of the other wishes that it may have none is a yes."""
+        if fact.leg == CALLER:
+            self._refuse("sip")
+
     # --- keys and time ---
 
     def _digit(self, fact: e.DtmfPressed) -> None:
@@ -280,6 +286,7 @@ ANYWHERE: dict[type, Reaction] = {
     e.LegResumed: CallFlow._leg_resumed,
     e.LegGone: CallFlow._leg_gone,
     e.MediaLost: CallFlow._media_lost,
+    e.RecordingDeclined: CallFlow._declined,
     e.TapFailed: CallFlow._tap_failed,
     e.HearingFailed: CallFlow._hearing_failed,
     e.ServiceEnding: CallFlow._service_ending,

@@ -49,6 +49,7 @@ class CallState:
         self.hunt = Hunt()
         self.conversation: Conversation | None = None
         self._held: frozenset[int] = frozenset()  # legs on hold before the bridge
+        self._indicated: e.Indication = "off"  # what devices know of the tap
         self._presses: dict[int, tuple[str, e.Method, float]] = {}
         self._now = 0.0
         self._commands: list[e.Command] = []
@@ -74,9 +75,17 @@ class CallState:
         if not self.consent.becomes(later):
             return False
         self.consent = later
-        who: Who = "caller" if by in ("dtmf", "voice") else "operator" if by == "operator" else "agent"
+        who: Who = "caller" if by in ("dtmf", "voice", "sip") else "operator" if by == "operator" else "agent"
         self._note(f"decision: {decision} ({by})", who)
         return True
+
+    def _indicate(self) -> None:
+        """Devices are told of the tap what has changed; at the end they hear it from the BYE."""
+        talk = self.conversation
+        now: e.Indication = "off" if not (talk and talk.tapping) else "paused" if talk.paused else "on"
+        if now != self._indicated and self.phase not in (Phase.ENDING, Phase.ENDED):
+            self._indicated = now
+            self._do(e.Indicate(now))
 
     def _stop_tap(self, keep: bool) -> None:
         if self.conversation:

@@ -37,6 +37,7 @@ DecidedBy = Literal[
     "operator",
     "disabled",
     "recorder_fault",
+    "sip",
 ]
 DecidedIn = Literal["choice", "notice", "window", "call"]
 

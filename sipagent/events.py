@@ -16,6 +16,7 @@ CALLER = 0
 
 Method = Literal["rfc4733", "info", "inband"]
 Sound = Literal["tone", "speech"]
+Indication = Literal["on", "off", "paused"]  # as RFC 7866 section 6.1.2 says it
 
 
 class Prompt(StrEnum):
@@ -179,6 +180,13 @@ class MediaLost:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingDeclined:
+    """A leg's device asks in its SDP not to be recorded (`a=recordpref:off`, RFC 7866 section 6.2.2)."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
 class TapFailed:
     """The recorder can't go on (disk full, stalled writer)."""
 
@@ -202,7 +210,7 @@ class TimePassed:
     """The flow's `deadline` has been reached."""
 
 
-LegFact = DtmfPressed | OperatorAnswered | LegHeld | LegResumed | LegGone | MediaLost
+LegFact = DtmfPressed | OperatorAnswered | LegHeld | LegResumed | LegGone | MediaLost | RecordingDeclined
 
 Fact = (
     CallOffered
@@ -221,6 +229,7 @@ Fact = (
     | LegResumed
     | LegGone
     | MediaLost
+    | RecordingDeclined
     | TapFailed
     | HearingFailed
     | ServiceEnding
@@ -338,6 +347,13 @@ class StopTap:
 
 
 @dataclass(frozen=True, slots=True)
+class Indicate:
+    """Let devices that understand it know whether the conversation is recorded (`a=record`, RFC 7866)."""
+
+    recording: Indication
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """Tell who runs the service that something needs a look; the call goes on."""
 
@@ -365,6 +381,7 @@ Command = (
     | StartTap
     | SilenceTap
     | StopTap
+    | Indicate
     | Alert
     | Finish
 )

@@ -45,6 +45,7 @@ class LiveCall:
     operators: dict[int, str] = field(default_factory=dict)  # engine's leg → who is rung there
     playing: dict[int, Playing] = field(default_factory=dict)  # the flow's leg → what it hears
     tap: Tap | None = None
+    indicated: e.Indication = "off"
     silent: bool = False  # what the tap is to write, once there is one
     recording: Recording | None = None
 

@@ -51,6 +51,7 @@ WORDS: dict[type, str] = {
     e.OperatorAnswered: "operator answers",
     e.LegHeld: "hold",
     e.MediaLost: "no media",
+    e.RecordingDeclined: "device refuses",
     e.ServiceEnding: "service ends",
 }
 TIMERS = {

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sipagent import events as e
 from sipagent.engine import Report
 
 
@@ -80,6 +81,9 @@ class FakeEngine:
 
     def overlay(self, legs: tuple[int, ...], sound: Path) -> None:
         self.orders.append(("overlay", legs, sound.name))
+
+    def indicate(self, leg: int, recording: e.Indication) -> None:
+        self.orders.append(("indicate", leg, recording))
 
     def bridge(self, one: int, other: int) -> None:
         self.orders.append(("bridge", one, other))

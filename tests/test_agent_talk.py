@@ -61,6 +61,28 @@ def test_a_pause_is_silence_of_the_right_length(stage: Stage) -> None:
     assert (start, end, recording.duration_s) == pytest.approx((1.0, 2.0, 3.0), abs=0.25)
 
 
+def test_devices_are_told_whether_they_are_recorded(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    assert set(stage.engine.ordered("indicate")[-2:]) == {(caller, "on"), (operator, "on")}
+    for keys in ("*6", "*6"):
+        stage.tell(operator, *pressed(operator, keys))
+    told = [recording for leg, recording in stage.engine.ordered("indicate") if leg == caller]
+    assert told == ["on", "paused", "on"]
+    stage.tell(caller, e.RecordingDeclined(caller))
+    assert set(stage.engine.ordered("indicate")[-2:]) == {(caller, "off"), (operator, "off")}
+    assert stage.files() == []
+    receipt = stage.receipt()
+    assert (receipt.decision, receipt.decided_by, receipt.phase) == ("refused", "sip", "call")
+    assert receipt.dtmf_method is None
+
+
+def test_a_device_that_asks_for_no_recording_in_its_invite_hears_no_notice(stage: Stage) -> None:
+    caller = stage.invite()
+    stage.tell(caller, e.RecordingDeclined(caller), e.CallConfirmed(True), e.MediaArrived())
+    assert stage.hears(caller) == "refused"
+    assert stage.shown().startswith("NO REC")
+
+
 def test_a_flag_is_in_the_receipt_at_once_and_then_in_the_row(stage: Stage) -> None:
     caller, operator = stage.bridged()
     stage.talk(caller, operator)

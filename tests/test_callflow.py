@@ -37,6 +37,7 @@ class Watch:
     refused: bool = False
     notice_heard: bool = False
     tap: str = "none"
+    indicated: str = "off"
     finished: bool = False
     bridged: bool = False
     language: str = ""  # chosen by key
@@ -85,6 +86,8 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.LegGone(STALE, 487),
         e.MediaLost(CALLER),
         e.MediaLost(operator),
+        e.RecordingDeclined(CALLER),
+        e.RecordingDeclined(operator),
         e.TapFailed("disk full"),
         e.HearingFailed("detector"),
         e.ServiceEnding(),
@@ -145,7 +148,7 @@ def possible(flow: CallFlow, watch: Watch, fact: e.Fact) -> bool:
     if isinstance(fact, e.OperatorOffered | e.NoOperatorFree):
         return flow.phase is Phase.HUNT and flow.hunt.operator is None and "retry" not in flow._timers
     leg = getattr(fact, "leg", CALLER if isinstance(fact, e.KeywordHeard) else None)
-    if isinstance(fact, e.LegGone | e.MediaLost | e.OperatorAnswered | e.DtmfPressed):
+    if isinstance(fact, e.LegGone | e.MediaLost | e.OperatorAnswered | e.DtmfPressed | e.RecordingDeclined):
         return leg == STALE or leg in watch.up
     return True
 
@@ -155,8 +158,10 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     if isinstance(fact, e.TimePassed) and flow.deadline is not None:
         now = max(now, flow.deadline)
     before, was_open = flow.phase, flow.consent.decision
-    refuses = (isinstance(fact, e.DtmfPressed) and fact.leg == CALLER and fact.digit == "9") or (
-        isinstance(fact, e.KeywordHeard) and fact.meaning is e.Meaning.REFUSE
+    refuses = (
+        fact == e.RecordingDeclined(CALLER)
+        or (isinstance(fact, e.DtmfPressed) and fact.leg == CALLER and fact.digit == "9")
+        or (isinstance(fact, e.KeywordHeard) and fact.meaning is e.Meaning.REFUSE)
     )
     if refuses and before is not Phase.ENDED:
         watch = replace(watch, refused=True)
@@ -177,6 +182,8 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     assert was_open is not Decision.REFUSED or decision is Decision.REFUSED, "a refusal was undone"
     assert not (watch.refused and watch.tap in ("running", "kept")), "a refusal erased nothing"
     assert not (watch.refused and decision is Decision.ALLOWED)
+    if flow.phase not in (Phase.ENDING, Phase.ENDED):
+        assert (watch.indicated != "off") is (watch.tap == "running"), "devices are told otherwise"
     if flow.phase is Phase.HUNT:
         assert flow._playing is not None, "the caller waits in silence"
         assert flow.deadline is not None or flow.hunt.operator, "a caller who waits for ever"
@@ -210,6 +217,9 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
         case e.DialOperator(leg):
             assert flow.consent.decision is not Decision.UNDECIDED, "an operator rings before the decision"
             return replace(watch, up=watch.up | {leg})
+        case e.Indicate(recording):
+            assert recording != watch.indicated
+            return replace(watch, indicated=recording)
         case e.Bridge(leg):
             assert leg in watch.up and not watch.bridged
             return replace(watch, bridged=True)
@@ -428,6 +438,39 @@ def test_opt_in_needs_the_key_and_counts_it_after_the_notice() -> None:
 def test_opt_in_silence_does_not_allow() -> None:
     flow, *_ = run(Policy(opt_in=True), HUNT)
     assert (flow.consent.decision, flow.consent.by) == (Decision.NOT_ALLOWED, "silence")
+
+
+@pytest.mark.parametrize("station", ["notice", "window", "confirm", "hunt", "bridge", "paused", "ending"])
+def test_a_callers_device_may_refuse_at_any_time(station: str) -> None:
+    flow, watch, now = run(Policy(voice=True), STATIONS[station])
+    watch, _ = advance(flow, watch, e.RecordingDeclined(CALLER), now)
+    assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "sip")
+    assert watch.tap in ("none", "erased")
+    assert flow.story.happenings[-1 if watch.tap == "none" else -2].by == "caller"
+
+
+def test_an_operators_device_decides_nothing() -> None:
+    flow, _, now = run(Policy(), BRIDGED)
+    assert flow.handle(e.RecordingDeclined(1), now) == []
+    assert flow.consent.allowed
+
+
+def test_devices_are_told_of_each_change_once() -> None:
+    flow, _, now = run(Policy(), RINGING)
+    told: list[str] = []
+    history: History = [
+        e.OperatorAnswered(1, telephone_event=True),
+        e.LegHeld(1, sends=False),  # silent, but it goes on
+        e.LegResumed(1),
+        *(e.DtmfPressed(1, key, "info") for key in "*6"),
+        *(e.DtmfPressed(1, key, "info") for key in "*6"),
+        *(e.DtmfPressed(1, key, "info") for key in "*6*5"),
+        e.DtmfPressed(CALLER, "9", "info"),
+    ]
+    for fact in history:
+        now += 1
+        told += [one.recording for one in flow.handle(fact, now) if isinstance(one, e.Indicate)]
+    assert told == ["on", "paused", "on", "paused", "off"]
 
 
 def test_unclear_speech_is_asked_about_once_and_silence_then_refuses() -> None:

@@ -16,7 +16,13 @@ from sipagent.engine import (
     SoundEnded,
 )
 from sipagent.pjsip import setup
-from sipagent.pjsip.text import challenge_realm, offers_telephone_event
+from sipagent.pjsip.text import (
+    challenge_realm,
+    declines_recording,
+    offers_telephone_event,
+    record_aware,
+    with_record,
+)
 from sipagent.softphone_rtp import strongest
 from tests.loopback import CALLER_HZ, DESK_HZ, ROOT, Loopback, scene
 
@@ -71,6 +77,53 @@ def test_frames_are_read_as_they_lie_in_memory(stack: ExitStack) -> None:
 )
 def test_telephone_event_is_found_in_an_sdp(text: str, offers: bool) -> None:
     assert offers_telephone_event(text) is offers
+
+
+@pytest.mark.parametrize(
+    ("header", "aware"),
+    [
+        ("Supported: 100rel, record-aware", True),
+        ("k: Record-Aware", True),
+        ("Require: record-aware", True),
+        ("Supported: record-awareness", False),
+        ("X-Supported: record-aware", False),
+    ],
+)
+def test_who_understands_what_is_said_of_recording(header: str, aware: bool) -> None:
+    """RFC 7866 section 6.1.1."""
+    message = f"INVITE sip:a@b SIP/2.0\r\n{header}\r\n\r\nSupported: record-aware\r\n"
+    assert record_aware(message) is aware
+
+
+@pytest.mark.parametrize(
+    ("line", "declines"),
+    [
+        ("a=recordpref:off", True),
+        ("a=RECORDPREF: OFF ", True),
+        ("a=recordpref:on", False),
+        ("a=recordpref:pause", False),
+        ("a=recordpref:nopreference", False),
+        ("a=recordpref:offline", False),
+        ("a=record:off", False),
+        ("s=a=recordpref:off", False),
+    ],
+)
+def test_a_wish_not_to_be_recorded(line: str, declines: bool) -> None:
+    for place in ("v=0\r\n{}\r\nm=audio 9 RTP/AVP 8\r\n", "v=0\r\nm=audio 9 RTP/AVP 8\r\n{}"):
+        assert declines_recording("INVITE sip:a@b SIP/2.0\r\n\r\n" + place.format(line)) is declines
+    assert not declines_recording(f"INVITE sip:a@b SIP/2.0\r\n{line}\r\n\r\nv=0\r\n")
+
+
+def test_what_becomes_of_the_sound_stands_with_the_sound() -> None:
+    session, audio, video = (
+        "v=0\r\ns=-\r\n",
+        "m=audio 9 RTP/AVP 8\r\na=sendrecv\r\n",
+        "m=video 0 RTP/AVP 96\r\n",
+    )
+    told = "a=record:on\r\n"
+    assert with_record(session + audio, "on") == session + audio + told
+    assert with_record(session + audio + video, "on") == session + audio + told + video
+    assert with_record(session + video, "on") == session + video
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,12 @@ class TsxStateEvent:
     tsx: SipTransaction
     type: int
 
+class RxMsgEvent:
+    rdata: SipRxData
+
 class SipEventBody:
     tsxState: TsxStateEvent
+    rxMsg: RxMsgEvent
 
 class SipEvent:
     type: int
@@ -270,6 +274,13 @@ class OnCallTsxStateParam:
 
 class OnCallMediaStateParam: ...
 
+class SdpSession:
+    wholeSdp: str
+
+class OnCallSdpCreatedParam:
+    sdp: SdpSession
+    remSdp: SdpSession
+
 class OnDtmfDigitParam:
     method: int
     digit: str
@@ -291,8 +302,10 @@ class Call:
     def makeCall(self, uri: str, param: CallOpParam) -> None: ...
     def answer(self, param: CallOpParam) -> None: ...
     def hangup(self, param: CallOpParam) -> None: ...
+    def reinvite(self, param: CallOpParam) -> None: ...
     def onCallState(self, prm: OnCallStateParam) -> None: ...
     def onCallTsxState(self, prm: OnCallTsxStateParam) -> None: ...
+    def onCallSdpCreated(self, prm: OnCallSdpCreatedParam) -> None: ...
     def onCallMediaState(self, prm: OnCallMediaStateParam) -> None: ...
     def onDtmfDigit(self, prm: OnDtmfDigitParam) -> None: ...
     def onCallTransferRequest(self, prm: OnCallTransferRequestParam) -> None: ...

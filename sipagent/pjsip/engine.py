@@ -13,6 +13,7 @@ from sipagent import __version__
 from sipagent import events as e
 from sipagent.engine import Credentials, EngineFault, EngineSettings, SoundEnded
 from sipagent.pjsip import setup
+from sipagent.pjsip.awareness import Awareness
 from sipagent.pjsip.legs import Account, Ear, Endpoint, Leg, Player
 from sipagent.pjsip.setup import order, with_status
 
@@ -42,6 +43,7 @@ class PjsipEngine:
         self._retired: list[tuple[float, object]] = []
         self._ears: list[Ear] = []  # not in use: an ear is never destroyed while the bridge's clock runs
         self._doubted: dict[Leg, tuple[float, int]] = {}  # holders that say they send: since, packets then
+        self.awareness = Awareness()
         self._again: list[Account | Leg] = []
         self._numbers = 0
         self._unseen: set[Leg] = set()
@@ -109,6 +111,7 @@ class PjsipEngine:
             leg.player = leg.ear = leg.peer = None
         self._ears.clear()
         self._doubted.clear()
+        self.awareness.clear()
         self._again.clear()
         self._unseen.clear()
         self._legs.clear()
@@ -123,6 +126,7 @@ class PjsipEngine:
             self._look()
         if self._doubted:
             self._doubt(now)
+        self.awareness.poll(now)
         if self._retired:
             self._ears += [one for due, one in self._retired if due <= now and isinstance(one, Ear)]
             self._retired = [(due, thing) for due, thing in self._retired if due > now]
@@ -223,6 +227,11 @@ class PjsipEngine:
             a.peer, b.peer = b, a
             self.connect(a)
 
+    def indicate(self, leg: int, recording: e.Indication) -> None:
+        """Let the leg's device know whether it is recorded, if it understands that."""
+        if call := self._legs.get(leg):
+            self.awareness.change(call, recording)
+
     def listen(self, leg: int) -> None:
         """Hand over what a leg sends, from now to its end."""
         call = self._legs.get(leg)
@@ -257,6 +266,7 @@ class PjsipEngine:
             return
         self._legs.pop(leg.number, None)
         self._unseen.discard(leg)
+        self.awareness.forget(leg)
         self._deafen(leg)
         if leg.player:
             self._retire(leg.player)

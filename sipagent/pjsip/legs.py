@@ -1,6 +1,7 @@
 """The native objects with callbacks: what the library calls becomes a report, and nothing is decided here."""
 
 import functools
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec
@@ -20,7 +21,13 @@ from sipagent.engine import (
 )
 from sipagent.identity import header_values, info_digit
 from sipagent.pjsip import setup
-from sipagent.pjsip.text import challenge_realm, offers_telephone_event
+from sipagent.pjsip.text import (
+    challenge_realm,
+    declines_recording,
+    offers_telephone_event,
+    record_aware,
+    with_record,
+)
 
 if TYPE_CHECKING:
     from sipagent.pjsip.engine import PjsipEngine
@@ -30,6 +37,8 @@ METHODS: dict[int, e.Method] = {
     pj.PJSUA_DTMF_METHOD_RFC2833: "rfc4733",
     pj.PJSUA_DTMF_METHOD_SIP_INFO: "info",
 }
+
+GLARE = re.compile(r"SIP/2\.0 (491|500) (?s:.*?)^CSeq:\s*\d+\s+INVITE\b", re.MULTILINE | re.IGNORECASE)
 
 P = ParamSpec("P")
 
@@ -77,6 +86,7 @@ class Account(pj.Account):
         leg = self.engine.adopt(Leg(self.engine, self, prm.callId))
         leg.telephone_event = offers_telephone_event(rdata.wholeMsg)
         self.engine.settings.report(Incoming(leg.number, rdata.srcAddress, rdata.wholeMsg))
+        leg.reads(rdata.wholeMsg)
 
     @guarded_callback
     def onRegState(self, prm: pj.OnRegStateParam) -> None:
@@ -152,6 +162,8 @@ class Leg(pj.Call):
         self.number = engine.next_number() if number is None else number
         self.incoming = call_id >= 0
         self.telephone_event = False
+        self.record_aware = False
+        self.indication: e.Indication = "off"  # what its device is to know of the tap
         self.uri = self.display = ""
         self.ear: Ear | None = None
         self.player: Player | None = None
@@ -164,10 +176,24 @@ class Leg(pj.Call):
     def tell(self, fact: e.Fact) -> None:
         self.engine.settings.report(OfLeg(self.number, fact))
 
+    def reads(self, message: str) -> None:
+        """What the device says of recording, in any message of the leg's that comes in."""
+        self.record_aware = self.record_aware or record_aware(message)
+        if declines_recording(message):
+            self.tell(e.RecordingDeclined(self.number))
+
+    @guarded_callback
+    def onCallSdpCreated(self, prm: pj.OnCallSdpCreatedParam) -> None:
+        """An offer or an answer of ours is about to go out."""
+        if self.record_aware:
+            sdp = prm.sdp
+            sdp.wholeSdp = with_record(sdp.wholeSdp, self.indication)
+
     @guarded_callback
     def onCallState(self, prm: pj.OnCallStateParam) -> None:
         info = self.getInfo()
         message = _received(prm.e)
+        self.reads(message)
         if not self.incoming and offers_telephone_event(message):
             self.telephone_event = True  # in the operator's 200
         if info.state == pj.PJSIP_INV_STATE_CONFIRMED:
@@ -204,6 +230,9 @@ class Leg(pj.Call):
     @guarded_callback
     def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
         message = _received(prm.e)
+        self.reads(message)
+        if GLARE.match(message):
+            self.engine.awareness.glare(self)
         if not message.startswith("INFO "):
             return
         kind = next(iter(header_values(message, "Content-Type")), "")
@@ -239,9 +268,13 @@ def _received(event: pj.SipEvent) -> str:
 
     Every step is bound to a name: each object reads the memory of the one before it.
     """
+    body = event.body
+    if event.type == pj.PJSIP_EVENT_RX_MSG:  # an ACK
+        received = body.rxMsg
+        rdata = received.rdata
+        return rdata.wholeMsg
     if event.type != pj.PJSIP_EVENT_TSX_STATE:
         return ""
-    body = event.body
     state = body.tsxState
     if state.type != pj.PJSIP_EVENT_RX_MSG:
         return ""

@@ -5,12 +5,31 @@ import re
 from sipagent.identity import header_values
 
 _EVENT = re.compile(r"^a=rtpmap:\d+\s+telephone-event/", re.MULTILINE | re.IGNORECASE)
+_DECLINED = re.compile(r"^a=recordpref:\s*off\s*$", re.MULTILINE | re.IGNORECASE)
 _REALM = re.compile(r'\brealm\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 
 def offers_telephone_event(message: str) -> bool:
     """Whether the SDP in a message names RFC 4733 events (section 2.4.1 there)."""
     return bool(_EVENT.search(message))
+
+
+def record_aware(message: str) -> bool:
+    """Whether its sender understands `a=record` (RFC 7866 section 6.1.1)."""
+    tags = [*header_values(message, "Supported"), *header_values(message, "Require")]
+    return any(tag.strip().lower() == "record-aware" for value in tags for tag in value.split(","))
+
+
+def declines_recording(message: str) -> bool:
+    """Whether the SDP in a message asks for no recording; `on`, `pause`, `nopreference` say nothing."""
+    return bool(_DECLINED.search(message.partition("\r\n\r\n")[2]))
+
+
+def with_record(sdp: str, recording: str) -> str:
+    """The SDP with what becomes of its sound (RFC 7866 section 6.1.2): at the end of each audio section."""
+    session, *media = re.split(r"^(?=m=)", sdp, flags=re.MULTILINE)
+    told = f"a=record:{recording}\r\n"
+    return session + "".join(one + told if one.startswith("m=audio ") else one for one in media)
 
 
 def challenge_realm(message: str) -> str | None:

@@ -1,0 +1,208 @@
+"""Devices that understand RFC 7866: what they are told of the recording, and what they may ask for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from sipagent.softphone import Answer, Call, Phone
+from sipagent.softphone_sip import Message
+from tests.live import calls
+from tests.live.calls import CALLER_HZ, MUSIC_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
+from tests.peers.agent import RunningAgent
+
+pytestmark = pytest.mark.live
+
+AWARE = (("Supported", "record-aware"),)
+
+
+def offers(phone: Phone) -> list[Message]:
+    """The re-INVITEs that the agent has sent to a phone."""
+    with phone.loop.lock:
+        seen = [one.message for one in phone.seen if not one.sent and one.message.method == "INVITE"]
+    return [message for message in seen if not message.status and "tag=" in message.header("To")]
+
+
+def told(phone: Phone) -> list[str]:
+    """What they say of the recording, repetitions of a message left out."""
+    unique = {message.header("CSeq"): message.body.decode() for message in offers(phone)}
+    return [",".join(re.findall(r"^a=record:(\w+)\r$", body, re.MULTILINE)) for body in unique.values()]
+
+
+def wait_told(phone: Phone, *wanted: str) -> None:
+    phone.loop.wait_for(lambda: told(phone) == list(wanted), 10, f"{wanted} at {phone.user}")
+
+
+def aware_bridge(agent: RunningAgent, caller: Phone, desk: Phone) -> calls.Bridge:
+    desk.answer = Answer(after_s=0.1, headers=AWARE)
+    call = caller.call(agent.uri(), headers=AWARE)
+    call.wait_answered()
+    return calls.bridged(call, desk)
+
+
+def answer_to(call: Call) -> bytes:
+    """The SDP of the agent's 200."""
+    assert call.final is not None
+    return call.final.body
+
+
+def declining(call: Call, wish: str = "off") -> bytes:
+    """The phone's SDP with a wish about the recording."""
+    return call._sdp() + f"a=recordpref:{wish}\r\n".encode()
+
+
+def test_both_sides_follow_the_recording(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """On, paused, on again, off: each change once, and the sound goes on."""
+    bridge = aware_bridge(agent, caller_phone, operator_phone)
+    assert b"a=record:off\r\n" in answer_to(bridge.caller)
+    phones = (caller_phone, operator_phone)
+    so_far = ["on"]
+    for phone in phones:
+        wait_told(phone, *so_far)
+    for code, now in (("*6", "paused"), ("*6", "on"), ("*5", "off")):
+        for key in code:
+            bridge.operator.press(key)
+        so_far.append(now)
+        for phone in phones:
+            wait_told(phone, *so_far)
+    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.operator.rtp.wait_tone(CALLER_HZ)
+    bridge.hang_up()
+    (receipt,) = agent.wait_receipts()
+    assert receipt["decided_by"] == "operator"
+
+
+def test_a_phone_that_says_nothing_of_it_is_told_nothing(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    bridge = calls.connect(agent, caller_phone, operator_phone)
+    calls.talk(bridge.caller, 0.5)
+    bridge.hang_up()
+    assert (offers(caller_phone), offers(operator_phone)) == ([], [])
+    assert b"a=record" not in answer_to(bridge.caller)
+    agent.wait_recordings()
+
+
+def test_an_invite_that_asks_for_no_recording(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """It is a refusal: no notice, NO REC, nothing kept."""
+    probe = caller_phone.call(agent.uri())  # only for the SDP of a phone
+    sdp = declining(probe)
+    probe.wait_answered()
+    probe.hang_up()
+    agent.wait_receipts()
+    agent.forget()
+    call = caller_phone.call(agent.uri(), sdp=sdp)
+    call.wait_answered()
+    operator = operator_phone.wait_call()
+    assert calls.shown(operator).startswith("NO REC")
+    operator.wait_answered()
+    call.hang_up()
+    operator.wait_ended()
+    (receipt,) = agent.wait_receipts()
+    told_ = [receipt[name] for name in ("decision", "decided_by", "notice_played_ms", "recording_id")]
+    assert told_ == ["refused", "sip", None, None]
+    assert agent.files() == []
+
+
+@pytest.mark.parametrize("how", ["offer", "answer"])
+def test_a_wish_that_comes_during_the_call(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, how: str
+) -> None:
+    """By a re-INVITE of the phone's, or in its answer to ours: the recording is erased, the talk goes on."""
+    if how == "answer":
+        plain = Call._sdp
+
+        def wishing(self: Call, direction: str | None = None) -> bytes:
+            wish = b"a=recordpref:off\r\n" if self.phone is caller_phone and self.acked else b""
+            return plain(self, direction) + wish
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Call, "_sdp", wishing)
+            bridge = aware_bridge(agent, caller_phone, operator_phone)
+            wait_told(caller_phone, "on", "off")
+    else:
+        bridge = aware_bridge(agent, caller_phone, operator_phone)
+        wait_told(caller_phone, "on")
+        assert bridge.caller.request("INVITE", body=declining(bridge.caller)).status == 200
+        wait_told(caller_phone, "on", "off")
+    wait_told(operator_phone, "on", "off")
+    agent.wait_files(lambda files: files == [])
+    bridge.operator.rtp.wait_tone(CALLER_HZ)
+    bridge.hang_up()
+    (receipt,) = agent.wait_receipts()
+    assert [receipt[name] for name in ("decision", "decided_by", "phase")] == ["refused", "sip", "call"]
+    (recording,) = agent.recordings()
+    assert recording["status"] == "erased"
+
+
+@pytest.mark.parametrize("wish", ["on", "pause", "nopreference"])
+def test_no_other_wish_changes_anything(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, wish: str
+) -> None:
+    bridge = aware_bridge(agent, caller_phone, operator_phone)
+    wait_told(caller_phone, "on")
+    answer = bridge.caller.request("INVITE", body=declining(bridge.caller, wish))
+    assert b"a=record:on" in answer.body
+    calls.talk(bridge.caller, 0.5)
+    bridge.hang_up()
+    (receipt,) = agent.wait_receipts()
+    assert [receipt[name] for name in ("decision", "decided_by")] == ["allowed", "silence"]
+    agent.wait_recordings()
+
+
+def test_who_holds_is_told_after_the_hold(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """An offer of ours must not end a hold."""
+    bridge = aware_bridge(agent, caller_phone, operator_phone)
+    wait_told(operator_phone, "on")
+    bridge.operator.hold("inactive")
+    bridge.caller.rtp.wait_tone(MUSIC_HZ)
+    bridge.caller.press("9")
+    wait_told(caller_phone, "on", "off")
+    assert told(operator_phone) == ["on"]
+    bridge.operator.resume()
+    wait_told(operator_phone, "on", "off")
+    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.hang_up()
+
+
+def test_a_glare_is_tried_again(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone) -> None:
+    """The phone turns our first offer away: one of its own is on its way (RFC 3261 section 14.2)."""
+    answering = Call._answer_offer
+    turned_away: list[str] = []
+
+    def busy(self: Call, message: Message, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        if self.phone is operator_phone and "tag=" in message.header("To") and len(turned_away) < 1:
+            turned_away.append(message.header("CSeq"))
+            self.phone.respond(message, 491, self._tag)
+        else:
+            answering(self, message, headers)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Call, "_answer_offer", busy)
+        bridge = aware_bridge(agent, caller_phone, operator_phone)
+        wait_told(operator_phone, "on", "on")
+    assert len(turned_away) == 1
+    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.hang_up()
+
+
+def test_the_refusal_of_an_aware_caller_is_said_before_the_bridge(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """Nothing was on, so nothing is told: only sound."""
+    operator_phone.answer = Answer(after_s=0.1, headers=AWARE)
+    call = caller_phone.call(agent.uri(), headers=AWARE)
+    call.rtp.wait_tone(NOTICE_HZ)
+    call.press("9")
+    call.rtp.wait_tone(REFUSED_HZ)
+    bridge = calls.bridged(call, operator_phone)
+    calls.talk(bridge.caller, 0.5)
+    bridge.hang_up()
+    assert (told(caller_phone), told(operator_phone)) == ([], [])
