@@ -4,7 +4,6 @@ A value of its own, made anew when the configuration is reloaded; calls in progr
 """
 
 import ipaddress
-import random
 import socket
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,24 +17,24 @@ from sipagent.config import Config, ConfigError, PromptSet, uri_host
 from sipagent.conversation import Codes
 from sipagent.hours import Schedule
 from sipagent.policy import Policy
+from sipagent.sampling import Seed, Shares, draw
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SHIPPED = Path(prompts.__file__).parent
-_DRAW = random.SystemRandom()
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
     """`sounds`: every language's; `numbers`: empty for any; `period`: how long recordings are kept, and
-    `receipts_period` what leads to a person in receipts."""
+    `receipts_period` what leads to a person in receipts. Without a `seed` nobody is drawn for a sample."""
 
     policy: Policy
     country: str
     period: str
     receipts_period: str
     calls: int
-    share: float
+    shares: Shares
     extensions: tuple[str, ...]
     wrap_up_s: float
     allowed: tuple[Network, ...]
@@ -44,6 +43,7 @@ class Admission:
     sounds: dict[str, dict[e.Prompt, Sound]]
     languages: dict[str, str]
     language: str
+    seed: Seed | None = None
 
     def sounds_for(self, called: str | None) -> dict[e.Prompt, Sound]:
         """The prompts in the language of a dialled number."""
@@ -57,17 +57,19 @@ class Admission:
             return False
         return any(address in network for network in self.allowed)
 
-    def offer(
-        self, source: str, called: str | None, now: datetime, room: bool, draining: bool
+    def offer(  # noqa: PLR0917 - what the world says, in the order in which the flow weighs it
+        self, id: str, source: str, called: str | None, now: datetime, room: bool, draining: bool
     ) -> e.CallOffered:
         """The first fact of a call's flow. The draw for the sample is made here, before any notice."""
+        drawing = draw(self.seed, id, self.shares.at(now))
         return e.CallOffered(
             source_allowed=self.source_allowed(source),
             number_known=not self.numbers or called in self.numbers,
             room=room,
             draining=draining,
             open=self.schedule.is_open(now),
-            sampled=_DRAW.random() < self.share,
+            sampled=drawing.drawn,
+            draw=str(drawing),
             may_choose=bool(self.policy.choices) and called not in self.languages,
         )
 
@@ -95,7 +97,7 @@ def admission(config: Config) -> Admission:
         period=config.retention.period,
         receipts_period=config.retention.receipts_period,
         calls=config.capacity.calls,
-        share=config.recording.share,
+        shares=config.shares(),
         extensions=operators.extensions,
         wrap_up_s=operators.wrap_up_s,
         allowed=_allowed(config),

@@ -240,7 +240,7 @@ class Agent:
         )
         call.takes(CALLER, report.leg)
         self._of_leg[report.leg] = call
-        offer = admission.offer(report.source, called, wall, self._room(engine), self.draining)
+        offer = admission.offer(call.id, report.source, called, wall, self._room(engine), self.draining)
         if offer.source_allowed:
             # Who calls stands in the receipt alone: that one expires, a log doesn't.
             log.info("call_offered", call=call.id, called=called)

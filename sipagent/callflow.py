@@ -58,6 +58,8 @@ class CallFlow(Hunting):
         else:
             self._hours_open, self._candidate = fact.open, fact.sampled
             self._chooses = fact.may_choose
+            if fact.open and fact.draw and self.policy.recording:
+                self._note(fact.draw, "agent")
             self.phase = Phase.ANSWERED
             self._do(e.Answer())
 

@@ -19,6 +19,7 @@ from sipagent.check_machine import (
     python_finding,
 )
 from sipagent.check_notice import prompt_findings
+from sipagent.check_sampling import sampling_findings
 from sipagent.check_stamp import stamp_findings
 from sipagent.config import Config, ConfigError, Login, uri_host
 from sipagent.config_types import outlasts
@@ -38,6 +39,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *prompt_findings(config),
         *disk_findings(config, now),
         *key_findings(config),
+        *sampling_findings(config),
         *stamp_findings(config, now),
         *engine_findings(config, engine_facts),
         *port_findings(config),
@@ -94,9 +96,11 @@ def _recording(config: Config) -> Iterator[Finding]:
     recording, retention = config.recording, config.retention
     if not recording.enabled:
         yield warning("recording.enabled", "false: nothing is recorded")
-    elif recording.share == 1 and not recording.justification.strip():
+    elif (recording.share == 1 or config.shares().lowest == 1) and not recording.justification.strip():
+        where = "every call outside [[recording.window]]" if recording.window else "every call"
         yield warning(
-            "recording.share", "1.0: every call; say why in recording.justification (GDPR article 5(1)(c))"
+            "recording.share",
+            f"{recording.share}: {where}; say why in recording.justification (GDPR article 5(1)(c))",
         )
     if not recording.recipients:
         yield warning("recording.recipients", "empty: recordings are stored in clear")

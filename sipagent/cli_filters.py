@@ -74,6 +74,21 @@ def selection(
     )
 
 
+def period_of(work: Workplace, since: str | None, until: str | None) -> Selection:
+    """Read the two options alone. Raises as `selection` does."""
+    return selection(
+        work,
+        since=since,
+        until=until,
+        caller=None,
+        operator=None,
+        status=None,
+        held=False,
+        flagged=False,
+        limit=None,
+    )
+
+
 def _read(option: str, text: str | None, read: Callable[[str], Value]) -> Value | None:
     if text is None:
         return None

@@ -15,7 +15,7 @@ from retention.selection import Selection
 from retention.statistics import DECISIONS, OTHER, PHASES, Fates, Statistics
 from retention.store import Store
 from sipagent.cli_base import Failure, Workplace, json_option, now, print_json
-from sipagent.cli_filters import selection
+from sipagent.cli_filters import period_of
 from sipagent.cli_tables import Column, console, show_fields, show_table, user_part
 from sipagent.cli_times import length, size
 
@@ -63,7 +63,7 @@ def stats_command(
     """
     if html is not None and (obstacle := _obstacle(html, force)):
         raise Failure(obstacle)
-    period = _period(work, since, until)
+    period = period_of(work, since, until)
     store = work.archive().store
     tally = counts.reconcile(store)
     figures = _figures(work, store, period, tally, quiet=as_json)
@@ -85,20 +85,6 @@ def _obstacle(html: Path, force: bool) -> str | None:
     if html.exists() and not force:
         return f"{html} exists; --force replaces it"
     return None if html.absolute().parent.is_dir() else f"{html.absolute().parent} is not a directory"
-
-
-def _period(work: Workplace, since: str | None, until: str | None) -> Selection:
-    return selection(
-        work,
-        since=since,
-        until=until,
-        caller=None,
-        operator=None,
-        status=None,
-        held=False,
-        flagged=False,
-        limit=None,
-    )
 
 
 def _mismatch(name: str, rows: int, chain: int) -> str:

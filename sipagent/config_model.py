@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, PrivateAttr, ValidationInfo
@@ -38,7 +38,8 @@ from sipagent.config_keys import (
     seconds,
     several,
 )
-from sipagent.hours import Schedule, Week
+from sipagent.hours import Interval, Schedule, Week
+from sipagent.sampling import Shares, Window
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
 
@@ -225,11 +226,29 @@ class Operators(Credentials):
     flag_code: Code = key("1 to 8 keys of a telephone such as *7", "*7")
 
 
+def _share(default: Any = ...) -> Any:
+    """Declare a key that takes a share of the calls."""
+    return key("a share of the calls, 0 to 1", default, ge=0, le=1, allow_inf_nan=False)
+
+
+class SamplingWindow(Table):
+    """Times of the week with a share of their own, on the clock of service.timezone."""
+
+    days: Annotated[tuple[int, ...], PlainValidator(types.days)] = key(
+        'days of the week such as "mon-fri" or ["mon", "thu"]', "mon-sun"
+    )
+    hours: Annotated[tuple[Interval, ...], PlainValidator(types.hours)] = key(
+        "times such as 09:00-10:00 or 08:30-09:00,16:00-24:00", "00:00-24:00"
+    )
+    share: float = _share()
+
+
 class Recording(Table):
     """What is recorded, and where it goes."""
 
     enabled: bool = key("true | false", True)
-    share: float = key("a share of the calls, 0 to 1", 1.0, ge=0, le=1, allow_inf_nan=False)
+    share: float = _share(1.0)
+    window: tuple[SamplingWindow, ...] = several("tables [[recording.window]]", ())
     justification: Text = key("why all calls are recorded", "")
     directory: FilePath = key("a directory", "recordings")
     format: Literal["flac", "wav"] = key("flac | wav", "flac")
@@ -327,6 +346,12 @@ class Config(Table):
             return Schedule(self.service.timezone)
         days = self.hours.holidays.named(self.service.language)
         return Schedule(self.service.timezone, self.hours.week, days, self.hours.closed)
+
+    def shares(self) -> Shares:
+        """Give the share of calls that is drawn, by the time of the week."""
+        recording = self.recording
+        windows = tuple(Window(one.days, one.hours, one.share) for one in recording.window)
+        return Shares(self.service.timezone, recording.share, windows)
 
     def trunk_login(self, environ: Mapping[str, str] = os.environ) -> Login | None:
         """Read the trunk's credentials; None without a user name. Raises ConfigError."""

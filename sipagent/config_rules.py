@@ -59,6 +59,7 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _keys_pressed(config)
     yield from _ports(config)
     yield from _languages(config)
+    yield from _windows(config)
     yield from _retention(config)
 
 
@@ -172,6 +173,21 @@ def _choices(config: Config) -> Iterator[Complaint]:
             yield Complaint(key, f"'{language}' has no table [prompts.{language}]", known)
         elif prompts.overrides[language].notice is None:
             yield Complaint(f"prompts.{language}.notice", f"missing, and {key} chooses it", PROMPT)
+
+
+def _windows(config: Config) -> Iterator[Complaint]:
+    if config.recording.window and "share" not in config.recording.model_fields_set:
+        yield Complaint(
+            "recording.window",
+            "given without recording.share, so that every call outside it would be a candidate",
+            "recording.share with it; 0.0 where nothing is to be recorded outside",
+        )
+    windows = config.shares().windows
+    for number, window in enumerate(windows):
+        for before, other in enumerate(windows[:number]):
+            if day := window.overlaps(other):
+                problem = f"overlaps recording.window[{before}] on {day}"
+                yield Complaint(f"recording.window[{number}]", problem, "windows apart from each other")
 
 
 def _retention(config: Config) -> Iterator[Complaint]:

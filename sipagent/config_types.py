@@ -292,6 +292,34 @@ def _hours(day: str, value: object) -> tuple[Interval, ...]:
         raise ValueError(f"{day} {error}") from error
 
 
+def days(value: object) -> tuple[int, ...]:
+    """Take days of the week, `mon-fri` or `["mon", "thu-sat"]`, as numbers from Monday, 0, in order."""
+    listed = value if isinstance(value, list) else [value]
+    found = [day for item in listed for day in _days(text(item))]
+    if not found:
+        raise ValueError("names no day")
+    if len(found) > len({*found}):
+        raise ValueError("names a day twice")
+    return tuple(sorted(found))
+
+
+def _days(name: str) -> range:
+    first, dash, last = name.partition("-")
+    if first not in DAYS or (dash and last not in DAYS):
+        raise ValueError(f"has {name!r}, which is no day" + (" and no days" if dash else ""))
+    start, end = DAYS.index(first), DAYS.index(last if dash else first)
+    if end < start:
+        raise ValueError(f"has {name!r}, which ends before it starts")
+    return range(start, end + 1)
+
+
+def hours(value: object) -> tuple[Interval, ...]:
+    """Take times of a day, `09:00-10:00,14:00-15:00`."""
+    if not (intervals := parse_intervals(text(value))):
+        raise ValueError("is empty")
+    return intervals
+
+
 def public_holidays(value: object) -> Holidays:
     """Take a country (`FR`, `FR-57`) or a list of dates."""
     if isinstance(value, list):

@@ -69,6 +69,7 @@ class CallOffered:
     open: bool
     sampled: bool
     may_choose: bool = False
+    draw: str = ""  # how that came about, for the receipt
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,17 @@ from dataclasses import dataclass
 from retention.keys import PublicKey
 from retention.recording import Json
 from sipagent.config import Config
+from sipagent.hours import DAYS, shown
 from sipagent.notices import SpokenNotice
+from sipagent.sampling import Shares
 
 FORMAT = "sipagent-register-1"
+
+_DRAWN_BY = (
+    "recording.enabled",
+    "recording.share",
+    *(f"recording.window.{key}" for key in ("days", "hours", "share")),
+)
 
 # Reserved for examples (RFC 2606 section 3): nobody can be reached there.
 _EXAMPLE = re.compile(r"@(?:[\w-]+\.)*example(?:\.(?:com|net|org))?(?![\w-]|\.\w)", re.IGNORECASE)
@@ -100,20 +108,32 @@ def _processing(config: Config) -> Iterator[Statement]:
     yield Statement("processing.lines", numbers, ("trunk.numbers",), "" if numbers else "any")
     recording = config.recording
     why = recording.justification.strip()
-    if not _records(config):
-        how = "off"
-    else:
-        how = ("all" if recording.share == 1 else "share") + ("_justified" if why else "")
+    how = _extent(config.shares()) + ("_justified" if why else "") if _records(config) else "off"
+    windows = [
+        {"days": [DAYS[day] for day in one.days], "hours": shown(one.hours), "share": one.share}
+        for one in recording.window
+    ]
     yield Statement(
         "processing.extent",
-        {"enabled": recording.enabled, "share": recording.share, "justification": why or None},
-        ("recording.enabled", "recording.share", "recording.justification"),
+        {
+            "enabled": recording.enabled,
+            "share": recording.share,
+            "windows": windows,
+            "justification": why or None,
+        },
+        (*_DRAWN_BY, "recording.justification"),
         how,
     )
 
 
+def _extent(shares: Shares) -> str:
+    if shares.lowest == 1:
+        return "all"
+    return "windows" if shares.windows else "share"
+
+
 def _records(config: Config) -> bool:
-    return config.recording.enabled and config.recording.share > 0
+    return config.recording.enabled and config.shares().highest > 0
 
 
 def _controller(config: Config) -> Iterator[Statement]:
@@ -136,8 +156,7 @@ def _purposes(config: Config) -> Iterator[Statement]:
 def _persons_and_data(config: Config) -> Iterator[Statement]:
     """Article 30(1)(c)."""
     yield Statement("persons.categories", ["callers", "operators", "users_of_recordings"])
-    keys, off = ("recording.enabled", "recording.share"), "" if _records(config) else "off"
-    yield Statement("data.voice", _records(config), keys, off)
+    yield Statement("data.voice", _records(config), _DRAWN_BY, "" if _records(config) else "off")
     yield Statement("data.numbers", ["caller", "called", "operator"])
     yield Statement("data.call", ["times", "outcome", "decision", "keys_pressed", "events", "call_id"])
     yield Statement("data.analysis", ["text", "author"])

@@ -44,6 +44,14 @@ ENGLISH = Words(
             "**Extent**: {share:share} of the calls, drawn before the notice, where the caller’s choice "
             "allows it; justification: {justification}"
         ),
+        "processing.extent/windows": (
+            "**Extent**: {windows:windows}; at other times {share:share}; drawn before the notice, where the "
+            "caller’s choice allows it"
+        ),
+        "processing.extent/windows_justified": (
+            "**Extent**: {windows:windows}; at other times {share:share}; drawn before the notice, where the "
+            "caller’s choice allows it; justification: {justification}"
+        ),
         "controller.name": "**Controller**: {}",
         "controller.contact": "**Contact**: {}",
         "controller.contact/missing": "**Contact**: {todo}",

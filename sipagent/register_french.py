@@ -45,6 +45,14 @@ FRENCH = Words(
             "**Étendue** : {share:share} des appels, tirés au sort avant l’annonce, si le choix de l’appelant"
             " le permet ; justification : {justification}"
         ),
+        "processing.extent/windows": (
+            "**Étendue** : {windows:windows} ; le reste du temps {share:share} ; par tirage au sort avant "
+            "l’annonce, si le choix de l’appelant le permet"
+        ),
+        "processing.extent/windows_justified": (
+            "**Étendue** : {windows:windows} ; le reste du temps {share:share} ; par tirage au sort avant "
+            "l’annonce, si le choix de l’appelant le permet ; justification : {justification}"
+        ),
         "controller.name": "**Responsable du traitement** : {}",
         "controller.contact": "**Contact** : {}",
         "controller.contact/missing": "**Contact** : {todo}",

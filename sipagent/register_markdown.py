@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
+from sipagent.hours import DAYS
 from sipagent.register import Entry, Statement
 from sipagent.register_english import ENGLISH
 from sipagent.register_french import FRENCH
@@ -25,6 +26,8 @@ _FRENCH_UNITS = {
     "month": ("mois", "mois"),
     "year": ("an", "ans"),
 }
+_ENGLISH_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_FRENCH_DAYS = ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +97,10 @@ class _Writing(Formatter):
                 return ", ".join(map(_code, value if isinstance(value, list) else [value]))
             case "period":
                 return self._period(value)
-            case "share":
-                return self._number(value * 100) + (" %" if self._french else "%")
-            case "seconds":
-                return f"{self._number(value)} s"
+            case "share" | "seconds":
+                return self._amount(value, format_spec)
+            case "windows":
+                return ("; ", " ; ")[self._french].join(map(self._window, value))
             case "people":
                 return ", ".join(f"{_prose(one['name'] or '–')} ({_code(one['key'])})" for one in value)
             case _:
@@ -106,6 +109,18 @@ class _Writing(Formatter):
     def _number(self, value: float) -> str:
         text = f"{value:.6g}"
         return text.replace(".", ",") if self._french else text
+
+    def _amount(self, value: float, what: str) -> str:
+        if what == "seconds":
+            return f"{self._number(value)} s"
+        return self._number(value * 100) + (" %" if self._french else "%")
+
+    def _window(self, window: dict[str, Any]) -> str:
+        """`10% of the calls (Monday, Tuesday `09:00-10:00`)`, in each language."""
+        names = dict(zip(DAYS, _FRENCH_DAYS if self._french else _ENGLISH_DAYS, strict=True))
+        days = ", ".join(names[day] for day in window["days"])
+        calls = "des appels" if self._french else "of the calls"
+        return f"{self._amount(window['share'], 'share')} {calls} ({days} {_code(window['hours'])})"
 
     def _period(self, period: str) -> str:
         """`6 months` as each language has it."""

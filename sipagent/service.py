@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -29,7 +30,9 @@ from sipagent.metrics import Metrics
 from sipagent.pjsip import PjsipEngine
 from sipagent.purging import Purging
 from sipagent.recorder import Recorder, recover
+from sipagent.sampling import Seed
 from sipagent.scrape import serving
+from sipagent.seed import SeedError, keep_seed, seed_path
 from sipagent.watch import Watch
 
 log = structlog.get_logger("sipagent.service")
@@ -88,6 +91,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         try:
             _fit(config, engine.capacity)
             with _alone(config), _metrics(config, agent, purging):
+                agent.reload(replace(rules, seed=_seed(config)))
                 recover(archive, config.recording.format, datetime.now(UTC), _alert)
                 _serve(config, agent, engine, purging, orders)
         finally:
@@ -101,6 +105,15 @@ def _rules(config: Config) -> Admission:
         return admission(config)
     except PromptError as wrong:
         raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
+
+
+def _seed(config: Config) -> Seed | None:
+    """What to draw with. Without it nobody is recorded of whom only a share is."""
+    try:
+        return keep_seed(seed_path(config.retention.database))
+    except (SeedError, OSError) as wrong:
+        _alert(f"{wrong}; until then no call is drawn where recording.share is below 1")
+        return None
 
 
 def _detector(config: Config) -> Detector | None:
@@ -190,7 +203,7 @@ def _reload(config: Config, agent: Agent, purging: Purging) -> None:
     except ConfigError as wrong:
         log.error("reload_refused", reason=str(wrong))
         return
-    agent.reload(rules)
+    agent.reload(replace(rules, seed=agent.admission.seed or _seed(config)))
     agent.recorder.reload(changed.recording.format, changed.recording.recipients)
     purging.reload(changed)
     log.info("reloaded")

@@ -25,6 +25,7 @@ from sipagent.engine import Incoming, OfLeg, Report, SoundEnded
 from sipagent.hours import Schedule
 from sipagent.policy import LATE_S, Policy
 from sipagent.recorder import Recorder
+from sipagent.sampling import Shares
 from sipagent.softphone_rtp import tone
 from tests import kept
 from tests.fake_engine import FakeEngine
@@ -52,7 +53,7 @@ RULES = Admission(
     period="6 months",
     receipts_period="9 months",
     calls=1,
-    share=1.0,
+    shares=Shares(ZoneInfo("Europe/Paris"), 1.0),
     extensions=(DESK, SECOND_DESK),
     wrap_up_s=0.0,
     allowed=(ip_network("127.0.0.0/8"),),

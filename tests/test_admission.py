@@ -1,8 +1,9 @@
 """What the configuration makes of a call: who may come, by which rules, heard how."""
 
+import math
 import socket
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,17 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from media.notice import PromptError
-from sipagent import admission as admission_module
 from sipagent import events as e
 from sipagent.admission import SHIPPED, Admission, admission, tones
 from sipagent.config import ConfigError
 from sipagent.conversation import Codes
 from sipagent.hours import Schedule
 from sipagent.policy import Policy
+from sipagent.sampling import Seed, Shares, Window
 from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.driving import ELSEWHERE, HERE, NUMBER, RULES
 
+ID = "20261125T110000000-482913"
 NOON = datetime(2026, 11, 25, 11, 0, tzinfo=UTC)  # a Wednesday
 
 
@@ -93,14 +95,19 @@ def test_an_offer_says_what_the_world_says() -> None:
         numbers=frozenset({NUMBER}),
         schedule=Schedule(ZoneInfo("Europe/Paris"), week=(((600, 780),),) * 7),
     )
-    offer = office.offer(HERE, NUMBER, NOON, room=True, draining=False)
-    assert offer == e.CallOffered(True, True, True, False, True, True)
-    shut = office.offer(ELSEWHERE, None, NOON.replace(hour=20), room=False, draining=True)
-    assert shut == e.CallOffered(False, False, False, True, False, True)
+    offer = office.offer(ID, HERE, NUMBER, NOON, room=True, draining=False)
+    drawn = "drawn: no seed, share 1.0"
+    assert offer == e.CallOffered(True, True, True, False, True, True, draw=drawn)
+    shut = office.offer(ID, ELSEWHERE, None, NOON.replace(hour=20), room=False, draining=True)
+    assert shut == e.CallOffered(False, False, False, True, False, True, draw=drawn)
 
 
 def test_any_number_is_known_where_none_is_named() -> None:
-    assert RULES.offer(HERE, None, NOON, room=True, draining=False).number_known
+    assert RULES.offer(ID, HERE, None, NOON, room=True, draining=False).number_known
+
+
+SEED = Seed(b"s" * 32)
+VALUE = SEED.value(ID)
 
 
 def test_a_key_chooses_the_language_where_no_number_does(where: Path) -> None:
@@ -112,24 +119,47 @@ def test_a_key_chooses_the_language_where_no_number_does(where: Path) -> None:
     assert found.sounds["fr"][e.Prompt.CHOOSE].path.name == "choose.wav"
     assert found.sounds["en"][e.Prompt.NOTICE].path.parent.name == "en"
     asked = [
-        found.offer(HERE, called, NOON, True, False).may_choose for called in ("+33323063007", None, NUMBER)
+        found.offer(ID, HERE, called, NOON, room=True, draining=False).may_choose
+        for called in ("+33323063007", None, NUMBER)
     ]
     assert asked == [True, True, False]
 
 
 @pytest.mark.parametrize(
-    ("share", "drawn", "sampled"),
-    [(1.0, 0.999, True), (0.0, 0.0, False), (0.3, 0.29, True), (0.3, 0.3, False)],
+    ("share", "sampled"),
+    [(1.0, True), (0.0, False), (VALUE, False), (math.nextafter(VALUE, 1), True)],
 )
-def test_the_share_of_calls_that_are_candidates(
-    monkeypatch: pytest.MonkeyPatch, share: float, drawn: float, sampled: bool
-) -> None:
-    class Draw:
-        def random(self) -> float:
-            return drawn
+def test_the_share_of_calls_that_are_candidates(share: float, sampled: bool) -> None:
+    office = replace(RULES, shares=replace(RULES.shares, share=share), seed=SEED)
+    offer = office.offer(ID, HERE, NUMBER, NOON, room=True, draining=False)
+    said = f"{'drawn' if sampled else 'not drawn'}: {VALUE!r} of seed {SEED.name}, share {share!r}"
+    assert (offer.sampled, offer.draw) == (sampled, said)
 
-    monkeypatch.setattr(admission_module, "_DRAW", Draw())
-    assert replace(RULES, share=share).offer(HERE, NUMBER, NOON, True, False).sampled is sampled
+
+def test_the_share_is_that_of_the_moment() -> None:
+    """Noon in Paris is eleven in UTC."""
+    lunch = Window(days=(2,), hours=((720, 780),), share=0.0)
+    office = replace(RULES, shares=replace(RULES.shares, windows=(lunch,)), seed=SEED)
+    for minutes, sampled in ((-1, True), (0, False), (59, False), (60, True)):
+        at = NOON + timedelta(minutes=minutes)
+        assert office.offer(ID, HERE, NUMBER, at, room=True, draining=False).sampled is sampled
+
+
+def test_nothing_of_what_the_caller_sends_has_a_part_in_the_draw() -> None:
+    office = replace(RULES, shares=replace(RULES.shares, share=0.5), seed=SEED)
+    draws = {
+        office.offer(ID, source, called, NOON, room=room, draining=False).draw
+        for source in (HERE, "127.0.0.2:1")
+        for called in (NUMBER, None, "+33999999999")
+        for room in (True, False)
+    }
+    assert len(draws) == 1
+
+
+def test_without_a_seed_nobody_is_drawn_of_whom_only_a_share_is() -> None:
+    office = replace(RULES, shares=replace(RULES.shares, share=math.nextafter(1, 0)))
+    offer = office.offer(ID, HERE, NUMBER, NOON, room=True, draining=False)
+    assert (offer.sampled, offer.draw) == (False, "not drawn: no seed, share 0.9999999999999999")
 
 
 # --- by which rules ---
@@ -150,7 +180,8 @@ def test_the_policy_is_the_configurations(where: Path) -> None:
     assert (policy.window_s, policy.ring_s, policy.max_wait_s) == (2.5, 7.0, 70.0)
     assert (policy.codes, policy.stop_erases) == (Codes("*1", "*2", "#"), False)
     assert (policy.recording, policy.full_status, policy.voice) == (False, 486, False)
-    assert (found.wrap_up_s, found.share, found.period, found.calls) == (3.0, 0.5, "3 months", 1)
+    assert (found.wrap_up_s, found.period, found.calls) == (3.0, "3 months", 1)
+    assert (found.shares, found.seed) == (Shares(ZoneInfo("Europe/Paris"), 0.5), None)
     assert found.extensions == ("sip:201@127.0.0.1:5070",)
 
 

@@ -168,8 +168,8 @@ def test_a_key_chooses_the_language_and_the_recording_names_its_notice(
         notice = stage.recording().notice
         assert notice is not None
         assert notice.file == "/prompts/en/notice.wav"
-        first = stage.receipt().events[0]
-        assert (first.what, first.by) == ("language: en", "caller")
+        _, chosen, *_ = stage.receipt().events  # the draw comes first
+        assert (chosen.what, chosen.by) == ("language: en", "caller")
 
 
 def test_who_hides_the_number_is_told_by_the_reference_of_the_call(stage: Stage) -> None:

@@ -550,7 +550,7 @@ def test_operators_are_tried_until_the_wait_is_over() -> None:
     "change, status",
     [({"room": False}, 503), ({"draining": True}, 503), ({"number_known": False}, 404)],
 )
-def test_rejections(change: dict[str, bool], status: int) -> None:
+def test_rejections(change: dict[str, Any], status: int) -> None:
     flow = CallFlow(Policy())
     (reject, finish) = flow.handle(replace(OFFER, **change), 1.0)
     assert isinstance(reject, e.Reject) and reject.status == status

@@ -19,6 +19,7 @@ from sipagent.check_notice import VOCABULARIES, missing_words
 from sipagent.config import Config, HostPort, load, parse
 from sipagent.init_config import init
 from sipagent.scrape import serving
+from sipagent.seed import keep_seed
 from tests.configured import SMALL, with_keys
 from tests.kept import recording
 
@@ -116,6 +117,52 @@ def test_what_deserves_a_thought_is_a_warning(
 def test_a_share_with_its_reason_is_silent(set_up: SetUp) -> None:
     assert set_up.findings("recording.share", set_up.config("recording", 'justification = "training"')) == []
     assert set_up.findings("recording.share", set_up.config("recording", "share = 0.2")) == []
+
+
+@pytest.mark.parametrize(
+    ("share", "window", "warned"),
+    [
+        ("1.0", '[{ days = "mon", share = 0.1 }]', "1.0: every call outside [[recording.window]]; say why"),
+        ("0.1", '[{ days = "mon", share = 1.0 }]', None),
+        ("0.1", "[{ share = 1.0 }]", "0.1: every call outside"),
+    ],
+)
+def test_every_call_but_those_of_a_window(set_up: SetUp, share: str, window: str, warned: str | None) -> None:
+    found = set_up.findings(
+        "recording.share", set_up.config("recording", f"share = {share}\nwindow = {window}")
+    )
+    assert [finding.level for finding in found] == ([] if warned is None else ["warning"])
+    assert all(finding.detail.startswith(warned or "") for finding in found)
+
+
+def test_the_seed_of_the_draws(set_up: SetUp) -> None:
+    config = set_up.config()
+    path = set_up.directory / "retention.seed"
+    assert set_up.findings("seed") == []  # made at the first start
+    Store(config.retention.database).close()
+    level, detail = set_up.one("seed")
+    assert level == "warning" and "retention.seed is missing" in detail
+    seed = keep_seed(path)
+    assert set_up.one("seed") == ("ok", f"{path}: {seed.name}")
+    path.chmod(0o640)
+    level, detail = set_up.one("seed")
+    assert level == "error" and "mode 0640" in detail
+    path.write_text("sipagent-seed-1")
+    level, detail = set_up.one("seed")
+    assert level == "error" and "no call is drawn where recording.share is below 1" in detail
+    path.unlink()
+    path.mkdir()
+    level, detail = set_up.one("seed")
+    assert level == "error" and "Is a directory" in detail
+
+
+def test_a_window_in_which_nobody_can_call(set_up: SetUp) -> None:
+    text = with_keys("hours", 'week = { mon = "08:30-12:00", sat = "10:00-12:00" }', set_up.text)
+    windows = '{ share = 1, days = "mon", hours = "11:59-12:00" }, { share = 1, hours = "12:00-13:00" }'
+    text = with_keys("recording", f"share = 0.0\nwindow = [{windows}]", text)
+    config = parse(text, set_up.directory / "config.toml")
+    assert set_up.findings("recording.window[0]", config) == []
+    assert set_up.one("recording.window[1]", config)[1] == "without effect: never within hours.week"
 
 
 def test_a_listen_that_faces_a_network_is_warned_of(set_up: SetUp) -> None:

@@ -19,7 +19,7 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = (
-    *("list", "show", "calls", "stats", "register"),
+    *("list", "show", "calls", "stats", "draws", "register"),
     *("export", "play", "note", "accesses"),
     *("purge", "delete", "hold", "release", "holds", "rebuild", "verify", "stamp"),
     *("init", "keys", "check", "notice", "hours", "run", "demo", "completion"),
@@ -46,7 +46,7 @@ def test_every_command_is_in_the_readme(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("list", "show", "calls", "stats", "register", "accesses", "holds"),
+        *("list", "show", "calls", "stats", "draws", "register", "accesses", "holds"),
         *("purge", "delete", "rebuild", "verify", "check", "notice", "hours"),
     ],
 )

@@ -6,11 +6,13 @@ from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from sipagent.config import ConfigError, HostPort, Login, PortRange, load
 from sipagent.config_types import outlasts, uri_host, uri_user
+from sipagent.sampling import Shares, Window
 from tests.configured import CONTRACT, SMALL, read, with_keys
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"
@@ -97,6 +99,32 @@ def test_hours_become_a_schedule() -> None:
     assert date(2026, 11, 24) in dated.holidays and date(2026, 11, 25) in dated.holidays
     assert dated.closed == ((date(2026, 12, 24), date(2026, 12, 24)),)
     assert date(2026, 12, 26) in read(with_keys("hours", 'holidays = "FR-57"')).schedule().holidays
+
+
+def test_windows_become_shares() -> None:
+    week = '{ days = "mon-fri", hours = "09:00-10:00,16:00-24:00", share = 0.2 }'
+    weekend = '{ days = ["sun", "sat"], share = 1 }'
+    shares = read(with_keys("recording", f"share = 0.05\nwindow = [{week}, {weekend}]")).shares()
+    assert shares == Shares(
+        ZoneInfo("Europe/Paris"),
+        0.05,
+        (
+            Window((0, 1, 2, 3, 4), ((540, 600), (960, 1440)), 0.2),
+            Window((5, 6), ((0, 1440),), 1.0),
+        ),
+    )
+    assert read(SMALL).shares() == Shares(ZoneInfo("Europe/Paris"), 1.0)
+
+
+def test_windows_may_be_tables_of_their_own() -> None:
+    text = with_keys("recording", "share = 0.0") + '\n[[recording.window]]\ndays = "tue"\nshare = 0.5\n'
+    assert [
+        window.days
+        for window in read(text + "[[recording.window]]\ndays = 'wed'\nshare = 1").shares().windows
+    ] == [
+        (1,),
+        (2,),
+    ]
 
 
 def test_a_longer_period_is_possible_with_its_reason() -> None:

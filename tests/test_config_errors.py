@@ -246,6 +246,49 @@ WRONG = [
         "share = 1.5",
         "recording.share: 1.5 is out of range; accepted: a share of the calls, 0 to 1",
     ),
+    *(
+        ("recording", f"share = 0.1\nwindow = {window}", f"recording.window{line}")
+        for window, line in (
+            ("[{ share = 2 }]", "[0].share: 2 is out of range; accepted: a share of the calls, 0 to 1"),
+            ("[{ share = nan }]", "[0].share: nan is not a number"),
+            ("[{ share = '0.1' }]", "[0].share: '0.1' is not a number"),
+            ("[{}]", "[0].share: missing; accepted: a share of the calls, 0 to 1"),
+            ("{ share = 0.1 }", ": is not a list; accepted: tables [[recording.window]]"),
+            ("[{ share = 1, day = 'mon' }]", "[0].day: unknown key; did you mean recording.window[0].days?"),
+            (
+                "[{ share = 1, days = 'monday' }]",
+                "[0].days: 'monday' has 'monday', which is no day; accepted: days",
+            ),
+            (
+                "[{ share = 1, days = 'fri-mon' }]",
+                "[0].days: 'fri-mon' has 'fri-mon', which ends before it starts",
+            ),
+            ("[{ share = 1, days = ['mon', 'mon-tue'] }]", "[0].days: ['mon', 'mon-tue'] names a day twice"),
+            ("[{ share = 1, days = [] }]", "[0].days: [] names no day"),
+            ("[{ share = 1, days = '' }]", "[0].days: '' has '', which is no day"),
+            ("[{ share = 1, days = 1 }]", "[0].days: 1 is not a text in quotes"),
+            ("[{ share = 1, days = 'mon-' }]", "[0].days: 'mon-' has 'mon-', which is no day"),
+            ("[{ share = 1, hours = '' }]", "[0].hours: '' is empty; accepted: times such as 09:00-10:00"),
+            (
+                "[{ share = 1, hours = '22:00-02:00' }]",
+                "[0].hours: '22:00-02:00' has '22:00-02:00', which does",
+            ),
+            ("[{ share = 1, hours = '8-9' }]", "[0].hours: '8-9' has '8-9', which is not HH:MM-HH:MM"),
+            (
+                "[{ share = 1, days = 'mon' }, { share = 0, days = 'wed-fri' }, { share = 0, days = 'thu' }]",
+                "[2]: overlaps recording.window[1] on thu; accepted: windows apart from each other",
+            ),
+            (
+                "[{ share = 1, hours = '08:00-10:00' }, { share = 1, hours = '09:59-12:00' }]",
+                "[1]: overlaps recording.window[0] on mon",
+            ),
+        )
+    ),
+    (
+        "recording",
+        "window = [{ share = 0.1 }]",
+        "recording.window: given without recording.share, so that every call outside it would be",
+    ),
     ("recording", "directory = ''", "recording.directory: '' is empty; accepted: a directory"),
     (
         "recording",
@@ -382,6 +425,10 @@ def _replaced(value: Any, path: tuple[str | int, ...], new: object) -> Any:
 
 
 WHOLE = tomllib.loads(CONTRACT)
+WHOLE["recording"]["window"] = [
+    {"days": ["mon", "wed-fri"], "hours": "09:00-10:00", "share": 0.2},
+    {"days": "sat", "share": 0.1},
+]
 ANY = st.one_of(
     st.text(st.characters(codec="utf-8"), max_size=30),
     st.integers(-(10**18), 10**18),

@@ -58,6 +58,9 @@ CHANGES = {
     "operators.pause_code": '"*2"',
     "recording.enabled": "false",
     "recording.share": "0.1",
+    "recording.window.days": '[{ days = "tue", hours = "09:00-10:00", share = 0.5 }]',
+    "recording.window.hours": '[{ days = "mon", hours = "09:00-11:00", share = 0.5 }]',
+    "recording.window.share": '[{ days = "mon", hours = "09:00-10:00", share = 0.25 }]',
     "recording.justification": '"another"',
     "recording.recipients": '["keys/a.pub", "keys/b.pub"]',
     "retention.period": '"3 months"',
@@ -78,6 +81,10 @@ NEEDED = {
     "refusal.in_call_keywords": ("refusal", 'engine = "embedding"\nin_call = "key+voice"'),
     "retention.timestamp_url": ("retention", 'timestamp_ca = "tsa.pem"'),
     "prompts.choices": ("prompts", 'choose = "choose.wav"\nchoices = { "2" = "fr" }'),
+    **dict.fromkeys(
+        (f"recording.window.{key}" for key in ("days", "hours", "share")),
+        ("recording", 'window = [{ days = "mon", hours = "09:00-10:00", share = 0.5 }]'),
+    ),
 }
 # What says nothing of who, what for, how long and how protected. A key of neither list is to be decided.
 SILENT = {
@@ -103,7 +110,9 @@ def _everything_is_in_this_version(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def changed(key: str, value: str, text: str = COMPLETE) -> str:
-    table, _, name = key.partition(".")
+    table, name, *_ = key.split(
+        "."
+    )  # the value of recording.window.days is that of the whole recording.window
     return with_keys(table, f"{name} = {value}", text)
 
 
@@ -211,6 +220,9 @@ def variants() -> Iterator[str]:
             yield with_keys("trunk", f'srtp = "{srtp}"\ntransport = "{transport}"', COMPLETE)
     yield changed("recording.share", "0.25", changed("recording.justification", '""'))
     yield changed("recording.justification", '""')
+    window = changed("recording.window", CHANGES["recording.window.days"])
+    yield window
+    yield changed("recording.share", "0.25", changed("recording.justification", '""', window))
     yield changed("recording.recipients", "[]")
     yield changed("retention.hold_grounds", "[]")
     yield changed("trunk.numbers", "[]")
@@ -250,6 +262,43 @@ def test_the_words_of_the_configuration_are_told_to_the_letter() -> None:
     tenth = changed("recording.share", "0.125")
     assert "12,5 % des appels" in markdown(made(tenth), "fr")
     assert "12.5% of the calls" in markdown(made(tenth), "en")
+
+
+def test_windows_are_told_with_the_share_at_other_times() -> None:
+    one = '{ days = ["mon", "thu-fri"], hours = "09:00-10:00,14:00-15:00", share = 0.2 }'
+    other = '{ share = 0.05, days = "tue" }'
+    text = changed("recording.window", f"[{one}, {other}]", changed("recording.share", "0.0"))
+    assert stated(text, "processing.extent").value == {
+        "enabled": True,
+        "share": 0.0,
+        "windows": [
+            {"days": ["mon", "thu", "fri"], "hours": "09:00-10:00,14:00-15:00", "share": 0.2},
+            {"days": ["tue"], "hours": "00:00-24:00", "share": 0.05},
+        ],
+        "justification": "a trial of one month",
+    }
+    assert (
+        "**Étendue** : 20 % des appels (lundi, jeudi, vendredi `09:00-10:00,14:00-15:00`) ; "
+        "5 % des appels (mardi `00:00-24:00`) ; le reste du temps 0 % ;"
+    ) in markdown(made(text), "fr")
+    assert "5% of the calls (Tuesday `00:00-24:00`); at other times 0%;" in markdown(made(text), "en")
+
+
+@pytest.mark.parametrize(
+    ("share", "window", "how"),
+    [
+        ("0.0", '[{ days = "mon", share = 0.0 }]', "off"),
+        ("0.0", '[{ days = "mon", share = 1.0 }]', "windows_justified"),
+        ("1.0", '[{ days = "mon", share = 1.0 }]', "all_justified"),
+        ("1.0", "[{ share = 0.0 }]", "off"),
+        ("0.0", "[{ share = 1.0 }]", "all_justified"),
+        ("1.0", '[{ days = "mon-fri", share = 0.5 }]', "windows_justified"),
+    ],
+)
+def test_the_extent_is_what_shares_and_windows_make_together(share: str, window: str, how: str) -> None:
+    text = changed("recording.window", window, changed("recording.share", share))
+    assert stated(text, "processing.extent").how == how
+    assert stated(text, "data.voice").value is (how != "off")
 
 
 def test_the_json_knows_no_language() -> None:

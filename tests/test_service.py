@@ -16,11 +16,15 @@ from structlog.testing import capture_logs
 from retention.files import alone
 from retention.recording import Status
 from retention.store import StoreError
+from sipagent import events as e
 from sipagent import service
 from sipagent.admission import SHIPPED
 from sipagent.config import Config, ConfigError
-from sipagent.engine import Credentials, EngineSettings, Incoming
+from sipagent.draws import audit
+from sipagent.engine import Credentials, EngineSettings, Incoming, OfLeg
 from sipagent.recorder import Recorder
+from sipagent.sampling import draw
+from sipagent.seed import keep_seed, read_seed
 from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import HERE, invite
@@ -190,6 +194,92 @@ def test_sighup_takes_other_rules_for_the_calls_to_come(
     lines = run(office, capsys)
     assert "reloaded" in events(lines)
     assert ("reject", 1, 404, None) in engine.made[0].orders
+
+
+def test_sighup_takes_other_hours_and_another_share(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the seed is the one that there was."""
+
+    def changes(text: str) -> Callable[[Stub], None]:
+        def write(_: Stub) -> None:
+            office.file.write_text(text)
+
+        return write
+
+    def rings(leg: int) -> Callable[[Stub], None]:
+        def ring(stub: Stub) -> None:
+            stub.up.add(leg)
+            stub.say(Incoming(leg, HERE, invite(call_id=f"call-{leg}")))
+            stub.say(OfLeg(leg, e.CallConfirmed(telephone_event=True)))
+            stub.say(OfLeg(leg, e.MediaArrived()))
+
+        return ring
+
+    def hangs_up(leg: int) -> Callable[[Stub], None]:
+        def gone(stub: Stub) -> None:
+            stub.up.discard(leg)
+            stub.say(OfLeg(leg, e.LegGone(leg, 200)))
+
+        return gone
+
+    none = with_keys("recording", "share = 0.0", SMALL)
+    shut = with_keys("hours", 'closed = ["2000-01-01/2100-01-01"]', SMALL)
+    engine.steps = [rings(1), hangs_up(1)]
+    engine.steps += [changes(none), send(signal.SIGHUP), lambda _: None, rings(2), hangs_up(2)]
+    engine.steps += [changes(shut), send(signal.SIGHUP), lambda _: None, rings(3), hangs_up(3)]
+    run(office, capsys)
+    heard = [sound for _, sound, _ in engine.made[0].ordered("play")]
+    assert heard == ["notice.wav", "welcome.wav", "closed.wav"]
+    found = audit(kept.archive(office.base).store.receipts(), read_seed(office.base / "retention.seed"))
+    assert (found.wrong, found.calls, found.undrawn) == ([], {1.0: 1, 0.0: 1}, 1)
+
+
+# --- the seed of the draws ---
+
+
+def test_the_seed_is_made_at_the_first_start_and_stays(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(office, capsys)
+    made = read_seed(office.base / "retention.seed")
+    run(office, capsys)
+    assert read_seed(office.base / "retention.seed") == made
+
+
+def test_with_a_damaged_seed_nobody_is_drawn_until_it_is_back(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only a share is to be recorded, and nobody can tell which: it starts, says so, and records none."""
+    path = office.base / "retention.seed"
+    whole = path.with_name("copy.seed")
+    seed = keep_seed(whole)
+    path.write_text("damaged")
+
+    def rings(stub: Stub) -> None:
+        leg = 1 + len(stub.up)
+        stub.up.add(leg)
+        stub.say(Incoming(leg, HERE, invite()))
+        stub.say(OfLeg(leg, e.LegGone(leg, 487)))
+
+    def comes_back(_: Stub) -> None:
+        whole.replace(path)
+
+    office.file.write_text(text := with_keys("recording", "share = 0.999999", SMALL))
+    engine.steps = [
+        rings,
+        comes_back,
+        send(signal.SIGHUP),
+        lambda _: None,
+        rings,
+    ]
+    lines = run(read(text, office.file), capsys)
+    (alert,) = (line for line in lines if line["event"] == "alert")
+    assert "retention.seed is damaged" in alert["reason"] and "no call is drawn" in alert["reason"]
+    with kept.archive(office.base).store as store:
+        told = [receipt.events[0].what for receipt in store.receipts()[::-1]]
+        ids = [receipt.id for receipt in store.receipts()[::-1]]
+    assert told == ["not drawn: no seed, share 0.999999", str(draw(seed, ids[1], 0.999999))]
 
 
 def test_sighup_takes_other_recipients_for_the_recordings_to_come(
