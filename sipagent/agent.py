@@ -216,6 +216,8 @@ class Agent:
             log.info("decided", call=call.id, decision=consent.decision, by=consent.by)
         if (consent.decision, call.flow.story.flagged) != (decision, flagged):
             self.recorder.keep_receipt(call.receipt())  # before anything follows from it
+        if call.flow.story.flagged and not flagged and call.recording and not call.tap:
+            self.recorder.flag_kept(call.id)
         for command in commands:
             self._carry_out(engine, call, command)
 

@@ -182,6 +182,10 @@ class Recorder:
 
         self._quick.put(forget)
 
+    def flag_kept(self, id: str) -> None:
+        """The operator flags a call whose recording had been kept before: after what is being made of it."""
+        self._quick.put(lambda: self._slow.put(lambda: flag(self.archive, id)))
+
     def keep(self, tap: Tap, recording: Recording, closing: Closing) -> None:
         """End a recording and keep it."""
 
@@ -209,6 +213,14 @@ def erase(archive: Archive, receipt: Receipt, at: datetime) -> None:
             raise error from None
         archive.store.update_receipt(receipt)
         archive.erase(receipt.id, at, receipt.decision)
+
+
+def flag(archive: Archive, id: str) -> None:
+    """Mark a recording for a hold, if there is one that is kept. Raises StoreError, ArchiveError."""
+    with archive.store.write():
+        row = archive.store.recording(id)
+        if row.status is Status.CLOSED:
+            archive.change(replace(row, flagged=True))
 
 
 def close(archive: Archive, recording: Recording, format: Format, closing: Closing) -> None:

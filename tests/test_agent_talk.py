@@ -1,5 +1,6 @@
 """The driver while two sides talk: holds, codes, faults of the recorder, and legs that cross us."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,29 @@ def test_a_flag_is_in_the_receipt_at_once_and_then_in_the_row(stage: Stage) -> N
     stage.gone(caller)
     stage.listened()
     assert stage.recording().flagged
+
+
+def test_a_flag_after_a_stop_that_keeps_is_in_the_row_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is threatened may stop first: what was recorded until then must be found by its flag."""
+    rules = replace(RULES, policy=replace(RULES.policy, stop_erases=False))
+    with staged(tmp_path, monkeypatch, rules) as stage:
+        caller, operator = stage.bridged()
+        stage.talk(caller, operator)
+        stage.tell(operator, *pressed(operator, "*5*7"))
+        row = stage.recording()
+        assert (row.status, row.flagged) == (Status.CLOSED, True)
+        assert '"flagged": true' in stage.archive.metadata(row.id).read_text()
+        stage.gone(caller)
+
+
+def test_a_flag_after_a_stop_that_erases_brings_nothing_back(stage: Stage) -> None:
+    caller, operator = stage.bridged()
+    stage.talk(caller, operator)
+    stage.tell(operator, *pressed(operator, "*5*7"))
+    assert (stage.recording().status, stage.recording().flagged) == (Status.ERASED, False)
+    assert (stage.files(), stage.receipt().events[-1].what) == ([], FLAGGED)
 
 
 def test_a_recorder_that_fails_never_costs_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
