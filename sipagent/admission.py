@@ -14,8 +14,11 @@ from media.notice import Prompt as Sound
 from media.notice import inspect_prompt
 from sipagent import events as e
 from sipagent.config import Config, ConfigError, PromptSet, uri_host
+from sipagent.config_model import Operators
 from sipagent.conversation import Codes
+from sipagent.engine import Headers
 from sipagent.hours import Schedule
+from sipagent.operators import Strategy
 from sipagent.policy import Policy
 from sipagent.sampling import Seed, Shares, draw
 
@@ -37,6 +40,9 @@ class Admission:
     shares: Shares
     extensions: tuple[str, ...]
     wrap_up_s: float
+    strategy: Strategy
+    recorded_headers: Headers
+    unrecorded_headers: Headers
     allowed: tuple[Network, ...]
     numbers: frozenset[str]
     schedule: Schedule
@@ -48,6 +54,10 @@ class Admission:
     def sounds_for(self, called: str | None) -> dict[e.Prompt, Sound]:
         """The prompts in the language of a dialled number."""
         return self.sounds[self.languages.get(called or "", self.language)]
+
+    def ring_headers(self, recorded: bool) -> Headers:
+        """What an operator's phone is told besides the name that it shows."""
+        return self.recorded_headers if recorded else self.unrecorded_headers
 
     def source_allowed(self, source: str) -> bool:
         """Whether `address:port` is one of those that may call."""
@@ -86,6 +96,7 @@ def admission(config: Config) -> Admission:
         window_s=refusal.window_s,
         ring_s=operators.ring_s,
         max_wait_s=operators.max_wait_s,
+        simultaneous=operators.strategy == "simultaneous",
         codes=Codes(operators.stop_code, operators.pause_code, operators.flag_code),
         stop_erases=operators.stop_erases,
         recording=config.recording.enabled,
@@ -100,6 +111,9 @@ def admission(config: Config) -> Admission:
         shares=config.shares(),
         extensions=operators.extensions,
         wrap_up_s=operators.wrap_up_s,
+        strategy=operators.strategy,
+        recorded_headers=_ring_headers(operators, "REC", operators.alert_info_recorded),
+        unrecorded_headers=_ring_headers(operators, "NO REC", operators.alert_info_not_recorded),
         allowed=_allowed(config),
         numbers=frozenset(config.trunk.numbers),
         schedule=config.schedule(),
@@ -107,6 +121,12 @@ def admission(config: Config) -> Admission:
         languages=dict(config.prompts.languages),
         language=config.service.language,
     )
+
+
+def _ring_headers(operators: Operators, word: str, alert_info: str) -> Headers:
+    """Alert-Info (RFC 3261 section 20.4) and the header with the word, where they are configured."""
+    headers = (("Alert-Info", alert_info), (operators.recording_header, word))
+    return tuple((name, value) for name, value in headers if name and value)
 
 
 def _inspected(files: PromptSet) -> dict[e.Prompt, Sound]:

@@ -21,10 +21,7 @@ import structlog
 from media.frame import Samples
 from media.keyword import Detector
 from media.tap import Channel, Tap
-from media.worker import (
-    Conclusion,
-    Listener,
-)
+from media.worker import Conclusion, Listener
 from retention.recording import Event, Receipt, due_date, new_id, reference_of
 from sipagent import events as e
 from sipagent.admission import Admission
@@ -42,10 +39,12 @@ from sipagent.engine import (
 from sipagent.events import CALLER
 from sipagent.hearing import concluded
 from sipagent.identity import called_number, caller_number, display_for_operator, header_values, printable
+from sipagent.legroom import LegRoom
 from sipagent.livecall import LiveCall, Playing
 from sipagent.operators import Board
 from sipagent.recorder import Recorder
 from sipagent.registration import Registrar
+from sipagent.rota import Rota
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
@@ -78,11 +77,14 @@ class Agent:
         *,
         registers: bool,
         detector: Detector | None = None,
+        rota: Rota | None = None,
     ) -> None:
         self.admission = admission
         self.recorder = recorder
+        self.rota = rota
         self.listener = Listener(self._concluded, detector)
-        self.board = Board(admission.extensions, admission.wrap_up_s)
+        last = rota.last() if rota else None
+        self.board = Board(admission.extensions, admission.wrap_up_s, admission.strategy, last)
         self.registrar = Registrar(registers)
         self.strangers = 0
         self.ended: Counter[tuple[str, str, str]] = Counter()  # calls by outcome, decision, and by what
@@ -110,7 +112,9 @@ class Agent:
     def reload(self, admission: Admission) -> None:
         """Other rules for the calls to come."""
         self.admission = admission
-        self.board.extensions, self.board.wrap_up_s = admission.extensions, admission.wrap_up_s
+        board = self.board
+        board.extensions, board.wrap_up_s = admission.extensions, admission.wrap_up_s
+        board.strategy = admission.strategy
 
     # --- from other threads ---
 
@@ -242,21 +246,22 @@ class Agent:
         )
         call.takes(CALLER, report.leg)
         self._of_leg[report.leg] = call
-        offer = admission.offer(call.id, report.source, called, wall, self._room(engine), self.draining)
+        room = LegRoom.of(engine.capacity, engine.legs, self.live).takes(admission.calls)
+        offer = admission.offer(call.id, report.source, called, wall, room, self.draining)
         if offer.source_allowed:
             # Who calls stands in the receipt alone: that one expires, a log doesn't.
             log.info("call_offered", call=call.id, called=called)
             self.recorder.open_receipt(call.receipt())
         self._calls[call.id] = call
         self._handle(engine, call, offer)
+        self._make_room(engine)
 
-    def _room(self, engine: Engine) -> bool:
-        """Two legs for every call, the new one included; its first leg is there already."""
-        calls = self._calls.values()
-        active = [call for call in calls if call.legs[CALLER] in call.up]
-        ending = engine.legs - 1 - sum(len(call.up) for call in active)
-        free = engine.capacity - ending - sum(max(2, len(call.up)) for call in active)
-        return len(active) < self.admission.calls and free >= 2
+    def _make_room(self, engine: Engine) -> None:
+        """Have legs given back on which phones ring beside others, as far as a new caller needs them."""
+        room = LegRoom.of(engine.capacity, engine.legs, self.live)
+        spare = [share.id for share in room.shares for _ in range(share.spare)]
+        for id in spare[: room.short]:
+            self._inbox.put(OfLeg(self._calls[id].legs[CALLER], e.LegWanted()))
 
     def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact | None:
         """With the flow's number of the leg. What names none is the caller's; an operator's is None."""
@@ -276,6 +281,13 @@ class Agent:
             story = call.flow.story
             talked = story.operator == operator and story.connected_at is not None
             self.board.release(operator, time.monotonic(), talked)
+            if call.flow.hunt.operator:  # another was quicker: this one is free, and willing
+                self._somebody_free()
+
+    def _somebody_free(self) -> None:
+        """Callers who wait may ask the board again, in their order."""
+        for id in self.board.waiting:
+            self._inbox.put(OfLeg(self._calls[id].legs[CALLER], e.OperatorFree()))
 
     def _sound_ended(self, engine: Engine, leg: int, token: int) -> None:
         call = self._of_leg.get(leg)
@@ -346,13 +358,14 @@ class Agent:
             case e.Listen(leg, tones, voice):
                 self._listen(engine, call, leg, tones, voice)
             case e.SeekOperator(tried):
-                uri = self.board.seek(call.id, tried, time.monotonic())
-                answer = e.OperatorOffered(uri) if uri else e.NoOperatorFree()
-                self._inbox.put(OfLeg(call.legs[CALLER], answer))
+                self._seek(engine, call, tried)
+            case e.DeclineOperator(uri):
+                self.board.release(uri, time.monotonic(), talked=False)
+                self._somebody_free()
             case e.DialOperator(leg, uri, recorded):
                 self._dial(engine, call, leg, uri, recorded)
-            case e.HangUp(leg):
-                engine.hang_up(call.legs.get(leg, -1))
+            case e.HangUp(leg, elsewhere):
+                engine.hang_up(call.legs.get(leg, -1), elsewhere)
             case e.Bridge(leg):
                 self.board.served(call.id)
                 engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
@@ -404,8 +417,20 @@ class Agent:
             self.listener.close(engine_leg)
         engine.listen(engine_leg)
 
+    def _seek(self, engine: Engine, call: LiveCall, tried: tuple[str, ...]) -> None:
+        legs = LegRoom.of(engine.capacity, engine.legs, self.live).for_ringing(call.id)
+        found = self.board.seek(call.id, tried, time.monotonic(), legs)
+        for uri in found:
+            self._inbox.put(OfLeg(call.legs[CALLER], e.OperatorOffered(uri)))
+        if not found:
+            self._inbox.put(OfLeg(call.legs[CALLER], e.NoOperatorFree()))
+        elif self.rota and self.board.strategy == "round_robin":
+            rota, last = self.rota, found[-1]
+            self.recorder.later(lambda: rota.keep(last))
+
     def _dial(self, engine: Engine, call: LiveCall, leg: int, uri: str, recorded: bool) -> None:
-        engine_leg = engine.dial(uri, display_for_operator(recorded, call.caller, reference_of(call.id)))
+        display = display_for_operator(recorded, call.caller, reference_of(call.id))
+        engine_leg = engine.dial(uri, display, self.admission.ring_headers(recorded))
         call.takes(leg, engine_leg)
         call.operators[engine_leg] = uri
         self._of_leg[engine_leg] = call
@@ -444,6 +469,7 @@ class Agent:
             self.listener.close(leg)
             del self._of_leg[leg]
         self.board.leave(call.id)
+        self._somebody_free()
         story, consent = call.flow.story, call.flow.consent
         log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
         self.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1

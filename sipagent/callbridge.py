@@ -27,7 +27,7 @@ class Bridging(CallState):
         self._do(e.Listen(operator.leg, tones=not operator.telephone_event, voice=False))
         record = self.consent.allowed and self._notice_complete
         self.conversation = Conversation(self.policy.codes, operator.leg, self._held)
-        self._do(*self.conversation.begin(operator.uri, record))
+        self._do(*self.conversation.begin(operator.uri, record, shown=operator.recorded))
         if record:
             self._note("recording started", "agent")
 

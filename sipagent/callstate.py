@@ -11,7 +11,9 @@ from sipagent.hunt import Hunt
 from sipagent.policy import Phase, Policy
 from sipagent.story import Happening, Outcome, Story, Who
 
-Timer = Literal["media", "window", "verdict", "ring", "retry", "max_wait", "please_hold", "late", "listening"]
+Timer = Literal[
+    "media", "window", "verdict", "ring", "retry", "sound", "max_wait", "please_hold", "late", "listening"
+]
 How = e.Method | Literal["voice"]
 
 _DECIDED_IN: dict[Phase, DecidedIn] = {
@@ -47,6 +49,7 @@ class CallState:
         self._hearing: frozenset[e.Sound] = frozenset()
         self._late_until = 0.0  # until then something that began before the hunt may still be heard
         self.hunt = Hunt()
+        self._waits_until = 0.0
         self.conversation: Conversation | None = None
         self._held: frozenset[int] = frozenset()  # legs on hold before the bridge
         self._indicated: e.Indication = "off"  # what devices know of the tap

@@ -15,6 +15,8 @@ Digit = Annotated[str, PlainValidator(types.digit)]
 Code = Annotated[str, PlainValidator(types.code)]
 Period = Annotated[str, PlainValidator(types.period)]
 Number = Annotated[str, PlainValidator(types.called_number)]
+HeaderName = Annotated[str, PlainValidator(types.header_name)]
+HeaderValue = Annotated[str, PlainValidator(types.header_value)]
 Language = Annotated[str, PlainValidator(types.language)]
 
 

@@ -21,6 +21,8 @@ from sipagent.config_keys import (
     Code,
     Digit,
     FilePath,
+    HeaderName,
+    HeaderValue,
     Known,
     Language,
     Number,
@@ -217,6 +219,9 @@ class Operators(Credentials):
     ring_s: float = seconds(1, 300, 20)
     max_wait_s: float = seconds(0, 3600, 120)
     wrap_up_s: float = seconds(0, 3600, 0)
+    alert_info_recorded: HeaderValue = key("the value of an Alert-Info header; empty: none", "")
+    alert_info_not_recorded: HeaderValue = key("the value of an Alert-Info header; empty: none", "")
+    recording_header: HeaderName = key("the name of a header such as X-Recording; empty: none", "")
     transfer: Literal["bridge", "refer"] = key("bridge | refer", "bridge")
     refer_targets: tuple[Uri, ...] = several("a list of SIP URIs", ())
     transfer_targets: tuple[Uri, ...] = several("a list of SIP URIs; empty: the extensions", ())

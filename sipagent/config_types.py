@@ -19,6 +19,7 @@ from sipagent.hours import DAYS, Interval, Week, parse_closure, parse_date, pars
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 URI_LIMIT = 255  # bytes; the engine's PJSIP_MAX_URL_SIZE is 256 with its end
+HEADER_LIMIT = 200
 PERIOD_YEARS = 100  # beyond it a due date may leave the calendar
 CODECS = ("PCMA", "PCMU", "G722", "GSM")  # never speex: its parser in the engine's wheel overflows
 
@@ -230,6 +231,22 @@ def code(value: object) -> str:
     if not re.fullmatch(r"[0-9*#A-D]{1,8}", text(value), re.ASCII):
         raise ValueError("is not a sequence of telephone keys")
     return text(value)
+
+
+def header_name(value: object) -> str:
+    """Take the name of a header of the user's own, or nothing; no standard one (RFC 3261 section 25.1)."""
+    name = text(value).strip()
+    if name and not re.fullmatch(r"X-[A-Za-z0-9.!%*_+`'~-]{1,60}", name, re.ASCII):
+        raise ValueError("is not a header's name that begins with X-")
+    return name
+
+
+def header_value(value: object) -> str:
+    """Take what may follow a header's name and colon, or nothing."""
+    line = text(value).strip()
+    if not line.isascii() or len(line) > HEADER_LIMIT:
+        raise ValueError(f"is not a line of up to {HEADER_LIMIT} ASCII characters")
+    return line
 
 
 def language(value: object) -> str:

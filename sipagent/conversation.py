@@ -42,12 +42,15 @@ class Conversation:
     def _silent(self) -> bool:
         return self.paused or bool(self._held)
 
-    def begin(self, uri: str, record: bool) -> list[e.Command]:
+    def begin(self, uri: str, record: bool, shown: bool = False) -> list[e.Command]:
+        """`shown`: the operator's phone rang with REC. Where that is no longer so, a tone says it."""
         self.tapping = self.captured = record
         commands: list[e.Command] = []
         if record:
             commands = [e.StartTap(uri), e.PlayTone(Tone.RECORDING_ON)]
             commands += [e.SilenceTap(on=True)] if self._silent else []
+        elif shown:
+            commands = [e.PlayTone(Tone.RECORDING_OFF)]
         return commands + self._music()
 
     def held(self, leg: int, sends: bool) -> list[e.Command]:

@@ -14,6 +14,9 @@ from typing import Protocol
 from media.frame import Samples
 from sipagent import events as e
 
+Headers = tuple[tuple[str, str], ...]
+"""SIP headers as name and value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
@@ -122,9 +125,9 @@ class Engine(Protocol):
 
     def reject(self, leg: int, status: int, retry_after_s: int | None) -> None: ...
 
-    def hang_up(self, leg: int) -> None: ...
+    def hang_up(self, leg: int, elsewhere: bool = False) -> None: ...
 
-    def dial(self, uri: str, display: str) -> int: ...
+    def dial(self, uri: str, display: str, headers: Headers = ()) -> int: ...
 
     def play(self, leg: int, sound: Path, loop: bool) -> int: ...
 

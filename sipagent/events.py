@@ -81,7 +81,9 @@ class CallConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class MediaArrived:
-    """The caller's first RTP packet has arrived."""
+    """A leg's first RTP packet has arrived since it was answered."""
+
+    leg: int = CALLER
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,23 @@ class OperatorOffered:
 @dataclass(frozen=True, slots=True)
 class NoOperatorFree:
     """No operator is left to ring for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorFree:
+    """An operator has become free; whoever waits may ask the board again."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorReached:
+    """A provisional response has come: something answers for the operator's phone, if only a PBX."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegWanted:
+    """Legs are short: of several phones that ring for this caller, one is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +230,17 @@ class TimePassed:
     """The flow's `deadline` has been reached."""
 
 
-LegFact = DtmfPressed | OperatorAnswered | LegHeld | LegResumed | LegGone | MediaLost | RecordingDeclined
+LegFact = (
+    MediaArrived
+    | DtmfPressed
+    | OperatorReached
+    | OperatorAnswered
+    | LegHeld
+    | LegResumed
+    | LegGone
+    | MediaLost
+    | RecordingDeclined
+)
 
 Fact = (
     CallOffered
@@ -225,6 +254,9 @@ Fact = (
     | ListeningEnded
     | OperatorOffered
     | NoOperatorFree
+    | OperatorFree
+    | OperatorReached
+    | LegWanted
     | OperatorAnswered
     | LegHeld
     | LegResumed
@@ -298,9 +330,16 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class SeekOperator:
-    """Ask the board for an operator; `OperatorOffered` or `NoOperatorFree` follows."""
+    """Ask the board for operators; an `OperatorOffered` for each, or `NoOperatorFree`, follows."""
 
     tried: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclineOperator:
+    """The operator who was offered isn't needed any more: the board may offer him to another caller."""
+
+    uri: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +353,13 @@ class DialOperator:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End a leg: CANCEL, BYE or a final response, whichever fits its state."""
+    """End a leg: CANCEL, BYE or a final response, whichever fits its state.
+
+    `elsewhere`: another phone has answered, so this one need not show a missed call (RFC 3326 section 2).
+    """
 
     leg: int
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +419,7 @@ Command = (
     | PlayTone
     | Listen
     | SeekOperator
+    | DeclineOperator
     | DialOperator
     | HangUp
     | Bridge

@@ -1,7 +1,8 @@
 """Who is being rung for one caller: a small pure machine that `callflow.CallFlow` drives.
 
-One operator at a time, as the board of operators offers them; legs are numbered in the order of dialling, so
-that a late word of an earlier one is never taken for the present one's.
+Any number of phones may ring at once, as the board of operators offers them; the first that answers is kept,
+the others are told that the call was completed elsewhere. Legs are numbered in the order of dialling, so that
+a late word of an earlier one is never taken for the present one's. Times are monotonic seconds.
 """
 
 from dataclasses import dataclass, replace
@@ -11,47 +12,108 @@ from sipagent import events as e
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The operator who is being rung, or who has answered."""
+    """One who is being rung, or who has answered. `recorded`: what the phone shows.
+
+    Until something answers for the phone (`reached`), it is given up at `gives_up_at`, then at `rings_until`.
+    """
 
     leg: int
     uri: str
+    recorded: bool
+    rings_until: float = 0.0
+    gives_up_at: float = 0.0
+    reached: bool = False
     answered: bool = False
     telephone_event: bool = False
+    audible: bool = False  # the leg sends
 
 
 class Hunt:
-    """Methods give the commands that follow."""
+    """Methods that return commands give those that follow. `operator` is who has answered."""
 
     def __init__(self) -> None:
         self.dialled = 0
         self.tried: tuple[str, ...] = ()
+        self.ringing: tuple[Operator, ...] = ()
         self.operator: Operator | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When the first of those who ring is given up."""
+        return min((one.gives_up_at for one in self.ringing), default=None)
 
     def again(self) -> list[e.Command]:
         """Begin a round over the operators."""
         self.tried = ()
-        return [e.SeekOperator(())]
+        return self.seek()
 
-    def dial(self, uri: str, recorded: bool) -> list[e.Command]:
-        self.dialled += 1
-        self.operator = Operator(self.dialled, uri)
-        return [e.DialOperator(self.dialled, uri, recorded)]
-
-    def next(self) -> list[e.Command]:
-        """The present one won't do."""
-        if self.operator:
-            self.tried += (self.operator.uri,)
-        self.operator = None
+    def seek(self) -> list[e.Command]:
+        """Ask for those who have not been tried in this round."""
         return [e.SeekOperator(self.tried)]
 
+    def next_leg(self) -> int:
+        """The number of a leg that is to be dialled."""
+        self.dialled += 1
+        return self.dialled
+
+    def dial(
+        self, uri: str, recorded: bool, gives_up_at: float = 0.0, rings_until: float = 0.0
+    ) -> list[e.Command]:
+        self.next_leg()
+        self.ringing += (Operator(self.dialled, uri, recorded, rings_until, gives_up_at),)
+        return [e.DialOperator(self.dialled, uri, recorded)]
+
+    def reached(self, leg: int) -> None:
+        """Something has answered for the phone, so it has its whole time to ring."""
+        self.ringing = tuple(
+            replace(one, reached=True, gives_up_at=one.rings_until) if one.leg == leg else one
+            for one in self.ringing
+        )
+
+    def overdue(self, now: float) -> list[Operator]:
+        return [one for one in self.ringing if one.gives_up_at <= now]
+
+    def lose(self, leg: int) -> Operator | None:
+        """The leg of one who was rung or had answered won't do; None where it is neither."""
+        here = [*self.ringing, *([self.operator] if self.operator else [])]
+        lost = next((one for one in here if one.leg == leg), None)
+        if lost:
+            self.tried += (lost.uri,)
+            self.ringing = tuple(one for one in self.ringing if one.leg != leg)
+            self.operator = None if self.operator == lost else self.operator
+        return lost
+
     def answered(self, leg: int, telephone_event: bool) -> Operator | None:
-        """The present one has answered; None where the leg is another's."""
-        if self.operator is None or self.operator.leg != leg:
+        """This one has answered; None where the leg does not ring, or another was quicker."""
+        first = next((one for one in self.ringing if one.leg == leg), None)
+        if first is None:
             return None
-        self.operator = replace(self.operator, answered=True, telephone_event=telephone_event)
+        self.ringing = tuple(one for one in self.ringing if one.leg != leg)
+        self.operator = replace(first, answered=True, telephone_event=telephone_event)
         return self.operator
+
+    def audible(self, leg: int) -> bool:
+        """The leg sends; whether it is that of who has answered."""
+        if self.operator is None or self.operator.leg != leg:
+            return False
+        self.operator = replace(self.operator, audible=True)
+        return True
+
+    def elsewhere(self) -> list[e.Command]:
+        """Those who still ring are not needed: another has answered."""
+        ringing, self.ringing = self.ringing, ()
+        return [e.HangUp(one.leg, elsewhere=True) for one in ringing]
+
+    def spare(self) -> Operator | None:
+        """Give up the one rung last where more than one rings: its leg is wanted for another caller."""
+        if len(self.ringing) < 2:
+            return None
+        *kept, spared = self.ringing
+        self.ringing = tuple(kept)
+        return spared
 
     def drop(self) -> list[e.Command]:
         """Nobody is needed any more."""
-        operator, self.operator = self.operator, None
-        return [e.HangUp(operator.leg)] if operator else []
+        here = [*self.ringing, *([self.operator] if self.operator else [])]
+        self.ringing, self.operator = (), None
+        return [e.HangUp(one.leg) for one in here]

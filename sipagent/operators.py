@@ -1,31 +1,69 @@
 """Who is to be rung: the operators' board of one process. Pure; times are monotonic seconds.
 
-Operators are taken in the order of the configuration. One who is being rung or talks is not rung for
-another caller, and has `wrap_up_s` of rest after a conversation. Who came first is served first: while an
-earlier caller waits with nobody ringing, a later one gets nobody.
+One who is being rung or talks is not rung for another caller, and has `wrap_up_s` of rest after a
+conversation. Who came first is served first: while an earlier caller waits with nobody ringing, a later one
+gets nobody.
+
+    sequential      in the order of the configuration, one at a time
+    round_robin     one at a time, beginning after the one who was rung last, whoever called
+    simultaneous    all who are free, as far as there are legs for them
 """
+
+from typing import Literal
+
+Strategy = Literal["sequential", "simultaneous", "round_robin"]
 
 
 class Board:
-    def __init__(self, extensions: tuple[str, ...], wrap_up_s: float = 0.0) -> None:
+    """`last`: who was rung last, None for nobody; it outlives the process where somebody keeps it."""
+
+    def __init__(
+        self,
+        extensions: tuple[str, ...],
+        wrap_up_s: float = 0.0,
+        strategy: Strategy = "sequential",
+        last: str | None = None,
+    ) -> None:
         self.extensions = extensions
         self.wrap_up_s = wrap_up_s
+        self.strategy: Strategy = strategy
+        self.last = last
         self._waiting: list[str] = []  # calls, in the order in which they came
         self._engaged: dict[str, str] = {}  # operator → call
         self._rests_until: dict[str, float] = {}
 
-    def seek(self, call: str, tried: tuple[str, ...], now: float) -> str | None:
-        """The operator to ring for a call, who is its own from here on; None: none for now."""
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The calls for which nobody talks, in the order in which they came."""
+        return tuple(self._waiting)
+
+    def seek(self, call: str, tried: tuple[str, ...], now: float, legs: int = 1) -> tuple[str, ...]:
+        """The operators to ring for a call, who are its own from here on; none where it is not its turn.
+
+        `legs`: how many may be rung, as far as there are legs; the call keeps its place also without any.
+        """
         if call not in self._waiting:
             self._waiting.append(call)
         served = set(self._engaged.values())
         if any(earlier not in served for earlier in self._waiting[: self._waiting.index(call)]):
-            return None
-        for uri in self.extensions:
-            if uri not in tried and uri not in self._engaged and now >= self._rests_until.get(uri, now):
-                self._engaged[uri] = call
-                return uri
-        return None
+            return ()
+        most = legs if self.strategy == "simultaneous" else min(legs, 1)
+        free = [
+            uri
+            for uri in self._in_turn()
+            if uri not in tried and uri not in self._engaged and now >= self._rests_until.get(uri, now)
+        ]
+        chosen = tuple(free[: max(0, most)])
+        for uri in chosen:
+            self._engaged[uri] = call
+            self.last = uri
+        return chosen
+
+    def _in_turn(self) -> tuple[str, ...]:
+        if self.strategy == "round_robin" and self.last in self.extensions:
+            after = self.extensions.index(self.last) + 1
+            return self.extensions[after:] + self.extensions[:after]
+        return self.extensions
 
     def release(self, uri: str, now: float, talked: bool) -> None:
         """The operator is free again, after a rest where there was a conversation."""

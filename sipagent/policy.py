@@ -11,6 +11,8 @@ VERDICT_S = 3.0  # what began in the window gets this long to be understood
 LATE_S = 0.5  # what began before the window closed is heard at the latest this much after it
 SAME_PRESS_S = 0.25  # the same digit by another way within this is the same press
 RETRY_S = 3.0  # between two rounds over the operators
+REACH_S = 4.0  # a phone for which nothing answers within this is unreachable (RFC 3261's timer B is 32 s)
+SOUND_S = 3.0  # who has answered and sends no sound within this has vanished
 PLEASE_HOLD_S = 20.0  # between two "please hold"
 LISTENING_S = 1.0  # at the end: for what the caller had still sent to be listened to
 RETRY_AFTER_S = 10  # what a caller who finds no room is told (RFC 3261 section 20.33)
@@ -46,6 +48,7 @@ class Policy:
     window_s: float = 5.0
     ring_s: float = 20.0
     max_wait_s: float = 120.0
+    simultaneous: bool = False
     codes: Codes = field(default_factory=Codes)
     stop_erases: bool = True
     recording: bool = True

@@ -126,6 +126,10 @@ class Recorder:
             with suppress(TapError):  # has been reported
                 self.dropped_frames += self._running.pop().finish().drops
 
+    def later(self, job: Job) -> None:
+        """Do something small that waits for the disk, after what was put before."""
+        self._quick.put(job)
+
     def open_receipt(self, receipt: Receipt) -> None:
         self._quick.put(lambda: self.archive.store.add_receipt(receipt))
 

@@ -30,6 +30,7 @@ from sipagent.metrics import Metrics
 from sipagent.pjsip import PjsipEngine
 from sipagent.purging import Purging
 from sipagent.recorder import Recorder, recover
+from sipagent.rota import Rota
 from sipagent.sampling import Seed
 from sipagent.scrape import serving
 from sipagent.seed import SeedError, keep_seed, seed_path
@@ -84,7 +85,8 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         archive = Archive(store, config.recording.directory, config.base)
         recorder = Recorder(archive, config.recording.format, _alert, config.recording.recipients)
         registers = config.trunk.registrar is not None
-        agent = Agent(rules, recorder, tones(), registers=registers, detector=_detector(config))
+        rota = Rota(config.retention.database.with_name("round_robin.json"))
+        agent = Agent(rules, recorder, tones(), registers=registers, detector=_detector(config), rota=rota)
         purging = Purging(config, _alert)
         engine = PjsipEngine(_settings(config, agent))
         engine.start()  # first: a second agent on this port must not touch what the first one keeps

@@ -46,6 +46,9 @@ FRAME = "before the bridge"
 WORDS: dict[type, str] = {
     e.CallConfirmed: "ACK",
     e.MediaArrived: "first RTP",
+    e.LegWanted: "leg wanted",
+    e.OperatorReached: "phone reached",
+    e.OperatorFree: "operator free",
     e.HearingEnded: "nothing understood",
     e.ListeningEnded: "all was heard",
     e.OperatorAnswered: "operator answers",
@@ -81,7 +84,7 @@ def walk() -> tuple[Edges, Edges]:
         while todo:
             flow, watch, now = todo.pop()
             for fact in (*facts(flow), e.PromptEnded(Prompt.CLOSED, 1000, complete=True)):
-                if not possible(flow, watch, fact):
+                if not possible(flow, watch, fact) or second(flow, fact):
                     continue
                 twin = clone(flow)
                 later, then = advance(twin, watch, fact, now)
@@ -96,14 +99,19 @@ def walk() -> tuple[Edges, Edges]:
     return phases, decisions
 
 
+def second(flow: CallFlow, fact: e.Fact) -> bool:
+    """A second phone that rings beside another leads nowhere that one doesn't."""
+    return isinstance(fact, e.OperatorOffered) and bool(flow.hunt.ringing)
+
+
 def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
     """What decides where a fact may lead, without the time: that is the timers' affair, by their names."""
     operator, talk = flow.hunt.operator, flow.conversation
     return (
         flow.phase, flow.consent.decision, frozenset(flow._timers), flow._hours_open, flow._candidate,
         flow._chooses, flow._media_arrived, flow._playing, flow._notice_complete, flow._acceptance,
-        flow._unclear, flow._hearing, operator is not None, operator and operator.answered,
-        talk and talk.tapping, talk and talk._typed[0][-1:], watch.up,
+        flow._unclear, flow._hearing, operator is not None, operator and operator.audible,
+        len(flow.hunt.ringing), talk and talk.tapping, talk and talk._typed[0][-1:], watch.up,
     )  # fmt: skip
 
 

@@ -23,8 +23,10 @@ from sipagent.admission import Admission
 from sipagent.agent import Agent
 from sipagent.engine import Incoming, OfLeg, Report, SoundEnded
 from sipagent.hours import Schedule
+from sipagent.operators import Strategy
 from sipagent.policy import LATE_S, Policy
 from sipagent.recorder import Recorder
+from sipagent.rota import Rota
 from sipagent.sampling import Shares
 from sipagent.softphone_rtp import tone
 from tests import kept
@@ -56,6 +58,9 @@ RULES = Admission(
     shares=Shares(ZoneInfo("Europe/Paris"), 1.0),
     extensions=(DESK, SECOND_DESK),
     wrap_up_s=0.0,
+    strategy="sequential",
+    recorded_headers=(),
+    unrecorded_headers=(),
     allowed=(ip_network("127.0.0.0/8"),),
     numbers=frozenset(),
     schedule=Schedule(ZoneInfo("Europe/Paris")),
@@ -95,12 +100,14 @@ class Clock:
 class Stage:
     """An agent, its engine, its clock and what it keeps."""
 
-    def __init__(self, folder: Path, rules: Admission = RULES, registers: bool = False) -> None:
+    def __init__(
+        self, folder: Path, rules: Admission = RULES, registers: bool = False, rota: Rota | None = None
+    ) -> None:
         self.clock = Clock()
         self.archive = kept.archive(folder)
         self.alerts: list[str] = []
         self.recorder = Recorder(self.archive, "wav", self.alerts.append)
-        self.agent = Agent(rules, self.recorder, TONES, registers=registers)
+        self.agent = Agent(rules, self.recorder, TONES, registers=registers, rota=rota)
         self.engine = FakeEngine(self.agent.post)
         self.engine.sleep = self.clock.sleep
 
@@ -143,10 +150,14 @@ class Stage:
     def bridged(self, **how: Any) -> tuple[int, int]:
         """The same, once the tap runs and what began before the bridge has been heard out."""
         caller, operator = self.rung(**how)
-        self.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+        self.answered(operator)
         self.turn(after_s=LATE_S)
         self.settle()
         return caller, operator
+
+    def answered(self, operator: int) -> None:
+        """An operator picks up and is heard."""
+        self.tell(operator, e.OperatorAnswered(operator, telephone_event=True), e.MediaArrived(operator))
 
     def gone(self, leg: int, status: int = 200) -> None:
         self.engine.up.remove(leg)
@@ -222,9 +233,10 @@ def staged(
     *,
     registers: bool = False,
     listens: bool = True,
+    rota: Rota | None = None,
 ) -> Iterator[Stage]:
     """A stage whose threads run; what is left is finished at the end. `listens`: the listener's, too."""
-    stage = Stage(folder, rules, registers)
+    stage = Stage(folder, rules, registers, rota)
     patch.setattr("sipagent.agent.time", stage.clock)
     stage.recorder.start()
     if listens:
@@ -240,3 +252,8 @@ def staged(
 
 def with_policy(**changes: Any) -> Admission:
     return replace(RULES, policy=replace(RULES.policy, **changes))
+
+
+def with_strategy(strategy: Strategy, **changes: Any) -> Admission:
+    policy = replace(RULES.policy, simultaneous=strategy == "simultaneous")
+    return replace(RULES, policy=policy, strategy=strategy, **changes)

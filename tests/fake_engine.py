@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sipagent import events as e
-from sipagent.engine import Report
+from sipagent.engine import Headers, OfLeg, Report
 
 
 class FakeEngine:
@@ -61,14 +61,15 @@ class FakeEngine:
     def reject(self, leg: int, status: int, retry_after_s: int | None) -> None:
         self.orders.append(("reject", leg, status, retry_after_s))
 
-    def hang_up(self, leg: int) -> None:
-        self.orders.append(("hang_up", leg))
+    def hang_up(self, leg: int, elsewhere: bool = False) -> None:
+        self.orders.append(("hang_up", leg, elsewhere) if elsewhere else ("hang_up", leg))
 
-    def dial(self, uri: str, display: str) -> int:
+    def dial(self, uri: str, display: str, headers: Headers = ()) -> int:
         leg = self.next_number()
         self.up.add(leg)
         self.dialled[leg] = uri
-        self.orders.append(("dial", uri, display))
+        self.say(OfLeg(leg, e.OperatorReached(leg)))
+        self.orders.append(("dial", uri, display, headers) if headers else ("dial", uri, display))
         return leg
 
     def play(self, leg: int, sound: Path, loop: bool) -> int:

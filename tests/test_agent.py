@@ -53,7 +53,7 @@ def test_a_caller_who_says_nothing_against_it_is_recorded(stage: Stage) -> None:
     stage.turn(after_s=0.1)
     ((operator, uri),) = stage.engine.dialled.items()
     assert (uri, stage.shown(), stage.hears(caller)) == (DESK, f"REC {CALLER}", "hold_music")
-    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+    stage.answered(operator)
     assert stage.engine.ordered("bridge") == [(caller, operator)]
     assert stage.engine.ordered("play") == [(caller, "notice.wav", False), (caller, "hold_music.wav", True)]
     (call,) = stage.agent.live
@@ -164,7 +164,7 @@ def test_a_key_chooses_the_language_and_the_recording_names_its_notice(
         stage.sound_over(caller)
         stage.turn(after_s=3.0)
         (operator,) = stage.engine.dialled
-        stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+        stage.answered(operator)
         notice = stage.recording().notice
         assert notice is not None
         assert notice.file == "/prompts/en/notice.wav"
@@ -190,7 +190,7 @@ def test_a_refusal_during_the_notice(stage: Stage) -> None:
     assert stage.hears(caller) == "refused"
     assert stage.shown() == f"NO REC {CALLER}"
     (operator,) = stage.engine.dialled
-    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+    stage.answered(operator)
     assert stage.engine.ordered("bridge") == []  # the caller is still being told that it was understood
     stage.sound_over(caller)
     assert stage.engine.ordered("bridge") == [(caller, operator)]
@@ -234,14 +234,15 @@ def test_a_key_that_waits_when_the_tap_would_start_wins(stage: Stage) -> None:
     """It was pressed before the first sample would have been kept."""
     caller, operator = stage.rung()
     stage.engine.script = [lambda: stage.engine.say(OfLeg(caller, NINE))]
-    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+    stage.answered(operator)
     assert stage.engine.ordered("bridge") == [(caller, operator)]
     assert (stage.receipt().decision, stage.files(), stage.archive.store.recordings()) == ("refused", [], [])
 
 
 def test_a_key_that_waits_with_the_operators_answer_wins(stage: Stage) -> None:
     caller, operator = stage.rung()
-    stage.turn(OfLeg(operator, e.OperatorAnswered(operator, telephone_event=True)), OfLeg(caller, NINE))
+    heard = (e.OperatorAnswered(operator, telephone_event=True), e.MediaArrived(operator))
+    stage.turn(*(OfLeg(operator, fact) for fact in heard), OfLeg(caller, NINE))
     assert (stage.receipt().decision, stage.files(), stage.archive.store.recordings()) == ("refused", [], [])
 
 

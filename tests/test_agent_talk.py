@@ -27,7 +27,7 @@ NINE = e.DtmfPressed(0, "9", "rfc4733")
 def test_a_tap_that_starts_during_a_hold_starts_silent(stage: Stage) -> None:
     caller, operator = stage.rung()
     stage.tell(caller, e.LegHeld(caller, sends=True))
-    stage.tell(operator, e.OperatorAnswered(operator, telephone_event=True))
+    stage.answered(operator)
     stage.settle()
     stage.talk(caller, operator)
     stage.tell(caller, e.LegResumed(caller))

@@ -1,6 +1,7 @@
 """The call flow over all histories: whatever happens, in whatever order, no tap where none may be.
 
-From the INVITE, and again from every station of a call, each fact that there is follows each, six deep.
+From the INVITE, and again from every station of a call, each fact that there is follows each, six deep; five
+where several phones may ring by then.
 Histories that have led to the same state are walked on from once: the flow is a function of its state, so
 nothing is lost by it. `Watch` keeps, beside each state, what a bystander has seen of the call; its laws are
 checked at every step.
@@ -27,12 +28,15 @@ OFFER = e.CallOffered(
 CHOOSING = replace(OFFER, may_choose=True)
 CHOICES = (("2", "en"), ("3", "fr"))
 STALE = 77  # an operator's leg that was given up
-DEPTH = 6
+DEPTH, BROAD_DEPTH = 6, 5
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What a bystander has seen. `tap`: none, running, kept or erased; `up`: legs that nobody has ended."""
+    """What a bystander has seen. `tap`: none, running, kept or erased; `up`: legs that nobody has ended.
+
+    `offered`: operators whom the board holds for this call, neither dialled nor given back.
+    """
 
     refused: bool = False
     notice_heard: bool = False
@@ -42,12 +46,20 @@ class Watch:
     bridged: bool = False
     language: str = ""  # chosen by key
     up: frozenset[int] = frozenset()
+    offered: frozenset[str] = frozenset()
 
 
 def facts(flow: CallFlow) -> Iterator[e.Fact]:
     """Every fact that may come now. Operators' facts are of the current leg and of one given up."""
     hunt = flow.hunt
     operator = hunt.operator.leg if hunt.operator else hunt.dialled or 1
+    for leg in {one.leg for one in hunt.ringing} - {operator}:
+        yield from (
+            e.OperatorReached(leg),
+            e.OperatorAnswered(leg, telephone_event=True),
+            e.MediaArrived(leg),
+            e.LegGone(leg, 603),
+        )
     yield from (
         OFFER,
         replace(OFFER, sampled=False),
@@ -75,8 +87,13 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.OperatorOffered(A),
         e.OperatorOffered(B),
         e.NoOperatorFree(),
+        e.OperatorFree(),
+        e.LegWanted(),
+        e.OperatorReached(operator),
         e.OperatorAnswered(operator, telephone_event=False),
         e.OperatorAnswered(STALE, telephone_event=True),
+        e.MediaArrived(operator),
+        e.MediaArrived(STALE),
         e.LegHeld(CALLER, sends=False),
         e.LegHeld(operator, sends=True),
         e.LegResumed(CALLER),
@@ -126,18 +143,21 @@ def state_of(flow: CallFlow, now: float) -> Any:
         sorted((leg, d, m) for leg, (d, m, at) in flow._presses.items() if now - at < SAME_PRESS_S)
     )  # older ones count for nothing
     hunt, talk = flow.hunt, flow.conversation
+    ringing = tuple(
+        (one.uri, one.recorded, one.reached, round(one.gives_up_at - now, 3)) for one in hunt.ringing
+    )
     return (
         flow.phase, flow.consent.decision, timers, presses, flow._hours_open, flow._candidate,
         flow._chooses, flow._media_arrived, flow._telephone_event, flow._playing, flow._notice_complete,
         flow._acceptance, flow._unclear, flow._hearing, flow._held,
-        round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, hunt.operator is not None,
-        hunt.operator and hunt.operator.answered,
+        round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
+        hunt.operator and (hunt.operator.audible, hunt.operator.recorded),
         talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
         talk and talk._typed[0][-1:],
     )  # fmt: skip
 
 
-def possible(flow: CallFlow, watch: Watch, fact: e.Fact) -> bool:
+def possible(flow: CallFlow, watch: Watch, fact: e.Fact) -> bool:  # noqa: PLR0911 - one rule a kind of fact
     """The world keeps some order: one INVITE a call, what plays ends, nobody speaks who is gone."""
     if isinstance(fact, e.CallOffered):
         return flow.phase is Phase.OFFERED
@@ -145,10 +165,14 @@ def possible(flow: CallFlow, watch: Watch, fact: e.Fact) -> bool:
         return False
     if isinstance(fact, e.PromptEnded):
         return fact.prompt is flow._playing
-    if isinstance(fact, e.OperatorOffered | e.NoOperatorFree):
-        return flow.phase is Phase.HUNT and flow.hunt.operator is None and "retry" not in flow._timers
+    if isinstance(fact, e.OperatorOffered):  # may have been asked for before somebody answered
+        rung = [one.uri for one in flow.hunt.ringing]
+        asked = flow.phase in (Phase.HUNT, Phase.BRIDGED, Phase.FAREWELL)
+        return asked and len(rung) < 2 and fact.uri not in rung
+    if isinstance(fact, e.NoOperatorFree):
+        return flow.phase is Phase.HUNT
     leg = getattr(fact, "leg", CALLER if isinstance(fact, e.KeywordHeard) else None)
-    if isinstance(fact, e.LegGone | e.MediaLost | e.OperatorAnswered | e.DtmfPressed | e.RecordingDeclined):
+    if isinstance(fact, e.LegFact) and not isinstance(fact, e.LegHeld | e.LegResumed | e.OperatorReached):
         return leg == STALE or leg in watch.up
     return True
 
@@ -171,6 +195,8 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         watch = replace(watch, up=frozenset({CALLER}))
     if isinstance(fact, e.LegGone):
         watch = replace(watch, up=watch.up - {fact.leg})
+    if isinstance(fact, e.OperatorOffered):
+        watch = replace(watch, offered=watch.offered | {fact.uri})
     commands = flow.handle(fact, now)
     for command in commands:
         watch = obey(flow, watch, command)
@@ -187,6 +213,8 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     if flow.phase is Phase.HUNT:
         assert flow._playing is not None, "the caller waits in silence"
         assert flow.deadline is not None or flow.hunt.operator, "a caller who waits for ever"
+        assert not (flow.hunt.operator and flow.hunt.ringing), "a phone rings though another has answered"
+    assert not watch.offered, "an operator is held for nothing"
     if flow.phase is Phase.ENDED:
         assert watch.finished
         assert watch.tap != "running", "a tap leaks"
@@ -214,9 +242,11 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
             assert watch.tap in ("running", "kept")
             assert not (keep and watch.refused), "what a refusing caller said is kept"
             return replace(watch, tap="kept" if keep else "erased")
-        case e.DialOperator(leg):
+        case e.DialOperator(leg, uri):
             assert flow.consent.decision is not Decision.UNDECIDED, "an operator rings before the decision"
-            return replace(watch, up=watch.up | {leg})
+            return replace(watch, up=watch.up | {leg}, offered=watch.offered - {uri})
+        case e.DeclineOperator(uri):
+            return replace(watch, offered=watch.offered - {uri})
         case e.Indicate(recording):
             assert recording != watch.indicated
             return replace(watch, indicated=recording)
@@ -241,7 +271,8 @@ CHOICE: History = [CHOOSING, CONFIRMED, e.MediaArrived()]
 WINDOW: History = [OFFER, CONFIRMED, e.MediaArrived(), HEARD]
 HUNT: History = [*WINDOW, e.TimePassed()]
 RINGING: History = [*HUNT, e.OperatorOffered(A)]
-BRIDGED: History = [*RINGING, e.OperatorAnswered(1, telephone_event=True)]
+ANSWERED: History = [*RINGING, e.OperatorAnswered(1, telephone_event=True)]
+BRIDGED: History = [*ANSWERED, e.MediaArrived(1)]
 STATIONS: dict[str, History] = {
     "invite": [],
     "choice": CHOICE,
@@ -251,6 +282,8 @@ STATIONS: dict[str, History] = {
     "confirm": [*WINDOW, e.KeywordHeard(e.Meaning.UNCLEAR, "", 0.5)],
     "hunt": HUNT,
     "second round": [*RINGING, e.LegGone(1, 486), e.NoOperatorFree(), e.TimePassed()],
+    "two ring": [*RINGING, e.OperatorOffered(B)],
+    "answered": ANSWERED,
     "bridge": BRIDGED,
     "paused": [*BRIDGED, e.DtmfPressed(1, "*", "info"), e.DtmfPressed(1, "6", "info")],
     "ending": [*BRIDGED, e.LegGone(CALLER, 200)],
@@ -290,15 +323,34 @@ def walk(policy: Policy, history: History, depth: int) -> tuple[int, set[Phase],
     return steps, phases, taps
 
 
-@pytest.mark.parametrize("opt_in", [False, True], ids=["objection", "opt_in"])
-@pytest.mark.parametrize("station", STATIONS)
-def test_all_histories(station: str, opt_in: bool) -> None:
+RULES = {
+    "objection": Policy(voice=True),
+    "opt_in": Policy(voice=True, opt_in=True),
+    "simultaneous": Policy(voice=True, simultaneous=True),
+}
+
+
+NARROW = (
+    "invite",
+    "choice",
+    "bridge",
+    "paused",
+    "ending",
+)  # stations from which few phones, or none, come to ring
+RINGS = ("hunt", "second round", "two ring", "answered", "refused")
+
+
+@pytest.mark.parametrize(
+    "station, rules",
+    [(s, r) for s in STATIONS for r in RULES if s in RINGS or r != "simultaneous"],
+)
+def test_all_histories(station: str, rules: str) -> None:
     choices = CHOICES if station in ("invite", "choice", "chosen") else ()
-    policy = Policy(opt_in=opt_in, voice=True, choices=choices)
-    steps, phases, taps = walk(policy, STATIONS[station], DEPTH)
+    depth = DEPTH if station in NARROW else BROAD_DEPTH
+    steps, phases, taps = walk(replace(RULES[rules], choices=choices), STATIONS[station], depth)
     assert steps > 10
     assert Phase.ENDED in phases
-    if station == "bridge" and not opt_in:
+    if station == "bridge" and rules != "opt_in":
         assert taps == {"running", "kept", "erased"}  # the walk has been where it matters
 
 
@@ -396,9 +448,10 @@ def test_a_key_that_began_in_the_window_counts_though_an_operator_answered_at_on
     flow, watch, _ = run(Policy(), WINDOW)
     assert flow.deadline is not None
     closed = flow.deadline
-    for fact in (e.TimePassed(), e.OperatorOffered(A)):
+    for fact in (e.TimePassed(), e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True)):
         watch, _ = advance(flow, watch, fact, closed)
-    bridge = flow.handle(e.OperatorAnswered(1, telephone_event=True), closed + 0.01)
+    bridge = flow.handle(e.MediaArrived(1), closed + 0.01)
+    assert e.Bridge(1) in bridge
     assert not any(isinstance(c, e.Listen) and c.leg == CALLER for c in bridge)
     assert e.StopTap(keep=False) in flow.handle(e.DtmfPressed(CALLER, "9", "inband"), closed + 0.2)
     assert e.Listen(CALLER, tones=False, voice=False) in flow.handle(e.TimePassed(), closed + LATE_S)
@@ -408,8 +461,8 @@ def test_who_hangs_up_before_that_could_be_heard_is_not_recorded() -> None:
     flow, watch, _ = run(Policy(), WINDOW)
     assert flow.deadline is not None
     at = flow.deadline
-    end: History = [e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True), e.LegGone(CALLER, 200)]
-    for fact in (e.TimePassed(), *end, e.ListeningEnded()):
+    heard: History = [e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True), e.MediaArrived(1)]
+    for fact in (e.TimePassed(), *heard, e.LegGone(CALLER, 200), e.ListeningEnded()):
         watch, _ = advance(flow, watch, fact, at)
     assert (watch.tap, flow.consent.decision) == ("erased", Decision.NOT_ALLOWED)
 
@@ -525,14 +578,15 @@ def test_the_other_side_hears_music_while_one_holds() -> None:
 
 
 def test_an_operator_who_answers_a_refusing_caller_waits_for_the_prompt() -> None:
-    flow, watch, now = run(Policy(), [*STATIONS["refused"], e.OperatorAnswered(1, telephone_event=True)])
+    answer: History = [e.OperatorAnswered(1, telephone_event=True), e.MediaArrived(1)]
+    flow, watch, now = run(Policy(), [*STATIONS["refused"], *answer])
     assert not watch.bridged
     watch, _ = advance(flow, watch, e.PromptEnded(Prompt.REFUSED, 900, complete=True), now)
     assert watch.bridged
 
 
 def test_operators_are_tried_until_the_wait_is_over() -> None:
-    flow, _, now = run(Policy(ring_s=20, max_wait_s=50), RINGING)
+    flow, _, now = run(Policy(ring_s=20, max_wait_s=50), [*RINGING, e.OperatorReached(1)])
     asked: list[tuple[str, ...]] = []
     while flow.phase is Phase.HUNT:
         assert flow.deadline

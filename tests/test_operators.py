@@ -1,38 +1,40 @@
 """The operators' board: who is free, who rests, and whose turn it is."""
 
-from sipagent.operators import Board
+import pytest
 
-A, B = "sip:201@pbx", "sip:202@pbx"
+from sipagent.operators import Board, Strategy
+
+A, B, C = "sip:201@pbx", "sip:202@pbx", "sip:203@pbx"
 
 
 def test_operators_are_taken_in_the_order_of_the_configuration() -> None:
     board = Board((A, B))
-    assert board.seek("one", (), 0.0) == A
-    assert board.seek("one", (A,), 0.0) == B
-    assert board.seek("one", (A, B), 0.0) is None
+    assert board.seek("one", (), 0.0) == (A,)
+    assert board.seek("one", (A,), 0.0) == (B,)
+    assert board.seek("one", (A, B), 0.0) == ()
 
 
 def test_who_is_engaged_is_not_rung_for_another() -> None:
     board = Board((A, B))
-    assert (board.seek("one", (), 0.0), board.seek("two", (), 0.0)) == (A, B)
-    assert board.seek("three", (), 0.0) is None
+    assert (board.seek("one", (), 0.0), board.seek("two", (), 0.0)) == ((A,), (B,))
+    assert board.seek("three", (), 0.0) == ()
     board.release(A, 1.0, talked=False)
     board.leave("one")
-    assert board.seek("three", (), 1.0) == A
+    assert board.seek("three", (), 1.0) == (A,)
 
 
 def test_who_came_first_is_served_first() -> None:
     board = Board((A,))
-    assert board.seek("first", (), 0.0) == A
-    assert (board.seek("second", (), 0.0), board.seek("third", (), 0.0)) == (None, None)
+    assert board.seek("first", (), 0.0) == (A,)
+    assert (board.seek("second", (), 0.0), board.seek("third", (), 0.0)) == ((), ())
     board.release(A, 1.0, talked=False)
     board.leave("first")
-    assert (board.seek("third", (), 1.0), board.seek("second", (), 1.0)) == (None, A)
+    assert (board.seek("third", (), 1.0), board.seek("second", (), 1.0)) == ((), (A,))
 
 
 def test_an_earlier_caller_for_whom_somebody_rings_holds_nobody_up() -> None:
     board = Board((A, B))
-    assert (board.seek("first", (), 0.0), board.seek("second", (), 0.0)) == (A, B)
+    assert (board.seek("first", (), 0.0), board.seek("second", (), 0.0)) == ((A,), (B,))
 
 
 def test_who_is_served_or_has_left_is_waited_for_no_longer() -> None:
@@ -40,10 +42,10 @@ def test_who_is_served_or_has_left_is_waited_for_no_longer() -> None:
     board.seek("first", (), 0.0)
     board.served("first")
     board.release(A, 1.0, talked=False)
-    assert board.seek("second", (A,), 1.0) is None
-    assert board.seek("third", (), 1.0) is None  # the second waits, with nobody ringing
+    assert board.seek("second", (A,), 1.0) == ()
+    assert board.seek("third", (), 1.0) == ()  # the second waits, with nobody ringing
     board.leave("second")
-    assert board.seek("third", (), 1.0) == A
+    assert board.seek("third", (), 1.0) == (A,)
 
 
 def test_a_call_that_is_over_engages_nobody() -> None:
@@ -51,28 +53,73 @@ def test_a_call_that_is_over_engages_nobody() -> None:
     board.seek("one", (), 0.0)
     board.seek("one", (A,), 0.0)
     board.leave("one")
-    assert (board.seek("two", (), 0.0), board.seek("three", (), 0.0)) == (A, B)
+    assert (board.seek("two", (), 0.0), board.seek("three", (), 0.0)) == ((A,), (B,))
 
 
 def test_an_operator_rests_after_a_conversation_and_only_then() -> None:
     board = Board((A,), wrap_up_s=30.0)
     board.seek("one", (), 0.0)
     board.release(A, 10.0, talked=False)
-    assert board.seek("one", (), 10.0) == A
+    assert board.seek("one", (), 10.0) == (A,)
     board.release(A, 20.0, talked=True)
     board.leave("one")
-    assert board.seek("two", (), 49.9) is None
-    assert board.seek("two", (), 50.0) == A
+    assert board.seek("two", (), 49.9) == ()
+    assert board.seek("two", (), 50.0) == (A,)
 
 
 def test_who_was_not_engaged_needs_no_rest() -> None:
     board = Board((A,), wrap_up_s=30.0)
     board.release(A, 10.0, talked=True)
-    assert board.seek("one", (), 10.0) == A
+    assert board.seek("one", (), 10.0) == (A,)
 
 
 def test_leaving_twice_is_harmless() -> None:
     board = Board((A,))
     board.leave("nobody")
     board.served("nobody")
-    assert board.seek("one", (), 0.0) == A
+    assert board.seek("one", (), 0.0) == (A,)
+
+
+def test_all_who_are_free_ring_at_once_as_far_as_there_are_legs() -> None:
+    board = Board((A, B, C), strategy="simultaneous")
+    assert board.seek("one", (), 0.0, legs=2) == (A, B)
+    assert board.seek("one", (A,), 0.0, legs=1) == (C,)
+    board.release(A, 1.0, talked=False)
+    assert board.seek("one", (A,), 1.0, legs=3) == ()
+    assert board.seek("two", (), 1.0, legs=3) == (A,)
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "round_robin"])
+def test_one_rings_at_a_time_however_many_legs_there_are(strategy: Strategy) -> None:
+    assert Board((A, B, C), strategy=strategy).seek("one", (), 0.0, legs=3) == (A,)
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "simultaneous", "round_robin"])
+def test_without_a_leg_nobody_rings_and_the_place_in_the_queue_stays(strategy: Strategy) -> None:
+    board = Board((A,), strategy=strategy)
+    assert board.seek("first", (), 0.0, legs=0) == ()
+    assert board.seek("second", (), 0.0, legs=1) == ()
+    assert board.waiting == ("first", "second")
+    assert board.seek("first", (), 1.0, legs=1) == (A,)
+
+
+def test_a_round_begins_after_the_one_who_was_rung_last_whoever_called() -> None:
+    board = Board((A, B, C), strategy="round_robin")
+    turns = []
+    for number in range(4):
+        (uri,) = board.seek(str(number), (), 0.0)
+        turns.append(uri)
+        board.release(uri, 0.0, talked=True)
+        board.leave(str(number))
+    assert turns == [A, B, C, A]
+    assert board.seek("busy", (), 0.0) == (B,)
+    assert board.seek("busy", (B,), 0.0) == (C,)
+    board.leave("busy")
+    assert board.seek("next", (), 0.0) == (A,)
+
+
+def test_a_round_goes_on_where_an_earlier_process_was() -> None:
+    assert Board((A, B, C), strategy="round_robin", last=B).seek("one", (), 0.0) == (C,)
+    assert Board((A, B, C), strategy="round_robin", last=C).seek("one", (), 0.0) == (A,)
+    assert Board((A, B, C), strategy="round_robin", last="sip:gone@pbx").seek("one", (), 0.0) == (A,)
+    assert Board((A, B, C), strategy="sequential", last=B).seek("one", (), 0.0) == (A,)

@@ -100,7 +100,7 @@ def test_a_call_from_its_invite_to_its_bye(stack: ExitStack) -> None:
     assert office.engine.legs == 1
     office.engine.answer(invite.leg)
     office.told(invite.leg, e.CallConfirmed(telephone_event=True))
-    office.told(invite.leg, e.MediaArrived())
+    office.told(invite.leg, e.MediaArrived(invite.leg))
     call.hang_up()
     office.told(invite.leg, e.LegGone(invite.leg, 200))
     facts = office.facts(invite.leg)
@@ -319,6 +319,85 @@ def test_who_is_given_up_before_the_challenge_is_not_rung(stack: ExitStack) -> N
     office.until(lambda: any(isinstance(fact, e.LegGone) for fact in office.facts(leg)), "end of the leg")
     office.answered()  # whatever was under way has arrived by then
     assert (office.desk.calls, office.engine.legs) == ([], 1)
+
+
+@scene
+def test_two_who_are_challenged_at_once_are_both_answered(stack: ExitStack) -> None:
+    """The first challenge teaches the realm; the second is of an INVITE that was sent before it came."""
+    office = Loopback(stack, operators=Credentials("agent", "secret"))
+    office.desk.challenge = Challenge("pbx", "agent", "secret")
+    legs = [office.engine.dial(office.desk.uri, '"REC"') for _ in range(2)]
+    for leg in legs:
+        office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+    assert office.desk.count("407 INVITE sent") == 4  # each learns the realm, then the nonce
+
+
+@scene
+def test_a_phone_is_told_more_than_the_name_it_shows_also_after_a_challenge(stack: ExitStack) -> None:
+    office = Loopback(stack, operators=Credentials("agent", "secret"))
+    office.desk.challenge = Challenge("pbx", "agent", "secret")
+    headers = (("Alert-Info", "<urn:alert:service:normal>;info=rec"), ("X-Recording", "REC"))
+    leg = office.engine.dial(office.desk.uri, '"REC"', headers)
+    office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+    invites = [seen.message for seen in office.desk.seen if seen.describe() == "INVITE received"]
+    assert len(invites) == 3
+    assert [(m.header("Alert-Info"), m.header("X-Recording")) for m in invites] == [
+        ("<urn:alert:service:normal>;info=rec", "REC")
+    ] * 3
+
+
+@scene
+def test_a_phone_that_lost_shows_no_missed_call(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    office.desk.answer = Answer(status=None)
+    reasons: list[str] = []
+    for elsewhere in (True, False):
+        leg = office.engine.dial(office.desk.uri, '"REC"')
+        office.told(leg, e.OperatorReached(leg))
+        office.engine.hang_up(leg, elsewhere)
+        office.told(leg, e.LegGone(leg, 487))
+        wanted = len(reasons) + 1
+        office.until(lambda: office.desk.count("CANCEL received") == wanted, "CANCEL")  # noqa: B023 - done in here
+        cancel = [seen.message for seen in office.desk.seen if seen.describe() == "CANCEL received"][-1]
+        reasons.append(cancel.header("Reason"))
+    assert reasons == ['SIP;cause=200;text="Call completed elsewhere"', ""]
+
+
+@scene
+def test_a_cancel_waits_until_something_answers_and_says_why_all_the_same(stack: ExitStack) -> None:
+    """RFC 3261 section 9.1: not before a provisional response."""
+    office = Loopback(stack)
+    office.desk.answer = Answer(status=None)
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.engine.hang_up(leg, elsewhere=True)
+    office.told(leg, e.LegGone(leg, 487))
+    office.until(lambda: office.desk.count("CANCEL received") == 1, "CANCEL")
+    (cancel,) = [seen.message for seen in office.desk.seen if seen.describe() == "CANCEL received"]
+    assert cancel.header("Reason") == 'SIP;cause=200;text="Call completed elsewhere"'
+    assert office.desk.wait_at("CANCEL received") > office.desk.wait_at("180 INVITE sent")
+
+
+@scene
+def test_a_leg_for_which_nothing_answers_is_free_in_seconds(stack: ExitStack) -> None:
+    """The library alone would keep it for 32 s."""
+    office = Loopback(stack)
+    office.desk.answer = Answer(silent=True)
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.engine.hang_up(leg)
+    office.told(leg, e.LegGone(leg, 408))
+    office.until(lambda: office.engine.legs == 0, "end of the leg")
+    assert office.desk.count("CANCEL received") == 0
+
+
+@scene
+def test_a_leg_counts_until_its_end_has_been_confirmed(stack: ExitStack) -> None:
+    """The library reports it as gone at once, and can't have another in its place."""
+    office = Loopback(stack)
+    _, leg = office.dialled()
+    office.desk.close()
+    office.engine.hang_up(leg)
+    office.told(leg, e.LegGone(leg, 200))
+    assert office.engine.legs == 1
 
 
 # --- the registrar ---

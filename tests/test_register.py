@@ -96,6 +96,7 @@ SILENT = {
     *("prompts.hold_music", "prompts.please_hold", "prompts.choose"),
     *("operators.extensions", "operators.username", "operators.password_file", "operators.password_env"),
     *("operators.outbound_proxy", "operators.strategy", "operators.ring_s", "operators.max_wait_s"),
+    *("operators.alert_info_recorded", "operators.alert_info_not_recorded", "operators.recording_header"),
     *("operators.wrap_up_s", "operators.transfer", "operators.refer_targets", "operators.transfer_targets"),
     *("operators.flag_code", "recording.directory", "recording.format"),
     *("capacity.calls", "capacity.full_status", "capacity.media_timeout_s", "metrics.listen"),

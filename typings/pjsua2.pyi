@@ -18,6 +18,8 @@ PJMEDIA_TYPE_AUDIO: int
 PJSIP_EVENT_RX_MSG: int
 PJSIP_EVENT_TSX_STATE: int
 PJSIP_INV_STATE_CONFIRMED: int
+PJSIP_ROLE_UAC: int
+PJSIP_TSX_STATE_TERMINATED: int
 PJSIP_INV_STATE_DISCONNECTED: int
 PJSIP_REDIRECT_STOP: int
 PJSIP_TRANSPORT_TCP: int
@@ -134,6 +136,9 @@ class SipRxData:
     pjRxData: SupportsInt
 
 class SipTransaction:
+    role: int
+    method: str
+    state: int
     pjTransaction: SupportsInt
 
 class TsxStateEventSrc:

@@ -11,17 +11,19 @@ import pjsua2 as pj
 from media.frame import SAMPLE_RATE, Samples
 from sipagent import __version__
 from sipagent import events as e
-from sipagent.engine import Credentials, EngineFault, EngineSettings, SoundEnded
+from sipagent.engine import Credentials, EngineFault, EngineSettings, Headers, SoundEnded
 from sipagent.pjsip import setup
 from sipagent.pjsip.awareness import Awareness
 from sipagent.pjsip.legs import Account, Ear, Endpoint, Leg, Player
-from sipagent.pjsip.setup import order, with_status
+from sipagent.pjsip.setup import order, with_headers, with_status
 
 WATCH_S = 5.0  # between two looks at whether legs still send
 FAREWELL_S = 2.0  # at the end, for legs to be told so
 OVERLAY_S = 5.0  # longer than any acknowledgement
 DOUBT_S = 0.6  # how long a holder may leave the other side in silence before our music comes
 PACKET_S = 0.02
+LINGER_S = 4.0  # how much longer something may answer for a phone that is given up, to be told so
+ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')  # RFC 3326 section 2
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
 
 
@@ -44,9 +46,10 @@ class PjsipEngine:
         self._ears: list[Ear] = []  # not in use: an ear is never destroyed while the bridge's clock runs
         self._doubted: dict[Leg, tuple[float, int]] = {}  # holders that say they send: since, packets then
         self.awareness = Awareness()
-        self._again: list[Account | Leg] = []
+        self._later: list[Callable[[], None]] = []  # what a callback may not do itself
         self._numbers = 0
-        self._unseen: set[Leg] = set()
+        self._unseen: dict[Leg, int] = {}  # nothing heard of since it was answered: packets until then
+        self._leaving: dict[Leg, float] = {}  # given up, and nothing has answered: until when it may
         self._watched_at = 0.0
         self._audible = False
         self._wake_from = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -112,8 +115,9 @@ class PjsipEngine:
         self._ears.clear()
         self._doubted.clear()
         self.awareness.clear()
-        self._again.clear()
+        self._later.clear()
         self._unseen.clear()
+        self._leaving.clear()
         self._legs.clear()
         self._retired.clear()
 
@@ -122,8 +126,10 @@ class PjsipEngine:
         assert self._endpoint
         self._endpoint.libHandleEvents(int(timeout_s * 1000))
         now = time.monotonic()
-        if self._unseen or self._again:
+        if self._unseen or self._later:
             self._look()
+        if self._leaving:
+            self._let_go(now)
         if self._doubted:
             self._doubt(now)
         self.awareness.poll(now)
@@ -143,7 +149,8 @@ class PjsipEngine:
 
     @property
     def legs(self) -> int:
-        return len(self._legs)
+        """Also those that the library reports as gone while it waits for the end of their CANCEL or BYE."""
+        return max(len(self._legs), setup.call_count())
 
     # --- what the agent orders ---
 
@@ -154,30 +161,35 @@ class PjsipEngine:
 
     def reject(self, leg: int, status: int, retry_after_s: int | None) -> None:
         if call := self._legs.get(leg):
-            param = with_status(status)
-            if retry_after_s is not None:
-                header = pj.SipHeader()
-                header.hName, header.hValue = "Retry-After", str(retry_after_s)
-                param.txOption.headers.append(header)
-            order(call.answer, param)
+            headers = () if retry_after_s is None else (("Retry-After", str(retry_after_s)),)
+            order(call.answer, with_headers(with_status(status), headers))
 
-    def hang_up(self, leg: int) -> None:
-        if call := self._legs.get(leg):
-            order(call.hangup, pj.CallOpParam())
+    def hang_up(self, leg: int, elsewhere: bool = False) -> None:
+        """End a leg; one for which nothing has answered ends when something does, or a few seconds later."""
+        call = self._legs.get(leg)
+        if call is None:
+            return
+        param = with_headers(pj.CallOpParam(), (ELSEWHERE,) if elsewhere else ())
+        if call.incoming or call.reached:
+            order(call.hangup, param)
+        else:
+            self._leaving.setdefault(call, time.monotonic() + LINGER_S)
+            call.farewell = param  # a CANCEL waits for a provisional response (RFC 3261 section 9.1)
 
-    def dial(self, uri: str, display: str) -> int:
+    def dial(self, uri: str, display: str, headers: Headers = ()) -> int:
         """Ring `uri`; the phone shows `display`, a quoted string. A failure comes as `LegGone`, too."""
         assert self._operators
         self._hear()
         leg = self.adopt(Leg(self, self._operators))
-        leg.uri, leg.display = uri, display
+        leg.uri, leg.display, leg.headers = uri, display, headers
         self._ring(leg)
         return leg.number
 
     def _ring(self, leg: Leg) -> None:
-        param = pj.CallOpParam(True)
+        param = with_headers(pj.CallOpParam(True), leg.headers)
         param.opt.audioCount, param.opt.videoCount = 1, 0
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
+        leg.realm = leg.account.realm
         if not order(leg.makeCall, leg.uri, param):
             self.disconnected(leg, 503, "")
 
@@ -251,21 +263,27 @@ class PjsipEngine:
         return leg
 
     def register_again(self, account: Account) -> None:
-        self._again.append(account)
+        self._later.append(lambda: self._register_again(account))
+
+    def reached(self, leg: Leg) -> None:
+        leg.tell(e.OperatorReached(leg.number))
+        if farewell := leg.farewell:
+            self._later.append(lambda: self._say_farewell(leg, farewell))
 
     def confirmed(self, leg: Leg) -> None:
+        self._unseen[leg] = 0 if leg.incoming else leg.packets()  # early media is not an answer's
         if leg.incoming:
-            self._unseen.add(leg)
             leg.tell(e.CallConfirmed(leg.telephone_event))
         else:
             leg.tell(e.OperatorAnswered(leg.number, leg.telephone_event))
 
     def disconnected(self, leg: Leg, status: int, message: str) -> None:
-        if not leg.incoming and status in (401, 407) and leg.account.learn_realm(message):
-            self._again.append(leg)  # it rings once more, now with credentials
+        if status in (401, 407) and leg not in self._leaving and leg.may_ring_again(message):
+            self._later.append(lambda: self._ring_again(leg))  # now with credentials
             return
         self._legs.pop(leg.number, None)
-        self._unseen.discard(leg)
+        self._unseen.pop(leg, None)
+        self._leaving.pop(leg, None)
         self.awareness.forget(leg)
         self._deafen(leg)
         if leg.player:
@@ -329,24 +347,37 @@ class PjsipEngine:
             self._endpoint.audDevManager().setNullDev()
 
     def _look(self) -> None:
-        """Carry out what a callback could not, and see whether callers' first packets are there."""
-        again, self._again = self._again, []
-        for one in again:
-            if isinstance(one, Account):
-                one.arm()
-                one.modify(one.config)
-                order(one.setRegistration, True)
-            elif one.number in self._legs:
-                one.account.arm()
-                one.account.modify(one.account.config)
-                fresh = self.adopt(Leg(self, one.account, number=one.number))
-                fresh.uri, fresh.display = one.uri, one.display
-                self._retire(one, after_s=0.0)
-                self._ring(fresh)
-        for leg in list(self._unseen):
-            if leg.packets() > 0:
-                self._unseen.discard(leg)
-                leg.tell(e.MediaArrived())
+        """Carry out what callbacks could not, and see whether first packets are there."""
+        later, self._later = self._later, []
+        for one in later:
+            one()
+        for leg, before in list(self._unseen.items()):
+            if leg.packets() > before:
+                del self._unseen[leg]
+                leg.tell(e.MediaArrived(leg.number))
+
+    def _say_farewell(self, leg: Leg, farewell: pj.CallOpParam) -> None:
+        order(leg.hangup, farewell)
+
+    def _register_again(self, account: Account) -> None:
+        account.arm()
+        account.modify(account.config)
+        order(account.setRegistration, True)
+
+    def _ring_again(self, leg: Leg) -> None:
+        leg.account.arm()
+        leg.account.modify(leg.account.config)
+        fresh = self.adopt(Leg(self, leg.account, number=leg.number))
+        fresh.uri, fresh.display, fresh.headers = leg.uri, leg.display, leg.headers
+        self._retire(leg, after_s=0.0)
+        self._ring(fresh)
+
+    def _let_go(self, now: float) -> None:
+        """Of legs that were given up and for which nothing answers: the library would wait for 32 s."""
+        for leg, until in list(self._leaving.items()):
+            if until <= now:
+                del self._leaving[leg]
+                leg.give_up()
 
     def says_it_sends(self, leg: Leg) -> None:
         """A leg holds and offers music of its own; many phones offer it and send nothing."""

@@ -13,6 +13,7 @@ from sipagent import events as e
 from sipagent.engine import (
     Credentials,
     EngineFault,
+    Headers,
     Incoming,
     OfLeg,
     RefusedByEngine,
@@ -98,6 +99,11 @@ class Account(pj.Account):
         active = prm.code // 100 == 2 and info.regIsActive
         self.engine.settings.report(Registration(active, prm.code, prm.reason))
 
+    @property
+    def realm(self) -> str:
+        """Of the credentials; empty while none has been learnt."""
+        return self.credentials.realm if self.credentials else ""
+
     def learn_realm(self, message: str) -> bool:
         """Take the realm of the first challenge for good: a digest never goes to another realm."""
         if not self.credentials or self.credentials.realm:
@@ -164,7 +170,11 @@ class Leg(pj.Call):
         self.telephone_event = False
         self.record_aware = False
         self.indication: e.Indication = "off"  # what its device is to know of the tap
-        self.uri = self.display = ""
+        self.reached = False  # something has answered the INVITE
+        self.farewell: pj.CallOpParam | None = None  # how to hang up as soon as that is so
+        self.invite = 0  # our INVITE under way, as a native pointer
+        self.uri = self.display = self.realm = ""
+        self.headers: Headers = ()
         self.ear: Ear | None = None
         self.player: Player | None = None
         self.peer: Leg | None = None
@@ -197,6 +207,7 @@ class Leg(pj.Call):
         if not self.incoming and offers_telephone_event(message):
             self.telephone_event = True  # in the operator's 200
         if info.state == pj.PJSIP_INV_STATE_CONFIRMED:
+            self.reached = True
             self.received_at = time.monotonic()
             self.engine.confirmed(self)
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
@@ -233,6 +244,7 @@ class Leg(pj.Call):
         self.reads(message)
         if GLARE.match(message):
             self.engine.awareness.glare(self)
+        self._follow(prm.e, message)
         if not message.startswith("INFO "):
             return
         kind = next(iter(header_values(message, "Content-Type")), "")
@@ -240,6 +252,32 @@ class Leg(pj.Call):
         if digit and not kind.lower().startswith("application/dtmf-relay"):  # which the library reads itself
             setup.accept(prm.e)
             self.tell(e.DtmfPressed(self.number, digit, "info"))
+
+    def _follow(self, event: pj.SipEvent, message: str) -> None:
+        """Keep an eye on our INVITE; no word of it comes here once the leg is hung up."""
+        body = event.body
+        state = body.tsxState
+        transaction = state.tsx
+        if transaction.role != pj.PJSIP_ROLE_UAC or transaction.method != "INVITE":
+            return
+        under_way = transaction.state < pj.PJSIP_TSX_STATE_TERMINATED
+        self.invite = int(transaction.pjTransaction) if under_way else 0
+        if not self.reached and message.startswith("SIP/2.0 1"):
+            self.reached = True
+            self.engine.reached(self)
+
+    def give_up(self) -> None:
+        """Wait no longer for an answer to the INVITE; the leg is over then."""
+        if self.invite and not self.reached:
+            setup.give_up(self.invite)
+
+    def may_ring_again(self, message: str) -> bool:
+        """Whether a challenge to our INVITE names the realm that we have a password for, and had not used."""
+        if self.incoming:
+            return False
+        self.account.learn_realm(message)
+        realm = self.account.realm
+        return realm not in ("", self.realm) and challenge_realm(message) == realm
 
     @guarded_callback
     def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pjsua2 as pj
 
 from media.frame import SAMPLE_RATE, Samples
-from sipagent.engine import EngineSettings
+from sipagent.engine import EngineSettings, Headers
 
 P = ParamSpec("P")
 
@@ -101,6 +101,11 @@ def call_limit() -> int:
     return int(LIBRARY.pjsua_call_get_max_count())
 
 
+def call_count() -> int:
+    """How many calls the library has, ending ones included."""
+    return int(LIBRARY.pjsua_call_get_count())
+
+
 def accept(event: pj.SipEvent) -> None:
     """Answer 200 to the request of a transaction's event, which the library would answer with 500.
 
@@ -157,3 +162,16 @@ def with_status(status: int) -> pj.CallOpParam:
     param = pj.CallOpParam()
     param.statusCode = status
     return param
+
+
+def with_headers(param: pj.CallOpParam, headers: Headers) -> pj.CallOpParam:
+    for name, value in headers:
+        header = pj.SipHeader()
+        header.hName, header.hValue = name, value
+        param.txOption.headers.append(header)
+    return param
+
+
+def give_up(transaction: int) -> None:
+    """End a transaction of ours as if its time were over; it must not have ended yet."""
+    LIBRARY.pjsip_tsx_terminate(ctypes.c_void_p(transaction), 408)
