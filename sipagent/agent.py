@@ -38,7 +38,13 @@ from sipagent.engine import (
 )
 from sipagent.events import CALLER
 from sipagent.hearing import concluded
-from sipagent.identity import called_number, caller_number, display_for_operator, header_values, printable
+from sipagent.identity import (
+    call_id,
+    called_number,
+    caller_number,
+    display_for_operator,
+    printable,
+)
 from sipagent.legroom import LegRoom
 from sipagent.livecall import LiveCall, Playing
 from sipagent.operators import Board
@@ -233,7 +239,7 @@ class Agent:
         called = called_number(message, admission.country)
         call = LiveCall(
             id=new_id(wall),
-            call_id=_call_id(message),
+            call_id=call_id(message),
             caller=caller_number(message, admission.country),
             called=called,
             started_at=wall,
@@ -322,7 +328,7 @@ class Agent:
             log.error("miscounted_legs", detail="the engine refused a call that we had room for")
         receipt = Receipt(
             id=new_id(now),
-            call_id=_call_id(report.message),
+            call_id=call_id(report.message),
             started_at=now,
             ended_at=now,
             caller=caller_number(report.message, country),
@@ -474,8 +480,3 @@ class Agent:
         log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
         self.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
         self.recorder.keep_receipt(call.receipt(ended=time.monotonic()))
-
-
-def _call_id(message: str) -> str:
-    """The Call-ID of a message, as text that is safe to keep."""
-    return printable(next(iter(header_values(message, "Call-ID")), ""), 255)

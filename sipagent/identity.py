@@ -120,6 +120,11 @@ def printable(text: str, limit: int = NAME_LIMIT) -> str:
     return escaped if len(escaped) <= limit else escaped[: max(limit - 1, 0)] + "…"
 
 
+def call_id(message: str) -> str:
+    """The Call-ID of a message, as text that is safe to keep."""
+    return printable(next(iter(header_values(message, "Call-ID")), ""), 255)
+
+
 def display_for_operator(recorded: bool, caller: str | None, reference: str) -> str:
     """Give the display name of the operator's call, a quoted string (RFC 3261 section 25.1) with its quotes.
 
