@@ -22,7 +22,7 @@ from media.frame import Samples
 from media.keyword import Detector
 from media.tap import Channel, Tap
 from media.worker import Conclusion, Listener
-from retention.recording import Event, Receipt, due_date, new_id, reference_of
+from retention.recording import due_date, new_id, reference_of
 from sipagent import events as e
 from sipagent.admission import Admission
 from sipagent.callflow import CallFlow
@@ -51,6 +51,7 @@ from sipagent.operators import Board
 from sipagent.recorder import Recorder
 from sipagent.registration import Registrar
 from sipagent.rota import Rota
+from sipagent.turned_away import turned_away
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
@@ -322,22 +323,9 @@ class Agent:
         if not self.admission.source_allowed(report.source):
             self._count_stranger()
             return
-        now = datetime.now(UTC)
-        country = self.admission.country
         if report.status == FULL:
             log.error("miscounted_legs", detail="the engine refused a call that we had room for")
-        receipt = Receipt(
-            id=new_id(now),
-            call_id=call_id(report.message),
-            started_at=now,
-            ended_at=now,
-            caller=caller_number(report.message, country),
-            called=called_number(report.message, country),
-            outcome="rejected",
-            decided_by="sip",
-            events=(Event(at=now, what=f"rejected with {report.status}", by="agent"),),
-            expires_at=due_date(now, self.admission.receipts_period),
-        )
+        receipt = turned_away(report, self.admission, datetime.now(UTC))
         log.info("call_rejected", call=receipt.id, status=report.status)
         self.ended["rejected", receipt.decision, "sip"] += 1
         self.recorder.open_receipt(receipt)
