@@ -97,6 +97,8 @@ def admission(config: Config) -> Admission:
         ring_s=operators.ring_s,
         max_wait_s=operators.max_wait_s,
         simultaneous=operators.strategy == "simultaneous",
+        refer_targets=operators.refer_targets if operators.transfer == "refer" else (),
+        transfer_targets=operators.transfer_targets or operators.extensions,
         codes=Codes(operators.stop_code, operators.pause_code, operators.flag_code),
         stop_erases=operators.stop_erases,
         recording=config.recording.enabled,

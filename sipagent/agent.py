@@ -11,7 +11,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never
@@ -24,6 +24,8 @@ from media.tap import Channel, Tap
 from media.worker import Conclusion, Listener
 from retention.recording import due_date, new_id, reference_of
 from sipagent import events as e
+from sipagent import referral as r
+from sipagent import transfers
 from sipagent.admission import Admission
 from sipagent.callflow import CallFlow
 from sipagent.engine import (
@@ -38,17 +40,11 @@ from sipagent.engine import (
 )
 from sipagent.events import CALLER
 from sipagent.hearing import concluded
-from sipagent.identity import (
-    call_id,
-    called_number,
-    caller_number,
-    display_for_operator,
-    printable,
-)
+from sipagent.identity import call_id, called_number, caller_number, display_for_operator, printable
 from sipagent.legroom import LegRoom
 from sipagent.livecall import LiveCall, Playing
 from sipagent.operators import Board
-from sipagent.recorder import Recorder
+from sipagent.recorder import Recorder, TapFault
 from sipagent.registration import Registrar
 from sipagent.rota import Rota
 from sipagent.turned_away import turned_away
@@ -60,14 +56,6 @@ SHORT_MS = 60  # a sound may end this much before its length: the clocks of two 
 FULL = 486  # the engine's own answer when it has no leg left
 
 log = structlog.get_logger("sipagent.agent")
-
-
-@dataclass(frozen=True, slots=True)
-class TapFault:
-    """The recorder's word on a call's tap; calls are named by their id here."""
-
-    call: str
-    reason: str
 
 
 Inbox = queue.SimpleQueue[Report | TapFault]
@@ -201,6 +189,9 @@ class Agent:
             case OfLeg(leg, fact):
                 if call := self._of_leg.get(leg):
                     if told := self._translated(call, leg, fact):
+                        told = transfers.completed(
+                            told, call.id, self.board, self._legs(engine).for_ringing(call.id) > 0
+                        )
                         self._handle(engine, call, told)
                 elif isinstance(fact, e.OperatorAnswered | e.MediaLost):
                     engine.hang_up(leg)  # its call is over: nobody else will
@@ -253,7 +244,7 @@ class Agent:
         )
         call.takes(CALLER, report.leg)
         self._of_leg[report.leg] = call
-        room = LegRoom.of(engine.capacity, engine.legs, self.live).takes(admission.calls)
+        room = self._legs(engine).takes(admission.calls)
         offer = admission.offer(call.id, report.source, called, wall, room, self.draining)
         if offer.source_allowed:
             # Who calls stands in the receipt alone: that one expires, a log doesn't.
@@ -263,11 +254,12 @@ class Agent:
         self._handle(engine, call, offer)
         self._make_room(engine)
 
+    def _legs(self, engine: Engine) -> LegRoom:
+        return LegRoom.of(engine.capacity, engine.legs, self.live)
+
     def _make_room(self, engine: Engine) -> None:
         """Have legs given back on which phones ring beside others, as far as a new caller needs them."""
-        room = LegRoom.of(engine.capacity, engine.legs, self.live)
-        spare = [share.id for share in room.shares for _ in range(share.spare)]
-        for id in spare[: room.short]:
+        for id in self._legs(engine).wanted:
             self._inbox.put(OfLeg(self._calls[id].legs[CALLER], e.LegWanted()))
 
     def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact | None:
@@ -285,9 +277,7 @@ class Agent:
 
     def _release(self, call: LiveCall, leg: int) -> None:
         if operator := call.operators.pop(leg, None):
-            story = call.flow.story
-            talked = story.operator == operator and story.connected_at is not None
-            self.board.release(operator, time.monotonic(), talked)
+            self.board.release(operator, time.monotonic(), talked=operator in call.flow.story.talked)
             if call.flow.hunt.operator:  # another was quicker: this one is free, and willing
                 self._somebody_free()
 
@@ -356,21 +346,21 @@ class Agent:
             case e.DeclineOperator(uri):
                 self.board.release(uri, time.monotonic(), talked=False)
                 self._somebody_free()
-            case e.DialOperator(leg, uri, recorded):
-                self._dial(engine, call, leg, uri, recorded)
+            case e.DialOperator():
+                self._dial(engine, call, command)
             case e.HangUp(leg, elsewhere):
                 engine.hang_up(call.legs.get(leg, -1), elsewhere)
             case e.Bridge(leg):
-                self.board.served(call.id)
-                engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
-                engine.indicate(call.legs.get(leg, -1), call.indicated)
-                self.recorder.keep_receipt(call.receipt())
+                self._bridge(engine, call, leg)
+            case r.Separate(leg):
+                self._taps.pop(call.legs.get(leg, -1), None)
+                engine.separate(call.legs.get(leg, -1))
+            case r.AllowTransfer() | r.TellTransfer() | r.Refer() | r.GiveUpRefer():
+                transfers.carry_out(engine, call, command)
             case e.StartTap():
                 self._untapped.append((call, command))
             case e.SilenceTap(on):
-                call.silent = on
-                if call.tap:
-                    call.tap.silence(on)
+                call.silence(on)
             case e.StopTap(keep):
                 self._stop_tap(call, keep)
             case e.Indicate(recording):
@@ -412,7 +402,7 @@ class Agent:
         engine.listen(engine_leg)
 
     def _seek(self, engine: Engine, call: LiveCall, tried: tuple[str, ...]) -> None:
-        legs = LegRoom.of(engine.capacity, engine.legs, self.live).for_ringing(call.id)
+        legs = self._legs(engine).for_ringing(call.id)
         found = self.board.seek(call.id, tried, time.monotonic(), legs)
         for uri in found:
             self._inbox.put(OfLeg(call.legs[CALLER], e.OperatorOffered(uri)))
@@ -422,12 +412,22 @@ class Agent:
             rota, last = self.rota, found[-1]
             self.recorder.later(lambda: rota.keep(last))
 
-    def _dial(self, engine: Engine, call: LiveCall, leg: int, uri: str, recorded: bool) -> None:
-        display = display_for_operator(recorded, call.caller, reference_of(call.id))
-        engine_leg = engine.dial(uri, display, self.admission.ring_headers(recorded))
-        call.takes(leg, engine_leg)
-        call.operators[engine_leg] = uri
+    def _dial(self, engine: Engine, call: LiveCall, order: e.DialOperator) -> None:
+        display = display_for_operator(order.recorded, call.caller, reference_of(call.id))
+        headers = self.admission.ring_headers(order.recorded) + transfers.replacing(order.replaces)
+        engine_leg = engine.dial(order.uri, display, headers)
+        call.takes(order.leg, engine_leg)
+        call.operators[engine_leg] = order.uri
+        self.board.engage(order.uri, call.id)
         self._of_leg[engine_leg] = call
+
+    def _bridge(self, engine: Engine, call: LiveCall, leg: int) -> None:
+        self.board.served(call.id)
+        engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
+        engine.indicate(call.legs.get(leg, -1), call.indicated)
+        if call.tap:  # which goes on with another operator
+            self._taps[call.legs[leg]] = (call.tap, Channel.OPERATOR)
+        self.recorder.keep_receipt(call.receipt())
 
     def _start_tap(self, call: LiveCall, order: e.StartTap) -> None:
         if not call.flow.tapping:
@@ -438,9 +438,9 @@ class Agent:
             recording, lambda reason: self._post_and_wake(TapFault(call.id, reason))
         )
         tap.silence(call.silent)
-        for leg, engine_leg in call.legs.items():
-            if engine_leg in call.up:
-                self._taps[engine_leg] = (tap, Channel.CALLER if leg == CALLER else Channel.OPERATOR)
+        self._taps[call.legs[CALLER]] = (tap, Channel.CALLER)
+        if operator := call.flow.hunt.operator:  # who may have given the caller away since
+            self._taps[call.legs[operator.leg]] = (tap, Channel.OPERATOR)
 
     def _stop_tap(self, call: LiveCall, keep: bool) -> None:
         tap, call.tap = call.tap, None

@@ -2,6 +2,7 @@
 
 from sipagent import events as e
 from sipagent import policy
+from sipagent import referral as r
 from sipagent.callstate import CallState
 from sipagent.consent import Decision
 from sipagent.conversation import Conversation
@@ -16,20 +17,38 @@ class Bridging(CallState):
 
     def _bridge(self, operator: Operator) -> None:
         self.phase = Phase.BRIDGED
-        self.story.outcome, self.story.connected_at = "connected", self._now
+        story = self.story
+        story.outcome, story.operator, story.talked = "connected", operator.uri, story.talked | {operator.uri}
         self._note(f"bridged with {operator.uri}", "operator")
-        self._do(e.StopPlaying(CALLER), e.Bridge(operator.leg))
-        self._playing = None
+        self._do(e.StopPlaying(CALLER), e.Bridge(operator.leg), *self._may_transfer(operator))
+        self._do(e.Listen(operator.leg, tones=not operator.telephone_event, voice=False))
+        self._playing, self._told_refused = None, True
+        if self.conversation:  # which goes on with somebody else
+            self._do(*self.conversation.joined(operator.leg, operator.recorded))
+        else:
+            story.connected_at = self._now
+            self._begin_conversation(operator)
+
+    def _begin_conversation(self, operator: Operator) -> None:
         if self._now < self._late_until:
             self._timers["late"] = self._late_until
         else:
             self._heard_out()
-        self._do(e.Listen(operator.leg, tones=not operator.telephone_event, voice=False))
         record = self.consent.allowed and self._notice_complete
         self.conversation = Conversation(self.policy.codes, operator.leg, self._held)
         self._do(*self.conversation.begin(operator.uri, record, shown=operator.recorded))
         if record:
             self._note("recording started", "agent")
+
+    def _may_transfer(self, operator: Operator) -> list[e.Command]:
+        """To any of the targets but the operator's own phone."""
+        targets = tuple(uri for uri in self.policy.transfer_targets if uri != operator.uri)
+        return [r.AllowTransfer(operator.leg, targets)] if targets else []
+
+    def _answered_late(self, fact: e.OperatorAnswered) -> None:
+        """A 200 of somebody who is needed no longer."""
+        if self.hunt.operator is None or self.hunt.operator.leg != fact.leg:
+            self._do(e.HangUp(fact.leg))
 
     def _heard_out(self) -> None:
         """From here on the caller's conversation is listened to only where no other way brings a key."""

@@ -3,7 +3,10 @@
 A call passes through phases:
 
     OFFERED ─▶ ANSWERED ─▶ (CHOICE) ─▶ NOTICE ─▶ WINDOW ─▶ HUNT ─▶ BRIDGED ─▶ ENDING ─▶ ENDED
-                  │                       └─▶ CONFIRM ─▶┘    └─▶ FAREWELL (closed, or nobody free) ─▶ ENDED
+                  │                       └─▶ CONFIRM ─▶┘ ▲  └─▶ FAREWELL (closed, or nobody free) ─▶ ENDED
+                  │                                       └── REFER (not recorded: it leaves)
+
+From BRIDGED a call may go to another operator by way of TRANSFER, and back.
 
 Two small machines run beside it: `consent.Consent`, whether the call may be recorded, and
 `conversation.Conversation`, the bridge with its tap, holds and codes. A notice that was not heard to its
@@ -13,8 +16,9 @@ The flow is pure. It is told facts, in order, each with the time at which it is 
 monotonic clock), and answers with commands. It asks to be woken by `deadline`. It knows no thread, no
 socket and no clock, so that a test can walk through every history of facts there is.
 
-Here is what a fact does in which phase, and all that leads to the decision; `callhunt` goes on from there,
-and `callbridge` from the operator's answer.
+Here is what a fact does in which phase, and all that leads to the decision; `callhunt` goes on from there
+(or `callrefer`, where the call leaves), `callbridge` from the operator's answer, and `calltransfer` where an
+operator's phone sends the caller to another one.
 
 Facts that make no sense in a phase are ignored: a late answer, a key pressed after the end.
 """
@@ -24,14 +28,15 @@ from typing import Any
 
 from sipagent import events as e
 from sipagent import policy
-from sipagent.callhunt import Hunting
+from sipagent import referral as r
 from sipagent.callstate import How, Timer
+from sipagent.calltransfer import Transferring
 from sipagent.consent import DecidedBy, Decision
 from sipagent.events import CALLER, Prompt
 from sipagent.policy import Phase
 
 
-class CallFlow(Hunting):
+class CallFlow(Transferring):
     """One call. `handle` takes a fact and gives the commands that follow from it."""
 
     def handle(self, fact: e.Fact, now: float) -> list[e.Command]:
@@ -225,10 +230,11 @@ class CallFlow(Hunting):
             return
         if self.phase in (Phase.CHOICE, Phase.NOTICE, Phase.WINDOW, Phase.CONFIRM):
             self._hunt()
-        elif self.phase is Phase.HUNT:
-            self._play(Prompt.REFUSED)
-        elif self.captured:
+            return
+        if self.captured:
             self._stop_tap(keep=False)
+        if self.phase in (Phase.HUNT, Phase.REFER) and not self._told_refused:
+            self._play(Prompt.REFUSED)
 
     def _declined(self, fact: e.RecordingDeclined) -> None:
         """The caller's device says it for the caller. Of the other wishes that it may have none is a yes."""
@@ -272,6 +278,8 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.NOTICE, e.PromptEnded): CallFlow._notice_ended,
     (Phase.NOTICE, e.LegHeld): CallFlow._notice_unheard,
     (Phase.CONFIRM, e.PromptEnded): CallFlow._asked_again,
+    (Phase.REFER, e.PromptEnded): CallFlow._depart_prompt_ended,
+    (Phase.REFER, r.ReferAnswered): CallFlow._refer_answered,
     (Phase.HUNT, e.PromptEnded): CallFlow._hunt_prompt_ended,
     (Phase.HUNT, e.NoOperatorFree): CallFlow._nobody,
     (Phase.HUNT, e.OperatorFree): CallFlow._somebody,
@@ -280,6 +288,8 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.HUNT, e.MediaArrived): CallFlow._audible,
     (Phase.HUNT, e.LegHeld): CallFlow._held_in_hunt,
     (Phase.HUNT, e.LegWanted): CallFlow._leg_wanted,
+    (Phase.BRIDGED, e.OperatorAnswered): CallFlow._answered_late,
+    (Phase.TRANSFER, e.OperatorAnswered): CallFlow._transfer_answered,
     (Phase.FAREWELL, e.PromptEnded): CallFlow._farewell_said,
     (Phase.ENDING, e.ListeningEnded): CallFlow._listened,
 }
@@ -291,6 +301,9 @@ ANYWHERE: dict[type, Reaction] = {
     e.OperatorOffered: CallFlow._operator_offered,
     e.LegHeld: CallFlow._leg_held,
     e.LegResumed: CallFlow._leg_resumed,
+    r.TransferAsked: CallFlow._transfer_asked,
+    r.TransferDenied: CallFlow._transfer_denied,
+    r.ReferNotified: CallFlow._refer_notified,
     e.LegGone: CallFlow._leg_gone,
     e.MediaLost: CallFlow._media_lost,
     e.RecordingDeclined: CallFlow._declined,
@@ -303,11 +316,13 @@ TIMEOUTS: dict[Timer, Callable[[CallFlow], None]] = {
     "media": CallFlow._greet,
     "window": CallFlow._window_over,
     "verdict": CallFlow._no_verdict,
+    "refer": CallFlow._refer_unheard,
     "ring": CallFlow._rung_out,
     "retry": CallFlow._retry,
     "sound": CallFlow._no_sound,
     "max_wait": CallFlow._waited_enough,
     "please_hold": CallFlow._please_hold,
     "late": CallFlow._heard_out,
+    "transfer": CallFlow._transfer_timeout,
     "listening": CallFlow._close,
 }

@@ -16,21 +16,27 @@ class Hunting(Bridging):
     """The part of `callflow.CallFlow` that finds an operator, and the ends of legs."""
 
     def _hunt(self) -> None:
-        if self._playing is Prompt.NOTICE and self._notice_began is not None:  # it is cut short here
-            self.story.notice_played_ms = round((self._now - self._notice_began) * 1000)
+        self._leave_the_notice()
         self.phase = Phase.HUNT
-        self._hearing = frozenset()
         self._late_until = self._now + policy.LATE_S
         self._waits_until = self._now + self.policy.max_wait_s
         self._timers.clear()
         self._wait()
-        self._play(Prompt.REFUSED if self.consent.refused else Prompt.HOLD_MUSIC)
+        self._play(self._while_waiting())
         self._do(*self.hunt.again())
 
     def _wait(self) -> None:
         """The clocks of a caller for whom nobody has answered."""
         self._timers.setdefault("max_wait", self._waits_until)
         self._timers.setdefault("please_hold", self._now + policy.PLEASE_HOLD_S)
+
+    def _leave_the_notice(self) -> None:
+        if self._playing is Prompt.NOTICE and self._notice_began is not None:  # it is cut short here
+            self.story.notice_played_ms = round((self._now - self._notice_began) * 1000)
+        self._hearing = frozenset()
+
+    def _while_waiting(self) -> Prompt:
+        return Prompt.REFUSED if self.consent.refused and not self._told_refused else Prompt.HOLD_MUSIC
 
     # --- whom to ring ---
 
@@ -119,7 +125,6 @@ class Hunting(Bridging):
             return
         self._do(*self.hunt.elsewhere())
         self._timers = {"sound": self._now + policy.SOUND_S}
-        self.story.operator = operator.uri
         self._join()
 
     def _audible(self, fact: e.MediaArrived) -> None:
@@ -149,7 +154,6 @@ class Hunting(Bridging):
         """One who was rung won't come, or has answered and vanished: the clocks of the hunt run again."""
         self._note(f"{operator.uri}: {why}", "agent")
         if operator.answered:
-            self.story.operator = None
             self._timers.pop("sound", None)
             self._wait()
         self._seek_on()

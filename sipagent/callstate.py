@@ -10,10 +10,12 @@ from sipagent.events import CALLER, Prompt
 from sipagent.hunt import Hunt
 from sipagent.policy import Phase, Policy
 from sipagent.story import Happening, Outcome, Story, Who
+from sipagent.transfer import Transfer
 
-Timer = Literal[
-    "media", "window", "verdict", "ring", "retry", "sound", "max_wait", "please_hold", "late", "listening"
-]
+Timer = (
+    Literal["media", "window", "verdict", "late", "listening"]
+    | Literal["refer", "ring", "retry", "sound", "max_wait", "please_hold", "transfer"]
+)
 How = e.Method | Literal["voice"]
 
 _DECIDED_IN: dict[Phase, DecidedIn] = {
@@ -21,8 +23,10 @@ _DECIDED_IN: dict[Phase, DecidedIn] = {
     Phase.NOTICE: "notice",
     Phase.WINDOW: "window",
     Phase.CONFIRM: "window",
+    Phase.REFER: "call",
     Phase.HUNT: "call",
     Phase.BRIDGED: "call",
+    Phase.TRANSFER: "call",
     Phase.ENDING: "call",
 }
 
@@ -48,8 +52,12 @@ class CallState:
         self._unclear = False  # unclear speech during the notice
         self._hearing: frozenset[e.Sound] = frozenset()
         self._late_until = 0.0  # until then something that began before the hunt may still be heard
+        self._told_refused = False  # the caller has heard that the refusal counts
+        self._referred = 0  # how many of the targets have not taken the call
+        self._refer_until = 0.0
         self.hunt = Hunt()
         self._waits_until = 0.0
+        self.transfer: Transfer | None = None
         self.conversation: Conversation | None = None
         self._held: frozenset[int] = frozenset()  # legs on hold before the bridge
         self._indicated: e.Indication = "off"  # what devices know of the tap
@@ -110,13 +118,13 @@ class CallState:
     def _farewell(self, prompt: Prompt, outcome: Outcome) -> None:
         self.phase = Phase.FAREWELL
         self._timers.clear()
-        self.story.outcome = outcome
+        self.story.outcome = self.story.outcome or outcome
         self._play(prompt)
 
     def _farewell_said(self, fact: e.PromptEnded) -> None:
         if fact.prompt is self._playing:
             self._do(e.HangUp(CALLER))
-            self._finish(self.story.outcome or "failed")
+            self._end(self.story.outcome or "failed")
 
     def _end(self, outcome: Outcome) -> None:
         """A tap is closed only once all that the caller had sent has been listened to.

@@ -41,11 +41,6 @@ NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
     "refusal.engine": Limit(_only("none"), "none", "no detector for speech yet"),
     "refusal.in_call": Limit(_only("key"), "key", "no detector for speech yet"),
     "operators.strategy": Limit(_only("sequential"), "sequential", ""),
-    "operators.transfer": Limit(_only("bridge"), "bridge", ""),
-    "operators.refer_targets": Limit(lambda value: not value, "[]", "no transfer by REFER yet"),
-    "operators.transfer_targets": Limit(
-        lambda value: not value, "[]", "operators' phones cannot transfer yet"
-    ),
     "trunk.transport": Limit(_only("udp", "tcp"), "udp | tcp", "terminate TLS in front of the agent"),
 }
 
@@ -56,6 +51,7 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _trunk(config)
     yield from _credentials("trunk", config.trunk)
     yield from _credentials("operators", config.operators)
+    yield from _transfers(config)
     yield from _keys_pressed(config)
     yield from _ports(config)
     yield from _languages(config)
@@ -98,6 +94,14 @@ def _credentials(table: str, where: Credentials) -> Iterator[Complaint]:
     elif sources and not where.username:
         key = "password_file" if where.password_file else "password_env"
         yield Complaint(f"{table}.{key}", "given without a user name", f"{table}.username with it")
+
+
+def _transfers(config: Config) -> Iterator[Complaint]:
+    operators = config.operators
+    if operators.transfer == "refer" and not operators.refer_targets:
+        yield Complaint(
+            "operators.refer_targets", "empty, where operators.transfer is 'refer'", "a list of SIP URIs"
+        )
 
 
 def _keys_pressed(config: Config) -> Iterator[Complaint]:

@@ -2,7 +2,8 @@
 
 A small pure machine that `callflow.CallFlow` drives from the moment of the bridge. The tap runs from the
 start or never: nothing here can start it later. It writes silence while it is paused by the operator or
-while a side holds, so that the recording keeps its length.
+while a side holds, or while the caller is on the way to another operator, so that the recording keeps its
+length.
 """
 
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class Conversation:
         self.tapping = False
         self.captured = False  # something of it is kept, the tap running or not
         self.paused = False
+        self._alone = False  # the caller is on the way to another operator
         self._codes = codes
         self._held = dict.fromkeys(held, False)  # leg → it goes on sending
         self._music_to: int | None = None
@@ -40,7 +42,7 @@ class Conversation:
 
     @property
     def _silent(self) -> bool:
-        return self.paused or bool(self._held)
+        return self.paused or self._alone or bool(self._held)
 
     def begin(self, uri: str, record: bool, shown: bool = False) -> list[e.Command]:
         """`shown`: the operator's phone rang with REC. Where that is no longer so, a tone says it."""
@@ -52,6 +54,25 @@ class Conversation:
         elif shown:
             commands = [e.PlayTone(Tone.RECORDING_OFF)]
         return commands + self._music()
+
+    def alone(self) -> list[e.Command]:
+        """The operator is no party any more."""
+        was_silent = self._silent
+        self._alone = True
+        return self._silence(was_silent) + self._music()
+
+    def joined(self, operator: int, shown: bool = False) -> list[e.Command]:
+        """An operator is there again: another leg, or the same. `shown`: its phone rang with REC."""
+        was_silent = self._silent
+        self._alone, self.operator, self._typed = False, operator, ("", 0.0)
+        self._held = {leg: sends for leg, sends in self._held.items() if leg in (CALLER, operator)}
+        return self._silence(was_silent) + self._sign(shown) + self._music()
+
+    def _sign(self, shown: bool) -> list[e.Command]:
+        """The tone by which who has come knows whether the call is recorded."""
+        if self.tapping:
+            return [e.PlayTone(Tone.PAUSED if self.paused else Tone.RECORDING_ON)]
+        return [e.PlayTone(Tone.RECORDING_OFF)] if shown else []
 
     def held(self, leg: int, sends: bool) -> list[e.Command]:
         was_silent = self._silent
@@ -95,7 +116,7 @@ class Conversation:
     def _music(self) -> list[e.Command]:
         """While one side holds and sends nothing, the other hears music."""
         music_to = None
-        if len(self._held) == 1:
+        if len(self._held) == 1 and not self._alone:
             (leg, sends), *_ = self._held.items()
             if not sends:
                 music_to = self.operator if leg == CALLER else CALLER

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from sipagent.referral import ReferralFact, ReferralOrder
+
 CALLER = 0
 
 Method = Literal["rfc4733", "info", "inband"]
@@ -237,6 +239,7 @@ LegFact = (
     | OperatorAnswered
     | LegHeld
     | LegResumed
+    | ReferralFact
     | LegGone
     | MediaLost
     | RecordingDeclined
@@ -260,6 +263,7 @@ Fact = (
     | OperatorAnswered
     | LegHeld
     | LegResumed
+    | ReferralFact
     | LegGone
     | MediaLost
     | RecordingDeclined
@@ -344,11 +348,15 @@ class DeclineOperator:
 
 @dataclass(frozen=True, slots=True)
 class DialOperator:
-    """Ring an operator as leg `leg`; the phone shows REC or NO REC before the caller."""
+    """Ring an operator as leg `leg`; the phone shows REC or NO REC before the caller.
+
+    `replaces`: the call of the phone's that this one takes the place of (RFC 3891); empty: none.
+    """
 
     leg: int
     uri: str
     recorded: bool
+    replaces: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +431,7 @@ Command = (
     | DialOperator
     | HangUp
     | Bridge
+    | ReferralOrder
     | StartTap
     | SilenceTap
     | StopTap

@@ -64,7 +64,7 @@ def caller_number(message: str, country: str) -> str | None:
     asserted = header_values(message, "P-Asserted-Identity")
     for value in [*asserted, *header_values(message, "From")[:1]]:
         for entry in _entries(value):
-            if number := _number_of(_address(entry), country):
+            if number := _number_of(address_of(entry), country):
                 return number
     return None
 
@@ -78,7 +78,7 @@ def called_number(message: str, country: str) -> str | None:
     parts = message.split("\n", 1)[0].split()
     candidates = [parts[1]] if len(parts) == 3 else []
     for name in ("P-Called-Party-ID", "To"):
-        candidates += [_address(value) for value in header_values(message, name)[:1]]
+        candidates += [address_of(value) for value in header_values(message, name)[:1]]
     numbers = (_number_of(uri, country) for uri in candidates)
     return next((number for number in numbers if number), None)
 
@@ -177,7 +177,7 @@ def _entries(value: str) -> Iterator[str]:
     yield value[start:].strip()
 
 
-def _address(value: str) -> str:
+def address_of(value: str) -> str:
     """Take the URI out of a name-addr or addr-spec (RFC 3261 section 20.10); empty where there is none."""
     if value.startswith('"'):
         name = re.match(r'"(?:[^"\\]|\\.)*"', value, re.DOTALL)

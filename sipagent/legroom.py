@@ -59,6 +59,11 @@ class LegRoom:
         spare = sum(share.spare for share in self.shares)
         return min(spare, max(0, self._ending + claimed + KEPT - self.capacity))
 
+    @property
+    def wanted(self) -> list[str]:
+        """The calls that are to give a leg back, each as often as it is to give one."""
+        return [share.id for share in self.shares for _ in range(share.spare)][: self.short]
+
     def for_ringing(self, id: str) -> int:
         """How many phones may be rung for a call beside those that ring for it."""
         claimed = sum(max(OWN, share.up) for share in self.shares)

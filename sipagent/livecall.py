@@ -62,6 +62,12 @@ class LiveCall:
         self.legs[leg] = engine_leg
         self.up.add(engine_leg)
 
+    def silence(self, on: bool) -> None:
+        """Have the tap write silence, also one that is yet to come."""
+        self.silent = on
+        if self.tap:
+            self.tap.silence(on)
+
     def leg_of(self, engine_leg: int) -> int | None:
         return next((leg for leg, known in self.legs.items() if known == engine_leg), None)
 

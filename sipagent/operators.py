@@ -65,6 +65,14 @@ class Board:
             return self.extensions[after:] + self.extensions[:after]
         return self.extensions
 
+    def is_free(self, uri: str) -> bool:
+        """Whether nobody rings or talks there for us."""
+        return uri not in self._engaged
+
+    def engage(self, uri: str, call: str) -> None:
+        """An operator who was not sought is rung for a call: a transfer."""
+        self._engaged[uri] = call
+
     def release(self, uri: str, now: float, talked: bool) -> None:
         """The operator is free again, after a rest where there was a conversation."""
         if self._engaged.pop(uri, None) and talked:

@@ -16,6 +16,8 @@ SOUND_S = 3.0  # who has answered and sends no sound within this has vanished
 PLEASE_HOLD_S = 20.0  # between two "please hold"
 LISTENING_S = 1.0  # at the end: for what the caller had still sent to be listened to
 RETRY_AFTER_S = 10  # what a caller who finds no room is told (RFC 3261 section 20.33)
+ROOM_S = 2.0  # for a leg that was given up to be gone, where a transfer needs its place
+REFER_ANSWER_S = 20.0  # for our REFER to be answered; pjsip ends the call where it is not in 32
 REQUEST_TERMINATED = 487  # the status of an INVITE that its caller cancelled (RFC 3261 section 21.4.25)
 
 
@@ -27,7 +29,9 @@ class Phase(StrEnum):
     WINDOW = "window"
     CONFIRM = "confirm"
     HUNT = "hunt"
+    REFER = "refer"
     BRIDGED = "bridged"
+    TRANSFER = "transfer"
     FAREWELL = "farewell"
     ENDING = "ending"
     ENDED = "ended"
@@ -49,6 +53,8 @@ class Policy:
     ring_s: float = 20.0
     max_wait_s: float = 120.0
     simultaneous: bool = False
+    refer_targets: tuple[str, ...] = ()  # where a call goes that is not recorded; empty: it stays
+    transfer_targets: tuple[str, ...] = ()  # where an operator's phone may send a caller
     codes: Codes = field(default_factory=Codes)
     stop_erases: bool = True
     recording: bool = True

@@ -79,6 +79,14 @@ class Closing:
     flagged: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TapFault:
+    """The recorder's word on a call's tap; calls are named by their id here."""
+
+    call: str
+    reason: str
+
+
 class Recorder:
     """Keeps receipts and recordings. Every method returns at once; `alert` is called on its threads.
 

@@ -73,6 +73,7 @@ class Phone:
         self.codecs, self.event_type, self.phase_ms = codecs, event_type, phase_ms
         self.answer = Answer()
         self.challenge: Challenge | None = None
+        self.refer_status: int | None = 501  # its answer to a REFER; None: it says nothing
         self.sound: Callable[[], Source] | None = None  # what each new call sends; absent: silence
         self.seen: list[Seen] = []
         self.calls: list[Call] = []

@@ -276,6 +276,9 @@ class Call:
                 self.phone.respond(message, 481, self._tag)
             case "INFO" | "OPTIONS" | "NOTIFY" | "MESSAGE":
                 self.phone.respond(message, 200)
+            case "REFER":
+                if self.phone.refer_status is not None:
+                    self.phone.respond(message, self.phone.refer_status)
             case _:
                 self.phone.respond(message, 501)
 

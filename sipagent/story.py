@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-Outcome = Literal["connected", "abandoned", "closed", "unavailable", "rejected", "failed"]
+Outcome = Literal["connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed"]
 Who = Literal["caller", "operator", "agent"]
 
 
@@ -21,11 +21,15 @@ class Happening:
 
 @dataclass(slots=True)
 class Story:
-    """Times are monotonic seconds; `operator` is the SIP URI of who answered."""
+    """Times are monotonic seconds; `operator` is the SIP URI of who answered, the last one after a transfer.
+
+    `talked`: all who have talked with the caller.
+    """
 
     answered_at: float | None = None
     connected_at: float | None = None
     operator: str | None = None
+    talked: frozenset[str] = frozenset()
     outcome: Outcome | None = None
     notice_played_ms: int | None = None
     flagged: bool = False

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from sipagent import events as e
+from sipagent import referral as r
 from sipagent.callflow import CallFlow
 from sipagent.consent import Decision
 from sipagent.events import CALLER, Prompt
 from sipagent.policy import Phase, Policy
-from tests.test_callflow import CHOICES, Watch, advance, clone, facts, possible
+from tests.test_callflow import CHOICES, A, B, Watch, advance, clone, facts, possible
 
 DOCUMENT = Path(__file__).parent.parent / "ARCHITECTURE.md"
 BEGIN, END = "<!-- drawn by python -m tests.draw_callflow -->", "<!-- end of what is drawn -->"
@@ -32,12 +33,18 @@ POLICIES = [
     for recording in (True, False)
     for wait in (0.5, 120.0)
 ]
+# One whose calls leave where they may, and one whose operators transfer.
+POLICIES += [
+    Policy(voice=True, recording=False, refer_targets=(B,)),
+    Policy(transfer_targets=(A, B)),
+]
 TOGETHER = (
     Phase.ANSWERED,
     Phase.CHOICE,
     Phase.NOTICE,
     Phase.WINDOW,
     Phase.CONFIRM,
+    Phase.REFER,
     Phase.HUNT,
     Phase.FAREWELL,
 )
@@ -53,6 +60,7 @@ WORDS: dict[type, str] = {
     e.ListeningEnded: "all was heard",
     e.OperatorAnswered: "operator answers",
     e.LegHeld: "hold",
+    r.TransferAsked: "operator transfers",
     e.MediaLost: "no media",
     e.RecordingDeclined: "device refuses",
     e.ServiceEnding: "service ends",
@@ -62,6 +70,8 @@ TIMERS = {
     "window": "window closes",
     "verdict": "no verdict in 3 s",
     "max_wait": "waited too long",
+    "refer": "no word of REFER",
+    "transfer": "no answer",
     "listening": "1 s is over",
 }
 HEARD = {
@@ -106,13 +116,25 @@ def second(flow: CallFlow, fact: e.Fact) -> bool:
 
 def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
     """What decides where a fact may lead, without the time: that is the timers' affair, by their names."""
-    operator, talk = flow.hunt.operator, flow.conversation
+    operator, talk, transfer = flow.hunt.operator, flow.conversation, flow.transfer
     return (
         flow.phase, flow.consent.decision, frozenset(flow._timers), flow._hours_open, flow._candidate,
         flow._chooses, flow._media_arrived, flow._playing, flow._notice_complete, flow._acceptance,
-        flow._unclear, flow._hearing, operator is not None, operator and operator.audible,
-        len(flow.hunt.ringing), talk and talk.tapping, talk and talk._typed[0][-1:], watch.up,
+        flow._unclear, flow._hearing, flow._told_refused, flow._referred,
+        transfer and (transfer.there, transfer.given_up, transfer.leg is None, transfer.returning),
+        operator is not None, operator and operator.audible, len(flow.hunt.ringing), talk and talk.tapping,
+        talk and talk._typed[0][-1:], roles(flow, watch),
     )  # fmt: skip
+
+
+def roles(flow: CallFlow, watch: Watch) -> tuple[bool, ...]:
+    """Whose legs are up: their numbers grow with every phone that is rung."""
+    operator, transfer = flow.hunt.operator, flow.transfer
+    legs = (
+        *(CALLER, operator and operator.leg, transfer and transfer.giver.leg, transfer and transfer.leg),
+        *(one.leg for one in flow.hunt.ringing),
+    )
+    return tuple(leg in watch.up for leg in legs)
 
 
 def name(flow: CallFlow, fact: e.Fact) -> str:  # noqa: PLR0911 - one a kind of fact
@@ -131,6 +153,8 @@ def name(flow: CallFlow, fact: e.Fact) -> str:  # noqa: PLR0911 - one a kind of 
             return f"key {digit}"
         case e.KeywordHeard(meaning):
             return HEARD[meaning]
+        case r.ReferAnswered(_, status) | r.ReferNotified(_, status):
+            return f"REFER: {status}"
         case e.LegGone(leg):
             return f"{'caller' if leg == CALLER else 'operator'} gone"
     return WORDS[type(fact)]

@@ -89,5 +89,20 @@ class FakeEngine:
     def bridge(self, one: int, other: int) -> None:
         self.orders.append(("bridge", one, other))
 
+    def separate(self, leg: int) -> None:
+        self.orders.append(("separate", leg))
+
+    def allow_transfer(self, leg: int, targets: tuple[str, ...]) -> None:
+        self.orders.append(("allow_transfer", leg, targets))
+
+    def tell_transfer(self, leg: int, status: int, last: bool) -> None:
+        self.orders.append(("tell_transfer", leg, status, last))
+
+    def refer(self, leg: int, uri: str) -> None:
+        self.orders.append(("refer", leg, uri))
+
+    def give_up_refer(self, leg: int) -> None:
+        self.orders.append(("give_up_refer", leg))
+
     def listen(self, leg: int) -> None:
         self.orders.append(("listen", leg))

@@ -186,7 +186,8 @@ def test_the_policy_is_the_configurations(where: Path) -> None:
 
 
 def test_what_the_configuration_leaves_open_is_the_policys_own(where: Path) -> None:
-    assert rules(where).policy == Policy()
+    found = rules(where)
+    assert found.policy == Policy(transfer_targets=found.extensions)
 
 
 # --- heard how ---

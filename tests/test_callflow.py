@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from sipagent import events as e
+from sipagent import referral as r
 from sipagent.callflow import CallFlow
 from sipagent.consent import Decision
 from sipagent.events import CALLER, Prompt
@@ -36,6 +37,7 @@ class Watch:
     """What a bystander has seen. `tap`: none, running, kept or erased; `up`: legs that nobody has ended.
 
     `offered`: operators whom the board holds for this call, neither dialled nor given back.
+    `bridged`: somebody talks with the caller; `silent`: the tap writes silence; `two`: there is no third leg.
     """
 
     refused: bool = False
@@ -45,6 +47,8 @@ class Watch:
     finished: bool = False
     bridged: bool = False
     language: str = ""  # chosen by key
+    silent: bool = False
+    two: bool = False
     up: frozenset[int] = frozenset()
     offered: frozenset[str] = frozenset()
 
@@ -121,6 +125,25 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
     ):
         yield e.PromptEnded(prompt, 1000, complete=True)
     yield e.PromptEnded(Prompt.NOTICE, 300, complete=False)
+    if flow.policy.transfer_targets:
+        yield from transfer_facts(flow, operator)
+    if flow.policy.refer_targets:
+        yield from (r.ReferAnswered(CALLER, status) for status in (202, 405))
+        yield from (r.ReferNotified(CALLER, status) for status in (180, 200, 486))
+
+
+def transfer_facts(flow: CallFlow, operator: int) -> Iterator[e.Fact]:
+    """What a phone that may transfer brings with it."""
+    yield from (
+        r.TransferAsked(operator, B),
+        r.TransferAsked(operator, A, replaces="1;to-tag=2;from-tag=3", room=False),
+        r.TransferAsked(operator, B, free=False),
+        r.TransferDenied(CALLER),
+    )
+    if flow.transfer:
+        giver = flow.transfer.giver.leg
+        yield from (e.LegHeld(giver, sends=False), e.LegResumed(giver), e.LegGone(giver, 200))
+        yield from (e.MediaLost(giver), e.DtmfPressed(giver, "*", "info"))
 
 
 def clone(flow: CallFlow) -> CallFlow:
@@ -142,7 +165,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
     presses = tuple(
         sorted((leg, d, m) for leg, (d, m, at) in flow._presses.items() if now - at < SAME_PRESS_S)
     )  # older ones count for nothing
-    hunt, talk = flow.hunt, flow.conversation
+    hunt, talk, transfer = flow.hunt, flow.conversation, flow.transfer
     ringing = tuple(
         (one.uri, one.recorded, one.reached, round(one.gives_up_at - now, 3)) for one in hunt.ringing
     )
@@ -153,7 +176,9 @@ def state_of(flow: CallFlow, now: float) -> Any:
         round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
         hunt.operator and (hunt.operator.audible, hunt.operator.recorded),
         talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
-        talk and talk._typed[0][-1:],
+        talk and (talk._typed[0][-1:], talk._alone),
+        flow._told_refused, flow._referred, round(max(0.0, flow._refer_until - now), 3),
+        transfer and (transfer.target, transfer.there, transfer.leg is None, transfer.given_up),
     )  # fmt: skip
 
 
@@ -191,6 +216,8 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         watch = replace(watch, refused=True)
     if isinstance(fact, e.PromptEnded) and fact.prompt is Prompt.NOTICE and before is Phase.NOTICE:
         watch = replace(watch, notice_heard=fact.complete)
+    if isinstance(fact, r.TransferAsked) and before is Phase.BRIDGED:
+        watch = replace(watch, two=not fact.room)
     if isinstance(fact, e.CallOffered):
         watch = replace(watch, up=frozenset({CALLER}))
     if isinstance(fact, e.LegGone):
@@ -210,9 +237,12 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     assert not (watch.refused and decision is Decision.ALLOWED)
     if flow.phase not in (Phase.ENDING, Phase.ENDED):
         assert (watch.indicated != "off") is (watch.tap == "running"), "devices are told otherwise"
-    if flow.phase is Phase.HUNT:
+    assert not (watch.tap == "running" and not watch.bridged and not watch.silent), "who waits is recorded"
+    assert not (watch.two and len(watch.up) > 2), "a third leg where there is none"
+    if flow.phase in (Phase.HUNT, Phase.REFER, Phase.TRANSFER):
         assert flow._playing is not None, "the caller waits in silence"
-        assert flow.deadline is not None or flow.hunt.operator, "a caller who waits for ever"
+        said = flow.phase is Phase.REFER and flow._playing is Prompt.REFUSED  # which ends
+        assert flow.deadline is not None or flow.hunt.operator or said, "a caller who waits for ever"
         assert not (flow.hunt.operator and flow.hunt.ringing), "a phone rings though another has answered"
     assert not watch.offered, "an operator is held for nothing"
     if flow.phase is Phase.ENDED:
@@ -223,7 +253,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     return watch, now
 
 
-def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PLR0911 - one law a command
+def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PLR0911, PLR0912 - one law a command
     match command:
         case e.Speak(language):
             assert not watch.language, "a second language"
@@ -237,13 +267,16 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
             assert not watch.refused, "a tap after a refusal"
             assert watch.tap == "none", "a second tap"
             assert watch.bridged, "a tap before the bridge"
-            return replace(watch, tap="running")
+            return replace(watch, tap="running", silent=False)
+        case e.SilenceTap(on):
+            return replace(watch, silent=on)
         case e.StopTap(keep):
             assert watch.tap in ("running", "kept")
             assert not (keep and watch.refused), "what a refusing caller said is kept"
             return replace(watch, tap="kept" if keep else "erased")
         case e.DialOperator(leg, uri):
             assert flow.consent.decision is not Decision.UNDECIDED, "an operator rings before the decision"
+            assert not watch.bridged, "somebody rings while the caller talks"
             return replace(watch, up=watch.up | {leg}, offered=watch.offered - {uri})
         case e.DeclineOperator(uri):
             return replace(watch, offered=watch.offered - {uri})
@@ -253,6 +286,15 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
         case e.Bridge(leg):
             assert leg in watch.up and not watch.bridged
             return replace(watch, bridged=True)
+        case r.Separate(leg):
+            assert leg in watch.up and watch.bridged
+            return replace(watch, bridged=False)
+        case r.Refer(leg):
+            assert leg in watch.up and not flow.consent.allowed and flow.conversation is None
+            return watch
+        case r.AllowTransfer(leg) | r.TellTransfer(leg):
+            assert leg in watch.up and leg != CALLER
+            return watch
         case e.HangUp(leg):
             return replace(watch, up=watch.up - {leg})
         case e.Reject() | e.Drop():

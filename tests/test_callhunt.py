@@ -38,7 +38,7 @@ def test_of_two_answers_at_once_one_is_kept_and_the_other_hung_up() -> None:
     assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now) == [e.HangUp(2)]
     assert flow.handle(e.MediaArrived(2), now) == []
     assert e.Bridge(1) in flow.handle(e.MediaArrived(1), now)
-    assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now) == []
+    assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now) == [e.HangUp(2)]  # said once more
 
 
 def test_an_answer_told_twice_changes_nothing() -> None:

@@ -211,14 +211,11 @@ WRONG = [
     (
         "operators",
         "transfer = 'refer'",
-        "operators.transfer: 'refer' is not in this version; accepted: bridge",
+        "operators.refer_targets: empty, where operators.transfer is 'refer'; accepted: a list of SIP URIs",
     ),
-    (
-        "operators",
-        "refer_targets = ['sip:a@b']",
-        "operators.refer_targets: ['sip:a@b'] is not in this version",
-    ),
-    ("operators", "transfer_targets = ['sip:a@b']", "operators.transfer_targets: ['sip:a@b'] is not in this"),
+    ("operators", "transfer = 'blind'", "operators.transfer: 'blind' is not one of the choices; accepted: b"),
+    ("operators", "refer_targets = ['203']", "operators.refer_targets[0]: '203' is not a SIP URI"),
+    ("operators", "transfer_targets = ['tel:1']", "operators.transfer_targets[0]: 'tel:1' is not a SIP URI"),
     ("operators", "ring_s = 0", "operators.ring_s: 0 is out of range; accepted: seconds, 1 to 300"),
     ("operators", "ring_s = '20'", "operators.ring_s: '20' is not a number"),
     ("operators", "max_wait_s = -1", "operators.max_wait_s: -1 is out of range"),

@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from retention.recording import Status
 from sipagent import __version__
 from sipagent import events as e
-from sipagent.agent import TapFault
 from sipagent.config import HostPort
 from sipagent.engine import RefusedByEngine, Registration
 from sipagent.metrics import Metrics
 from sipagent.purging import Purging
+from sipagent.recorder import TapFault
 from sipagent.scrape import serving
 from sipagent.watch import Watch
 from tests import kept

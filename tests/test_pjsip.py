@@ -9,6 +9,7 @@ import pytest
 
 import prompts
 from sipagent import events as e
+from sipagent import referral as r
 from sipagent.engine import (
     Credentials,
     EngineFault,
@@ -244,11 +245,12 @@ def test_a_leg_that_should_send_and_does_not_is_reported_once(stack: ExitStack) 
 def test_nothing_is_dialled_because_a_message_says_so(stack: ExitStack) -> None:
     """REFER, and a 302 from the operator's phone: refused."""
     office = Loopback(stack)
-    call, _ = office.answered()
+    call, caller = office.answered()
     answers: list[int | None] = []
     refer = (("Refer-To", f"<{office.desk.uri}>"),)
     office.meanwhile(lambda: answers.append(call.request("REFER", refer).status))
-    assert answers == [603]
+    assert answers == [403]
+    assert r.TransferDenied(caller) in office.facts(caller)
     elsewhere = office.phone("999", 500)
     office.desk.answer = Answer(status=302, headers=(("Contact", f"<{elsewhere.uri}>"),))
     leg = office.engine.dial(office.desk.uri, '"REC"')

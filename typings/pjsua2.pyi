@@ -18,12 +18,13 @@ PJMEDIA_TYPE_AUDIO: int
 PJSIP_EVENT_RX_MSG: int
 PJSIP_EVENT_TSX_STATE: int
 PJSIP_INV_STATE_CONFIRMED: int
-PJSIP_ROLE_UAC: int
-PJSIP_TSX_STATE_TERMINATED: int
 PJSIP_INV_STATE_DISCONNECTED: int
 PJSIP_REDIRECT_STOP: int
+PJSIP_ROLE_UAC: int
 PJSIP_TRANSPORT_TCP: int
 PJSIP_TRANSPORT_UDP: int
+PJSIP_TSX_STATE_COMPLETED: int
+PJSIP_TSX_STATE_TERMINATED: int
 PJSUA_CALL_MEDIA_REMOTE_HOLD: int
 PJSUA_DTMF_METHOD_RFC2833: int
 PJSUA_DTMF_METHOD_SIP_INFO: int
@@ -128,6 +129,8 @@ class SipHeader:
 
 class SipTxOption:
     localUri: str
+    contentType: str
+    msgBody: str
     headers: _Vector[SipHeader]
 
 class SipRxData:
@@ -139,6 +142,7 @@ class SipTransaction:
     role: int
     method: str
     state: int
+    statusCode: int
     pjTransaction: SupportsInt
 
 class TsxStateEventSrc:
@@ -250,6 +254,10 @@ class CallOpParam:
     txOption: SipTxOption
     def __init__(self, use_default_call_setting: bool = False) -> None: ...
 
+class CallSendRequestParam:
+    method: str
+    txOption: SipTxOption
+
 class CallMediaInfo:
     type: int
     dir: int
@@ -308,6 +316,7 @@ class Call:
     def answer(self, param: CallOpParam) -> None: ...
     def hangup(self, param: CallOpParam) -> None: ...
     def reinvite(self, param: CallOpParam) -> None: ...
+    def sendRequest(self, param: CallSendRequestParam) -> None: ...
     def onCallState(self, prm: OnCallStateParam) -> None: ...
     def onCallTsxState(self, prm: OnCallTsxStateParam) -> None: ...
     def onCallSdpCreated(self, prm: OnCallSdpCreatedParam) -> None: ...

@@ -244,6 +244,36 @@ class PjsipEngine:
         if call := self._legs.get(leg):
             self.awareness.change(call, recording)
 
+    def separate(self, leg: int) -> None:
+        """Take a bridge apart."""
+        call = self._legs.get(leg)
+        if call is None or call.peer is None:
+            return
+        peer, call.peer.peer, call.peer = call.peer, None, None
+        if (one := _audio(call)) and (other := _audio(peer)):
+            order(one.stopTransmit, other)
+            order(other.stopTransmit, one)
+
+    def allow_transfer(self, leg: int, targets: tuple[str, ...]) -> None:
+        """Accept one REFER of the leg's to one of the targets."""
+        if call := self._legs.get(leg):
+            call.referring.allowed = targets
+
+    def tell_transfer(self, leg: int, status: int, last: bool) -> None:
+        """Tell a phone by NOTIFY what becomes of its REFER."""
+        if call := self._legs.get(leg):
+            call.referring.tell(call, status, last)
+
+    def refer(self, leg: int, uri: str) -> None:
+        """Ask the leg's other side to call `uri`; `ReferAnswered` and `ReferNotified` follow."""
+        if call := self._legs.get(leg):
+            call.referring.refer(call, uri, self.settings.uri)
+
+    def give_up_refer(self, leg: int) -> None:
+        """An answer that hasn't come is not waited for, and its absence does not end the call."""
+        if call := self._legs.get(leg):
+            call.referring.give_up()
+
     def listen(self, leg: int) -> None:
         """Hand over what a leg sends, from now to its end."""
         call = self._legs.get(leg)
@@ -397,7 +427,7 @@ class PjsipEngine:
         for leg in list(self._legs.values()):
             if leg.received_at and leg.hasMedia():
                 packets = leg.packets()
-                if packets != leg.received or leg.silent_by_sdp:
+                if packets != leg.received or leg.silent_by_sdp or leg.held:
                     leg.received, leg.received_at = packets, now
                 elif now - leg.received_at > self.settings.media_timeout_s:
                     leg.received_at = 0.0

@@ -22,6 +22,7 @@ from sipagent.engine import (
 )
 from sipagent.identity import header_values, info_digit
 from sipagent.pjsip import setup
+from sipagent.pjsip.referring import Referring
 from sipagent.pjsip.text import (
     challenge_realm,
     declines_recording,
@@ -178,6 +179,7 @@ class Leg(pj.Call):
         self.ear: Ear | None = None
         self.player: Player | None = None
         self.peer: Leg | None = None
+        self.referring = Referring()
         self.held = False
         self.silent_by_sdp = False  # the SDP says that it sends nothing
         self.received = -1
@@ -245,12 +247,16 @@ class Leg(pj.Call):
         if GLARE.match(message):
             self.engine.awareness.glare(self)
         self._follow(prm.e, message)
-        if not message.startswith("INFO "):
-            return
+        if message.startswith("INFO "):
+            self._informed(prm.e, message)
+        else:
+            self.referring.seen(self, prm.e, message)
+
+    def _informed(self, event: pj.SipEvent, message: str) -> None:
         kind = next(iter(header_values(message, "Content-Type")), "")
         digit = info_digit(kind, message.partition("\r\n\r\n")[2])
         if digit and not kind.lower().startswith("application/dtmf-relay"):  # which the library reads itself
-            setup.accept(prm.e)
+            setup.respond(event, 200)
             self.tell(e.DtmfPressed(self.number, digit, "info"))
 
     def _follow(self, event: pj.SipEvent, message: str) -> None:
@@ -281,7 +287,7 @@ class Leg(pj.Call):
 
     @guarded_callback
     def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:
-        prm.statusCode = 603  # the engine would dial whatever the message names
+        prm.statusCode = 603  # never asked: `referring` has answered; the engine would dial what it names
 
     @guarded_callback
     def onCallReplaceRequest(self, prm: pj.OnCallReplaceRequestParam) -> None:

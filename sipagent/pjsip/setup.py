@@ -13,9 +13,10 @@ from sipagent.engine import EngineSettings, Headers
 P = ParamSpec("P")
 
 LIBRARY = ctypes.CDLL(pj._pjsua2.__file__)  # for the few functions of pjsip's that pjsua2 doesn't hand on
-LIBRARY.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
+LIBRARY.pjsip_tsx_get_dlg.restype = ctypes.c_void_p
 
 REGISTER_S = 120  # a registrar that lost its memory finds us again within this
+REQUEST_TERMINATED = 487
 MANY = 512  # more legs than any build has: the library lowers it to what it can do
 SRTP = {
     "off": pj.PJMEDIA_SRTP_DISABLED,
@@ -106,8 +107,10 @@ def call_count() -> int:
     return int(LIBRARY.pjsua_call_get_count())
 
 
-def accept(event: pj.SipEvent) -> None:
-    """Answer 200 to the request of a transaction's event, which the library would answer with 500.
+def respond(event: pj.SipEvent, status: int) -> None:
+    """Answer the request of a transaction's event, before the library does it in its own way.
+
+    That would be 500, or a call to whatever a REFER names.
 
     pjsua2 has no way to answer within a dialog; the two functions are pjsip's own, as pjsua calls them.
     """
@@ -115,15 +118,19 @@ def accept(event: pj.SipEvent) -> None:
     state = body.tsxState
     source, transaction = state.src, state.tsx
     rdata = source.rdata
-    response = ctypes.c_void_p()
-    LIBRARY.pjsip_endpt_create_response(
-        ctypes.c_void_p(LIBRARY.pjsua_get_pjsip_endpt()),
+    LIBRARY.pjsip_dlg_respond(
+        ctypes.c_void_p(LIBRARY.pjsip_tsx_get_dlg(ctypes.c_void_p(int(transaction.pjTransaction)))),
         ctypes.c_void_p(int(rdata.pjRxData)),
-        200,
+        status,
         None,
-        ctypes.byref(response),
+        None,
+        None,
     )
-    LIBRARY.pjsip_tsx_send_msg(ctypes.c_void_p(int(transaction.pjTransaction)), response)
+
+
+def end_transaction(transaction: int) -> None:
+    """Wait no longer for an answer: after 32 s the library would end the call (RFC 3261 section 12.2.1.2)."""
+    LIBRARY.pjsip_tsx_terminate(ctypes.c_void_p(transaction), REQUEST_TERMINATED)
 
 
 def samples_by_vector(frame: pj.MediaFrame) -> Samples:
@@ -158,6 +165,21 @@ def order(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
     return True
 
 
+def header(name: str, value: str) -> pj.SipHeader:
+    one = pj.SipHeader()
+    one.hName, one.hValue = name, value
+    return one
+
+
+def request(method: str, *headers: tuple[str, str]) -> pj.CallSendRequestParam:
+    """A request within a dialog."""
+    param = pj.CallSendRequestParam()
+    param.method = method
+    for name, value in headers:
+        param.txOption.headers.append(header(name, value))
+    return param
+
+
 def with_status(status: int) -> pj.CallOpParam:
     param = pj.CallOpParam()
     param.statusCode = status
@@ -166,9 +188,7 @@ def with_status(status: int) -> pj.CallOpParam:
 
 def with_headers(param: pj.CallOpParam, headers: Headers) -> pj.CallOpParam:
     for name, value in headers:
-        header = pj.SipHeader()
-        header.hName, header.hValue = name, value
-        param.txOption.headers.append(header)
+        param.txOption.headers.append(header(name, value))
     return param
 
 

@@ -12,7 +12,7 @@ from sipagent.softphone import Answer, Phone
 from sipagent.softphone_rtp import tone
 from tests.conftest import AgentFactory
 from tests.live import calls
-from tests.live.calls import CALLER_HZ, MUSIC_HZ, SECOND
+from tests.live.calls import CALLER_HZ, MUSIC_HZ, OPERATOR_HZ, SECOND, Bridge
 from tests.peers.agent import RunningAgent
 from tests.peers.baresip import Baresip
 from tests.peers.process import wait_answer
@@ -59,6 +59,72 @@ def test_baresip_on_the_desk(agent_factory: AgentFactory, caller_phone: Phone, d
     assert sum(both_silent) >= 12
     assert calls.strength(sound[:2400, 0], CALLER_HZ) > 0.05
     assert DESK_HZ in [hz and round(hz / 100) * 100 for hz in right[-4:]]
+
+
+def given_away(agent: RunningAgent, caller: Phone, desk: Baresip, target: Phone) -> Bridge:
+    """A caller whom baresip answers, holds, and sends to another phone, where both hear each other."""
+    call = caller.call(agent.uri())
+    desk.wait_event("CALL_INCOMING", 15)
+    desk.command("accept")
+    call.rtp.wait_tone(DESK_HZ)
+    calls.talk(call, 0.8)
+    desk.command("hold")
+    calls.talk(call, 1.0)
+    desk.command("transfer", target.uri)
+    return calls.bridged(call, target)
+
+
+def test_baresip_sends_the_caller_to_another_phone(
+    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone, desk_phone: Baresip
+) -> None:
+    """One recording: first the one, then silence, then the other; the phone is told, and leaves."""
+    agent = agent_factory(
+        operators={"extensions": [desk_phone.uri], "transfer_targets": [operator_phone.uri]}
+    )
+    bridge = given_away(agent, caller_phone, desk_phone, operator_phone)
+    assert calls.shown(bridge.operator).startswith("REC")
+    desk_phone.wait_event("CALL_CLOSED")
+    bridge.hang_up()
+    (recording,) = agent.wait_recordings()
+    (receipt,) = agent.wait_receipts()
+    assert (recording["operator"], receipt["outcome"]) == (operator_phone.uri, "connected")
+    sound = agent.sound(recording)
+    heard = [hz and round(hz, -2) for hz in calls.tones_of(sound[:, 1])]
+    last, first = len(heard) - 1 - heard[::-1].index(DESK_HZ), heard.index(OPERATOR_HZ)
+    assert (DESK_HZ in heard[:8], last < first, OPERATOR_HZ in heard[-4:]) == (True, True, True)
+    assert heard[last + 1 : first].count(None) >= 8
+    assert calls.strength(sound[-1600:, 0], CALLER_HZ) > 0.05
+
+
+def test_who_refuses_after_that_is_erased(
+    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone, desk_phone: Baresip
+) -> None:
+    agent = agent_factory(
+        operators={"extensions": [desk_phone.uri], "transfer_targets": [operator_phone.uri]}
+    )
+    bridge = given_away(agent, caller_phone, desk_phone, operator_phone)
+    bridge.caller.press("9")
+    bridge.hang_up()
+    (receipt,) = agent.wait_receipts()
+    assert (receipt["decision"], receipt["operator"]) == ("refused", operator_phone.uri)
+    assert agent.files() == []
+
+
+def test_baresip_sends_the_caller_nowhere_else(
+    agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone, desk_phone: Baresip
+) -> None:
+    """403: nothing is dialled. This phone hangs up then, by itself."""
+    agent = agent_factory(operators={"extensions": [desk_phone.uri]})
+    call = caller_phone.call(agent.uri())
+    desk_phone.wait_event("CALL_INCOMING", 15)
+    desk_phone.command("accept")
+    call.rtp.wait_tone(DESK_HZ)
+    desk_phone.command("transfer", operator_phone.uri)
+    assert desk_phone.wait_event("TRANSFER_FAILED")["param"].startswith("403")
+    call.wait_ended()
+    (receipt,) = agent.wait_receipts()
+    assert "transfer refused with 403" in [event["what"] for event in receipt["events"]]
+    assert operator_phone.calls == []
 
 
 def test_baresip_hangs_up(agent_factory: AgentFactory, caller_phone: Phone, desk_phone: Baresip) -> None:

@@ -1,0 +1,130 @@
+"""An operator's phone sends the caller to another one: the conversation goes on there, in the same recording.
+
+Meanwhile the caller hears music, the recording is silent, and the operator who gave the caller away is no
+party any more. Only the operator's phone may ask for it (`AllowTransfer`), and only for one of the configured
+targets.
+"""
+
+from sipagent import events as e
+from sipagent import policy
+from sipagent import referral as r
+from sipagent.callrefer import Referring
+from sipagent.events import CALLER, Prompt
+from sipagent.hunt import Operator
+from sipagent.policy import Phase
+from sipagent.transfer import Transfer
+
+BUSY, NO_ANSWER, DECLINED = 486, 480, 603  # what the phone that asked is told (RFC 3261 section 21)
+
+
+class Transferring(Referring):
+    """The part of `callflow.CallFlow` between an operator's REFER and the next conversation."""
+
+    def _transfer_asked(self, fact: r.TransferAsked) -> None:
+        operator, talk = self.hunt.operator, self.conversation
+        if self.phase is not Phase.BRIDGED or operator is None or talk is None or fact.leg != operator.leg:
+            self._do(r.TellTransfer(fact.leg, DECLINED, last=True))
+            self._do(*([e.DeclineOperator(fact.target)] if fact.free else []))
+        elif not fact.free:
+            self._note(f"transfer to {fact.target}: busy", "operator")
+            self._do(r.TellTransfer(fact.leg, BUSY, last=True), *self._may_transfer(operator))
+        else:
+            self._note(f"transfer to {fact.target}", "operator")
+            self.phase, self.hunt.operator = Phase.TRANSFER, None
+            self.transfer = Transfer(operator, fact.target, fact.replaces)
+            self._do(r.Separate(operator.leg), *talk.alone())
+            self._play(Prompt.HOLD_MUSIC)
+            self._do(r.TellTransfer(operator.leg, 100, last=not fact.room))
+            if fact.room:
+                self._ring_target(self.transfer)
+            else:
+                self._do(e.HangUp(operator.leg))
+                self._timers["transfer"] = self._now + policy.ROOM_S
+
+    def _transfer_denied(self, fact: r.TransferDenied) -> None:
+        self._note("transfer refused with 403", "caller" if fact.leg == CALLER else "operator")
+
+    def _ring_target(self, transfer: Transfer) -> None:
+        leg = self.hunt.next_leg()
+        self.transfer = transfer.rings(leg, self.tapping)
+        self._timers["transfer"] = self._now + self.policy.ring_s
+        self._note(f"ringing {transfer.target}", "agent")
+        self._do(e.DialOperator(leg, transfer.target, self.tapping, transfer.replaces))
+
+    def _transfer_answered(self, fact: e.OperatorAnswered) -> None:
+        transfer = self.transfer
+        if transfer is None or transfer.leg != fact.leg or transfer.given_up:
+            self._do(e.HangUp(fact.leg))  # its 200 crossed our CANCEL
+            return
+        self._do(*transfer.tells(200))
+        if transfer.there:
+            self._do(e.HangUp(transfer.giver.leg))
+        self._arrived(
+            Operator(
+                fact.leg,
+                transfer.target,
+                transfer.recorded,
+                answered=True,
+                telephone_event=fact.telephone_event,
+            )
+        )
+
+    def _arrived(self, operator: Operator) -> None:
+        self.transfer, self.hunt.operator = None, operator
+        self._timers.pop("transfer", None)
+        self._bridge(operator)
+
+    def _transfer_timeout(self) -> None:
+        transfer = self.transfer
+        if transfer is None:
+            return
+        if transfer.leg is None:
+            self._ring_target(transfer.left())  # the leg is not gone yet: the engine may still find room
+        elif transfer.given_up:
+            self._transfer_failed(transfer, NO_ANSWER)
+        else:
+            self._do(e.HangUp(transfer.leg))
+            if transfer.there:
+                self._transfer_failed(transfer, NO_ANSWER)
+            else:  # its leg may be the one that is needed to ring the giver again
+                self.transfer = transfer.gives_up()
+                self._timers["transfer"] = self._now + policy.ROOM_S
+
+    def _transfer_failed(self, transfer: Transfer, status: int) -> None:
+        self._note(
+            f"{transfer.target}: {'no answer' if status == NO_ANSWER else f'refused with {status}'}", "agent"
+        )
+        self._do(*transfer.tells(status))
+        if transfer.there:
+            self._arrived(transfer.giver)
+        elif not transfer.returning:
+            self._ring_target(transfer.returns())
+        else:
+            self.transfer = None
+            late = self._late_until
+            self._hunt()
+            self._late_until = late  # nothing new was said to the notice
+
+    def _side_is_over(self, leg: int, status: int, why: str) -> None:
+        transfer = self.transfer
+        if transfer is None:
+            super()._side_is_over(leg, status, why)
+        elif leg == CALLER:
+            self._drop_transfer()
+            super()._side_is_over(leg, status, why)
+        elif leg == transfer.giver.leg and transfer.there:
+            self._note(why, "operator")
+            self.transfer = transfer.left()
+            if transfer.leg is None:
+                self._ring_target(self.transfer)
+        elif leg == transfer.leg:
+            self._transfer_failed(transfer, NO_ANSWER if transfer.given_up else status or BUSY)
+
+    def _drop_transfer(self) -> None:
+        transfer, self.transfer = self.transfer, None
+        if transfer:
+            self._do(*transfer.drop())
+
+    def _service_ending(self, fact: e.ServiceEnding) -> None:
+        self._drop_transfer()
+        super()._service_ending(fact)

@@ -1,0 +1,45 @@
+"""Transfers, as the agent carries them out: what a REFER asked for is completed, orders go to the engine."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from sipagent import events as e
+from sipagent import referral as r
+from sipagent.engine import Engine, Headers
+from sipagent.livecall import LiveCall
+from sipagent.operators import Board
+
+REPLACES = "replaces"  # a phone that doesn't know it must not take the call for one more
+
+Order = r.AllowTransfer | r.TellTransfer | r.Refer | r.GiveUpRefer
+
+
+def completed(fact: e.Fact, call: str, board: Board, room: bool) -> e.Fact:
+    """A fact of a leg, with what the agent knows of a transfer: is the target free, is there a third leg."""
+    if not isinstance(fact, r.TransferAsked):
+        return fact
+    free = board.is_free(fact.target)
+    if free:
+        board.engage(fact.target, call)  # its leg may have to be waited for
+    return replace(fact, free=free, room=room)
+
+
+def replacing(replaces: str) -> Headers:
+    """What makes a phone put this call in the place of one that it has (RFC 3891 section 6.1), if any."""
+    return (("Replaces", replaces), ("Require", REPLACES)) if replaces else ()
+
+
+def carry_out(engine: Engine, call: LiveCall, order: Order) -> None:
+    """Give an order of the flow's to the engine."""
+    leg = call.legs.get(order.leg, -1)
+    match order:
+        case r.AllowTransfer(targets=targets):
+            engine.allow_transfer(leg, targets)
+        case r.TellTransfer(status=status, last=last):
+            engine.tell_transfer(leg, status, last)
+        case r.Refer(uri=uri):
+            engine.refer(leg, uri)
+        case r.GiveUpRefer():
+            engine.give_up_refer(leg)
+        case _:
+            assert_never(order)

@@ -1,0 +1,261 @@
+"""A caller on the way from one operator to another, and one who leaves by REFER: all histories from there."""
+
+import pytest
+
+from sipagent import events as e
+from sipagent import referral as r
+from sipagent.consent import Decision
+from sipagent.events import CALLER, Prompt, Tone
+from sipagent.policy import REFER_ANSWER_S, ROOM_S, Phase, Policy
+from tests.test_callflow import (
+    BRIDGED,
+    OFFER,
+    STATIONS,
+    A,
+    B,
+    History,
+    advance,
+    run,
+    walk,
+)
+
+C = "sip:203@127.0.0.1"
+MINE = Policy(voice=True, transfer_targets=(A, B, C))
+AWAY = Policy(refer_targets=(B, C))
+REPLACES = "90a@pbx;to-tag=7;from-tag=8"
+
+TRANSFER: History = [*BRIDGED, r.TransferAsked(1, B)]
+SQUEEZED: History = [*BRIDGED, r.TransferAsked(1, B, room=False)]
+WAYS: dict[str, History] = {
+    "ringing": TRANSFER,
+    "no third leg": SQUEEZED,
+    "giver gone": [*TRANSFER, e.LegGone(1, 200)],
+    "giver rung again": [*TRANSFER, e.LegGone(1, 200), e.LegGone(2, 486)],
+    "hunting again": [*TRANSFER, e.LegGone(1, 200), e.LegGone(2, 486), e.LegGone(3, 486)],
+    "arrived": [*TRANSFER, e.OperatorAnswered(2, telephone_event=False)],
+    "held by the giver": [*BRIDGED, e.LegHeld(1, sends=False), r.TransferAsked(1, B)],
+}
+NOT_DRAWN: History = [
+    e.CallOffered(
+        source_allowed=True, number_known=True, room=True, draining=False, open=True, sampled=False
+    ),
+    e.CallConfirmed(telephone_event=True),
+    e.MediaArrived(),
+]
+LEAVING: History = [*NOT_DRAWN, e.PromptEnded(Prompt.WELCOME, 1000, complete=True)]
+REFUSES: History = [*STATIONS["window"], e.DtmfPressed(CALLER, "9", "info")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_all_histories_of_a_transfer(way: str) -> None:
+    """No tap where one may not be, none that hears who waits, no leg left over, no silence, no third leg."""
+    _, phases, taps = walk(MINE, WAYS[way], 4)
+    assert {Phase.ENDED, Phase.BRIDGED} <= phases
+    assert taps == {"running", "kept", "erased"}
+
+
+@pytest.mark.parametrize(
+    "began", [LEAVING, REFUSES, [OFFER]], ids=["not drawn", "refused", "from the INVITE"]
+)
+def test_all_histories_of_a_call_that_leaves(began: History) -> None:
+    _, phases, taps = walk(AWAY, began, 5)
+    assert Phase.ENDED in phases
+    assert taps == {"none"}
+
+
+# --- from operator to operator ---
+
+
+def test_the_caller_hears_music_and_the_recording_is_silent_meanwhile() -> None:
+    flow, _, now = run(MINE, BRIDGED)
+    assert flow.handle(r.TransferAsked(1, B, REPLACES), now) == [
+        r.Separate(1),
+        e.SilenceTap(on=True),
+        e.Play(CALLER, Prompt.HOLD_MUSIC),
+        r.TellTransfer(1, 100, last=False),
+        e.DialOperator(2, B, recorded=True, replaces=REPLACES),
+    ]
+    assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now + 1) == [
+        r.TellTransfer(1, 200, last=True),
+        e.HangUp(1),
+        e.StopPlaying(CALLER),
+        e.Bridge(2),
+        r.AllowTransfer(2, (A, C)),
+        e.Listen(2, tones=False, voice=False),
+        e.SilenceTap(on=False),
+        e.PlayTone(Tone.RECORDING_ON),
+    ]
+    assert (flow.story.operator, flow.story.talked) == (B, frozenset({A, B}))
+    said = [(line.what, line.by) for line in flow.story.happenings[-3:]]
+    assert said == [
+        (f"transfer to {B}", "operator"),
+        (f"ringing {B}", "agent"),
+        (f"bridged with {B}", "operator"),
+    ]
+
+
+@pytest.mark.parametrize("status", [486, 603, 404, 503])
+def test_a_transfer_that_fails_returns_to_who_asked_for_it(status: int) -> None:
+    flow, _, now = run(MINE, TRANSFER)
+    commands = flow.handle(e.LegGone(2, status), now)
+    assert commands[0] == r.TellTransfer(1, status, last=True)
+    assert {e.Bridge(1), e.SilenceTap(on=False), r.AllowTransfer(1, (B, C))} <= set(commands)
+    assert (flow.phase, flow.story.operator) == (Phase.BRIDGED, A)
+
+
+def test_one_that_nobody_answers_does_so_after_ring_s() -> None:
+    flow, _, now = run(MINE, TRANSFER)
+    assert flow.deadline is not None and flow.deadline >= now + MINE.ring_s - 1
+    commands = flow.handle(e.TimePassed(), flow.deadline)
+    assert commands[:2] == [e.HangUp(2), r.TellTransfer(1, 480, last=True)]
+    assert flow.phase is Phase.BRIDGED
+    assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now) == [e.HangUp(2)]
+
+
+def test_without_a_third_leg_the_givers_is_given_up_first() -> None:
+    flow, _, now = run(MINE, BRIDGED)
+    commands = flow.handle(r.TransferAsked(1, B, room=False), now)
+    assert commands[-2:] == [r.TellTransfer(1, 100, last=True), e.HangUp(1)]
+    assert flow.handle(e.LegGone(1, 200), now + 0.1) == [e.DialOperator(2, B, recorded=True)]
+    assert flow.handle(e.LegGone(2, 486), now + 1) == [e.DialOperator(3, A, recorded=True)]
+    assert e.Bridge(3) in flow.handle(e.OperatorAnswered(3, telephone_event=True), now + 2)
+    assert flow.story.operator == A
+
+
+def test_a_leg_that_is_long_in_going_is_not_waited_for() -> None:
+    flow, _, now = run(MINE, SQUEEZED)
+    assert flow.deadline is not None and flow.deadline <= now + ROOM_S
+    assert e.DialOperator(2, B, recorded=True) in flow.handle(e.TimePassed(), flow.deadline)
+
+
+def test_who_rang_out_makes_room_before_the_giver_is_rung_again() -> None:
+    flow, _, now = run(MINE, WAYS["giver gone"])
+    assert flow.deadline is not None
+    assert flow.handle(e.TimePassed(), flow.deadline) == [e.HangUp(2)]
+    assert flow.handle(e.LegGone(2, 487), now + 1) == [e.DialOperator(3, A, recorded=True)]
+
+
+def test_where_the_giver_is_away_too_everybody_is_rung() -> None:
+    flow, watch, now = run(MINE, WAYS["hunting again"])
+    assert (flow.phase, watch.tap, watch.silent) == (Phase.HUNT, "running", True)
+    watch, now = advance(flow, watch, e.OperatorOffered(C), now)
+    watch, now = advance(flow, watch, e.OperatorAnswered(4, telephone_event=True), now + 1)
+    watch, now = advance(flow, watch, e.MediaArrived(4), now)
+    assert (watch.bridged, watch.tap, watch.silent, flow.story.operator) == (True, "running", False, C)
+    watch, now = advance(flow, watch, e.LegGone(CALLER, 200), now + 1)
+    watch, now = advance(flow, watch, e.ListeningEnded(), now)
+    assert (watch.tap, flow.story.outcome) == ("kept", "connected")
+
+
+def test_where_nobody_is_left_the_recording_is_kept() -> None:
+    flow, watch, now = run(MINE, [*WAYS["hunting again"], e.NoOperatorFree()])
+    while flow.phase is Phase.HUNT:
+        watch, now = advance(flow, watch, e.TimePassed(), now)
+        if "retry" not in flow._timers and flow.phase is Phase.HUNT and flow.hunt.operator is None:
+            watch, now = advance(flow, watch, e.NoOperatorFree(), now)
+    watch, now = advance(flow, watch, e.PromptEnded(Prompt.UNAVAILABLE, 1000, complete=True), now)
+    watch, now = advance(flow, watch, e.ListeningEnded(), now)
+    assert (watch.tap, flow.story.outcome) == ("kept", "connected")
+
+
+@pytest.mark.parametrize("way", ["ringing", "no third leg", "giver rung again", "hunting again"])
+def test_a_refusal_on_the_way_erases(way: str) -> None:
+    flow, watch, now = run(MINE, WAYS[way])
+    watch, now = advance(flow, watch, e.DtmfPressed(CALLER, "9", "rfc4733"), now)
+    assert (watch.tap, flow.consent.decision) == ("erased", Decision.REFUSED)
+
+
+def test_a_busy_target_changes_nothing() -> None:
+    flow, _, now = run(MINE, BRIDGED)
+    assert flow.handle(r.TransferAsked(1, B, free=False), now) == [
+        r.TellTransfer(1, 486, last=True),
+        r.AllowTransfer(1, (B, C)),
+    ]
+    assert flow.phase is Phase.BRIDGED
+
+
+def test_a_pause_goes_along() -> None:
+    """Who takes over hears that it is paused."""
+    flow, _, now = run(MINE, [*STATIONS["paused"], r.TransferAsked(1, B)])
+    commands = flow.handle(e.OperatorAnswered(2, telephone_event=True), now)
+    assert e.PlayTone(Tone.PAUSED) in commands
+    assert not any(isinstance(command, e.SilenceTap) for command in commands)
+
+
+def test_the_hold_of_who_gave_the_caller_away_ends_with_it() -> None:
+    """Phones hold before they transfer; where the transfer fails, they still do."""
+    flow, watch, now = run(MINE, WAYS["held by the giver"])
+    watch, now = advance(flow, watch, e.OperatorAnswered(2, telephone_event=True), now)
+    assert not watch.silent
+    flow, watch, now = run(MINE, WAYS["held by the giver"])
+    commands = flow.handle(e.LegGone(2, 486), now)
+    assert commands[-1] == e.Play(CALLER, Prompt.HOLD_MUSIC)
+    assert e.SilenceTap(on=False) not in commands
+
+
+def test_without_targets_nobody_may_transfer() -> None:
+    flow, _, now = run(Policy(), STATIONS["hunt"] + [e.OperatorOffered(A)])
+    commands = flow.handle(e.OperatorAnswered(1, telephone_event=True), now)
+    assert not any(isinstance(command, r.AllowTransfer) for command in commands)
+
+
+# --- away ---
+
+
+def test_a_call_that_is_not_recorded_leaves() -> None:
+    flow, _, now = run(AWAY, LEAVING)
+    assert (flow.phase, flow._playing) == (Phase.REFER, Prompt.HOLD_MUSIC)
+    for fact in (r.ReferAnswered(CALLER, 202), r.ReferNotified(CALLER, 100), r.ReferNotified(CALLER, 180)):
+        assert flow.handle(fact, now) == []
+    assert flow.handle(r.ReferNotified(CALLER, 200), now) == [e.HangUp(CALLER), e.Finish()]
+    assert (flow.story.outcome, flow.story.operator) == ("transferred", B)
+
+
+def test_a_call_that_may_be_recorded_stays() -> None:
+    flow, *_ = run(AWAY, STATIONS["hunt"])
+    assert flow.phase is Phase.HUNT
+
+
+def test_who_refused_hears_that_it_counts_before_the_call_leaves() -> None:
+    flow, watch, now = run(AWAY, REFUSES)
+    assert (flow.phase, flow._playing, watch.refused) == (Phase.REFER, Prompt.REFUSED, True)
+    assert flow.handle(e.PromptEnded(Prompt.REFUSED, 900, complete=True), now) == [
+        e.Play(CALLER, Prompt.HOLD_MUSIC),
+        r.Refer(CALLER, B),
+    ]
+    assert e.Play(CALLER, Prompt.HOLD_MUSIC) in flow.handle(r.ReferAnswered(CALLER, 405), now)  # not again
+
+
+def test_the_next_target_is_tried_and_then_the_bridge() -> None:
+    flow, _, now = run(AWAY, LEAVING)
+    assert flow.handle(r.ReferNotified(CALLER, 486), now) == [r.Refer(CALLER, C)]
+    commands = flow.handle(r.ReferNotified(CALLER, 603), now)
+    assert (commands[0], commands[-1], flow.phase) == (r.GiveUpRefer(CALLER), e.SeekOperator(()), Phase.HUNT)
+
+
+@pytest.mark.parametrize("status", [405, 501, 603, 0])
+def test_a_trunk_that_refuses_refer(status: int) -> None:
+    flow, _, now = run(AWAY, LEAVING)
+    assert flow.handle(r.ReferAnswered(CALLER, status), now)[-1] == e.SeekOperator(())
+    assert flow.phase is Phase.HUNT
+
+
+@pytest.mark.parametrize(("answered", "after_s"), [(True, 60.0), (False, REFER_ANSWER_S)])
+def test_a_trunk_that_says_no_more(answered: bool, after_s: float) -> None:
+    flow, _, now = run(Policy(refer_targets=(B,), ring_s=60.0), LEAVING)
+    if answered:
+        flow.handle(r.ReferAnswered(CALLER, 202), now + 1)
+    assert flow.deadline == pytest.approx(now + after_s)
+    assert flow.handle(e.TimePassed(), now + after_s)[-1] == e.SeekOperator(())
+
+
+def test_a_success_that_comes_late_ends_the_hunt() -> None:
+    flow, _, now = run(AWAY, [*LEAVING, r.ReferAnswered(CALLER, 405), e.OperatorOffered(A)])
+    commands = flow.handle(r.ReferNotified(CALLER, 200), now)
+    assert commands == [e.HangUp(1), e.HangUp(CALLER), e.Finish()]
+    assert flow.story.outcome == "transferred"
+
+
+def test_a_caller_who_gives_up_on_the_way_was_not_transferred() -> None:
+    flow, *_ = run(AWAY, [*LEAVING, r.ReferAnswered(CALLER, 202), e.LegGone(CALLER, 200)])
+    assert flow.story.outcome == "abandoned"

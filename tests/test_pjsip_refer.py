@@ -1,0 +1,236 @@
+"""REFER for real: from a phone, and to one."""
+
+from contextlib import ExitStack
+
+from sipagent import events as e
+from sipagent import referral as r
+from sipagent.engine import EngineFault
+from sipagent.pjsip import engine as pjsip_engine
+from sipagent.softphone import Call
+from sipagent.softphone_sip import Headers
+from tests.loopback import CALLER_HZ, DESK_HZ, Loopback, scene
+
+FRAG = ("Content-Type", "message/sipfrag;version=2.0")
+REPLACES = "90a@pbx;to-tag=7;from-tag=8"
+
+
+def to(uri: str) -> Headers:
+    return (("Refer-To", f"<{uri}>"),)
+
+
+def asks(office: Loopback, call: Call, uri: str) -> int | None:
+    """The answer to a phone's REFER."""
+    answers: list[int | None] = []
+    office.meanwhile(lambda: answers.append(call.request("REFER", to(uri)).status))
+    return answers[0]
+
+
+def notifies(office: Loopback, call: Call, status: str, state: str = "active", event: str = "refer") -> None:
+    headers = (("Event", event), ("Subscription-State", state), FRAG)
+    body = f"SIP/2.0 {status}\r\n".encode()
+    office.meanwhile(lambda: call.request("NOTIFY", headers, body))
+
+
+# --- a phone asks ---
+
+
+@scene
+def test_one_transfer_to_a_target_is_accepted_and_told_of(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    talk, leg = office.dialled()
+    target = "sip:203@127.0.0.1:5999"
+    assert asks(office, talk, target) == 403
+    office.engine.allow_transfer(leg, (target,))
+    assert asks(office, talk, "sip:204@127.0.0.1:5999") == 403
+    assert asks(office, talk, target) == 202
+    assert asks(office, talk, target) == 403  # one
+    office.engine.tell_transfer(leg, 100, last=False)
+    office.engine.tell_transfer(leg, 200, last=True)
+    office.until(lambda: office.desk.count("NOTIFY received") == 2, "two NOTIFYs")
+    told = [seen.message for seen in office.desk.seen if seen.describe() == "NOTIFY received"]
+    assert [message.body for message in told] == [b"SIP/2.0 100 Trying\r\n", b"SIP/2.0 200 OK\r\n"]
+    assert [message.header("Event") for message in told] == ["refer", "refer"]
+    assert told[0].header("Subscription-State").startswith("active;expires=")
+    assert told[1].header("Subscription-State").startswith("terminated")
+    assert told[1].header("Content-Type") == FRAG[1]
+    asked = [fact for fact in office.facts(leg) if isinstance(fact, r.TransferAsked | r.TransferDenied)]
+    denied = r.TransferDenied(leg)
+    assert asked == [denied, denied, r.TransferAsked(leg, target), denied]
+    assert (office.engine.legs, office.of(EngineFault)) == (1, [])
+
+
+@scene
+def test_a_second_transfer_of_a_phone_names_its_request(stack: ExitStack) -> None:
+    """RFC 3515 section 2.4.6."""
+    office = Loopback(stack)
+    talk, leg = office.dialled()
+    target = "sip:203@127.0.0.1:5999"
+    for _ in range(2):
+        office.engine.allow_transfer(leg, (target,))
+        assert asks(office, talk, target) == 202
+        office.engine.tell_transfer(leg, 486, last=True)
+    office.until(lambda: office.desk.count("NOTIFY received") == 2, "two NOTIFYs")
+    sent, told = (
+        [seen.message for seen in office.desk.seen if seen.describe() == what]
+        for what in ("REFER sent", "NOTIFY received")
+    )
+    number = sent[1].header("CSeq").split()[0]
+    assert [message.header("Event") for message in told] == ["refer", f"refer;id={number}"]
+
+
+@scene
+def test_an_attended_transfer_carries_what_it_replaces(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    talk, leg = office.dialled()
+    colleague = office.phone("203", 700)
+    office.engine.allow_transfer(leg, (colleague.uri,))
+    escaped = REPLACES.replace("@", "%40").replace(";", "%3B").replace("=", "%3D")
+    assert asks(office, talk, f"sip:203@192.0.2.9?Replaces={escaped}") == 202
+    office.told(leg, r.TransferAsked(leg, colleague.uri, REPLACES))
+    office.engine.dial(colleague.uri, '"REC"', (("Replaces", REPLACES), ("Require", "replaces")))
+    office.until(lambda: colleague.calls, "call to the colleague")
+    invite = colleague.calls[0].incoming
+    assert invite and invite.request_uri.startswith(colleague.uri)
+    assert (invite.header("Replaces"), invite.header("Require")) == (REPLACES, "replaces")
+
+
+@scene
+def test_two_legs_taken_apart_hear_each_other_no_more(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    talk, operator = office.dialled()
+    office.engine.bridge(leg, operator)
+    office.tone(call, DESK_HZ)
+    office.tone(talk, CALLER_HZ)
+    office.engine.separate(operator)
+    began = call.loop.next_frame_ns()
+    office.frames(call, 1.0)
+    for phone in (call, talk):
+        assert set(phone.rtp.listen(began + 300_000_000).tones()) == {None}
+    office.meanwhile(lambda: talk.hold("inactive"))
+    office.meanwhile(talk.resume)  # a change of media does not join them again
+    began = call.loop.next_frame_ns()
+    office.frames(call, 1.0)
+    assert set(call.rtp.listen(began + 300_000_000).tones()) == {None}
+    office.engine.bridge(leg, operator)
+    office.tone(call, DESK_HZ)
+
+
+# --- we ask ---
+
+
+@scene
+def test_a_refer_is_followed_to_its_end(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    office.caller.refer_status = 202
+    call, leg = office.answered()
+    office.engine.refer(leg, "sip:301@127.0.0.1")
+    office.told(leg, r.ReferAnswered(leg, 202))
+    sent = next(seen.message for seen in office.caller.seen if seen.describe() == "REFER received")
+    assert sent.header("Refer-To") == "<sip:301@127.0.0.1>"
+    notifies(office, call, "100 Trying")
+    notifies(office, call, "180 Ringing", event=f"refer;id={sent.header('CSeq').split()[0]}")
+    notifies(office, call, "200 OK", "terminated;reason=noresource")
+    told = [fact.status for fact in office.facts(leg) if isinstance(fact, r.ReferNotified)]
+    assert told == [100, 180, 200]
+    assert office.caller.count("200 NOTIFY received") == 3
+    assert (office.engine.legs, office.of(EngineFault)) == (1, [])
+
+
+@scene
+def test_what_is_said_of_an_earlier_refer_is_not_taken_for_the_present_one(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    office.caller.refer_status = 202
+    call, leg = office.answered()
+    for uri in ("sip:301@127.0.0.1", "sip:302@127.0.0.1"):
+        office.reports.clear()
+        office.engine.refer(leg, uri)
+        office.told(leg, r.ReferAnswered(leg, 202))
+    first, second = (
+        seen.message.header("CSeq").split()[0]
+        for seen in office.caller.seen
+        if seen.describe() == "REFER received"
+    )
+    notifies(office, call, "486 Busy Here", "terminated;reason=noresource", f"refer;id={first}")
+    notifies(office, call, "200 OK", "terminated;reason=noresource", f"refer;id={second}")
+    assert [f.status for f in office.facts(leg) if isinstance(f, r.ReferNotified)] == [200]
+
+
+@scene
+def test_a_refer_that_is_refused(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    _, leg = office.answered()
+    office.engine.refer(leg, "sip:301@127.0.0.1")
+    office.told(leg, r.ReferAnswered(leg, 501))
+    assert office.engine.legs == 1
+
+
+@scene
+def test_a_refer_without_an_answer_can_be_given_up_and_the_call_goes_on(stack: ExitStack) -> None:
+    """The library itself would end the call once the transaction has timed out."""
+    office = Loopback(stack)
+    office.caller.refer_status = None
+    call, leg = office.answered()
+    office.engine.refer(leg, "sip:301@127.0.0.1")
+    office.until(lambda: office.caller.count("REFER received") >= 2, "a REFER that is sent again")
+    office.engine.give_up_refer(leg)
+    office.engine.give_up_refer(leg)
+    sent = office.caller.count("REFER received")
+    office.frames(call, 5.0)  # the longest pause between two
+    assert (office.caller.count("REFER received"), office.engine.legs) == (sent, 1)
+    assert not any(isinstance(fact, r.ReferAnswered) for fact in office.facts(leg))
+    assert office.of(EngineFault) == []
+
+
+@scene
+def test_a_notify_that_nobody_asked_for_is_no_news(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    call, leg = office.answered()
+    notifies(office, call, "200 OK", "terminated")
+    assert not any(isinstance(fact, r.ReferNotified) for fact in office.facts(leg))
+    assert office.caller.count("200 NOTIFY received") == 0
+
+
+# --- holds ---
+
+
+@scene
+def test_a_held_leg_that_sends_nothing_is_not_a_dead_one(stack: ExitStack) -> None:
+    pjsip_engine.WATCH_S = 0.1
+    office = Loopback(stack, media_timeout_s=0.5)
+    clock, _ = office.answered()
+    for direction in ("sendonly", "inactive"):
+        call, leg = office.answered(office.phone(f"1{direction}", 500))
+        office.meanwhile(lambda one=call, way=direction: one.hold(way))  # type: ignore[misc]
+        call.rtp.play(None)
+        office.frames(clock, 2.0)
+        assert e.MediaLost(leg) not in office.facts(leg)
+        office.meanwhile(call.resume)
+        office.told(leg, e.MediaLost(leg))  # now it is one
+
+
+HOLDS = {
+    "sendonly": ("a=sendrecv", "a=sendonly"),
+    "inactive": ("a=sendrecv", "a=inactive"),
+    "0.0.0.0": ("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0"),
+}
+
+
+@scene
+def test_a_hold_by_update_or_in_the_old_way(stack: ExitStack) -> None:
+    """RFC 3311; RFC 3264 section 8.4 for the address 0.0.0.0."""
+    office = Loopback(stack)
+    call, leg = office.answered()
+
+    def offers(method: str, old: str = "", new: str = "") -> None:
+        offer = call._sdp("sendrecv").decode()
+        assert old in offer
+        office.meanwhile(lambda: call.request(method, body=offer.replace(old, new).encode()))
+
+    for method in ("UPDATE", "INVITE"):
+        for how, (old, new) in HOLDS.items():
+            office.reports.clear()
+            offers(method, old, new)
+            office.told(leg, e.LegHeld(leg, sends=how == "sendonly"))
+            offers(method)
+            office.told(leg, e.LegResumed(leg))
