@@ -40,7 +40,6 @@ def _only(*values: str) -> Callable[[object], bool]:
 NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
     "refusal.engine": Limit(_only("none"), "none", "no detector for speech yet"),
     "refusal.in_call": Limit(_only("key"), "key", "no detector for speech yet"),
-    "operators.strategy": Limit(_only("sequential"), "sequential", ""),
     "trunk.transport": Limit(_only("udp", "tcp"), "udp | tcp", "terminate TLS in front of the agent"),
 }
 

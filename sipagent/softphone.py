@@ -97,6 +97,10 @@ class Phone:
     def uri(self) -> str:
         return f"sip:{self.user}@{self.address[0]}:{self.address[1]}"
 
+    @property
+    def closed(self) -> bool:
+        return self._socket.fileno() < 0
+
     def call(
         self,
         uri: str,
@@ -172,7 +176,7 @@ class Phone:
 
     def send(self, message: Message, to: tuple[str, int]) -> None:
         packet = message.pack()
-        if self._socket.fileno() < 0:
+        if self.closed:
             return  # closed: a phone without power says nothing
         self.seen.append(Seen(time.monotonic_ns(), True, message))
         self._socket.sendto(packet, to)

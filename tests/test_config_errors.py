@@ -205,8 +205,23 @@ WRONG = [
     ("operators", "extensions = ['201']", "operators.extensions[0]: '201' is not a SIP URI"),
     (
         "operators",
-        "strategy = 'round_robin'",
-        "operators.strategy: 'round_robin' is not in this version; accepted: s",
+        "strategy = 'roundrobin'",
+        "operators.strategy: 'roundrobin'",
+    ),
+    (
+        "operators",
+        "recording_header = 'From'",
+        "operators.recording_header: 'From' is not a header's name that begins with X-; accepted: the name",
+    ),
+    (
+        "operators",
+        'alert_info_recorded = "<urn:alert:é>"',
+        "operators.alert_info_recorded: '<urn:alert:é>' is not a line of up to 200 ASCII characters",
+    ),
+    (
+        "operators",
+        'alert_info_recorded = "a\\r\\nBcc: b"',
+        "operators.alert_info_recorded",
     ),
     (
         "operators",
