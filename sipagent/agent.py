@@ -277,14 +277,15 @@ class Agent:
 
     def _release(self, call: LiveCall, leg: int) -> None:
         if operator := call.operators.pop(leg, None):
-            self.board.release(operator, time.monotonic(), talked=operator in call.flow.story.talked)
-            if call.flow.hunt.operator:  # another was quicker: this one is free, and willing
+            talked = operator in call.flow.story.talked
+            self.board.release(operator, time.monotonic(), talked)
+            if talked or call.flow.hunt.operator:  # or another was quicker: this one is free, and willing
                 self._somebody_free()
 
     def _somebody_free(self) -> None:
         """Callers who wait may ask the board again, in their order."""
-        for id in self.board.waiting:
-            self._inbox.put(OfLeg(self._calls[id].legs[CALLER], e.OperatorFree()))
+        for call in filter(None, map(self._calls.get, self.board.waiting)):
+            self._inbox.put(OfLeg(call.legs[CALLER], e.OperatorFree()))
 
     def _sound_ended(self, engine: Engine, leg: int, token: int) -> None:
         call = self._of_leg.get(leg)

@@ -141,7 +141,9 @@ class CallFlow(Transferring):
                 self._notice_failed()
 
     def _after_notice(self) -> None:
-        if self._acceptance:
+        if self.consent.decision is not Decision.UNDECIDED:
+            self._hunt()  # listening has failed: there is nothing to wait for, and a key counts later too
+        elif self._acceptance:
             self._allow(self._acceptance)
         elif self._unclear:
             self._ask_again()
@@ -188,6 +190,10 @@ class CallFlow(Transferring):
         else:
             self._decide(Decision.NOT_ALLOWED, "unclear")
             self._hunt()
+
+    def _window_unheard(self, fact: e.HearingFailed) -> None:
+        self._hearing_failed(fact)
+        self._hunt()
 
     def _hearing_began(self, fact: e.HearingBegan) -> None:
         self._hearing |= {fact.what}
@@ -277,6 +283,8 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.CHOICE, e.PromptEnded): CallFlow._choice_heard,
     (Phase.NOTICE, e.PromptEnded): CallFlow._notice_ended,
     (Phase.NOTICE, e.LegHeld): CallFlow._notice_unheard,
+    (Phase.WINDOW, e.HearingFailed): CallFlow._window_unheard,
+    (Phase.CONFIRM, e.HearingFailed): CallFlow._window_unheard,
     (Phase.CONFIRM, e.PromptEnded): CallFlow._asked_again,
     (Phase.REFER, e.PromptEnded): CallFlow._depart_prompt_ended,
     (Phase.REFER, r.ReferAnswered): CallFlow._refer_answered,

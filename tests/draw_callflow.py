@@ -56,6 +56,7 @@ WORDS: dict[type, str] = {
     e.LegWanted: "leg wanted",
     e.OperatorReached: "phone reached",
     e.OperatorFree: "operator free",
+    e.HearingFailed: "listening fails",
     e.HearingEnded: "nothing understood",
     e.ListeningEnded: "all was heard",
     e.OperatorAnswered: "operator answers",

@@ -7,7 +7,7 @@ import sys
 import click
 
 from sipagent.softphone_call import Way
-from tests.bench import cpu, latency, report
+from tests.bench import cpu, hunting, latency, report
 from tests.bench.office import office
 from tests.bench.report import Row
 
@@ -31,6 +31,21 @@ def latencies(count: int) -> list[Row]:
     return rows
 
 
+def hunts(count: int) -> list[Row]:
+    with office() as place:
+        rows = [report.of("operator's 200 → both hear each other", hunting.answer_to_talk(place, count), 60)]
+    with office(pairs=2, capacity={"calls": 1}) as place:
+        rows.append(report.of("486 → the next operator's INVITE", hunting.busy_to_next(place, count), 50))
+    silent = hunting.silences()
+    late, lost = hunting.queue()
+    return [
+        *rows,
+        Row("longest silence after the decision, any of the matrix", max(silent), 2, "s", count=len(silent)),
+        Row("20 callers, 2 operators, simulated: served out of turn", late, 0, "", count=20),
+        Row("the same: lost", lost, 0, "", count=20),
+    ]
+
+
 def costs(seconds: float) -> list[Row]:
     with office(pairs=2, registered=True, trunk={"allowed_sources": ["127.0.0.1/32"]}) as place:
         cost = cpu.cost(place, seconds)
@@ -50,13 +65,15 @@ def offsets() -> list[Row]:
 @click.command()
 @click.option("--calls", default=20, show_default=True, help="Calls per latency.")
 @click.option("--seconds", default=60.0, show_default=True, help="Seconds per CPU measure.")
-@click.option("--only", type=click.Choice(["latency", "cpu", "offset"]), help="One part of it.")
+@click.option("--only", type=click.Choice(["latency", "hunt", "cpu", "offset"]), help="One part of it.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def main(calls: int, seconds: float, only: str | None, as_json: bool) -> None:
     """Measure the agent against its targets; exit 1 where one is missed."""
     rows: list[Row] = []
     if only in (None, "latency"):
         rows += latencies(calls)
+    if only in (None, "hunt"):
+        rows += hunts(calls)
     if only in (None, "cpu"):
         rows += costs(seconds)
     if only in (None, "offset"):
