@@ -33,6 +33,7 @@ NINE = e.DtmfPressed(CALLER, "9", "rfc4733")
 ONE = e.DtmfPressed(CALLER, "1", "rfc4733")
 SAID_NO = e.KeywordHeard(e.Meaning.REFUSE, "je refuse", 0.9)
 SAID_SOMETHING = e.KeywordHeard(e.Meaning.UNCLEAR, "", 0.5)
+ON_HOLD = ((1.0, e.LegHeld(CALLER, sends=True)), (1.5, e.LegResumed(CALLER)))
 STRATEGIES: tuple[Strategy, ...] = ("sequential", "simultaneous")
 LEAVES_S = 100.0  # after the INVITE the caller hangs up whatever has happened
 
@@ -73,7 +74,7 @@ DECISIONS: dict[str, tuple[str, Callable[[Admission], Admission], Script]] = {
     "no yes": ("not_allowed", by_policy(opt_in=True), ()),
     "spoken refusal": ("refused", by_policy(voice=True), ((3.0, SAID_NO),)),
     "unclear": ("refused", by_policy(voice=True), ((3.0, SAID_SOMETHING),)),
-    "notice not heard": ("not_allowed", unchanged, ((1.0, e.LegHeld(CALLER, sends=True)),)),
+    "notice not heard": ("not_allowed", unchanged, ON_HOLD),
     "nobody can listen": ("not_allowed", unchanged, ((1.0, e.HearingFailed("detector")),)),
     "nobody can listen any more": ("not_allowed", unchanged, ((2.5, e.HearingFailed("detector")),)),
     "not drawn": ("not_allowed", by_policy(recording=False), ()),
