@@ -187,16 +187,7 @@ class Agent:
             case Incoming():
                 self._invited(engine, report)
             case OfLeg(leg, fact):
-                if call := self._of_leg.get(leg):
-                    if told := self._translated(call, leg, fact):
-                        told = transfers.completed(
-                            told, call.id, self.board, self._legs(engine).for_ringing(call.id) > 0
-                        )
-                        self._handle(engine, call, told)
-                elif isinstance(fact, e.OperatorAnswered | e.MediaLost):
-                    engine.hang_up(leg)  # its call is over: nobody else will
-                if isinstance(fact, e.LegGone):
-                    self._leg_is_gone(leg)
+                self._told(engine, leg, fact)
             case SoundEnded(leg, token):
                 self._sound_ended(engine, leg, token)
             case TapFault(id, reason):
@@ -209,6 +200,18 @@ class Agent:
                 self._refused_by_engine(report)
             case EngineFault(reason):
                 log.error("engine_fault", reason=reason)
+
+    def _told(self, engine: Engine, leg: int, fact: e.Fact) -> None:
+        if call := self._of_leg.get(leg):
+            if told := self._translated(call, leg, fact):
+                if isinstance(told, r.TransferAsked):
+                    room = self._legs(engine).for_ringing(call.id) > 0
+                    told = transfers.completed(told, call.id, self.board, room)
+                self._handle(engine, call, told)
+        elif isinstance(fact, e.OperatorAnswered | e.MediaLost):
+            engine.hang_up(leg)  # its call is over: nobody else will
+        if isinstance(fact, e.LegGone):
+            self._leg_is_gone(leg)
 
     def _handle(self, engine: Engine, call: LiveCall, fact: e.Fact) -> None:
         decision, flagged = call.flow.consent.decision, call.flow.story.flagged

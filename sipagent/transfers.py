@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import assert_never
 
-from sipagent import events as e
 from sipagent import referral as r
 from sipagent.engine import Engine, Headers
 from sipagent.livecall import LiveCall
@@ -14,10 +13,8 @@ REPLACES = "replaces"  # a phone that doesn't know it must not take the call for
 Order = r.AllowTransfer | r.TellTransfer | r.Refer | r.GiveUpRefer
 
 
-def completed(fact: e.Fact, call: str, board: Board, room: bool) -> e.Fact:
-    """A fact of a leg, with what the agent knows of a transfer: is the target free, is there a third leg."""
-    if not isinstance(fact, r.TransferAsked):
-        return fact
+def completed(fact: r.TransferAsked, call: str, board: Board, room: bool) -> r.TransferAsked:
+    """With what the agent knows of a transfer: is the target free, is there a third leg."""
     free = board.is_free(fact.target)
     if free:
         board.engage(fact.target, call)  # its leg may have to be waited for
