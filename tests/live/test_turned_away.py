@@ -102,8 +102,8 @@ def test_an_offer_we_cannot_take(
 ) -> None:
     assert caller_phone.call(agent.uri(), sdp=sdp).wait_status() in (400, 415, 488)
     calls.connect(agent, caller_phone, operator_phone).hang_up()
-    outcomes = [receipt["outcome"] for receipt in agent.wait_receipts(2)]
-    assert outcomes == ["rejected", "connected"]
+    outcomes = {receipt["outcome"] for receipt in agent.wait_receipts(2)}
+    assert outcomes == {"rejected", "connected"}  # both may have begun in the same millisecond
 
 
 HOSTILE = {
