@@ -1,6 +1,6 @@
 """What the supervisor and its children tell each other: frozen values over one pipe a child.
 
-A child is a worker, which takes calls, or the registrar. Each value is pickled by `multiprocessing.connection`,
+A child is a worker, which takes calls, or the registrar. `multiprocessing.connection` pickles each value,
 so what it holds must be plain: numbers, texts, tuples of them. The end of the pipe is a message, too: to a
 child that the supervisor has died, to the supervisor that the child has.
 """
@@ -21,7 +21,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """The registrar's account is registered no longer, or not yet: `status` is the SIP status, 0 without one."""
+    """The registrar has refused or was not reached: `status` is the SIP status, 0 without an answer."""
 
     status: int
 
