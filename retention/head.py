@@ -63,6 +63,7 @@ def read_head(path: Path) -> Head | None:
     """None if there is no such file, or a crash left it empty. Raises HeadError, OSError."""
     try:
         with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # not between two halves of what another process writes
             content = file.read(_LIMIT)
     except FileNotFoundError:
         return None

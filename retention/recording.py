@@ -19,7 +19,8 @@ from dateutil.relativedelta import relativedelta
 Json = dict[str, Any]
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
-_TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})-[0-9a-f]{6}", re.ASCII)  # letters: in ids of early versions
+# letters at the end: in ids of early versions
+_TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})(?:-w\d+)?-[0-9a-f]{6}", re.ASCII)
 _PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _LONGEST_DAYS = 36500  # far from the end of the calendar, so that no sum overflows
@@ -212,13 +213,32 @@ def from_text(text: str) -> datetime:
         raise ValueError(f"{text!r}: {wrong}") from wrong
 
 
-def new_id(now: datetime) -> str:
+def new_id(now: datetime, worker: int | None = None) -> str:
     """An id that sorts by time and is safe as a file name: `20261124T222000123-482913`.
 
-    Its last six digits are the call's reference, which people can tell each other: see `reference_of`.
+    Where several workers name calls it says which: `20261124T222000123-w3-482913`, so that no two of them
+    give the same. The last six digits are the call's reference, which people can tell each other.
     """
     at = now.astimezone(UTC)
-    return f"{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{secrets.randbelow(10**6):06d}"
+    of = "" if worker is None else f"w{worker}-"
+    return f"{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{of}{secrets.randbelow(10**6):06d}"
+
+
+class Ids:
+    """The ids that one process gives, no two alike; `worker`: its number, where there are several."""
+
+    def __init__(self, worker: int | None = None) -> None:
+        self._worker = worker
+        self._given: set[str] = set()  # in the millisecond of the last one
+
+    def new(self, now: datetime) -> str:
+        """As `new_id`."""
+        id = new_id(now, self._worker)
+        self._given = {one for one in self._given if begun_at(one) == begun_at(id)}
+        while id in self._given:
+            id = new_id(now, self._worker)
+        self._given.add(id)
+        return id
 
 
 def reference_of(id: str) -> str:

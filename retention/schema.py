@@ -120,7 +120,15 @@ def _second(db: Database) -> None:
         _table(db, name).add_column("salt", str)
         _table(db, name).add_column("chain_seq", int)
     _table(db, "receipts").add_column("expires_at", str)
-    for statement in (*_INDEXES, *GUARDS):
+    for statement in (*_INDEXES, *_GUARDS):
+        db.execute(statement)
+
+
+@MIGRATIONS(name="0003_in_progress")
+def _third(db: Database) -> None:
+    """Which worker has which call: see `progress`. No part of the chain, and nobody's name."""
+    _table(db, "in_progress").create({"id": str, "worker": int}, pk="id", not_null={"id", "worker"})
+    for statement in _ENDS:
         db.execute(statement)
 
 
@@ -146,7 +154,7 @@ _INDEXES = (
 
 _KEYS = {**dict.fromkeys(("receipts", "recordings", "accesses", "notes"), "id"), "chain": "seq"}
 _REFUSED = "EXISTS (SELECT 1 FROM receipts WHERE id = OLD.id AND decision = 'refused')"
-GUARDS = (
+_GUARDS = (
     # a legal hold keeps the recording, but not against the caller's refusal: that came first
     f"""CREATE TRIGGER held_recordings_stay BEFORE UPDATE ON recordings
         WHEN OLD.hold IS NOT NULL AND (NEW.status <> OLD.status OR NEW.purged_at IS NOT NULL)
@@ -167,6 +175,19 @@ GUARDS = (
         for table, key in _KEYS.items()
     ),
 )
+# a call is in progress until its receipt has ended and its recording is what it is to be: closed, or erased
+# where the caller refused. Whoever writes that, and wherever it comes last.
+_ENDS = (
+    """CREATE TRIGGER receipts_end_calls AFTER UPDATE ON receipts WHEN NEW.ended_at IS NOT NULL
+        BEGIN DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS
+        (SELECT 1 FROM recordings WHERE id = NEW.id
+        AND (status = 'open' OR (status = 'closed' AND NEW.decision = 'refused'))); END""",
+    """CREATE TRIGGER recordings_end_calls AFTER UPDATE ON recordings WHEN NEW.status <> 'open'
+        BEGIN DELETE FROM in_progress WHERE id = NEW.id AND EXISTS
+        (SELECT 1 FROM receipts WHERE id = NEW.id AND ended_at IS NOT NULL
+        AND NOT (decision = 'refused' AND NEW.status = 'closed')); END""",
+)
+GUARDS = (*_GUARDS, *_ENDS)
 
 
 def unknown_migrations(db: Database) -> list[str]:

@@ -59,13 +59,19 @@ class UnknownId(StoreError):
 class Store:
     """The database at `path`, made if it is missing; `:memory:` for tests. Safe from several threads.
 
-    `clock` tells the chain when. Raises StoreError: not a database, not writable, made by a newer version, or
-    busy for too long. A listing tells `damaged(id, problem)` of each row that cannot be read; where it is
-    given none, such a row ends it.
+    `clock` tells the chain when; calls that begin here are `worker`'s, where there are several. Raises
+    StoreError: not a database, not writable, made by a newer version, or busy for too long. A listing tells
+    `damaged(id, problem)` of each row that cannot be read; where it is given none, such a row ends it.
     """
 
-    def __init__(self, path: Path | str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        worker: int | None = None,
+    ) -> None:
         self.path = path
+        self.worker = worker
         self.head_file = None if str(path) == ":memory:" else head_path(Path(path))
         self._lock = threading.RLock()
         with self._named_errors():
@@ -122,7 +128,11 @@ class Store:
 
     def add_receipt(self, receipt: Receipt) -> None:
         """Raises StoreError if the id is taken."""
-        self._insert("receipts", receipt.to_json())
+        with self.write():
+            self._insert("receipts", receipt.to_json())
+            if self.worker is not None and receipt.ended_at is None:
+                row = [receipt.id, self.worker]
+                self._db.execute("INSERT OR REPLACE INTO in_progress (id, worker) VALUES (?, ?)", row)
 
     def update_receipt(self, receipt: Receipt) -> None:
         """Replace the whole row. Raises UnknownId."""
@@ -147,6 +157,11 @@ class Store:
         """Of calls that have not ended, or whose agent died."""
         listing = Listing(table="receipts", order=_BY_TIME, indexed="ended_at IS NULL")
         return list(self._each(Receipt, listing, damaged))
+
+    def in_progress(self) -> dict[str, int]:
+        """The worker of each call in progress, by the call's id: see `progress`."""
+        rows = self._read("SELECT id, worker FROM in_progress ORDER BY id", [])
+        return {row["id"]: row["worker"] for row in rows}
 
     def personal_receipts(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None

@@ -22,7 +22,7 @@ from media.frame import Samples
 from media.keyword import Detector
 from media.tap import Channel, Tap
 from media.worker import Conclusion, Listener
-from retention.recording import due_date, new_id, reference_of
+from retention.recording import Ids, due_date, reference_of
 from sipagent import events as e
 from sipagent import referral as r
 from sipagent import transfers
@@ -73,8 +73,10 @@ class Agent:
         registers: bool,
         detector: Detector | None = None,
         rota: Rota | None = None,
+        ids: Ids | None = None,
     ) -> None:
         self.admission = admission
+        self.ids = ids or Ids()
         self.recorder = recorder
         self.rota = rota
         self.listener = Listener(self._concluded, detector)
@@ -233,7 +235,7 @@ class Agent:
         admission, message = self.admission, report.message
         called = called_number(message, admission.country)
         call = LiveCall(
-            id=new_id(wall),
+            id=self.ids.new(wall),
             call_id=call_id(message),
             caller=caller_number(message, admission.country),
             called=called,
@@ -319,7 +321,8 @@ class Agent:
             return
         if report.status == FULL:
             log.error("miscounted_legs", detail="the engine refused a call that we had room for")
-        receipt = turned_away(report, self.admission, datetime.now(UTC))
+        now = datetime.now(UTC)
+        receipt = turned_away(report, self.ids.new(now), self.admission, now)
         log.info("call_rejected", call=receipt.id, status=report.status)
         self.ended["rejected", receipt.decision, "sip"] += 1
         self.recorder.open_receipt(receipt)

@@ -14,10 +14,10 @@ A fault here never costs the call: it is reported as `TapFailed`, or told to `al
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from media.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble, is_sealed, settle
@@ -25,10 +25,8 @@ from media.frame import SAMPLE_RATE
 from media.tap import Tap, TapError, TapWriter
 from retention.archive import Archive, ArchiveError
 from retention.keys import KeysError, read_public
-from retention.recording import Event, Pause, Receipt, Recording, Status
-from retention.selection import Selection
-from retention.store import StoreError, UnknownId
-from sipagent.story import FLAGGED
+from retention.recording import Pause, Receipt, Recording, Status
+from retention.store import StoreError
 
 FORMATS: tuple[Format, ...] = ("flac", "wav")
 FAULTS = (OSError, StoreError, ArchiveError, KeysError, TapError, AssemblyError)
@@ -137,6 +135,10 @@ class Recorder:
     def later(self, job: Job) -> None:
         """Do something small that waits for the disk, after what was put before."""
         self._quick.put(job)
+
+    def afterwards(self, job: Job) -> None:
+        """Do something that takes long, after what is being made of recordings."""
+        self._slow.put(job)
 
     def open_receipt(self, receipt: Receipt) -> None:
         self._quick.put(lambda: self.archive.store.add_receipt(receipt))
@@ -273,63 +275,3 @@ def _finished(archive: Archive, id: str, format: Format) -> Finished:
 
 def _is_begun(final: Path) -> bool:
     return final.exists() or final.with_name(final.name + ".tmp").exists()
-
-
-def recover(archive: Archive, format: Format, now: datetime, alert: Callable[[str], None]) -> None:
-    """Finish what a process that died had begun: who may not be recorded is erased, the rest kept.
-
-    A part whose receipt is not `allowed` has no right to be there, unless it was the recorder that failed.
-    A row that cannot be read is told of; it hinders neither the start nor a refusal.
-    """
-    store = archive.store
-    damaged: list[str] = []
-
-    def note(id: str, problem: str) -> None:
-        damaged.append(id)
-
-    unfinished = [row.id for row in archive.unfinished(note)]
-    refused = Selection(status=Status.CLOSED, decision="refused")
-    kept_at_first = [receipt.id for receipt in store.receipts(refused, note)]
-    for id in (*unfinished, *kept_at_first, *damaged):
-        with _told(id, alert):
-            _recover(archive, format, id, now)
-    for receipt in store.open_receipts(lambda id, problem: alert(f"recovery of {id}: {problem}")):
-        event = Event(at=now, what="the agent had died in this call", by="agent")
-        with _told(receipt.id, alert):
-            store.update_receipt(
-                replace(receipt, outcome="failed", ended_at=now, events=(*receipt.events, event))
-            )
-
-
-@contextmanager
-def _told(id: str, alert: Callable[[str], None]) -> Iterator[None]:
-    try:
-        yield
-    except FAULTS as fault:
-        alert(f"recovery of {id}: {fault}")
-    except Exception as fault:  # noqa: BLE001 - the next one may be of a caller who refused
-        alert(f"recovery of {id}: {fault!r}, which nobody foresaw")
-
-
-def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
-    try:
-        receipt = archive.store.receipt(id)
-    except UnknownId:  # nothing says that it may be there
-        archive.erase(id, now)
-        raise ArchiveError("had no receipt, and was erased") from None
-    if receipt.decision == "allowed" or receipt.decided_by == "recorder_fault":
-        recording = archive.store.recording(id)
-        died = _last_sound(archive, recording, now)
-        flagged = any(event.what == FLAGGED for event in receipt.events)
-        closing = Closing(ended_at=died, operator=recording.operator, flagged=flagged)
-        close(archive, recording, format, closing)
-    else:
-        erase(archive, receipt, now)
-
-
-def _last_sound(archive: Archive, recording: Recording, now: datetime) -> datetime:
-    """When the part, or the finished file, was last written to."""
-    for path in (archive.part(recording.id), archive.file(recording.id)):
-        if path and path.exists():
-            return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return now

@@ -29,7 +29,8 @@ from sipagent.engine import Credentials, EngineSettings
 from sipagent.metrics import Metrics
 from sipagent.pjsip import PjsipEngine
 from sipagent.purging import Purging
-from sipagent.recorder import Recorder, recover
+from sipagent.recorder import Recorder
+from sipagent.recovery import recover
 from sipagent.rota import Rota
 from sipagent.sampling import Seed
 from sipagent.scrape import serving

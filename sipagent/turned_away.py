@@ -2,16 +2,16 @@
 
 from datetime import datetime
 
-from retention.recording import Event, Receipt, due_date, new_id
+from retention.recording import Event, Receipt, due_date
 from sipagent.admission import Admission
 from sipagent.engine import RefusedByEngine
 from sipagent.identity import call_id, called_number, caller_number
 
 
-def turned_away(report: RefusedByEngine, admission: Admission, now: datetime) -> Receipt:
+def turned_away(report: RefusedByEngine, id: str, admission: Admission, now: datetime) -> Receipt:
     """Its receipt, complete at once; `now` is UTC."""
     return Receipt(
-        id=new_id(now),
+        id=id,
         call_id=call_id(report.message),
         started_at=now,
         ended_at=now,

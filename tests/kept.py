@@ -53,9 +53,9 @@ def receipt(of: Recording, **changes: Any) -> Receipt:
     return Receipt(**fields | changes)
 
 
-def archive(folder: Path) -> Archive:
+def archive(folder: Path, worker: int | None = None) -> Archive:
     """An empty one, its database in `folder` and its recordings in `folder/recordings`."""
-    return Archive(Store(folder / "retention.db"), folder / "recordings", folder)
+    return Archive(Store(folder / "retention.db", worker=worker), folder / "recordings", folder)
 
 
 def keep(archive: Archive, row: Recording, sound: bytes = SOUND) -> Recording:

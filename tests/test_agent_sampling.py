@@ -26,7 +26,7 @@ SAMPLED = replace(RULES, shares=replace(RULES.shares, share=SHARE), seed=SEED)
 def named(monkeypatch: pytest.MonkeyPatch, *ids: str) -> None:
     """The ids of the calls to come."""
     left = iter(ids)
-    monkeypatch.setattr("sipagent.agent.new_id", lambda _: next(left))
+    monkeypatch.setattr("sipagent.agent.Ids.new", lambda *_: next(left))
 
 
 @pytest.fixture

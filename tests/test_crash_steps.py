@@ -20,7 +20,8 @@ from retention.keys import Identity, public_line
 from retention.orphans import orphans
 from retention.recording import Status
 from retention.verify import verify
-from sipagent.recorder import Closing, Job, Recorder, Worker, recover
+from sipagent.recorder import Closing, Job, Recorder, Worker
+from sipagent.recovery import recover
 from tests import kept
 from tests.crashing import killed_before
 from tests.kept import OPERATOR, receipt, recording
@@ -69,9 +70,14 @@ def take_back(recorder: Recorder, tap: Tap) -> None:
     recorder.erase_kept(REFUSED, NOW)
 
 
-def call(folder: Path, recipients: tuple[Path, ...], end: Callable[[Recorder, Tap], None]) -> None:
+def call(
+    folder: Path,
+    recipients: tuple[Path, ...],
+    end: Callable[[Recorder, Tap], None],
+    worker: int | None = None,
+) -> None:
     """Two seconds of it, each on the disk before the next, from the first step to the last."""
-    recorder = Recorder(kept.archive(folder), "flac", pytest.fail, recipients)
+    recorder = Recorder(kept.archive(folder, worker), "flac", pytest.fail, recipients)
     recorder._quick = recorder._slow = AtOnce("", pytest.fail)
     recorder._writer = ByHand()
     recorder.open_receipt(replace(ALLOWED, decision="undecided", decided_by=None))
@@ -184,14 +190,14 @@ DEATHS = [
 # --- what is found after it ---
 
 
-def die(folder: Path, story: Story, number: int) -> None:
+def die(folder: Path, story: Story, number: int, worker: int | None = None) -> None:
     """In a new office, right before that step."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     kept.archive(folder).store.close()
     public = folder / "ann.pub"
     public.write_text(public_line(ANN.public))
     recipients = (public,) if story.sealed else ()
-    died = killed_before(number, partial(call, folder, recipients, story.end))
+    died = killed_before(number, partial(call, folder, recipients, story.end, worker))
     assert died == (story.steps[number] if number < len(story.steps) else None)
 
 

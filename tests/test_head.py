@@ -1,5 +1,6 @@
 """The chain's head in its file: written in any order, never back, and left alone where it shows a loss."""
 
+import fcntl
 import json
 import os
 import threading
@@ -111,6 +112,22 @@ def test_many_at_once_leave_the_last(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert read_head(path) == head(399)
+
+
+def test_it_is_never_read_between_two_halves_of_a_write(path: Path) -> None:
+    """The test writes as `export_head` does, and takes its time."""
+    export_head(path, head(3), known)
+    read: list[Head | None] = []
+    with path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.pwrite(file.fileno(), b'{"seq": 4, "ha', 0)
+        reader = threading.Thread(target=lambda: read.append(read_head(path)))
+        reader.start()
+        reader.join(0.2)
+        assert reader.is_alive()
+        os.pwrite(file.fileno(), json.dumps({"seq": 4, "hash": head(4).hash}).encode(), 0)
+    reader.join()
+    assert read == [head(4)]
 
 
 # --- with a store ---

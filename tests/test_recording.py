@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from retention.recording import (
     Event,
+    Ids,
     PeriodError,
     Receipt,
     RecordError,
@@ -118,6 +119,25 @@ def test_an_id_ends_in_six_digits_that_can_be_said() -> None:
     assert len(id) == 25 and reference_of(id) == id[-6:] and reference_of(id).isdecimal()
     early = "20261124T222000123-4f2a9c"
     assert (reference_of(early), begun_at(early)) == ("4f2a9c", START)
+
+
+def test_workers_never_give_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the dice say: they may fall alike in several processes, and twice in one."""
+    monkeypatch.setattr("secrets.randbelow", lambda _: 482913)
+    given = [Ids(worker).new(START) for worker in (None, 0, 3, 33)]
+    assert given[0] == "20261124T222000123-482913" and given[2] == "20261124T222000123-w3-482913"
+    assert len(set(given)) == 4
+    for id in given:
+        assert is_id(id) and begun_at(id) == START and reference_of(id) == "482913"
+
+
+def test_a_process_gives_no_id_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = iter([7, 7, 7, 8, 7])
+    monkeypatch.setattr("secrets.randbelow", lambda _: next(dice))
+    ids = Ids(3)
+    later = START + timedelta(milliseconds=1)
+    given = [reference_of(ids.new(at)) for at in (START, START, later)]
+    assert given == ["000007", "000008", "000007"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from retention.archive import Archive
 from retention.keys import Identity
 from retention.recording import Event, Pause, Recording, Status
 from retention.verify import verify
-from sipagent.recorder import Closing, close, recover
+from sipagent.recorder import Closing, close
+from sipagent.recovery import recover
 from sipagent.story import FLAGGED
 from tests import kept
 from tests.full_disk import fill
@@ -319,7 +320,7 @@ def test_what_nobody_foresaw_keeps_no_other_from_being_erased(
     def close(*_: object) -> None:
         raise IndexError("nothing")
 
-    monkeypatch.setattr("sipagent.recorder.close", close)
+    monkeypatch.setattr("sipagent.recovery.close", close)
     recover(archive, "wav", NOW, alerts.append)
     assert archive.store.recording(refused.id).status is Status.ERASED
     assert alerts == [f"recovery of {kept_one.id}: IndexError('nothing'), which nobody foresaw"]

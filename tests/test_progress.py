@@ -1,0 +1,336 @@
+"""Which worker has which call: told with the receipt, forgotten with the last of it, nobody else's affair."""
+
+import os
+import random
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media.tap import Tap
+from retention.archive import Archive
+from retention.progress import at_work, is_at_work, left_by, of_the_living
+from retention.recording import Recording, Status
+from retention.store import Store
+from retention.verify import verify
+from sipagent.recorder import Closing, Recorder, close
+from sipagent.recovery import recover
+from tests import kept
+from tests.crashing import killed_before
+from tests.kept import OPERATOR, receipt, recording
+from tests.tapping import PATIENCE_S, RATE, feed
+from tests.test_crash_steps import STORIES, Story, die, judge
+
+NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
+CLOSING = Closing(ended_at=NOW, operator=OPERATOR, flagged=False)
+MINE, OTHERS = 3, 4
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Iterator[Archive]:
+    opened = kept.archive(tmp_path, MINE)
+    yield opened
+    opened.store.close()
+
+
+def sound(recorder: Recorder, row: Recording) -> Tap:
+    """A tap that has been fed a second; what comes before its file is open would be let go."""
+    tap, open_ = recorder.begin(row, pytest.fail), threading.Event()
+    recorder.later(open_.set)
+    assert open_.wait(PATIENCE_S)
+    feed(tap, 0, RATE)
+    return tap
+
+
+def begun(archive: Archive, minutes: int = 0) -> Recording:
+    """A call of that archive's worker with a second of sound, as a worker that died leaves it."""
+    row = recording(minutes)
+    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None))
+    recorder = Recorder(archive, "wav", pytest.fail)
+    recorder.start()
+    sound(recorder, row)
+    recorder.stop()
+    return row
+
+
+# --- while a call is on ---
+
+
+def test_a_call_is_its_workers_from_its_receipt_to_the_last_of_it(mine: Archive) -> None:
+    row = recording()
+    opened = receipt(row, ended_at=None, outcome=None)
+    mine.store.add_receipt(opened)
+    assert mine.store.in_progress() == {row.id: MINE}
+    mine.open(row).write_bytes(b"sound")
+    mine.store.update_receipt(receipt(row))
+    assert left_by(mine.store, MINE) == (row.id,)  # the file is yet to be made
+    mine.part(row.id).rename(mine.final(row.id, "flac"))
+    mine.close(row)
+    assert mine.store.in_progress() == {}
+
+
+def test_a_recording_may_be_kept_before_its_call_ends(mine: Archive) -> None:
+    row = recording()
+    mine.store.add_receipt(receipt(row, ended_at=None))
+    mine.open(row)
+    mine.final(row.id, "flac").write_bytes(b"sound")
+    mine.close(row)
+    assert mine.store.in_progress() == {row.id: MINE}
+    mine.store.update_receipt(receipt(row))
+    assert mine.store.in_progress() == {}
+
+
+@pytest.mark.parametrize("ends_first", ["receipt", "recording"])
+def test_who_refused_is_in_progress_until_nothing_is_left(mine: Archive, ends_first: str) -> None:
+    row = recording()
+    mine.store.add_receipt(receipt(row, ended_at=None))
+    mine.open(row)
+    mine.final(row.id, "flac").write_bytes(b"sound")
+    mine.close(row)
+    refused = receipt(row, ended_at=None, decision="refused")
+    mine.store.update_receipt(refused)
+    ended = replace(refused, ended_at=NOW)
+    steps: list[Callable[[], None]] = [
+        partial(mine.store.update_receipt, ended),
+        partial(mine.erase, row.id, NOW, "refused"),
+    ]
+    for step in steps if ends_first == "receipt" else steps[::-1]:
+        assert left_by(mine.store, MINE) == (row.id,)
+        step()
+    assert mine.store.in_progress() == {}
+
+
+def test_a_call_without_a_recording_ends_with_its_receipt(mine: Archive) -> None:
+    row = recording()
+    mine.store.add_receipt(receipt(row, ended_at=None, recording_id=None))
+    mine.store.update_receipt(receipt(row, recording_id=None))
+    assert mine.store.in_progress() == {}
+
+
+def test_who_is_turned_away_at_once_was_never_in_progress(mine: Archive) -> None:
+    mine.store.add_receipt(receipt(recording()))
+    assert mine.store.in_progress() == {}
+
+
+def test_where_there_is_one_process_nothing_is_told(tmp_path: Path) -> None:
+    alone = kept.archive(tmp_path)
+    alone.store.add_receipt(receipt(recording(), ended_at=None))
+    assert alone.store.in_progress() == {}
+
+
+def test_it_is_told_in_the_transaction_of_the_receipt_or_not_at_all(
+    mine: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ZeroDivisionError), mine.store.write():
+        mine.store.add_receipt(receipt(recording(), ended_at=None))
+        raise ZeroDivisionError
+    assert (mine.store.in_progress(), mine.store.receipts()) == ({}, [])
+
+
+def test_whose_it_is_cannot_be_told_twice(mine: Archive, tmp_path: Path) -> None:
+    """An id that is taken is refused by the receipts, and stays whose it was."""
+    row = recording()
+    mine.store.add_receipt(receipt(row, ended_at=None))
+    with Store(tmp_path / "retention.db", worker=OTHERS) as other, pytest.raises(Exception, match="replaced"):
+        other.add_receipt(receipt(row, ended_at=None))
+    assert mine.store.in_progress() == {row.id: MINE}
+
+
+def test_the_chain_knows_nothing_of_it_and_its_guards_are_missed(mine: Archive, tmp_path: Path) -> None:
+    begun(mine)
+    assert verify(mine).problems == []
+    with closing(sqlite3.connect(tmp_path / "retention.db")) as hand:
+        hand.execute("DROP TRIGGER receipts_end_calls")
+        hand.commit()
+    assert mine.store.missing_guards() == ["receipts_end_calls"]
+
+
+# --- who is at work ---
+
+
+def test_only_one_process_at_a_time_is_a_worker(tmp_path: Path) -> None:
+    database = tmp_path / "retention.db"
+    assert not is_at_work(database, MINE)
+    with at_work(database, MINE):
+        assert is_at_work(database, MINE) and not is_at_work(database, OTHERS)
+        with at_work(database, OTHERS), pytest.raises(BlockingIOError), at_work(database, MINE):
+            pass
+    assert not is_at_work(database, MINE)
+
+
+def test_who_is_killed_is_at_work_no_longer(tmp_path: Path) -> None:
+    database = tmp_path / "retention.db"
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with at_work(database, MINE):
+            os.write(writing, b".")
+            signal.pause()
+    assert os.read(reading, 1) == b"."
+    assert is_at_work(database, MINE)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert not is_at_work(database, MINE)
+    for descriptor in (reading, writing):
+        os.close(descriptor)
+
+
+# --- recovery ---
+
+
+def test_a_replacement_recovers_what_its_predecessor_left_and_nothing_else(
+    mine: Archive, tmp_path: Path, alerts: list[str]
+) -> None:
+    left, other = begun(mine), kept.archive(tmp_path, OTHERS)
+    theirs = begun(other, 1)
+    ids = left_by(mine.store, MINE)
+    own = begun(mine, 2)  # it takes calls before it is done
+    ended = recover(mine, "wav", NOW, alerts.append, ids)
+    assert [one.id for one in ended] == [left.id]
+    assert mine.store.receipt(left.id).outcome == "failed"
+    assert mine.store.recording(left.id).status is not Status.OPEN
+    for row in (theirs, own):
+        assert mine.store.recording(row.id).status is Status.OPEN and mine.part(row.id).exists()
+        assert mine.store.receipt(row.id).ended_at is None
+    assert (mine.store.in_progress(), alerts) == ({theirs.id: OTHERS, own.id: MINE}, [])
+    other.store.close()
+
+
+def test_the_start_recovers_all_but_what_somebody_is_at_work_on(
+    mine: Archive, tmp_path: Path, alerts: list[str]
+) -> None:
+    """A supervisor died, and one of its workers still has a call."""
+    alone = kept.archive(tmp_path)
+    dead, of_one = begun(mine), begun(alone, 1)
+    living = begun(orphan := kept.archive(tmp_path, OTHERS), 2)
+    with at_work(tmp_path / "retention.db", OTHERS):
+        assert of_the_living(alone.store) == {living.id}
+        ended = recover(alone, "wav", NOW, alerts.append)
+    assert {one.id for one in ended} == {dead.id, of_one.id}
+    assert [row.id for row in alone.unfinished()] == [living.id]
+    assert (alone.store.in_progress(), alerts) == ({living.id: OTHERS}, [])
+    recover(alone, "wav", NOW, alerts.append)
+    assert (alone.unfinished(), alone.store.in_progress(), alerts) == ([], {}, [])
+    for one in (alone, orphan):
+        one.store.close()
+
+
+def test_what_must_go_goes_before_anything_is_made(
+    mine: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal doesn't wait until an hour of somebody else's has become a file."""
+    allowed, refused = begun(mine, 1), begun(mine)
+    mine.store.update_receipt(receipt(refused, ended_at=None, decision="refused"))
+    seen: list[bool] = []
+
+    def closes(*work: Any) -> None:
+        seen.append(mine.part(refused.id).exists())
+        close(*work)
+
+    monkeypatch.setattr("sipagent.recovery.close", closes)
+    for given in ((refused.id, allowed.id), None):
+        recover(mine, "wav", NOW, alerts.append, given)
+    assert (seen, alerts) == ([False], [])
+    assert mine.store.recording(refused.id).status is Status.ERASED
+
+
+def told_to_worker(story: Story) -> Story:
+    """The same steps where a worker takes them: its own row with the receipt."""
+    at = story.steps.index("insert receipts") + 1
+    return replace(story, steps=[*story.steps[:at], "insert in_progress", *story.steps[at:]])
+
+
+WORKERS = {name: told_to_worker(STORIES[name]) for name in ("clear", "sealed, refused", "sealed, taken back")}
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        (name, number)
+        for name, story in WORKERS.items()
+        for number in range(0, len(story.steps) + 1, 3 if "back" in name else 1)
+    ],
+)
+def test_killed_before_any_step_it_is_made_good_by_the_replacement(
+    tmp_path: Path, name: str, number: int
+) -> None:
+    """Beside a worker that lives; and the replacement may be killed, too, in what it does first."""
+    folder, story = tmp_path / "office", WORKERS[name]
+    folder.mkdir()
+    die(folder, story, number, MINE)
+    killed_before(number % 7, partial(replace_worker, folder))
+    replace_worker(folder)
+    judge(folder, story, number)
+    archive = kept.archive(folder)
+    assert archive.store.in_progress() == {}
+    archive.store.close()
+
+
+def replace_worker(folder: Path) -> None:
+    with at_work(folder / "retention.db", MINE):
+        archive = kept.archive(folder, MINE)
+        recover(archive, "flac", NOW, pytest.fail, left_by(archive.store, MINE))
+        archive.store.close()
+
+
+# --- all at once ---
+
+
+def recover_theirs(archive: Archive, left: tuple[str, ...]) -> None:
+    recover(archive, "wav", NOW, lambda _: os._exit(9), left)
+
+
+def record_on(folder: Path, worker: int, first: int, count: int) -> None:
+    """A worker's life: what its predecessor left, then calls, some of which are refused."""
+    with at_work(folder / "retention.db", worker):
+        archive = kept.archive(folder, worker)
+        left = left_by(archive.store, worker)
+        recorder = Recorder(archive, "wav", lambda _: os._exit(9))
+        recorder.start()
+        recorder.afterwards(lambda: recover_theirs(archive, left))
+        for number in range(first, first + count):
+            row = recording(number)
+            undecided = receipt(row, ended_at=None, outcome=None, decision="undecided")
+            recorder.open_receipt(undecided)
+            recorder.keep_receipt(replace(undecided, decision="allowed"))
+            tap = sound(recorder, row)
+            if number % 3:
+                recorder.keep(tap, row, CLOSING)
+                recorder.keep_receipt(receipt(row))
+            else:
+                recorder.erase(tap, receipt(row, ended_at=None, decision="refused"), NOW)
+                recorder.keep_receipt(receipt(row, decision="refused"))
+        recorder.stop()
+        archive.store.close()
+
+
+def test_a_worker_records_while_others_are_killed_and_replaced(tmp_path: Path) -> None:
+    """Nothing of hers is touched, and of theirs nothing stays undone."""
+    kept.archive(tmp_path).store.close()
+    chance = random.Random(7)
+    steady = os.fork()
+    if steady == 0:
+        record_on(tmp_path, 0, 0, 30)
+        os._exit(0)
+    for generation in range(6):
+        killed_before(chance.randrange(20, 160), partial(record_on, tmp_path, 1, 1000 * (generation + 1), 10))
+    assert os.waitpid(steady, 0)[1] == 0
+    record_on(tmp_path, 1, 9000, 3)
+    archive = kept.archive(tmp_path)
+    assert (archive.store.in_progress(), archive.unfinished(), archive.store.open_receipts()) == ({}, [], [])
+    mine = [row for row in archive.store.recordings() if row.started_at < recording(31).started_at]
+    assert len(mine) == 30 and not [row.id for row in mine if row.incomplete]
+    assert [row.status for row in mine].count(Status.CLOSED) == 20
+    for one in archive.store.receipts():
+        assert one.decision == "allowed" or archive.file(one.id) is None
+    found = verify(archive)
+    assert (found.problems, found.lost) == ([], [])
+    archive.store.close()
