@@ -160,8 +160,8 @@ class Agent:
     def _due(self) -> float:
         """When the next turn is needed, whatever is reported until then."""
         deadlines = [call.flow.deadline for call in self._calls.values()]
-        latest = time.monotonic() + PATIENCE_S
-        return min(at for at in (*deadlines, self.registrar.deadline, latest) if at is not None)
+        deadlines += [self.board.deadline, self.registrar.deadline, time.monotonic() + PATIENCE_S]
+        return min(at for at in deadlines if at is not None)
 
     def turn(self, engine: Engine) -> None:
         """Empty the inbox, then see what is due, and start taps last of all."""
@@ -170,6 +170,8 @@ class Agent:
         for call in self.live:
             if call.flow.deadline is not None and call.flow.deadline <= now:
                 self._handle(engine, call, e.TimePassed())
+        if self.board.due(now):
+            self._somebody_free()
         self._drain(engine)
         if self._untapped:
             engine.poll(0)

@@ -30,12 +30,24 @@ class Board:
         self.last = last
         self._waiting: list[str] = []  # calls, in the order in which they came
         self._engaged: dict[str, str] = {}  # operator → call
-        self._rests_until: dict[str, float] = {}
+        self._rests_until: dict[str, float] = {}  # none that has ended and been told of
 
     @property
     def waiting(self) -> tuple[str, ...]:
         """The calls for which nobody talks, in the order in which they came."""
         return tuple(self._waiting)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the next rest ends; None where nobody waits for that."""
+        return min(self._rests_until.values(), default=None) if self._waiting else None
+
+    def due(self, now: float) -> bool:
+        """Whether a rest has ended, so that those who wait may ask again; of each it is said once."""
+        ended = [uri for uri, until in self._rests_until.items() if until <= now]
+        for uri in ended:
+            del self._rests_until[uri]
+        return bool(ended)
 
     def seek(self, call: str, tried: tuple[str, ...], now: float, legs: int = 1) -> tuple[str, ...]:
         """The operators to ring for a call, who are its own from here on; none where it is not its turn.
@@ -55,7 +67,7 @@ class Board:
         ]
         chosen = tuple(free[: max(0, most)])
         for uri in chosen:
-            self._engaged[uri] = call
+            self.engage(uri, call)
             self.last = uri
         return chosen
 
@@ -70,12 +82,13 @@ class Board:
         return uri not in self._engaged
 
     def engage(self, uri: str, call: str) -> None:
-        """An operator who was not sought is rung for a call: a transfer."""
+        """An operator is rung for a call, be it one who was not sought (a transfer) or who rests."""
         self._engaged[uri] = call
+        self._rests_until.pop(uri, None)
 
     def release(self, uri: str, now: float, talked: bool) -> None:
         """The operator is free again, after a rest where there was a conversation."""
-        if self._engaged.pop(uri, None) and talked:
+        if self._engaged.pop(uri, None) and talked and self.wrap_up_s:
             self._rests_until[uri] = now + self.wrap_up_s
 
     def served(self, call: str) -> None:

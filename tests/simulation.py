@@ -204,14 +204,15 @@ class Town:
         clock, agent, engine = self.stage.clock, self.stage.agent, self.engine
         ends = clock.now + PATIENCE_S
         while engine.due or agent.calls:
-            deadlines = [call.flow.deadline for call in agent.live if call.flow.deadline is not None]
-            moments = [at for at, *_ in engine.due[:1]] + deadlines
+            deadlines = [agent.board.deadline, *(call.flow.deadline for call in agent.live)]
+            moments = [at for at in (*(at for at, *_ in engine.due[:1]), *deadlines) if at is not None]
             assert moments, "somebody waits for what nobody will do"
             clock.now = max(clock.now, min(moments))
             assert clock.now < ends, "it never ends"
             while engine.due and engine.due[0][0] <= clock.now:
                 heapq.heappop(engine.due)[2]()
             agent.turn(engine)
+            assert (agent.board.deadline or ends) > clock.now, "nobody is told that a rest has ended"
             self._note_decisions()
 
     def _note_decisions(self) -> None:

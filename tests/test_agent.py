@@ -139,6 +139,28 @@ def test_an_operator_rests_after_a_conversation(tmp_path: Path, monkeypatch: pyt
         assert stage.engine.dialled[second] == SECOND_DESK
 
 
+def test_who_waits_is_served_in_the_moment_in_which_a_rest_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with staged(tmp_path, monkeypatch, replace(RULES, wrap_up_s=60.7, extensions=(DESK,))) as stage:
+        caller, operator = stage.bridged()
+        stage.gone(caller)
+        stage.listened()
+        stage.gone(operator)
+        rests_until = stage.clock.now + 60.7
+        stage.sound_over(stage.greeted())
+        stage.turn(after_s=RULES.policy.window_s)
+        looks: list[float] = []
+
+        def is_served() -> bool:
+            looks.append(stage.clock.now)
+            return len(stage.engine.dialled) == 2 or len(looks) == 1000
+
+        stage.agent.run(stage.engine, is_served)
+        assert looks[-1] == pytest.approx(rests_until)
+        assert len(looks) < 200
+
+
 def test_an_operator_who_declines_is_followed_by_the_next(stage: Stage) -> None:
     _, first = stage.rung()
     stage.gone(first, 486)

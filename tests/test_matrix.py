@@ -118,25 +118,30 @@ def test_every_outcome_with_every_decision(
             assert {row.status for row in rows} <= ({"erased"} if decision == "key in the call" else set())
 
 
+@pytest.mark.parametrize("wrap_up_s", [0.0, 7.5])
 @pytest.mark.parametrize("strategy", ["sequential", "simultaneous", "round_robin"])
 def test_twenty_callers_for_two_operators_are_served_in_their_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: Strategy
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: Strategy, wrap_up_s: float
 ) -> None:
-    served, lost, idle_s = twenty_callers(tmp_path, monkeypatch, strategy)
+    """Each at once when an operator has talked and rested, not at the next look."""
+    served, lost, idle_s = twenty_callers(tmp_path, monkeypatch, strategy, wrap_up_s)
     assert (served, lost) == (list(range(20)), 0)
     assert idle_s < 1.0
 
 
 def twenty_callers(
-    folder: Path, patch: pytest.MonkeyPatch, strategy: Strategy = "sequential"
+    folder: Path, patch: pytest.MonkeyPatch, strategy: Strategy = "sequential", wrap_up_s: float = 0.0
 ) -> tuple[list[int], int, float]:
     """The order in which they were served, how many were not, and how long an operator sat idle (s)."""
     policy = Policy(window_s=3.0, max_wait_s=600.0, simultaneous=strategy == "simultaneous")
-    rules = replace(RULES, policy=policy, calls=20, strategy=strategy)
+    rules = replace(RULES, policy=policy, calls=20, strategy=strategy, wrap_up_s=wrap_up_s)
     phones = {DESK: talks(10.0), SECOND_DESK: talks(10.0)}
     with simulated(folder, patch, rules, phones, capacity=64) as town:
         callers = [town.calls(0.1 * number) for number in range(20)]
         town.run()
     served = sorted((c.bridged_at, number) for number, c in enumerate(callers) if c.bridged_at is not None)
-    gaps = [later - earlier - 10.0 for (earlier, _), (later, _) in zip(served, served[2:], strict=False)]
+    gaps = [
+        later - earlier - 10.0 - wrap_up_s
+        for (earlier, _), (later, _) in zip(served, served[2:], strict=False)
+    ]
     return [number for _, number in served], len(callers) - len(served), max(gaps)

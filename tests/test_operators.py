@@ -67,6 +67,37 @@ def test_an_operator_rests_after_a_conversation_and_only_then() -> None:
     assert board.seek("two", (), 50.0) == (A,)
 
 
+def test_the_end_of_a_rest_is_told_once_and_only_where_somebody_waits() -> None:
+    board = Board((A, B), wrap_up_s=30.0)
+    for call, operator, at in (("one", A, 10.0), ("two", B, 20.0)):
+        board.seek(call, (), 0.0)
+        board.served(call)
+        board.release(operator, at, talked=True)
+    assert board.deadline is None
+    assert board.seek("three", (), 21.0) == ()
+    assert board.deadline == 40.0
+    assert [board.due(at) for at in (39.9, 40.0, 40.0)] == [False, True, False]
+    assert board.deadline == 50.0
+    assert board.seek("three", (), 40.0) == (A,)
+
+
+def test_who_is_rung_during_a_rest_rests_no_longer() -> None:
+    board = Board((A,), wrap_up_s=30.0)
+    board.seek("one", (), 0.0)
+    board.release(A, 10.0, talked=True)
+    board.seek("two", (), 11.0)
+    board.engage(A, "transferred")
+    assert (board.deadline, board.due(40.0)) == (None, False)
+
+
+@pytest.mark.parametrize("talked", [False, True])
+def test_without_a_rest_nothing_is_due(talked: bool) -> None:
+    board = Board((A,))
+    board.seek("one", (), 0.0)
+    board.release(A, 10.0, talked)
+    assert (board.deadline, board.due(10.0)) == (None, False)
+
+
 def test_who_was_not_engaged_needs_no_rest() -> None:
     board = Board((A,), wrap_up_s=30.0)
     board.release(A, 10.0, talked=True)
