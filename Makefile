@@ -18,7 +18,7 @@ need = missing=; for pair in $(1); do there=$${pair%%:*}; \
 			|| { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"; \
 	fi
 
-.PHONY: help run demo test lint bench bench-refusals bench-tones bench-tap bench-store prompts peers clean
+.PHONY: help run demo test lint bench bench-refusals bench-tones bench-tap bench-store bench-load prompts peers clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
@@ -57,6 +57,9 @@ bench-tap: .venv/tested ## measure what writing a recording costs
 
 bench-store: .venv/tested ## list, verify and purge among a million rows: about ten minutes
 	@.venv/bin/python -m tests.bench.store
+
+bench-load: .venv/tested peers ## have a hundred recorded calls at once: what they cost, and how they sound
+	@.venv/bin/python -m tests.bench.load
 
 prompts: .venv/installed ## tell how to have the prompts say something else
 	@.venv/bin/python -m prompts.speak --help

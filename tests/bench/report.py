@@ -12,18 +12,18 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measure. `limit` is the largest value that reaches the target; `worst` is its 95th percentile."""
+    """One measure. `limit`: the largest value that reaches the target, if any; `worst`: 95th percentile."""
 
     name: str
     value: float
-    limit: float
+    limit: float | None
     unit: str
     worst: float | None = None
     count: int = 1
 
     @property
     def reached(self) -> bool:
-        return self.value <= self.limit
+        return self.limit is None or self.value <= self.limit
 
 
 def of(name: str, values: list[float], limit: float, unit: str = "ms") -> Row:
@@ -39,7 +39,7 @@ def show(rows: list[Row], as_json: bool, title: str) -> int:
         fields = [
             {
                 "name": r.name, "value": round(r.value, 3), "limit": r.limit, "unit": r.unit,
-                "reached": r.reached,
+                "reached": bool(r.reached),
                 "p95": None if r.worst is None else round(r.worst, 3), "count": r.count,
             }
             for r in rows
@@ -51,8 +51,11 @@ def show(rows: list[Row], as_json: bool, title: str) -> int:
             table.add_column(column, justify="left" if column in ("", "verdict") else "right")
         for r in rows:
             worst = "" if r.worst is None else f"{r.worst:.1f} {r.unit}"
-            verdict = "[green]reached[/]" if r.reached else "[red]missed[/]"
+            limit, verdict = "", ""
+            if r.limit is not None:
+                limit = f"≤ {r.limit:g} {r.unit}"
+                verdict = "[green]reached[/]" if r.reached else "[red]missed[/]"
             shown = f"{r.value:.2f} {r.unit}"
-            table.add_row(r.name, shown, worst, f"≤ {r.limit:g} {r.unit}", str(r.count), verdict)
+            table.add_row(r.name, shown, worst, limit, str(r.count), verdict)
         Console().print(table)
     return 0 if all(r.reached for r in rows) else 1

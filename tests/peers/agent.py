@@ -75,7 +75,8 @@ class RunningAgent:
         self.directory = directory
         directory.mkdir(exist_ok=True)
         self.config = directory / "config.toml"
-        self.port, rtp = free_ports(1), free_ports(40)
+        self.port = free_ports(1)
+        rtp = free_ports(40) if "rtp_ports" not in overrides.get("trunk", {}) else 0
         self.tables: dict[str, dict[str, Any]] = {
             "service": {"name": "Test", "controller": "Test office", "language": "fr", "country": "FR"},
             "trunk": {
