@@ -364,6 +364,7 @@ class Agent:
             case r.Separate(leg):
                 self._taps.pop(call.legs.get(leg, -1), None)
                 engine.separate(call.legs.get(leg, -1))
+                engine.indicate(call.legs.get(leg, -1), "off")
             case r.AllowTransfer() | r.TellTransfer() | r.Refer() | r.GiveUpRefer():
                 transfers.carry_out(engine, call, command)
             case e.StartTap():
@@ -424,10 +425,10 @@ class Agent:
     def _dial(self, engine: Engine, call: LiveCall, order: e.DialOperator) -> None:
         display = display_for_operator(order.recorded, call.caller, reference_of(call.id))
         headers = self.admission.ring_headers(order.recorded) + transfers.replacing(order.replaces)
+        self.board.engage(order.uri, call.id)
         engine_leg = engine.dial(order.uri, display, headers)
         call.takes(order.leg, engine_leg)
         call.operators[engine_leg] = order.uri
-        self.board.engage(order.uri, call.id)
         self._of_leg[engine_leg] = call
 
     def _bridge(self, engine: Engine, call: LiveCall, leg: int) -> None:

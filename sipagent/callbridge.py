@@ -69,6 +69,7 @@ class Bridging(CallState):
         elif order == "pause" and talk.tapping:
             self._do(*talk.toggle_pause())
             self._note("paused" if talk.paused else "resumed", "operator")
+            self._silenced_too_often(talk)
         elif order == "stop" and talk.tapping:
             self._note("stop code", "operator")
             if self.policy.stop_erases:
@@ -80,6 +81,12 @@ class Bridging(CallState):
         self._note("hold", "caller" if fact.leg == CALLER else "operator")
         if self.conversation:
             self._do(*self.conversation.held(fact.leg, fact.sends))
+            self._silenced_too_often(self.conversation)
+
+    def _silenced_too_often(self, talk: Conversation) -> None:
+        if talk.too_many:
+            self._do(e.Alert("recording stopped: silenced too often"))
+            self._stop_tap(keep=True)
 
     def _leg_resumed(self, fact: e.LegResumed) -> None:
         self._held -= {fact.leg}

@@ -297,7 +297,11 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.HUNT, e.LegHeld): CallFlow._held_in_hunt,
     (Phase.HUNT, e.LegWanted): CallFlow._leg_wanted,
     (Phase.BRIDGED, e.OperatorAnswered): CallFlow._answered_late,
+    (Phase.TRANSFER, e.OperatorReached): CallFlow._target_reached,
     (Phase.TRANSFER, e.OperatorAnswered): CallFlow._transfer_answered,
+    (Phase.TRANSFER, e.MediaArrived): CallFlow._target_audible,
+    (Phase.TRANSFER, e.LegHeld): CallFlow._held_in_transfer,
+    (Phase.TRANSFER, e.LegWanted): CallFlow._giver_spared,
     (Phase.FAREWELL, e.PromptEnded): CallFlow._farewell_said,
     (Phase.ENDING, e.ListeningEnded): CallFlow._listened,
 }

@@ -9,7 +9,7 @@ from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
 from sipagent.hunt import Hunt
 from sipagent.policy import Phase, Policy
-from sipagent.story import Happening, Outcome, Story, Who
+from sipagent.story import Outcome, Story, Who
 from sipagent.transfer import Transfer
 
 Timer = (
@@ -111,7 +111,7 @@ class CallState:
         self._commands += commands
 
     def _note(self, what: str, by: Who) -> None:
-        self.story.happenings.append(Happening(self._now, what, by))
+        self.story.tell(self._now, what, by)
 
     # --- the end ---
 
@@ -152,6 +152,7 @@ class CallState:
 
     def _finish(self, outcome: Outcome) -> None:
         self.story.outcome = outcome
+        self.story.sum_up(self._now)
         self._timers.clear()
         self.phase = Phase.ENDED
         self._do(e.Finish())

@@ -1,8 +1,8 @@
 """An operator's phone sends the caller to another one: the conversation goes on there, in the same recording.
 
 Meanwhile the caller hears music, the recording is silent, and the operator who gave the caller away is no
-party any more. Only the operator's phone may ask for it (`AllowTransfer`), and only for one of the configured
-targets.
+party any more. Who is rung has as long as in the hunt: to be reached, to answer, and then to be heard. Only
+the operator's phone may ask for it (`AllowTransfer`), and only for one of the configured targets.
 """
 
 from sipagent import events as e
@@ -45,29 +45,56 @@ class Transferring(Referring):
         self._note("transfer refused with 403", "caller" if fact.leg == CALLER else "operator")
 
     def _ring_target(self, transfer: Transfer) -> None:
-        leg = self.hunt.next_leg()
-        self.transfer = transfer.rings(leg, self.tapping)
-        self._timers["transfer"] = self._now + self.policy.ring_s
+        leg, until = self.hunt.next_leg(), self._now + self.policy.ring_s
+        self.transfer = transfer.rings(leg, self.tapping, until)
+        self._timers["transfer"] = min(until, self._now + policy.REACH_S)
         self._note(f"ringing {transfer.target}", "agent")
         self._do(e.DialOperator(leg, transfer.target, self.tapping, transfer.replaces))
+
+    def _target_reached(self, fact: e.OperatorReached) -> None:
+        if self.transfer and self.transfer.leg == fact.leg and self.transfer.waits:
+            self._timers["transfer"] = self.transfer.rings_until
 
     def _transfer_answered(self, fact: e.OperatorAnswered) -> None:
         transfer = self.transfer
         if transfer is None or transfer.leg != fact.leg or transfer.given_up:
             self._do(e.HangUp(fact.leg))  # its 200 crossed our CANCEL
+        elif transfer.waits:
+            self.transfer = transfer.answers(fact.leg, fact.telephone_event)
+            self._timers["transfer"] = self._now + policy.SOUND_S
+            if fact.leg in self._held:
+                self._target_heard(self.transfer)
+
+    def _target_audible(self, fact: e.MediaArrived) -> None:
+        if self.transfer and self.transfer.leg == fact.leg:
+            self._target_heard(self.transfer)
+
+    def _held_in_transfer(self, fact: e.LegHeld) -> None:
+        self._leg_held(fact)
+        if self.transfer and self.transfer.leg == fact.leg:
+            self._target_heard(self.transfer)  # silent by choice
+
+    def _target_heard(self, transfer: Transfer) -> None:
+        """Who has answered is there: the giver is not needed any more."""
+        if transfer.answered is None or transfer.given_up:
             return
         self._do(*transfer.tells(200))
         if transfer.there:
             self._do(e.HangUp(transfer.giver.leg))
-        self._arrived(
-            Operator(
-                fact.leg,
-                transfer.target,
-                transfer.recorded,
-                answered=True,
-                telephone_event=fact.telephone_event,
-            )
-        )
+        self._arrived(transfer.answered)
+
+    @property
+    def spare_legs(self) -> int:
+        """How many legs of the call's could be given up for another caller."""
+        return max(0, len(self.hunt.ringing) - 1) + bool(self.transfer and self.transfer.spare)
+
+    def _giver_spared(self, _: e.LegWanted) -> None:
+        transfer = self.transfer
+        if transfer and transfer.spare:
+            giver = transfer.giver
+            self._do(r.TellTransfer(giver.leg, 100, last=True), e.HangUp(giver.leg))
+            self._note(f"{giver.uri}: given up for another caller", "agent")
+            self.transfer = transfer.left()
 
     def _arrived(self, operator: Operator) -> None:
         self.transfer, self.hunt.operator = None, operator
@@ -82,7 +109,7 @@ class Transferring(Referring):
             self._ring_target(transfer.left())  # the leg is not gone yet: the engine may still find room
         elif transfer.given_up:
             self._transfer_failed(transfer, NO_ANSWER)
-        else:
+        else:  # unreachable, or nobody has come to the phone, or nothing was heard of who has
             self._do(e.HangUp(transfer.leg))
             if transfer.there:
                 self._transfer_failed(transfer, NO_ANSWER)
@@ -91,9 +118,8 @@ class Transferring(Referring):
                 self._timers["transfer"] = self._now + policy.ROOM_S
 
     def _transfer_failed(self, transfer: Transfer, status: int) -> None:
-        self._note(
-            f"{transfer.target}: {'no answer' if status == NO_ANSWER else f'refused with {status}'}", "agent"
-        )
+        why = "answered and sent nothing" if transfer.answered else "no answer"
+        self._note(f"{transfer.target}: {why if status == NO_ANSWER else f'refused with {status}'}", "agent")
         self._do(*transfer.tells(status))
         if transfer.there:
             self._arrived(transfer.giver)
@@ -118,7 +144,8 @@ class Transferring(Referring):
             if transfer.leg is None:
                 self._ring_target(self.transfer)
         elif leg == transfer.leg:
-            self._transfer_failed(transfer, NO_ANSWER if transfer.given_up else status or BUSY)
+            refused = status >= 300 and not transfer.given_up
+            self._transfer_failed(transfer, status if refused else NO_ANSWER)
 
     def _drop_transfer(self) -> None:
         transfer, self.transfer = self.transfer, None

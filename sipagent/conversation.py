@@ -13,6 +13,7 @@ from sipagent import events as e
 from sipagent.events import CALLER, Prompt, Tone
 
 CODE_GAP_S = 3.0  # between the digits of an operator's code
+MOST_SILENCES = 200  # in one recording, which lists them all: a phone may hold as often as it likes
 
 Order = Literal["stop", "pause", "flag"]
 
@@ -39,6 +40,12 @@ class Conversation:
         self._held = dict.fromkeys(held, False)  # leg → it goes on sending
         self._music_to: int | None = None
         self._typed: tuple[str, float] = ("", 0.0)
+        self._silences = 0
+
+    @property
+    def too_many(self) -> bool:
+        """Whether the recording has been silenced so often that it can't go on."""
+        return self.tapping and self._silences >= MOST_SILENCES
 
     @property
     def _silent(self) -> bool:
@@ -111,7 +118,10 @@ class Conversation:
         return [e.StopTap(keep), e.PlayTone(Tone.RECORDING_OFF)]
 
     def _silence(self, was_silent: bool) -> list[e.Command]:
-        return [e.SilenceTap(self._silent)] if self.tapping and self._silent != was_silent else []
+        if not self.tapping or self._silent == was_silent:
+            return []
+        self._silences += self._silent
+        return [e.SilenceTap(self._silent)]
 
     def _music(self) -> list[e.Command]:
         """While one side holds and sends nothing, the other hears music."""

@@ -1,8 +1,9 @@
 """Who may have how many of the engine's legs. Pure: it counts, and asks nobody.
 
 A call has two legs for itself from its admission to its end, the caller's and an operator's. Where several
-phones ring for one caller, the others ring on legs that nobody needs yet; when another caller comes they are
-given back. One leg stays free, so that who finds no room is refused by us and not by the engine.
+phones ring for one caller, the others ring on legs that nobody needs yet, and in a transfer the giver's waits
+for it to succeed; when another caller comes they are given back. One leg stays free, so that who finds no
+room is refused by us and not by the engine.
 """
 
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ KEPT = 1  # to be refused with
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one call has: `up` legs, of which `spare` ring beside another."""
+    """What one call has: `up` legs, of which `spare` ring beside another or wait for a transfer."""
 
     id: str
     up: int
@@ -26,7 +27,7 @@ class Share:
 
     @classmethod
     def of(cls, call: LiveCall) -> Self:
-        return cls(call.id, len(call.up), max(0, len(call.flow.hunt.ringing) - 1))
+        return cls(call.id, len(call.up), call.flow.spare_legs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """What a call's receipt will tell: written by the flow, read by the agent, never asked by the policy."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -8,6 +9,7 @@ Who = Literal["caller", "operator", "agent"]
 
 
 FLAGGED = "flagged"  # the line of a call that an operator has marked for a hold
+MOST_TIMES = 20  # one line; a phone may hold, or ask for what it may not have, as often as it likes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +36,16 @@ class Story:
     notice_played_ms: int | None = None
     flagged: bool = False
     happenings: list[Happening] = field(default_factory=list)
+    _told: Counter[tuple[str, Who]] = field(default_factory=Counter)
+
+    def tell(self, at: float, what: str, by: Who) -> None:
+        """A line; from `MOST_TIMES` of the same on it is only counted."""
+        self._told[what, by] += 1
+        if self._told[what, by] <= MOST_TIMES:
+            self.happenings.append(Happening(at, what, by))
+
+    def sum_up(self, at: float) -> None:
+        """At the end: how often more what was told no longer."""
+        for (what, by), times in self._told.items():
+            if times > MOST_TIMES:
+                self.happenings.append(Happening(at, f"{what}: {times - MOST_TIMES} times more", by))

@@ -123,6 +123,7 @@ def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
         flow._chooses, flow._media_arrived, flow._playing, flow._notice_complete, flow._acceptance,
         flow._unclear, flow._hearing, flow._told_refused, flow._referred,
         transfer and (transfer.there, transfer.given_up, transfer.leg is None, transfer.returning),
+        transfer is not None and transfer.answered is not None,
         operator is not None, operator and operator.audible, len(flow.hunt.ringing), talk and talk.tapping,
         talk and talk._typed[0][-1:], roles(flow, watch),
     )  # fmt: skip

@@ -177,6 +177,11 @@ class SimulatedEngine(FakeEngine):
             caller = self.callers[one]
             caller.operator, caller.bridged_at = self.dialled[other], self.stage.clock.now
 
+    def separate(self, leg: int) -> None:
+        super().separate(leg)
+        if (caller := self.talking.pop(leg, None)) is not None:
+            self.audible(caller, False)
+
 
 class Town:
     """The agent, its callers and its phones."""

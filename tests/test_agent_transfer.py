@@ -48,7 +48,7 @@ def test_the_recording_goes_on_in_the_same_file(stage: Stage) -> None:
     asked(stage, first)
     stage.talk(caller, first)  # what the first one still says is nobody's affair any more
     second = newest(stage)
-    stage.tell(second, e.OperatorAnswered(second, telephone_event=True))
+    stage.answered(second)
     stage.gone(first)
     stage.talk(caller, second, 2.0)
     stage.gone(caller)
@@ -80,7 +80,7 @@ def test_who_gave_the_caller_away_rests_and_is_then_free(stage: Stage) -> None:
     _, first = stage.bridged()
     asked(stage, first)
     second = newest(stage)
-    stage.tell(second, e.OperatorAnswered(second, telephone_event=True))
+    stage.answered(second)
     assert (stage.agent.board.is_free(DESK), stage.agent.board.is_free(SECOND_DESK)) == (False, False)
     stage.gone(first)
     assert stage.agent.board.is_free(DESK)
@@ -114,6 +114,48 @@ def test_with_two_calls_there_is_no_third_leg(stage: Stage) -> None:
     assert stage.hears(caller) == "hold_music"
 
 
+def test_the_phone_of_who_gave_the_caller_away_shows_no_recording(stage: Stage) -> None:
+    """Until its leg is gone; and does again where the caller comes back."""
+    _, first = stage.bridged()
+
+    def shown(leg: int) -> list[str]:
+        return [word for told, word in stage.engine.ordered("indicate") if told == leg]
+
+    assert shown(first)[-1] == "on"
+    asked(stage, first)
+    assert shown(first)[-1] == "off"
+    stage.gone(newest(stage), 486)
+    assert shown(first)[-1] == "on"
+
+
+def test_where_several_phones_ring_at_once_a_transfer_rings_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its third leg is lent: the next caller gets it, and the giver is rung again where it fails."""
+    policy = replace(MINE.policy, simultaneous=True)
+    rules = replace(MINE, policy=policy, strategy="simultaneous", extensions=(DESK, SECOND_DESK), calls=2)
+    with staged(tmp_path, monkeypatch, rules) as stage:
+        _, last = stage.rung()
+        first, other = sorted(stage.engine.dialled)
+        assert last == other
+        stage.answered(first)
+        stage.gone(other, 487)
+        asked(stage, first)
+        second = newest(stage)
+        assert (stage.engine.dialled[second], stage.engine.legs) == (SECOND_DESK, 3)
+        newcomer = stage.invite(call_id="second", caller="+33699999999")
+        assert ("answer", newcomer) in stage.engine.orders
+        assert [leg for leg, *_ in stage.engine.ordered("hang_up")][-1] == first
+        assert stage.engine.ordered("tell_transfer")[-1] == (first, 100, True)
+        stage.gone(first)
+        stage.gone(second, 486)
+        again = newest(stage)
+        assert (stage.engine.dialled[again], stage.engine.legs) == (DESK, 3)
+        stage.answered(again)
+        assert stage.engine.ordered("bridge")[-1] == (101, again)
+        assert stage.agent.board.waiting == ()
+
+
 def test_a_refusal_on_the_way_erases(stage: Stage) -> None:
     caller, first = stage.bridged()
     stage.talk(caller, first)
@@ -122,7 +164,7 @@ def test_a_refusal_on_the_way_erases(stage: Stage) -> None:
     assert (stage.files(), stage.recording().status) == ([], Status.ERASED)
     assert stage.receipt().decision == "refused"
     second = newest(stage)
-    stage.tell(second, e.OperatorAnswered(second, telephone_event=True))
+    stage.answered(second)
     assert (stage.files(), stage.agent._taps) == ([], {})
 
 

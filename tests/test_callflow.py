@@ -179,6 +179,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
         talk and (talk._typed[0][-1:], talk._alone),
         flow._told_refused, flow._referred, round(max(0.0, flow._refer_until - now), 3),
         transfer and (transfer.target, transfer.there, transfer.leg is None, transfer.given_up),
+        transfer and (transfer.answered is not None, round(transfer.rings_until - now, 3)),
     )  # fmt: skip
 
 

@@ -4,9 +4,12 @@ import pytest
 
 from sipagent import events as e
 from sipagent import referral as r
+from sipagent.callflow import CallFlow
 from sipagent.consent import Decision
+from sipagent.conversation import MOST_SILENCES
 from sipagent.events import CALLER, Prompt, Tone
-from sipagent.policy import REFER_ANSWER_S, ROOM_S, Phase, Policy
+from sipagent.policy import REACH_S, REFER_ANSWER_S, ROOM_S, SOUND_S, Phase, Policy
+from sipagent.story import MOST_TIMES
 from tests.test_callflow import (
     BRIDGED,
     OFFER,
@@ -32,7 +35,8 @@ WAYS: dict[str, History] = {
     "giver gone": [*TRANSFER, e.LegGone(1, 200)],
     "giver rung again": [*TRANSFER, e.LegGone(1, 200), e.LegGone(2, 486)],
     "hunting again": [*TRANSFER, e.LegGone(1, 200), e.LegGone(2, 486), e.LegGone(3, 486)],
-    "arrived": [*TRANSFER, e.OperatorAnswered(2, telephone_event=False)],
+    "answered": [*TRANSFER, e.OperatorAnswered(2, telephone_event=False)],
+    "arrived": [*TRANSFER, e.OperatorAnswered(2, telephone_event=False), e.MediaArrived(2)],
     "held by the giver": [*BRIDGED, e.LegHeld(1, sends=False), r.TransferAsked(1, B)],
 }
 NOT_DRAWN: History = [
@@ -75,7 +79,8 @@ def test_the_caller_hears_music_and_the_recording_is_silent_meanwhile() -> None:
         r.TellTransfer(1, 100, last=False),
         e.DialOperator(2, B, recorded=True, replaces=REPLACES),
     ]
-    assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now + 1) == [
+    assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now + 1) == []
+    assert flow.handle(e.MediaArrived(2), now + 1) == [
         r.TellTransfer(1, 200, last=True),
         e.HangUp(1),
         e.StopPlaying(CALLER),
@@ -86,8 +91,8 @@ def test_the_caller_hears_music_and_the_recording_is_silent_meanwhile() -> None:
         e.PlayTone(Tone.RECORDING_ON),
     ]
     assert (flow.story.operator, flow.story.talked) == (B, frozenset({A, B}))
-    said = [(line.what, line.by) for line in flow.story.happenings[-3:]]
-    assert said == [
+    told = [(line.what, line.by) for line in flow.story.happenings[-3:]]
+    assert told == [
         (f"transfer to {B}", "operator"),
         (f"ringing {B}", "agent"),
         (f"bridged with {B}", "operator"),
@@ -104,8 +109,8 @@ def test_a_transfer_that_fails_returns_to_who_asked_for_it(status: int) -> None:
 
 
 def test_one_that_nobody_answers_does_so_after_ring_s() -> None:
-    flow, _, now = run(MINE, TRANSFER)
-    assert flow.deadline is not None and flow.deadline >= now + MINE.ring_s - 1
+    flow, _, now = run(MINE, [*TRANSFER, e.OperatorReached(2)])
+    assert flow.deadline is not None and flow.deadline == pytest.approx(now + MINE.ring_s, abs=1.0)
     commands = flow.handle(e.TimePassed(), flow.deadline)
     assert commands[:2] == [e.HangUp(2), r.TellTransfer(1, 480, last=True)]
     assert flow.phase is Phase.BRIDGED
@@ -118,7 +123,8 @@ def test_without_a_third_leg_the_givers_is_given_up_first() -> None:
     assert commands[-2:] == [r.TellTransfer(1, 100, last=True), e.HangUp(1)]
     assert flow.handle(e.LegGone(1, 200), now + 0.1) == [e.DialOperator(2, B, recorded=True)]
     assert flow.handle(e.LegGone(2, 486), now + 1) == [e.DialOperator(3, A, recorded=True)]
-    assert e.Bridge(3) in flow.handle(e.OperatorAnswered(3, telephone_event=True), now + 2)
+    flow.handle(e.OperatorAnswered(3, telephone_event=True), now + 2)
+    assert e.Bridge(3) in flow.handle(e.MediaArrived(3), now + 2)
     assert flow.story.operator == A
 
 
@@ -176,8 +182,9 @@ def test_a_busy_target_changes_nothing() -> None:
 
 def test_a_pause_goes_along() -> None:
     """Who takes over hears that it is paused."""
-    flow, _, now = run(MINE, [*STATIONS["paused"], r.TransferAsked(1, B)])
-    commands = flow.handle(e.OperatorAnswered(2, telephone_event=True), now)
+    answered = e.OperatorAnswered(2, telephone_event=True)
+    flow, _, now = run(MINE, [*STATIONS["paused"], r.TransferAsked(1, B), answered])
+    commands = flow.handle(e.MediaArrived(2), now)
     assert e.PlayTone(Tone.PAUSED) in commands
     assert not any(isinstance(command, e.SilenceTap) for command in commands)
 
@@ -186,6 +193,7 @@ def test_the_hold_of_who_gave_the_caller_away_ends_with_it() -> None:
     """Phones hold before they transfer; where the transfer fails, they still do."""
     flow, watch, now = run(MINE, WAYS["held by the giver"])
     watch, now = advance(flow, watch, e.OperatorAnswered(2, telephone_event=True), now)
+    watch, now = advance(flow, watch, e.MediaArrived(2), now)
     assert not watch.silent
     flow, watch, now = run(MINE, WAYS["held by the giver"])
     commands = flow.handle(e.LegGone(2, 486), now)
@@ -197,6 +205,93 @@ def test_without_targets_nobody_may_transfer() -> None:
     flow, _, now = run(Policy(), STATIONS["hunt"] + [e.OperatorOffered(A)])
     commands = flow.handle(e.OperatorAnswered(1, telephone_event=True), now)
     assert not any(isinstance(command, r.AllowTransfer) for command in commands)
+
+
+# --- who is rung, as in the hunt ---
+
+
+def said(flow: CallFlow) -> list[str]:
+    return [line.what for line in flow.story.happenings]
+
+
+def test_one_for_whom_nothing_answers_is_left_after_four_seconds() -> None:
+    flow, _, now = run(MINE, TRANSFER)
+    assert flow.deadline == now + REACH_S
+    assert flow.handle(e.TimePassed(), flow.deadline)[:2] == [e.HangUp(2), r.TellTransfer(1, 480, last=True)]
+
+
+def test_one_who_answers_and_sends_nothing_sends_the_caller_back() -> None:
+    """The caller hears music meanwhile, and the giver is not let go before somebody is heard."""
+    flow, _, now = run(MINE, WAYS["answered"])
+    assert (flow.phase, flow._playing, flow.deadline) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, now + SOUND_S)
+    assert flow.handle(e.OperatorReached(2), now) == []  # a late 180 gives it no more time
+    assert flow.deadline == now + SOUND_S
+    commands = flow.handle(e.TimePassed(), now + SOUND_S)
+    assert commands[:2] == [e.HangUp(2), r.TellTransfer(1, 480, last=True)]
+    assert e.Bridge(1) in commands
+    assert f"{B}: answered and sent nothing" in said(flow)
+
+
+def test_one_who_answers_on_hold_is_silent_by_choice() -> None:
+    held, answers = e.LegHeld(2, sends=False), e.OperatorAnswered(2, telephone_event=True)
+    for first, second in ((held, answers), (answers, held)):
+        flow, _, now = run(MINE, [*TRANSFER, first])
+        assert e.Bridge(2) in flow.handle(second, now)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_one_who_answers_and_hangs_up_was_no_success(there: bool) -> None:
+    """Its 200 is not what the giver's phone is told."""
+    gone: History = [] if there else [e.LegGone(1, 200)]
+    flow, _, now = run(MINE, [*WAYS["answered"], *gone])
+    commands = flow.handle(e.LegGone(2, 200), now)
+    told = [command.status for command in commands if isinstance(command, r.TellTransfer)]
+    assert told == ([480] if there else [])
+    assert (e.Bridge(1) if there else e.DialOperator(3, A, recorded=True)) in commands
+
+
+def test_the_leg_of_the_giver_is_another_callers_where_legs_are_short() -> None:
+    flow, _, now = run(MINE, TRANSFER)
+    assert flow.spare_legs == 1
+    commands = flow.handle(e.LegWanted(), now)
+    assert commands == [r.TellTransfer(1, 100, last=True), e.HangUp(1)]
+    assert (flow.spare_legs, flow.handle(e.LegWanted(), now)) == (0, [])
+    assert flow.handle(e.LegGone(1, 200), now) == []
+    assert flow.handle(e.LegGone(2, 486), now) == [e.DialOperator(3, A, recorded=True)]
+    flow, *_ = run(MINE, SQUEEZED)
+    assert flow.spare_legs == 0
+
+
+# --- a phone that won't stop ---
+
+
+@pytest.mark.parametrize(
+    "again", [[r.TransferDenied(1)], [r.TransferDenied(CALLER)], [e.LegHeld(1, sends=True), e.LegResumed(1)]]
+)
+def test_a_phone_that_repeats_itself_does_not_fill_the_receipt(again: History) -> None:
+    flow, _, now = run(MINE, BRIDGED)
+    before = len(flow.story.happenings)
+    for _ in range(500):
+        for fact in again:
+            flow.handle(fact, now)
+    lines = len(flow.story.happenings) - before
+    assert lines <= len(again) * MOST_TIMES + 1
+    for fact in (e.LegGone(CALLER, 200), e.ListeningEnded()):
+        flow.handle(fact, now)
+    more = [line for line in said(flow) if line.endswith(f": {500 - MOST_TIMES} times more")]
+    assert len(more) == len(again)
+
+
+def test_a_recording_that_is_silenced_without_end_ends_and_is_kept() -> None:
+    """It lists its silences; a refusal still erases it."""
+    flow, watch, now = run(MINE, BRIDGED)
+    for _ in range(MOST_SILENCES):
+        assert watch.tap == "running"
+        watch, now = advance(flow, watch, e.LegHeld(CALLER, sends=False), now)
+        watch, now = advance(flow, watch, e.LegResumed(CALLER), now)
+    assert (watch.tap, flow.consent.decision) == ("kept", Decision.ALLOWED)
+    watch, now = advance(flow, watch, e.DtmfPressed(CALLER, "9", "rfc4733"), now)
+    assert watch.tap == "erased"
 
 
 # --- away ---
