@@ -284,10 +284,19 @@ class Phone:
         if self.challenge and not self.challenge.passed_by(message):
             self.respond(message, self.challenge.status, secrets.token_hex(4), (self.challenge.header(),))
             return
+        replaces = message.header("Replaces")
+        replaced = next((one for one in self.calls if replaces and one.is_replaced_by(replaces)), None)
+        if replaces and replaced is None:
+            self.respond(message, 481, secrets.token_hex(4))
+            return
         local = f"{message.header('To')};tag={secrets.token_hex(4)}"
         target = uri_of(message.header("Contact")) or uri_of(message.header("From"))
         call = Call(self, message.header("Call-ID"), local, message.header("From"), target, incoming=message)
         self.calls.append(call)
+        if replaced:
+            call.decide(200)
+            replaced.hang_up()
+            return
         call.on_invite(self.answer.ring)
         answer = self.answer
         if answer.status is not None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 from sipagent.softphone_loop import PhoneError, Timer
 from sipagent.softphone_rtp import Press
@@ -114,14 +115,18 @@ class Call:
             elif self.ended_ns is None and self.answered_ns is not None:
                 self.hang_up()
 
-    def hold(self, direction: str = "sendonly") -> None:
-        """re-INVITE with this direction and wait for its answer."""
+    def hold(self, direction: str = "sendonly", method: Literal["INVITE", "UPDATE"] = "INVITE") -> None:
+        """re-INVITE, or UPDATE, with this direction and wait for its answer."""
         self._direction = direction
-        answer = self.request("INVITE", body=self._sdp())
+        self.offer(self._sdp(), method)
+
+    def offer(self, body: bytes, method: Literal["INVITE", "UPDATE"] = "INVITE") -> None:
+        """Any offer of ours; PhoneError where it is refused."""
+        answer = self.request(method, body=body)
         if answer.status != 200:
-            raise PhoneError(f"hold refused: {answer.start}")
+            raise PhoneError(f"{method} refused: {answer.start}")
         with self.loop.changing():
-            self._learn(answer, "INVITE")
+            self._learn(answer, method)
 
     def resume(self) -> None:
         self.hold("sendrecv")
@@ -233,6 +238,16 @@ class Call:
             f"{method} {invite.request_uri} SIP/2.0", (*kept, ("To", to), ("CSeq", f"{number} {method}"))
         )
 
+    def is_replaced_by(self, replaces: str) -> bool:
+        """Whether a Replaces header means this call, and it is up (RFC 3891, 3)."""
+        tags = parameter(replaces, "to-tag"), parameter(replaces, "from-tag")
+        ours = replaces.partition(";")[0].strip() == self.call_id and tags == (self._tag, self._their_tag)
+        return ours and self.answered_ns is not None and self.ended_ns is None
+
+    def replacing(self) -> str:
+        """How the other side of this call would name it to somebody else: `?Replaces=…`, for a Refer-To."""
+        return f"?Replaces={quote(f'{self.call_id};to-tag={self._tag};from-tag={self._their_tag}', safe='')}"
+
     # -- being called -------------------------------------------------------------------------------------
 
     def on_invite(self, ring: bool) -> None:
@@ -298,6 +313,10 @@ class Call:
     @property
     def _tag(self) -> str:
         return parameter(self.local, "tag")
+
+    @property
+    def _their_tag(self) -> str:
+        return parameter(self.remote, "tag")
 
     def _contact(self) -> Headers:
         return (("Contact", f"<{self.phone.uri}>"),)

@@ -254,6 +254,15 @@ class RunningAgent:
         bound = {int(row.split()[1].split(":")[1], 16) for row in rows}
         return not any(int(first) <= port <= int(last) for port in bound)
 
+    def wait_no_legs(self, timeout: float = 10) -> None:
+        """Until the engine has let go of every port of every leg."""
+        for _ in range(int(timeout / 0.05)):
+            if self.sip_legs_closed():
+                return
+            with self.child.said:
+                self.child.said.wait(0.05)
+        raise PeerError(f"after {timeout:g} s a leg still holds its ports\n{self.child.tail()}")
+
     def kill(self) -> None:
         """As a power cut does."""
         self.child.signal(SIGKILL)

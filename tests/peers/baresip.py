@@ -89,9 +89,13 @@ class Baresip:
         self._socket.sendall(b"%d:%s," % (len(words), words))
         return self._wait(lambda e: e.get("token") == token, timeout, f"answer to {name}")
 
-    def wait_event(self, kind: str, timeout: float = 10) -> dict[str, Any]:
+    def wait_event(self, kind: str, timeout: float = 10, **fields: str) -> dict[str, Any]:
         """The first event of this type, such as CALL_INCOMING, CALL_ESTABLISHED, CALL_CLOSED."""
-        return self._wait(lambda e: e.get("type") == kind, timeout, kind)
+
+        def wanted(event: dict[str, Any]) -> bool:
+            return event.get("type") == kind and all(event.get(k) == v for k, v in fields.items())
+
+        return self._wait(wanted, timeout, f"{kind} {fields or ''}")
 
     def _wait(self, wanted: Callable[[dict[str, Any]], bool], timeout: float, what: str) -> dict[str, Any]:
         def found() -> dict[str, Any] | None:

@@ -52,12 +52,21 @@ Content-Length: 0
 _OURS = "sip:[service]@[remote_ip]:[remote_port]"
 
 
+def _answer(status: int) -> str:
+    """The answer to the last request."""
+    copied = "[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]"
+    contact = "Contact: <sip:sipp@[local_ip]:[local_port]>"
+    head = f"SIP/2.0 {status} Answer\n{copied}\n{contact}\nContent-Length: 0"
+    return f"<send><![CDATA[\n{head}\n\n]]></send>\n"
+
+
 class Script:
     """A scenario, step by step, in the order of the calls."""
 
     def __init__(self, number: str = "+33699000001") -> None:
         self.number = number
         self.steps = [_INVITE.format(number=number)]
+        self._cseq = 1
 
     def answered(self) -> Script:
         """Wait for the 200 and acknowledge it."""
@@ -88,16 +97,27 @@ class Script:
         return self._exec(PCAPS / "g711a.pcap")
 
     def hang_up(self) -> Script:
-        self.steps.append(self._request("BYE", 2, "[next_url]") + '<recv response="200"/>\n')
+        self.steps.append(self._request("BYE", self._next(), "[next_url]") + '<recv response="200"/>\n')
+        return self
+
+    def referred(self, status: int = 202, timeout_ms: int = 20_000) -> Script:
+        """Wait for a REFER and answer it."""
+        self.steps.append(f'<recv request="REFER" timeout="{timeout_ms}"/>\n{_answer(status)}')
+        return self
+
+    def notifies(self, fragment: str, state: str = "active;expires=60") -> Script:
+        """NOTIFY what has become of it, such as `180 Ringing`."""
+        headers = f"Event: refer\nSubscription-State: {state}\nContent-Type: message/sipfrag;version=2.0\n"
+        notify = self._request("NOTIFY", self._next(), "[next_url]")
+        body = f"Content-Length: [len]\n\nSIP/2.0 {fragment}\n]]>"
+        self.steps.append(
+            notify.replace("Content-Length: 0\n\n]]>", headers + body) + '<recv response="200"/>\n'
+        )
         return self
 
     def hung_up(self, timeout_ms: int = 20_000) -> Script:
         """Wait for the other side's BYE."""
-        ok = "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]"
-        self.steps.append(
-            f'<recv request="BYE" timeout="{timeout_ms}"/>\n'
-            f"<send><![CDATA[\n{ok}\nContent-Length: 0\n\n]]></send>\n"
-        )
+        self.steps.append(f'<recv request="BYE" timeout="{timeout_ms}"/>\n{_answer(200)}')
         return self
 
     def xml(self) -> str:
@@ -105,6 +125,10 @@ class Script:
             '<?xml version="1.0" encoding="ISO-8859-1" ?>\n'
             f'<scenario name="caller">\n{indent("".join(self.steps), "")}</scenario>\n'
         )
+
+    def _next(self) -> int:
+        self._cseq += 1
+        return self._cseq
 
     def _exec(self, pcap: Path) -> Script:
         self.steps.append(f'<nop><action><exec play_pcap_audio="{pcap}"/></action></nop>\n')
