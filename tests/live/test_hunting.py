@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
 import pytest
+import soundfile
 
 from sipagent.softphone import Answer, Phone
+from sipagent.softphone_rtp import RATE, tone
 from sipagent.softphone_sip import Message
 from tests.conftest import OPERATOR_HZ, AgentFactory, PhoneFactory
 from tests.live import calls
@@ -14,6 +20,7 @@ pytestmark = pytest.mark.live
 
 ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
 OTHER_HZ = 1200
+PLEASE_HOLD_HZ, PLEASE_HOLD_S = 960, 2.0
 
 
 def received(phone: Phone, method: str) -> list[Message]:
@@ -134,6 +141,51 @@ def test_a_phone_for_which_nothing_answers_is_left_after_four_seconds(
     waited = operator_phone.at("INVITE received") - dead.at("INVITE received")
     assert 3.9 < waited / SECOND < 5.0
     bridge.hang_up()
+
+
+def test_two_who_wait_hear_music_and_please_hold_and_the_first_is_served(
+    agent_factory: AgentFactory, phone_factory: PhoneFactory, operator_phone: Phone
+) -> None:
+    """Both after twenty seconds; then the only operator comes to the phone, and the second waits in vain."""
+    operator_phone.answer = Answer(status=486)
+    agent = agent_factory(
+        start=False,
+        prompts={"please_hold": "prompts/please_hold.wav"},
+        operators={"extensions": [operator_phone.uri], "max_wait_s": 28},
+        capacity={"calls": 2},
+    )
+    sound = tone(PLEASE_HOLD_HZ, PLEASE_HOLD_S)
+    soundfile.write(agent.directory / "prompts/please_hold.wav", sound, RATE, subtype="PCM_16")
+    agent.start()
+    first, second = (phone_factory(f"+3361234567{last}", calls.CALLER_HZ) for last in (1, 2))
+    waits = [first.call(agent.uri())]
+    waits[0].rtp.wait_tone(calls.NOTICE_HZ)
+    waits.append(second.call(agent.uri()))
+    waits[0].rtp.wait_tone(PLEASE_HOLD_HZ, 40)
+    operator_phone.answer = Answer(after_s=0.1)
+    waits[0].rtp.wait_tone(OPERATOR_HZ, 15)
+    waits[1].rtp.wait_tone(calls.UNAVAILABLE_HZ, 15)
+    assert waits[0].ended_ns is None
+    waits[1].wait_ended()
+    waits[0].hang_up()
+    one, two = agent.wait_receipts(2)
+    assert [(r["outcome"], r["operator"]) for r in (one, two)] == [
+        ("connected", operator_phone.uri),
+        ("unavailable", None),
+    ]
+    heard = [hz and round(hz, -1) for hz in waits[1].rtp.listen(waits[1].answered_ns or 0).tones()]
+    turns = [hz for hz, _ in groupby(heard) if hz in {calls.MUSIC_HZ, PLEASE_HOLD_HZ, calls.UNAVAILABLE_HZ}]
+    assert turns == [calls.MUSIC_HZ, PLEASE_HOLD_HZ, calls.MUSIC_HZ, calls.UNAVAILABLE_HZ]
+    decided_s = [seconds_to(r, "decision: allowed (silence)") for r in (one, two)]
+    for call, decided in zip(waits, decided_s, strict=True):
+        since = (call.answered_ns or 0) + round(decided * SECOND)
+        assert call.rtp.listen(since, call.ended_ns).longest_silence_s() <= 2.0
+
+
+def seconds_to(receipt: dict[str, Any], what: str) -> float:
+    """From the caller's 200 to what happened."""
+    at = next(event["at"] for event in receipt["events"] if event["what"] == what)
+    return (datetime.fromisoformat(at) - datetime.fromisoformat(receipt["answered_at"])).total_seconds()
 
 
 @pytest.mark.parametrize("refuses", [False, True])
