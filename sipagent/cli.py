@@ -10,6 +10,7 @@ from sipagent import (
     cli_agent,
     cli_delete,
     cli_draws,
+    cli_edge,
     cli_hold,
     cli_hours,
     cli_keys,
@@ -81,6 +82,7 @@ for _command in (
     cli_notice.notice_command,
     cli_hours.hours_command,
     cli_agent.run_command,
+    cli_edge.edge_command,
     cli_agent.demo_command,
     cli_agent.completion_command,
 ):

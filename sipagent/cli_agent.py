@@ -58,10 +58,10 @@ def check_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
     config = work.config
     from sipagent.check import checks
 
-    ctx.exit(show_findings(checks(config, _engine_facts, now()), as_json=as_json))
+    ctx.exit(show_findings(checks(config, engine_facts, now()), as_json=as_json))
 
 
-def _engine_facts() -> "EngineFacts":
+def engine_facts() -> "EngineFacts":
     """Load the engine; ImportError where it is not installed."""
     from sipagent.check import EngineFacts
     from sipagent.pjsip.about import about

@@ -268,6 +268,24 @@ class Capacity(Table):
     media_timeout_s: float = seconds(1, 3600, 30)
 
 
+class Edge(Table):
+    """Kamailio, which stands between the network and the processes that carry the calls."""
+
+    start: bool = key("true | false", True)
+    worker_ports: Annotated[types.PortRange, PlainValidator(types.port_range)] = key(
+        "first-last such as 16000-16999, from 1024 on, the first one even", "16000-16999"
+    )
+    invites_per_s: int = key("INVITEs a second that one process is given, 1 to 1000", 12, ge=1, le=1000)
+    tls_listen: Annotated[types.HostPort | None, optional(types.listen)] = key(
+        "address:port such as 0.0.0.0:5061; absent: TLS only where trunk.transport is tls", None
+    )
+    certificate: OptionalPath = key("a PEM file: the certificate and those that lead to its root", None)
+    private_key: OptionalPath = key("a PEM file: the certificate's private key", None)
+    ca: OptionalPath = key(
+        "a PEM file of the roots that others' certificates are checked against; absent: the system's", None
+    )
+
+
 class Metrics(Table):
     """Numbers for Prometheus."""
 
@@ -308,6 +326,7 @@ class Config(Table):
     operators: Operators
     recording: Recording = key("a table", {})
     capacity: Capacity = key("a table", {})
+    edge: Edge = key("a table", {})
     metrics: Metrics = key("a table", {})
     retention: Retention = key("a table", {})
     _file: Path = PrivateAttr()

@@ -41,6 +41,8 @@ NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
     "refusal.engine": Limit(_only("none"), "none", "no detector for speech yet"),
     "refusal.in_call": Limit(_only("key"), "key", "no detector for speech yet"),
     "trunk.transport": Limit(_only("udp", "tcp"), "udp | tcp", "terminate TLS in front of the agent"),
+    "edge.start": Limit(lambda value: value is True, "true", "start Kamailio yourself: sipagent edge"),
+    "edge.tls_listen": Limit(lambda value: value is None, "nothing", "terminate TLS in front of the agent"),
 }
 
 
@@ -53,6 +55,7 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _transfers(config)
     yield from _keys_pressed(config)
     yield from _ports(config)
+    yield from _edge(config)
     yield from _languages(config)
     yield from _windows(config)
     yield from _retention(config)
@@ -137,6 +140,33 @@ def _ports(config: Config) -> Iterator[Complaint]:
     if ports.first <= listen.port <= ports.last:
         yield Complaint(
             "trunk.rtp_ports", f"'{ports}' holds the port of trunk.listen", "a range apart from it"
+        )
+
+
+def _edge(config: Config) -> Iterator[Complaint]:
+    edge, trunk = config.edge, config.trunk
+    if (edge.certificate is None) != (edge.private_key is None):
+        given, other = ("certificate", "private_key") if edge.certificate else ("private_key", "certificate")
+        yield Complaint(f"edge.{given}", f"given without edge.{other}", "both, or none")
+    speaks_tls = trunk.transport == "tls" or edge.tls_listen is not None
+    if speaks_tls and edge.certificate is None:
+        what = "edge.tls_listen" if edge.tls_listen else "trunk.transport"
+        yield Complaint(what, "means TLS, and there is no certificate", "edge.certificate with it")
+    for taken, port in (("trunk.listen", trunk.listen), ("edge.tls_listen", edge.tls_listen)):
+        if port and edge.worker_ports.first <= port.port <= edge.worker_ports.last:
+            yield Complaint(
+                "edge.worker_ports",
+                f"'{edge.worker_ports}' holds the port of {taken}",
+                "a range apart from it",
+            )
+    if edge.tls_listen and edge.tls_listen.port == trunk.listen.port:
+        yield Complaint(
+            "edge.tls_listen", f"'{edge.tls_listen}' has the port of trunk.listen", "another port"
+        )
+    first, last = edge.worker_ports
+    if first <= trunk.rtp_ports.last and trunk.rtp_ports.first <= last:
+        yield Complaint(
+            "edge.worker_ports", f"'{edge.worker_ports}' overlaps trunk.rtp_ports", "a range apart from it"
         )
 
 

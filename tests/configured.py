@@ -92,6 +92,9 @@ recipients = []
 calls = 1
 full_status = 503
 media_timeout_s = 30
+[edge]
+certificate = "keys/edge.pem"
+private_key = "keys/edge.key"
 [metrics]
 listen = "127.0.0.1:9464"
 [retention]

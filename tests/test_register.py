@@ -101,6 +101,8 @@ SILENT = {
     *("operators.flag_code", "recording.directory", "recording.format"),
     *("capacity.calls", "capacity.full_status", "capacity.media_timeout_s", "metrics.listen"),
     *("retention.database", "retention.timestamp_ca"),
+    *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.tls_listen"),
+    *("edge.certificate", "edge.private_key", "edge.ca"),
 }
 
 

@@ -1,0 +1,56 @@
+"""`edge`: Kamailio's configuration, for those who run their own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sipagent.cli_agent import engine_facts
+from sipagent.cli_base import Workplace
+
+if TYPE_CHECKING:
+    from sipagent.edge_plan import Plan
+
+
+@click.command("edge", short_help="Print the configuration of Kamailio.")
+@click.option(
+    "--write",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write it there, with the lists that it reads, in place of printing it.",
+)
+@click.pass_obj
+def edge_command(work: Workplace, directory: Path | None) -> None:
+    """Print the configuration of the Kamailio that stands in front of the agent.
+
+    It reads lists of workers and of sources, and keeps the dialogs in progress, in the folder `edge` beside
+    the database, or in DIR. Files in DIR are replaced; its dialogs, and the key that hides addresses, stay.
+
+    \b
+    Examples:
+      sipagent edge | less
+      sipagent edge --write /etc/kamailio/sipagent
+      kamailio -f /etc/kamailio/sipagent/kamailio.cfg
+    """
+    from sipagent.edge import Secrets, configuration
+    from sipagent.edge_files import edge_directory, places, write_files
+
+    plan = _plan(work)
+    if directory is None:
+        where = places(edge_directory(work.config))
+        click.echo(configuration(plan, Secrets(mask="made-when-written", log="edge"), where), nl=False)
+        return
+    where = places(directory)
+    write_files(plan, where, active=range(plan.workers))
+    for path in (where.configuration, where.workers, where.sources, where.tls, where.dialogs):
+        click.echo(f"wrote {path}")
+
+
+def _plan(work: Workplace) -> "Plan":
+    """What the engine carries decides how many workers there are."""
+    config = work.config
+    from sipagent.edge_addresses import addresses
+    from sipagent.edge_plan import plan
+
+    return plan(config, engine_facts().legs, addresses(config))

@@ -1,0 +1,154 @@
+"""Kamailio's configuration and the lists that it reads, from a plan. Pure: values in, text out.
+
+What the edge does stands in `kamailio.cfg`, in Kamailio's own language; `@NAME@` is what a plan fills in.
+"""
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from sipagent.config import HostPort
+from sipagent.edge_plan import Network, Plan
+from sipagent.policy import RETRY_AFTER_S
+
+WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources
+INACTIVE = 4  # a flag of the dispatcher's list: disabled, until somebody says otherwise
+REQUESTS_PER_S = 400  # new calls from the trunk that are answered with care; more is answered in passing
+REASONS = {486: "Busy Here", 503: "Service Unavailable"}
+
+_ROUTES = files("sipagent").joinpath("kamailio.cfg").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """`mask` hides workers' addresses, and outlives a restart; `log` marks lines of the log as the edge's."""
+
+    mask: str = field(repr=False)
+    log: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the edge finds and keeps things; `rpc`, a socket, has a path of 107 bytes at most (unix(7))."""
+
+    directory: Path
+    rpc: Path
+
+    @property
+    def configuration(self) -> Path:
+        return self.directory / "kamailio.cfg"
+
+    @property
+    def workers(self) -> Path:
+        """The dispatcher's list."""
+        return self.directory / "workers.list"
+
+    @property
+    def sources(self) -> Path:
+        """Who may send."""
+        return self.directory / "sources.list"
+
+    @property
+    def tls(self) -> Path:
+        return self.directory / "tls.cfg"
+
+    @property
+    def dialogs(self) -> Path:
+        """Tables of dialogs in progress."""
+        return self.directory / "dialogs"
+
+
+def configuration(plan: Plan, secrets: Secrets, places: Places) -> str:
+    """Write kamailio.cfg."""
+    return "\n".join(_head(plan)) + "\n" + _filled(plan, secrets, places)
+
+
+def worker_list(plan: Plan, active: Container[int] = ()) -> str:
+    """Write the dispatcher's list, a worker a line. Who is not `active` gets no calls for now."""
+    flags = ((index, 0 if index in active else INACTIVE) for index in range(plan.workers))
+    return "".join(f"{WORKERS} sip:{plan.worker(index)} {flag}\n" for index, flag in flags)
+
+
+def source_list(plan: Plan) -> str:
+    """Write who may send: the trunk new calls, the operators' PBX within a dialog."""
+    groups = ((TRUNK, plan.addresses.trunk), (OPERATORS, plan.addresses.operators))
+    return "".join(_source(group, network) for group, networks in groups for network in networks)
+
+
+def _source(group: int, network: Network) -> str:
+    return f"{group} {network.network_address} {network.prefixlen}\n"
+
+
+def tls_settings(plan: Plan) -> str:
+    """Write tls.cfg: TLS 1.2 and 1.3 (RFC 8996 ends the older ones); whom we call has to prove who it is."""
+    if plan.tls is None:
+        return ""
+    tls = plan.tls
+    ca = tls.ca or Path("/etc/ssl/certs/ca-certificates.crt")
+    both = ["method = TLSv1.2+", f"private_key = {tls.private_key}", f"certificate = {tls.certificate}"]
+    server = ["[server:default]", *both, "verify_certificate = no", "require_certificate = no"]
+    client = [
+        "[client:default]",
+        *both,
+        "verify_certificate = yes",
+        "require_certificate = yes",
+        f"ca_list = {ca}",
+    ]
+    return "\n".join([*server, "", *client]) + "\n"
+
+
+def _head(plan: Plan) -> list[str]:
+    lines = ["#!KAMAILIO", "# Written by sipagent from its config.toml: edit that, and this is written anew."]
+    if plan.tls:
+        lines.append("#!define WITH_TLS")
+    if plan.registrar:
+        lines.append("#!define WITH_REGISTRAR")
+    lines += [
+        "children=4",
+        "tcp_children=4",
+        _socket("udp", plan.listen, plan.advertised, "outer"),
+    ]
+    if plan.transport != "tls":
+        lines.append(_socket("tcp", plan.listen, plan.advertised))
+    if plan.tls:
+        lines.append(_socket("tls", plan.tls.listen, plan.advertised))
+        lines.append("enable_tls=yes")
+    lines += [f'listen=udp:{plan.inner} name "inner"', f'alias="{plan.advertised}:{plan.listen.port}"']
+    return lines
+
+
+def _socket(protocol: str, listen: HostPort, advertised: str, name: str = "") -> str:
+    shown = HostPort(advertised, listen.port)
+    return f"listen={protocol}:{listen} advertise {shown}" + (f' name "{name}"' if name else "")
+
+
+def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
+    gap_ms = 1000 // plan.invites_per_s
+    values = {
+        "CALLS": plan.calls,
+        "CALLS_PER_WORKER": plan.calls_per_worker,
+        "GAP_MS": gap_ms,
+        "BURST_MS": gap_ms * (min(plan.calls_per_worker, plan.invites_per_s) - 1),
+        "REQUESTS_PER_S": REQUESTS_PER_S,
+        "RETRY_AFTER": RETRY_AFTER_S,
+        "FULL_STATUS": plan.full_status,
+        "FULL_REASON": REASONS[plan.full_status],
+        "INNER_PORT": plan.inner.port,
+        "REGISTRAR_PORT": plan.account.port,
+        "FIRST_WORKER_PORT": plan.worker(0).port,
+        "LAST_WORKER_PORT": plan.last_port,
+        "CONTACT": plan.contact,
+        "PATH": plan.path,
+        "REGISTRAR": plan.registrar,
+        "MASK_KEY": secrets.mask,
+        "MASK_ADDRESS": plan.host,
+        "LOG_KEY": secrets.log,
+        "RPC_SOCKET": places.rpc,
+        "WORKERS_FILE": places.workers,
+        "SOURCES_FILE": places.sources,
+        "STATE_DIRECTORY": places.dialogs,
+        "TLS_FILE": places.tls,
+    }
+    return re.sub(r"@([A-Z_]+)@", lambda name: str(values[name[1]]), _ROUTES)

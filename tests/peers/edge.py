@@ -1,0 +1,136 @@
+"""The edge as it is delivered, with phones in the place of workers, trunk, operators and strangers."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sipagent.config import HostPort
+from sipagent.edge_log import Rejected
+from sipagent.edge_plan import Addresses, Plan
+from sipagent.edge_process import EdgeProcess
+from sipagent.edge_rpc import Statistics
+from sipagent.softphone import Answer, Call, Loop, Phone
+from tests.peers.process import PeerError, free_ports
+
+TRUNK, STRANGER, OPERATOR, OURS = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
+NUMBER = "0323063006"
+WORKERS, CALLS_EACH = 3, 2
+PATIENCE_S = 20.0
+
+
+def plan(**changes: Any) -> Plan:
+    """Three workers with two calls each; the trunk is one address, the operators another."""
+    first = free_ports(WORKERS + 4)
+    usual = Plan(
+        workers=WORKERS,
+        calls=WORKERS * CALLS_EACH,
+        calls_per_worker=CALLS_EACH,
+        invites_per_s=1000,
+        first_port=first,
+        last_port=first + WORKERS + 3,
+        listen=HostPort(OURS, free_ports(1, OURS)),
+        advertised=OURS,
+        transport="udp",
+        tls=None,
+        addresses=Addresses(OURS, (ipaddress.ip_network(TRUNK),)),
+        registrar="",
+        user="agent",
+        full_status=503,
+    )
+    return replace(usual, **changes)
+
+
+class Edge:
+    """A running edge whose `workers` answer after a moment, and whoever sends to it."""
+
+    def __init__(self, directory: Path, loop: Loop, plan: Plan) -> None:
+        self.said: list[Rejected | str] = []
+        self.process = EdgeProcess(plan, directory, self.said.append)
+        self.loop, self.plan = loop, plan
+        self.workers = [self.worker(index) for index in range(plan.workers)]
+        self.trunk = Phone(loop, "+33612345678", TRUNK)
+        self.operator = Phone(loop, "201", OPERATOR)
+        self.operator.answer = Answer(after_s=0.05)
+        self.stranger = Phone(loop, "mallory", STRANGER)
+        self.phones = [*self.workers, self.trunk, self.operator, self.stranger]
+
+    def worker(self, index: int) -> Phone:
+        phone = Phone(self.loop, "agent", *self.plan.worker(index))
+        phone.answer = Answer(after_s=0.05)
+        return phone
+
+    def start(self) -> Edge:
+        self.process.start()
+        for index in range(self.plan.workers):
+            self.process.rpc.activate(index)
+        return self
+
+    def close(self) -> None:
+        self.process.stop()
+        for phone in self.phones:
+            phone.close()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.plan.listen
+
+    def uri(self, number: str = NUMBER) -> str:
+        return f"sip:{number}@{self.plan.listen}"
+
+    def call(self, phone: Phone | None = None, **how: Any) -> Call:
+        """An INVITE from the trunk, or from somebody else."""
+        return (phone or self.trunk).call(self.uri(), **how)
+
+    def answered(self, phone: Phone | None = None) -> tuple[Call, Call, int]:
+        """A call that a worker has answered: the caller's side, the worker's, and which worker it is."""
+        call = self.call(phone)
+        call.wait_answered(PATIENCE_S)
+        index, taken = self.taken(call)
+        taken.wait_acked(PATIENCE_S)
+        return call, taken, index
+
+    def taken(self, call: Call) -> tuple[int, Call]:
+        """The worker that has a caller's call."""
+        for index, worker in enumerate(self.workers):
+            for one in worker.calls:
+                if one.call_id == call.call_id and one.ended_ns is None:
+                    return index, one
+        raise PeerError("no worker has the call")
+
+    def dialled(self, index: int, **how: Any) -> tuple[Call, Call]:
+        """An operator whom a worker has called: the worker's side and the operator's."""
+        self.operator.skip_calls()
+        call = self.workers[index].call(self.operator.uri, proxy=self.plan.inner, **how)
+        call.wait_answered(PATIENCE_S)
+        other = self.operator.wait_call(PATIENCE_S)
+        other.wait_acked(PATIENCE_S)
+        return call, other
+
+    def invites(self) -> int:
+        """How many INVITEs the workers have seen."""
+        return sum(worker.count("INVITE received") for worker in self.workers)
+
+    @property
+    def rejected(self) -> list[Rejected]:
+        return [one for one in self.said if isinstance(one, Rejected)]
+
+    @property
+    def statistics(self) -> Statistics:
+        return self.process.rpc.statistics()
+
+    def until(self, happened: Callable[[], object], what: str) -> None:
+        """Wait for what only Kamailio knows; raises PeerError with its last words."""
+        patience = time.monotonic() + PATIENCE_S
+        while not happened():
+            if time.monotonic() > patience:
+                raise PeerError(f"no {what}; the edge said {self.said[-10:]}")
+            time.sleep(0.02)
+
+    def idle(self) -> None:
+        """Until no call is counted."""
+        self.until(lambda: self.statistics.calls == 0, "end of all calls")

@@ -1,0 +1,43 @@
+"""`sipagent edge`: Kamailio's configuration for those who run their own."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.office import Office, make_office
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return make_office(tmp_path, capsys)
+
+
+def test_the_configuration_is_printed_and_nothing_is_written(office: Office) -> None:
+    before = sorted(office.folder.rglob("*"))
+    printed = office.run("edge")
+    assert printed.code == 0 and printed.out.startswith("#!KAMAILIO\n")
+    assert f'"list_file", "{office.folder}/edge/workers.list"' in printed.out
+    assert sorted(office.folder.rglob("*")) == before
+
+
+@pytest.mark.live
+def test_it_is_written_with_all_that_it_reads(office: Office) -> None:
+    there = office.folder / "own"
+    assert office.run("edge", "--write", str(there)).code == 0
+    assert {path.name for path in there.iterdir()} == {
+        *("kamailio.cfg", "workers.list", "sources.list", "tls.cfg", "dialogs", "mask.key"),
+    }
+    assert str(there / "sources.list") in (there / "kamailio.cfg").read_text()
+    assert (there / "workers.list").read_text().endswith(" 0\n"), "nobody would activate them"
+    kept = (there / "mask.key").read_text()
+    office.run("edge", "--write", str(there))
+    assert (there / "mask.key").read_text() == kept, "dialogs in progress would be lost"
+    assert (there / "kamailio.cfg").stat().st_mode & 0o077 == 0, "it holds the key"
+
+
+def test_a_registrar_that_nobody_knows_is_one_line(office: Office) -> None:
+    config = office.folder / "config.toml"
+    text = config.read_text().replace("[trunk]", '[trunk]\nregistrar = "sip:nobody.invalid"')
+    lines = [line for line in text.splitlines() if not line.startswith("allowed_sources")]
+    config.write_text("\n".join(lines))
+    assert "trunk.registrar: nobody.invalid can't be looked up" in office.fails(2, "edge")
