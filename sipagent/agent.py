@@ -9,7 +9,6 @@ starts while a fact that would forbid it is waiting.
 
 import queue
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,12 +21,13 @@ from media.frame import Samples
 from media.keyword import Detector
 from media.tap import Channel, Tap
 from media.worker import Conclusion, Listener
-from retention.recording import Ids, due_date, reference_of
+from retention.recording import Ids, reference_of
 from sipagent import events as e
 from sipagent import referral as r
 from sipagent import transfers
 from sipagent.admission import Admission
-from sipagent.callflow import CallFlow
+from sipagent.asking import Answer, AskAgain, BoardLost, Claimed, Offered
+from sipagent.desk import Desk, local_desk
 from sipagent.engine import (
     Engine,
     EngineFault,
@@ -39,26 +39,29 @@ from sipagent.engine import (
     SoundEnded,
 )
 from sipagent.events import CALLER
+from sipagent.figures import Figures, Tally
 from sipagent.hearing import concluded
-from sipagent.identity import call_id, called_number, caller_number, display_for_operator, printable
+from sipagent.identity import display_for_operator, printable
 from sipagent.legroom import LegRoom
+from sipagent.lending import Lending
 from sipagent.livecall import LiveCall, Playing
-from sipagent.operators import Board
+from sipagent.policy import RETRY_AFTER_S
 from sipagent.recorder import Recorder, TapFault
 from sipagent.registration import Registrar
 from sipagent.rota import Rota
-from sipagent.turned_away import turned_away
+from sipagent.turned_away import FULL, turned_away
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
 
 SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
-FULL = 486  # the engine's own answer when it has no leg left
+SERVICE_UNAVAILABLE = 503
 
 log = structlog.get_logger("sipagent.agent")
 
 
-Inbox = queue.SimpleQueue[Report | TapFault]
+Told = Report | TapFault | Answer | BoardLost
+"""What comes into the inbox."""
 
 
 class Agent:
@@ -73,33 +76,47 @@ class Agent:
         registers: bool,
         detector: Detector | None = None,
         rota: Rota | None = None,
+        desk: Desk | None = None,
         ids: Ids | None = None,
+        behind_edge: bool = False,
     ) -> None:
         self.admission = admission
         self.ids = ids or Ids()
+        self._behind_edge = behind_edge
         self.recorder = recorder
-        self.rota = rota
         self.listener = Listener(self._concluded, detector)
-        last = rota.last() if rota else None
-        self.board = Board(admission.extensions, admission.wrap_up_s, admission.strategy, last)
         self.registrar = Registrar(registers)
-        self.strangers = 0
-        self.ended: Counter[tuple[str, str, str]] = Counter()  # calls by outcome, decision, and by what
-        self.tap_faults = 0
+        self.tally = Tally()
         self.draining = False
         self._ready = False
         self._tones = tones
-        self._inbox: Inbox = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._calls: dict[str, LiveCall] = {}
         self._of_leg: dict[int, LiveCall] = {}
         self._taps: dict[int, tuple[Tap, Channel]] = {}  # the engine's leg → where its sound is kept
         self._untapped: list[tuple[LiveCall, e.StartTap]] = []
         self._engine: Engine | None = None
+        self.lending = Lending(desk or local_desk(admission, rota, recorder.later), self._inbox.put)
 
     @property
     def calls(self) -> int:
         """How many calls are up."""
         return len(self._calls)
+
+    @property
+    def limit(self) -> int:
+        """How many may be up at a time."""
+        return self.admission.calls
+
+    @property
+    def has_registered(self) -> bool | None:
+        """Whether the trunk's registrar knows us; None where there is none."""
+        return self.registrar.active if self.registrar.wanted else None
+
+    def figures(self) -> Figures:
+        """What has been counted so far; any thread."""
+        recorder = self.recorder
+        return self.tally.figures(self.calls, recorder.faults, recorder.dropped_frames)
 
     @property
     def live(self) -> list[LiveCall]:
@@ -109,17 +126,15 @@ class Agent:
     def reload(self, admission: Admission) -> None:
         """Other rules for the calls to come."""
         self.admission = admission
-        board = self.board
-        board.extensions, board.wrap_up_s = admission.extensions, admission.wrap_up_s
-        board.strategy = admission.strategy
+        self.lending.desk.reload(admission.extensions, admission.wrap_up_s, admission.strategy)
 
     # --- from other threads ---
 
-    def post(self, report: Report | TapFault) -> None:
+    def post(self, report: Told) -> None:
         """Put a report into the inbox; any thread."""
         self._inbox.put(report)
 
-    def _post_and_wake(self, report: Report | TapFault) -> None:
+    def _post_and_wake(self, report: Told) -> None:
         self._inbox.put(report)
         if self._engine:
             self._engine.wake()
@@ -160,7 +175,7 @@ class Agent:
     def _due(self) -> float:
         """When the next turn is needed, whatever is reported until then."""
         deadlines = [call.flow.deadline for call in self._calls.values()]
-        deadlines += [self.board.deadline, self.registrar.deadline, time.monotonic() + PATIENCE_S]
+        deadlines += [self.lending.desk.deadline, self.registrar.deadline, time.monotonic() + PATIENCE_S]
         return min(at for at in deadlines if at is not None)
 
     def turn(self, engine: Engine) -> None:
@@ -170,8 +185,7 @@ class Agent:
         for call in self.live:
             if call.flow.deadline is not None and call.flow.deadline <= now:
                 self._handle(engine, call, e.TimePassed())
-        if self.board.due(now):
-            self._somebody_free()
+        self.lending.tick(now)
         self._drain(engine)
         if self._untapped:
             engine.poll(0)
@@ -186,7 +200,7 @@ class Agent:
         while not self._inbox.empty():
             self._take(engine, self._inbox.get())
 
-    def _take(self, engine: Engine, report: Report | TapFault) -> None:
+    def _take(self, engine: Engine, report: Told) -> None:
         match report:
             case Incoming():
                 self._invited(engine, report)
@@ -195,7 +209,7 @@ class Agent:
             case SoundEnded(leg, token):
                 self._sound_ended(engine, leg, token)
             case TapFault(id, reason):
-                self.tap_faults += 1
+                self.tally.tap_faults += 1
                 if call := self._calls.get(id):
                     self._handle(engine, call, e.TapFailed(reason))
             case Registration():
@@ -204,18 +218,34 @@ class Agent:
                 self._refused_by_engine(report)
             case EngineFault(reason):
                 log.error("engine_fault", reason=reason)
+            case Offered() | Claimed() | AskAgain():
+                self._answered(engine, report)
+            case BoardLost():
+                self.lending.lost()
 
     def _told(self, engine: Engine, leg: int, fact: e.Fact) -> None:
         if call := self._of_leg.get(leg):
-            if told := self._translated(call, leg, fact):
-                if isinstance(told, r.TransferAsked):
-                    room = self._legs(engine).for_ringing(call.id) > 0
-                    told = transfers.completed(told, call.id, self.board, room)
+            told = self._translated(call, leg, fact)
+            if told and (told := self.lending.weighed(call, told)):
                 self._handle(engine, call, told)
         elif isinstance(fact, e.OperatorAnswered | e.MediaLost):
             engine.hang_up(leg)  # its call is over: nobody else will
         if isinstance(fact, e.LegGone):
             self._leg_is_gone(leg)
+
+    def _answered(self, engine: Engine, answer: Answer) -> None:
+        call = self._calls.get(answer.call)
+        if call is None:
+            return
+        for then in self.lending.answer(answer):
+            match then:
+                case e.DialOperator():
+                    self._dial(engine, call, then)
+                case r.TransferAsked():
+                    room = self._legs(engine).for_ringing(call.id) > 0
+                    self._handle(engine, call, replace(then, room=room))
+                case _:
+                    self._handle(engine, call, then)
 
     def _handle(self, engine: Engine, call: LiveCall, fact: e.Fact) -> None:
         decision, flagged = call.flow.consent.decision, call.flow.story.flagged
@@ -235,27 +265,18 @@ class Agent:
     def _invited(self, engine: Engine, report: Incoming) -> None:
         now, wall = time.monotonic(), datetime.now(UTC)
         admission, message = self.admission, report.message
-        called = called_number(message, admission.country)
-        call = LiveCall(
-            id=self.ids.new(wall),
-            call_id=call_id(message),
-            caller=caller_number(message, admission.country),
-            called=called,
-            started_at=wall,
-            began=now,
-            flow=CallFlow(admission.policy),
-            sounds=admission.sounds_for(called),
-            spoken=admission.sounds,
-            expires_at=due_date(wall, admission.period),
-            receipt_expires_at=due_date(wall, admission.receipts_period),
-        )
+        room = self._legs(engine).takes(admission.calls)
+        if self._behind_edge and (self.draining or not room):
+            # the edge asks another worker, and leaves the call's one receipt if none has room
+            engine.reject(report.leg, SERVICE_UNAVAILABLE, RETRY_AFTER_S)
+            return
+        call = LiveCall.offered(self.ids.new(wall), message, admission, wall, now)
         call.takes(CALLER, report.leg)
         self._of_leg[report.leg] = call
-        room = self._legs(engine).takes(admission.calls)
-        offer = admission.offer(call.id, report.source, called, wall, room, self.draining)
+        offer = admission.offer(call.id, report.source, call.called, wall, room, self.draining)
         if offer.source_allowed:
             # Who calls stands in the receipt alone: that one expires, a log doesn't.
-            log.info("call_offered", call=call.id, called=called)
+            log.info("call_offered", call=call.id, called=call.called)
             self.recorder.open_receipt(call.receipt())
         self._calls[call.id] = call
         self._handle(engine, call, offer)
@@ -280,19 +301,7 @@ class Agent:
         self._taps.pop(leg, None)
         if call := self._of_leg.get(leg):  # kept while the call is: what the leg sent is still being heard
             call.up.discard(leg)
-            self._release(call, leg)
-
-    def _release(self, call: LiveCall, leg: int) -> None:
-        if operator := call.operators.pop(leg, None):
-            talked = operator in call.flow.story.talked
-            self.board.release(operator, time.monotonic(), talked)
-            if talked or call.flow.hunt.operator:  # or another was quicker: this one is free, and willing
-                self._somebody_free()
-
-    def _somebody_free(self) -> None:
-        """Callers who wait may ask the board again, in their order."""
-        for call in filter(None, map(self._calls.get, self.board.waiting)):
-            self._inbox.put(OfLeg(call.legs[CALLER], e.OperatorFree()))
+            self.lending.release(call, leg)
 
     def _sound_ended(self, engine: Engine, leg: int, token: int) -> None:
         call = self._of_leg.get(leg)
@@ -318,16 +327,10 @@ class Agent:
 
     def _refused_by_engine(self, report: RefusedByEngine) -> None:
         """A call that never reached us leaves its receipt, too; strangers are only counted."""
-        if not self.admission.source_allowed(report.source):
-            self._count_stranger()
+        if report.status == FULL and self._behind_edge:
             return
-        if report.status == FULL:
-            log.error("miscounted_legs", detail="the engine refused a call that we had room for")
-        now = datetime.now(UTC)
-        receipt = turned_away(report, self.ids.new(now), self.admission, now)
-        log.info("call_rejected", call=receipt.id, status=report.status)
-        self.ended["rejected", receipt.decision, "sip"] += 1
-        self.recorder.open_receipt(receipt)
+        if receipt := turned_away(report, self.ids, self.admission, self.tally, datetime.now(UTC)):
+            self.recorder.open_receipt(receipt)
 
     # --- commands ---
 
@@ -351,20 +354,19 @@ class Agent:
             case e.Listen(leg, tones, voice):
                 self._listen(engine, call, leg, tones, voice)
             case e.SeekOperator(tried):
-                self._seek(engine, call, tried)
+                self.lending.seek(call, tried, self._legs(engine).for_ringing(call.id))
             case e.DeclineOperator(uri):
-                self.board.release(uri, time.monotonic(), talked=False)
-                self._somebody_free()
+                self.lending.decline(call, uri)
             case e.DialOperator():
-                self._dial(engine, call, command)
+                if self.lending.may_dial(call, command):
+                    self._dial(engine, call, command)
             case e.HangUp(leg, elsewhere):
-                engine.hang_up(call.legs.get(leg, -1), elsewhere)
+                if not self.lending.give_up(call, leg):
+                    engine.hang_up(call.legs.get(leg, -1), elsewhere)
             case e.Bridge(leg):
                 self._bridge(engine, call, leg)
             case r.Separate(leg):
-                self._taps.pop(call.legs.get(leg, -1), None)
-                engine.separate(call.legs.get(leg, -1))
-                engine.indicate(call.legs.get(leg, -1), "off")
+                self._separate(engine, call.legs.get(leg, -1))
             case r.AllowTransfer() | r.TellTransfer() | r.Refer() | r.GiveUpRefer():
                 transfers.carry_out(engine, call, command)
             case e.StartTap():
@@ -386,14 +388,9 @@ class Agent:
 
     def _drop(self, engine: Engine, call: LiveCall) -> None:
         """The engine can't keep silent, so a stranger gets the shortest answer there is, and no receipt."""
-        self._count_stranger()
+        self.tally.count_stranger()
         engine.reject(call.legs[CALLER], 403, None)
         del self._calls[call.id], self._of_leg[call.legs[CALLER]]
-
-    def _count_stranger(self) -> None:
-        self.strangers += 1
-        if self.strangers.bit_count() == 1:  # 1, 2, 4, 8, …: a scan must not fill the log
-            log.warning("strangers", count=self.strangers)
 
     def _play(self, engine: Engine, call: LiveCall, leg: int, prompt: e.Prompt) -> None:
         if leg in call.legs and prompt in call.sounds:
@@ -411,28 +408,21 @@ class Agent:
             self.listener.close(engine_leg)
         engine.listen(engine_leg)
 
-    def _seek(self, engine: Engine, call: LiveCall, tried: tuple[str, ...]) -> None:
-        legs = self._legs(engine).for_ringing(call.id)
-        found = self.board.seek(call.id, tried, time.monotonic(), legs)
-        for uri in found:
-            self._inbox.put(OfLeg(call.legs[CALLER], e.OperatorOffered(uri)))
-        if not found:
-            self._inbox.put(OfLeg(call.legs[CALLER], e.NoOperatorFree()))
-        elif self.rota and self.board.strategy == "round_robin":
-            rota, last = self.rota, found[-1]
-            self.recorder.later(lambda: rota.keep(last))
-
     def _dial(self, engine: Engine, call: LiveCall, order: e.DialOperator) -> None:
         display = display_for_operator(order.recorded, call.caller, reference_of(call.id))
         headers = self.admission.ring_headers(order.recorded) + transfers.replacing(order.replaces)
-        self.board.engage(order.uri, call.id)
         engine_leg = engine.dial(order.uri, display, headers)
         call.takes(order.leg, engine_leg)
         call.operators[engine_leg] = order.uri
         self._of_leg[engine_leg] = call
 
+    def _separate(self, engine: Engine, leg: int) -> None:
+        self._taps.pop(leg, None)
+        engine.separate(leg)
+        engine.indicate(leg, "off")
+
     def _bridge(self, engine: Engine, call: LiveCall, leg: int) -> None:
-        self.board.served(call.id)
+        self.lending.bridged(call)
         engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
         engine.indicate(call.legs.get(leg, -1), call.indicated)
         if call.tap:  # which goes on with another operator
@@ -469,12 +459,10 @@ class Agent:
     def _finish(self, call: LiveCall) -> None:
         del self._calls[call.id]
         for leg in call.legs.values():
-            self._release(call, leg)
             self.listener.close(leg)
             del self._of_leg[leg]
-        self.board.leave(call.id)
-        self._somebody_free()
+        self.lending.finished(call)
         story, consent = call.flow.story, call.flow.consent
         log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
-        self.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
+        self.tally.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
         self.recorder.keep_receipt(call.receipt(ended=time.monotonic()))

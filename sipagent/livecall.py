@@ -3,13 +3,16 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 from media.frame import SAMPLE_RATE
 from media.notice import Prompt as Sound
 from media.tap import Tap
-from retention.recording import Event, Notice, Receipt, Recording
+from retention.recording import Event, Notice, Receipt, Recording, due_date
 from sipagent import events as e
+from sipagent.admission import Admission
 from sipagent.callflow import CallFlow
+from sipagent.identity import call_id, called_number, caller_number
 from sipagent.recorder import Closing
 
 
@@ -48,6 +51,24 @@ class LiveCall:
     indicated: e.Indication = "off"
     silent: bool = False  # what the tap is to write, once there is one
     recording: Recording | None = None
+
+    @classmethod
+    def offered(cls, id: str, message: str, rules: Admission, wall: datetime, now: float) -> Self:
+        """By these rules, from the text of its INVITE; `wall` is UTC, `now` the same in monotonic s."""
+        called = called_number(message, rules.country)
+        return cls(
+            id=id,
+            call_id=call_id(message),
+            caller=caller_number(message, rules.country),
+            called=called,
+            started_at=wall,
+            began=now,
+            flow=CallFlow(rules.policy),
+            sounds=rules.sounds_for(called),
+            spoken=rules.sounds,
+            expires_at=due_date(wall, rules.period),
+            receipt_expires_at=due_date(wall, rules.receipts_period),
+        )
 
     def when(self, moment: float) -> datetime:
         """A monotonic moment of this call as UTC, whatever the wall clock has done since."""

@@ -6,65 +6,77 @@ call. Nothing in it leads to a person. Counts begin anew with the process.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from sipagent import __version__
-from sipagent.agent import Agent
+from sipagent.figures import Figures
 from sipagent.purging import Purging
 from sipagent.watch import Seen, Watch
 
 NOTHING = "nothing"  # decided it: an empty label would be none
 
 
+class Counting(Protocol):
+    """The agent, or what all workers share. Each is read on a thread that scrapes."""
+
+    def figures(self) -> Figures: ...
+
+    @property
+    def limit(self) -> int:
+        """Calls that may be up at a time."""
+
+    @property
+    def has_registered(self) -> bool | None:
+        """Whether the trunk's registrar knows us; None where none is to."""
+
+
 class Metrics(Collector):
     """What the parts of a running service have counted."""
 
-    def __init__(self, agent: Agent, purging: Purging, watch: Watch) -> None:
-        self._agent = agent
+    def __init__(self, counting: Counting, purging: Purging, watch: Watch) -> None:
+        self._counting = counting
         self._purging = purging
         self._watch = watch
 
     def collect(self) -> Iterable[Metric]:
         """All of it, as it is now."""
+        figures = self._counting.figures()
         yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
-        yield from self._calls()
-        yield from self._faults()
+        yield from self._calls(figures)
+        yield from self._faults(figures)
         yield from self._purges()
         if (seen := self._watch.latest) is not None:
             yield from _seen(seen)
 
-    def _calls(self) -> Iterator[Metric]:
-        agent = self._agent
+    def _calls(self, figures: Figures) -> Iterator[Metric]:
         ended = CounterMetricFamily(
             "sipagent_calls", "Calls that have ended.", labels=("outcome", "decision", "decided_by")
         )
-        for (outcome, decision, by), count in agent.ended.copy().items():
+        for (outcome, decision, by), count in figures.ended.items():
             ended.add_metric((outcome, decision, by or NOTHING), count)
         yield ended
-        yield _gauge("sipagent_calls_in_progress", "Calls that are up.", agent.calls)
-        yield _gauge("sipagent_calls_limit", "Calls that may be up at a time.", agent.admission.calls)
+        yield _gauge("sipagent_calls_in_progress", "Calls that are up.", figures.calls)
+        yield _gauge("sipagent_calls_limit", "Calls that may be up at a time.", self._counting.limit)
         yield _counter(
-            "sipagent_strangers_dropped", "Requests from sources that are not allowed.", agent.strangers
+            "sipagent_strangers_dropped", "Requests from sources that are not allowed.", figures.strangers
         )
-        if agent.registrar.wanted:
-            yield _gauge(
-                "sipagent_registered", "Whether the trunk's registrar knows us.", agent.registrar.active
-            )
+        if (registered := self._counting.has_registered) is not None:
+            yield _gauge("sipagent_registered", "Whether the trunk's registrar knows us.", registered)
 
-    def _faults(self) -> Iterator[Metric]:
-        recorder = self._agent.recorder
+    def _faults(self, figures: Figures) -> Iterator[Metric]:
         faults = CounterMetricFamily(
             "sipagent_recorder_faults", "What kept a call from being recorded, or kept.", labels=("part",)
         )
-        for part, count in (("tap", self._agent.tap_faults), *recorder.faults.items()):
+        for part, count in figures.faults.items():
             faults.add_metric((part,), count)
         yield faults
         yield _counter(
             "sipagent_tap_frames_dropped",
             "Frames that are silence in a recording, because the disk was too slow.",
-            recorder.dropped_frames,
+            figures.dropped_frames,
         )
         yield _counter(
             "sipagent_watch_failures", "Looks at store and disk that failed.", self._watch.failures

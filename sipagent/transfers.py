@@ -1,24 +1,14 @@
-"""Transfers, as the agent carries them out: what a REFER asked for is completed, orders go to the engine."""
+"""Transfers, as the agent carries them out: orders go to the engine."""
 
-from dataclasses import replace
 from typing import assert_never
 
 from sipagent import referral as r
 from sipagent.engine import Engine, Headers
 from sipagent.livecall import LiveCall
-from sipagent.operators import Board
 
 REPLACES = "replaces"  # a phone that doesn't know it must not take the call for one more
 
 Order = r.AllowTransfer | r.TellTransfer | r.Refer | r.GiveUpRefer
-
-
-def completed(fact: r.TransferAsked, call: str, board: Board, room: bool) -> r.TransferAsked:
-    """With what the agent knows of a transfer: is the target free, is there a third leg."""
-    free = board.is_free(fact.target)
-    if free:
-        board.engage(fact.target, call)  # its leg may have to be waited for
-    return replace(fact, free=free, room=room)
 
 
 def replacing(replaces: str) -> Headers:

@@ -2,23 +2,63 @@
 
 from datetime import datetime
 
-from retention.recording import Event, Receipt, due_date
+import structlog
+
+from retention.recording import Event, Ids, Receipt, due_date
 from sipagent.admission import Admission
 from sipagent.engine import RefusedByEngine
+from sipagent.figures import Tally
 from sipagent.identity import call_id, called_number, caller_number
 
+FULL = 486  # the engine's own answer when it has no leg left
 
-def turned_away(report: RefusedByEngine, id: str, admission: Admission, now: datetime) -> Receipt:
-    """Its receipt, complete at once; `now` is UTC."""
+log = structlog.get_logger("sipagent.agent")
+
+
+def turned_away(
+    report: RefusedByEngine, ids: Ids, rules: Admission, tally: Tally, now: datetime
+) -> Receipt | None:
+    """Its receipt, complete at once; strangers are only counted. `now` is UTC."""
+    if not rules.source_allowed(report.source):
+        tally.count_stranger()
+        return None
+    if report.status == FULL:
+        log.error("miscounted_legs", detail="the engine refused a call that we had room for")
+    receipt = rejected(
+        ids.new(now),
+        now,
+        report.status,
+        rules,
+        call_id=call_id(report.message),
+        caller=caller_number(report.message, rules.country),
+        called=called_number(report.message, rules.country),
+    )
+    log.info("call_rejected", call=receipt.id, status=report.status)
+    tally.ended["rejected", receipt.decision, "sip"] += 1
+    return receipt
+
+
+def rejected(
+    id: str,
+    at: datetime,
+    status: int,
+    rules: Admission,
+    *,
+    call_id: str,
+    caller: str | None,
+    called: str | None,
+    by: str = "agent",
+) -> Receipt:
+    """The receipt of a call that was answered with `status` at once, by the agent or by the edge; UTC."""
     return Receipt(
         id=id,
-        call_id=call_id(report.message),
-        started_at=now,
-        ended_at=now,
-        caller=caller_number(report.message, admission.country),
-        called=called_number(report.message, admission.country),
+        call_id=call_id,
+        started_at=at,
+        ended_at=at,
+        caller=caller,
+        called=called,
         outcome="rejected",
         decided_by="sip",
-        events=(Event(at=now, what=f"rejected with {report.status}", by="agent"),),
-        expires_at=due_date(now, admission.receipts_period),
+        events=(Event(at=at, what=f"rejected with {status}", by=by),),
+        expires_at=due_date(at, rules.receipts_period),
     )

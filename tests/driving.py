@@ -17,11 +17,12 @@ import pytest
 
 from media.frame import FRAME_SAMPLES, Samples
 from media.notice import Prompt as Sound
-from retention.recording import Receipt, Recording
+from retention.recording import Ids, Receipt, Recording
 from sipagent import events as e
 from sipagent.admission import Admission
-from sipagent.agent import Agent
-from sipagent.engine import Incoming, OfLeg, Report, SoundEnded
+from sipagent.agent import Agent, Told
+from sipagent.desk import Desk, local_desk
+from sipagent.engine import Incoming, OfLeg, SoundEnded
 from sipagent.hours import Schedule
 from sipagent.operators import Strategy
 from sipagent.policy import LATE_S, Policy
@@ -97,23 +98,47 @@ class Clock:
         self.now += seconds
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Of a worker: its number, the clock of all, and the way to the board of all."""
+
+    index: int
+    clock: Clock
+    desk: Desk
+
+
 class Stage:
     """An agent, its engine, its clock and what it keeps."""
 
     def __init__(
-        self, folder: Path, rules: Admission = RULES, registers: bool = False, rota: Rota | None = None
+        self,
+        folder: Path,
+        rules: Admission = RULES,
+        registers: bool = False,
+        rota: Rota | None = None,
+        worker: "Beside | None" = None,
     ) -> None:
-        self.clock = Clock()
-        self.archive = kept.archive(folder)
+        self.clock = worker.clock if worker else Clock()
+        self.archive = kept.archive(folder, worker.index if worker else None)
         self.alerts: list[str] = []
         self.recorder = Recorder(self.archive, "wav", self.alerts.append)
-        self.agent = Agent(rules, self.recorder, TONES, registers=registers, rota=rota)
+        own = local_desk(rules, rota, self.recorder.later)
+        self.board = own.board
+        self.agent = Agent(
+            rules,
+            self.recorder,
+            TONES,
+            registers=registers,
+            desk=worker.desk if worker else own,
+            ids=Ids(worker.index) if worker else None,
+            behind_edge=worker is not None,
+        )
         self.engine = FakeEngine(self.agent.post)
         self.engine.sleep = self.clock.sleep
 
     # --- what happens ---
 
-    def turn(self, *reports: Report, after_s: float = 0.0) -> None:
+    def turn(self, *reports: Told, after_s: float = 0.0) -> None:
         """These are in the inbox `after_s` seconds later, when the agent takes its turn."""
         self.clock.now += after_s
         for report in reports:
@@ -234,10 +259,12 @@ def staged(
     registers: bool = False,
     listens: bool = True,
     rota: Rota | None = None,
+    worker: Beside | None = None,
 ) -> Iterator[Stage]:
     """A stage whose threads run; what is left is finished at the end. `listens`: the listener's, too."""
-    stage = Stage(folder, rules, registers, rota)
-    patch.setattr("sipagent.agent.time", stage.clock)
+    stage = Stage(folder, rules, registers, rota, worker)
+    for module in ("agent", "lending"):
+        patch.setattr(f"sipagent.{module}.time", stage.clock)
     stage.recorder.start()
     if listens:
         stage.agent.listener.start()

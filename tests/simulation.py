@@ -140,7 +140,7 @@ class SimulatedEngine(FakeEngine):
     def _decisions_of_callers_for(self, uri: str) -> list[Decision]:
         """Of the calls for which the board holds an operator: one, if all is well."""
         agent = self.stage.agent
-        held = agent.board._engaged.get(uri)
+        held = self.stage.board._engaged.get(uri)
         found = [call.flow.consent.decision for call in agent.live if call.id == held]
         assert found, f"{uri} is rung for nobody"
         return found
@@ -209,7 +209,7 @@ class Town:
         clock, agent, engine = self.stage.clock, self.stage.agent, self.engine
         ends = clock.now + PATIENCE_S
         while engine.due or agent.calls:
-            deadlines = [agent.board.deadline, *(call.flow.deadline for call in agent.live)]
+            deadlines = [self.stage.board.deadline, *(call.flow.deadline for call in agent.live)]
             moments = [at for at in (*(at for at, *_ in engine.due[:1]), *deadlines) if at is not None]
             assert moments, "somebody waits for what nobody will do"
             clock.now = max(clock.now, min(moments))
@@ -217,7 +217,7 @@ class Town:
             while engine.due and engine.due[0][0] <= clock.now:
                 heapq.heappop(engine.due)[2]()
             agent.turn(engine)
-            assert (agent.board.deadline or ends) > clock.now, "nobody is told that a rest has ended"
+            assert (self.stage.board.deadline or ends) > clock.now, "nobody is told that a rest has ended"
             self._note_decisions()
 
     def _note_decisions(self) -> None:

@@ -89,7 +89,7 @@ def test_nothing_of_a_call_stays_in_memory(stage: Stage, telephone_event: bool) 
     agent = stage.agent
     assert (agent._calls, agent._of_leg, agent._taps, agent._untapped) == ({}, {}, {}, [])
     assert (agent.listener._ears, agent.listener._listened) == ({}, set())
-    assert (agent.board._waiting, agent.board._engaged) == ([], {})
+    assert (stage.board._waiting, stage.board._engaged, agent.lending._calls) == ({}, {}, {})
 
 
 def test_the_next_caller_gets_the_operator_whose_call_has_ended(stage: Stage) -> None:

@@ -68,7 +68,7 @@ def test_legs_that_are_ending_leave_no_room_yet(stage: Stage) -> None:
 def test_a_stranger_is_counted_and_leaves_nothing(stage: Stage) -> None:
     stranger = stage.invite(source=ELSEWHERE)
     assert stage.engine.ordered("reject") == [(stranger, 403, None)]
-    assert (stage.agent.strangers, stage.agent.calls, stage.receipts()) == (1, 0, [])
+    assert (stage.agent.tally.strangers, stage.agent.calls, stage.receipts()) == (1, 0, [])
     stage.gone(stranger, 403)
     assert stage.agent._of_leg == {}
 
@@ -92,7 +92,7 @@ def test_what_the_engine_itself_refuses_leaves_a_receipt_too(stage: Stage) -> No
     assert all(receipt.expires_at == due_date(receipt.started_at, "9 months") for receipt in stage.receipts())
     assert sum(line["event"] == "miscounted_legs" for line in logs) == 1
     stage.turn(RefusedByEngine(488, ELSEWHERE, invite()))
-    assert (stage.agent.strangers, len(stage.receipts())) == (1, 2)
+    assert (stage.agent.tally.strangers, len(stage.receipts())) == (1, 2)
 
 
 def test_a_caller_who_is_gone_before_we_knew(stage: Stage) -> None:

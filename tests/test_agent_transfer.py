@@ -81,11 +81,11 @@ def test_who_gave_the_caller_away_rests_and_is_then_free(stage: Stage) -> None:
     asked(stage, first)
     second = newest(stage)
     stage.answered(second)
-    assert (stage.agent.board.is_free(DESK), stage.agent.board.is_free(SECOND_DESK)) == (False, False)
+    assert (stage.board.is_free(DESK), stage.board.is_free(SECOND_DESK)) == (False, False)
     stage.gone(first)
-    assert stage.agent.board.is_free(DESK)
-    assert stage.agent.board.seek("another", (), stage.clock.now + 59) == ()
-    assert stage.agent.board.seek("another", (), stage.clock.now + 61) == (DESK,)
+    assert stage.board.is_free(DESK)
+    assert stage.board.seek("another", (), stage.clock.now + 59) == ()
+    assert stage.board.seek("another", (), stage.clock.now + 61) == (DESK,)
 
 
 def test_a_target_that_talks_for_us_is_busy(stage: Stage) -> None:
@@ -107,7 +107,7 @@ def test_with_two_calls_there_is_no_third_leg(stage: Stage) -> None:
     assert stage.engine.dialled == dialled
     assert (first,) in stage.engine.ordered("hang_up")
     assert stage.engine.ordered("tell_transfer") == [(first, 100, True)]
-    assert not stage.agent.board.is_free(SECOND_DESK)  # nobody takes it meanwhile
+    assert not stage.board.is_free(SECOND_DESK)  # nobody takes it meanwhile
     stage.gone(first)
     second = newest(stage)
     assert (stage.engine.dialled[second], stage.engine.legs) == (SECOND_DESK, 4)
@@ -153,7 +153,7 @@ def test_where_several_phones_ring_at_once_a_transfer_rings_one(
         assert (stage.engine.dialled[again], stage.engine.legs) == (DESK, 3)
         stage.answered(again)
         assert stage.engine.ordered("bridge")[-1] == (101, again)
-        assert stage.agent.board.waiting == ()
+        assert stage.board.waiting == ()
 
 
 def test_a_refusal_on_the_way_erases(stage: Stage) -> None:

@@ -107,7 +107,7 @@ def test_every_outcome_with_every_decision(
         assert town.engine.ordered("dial"), "nobody was rung"
         assert town.engine.undecided_dials == []
         assert caller.longest_silence_s() <= SILENCE_S
-        assert (town.engine.up, town.stage.agent.board._engaged) == (set(), {})
+        assert (town.engine.up, town.stage.board._engaged) == (set(), {})
         receipt = town.stage.receipt()
         decided = DECISIONS[decision][0]
         before_the_key = decision == "key in the call" and receipt.decided_by == "silence"

@@ -63,7 +63,7 @@ def test_every_outcome_of_a_transfer(
         dialled = [uri for uri, *_ in town.engine.ordered("dial")]
         assert dialled[:2] == [DESK, SECOND_DESK]
         assert caller.longest_silence_s() <= SILENCE_S
-        assert (town.engine.up, town.stage.agent.board._engaged) == (set(), {})
+        assert (town.engine.up, town.stage.board._engaged) == (set(), {})
         receipt, recording = town.stage.receipt(), town.stage.recording()
         there = caller.ended_at is not None and caller.ended_at - 1000.0 > REFUSES_S.get(refuses, LEAVES_S)
         refused = refuses != "never" and there

@@ -287,7 +287,7 @@ def test_counting_while_calls_end(service: Service) -> None:
 
     def calls() -> Iterator[Any]:
         for number in range(100_000):
-            agent.ended[f"outcome{number % 997}", "allowed", "silence"] += 1
+            agent.tally.ended[f"outcome{number % 997}", "allowed", "silence"] += 1
             if over.is_set():
                 return
             yield number

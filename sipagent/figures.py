@@ -1,0 +1,84 @@
+"""What an agent has counted, as a value; of several agents, the sum. A worker tells its own over the link.
+
+Nothing in it leads to a person. Counts begin anew with the process that counts; what a worker that died had
+told stays in the sum, so that no count of the whole ever goes back.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+log = structlog.get_logger("sipagent.agent")
+
+EVERY_S = 1.0  # how often a worker tells them, where they have changed
+
+Ending = tuple[str, str, str]
+"""Of a call: its outcome, its decision, and by what (`decided_by`, empty for nothing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """`calls`: those that are up now; `faults`: by part; all else counts what has happened."""
+
+    calls: int = 0
+    ended: Mapping[Ending, int] = field(default_factory=dict)
+    strangers: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
+    dropped_frames: int = 0
+
+
+class Tally:
+    """What the agent counts itself, on its own thread; `figures` may be called on any."""
+
+    def __init__(self) -> None:
+        self.ended: Counter[Ending] = Counter()
+        self.strangers = 0
+        self.tap_faults = 0
+
+    def count_stranger(self) -> None:
+        self.strangers += 1
+        if self.strangers.bit_count() == 1:  # 1, 2, 4, 8, …: a scan must not fill the log
+            log.warning("strangers", count=self.strangers)
+
+    def figures(self, calls: int, faults: Mapping[str, int], dropped_frames: int) -> Figures:
+        """With what others have counted."""
+        ended = dict(self.ended.copy())
+        return Figures(calls, ended, self.strangers, {"tap": self.tap_faults, **faults}, dropped_frames)
+
+
+def total(all: Iterable[Figures]) -> Figures:
+    """Of several that count side by side."""
+    ended: Counter[Ending] = Counter()
+    faults: Counter[str] = Counter()
+    calls = strangers = dropped = 0
+    for one in all:
+        ended.update(one.ended)
+        faults.update(one.faults)
+        calls, strangers = calls + one.calls, strangers + one.strangers
+        dropped += one.dropped_frames
+    return Figures(calls, dict(ended), strangers, dict(faults), dropped)
+
+
+class Telling:
+    """A worker's: has `send` tell its figures when they have changed, every second at most."""
+
+    def __init__(self, figures: Callable[[], Figures], send: Callable[[Figures], None]) -> None:
+        self._figures = figures
+        self._send = send
+        self._told = Figures()
+        self._due = 0.0
+
+    def look(self, now: float) -> None:
+        """To be called in every turn; `now` is monotonic s."""
+        if now >= self._due:
+            self._due = now + EVERY_S
+            self.tell()
+
+    def tell(self) -> None:
+        """At the end: what has changed since the last second."""
+        figures = self._figures()
+        if figures != self._told:
+            self._told = figures
+            self._send(figures)

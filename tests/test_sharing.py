@@ -1,0 +1,514 @@
+"""Several workers and the supervisor's board: whom it lends to one it lends to no other, whatever crosses."""
+
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sipagent import events as e
+from sipagent import referral as r
+from sipagent.admission import Admission
+from sipagent.asking import (
+    Answer,
+    AskAgain,
+    Asked,
+    BoardLost,
+    Claim,
+    Claimed,
+    Leave,
+    Offered,
+    Release,
+    Seek,
+    Served,
+)
+from sipagent.desk import RemoteDesk, local_desk
+from sipagent.engine import RefusedByEngine
+from sipagent.figures import EVERY_S, Figures, Telling, total
+from sipagent.rota import Rota
+from sipagent.sharing import Sharing
+from tests.driving import DESK, HERE, RULES, SECOND_DESK, Beside, Clock, Stage, invite, staged, with_strategy
+
+TWO = replace(RULES, calls=4)
+ONE_DESK = replace(TWO, extensions=(DESK,))
+TRANSFERS = replace(TWO, policy=replace(RULES.policy, transfer_targets=(DESK, SECOND_DESK)))
+
+Supervised = Callable[..., "Workers"]
+
+
+class Workers:
+    """Agents with one board beyond links; what is on its way waits for `deliver`."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, rules: Admission, count: int) -> None:
+        self.clock, self.rules, self.folder = Clock(), rules, folder
+        self.rota = Rota(folder / "round_robin.json")
+        self.up: list[deque[Asked]] = [deque() for _ in range(count)]
+        self.down: list[deque[Answer]] = [deque() for _ in range(count)]
+        self.desk = local_desk(rules, self.rota, lambda job: job())
+        self.sharing = Sharing(rules, self.desk, lambda index, answer: self.down[index].append(answer))
+        self.stack = ExitStack()
+        self.stages = [self._stage(patch, index) for index in range(count)]
+
+    def _stage(self, patch: pytest.MonkeyPatch, index: int) -> Stage:
+        worker = Beside(index, self.clock, RemoteDesk(self.up[index].append))
+        return self.stack.enter_context(staged(self.folder, patch, self.rules, worker=worker))
+
+    def hear(self) -> None:
+        """What the workers have said arrives."""
+        for index, link in enumerate(self.up):
+            while link:
+                self.sharing.heard(index, link.popleft(), self.clock.now)
+
+    def answer(self) -> None:
+        """What the supervisor has said arrives."""
+        for stage, link in zip(self.stages, self.down, strict=True):
+            while link:
+                stage.turn(link.popleft())
+
+    def deliver(self) -> None:
+        while any(self.up) or any(self.down):
+            self.hear()
+            self.answer()
+
+    def seeking(self, index: int) -> int:
+        """A caller for whom the worker has just asked."""
+        stage = self.stages[index]
+        leg = stage.greeted()
+        stage.sound_over(leg)
+        stage.turn(after_s=stage.agent.admission.policy.window_s)
+        assert isinstance(self.up[index][-1], Seek)
+        return leg
+
+    def waiting(self, index: int) -> int:
+        leg = self.seeking(index)
+        self.deliver()
+        return leg
+
+    def bridged(self, index: int) -> tuple[int, int]:
+        """Caller's and operator's leg of a conversation."""
+        before = set(self.stages[index].engine.dialled)
+        caller = self.waiting(index)
+        (operator,) = set(self.stages[index].engine.dialled) - before
+        self.stages[index].answered(operator)
+        self.deliver()
+        return caller, operator
+
+    def rung(self, index: int) -> list[str]:
+        """Whom a worker has rung so far."""
+        return list(self.stages[index].engine.dialled.values())
+
+    def over(self, index: int, *legs: int) -> None:
+        """They hang up, and all that was said has been listened to."""
+        for leg in legs:
+            self.stages[index].gone(leg)
+        self.stages[index].listened()
+        self.deliver()
+
+
+@pytest.fixture
+def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervised]:
+    with ExitStack() as stack:
+
+        def make(rules: Admission = TWO, count: int = 2) -> Workers:
+            workers = Workers(tmp_path, monkeypatch, rules, count)
+            stack.push(workers.stack)
+            return workers
+
+        yield make
+
+
+def test_who_talks_for_one_worker_is_not_rung_by_another(supervised: Supervised) -> None:
+    workers = supervised()
+    workers.bridged(0)
+    workers.bridged(1)
+    third = workers.waiting(0)
+    assert (workers.rung(0), workers.rung(1)) == ([DESK], [SECOND_DESK])
+    assert workers.stages[0].hears(third) == "hold_music"
+
+
+def test_who_came_first_is_served_first_whoever_has_the_call(supervised: Supervised) -> None:
+    workers = supervised(ONE_DESK)
+    legs = workers.bridged(0)
+    workers.waiting(1)
+    workers.waiting(0)
+    workers.over(0, *legs)
+    assert (workers.rung(0), workers.rung(1)) == ([DESK], [DESK])
+
+
+def test_an_operator_who_has_rested_is_rung_in_that_moment_by_whom_it_is_the_turn(
+    supervised: Supervised,
+) -> None:
+    workers = supervised(replace(ONE_DESK, wrap_up_s=30.0))
+    legs = workers.bridged(0)
+    workers.waiting(1)
+    workers.over(0, *legs)
+    assert workers.rung(1) == []
+    due = workers.sharing.due()
+    assert due == workers.clock.now + 30.0
+    workers.clock.now = due
+    workers.sharing.tick(due)
+    workers.deliver()
+    assert workers.rung(1) == [DESK]
+
+
+def test_a_round_goes_over_all_workers_and_over_a_restart(supervised: Supervised) -> None:
+    third = "sip:203@127.0.0.1:5070"
+    rules = with_strategy("round_robin", calls=4, extensions=(DESK, SECOND_DESK, third))
+    workers = supervised(rules)
+    for index in (0, 1):
+        workers.over(index, *workers.bridged(index))
+    assert (workers.rung(0), workers.rung(1)) == ([DESK], [SECOND_DESK])
+    again = supervised(rules)
+    again.bridged(1)
+    assert again.rung(1) == [third]
+
+
+def test_an_offer_that_crosses_the_end_of_the_call_is_given_back(supervised: Supervised) -> None:
+    workers = supervised(ONE_DESK)
+    caller = workers.seeking(0)
+    workers.hear()
+    workers.stages[0].gone(caller, 487)
+    workers.stages[0].listened()
+    workers.deliver()
+    assert workers.rung(0) == []
+    workers.bridged(1)
+    assert workers.rung(1) == [DESK]
+
+
+def test_the_end_of_a_call_may_overtake_nothing(supervised: Supervised) -> None:
+    """The question is still on its way when the call is over."""
+    workers = supervised(ONE_DESK)
+    caller = workers.seeking(0)
+    workers.stages[0].gone(caller, 487)
+    workers.stages[0].listened()
+    workers.deliver()
+    assert (workers.desk.board.waiting, workers.desk.board._engaged) == ((), {})
+    assert (workers.sharing._worker_of, workers.stages[0].agent.lending._calls) == ({}, {})
+
+
+def test_who_dies_gives_everything_back_and_holds_nobody_up(supervised: Supervised) -> None:
+    workers = supervised(ONE_DESK, 3)
+    workers.bridged(0)
+    workers.waiting(0)
+    workers.waiting(1)
+    assert workers.rung(1) == []
+    workers.sharing.gone(0, workers.clock.now)
+    workers.deliver()
+    assert workers.rung(1) == [DESK]
+
+
+def test_who_talked_in_a_worker_that_died_has_his_rest(supervised: Supervised) -> None:
+    workers = supervised(replace(ONE_DESK, wrap_up_s=30.0))
+    workers.bridged(0)
+    workers.waiting(1)
+    workers.sharing.gone(0, workers.clock.now)
+    workers.deliver()
+    assert workers.rung(1) == []
+    assert workers.sharing.due() == workers.clock.now + 30.0
+
+
+def test_what_a_dead_worker_had_asked_is_answered_to_nobody(supervised: Supervised) -> None:
+    workers = supervised(ONE_DESK)
+    workers.waiting(0)
+    workers.waiting(1)
+    workers.down[0].clear()
+    workers.sharing.gone(0, workers.clock.now)
+    assert not workers.down[0] and workers.down[1]
+    workers.deliver()
+    assert workers.rung(1) == [DESK]
+
+
+def test_two_who_asked_in_the_wrong_order_are_both_rung_at_once(supervised: Supervised) -> None:
+    """Two operators become free; the second caller's question is there before the first one's."""
+    workers = supervised()
+    ends = [workers.bridged(0), workers.bridged(1)]
+    workers.waiting(0)
+    workers.waiting(1)
+    for stage, legs in zip(workers.stages, ends, strict=True):
+        for leg in legs:
+            stage.gone(leg)
+        stage.listened()
+    workers.hear()
+    workers.answer()
+    asked = [link.popleft() for link in workers.up]
+    for index in (1, 0):
+        assert isinstance(asked[index], Seek)
+        workers.sharing.heard(index, asked[index], workers.clock.now)
+    workers.deliver()
+    assert sorted(workers.rung(0)[1:] + workers.rung(1)[1:]) == [DESK, SECOND_DESK]
+
+
+# --- slow, and gone ---
+
+
+def test_while_the_supervisor_says_nothing_the_caller_hears_music_up_to_the_end(
+    supervised: Supervised,
+) -> None:
+    workers = supervised()
+    stage, caller = workers.stages[0], workers.seeking(0)
+    assert stage.hears(caller) == "hold_music"
+    for _ in range(200):
+        stage.turn(after_s=1.0)
+        if stage.hears(caller) == "please_hold":
+            stage.sound_over(caller)
+    assert stage.hears(caller) == "unavailable"
+    stage.sound_over(caller)
+    stage.gone(caller)
+    workers.deliver()
+    assert (workers.rung(0), workers.desk.board._engaged) == ([], {})
+    assert [receipt.outcome for receipt in stage.receipts()] == ["unavailable"]
+
+
+def test_without_a_supervisor_nobody_is_rung_and_conversations_go_on(supervised: Supervised) -> None:
+    workers = supervised(TRANSFERS)
+    stage = workers.stages[0]
+    stage.engine.capacity = 8
+    caller, operator = workers.bridged(0)
+    waits = workers.seeking(0)
+    stage.tell(operator, r.TransferAsked(operator, SECOND_DESK))
+    stage.turn(BoardLost())
+    assert stage.engine.ordered("tell_transfer") == [(operator, 486, True)]
+    late = stage.greeted()
+    stage.tell(late, e.DtmfPressed(late, "9", "rfc4733"))
+    for _ in range(300):
+        stage.turn(after_s=0.5)
+        for leg in (waits, late):
+            if stage.hears(leg) in ("please_hold", "refused"):
+                stage.sound_over(leg)
+    assert [stage.hears(leg) for leg in (waits, late)] == ["unavailable"] * 2
+    assert workers.rung(0) == [DESK]
+    stage.gone(caller)
+    stage.gone(operator)
+    stage.listened()
+    assert stage.alerts == []
+
+
+# --- transfers ---
+
+
+def test_a_target_that_talks_for_another_worker_is_busy(supervised: Supervised) -> None:
+    workers = supervised(TRANSFERS)
+    _, first = workers.bridged(0)
+    workers.bridged(1)
+    workers.stages[0].tell(first, r.TransferAsked(first, SECOND_DESK))
+    workers.deliver()
+    assert workers.stages[0].engine.ordered("tell_transfer") == [(first, 486, True)]
+    assert workers.rung(0) == [DESK]
+
+
+def test_a_target_that_is_free_is_rung_and_lent_to_nobody_else(supervised: Supervised) -> None:
+    workers = supervised(TRANSFERS)
+    caller, first = workers.bridged(0)
+    workers.stages[0].tell(first, r.TransferAsked(first, SECOND_DESK))
+    assert workers.rung(0) == [DESK] and workers.stages[0].engine.ordered("separate") == []
+    workers.deliver()
+    assert workers.rung(0) == [DESK, SECOND_DESK]
+    workers.waiting(1)
+    assert workers.rung(1) == []
+    assert workers.stages[0].hears(caller) == "hold_music"
+
+
+def test_a_phone_may_hang_up_as_soon_as_its_transfer_is_accepted(supervised: Supervised) -> None:
+    """Before the board has been asked: the caller goes on to the colleague."""
+    workers = supervised(TRANSFERS)
+    stage = workers.stages[0]
+    caller, first = workers.bridged(0)
+    stage.tell(first, r.TransferAsked(first, SECOND_DESK))
+    stage.gone(first)
+    assert (caller,) not in stage.engine.ordered("hang_up")
+    workers.deliver()
+    assert (caller,) not in stage.engine.ordered("hang_up")
+    assert workers.rung(0) == [DESK, SECOND_DESK]
+    second = max(stage.engine.dialled)
+    stage.answered(second)
+    workers.over(0, caller, second)
+    assert stage.receipt().operator == SECOND_DESK
+    assert workers.desk.board._engaged == {}
+
+
+def test_a_caller_who_hangs_up_on_the_way_gives_the_target_back(supervised: Supervised) -> None:
+    workers = supervised(TRANSFERS)
+    stage = workers.stages[0]
+    caller, first = workers.bridged(0)
+    stage.tell(first, r.TransferAsked(first, SECOND_DESK))
+    workers.hear()
+    workers.over(0, caller, first)
+    assert (workers.rung(0), workers.desk.board._engaged) == ([DESK], {})
+
+
+def test_a_target_that_is_offered_to_the_same_call_meanwhile_is_not_given_back(
+    supervised: Supervised,
+) -> None:
+    """The hunt had asked for one more, when another phone was answered; the offer meets the claim."""
+    workers = supervised(TRANSFERS)
+    stage = workers.stages[0]
+    _, first = workers.bridged(0)
+    (call,) = stage.agent.live
+    workers.sharing.heard(0, Seek(call.id, (DESK,), 1), workers.clock.now)
+    stage.tell(first, r.TransferAsked(first, SECOND_DESK))
+    workers.deliver()
+    assert workers.rung(0) == [DESK, SECOND_DESK]
+    assert workers.desk.board._engaged == {DESK: call.id, SECOND_DESK: call.id}
+
+
+def test_who_is_rung_again_before_the_first_leg_is_gone_stays_lent(supervised: Supervised) -> None:
+    workers = supervised()
+    stage = workers.stages[0]
+    _, operator = workers.bridged(0)
+    (call,) = stage.agent.live
+    call.operators[999] = DESK
+    stage.agent.lending.release(call, operator)
+    workers.deliver()
+    assert workers.desk.board._engaged == {DESK: call.id}
+
+
+def given_away(workers: Workers) -> tuple[int, int]:
+    """A caller whose operator has left by a transfer; the target rings."""
+    stage = workers.stages[0]
+    caller, first = workers.bridged(0)
+    stage.tell(first, r.TransferAsked(first, SECOND_DESK))
+    workers.deliver()
+    stage.gone(first)
+    workers.deliver()
+    return caller, max(stage.engine.dialled)
+
+
+def test_who_gave_the_caller_away_and_talks_elsewhere_is_not_rung_for_him(supervised: Supervised) -> None:
+    workers = supervised(TRANSFERS)
+    caller, target = given_away(workers)
+    workers.bridged(1)
+    assert workers.rung(1) == [DESK]
+    stage = workers.stages[0]
+    stage.gone(target, 486)
+    workers.deliver()
+    assert workers.rung(0).count(DESK) == 1  # the hunt goes on, with the other one
+    assert stage.hears(caller) == "hold_music"
+    assert workers.desk.board._engaged[DESK].split("-")[1] == "w1"
+
+
+def test_who_gave_the_caller_away_and_is_free_is_rung_again(supervised: Supervised) -> None:
+    workers = supervised(TRANSFERS)
+    _, target = given_away(workers)
+    workers.stages[0].gone(target, 486)
+    workers.deliver()
+    assert workers.rung(0) == [DESK, SECOND_DESK, DESK]
+    workers.waiting(1)
+    assert workers.rung(1) == [SECOND_DESK]
+
+
+def test_who_is_to_be_rung_and_is_given_up_before_the_answer_is_never_rung(supervised: Supervised) -> None:
+    workers = supervised(TRANSFERS)
+    caller, target = given_away(workers)
+    stage = workers.stages[0]
+    stage.gone(target, 486)  # the giver is asked for again
+    stage.turn(after_s=stage.agent.admission.policy.ring_s)
+    workers.deliver()
+    assert DESK not in workers.rung(0)[2:] or workers.desk.board._engaged.get(DESK) is not None
+    workers.over(0, caller)
+    for leg in set(stage.engine.dialled) & stage.engine.up:
+        stage.gone(leg, 487)
+    workers.deliver()
+    assert workers.desk.board._engaged == {}
+
+
+# --- behind the edge ---
+
+
+def test_a_worker_without_room_leaves_no_receipt_behind_the_edge(supervised: Supervised) -> None:
+    """The edge asks the next one; who finds none anywhere has one receipt, which the supervisor writes."""
+    workers = supervised(replace(TWO, calls=1))
+    stage = workers.stages[0]
+    workers.bridged(0)
+    late = stage.invite()
+    assert stage.engine.ordered("reject") == [(late, 503, 10)]
+    stage.gone(late, 503)
+    stage.turn(RefusedByEngine(486, HERE, invite()))
+    assert len(stage.receipts()) == 1 and stage.alerts == []
+    stage.turn(RefusedByEngine(488, HERE, invite()))
+    assert [receipt.outcome for receipt in stage.receipts()] == [None, "rejected"]
+
+
+def test_a_worker_that_drains_sends_new_calls_elsewhere(supervised: Supervised) -> None:
+    workers = supervised()
+    stage = workers.stages[0]
+    stage.agent.draining = True
+    late = stage.invite()
+    assert stage.engine.ordered("reject") == [(late, 503, 10)]
+    assert (stage.receipts(), stage.agent.calls) == ([], 0)
+
+
+# --- what is counted ---
+
+ALLOWED, REFUSED = ("connected", "allowed", "silence"), ("connected", "refused", "dtmf")
+
+
+def counted(calls: int, **ended: int) -> Figures:
+    endings = {"allowed": ALLOWED, "refused": REFUSED}
+    return Figures(calls, {endings[name]: count for name, count in ended.items()}, 0, {"tap": calls}, calls)
+
+
+def test_the_whole_is_the_sum_of_all_workers_and_never_goes_back(supervised: Supervised) -> None:
+    sharing = supervised().sharing
+    sharing.heard(0, counted(2, allowed=5), 0.0)
+    sharing.heard(1, counted(1, allowed=3, refused=1), 0.0)
+    assert sharing.figures() == Figures(3, {ALLOWED: 8, REFUSED: 1}, 0, {"tap": 3}, 3)
+    sharing.gone(0, 1.0)
+    assert sharing.figures() == Figures(1, {ALLOWED: 8, REFUSED: 1}, 0, {"tap": 3}, 3)
+    sharing.heard(0, counted(1, refused=2), 2.0)  # its successor begins at nothing
+    assert sharing.figures() == Figures(2, {ALLOWED: 8, REFUSED: 3}, 0, {"tap": 4}, 4)
+    sharing.gone(0, 3.0)
+    sharing.gone(0, 4.0)
+    assert sharing.figures().ended == {ALLOWED: 8, REFUSED: 3}
+
+
+def test_strangers_at_the_edge_are_counted_over_its_restart(supervised: Supervised) -> None:
+    sharing = supervised().sharing
+    seen = []
+    for count in (3, 3, 10, 2, 4):
+        sharing.strangers(count)
+        seen.append(sharing.figures().strangers)
+    assert seen == [3, 3, 10, 12, 14]
+
+
+def test_the_limit_is_the_whole_ones_and_changes_with_the_rules(supervised: Supervised) -> None:
+    workers = supervised()
+    assert (workers.sharing.limit, workers.sharing.has_registered) == (4, None)
+    workers.sharing.reload(replace(TWO, calls=9, extensions=(SECOND_DESK,)))
+    workers.sharing.registered(True)
+    assert (workers.sharing.limit, workers.sharing.has_registered) == (9, True)
+    workers.waiting(1)
+    assert workers.rung(1) == [SECOND_DESK]
+
+
+def test_a_worker_tells_its_figures_when_they_have_changed(supervised: Supervised) -> None:
+    workers = supervised()
+    agent, told = workers.stages[0].agent, list[Figures]()
+    telling = Telling(agent.figures, told.append)
+    telling.look(1000.0)
+    assert [sum(one.faults.values()) for one in told] == [0]  # of which there may be some
+    workers.bridged(0)
+    telling.look(1000.0 + EVERY_S / 2)
+    assert told.pop().calls == 0 and told == []
+    for at in (1001.0, 1002.0, 1003.0):
+        telling.look(at)
+    assert [one.calls for one in told] == [1]
+    agent.tally.count_stranger()
+    telling.tell()
+    telling.tell()
+    assert [one.strangers for one in told] == [0, 1]
+    assert total([]) == Figures()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Seek("id", (DESK,), 2), Claim("id", DESK), Release("id", DESK, True, False),
+        Served("id"), Leave("id"),
+        Offered("id", (DESK,)), Claimed("id", DESK, True), AskAgain("id"), counted(2, allowed=5),
+    ],
+)  # fmt: skip
+def test_what_is_said_goes_through_a_pipe(message: object) -> None:
+    assert pickle.loads(pickle.dumps(message)) == message
