@@ -129,9 +129,10 @@ class CallState:
     def _end(self, outcome: Outcome) -> None:
         """A tap is closed only once all that the caller had sent has been listened to.
 
-        Who is gone before what began in the window could be heard is not recorded: half a second at most.
+        Who is gone before what began in the window could be heard is not recorded: half a second at most,
+        also where the caller has been on the way to another operator since.
         """
-        if self.tapping and "late" in self._timers:
+        if self.tapping and ("late" in self._timers or self._now < self._late_until):
             self._decide(Decision.NOT_ALLOWED, "unclear")
         self._timers.clear()
         self.story.outcome = outcome

@@ -61,9 +61,13 @@ def notified_status(message: str) -> int | None:
     """The status in a NOTIFY's sipfrag; 500 where it is the last word and no final one; None without any."""
     found = _STATUS_LINE.match(message.partition("\r\n\r\n")[2].lstrip())
     status = int(found[1]) if found else None
+    return 500 if is_over(message) and (status is None or status < 200) else status
+
+
+def is_over(message: str) -> bool:
+    """Whether a NOTIFY is the last of its subscription (RFC 6665 section 4.1.3)."""
     state = next(iter(header_values(message, "Subscription-State")), "")
-    over = state.partition(";")[0].strip().lower() == "terminated"
-    return 500 if over and (status is None or status < 200) else status
+    return state.partition(";")[0].strip().lower() == "terminated"
 
 
 def cseq(message: str) -> int:

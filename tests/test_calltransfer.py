@@ -171,6 +171,29 @@ def test_a_refusal_on_the_way_erases(way: str) -> None:
     assert (watch.tap, flow.consent.decision) == ("erased", Decision.REFUSED)
 
 
+def test_who_hangs_up_before_the_window_was_heard_out_is_not_recorded_on_the_way_either() -> None:
+    """All are busy within half a second of the window's end."""
+    window: History = STATIONS["window"]
+    flow, watch, _ = run(MINE, window)
+    assert flow.deadline is not None
+    at = flow.deadline
+    facts: History = [
+        e.TimePassed(),
+        e.OperatorOffered(A),
+        e.OperatorAnswered(1, telephone_event=True),
+        e.MediaArrived(1),
+        r.TransferAsked(1, B),
+        e.LegGone(1, 200),
+        e.LegGone(2, 486),
+        e.LegGone(3, 486),
+        e.LegGone(CALLER, 200),
+        e.ListeningEnded(),
+    ]
+    for fact in facts:
+        watch, _ = advance(flow, watch, fact, at)
+    assert (watch.tap, flow.consent.decision) == ("erased", Decision.NOT_ALLOWED)
+
+
 def test_a_busy_target_changes_nothing() -> None:
     flow, _, now = run(MINE, BRIDGED)
     assert flow.handle(r.TransferAsked(1, B, free=False), now) == [

@@ -157,6 +157,28 @@ def test_what_is_said_of_an_earlier_refer_is_not_taken_for_the_present_one(stack
 
 
 @scene
+def test_the_end_of_a_subscription_is_no_second_refusal(stack: ExitStack) -> None:
+    """Some say it twice: the status, and then the same once more with the end, neither naming its request."""
+    office = Loopback(stack)
+    office.caller.refer_status = 202
+    call, leg = office.answered()
+
+    def refers(uri: str) -> None:
+        office.reports.clear()
+        office.engine.refer(leg, uri)
+        office.told(leg, r.ReferAnswered(leg, 202))
+
+    refers("sip:301@127.0.0.1")
+    notifies(office, call, "486 Busy Here")
+    office.told(leg, r.ReferNotified(leg, 486))
+    refers("sip:302@127.0.0.1")
+    notifies(office, call, "486 Busy Here", "terminated;reason=noresource")  # of the first
+    notifies(office, call, "100 Trying")
+    notifies(office, call, "486 Busy Here", "terminated;reason=noresource")
+    assert [f.status for f in office.facts(leg) if isinstance(f, r.ReferNotified)] == [100, 486]
+
+
+@scene
 def test_a_refer_that_is_refused(stack: ExitStack) -> None:
     office = Loopback(stack)
     _, leg = office.answered()

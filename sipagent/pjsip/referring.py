@@ -33,6 +33,7 @@ class Referring:
         self._transaction = 0  # its transaction's address, 0 where there is none
         self._current = 0  # its CSeq, 0 while that is not known
         self._earlier: set[int] = set()
+        self._unclosed: int | None = None  # the final status of one whose subscription is not yet over
         self._sent = False
 
     def seen(self, leg: "Leg", event: pj.SipEvent, message: str) -> None:
@@ -107,5 +108,15 @@ class Referring:
             return  # the library says that it knows nothing of it
         setup.respond(event, 200)
         status = refer.notified_status(message)
-        if status is not None and refer.refer_id(message) not in self._earlier:
+        if status is not None and not self._is_of_an_earlier_one(message, status):
             leg.tell(r.ReferNotified(leg.number, status))
+
+    def _is_of_an_earlier_one(self, message: str, status: int) -> bool:
+        """By its id; without one, what only repeats the last word of a subscription in order to end it."""
+        over, unclosed = refer.is_over(message), self._unclosed
+        if over:
+            self._unclosed = None
+        elif status >= 200:
+            self._unclosed = status
+        id = refer.refer_id(message)
+        return id in self._earlier if id is not None else over and status == unclosed

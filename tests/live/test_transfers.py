@@ -182,9 +182,7 @@ def test_who_may_not_transfer_and_where_to(
 
 UNWILLING = {
     "is busy": (Answer(status=486), "486"),
-    "declines": (Answer(status=603), "603"),
     "does not answer": (Answer(status=None), "480"),
-    "is dead": (Answer(silent=True), "480"),
     "answers and is silent": (Answer(), "480"),
 }
 
