@@ -356,8 +356,10 @@ class Call:
         self, method: str, done: Callable[[Message | None], None], headers: Headers = (), body: bytes = b""
     ) -> None:
         self._cseq += 1
-        request = self._request(method, self._cseq, headers, body)
-        self.phone.request(Transaction(request, self._next_hop(), done))
+        transaction = Transaction(self._request(method, self._cseq, headers, body), self._next_hop(), done)
+        if method == "INVITE":
+            self._invite = transaction  # the one that an ACK to a refusal belongs to
+        self.phone.request(transaction)
 
     def _end(self, by: Literal["us", "them", "status"]) -> None:
         if self.ended_ns is None:

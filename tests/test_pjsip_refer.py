@@ -1,5 +1,7 @@
 """REFER for real: from a phone, and to one."""
 
+import re
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from sipagent import events as e
@@ -216,21 +218,6 @@ def test_a_notify_that_nobody_asked_for_is_no_news(stack: ExitStack) -> None:
 # --- holds ---
 
 
-@scene
-def test_a_held_leg_that_sends_nothing_is_not_a_dead_one(stack: ExitStack) -> None:
-    pjsip_engine.WATCH_S = 0.1
-    office = Loopback(stack, media_timeout_s=0.5)
-    clock, _ = office.answered()
-    for direction in ("sendonly", "inactive"):
-        call, leg = office.answered(office.phone(f"1{direction}", 500))
-        office.meanwhile(lambda one=call, way=direction: one.hold(way))  # type: ignore[misc]
-        call.rtp.play(None)
-        office.frames(clock, 2.0)
-        assert e.MediaLost(leg) not in office.facts(leg)
-        office.meanwhile(call.resume)
-        office.told(leg, e.MediaLost(leg))  # now it is one
-
-
 HOLDS = {
     "sendonly": ("a=sendrecv", "a=sendonly"),
     "inactive": ("a=sendrecv", "a=inactive"),
@@ -239,20 +226,117 @@ HOLDS = {
 
 
 @scene
-def test_a_hold_by_update_or_in_the_old_way(stack: ExitStack) -> None:
-    """RFC 3311; RFC 3264 section 8.4 for the address 0.0.0.0."""
-    office = Loopback(stack)
-    call, leg = office.answered()
-
-    def offers(method: str, old: str = "", new: str = "") -> None:
-        offer = call._sdp("sendrecv").decode()
-        assert old in offer
-        office.meanwhile(lambda: call.request(method, body=offer.replace(old, new).encode()))
-
+def test_each_way_to_hold_and_that_it_kills_nobody(stack: ExitStack) -> None:
+    """RFC 3311; RFC 3264 section 8.4 for the address 0.0.0.0. A held leg that sends nothing is not dead."""
+    pjsip_engine.WATCH_S = 0.1
+    office = Loopback(stack, media_timeout_s=0.5)
+    clock, _ = office.answered()
     for method in ("UPDATE", "INVITE"):
         for how, (old, new) in HOLDS.items():
-            office.reports.clear()
-            offers(method, old, new)
+            phone = office.phone(f"1{method}{how}", 500)
+            call, leg = office.answered(phone)
+            offers(office, call, lambda sdp, old=old, new=new: sdp.replace(old, new), method)  # type: ignore[misc]
             office.told(leg, e.LegHeld(leg, sends=how == "sendonly"))
-            offers(method)
+            call.rtp.play(None)
+            office.frames(clock, 1.2)
+            assert e.MediaLost(leg) not in office.facts(leg)
+            offers(office, call, lambda sdp: sdp, method)
             office.told(leg, e.LegResumed(leg))
+            office.told(leg, e.MediaLost(leg))  # now it is one
+            office.engine.hang_up(leg)
+            office.told(leg, e.LegGone(leg, 200))
+
+
+# --- other offers in the midst of a call ---
+
+
+def offers(office: Loopback, call: Call, change: Callable[[str], str], method: str = "INVITE") -> int | None:
+    """Let a phone offer its session anew; the answer, which it follows."""
+    was = call._sdp("sendrecv").decode()
+    answers: list[int | None] = []
+
+    def offer() -> None:
+        answer = call.request(method, body=change(was).encode())
+        answers.append(answer.status)
+        if answer.status == 200:
+            call._learn(answer, "INVITE")
+
+    office.meanwhile(offer)
+    return answers[0]
+
+
+def without_audio(sdp: str) -> str:
+    return re.sub(r"m=audio \d+", "m=audio 0", sdp)
+
+
+def of_another_kind(sdp: str) -> str:
+    """In GSM, which is not configured."""
+    return sdp.replace("RTP/AVP 8 0 101", "RTP/AVP 3").replace("rtpmap:8 PCMA", "rtpmap:3 GSM")
+
+
+def talking(stack: ExitStack) -> tuple[Loopback, tuple[tuple[Call, int], tuple[Call, int]]]:
+    """A caller and an operator who hear each other."""
+    office = Loopback(stack)
+    sides = office.answered(), office.dialled()
+    office.engine.bridge(sides[0][1], sides[1][1])
+    hear(office, *sides)
+    return office, sides
+
+
+def hear(office: Loopback, caller: tuple[Call, int], operator: tuple[Call, int]) -> None:
+    office.tone(caller[0], DESK_HZ)
+    office.tone(operator[0], CALLER_HZ)
+
+
+@scene
+def test_an_offer_that_cannot_be_taken_changes_nothing(stack: ExitStack) -> None:
+    """RFC 3261 section 14.1: where a re-INVITE is refused, the session is what it was."""
+    office, sides = talking(stack)
+    for call, leg in sides:
+        for method in ("INVITE", "UPDATE"):
+            for change in (without_audio, of_another_kind):
+                before = office.facts(leg)
+                status = offers(office, call, change, method)
+                assert status and status >= 400
+                hear(office, *sides)
+                assert office.facts(leg) == before
+    assert (office.engine.legs, office.of(EngineFault)) == (2, [])
+
+
+@scene
+def test_another_codec_and_another_address_in_the_midst_of_a_call(stack: ExitStack) -> None:
+    office, sides = talking(stack)
+    for call, leg in sides:
+        before = office.facts(leg)
+        for method in ("INVITE", "UPDATE"):
+            assert offers(office, call, lambda sdp: sdp.replace("RTP/AVP 8 0", "RTP/AVP 0"), method) == 200
+            assert call.rtp.payload_type == 0
+            hear(office, *sides)
+            assert call.rtp.heard[-1].payload_type == 0
+            old, call.rtp = call.rtp, call.phone.new_rtp()
+            assert offers(office, call, lambda sdp: sdp, method) == 200
+            old.close()
+            hear(office, *sides)
+        assert office.facts(leg) == before
+    assert office.of(EngineFault) == []
+
+
+@scene
+def test_an_answer_that_takes_the_audio_away_changes_nothing(stack: ExitStack) -> None:
+    """To an offer of ours, which only devices get that understand `a=record`; the sound goes on as before."""
+    office = Loopback(stack)
+    caller = office.answered(headers=(("Supported", "record-aware"),))
+    operator = office.dialled()
+    office.engine.bridge(caller[1], operator[1])
+    hear(office, caller, operator)
+    call, leg = caller
+    speaking = call._sdp
+    call._sdp = lambda direction=None: without_audio(speaking(direction).decode()).encode()  # type: ignore[method-assign]
+    office.engine.indicate(leg, "on")
+    office.until(lambda: office.caller.count("200 INVITE sent"), "answer to our offer")
+    office.frames(call, 1.0)
+    hear(office, caller, operator)
+    call._sdp = speaking  # type: ignore[method-assign]
+    assert offers(office, call, lambda sdp: sdp) == 200
+    hear(office, caller, operator)
+    assert (office.engine.legs, office.of(EngineFault)) == (2, [])

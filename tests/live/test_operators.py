@@ -126,8 +126,14 @@ def test_operators_behind_a_proxy(
     bridge.hang_up()
 
 
-@pytest.mark.parametrize("direction", ["sendonly", "inactive"])
-@pytest.mark.parametrize("side", ["caller", "operator"])
+@pytest.mark.parametrize(
+    ("side", "direction"),
+    [
+        *((side, way) for side in ("caller", "operator") for way in ("sendonly", "inactive")),
+        ("caller", "UPDATE"),
+        ("operator", "0.0.0.0"),
+    ],
+)
 def test_hold_is_silence_on_both_channels(
     agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone, side: str, direction: str
 ) -> None:
@@ -136,8 +142,13 @@ def test_hold_is_silence_on_both_channels(
     bridge = calls.connect(agent, caller_phone, operator_phone)
     holder, other = (bridge.caller, bridge.operator)[:: 1 if side == "caller" else -1]
     began = holder.loop.next_frame_ns()
-    holder.hold(direction)
-    if direction == "inactive":
+    if direction == "0.0.0.0":  # RFC 3264 section 8.4
+        holder.offer(holder._sdp().replace(b"c=IN IP4 127.0.0.1", b"c=IN IP4 0.0.0.0"))
+    elif direction == "UPDATE":
+        holder.hold("inactive", "UPDATE")
+    else:
+        holder.hold(direction)
+    if direction != "sendonly":
         other.rtp.wait_tone(calls.MUSIC_HZ)
     calls.talk(other, 1.5)
     holder.resume()
