@@ -38,6 +38,7 @@ class Watch:
 
     `offered`: operators whom the board holds for this call, neither dialled nor given back.
     `bridged`: somebody talks with the caller; `silent`: the tap writes silence; `two`: there is no third leg.
+    `asks`: legs that have asked for a transfer and have not had the last word about it.
     """
 
     refused: bool = False
@@ -50,6 +51,7 @@ class Watch:
     silent: bool = False
     two: bool = False
     up: frozenset[int] = frozenset()
+    asks: frozenset[int] = frozenset()
     offered: frozenset[str] = frozenset()
 
 
@@ -217,12 +219,13 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         watch = replace(watch, refused=True)
     if isinstance(fact, e.PromptEnded) and fact.prompt is Prompt.NOTICE and before is Phase.NOTICE:
         watch = replace(watch, notice_heard=fact.complete)
-    if isinstance(fact, r.TransferAsked) and before is Phase.BRIDGED:
-        watch = replace(watch, two=not fact.room)
+    if isinstance(fact, r.TransferAsked):
+        two = not fact.room if before is Phase.BRIDGED else watch.two
+        watch = replace(watch, two=two, asks=watch.asks | {fact.leg})
     if isinstance(fact, e.CallOffered):
         watch = replace(watch, up=frozenset({CALLER}))
     if isinstance(fact, e.LegGone):
-        watch = replace(watch, up=watch.up - {fact.leg})
+        watch = replace(watch, up=watch.up - {fact.leg}, asks=watch.asks - {fact.leg})
     if isinstance(fact, e.OperatorOffered):
         watch = replace(watch, offered=watch.offered | {fact.uri})
     commands = flow.handle(fact, now)
@@ -246,6 +249,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         assert flow.deadline is not None or flow.hunt.operator or said, "a caller who waits for ever"
         assert not (flow.hunt.operator and flow.hunt.ringing), "a phone rings though another has answered"
     assert not watch.offered, "an operator is held for nothing"
+    assert not watch.asks or flow.phase is Phase.TRANSFER, "who asked for a transfer waits for ever"
     if flow.phase is Phase.ENDED:
         assert watch.finished
         assert watch.tap != "running", "a tap leaks"
@@ -293,11 +297,14 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
         case r.Refer(leg):
             assert leg in watch.up and not flow.consent.allowed and flow.conversation is None
             return watch
-        case r.AllowTransfer(leg) | r.TellTransfer(leg):
+        case r.AllowTransfer(leg):
             assert leg in watch.up and leg != CALLER
             return watch
+        case r.TellTransfer(leg, _, last):
+            assert leg in watch.up and leg in watch.asks, "told of a transfer that it has no part in"
+            return replace(watch, asks=watch.asks - {leg}) if last else watch
         case e.HangUp(leg):
-            return replace(watch, up=watch.up - {leg})
+            return replace(watch, up=watch.up - {leg}, asks=watch.asks - {leg})
         case e.Reject() | e.Drop():
             return replace(watch, up=frozenset(), finished=True)
         case e.Finish():

@@ -1,5 +1,7 @@
 """A caller on the way from one operator to another, and one who leaves by REFER: all histories from there."""
 
+from dataclasses import replace
+
 import pytest
 
 from sipagent import events as e
@@ -56,6 +58,12 @@ def test_all_histories_of_a_transfer(way: str) -> None:
     _, phases, taps = walk(MINE, WAYS[way], 4)
     assert {Phase.ENDED, Phase.BRIDGED} <= phases
     assert taps == {"running", "kept", "erased"}
+
+
+@pytest.mark.parametrize("way", ["giver gone", "hunting again"])
+def test_all_histories_of_a_transfer_where_several_phones_ring(way: str) -> None:
+    policy = replace(MINE, simultaneous=True, refer_targets=(B,))
+    assert walk(policy, WAYS[way], 4)[2] == {"running", "kept", "erased"}
 
 
 @pytest.mark.parametrize(
