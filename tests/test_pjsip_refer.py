@@ -229,22 +229,25 @@ HOLDS = {
 def test_each_way_to_hold_and_that_it_kills_nobody(stack: ExitStack) -> None:
     """RFC 3311; RFC 3264 section 8.4 for the address 0.0.0.0. A held leg that sends nothing is not dead."""
     pjsip_engine.WATCH_S = 0.1
-    office = Loopback(stack, media_timeout_s=0.5)
+    office = Loopback(stack, media_timeout_s=1.5)
     clock, _ = office.answered()
     for method in ("UPDATE", "INVITE"):
-        for how, (old, new) in HOLDS.items():
-            phone = office.phone(f"1{method}{how}", 500)
-            call, leg = office.answered(phone)
+        calls = {how: office.answered(office.phone(f"1{method}{how}", 500)) for how in HOLDS}
+        for how, (call, leg) in calls.items():
+            old, new = HOLDS[how]
             offers(office, call, lambda sdp, old=old, new=new: sdp.replace(old, new), method)  # type: ignore[misc]
             office.told(leg, e.LegHeld(leg, sends=how == "sendonly"))
             call.rtp.play(None)
-            office.frames(clock, 1.2)
+        office.frames(clock, 3.0)
+        for call, leg in calls.values():
             assert e.MediaLost(leg) not in office.facts(leg)
             offers(office, call, lambda sdp: sdp, method)
             office.told(leg, e.LegResumed(leg))
+        for _, leg in calls.values():
             office.told(leg, e.MediaLost(leg))  # now it is one
             office.engine.hang_up(leg)
             office.told(leg, e.LegGone(leg, 200))
+        office.until(lambda: office.engine.legs == 1, "end of three legs")
 
 
 # --- other offers in the midst of a call ---
