@@ -79,6 +79,7 @@ class Agent:
         desk: Desk | None = None,
         ids: Ids | None = None,
         behind_edge: bool = False,
+        ready: Callable[[], None] = lambda: log.info("ready"),
     ) -> None:
         self.admission = admission
         self.ids = ids or Ids()
@@ -88,6 +89,7 @@ class Agent:
         self.registrar = Registrar(registers)
         self.tally = Tally()
         self.draining = False
+        self._tell_ready = ready
         self._ready = False
         self._tones = tones
         self._inbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
@@ -154,8 +156,8 @@ class Agent:
     def run(self, engine: Engine, stop: Callable[[], bool]) -> None:
         """Take calls until `stop()`; then those still up are ended properly."""
         self._engine = engine
-        if self.registrar.deadline is None:
-            log.info("ready")
+        if not self.registrar.wanted:
+            self._tell_ready()
         self._poll_until(engine, stop)
         for call in self.live:
             self._handle(engine, call, e.ServiceEnding())
@@ -321,7 +323,7 @@ class Agent:
         retry_s = self.registrar.answered(report.active, time.monotonic())
         reason = printable(report.reason)
         if report.active:
-            log.info("registered" if was_ready else "ready")
+            log.info("registered") if was_ready else self._tell_ready()
         else:
             log.warning("registration_failed", status=report.status, reason=reason, retry_s=retry_s)
 

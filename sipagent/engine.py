@@ -82,18 +82,25 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """`listen`, `rtp_ports`: host and port, first and last port; `codecs` in order of preference."""
+    """`listen`, `rtp_ports`: host and port, first and last port; `codecs` in order of preference.
+
+    `media_address`: where RTP is heard, empty for the host of `listen`. `public_address`: how others see the
+    address of the media, and that of SIP, unless media have an address of their own. `registrar_proxies`,
+    `outbound_proxies`: SIP URIs that a REGISTER, or an operator's INVITE, goes through, in this order.
+    """
 
     report: Callable[[Report], None]
     audio: Callable[[int, Samples, float], None]
     listen: tuple[str, int]
     uri: str
     transport: str = "udp"
+    media_address: str = ""
     public_address: str = ""
     registrar: str = ""
+    registrar_proxies: tuple[str, ...] = ()
     trunk: Credentials | None = None
     operators: Credentials | None = None
-    outbound_proxy: str = ""
+    outbound_proxies: tuple[str, ...] = ()
     rtp_ports: tuple[int, int] = (10000, 10999)
     codecs: tuple[str, ...] = ("PCMA", "PCMU")
     srtp: str = "off"

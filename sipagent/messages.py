@@ -1,36 +1,24 @@
 """What the supervisor and its children tell each other: frozen values over one pipe a child.
 
-A child is a worker, which takes calls, or the registrar. `multiprocessing.connection` pickles each value,
-so what it holds must be plain: numbers, texts, tuples of them. The end of the pipe is a message, too: to a
-child that the supervisor has died, to the supervisor that the child has.
+A child is a worker, which takes calls, or the registrar. `multiprocessing.connection` pickles each value.
+The end of the pipe is a message, too: to a child that the supervisor has died, to the supervisor that the
+child has.
 """
 
 from dataclasses import dataclass
 
+from sipagent.admission import Admission
+from sipagent.config import Config
+
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker takes calls, or the registrar's account is registered.
-
-    `legs`: how many its engine carries; `port`: where it hears SIP, on 127.0.0.1.
-    """
-
-    port: int
-    legs: int
+    """A worker takes calls from now on, or the registrar's account is registered."""
 
 
 @dataclass(frozen=True, slots=True)
-class NotReady:
-    """The registrar has refused or was not reached: `status` is the SIP status, 0 without an answer."""
-
-    status: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A child can't start, for want of what a new attempt won't bring by itself; it ends after that."""
-
-    reason: str
+class NotRegistered:
+    """The registrar has refused, or has not answered, or no longer knows us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +30,11 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Read the configuration file anew, which the supervisor has read and found in order.
+    """Other rules for the calls to come; `rules.calls` is how many a worker takes of them at a time."""
 
-    `calls`: how many the worker takes from now on.
-    """
-
-    calls: int
+    config: Config
+    rules: Admission
 
 
 ToChild = Drain | Reload
-ToSupervisor = Ready | NotReady | Failed
-Message = ToChild | ToSupervisor
+ToSupervisor = Ready | NotRegistered

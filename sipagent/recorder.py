@@ -140,6 +140,10 @@ class Recorder:
         """Do something that takes long, after what is being made of recordings."""
         self._slow.put(job)
 
+    def slowly(self, job: Job) -> None:
+        """Do something that takes its time, after what is being made of recordings."""
+        self._slow.put(job)
+
     def open_receipt(self, receipt: Receipt) -> None:
         self._quick.put(lambda: self.archive.store.add_receipt(receipt))
 

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from structlog.testing import capture_logs
 
 from retention.files import alone
 from retention.recording import Status
@@ -313,17 +312,6 @@ def test_a_configuration_that_is_wrong_changes_nothing(
 # --- what is refused at the start ---
 
 
-@pytest.mark.parametrize(
-    ("legs", "calls", "warned"),
-    [(4, 1, False), (4, 2, True), (6, 2, False), (512, 255, False), (512, 256, True)],
-)
-def test_calls_that_the_engine_carries(office: Config, legs: int, calls: int, warned: bool) -> None:
-    config = office.model_copy(update={"capacity": office.capacity.model_copy(update={"calls": calls})})
-    with capture_logs() as logs:
-        service._fit(config, legs)
-    assert [line["event"] for line in logs] == (["no_leg_to_refuse_with"] if warned else [])
-
-
 def test_more_calls_than_the_engine_has_legs_for(
     office: Config, engine: type[Stub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,13 +319,6 @@ def test_more_calls_than_the_engine_has_legs_for(
     with pytest.raises(ConfigError, match=r"capacity.calls: 1 is more than one process carries"):
         service.run(office, log_json=True, drain_s=1.0)
     assert engine.made[0].stopped
-
-
-def test_an_agent_that_faces_a_network_is_warned(where: Path) -> None:
-    config = read(with_keys("trunk", 'listen = "0.0.0.0:5060"', SMALL), where)
-    with capture_logs() as logs:
-        service._fit(config, 4)
-    assert [line["event"] for line in logs] == ["faces_a_network"]
 
 
 def test_a_prompt_that_cannot_be_played_is_an_error_of_the_configuration(where: Path) -> None:
@@ -365,7 +346,7 @@ def test_the_engine_is_set_up_as_the_configuration_says(
     assert settings.operators == Credentials("desk", "other")
     assert (settings.listen, settings.rtp_ports) == (("127.0.0.1", 5099), (20000, 20099))
     assert (settings.codecs, settings.srtp, settings.transport) == (("PCMU",), "optional", "tcp")
-    assert (settings.registrar, settings.outbound_proxy) == ("", "sip:pbx.example.net")
+    assert (settings.registrar, settings.outbound_proxies) == ("", ("sip:pbx.example.net",))
     assert settings.media_timeout_s == 12
 
 

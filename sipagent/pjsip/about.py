@@ -1,6 +1,8 @@
 """What the library says of itself, without taking a port."""
 
 import ctypes
+import os
+from multiprocessing.connection import Connection
 
 import pjsua2 as pj
 
@@ -18,6 +20,19 @@ def about() -> tuple[str, int, str]:
     legs = setup.call_limit()
     endpoint.libDestroy()
     return told, legs, _tls()
+
+
+def tell_legs(connection: "Connection[int, None]") -> None:
+    """Send over a pipe how many legs one process carries: for a supervisor, which the library must not end.
+
+    The process is this: it ends without the second that the library takes for its own end.
+    """
+    setup.quieten()
+    endpoint = pj.Endpoint()
+    endpoint.libCreate()
+    endpoint.libInit(setup.endpoint_config("sipagent"))
+    connection.send(setup.call_limit())
+    os._exit(0)
 
 
 def _tls() -> str:

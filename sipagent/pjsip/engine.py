@@ -81,8 +81,8 @@ class PjsipEngine:
         self._silence = pj.ToneGenerator()
         self._silence.createToneGenerator(SAMPLE_RATE, 1)
         s = self.settings
-        self._trunk = self._account(transport, s.trunk, registrar=s.registrar)
-        self._operators = self._account(transport, s.operators, proxy=s.outbound_proxy)
+        self._trunk = self._account(transport, s.trunk, s.registrar_proxies, s.registrar)
+        self._operators = self._account(transport, s.operators, s.outbound_proxies)
 
     def stop(self) -> None:
         """Unregister and let every native object go, in the order that survives it."""
@@ -346,7 +346,7 @@ class PjsipEngine:
         """Open what the trunk uses; its id. Waking needs a UDP socket, on loopback where there is none."""
         s = self.settings
         host, port = s.listen
-        config = setup.transport_config(host, port, s.public_address)
+        config = setup.transport_config(host, port, "" if s.media_address else s.public_address)
         transport = endpoint.transportCreate(setup.TRANSPORTS[s.transport], config)
         wake_host = host if host != "0.0.0.0" else "127.0.0.1"
         if s.transport != "udp":
@@ -358,9 +358,10 @@ class PjsipEngine:
         return transport
 
     def _account(
-        self, transport: int, credentials: Credentials | None, registrar: str = "", proxy: str = ""
+        self, transport: int, credentials: Credentials | None, proxies: tuple[str, ...], registrar: str = ""
     ) -> Account:
-        account = Account(self, setup.account_config(self.settings, transport, registrar, proxy), credentials)
+        config = setup.account_config(self.settings, transport, registrar, proxies)
+        account = Account(self, config, credentials)
         account.arm()
         account.create(account.config)
         return account
@@ -369,6 +370,11 @@ class PjsipEngine:
         """Ask the registrar, once; its answer, or that none came, is reported as `Registration`."""
         if self._trunk and self.settings.registrar:
             order(self._trunk.setRegistration, True)
+
+    def unregister(self) -> None:
+        """Tell the registrar that we are gone; its answer, or that none came, is reported, too."""
+        if self._trunk and self.settings.registrar:
+            order(self._trunk.setRegistration, False)
 
     def _hear(self) -> None:
         """The bridge's clock runs while there are legs."""

@@ -52,11 +52,13 @@ def transport_config(host: str, port: int, public_address: str) -> pj.TransportC
     return config
 
 
-def account_config(settings: EngineSettings, transport: int, registrar: str, proxy: str) -> pj.AccountConfig:
+def account_config(
+    settings: EngineSettings, transport: int, registrar: str, proxies: tuple[str, ...]
+) -> pj.AccountConfig:
     config = pj.AccountConfig()
     config.idUri = settings.uri
     config.sipConfig.transportId = transport
-    if proxy:
+    for proxy in proxies:
         config.sipConfig.proxies.append(f"{proxy};lr" if ";lr" not in proxy else proxy)
     if registrar:
         config.regConfig.registrarUri = registrar
@@ -74,8 +76,9 @@ def account_config(settings: EngineSettings, transport: int, registrar: str, pro
     first, last = settings.rtp_ports
     media.transportConfig.port = first
     media.transportConfig.portRange = last - first
-    if settings.listen[0] != "0.0.0.0":
-        media.transportConfig.boundAddress = settings.listen[0]
+    host = settings.media_address or settings.listen[0]
+    if host != "0.0.0.0":
+        media.transportConfig.boundAddress = host
     media.transportConfig.publicAddress = settings.public_address
     media.srtpUse = SRTP[settings.srtp]
     media.srtpSecureSignaling = 0

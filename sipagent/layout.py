@@ -1,0 +1,72 @@
+"""Who of many processes does what where: the calls of each worker and its RTP ports. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sipagent.config import Config, ConfigError, PortRange
+
+PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are just being let go
+PORTS_WANTED = 32  # of a worker, where the range has them: calls that come and go fast hold more
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """`calls`: of all, `per_worker`: of one worker; `ports`: the whole range; `slice`: how many one has."""
+
+    calls: int
+    per_worker: int
+    ports: PortRange
+    slice: int
+
+    @property
+    def workers(self) -> int:
+        return -(-self.calls // self.per_worker)
+
+    def ports_of(self, index: int) -> tuple[int, int]:
+        """First, an even one, and last."""
+        first = self.ports.first + index * self.slice
+        return first, first + self.slice - 1
+
+
+def layout(config: Config, legs: int) -> Layout:
+    """For workers whose engine has so many legs: none is needed to refuse with. Raises ConfigError."""
+    calls, ports = config.capacity.calls, config.trunk.rtp_ports
+    per_worker = max(1, min(legs // 2, calls))
+    workers = -(-calls // per_worker)
+    share = min(PORTS_WANTED, len(ports) // workers) // 2 * 2
+    return _checked(config, Layout(calls, per_worker, ports, max(share, per_worker * PORTS_PER_CALL)))
+
+
+def widened(config: Config, before: Layout) -> Layout:
+    """The same for more calls, with every worker's ports as they are. Raises ConfigError."""
+    return _checked(config, Layout(config.capacity.calls, before.per_worker, before.ports, before.slice))
+
+
+def _checked(config: Config, found: Layout) -> Layout:
+    needed = found.workers * found.slice
+    if len(found.ports) < needed:
+        raise ConfigError(
+            config.file,
+            "trunk.rtp_ports",
+            f"'{found.ports}' holds {len(found.ports)} ports",
+            f"{needed} or more: {found.slice} for each of {found.workers} workers",
+        )
+    return found
+
+
+BOUND, REGISTERED, IN_USE = "edge and workers are bound to it", "it is registered with that", "it is in use"
+FIXED: Mapping[str, str] = {
+    **dict.fromkeys(("trunk.listen", "trunk.transport", "trunk.rtp_ports", "trunk.public_address"), BOUND),
+    **dict.fromkeys(("trunk.uri", "trunk.registrar", "trunk.username", "trunk.realm"), REGISTERED),
+    **dict.fromkeys(("retention.database", "recording.directory", "metrics.listen"), IN_USE),
+}
+
+
+def unchangeable(before: Config, after: Config) -> dict[str, str]:
+    """What differs and takes a restart, by key, with the reason."""
+    return {key: reason for key, reason in FIXED.items() if _value(before, key) != _value(after, key)}
+
+
+def _value(config: Config, key: str) -> object:
+    table, _, name = key.partition(".")
+    return getattr(getattr(config, table), name)

@@ -1,0 +1,55 @@
+"""The log: on stderr, one JSON object a line, or for people.
+
+Where many processes write to one stderr each line says whose it is, and stays a line of its own: it goes out
+in one write of at most PIPE_BUF bytes, which a pipe takes whole (POSIX, write(2)).
+"""
+
+import logging
+import select
+import sys
+
+import structlog
+
+log = structlog.get_logger("sipagent.service")
+
+CUT = "…"
+
+
+def configure_log(as_json: bool, process: str = "") -> None:
+    """Log to stderr: one JSON object a line, or for people. `process`: whose lines these are, if of many."""
+
+    def named(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {**event, "process": process} if process else event
+
+    shape: structlog.typing.Processor = (
+        whole_line if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            named,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            shape,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # whichever it is by then
+    )
+
+
+_as_json = structlog.processors.JSONRenderer()
+
+
+def whole_line(logger: object, name: str, event: structlog.typing.EventDict) -> str:
+    """JSON of less than PIPE_BUF bytes: the longest texts are cut, and end with an ellipsis."""
+    event = dict(event)
+    while len(line := str(_as_json(logger, name, event))) >= select.PIPE_BUF:  # its end of line counts too
+        longest = max(event, key=lambda key: len(str(event[key])))
+        text = str(event[longest]).removesuffix(CUT)
+        event[longest] = text[: len(text) // 2] + CUT
+    return line
+
+
+def alert(reason: str) -> None:
+    """Say what somebody has to see to."""
+    log.error("alert", reason=reason)

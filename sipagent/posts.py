@@ -1,0 +1,51 @@
+"""What the supervisor gives a child at its start: plain values, which know nothing of the engine."""
+
+from dataclasses import dataclass
+
+from sipagent.admission import Admission
+from sipagent.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPost:
+    """What a worker is, and where. `rules.calls` is how many calls it takes at a time.
+
+    `listen`: where it hears SIP, host and port; `edge`: the SIP URI of its way out; `media_address`: where it
+    hears RTP, on the UDP ports from the first to the last of `rtp_ports`.
+    """
+
+    index: int
+    listen: tuple[str, int]
+    edge: str
+    media_address: str
+    rtp_ports: tuple[int, int]
+    config: Config
+    rules: Admission
+    log_json: bool
+    drain_s: float
+
+    @property
+    def name(self) -> str:
+        return worker_name(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrarPost:
+    """Where the trunk's account is, host and port. `edge`: the SIP URI of its way out."""
+
+    listen: tuple[str, int]
+    edge: str
+    config: Config
+    log_json: bool
+
+    @property
+    def name(self) -> str:
+        return REGISTRAR
+
+
+REGISTRAR = "registrar"
+
+
+def worker_name(index: int) -> str:
+    """What a worker is called in the log."""
+    return f"worker-{index}"

@@ -1,0 +1,113 @@
+"""The registrar's child: the trunk's account in a process of its own, which registers through the edge.
+
+So neither the death of a worker nor one of this process is anything to the other: calls and registration
+have nothing in common but the edge.
+"""
+
+import queue
+import sys
+import time
+from multiprocessing.connection import Connection
+
+import structlog
+
+from sipagent.engine import Credentials, EngineFault, EngineSettings, Incoming, Registration, Report
+from sipagent.identity import printable
+from sipagent.link import Link
+from sipagent.logs import alert, configure_log
+from sipagent.messages import Drain, NotRegistered, Ready, Reload, ToChild, ToSupervisor
+from sipagent.orders import Orders
+from sipagent.pjsip import EngineError, PjsipEngine
+from sipagent.posts import RegistrarPost
+from sipagent.registration import Registrar
+
+PATIENCE_S = 1.0
+FAREWELL_S = 2.0  # for the registrar's answer when the account goes
+
+log = structlog.get_logger("sipagent.registrar")
+
+
+def keep_registered(connection: "Connection[ToSupervisor, ToChild]", post: RegistrarPost) -> None:
+    """Be registered until the supervisor says that it is enough, or is gone. The process is this."""
+    configure_log(post.log_json, post.name)
+    inbox: queue.SimpleQueue[Report] = queue.SimpleQueue()
+    orders = Orders(0.0)
+
+    def heard(message: ToChild) -> None:
+        match message:
+            case Drain():
+                orders.end()
+                engine.wake()
+            case Reload():  # the trunk stays as it is
+                pass
+
+    def lost() -> None:
+        orders.end()
+        engine.wake()
+
+    engine = PjsipEngine(settings(post, inbox))
+    try:
+        engine.start()
+    except EngineError as failure:
+        alert(f"the registrar's account cannot go on: {failure}")
+        sys.exit(1)
+    link = Link(connection, heard, lost)
+    link.start()
+    try:
+        _keep(engine, inbox, link, orders)
+    finally:
+        engine.stop()
+    link.close()
+
+
+def _keep(engine: PjsipEngine, inbox: "queue.SimpleQueue[Report]", link: Link, orders: Orders) -> None:
+    registrar = Registrar(wanted=True)
+    while orders.ending_at is None:
+        now = time.monotonic()
+        if registrar.due(now):
+            engine.register()
+        due = registrar.deadline if registrar.deadline is not None else now + PATIENCE_S
+        engine.poll(max(0.0, min(due - now, PATIENCE_S)))
+        while not inbox.empty():
+            _take(engine, inbox.get(), link, registrar)
+    if registrar.active:
+        _leave(engine, inbox)
+
+
+def _take(engine: PjsipEngine, report: Report, link: Link, registrar: Registrar) -> None:
+    match report:
+        case Registration(active, status, reason):
+            retry_s = registrar.answered(active, time.monotonic())
+            link.send(Ready() if active else NotRegistered())
+            if active:
+                log.info("registered")
+            else:
+                log.warning("registration_failed", status=status, reason=printable(reason), retry_s=retry_s)
+        case Incoming(leg):
+            engine.reject(leg, 503, None)  # the edge sends calls to the workers
+        case EngineFault(reason):
+            log.error("engine_fault", reason=reason)
+
+
+def _leave(engine: PjsipEngine, inbox: "queue.SimpleQueue[Report]") -> None:
+    """Unregister, and wait a moment for the answer: the registrar may ask who is leaving."""
+    engine.unregister()
+    until = time.monotonic() + FAREWELL_S
+    while time.monotonic() < until:
+        engine.poll(until - time.monotonic())
+        while not inbox.empty():
+            if isinstance(inbox.get(), Registration):
+                return
+
+
+def settings(post: RegistrarPost, inbox: "queue.SimpleQueue[Report]") -> EngineSettings:
+    trunk, login = post.config.trunk, post.config.trunk_login()
+    return EngineSettings(
+        report=inbox.put,
+        audio=lambda *_: None,
+        listen=post.listen,
+        uri=trunk.uri,
+        registrar=trunk.registrar or "",
+        registrar_proxies=(post.edge,),
+        trunk=Credentials(login.username, login.password, trunk.realm) if login else None,
+    )

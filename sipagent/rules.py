@@ -1,0 +1,41 @@
+"""What the configuration leads to at the start and at each reload: rules of calls, seed, detector."""
+
+from dataclasses import replace
+
+from media.keyword import Detector, DetectorUnavailable, load_detector
+from media.notice import PromptError
+from sipagent.admission import Admission, admission
+from sipagent.config import Config, ConfigError
+from sipagent.logs import alert
+from sipagent.sampling import Seed
+from sipagent.seed import SeedError, keep_seed, seed_path
+
+
+def rules_of(config: Config) -> Admission:
+    """The rules of calls, without a seed. Raises ConfigError."""
+    try:
+        return admission(config)
+    except PromptError as wrong:
+        raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
+
+
+def with_seed(rules: Admission, config: Config) -> Admission:
+    """The same rules with what to draw with. Without it nobody is recorded of whom only a share is."""
+    return replace(rules, seed=_seed(config))
+
+
+def _seed(config: Config) -> Seed | None:
+    try:
+        return keep_seed(seed_path(config.retention.database))
+    except (SeedError, OSError) as wrong:
+        alert(f"{wrong}; until then no call is drawn where recording.share is below 1")
+        return None
+
+
+def detector_of(config: Config) -> Detector | None:
+    """What hears spoken refusals, None where none is configured. Raises ConfigError."""
+    refusal = config.refusal
+    try:
+        return load_detector(refusal.engine, refusal.keywords, refusal.accept_keywords)
+    except DetectorUnavailable as wrong:
+        raise ConfigError(config.file, "refusal.engine", str(wrong)) from wrong

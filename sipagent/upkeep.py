@@ -1,0 +1,44 @@
+"""What the service has but once, whoever takes its calls: the lock of its database, and the figures."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from prometheus_client.registry import Collector
+
+from retention.files import alone
+from retention.store import StoreError
+from sipagent.config import Config, ConfigError
+from sipagent.scrape import serving
+from sipagent.watch import Watch
+
+
+@contextmanager
+def alone_on(config: Config) -> Iterator[None]:
+    """What is open in the database is this agent's, or of one that died. Raises StoreError: another runs."""
+    database = config.retention.database
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(database.with_suffix(".lock")))
+        except BlockingIOError as taken:
+            raise StoreError(f"{database}: another agent is at work on it") from taken
+        yield
+
+
+@contextmanager
+def figures_told(config: Config, figures: Collector, watch: Watch) -> Iterator[None]:
+    """Tell figures meanwhile, if anybody wants them. Raises ConfigError where the port is taken."""
+    listen = config.metrics.listen
+    if listen is None:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(serving(listen, figures))
+        except OSError as taken:
+            problem = f"{listen}: {taken.strerror}"
+            raise ConfigError(
+                config.file, "metrics.listen", problem, "a free port of this machine"
+            ) from taken
+        watch.start()
+        stack.callback(watch.stop)
+        yield

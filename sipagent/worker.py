@@ -1,0 +1,145 @@
+"""A worker: the agent of `sipagent run` in a process of its own, behind the edge.
+
+It hears SIP on loopback, where nobody but the edge sends, and its media on the machine's own address. What a
+signal would ask of it comes over its link to the supervisor; the end of the link is the supervisor's death,
+after which it takes no more calls, and ends with those that it has.
+"""
+
+import ipaddress
+import queue
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+
+import structlog
+
+from retention.archive import Archive
+from retention.progress import at_work, left_by
+from retention.recording import Ids
+from retention.store import Store, StoreError
+from sipagent.admission import Admission, tones
+from sipagent.agent import Agent
+from sipagent.engine import EngineSettings
+from sipagent.link import Link
+from sipagent.logs import alert, configure_log
+from sipagent.messages import Drain, Ready, Reload, ToChild, ToSupervisor
+from sipagent.orders import Orders
+from sipagent.pjsip import EngineError, PjsipEngine
+from sipagent.posts import WorkerPost
+from sipagent.recorder import Recorder
+from sipagent.recovery import recover
+from sipagent.rules import detector_of
+from sipagent.service import engine_settings
+
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+
+log = structlog.get_logger("sipagent.worker")
+
+
+def work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost) -> None:
+    """Take calls until the supervisor says that it is enough, or is gone. The process is this."""
+    configure_log(post.log_json, post.name)
+    try:
+        with ExitStack() as stack:
+            _work(connection, post, stack)
+    except BlockingIOError:
+        alert("this worker of an agent that died still has calls; its place is taken once it ends")
+        sys.exit(1)
+    except (EngineError, StoreError, OSError) as failure:
+        alert(f"this worker cannot go on: {failure}")
+        sys.exit(1)
+
+
+def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, stack: ExitStack) -> None:
+    config = post.config
+    stack.enter_context(at_work(config.retention.database, post.index))
+    store = stack.enter_context(Store(config.retention.database, worker=post.index))
+    left = left_by(store, post.index)
+    archive = Archive(store, config.recording.directory, config.base)
+    recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients)
+    agent = Agent(
+        of_edge(post.rules),
+        recorder,
+        tones(),
+        registers=False,
+        detector=detector_of(config),
+        ids=Ids(post.index),
+        ready=lambda: link.send(Ready()),
+    )
+    engine = PjsipEngine(settings(post, agent))
+    orders = WorkerOrders(post.drain_s, engine)
+    link = Link(connection, orders.heard, orders.lost)
+    engine.start()
+    stack.callback(engine.stop)
+    link.start()
+    stack.callback(link.close)
+    for start, stop in ((recorder.start, recorder.stop), (agent.listener.start, agent.listener.stop)):
+        start()
+        stack.callback(stop)
+    if left:
+        recorder.slowly(lambda: _recover(archive, post, left))
+    agent.run(engine, lambda: _over(agent, orders))
+
+
+def _recover(archive: Archive, post: WorkerPost, left: tuple[str, ...]) -> None:
+    """What the worker that had this place has left, and nothing of anybody else's."""
+    failed = recover(archive, post.config.recording.format, datetime.now(UTC), alert, left)
+    log.info("recovered", calls=len(left), failed=len(failed))
+
+
+class WorkerOrders(Orders):
+    """What the supervisor has asked of a worker; written on the link's thread."""
+
+    def __init__(self, drain_s: float, engine: PjsipEngine) -> None:
+        super().__init__(drain_s)
+        self.reloads: queue.SimpleQueue[Reload] = queue.SimpleQueue()
+        self._engine = engine
+
+    def heard(self, message: ToChild) -> None:
+        """Take in what the supervisor says."""
+        match message:
+            case Drain(patience_s):
+                self.end_within(patience_s)
+            case Reload():
+                self.reloads.put(message)
+        self._engine.wake()
+
+    def lost(self) -> None:
+        """The supervisor is gone."""
+        log.warning("supervisor_lost", detail="this worker ends with the calls that it has")
+        self.end_within(self.drain_s)
+        self._engine.wake()
+
+
+def _over(agent: Agent, orders: WorkerOrders) -> bool:
+    """Looked at in every turn of the agent."""
+    while not orders.reloads.empty():
+        changed = orders.reloads.get()
+        agent.reload(of_edge(changed.rules))
+        agent.recorder.reload(changed.config.recording.format, changed.config.recording.recipients)
+    if orders.ending_at is None:
+        return False
+    agent.draining = True
+    return not agent.calls or time.monotonic() >= orders.ending_at
+
+
+def of_edge(rules: Admission) -> Admission:
+    """The rules of calls that the edge has let in: who sends them is the edge."""
+    return replace(rules, allowed=LOOPBACK)
+
+
+def settings(post: WorkerPost, agent: Agent) -> EngineSettings:
+    """Those of one process, but for the addresses: SIP is for the edge alone, and leaves by it."""
+    alone = engine_settings(post.config, agent)
+    return replace(
+        alone,
+        listen=post.listen,
+        transport="udp",
+        media_address=post.media_address,
+        rtp_ports=post.rtp_ports,
+        registrar="",
+        outbound_proxies=(post.edge, *alone.outbound_proxies),
+    )

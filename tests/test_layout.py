@@ -1,0 +1,80 @@
+"""Who of many workers has which ports, and what a reload can't change."""
+
+from pathlib import Path
+
+import pytest
+
+from sipagent.config import Config, ConfigError
+from sipagent.layout import Layout, layout, unchangeable, widened
+from tests.configured import SMALL, read, with_keys
+
+
+def office(tmp_path: Path, calls: int, ports: str = "10000-10999", legs: int = 4) -> tuple[Config, Layout]:
+    text = with_keys("capacity", f"calls = {calls}", with_keys("trunk", f'rtp_ports = "{ports}"', SMALL))
+    config = read(text, tmp_path / "config.toml")
+    return config, layout(config, legs)
+
+
+@pytest.mark.parametrize(
+    ("calls", "legs", "workers", "each"),
+    [
+        (1, 4, 1, 1),
+        (2, 4, 1, 2),
+        (3, 4, 2, 2),
+        (5, 4, 3, 2),
+        (50, 4, 25, 2),
+        (100, 512, 1, 100),
+        (3, 3, 3, 1),
+    ],
+)
+def test_as_many_workers_as_the_engine_makes_it(
+    tmp_path: Path, calls: int, legs: int, workers: int, each: int
+) -> None:
+    _, made = office(tmp_path, calls, legs=legs)
+    assert (made.workers, made.per_worker) == (workers, each)
+    assert made.workers * made.per_worker >= calls
+
+
+@pytest.mark.parametrize(("calls", "ports"), [(5, "10000-10047"), (5, "20000-20100"), (50, "10000-10999")])
+def test_no_port_is_two_workers(tmp_path: Path, calls: int, ports: str) -> None:
+    config, made = office(tmp_path, calls, ports)
+    taken = [
+        port for n in range(made.workers) for port in range(made.ports_of(n)[0], made.ports_of(n)[1] + 1)
+    ]
+    assert len(taken) == len({*taken})
+    assert min(taken) >= config.trunk.rtp_ports.first and max(taken) <= config.trunk.rtp_ports.last
+    for index in range(made.workers):
+        first, last = made.ports_of(index)
+        assert first % 2 == 0 and last - first + 1 >= 8 * made.per_worker
+
+
+def test_a_range_that_is_too_small(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        office(tmp_path, 5, "10000-10040")
+    assert (
+        "trunk.rtp_ports: '10000-10040' holds 41 ports; accepted: 48 or more: 16 for each of 3 workers"
+        in str(wrong.value)
+    )
+
+
+def test_more_calls_leave_the_ports_of_those_that_are_there(tmp_path: Path) -> None:
+    _, before = office(tmp_path, 5)
+    changed, _ = office(tmp_path, 8)
+    after = widened(changed, before)
+    assert (after.calls, after.workers) == (8, 4)
+    assert [after.ports_of(n) for n in range(3)] == [before.ports_of(n) for n in range(3)]
+
+
+def test_more_calls_than_there_are_ports_for(tmp_path: Path) -> None:
+    _, before = office(tmp_path, 5, "10000-10111")
+    changed, _ = office(tmp_path, 9, "10000-10111")
+    with pytest.raises(ConfigError, match="160 or more: 32 for each of 5 workers"):
+        widened(changed, before)
+
+
+def test_what_takes_a_restart_is_named(tmp_path: Path) -> None:
+    before, _ = office(tmp_path, 5)
+    assert unchangeable(before, before) == {}
+    text = with_keys("trunk", 'listen = "127.0.0.1:5099"\ncodecs = ["PCMU"]', SMALL)
+    after = read(text, tmp_path / "config.toml")
+    assert unchangeable(before, after) == {"trunk.listen": "edge and workers are bound to it"}
