@@ -89,8 +89,7 @@ class Agent:
         self.registrar = Registrar(registers)
         self.tally = Tally()
         self.draining = False
-        self._tell_ready = ready
-        self._ready = False
+        self._tell_ready, self._ready = ready, False
         self._tones = tones
         self._inbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._calls: dict[str, LiveCall] = {}

@@ -19,8 +19,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sipagent.check_retention import retention_findings
-from sipagent.config import Config, HostPort
+from sipagent.config import Config, ConfigError, HostPort
+from sipagent.edge_plan import Addresses, needs_edge, plan
 from sipagent.finding import Finding, error, ok, warning
+from sipagent.layout import layout
 
 PYTHONS = ((3, 11), (3, 12))  # those that the engine's wheel exists for
 FREE_LEAST = 100 << 20  # bytes: below, calls will soon go unrecorded
@@ -54,12 +56,21 @@ def engine_findings(config: Config, engine_facts: Callable[[], EngineFacts]) -> 
         yield error("engine", f"cannot be loaded: {problem}")
         return
     yield ok("engine", f"{facts.version}, {facts.legs} legs, TLS: {facts.tls}")
-    calls, carries = config.capacity.calls, facts.legs // 2
-    if calls > carries:
-        yield error("capacity.calls", f"{calls}, but one process carries {carries}")
-    elif calls > (facts.legs - 1) // 2:
-        yield warning(
-            "capacity.calls", f"{calls}: no leg stays free to refuse with; something must do it in front"
+    yield from _processes(config, facts.legs)
+
+
+def _processes(config: Config, legs: int) -> Iterator[Finding]:
+    """Tell of workers where one process does not do, and whether there are ports for them."""
+    if not needs_edge(config, legs):
+        return
+    try:
+        found = layout(config, legs)
+        plan(config, legs, Addresses("", ()))
+    except ConfigError as wrong:
+        yield error(wrong.key, f"{wrong.problem}; accepted: {wrong.accepted}")
+    else:
+        yield ok(
+            "capacity.calls", f"{found.calls}: {found.workers} workers of {found.per_worker} behind the edge"
         )
 
 

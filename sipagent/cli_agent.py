@@ -13,6 +13,7 @@ from sipagent.cli_passphrase import leaving, new_passphrase, new_passphrase_opti
 
 if TYPE_CHECKING:
     from sipagent.check import EngineFacts
+    from sipagent.config import Config
 
 
 @click.command("init", short_help="Write a config.toml, make keys, copy the prompts.")
@@ -85,19 +86,37 @@ def engine_facts() -> "EngineFacts":
 def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: float) -> None:
     """Run the agent until SIGTERM or Ctrl-C. Logs to stderr.
 
+    Where one process does not carry the calls, or a network can reach it, there are workers behind an edge.
+
     \b
     Example:
       sipagent --config /etc/sipagent/config.toml run --log-json
     """
     config = work.config  # what is wrong with it is said before the engine is loaded
+    from sipagent import supervision
+
+    run = _supervised if supervision.needed(config) else _in_one_process
+    ctx.exit(run(config, log_json, drain_s))
+
+
+def _supervised(config: "Config", log_json: bool, drain_s: float) -> int:
+    from sipagent import supervision
+    from sipagent.edge_rpc import EdgeError
+
+    try:
+        return supervision.run(config, log_json=log_json, drain_s=drain_s)
+    except EdgeError as error:
+        raise Failure(str(error)) from error
+
+
+def _in_one_process(config: "Config", log_json: bool, drain_s: float) -> int:
     from sipagent import service
     from sipagent.pjsip import EngineError
 
     try:
-        code = service.run(config, log_json=log_json, drain_s=drain_s)
+        return service.run(config, log_json=log_json, drain_s=drain_s)
     except EngineError as error:
         raise Failure(str(error)) from error
-    ctx.exit(code)
 
 
 @click.command("demo", short_help="Two calls on this machine, without trunk or phones.")

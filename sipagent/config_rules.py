@@ -41,7 +41,6 @@ NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
     "refusal.engine": Limit(_only("none"), "none", "no detector for speech yet"),
     "refusal.in_call": Limit(_only("key"), "key", "no detector for speech yet"),
     "trunk.transport": Limit(_only("udp", "tcp"), "udp | tcp", "terminate TLS in front of the agent"),
-    "edge.start": Limit(lambda value: value is True, "true", "start Kamailio yourself: sipagent edge"),
     "edge.tls_listen": Limit(lambda value: value is None, "nothing", "terminate TLS in front of the agent"),
 }
 

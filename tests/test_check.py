@@ -328,16 +328,28 @@ def test_what_is_kept_and_its_time_stamps_are_looked_at(set_up: SetUp) -> None:
 
 def test_the_engine_is_asked(set_up: SetUp) -> None:
     assert set_up.one("engine") == ("ok", "2.15.1, 4 legs, TLS: OpenSSL 1.0.2k")
-    level, detail = set_up.one("capacity.calls", set_up.config("capacity", "calls = 2"))
-    assert level == "warning" and "no leg stays free" in detail
-    level, detail = set_up.one("capacity.calls", set_up.config("capacity", "calls = 3"))
-    assert (level, detail) == ("error", "3, but one process carries 2")
 
     def absent() -> EngineFacts:
         raise ImportError("No module named 'pjsua2'")
 
     found = checks(set_up.config(), absent, NOW)
     assert Finding("error", "engine", "cannot be loaded: No module named 'pjsua2'") in found
+
+
+def test_whether_there_are_workers_and_ports_for_them(set_up: SetUp) -> None:
+    assert set_up.findings("capacity.calls") == []
+    five = set_up.config("capacity", "calls = 5")
+    assert set_up.one("capacity.calls", five) == ("ok", "5: 3 workers of 2 behind the edge")
+    set_up.text = set_up.text.replace("28000-28063", "28000-28041")
+    (wrong,) = (
+        one
+        for one in set_up.findings("trunk.rtp_ports", set_up.config("capacity", "calls = 5"))
+        if one.level == "error"
+    )
+    assert wrong.detail == "'28000-28041' holds 42 ports; accepted: 48 or more: 16 for each of 3 workers"
+    set_up.text = with_keys("capacity", "calls = 5", set_up.text.replace("28000-28041", "28000-28063"))
+    (wrong,) = set_up.findings("edge.worker_ports", set_up.config("edge", "worker_ports = '16000-16003'"))
+    assert wrong.level == "error" and "5 or more" in wrong.detail
 
 
 def test_the_python_is_one_that_the_engine_exists_for() -> None:

@@ -159,5 +159,10 @@ class pidfd:
             os.close(self._fd)
 
 
+def test_the_engines_library_is_no_part_of_the_supervisor() -> None:
+    loaded = "import sipagent.supervision, sys; sys.exit('pjsua2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
+
+
 def test_an_engine_says_how_many_legs_it_has() -> None:
     assert int(asked("sipagent.pjsip.about:tell_legs")) >= 4

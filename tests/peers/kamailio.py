@@ -91,6 +91,7 @@ class Kamailio:
     expires: int = 60
     phones: dict[str, tuple[str, int]] = field(default_factory=dict)
     pbx_login: tuple[str, str] | None = None
+    realm: str = REALM
     port: int = field(default_factory=lambda: free_ports(1))
     _child: Child | None = None
 
@@ -144,6 +145,6 @@ class Kamailio:
             for user, (ip, port) in self.phones.items()
         )
         return _CONFIG.format(
-            port=self.port, realm=REALM, username=self.username, password=self.password,
+            port=self.port, realm=self.realm, username=self.username, password=self.password,
             expires=self.expires, phones=phones,
         )  # fmt: skip

@@ -1,0 +1,140 @@
+"""The edge as the supervisor sees it: kept alive, and told again what it has not heard or has forgotten.
+
+What it is to do is written down here and compared with what it has been told, whenever there is time: a word
+that did not reach it, or one from before its restart, is said again. Times are monotonic seconds.
+"""
+
+from typing import Any, Protocol
+
+import structlog
+
+from sipagent.children import Backoff
+from sipagent.edge_rpc import EdgeError
+
+AGAIN_S = 1.0
+
+log = structlog.get_logger("sipagent.supervisor")
+
+
+class EdgeCalls(Protocol):
+    """What a running edge is told; each takes a moment, and raises EdgeError where it does not answer."""
+
+    def activate(self, index: int) -> None: ...
+
+    def deactivate(self, index: int) -> None: ...
+
+    def end_dialogs(self, index: int) -> int: ...
+
+    def drain(self) -> None: ...
+
+
+class Edge(Protocol):
+    """The process. After a start it knows of no worker that is active. `start` raises EdgeError."""
+
+    @property
+    def sentinel(self) -> int:
+        """Readable once it has died."""
+
+    @property
+    def rpc(self) -> EdgeCalls: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def change(self, plan: Any) -> None: ...
+
+
+class EdgeCare:
+    """`active`: the workers that calls may go to."""
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        self.up = False
+        self.active: set[int] = set()
+        self._told: set[int] = set()  # of these it knows
+        self._bereft: set[int] = set()  # workers that died: what they leave has yet to be ended
+        self._draining = False
+        self._told_drain = False
+        self._plan: Any = None  # that it has not heard of yet
+        self._backoff = Backoff()
+        self.due: float | None = 0.0
+
+    def start(self, now: float) -> None:
+        """For the first time. Raises EdgeError."""
+        self._backoff.started(now)
+        self.edge.start()
+        self.up = True
+
+    def died(self, now: float) -> None:
+        """The process has ended."""
+        self.up = False
+        wait_s = self._backoff.died(now)
+        self.due = now + wait_s
+        self.edge.stop()
+        log.error("alert", reason=f"the edge has died; it is started anew in {wait_s:g} s")
+
+    def bereave(self, index: int) -> None:
+        """The worker has died: no calls to it, and an end to those that it had."""
+        self.active.discard(index)
+        self._bereft.add(index)
+        self.due = 0.0
+
+    def admit(self, index: int) -> None:
+        """The worker takes calls. What the edge has under its name is of one before it, which is gone."""
+        self._bereft.add(index)
+        self.active.add(index)
+        self.due = 0.0
+
+    def drain(self) -> None:
+        """No new calls."""
+        self._draining = True
+        self.due = 0.0
+
+    def change(self, plan: Any) -> None:
+        """There are more workers."""
+        self._plan = plan
+        self.due = 0.0
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self.due is None or now < self.due:
+            return
+        try:
+            if not self.up:
+                self._restart(now)
+            self._tell()
+            self.due = None
+        except (EdgeError, OSError) as failure:
+            wait_s = AGAIN_S if self.up else self._backoff.died(now)
+            self.due = now + wait_s
+            log.error("alert", reason=f"the edge: {failure}; again in {wait_s:g} s")
+
+    def _restart(self, now: float) -> None:
+        self._backoff.started(now)
+        self._told.clear()
+        self._told_drain = False
+        self.edge.start()
+        self.up = True
+        log.info("edge_restarted")
+
+    def _tell(self) -> None:
+        """What matters most comes first."""
+        rpc = self.edge.rpc
+        for index in sorted(self._told - (self.active - self._bereft)):
+            rpc.deactivate(index)
+            self._told.discard(index)
+        for index in sorted(self._bereft):
+            ended = rpc.end_dialogs(index)
+            self._bereft.discard(index)
+            if ended:
+                log.info("calls_ended_at_edge", worker=index, dialogs=ended)
+        if self._draining and not self._told_drain:
+            rpc.drain()
+            self._told_drain = True
+        if self._plan is not None:
+            self.edge.change(self._plan)
+            self._plan = None
+        for index in sorted(self.active - self._told):
+            rpc.activate(index)
+            self._told.add(index)

@@ -1,0 +1,206 @@
+"""`sipagent run` with many processes: the supervisor's parts put together, and taken apart again.
+
+Where one process does not carry the calls, or anything but this machine can reach `trunk.listen`, workers
+take the calls, Kamailio stands in front of them, and this process takes none: it holds the database's lock,
+purges, tells figures, and watches over the others.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from retention.archive import Archive
+from retention.store import Store
+from sipagent import __version__
+from sipagent.admission import Admission
+from sipagent.children import Child, asked
+from sipagent.config import Config, ConfigError, load
+from sipagent.edge_addresses import addresses
+from sipagent.edge_care import Edge, EdgeCare
+from sipagent.edge_elsewhere import EdgeElsewhere
+from sipagent.edge_files import edge_directory
+from sipagent.edge_log import Rejected
+from sipagent.edge_plan import Plan, needs_edge, plan
+from sipagent.edge_process import EdgeProcess
+from sipagent.layout import Layout, layout, unchangeable, widened
+from sipagent.logs import alert, configure_log
+from sipagent.messages import Reload, ToSupervisor
+from sipagent.orders import Orders, Wake, heed
+from sipagent.posts import REGISTRAR, RegistrarPost, WorkerPost, worker_name
+from sipagent.purging import Purging
+from sipagent.recovery import recover
+from sipagent.rules import detector_of, rules_of, with_seed
+from sipagent.supervisor import Place, Supervisor
+from sipagent.upkeep import alone_on
+
+FEWEST_LEGS = 3  # of any engine: one call, and a leg to refuse the next one with
+
+log = structlog.get_logger("sipagent.service")
+
+
+def needed(config: Config) -> bool:
+    """Whether calls are for workers. An engine is asked only where that depends on it."""
+    return needs_edge(config, FEWEST_LEGS if config.capacity.calls == 1 else engine_legs())
+
+
+def engine_legs() -> int:
+    """How many legs an engine has, by itself, in a process of its own. Raises EOFError: it died."""
+    return int(asked("sipagent.pjsip.about:tell_legs"))
+
+
+class Office:
+    """The configuration in force, and what it gives each child."""
+
+    def __init__(self, config: Config, legs: int, *, log_json: bool, drain_s: float) -> None:
+        """Raises ConfigError."""
+        self.config = config
+        self.rules = rules_of(config)
+        self.layout: Layout = layout(config, legs)
+        self.plan: Plan = plan(config, legs, addresses(config))
+        self._legs = legs
+        self._log_json = log_json
+        self._drain_s = drain_s
+        detector_of(config)  # what is wrong with it is said here, not by every worker
+
+    def places(self) -> list[Place]:
+        """All that have to be there."""
+        found = [self.worker(index) for index in range(self.layout.workers)]
+        if self.config.trunk.registrar:
+            found.append(Place(REGISTRAR, None, self._start_registrar))
+        return found
+
+    def worker(self, index: int) -> Place:
+        return Place(worker_name(index), index, lambda: self._start_worker(index))
+
+    @property
+    def workers_rules(self) -> Admission:
+        """The rules of calls, with how many of them one worker takes: the edge counts those of all."""
+        return replace(self.rules, calls=self.layout.per_worker)
+
+    def _start_worker(self, index: int) -> Child:
+        post = WorkerPost(
+            index=index,
+            listen=self.plan.worker(index),
+            edge=self.plan.proxy,
+            media_address=self.plan.addresses.own,
+            rtp_ports=self.layout.ports_of(index),
+            config=self.config,
+            rules=self.workers_rules,
+            log_json=self._log_json,
+            drain_s=self._drain_s,
+        )
+        return Child(post.name, "sipagent.worker:work", post)
+
+    def _start_registrar(self) -> Child:
+        post = RegistrarPost(self.plan.account, self.plan.proxy, self.config, self._log_json)
+        return Child(post.name, "sipagent.registrar:keep_registered", post)
+
+    def change(self, config: Config) -> range:
+        """Go by another configuration from now on; the workers that come in addition. Raises ConfigError."""
+        rules, before = rules_of(config), self.layout
+        after = widened(config, before) if config.capacity.calls > before.calls else before
+        edge = replace(plan(config, self._legs, addresses(config)), calls=after.calls, workers=after.workers)
+        if config.capacity.calls < before.calls:
+            log.warning("needs_restart", key="capacity.calls", detail="it goes up without, not down")
+        for key, reason in unchangeable(self.config, config).items():
+            log.warning("needs_restart", key=key, detail=reason)
+        seed = self.rules.seed
+        self.rules = replace(rules, seed=seed) if seed else with_seed(rules, config)
+        self.config, self.layout, self.plan = config, after, edge
+        return range(before.workers, after.workers)
+
+
+def run(config: Config, *, log_json: bool, drain_s: float) -> int:
+    """Have calls taken until SIGTERM or SIGINT; the exit code.
+
+    Raises ConfigError, EdgeError, StoreError.
+    """
+    configure_log(log_json, "supervisor")
+    orders = Orders(drain_s)
+    heed(orders)
+    office = Office(config, engine_legs(), log_json=log_json, drain_s=drain_s)
+    with ExitStack() as stack:
+        wake = Wake()
+        stack.callback(wake.close)
+        stack.enter_context(alone_on(config))
+        office.rules = with_seed(office.rules, config)
+        edge = _edge(office)
+        care = EdgeCare(edge)
+        stack.callback(edge.stop)
+        care.start(time.monotonic())
+        with Store(config.retention.database) as store:
+            archive = Archive(store, config.recording.directory, config.base)
+            recover(archive, config.recording.format, datetime.now(UTC), alert)
+        purging = stack.enter_context(_purged(config))
+        supervisor = Supervisor(care, Apart(), office.places(), orders, wake)
+        log.info(
+            "started",
+            version=__version__,
+            listen=str(config.trunk.listen),
+            workers=office.layout.workers,
+            calls=office.layout.calls,
+        )
+        supervisor.run(lambda: _reload(office, supervisor, purging))
+    log.info("stopped")
+    return 0
+
+
+class Apart:
+    """Nothing is shared: each worker rings operators by itself."""
+
+    def heard(self, index: int, message: ToSupervisor, now: float) -> None:
+        raise AssertionError(f"worker {index} says {message}")
+
+    def gone(self, index: int, now: float) -> None:
+        pass
+
+    def registered(self, active: bool) -> None:
+        pass
+
+    def due(self) -> float | None:
+        return None
+
+    def tick(self, now: float) -> None:
+        pass
+
+
+def _edge(office: Office) -> Edge:
+    """Our own Kamailio, or somebody else's, which we tell nothing."""
+    if not office.config.edge.start:
+        return EdgeElsewhere()
+    return EdgeProcess(office.plan, edge_directory(office.config), _edge_said)
+
+
+def _edge_said(said: Rejected | str) -> None:
+    """On the edge's reader thread."""
+    if isinstance(said, str):
+        log.warning("edge", said=said)
+
+
+@contextmanager
+def _purged(config: Config) -> Iterator[Purging]:
+    purging = Purging(config, alert)
+    purging.start()
+    try:
+        yield purging
+    finally:
+        purging.stop()
+
+
+def _reload(office: Office, supervisor: Supervisor, purging: Purging) -> None:
+    try:
+        changed = load(office.config.file)
+        more = office.change(changed)
+    except ConfigError as wrong:
+        log.error("reload_refused", reason=str(wrong))
+        return
+    supervisor.tell_all(Reload(changed, office.workers_rules))
+    supervisor.care.change(office.plan)
+    for index in more:
+        supervisor.add(office.worker(index))
+    purging.reload(changed)
+    log.info("reloaded", calls=office.layout.calls)

@@ -1,0 +1,288 @@
+"""The supervisor's own thread: it watches over edge, workers and the registrar's account, and replaces them.
+
+    a pipe has a message          heard     a worker is ready, the account is registered, …
+    a process has ended           ended     taken out at the edge, its calls ended there, started anew
+    a signal has come             drain, reload
+    something is due              turn      starts after a back-off, words for the edge
+
+It knows no engine, no configuration and no call: what it starts is given to it. Nothing here may wait long.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from typing import Protocol
+
+import structlog
+
+from sipagent.children import Backoff
+from sipagent.edge_care import EdgeCare
+from sipagent.messages import Drain, NotRegistered, Ready, ToChild, ToSupervisor
+from sipagent.orders import Orders
+
+GRACE_S = 30.0  # beyond its patience, for a child that drains: its last recording may be a long one
+LONGEST_S = 60.0  # between two looks
+
+log = structlog.get_logger("sipagent.supervisor")
+
+
+class Process(Protocol):
+    """A child: `sipagent.children.Child` is the one there is."""
+
+    @property
+    def connection(self) -> "Pipe": ...
+
+    @property
+    def pid(self) -> int: ...
+
+    def fileno(self) -> int: ...
+
+    def send(self, message: ToChild) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def close(self) -> int | None: ...
+
+
+class Pipe(Protocol):
+    def fileno(self) -> int: ...
+
+    def recv(self) -> ToSupervisor: ...
+
+    def poll(self) -> bool: ...
+
+
+class Shared(Protocol):
+    """What all workers share: told what they say, on the supervisor's thread. Times are monotonic seconds."""
+
+    def heard(self, index: int, message: ToSupervisor, now: float) -> None: ...
+
+    def gone(self, index: int, now: float) -> None: ...
+
+    def registered(self, active: bool) -> None: ...
+
+    def due(self) -> float | None: ...
+
+    def tick(self, now: float) -> None: ...
+
+
+@dataclass(eq=False)
+class Place:
+    """One that has to be there. `index`: of a worker; `start` raises OSError; `due`: when to start it."""
+
+    name: str
+    index: int | None
+    start: Callable[[], Process]
+    backoff: Backoff = field(default_factory=Backoff)
+    child: Process | None = None
+    ready: bool = False
+    failed: bool = False  # since it was ready last
+    due: float | None = 0.0
+
+
+class Supervisor:
+    """All of it belongs to one thread. `wake`: readable when a signal has come."""
+
+    def __init__(
+        self, care: EdgeCare, shared: Shared, places: Iterable[Place], orders: Orders, wake: "Wake"
+    ) -> None:
+        self.care = care
+        self.shared = shared
+        self.places = list(places)
+        self.orders = orders
+        self._wake = wake
+        self._was_ready = False
+        self._draining_until: float | None = None
+
+    # --- the loop ---
+
+    def run(self, reload: Callable[[], None]) -> None:
+        """Until SIGTERM, and the end of all that follows from it. `reload` is called at a SIGHUP."""
+        while not self.over:
+            now = time.monotonic()
+            self.turn(now)
+            self._wait(max(0.0, self.due(now) - now))
+            if self.orders.reload:
+                self.orders.reload = False
+                reload()
+
+    def _wait(self, timeout_s: float) -> None:
+        """Until something has happened, and then take it in: what was said before an end comes before it."""
+        up = [(place, place.child) for place in self.places if place.child]
+        edge = [self.care.edge.sentinel] if self.care.up else []
+        pipes = {child.connection.fileno(): (place, child) for place, child in up}
+        ends = {child.fileno(): (place, child) for place, child in up}
+        happened = {
+            one if isinstance(one, int) else one.fileno()
+            for one in wait([*pipes, *ends, *edge, self._wake.fileno()], timeout_s)
+        }
+        self._wake.clear()
+        now = time.monotonic()
+        for place, child in (pipes[one] for one in happened & pipes.keys()):
+            self._receive(place, child, now)
+        for place, _ in (ends[one] for one in happened & ends.keys()):
+            self.ended(place, now)
+        if happened & {*edge}:
+            self.care.died(now)
+
+    def _receive(self, place: Place, child: Process, now: float) -> None:
+        try:
+            while child.connection.poll():
+                self.heard(place, child.connection.recv(), now)
+        except (EOFError, OSError):  # it is about to end; where not, nothing could be told it any more
+            child.kill()
+
+    # --- what happens ---
+
+    def heard(self, place: Place, message: ToSupervisor, now: float) -> None:
+        """A child has said something."""
+        match message:
+            case Ready():
+                self._ready(place)
+            case NotRegistered():
+                place.ready = False
+                self.shared.registered(False)
+            case _:
+                assert place.index is not None
+                self.shared.heard(place.index, message, now)
+
+    def _ready(self, place: Place) -> None:
+        place.ready, place.failed = True, False
+        if place.index is None:
+            self.shared.registered(True)
+        elif not self.draining:
+            self.care.admit(place.index)
+            log.info("worker_ready", worker=place.index)
+
+    def ended(self, place: Place, now: float) -> None:
+        """A child has ended, whatever the reason: it is not to be waited for, nor called."""
+        child, place.child = place.child, None
+        had_calls, place.ready = place.ready, False
+        code = child.close() if child else None
+        if place.index is None:
+            self.shared.registered(False)
+        elif had_calls:  # where not, another may still have this place: see `worker`
+            self.care.bereave(place.index)
+            self.care.tick(now)  # at once: its callers are waiting
+            self.shared.gone(place.index, now)
+        if self.draining and code == 0:
+            log.info("child_ended", name=place.name)
+            return
+        self._mourn(place, f"has died ({_cause(code)})", now)
+
+    def _mourn(self, place: Place, what: str, now: float) -> None:
+        place.failed = True
+        if self.draining:
+            log.error("alert", reason=f"{place.name} {what}")
+            return
+        wait_s = place.backoff.died(now)
+        place.due = now + wait_s
+        log.error("alert", reason=f"{place.name} {what}; it is started anew in {wait_s:g} s")
+
+    def turn(self, now: float) -> None:
+        """Do what is due."""
+        self._heed(now)
+        for place in self.places:
+            if place.child is None and place.due is not None and place.due <= now:
+                self._start(place, now)
+        self.care.tick(now)
+        if (due := self.shared.due()) is not None and due <= now:
+            self.shared.tick(now)
+        if not self._was_ready and self.ready:
+            self._was_ready = True
+            log.info("ready")
+
+    def _start(self, place: Place, now: float) -> None:
+        place.due = None
+        place.backoff.started(now)
+        try:
+            place.child = place.start()
+        except (OSError, EOFError) as failure:  # EOFError: the server that forks has died meanwhile
+            self._mourn(place, f"cannot be started: {failure!r}", now)
+        else:
+            log.info("child_started", name=place.name, pid=place.child.pid)
+
+    @property
+    def ready(self) -> bool:
+        """Whether calls can come; a worker that has failed at the first attempt is not waited for."""
+        workers = [place for place in self.places if place.index is not None]
+        others = [place for place in self.places if place.index is None]
+        settled = all(place.ready or place.failed for place in workers)
+        return (
+            self.care.up
+            and settled
+            and any(one.ready for one in workers)
+            and all(one.ready for one in others)
+        )
+
+    def due(self, now: float) -> float:
+        """When the next turn is needed, whatever happens until then."""
+        starts = [place.due for place in self.places if place.child is None]
+        moments = (*starts, self.care.due, self.shared.due(), self._draining_until, now + LONGEST_S)
+        return min(one for one in moments if one is not None)
+
+    # --- the end ---
+
+    @property
+    def draining(self) -> bool:
+        return self._draining_until is not None
+
+    @property
+    def over(self) -> bool:
+        return self.draining and not any(place.child for place in self.places)
+
+    def _heed(self, now: float) -> None:
+        """Whether it is to end, and by when; a second signal may have come."""
+        ending_at = self.orders.ending_at
+        if ending_at is not None and self._draining_until != ending_at + GRACE_S:
+            first = not self.draining
+            self._drain(ending_at, now)
+            if first:
+                log.info("draining")
+        if self._draining_until is not None and now >= self._draining_until:
+            for place in self.places:
+                if place.child:
+                    log.error("alert", reason=f"{place.name} does not end; it is killed")
+                    place.child.kill()
+
+    def _drain(self, ending_at: float, now: float) -> None:
+        self._draining_until = ending_at + GRACE_S
+        self.care.drain()
+        self.care.tick(now)
+        for place in self.places:
+            place.due = None
+            if place.child:
+                place.child.send(Drain(max(0.0, ending_at - now)))
+
+    # --- changes ---
+
+    def add(self, place: Place) -> None:
+        """One more, which is started at the next turn."""
+        self.places.append(place)
+
+    def tell(self, index: int, message: ToChild) -> None:
+        """Tell a worker something; one that is not there just now won't hear it."""
+        for place in self.places:
+            if place.index == index and place.child:
+                place.child.send(message)
+
+    def tell_all(self, message: ToChild) -> None:
+        """Tell every child."""
+        for place in self.places:
+            if place.child:
+                place.child.send(message)
+
+
+class Wake(Protocol):
+    """`sipagent.orders.Wake` is the one there is."""
+
+    def fileno(self) -> int: ...
+
+    def clear(self) -> None: ...
+
+
+def _cause(code: int | None) -> str:
+    if code is None:
+        return "nobody knows how"
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
