@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -232,3 +233,38 @@ def test_played_samples_come_once_or_round_and_round() -> None:
     once, forever = Play(ramp), Play(ramp, loop=True)
     assert [int(once.frame()[0]) for _ in range(3)] == [1, 161, 0]
     assert [int(forever.frame()[0]) for _ in range(3)] == [1, 161, 1]
+
+
+def test_a_call_that_replaces_another_takes_its_place(loop: Loop, desk: Phone, caller: Phone) -> None:
+    """RFC 3891: answered at once, and the one that it replaces is ended; one that names none is told 481."""
+    desk.answer = Answer(after_s=0.0)
+    first = caller.call(desk.uri)
+    first.wait_answered()
+    operator = desk.wait_call()
+    operator.wait_acked()
+    desk.answer = Answer(status=None)
+    named = unquote(operator.replacing().partition("=")[2])
+    with Phone(loop, "203") as colleague:
+        assert colleague.call(desk.uri, headers=(("Replaces", f"x{named}"),)).wait_status() == 481
+        second = colleague.call(desk.uri, headers=(("Replaces", named),))
+        second.wait_answered()
+        first.wait_ended()
+        assert (first.ended_by, desk.wait_call().answered_ns is not None) == ("them", True)
+        assert colleague.call(desk.uri, headers=(("Replaces", named),)).wait_status() == 481  # over
+
+
+def test_an_offer_that_is_refused_is_acknowledged_and_leaves_the_call_as_it_was(
+    loop: Loop, desk: Phone, caller: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = caller.call(desk.uri)
+    call.wait_answered()
+    operator = desk.wait_call()
+    operator.wait_acked()
+    monkeypatch.setattr(operator, "_answer_offer", lambda message: desk.respond(message, 488, operator._tag))
+    with pytest.raises(PhoneError, match="488"):
+        call.hold()
+    desk.wait_at("ACK received", 1)
+    refused = [seen.message for seen in desk.seen if seen.describe() == "488 INVITE sent"][-1]
+    ack = [seen.message for seen in desk.seen if seen.describe() == "ACK received"][-1]
+    assert (ack.branch, ack.header("CSeq").split()[0]) == (refused.branch, refused.header("CSeq").split()[0])
+    assert (call.ended_ns, operator.ended_ns) == (None, None)

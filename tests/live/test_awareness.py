@@ -8,6 +8,7 @@ import pytest
 
 from sipagent.softphone import Answer, Call, Phone
 from sipagent.softphone_sip import Message
+from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MUSIC_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
 from tests.peers.agent import RunningAgent
@@ -170,6 +171,25 @@ def test_who_holds_is_told_after_the_hold(
     wait_told(operator_phone, "on", "off")
     bridge.caller.rtp.wait_tone(OPERATOR_HZ)
     bridge.hang_up()
+
+
+def test_who_gives_the_caller_away_is_recorded_no_more(
+    agent_factory: AgentFactory, phone_factory: PhoneFactory, caller_phone: Phone, operator_phone: Phone
+) -> None:
+    """Until the caller comes back: the colleague is busy. The caller's device sees no change."""
+    colleague = phone_factory("203", 1600)
+    colleague.answer = Answer(status=None)
+    agent = agent_factory(operators={"transfer_targets": [colleague.uri]})
+    bridge = aware_bridge(agent, caller_phone, operator_phone)
+    wait_told(operator_phone, "on")
+    assert bridge.operator.request("REFER", (("Refer-To", f"<{colleague.uri}>"),)).status == 202
+    wait_told(operator_phone, "on", "off")
+    colleague.wait_call().decide(486)
+    wait_told(operator_phone, "on", "off", "on")
+    assert told(caller_phone) == ["on"]
+    bridge.caller.rtp.wait_tone(OPERATOR_HZ)
+    bridge.hang_up()
+    agent.wait_recordings()
 
 
 def test_a_glare_is_tried_again(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone) -> None:
