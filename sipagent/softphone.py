@@ -74,7 +74,7 @@ class Phone:
         self.answer = Answer()
         self.challenge: Challenge | None = None
         self.refer_status: int | None = 501  # its answer to a REFER; None: it says nothing
-        self.sound: Callable[[], Source] | None = None  # what each new call sends; absent: silence
+        self.sound: Callable[[], Source | None] | None = None  # what each new call sends; absent: silence
         self.seen: list[Seen] = []
         self.calls: list[Call] = []
         self.malformed = 0

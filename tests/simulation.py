@@ -93,7 +93,12 @@ class SimulatedEngine(FakeEngine):
         self.heard_of: set[int] = set()  # legs for which something has answered
         self.sounding: set[int] = set()
         self.talking: dict[int, int] = {}  # operator's leg → caller's
+        self.most_up = 0
         self._order = itertools.count()
+
+    def begins(self, leg: int) -> None:
+        self.up.add(leg)
+        self.most_up = max(self.most_up, len(self.up))
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         heapq.heappush(self.due, (self.stage.clock.now + seconds, next(self._order), act))
@@ -125,9 +130,13 @@ class SimulatedEngine(FakeEngine):
         self.later(HOP_S, lambda: self.report(leg, e.CallConfirmed(telephone_event=True)))
         self.later(2 * HOP_S, lambda: self.report(leg, e.MediaArrived(leg)))
 
+    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None:
+        super().reject(leg, status, retry_after_s)
+        self.later(HOP_S, lambda: self.report(leg, e.LegGone(leg, status)))
+
     def dial(self, uri: str, display: str, headers: Headers = ()) -> int:
         leg = self.next_number()
-        self.up.add(leg)
+        self.begins(leg)
         self.dialled[leg] = uri
         self.orders.append(("dial", uri, display))
         if Decision.UNDECIDED in self._decisions_of_callers_for(uri):
@@ -196,7 +205,7 @@ class Town:
         caller = engine.callers[leg] = Caller(leg)
 
         def come() -> None:
-            engine.up.add(leg)
+            engine.begins(leg)
             engine.say(Incoming(leg, HERE, invite(call_id=f"call{leg}")))
             for seconds, fact in script:
                 engine.later(seconds, lambda fact=fact: engine.report(leg, fact))  # type: ignore[misc]

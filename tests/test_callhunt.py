@@ -128,6 +128,22 @@ def test_an_operator_who_was_offered_too_late_is_given_back(station: str) -> Non
     assert flow.handle(e.OperatorOffered(B), now) == [e.DeclineOperator(B)]
 
 
+@pytest.mark.parametrize("end", ["waited too long", "gone after a conversation"])
+def test_an_answer_that_crosses_the_end_is_hung_up(end: str) -> None:
+    """The caller still hears `unavailable`, or what he had sent is still being listened to."""
+    if end == "waited too long":
+        flow, _, now = run(Policy(max_wait_s=10.0), RINGING)
+        while flow.phase is Phase.HUNT:
+            _, now = wakes(flow, now)
+        assert flow.phase is Phase.FAREWELL
+    else:
+        flow, _, now = run(TOGETHER, BOTH)
+        for fact in (*ANSWER_B, e.LegGone(CALLER, 200)):
+            flow.handle(fact, now)
+        assert flow.phase is Phase.ENDING
+    assert flow.handle(e.OperatorAnswered(1, telephone_event=True), now) == [e.HangUp(1)]
+
+
 def test_a_leg_is_given_to_another_caller_only_where_two_ring() -> None:
     flow, _, now = run(TOGETHER, BOTH)
     assert flow.handle(e.LegWanted(), now) == [e.HangUp(2)]

@@ -42,6 +42,8 @@ METHODS: dict[int, e.Method] = {
 
 GLARE = re.compile(r"SIP/2\.0 (491|500) (?s:.*?)^CSeq:\s*\d+\s+INVITE\b", re.MULTILINE | re.IGNORECASE)
 
+MOVED = 302  # or another of RFC 3261 section 21.3: none is followed
+
 P = ParamSpec("P")
 
 
@@ -184,6 +186,7 @@ class Leg(pj.Call):
         self.silent_by_sdp = False  # the SDP says that it sends nothing
         self.received = -1
         self.received_at = 0.0
+        self.moved = False  # a redirection: the library says 487 of it
 
     def tell(self, fact: e.Fact) -> None:
         self.engine.settings.report(OfLeg(self.number, fact))
@@ -213,7 +216,7 @@ class Leg(pj.Call):
             self.received_at = time.monotonic()
             self.engine.confirmed(self)
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            self.engine.disconnected(self, info.lastStatusCode, message)
+            self.engine.disconnected(self, MOVED if self.moved else info.lastStatusCode, message)
 
     @guarded_callback
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
@@ -294,6 +297,7 @@ class Leg(pj.Call):
         prm.statusCode = 603
 
     def onCallRedirected(self, prm: pj.OnCallRedirectedParam) -> int:
+        self.moved = True
         return pj.PJSIP_REDIRECT_STOP
 
     def packets(self) -> int:

@@ -7,7 +7,7 @@ import sys
 import click
 
 from sipagent.softphone_call import Way
-from tests.bench import cpu, hunting, latency, report
+from tests.bench import cpu, hunting, latency, report, silence
 from tests.bench.office import office
 from tests.bench.report import Row
 
@@ -36,11 +36,15 @@ def hunts(count: int) -> list[Row]:
         rows = [report.of("operator's 200 → both hear each other", hunting.answer_to_talk(place, count), 60)]
     with office(pairs=2, capacity={"calls": 1}) as place:
         rows.append(report.of("486 → the next operator's INVITE", hunting.busy_to_next(place, count), 50))
+    ways = {"ring_s": silence.RING_S, "max_wait_s": 60}
+    with office(pairs=2, capacity={"calls": 1}, operators=ways) as place:
+        heard = silence.longest(place)
     silent = hunting.silences()
     late, lost = hunting.queue()
     return [
         *rows,
-        Row("longest silence after the decision, any of the matrix", max(silent), 2, "s", count=len(silent)),
+        Row("longest silence after the decision, live", max(heard.values()), 2, "s", count=len(heard)),
+        Row("the same, any of the matrix, simulated", max(silent), 2, "s", count=len(silent)),
         Row("20 callers, 2 operators, simulated: served out of turn", late, 0, "", count=20),
         Row("the same: lost", lost, 0, "", count=20),
     ]

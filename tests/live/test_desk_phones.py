@@ -45,17 +45,23 @@ def happened(receipt: Json, what: str) -> datetime:
 
 
 def test_one_after_the_other_will_not_come_and_the_last_one_does(
-    agent_factory: AgentFactory, caller_phone: Phone, desk_factory: DeskFactory, sound: Path
+    agent_factory: AgentFactory,
+    caller_phone: Phone,
+    operator_phone: Phone,
+    desk_factory: DeskFactory,
+    sound: Path,
 ) -> None:
-    """Busy, declined, away, no answer, vanished; the last one's phone sends sound before it is answered.
+    """Busy, declined, away, moved, no answer, vanished; the last one sends sound before it answers.
 
-    Of that the caller hears nothing: it is music until the answer.
+    Of that the caller hears nothing: it is music until the answer. Where the moved one points to is not rung.
     """
     unwilling = [
         desk_factory("301", Behaviour().refuses(486, "Busy Here")),
         desk_factory("302", Behaviour().rings().refuses(603, "Decline")),
         desk_factory("303", Behaviour().refuses(480, "Temporarily Unavailable")),
         desk_factory("304", Behaviour().rings().cancelled()),
+        desk_factory("307", Behaviour().moved(operator_phone.uri)),
+        desk_factory("308", Behaviour().says(200, "OK").acked().hung_up()),  # without a word on media
         desk_factory("305", Behaviour().rings().answers()),  # and its process is gone before the ACK comes
     ]
     early = Behaviour().says(183, "Session Progress", sdp=True).sends(sound).pauses(round(EARLY_S * 1000))
@@ -73,8 +79,10 @@ def test_one_after_the_other_will_not_come_and_the_last_one_does(
     said = [event["what"].removeprefix(uri).strip(": ") for event in receipt["events"] for uri in uris
             if event["what"].startswith(uri)]  # fmt: skip
     assert said == [
-        "refused with 486", "refused with 603", "refused with 480", "no answer", "answered and sent nothing",
+        "refused with 486", "refused with 603", "refused with 480", "no answer", "refused with 302",
+        "refused with 406", "answered and sent nothing",
     ]  # fmt: skip
+    assert operator_phone.calls == []
     connected, rung = (happened(receipt, f"{what} {willing.uri}") for what in ("bridged with", "ringing"))
     assert (connected - rung).total_seconds() >= EARLY_S
     talked_s = (datetime.fromisoformat(receipt["ended_at"]) - connected).total_seconds()

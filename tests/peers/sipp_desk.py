@@ -32,6 +32,7 @@ class Behaviour:
     """A scenario for one INVITE, step by step, in the order of the calls."""
 
     def __init__(self) -> None:
+        self.contact = _CONTACT
         kept = "".join(
             f'<ereg regexp=".+" search_in="hdr" header="{name}:" check_it="true" assign_to="{name}"/>'
             for name in _KEPT
@@ -42,7 +43,14 @@ class Behaviour:
         """A response to the INVITE, in the dialog of a branch."""
         kept = "\n".join(f"{name}:[${name}]" for name in _KEPT)
         headers = f"{kept};tag={fork}[call_number]\n[last_From:]\n[last_Call-ID:]"
-        return self._send(f"SIP/2.0 {status} {reason}\n{headers}\n{_CONTACT}{_SDP if sdp else _EMPTY}")
+        return self._send(f"SIP/2.0 {status} {reason}\n{headers}\n{self.contact}{_SDP if sdp else _EMPTY}")
+
+    def moved(self, uri: str) -> Behaviour:
+        """302 to another phone."""
+        contact, self.contact = self.contact, f"Contact: <{uri}>\n"
+        self.refuses(302, "Moved Temporarily")
+        self.contact = contact
+        return self
 
     def rings(self) -> Behaviour:
         return self.says(180, "Ringing")
