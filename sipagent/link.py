@@ -9,27 +9,20 @@ from sipagent.messages import ToChild, ToSupervisor
 
 
 class Link:
-    """Two threads, `link-reader` and `link-writer`.
+    """Two threads, `link-reader` and `link-writer`."""
 
-    `heard` is called with every message, `lost` once, when the supervisor is no longer there; both on the
-    reader's thread, and both must return at once.
-    """
-
-    def __init__(
-        self,
-        connection: "Connection[ToSupervisor, ToChild]",
-        heard: Callable[[ToChild], None],
-        lost: Callable[[], None],
-    ) -> None:
+    def __init__(self, connection: "Connection[ToSupervisor, ToChild]") -> None:
         self._connection = connection
-        self._heard = heard
-        self._lost = lost
         self._outbox: queue.SimpleQueue[ToSupervisor | None] = queue.SimpleQueue()
-        self._reader = threading.Thread(target=self._read, name="link-reader", daemon=True)
         self._writer = threading.Thread(target=self._write, name="link-writer", daemon=True)
 
-    def start(self) -> None:
-        self._reader.start()
+    def start(self, heard: Callable[[ToChild], None], lost: Callable[[], None]) -> None:
+        """`heard` is called with every message, `lost` once, when the supervisor is no longer there.
+
+        Both on the reader's thread, and both must return at once.
+        """
+        reader = threading.Thread(target=self._read, args=(heard, lost), name="link-reader", daemon=True)
+        reader.start()
         self._writer.start()
 
     def send(self, message: ToSupervisor) -> None:
@@ -41,12 +34,12 @@ class Link:
         self._outbox.put(None)
         self._writer.join()
 
-    def _read(self) -> None:
+    def _read(self, heard: Callable[[ToChild], None], lost: Callable[[], None]) -> None:
         try:
             while True:
-                self._heard(self._connection.recv())
+                heard(self._connection.recv())
         except (EOFError, OSError):
-            self._lost()
+            lost()
 
     def _write(self) -> None:
         while (message := self._outbox.get()) is not None:

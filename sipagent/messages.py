@@ -8,7 +8,9 @@ child has.
 from dataclasses import dataclass
 
 from sipagent.admission import Admission
+from sipagent.asking import Answer, Asked
 from sipagent.config import Config
+from sipagent.figures import Figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +38,5 @@ class Reload:
     rules: Admission
 
 
-ToChild = Drain | Reload
-ToSupervisor = Ready | NotRegistered
+ToChild = Drain | Reload | Answer
+ToSupervisor = Ready | NotRegistered | Asked | Figures

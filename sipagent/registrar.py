@@ -51,8 +51,8 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", post: Regis
     except EngineError as failure:
         alert(f"the registrar's account cannot go on: {failure}")
         sys.exit(1)
-    link = Link(connection, heard, lost)
-    link.start()
+    link = Link(connection)
+    link.start(heard, lost)
     try:
         _keep(engine, inbox, link, orders)
     finally:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -19,6 +20,7 @@ from sipagent import __version__
 from sipagent.admission import Admission
 from sipagent.children import Child, asked
 from sipagent.config import Config, ConfigError, load
+from sipagent.desk import local_desk
 from sipagent.edge_addresses import addresses
 from sipagent.edge_care import Edge, EdgeCare
 from sipagent.edge_elsewhere import EdgeElsewhere
@@ -28,14 +30,19 @@ from sipagent.edge_plan import Plan, needs_edge, plan
 from sipagent.edge_process import EdgeProcess
 from sipagent.layout import Layout, layout, unchangeable, widened
 from sipagent.logs import alert, configure_log
-from sipagent.messages import Reload, ToSupervisor
+from sipagent.messages import Reload
+from sipagent.metrics import Metrics
 from sipagent.orders import Orders, Wake, heed
 from sipagent.posts import REGISTRAR, RegistrarPost, WorkerPost, worker_name
 from sipagent.purging import Purging
+from sipagent.recorder import Worker
 from sipagent.recovery import recover
+from sipagent.rota import Rota
 from sipagent.rules import detector_of, rules_of, with_seed
+from sipagent.sharing import Sharing
 from sipagent.supervisor import Place, Supervisor
-from sipagent.upkeep import alone_on
+from sipagent.upkeep import alone_on, figures_told
+from sipagent.watch import Watch
 
 FEWEST_LEGS = 3  # of any engine: one call, and a leg to refuse the next one with
 
@@ -135,8 +142,14 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         with Store(config.retention.database) as store:
             archive = Archive(store, config.recording.directory, config.base)
             recover(archive, config.recording.format, datetime.now(UTC), alert)
-        purging = stack.enter_context(_purged(config))
-        supervisor = Supervisor(care, Apart(), office.places(), orders, wake)
+        writer = stack.enter_context(_running(Worker("rota", alert)))
+        rota = Rota(config.retention.database.with_name("round_robin.json"))
+        desk = local_desk(office.rules, rota, writer.put)
+        sharing = Sharing(office.rules, desk, lambda *said: supervisor.tell(*said))  # noqa: PLW0108 - made below
+        supervisor = Supervisor(care, sharing, office.places(), orders, wake)
+        purging = stack.enter_context(_running(Purging(config, alert)))
+        watch = Watch(lambda: purging.config)
+        stack.enter_context(figures_told(config, Metrics(sharing, purging, watch), watch))
         log.info(
             "started",
             version=__version__,
@@ -144,28 +157,27 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
             workers=office.layout.workers,
             calls=office.layout.calls,
         )
-        supervisor.run(lambda: _reload(office, supervisor, purging))
+        supervisor.run(lambda: _reload(office, supervisor, sharing, purging))
     log.info("stopped")
     return 0
 
 
-class Apart:
-    """Nothing is shared: each worker rings operators by itself."""
+class _Thread(Protocol):
+    def start(self) -> None: ...
 
-    def heard(self, index: int, message: ToSupervisor, now: float) -> None:
-        raise AssertionError(f"worker {index} says {message}")
+    def stop(self) -> None: ...
 
-    def gone(self, index: int, now: float) -> None:
-        pass
 
-    def registered(self, active: bool) -> None:
-        pass
+Running = TypeVar("Running", bound=_Thread)
 
-    def due(self) -> float | None:
-        return None
 
-    def tick(self, now: float) -> None:
-        pass
+@contextmanager
+def _running(thread: Running) -> Iterator[Running]:
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.stop()
 
 
 def _edge(office: Office) -> Edge:
@@ -181,17 +193,7 @@ def _edge_said(said: Rejected | str) -> None:
         log.warning("edge", said=said)
 
 
-@contextmanager
-def _purged(config: Config) -> Iterator[Purging]:
-    purging = Purging(config, alert)
-    purging.start()
-    try:
-        yield purging
-    finally:
-        purging.stop()
-
-
-def _reload(office: Office, supervisor: Supervisor, purging: Purging) -> None:
+def _reload(office: Office, supervisor: Supervisor, sharing: Sharing, purging: Purging) -> None:
     try:
         changed = load(office.config.file)
         more = office.change(changed)
@@ -202,5 +204,6 @@ def _reload(office: Office, supervisor: Supervisor, purging: Purging) -> None:
     supervisor.care.change(office.plan)
     for index in more:
         supervisor.add(office.worker(index))
+    sharing.reload(office.rules)
     purging.reload(changed)
     log.info("reloaded", calls=office.layout.calls)

@@ -16,8 +16,10 @@ from typing import Protocol
 
 import structlog
 
+from sipagent.asking import Asked
 from sipagent.children import Backoff
 from sipagent.edge_care import EdgeCare
+from sipagent.figures import Figures
 from sipagent.messages import Drain, NotRegistered, Ready, ToChild, ToSupervisor
 from sipagent.orders import Orders
 
@@ -56,7 +58,7 @@ class Pipe(Protocol):
 class Shared(Protocol):
     """What all workers share: told what they say, on the supervisor's thread. Times are monotonic seconds."""
 
-    def heard(self, index: int, message: ToSupervisor, now: float) -> None: ...
+    def heard(self, index: int, message: Asked | Figures, now: float) -> None: ...
 
     def gone(self, index: int, now: float) -> None: ...
 

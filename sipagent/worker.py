@@ -22,7 +22,10 @@ from retention.recording import Ids
 from retention.store import Store, StoreError
 from sipagent.admission import Admission, tones
 from sipagent.agent import Agent
+from sipagent.asking import BoardLost
+from sipagent.desk import RemoteDesk
 from sipagent.engine import EngineSettings
+from sipagent.figures import Telling
 from sipagent.link import Link
 from sipagent.logs import alert, configure_log
 from sipagent.messages import Drain, Ready, Reload, ToChild, ToSupervisor
@@ -60,41 +63,49 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
     left = left_by(store, post.index)
     archive = Archive(store, config.recording.directory, config.base)
     recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients)
+    link = Link(connection)
     agent = Agent(
         of_edge(post.rules),
         recorder,
         tones(),
         registers=False,
         detector=detector_of(config),
+        desk=RemoteDesk(link.send),
         ids=Ids(post.index),
+        behind_edge=True,
         ready=lambda: link.send(Ready()),
     )
     engine = PjsipEngine(settings(post, agent))
-    orders = WorkerOrders(post.drain_s, engine)
-    link = Link(connection, orders.heard, orders.lost)
+    orders = WorkerOrders(post.drain_s, agent, engine)
     engine.start()
     stack.callback(engine.stop)
-    link.start()
+    link.start(orders.heard, orders.lost)
     stack.callback(link.close)
     for start, stop in ((recorder.start, recorder.stop), (agent.listener.start, agent.listener.stop)):
         start()
         stack.callback(stop)
     if left:
-        recorder.slowly(lambda: _recover(archive, post, left))
-    agent.run(engine, lambda: _over(agent, orders))
+        recorder.slowly(lambda: _recover(agent, post, left))
+    telling = Telling(agent.figures, link.send)
+    agent.run(engine, lambda: _over(agent, orders, telling))
+    telling.tell()
 
 
-def _recover(archive: Archive, post: WorkerPost, left: tuple[str, ...]) -> None:
-    """What the worker that had this place has left, and nothing of anybody else's."""
-    failed = recover(archive, post.config.recording.format, datetime.now(UTC), alert, left)
-    log.info("recovered", calls=len(left), failed=len(failed))
+def _recover(agent: Agent, post: WorkerPost, left: tuple[str, ...]) -> None:
+    """What the worker that had this place has left, and nothing of anybody else's; in `assembler`."""
+    archive, format = agent.recorder.archive, post.config.recording.format
+    ended = recover(archive, format, datetime.now(UTC), alert, left)
+    for one in ended:
+        agent.tally.ended["failed", one.decision, one.decided_by or ""] += 1
+    log.info("recovered", calls=len(left), failed=len(ended))
 
 
 class WorkerOrders(Orders):
     """What the supervisor has asked of a worker; written on the link's thread."""
 
-    def __init__(self, drain_s: float, engine: PjsipEngine) -> None:
+    def __init__(self, drain_s: float, agent: Agent, engine: PjsipEngine) -> None:
         super().__init__(drain_s)
+        self._agent = agent
         self.reloads: queue.SimpleQueue[Reload] = queue.SimpleQueue()
         self._engine = engine
 
@@ -105,17 +116,21 @@ class WorkerOrders(Orders):
                 self.end_within(patience_s)
             case Reload():
                 self.reloads.put(message)
+            case _:
+                self._agent.post(message)
         self._engine.wake()
 
     def lost(self) -> None:
         """The supervisor is gone."""
         log.warning("supervisor_lost", detail="this worker ends with the calls that it has")
+        self._agent.post(BoardLost())
         self.end_within(self.drain_s)
         self._engine.wake()
 
 
-def _over(agent: Agent, orders: WorkerOrders) -> bool:
+def _over(agent: Agent, orders: WorkerOrders, telling: Telling) -> bool:
     """Looked at in every turn of the agent."""
+    telling.look(time.monotonic())
     while not orders.reloads.empty():
         changed = orders.reloads.get()
         agent.reload(of_edge(changed.rules))

@@ -20,8 +20,8 @@ def ends() -> Iterator[Ends]:
     """The supervisor's end, the child's link, and what that has heard."""
     ours, theirs = Pipe(duplex=True)
     heard: list[ToChild | str] = []
-    link = Link(theirs, heard.append, lambda: heard.append("lost"))
-    link.start()
+    link = Link(theirs)
+    link.start(heard.append, lambda: heard.append("lost"))
     yield ours, link, heard
     ours.close()
     link.close()
