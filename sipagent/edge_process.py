@@ -30,7 +30,7 @@ class EdgeProcess:
     """One Kamailio. `start` and `stop` may alternate; a process that has died is started anew."""
 
     def __init__(self, plan: Plan, directory: Path, report: Report) -> None:
-        self.plan = plan
+        self.plan, self.directory = plan, directory
         self._places = places(directory)
         self._report = report
         self._process: subprocess.Popen[bytes] | None = None

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import signal
 from collections.abc import Iterator
+from multiprocessing.connection import wait
+from typing import Any
 
 import pytest
 
-from sipagent.softphone import Answer, Loop
+from sipagent.softphone import Answer, Challenge, Loop, Phone
+from sipagent.softphone_call import Transaction
+from sipagent.softphone_sip import Message
 from tests.peers import edge as scene
 from tests.peers.edge import CALLS_EACH, NUMBER, WORKERS, Edge
 
@@ -83,3 +90,192 @@ def test_every_slot_is_filled_by_turns_and_the_next_caller_is_told(edge: Edge) -
     assert (line.why, line.status, line.call_id) == ("full", 503, call.call_id)
     assert line.asserted == '"Ann" <sip:+33612345678@trunk>' and line.privacy == "id"
     assert line.called == edge.uri(NUMBER) and "+33612345678" in line.from_
+
+
+# --- strangers ---
+
+
+def byes(edge: Edge) -> int:
+    """How many requests have come to whoever might be called."""
+    return sum(phone.count("BYE received") for phone in (*edge.workers, edge.operator))
+
+
+def asked(
+    phone: Phone, method: str, edge: Edge, *more: tuple[str, str], to_tag: str = "", hops: int = 70
+) -> Transaction:
+    """A request of a phone's to the edge, not yet sent."""
+    ip, port = phone.address
+    to = f"<{edge.uri()}>" + (f";tag={to_tag}" if to_tag else "")
+    branch = f"z9hG4bK{secrets.token_hex(8)}"
+    headers = (
+        ("Via", f"SIP/2.0/UDP {ip}:{port};rport;branch={branch}"), ("Max-Forwards", str(hops)),
+        ("From", f"<{phone.uri}>;tag=1"), ("To", to), ("Call-ID", secrets.token_hex(8)),
+        ("CSeq", f"1 {method}"), ("Contact", f"<{phone.uri}>"), *more,
+    )  # fmt: skip
+    return Transaction(Message(f"{method} {edge.uri()} SIP/2.0", headers), edge.address, lambda _: None)
+
+
+def answer(phone: Phone, method: str, edge: Edge, **how: Any) -> int:
+    """The final status of a request."""
+    answers: list[int] = []
+    transaction = asked(phone, method, edge, **how)
+    transaction.on_response = lambda message: answers.append((message and message.status) or 408)
+    with phone.loop.changing():
+        phone.request(transaction)
+    phone.loop.wait_for(lambda: bool(answers) and answers[-1] >= 200, scene.PATIENCE_S, f"answer to {method}")
+    return answers[-1]
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REGISTER", "SUBSCRIBE", "BYE", "MESSAGE", "CANCEL"])
+def test_a_stranger_gets_no_answer_whatever_is_asked(edge: Edge, method: str) -> None:
+    before, seen = edge.statistics.strangers, len(edge.stranger.seen)
+    to_tag = "1" if method == "BYE" else ""
+    with edge.loop.changing():
+        edge.stranger.send(asked(edge.stranger, method, edge, to_tag=to_tag).request, edge.address)
+    edge.until(lambda: edge.statistics.strangers > before, "count of the stranger")
+    assert all(one.sent for one in edge.stranger.seen[seen:])
+
+
+def test_a_stranger_goes_nowhere_by_routes_of_his_own(edge: Edge) -> None:
+    """Neither to a worker, nor by way of the edge to somebody else."""
+    before, seen = edge.statistics.strangers, byes(edge)
+    home = f"<sip:{edge.plan.listen};lr>"
+    for target in (f"<sip:{edge.plan.worker(0)};lr>", f"<{edge.operator.uri};lr>"):
+        request = asked(edge.stranger, "BYE", edge, ("Route", home), ("Route", target), to_tag="1").request
+        with edge.loop.changing():
+            edge.stranger.send(request, edge.address)
+    edge.until(lambda: edge.statistics.strangers >= before + 2, "count of the stranger")
+    assert byes(edge) == seen
+
+
+def test_the_trunk_goes_nowhere_but_to_a_worker_either(edge: Edge) -> None:
+    home, elsewhere = f"<sip:{edge.plan.listen};lr>", f"<{edge.operator.uri};lr>"
+    before, seen = edge.statistics.strangers, byes(edge)
+    request = asked(edge.trunk, "BYE", edge, ("Route", home), ("Route", elsewhere), to_tag="1").request
+    with edge.loop.changing():
+        edge.trunk.send(request, edge.address)
+    edge.until(lambda: edge.statistics.strangers > before, "count")
+    assert byes(edge) == seen
+
+
+def test_the_trunk_is_told_what_the_edge_does(edge: Edge) -> None:
+    assert answer(edge.trunk, "OPTIONS", edge) == 200
+    assert answer(edge.trunk, "SUBSCRIBE", edge) == 405
+    assert answer(edge.trunk, "REGISTER", edge) == 405
+    assert answer(edge.trunk, "BYE", edge, to_tag="1") == 481
+    assert answer(edge.trunk, "OPTIONS", edge, hops=0) == 483
+    assert not [w for w in edge.workers if w.count("SUBSCRIBE received") + w.count("REGISTER received")]
+
+
+def test_a_caller_cancels(edge: Edge) -> None:
+    for worker in edge.workers:
+        worker.answer = Answer(status=None)
+    call = edge.call()
+    edge.until(lambda: 180 in call.provisional, "ringing")
+    _, taken = edge.taken(call)
+    call.cancel()
+    assert call.wait_status() == 487
+    taken.wait_ended()
+    edge.idle()
+
+
+def test_a_pbx_that_asks_who_is_calling_is_passed_on_as_it_is(edge: Edge) -> None:
+    """The realm is for the worker's account to judge; the edge knows no password."""
+    edge.operator.challenge = Challenge(username="sipagent", password="secret", realm="stranger.example")
+    try:
+        call = edge.workers[0].call(edge.operator.uri, proxy=edge.plan.inner)
+        assert call.wait_status() == 407 and call.final
+        assert 'realm="stranger.example"' in call.final.header("Proxy-Authenticate")
+    finally:
+        edge.operator.challenge = None
+
+
+# --- a restart ---
+
+
+def test_a_restart_cuts_no_call_and_forgets_no_count(edge: Edge) -> None:
+    """Both callers' and operators' dialogs: BYE arrives from each side."""
+    edge.forgotten()
+    calls = [edge.answered() for _ in range(2)]
+    legs = [edge.dialled(index) for _, _, index in calls]
+    edge.process.stop()
+    edge.start()
+    assert edge.statistics.calls == 2
+    calls[0][0].hang_up()
+    calls[0][1].wait_ended()
+    calls[1][1].hang_up()
+    calls[1][0].wait_ended()
+    legs[0][0].hang_up()
+    legs[0][1].wait_ended()
+    legs[1][1].hang_up()
+    legs[1][0].wait_ended()
+    edge.idle()
+
+
+def test_a_kill_cuts_no_call_either(edge: Edge) -> None:
+    edge.forgotten()
+    call, taken, index = edge.answered()
+    leg, other = edge.dialled(index)
+    edge.kept(2)
+    os.kill(edge.process.pid, signal.SIGKILL)
+    wait([edge.process.sentinel], scene.PATIENCE_S)
+    assert not edge.process.running
+    edge.process.stop()
+    edge.start()
+    assert edge.statistics.calls == 1
+    call.hang_up()
+    taken.wait_ended()
+    other.hang_up()
+    leg.wait_ended()
+    edge.idle()
+
+
+# --- a worker that is gone ---
+
+
+def test_a_worker_that_says_nothing_is_passed_over(edge: Edge) -> None:
+    edge.workers[1].answer = Answer(silent=True)
+    calls = [edge.answered() for _ in range(3)]
+    assert {index for _, _, index in calls} <= {0, 2}
+
+
+def test_a_worker_without_room_is_passed_over_and_another_refusal_is_the_callers(edge: Edge) -> None:
+    for worker in edge.workers[:2]:
+        worker.answer = Answer(status=503)
+    for _ in range(2):
+        assert edge.answered()[2] == 2
+    assert edge.statistics.calls == 2, "a slot that was tried is free again"
+    for worker in edge.workers:
+        worker.answer = Answer(status=404)
+    assert edge.call().wait_status() == 404
+    assert edge.statistics.calls == 2
+    for worker in edge.workers:
+        worker.answer = Answer(status=486)
+    before = len(edge.rejected)
+    call = edge.call()
+    assert call.wait_status() == 503 and call.final and call.final.header("Retry-After")
+    edge.until(lambda: len(edge.rejected) > before, "line of the rejected call")
+    assert edge.rejected[before].call_id == call.call_id
+
+
+def test_what_goes_on_with_a_dead_worker_is_ended_for_the_others(edge: Edge) -> None:
+    call, _, index = edge.answered()
+    leg, other = edge.dialled(index)
+    elsewhere, kept = edge.dialled((index + 1) % WORKERS)
+    rpc = edge.process.rpc
+    rpc.deactivate(index)
+    assert {dialog.call_id for dialog in rpc.dialogs(index)} == {call.call_id, leg.call_id}
+    edge.workers[index].close()
+    assert rpc.end_dialogs(index) == 2
+    call.wait_ended()
+    other.wait_ended()
+    assert (call.ended_by, other.ended_by) == ("them", "them")
+    assert kept.ended_ns is None
+    edge.phones.remove(edge.workers[index])
+    edge.workers[index] = edge.worker(index)
+    edge.phones.append(edge.workers[index])
+    rpc.activate(index)
+    edge.idle()
+    elsewhere.hang_up()
+    kept.wait_ended()
+    assert {edge.answered()[2] for _ in range(WORKERS)} == set(range(WORKERS))

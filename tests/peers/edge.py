@@ -131,6 +131,15 @@ class Edge:
                 raise PeerError(f"no {what}; the edge said {self.said[-10:]}")
             time.sleep(0.02)
 
+    def forgotten(self) -> None:
+        """Until no dialog is kept: an ended one is, for five seconds in which its BYE may be repeated."""
+        self.until(lambda: not self.process.rpc.ask("dlg.list"), "end of all dialogs")
+
+    def kept(self, dialogs: int) -> None:
+        """Until so many dialogs are in the files."""
+        rows = self.process.directory / "dialogs" / "dialog"
+        self.until(lambda: rows.read_bytes().count(b"\n") == 1 + dialogs, f"{dialogs} dialogs in the files")
+
     def idle(self) -> None:
         """Until no call is counted."""
         self.until(lambda: self.statistics.calls == 0, "end of all calls")

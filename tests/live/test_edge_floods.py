@@ -1,0 +1,83 @@
+"""What the edge lets through of a burst: nothing of a stranger's, of the trunk's what workers survive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from sipagent.softphone import Answer, Loop
+from tests.peers import edge as scene
+from tests.peers.edge import CALLS_EACH, STRANGER, TRUNK, WORKERS, Edge
+from tests.peers.flood import Flood
+
+pytestmark = pytest.mark.live
+
+RATE, SECONDS = 200, 5
+PER_S = 12
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    with Loop() as loop:
+        edge = Edge(tmp_path_factory.mktemp("edge"), loop, scene.plan(invites_per_s=PER_S))
+        try:
+            yield edge.start()
+        finally:
+            edge.close()
+
+
+def test_a_strangers_flood_reaches_no_worker_and_gets_no_answer(edge: Edge) -> None:
+    before, counted = edge.invites(), edge.statistics.strangers
+    with ThreadPoolExecutor(1) as beside:
+        flooding = beside.submit(Flood, STRANGER, edge.address, edge.uri(), 3000, 1000)
+        edge.until(lambda: edge.statistics.strangers > counted + 100, "flood")
+        call, taken, _ = edge.answered()
+        call.hang_up()
+        taken.wait_ended()
+        flood = flooding.result()
+    try:
+        assert edge.invites() == before + 1, "the trunk's"
+        assert flood.answers == 0
+        assert edge.statistics.strangers > counted + 2000
+        assert not edge.rejected, "strangers are only counted"
+    finally:
+        flood.close()
+
+
+def test_calls_that_stay_fill_every_slot_and_the_rest_is_told(edge: Edge) -> None:
+    edge.idle()
+    before = edge.invites()
+    flood = Flood(TRUNK, edge.address, edge.uri(), RATE * SECONDS, RATE)
+    try:
+        told = flood.wait()
+        assert told == {200: WORKERS * CALLS_EACH, 503: RATE * SECONDS - WORKERS * CALLS_EACH}
+        assert edge.invites() - before == WORKERS * CALLS_EACH
+        edge.until(lambda: len(edge.rejected) >= told[503], "a line of each rejected call")
+        assert {one.call_id for one in edge.rejected} == {i for i, s in flood.final.items() if s == 503}
+    finally:
+        for worker in edge.workers:
+            for call in worker.calls:
+                call.end()
+        flood.close()
+    edge.idle()
+
+
+def test_calls_that_end_at_once_come_no_faster_than_a_worker_survives(edge: Edge) -> None:
+    for worker in edge.workers:
+        worker.answer = Answer(status=404, ring=False)
+    starts = [len(worker.seen) for worker in edge.workers]
+    flood = Flood(TRUNK, edge.address, edge.uri(), RATE * SECONDS, RATE)
+    try:
+        told = flood.wait()
+        assert set(told) == {404, 503} and sum(told.values()) == RATE * SECONDS
+        assert told[404] >= WORKERS * PER_S * SECONDS / 2, "the cap is no wall"
+        for worker, start in zip(edge.workers, starts, strict=True):
+            came = [one.at_ns for one in worker.seen[start:] if one.describe() == "INVITE received"]
+            for number, at_ns in enumerate(came):
+                within = sum(at_ns <= other <= at_ns + 1_000_000_000 for other in came[number:])
+                assert within <= PER_S + CALLS_EACH + 2, "two for a moment that a busy machine delays"
+        assert {one.why for one in edge.rejected if one.call_id in flood.final} <= {"rate", "full"}
+    finally:
+        flood.close()

@@ -1,0 +1,81 @@
+"""Many INVITEs at a rate from one socket, each with its ACK; what came back, by call."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+from collections import Counter
+
+from sipagent.softphone_sip import Message, address_of, routes_of, uri_of
+
+
+class Flood:
+    """`count` INVITEs at `rate` a second, all sent once it is made; `final` fills meanwhile."""
+
+    def __init__(self, ip: str, to: tuple[str, int], uri: str, count: int, rate: float) -> None:
+        self.final: dict[str, int] = {}
+        self.answers = 0
+        self._to, self._uri = to, uri
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._socket.bind((ip, 0))
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.sent: list[str] = []
+        begin = time.monotonic()
+        for number in range(count):
+            time.sleep(max(0.0, begin + number / rate - time.monotonic()))
+            self.sent.append(self._invite())
+
+    def _head(
+        self, method: str, uri: str, call_id: str, branch: str, to: str, *more: tuple[str, str]
+    ) -> bytes:
+        ip, port = self._socket.getsockname()
+        headers = (
+            ("Via", f"SIP/2.0/UDP {ip}:{port};branch={branch}"), ("Max-Forwards", "70"), *more,
+            ("From", f"<sip:+33699000000@{ip}>;tag=flood"), ("To", to), ("Call-ID", call_id),
+            ("CSeq", f"1 {method}"), ("Contact", f"<sip:flood@{ip}:{port}>"),
+        )  # fmt: skip
+        return Message(f"{method} {uri} SIP/2.0", headers).pack()
+
+    def _invite(self) -> str:
+        call_id = secrets.token_hex(8)
+        packet = self._head("INVITE", self._uri, call_id, f"z9hG4bK{call_id}", f"<{self._uri}>")
+        self._socket.sendto(packet, self._to)
+        return call_id
+
+    def _read(self) -> None:
+        while True:
+            try:
+                packet = self._socket.recv(65535)
+            except OSError:  # closed
+                return
+            message = Message.parse(packet)
+            status = message.status
+            self.answers += 1
+            if status is None or status < 200 or message.method != "INVITE":
+                continue
+            call_id, to = message.header("Call-ID"), message.header("To")
+            if status >= 300:
+                self._socket.sendto(self._head("ACK", self._uri, call_id, f"z9hG4bK{call_id}", to), self._to)
+            else:
+                routes = routes_of(message)[::-1]
+                target = uri_of(message.header("Contact"))
+                more = tuple(("Route", one) for one in routes)
+                ack = self._head("ACK", target, call_id, f"z9hG4bK{secrets.token_hex(8)}", to, *more)
+                self._socket.sendto(ack, address_of(uri_of(routes[0])))
+            with self._changed:
+                self.final.setdefault(call_id, status)
+                self._changed.notify_all()
+
+    def wait(self, timeout: float = 30) -> Counter[int]:
+        """How many got which final status, once all have one or time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self.final) == len(self.sent), timeout)
+            return Counter(self.final.values())
+
+    def close(self) -> None:
+        self._socket.close()
