@@ -20,6 +20,7 @@ PHASES = ("choice", "notice", "window", "call")
 IN_PROGRESS = "in_progress"
 OTHER = "other"  # a number that is not one of the service's, so chosen by whoever called
 STOPPED = "stop code"  # the event that an operator's key leaves in a receipt
+BRIDGED = "bridged with "  # and the one that says with whom the caller talks from here on
 
 _REACHED = ("connected", "transferred")
 _MISSED = ("abandoned", "unavailable", "failed")
@@ -211,7 +212,10 @@ class Statistics:
             place.calls += 1
             place.reached += outcome in _REACHED
             place.refused += row.decision == "refused"
-            place.stops += _stops(row)
+        stops = _stops(row)
+        places[0].stops += stops.total()
+        for operator in filter(None, stops):
+            self.operators[operator].stops += stops[operator]
 
     # figures
 
@@ -322,10 +326,21 @@ class Statistics:
         }
 
 
-def _stops(row: Receipt) -> int:
-    """How often an operator's key stopped it; of a receipt that has forgotten its events, by its decision."""
-    told = sum(event.what == STOPPED and event.by == "operator" for event in row.events)
-    return told or int(row.decided_by == "operator")
+def _stops(row: Receipt) -> Counter[str]:
+    """How often which operator's key stopped it; of a receipt that has forgotten its events, by its decision.
+
+    After a transfer the receipt names the last one who talked with the caller; the events name them all.
+    """
+    stops: Counter[str] = Counter()
+    talks = row.operator or ""
+    for event in row.events:
+        if event.by == "operator" and event.what.startswith(BRIDGED):
+            talks = event.what.removeprefix(BRIDGED)
+        elif event.by == "operator" and event.what == STOPPED:
+            stops[talks] += 1
+    if not stops and row.decided_by == "operator":
+        stops[talks] += 1
+    return stops
 
 
 def _known(counts: Counter[str], names: Collection[str]) -> dict[str, int]:

@@ -13,9 +13,9 @@ import prompts
 from media.notice import Prompt as Sound
 from media.notice import inspect_prompt
 from sipagent import events as e
+from sipagent.codes import Codes
 from sipagent.config import Config, ConfigError, PromptSet, uri_host
 from sipagent.config_model import Operators
-from sipagent.conversation import Codes
 from sipagent.engine import Headers
 from sipagent.hours import Schedule
 from sipagent.operators import Strategy

@@ -31,6 +31,7 @@ from sipagent import policy
 from sipagent import referral as r
 from sipagent.callstate import How, Timer
 from sipagent.calltransfer import Transferring
+from sipagent.codes import heard_again
 from sipagent.consent import DecidedBy, Decision
 from sipagent.events import CALLER, Prompt
 from sipagent.policy import Phase
@@ -250,19 +251,18 @@ class CallFlow(Transferring):
     # --- keys and time ---
 
     def _digit(self, fact: e.DtmfPressed) -> None:
-        digit, method, at = self._presses.get(fact.leg, ("", fact.method, 0.0))
-        if digit == fact.digit and method != fact.method and self._now - at < policy.SAME_PRESS_S:
+        recent, again = heard_again(self._presses.get(fact.leg, ()), fact.digit, fact.method, self._now)
+        self._presses[fact.leg] = recent
+        if again:
             pass  # one press, heard by two ways
-        else:
-            self._presses[fact.leg] = (fact.digit, fact.method, self._now)
-            if fact.leg != CALLER:
-                self._operator_digit(fact)
-            elif fact.digit == self.policy.refusal_digit:
-                self._refuse("dtmf", method=fact.method)
-            elif self.phase is Phase.CHOICE:
-                self._choose(fact.digit)
-            elif fact.digit == self.policy.accept_digit:
-                self._accept(fact.method)
+        elif fact.leg != CALLER:
+            self._operator_digit(fact)
+        elif fact.digit == self.policy.refusal_digit:
+            self._refuse("dtmf", method=fact.method)
+        elif self.phase is Phase.CHOICE:
+            self._choose(fact.digit)
+        elif fact.digit == self.policy.accept_digit:
+            self._accept(fact.method)
         if fact.leg == CALLER and fact.method == "inband":
             self._heard("tone")
 
@@ -311,6 +311,7 @@ ANYWHERE: dict[type, Reaction] = {
     e.KeywordHeard: CallFlow._keyword,
     e.OperatorOffered: CallFlow._operator_offered,
     e.OperatorAnswered: CallFlow._answered_late,
+    e.KeysNegotiated: CallFlow._keys_negotiated,
     e.LegHeld: CallFlow._leg_held,
     e.LegResumed: CallFlow._leg_resumed,
     r.TransferAsked: CallFlow._transfer_asked,

@@ -47,7 +47,8 @@ class Hunting(Bridging):
         self._timers.pop("retry", None)
         rings_until = self._now + self.policy.ring_s
         gives_up_at = min(rings_until, self._now + policy.REACH_S)
-        self._do(*self.hunt.dial(fact.uri, self.consent.allowed, gives_up_at, rings_until))
+        recorded = self.tapping if self.conversation else self.consent.allowed
+        self._do(*self.hunt.dial(fact.uri, recorded, gives_up_at, rings_until))
         self._note(f"ringing {fact.uri}", "agent")
         self._ring_on()
 

@@ -4,12 +4,13 @@ from typing import Any, Literal
 
 from sipagent import events as e
 from sipagent import policy
+from sipagent.codes import Press, Typed
 from sipagent.consent import Consent, DecidedBy, DecidedIn, Decision
 from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
 from sipagent.hunt import Hunt
 from sipagent.policy import Phase, Policy
-from sipagent.story import Outcome, Story, Who
+from sipagent.story import ERASED, Outcome, Story, Who
 from sipagent.transfer import Transfer
 
 Timer = (
@@ -45,6 +46,7 @@ class CallState:
         self._chooses = False  # the caller is asked for a language first
         self._media_arrived = False
         self._telephone_event = False  # on the caller's leg
+        self._changed_keys: dict[int, bool] = {}  # the same of operators' legs, where it has changed
         self._playing: Prompt | None = None  # what the caller hears
         self._notice_began: float | None = None
         self._notice_complete = False
@@ -61,7 +63,8 @@ class CallState:
         self.conversation: Conversation | None = None
         self._held: frozenset[int] = frozenset()  # legs on hold before the bridge
         self._indicated: e.Indication = "off"  # what devices know of the tap
-        self._presses: dict[int, tuple[str, e.Method, float]] = {}
+        self._presses: dict[int, tuple[Press, ...]] = {}  # of each leg, those that may be heard again
+        self._typed = Typed()  # by the operator who has answered
         self._now = 0.0
         self._commands: list[e.Command] = []
 
@@ -82,7 +85,9 @@ class CallState:
 
     def _decide(self, decision: Decision, by: DecidedBy, **how: Any) -> bool:
         """Move the recording's own machine; False where it may not move there."""
-        later = Consent(decision, by, self._now, _DECIDED_IN.get(self.phase), **how)
+        decided_before = self.consent.decision is not Decision.UNDECIDED
+        place = _DECIDED_IN.get(self.phase) or ("call" if decided_before else None)
+        later = Consent(decision, by, self._now, place, **how)
         if not self.consent.becomes(later):
             return False
         self.consent = later
@@ -101,7 +106,7 @@ class CallState:
     def _stop_tap(self, keep: bool) -> None:
         if self.conversation:
             self._do(*self.conversation.stop_tap(keep))
-            self._note("recording stopped" if keep else "recording erased", "agent")
+            self._note("recording stopped" if keep else ERASED, "agent")
 
     def _play(self, prompt: Prompt) -> None:
         self._playing = prompt

@@ -106,7 +106,7 @@ def _transfers(config: Config) -> Iterator[Complaint]:
 
 
 def _keys_pressed(config: Config) -> Iterator[Complaint]:
-    """Digits and codes must be told apart at every key pressed: none equals or begins another."""
+    """Digits and codes must be told apart at every key pressed: none equals another or is part of it."""
     refusal, operators = config.refusal, config.operators
     if refusal.accept_digit == refusal.digit:
         yield Complaint(
@@ -118,7 +118,7 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
         for other, theirs in taken.items():
             clash = keys == theirs
             if other.startswith("operators."):  # the caller's digits come on the other leg
-                clash = keys.startswith(theirs) or theirs.startswith(keys)
+                clash = keys in theirs or theirs in keys
             if clash:
                 yield Complaint(
                     f"operators.{name}", f"{keys!r} cannot be told from {other} {theirs!r}", "other keys"

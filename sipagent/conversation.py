@@ -1,4 +1,4 @@
-"""What happens between the two sides of a bridge: the tap, holds, and the operator's codes.
+"""What happens between the two sides of a bridge: the tap, its pauses, and holds.
 
 A small pure machine that `callflow.CallFlow` drives from the moment of the bridge. The tap runs from the
 start or never: nothing here can start it later. It writes silence while it is paused by the operator or
@@ -6,40 +6,23 @@ while a side holds, or while the caller is on the way to another operator, so th
 length.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 from sipagent import events as e
 from sipagent.events import CALLER, Prompt, Tone
 
-CODE_GAP_S = 3.0  # between the digits of an operator's code
 MOST_SILENCES = 200  # in one recording, which lists them all: a phone may hold as often as it likes
-
-Order = Literal["stop", "pause", "flag"]
-
-
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """The digits that an operator types; an empty code is switched off."""
-
-    stop: str = "*5"
-    pause: str = "*6"
-    flag: str = "*7"
 
 
 class Conversation:
     """One bridge. Every method gives the commands that follow."""
 
-    def __init__(self, codes: Codes, operator: int, held: frozenset[int]) -> None:
+    def __init__(self, operator: int, held: frozenset[int]) -> None:
         self.operator = operator
         self.tapping = False
         self.captured = False  # something of it is kept, the tap running or not
         self.paused = False
         self._alone = False  # the caller is on the way to another operator
-        self._codes = codes
         self._held = dict.fromkeys(held, False)  # leg → it goes on sending
         self._music_to: int | None = None
-        self._typed: tuple[str, float] = ("", 0.0)
         self._silences = 0
 
     @property
@@ -71,7 +54,7 @@ class Conversation:
     def joined(self, operator: int, shown: bool = False) -> list[e.Command]:
         """An operator is there again: another leg, or the same. `shown`: its phone rang with REC."""
         was_silent = self._silent
-        self._alone, self.operator, self._typed = False, operator, ("", 0.0)
+        self._alone, self.operator = False, operator
         self._held = {leg: sends for leg, sends in self._held.items() if leg in (CALLER, operator)}
         return self._silence(was_silent) + self._sign(shown) + self._music()
 
@@ -90,22 +73,6 @@ class Conversation:
         was_silent = self._silent
         self._held.pop(leg, None)
         return self._silence(was_silent) + self._music()
-
-    def order(self, digit: str, now: float) -> Order | None:
-        """The code that this digit of the operator's completes (at most 3 s between digits)."""
-        typed, at = self._typed
-        typed = (typed if now - at <= CODE_GAP_S else "")[-8:] + digit
-        self._typed = (typed, now)
-        orders: tuple[tuple[str, Order], ...] = (
-            (self._codes.stop, "stop"),
-            (self._codes.pause, "pause"),
-            (self._codes.flag, "flag"),
-        )
-        for code, order in orders:
-            if code and typed.endswith(code):
-                self._typed = ("", now)
-                return order
-        return None
 
     def toggle_pause(self) -> list[e.Command]:
         was_silent = self._silent

@@ -172,6 +172,14 @@ class OperatorAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysNegotiated:
+    """A leg's SDP has come to have RFC 4733 events, or to have none any more (a re-INVITE)."""
+
+    leg: int
+    telephone_event: bool
+
+
+@dataclass(frozen=True, slots=True)
 class LegHeld:
     """A leg put us on hold (RFC 3264 section 8.4); `sends`: it goes on sending, music as a rule."""
 
@@ -237,6 +245,7 @@ LegFact = (
     | DtmfPressed
     | OperatorReached
     | OperatorAnswered
+    | KeysNegotiated
     | LegHeld
     | LegResumed
     | ReferralFact
@@ -261,6 +270,7 @@ Fact = (
     | OperatorReached
     | LegWanted
     | OperatorAnswered
+    | KeysNegotiated
     | LegHeld
     | LegResumed
     | ReferralFact

@@ -3,13 +3,12 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sipagent.conversation import Codes
+from sipagent.codes import Codes
 
 MEDIA_WAIT_S = 0.5  # the notice doesn't wait longer for the caller's first RTP packet
 CHOICE_S = 3.0  # after "for English, press 2", for the key
 VERDICT_S = 3.0  # what began in the window gets this long to be understood
 LATE_S = 0.5  # what began before the window closed is heard at the latest this much after it
-SAME_PRESS_S = 0.25  # the same digit by another way within this is the same press
 RETRY_S = 3.0  # between two rounds over the operators
 REACH_S = 4.0  # a phone for which nothing answers within this is unreachable (RFC 3261's timer B is 32 s)
 SOUND_S = 3.0  # who has answered and sends no sound within this has vanished

@@ -237,7 +237,7 @@ def flag(archive: Archive, id: str) -> None:
     """Mark a recording for a hold, if there is one that is kept. Raises StoreError, ArchiveError."""
     with archive.store.write():
         row = archive.store.recording(id)
-        if row.status is Status.CLOSED:
+        if row.status is Status.CLOSED and not row.flagged:
             archive.change(replace(row, flagged=True))
 
 

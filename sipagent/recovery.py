@@ -15,8 +15,8 @@ from retention.progress import of_the_living
 from retention.recording import Event, Receipt, Recording, Status
 from retention.selection import Selection
 from retention.store import StoreError, UnknownId
-from sipagent.recorder import FAULTS, Closing, close, erase
-from sipagent.story import FLAGGED
+from sipagent.recorder import FAULTS, Closing, close, erase, flag
+from sipagent.story import ERASED, FLAGGED
 
 
 def recover(
@@ -52,15 +52,19 @@ def recover(
 
 
 def _unfinished(archive: Archive) -> list[str]:
-    """Recordings that are open, that the caller refused after all, or that cannot be read."""
+    """Recordings that are open, that were kept before the call went on to what erases them, or damaged."""
     damaged: list[str] = []
 
     def note(id: str, problem: str) -> None:
         damaged.append(id)
 
     unfinished = [row.id for row in archive.unfinished(note)]
-    refused = Selection(status=Status.CLOSED, decision="refused")
-    kept_at_first = [receipt.id for receipt in archive.store.receipts(refused, note)]
+    kept_at_first = [
+        receipt.id
+        for decision in ("refused", "not_allowed")
+        for receipt in archive.store.each_receipt(Selection(status=Status.CLOSED, decision=decision), note)
+        if not _allows(receipt)
+    ]
     return [*unfinished, *kept_at_first, *damaged]
 
 
@@ -68,20 +72,29 @@ def _is_unfinished(archive: Archive, id: str) -> bool:
     """The same of one call."""
     try:
         status = archive.store.recording(id).status
-        refused = archive.store.receipt(id).decision == "refused"
+        must_go = not _allows(archive.store.receipt(id))
     except UnknownId:
         return False
     except StoreError:
         return True
-    return status is Status.OPEN or (status is Status.CLOSED and refused)
+    return status is Status.OPEN or (status is Status.CLOSED and must_go)
 
 
 def _may_be_kept(archive: Archive, id: str) -> bool:
     try:
-        receipt = archive.store.receipt(id)
+        return _allows(archive.store.receipt(id))
     except StoreError:
         return False
-    return receipt.decision == "allowed" or receipt.decided_by == "recorder_fault"
+
+
+def _allows(receipt: Receipt) -> bool:
+    """Whether what was recorded may stay: it was allowed to its end, and no key has had it erased since."""
+    allowed = receipt.decision == "allowed" or receipt.decided_by == "recorder_fault"
+    return allowed and not _says(receipt, ERASED)
+
+
+def _says(receipt: Receipt, what: str) -> bool:
+    return any(event.what == what for event in receipt.events)
 
 
 def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
@@ -90,11 +103,10 @@ def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
     except UnknownId:  # nothing says that it may be there
         archive.erase(id, now)
         raise ArchiveError("had no receipt, and was erased") from None
-    if _may_be_kept(archive, id):
+    if _allows(receipt):
         recording = archive.store.recording(id)
         died = _last_sound(archive, recording, now)
-        flagged = any(event.what == FLAGGED for event in receipt.events)
-        closing = Closing(ended_at=died, operator=recording.operator, flagged=flagged)
+        closing = Closing(ended_at=died, operator=recording.operator, flagged=_says(receipt, FLAGGED))
         close(archive, recording, format, closing)
     else:
         erase(archive, receipt, now)
@@ -105,6 +117,8 @@ def _end(archive: Archive, id: str, now: datetime) -> Iterator[Receipt]:
     if receipt.ended_at is not None:
         return
     event = Event(at=now, what="the agent had died in this call", by="agent")
+    if receipt.recording_id and _says(receipt, FLAGGED):
+        flag(archive, receipt.recording_id)  # one that had been kept before it was flagged
     ended = replace(receipt, outcome="failed", ended_at=now, events=(*receipt.events, event))
     archive.store.update_receipt(ended)
     yield ended

@@ -75,6 +75,7 @@ class Phone:
         self.challenge: Challenge | None = None
         self.refer_status: int | None = 501  # its answer to a REFER; None: it says nothing
         self.sound: Callable[[], Source | None] | None = None  # what each new call sends; absent: silence
+        self.sdp_lines = b""  # attributes of the audio, at the end of every SDP
         self.seen: list[Seen] = []
         self.calls: list[Call] = []
         self.malformed = 0

@@ -164,7 +164,7 @@ class Call:
             if message is None or (message.status or 0) >= 200:
                 answers.append(message)
                 if method == "INVITE" and message is not None:
-                    self._send_ack(message)
+                    self._send_ack(message, offered=bool(body))
 
         if body and not any(name == "Content-Type" for name, _ in headers):
             headers = (*headers, ("Content-Type", "application/sdp"))
@@ -194,15 +194,16 @@ class Call:
                 self._send_cancel()
             return
         repeated, self.status, self.final = self.status is not None, status, answer
+        offered = bool(self._invite and self._invite.request.body)
         if answer is None or status >= 300:
             if answer is not None:
-                self._send_ack(answer)
+                self._send_ack(answer, offered)
             if not repeated:
                 self._end("status")
             return
         if not repeated:
             self._establish(answer)
-        self._send_ack(answer)
+        self._send_ack(answer, offered)
         if self._cancelling and self.ended_ns is None:  # the answer crossed our CANCEL
             self.hang_up()
 
@@ -211,12 +212,17 @@ class Call:
         self.remote, self._routes = answer.header("To"), routes_of(answer)[::-1]
         self._learn(answer, "INVITE")
 
-    def _send_ack(self, answer: Message) -> None:
-        """For a 2xx a request of the dialog, else the transaction's own (RFC 3261, 13.2.2.4 and 17.1.1.3)."""
+    def _send_ack(self, answer: Message, offered: bool) -> None:
+        """For a 2xx a request of the dialog, else the transaction's own (RFC 3261, 13.2.2.4 and 17.1.1.3).
+
+        Where the INVITE `offered` no SDP, the 2xx did, and the ACK has the answer (13.2.1 there).
+        """
         number = int(answer.header("CSeq").split()[0])
         if (answer.status or 0) < 300:
             if self._ack is None or self._ack[0].header("CSeq") != f"{number} ACK":
-                self._ack = (self._request("ACK", number), self._next_hop())
+                kind: Headers = () if offered else (("Content-Type", "application/sdp"),)
+                body = b"" if offered else self._sdp()
+                self._ack = (self._request("ACK", number, kind, body), self._next_hop())
             self.phone.send(*self._ack)
             self.acked = True
             return
@@ -324,7 +330,8 @@ class Call:
     def _sdp(self, direction: str | None = None) -> bytes:
         self._version += 1
         events = self.phone.event_type
-        return sdp(self.rtp.address, self.phone.codecs, events, direction or self._direction, self._version)
+        plain = sdp(self.rtp.address, self.phone.codecs, events, direction or self._direction, self._version)
+        return plain + self.phone.sdp_lines
 
     def _learn(self, message: Message, method: str) -> None:
         """Take the other side's Contact and SDP, and send our sound where it says."""

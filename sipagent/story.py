@@ -9,6 +9,9 @@ Who = Literal["caller", "operator", "agent"]
 
 
 FLAGGED = "flagged"  # the line of a call that an operator has marked for a hold
+STOPPED = "stop code"
+ERASED = "recording erased"
+BRIDGED = "bridged with "  # and whom: who presses keys from then on
 MOST_TIMES = 20  # one line; a phone may hold, or ask for what it may not have, as often as it likes
 
 

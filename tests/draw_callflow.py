@@ -125,7 +125,7 @@ def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
         transfer and (transfer.there, transfer.given_up, transfer.leg is None, transfer.returning),
         transfer is not None and transfer.answered is not None,
         operator is not None, operator and operator.audible, len(flow.hunt.ringing), talk and talk.tapping,
-        talk and talk._typed[0][-1:], roles(flow, watch),
+        flow._typed.digits.endswith("*"), roles(flow, watch),
     )  # fmt: skip
 
 

@@ -14,8 +14,8 @@ import pytest
 from media.notice import PromptError
 from sipagent import events as e
 from sipagent.admission import SHIPPED, Admission, admission, tones
+from sipagent.codes import Codes
 from sipagent.config import ConfigError
-from sipagent.conversation import Codes
 from sipagent.hours import Schedule
 from sipagent.policy import Policy
 from sipagent.sampling import Seed, Shares, Window

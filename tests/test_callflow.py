@@ -17,10 +17,11 @@ import pytest
 from sipagent import events as e
 from sipagent import referral as r
 from sipagent.callflow import CallFlow
+from sipagent.codes import SAME_PRESS_S
 from sipagent.consent import Decision
 from sipagent.events import CALLER, Prompt
-from sipagent.policy import CHOICE_S, LATE_S, SAME_PRESS_S, Phase, Policy
-from sipagent.story import Story
+from sipagent.policy import CHOICE_S, LATE_S, Phase, Policy
+from sipagent.story import FLAGGED, STOPPED, Story
 
 A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
 OFFER = e.CallOffered(
@@ -85,6 +86,7 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.DtmfPressed(operator, "*", "rfc4733"),
         e.DtmfPressed(operator, "5", "rfc4733"),
         e.DtmfPressed(operator, "6", "rfc4733"),
+        e.DtmfPressed(operator, "7", "rfc4733"),
         e.DtmfPressed(operator, "9", "rfc4733"),
         e.HearingBegan("tone"),
         e.HearingEnded("tone"),
@@ -100,6 +102,8 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.OperatorAnswered(STALE, telephone_event=True),
         e.MediaArrived(operator),
         e.MediaArrived(STALE),
+        e.KeysNegotiated(CALLER, telephone_event=False),
+        e.KeysNegotiated(operator, telephone_event=False),
         e.LegHeld(CALLER, sends=False),
         e.LegHeld(operator, sends=True),
         e.LegResumed(CALLER),
@@ -165,8 +169,11 @@ def state_of(flow: CallFlow, now: float) -> Any:
     """All that decides what follows, with times as they lie from now."""
     timers = tuple(sorted((name, round(at - now, 3)) for name, at in flow._timers.items()))
     presses = tuple(
-        sorted((leg, d, m) for leg, (d, m, at) in flow._presses.items() if now - at < SAME_PRESS_S)
-    )  # older ones count for nothing
+        (leg, press.digit, press.ways)
+        for leg, recent in sorted(flow._presses.items())
+        for press in recent
+        if press.digit == ("9" if leg == CALLER else "*") and now - press.at < SAME_PRESS_S
+    )  # of the keys that `facts` has by more than one way; older ones count for nothing
     hunt, talk, transfer = flow.hunt, flow.conversation, flow.transfer
     ringing = tuple(
         (one.uri, one.recorded, one.reached, round(one.gives_up_at - now, 3)) for one in hunt.ringing
@@ -178,7 +185,8 @@ def state_of(flow: CallFlow, now: float) -> Any:
         round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
         hunt.operator and (hunt.operator.audible, hunt.operator.recorded),
         talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
-        talk and (talk._typed[0][-1:], talk._alone),
+        talk and talk._alone, tuple(sorted(flow._changed_keys)),
+        flow._typed.leg if flow._typed.digits.endswith("*") else None,
         flow._told_refused, flow._referred, round(max(0.0, flow._refer_until - now), 3),
         transfer and (transfer.target, transfer.there, transfer.leg is None, transfer.given_up),
         transfer and (transfer.answered is not None, round(transfer.rings_until - now, 3)),
@@ -209,7 +217,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     """One step, with every law checked; what the bystander has seen since, and the time."""
     if isinstance(fact, e.TimePassed) and flow.deadline is not None:
         now = max(now, flow.deadline)
-    before, was_open = flow.phase, flow.consent.decision
+    before, was_open, talked = flow.phase, flow.consent.decision, len(flow.story.happenings)
     refuses = (
         fact == e.RecordingDeclined(CALLER)
         or (isinstance(fact, e.DtmfPressed) and fact.leg == CALLER and fact.digit == "9")
@@ -236,6 +244,9 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         told = {command.prompt for command in commands if isinstance(command, e.Play)}
         assert told & {Prompt.NOTICE, Prompt.WELCOME} or CALLER in flow._held, "who chooses is told nothing"
     decision = flow.consent.decision
+    who_may_type(fact, commands, was_open, decision)
+    written = [one.what for one in flow.story.happenings[talked:] if one.what in CODES_SAY]
+    assert not written or any(isinstance(one, e.PlayTone) for one in commands), "a code unheard"
     assert was_open is not Decision.REFUSED or decision is Decision.REFUSED, "a refusal was undone"
     assert not (watch.refused and watch.tap in ("running", "kept")), "a refusal erased nothing"
     assert not (watch.refused and decision is Decision.ALLOWED)
@@ -256,6 +267,24 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         assert not watch.up, f"legs leak: {watch.up}"
         assert flow.deadline is None
     return watch, now
+
+
+CODES_SAY = {
+    *("paused", "resumed", FLAGGED, STOPPED),
+    *("stop code, and nothing is recorded", "pause code, and nothing is recorded"),
+}
+
+
+def who_may_type(fact: e.Fact, commands: list[e.Command], before: Decision, after: Decision) -> None:
+    """The caller's keys are two, the operator's are codes; neither may do what is the other's."""
+    if not isinstance(fact, e.DtmfPressed):
+        return
+    orders = [one for one in commands if isinstance(one, e.SilenceTap | e.StopTap | e.PlayTone)]
+    if fact.leg == CALLER:
+        assert fact.digit == "9" or not orders, "the caller types a code"
+    else:
+        assert before is after or after is Decision.NOT_ALLOWED, "the operator decides for the caller"
+        assert fact.digit in "567" or not commands, "a key that is no code does something"
 
 
 def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PLR0911, PLR0912 - one law a command
@@ -487,10 +516,9 @@ def test_a_key_before_the_window_closes_wins_over_the_clock() -> None:
 def test_one_press_heard_by_two_ways_is_one(gap_s: float, presses: int) -> None:
     """The same digit by another way counts again only after 250 ms."""
     flow, _, now = run(Policy(), BRIDGED)
-    assert flow.conversation
     flow.handle(e.DtmfPressed(1, "*", "rfc4733"), now)
     flow.handle(e.DtmfPressed(1, "*", "inband"), now + gap_s)
-    assert flow.conversation._typed[0] == "*" * presses
+    assert flow._typed.digits == "*" * presses
 
 
 def test_a_key_that_began_in_the_window_counts_though_an_operator_answered_at_once() -> None:

@@ -244,6 +244,11 @@ WRONG = [
         "stop_code = '*'",
         "operators.pause_code: '*6' cannot be told from operators.stop_code '*'",
     ),
+    (
+        "operators",
+        "stop_code = '*5'\nflag_code = '1*52'",  # its third key is the end of a stop
+        "operators.flag_code: '1*52' cannot be told from operators.stop_code '*5'",
+    ),
     ("operators", "flag_code = '9'", "operators.flag_code: '9' cannot be told from refusal.digit '9'"),
     ("operators", "flag_code = ''", "operators.flag_code: '' is not a sequence of telephone keys"),
     ("operators", "stop_erases = 1", "operators.stop_erases: 1 is not true or false; accepted: true | false"),

@@ -1,9 +1,9 @@
-"""What happens on the bridge: the tap's silence, music for who is held, and the operator's codes."""
+"""What happens on the bridge: the tap's silence, and music for who is held."""
 
 import pytest
 
 from sipagent import events as e
-from sipagent.conversation import CODE_GAP_S, Codes, Conversation
+from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt, Tone
 
 OPERATOR = 1
@@ -11,8 +11,8 @@ MUSIC_TO_CALLER = e.Play(CALLER, Prompt.HOLD_MUSIC)
 MUSIC_TO_OPERATOR = e.Play(OPERATOR, Prompt.HOLD_MUSIC)
 
 
-def conversation(held: frozenset[int] = frozenset(), codes: Codes | None = None) -> Conversation:
-    return Conversation(codes or Codes(), OPERATOR, held)
+def conversation(held: frozenset[int] = frozenset()) -> Conversation:
+    return Conversation(OPERATOR, held)
 
 
 def talking(record: bool = True) -> Conversation:
@@ -103,35 +103,3 @@ def test_a_hold_that_begins_to_send_ends_our_music() -> None:
     talk = talking(record=False)
     talk.held(CALLER, sends=False)
     assert talk.held(CALLER, sends=True) == [e.StopPlaying(OPERATOR)]
-
-
-# --- codes ---
-
-
-def typed(talk: Conversation, digits: str, gap_s: float = 1.0) -> list[str | None]:
-    return [talk.order(digit, 100.0 + index * gap_s) for index, digit in enumerate(digits)]
-
-
-@pytest.mark.parametrize(("digits", "order"), [("*5", "stop"), ("*6", "pause"), ("*7", "flag")])
-def test_a_code_is_complete_with_its_last_digit(digits: str, order: str) -> None:
-    assert typed(talking(), digits) == [None, order]
-
-
-def test_a_code_is_found_behind_other_digits() -> None:
-    assert typed(talking(), "12**7")[-1] == "flag"
-
-
-def test_a_code_counts_once() -> None:
-    assert typed(talking(), "*5*6") == [None, "stop", None, "pause"]
-    assert typed(talking(), "*55") == [None, "stop", None]
-    assert typed(conversation(codes=Codes(stop="##")), "####") == [None, "stop", None, "stop"]
-
-
-@pytest.mark.parametrize(("gap_s", "order"), [(CODE_GAP_S, "stop"), (CODE_GAP_S + 0.01, None)])
-def test_digits_too_far_apart_are_no_code(gap_s: float, order: str | None) -> None:
-    assert typed(talking(), "*5", gap_s)[-1] == order
-
-
-def test_a_code_of_one_own_choice_and_one_that_is_switched_off() -> None:
-    talk = conversation(codes=Codes(stop="0000", pause="", flag="#"))
-    assert typed(talk, "*6*50000#") == [None] * 7 + ["stop", "flag"]

@@ -20,7 +20,7 @@ from retention.recording import Event, Pause, Recording, Status
 from retention.verify import verify
 from sipagent.recorder import Closing, close
 from sipagent.recovery import recover
-from sipagent.story import FLAGGED
+from sipagent.story import ERASED, FLAGGED
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import OPERATOR, receipt, recording
@@ -180,6 +180,38 @@ def test_a_flag_survives_the_agent(archive: Archive, flagged: bool) -> None:
     archive.store.add_receipt(receipt(row, ended_at=None, events=events))
     recover(archive, "wav", NOW, pytest.fail)
     assert archive.store.recording(row.id).flagged is flagged
+
+
+def test_a_flag_that_came_after_a_recording_was_kept_survives_too(archive: Archive) -> None:
+    """The receipt says it; the row was to be rewritten when the agent died."""
+    row, other = kept.keep(archive, recording()), kept.keep(archive, recording(1))
+    events = (Event(at=NOW, what=FLAGGED, by="operator"),)
+    archive.store.update_receipt(receipt(row, ended_at=None, outcome=None, events=events))
+    recover(archive, "wav", NOW, pytest.fail)
+    assert [archive.store.recording(id).flagged for id in (row.id, other.id)] == [True, False]
+    assert '"flagged": true' in archive.metadata(row.id).read_text()
+    assert archive.store.receipt(row.id).ended_at == NOW
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("decided_by", ["recorder_fault", "unclear"])
+def test_what_a_call_had_kept_and_then_had_erased_is_erased(
+    archive: Archive, closed: bool, decided_by: str
+) -> None:
+    """By the operator, after a fault had ended it; or because a refusal could no longer be heard."""
+    row = kept.keep(archive, recording()) if closed else leave(archive, "whole")
+    other = kept.keep(archive, recording(1))
+    events = (Event(at=NOW, what=ERASED, by="agent"),)
+    told = receipt(row, decision="not_allowed", decided_by=decided_by, events=events)
+    if closed:
+        archive.store.update_receipt(told)
+    else:
+        archive.store.add_receipt(told)
+    archive.store.update_receipt(receipt(other, decision="not_allowed", decided_by="recorder_fault"))
+    recover(archive, "wav", NOW, pytest.fail)
+    assert archive.store.recording(row.id).status is Status.ERASED
+    assert archive.store.recording(other.id).status is Status.CLOSED
+    assert files(archive) == ["flac", "json"]
 
 
 def test_what_was_kept_and_then_refused_is_erased_though_its_row_was_closed(archive: Archive) -> None:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retention.recording import Event, Receipt, Recording, Status
-from retention.statistics import OTHER, Spread, Statistics
+from retention.statistics import BRIDGED, OTHER, STOPPED, Spread, Statistics
+from sipagent import story
 from tests import kept
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -209,6 +210,19 @@ def test_stops_are_counted_for_the_operator_who_pressed_the_key(figures: Statist
         {"operator": "sip:202@pbx", "calls": 1, "refused": 0, "stops": 1},
     ]
     assert json["operator_stops"] == 3  # also where the receipt has forgotten who it was
+
+
+def test_after_a_transfer_a_stop_is_counted_for_whoever_was_talking(figures: Statistics) -> None:
+    assert (STOPPED, BRIDGED) == (story.STOPPED, story.BRIDGED)
+    first, second = "sip:201@pbx", "sip:202@pbx"
+    lines = [f"{BRIDGED}{first}", STOPPED, "transfer to sip:202@pbx", f"{BRIDGED}{second}"]
+    events = tuple(Event(at=kept.START, what=line, by="operator") for line in lines)
+    figures.receipt(call(operator=second, decided_by="operator", events=events))
+    figures.receipt(call(operator=second, events=(*events, events[1])))
+    assert [(one["operator"], one["calls"], one["stops"]) for one in figures.to_json()["operators"]] == [
+        (first, 0, 2),
+        (second, 2, 1),
+    ]
 
 
 def test_nothing_leads_to_a_caller(figures: Statistics) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 OURS = ("sipagent", "media", "retention", "prompts", "tests")
 SHIPPED = ("sipagent", "sipagent/pjsip", "media", "retention", "prompts")
 POLICY = (
-    *("callflow", "callhunt", "callrefer", "callbridge", "calltransfer", "callstate"),
+    *("callflow", "codes", "callhunt", "callrefer", "callbridge", "calltransfer", "callstate"),
     *("consent", "conversation", "hunt", "transfer", "policy", "story", "events", "referral"),
 )
 VALUES = {"collections", "dataclasses", "enum", "typing"}

@@ -72,6 +72,7 @@ class PjsipEngine:
         self._endpoint = endpoint = Endpoint(self)
         endpoint.libCreate()
         endpoint.libInit(setup.endpoint_config(f"sipagent/{__version__}"))
+        setup.serve("record-aware")
         self.capacity = setup.call_limit()
         transport = self._transports(endpoint)
         endpoint.libStart()

@@ -22,12 +22,14 @@ from sipagent.engine import (
 )
 from sipagent.identity import header_values, info_digit
 from sipagent.pjsip import setup
+from sipagent.pjsip.negotiated import remote_sdp
 from sipagent.pjsip.referring import Referring
 from sipagent.pjsip.text import (
+    body_of,
     challenge_realm,
     declines_recording,
-    offers_telephone_event,
     record_aware,
+    takes_events,
     with_record,
 )
 
@@ -88,7 +90,6 @@ class Account(pj.Account):
     def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
         rdata = prm.rdata
         leg = self.engine.adopt(Leg(self.engine, self, prm.callId))
-        leg.telephone_event = offers_telephone_event(rdata.wholeMsg)
         self.engine.settings.report(Incoming(leg.number, rdata.srcAddress, rdata.wholeMsg))
         leg.reads(rdata.wholeMsg)
 
@@ -194,7 +195,7 @@ class Leg(pj.Call):
     def reads(self, message: str) -> None:
         """What the device says of recording, in any message of the leg's that comes in."""
         self.record_aware = self.record_aware or record_aware(message)
-        if declines_recording(message):
+        if declines_recording(body_of(message)):
             self.tell(e.RecordingDeclined(self.number))
 
     @guarded_callback
@@ -209,8 +210,6 @@ class Leg(pj.Call):
         info = self.getInfo()
         message = _received(prm.e)
         self.reads(message)
-        if not self.incoming and offers_telephone_event(message):
-            self.telephone_event = True  # in the operator's 200
         if info.state == pj.PJSIP_INV_STATE_CONFIRMED:
             self.reached = True
             self.received_at = time.monotonic()
@@ -226,7 +225,21 @@ class Leg(pj.Call):
             one = media[index]
             if one.type == pj.PJMEDIA_TYPE_AUDIO:
                 self._media_is(one.status, one.dir)
+                if one.status not in (pj.PJSUA_CALL_MEDIA_NONE, pj.PJSUA_CALL_MEDIA_ERROR):
+                    self._agreed(remote_sdp(self.getId()), index)
         self.engine.connect(self)
+
+    def _agreed(self, sdp: str, index: int) -> None:
+        """Of a section of the other side's SDP: how its keys come, and what it wishes.
+
+        Also where it stands in an ACK, which no other callback shows within a call.
+        """
+        events = takes_events(sdp, index)
+        if events != self.telephone_event:
+            self.telephone_event = events
+            self.tell(e.KeysNegotiated(self.number, events))
+        if declines_recording(sdp):
+            self.tell(e.RecordingDeclined(self.number))
 
     def _media_is(self, status: int, direction: int) -> None:
         held = status == pj.PJSUA_CALL_MEDIA_REMOTE_HOLD

@@ -14,6 +14,7 @@ P = ParamSpec("P")
 
 LIBRARY = ctypes.CDLL(pj._pjsua2.__file__)  # for the few functions of pjsip's that pjsua2 doesn't hand on
 LIBRARY.pjsip_tsx_get_dlg.restype = ctypes.c_void_p
+LIBRARY.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
 
 REGISTER_S = 120  # a registrar that lost its memory finds us again within this
 REQUEST_TERMINATED = 487
@@ -98,6 +99,22 @@ def choose_codecs(endpoint: pj.Endpoint, wanted: tuple[str, ...]) -> None:
 def quieten() -> None:
     """The library writes to standard output before it can be configured not to."""
     LIBRARY.pj_log_set_level(0)
+
+
+class Text(ctypes.Structure):
+    """The library's `pj_str_t`."""
+
+    _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_long))
+
+
+def serve(extension: str) -> None:
+    """Take requests that require a SIP extension; the library answers 420 to those of any other.
+
+    It says in `Supported`, too, that we understand it (RFC 3261 sections 8.2.2.3 and 20.37).
+    """
+    name = Text(extension.encode(), len(extension))
+    endpoint = ctypes.c_void_p(LIBRARY.pjsua_get_pjsip_endpt())
+    LIBRARY.pjsip_endpt_add_capability(endpoint, None, pj.PJSIP_H_SUPPORTED, None, 1, ctypes.byref(name))
 
 
 def call_limit() -> int:

@@ -4,14 +4,15 @@ import re
 
 from sipagent.identity import header_values
 
-_EVENT = re.compile(r"^a=rtpmap:\d+\s+telephone-event/", re.MULTILINE | re.IGNORECASE)
+_EVENT = re.compile(r"^a=rtpmap:\d+\s+telephone-event/8000\b", re.MULTILINE | re.IGNORECASE)
 _DECLINED = re.compile(r"^a=recordpref:\s*off\s*$", re.MULTILINE | re.IGNORECASE)
 _REALM = re.compile(r'\brealm\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 
 
-def offers_telephone_event(message: str) -> bool:
-    """Whether the SDP in a message names RFC 4733 events (section 2.4.1 there)."""
-    return bool(_EVENT.search(message))
+def takes_events(sdp: str, index: int) -> bool:
+    """Whether a media section of SDP has RFC 4733 events (section 2.4.1 there), at the rate of our codecs."""
+    sections = re.split(r"^(?=m=)", sdp, flags=re.MULTILINE)[1:]
+    return index < len(sections) and bool(_EVENT.search(sections[index]))
 
 
 def record_aware(message: str) -> bool:
@@ -20,9 +21,14 @@ def record_aware(message: str) -> bool:
     return any(tag.strip().lower() == "record-aware" for value in tags for tag in value.split(","))
 
 
-def declines_recording(message: str) -> bool:
-    """Whether the SDP in a message asks for no recording; `on`, `pause`, `nopreference` say nothing."""
-    return bool(_DECLINED.search(message.partition("\r\n\r\n")[2]))
+def body_of(message: str) -> str:
+    """What follows the headers."""
+    return message.partition("\r\n\r\n")[2]
+
+
+def declines_recording(sdp: str) -> bool:
+    """Whether SDP asks for no recording; `on`, `pause`, `nopreference` say nothing."""
+    return bool(_DECLINED.search(sdp))
 
 
 def with_record(sdp: str, recording: str) -> str:
