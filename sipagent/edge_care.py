@@ -12,8 +12,16 @@ from sipagent.children import Backoff
 from sipagent.edge_rpc import EdgeError
 
 AGAIN_S = 1.0
+COUNT_S = 5.0
+FAULTS = (EdgeError, OSError, ValueError, LookupError, TypeError)  # also what it says that nobody foresaw
 
 log = structlog.get_logger("sipagent.supervisor")
+
+
+class Counted(Protocol):
+    @property
+    def strangers(self) -> int:
+        """Requests that were dropped, since its start."""
 
 
 class EdgeCalls(Protocol):
@@ -26,6 +34,8 @@ class EdgeCalls(Protocol):
     def end_dialogs(self, index: int) -> int: ...
 
     def drain(self) -> None: ...
+
+    def statistics(self) -> Counted: ...
 
 
 class Edge(Protocol):
@@ -59,6 +69,7 @@ class EdgeCare:
         self._plan: Any = None  # that it has not heard of yet
         self._backoff = Backoff()
         self.due: float | None = 0.0
+        self.count_due = 0.0
 
     def start(self, now: float) -> None:
         """For the first time. Raises EdgeError."""
@@ -105,10 +116,21 @@ class EdgeCare:
                 self._restart(now)
             self._tell()
             self.due = None
-        except (EdgeError, OSError) as failure:
+        except FAULTS as failure:
             wait_s = AGAIN_S if self.up else self._backoff.died(now)
             self.due = now + wait_s
             log.error("alert", reason=f"the edge: {failure}; again in {wait_s:g} s")
+
+    def strangers(self, now: float) -> int | None:
+        """How many requests it has dropped since its start, where it is time to look again and it answers."""
+        if now < self.count_due:
+            return None
+        self.count_due = now + COUNT_S
+        try:
+            return self.edge.rpc.statistics().strangers if self.up else None
+        except FAULTS as failure:
+            log.warning("edge_does_not_count", reason=str(failure))
+            return None
 
     def _restart(self, now: float) -> None:
         self._backoff.started(now)

@@ -18,6 +18,10 @@ class EdgeElsewhere:
         return self._never.fileno()
 
     @property
+    def strangers(self) -> int:
+        return 0
+
+    @property
     def rpc(self) -> "EdgeElsewhere":
         return self
 
@@ -35,5 +39,8 @@ class EdgeElsewhere:
         return 0
 
     def drain(self) -> None: ...
+
+    def statistics(self) -> "EdgeElsewhere":
+        return self
 
     def change(self, plan: Any) -> None: ...

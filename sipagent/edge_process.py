@@ -163,8 +163,9 @@ class _Limit:
 
 
 def command(where: Places) -> list[str]:
-    """How Kamailio is run: in the foreground, its log on stderr."""
+    """How Kamailio is run: in the foreground, its log on stderr, and not without us (prctl(2))."""
     return [
+        "setpriv", "--pdeathsig", "TERM",
         str(KAMAILIO), "-DD", "-E", "-f", str(where.configuration), "-Y", str(where.directory),
         "-w", str(where.directory), "-m", str(SHARED_MB), "-M", str(PRIVATE_MB),
     ]  # fmt: skip

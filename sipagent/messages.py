@@ -19,6 +19,11 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """A worker's SIP thread goes round; said every few seconds from `Ready` on."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotRegistered:
     """The registrar has refused, or has not answered, or no longer knows us."""
 
@@ -39,4 +44,4 @@ class Reload:
 
 
 ToChild = Drain | Reload | Answer
-ToSupervisor = Ready | NotRegistered | Asked | Figures
+ToSupervisor = Ready | Alive | NotRegistered | Asked | Figures

@@ -194,6 +194,9 @@ def _edge_said(said: Rejected | str) -> None:
 
 
 def _reload(office: Office, supervisor: Supervisor, sharing: Sharing, purging: Purging) -> None:
+    if supervisor.draining:
+        log.warning("reload_refused", reason="the service is ending")
+        return
     try:
         changed = load(office.config.file)
         more = office.change(changed)

@@ -20,10 +20,11 @@ from sipagent.asking import Asked
 from sipagent.children import Backoff
 from sipagent.edge_care import EdgeCare
 from sipagent.figures import Figures
-from sipagent.messages import Drain, NotRegistered, Ready, ToChild, ToSupervisor
+from sipagent.messages import Alive, Drain, NotRegistered, Ready, ToChild, ToSupervisor
 from sipagent.orders import Orders
 
 GRACE_S = 30.0  # beyond its patience, for a child that drains: its last recording may be a long one
+SILENT_S = 30.0  # of a worker's SIP thread: it hangs, and so do its callers
 LONGEST_S = 60.0  # between two looks
 
 log = structlog.get_logger("sipagent.supervisor")
@@ -64,6 +65,8 @@ class Shared(Protocol):
 
     def registered(self, active: bool) -> None: ...
 
+    def strangers(self, count: int) -> None: ...
+
     def due(self) -> float | None: ...
 
     def tick(self, now: float) -> None: ...
@@ -81,6 +84,7 @@ class Place:
     ready: bool = False
     failed: bool = False  # since it was ready last
     due: float | None = 0.0
+    silent_at: float | None = None  # when it is too long without a word of a worker that takes calls
 
 
 class Supervisor:
@@ -142,6 +146,11 @@ class Supervisor:
         match message:
             case Ready():
                 self._ready(place)
+                place.silent_at = now + SILENT_S if place.index is not None else None
+            case Alive() if not self.draining:
+                place.silent_at = now + SILENT_S
+            case Alive():
+                pass
             case NotRegistered():
                 place.ready = False
                 self.shared.registered(False)
@@ -159,7 +168,7 @@ class Supervisor:
 
     def ended(self, place: Place, now: float) -> None:
         """A child has ended, whatever the reason: it is not to be waited for, nor called."""
-        child, place.child = place.child, None
+        child, place.child, place.silent_at = place.child, None, None
         had_calls, place.ready = place.ready, False
         code = child.close() if child else None
         if place.index is None:
@@ -188,12 +197,22 @@ class Supervisor:
         for place in self.places:
             if place.child is None and place.due is not None and place.due <= now:
                 self._start(place, now)
+            elif place.child and self._hangs(place, now):
+                place.silent_at = None
+                log.error("alert", reason=f"{place.name} hangs; it is killed")
+                place.child.kill()
         self.care.tick(now)
+        if (strangers := self.care.strangers(now)) is not None:
+            self.shared.strangers(strangers)
         if (due := self.shared.due()) is not None and due <= now:
             self.shared.tick(now)
         if not self._was_ready and self.ready:
             self._was_ready = True
             log.info("ready")
+
+    def _hangs(self, place: Place, now: float) -> bool:
+        """One that drains makes its last recordings in the end, and then says nothing."""
+        return not self.draining and place.silent_at is not None and place.silent_at <= now
 
     def _start(self, place: Place, now: float) -> None:
         place.due = None
@@ -220,8 +239,9 @@ class Supervisor:
 
     def due(self, now: float) -> float:
         """When the next turn is needed, whatever happens until then."""
-        starts = [place.due for place in self.places if place.child is None]
-        moments = (*starts, self.care.due, self.shared.due(), self._draining_until, now + LONGEST_S)
+        places = [place.due if place.child is None else place.silent_at for place in self.places]
+        edge = (self.care.due, self.care.count_due)
+        moments = (*places, *edge, self.shared.due(), self._draining_until, now + LONGEST_S)
         return min(one for one in moments if one is not None)
 
     # --- the end ---
@@ -253,7 +273,7 @@ class Supervisor:
         self.care.drain()
         self.care.tick(now)
         for place in self.places:
-            place.due = None
+            place.due = place.silent_at = None
             if place.child:
                 place.child.send(Drain(max(0.0, ending_at - now)))
 

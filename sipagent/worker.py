@@ -9,6 +9,7 @@ import ipaddress
 import queue
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from sipagent.engine import EngineSettings
 from sipagent.figures import Telling
 from sipagent.link import Link
 from sipagent.logs import alert, configure_log
-from sipagent.messages import Drain, Ready, Reload, ToChild, ToSupervisor
+from sipagent.messages import Alive, Drain, Ready, Reload, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.posts import WorkerPost
@@ -37,6 +38,7 @@ from sipagent.recovery import recover
 from sipagent.rules import detector_of
 from sipagent.service import engine_settings
 
+PULSE_S = 2.0
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 log = structlog.get_logger("sipagent.worker")
@@ -87,7 +89,8 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
     if left:
         recorder.slowly(lambda: _recover(agent, post, left))
     telling = Telling(agent.figures, link.send)
-    agent.run(engine, lambda: _over(agent, orders, telling))
+    pulse = Pulse(link.send)
+    agent.run(engine, lambda: _over(agent, orders, telling, pulse))
     telling.tell()
 
 
@@ -128,9 +131,25 @@ class WorkerOrders(Orders):
         self._engine.wake()
 
 
-def _over(agent: Agent, orders: WorkerOrders, telling: Telling) -> bool:
+class Pulse:
+    """Has `send` say that this thread goes round."""
+
+    def __init__(self, send: Callable[[Alive], None]) -> None:
+        self._send = send
+        self._due = 0.0
+
+    def look(self, now: float) -> None:
+        """To be called in every turn; `now` is monotonic s."""
+        if now >= self._due:
+            self._due = now + PULSE_S
+            self._send(Alive())
+
+
+def _over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> bool:
     """Looked at in every turn of the agent."""
-    telling.look(time.monotonic())
+    now = time.monotonic()
+    telling.look(now)
+    pulse.look(now)
     while not orders.reloads.empty():
         changed = orders.reloads.get()
         agent.reload(of_edge(changed.rules))

@@ -8,12 +8,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from sipagent.children import LIVED_S, LONGEST_S, Backoff
-from sipagent.edge_care import AGAIN_S, EdgeCare
+from sipagent.edge_care import AGAIN_S, COUNT_S, EdgeCare
 from sipagent.edge_rpc import EdgeError
-from sipagent.messages import Drain, NotRegistered, Ready, ToChild, ToSupervisor
+from sipagent.messages import Alive, Drain, NotRegistered, Ready, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.posts import REGISTRAR, worker_name
-from sipagent.supervisor import GRACE_S, Place, Supervisor
+from sipagent.supervisor import GRACE_S, SILENT_S, Place, Supervisor
 
 DRAIN_S = 60.0
 
@@ -52,6 +52,7 @@ class FakeEdge:
     starts: int = 0
     active: set[int] = field(default_factory=set)
     said: list[tuple[str, int]] = field(default_factory=list)
+    strangers: int = 7
 
     @property
     def rpc(self) -> "FakeEdge":
@@ -86,6 +87,11 @@ class FakeEdge:
     def drain(self) -> None:
         self._say("drain", 0)
 
+    def statistics(self) -> "FakeEdge":
+        if self.deaf:
+            raise EdgeError("does not answer")
+        return self
+
     def change(self, plan: Any) -> None:
         self._say("change", plan)
 
@@ -95,12 +101,16 @@ class FakeShared:
         self.lost: list[int] = []
         self.told: list[tuple[int, ToSupervisor]] = []
         self.registrations: list[bool] = []
+        self.dropped: list[int] = []
 
     def heard(self, index: int, message: ToSupervisor, now: float) -> None:
         self.told.append((index, message))
 
     def gone(self, index: int, now: float) -> None:
         self.lost.append(index)
+
+    def strangers(self, count: int) -> None:
+        self.dropped.append(count)
 
     def registered(self, active: bool) -> None:
         self.registrations.append(active)
@@ -366,6 +376,47 @@ def test_a_worker_that_dies_while_the_edge_is_away() -> None:
     house.edge.said.clear()
     house.turn(LONGEST_S)
     assert house.edge.said == [("end_dialogs", 1), ("activate", 0), ("activate", 2)]
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
+    """Deadlocked, or stopped: it is there, and says nothing."""
+    house = House(workers=2)
+    house.ready()
+    hangs = house[0].child
+    assert isinstance(hangs, FakeChild)
+    for _ in range(20):
+        house.turn(SILENT_S / 10)
+        house.supervisor.heard(house[1], Alive(), house.now)
+        if hangs.killed:
+            break
+    assert hangs.killed and house.now < 1000.0 + 1.2 * SILENT_S
+    house.ends(0, -9)
+    house.turn()
+    assert (house.starts(0), house.starts(1)) == (2, 1)
+
+
+def test_one_that_starts_slowly_is_waited_for() -> None:
+    house = House(workers=1)
+    child = house[0].child
+    assert isinstance(child, FakeChild)
+    house.turn(10 * SILENT_S)
+    assert not child.killed
+
+
+# --- what the edge counts ---
+
+
+def test_strangers_are_counted_while_the_edge_answers() -> None:
+    house = House()
+    house.turn(COUNT_S)
+    house.edge.strangers = 9
+    house.turn(COUNT_S)
+    house.turn(COUNT_S / 2)
+    assert house.shared.dropped == [7, 7, 9]
+    house.edge.deaf = True
+    house.turn(COUNT_S)
+    house.supervisor.care.died(house.now)
+    assert house.shared.dropped == [7, 7, 9]
 
 
 # --- the end ---

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from signal import SIGHUP, SIGKILL, SIGTERM
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ import pytest
 from sipagent.softphone import Answer, Loop, Phone
 from sipagent.softphone_rtp import Tone
 from tests.live import calls
+from tests.live.test_metrics import figures
 from tests.peers.agent import RunningAgent, toml
 from tests.peers.process import free_ports
+from tests.tapping import wait_for
 
 pytestmark = pytest.mark.live
 
@@ -35,12 +38,13 @@ class Town:
         self.callers = [self._phone(stack, f"+3361234567{n}", calls.CALLER_HZ) for n in range(CALLS)]
         for desk in self.desks:
             desk.answer = Answer(after_s=0.1)
-        rtp, workers = free_ports(RTP_PORTS), free_ports(8)
+        rtp, workers, self.figures = free_ports(RTP_PORTS), free_ports(8), free_ports(1)
         self.agent = RunningAgent(
             directory,
             {
                 "operators": {"extensions": [desk.uri for desk in self.desks]},
                 "capacity": {"calls": CALLS},
+                "metrics": {"listen": f"127.0.0.1:{self.figures}"},
                 "trunk": {"rtp_ports": f"{rtp}-{rtp + RTP_PORTS - 1}"},
                 "edge": {"worker_ports": f"{workers}-{workers + 7}"},
             },
@@ -87,6 +91,10 @@ class Town:
             e for e in self.agent.log_events if e.get("event") == "child_started" and e["name"] == name
         ]
         return int(started[-1]["pid"])
+
+    def names(self) -> set[str]:
+        """Of all children that were ever started."""
+        return {e["name"] for e in self.agent.log_events if e.get("event") == "child_started"}
 
     def kill(self, name: str) -> int:
         """As the kernel does where memory runs out; when, in ns."""
@@ -143,11 +151,15 @@ def town(running: Town) -> Iterator[Town]:
 def test_five_calls_at_once_are_bridged_and_recorded(town: Town) -> None:
     bridges = town.connect(CALLS)
     workers = [town.worker_of(bridge.caller) for bridge in bridges]
+    assert len({bridge.operator.phone.user for bridge in bridges}) == CALLS  # nobody is rung by two workers
     assert {*workers} == {0, 1, 2} and max(workers.count(worker) for worker in workers) == 2
     sixth = town.callers[0].call(town.agent.uri())
     assert sixth.wait_status() == 503
+    wait_for(lambda: figures(town.figures)["sipagent_calls_in_progress"] == CALLS)
     for bridge in bridges:
         bridge.hang_up()
+    ended = 'sipagent_calls_total{decided_by="silence",decision="allowed",outcome="connected"}'
+    wait_for(lambda: figures(town.figures).get(ended) == CALLS)
     recordings = town.agent.wait_recordings(CALLS)
     assert [row["incomplete"] for row in recordings] == [False] * CALLS
     for row in recordings:
@@ -209,6 +221,9 @@ def test_sighup_brings_more_workers(town: Town) -> None:
 
 def test_sigterm_lets_calls_end_and_takes_no_more(town: Town) -> None:
     (bridge,) = town.connect(1)
+    for name in town.names():  # as Ctrl-C and others do, which reach every process of a terminal or a service
+        for number in (SIGINT, SIGTERM, SIGHUP):
+            os.kill(town.pid(name), number)
     town.agent.child.signal(SIGTERM)
     town.agent.wait_for("draining")
     assert town.callers[1].call(town.agent.uri()).wait_status() == 503
@@ -222,7 +237,10 @@ def test_sigterm_lets_calls_end_and_takes_no_more(town: Town) -> None:
 def test_the_supervisor_is_killed_and_the_next_one_takes_calls(town: Town) -> None:
     """Who speaks just then goes on speaking, and is recorded to the end."""
     (bridge,) = town.connect(1)
+    edge = os.pidfd_open(town.kamailio())
     town.agent.kill()
+    assert select.select([edge], [], [], START_S)[0]  # it does not outlive who started it
+    os.close(edge)
     bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
     town.start()
     bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
