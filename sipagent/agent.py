@@ -164,7 +164,7 @@ class Agent:
         self._poll_until(engine, lambda: not self._calls or time.monotonic() > until)
 
     def _poll_until(self, engine: Engine, stop: Callable[[], bool]) -> None:
-        """A turn where something was reported or is due; every RTP packet ends a poll, and needs none."""
+        """A turn where something was reported or is due; most polls end with neither, and need none."""
         due = 0.0
         while not stop():
             now = time.monotonic()

@@ -17,6 +17,9 @@ from sipagent.pjsip.awareness import Awareness
 from sipagent.pjsip.legs import Account, Ear, Endpoint, Leg, Player
 from sipagent.pjsip.setup import order, with_headers, with_status
 
+FIRST_PACKET_S = 0.005
+KEY_S = 0.02  # before the bridge, where a key decides what comes next
+KEY_IN_CALL_S = 0.1
 WATCH_S = 5.0  # between two looks at whether legs still send
 FAREWELL_S = 2.0  # at the end, for legs to be told so
 OVERLAY_S = 5.0  # longer than any acknowledgement
@@ -125,7 +128,11 @@ class PjsipEngine:
     def poll(self, timeout_s: float) -> None:
         """Let the engine work for up to `timeout_s`; returns as soon as something has happened."""
         assert self._endpoint
+        if self._legs:
+            timeout_s = min(timeout_s, self._patience_s())
         self._endpoint.libHandleEvents(int(timeout_s * 1000))
+        if self._legs:
+            self._endpoint.libHandleEvents(0)  # begins with what the media's thread has left meanwhile
         now = time.monotonic()
         if self._unseen or self._later:
             self._look()
@@ -143,6 +150,13 @@ class PjsipEngine:
         elif not self._legs and not self._retired and self._audible:
             self._audible = False
             self._endpoint.audDevManager().setNoDev()  # an idle bridge would cost 0.4 % of a core
+
+    def _patience_s(self) -> float:
+        """How soon to look for what no SIP message brings: first packets, and keys (RFC 4733)."""
+        if self._unseen:
+            return FIRST_PACKET_S
+        joined = all(leg.peer for leg in self._legs.values())
+        return KEY_IN_CALL_S if joined else KEY_S
 
     def wake(self) -> None:
         """End a `poll` early; any thread. An empty line is a keep-alive to the engine (RFC 5626 3.5.1)."""

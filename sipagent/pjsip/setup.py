@@ -37,8 +37,8 @@ def endpoint_config(user_agent: str) -> pj.EpConfig:
     media = config.medConfig
     media.clockRate = media.sndClockRate = SAMPLE_RATE  # no resampling for G.711
     media.audioFramePtime = 20
-    media.hasIoqueue = False  # RTP is polled with SIP: half the idle cost
-    media.threadCnt = 0
+    media.hasIoqueue = True  # RTP has a thread of the library's own: polled with SIP, each packet woke Python
+    media.threadCnt = 1
     media.noVad = True
     media.ecTailLen = 0
     return config
