@@ -24,7 +24,7 @@ from tests.bench.load_heard import GAP_MS, Heard, Stream
 from tests.bench.load_kept import Kept, kept
 from tests.bench.load_rtp import Generator
 from tests.bench.load_sip import Callers, Operators
-from tests.bench.load_site import NOTICE_S, WINDOW_S, Site, singles
+from tests.bench.load_site import NOTICE_S, WINDOW_S, Site, ports_for, singles, supervised
 from tests.bench.report import Row
 from tests.peers.agent import ROOT, Json, RunningAgent
 from tests.peers.process import PeerError
@@ -54,15 +54,20 @@ class Run:
     recordings: list[Kept]
 
 
-def measure(calls: int, seconds: float, each: int) -> Run:
-    """All at once, for `seconds`; every process is gone afterwards."""
+def measure(calls: int, seconds: float, alone: int) -> Run:
+    """All at once, for `seconds`; every process is gone afterwards. `alone`: calls on each lone process."""
+    rtp = ports_for(calls, alone or 2)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-load-")))
         generator = Generator(SOUND, folder)
         stack.callback(generator.close)
         operators = Operators(folder, generator.ports[1])
         stack.callback(operators.close)
-        site = singles(stack, folder, operators, calls, each)
+        if alone:
+            shares = [min(alone, calls - first) for first in range(0, calls, alone)]
+            site = singles(stack, folder, operators, shares, rtp)
+        else:
+            site = supervised(stack, folder, operators, calls, rtp)
         return _measure(_Scene(stack, folder, site, generator), calls, seconds)
 
 
@@ -184,12 +189,12 @@ def rows(run: Run) -> list[Row]:
 @click.command()
 @click.option("--calls", default=100, show_default=True, help="Calls at once.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long all of them are up.")
-@click.option("--each", default=2, show_default=True, help="Calls on one process.")
+@click.option("--alone", default=0, help="Lone processes of so many calls instead, and nothing in front.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def main(calls: int, seconds: float, each: int, as_json: bool) -> None:
+def main(calls: int, seconds: float, alone: int, as_json: bool) -> None:
     """Put load on agents; exit 1 where a target is missed. Ctrl-C ends all of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    run = measure(calls, seconds, each)
+    run = measure(calls, seconds, alone)
     sys.exit(report.show(rows(run), as_json, f"sipagent, {calls} recorded calls at once"))
 
 

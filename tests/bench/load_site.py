@@ -1,4 +1,4 @@
-"""What the load is put on: agents of one process each."""
+"""What the load is put on: a supervisor with its workers behind the edge, or agents of one process each."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.peers.process import free_ports
 
 NOTICE_S, WINDOW_S = 0.8, 0.5
 PORTS = 32  # of RTP, the fewest that a process takes
+START_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +47,41 @@ class Site:
         return sum(int(row[12]) for row in rows if int(row[1].partition(":")[2], 16) in ours)
 
 
-def singles(stack: ExitStack, folder: Path, operators: Operators, calls: int, each: int) -> Site:
-    """As many agents of one process as it takes, `each` calls on one; nothing in front of them."""
-    shares = [min(each, calls - first) for first in range(0, calls, each)]
-    rtp = free_ports(PORTS * len(shares))
+def ports_for(calls: int, each: int) -> int:
+    """The first of the RTP ports that all processes share; to be asked for before any other port."""
+    return free_ports(PORTS * -(-calls // each))
+
+
+def supervised(stack: ExitStack, folder: Path, operators: Operators, calls: int, rtp: int) -> Site:
+    """`sipagent run` for so many calls: with as many workers as that takes."""
+    last = rtp + PORTS * -(-calls // 2) - 1
+    workers = free_ports(calls + 4)
+    tables: dict[str, dict[str, Any]] = {
+        "operators": {"extensions": operators.uris(calls)},
+        "refusal": {"window_s": WINDOW_S},
+        "capacity": {"calls": calls},
+        "trunk": {"rtp_ports": f"{rtp}-{last}"},
+        "edge": {"worker_ports": f"{workers}-{workers + calls + 3}"},
+    }
+    agent = _started(stack, folder / "agent", tables)
+    agent.wait_for("ready", START_S)
+    return Site([agent], [Target(agent.address, calls)])
+
+
+def singles(stack: ExitStack, folder: Path, operators: Operators, shares: list[int], rtp: int) -> Site:
+    """As many agents of one process as there are shares, each with so many calls; nothing in front of them."""
     agents = []
     for index, share in enumerate(shares):
         first = rtp + index * PORTS
         tables: dict[str, dict[str, Any]] = {
-            "operators": {"extensions": operators.uris(share, index * each)},
+            "operators": {"extensions": operators.uris(share, sum(shares[:index]))},
             "refusal": {"window_s": WINDOW_S},
             "capacity": {"calls": share},
             "trunk": {"rtp_ports": f"{first}-{first + PORTS - 1}"},
         }
         agents.append(_started(stack, folder / f"agent{index:03}", tables))
     for agent in agents:
-        agent.wait_for("ready", 60)
+        agent.wait_for("ready", START_S)
     return Site(agents, [Target(a.address, share) for a, share in zip(agents, shares, strict=True)])
 
 
