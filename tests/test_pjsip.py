@@ -103,21 +103,6 @@ def test_a_poll_ends_when_it_is_woken_also_over_tcp(stack: ExitStack) -> None:
     assert time.monotonic() - began < PATIENCE_S
 
 
-@scene
-def test_a_key_in_rtp_is_told_by_the_end_of_a_poll_that_it_does_not_end_itself(stack: ExitStack) -> None:
-    office = Loopback(stack)
-    call, leg = office.answered()
-    _, operator = office.dialled()
-    office.engine.bridge(leg, operator)
-    office.told(leg, e.MediaArrived(leg))
-    press = call.rtp.press("9")
-    began = time.monotonic()
-    while pressed(leg, "9", "rfc4733") not in office.facts(leg):
-        office.engine.poll(PATIENCE_S)
-        assert time.monotonic() - began < PATIENCE_S, office.reports
-    assert press.at_ns
-
-
 # --- callers ---
 
 

@@ -43,6 +43,7 @@ class Run:
     seconds: float
     steady_s: float
     edge_s: float
+    supervisor_s: float
     whole_s: float
     idle_s: float
     generator_s: float
@@ -103,7 +104,8 @@ def _measure(scene: _Scene, calls: int, seconds: float) -> Run:
     heard = generator.finish()
     return Run(
         wanted=calls, up=up, seconds=seconds,
-        steady_s=steadied.since(steady), edge_s=steadied.of_role_since("kamailio", steady),
+        steady_s=steadied.since(steady), edge_s=steadied.of_role_since("edge", steady),
+        supervisor_s=steadied.of_role_since("root", steady),
         whole_s=ended.since(began), idle_s=idle_s, generator_s=generator_s,
         dropped=dropped,
         memory=memory, idle_memory=idle_memory, heard=heard, streams=heard.streams(),
@@ -169,6 +171,7 @@ def rows(run: Run) -> list[Row]:
         Row("the same, with set-up and end", run.whole_s / max(minutes, 0.01), None, "s", count=n),
         Row("cores in use meanwhile", run.steady_s / run.seconds, None, ""),
         Row("of that the edge", run.edge_s / run.seconds, None, ""),
+        Row("of that the supervisor, or the lone process", run.supervisor_s / run.seconds, None, ""),
         Row("CPU idle, no call", run.idle_s * 100, None, "%"),
         Row("memory per call (PSS)", run.memory.pss / max(n, 1), 20, "MB", count=n),
         Row("the same, private alone", run.memory.private / max(n, 1), None, "MB", count=n),

@@ -23,9 +23,11 @@ def family(roots: list[int]) -> list[int]:
     return found
 
 
-def role(pid: int) -> str:
-    """`kamailio`, or the process's own name."""
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+def role(pid: int, roots: list[int]) -> str:
+    """`edge`, `root` for what was started itself, or `worker`."""
+    if pid in roots:
+        return "root"
+    return "edge" if Path(f"/proc/{pid}/comm").read_text().startswith("kamailio") else "worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Spent:
         by_pid, roles = {}, {}
         for pid in family(roots):
             try:
-                by_pid[pid], roles[pid] = spent_s(pid), role(pid)
+                by_pid[pid], roles[pid] = spent_s(pid), role(pid, roots)
             except OSError:
                 continue
         return cls(by_pid, roles)

@@ -69,7 +69,7 @@ def supervised(stack: ExitStack, folder: Path, operators: Operators, calls: int,
 
 
 def singles(stack: ExitStack, folder: Path, operators: Operators, shares: list[int], rtp: int) -> Site:
-    """As many agents of one process as there are shares, each with so many calls; nothing in front of them."""
+    """An agent of one process for each share of the calls; nothing in front of them."""
     agents = []
     for index, share in enumerate(shares):
         first = rtp + index * PORTS
