@@ -185,6 +185,7 @@ def rows(run: Run) -> list[Row]:
         Row("sound left out by the jitter buffer", skipped_s * 1000 / max(said_s, 0.01), None, "‰"),
         Row("recordings not complete and aligned", n - whole, 0, "", count=len(run.recordings)),
         Row("generator: share of a core", run.generator_s / run.seconds * 100, 15, "%", count=2 * n),
+        Row("generator: late by, p99", run.heard.late_ms(), 5, "ms", count=len(run.heard.sent)),
         Row("generator: packets without room", run.heard.drops, 0, ""),
     ]  # fmt: skip
 
@@ -198,6 +199,9 @@ def main(calls: int, seconds: float, alone: int, as_json: bool) -> None:
     """Put load on agents; exit 1 where a target is missed. Ctrl-C ends all of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     run = measure(calls, seconds, alone)
+    for one in run.recordings:
+        if not one.whole:
+            print(one, file=sys.stderr)
     sys.exit(report.show(rows(run), as_json, f"sipagent, {calls} recorded calls at once"))
 
 

@@ -45,6 +45,11 @@ class Heard:
         )
         return found
 
+    def late_ms(self) -> float:
+        """How late the generator itself was, p99: two frames of a leg are 20 ms apart."""
+        steps = [np.diff(self.sent[self.sent[:, 0] == phase, 2]) for phase in range(PHASES)]
+        return float(np.percentile(np.concatenate(steps), 99)) / 1e6 - 20
+
     def streams(self) -> list[Stream]:
         """One for each leg that heard another one."""
         found = []

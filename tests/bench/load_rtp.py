@@ -225,6 +225,8 @@ class _Generator:
 def _generate(pipe: Connection, sound: Path, result: Path) -> None:
     """The process: says its ports, and goes on until it is told anything, or nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent says when it is over
+    with suppress(PermissionError):  # phones don't wait for each other, nor for what else a machine does
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in KINDS]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
