@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 from collections.abc import Iterator
 from multiprocessing.connection import wait
-from typing import Any
 
 import pytest
 
-from sipagent.softphone import Answer, Challenge, Loop, Phone
-from sipagent.softphone_call import Transaction
-from sipagent.softphone_sip import Message
+from sipagent.softphone import Answer, Challenge, Loop
 from tests.peers import edge as scene
 from tests.peers.edge import CALLS_EACH, NUMBER, WORKERS, Edge
 
@@ -100,38 +96,12 @@ def byes(edge: Edge) -> int:
     return sum(phone.count("BYE received") for phone in (*edge.workers, edge.operator))
 
 
-def asked(
-    phone: Phone, method: str, edge: Edge, *more: tuple[str, str], to_tag: str = "", hops: int = 70
-) -> Transaction:
-    """A request of a phone's to the edge, not yet sent."""
-    ip, port = phone.address
-    to = f"<{edge.uri()}>" + (f";tag={to_tag}" if to_tag else "")
-    branch = f"z9hG4bK{secrets.token_hex(8)}"
-    headers = (
-        ("Via", f"SIP/2.0/UDP {ip}:{port};rport;branch={branch}"), ("Max-Forwards", str(hops)),
-        ("From", f"<{phone.uri}>;tag=1"), ("To", to), ("Call-ID", secrets.token_hex(8)),
-        ("CSeq", f"1 {method}"), ("Contact", f"<{phone.uri}>"), *more,
-    )  # fmt: skip
-    return Transaction(Message(f"{method} {edge.uri()} SIP/2.0", headers), edge.address, lambda _: None)
-
-
-def answer(phone: Phone, method: str, edge: Edge, **how: Any) -> int:
-    """The final status of a request."""
-    answers: list[int] = []
-    transaction = asked(phone, method, edge, **how)
-    transaction.on_response = lambda message: answers.append((message and message.status) or 408)
-    with phone.loop.changing():
-        phone.request(transaction)
-    phone.loop.wait_for(lambda: bool(answers) and answers[-1] >= 200, scene.PATIENCE_S, f"answer to {method}")
-    return answers[-1]
-
-
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REGISTER", "SUBSCRIBE", "BYE", "MESSAGE", "CANCEL"])
 def test_a_stranger_gets_no_answer_whatever_is_asked(edge: Edge, method: str) -> None:
     before, seen = edge.statistics.strangers, len(edge.stranger.seen)
     to_tag = "1" if method == "BYE" else ""
     with edge.loop.changing():
-        edge.stranger.send(asked(edge.stranger, method, edge, to_tag=to_tag).request, edge.address)
+        edge.stranger.send(edge.asked(edge.stranger, method, to_tag=to_tag).request, edge.address)
     edge.until(lambda: edge.statistics.strangers > before, "count of the stranger")
     assert all(one.sent for one in edge.stranger.seen[seen:])
 
@@ -141,7 +111,7 @@ def test_a_stranger_goes_nowhere_by_routes_of_his_own(edge: Edge) -> None:
     before, seen = edge.statistics.strangers, byes(edge)
     home = f"<sip:{edge.plan.listen};lr>"
     for target in (f"<sip:{edge.plan.worker(0)};lr>", f"<{edge.operator.uri};lr>"):
-        request = asked(edge.stranger, "BYE", edge, ("Route", home), ("Route", target), to_tag="1").request
+        request = edge.asked(edge.stranger, "BYE", ("Route", home), ("Route", target), to_tag="1").request
         with edge.loop.changing():
             edge.stranger.send(request, edge.address)
     edge.until(lambda: edge.statistics.strangers >= before + 2, "count of the stranger")
@@ -151,7 +121,7 @@ def test_a_stranger_goes_nowhere_by_routes_of_his_own(edge: Edge) -> None:
 def test_the_trunk_goes_nowhere_but_to_a_worker_either(edge: Edge) -> None:
     home, elsewhere = f"<sip:{edge.plan.listen};lr>", f"<{edge.operator.uri};lr>"
     before, seen = edge.statistics.strangers, byes(edge)
-    request = asked(edge.trunk, "BYE", edge, ("Route", home), ("Route", elsewhere), to_tag="1").request
+    request = edge.asked(edge.trunk, "BYE", ("Route", home), ("Route", elsewhere), to_tag="1").request
     with edge.loop.changing():
         edge.trunk.send(request, edge.address)
     edge.until(lambda: edge.statistics.strangers > before, "count")
@@ -159,11 +129,11 @@ def test_the_trunk_goes_nowhere_but_to_a_worker_either(edge: Edge) -> None:
 
 
 def test_the_trunk_is_told_what_the_edge_does(edge: Edge) -> None:
-    assert answer(edge.trunk, "OPTIONS", edge) == 200
-    assert answer(edge.trunk, "SUBSCRIBE", edge) == 405
-    assert answer(edge.trunk, "REGISTER", edge) == 405
-    assert answer(edge.trunk, "BYE", edge, to_tag="1") == 481
-    assert answer(edge.trunk, "OPTIONS", edge, hops=0) == 483
+    assert edge.answer(edge.trunk, "OPTIONS") == 200
+    assert edge.answer(edge.trunk, "SUBSCRIBE") == 405
+    assert edge.answer(edge.trunk, "REGISTER") == 405
+    assert edge.answer(edge.trunk, "BYE", to_tag="1") == 481
+    assert edge.answer(edge.trunk, "OPTIONS", hops=0) == 483
     assert not [w for w in edge.workers if w.count("SUBSCRIBE received") + w.count("REGISTER received")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,8 @@ from sipagent.edge_plan import Addresses, Plan
 from sipagent.edge_process import EdgeProcess
 from sipagent.edge_rpc import Statistics
 from sipagent.softphone import Answer, Call, Loop, Phone
+from sipagent.softphone_call import Transaction
+from sipagent.softphone_sip import Message
 from tests.peers.process import PeerError, free_ports
 
 TRUNK, STRANGER, OPERATOR, OURS = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
@@ -110,6 +113,30 @@ class Edge:
         other = self.operator.wait_call(PATIENCE_S)
         other.wait_acked(PATIENCE_S)
         return call, other
+
+    def asked(
+        self, phone: Phone, method: str, *more: tuple[str, str], to_tag: str = "", hops: int = 70
+    ) -> Transaction:
+        """A request of a phone's to the edge, not yet sent."""
+        ip, port = phone.address
+        to = f"<{self.uri()}>" + (f";tag={to_tag}" if to_tag else "")
+        branch = f"z9hG4bK{secrets.token_hex(8)}"
+        headers = (
+            ("Via", f"SIP/2.0/UDP {ip}:{port};rport;branch={branch}"), ("Max-Forwards", str(hops)),
+            ("From", f"<{phone.uri}>;tag=1"), ("To", to), ("Call-ID", secrets.token_hex(8)),
+            ("CSeq", f"1 {method}"), ("Contact", f"<{phone.uri}>"), *more,
+        )  # fmt: skip
+        return Transaction(Message(f"{method} {self.uri()} SIP/2.0", headers), self.address, lambda _: None)
+
+    def answer(self, phone: Phone, method: str, **how: Any) -> int:
+        """The final status of a request."""
+        answers: list[int] = []
+        transaction = self.asked(phone, method, **how)
+        transaction.on_response = lambda message: answers.append((message and message.status) or 408)
+        with phone.loop.changing():
+            phone.request(transaction)
+        phone.loop.wait_for(lambda: bool(answers) and answers[-1] >= 200, PATIENCE_S, f"answer to {method}")
+        return answers[-1]
 
     def invites(self) -> int:
         """How many INVITEs the workers have seen."""

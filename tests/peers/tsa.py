@@ -99,7 +99,7 @@ class Authority:
 
     def _certificates(self, valid: timedelta) -> None:
         """A root, what it signs, and what that signs: the signer, expired where `valid` is negative."""
-        root, middle, signer = (_Holder(name) for name in ("Test root", "Test middle", NAME))
+        root, middle, signer = (Holder(name) for name in ("Test root", "Test middle", NAME))
         issuer = x509.BasicConstraints(ca=True, path_length=None)
         stamper = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING])
         made = {
@@ -113,14 +113,14 @@ class Authority:
         (self.folder / "signer.key").write_bytes(key)
 
 
-class _Holder:
+class Holder:
     """Who has a name and a key."""
 
     def __init__(self, name: str) -> None:
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.key = ec.generate_private_key(ec.SECP256R1())
 
-    def certify(self, other: _Holder, extension: x509.ExtensionType, valid: timedelta) -> x509.Certificate:
+    def certify(self, other: Holder, extension: x509.ExtensionType, valid: timedelta) -> x509.Certificate:
         """The other's certificate, signed by this one."""
         now = datetime.now(UTC)
         return (

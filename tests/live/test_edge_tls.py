@@ -1,0 +1,113 @@
+"""TLS at the edge: which versions, both ways, and whom it trusts."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sipagent.config import HostPort
+from sipagent.edge_plan import Tls
+from sipagent.softphone import Loop
+from sipagent.softphone_sip import Message, parameter, routes_of, uri_of
+from tests.peers import edge as scene
+from tests.peers.edge import OPERATOR, OURS, TRUNK, Edge
+from tests.peers.process import free_ports
+from tests.peers.tls import Certified, TlsListener, TlsPeer, certified
+
+pytestmark = pytest.mark.live
+
+SDP = b"v=0\r\no=- 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\nm=audio 40000 RTP/AVP 8\r\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="module")
+def ours(folder: Path) -> Certified:
+    return certified(folder, "edge", OURS)
+
+
+@pytest.fixture(scope="module")
+def desk(folder: Path) -> Certified:
+    return certified(folder, "desk", OPERATOR)
+
+
+@pytest.fixture(scope="module")
+def edge(folder: Path, ours: Certified, desk: Certified) -> Iterator[Edge]:
+    listen = HostPort(OURS, free_ports(1, OURS))
+    tls = Tls(listen, ours.certificate, ours.key, desk.ca)
+    with Loop() as loop:
+        edge = Edge(folder / "edge", loop, scene.plan(listen=listen, transport="tls", tls=tls))
+        try:
+            yield edge.start()
+        finally:
+            edge.close()
+
+
+def request(peer: TlsPeer, edge: Edge, method: str, *more: tuple[str, str], body: bytes = b"") -> Message:
+    ip, port = peer.address
+    headers = (
+        ("Via", f"SIP/2.0/TLS {ip}:{port};branch=z9hG4bK{port}{method}"), ("Max-Forwards", "70"),
+        ("From", f"<sip:+33612345678@{ip}>;tag=1"), ("To", f"<{edge.uri()}>"),
+        ("Call-ID", f"tls-{port}"), ("CSeq", f"1 {method}"),
+        ("Contact", f"<sip:caller@{ip}:{port};transport=tls>"), *more,
+    )  # fmt: skip
+    return Message(f"{method} {edge.uri()};transport=tls SIP/2.0", headers, body)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_trunk_is_heard_by_tls_of_today(edge: Edge, ours: Certified, version: ssl.TLSVersion) -> None:
+    with closing(TlsPeer.to(edge.address, ours.ca, TRUNK, version)) as peer:
+        peer.send(request(peer, edge, "OPTIONS"))
+        assert peer.final().status == 200
+        assert peer.version == version.name.replace("_", ".")
+
+
+def test_old_tls_is_refused(edge: Edge, ours: Certified) -> None:
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
+        TlsPeer.to(edge.address, ours.ca, TRUNK, ssl.TLSVersion.TLSv1_1)
+
+
+def test_a_call_over_tls_ends_over_it(edge: Edge, ours: Certified) -> None:
+    """From the worker's side, on the connection that is there."""
+    with closing(TlsPeer.to(edge.address, ours.ca, TRUNK, ssl.TLSVersion.TLSv1_3)) as peer:
+        peer.send(request(peer, edge, "INVITE", ("Content-Type", "application/sdp"), body=SDP))
+        final = peer.final()
+        assert final.status == 200
+        assert "127.0.0.1" not in " ".join(
+            v for n, v in final.headers if n in ("Record-Route", "Contact", "Via")
+        )
+        routes = [("Route", one) for one in routes_of(final)[::-1]]
+        ack = request(peer, edge, "ACK", *routes)
+        target = uri_of(final.header("Contact"))
+        headers = tuple((n, final.header("To") if n == "To" else v) for n, v in ack.headers)
+        peer.send(Message(f"ACK {target} SIP/2.0", headers))
+        (taken,) = [call for worker in edge.workers for call in worker.calls if call.ended_ns is None]
+        taken.wait_acked(scene.PATIENCE_S)
+        taken.hang_up()
+        bye = peer.request("BYE")
+        assert parameter(bye.header("To"), "tag") == "1"
+
+
+def test_an_operators_phone_is_called_over_tls_if_it_proves_who_it_is(
+    edge: Edge, desk: Certified, folder: Path
+) -> None:
+    with closing(TlsListener(OPERATOR, desk)) as phone:
+        ip, port = phone.address
+        edge.workers[0].call(f"sip:201@{ip}:{port};transport=tls", proxy=edge.plan.inner)
+        with closing(phone.accept()) as peer:
+            invite = peer.request("INVITE")
+            assert invite.start == f"INVITE sip:201@{ip}:{port};transport=tls SIP/2.0"
+            assert invite.header("Via").startswith(f"SIP/2.0/TLS {edge.plan.listen}")
+    with closing(TlsListener(OPERATOR, certified(folder, "stranger", OPERATOR))) as phone:
+        ip, port = phone.address
+        call = edge.workers[0].call(f"sip:201@{ip}:{port};transport=tls", proxy=edge.plan.inner)
+        with pytest.raises((ssl.SSLError, ConnectionError)), closing(phone.accept()) as peer:
+            peer.request("INVITE")
+        assert call.wait_status(40) >= 400
