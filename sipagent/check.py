@@ -72,12 +72,6 @@ def _service(config: Config) -> Iterator[Finding]:
 
 def _network(config: Config) -> Iterator[Finding]:
     trunk = config.trunk
-    if not trunk.listen.is_loopback:
-        yield warning(
-            "trunk.listen",
-            f"{trunk.listen}: the engine must not face a network without an edge in front: "
-            "bursts end the process",
-        )
     metrics = config.metrics.listen
     if metrics and not metrics.is_loopback:
         yield warning("metrics.listen", f"{metrics}: whoever reaches it reads the figures, without a login")

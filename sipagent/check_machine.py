@@ -18,6 +18,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
+from sipagent.check_edge import edge_findings
 from sipagent.check_retention import retention_findings
 from sipagent.config import Config, ConfigError, HostPort
 from sipagent.edge_plan import Addresses, needs_edge, plan
@@ -57,6 +58,7 @@ def engine_findings(config: Config, engine_facts: Callable[[], EngineFacts]) -> 
         return
     yield ok("engine", f"{facts.version}, {facts.legs} legs, TLS: {facts.tls}")
     yield from _processes(config, facts.legs)
+    yield from edge_findings(config, facts.legs)
 
 
 def _processes(config: Config, legs: int) -> Iterator[Finding]:

@@ -40,8 +40,6 @@ def _only(*values: str) -> Callable[[object], bool]:
 NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
     "refusal.engine": Limit(_only("none"), "none", "no detector for speech yet"),
     "refusal.in_call": Limit(_only("key"), "key", "no detector for speech yet"),
-    "trunk.transport": Limit(_only("udp", "tcp"), "udp | tcp", "terminate TLS in front of the agent"),
-    "edge.tls_listen": Limit(lambda value: value is None, "nothing", "terminate TLS in front of the agent"),
 }
 
 
@@ -143,7 +141,7 @@ def _ports(config: Config) -> Iterator[Complaint]:
 
 
 def _edge(config: Config) -> Iterator[Complaint]:
-    edge, trunk = config.edge, config.trunk
+    edge, trunk, operators = config.edge, config.trunk, config.operators
     if (edge.certificate is None) != (edge.private_key is None):
         given, other = ("certificate", "private_key") if edge.certificate else ("private_key", "certificate")
         yield Complaint(f"edge.{given}", f"given without edge.{other}", "both, or none")
@@ -151,6 +149,14 @@ def _edge(config: Config) -> Iterator[Complaint]:
     if speaks_tls and edge.certificate is None:
         what = "edge.tls_listen" if edge.tls_listen else "trunk.transport"
         yield Complaint(what, "means TLS, and there is no certificate", "edge.certificate with it")
+    asking = {
+        "operators.extensions": operators.extensions,
+        "operators.transfer_targets": operators.transfer_targets,
+    }
+    asking["operators.outbound_proxy"] = (operators.outbound_proxy or "",)
+    for key, uris in asking.items():
+        if not speaks_tls and any(";transport=tls" in uri.lower() for uri in uris):
+            yield Complaint(key, "asks for TLS, which nothing here speaks", "edge.tls_listen with it")
     for taken, port in (("trunk.listen", trunk.listen), ("edge.tls_listen", edge.tls_listen)):
         if port and edge.worker_ports.first <= port.port <= edge.worker_ports.last:
             yield Complaint(

@@ -136,8 +136,8 @@ def sip_uri(value: object) -> str:
     host(found["host"].strip("[]"))
     if found["port"]:
         _port(found["port"])
-    if re.search(r";transport=(?!(udp|tcp)(;|$))", uri, re.IGNORECASE):
-        raise ValueError("asks for another transport than udp or tcp")
+    if re.search(r";transport=(?!(udp|tcp|tls)(;|$))", uri, re.IGNORECASE):
+        raise ValueError("asks for another transport than udp, tcp or tls")
     return uri
 
 

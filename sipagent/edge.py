@@ -18,7 +18,7 @@ INACTIVE = 4  # a flag of the dispatcher's list: disabled, until somebody says o
 REQUESTS_PER_S = 400  # new calls from the trunk that are answered with care; more is answered in passing
 REASONS = {486: "Busy Here", 503: "Service Unavailable"}
 
-_ROUTES = files("sipagent").joinpath("kamailio.cfg").read_text(encoding="utf-8")
+ROUTES = files("sipagent").joinpath("kamailio.cfg").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +151,4 @@ def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
         "STATE_DIRECTORY": places.dialogs,
         "TLS_FILE": places.tls,
     }
-    return re.sub(r"@([A-Z_]+)@", lambda name: str(values[name[1]]), _ROUTES)
+    return re.sub(r"@([A-Z_]+)@", lambda name: str(values[name[1]]), ROUTES)

@@ -165,12 +165,6 @@ def test_a_window_in_which_nobody_can_call(set_up: SetUp) -> None:
     assert set_up.one("recording.window[1]", config)[1] == "without effect: never within hours.week"
 
 
-def test_a_listen_that_faces_a_network_is_warned_of(set_up: SetUp) -> None:
-    config = set_up.config("trunk", f'listen = "0.0.0.0:{set_up.port}"')
-    said = set_up.findings("trunk.listen", config)
-    assert said[0].level == "warning" and "bursts end the process" in said[0].detail
-
-
 def test_an_operator_that_is_the_agent_is_an_error(set_up: SetUp) -> None:
     config = set_up.config("operators", f'extensions = ["sip:201@127.0.0.1:{set_up.port}"]')
     assert set_up.one("operators.extensions", config) == (

@@ -43,14 +43,18 @@ WRONG = [
     ("trunk", "uri = 'sip:a@b:70000'", "trunk.uri: 'sip:a@b:70000' has a port outside 1 to 65535"),
     (
         "trunk",
-        "uri = 'sip:a@b;transport=tls'",
-        "trunk.uri: 'sip:a@b;transport=tls' asks for another transport",
+        "uri = 'sip:a@b;transport=sctp'",
+        "trunk.uri: 'sip:a@b;transport=sctp' asks for another transport",
     ),
     ("trunk", "uri = 'sip:%00@b'", "trunk.uri: 'sip:%00@b' is not a SIP URI"),
     ("trunk", "registrar = 'sip:a@b'", "trunk.registrar: 'sip:a@b' names a user where a server is meant"),
     ("trunk", "registrar = 5", "trunk.registrar: 5 is not a text in quotes; accepted: a SIP URI such as"),
     ("trunk", "transport = 'sctp'", "trunk.transport: 'sctp' is not one of the choices; accepted: udp | tcp"),
-    ("trunk", "transport = 'tls'", "trunk.transport: 'tls' is not in this version (terminate TLS in front"),
+    (
+        "trunk",
+        "transport = 'tls'",
+        "trunk.transport: means TLS, and there is no certificate; accepted: edge.certificate",
+    ),
     (
         "trunk",
         "listen = 'x'",

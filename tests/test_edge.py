@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipagent import config_rules
 from sipagent.config import ConfigError, HostPort
 from sipagent.edge import Places, Secrets, configuration, source_list, tls_settings, worker_list
 from sipagent.edge_files import places
@@ -32,11 +31,6 @@ def planned(text: str = CONTRACT, legs: int = WHEEL) -> Plan:
 
 def written(plan: Plan) -> str:
     return configuration(plan, Secrets("mask0", KEY), WHERE)
-
-
-@pytest.fixture
-def everything_in_this_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_rules, "NOT_IN_THIS_VERSION", {})
 
 
 # --- how many, where ---
@@ -80,7 +74,6 @@ def test_too_few_ports_are_told_with_how_many_there_must_be() -> None:
         ("capacity", "calls = 1", False),
     ],
 )
-@pytest.mark.usefixtures("everything_in_this_version")
 def test_one_bare_process_is_for_one_machine_and_few_calls(table: str, keys: str, needed: bool) -> None:
     small = with_keys("edge", CERTIFIED, SMALL)
     assert needs_edge(read(with_keys(table, keys, small)), WHEEL) is needed
@@ -101,6 +94,10 @@ def test_one_bare_process_is_for_one_machine_and_few_calls(table: str, keys: str
         ("edge", 'private_key = "e.key"', "edge.private_key: given without edge.certificate; accepted: both"),
         ("edge", 'tls_listen = "0.0.0.0:5061"', "edge.tls_listen: means TLS, and there is no certificate"),
         ("trunk", 'transport = "tls"', "trunk.transport: means TLS, and there is no certificate"),
+        ("operators", 'extensions = ["sip:201@pbx.example.net;transport=tls"]',
+         "operators.extensions: asks for TLS, which nothing here speaks; accepted: edge.tls_listen"),
+        ("operators", 'outbound_proxy = "sip:pbx.example.net;transport=tls;lr"',
+         "operators.outbound_proxy: asks for TLS"),
         ("edge", 'worker_ports = "5060-5099"',
          "edge.worker_ports: '5060-5099' holds the port of trunk.listen"),
         ("edge", 'worker_ports = "10998-11999"', "edge.worker_ports: '10998-11999' overlaps trunk.rtp_ports"),
@@ -110,7 +107,6 @@ def test_one_bare_process_is_for_one_machine_and_few_calls(table: str, keys: str
          "edge.tls_listen: '0.0.0.0:5060' has the port of trunk.listen"),
     ],
 )  # fmt: skip
-@pytest.mark.usefixtures("everything_in_this_version")
 def test_what_is_wrong_is_one_line(table: str, keys: str, said: str) -> None:
     assert wrong(with_keys(table, keys, SMALL)).startswith(said)
 
@@ -134,7 +130,6 @@ def test_the_edge_says_where_the_network_reaches_it() -> None:
     assert '"mask_ip", "[2001:db8::7]"' in written(v6)
 
 
-@pytest.mark.usefixtures("everything_in_this_version")
 def test_tls_takes_the_place_of_tcp_on_the_trunk_or_has_a_port_of_its_own() -> None:
     assert "WITH_TLS\n" not in written(planned()).partition("loadmodule")[0]
     trunk = written(planned(with_keys("trunk", 'transport = "tls"', CONTRACT)))

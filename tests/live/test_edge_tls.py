@@ -13,6 +13,7 @@ from sipagent.config import HostPort
 from sipagent.edge_plan import Tls
 from sipagent.softphone import Loop
 from sipagent.softphone_sip import Message, parameter, routes_of, uri_of
+from tests.conftest import AgentFactory
 from tests.peers import edge as scene
 from tests.peers.edge import OPERATOR, OURS, TRUNK, Edge
 from tests.peers.process import free_ports
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ours(folder: Path) -> Certified:
-    return certified(folder, "edge", OURS)
+    return certified(folder, "edge", OURS, "127.0.0.1")
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +51,29 @@ def edge(folder: Path, ours: Certified, desk: Certified) -> Iterator[Edge]:
             edge.close()
 
 
-def request(peer: TlsPeer, edge: Edge, method: str, *more: tuple[str, str], body: bytes = b"") -> Message:
+def acknowledge(peer: TlsPeer, invite: Message, final: Message) -> None:
+    """ACK, as the dialog's route wants it."""
+    routes = tuple(("Route", one) for one in routes_of(final)[::-1])
+    changed = {"To": final.header("To"), "CSeq": "1 ACK", "Via": invite.header("Via") + "ack"}
+    kept = tuple((n, changed.get(n, v)) for n, v in invite.headers if n != "Content-Type")
+    peer.send(Message(f"ACK {uri_of(final.header('Contact'))} SIP/2.0", (*kept, *routes)))
+
+
+def request(peer: TlsPeer, uri: str, method: str, *more: tuple[str, str], body: bytes = b"") -> Message:
     ip, port = peer.address
     headers = (
         ("Via", f"SIP/2.0/TLS {ip}:{port};branch=z9hG4bK{port}{method}"), ("Max-Forwards", "70"),
-        ("From", f"<sip:+33612345678@{ip}>;tag=1"), ("To", f"<{edge.uri()}>"),
+        ("From", f"<sip:+33612345678@{ip}>;tag=1"), ("To", f"<{uri}>"),
         ("Call-ID", f"tls-{port}"), ("CSeq", f"1 {method}"),
         ("Contact", f"<sip:caller@{ip}:{port};transport=tls>"), *more,
     )  # fmt: skip
-    return Message(f"{method} {edge.uri()};transport=tls SIP/2.0", headers, body)
+    return Message(f"{method} {uri};transport=tls SIP/2.0", headers, body)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_trunk_is_heard_by_tls_of_today(edge: Edge, ours: Certified, version: ssl.TLSVersion) -> None:
     with closing(TlsPeer.to(edge.address, ours.ca, TRUNK, version)) as peer:
-        peer.send(request(peer, edge, "OPTIONS"))
+        peer.send(request(peer, edge.uri(), "OPTIONS"))
         assert peer.final().status == 200
         assert peer.version == version.name.replace("_", ".")
 
@@ -77,17 +86,13 @@ def test_old_tls_is_refused(edge: Edge, ours: Certified) -> None:
 def test_a_call_over_tls_ends_over_it(edge: Edge, ours: Certified) -> None:
     """From the worker's side, on the connection that is there."""
     with closing(TlsPeer.to(edge.address, ours.ca, TRUNK, ssl.TLSVersion.TLSv1_3)) as peer:
-        peer.send(request(peer, edge, "INVITE", ("Content-Type", "application/sdp"), body=SDP))
+        invite = request(peer, edge.uri(), "INVITE", ("Content-Type", "application/sdp"), body=SDP)
+        peer.send(invite)
         final = peer.final()
         assert final.status == 200
-        assert "127.0.0.1" not in " ".join(
-            v for n, v in final.headers if n in ("Record-Route", "Contact", "Via")
-        )
-        routes = [("Route", one) for one in routes_of(final)[::-1]]
-        ack = request(peer, edge, "ACK", *routes)
-        target = uri_of(final.header("Contact"))
-        headers = tuple((n, final.header("To") if n == "To" else v) for n, v in ack.headers)
-        peer.send(Message(f"ACK {target} SIP/2.0", headers))
+        shown = [v for n, v in final.headers if n in ("Record-Route", "Contact", "Via")]
+        assert "127.0.0.1" not in " ".join(shown)
+        acknowledge(peer, invite, final)
         (taken,) = [call for worker in edge.workers for call in worker.calls if call.ended_ns is None]
         taken.wait_acked(scene.PATIENCE_S)
         taken.hang_up()
@@ -111,3 +116,30 @@ def test_an_operators_phone_is_called_over_tls_if_it_proves_who_it_is(
         with pytest.raises((ssl.SSLError, ConnectionError)), closing(phone.accept()) as peer:
             peer.request("INVITE")
         assert call.wait_status(40) >= 400
+
+
+def test_a_whole_agent_between_a_trunk_and_a_phone_that_speak_tls(
+    ours: Certified, desk: Certified, agent_factory: AgentFactory
+) -> None:
+    with closing(TlsListener("127.0.0.1", desk)) as phone:
+        workers, port = free_ports(6), phone.address[1]
+        agent = agent_factory(
+            start=False,
+            trunk={"transport": "tls"},
+            operators={"extensions": [f"sip:201@127.0.0.1:{port};transport=tls"]},
+            edge={
+                "worker_ports": f"{workers}-{workers + 5}", "certificate": str(ours.certificate),
+                "private_key": str(ours.key), "ca": str(desk.ca),
+            },
+        )  # fmt: skip
+        agent.start(wait=None)
+        agent.wait_for("ready", 60)
+        with closing(TlsPeer.to(agent.address, ours.ca, "127.0.0.1", ssl.TLSVersion.TLSv1_3)) as peer:
+            invite = request(peer, agent.uri(), "INVITE", ("Content-Type", "application/sdp"), body=SDP)
+            peer.send(invite)
+            final = peer.final()
+            assert final.status == 200
+            acknowledge(peer, invite, final)
+            with closing(phone.accept()) as called:
+                ringing = called.request("INVITE")
+                assert "REC" in ringing.header("From")

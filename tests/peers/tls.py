@@ -27,12 +27,12 @@ class Certified:
     ca: Path
 
 
-def certified(directory: Path, name: str, ip: str) -> Certified:
-    """Make a root, and a certificate of it for an address."""
+def certified(directory: Path, name: str, *ips: str) -> Certified:
+    """Make a root, and a certificate of it for some addresses."""
     root, holder = Holder(f"{name} root"), Holder(name)
     files = Certified(*(directory / f"{name}.{part}" for part in ("pem", "key", "ca")))
     own = root.certify(root, x509.BasicConstraints(ca=True, path_length=None), LONG)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ip))])
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips])
     files.ca.write_bytes(own.public_bytes(Encoding.PEM))
     files.certificate.write_bytes(root.certify(holder, address, LONG).public_bytes(Encoding.PEM))
     key = holder.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -1,0 +1,107 @@
+"""`check` of the edge: Kamailio is there, and its configuration starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sipagent import check_edge
+from sipagent.check_edge import edge_findings
+from sipagent.config import Config, parse
+from sipagent.finding import Finding
+from tests.configured import SMALL, with_keys
+from tests.peers.tls import certified
+
+WHEEL = 4
+TOWN = with_keys("capacity", "calls = 5", SMALL)
+
+
+def read(text: str, folder: Path) -> Config:
+    return parse(text, folder / "config.toml")
+
+
+def findings(text: str, folder: Path) -> list[Finding]:
+    return list(edge_findings(read(text, folder), WHEEL))
+
+
+def secured(folder: Path, text: str = TOWN) -> str:
+    files = certified(folder, "edge", "127.0.0.1")
+    keys = f'tls_listen = "0.0.0.0:5061"\ncertificate = "{files.certificate}"\nprivate_key = "{files.key}"'
+    files.key.chmod(0o600)
+    return with_keys("edge", f'{keys}\nca = "{files.ca}"', text)
+
+
+def test_one_process_needs_no_edge(tmp_path: Path) -> None:
+    assert findings(SMALL, tmp_path) == []
+
+
+@pytest.mark.live
+def test_the_edge_is_started_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (found,) = findings(TOWN, tmp_path)
+    assert found.level == "ok"
+    assert found.detail.startswith("kamailio 6.") and found.detail.endswith("starts, with 3 workers")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.live
+def test_tls_is_started_with_its_certificate(tmp_path: Path) -> None:
+    (found,) = findings(secured(tmp_path), tmp_path)
+    assert found.level == "ok", found
+
+
+@pytest.mark.live
+def test_a_configuration_that_does_not_start_is_an_error(tmp_path: Path) -> None:
+    """Kamailio's own `-c` says nothing of it."""
+    text = secured(tmp_path)
+    (tmp_path / "edge.pem").write_text("nonsense")
+    (found,) = findings(text, tmp_path)
+    assert (found.level, found.what) == ("error", "edge")
+    assert "edge.pem" in found.detail and "\n" not in found.detail
+
+
+def test_a_private_key_that_others_may_read_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_edge, "_started", lambda _: Finding("ok", "edge", ""))
+    monkeypatch.setattr(check_edge, "_absent", lambda _: [])
+    text = secured(tmp_path)
+    (tmp_path / "edge.key").chmod(0o644)
+    warned, _ = findings(text, tmp_path)
+    assert (warned.level, warned.what) == ("warning", "edge.private_key") and "chmod 0600" in warned.detail
+
+
+def test_without_kamailio_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_edge, "KAMAILIO", tmp_path / "kamailio")
+    (found,) = findings(TOWN, tmp_path)
+    assert found == Finding("error", "edge", "kamailio not installed; on a Debian: apt install kamailio")
+
+
+@pytest.mark.live
+def test_modules_that_are_missing_are_named_with_their_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "lib" / "kamailio" / "modules"
+    there.mkdir(parents=True)
+    for path in check_edge.MODULES.glob("*/kamailio/modules/*.so"):
+        if path.name not in {"tls.so", "htable.so"}:
+            (there / path.name).touch()
+    monkeypatch.setattr(check_edge, "MODULES", tmp_path)
+    (found,) = findings(TOWN, tmp_path)
+    assert found.detail == "htable.so not installed; on a Debian: apt install kamailio"
+    (found,) = findings(secured(tmp_path), tmp_path)
+    assert found.detail == (
+        "htable.so, tls.so not installed; on a Debian: apt install kamailio kamailio-tls-modules"
+    )
+
+
+def test_an_edge_of_somebody_elses_is_not_started(tmp_path: Path) -> None:
+    (found,) = findings(with_keys("edge", "start = false", TOWN), tmp_path)
+    assert found.level == "ok" and "sipagent edge" in found.detail
+
+
+def test_a_registrar_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
+    text = with_keys("trunk", 'registrar = "sip:nobody.invalid"\nallowed_sources = []', TOWN)
+    (found,) = findings(text, tmp_path)
+    assert (found.level, found.what) == ("error", "trunk.registrar")
