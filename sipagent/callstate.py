@@ -60,6 +60,7 @@ class CallState:
         self.hunt = Hunt()
         self._waits_until = 0.0
         self.transfer: Transfer | None = None
+        self._busy_until = 0.0  # an operator who is gone before that has not heard that his transfer failed
         self.conversation: Conversation | None = None
         self._held: frozenset[int] = frozenset()  # legs on hold before the bridge
         self._indicated: e.Indication = "off"  # what devices know of the tap

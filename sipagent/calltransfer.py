@@ -9,6 +9,7 @@ from sipagent import events as e
 from sipagent import policy
 from sipagent import referral as r
 from sipagent.callrefer import Referring
+from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
 from sipagent.hunt import Operator
 from sipagent.policy import Phase
@@ -28,18 +29,34 @@ class Transferring(Referring):
         elif not fact.free:
             self._note(f"transfer to {fact.target}: busy", "operator")
             self._do(r.TellTransfer(fact.leg, BUSY, last=True), *self._may_transfer(operator))
+            self._busy_until = self._now + policy.HASTE_S
         else:
             self._note(f"transfer to {fact.target}", "operator")
-            self.phase, self.hunt.operator = Phase.TRANSFER, None
+            self._do(r.Separate(operator.leg))
             self.transfer = Transfer(operator, fact.target, fact.replaces)
-            self._do(r.Separate(operator.leg), *talk.alone())
-            self._play(Prompt.HOLD_MUSIC)
+            self._gives_away(talk)
             self._do(r.TellTransfer(operator.leg, 100, last=not fact.room))
             if fact.room:
                 self._ring_target(self.transfer)
             else:
                 self._do(e.HangUp(operator.leg))
                 self._timers["transfer"] = self._now + policy.ROOM_S
+
+    def _gives_away(self, talk: Conversation) -> None:
+        self.phase, self.hunt.operator = Phase.TRANSFER, None
+        self._do(*talk.alone())
+        self._play(Prompt.HOLD_MUSIC)
+
+    def _leg_gone(self, fact: e.LegGone) -> None:
+        """A phone that hung up as soon as its REFER was accepted, to one who is busy, is rung again."""
+        operator, talk = self.hunt.operator, self.conversation
+        in_haste = self.phase is Phase.BRIDGED and self._now < self._busy_until
+        if in_haste and operator and talk and operator.leg == fact.leg:
+            self._note("hung up", "operator")
+            self._gives_away(talk)
+            self._ring_target(Transfer(operator, operator.uri, there=False))
+        else:
+            super()._leg_gone(fact)
 
     def _transfer_denied(self, fact: r.TransferDenied) -> None:
         self._note("transfer refused with 403", "caller" if fact.leg == CALLER else "operator")

@@ -10,6 +10,7 @@ import soundfile
 from retention.recording import Status
 from sipagent import events as e
 from sipagent import referral as r
+from sipagent.policy import HASTE_S
 from sipagent.softphone_rtp import strongest
 from tests.driving import (
     CALLER,
@@ -95,6 +96,21 @@ def test_a_target_that_talks_for_us_is_busy(stage: Stage) -> None:
     asked(stage, first)
     assert stage.engine.ordered("tell_transfer") == [(first, 486, True)]
     assert (len(stage.engine.dialled), stage.engine.ordered("separate")) == (dialled, [])
+
+
+def test_a_phone_that_hung_up_without_waiting_for_that_is_rung_again(stage: Stage) -> None:
+    caller, first = stage.bridged()
+    stage.rung(call_id="second", caller="+33699999999")
+    asked(stage, first)
+    stage.gone(first)
+    again = newest(stage)
+    assert (stage.engine.dialled[again], stage.hears(caller)) == (DESK, "hold_music")
+    assert not stage.board.is_free(DESK)
+    stage.answered(again)
+    assert stage.engine.ordered("bridge")[-1] == (caller, again)
+    stage.turn(after_s=HASTE_S)
+    stage.gone(again)
+    assert (caller,) in stage.engine.ordered("hang_up")
 
 
 def test_with_two_calls_there_is_no_third_leg(stage: Stage) -> None:

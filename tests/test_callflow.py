@@ -190,6 +190,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
         flow._told_refused, flow._referred, round(max(0.0, flow._refer_until - now), 3),
         transfer and (transfer.target, transfer.there, transfer.leg is None, transfer.given_up),
         transfer and (transfer.answered is not None, round(transfer.rings_until - now, 3)),
+        round(max(0.0, flow._busy_until - now), 3),
     )  # fmt: skip
 
 
@@ -233,7 +234,9 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     if isinstance(fact, e.CallOffered):
         watch = replace(watch, up=frozenset({CALLER}))
     if isinstance(fact, e.LegGone):
-        watch = replace(watch, up=watch.up - {fact.leg}, asks=watch.asks - {fact.leg})
+        talks = flow.hunt.operator is not None and flow.hunt.operator.leg == fact.leg
+        up, asks = watch.up - {fact.leg}, watch.asks - {fact.leg}
+        watch = replace(watch, up=up, asks=asks, bridged=watch.bridged and not talks)
     if isinstance(fact, e.OperatorOffered):
         watch = replace(watch, offered=watch.offered | {fact.uri})
     commands = flow.handle(fact, now)
@@ -252,7 +255,8 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     assert not (watch.refused and decision is Decision.ALLOWED)
     if flow.phase not in (Phase.ENDING, Phase.ENDED):
         assert (watch.indicated != "off") is (watch.tap == "running"), "devices are told otherwise"
-    assert not (watch.tap == "running" and not watch.bridged and not watch.silent), "who waits is recorded"
+        waits = watch.tap == "running" and not watch.bridged
+        assert not waits or watch.silent, "who waits is recorded"
     assert not (watch.two and len(watch.up) > 2), "a third leg where there is none"
     if flow.phase in (Phase.HUNT, Phase.REFER, Phase.TRANSFER):
         assert flow._playing is not None, "the caller waits in silence"

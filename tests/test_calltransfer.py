@@ -10,7 +10,7 @@ from sipagent.callflow import CallFlow
 from sipagent.consent import Decision
 from sipagent.conversation import MOST_SILENCES
 from sipagent.events import CALLER, Prompt, Tone
-from sipagent.policy import REACH_S, REFER_ANSWER_S, ROOM_S, SOUND_S, Phase, Policy
+from sipagent.policy import HASTE_S, REACH_S, REFER_ANSWER_S, ROOM_S, SOUND_S, Phase, Policy
 from sipagent.story import MOST_TIMES
 from tests.test_callflow import (
     BRIDGED,
@@ -209,6 +209,19 @@ def test_a_busy_target_changes_nothing() -> None:
         r.AllowTransfer(1, (B, C)),
     ]
     assert flow.phase is Phase.BRIDGED
+
+
+def test_a_phone_that_did_not_wait_to_hear_that_the_colleague_is_busy() -> None:
+    """Its caller comes back; who hangs up later, having heard of it, ends the call."""
+    busy = r.TransferAsked(1, B, free=False)
+    flow, watch, now = run(MINE, [*BRIDGED, busy])
+    watch, now = advance(flow, watch, e.LegGone(1, 200), now + 0.2)
+    assert (flow.phase, flow._playing, watch.silent) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, True)
+    watch, now = advance(flow, watch, e.OperatorAnswered(2, telephone_event=True), now)
+    watch, now = advance(flow, watch, e.MediaArrived(2), now)
+    assert (flow.phase, flow.story.operator, watch.silent) == (Phase.BRIDGED, A, False)
+    flow, _, now = run(MINE, [*BRIDGED, busy])
+    assert e.HangUp(CALLER) in flow.handle(e.LegGone(1, 200), now + HASTE_S)
 
 
 def test_a_pause_goes_along() -> None:
