@@ -82,7 +82,7 @@ class Bridging(CallState):
         operator = self.hunt.operator or (self.transfer.answered if self.transfer else None)
         if operator is None or fact.leg != operator.leg:
             return
-        self._typed, order = self._typed.then(self.policy.codes, fact.leg, fact.digit, self._now)
+        self._typed, order = self._typed.then(self.policy.codes, fact.leg, fact.digit, fact.method, self._now)
         if order and self.phase is Phase.BRIDGED and self.conversation:
             self._obey(order, self.conversation)
 

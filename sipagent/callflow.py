@@ -240,6 +240,10 @@ class CallFlow(Transferring):
             return
         if self.captured:
             self._stop_tap(keep=False)
+        elif self.phase is Phase.BRIDGED:
+            self._do(
+                e.PlayTone(e.Tone.RECORDING_OFF)
+            )  # as it was: a key without an answer leaves one guessing
         if self.phase in (Phase.HUNT, Phase.REFER) and not self._told_refused:
             self._play(Prompt.REFUSED)
 

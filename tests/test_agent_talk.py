@@ -117,6 +117,25 @@ def test_a_flag_after_a_stop_that_erases_brings_nothing_back(stage: Stage) -> No
     assert (stage.files(), stage.receipt().events[-1].what) == ([], FLAGGED)
 
 
+@pytest.mark.parametrize("keys", ["*5", "*6", "*7"])
+def test_a_code_in_a_call_that_is_not_recorded_is_answered_by_the_tone_that_says_so(
+    stage: Stage, keys: str
+) -> None:
+    caller = stage.greeted()
+    stage.tell(caller, NINE)
+    stage.sound_over(caller)
+    operator = max(stage.engine.dialled)
+    stage.answered(operator)
+    assert stage.engine.ordered("overlay") == []
+    stage.tell(operator, *pressed(operator, keys))
+    assert stage.overlaid() == ({caller, operator}, "recording_off")
+    stage.gone(caller)
+    lines = [event.what for event in stage.receipt().events if event.by == "operator"]
+    said = {"*5": "stop code, and nothing is recorded", "*6": "pause code, and nothing is recorded"}
+    assert said.get(keys, FLAGGED) in lines
+    assert (stage.files(), stage.archive.store.recordings()) == ([], [])
+
+
 def test_a_recorder_that_fails_never_costs_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "recordings").write_text("in the way of the folder")
     with staged(tmp_path, monkeypatch) as stage, capture_logs() as logs:

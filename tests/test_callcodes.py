@@ -5,6 +5,7 @@ of them, and what each must lead to is worked out a second time, by `expected`.
 """
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -12,10 +13,10 @@ from sipagent import events as e
 from sipagent import referral as r
 from sipagent.codes import CODE_GAP_S
 from sipagent.consent import Decision
-from sipagent.events import CALLER, Tone
+from sipagent.events import CALLER, Prompt, Tone
 from sipagent.policy import LATE_S, Phase, Policy
 from sipagent.story import ERASED, FLAGGED, STOPPED
-from tests.test_callflow import ANSWERED, BRIDGED, STATIONS, A, B, History, Watch, advance, run
+from tests.test_callflow import ANSWERED, BRIDGED, OFFER, STATIONS, A, B, History, Watch, advance, run
 
 KEEPS = Policy(stop_erases=False)
 NINE = e.DtmfPressed(CALLER, "9", "rfc4733")
@@ -69,7 +70,7 @@ def expected(steps: tuple[str, ...], erases: bool) -> tuple[list[Tone], list[str
             lines.append(f"{step} code, and nothing is recorded")
             tones.append(Tone.RECORDING_OFF)
         elif step == "refuse" and not refused:
-            tones += [Tone.RECORDING_OFF] * (tap != "erased")
+            tones.append(Tone.RECORDING_OFF)
             tap, refused = "erased", True
         elif step == "tap fails" and tap == "running":
             tap = "kept"
@@ -132,6 +133,38 @@ def test_what_an_operator_kept_goes_where_a_refusal_could_be_missed() -> None:
     assert watch.tap == "kept"
     watch, _ = advance(flow, watch, e.HearingFailed("fell behind"), now)
     assert (watch.tap, flow.consent.decision) == ("erased", Decision.NOT_ALLOWED)
+
+
+@pytest.mark.parametrize("method", ["rfc4733", "info", "inband"])
+def test_who_refuses_where_nothing_is_recorded_hears_that_it_is_so(method: e.Method) -> None:
+    """Not drawn for recording, say: a key without an answer would leave the caller guessing. Once."""
+    not_drawn = [
+        replace(OFFER, sampled=False),
+        *BRIDGED[1:3],
+        e.PromptEnded(Prompt.WELCOME, 900, complete=True),
+    ]
+    flow, watch, now = run(
+        Policy(), [*not_drawn, e.OperatorOffered(A), e.OperatorAnswered(1, True), e.MediaArrived(1)]
+    )
+    assert flow.phase is Phase.BRIDGED and watch.tap == "none"
+    nine = e.DtmfPressed(CALLER, "9", method)
+    assert flow.handle(nine, now) == [e.PlayTone(Tone.RECORDING_OFF)]
+    assert flow.handle(nine, now + 1) == []
+    assert flow.consent.decision is Decision.REFUSED
+
+
+def test_a_refusal_during_the_farewell_is_one_in_the_call() -> None:
+    """The colleague, the giver and everybody else could not be reached: what was recorded goes with a 9."""
+    policy = Policy(transfer_targets=(A, B), max_wait_s=30)
+    gone: History = [e.LegGone(1, 200), e.LegGone(2, 486), e.LegGone(3, 486), e.NoOperatorFree()]
+    flow, watch, now = run(policy, [*BRIDGED, r.TransferAsked(1, B), *gone])
+    while flow.phase is Phase.HUNT:
+        watch, now = advance(flow, watch, e.TimePassed(), now)
+        if flow.phase is Phase.HUNT:
+            watch, now = advance(flow, watch, e.NoOperatorFree(), now)
+    assert (flow.phase, watch.tap) == (Phase.FAREWELL, "running")
+    watch, _ = advance(flow, watch, NINE, now + 0.1)
+    assert (watch.tap, flow.consent.decision, flow.consent.phase) == ("erased", Decision.REFUSED, "call")
 
 
 # --- whose keys, and when ---

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sipagent.codes import CODE_GAP_S, LONGEST, SAME_PRESS_S, Codes, Press, Typed, heard_again
+from sipagent.codes import CODE_GAP_S, LONGEST, SAME_CODE_S, SAME_PRESS_S, Codes, Press, Typed, heard_again
 from sipagent.events import Method
 
 LEG, OTHER = 1, 2
@@ -16,7 +16,7 @@ def typed(digits: str, codes: Codes | None = None, gap_s: float = 1.0) -> list[s
     so_far = Typed()
     orders: list[str | None] = []
     for index, digit in enumerate(digits):
-        so_far, order = so_far.then(codes or Codes(), LEG, digit, 100.0 + index * gap_s)
+        so_far, order = so_far.then(codes or Codes(), LEG, digit, RFC, 100.0 + index * gap_s)
         orders.append(order)
     return orders
 
@@ -52,8 +52,29 @@ def test_the_longest_code_is_found_behind_any_digits() -> None:
 
 
 def test_two_operators_type_no_code_together() -> None:
-    so_far, _ = Typed().then(Codes(), LEG, "*", 100.0)
-    assert so_far.then(Codes(), OTHER, "5", 100.5)[1] is None
+    so_far, _ = Typed().then(Codes(), LEG, "*", RFC, 100.0)
+    assert so_far.then(Codes(), OTHER, "5", RFC, 100.5)[1] is None
+
+
+def orders(*keys: tuple[float, str, Method], leg: int = LEG) -> list[str]:
+    """The orders out of digits at a time (s), by a way."""
+    so_far = Typed()
+    found: list[str] = []
+    for at, digit, method in keys:
+        so_far, order = so_far.then(Codes(), leg, digit, method, 100.0 + at)
+        found += [order] if order else []
+    return found
+
+
+def test_a_code_that_comes_late_by_the_other_way_does_not_undo_a_pause() -> None:
+    """INFO repeated after a loss: too late to be the same presses, soon enough to be the same code."""
+    first: list[tuple[float, str, Method]] = [(0.0, "*", RFC), (0.1, "6", RFC)]
+    assert orders(*first, (0.6, "*", INFO), (0.7, "6", INFO)) == ["pause"]
+    assert (
+        orders(*first, (1.5, "*", RFC), (1.6, "6", RFC), (1.9, "*", INFO), (2.0, "6", INFO)) == ["pause"] * 2
+    )
+    assert orders(*first, (0.6, "*", INFO), (0.7, "7", INFO)) == ["pause", "flag"]
+    assert orders(*first, (SAME_CODE_S, "*", INFO), (SAME_CODE_S + 0.2, "6", INFO)) == ["pause"] * 2
 
 
 # --- one press, heard in several ways ---

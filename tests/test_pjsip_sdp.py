@@ -84,6 +84,13 @@ def test_a_caller_who_requires_awareness_is_served(stack: ExitStack) -> None:
     call, _ = office.answered(headers=(("Require", "record-aware"),))
     assert call.status == 200 and call.final is not None
     assert b"a=record:off\r\n" in call.final.body
+    plain, leg = office.answered()
+    assert plain.final is not None and b"a=record" not in plain.final.body
+    office.engine.indicate(leg, "on")
+    answers: list[bytes] = []
+    aware = (("Supported", "record-aware"),)
+    office.meanwhile(lambda: answers.append(plain.request("INVITE", aware, plain._sdp()).body))
+    assert b"a=record:on\r\n" in answers[0]  # a device that has come later, and says it then
     unknown = office.caller.call(office.uri(), headers=(("Require", "telepathy"),))
     office.until(lambda: unknown.status is not None, "answer")
     assert unknown.status == 420

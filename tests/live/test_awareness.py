@@ -87,18 +87,15 @@ def test_a_phone_that_says_nothing_of_it_is_told_nothing(
     agent.wait_recordings()
 
 
-def test_an_invite_that_asks_for_no_recording(
-    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
+@pytest.mark.parametrize("sdp", [None, b""], ids=["INVITE", "ACK"])
+def test_who_asks_for_no_recording_from_the_beginning(
+    agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, sdp: bytes | None
 ) -> None:
-    """It is a refusal: no notice, NO REC, nothing kept."""
-    probe = caller_phone.call(agent.uri())  # only for the SDP of a phone
-    sdp = declining(probe)
-    probe.wait_answered()
-    probe.hang_up()
-    agent.wait_receipts()
-    agent.forget()
-    call = caller_phone.call(agent.uri(), sdp=sdp)
+    """It is a refusal: no notice, NO REC, nothing kept. In the ACK it answers the offer that our 200 made."""
+    caller_phone.sdp_lines = b"a=recordpref:off\r\n"
+    call = caller_phone.call(agent.uri(), sdp=sdp, headers=(("Require", "record-aware"),))
     call.wait_answered()
+    assert b"a=record:off\r\n" in answer_to(call)
     operator = operator_phone.wait_call()
     assert calls.shown(operator).startswith("NO REC")
     operator.wait_answered()
