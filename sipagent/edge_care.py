@@ -12,7 +12,7 @@ from sipagent.children import Backoff
 from sipagent.edge_rpc import EdgeError
 
 AGAIN_S = 1.0
-COUNT_S = 5.0
+COUNT_S, MUTE = 5.0, 3  # how often it is asked what it has counted; so many times without an answer: it hangs
 FAULTS = (EdgeError, OSError, ValueError, LookupError, TypeError)  # also what it says that nobody foresaw
 
 log = structlog.get_logger("sipagent.supervisor")
@@ -70,6 +70,7 @@ class EdgeCare:
         self._backoff = Backoff()
         self.due: float | None = 0.0
         self.count_due = 0.0
+        self._mute = 0
 
     def start(self, now: float) -> None:
         """For the first time. Raises EdgeError."""
@@ -78,12 +79,13 @@ class EdgeCare:
         self.up = True
 
     def died(self, now: float) -> None:
-        """The process has ended."""
+        """The process has ended, or must."""
         self.up = False
+        self._mute = 0
         wait_s = self._backoff.died(now)
         self.due = now + wait_s
         self.edge.stop()
-        log.error("alert", reason=f"the edge has died; it is started anew in {wait_s:g} s")
+        log.error("alert", reason=f"the edge has died, or hangs; it is started anew in {wait_s:g} s")
 
     def bereave(self, index: int) -> None:
         """The worker has died: no calls to it, and an end to those that it had."""
@@ -126,11 +128,18 @@ class EdgeCare:
         if now < self.count_due:
             return None
         self.count_due = now + COUNT_S
+        if not self.up:
+            return None
         try:
-            return self.edge.rpc.statistics().strangers if self.up else None
+            strangers = self.edge.rpc.statistics().strangers
         except FAULTS as failure:
             log.warning("edge_does_not_count", reason=str(failure))
+            self._mute += 1
+            if self._mute >= MUTE:
+                self.died(now)
             return None
+        self._mute = 0
+        return strangers
 
     def _restart(self, now: float) -> None:
         self._backoff.started(now)

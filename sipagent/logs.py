@@ -4,9 +4,12 @@ Where many processes write to one stderr each line says whose it is, and stays a
 in one write of at most PIPE_BUF bytes, which a pipe takes whole (POSIX, write(2)).
 """
 
+import io
 import logging
 import select
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
@@ -33,10 +36,24 @@ def configure_log(as_json: bool, process: str = "") -> None:
             shape,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # whichever it is by then
+        logger_factory=lambda *_: structlog.WriteLogger(STDERR),
     )
 
 
+class Stderr(io.TextIOBase):
+    """Standard error, whichever it is by then. That nobody reads it any more must end no call."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+
+STDERR = cast(TextIO, Stderr())
 _as_json = structlog.processors.JSONRenderer()
 
 

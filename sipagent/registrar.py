@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 
 import structlog
 
+from sipagent.config import ConfigError
 from sipagent.engine import Credentials, EngineFault, EngineSettings, Incoming, Registration, Report
 from sipagent.identity import printable
 from sipagent.link import Link
@@ -45,10 +46,10 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", post: Regis
         orders.end()
         engine.wake()
 
-    engine = PjsipEngine(settings(post, inbox))
     try:
+        engine = PjsipEngine(settings(post, inbox))
         engine.start()
-    except EngineError as failure:
+    except (ConfigError, EngineError) as failure:
         alert(f"the registrar's account cannot go on: {failure}")
         sys.exit(1)
     link = Link(connection)

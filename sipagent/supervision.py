@@ -26,7 +26,7 @@ from sipagent.edge_care import Edge, EdgeCare
 from sipagent.edge_elsewhere import EdgeElsewhere
 from sipagent.edge_files import edge_directory
 from sipagent.edge_log import Rejected
-from sipagent.edge_plan import Plan, needs_edge, plan
+from sipagent.edge_plan import BEFORE_WORKERS, Plan, needs_edge, plan
 from sipagent.edge_process import EdgeProcess
 from sipagent.layout import Layout, layout, unchangeable, widened
 from sipagent.logs import alert, configure_log
@@ -110,7 +110,11 @@ class Office:
         """Go by another configuration from now on; the workers that come in addition. Raises ConfigError."""
         rules, before = rules_of(config), self.layout
         after = widened(config, before) if config.capacity.calls > before.calls else before
-        edge = replace(plan(config, self._legs, addresses(config)), calls=after.calls, workers=after.workers)
+        edge = replace(self.plan, calls=after.calls, workers=after.workers, addresses=addresses(config))
+        if edge.worker(after.workers - 1).port > edge.last_port:
+            ports = self.plan.last_port - self.plan.first_port + 1
+            needed = f"{after.workers + BEFORE_WORKERS} or more, from the next start on"
+            raise ConfigError(config.file, "edge.worker_ports", f"holds {ports} ports", needed)
         if config.capacity.calls < before.calls:
             log.warning("needs_restart", key="capacity.calls", detail="it goes up without, not down")
         for key, reason in unchangeable(self.config, config).items():
@@ -139,9 +143,8 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         care = EdgeCare(edge)
         stack.callback(edge.stop)
         care.start(time.monotonic())
-        with Store(config.retention.database) as store:
-            archive = Archive(store, config.recording.directory, config.base)
-            recover(archive, config.recording.format, datetime.now(UTC), alert)
+        _recover(config)
+        stack.callback(_recover, config)  # what a worker left that died while it drained
         writer = stack.enter_context(_running(Worker("rota", alert)))
         rota = Rota(config.retention.database.with_name("round_robin.json"))
         desk = local_desk(office.rules, rota, writer.put)
@@ -160,6 +163,13 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         supervisor.run(lambda: _reload(office, supervisor, sharing, purging))
     log.info("stopped")
     return 0
+
+
+def _recover(config: Config) -> None:
+    """What nobody is at work on any more."""
+    with Store(config.retention.database) as store:
+        archive = Archive(store, config.recording.directory, config.base)
+        recover(archive, config.recording.format, datetime.now(UTC), alert)
 
 
 class _Thread(Protocol):

@@ -24,6 +24,7 @@ from retention.store import Store, StoreError
 from sipagent.admission import Admission, tones
 from sipagent.agent import Agent
 from sipagent.asking import BoardLost
+from sipagent.config import ConfigError
 from sipagent.desk import RemoteDesk
 from sipagent.engine import EngineSettings
 from sipagent.figures import Telling
@@ -53,7 +54,7 @@ def work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost) -> N
     except BlockingIOError:
         alert("this worker of an agent that died still has calls; its place is taken once it ends")
         sys.exit(1)
-    except (EngineError, StoreError, OSError) as failure:
+    except (ConfigError, EngineError, StoreError, OSError) as failure:
         alert(f"this worker cannot go on: {failure}")
         sys.exit(1)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.config import Config, ConfigError
-from sipagent.layout import Layout, layout, unchangeable, widened
+from sipagent.layout import FIXED, Layout, layout, unchangeable, widened
 from tests.configured import SMALL, read, with_keys
 
 
@@ -77,4 +77,14 @@ def test_what_takes_a_restart_is_named(tmp_path: Path) -> None:
     assert unchangeable(before, before) == {}
     text = with_keys("trunk", 'listen = "127.0.0.1:5099"\ncodecs = ["PCMU"]', SMALL)
     after = read(text, tmp_path / "config.toml")
-    assert unchangeable(before, after) == {"trunk.listen": "edge and workers are bound to it"}
+    assert unchangeable(before, after) == {
+        "trunk.listen": "edge and workers are bound to it",
+        "trunk.codecs": "edge and workers that are up have begun with it",
+    }
+
+
+def test_every_key_that_takes_a_restart_exists(tmp_path: Path) -> None:
+    config, _ = office(tmp_path, 5)
+    for key in FIXED:
+        table, _, name = key.partition(".")
+        assert name in type(getattr(config, table)).model_fields, key

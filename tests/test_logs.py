@@ -55,6 +55,15 @@ def test_each_line_names_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert many["process"] == "worker-3" and "process" not in one
 
 
+def test_a_log_that_nobody_reads_any_more_ends_nothing() -> None:
+    """As in `sipagent run 2>&1 | tee log`, where Ctrl-C ends `tee` at once."""
+    command = [sys.executable, "-c", WRITE, "worker-0", "100"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        child.stderr.close()
+        assert child.wait(60) in {0, 120}  # 120: Python itself had something left to write
+
+
 def test_processes_that_write_at_once_write_lines() -> None:
     """Into one pipe, as the supervisor and its children do."""
     with subprocess.Popen(

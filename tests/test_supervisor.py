@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sipagent.children import LIVED_S, LONGEST_S, Backoff
-from sipagent.edge_care import AGAIN_S, COUNT_S, EdgeCare
+from sipagent.edge_care import AGAIN_S, COUNT_S, MUTE, EdgeCare
 from sipagent.edge_rpc import EdgeError
 from sipagent.messages import Alive, Drain, NotRegistered, Ready, ToChild, ToSupervisor
 from sipagent.orders import Orders
@@ -417,6 +417,24 @@ def test_strangers_are_counted_while_the_edge_answers() -> None:
     house.turn(COUNT_S)
     house.supervisor.care.died(house.now)
     assert house.shared.dropped == [7, 7, 9]
+
+
+def test_an_edge_that_hangs_is_started_anew() -> None:
+    house = House()
+    house.ready()
+    house.edge.deaf = True
+    for _ in range(MUTE - 1):
+        house.turn(COUNT_S)
+    assert house.edge.starts == 1
+    house.edge.deaf = False
+    house.turn(COUNT_S)
+    house.edge.deaf = True
+    for _ in range(MUTE):
+        assert house.edge.starts == 1
+        house.turn(COUNT_S)
+    house.edge.deaf = False
+    house.turn(AGAIN_S)
+    assert house.edge.starts == 2 and house.edge.active == {0, 1, 2}
 
 
 # --- the end ---

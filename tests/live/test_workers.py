@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from sipagent.softphone import Answer, Loop, Phone
+from sipagent.softphone import Answer, Loop, Phone, PhoneError
 from sipagent.softphone_rtp import Tone
 from tests.live import calls
 from tests.live.test_metrics import figures
 from tests.peers.agent import RunningAgent, toml
-from tests.peers.process import free_ports
+from tests.peers.process import PeerError, free_ports
 from tests.tapping import wait_for
 
 pytestmark = pytest.mark.live
@@ -67,7 +67,10 @@ class Town:
             desk.skip_calls()
         placed = [caller.call(self.agent.uri()) for caller in self.callers[first : first + count]]
         for call in placed:
-            call.wait_answered()
+            try:
+                call.wait_answered()
+            except PhoneError as failure:
+                raise PeerError(f"{failure}; the agent said:\n{self.agent.child.tail()}") from failure
         return [calls.Bridge(call, self._operator_of(call)) for call in placed]
 
     def _operator_of(self, call: Any) -> Any:
