@@ -1,9 +1,11 @@
 """The engine for real: what it makes of phones on loopback."""
 
+import socket
 import threading
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -418,6 +420,50 @@ def test_a_leg_counts_until_its_end_has_been_confirmed(stack: ExitStack) -> None
 
 
 # --- the registrar ---
+
+
+@scene
+def test_a_phone_is_rung_by_the_name_of_its_host(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    leg = office.engine.dial(office.desk.uri.replace("127.0.0.1", "localhost"), '"REC"')
+    office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
+
+
+@scene
+def test_a_name_that_is_not_found_is_told_once(stack: ExitStack) -> None:
+    def unknown(*_: object, **__: object) -> list[Any]:
+        raise socket.gaierror("Name or service not known")
+
+    socket.getaddrinfo = unknown
+    office = Loopback(stack)
+    leg = office.engine.dial("sip:201@pbx.test", '"REC"')
+    office.told(leg, e.LegGone(leg, 503))
+    office.answered()
+    assert [fact for fact in office.facts(leg) if isinstance(fact, e.LegGone)] == [e.LegGone(leg, 503)]
+
+
+@scene
+def test_while_no_name_server_answers_calls_go_on(stack: ExitStack) -> None:
+    """One is given up before there is an answer, and is not rung then; the other is."""
+    answers = threading.Event()
+
+    def slow(*_: object, **__: object) -> list[Any]:
+        assert answers.wait(PATIENCE_S)
+        return ["found"]
+
+    socket.getaddrinfo = slow
+    office = Loopback(stack)
+    uri = office.desk.uri.replace("127.0.0.1", "localhost")
+    given_up, patient = (office.engine.dial(uri, '"REC"') for _ in range(2))
+    _, caller = office.answered()  # meanwhile
+    office.engine.overlay((caller, given_up, patient), SHORT)
+    assert office.desk.calls == []
+    office.engine.hang_up(given_up)
+    office.engine.poll(0)
+    answers.set()
+    office.told(given_up, e.LegGone(given_up, 487))
+    office.told(patient, e.OperatorAnswered(patient, telephone_event=True))
+    assert len(office.desk.calls) == 1
 
 
 @scene

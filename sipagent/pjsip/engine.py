@@ -14,8 +14,10 @@ from sipagent import events as e
 from sipagent.engine import Credentials, EngineFault, EngineSettings, Headers, SoundEnded
 from sipagent.pjsip import setup
 from sipagent.pjsip.awareness import Awareness
+from sipagent.pjsip.doubt import Doubt
 from sipagent.pjsip.legs import Account, Ear, Endpoint, Leg, Player
-from sipagent.pjsip.setup import order, with_headers, with_status
+from sipagent.pjsip.names import Names, name_in
+from sipagent.pjsip.setup import REQUEST_TERMINATED, order, with_headers, with_status
 
 FIRST_PACKET_S = 0.005
 KEY_S = 0.02  # before the bridge, where a key decides what comes next
@@ -23,10 +25,9 @@ KEY_IN_CALL_S = 0.1
 WATCH_S = 5.0  # between two looks at whether legs still send
 FAREWELL_S = 2.0  # at the end, for legs to be told so
 OVERLAY_S = 5.0  # longer than any acknowledgement
-DOUBT_S = 0.6  # how long a holder may leave the other side in silence before our music comes
-PACKET_S = 0.02
 LINGER_S = 4.0  # how much longer something may answer for a phone that is given up, to be told so
 ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')  # RFC 3326 section 2
+NO_WAY = 503  # where a request can't be sent (RFC 3261 section 8.1.3.1)
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
 
 
@@ -47,8 +48,9 @@ class PjsipEngine:
         self._legs: dict[int, Leg] = {}
         self._retired: list[tuple[float, object]] = []
         self._ears: list[Ear] = []  # not in use: an ear is never destroyed while the bridge's clock runs
-        self._doubted: dict[Leg, tuple[float, int]] = {}  # holders that say they send: since, packets then
+        self.doubt = Doubt()
         self.awareness = Awareness()
+        self._names = Names(self.wake)
         self._later: list[Callable[[], None]] = []  # what a callback may not do itself
         self._numbers = 0
         self._unseen: dict[Leg, int] = {}  # nothing heard of since it was answered: packets until then
@@ -117,7 +119,7 @@ class PjsipEngine:
         for leg in self._legs.values():
             leg.player = leg.ear = leg.peer = None
         self._ears.clear()
-        self._doubted.clear()
+        self.doubt.clear()
         self.awareness.clear()
         self._later.clear()
         self._unseen.clear()
@@ -134,12 +136,13 @@ class PjsipEngine:
         if self._legs:
             self._endpoint.libHandleEvents(0)  # begins with what the media's thread has left meanwhile
         now = time.monotonic()
+        for number, found in self._names.answers():
+            self._looked_up(number, found)
         if self._unseen or self._later:
             self._look()
         if self._leaving:
             self._let_go(now)
-        if self._doubted:
-            self._doubt(now)
+        self.doubt.poll(now)
         self.awareness.poll(now)
         if self._retired:
             self._ears += [one for due, one in self._retired if due <= now and isinstance(one, Ear)]
@@ -197,16 +200,27 @@ class PjsipEngine:
         self._hear()
         leg = self.adopt(Leg(self, self._operators))
         leg.uri, leg.display, leg.headers = uri, display, headers
-        self._ring(leg)
+        if name := name_in((*self.settings.outbound_proxies, uri)[0]):
+            self._names.look_up(name, leg.number)
+        else:
+            self._ring(leg)
         return leg.number
+
+    def _looked_up(self, number: int, found: bool) -> None:
+        """Ring a phone whose host is known now, unless it was given up meanwhile."""
+        if leg := self._legs.get(number):
+            if found and not leg.farewell:
+                self._ring(leg)
+            else:
+                self.disconnected(leg, REQUEST_TERMINATED if leg.farewell else NO_WAY, "")
 
     def _ring(self, leg: Leg) -> None:
         param = with_headers(pj.CallOpParam(True), leg.headers)
         param.opt.audioCount, param.opt.videoCount = 1, 0
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         leg.realm = leg.account.realm
-        if not order(leg.makeCall, leg.uri, param):
-            self.disconnected(leg, 503, "")
+        if not order(leg.makeCall, leg.uri, param) and leg.number in self._legs:
+            self.disconnected(leg, NO_WAY, "")
 
     def play(self, leg: int, sound: Path, loop: bool) -> int:
         """Play a sound in place of another; one that can't be played has ended at once, and says so."""
@@ -330,6 +344,7 @@ class PjsipEngine:
         self._unseen.pop(leg, None)
         self._leaving.pop(leg, None)
         self.awareness.forget(leg)
+        self.doubt.forget(leg)
         self._deafen(leg)
         if leg.player:
             self._retire(leg.player)
@@ -430,19 +445,6 @@ class PjsipEngine:
                 del self._leaving[leg]
                 leg.give_up()
 
-    def says_it_sends(self, leg: Leg) -> None:
-        """A leg holds and offers music of its own; many phones offer it and send nothing."""
-        self._doubted[leg] = (time.monotonic(), leg.packets())
-
-    def _doubt(self, now: float) -> None:
-        for leg, (since, packets) in list(self._doubted.items()):
-            if not leg.held or leg.number not in self._legs:
-                del self._doubted[leg]
-            elif now - since > DOUBT_S:
-                del self._doubted[leg]
-                if leg.packets() - packets < DOUBT_S / 2 / PACKET_S:
-                    leg.tell(e.LegHeld(leg.number, sends=False))
-
     def _watch(self, now: float) -> None:
         """Report once a leg that has to send and doesn't, neither RTP nor RTCP (RFC 3550 section 6.3.5)."""
         for leg in list(self._legs.values()):
@@ -469,7 +471,9 @@ class PjsipEngine:
 
 
 def _audio(leg: Leg) -> pj.AudioMedia | None:
-    """The leg's place in the bridge, None while it has no media."""
+    """The leg's place in the bridge, None while it has no media, or while its host is looked up."""
+    if leg.getId() < 0:
+        return None  # the library would end the process
     try:
         return leg.getAudioMedia(-1)
     except pj.Error:

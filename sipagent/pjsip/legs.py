@@ -248,7 +248,7 @@ class Leg(pj.Call):
         if held and not was_held:
             self.tell(e.LegHeld(self.number, sends=not self.silent_by_sdp))
             if not self.silent_by_sdp:
-                self.engine.says_it_sends(self)
+                self.engine.doubt.begin(self)
         elif was_held and not held:
             self.tell(e.LegResumed(self.number))
 

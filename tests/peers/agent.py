@@ -34,6 +34,7 @@ PROMPTS: Mapping[str, tuple[float, float]] = {
     "hold_music": (400, 2.0),
 }
 NUMBER = "0323063006"
+UNUSED_PORTS = "40000-40015"  # apart from all that `free_ports` gives; one process on loopback opens none
 # Where a test asks for a language by key.
 FIRST_HZ, FIRST_S, ENGLISH_NOTICE_HZ = 870, 0.6, 930
 MORE_PROMPTS = {"choose": (FIRST_HZ, FIRST_S), "notice_en": (ENGLISH_NOTICE_HZ, NOTICE_S)}
@@ -88,6 +89,7 @@ class RunningAgent:
             "refusal": {"engine": "none", "window_s": WINDOW_S},
             "operators": {"extensions": [], "ring_s": 5, "max_wait_s": 10},
             "recording": {"directory": "recordings", "justification": "tests"},
+            "edge": {"worker_ports": UNUSED_PORTS},
         }  # fmt: skip
         for table, keys in overrides.items():
             self.tables.setdefault(table, {}).update(keys)

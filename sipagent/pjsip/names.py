@@ -1,0 +1,54 @@
+"""Host names, looked up where nobody waits for it.
+
+The library looks a name up while everything else stands still, sound included: ten seconds for each phone
+rung, where no name server answers. So each is looked up here first, on a thread of its own, and the phone is
+rung only once there is an answer; the library's own look-up then follows a server that answers.
+"""
+
+import ipaddress
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from sipagent.config import uri_host
+
+
+def name_in(uri: str) -> str:
+    """The host name of a SIP URI; empty where it is an address, or no URI."""
+    try:
+        host, _ = uri_host(uri)
+    except ValueError:
+        return ""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return ""
+
+
+class Names:
+    """`wake` is called, on another thread, when there is an answer."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._answers: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
+
+    def look_up(self, name: str, leg: int) -> None:
+        """Return at once; whether there is such a host is among the `answers` later."""
+        threading.Thread(target=self._look_up, args=(name, leg), name="names", daemon=True).start()
+
+    def _look_up(self, name: str, leg: int) -> None:
+        try:
+            found = bool(socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM))
+        except (OSError, UnicodeError):  # no such host, no server; no name at all
+            found = False
+        self._answers.put((leg, found))
+        with suppress(OSError):  # the engine has stopped meanwhile
+            self._wake()
+
+    def answers(self) -> Iterator[tuple[int, bool]]:
+        """Those that have come since: legs, and whether their hosts were found."""
+        while not self._answers.empty():
+            yield self._answers.get()
