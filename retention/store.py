@@ -1,15 +1,15 @@
 """The rows: receipts, recordings, accesses, notes, and the chain over them, in one SQLite database that
 several processes share.
 
-Every write is one short `BEGIN IMMEDIATE` transaction, which also appends to the chain; whoever comes second
-waits up to `BUSY_S`. Reads are short, too: `retention.pages`. One connection behind a lock serves all
-threads of a process.
+Every write is one short `BEGIN IMMEDIATE` transaction, which also appends to the chain; who comes second
+waits for his turn (`retention.turn`), up to `BUSY_S`. Reads are short, too: `retention.pages`. One
+connection behind a lock serves all threads of a process.
 """
 
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -30,6 +30,7 @@ from retention.recording import Access, Json, Note, Receipt, Record, RecordError
 from retention.rows import from_row
 from retention.schema import GUARDS, MIGRATIONS, unknown_migrations
 from retention.selection import Selection, newest, receipt_conditions, recording_conditions
+from retention.turn import TurnError, Turns, turn_path
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 COUNTED = 20_000  # entries in one read
@@ -73,6 +74,7 @@ class Store:
         self.path = path
         self.worker = worker
         self.head_file = None if str(path) == ":memory:" else head_path(Path(path))
+        self._turns = None if str(path) == ":memory:" else Turns(turn_path(Path(path)), BUSY_S)
         self._lock = threading.RLock()
         with self._named_errors():
             self._db = self._connected()
@@ -112,17 +114,18 @@ class Store:
                 with self._part():
                     yield
                 return
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                connection.commit()  # fails as well, of a reader that does not end: nothing may stay open
-            except BaseException:
-                self._ledger.appended = None
-                connection.rollback()
-                raise
-            head, self._ledger.appended = self._ledger.appended, None
-            if head is not None and self.head_file is not None:
-                self._export(self.head_file, head)
+            with self._turn():
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    connection.commit()  # fails as well, of a reader that does not end: nothing may stay open
+                except BaseException:
+                    self._ledger.appended = None
+                    connection.rollback()
+                    raise
+                head, self._ledger.appended = self._ledger.appended, None
+                if head is not None and self.head_file is not None:
+                    self._export(self.head_file, head)
 
     # receipts
 
@@ -322,6 +325,20 @@ class Store:
         with self.write():
             sql = "INSERT OR REPLACE INTO clock (id, seen, suspended) VALUES (:id, :seen, :suspended)"
             self._db.execute(sql, row)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait until other processes have written, in their order."""
+        if self._turns is None:
+            yield
+            return
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._turns.turn())
+            except (TurnError, OSError) as error:
+                reason = error.strerror if isinstance(error, OSError) else str(error)
+                raise StoreError(f"{self.path}: {reason}") from error
+            yield
 
     @contextmanager
     def _part(self) -> Iterator[None]:

@@ -136,10 +136,6 @@ class Recorder:
         """Do something small that waits for the disk, after what was put before."""
         self._quick.put(job)
 
-    def afterwards(self, job: Job) -> None:
-        """Do something that takes long, after what is being made of recordings."""
-        self._slow.put(job)
-
     def slowly(self, job: Job) -> None:
         """Do something that takes its time, after what is being made of recordings."""
         self._slow.put(job)

@@ -20,13 +20,20 @@ Told = Asked | Figures
 class Sharing:
     """On the supervisor's thread; `send(worker, answer)` must not wait. Times are monotonic seconds.
 
-    `figures` may be called on any thread.
+    `figures` may be called on any thread, and calls `beside` for what is counted where no worker is.
     """
 
-    def __init__(self, rules: Admission, desk: LocalDesk, send: Callable[[int, Answer], None]) -> None:
+    def __init__(
+        self,
+        rules: Admission,
+        desk: LocalDesk,
+        send: Callable[[int, Answer], None],
+        beside: Callable[[], Figures] = Figures,
+    ) -> None:
         self._rules = rules
         self._desk = desk
         self._send = send
+        self._beside = beside
         self._worker_of: dict[str, int] = {}  # calls that have asked for somebody
         self._counted: tuple[Figures, dict[int, Figures]] = (Figures(), {})  # of the dead, and of the living
         self._edge = (0, 0)  # strangers at the edges that were, and at the one that is
@@ -91,7 +98,7 @@ class Sharing:
     def figures(self) -> Figures:
         """Of all workers that there are and were, as they have told it, and of the edge."""
         dead, living = self._counted
-        return total((dead, *living.values(), Figures(strangers=sum(self._edge))))
+        return total((dead, *living.values(), self._beside(), Figures(strangers=sum(self._edge))))
 
     @property
     def limit(self) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
@@ -37,6 +38,7 @@ from sipagent.posts import REGISTRAR, RegistrarPost, WorkerPost, worker_name
 from sipagent.purging import Purging
 from sipagent.recorder import Worker
 from sipagent.recovery import recover
+from sipagent.rejections import Rejections
 from sipagent.rota import Rota
 from sipagent.rules import detector_of, rules_of, with_seed
 from sipagent.sharing import Sharing
@@ -139,7 +141,9 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         stack.callback(wake.close)
         stack.enter_context(alone_on(config))
         office.rules = with_seed(office.rules, config)
-        edge = _edge(office)
+        rejections = Rejections(lambda: Store(config.retention.database), office.rules, alert)
+        stack.enter_context(_running(rejections))  # it ends after the edge, which may have a last word
+        edge = _edge(office, rejections)
         care = EdgeCare(edge)
         stack.callback(edge.stop)
         care.start(time.monotonic())
@@ -148,7 +152,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         writer = stack.enter_context(_running(Worker("rota", alert)))
         rota = Rota(config.retention.database.with_name("round_robin.json"))
         desk = local_desk(office.rules, rota, writer.put)
-        sharing = Sharing(office.rules, desk, lambda *said: supervisor.tell(*said))  # noqa: PLW0108 - made below
+        sharing = Sharing(office.rules, desk, lambda *said: supervisor.tell(*said), rejections.figures)  # noqa: PLW0108 - made below
         supervisor = Supervisor(care, sharing, office.places(), orders, wake)
         purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: purging.config)
@@ -160,7 +164,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
             workers=office.layout.workers,
             calls=office.layout.calls,
         )
-        supervisor.run(lambda: _reload(office, supervisor, sharing, purging))
+        supervisor.run(lambda: _reload(office, supervisor, (sharing, rejections), purging))
     log.info("stopped")
     return 0
 
@@ -190,20 +194,24 @@ def _running(thread: Running) -> Iterator[Running]:
         thread.stop()
 
 
-def _edge(office: Office) -> Edge:
+def _edge(office: Office, rejections: Rejections) -> Edge:
     """Our own Kamailio, or somebody else's, which we tell nothing."""
     if not office.config.edge.start:
         return EdgeElsewhere()
-    return EdgeProcess(office.plan, edge_directory(office.config), _edge_said)
+    return EdgeProcess(office.plan, edge_directory(office.config), partial(_edge_said, rejections))
 
 
-def _edge_said(said: Rejected | str) -> None:
+def _edge_said(rejections: Rejections, said: Rejected | str) -> None:
     """On the edge's reader thread."""
     if isinstance(said, str):
         log.warning("edge", said=said)
+    else:
+        rejections.add(said)
 
 
-def _reload(office: Office, supervisor: Supervisor, sharing: Sharing, purging: Purging) -> None:
+def _reload(
+    office: Office, supervisor: Supervisor, ruled: tuple[Sharing, Rejections], purging: Purging
+) -> None:
     if supervisor.draining:
         log.warning("reload_refused", reason="the service is ending")
         return
@@ -217,6 +225,7 @@ def _reload(office: Office, supervisor: Supervisor, sharing: Sharing, purging: P
     supervisor.care.change(office.plan)
     for index in more:
         supervisor.add(office.worker(index))
-    sharing.reload(office.rules)
+    for one in ruled:
+        one.reload(office.rules)
     purging.reload(changed)
     log.info("reloaded", calls=office.layout.calls)

@@ -295,7 +295,7 @@ def record_on(folder: Path, worker: int, first: int, count: int) -> None:
         left = left_by(archive.store, worker)
         recorder = Recorder(archive, "wav", lambda _: os._exit(9))
         recorder.start()
-        recorder.afterwards(lambda: recover_theirs(archive, left))
+        recorder.slowly(lambda: recover_theirs(archive, left))
         for number in range(first, first + count):
             row = recording(number)
             undecided = receipt(row, ended_at=None, outcome=None, decision="undecided")

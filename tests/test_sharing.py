@@ -464,6 +464,14 @@ def test_the_whole_is_the_sum_of_all_workers_and_never_goes_back(supervised: Sup
     assert sharing.figures().ended == {ALLOWED: 8, REFUSED: 3}
 
 
+def test_what_the_edge_rejected_is_in_the_whole(supervised: Supervised) -> None:
+    workers = supervised()
+    beside = Figures(ended={("rejected", "undecided", "sip"): 7})
+    sharing = Sharing(TWO, workers.desk, lambda *_: None, lambda: beside)
+    sharing.heard(0, counted(1, allowed=2), 0.0)
+    assert sharing.figures().ended == {ALLOWED: 2, ("rejected", "undecided", "sip"): 7}
+
+
 def test_strangers_at_the_edge_are_counted_over_its_restart(supervised: Supervised) -> None:
     sharing = supervised().sharing
     seen = []
