@@ -39,7 +39,7 @@ def edge_command(work: Workplace, directory: Path | None) -> None:
     plan = _plan(work)
     if directory is None:
         where = places(edge_directory(work.config))
-        click.echo(configuration(plan, Secrets(mask="made-when-written", log="edge"), where), nl=False)
+        click.echo(configuration(plan, Secrets(mask="made-when-written"), where), nl=False)
         return
     where = places(directory)
     write_files(plan, where, active=range(plan.workers))

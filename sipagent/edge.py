@@ -23,10 +23,9 @@ ROUTES = files("sipagent").joinpath("kamailio.cfg").read_text(encoding="utf-8")
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """`mask` hides workers' addresses, and outlives a restart; `log` marks lines of the log as the edge's."""
+    """`mask` hides workers' addresses, and outlives a restart."""
 
     mask: str = field(repr=False)
-    log: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,6 @@ def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
         "REGISTRAR": plan.registrar,
         "MASK_KEY": secrets.mask,
         "MASK_ADDRESS": plan.host,
-        "LOG_KEY": secrets.log,
         "RPC_SOCKET": places.rpc,
         "WORKERS_FILE": places.workers,
         "SOURCES_FILE": places.sources,

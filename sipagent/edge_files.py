@@ -36,7 +36,7 @@ def places(directory: Path) -> Places:
     return Places(directory, socket)
 
 
-def write_files(plan: Plan, where: Places, active: Container[int] = ()) -> Secrets:
+def write_files(plan: Plan, where: Places, active: Container[int] = ()) -> None:
     """Write all that Kamailio reads; dialogs that are there stay. `active`: workers that get calls at once.
 
     Raises OSError; PermissionError also where somebody else has made the folder of the socket.
@@ -48,11 +48,9 @@ def write_files(plan: Plan, where: Places, active: Container[int] = ()) -> Secre
     for table in TABLES:
         if not (where.dialogs / table).exists():
             shutil.copyfile(SCHEMA / table, where.dialogs / table)
-    kept = _secrets(where)
-    write_whole(where.configuration, configuration(plan, kept, where).encode())
+    write_whole(where.configuration, configuration(plan, _secrets(where), where).encode())
     write_whole(where.tls, tls_settings(plan).encode())
     write_lists(plan, where, active)
-    return kept
 
 
 def write_lists(plan: Plan, where: Places, active: Container[int]) -> None:
@@ -62,11 +60,11 @@ def write_lists(plan: Plan, where: Places, active: Container[int]) -> None:
 
 
 def _secrets(where: Places) -> Secrets:
-    """The mask's key is kept, for dialogs outlive a restart. The log's is made anew."""
+    """The mask's key is kept, for dialogs outlive a restart."""
     kept = where.directory / "mask.key"
     if not kept.exists():
         write_whole(kept, secrets.token_hex(16).encode())
-    return Secrets(mask=kept.read_text(encoding="ascii").strip(), log=f"edge-{secrets.token_hex(8)}")
+    return Secrets(mask=kept.read_text(encoding="ascii").strip())
 
 
 def has_dialogs(where: Places) -> bool:

@@ -1,7 +1,7 @@
-"""What the edge tells on its stderr of calls that it rejected: a line each, which no caller can forge.
+"""What the edge tells of calls that it rejected, each once, which no caller can forge.
 
-Pure: a line in, a value out. The line begins with a key that only the edge and its reader know, and what
-callers sent is in hexadecimal (`route[REJECTED]` of kamailio.cfg).
+Pure: a text in, a value out. It is `name=value` apart by spaces, and what callers sent is in hexadecimal
+(`route[REJECTED]` of kamailio.cfg).
 """
 
 import re
@@ -32,14 +32,12 @@ class Rejected:
     privacy: str
 
 
-def rejected(line: str, key: str) -> Rejected | None:
-    """Read a line of Kamailio's log; None where it tells of something else."""
-    _, found, said = line.partition(f"{key} why=")
-    fields = dict(part.partition("=")[::2] for part in f"why={said}".split()) if found else {}
-    if fields.get("why") not in WHYS or not all(
-        fields.get(name, "").isdecimal() for name in ("status", "s", "us")
-    ):
-        return None
+def rejected(text: str) -> Rejected:
+    """Read what the edge says of a call. Raises ValueError where that is something else."""
+    fields = dict(part.partition("=")[::2] for part in text.split())
+    numbers = (fields.get(name, "") for name in ("status", "s", "us"))
+    if fields.get("why") not in WHYS or not all(re.fullmatch(r"\d{1,10}", one, re.ASCII) for one in numbers):
+        raise ValueError(f"not what the edge says of a call: {text[:80]!r}")
     return Rejected(
         at=datetime.fromtimestamp(int(fields["s"]), UTC) + timedelta(microseconds=int(fields["us"])),
         why=cast(Why, fields["why"]),

@@ -13,13 +13,14 @@ from pathlib import Path
 
 from sipagent.edge import Places
 from sipagent.edge_files import has_dialogs, places, put_dialogs_aside, write_files, write_lists
-from sipagent.edge_log import Rejected, rejected
+from sipagent.edge_log import Rejected
 from sipagent.edge_plan import Plan
 from sipagent.edge_rpc import EdgeError, EdgeRpc
 
 KAMAILIO = Path("/usr/sbin/kamailio")
 SHARED_MB, PRIVATE_MB = 128, 8
 START_S, STOP_S, POLL_S = 15.0, 5.0, 0.02
+FETCH_S = 0.25  # between two looks for calls that were rejected
 LINES, LINES_S = 50, 10.0  # of the log, at most so many in so long: what strangers send must not fill a disk
 LAST_WORDS = 20
 
@@ -35,8 +36,10 @@ class EdgeProcess:
         self._report = report
         self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
+        self._fetcher: threading.Thread | None = None
+        self._over = threading.Event()
         self._said: list[str] = []
-        self._key = ""
+        self._ending = False
         self.sentinel = -1  # readable once the process has died (pidfd_open(2))
 
     @property
@@ -58,11 +61,12 @@ class EdgeProcess:
         Dialogs that it cannot read are put aside: calls to come count for more than those that go on.
         """
         end_leftovers(self._places)
-        self._key = write_files(self.plan, self._places).log
+        write_files(self.plan, self._places)
         try:
             self._spawn()
         except EdgeError as problem:
-            if not has_dialogs(self._places):
+            about_dialogs = any("ERROR: db_text" in line for line in self._said)
+            if not (about_dialogs and has_dialogs(self._places)):
                 raise
             put_dialogs_aside(self._places)
             self._report(f"dialogs in progress put aside: {problem}")
@@ -70,6 +74,7 @@ class EdgeProcess:
 
     def _spawn(self) -> None:
         self._said.clear()
+        self._ending = False
         self._process = subprocess.Popen(
             command(self._places),
             stdin=subprocess.DEVNULL,
@@ -88,6 +93,9 @@ class EdgeProcess:
         except EdgeError:
             self.stop()
             raise
+        self._over.clear()
+        self._fetcher = threading.Thread(target=self._fetch, name="edge-rejected", daemon=True)
+        self._fetcher.start()
 
     def _wait_answer(self) -> None:
         patience = time.monotonic() + START_S
@@ -112,18 +120,33 @@ class EdgeProcess:
         limit = _Limit()
         for raw in process.stderr:
             line = raw.decode(errors="replace").rstrip("\n")
-            if fact := rejected(line, self._key):
-                self._report(fact)
-            elif limit.passes(time.monotonic()):
+            if not self._ending and limit.passes(time.monotonic()):
                 if len(self._said) < LAST_WORDS:
                     self._said.append(line)
                 self._report(line)
+
+    def _fetch(self) -> None:
+        """Report the calls that were rejected; at the end once more."""
+        over = False
+        while not over:
+            over = self._over.wait(FETCH_S)
+            try:
+                while fact := self.rpc.rejected():
+                    self._report(fact)
+            except EdgeError as problem:
+                if not self.running:
+                    return  # it has died, which whoever waits for `sentinel` knows
+                self._report(str(problem))
 
     def stop(self) -> None:
         """End it, its children too. Calls in progress don't notice, if it is soon started again."""
         process = self._process
         if process is None:
             return
+        self._over.set()
+        if self._fetcher is not None:
+            self._fetcher.join()
+        self._ending = self.running  # each of its processes says that it ends as it was told
         for number, seconds in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
             _signal_group(process.pid, number)
             try:
@@ -135,7 +158,7 @@ class EdgeProcess:
         if self._reader is not None:
             self._reader.join(STOP_S)
         os.close(self.sentinel)
-        self.sentinel, self._process, self._reader = -1, None, None
+        self.sentinel, self._process, self._reader, self._fetcher = -1, None, None, None
 
     def change(self, plan: Plan) -> None:
         """Carry on with other numbers of workers and calls, or other sources, without a restart.

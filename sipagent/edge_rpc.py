@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from sipagent.edge import WORKERS
+from sipagent.edge_log import Rejected, rejected
 from sipagent.edge_plan import Plan
 
 PATIENCE_S = 2.0
 ANSWER_LIMIT = 1 << 20  # bytes
+NOTHING_THERE = 404  # as in HTTP
 _ids = count(1)
 
 
 class EdgeError(Exception):
     """Kamailio does not start, does not answer, or refuses; `str()` is one line."""
+
+
+class NothingThere(EdgeError):
+    """What was asked for is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,17 @@ class EdgeRpc:
             **{name: int(said[f"script.{name}"]) for name in ("strangers", "full", "rate")}, calls=int(calls)
         )
 
+    def rejected(self) -> Rejected | None:
+        """Fetch one call that was rejected, the oldest; None where there is no other."""
+        try:
+            said = self.ask("mqueue.fetch", "rejected")
+        except NothingThere:
+            return None
+        try:
+            return rejected(str(said["val"]))
+        except (KeyError, TypeError, ValueError) as problem:
+            raise EdgeError(f"the edge answers mqueue.fetch with {said!r:.200}") from problem
+
     def ask(self, method: str, *parameters: str | int) -> Any:
         """Call a method; its result. Raises EdgeError."""
         id = next(_ids)
@@ -111,6 +128,8 @@ class EdgeRpc:
             said = _exchange(self._path, json.dumps(question).encode(), id)
         except OSError as problem:
             raise EdgeError(f"the edge does not answer {method}: {problem}") from problem
+        if "error" in said and said["error"].get("code") == NOTHING_THERE:
+            raise NothingThere(f"the edge has nothing for {method}")
         if "error" in said:
             raise EdgeError(f"the edge refuses {method}: {said['error'].get('message', said['error'])}")
         return said.get("result")

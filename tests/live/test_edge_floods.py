@@ -54,7 +54,7 @@ def test_calls_that_stay_fill_every_slot_and_the_rest_is_told(edge: Edge) -> Non
         told = flood.wait()
         assert told == {200: WORKERS * CALLS_EACH, 503: RATE * SECONDS - WORKERS * CALLS_EACH}
         assert edge.invites() - before == WORKERS * CALLS_EACH
-        edge.until(lambda: len(edge.rejected) >= told[503], "a line of each rejected call")
+        edge.until(lambda: len(edge.rejected) >= told[503], "a word of each rejected call")
         assert {one.call_id for one in edge.rejected} == {i for i, s in flood.final.items() if s == 503}
     finally:
         for worker in edge.workers:
@@ -79,5 +79,19 @@ def test_calls_that_end_at_once_come_no_faster_than_a_worker_survives(edge: Edge
                 within = sum(at_ns <= other <= at_ns + 1_000_000_000 for other in came[number:])
                 assert within <= PER_S + CALLS_EACH + 2, "two for a moment that a busy machine delays"
         assert {one.why for one in edge.rejected if one.call_id in flood.final} <= {"rate", "full"}
+    finally:
+        flood.close()
+
+
+def test_more_than_the_edge_answers_with_care_is_answered_too(edge: Edge) -> None:
+    """By `pipelimit`: in passing, each told, each with its receipt."""
+    edge.idle()
+    before = len(edge.rejected)
+    flood = Flood(TRUNK, edge.address, edge.uri(), 1500, 1500)
+    try:
+        told = flood.wait()
+        assert sum(told.values()) == 1500 and set(told) <= {404, 503}
+        refused = {id for id, status in flood.final.items() if status == 503}
+        edge.until(lambda: refused <= {one.call_id for one in edge.rejected[before:]}, "a word of each")
     finally:
         flood.close()

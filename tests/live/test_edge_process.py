@@ -21,7 +21,7 @@ from sipagent.softphone import Loop, Phone
 from sipagent.softphone_call import Transaction
 from sipagent.softphone_sip import Message
 from tests.peers import edge as scene
-from tests.peers.edge import OURS, PATIENCE_S, WORKERS, Edge
+from tests.peers.edge import NUMBER, OURS, PATIENCE_S, WORKERS, Edge
 from tests.peers.process import free_ports
 
 pytestmark = pytest.mark.live
@@ -180,15 +180,53 @@ def test_dialogs_that_cannot_be_read_are_put_aside(loop: Loop, stack: ExitStack,
     edge.idle()
 
 
-def test_a_port_that_is_taken_is_one_line(loop: Loop, stack: ExitStack, tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_one_line_and_costs_no_dialogs(
+    loop: Loop, stack: ExitStack, tmp_path: Path
+) -> None:
+    edge = running(stack, loop, tmp_path / "edge")
+    edge.answered()
+    edge.process.stop()
+    edge.kept(1)
     taken = stack.enter_context(Phone(loop, "somebody", OURS, free_ports(1, OURS)))
     process = EdgeProcess(scene.plan(listen=HostPort(*taken.address)), tmp_path / "edge", lambda _: None)
     with pytest.raises(EdgeError, match=r"(?i)address already in use") as error:
         process.start()
     assert "\n" not in str(error.value)
     assert not process.running
+    edge.kept(1)
 
 
 def test_a_path_that_is_too_long_for_a_socket_will_do(loop: Loop, stack: ExitStack, tmp_path: Path) -> None:
     edge = running(stack, loop, tmp_path / ("d" * 120) / "edge")
     assert edge.statistics.calls == 0 and len(edge.workers) == WORKERS
+
+
+def test_any_address_is_listened_on_and_one_is_told(loop: Loop, stack: ExitStack, tmp_path: Path) -> None:
+    """As `listen = "0.0.0.0:5060"` has it, behind NAT or not."""
+    port = free_ports(1, OURS)
+    edge = running(stack, loop, tmp_path / "edge", listen=HostPort("0.0.0.0", port))
+    call = edge.trunk.call(f"sip:{NUMBER}@{OURS}:{port}")
+    call.wait_answered(PATIENCE_S)
+    assert call.final is not None
+    shown = [value for name, value in call.final.headers if name in {"Record-Route", "Contact"}]
+    assert all(OURS in value for value in shown), shown
+    index, taken = edge.taken(call)
+    taken.wait_acked(PATIENCE_S)
+    leg, other = edge.dialled(index)
+    assert other.incoming is not None
+    assert other.incoming.header("Via").startswith(f"SIP/2.0/UDP {OURS}:{port}")
+    taken.hang_up()
+    call.wait_ended()
+    other.hang_up()
+    leg.wait_ended()
+
+
+def test_a_route_that_has_led_here_leads_no_further(loop: Loop, stack: ExitStack, tmp_path: Path) -> None:
+    edge = running(stack, loop, tmp_path / "edge")
+    call = edge.call(headers=(("Route", f"<{edge.plan.path}>"), ("Route", f"<{edge.operator.uri};lr>")))
+    call.wait_answered(PATIENCE_S)
+    _, taken = edge.taken(call)
+    assert taken.incoming is not None and not taken.incoming.all("Route")
+    assert not edge.operator.count("INVITE received")
+    call.hang_up()
+    edge.idle()
