@@ -151,6 +151,20 @@ def town(running: Town) -> Iterator[Town]:
             call.end()
 
 
+def test_the_edge_is_killed_and_calls_go_on(town: Town) -> None:
+    """The first of all: calls that ended just before would count again until its keep-alives miss them."""
+    (bridge,) = town.connect(1)
+    killed = time.monotonic_ns()
+    os.kill(town.kamailio(), SIGKILL)
+    town.agent.wait_for("edge_restarted", START_S)
+    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
+    assert bridge.caller.rtp.listen(killed, time.monotonic_ns()).longest_silence_s() < 1
+    bridge.hang_up()
+    (recording,) = town.agent.wait_recordings()
+    assert not recording["incomplete"]
+    town.connect(1)[0].hang_up()
+
+
 def test_five_calls_at_once_are_bridged_and_recorded(town: Town) -> None:
     bridges = town.connect(CALLS)
     workers = [town.worker_of(bridge.caller) for bridge in bridges]
@@ -192,19 +206,6 @@ def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
     town.agent.wait_recordings(3)
     (incomplete,) = (row for row in town.agent.recordings() if row["incomplete"])
     assert calls.strength(town.agent.sound(incomplete)[:, 0], calls.CALLER_HZ) > 0.1
-    town.connect(1)[0].hang_up()
-
-
-def test_the_edge_is_killed_and_calls_go_on(town: Town) -> None:
-    (bridge,) = town.connect(1)
-    killed = time.monotonic_ns()
-    os.kill(town.kamailio(), SIGKILL)
-    town.agent.wait_for("edge_restarted", START_S)
-    bridge.caller.rtp.wait_tone(calls.OPERATOR_HZ)
-    assert bridge.caller.rtp.listen(killed, time.monotonic_ns()).longest_silence_s() < 1
-    bridge.hang_up()
-    (recording,) = town.agent.wait_recordings()
-    assert not recording["incomplete"]
     town.connect(1)[0].hang_up()
 
 
