@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from tests.peers.agent import NUMBER
 from tests.peers.process import Child, free_ports
 
 IP = "127.0.0.1"
@@ -136,8 +137,9 @@ class Callers:
         rate: float,
         seconds: float,
         source: str = IP,
-        number: str = "0323063006",
+        again: bool = True,
     ) -> None:
+        """`source`: whose address; `again`: whether an INVITE that nothing answers is sent again."""
         self._folder = folder
         port = free_ports(1, source)
         self._name = f"callers{port}"
@@ -146,9 +148,10 @@ class Callers:
         self._errors = folder / f"{self._name}.log"
         self.child = Child(
             [
-                "/usr/bin/sipp", f"{to[0]}:{to[1]}", "-sf", path, "-s", number, "-i", source, "-p", str(port),
+                "/usr/bin/sipp", f"{to[0]}:{to[1]}", "-sf", path, "-s", NUMBER, "-i", source, "-p", str(port),
                 "-m", str(calls), "-r", str(rate), "-l", str(calls), "-nostdin", "-timeout", str(LONGEST_S),
                 "-trace_err", "-error_file", self._errors, "-trace_counts", "-fd", "1",
+                *([] if again else ["-nr"]),
             ],
             folder,
         )  # fmt: skip
@@ -158,7 +161,15 @@ class Callers:
         return self.child.wait(timeout)
 
     def counts(self) -> dict[str, int]:
-        """How many of each message have come so far: `200`, `503`, …; `200` those of INVITE and BYE."""
+        """How many of each status have come so far: `503`, …; of `200` those to an INVITE alone."""
+        return self._counts("_Recv")
+
+    @property
+    def invited(self) -> int:
+        """How many INVITEs have gone out."""
+        return self._counts("_Sent").get("INVITE", 0)
+
+    def _counts(self, end: str) -> dict[str, int]:
         files = sorted(self._folder.glob(f"{self._name}_*_counts.csv"))
         rows = list(csv.DictReader(files[-1].open(), delimiter=";")) if files else []
         if not rows:
@@ -166,9 +177,8 @@ class Callers:
         found: dict[str, int] = {}
         for name, value in rows[-1].items():
             _, _, rest = (name or "").partition("_")
-            if rest.endswith("_Recv"):
-                status = rest.removesuffix("_Recv")
-                found[status] = found.get(status, 0) + int(value)
+            if rest.endswith(end):
+                found.setdefault(rest.removesuffix(end), int(value))
         return found
 
     def said(self) -> str:

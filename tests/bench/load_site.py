@@ -1,93 +1,86 @@
-"""What the load is put on: a supervisor with its workers behind the edge, or agents of one process each."""
+"""What the load is put on: `sipagent run`, with as many processes as so many calls take, and all phones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import soundfile
 
 from sipagent.softphone_rtp import RATE, tone
-from tests.bench.load_sip import Operators
-from tests.peers.agent import PROMPTS, RunningAgent
+from tests.bench.load_rtp import Generator
+from tests.bench.load_sip import Callers, Operators
+from tests.peers.agent import PROMPTS, ROOT, RunningAgent
 from tests.peers.process import free_ports
 
+SOUND = ROOT / "prompts/fr/notice.wav"
 NOTICE_S, WINDOW_S = 0.8, 0.5
-PORTS = 32  # of RTP, the fewest that a process takes
+SET_UP_S = NOTICE_S + WINDOW_S + 2  # from INVITE to the bridge, with room
+CALL_PORTS = 16  # of RTP, for each call
+FEWEST_PORTS = 32
 START_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where to send so many calls."""
-
-    address: tuple[str, int]
-    calls: int
-
-
-@dataclass(frozen=True, slots=True)
 class Site:
-    """Running agents, and how the calls are spread over them."""
+    """A running agent for `calls`, everybody's phones, and their sound."""
 
-    agents: list[RunningAgent]
-    targets: list[Target]
+    agent: RunningAgent
+    generator: Generator
+    calls: int
+    _stack: ExitStack
+    _folder: Path
+
+    def call(
+        self, calls: int, seconds: float, rate: float, *, source: str = "127.0.0.1", again: bool = True
+    ) -> Callers:
+        """So many calls of `seconds` each, `rate` new ones a second."""
+        callers = Callers(
+            self._folder, self.agent.address, self.generator.ports[0],
+            calls=calls, rate=rate, seconds=seconds, source=source, again=again,
+        )  # fmt: skip
+        self._stack.callback(callers.close)
+        return callers
 
     @property
-    def pids(self) -> list[int]:
-        return [agent.pid for agent in self.agents]
+    def recorded(self) -> int:
+        """How many recordings are in progress."""
+        return sum(one.endswith(".part") for one in self.agent.files())
 
     def dropped(self) -> int:
-        """RTP for which there was no room in a socket of theirs."""
-        ranges = [agent.tables["trunk"]["rtp_ports"].split("-") for agent in self.agents]
-        ours = {port for first, last in ranges for port in range(int(first), int(last) + 1)}
+        """RTP for which there was no room in a socket of the agent's."""
+        first, _, last = self.agent.tables["trunk"]["rtp_ports"].partition("-")
         rows = [row.split() for row in Path("/proc/net/udp").read_text().splitlines()[1:]]
+        ours = range(int(first), int(last) + 1)
         return sum(int(row[12]) for row in rows if int(row[1].partition(":")[2], 16) in ours)
 
 
-def ports_for(calls: int, each: int) -> int:
-    """The first of the RTP ports that all processes share; to be asked for before any other port."""
-    return free_ports(PORTS * -(-calls // each))
-
-
-def supervised(stack: ExitStack, folder: Path, operators: Operators, calls: int, rtp: int) -> Site:
-    """`sipagent run` for so many calls: with as many workers as that takes."""
-    last = rtp + PORTS * -(-calls // 2) - 1
-    workers = free_ports(calls + 4)
-    tables: dict[str, dict[str, Any]] = {
-        "operators": {"extensions": operators.uris(calls)},
-        "refusal": {"window_s": WINDOW_S},
-        "capacity": {"calls": calls},
-        "trunk": {"rtp_ports": f"{rtp}-{last}"},
-        "edge": {"worker_ports": f"{workers}-{workers + calls + 3}"},
-    }
-    agent = _started(stack, folder / "agent", tables)
-    agent.wait_for("ready", START_S)
-    return Site([agent], [Target(agent.address, calls)])
-
-
-def singles(stack: ExitStack, folder: Path, operators: Operators, shares: list[int], rtp: int) -> Site:
-    """An agent of one process for each share of the calls; nothing in front of them."""
-    agents = []
-    for index, share in enumerate(shares):
-        first = rtp + index * PORTS
-        tables: dict[str, dict[str, Any]] = {
-            "operators": {"extensions": operators.uris(share, sum(shares[:index]))},
-            "refusal": {"window_s": WINDOW_S},
-            "capacity": {"calls": share},
-            "trunk": {"rtp_ports": f"{first}-{first + PORTS - 1}"},
-        }
-        agents.append(_started(stack, folder / f"agent{index:03}", tables))
-    for agent in agents:
-        agent.wait_for("ready", START_S)
-    return Site(agents, [Target(a.address, share) for a, share in zip(agents, shares, strict=True)])
-
-
-def _started(stack: ExitStack, folder: Path, tables: Mapping[str, Mapping[str, Any]]) -> RunningAgent:
-    agent = RunningAgent(folder, tables)
-    sound = tone(PROMPTS["notice"][0], NOTICE_S)
-    soundfile.write(folder / "prompts/notice.wav", sound, RATE, subtype="PCM_16")
-    stack.callback(lambda: agent.close() if agent.started else None)
-    return agent.start(wait=None)
+@contextmanager
+def site(calls: int) -> Iterator[Site]:
+    """Start it all, and end it all."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-load-")))
+        ports = max(FEWEST_PORTS, CALL_PORTS * (calls + 1))
+        rtp, workers = free_ports(ports), free_ports(calls + 4)  # before all others: so many in a row
+        generator = Generator(SOUND, folder)
+        stack.callback(generator.close)
+        operators = Operators(folder, generator.ports[1])
+        stack.callback(operators.close)
+        agent = RunningAgent(
+            folder / "agent",
+            {
+                "operators": {"extensions": operators.uris(calls)},
+                "refusal": {"window_s": WINDOW_S},
+                "capacity": {"calls": calls},
+                "trunk": {"rtp_ports": f"{rtp}-{rtp + ports - 1}"},
+                "edge": {"worker_ports": f"{workers}-{workers + calls + 3}"},
+            },
+        )
+        sound = tone(PROMPTS["notice"][0], NOTICE_S)
+        soundfile.write(folder / "agent/prompts/notice.wav", sound, RATE, subtype="PCM_16")
+        stack.callback(lambda: agent.close() if agent.started else None)
+        agent.start(wait=None).wait_for("ready", START_S)
+        yield Site(agent, generator, calls, stack, folder)

@@ -1,0 +1,71 @@
+"""What floods do to the calls in progress, and to the processes: callers beyond all room, and strangers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tests.bench.load_heard import GAP_MS
+from tests.bench.load_sip import Callers
+from tests.bench.load_site import SET_UP_S, site
+from tests.bench.report import Row
+from tests.peers.agent import RunningAgent
+
+CALLS, TALKING = 12, 4
+CALLERS, CALLER_RATE = 2000, 200.0
+STRANGERS, STRANGER_RATE = 5000, 1000.0
+STRANGER = "127.0.0.2"
+FLOODS_S = CALLERS / CALLER_RATE + STRANGERS / STRANGER_RATE
+PATIENCE_S = 60.0
+
+
+def bursts() -> list[Row]:
+    """Four calls talk; 2,000 come at 200/s for the eight places left, then a stranger's at 1,000/s."""
+    with site(CALLS) as place:
+        talking = place.call(TALKING, SET_UP_S + FLOODS_S + 25, TALKING)
+        _wait(lambda: place.recorded == TALKING, "calls in progress")
+        began = len(_of(place.agent, "child_started"))
+        flood = place.call(CALLERS, CALLERS / CALLER_RATE + 10, CALLER_RATE)
+        _wait(lambda: _answers(flood) >= CALLERS, "end of the flood")
+        taken, refused = flood.counts().get("200", 0), flood.counts().get("503", 0)
+        recorded = place.recorded
+        offered = len(_of(place.agent, "call_offered"))
+        strangers = place.call(STRANGERS, 1, STRANGER_RATE, source=STRANGER, again=False)
+        time.sleep(STRANGERS / STRANGER_RATE + 2)
+        answered, sent = _answers(strangers), strangers.invited
+        strangers.close()
+        seen = len(_of(place.agent, "call_offered")) - offered
+        died = len(_of(place.agent, "child_started")) - began
+        talking.wait(PATIENCE_S)
+        flood.wait(PATIENCE_S)
+        gaps = [float(one.gaps_ms.max()) for one in place.generator.finish().streams()]
+    return [
+        Row("200 INVITEs a second for 10 s: places left free", CALLS - TALKING - taken, 0, "", count=CALLERS),
+        Row("calls among them that were not recorded", CALLS - recorded, 0, "", count=CALLS),
+        Row("neither taken nor refused with full_status", CALLERS - taken - refused, 0, "", count=CALLERS),
+        Row("a stranger's 1,000 a second: seen by a worker", seen, 0, "", count=sent),
+        Row("answered", answered, 0, "", count=sent),
+        Row("processes that died", died, 0, ""),
+        Row(
+            "longest gap in any call meanwhile", max(gaps, default=GAP_MS + 1), GAP_MS, "ms", count=len(gaps)
+        ),
+    ]
+
+
+def _answers(callers: Callers) -> int:
+    """How many INVITEs have had their final answer."""
+    return sum(
+        count for status, count in callers.counts().items() if status.isdecimal() and int(status) >= 200
+    )
+
+
+def _of(agent: RunningAgent, event: str) -> list[object]:
+    return [one for one in agent.log_events if one.get("event") == event]
+
+
+def _wait(happened: Callable[[], bool], what: str) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not happened():
+        if time.monotonic() > until:
+            raise TimeoutError(f"no {what} within {PATIENCE_S:g} s")
+        time.sleep(0.2)
