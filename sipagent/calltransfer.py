@@ -48,7 +48,10 @@ class Transferring(Referring):
         self._play(Prompt.HOLD_MUSIC)
 
     def _leg_gone(self, fact: e.LegGone) -> None:
-        """A phone that hung up as soon as its REFER was accepted, to one who is busy, is rung again."""
+        """A phone that hung up as soon as its REFER was accepted, to one who is busy, is rung again.
+
+        Its BYE may cross the word that the colleague won't come.
+        """
         operator, talk = self.hunt.operator, self.conversation
         in_haste = self.phase is Phase.BRIDGED and self._now < self._busy_until
         if in_haste and operator and talk and operator.leg == fact.leg:
@@ -139,6 +142,7 @@ class Transferring(Referring):
         self._note(f"{transfer.target}: {why if status == NO_ANSWER else f'refused with {status}'}", "agent")
         self._do(*transfer.tells(status))
         if transfer.there:
+            self._busy_until = self._now + policy.HASTE_S
             self._arrived(transfer.giver)
         elif not transfer.returning:
             self._ring_target(transfer.returns())

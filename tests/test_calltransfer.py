@@ -211,16 +211,20 @@ def test_a_busy_target_changes_nothing() -> None:
     assert flow.phase is Phase.BRIDGED
 
 
-def test_a_phone_that_did_not_wait_to_hear_that_the_colleague_is_busy() -> None:
+@pytest.mark.parametrize("claimed", [True, False], ids=["for us", "for others"])
+def test_a_phone_that_did_not_wait_to_hear_that_the_colleague_is_busy(claimed: bool) -> None:
     """Its caller comes back; who hangs up later, having heard of it, ends the call."""
-    busy = r.TransferAsked(1, B, free=False)
-    flow, watch, now = run(MINE, [*BRIDGED, busy])
+    history: History = (
+        [*BRIDGED, r.TransferAsked(1, B, free=False)] if claimed else [*TRANSFER, e.LegGone(2, 486)]
+    )
+    flow, watch, now = run(MINE, history)
     watch, now = advance(flow, watch, e.LegGone(1, 200), now + 0.2)
     assert (flow.phase, flow._playing, watch.silent) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, True)
-    watch, now = advance(flow, watch, e.OperatorAnswered(2, telephone_event=True), now)
-    watch, now = advance(flow, watch, e.MediaArrived(2), now)
+    leg = flow.hunt.dialled
+    watch, now = advance(flow, watch, e.OperatorAnswered(leg, telephone_event=True), now)
+    watch, now = advance(flow, watch, e.MediaArrived(leg), now)
     assert (flow.phase, flow.story.operator, watch.silent) == (Phase.BRIDGED, A, False)
-    flow, _, now = run(MINE, [*BRIDGED, busy])
+    flow, _, now = run(MINE, history)
     assert e.HangUp(CALLER) in flow.handle(e.LegGone(1, 200), now + HASTE_S)
 
 
