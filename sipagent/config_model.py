@@ -273,7 +273,7 @@ class Edge(Table):
 
     start: bool = key("true | false", True)
     worker_ports: Annotated[types.PortRange, PlainValidator(types.port_range)] = key(
-        "first-last such as 16000-16999, from 1024 on, the first one even", "16000-16999"
+        "first-last such as 7000-7999, from 1024 on, the first one even", "7000-7999"
     )
     invites_per_s: int = key("INVITEs a second that one process is given, 1 to 1000", 12, ge=1, le=1000)
     tls_listen: Annotated[types.HostPort | None, optional(types.listen)] = key(
