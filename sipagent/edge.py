@@ -16,6 +16,7 @@ from sipagent.policy import RETRY_AFTER_S
 WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources
 INACTIVE = 4  # a flag of the dispatcher's list: disabled, until somebody says otherwise
 REQUESTS_PER_S = 400  # new calls from the trunk that are answered with care; more is answered in passing
+ANSWER_MS = 4000  # a worker that has not answered a call by then never will
 REASONS = {486: "Busy Here", 503: "Service Unavailable"}
 
 ROUTES = files("sipagent").joinpath("kamailio.cfg").read_text(encoding="utf-8")
@@ -126,6 +127,7 @@ def _socket(protocol: str, listen: HostPort, advertised: str, name: str = "") ->
 def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
     gap_ms = 1000 // plan.invites_per_s
     values = {
+        "ANSWER_MS": ANSWER_MS,
         "CALLS": plan.calls,
         "CALLS_PER_WORKER": plan.calls_per_worker,
         "GAP_MS": gap_ms,

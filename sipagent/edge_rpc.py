@@ -1,7 +1,9 @@
 """What is asked of a running Kamailio: JSON-RPC over a Unix datagram socket (its module jsonrpcs)."""
 
 import json
+import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -14,6 +16,7 @@ from sipagent.edge_plan import Plan
 PATIENCE_S = 2.0
 ANSWER_LIMIT = 1 << 20  # bytes
 NOTHING_THERE = 404  # as in HTTP
+ANSWERED, ENDED = 3, 5  # states of a dialog (dlg_hash.h)
 _ids = count(1)
 
 
@@ -27,11 +30,14 @@ class NothingThere(EdgeError):
 
 @dataclass(frozen=True, slots=True)
 class Dialog:
-    """One that the edge keeps, by the two numbers that name it, and the calls' Call-ID."""
+    """One that the edge keeps, by the two numbers that name it; `cseq` is its INVITE's."""
 
     entry: int
     id: int
     call_id: str
+    cseq: str
+    answered: bool
+    from_worker: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +93,43 @@ class EdgeRpc:
     def dialogs(self, index: int) -> tuple[Dialog, ...]:
         """List what goes on with a worker: its callers' dialogs and its operators'."""
         worker = f"sip:{self._plan.worker(index)}"
-        found = [row for profile in ("worker", "leg") for row in self._listed(profile, worker)]
-        return tuple(Dialog(int(row["h_entry"]), int(row["h_id"]), str(row["call-id"])) for row in found)
+        found = [(row, profile) for profile in ("worker", "leg") for row in self._listed(profile, worker)]
+        return tuple(
+            Dialog(
+                entry=int(row["h_entry"]),
+                id=int(row["h_id"]),
+                call_id=str(row["call-id"]),
+                cseq=str(row["caller"]["cseq"]),
+                answered=ANSWERED <= int(row["state"]) < ENDED,
+                from_worker=profile == "leg",
+            )
+            for row, profile in found
+            if int(row["state"]) < ENDED
+        )
 
     def _listed(self, profile: str, value: str) -> list[dict[str, Any]]:
-        rows = self.ask("dlg.profile_list", profile, value)
+        rows = self._ask_much("dlg.profile_list", profile, value)
         return rows if isinstance(rows, list) else [rows] if rows else []
 
     def end_dialogs(self, index: int) -> int:
-        """Send BYE to both sides of all that goes on with a worker; how many dialogs that were."""
-        found = self.dialogs(index)
+        """End all that goes on with a dead worker; how many dialogs that were.
+
+        BYE goes to both sides of calls, CANCEL to phones that ring. A caller whose call is not yet answered
+        is none of them: the edge passes the call on to another worker.
+        """
+        found = [one for one in self.dialogs(index) if one.answered or one.from_worker]
         for dialog in found:
-            self.ask("dlg.end_dlg", dialog.entry, dialog.id)
+            try:
+                self._end(dialog)
+            except NothingThere:  # it has ended by itself meanwhile
+                continue
         return len(found)
+
+    def _end(self, dialog: Dialog) -> None:
+        if dialog.answered:
+            self.ask("dlg.end_dlg", dialog.entry, dialog.id)
+        else:
+            self.ask("tm.cancel", dialog.call_id, dialog.cseq)
 
     def statistics(self) -> Statistics:
         """Count."""
@@ -122,21 +152,38 @@ class EdgeRpc:
 
     def ask(self, method: str, *parameters: str | int) -> Any:
         """Call a method; its result. Raises EdgeError."""
-        id = next(_ids)
-        question = {"jsonrpc": "2.0", "method": method, "params": parameters, "id": id}
+        return self._result(method, self._said(method, {"params": parameters}))
+
+    def _ask_much(self, method: str, *parameters: str | int) -> Any:
+        """The same by way of a file, for what is more than a datagram takes."""
+        path = self._path.with_name(f"{os.getpid()}.{next(_ids)}")
         try:
-            said = _exchange(self._path, json.dumps(question).encode(), id)
-        except OSError as problem:
+            self._said(method, {"params": parameters, "store_path": str(path)})
+            said = json.loads(path.read_bytes())
+        except (OSError, ValueError) as problem:
             raise EdgeError(f"the edge does not answer {method}: {problem}") from problem
-        if "error" in said and said["error"].get("code") == NOTHING_THERE:
-            raise NothingThere(f"the edge has nothing for {method}")
+        finally:
+            path.unlink(missing_ok=True)
+        return self._result(method, said)
+
+    def _said(self, method: str, more: Mapping[str, object]) -> dict[str, Any]:
+        question = {"jsonrpc": "2.0", "method": method, "id": next(_ids), **more}
+        try:
+            return _exchange(self._path, json.dumps(question).encode())
+        except (OSError, ValueError) as problem:
+            raise EdgeError(f"the edge does not answer {method}: {problem}") from problem
+
+    @staticmethod
+    def _result(method: str, said: Mapping[str, Any]) -> Any:
         if "error" in said:
-            raise EdgeError(f"the edge refuses {method}: {said['error'].get('message', said['error'])}")
+            code, message = said["error"].get("code"), str(said["error"].get("message"))
+            kind = NothingThere if code == NOTHING_THERE or message.endswith("not found") else EdgeError
+            raise kind(f"the edge refuses {method}: {message}")
         return said.get("result")
 
 
-def _exchange(path: Path, question: bytes, id: int) -> dict[str, Any]:
-    """Raises OSError, TimeoutError among them."""
+def _exchange(path: Path, question: bytes) -> dict[str, Any]:
+    """Raises OSError, TimeoutError among them, and ValueError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
         asking.settimeout(PATIENCE_S)
         asking.bind("")  # an abstract address of the kernel's choice (unix(7)): nothing to clean up

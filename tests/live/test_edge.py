@@ -209,6 +209,14 @@ def test_a_worker_that_says_nothing_is_passed_over(edge: Edge) -> None:
     assert {index for _, _, index in calls} <= {0, 2}
 
 
+def test_a_worker_that_begins_and_does_not_answer_is_passed_over(edge: Edge) -> None:
+    """As one that hangs, or is killed in that moment; no worker lets a caller wait for the answer."""
+    edge.workers[1].answer = Answer(status=None)
+    calls = [edge.answered() for _ in range(3)]
+    assert {index for _, _, index in calls} <= {0, 2}
+    assert edge.workers[1].count("CANCEL received")
+
+
 def test_a_worker_without_room_is_passed_over_and_another_refusal_is_the_callers(edge: Edge) -> None:
     for worker in edge.workers[:2]:
         worker.answer = Answer(status=503)
@@ -235,8 +243,15 @@ def test_what_goes_on_with_a_dead_worker_is_ended_for_the_others(edge: Edge) -> 
     rpc = edge.process.rpc
     rpc.deactivate(index)
     assert {dialog.call_id for dialog in rpc.dialogs(index)} == {call.call_id, leg.call_id}
+    edge.operator.answer = Answer(status=None)
+    edge.operator.skip_calls()
+    edge.workers[index].call(edge.operator.uri, proxy=edge.plan.inner)
+    ringing = edge.operator.wait_call(scene.PATIENCE_S)
+    edge.operator.answer = Answer(after_s=0.05)
     edge.workers[index].close()
-    assert rpc.end_dialogs(index) == 2
+    assert rpc.end_dialogs(index) == 3
+    ringing.wait_ended()
+    assert ringing.status == 487, "a phone that rang for it rings no more"
     call.wait_ended()
     other.wait_ended()
     assert (call.ended_by, other.ended_by) == ("them", "them")

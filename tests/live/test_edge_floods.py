@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +97,18 @@ def test_more_than_the_edge_answers_with_care_is_answered_too(edge: Edge) -> Non
         edge.until(lambda: refused <= {one.call_id for one in edge.rejected[before:]}, "a word of each")
     finally:
         flood.close()
+
+
+def test_all_calls_of_a_worker_that_carries_hundreds_are_ended(tmp_path: Path) -> None:
+    """An engine may have hundreds of legs: the list of its dialogs is longer than a datagram."""
+    calls = 300
+    with (
+        Loop() as loop,
+        closing(Edge(tmp_path, loop, scene.plan(workers=1, calls=calls, calls_per_worker=calls))) as edge,
+    ):
+        edge.start()
+        with closing(Flood(TRUNK, edge.address, edge.uri(), calls, RATE)) as flood:
+            assert flood.wait() == {200: calls}
+            assert edge.process.rpc.end_dialogs(0) == calls
+            edge.idle()
+            edge.until(lambda: all(call.ended_by == "them" for call in edge.workers[0].calls), "BYE to each")
