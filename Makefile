@@ -18,7 +18,8 @@ need = missing=; for pair in $(1); do there=$${pair%%:*}; \
 			|| { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"; \
 	fi
 
-.PHONY: help run demo test lint bench bench-refusals bench-tones bench-tap bench-store bench-load prompts peers clean
+.PHONY: help run demo test lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-load
+.PHONY: prompts peers clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
@@ -51,6 +52,9 @@ bench-refusals: .venv/tested ## let 200 live callers refuse, at any moment: minu
 bench-tones: .venv/tested ## press 5,000 keys over bad lines, and listen to 10 h of speech without any
 	@$(call need,espeak-ng:espeak-ng)
 	@.venv/bin/python -m tests.bench.tones
+
+bench-voice: .venv/tested ## say the phrases of refusal with voices never heard before: needs `python -m media.training`'s sounds
+	@$(PIP) --editable '.[test,train]' && .venv/bin/python -m tests.bench.voice
 
 bench-tap: .venv/tested ## measure what writing a recording costs
 	@.venv/bin/python -m tests.bench.tap

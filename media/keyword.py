@@ -8,6 +8,7 @@ all legs of the process, and an utterance may be put to it in pieces.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from media.frame import Samples
@@ -66,14 +67,28 @@ def strongest(verdicts: Iterable[Verdict]) -> Verdict:
     )
 
 
-def load_detector(engine: str, refuse: Sequence[str] = (), accept: Sequence[str] = ()) -> Detector | None:
+def load_detector(
+    engine: str,
+    refuse: Sequence[str] = (),
+    accept: Sequence[str] = (),
+    *,
+    model: Path | None = None,
+    in_call: bool = False,
+) -> Detector | None:
     """The detector of `engine`, listening for the phrases `refuse` and `accept`; None for the engine "none".
 
-    DetectorUnavailable for an engine that isn't there.
+    `model` is the folder of a Vosk model, for that engine. `in_call`: evidence is at stake, so it must be
+    surer, and unclear is nothing. An engine is imported only here, where it is asked for: it costs tens of
+    MB. DetectorUnavailable for one that isn't there, or a phrase that it can't hear.
     """
     if engine == "none":
         return None
-    unheard = ", ".join(repr(phrase) for phrase in (*refuse, *accept)) or "anything"
-    raise DetectorUnavailable(
-        f"engine {engine!r} is not installed, nothing would hear {unheard}; accepted: 'none'"
-    )
+    if engine == "embedding":
+        from media.spotter import Spotter
+
+        return Spotter(refuse, accept, in_call=in_call)
+    if engine == "vosk":
+        from media.recogniser import Recogniser
+
+        return Recogniser(refuse, accept, model)
+    raise DetectorUnavailable(f"engine {engine!r} is unknown; accepted: 'embedding', 'vosk', 'none'")

@@ -87,6 +87,13 @@ class VoiceGate:
             facts += self._wait(voiced) if self._speech is None else self._follow(self._speech, voiced)
         return facts
 
+    def finish(self) -> list[Utterance]:
+        """What is being said, as if it had just ended; nothing where nobody speaks."""
+        speech, self._speech = self._speech, None
+        if speech is None or not speech.announced:
+            return []
+        return [Utterance(self._heard(), (speech.length - speech.unvoiced) * SLICE_MS)]
+
     def _wait(self, voiced: bool) -> list[VoiceFact]:
         self._recent.append(voiced)
         while len(self._slices) > self._before:

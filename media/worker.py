@@ -12,6 +12,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from media.dtmf import ToneDetector, ToneDropped, ToneHeard, ToneStarted
@@ -80,7 +81,7 @@ class _ToneEar:
         return list(self._tones.feed(samples))
 
 
-class _VoiceEar:
+class VoiceEar:
     """The gate and the detector behind it."""
 
     def __init__(self, detector: Detector, is_busy: Callable[[], bool]) -> None:
@@ -100,6 +101,15 @@ class _VoiceEar:
             elif not self._is_busy():
                 conclusions += self._judge(fact.samples)
         return conclusions
+
+    def attend(self, detector: Detector) -> None:
+        """Other words count from here on; what is being said goes on, and is judged by these."""
+        if detector is not self._detector:
+            self._detector, self._so_far = detector, Verdict(Meaning.OTHER)
+
+    def finish(self) -> list[Conclusion]:
+        """Nobody listens any longer: what is being said is judged as far as it goes."""
+        return [made for fact in self._gate.finish() for made in self._conclude(fact.samples)]
 
     def _judge(self, samples: Samples) -> list[Conclusion]:
         """Provisional, while speech goes on: only a keyword that changes the verdict is worth a report."""
@@ -124,7 +134,7 @@ class _Wish:
     """What is to be listened for on a leg from here on."""
 
     tones: bool
-    voice: bool
+    detector: Detector | None
 
 
 class Listener:
@@ -134,9 +144,15 @@ class Listener:
     `detector` no voice work is done at all.
     """
 
-    def __init__(self, report: Callable[[int, Conclusion], None], detector: Detector | None) -> None:
+    def __init__(
+        self,
+        report: Callable[[int, Conclusion], None],
+        detector: Detector | None,
+        in_call: Detector | None = None,
+    ) -> None:
         self._report = report
         self._detector = detector
+        self._in_call = in_call
         self._queue: queue.SimpleQueue[tuple[int, Samples | _Wish] | threading.Event | None] = (
             queue.SimpleQueue()
         )
@@ -160,11 +176,14 @@ class Listener:
         self._queue.put(None)
         self._thread.join()
 
-    def open(self, leg: int, *, tones: bool, voice: bool) -> None:
-        """Listen on `leg` for these from the next frame on; what is listened for already just goes on."""
-        wish = _Wish(tones, voice and self._detector is not None)
+    def open(self, leg: int, *, tones: bool, voice: bool, in_call: bool = False) -> None:
+        """Listen on `leg` for these from the next frame on; what is listened for already just goes on.
+
+        `in_call`: for the words that count during the call alone.
+        """
+        wish = _Wish(tones, (self._in_call if in_call else self._detector) if voice else None)
         self._queue.put((leg, wish))
-        if wish.tones or wish.voice:
+        if wish.tones or wish.detector:
             self._listened.add(leg)
         else:
             self._listened.discard(leg)
@@ -208,8 +227,14 @@ class Listener:
         wanted: dict[str, _Ear] = {}
         if wish.tones:
             wanted["tones"] = ears.get("tones") or _ToneEar()
-        if wish.voice and self._detector is not None:
-            wanted["voice"] = ears.get("voice") or _VoiceEar(self._detector, self._is_busy)
+        if wish.detector is not None:
+            ear = ears.get("voice")
+            if isinstance(ear, VoiceEar):
+                ear.attend(wish.detector)
+            wanted["voice"] = ear or VoiceEar(wish.detector, self._is_busy)
+        elif isinstance(ear := ears.get("voice"), VoiceEar):
+            for conclusion in self._listen(leg, "voice", ear.finish, ears):
+                self._report(leg, conclusion)
         if wanted:
             self._ears[leg] = wanted
         else:
@@ -221,17 +246,19 @@ class Listener:
             self._overrun.discard(leg)
             self._report(leg, ListenerFailed("fell behind: frames of this leg were dropped"))
         for kind, ear in list(ears.items()):
-            for conclusion in self._listen(leg, kind, ear, samples):
+            for conclusion in self._listen(leg, kind, partial(ear.feed, samples), ears):
                 self._report(leg, conclusion)
 
-    def _listen(self, leg: int, kind: str, ear: _Ear, samples: Samples) -> list[Conclusion]:
+    def _listen(
+        self, leg: int, kind: str, ear: Callable[[], list[Conclusion]], ears: dict[str, _Ear]
+    ) -> list[Conclusion]:
         try:
-            return ear.feed(samples)
+            return ear()
         except Exception as error:  # noqa: BLE001
             # Broad on purpose: this thread hears every leg, and an engine may raise anything. One leg's fault
             # must not deafen the others, and a thread that died would look like callers who don't refuse.
             _log.exception("listening failed", extra={"leg": leg, "kind": kind})
-            del self._ears[leg][kind]
+            del ears[kind]
             return [ListenerFailed(f"{kind}: no longer listened for: {type(error).__name__}: {error}")]
 
     def _is_busy(self) -> bool:

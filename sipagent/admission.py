@@ -93,6 +93,7 @@ def admission(config: Config) -> Admission:
         accept_digit=refusal.accept_digit,
         choices=tuple(config.prompts.choices.items()),
         voice=refusal.engine != "none",
+        in_call_voice=refusal.engine != "none" and refusal.in_call == "key+voice",
         window_s=refusal.window_s,
         ring_s=operators.ring_s,
         max_wait_s=operators.max_wait_s,

@@ -18,7 +18,6 @@ from typing import assert_never
 import structlog
 
 from media.frame import Samples
-from media.keyword import Detector
 from media.tap import Channel, Tap
 from media.worker import Conclusion, Listener
 from retention.recording import Ids, reference_of
@@ -50,12 +49,14 @@ from sipagent.recorder import Recorder, TapFault
 from sipagent.registration import Registrar
 from sipagent.rota import Rota
 from sipagent.turned_away import FULL, turned_away
+from sipagent.voice import NOBODY_LISTENS, Detectors
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
 
 SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 SERVICE_UNAVAILABLE = 503
+
 
 log = structlog.get_logger("sipagent.agent")
 
@@ -74,7 +75,7 @@ class Agent:
         tones: dict[e.Tone, Path],
         *,
         registers: bool,
-        detector: Detector | None = None,
+        detectors: Detectors = NOBODY_LISTENS,
         rota: Rota | None = None,
         desk: Desk | None = None,
         ids: Ids | None = None,
@@ -85,7 +86,7 @@ class Agent:
         self.ids = ids or Ids()
         self._behind_edge = behind_edge
         self.recorder = recorder
-        self.listener = Listener(self._concluded, detector)
+        self.listener = Listener(self._concluded, detectors.before, detectors.in_call)
         self.registrar = Registrar(registers)
         self.tally = Tally()
         self.draining = False
@@ -352,8 +353,8 @@ class Agent:
                 engine.stop_playing(call.legs.get(leg, -1))
             case e.PlayTone(tone):
                 engine.overlay(tuple(call.up), self._tones[tone])
-            case e.Listen(leg, tones, voice):
-                self._listen(engine, call, leg, tones, voice)
+            case e.Listen():
+                self._listen(engine, call, command)
             case e.SeekOperator(tried):
                 self.lending.seek(call, tried, self._legs(engine).for_ringing(call.id))
             case e.DeclineOperator(uri):
@@ -399,14 +400,11 @@ class Agent:
             token = engine.play(call.legs[leg], call.sounds[prompt].path, loop)
             call.playing[leg] = Playing(token, prompt, time.monotonic())
 
-    def _listen(self, engine: Engine, call: LiveCall, leg: int, tones: bool, voice: bool) -> None:
-        engine_leg = call.legs.get(leg)
+    def _listen(self, engine: Engine, call: LiveCall, order: e.Listen) -> None:
+        engine_leg = call.legs.get(order.leg)
         if engine_leg is None:
             return
-        if tones or voice:
-            self.listener.open(engine_leg, tones=tones, voice=voice)
-        else:
-            self.listener.close(engine_leg)
+        self.listener.open(engine_leg, tones=order.tones, voice=order.voice, in_call=order.in_call)
         engine.listen(engine_leg)
 
     def _dial(self, engine: Engine, call: LiveCall, order: e.DialOperator) -> None:

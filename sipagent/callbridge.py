@@ -53,14 +53,15 @@ class Bridging(CallState):
             self._do(e.HangUp(fact.leg))
 
     def _heard_out(self) -> None:
-        """From here on the caller's conversation is listened to only where no other way brings a key."""
+        """From here on it is listened to only where no other way brings a key, or a word may still erase."""
         if self._hearing and self._now < self._late_until + policy.VERDICT_S:
             self._timers["late"] = self._now + policy.LATE_S
         else:
             self._listen_on()
 
     def _listen_on(self) -> None:
-        self._do(e.Listen(CALLER, tones=not self._telephone_event, voice=False))
+        aloud = self.policy.in_call_voice and self.consent.allowed
+        self._do(e.Listen(CALLER, tones=not self._telephone_event, voice=aloud, in_call=aloud))
 
     def _keys_negotiated(self, fact: e.KeysNegotiated) -> None:
         """A re-INVITE may lead to another device, which says its keys in another way."""

@@ -94,6 +94,9 @@ class CallState:
         self.consent = later
         who: Who = "caller" if by in ("dtmf", "voice", "sip") else "operator" if by == "operator" else "agent"
         self._note(f"decision: {decision} ({by})", who)
+        talking = self.phase in (Phase.BRIDGED, Phase.TRANSFER)
+        if self.policy.in_call_voice and talking and "late" not in self._timers:  # nothing is left to refuse
+            self._do(e.Listen(CALLER, tones=not self._telephone_event, voice=False))
         return True
 
     def _indicate(self) -> None:

@@ -24,6 +24,7 @@ from sipagent.check_stamp import stamp_findings
 from sipagent.config import Config, ConfigError, Login, uri_host
 from sipagent.config_types import outlasts
 from sipagent.finding import Finding, Level, error, ok, warning
+from sipagent.voice import voice_findings
 
 __all__ = ["EngineFacts", "Finding", "Level", "checks"]
 
@@ -37,6 +38,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *configuration_findings(config),
         *password_findings(config),
         *prompt_findings(config),
+        *voice_findings(config),
         *disk_findings(config, now),
         *key_findings(config),
         *sampling_findings(config),
@@ -112,6 +114,10 @@ def _without_effect(config: Config) -> Iterator[Finding]:
         for key in ("keywords", "accept_keywords", "in_call_keywords"):
             if key in refusal.model_fields_set:
                 yield warning(f"refusal.{key}", 'without effect while refusal.engine is "none"')
+    elif refusal.mode == "objection" and "accept_keywords" in refusal.model_fields_set:
+        yield warning("refusal.accept_keywords", 'without effect while refusal.mode is "objection"')
+    if refusal.vosk_model and refusal.engine != "vosk":
+        yield warning("refusal.vosk_model", 'without effect while refusal.engine is not "vosk"')
     for language in config.prompts.overrides:
         if language not in config.prompts.languages.values():
             yield warning(f"prompts.{language}", "without effect: no number in prompts.languages leads to it")

@@ -197,6 +197,7 @@ class Refusal(Table):
     digit: Digit = key("one key of a telephone: 0-9, * or #", "9")
     accept_digit: Digit = key("one key of a telephone: 0-9, * or #", "1")
     engine: Literal["embedding", "vosk", "none"] = key("embedding | vosk | none", "none")
+    vosk_model: OptionalPath = key("the folder of a Vosk model", None)
     keywords: tuple[RequiredText, ...] = several(
         "a list of words", ("je refuse", "refuser", "pas d'enregistrement")
     )

@@ -32,15 +32,8 @@ class Limit(NamedTuple):
     reason: str
 
 
-def _only(*values: str) -> Callable[[object], bool]:
-    return lambda value: value in values
-
-
 # To lift a limit, delete its line.
-NOT_IN_THIS_VERSION: Mapping[str, Limit] = {
-    "refusal.engine": Limit(_only("none"), "none", "no detector for speech yet"),
-    "refusal.in_call": Limit(_only("key"), "key", "no detector for speech yet"),
-}
+NOT_IN_THIS_VERSION: Mapping[str, Limit] = {}
 
 
 def complaints(config: Config) -> Iterator[Complaint]:

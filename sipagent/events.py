@@ -335,11 +335,15 @@ class PlayTone:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Listen on a leg for in-band tones, for words, or (neither) no more: `ListeningEnded` follows then."""
+    """Listen on a leg for in-band tones, for words, or (neither) no more: `ListeningEnded` follows then.
+
+    `in_call`: for the words that count during the call alone.
+    """
 
     leg: int
     tones: bool
     voice: bool
+    in_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class Policy:
     accept_digit: str = "1"
     choices: tuple[tuple[str, str], ...] = ()
     voice: bool = False
+    in_call_voice: bool = False
     window_s: float = 5.0
     ring_s: float = 20.0
     max_wait_s: float = 120.0

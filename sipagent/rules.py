@@ -1,14 +1,15 @@
-"""What the configuration leads to at the start and at each reload: rules of calls, seed, detector."""
+"""What the configuration leads to at the start and at each reload: rules of calls, seed, detectors."""
 
 from dataclasses import replace
 
-from media.keyword import Detector, DetectorUnavailable, load_detector
+from media.keyword import DetectorUnavailable
 from media.notice import PromptError
 from sipagent.admission import Admission, admission
 from sipagent.config import Config, ConfigError
 from sipagent.logs import alert
 from sipagent.sampling import Seed
 from sipagent.seed import SeedError, keep_seed, seed_path
+from sipagent.voice import Detectors, detectors
 
 
 def rules_of(config: Config) -> Admission:
@@ -32,10 +33,9 @@ def _seed(config: Config) -> Seed | None:
         return None
 
 
-def detector_of(config: Config) -> Detector | None:
-    """What hears spoken refusals, None where none is configured. Raises ConfigError."""
-    refusal = config.refusal
+def detectors_of(config: Config) -> Detectors:
+    """What hears spoken refusals. Raises ConfigError for a phrase that nothing hears."""
     try:
-        return load_detector(refusal.engine, refusal.keywords, refusal.accept_keywords)
+        return detectors(config)
     except DetectorUnavailable as wrong:
         raise ConfigError(config.file, "refusal.engine", str(wrong)) from wrong

@@ -26,7 +26,7 @@ from sipagent.purging import Purging
 from sipagent.recorder import Recorder
 from sipagent.recovery import recover
 from sipagent.rota import Rota
-from sipagent.rules import detector_of, rules_of, with_seed
+from sipagent.rules import detectors_of, rules_of, with_seed
 from sipagent.upkeep import alone_on, figures_told
 from sipagent.watch import Watch
 
@@ -47,7 +47,9 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients)
         registers = config.trunk.registrar is not None
         rota = Rota(config.retention.database.with_name("round_robin.json"))
-        agent = Agent(rules, recorder, tones(), registers=registers, detector=detector_of(config), rota=rota)
+        agent = Agent(
+            rules, recorder, tones(), registers=registers, detectors=detectors_of(config), rota=rota
+        )
         purging = Purging(config, alert)
         watch = Watch(lambda: purging.config)
         engine = PjsipEngine(engine_settings(config, agent))

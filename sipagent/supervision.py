@@ -40,7 +40,7 @@ from sipagent.recorder import Worker
 from sipagent.recovery import recover
 from sipagent.rejections import Rejections
 from sipagent.rota import Rota
-from sipagent.rules import detector_of, rules_of, with_seed
+from sipagent.rules import detectors_of, rules_of, with_seed
 from sipagent.sharing import Sharing
 from sipagent.supervisor import Place, Supervisor
 from sipagent.upkeep import alone_on, figures_told
@@ -73,7 +73,7 @@ class Office:
         self._legs = legs
         self._log_json = log_json
         self._drain_s = drain_s
-        detector_of(config)  # what is wrong with it is said here, not by every worker
+        detectors_of(config)  # what is wrong with it is said here, not by every worker
 
     def places(self) -> list[Place]:
         """All that have to be there."""

@@ -36,7 +36,7 @@ from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.posts import WorkerPost
 from sipagent.recorder import Recorder
 from sipagent.recovery import recover
-from sipagent.rules import detector_of
+from sipagent.rules import detectors_of
 from sipagent.service import engine_settings
 
 PULSE_S = 2.0
@@ -72,7 +72,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
         recorder,
         tones(),
         registers=False,
-        detector=detector_of(config),
+        detectors=detectors_of(config),
         desk=RemoteDesk(link.send),
         ids=Ids(post.index),
         behind_edge=True,

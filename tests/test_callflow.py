@@ -409,7 +409,7 @@ def walk(policy: Policy, history: History, depth: int) -> tuple[int, set[Phase],
 RULES = {
     "objection": Policy(voice=True),
     "opt_in": Policy(voice=True, opt_in=True),
-    "simultaneous": Policy(voice=True, simultaneous=True),
+    "simultaneous": Policy(voice=True, in_call_voice=True, simultaneous=True),
 }
 
 
@@ -555,6 +555,45 @@ def test_an_utterance_begun_in_the_window_extends_it_to_its_verdict() -> None:
     watch, now = advance(flow, watch, e.KeywordHeard(e.Meaning.REFUSE, "je refuse", 0.9), now + 1)
     assert flow.consent.refused
     assert flow.consent.keyword == "je refuse"
+
+
+ALOUD = Policy(voice=True, in_call_voice=True)
+
+
+def test_words_that_erase_are_listened_for_where_something_is_recorded() -> None:
+    flow, _, now = run(ALOUD, ANSWERED)
+    bridge = [*flow.handle(e.MediaArrived(1), now), *flow.handle(e.TimePassed(), now + LATE_S)]
+    assert e.Listen(CALLER, tones=False, voice=True, in_call=True) in bridge
+    refusal = e.KeywordHeard(e.Meaning.REFUSE, "ne m'enregistrez pas", 0.99)
+    assert e.StopTap(keep=False) in flow.handle(refusal, now + 9)
+    assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "voice")
+    assert (flow.consent.phase, flow.consent.keyword) == ("call", "ne m'enregistrez pas")
+
+
+def test_listening_to_words_ends_with_the_first_refusal() -> None:
+    flow, _, now = run(ALOUD, BRIDGED)
+    flow.handle(e.TimePassed(), now + LATE_S)
+    commands = flow.handle(e.DtmfPressed(CALLER, "9", "rfc4733"), now + 9)
+    assert e.StopTap(keep=False) in commands
+    assert e.Listen(CALLER, tones=False, voice=False) in commands
+
+
+def test_unclear_words_during_the_call_change_nothing() -> None:
+    flow, watch, now = run(ALOUD, BRIDGED)
+    for meaning in (e.Meaning.UNCLEAR, e.Meaning.ACCEPT, e.Meaning.OTHER):
+        watch, now = advance(flow, watch, e.KeywordHeard(meaning, "mot", 0.6), now)
+    assert (watch.tap, flow.consent.decision) == ("running", Decision.ALLOWED)
+
+
+def test_a_conversation_that_is_not_recorded_is_not_listened_to() -> None:
+    refusing: History = [*WINDOW[:-1], e.DtmfPressed(CALLER, "9", "rfc4733")]
+    flow, _, now = run(ALOUD, [*refusing, e.PromptEnded(Prompt.REFUSED, 3000, complete=True)])
+    commands: list[e.Command] = []
+    for fact in (e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True), e.MediaArrived(1)):
+        commands += flow.handle(fact, now)
+    commands += flow.handle(e.TimePassed(), now + 9)
+    assert e.Bridge(1) in commands
+    assert not any(isinstance(c, e.Listen) and c.voice for c in commands)
 
 
 def test_without_a_verdict_nothing_is_allowed() -> None:

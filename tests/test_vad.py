@@ -82,6 +82,20 @@ def test_clicks_and_coughs_are_no_speech(gate: VoiceGate, pattern: str) -> None:
     assert _feed(gate, _slices("." * 20 + pattern + "." * 60)) == []
 
 
+def test_who_is_cut_off_has_said_so_much(gate: VoiceGate) -> None:
+    _feed(gate, _slices("." * 30 + "x" * 20 + "." * 3 + "xx"), SLICE)
+    (utterance,) = gate.finish()
+    assert utterance.duration_ms == 25 * 20
+    assert _numbers(utterance.samples)[-1] == 55
+    assert gate.finish() == []
+
+
+@pytest.mark.parametrize("pattern", ["." * 30, "." * 30 + "xxxx", "." * 30 + "x" * 20 + "." * 30])
+def test_who_says_nothing_is_not_cut_off(gate: VoiceGate, pattern: str) -> None:
+    _feed(gate, _slices(pattern), SLICE)
+    assert gate.finish() == []
+
+
 def test_speech_begins_with_four_of_six(gate: VoiceGate) -> None:
     facts = _feed(gate, _slices("." * 20 + "x.x.xx" + "x" + "." * 40), SLICE)
     assert [at for at, _ in _of_kind(facts, SpeechStarted)] == [27]

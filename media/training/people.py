@@ -1,0 +1,68 @@
+"""People's recordings that refuse nothing, from Debian's packages; a whole folder is of one split."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import soundfile
+
+from media.frame import SAMPLE_RATE
+
+_ASTERISK = Path("/usr/share/asterisk/sounds")
+_KTUBERLING = Path("/usr/share/ktuberling/sounds")
+_FILLETS = Path("/usr/share/games/fillets-ng/sound")
+_TEST = ("fr", "it", "pt", "wa", "en")
+_TUNE = ("es", "ca", "da", "uk")
+
+
+def people(split: str) -> list[Path]:
+    """Those of a split, where asterisk-prompt-*, ktuberling-data and fillets-ng-data-* are installed."""
+    folders: dict[str, list[Path]] = {
+        "train": [
+            *(_ASTERISK / name for name in ("fr", "es_CO_f_Avatar", "it_IT_f_Menardi")),
+            *(place for place in _KTUBERLING.iterdir() if place.is_dir() and place.name not in _TEST + _TUNE),
+        ],
+        "tune": [_ASTERISK / "de", *(_KTUBERLING / name for name in _TUNE)],
+        "test": [_KTUBERLING / name for name in _TEST],
+    }
+    found = [path for place in folders[split] for path in sorted(place.rglob("*")) if _is_sound(path)]
+    language = {"train": "cs", "test": "nl"}.get(split)
+    return found + (sorted(_FILLETS.glob(f"*/{language}/*.ogg")) if language else [])
+
+
+def copy_people(split: str, folder: Path) -> Iterator[Path]:
+    """Bring them to `folder`/sounds/SPLIT/people/other as WAV, each cut to its first 8 s."""
+    out = folder / "sounds" / split / "people" / "other"
+    out.mkdir(parents=True, exist_ok=True)
+    for number, path in enumerate(people(split)):
+        if path.suffix == ".gsm":
+            sound, rate = soundfile.read(
+                path, samplerate=SAMPLE_RATE, channels=1, subtype="GSM610", format="RAW", dtype="int16"
+            )
+        else:
+            sound, rate = soundfile.read(path, dtype="int16")
+        mono = sound if sound.ndim == 1 else sound[:, 0]
+        if len(mono) > rate // 5:
+            soundfile.write(out / f"{number:05d}.wav", mono[: 8 * rate], rate, "PCM_16")
+            yield out / f"{number:05d}.wav"
+
+
+def copy_prompts(prompts: Path, folder: Path) -> int:
+    """Bring what the agent itself says, in pieces, to `folder`/sounds/train/prompts/other; how many.
+
+    It comes back as echo, and must not refuse for the caller.
+    """
+    out = folder / "sounds" / "train" / "prompts" / "other"
+    out.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for path in sorted(prompts.glob("*.wav")):
+        if path.stem.endswith(".16k"):
+            continue
+        sound, rate = soundfile.read(path, dtype="int16")
+        for start in range(0, len(sound), 2 * rate):  # pieces that begin anywhere in it
+            soundfile.write(out / f"{count:05d}.wav", sound[start : start + 6 * rate], rate, "PCM_16")
+            count += 1
+    return count
+
+
+def _is_sound(path: Path) -> bool:
+    return path.suffix in (".gsm", ".wav", ".ogg") and path.is_file()

@@ -1,0 +1,66 @@
+"""From which score on a phrase counts: chosen on voices that a head did not train on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.training.fit import Rows, probabilities
+
+FALSE_REFUSALS = 0.003
+FALSE_ACCEPTS = 0.001
+UNCLEAR = 0.02
+HIGHEST = 0.995
+IN_CALL_LEAST = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """With what they come to on the voices they were chosen on, in shares of utterances."""
+
+    refuse_at: float
+    unclear_at: float
+    in_call_at: float
+    accept_at: float
+    recall: float
+    false_refusals: float
+    false_accepts: float
+
+
+def choose(
+    weights: Mapping[str, Any], rows: Rows, refusing: int, classes: int, in_call: Sequence[int]
+) -> Thresholds:
+    """`refusing`: how many of the classes refuse, the first ones, of which `in_call` do so during a call.
+
+    The last class is anything else.
+    As on a call, an utterance is what the strongest of its questions is.
+    """
+    likely = probabilities(weights, rows)
+    scores, sounds = likely[:, :refusing].sum(axis=1), rows.sounds
+    refusals = _strongest(scores, sounds, rows.labels < refusing)
+    others = _strongest(scores, sounds, rows.labels == classes - 1)
+    refuse_at = min(HIGHEST, float(np.quantile(others, 1 - FALSE_REFUSALS)))
+    unclear_at = min(refuse_at, float(np.quantile(others, 1 - UNCLEAR - FALSE_REFUSALS)))
+    in_call_at = float(_strongest(likely[:, in_call].sum(axis=1), sounds, rows.labels == classes - 1).max())
+    accepting = likely[:, refusing:-1].sum(axis=1)
+    not_accepting = (rows.labels < refusing) | (rows.labels == classes - 1)
+    falsely = _strongest(accepting, sounds, not_accepting)
+    accept_at = min(HIGHEST, max(refuse_at, float(np.quantile(falsely, 1 - FALSE_ACCEPTS))))
+    return Thresholds(
+        refuse_at=round(refuse_at, 4),
+        unclear_at=round(unclear_at, 4),
+        in_call_at=round(min(HIGHEST, max(refuse_at, in_call_at, IN_CALL_LEAST)), 4),
+        accept_at=round(accept_at, 4),
+        recall=float(np.mean(refusals >= refuse_at)),
+        false_refusals=float(np.mean(others >= refuse_at)),
+        false_accepts=float(np.mean(falsely >= accept_at)),
+    )
+
+
+def _strongest(scores: NDArray[Any], sounds: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[Any]:
+    _, place = np.unique(sounds[chosen], return_inverse=True)
+    best = np.zeros(place.max() + 1 if len(place) else 0)
+    np.maximum.at(best, place, scores[chosen])
+    return best

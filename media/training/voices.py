@@ -1,0 +1,106 @@
+"""The synthesizers: words in, (n,) int16 at RATE out. What each needs installed is told by `--help`.
+
+- Kokoro-82M (Apache-2.0): 54 speakers, and blends of two; one of them, `ff_siwis`, learnt from French.
+- espeak-ng (GPL-3.0): three accents of French by some hundred variants, formants and Klatt's synthesis.
+- SVOX Pico (Apache-2.0): one French voice, of statistical models. Only measured on, so that there is a
+  synthesizer which no head ever heard.
+"""
+
+import io
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from scipy.signal import resample_poly
+
+from media.frame import Samples
+from prompts.kokoro import STYLE_WIDTH, Voice
+from prompts.phonemes import phonemes
+
+RATE = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a sentence is said: `speed` and `pitch` are factors of the voice's own."""
+
+    voice: str
+    speed: float
+    pitch: float
+
+
+class Kokoro:
+    """`voices`: the folder of styles; a voice is a speaker's name, or `a+b:0.4` for 40 % of a."""
+
+    def __init__(self, voices: Path, scratch: Path) -> None:
+        self._voices = voices
+        self._scratch = scratch
+        scratch.mkdir(parents=True, exist_ok=True)
+        self._model = Voice(None, scratch)
+        self._symbols = frozenset(self._model.symbols)
+
+    def say(self, text: str, manner: Manner) -> Samples:
+        """VoiceError or PhonemeError where the model cannot."""
+        name = self._style(manner.voice)
+        sound = self._model.say(_phonemes(text, self._symbols), name, manner.speed)
+        return _at_rate(sound, 24_000, manner.pitch)
+
+    def _style(self, voice: str) -> str:
+        name = voice.replace(":", "@")
+        path = self._scratch / f"{name}.bin"
+        if not path.exists():
+            (_blend(self._voices, voice)).astype("<f4").tofile(path)
+        return name
+
+
+def _blend(folder: Path, voice: str) -> Any:
+    mix, _, share = voice.partition(":")
+    styles = [
+        np.fromfile(folder / f"{name}.bin", dtype="<f4").reshape(-1, STYLE_WIDTH) for name in mix.split("+")
+    ]
+    if len(styles) == 1:
+        return styles[0]
+    return float(share) * styles[0] + (1 - float(share)) * styles[1]
+
+
+@cache
+def _phonemes(text: str, symbols: frozenset[str]) -> str:
+    return phonemes(text, "fr", {}, symbols)
+
+
+class Espeak:
+    """A voice is an accent and a variant, as in `fr-be+klatt3`."""
+
+    def say(self, text: str, manner: Manner) -> Samples:
+        """subprocess.CalledProcessError where the program fails."""
+        command = ["espeak-ng", "--stdout", "-v", manner.voice, "-s", str(round(165 * manner.speed))]
+        command += ["-p", str(int(np.clip(50 + 100 * (manner.pitch - 1), 0, 99))), "--", text]
+        wav = subprocess.run(command, capture_output=True, check=True).stdout
+        sound, rate = soundfile.read(io.BytesIO(wav), dtype="float64")
+        return _at_rate(sound, rate, 1.0)
+
+
+class Pico:
+    """A voice is a language, as in `fr-FR`."""
+
+    def __init__(self) -> None:
+        from py_nanotts import NanoTTS  # in the extra [train]
+
+        self._engine: Any = NanoTTS()
+
+    def say(self, text: str, manner: Manner) -> Samples:
+        pcm = self._engine.speak(text, voice=manner.voice, speed=manner.speed, pitch=manner.pitch)
+        return np.frombuffer(pcm, dtype=np.int16)
+
+
+def _at_rate(sound: Any, rate: int, pitch: float) -> Samples:
+    """At RATE, with pitch and formants moved together by the factor `pitch`: a smaller or a larger head."""
+    steps = round(100 * pitch)
+    common = np.gcd(RATE * 100, rate * steps)
+    heard = resample_poly(sound, RATE * 100 // common, rate * steps // common)
+    peak = np.abs(heard).max() if heard.size else 0.0
+    return np.asarray(heard * (20_000 / max(peak, 1e-9)), dtype=np.int16)

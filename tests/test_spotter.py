@@ -1,0 +1,93 @@
+"""The detector of the engine "embedding": which phrases it takes, and what it makes of what a head says."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media.embedding import Floats
+from media.head import DILATIONS, KERNEL, Head, save
+from media.keyword import DetectorUnavailable, Meaning, Verdict, load_detector
+from media.spotter import HEADS, Spotter, known_heads, known_phrases, plain
+
+PHRASES = ("je refuse", "pas d'enregistrement", "oui")
+SOUND = np.asarray(np.random.default_rng(1).normal(size=16_000) * 1000, dtype=np.int16)
+
+
+def saying(likely: tuple[float, ...]) -> dict[str, Floats]:
+    """Weights with which every sound has these probabilities, the last one of nothing known."""
+    shapes: dict[str, tuple[int, ...]] = {
+        **{"mean": (96,), "scale": (96,), "in.w": (192, 2), "in.b": (2,), "mid.w": (4, 2), "mid.b": (2,)},
+        **{f"conv{number}.w": (KERNEL, 2, 2) for number in range(len(DILATIONS))},
+        **{f"conv{number}.b": (2,) for number in range(len(DILATIONS))},
+        "out.w": (2, len(likely)),
+    }
+    weights: dict[str, Floats] = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
+    return weights | {"out.b": np.log(np.array(likely, dtype=np.float32))}
+
+
+@pytest.fixture
+def heads(tmp_path: Path) -> Path:
+    save(tmp_path / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, saying((0.3, 0.3, 0.3, 0.1))))
+    return tmp_path
+
+
+def judged(folder: Path, likely: tuple[float, ...], accept: tuple[str, ...] = ("oui",)) -> Verdict:
+    (head,) = known_heads(folder)
+    save(folder / "fr.npz", replace(head, weights=saying(likely)))
+    return Spotter(["je refuse", "pas d'enregistrement"], accept, folder).judge(SOUND)
+
+
+@pytest.mark.parametrize(
+    ("likely", "meaning", "keyword"),
+    [
+        ((0.95, 0.02, 0.01, 0.02), Meaning.REFUSE, "je refuse"),
+        ((0.40, 0.55, 0.01, 0.04), Meaning.REFUSE, "pas d'enregistrement"),  # which of them is all the same
+        ((0.30, 0.40, 0.10, 0.20), Meaning.UNCLEAR, "pas d'enregistrement"),
+        ((0.05, 0.05, 0.85, 0.05), Meaning.ACCEPT, "oui"),
+        ((0.29, 0.01, 0.65, 0.05), Meaning.OTHER, None),
+        ((0.01, 0.01, 0.01, 0.97), Meaning.OTHER, None),
+    ],
+)
+def test_what_a_head_says_becomes_a_verdict(
+    heads: Path, likely: tuple[float, ...], meaning: Meaning, keyword: str | None
+) -> None:
+    verdict = judged(heads, likely)
+    assert (verdict.meaning, verdict.keyword) == (meaning, keyword)
+
+
+def test_a_phrase_that_was_not_asked_for_is_not_heard(heads: Path) -> None:
+    assert judged(heads, (0.01, 0.01, 0.97, 0.01), accept=()).meaning is Meaning.OTHER
+
+
+def test_a_sound_too_short_for_a_step_is_nothing(heads: Path) -> None:
+    assert Spotter(["je refuse"], [], heads).judge(SOUND[:100]) == Verdict(Meaning.OTHER)
+
+
+def test_a_phrase_without_a_head_is_an_error_that_names_it_and_what_there_is(heads: Path) -> None:
+    with pytest.raises(DetectorUnavailable) as caught:
+        Spotter(["je refuse", "nein danke"], ["si"], heads)
+    assert str(caught.value) == (
+        "no head for 'nein danke', 'si'; accepted: je refuse, oui, pas d'enregistrement"
+    )
+
+
+def test_a_damaged_head_is_an_error_at_start(heads: Path) -> None:
+    (heads / "en.npz").write_bytes(b"no head")
+    with pytest.raises(DetectorUnavailable, match=r"en\.npz: not a head"):
+        Spotter(["je refuse"], [], heads)
+
+
+@pytest.mark.parametrize(
+    "written", ["Pas d’enregistrement !", "pas  d'enregistrement", "PAS D'ENREGISTREMENT"]
+)
+def test_how_a_phrase_is_written_is_all_the_same(written: str, heads: Path) -> None:
+    assert plain(written) == "pas d'enregistrement"
+    Spotter([written], [], heads)
+
+
+def test_what_is_shipped_hears_the_default_keywords() -> None:
+    assert {"je refuse", "refuser", "pas d'enregistrement"} <= set(known_phrases())
+    assert load_detector("embedding", ["je refuse", "refuser", "pas d'enregistrement"], ["oui"])
+    assert max(path.stat().st_size for path in HEADS.glob("*.npz")) < 400_000

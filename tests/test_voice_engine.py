@@ -1,0 +1,71 @@
+"""Which detectors the configuration asks for, and what is said of them before any call."""
+
+from pathlib import Path
+
+import pytest
+
+from sipagent.config import Config, ConfigError
+from sipagent.rules import detectors_of
+from sipagent.voice import NOBODY_LISTENS, Detectors, accept_keywords, detectors, voice_findings
+from tests.room import Room
+
+HEARD = 'engine = "embedding"\nkeywords = ["je refuse", "pas d\'enregistrement"]'
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path / "agent")
+
+
+def configured(room: Room, keys: str) -> Config:
+    room.set("refusal", keys)
+    return room.config()
+
+
+def test_without_an_engine_nobody_listens_and_nothing_is_said(room: Room) -> None:
+    assert detectors(room.config()) == NOBODY_LISTENS
+    assert list(voice_findings(room.config())) == []
+
+
+def test_in_the_call_nobody_listens_unless_asked_to(room: Room) -> None:
+    found = detectors(configured(room, HEARD))
+    assert found.before is not None and found.in_call is None
+    found = detectors(configured(room, f'{HEARD}\nin_call = "key+voice"'))
+    assert found.in_call is not None and found.in_call is not found.before
+
+
+def test_what_is_heard_is_told(room: Room) -> None:
+    (finding,) = voice_findings(configured(room, f'{HEARD}\nin_call = "key+voice"'))
+    assert (finding.level, finding.what, finding.detail) == (
+        "ok",
+        "refusal.engine",
+        "embedding hears 'je refuse', \"pas d'enregistrement\"; during the call "
+        '"arrêtez l\'enregistrement", "ne m\'enregistrez pas"',
+    )
+
+
+@pytest.mark.parametrize(
+    "keys", ['keywords = ["je ne veux pas de ça"]', 'in_call = "key+voice"\nin_call_keywords = ["coupez"]']
+)
+def test_a_phrase_that_nothing_hears_stops_check_and_run(room: Room, keys: str) -> None:
+    config = configured(room, f'engine = "embedding"\n{keys}')
+    (finding,) = voice_findings(config)
+    assert finding.level == "error" and finding.detail.startswith("no head for ")
+    with pytest.raises(ConfigError, match=r"config\.toml: refusal\.engine: no head for .*; accepted: "):
+        detectors_of(config)
+
+
+def test_words_that_accept_are_for_opt_in_alone(room: Room) -> None:
+    assert accept_keywords(room.config()) == ()
+    assert accept_keywords(configured(room, 'mode = "opt_in"')) == ("oui", "j'accepte")
+
+
+def test_the_shipped_head_hears_all_default_keywords(room: Room) -> None:
+    every = detectors(configured(room, 'engine = "embedding"\nmode = "opt_in"\nin_call = "key+voice"'))
+    assert isinstance(every, Detectors)
+    assert every.before is not None and every.in_call is not None
+
+
+def test_vosk_without_a_model_is_told(room: Room) -> None:
+    (finding,) = voice_findings(configured(room, 'engine = "vosk"'))
+    assert finding.level == "error" and finding.detail.endswith("accepted: its folder in refusal.vosk_model")

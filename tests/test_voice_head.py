@@ -1,0 +1,98 @@
+"""A head in numpy: its file, and that it computes what it was trained as."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media import head as heads
+from media.embedding import Floats
+from media.head import DILATIONS, KERNEL, Head, HeadError, load, save
+
+WIDTH, HIDDEN, MIDDLE = 96, 8, 6
+PHRASES = ("je refuse", "oui")
+
+
+@pytest.fixture
+def head() -> Head:
+    random = np.random.default_rng(5)
+    shapes: dict[str, tuple[int, ...]] = {
+        "mean": (WIDTH,),
+        "scale": (WIDTH,),
+        "in.w": (2 * WIDTH, HIDDEN),
+        "in.b": (HIDDEN,),
+        "mid.w": (2 * HIDDEN, MIDDLE),
+        "mid.b": (MIDDLE,),
+        "out.w": (MIDDLE, len(PHRASES) + 1),
+        "out.b": (len(PHRASES) + 1,),
+    }
+    for number in range(len(DILATIONS)):
+        shapes |= {f"conv{number}.w": (KERNEL, HIDDEN, HIDDEN), f"conv{number}.b": (HIDDEN,)}
+    weights = {
+        name: (random.normal(size=shape) * 0.1).astype(np.float16).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    return Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, weights)
+
+
+def steps(count: int) -> Floats:
+    return np.random.default_rng(2).normal(size=(count, WIDTH)).astype(np.float32)
+
+
+def test_probabilities_add_up_to_one_whatever_the_length(head: Head) -> None:
+    for count in (1, 3, 40):
+        likely = head.probabilities(steps(count))
+        assert likely.shape == (len(PHRASES) + 1,)
+        assert likely.sum() == pytest.approx(1)
+
+
+def test_a_head_comes_back_from_its_file_as_it_was(head: Head, tmp_path: Path) -> None:
+    path = tmp_path / "fr.npz"
+    save(path, head)
+    again = load(path)
+    assert (again.language, again.phrases) == ("fr", PHRASES)
+    assert (again.refuse_at, again.unclear_at, again.in_call_at, again.accept_at) == (0.9, 0.5, 0.95, 0.8)
+    assert again.probabilities(steps(9)) == pytest.approx(head.probabilities(steps(9)))
+
+
+def test_a_convolution_over_time_is_one() -> None:
+    values = np.zeros((9, 1), dtype=np.float32)
+    values[4] = 1.0
+    kernel = np.arange(1, KERNEL + 1, dtype=np.float32).reshape(KERNEL, 1, 1)
+    assert heads._convolve(values, kernel, 1).ravel().tolist() == [0, 0, 5, 4, 3, 2, 1, 0, 0]
+    assert heads._convolve(values, kernel, 2).ravel().tolist() == [5, 0, 4, 0, 3, 0, 2, 0, 1]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"not a zip at all"])
+def test_a_file_that_is_no_head(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "fr.npz"
+    path.write_bytes(content)
+    with pytest.raises(HeadError, match="not a head") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_for_another_embedding(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "fr.npz"
+    save(path, head)
+    monkeypatch.setattr(heads, "SHA256", "0" * 64)
+    with pytest.raises(HeadError, match="trained for another speech embedding"):
+        load(path)
+
+
+def test_the_trainer_computes_the_same(head: Head) -> None:
+    jax_numpy = pytest.importorskip("jax.numpy", reason="the extra [train] is not installed")
+    from media.training.fit import forward
+
+    batch = np.zeros((2, 64, WIDTH), dtype=np.float32)
+    lengths = (5, 40)
+    for row, length in enumerate(lengths):
+        batch[row, :length] = steps(length)
+        batch[row, length:] = steps(length)[-1]
+    logits = np.asarray(
+        forward(head.weights, jax_numpy.asarray(batch), jax_numpy.asarray(lengths, "float32"))
+    )
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    for row, length in enumerate(lengths):
+        expected = head.probabilities(steps(length))
+        assert odds[row] / odds[row].sum() == pytest.approx(expected, abs=1e-4)
