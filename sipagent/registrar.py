@@ -7,7 +7,10 @@ have nothing in common but the edge.
 import queue
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from typing import Protocol
 
 import structlog
 
@@ -16,7 +19,7 @@ from sipagent.engine import Credentials, EngineFault, EngineSettings, Incoming, 
 from sipagent.identity import printable
 from sipagent.link import Link
 from sipagent.logs import alert, configure_log
-from sipagent.messages import Drain, NotRegistered, Ready, Reload, ToChild, ToSupervisor
+from sipagent.messages import Drain, NotRegistered, Ready, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.posts import RegistrarPost
@@ -25,26 +28,26 @@ from sipagent.registration import Registrar
 PATIENCE_S = 1.0
 FAREWELL_S = 2.0  # for the registrar's answer when the account goes
 
+Inbox = queue.SimpleQueue[Report]
+Send = Callable[[ToSupervisor], None]
+
 log = structlog.get_logger("sipagent.registrar")
 
 
 def keep_registered(connection: "Connection[ToSupervisor, ToChild]", post: RegistrarPost) -> None:
     """Be registered until the supervisor says that it is enough, or is gone. The process is this."""
     configure_log(post.log_json, post.name)
-    inbox: queue.SimpleQueue[Report] = queue.SimpleQueue()
+    inbox: Inbox = queue.SimpleQueue()
     orders = Orders(0.0)
 
     def heard(message: ToChild) -> None:
-        match message:
-            case Drain():
-                orders.end()
-                engine.wake()
-            case Reload():  # the trunk stays as it is
-                pass
+        if isinstance(message, Drain):  # a reload leaves the trunk as it is
+            end()
 
-    def lost() -> None:
+    def end() -> None:
         orders.end()
-        engine.wake()
+        with suppress(OSError):  # the engine has been stopped: there is nobody to wake
+            engine.wake()
 
     try:
         engine = PjsipEngine(settings(post, inbox))
@@ -53,15 +56,28 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", post: Regis
         alert(f"the registrar's account cannot go on: {failure}")
         sys.exit(1)
     link = Link(connection)
-    link.start(heard, lost)
+    link.start(heard, end)
     try:
-        _keep(engine, inbox, link, orders)
+        keep(engine, inbox, link.send, orders)
     finally:
         engine.stop()
     link.close()
 
 
-def _keep(engine: PjsipEngine, inbox: "queue.SimpleQueue[Report]", link: Link, orders: Orders) -> None:
+class Engine(Protocol):
+    """What registering needs of one."""
+
+    def poll(self, timeout_s: float) -> None: ...
+
+    def register(self) -> None: ...
+
+    def unregister(self) -> None: ...
+
+    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None: ...
+
+
+def keep(engine: Engine, inbox: Inbox, send: Send, orders: Orders) -> None:
+    """Ask the registrar, and again after a back-off, until `orders` say that it is enough; then leave."""
     registrar = Registrar(wanted=True)
     while orders.ending_at is None:
         now = time.monotonic()
@@ -70,16 +86,16 @@ def _keep(engine: PjsipEngine, inbox: "queue.SimpleQueue[Report]", link: Link, o
         due = registrar.deadline if registrar.deadline is not None else now + PATIENCE_S
         engine.poll(max(0.0, min(due - now, PATIENCE_S)))
         while not inbox.empty():
-            _take(engine, inbox.get(), link, registrar)
+            _take(engine, inbox.get(), send, registrar)
     if registrar.active:
         _leave(engine, inbox)
 
 
-def _take(engine: PjsipEngine, report: Report, link: Link, registrar: Registrar) -> None:
+def _take(engine: Engine, report: Report, send: Send, registrar: Registrar) -> None:
     match report:
         case Registration(active, status, reason):
             retry_s = registrar.answered(active, time.monotonic())
-            link.send(Ready() if active else NotRegistered())
+            send(Ready() if active else NotRegistered())
             if active:
                 log.info("registered")
             else:
@@ -90,7 +106,7 @@ def _take(engine: PjsipEngine, report: Report, link: Link, registrar: Registrar)
             log.error("engine_fault", reason=reason)
 
 
-def _leave(engine: PjsipEngine, inbox: "queue.SimpleQueue[Report]") -> None:
+def _leave(engine: Engine, inbox: Inbox) -> None:
     """Unregister, and wait a moment for the answer: the registrar may ask who is leaving."""
     engine.unregister()
     until = time.monotonic() + FAREWELL_S
@@ -101,7 +117,7 @@ def _leave(engine: PjsipEngine, inbox: "queue.SimpleQueue[Report]") -> None:
                 return
 
 
-def settings(post: RegistrarPost, inbox: "queue.SimpleQueue[Report]") -> EngineSettings:
+def settings(post: RegistrarPost, inbox: Inbox) -> EngineSettings:
     trunk, login = post.config.trunk, post.config.trunk_login()
     return EngineSettings(
         report=inbox.put,

@@ -10,7 +10,7 @@ import queue
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -26,7 +26,7 @@ from sipagent.agent import Agent
 from sipagent.asking import BoardLost
 from sipagent.config import ConfigError
 from sipagent.desk import RemoteDesk
-from sipagent.engine import EngineSettings
+from sipagent.engine import Engine, EngineSettings
 from sipagent.figures import Telling
 from sipagent.link import Link
 from sipagent.logs import alert, configure_log
@@ -91,7 +91,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
         recorder.slowly(lambda: _recover(agent, post, left))
     telling = Telling(agent.figures, link.send)
     pulse = Pulse(link.send)
-    agent.run(engine, lambda: _over(agent, orders, telling, pulse))
+    agent.run(engine, lambda: over(agent, orders, telling, pulse))
     telling.tell()
 
 
@@ -107,7 +107,7 @@ def _recover(agent: Agent, post: WorkerPost, left: tuple[str, ...]) -> None:
 class WorkerOrders(Orders):
     """What the supervisor has asked of a worker; written on the link's thread."""
 
-    def __init__(self, drain_s: float, agent: Agent, engine: PjsipEngine) -> None:
+    def __init__(self, drain_s: float, agent: Agent, engine: Engine) -> None:
         super().__init__(drain_s)
         self._agent = agent
         self.reloads: queue.SimpleQueue[Reload] = queue.SimpleQueue()
@@ -122,14 +122,18 @@ class WorkerOrders(Orders):
                 self.reloads.put(message)
             case _:
                 self._agent.post(message)
-        self._engine.wake()
+        self._wake()
 
     def lost(self) -> None:
         """The supervisor is gone."""
         log.warning("supervisor_lost", detail="this worker ends with the calls that it has")
         self._agent.post(BoardLost())
         self.end_within(self.drain_s)
-        self._engine.wake()
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # the engine has been stopped: there is nobody to wake
+            self._engine.wake()
 
 
 class Pulse:
@@ -146,7 +150,7 @@ class Pulse:
             self._send(Alive())
 
 
-def _over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> bool:
+def over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> bool:
     """Looked at in every turn of the agent."""
     now = time.monotonic()
     telling.look(now)

@@ -1,0 +1,101 @@
+"""The trunk's account in its own process, on an engine that the test plays."""
+
+import queue
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from sipagent import registrar
+from sipagent.engine import Incoming, Registration, Report
+from sipagent.messages import NotRegistered, Ready, ToSupervisor
+from sipagent.orders import Orders
+from sipagent.posts import RegistrarPost
+from sipagent.registrar import keep, settings
+from tests.configured import SMALL, read, with_keys
+from tests.driving import Clock
+
+YES, NO = Registration(True, 200, "OK"), Registration(False, 403, "Forbidden")
+SILENCE = Registration(False, 0, "")
+
+
+class Account:
+    """Answers each REGISTER by the next of these, and then is told that it is enough."""
+
+    def __init__(self, *answers: Report) -> None:
+        self.answers = list(answers)
+        self.inbox: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self.orders = Orders(0.0)
+        self.said: list[ToSupervisor] = []
+        self.done: list[object] = []
+        self.clock = Clock()
+        self.at: list[float] = []
+        self.polls = 0
+
+    def poll(self, timeout_s: float) -> None:
+        self.polls += 1
+        assert self.polls < 1000, "it does not end"
+        if not self.inbox.empty():  # something has come: it returns at once
+            return
+        self.clock.now += timeout_s
+        if not self.answers:
+            self.orders.end()
+
+    def register(self) -> None:
+        self.at.append(self.clock.now)
+        self.inbox.put(self.answers.pop(0))
+
+    def unregister(self) -> None:
+        self.done.append("unregister")
+        self.inbox.put(Registration(False, 200, "OK"))
+
+    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None:
+        self.done.append((leg, status))
+
+
+Run = Callable[..., Account]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    def run(*answers: Report) -> Account:
+        account = Account(*answers)
+        monkeypatch.setattr(registrar, "time", account.clock)
+        keep(account, account.inbox, account.said.append, account.orders)
+        return account
+
+    return run
+
+
+def test_it_says_once_it_is_registered_and_leaves_in_the_end(run: Run) -> None:
+    account = run(YES)
+    assert (account.said, account.done) == ([Ready()], ["unregister"])
+
+
+def test_it_asks_again_later_and_later(run: Run) -> None:
+    account = run(NO, SILENCE, NO, YES)
+    assert account.said == [NotRegistered(), NotRegistered(), NotRegistered(), Ready()]
+    waits = [after - before for before, after in pairwise(account.at)]
+    assert waits == pytest.approx([1.0, 2.0, 4.0])
+
+
+def test_one_that_is_not_registered_need_not_leave(run: Run) -> None:
+    assert run(NO).done == []
+
+
+def test_calls_are_not_for_it(run: Run) -> None:
+    assert run(Incoming(7, "127.0.0.1:16000", "INVITE")).done == [(7, 503)]
+
+
+def test_its_way_out_is_the_edge_and_its_realm_that_of_the_trunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUNK", "secret")
+    keys = 'registrar = "sip:127.0.0.9"\nusername = "agent"\npassword_env = "TRUNK"\nrealm = "trunk"'
+    config = read(with_keys("trunk", keys, SMALL), tmp_path / "config.toml")
+    post = RegistrarPost(("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr", config, log_json=True)
+    made = settings(post, queue.SimpleQueue())
+    assert (made.listen, made.transport) == (("127.0.0.1", 16001), "udp")
+    assert (made.registrar, made.registrar_proxies) == ("sip:127.0.0.9", ("sip:127.0.0.1:16000;lr",))
+    assert made.trunk is not None and made.trunk.realm == "trunk"

@@ -1,0 +1,145 @@
+"""What a worker makes of its post, and of what the supervisor says. The process itself: `tests.live`."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from sipagent.asking import BoardLost, Offered
+from sipagent.engine import Engine
+from sipagent.figures import Telling
+from sipagent.messages import Alive, Drain, Reload
+from sipagent.posts import WorkerPost
+from sipagent.worker import PULSE_S, Pulse, WorkerOrders, of_edge, over, settings
+from tests.configured import SMALL, read, with_keys
+from tests.driving import ELSEWHERE, HERE, NUMBER, RULES, Stage
+
+EDGE = "sip:127.0.0.1:16000;lr"
+
+
+class Woken:
+    """An engine that counts who wakes it, or has been stopped."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.stopped = False
+
+    def wake(self) -> None:
+        if self.stopped:
+            raise OSError("closed")
+        self.times += 1
+
+
+def post(tmp_path: Path, text: str = SMALL) -> WorkerPost:
+    return WorkerPost(
+        index=3,
+        listen=("127.0.0.1", 16005),
+        edge=EDGE,
+        media_address="192.0.2.9",
+        rtp_ports=(20000, 20031),
+        config=read(text, tmp_path / "config.toml"),
+        rules=RULES,
+        log_json=True,
+        drain_s=60.0,
+    )
+
+
+@pytest.fixture
+def engine() -> Woken:
+    return Woken()
+
+
+@pytest.fixture
+def orders(stage: Stage, engine: Woken) -> WorkerOrders:
+    return WorkerOrders(60.0, stage.agent, cast(Engine, engine))
+
+
+def is_over(stage: Stage, orders: WorkerOrders) -> bool:
+    telling = Telling(stage.agent.figures, lambda _: None)
+    return over(stage.agent, orders, telling, Pulse(lambda _: None))
+
+
+# --- its post ---
+
+
+def test_sip_is_for_the_edge_and_media_for_the_network(tmp_path: Path, stage: Stage) -> None:
+    keys = 'transport = "tcp"\nregistrar = "sip:127.0.0.9"\npublic_address = "203.0.113.7"'
+    text = with_keys("operators", 'outbound_proxy = "sip:pbx.example.net"', with_keys("trunk", keys, SMALL))
+    made = settings(post(tmp_path, text), stage.agent)
+    assert (made.listen, made.transport, made.registrar) == (("127.0.0.1", 16005), "udp", "")
+    assert (made.media_address, made.rtp_ports) == ("192.0.2.9", (20000, 20031))
+    assert made.public_address == "203.0.113.7"
+    assert made.outbound_proxies == (EDGE, "sip:pbx.example.net")
+
+
+def test_only_the_edge_sends_it_calls() -> None:
+    rules = of_edge(replace(RULES, allowed=()))
+    assert rules.source_allowed(HERE) and not rules.source_allowed(ELSEWHERE)
+
+
+# --- what the supervisor says ---
+
+
+def test_it_drains_and_a_shorter_patience_counts(stage: Stage, orders: WorkerOrders, engine: Woken) -> None:
+    assert not is_over(stage, orders)
+    stage.greeted()
+    orders.heard(Drain(60.0))
+    assert engine.times == 1
+    assert not is_over(stage, orders) and stage.agent.draining
+    orders.heard(Drain(0.0))
+    assert is_over(stage, orders)
+
+
+def test_without_calls_it_is_over_at_once(stage: Stage, orders: WorkerOrders) -> None:
+    orders.heard(Drain(60.0))
+    assert is_over(stage, orders)
+
+
+def test_other_rules_are_for_the_calls_to_come(tmp_path: Path, stage: Stage, orders: WorkerOrders) -> None:
+    config = read(with_keys("recording", 'format = "wav"', SMALL), tmp_path / "config.toml")
+    rules = replace(RULES, numbers=frozenset({"+33999999999"}), allowed=())
+    orders.heard(Reload(config, rules))
+    assert not is_over(stage, orders)
+    assert stage.agent.admission == of_edge(rules)
+    leg = stage.invite(number=NUMBER)
+    assert ("reject", leg, 404, None) in stage.engine.orders
+
+
+def test_what_is_meant_for_a_call_goes_to_the_agent(
+    stage: Stage, orders: WorkerOrders, engine: Woken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted: list[Any] = []
+    monkeypatch.setattr(stage.agent, "post", posted.append)
+    orders.heard(Offered("some call", ()))
+    assert (posted, engine.times) == ([Offered("some call", ())], 1)
+
+
+def test_without_a_supervisor_it_ends_with_the_calls_that_it_has(
+    stage: Stage, orders: WorkerOrders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.greeted()
+    posted: list[Any] = []
+    monkeypatch.setattr(stage.agent, "post", posted.append)
+    orders.lost()
+    assert posted == [BoardLost()]
+    assert not is_over(stage, orders) and stage.agent.draining
+
+
+def test_after_the_engine_has_been_stopped_nobody_is_woken(orders: WorkerOrders, engine: Woken) -> None:
+    engine.stopped = True
+    orders.heard(Drain(0.0))
+    orders.lost()
+    assert orders.ending_at is not None and orders.ending_at <= time.monotonic()
+
+
+# --- what it says ---
+
+
+def test_it_says_every_few_seconds_that_its_thread_goes_round() -> None:
+    said: list[Alive] = []
+    pulse = Pulse(said.append)
+    for tick in range(100):
+        pulse.look(1000.0 + tick * PULSE_S / 10)
+    assert said == [Alive()] * 10

@@ -1,0 +1,177 @@
+"""What the configuration gives to each child, and what a reload makes of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from sipagent import supervision
+from sipagent.admission import SHIPPED
+from sipagent.children import Child
+from sipagent.config import ConfigError
+from sipagent.posts import REGISTRAR, RegistrarPost, WorkerPost
+from sipagent.seed import keep_seed
+from sipagent.supervision import Office
+from tests.configured import SMALL, read, with_keys
+
+LEGS = 4
+FIVE = with_keys("trunk", 'rtp_ports = "20000-20127"', with_keys("capacity", "calls = 5", SMALL))
+
+
+@pytest.fixture
+def where(tmp_path: Path) -> Path:
+    (tmp_path / "prompts").symlink_to(SHIPPED)
+    return tmp_path / "config.toml"
+
+
+def office(text: str, where: Path) -> Office:
+    return Office(read(text, where), LEGS, log_json=True, drain_s=60.0)
+
+
+class Started(list[tuple[str, str, WorkerPost | RegistrarPost]]):
+    """In place of `Child`: what would be started."""
+
+    def __call__(self, name: str, target: str, post: WorkerPost | RegistrarPost) -> Child:
+        self.append((name, target, post))
+        return None  # type: ignore[return-value]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    started = Started()
+    monkeypatch.setattr(supervision, "Child", started)
+    return started
+
+
+def workers_of(office: Office, started: Started) -> list[WorkerPost]:
+    started.clear()
+    for place in office.places():
+        place.start()
+    return [post for _, _, post in started if isinstance(post, WorkerPost)]
+
+
+# --- whether it is needed ---
+
+
+def test_one_call_on_loopback_asks_no_engine(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervision, "engine_legs", lambda: pytest.fail("it was asked"))
+    assert not supervision.needed(read(SMALL, where))
+    assert supervision.needed(read(with_keys("trunk", 'listen = "0.0.0.0:5060"', SMALL), where))
+
+
+@pytest.mark.parametrize(("legs", "needed"), [(4, True), (5, False), (512, False)])
+def test_more_calls_than_one_process_carries_with_a_leg_to_spare(
+    where: Path, monkeypatch: pytest.MonkeyPatch, legs: int, needed: bool
+) -> None:
+    monkeypatch.setattr(supervision, "engine_legs", lambda: legs)
+    assert supervision.needed(read(with_keys("capacity", "calls = 2", SMALL), where)) == needed
+
+
+# --- what each is given ---
+
+
+def test_each_worker_has_ports_of_its_own_and_leaves_by_the_edge(where: Path, started: Started) -> None:
+    house = office(FIVE, where)
+    posts = workers_of(house, started)
+    assert [name for name, *_ in started] == ["worker-0", "worker-1", "worker-2"]
+    assert {target for _, target, _ in started} == {"sipagent.worker:work"}
+    assert [post.listen for post in posts] == [("127.0.0.1", port) for port in (16002, 16003, 16004)]
+    assert [post.rtp_ports for post in posts] == [(20000, 20031), (20032, 20063), (20064, 20095)]
+    assert {(post.edge, post.media_address, post.rules.calls) for post in posts} == {
+        ("sip:127.0.0.1:16000;lr", "127.0.0.1", 2)
+    }
+
+
+def test_media_are_heard_where_the_network_is(where: Path, started: Started) -> None:
+    house = office(with_keys("trunk", 'listen = "127.0.0.5:5060"', FIVE), where)
+    assert {post.media_address for post in workers_of(house, started)} == {"127.0.0.5"}
+
+
+def test_the_account_is_a_child_of_its_own_where_there_is_a_registrar(where: Path, started: Started) -> None:
+    assert REGISTRAR not in [place.name for place in office(FIVE, where).places()]
+    house = office(with_keys("trunk", 'registrar = "sip:127.0.0.9"', FIVE), where)
+    workers_of(house, started)
+    name, target, post = started[-1]
+    assert (name, target) == (REGISTRAR, "sipagent.registrar:keep_registered")
+    assert isinstance(post, RegistrarPost)
+    assert (post.listen, post.edge) == (("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr")
+
+
+def test_a_range_that_is_too_small_is_an_error_of_the_configuration(where: Path) -> None:
+    with pytest.raises(ConfigError, match="48 or more: 16 for each of 3 workers"):
+        office(with_keys("trunk", 'rtp_ports = "20000-20041"', FIVE), where)
+
+
+# --- reload ---
+
+
+def changed(house: Office, text: str) -> tuple[range, list[str]]:
+    """The workers that come, and the keys that are said to need a restart."""
+    with capture_logs() as logs:
+        more = house.change(read(text, house.config.file))
+    return more, [line["key"] for line in logs if line["event"] == "needs_restart"]
+
+
+def test_more_calls_bring_more_workers_and_leave_the_others(where: Path, started: Started) -> None:
+    house = office(FIVE, where)
+    before = workers_of(house, started)
+    assert changed(house, with_keys("capacity", "calls = 8", FIVE)) == (range(3, 4), [])
+    after = workers_of(house, started)
+    assert [(post.listen, post.rtp_ports) for post in after[:3]] == [
+        (post.listen, post.rtp_ports) for post in before
+    ]
+    assert (after[3].listen, after[3].rtp_ports) == (("127.0.0.1", 16005), (20096, 20127))
+    assert (house.plan.calls, house.plan.workers) == (8, 4)
+
+
+def test_fewer_calls_take_a_restart(where: Path) -> None:
+    house = office(FIVE, where)
+    assert changed(house, with_keys("capacity", "calls = 3", FIVE)) == (range(3, 3), ["capacity.calls"])
+    assert (house.plan.calls, house.plan.workers) == (5, 3)
+
+
+def test_what_is_in_use_stays_though_the_file_says_otherwise(where: Path, started: Started) -> None:
+    """No worker is called at a port where it does not listen."""
+    house = office(FIVE, where)
+    before = [(post.listen, post.edge, post.rtp_ports) for post in workers_of(house, started)]
+    moved = with_keys("edge", 'worker_ports = "17000-17099"', FIVE)
+    moved = moved.replace("20000-20127", "30000-30999")
+    _, keys = changed(house, moved)
+    assert {*keys} == {"edge.worker_ports", "trunk.rtp_ports"}
+    assert [(post.listen, post.edge, post.rtp_ports) for post in workers_of(house, started)] == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_keys("capacity", "calls = 16", FIVE),  # no RTP ports for eight workers
+        with_keys("prompts", 'notice = "absent.wav"', with_keys("capacity", "calls = 8", FIVE)),
+    ],
+)
+def test_what_is_wrong_changes_nothing(where: Path, text: str) -> None:
+    house = office(FIVE, where)
+    before = (house.config, house.rules, house.layout, house.plan)
+    with pytest.raises(ConfigError):
+        house.change(read(text, where))
+    assert (house.config, house.rules, house.layout, house.plan) == before
+
+
+def test_more_workers_than_there_are_ports_for_at_the_edge(where: Path) -> None:
+    house = office(with_keys("edge", 'worker_ports = "16000-16004"', FIVE), where)
+    with pytest.raises(ConfigError, match=r"edge.worker_ports: holds 5 ports; accepted: 6 or more"):
+        house.change(read(with_keys("capacity", "calls = 8", FIVE), where))
+
+
+def test_the_seed_of_the_draws_stays(where: Path) -> None:
+    house = office(FIVE, where)
+    seed = keep_seed(where.with_name("some.seed"))
+    house.rules = replace(house.rules, seed=seed)
+    changed(house, with_keys("recording", "share = 0.5", FIVE))
+    assert house.rules.seed == seed
+
+
+def test_a_reload_leaves_who_may_call_to_the_edge(where: Path) -> None:
+    house = office(FIVE, where)
+    changed(house, with_keys("trunk", 'allowed_sources = ["192.0.2.0/24"]', FIVE))
+    assert [str(one) for one in house.plan.addresses.trunk] == ["192.0.2.0/24"]
