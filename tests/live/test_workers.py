@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sipagent.softphone import Answer, Loop, Phone, PhoneError
+from sipagent.softphone import Answer, Call, Loop, Phone, PhoneError
 from sipagent.softphone_rtp import Tone
 from tests.live import calls
 from tests.live.test_metrics import figures
@@ -83,6 +83,17 @@ class Town:
                     return one
         raise AssertionError(f"nobody's phone shows {number}")
 
+    def ringing(self) -> Call:
+        """The operator's phone that rings."""
+        found: list[Call] = []
+
+        def rings() -> bool:
+            found[:] = [one for desk in self.desks for one in desk.calls if one.ended_ns is None]
+            return bool(found)
+
+        self.loop.wait_for(rings, 20, "phone that rings")
+        return found[0]
+
     def worker_of(self, call: Any) -> int:
         """The worker that has a call, by its log."""
         receipt = next(r for r in self.agent.receipts() if r["call_id"] == call.call_id)
@@ -145,6 +156,8 @@ def town(running: Town) -> Iterator[Town]:
     """With no call up and the past forgotten."""
     running.start()
     running.agent.forget()
+    for desk in running.desks:
+        desk.answer = Answer(after_s=0.1)
     yield running
     for phone in (*running.callers, *running.desks):
         for call in phone.calls:
@@ -207,6 +220,20 @@ def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
     (incomplete,) = (row for row in town.agent.recordings() if row["incomplete"])
     assert calls.strength(town.agent.sound(incomplete)[:, 0], calls.CALLER_HZ) > 0.1
     town.connect(1)[0].hang_up()
+
+
+def test_a_phone_that_rings_for_a_dead_workers_caller_rings_no_more(town: Town) -> None:
+    for desk in town.desks:
+        desk.answer = Answer(status=None)
+    call = town.callers[0].call(town.agent.uri())
+    call.wait_answered()
+    rung = town.ringing()
+    name = f"worker-{town.worker_of(call)}"
+    killed = town.kill(name)
+    for side in (call, rung):
+        assert side.wait_ended() - killed < END_S * calls.SECOND
+    assert rung.phone.count("CANCEL received") == 1
+    town.wait_back(name)
 
 
 def test_sighup_brings_more_workers(town: Town) -> None:
