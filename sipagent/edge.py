@@ -78,7 +78,9 @@ def source_list(plan: Plan) -> str:
 
 
 def _source(group: int, network: Network) -> str:
-    return f"{group} {network.network_address} {network.prefixlen}\n"
+    """Write a line; a prefix of 0 would be read as that of one address, so it becomes two halves."""
+    parts = network.subnets() if network.prefixlen == 0 else (network,)
+    return "".join(f"{group} {part.network_address} {part.prefixlen}\n" for part in parts)
 
 
 def tls_settings(plan: Plan) -> str:

@@ -170,6 +170,8 @@ class EdgeProcess:
         write_lists(plan, self._places, active)
         self.rpc.reload()
         self.rpc.allow(plan.calls)
+        if plan.tls:
+            self.rpc.ask("tls.reload")  # certificates that have been renewed
 
 
 class _Limit:

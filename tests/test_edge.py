@@ -155,6 +155,12 @@ def test_workers_get_no_calls_before_they_are_ready() -> None:
     assert worker_list(made, active={1}).splitlines()[1] == "1 sip:127.0.0.1:16003 0"
 
 
+def test_anybody_may_call_where_it_says_so() -> None:
+    """Kamailio takes `/0` for one address."""
+    anybody = replace(ADDRESSES, trunk=(ipaddress.ip_network("0.0.0.0/0"),), operators=())
+    assert source_list(replace(planned(), addresses=anybody)) == "1 0.0.0.0 1\n1 128.0.0.0 1\n"
+
+
 def test_the_trunk_may_call_and_the_pbx_may_go_on() -> None:
     assert source_list(planned()) == "1 192.0.2.0 24\n1 2001:db8:: 32\n2 198.51.100.9 32\n"
 

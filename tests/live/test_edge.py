@@ -11,7 +11,7 @@ import pytest
 
 from sipagent.softphone import Answer, Challenge, Loop
 from tests.peers import edge as scene
-from tests.peers.edge import CALLS_EACH, NUMBER, WORKERS, Edge
+from tests.peers.edge import CALLS_EACH, NUMBER, OURS, WORKERS, Edge
 
 pytestmark = pytest.mark.live
 
@@ -158,6 +158,17 @@ def test_a_pbx_that_asks_who_is_calling_is_passed_on_as_it_is(edge: Edge) -> Non
         assert 'realm="stranger.example"' in call.final.header("Proxy-Authenticate")
     finally:
         edge.operator.challenge = None
+
+
+def test_whoever_takes_no_heed_of_the_route_is_led_by_the_contact(edge: Edge) -> None:
+    call, taken, index = edge.answered()
+    leg, other = edge.dialled(index)
+    for one in (call, other):
+        one._routes = []
+        one.target = one.target.replace(OURS, str(edge.plan.listen))
+        one.hang_up()
+    taken.wait_ended()
+    leg.wait_ended()
 
 
 # --- a restart ---

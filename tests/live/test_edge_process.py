@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ import pytest
 
 from sipagent.check_machine import answers_as_agent
 from sipagent.config import HostPort
+from sipagent.edge_plan import Addresses
 from sipagent.edge_process import EdgeProcess
 from sipagent.edge_rpc import EdgeError
 from sipagent.softphone import Loop, Phone
@@ -230,3 +232,11 @@ def test_a_route_that_has_led_here_leads_no_further(loop: Loop, stack: ExitStack
     assert not edge.operator.count("INVITE received")
     call.hang_up()
     edge.idle()
+
+
+def test_where_anybody_may_call_anybody_may(loop: Loop, stack: ExitStack, tmp_path: Path) -> None:
+    anybody = Addresses(OURS, (ipaddress.ip_network("0.0.0.0/0"),))
+    edge = running(stack, loop, tmp_path / "edge", addresses=anybody)
+    call, taken, _ = edge.answered(edge.stranger)
+    call.hang_up()
+    taken.wait_ended()

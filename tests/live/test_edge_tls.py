@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +16,7 @@ from sipagent.softphone import Loop
 from sipagent.softphone_sip import Message, parameter, routes_of, uri_of
 from tests.conftest import AgentFactory
 from tests.peers import edge as scene
-from tests.peers.edge import OPERATOR, OURS, TRUNK, Edge
+from tests.peers.edge import OPERATOR, OURS, STRANGER, TRUNK, Edge
 from tests.peers.process import free_ports
 from tests.peers.tls import Certified, TlsListener, TlsPeer, certified
 
@@ -78,6 +79,14 @@ def test_a_trunk_is_heard_by_tls_of_today(edge: Edge, ours: Certified, version: 
         assert peer.version == version.name.replace("_", ".")
 
 
+def test_a_strangers_connection_is_closed(edge: Edge, ours: Certified) -> None:
+    with closing(TlsPeer.to(edge.address, ours.ca, STRANGER, ssl.TLSVersion.TLSv1_3)) as peer:
+        peer.send(request(peer, edge.uri(), "OPTIONS"))
+        with pytest.raises(ConnectionError):
+            peer.next()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_old_tls_is_refused(edge: Edge, ours: Certified) -> None:
     with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
         TlsPeer.to(edge.address, ours.ca, TRUNK, ssl.TLSVersion.TLSv1_1)
@@ -116,6 +125,24 @@ def test_an_operators_phone_is_called_over_tls_if_it_proves_who_it_is(
         with pytest.raises((ssl.SSLError, ConnectionError)), closing(phone.accept()) as peer:
             peer.request("INVITE")
         assert call.wait_status(40) >= 400
+
+
+def test_a_certificate_is_renewed_without_a_restart(edge: Edge, ours: Certified, folder: Path) -> None:
+    renewed = certified(folder, "renewed", OURS)
+    before = {path: path.read_bytes() for path in (ours.certificate, ours.key)}
+    try:
+        shutil.copyfile(renewed.certificate, ours.certificate)
+        shutil.copyfile(renewed.key, ours.key)
+        edge.process.change(edge.plan)
+        with closing(TlsPeer.to(edge.address, renewed.ca, TRUNK, ssl.TLSVersion.TLSv1_3)) as peer:
+            peer.send(request(peer, edge.uri(), "OPTIONS"))
+            assert peer.final().status == 200
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
+        edge.process.change(edge.plan)
+    with closing(TlsPeer.to(edge.address, ours.ca, TRUNK, ssl.TLSVersion.TLSv1_3)):
+        assert edge.process.running
 
 
 def test_a_whole_agent_between_a_trunk_and_a_phone_that_speak_tls(

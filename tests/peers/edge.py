@@ -159,7 +159,7 @@ class Edge:
             time.sleep(0.02)
 
     def forgotten(self) -> None:
-        """Until no dialog is kept: an ended one is, for five seconds in which its BYE may be repeated."""
+        """Until no dialog is kept: an ended one is, for the second in which its BYE may be repeated."""
         self.until(lambda: not self.process.rpc.ask("dlg.list"), "end of all dialogs")
 
     def kept(self, dialogs: int) -> None:
