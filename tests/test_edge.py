@@ -150,7 +150,8 @@ def test_old_tls_is_not_spoken_and_whom_we_call_is_checked() -> None:
 
 
 def test_workers_get_no_calls_before_they_are_ready() -> None:
-    made = planned(with_keys("capacity", "calls = 6", CONTRACT))
+    ports = with_keys("edge", f'worker_ports = "16000-16099"\n{CERTIFIED}', CONTRACT)
+    made = planned(with_keys("capacity", "calls = 6", ports))
     assert worker_list(made) == "".join(f"1 sip:127.0.0.1:{16002 + index} 4\n" for index in range(3))
     assert worker_list(made, active={1}).splitlines()[1] == "1 sip:127.0.0.1:16003 0"
 

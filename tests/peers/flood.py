@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 
 from sipagent.softphone_sip import Message, address_of, routes_of, uri_of
 
@@ -48,28 +49,27 @@ class Flood:
         return call_id
 
     def _read(self) -> None:
-        while True:
-            try:
-                packet = self._socket.recv(65535)
-            except OSError:  # closed
-                return
-            message = Message.parse(packet)
-            status = message.status
-            self.answers += 1
-            if status is None or status < 200 or message.method != "INVITE":
-                continue
-            call_id, to = message.header("Call-ID"), message.header("To")
-            if status >= 300:
-                self._socket.sendto(self._head("ACK", self._uri, call_id, f"z9hG4bK{call_id}", to), self._to)
-            else:
-                routes = routes_of(message)[::-1]
-                target = uri_of(message.header("Contact"))
-                more = tuple(("Route", one) for one in routes)
-                ack = self._head("ACK", target, call_id, f"z9hG4bK{secrets.token_hex(8)}", to, *more)
-                self._socket.sendto(ack, address_of(uri_of(routes[0])))
-            with self._changed:
-                self.final.setdefault(call_id, status)
-                self._changed.notify_all()
+        with suppress(OSError):  # closed
+            while True:
+                self._heard(Message.parse(self._socket.recv(65535)))
+
+    def _heard(self, message: Message) -> None:
+        status = message.status
+        self.answers += 1
+        if status is None or status < 200 or message.method != "INVITE":
+            return
+        call_id, to = message.header("Call-ID"), message.header("To")
+        if status >= 300:
+            self._socket.sendto(self._head("ACK", self._uri, call_id, f"z9hG4bK{call_id}", to), self._to)
+        else:
+            routes = routes_of(message)[::-1]
+            target = uri_of(message.header("Contact"))
+            more = tuple(("Route", one) for one in routes)
+            ack = self._head("ACK", target, call_id, f"z9hG4bK{secrets.token_hex(8)}", to, *more)
+            self._socket.sendto(ack, address_of(uri_of(routes[0])))
+        with self._changed:
+            self.final.setdefault(call_id, status)
+            self._changed.notify_all()
 
     def wait(self, timeout: float = 30) -> Counter[int]:
         """How many got which final status, once all have one or time is over."""
