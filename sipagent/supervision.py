@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
@@ -19,6 +18,7 @@ from retention.archive import Archive
 from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import Admission
+from sipagent.asking import Answer
 from sipagent.children import Child, asked
 from sipagent.config import Config, ConfigError, load
 from sipagent.desk import local_desk
@@ -122,6 +122,7 @@ class Office:
         for key, reason in unchangeable(self.config, config).items():
             log.warning("needs_restart", key=key, detail=reason)
         seed = self.rules.seed
+        rules = replace(rules, calls=after.calls)
         self.rules = replace(rules, seed=seed) if seed else with_seed(rules, config)
         self.config, self.layout, self.plan = config, after, edge
         return range(before.workers, after.workers)
@@ -140,23 +141,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         wake = Wake()
         stack.callback(wake.close)
         stack.enter_context(alone_on(config))
-        office.rules = with_seed(office.rules, config)
-        rejections = Rejections(lambda: Store(config.retention.database), office.rules, alert)
-        stack.enter_context(_running(rejections))  # it ends after the edge, which may have a last word
-        edge = _edge(office, rejections)
-        care = EdgeCare(edge)
-        stack.callback(edge.stop)
-        care.start(time.monotonic())
-        _recover(config)
-        stack.callback(_recover, config)  # what a worker left that died while it drained
-        writer = stack.enter_context(_running(Worker("rota", alert)))
-        rota = Rota(config.retention.database.with_name("round_robin.json"))
-        desk = local_desk(office.rules, rota, writer.put)
-        sharing = Sharing(office.rules, desk, lambda *said: supervisor.tell(*said), rejections.figures)  # noqa: PLW0108 - made below
-        supervisor = Supervisor(care, sharing, office.places(), orders, wake)
-        purging = stack.enter_context(_running(Purging(config, alert)))
-        watch = Watch(lambda: purging.config)
-        stack.enter_context(figures_told(config, Metrics(sharing, purging, watch), watch))
+        house = House(office, orders, wake, stack)
         log.info(
             "started",
             version=__version__,
@@ -164,9 +149,74 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
             workers=office.layout.workers,
             calls=office.layout.calls,
         )
-        supervisor.run(lambda: _reload(office, supervisor, (sharing, rejections), purging))
+        house.supervisor.run(house.reload)
     log.info("stopped")
     return 0
+
+
+class House:
+    """What is begun before the first worker, in this order, and ended by `stack` in the other."""
+
+    def __init__(self, office: Office, orders: Orders, wake: Wake, stack: ExitStack) -> None:
+        """Raises ConfigError, EdgeError, StoreError."""
+        config = office.config
+        office.rules = with_seed(office.rules, config)
+        self.office = office
+        self.rejections = Rejections(lambda: Store(config.retention.database), office.rules, alert)
+        stack.enter_context(_running(self.rejections))  # it ends after the edge, which may have a last word
+        care = self._edge(stack)
+        _recover(config)
+        stack.callback(_recover, config)  # what a worker left that died while it drained
+        writer = stack.enter_context(_running(Worker("rota", alert)))
+        rota = Rota(config.retention.database.with_name("round_robin.json"))
+        desk = local_desk(office.rules, rota, writer.put)
+        self.sharing = Sharing(office.rules, desk, self._tell, self.rejections.figures)
+        self.supervisor = Supervisor(care, self.sharing, office.places(), orders, wake)
+        self.purging = stack.enter_context(_running(Purging(config, alert)))
+        watch = Watch(lambda: self.purging.config)
+        stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
+
+    def _edge(self, stack: ExitStack) -> EdgeCare:
+        """Our own Kamailio, started, or somebody else's, which we tell nothing."""
+        config = self.office.config
+        edge: Edge = EdgeElsewhere()
+        if config.edge.start:
+            edge = EdgeProcess(self.office.plan, edge_directory(config), self._edge_said)
+        stack.callback(edge.stop)
+        care = EdgeCare(edge)
+        care.start(time.monotonic())
+        return care
+
+    def _edge_said(self, said: Rejected | str) -> None:
+        """On the edge's threads."""
+        if isinstance(said, str):
+            log.warning("edge", said=said)
+        else:
+            self.rejections.add(said)
+
+    def _tell(self, index: int, answer: Answer) -> None:
+        self.supervisor.tell(index, answer)
+
+    def reload(self) -> None:
+        """Go by what the file says now, as far as that is possible; a file that is wrong changes nothing."""
+        office = self.office
+        if self.supervisor.draining:
+            log.warning("reload_refused", reason="the service is ending")
+            return
+        try:
+            changed = load(office.config.file)
+            more = office.change(changed)
+        except ConfigError as wrong:
+            log.error("reload_refused", reason=str(wrong))
+            return
+        self.supervisor.tell_all(Reload(changed, office.workers_rules))
+        self.supervisor.care.change(office.plan)
+        for index in more:
+            self.supervisor.add(office.worker(index))
+        self.sharing.reload(office.rules)
+        self.rejections.reload(office.rules)
+        self.purging.reload(changed)
+        log.info("reloaded", calls=office.layout.calls)
 
 
 def _recover(config: Config) -> None:
@@ -192,40 +242,3 @@ def _running(thread: Running) -> Iterator[Running]:
         yield thread
     finally:
         thread.stop()
-
-
-def _edge(office: Office, rejections: Rejections) -> Edge:
-    """Our own Kamailio, or somebody else's, which we tell nothing."""
-    if not office.config.edge.start:
-        return EdgeElsewhere()
-    return EdgeProcess(office.plan, edge_directory(office.config), partial(_edge_said, rejections))
-
-
-def _edge_said(rejections: Rejections, said: Rejected | str) -> None:
-    """On the edge's reader thread."""
-    if isinstance(said, str):
-        log.warning("edge", said=said)
-    else:
-        rejections.add(said)
-
-
-def _reload(
-    office: Office, supervisor: Supervisor, ruled: tuple[Sharing, Rejections], purging: Purging
-) -> None:
-    if supervisor.draining:
-        log.warning("reload_refused", reason="the service is ending")
-        return
-    try:
-        changed = load(office.config.file)
-        more = office.change(changed)
-    except ConfigError as wrong:
-        log.error("reload_refused", reason=str(wrong))
-        return
-    supervisor.tell_all(Reload(changed, office.workers_rules))
-    supervisor.care.change(office.plan)
-    for index in more:
-        supervisor.add(office.worker(index))
-    for one in ruled:
-        one.reload(office.rules)
-    purging.reload(changed)
-    log.info("reloaded", calls=office.layout.calls)

@@ -17,6 +17,7 @@ from tests.configured import SMALL, read, with_keys
 
 LEGS = 4
 FIVE = with_keys("trunk", 'rtp_ports = "20000-20127"', with_keys("capacity", "calls = 5", SMALL))
+FIVE = with_keys("edge", 'worker_ports = "16000-16099"', FIVE)
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_more_calls_bring_more_workers_and_leave_the_others(where: Path, started
 def test_fewer_calls_take_a_restart(where: Path) -> None:
     house = office(FIVE, where)
     assert changed(house, with_keys("capacity", "calls = 3", FIVE)) == (range(3, 3), ["capacity.calls"])
-    assert (house.plan.calls, house.plan.workers) == (5, 3)
+    assert (house.plan.calls, house.plan.workers, house.rules.calls) == (5, 3, 5)
 
 
 def test_what_is_in_use_stays_though_the_file_says_otherwise(where: Path, started: Started) -> None:
