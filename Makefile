@@ -18,7 +18,7 @@ need = missing=; for pair in $(1); do there=$${pair%%:*}; \
 			|| { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"; \
 	fi
 
-.PHONY: help run demo test lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-load
+.PHONY: help run demo test lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-load
 .PHONY: prompts peers clean
 
 help: ## say what there is
@@ -64,6 +64,9 @@ bench-store: .venv/tested ## list, verify and purge among a million rows: about 
 
 bench-load: .venv/tested peers ## have a hundred recorded calls at once: what they cost, and how they sound
 	@.venv/bin/python -m tests.bench.load
+
+bench-crowd: .venv/tested ## have fifty workers write one database, without a pause
+	@.venv/bin/python -m tests.bench.crowd
 
 prompts: .venv/installed ## tell how to have the prompts say something else
 	@.venv/bin/python -m prompts.speak --help

@@ -2,7 +2,7 @@
 several processes share.
 
 Every write is one short `BEGIN IMMEDIATE` transaction, which also appends to the chain; who comes second
-waits for his turn (`retention.turn`), up to `BUSY_S`. Reads are short, too: `retention.pages`. One
+waits for his turn (`retention.turn`), up to `TURN_S`. Reads are short, too: `retention.pages`. One
 connection behind a lock serves all threads of a process.
 """
 
@@ -33,6 +33,7 @@ from retention.selection import Selection, newest, receipt_conditions, recording
 from retention.turn import TurnError, Turns, turn_path
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
+TURN_S = 60.0  # and for those of all who came before: on a slow disk fifty of them take their time
 COUNTED = 20_000  # entries in one read
 
 Damaged = Callable[[str, str], None]
@@ -74,7 +75,7 @@ class Store:
         self.path = path
         self.worker = worker
         self.head_file = None if str(path) == ":memory:" else head_path(Path(path))
-        self._turns = None if str(path) == ":memory:" else Turns(turn_path(Path(path)), BUSY_S)
+        self._turns = None if str(path) == ":memory:" else Turns(turn_path(Path(path)), TURN_S)
         self._lock = threading.RLock()
         with self._named_errors():
             self._db = self._connected()

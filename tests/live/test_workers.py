@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM
+from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any
 
 import pytest
@@ -164,6 +165,24 @@ def town(running: Town) -> Iterator[Town]:
             call.end()
 
 
+CONNECTED, FAILED = (
+    f'sipagent_calls_total{{decided_by="silence",decision="allowed",outcome="{outcome}"}}'
+    for outcome in ("connected", "failed")
+)
+REJECTED = 'sipagent_calls_total{decided_by="sip",decision="undecided",outcome="rejected"}'
+
+
+def ended(town: Town) -> Counter[str]:
+    """Calls of the whole service so far, by what became of them."""
+    return Counter({name: int(n) for name, n in figures(town.figures).items() if "calls_total" in name})
+
+
+def ended_before(town: Town) -> Counter[str]:
+    """The same once the last call is over for those who count, too."""
+    wait_for(lambda: figures(town.figures)["sipagent_calls_in_progress"] == 0)
+    return ended(town)
+
+
 def test_the_edge_is_killed_and_calls_go_on(town: Town) -> None:
     """The first of all: calls that ended just before would count again until its keep-alives miss them."""
     (bridge,) = town.connect(1)
@@ -179,6 +198,7 @@ def test_the_edge_is_killed_and_calls_go_on(town: Town) -> None:
 
 
 def test_five_calls_at_once_are_bridged_and_recorded(town: Town) -> None:
+    before = ended_before(town)
     bridges = town.connect(CALLS)
     workers = [town.worker_of(bridge.caller) for bridge in bridges]
     assert len({bridge.operator.phone.user for bridge in bridges}) == CALLS  # nobody is rung by two workers
@@ -188,10 +208,13 @@ def test_five_calls_at_once_are_bridged_and_recorded(town: Town) -> None:
     wait_for(lambda: figures(town.figures)["sipagent_calls_in_progress"] == CALLS)
     for bridge in bridges:
         bridge.hang_up()
-    ended = 'sipagent_calls_total{decided_by="silence",decision="allowed",outcome="connected"}'
-    wait_for(lambda: figures(town.figures).get(ended) == CALLS)
+    wait_for(lambda: ended(town) - before == {CONNECTED: CALLS, REJECTED: 1})
     recordings = town.agent.wait_recordings(CALLS)
     assert [row["incomplete"] for row in recordings] == [False] * CALLS
+    wait_for(lambda: len(town.agent.receipts()) == CALLS + 1)
+    (receipt,) = (row for row in town.agent.receipts() if row["call_id"] == sixth.call_id)
+    assert (receipt["outcome"], receipt["caller"]) == ("rejected", "+33612345670")
+    assert [(e["what"], e["by"]) for e in receipt["events"]] == [("rejected with 503", "edge: full")]
     for row in recordings:
         sound = town.agent.sound(row)
         assert calls.strength(sound[:, 0], calls.CALLER_HZ) > 0.1
@@ -199,6 +222,7 @@ def test_five_calls_at_once_are_bridged_and_recorded(town: Town) -> None:
 
 
 def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
+    before = ended_before(town)
     bridges = town.connect(3)
     victim = bridges[0]
     name = f"worker-{town.worker_of(victim.caller)}"
@@ -217,6 +241,7 @@ def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
         assert heard.longest_silence_s() < 1
         one.hang_up()
     town.agent.wait_recordings(3)
+    wait_for(lambda: ended(town) - before == {CONNECTED: 2, FAILED: 1})  # whoever had counted what was before
     (incomplete,) = (row for row in town.agent.recordings() if row["incomplete"])
     assert calls.strength(town.agent.sound(incomplete)[:, 0], calls.CALLER_HZ) > 0.1
     town.connect(1)[0].hang_up()
@@ -234,6 +259,26 @@ def test_a_phone_that_rings_for_a_dead_workers_caller_rings_no_more(town: Town) 
         assert side.wait_ended() - killed < END_S * calls.SECOND
     assert rung.phone.count("CANCEL received") == 1
     town.wait_back(name)
+
+
+def test_while_the_supervisor_stands_still_who_waits_hears_music(town: Town) -> None:
+    """Nobody can say who is free; once it goes on, the answer comes."""
+    for desk in town.desks:
+        desk.skip_calls()
+    town.agent.child.signal(SIGSTOP)
+    try:
+        call = town.callers[0].call(town.agent.uri())
+        call.wait_answered()
+        town.agent.wait_for("decided")
+        call.rtp.wait_tone(calls.MUSIC_HZ, 10)
+        since = time.monotonic_ns()
+        calls.talk(call, 3)
+        assert call.ended_ns is None and call.rtp.listen(since, time.monotonic_ns()).longest_silence_s() < 1
+    finally:
+        town.agent.child.signal(SIGCONT)
+    calls.Bridge(call, town._operator_of(call)).hang_up()
+    (recording,) = town.agent.wait_recordings()
+    assert not recording["incomplete"]
 
 
 def test_sighup_brings_more_workers(town: Town) -> None:

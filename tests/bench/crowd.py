@@ -1,0 +1,146 @@
+"""What the database bears of many workers at once: `python -m tests.bench.crowd`.
+
+Each process writes what a worker writes of a call, without a pause; fifty of them are a hundred calls. What
+is needed is far less: `NEEDED` of calls of half a minute.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import click
+
+from retention.archive import Archive
+from retention.head import read_head
+from retention.recording import Ids, due_date
+from retention.store import Store
+from retention.verify import verify
+from sipagent.edge_log import Rejected
+from sipagent.rejections import BATCH, receipt_of
+from tests.bench import report
+from tests.bench.report import Row
+from tests.driving import RULES
+from tests.kept import receipt, recording
+
+CALLS, CALL_S = 100, 30.0
+PATIENCE_S = 120.0
+LONGEST_S = 5.0  # a third of what a writer waits
+
+
+def write_call(archive: Archive, ids: Ids, timed: Callable[[Callable[[], object]], None]) -> None:
+    """The transactions of one recorded call, from its receipt to its file."""
+    at = datetime.now(UTC)
+    row = recording(id=ids.new(at), started_at=at, expires_at=due_date(at, "6 months"))
+    first = receipt(row, ended_at=None, outcome=None, decision="undecided", decided_by=None)
+    store, allowed = archive.store, replace(first, decision="allowed", decided_by="silence")
+    timed(lambda: store.add_receipt(first))
+    timed(lambda: store.update_receipt(allowed))  # decided
+    timed(lambda: store.update_receipt(replace(allowed, connected_at=at)))  # bridged
+    timed(lambda: store.update_receipt(replace(allowed, connected_at=at)))  # recorded
+    timed(lambda: archive.open(row))
+    archive.final(row.id, "flac").write_bytes(b"a file of a few bytes: what is measured is the work about it")
+    timed(lambda: store.update_receipt(receipt(row)))
+    timed(lambda: archive.close(row))
+
+
+WRITES = 7  # of a call
+NEEDED = CALLS / CALL_S * WRITES  # transactions a second
+
+
+def worker(folder: Path, index: int, seconds: float, start: Barrier, results: Connection) -> None:
+    """A process: call after call; how long each transaction took, in s."""
+    spent: list[float] = []
+
+    def timed(write: Callable[[], object]) -> None:
+        began = time.perf_counter()
+        write()
+        spent.append(time.perf_counter() - began)
+
+    with Store(folder / "retention.db", worker=index) as store:
+        archive, ids = Archive(store, folder / "recordings", folder), Ids(index)
+        start.wait(PATIENCE_S)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            write_call(archive, ids, timed)
+    results.send(spent)
+
+
+def crowd(folder: Path, workers: int, seconds: float) -> list[Row]:
+    """So many processes, as fast as they can; nothing may be locked out, and nothing be lost."""
+    Store(folder / "retention.db").close()
+    fork = multiprocessing.get_context("fork")
+    start, pipes = fork.Barrier(workers + 1), [fork.Pipe(duplex=False) for _ in range(workers)]
+    processes = [
+        fork.Process(target=worker, args=(folder, index, seconds, start, sending))
+        for index, (_, sending) in enumerate(pipes)
+    ]
+    for process in processes:
+        process.start()
+    start.wait(PATIENCE_S)
+    began = time.monotonic()
+    for _, sending in pipes:
+        sending.close()
+    spent = [took for receiving, _ in pipes for took in receiving.recv()]  # EOFError: it was locked out
+    lasted = time.monotonic() - began
+    for process in processes:
+        process.join()
+    check(folder, len(spent) // WRITES)
+    return [
+        Row(
+            f"{workers} workers that write without a pause: time for each transaction",
+            lasted / len(spent) * 1e3, 1e3 / NEEDED, "ms", count=len(spent),
+        ),
+        report.of("the same: each waited and wrote", [took * 1e3 for took in spent], 1e3 * LONGEST_S),
+        Row("the same: the longest", max(spent) * 1e3, 1e3 * LONGEST_S, "ms", count=len(spent)),
+    ]  # fmt: skip
+
+
+def check(folder: Path, calls: int) -> None:
+    """All of it is there."""
+    with Store(folder / "retention.db") as store:
+        found = verify(Archive(store, folder / "recordings", folder))
+        if found.problems or len(store.recordings()) != calls or store.in_progress():
+            raise SystemExit(f"{calls} calls were written, and not all is there: {found.problems[:3]}")
+        if read_head(folder / "retention.head") != store.head():
+            raise SystemExit("the head is not the last one")
+
+
+def batches(folder: Path, count: int) -> Row:
+    """How long the supervisor keeps the others waiting while it writes what the edge rejected."""
+    ids, at = Ids(), datetime.now(UTC)
+    call = Rejected(at, "full", 503, "a84b4c76", "sip:+33323063006@192.0.2.1", "<sip:+33612345678@x>", "", "")
+    spent = []
+    with Store(folder / "rejected.db") as store:
+        for _ in range(count):
+            receipts = [receipt_of(call, ids, RULES) for _ in range(BATCH)]
+            began = time.perf_counter()
+            with store.write():
+                for one in receipts:
+                    store.add_receipt(one)
+            spent.append((time.perf_counter() - began) * 1e3)
+    return report.of(f"{BATCH} receipts of rejected calls in one transaction", spent, 250)
+
+
+@click.command()
+@click.option("--workers", default=CALLS // 2, show_default=True)
+@click.option("--seconds", default=20.0, show_default=True)
+@click.option("--directory", type=click.Path(path_type=Path, file_okay=False), help="On the disk to measure.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def main(workers: int, seconds: float, directory: Path | None, as_json: bool) -> None:
+    """Measure the store under many writers against its targets; exit 1 where one is missed."""
+    with tempfile.TemporaryDirectory(prefix="sipagent-bench-", dir=directory) as folder:
+        measured = [*crowd(Path(folder), workers, seconds), batches(Path(folder), 20)]
+    sys.exit(report.show(measured, as_json, "one database, many workers, measured on this machine"))
+
+
+if __name__ == "__main__":
+    main()
