@@ -115,7 +115,13 @@ class Edge:
         return call, other
 
     def asked(
-        self, phone: Phone, method: str, *more: tuple[str, str], to_tag: str = "", hops: int = 70
+        self,
+        phone: Phone,
+        method: str,
+        *more: tuple[str, str],
+        to_tag: str = "",
+        hops: int = 70,
+        uri: str = "",
     ) -> Transaction:
         """A request of a phone's to the edge, not yet sent."""
         ip, port = phone.address
@@ -126,7 +132,9 @@ class Edge:
             ("From", f"<{phone.uri}>;tag=1"), ("To", to), ("Call-ID", secrets.token_hex(8)),
             ("CSeq", f"1 {method}"), ("Contact", f"<{phone.uri}>"), *more,
         )  # fmt: skip
-        return Transaction(Message(f"{method} {self.uri()} SIP/2.0", headers), self.address, lambda _: None)
+        return Transaction(
+            Message(f"{method} {uri or self.uri()} SIP/2.0", headers), self.address, lambda _: None
+        )
 
     def answer(self, phone: Phone, method: str, **how: Any) -> int:
         """The final status of a request."""
