@@ -7,7 +7,7 @@ import sys
 import click
 
 from sipagent.softphone_call import Way
-from tests.bench import cpu, hunting, latency, report, silence
+from tests.bench import cpu, hunting, latency, report, silence, waiting
 from tests.bench.office import office
 from tests.bench.report import Row
 
@@ -16,6 +16,7 @@ KEYS: tuple[tuple[Way, str, float], ...] = (
     ("info", "key → operator's INVITE, INFO", 60),
     ("inband", "key → operator's INVITE, in-band 80 ms", 200),
 )
+TALK_S = 10.0  # of each of the callers who wait
 
 
 def latencies(count: int) -> list[Row]:
@@ -69,7 +70,9 @@ def offsets() -> list[Row]:
 @click.command()
 @click.option("--calls", default=20, show_default=True, help="Calls per latency.")
 @click.option("--seconds", default=60.0, show_default=True, help="Seconds per CPU measure.")
-@click.option("--only", type=click.Choice(["latency", "hunt", "cpu", "offset"]), help="One part of it.")
+@click.option(
+    "--only", type=click.Choice(["latency", "hunt", "queue", "cpu", "offset"]), help="One part of it."
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def main(calls: int, seconds: float, only: str | None, as_json: bool) -> None:
     """Measure the agent against its targets; exit 1 where one is missed."""
@@ -78,6 +81,8 @@ def main(calls: int, seconds: float, only: str | None, as_json: bool) -> None:
         rows += latencies(calls)
     if only in (None, "hunt"):
         rows += hunts(calls)
+    if only in (None, "queue"):
+        rows += waiting.rows(TALK_S)
     if only in (None, "cpu"):
         rows += costs(seconds)
     if only in (None, "offset"):

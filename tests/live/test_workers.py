@@ -31,11 +31,12 @@ END_S = 5.0  # what issue 4 asks for: both sides know within 5 s
 
 
 class Town:
-    """A supervised agent, as many callers as it takes, and a desk for each."""
+    """A supervised agent, as many callers as it takes, and a desk for each, or fewer of them."""
 
-    def __init__(self, directory: Path, stack: ExitStack) -> None:
+    def __init__(self, directory: Path, stack: ExitStack, desks: int = CALLS, **operators: Any) -> None:
         self.loop = stack.enter_context(Loop())
-        self.desks = [self._phone(stack, f"2{n:02}", calls.OPERATOR_HZ) for n in range(CALLS)]
+        self.killed = 0
+        self.desks = [self._phone(stack, f"2{n:02}", calls.OPERATOR_HZ) for n in range(desks)]
         self.callers = [self._phone(stack, f"+3361234567{n}", calls.CALLER_HZ) for n in range(CALLS)]
         for desk in self.desks:
             desk.answer = Answer(after_s=0.1)
@@ -43,7 +44,7 @@ class Town:
         self.agent = RunningAgent(
             directory,
             {
-                "operators": {"extensions": [desk.uri for desk in self.desks]},
+                "operators": {"extensions": [desk.uri for desk in self.desks]} | operators,
                 "capacity": {"calls": CALLS},
                 "metrics": {"listen": f"127.0.0.1:{self.figures}"},
                 "trunk": {"rtp_ports": f"{rtp}-{rtp + RTP_PORTS - 1}"},
@@ -113,13 +114,13 @@ class Town:
 
     def kill(self, name: str) -> int:
         """As the kernel does where memory runs out; when, in ns."""
-        before = time.monotonic_ns()
-        os.kill(self.pid(name), SIGKILL)
+        before, self.killed = time.monotonic_ns(), self.pid(name)
+        os.kill(self.killed, SIGKILL)
         return before
 
     def wait_back(self, name: str) -> None:
-        """Until its replacement takes calls."""
-        killed, index = self.pid(name), int(name.removeprefix("worker-"))
+        """Until the replacement of the one that was killed last takes calls."""
+        index = int(name.removeprefix("worker-"))
 
         def back(_: str) -> bool:
             events = self.agent.log_events
@@ -129,7 +130,7 @@ class Town:
             ready = [
                 n for n, e in enumerate(events) if e.get("event") == "worker_ready" and e["worker"] == index
             ]
-            return events[starts[-1]]["pid"] != killed and ready[-1] > starts[-1]
+            return events[starts[-1]]["pid"] != self.killed and ready[-1] > starts[-1]
 
         self.agent.child.wait_line(back, START_S, f"replacement of {name}")
 

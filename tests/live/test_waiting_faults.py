@@ -1,0 +1,175 @@
+"""A line of callers before two desks, over three workers, while processes die or stand still."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from signal import SIGCONT, SIGSTOP
+
+import pytest
+
+from sipagent.softphone import Answer, Call
+from tests.live import calls
+from tests.live.calls import SECOND, shown
+from tests.live.test_workers import END_S, Town
+
+pytestmark = pytest.mark.live
+
+REST_S = 1.5
+PATIENCE_S = 30.0
+ANSWERS = Answer(after_s=0.1)
+RINGS = Answer(status=None)
+
+
+class Line(Town):
+    """Two desks, and callers who wait before them, each known by the last digit of the number."""
+
+    def call(self, number: int) -> Call:
+        """One more who waits, or is rung for, before anybody else calls."""
+        call = self.callers[number].call(self.agent.uri())
+        call.rtp.wait_tone(calls.MUSIC_HZ, PATIENCE_S)
+        return call
+
+    def talks(self, number: int) -> Call:
+        """The operator's call, once that caller and an operator hear each other."""
+        talk = self.rung_for(number)
+        talk.rtp.wait_tone(calls.CALLER_HZ, PATIENCE_S)
+        return talk
+
+    def rung_for(self, number: int) -> Call:
+        """The call at a desk that shows this caller."""
+        self.loop.wait_for(lambda: bool(self.shows(number)), PATIENCE_S, f"desk that rings for {number}")
+        return self.shows(number)[-1]
+
+    def shows(self, number: int) -> list[Call]:
+        """The calls at desks that have shown this caller and go on."""
+        user = self.callers[number].user.removeprefix("+33")
+        here = [call for desk in self.desks for call in desk.calls if call.ended_ns is None]
+        return [call for call in here if user in shown(call).replace(" ", "")]
+
+    def answer(self, answer: Answer) -> None:
+        for desk in self.desks:
+            desk.answer = answer
+
+    def worker(self, call: Call) -> str:
+        return f"worker-{self.worker_of(call)}"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    with ExitStack() as stack:
+        line = Line(
+            tmp_path_factory.mktemp("line") / "agent", stack, desks=2,
+            wrap_up_s=REST_S, max_wait_s=120, ring_s=60,
+        )  # fmt: skip
+        stack.callback(line.agent.close)
+        yield line
+
+
+@pytest.fixture
+def line(running: Line) -> Iterator[Line]:
+    """With no call up, the past forgotten, and both operators at their desks."""
+    running.start()
+    running.agent.forget()
+    running.answer(ANSWERS)
+    time.sleep(REST_S)  # which operators may have from the test before, and nobody tells of
+    yield running
+    for phone in (*running.callers, *running.desks):
+        for call in phone.calls:
+            call.end()
+
+
+def rung_ns(talk: Call) -> int:
+    """When its INVITE came first."""
+    return next(
+        one.at_ns
+        for one in talk.phone.seen
+        if one.describe() == "INVITE received" and one.message.header("Call-ID") == talk.call_id
+    )
+
+
+def test_who_is_first_in_line_dies_with_the_worker_and_the_next_one_is_served(line: Line) -> None:
+    first, _, *waiting = (line.call(number) for number in range(5))
+    talk = line.talks(0)
+    name = line.worker(waiting[0])
+    killed = line.kill(name)
+    assert waiting[0].wait_ended() - killed < END_S * SECOND
+    ended = talk.hang_up()
+    alive = [n for n, call in ((3, waiting[1]), (4, waiting[2])) if line.worker(call) != name]
+    other = line.talks(alive[0])
+    assert rung_ns(other) - ended > REST_S * SECOND
+    first.wait_ended()
+    line.wait_back(name)
+
+
+def test_who_talks_dies_with_the_worker_and_the_operator_has_his_rest(line: Line) -> None:
+    placed = [line.call(number) for number in range(3)]
+    talk = line.talks(0)
+    line.talks(1)
+    name = line.worker(placed[0])
+    assert name != line.worker(placed[2])
+    killed = line.kill(name)
+    assert talk.wait_ended() - killed < END_S * SECOND
+    assert placed[0].wait_ended() - killed < END_S * SECOND
+    other = line.talks(2)
+    assert other.phone is talk.phone
+    assert rung_ns(other) - killed > REST_S * SECOND
+    line.wait_back(name)
+
+
+def test_a_phone_that_rings_for_a_dead_worker_falls_silent_and_rings_for_the_next_one(line: Line) -> None:
+    line.answer(RINGS)
+    placed = [line.call(number) for number in range(3)]
+    rings, _ = line.rung_for(0), line.rung_for(1)
+    name = line.worker(placed[0])
+    assert name != line.worker(placed[2]) and not line.shows(2)
+    line.answer(ANSWERS)
+    killed = line.kill(name)
+    assert rings.wait_ended() - killed < END_S * SECOND
+    other = line.talks(2)
+    assert other.phone is rings.phone
+    line.wait_back(name)
+
+
+def test_a_supervisor_that_stands_still_makes_callers_wait_and_loses_none(line: Line) -> None:
+    """Operators hang up and callers come meanwhile; nobody is offered until it goes on."""
+    placed = [line.call(number) for number in range(4)]
+    began = time.monotonic_ns()
+    talks = [line.talks(0), line.talks(1)]
+    line.agent.child.signal(SIGSTOP)
+    try:
+        for talk in talks:
+            talk.hang_up()
+        placed.append(line.call(4))
+        calls.talk(placed[4], 3)
+        assert not line.shows(2) and not line.shows(3)
+    finally:
+        line.agent.child.signal(SIGCONT)
+    others = [line.talks(2), line.talks(3)]
+    heard = [call.rtp.listen(began, time.monotonic_ns()) for call in placed[2:4]]
+    assert max(one.longest_silence_s() for one in heard) <= 2.0
+    assert not line.shows(4)
+    others[0].hang_up()
+    line.talks(4)
+
+
+def test_who_refuses_while_waiting_keeps_the_place_and_is_not_recorded(line: Line) -> None:
+    placed = [line.call(number) for number in range(4)]
+    talks = [line.talks(0), line.talks(1)]
+    placed[2].press("9")
+    placed[2].rtp.wait_tone(calls.REFUSED_HZ, PATIENCE_S)
+    talks[0].hang_up()
+    refuser = line.talks(2)
+    assert shown(refuser).startswith("NO REC") and not line.shows(3)
+    calls.talk(refuser, 0.5)
+    talks[1].hang_up()
+    line.talks(3)
+    for call in placed[2:]:
+        call.hang_up()
+    receipts = line.agent.wait_receipts(4)
+    refused = next(row for row in receipts if row["call_id"] == placed[2].call_id)
+    assert (refused["decision"], refused["outcome"]) == ("refused", "connected")
+    line.agent.wait_settled()
+    assert refused["id"] not in {row["id"] for row in line.agent.recordings() if row["status"] != "erased"}
+    assert not [name for name in line.agent.files() if refused["id"] in name]
