@@ -60,8 +60,9 @@ class Spoken:
         rules = replace(rules, policy=replace(rules.policy, voice=True))
         self.recorder = Recorder(Archive(Store(":memory:"), folder, folder), "wav", pytest.fail)
         self.detector = Stub(verdict)
+        self.in_call = Stub(Verdict(Meaning.OTHER))
         self.agent = Agent(
-            rules, self.recorder, tones(), registers=False, detectors=Detectors(self.detector, self.detector)
+            rules, self.recorder, tones(), registers=False, detectors=Detectors(self.detector, self.in_call)
         )
         self.engine = FakeEngine(self.agent.post)
         self.recorder.start()
@@ -120,6 +121,15 @@ def test_the_detector_hears_the_utterance_and_not_the_silence(spoken: Spoken) ->
     spoken.say(seconds=2.0)
     assert spoken.detector.heard
     assert max(spoken.detector.heard) <= 3.0 * SAMPLE_RATE
+
+
+@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
+def test_during_the_call_only_the_words_for_it_are_listened_for(spoken: Spoken) -> None:
+    words = e.Listen(e.CALLER, tones=False, voice=True, in_call=True)
+    spoken.agent._listen(spoken.engine, spoken.call, words)
+    spoken.say()
+    assert spoken.in_call.heard and not spoken.detector.heard
+    assert spoken.call.flow.consent.decision == "undecided"
 
 
 @pytest.mark.parametrize("spoken", [Verdict(Meaning.OTHER)], indirect=True)

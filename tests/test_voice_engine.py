@@ -1,5 +1,7 @@
 """Which detectors the configuration asks for, and what is said of them before any call."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,12 @@ def configured(room: Room, keys: str) -> Config:
 def test_without_an_engine_nobody_listens_and_nothing_is_said(room: Room) -> None:
     assert detectors(room.config()) == NOBODY_LISTENS
     assert list(voice_findings(room.config())) == []
+
+
+def test_an_agent_that_hears_no_voice_carries_no_network() -> None:
+    asked = "import sys, sipagent.service, sipagent.worker; print('onnxruntime' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert said == "False\n"
 
 
 def test_in_the_call_nobody_listens_unless_asked_to(room: Room) -> None:

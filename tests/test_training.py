@@ -1,0 +1,103 @@
+"""What heads are trained on: speakers and sentences apart, the same each time; lines as bad as they say."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from media.frame import SAMPLE_RATE
+from media.training.channel import Backgrounds, Line, active_rms, any_line, carry
+from media.training.features import questions, read, stretch
+from media.training.speech import ESPEAK, KOKORO, Split, label, plan
+from media.training.texts import FRENCH, FRENCH_ACCEPTING, FRENCH_IN_CALL, NEAR, TALK
+from sipagent.admission import SHIPPED
+
+SPLITS: tuple[Split, ...] = ("train", "tune", "test")
+WORDS = ["gare", "maison", "soleil", "dossier", "courrier", "fenêtre"]
+VOICE = SHIPPED / "fr/refused.wav"
+AT = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+SPEECH = np.sin(2 * np.pi * 700 * AT) * (np.sin(2 * np.pi * 2 * AT) > 0)
+NONE: Backgrounds = {}
+
+
+@pytest.mark.parametrize("voices", [KOKORO, ESPEAK])
+def test_a_voice_belongs_to_one_split(voices: dict[Split, tuple[str, ...]]) -> None:
+    every = [voice for split in SPLITS for voice in voices[split]]
+    assert len(every) == len(set(every))
+    assert all(voices[split] for split in SPLITS)
+
+
+@pytest.mark.parametrize("synthesizer", ["kokoro", "espeak"])
+def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(synthesizer: str) -> None:
+    plans = {split: plan(synthesizer, split, WORDS) for split in SPLITS}
+    assert plans["test"] == plan(synthesizer, "test", WORDS)
+    paths = [utterance.path for said in plans.values() for utterance in said]
+    assert len(paths) == len(set(paths))
+    for split in ("train", "tune"):
+        texts = {utterance.text for utterance in plans[split]} & {*NEAR, *TALK}
+        assert texts and not texts & {utterance.text for utterance in plans["test"]}
+
+
+def test_every_phrase_is_said_and_every_phrase_of_the_call_is_one_of_them() -> None:
+    said = {utterance.path.parent.name for utterance in plan("espeak", "test", WORDS)}
+    assert said == {label(phrase) for phrase in (*FRENCH, *FRENCH_ACCEPTING)} | {"other"}
+    assert set(FRENCH_IN_CALL) <= set(FRENCH)
+
+
+def test_a_phrase_is_a_folder() -> None:
+    assert label("arrêtez l'enregistrement") == "arretez_l_enregistrement"
+
+
+def test_a_clean_line_carries_the_voice_at_its_level() -> None:
+    heard = carry(SPEECH, Line(level_dbfs=-20.0, band=None), NONE, np.random.default_rng(1))
+    assert len(heard) == len(SPEECH)
+    assert 20 * np.log10(active_rms(heard / 32768.0)) == pytest.approx(-20, abs=0.5)
+
+
+@pytest.mark.parametrize("noise", ["white", "pink", "hum"])
+def test_noise_is_so_loud_as_it_says(noise: str) -> None:
+    line = replace(Line(band=None), noise=noise, snr_db=10.0)  # type: ignore[arg-type]
+    heard = carry(SPEECH, line, NONE, np.random.default_rng(1)) / 32768.0
+    silent = np.flatnonzero(np.abs(SPEECH) == 0)
+    level = 20 * np.log10(np.sqrt(np.mean(heard[silent] ** 2)))
+    assert level == pytest.approx(-30, abs=1.5)
+
+
+@pytest.mark.parametrize("codec", ["alaw", "mulaw", "gsm", "linear"])
+def test_a_codec_keeps_length_and_voice(codec: str) -> None:
+    line = replace(Line(band=None), codec=codec)  # type: ignore[arg-type]
+    heard = carry(SPEECH, line, NONE, np.random.default_rng(1))
+    assert len(heard) == len(SPEECH)
+    assert np.corrcoef(heard, SPEECH)[0, 1] > 0.9
+
+
+def test_lost_packets_are_the_last_one_again_but_softer() -> None:
+    whole = carry(SPEECH, Line(codec="linear"), NONE, np.random.default_rng(1)).reshape(-1, 160)
+    holed = carry(SPEECH, Line(codec="linear", loss=0.3), NONE, np.random.default_rng(1)).reshape(-1, 160)
+    lost = [n for n in range(1, len(whole)) if not np.array_equal(whole[n], holed[n])]
+    assert 0.1 < len(lost) / len(whole) < 0.5
+    for number in lost:
+        assert np.array_equal(holed[number], (holed[number - 1] * 0.6).astype(np.int16))
+
+
+def test_lines_are_of_all_kinds() -> None:
+    random = np.random.default_rng(3)
+    lines = [any_line(random) for _ in range(300)]
+    assert {line.codec for line in lines} == {"alaw", "mulaw", "gsm", "linear"}
+    assert {line.noise for line in lines} == {"white", "pink", "hum", "babble", "music", "echo"}
+    assert all(-42 <= line.level_dbfs <= -13 for line in lines)
+
+
+def test_a_question_is_what_the_gate_asks_on_a_call() -> None:
+    sound = np.concatenate([np.zeros(4000), read(VOICE), np.zeros(8000)])
+    asked = list(questions(np.asarray(sound * 32767, dtype=np.int16)))
+    times = [at for at, _ in asked]
+    assert times == sorted(times) and len(times) >= 2
+    assert all(0 < len(samples) <= 2.5 * SAMPLE_RATE for _, samples in asked)
+
+
+def test_many_people_talk_all_the_time(tmp_path: Path) -> None:
+    crowd = stretch([VOICE], 5, 4, np.random.default_rng(2)).reshape(-1, SAMPLE_RATE)
+    assert len(crowd) == 5
+    assert (np.sqrt(np.mean(crowd**2, axis=1)) > 0.1).all()
