@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from sipagent.softphone import Call
 from sipagent.softphone_rtp import RATE, Silence
 from tests.bench.latency import MS, answering
+from tests.bench.load_cost import Spent
 from tests.bench.office import CALLER_HZ, OPERATOR_HZ, Office
 from tests.live.calls import chirp, place_of
 
-TICKS = os.sysconf("SC_CLK_TCK")
 
-
-def spent_s(pid: int) -> float:
-    """CPU seconds, user and system, of a process and all its threads."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / TICKS
-
-
-def share(pid: int, seconds: float) -> float:
-    """The share of a core that a process takes over the next `seconds`."""
-    began, before = time.monotonic(), spent_s(pid)
+def share(root: int, seconds: float) -> float:
+    """The share of a core that the agent takes over the next `seconds`; without edge and supervisor."""
+    began, before = time.monotonic(), Spent.now([root])
     threading.Event().wait(seconds)
-    return (spent_s(pid) - before) / (time.monotonic() - began)
+    now = Spent.now([root])
+    name = "worker" if "worker" in now.roles.values() else "root"
+    return now.of_role_since(name, before) / (time.monotonic() - began)
 
 
 @dataclass(frozen=True, slots=True)

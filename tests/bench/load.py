@@ -15,9 +15,8 @@ import click
 import numpy as np
 
 from tests.bench import report
-from tests.bench.cpu import spent_s
 from tests.bench.load_burst import bursts
-from tests.bench.load_cost import Memory, Spent
+from tests.bench.load_cost import Memory, Spent, spent_s
 from tests.bench.load_heard import GAP_MS, Heard, Stream
 from tests.bench.load_kept import Kept, kept
 from tests.bench.load_site import SET_UP_S, Site, site
