@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGTERM
 
 import soundfile
 
@@ -81,6 +82,14 @@ def site(calls: int) -> Iterator[Site]:
         )
         sound = tone(PROMPTS["notice"][0], NOTICE_S)
         soundfile.write(folder / "agent/prompts/notice.wav", sound, RATE, subtype="PCM_16")
-        stack.callback(lambda: agent.close() if agent.started else None)
+        stack.callback(_end, agent)
         agent.start(wait=None).wait_for("ready", START_S)
         yield Site(agent, generator, calls, stack, folder)
+
+
+def _end(agent: RunningAgent) -> None:
+    """Calls that are still up are not waited for: a second SIGTERM, which `close` sends, says so."""
+    if agent.started and agent.child.running:
+        agent.child.signal(SIGTERM)
+        agent.wait_for("draining")
+        agent.close()
