@@ -43,14 +43,14 @@ CONDITIONS: tuple[tuple[str, Noise, float | None, float], ...] = (
 TAIL = int(0.8 * SAMPLE_RATE)
 LOADING = """
 import json, os, resource, sys, time
-def private():
+def resident():
     lines = open("/proc/self/smaps_rollup").read().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Rss")) / 1024
 import numpy, media.keyword
-before, since = private(), time.perf_counter()
+before, since = resident(), time.perf_counter()
 detector = media.keyword.load_detector("embedding", sys.argv[1:])
 detector.judge(numpy.zeros(20000, dtype=numpy.int16))
-print(json.dumps([time.perf_counter() - since, private() - before]))
+print(json.dumps([time.perf_counter() - since, resident() - before]))
 """
 
 
@@ -131,7 +131,7 @@ def _lines() -> Iterator[tuple[str, Line]]:
 
 
 def _loads() -> tuple[float, float]:
-    """Seconds, and MB of memory that no other process shares."""
+    """Seconds, and MB of memory, of which processes share the libraries' code."""
     command = [sys.executable, "-c", LOADING, *WINDOW]
     seconds, megabytes = json.loads(
         subprocess.run(command, capture_output=True, text=True, check=True).stdout
