@@ -7,6 +7,7 @@ child has.
 
 from dataclasses import dataclass
 
+from retention.recording import Receipt
 from sipagent.admission import Admission
 from sipagent.asking import Answer, Asked
 from sipagent.config import Config
@@ -21,6 +22,13 @@ class Ready:
 @dataclass(frozen=True, slots=True)
 class Alive:
     """A worker's SIP thread goes round; said every few seconds from `Ready` on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A caller has refused. What is in the pipe outlives the worker, also where its commit does not come."""
+
+    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,4 +52,4 @@ class Reload:
 
 
 ToChild = Drain | Reload | Answer
-ToSupervisor = Ready | Alive | NotRegistered | Asked | Figures
+ToSupervisor = Ready | Alive | Refused | NotRegistered | Asked | Figures

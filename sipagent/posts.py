@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from retention.recording import Receipt
 from sipagent.admission import Admission
 from sipagent.config import Config
 
@@ -11,7 +12,8 @@ class WorkerPost:
     """What a worker is, and where. `rules.calls` is how many calls it takes at a time.
 
     `listen`: where it hears SIP, host and port; `edge`: the SIP URI of its way out; `media_address`: where it
-    hears RTP, on the UDP ports from the first to the last of `rtp_ports`.
+    hears RTP, on the UDP ports from the first to the last of `rtp_ports`. `refused`: receipts of callers who
+    had refused as the last that its predecessor said.
     """
 
     index: int
@@ -23,6 +25,7 @@ class WorkerPost:
     rules: Admission
     log_json: bool
     drain_s: float
+    refused: tuple[Receipt, ...] = ()
 
     @property
     def name(self) -> str:

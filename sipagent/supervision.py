@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from retention.archive import Archive
+from retention.recording import Receipt
 from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import Admission
@@ -79,18 +80,18 @@ class Office:
         """All that have to be there."""
         found = [self.worker(index) for index in range(self.layout.workers)]
         if self.config.trunk.registrar:
-            found.append(Place(REGISTRAR, None, self._start_registrar))
+            found.append(Place(REGISTRAR, None, lambda _: self._start_registrar()))
         return found
 
     def worker(self, index: int) -> Place:
-        return Place(worker_name(index), index, lambda: self._start_worker(index))
+        return Place(worker_name(index), index, lambda refused: self._start_worker(index, refused))
 
     @property
     def workers_rules(self) -> Admission:
         """The rules of calls, with how many of them one worker takes: the edge counts those of all."""
         return replace(self.rules, calls=self.layout.per_worker)
 
-    def _start_worker(self, index: int) -> Child:
+    def _start_worker(self, index: int, refused: tuple[Receipt, ...]) -> Child:
         post = WorkerPost(
             index=index,
             listen=self.plan.worker(index),
@@ -101,6 +102,7 @@ class Office:
             rules=self.workers_rules,
             log_json=self._log_json,
             drain_s=self._drain_s,
+            refused=refused,
         )
         return Child(post.name, "sipagent.worker:work", post)
 

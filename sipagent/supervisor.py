@@ -16,15 +16,17 @@ from typing import Protocol
 
 import structlog
 
+from retention.recording import Receipt
 from sipagent.asking import Asked
 from sipagent.children import Backoff
 from sipagent.edge_care import EdgeCare
 from sipagent.figures import Figures
-from sipagent.messages import Alive, Drain, NotRegistered, Ready, ToChild, ToSupervisor
+from sipagent.messages import Alive, Drain, NotRegistered, Ready, Refused, ToChild, ToSupervisor
 from sipagent.orders import Orders
 
 GRACE_S = 30.0  # beyond its patience, for a child that drains: its last recording may be a long one
 SILENT_S = 30.0  # of a worker's SIP thread: it hangs, and so do its callers
+REMEMBERED = 1000  # refusals of a worker's: more than an engine of any build has calls
 LONGEST_S = 60.0  # between two looks
 
 log = structlog.get_logger("sipagent.supervisor")
@@ -74,16 +76,20 @@ class Shared(Protocol):
 
 @dataclass(eq=False)
 class Place:
-    """One that has to be there. `index`: of a worker; `start` raises OSError; `due`: when to start it."""
+    """One that has to be there. `index`: of a worker; `start` raises OSError; `due`: when to start it.
+
+    `refused`: what its worker has said of callers who refused, the newest of it: for whoever takes its place.
+    """
 
     name: str
     index: int | None
-    start: Callable[[], Process]
+    start: Callable[[tuple[Receipt, ...]], Process]
     backoff: Backoff = field(default_factory=Backoff)
     child: Process | None = None
     ready: bool = False
     failed: bool = False  # since it was ready last
     due: float | None = 0.0
+    refused: dict[str, Receipt] = field(default_factory=dict)
     silent_at: float | None = None  # when it is too long without a word of a worker that takes calls
 
 
@@ -151,6 +157,10 @@ class Supervisor:
                 place.silent_at = now + SILENT_S
             case Alive():
                 pass
+            case Refused(receipt):
+                place.refused[receipt.id] = receipt
+                if len(place.refused) > REMEMBERED:
+                    del place.refused[next(iter(place.refused))]
             case NotRegistered():
                 place.ready = False
                 self.shared.registered(False)
@@ -218,7 +228,7 @@ class Supervisor:
         place.due = None
         place.backoff.started(now)
         try:
-            place.child = place.start()
+            place.child = place.start(tuple(place.refused.values()))
         except (OSError, EOFError) as failure:  # EOFError: the server that forks has died meanwhile
             self._mourn(place, f"cannot be started: {failure!r}", now)
         else:

@@ -19,7 +19,7 @@ import structlog
 
 from retention.archive import Archive
 from retention.progress import at_work, left_by
-from retention.recording import Ids
+from retention.recording import Ids, Receipt
 from retention.store import Store, StoreError
 from sipagent.admission import Admission, tones
 from sipagent.agent import Agent
@@ -30,7 +30,7 @@ from sipagent.engine import Engine, EngineSettings
 from sipagent.figures import Telling
 from sipagent.link import Link
 from sipagent.logs import alert, configure_log
-from sipagent.messages import Alive, Drain, Ready, Reload, ToChild, ToSupervisor
+from sipagent.messages import Alive, Drain, Ready, Refused, Reload, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.posts import WorkerPost
@@ -65,8 +65,9 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
     store = stack.enter_context(Store(config.retention.database, worker=post.index))
     left = left_by(store, post.index)
     archive = Archive(store, config.recording.directory, config.base)
-    recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients)
     link = Link(connection)
+    recorder = WorkerRecorder(archive, config.recording.format, alert, config.recording.recipients)
+    recorder.send = link.send
     agent = Agent(
         of_edge(post.rules),
         recorder,
@@ -88,20 +89,34 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
         start()
         stack.callback(stop)
     if left:
-        recorder.slowly(lambda: _recover(agent, post, left))
+        recorder.slowly(lambda: recover_left(agent, post, left))
     telling = Telling(agent.figures, link.send)
     pulse = Pulse(link.send)
     agent.run(engine, lambda: over(agent, orders, telling, pulse))
     telling.tell()
 
 
-def _recover(agent: Agent, post: WorkerPost, left: tuple[str, ...]) -> None:
+def recover_left(agent: Agent, post: WorkerPost, left: tuple[str, ...]) -> None:
     """What the worker that had this place has left, and nothing of anybody else's; in `assembler`."""
     archive, format = agent.recorder.archive, post.config.recording.format
+    for receipt in post.refused:
+        if receipt.id in left and archive.store.receipt(receipt.id).decision != "refused":
+            archive.store.update_receipt(receipt)
     ended = recover(archive, format, datetime.now(UTC), alert, left)
     for one in ended:
         agent.tally.ended["failed", one.decision, one.decided_by or ""] += 1
     log.info("recovered", calls=len(left), failed=len(ended))
+
+
+class WorkerRecorder(Recorder):
+    """Also tells the supervisor of a refusal, which is in the pipe before any disk has it."""
+
+    send: Callable[[Refused], None]
+
+    def keep_receipt(self, receipt: Receipt) -> None:
+        if receipt.decision == "refused" and receipt.ended_at is None:
+            self.send(Refused(receipt))
+        super().keep_receipt(receipt)
 
 
 class WorkerOrders(Orders):

@@ -7,12 +7,23 @@ from typing import Any, cast
 
 import pytest
 
+from retention.recording import Status
 from sipagent.asking import BoardLost, Offered
 from sipagent.engine import Engine
 from sipagent.figures import Telling
-from sipagent.messages import Alive, Drain, Reload
+from sipagent.messages import Alive, Drain, Refused, Reload
 from sipagent.posts import WorkerPost
-from sipagent.worker import PULSE_S, Pulse, WorkerOrders, of_edge, over, settings
+from sipagent.worker import (
+    PULSE_S,
+    Pulse,
+    WorkerOrders,
+    WorkerRecorder,
+    of_edge,
+    over,
+    recover_left,
+    settings,
+)
+from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import ELSEWHERE, HERE, NUMBER, RULES, Stage
 
@@ -132,6 +143,35 @@ def test_after_the_engine_has_been_stopped_nobody_is_woken(orders: WorkerOrders,
     orders.heard(Drain(0.0))
     orders.lost()
     assert orders.ending_at is not None and orders.ending_at <= time.monotonic()
+
+
+# --- what its predecessor has left ---
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_refusal_that_only_the_supervisor_has_heard(tmp_path: Path, stage: Stage, said: bool) -> None:
+    """The predecessor died before its commit; one of another call changes nothing."""
+    row, other = kept.recording(), kept.recording(1)
+    stage.archive.store.add_receipt(kept.receipt(row, decision="allowed", ended_at=None))
+    part = stage.archive.open(row)
+    part.write_bytes(b"sound")
+    refused = kept.receipt(row if said else other, decision="refused", ended_at=None)
+    recover_left(stage.agent, replace(post(tmp_path), refused=(refused,)), (row.id,))
+    assert (stage.archive.store.recording(row.id).status is Status.ERASED) == said
+    assert stage.archive.store.receipt(row.id).decision == ("refused" if said else "allowed")
+    assert not (said and part.exists())
+
+
+def test_a_refusal_is_told_before_it_is_written_down(stage: Stage) -> None:
+    told: list[Refused] = []
+    recorder = WorkerRecorder(
+        stage.archive, "wav", stage.alerts.append
+    )  # which does not run: nothing is written
+    recorder.send = told.append
+    row = kept.recording()
+    recorder.keep_receipt(kept.receipt(row, decision="allowed", ended_at=None))
+    recorder.keep_receipt(refused := kept.receipt(row, decision="refused", ended_at=None))
+    assert told == [Refused(refused)]
 
 
 # --- what it says ---

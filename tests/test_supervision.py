@@ -48,7 +48,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
 def workers_of(office: Office, started: Started) -> list[WorkerPost]:
     started.clear()
     for place in office.places():
-        place.start()
+        place.start(())
     return [post for _, _, post in started if isinstance(post, WorkerPost)]
 
 

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from retention.recording import Receipt
 from sipagent.children import LIVED_S, LONGEST_S, Backoff
 from sipagent.edge_care import AGAIN_S, COUNT_S, MUTE, EdgeCare
 from sipagent.edge_rpc import EdgeError
-from sipagent.messages import Alive, Drain, NotRegistered, Ready, ToChild, ToSupervisor
+from sipagent.messages import Alive, Drain, NotRegistered, Ready, Refused, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.posts import REGISTRAR, worker_name
 from sipagent.supervisor import GRACE_S, SILENT_S, Place, Supervisor
+from tests import kept
 
 DRAIN_S = 60.0
 
@@ -21,7 +23,8 @@ DRAIN_S = 60.0
 class FakeChild:
     """`code`: what it ends with."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: tuple[Receipt, ...] = ()) -> None:
+        self.refused = refused
         self.told: list[ToChild] = []
         self.code: int | None = 0
         self.killed = self.closed = False
@@ -148,10 +151,10 @@ class House:
         self.turn()
 
     def place(self, name: str, index: int | None) -> Place:
-        return Place(name, index, lambda: self._make(name))
+        return Place(name, index, lambda refused: self._make(name, refused))
 
-    def _make(self, name: str) -> FakeChild:
-        child = FakeChild()
+    def _make(self, name: str, refused: tuple[Receipt, ...]) -> FakeChild:
+        child = FakeChild(refused)
         self.made.setdefault(name, []).append(child)
         if name in self.cannot:
             raise OSError("no process left")
@@ -262,6 +265,21 @@ def test_a_workers_death_ends_its_calls_at_the_edge_before_a_replacement_gets_an
     assert house.edge.active == {0, 2}
     house.ready(1)
     assert house.edge.active == {0, 1, 2}
+
+
+def test_a_refusal_that_no_disk_may_have_is_handed_to_the_replacement() -> None:
+    """Each time, until somebody has lived long enough to write it down."""
+    house = House(workers=2)
+    house.ready()
+    receipt = kept.receipt(kept.recording(), decision="refused", ended_at=None)
+    house.supervisor.heard(house[1], Refused(receipt), house.now)
+    for _ in range(2):
+        house.ends(1, -9)
+        house.turn(LONGEST_S)
+        assert house.made["worker-1"][-1].refused == (receipt,)
+    house.ends(0, -9)
+    house.turn()
+    assert house.made["worker-0"][-1].refused == ()
 
 
 def test_the_death_of_the_account_is_nothing_to_the_calls() -> None:
