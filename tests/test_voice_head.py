@@ -96,3 +96,22 @@ def test_the_trainer_computes_the_same(head: Head) -> None:
     for row, length in enumerate(lengths):
         expected = head.probabilities(steps(length))
         assert odds[row] / odds[row].sum() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_head_learns_to_tell_two_sounds_apart() -> None:
+    pytest.importorskip("jax", reason="the extra [train] is not installed")
+    from media.training.fit import Rows, fit, probabilities
+    from media.training.tuning import choose
+
+    random = np.random.default_rng(4)
+    labels = np.arange(240) % 3  # refuses, accepts, anything else
+    sounds = np.array([f"sounds/train/espeak/{label}/{n}.wav" for n, label in enumerate(labels)])
+    beyond = np.zeros((240, 64, WIDTH), dtype=np.float16)
+    beyond[:, :20] = random.normal(size=(240, 20, WIDTH)) + 3 * labels[:, None, None]
+    rows = Rows(beyond, np.full(240, 20, dtype=np.int16), labels, sounds)
+    *_, (count, _, weights) = fit(rows, ["refuse", "accept", "other"], 60, seed=1)
+    assert count == 60
+    assert (probabilities(weights, rows).argmax(axis=1) == labels).mean() > 0.95
+    found = choose(weights, rows, 1, 3, [0])
+    assert found.unclear_at <= found.refuse_at <= found.in_call_at
+    assert (found.recall, found.false_refusals) >= (0.9, 0.0)

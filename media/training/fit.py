@@ -54,7 +54,7 @@ def fit(rows: Rows, classes: list[str], rounds: int, seed: int) -> Iterator[tupl
     random = default_rng(seed)
     weights = _first(rows, len(classes), random)
     fixed = {name: weights.pop(name) for name in ("mean", "scale")}
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, 200, rounds, 1e-5)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, min(200, rounds // 5), rounds, 1e-5)
     optimiser = optax.adamw(schedule, weight_decay=1e-2)
     state = optimiser.init(weights)
 
