@@ -113,12 +113,11 @@ class Office:
         for number, phone in enumerate(self.callers):
             self._call_at(phone, began + int(number * EVERY_S * SECOND))
         all_wait, patience = began + int(WAITING_S * SECOND), talk_s + WAITING_S + PATIENCE_S
-        for number in range(len(self.callers)):
-            talk = self._nth_talk(number, patience)
-            self.loop.at(max((talk.answered_ns or 0) + int(talk_s * SECOND), all_wait), talk.end)
-        for phone in self.callers:
-            for call in phone.calls:
-                call.wait_ended(patience)
+        ended: set[str] = set()
+        while talks := self._next_talks(ended, patience):
+            for talk in talks:
+                self.loop.at(max((talk.answered_ns or 0) + int(talk_s * SECOND), all_wait), talk.end)
+                ended.add(talk.call_id)
         return self._served()
 
     def _call_at(self, phone: Phone, when_ns: int) -> None:
@@ -127,15 +126,17 @@ class Office:
 
         self.loop.at(when_ns, call)
 
-    def _nth_talk(self, number: int, timeout: float) -> Call:
-        what = f"operator for {number + 1} of {len(self.callers)} callers"
-        self.loop.wait_for(lambda: len(self._talks()) > number, timeout, what)
-        return self._talks()[number]
+    def _next_talks(self, but: set[str], timeout: float) -> list[Call]:
+        """The calls that operators have answered, but for these; none once all callers are gone."""
 
-    def _talks(self) -> list[Call]:
-        """The calls that operators have answered, in that order."""
-        answered = [call for desk in self.desks for call in desk.calls if call.acked]
-        return sorted(answered, key=lambda call: call.answered_ns or 0)
+        def talks() -> list[Call]:
+            return [one for desk in self.desks for one in desk.calls if one.acked and one.call_id not in but]
+
+        def gone() -> bool:
+            return all(phone.calls and phone.calls[0].ended_ns for phone in self.callers)
+
+        self.loop.wait_for(lambda: bool(talks()) or gone(), timeout, f"next operator after {len(but)}")
+        return talks()
 
     def _served(self) -> Served:
         count = len(self.callers)
