@@ -54,7 +54,7 @@ bench-tones: .venv/tested ## press 5,000 keys over bad lines, and listen to 10 h
 	@.venv/bin/python -m tests.bench.tones
 
 bench-voice: .venv/tested ## say the phrases of refusal with voices never heard before: needs `python -m media.training`'s sounds
-	@$(PIP) --editable '.[test,train]' && .venv/bin/python -m tests.bench.voice
+	@$(PIP) --editable '.[test,train]' && OPENBLAS_NUM_THREADS=1 .venv/bin/python -m tests.bench.voice
 
 bench-tap: .venv/tested ## measure what writing a recording costs
 	@.venv/bin/python -m tests.bench.tap

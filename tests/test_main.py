@@ -1,4 +1,5 @@
 import ast
+import os
 import sys
 from pathlib import Path
 
@@ -23,3 +24,12 @@ def test_another_python_is_one_clear_line(
 def test_an_older_python_can_read_the_way_in() -> None:
     source = Path(sys.modules[main.__module__].__file__ or "").read_text()
     ast.parse(source, feature_version=(3, 7))
+
+
+def test_numpy_multiplies_with_one_thread_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    for told in ("1", "4"):
+        with pytest.raises(SystemExit):
+            main(["--version"])
+        assert os.environ["OPENBLAS_NUM_THREADS"] == told
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", "4")
