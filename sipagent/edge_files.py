@@ -53,6 +53,13 @@ def write_files(plan: Plan, where: Places, active: Container[int] = ()) -> None:
     write_lists(plan, where, active)
 
 
+def remove_socket(where: Places) -> None:
+    """Leave nothing in the folder for temporary files, once Kamailio has ended. Raises OSError."""
+    where.rpc.unlink(missing_ok=True)
+    if where.rpc.parent != where.directory:
+        where.rpc.parent.rmdir()
+
+
 def write_lists(plan: Plan, where: Places, active: Container[int]) -> None:
     """Write what a running Kamailio can read anew. Raises OSError."""
     write_whole(where.workers, worker_list(plan, active).encode())

@@ -12,9 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sipagent.edge import Places
-from sipagent.edge_files import has_dialogs, places, put_dialogs_aside, write_files, write_lists
-from sipagent.edge_log import Rejected
+from sipagent.edge_files import (
+    has_dialogs,
+    places,
+    put_dialogs_aside,
+    remove_socket,
+    write_files,
+    write_lists,
+)
 from sipagent.edge_plan import Plan
+from sipagent.edge_rejected import Rejected
 from sipagent.edge_rpc import EdgeError, EdgeRpc
 
 KAMAILIO = Path("/usr/sbin/kamailio")
@@ -158,6 +165,7 @@ class EdgeProcess:
         if self._reader is not None:
             self._reader.join(STOP_S)
         os.close(self.sentinel)
+        remove_socket(self._places)
         self.sentinel, self._process, self._reader, self._fetcher = -1, None, None, None
 
     def change(self, plan: Plan) -> None:

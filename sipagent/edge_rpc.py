@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sipagent.edge import WORKERS
-from sipagent.edge_log import Rejected, rejected
 from sipagent.edge_plan import Plan
+from sipagent.edge_rejected import Rejected, rejected
 
 PATIENCE_S = 2.0
 ANSWER_LIMIT = 1 << 20  # bytes

@@ -15,7 +15,7 @@ import structlog
 from retention.recording import Ids, Receipt
 from retention.store import Store, StoreError
 from sipagent.admission import Admission
-from sipagent.edge_log import Rejected
+from sipagent.edge_rejected import Rejected
 from sipagent.figures import Ending, Figures
 from sipagent.identity import call_id, called_number, caller_number
 from sipagent.turned_away import rejected

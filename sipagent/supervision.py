@@ -27,9 +27,9 @@ from sipagent.edge_addresses import addresses
 from sipagent.edge_care import Edge, EdgeCare
 from sipagent.edge_elsewhere import EdgeElsewhere
 from sipagent.edge_files import edge_directory
-from sipagent.edge_log import Rejected
 from sipagent.edge_plan import BEFORE_WORKERS, Plan, needs_edge, plan
 from sipagent.edge_process import EdgeProcess
+from sipagent.edge_rejected import Rejected
 from sipagent.layout import Layout, layout, unchangeable, widened
 from sipagent.logs import alert, configure_log
 from sipagent.messages import Reload

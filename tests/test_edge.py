@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from sipagent.config import ConfigError, HostPort
 from sipagent.edge import Places, Secrets, configuration, source_list, tls_settings, worker_list
-from sipagent.edge_files import places
-from sipagent.edge_log import Rejected, rejected
+from sipagent.edge_files import places, remove_socket, write_files
 from sipagent.edge_plan import Addresses, Plan, Tls, needs_edge, plan
+from sipagent.edge_rejected import Rejected, rejected
 from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
 
 TRUNK = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32"))
@@ -184,6 +184,20 @@ def test_a_socket_whose_path_would_be_too_long_goes_elsewhere(tmp_path: Path) ->
     long = places(tmp_path / ("d" * 100) / "edge")
     assert len(str(long.rpc)) < 108 and long.rpc.parent != long.directory
     assert long.rpc != places(tmp_path / ("e" * 100) / "edge").rpc
+
+
+def test_nothing_of_a_socket_that_went_elsewhere_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    where = places(tmp_path / ("d" * 100) / "edge")
+    write_files(planned(), where)
+    where.rpc.touch()
+    remove_socket(where)
+    assert not [*elsewhere.iterdir()]
+    assert where.configuration.exists()
 
 
 # --- what is told of a rejected call ---

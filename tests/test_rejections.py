@@ -14,7 +14,7 @@ import pytest
 from retention.recording import Ids, due_date
 from retention.store import Store
 from retention.verify import verify
-from sipagent.edge_log import Rejected, Why
+from sipagent.edge_rejected import Rejected, Why
 from sipagent.rejections import BATCH, ENDING, Rejections, receipt_of
 from tests import kept
 from tests.driving import CALLER, NUMBER, RULES

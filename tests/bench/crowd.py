@@ -24,7 +24,7 @@ from retention.head import read_head
 from retention.recording import Ids, due_date
 from retention.store import Store
 from retention.verify import verify
-from sipagent.edge_log import Rejected
+from sipagent.edge_rejected import Rejected
 from sipagent.rejections import BATCH, receipt_of
 from tests.bench import report
 from tests.bench.report import Row

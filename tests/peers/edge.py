@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sipagent.config import HostPort
-from sipagent.edge_log import Rejected
 from sipagent.edge_plan import Addresses, Plan
 from sipagent.edge_process import EdgeProcess
+from sipagent.edge_rejected import Rejected
 from sipagent.edge_rpc import Statistics
 from sipagent.softphone import Answer, Call, Loop, Phone
 from sipagent.softphone_call import Transaction
