@@ -36,7 +36,7 @@ def test_what_root_makes_belongs_to_the_owner_of_the_folder(
     files.write_whole(tmp_path / "x.json", b"")
     Store(tmp_path / "retention.db").close()
     Store(tmp_path / "retention.db").close()
-    names = ("vault", "x.json.tmp", "retention.db", "retention.head")
+    names = ("vault", "x.json.tmp", "retention.db", "retention.turn", "retention.head")
     assert given == [(name, owner.st_uid, owner.st_gid) for name in names]
 
 
