@@ -16,6 +16,7 @@ from sipagent.policy import Phase
 from sipagent.transfer import Transfer
 
 BUSY, NO_ANSWER, DECLINED = 486, 480, 603  # what the phone that asked is told (RFC 3261 section 21)
+UNHEARD = (408, 481)  # what becomes of a NOTIFY that nobody answers, or of which the phone knows nothing
 
 
 class Transferring(Referring):
@@ -50,12 +51,15 @@ class Transferring(Referring):
     def _leg_gone(self, fact: e.LegGone) -> None:
         """A phone that hung up as soon as its REFER was accepted, to one who is busy, is rung again.
 
-        Its BYE may cross the word that the colleague won't come.
+        Its BYE may cross the word that the colleague won't come. So is one that leaves that word unanswered
+        or disowns it: the engine ends the call for it, up to 32 s later (RFC 3261 section 12.2.1.2, where
+        RFC 5057 section 5.1 would have only the subscription end).
         """
         operator, talk = self.hunt.operator, self.conversation
-        in_haste = self.phase is Phase.BRIDGED and self._now < self._busy_until
+        unheard = bool(self._busy_until) and fact.status in UNHEARD
+        in_haste = self.phase is Phase.BRIDGED and (unheard or self._now < self._busy_until)
         if in_haste and operator and talk and operator.leg == fact.leg:
-            self._note("hung up", "operator")
+            self._note("lost" if unheard else "hung up", "operator")
             self._gives_away(talk)
             self._ring_target(Transfer(operator, operator.uri, there=False))
         else:

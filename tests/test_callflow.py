@@ -145,6 +145,7 @@ def transfer_facts(flow: CallFlow, operator: int) -> Iterator[e.Fact]:
         r.TransferAsked(operator, A, replaces="1;to-tag=2;from-tag=3", room=False),
         r.TransferAsked(operator, B, free=False),
         r.TransferDenied(CALLER),
+        e.LegGone(operator, 408),
     )
     if flow.transfer:
         giver = flow.transfer.giver.leg
@@ -190,7 +191,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
         flow._told_refused, flow._referred, round(max(0.0, flow._refer_until - now), 3),
         transfer and (transfer.target, transfer.there, transfer.leg is None, transfer.given_up),
         transfer and (transfer.answered is not None, round(transfer.rings_until - now, 3)),
-        round(max(0.0, flow._busy_until - now), 3),
+        flow._busy_until > 0, round(max(0.0, flow._busy_until - now), 3),
     )  # fmt: skip
 
 

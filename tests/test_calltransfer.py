@@ -228,6 +228,20 @@ def test_a_phone_that_did_not_wait_to_hear_that_the_colleague_is_busy(claimed: b
     assert e.HangUp(CALLER) in flow.handle(e.LegGone(1, 200), now + HASTE_S)
 
 
+@pytest.mark.parametrize("status", [408, 481])
+def test_a_phone_that_never_answers_the_word_of_a_failed_transfer_is_rung_again(status: int) -> None:
+    """The engine ends its call then, 32 s later; where nothing was transferred its end is the call's."""
+    flow, watch, now = run(MINE, [*TRANSFER, e.LegGone(2, 486)])
+    watch, now = advance(flow, watch, e.LegGone(1, status), now + 32)
+    assert (flow.phase, flow._playing, watch.silent) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, True)
+    leg = flow.hunt.dialled
+    watch, now = advance(flow, watch, e.OperatorAnswered(leg, telephone_event=True), now)
+    watch, now = advance(flow, watch, e.MediaArrived(leg), now)
+    assert (flow.phase, flow.story.operator, watch.silent) == (Phase.BRIDGED, A, False)
+    flow, _, now = run(MINE, BRIDGED)
+    assert e.HangUp(CALLER) in flow.handle(e.LegGone(1, status), now + 32)
+
+
 def test_a_pause_goes_along() -> None:
     """Who takes over hears that it is paused."""
     answered = e.OperatorAnswered(2, telephone_event=True)
