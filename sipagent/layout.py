@@ -56,12 +56,15 @@ def _checked(config: Config, found: Layout) -> Layout:
 
 BOUND, REGISTERED, IN_USE = "edge and workers are bound to it", "it is registered with that", "it is in use"
 BEGUN = "edge and workers that are up have begun with it"
+HEARD = "the detector has begun with it"
 FIXED: Mapping[str, str] = {
     **dict.fromkeys(("trunk.listen", "trunk.transport", "trunk.rtp_ports", "trunk.public_address"), BOUND),
     **dict.fromkeys(("edge.start", "edge.worker_ports", "edge.tls_listen"), BOUND),
     **dict.fromkeys(("edge.invites_per_s", "edge.certificate", "edge.private_key", "edge.ca"), BEGUN),
     **dict.fromkeys(("trunk.codecs", "trunk.srtp", "capacity.media_timeout_s"), BEGUN),
     **dict.fromkeys(("operators.username", "operators.outbound_proxy", "capacity.full_status"), BEGUN),
+    **dict.fromkeys(("refusal.engine", "refusal.keywords", "refusal.accept_keywords"), HEARD),
+    **dict.fromkeys(("refusal.in_call", "refusal.in_call_keywords", "refusal.vosk_model"), HEARD),
     **dict.fromkeys(("trunk.uri", "trunk.registrar", "trunk.username", "trunk.realm"), REGISTERED),
     **dict.fromkeys(("retention.database", "recording.directory", "metrics.listen"), IN_USE),
 }

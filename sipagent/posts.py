@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from retention.recording import Receipt
 from sipagent.admission import Admission
 from sipagent.config import Config
+from sipagent.remote_detector import DetectorAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,7 @@ class WorkerPost:
 
     `listen`: where it hears SIP, host and port; `edge`: the SIP URI of its way out; `media_address`: where it
     hears RTP, on the UDP ports from the first to the last of `rtp_ports`. `refused`: receipts of callers who
-    had refused as the last that its predecessor said.
+    had refused as the last that its predecessor said. `detector`: whom it asks about speech; None: nobody.
     """
 
     index: int
@@ -26,6 +27,7 @@ class WorkerPost:
     log_json: bool
     drain_s: float
     refused: tuple[Receipt, ...] = ()
+    detector: DetectorAddress | None = None
 
     @property
     def name(self) -> str:
@@ -46,6 +48,21 @@ class RegistrarPost:
         return REGISTRAR
 
 
+@dataclass(frozen=True, slots=True)
+class DetectorPost:
+    """Where the machine's detector is asked, and the configuration whose words it listens for."""
+
+    address: DetectorAddress
+    config: Config
+    log_json: bool
+    drain_s: float
+
+    @property
+    def name(self) -> str:
+        return DETECTOR
+
+
+DETECTOR = "detector"
 REGISTRAR = "registrar"
 
 

@@ -5,6 +5,7 @@ take the calls, Kamailio stands in front of them, and this process takes none: i
 purges, tells figures, and watches over the others.
 """
 
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -35,13 +36,14 @@ from sipagent.logs import alert, configure_log
 from sipagent.messages import Reload
 from sipagent.metrics import Metrics
 from sipagent.orders import Orders, Wake, heed
-from sipagent.posts import REGISTRAR, RegistrarPost, WorkerPost, worker_name
+from sipagent.posts import DETECTOR, REGISTRAR, DetectorPost, RegistrarPost, WorkerPost, worker_name
 from sipagent.purging import Purging
 from sipagent.recorder import Worker
 from sipagent.recovery import recover
 from sipagent.rejections import Rejections
+from sipagent.remote_detector import DetectorAddress
 from sipagent.rota import Rota
-from sipagent.rules import detectors_of, rules_of, with_seed
+from sipagent.rules import rules_of, with_seed
 from sipagent.sharing import Sharing
 from sipagent.supervisor import Place, Supervisor
 from sipagent.upkeep import alone_on, figures_told
@@ -62,6 +64,15 @@ def engine_legs() -> int:
     return int(asked("sipagent.pjsip.about:tell_legs"))
 
 
+def _detector(config: Config) -> DetectorAddress | None:
+    """Where it will be, if there is any. ConfigError for what it can't hear: said here, by no child."""
+    if config.refusal.engine == "none":
+        return None
+    if trouble := asked("sipagent.detector:tell_trouble", config):
+        raise ConfigError(config.file, "refusal.engine", trouble)
+    return DetectorAddress(f"sipagent-detector-{secrets.token_hex(8)}", config.refusal.in_call == "key+voice")
+
+
 class Office:
     """The configuration in force, and what it gives each child."""
 
@@ -74,11 +85,13 @@ class Office:
         self._legs = legs
         self._log_json = log_json
         self._drain_s = drain_s
-        detectors_of(config)  # what is wrong with it is said here, not by every worker
+        self._heard = config  # whose words the detector listens for, whatever comes later
+        self.detector = _detector(config)
 
     def places(self) -> list[Place]:
         """All that have to be there."""
-        found = [self.worker(index) for index in range(self.layout.workers)]
+        found = [Place(DETECTOR, None, lambda _: self._start_detector())] if self.detector else []
+        found += [self.worker(index) for index in range(self.layout.workers)]
         if self.config.trunk.registrar:
             found.append(Place(REGISTRAR, None, lambda _: self._start_registrar()))
         return found
@@ -103,12 +116,18 @@ class Office:
             log_json=self._log_json,
             drain_s=self._drain_s,
             refused=refused,
+            detector=self.detector,
         )
         return Child(post.name, "sipagent.worker:work", post)
 
     def _start_registrar(self) -> Child:
         post = RegistrarPost(self.plan.account, self.plan.proxy, self.config, self._log_json)
         return Child(post.name, "sipagent.registrar:keep_registered", post)
+
+    def _start_detector(self) -> Child:
+        assert self.detector is not None
+        post = DetectorPost(self.detector, self._heard, self._log_json, self._drain_s)
+        return Child(post.name, "sipagent.detector:listen", post)
 
     def change(self, config: Config) -> range:
         """Go by another configuration from now on; the workers that come in addition. Raises ConfigError."""

@@ -1,4 +1,4 @@
-"""The supervisor's own thread: it watches over edge, workers and the registrar's account, and replaces them.
+"""The supervisor's own thread: it watches over edge, workers, detector and account, and replaces them.
 
     a pipe has a message          heard     a worker is ready, the account is registered, …
     a process has ended           ended     taken out at the edge, its calls ended there, started anew
@@ -23,6 +23,7 @@ from sipagent.edge_care import EdgeCare
 from sipagent.figures import Figures
 from sipagent.messages import Alive, Drain, NotRegistered, Ready, Refused, ToChild, ToSupervisor
 from sipagent.orders import Orders
+from sipagent.posts import DETECTOR, REGISTRAR
 
 GRACE_S = 30.0  # beyond its patience, for a child that drains: its last recording may be a long one
 SILENT_S = 30.0  # of a worker's SIP thread: it hangs, and so do its callers
@@ -152,7 +153,7 @@ class Supervisor:
         match message:
             case Ready():
                 self._ready(place)
-                place.silent_at = now + SILENT_S if place.index is not None else None
+                place.silent_at = now + SILENT_S if place.name != REGISTRAR else None
             case Alive() if not self.draining:
                 place.silent_at = now + SILENT_S
             case Alive():
@@ -170,9 +171,9 @@ class Supervisor:
 
     def _ready(self, place: Place) -> None:
         place.ready, place.failed = True, False
-        if place.index is None:
+        if place.name == REGISTRAR:
             self.shared.registered(True)
-        elif not self.draining:
+        elif place.index is not None and not self.draining:
             self.care.admit(place.index)
             log.info("worker_ready", worker=place.index)
 
@@ -181,12 +182,15 @@ class Supervisor:
         child, place.child, place.silent_at = place.child, None, None
         had_calls, place.ready = place.ready, False
         code = child.close() if child else None
-        if place.index is None:
+        if place.name == REGISTRAR:
             self.shared.registered(False)
-        elif had_calls:  # where not, another may still have this place: see `worker`
+        elif (
+            place.index is not None and had_calls
+        ):  # where not, another may still have this place: see `worker`
             self.care.bereave(place.index)
             self.care.tick(now)  # at once: its callers are waiting
             self.shared.gone(place.index, now)
+        self._end_detector()
         if self.draining and code == 0:
             log.info("child_ended", name=place.name)
             return
@@ -284,8 +288,17 @@ class Supervisor:
         self.care.tick(now)
         for place in self.places:
             place.due = place.silent_at = None
-            if place.child:
+            if place.child and place.name != DETECTOR:
                 place.child.send(Drain(max(0.0, ending_at - now)))
+        self._end_detector()
+
+    def _end_detector(self) -> None:
+        """The last to go: workers ask it until their last call has ended."""
+        left = [place for place in self.places if place.child]
+        if self.draining and all(place.name == DETECTOR for place in left):
+            for place in left:
+                if place.child:
+                    place.child.send(Drain(0.0))
 
     # --- changes ---
 

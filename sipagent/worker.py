@@ -36,7 +36,7 @@ from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.posts import WorkerPost
 from sipagent.recorder import Recorder
 from sipagent.recovery import recover
-from sipagent.rules import detectors_of
+from sipagent.remote_detector import remote_detectors
 from sipagent.service import engine_settings
 
 PULSE_S = 2.0
@@ -73,7 +73,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
         recorder,
         tones(),
         registers=False,
-        detectors=detectors_of(config),
+        detectors=remote_detectors(post.detector),
         desk=RemoteDesk(link.send),
         ids=Ids(post.index),
         behind_edge=True,

@@ -13,7 +13,7 @@ from sipagent.edge_care import AGAIN_S, COUNT_S, MUTE, EdgeCare
 from sipagent.edge_rpc import EdgeError
 from sipagent.messages import Alive, Drain, NotRegistered, Ready, Refused, ToChild, ToSupervisor
 from sipagent.orders import Orders
-from sipagent.posts import REGISTRAR, worker_name
+from sipagent.posts import DETECTOR, REGISTRAR, worker_name
 from sipagent.supervisor import GRACE_S, SILENT_S, Place, Supervisor
 from tests import kept
 
@@ -136,7 +136,7 @@ class NoWake:
 class House:
     """A supervisor, and what it watches over. `now` is its clock."""
 
-    def __init__(self, workers: int = 3, registers: bool = False) -> None:
+    def __init__(self, workers: int = 3, registers: bool = False, hears: bool = False) -> None:
         self.now = 1000.0
         self.edge = FakeEdge()
         self.shared = FakeShared()
@@ -146,6 +146,8 @@ class House:
         places = [self.place(worker_name(index), index) for index in range(workers)]
         if registers:
             places.append(self.place(REGISTRAR, None))
+        if hears:
+            places.insert(0, self.place(DETECTOR, None))
         self.supervisor = Supervisor(EdgeCare(self.edge), self.shared, places, self.orders, NoWake())
         self.supervisor.care.start(self.now)
         self.turn()
@@ -292,6 +294,37 @@ def test_the_death_of_the_account_is_nothing_to_the_calls() -> None:
     assert (house.edge.said, house.shared.lost) == ([], [])
     house.ready(REGISTRAR)
     assert house.shared.registrations == [True, False, True]
+
+
+def test_the_death_of_the_detector_is_nothing_to_the_calls_nor_to_the_account() -> None:
+    house = House(registers=True, hears=True)
+    with capture_logs() as logs:
+        house.ready(0, 1, 2, REGISTRAR)
+        assert "ready" not in [line["event"] for line in logs]
+        house.ready(DETECTOR)
+    assert [line["event"] for line in logs].count("ready") == 1
+    house.edge.said.clear()
+    with capture_logs() as logs:
+        house.ends(DETECTOR, -9)
+        house.turn()
+    assert house.starts(DETECTOR) == 2
+    assert (house.edge.said, house.shared.lost, house.shared.registrations) == ([], [], [True])
+    assert reasons(logs) == ["detector has died (signal 9); it is started anew in 0 s"]
+
+
+def test_a_detector_that_hangs_is_killed() -> None:
+    house = House(workers=1, hears=True)
+    house.ready()
+    child = house[DETECTOR].child
+    assert isinstance(child, FakeChild)
+    for _ in range(3):
+        house.now += SILENT_S - 1
+        for name in (0, DETECTOR):
+            house.supervisor.heard(house[name], Alive(), house.now)
+        house.turn()
+    assert not child.killed
+    house.turn(SILENT_S)
+    assert child.killed
 
 
 def test_one_that_dies_again_and_again_is_started_later_and_later_and_never_given_up() -> None:
@@ -472,6 +505,20 @@ def test_it_drains() -> None:
     house.ends(1, 0)
     assert house.supervisor.over
     assert house.starts(0) == house.starts(REGISTRAR) == 1
+
+
+def test_the_detector_goes_after_the_last_worker() -> None:
+    """Whoever still talks may still refuse."""
+    house = House(workers=2, registers=True, hears=True)
+    house.ready()
+    house.ending(DRAIN_S)
+    for name in (REGISTRAR, 1, 0):
+        assert house.told(DETECTOR) == []
+        house.ends(name, 0)
+    assert house.told(DETECTOR) == [Drain(0.0)]
+    assert not house.supervisor.over
+    house.ends(DETECTOR, 0)
+    assert house.supervisor.over
 
 
 def test_a_second_signal_waits_for_nobody() -> None:

@@ -1,0 +1,149 @@
+"""A worker's way to the machine's one detector, which is a process of its own (`sipagent.detector`).
+
+Over an abstract Unix socket: a question is `HEAD` and int16 samples, an answer `SIZE` and JSON. Each end
+looks at the other's user id (unix(7), SO_PEERCRED), since anybody on the machine may take such a name.
+"""
+
+import json
+import os
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from media.frame import Samples
+from media.keyword import DetectorError, Meaning, Verdict
+from sipagent.logs import alert
+from sipagent.voice import NOBODY_LISTENS, Detectors
+
+LIMIT_S = 2.0  # of one question, all of it; tones are not heard meanwhile
+REST_S = 10.0  # after one that took too long: keys are to be heard in time, whatever speech does
+
+HEAD = struct.Struct("<?I")
+"""Whether the words of the call itself are meant, and how many bytes of samples follow."""
+SIZE = struct.Struct("<I")
+_PEER = struct.Struct("3i")
+
+log = structlog.get_logger("sipagent.detector")
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorAddress:
+    """`name`: of the socket, without its leading zero; `in_call`: whether it is asked in the call, too."""
+
+    name: str
+    in_call: bool
+
+
+class Line:
+    """One connection, opened when it is needed, and again after it failed. For one thread: the listener's."""
+
+    def __init__(self, name: str, limit_s: float = LIMIT_S, rest_s: float = REST_S) -> None:
+        self._name = name
+        self._limit_s = limit_s
+        self._rest_s = rest_s
+        self._socket: socket.socket | None = None
+        self._rests_until = 0.0
+        self._failed = False
+
+    def ask(self, samples: Samples, in_call: bool) -> Verdict:
+        """Within `limit_s`. DetectorError: it says that it failed, is not there or slow."""
+        if time.monotonic() < self._rests_until:
+            raise DetectorError("the detector did not answer in time a moment ago")
+        try:
+            answer = self._exchange(samples, in_call, time.monotonic() + self._limit_s)
+        except OSError as failure:
+            self._fail(failure)
+            raise DetectorError(f"the detector does not answer: {failure}") from failure
+        if self._failed:
+            self._failed = False
+            log.info("detector_back")
+        if "error" in answer:
+            raise DetectorError(answer["error"])
+        return Verdict(Meaning(answer["meaning"]), answer["keyword"], answer["confidence"])
+
+    def _exchange(self, samples: Samples, in_call: bool, until: float) -> dict[str, Any]:
+        if self._socket is None:
+            self._socket = _connected(self._name, until)
+        content = samples.astype("<i2").tobytes()
+        self._socket.settimeout(_left(until))
+        self._socket.sendall(HEAD.pack(in_call, len(content)) + content)
+        (size,) = SIZE.unpack(received(self._socket, SIZE.size, until))
+        answer: dict[str, Any] = json.loads(received(self._socket, size, until))
+        return answer
+
+    def _fail(self, failure: OSError) -> None:
+        """An answer that comes later must not be taken for that of the next question."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        if isinstance(failure, TimeoutError):
+            self._rests_until = time.monotonic() + self._rest_s
+        if not self._failed:
+            self._failed = True
+            alert(f"the detector does not answer ({failure}): until it does, only keys are heard here")
+
+
+class RemoteDetector:
+    """A media.keyword.Detector."""
+
+    def __init__(self, line: Line, in_call: bool) -> None:
+        self._line = line
+        self._in_call = in_call
+
+    def judge(self, samples: Samples) -> Verdict:
+        return self._line.ask(samples, self._in_call)
+
+
+def remote_detectors(address: DetectorAddress | None) -> Detectors:
+    """Of a worker; nothing is asked before somebody speaks."""
+    if address is None:
+        return NOBODY_LISTENS
+    line = Line(address.name)
+    return Detectors(RemoteDetector(line, False), RemoteDetector(line, True) if address.in_call else None)
+
+
+def address(name: str) -> str:
+    """In the abstract namespace: no file, and nothing is left of it."""
+    return f"\0{name}"
+
+
+def is_ours(peer: socket.socket) -> bool:
+    """Whether the other end runs as who we are."""
+    _, user, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return bool(user == os.geteuid())
+
+
+def received(peer: socket.socket, size: int, until: float | None = None) -> bytes:
+    """Exactly so many bytes, by then (monotonic s). Raises TimeoutError, and ConnectionError at the end."""
+    content = bytearray()
+    while len(content) < size:
+        peer.settimeout(None if until is None else _left(until))
+        part = peer.recv(size - len(content))
+        if not part:
+            raise ConnectionError("the connection has ended")
+        content += part
+    return bytes(content)
+
+
+def _connected(name: str, until: float) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        peer.settimeout(_left(until))
+        peer.connect(address(name))
+        if not is_ours(peer):
+            raise ConnectionError("somebody else has its name")
+    except OSError:
+        peer.close()
+        raise
+    return peer
+
+
+def _left(until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left

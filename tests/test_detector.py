@@ -1,0 +1,305 @@
+"""The machine's one detector: a real process with words that this file makes up, over its real socket."""
+
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from structlog.testing import capture_logs
+
+from media.frame import Samples
+from media.keyword import DetectorError, Meaning, Verdict
+from media.worker import Listener, ListenerFailed
+from sipagent.children import Child
+from sipagent.config import ConfigError
+from sipagent.detector import serve
+from sipagent.messages import Alive, Drain, Ready
+from sipagent.posts import DetectorPost
+from sipagent.remote_detector import DetectorAddress, Line, address, remote_detectors
+from sipagent.supervision import Office
+from sipagent.voice import NOBODY_LISTENS, Detectors
+from tests.room import Room
+from tests.tapping import PATIENCE_S, wait_for
+
+HERE = "tests.test_detector"
+BROKEN, STUCK = -1, -2
+LIMIT_S = 0.5
+LEGS = 4
+
+
+class Parrot:
+    """Says back what the first sample is, or fails as it asks for."""
+
+    def __init__(self, keyword: str, stuck: Path) -> None:
+        self._keyword = keyword
+        self._stuck = stuck
+
+    def judge(self, samples: Samples) -> Verdict:
+        first = int(samples[0])
+        if first == BROKEN:
+            raise DetectorError("no memory")
+        if first == STUCK:
+            self._stuck.touch()
+            signal.pause()
+        return Verdict(Meaning.REFUSE, f"{self._keyword} {len(samples)}", float(first))
+
+
+def parrots(connection: "Connection[Any, Any]", post: DetectorPost) -> None:
+    stuck = marker(post)
+    serve(connection, post, Detectors(Parrot("before", stuck), Parrot("call", stuck)))
+
+
+def marker(post: DetectorPost) -> Path:
+    """There once it is stuck."""
+    return post.config.file.with_name("stuck")
+
+
+def sound(first: int, size: int = 800) -> Samples:
+    return np.full(size, first, dtype=np.int16)
+
+
+class Where:
+    """Where a detector is, or was."""
+
+    def __init__(self, room: Room) -> None:
+        self.address = DetectorAddress(f"sipagent-test-{secrets.token_hex(8)}", in_call=True)
+        self.post = DetectorPost(self.address, room.config(), log_json=True, drain_s=0.0)
+        self.child: Child | None = None
+
+    def start(self) -> Child:
+        self.child = Child("detector", f"{HERE}:parrots", self.post)
+        assert self.child.connection.poll(PATIENCE_S)
+        assert self.child.connection.recv() == Ready()
+        return self.child
+
+    def kill(self) -> None:
+        assert self.child
+        self.child.kill()
+        assert select.select([self.child], [], [], PATIENCE_S)[0]
+        self.child.close()
+        self.child = None
+
+    def halt(self) -> None:
+        """None of its threads goes on."""
+        assert self.child
+        os.kill(self.child.pid, signal.SIGSTOP)
+        threads = Path(f"/proc/{self.child.pid}/task")
+        wait_for(lambda: all("\nState:\tT" in (one / "status").read_text() for one in threads.iterdir()))
+
+    def line(self, limit_s: float = PATIENCE_S, rest_s: float = 0.0) -> Line:
+        return Line(self.address.name, limit_s, rest_s)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Where]:
+    place = Where(Room(tmp_path / "agent"))
+    place.start()
+    yield place
+    if place.child:
+        place.kill()
+
+
+def test_a_verdict_comes_through_with_all_that_it_says(place: Where) -> None:
+    found = remote_detectors(place.address)
+    assert found.before and found.in_call
+    assert found.before.judge(sound(7)) == Verdict(Meaning.REFUSE, "before 800", 7.0)
+    assert found.in_call.judge(sound(8, 240_000)) == Verdict(Meaning.REFUSE, "call 240000", 8.0)
+
+
+def test_without_an_address_nobody_listens() -> None:
+    assert remote_detectors(None) == NOBODY_LISTENS
+    found = remote_detectors(DetectorAddress("nowhere", in_call=False))
+    assert found.before and found.in_call is None
+
+
+def test_a_worker_that_asks_carries_no_network() -> None:
+    asked = (
+        "import sys, sipagent.worker; from sipagent.remote_detector import *;"
+        "remote_detectors(DetectorAddress('x', True)); print({'onnxruntime', 'vosk'} & {*sys.modules})"
+    )
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert said == "set()\n"
+
+
+def test_each_worker_gets_its_own_answers(place: Where) -> None:
+    def ask(worker: int) -> list[float | None]:
+        line = place.line()
+        return [line.ask(sound(100 * worker + turn), False).confidence for turn in range(50)]
+
+    with ThreadPoolExecutor(6) as workers:
+        said = list(workers.map(ask, range(6)))
+    assert said == [[100.0 * worker + turn for turn in range(50)] for worker in range(6)]
+
+
+def test_what_the_detector_fails_on_is_told_and_the_next_may_succeed(place: Where) -> None:
+    line = place.line()
+    with pytest.raises(DetectorError, match="no memory"):
+        line.ask(sound(BROKEN), False)
+    assert line.ask(sound(3), False).confidence == 3.0
+
+
+def test_killed_while_it_judges_then_replaced(place: Where) -> None:
+    line = place.line()
+    line.ask(sound(1), False)
+    with ThreadPoolExecutor(1) as other, capture_logs() as logs:
+        asked = other.submit(line.ask, sound(STUCK), False)
+        wait_for(marker(place.post).exists)
+        place.kill()
+        with pytest.raises(DetectorError, match="does not answer"):
+            asked.result(PATIENCE_S)
+        for _ in range(3):
+            with pytest.raises(DetectorError, match="Connection refused"):
+                line.ask(sound(1), False)
+        place.start()
+        assert line.ask(sound(2), False).confidence == 2.0
+    assert [one["event"] for one in logs] == ["alert", "detector_back"]
+
+
+def test_a_detector_that_hangs_costs_one_question_its_limit_and_the_next_nothing(place: Where) -> None:
+    line = place.line(LIMIT_S, rest_s=PATIENCE_S)
+    place.halt()
+    began = time.monotonic()
+    with capture_logs() as logs:
+        with pytest.raises(DetectorError, match="timed out"):
+            line.ask(sound(1), False)
+        assert time.monotonic() - began >= LIMIT_S
+        with pytest.raises(DetectorError, match="a moment ago"):
+            line.ask(sound(1), False)
+    assert len(logs) == 1
+
+
+def test_one_that_hangs_never_blocks_longer_than_the_limit(place: Where) -> None:
+    """Also where more is asked than its socket holds, and where nobody accepts any more."""
+    place.halt()
+    for size in (800, 4_000_000):
+        with ThreadPoolExecutor(1) as other:
+            asked = other.submit(place.line(LIMIT_S).ask, sound(1, size), False)
+            assert isinstance(asked.exception(PATIENCE_S), DetectorError)
+
+
+def test_the_answer_to_a_question_that_was_given_up_is_not_that_of_the_next(place: Where) -> None:
+    line = place.line(LIMIT_S)
+    assert place.child
+    line.ask(sound(1), False)
+    place.halt()
+    with pytest.raises(DetectorError):
+        line.ask(sound(2), False)
+    os.kill(place.child.pid, signal.SIGCONT)
+    patient = place.line()
+    assert patient.ask(sound(4), False).confidence == 4.0
+    assert line.ask(sound(5), False).confidence == 5.0
+
+
+def test_the_leg_whose_words_could_not_be_judged_is_told_of(place: Where) -> None:
+    """The agent makes of it that the call isn't recorded."""
+    place.kill()
+    told: list[object] = []
+    failed = threading.Event()
+
+    def report(leg: int, conclusion: object) -> None:
+        told.append(conclusion)
+        if isinstance(conclusion, ListenerFailed):
+            failed.set()
+
+    listener = Listener(report, remote_detectors(place.address).before)
+    listener.start()
+    with closing_listener(listener):
+        listener.open(1, tones=True, voice=True)
+        speech = (8000 * np.sin(np.arange(16_000) * 0.2) * np.hanning(16_000)).astype(np.int16)
+        for at in range(0, len(speech), 160):
+            listener.feed(1, speech[at : at + 160])
+        listener.close(1)
+        assert failed.wait(PATIENCE_S)
+    assert any("does not answer" in str(one) for one in told)
+
+
+def closing_listener(listener: Listener) -> Any:
+    class Stopping:
+        def close(self) -> None:
+            listener.stop()
+
+    return closing(Stopping())
+
+
+def test_somebody_elses_socket_is_not_asked(monkeypatch: pytest.MonkeyPatch, place: Where) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    with pytest.raises(DetectorError, match="somebody else"):
+        place.line().ask(sound(1), False)
+
+
+def test_it_says_that_it_lives_as_long_as_it_judges(place: Where) -> None:
+    assert place.child and place.child.connection.poll(PATIENCE_S)
+    assert place.child.connection.recv() == Alive()
+
+
+def test_it_ends_when_told_so_and_when_the_supervisor_is_gone(place: Where) -> None:
+    child = place.child
+    assert child
+    child.send(Drain(0.0))
+    assert select.select([child], [], [], PATIENCE_S)[0]
+    assert child.close() == 0
+    child = place.start()
+    child.connection.close()
+    assert select.select([child], [], [], PATIENCE_S)[0]
+    place.child = None
+
+
+def test_a_name_that_is_taken_ends_it(place: Where) -> None:
+    with socket.socket(socket.AF_UNIX) as again, pytest.raises(OSError):
+        again.bind(address(place.address.name))
+
+
+# --- the office ---
+
+
+def office(room: Room) -> Office:
+    return Office(room.config(), LEGS, log_json=True, drain_s=0.0)
+
+
+def test_no_engine_no_detector(tmp_path: Path) -> None:
+    it = office(Room(tmp_path / "agent"))
+    assert it.detector is None
+    assert "detector" not in [place.name for place in it.places()]
+
+
+def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
+    """The shipped network, in its real process; what a reload brings waits for a restart."""
+    room = Room(tmp_path / "agent")
+    room.set("refusal", 'engine = "embedding"')
+    it = office(room)
+    first = it.places()[0]
+    assert it.detector and not it.detector.in_call and (first.name, first.index) == ("detector", None)
+    room.set("refusal", 'keywords = ["nobody hears this"]')
+    with capture_logs() as logs:
+        it.change(room.config())
+    assert [one["key"] for one in logs if one["event"] == "needs_restart"] == ["refusal.keywords"]
+    child: Any = first.start(())
+    try:
+        assert child.connection.poll(PATIENCE_S)
+        assert child.connection.recv() == Ready()
+        verdict = Line(it.detector.name, PATIENCE_S).ask(sound(0, 16_000), False)
+        assert verdict.meaning is Meaning.OTHER
+    finally:
+        child.kill()
+        select.select([child], [], [], PATIENCE_S)
+        child.close()
+
+
+def test_a_phrase_that_nothing_hears_stops_the_start(tmp_path: Path) -> None:
+    room = Room(tmp_path / "agent")
+    room.set("refusal", 'engine = "embedding"\nkeywords = ["nobody hears this"]')
+    with pytest.raises(ConfigError, match=r"refusal\.engine: no head for 'nobody hears this'; accepted: "):
+        office(room)
