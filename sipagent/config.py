@@ -68,7 +68,7 @@ def parse(text: str, file: Path) -> Config:
     try:
         config = Config.model_validate(tables, context=known)
     except ValidationError as error:
-        raise explain(error, file, Config, config_rules.narrowed()) from error
+        raise explain(error, file, Config) from error
     for complaint in config_rules.complaints(config):
         raise ConfigError(file, *complaint)
     return config

@@ -58,19 +58,17 @@ def key_path(location: Sequence[int | str]) -> str:
     return path
 
 
-def explain(
-    error: ValidationError, file: Path, model: type[BaseModel], narrowed: Mapping[str, str]
-) -> ConfigError:
+def explain(error: ValidationError, file: Path, model: type[BaseModel]) -> ConfigError:
     """Turn pydantic's report into its one most useful line.
 
-    A misspelt key comes before the missing one it causes. `narrowed` maps keys to what is accepted for now.
+    A misspelt key comes before the missing one it causes.
     """
     first, *_ = sorted(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     location = [part for part in first["loc"] if part != "[key]"]
     key = key_path(location)
     if first["type"] == "extra_forbidden":
         return ConfigError(file, key, "unknown key" + _meant(model, location))
-    accepted = narrowed.get(key) or accepted_for(_field(model, location))
+    accepted = accepted_for(_field(model, location))
     if first["type"] == "missing":
         return ConfigError(file, key, "missing", accepted)
     value = "" if isinstance(first["input"], Mapping) else shown(first["input"]) + " "

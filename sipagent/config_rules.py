@@ -1,10 +1,10 @@
-"""Relations between keys of config.toml, and what this version does not do yet.
+"""Relations between keys of config.toml.
 
 Pure: a checked Config in, the first complaint out.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sipagent.config_errors import shown
@@ -24,21 +24,8 @@ class Complaint(NamedTuple):
     accepted: str = ""
 
 
-class Limit(NamedTuple):
-    """What a key takes in this version, though the contract names more."""
-
-    takes: Callable[[object], bool]
-    accepted: str
-    reason: str
-
-
-# To lift a limit, delete its line.
-NOT_IN_THIS_VERSION: Mapping[str, Limit] = {}
-
-
 def complaints(config: Config) -> Iterator[Complaint]:
     """Yield all that is wrong between keys, the most telling first."""
-    yield from _not_in_this_version(config)
     yield from _trunk(config)
     yield from _credentials("trunk", config.trunk)
     yield from _credentials("operators", config.operators)
@@ -49,21 +36,6 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _languages(config)
     yield from _windows(config)
     yield from _retention(config)
-
-
-def narrowed() -> dict[str, str]:
-    """Give what the limited keys accept in this version, by key."""
-    return {key: limit.accepted for key, limit in NOT_IN_THIS_VERSION.items()}
-
-
-def _not_in_this_version(config: Config) -> Iterator[Complaint]:
-    for key, limit in NOT_IN_THIS_VERSION.items():
-        table, _, name = key.partition(".")
-        value = getattr(getattr(config, table), name)
-        if not limit.takes(value):
-            value = [str(item) for item in value] if type(value) is tuple else str(value)
-            because = f" ({limit.reason})" if limit.reason else ""
-            yield Complaint(key, f"{shown(value)} is not in this version{because}", limit.accepted)
 
 
 def _trunk(config: Config) -> Iterator[Complaint]:

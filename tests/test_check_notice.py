@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from sipagent import config_rules
 from sipagent.check_notice import lint, prompt_findings
 from sipagent.finding import Finding
 from tests.room import Room
@@ -165,8 +164,7 @@ def test_silence_allows_in_one_mode_and_not_in_the_other(room: Room) -> None:
     ]
 
 
-def test_where_somebody_listens_the_words_to_say_will_do(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config_rules, "NOT_IN_THIS_VERSION", {})
+def test_where_somebody_listens_the_words_to_say_will_do(room: Room) -> None:
     by_word = GOOD["fr"].replace("appuyez sur la touche 9", "dites je refuse")
     room.say(by_word)
     assert ("error", "its words do not say the key that refuses (9)") in wrong(room)

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from media import chunks
 from sipagent import __version__
 from sipagent.config_model import Config
-from sipagent.config_rules import NOT_IN_THIS_VERSION
 from sipagent.consent import Decision
 from sipagent.policy import Phase
 from tests import draw_callflow
@@ -90,7 +89,7 @@ def test_continuous_integration_runs_what_the_readme_names() -> None:
 
 
 def test_every_key_is_explained_in_the_shipped_configuration() -> None:
-    """In its own table, commented out or not; what this version refuses need not be."""
+    """In its own table, commented out or not."""
     parts = re.split(r"^(?:# )?\[+([\w.]+)\]", text_of("config.toml"), flags=re.MULTILINE)
     tables = dict(zip(parts[1::2], parts[2::2], strict=True))
     unexplained = {
@@ -99,7 +98,7 @@ def test_every_key_is_explained_in_the_shipped_configuration() -> None:
         if not re.search(rf"\b{key} = ", tables.get(table, ""))
         and not re.search(rf"# or {key}\b", tables.get(table, ""))
     }
-    assert unexplained <= {*NOT_IN_THIS_VERSION}
+    assert unexplained == set()
 
 
 def test_the_readme_names_only_keys_that_exist() -> None:

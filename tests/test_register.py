@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from media.notice import Prompt
 from retention.keys import PublicKey
-from sipagent import config_rules
 from sipagent.config import Config
 from sipagent.notices import SpokenNotice
 from sipagent.register import Entry, Statement, entry
@@ -105,12 +104,6 @@ SILENT = {
     *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.tls_listen"),
     *("edge.certificate", "edge.private_key", "edge.ca"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _everything_is_in_this_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The entry is right for what the contract names, also before the agent does it."""
-    monkeypatch.setattr(config_rules, "NOT_IN_THIS_VERSION", {})
 
 
 def changed(key: str, value: str, text: str = COMPLETE) -> str:
