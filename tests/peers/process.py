@@ -48,9 +48,9 @@ def free_ports(count: int, ip: str = "127.0.0.1") -> int:
     """The first of `count` UDP ports in a row, even and free; not given again while there are others."""
     with _choosing:
         slot, _ = _own_slot()
-        for attempt in range(400):
-            if attempt == 200:  # most are taken: those given first are long free again
-                for port in list(_given)[: len(_given) // 2]:
+        for attempt in range(800):
+            if attempt and attempt % 100 == 0:  # most are taken: those given first are long free again
+                for port in list(_given)[: len(_given) // 2 + 1]:
                     del _given[port]
             first = _pick.randrange(slot + 2, slot + _SLOT_PORTS - count, 2)
             wanted = set(range(first, first + count))
