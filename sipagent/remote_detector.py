@@ -20,7 +20,9 @@ from sipagent.logs import alert
 from sipagent.voice import NOBODY_LISTENS, Detectors
 
 LIMIT_S = 2.0  # of one question, all of it; tones are not heard meanwhile
-REST_S = 10.0  # after one that took too long: keys are to be heard in time, whatever speech does
+AGAIN_S = 0.05  # from one attempt to the next: a dead detector is replaced within the limit
+TRIES = 2  # of one question: what ends a detector may be in the sound
+REST_S = 10.0  # after one that was not answered: keys are to be heard in time, whatever speech does
 
 HEAD = struct.Struct("<?I")
 """Whether the words of the call itself are meant, and how many bytes of samples follow."""
@@ -50,11 +52,14 @@ class Line:
         self._failed = False
 
     def ask(self, samples: Samples, in_call: bool) -> Verdict:
-        """Within `limit_s`. DetectorError: it says that it failed, is not there or slow."""
+        """Within `limit_s`. DetectorError: it says that it failed, is not there or slow.
+
+        Where it ends meanwhile, its successor is asked, if it comes in time.
+        """
         if time.monotonic() < self._rests_until:
             raise DetectorError("the detector did not answer in time a moment ago")
         try:
-            answer = self._exchange(samples, in_call, time.monotonic() + self._limit_s)
+            answer = self._answer(samples, in_call, time.monotonic() + self._limit_s)
         except OSError as failure:
             self._fail(failure)
             raise DetectorError(f"the detector does not answer: {failure}") from failure
@@ -65,26 +70,32 @@ class Line:
             raise DetectorError(answer["error"])
         return Verdict(Meaning(answer["meaning"]), answer["keyword"], answer["confidence"])
 
-    def _exchange(self, samples: Samples, in_call: bool, until: float) -> dict[str, Any]:
-        if self._socket is None:
-            self._socket = _connected(self._name, until)
-        content = samples.astype("<i2").tobytes()
-        self._socket.settimeout(_left(until))
-        self._socket.sendall(HEAD.pack(in_call, len(content)) + content)
-        (size,) = SIZE.unpack(received(self._socket, SIZE.size, until))
-        answer: dict[str, Any] = json.loads(received(self._socket, size, until))
-        return answer
+    def _answer(self, samples: Samples, in_call: bool, until: float) -> dict[str, Any]:
+        tries = 0
+        while True:
+            try:
+                if self._socket is None:
+                    self._socket = _connected(self._name, until)
+                tries += 1
+                return _exchange(self._socket, samples, in_call, until)
+            except ConnectionError:
+                self._hang_up()
+                if tries == TRIES or time.monotonic() + AGAIN_S >= until:
+                    raise
+                time.sleep(AGAIN_S)  # nothing tells when a name is there again
 
     def _fail(self, failure: OSError) -> None:
         """An answer that comes later must not be taken for that of the next question."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-        if isinstance(failure, TimeoutError):
-            self._rests_until = time.monotonic() + self._rest_s
+        self._hang_up()
+        self._rests_until = time.monotonic() + self._rest_s
         if not self._failed:
             self._failed = True
             alert(f"the detector does not answer ({failure}): until it does, only keys are heard here")
+
+    def _hang_up(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 class RemoteDetector:
@@ -127,6 +138,15 @@ def received(peer: socket.socket, size: int, until: float | None = None) -> byte
             raise ConnectionError("the connection has ended")
         content += part
     return bytes(content)
+
+
+def _exchange(peer: socket.socket, samples: Samples, in_call: bool, until: float) -> dict[str, Any]:
+    content = samples.astype("<i2").tobytes()
+    peer.settimeout(_left(until))
+    peer.sendall(HEAD.pack(in_call, len(content)) + content)
+    (size,) = SIZE.unpack(received(peer, SIZE.size, until))
+    answer: dict[str, Any] = json.loads(received(peer, size, until))
+    return answer
 
 
 def _connected(name: str, until: float) -> socket.socket:

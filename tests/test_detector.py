@@ -35,7 +35,7 @@ from tests.room import Room
 from tests.tapping import PATIENCE_S, wait_for
 
 HERE = "tests.test_detector"
-BROKEN, STUCK = -1, -2
+BROKEN, STUCK, DEADLY = -1, -2, -3
 LIMIT_S = 0.5
 LEGS = 4
 
@@ -52,8 +52,14 @@ class Parrot:
         if first == BROKEN:
             raise DetectorError("no memory")
         if first == STUCK:
+            stuck_before = self._stuck.exists()
             self._stuck.touch()
-            signal.pause()
+            if not stuck_before:
+                signal.pause()
+        if first == DEADLY:
+            with self._stuck.open("a") as file:
+                print("died", file=file)
+            os._exit(1)
         return Verdict(Meaning.REFUSE, f"{self._keyword} {len(samples)}", float(first))
 
 
@@ -152,7 +158,7 @@ def test_what_the_detector_fails_on_is_told_and_the_next_may_succeed(place: Wher
 
 
 def test_killed_while_it_judges_then_replaced(place: Where) -> None:
-    line = place.line()
+    line = place.line(LIMIT_S)
     line.ask(sound(1), False)
     with ThreadPoolExecutor(1) as other, capture_logs() as logs:
         asked = other.submit(line.ask, sound(STUCK), False)
@@ -166,6 +172,31 @@ def test_killed_while_it_judges_then_replaced(place: Where) -> None:
         place.start()
         assert line.ask(sound(2), False).confidence == 2.0
     assert [one["event"] for one in logs] == ["alert", "detector_back"]
+
+
+def test_the_successor_of_one_that_was_killed_answers_its_question(place: Where) -> None:
+    """Nobody's recording ends with a process."""
+    with ThreadPoolExecutor(1) as other, capture_logs() as logs:
+        asked = other.submit(place.line().ask, sound(STUCK), False)
+        wait_for(marker(place.post).exists)
+        place.kill()
+        place.start()
+        assert asked.result(PATIENCE_S).confidence == STUCK
+    assert logs == []
+
+
+def test_a_sound_that_ends_detectors_ends_two_at_most(place: Where) -> None:
+    line = place.line()
+    with ThreadPoolExecutor(1) as other:
+        asked = other.submit(line.ask, sound(DEADLY), False)
+        for _ in range(2):
+            assert place.child and select.select([place.child], [], [], PATIENCE_S)[0]
+            place.child.close()
+            place.start()
+        with pytest.raises(DetectorError):
+            asked.result(PATIENCE_S)
+    assert marker(place.post).read_text() == "died\n" * 2
+    assert line.ask(sound(2), False).confidence == 2.0
 
 
 def test_a_detector_that_hangs_costs_one_question_its_limit_and_the_next_nothing(place: Where) -> None:
@@ -237,7 +268,7 @@ def closing_listener(listener: Listener) -> Any:
 def test_somebody_elses_socket_is_not_asked(monkeypatch: pytest.MonkeyPatch, place: Where) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 12345)
     with pytest.raises(DetectorError, match="somebody else"):
-        place.line().ask(sound(1), False)
+        place.line(LIMIT_S).ask(sound(1), False)
 
 
 def test_it_says_that_it_lives_as_long_as_it_judges(place: Where) -> None:
