@@ -23,6 +23,12 @@ from tests.peers.tsa import Authority, serving
 from tests.tapping import wait_for, writer_threads
 
 
+@pytest.fixture(autouse=True)
+def no_width_of_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are as wide as they need, whatever runs the tests."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def quick_writer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Taps are written at once, and none outlives its test."""
