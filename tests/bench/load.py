@@ -49,9 +49,9 @@ class Run:
     recordings: list[Kept]
 
 
-def measure(calls: int, seconds: float) -> Run:
+def measure(calls: int, seconds: float, voice: str | None = None) -> Run:
     """All at once, for `seconds`; every process is gone afterwards."""
-    with site(calls) as place:
+    with site(calls, voice) as place:
         return _measure(place, seconds)
 
 
@@ -148,13 +148,18 @@ def rows(run: Run) -> list[Row]:
 @click.option("--calls", default=100, show_default=True, help="Calls at once.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long all of them are up.")
 @click.option("--only", type=click.Choice(["calls", "bursts"]), help="One part of it.")
+@click.option(
+    "--voice",
+    type=click.Choice(["key", "key+voice"]),
+    help="With a detector: in the window alone, where callers say nothing, or in the call, too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def main(calls: int, seconds: float, only: str | None, as_json: bool) -> None:
+def main(calls: int, seconds: float, only: str | None, voice: str | None, as_json: bool) -> None:
     """Put load on the agent; exit 1 where a target is missed. Ctrl-C ends all of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     found: list[Row] = []
     if only in (None, "calls"):
-        run = measure(calls, seconds)
+        run = measure(calls, seconds, voice)
         for one in run.recordings:
             if not one.whole:
                 print(one, file=sys.stderr)

@@ -35,6 +35,7 @@ MOST_LEGS = 1024  # of either kind
 BATCH = 1024
 SO_TIMESTAMPNS = 35
 LONGEST_S = 600.0  # whoever forgets it
+SILENCE = 0xD5  # in A-law
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -100,6 +101,7 @@ class _Outlet:
     def __init__(self, sock: socket.socket, said: NDArray[np.uint8]) -> None:
         self._descriptor, self._said = sock.fileno(), said
         self._legs = np.zeros(MOST_LEGS, np.uint16)
+        self._quiet_until = np.zeros(MOST_LEGS, np.int64)  # by leg, a frame
         self._bytes = np.zeros((MOST_LEGS, HEADER + FRAME), np.uint8)
         self._names = np.zeros((MOST_LEGS, 16), np.uint8)
         self._vectors = np.zeros(MOST_LEGS, VECTOR)
@@ -113,10 +115,10 @@ class _Outlet:
         self._messages["iovs"] = 1
         self.count = 0
 
-    def add(self, leg: int, name: NDArray[np.uint8]) -> None:
-        """Send to an address from now on."""
+    def add(self, leg: int, name: NDArray[np.uint8], quiet_until: int) -> None:
+        """Send to an address from now on; silence before that frame."""
         row = self.count
-        self._names[row], self._legs[row] = name, leg
+        self._names[row], self._legs[row], self._quiet_until[row] = name, leg, quiet_until
         self._bytes[row, 0], self._bytes[row, 1] = 0x80, 8  # RFC 3550, PCMA
         self._bytes[row, 8:12] = np.array([0x5A000000 + leg], ">u4").view(np.uint8)
         self.count += 1
@@ -124,7 +126,7 @@ class _Outlet:
     def drop(self, keep: NDArray[np.bool_]) -> None:
         """Go on with some of its legs only."""
         left = int(keep.sum())
-        for rows in (self._names, self._legs, self._bytes):
+        for rows in (self._names, self._legs, self._quiet_until, self._bytes):
             rows[:left] = rows[: self.count][keep]
         self.count = left
 
@@ -140,6 +142,7 @@ class _Outlet:
         for half in (0, 1):
             at = HEADER + half * HALF
             self._bytes[:n, at : at + MARK] = marks(legs, 2 * frame + half)
+        self._bytes[:n, HEADER:][self._quiet_until[:n] > frame] = SILENCE
         sent = 0
         while sent < n:
             rest = ctypes.c_void_p(self._messages.ctypes.data + sent * MESSAGE.itemsize)
@@ -154,8 +157,10 @@ class _Generator:
 
     SILENT_S = 0.5  # a leg that is heard of no more for so long has ended
 
-    def __init__(self, sockets: list[socket.socket], sound: Path) -> None:
+    def __init__(self, sockets: list[socket.socket], sound: Path, quiet_s: float) -> None:
         said = speech(sound)
+        self._quiet_frames = (round(quiet_s * 50), 0)  # of callers, of operators
+        self._frame = 0
         self._inlets = [_Inlet(one) for one in sockets]
         self._outlets = [[_Outlet(one, said) for one in sockets] for _ in range(PHASES)]
         self._leg_of = np.full((len(KINDS), 65536), -1, np.int32)
@@ -169,6 +174,7 @@ class _Generator:
         due, turn = time.monotonic_ns(), 0
         while time.monotonic() < until:
             frame, phase = divmod(turn, PHASES)
+            self._frame = frame
             time.sleep(max(0, due - time.monotonic_ns()) / 1e9)
             self._sent_ns.append((phase, frame, time.time_ns()))
             for outlet in self._outlets[phase]:
@@ -205,7 +211,7 @@ class _Generator:
         name[:2] = np.array([socket.AF_INET], "=u2").view(np.uint8)
         name[2:4] = np.array([port], ">u2").view(np.uint8)
         name[4:8] = (127, 0, 0, 1)
-        self._outlets[leg % PHASES][kind].add(leg, name)
+        self._outlets[leg % PHASES][kind].add(leg, name, self._frame + self._quiet_frames[kind])
 
     def _forget(self) -> None:
         before = time.monotonic_ns() - int(self.SILENT_S * 1e9)
@@ -222,7 +228,7 @@ class _Generator:
         np.savez(path, packets=packets, sent=np.array(self._sent_ns, np.int64).reshape(-1, 3))
 
 
-def _generate(pipe: Connection, sound: Path, result: Path) -> None:
+def _generate(pipe: Connection, sound: Path, quiet_s: float, result: Path) -> None:
     """The process: says its ports, and goes on until it is told anything, or nobody is there any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the parent says when it is over
     with suppress(PermissionError):  # phones don't wait for each other, nor for what else a machine does
@@ -230,7 +236,7 @@ def _generate(pipe: Connection, sound: Path, result: Path) -> None:
     sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in KINDS]
     for one in sockets:
         one.bind(("127.0.0.1", 0))
-    generator = _Generator(sockets, sound)
+    generator = _Generator(sockets, sound, quiet_s)
     pipe.send(tuple(one.getsockname()[1] for one in sockets))
     generator.run(pipe, LONGEST_S)
     drops = sum(_drops(one) for one in sockets)
@@ -247,13 +253,18 @@ def _drops(sock: socket.socket) -> int:
 
 
 class Generator:
-    """The generator as a process of its own; `ports` are the callers' and the operators'."""
+    """The generator as a process of its own; `ports` are the callers' and the operators'.
 
-    def __init__(self, sound: Path, folder: Path) -> None:
+    A caller says nothing for the first `quiet_s`.
+    """
+
+    def __init__(self, sound: Path, folder: Path, quiet_s: float = 0.0) -> None:
         self._pipe, theirs = multiprocessing.Pipe()
         self._result = folder / "rtp.npz"
         context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=_generate, args=(theirs, sound, self._result), daemon=True)
+        self._process = context.Process(
+            target=_generate, args=(theirs, sound, quiet_s, self._result), daemon=True
+        )
         self._process.start()
         theirs.close()
         self.ports: tuple[int, int] = self._pipe.recv()

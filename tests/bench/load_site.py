@@ -60,13 +60,14 @@ class Site:
 
 
 @contextmanager
-def site(calls: int) -> Iterator[Site]:
-    """Start it all, and end it all."""
+def site(calls: int, voice: str | None = None) -> Iterator[Site]:
+    """Start it all, and end it all. `voice`: `refusal.in_call`, with a detector that hears speech."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-load-")))
         ports = max(FEWEST_PORTS, CALL_PORTS * (calls + 1))
         rtp, workers = free_ports(ports), free_ports(calls + 4)  # before all others: so many in a row
-        generator = Generator(SOUND, folder)
+        # who spoke in the window might have refused: the bridge would wait for what the detector says
+        generator = Generator(SOUND, folder, SET_UP_S if voice else 0.0)
         stack.callback(generator.close)
         operators = Operators(folder, generator.ports[1])
         stack.callback(operators.close)
@@ -74,7 +75,7 @@ def site(calls: int) -> Iterator[Site]:
             folder / "agent",
             {
                 "operators": {"extensions": operators.uris(calls)},
-                "refusal": {"window_s": WINDOW_S},
+                "refusal": {"window_s": WINDOW_S} | _voice(voice),
                 "capacity": {"calls": calls},
                 "trunk": {"rtp_ports": f"{rtp}-{rtp + ports - 1}"},
                 "edge": {"worker_ports": f"{workers}-{workers + calls + 3}"},
@@ -85,6 +86,10 @@ def site(calls: int) -> Iterator[Site]:
         stack.callback(_end, agent)
         agent.start(wait=None).wait_for("ready", START_S)
         yield Site(agent, generator, calls, stack, folder)
+
+
+def _voice(in_call: str | None) -> dict[str, object]:
+    return {} if in_call is None else {"engine": "embedding", "in_call": in_call}
 
 
 def _end(agent: RunningAgent) -> None:
