@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,11 +23,7 @@ from tests.peers.process import lasting_port
 from tests.peers.tsa import Authority, serving
 from tests.tapping import wait_for, writer_threads
 
-
-@pytest.fixture(autouse=True)
-def no_width_of_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables are as wide as they need, whatever runs the tests."""
-    monkeypatch.delenv("COLUMNS", raising=False)
+os.environ.pop("COLUMNS", None)  # tables are as wide as they need, whatever runs the tests
 
 
 @pytest.fixture
