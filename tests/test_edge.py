@@ -195,8 +195,10 @@ def test_nothing_of_a_socket_that_went_elsewhere_is_left(
     where = places(tmp_path / ("d" * 100) / "edge")
     write_files(planned(), where)
     where.rpc.touch()
+    where.rpc.with_name("answer-that-nobody-read").touch()
     remove_socket(where)
     assert not [*elsewhere.iterdir()]
+    remove_socket(where)  # somebody has tidied up before
     assert where.configuration.exists()
 
 
