@@ -231,6 +231,28 @@ def test_a_worker_that_begins_and_does_not_answer_is_passed_over(edge: Edge) -> 
     assert edge.workers[1].count("CANCEL received")
 
 
+def test_a_call_that_is_passed_on_has_its_turn_whoever_came_since(edge: Edge) -> None:
+    """The turn is that of the moment in which a worker is picked, not of the one in which the INVITE came."""
+    silent = edge.workers[1]
+    silent.answer = Answer(status=None)
+    before = silent.count("INVITE received")
+    seen = edge.invites()
+    while silent.count("INVITE received") == before:
+        waiting = edge.call()
+        seen += 1
+        edge.until(lambda most=seen: edge.invites() >= most, "worker for the call")
+        if silent.count("INVITE received") == before:
+            waiting.wait_answered(scene.PATIENCE_S)
+            waiting.hang_up()
+    edge.process.rpc.deactivate(1)
+    try:
+        edge.until(lambda: edge.statistics.calls == 1, "end of the others")
+        assert sorted(edge.answered()[2] for _ in range(2)) == [0, 2]
+        waiting.wait_answered(scene.PATIENCE_S)
+    finally:
+        edge.process.rpc.activate(1)
+
+
 def test_a_worker_without_room_is_passed_over_and_another_refusal_is_the_callers(edge: Edge) -> None:
     for worker in edge.workers[:2]:
         worker.answer = Answer(status=503)
