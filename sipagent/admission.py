@@ -16,13 +16,12 @@ from sipagent import events as e
 from sipagent.codes import Codes
 from sipagent.config import Config, ConfigError, PromptSet, uri_host
 from sipagent.config_model import Operators
+from sipagent.config_types import Network
 from sipagent.engine import Headers
 from sipagent.hours import Schedule
 from sipagent.operators import Strategy
 from sipagent.policy import Policy
 from sipagent.sampling import Seed, Shares, draw
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SHIPPED = Path(prompts.__file__).parent
 
@@ -117,7 +116,7 @@ def admission(config: Config) -> Admission:
         strategy=operators.strategy,
         recorded_headers=_ring_headers(operators, "REC", operators.alert_info_recorded),
         unrecorded_headers=_ring_headers(operators, "NO REC", operators.alert_info_not_recorded),
-        allowed=_allowed(config),
+        allowed=allowed_sources(config),
         numbers=frozenset(config.trunk.numbers),
         schedule=config.schedule(),
         sounds={one.language: _inspected(one) for one in config.prompt_sets()},
@@ -141,8 +140,8 @@ def _inspected(files: PromptSet) -> dict[e.Prompt, Sound]:
     return {prompt: inspect_prompt(path) for prompt, path in paths.items() if path}
 
 
-def _allowed(config: Config) -> tuple[Network, ...]:
-    """The addresses that calls may come from: by default the registrar's, looked up once at the start."""
+def allowed_sources(config: Config) -> tuple[Network, ...]:
+    """The addresses that calls may come from: by default the registrar's, looked up. Raises ConfigError."""
     if config.trunk.allowed_sources:
         return config.trunk.allowed_sources
     host, _ = uri_host(config.trunk.registrar or "")
@@ -155,7 +154,7 @@ def _allowed(config: Config) -> tuple[Network, ...]:
             f"{host} can't be looked up: {error.strerror}",
             "a host that resolves",
         ) from error
-    return tuple(ipaddress.ip_network(entry[4][0]) for entry in found)
+    return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
 
 
 def tones() -> dict[e.Tone, Path]:

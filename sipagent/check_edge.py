@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from sipagent.admission import allowed_sources
 from sipagent.config import Config, ConfigError, HostPort
 from sipagent.edge import ROUTES
 from sipagent.edge_addresses import addresses
@@ -29,7 +30,7 @@ def edge_findings(config: Config, legs: int) -> Iterator[Finding]:
     if not needs_edge(config, legs):
         return
     try:
-        found = addresses(config)
+        found = addresses(config, allowed_sources(config))
     except ConfigError as wrong:
         yield error(wrong.key, wrong.problem)
         return

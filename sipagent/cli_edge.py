@@ -50,7 +50,8 @@ def edge_command(work: Workplace, directory: Path | None) -> None:
 def _plan(work: Workplace) -> "Plan":
     """What the engine carries decides how many workers there are."""
     config = work.config
+    from sipagent.admission import allowed_sources
     from sipagent.edge_addresses import addresses
     from sipagent.edge_plan import plan
 
-    return plan(config, engine_facts().legs, addresses(config))
+    return plan(config, engine_facts().legs, addresses(config, allowed_sources(config)))

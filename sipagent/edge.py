@@ -10,7 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from sipagent.config import HostPort
-from sipagent.edge_plan import Network, Plan
+from sipagent.config_types import Network
+from sipagent.edge_plan import Plan
 from sipagent.policy import RETRY_AFTER_S
 
 WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources

@@ -3,33 +3,20 @@
 import ipaddress
 import socket
 
-from sipagent.config import Config, ConfigError, uri_host
-from sipagent.edge_plan import Addresses, Network
+from sipagent.config import Config, uri_host
+from sipagent.config_types import Network
+from sipagent.edge_plan import Addresses
 
 SOMEWHERE = "192.0.2.1"  # RFC 5737: the way there is the default one
 
 
-def addresses(config: Config) -> Addresses:
-    """Look up who may call, who the operators' PBX is, and which address of ours they see.
-
-    Raises ConfigError where the registrar, who else would be nobody, can't be looked up.
-    """
-    trunk = config.trunk.allowed_sources or _of_registrar(config)
+def addresses(config: Config, trunk: tuple[Network, ...]) -> Addresses:
+    """Look up who the operators' PBX is, and which address of ours they see; `trunk` is who may call."""
     hosts = {uri_host(uri)[0] for uri in config.operators.extensions}
     if config.operators.outbound_proxy:
         hosts.add(uri_host(config.operators.outbound_proxy)[0])
     operators = {network for host in hosts for network in looked_up(host)}
     return Addresses(_own(config, trunk), trunk, tuple(sorted(operators, key=str)))
-
-
-def _of_registrar(config: Config) -> tuple[Network, ...]:
-    host, _ = uri_host(config.trunk.registrar or "")
-    found = looked_up(host)
-    if not found:
-        raise ConfigError(
-            config.file, "trunk.registrar", f"{host} can't be looked up", "a host that resolves"
-        )
-    return found
 
 
 def looked_up(host: str) -> tuple[Network, ...]:

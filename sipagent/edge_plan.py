@@ -3,13 +3,12 @@
 Pure. The machine's part (names looked up, the address of this host) comes in as `Addresses`.
 """
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sipagent.config import Config, ConfigError, HostPort, uri_host, uri_user
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+from sipagent.config_types import Network
+from sipagent.layout import per_worker_of, workers_of
 
 LOOPBACK = "127.0.0.1"
 BEFORE_WORKERS = 2  # ports of `edge.worker_ports`: the edge's inner one, then the registering account's
@@ -114,8 +113,8 @@ def needs_edge(config: Config, legs: int) -> bool:
 def plan(config: Config, legs: int, addresses: Addresses) -> Plan:
     """Plan for workers that carry `legs` legs each. Raises ConfigError where there are too few ports."""
     trunk, edge, calls = config.trunk, config.edge, config.capacity.calls
-    per_worker = max(1, min(legs // 2, calls))
-    workers = -(-calls // per_worker)
+    per_worker = per_worker_of(calls, legs)
+    workers = workers_of(calls, per_worker)
     needed = workers + BEFORE_WORKERS
     if len(edge.worker_ports) < needed:
         raise ConfigError(

@@ -20,7 +20,7 @@ class Layout:
 
     @property
     def workers(self) -> int:
-        return -(-self.calls // self.per_worker)
+        return workers_of(self.calls, self.per_worker)
 
     def ports_of(self, index: int) -> tuple[int, int]:
         """First, an even one, and last."""
@@ -28,12 +28,21 @@ class Layout:
         return first, first + self.slice - 1
 
 
+def per_worker_of(calls: int, legs: int) -> int:
+    """How many of the calls one worker takes: none of its legs is needed to refuse with."""
+    return max(1, min(legs // 2, calls))
+
+
+def workers_of(calls: int, per_worker: int) -> int:
+    """How many workers that takes."""
+    return -(-calls // per_worker)
+
+
 def layout(config: Config, legs: int) -> Layout:
-    """For workers whose engine has so many legs: none is needed to refuse with. Raises ConfigError."""
+    """For workers whose engine has so many legs. Raises ConfigError."""
     calls, ports = config.capacity.calls, config.trunk.rtp_ports
-    per_worker = max(1, min(legs // 2, calls))
-    workers = -(-calls // per_worker)
-    share = min(PORTS_WANTED, len(ports) // workers) // 2 * 2
+    per_worker = per_worker_of(calls, legs)
+    share = min(PORTS_WANTED, len(ports) // workers_of(calls, per_worker)) // 2 * 2
     return _checked(config, Layout(calls, per_worker, ports, max(share, per_worker * PORTS_PER_CALL)))
 
 

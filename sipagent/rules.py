@@ -20,9 +20,9 @@ def rules_of(config: Config) -> Admission:
         raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
 
 
-def with_seed(rules: Admission, config: Config) -> Admission:
+def with_seed(rules: Admission, config: Config, known: Seed | None = None) -> Admission:
     """The same rules with what to draw with. Without it nobody is recorded of whom only a share is."""
-    return replace(rules, seed=_seed(config))
+    return replace(rules, seed=known or _seed(config))
 
 
 def _seed(config: Config) -> Seed | None:

@@ -6,7 +6,6 @@ who scrape.
 """
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
@@ -108,8 +107,7 @@ def _reload(config: Config, agent: Agent, purging: Purging) -> None:
     except ConfigError as wrong:
         log.error("reload_refused", reason=str(wrong))
         return
-    seed = agent.admission.seed
-    agent.reload(replace(rules, seed=seed) if seed else with_seed(rules, config))
+    agent.reload(with_seed(rules, config, agent.admission.seed))
     agent.recorder.reload(changed.recording.format, changed.recording.recipients)
     purging.reload(changed)
     log.info("reloaded")

@@ -81,7 +81,7 @@ class Office:
         self.config = config
         self.rules = rules_of(config)
         self.layout: Layout = layout(config, legs)
-        self.plan: Plan = plan(config, legs, addresses(config))
+        self.plan: Plan = plan(config, legs, addresses(config, self.rules.allowed))
         self._legs = legs
         self._log_json = log_json
         self._drain_s = drain_s
@@ -133,7 +133,8 @@ class Office:
         """Go by another configuration from now on; the workers that come in addition. Raises ConfigError."""
         rules, before = rules_of(config), self.layout
         after = widened(config, before) if config.capacity.calls > before.calls else before
-        edge = replace(self.plan, calls=after.calls, workers=after.workers, addresses=addresses(config))
+        found = addresses(config, rules.allowed)
+        edge = replace(self.plan, calls=after.calls, workers=after.workers, addresses=found)
         if edge.worker(after.workers - 1).port > edge.last_port:
             ports = self.plan.last_port - self.plan.first_port + 1
             needed = f"{after.workers + BEFORE_WORKERS} or more, from the next start on"
@@ -142,9 +143,7 @@ class Office:
             log.warning("needs_restart", key="capacity.calls", detail="it goes up without, not down")
         for key, reason in unchangeable(self.config, config).items():
             log.warning("needs_restart", key=key, detail=reason)
-        seed = self.rules.seed
-        rules = replace(rules, calls=after.calls)
-        self.rules = replace(rules, seed=seed) if seed else with_seed(rules, config)
+        self.rules = with_seed(replace(rules, calls=after.calls), config, self.rules.seed)
         self.config, self.layout, self.plan = config, after, edge
         return range(before.workers, after.workers)
 
