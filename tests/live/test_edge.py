@@ -237,10 +237,14 @@ def test_a_call_that_is_passed_on_has_its_turn_whoever_came_since(edge: Edge) ->
     silent.answer = Answer(status=None)
     before = silent.count("INVITE received")
     seen = edge.invites()
+
+    def came() -> bool:
+        return edge.invites() >= seen
+
     while silent.count("INVITE received") == before:
-        waiting = edge.call()
         seen += 1
-        edge.until(lambda most=seen: edge.invites() >= most, "worker for the call")
+        waiting = edge.call()
+        edge.until(came, "worker for the call")
         if silent.count("INVITE received") == before:
             waiting.wait_answered(scene.PATIENCE_S)
             waiting.hang_up()
