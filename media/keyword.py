@@ -1,8 +1,8 @@
 """What a spoken-refusal detector is asked, and what it may answer.
 
-A detector hears speech that the voice gate has cut out: whole utterances, and while a caller goes on
-talking, sliding windows of the last seconds. It keeps nothing between two questions, so one detector serves
-all legs of the process, and an utterance may be put to it in pieces.
+A detector hears speech that the voice gate has cut out: while a caller talks, all of it so far or a window of
+the last seconds, and once it has ended. One detector serves all legs of the process. Each question holds all
+that an answer needs; where it lies is told, so that work need not be done twice, but nothing hangs on that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -44,12 +44,40 @@ class Verdict:
     confidence: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a question begins: `at` samples into `stream`, which is a number that nobody else takes.
+
+    `last`: nothing more is asked about this speech, and nothing of it is to be remembered.
+    """
+
+    stream: int
+    at: int
+    last: bool = False
+
+
 class Detector(Protocol):
     """Built with the phrases of the configuration; called from the listener's thread only."""
 
-    def judge(self, samples: Samples) -> Verdict:
-        """The meaning of (n,) int16 at 8 kHz, an utterance or a window of one; DetectorError if it fails."""
+    @property
+    def every_ms(self) -> int:
+        """How often it is worth asking while somebody speaks: a multiple of the gate's slices."""
         ...
+
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+        """The meaning of (n,) int16 at 8 kHz, speech so far; DetectorError if it fails.
+
+        The same with a `place` as without: what was remembered of the last question there is work saved.
+        """
+        ...
+
+
+def every_ms(engine: str, in_call: bool) -> int:
+    """How often `engine` is asked: before the bridge a refusal is waited for, in the call it only counts."""
+    return _EVERY_MS[engine][in_call]
+
+
+_EVERY_MS = {"embedding": (100, 500), "vosk": (400, 1000)}
 
 
 _WEIGHT = {Meaning.REFUSE: 3, Meaning.UNCLEAR: 2, Meaning.ACCEPT: 1, Meaning.OTHER: 0}
@@ -90,5 +118,5 @@ def load_detector(
     if engine == "vosk":
         from media.recogniser import Recogniser
 
-        return Recogniser(refuse, accept, model)
+        return Recogniser(refuse, accept, model, in_call=in_call)
     raise DetectorUnavailable(f"engine {engine!r} is unknown; accepted: 'embedding', 'vosk', 'none'")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from media.frame import SAMPLE_RATE, Samples
-from media.keyword import DetectorError, DetectorUnavailable, Meaning, Verdict
+from media.keyword import DetectorError, DetectorUnavailable, Meaning, Place, Verdict, every_ms
 from media.spotter import plain
 
 SURE = 0.7
@@ -21,8 +21,13 @@ SURE = 0.7
 class Recogniser:
     """A media.keyword.Detector; keeps nothing of what it heard."""
 
-    def __init__(self, refuse: Sequence[str], accept: Sequence[str], model: Path | None) -> None:
+    every_ms: int
+
+    def __init__(
+        self, refuse: Sequence[str], accept: Sequence[str], model: Path | None, *, in_call: bool = False
+    ) -> None:
         """DetectorUnavailable without the package, a model, or a word that the model knows."""
+        self.every_ms = every_ms("vosk", in_call)
         if model is None:
             raise DetectorUnavailable(
                 "engine 'vosk' wants a model: accepted: its folder in refusal.vosk_model"
@@ -43,7 +48,7 @@ class Recogniser:
             )
         self._grammar = json.dumps([*self._phrase, "[unk]"], ensure_ascii=False)
 
-    def judge(self, samples: Samples) -> Verdict:
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
         """The first phrase of refusal among the words, else one that accepts; what is unsure is unclear."""
         words = self._words(samples)
         text = " ".join(str(word["word"]) for word in words)

@@ -9,7 +9,7 @@ from pathlib import Path
 from media.embedding import Embedding, EmbeddingUnavailable, Floats
 from media.frame import Samples
 from media.head import Head, HeadError, load, steps_of
-from media.keyword import DetectorUnavailable, Meaning, Verdict
+from media.keyword import DetectorUnavailable, Meaning, Place, Verdict, every_ms
 
 HEADS = Path(__file__).with_name("heads")
 
@@ -30,6 +30,7 @@ class Spotter:
         self, refuse: Sequence[str], accept: Sequence[str], heads: Path = HEADS, *, in_call: bool = False
     ) -> None:
         """DetectorUnavailable for a phrase without a head, or where the embedding is missing."""
+        self.every_ms = every_ms("embedding", in_call)
         self._in_call = in_call
         self._heads = [
             listening
@@ -47,7 +48,7 @@ class Spotter:
         except EmbeddingUnavailable as wrong:
             raise DetectorUnavailable(str(wrong)) from wrong
 
-    def judge(self, samples: Samples) -> Verdict:
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
         """What the likeliest of the phrases is, if any is likely enough."""
         steps = steps_of(self._embedding, samples)
         best = Verdict(Meaning.OTHER)

@@ -1,8 +1,9 @@
 """The voice gate: cuts what a leg sends into utterances, so that only speech is put to the detector.
 
 The numbers were chosen on French telephone speech: they split 2.8 % of utterances, where a hang-over of
-300 ms splits 14.7 %. In babble the gate never closes, so speech that goes on is handed over in sliding
-windows. No more than WINDOW_MS of anyone's voice is ever kept, and only in memory.
+300 ms splits 14.7 %. In noise the gate closes late, and in babble never, so speech is put to the detector
+while it goes on: all of it so far, at most its last WINDOW_MS, and the CONTEXT_MS before that. No more of
+anyone's voice is ever kept, and only in memory.
 """
 
 from collections import deque
@@ -18,13 +19,19 @@ AGGRESSIVENESS = 2
 SLICE_MS = 20
 START_VOICED, START_OF = 4, 6
 PRE_ROLL_MS = 200
+CONTEXT_MS = 500
+"""Of what came before is handed over as well: a detector sees the first sound of speech as it sees others."""
 VOICED_MS = 100
 HANG_OVER_MS = 400
-PAUSE_MS = 160
 WINDOW_MS = 2500
-WINDOW_EVERY_MS = 200
+SHORTEST_MS = 300
+"""No keyword is shorter: before that nothing is asked."""
 
 _SLICE = SAMPLE_RATE * SLICE_MS // 1000
+_GRID = 2
+"""Slices; what is handed over begins at a multiple of 40 ms, which is the embedding's step."""
+_BEFORE = START_OF + (PRE_ROLL_MS + CONTEXT_MS) // SLICE_MS
+_KEPT = (CONTEXT_MS + WINDOW_MS) // SLICE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +41,23 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechGoesOn:
-    """The last WINDOW_MS at most, (n,) int16: speech doesn't end, or pauses and may have ended."""
+    """It is time to ask. `samples` and `at` are as an Utterance's, as far as it goes."""
 
     samples: Samples
+    at: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Utterance:
     """Speech between two silences.
 
-    `samples` are its last WINDOW_MS at most, (n,) int16, with PRE_ROLL_MS before and HANG_OVER_MS after it;
+    `samples` are its last WINDOW_MS at most, (n,) int16, with PRE_ROLL_MS before and HANG_OVER_MS after it,
+    and CONTEXT_MS before all that; zeros where the leg had not sent so much. `at` counts those before them.
     `duration_ms` counts from its first to its last voiced slice, however long that is.
     """
 
     samples: Samples
+    at: int
     duration_ms: int
 
 
@@ -65,14 +75,21 @@ class _Speech:
 
 
 class VoiceGate:
-    """Listens to one leg; webrtcvad, mode AGGRESSIVENESS."""
+    """Listens to one leg; webrtcvad, mode AGGRESSIVENESS.
 
-    def __init__(self) -> None:
+    While somebody speaks SpeechGoesOn comes every `every_ms`, a multiple of SLICE_MS that may change; counted
+    from the leg's first sample on, so that what comes in frames of as many ms is asked about at their end.
+    """
+
+    def __init__(self, every_ms: int) -> None:
+        self.every_ms = every_ms
         self._vad = webrtcvad.Vad(AGGRESSIVENESS)
         self._rest = SILENCE
         self._recent: deque[bool] = deque(maxlen=START_OF)
-        self._before = START_OF + PRE_ROLL_MS // SLICE_MS
-        self._slices: deque[Samples] = deque(maxlen=WINDOW_MS // SLICE_MS)
+        silent = _BEFORE - _BEFORE % _GRID
+        self._slices: deque[Samples] = deque([np.zeros(_SLICE, dtype=np.int16)] * silent)
+        self._first = 0
+        self._count = 0
         self._speech: _Speech | None = None
 
     def feed(self, samples: Samples) -> list[VoiceFact]:
@@ -83,7 +100,8 @@ class VoiceGate:
         facts: list[VoiceFact] = []
         for piece in sound[: count * _SLICE].reshape(count, _SLICE):
             voiced = self._vad.is_speech(piece.tobytes(), SAMPLE_RATE)
-            self._slices.append(piece)
+            self._count += 1
+            self._keep(piece)
             facts += self._wait(voiced) if self._speech is None else self._follow(self._speech, voiced)
         return facts
 
@@ -92,12 +110,18 @@ class VoiceGate:
         speech, self._speech = self._speech, None
         if speech is None or not speech.announced:
             return []
-        return [Utterance(self._heard(), (speech.length - speech.unvoiced) * SLICE_MS)]
+        return [self._utterance(speech)]
+
+    def _keep(self, piece: Samples) -> None:
+        self._slices.append(piece)
+        most = _BEFORE if self._speech is None else _KEPT
+        while len(self._slices) > most:
+            for _ in range(_GRID):
+                self._slices.popleft()
+            self._first += _GRID
 
     def _wait(self, voiced: bool) -> list[VoiceFact]:
         self._recent.append(voiced)
-        while len(self._slices) > self._before:
-            self._slices.popleft()
         if sum(self._recent) < START_VOICED:
             return []
         since = len(self._recent) - self._recent.index(True)
@@ -116,16 +140,17 @@ class VoiceGate:
         if speech.unvoiced * SLICE_MS == HANG_OVER_MS:
             self._speech = None
             if speech.announced:
-                spoken = (speech.length - speech.unvoiced) * SLICE_MS
-                facts.append(Utterance(self._heard(), spoken))
-        elif speech.announced and (speech.unvoiced * SLICE_MS == PAUSE_MS or _is_window_due(speech.length)):
-            facts.append(SpeechGoesOn(self._heard()))
+                facts.append(self._utterance(speech))
+        elif speech.announced and speech.length * SLICE_MS >= SHORTEST_MS and self._is_due():
+            facts.append(SpeechGoesOn(self._heard(), self._first * _SLICE))
         return facts
+
+    def _is_due(self) -> bool:
+        return self._count * SLICE_MS % self.every_ms == 0
+
+    def _utterance(self, speech: _Speech) -> Utterance:
+        spoken = (speech.length - speech.unvoiced) * SLICE_MS
+        return Utterance(self._heard(), self._first * _SLICE, spoken)
 
     def _heard(self) -> Samples:
         return np.concatenate(self._slices)
-
-
-def _is_window_due(length: int) -> bool:
-    beyond = length * SLICE_MS - WINDOW_MS
-    return beyond >= 0 and beyond % WINDOW_EVERY_MS == 0

@@ -9,6 +9,7 @@ ListenerFailed: whoever decides about the recording must know that this silence 
 
 import logging
 import queue
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +17,15 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 from media.dtmf import ToneDetector, ToneDropped, ToneHeard, ToneStarted
-from media.frame import FRAME_MS, Samples
-from media.keyword import Detector, DetectorError, Meaning, Verdict, strongest
-from media.vad import SpeechStarted, Utterance, VoiceGate
+from media.frame import FRAME_MS, Samples, milliseconds
+from media.keyword import Detector, DetectorError, Meaning, Place, Verdict, strongest
+from media.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
 
 QUEUE_FRAMES = 20_000 // FRAME_MS
 """20 s of one leg, 5 s of four: a thread that is later than this isn't late but stuck."""
+
+UNSURE_MS = 500
+"""Of speech that goes on, before anything weaker than a refusal is reported: it may become one."""
 
 BUSY_FRAMES = 500 // FRAME_MS
 """With more than this waiting, provisional judgements are left out: keys are in the queue, too."""
@@ -31,7 +35,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class KeywordSpotted:
-    """Someone who still speaks has said this; SpeechEnded repeats it unless something stronger follows."""
+    """Someone who still speaks has said this; SpeechEnded repeats it unless something stronger follows.
+
+    A refusal at once; what is weaker only when half a second has made nothing more of it.
+    """
 
     verdict: Verdict
 
@@ -85,44 +92,59 @@ class VoiceEar:
     """The gate and the detector behind it."""
 
     def __init__(self, detector: Detector, is_busy: Callable[[], bool]) -> None:
-        self._gate = VoiceGate()
+        self._gate = VoiceGate(detector.every_ms)
+        self._stream = secrets.randbits(63)
         self._detector = detector
         self._is_busy = is_busy
-        self._so_far = Verdict(Meaning.OTHER)
+        self._so_far = self._reported = Verdict(Meaning.OTHER)
+        self._since = 0
 
     def feed(self, samples: Samples) -> list[Conclusion]:
         conclusions: list[Conclusion] = []
         for fact in self._gate.feed(samples):
             if isinstance(fact, SpeechStarted):
-                self._so_far = Verdict(Meaning.OTHER)
+                self._so_far = self._reported = Verdict(Meaning.OTHER)
                 conclusions.append(fact)
             elif isinstance(fact, Utterance):
-                conclusions += self._conclude(fact.samples)
+                conclusions += self._conclude(fact)
             elif not self._is_busy():
-                conclusions += self._judge(fact.samples)
+                conclusions += self._judge(fact)
         return conclusions
 
     def attend(self, detector: Detector) -> None:
         """Other words count from here on; what is being said goes on, and is judged by these."""
         if detector is not self._detector:
-            self._detector, self._so_far = detector, Verdict(Meaning.OTHER)
+            self._detector = detector
+            self._so_far = self._reported = Verdict(Meaning.OTHER)
+            self._gate.every_ms = detector.every_ms
 
     def finish(self) -> list[Conclusion]:
         """Nobody listens any longer: what is being said is judged as far as it goes."""
-        return [made for fact in self._gate.finish() for made in self._conclude(fact.samples)]
+        return [made for fact in self._gate.finish() for made in self._conclude(fact)]
 
-    def _judge(self, samples: Samples) -> list[Conclusion]:
+    def _asked(self, fact: SpeechGoesOn | Utterance) -> Verdict:
+        place = Place(self._stream, fact.at, last=isinstance(fact, Utterance))
+        return self._detector.judge(fact.samples, place)
+
+    def _judge(self, fact: SpeechGoesOn) -> list[Conclusion]:
         """Provisional, while speech goes on: only a keyword that changes the verdict is worth a report."""
-        before = self._so_far.meaning
+        before, now = self._so_far.meaning, fact.at + len(fact.samples)
         try:
-            self._so_far = strongest([self._so_far, self._detector.judge(samples)])
+            self._so_far = strongest([self._so_far, self._asked(fact)])
         except DetectorError as error:
             return [ListenerFailed(f"voice: {error}")]
-        return [KeywordSpotted(self._so_far)] if self._so_far.meaning is not before else []
+        meaning = self._so_far.meaning
+        if meaning is not before:
+            self._since = now
+        unsure = meaning is not Meaning.REFUSE and milliseconds(now - self._since) < UNSURE_MS
+        if unsure or meaning is self._reported.meaning:
+            return []
+        self._reported = self._so_far
+        return [KeywordSpotted(self._so_far)]
 
-    def _conclude(self, samples: Samples) -> list[Conclusion]:
+    def _conclude(self, utterance: Utterance) -> list[Conclusion]:
         try:
-            verdict = self._detector.judge(samples)
+            verdict = self._asked(utterance)
         except DetectorError as error:
             known = self._so_far if self._so_far.meaning in (Meaning.REFUSE, Meaning.UNCLEAR) else None
             return [ListenerFailed(f"voice: {error}"), SpeechEnded(known)]

@@ -8,6 +8,7 @@
 It ends after the workers, since they ask until their last call has ended.
 """
 
+import contextlib
 import json
 import select
 import socket
@@ -20,7 +21,8 @@ from multiprocessing.connection import Connection
 import numpy as np
 import structlog
 
-from media.keyword import Detector, DetectorError, DetectorUnavailable
+from media.frame import SILENCE, Samples
+from media.keyword import Detector, DetectorError, DetectorUnavailable, Place
 from sipagent.config import Config, ConfigError
 from sipagent.link import Link
 from sipagent.logs import alert, configure_log
@@ -97,28 +99,47 @@ class Desk:
             pass
 
     def answer(self, peer: socket.socket) -> None:
-        """All of a worker's questions until it is gone."""
+        """All of a worker's questions until it is gone, with what it did not end."""
+        going_on: dict[int, Detector] = {}
         with peer:
             try:
                 while True:
-                    in_call, size = HEAD.unpack(received(peer, HEAD.size))
-                    content = json.dumps(self._judged(peer, in_call, received(peer, size))).encode()
-                    peer.settimeout(ANSWER_S)
-                    peer.sendall(SIZE.pack(len(content)) + content)
+                    self._answer_one(peer, going_on)
             except OSError as ended:  # the worker has ended, or did not wait: it knows
                 log.debug("line_ended", reason=str(ended))
+        for stream, detector in going_on.items():
+            self._forget(detector, stream)
 
-    def _judged(self, peer: socket.socket, in_call: bool, content: bytes) -> dict[str, object]:
-        detector: Detector | None = self._found.in_call if in_call else self._found.before
+    def _answer_one(self, peer: socket.socket, going_on: dict[int, Detector]) -> None:
+        in_call, last, stream, at, size = HEAD.unpack(received(peer, HEAD.size))
+        samples: Samples = np.frombuffer(received(peer, size), dtype="<i2")
+        detector = self._found.in_call if in_call else self._found.before
         if detector is None:
-            return {"error": "nothing is listened for"}
+            answer: dict[str, object] = {"error": "nothing is listened for"}
+        else:
+            going_on[stream] = detector
+            answer = self._judged(peer, detector, samples, Place(stream, at, last))
+            if last:
+                del going_on[stream]
+        content = json.dumps(answer).encode()
+        peer.settimeout(ANSWER_S)
+        peer.sendall(SIZE.pack(len(content)) + content)
+
+    def _judged(
+        self, peer: socket.socket, detector: Detector, samples: Samples, place: Place
+    ) -> dict[str, object]:
         with self._turn:
             if _hung_up(peer):  # nobody waits for it any more: others do
                 raise ConnectionError("the question was given up")
             try:
-                return asdict(detector.judge(np.frombuffer(content, dtype="<i2")))
+                return asdict(detector.judge(samples, place))
             except DetectorError as failure:
                 return {"error": str(failure)}
+
+    def _forget(self, detector: Detector, stream: int) -> None:
+        """By a last question about nothing."""
+        with self._turn, contextlib.suppress(DetectorError):
+            detector.judge(SILENCE, Place(stream, 0, last=True))
 
 
 def _let_in(door: socket.socket, desk: Desk) -> None:

@@ -1,7 +1,8 @@
 """A worker's way to the machine's one detector, which is a process of its own (`sipagent.detector`).
 
-Over an abstract Unix socket: a question is `HEAD` and int16 samples, an answer `SIZE` and JSON. Each end
-looks at the other's user id (unix(7), SO_PEERCRED), since anybody on the machine may take such a name.
+Over an abstract Unix socket: a question is `HEAD` and int16 samples, an answer `SIZE` and JSON. A question
+holds all that an answer needs, so a successor can give it, who remembers nothing. Each end looks at the
+other's user id (unix(7), SO_PEERCRED), since anybody on the machine may take such a name.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 import structlog
 
 from media.frame import Samples
-from media.keyword import DetectorError, Meaning, Verdict
+from media.keyword import DetectorError, Meaning, Place, Verdict, every_ms
 from sipagent.logs import alert
 from sipagent.voice import NOBODY_LISTENS, Detectors
 
@@ -24,8 +25,8 @@ AGAIN_S = 0.05  # from one attempt to the next: a dead detector is replaced with
 TRIES = 2  # of one question: what ends a detector may be in the sound
 REST_S = 10.0  # after one that was not answered: keys are to be heard in time, whatever speech does
 
-HEAD = struct.Struct("<?I")
-"""Whether the words of the call itself are meant, and how many bytes of samples follow."""
+HEAD = struct.Struct("<??QQI")
+"""Whether the words of the call itself are meant, the place (last, stream, at), and how many bytes follow."""
 SIZE = struct.Struct("<I")
 _PEER = struct.Struct("3i")
 
@@ -38,6 +39,7 @@ class DetectorAddress:
 
     name: str
     in_call: bool
+    engine: str = "embedding"
 
 
 class Line:
@@ -51,7 +53,7 @@ class Line:
         self._rests_until = 0.0
         self._failed = False
 
-    def ask(self, samples: Samples, in_call: bool) -> Verdict:
+    def ask(self, samples: Samples, in_call: bool, place: Place | None = None) -> Verdict:
         """Within `limit_s`. DetectorError: it says that it failed, is not there or slow.
 
         Where it ends meanwhile, its successor is asked, if it comes in time.
@@ -59,7 +61,7 @@ class Line:
         if time.monotonic() < self._rests_until:
             raise DetectorError("the detector did not answer in time a moment ago")
         try:
-            answer = self._answer(samples, in_call, time.monotonic() + self._limit_s)
+            answer = self._answer(_question(samples, in_call, place), time.monotonic() + self._limit_s)
         except OSError as failure:
             self._fail(failure)
             raise DetectorError(f"the detector does not answer: {failure}") from failure
@@ -70,14 +72,14 @@ class Line:
             raise DetectorError(answer["error"])
         return Verdict(Meaning(answer["meaning"]), answer["keyword"], answer["confidence"])
 
-    def _answer(self, samples: Samples, in_call: bool, until: float) -> dict[str, Any]:
+    def _answer(self, question: bytes, until: float) -> dict[str, Any]:
         tries = 0
         while True:
             try:
                 if self._socket is None:
                     self._socket = _connected(self._name, until)
                 tries += 1
-                return _exchange(self._socket, samples, in_call, until)
+                return _exchange(self._socket, question, until)
             except ConnectionError:
                 self._hang_up()
                 if tries == TRIES or time.monotonic() + AGAIN_S >= until:
@@ -101,12 +103,13 @@ class Line:
 class RemoteDetector:
     """A media.keyword.Detector."""
 
-    def __init__(self, line: Line, in_call: bool) -> None:
+    def __init__(self, line: Line, in_call: bool, engine: str) -> None:
+        self.every_ms = every_ms(engine, in_call)
         self._line = line
         self._in_call = in_call
 
-    def judge(self, samples: Samples) -> Verdict:
-        return self._line.ask(samples, self._in_call)
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+        return self._line.ask(samples, self._in_call, place)
 
 
 def remote_detectors(address: DetectorAddress | None) -> Detectors:
@@ -114,7 +117,8 @@ def remote_detectors(address: DetectorAddress | None) -> Detectors:
     if address is None:
         return NOBODY_LISTENS
     line = Line(address.name)
-    return Detectors(RemoteDetector(line, False), RemoteDetector(line, True) if address.in_call else None)
+    before, in_call = (RemoteDetector(line, in_call, address.engine) for in_call in (False, True))
+    return Detectors(before, in_call if address.in_call else None)
 
 
 def address(name: str) -> str:
@@ -140,10 +144,16 @@ def received(peer: socket.socket, size: int, until: float | None = None) -> byte
     return bytes(content)
 
 
-def _exchange(peer: socket.socket, samples: Samples, in_call: bool, until: float) -> dict[str, Any]:
+def _question(samples: Samples, in_call: bool, place: Place | None) -> bytes:
+    """Without a place nothing more is asked about it."""
+    where = place or Place(0, 0, last=True)
     content = samples.astype("<i2").tobytes()
+    return HEAD.pack(in_call, where.last, where.stream, where.at, len(content)) + content
+
+
+def _exchange(peer: socket.socket, question: bytes, until: float) -> dict[str, Any]:
     peer.settimeout(_left(until))
-    peer.sendall(HEAD.pack(in_call, len(content)) + content)
+    peer.sendall(question)
     (size,) = SIZE.unpack(received(peer, SIZE.size, until))
     answer: dict[str, Any] = json.loads(received(peer, size, until))
     return answer

@@ -70,7 +70,8 @@ def _detector(config: Config) -> DetectorAddress | None:
         return None
     if trouble := asked("sipagent.detector:tell_trouble", config):
         raise ConfigError(config.file, "refusal.engine", trouble)
-    return DetectorAddress(f"sipagent-detector-{secrets.token_hex(8)}", config.refusal.in_call == "key+voice")
+    name = f"sipagent-detector-{secrets.token_hex(8)}"
+    return DetectorAddress(name, config.refusal.in_call == "key+voice", config.refusal.engine)
 
 
 class Office:

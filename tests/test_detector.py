@@ -21,7 +21,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from media.frame import Samples
-from media.keyword import DetectorError, Meaning, Verdict
+from media.keyword import DetectorError, Meaning, Place, Verdict
 from media.worker import Listener, ListenerFailed
 from sipagent.children import Child
 from sipagent.config import ConfigError
@@ -43,11 +43,13 @@ LEGS = 4
 class Parrot:
     """Says back what the first sample is, or fails as it asks for."""
 
+    every_ms = 100
+
     def __init__(self, keyword: str, stuck: Path) -> None:
         self._keyword = keyword
         self._stuck = stuck
 
-    def judge(self, samples: Samples) -> Verdict:
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
         first = int(samples[0])
         if first == BROKEN:
             raise DetectorError("no memory")

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
-from media.keyword import Meaning, Verdict
+from media.keyword import Meaning, Place, Verdict
 from retention.archive import Archive
 from retention.store import Store
 from sipagent import events as e
@@ -42,11 +42,13 @@ extensions = ["sip:201@127.0.0.1"]
 class Stub:
     """A detector that takes whatever is said for one word."""
 
+    every_ms = 100
+
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict
         self.heard: list[int] = []
 
-    def judge(self, samples: Samples) -> Verdict:
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
         self.heard.append(len(samples))
         return self.verdict
 

@@ -1,5 +1,6 @@
 """One thread hears every leg; a fault on one is a fact, and no one else's trouble."""
 
+import itertools
 import math
 import queue
 import threading
@@ -12,7 +13,7 @@ import webrtcvad
 from media import worker
 from media.dtmf import ToneDetector, ToneFact, ToneHeard, ToneStarted
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
-from media.keyword import DetectorError, Meaning, Verdict
+from media.keyword import DetectorError, Meaning, Place, Verdict
 from media.vad import SpeechStarted
 from media.worker import Conclusion, KeywordSpotted, Listener, ListenerFailed, ListeningEnded, SpeechEnded
 
@@ -47,12 +48,17 @@ class _Loud:
 class _Answers:
     """A detector that gives what it is told to, in turn, then OTHER; errors are raised."""
 
+    every_ms = 100
+
     def __init__(self, *answers: Verdict | Exception) -> None:
         self.answers = list(answers)
         self.asked: list[int] = []
+        self.places: list[Place] = []
 
-    def judge(self, samples: Samples) -> Verdict:
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
         self.asked.append(len(samples))
+        if place:
+            self.places.append(place)
         answer = self.answers.pop(0) if self.answers else OTHER
         if isinstance(answer, Exception):
             raise answer
@@ -158,33 +164,64 @@ def test_speech_is_reported_with_its_verdict(start: Start, reports: _Reports) ->
 
 
 def test_a_keyword_is_spotted_before_the_utterance_ends(start: Start, reports: _Reports) -> None:
-    """At 160 ms of silence, where 400 ms end it; what is said later can't weaken it."""
-    listener = start(_Answers(REFUSE, ACCEPT))
+    """At the end of its frame; what is said later can't weaken it."""
+    listener = start(_Answers(OTHER, REFUSE, ACCEPT))
     listener.open(1, tones=False, voice=True)
-    for frame in [VOICE, VOICE, QUIET, QUIET]:
+    for frame in [VOICE] * 4:
         _hear(listener, 1, frame)
     assert reports.of(1) == [SpeechStarted(), KeywordSpotted(REFUSE)]
-    for frame in [QUIET, QUIET]:
+    for frame in [VOICE, QUIET, QUIET, QUIET, QUIET]:
         _hear(listener, 1, frame)
     assert reports.of(1) == [SpeechStarted(), KeywordSpotted(REFUSE), SpeechEnded(REFUSE)]
 
 
 def test_a_refusal_in_speech_without_end(start: Start, reports: _Reports) -> None:
-    detector = _Answers(OTHER, OTHER, UNCLEAR, UNCLEAR, REFUSE)
+    detector = _Answers(*[OTHER] * 40, *[UNCLEAR] * 9, REFUSE)
     listener = start(detector)
     listener.open(1, tones=False, voice=True)
     for _ in range(60):
         _hear(listener, 1, VOICE)
     assert reports.of(1) == [SpeechStarted(), KeywordSpotted(UNCLEAR), KeywordSpotted(REFUSE)]
-    assert set(detector.asked) == {2500 * 8}
+    assert max(detector.asked) == 3000 * 8
+
+
+@pytest.mark.parametrize("weak", [UNCLEAR, ACCEPT])
+@pytest.mark.parametrize(("questions", "reported"), [(5, 0), (6, 1), (20, 1)])
+def test_what_is_weaker_than_a_refusal_is_reported_after_half_a_second_without_more(
+    start: Start, reports: _Reports, weak: Verdict, questions: int, reported: int
+) -> None:
+    """The beginning of "je refuse" is unclear, and "oui, je refuse" accepts nothing."""
+    listener = start(_Answers(*[weak] * questions, REFUSE))
+    listener.open(1, tones=False, voice=True)
+    for _ in range(30):
+        _hear(listener, 1, VOICE)
+    assert reports.of(1) == [SpeechStarted(), *[KeywordSpotted(weak)] * reported, KeywordSpotted(REFUSE)]
+
+
+def test_each_question_says_where_it_lies_and_the_last_that_it_is(start: Start) -> None:
+    detector = _Answers()
+    listener = start(detector)
+    for leg in (1, 2):
+        listener.open(leg, tones=False, voice=True)
+        _say(listener, leg, 40)
+    first, second = detector.places[: len(detector.places) // 2], detector.places[len(detector.places) // 2 :]
+    assert len({place.stream for place in first}) == len({place.stream for place in second}) == 1
+    assert first[0].stream != second[0].stream
+    ends = [place.at + asked for place, asked in zip(detector.places, detector.asked, strict=True)]
+    assert [after - before for before, after in itertools.pairwise(ends[: len(first)])] == [800] * (
+        len(first) - 1
+    )
+    assert [place.last for place in first] == [place.last for place in second]
+    assert [place.last for place in first] == [False] * (len(first) - 1) + [True]
 
 
 def test_the_next_utterance_starts_afresh(start: Start, reports: _Reports) -> None:
-    listener = start(_Answers(OTHER, REFUSE, OTHER, OTHER))
+    listener = start(_Answers(REFUSE))
     listener.open(1, tones=False, voice=True)
     _say(listener, 1)
     _say(listener, 1)
-    assert reports.of(1) == [SpeechStarted(), SpeechEnded(REFUSE), SpeechStarted(), SpeechEnded(OTHER)]
+    refused = [SpeechStarted(), KeywordSpotted(REFUSE), SpeechEnded(REFUSE)]
+    assert reports.of(1) == [*refused, SpeechStarted(), SpeechEnded(OTHER)]
 
 
 def test_opening_again_leaves_a_key_under_way_alone(start: Start, reports: _Reports) -> None:
@@ -213,7 +250,7 @@ def test_what_is_being_said_when_listening_ends_is_judged_as_far_as_it_went(
 ) -> None:
     listener = start(_Answers(REFUSE))
     listener.open(1, tones=False, voice=True)
-    _hear(listener, 1, VOICE, VOICE, VOICE)
+    _hear(listener, 1, VOICE, VOICE)
     listener.close(1)
     assert listener.flush(30)
     assert reports.of(1) == [SpeechStarted(), SpeechEnded(REFUSE), ListeningEnded()]
@@ -243,12 +280,22 @@ def test_without_a_detector_for_the_call_nobody_listens_during_it(start: Start, 
 
 
 def test_a_detector_that_fails_on_an_utterance(start: Start, reports: _Reports) -> None:
-    listener = start(_Answers(OTHER, DetectorError("no memory"), OTHER, REFUSE))
+    """A question meanwhile, or the last one, without which nobody knows what was said."""
+    listener = start(_Answers(DetectorError("no memory")))
     listener.open(1, tones=False, voice=True)
-    _say(listener, 1)
-    _say(listener, 1)
-    failed = [SpeechStarted(), ListenerFailed("voice: no memory"), SpeechEnded(None)]
-    assert reports.of(1) == [*failed, SpeechStarted(), SpeechEnded(REFUSE)]
+    _hear(listener, 1, VOICE, VOICE, VOICE)
+    assert reports.of(1) == [SpeechStarted(), ListenerFailed("voice: no memory")]
+    _hear(listener, 1, *[QUIET] * 5)
+    assert reports.of(1)[2:] == [SpeechEnded(OTHER)]
+    listener = start(_Answers(DetectorError("no memory"), REFUSE))
+    listener.open(2, tones=False, voice=True)
+    _hear(listener, 2, VOICE, VOICE)
+    listener.close(2)
+    assert listener.flush(60)
+    listener.open(2, tones=False, voice=True)
+    _say(listener, 2)
+    failed = [SpeechStarted(), ListenerFailed("voice: no memory"), SpeechEnded(None), ListeningEnded()]
+    assert reports.of(2) == [*failed, SpeechStarted(), KeywordSpotted(REFUSE), SpeechEnded(REFUSE)]
 
 
 @pytest.mark.parametrize(("spotted", "ended"), [(REFUSE, REFUSE), (UNCLEAR, UNCLEAR), (ACCEPT, None)])
@@ -257,8 +304,14 @@ def test_a_refusal_once_spotted_outlives_a_failure(
 ) -> None:
     listener = start(_Answers(spotted, DetectorError("no memory")))
     listener.open(1, tones=False, voice=True)
-    _say(listener, 1)
-    assert reports.of(1)[-2:] == [ListenerFailed("voice: no memory"), SpeechEnded(ended)]
+    _hear(listener, 1, VOICE, VOICE, VOICE)
+    listener.close(1)
+    assert listener.flush(60)
+    assert reports.of(1)[-3:] == [
+        ListenerFailed("voice: no memory"),
+        SpeechEnded(ended),
+        ListeningEnded(),
+    ]
 
 
 def test_a_detector_that_breaks_deafens_neither_keys_nor_other_legs(start: Start, reports: _Reports) -> None:
@@ -293,12 +346,14 @@ def test_a_fault_in_the_tone_detector_is_reported_too(
 class _Stuck:
     """Holds the listener's thread until it is let go."""
 
+    every_ms = 100
+
     def __init__(self) -> None:
         self.entered = threading.Event()
         self.go = threading.Event()
         self.asked = 0
 
-    def judge(self, samples: Samples) -> Verdict:
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
         self.asked += 1
         self.entered.set()
         assert self.go.wait(60)

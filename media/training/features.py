@@ -16,6 +16,7 @@ from scipy.signal import resample_poly
 from media.embedding import Embedding, Floats
 from media.frame import SAMPLE_RATE, Samples
 from media.head import OTHER, steps_of
+from media.keyword import every_ms
 from media.training.channel import Backgrounds, Sound, any_line, carry
 from media.vad import SpeechStarted, VoiceGate
 
@@ -119,7 +120,7 @@ class Stage:
 
 def questions(heard: Samples) -> Iterator[tuple[float, Samples]]:
     """When (s) and what the detector is asked on a call that sends `heard`."""
-    gate = VoiceGate()
+    gate = VoiceGate(every_ms("embedding", in_call=False))
     frame = SAMPLE_RATE // 50
     for start in range(0, len(heard) - frame + 1, frame):
         for fact in gate.feed(heard[start : start + frame]):
