@@ -1,8 +1,11 @@
-"""A head: which of its phrases an utterance is, from the speech embedding; in numpy, some 100 kB.
+"""A head: which of its phrases an utterance is, from the speech embedding; in numpy, some 700 kB.
 
-    (steps, 96) ─ normalise ─ two steps as one ─ dense ─ convolutions ─ max, mean ─ dense ─▶ (classes,)
+    (steps, 288) ─deepen─▶ (steps - REACH, 96) ─classify─▶ (classes,)
 
-It answers with probabilities that add up to one: of each phrase that it was trained on, and of anything else.
+`deepen` is the last two blocks of Google's network, trained on for the noise of telephones: convolutions
+across bands and along time, by turns. `classify` normalises, takes two steps as one, and has convolutions of
+its own, their maximum and mean over time, and two dense layers. It answers with probabilities that add up
+to one: of each phrase that the head was trained on, and of anything else.
 """
 
 import json
@@ -14,15 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from media.embedding import SHA256, WIDTH, Embedding, Floats, log_mel
+from media.embedding import BANDS, CHANNELS, SHA256, Embedding, Floats, last_blocks, log_mel
 from media.frame import Samples
 
-PAD_BEFORE, PAD_AFTER = 50, 10
-"""Spectra of the utterance's own quiet put around it, so that also its first sound is seen late in a step."""
-
-FLOOR_PERCENTILE = 10
+REACH = 13
+"""A deep step sees that many steps more than its own: 76 spectra in all."""
+DEEP = 96
+TAPS = 3
+LAYERS = 8
+"""Across bands, along time, and so on; a pool of bands by two behind the fourth and the last."""
+LEAK, LEAST = 0.2, -0.4
+"""Google's activation: the leaky rectifier, never below LEAST."""
 DILATIONS = (1, 2)
 KERNEL = 5
+FORMAT = 2
 OTHER = "other"
 
 
@@ -48,11 +56,29 @@ class Head:
     weights: Mapping[str, Floats]
 
     def probabilities(self, steps: Floats) -> Floats:
-        """(classes,) float32 of (steps, 96); an odd last step counts twice."""
+        """(classes,) float32 of (steps, 288), one at least; of fewer than REACH + 1 the first counts more."""
+        if (missing := REACH + 1 - len(steps)) > 0:
+            steps = np.concatenate([np.repeat(steps[:1], missing, axis=0), steps])
+        return self.classify(self.deepen(steps))
+
+    def deepen(self, steps: Floats) -> Floats:
+        """(n - REACH, DEEP) of (n, 288): step i is of `steps` i to i + REACH, whatever else there is."""
         weights = self.weights
-        even = np.concatenate([steps, steps[-1:]]) if len(steps) % 2 else steps
+        values = steps.reshape(-1, BANDS, CHANNELS)
+        for layer in range(LAYERS):
+            taps = _across(values) if layer % 2 == 0 else _along(values)
+            values = _leaky(taps @ weights[f"deep{layer}.w"] + weights[f"deep{layer}.b"])
+            if layer in (3, 7):
+                values = np.maximum(values[:, ::2], values[:, 1::2])
+        pooled = np.maximum(values[:-1, 0], values[1:, 0])
+        return np.asarray(_spaced(pooled) @ weights[f"deep{LAYERS}.w"])
+
+    def classify(self, deep: Floats) -> Floats:
+        """(classes,) float32 of (n, DEEP), one at least; an odd last step counts twice."""
+        weights = self.weights
+        even = np.concatenate([deep, deep[-1:]]) if len(deep) % 2 else deep
         normal = np.asarray((even - weights["mean"]) * weights["scale"], dtype=np.float32)
-        hidden = _relu(normal.reshape(-1, 2 * WIDTH) @ weights["in.w"] + weights["in.b"])
+        hidden = _relu(normal.reshape(-1, 2 * DEEP) @ weights["in.w"] + weights["in.b"])
         for number, dilation in enumerate(DILATIONS):
             mixed = _convolve(hidden, weights[f"conv{number}.w"], dilation) + weights[f"conv{number}.b"]
             hidden = hidden + _relu(mixed)
@@ -63,13 +89,18 @@ class Head:
 
 
 def steps_of(embedding: Embedding, samples: Samples) -> Floats:
-    """(steps, 96) of (n,) int16: what a head is asked about an utterance. One step each 40 ms."""
-    spectra = log_mel(samples)
-    if not len(spectra):
-        return np.zeros((0, WIDTH), dtype=np.float32)
-    floor = np.percentile(spectra, FLOOR_PERCENTILE, axis=0).astype(np.float32)
-    padded = np.concatenate([np.tile(floor, (PAD_BEFORE, 1)), spectra, np.tile(floor, (PAD_AFTER, 1))])
-    return embedding(padded)
+    """(steps, 288) of (n,) int16: what a head is asked about. One step each 40 ms, of 260 ms of sound."""
+    return embedding(log_mel(samples))
+
+
+def google_layers() -> dict[str, Floats]:
+    """The weights of `deepen` as Google trained them: what a new head starts from."""
+    weights: dict[str, Floats] = {}
+    for layer, (kernel, bias) in enumerate(last_blocks()):
+        weights[f"deep{layer}.w"] = kernel.transpose(2, 1, 0).reshape(-1, len(kernel))
+        if bias is not None:
+            weights[f"deep{layer}.b"] = bias
+    return weights
 
 
 def save(path: Path, head: Head) -> None:
@@ -82,6 +113,7 @@ def save(path: Path, head: Head) -> None:
         "in_call_at": head.in_call_at,
         "accept_at": head.accept_at,
         "embedding": SHA256,
+        "format": FORMAT,
     }
     halves: dict[str, Any] = {name: weight.astype(np.float16) for name, weight in head.weights.items()}
     np.savez_compressed(path, told=np.array(json.dumps(told, ensure_ascii=False)), **halves)
@@ -104,13 +136,33 @@ def load(path: Path) -> Head:
             )
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise HeadError(f"{path}: not a head: {error}") from error
-    if told["embedding"] != SHA256:
+    if (told["embedding"], told.get("format")) != (SHA256, FORMAT):
         raise HeadError(f"{path}: trained for another speech embedding")
     return head
 
 
 def _relu(values: Floats) -> Floats:
     return np.asarray(np.maximum(values, 0))
+
+
+def _leaky(values: Floats) -> Floats:
+    return np.asarray(np.maximum(np.maximum(values, LEAK * values), LEAST))
+
+
+def _across(values: Floats) -> Floats:
+    """(n, bands, TAPS * channels): each band with its neighbours, beside which there is nothing."""
+    padded = np.pad(values, ((0, 0), (1, 1), (0, 0)))
+    return np.concatenate([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], axis=2)
+
+
+def _along(values: Floats) -> Floats:
+    """(n - 2, bands, TAPS * channels): each step with the next two."""
+    return np.concatenate([values[:-2], values[1:-1], values[2:]], axis=2)
+
+
+def _spaced(values: Floats) -> Floats:
+    """(n - 4, TAPS * channels): each step with the second and fourth after it."""
+    return np.concatenate([values[:-4], values[2:-2], values[4:]], axis=1)
 
 
 def _convolve(values: Floats, kernel: Floats, dilation: int) -> Floats:

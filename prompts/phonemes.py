@@ -11,8 +11,8 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-ESPEAK_VOICES = {"fr": "fr-fr", "en": "en-gb"}
-"""espeak-ng's voice for each language of the prompts; the English is British, like the speaker."""
+ESPEAK_VOICES = {"fr": "fr-fr", "en": "en-gb", "es": "es"}
+"""espeak-ng's voice for each language; the English is British, like the speaker of the prompts."""
 
 _PAIRS = {
     "a^ɪ": "I",
@@ -28,7 +28,8 @@ _PAIRS = {
 }
 _FOR_LANGUAGE = {
     "fr": _PAIRS,
-    "en": _PAIRS | {"e^ə": "ɛː", "iə": "ɪə", "ə^l": "ᵊl", "r": "ɹ", "ɐ": "ə", "x": "k", "ʲ": ""},
+    "es": _PAIRS,
+    "en": _PAIRS | {"n̩": "ᵊn", "e^ə": "ɛː", "iə": "ɪə", "ə^l": "ᵊl", "r": "ɹ", "ɐ": "ə", "x": "k", "ʲ": ""},
 }
 _CLAUSE_END = re.compile(r"([,;:!?.…—()“”]+)(?=\s|$)")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")

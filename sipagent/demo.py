@@ -27,6 +27,7 @@ CALLER_HZ, OPERATOR_HZ = 440.0, 880.0
 WINDOW_S = 2.0
 TALK_S = 4.0
 READY_S = 20.0
+ENDED_S = 20.0
 RTP_PORTS = 100
 PROMPTS = Path(prompts.__file__).parent
 CONFIG = """\
@@ -85,6 +86,7 @@ class Agent:
         self._tell = tell
         self._ready = False
         self._settled = threading.Event()  # it is ready, or has ended
+        self._ended = threading.Semaphore(0)  # one for each call
         self._last_words = ""
         self._reader = threading.Thread(target=self._read, name="demo-log", daemon=True)
         self._reader.start()
@@ -92,6 +94,11 @@ class Agent:
     def wait_ready(self) -> None:
         if not self._settled.wait(READY_S) or not self._ready:
             raise DemoFailed(f"the agent is not ready: {self._last_words or 'it says nothing'}")
+
+    def wait_call_ended(self) -> None:
+        """Its last line is told: nothing of it comes below what is shown next."""
+        if not self._ended.acquire(timeout=ENDED_S):
+            raise DemoFailed(f"a call that was hung up has not ended: {self._last_words}")
 
     def rows(self, command: str) -> list[Json]:
         done = subprocess.run([*self._command, command, "--json"], capture_output=True, text=True, check=True)
@@ -118,6 +125,8 @@ class Agent:
                     self._ready = True
                     self._settled.set()
                 self._tell(said)
+                if said["event"] == "call_ended":
+                    self._ended.release()
         self._settled.set()
 
 
@@ -147,8 +156,9 @@ def _demo(folder: Path, loop: Loop, console: Console, language: str) -> None:
         try:
             agent.wait_ready()
             stage = Stage(console, caller, operator, f"sip:0323063006@127.0.0.1:{port}")
-            _consenting(stage)
-            _refusing(stage)
+            for scene in (_consenting, _refusing):
+                scene(stage)
+                agent.wait_call_ended()
             console.rule("What is kept: sipagent list")
             agent.show("list")
             console.rule("What every call leaves: sipagent calls")
@@ -224,10 +234,12 @@ def _judge(agent: Agent, folder: Path) -> None:
 
 def _tell(console: Console, said: Json) -> None:
     """The agent's log, as far as a spectator cares."""
-    event = said.pop("event")
+    event = said["event"]
     if event in ("decided", "alert", "call_ended"):
         facts = ", ".join(
-            f"{key} {value}" for key, value in said.items() if key not in ("call", "level", "timestamp")
+            f"{key} {value}"
+            for key, value in said.items()
+            if key not in ("event", "call", "level", "timestamp")
         )
         console.print(f"  [dim]agent: {event}: {facts}[/]", highlight=False)
 

@@ -29,6 +29,8 @@ def test_the_demo_shows_both_calls_and_what_is_kept_of_them() -> None:
     assert "Both calls went as they must." in done.stdout
     for told in ("REC +33612345678", "NO REC +33612345678", "by dtmf", "by silence", "closed", "refused"):
         assert told in done.stdout, told
+    first, _, rest = done.stdout.partition("presses 9 during the notice")
+    assert [part.count("call_ended") for part in (first, rest.partition("What is kept")[0])] == [1, 1]
 
 
 # --- the judge ---

@@ -4,8 +4,20 @@ import numpy as np
 import pytest
 
 from media import embedding
-from media.embedding import HOP, MELS, SPAN, STRIDE, WIDTH, WINDOW, Embedding, EmbeddingUnavailable, log_mel
+from media.embedding import (
+    HOP,
+    MELS,
+    SPAN,
+    STRIDE,
+    WIDTH,
+    WINDOW,
+    Embedding,
+    EmbeddingUnavailable,
+    log_mel,
+    mel_bank,
+)
 from media.frame import SAMPLE_RATE, SILENCE, Samples
+from media.head import Head, google_layers
 
 
 def tone(hertz: float, seconds: float = 1.0) -> Samples:
@@ -31,21 +43,43 @@ def test_a_tone_is_in_its_band() -> None:
     assert high > 24
 
 
-def test_no_more_than_80_db_are_told_apart() -> None:
-    loud_then_silent = np.concatenate([tone(1000.0, 0.5), np.zeros(4000, dtype=np.int16)])
-    spectra = log_mel(loud_then_silent)
-    assert spectra.max() - spectra.min() == pytest.approx(8.0)
+def test_what_is_all_but_silent_is_as_silence() -> None:
+    spectra = log_mel(np.concatenate([tone(1000.0, 0.5), np.zeros(4000, dtype=np.int16)]))
+    assert spectra.min() == pytest.approx(embedding.FLOOR_DB / 10 + 2)
+    assert spectra.max() > spectra.min() + 6
 
 
-def test_a_long_sound_at_once_is_as_its_windows_one_by_one(network: Embedding) -> None:
+def test_a_spectrum_does_not_depend_on_what_is_around_it() -> None:
+    sound = np.concatenate([tone(700.0), tone(1000.0) // 200])
+    assert log_mel(sound)[110:] == pytest.approx(log_mel(sound[110 * HOP :]))
+
+
+def test_a_warped_bank_hears_what_is_higher() -> None:
+    low, high = (int(log_mel(tone(1500.0), mel_bank(warp)).mean(axis=0).argmax()) for warp in (1.15, 0.87))
+    assert low < high
+
+
+def test_a_step_is_of_its_own_spectra_alone(network: Embedding) -> None:
     random = np.random.default_rng(1)
     spectra = log_mel(np.asarray(random.normal(size=SAMPLE_RATE * 2) * 2000, dtype=np.int16))
     steps = network(spectra)
-    hop = STRIDE // embedding.PHASES
-    assert steps.shape == ((len(spectra) - SPAN) // hop + 1, WIDTH)
+    assert steps.shape == ((len(spectra) - SPAN) // STRIDE + 1, WIDTH)
     for number in (0, 1, 7, len(steps) - 1):
-        (alone,) = network(spectra[number * hop : number * hop + SPAN])
+        (alone,) = network(spectra[number * STRIDE : number * STRIDE + SPAN])
         assert steps[number] == pytest.approx(alone, abs=1e-3)
+
+
+def test_with_its_last_blocks_it_is_googles_whole_network(network: Embedding) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    whole = runtime.InferenceSession(embedding._model())
+    random = np.random.default_rng(1)
+    spectra = log_mel(np.asarray(random.normal(size=SAMPLE_RATE * 2) * 2000, dtype=np.int16))
+    deep = Head("fr", (), 0, 0, 0, 0, google_layers()).deepen(network(spectra))
+    assert len(deep) == (len(spectra) - 76) // STRIDE + 1
+    for number in (0, 1, 2, len(deep) - 1):
+        window = spectra[number * STRIDE : number * STRIDE + 76]
+        (expected,) = whole.run(None, {"input_1": window[None, :, :, None]})
+        assert deep[number] == pytest.approx(expected.ravel(), abs=1e-3)
 
 
 def test_what_is_shorter_than_a_window_has_no_step(network: Embedding) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from media.frame import SAMPLE_RATE
+from media.spotter import plain
 from media.training.channel import Backgrounds, Line, active_rms, any_line, carry
 from media.training.features import questions, read, stretch
+from media.training.language import LANGUAGES, language
 from media.training.speech import ESPEAK, KOKORO, Split, label, plan
-from media.training.texts import FRENCH, FRENCH_ACCEPTING, FRENCH_IN_CALL, NEAR, TALK
 from sipagent.admission import SHIPPED
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
@@ -28,21 +29,47 @@ def test_a_voice_belongs_to_one_split(voices: dict[Split, tuple[str, ...]]) -> N
     assert all(voices[split] for split in SPLITS)
 
 
+@pytest.mark.parametrize("code", LANGUAGES)
 @pytest.mark.parametrize("synthesizer", ["kokoro", "espeak"])
-def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(synthesizer: str) -> None:
-    plans = {split: plan(synthesizer, split, WORDS) for split in SPLITS}
-    assert plans["test"] == plan(synthesizer, "test", WORDS)
+def test_a_plan_is_the_same_each_time_and_keeps_speakers_and_sentences_apart(
+    synthesizer: str, code: str
+) -> None:
+    spoken = language(code)
+    plans = {split: plan(spoken, synthesizer, split, WORDS) for split in SPLITS}
+    assert plans["test"] == plan(spoken, synthesizer, "test", WORDS)
     paths = [utterance.path for said in plans.values() for utterance in said]
     assert len(paths) == len(set(paths))
     for split in ("train", "tune"):
-        texts = {utterance.text for utterance in plans[split]} & {*NEAR, *TALK}
+        texts = {utterance.text for utterance in plans[split]} & {*spoken.near, *spoken.talk}
         assert texts and not texts & {utterance.text for utterance in plans["test"]}
 
 
-def test_every_phrase_is_said_and_every_phrase_of_the_call_is_one_of_them() -> None:
-    said = {utterance.path.parent.name for utterance in plan("espeak", "test", WORDS)}
-    assert said == {label(phrase) for phrase in (*FRENCH, *FRENCH_ACCEPTING)} | {"other"}
-    assert set(FRENCH_IN_CALL) <= set(FRENCH)
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_every_phrase_is_said_and_every_phrase_of_the_call_is_one_of_them(code: str) -> None:
+    spoken = language(code)
+    said = {utterance.path.parent.name for utterance in plan(spoken, "espeak", "test", WORDS)}
+    assert said == {label(phrase) for phrase in spoken.phrases} | {"other"}
+    assert len(said) == len(spoken.phrases) + 1  # no two of them are the same folder
+    assert spoken.in_call and set(spoken.in_call) <= set(spoken.refusing)
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_nothing_that_refuses_stands_among_what_does_not(code: str) -> None:
+    spoken = language(code)
+    ways = {plain(way) for ways in (spoken.refusing | spoken.accepting).values() for way in ways}
+    assert not ways & {plain(text) for text in (*spoken.near, *spoken.talk)}
+
+
+def test_who_speaks_a_language_natively_speaks_it_alone_where_they_are_many() -> None:
+    english = {said.manner.voice for said in plan(language("en"), "kokoro", "train", WORDS)}
+    assert english and all(voice[0] in "ab" for voice in english)
+    french = {said.manner.voice for said in plan(language("fr"), "kokoro", "train", WORDS)}
+    assert "ff_siwis" in french and any(voice.startswith("ff_siwis+") for voice in french)
+
+
+def test_a_share_of_a_plan_is_that_much_of_each_phrase() -> None:
+    said = [u.path.parent.name for u in plan(language("de"), "espeak", "train", WORDS, share=0.1)]
+    assert (said.count("ich_lehne_ab"), said.count("ja"), said.count("other")) == (40, 20, 400)
 
 
 def test_a_phrase_is_a_folder() -> None:

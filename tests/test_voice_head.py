@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from media import head as heads
-from media.embedding import Floats
-from media.head import DILATIONS, KERNEL, Head, HeadError, load, save
+from media.embedding import WIDTH, Floats
+from media.head import DEEP, DILATIONS, KERNEL, REACH, Head, HeadError, google_layers, load, save
 
-WIDTH, HIDDEN, MIDDLE = 96, 8, 6
+HIDDEN, MIDDLE = 8, 6
 PHRASES = ("je refuse", "oui")
 
 
@@ -17,9 +17,9 @@ PHRASES = ("je refuse", "oui")
 def head() -> Head:
     random = np.random.default_rng(5)
     shapes: dict[str, tuple[int, ...]] = {
-        "mean": (WIDTH,),
-        "scale": (WIDTH,),
-        "in.w": (2 * WIDTH, HIDDEN),
+        "mean": (DEEP,),
+        "scale": (DEEP,),
+        "in.w": (2 * DEEP, HIDDEN),
         "in.b": (HIDDEN,),
         "mid.w": (2 * HIDDEN, MIDDLE),
         "mid.b": (MIDDLE,),
@@ -28,10 +28,10 @@ def head() -> Head:
     }
     for number in range(len(DILATIONS)):
         shapes |= {f"conv{number}.w": (KERNEL, HIDDEN, HIDDEN), f"conv{number}.b": (HIDDEN,)}
-    weights = {
-        name: (random.normal(size=shape) * 0.1).astype(np.float16).astype(np.float32)
-        for name, shape in shapes.items()
+    weights = google_layers() | {
+        name: (random.normal(size=shape) * 0.1).astype(np.float32) for name, shape in shapes.items()
     }
+    weights = {name: weight.astype(np.float16).astype(np.float32) for name, weight in weights.items()}
     return Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, weights)
 
 
@@ -44,6 +44,20 @@ def test_probabilities_add_up_to_one_whatever_the_length(head: Head) -> None:
         likely = head.probabilities(steps(count))
         assert likely.shape == (len(PHRASES) + 1,)
         assert likely.sum() == pytest.approx(1)
+
+
+def test_what_came_before_adds_nothing_to_a_deep_step(head: Head) -> None:
+    sound = steps(60)
+    whole = head.deepen(sound)
+    assert whole.shape == (60 - REACH, DEEP)
+    assert head.deepen(sound[20:]) == pytest.approx(whole[20:], abs=1e-4)
+    assert head.probabilities(sound) == pytest.approx(head.classify(whole))
+
+
+def test_of_too_short_a_sound_the_first_step_stands_for_what_was_before(head: Head) -> None:
+    short = steps(4)
+    longer = np.concatenate([np.repeat(short[:1], REACH + 1 - 4, axis=0), short])
+    assert head.probabilities(short) == pytest.approx(head.probabilities(longer))
 
 
 def test_a_head_comes_back_from_its_file_as_it_was(head: Head, tmp_path: Path) -> None:

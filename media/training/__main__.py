@@ -11,6 +11,9 @@
     python -m media.training features train espeak --times 2       # and every other folder in sounds/
     python -m media.training fit                                   # writes media/heads/fr.npz
     python -m tests.bench.voice
+
+Another language than French: `python -m media.training --lang de people` and so on; wngerman, wspanish or
+wamerican in place of wfrench. The sounds lie in voice-training/LANG unless --folder says where.
 """
 
 import argparse
@@ -19,6 +22,7 @@ from pathlib import Path
 
 from media.spotter import HEADS
 from media.training.features import make
+from media.training.language import LANGUAGES, language
 from media.training.people import copy_people, copy_prompts
 from media.training.speech import speak
 
@@ -28,22 +32,22 @@ SPLITS = ("train", "tune", "test")
 
 def main() -> None:
     chosen = _parser().parse_args()
+    spoken, folder = language(chosen.lang), chosen.folder or Path("voice-training", chosen.lang)
     if chosen.command == "people":
         for split in SPLITS:
-            print(split, sum(1 for _ in copy_people(split, chosen.folder)), file=sys.stderr)
-        print("prompts", copy_prompts(PROMPTS / "fr", chosen.folder), file=sys.stderr)
+            print(split, sum(1 for _ in copy_people(split, folder)), file=sys.stderr)
+        print("prompts", copy_prompts(PROMPTS / spoken.code, folder), file=sys.stderr)
     elif chosen.command == "speak":
-        words = chosen.words.read_text(encoding="utf-8").split()
-        made = speak(chosen.synthesizer, chosen.split, chosen.folder, chosen.styles, words)
+        made = speak(spoken, chosen.synthesizer, chosen.split, folder, chosen.styles, share=chosen.share)
         for count, path in enumerate(made):
             if count % 100 == 0:
                 print(path, file=sys.stderr)
     elif chosen.command == "features":
-        print(make(chosen.folder, chosen.split, chosen.source, chosen.times, PROMPTS), file=sys.stderr)
+        print(make(folder, chosen.split, chosen.source, chosen.times, PROMPTS), file=sys.stderr)
     else:
-        from media.training.french import fit_french  # the only step that needs JAX
+        from media.training.shipped import fit_shipped  # the only step that needs JAX
 
-        for line in fit_french(chosen.folder / "features", chosen.out, chosen.rounds):
+        for line in fit_shipped(spoken, folder / "features", chosen.out, chosen.rounds):
             print(line, file=sys.stderr)
 
 
@@ -53,14 +57,15 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--folder", type=Path, default=Path("voice-training"))
+    parser.add_argument("--lang", choices=LANGUAGES, default="fr")
+    parser.add_argument("--folder", type=Path, help="sounds and features of this language")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("people", help="copy people's recordings")
     speaking = commands.add_parser("speak", help="make one synthesizer's sounds of one split")
     speaking.add_argument("synthesizer", choices=["kokoro", "espeak", "pico"])
     speaking.add_argument("split", choices=SPLITS)
     speaking.add_argument("--styles", type=Path, default=Path("package/voices"))
-    speaking.add_argument("--words", type=Path, default=Path("/usr/share/dict/french"))
+    speaking.add_argument("--share", type=float, default=1.0, help="of the usual number of utterances")
     featuring = commands.add_parser("features", help="put them on lines, and embed what arrives")
     featuring.add_argument("split", choices=SPLITS)
     featuring.add_argument("source", help="a folder in sounds/SPLIT")

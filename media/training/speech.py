@@ -1,11 +1,11 @@
-"""Who says what: the plan of all utterances, and the files made from it.
+"""Who says what in a language: the plan of all utterances, and the files made from it.
 
 A plan is a list drawn with a seed, so that it is the same every time; a file that exists is not made again.
 A file's path holds what is known of it: `sounds/SPLIT/SYNTHESIZER/LABEL/NUMBER.wav`.
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import soundfile
 
 from media.frame import Samples
-from media.training.texts import FRENCH, FRENCH_ACCEPTING, NEAR, TALK, made_up
+from media.training.language import Language
 from media.training.voices import RATE, Espeak, Kokoro, Manner, Pico
 
 Split = Literal["train", "tune", "test"]
@@ -33,7 +33,6 @@ KOKORO: dict[Split, tuple[str, ...]] = {
         *("im_nicola", "pm_alex"),
     ),
 }
-ACCENTS = ("fr", "fr-be", "fr-ch")
 ESPEAK: dict[Split, tuple[str, ...]] = {
     "train": (
         *("Alex", "Alicia", "Andrea", "Andy", "Denis", "Diogo", "Gene", "Henrique", "Jacky", "Lee", "Mario"),
@@ -50,15 +49,19 @@ ESPEAK: dict[Split, tuple[str, ...]] = {
     ),
 }
 
-REFUSALS = {
+Counts = Mapping[str, Mapping[Split, int]]
+REFUSALS: Counts = {
     "kokoro": {"train": 150, "tune": 24, "test": 40},
     "espeak": {"train": 400, "tune": 33, "test": 60},
+    "pico": {"test": 30},
 }
-"""Utterances of each phrase."""
-OTHERS = {
+"""Utterances of each phrase that refuses; of one that accepts half as many."""
+OTHERS: Counts = {
     "kokoro": {"train": 1500, "tune": 400, "test": 500},
     "espeak": {"train": 4000, "tune": 500, "test": 600},
+    "pico": {"test": 400},
 }
+LEAST_NATIVE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,9 @@ class Utterance:
     manner: Manner
 
 
-class _Synthesizer(Protocol):
+class Synthesizer(Protocol):
+    """One of media.training.voices."""
+
     def say(self, text: str, manner: Manner) -> Samples: ...
 
 
@@ -80,73 +85,95 @@ def label(phrase: str) -> str:
     return plain.replace("'", " ").replace(" ", "_").lower()
 
 
-def plan(synthesizer: str, split: Split, words: list[str]) -> list[Utterance]:
-    """What one synthesizer says for one split, in an order in which any beginning is a fair sample."""
+def plan(
+    language: Language, synthesizer: str, split: Split, words: list[str], share: float = 1.0
+) -> list[Utterance]:
+    """What one synthesizer says for one split, in an order in which any beginning is a fair sample.
+
+    `share`: of the counts above.
+    """
     random = Random(f"{synthesizer}/{split}")
-    phrases = FRENCH | FRENCH_ACCEPTING
     said: list[tuple[str, str]] = []
-    for phrase, ways in phrases.items():
-        said += [(label(phrase), random.choice(ways)) for _ in range(_many(synthesizer, split, phrase))]
-    near, talk = _texts(NEAR, split), _texts(TALK, split)
-    for _ in range(_others(synthesizer, split)):
-        kind = random.random()
-        text = random.choice(near if kind < 0.45 else talk) if kind < 0.7 else made_up(random, words)
-        said.append(("other", text))
+    many = round(share * REFUSALS[synthesizer][split])
+    for phrase, ways in (language.refusing | language.accepting).items():
+        halved = synthesizer != "pico" and phrase in language.accepting
+        said += [(label(phrase), random.choice(ways)) for _ in range(many // 2 if halved else many)]
+    said += [
+        ("other", text) for text in others(language, split, words, random, share * OTHERS[synthesizer][split])
+    ]
     random.shuffle(said)
     return [
         Utterance(
-            Path(split, synthesizer, name, f"{number:05d}.wav"), text, _manner(synthesizer, split, random)
+            Path(split, synthesizer, name, f"{number:05d}.wav"),
+            text,
+            manner(language, synthesizer, split, random),
         )
         for number, (name, text) in enumerate(said)
     ]
 
 
-def speak(synthesizer: str, split: Split, folder: Path, styles: Path, words: list[str]) -> Iterator[Path]:
+def others(language: Language, split: Split, words: list[str], random: Random, count: float) -> Iterator[str]:
+    """So many sentences that say none of the phrases: near to one, ordinary, or made up."""
+    near, talk = texts_of(language.near, split), texts_of(language.talk, split)
+    for _ in range(round(count)):
+        kind = random.random()
+        text = random.choice(near if kind < 0.45 else talk) if kind < 0.7 else language.made_up(random, words)
+        yield text
+
+
+def speak(
+    language: Language, synthesizer: str, split: Split, folder: Path, styles: Path, *, share: float = 1.0
+) -> Iterator[Path]:
     """Make the files of a plan that aren't there; each once it is."""
-    voice = _load(synthesizer, folder, styles)
-    for utterance in plan(synthesizer, split, words):
+    voice = load_voice(language, synthesizer, folder, styles)
+    for utterance in plan(language, synthesizer, split, language.words(), share):
         path = folder / "sounds" / utterance.path
-        if path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        soundfile.write(partial, voice.say(utterance.text, utterance.manner), RATE, "PCM_16", format="WAV")
-        partial.replace(path)
-        yield path
+        if not path.exists():
+            write(voice, utterance, path)
+            yield path
 
 
-def _load(synthesizer: str, folder: Path, styles: Path) -> _Synthesizer:
+def write(voice: Synthesizer, utterance: Utterance, path: Path) -> None:
+    """Have it said; a file that is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    soundfile.write(partial, voice.say(utterance.text, utterance.manner), RATE, "PCM_16", format="WAV")
+    partial.replace(path)
+
+
+def load_voice(language: Language, synthesizer: str, folder: Path, styles: Path) -> Synthesizer:
+    """VoiceError or ImportError for one that isn't installed."""
     if synthesizer == "kokoro":
-        return Kokoro(styles, folder / "styles")
+        return Kokoro(styles, folder / "styles", language.code)
     return Espeak() if synthesizer == "espeak" else Pico()
 
 
-def _many(synthesizer: str, split: Split, phrase: str) -> int:
-    if synthesizer == "pico":
-        return 30
-    return REFUSALS[synthesizer][split] // (1 if phrase in FRENCH else 2)
-
-
-def _others(synthesizer: str, split: Split) -> int:
-    return 400 if synthesizer == "pico" else OTHERS[synthesizer][split]
-
-
-def _texts(texts: tuple[str, ...], split: Split) -> tuple[str, ...]:
+def texts_of(texts: tuple[str, ...], split: Split) -> tuple[str, ...]:
     """Sentences are apart too, as far as they are many: every fourth one is kept for measuring."""
     return texts[3::4] if split == "test" else tuple(text for n, text in enumerate(texts) if n % 4 != 3)
 
 
-def _manner(synthesizer: str, split: Split, random: Random) -> Manner:
+def manner(language: Language, synthesizer: str, split: Split, random: Random) -> Manner:
+    """Any voice of the split, at any speed and pitch that people have."""
     speed = random.uniform(0.8, 1.3)
     if synthesizer == "pico":
-        return Manner("fr-FR", random.uniform(0.75, 1.25), random.uniform(0.75, 1.3))
+        return Manner(language.pico, random.uniform(0.75, 1.25), random.uniform(0.75, 1.3))
     if synthesizer == "espeak":
-        voice = f"{random.choice(ACCENTS)}+{random.choice(ESPEAK[split])}"
+        voice = f"{random.choice(language.accents)}+{random.choice(ESPEAK[split])}"
         return Manner(voice, speed, random.uniform(0.75, 1.35))
+    voice = _speaker(language, split, random)
+    return Manner(voice, speed, random.uniform(0.9, 1.12) if split == "train" else 1.0)
+
+
+def _speaker(language: Language, split: Split, random: Random) -> str:
+    """One of the native speakers; where they are few, also others, and blends with them."""
+    native = [name for name in KOKORO[split] if name.startswith(language.kokoro)]
+    if len(native) >= LEAST_NATIVE:
+        return random.choice(native)
     voice = random.choice(KOKORO[split])
     kind = random.random()
-    if split == "train" and kind < 0.45:
-        voice = f"ff_siwis+{voice}:{random.choice((0.3, 0.5, 0.7))}"
-    elif split == "train" and kind < 0.6:
-        voice = f"{random.choice(KOKORO[split])}+{voice}:0.5"
-    return Manner(voice, speed, random.uniform(0.9, 1.12) if split == "train" else 1.0)
+    if split == "train" and native and kind < 0.45:
+        return f"{native[0]}+{voice}:{random.choice((0.3, 0.5, 0.7))}"
+    if split == "train" and kind < 0.6:
+        return f"{random.choice(KOKORO[split])}+{voice}:0.5"
+    return voice

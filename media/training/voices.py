@@ -1,8 +1,9 @@
 """The synthesizers: words in, (n,) int16 at RATE out. What each needs installed is told by `--help`.
 
-- Kokoro-82M (Apache-2.0): 54 speakers, and blends of two; one of them, `ff_siwis`, learnt from French.
-- espeak-ng (GPL-3.0): three accents of French by some hundred variants, formants and Klatt's synthesis.
-- SVOX Pico (Apache-2.0): one French voice, of statistical models. Only measured on, so that there is a
+- Kokoro-82M (Apache-2.0): 54 speakers, and blends of two. It learnt from British and American English,
+  from three speakers of Spanish and one of French, `ff_siwis`; it speaks no German.
+- espeak-ng (GPL-3.0): each accent of a language by some hundred variants, formants and Klatt's synthesis.
+- SVOX Pico (Apache-2.0): one voice a language, of statistical models. Only measured on, so that there is a
   synthesizer which no head ever heard.
 """
 
@@ -36,7 +37,8 @@ class Manner:
 class Kokoro:
     """`voices`: the folder of styles; a voice is a speaker's name, or `a+b:0.4` for 40 % of a."""
 
-    def __init__(self, voices: Path, scratch: Path) -> None:
+    def __init__(self, voices: Path, scratch: Path, language: str) -> None:
+        self._language = language
         self._voices = voices
         self._scratch = scratch
         scratch.mkdir(parents=True, exist_ok=True)
@@ -46,7 +48,7 @@ class Kokoro:
     def say(self, text: str, manner: Manner) -> Samples:
         """VoiceError or PhonemeError where the model cannot."""
         name = self._style(manner.voice)
-        sound = self._model.say(_phonemes(text, self._symbols), name, manner.speed)
+        sound = self._model.say(_phonemes(text, self._language, self._symbols), name, manner.speed)
         return _at_rate(sound, 24_000, manner.pitch)
 
     def _style(self, voice: str) -> str:
@@ -68,8 +70,8 @@ def _blend(folder: Path, voice: str) -> Any:
 
 
 @cache
-def _phonemes(text: str, symbols: frozenset[str]) -> str:
-    return phonemes(text, "fr", {}, symbols)
+def _phonemes(text: str, language: str, symbols: frozenset[str]) -> str:
+    return phonemes(text, language, {}, symbols)
 
 
 class Espeak:

