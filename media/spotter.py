@@ -8,8 +8,9 @@ from pathlib import Path
 
 from media.embedding import Embedding, EmbeddingUnavailable, Floats
 from media.frame import Samples
-from media.head import Head, HeadError, load, steps_of
+from media.head import Head, HeadError, load
 from media.keyword import DetectorUnavailable, Meaning, Place, Verdict, every_ms
+from media.streams import Streams
 
 HEADS = Path(__file__).with_name("heads")
 
@@ -24,7 +25,7 @@ class _Listening:
 
 
 class Spotter:
-    """A media.keyword.Detector; keeps nothing of what it heard."""
+    """A media.keyword.Detector; what it keeps of speech that goes on is in media/streams.py."""
 
     def __init__(
         self, refuse: Sequence[str], accept: Sequence[str], heads: Path = HEADS, *, in_call: bool = False
@@ -32,39 +33,37 @@ class Spotter:
         """DetectorUnavailable for a phrase without a head, or where the embedding is missing."""
         self.every_ms = every_ms("embedding", in_call)
         self._in_call = in_call
-        self._heads = [
+        self._listening = [
             listening
             for head in known_heads(heads)
             if (listening := _Listening(head, _places(head, refuse), _places(head, accept))).refuse
             or listening.accept
         ]
-        found = {plain(phrase) for each in self._heads for phrase in each.head.phrases}
+        self._heads = tuple(each.head for each in self._listening)
+        found = {plain(phrase) for each in self._listening for phrase in each.head.phrases}
         if unheard := [phrase for phrase in (*refuse, *accept) if plain(phrase) not in found]:
             raise DetectorUnavailable(
                 f"no head for {', '.join(map(repr, unheard))}; accepted: {', '.join(known_phrases(heads))}"
             )
         try:
-            self._embedding = _embedding()
+            self._streams = shared_streams()
         except EmbeddingUnavailable as wrong:
             raise DetectorUnavailable(str(wrong)) from wrong
 
     def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
-        """What the likeliest of the phrases is, if any is likely enough."""
-        steps = steps_of(self._embedding, samples)
+        """What the likeliest of the phrases is, if any is likely enough; nothing is in less than 0.8 s."""
         best = Verdict(Meaning.OTHER)
-        if not len(steps):
-            return best
-        for each in self._heads:
-            verdict = _verdict(each, each.head.probabilities(steps), self._in_call)
-            if _rank(verdict) > _rank(best):
-                best = verdict
+        for each, deep in zip(self._listening, self._streams.deep(self._heads, samples, place), strict=True):
+            if len(deep):
+                verdict = _verdict(each, each.head.classify(deep), self._in_call)
+                best = max(best, verdict, key=_rank)
         return best
 
 
 @cache
-def _embedding() -> Embedding:
-    """One for the process: it is the same for all phrases, and for one thread, the listener's."""
-    return Embedding()
+def shared_streams() -> Streams:
+    """One for the process: the same for all phrases, and for one thread, the listener's."""
+    return Streams(Embedding())
 
 
 def known_heads(folder: Path = HEADS) -> list[Head]:
