@@ -101,14 +101,15 @@ class Desk:
     def answer(self, peer: socket.socket) -> None:
         """All of a worker's questions until it is gone, with what it did not end."""
         going_on: dict[int, Detector] = {}
-        with peer:
-            try:
+        try:
+            with peer:
                 while True:
                     self._answer_one(peer, going_on)
-            except OSError as ended:  # the worker has ended, or did not wait: it knows
-                log.debug("line_ended", reason=str(ended))
-        for stream, detector in going_on.items():
-            self._forget(detector, stream)
+        except OSError as ended:  # the worker has ended, or did not wait: it knows
+            log.debug("line_ended", reason=str(ended))
+        finally:
+            for stream, detector in going_on.items():
+                self._forget(detector, stream)
 
     def _answer_one(self, peer: socket.socket, going_on: dict[int, Detector]) -> None:
         in_call, last, stream, at, size = HEAD.unpack(received(peer, HEAD.size))

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from tests.room import Room
 from tests.tapping import PATIENCE_S, wait_for
 
 HERE = "tests.test_detector"
-BROKEN, STUCK, DEADLY = -1, -2, -3
+BROKEN, STUCK, DEADLY, WHERE = -1, -2, -3, -4
 LIMIT_S = 0.5
 LEGS = 4
 
@@ -48,9 +49,16 @@ class Parrot:
     def __init__(self, keyword: str, stuck: Path) -> None:
         self._keyword = keyword
         self._stuck = stuck
+        self._remembered: set[int] = set()
 
     def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
-        first = int(samples[0])
+        assert place
+        self._remembered.add(place.stream)
+        if place.last:
+            self._remembered.remove(place.stream)
+        first = int(samples[0]) if len(samples) else 0
+        if first == WHERE:
+            return Verdict(Meaning.OTHER, f"{place} {sorted(self._remembered)}")
         if first == BROKEN:
             raise DetectorError("no memory")
         if first == STUCK:
@@ -125,6 +133,35 @@ def test_a_verdict_comes_through_with_all_that_it_says(place: Where) -> None:
     assert found.before and found.in_call
     assert found.before.judge(sound(7)) == Verdict(Meaning.REFUSE, "before 800", 7.0)
     assert found.in_call.judge(sound(8, 240_000)) == Verdict(Meaning.REFUSE, "call 240000", 8.0)
+
+
+def test_a_question_says_where_it_lies(place: Where) -> None:
+    found = remote_detectors(place.address)
+    assert found.before and found.in_call
+    where = Place(2**63 - 1, 8000 * 86_400, last=False)
+    for detector in (found.before, found.in_call):
+        assert detector.judge(sound(WHERE), where).keyword == f"{where} [{where.stream}]"
+    last = replace(where, last=True)
+    assert found.before.judge(sound(WHERE), last).keyword == f"{last} []"
+    assert "last=True" in str(found.before.judge(sound(WHERE)).keyword)
+
+
+def test_a_worker_that_is_gone_leaves_nothing_of_what_was_being_said(place: Where) -> None:
+    one, other = place.line(), place.line()
+    for number in (11, 12):
+        one.ask(sound(1), False, Place(number, 0))
+    one.ask(sound(1), False, Place(11, 320, last=True))
+    other.ask(sound(1), False, Place(20, 0))
+    one._hang_up()
+    still = Place(20, 320)
+    wait_for(lambda: other.ask(sound(WHERE), False, still).keyword == f"{still} [20]")
+
+
+def test_how_often_is_that_of_the_engine() -> None:
+    for engine, paces in (("embedding", (100, 500)), ("vosk", (400, 1000))):
+        found = remote_detectors(DetectorAddress("nowhere", in_call=True, engine=engine))
+        assert found.before and found.in_call
+        assert (found.before.every_ms, found.in_call.every_ms) == paces
 
 
 def test_without_an_address_nobody_listens() -> None:

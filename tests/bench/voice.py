@@ -68,6 +68,13 @@ class Case:
     def meaning(self) -> Meaning:
         return self.heard.verdict.meaning
 
+    @property
+    def late_ms(self) -> int | None:
+        """From the end of what was said to the refusal; None where none was heard."""
+        if self.meaning is not Meaning.REFUSE or self.heard.spotted_ms is None:
+            return None
+        return self.heard.spotted_ms - self.end_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -104,6 +111,13 @@ class Ground:
                 sound = np.concatenate([np.zeros(SAMPLE_RATE // 2), read(path), np.zeros(TAIL)])
                 end = (len(sound) - TAIL - 240) * 1000 // SAMPLE_RATE
                 yield Case(source, said, name, hear(detector, self.arrives(sound, line)), end)
+
+    def unbroken(self, detector: Detector) -> float:
+        """CPU s per second of somebody who talks for some minutes without a pause."""
+        found = [read(path) for said, path in self.sounds[next(iter(self.sounds))] if said == OTHER]
+        talk = np.concatenate(found)[: 180 * SAMPLE_RATE]
+        heard = hear(detector, self.arrives(talk, Line(noise="babble", snr_db=15.0)))
+        return heard.cpu_s / heard.duration_s
 
     def conversation(self, detector: Detector, source: str) -> Heard:
         """All that doesn't refuse, in one long call with short pauses."""
@@ -193,22 +207,26 @@ def rows(spoken: Language, ground: Ground, window: Detector, in_call: Detector, 
         count = sum(_refused(talk.verdicts) for talk in talks)
         shown = f"{count / hours:.2f} ({count} in {hours:.2f} h)"
         yield Row(f"false refusals per hour of talk, {name} keywords", count / hours, shown, aim)
-        if name == "window":
-            cpu = sum(talk.cpu_s for talk in talks) / sum(talk.duration_s for talk in talks)
-    late = [
-        case.heard.spotted_ms - case.end_ms
-        for case in said
-        if case.meaning is Meaning.REFUSE and case.heard.spotted_ms is not None
-    ]
-    if late:
-        p95 = float(np.percentile(late, 95))
-        yield Row("end of utterance to the refusal, p95", p95, f"{p95:.0f} ms", "≤ 250 ms")
-    yield Row("CPU per second of somebody who talks", cpu, f"{cpu:.4f} s", "≤ 0.02 s")
+    yield from _latencies("end of utterance to the refusal, p95", said, "≤ 250 ms")
+    for name, group in sorted(_by(said, "condition").items()):
+        yield from _latencies(f"  {name}", group, "")
+    cpu = ground.unbroken(window)
+    yield Row("CPU per second of somebody who never pauses", cpu, f"{cpu:.4f} s", "≤ 0.02 s")
+    cpu = 60 * ground.unbroken(in_call)
+    yield Row("  the same in the call, per minute", cpu, f"{cpu:.2f} s", "≤ 0.25 s")
     seconds, megabytes = _loads(phrases)
     yield Row("loading", seconds, f"{seconds:.2f} s", "≤ 2 s")
     yield Row("memory", megabytes, f"{megabytes:.0f} MB", "≤ 150 MB")
     fooled = sum(_refused(heard.verdicts) > 0 for heard in ground.echoes(window, echoes))
     yield Row("the notice's own echo, 6 to 40 dB", float(fooled), f"{fooled} of {echoes}", "0 of 200")
+
+
+def _latencies(name: str, cases: list[Case], aim: str) -> Iterator[Row]:
+    """Of those that were heard, if any were."""
+    late = [case.late_ms for case in cases if case.late_ms is not None]
+    if late:
+        p50, p95 = np.percentile(late, (50, 95))
+        yield Row(name, float(p95), f"{p95:.0f} ms (median {p50:.0f} of {len(late)})", aim)
 
 
 def _percent(name: str, value: float, aim: str) -> Row:
