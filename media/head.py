@@ -28,7 +28,7 @@ LAYERS = 8
 """Across bands, along time, and so on; a pool of bands by two behind the fourth and the last."""
 LEAK, LEAST = 0.2, -0.4
 """Google's activation: the leaky rectifier, never below LEAST."""
-DILATIONS = (1, 2)
+DILATIONS = (1, 2, 4)
 KERNEL = 5
 FORMAT = 2
 OTHER = "other"

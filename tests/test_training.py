@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from media.embedding import HOP, SPAN, STRIDE, WINDOW
 from media.frame import SAMPLE_RATE
+from media.head import REACH
 from media.spotter import plain
 from media.training.channel import Backgrounds, Line, active_rms, any_line, carry
-from media.training.features import questions, read, stretch
+from media.training.features import LONGEST, UNHEARD_MS, Asked, Stage, questions, read, stretch, write
 from media.training.language import LANGUAGES, language
 from media.training.speech import ESPEAK, KOKORO, Split, label, plan
 from sipagent.admission import SHIPPED
@@ -82,21 +84,24 @@ def test_a_clean_line_carries_the_voice_at_its_level() -> None:
     assert 20 * np.log10(active_rms(heard / 32768.0)) == pytest.approx(-20, abs=0.5)
 
 
-@pytest.mark.parametrize("noise", ["white", "pink", "hum"])
+@pytest.mark.parametrize("noise", ["white", "pink", "hum", "street"])
 def test_noise_is_so_loud_as_it_says(noise: str) -> None:
     line = replace(Line(band=None), noise=noise, snr_db=10.0)  # type: ignore[arg-type]
     heard = carry(SPEECH, line, NONE, np.random.default_rng(1)) / 32768.0
     silent = np.flatnonzero(np.abs(SPEECH) == 0)
     level = 20 * np.log10(np.sqrt(np.mean(heard[silent] ** 2)))
-    assert level == pytest.approx(-30, abs=1.5)
+    assert level == pytest.approx(-30, abs=2.5)
 
 
-@pytest.mark.parametrize("codec", ["alaw", "mulaw", "gsm", "linear"])
+@pytest.mark.parametrize("codec", ["alaw", "mulaw", "gsm", "g722", "linear"])
 def test_a_codec_keeps_length_and_voice(codec: str) -> None:
+    if codec == "g722":
+        pytest.importorskip("G722", reason="the extra [train] is not installed")
     line = replace(Line(band=None), codec=codec)  # type: ignore[arg-type]
     heard = carry(SPEECH, line, NONE, np.random.default_rng(1))
     assert len(heard) == len(SPEECH)
-    assert np.corrcoef(heard, SPEECH)[0, 1] > 0.9
+    late = {"g722": 11}.get(codec, 0)  # its filters take 22 samples of 16 kHz
+    assert np.corrcoef(heard[late:], SPEECH[: len(SPEECH) - late])[0, 1] > 0.9
 
 
 def test_lost_packets_are_the_last_one_again_but_softer() -> None:
@@ -111,17 +116,51 @@ def test_lost_packets_are_the_last_one_again_but_softer() -> None:
 def test_lines_are_of_all_kinds() -> None:
     random = np.random.default_rng(3)
     lines = [any_line(random) for _ in range(300)]
-    assert {line.codec for line in lines} == {"alaw", "mulaw", "gsm", "linear"}
-    assert {line.noise for line in lines} == {"white", "pink", "hum", "babble", "music", "echo"}
-    assert all(-42 <= line.level_dbfs <= -13 for line in lines)
+    assert {line.codec for line in lines} == {"alaw", "mulaw", "gsm", "g722", "linear"}
+    assert {line.noise for line in lines} == {"white", "pink", "hum", "street", "babble", "music", "echo"}
+    assert all(-40 <= line.level_dbfs <= -13 for line in lines)
 
 
-def test_a_question_is_what_the_gate_asks_on_a_call() -> None:
+def test_a_question_is_the_speech_so_far_each_100_ms() -> None:
     sound = np.concatenate([np.zeros(4000), read(VOICE), np.zeros(8000)])
     asked = list(questions(np.asarray(sound * 32767, dtype=np.int16)))
-    times = [at for at, _ in asked]
-    assert times == sorted(times) and len(times) >= 2
-    assert all(0 < len(samples) <= 3.0 * SAMPLE_RATE for _, samples in asked)
+    times = [at for at, *_ in asked]
+    assert np.diff(times)[:-1] == pytest.approx(0.1)
+    assert len(times) > 10
+    for at, start, stop in asked:
+        assert REACH < stop - start <= LONGEST
+        last_ends = ((stop - 1) * STRIDE + SPAN - 1) * HOP + WINDOW
+        assert 0 <= round((at + UNHEARD_MS / 1000) * SAMPLE_RATE) - last_ends < STRIDE * HOP
+
+
+def test_of_a_phrase_only_what_is_asked_once_it_was_said_counts() -> None:
+    stage = Stage([VOICE], [VOICE], SHIPPED, np.random.default_rng(1))
+    said = stage.asked("je_refuse", VOICE, Line(), changed=False)
+    other = stage.asked("other", VOICE, Line(), changed=False)
+    assert 0 < len(said.questions) <= 9 < len(other.questions)
+    assert max(stop for _, stop in said.questions) <= len(said.steps)
+
+
+def test_features_are_kept_as_they_are_read(tmp_path: Path) -> None:
+    steps = np.ones((20, 288), dtype=np.float32)
+    calls = [Asked("oui", steps, [(0, 15), (2, 18)], "a.wav"), Asked("other", 2 * steps, [(1, 16)], "b.wav")]
+    assert write(tmp_path / "features" / "train.x.npz", calls) == 3
+    with np.load(tmp_path / "features" / "train.x.npz") as held:
+        assert held["steps"].shape == (40, 288)
+        assert held["starts"].tolist() == [0, 2, 21] and held["stops"].tolist() == [15, 18, 36]
+        assert held["labels"].tolist() == ["oui", "oui", "other"]
+
+
+def test_another_voice_says_the_same_as_long_and_as_loud() -> None:
+    pytest.importorskip("pyworld", reason="the extra [train] is not installed")
+    from media.training.revoice import revoiced
+
+    sound = read(VOICE)
+    random = np.random.default_rng(3)
+    for _ in range(3):
+        other = revoiced(sound, SAMPLE_RATE, random)
+        assert 0.5 < len(other) / len(sound) < 2
+        assert np.isfinite(other).all() and np.abs(other).max() == pytest.approx(np.abs(sound).max())
 
 
 def test_many_people_talk_all_the_time(tmp_path: Path) -> None:

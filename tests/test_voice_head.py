@@ -98,11 +98,11 @@ def test_the_trainer_computes_the_same(head: Head) -> None:
     jax_numpy = pytest.importorskip("jax.numpy", reason="the extra [train] is not installed")
     from media.training.fit import forward
 
-    batch = np.zeros((2, 64, WIDTH), dtype=np.float32)
-    lengths = (5, 40)
+    batch = np.zeros((3, 60, WIDTH), dtype=np.float32)
+    lengths = (REACH + 1, 30, 59)
     for row, length in enumerate(lengths):
         batch[row, :length] = steps(length)
-        batch[row, length:] = steps(length)[-1]
+        batch[row, length:] = 1.0  # what the next sound begins with
     logits = np.asarray(
         forward(head.weights, jax_numpy.asarray(batch), jax_numpy.asarray(lengths, "float32"))
     )
@@ -112,7 +112,8 @@ def test_the_trainer_computes_the_same(head: Head) -> None:
         assert odds[row] / odds[row].sum() == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_head_learns_to_tell_two_sounds_apart() -> None:
+@pytest.mark.parametrize(("tune_deep", "rounds"), [(True, 20), (False, 80)])
+def test_a_head_learns_to_tell_sounds_apart(tune_deep: bool, rounds: int) -> None:
     pytest.importorskip("jax", reason="the extra [train] is not installed")
     from media.training.fit import Rows, fit, probabilities
     from media.training.tuning import choose
@@ -120,11 +121,13 @@ def test_a_head_learns_to_tell_two_sounds_apart() -> None:
     random = np.random.default_rng(4)
     labels = np.arange(240) % 3  # refuses, accepts, anything else
     sounds = np.array([f"sounds/train/espeak/{label}/{n}.wav" for n, label in enumerate(labels)])
-    beyond = np.zeros((240, 64, WIDTH), dtype=np.float16)
-    beyond[:, :20] = random.normal(size=(240, 20, WIDTH)) + 3 * labels[:, None, None]
-    rows = Rows(beyond, np.full(240, 20, dtype=np.int16), labels, sounds)
-    *_, (count, _, weights) = fit(rows, ["refuse", "accept", "other"], 60, seed=1)
-    assert count == 60
+    loud = random.normal(size=(240, 30, WIDTH)) + 3 * labels[:, None, None]
+    starts = np.arange(240, dtype=np.int64) * 30
+    rows = Rows(loud.reshape(-1, WIDTH).astype(np.float16), starts, starts + 28, labels, sounds)
+    *_, (count, _, weights) = fit(rows, ["refuse", "accept", "other"], rounds, 1, tune_deep=tune_deep)
+    assert count == rounds
+    same = np.array_equal(weights["deep0.w"], google_layers()["deep0.w"])
+    assert same is not tune_deep
     assert (probabilities(weights, rows).argmax(axis=1) == labels).mean() > 0.95
     found = choose(weights, rows, 1, 3, [0])
     assert found.unclear_at <= found.refuse_at <= found.in_call_at

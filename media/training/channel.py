@@ -12,13 +12,13 @@ import numpy as np
 import soundfile
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, sosfilt
+from scipy.signal import butter, lfilter, resample_poly, sosfilt
 
 from media.frame import SAMPLE_RATE, Samples
 
 Sound: TypeAlias = NDArray[np.float64]
-Codec = Literal["alaw", "mulaw", "gsm", "linear"]
-Noise = Literal["white", "pink", "hum", "babble", "music", "echo"]
+Codec = Literal["alaw", "mulaw", "gsm", "g722", "linear"]
+Noise = Literal["white", "pink", "hum", "street", "babble", "music", "echo"]
 Backgrounds: TypeAlias = Mapping[Noise, "Sound"]
 """Long stretches of babble, music and of what the agent plays, to cut noise from."""
 
@@ -41,12 +41,15 @@ class Line:
 
 def any_line(random: Generator) -> Line:
     """A line as callers have them, the bad ones more often."""
-    noises: tuple[Noise, ...] = ("white", "pink", "pink", "hum", "babble", "babble", "music", "echo", "echo")
-    codecs: tuple[Codec, ...] = ("alaw", "alaw", "mulaw", "gsm", "linear")
+    noises: tuple[Noise, ...] = (
+        *("white", "pink", "pink", "pink", "hum", "street", "street"),
+        *("babble", "babble", "babble", "babble", "music", "echo", "echo"),
+    )
+    codecs: tuple[Codec, ...] = ("alaw", "alaw", "alaw", "mulaw", "gsm", "g722", "linear")
     return Line(
-        level_dbfs=random.uniform(-42, -13),
+        level_dbfs=random.uniform(-40, -13),
         noise=noises[random.integers(len(noises))],
-        snr_db=None if random.random() < 0.3 else random.uniform(3, 30),
+        snr_db=None if random.random() < 0.15 else random.uniform(3, 25),
         reverberation_s=0.0 if random.random() < 0.6 else random.uniform(0.1, 0.5),
         tilt_db=random.uniform(-6, 6),
         band=None if random.random() < 0.2 else (random.uniform(80, 320), random.uniform(3000, 3800)),
@@ -113,18 +116,49 @@ def _noise(kind: Noise, count: int, backgrounds: Backgrounds, random: Generator)
         time = np.arange(count) / SAMPLE_RATE
         tones = [np.sin(2 * np.pi * 50 * n * time) / n for n in (1, 2, 3, 5, 7)]
         noise = np.sum(tones, axis=0) + 0.2 * noise
+    elif kind == "street":
+        noise = _street(noise, random)
     return np.asarray(noise)
+
+
+def _street(noise: Sound, random: Generator) -> Sound:
+    """Engines and wind that come and go, and now and then something brighter that passes."""
+    low = np.asarray(lfilter([1], [1, -random.uniform(0.9, 0.98)], noise))
+    passing = np.asarray(lfilter([1], [1, -random.uniform(0.2, 0.8)], random.normal(size=len(noise))))
+    near, far = _come_and_go(low, random) / low.std(), _come_and_go(passing, random) / passing.std()
+    return np.asarray(near + 0.4 * far)
+
+
+def _come_and_go(noise: Sound, random: Generator) -> Sound:
+    """By some 20 dB, within about a second."""
+    points = 2 + len(noise) // int(SAMPLE_RATE * random.uniform(0.3, 1.5))
+    levels_db = np.interp(
+        np.linspace(0, points, len(noise)), np.arange(points), random.uniform(-18, 0, points)
+    )
+    return np.asarray(noise * 10 ** (levels_db / 20))
 
 
 def _codec(sound: Sound, codec: Codec) -> Samples:
     samples = np.asarray(sound * 32768, dtype=np.int16)
     if codec == "linear":
         return samples
+    if codec == "g722":
+        return _g722(samples)
     subtype = {"alaw": "ALAW", "mulaw": "ULAW", "gsm": "GSM610"}[codec]
     coded = io.BytesIO()
     soundfile.write(coded, samples, SAMPLE_RATE, subtype, format="WAV")
     coded.seek(0)
     return np.asarray(soundfile.read(coded, dtype="int16")[0][: len(samples)])
+
+
+def _g722(samples: Samples) -> Samples:
+    """There and back at 64 kbit/s, of 16 kHz as everywhere, of which the agent hears 8 kHz."""
+    from G722 import G722  # in the extra [train]
+
+    wide = np.asarray(np.clip(resample_poly(samples, 2, 1), -32768, 32767), dtype=np.int16)
+    coded = G722(16_000, 64_000).encode(wide)
+    heard = np.asarray(G722(16_000, 64_000).decode(coded), dtype=np.float64)
+    return np.asarray(np.resize(resample_poly(heard, 1, 2), len(samples)), dtype=np.int16)
 
 
 def _lose(samples: Samples, share: float, random: Generator) -> Samples:

@@ -1,36 +1,59 @@
-"""What heads are trained on: each sound over several bad lines, through the gate, to the embedding's steps.
+"""What heads are trained on: each sound over several bad lines, to the embedding's steps of all that arrives.
 
-A row is one question as the detector is asked it on a call: an utterance, a pause, or a sliding window of
-speech that goes on. Of a phrase only the questions asked once it has been said are kept.
+A row is one question as the detector is asked it on a call: the speech so far, each 100 ms. Of a phrase only
+the questions asked once it has been said are kept. Questions are stretches of the steps of one sound, which
+are kept once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.random import Generator, default_rng
+from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from media.embedding import Embedding, Floats
+from media.embedding import (
+    FLOOR_DB,
+    HOP,
+    MELS,
+    SPAN,
+    STRIDE,
+    WINDOW,
+    Embedding,
+    Floats,
+    log_mel,
+    mel_bank,
+)
 from media.frame import SAMPLE_RATE, Samples
-from media.head import OTHER, steps_of
+from media.head import OTHER, REACH
 from media.keyword import every_ms
-from media.training.channel import Backgrounds, Sound, any_line, carry
-from media.vad import SpeechStarted, VoiceGate
+from media.training.channel import Backgrounds, Line, Sound, any_line, carry
+from media.training.revoice import revoiced
+from media.vad import CONTEXT_MS, PRE_ROLL_MS, SLICE_MS, START_OF, SpeechStarted, VoiceGate
 
-MAX_STEPS = 64
-THINNED = 0.5
-"""The share of questions about other speech that is kept: windows of it overlap by nine tenths."""
+LONGEST = 69
+"""Steps of a question at most: 2.8 s, of which the first REACH are only what was before."""
+LATE_S = 0.8
+"""Until when after a phrase it is asked about."""
+STEP_MS = 40
+UNHEARD_MS = (CONTEXT_MS + PRE_ROLL_MS + START_OF * SLICE_MS) // STEP_MS * STEP_MS
+"""What the gate takes to have come before a call's first sample."""
+CROWDS = (1, 2, 3, 4, 4, 6)
+VOICES = ("espeak", "kokoro")
+"""What is changed into other voices; people stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """`steps` (n, 96); `sound` tells the rows of one utterance from another's."""
+class Asked:
+    """All that was asked about one sound: `steps` (n, 288), and where each question starts and stops."""
 
     label: str
     steps: Floats
+    questions: list[tuple[int, int]]
     sound: str
 
 
@@ -41,9 +64,11 @@ def labelled(folder: Path) -> list[tuple[str, Path]]:
     return [found[n] for n in order]
 
 
-def read(path: Path) -> Sound:
-    """At 8 kHz, full scale 1.0, its own silence cut off but for 30 ms."""
+def read(path: Path, changed_by: Generator | None = None) -> Sound:
+    """At 8 kHz, full scale 1.0, its own silence cut off but for 30 ms; said by somebody else if asked."""
     sound, rate = soundfile.read(path, dtype="float64")
+    if changed_by is not None and len(sound) > rate // 5:
+        sound = revoiced(sound, rate, changed_by)
     sound = np.asarray(sound if rate == SAMPLE_RATE else resample_poly(sound, SAMPLE_RATE, rate))
     loud = np.flatnonzero(np.abs(sound) > 0.01 * max(np.abs(sound).max(), 1e-9))
     if not len(loud):
@@ -64,10 +89,12 @@ def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) ->
     return total
 
 
-def backgrounds(others: list[Path], prompts: Path, random: Generator) -> Backgrounds:
-    """Four people at once, the hold music, and the notice that comes back."""
+def backgrounds(
+    others: list[Path], prompts: Path, random: Generator, crowds: Sequence[int] = (4,)
+) -> Backgrounds:
+    """So many people at once, two minutes of each crowd; the hold music; and the notice that comes back."""
     return {
-        "babble": stretch(others, 120, 4, random),
+        "babble": np.concatenate([stretch(others, 120, voices, random) for voices in crowds]),
         "music": read(prompts / "hold.wav"),
         "echo": np.concatenate(
             [read(prompts / "fr" / f"{name}.wav") for name in ("notice", "notice_opt_in")]
@@ -76,41 +103,64 @@ def backgrounds(others: list[Path], prompts: Path, random: Generator) -> Backgro
 
 
 class Stage:
-    """Puts sounds on lines; `others` is speech that refuses nothing, for what else a caller says."""
+    """Puts sounds on lines; `others` is speech that refuses nothing, for what else a caller says.
 
-    def __init__(self, others: list[Path], prompts: Path, random: Generator) -> None:
+    `crowd` is what is heard behind the caller.
+    """
+
+    def __init__(self, others: list[Path], crowd: list[Path], prompts: Path, random: Generator) -> None:
         self._others = others
         self._random = random
-        self._backgrounds = backgrounds(others, prompts, random)
+        self._backgrounds = backgrounds(crowd, prompts, random, CROWDS)
         self._embedding = Embedding()
 
-    def rows(self, label: str, path: Path) -> Iterator[Row]:
-        """One call's questions about one sound."""
-        sound, since = self._placed(label, self._warped(read(path)))
-        heard = carry(sound, any_line(self._random), self._backgrounds, self._random)
-        for asked_at, samples in questions(heard):
-            if self._random.random() < THINNED if label == OTHER else since < asked_at < since + 0.8:
-                yield Row(label, steps_of(self._embedding, samples), str(path))
+    def asked(self, label: str, path: Path, line: Line | None = None, *, changed: bool = True) -> Asked:
+        """One call about one sound, over any line unless one is given; `changed`: perhaps another speaker."""
+        random = self._random
+        other_voice = random if changed and path.parts[-3] in VOICES and random.random() < 0.5 else None
+        voice = read(path, other_voice)
+        sound, since = self._placed(label, self._resized(voice) if changed else voice)
+        heard = carry(sound, line or any_line(random), self._backgrounds, random)
+        silence = np.zeros(UNHEARD_MS * SAMPLE_RATE // 1000, dtype=np.int16)
+        steps = self._embedding(self._spectra(np.concatenate([silence, heard]), changed))
+        asked = [
+            (start, min(stop, len(steps)))
+            for at, start, stop in questions(heard)
+            if label == OTHER or since < at < since + LATE_S
+        ]
+        return Asked(label, steps, asked, str(path))
 
-    def _warped(self, sound: Sound) -> Sound:
-        """Another speaker of the same words, half of the time: a larger or a smaller head."""
+    def _spectra(self, heard: Samples, changed: bool) -> Floats:
+        """With another vocal tract or another telephone, most of the time."""
+        random = self._random
+        if not changed:
+            return log_mel(heard)
+        warp = random.uniform(0.9, 1.12) if random.random() < 0.5 else 1.0
+        spectra = log_mel(heard, mel_bank(warp))
+        if random.random() < 0.6:
+            at = np.linspace(0, MELS - 1, 6)
+            spectra = spectra + np.interp(np.arange(MELS), at, random.normal(size=6) * 0.3).astype(np.float32)
+        return np.asarray(np.maximum(spectra, FLOOR_DB / 10 + 2), dtype=np.float32)
+
+    def _resized(self, sound: Sound) -> Sound:
+        """Faster with a smaller head or slower with a larger one, half of the time."""
         factor = round(100 * self._random.uniform(0.88, 1.14))
         return sound if self._random.random() < 0.5 else np.asarray(resample_poly(sound, 100, factor))
 
     def _placed(self, label: str, sound: Sound) -> tuple[Sound, float]:
         """With quiet around it, now and then with more speech; and when it has been said, in s."""
         random = self._random
-        before = np.zeros(int(random.uniform(0.3, 0.8) * SAMPLE_RATE))
+        before = np.zeros(int(random.uniform(0.3, 0.9) * SAMPLE_RATE))
         after = np.zeros(int(0.8 * SAMPLE_RATE))
-        kind = random.random()
-        if kind < 0.12:
-            pause = np.zeros(int(random.uniform(0.05, 0.3) * SAMPLE_RATE))
-            before = np.concatenate([before, self._other(sound), pause])
-        elif kind < 0.2:
-            pause = np.zeros(int(random.uniform(0.05, 0.3) * SAMPLE_RATE))
-            after = np.concatenate([pause, self._other(sound), after])
+        if random.random() < (0.3 if label == OTHER else 0.12):
+            before = np.concatenate([before, self._other(sound), self._pause()])
+        if random.random() < (0.3 if label == OTHER else 0.1):
+            after = np.concatenate([self._pause(), self._other(sound), after])
         placed = np.concatenate([before, sound, after])
         return placed, (len(before) + len(sound)) / SAMPLE_RATE - 0.06
+
+    def _pause(self) -> Sound:
+        return np.zeros(int(self._random.uniform(0.05, 0.35) * SAMPLE_RATE))
 
     def _other(self, sound: Sound) -> Sound:
         other = read(self._others[self._random.integers(len(self._others))])
@@ -118,37 +168,54 @@ class Stage:
         return np.asarray(other * level)
 
 
-def questions(heard: Samples) -> Iterator[tuple[float, Samples]]:
-    """When (s) and what the detector is asked on a call that sends `heard`."""
+def questions(heard: Samples) -> Iterator[tuple[float, int, int]]:
+    """When (s) the detector is asked on a call that sends `heard`, and of which steps, from and up to."""
     gate = VoiceGate(every_ms("embedding", in_call=False))
     frame = SAMPLE_RATE // 50
-    for start in range(0, len(heard) - frame + 1, frame):
-        for fact in gate.feed(heard[start : start + frame]):
+    for end in range(frame, len(heard) + 1, frame):
+        for fact in gate.feed(heard[end - frame : end]):
             if not isinstance(fact, SpeechStarted):
-                yield (start + frame) / SAMPLE_RATE, fact.samples
+                stop = (fact.at + len(fact.samples) - WINDOW - (SPAN - 1) * HOP) // (STRIDE * HOP) + 1
+                start = max(fact.at // (STRIDE * HOP), stop - LONGEST)
+                if stop - start > REACH:
+                    yield end / SAMPLE_RATE, start, stop
 
 
 def make(folder: Path, split: str, source: str, times: int, prompts: Path) -> int:
-    """Write features/SPLIT.SOURCE.npz from the sounds there are now; how many rows."""
+    """Write features/SPLIT.SOURCE.npz from the sounds there are now; how many questions."""
     sounds = labelled(folder / "sounds" / split / source)
     random = default_rng(sum(map(ord, split + source)))
     others = [path for label, path in sounds if label == OTHER]
-    stage = Stage(others, prompts, random)
-    rows: list[Row] = []
-    for _ in range(times):
-        for label, path in sounds:
-            rows += stage.rows(label, path)
-    steps = np.zeros((len(rows), MAX_STEPS, 96), dtype=np.float16)
-    for row, kept in zip(rows, steps, strict=True):
-        last = row.steps[-MAX_STEPS:]
-        kept[: len(last)] = last
-    out = folder / "features"
-    out.mkdir(exist_ok=True)
-    np.savez(
-        out / f"{split}.{source}.npz",
-        steps=steps,
-        lengths=np.array([min(MAX_STEPS, len(row.steps)) for row in rows], dtype=np.int16),
-        labels=np.array([row.label for row in rows]),
-        sounds=np.array([row.sound for row in rows]),
+    crowd = sorted((folder / "sounds" / split).glob(f"*/{OTHER}/*.wav"))
+    stage = Stage(others, crowd, prompts, random)
+    changed = split == "train"
+    return write(
+        folder / "features" / f"{split}.{source}.npz",
+        (stage.asked(label, path, changed=changed) for _ in range(times) for label, path in sounds),
     )
-    return len(rows)
+
+
+def write(path: Path, calls: Iterable[Asked]) -> int:
+    """Put all that was asked into one file; how many questions."""
+    found = packed(calls)
+    path.parent.mkdir(exist_ok=True)
+    np.savez(path, **found)
+    return len(found["labels"])
+
+
+def packed(calls: Iterable[Asked]) -> dict[str, NDArray[Any]]:
+    """The `steps` of all calls, (n, 288), and of each question `starts`, `stops`, `labels` and `sounds`."""
+    steps: list[NDArray[np.float16]] = []
+    found: list[tuple[str, str, int, int]] = []
+    total = 0
+    for call in calls:
+        found += [(call.label, call.sound, total + start, total + stop) for start, stop in call.questions]
+        steps.append(call.steps.astype(np.float16))
+        total += len(call.steps)
+    return {
+        "steps": np.concatenate(steps),
+        "starts": np.array([start for *_, start, _ in found], dtype=np.int64),
+        "stops": np.array([stop for *_, stop in found], dtype=np.int64),
+        "labels": np.array([label for label, *_ in found]),
+        "sounds": np.array([sound for _, sound, *_ in found]),
+    }

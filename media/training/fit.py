@@ -1,7 +1,11 @@
-"""Trains a head on rows of features, with JAX on the CPU; `media/head.py` computes the same in numpy."""
+"""Trains a head on rows of features, with JAX on the CPU; `media/head.py` computes the same in numpy.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+The last layers of Google's network start as they are and are trained on with the head's own: slower, as they
+know much already. What comes out is the mean of the weights over the last some hundred batches.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,120 +16,228 @@ import optax
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
-from media.head import DILATIONS, KERNEL, OTHER
-from media.training.features import MAX_STEPS
+from media.embedding import BANDS, CHANNELS
+from media.head import DEEP, DILATIONS, KERNEL, LAYERS, LEAK, LEAST, OTHER, REACH, google_layers
+from media.training.features import LONGEST
 
 Weights: TypeAlias = dict[str, Any]
 
-HIDDEN, MIDDLE = 64, 64
-BATCH = 96
-DROP = 0.2
+HIDDEN, MIDDLE = 96, 64
+BATCH = 64
+DROP, DROP_DEEP = 0.3, 0.1
+RATE, DEEP_SHARE = 2e-3, 0.2
+SHAKEN = 0.4
+MEMORY = 0.997
+"""What a batch leaves of the mean of the weights; less among the first ones."""
+MINED_AT = (0.4, 0.6, 0.8)
+"""After which share of the batches it is looked up which of other speech is taken for a phrase."""
+HARD, HARD_SHARE = 0.05, 0.4
+TOLD_EVERY = 250
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """(rows, MAX_STEPS, 96) with their lengths, their labels as numbers, and the sounds they come from."""
+    """Questions: each is `steps[start:stop]` of (n, 288), or of deep ones (n, 96)."""
 
     steps: NDArray[np.float16]
-    lengths: NDArray[np.int16]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
     labels: NDArray[np.int64]
     sounds: NDArray[np.str_]
 
 
 def load_rows(paths: list[Path], classes: list[str]) -> Rows:
     """All rows of these files; a label that isn't among `classes` is OTHER, the last one."""
-    held = [np.load(path, allow_pickle=False) for path in paths]
+    return rows_of([dict(np.load(path, allow_pickle=False)) for path in paths], classes)
+
+
+def rows_of(parts: Sequence[Mapping[str, NDArray[Any]]], classes: list[str]) -> Rows:
+    """The same of what features.packed() made."""
     number = {name: place for place, name in enumerate(classes)}
-    labels = np.concatenate([part["labels"] for part in held])
-    steps = np.concatenate([part["steps"] for part in held])
-    lengths = np.concatenate([part["lengths"] for part in held])
-    odd = np.flatnonzero(lengths % 2)
-    steps[odd, lengths[odd]] = steps[odd, lengths[odd] - 1]  # as a head does it
+    before = np.cumsum([0, *(len(part["steps"]) for part in parts)])
+    labels = np.concatenate([part["labels"] for part in parts])
     return Rows(
-        steps=steps,
-        lengths=lengths,
+        steps=np.concatenate([part["steps"] for part in parts]),
+        starts=np.concatenate([part["starts"] + at for part, at in zip(parts, before, strict=False)]),
+        stops=np.concatenate([part["stops"] + at for part, at in zip(parts, before, strict=False)]),
         labels=np.array([number.get(str(label), number[OTHER]) for label in labels]),
-        sounds=np.concatenate([part["sounds"] for part in held]),
+        sounds=np.concatenate([part["sounds"] for part in parts]),
     )
 
 
-def fit(rows: Rows, classes: list[str], rounds: int, seed: int) -> Iterator[tuple[int, float, Weights]]:
-    """Train for so many batches; every 250 of them how many, the mean loss, and the weights so far."""
-    random = default_rng(seed)
-    weights = _first(rows, len(classes), random)
-    fixed = {name: weights.pop(name) for name in ("mean", "scale")}
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 2e-3, min(200, rounds // 5), rounds, 1e-5)
-    optimiser = optax.adamw(schedule, weight_decay=1e-2)
-    state = optimiser.init(weights)
+def fit(
+    rows: Rows,
+    classes: list[str],
+    rounds: int,
+    seed: int,
+    start: Mapping[str, Any] | None = None,
+    *,
+    tune_deep: bool = True,
+) -> Iterator[tuple[int, float, Weights]]:
+    """Train for so many batches; every TOLD_EVERY of them how many, the mean loss, and the weights so far.
 
-    def step_slowly(weights: Weights, state: Any, key: Any, batch: Any) -> Any:
+    The deep layers start from those of `start`, another head's weights, or from Google's. Without
+    `tune_deep` they stay so, and the training takes a tenth of the time.
+    """
+    random = default_rng(seed)
+    deep = {name: jnp.asarray(value) for name, value in (start or google_layers()).items() if _is_deep(name)}
+    used = rows if tune_deep else deepened(deep, rows)
+    weights: Weights = {**_first(used, len(classes), random, deep), **(deep if tune_deep else {})}
+    fixed = {name: weights.pop(name) for name in ("mean", "scale")}
+    train = _trainer(fixed, len(classes), rounds)
+    so_far = weights, train.begin(weights), weights, jnp.zeros(())
+    batches = _Batches(used, len(classes), random)
+    spread = jnp.asarray(
+        used.steps[random.integers(len(used.steps), size=4000)].astype(np.float32).std(axis=0)
+    )
+    key = jax.random.key(seed)
+    costs: list[float] = []
+    for number in range(1, rounds + 1):
+        key, chance = jax.random.split(key)
+        so_far, cost = train.step(so_far, chance, spread, batches.next())
+        costs.append(float(cost))
+        if number in [int(share * rounds) for share in MINED_AT]:
+            batches.mine(probabilities({**deep, **so_far[2], **fixed}, used))
+        if number % TOLD_EVERY == 0 or number == rounds:
+            yield number, float(np.mean(costs[-TOLD_EVERY:])), {**deep, **so_far[2], **fixed}
+
+
+@dataclass(frozen=True, slots=True)
+class _Trainer:
+    begin: Any
+    step: Any
+
+
+def _trainer(fixed: Weights, classes: int, rounds: int) -> _Trainer:
+    schedule = optax.warmup_cosine_decay_schedule(0.0, RATE, min(200, rounds // 5), rounds, RATE / 100)
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-2))
+
+    def step(so_far: Any, key: Any, spread: Any, batch: Any) -> Any:
+        weights, state, mean, count = so_far
         steps, lengths, labels = batch
+        noise, drop, size = jax.random.split(key, 3)
+        loud = jax.random.uniform(size, (len(steps), 1, 1)) * SHAKEN * spread
+        shaken = steps + jax.random.normal(noise, steps.shape) * loud
 
         def loss(weights: Weights) -> Any:
-            logits = forward(weights | fixed, steps, lengths, key)
-            soft = optax.smooth_labels(jax.nn.one_hot(labels, len(classes)), 0.02)
+            logits = forward(weights | fixed, shaken, lengths, drop)
+            soft = optax.smooth_labels(jax.nn.one_hot(labels, classes), 0.02)
             return optax.softmax_cross_entropy(logits, soft).mean()
 
         cost, gradient = jax.value_and_grad(loss)(weights)
         updates, state = optimiser.update(gradient, state, weights)
-        return optax.apply_updates(weights, updates), state, cost
+        slowed = {name: each * (DEEP_SHARE if _is_deep(name) else 1) for name, each in updates.items()}
+        weights = optax.apply_updates(weights, slowed)
+        new = 1 - jnp.minimum(MEMORY, (1 + count) / (10 + count))
+        kept = {name: mean[name] + new * (weights[name] - mean[name]) for name in weights}
+        return (weights, state, kept, count + 1), cost
 
-    step = jax.jit(step_slowly)
-    key = jax.random.key(seed)
-    costs: list[float] = []
-    for number, batch in enumerate(_batches(rows, len(classes), rounds, random), start=1):
-        key, used = jax.random.split(key)
-        weights, state, cost = step(weights, state, used, batch)
-        costs.append(float(cost))
-        if number % 250 == 0 or number == rounds:
-            yield number, float(np.mean(costs[-250:])), {**weights, **fixed}
+    return _Trainer(optimiser.init, jax.jit(step))
 
 
 def forward(weights: Mapping[str, Any], steps: Any, lengths: Any, key: Any | None = None) -> Any:
-    """(batch, classes) logits; with a `key`, units are dropped as in training."""
-    count, time, width = steps.shape
-    normal = ((steps - weights["mean"]) * weights["scale"]).reshape(count, time // 2, 2 * width)
+    """(batch, classes) logits of (batch, n, 288), or of (batch, n, 96) deep ones, each of its own length.
+
+    With a `key`, units are dropped as in training.
+    """
+    keys = (None, None) if key is None else tuple(jax.random.split(key))
+    if steps.shape[-1] != DEEP:
+        steps, lengths = deepen(weights, steps), lengths - REACH
+    return classify(weights, _drop(steps, DROP_DEEP, keys[0], (len(steps), 1, DEEP)), lengths, keys[1])
+
+
+def deepen(weights: Mapping[str, Any], steps: Any) -> Any:
+    """(batch, n - REACH, DEEP) of (batch, n, 288)."""
+    values = steps.reshape(*steps.shape[:2], BANDS, CHANNELS)
+    for layer in range(LAYERS):
+        if layer % 2 == 0:
+            padded = jnp.pad(values, ((0, 0), (0, 0), (1, 1), (0, 0)))
+            taps = jnp.concatenate([padded[:, :, :-2], padded[:, :, 1:-1], padded[:, :, 2:]], axis=3)
+        else:
+            taps = jnp.concatenate([values[:, :-2], values[:, 1:-1], values[:, 2:]], axis=3)
+        mixed = taps @ weights[f"deep{layer}.w"] + weights[f"deep{layer}.b"]
+        values = jnp.maximum(jnp.maximum(mixed, LEAK * mixed), LEAST)
+        if layer in (3, 7):
+            values = jnp.maximum(values[:, :, ::2], values[:, :, 1::2])
+    pooled = jnp.maximum(values[:, :-1, 0], values[:, 1:, 0])
+    taps = jnp.concatenate([pooled[:, :-4], pooled[:, 2:-2], pooled[:, 4:]], axis=2)
+    return taps @ weights[f"deep{LAYERS}.w"]
+
+
+def classify(weights: Mapping[str, Any], deep: Any, lengths: Any, key: Any | None = None) -> Any:
+    """(batch, classes) logits of (batch, n, DEEP), each of its own length; an odd last step counts twice."""
+    count, time, _ = deep.shape
+    place = jnp.minimum(jnp.arange(time + time % 2)[None, :], lengths[:, None].astype(int) - 1)
+    deep = jnp.take_along_axis(deep, place[..., None], axis=1)
+    normal = ((deep - weights["mean"]) * weights["scale"]).reshape(count, -1, 2 * DEEP)
     lengths = jnp.ceil(lengths / 2)
-    mask = (jnp.arange(time // 2)[None, :] < lengths[:, None])[..., None]
+    mask = (jnp.arange(normal.shape[1])[None, :] < lengths[:, None])[..., None]
     hidden = jax.nn.relu(normal @ weights["in.w"] + weights["in.b"]) * mask
     for number, dilation in enumerate(DILATIONS):
-        mixed = jax.lax.conv_general_dilated(
-            hidden,
-            weights[f"conv{number}.w"],
-            (1,),
-            "SAME",
-            rhs_dilation=(dilation,),
-            dimension_numbers=("NWC", "WIO", "NWC"),
-        )
+        reach = dilation * (KERNEL // 2)
+        padded = jnp.pad(hidden, ((0, 0), (reach, reach), (0, 0)))
+        taps = [padded[:, tap * dilation : tap * dilation + hidden.shape[1]] for tap in range(KERNEL)]
+        kernel = weights[f"conv{number}.w"]
+        mixed = jnp.concatenate(taps, axis=2) @ kernel.reshape(-1, kernel.shape[-1])
         hidden = (hidden + jax.nn.relu(mixed + weights[f"conv{number}.b"])) * mask
     top = jnp.where(mask, hidden, -1e9).max(axis=1)
     mean = hidden.sum(axis=1) / lengths[:, None]
-    pooled = _drop(jnp.concatenate([top, mean], axis=1), key)
+    pooled = jnp.concatenate([top, mean], axis=1)
+    pooled = _drop(pooled, DROP, key, pooled.shape)
     return jax.nn.relu(pooled @ weights["mid.w"] + weights["mid.b"]) @ weights["out.w"] + weights["out.b"]
+
+
+def deepened(weights: Mapping[str, Any], rows: Rows) -> Rows:
+    """The same questions of deep steps, which are computed once for all of them."""
+    if rows.steps.shape[1] == DEEP:
+        return rows
+    size = 8192
+    infer = jax.jit(lambda steps: deepen(weights, steps[None])[0])
+    padded = np.concatenate([rows.steps, np.zeros((size + REACH - len(rows.steps) % size, BANDS * CHANNELS))])
+    deep = np.empty((len(padded) - REACH, DEEP), dtype=np.float16)
+    for at in range(0, len(padded) - REACH, size):
+        part = padded[at : at + size + REACH].astype(np.float32)
+        deep[at : at + size] = infer(part)
+    return replace(rows, steps=deep, stops=rows.stops - REACH)
 
 
 def probabilities(weights: Mapping[str, Any], rows: Rows) -> NDArray[np.float32]:
     """(rows, classes) of all of them."""
-    infer = jax.jit(lambda steps, lengths: jax.nn.softmax(forward(weights, steps, lengths)))
-    parts = [
-        infer(rows.steps[at : at + 512].astype(np.float32), rows.lengths[at : at + 512].astype(np.float32))
-        for at in range(0, len(rows.steps), 512)
-    ]
-    return np.concatenate([np.asarray(part) for part in parts])
+    deep = deepened(weights, rows)
+    infer = jax.jit(lambda steps, lengths: jax.nn.softmax(classify(weights, steps, lengths)))
+    parts = []
+    for at in range(0, len(deep.starts), 1024):
+        steps, lengths = _gathered(deep, np.arange(at, min(at + 1024, len(deep.starts))), LONGEST - REACH)
+        missing = ((0, 1024 - len(steps)), (0, 0), (0, 0))
+        some = infer(np.pad(steps, missing), np.pad(lengths, missing[0], constant_values=1))
+        parts.append(np.asarray(some)[: len(steps)])
+    return np.concatenate(parts)
 
 
-def _drop(pooled: Any, key: Any | None) -> Any:
+def _gathered(rows: Rows, picked: NDArray[np.int64], longest: int) -> tuple[Any, Any]:
+    """(picked, longest, width) float32 and their lengths."""
+    stops = rows.stops[picked]
+    starts = np.maximum(rows.starts[picked], stops - longest)
+    place = np.minimum(starts[:, None] + np.arange(longest), len(rows.steps) - 1)
+    return rows.steps[place].astype(np.float32), (stops - starts).astype(np.float32)
+
+
+def _is_deep(name: str) -> bool:
+    return name.startswith("deep")
+
+
+def _drop(values: Any, share: float, key: Any | None, shape: tuple[int, ...]) -> Any:
     if key is None:
-        return pooled
-    return pooled * jax.random.bernoulli(key, 1 - DROP, pooled.shape) / (1 - DROP)
+        return values
+    return values * jax.random.bernoulli(key, 1 - share, shape) / (1 - share)
 
 
-def _first(rows: Rows, classes: int, random: Generator) -> Weights:
-    some = rows.steps[random.integers(len(rows.steps), size=4000)].astype(np.float32)
-    used = some[np.abs(some).sum(axis=2) > 0]  # behind the last step are zeros
-    weights: Weights = {"mean": used.mean(axis=0), "scale": 1 / (used.std(axis=0) + 1e-3)}
+def _first(rows: Rows, classes: int, random: Generator, deep: Mapping[str, Any]) -> Weights:
+    some = replace(rows, steps=rows.steps[: 1 << 16]) if rows.steps.shape[1] != DEEP else rows
+    values = deepened(deep, some).steps[: 1 << 16].astype(np.float32)
+    weights: Weights = {"mean": values.mean(axis=0), "scale": 1 / (values.std(axis=0) + 1e-3)}
     shapes: dict[str, tuple[int, ...]] = {
-        "in": (2 * 96, HIDDEN),
+        "in": (2 * DEEP, HIDDEN),
         **{f"conv{number}": (KERNEL, HIDDEN, HIDDEN) for number in range(len(DILATIONS))},
         "mid": (2 * HIDDEN, MIDDLE),
         "out": (MIDDLE, classes),
@@ -137,43 +249,52 @@ def _first(rows: Rows, classes: int, random: Generator) -> Weights:
     return weights
 
 
-def _batches(rows: Rows, classes: int, rounds: int, random: Generator) -> Iterator[tuple[Any, Any, Any]]:
-    """Half of each batch is OTHER; phrases are equally many, and so are the sources of each."""
-    sources = np.array([Path(sound).parts[-3] for sound in rows.sounds])
-    groups = [
-        [
-            np.flatnonzero((rows.labels == label) & (sources == source))
-            for source in np.unique(sources[rows.labels == label])
+class _Batches:
+    """Half of each batch is OTHER, partly what was taken for a phrase; phrases and sources equally often."""
+
+    def __init__(self, rows: Rows, classes: int, random: Generator) -> None:
+        self._rows, self._classes, self._random = rows, classes, random
+        self._longest = LONGEST if rows.steps.shape[1] != DEEP else LONGEST - REACH
+        self._hard = np.zeros(0, dtype=np.int64)
+        sources = np.array([Path(sound).parts[-3] for sound in rows.sounds])
+        self._groups = [
+            [
+                np.flatnonzero((rows.labels == label) & (sources == source))
+                for source in np.unique(sources[rows.labels == label])
+            ]
+            for label in range(classes)
         ]
-        for label in range(classes)
-    ]
-    for _ in range(rounds):
-        labels = random.integers(classes - 1, size=BATCH)
-        labels[random.random(BATCH) < 0.5] = classes - 1
-        picked = np.array(
-            [random.choice(groups[label][random.integers(len(groups[label]))]) for label in labels]
-        )
-        steps, lengths = _shaken(rows.steps[picked].astype(np.float32), rows.lengths[picked], random)
-        yield steps, lengths, labels
+
+    def mine(self, likely: NDArray[np.float32]) -> None:
+        """Look closer, from now on, at other speech that is taken for a phrase."""
+        taken = 1 - likely[:, -1]
+        self._hard = np.flatnonzero((self._rows.labels == self._classes - 1) & (taken > HARD))
+
+    def next(self) -> tuple[Any, Any, Any]:
+        random, last = self._random, self._classes - 1
+        labels = random.integers(last, size=BATCH)
+        labels[random.random(BATCH) < 0.5] = last
+        picked = np.array([self._pick(int(label)) for label in labels])
+        steps, lengths = _gathered(self._rows, picked, self._longest)
+        return (*_shaken(steps, lengths, random), labels)
+
+    def _pick(self, label: int) -> int:
+        if label == self._classes - 1 and len(self._hard) and self._random.random() < HARD_SHARE:
+            return int(self._random.choice(self._hard))
+        groups = self._groups[label]
+        return int(self._random.choice(groups[self._random.integers(len(groups))]))
 
 
 def _shaken(steps: Any, lengths: Any, random: Generator) -> tuple[Any, Any]:
-    """A little noise, a gap in time, and the first steps missing now and then."""
-    steps = steps + random.normal(size=steps.shape).astype(np.float32) * random.uniform(
-        0, 2.0, (len(steps), 1, 1)
-    )
-    lengths = lengths.astype(np.float32)
+    """A gap in time, and the first steps missing, now and then."""
     for row in range(len(steps)):
         length = int(lengths[row])
-        if random.random() < 0.3 and length > 12:
+        if random.random() < 0.3 and length > REACH + 12:
             gap = random.integers(1, 4)
-            at = random.integers(0, length - gap)
+            at = random.integers(1, length - gap)
             steps[row, at : at + gap] = steps[row, at - 1]
-        if random.random() < 0.2 and length > 20:
-            cut = int(random.integers(1, 5))
-            steps[row, : length - cut] = steps[row, cut:length]
+        if random.random() < 0.3 and length > REACH + 20:
+            cut = int(random.integers(1, 7))
+            steps[row, : length - cut] = steps[row, cut:length].copy()
             lengths[row] = length - cut
-        end = int(lengths[row])
-        steps[row, end:] = steps[row, end - 1]
-    assert steps.shape[1] == MAX_STEPS
-    return steps.astype(np.float32), lengths
+    return steps, lengths
