@@ -203,7 +203,7 @@ def write(path: Path, calls: Iterable[Asked]) -> int:
     return len(found["labels"])
 
 
-def packed(calls: Iterable[Asked]) -> dict[str, NDArray[Any]]:
+def packed(calls: Iterable[Asked]) -> dict[str, Any]:
     """The `steps` of all calls, (n, 288), and of each question `starts`, `stops`, `labels` and `sounds`."""
     steps: list[NDArray[np.float16]] = []
     found: list[tuple[str, str, int, int]] = []
