@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,6 +32,8 @@ DILATIONS = (1, 2, 4)
 KERNEL = 5
 FORMAT = 2
 OTHER = "other"
+Tails: TypeAlias = dict[int, Floats]
+"""Of a sound that goes on, the last inputs of each layer that looks back."""
 
 
 class HeadError(Exception):
@@ -61,17 +63,23 @@ class Head:
             steps = np.concatenate([np.repeat(steps[:1], missing, axis=0), steps])
         return self.classify(self.deepen(steps))
 
-    def deepen(self, steps: Floats) -> Floats:
-        """(n - REACH, DEEP) of (n, 288): step i is of `steps` i to i + REACH, whatever else there is."""
-        weights = self.weights
+    def deepen(self, steps: Floats, tails: Tails | None = None) -> Floats:
+        """(n - REACH, DEEP) of (n, 288): step i is of `steps` i to i + REACH, whatever else there is.
+
+        With `tails`, empty at first, a sound may come in pieces: they hold what its next steps need of these,
+        so that all its pieces together make what it would make at once.
+        """
+        weights, tails = self.weights, {} if tails is None else tails
         values = steps.reshape(-1, BANDS, CHANNELS)
         for layer in range(LAYERS):
-            taps = _across(values) if layer % 2 == 0 else _along(values)
+            taps = _across(values) if layer % 2 == 0 else _along(_joined(tails, layer, values, TAPS - 1))
             values = _leaky(taps @ weights[f"deep{layer}.w"] + weights[f"deep{layer}.b"])
             if layer in (3, 7):
                 values = np.maximum(values[:, ::2], values[:, 1::2])
-        pooled = np.maximum(values[:-1, 0], values[1:, 0])
-        return np.asarray(_spaced(pooled) @ weights[f"deep{LAYERS}.w"])
+        pairs = _joined(tails, LAYERS, values[:, 0], 1)
+        pooled = np.maximum(pairs[:-1], pairs[1:])
+        spaced = _spaced(_joined(tails, LAYERS + 1, pooled, 2 * (TAPS - 1)))
+        return np.asarray(spaced @ weights[f"deep{LAYERS}.w"])
 
     def classify(self, deep: Floats) -> Floats:
         """(classes,) float32 of (n, DEEP), one at least; an odd last step counts twice."""
@@ -143,6 +151,14 @@ def load(path: Path) -> Head:
 
 def _relu(values: Floats) -> Floats:
     return np.asarray(np.maximum(values, 0))
+
+
+def _joined(tails: Tails, layer: int, values: Floats, reach: int) -> Floats:
+    """With what was left before that layer, where the last `reach` are now."""
+    if layer in tails:
+        values = np.concatenate([tails[layer], values])
+    tails[layer] = values[len(values) - min(reach, len(values)) :].copy()
+    return values
 
 
 def _leaky(values: Floats) -> Floats:

@@ -17,7 +17,7 @@ import numpy as np
 
 from media.embedding import HOP, STRIDE, Embedding, Floats, log_mel
 from media.frame import Samples
-from media.head import REACH, Head
+from media.head import DEEP, REACH, Head, Tails
 from media.keyword import Place
 
 STEP = STRIDE * HOP
@@ -28,17 +28,13 @@ STREAMS = 256
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Of a stream: `deep` steps by head, the `first` of them by number, and the last REACH `steps`."""
+    """Of a stream: `deep` steps by head, the `first` of them by number; `next`: of the step not seen yet."""
 
     heads: Sequence[Head]
     first: int
+    next: int
     deep: list[Floats]
-    steps: Floats
-
-    @property
-    def next(self) -> int:
-        """The number of the step that comes after `steps`."""
-        return self.first + len(self.deep[0]) + REACH
+    tails: list[Tails]
 
 
 class Streams:
@@ -72,18 +68,14 @@ class Streams:
     ) -> _Known:
         """What is known of a question that begins with that step."""
         if known is None or not _helps(known, heads, begins, len(samples)):
-            nothing = np.zeros((0, 0), dtype=np.float32)
-            steps = self._steps(samples)
-            deep = [head.deepen(steps) if len(steps) > REACH else nothing for head in heads]
-            return _Known(heads, begins, deep, steps[-REACH:].copy())
+            nothing = [np.zeros((0, DEEP), dtype=np.float32) for _ in heads]
+            known = _Known(heads, begins, begins, nothing, [{} for _ in heads])
         new = self._steps(samples[(known.next - begins) * STEP :])
-        steps = np.concatenate([known.steps, new])
-        deep = [part[begins - known.first :] for part in known.deep]
-        if len(new):
-            deep = [
-                np.concatenate([part, head.deepen(steps)]) for part, head in zip(deep, heads, strict=True)
-            ]
-        return _Known(heads, begins, deep, steps[-REACH:].copy())
+        deep = [
+            np.concatenate([part[begins - known.first :], head.deepen(new, tails)])
+            for part, head, tails in zip(known.deep, heads, known.tails, strict=True)
+        ]
+        return _Known(heads, begins, known.next + len(new), deep, known.tails)
 
     def _steps(self, samples: Samples) -> Floats:
         return self._embedding(log_mel(samples))
@@ -91,8 +83,5 @@ class Streams:
 
 def _helps(known: _Known, heads: Sequence[Head], begins: int, length: int) -> bool:
     """Whether it is of these heads, and the question begins in it and goes on beyond it."""
-    return (
-        heads is known.heads
-        and known.first <= begins < known.next - REACH
-        and known.next * STEP <= begins * STEP + length
-    )
+    begins_in_it = known.first <= begins <= known.next - REACH
+    return heads is known.heads and begins_in_it and known.next * STEP <= begins * STEP + length

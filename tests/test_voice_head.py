@@ -7,7 +7,7 @@ import pytest
 
 from media import head as heads
 from media.embedding import WIDTH, Floats
-from media.head import DEEP, DILATIONS, KERNEL, REACH, Head, HeadError, google_layers, load, save
+from media.head import DEEP, DILATIONS, KERNEL, REACH, Head, HeadError, Tails, google_layers, load, save
 
 HIDDEN, MIDDLE = 8, 6
 PHRASES = ("je refuse", "oui")
@@ -52,6 +52,15 @@ def test_what_came_before_adds_nothing_to_a_deep_step(head: Head) -> None:
     assert whole.shape == (60 - REACH, DEEP)
     assert head.deepen(sound[20:]) == pytest.approx(whole[20:], abs=1e-4)
     assert head.probabilities(sound) == pytest.approx(head.classify(whole))
+
+
+@pytest.mark.parametrize("cuts", [[40, 43, 45, 60, 60, 61], [1, 2, 3, 9, 13, 14], [30], []])
+def test_a_sound_in_pieces_comes_to_the_same(head: Head, cuts: list[int]) -> None:
+    sound = steps(90)
+    tails: Tails = {}
+    pieces = [head.deepen(piece, tails) for piece in np.split(sound, cuts)]
+    assert np.concatenate(pieces) == pytest.approx(head.deepen(sound), abs=1e-4)
+    assert sum(tail.nbytes for tail in tails.values()) < 20_000
 
 
 def test_of_too_short_a_sound_the_first_step_stands_for_what_was_before(head: Head) -> None:
