@@ -17,6 +17,7 @@ from sipagent.config import Config, PromptSet
 from sipagent.finding import Finding, error, ok, warning
 from sipagent.notice_vocabulary import VOCABULARIES, Vocabulary
 from sipagent.notice_words import plain
+from sipagent.spoken_ways import broken_promise, tells_to_say
 
 __all__ = ["VOCABULARIES", "lint", "missing_words", "plain", "prompt_findings"]
 
@@ -173,20 +174,13 @@ def _essentials(config: Config, text: str, said: Vocabulary) -> list[tuple[bool,
 def _way(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> tuple[bool, str]:
     """Whether it says how: by the key, or where somebody listens, by one of the words."""
     refusal = config.refusal
-    speaks = heard.refuses if refusing else heard.accepts
     key = refusal.digit if refusing else refusal.accept_digit
     does = "refuses" if refusing else "accepts"
     if (heard.key_refuses if refusing else heard.key_accepts)(text, key, said):
         return True, f"the key that {does} ({key})"
     if refusal.engine == "none":
         return False, f"the key that {does} ({key})"
-    words = refusal.keywords if refusing else refusal.accept_keywords
-    by_word = any(
-        speaks(sentence, said)
-        and heard.says(sentence, said.aloud)
-        and heard.names_one_of(sentence, words, said)
-        for sentence in heard.sentences(text)
-    )
+    by_word = tells_to_say(config, text, said, refusing=refusing)
     return by_word, "the words to say" if by_word else f"the key that {does} ({key}) or the words to say"
 
 
@@ -208,12 +202,19 @@ def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
         )
     if refusal.mode == "opt_in" and not heard.key_refuses(text, refusal.digit, said):
         yield warning(what, f"its words do not say the key that refuses later ({refusal.digit})")
-    aloud = any(
-        heard.refuses(sentence, said) and heard.says(sentence, said.aloud)
-        for sentence in heard.sentences(text)
-    )
-    if aloud and refusal.engine == "none":
-        yield warning(what, 'asks for a spoken refusal, which nobody hears: refusal.engine is "none"')
+    yield from _spoken_ways(config, what, text, said)
+    refusing = refusal.mode == "objection"
+    if refusal.engine != "none" and not broken_promise(config, text, said):
+        if tells_to_say(config, text, said, refusing=refusing):
+            yield ok(what, "says what to say")
+        else:
+            words = refusal.keywords if refusing else refusal.accept_keywords
+            yield warning(what, f"does not tell callers that they may say it ({', '.join(words)})")
+
+
+def _spoken_ways(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    if broken := broken_promise(config, text, said):
+        yield error(what, broken)
 
 
 def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
@@ -272,6 +273,7 @@ def _choose(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[
 
 def _confirm(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
     """Heard after an answer that was not understood; silence after it refuses, in both modes."""
+    yield from _spoken_ways(config, what, text, said)
     digit = config.refusal.accept_digit
     if heard.key_accepts(text, digit, said):
         yield ok(what, f"says the key that accepts ({digit})")

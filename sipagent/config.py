@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sipagent import config_rules
 from sipagent.config_errors import ConfigError, cut, explain, one_line
 from sipagent.config_keys import Known
-from sipagent.config_model import Config, Login, PromptSet
+from sipagent.config_model import DEFAULT_ENGINE, Config, Login, PromptSet
 from sipagent.config_types import Holidays, HostPort, PortRange, uri_host, uri_user
 
 __all__ = [
@@ -64,6 +64,7 @@ def parse(text: str, file: Path) -> Config:
         base=file.absolute().parent,
         language=str(_peek(tables, "service", "language") or "fr"),
         opt_in=_peek(tables, "refusal", "mode") == "opt_in",
+        voice=(_peek(tables, "refusal", "engine") or DEFAULT_ENGINE) != "none",
     )
     try:
         config = Config.model_validate(tables, context=known)

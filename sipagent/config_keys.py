@@ -33,6 +33,7 @@ class Known:
     base: Path  # absolute; what paths are relative to
     language: str  # what the default prompts are spoken in
     opt_in: bool  # their notice asks for a yes
+    voice: bool  # it says what to say, too
 
 
 def known(info: ValidationInfo) -> Known:

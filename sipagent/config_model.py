@@ -44,6 +44,7 @@ from sipagent.hours import Interval, Schedule, Week
 from sipagent.sampling import Shares, Window
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
+DEFAULT_ENGINE = "none"  # of refusal.engine; the default notice follows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +151,14 @@ class PromptSet:
 
 
 def _spoken(value: object, info: ValidationInfo) -> Path:
-    """Default to the file that `init` copies: `prompts/LANGUAGE/KEY.wav`."""
+    """Default to the file that `init` copies; the notice is the one that promises what counts."""
     if value is not None:
         return path(value, info)
-    name = "notice_opt_in" if info.field_name == "notice" and known(info).opt_in else info.field_name
-    return path(f"prompts/{known(info).language}/{name}.wav", info)
+    rules = known(info)
+    name = f"{info.field_name}"
+    if name == "notice":
+        name += "_opt_in" * rules.opt_in + "_voice" * rules.voice
+    return path(f"prompts/{rules.language}/{name}.wav", info)
 
 
 def _language_table(value: object) -> object:
@@ -196,7 +200,7 @@ class Refusal(Table):
     mode: Literal["objection", "opt_in"] = key("objection | opt_in", "objection")
     digit: Digit = key("one key of a telephone: 0-9, * or #", "9")
     accept_digit: Digit = key("one key of a telephone: 0-9, * or #", "1")
-    engine: Literal["embedding", "vosk", "none"] = key("embedding | vosk | none", "none")
+    engine: Literal["embedding", "vosk", "none"] = key("embedding | vosk | none", DEFAULT_ENGINE)
     vosk_model: OptionalPath = key("the folder of a Vosk model", None)
     keywords: tuple[RequiredText, ...] = several(
         "a list of words", ("je refuse", "refuser", "pas d'enregistrement")

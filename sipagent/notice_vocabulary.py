@@ -29,7 +29,9 @@ class Vocabulary:
     unless: tuple[str, ...]  # beginnings: "recorded, unless you press 9"
     wishes: tuple[str, ...]  # beginnings: "if you do not wish to be recorded"
     otherwise: tuple[str, ...]  # beginnings: "otherwise you are not recorded"
-    aloud: tuple[str, ...]  # beginnings: "say I refuse"
+    aloud: frozenset[str]  # "say I refuse": what follows is to be said
+    by_voice: tuple[str, ...]  # "refuse by voice": in whatever words
+    persons: tuple[str, ...]  # beginnings: "tell the operator" is said to somebody
     presses: tuple[str, ...]  # beginnings: what one does with a key
     key_names: frozenset[str]  # right before the key
     counted: frozenset[str]  # right after a number: then it is no key
@@ -106,7 +108,9 @@ FRENCH = Vocabulary(
     unless=("sauf", "a moins", "excepte"),
     wishes=("souhait", "voul", "veu", "desir", "prefer"),
     otherwise=("sinon", "a defaut", "sans reponse", "sans cela", "autrement", "dans le cas contraire"),
-    aloud=("dites", "dire", "disant", "prononc", "a voix haute", "oralement", "de vive voix"),
+    aloud=_words("dites dire disant prononcez prononcer prononcant enoncez"),
+    by_voice=("oralement", "a voix haute", "de vive voix", "par la voix"),
+    persons=("operat", "conseill", "interlocut", "correspond", "agent", "personne", "collabor", "lui"),
     presses=("appuy", "press", "tape", "tapa", "compos", "fait", "fais", "enfonc", "touche"),
     key_names=_words("touche chiffre numero bouton le"),
     counted=_words(
@@ -168,7 +172,9 @@ ENGLISH = Vocabulary(
     unless=("unless", "except"),
     wishes=("wish", "want", "prefer", "like", "rather"),
     otherwise=("otherwise", "if not", "if you do nothing", "unless", "or else"),
-    aloud=("say", "saying", "speak", "tell us", "by voice", "aloud"),
+    aloud=_words("say saying"),
+    by_voice=("speak", "tell us", "by voice", "aloud"),
+    persons=("operator", "advis", "agent", "colleague", "person", "staff", "them", "him", "her"),
     presses=("press", "dial", "hit", "push", "touch", "type", "typing", "enter"),
     key_names=_words("key digit number numero button press pressing dial"),
     counted=_words(

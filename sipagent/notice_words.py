@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from sipagent.notice_vocabulary import Vocabulary
 
+_QUOTED = re.compile(r"[«“\"]([^«»“”\"]+)[»”\"]")
 _NEAR = 4  # words, within which one belongs to the other
 _REACH = 7  # words, over which a verb is denied
 _REACH_OF_NOUN = 5  # words, over which a noun is: "no part of this call is recorded"
@@ -62,6 +63,15 @@ def _bare(text: str, voc: Vocabulary) -> str:
 def says(text: str, beginnings: Sequence[str]) -> bool:
     """Whether a word, or several, begin like one of these."""
     return any(re.search(rf"\b{re.escape(beginning)}", text) for beginning in beginnings)
+
+
+def to_be_said(sentence: str, voc: Vocabulary) -> str | None:
+    """What it tells to say; empty where that is left to whoever speaks, None where nothing is to be said."""
+    bare = sentence.replace("c'est-a-dire", "c'est")
+    if found := re.search(rf"\b(?:{'|'.join(sorted(voc.aloud))})\b(.*)", bare):
+        after = found[1]
+        return " / ".join(part.strip() for part in _QUOTED.findall(after)) or after.strip(" :,")
+    return "" if says(bare, voc.by_voice) else None
 
 
 def of_recording(text: str, voc: Vocabulary) -> Said:

@@ -4,20 +4,29 @@ from dataclasses import replace
 
 from media.keyword import DetectorUnavailable
 from media.notice import PromptError
+from sipagent import events as e
 from sipagent.admission import Admission, admission
 from sipagent.config import Config, ConfigError
 from sipagent.logs import alert
 from sipagent.sampling import Seed
 from sipagent.seed import SeedError, keep_seed, seed_path
+from sipagent.spoken_ways import unkept
 from sipagent.voice import Detectors, detectors
+
+_PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # what they tell callers to do must count
 
 
 def rules_of(config: Config) -> Admission:
-    """The rules of calls, without a seed. Raises ConfigError."""
+    """The rules of calls, without a seed. Raises ConfigError, also for a promise that nobody would keep."""
     try:
-        return admission(config)
+        rules = admission(config)
     except PromptError as wrong:
         raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
+    spoken = {language: [one[prompt] for prompt in _PROMISES] for language, one in rules.sounds.items()}
+    if broken := unkept(config, spoken):
+        accepted = "refusal.engine and keywords that hear it, or a notice that names keys alone"
+        raise ConfigError(config.file, "prompts", broken, accepted)
+    return rules
 
 
 def with_seed(rules: Admission, config: Config, known: Seed | None = None) -> Admission:

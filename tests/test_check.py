@@ -235,6 +235,7 @@ def test_what_prompts_must_say_and_had_better_say(set_up: SetUp) -> None:
         set_up.findings("prompts.confirm", other)[-1].detail == "its words do not name refusal.accept_digit 3"
     )
     breton = with_keys("service", 'language = "br"', set_up.text)
+    breton = breton.replace("# notice = ", "notice = ", 1)
     config = parse(breton, set_up.directory / "config.toml")
     assert set_up.findings("prompts.notice", config)[-1].level == "warning"
 

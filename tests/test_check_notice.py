@@ -7,7 +7,9 @@ import pytest
 import soundfile
 
 from sipagent.check_notice import lint, prompt_findings
+from sipagent.config import ConfigError
 from sipagent.finding import Finding
+from sipagent.rules import rules_of
 from tests.room import Room
 
 GOOD = {
@@ -124,11 +126,6 @@ def test_what_is_an_error(room: Room, words: str, detail: str) -> None:
             "says that recordings are kept 1 year, but retention.period is 6 months",
         ),
         ("les statistiques", "le reste", "its words do not say the purpose statistics"),
-        (
-            "appuyez sur la touche 9",
-            "dites je refuse, ou touche 9",
-            'asks for a spoken refusal, which nobody hears: refusal.engine is "none"',
-        ),
     ],
 )
 def test_what_is_a_warning(room: Room, old: str, new: str, detail: str) -> None:
@@ -168,15 +165,102 @@ def test_where_somebody_listens_the_words_to_say_will_do(room: Room) -> None:
     by_word = GOOD["fr"].replace("appuyez sur la touche 9", "dites je refuse")
     room.say(by_word)
     assert ("error", "its words do not say the key that refuses (9)") in wrong(room)
-    room.set("refusal", 'engine = "embedding"\nkeywords = ["je refuse"]')
+    by_voice(room, 'keywords = ["je refuse"]')
     assert wrong(room) == []
     assert "says the words to say" in [finding.detail for finding in findings(room)]
-    room.set("refusal", 'engine = "embedding"\nkeywords = ["stop"]')
-    assert wrong(room) == [("error", "its words do not say the key that refuses (9) or the words to say")]
+    by_voice(room, 'keywords = ["stop"]')
+    assert wrong(room) == [
+        ("error", "its words do not say the key that refuses (9) or the words to say"),
+        (
+            "error",
+            "promises a spoken refusal, and what it says to say (je refuse, a tout moment) is none of "
+            "refusal.keywords",
+        ),
+    ]
+
+
+UNHEARD = 'promises a spoken refusal, which nobody hears: refusal.engine is "none"'
+
+
+def by_voice(room: Room, keys: str = "") -> None:
+    """Somebody listens, and the notice stays the one that `say` changes."""
+    room.set("refusal", f'engine = "embedding"\n{keys}')
+    room.set("prompts", 'notice = "prompts/fr/notice.wav"')
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "dites « je refuse », ou touche 9",
+        "dites : je refuse, ou tapez 9",
+        "tapez 9, ou refusez à voix haute",
+        "tapez 9 ou dites à l'agent « je refuse »",
+    ],
+)
+def test_a_spoken_way_that_nobody_hears_is_an_error_and_stops_run(room: Room, words: str) -> None:
+    room.say(GOOD["fr"].replace("appuyez sur la touche 9", words))
+    assert wrong(room) == [("error", UNHEARD)]
+    with pytest.raises(ConfigError, match=r"config\.toml: prompts: .*notice\.wav promises .* nobody hears"):
+        rules_of(room.config())
+    by_voice(room)
+    rules_of(room.config())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "appuyez sur la touche 9 ou dites-le à votre conseiller",
+        "adressez-vous directement à nous, ou touche 9",
+        "c'est-à-dire ne pas être enregistré, touche 9",
+    ],
+)
+def test_what_is_said_to_a_person_or_not_at_all_promises_nothing(room: Room, words: str) -> None:
+    room.say(GOOD["fr"].replace("appuyez sur la touche 9", words))
+    assert wrong(room) == []
+    rules_of(room.config())
+
+
+def test_words_to_say_that_are_not_listened_for_stop_run(room: Room) -> None:
+    by_voice(room)
+    room.say(GOOD["fr"].replace("appuyez sur la touche 9", "dites « stop », ou touche 9, pour refuser"))
+    told = "promises a spoken refusal, and what it says to say (stop) is none of refusal.keywords"
+    assert wrong(room)[0] == ("error", told)
+    with pytest.raises(ConfigError, match=r"notice\.wav promises .*\(stop\)"):
+        rules_of(room.config())
+
+
+def test_the_confirmation_must_not_promise_it_either(room: Room) -> None:
+    room.say("Pour accepter, touche 1. Pour refuser, dites non. Sinon, rien n'est enregistré.", "confirm")
+    assert ("error", UNHEARD) in wrong(room, "confirm")
+    with pytest.raises(ConfigError, match=r"confirm\.wav promises"):
+        rules_of(room.config())
+
+
+def test_a_way_that_is_heard_and_not_told_is_a_warning(room: Room) -> None:
+    by_voice(room, 'keywords = ["je refuse"]')
+    assert wrong(room) == [("warning", "does not tell callers that they may say it (je refuse)")]
+
+
+@pytest.mark.parametrize(
+    ("language", "keywords"), [("fr", '"je refuse"'), ("en", '"I refuse"'), ("fr", '"refuser", "je refuse"')]
+)
+@pytest.mark.parametrize("mode", ["objection", "opt_in"])
+def test_where_somebody_listens_the_default_notice_says_so(
+    room: Room, language: str, keywords: str, mode: str
+) -> None:
+    room.speak(language, opt_in=False)
+    yes = '"j\'accepte"' if language == "fr" else '"I accept"'
+    room.set(
+        "refusal", f'mode = "{mode}"\nengine = "vosk"\nkeywords = [{keywords}]\naccept_keywords = [{yes}]'
+    )
+    assert wrong(room, language=language) == []
+    assert "says what to say" in [finding.detail for finding in findings(room, language=language)]
+    assert room.config().prompts.notice.stem.endswith("_voice")
 
 
 def test_opt_in_needs_the_way_to_say_yes(room: Room) -> None:
     room.set("refusal", 'mode = "opt_in"')
+    room.set("prompts", 'notice = "prompts/fr/notice.wav"')
     assert [detail for level, detail in wrong(room) if level == "error"] == [
         "its words do not say that one may accept",
         "its words do not say the key that accepts (1)",
@@ -265,6 +349,7 @@ def test_files_that_are_not_what_they_must_be(room: Room) -> None:
 
 def test_a_language_that_nobody_has_listed(room: Room) -> None:
     room.set("service", 'language = "br"')
+    room.set("prompts", 'notice = "prompts/fr/notice.wav"')
     assert {level for level, _ in wrong(room, language="br")} == {"warning"}
     assert wrong(room, language="br")[-1][1].startswith("nobody has listed what it must say in 'br'")
 

@@ -63,6 +63,10 @@ def test_a_small_file_has_sensible_defaults() -> None:
     assert read(with_keys("service", 'language = "en"')).prompts.notice.parent.name == "en"
     opt_in = read(with_keys("refusal", 'mode = "opt_in"'))
     assert opt_in.prompts.notice.name == "notice_opt_in.wav" and opt_in.prompts.welcome.name == "welcome.wav"
+    heard = 'engine = "embedding"'
+    assert read(with_keys("refusal", heard)).prompts.notice.name == "notice_voice.wav"
+    both = read(with_keys("refusal", f'{heard}\nmode = "opt_in"'))
+    assert both.prompts.notice.name == "notice_opt_in_voice.wav"
 
 
 def test_it_is_frozen() -> None:
