@@ -101,20 +101,22 @@ def load_detector(
     accept: Sequence[str] = (),
     *,
     model: Path | None = None,
+    heads: Path | None = None,
     in_call: bool = False,
 ) -> Detector | None:
     """The detector of `engine`, listening for the phrases `refuse` and `accept`; None for the engine "none".
 
-    `model` is the folder of a Vosk model, for that engine. `in_call`: evidence is at stake, so it must be
-    surer, and unclear is nothing. An engine is imported only here, where it is asked for: it costs tens of
-    MB. DetectorUnavailable for one that isn't there, or a phrase that it can't hear.
+    `model` is the folder of a Vosk model, for that engine; `heads` one of heads beside those that are
+    shipped, for the engine "embedding". `in_call`: evidence is at stake, so it must be surer, and unclear is
+    nothing. An engine is imported only here, where it is asked for: it costs tens of MB.
+    DetectorUnavailable for one that isn't there, or a phrase that it can't hear.
     """
     if engine == "none":
         return None
     if engine == "embedding":
         from media.spotter import Spotter
 
-        return Spotter(refuse, accept, in_call=in_call)
+        return Spotter(refuse, accept, own=heads, in_call=in_call)
     if engine == "vosk":
         from media.recogniser import Recogniser
 

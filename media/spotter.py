@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from media.keyword import DetectorUnavailable, Meaning, Place, Verdict, every_ms
 from media.streams import Streams
 
 HEADS = Path(__file__).with_name("heads")
+MOST_NAMED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +30,32 @@ class Spotter:
     """A media.keyword.Detector; what it keeps of speech that goes on is in media/streams.py."""
 
     def __init__(
-        self, refuse: Sequence[str], accept: Sequence[str], heads: Path = HEADS, *, in_call: bool = False
+        self,
+        refuse: Sequence[str],
+        accept: Sequence[str],
+        heads: Path = HEADS,
+        *,
+        own: Path | None = None,
+        in_call: bool = False,
     ) -> None:
-        """DetectorUnavailable for a phrase without a head, or where the embedding is missing."""
+        """DetectorUnavailable for a phrase without a head, or where the embedding is missing.
+
+        `own`: a folder of more heads, which need not be there.
+        """
         self.every_ms = every_ms("embedding", in_call)
         self._in_call = in_call
+        every = [*known_heads(heads), *(known_heads(own) if own else ())]
         self._listening = [
             listening
-            for head in known_heads(heads)
+            for head in every
             if (listening := _Listening(head, _places(head, refuse), _places(head, accept))).refuse
             or listening.accept
         ]
         self._heads = tuple(each.head for each in self._listening)
-        found = {plain(phrase) for each in self._listening for phrase in each.head.phrases}
-        if unheard := [phrase for phrase in (*refuse, *accept) if plain(phrase) not in found]:
+        if unheard := [*_unheard(refuse, every), *_unheard(accept, filter(_accepts, every))]:
             raise DetectorUnavailable(
-                f"no head for {', '.join(map(repr, unheard))}; accepted: {', '.join(known_phrases(heads))}"
+                f"no head for {', '.join(map(repr, unheard))}, and `sipagent train-keyword` makes one that "
+                f"refuses; accepted: {', '.join(_nearest(unheard, every))}"
             )
         try:
             self._streams = shared_streams()
@@ -74,11 +86,6 @@ def known_heads(folder: Path = HEADS) -> list[Head]:
         raise DetectorUnavailable(str(wrong)) from wrong
 
 
-def known_phrases(folder: Path = HEADS) -> list[str]:
-    """All phrases that a head listens for."""
-    return sorted({phrase for head in known_heads(folder) for phrase in head.phrases})
-
-
 def plain(phrase: str) -> str:
     """As phrases are compared: `Pas d’Enregistrement !` is "pas d'enregistrement"."""
     words = unicodedata.normalize("NFC", phrase).casefold().replace("’", "'")
@@ -88,6 +95,26 @@ def plain(phrase: str) -> str:
 def _places(head: Head, phrases: Iterable[str]) -> tuple[int, ...]:
     wanted = {plain(phrase) for phrase in phrases}
     return tuple(place for place, phrase in enumerate(head.phrases) if plain(phrase) in wanted)
+
+
+def _accepts(head: Head) -> bool:
+    """A head of the service's own refuses, whatever it is asked for."""
+    return head.accept_at <= 1
+
+
+def _unheard(phrases: Iterable[str], heads: Iterable[Head]) -> list[str]:
+    known = {plain(phrase) for head in heads for phrase in head.phrases}
+    return [phrase for phrase in phrases if plain(phrase) not in known]
+
+
+def _nearest(unheard: Sequence[str], heads: Sequence[Head]) -> list[str]:
+    """What can be heard, what is most like these first: there may be dozens."""
+    known = sorted({phrase for head in heads for phrase in head.phrases})
+
+    def likeness(phrase: str) -> float:
+        return max(SequenceMatcher(None, plain(phrase), plain(other)).ratio() for other in unheard)
+
+    return sorted(known, key=likeness, reverse=True)[:MOST_NAMED]
 
 
 def _verdict(listening: _Listening, likely: Floats, in_call: bool) -> Verdict:

@@ -25,6 +25,7 @@ from sipagent import (
     cli_show,
     cli_stamp,
     cli_stats,
+    cli_train,
     cli_use,
     cli_verify,
 )
@@ -82,6 +83,7 @@ for _command in (
     cli_agent.check_command,
     cli_notice.notice_command,
     cli_detect.detect_command,
+    cli_train.train_command,
     cli_hours.hours_command,
     cli_agent.run_command,
     cli_edge.edge_command,

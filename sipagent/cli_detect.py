@@ -47,7 +47,9 @@ def detect_command(work: Workplace, /, *, files: tuple[Path, ...], as_json: bool
 
 def _detector(work: Workplace) -> Detector:
     try:
-        detector = detectors(work.config).before or load_detector("embedding", work.config.refusal.keywords)
+        refusal = work.config.refusal
+        heard = detectors(work.config).before
+        detector = heard or load_detector("embedding", refusal.keywords, heads=refusal.heads)
     except DetectorUnavailable as wrong:
         raise Failure(str(wrong)) from wrong
     assert detector is not None

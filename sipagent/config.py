@@ -62,7 +62,8 @@ def parse(text: str, file: Path) -> Config:
     known = Known(
         file=file,
         base=file.absolute().parent,
-        language=str(_peek(tables, "service", "language") or "fr"),
+        language=(spoken := str(_peek(tables, "service", "language") or "fr")),
+        languages=(spoken, *_others(tables)),
         opt_in=_peek(tables, "refusal", "mode") == "opt_in",
         voice=(_peek(tables, "refusal", "engine") or DEFAULT_ENGINE) != "none",
     )
@@ -79,6 +80,12 @@ def _peek(tables: dict[str, Any], table: str, key: str) -> object:
     """Look at a key that others' defaults depend on, before anything is checked."""
     found = tables.get(table)
     return found.get(key) if isinstance(found, dict) else None
+
+
+def _others(tables: dict[str, Any]) -> list[str]:
+    """The languages that numbers and keys lead to."""
+    found = [_peek(tables, "prompts", key) for key in ("languages", "choices")]
+    return [str(language) for table in found if isinstance(table, dict) for language in table.values()]
 
 
 def _tables(text: str, file: Path) -> dict[str, Any]:

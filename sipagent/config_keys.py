@@ -32,6 +32,7 @@ class Known:
     file: Path  # as it was named
     base: Path  # absolute; what paths are relative to
     language: str  # what the default prompts are spoken in
+    languages: tuple[str, ...]  # it, and those of the other notices
     opt_in: bool  # their notice asks for a yes
     voice: bool  # it says what to say, too
 

@@ -41,6 +41,7 @@ from sipagent.config_keys import (
     several,
 )
 from sipagent.hours import Interval, Schedule, Week
+from sipagent.refusal_words import words_of
 from sipagent.sampling import Shares, Window
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
@@ -194,6 +195,14 @@ class Prompts(Table):
         return self.__pydantic_extra__
 
 
+def _words(value: object, info: ValidationInfo) -> object:
+    """Default to those of the languages that notices are in."""
+    return words_of(known(info).languages, str(info.field_name)) if value is None else value
+
+
+Words = Annotated[tuple[RequiredText, ...], BeforeValidator(_words)]
+
+
 class Refusal(Table):
     """How a caller says no, or yes."""
 
@@ -202,15 +211,12 @@ class Refusal(Table):
     accept_digit: Digit = key("one key of a telephone: 0-9, * or #", "1")
     engine: Literal["embedding", "vosk", "none"] = key("embedding | vosk | none", DEFAULT_ENGINE)
     vosk_model: OptionalPath = key("the folder of a Vosk model", None)
-    keywords: tuple[RequiredText, ...] = several(
-        "a list of words", ("je refuse", "refuser", "pas d'enregistrement")
-    )
-    accept_keywords: tuple[RequiredText, ...] = several("a list of words", ("oui", "j'accepte"))
+    heads: FilePath = key("a folder of heads that `sipagent train-keyword` made", "heads")
+    keywords: Words = several("a list of words", None)
+    accept_keywords: Words = several("a list of words", None)
     window_s: float = seconds(0.1, 60, 5.0)
     in_call: Literal["key", "key+voice"] = key("key | key+voice", "key")
-    in_call_keywords: tuple[RequiredText, ...] = several(
-        "a list of words", ("arrêtez l'enregistrement", "ne m'enregistrez pas")
-    )
+    in_call_keywords: Words = several("a list of words", None)
 
 
 class Operators(Credentials):

@@ -74,6 +74,7 @@ FIXED: Mapping[str, str] = {
     **dict.fromkeys(("operators.username", "operators.outbound_proxy", "capacity.full_status"), BEGUN),
     **dict.fromkeys(("refusal.engine", "refusal.keywords", "refusal.accept_keywords"), HEARD),
     **dict.fromkeys(("refusal.in_call", "refusal.in_call_keywords", "refusal.vosk_model"), HEARD),
+    "refusal.heads": HEARD,
     **dict.fromkeys(("trunk.uri", "trunk.registrar", "trunk.username", "trunk.realm"), REGISTERED),
     **dict.fromkeys(("retention.database", "recording.directory", "metrics.listen"), IN_USE),
 }

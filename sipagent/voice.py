@@ -22,10 +22,11 @@ NOBODY_LISTENS = Detectors(None, None)
 def detectors(config: Config) -> Detectors:
     """Listening for the configured phrases. DetectorUnavailable where one of them can't be heard."""
     refusal, accept = config.refusal, accept_keywords(config)
-    before = load_detector(refusal.engine, refusal.keywords, accept, model=refusal.vosk_model)
+    model, heads = refusal.vosk_model, refusal.heads
+    before = load_detector(refusal.engine, refusal.keywords, accept, model=model, heads=heads)
     if before is None or refusal.in_call == "key":
         return Detectors(before, None)
-    in_call = load_detector(refusal.engine, refusal.in_call_keywords, model=refusal.vosk_model, in_call=True)
+    in_call = load_detector(refusal.engine, refusal.in_call_keywords, model=model, heads=heads, in_call=True)
     return Detectors(before, in_call)
 
 

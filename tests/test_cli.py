@@ -22,7 +22,19 @@ COMMANDS = (
     *("list", "show", "calls", "stats", "draws", "register"),
     *("export", "play", "note", "accesses"),
     *("purge", "delete", "hold", "release", "holds", "rebuild", "verify", "stamp"),
-    *("init", "keys", "check", "notice", "detect", "hours", "run", "edge", "demo", "completion"),
+    *(
+        "init",
+        "keys",
+        "check",
+        "notice",
+        "detect",
+        "train-keyword",
+        "hours",
+        "run",
+        "edge",
+        "demo",
+        "completion",
+    ),
 )
 
 

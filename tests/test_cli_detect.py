@@ -123,7 +123,8 @@ def test_a_file_that_cannot_be_read_is_told_after_the_others(
 def test_a_keyword_without_a_head_is_told(office: Office, speech: Path) -> None:
     config = office.folder / "config.toml"
     config.write_text(with_keys("refusal", 'keywords = ["nein danke"]', config.read_text(encoding="utf-8")))
-    assert "no head for 'nein danke'; accepted: " in office.fails(1, "detect", str(speech))
+    told = office.fails(1, "detect", str(speech))
+    assert "no head for 'nein danke', and `sipagent train-keyword` makes one that refuses; accepted: " in told
 
 
 @pytest.mark.parametrize("file", ["fr/refused.wav", "fr/closed.wav", "en/welcome.wav"])

@@ -9,7 +9,7 @@ import pytest
 from media.embedding import Floats
 from media.head import DILATIONS, KERNEL, Head, google_layers, save
 from media.keyword import DetectorUnavailable, Meaning, Verdict, load_detector
-from media.spotter import HEADS, Spotter, known_heads, known_phrases, plain
+from media.spotter import HEADS, Spotter, known_heads, plain
 
 PHRASES = ("je refuse", "pas d'enregistrement", "oui")
 SOUND = np.asarray(np.random.default_rng(1).normal(size=16_000) * 1000, dtype=np.int16)
@@ -69,7 +69,8 @@ def test_a_phrase_without_a_head_is_an_error_that_names_it_and_what_there_is(hea
     with pytest.raises(DetectorUnavailable) as caught:
         Spotter(["je refuse", "nein danke"], ["si"], heads)
     assert str(caught.value) == (
-        "no head for 'nein danke', 'si'; accepted: je refuse, oui, pas d'enregistrement"
+        "no head for 'nein danke', 'si', and `sipagent train-keyword` makes one that refuses; "
+        "accepted: oui, je refuse, pas d'enregistrement"
     )
 
 
@@ -88,6 +89,29 @@ def test_how_a_phrase_is_written_is_all_the_same(written: str, heads: Path) -> N
 
 
 def test_what_is_shipped_hears_the_default_keywords() -> None:
-    assert {"je refuse", "refuser", "pas d'enregistrement"} <= set(known_phrases())
+    assert {"je refuse", "refuser", "pas d'enregistrement"} <= {
+        phrase for head in known_heads() for phrase in head.phrases
+    }
     assert load_detector("embedding", ["je refuse", "refuser", "pas d'enregistrement"], ["oui"])
     assert max(path.stat().st_size for path in HEADS.glob("*.npz")) < 1_000_000
+
+
+def test_a_service_in_two_languages_is_refused_in_either(heads: Path) -> None:
+    nothing = saying((0.01, 0.01, 0.01, 0.97))
+    save(heads / "fr.npz", Head("fr", PHRASES, 0.9, 0.5, 0.95, 0.8, nothing))
+    save(heads / "en.npz", Head("en", ("I refuse", "yes"), 0.9, 0.5, 0.95, 0.8, saying((0.96, 0.02, 0.02))))
+    both = Spotter(["je refuse", "I refuse"], [], heads)
+    assert both.judge(SOUND) == Verdict(Meaning.REFUSE, "I refuse", 0.96)
+    assert Spotter(["je refuse"], [], heads).judge(SOUND).meaning is Meaning.OTHER
+
+
+def test_heads_of_ones_own_lie_beside_those_that_are_shipped(heads: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    with pytest.raises(DetectorUnavailable, match="no head for 'stop'"):
+        Spotter(["je refuse", "stop"], [], heads, own=own)  # no such folder: no head of one's own
+    own.mkdir()
+    save(own / "fr.stop.npz", Head("fr", ("stop",), 0.9, 0.5, 0.95, 2.0, saying((0.97, 0.03))))
+    verdict = Spotter(["je refuse", "stop"], [], heads, own=own).judge(SOUND)
+    assert (verdict.meaning, verdict.keyword) == (Meaning.REFUSE, "stop")
+    with pytest.raises(DetectorUnavailable, match="no head for 'stop'"):
+        Spotter(["je refuse"], ["stop"], heads, own=own)  # it refuses, whatever it is asked for

