@@ -96,14 +96,13 @@ class VoiceEar:
         self._stream = secrets.randbits(63)
         self._detector = detector
         self._is_busy = is_busy
-        self._so_far = self._reported = Verdict(Meaning.OTHER)
-        self._since = 0
+        self._begin()
 
     def feed(self, samples: Samples) -> list[Conclusion]:
         conclusions: list[Conclusion] = []
         for fact in self._gate.feed(samples):
             if isinstance(fact, SpeechStarted):
-                self._so_far = self._reported = Verdict(Meaning.OTHER)
+                self._begin()
                 conclusions.append(fact)
             elif isinstance(fact, Utterance):
                 conclusions += self._conclude(fact)
@@ -115,12 +114,18 @@ class VoiceEar:
         """Other words count from here on; what is being said goes on, and is judged by these."""
         if detector is not self._detector:
             self._detector = detector
-            self._so_far = self._reported = Verdict(Meaning.OTHER)
+            self._begin()
             self._gate.every_ms = detector.every_ms
 
     def finish(self) -> list[Conclusion]:
         """Nobody listens any longer: what is being said is judged as far as it goes."""
         return [made for fact in self._gate.finish() for made in self._conclude(fact)]
+
+    def _begin(self) -> None:
+        """Nothing is known of what is being said. `_since`: where in the stream the verdict so far began."""
+        self._so_far = self._reported = Verdict(Meaning.OTHER)
+        self._since = 0
+        self._failed = False
 
     def _asked(self, fact: SpeechGoesOn | Utterance) -> Verdict:
         place = Place(self._stream, fact.at, last=isinstance(fact, Utterance))
@@ -132,7 +137,8 @@ class VoiceEar:
         try:
             self._so_far = strongest([self._so_far, self._asked(fact)])
         except DetectorError as error:
-            return [ListenerFailed(f"voice: {error}")]
+            failed_before, self._failed = self._failed, True  # told once, not ten times a second
+            return [] if failed_before else [ListenerFailed(f"voice: {error}")]
         meaning = self._so_far.meaning
         if meaning is not before:
             self._since = now

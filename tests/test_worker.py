@@ -314,6 +314,23 @@ def test_a_refusal_once_spotted_outlives_a_failure(
     ]
 
 
+def test_a_detector_that_goes_on_failing_is_told_of_once_an_utterance(
+    start: Start, reports: _Reports
+) -> None:
+    listener = start(_Answers(*[DetectorError("gone")] * 8, REFUSE))
+    listener.open(1, tones=False, voice=True)
+    _hear(listener, 1, *[VOICE] * 4)
+    _hear(listener, 1, *[VOICE] * 4)
+    _hear(listener, 1, *[VOICE] * 4)
+    failed = ListenerFailed("voice: gone")
+    assert reports.of(1) == [SpeechStarted(), failed, KeywordSpotted(REFUSE)]
+    listener = start(_Answers(*[DetectorError("gone")] * 40))
+    listener.open(2, tones=False, voice=True)
+    for _ in range(2):
+        _say(listener, 2)
+    assert reports.of(2) == [SpeechStarted(), failed, failed, SpeechEnded(None)] * 2
+
+
 def test_a_detector_that_breaks_deafens_neither_keys_nor_other_legs(start: Start, reports: _Reports) -> None:
     listener = start(_Answers(RuntimeError("segment 7")))
     for leg in (1, 2):
