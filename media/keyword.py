@@ -77,7 +77,7 @@ def every_ms(engine: str, in_call: bool) -> int:
     return _EVERY_MS[engine][in_call]
 
 
-_EVERY_MS = {"embedding": (100, 500), "vosk": (400, 1000)}
+_EVERY_MS = {"embedding": (100, 800), "vosk": (400, 1000)}
 
 
 _WEIGHT = {Meaning.REFUSE: 3, Meaning.UNCLEAR: 2, Meaning.ACCEPT: 1, Meaning.OTHER: 0}

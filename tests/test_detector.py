@@ -24,14 +24,16 @@ from structlog.testing import capture_logs
 from media.frame import Samples
 from media.keyword import DetectorError, Meaning, Place, Verdict
 from media.worker import Listener, ListenerFailed
+from sipagent.admission import SHIPPED
 from sipagent.children import Child
 from sipagent.config import ConfigError
+from sipagent.detection import hear, read_sound
 from sipagent.detector import serve
 from sipagent.messages import Alive, Drain, Ready
 from sipagent.posts import DetectorPost
 from sipagent.remote_detector import DetectorAddress, Line, address, remote_detectors
 from sipagent.supervision import Office
-from sipagent.voice import NOBODY_LISTENS, Detectors
+from sipagent.voice import NOBODY_LISTENS, Detectors, detectors
 from tests.room import Room
 from tests.tapping import PATIENCE_S, wait_for
 
@@ -158,7 +160,7 @@ def test_a_worker_that_is_gone_leaves_nothing_of_what_was_being_said(place: Wher
 
 
 def test_how_often_is_that_of_the_engine() -> None:
-    for engine, paces in (("embedding", (100, 500)), ("vosk", (400, 1000))):
+    for engine, paces in (("embedding", (100, 800)), ("vosk", (400, 1000))):
         found = remote_detectors(DetectorAddress("nowhere", in_call=True, engine=engine))
         assert found.before and found.in_call
         assert (found.before.every_ms, found.in_call.every_ms) == paces
@@ -349,10 +351,11 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
     """The shipped network, in its real process; what a reload brings waits for a restart."""
     room = Room(tmp_path / "agent")
     room.set("refusal", 'engine = "embedding"')
+    here = detectors(room.config()).before
     it = office(room)
     first = it.places()[0]
     assert it.detector and not it.detector.in_call and (first.name, first.index) == ("detector", None)
-    room.set("refusal", 'keywords = ["nobody hears this"]')
+    room.set("refusal", 'keywords = ["je refuse", "nobody hears this"]')
     with capture_logs() as logs:
         it.change(room.config())
     assert [one["key"] for one in logs if one["event"] == "needs_restart"] == ["refusal.keywords"]
@@ -362,6 +365,10 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
         assert child.connection.recv() == Ready()
         verdict = Line(it.detector.name, PATIENCE_S).ask(sound(0, 16_000), False)
         assert verdict.meaning is Meaning.OTHER
+        there, spoken = remote_detectors(it.detector).before, read_sound(SHIPPED / "fr/notice.wav")
+        assert here and there
+        assert len(heard := hear(there, spoken).verdicts) > 1
+        assert heard == hear(here, spoken).verdicts, "as where no process lies between"
     finally:
         child.kill()
         select.select([child], [], [], PATIENCE_S)
@@ -370,6 +377,6 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
 
 def test_a_phrase_that_nothing_hears_stops_the_start(tmp_path: Path) -> None:
     room = Room(tmp_path / "agent")
-    room.set("refusal", 'engine = "embedding"\nkeywords = ["nobody hears this"]')
+    room.set("refusal", 'engine = "embedding"\nkeywords = ["je refuse", "nobody hears this"]')
     with pytest.raises(ConfigError, match=r"refusal\.engine: no head for 'nobody hears this'; accepted: "):
         office(room)
