@@ -86,7 +86,7 @@ class VoiceGate:
         self._vad = webrtcvad.Vad(AGGRESSIVENESS)
         self._rest = SILENCE
         self._recent: deque[bool] = deque(maxlen=START_OF)
-        silent = _BEFORE - _BEFORE % _GRID
+        self._silent = silent = _BEFORE - _BEFORE % _GRID
         self._slices: deque[Samples] = deque([np.zeros(_SLICE, dtype=np.int16)] * silent)
         self._first = 0
         self._count = 0
@@ -104,6 +104,11 @@ class VoiceGate:
             self._keep(piece)
             facts += self._wait(voiced) if self._speech is None else self._follow(self._speech, voiced)
         return facts
+
+    @property
+    def at(self) -> int:
+        """How many samples it has been fed, counted as in what it says."""
+        return (self._silent + self._count) * _SLICE + len(self._rest)
 
     def finish(self) -> list[Utterance]:
         """What is being said, as if it had just ended; nothing where nobody speaks."""

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 from media.dtmf import ToneDetector, ToneDropped, ToneHeard, ToneStarted
+from media.echo import Echo
 from media.frame import FRAME_MS, Samples, milliseconds
 from media.keyword import Detector, DetectorError, Meaning, Place, Verdict, strongest
 from media.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
@@ -96,11 +97,16 @@ class VoiceEar:
         self._stream = secrets.randbits(63)
         self._detector = detector
         self._is_busy = is_busy
+        self._echo = Echo()
         self._begin()
+
+    def plays(self, sound: Samples) -> None:
+        """From the next frame on (n,) int16 are played to the leg; empty: nothing."""
+        self._echo.plays(sound)
 
     def feed(self, samples: Samples) -> list[Conclusion]:
         conclusions: list[Conclusion] = []
-        for fact in self._gate.feed(samples):
+        for fact in self._gate.feed(self._echo.cleaned(samples)):
             if isinstance(fact, SpeechStarted):
                 self._begin()
                 conclusions.append(fact)
@@ -129,7 +135,9 @@ class VoiceEar:
 
     def _asked(self, fact: SpeechGoesOn | Utterance) -> Verdict:
         place = Place(self._stream, fact.at, last=isinstance(fact, Utterance))
-        return self._detector.judge(fact.samples, place)
+        verdict = self._detector.judge(fact.samples, place)
+        behind = self._gate.at - fact.at - len(fact.samples)
+        return self._echo.weighed(verdict, fact.samples, behind, self._detector.judge)
 
     def _judge(self, fact: SpeechGoesOn) -> list[Conclusion]:
         """Provisional, while speech goes on: only a keyword that changes the verdict is worth a report."""
@@ -157,6 +165,13 @@ class VoiceEar:
         return [SpeechEnded(strongest([self._so_far, verdict]))]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Played:
+    """What is played to a leg from here on; empty: nothing."""
+
+    sound: Samples
+
+
 @dataclass(frozen=True, slots=True)
 class _Wish:
     """What is to be listened for on a leg from here on."""
@@ -181,7 +196,7 @@ class Listener:
         self._report = report
         self._detector = detector
         self._in_call = in_call
-        self._queue: queue.SimpleQueue[tuple[int, Samples | _Wish] | threading.Event | None] = (
+        self._queue: queue.SimpleQueue[tuple[int, Samples | _Played | _Wish] | threading.Event | None] = (
             queue.SimpleQueue()
         )
         self._listened: set[int] = set()  # read on the clock thread: adding and discarding are atomic
@@ -220,6 +235,14 @@ class Listener:
         """Hear out what was fed of `leg`, report ListeningEnded and forget it; later frames are ignored."""
         self.open(leg, tones=False, voice=False)
 
+    def plays(self, leg: int, sound: Samples) -> None:
+        """Know what `leg` hears from the next frame on: (n,) int16 at 8 kHz, once; empty: nothing any longer.
+
+        To be called before a sound begins and after it has been stopped.
+        """
+        if leg in self._listened:
+            self._queue.put((leg, _Played(sound)))
+
     def feed(self, leg: int, samples: Samples) -> None:
         """Take (n,) int16 at 8 kHz; for the clock thread: never blocks, never raises, costs microseconds.
 
@@ -247,6 +270,9 @@ class Listener:
             leg, content = item
             if isinstance(content, _Wish):
                 self._equip(leg, content)
+            elif isinstance(content, _Played):
+                if isinstance(ear := self._ears.get(leg, {}).get("voice"), VoiceEar):
+                    ear.plays(content.sound)
             else:
                 self._hear(leg, content)
 

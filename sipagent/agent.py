@@ -22,8 +22,8 @@ from media.tap import Channel, Tap
 from media.worker import Conclusion, Listener
 from retention.recording import Ids, reference_of
 from sipagent import events as e
+from sipagent import played, transfers
 from sipagent import referral as r
-from sipagent import transfers
 from sipagent.admission import Admission
 from sipagent.asking import Answer, AskAgain, BoardLost, Claimed, Offered
 from sipagent.desk import Desk, local_desk
@@ -351,6 +351,7 @@ class Agent:
             case e.StopPlaying(leg):
                 call.playing.pop(leg, None)
                 engine.stop_playing(call.legs.get(leg, -1))
+                played.stopped(self.listener, call.legs.get(leg, -1))
             case e.PlayTone(tone):
                 engine.overlay(tuple(call.up), self._tones[tone])
             case e.Listen():
@@ -397,6 +398,8 @@ class Agent:
     def _play(self, engine: Engine, call: LiveCall, leg: int, prompt: e.Prompt) -> None:
         if leg in call.legs and prompt in call.sounds:
             loop = prompt is e.Prompt.HOLD_MUSIC
+            if call.flow.policy.voice:
+                played.begins(self.listener, call.legs[leg], prompt, call.sounds[prompt])
             token = engine.play(call.legs[leg], call.sounds[prompt].path, loop)
             call.playing[leg] = Playing(token, prompt, time.monotonic())
 

@@ -80,7 +80,14 @@ class Spoken:
     def say(self, seconds: float = 2.0) -> None:
         """Speech, then silence, as the bridge hands it over."""
         speech, rate = soundfile.read(SHIPPED / "fr/refused.wav", dtype="int16")
-        sound = np.concatenate([speech[: round(seconds * rate)], np.zeros(rate, np.int16)])
+        self.hear(np.concatenate([speech[: round(seconds * rate)], np.zeros(rate, np.int16)]), rate)
+
+    def echo(self, prompt: str) -> None:
+        """What comes back of one that has just begun."""
+        speech, rate = soundfile.read(SHIPPED / f"{prompt}.wav", dtype="int16")
+        self.hear(np.concatenate([np.zeros(1000, np.int16), speech // 4, np.zeros(rate, np.int16)]), rate)
+
+    def hear(self, sound: Samples, rate: int) -> None:
         for start in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
             self.agent.hear(LEG, sound[start : start + FRAME_SAMPLES], start / rate)
         assert self.agent.listener.flush(30)
@@ -116,6 +123,37 @@ def test_a_spoken_refusal_stops_the_notice_and_decides(spoken: Spoken) -> None:
         ("play", LEG, "refused.wav", False),
         ("dial", "sip:201@127.0.0.1", '"NO REC +33612345678"'),
     ]
+
+
+@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
+def test_the_notice_that_comes_back_refuses_nothing(spoken: Spoken) -> None:
+    spoken.echo("fr/notice")
+    assert spoken.call.flow.consent.decision == "undecided"
+    spoken.say()
+    assert spoken.call.flow.consent.decision == "refused"
+
+
+@pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
+def test_what_would_be_an_echo_of_another_prompt_is_the_callers(spoken: Spoken) -> None:
+    spoken.echo("fr/notice_opt_in")
+    assert spoken.call.flow.consent.decision == "refused"
+
+
+@pytest.mark.parametrize("spoken", [Verdict(Meaning.OTHER)], indirect=True)
+def test_the_listener_knows_of_each_prompt_and_of_its_end(
+    spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, float]] = []
+    monkeypatch.setattr(spoken.agent.listener, "plays", lambda leg, sound: told.append((leg, len(sound))))
+    refused = soundfile.info(SHIPPED / "fr/refused.wav").frames
+    spoken.engine.say(OfLeg(LEG, e.DtmfPressed(LEG, "9", "rfc4733")))
+    spoken.turn()
+    assert told == [(LEG, refused)]
+    spoken.engine.say(SoundEnded(LEG, spoken.call.playing[e.CALLER].token))
+    spoken.turn()
+    assert told[1:] == [(LEG, 0)]  # music
+    spoken.agent._carry_out(spoken.engine, spoken.call, e.StopPlaying(e.CALLER))
+    assert told[2:] == [(LEG, 0)]
 
 
 @pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
