@@ -1,5 +1,6 @@
 """A keyword of one's own: `train-keyword`."""
 
+import os
 import tempfile
 import time
 from datetime import date
@@ -15,7 +16,7 @@ from sipagent.cli_base import Failure, Workplace, json_option, print_json
 from sipagent.cli_progress import steps
 from sipagent.config import Config
 from sipagent.config_model import PromptFiles
-from sipagent.own_keyword import PROMPTS, Bounds, Trained, figures, install, train, why_not
+from sipagent.own_keyword import PROMPTS, Bounds, Trained, TrainingFailed, figures, install, train, why_not
 
 STYLES = (Path("package/voices"), Path("node_modules/kokoro-js/voices"))
 LONGEST, MOST_WORDS = 60, 8
@@ -82,7 +83,8 @@ def train_command(
     from media.training.own import USUAL, Material, Missing
 
     spoken, words = _language(work.config, lang), _phrase(phrase)
-    _refuse_known(work.config, words)
+    _refuse_known(words)
+    _refuse_read_only(work.config.refusal.heads)
     bounds = Bounds(recall / 100, false_refusals / 100)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="sipagent-train-") as scratch, steps(many=1) as step:
@@ -98,7 +100,7 @@ def train_command(
                 ),
                 step,
             )
-        except Missing as wrong:
+        except (Missing, TrainingFailed) as wrong:
             raise Failure(str(wrong)) from wrong
     why, seconds = why_not(trained.check, bounds), time.monotonic() - began
     place = None if why else _install(work.config, trained, spoken, bounds)
@@ -129,7 +131,14 @@ def _phrase(text: str) -> str:
     return phrase
 
 
-def _refuse_known(config: Config, phrase: str) -> None:
+def _refuse_read_only(folder: Path) -> None:
+    """Before the work, not after it."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise Failure(f"{folder}: cannot be written to; accepted: such a folder in refusal.heads")
+
+
+def _refuse_known(phrase: str) -> None:
     """What a shipped head hears needs no other; one of one's own is made anew."""
     try:
         known = {plain(one): head for head in known_heads() for one in head.phrases}

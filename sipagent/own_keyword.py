@@ -8,8 +8,10 @@ A head that fails its check is never installed, and neither is half of one: its 
 import multiprocessing
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,10 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from media.embedding import EmbeddingUnavailable
 from media.frame import SAMPLE_RATE
 from media.head import OTHER, Head, save
 from media.keyword import Meaning
 from media.spotter import Spotter
+from prompts.kokoro import VoiceError
+from prompts.phonemes import PhonemeError
 from sipagent.detection import hear
 
 if TYPE_CHECKING:
@@ -38,6 +43,10 @@ LINES: tuple[tuple[str, float | None], ...] = (("clean", None), ("20 dB", 20.0))
 QUIET = SAMPLE_RATE // 2
 SYNTHETIC = ("espeak", "kokoro")
 """Synthesizers whose other voices are trained on: their recall is what the check is about."""
+
+
+class TrainingFailed(Exception):
+    """A synthesizer or a process failed; str() is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ class Trained:
 def train(phrase: str, language: "Language", folder: Path, material: "Material", step: Step) -> Trained:
     """Make and check a head in `folder`, which holds nothing else.
 
-    Raises media.training.own.Missing where something isn't installed.
+    Raises media.training.own.Missing where something isn't installed, TrainingFailed.
     """
     from media.training import own
 
@@ -224,9 +233,14 @@ def _share(heard: "Iterator[Heard]") -> float | None:
 
 def _all(futures: Sequence["Future[Result]"], what: str, step: Step) -> list[Result]:
     step(what, 0, len(futures))
-    for done, future in enumerate(as_completed(futures), start=1):
-        future.result()
-        step(what, done, len(futures))
+    try:
+        for done, future in enumerate(as_completed(futures), start=1):
+            future.result()
+            step(what, done, len(futures))
+    except BrokenProcessPool as wrong:
+        raise TrainingFailed(f"{what}: a process was ended; is there enough memory?") from wrong
+    except (VoiceError, PhonemeError, EmbeddingUnavailable, subprocess.CalledProcessError) as wrong:
+        raise TrainingFailed(f"{what}: {wrong}") from wrong
     return [future.result() for future in futures]
 
 

@@ -3,12 +3,15 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from random import Random
 
@@ -22,8 +25,9 @@ from media.training import own
 from media.training.language import language
 from media.training.near import alike, pieces
 from media.training.speech import ESPEAK
+from prompts.kokoro import VoiceError
 from sipagent import cli_train, own_keyword
-from sipagent.own_keyword import Bounds, Check, Heard, Trained, install, why_not
+from sipagent.own_keyword import Bounds, Check, Heard, Trained, TrainingFailed, install, why_not
 from tests.configured import with_keys
 from tests.office import Office
 from tests.room import Room
@@ -114,6 +118,7 @@ def test_a_tenth_of_the_work_is_a_tenth_of_everything() -> None:
 
 def test_a_head_has_a_file_name_whatever_its_phrase() -> None:
     assert own.file_name("l'été / non !", "fr") == "fr.l_ete_non"
+    assert own.file_name("нет", "fr") == "fr.35ffe219"
 
 
 # --- the check ---
@@ -244,6 +249,28 @@ def test_what_is_missing_is_told_in_a_line(office: Office, monkeypatch: pytest.M
     told = office.fails(1, "train-keyword", PHRASE, "--lang", "fr")
     assert "espeak-ng (apt install espeak-ng)" in told
     assert "jax, optax (pip install 'sipagent[train]')" in told
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_the_work(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (office.folder / "heads").write_text("no folder")
+    told = office.fails(1, "train-keyword", PHRASE, "--lang", "fr")
+    assert "heads: cannot be written to; accepted: such a folder in refusal.heads" in told
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (VoiceError("no such speaker"), "speak: no such speaker"),
+        (BrokenProcessPool(), "speak: a process was ended; is there enough memory?"),
+    ],
+)
+def test_a_process_that_fails_is_told_in_a_line(wrong: Exception, told: str) -> None:
+    failed: Future[None] = Future()
+    failed.set_exception(wrong)
+    with pytest.raises(TrainingFailed, match=re.escape(told)):
+        own_keyword._all([failed], "speak", lambda what, done, total: None)
 
 
 # --- and in earnest, with a fiftieth of the work ---

@@ -9,6 +9,7 @@ apart in `test`, and SVOX Pico is measured on only, as with the heads that are s
 import importlib.util
 import re
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -212,7 +213,8 @@ def fit_own(
 
 def file_name(phrase: str, language: str) -> str:
     """Of its head, without the ending."""
-    return f"{language}.{re.sub('[^a-z0-9]+', '_', label(phrase)).strip('_')}"
+    name = re.sub("[^a-z0-9]+", "_", label(phrase)).strip("_")
+    return f"{language}.{name or format(zlib.crc32(phrase.encode()), '08x')}"
 
 
 def _count(counts: Counts, synthesizer: str, split: Split) -> int:
