@@ -7,7 +7,20 @@ import pytest
 
 from media import head as heads
 from media.embedding import WIDTH, Floats
-from media.head import DEEP, DILATIONS, KERNEL, REACH, Head, HeadError, Tails, google_layers, load, save
+from media.head import (
+    DEEP,
+    DILATIONS,
+    KERNEL,
+    OTHER,
+    REACH,
+    Head,
+    HeadError,
+    Tails,
+    google_layers,
+    load,
+    save,
+)
+from media.spotter import HEADS
 
 HIDDEN, MIDDLE = 8, 6
 PHRASES = ("je refuse", "oui")
@@ -141,3 +154,30 @@ def test_a_head_learns_to_tell_sounds_apart(tune_deep: bool, rounds: int) -> Non
     found = choose(weights, rows, 1, 3, [0])
     assert found.unclear_at <= found.refuse_at <= found.in_call_at
     assert (found.recall, found.false_refusals) >= (0.9, 0.0)
+
+
+def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> None:
+    pytest.importorskip("jax", reason="the extra [train] is not installed")
+    from media.training.features import Asked, write
+    from media.training.language import language
+    from media.training.shipped import fit_shipped
+    from media.training.speech import label
+
+    german, random = language("de"), np.random.default_rng(4)
+    names = [*map(label, german.phrases), OTHER]
+    for split in ("train", "tune"):
+        calls = [
+            Asked(
+                name, (steps(30) + 3 * names.index(name)), [(0, 28)], f"s/{split}/espeak/{name}/{number}.wav"
+            )
+            for name in names
+            for number in range(random.integers(3, 6))
+        ]
+        write(tmp_path / "features" / f"{split}.espeak.npz", calls)
+    told = list(fit_shipped(german, tmp_path / "features", tmp_path, 5, like="fr"))
+    assert told[0].endswith("to choose thresholds on")
+    made, french = load(tmp_path / "de.npz"), load(HEADS / "fr.npz")
+    assert (made.language, made.phrases) == ("de", german.phrases)
+    assert np.array_equal(made.weights["deep0.w"], french.weights["deep0.w"])
+    card = (tmp_path / "de.md").read_text(encoding="utf-8")
+    assert "- ich lehne ab" in card and "| train/espeak |" in card and "which the fr head was" in card
