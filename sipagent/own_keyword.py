@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -174,13 +175,11 @@ def install(head: Head, card: str, folder: Path, name: str) -> Path:
     """Put a head and its card where the service looks for them; its path. The head's file comes last."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{name}.npz"
-    partial = folder / f".{name}.part.npz"  # savez appends what it misses
-    try:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:  # where no detector looks for heads
+        partial = Path(scratch, place.name)
         save(partial, head)
-        place.with_suffix(".md").write_text(card, encoding="utf-8")
+        folder.joinpath(f"{name}.md").write_text(card, encoding="utf-8")
         partial.replace(place)
-    finally:
-        partial.unlink(missing_ok=True)
     return place
 
 

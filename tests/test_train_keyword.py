@@ -20,7 +20,7 @@ import pytest
 
 from media.head import DILATIONS, KERNEL, OTHER, Head, google_layers, load
 from media.keyword import DetectorUnavailable, Meaning
-from media.spotter import Spotter
+from media.spotter import Spotter, known_heads
 from media.training import own
 from media.training.language import language
 from media.training.near import alike, pieces
@@ -166,6 +166,7 @@ def test_what_fails_while_it_is_installed_leaves_the_old_one(
 
     def full(path: Path, head: Head) -> None:
         path.write_bytes(b"half")
+        assert len(known_heads(folder)) == 1  # as one sees it who comes in between
         raise OSError("no space left")
 
     monkeypatch.setattr(own_keyword, "save", full)
