@@ -367,8 +367,9 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
         assert verdict.meaning is Meaning.OTHER
         there, spoken = remote_detectors(it.detector).before, read_sound(SHIPPED / "fr/notice.wav")
         assert here and there
-        assert len(heard := hear(there, spoken).verdicts) > 1
-        assert heard == hear(here, spoken).verdicts, "as where no process lies between"
+        heard = hear(there, spoken).verdicts  # the strongest of many questions
+        assert heard and heard[0].confidence
+        assert heard == hear(here, spoken).verdicts
     finally:
         child.kill()
         select.select([child], [], [], PATIENCE_S)
@@ -378,5 +379,5 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
 def test_a_phrase_that_nothing_hears_stops_the_start(tmp_path: Path) -> None:
     room = Room(tmp_path / "agent")
     room.set("refusal", 'engine = "embedding"\nkeywords = ["je refuse", "nobody hears this"]')
-    with pytest.raises(ConfigError, match=r"refusal\.engine: no head for 'nobody hears this'; accepted: "):
+    with pytest.raises(ConfigError, match=r"refusal\.engine: no head for 'nobody hears this'.*; accepted: "):
         office(room)
