@@ -1,6 +1,9 @@
 """What is listened for where the configuration names no words: those of the languages that notices are in."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import media
 
 WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "fr": {
@@ -8,11 +11,29 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "accept_keywords": ("oui", "j'accepte"),
         "in_call_keywords": ("arrêtez l'enregistrement", "ne m'enregistrez pas"),
     },
+    "en": {
+        "keywords": ("I refuse", "no recording", "do not record me"),
+        "accept_keywords": ("yes", "I accept"),
+        "in_call_keywords": ("stop recording", "do not record me"),
+    },
+    "de": {
+        "keywords": ("ich lehne ab", "keine Aufzeichnung", "ich möchte nicht aufgezeichnet werden"),
+        "accept_keywords": ("ja", "ich stimme zu"),
+        "in_call_keywords": ("stoppen Sie die Aufzeichnung", "nehmen Sie mich nicht auf"),
+    },
+    "es": {
+        "keywords": ("me niego", "sin grabación", "no quiero que me graben"),
+        "accept_keywords": ("sí", "acepto"),
+        "in_call_keywords": ("pare la grabación", "no me grabe"),
+    },
 }
-"""By language and key of [refusal]; a shipped head hears each of them."""
+"""By language and key of [refusal]; where a language has a shipped head, that hears each of them."""
+
+_HEADS = Path(media.__file__).with_name("heads")
 
 
 def words_of(languages: Iterable[str], key: str) -> tuple[str, ...]:
-    """Of all these languages, in their order; French ones where there are no others."""
-    known = [language for language in dict.fromkeys(languages) if language in WORDS]
+    """Of all these languages that have a head, in their order; French ones where none has."""
+    heads = {path.stem for path in _HEADS.glob("*.npz")}
+    known = [language for language in dict.fromkeys(languages) if language in heads & WORDS.keys()]
     return tuple(word for language in known or ["fr"] for word in WORDS[language][key])
