@@ -31,6 +31,8 @@ MEMORY = 0.997
 """What a batch leaves of the mean of the weights; less among the first ones."""
 MINED_AT = (0.4, 0.6, 0.8)
 """After which share of the batches it is looked up which of other speech is taken for a phrase."""
+MINED_AMONG = 400_000
+"""Steps in a row, anywhere, of which the questions are looked at."""
 HARD, HARD_SHARE = 0.05, 0.4
 TOLD_EVERY = 250
 
@@ -73,18 +75,22 @@ def fit(
     start: Mapping[str, Any] | None = None,
     *,
     tune_deep: bool = True,
+    go_on: bool = False,
 ) -> Iterator[tuple[int, float, Weights]]:
     """Train for so many batches; every TOLD_EVERY of them how many, the mean loss, and the weights so far.
 
     The deep layers start from those of `start`, another head's weights, or from Google's. Without
-    `tune_deep` they stay so, and the training takes a tenth of the time.
+    `tune_deep` they stay so, and the training takes a tenth of the time. `go_on`: all the others start from
+    `start` as well, a head of the same classes.
     """
     random = default_rng(seed)
     deep = {name: jnp.asarray(value) for name, value in (start or google_layers()).items() if _is_deep(name)}
     used = rows if tune_deep else deepened(deep, rows)
     weights: Weights = {**_first(used, len(classes), random, deep), **(deep if tune_deep else {})}
+    if go_on and start is not None:
+        weights |= {name: jnp.asarray(value) for name, value in start.items() if name in weights}
     fixed = {name: weights.pop(name) for name in ("mean", "scale")}
-    train = _trainer(fixed, len(classes), rounds)
+    train = _trainer(fixed, len(classes), rounds, RATE / 2 if go_on else RATE)
     so_far = weights, train.begin(weights), weights, jnp.zeros(())
     batches = _Batches(used, len(classes), random)
     spread = jnp.asarray(
@@ -97,7 +103,7 @@ def fit(
         so_far, cost = train.step(so_far, chance, spread, batches.next())
         costs.append(float(cost))
         if number in [int(share * rounds) for share in MINED_AT]:
-            batches.mine(probabilities({**deep, **so_far[2], **fixed}, used))
+            batches.mine({**deep, **so_far[2], **fixed})
         if number % TOLD_EVERY == 0 or number == rounds:
             yield number, float(np.mean(costs[-TOLD_EVERY:])), {**deep, **so_far[2], **fixed}
 
@@ -108,8 +114,8 @@ class _Trainer:
     step: Any
 
 
-def _trainer(fixed: Weights, classes: int, rounds: int) -> _Trainer:
-    schedule = optax.warmup_cosine_decay_schedule(0.0, RATE, min(200, rounds // 5), rounds, RATE / 100)
+def _trainer(fixed: Weights, classes: int, rounds: int, rate: float) -> _Trainer:
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, min(200, rounds // 5), rounds, rate / 100)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-2))
 
     def step(so_far: Any, key: Any, spread: Any, batch: Any) -> Any:
@@ -265,10 +271,22 @@ class _Batches:
             for label in range(classes)
         ]
 
-    def mine(self, likely: NDArray[np.float32]) -> None:
-        """Look closer, from now on, at other speech that is taken for a phrase."""
-        taken = 1 - likely[:, -1]
-        self._hard = np.flatnonzero((self._rows.labels == self._classes - 1) & (taken > HARD))
+    def mine(self, weights: Weights) -> None:
+        """Look closer, from now on, at other speech that these take for a phrase."""
+        rows, size = self._rows, min(len(self._rows.steps), MINED_AMONG)
+        first = int(self._random.integers(len(rows.steps) - size + 1))
+        some = np.flatnonzero(
+            (rows.labels == self._classes - 1) & (rows.starts >= first) & (rows.stops <= first + size)
+        )
+        asked = Rows(
+            rows.steps[first : first + size],
+            rows.starts[some] - first,
+            rows.stops[some] - first,
+            rows.labels[some],
+            rows.sounds[some],
+        )
+        if len(some):
+            self._hard = some[probabilities(weights, asked)[:, -1] < 1 - HARD]
 
     def next(self) -> tuple[Any, Any, Any]:
         random, last = self._random, self._classes - 1
