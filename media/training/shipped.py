@@ -29,9 +29,7 @@ def fit_shipped(
     tune = load_rows(sorted(features.glob("tune.*.npz")), classes)
     yield f"{len(train.labels)} questions to train on, {len(tune.labels)} to choose thresholds on"
     weights: Weights = {}
-    start = load(HEADS / f"{like}.npz").weights if like else None
-    batches = fit(train, classes, rounds, SEED, start, tune_deep=not like)
-    for number, cost, weights in batches:  # noqa: B007 - the last ones are kept
+    for number, cost, weights in _batches(train, classes, rounds, like):  # noqa: B007 - the last ones are kept
         yield f"{number} batches, loss {cost:.4f}"
     in_call = [phrases.index(phrase) for phrase in language.in_call]
     found = choose(weights, tune, len(language.refusing), len(classes), in_call)
@@ -50,6 +48,20 @@ def fit_shipped(
         card(language, train, tune, rounds, found, like=like), encoding="utf-8"
     )
     yield str(found)
+
+
+def _batches(
+    train: Rows, classes: list[str], rounds: int, like: str | None
+) -> Iterator[tuple[int, float, Weights]]:
+    """Of the head alone, where the deep layers are lent; else a tenth of them, and then of both."""
+    if like:
+        yield from fit(train, classes, rounds, SEED, load(HEADS / f"{like}.npz").weights, tune_deep=False)
+        return
+    weights: Weights = {}
+    for number, cost, weights in fit(train, classes, rounds // 10, SEED, tune_deep=False):
+        yield number, cost, weights
+    for number, cost, both in fit(train, classes, rounds - rounds // 10, SEED, weights, go_on=True):
+        yield rounds // 10 + number, cost, both
 
 
 def card(

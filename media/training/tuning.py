@@ -1,7 +1,8 @@
 """From which score on a phrase counts: chosen on voices that a head did not train on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ from numpy.typing import NDArray
 from media.training.fit import Rows, probabilities
 
 FALSE_REFUSALS = 0.003
+"""Of people's utterances, at most."""
+FALSE_REFUSALS_NEAR = 0.01
+"""Of synthetic ones, most of which are made to be near to a phrase."""
 FALSE_ACCEPTS = 0.001
 UNCLEAR = 0.02
-HIGHEST = 0.995
+HIGHEST = 0.9995
 IN_CALL_LEAST = 0.95
+PEOPLE = "people"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,8 @@ def choose(
     scores, sounds = likely[:, :refusing].sum(axis=1), rows.sounds
     refusals = _strongest(scores, sounds, rows.labels < refusing)
     others = _strongest(scores, sounds, rows.labels == classes - 1)
-    refuse_at = min(HIGHEST, float(np.quantile(others, 1 - FALSE_REFUSALS)))
-    unclear_at = min(refuse_at, float(np.quantile(others, 1 - UNCLEAR - FALSE_REFUSALS)))
+    refuse_at = min(HIGHEST, max(_at_most(scores, rows, classes)))
+    unclear_at = min(refuse_at, float(np.quantile(others, 1 - UNCLEAR - np.mean(others >= refuse_at))))
     in_call_at = float(_strongest(likely[:, in_call].sum(axis=1), sounds, rows.labels == classes - 1).max())
     accepting = likely[:, refusing:-1].sum(axis=1)
     not_accepting = (rows.labels < refusing) | (rows.labels == classes - 1)
@@ -57,6 +62,15 @@ def choose(
         false_refusals=float(np.mean(others >= refuse_at)),
         false_accepts=float(np.mean(falsely >= accept_at)),
     )
+
+
+def _at_most(scores: NDArray[Any], rows: Rows, classes: int) -> Iterator[float]:
+    """From which scores on no more other speech than that refuses, of people and of synthesizers."""
+    people = np.array([Path(sound).parts[-3] == PEOPLE for sound in rows.sounds])
+    for chosen, share in ((people, FALSE_REFUSALS), (~people, FALSE_REFUSALS_NEAR)):
+        others = _strongest(scores, rows.sounds, chosen & (rows.labels == classes - 1))
+        if len(others) > 1:
+            yield float(np.quantile(others, 1 - share))
 
 
 def _strongest(scores: NDArray[Any], sounds: NDArray[Any], chosen: NDArray[np.bool_]) -> NDArray[Any]:
