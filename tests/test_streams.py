@@ -48,7 +48,7 @@ def babble(seconds: float, seed: int) -> Samples:
 
 
 @pytest.mark.parametrize("every_ms", [100, 500])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_answer_is_that_of_the_question_alone(
     network: _Counting, heads: tuple[Head, ...], seed: int, every_ms: int
 ) -> None:
@@ -56,7 +56,7 @@ def test_the_answer_is_that_of_the_question_alone(
     random = np.random.default_rng(seed)
     remembering, forgetful, gate = Streams(network), Streams(network), VoiceGate(every_ms)
     asked = 0
-    for frame in babble(7.0, seed).reshape(-1, 800):
+    for frame in babble(6.0, seed).reshape(-1, 800):
         for fact in gate.feed(frame):
             if isinstance(fact, SpeechStarted) or random.random() < 0.2:
                 continue
