@@ -1,0 +1,89 @@
+"""A refusal that is spoken: from a caller's RTP through gate, embedding and head to what is recorded.
+
+The head takes whatever is said for its phrase: what heads make of words is measured by `make bench-voice`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from media.frame import Samples
+from media.head import Head, save
+from sipagent.admission import SHIPPED
+from sipagent.softphone import Phone
+from sipagent.softphone_rtp import Play, Tone
+from tests.conftest import AgentFactory
+from tests.live import calls
+from tests.live.calls import CALLER_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
+from tests.peers.agent import RunningAgent
+from tests.test_spotter import saying
+
+pytestmark = pytest.mark.live
+
+BEFORE, IN_CALL = "sésame", "sésame ouvre-toi"
+
+
+@pytest.fixture
+def words() -> Samples:
+    """Two seconds of a voice."""
+    sound, _ = soundfile.read(SHIPPED / "fr/refused.wav", dtype="int16", frames=16_000)
+    return np.asarray(sound, dtype=np.int16)
+
+
+@pytest.fixture
+def listening(agent_factory: AgentFactory, tmp_path: Path) -> RunningAgent:
+    heads = tmp_path / "heads"
+    heads.mkdir()
+    save(heads / "own.npz", Head("own", (BEFORE, IN_CALL), 0.9, 0.5, 0.95, 0.95, saying((0.49, 0.49, 0.02))))
+    refusal = {"engine": "embedding", "heads": str(heads), "in_call": "key+voice"}
+    return agent_factory(
+        refusal={**refusal, "keywords": [BEFORE, IN_CALL], "in_call_keywords": [BEFORE, IN_CALL]}
+    )
+
+
+def assert_refused(agent: RunningAgent, phase: str) -> None:
+    (receipt,) = agent.wait_receipts()
+    told = [receipt[name] for name in ("decision", "decided_by", "phase", "keyword", "outcome")]
+    assert told == ["refused", "voice", phase, BEFORE, "connected"]
+    assert receipt["confidence"] == pytest.approx(0.98, abs=0.005)
+    assert agent.files() == []
+
+
+def test_during_the_notice(
+    listening: RunningAgent, caller_phone: Phone, operator_phone: Phone, words: Samples
+) -> None:
+    """The notice stops while the caller still speaks; nothing was ever recorded."""
+    caller_phone.sound = None
+    call = caller_phone.call(listening.uri())
+    call.rtp.wait_tone(NOTICE_HZ)
+    call.rtp.play(Play(words))
+    call.rtp.wait_tone(REFUSED_HZ)
+    call.rtp.play(Tone(CALLER_HZ))
+    bridge = calls.bridged(call, operator_phone)
+    assert calls.shown(bridge.operator).startswith("NO REC")
+    bridge.hang_up()
+    assert_refused(listening, "notice")
+    assert listening.recordings() == []
+
+
+def test_in_the_call(
+    listening: RunningAgent, caller_phone: Phone, operator_phone: Phone, words: Samples
+) -> None:
+    """What has been recorded goes, while the caller still speaks; the talk goes on."""
+    caller_phone.sound = None
+    call = caller_phone.call(listening.uri())
+    operator = operator_phone.wait_call(30)
+    call.rtp.wait_tone(OPERATOR_HZ)
+    assert not calls.shown(operator).startswith("NO REC")
+    listening.wait_files(lambda files: any(name.endswith(".part") for name in files))
+    call.rtp.play(Play(words, loop=True))
+    listening.wait_files(lambda files: files == [])
+    call.rtp.play(Tone(CALLER_HZ))
+    calls.Bridge(call, operator).hang_up()
+    assert_refused(listening, "call")
+    (recording,) = listening.recordings()
+    assert (recording["status"], recording["path"], recording["decision"]) == ("erased", None, "refused")
