@@ -29,7 +29,7 @@ from typing import Any
 from sipagent import events as e
 from sipagent import policy
 from sipagent import referral as r
-from sipagent.callstate import How, Timer
+from sipagent.callstate import Accepted, Timer
 from sipagent.calltransfer import Transferring
 from sipagent.codes import heard_again
 from sipagent.consent import DecidedBy, Decision
@@ -178,7 +178,7 @@ class CallFlow(Transferring):
         elif self.phase is Phase.CHOICE:
             self._inform()
         elif self.phase is Phase.CONFIRM:
-            self._refuse("unclear")
+            self._refuse("unclear", **_said(self._unclear))
         else:
             self._decide(Decision.NOT_ALLOWED if self.policy.opt_in else Decision.ALLOWED, "silence")
             self._hunt()
@@ -187,7 +187,7 @@ class CallFlow(Transferring):
         if self.phase is Phase.CHOICE:
             self._inform()
         elif self.phase is Phase.CONFIRM:
-            self._refuse("unclear")
+            self._refuse("unclear", **_said(self._unclear))
         else:
             self._decide(Decision.NOT_ALLOWED, "unclear")
             self._hunt()
@@ -198,6 +198,8 @@ class CallFlow(Transferring):
 
     def _hearing_began(self, fact: e.HearingBegan) -> None:
         self._hearing |= {fact.what}
+        if fact.what == "speech" and self._now < self._late_until:
+            self._late_speech = True
 
     def _hearing_ended(self, fact: e.HearingEnded) -> None:
         self._heard(fact.what)
@@ -205,6 +207,8 @@ class CallFlow(Transferring):
     def _heard(self, what: e.Sound) -> None:
         """What had begun has its verdict; a window that waited for it is over."""
         self._hearing -= {what}
+        if what == "speech":
+            self._late_speech = False
         if not self._hearing and self._timers.pop("verdict", None) is not None:
             self._window_over()
 
@@ -212,24 +216,42 @@ class CallFlow(Transferring):
         if fact.meaning is e.Meaning.REFUSE:
             self._refuse("voice", keyword=fact.keyword, confidence=fact.confidence)
         elif fact.meaning is e.Meaning.ACCEPT:
-            self._accept("voice", fact.keyword, fact.confidence)
-        elif fact.meaning is e.Meaning.UNCLEAR and self._playing is Prompt.NOTICE:
-            self._unclear = True
-        elif fact.meaning is e.Meaning.UNCLEAR and self.phase is Phase.WINDOW:
-            self._ask_again()
+            self._accept(fact)
+        else:
+            self._doubt(fact)
         self._heard("speech")
 
-    def _accept(self, how: How, keyword: str | None = None, confidence: float | None = None) -> None:
+    def _doubt(self, unclear: e.KeywordHeard) -> None:
+        """Doubt is against recording: the caller is asked, and an earlier yes no longer counts.
+
+        What began in the window and is understood after it has closed comes too late to ask.
+        """
+        if self.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE):
+            self._unclear, self._acceptance = unclear, None
+        elif self.phase is Phase.WINDOW:
+            self._unclear = unclear
+            self._ask_again()
+        elif self._late_speech and self.consent.allowed and self.consent.by == "silence":
+            self._decide(Decision.NOT_ALLOWED, "unclear", **_said(unclear))
+            if self.captured:
+                self._stop_tap(keep=False)
+
+    def _accept(self, how: Accepted) -> None:
+        """Who was not understood is asked for a key: no word is a yes then."""
+        spoken = isinstance(how, e.KeywordHeard)
+        if spoken and (self._unclear or self.phase is Phase.CONFIRM):
+            return
         if self._playing is Prompt.NOTICE:
             self._acceptance = how  # counts once the notice has been heard to its end
             self._note("acceptance remembered until the notice has ended", "caller")
         elif self.phase in (Phase.WINDOW, Phase.CONFIRM):
-            self._allow(how, keyword, confidence)
+            self._allow(how)
 
-    def _allow(self, how: How, keyword: str | None = None, confidence: float | None = None) -> None:
-        method = None if how == "voice" else how
-        by: DecidedBy = "voice" if how == "voice" else "dtmf"
-        self._decide(Decision.ALLOWED, by, method=method, keyword=keyword, confidence=confidence)
+    def _allow(self, how: Accepted) -> None:
+        if isinstance(how, e.KeywordHeard):
+            self._decide(Decision.ALLOWED, "voice", **_said(how))
+        else:
+            self._decide(Decision.ALLOWED, "dtmf", method=how)
         self._hunt()
 
     def _refuse(self, by: DecidedBy, **how: Any) -> None:
@@ -275,6 +297,11 @@ class CallFlow(Transferring):
             if self._timers.get(timer, self._now + 1) <= self._now:
                 del self._timers[timer]
                 TIMEOUTS[timer](self)
+
+
+def _said(heard: e.KeywordHeard | None) -> dict[str, Any]:
+    """What a decision by speech tells of it."""
+    return {"keyword": heard.keyword or None, "confidence": heard.confidence} if heard else {}
 
 
 Reaction = Callable[[CallFlow, Any], None]

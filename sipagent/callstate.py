@@ -17,7 +17,7 @@ Timer = (
     Literal["media", "window", "verdict", "late", "listening"]
     | Literal["refer", "ring", "retry", "sound", "max_wait", "please_hold", "transfer"]
 )
-How = e.Method | Literal["voice"]
+Accepted = e.Method | e.KeywordHeard
 
 _DECIDED_IN: dict[Phase, DecidedIn] = {
     Phase.CHOICE: "choice",
@@ -50,8 +50,9 @@ class CallState:
         self._playing: Prompt | None = None  # what the caller hears
         self._notice_began: float | None = None
         self._notice_complete = False
-        self._acceptance: How | None = None  # heard during the notice
-        self._unclear = False  # unclear speech during the notice
+        self._acceptance: Accepted | None = None  # heard during the notice
+        self._unclear: e.KeywordHeard | None = None  # what the caller is asked about
+        self._late_speech = False  # somebody speaks who may have begun before the window closed
         self._hearing: frozenset[e.Sound] = frozenset()
         self._late_until = 0.0  # until then something that began before the hunt may still be heard
         self._told_refused = False  # the caller has heard that the refusal counts

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples, milliseconds
+from media.frame import FRAME_SAMPLES, SAMPLE_RATE, SILENCE, Samples, milliseconds
 from media.keyword import Detector, Meaning, Verdict, strongest
 from media.vad import HANG_OVER_MS
 from media.worker import KeywordSpotted, ListenerFailed, SpeechEnded, VoiceEar
@@ -60,9 +60,13 @@ def read_sound(path: Path) -> Samples:
     return np.asarray(np.clip(first * 32768, -32768, 32767), dtype=np.int16)
 
 
-def hear(detector: Detector, samples: Samples) -> Heard:
-    """Listen to all of it and the quiet after it. DetectorError's text becomes an UnreadableSound."""
+def hear(detector: Detector, samples: Samples, played: Samples = SILENCE) -> Heard:
+    """Listen to all of it and the quiet after it. DetectorError's text becomes an UnreadableSound.
+
+    `played`: (n,) int16 that the caller hears meanwhile, from the first sample on.
+    """
     ear = VoiceEar(detector, lambda: False)
+    ear.plays(played)
     so_far: list[Verdict] = []
     ended: list[Verdict] = []
     spotted: int | None = None

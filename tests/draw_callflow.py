@@ -121,7 +121,7 @@ def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
     return (
         flow.phase, flow.consent.decision, frozenset(flow._timers), flow._hours_open, flow._candidate,
         flow._chooses, flow._media_arrived, flow._playing, flow._notice_complete, flow._acceptance,
-        flow._unclear, flow._hearing, flow._told_refused, flow._referred,
+        flow._unclear, flow._late_speech, flow._hearing, flow._told_refused, flow._referred,
         transfer and (transfer.there, transfer.given_up, transfer.leg is None, transfer.returning),
         transfer is not None and transfer.answered is not None,
         operator is not None, operator and operator.audible, len(flow.hunt.ringing), talk and talk.tapping,

@@ -182,7 +182,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
     return (
         flow.phase, flow.consent.decision, timers, presses, flow._hours_open, flow._candidate,
         flow._chooses, flow._media_arrived, flow._telephone_event, flow._playing, flow._notice_complete,
-        flow._acceptance, flow._unclear, flow._hearing, flow._held,
+        flow._acceptance, flow._unclear, flow._late_speech, flow._hearing, flow._held,
         round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
         hunt.operator and (hunt.operator.audible, hunt.operator.recorded),
         talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
@@ -655,6 +655,98 @@ def test_unclear_speech_is_asked_about_once_and_silence_then_refuses() -> None:
     watch, now = advance(flow, watch, e.PromptEnded(Prompt.CONFIRM, 900, complete=True), now + 1)
     advance(flow, watch, e.TimePassed(), now)
     assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "unclear")
+
+
+UNCLEAR = e.KeywordHeard(e.Meaning.UNCLEAR, "refuser", 0.5)
+YES = e.KeywordHeard(e.Meaning.ACCEPT, "oui", 0.9)
+NO = e.KeywordHeard(e.Meaning.REFUSE, "je refuse", 0.9)
+ONE = e.DtmfPressed(CALLER, "1", "rfc4733")
+
+
+@pytest.mark.parametrize("opt_in", [False, True])
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize(
+    ("said", "decision", "by", "keyword"),
+    [
+        (ONE, Decision.ALLOWED, "dtmf", None),
+        (YES, Decision.REFUSED, "unclear", "refuser"),  # asked for a key: no word is one
+        (UNCLEAR, Decision.REFUSED, "unclear", "refuser"),
+        (NO, Decision.REFUSED, "voice", "je refuse"),
+        (e.DtmfPressed(CALLER, "9", "info"), Decision.REFUSED, "dtmf", None),
+        (e.LegHeld(CALLER, sends=False), Decision.REFUSED, "unclear", "refuser"),
+    ],
+)
+def test_who_is_asked_once_more_answers_by_a_key_or_is_not_recorded(  # noqa: PLR0917
+    opt_in: bool, heard: bool, said: e.Fact, decision: Decision, by: str, keyword: str | None
+) -> None:
+    flow, watch, now = run(Policy(voice=True, opt_in=opt_in), [*WINDOW, UNCLEAR])
+    ended = e.PromptEnded(Prompt.CONFIRM, 900, complete=True)
+    for fact in [ended, said] if heard else [said, ended]:
+        watch, now = advance(flow, watch, fact, now + 0.5)
+    if flow.phase is Phase.CONFIRM:
+        advance(flow, watch, e.TimePassed(), now + 60)
+    consent = flow.consent
+    assert (consent.decision, consent.by, consent.keyword) == (decision, by, keyword)
+    assert consent.phase == "window"
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked"),
+    [
+        ([UNCLEAR], True),
+        ([ONE, UNCLEAR], True),  # a yes before it no longer counts
+        ([UNCLEAR, ONE], False),  # a key after it does
+        ([UNCLEAR, YES], True),  # a word does not
+    ],
+)
+def test_what_is_unclear_during_the_notice_is_asked_about_after_it(facts: History, asked: bool) -> None:
+    flow, watch, now = run(Policy(voice=True, opt_in=True), [*WINDOW[:-1], *facts])
+    advance(flow, watch, HEARD, now + 1)
+    assert (flow._playing is Prompt.CONFIRM) is asked
+    assert flow.consent.allowed is not asked
+
+
+def test_what_is_unclear_before_the_notice_is_asked_about_after_it() -> None:
+    flow, watch, now = run(CHOOSES, [*CHOICE, UNCLEAR, e.DtmfPressed(CALLER, "2", "rfc4733")])
+    advance(flow, watch, HEARD, now + 1)
+    assert flow._playing is Prompt.CONFIRM
+
+
+def test_a_spoken_yes_is_remembered_with_its_words() -> None:
+    flow, watch, now = run(Policy(voice=True, opt_in=True), [*WINDOW[:-1], YES])
+    advance(flow, watch, HEARD, now + 1)
+    consent = flow.consent
+    assert (consent.by, consent.keyword, consent.confidence) == ("voice", "oui", 0.9) and consent.allowed
+
+
+def closed_while_speaking(after_s: float) -> tuple[CallFlow, Any, float]:
+    """The window has closed, and so long after it speech is found to have begun."""
+    flow, watch, now = run(Policy(voice=True), [*WINDOW, e.TimePassed()])
+    assert flow.phase is Phase.HUNT and flow.consent.by == "silence"
+    watch, now = advance(flow, watch, e.HearingBegan("speech"), now + after_s)
+    return flow, watch, now
+
+
+@pytest.mark.parametrize("bridged", [False, True])
+def test_what_began_in_the_window_and_is_unclear_after_it_records_nothing(bridged: bool) -> None:
+    flow, watch, now = closed_while_speaking(0.2)
+    answer: History = [e.OperatorOffered(A), e.OperatorAnswered(1, telephone_event=True), e.MediaArrived(1)]
+    for fact in answer if bridged else []:
+        watch, now = advance(flow, watch, fact, now)
+    assert watch.bridged is bridged
+    watch, now = advance(flow, watch, UNCLEAR, now + 0.4)
+    assert (flow.consent.decision, flow.consent.by) == (Decision.NOT_ALLOWED, "unclear")
+    assert watch.tap == ("erased" if bridged else "none")
+
+
+def test_what_is_unclear_and_began_later_changes_nothing() -> None:
+    flow, watch, now = closed_while_speaking(0.8)
+    advance(flow, watch, UNCLEAR, now + 0.4)
+    assert flow.consent.allowed
+    flow, watch, now = closed_while_speaking(0.2)
+    watch, now = advance(flow, watch, e.HearingEnded("speech"), now + 0.4)
+    advance(flow, watch, UNCLEAR, now + 3)
+    assert flow.consent.allowed
 
 
 @pytest.mark.parametrize("erases, decision", [(True, Decision.NOT_ALLOWED), (False, Decision.ALLOWED)])

@@ -53,15 +53,29 @@ class Stub:
         return self.verdict
 
 
+class InTurn(Stub):
+    """A detector that takes each utterance for what its turn is."""
+
+    def __init__(self, *verdicts: Verdict) -> None:
+        super().__init__(Verdict(Meaning.OTHER))
+        self.verdicts = list(verdicts)
+
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+        self.heard.append(len(samples))
+        if place and not place.last:
+            return Verdict(Meaning.OTHER)
+        return self.verdicts.pop(0)
+
+
 class Spoken:
     """One call in its notice, and the words that its caller says."""
 
-    def __init__(self, folder: Path, verdict: Verdict) -> None:
+    def __init__(self, folder: Path, detector: Stub) -> None:
         (folder / "prompts").symlink_to(SHIPPED)
         rules = admission(parse(CONFIG, folder / "config.toml"))
         rules = replace(rules, policy=replace(rules.policy, voice=True))
         self.recorder = Recorder(Archive(Store(":memory:"), folder, folder), "wav", pytest.fail)
-        self.detector = Stub(verdict)
+        self.detector = detector
         self.in_call = Stub(Verdict(Meaning.OTHER))
         self.agent = Agent(
             rules, self.recorder, tones(), registers=False, detectors=Detectors(self.detector, self.in_call)
@@ -105,7 +119,7 @@ class Spoken:
 
 @pytest.fixture
 def spoken(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Spoken]:
-    one = Spoken(tmp_path, request.param)
+    one = Spoken(tmp_path, Stub(request.param))
     yield one
     one.close()
 
@@ -188,3 +202,72 @@ def test_unclear_words_are_asked_about_after_the_notice(spoken: Spoken) -> None:
     spoken.engine.say(SoundEnded(LEG, notice.token))
     spoken.turn()
     assert spoken.engine.orders[-1] == ("play", LEG, "confirm.wav", False)
+
+
+UNCLEAR = Verdict(Meaning.UNCLEAR, "refuser", 0.5)
+YES = Verdict(Meaning.ACCEPT, "oui", 0.9)
+
+
+def played(spoken: Spoken) -> None:
+    """What is played has been heard to its end."""
+    one = spoken.call.playing[e.CALLER]
+    spoken.call.playing[e.CALLER] = replace(one, began=one.began - 60)
+    spoken.engine.say(SoundEnded(LEG, one.token))
+    spoken.turn()
+
+
+def press(spoken: Spoken, key: str) -> None:
+    spoken.engine.say(OfLeg(LEG, e.DtmfPressed(LEG, key, "rfc4733")))
+    spoken.turn()
+
+
+def close_window(spoken: Spoken) -> None:
+    spoken.call.flow.handle(e.TimePassed(), spoken.call.flow.deadline or 0.0)
+
+
+@pytest.mark.parametrize("before_it_ends", [True, False])
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("1", ("allowed", "dtmf", None, None)),
+        ("9", ("refused", "dtmf", None, None)),
+        ("", ("refused", "unclear", "refuser", 0.5)),
+        (REFUSAL, ("refused", "voice", "je refuse", 0.93)),
+        (YES, ("refused", "unclear", "refuser", 0.5)),
+        (UNCLEAR, ("refused", "unclear", "refuser", 0.5)),
+    ],
+)
+def test_what_a_caller_lives_who_was_not_understood(
+    tmp_path: Path, answer: str | Verdict, told: tuple[object, ...], before_it_ends: bool
+) -> None:
+    """Real sound through the real gate: unclear in the window, asked once more, answered or not."""
+    spoken = Spoken(tmp_path, InTurn(UNCLEAR, *([answer] if isinstance(answer, Verdict) else [])))
+    played(spoken)
+    spoken.say()
+    assert spoken.engine.orders[-1] == ("play", LEG, "confirm.wav", False)
+    if not before_it_ends:
+        played(spoken)
+    if isinstance(answer, Verdict):
+        spoken.say()
+    elif answer:
+        press(spoken, answer)
+    if spoken.call.flow.phase == "confirm":
+        if before_it_ends:
+            played(spoken)
+        close_window(spoken)
+    receipt = spoken.call.receipt()
+    assert (receipt.decision, receipt.decided_by, receipt.keyword, receipt.confidence) == told
+    assert receipt.phase == "window"
+    spoken.close()
+
+
+def test_who_hangs_up_while_asked_once_more_has_decided_nothing(tmp_path: Path) -> None:
+    spoken = Spoken(tmp_path, Stub(UNCLEAR))
+    played(spoken)
+    spoken.say()
+    call = spoken.call
+    spoken.engine.say(OfLeg(LEG, e.LegGone(LEG, 200)))
+    spoken.turn()
+    receipt = call.receipt(ended=call.began + 30)
+    assert (receipt.decision, receipt.outcome, receipt.recording_id) == ("undecided", "abandoned", None)
+    spoken.close()

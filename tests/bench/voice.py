@@ -8,7 +8,7 @@ makes. No person refuses in it: recall is that on synthetic callers.
 import json
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from media.training.features import backgrounds, labelled, read
 from media.training.language import LANGUAGES, Language, language
 from media.training.speech import label
 from sipagent.detection import Heard, hear
+from tests.bench.echoes import LOSSES_DB, Echoes
 
 FRENCH_REST = ("arrêtez l'enregistrement", "je ne veux pas être enregistré")
 """What the French head hears beside the phrases that the figures to be reached are of."""
@@ -40,6 +41,7 @@ CONDITIONS: tuple[tuple[str, Noise, float | None, float], ...] = (
     ("10 dB", "pink", 10.0, 0.03),
     ("10 dB babble", "babble", 10.0, 0.01),
 )
+SAID_OVER = 3  # voices of each synthesizer that say each phrase over the notice
 TAIL = int(0.8 * SAMPLE_RATE)
 LOADING = """
 import json, os, resource, sys, time
@@ -127,15 +129,16 @@ class Ground:
                 pieces += [read(path), np.zeros(int(self._random.uniform(0.2, 1.2) * SAMPLE_RATE))]
         return hear(detector, self.arrives(np.concatenate(pieces), Line(noise="pink", snr_db=20.0)))
 
-    def echoes(self, detector: Detector, count: int) -> list[Heard]:
-        """The notice alone, that comes back 6 to 40 dB softer and up to 300 ms later."""
-        notice = read(PROMPTS / "fr" / "notice.wav")
-        heard = []
-        for loss in track(np.linspace(6, 40, count), "echo", console=Console(stderr=True)):
-            late = np.zeros(int(self._random.integers(20, 300)) * SAMPLE_RATE // 1000)
-            line = Line(level_dbfs=-20.0 - float(loss), noise="pink", snr_db=40.0 - float(loss), codec="alaw")
-            heard.append(hear(detector, self.arrives(np.concatenate([late, notice]), line)))
-        return heard
+    def echoes(self, spoken: Language) -> tuple[Echoes, list[Path]]:
+        """Of the language's notices; and refusals of several voices to say over them."""
+        found = [
+            path
+            for source in self.sounds
+            for phrase in _window(spoken)
+            for path in [path for said, path in self.sounds[source] if said == label(phrase)][:SAID_OVER]
+        ]
+        first = {path.parent.name: path for path in found}
+        return Echoes(PROMPTS / spoken.code, list(first.values()), self.arrives), found
 
 
 def _lines() -> Iterator[tuple[str, Line]]:
@@ -217,8 +220,25 @@ def rows(spoken: Language, ground: Ground, window: Detector, in_call: Detector, 
     seconds, megabytes = _loads(phrases)
     yield Row("loading", seconds, f"{seconds:.2f} s", "≤ 2 s")
     yield Row("memory", megabytes, f"{megabytes:.0f} MB", "≤ 150 MB")
-    fooled = sum(_refused(heard.verdicts) > 0 for heard in ground.echoes(window, echoes))
-    yield Row("the notice's own echo, 6 to 40 dB", float(fooled), f"{fooled} of {echoes}", "0 of 200")
+    yield from _echoes(spoken, ground, window, echoes)
+
+
+def _echoes(spoken: Language, ground: Ground, window: Detector, count: int) -> Iterator[Row]:
+    """Where there are notices in the language."""
+    if not (PROMPTS / spoken.code / "notice_voice.wav").exists():
+        return
+    echoes, refusals = ground.echoes(spoken)
+    alone = track(echoes.alone(window, count), "echo", count, console=Console(stderr=True))
+    means = Counter(verdict.meaning for verdict in alone)
+    fooled = means[Meaning.REFUSE]
+    shown = f"{fooled} of {count}, {means[Meaning.UNCLEAR]} unclear"
+    yield Row("the notice's own echo, 6 to 40 dB", float(fooled), shown, "0 of 200")
+    for loss_db in (None, *LOSSES_DB):
+        over = echoes.over_it(window, refusals, loss_db)
+        name = "refusals said over the notice" + (f", its echo at {loss_db} dB" if loss_db else ", no echo")
+        share, unclear, raw = (100 * n / over.count for n in (over.heard, over.unclear, over.heard_raw))
+        shown = f"{share:.0f} %, {unclear:.0f} % unclear ({raw:.0f} % if the echo were left)"
+        yield Row(name, share, shown, f"({over.count})")
 
 
 def _latencies(name: str, cases: list[Case], aim: str) -> Iterator[Row]:
