@@ -81,6 +81,11 @@ class Head:
         spaced = _spaced(_joined(tails, LAYERS + 1, pooled, 2 * (TAPS - 1)))
         return np.asarray(spaced @ weights[f"deep{LAYERS}.w"])
 
+    def deepens_like(self, other: "Head") -> bool:
+        """Whether the deep steps of one are those of the other: heads of several languages may share them."""
+        deep = [name for name in self.weights if name.startswith("deep")]
+        return all(np.array_equal(self.weights[name], other.weights[name]) for name in deep)
+
     def classify(self, deep: Floats) -> Floats:
         """(classes,) float32 of (n, DEEP), one at least; an odd last step counts twice."""
         weights = self.weights

@@ -51,7 +51,7 @@ class Spotter:
             if (listening := _Listening(head, _places(head, refuse), _places(head, accept))).refuse
             or listening.accept
         ]
-        self._heads = tuple(each.head for each in self._listening)
+        self._deepening, self._deep_of = _distinct([each.head for each in self._listening])
         if unheard := [*_unheard(refuse, every), *_unheard(accept, filter(_accepts, every))]:
             raise DetectorUnavailable(
                 f"no head for {', '.join(map(repr, unheard))}, and `sipagent train-keyword` makes one that "
@@ -65,8 +65,9 @@ class Spotter:
     def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
         """What the likeliest of the phrases is, if any is likely enough; nothing is in less than 0.8 s."""
         best = Verdict(Meaning.OTHER)
-        for each, deep in zip(self._listening, self._streams.deep(self._heads, samples, place), strict=True):
-            if len(deep):
+        deepened = self._streams.deep(self._deepening, samples, place)
+        for each, number in zip(self._listening, self._deep_of, strict=True):
+            if len(deep := deepened[number]):
                 verdict = _verdict(each, each.head.classify(deep), self._in_call)
                 best = max(best, verdict, key=_rank)
         return best
@@ -100,6 +101,18 @@ def _places(head: Head, phrases: Iterable[str]) -> tuple[int, ...]:
 def _accepts(head: Head) -> bool:
     """A head of the service's own refuses, whatever it is asked for."""
     return head.accept_at <= 1
+
+
+def _distinct(heads: Iterable[Head]) -> tuple[tuple[Head, ...], list[int]]:
+    """Those with deep layers of their own, and for each head the number of the one that has its layers."""
+    found: list[Head] = []
+    numbers: list[int] = []
+    for head in heads:
+        like = [number for number, other in enumerate(found) if head.deepens_like(other)]
+        if not like:
+            found.append(head)
+        numbers.append(like[0] if like else len(found) - 1)
+    return tuple(found), numbers
 
 
 def _unheard(phrases: Iterable[str], heads: Iterable[Head]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from media.embedding import Floats
-from media.head import DILATIONS, KERNEL, Head, google_layers, save
+from media.head import DILATIONS, KERNEL, Head, Tails, google_layers, save
 from media.keyword import DetectorUnavailable, Meaning, Verdict, load_detector
 from media.spotter import HEADS, Spotter, known_heads, plain
 
@@ -55,6 +55,32 @@ def test_what_a_head_says_becomes_a_verdict(
 ) -> None:
     verdict = judged(heads, likely)
     assert (verdict.meaning, verdict.keyword) == (meaning, keyword)
+
+
+@pytest.mark.parametrize(("other_layers", "deepened"), [(False, 2), (True, 3)])
+def test_heads_that_share_their_deep_layers_are_deepened_once(
+    heads: Path, monkeypatch: pytest.MonkeyPatch, other_layers: bool, deepened: int
+) -> None:
+    """And each says what it says: three languages, of which two go on from the same layers."""
+    own = saying((0.97, 0.03))
+    unlike = saying((0.01, 0.99))
+    unlike["deep3.w"] = unlike["deep3.w"] * 0.5
+    save(heads / "de.npz", Head("de", ("nein",), 0.9, 0.5, 0.95, 0.8, own))
+    save(heads / "en.npz", Head("en", ("no",), 0.9, 0.5, 0.95, 0.8, unlike))
+    if other_layers:
+        own["deep8.w"] = own["deep8.w"] * 2
+        save(heads / "de.npz", Head("de", ("nein",), 0.9, 0.5, 0.95, 0.8, own))
+    asked: list[Head] = []
+    deepen = Head.deepen
+
+    def counted(head: Head, steps: Floats, tails: Tails) -> Floats:
+        asked.append(head)
+        return deepen(head, steps, tails)
+
+    monkeypatch.setattr(Head, "deepen", counted)
+    verdict = Spotter(["je refuse", "nein", "no"], [], heads).judge(SOUND)
+    assert len(asked) == deepened
+    assert (verdict.meaning, verdict.keyword) == (Meaning.REFUSE, "nein")
 
 
 def test_a_phrase_that_was_not_asked_for_is_not_heard(heads: Path) -> None:
