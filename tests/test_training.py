@@ -167,3 +167,15 @@ def test_many_people_talk_all_the_time(tmp_path: Path) -> None:
     crowd = stretch([VOICE], 5, 4, np.random.default_rng(2)).reshape(-1, SAMPLE_RATE)
     assert len(crowd) == 5
     assert (np.sqrt(np.mean(crowd**2, axis=1)) > 0.1).all()
+
+
+def test_a_statistical_voice_has_fewer_details() -> None:
+    pytest.importorskip("pyworld", reason="the extra [train] is not installed")
+    from media.training.revoice import _averaged
+
+    random = np.random.default_rng(2)
+    detailed = random.normal(size=(80, 513))
+    averaged = _averaged(detailed, random)
+    assert averaged.shape == detailed.shape
+    assert averaged.std() < 0.6 * detailed.std()
+    assert averaged.mean() == pytest.approx(detailed.mean(), abs=0.05)

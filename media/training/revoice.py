@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.ndimage import convolve1d
 
 PERIOD_MS = 8.0
 
@@ -24,7 +25,7 @@ def revoiced(sound: NDArray[np.float64], rate: int, random: Generator) -> NDArra
     pitch, envelope, breath = pitch[when], envelope[when], breath[when]
     pitch = _melody(pitch, random)
     envelope = _tract(envelope, random)
-    breath = breath ** random.uniform(0.25, 1.5)
+    breath = breath ** random.uniform(0.25, 3.0)
     made: Any = pyworld.synthesize(
         *(np.ascontiguousarray(part) for part in (pitch, envelope, breath)), rate, PERIOD_MS
     )
@@ -58,5 +59,17 @@ def _tract(envelope: NDArray[np.float64], random: Generator) -> NDArray[np.float
     factor = random.uniform(0.84, 1.2) * (1 + random.uniform(-0.08, 0.08) * bins / len(bins))
     logs = np.log(np.maximum(envelope, 1e-16))
     warped = np.stack([np.interp(bins / factor, bins, frame) for frame in logs])
+    if random.random() < 0.6:
+        warped = _averaged(warped, random)
     mean = warped.mean(axis=1, keepdims=True)
-    return np.asarray(np.exp(mean + (warped - mean) * random.uniform(0.85, 1.1)))
+    return np.asarray(np.exp(mean + (warped - mean) * random.uniform(0.8, 1.15)))
+
+
+def _averaged(logs: NDArray[np.float64], random: Generator) -> NDArray[np.float64]:
+    """As synthesizers of statistical models have it: details gone in frequency, and edges in time."""
+    kept = int(random.integers(16, 60))
+    cepstra = np.fft.irfft(logs, axis=1)
+    cepstra[:, kept : cepstra.shape[1] - kept + 1] = 0
+    smooth = np.fft.rfft(cepstra, axis=1).real
+    window = np.hanning(int(random.integers(1, 12)) + 2)
+    return np.asarray(convolve1d(smooth, window / window.sum(), axis=0, mode="nearest"))

@@ -134,10 +134,11 @@ With them, in training, go other ways of saying the same (`media/training/langua
 {sources}
 
 A question is what the detector is asked on a call: the speech so far, each 100 ms. Half of the synthetic
-sounds were first said by somebody else: another pitch, melody, vocal tract, breath and rhythm, by the vocoder
-WORLD. Each went over one or more random lines: level −40 to −13 dBFS, no noise or 3 to 25 dB of it (white,
-pink, hum, street, one to six voices, music, the notice), a room or none, A-law, µ-law, GSM, G.722 or linear,
-up to 5 % of packets lost in bursts and concealed. {rounds} batches, seed {seed}.
+sounds were first said by somebody else: another pitch, melody, vocal tract, breath and rhythm, some of them
+as blunt as voices of statistical models, by the vocoder WORLD. Each went over one or more random lines:
+level −40 to −13 dBFS, no noise or 3 to 25 dB of it (white, pink, hum, street, one to six voices, music, the
+notice), a room or none, A-law, µ-law, GSM, G.722 or linear, up to 5 % of packets lost in bursts and
+concealed. {rounds} batches, seed {seed}.
 
 - Synthetic voices: espeak-ng (GPL-3.0; {accents}, by 60 variants), {speakers}.
   SVOX Pico (Apache-2.0) is only measured on.
