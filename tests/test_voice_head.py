@@ -180,4 +180,4 @@ def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> Non
     assert (made.language, made.phrases) == ("de", german.phrases)
     assert np.array_equal(made.weights["deep0.w"], french.weights["deep0.w"])
     card = (tmp_path / "de.md").read_text(encoding="utf-8")
-    assert "- ich lehne ab" in card and "| train/espeak |" in card and "which the fr head was" in card
+    assert "- ich lehne ab" in card and "| train/espeak |" in card and "with what the fr head heard" in card

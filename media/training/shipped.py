@@ -77,7 +77,7 @@ def card(
         accepting=len(language.accepting),
         speakers=_speakers(train),
         native=_native(language, train),
-        deep=f"which the {like} head was\n  trained on and lends" if like else "trained on",
+        deep=f"trained on\n  with what the {like} head heard" if like else "trained on",
         phrases=said,
         sources=sources,
         rounds=rounds,
