@@ -67,7 +67,7 @@ def choose(
 
 def _at_most(scores: NDArray[Any], rows: Rows, classes: int) -> Iterator[float]:
     """From which scores on no more other speech than that refuses, of people and of synthesizers."""
-    people = np.array([Path(sound).parts[-3] == PEOPLE for sound in rows.sounds])
+    people = np.array([Path(sound).parts[-3].partition("-")[0] == PEOPLE for sound in rows.sounds])
     for chosen, share in ((people, FALSE_REFUSALS), (~people, FALSE_REFUSALS_NEAR)):
         others = _strongest(scores, rows.sounds, chosen & (rows.labels == classes - 1))
         if len(others) > 1:
