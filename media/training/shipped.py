@@ -11,7 +11,7 @@ from media.spotter import HEADS
 from media.training.fit import Rows, Weights, fit, load_rows
 from media.training.language import Language
 from media.training.speech import KOKORO, label
-from media.training.tuning import Thresholds, choose
+from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose
 
 SEED = 1
 
@@ -32,7 +32,8 @@ def fit_shipped(
     for number, cost, weights in _batches(train, classes, rounds, like):  # noqa: B007 - the last ones are kept
         yield f"{number} batches, loss {cost:.4f}"
     in_call = [phrases.index(phrase) for phrase in language.in_call]
-    found = choose(weights, tune, len(language.refusing), len(classes), in_call)
+    near = FALSE_REFUSALS_NEAR_LENT if like else FALSE_REFUSALS_NEAR
+    found = choose(weights, tune, len(language.refusing), len(classes), in_call, near=near)
     held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
     head = Head(
         language.code,

@@ -14,6 +14,8 @@ FALSE_REFUSALS = 0.003
 """Of people's utterances, at most."""
 FALSE_REFUSALS_NEAR = 0.01
 """Of synthetic ones, most of which are made to be near to a phrase."""
+FALSE_REFUSALS_NEAR_LENT = 0.04
+"""The same for heads that train no deep layers of their own: stricter, they would hear half as much."""
 FALSE_ACCEPTS = 0.001
 UNCLEAR = 0.02
 HIGHEST = 0.9995
@@ -35,18 +37,24 @@ class Thresholds:
 
 
 def choose(
-    weights: Mapping[str, Any], rows: Rows, refusing: int, classes: int, in_call: Sequence[int]
+    weights: Mapping[str, Any],
+    rows: Rows,
+    refusing: int,
+    classes: int,
+    in_call: Sequence[int],
+    *,
+    near: float = FALSE_REFUSALS_NEAR,
 ) -> Thresholds:
     """`refusing`: how many of the classes refuse, the first ones, of which `in_call` do so during a call.
 
-    The last class is anything else.
+    The last class is anything else. `near`: how many of synthetic others may refuse.
     As on a call, an utterance is what the strongest of its questions is.
     """
     likely = probabilities(weights, rows)
     scores, sounds = likely[:, :refusing].sum(axis=1), rows.sounds
     refusals = _strongest(scores, sounds, rows.labels < refusing)
     others = _strongest(scores, sounds, rows.labels == classes - 1)
-    refuse_at = min(HIGHEST, max(_at_most(scores, rows, classes)))
+    refuse_at = min(HIGHEST, max(_at_most(scores, rows, classes, near)))
     clear = max(0.0, 1 - UNCLEAR - float(np.mean(others >= refuse_at)))
     unclear_at = min(refuse_at, float(np.quantile(others, clear)))
     in_call_at = float(_strongest(likely[:, in_call].sum(axis=1), sounds, rows.labels == classes - 1).max())
@@ -65,10 +73,10 @@ def choose(
     )
 
 
-def _at_most(scores: NDArray[Any], rows: Rows, classes: int) -> Iterator[float]:
+def _at_most(scores: NDArray[Any], rows: Rows, classes: int, near: float) -> Iterator[float]:
     """From which scores on no more other speech than that refuses, of people and of synthesizers."""
     people = np.array([Path(sound).parts[-3].partition("-")[0] == PEOPLE for sound in rows.sounds])
-    for chosen, share in ((people, FALSE_REFUSALS), (~people, FALSE_REFUSALS_NEAR)):
+    for chosen, share in ((people, FALSE_REFUSALS), (~people, near)):
         others = _strongest(scores, rows.sounds, chosen & (rows.labels == classes - 1))
         if len(others) > 1:
             yield float(np.quantile(others, 1 - share))
