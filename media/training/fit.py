@@ -27,6 +27,8 @@ BATCH = 64
 DROP, DROP_DEEP = 0.3, 0.1
 RATE, DEEP_SHARE = 2e-3, 0.2
 SHAKEN = 0.4
+SMOOTHED = 0.0
+"""Of a label: nothing, or what is sure would no longer be in the order of how sure; thresholds lie high."""
 MEMORY = 0.997
 """What a batch leaves of the mean of the weights; less among the first ones."""
 MINED_AT = (0.4, 0.6, 0.8)
@@ -127,7 +129,7 @@ def _trainer(fixed: Weights, classes: int, rounds: int, rate: float) -> _Trainer
 
         def loss(weights: Weights) -> Any:
             logits = forward(weights | fixed, shaken, lengths, drop)
-            soft = optax.smooth_labels(jax.nn.one_hot(labels, classes), 0.02)
+            soft = optax.smooth_labels(jax.nn.one_hot(labels, classes), SMOOTHED)
             return optax.softmax_cross_entropy(logits, soft).mean()
 
         cost, gradient = jax.value_and_grad(loss)(weights)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from media.training.fit import Rows, probabilities
 
-FALSE_REFUSALS = 0.003
+FALSE_REFUSALS = 0.005
 """Of people's utterances, at most."""
 FALSE_REFUSALS_NEAR = 0.01
 """Of synthetic ones, most of which are made to be near to a phrase."""
@@ -19,7 +19,7 @@ FALSE_REFUSALS_NEAR_LENT = 0.04
 FALSE_ACCEPTS = 0.001
 UNCLEAR = 0.02
 HIGHEST = 0.9995
-IN_CALL_LEAST = 0.95
+IN_CALL_LEAST = HIGHEST
 PEOPLE = "people"
 
 
