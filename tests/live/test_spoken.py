@@ -15,7 +15,7 @@ from media.frame import Samples
 from media.head import Head, save
 from sipagent.admission import SHIPPED
 from sipagent.softphone import Phone
-from sipagent.softphone_rtp import Play, Tone
+from sipagent.softphone_rtp import RATE, Play, Tone, tone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
@@ -25,6 +25,7 @@ from tests.test_spotter import saying
 pytestmark = pytest.mark.live
 
 BEFORE, IN_CALL = "sésame", "sésame ouvre-toi"
+NOTICE_S = 3.0  # so long that a refusal is heard before its end, on a busy machine, too
 
 
 @pytest.fixture
@@ -39,9 +40,12 @@ def listening(agent_factory: AgentFactory, tmp_path: Path) -> RunningAgent:
     heads = tmp_path / "heads"
     heads.mkdir()
     save(heads / "own.npz", Head("own", (BEFORE, IN_CALL), 0.9, 0.5, 0.95, 0.95, saying((0.49, 0.49, 0.02))))
+    notice = tmp_path / "notice.wav"
+    soundfile.write(notice, tone(NOTICE_HZ, NOTICE_S), RATE, subtype="PCM_16")
     refusal = {"engine": "embedding", "heads": str(heads), "in_call": "key+voice"}
     return agent_factory(
-        refusal={**refusal, "keywords": [BEFORE, IN_CALL], "in_call_keywords": [BEFORE, IN_CALL]}
+        prompts={"notice": str(notice)},
+        refusal={**refusal, "keywords": [BEFORE, IN_CALL], "in_call_keywords": [BEFORE, IN_CALL]},
     )
 
 
