@@ -16,7 +16,17 @@ from sipagent.cli_base import Failure, Workplace, json_option, print_json
 from sipagent.cli_progress import steps
 from sipagent.config import Config
 from sipagent.config_model import PromptFiles
-from sipagent.own_keyword import PROMPTS, Bounds, Trained, TrainingFailed, figures, install, train, why_not
+from sipagent.own_keyword import (
+    PROMPTS,
+    SYNTHETIC,
+    Bounds,
+    Trained,
+    TrainingFailed,
+    figures,
+    install,
+    train,
+    why_not,
+)
 
 STYLES = (Path("package/voices"), Path("node_modules/kokoro-js/voices"))
 LONGEST, MOST_WORDS = 60, 8
@@ -173,12 +183,12 @@ def _install(config: Config, trained: Trained, spoken: Language, bounds: Bounds)
 def card(trained: Trained, spoken: Language, bounds: Bounds) -> str:
     """What the head was made of, and what its check found."""
     check = trained.check
-    recalls = "\n".join(f"| recall, {name} | {share:.1%} |" for name, share in check.recalls.items())
+    recalls = "\n".join(f"| recall, {name} | {share:.1%} | |" for name, share in check.recalls.items())
     return CARD.format(
         phrase=trained.head.phrases[0],
         language=spoken.name,
         made=date.today().isoformat(),
-        synthesizers=", ".join(trained.synthesizers),
+        synthesizers=", ".join(name for name in trained.synthesizers if name in SYNTHETIC),
         people=trained.people,
         rounds=trained.rounds,
         head=trained.head,
@@ -187,7 +197,7 @@ def card(trained: Trained, spoken: Language, bounds: Bounds) -> str:
         false_refusals=check.false_refusals or 0.0,
         near=check.near_misses or 0.0,
         bounds=bounds,
-        said=check.count("keyword"),
+        said=check.said,
         others=check.count("other"),
     )
 
@@ -219,7 +229,7 @@ def _told(trained: Trained, seconds: float) -> str:
     check = trained.check
     by = ", ".join(f"{name} {share:.0%}" for name, share in check.recalls.items())
     return (
-        f"Voices held back: of {check.count('keyword')} who say it {check.recall or 0:.1%} are heard ({by}); "
+        f"Voices held back: of {check.said} who say it {check.recall or 0:.1%} are heard ({by}); "
         f"{check.false_refusals or 0:.2%} of {check.count('other')} other utterances are taken for it, "
         f"{check.near_misses or 0:.1%} of what sounds like it. Took {seconds:.0f} s."
     )

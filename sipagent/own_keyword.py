@@ -69,7 +69,12 @@ class Check:
     @property
     def recall(self) -> float | None:
         """Of voices by synthesizers that it was trained on."""
-        return _share(each for each in self._of("keyword") if each.source in SYNTHETIC)
+        return _share(self._counted())
+
+    @property
+    def said(self) -> int:
+        """How often those voices say the phrase."""
+        return len(list(self._counted()))
 
     @property
     def false_refusals(self) -> float | None:
@@ -94,6 +99,9 @@ class Check:
     def count(self, said: str) -> int:
         """Utterances of a kind."""
         return len(list(self._of(said)))
+
+    def _counted(self) -> Iterator[Heard]:
+        return (each for each in self._of("keyword") if each.source in SYNTHETIC)
 
     def _of(self, said: str) -> Iterator[Heard]:
         return (each for each in self.heard if each.said == said)
@@ -276,6 +284,6 @@ def figures(check: Check) -> dict[str, Any]:
         "recalls": check.recalls,
         "false_refusals": check.false_refusals,
         "near_misses": check.near_misses,
-        "said": check.count("keyword"),
+        "said": check.said,
         "others": check.count("other"),
     }

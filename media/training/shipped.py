@@ -74,6 +74,7 @@ def card(
     return CARD.format(
         code=language.code,
         name=language.name,
+        how=f" --like {like}" if like else "",
         accents=", ".join(language.accents),
         accepting=len(language.accepting),
         speakers=_speakers(train),
@@ -120,8 +121,8 @@ def _sources(train: Rows, tune: Rows) -> Iterator[tuple[str, int, int]]:
 CARD = """\
 # The {name} head: {code}.npz
 
-Made by `python -m media.training --lang {code} fit`; what it measures on speakers that it
-never heard is printed by `make bench-voice`.
+Made by `python -m media.training --lang {code} fit{how}`; what it measures on speakers that it
+never heard is printed by `python -m tests.bench.voice --lang {code}`.
 
 ## What it hears
 {phrases}

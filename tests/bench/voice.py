@@ -104,10 +104,11 @@ class Ground:
     def arrives(self, sound: Sound, line: Line) -> Samples:
         return carry(sound, line, self._backgrounds, self._random)
 
-    def cases(self, detector: Detector) -> Iterator[Case]:
-        """Every utterance once, each over the next of the conditions."""
-        conditions = _lines()
-        for source, found in self.sounds.items():
+    def cases(self, detector: Detector, only: Iterable[str] = ()) -> Iterator[Case]:
+        """Every utterance once, or those of some labels, each over the next of the conditions."""
+        conditions, labels = _lines(), set(only)
+        for source, every in self.sounds.items():
+            found = [(said, path) for said, path in every if said in labels or not labels]
             for said, path in track(found, source, console=Console(stderr=True)):
                 name, line = next(conditions)
                 sound = np.concatenate([np.zeros(SAMPLE_RATE // 2), read(path), np.zeros(TAIL)])
@@ -210,6 +211,7 @@ def rows(spoken: Language, ground: Ground, window: Detector, in_call: Detector, 
         count = sum(_refused(talk.verdicts) for talk in talks)
         shown = f"{count / hours:.2f} ({count} in {hours:.2f} h)"
         yield Row(f"false refusals per hour of talk, {name} keywords", count / hours, shown, aim)
+    yield from _other_words(spoken, ground, in_call)
     yield from _latencies("end of utterance to the refusal, p95", said, "≤ 250 ms")
     for name, group in sorted(_by(said, "condition").items()):
         yield from _latencies(f"  {name}", group, "")
@@ -221,6 +223,21 @@ def rows(spoken: Language, ground: Ground, window: Detector, in_call: Detector, 
     yield Row("loading", seconds, f"{seconds:.2f} s", "≤ 2 s")
     yield Row("memory", megabytes, f"{megabytes:.0f} MB", "≤ 150 MB")
     yield from _echoes(spoken, ground, window, echoes)
+
+
+def _other_words(spoken: Language, ground: Ground, in_call: Detector) -> Iterator[Row]:
+    """Those that refuse during the call, and those that accept in the mode "opt_in"."""
+    named = list(ground.cases(in_call, map(label, spoken.in_call)))
+    yield _percent("recall in the call, phrases that name the recording", _recall(named), f"({len(named)})")
+    asked = load_detector("embedding", _window(spoken), tuple(spoken.accepting))
+    assert asked is not None
+    for name, phrases in (
+        ("acceptance heard, in the mode opt_in", spoken.accepting),
+        ("  a refusal taken for it", spoken.refusing),
+    ):
+        cases = list(ground.cases(asked, map(label, phrases)))
+        accepted = [case for case in cases if case.meaning is Meaning.ACCEPT]
+        yield _percent(name, _share(accepted, cases), f"({len(cases)})")
 
 
 def _echoes(spoken: Language, ground: Ground, window: Detector, count: int) -> Iterator[Row]:
