@@ -34,6 +34,7 @@ def test_it_is_printed_in_the_services_language(room: Room, office: Office) -> N
     assert "« Agglo J’écoute, bonjour. Votre appel peut être enregistré, pour la qualité" in french.out
     assert "# Call recording: Agglo" in office.run("register", "--lang", "en").out
     room.set("service", 'language = "de"')
+    room.set("prompts", 'notice = "prompts/fr/notice.wav"')
     assert "# Call recording: Agglo" in office.run("register").out
 
 
