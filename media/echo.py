@@ -157,10 +157,30 @@ def way_back(played: Sound, heard: Sound) -> Way | None:
     shared = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(spectrum), size)[:_TAPS]
     if own[0] <= 0:
         return None
-    places = np.arange(_TAPS)
-    equations = own[np.abs(np.subtract.outer(places, places))]
-    equations[places, places] += 1e-3 * own[0]
-    return Way(delay, np.asarray(np.linalg.solve(equations, shared), dtype=np.float64))
+    own[0] *= 1 + 1e-3
+    return Way(delay, _least_squares(own, shared))
+
+
+def _least_squares(own: Sound, shared: Sound) -> Sound:
+    """(n,) taps whose echo agrees with `shared` as `own` does with itself, both correlations at lags from 0.
+
+    Levinson's recursion (Golub and Van Loan, "Matrix Computations", 2013, 4.7): quicker than a general
+    solver, which would also keep some MB in each process for its work.
+    """
+    lags, wanted = own[1:] / own[0], shared / own[0]
+    taps, predictor = np.zeros_like(wanted), np.zeros_like(lags)
+    taps[0], predictor[0] = wanted[0], -lags[0]
+    error, reflection = 1.0, -lags[0]
+    for size in range(1, len(wanted)):
+        error *= 1 - reflection**2
+        backwards = predictor[:size][::-1].copy()
+        taps[size] = (wanted[size] - lags[:size] @ taps[:size][::-1]) / error
+        taps[:size] += taps[size] * backwards
+        if size < len(lags):
+            reflection = -(lags[size] + lags[:size] @ backwards) / error
+            predictor[:size] += reflection * backwards
+            predictor[size] = reflection
+    return np.asarray(taps)
 
 
 def _delay(before: Sound, heard: Sound) -> int | None:
