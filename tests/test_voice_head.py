@@ -156,6 +156,31 @@ def test_a_head_learns_to_tell_sounds_apart(tune_deep: bool, rounds: int) -> Non
     assert (found.recall, found.false_refusals) >= (0.9, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("said", "wrong", "share"),
+    [(0.99, 0.9, 0.0025), (0.89, 0.9, 0.01), (0.5, 0.9, 0.04)],
+    ids=["told apart", "told apart from most", "hardly told apart"],
+)
+def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
+    monkeypatch: pytest.MonkeyPatch, said: float, wrong: float, share: float
+) -> None:
+    pytest.importorskip("jax", reason="the extra [train] is not installed")
+    from media.training import tuning
+    from media.training.fit import Rows
+
+    others = np.linspace(0.0, 0.6, 2000)
+    others[:16] = wrong + np.linspace(0.0, 0.01, 16)
+    scores = np.concatenate([np.full(100, said), others])
+    monkeypatch.setattr(tuning, "probabilities", lambda *_: np.stack([scores, 1 - scores], axis=1))
+    nothing = np.zeros((0, 288), dtype=np.float16)
+    places = np.arange(len(scores))
+    labels = np.array([0] * 100 + [1] * 2000)
+    rows = Rows(nothing, places, places, labels, np.array([f"tune/espeak-0/x/{n}.wav" for n in places]))
+    found = tuning.strictest({}, rows)
+    assert found.false_refusals == pytest.approx(share, abs=0.001)
+    assert found == tuning.choose({}, rows, 1, 2, [0], near=share)
+
+
 def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> None:
     pytest.importorskip("jax", reason="the extra [train] is not installed")
     from media.training.features import Asked, write

@@ -192,7 +192,7 @@ def fit_own(
     Its deep layers are those of the shipped head of the language, and stay so: that is what makes it fast.
     """
     from media.training.fit import Weights, fit, load_rows  # with JAX, which takes a second
-    from media.training.tuning import FALSE_REFUSALS_NEAR_LENT, choose
+    from media.training.tuning import strictest
 
     classes = [KEYWORD, OTHER]
     train = load_rows(sorted(features.glob("train.*.npz")), classes)
@@ -201,7 +201,7 @@ def fit_own(
     weights: Weights = {}
     for number, _, weights in fit(train, classes, rounds, SEED, start, tune_deep=False):  # noqa: B007 - the last ones are kept
         yield number, None
-    found = choose(weights, tune, 1, len(classes), [0], near=FALSE_REFUSALS_NEAR_LENT)
+    found = strictest(weights, tune)
     held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
     yield (
         rounds,

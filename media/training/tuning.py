@@ -16,6 +16,9 @@ FALSE_REFUSALS_NEAR = 0.01
 """Of synthetic ones, most of which are made to be near to a phrase."""
 FALSE_REFUSALS_NEAR_LENT = 0.04
 """The same for heads that train no deep layers of their own: stricter, they would hear half as much."""
+STRICTER = (0.0025, 0.005, 0.01, 0.02)
+"""The same where voices are plenty and alike, as long as ENOUGH of those who say the phrase are heard."""
+ENOUGH = 0.92
 FALSE_ACCEPTS = 0.001
 UNCLEAR = 0.02
 HIGHEST = 0.9995
@@ -71,6 +74,14 @@ def choose(
         false_refusals=float(np.mean(others >= refuse_at)),
         false_accepts=float(np.mean(falsely >= accept_at)),
     )
+
+
+def strictest(weights: Mapping[str, Any], rows: Rows) -> Thresholds:
+    """Of a head with one phrase: the fewest false refusals with which ENOUGH is heard."""
+    for near in STRICTER:
+        if (found := choose(weights, rows, 1, 2, [0], near=near)).recall >= ENOUGH:
+            return found
+    return choose(weights, rows, 1, 2, [0], near=FALSE_REFUSALS_NEAR_LENT)
 
 
 def _at_most(scores: NDArray[Any], rows: Rows, classes: int, near: float) -> Iterator[float]:
