@@ -27,7 +27,9 @@ def first_part(model: bytes, output: str) -> bytes:
     parts = [_part(_NODE, node) for node in kept]
     parts += [_part(_INITIALIZER, held) for held in _all(graph, _INITIALIZER) if _all(held, 8)[0] in used]
     others = [(number, value) for number, value in _fields(graph) if isinstance(value, bytes)]
-    parts += [_part(number, value) for number, value in others if number not in (1, 5, 12)]
+    parts += [
+        _part(number, value) for number, value in others if number not in (_NODE, _INITIALIZER, _OUTPUT)
+    ]
     # 1 = float32; a tensor's type without a shape says nothing of its size
     parts.append(_part(_OUTPUT, _part(1, output.encode()) + _part(2, _part(1, b"\x08\x01"))))
     told = [_varint_field(number, value) for number, value in _fields(model) if isinstance(value, int)]

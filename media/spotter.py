@@ -10,7 +10,7 @@ from pathlib import Path
 from media.embedding import Embedding, EmbeddingUnavailable, Floats
 from media.frame import Samples
 from media.head import Head, HeadError, load
-from media.keyword import DetectorUnavailable, Meaning, Place, Verdict, every_ms
+from media.keyword import DetectorUnavailable, Meaning, Place, Verdict, every_ms, strongest
 from media.streams import Streams
 
 HEADS = Path(__file__).with_name("heads")
@@ -64,13 +64,12 @@ class Spotter:
 
     def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
         """What the likeliest of the phrases is, if any is likely enough; nothing is in less than 0.8 s."""
-        best = Verdict(Meaning.OTHER)
+        found = [Verdict(Meaning.OTHER)]
         deepened = self._streams.deep(self._deepening, samples, place)
         for each, number in zip(self._listening, self._deep_of, strict=True):
             if len(deep := deepened[number]):
-                verdict = _verdict(each, each.head.classify(deep), self._in_call)
-                best = max(best, verdict, key=_rank)
-        return best
+                found.append(_verdict(each, each.head.classify(deep), self._in_call))
+        return strongest(found)
 
 
 @cache
@@ -144,8 +143,3 @@ def _verdict(listening: _Listening, likely: Floats, in_call: bool) -> Verdict:
             Meaning.ACCEPT, head.phrases[max(accept, key=lambda p: likely[p])], round(accepting, 3)
         )
     return Verdict(Meaning.OTHER, confidence=round(refusing, 3))
-
-
-def _rank(verdict: Verdict) -> tuple[int, float]:
-    order = (Meaning.OTHER, Meaning.ACCEPT, Meaning.UNCLEAR, Meaning.REFUSE)
-    return order.index(verdict.meaning), verdict.confidence or 0.0

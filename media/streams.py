@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from media.embedding import HOP, STRIDE, Embedding, Floats, log_mel
+from media.embedding import HOP, STRIDE, Embedding, Floats
 from media.frame import Samples
-from media.head import DEEP, REACH, Head, Tails
+from media.head import DEEP, REACH, Head, Tails, steps_of
 from media.keyword import Place
 
 STEP = STRIDE * HOP
@@ -70,15 +70,12 @@ class Streams:
         if known is None or not _helps(known, heads, begins, len(samples)):
             nothing = [np.zeros((0, DEEP), dtype=np.float32) for _ in heads]
             known = _Known(heads, begins, begins, nothing, [{} for _ in heads])
-        new = self._steps(samples[(known.next - begins) * STEP :])
+        new = steps_of(self._embedding, samples[(known.next - begins) * STEP :])
         deep = [
             np.concatenate([part[begins - known.first :], head.deepen(new, tails)])
             for part, head, tails in zip(known.deep, heads, known.tails, strict=True)
         ]
         return _Known(heads, begins, known.next + len(new), deep, known.tails)
-
-    def _steps(self, samples: Samples) -> Floats:
-        return self._embedding(log_mel(samples))
 
 
 def _helps(known: _Known, heads: Sequence[Head], begins: int, length: int) -> bool:

@@ -31,6 +31,8 @@ _SLICE = SAMPLE_RATE * SLICE_MS // 1000
 _GRID = 2
 """Slices; what is handed over begins at a multiple of 40 ms, which is the embedding's step."""
 _BEFORE = START_OF + (PRE_ROLL_MS + CONTEXT_MS) // SLICE_MS
+UNHEARD = (_BEFORE - _BEFORE % _GRID) * _SLICE
+"""Samples of silence that are taken to have come before a leg's first one."""
 _KEPT = (CONTEXT_MS + WINDOW_MS) // SLICE_MS
 
 
@@ -86,8 +88,7 @@ class VoiceGate:
         self._vad = webrtcvad.Vad(AGGRESSIVENESS)
         self._rest = SILENCE
         self._recent: deque[bool] = deque(maxlen=START_OF)
-        self._silent = silent = _BEFORE - _BEFORE % _GRID
-        self._slices: deque[Samples] = deque([np.zeros(_SLICE, dtype=np.int16)] * silent)
+        self._slices: deque[Samples] = deque(np.zeros((UNHEARD // _SLICE, _SLICE), dtype=np.int16))
         self._first = 0
         self._count = 0
         self._speech: _Speech | None = None
@@ -108,7 +109,7 @@ class VoiceGate:
     @property
     def at(self) -> int:
         """How many samples it has been fed, counted as in what it says."""
-        return (self._silent + self._count) * _SLICE + len(self._rest)
+        return UNHEARD + self._count * _SLICE + len(self._rest)
 
     def finish(self) -> list[Utterance]:
         """What is being said, as if it had just ended; nothing where nobody speaks."""

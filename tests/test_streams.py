@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from media import streams
-from media.embedding import Embedding, Floats, log_mel
+from media.embedding import Embedding, Floats
 from media.frame import SAMPLE_RATE, Samples
 from media.head import DEEP, Head, steps_of
 from media.keyword import Place
@@ -116,14 +116,14 @@ def test_a_question_that_fails_leaves_nothing(
     remembering, sound = Streams(network), babble(3.0, 3)
     remembering.deep(heads, sound[:16_000], Place(1, 0))
 
-    def broken(samples: Samples) -> Floats:
+    def broken(embedding: Embedding, samples: Samples) -> Floats:
         raise MemoryError
 
-    monkeypatch.setattr(streams, "log_mel", broken)
+    monkeypatch.setattr(streams, "steps_of", broken)
     with pytest.raises(MemoryError):
         remembering.deep(heads, sound[:19_200], Place(1, 0))
     assert len(remembering) == 0
-    monkeypatch.setattr(streams, "log_mel", log_mel)
+    monkeypatch.setattr(streams, "steps_of", steps_of)
     again = remembering.deep(heads, sound[:19_200], Place(1, 0))[0]
     assert again == pytest.approx(Streams(network).deep(heads, sound[:19_200])[0], abs=5e-4)
 

@@ -11,9 +11,10 @@ from media.frame import SAMPLE_RATE
 from media.head import REACH
 from media.spotter import plain
 from media.training.channel import Backgrounds, Line, active_rms, any_line, carry
-from media.training.features import LONGEST, UNHEARD_MS, Asked, Stage, questions, read, stretch, write
+from media.training.features import LONGEST, Asked, Stage, questions, read, stretch, write
 from media.training.language import LANGUAGES, language
 from media.training.speech import ESPEAK, KOKORO, Split, label, plan
+from media.vad import UNHEARD
 from sipagent.admission import SHIPPED
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
@@ -130,7 +131,7 @@ def test_a_question_is_the_speech_so_far_each_100_ms() -> None:
     for at, start, stop in asked:
         assert REACH < stop - start <= LONGEST
         last_ends = ((stop - 1) * STRIDE + SPAN - 1) * HOP + WINDOW
-        assert 0 <= round((at + UNHEARD_MS / 1000) * SAMPLE_RATE) - last_ends < STRIDE * HOP
+        assert 0 <= round(at * SAMPLE_RATE) + UNHEARD - last_ends < STRIDE * HOP
 
 
 def test_of_a_phrase_only_what_is_asked_once_it_was_said_counts() -> None:

@@ -33,15 +33,12 @@ from media.head import OTHER, REACH
 from media.keyword import every_ms
 from media.training.channel import Backgrounds, Line, Sound, any_line, carry
 from media.training.revoice import revoiced
-from media.vad import CONTEXT_MS, PRE_ROLL_MS, SLICE_MS, START_OF, SpeechStarted, VoiceGate
+from media.vad import UNHEARD, SpeechStarted, VoiceGate
 
 LONGEST = 69
 """Steps of a question at most: 2.8 s, of which the first REACH are only what was before."""
 LATE_S = 0.8
 """Until when after a phrase it is asked about."""
-STEP_MS = 40
-UNHEARD_MS = (CONTEXT_MS + PRE_ROLL_MS + START_OF * SLICE_MS) // STEP_MS * STEP_MS
-"""What the gate takes to have come before a call's first sample."""
 CROWDS = (1, 2, 3, 4, 4, 6)
 VOICES = ("espeak", "kokoro")
 """What is changed into other voices; people stay as they are."""
@@ -62,6 +59,11 @@ def labelled(folder: Path) -> list[tuple[str, Path]]:
     found = [(path.parent.name, path) for path in sorted(folder.glob("*/*.wav"))]
     order = default_rng(len(found)).permutation(len(found))
     return [found[n] for n in order]
+
+
+def source_of(sound: Path) -> str:
+    """Whose voice it is: a synthesizer, or people; their sounds may lie in shards."""
+    return sound.parts[-3].partition("-")[0]
 
 
 def read(path: Path, changed_by: Generator | None = None) -> Sound:
@@ -117,15 +119,11 @@ class Stage:
     def asked(self, label: str, path: Path, line: Line | None = None, *, changed: bool = True) -> Asked:
         """One call about one sound, over any line unless one is given; `changed`: perhaps another speaker."""
         random = self._random
-        other_voice = (
-            random
-            if changed and path.parts[-3].partition("-")[0] in VOICES and random.random() < 0.5
-            else None
-        )
+        other_voice = random if changed and source_of(path) in VOICES and random.random() < 0.5 else None
         voice = read(path, other_voice)
         sound, since = self._placed(label, self._resized(voice) if changed else voice)
         heard = carry(sound, line or any_line(random), self._backgrounds, random)
-        silence = np.zeros(UNHEARD_MS * SAMPLE_RATE // 1000, dtype=np.int16)
+        silence = np.zeros(UNHEARD, dtype=np.int16)
         steps = self._embedding(self._spectra(np.concatenate([silence, heard]), changed))
         asked = [
             (start, min(stop, len(steps)))

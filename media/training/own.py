@@ -15,8 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-import numpy as np
-
 from media.head import OTHER, Head, load
 from media.spotter import HEADS, plain
 from media.training.language import Language
@@ -192,7 +190,7 @@ def fit_own(
     Its deep layers are those of the shipped head of the language, and stay so: that is what makes it fast.
     """
     from media.training.fit import Weights, fit, load_rows  # with JAX, which takes a second
-    from media.training.tuning import strictest
+    from media.training.tuning import head_of, strictest
 
     classes = [KEYWORD, OTHER]
     train = load_rows(sorted(features.glob("train.*.npz")), classes)
@@ -202,13 +200,7 @@ def fit_own(
     for number, _, weights in fit(train, classes, rounds, SEED, start, tune_deep=False):  # noqa: B007 - the last ones are kept
         yield number, None
     found = strictest(weights, tune)
-    held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
-    yield (
-        rounds,
-        Head(
-            language.code, (phrase,), found.refuse_at, found.unclear_at, found.in_call_at, NEVER, weights=held
-        ),
-    )
+    yield rounds, head_of(language.code, (phrase,), weights, replace(found, accept_at=NEVER))
 
 
 def file_name(phrase: str, language: str) -> str:

@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from media.head import OTHER, Head, load, save
+from media.head import OTHER, load, save
 from media.spotter import HEADS
 from media.training.fit import Rows, Weights, fit, load_rows
 from media.training.language import Language
 from media.training.speech import KOKORO, label
-from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose
+from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose, head_of
 
 SEED = 1
 
@@ -34,17 +32,7 @@ def fit_shipped(
     in_call = [phrases.index(phrase) for phrase in language.in_call]
     near = FALSE_REFUSALS_NEAR_LENT if like else FALSE_REFUSALS_NEAR
     found = choose(weights, tune, len(language.refusing), len(classes), in_call, near=near)
-    held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
-    head = Head(
-        language.code,
-        phrases,
-        found.refuse_at,
-        found.unclear_at,
-        found.in_call_at,
-        found.accept_at,
-        weights=held,
-    )
-    save(out / f"{language.code}.npz", head)
+    save(out / f"{language.code}.npz", head_of(language.code, phrases, weights, found))
     (out / f"{language.code}.md").write_text(
         card(language, train, tune, rounds, found, like=like), encoding="utf-8"
     )

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from media.head import Head
+from media.training.features import source_of
 from media.training.fit import Rows, probabilities
 
 FALSE_REFUSALS = 0.005
@@ -84,9 +86,16 @@ def strictest(weights: Mapping[str, Any], rows: Rows) -> Thresholds:
     return choose(weights, rows, 1, 2, [0], near=FALSE_REFUSALS_NEAR_LENT)
 
 
+def head_of(language: str, phrases: tuple[str, ...], weights: Mapping[str, Any], found: Thresholds) -> Head:
+    """What these weights and thresholds make."""
+    held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
+    refuse_at, unclear_at = found.refuse_at, found.unclear_at
+    return Head(language, phrases, refuse_at, unclear_at, found.in_call_at, found.accept_at, weights=held)
+
+
 def _at_most(scores: NDArray[Any], rows: Rows, classes: int, near: float) -> Iterator[float]:
     """From which scores on no more other speech than that refuses, of people and of synthesizers."""
-    people = np.array([Path(sound).parts[-3].partition("-")[0] == PEOPLE for sound in rows.sounds])
+    people = np.array([source_of(Path(sound)) == PEOPLE for sound in rows.sounds])
     for chosen, share in ((people, FALSE_REFUSALS), (~people, near)):
         others = _strongest(scores, rows.sounds, chosen & (rows.labels == classes - 1))
         if len(others) > 1:
