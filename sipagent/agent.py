@@ -31,6 +31,7 @@ from sipagent.engine import (
     Engine,
     EngineFault,
     Incoming,
+    LegLost,
     OfLeg,
     RefusedByEngine,
     Registration,
@@ -53,6 +54,7 @@ from sipagent.voice import NOBODY_LISTENS, Detectors
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
+AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
 
 SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 SERVICE_UNAVAILABLE = 503
@@ -98,6 +100,7 @@ class Agent:
         self._taps: dict[int, tuple[Tap, Channel]] = {}  # the engine's leg → where its sound is kept
         self._untapped: list[tuple[LiveCall, e.StartTap]] = []
         self._engine: Engine | None = None
+        self._audit_due = 0.0
         self.lending = Lending(desk or local_desk(admission, rota, recorder.later), self._inbox.put)
 
     @property
@@ -188,6 +191,9 @@ class Agent:
             if call.flow.deadline is not None and call.flow.deadline <= now:
                 self._handle(engine, call, e.TimePassed())
         self.lending.tick(now)
+        if now >= self._audit_due:
+            self._audit_due = now + AUDIT_S
+            self._audit(engine)
         self._drain(engine)
         if self._untapped:
             engine.poll(0)
@@ -197,6 +203,17 @@ class Agent:
                 self._start_tap(call, order)
         if self.registrar.due(now):
             engine.register()
+
+    def _audit(self, engine: Engine) -> None:
+        """Give back legs that the engine has no more: whoever waits for their end would wait for ever."""
+        for leg in [leg for call in self.live for leg in call.up if not engine.has(leg)]:
+            self._lost(leg)
+            self._inbox.put(OfLeg(leg, e.LegGone(leg, 0)))
+
+    def _lost(self, leg: int) -> None:
+        self.tally.lost_legs += 1
+        call = self._of_leg.get(leg)
+        log.error("alert", call=call and call.id, reason="the engine has lost a leg of this call")
 
     def _drain(self, engine: Engine) -> None:
         while not self._inbox.empty():
@@ -220,6 +237,8 @@ class Agent:
                 self._refused_by_engine(report)
             case EngineFault(reason):
                 log.error("engine_fault", reason=reason)
+            case LegLost(leg):
+                self._lost(leg)
             case Offered() | Claimed() | AskAgain():
                 self._answered(engine, report)
             case BoardLost():

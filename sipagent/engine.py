@@ -68,7 +68,14 @@ class EngineFault:
     reason: str
 
 
-Report = Incoming | OfLeg | SoundEnded | Registration | RefusedByEngine | EngineFault
+@dataclass(frozen=True, slots=True)
+class LegLost:
+    """The library has a leg no more, and never said so; `LegGone` follows."""
+
+    leg: int
+
+
+Report = Incoming | OfLeg | SoundEnded | Registration | RefusedByEngine | EngineFault | LegLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,9 @@ class Engine(Protocol):
     @property
     def legs(self) -> int:
         """How many it has now, those that are ending included."""
+
+    def has(self, leg: int) -> bool:
+        """Whether this leg has not ended."""
 
     def start(self) -> None: ...
 

@@ -27,6 +27,7 @@ class Figures:
     strangers: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
     dropped_frames: int = 0
+    lost_legs: int = 0
 
 
 class Tally:
@@ -36,6 +37,7 @@ class Tally:
         self.ended: Counter[Ending] = Counter()
         self.strangers = 0
         self.tap_faults = 0
+        self.lost_legs = 0
 
     def count_stranger(self) -> None:
         self.strangers += 1
@@ -45,20 +47,21 @@ class Tally:
     def figures(self, calls: int, faults: Mapping[str, int], dropped_frames: int) -> Figures:
         """With what others have counted."""
         ended = dict(self.ended.copy())
-        return Figures(calls, ended, self.strangers, {"tap": self.tap_faults, **faults}, dropped_frames)
+        told = {"tap": self.tap_faults, **faults}
+        return Figures(calls, ended, self.strangers, told, dropped_frames, self.lost_legs)
 
 
 def total(all: Iterable[Figures]) -> Figures:
     """Of several that count side by side."""
     ended: Counter[Ending] = Counter()
     faults: Counter[str] = Counter()
-    calls = strangers = dropped = 0
+    calls = strangers = dropped = lost = 0
     for one in all:
         ended.update(one.ended)
         faults.update(one.faults)
         calls, strangers = calls + one.calls, strangers + one.strangers
-        dropped += one.dropped_frames
-    return Figures(calls, dict(ended), strangers, dict(faults), dropped)
+        dropped, lost = dropped + one.dropped_frames, lost + one.lost_legs
+    return Figures(calls, dict(ended), strangers, dict(faults), dropped, lost)
 
 
 class Telling:

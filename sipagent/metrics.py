@@ -63,6 +63,9 @@ class Metrics(Collector):
         yield _counter(
             "sipagent_strangers_dropped", "Requests from sources that are not allowed.", figures.strangers
         )
+        yield _counter(
+            "sipagent_legs_lost", "Legs that the SIP engine had no more without a word.", figures.lost_legs
+        )
         if (registered := self._counting.has_registered) is not None:
             yield _gauge("sipagent_registered", "Whether the trunk's registrar knows us.", registered)
 

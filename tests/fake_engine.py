@@ -29,6 +29,9 @@ class FakeEngine:
     def legs(self) -> int:
         return len(self.up)
 
+    def has(self, leg: int) -> bool:
+        return leg in self.up
+
     def next_number(self) -> int:
         self._numbers += 1
         return self._numbers

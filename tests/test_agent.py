@@ -11,6 +11,7 @@ from media.frame import SAMPLE_RATE, Samples
 from retention.recording import Status
 from retention.selection import Selection
 from sipagent import events as e
+from sipagent.agent import AUDIT_S
 from sipagent.engine import OfLeg, SoundEnded
 from sipagent.softphone_rtp import key_tones, strongest, tone
 from tests.driving import (
@@ -342,3 +343,13 @@ def test_who_had_us_on_hold_from_the_start_heard_no_notice(stage: Stage) -> None
         stage.sound_over(caller)
     stage.turn(after_s=RULES.policy.window_s)
     assert stage.shown() == f"NO REC {CALLER}"
+
+
+def test_a_leg_that_the_engine_has_no_more_ends_its_call(stage: Stage) -> None:
+    """Nothing was ever said of its end: the next caller must not find its place taken."""
+    caller = stage.greeted()
+    stage.engine.up.remove(caller)
+    stage.turn(after_s=AUDIT_S)
+    assert stage.agent.calls == 0
+    assert stage.receipt().outcome == "abandoned"
+    assert stage.agent.figures().lost_legs == 1

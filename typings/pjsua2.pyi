@@ -309,7 +309,12 @@ class OnCallReplaceRequestParam:
 
 class OnCallRedirectedParam: ...
 
-class Call:
+class _Native:
+    """What is in native code: `this` is its address."""
+
+    this: SupportsInt
+
+class Call(_Native):
     def __init__(self, account: Account, call_id: int = -1) -> None: ...
     def getInfo(self) -> CallInfo: ...
     def hasMedia(self) -> bool: ...

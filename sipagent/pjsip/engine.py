@@ -11,8 +11,8 @@ import pjsua2 as pj
 from media.frame import SAMPLE_RATE, Samples
 from sipagent import __version__
 from sipagent import events as e
-from sipagent.engine import Credentials, EngineFault, EngineSettings, Headers, SoundEnded
-from sipagent.pjsip import setup
+from sipagent.engine import Credentials, EngineFault, EngineSettings, Headers, LegLost, SoundEnded
+from sipagent.pjsip import memory, setup
 from sipagent.pjsip.awareness import Awareness
 from sipagent.pjsip.doubt import Doubt
 from sipagent.pjsip.legs import Account, Ear, Endpoint, Leg, Player
@@ -23,6 +23,7 @@ FIRST_PACKET_S = 0.005
 KEY_S = 0.02  # before the bridge, where a key decides what comes next
 KEY_IN_CALL_S = 0.1
 WATCH_S = 5.0  # between two looks at whether legs still send
+AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to be told so
 OVERLAY_S = 5.0  # longer than any acknowledgement
 LINGER_S = 4.0  # how much longer something may answer for a phone that is given up, to be told so
@@ -47,11 +48,13 @@ class PjsipEngine:
         self._silence: pj.ToneGenerator | None = None
         self._legs: dict[int, Leg] = {}
         self._retired: list[tuple[float, object]] = []
+        self._past: list[Leg] = []  # where no leg may die, for its destructor would end another's call
         self._ears: list[Ear] = []  # not in use: an ear is never destroyed while the bridge's clock runs
         self.doubt = Doubt()
         self.awareness = Awareness()
         self._names = Names(self.wake)
         self._later: list[Callable[[], None]] = []  # what a callback may not do itself
+        self._audited_at = 0.0
         self._numbers = 0
         self._unseen: dict[Leg, int] = {}  # nothing heard of since it was answered: packets until then
         self._leaving: dict[Leg, float] = {}  # given up, and nothing has answered: until when it may
@@ -60,7 +63,8 @@ class PjsipEngine:
         self._wake_from = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._wake_from.setblocking(False)
         self._wake_to = ("127.0.0.1", settings.listen[1])
-        self.samples_of: Callable[[pj.MediaFrame], Samples] = setup.samples_by_vector
+        self.samples_of: Callable[[pj.MediaFrame], Samples] = memory.samples_by_walk
+        self._let_go: Callable[[Leg], None] = memory.let_go
 
     # --- life ---
 
@@ -83,12 +87,15 @@ class PjsipEngine:
         endpoint.libStart()
         endpoint.audDevManager().setNoDev()
         setup.choose_codecs(endpoint, self.settings.codecs)
-        self.samples_of = setup.samples_by_vector if setup.vector_can_be_read() else setup.samples_by_walk
+        if memory.vector_can_be_read():
+            self.samples_of = memory.samples_by_vector
         self._silence = pj.ToneGenerator()
         self._silence.createToneGenerator(SAMPLE_RATE, 1)
         s = self.settings
         self._trunk = self._account(transport, s.trunk, s.registrar_proxies, s.registrar)
         self._operators = self._account(transport, s.operators, s.outbound_proxies)
+        if not memory.call_can_be_let_go(self._trunk):
+            self._let_go = self._past.append
 
     def stop(self) -> None:
         """Unregister and let every native object go, in the order that survives it."""
@@ -126,6 +133,7 @@ class PjsipEngine:
         self._leaving.clear()
         self._legs.clear()
         self._retired.clear()
+        self._past.clear()
 
     def poll(self, timeout_s: float) -> None:
         """Let the engine work for up to `timeout_s`; returns as soon as something has happened."""
@@ -141,12 +149,15 @@ class PjsipEngine:
         if self._unseen or self._later:
             self._look()
         if self._leaving:
-            self._let_go(now)
+            self._give_up_leaving(now)
         self.doubt.poll(now)
         self.awareness.poll(now)
         if self._retired:
             self._ears += [one for due, one in self._retired if due <= now and isinstance(one, Ear)]
             self._retired = [(due, thing) for due, thing in self._retired if due > now]
+        if now - self._audited_at > AUDIT_S:
+            self._audited_at = now
+            self._audit()
         if self._legs and now - self._watched_at > WATCH_S:
             self._watched_at = now
             self._watch(now)
@@ -169,6 +180,9 @@ class PjsipEngine:
     def legs(self) -> int:
         """Also those that the library reports as gone while it waits for the end of their CANCEL or BYE."""
         return max(len(self._legs), setup.call_count())
+
+    def has(self, leg: int) -> bool:
+        return leg in self._legs
 
     # --- what the agent orders ---
 
@@ -219,7 +233,10 @@ class PjsipEngine:
         param.opt.audioCount, param.opt.videoCount = 1, 0
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         leg.realm = leg.account.realm
-        if not order(leg.makeCall, leg.uri, param) and leg.number in self._legs:
+        under_way = order(leg.makeCall, leg.uri, param)
+        if self._legs.get(leg.number) is not leg:  # it has ended within the order, which then names it
+            self._let_go(leg)
+        elif not under_way:
             self.disconnected(leg, NO_WAY, "")
 
     def play(self, leg: int, sound: Path, loop: bool) -> int:
@@ -337,6 +354,8 @@ class PjsipEngine:
             leg.tell(e.OperatorAnswered(leg.number, leg.telephone_event))
 
     def disconnected(self, leg: Leg, status: int, message: str) -> None:
+        """The leg is over, and its number the next caller's: it is named nowhere from here on."""
+        self._let_go(leg)
         if status in (401, 407) and leg not in self._leaving and leg.may_ring_again(message):
             self._later.append(lambda: self._ring_again(leg))  # now with credentials
             return
@@ -423,7 +442,8 @@ class PjsipEngine:
                 leg.tell(e.MediaArrived(leg.number))
 
     def _say_farewell(self, leg: Leg, farewell: pj.CallOpParam) -> None:
-        order(leg.hangup, farewell)
+        if self._legs.get(leg.number) is leg:
+            order(leg.hangup, farewell)
 
     def _register_again(self, account: Account) -> None:
         account.arm()
@@ -438,12 +458,19 @@ class PjsipEngine:
         self._retire(leg, after_s=0.0)
         self._ring(fresh)
 
-    def _let_go(self, now: float) -> None:
-        """Of legs that were given up and for which nothing answers: the library would wait for 32 s."""
+    def _give_up_leaving(self, now: float) -> None:
+        """End legs that were given up and for which nothing answers: the library would wait for 32 s."""
         for leg, until in list(self._leaving.items()):
             if until <= now:
                 del self._leaving[leg]
                 leg.give_up()
+
+    def _audit(self) -> None:
+        """Find legs that the library has no more and has not said so: their calls would never end."""
+        for leg in list(self._legs.values()):
+            if leg.getId() != memory.NO_CALL and not memory.is_known(leg):
+                self.settings.report(LegLost(leg.number))
+                self.disconnected(leg, 0, "")
 
     def _watch(self, now: float) -> None:
         """Report once a leg that has to send and doesn't, neither RTP nor RTCP (RFC 3550 section 6.3.5)."""

@@ -4,10 +4,9 @@ import ctypes
 from collections.abc import Callable
 from typing import ParamSpec
 
-import numpy as np
 import pjsua2 as pj
 
-from media.frame import SAMPLE_RATE, Samples
+from media.frame import SAMPLE_RATE
 from sipagent.engine import EngineSettings, Headers
 
 P = ParamSpec("P")
@@ -151,29 +150,6 @@ def respond(event: pj.SipEvent, status: int) -> None:
 def end_transaction(transaction: int) -> None:
     """Wait no longer for an answer: after 32 s the library would end the call (RFC 3261 section 12.2.1.2)."""
     LIBRARY.pjsip_tsx_terminate(ctypes.c_void_p(transaction), REQUEST_TERMINATED)
-
-
-def samples_by_vector(frame: pj.MediaFrame) -> Samples:
-    """Read the frame's `std::vector` in one go: its first two words are begin and end.
-
-    1 µs, where walking it through SWIG costs 108; `ByteVector.copy_to_bytearray` exists from 2.16 on only.
-    """
-    buffer = frame.buf
-    begin, end = (ctypes.c_void_p * 2).from_address(int(buffer.this))
-    size = (end or 0) - (begin or 0)
-    return np.frombuffer(ctypes.string_at(begin or 0, size) if size else b"", dtype="<i2")
-
-
-def samples_by_walk(frame: pj.MediaFrame) -> Samples:
-    return np.frombuffer(bytes(frame.buf), dtype="<i2")
-
-
-def vector_can_be_read() -> bool:
-    """Whether memory lies as `samples_by_vector` takes it to."""
-    frame = pj.MediaFrame()
-    for byte in (1, 2, 3, 250):
-        frame.buf.append(byte)
-    return samples_by_vector(frame).tobytes() == bytes((1, 2, 3, 250))
 
 
 def order(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
