@@ -18,7 +18,6 @@ from typing import assert_never
 import structlog
 
 from media.frame import Samples
-from media.tap import Channel, Tap
 from media.worker import Conclusion, Listener
 from retention.recording import Ids, reference_of
 from sipagent import events as e
@@ -30,6 +29,7 @@ from sipagent.desk import Desk, local_desk
 from sipagent.engine import (
     Engine,
     EngineFault,
+    ForeignMedia,
     Incoming,
     LegLost,
     OfLeg,
@@ -49,6 +49,7 @@ from sipagent.policy import RETRY_AFTER_S
 from sipagent.recorder import Recorder, TapFault
 from sipagent.registration import Registrar
 from sipagent.rota import Rota
+from sipagent.tapping import Tapping
 from sipagent.turned_away import FULL, turned_away
 from sipagent.voice import NOBODY_LISTENS, Detectors
 
@@ -56,6 +57,7 @@ PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
 AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
 
+FOREIGN_PACKETS = 10  # fewer are the last ones of the call that had the port before
 SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 SERVICE_UNAVAILABLE = 503
 
@@ -97,8 +99,7 @@ class Agent:
         self._inbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._calls: dict[str, LiveCall] = {}
         self._of_leg: dict[int, LiveCall] = {}
-        self._taps: dict[int, tuple[Tap, Channel]] = {}  # the engine's leg → where its sound is kept
-        self._untapped: list[tuple[LiveCall, e.StartTap]] = []
+        self.tapping = Tapping(recorder, lambda id, reason: self._post_and_wake(TapFault(id, reason)))
         self._engine: Engine | None = None
         self._audit_due = 0.0
         self.lending = Lending(desk or local_desk(admission, rota, recorder.later), self._inbox.put)
@@ -147,9 +148,7 @@ class Agent:
     def hear(self, leg: int, samples: Samples, at: float) -> None:
         """Take (n,) int16 of a leg, on the bridge's clock thread."""
         self.listener.feed(leg, samples)
-        if tapped := self._taps.get(leg):
-            tap, channel = tapped
-            tap.feed(channel, samples, at)
+        self.tapping.hear(leg, samples, at)
 
     def _concluded(self, leg: int, conclusion: Conclusion) -> None:
         self._post_and_wake(OfLeg(leg, concluded(leg, conclusion)))
@@ -195,12 +194,10 @@ class Agent:
             self._audit_due = now + AUDIT_S
             self._audit(engine)
         self._drain(engine)
-        if self._untapped:
+        if self.tapping.ordered:
             engine.poll(0)
             self._drain(engine)
-            untapped, self._untapped = self._untapped, []
-            for call, order in untapped:
-                self._start_tap(call, order)
+            self.tapping.start()
         if self.registrar.due(now):
             engine.register()
 
@@ -239,6 +236,8 @@ class Agent:
                 log.error("engine_fault", reason=reason)
             case LegLost(leg):
                 self._lost(leg)
+            case ForeignMedia():
+                self._foreign(report)
             case Offered() | Claimed() | AskAgain():
                 self._answered(engine, report)
             case BoardLost():
@@ -318,8 +317,18 @@ class Agent:
             return replace(fact, leg=number)
         return fact if number == CALLER or isinstance(fact, e.HearingFailed) else None
 
+    def _foreign(self, report: ForeignMedia) -> None:
+        """Told once a leg: a flood must not fill the log."""
+        self.tally.foreign_packets += report.packets
+        if call := self._of_leg.get(report.leg):
+            before = call.foreign[report.leg]
+            call.foreign[report.leg] += report.packets
+            if before < FOREIGN_PACKETS <= call.foreign[report.leg]:
+                reason = "somebody else sends to the sound of this call, and is not heard"
+                log.error("alert", call=call.id, reason=reason)
+
     def _leg_is_gone(self, leg: int) -> None:
-        self._taps.pop(leg, None)
+        self.tapping.forget(leg)
         if call := self._of_leg.get(leg):  # kept while the call is: what the leg sent is still being heard
             call.up.discard(leg)
             self.lending.release(call, leg)
@@ -392,11 +401,11 @@ class Agent:
             case r.AllowTransfer() | r.TellTransfer() | r.Refer() | r.GiveUpRefer():
                 transfers.carry_out(engine, call, command)
             case e.StartTap():
-                self._untapped.append((call, command))
+                self.tapping.ordered.append((call, command))
             case e.SilenceTap(on):
                 call.silence(on)
             case e.StopTap(keep):
-                self._stop_tap(call, keep)
+                self.tapping.stop(call, keep)
             case e.Indicate(recording):
                 call.indicated = recording
                 for leg in call.up:
@@ -438,7 +447,7 @@ class Agent:
         self._of_leg[engine_leg] = call
 
     def _separate(self, engine: Engine, leg: int) -> None:
-        self._taps.pop(leg, None)
+        self.tapping.forget(leg)
         engine.separate(leg)
         engine.indicate(leg, "off")
 
@@ -446,36 +455,8 @@ class Agent:
         self.lending.bridged(call)
         engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
         engine.indicate(call.legs.get(leg, -1), call.indicated)
-        if call.tap:  # which goes on with another operator
-            self._taps[call.legs[leg]] = (call.tap, Channel.OPERATOR)
+        self.tapping.follow(call, leg)
         self.recorder.keep_receipt(call.receipt())
-
-    def _start_tap(self, call: LiveCall, order: e.StartTap) -> None:
-        if not call.flow.tapping:
-            return  # a fact that had waited in the inbox forbids it
-        recording = call.open_recording(order.operator, self.recorder.archive.base)
-        self.recorder.keep_receipt(call.receipt())
-        call.tap = tap = self.recorder.begin(
-            recording, lambda reason: self._post_and_wake(TapFault(call.id, reason))
-        )
-        tap.silence(call.silent)
-        self._taps[call.legs[CALLER]] = (tap, Channel.CALLER)
-        if operator := call.flow.hunt.operator:  # who may have given the caller away since
-            self._taps[call.legs[operator.leg]] = (tap, Channel.OPERATOR)
-
-    def _stop_tap(self, call: LiveCall, keep: bool) -> None:
-        tap, call.tap = call.tap, None
-        if tap is None:
-            if call.recording and not keep:
-                self.recorder.erase_kept(call.receipt(), call.when(time.monotonic()))
-            return
-        for engine_leg in call.legs.values():
-            self._taps.pop(engine_leg, None)
-        now = time.monotonic()
-        if keep:
-            self.recorder.keep(tap, *call.closing(now))
-        else:
-            self.recorder.erase(tap, call.receipt(), call.when(now))
 
     def _finish(self, call: LiveCall) -> None:
         del self._calls[call.id]

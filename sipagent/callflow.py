@@ -162,6 +162,17 @@ class CallFlow(Transferring):
         if self._playing is Prompt.NOTICE:
             self._notice_failed()
 
+    def _found_elsewhere(self, fact: e.MediaFoundElsewhere) -> None:
+        """Our sound went past the caller until now: a notice that was played by then was not heard."""
+        if fact.leg != CALLER or self._notice_began is None:
+            return
+        if self._playing is Prompt.NOTICE or self.phase in (Phase.WINDOW, Phase.CONFIRM):
+            self._notice_failed()
+            return
+        self._decide(Decision.NOT_ALLOWED, "notice_failed")
+        if self.captured:
+            self._stop_tap(keep=False)
+
     def _ask_again(self) -> None:
         self.phase = Phase.CONFIRM
         self._timers.clear()
@@ -336,6 +347,7 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
     (Phase.ENDING, e.ListeningEnded): CallFlow._listened,
 }
 ANYWHERE: dict[type, Reaction] = {
+    e.MediaFoundElsewhere: CallFlow._found_elsewhere,
     e.DtmfPressed: CallFlow._digit,
     e.HearingBegan: CallFlow._hearing_began,
     e.HearingEnded: CallFlow._hearing_ended,

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from media.frame import Samples
 from sipagent import events as e
+from sipagent.config_types import Network
 
 Headers = tuple[tuple[str, str], ...]
 """SIP headers as name and value."""
@@ -69,13 +70,21 @@ class EngineFault:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignMedia:
+    """So many more packets have come to a leg's media from others than its peer, and were dropped."""
+
+    leg: int
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
 class LegLost:
     """The library has a leg no more, and never said so; `LegGone` follows."""
 
     leg: int
 
 
-Report = Incoming | OfLeg | SoundEnded | Registration | RefusedByEngine | EngineFault | LegLost
+Report = Incoming | OfLeg | SoundEnded | Registration | RefusedByEngine | EngineFault | LegLost | ForeignMedia
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +103,7 @@ class EngineSettings:
     `media_address`: where RTP is heard, empty for the host of `listen`. `public_address`: how others see the
     address of the media, and that of SIP, unless media have an address of their own. `registrar_proxies`,
     `outbound_proxies`: SIP URIs that a REGISTER, or an operator's INVITE, goes through, in this order.
+    `media_networks`: of the trunk, whose gateways may send sound from other addresses than SDP names.
     """
 
     report: Callable[[Report], None]
@@ -112,6 +122,9 @@ class EngineSettings:
     codecs: tuple[str, ...] = ("PCMA", "PCMU")
     srtp: str = "off"
     media_timeout_s: float = 30.0
+    media_networks: tuple[Network, ...] = ()
+    hop_token: str = ""
+    sip_peer: tuple[str, int] | None = None
 
 
 class Engine(Protocol):

@@ -89,6 +89,13 @@ class MediaArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaFoundElsewhere:
+    """A leg's first packets come from another address than its SDP names: our sound went past it so far."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
 class PromptEnded:
     """A prompt is over; `complete`: every sample of it went out. `played_ms` counts from its start."""
 
@@ -242,6 +249,7 @@ class TimePassed:
 
 LegFact = (
     MediaArrived
+    | MediaFoundElsewhere
     | DtmfPressed
     | OperatorReached
     | OperatorAnswered
@@ -258,6 +266,7 @@ Fact = (
     CallOffered
     | CallConfirmed
     | MediaArrived
+    | MediaFoundElsewhere
     | PromptEnded
     | DtmfPressed
     | HearingBegan

@@ -28,6 +28,7 @@ class Figures:
     faults: Mapping[str, int] = field(default_factory=dict)
     dropped_frames: int = 0
     lost_legs: int = 0
+    foreign_packets: int = 0
 
 
 class Tally:
@@ -38,6 +39,7 @@ class Tally:
         self.strangers = 0
         self.tap_faults = 0
         self.lost_legs = 0
+        self.foreign_packets = 0
 
     def count_stranger(self) -> None:
         self.strangers += 1
@@ -48,20 +50,23 @@ class Tally:
         """With what others have counted."""
         ended = dict(self.ended.copy())
         told = {"tap": self.tap_faults, **faults}
-        return Figures(calls, ended, self.strangers, told, dropped_frames, self.lost_legs)
+        return Figures(
+            calls, ended, self.strangers, told, dropped_frames, self.lost_legs, self.foreign_packets
+        )
 
 
 def total(all: Iterable[Figures]) -> Figures:
     """Of several that count side by side."""
     ended: Counter[Ending] = Counter()
     faults: Counter[str] = Counter()
-    calls = strangers = dropped = lost = 0
+    calls = strangers = dropped = lost = foreign = 0
     for one in all:
         ended.update(one.ended)
         faults.update(one.faults)
         calls, strangers = calls + one.calls, strangers + one.strangers
         dropped, lost = dropped + one.dropped_frames, lost + one.lost_legs
-    return Figures(calls, dict(ended), strangers, dict(faults), dropped, lost)
+        foreign += one.foreign_packets
+    return Figures(calls, dict(ended), strangers, dict(faults), dropped, lost, foreign)
 
 
 class Telling:

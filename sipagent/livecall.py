@@ -1,5 +1,6 @@
 """One call as the agent sees it: its flow, its legs, its recording, and what its receipt says."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -47,6 +48,7 @@ class LiveCall:
     up: set[int] = field(default_factory=set)
     operators: dict[int, str] = field(default_factory=dict)  # engine's leg → who is rung there
     playing: dict[int, Playing] = field(default_factory=dict)  # the flow's leg → what it hears
+    foreign: Counter[int] = field(default_factory=Counter)  # the engine's leg → packets of others
     tap: Tap | None = None
     indicated: e.Indication = "off"
     silent: bool = False  # what the tap is to write, once there is one

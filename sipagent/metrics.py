@@ -66,6 +66,11 @@ class Metrics(Collector):
         yield _counter(
             "sipagent_legs_lost", "Legs that the SIP engine had no more without a word.", figures.lost_legs
         )
+        yield _counter(
+            "sipagent_foreign_packets_dropped",
+            "Packets that came to a call's sound from others than its parties.",
+            figures.foreign_packets,
+        )
         if (registered := self._counting.has_registered) is not None:
             yield _gauge("sipagent_registered", "Whether the trunk's registrar knows us.", registered)
 

@@ -135,4 +135,5 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         codecs=trunk.codecs,
         srtp=trunk.srtp,
         media_timeout_s=config.capacity.media_timeout_s,
+        media_networks=agent.admission.allowed,
     )

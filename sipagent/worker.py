@@ -194,6 +194,7 @@ def settings(post: WorkerPost, agent: Agent) -> EngineSettings:
         transport="udp",
         media_address=post.media_address,
         rtp_ports=post.rtp_ports,
+        media_networks=post.rules.allowed,
         registrar="",
         outbound_proxies=(post.edge, *alone.outbound_proxies),
     )

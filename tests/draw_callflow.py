@@ -53,6 +53,7 @@ FRAME = "before the bridge"
 WORDS: dict[type, str] = {
     e.CallConfirmed: "ACK",
     e.MediaArrived: "first RTP",
+    e.MediaFoundElsewhere: "sound went past the caller",
     e.LegWanted: "leg wanted",
     e.OperatorReached: "phone reached",
     e.OperatorFree: "operator free",

@@ -263,7 +263,7 @@ def staged(
 ) -> Iterator[Stage]:
     """A stage whose threads run; what is left is finished at the end. `listens`: the listener's, too."""
     stage = Stage(folder, rules, registers, rota, worker)
-    for module in ("agent", "lending"):
+    for module in ("agent", "lending", "tapping"):
         patch.setattr(f"sipagent.{module}.time", stage.clock)
     stage.recorder.start()
     if listens:

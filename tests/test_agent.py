@@ -12,7 +12,7 @@ from retention.recording import Status
 from retention.selection import Selection
 from sipagent import events as e
 from sipagent.agent import AUDIT_S
-from sipagent.engine import OfLeg, SoundEnded
+from sipagent.engine import ForeignMedia, OfLeg, SoundEnded
 from sipagent.softphone_rtp import key_tones, strongest, tone
 from tests.driving import (
     CALLER,
@@ -88,7 +88,7 @@ def test_nothing_of_a_call_stays_in_memory(stage: Stage, telephone_event: bool) 
     stage.gone(stage.invite(source=ELSEWHERE))
     stage.listened()
     agent = stage.agent
-    assert (agent._calls, agent._of_leg, agent._taps, agent._untapped) == ({}, {}, {}, [])
+    assert (agent._calls, agent._of_leg, agent.tapping.of_leg, agent.tapping.ordered) == ({}, {}, {}, [])
     assert (agent.listener._ears, agent.listener._listened) == ({}, set())
     assert (stage.board._waiting, stage.board._engaged, agent.lending._calls) == ({}, {}, {})
 
@@ -353,3 +353,13 @@ def test_a_leg_that_the_engine_has_no_more_ends_its_call(stage: Stage) -> None:
     assert stage.agent.calls == 0
     assert stage.receipt().outcome == "abandoned"
     assert stage.agent.figures().lost_legs == 1
+
+
+def test_who_sends_to_the_sound_of_a_call_is_told_once(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caller = stage.greeted()
+    for packets in (4, 4, 4, 50):
+        stage.turn(ForeignMedia(caller, packets))
+    assert stage.agent.figures().foreign_packets == 62
+    assert capsys.readouterr().out.count("somebody else sends to the sound of this call") == 1

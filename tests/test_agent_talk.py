@@ -45,7 +45,7 @@ def test_the_stop_code_erases_and_both_hear_it(stage: Stage) -> None:
     assert stage.overlaid() == ({caller, operator}, "recording_off")
     assert (stage.files(), stage.recording().status) == ([], Status.ERASED)
     assert (stage.receipt().decision, stage.receipt().decided_by) == ("not_allowed", "operator")
-    assert stage.agent._taps == {}
+    assert stage.agent.tapping.of_leg == {}
 
 
 def test_a_pause_is_silence_of_the_right_length(stage: Stage) -> None:

@@ -64,7 +64,7 @@ def test_the_recording_goes_on_in_the_same_file(stage: Stage) -> None:
     assert (recording.operator, receipt.operator, receipt.outcome) == (SECOND_DESK, SECOND_DESK, "connected")
     told = [event.what for event in receipt.events if "bridged" in event.what or "transfer" in event.what]
     assert told == [f"bridged with {DESK}", f"transfer to {SECOND_DESK}", f"bridged with {SECOND_DESK}"]
-    assert stage.agent._taps == {}
+    assert stage.agent.tapping.of_leg == {}
 
 
 def test_who_is_rung_for_it_sees_whether_it_is_recorded(stage: Stage) -> None:
@@ -181,7 +181,7 @@ def test_a_refusal_on_the_way_erases(stage: Stage) -> None:
     assert stage.receipt().decision == "refused"
     second = newest(stage)
     stage.answered(second)
-    assert (stage.files(), stage.agent._taps) == ([], {})
+    assert (stage.files(), stage.agent.tapping.of_leg) == ([], {})
 
 
 def test_a_caller_who_hangs_up_on_the_way_leaves_no_leg(stage: Stage) -> None:

@@ -40,10 +40,12 @@ class Watch:
     `offered`: operators whom the board holds for this call, neither dialled nor given back.
     `bridged`: somebody talks with the caller; `silent`: the tap writes silence; `two`: there is no third leg.
     `asks`: legs that have asked for a transfer and have not had the last word about it.
+    `unheard`: the notice went past the caller, so that it was not heard whatever was played.
     """
 
     refused: bool = False
     notice_heard: bool = False
+    unheard: bool = False
     tap: str = "none"
     indicated: str = "off"
     finished: bool = False
@@ -78,6 +80,8 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         *((CHOOSING, replace(CHOOSING, sampled=False)) if flow.policy.choices else ()),
         e.CallConfirmed(telephone_event=True),
         e.MediaArrived(),
+        e.MediaFoundElsewhere(CALLER),
+        e.MediaFoundElsewhere(operator),
         e.DtmfPressed(CALLER, "9", "rfc4733"),
         e.DtmfPressed(CALLER, "9", "inband"),
         e.DtmfPressed(CALLER, "1", "info"),
@@ -182,6 +186,7 @@ def state_of(flow: CallFlow, now: float) -> Any:
     return (
         flow.phase, flow.consent.decision, timers, presses, flow._hours_open, flow._candidate,
         flow._chooses, flow._media_arrived, flow._telephone_event, flow._playing, flow._notice_complete,
+        flow._notice_began is None,
         flow._acceptance, flow._unclear, flow._late_speech, flow._hearing, flow._held,
         round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
         hunt.operator and (hunt.operator.audible, hunt.operator.recorded),
@@ -229,17 +234,9 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         watch = replace(watch, refused=True)
     if isinstance(fact, e.PromptEnded) and fact.prompt is Prompt.NOTICE and before is Phase.NOTICE:
         watch = replace(watch, notice_heard=fact.complete)
-    if isinstance(fact, r.TransferAsked):
-        two = not fact.room if before is Phase.BRIDGED else watch.two
-        watch = replace(watch, two=two, asks=watch.asks | {fact.leg})
-    if isinstance(fact, e.CallOffered):
-        watch = replace(watch, up=frozenset({CALLER}))
-    if isinstance(fact, e.LegGone):
-        talks = flow.hunt.operator is not None and flow.hunt.operator.leg == fact.leg
-        up, asks = watch.up - {fact.leg}, watch.asks - {fact.leg}
-        watch = replace(watch, up=up, asks=asks, bridged=watch.bridged and not talks)
-    if isinstance(fact, e.OperatorOffered):
-        watch = replace(watch, offered=watch.offered | {fact.uri})
+    if fact == e.MediaFoundElsewhere(CALLER) and (watch.notice_heard or flow._playing is Prompt.NOTICE):
+        watch = replace(watch, unheard=before is not Phase.ENDED)
+    watch = legs_seen(flow, watch, fact)
     commands = flow.handle(fact, now)
     for command in commands:
         watch = obey(flow, watch, command)
@@ -253,6 +250,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     assert not written or any(isinstance(one, e.PlayTone) for one in commands), "a code unheard"
     assert was_open is not Decision.REFUSED or decision is Decision.REFUSED, "a refusal was undone"
     assert not (watch.refused and watch.tap in ("running", "kept")), "a refusal erased nothing"
+    assert not (watch.unheard and watch.tap in ("running", "kept")), "recorded without a notice"
     assert not (watch.refused and decision is Decision.ALLOWED)
     if flow.phase not in (Phase.ENDING, Phase.ENDED):
         assert (watch.indicated != "off") is (watch.tap == "running"), "devices are told otherwise"
@@ -272,6 +270,23 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         assert not watch.up, f"legs leak: {watch.up}"
         assert flow.deadline is None
     return watch, now
+
+
+def legs_seen(flow: CallFlow, watch: Watch, fact: e.Fact) -> Watch:
+    """What the fact itself tells a bystander of legs and operators."""
+    match fact:
+        case r.TransferAsked():
+            two = not fact.room if flow.phase is Phase.BRIDGED else watch.two
+            return replace(watch, two=two, asks=watch.asks | {fact.leg})
+        case e.CallOffered():
+            return replace(watch, up=frozenset({CALLER}))
+        case e.LegGone():
+            talks = flow.hunt.operator is not None and flow.hunt.operator.leg == fact.leg
+            up, asks = watch.up - {fact.leg}, watch.asks - {fact.leg}
+            return replace(watch, up=up, asks=asks, bridged=watch.bridged and not talks)
+        case e.OperatorOffered():
+            return replace(watch, offered=watch.offered | {fact.uri})
+    return watch
 
 
 CODES_SAY = {
@@ -304,6 +319,7 @@ def obey(flow: CallFlow, watch: Watch, command: e.Command) -> Watch:  # noqa: PL
         case e.StartTap():
             assert watch.notice_heard, "a tap without a notice heard to its end"
             assert not watch.refused, "a tap after a refusal"
+            assert not watch.unheard, "a tap after a notice that went past the caller"
             assert watch.tap == "none", "a second tap"
             assert watch.bridged, "a tap before the bridge"
             return replace(watch, tap="running", silent=False)

@@ -233,11 +233,11 @@ def test_what_one_leg_sent_is_never_told_of_another(stack: ExitStack) -> None:
         call.hang_up()
         office.told(leg, e.LegGone(leg, 200))
         heard = len(office.heard[leg])
-        office.until(lambda: bool(office.engine._ears), "an ear that is free")
+        office.until(lambda: bool(office.engine.sound._ears), "an ear that is free")
         assert len(office.heard[leg]) == heard
         assert strongest(office.sound_of(leg)) == pytest.approx(hz, abs=10)
         assert strongest(office.sound_of(leg)[:800]) in (None, pytest.approx(hz, abs=40))
-    assert len(office.engine._ears) == 1
+    assert len(office.engine.sound._ears) == 1
 
 
 @scene

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pjsua2 as pj
 
-from media.frame import SAMPLE_RATE, Samples
+from media.frame import Samples
 from sipagent import __version__
 from sipagent import events as e
-from sipagent.engine import Credentials, EngineFault, EngineSettings, Headers, LegLost, SoundEnded
+from sipagent.engine import Credentials, EngineSettings, Headers, LegLost
 from sipagent.pjsip import memory, setup
 from sipagent.pjsip.awareness import Awareness
 from sipagent.pjsip.doubt import Doubt
-from sipagent.pjsip.legs import Account, Ear, Endpoint, Leg, Player
+from sipagent.pjsip.legs import Account, Endpoint, Leg
 from sipagent.pjsip.names import Names, name_in
 from sipagent.pjsip.setup import REQUEST_TERMINATED, order, with_headers, with_status
+from sipagent.pjsip.sound import Sound
+from sipagent.pjsip.sources import Sources
 
 FIRST_PACKET_S = 0.005
 KEY_S = 0.02  # before the bridge, where a key decides what comes next
@@ -25,11 +27,9 @@ KEY_IN_CALL_S = 0.1
 WATCH_S = 5.0  # between two looks at whether legs still send
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to be told so
-OVERLAY_S = 5.0  # longer than any acknowledgement
 LINGER_S = 4.0  # how much longer something may answer for a phone that is given up, to be told so
 ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')  # RFC 3326 section 2
 NO_WAY = 503  # where a request can't be sent (RFC 3261 section 8.1.3.1)
-KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
 
 
 class EngineError(Exception):
@@ -45,21 +45,19 @@ class PjsipEngine:
         self._endpoint: Endpoint | None = None
         self._trunk: Account | None = None
         self._operators: Account | None = None
-        self._silence: pj.ToneGenerator | None = None
         self._legs: dict[int, Leg] = {}
-        self._retired: list[tuple[float, object]] = []
+        self._ended: list[Leg] = []  # to be let go of, which no callback may do
         self._past: list[Leg] = []  # where no leg may die, for its destructor would end another's call
-        self._ears: list[Ear] = []  # not in use: an ear is never destroyed while the bridge's clock runs
+        self.sound = Sound(self)
+        self.sources = Sources(settings)
         self.doubt = Doubt()
         self.awareness = Awareness()
         self._names = Names(self.wake)
         self._later: list[Callable[[], None]] = []  # what a callback may not do itself
         self._audited_at = 0.0
         self._numbers = 0
-        self._unseen: dict[Leg, int] = {}  # nothing heard of since it was answered: packets until then
         self._leaving: dict[Leg, float] = {}  # given up, and nothing has answered: until when it may
         self._watched_at = 0.0
-        self._audible = False
         self._wake_from = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._wake_from.setblocking(False)
         self._wake_to = ("127.0.0.1", settings.listen[1])
@@ -85,12 +83,10 @@ class PjsipEngine:
         self.capacity = setup.call_limit()
         transport = self._transports(endpoint)
         endpoint.libStart()
-        endpoint.audDevManager().setNoDev()
+        self.sound.start(endpoint.audDevManager())
         setup.choose_codecs(endpoint, self.settings.codecs)
         if memory.vector_can_be_read():
             self.samples_of = memory.samples_by_vector
-        self._silence = pj.ToneGenerator()
-        self._silence.createToneGenerator(SAMPLE_RATE, 1)
         s = self.settings
         self._trunk = self._account(transport, s.trunk, s.registrar_proxies, s.registrar)
         self._operators = self._account(transport, s.operators, s.outbound_proxies)
@@ -103,7 +99,6 @@ class PjsipEngine:
         if endpoint is None:
             return
         self._end_legs()
-        self._silence = None
         for account in (self._operators, self._trunk):
             if account is not None:
                 account.shutdown()
@@ -121,18 +116,14 @@ class PjsipEngine:
         until = time.monotonic() + FAREWELL_S
         while self._legs and time.monotonic() < until:
             self.poll(0.05)
-        if self._endpoint:
-            self._endpoint.audDevManager().setNoDev()  # stops the clock, which calls the ears
-        for leg in self._legs.values():
-            leg.player = leg.ear = leg.peer = None
-        self._ears.clear()
+        self.sound.stop(self._legs.values())
+        self.sources.clear()
         self.doubt.clear()
         self.awareness.clear()
         self._later.clear()
-        self._unseen.clear()
         self._leaving.clear()
         self._legs.clear()
-        self._retired.clear()
+        self._ended.clear()
         self._past.clear()
 
     def poll(self, timeout_s: float) -> None:
@@ -146,28 +137,24 @@ class PjsipEngine:
         now = time.monotonic()
         for number, found in self._names.answers():
             self._looked_up(number, found)
-        if self._unseen or self._later:
-            self._look()
+        self._do_later()
+        self.sources.poll(now)
         if self._leaving:
             self._give_up_leaving(now)
         self.doubt.poll(now)
         self.awareness.poll(now)
-        if self._retired:
-            self._ears += [one for due, one in self._retired if due <= now and isinstance(one, Ear)]
-            self._retired = [(due, thing) for due, thing in self._retired if due > now]
+        self._ended.clear()
+        self.sound.poll(now, bool(self._legs))
         if now - self._audited_at > AUDIT_S:
             self._audited_at = now
             self._audit()
         if self._legs and now - self._watched_at > WATCH_S:
             self._watched_at = now
             self._watch(now)
-        elif not self._legs and not self._retired and self._audible:
-            self._audible = False
-            self._endpoint.audDevManager().setNoDev()  # an idle bridge would cost 0.4 % of a core
 
     def _patience_s(self) -> float:
         """How soon to look for what no SIP message brings: first packets, and keys (RFC 4733)."""
-        if self._unseen:
+        if self.sources.waits:
             return FIRST_PACKET_S
         joined = all(leg.peer for leg in self._legs.values())
         return KEY_IN_CALL_S if joined else KEY_S
@@ -187,7 +174,7 @@ class PjsipEngine:
     # --- what the agent orders ---
 
     def answer(self, leg: int) -> None:
-        self._hear()
+        self.sound.tick()
         if call := self._legs.get(leg):
             order(call.answer, with_status(200))
 
@@ -211,7 +198,7 @@ class PjsipEngine:
     def dial(self, uri: str, display: str, headers: Headers = ()) -> int:
         """Ring `uri`; the phone shows `display`, a quoted string. A failure comes as `LegGone`, too."""
         assert self._operators
-        self._hear()
+        self.sound.tick()
         leg = self.adopt(Leg(self, self._operators))
         leg.uri, leg.display, leg.headers = uri, display, headers
         if name := name_in((*self.settings.outbound_proxies, uri)[0]):
@@ -241,64 +228,39 @@ class PjsipEngine:
 
     def play(self, leg: int, sound: Path, loop: bool) -> int:
         """Play a sound in place of another; one that can't be played has ended at once, and says so."""
-        self.stop_playing(leg)
         token = self.next_number()
-        call = self._legs.get(leg)
-        if call and (player := self._player(leg, token, sound, loop)):
-            call.player = player
-            self.connect(call)
-        elif call and not loop:
-            self.settings.report(SoundEnded(leg, token))
+        if call := self._legs.get(leg):
+            self.sound.stop_playing(call)
+            self.sound.play(call, token, sound, loop)
         return token
 
-    def _player(self, leg: int, token: int, sound: Path, loop: bool = False) -> Player | None:
-        player = Player(self, leg, token)
-        try:
-            player.createPlayer(str(sound), 0 if loop else pj.PJMEDIA_FILE_NO_LOOP)
-        except pj.Error as failure:
-            self.settings.report(EngineFault(f"{sound}: {failure.reason}"))
-            return None
-        return player
-
     def stop_playing(self, leg: int) -> None:
-        call = self._legs.get(leg)
-        if call and call.player:
-            if audio := _audio(call):
-                order(call.player.stopTransmit, audio)
-            self._retire(call.player)
-            call.player = None
+        if call := self._legs.get(leg):
+            self.sound.stop_playing(call)
 
     def overlay(self, legs: tuple[int, ...], sound: Path) -> None:
         """Let some legs hear a short sound besides what they hear."""
-        player = self._player(-1, self.next_number(), sound)
-        if player is None:
-            return
-        for leg in legs:
-            call = self._legs.get(leg)
-            if call and (audio := _audio(call)):
-                order(player.startTransmit, audio)
-        self._retire(player, after_s=OVERLAY_S)
+        self.sound.overlay([self._legs[leg] for leg in legs if leg in self._legs], sound)
 
     def bridge(self, one: int, other: int) -> None:
         a, b = self._legs.get(one), self._legs.get(other)
         if a and b:
-            a.peer, b.peer = b, a
-            self.connect(a)
+            self.sound.join(a, b)
+
+    def separate(self, leg: int) -> None:
+        """Take a bridge apart."""
+        if call := self._legs.get(leg):
+            self.sound.part(call)
+
+    def listen(self, leg: int) -> None:
+        """Hand over what a leg sends, from now to its end."""
+        if call := self._legs.get(leg):
+            self.sound.listen(call)
 
     def indicate(self, leg: int, recording: e.Indication) -> None:
         """Let the leg's device know whether it is recorded, if it understands that."""
         if call := self._legs.get(leg):
             self.awareness.change(call, recording)
-
-    def separate(self, leg: int) -> None:
-        """Take a bridge apart."""
-        call = self._legs.get(leg)
-        if call is None or call.peer is None:
-            return
-        peer, call.peer.peer, call.peer = call.peer, None, None
-        if (one := _audio(call)) and (other := _audio(peer)):
-            order(one.stopTransmit, other)
-            order(other.stopTransmit, one)
 
     def allow_transfer(self, leg: int, targets: tuple[str, ...]) -> None:
         """Accept one REFER of the leg's to one of the targets."""
@@ -320,14 +282,6 @@ class PjsipEngine:
         if call := self._legs.get(leg):
             call.referring.give_up()
 
-    def listen(self, leg: int) -> None:
-        """Hand over what a leg sends, from now to its end."""
-        call = self._legs.get(leg)
-        if call and not call.ear:
-            call.ear = self._ears.pop() if self._ears else Ear(self, leg)
-            call.ear.leg = leg
-            self.connect(call)
-
     # --- what the callbacks need ---
 
     def next_number(self) -> int:
@@ -347,7 +301,7 @@ class PjsipEngine:
             self._later.append(lambda: self._say_farewell(leg, farewell))
 
     def confirmed(self, leg: Leg) -> None:
-        self._unseen[leg] = 0 if leg.incoming else leg.packets()  # early media is not an answer's
+        self.sources.answered(leg)
         if leg.incoming:
             leg.tell(e.CallConfirmed(leg.telephone_event))
         else:
@@ -356,38 +310,17 @@ class PjsipEngine:
     def disconnected(self, leg: Leg, status: int, message: str) -> None:
         """The leg is over, and its number the next caller's: it is named nowhere from here on."""
         self._let_go(leg)
+        self.sources.forget(leg)
         if status in (401, 407) and leg not in self._leaving and leg.may_ring_again(message):
             self._later.append(lambda: self._ring_again(leg))  # now with credentials
             return
         self._legs.pop(leg.number, None)
-        self._unseen.pop(leg, None)
         self._leaving.pop(leg, None)
         self.awareness.forget(leg)
         self.doubt.forget(leg)
-        self._deafen(leg)
-        if leg.player:
-            self._retire(leg.player)
-        if leg.peer:
-            leg.peer.peer = None
-        leg.player = leg.peer = None
-        self._retire(leg, after_s=0.0)
+        self.sound.leave(leg)
+        self._ended.append(leg)
         leg.tell(e.LegGone(leg.number, status))
-
-    def connect(self, leg: Leg) -> None:
-        """Put a leg's sound where it belongs; again after each change of its media."""
-        audio = _audio(leg)
-        if not audio or not self._silence:
-            return
-        # Silence never stops: so neither does RTP, nor do frames where a leg has no media for a while.
-        routes: list[tuple[pj.AudioMedia, pj.AudioMedia]] = [(self._silence, audio)]
-        if leg.ear:
-            routes += [(self._silence, leg.ear), (audio, leg.ear)]
-        if leg.player:
-            routes.append((leg.player, audio))
-        if leg.peer and (peer := _audio(leg.peer)):
-            routes += [(audio, peer), (peer, audio)]
-        for source, sink in routes:
-            order(source.startTransmit, sink)
 
     # --- small steps ---
 
@@ -425,21 +358,11 @@ class PjsipEngine:
         if self._trunk and self.settings.registrar:
             order(self._trunk.setRegistration, False)
 
-    def _hear(self) -> None:
-        """The bridge's clock runs while there are legs."""
-        if not self._audible and self._endpoint:
-            self._audible = True
-            self._endpoint.audDevManager().setNullDev()
-
-    def _look(self) -> None:
-        """Carry out what callbacks could not, and see whether first packets are there."""
+    def _do_later(self) -> None:
+        """Carry out what callbacks could not."""
         later, self._later = self._later, []
         for one in later:
             one()
-        for leg, before in list(self._unseen.items()):
-            if leg.packets() > before:
-                del self._unseen[leg]
-                leg.tell(e.MediaArrived(leg.number))
 
     def _say_farewell(self, leg: Leg, farewell: pj.CallOpParam) -> None:
         if self._legs.get(leg.number) is leg:
@@ -455,7 +378,7 @@ class PjsipEngine:
         leg.account.modify(leg.account.config)
         fresh = self.adopt(Leg(self, leg.account, number=leg.number))
         fresh.uri, fresh.display, fresh.headers = leg.uri, leg.display, leg.headers
-        self._retire(leg, after_s=0.0)
+        self._ended.append(leg)
         self._ring(fresh)
 
     def _give_up_leaving(self, now: float) -> None:
@@ -482,26 +405,3 @@ class PjsipEngine:
                 elif now - leg.received_at > self.settings.media_timeout_s:
                     leg.received_at = 0.0
                     leg.tell(e.MediaLost(leg.number))
-
-    def _deafen(self, leg: Leg) -> None:
-        if leg.ear and self._silence:
-            order(self._silence.stopTransmit, leg.ear)
-            if audio := _audio(leg):
-                order(audio.stopTransmit, leg.ear)
-            leg.ear.leg = -1
-            self._retire(leg.ear)  # to be used again once the bridge has let go of what it had gathered
-            leg.ear = None
-
-    def _retire(self, thing: object, after_s: float = KEEP_S) -> None:
-        """Let go of a native object later, in `poll`: never in a callback, its own least of all."""
-        self._retired.append((time.monotonic() + after_s, thing))
-
-
-def _audio(leg: Leg) -> pj.AudioMedia | None:
-    """The leg's place in the bridge, None while it has no media, or while its host is looked up."""
-    if leg.getId() < 0:
-        return None  # the library would end the process
-    try:
-        return leg.getAudioMedia(-1)
-    except pj.Error:
-        return None

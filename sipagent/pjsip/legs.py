@@ -21,7 +21,7 @@ from sipagent.engine import (
     SoundEnded,
 )
 from sipagent.identity import header_values, info_digit
-from sipagent.pjsip import setup
+from sipagent.pjsip import setup, stream
 from sipagent.pjsip.negotiated import remote_sdp
 from sipagent.pjsip.referring import Referring
 from sipagent.pjsip.text import (
@@ -29,6 +29,7 @@ from sipagent.pjsip.text import (
     challenge_realm,
     declines_recording,
     record_aware,
+    signalling_source,
     takes_events,
     with_record,
 )
@@ -90,6 +91,8 @@ class Account(pj.Account):
     def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
         rdata = prm.rdata
         leg = self.engine.adopt(Leg(self.engine, self, prm.callId))
+        self.engine.sources.shut()
+        leg.signalled(rdata.wholeMsg, rdata.srcAddress)
         self.engine.settings.report(Incoming(leg.number, rdata.srcAddress, rdata.wholeMsg))
         leg.reads(rdata.wholeMsg)
 
@@ -185,12 +188,18 @@ class Leg(pj.Call):
         self.referring = Referring()
         self.held = False
         self.silent_by_sdp = False  # the SDP says that it sends nothing
+        self.audio = 0  # which section of the SDP is the one that is used
         self.received = -1
         self.received_at = 0.0
         self.moved = False  # a redirection: the library says 487 of it
 
     def tell(self, fact: e.Fact) -> None:
         self.engine.settings.report(OfLeg(self.number, fact))
+
+    def signalled(self, message: str, source: str) -> None:
+        """A message of the leg's has come from `source`, or by the edge from where that says."""
+        if address := stream.ipv4(signalling_source(message, source, self.engine.settings.hop_token)):
+            self.engine.sources.signalled(self, address[0])
 
     def reads(self, message: str) -> None:
         """What the device says of recording, in any message of the leg's that comes in."""
@@ -208,8 +217,7 @@ class Leg(pj.Call):
     @guarded_callback
     def onCallState(self, prm: pj.OnCallStateParam) -> None:
         info = self.getInfo()
-        message = _received(prm.e)
-        self.reads(message)
+        message = self._received(prm.e)
         if info.state == pj.PJSIP_INV_STATE_CONFIRMED:
             self.reached = True
             self.received_at = time.monotonic()
@@ -221,13 +229,19 @@ class Leg(pj.Call):
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
         info = self.getInfo()
         media = info.media
-        for index in range(len(media)):
-            one = media[index]
+        for place in range(len(media)):
+            one = media[place]  # those in use alone: its section of the SDP is `index`
             if one.type == pj.PJMEDIA_TYPE_AUDIO:
                 self._media_is(one.status, one.dir)
                 if one.status not in (pj.PJSUA_CALL_MEDIA_NONE, pj.PJSUA_CALL_MEDIA_ERROR):
-                    self._agreed(remote_sdp(self.getId()), index)
-        self.engine.connect(self)
+                    self.audio = one.index
+                    self._agreed(remote_sdp(self.getId()), one.index)
+        self.engine.sources.agreed(self)
+        self.engine.sound.connect(self)
+
+    @guarded_callback
+    def onCallMediaTransportState(self, prm: pj.OnCallMediaTransportStateParam) -> None:
+        self.engine.sources.shut()
 
     def _agreed(self, sdp: str, index: int) -> None:
         """Of a section of the other side's SDP: how its keys come, and what it wishes.
@@ -258,8 +272,7 @@ class Leg(pj.Call):
 
     @guarded_callback
     def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
-        message = _received(prm.e)
-        self.reads(message)
+        message = self._received(prm.e)
         if GLARE.match(message):
             self.engine.awareness.glare(self)
         self._follow(prm.e, message)
@@ -267,6 +280,14 @@ class Leg(pj.Call):
             self._informed(prm.e, message)
         else:
             self.referring.seen(self, prm.e, message)
+
+    def _received(self, event: pj.SipEvent) -> str:
+        """The message that an event came with, empty where there is none."""
+        message, source = _message(event)
+        if message:
+            self.signalled(message, source)
+            self.reads(message)
+        return message
 
     def _informed(self, event: pj.SipEvent, message: str) -> None:
         kind = next(iter(header_values(message, "Content-Type")), "")
@@ -315,17 +336,11 @@ class Leg(pj.Call):
 
     def packets(self) -> int:
         """RTP packets received and RTCP reports heard of so far; 0 while there is no media."""
-        try:
-            stat = self.getStreamStat(0)
-        except pj.Error:
-            return 0
-        rtcp = stat.rtcp
-        received, sent = rtcp.rxStat, rtcp.txStat
-        return received.pkt + sent.updateCount
+        return sum(stream.counted(self, self.audio))
 
 
-def _received(event: pj.SipEvent) -> str:
-    """The message that an event came with, empty where there is none.
+def _message(event: pj.SipEvent) -> tuple[str, str]:
+    """The message that an event came with, and its sender; both empty where there is none.
 
     Every step is bound to a name: each object reads the memory of the one before it.
     """
@@ -333,12 +348,12 @@ def _received(event: pj.SipEvent) -> str:
     if event.type == pj.PJSIP_EVENT_RX_MSG:  # an ACK
         received = body.rxMsg
         rdata = received.rdata
-        return rdata.wholeMsg
+        return rdata.wholeMsg, rdata.srcAddress
     if event.type != pj.PJSIP_EVENT_TSX_STATE:
-        return ""
+        return "", ""
     state = body.tsxState
     if state.type != pj.PJSIP_EVENT_RX_MSG:
-        return ""
+        return "", ""
     source = state.src
     rdata = source.rdata
-    return rdata.wholeMsg
+    return rdata.wholeMsg, rdata.srcAddress

@@ -4,9 +4,22 @@ import re
 
 from sipagent.identity import header_values
 
+HOP = "X-Sipagent"  # between the edge and its workers alone
+
 _EVENT = re.compile(r"^a=rtpmap:\d+\s+telephone-event/8000\b", re.MULTILINE | re.IGNORECASE)
 _DECLINED = re.compile(r"^a=recordpref:\s*off\s*$", re.MULTILINE | re.IGNORECASE)
 _REALM = re.compile(r'\brealm\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
+
+
+def signalling_source(message: str, source: str, token: str) -> str:
+    """Where a message was sent from, `host:port`: behind an edge that has `token`, as the edge says."""
+    if token:
+        for value in header_values(message, HOP):
+            said, _, parameter = value.partition(";")
+            name, _, outer = parameter.partition("=")
+            if said.strip() == token and name.strip() == "source":
+                return outer.strip()
+    return source
 
 
 def takes_events(sdp: str, index: int) -> bool:

@@ -1,0 +1,99 @@
+"""Whose packets the kernel hands to a socket of ours: a BPF program on it (socket(7), SO_ATTACH_FILTER).
+
+What the program lets go is gone before anything reads the socket: it costs no time of ours, and no parser
+sees it. Replacing a program is one step. IPv4; needs no privilege.
+"""
+
+import ctypes
+import errno
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_network
+
+SO_ATTACH_FILTER, SO_MEMINFO = 26, 55  # asm-generic/socket.h
+DROPS = 8  # of SO_MEMINFO's words: packets that did not get to the reader (sk_meminfo, linux/sock_diag.h)
+WORDS = 9
+LONGEST = 1000  # instructions: what a socket may hold beside its packets (net.core.optmem_max) is 20 kB
+
+# linux/filter.h. In a packet, 0 is where the UDP or TCP header begins, NETWORK where that of IP does.
+_LOAD_WORD, _LOAD_HALF, _AND, _IF_EQUAL, _RETURN = 0x20, 0x28, 0x54, 0x15, 0x06
+_NETWORK = 0xFFF00000
+_SOURCE_ADDRESS, _SOURCE_PORT = _NETWORK + 12, 0
+_WHOLE, _NOTHING = 0xFFFFFFFF, 0
+
+Address = tuple[str, int]
+"""An IPv4 address and a port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whoever sends from `network`, and from `port` where one is given."""
+
+    network: IPv4Network
+    port: int | None = None
+
+    @classmethod
+    def at(cls, address: str, port: int | None = None) -> "Sender":
+        """One address. Raises ValueError for what is no IPv4 address."""
+        network = ip_network(address)
+        if not isinstance(network, IPv4Network):
+            raise ValueError(f"{address}: not IPv4")
+        return cls(network, port)
+
+
+def program(senders: Iterable[Sender]) -> bytes:
+    """The program that admits these senders and nobody else. Raises ValueError where they are too many."""
+    steps = b"".join(_admits(sender) for sender in senders) + _step(_RETURN, _NOTHING)
+    if len(steps) // 8 > LONGEST:
+        raise ValueError(f"{len(steps) // 8} instructions are more than {LONGEST}")
+    return steps
+
+
+def _admits(sender: Sender) -> bytes:
+    """Each jump leads to the end of this part, where the next sender's begins."""
+    network = sender.network
+    inner = _step(_RETURN, _WHOLE)
+    if sender.port is not None:
+        inner = _step(_LOAD_HALF, _SOURCE_PORT) + _step(_IF_EQUAL, sender.port, 0, 1) + inner
+    return (
+        _step(_LOAD_WORD, _SOURCE_ADDRESS)
+        + _step(_AND, int(network.netmask))
+        + _step(_IF_EQUAL, int(network.network_address), 0, len(inner) // 8)
+        + inner
+    )
+
+
+def _step(code: int, operand: int, equal: int = 0, different: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, equal, different, operand)
+
+
+def attach(to: socket.socket, senders: Iterable[Sender]) -> None:
+    """Have this socket hear these senders and nobody else. What has come before stays to be read.
+
+    Raises OSError; ValueError where they are too many.
+    """
+    steps = ctypes.create_string_buffer(content := program(senders), len(content))
+    to.setsockopt(
+        socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(content) // 8, ctypes.addressof(steps))
+    )
+
+
+def drain(of: socket.socket) -> int:
+    """Let go of what had come before there was a filter; how many packets. For a socket nobody reads yet."""
+    count = 0
+    while True:
+        try:
+            of.recv(1, socket.MSG_DONTWAIT | socket.MSG_TRUNC)
+        except BlockingIOError:
+            return count
+        except OSError as error:
+            if error.errno not in (errno.ECONNREFUSED, errno.EMSGSIZE):
+                raise
+        count += 1
+
+
+def dropped(of: socket.socket) -> int:
+    """How many packets the reader of this socket never had: strangers', and those it was too slow for."""
+    return int(struct.unpack(f"{WORDS}I", of.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, WORDS * 4))[DROPS])
