@@ -121,8 +121,9 @@ class Agent:
 
     def figures(self) -> Figures:
         """What has been counted so far; any thread."""
-        recorder = self.recorder
-        return self.tally.figures(self.calls, recorder.faults, recorder.dropped_frames)
+        recorder, engine = self.recorder, self._engine
+        strangers = engine.strangers if engine else 0
+        return self.tally.figures(self.calls, recorder.faults, recorder.dropped_frames, strangers)
 
     @property
     def live(self) -> list[LiveCall]:
@@ -193,6 +194,7 @@ class Agent:
         if now >= self._audit_due:
             self._audit_due = now + AUDIT_S
             self._audit(engine)
+            self.tally.tell_strangers(engine.strangers)
         self._drain(engine)
         if self.tapping.ordered:
             engine.poll(0)
@@ -357,8 +359,8 @@ class Agent:
 
     def _refused_by_engine(self, report: RefusedByEngine) -> None:
         """A call that never reached us leaves its receipt, too; strangers are only counted."""
-        if report.status == FULL and self._behind_edge:
-            return
+        if report.status in (FULL, SERVICE_UNAVAILABLE) and self._behind_edge:
+            return  # the edge asks another worker, and leaves the receipt
         if receipt := turned_away(report, self.ids, self.admission, self.tally, datetime.now(UTC)):
             self.recorder.open_receipt(receipt)
 

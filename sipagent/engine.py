@@ -8,6 +8,7 @@ the one SIP thread, except `wake`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Protocol
 
@@ -103,7 +104,9 @@ class EngineSettings:
     `media_address`: where RTP is heard, empty for the host of `listen`. `public_address`: how others see the
     address of the media, and that of SIP, unless media have an address of their own. `registrar_proxies`,
     `outbound_proxies`: SIP URIs that a REGISTER, or an operator's INVITE, goes through, in this order.
-    `media_networks`: of the trunk, whose gateways may send sound from other addresses than SDP names.
+    `callers`: who may begin a call, and whose gateways may send sound from other addresses than SDP names;
+    `others`: with whom else we have to do. `sip_peer`: the edge, which is then the only one to send SIP, and
+    `hop_token` what it puts into `X-Sipagent`, and expects there of an INVITE or a REGISTER.
     """
 
     report: Callable[[Report], None]
@@ -122,7 +125,8 @@ class EngineSettings:
     codecs: tuple[str, ...] = ("PCMA", "PCMU")
     srtp: str = "off"
     media_timeout_s: float = 30.0
-    media_networks: tuple[Network, ...] = ()
+    callers: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
+    others: tuple[Network, ...] = ()
     hop_token: str = ""
     sip_peer: tuple[str, int] | None = None
 
@@ -141,9 +145,16 @@ class Engine(Protocol):
     def has(self, leg: int) -> bool:
         """Whether this leg has not ended."""
 
+    @property
+    def strangers(self) -> int:
+        """How many requests and packets of others were dropped so far."""
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
+
+    def drain(self) -> None:
+        """Tell who asks that no new calls are taken."""
 
     def poll(self, timeout_s: float) -> None: ...
 

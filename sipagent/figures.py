@@ -36,23 +36,30 @@ class Tally:
 
     def __init__(self) -> None:
         self.ended: Counter[Ending] = Counter()
-        self.strangers = 0
+        self.strangers = self._told_strangers = 0
         self.tap_faults = 0
         self.lost_legs = 0
         self.foreign_packets = 0
 
     def count_stranger(self) -> None:
         self.strangers += 1
-        if self.strangers.bit_count() == 1:  # 1, 2, 4, 8, …: a scan must not fill the log
-            log.warning("strangers", count=self.strangers)
+        self.tell_strangers()
 
-    def figures(self, calls: int, faults: Mapping[str, int], dropped_frames: int) -> Figures:
+    def tell_strangers(self, beside: int = 0) -> None:
+        """With those that the engine has kept out; at 1, 2, 4, 8, …: a scan must not fill the log."""
+        total = self.strangers + beside
+        if total.bit_length() > self._told_strangers.bit_length():
+            self._told_strangers = total
+            log.warning("strangers", count=total)
+
+    def figures(
+        self, calls: int, faults: Mapping[str, int], dropped_frames: int, strangers: int = 0
+    ) -> Figures:
         """With what others have counted."""
         ended = dict(self.ended.copy())
         told = {"tap": self.tap_faults, **faults}
-        return Figures(
-            calls, ended, self.strangers, told, dropped_frames, self.lost_legs, self.foreign_packets
-        )
+        strangers += self.strangers
+        return Figures(calls, ended, strangers, told, dropped_frames, self.lost_legs, self.foreign_packets)
 
 
 def total(all: Iterable[Figures]) -> Figures:

@@ -24,6 +24,7 @@ from sipagent.orders import Orders
 from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.posts import RegistrarPost
 from sipagent.registration import Registrar
+from sipagent.worker import host_and_port
 
 PATIENCE_S = 1.0
 FAREWELL_S = 2.0  # for the registrar's answer when the account goes
@@ -123,6 +124,7 @@ def settings(post: RegistrarPost, inbox: Inbox) -> EngineSettings:
         report=inbox.put,
         audio=lambda *_: None,
         listen=post.listen,
+        sip_peer=host_and_port(post.edge),
         uri=trunk.uri,
         registrar=trunk.registrar or "",
         registrar_proxies=(post.edge,),

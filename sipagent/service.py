@@ -15,7 +15,8 @@ from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import tones
 from sipagent.agent import Agent
-from sipagent.config import Config, ConfigError, load
+from sipagent.config import Config, ConfigError, load, uri_host
+from sipagent.edge_addresses import addresses, looked_up
 from sipagent.engine import Credentials, EngineSettings
 from sipagent.logs import alert, configure_log
 from sipagent.metrics import Metrics
@@ -80,14 +81,14 @@ def _serve(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, 
     agent.listener.start()
     log.info("started", version=__version__, listen=str(config.trunk.listen), legs=engine.capacity)
     try:
-        agent.run(engine, lambda: _stop(config, agent, purging, orders))
+        agent.run(engine, lambda: _stop(config, agent, engine, purging, orders))
     finally:
         agent.listener.stop()
         agent.recorder.stop()
         purging.stop()
 
 
-def _stop(config: Config, agent: Agent, purging: Purging, orders: Orders) -> bool:
+def _stop(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders) -> bool:
     """Looked at in every turn of the agent: whether it is over."""
     if orders.reload:
         orders.reload = False
@@ -96,6 +97,7 @@ def _stop(config: Config, agent: Agent, purging: Purging, orders: Orders) -> boo
         return False
     if not agent.draining:
         agent.draining = True
+        engine.drain()
         log.info("draining", calls=agent.calls)
     return not agent.calls or time.monotonic() >= orders.ending_at
 
@@ -135,5 +137,9 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         codecs=trunk.codecs,
         srtp=trunk.srtp,
         media_timeout_s=config.capacity.media_timeout_s,
-        media_networks=agent.admission.allowed,
+        callers=agent.admission.allowed,
+        others=(
+            *addresses(config, agent.admission.allowed).operators,
+            *(looked_up(uri_host(trunk.registrar)[0]) if trunk.registrar else ()),
+        ),
     )

@@ -24,7 +24,7 @@ from retention.store import Store, StoreError
 from sipagent.admission import Admission, tones
 from sipagent.agent import Agent
 from sipagent.asking import BoardLost
-from sipagent.config import ConfigError
+from sipagent.config import ConfigError, uri_host
 from sipagent.desk import RemoteDesk
 from sipagent.engine import Engine, EngineSettings
 from sipagent.figures import Telling
@@ -185,16 +185,22 @@ def of_edge(rules: Admission) -> Admission:
     return replace(rules, allowed=LOOPBACK)
 
 
+def host_and_port(uri: str) -> tuple[str, int]:
+    host, port = uri_host(uri)
+    return host, port or 5060
+
+
 def settings(post: WorkerPost, agent: Agent) -> EngineSettings:
     """Those of one process, but for the addresses: SIP is for the edge alone, and leaves by it."""
     alone = engine_settings(post.config, agent)
     return replace(
         alone,
         listen=post.listen,
+        sip_peer=host_and_port(post.edge),
         transport="udp",
         media_address=post.media_address,
         rtp_ports=post.rtp_ports,
-        media_networks=post.rules.allowed,
+        callers=post.rules.allowed,
         registrar="",
         outbound_proxies=(post.edge, *alone.outbound_proxies),
     )

@@ -43,6 +43,11 @@ class FakeEngine:
         """The arguments of all orders of a name."""
         return [tuple(rest) for order, *rest in self.orders if order == name]
 
+    strangers = 0
+
+    def drain(self) -> None:
+        self.orders.append(("drain",))
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...

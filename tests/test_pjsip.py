@@ -450,7 +450,7 @@ def test_while_no_name_server_answers_calls_go_on(stack: ExitStack) -> None:
 
     def slow(*_: object, **__: object) -> list[Any]:
         assert answers.wait(PATIENCE_S)
-        return ["found"]
+        return [(socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 0))]
 
     socket.getaddrinfo = slow
     office = Loopback(stack)

@@ -1,6 +1,7 @@
 """Whose sound and keys a leg hears: its peer's, whoever else sends to its port."""
 
 from contextlib import ExitStack
+from ipaddress import ip_network
 from pathlib import Path
 
 import prompts
@@ -16,6 +17,7 @@ from tests.peers.stranger import Stranger
 MUSIC = Path(prompts.__file__).parent / "hold.wav"
 FOREIGN_HZ = 2000.0
 ELSEWHERE = "127.0.0.9"
+TRUNK = (ip_network(f"{ELSEWHERE}/32"),)
 
 
 def everywhere(office: Loopback) -> list[tuple[str, int]]:
@@ -129,7 +131,7 @@ def behind_nat(office: Loopback) -> Call:
 
 @scene
 def test_a_peer_behind_nat_is_found_where_its_packets_come_from(stack: ExitStack) -> None:
-    office = Loopback(stack)
+    office = Loopback(stack, callers=TRUNK)
     call = behind_nat(office)
     leg = office.incoming().leg
     office.engine.listen(leg)
@@ -148,7 +150,7 @@ def test_a_peer_behind_nat_is_found_where_its_packets_come_from(stack: ExitStack
 @scene
 def test_who_is_not_where_sip_comes_from_is_not_taken_for_a_peer_behind_nat(stack: ExitStack) -> None:
     """It is the first who sends, it goes on for long, and the peer says nothing yet."""
-    office = Loopback(stack)
+    office = Loopback(stack, callers=TRUNK)
     stranger = stack.enter_context(Stranger("127.0.0.1"))
     office.caller.sound = None
     call = behind_nat(office)
@@ -169,7 +171,7 @@ def test_who_is_not_where_sip_comes_from_is_not_taken_for_a_peer_behind_nat(stac
 
 @scene
 def test_who_has_been_found_stays_whoever_comes_from_there_later(stack: ExitStack) -> None:
-    office = Loopback(stack)
+    office = Loopback(stack, callers=TRUNK)
     call = behind_nat(office)
     leg = office.incoming().leg
     office.engine.listen(leg)

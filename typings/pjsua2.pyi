@@ -124,6 +124,11 @@ class AccountConfig:
     mwiConfig: AccountMwiConfig
     mediaConfig: AccountMediaConfig
 
+class _Native:
+    """What is in native code: `this` is its address."""
+
+    this: SupportsInt
+
 # --- messages and events ---
 
 class SipHeader:
@@ -136,7 +141,7 @@ class SipTxOption:
     msgBody: str
     headers: _Vector[SipHeader]
 
-class SipRxData:
+class SipRxData(_Native):
     wholeMsg: str
     srcAddress: str
     pjRxData: SupportsInt
@@ -318,11 +323,6 @@ class OnCallReplaceRequestParam:
     statusCode: int
 
 class OnCallRedirectedParam: ...
-
-class _Native:
-    """What is in native code: `this` is its address."""
-
-    this: SupportsInt
 
 class Call(_Native):
     def __init__(self, account: Account, call_id: int = -1) -> None: ...

@@ -3,7 +3,7 @@
 import gc
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pjsua2 as pj
@@ -16,7 +16,8 @@ from sipagent.pjsip import memory, setup
 from sipagent.pjsip.awareness import Awareness
 from sipagent.pjsip.doubt import Doubt
 from sipagent.pjsip.legs import Account, Endpoint, Leg
-from sipagent.pjsip.names import Names, name_in
+from sipagent.pjsip.names import Names, address_in, name_in
+from sipagent.pjsip.screening import Screening
 from sipagent.pjsip.setup import REQUEST_TERMINATED, order, with_headers, with_status
 from sipagent.pjsip.sound import Sound
 from sipagent.pjsip.sources import Sources
@@ -59,7 +60,9 @@ class PjsipEngine:
         self._leaving: dict[Leg, float] = {}  # given up, and nothing has answered: until when it may
         self._watched_at = 0.0
         self._wake_from = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._wake_from.bind(("127.0.0.1", 0))
         self._wake_from.setblocking(False)
+        self.screening = Screening(self, self._wake_from.getsockname())
         self._wake_to = ("127.0.0.1", settings.listen[1])
         self.samples_of: Callable[[pj.MediaFrame], Samples] = memory.samples_by_walk
         self._let_go: Callable[[Leg], None] = memory.let_go
@@ -82,6 +85,7 @@ class PjsipEngine:
         setup.serve("record-aware")
         self.capacity = setup.call_limit()
         transport = self._transports(endpoint)
+        self.screening.start()
         endpoint.libStart()
         self.sound.start(endpoint.audDevManager())
         setup.choose_codecs(endpoint, self.settings.codecs)
@@ -103,6 +107,7 @@ class PjsipEngine:
             if account is not None:
                 account.shutdown()
         endpoint.libHandleEvents(50)
+        self.screening.stop()
         del account
         self._operators = self._trunk = None
         gc.collect()  # a native object that outlives the library aborts the process
@@ -131,6 +136,8 @@ class PjsipEngine:
         assert self._endpoint
         if self._legs:
             timeout_s = min(timeout_s, self._patience_s())
+        if (due := self.screening.due) is not None:
+            timeout_s = max(0.0, min(timeout_s, due - time.monotonic()))
         self._endpoint.libHandleEvents(int(timeout_s * 1000))
         if self._legs:
             self._endpoint.libHandleEvents(0)  # begins with what the media's thread has left meanwhile
@@ -138,6 +145,7 @@ class PjsipEngine:
         for number, found in self._names.answers():
             self._looked_up(number, found)
         self._do_later()
+        self.screening.poll(now)
         self.sources.poll(now)
         if self._leaving:
             self._give_up_leaving(now)
@@ -171,6 +179,20 @@ class PjsipEngine:
     def has(self, leg: int) -> bool:
         return leg in self._legs
 
+    @property
+    def live(self) -> Collection[Leg]:
+        """The legs that have not ended."""
+        return self._legs.values()
+
+    @property
+    def strangers(self) -> int:
+        """How many requests and packets of others were dropped so far."""
+        return self.screening.strangers
+
+    def drain(self) -> None:
+        """Tell who asks that no new calls are taken."""
+        self.screening.draining = True
+
     # --- what the agent orders ---
 
     def answer(self, leg: int) -> None:
@@ -201,16 +223,19 @@ class PjsipEngine:
         self.sound.tick()
         leg = self.adopt(Leg(self, self._operators))
         leg.uri, leg.display, leg.headers = uri, display, headers
-        if name := name_in((*self.settings.outbound_proxies, uri)[0]):
+        hop = (*self.settings.outbound_proxies, uri)[0]
+        if name := name_in(hop):
             self._names.look_up(name, leg.number)
         else:
+            self.screening.dials(*address_in(hop))
             self._ring(leg)
         return leg.number
 
-    def _looked_up(self, number: int, found: bool) -> None:
+    def _looked_up(self, number: int, addresses: tuple[str, ...]) -> None:
         """Ring a phone whose host is known now, unless it was given up meanwhile."""
         if leg := self._legs.get(number):
-            if found and not leg.farewell:
+            if addresses and not leg.farewell:
+                self.screening.dials(*addresses)
                 self._ring(leg)
             else:
                 self.disconnected(leg, REQUEST_TERMINATED if leg.farewell else NO_WAY, "")
@@ -290,6 +315,7 @@ class PjsipEngine:
 
     def adopt(self, leg: Leg) -> Leg:
         self._legs[leg.number] = leg
+        self.screening.opened(leg)
         return leg
 
     def register_again(self, account: Account) -> None:
@@ -311,6 +337,7 @@ class PjsipEngine:
         """The leg is over, and its number the next caller's: it is named nowhere from here on."""
         self._let_go(leg)
         self.sources.forget(leg)
+        self.screening.closed(leg)
         if status in (401, 407) and leg not in self._leaving and leg.may_ring_again(message):
             self._later.append(lambda: self._ring_again(leg))  # now with credentials
             return
@@ -336,7 +363,7 @@ class PjsipEngine:
             own = endpoint.transportCreate(setup.TRANSPORTS["udp"], setup.transport_config(wake_host, 0, ""))
             info = endpoint.transportGetInfo(own)
             port = int(info.localName.rpartition(":")[2])
-        self._wake_to = (wake_host, port)
+        self._wake_to = self.screening.sockets.woken = (wake_host, port)
         return transport
 
     def _account(

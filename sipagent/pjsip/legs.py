@@ -20,7 +20,7 @@ from sipagent.engine import (
     Registration,
     SoundEnded,
 )
-from sipagent.identity import header_values, info_digit
+from sipagent.identity import call_id, header_values, info_digit
 from sipagent.pjsip import setup, stream
 from sipagent.pjsip.negotiated import remote_sdp
 from sipagent.pjsip.referring import Referring
@@ -73,6 +73,7 @@ class Endpoint(pj.Endpoint):
     @guarded_callback
     def onRejectedIncomingCall(self, prm: pj.OnRejectedIncomingCallParam) -> None:
         rdata = prm.rdata
+        self.engine.screening.refused_by_library(call_id(rdata.wholeMsg))
         self.engine.settings.report(RefusedByEngine(prm.statusCode, rdata.srcAddress, rdata.wholeMsg))
 
 
@@ -90,7 +91,9 @@ class Account(pj.Account):
     @guarded_callback
     def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
         rdata = prm.rdata
-        leg = self.engine.adopt(Leg(self.engine, self, prm.callId))
+        leg = Leg(self.engine, self, prm.callId)
+        leg.call_id = call_id(rdata.wholeMsg)
+        self.engine.adopt(leg)
         self.engine.sources.shut()
         leg.signalled(rdata.wholeMsg, rdata.srcAddress)
         self.engine.settings.report(Incoming(leg.number, rdata.srcAddress, rdata.wholeMsg))
@@ -173,6 +176,7 @@ class Leg(pj.Call):
         self.engine = engine
         self.account = account
         self.number = engine.next_number() if number is None else number
+        self.call_id = ""
         self.incoming = call_id >= 0
         self.telephone_event = False
         self.record_aware = False
@@ -285,6 +289,9 @@ class Leg(pj.Call):
         """The message that an event came with, empty where there is none."""
         message, source = _message(event)
         if message:
+            self.call_id = self.call_id or call_id(message)
+            if message.startswith("SIP/2.0 "):
+                self.engine.screening.answered(message, source)
             self.signalled(message, source)
             self.reads(message)
         return message

@@ -28,27 +28,36 @@ def name_in(uri: str) -> str:
     return ""
 
 
+def address_in(uri: str) -> tuple[str, ...]:
+    """The address of a SIP URI; none where it names a host, or is no URI."""
+    try:
+        host, _ = uri_host(uri)
+        return (str(ipaddress.ip_address(host)),)
+    except ValueError:
+        return ()
+
+
 class Names:
     """`wake` is called, on another thread, when there is an answer."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._answers: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[int, tuple[str, ...]]] = queue.SimpleQueue()
 
     def look_up(self, name: str, leg: int) -> None:
-        """Return at once; whether there is such a host is among the `answers` later."""
+        """Return at once; the addresses of such a host are among the `answers` later."""
         threading.Thread(target=self._look_up, args=(name, leg), name="names", daemon=True).start()
 
     def _look_up(self, name: str, leg: int) -> None:
         try:
-            found = bool(socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM))
+            found = tuple(str(one[4][0]) for one in socket.getaddrinfo(name, None, type=socket.SOCK_DGRAM))
         except (OSError, UnicodeError):  # no such host, no server; no name at all
-            found = False
+            found = ()
         self._answers.put((leg, found))
         with suppress(OSError):  # the engine has stopped meanwhile
             self._wake()
 
-    def answers(self) -> Iterator[tuple[int, bool]]:
-        """Those that have come since: legs, and whether their hosts were found."""
+    def answers(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Those that have come since: legs, and the addresses of their hosts; none where it is not found."""
         while not self._answers.empty():
             yield self._answers.get()

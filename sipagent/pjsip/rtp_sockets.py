@@ -6,6 +6,7 @@ the process's own descriptors by the ports that they are bound to.
 """
 
 import os
+import select
 import socket
 import stat
 from collections.abc import Iterator
@@ -55,6 +56,11 @@ class RtpSockets:
         with self._copy_of(port) as one:
             return dropped(one) if one else 0
 
+    def unread(self, port: int) -> bool:
+        """Whether something waits to be read at `port`."""
+        with self._copy_of(port) as one:
+            return one is not None and bool(select.select([one], [], [], 0)[0])
+
     @contextmanager
     def _copy_of(self, port: int) -> Iterator[socket.socket | None]:
         descriptor, inode = self._at.get(port, (-1, -1))
@@ -73,6 +79,16 @@ class RtpSockets:
             return 0
         port: int = one.getsockname()[1]
         return port if port in self._ports and port != self._other else 0
+
+
+def bound_to(port: int) -> Iterator[socket.socket]:
+    """The process's sockets over IPv4 that are bound to a port, by descriptors that are the caller's."""
+    for descriptor, _ in _sockets():
+        one = _copy(descriptor)
+        if one.family == socket.AF_INET and one.getsockname()[1] == port:
+            yield one
+        else:
+            one.close()
 
 
 def _sockets() -> Iterator[tuple[int, int]]:

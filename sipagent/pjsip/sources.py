@@ -46,7 +46,7 @@ class Sources:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._sockets = RtpSockets(*settings.rtp_ports, settings.listen[1])
-        self._gateways = [net for net in settings.media_networks if isinstance(net, IPv4Network)]
+        self._gateways = [net for net in settings.callers if isinstance(net, IPv4Network)]
         self._of: dict[Leg, _Watch] = {}
         self._count_at = 0.0
 
@@ -77,6 +77,11 @@ class Sources:
         watch = self._watch(leg)
         watch.since = time.monotonic()
         watch.awaited = 0 if leg.incoming else stream.counted(leg, leg.audio)[0]
+
+    def unread(self, leg: "Leg") -> bool:
+        """Whether packets of the leg's wait for the library's thread."""
+        port = stream.port(leg, leg.audio)
+        return bool(port) and self._sockets.unread(port)
 
     def forget(self, leg: "Leg") -> None:
         """The leg has ended."""

@@ -3,8 +3,7 @@
 import re
 
 from sipagent.identity import header_values
-
-HOP = "X-Sipagent"  # between the edge and its workers alone
+from sipagent.request_rules import HOP
 
 _EVENT = re.compile(r"^a=rtpmap:\d+\s+telephone-event/8000\b", re.MULTILINE | re.IGNORECASE)
 _DECLINED = re.compile(r"^a=recordpref:\s*off\s*$", re.MULTILINE | re.IGNORECASE)

@@ -1,0 +1,87 @@
+"""A service under attack, in each of its shapes: one process, and workers behind the edge.
+
+Trunk, operators, the service itself and a stranger have addresses of their own, as on a network.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+from sipagent.softphone import Answer, Call, Loop, Phone
+from sipagent.softphone_rtp import Tone
+from tests.live import calls
+from tests.peers.agent import RunningAgent
+from tests.peers.process import free_ports
+
+Shape = Literal["alone", "edge"]
+SHAPES: tuple[Shape, ...] = ("alone", "edge")
+TRUNK, OURS, DESKS, FOREIGN = "127.0.0.2", "127.0.0.5", "127.0.0.4", "127.0.0.66"
+CALLS: dict[Shape, int] = {"alone": 1, "edge": 2}
+RTP_PORTS = 64
+START_S = 60.0
+
+
+class Site:
+    """`overrides` go over the configuration of the tests; the trunk is the only one that may call."""
+
+    def __init__(self, directory: Path, stack: ExitStack, shape: Shape, **overrides: Any) -> None:
+        self.shape = shape
+        self.stack = stack
+        self.loop = stack.enter_context(Loop())
+        self.caller = self.phone("+33612345678", calls.CALLER_HZ, TRUNK)
+        self.desk = self.phone("201", calls.OPERATOR_HZ, DESKS)
+        self.desk.answer = Answer(after_s=0.1)
+        rtp, workers, port = free_ports(RTP_PORTS, OURS), free_ports(8), free_ports(1, OURS)
+        self.rtp_ports = range(rtp, rtp + RTP_PORTS)
+        self.worker_ports = range(workers, workers + 8)
+        self.figures_port = free_ports(1)
+        tables: dict[str, dict[str, Any]] = {
+            "operators": {"extensions": [self.desk.uri]},
+            "capacity": {"calls": CALLS[shape]},
+            "metrics": {"listen": f"127.0.0.1:{self.figures_port}"},
+            "trunk": {
+                "uri": f"sip:agent@{OURS}:{port}", "listen": f"{OURS}:{port}",
+                "rtp_ports": f"{rtp}-{rtp + RTP_PORTS - 1}", "allowed_sources": [f"{TRUNK}/32"],
+            },
+            "edge": {"worker_ports": f"{workers}-{workers + 7}"},
+        }  # fmt: skip
+        for table, keys in overrides.items():
+            tables.setdefault(table, {}).update(keys)
+        self.agent = RunningAgent(directory, tables)
+        self.agent.port = port
+        self.address = (OURS, port)
+
+    def start(self) -> Site:
+        self.agent.start("--drain-s", "10", wait=None)
+        self.agent.wait_for("ready", START_S)
+        self.stack.callback(self.agent.close)
+        return self
+
+    def phone(self, user: str, hz: float, ip: str, **how: Any) -> Phone:
+        """One more, which says a tone; it hangs up before the service ends."""
+        phone = self.stack.enter_context(Phone(self.loop, user, ip, **how))
+        phone.sound = lambda: Tone(hz)
+        return phone
+
+    def uri(self, number: str = "0323063006") -> str:
+        return f"sip:{number}@{OURS}:{self.address[1]}"
+
+    def call(self, **how: Any) -> Call:
+        """A caller from the trunk who has been answered."""
+        call = self.caller.call(self.uri(), **how)
+        call.wait_answered()
+        return call
+
+    def talk(self, **how: Any) -> calls.Bridge:
+        """A caller and an operator who hear each other."""
+        return calls.bridged(self.call(**how), self.desk)
+
+    def everywhere(self) -> list[tuple[str, int]]:
+        """All ports that RTP may come to."""
+        return [(OURS, port) for port in self.rtp_ports]
+
+    def hang_up(self, call: Call) -> None:
+        call.hang_up()
+        self.agent.wait_receipts()

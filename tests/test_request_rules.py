@@ -1,0 +1,304 @@
+"""What becomes of a request, one rule after the other, and over all short histories of one dialog."""
+
+from ipaddress import ip_network
+from itertools import product
+from typing import Any
+
+import pytest
+
+from sipagent.request_rules import (
+    AUDIO_LINES,
+    KEPT_S,
+    LINES,
+    ROOM_AGAIN_S,
+    Ignore,
+    Load,
+    Pass,
+    Refuse,
+    Request,
+    RequestRules,
+    Verdict,
+    Wait,
+    reached_at,
+    read,
+)
+from sipagent.socket_filter import Address
+
+TRUNK: Address = ("192.0.2.1", 5060)
+PHONE: Address = ("198.51.100.4", 5062)
+STRANGER: Address = ("203.0.113.66", 5060)
+NETWORKS = (ip_network("192.0.2.0/24"),)
+FREE = Load(legs=0, legs_limit=4, sockets=0, sockets_limit=60)
+FULL = Load(legs=4, legs_limit=4, sockets=8, sockets_limit=60)
+DRY = Load(legs=1, legs_limit=4, sockets=58, sockets_limit=60)
+
+
+def message(
+    method: str = "INVITE",
+    *,
+    call_id: str = "a",
+    from_: str = "<sip:ann@192.0.2.1>;tag=1",
+    to: str = "<sip:0323063006@192.0.2.9>",
+    cseq: int = 1,
+    branch: str = "z9hG4bK1",
+    contact: str = "<sip:ann@192.0.2.1:5060>",
+    more: str = "",
+    body: str = "",
+) -> str:
+    return (
+        f"{method} sip:0323063006@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch={branch}\r\n"
+        f"From: {from_}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n"
+        f"Contact: {contact}\r\n{more}\r\n{body}"
+    )
+
+
+def audio(lines: int, video: int = 0, end: str = "\r\n") -> str:
+    sections = ["m=audio 4000 RTP/AVP 8"] * lines + ["m=video 4002 RTP/AVP 96"] * video
+    return end.join(["v=0", "o=- 1 1 IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0", *sections, ""])
+
+
+def judged(rules: RequestRules, text: str, source: Address = TRUNK, load: Load = FREE) -> Verdict:
+    request = read(text, source)
+    verdict = rules.judge(request, load, 0.0)
+    if isinstance(verdict, Pass):
+        rules.passed(request, 0.0)
+    return verdict
+
+
+@pytest.fixture
+def rules() -> RequestRules:
+    return RequestRules(NETWORKS, (ip_network("198.51.100.0/24"),))
+
+
+OTHER: Address = ("192.0.2.200", 5060)  # of the trunk's network, and in no call
+
+
+def within(method: str = "INVITE", **changes: Any) -> str:
+    """In the dialog that `message` begins."""
+    return message(method, **{"to": "<sip:0323063006@192.0.2.9>;tag=2", "cseq": 2, **changes})
+
+
+# --- who ---
+
+
+def test_who_may_call_may_begin_and_others_are_not_answered(rules: RequestRules) -> None:
+    assert judged(rules, message()) == Pass()
+    assert judged(rules, message(call_id="b"), STRANGER) == Ignore()
+    assert judged(rules, message(call_id="c"), PHONE) == Ignore()
+    for method, source, verdict in (
+        ("OPTIONS", TRUNK, Pass()),
+        ("OPTIONS", PHONE, Pass()),
+        ("OPTIONS", STRANGER, Ignore()),
+        ("MESSAGE", PHONE, Ignore()),
+        ("REGISTER", STRANGER, Ignore()),
+    ):
+        assert judged(rules, message(method, call_id="d"), source) == verdict
+
+
+def test_who_is_asked_while_we_drain_hears_so(rules: RequestRules) -> None:
+    draining = Load(0, 4, 0, 60, draining=True)
+    assert judged(rules, message("OPTIONS"), load=draining) == Refuse(503)
+    assert judged(rules, within("OPTIONS", cseq=1), load=draining) == Refuse(481)
+    assert judged(rules, message("OPTIONS"), STRANGER, draining) == Ignore()
+
+
+@pytest.mark.parametrize("method", ["INFO", "INVITE", "UPDATE", "BYE", "REFER", "ACK", "CANCEL", "PRACK"])
+def test_a_dialog_obeys_its_peers_alone(rules: RequestRules, method: str) -> None:
+    judged(rules, message(contact="<sip:ann@192.0.2.77:5070>"))
+    text = message(method) if method == "CANCEL" else within(method)
+    assert judged(rules, text, STRANGER) == Ignore()
+    assert judged(rules, text, PHONE) == Ignore()
+    assert judged(rules, text, ("192.0.2.200", 5060)) == Ignore()  # of the trunk, but not in this call
+    assert judged(rules, text, TRUNK) == Pass()
+    assert judged(rules, text, (TRUNK[0], 40000)) == Pass()  # from another port of the same address
+    assert judged(rules, text, ("192.0.2.77", 5070)) == Pass()  # where its Contact is
+
+
+def test_an_operators_phone_is_a_peer_from_its_first_response_on(rules: RequestRules) -> None:
+    ringing = (
+        "SIP/2.0 180 Ringing\r\nFrom: <sip:agent@192.0.2.9>;tag=7\r\nTo: <sip:201@198.51.100.4>;tag=8\r\n"
+        "Call-ID: op\r\nCSeq: 1 INVITE\r\nContact: <sip:201@198.51.100.9:5064>\r\n\r\n"
+    )
+    text = message("BYE", call_id="op", from_="<sip:201@198.51.100.4>;tag=8", to="<sip:a@b>;tag=7")
+    assert judged(rules, text, PHONE) == Ignore()
+    rules.answered(ringing, PHONE, 0.0)
+    for source, verdict in ((PHONE, Pass()), (("198.51.100.9", 5064), Pass()), (STRANGER, Ignore())):
+        assert judged(rules, text, source) == verdict
+    forked = message("BYE", call_id="op", from_="<sip:201@198.51.100.4>;tag=9", to="<sip:a@b>;tag=7")
+    assert judged(rules, forked, PHONE) == Ignore()
+
+
+def test_on_loopback_the_port_tells_who_it_is() -> None:
+    rules = RequestRules((ip_network("127.0.0.0/8"),))
+    here, beside = ("127.0.0.1", 5062), ("127.0.0.1", 40000)
+    judged(rules, message(contact="<sip:ann@127.0.0.1:5070>"), here)
+    assert judged(rules, within("INFO"), beside) == Ignore()
+    assert judged(rules, within("INFO"), here) == Pass()
+    assert judged(rules, within("INFO", cseq=3), ("127.0.0.1", 5070)) == Pass()
+    by_tcp = RequestRules((ip_network("127.0.0.0/8"),), by_port=False)
+    judged(by_tcp, message(), here)
+    assert judged(by_tcp, within("INFO"), beside) == Pass()
+
+
+def test_an_invite_with_the_names_of_a_dialog_does_not_make_its_sender_a_peer(rules: RequestRules) -> None:
+    judged(rules, message())
+    other = ("192.0.2.200", 5060)
+    assert judged(rules, message(cseq=2, branch="z9hG4bK2"), other) == Ignore()
+    assert judged(rules, within("INFO"), other) == Ignore()
+
+
+def test_a_request_of_no_dialog_that_we_know(rules: RequestRules) -> None:
+    assert judged(rules, within("BYE", cseq=1)) == Refuse(481)
+    assert judged(rules, within("ACK", cseq=1)) == Ignore()
+    assert judged(rules, within("BYE", cseq=1), STRANGER) == Ignore()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"more": "Call-ID: other\r\n"},
+        {"more": "i: other\r\n"},
+        {"more": "f: <sip:x@y>;tag=9\r\n"},
+        {"more": "CSeq: 9 INVITE\r\n"},
+        {"to": '"a;tag=2" <sip:b@c>'},
+        {"to": '<sip:b@c>;x=">;tag=2;y="'},
+        {"to": "<sip:b@c;tag=2>"},
+    ],
+)
+def test_what_can_be_read_in_two_ways_is_refused(rules: RequestRules, changes: dict[str, str]) -> None:
+    verdict = judged(rules, message(**changes))  # type: ignore[arg-type]
+    assert verdict in (Refuse(400), Refuse(481))
+
+
+def test_escapes_do_not_hide_a_tag(rules: RequestRules) -> None:
+    judged(rules, message())
+    text = message("INFO", cseq=2, from_="<sip:ann@192.0.2.1>;%74ag=%31", to="<sip:b@c>;t%61g=2")
+    assert judged(rules, text, ("192.0.2.200", 5060)) == Ignore()
+    assert judged(rules, text) == Pass()
+
+
+def test_what_is_over_is_forgotten_when_it_is_no_longer_repeated(rules: RequestRules) -> None:
+    judged(rules, message())
+    rules.tidy({"a"}, KEPT_S * 3)
+    rules.tidy(set(), KEPT_S * 4)
+    assert judged(rules, within("BYE")) == Pass()
+    assert rules.peers == {TRUNK[0]}
+    rules.tidy(set(), KEPT_S * 5)
+    assert judged(rules, within("BYE")) == Refuse(481)
+    assert rules.peers == frozenset()
+
+
+# --- how much ---
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+@pytest.mark.parametrize(
+    ("sections", "verdict"),
+    [
+        ((1, 0), Pass()),
+        ((AUDIO_LINES, LINES - AUDIO_LINES), Pass()),
+        ((AUDIO_LINES + 1, 0), Refuse(488)),
+        ((1, LINES), Refuse(488)),
+        ((16, 0), Refuse(488)),
+    ],
+)
+def test_how_many_sections(
+    rules: RequestRules, end: str, sections: tuple[int, int], verdict: Verdict
+) -> None:
+    assert judged(rules, message(body=audio(*sections, end))) == verdict
+    judged(rules, message(call_id="b"))
+    again = within(call_id="b", branch="z9hG4bK2", body=audio(*sections, end))
+    assert judged(rules, again) == verdict
+
+
+def test_sections_count_wherever_they_stand(rules: RequestRules) -> None:
+    parts = "--x\r\nContent-Type: application/sdp\r\n\r\n" + audio(3)
+    assert judged(rules, message(body=parts * 2)) == Refuse(488)
+    assert judged(rules, message(body=" m=audio 4 RTP/AVP 8\r\n" * 5)) == Refuse(488)
+    assert judged(rules, message("INFO", body=audio(16))) == Pass()  # nobody opens anything for it
+
+
+def test_sockets_are_counted_and_not_invites(rules: RequestRules) -> None:
+    assert judged(rules, message(body=audio(1)), load=DRY) == Pass()
+    assert judged(rules, message(call_id="b", body=audio(2)), load=DRY) == Refuse(503, 10)
+    declined = audio(1) + "m=audio 0 RTP/AVP 8\r\n"
+    assert judged(rules, message(call_id="c", body=declined), load=DRY) == Pass()
+    more = within(branch="z9hG4bK2", body=audio(2))
+    assert judged(rules, more, load=DRY) == Refuse(488)
+
+
+def test_a_repeated_invite_is_the_same_one(rules: RequestRules) -> None:
+    assert judged(rules, message(body=audio(1)), load=DRY) == Pass()
+    dry = Load(legs=4, legs_limit=4, sockets=60, sockets_limit=60)
+    assert judged(rules, message(body=audio(1)), load=dry) == Pass()
+    assert judged(rules, message(body=audio(1), branch="z9hG4bK2"), load=dry) == Refuse(503, 10)
+
+
+def test_who_finds_no_leg_waits_for_a_moment(rules: RequestRules) -> None:
+    request = read(message(), TRUNK)
+    waited = 0.0
+    while isinstance(verdict := rules.judge(request, FULL, 0.0), Wait):
+        waited += verdict.seconds
+        request = Request(**{**{f: getattr(request, f) for f in Request.__slots__}, "waited_s": waited})
+    assert (verdict, waited >= ROOM_AGAIN_S) == (Pass(), True)
+    assert judged(rules, within(call_id="b"), load=FULL) == Refuse(481)
+
+
+def test_a_refusal_is_told_once_however_often_it_is_repeated(rules: RequestRules) -> None:
+    request = read(message(), TRUNK)
+    assert [rules.first_refused(request, at) for at in (0.0, 0.5, 1.5)] == [True, False, False]
+    rules.tidy(set(), 2 * KEPT_S)
+    assert rules.first_refused(request, 100.0)
+
+
+# --- behind an edge ---
+
+
+def test_behind_an_edge_it_alone_may_send_and_says_what_it_has_let_in() -> None:
+    edge, token = ("127.0.0.1", 7000), "f" * 32
+    rules = RequestRules(NETWORKS, (), edge, token)
+    said = f"X-Sipagent: {token};source=192.0.2.1:5060\r\n"
+    assert judged(rules, message(more=said), TRUNK) == Ignore()
+    assert judged(rules, message(), edge) == Ignore()
+    assert judged(rules, message(more=f"X-Sipagent: {'0' * 32};source=1\r\n"), edge) == Ignore()
+    assert judged(rules, message(more=said), edge) == Pass()
+    assert judged(rules, message("OPTIONS", call_id="ping"), edge) == Pass()
+    assert judged(rules, within("BYE"), edge) == Pass()
+    assert judged(rules, within("BYE"), ("127.0.0.1", 7001)) == Ignore()
+    assert judged(rules, message(call_id="b", more=said, body=audio(16)), edge) == Refuse(488)
+
+
+def test_where_a_sender_is_reached() -> None:
+    text = message(
+        contact='"Ann, B" <sip:ann@192.0.2.7>, <sip:x@host.example>',
+        more="Record-Route: <sip:192.0.2.8:5080;lr>, <sip:p.example;lr>\r\n",
+    )
+    assert set(reached_at(text)) >= {("192.0.2.7", 5060), ("192.0.2.8", 5080)}
+
+
+# --- all histories ---
+
+STEPS = {
+    "invite": (message(), TRUNK),
+    "stranger's invite": (message(), STRANGER),
+    "other's invite": (message(cseq=2, branch="z9hG4bK2", contact="<sip:a@192.0.2.200>"), OTHER),
+    "re-invite": (within(branch="z9hG4bK3", contact="<sip:a@192.0.2.50>"), TRUNK),
+    "stranger's re-invite": (within(branch="z9hG4bK4", contact="<sip:a@203.0.113.66>"), STRANGER),
+    "other's re-invite": (within(branch="z9hG4bK5", contact="<sip:a@192.0.2.200>"), OTHER),
+    "bye": (within("BYE"), TRUNK),
+}  # fmt: skip
+
+
+def test_over_all_histories_only_a_peer_is_obeyed() -> None:
+    """Whatever was sent by whom before, nobody is let into a dialog that another has begun."""
+    for history in product(STEPS, repeat=5):
+        rules = RequestRules(NETWORKS)
+        begun_by: Address | None = None
+        for name in history:
+            text, source = STEPS[name]
+            verdict = judged(rules, text, source)
+            assert not (source == STRANGER and verdict != Ignore())
+            if isinstance(verdict, Pass) and begun_by is None:
+                begun_by = source
+            if isinstance(verdict, Pass) and ";tag=2" in text:
+                assert source == begun_by or begun_by is None
