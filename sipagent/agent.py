@@ -33,6 +33,7 @@ from sipagent.engine import (
     Incoming,
     LegLost,
     OfLeg,
+    RealmLearnt,
     RefusedByEngine,
     Registration,
     Report,
@@ -218,7 +219,7 @@ class Agent:
         while not self._inbox.empty():
             self._take(engine, self._inbox.get())
 
-    def _take(self, engine: Engine, report: Told) -> None:
+    def _take(self, engine: Engine, report: Told) -> None:  # noqa: PLR0912 - one a report
         match report:
             case Incoming():
                 self._invited(engine, report)
@@ -234,6 +235,8 @@ class Agent:
                 self._registered(report)
             case RefusedByEngine():
                 self._refused_by_engine(report)
+            case RealmLearnt():
+                pass  # the engine goes by it
             case EngineFault(reason):
                 log.error("engine_fault", reason=reason)
             case LegLost(leg):

@@ -55,6 +55,13 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class RealmLearnt:
+    """The registrar has asked for the trunk's credentials in this realm: they are for no other now."""
+
+    realm: str
+
+
+@dataclass(frozen=True, slots=True)
 class RefusedByEngine:
     """The engine itself refused an INVITE before asking: no free leg (486), no usable media (488), …"""
 
@@ -85,12 +92,22 @@ class LegLost:
     leg: int
 
 
-Report = Incoming | OfLeg | SoundEnded | Registration | RefusedByEngine | EngineFault | LegLost | ForeignMedia
+Report = (
+    Incoming
+    | OfLeg
+    | SoundEnded
+    | Registration
+    | RealmLearnt
+    | RefusedByEngine
+    | EngineFault
+    | LegLost
+    | ForeignMedia
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Digest credentials (RFC 8760); an empty realm is taken from the first challenge, then exact."""
+    """Digest credentials (RFC 8760). While the realm is empty nobody gets a digest."""
 
     username: str
     password: str = field(repr=False)
@@ -104,6 +121,8 @@ class EngineSettings:
     `media_address`: where RTP is heard, empty for the host of `listen`. `public_address`: how others see the
     address of the media, and that of SIP, unless media have an address of their own. `registrar_proxies`,
     `outbound_proxies`: SIP URIs that a REGISTER, or an operator's INVITE, goes through, in this order.
+    `trunk`: where its realm is empty, the registrar's first challenge names it. `operators`: what their PBX
+    asks for, by default the trunk's; where its realm is empty, the first challenge to an INVITE names it.
     `callers`: who may begin a call, and whose gateways may send sound from other addresses than SDP names;
     `others`: with whom else we have to do. `sip_peer`: the edge, which is then the only one to send SIP, and
     `hop_token` what it puts into `X-Sipagent`, and expects there of an INVITE or a REGISTER.
@@ -161,6 +180,9 @@ class Engine(Protocol):
     def wake(self) -> None: ...
 
     def register(self) -> None: ...
+
+    def learn_realm(self, realm: str) -> None:
+        """The trunk's credentials are for this realm, where they had none."""
 
     def answer(self, leg: int) -> None: ...
 

@@ -118,8 +118,8 @@ def _reload(config: Config, agent: Agent, purging: Purging) -> None:
 def engine_settings(config: Config, agent: Agent) -> EngineSettings:
     """What the configuration makes of the engine. Raises ConfigError: a password cannot be read."""
     trunk, operators = config.trunk, config.operators
-    trunk_login, operator_login = config.trunk_login(), config.operator_login()
-    of_operators = "" if operators.username else trunk.realm  # the trunk's login is for its realm alone
+    trunk_login = config.trunk_login()
+    operator_login = config.operator_login() if operators.username else None
     return EngineSettings(
         report=agent.post,
         audio=agent.hear,
@@ -129,9 +129,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         public_address=trunk.public_address or "",
         registrar=trunk.registrar or "",
         trunk=Credentials(trunk_login.username, trunk_login.password, trunk.realm) if trunk_login else None,
-        operators=Credentials(operator_login.username, operator_login.password, of_operators)
-        if operator_login
-        else None,
+        operators=Credentials(operator_login.username, operator_login.password) if operator_login else None,
         outbound_proxies=(operators.outbound_proxy,) if operators.outbound_proxy else (),
         rtp_ports=(trunk.rtp_ports.first, trunk.rtp_ports.last),
         codecs=trunk.codecs,

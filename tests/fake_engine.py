@@ -63,6 +63,9 @@ class FakeEngine:
     def register(self) -> None:
         self.orders.append(("register",))
 
+    def learn_realm(self, realm: str) -> None:
+        self.orders.append(("learn_realm", realm))
+
     def answer(self, leg: int) -> None:
         self.orders.append(("answer", leg))
 

@@ -81,12 +81,14 @@ def test_a_poll_ends_when_it_is_woken(stack: ExitStack) -> None:
 
 
 @scene
-def test_a_key_in_rtp_is_told_by_the_end_of_a_poll_that_it_does_not_end_itself(stack: ExitStack) -> None:
+def test_a_key_in_rtp_is_told_at_once_and_ends_a_poll(stack: ExitStack) -> None:
+    """Nobody has to look for it: what it erases must not live on for as long as a poll lasts."""
     office = Loopback(stack)
     call, leg = office.answered()
     _, operator = office.dialled()
     office.engine.bridge(leg, operator)
     office.told(leg, e.MediaArrived(leg))
+    engine.LOOK_S = PATIENCE_S
     press = call.rtp.press("9")
     began = time.monotonic()
     while pressed(leg, "9", "rfc4733") not in office.facts(leg):
@@ -328,6 +330,26 @@ def test_an_operators_answer_to_a_challenge(stack: ExitStack) -> None:
     office.told(leg, e.LegGone(leg, 407))
     asked = [seen.message for seen in office.desk.seen if seen.describe() == "INVITE received"]
     assert all('realm="pbx"' in (m.header("Proxy-Authorization") or 'realm="pbx"') for m in asked)
+
+
+@scene
+def test_the_trunks_password_is_for_its_registrar_alone(stack: ExitStack) -> None:
+    """Whatever a phone asks for: not while no realm is known, and not in another one."""
+    office = Loopback(stack, trunk=Credentials("agent", "secret"))
+    for realm in ("evil", ""):
+        office.desk.challenge = Challenge(realm, "agent", "secret")
+        leg = office.engine.dial(office.desk.uri, '"REC"')
+        office.told(leg, e.LegGone(leg, 407))
+    office.engine.learn_realm("trunk")
+    office.engine.learn_realm("evil")
+    office.desk.challenge = Challenge("evil", "agent", "secret")
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.told(leg, e.LegGone(leg, 407))
+    invites = [seen.message for seen in office.desk.seen if seen.describe() == "INVITE received"]
+    assert not [one for one in invites if one.header("Proxy-Authorization") or one.header("Authorization")]
+    office.desk.challenge = Challenge("trunk", "agent", "secret")
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.told(leg, e.OperatorAnswered(leg, telephone_event=True))
 
 
 @scene

@@ -2,8 +2,8 @@
 
 `engine.PjsipEngine` takes orders, `legs` turns the library's callbacks into reports, `setup` holds the
 settings of the library. One thread, the SIP thread, calls in: whoever called `start` calls everything else
-too. Callbacks come on that thread from `poll`, and on two of the library's own: audio on the bridge's clock,
-the end of a sound on the event worker. They enqueue a report and return.
+too. Callbacks come on that thread from `poll`, and on three of the library's own: audio on the bridge's
+clock, keys on the media's thread, the end of a sound on the event worker. They enqueue a report and return.
 
 The life of a native object is protocol: `~Call` hangs up, `~Account` unregisters, and a late garbage
 collection hits whoever has got the same number since (pjproject issue 3856). So the engine holds every one

@@ -11,7 +11,7 @@ import pjsua2 as pj
 from media.frame import Samples
 from sipagent import __version__
 from sipagent import events as e
-from sipagent.engine import Credentials, EngineSettings, Headers, LegLost
+from sipagent.engine import Credentials, EngineSettings, Headers, LegLost, RealmLearnt
 from sipagent.pjsip import memory, setup
 from sipagent.pjsip.awareness import Awareness
 from sipagent.pjsip.doubt import Doubt
@@ -23,8 +23,7 @@ from sipagent.pjsip.sound import Sound
 from sipagent.pjsip.sources import Sources
 
 FIRST_PACKET_S = 0.005
-KEY_S = 0.02  # before the bridge, where a key decides what comes next
-KEY_IN_CALL_S = 0.1
+LOOK_S = 0.1  # for what has a time of its own: holders who send nothing, offers that wait
 WATCH_S = 5.0  # between two looks at whether legs still send
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to be told so
@@ -93,7 +92,8 @@ class PjsipEngine:
             self.samples_of = memory.samples_by_vector
         s = self.settings
         self._trunk = self._account(transport, s.trunk, s.registrar_proxies, s.registrar)
-        self._operators = self._account(transport, s.operators, s.outbound_proxies)
+        self._operators = self._account(transport, s.operators or s.trunk, s.outbound_proxies)
+        self._operators.learns = s.operators is not None
         if not memory.call_can_be_let_go(self._trunk):
             self._let_go = self._past.append
 
@@ -135,12 +135,10 @@ class PjsipEngine:
         """Let the engine work for up to `timeout_s`; returns as soon as something has happened."""
         assert self._endpoint
         if self._legs:
-            timeout_s = min(timeout_s, self._patience_s())
+            timeout_s = min(timeout_s, FIRST_PACKET_S if self.sources.waits else LOOK_S)
         if (due := self.screening.due) is not None:
             timeout_s = max(0.0, min(timeout_s, due - time.monotonic()))
         self._endpoint.libHandleEvents(int(timeout_s * 1000))
-        if self._legs:
-            self._endpoint.libHandleEvents(0)  # begins with what the media's thread has left meanwhile
         now = time.monotonic()
         for number, found in self._names.answers():
             self._looked_up(number, found)
@@ -159,13 +157,6 @@ class PjsipEngine:
         if self._legs and now - self._watched_at > WATCH_S:
             self._watched_at = now
             self._watch(now)
-
-    def _patience_s(self) -> float:
-        """How soon to look for what no SIP message brings: first packets, and keys (RFC 4733)."""
-        if self.sources.waits:
-            return FIRST_PACKET_S
-        joined = all(leg.peer for leg in self._legs.values())
-        return KEY_IN_CALL_S if joined else KEY_S
 
     def wake(self) -> None:
         """End a `poll` early; any thread. An empty line is a keep-alive to the engine (RFC 5626 3.5.1)."""
@@ -318,8 +309,11 @@ class PjsipEngine:
         self.screening.opened(leg)
         return leg
 
-    def register_again(self, account: Account) -> None:
-        self._later.append(lambda: self._register_again(account))
+    def registrar_asks(self, realm: str) -> None:
+        """The registrar has challenged us for the first time; it is asked again, outside of this callback."""
+        self.settings.report(RealmLearnt(realm))
+        self._later.append(lambda: self.learn_realm(realm))
+        self._later.append(self.register)
 
     def reached(self, leg: Leg) -> None:
         leg.tell(e.OperatorReached(leg.number))
@@ -380,6 +374,14 @@ class PjsipEngine:
         if self._trunk and self.settings.registrar:
             order(self._trunk.setRegistration, True)
 
+    def learn_realm(self, realm: str) -> None:
+        """The trunk's credentials are for this realm, where they had none."""
+        for account in (self._trunk, self._operators):
+            if account and not account.learns and not account.realm:
+                account.learn_realm(realm)
+                account.arm()
+                account.modify(account.config)
+
     def unregister(self) -> None:
         """Tell the registrar that we are gone; its answer, or that none came, is reported, too."""
         if self._trunk and self.settings.registrar:
@@ -394,11 +396,6 @@ class PjsipEngine:
     def _say_farewell(self, leg: Leg, farewell: pj.CallOpParam) -> None:
         if self._legs.get(leg.number) is leg:
             order(leg.hangup, farewell)
-
-    def _register_again(self, account: Account) -> None:
-        account.arm()
-        account.modify(account.config)
-        order(account.setRegistration, True)
 
     def _ring_again(self, leg: Leg) -> None:
         leg.account.arm()

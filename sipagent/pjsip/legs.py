@@ -4,6 +4,7 @@ import functools
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, ParamSpec
 
 import pjsua2 as pj
@@ -81,12 +82,18 @@ class Account(pj.Account):
     """The trunk's account, which also takes the calls, or the operators', which only dials."""
 
     def __init__(
-        self, engine: "PjsipEngine", config: pj.AccountConfig, credentials: Credentials | None
+        self,
+        engine: "PjsipEngine",
+        config: pj.AccountConfig,
+        credentials: Credentials | None,
+        learns: bool = False,
     ) -> None:
+        """`learns`: where its realm is empty, it is that of the first challenge to an INVITE."""
         super().__init__()
         self.engine = engine
         self.config = config
         self.credentials = credentials
+        self.learns = learns
 
     @guarded_callback
     def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
@@ -102,8 +109,8 @@ class Account(pj.Account):
     @guarded_callback
     def onRegState(self, prm: pj.OnRegStateParam) -> None:
         rdata = prm.rdata
-        if prm.code in (401, 407) and self.learn_realm(rdata.wholeMsg):
-            self.engine.register_again(self)
+        if prm.code in (401, 407) and not self.realm and (realm := challenge_realm(rdata.wholeMsg)):
+            self.engine.registrar_asks(realm)
             return
         info = self.getInfo()
         active = prm.code // 100 == 2 and info.regIsActive
@@ -114,18 +121,13 @@ class Account(pj.Account):
         """Of the credentials; empty while none has been learnt."""
         return self.credentials.realm if self.credentials else ""
 
-    def learn_realm(self, message: str) -> bool:
-        """Take the realm of the first challenge for good: a digest never goes to another realm."""
-        if not self.credentials or self.credentials.realm:
-            return False
-        realm = challenge_realm(message)
-        if realm is None:
-            return False
-        self.credentials = Credentials(self.credentials.username, self.credentials.password, realm)
-        return True
+    def learn_realm(self, realm: str) -> None:
+        """Take the realm for good: a digest never goes to another."""
+        if self.credentials and not self.credentials.realm:
+            self.credentials = replace(self.credentials, realm=realm)
 
     def arm(self) -> None:
-        """Hand the credentials to the engine, which needs the realm for it."""
+        """Hand the credentials to the library, which needs the realm for it."""
         if self.credentials and self.credentials.realm:
             c = self.credentials
             self.config.sipConfig.authCreds.clear()
@@ -272,7 +274,9 @@ class Leg(pj.Call):
 
     @guarded_callback
     def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:
+        """On the media's thread where it came by RTP."""
         self.tell(e.DtmfPressed(self.number, prm.digit, METHODS[prm.method]))
+        self.engine.wake()
 
     @guarded_callback
     def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
@@ -323,11 +327,12 @@ class Leg(pj.Call):
 
     def may_ring_again(self, message: str) -> bool:
         """Whether a challenge to our INVITE names the realm that we have a password for, and had not used."""
-        if self.incoming:
+        asked = challenge_realm(message)
+        if self.incoming or not asked:
             return False
-        self.account.learn_realm(message)
-        realm = self.account.realm
-        return realm not in ("", self.realm) and challenge_realm(message) == realm
+        if self.account.learns:
+            self.account.learn_realm(asked)
+        return asked == self.account.realm != self.realm
 
     @guarded_callback
     def onCallTransferRequest(self, prm: pj.OnCallTransferRequestParam) -> None:

@@ -29,7 +29,7 @@ TRANSPORTS = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP}
 def endpoint_config(user_agent: str) -> pj.EpConfig:
     config = pj.EpConfig()
     config.uaConfig.threadCnt = 0  # SIP is handled in `poll` alone
-    config.uaConfig.mainThreadOnly = True
+    config.uaConfig.mainThreadOnly = False  # a key (RFC 4733) is told by the media's thread, as it comes
     config.uaConfig.maxCalls = MANY
     config.uaConfig.userAgent = user_agent
     config.logConfig.level = config.logConfig.consoleLevel = 0

@@ -106,14 +106,33 @@ def test_operators_on_a_pbx_that_asks_for_the_trunks_credentials(
     caller_phone: Phone,
     operator_phone: Phone,
 ) -> None:
-    """Kamailio challenges the operator's INVITE with 407."""
-    registrar.phones = {"201": operator_phone.address}
-    registrar.pbx_login = ("agent", "right")
-    registrar.start()
-    agent = agent_factory(
-        trunk=registered(tmp_path, registrar, allowed_sources=["127.0.0.1/32"]),
-        operators={"extensions": [f"sip:201@127.0.0.1:{registrar.port}"]},
-    )
+    """Kamailio challenges the operator's INVITE with 407, in the trunk's realm."""
+    registrar.pbx_realm = registrar.realm
+    agent = agent_factory(**pbx(registrar, tmp_path, operator_phone))
     calls.connect(agent, caller_phone, operator_phone).hang_up()
     (receipt,) = agent.wait_receipts()
     assert receipt["outcome"] == "connected"
+
+
+def test_operators_on_a_pbx_that_asks_for_its_own(
+    registrar: Kamailio,
+    tmp_path: Path,
+    agent_factory: AgentFactory,
+    caller_phone: Phone,
+    operator_phone: Phone,
+) -> None:
+    tables = pbx(registrar, tmp_path, operator_phone)
+    tables["operators"] |= {"username": "agent", "password_file": tables["trunk"]["password_file"]}
+    agent = agent_factory(**tables)
+    calls.connect(agent, caller_phone, operator_phone).hang_up()
+    (receipt,) = agent.wait_receipts()
+    assert receipt["outcome"] == "connected"
+
+
+def pbx(registrar: Kamailio, tmp_path: Path, desk: Phone) -> dict[str, dict[str, Any]]:
+    """The configuration for a registrar that is the operators' PBX, too, and wants to know who rings them."""
+    registrar.phones = {"201": desk.address}
+    registrar.pbx_login = ("agent", "right")
+    registrar.start()
+    trunk = registered(tmp_path, registrar, allowed_sources=["127.0.0.1/32"])
+    return {"trunk": trunk, "operators": {"extensions": [f"sip:201@127.0.0.1:{registrar.port}"]}}

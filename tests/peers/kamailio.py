@@ -91,6 +91,7 @@ class Kamailio:
     expires: int = 60
     phones: dict[str, tuple[str, int]] = field(default_factory=dict)
     pbx_login: tuple[str, str] | None = None
+    pbx_realm: str = "pbx.test"
     realm: str = REALM
     port: int = field(default_factory=lambda: free_ports(1))
     _child: Child | None = None
@@ -139,7 +140,7 @@ class Kamailio:
         challenge = ""
         if self.pbx_login:
             user, password = self.pbx_login
-            challenge = _CHALLENGE.format(realm="pbx.test", username=user, password=password)
+            challenge = _CHALLENGE.format(realm=self.pbx_realm, username=user, password=password)
         phones = "\n".join(
             _PHONE.format(user=user, ip=ip, port=port, challenge=challenge)
             for user, (ip, port) in self.phones.items()
