@@ -310,6 +310,13 @@ class Agent:
     def _legs(self, engine: Engine) -> LegRoom:
         return LegRoom.of(engine.capacity, engine.legs, self.live)
 
+    def has_room(self) -> bool:
+        """Whether one more caller would find legs; true where there is another reason to refuse."""
+        if self._engine is None or self.draining:
+            return True
+        legs = LegRoom.of(self._engine.capacity, self._engine.legs + 1, self.live)
+        return legs.takes(self.admission.calls)
+
     def _make_room(self, engine: Engine) -> None:
         """Have legs given back on which phones ring beside others, as far as a new caller needs them."""
         for id in self._legs(engine).wanted:

@@ -124,8 +124,9 @@ class EngineSettings:
     `trunk`: where its realm is empty, the registrar's first challenge names it. `operators`: what their PBX
     asks for, by default the trunk's; where its realm is empty, the first challenge to an INVITE names it.
     `callers`: who may begin a call, and whose gateways may send sound from other addresses than SDP names;
-    `others`: with whom else we have to do. `sip_peer`: the edge, which is then the only one to send SIP, and
-    `hop_token` what it puts into `X-Sipagent`, and expects there of an INVITE or a REGISTER.
+    `others`: with whom else we have to do. `has_room`: whether one more call would find its legs; one that
+    finds none waits for a moment, since another may just be ending. `sip_peer`: the edge, which is then the
+    only one to send SIP; `hop_token`: what it puts into `X-Sipagent`, and expects of an INVITE or a REGISTER.
     """
 
     report: Callable[[Report], None]
@@ -146,6 +147,7 @@ class EngineSettings:
     media_timeout_s: float = 30.0
     callers: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
     others: tuple[Network, ...] = ()
+    has_room: Callable[[], bool] = lambda: True
     hop_token: str = ""
     sip_peer: tuple[str, int] | None = None
 

@@ -23,6 +23,7 @@ AUDIO_LINES = 4  # of a body; a gateway offers plain and SRTP, in two families o
 LINES = 8
 ROOM_S = 0.02  # between two looks at whether a leg has become free
 ROOM_AGAIN_S = 0.3  # so long in all: an INVITE is repeated after 0.5 s (RFC 3261 section 17.1.1.2)
+WAITING = 20  # requests at a time
 KEPT_S = 40.0  # a dialog that is over is known for so long: its last requests may be repeated for 32 s
 SIP_PORT = 5060
 WITH_BODY = ("INVITE", "UPDATE", "PRACK")
@@ -70,12 +71,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the engine has and how much of it is in use. `sockets` of RTP and RTCP, those closing included."""
+    """What the engine has and how much of it is in use. `sockets` of RTP and RTCP, those closing included.
+
+    `room`: whether one more call would find its legs; `waiting`: requests that are held back.
+    """
 
     legs: int
     legs_limit: int
     sockets: int
     sockets_limit: int
+    room: bool = True
+    waiting: int = 0
     draining: bool = False
 
 
@@ -169,8 +175,9 @@ class RequestRules:
             return None
         if load.sockets + 2 * max(1, request.audio) > load.sockets_limit:
             return Refuse(488) if request.to_tag else Refuse(503, RETRY_AFTER_S)
-        full = load.legs >= load.legs_limit and not request.to_tag
-        return Wait(ROOM_S) if full and request.waited_s < ROOM_AGAIN_S else None
+        full = load.legs >= load.legs_limit or not load.room
+        may_wait = request.waited_s < ROOM_AGAIN_S and load.waiting < WAITING
+        return Wait(ROOM_S) if full and may_wait and not request.to_tag else None
 
     def passed(self, request: Request, now: float) -> None:
         """It goes to the library: who has sent it may send within the dialog that it begins."""

@@ -135,6 +135,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         codecs=trunk.codecs,
         srtp=trunk.srtp,
         media_timeout_s=config.capacity.media_timeout_s,
+        has_room=agent.has_room,
         callers=agent.admission.allowed,
         others=(
             *addresses(config, agent.admission.allowed).operators,

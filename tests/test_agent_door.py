@@ -108,6 +108,21 @@ def test_what_a_stranger_writes_into_a_header_is_kept_as_plain_text(stage: Stage
     assert stage.alerts == []
 
 
+def test_whether_there_is_room_is_known_before_a_caller_is_let_in(stage: Stage) -> None:
+    agent = stage.agent
+    assert agent.has_room()
+    agent._engine = stage.engine
+    assert agent.has_room()
+    caller, operator = stage.bridged()
+    assert not agent.has_room()
+    agent.draining = True
+    assert agent.has_room()  # it is refused for another reason, and need not wait
+    agent.draining = False
+    stage.gone(caller)
+    assert agent.has_room()
+    assert stage.engine.up == {operator}  # whose end is under way
+
+
 # --- the service around the calls ---
 
 

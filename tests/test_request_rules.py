@@ -11,6 +11,7 @@ from sipagent.request_rules import (
     KEPT_S,
     LINES,
     ROOM_AGAIN_S,
+    WAITING,
     Ignore,
     Load,
     Pass,
@@ -242,6 +243,12 @@ def test_who_finds_no_leg_waits_for_a_moment(rules: RequestRules) -> None:
         request = Request(**{**{f: getattr(request, f) for f in Request.__slots__}, "waited_s": waited})
     assert (verdict, waited >= ROOM_AGAIN_S) == (Pass(), True)
     assert judged(rules, within(call_id="b"), load=FULL) == Refuse(481)
+
+
+def test_who_finds_no_room_waits_too_but_not_a_crowd(rules: RequestRules) -> None:
+    full, crowd = (Load(2, 4, 8, 60, room=False, waiting=waiting) for waiting in (WAITING - 1, WAITING))
+    assert isinstance(judged(rules, message(), load=full), Wait)
+    assert judged(rules, message(), load=crowd) == Pass()
 
 
 def test_a_refusal_is_told_once_however_often_it_is_repeated(rules: RequestRules) -> None:

@@ -100,6 +100,11 @@ class RequestFilter:
         """When `poll` has something to do (monotonic s)."""
         return min((one.due for one in self._held), default=None)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests are held back."""
+        return len(self._held)
+
     def stop(self) -> None:
         """Let go of what waits, while the library lives."""
         for one in self._held:

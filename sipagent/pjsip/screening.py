@@ -110,7 +110,8 @@ class Screening:
         if sockets:
             self._closing.append((time.monotonic() + CLOSING_S, sockets))
 
-    def _load(self, now: float) -> Load:
+    def _load(self, request: Request, now: float) -> Load:
+        settings, begins = self._engine.settings, request.method == "INVITE" and not request.to_tag
         self._closing = [(until, sockets) for until, sockets in self._closing if until > now]
         legs = self._engine.capacity
         return Load(
@@ -118,12 +119,14 @@ class Screening:
             legs_limit=legs,
             sockets=sum(self._open.values()) + sum(sockets for _, sockets in self._closing),
             sockets_limit=max(SOCKETS, SOCKETS_A_LEG * legs),
+            room=settings.has_room() if begins else True,
+            waiting=self._filter.waiting,
             draining=self.draining,
         )
 
     def _judge(self, request: Request) -> Verdict:
         now = time.monotonic()
-        verdict = self._rules.judge(request, self._load(now), now)
+        verdict = self._rules.judge(request, self._load(request, now), now)
         if isinstance(verdict, Pass) and request.method == "BYE":
             return self._farewell(request)
         return verdict

@@ -98,6 +98,12 @@ class RunningAgent:
         self._child: Child | None = None
         self._past: set[str] = set()  # ids of calls that an earlier test made
 
+    def rewrite(self, **overrides: Mapping[str, Any]) -> None:
+        """Other keys in its configuration."""
+        for table, keys in overrides.items():
+            self.tables.setdefault(table, {}).update(keys)
+        self.config.write_text(toml(self.tables), encoding="utf-8")
+
     @property
     def child(self) -> Child:
         assert self._child is not None, "not started"

@@ -1,0 +1,184 @@
+"""Callers without a pause at full capacity, in both shapes: does it outlive them?
+
+    python -m tests.bench.soak [--minutes 10] [--shape alone|edge] [--json]
+
+There are as many callers as the service takes, and each calls again the moment that the last call has ended:
+in the notice, the window, while phones ring, after some talk, having refused or not. So every INVITE finds room,
+and each that is refused is a fault. What processes and handles weigh is looked at all the while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sipagent.softphone import Call, Phone, PhoneTimeout
+from tests.attack.site import SHAPES, Shape, Site
+from tests.bench.load_cost import family
+from tests.bench.report import Row, show
+from tests.live.test_metrics import figures
+
+CALLERS = {"alone": 1, "edge": 4}
+LOOK_S = 5.0
+ANSWER_S = 10.0
+TALK_S = (
+    0.0,
+    0.3,
+    0.8,
+    1.5,
+    3.0,
+)  # from the answer to the end: in the notice, the window, the hunt, the talk
+REFUSES = 0.2  # of all callers, in the end
+SEED = 1
+FLAT = 1.10  # the last third of the looks beside the first
+SPARE_MB, SPARE_HANDLES = 8, 8
+
+
+@dataclass
+class Seen:
+    """What has come of it: final statuses, and of each look (s since the start) memory in kB and handles."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    looks: list[tuple[float, int, int]] = field(default_factory=list)
+
+
+class Line:
+    """One caller, on a thread of its own."""
+
+    def __init__(self, site: Site, phone: Phone, seen: Seen, until: float, seed: int) -> None:
+        self._site, self._phone, self._seen, self._until = site, phone, seen, until
+        self._random = random.Random(seed)
+        self.thread = threading.Thread(target=self._run, name=f"caller-{seed}")
+
+    def _run(self) -> None:
+        while time.monotonic() < self._until:
+            call = self._phone.call(self._site.uri())
+            self._seen.statuses[self._status(call)] += 1
+            with self._phone.loop.lock:
+                self._phone.calls.clear()
+                self._phone.seen.clear()
+
+    def _status(self, call: Call) -> int:
+        """0 where there was no final answer."""
+        try:
+            status = call.wait_status(ANSWER_S)
+        except PhoneTimeout:
+            call.cancel()
+            return 0
+        if call.answered_ns is None:
+            return status
+        with suppress(PhoneTimeout):  # who talks until then hears no end: that is what is wanted
+            call.loop.wait_for(lambda: call.ended_ns is not None, self._random.choice(TALK_S), "end")
+            return 1  # it was we who were to hang up
+        if self._random.random() < REFUSES:
+            call.press("9")
+        call.hang_up()
+        return status
+
+
+def soak(shape: Shape, minutes: float, stack: ExitStack) -> tuple[Site, Seen]:
+    """Let it run for so long."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-soak-")))
+    callers = CALLERS[shape]
+    site = Site(folder / "agent", stack, shape, capacity={"calls": callers}, retention={"period": "1 day"})
+    desks = [site.phone(f"20{n}", 1000.0, "127.0.0.4") for n in range(2 * callers)]
+    for desk in desks:
+        desk.answer = site.desk.answer
+    site.agent.rewrite(operators={"extensions": [desk.uri for desk in desks]})
+    site.start()
+    seen, began = Seen(), time.monotonic()
+    until = began + minutes * 60
+    phones = [site.phone(f"+3361234567{n}", 440.0, "127.0.0.2") for n in range(callers)]
+    lines = [Line(site, phone, seen, until, n) for n, phone in enumerate(phones)]
+    for line in lines:
+        line.thread.start()
+    while time.monotonic() < until:
+        seen.looks.append((time.monotonic() - began, *weight(site.agent.pid)))
+        for desk in desks:
+            forget(desk)
+        progress(shape, time.monotonic() - began, minutes * 60, seen)
+        threading.Event().wait(min(LOOK_S, max(0.0, until - time.monotonic())))
+    for line in lines:
+        line.thread.join()
+    return site, seen
+
+
+def forget(desk: Phone) -> None:
+    """Calls that are over, and all messages: the phones must not grow either."""
+    with desk.loop.lock:
+        desk.calls[:] = [call for call in desk.calls if call.ended_ns is None]
+        desk.seen.clear()
+
+
+def weight(root: int) -> tuple[int, int]:
+    """Memory (PSS) in kB, and open files, of the service and all its processes."""
+    memory = handles = 0
+    for pid in family([root]):
+        with suppress(OSError):  # it has just ended
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            memory += int(rollup.split("Pss:")[1].split()[0])
+            handles += len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return memory, handles
+
+
+def progress(shape: Shape, past_s: float, whole_s: float, seen: Seen) -> None:
+    if sys.stderr.isatty():
+        calls = sum(seen.statuses.values())
+        print(f"\r{shape}: {past_s:4.0f} of {whole_s:.0f} s, {calls} calls ", end="", file=sys.stderr)
+
+
+def rows(shape: Shape, site: Site, seen: Seen) -> list[Row]:
+    """What is to be 0 or flat."""
+    site.agent.wait_no_legs(60)
+    told = figures(site.figures_port)
+    third = max(1, len(seen.looks) // 3)
+    first, last = seen.looks[:third], seen.looks[-third:]
+    (memory, memory_then), (handles, handles_then) = (
+        tuple(statistics.median(look[n] for look in part) for part in (first, last)) for n in (1, 2)
+    )
+    died = sum("has died" in str(event.get("reason")) for event in site.agent.log_events)
+    alerts = sum(event.get("event") == "alert" for event in site.agent.log_events)
+    count = seen.statuses
+    return [
+        Row(f"{shape}: calls", float(sum(count.values())), None, ""),
+        Row(f"{shape}: 603", float(count[603]), 0, ""),
+        Row(f"{shape}: 503 or 486 with room", float(count[503] + count[486]), 0, ""),
+        Row(f"{shape}: without an answer, or ended by us", float(count[0] + count[1]), 0, ""),
+        Row(f"{shape}: other statuses", float(sum(n for s, n in count.items() if s not in KNOWN)), 0, ""),
+        Row(f"{shape}: calls left", told["sipagent_calls_in_progress"], 0, ""),
+        Row(f"{shape}: legs lost", told["sipagent_legs_lost_total"], 0, ""),
+        Row(f"{shape}: processes that died", float(died), 0, ""),
+        Row(f"{shape}: alerts", float(alerts), 0, ""),
+        Row(f"{shape}: memory at the end", memory_then / 1024, memory / 1024 * FLAT + SPARE_MB, "MB"),
+        Row(f"{shape}: handles at the end", handles_then, handles + SPARE_HANDLES, ""),
+    ]
+
+
+KNOWN = (0, 1, 200, 486, 503, 603)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="for each shape")
+    parser.add_argument("--shape", choices=SHAPES, action="append")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    found: list[Row] = []
+    for shape in options.shape or SHAPES:
+        with ExitStack() as stack:
+            site, seen = soak(shape, options.minutes, stack)
+            found += rows(shape, site, seen)
+    return show(found, options.json, "Callers without a pause at full capacity")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
