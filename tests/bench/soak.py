@@ -3,8 +3,8 @@
     python -m tests.bench.soak [--minutes 10] [--shape alone|edge] [--json]
 
 There are as many callers as the service takes, and each calls again the moment that the last call has ended:
-in the notice, the window, while phones ring, after some talk, having refused or not. So every INVITE finds room,
-and each that is refused is a fault. What processes and handles weigh is looked at all the while.
+in the notice, the window, while phones ring, after some talk, having refused or not. So every INVITE finds
+room, and each that is refused is a fault. What processes and handles weigh is looked at all the while.
 """
 
 from __future__ import annotations
