@@ -16,7 +16,6 @@ from sipagent.callflow import CallFlow
 from sipagent.identity import call_id, called_number, caller_number
 from sipagent.recorder import Closing
 
-
 FOREIGN_PACKETS = 10  # fewer are the last ones of the call that had the port before
 
 
