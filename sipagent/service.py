@@ -7,6 +7,7 @@ who scrape.
 
 import time
 from datetime import UTC, datetime
+from ipaddress import ip_network
 
 import structlog
 
@@ -29,6 +30,8 @@ from sipagent.rota import Rota
 from sipagent.rules import detectors_of, rules_of, with_seed
 from sipagent.upkeep import alone_on, figures_told
 from sipagent.watch import Watch
+
+HERE = ip_network("127.0.0.1/32")  # `sipagent check` asks whether we are there
 
 log = structlog.get_logger("sipagent.service")
 
@@ -138,6 +141,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         has_room=agent.has_room,
         callers=agent.admission.allowed,
         others=(
+            HERE,
             *addresses(config, agent.admission.allowed).operators,
             *(looked_up(uri_host(trunk.registrar)[0]) if trunk.registrar else ()),
         ),
