@@ -3,7 +3,7 @@
 
 PYTHON ?= python3.12 python3.11 python3
 RUN = .venv/bin/python -m sipagent
-PIP = PIP_USE_PEP517=1 .venv/bin/python -m pip install --quiet --disable-pip-version-check
+PIP = PIP_USE_PEP517=1 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check
 LOCK = deploy/requirements.lock
 CHECKED = sipagent media retention prompts tests
 
