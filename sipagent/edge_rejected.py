@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast
 
-Why = Literal["full", "rate", "draining"]
-WHYS = ("full", "rate", "draining")
+Why = Literal["full", "rate", "draining", "malformed", "unsupported", "unanswered"]
+WHYS = ("full", "rate", "draining", "malformed", "unsupported", "unanswered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Rejected:
 
     `from_`, `asserted` (P-Asserted-Identity) and `privacy` are the bodies of headers as the trunk sent them,
     empty where absent; `called` is the Request-URI. `full`: no slot was free; `rate`: one was, but too many
-    calls came at once.
+    calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for what there is
+    not, or for more media than an engine takes; `unanswered`: two workers have not answered it.
     """
 
     at: datetime

@@ -87,6 +87,10 @@ class EngineSettings:
     `media_address`: where RTP is heard, empty for the host of `listen`. `public_address`: how others see the
     address of the media, and that of SIP, unless media have an address of their own. `registrar_proxies`,
     `outbound_proxies`: SIP URIs that a REGISTER, or an operator's INVITE, goes through, in this order.
+
+    Behind the edge: `hop_token`: how its header X-Sipagent begins on requests that come in and begin
+    something, `;source=IP:PORT` of their sender follows; `way_out_token`: what INVITE and REGISTER that leave
+    carry there, empty for `hop_token`; `sip_peer`: the only address that SIP is taken from.
     """
 
     report: Callable[[Report], None]
@@ -105,6 +109,15 @@ class EngineSettings:
     codecs: tuple[str, ...] = ("PCMA", "PCMU")
     srtp: str = "off"
     media_timeout_s: float = 30.0
+    hop_token: str = field(default="", repr=False)
+    way_out_token: str = field(default="", repr=False)
+    sip_peer: tuple[str, int] | None = None
+
+    @property
+    def way_out(self) -> Headers:
+        """What a request carries that begins something, as it leaves."""
+        token = self.way_out_token or self.hop_token
+        return (("X-Sipagent", token),) if token else ()
 
 
 class Engine(Protocol):

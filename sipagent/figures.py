@@ -20,13 +20,18 @@ Ending = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`calls`: those that are up now; `faults`: by part; all else counts what has happened."""
+    """`calls`: those that are up now; `faults`: by part; all else counts what has happened.
+
+    `malformed`, `unsupported`: messages that the edge refused or dropped for what was in them.
+    """
 
     calls: int = 0
     ended: Mapping[Ending, int] = field(default_factory=dict)
     strangers: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
     dropped_frames: int = 0
+    malformed: int = 0
+    unsupported: int = 0
 
 
 class Tally:
@@ -52,13 +57,14 @@ def total(all: Iterable[Figures]) -> Figures:
     """Of several that count side by side."""
     ended: Counter[Ending] = Counter()
     faults: Counter[str] = Counter()
-    calls = strangers = dropped = 0
+    calls = strangers = dropped = malformed = unsupported = 0
     for one in all:
         ended.update(one.ended)
         faults.update(one.faults)
         calls, strangers = calls + one.calls, strangers + one.strangers
         dropped += one.dropped_frames
-    return Figures(calls, dict(ended), strangers, dict(faults), dropped)
+        malformed, unsupported = malformed + one.malformed, unsupported + one.unsupported
+    return Figures(calls, dict(ended), strangers, dict(faults), dropped, malformed, unsupported)
 
 
 class Telling:

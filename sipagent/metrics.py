@@ -63,6 +63,12 @@ class Metrics(Collector):
         yield _counter(
             "sipagent_strangers_dropped", "Requests from sources that are not allowed.", figures.strangers
         )
+        refused = CounterMetricFamily(
+            "sipagent_messages_refused", "Messages that the edge kept from workers.", labels=("reason",)
+        )
+        refused.add_metric(("malformed",), figures.malformed)
+        refused.add_metric(("unsupported",), figures.unsupported)
+        yield refused
         if (registered := self._counting.has_registered) is not None:
             yield _gauge("sipagent_registered", "Whether the trunk's registrar knows us.", registered)
 

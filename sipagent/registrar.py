@@ -22,7 +22,7 @@ from sipagent.logs import alert, configure_log
 from sipagent.messages import Drain, NotRegistered, Ready, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.pjsip import EngineError, PjsipEngine
-from sipagent.posts import RegistrarPost
+from sipagent.posts import RegistrarPost, address_of
 from sipagent.registration import Registrar
 
 PATIENCE_S = 1.0
@@ -126,5 +126,8 @@ def settings(post: RegistrarPost, inbox: Inbox) -> EngineSettings:
         uri=trunk.uri,
         registrar=trunk.registrar or "",
         registrar_proxies=(post.edge,),
+        hop_token=post.tokens.from_edge,
+        way_out_token=post.tokens.to_edge,
+        sip_peer=address_of(post.edge),
         trunk=Credentials(login.username, login.password, trunk.realm) if login else None,
     )

@@ -33,7 +33,7 @@ from sipagent.logs import alert, configure_log
 from sipagent.messages import Alive, Drain, Ready, Refused, Reload, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.pjsip import EngineError, PjsipEngine
-from sipagent.posts import WorkerPost
+from sipagent.posts import WorkerPost, address_of
 from sipagent.recorder import Recorder
 from sipagent.recovery import recover
 from sipagent.remote_detector import remote_detectors
@@ -196,4 +196,7 @@ def settings(post: WorkerPost, agent: Agent) -> EngineSettings:
         rtp_ports=post.rtp_ports,
         registrar="",
         outbound_proxies=(post.edge, *alone.outbound_proxies),
+        hop_token=post.tokens.from_edge,
+        way_out_token=post.tokens.to_edge,
+        sip_peer=address_of(post.edge),
     )

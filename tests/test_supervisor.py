@@ -56,6 +56,9 @@ class FakeEdge:
     active: set[int] = field(default_factory=set)
     said: list[tuple[str, int]] = field(default_factory=list)
     strangers: int = 7
+    malformed: int = 0
+    unsupported: int = 0
+    lines: int = 0
 
     @property
     def rpc(self) -> "FakeEdge":
@@ -104,7 +107,7 @@ class FakeShared:
         self.lost: list[int] = []
         self.told: list[tuple[int, ToSupervisor]] = []
         self.registrations: list[bool] = []
-        self.dropped: list[int] = []
+        self.counts: list[tuple[int, int, int]] = []
 
     def heard(self, index: int, message: ToSupervisor, now: float) -> None:
         self.told.append((index, message))
@@ -112,8 +115,8 @@ class FakeShared:
     def gone(self, index: int, now: float) -> None:
         self.lost.append(index)
 
-    def strangers(self, count: int) -> None:
-        self.dropped.append(count)
+    def dropped(self, strangers: int, malformed: int, unsupported: int) -> None:
+        self.counts.append((strangers, malformed, unsupported))
 
     def registered(self, active: bool) -> None:
         self.registrations.append(active)
@@ -463,11 +466,11 @@ def test_strangers_are_counted_while_the_edge_answers() -> None:
     house.edge.strangers = 9
     house.turn(COUNT_S)
     house.turn(COUNT_S / 2)
-    assert house.shared.dropped == [7, 7, 9]
+    assert [strangers for strangers, _, _ in house.shared.counts] == [7, 7, 9]
     house.edge.deaf = True
     house.turn(COUNT_S)
     house.supervisor.care.died(house.now)
-    assert house.shared.dropped == [7, 7, 9]
+    assert [strangers for strangers, _, _ in house.shared.counts] == [7, 7, 9]
 
 
 def test_an_edge_that_hangs_is_started_anew() -> None:

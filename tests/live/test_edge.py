@@ -156,7 +156,7 @@ def test_a_pbx_that_asks_who_is_calling_is_passed_on_as_it_is(edge: Edge) -> Non
     """The realm is for the worker's account to judge; the edge knows no password."""
     edge.operator.challenge = Challenge(username="sipagent", password="secret", realm="stranger.example")
     try:
-        call = edge.workers[0].call(edge.operator.uri, proxy=edge.plan.inner)
+        call = edge.dial(0, edge.operator.uri)
         assert call.wait_status() == 407 and call.final
         assert 'realm="stranger.example"' in call.final.header("Proxy-Authenticate")
     finally:
@@ -292,7 +292,7 @@ def test_what_goes_on_with_a_dead_worker_is_ended_for_the_others(edge: Edge) -> 
     assert {dialog.call_id for dialog in rpc.dialogs(index)} == {call.call_id, leg.call_id}
     edge.operator.answer = Answer(status=None)
     edge.operator.skip_calls()
-    edge.workers[index].call(edge.operator.uri, proxy=edge.plan.inner)
+    edge.dial(index, edge.operator.uri)
     ringing = edge.operator.wait_call(scene.PATIENCE_S)
     edge.operator.answer = Answer(after_s=0.05)
     edge.workers[index].close()
