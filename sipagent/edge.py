@@ -161,7 +161,7 @@ def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
         "CONTACT": plan.contact,
         "PATH": plan.path,
         "REGISTRAR": plan.registrar,
-        "OWN_ADDRESS": _as_kamailio_writes(plan.addresses.own),
+        "OWN_ADDRESS": ipaddress.ip_address(plan.addresses.own),
         "TOKEN_HEADER": HEADER,
         "TOKEN_IN": secrets.tokens.from_edge,
         "TOKEN_OUT": secrets.tokens.to_edge,
@@ -200,11 +200,3 @@ def _patterns() -> dict[str, str]:
         "MEDIA_2": grammar.media(2),
         **{f"AUDIO_{count}": grammar.audio(count) for count in range(2, grammar.MOST_AUDIO + 1)},
     }
-
-
-def _as_kamailio_writes(address: str) -> str:
-    """An address as the source of a message: IPv6 in eight groups, none left out."""
-    parsed = ipaddress.ip_address(address)
-    if parsed.version == 4:
-        return address
-    return ":".join(f"{int(group, 16):x}" for group in parsed.exploded.split(":"))

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from retention.recording import Receipt
 from sipagent.children import LIVED_S, LONGEST_S, Backoff
-from sipagent.edge_care import AGAIN_S, COUNT_S, MUTE, EdgeCare
+from sipagent.edge_care import AGAIN_S, COUNT_S, MUTE, TELL_S, EdgeCare
 from sipagent.edge_rpc import EdgeError
 from sipagent.messages import Alive, Drain, NotRegistered, Ready, Refused, ToChild, ToSupervisor
 from sipagent.orders import Orders
@@ -471,6 +471,30 @@ def test_strangers_are_counted_while_the_edge_answers() -> None:
     house.turn(COUNT_S)
     house.supervisor.care.died(house.now)
     assert [strangers for strangers, _, _ in house.shared.counts] == [7, 7, 9]
+
+
+def test_what_the_edge_has_dropped_is_told_once_a_minute_at_most() -> None:
+    """How many messages, whatever came; an edge that is started anew counts from 0 again."""
+    house = House()
+    house.ready()
+    with capture_logs() as log:
+
+        def told(seconds: float) -> list[dict[str, int]]:
+            log.clear()
+            for _ in range(round(seconds / COUNT_S)):
+                house.turn(COUNT_S)
+            lines = [line for line in log if line["event"] == "edge_dropped"]
+            return [{name: one for name, one in line.items() if type(one) is int} for line in lines]
+
+        assert told(2 * TELL_S) == []
+        house.edge.malformed, house.edge.lines = 3, 40
+        assert told(COUNT_S) == [{"malformed": 3, "lines": 40}]
+        house.edge.malformed, house.edge.unsupported, house.edge.lines = 1000, 1, 50
+        assert told(TELL_S - COUNT_S) == []
+        house.edge.malformed = 1003
+        assert told(COUNT_S) == [{"malformed": 1000, "unsupported": 1, "lines": 10}]
+        house.edge.malformed = house.edge.unsupported = 2
+        assert told(10 * TELL_S) == [{"malformed": 2, "unsupported": 1}]
 
 
 def test_an_edge_that_hangs_is_started_anew() -> None:
