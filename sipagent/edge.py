@@ -32,6 +32,7 @@ MOST_AT_ALL, MOST_MESSAGE, MOST_HEAD, MOST_BODY = 16_000, 2600, 1900, 8000
 # (a burst of two, then 12 a second, the last with four), offers 10 (four, then four a second, the last with
 # four); the legs have four.
 OFFERS_AT_ONCE, OFFER_MS = 4, 250
+LONGEST_MS = 10_000  # no turn is further away: a second of burst, and four lines a second apart
 
 PARTS = ("", "-calls", "-messages", "-dialogs", "-workers")
 ROUTES = "".join(files("sipagent").joinpath(f"kamailio{part}.cfg").read_text("utf-8") for part in PARTS)
@@ -170,6 +171,7 @@ def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
         "MOST_HEAD": MOST_HEAD,
         "MOST_BODY": MOST_BODY,
         "OFFER_MS": OFFER_MS,
+        "LONGEST_MS": LONGEST_MS,
         "OFFERS_BURST_MS": OFFER_MS * (OFFERS_AT_ONCE - 1),
         **{name: grammar.quoted(pattern) for name, pattern in _patterns().items()},
         "MASK_KEY": secrets.mask,

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 
 import pytest
 
 from sipagent.softphone import Answer, Challenge, Loop, Phone
+from sipagent.softphone_sip import sdp
 from tests.peers import edge as scene
-from tests.peers.edge import CALLS_EACH, NUMBER, OURS, WORKERS, Edge
+from tests.peers.edge import CALLS_EACH, NUMBER, OURS, TRUNK, WORKERS, Edge
 
 pytestmark = pytest.mark.live
 
@@ -86,6 +88,18 @@ def test_every_slot_is_filled_by_turns_and_the_next_caller_is_told(edge: Edge) -
     assert (line.why, line.status, line.call_id) == ("full", 503, call.call_id)
     assert line.asserted == '"Ann" <sip:+33612345678@trunk>' and line.privacy == "id"
     assert line.called == edge.uri(NUMBER) and "+33612345678" in line.from_
+
+
+def test_a_clock_that_is_put_back_keeps_no_caller_waiting(edge: Edge) -> None:
+    """Turns are kept by the clock, so those that a worker has had lie ahead then."""
+    ahead_ms = (time.time_ns() // 1_000_000) + 3_600_000
+    for index, worker in enumerate(edge.workers):
+        host, port = edge.plan.worker(index)
+        edge.process.rpc.ask("htable.seti", "turn", f"sip:{host}:{port}", ahead_ms)
+        edge.process.rpc.ask("htable.seti", "offers", str(worker.address[1]), ahead_ms)
+    call, _, _ = edge.answered()
+    body = sdp((TRUNK, 40000), (8,), None, "sendrecv", 1) + b"m=video 0 RTP/AVP 31\r\n"
+    assert call.request("INVITE", body=body).status == 200
 
 
 # --- strangers ---
