@@ -7,19 +7,23 @@ alone: in children they are blocked, and it tells them what to do. What the kern
 (pidfd_open(2)) also holds where that server has died.
 """
 
+import functools
 import os
 import select
 import signal
 import socket
 import struct
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
 from sipagent.messages import ToChild, ToSupervisor
+from sipagent.own_folder import own_folder
 
 FIRST_S, LONGEST_S = 0.5, 16.0
 LIVED_S = 60.0
@@ -58,7 +62,8 @@ class Child:
         self.name = name
         ours, theirs = _context.Pipe(duplex=True)
         process = _context.Process(target=_run, args=(target, theirs, *arguments), name=name)
-        with theirs, _orders_blocked():
+        with theirs, _orders_blocked(), _temporary_files_in(_folder()):
+            forkserver.ensure_running()
             process.start()
         self.connection: Connection[ToChild, ToSupervisor] = ours
         self.pid = process.pid or 0
@@ -114,6 +119,21 @@ def asked(target: str, *arguments: Any) -> Any:
     finally:
         child.kill()
         child.close()
+
+
+@functools.cache
+def _folder() -> Path:
+    """Of the server's socket. The library's own would stay behind when this process is killed."""
+    return own_folder("children")
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager

@@ -1,17 +1,20 @@
 """Kamailio's configuration and the lists that it reads, from a plan. Pure: values in, text out.
 
-What the edge does stands in `kamailio.cfg`, in Kamailio's own language; `@NAME@` is what a plan fills in.
+What the edge does stands in `kamailio*.cfg`, in Kamailio's own language; `@NAME@` is what a plan fills in.
 """
 
+import ipaddress
 import re
 from collections.abc import Container
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
+from sipagent import edge_grammar as grammar
 from sipagent.config import HostPort
 from sipagent.config_types import Network
 from sipagent.edge_plan import Plan
+from sipagent.hop import HEADER, HopTokens
 from sipagent.policy import RETRY_AFTER_S
 
 WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources
@@ -20,14 +23,27 @@ REQUESTS_PER_S = 400  # new calls from the trunk that are answered with care; mo
 ANSWER_MS = 4000  # a worker that has not answered a call by then never will
 REASONS = {486: "Busy Here", 503: "Service Unavailable"}
 
-ROUTES = files("sipagent").joinpath("kamailio.cfg").read_text(encoding="utf-8")
+# Bytes. An engine reads 4,000 of a datagram (PJSIP_MAX_PKT_LEN), and writes as many of an answer, which has
+# most of the head again. On the way to it addresses are encoded, which makes their headers half as long
+# again, and the edge adds its own.
+MOST_AT_ALL, MOST_MESSAGE, MOST_HEAD, MOST_BODY = 16_000, 2600, 1900, 8000
+# Of what is offered within dialogs: audio lines at once, then one after the other. An engine has 64 handles;
+# an audio line takes two until half a second after its end. In any half second calls bring 11 lines at most
+# (a burst of two, then 12 a second, the last with four), offers 10 (four, then four a second, the last with
+# four); the legs have four.
+OFFERS_AT_ONCE, OFFER_MS = 4, 250
+LONGEST_MS = 10_000  # no turn is further away: a second of burst, and four lines a second apart
+
+PARTS = ("", "-calls", "-messages", "-dialogs", "-workers")
+ROUTES = "".join(files("sipagent").joinpath(f"kamailio{part}.cfg").read_text("utf-8") for part in PARTS)
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """`mask` hides workers' addresses, and outlives a restart."""
+    """`mask` hides workers' addresses, `tokens` tell who stands behind the edge; both outlive a restart."""
 
     mask: str = field(repr=False)
+    tokens: HopTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +162,18 @@ def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
         "CONTACT": plan.contact,
         "PATH": plan.path,
         "REGISTRAR": plan.registrar,
+        "OWN_ADDRESS": ipaddress.ip_address(plan.addresses.own),
+        "TOKEN_HEADER": HEADER,
+        "TOKEN_IN": secrets.tokens.from_edge,
+        "TOKEN_OUT": secrets.tokens.to_edge,
+        "MOST_AT_ALL": MOST_AT_ALL,
+        "MOST_MESSAGE": MOST_MESSAGE,
+        "MOST_HEAD": MOST_HEAD,
+        "MOST_BODY": MOST_BODY,
+        "OFFER_MS": OFFER_MS,
+        "LONGEST_MS": LONGEST_MS,
+        "OFFERS_BURST_MS": OFFER_MS * (OFFERS_AT_ONCE - 1),
+        **{name: grammar.quoted(pattern) for name, pattern in _patterns().items()},
         "MASK_KEY": secrets.mask,
         "MASK_ADDRESS": plan.host,
         "RPC_SOCKET": places.rpc,
@@ -154,4 +182,23 @@ def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
         "STATE_DIRECTORY": places.dialogs,
         "TLS_FILE": places.tls,
     }
-    return re.sub(r"@([A-Z_]+)@", lambda name: str(values[name[1]]), ROUTES)
+    return re.sub(r"@([A-Z_0-9]+)@", lambda name: str(values[name[1]]), ROUTES)
+
+
+def _patterns() -> dict[str, str]:
+    """What messages are compared with."""
+    return {
+        "IS_REQUEST_URI": grammar.REQUEST_URI,
+        "IS_FROM_TO": grammar.FROM_TO,
+        "IS_CONTACT": grammar.CONTACT,
+        "IS_RECORD_ROUTE": grammar.RECORD_ROUTE,
+        "IS_CONTENT_TYPE": grammar.CONTENT_TYPE,
+        "IS_LIST": grammar.LIST,
+        "IS_SECONDS": grammar.SECONDS,
+        "IS_CSEQ": grammar.CSEQ,
+        "BAD_HEAD": grammar.BAD_HEAD,
+        "TOO_MANY_MEDIA": grammar.media(grammar.MOST_MEDIA + 1),
+        "TOO_MUCH_AUDIO": grammar.audio(grammar.MOST_AUDIO + 1),
+        "MEDIA_2": grammar.media(2),
+        **{f"AUDIO_{count}": grammar.audio(count) for count in range(2, grammar.MOST_AUDIO + 1)},
+    }

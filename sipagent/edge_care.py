@@ -12,6 +12,7 @@ from sipagent.children import Backoff
 from sipagent.edge_rpc import EdgeError
 
 AGAIN_S = 1.0
+TELL_S = 60.0  # between two lines of the log about what it drops, whatever comes
 COUNT_S, MUTE = 5.0, 3  # how often it is asked what it has counted; so many times without an answer: it hangs
 FAULTS = (EdgeError, OSError, ValueError, LookupError, TypeError)  # also what it says that nobody foresaw
 
@@ -19,9 +20,19 @@ log = structlog.get_logger("sipagent.supervisor")
 
 
 class Counted(Protocol):
+    """Since its start."""
+
     @property
     def strangers(self) -> int:
-        """Requests that were dropped, since its start."""
+        """Messages that were dropped."""
+
+    @property
+    def malformed(self) -> int:
+        """Messages that nobody could read."""
+
+    @property
+    def unsupported(self) -> int:
+        """Messages that asked for what there is not."""
 
 
 class EdgeCalls(Protocol):
@@ -48,11 +59,40 @@ class Edge(Protocol):
     @property
     def rpc(self) -> EdgeCalls: ...
 
+    @property
+    def lines(self) -> int:
+        """What it has written since it was up, over all its starts; nobody reads that: it quotes messages."""
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
 
     def change(self, plan: Any) -> None: ...
+
+
+class Dropped:
+    """What is told of messages that the edge has dropped: how many, never what was in them. Pure."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, int] = {}
+        self._due = 0.0
+
+    def look(self, counted: Counted, lines: int, now: float) -> dict[str, int]:
+        """What has come since it was told last, once in a while; nothing where nothing has."""
+        if now < self._due:
+            return {}
+        found = {"malformed": counted.malformed, "unsupported": counted.unsupported, "lines": lines}
+        before, self._told = self._told, found
+        come = {name: _risen(before.get(name, 0), count) for name, count in found.items()}
+        if not any(come.values()):
+            return {}
+        self._due = now + TELL_S
+        return {name: count for name, count in come.items() if count}
+
+
+def _risen(before: int, now: int) -> int:
+    """By how much; what has gone back began anew."""
+    return now - before if before <= now else now
 
 
 class EdgeCare:
@@ -71,6 +111,7 @@ class EdgeCare:
         self.due: float | None = 0.0
         self.count_due = 0.0
         self._mute = 0
+        self._dropped = Dropped()
 
     def start(self, now: float) -> None:
         """For the first time. Raises EdgeError."""
@@ -123,15 +164,15 @@ class EdgeCare:
             self.due = now + wait_s
             log.error("alert", reason=f"the edge: {failure}; again in {wait_s:g} s")
 
-    def strangers(self, now: float) -> int | None:
-        """How many requests it has dropped since its start, where it is time to look again and it answers."""
+    def counted(self, now: float) -> Counted | None:
+        """What it has dropped since its start, where it is time to look again and it answers."""
         if now < self.count_due:
             return None
         self.count_due = now + COUNT_S
         if not self.up:
             return None
         try:
-            strangers = self.edge.rpc.statistics().strangers
+            counted = self.edge.rpc.statistics()
         except FAULTS as failure:
             log.warning("edge_does_not_count", reason=str(failure))
             self._mute += 1
@@ -139,7 +180,9 @@ class EdgeCare:
                 self.died(now)
             return None
         self._mute = 0
-        return strangers
+        if told := self._dropped.look(counted, self.edge.lines, now):
+            log.warning("edge_dropped", **told)
+        return counted
 
     def _restart(self, now: float) -> None:
         self._backoff.started(now)

@@ -1,9 +1,13 @@
 """Kamailio as a child process: started, its log read, its end noticed. Whoever uses it starts it again.
 
 EdgeProcess(plan, directory, report)    report(Rejected | str) is called on the reader's thread
+
+What it says while it starts is reported. What it says later quotes messages, so it is only counted (`lines`):
+a caller's number, or whatever a stranger writes, is not for our log.
 """
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -21,6 +25,7 @@ from sipagent.edge_files import (
     write_lists,
 )
 from sipagent.edge_plan import Plan
+from sipagent.edge_ports import HeldPorts
 from sipagent.edge_rejected import Rejected
 from sipagent.edge_rpc import EdgeError, EdgeRpc
 
@@ -28,8 +33,8 @@ KAMAILIO = Path("/usr/sbin/kamailio")
 SHARED_MB, PRIVATE_MB = 128, 8
 START_S, STOP_S, POLL_S = 15.0, 5.0, 0.02
 FETCH_S = 0.25  # between two looks for calls that were rejected
-LINES, LINES_S = 50, 10.0  # of the log, at most so many in so long: what strangers send must not fill a disk
 LAST_WORDS = 20
+OF_THE_FIRST = re.compile(r" *0\((\d+)\) ")  # of its processes; it hears no message
 
 Report = Callable[[Rejected | str], None]
 
@@ -46,7 +51,9 @@ class EdgeProcess:
         self._fetcher: threading.Thread | None = None
         self._over = threading.Event()
         self._said: list[str] = []
-        self._ending = False
+        self._starting = self._ending = False
+        self._ports = HeldPorts((plan.listen, plan.inner))
+        self.lines = 0  # of its log since it had started, all in all
         self.sentinel = -1  # readable once the process has died (pidfd_open(2))
 
     @property
@@ -81,7 +88,11 @@ class EdgeProcess:
 
     def _spawn(self) -> None:
         self._said.clear()
-        self._ending = False
+        self._starting, self._ending = True, False
+        try:
+            self._ports.take()
+        except OSError as taken:
+            raise EdgeError(f"kamailio does not start: {taken.strerror}") from taken
         self._process = subprocess.Popen(
             command(self._places),
             stdin=subprocess.DEVNULL,
@@ -89,6 +100,7 @@ class EdgeProcess:
             stderr=subprocess.PIPE,
             cwd=self._places.directory,
             process_group=0,  # Ctrl-C is for us, who drain; and its children end with it
+            umask=0o077,  # dialogs name callers
         )
         self.sentinel = os.pidfd_open(self._process.pid)
         self._reader = threading.Thread(
@@ -97,9 +109,11 @@ class EdgeProcess:
         self._reader.start()
         try:
             self._wait_answer()
-        except EdgeError:
+            self._ports.shut()
+        except (EdgeError, OSError) as problem:
             self.stop()
-            raise
+            raise problem if isinstance(problem, EdgeError) else EdgeError(str(problem)) from problem
+        self._starting = False
         self._over.clear()
         self._fetcher = threading.Thread(target=self._fetch, name="edge-rejected", daemon=True)
         self._fetcher.start()
@@ -124,10 +138,13 @@ class EdgeProcess:
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
-        limit = _Limit()
         for raw in process.stderr:
+            if not self._starting:
+                self.lines += not self._ending
+                continue
             line = raw.decode(errors="replace").rstrip("\n")
-            if not self._ending and limit.passes(time.monotonic()):
+            first = OF_THE_FIRST.match(line)
+            if first and int(first[1]) == process.pid:
                 if len(self._said) < LAST_WORDS:
                     self._said.append(line)
                 self._report(line)
@@ -165,8 +182,13 @@ class EdgeProcess:
         if self._reader is not None:
             self._reader.join(STOP_S)
         os.close(self.sentinel)
+        self._ports.release()
         remove_socket(self._places)
         self.sentinel, self._process, self._reader, self._fetcher = -1, None, None, None
+
+    def release(self) -> None:
+        """Let whoever takes our place have the ports, once this process has ended."""
+        self._ports.release()
 
     def change(self, plan: Plan) -> None:
         """Carry on with other numbers of workers and calls, or other sources, without a restart.
@@ -180,19 +202,6 @@ class EdgeProcess:
         self.rpc.allow(plan.calls)
         if plan.tls:
             self.rpc.ask("tls.reload")  # certificates that have been renewed
-
-
-class _Limit:
-    """Lets so many lines pass in so long."""
-
-    def __init__(self) -> None:
-        self._since, self._passed = 0.0, 0
-
-    def passes(self, now: float) -> bool:
-        if now - self._since > LINES_S:
-            self._since, self._passed = now, 0
-        self._passed += 1
-        return self._passed <= LINES
 
 
 def command(where: Places) -> list[str]:

@@ -1,16 +1,15 @@
 """What the edge tells of calls that it rejected, each once, which no caller can forge.
 
 Pure: a text in, a value out. It is `name=value` apart by spaces, and what callers sent is in hexadecimal
-(`route[REJECTED]` of kamailio.cfg).
+(`route[REJECTED]` of kamailio-calls.cfg).
 """
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
-Why = Literal["full", "rate", "draining"]
-WHYS = ("full", "rate", "draining")
+Why = Literal["full", "rate", "draining", "malformed", "unsupported", "unanswered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +18,8 @@ class Rejected:
 
     `from_`, `asserted` (P-Asserted-Identity) and `privacy` are the bodies of headers as the trunk sent them,
     empty where absent; `called` is the Request-URI. `full`: no slot was free; `rate`: one was, but too many
-    calls came at once.
+    calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for what there is
+    not, or for more media than an engine takes; `unanswered`: no worker that it was offered to said anything.
     """
 
     at: datetime
@@ -36,7 +36,9 @@ def rejected(text: str) -> Rejected:
     """Read what the edge says of a call. Raises ValueError where that is something else."""
     fields = dict(part.partition("=")[::2] for part in text.split())
     numbers = (fields.get(name, "") for name in ("status", "s", "us"))
-    if fields.get("why") not in WHYS or not all(re.fullmatch(r"\d{1,10}", one, re.ASCII) for one in numbers):
+    if fields.get("why") not in get_args(Why) or not all(
+        re.fullmatch(r"\d{1,10}", one, re.ASCII) for one in numbers
+    ):
         raise ValueError(f"not what the edge says of a call: {text[:80]!r}")
     return Rejected(
         at=datetime.fromtimestamp(int(fields["s"]), UTC) + timedelta(microseconds=int(fields["us"])),

@@ -17,6 +17,11 @@ PATIENCE_S = 2.0
 ANSWER_LIMIT = 1 << 20  # bytes
 NOTHING_THERE = 404  # as in HTTP
 ANSWERED, ENDED = 3, 5  # states of a dialog (dlg_hash.h)
+MALFORMED = (
+    "script.malformed",
+    "core.err_requests",
+    "core.err_replies",
+)  # the core's: without a header they need
 _ids = count(1)
 
 
@@ -42,13 +47,16 @@ class Dialog:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Since the edge's start: requests of `strangers` that were dropped; calls rejected because all was
-    `full`, or because too many came at once (`rate`). Now: `calls`, those of callers.
+    """Since the edge's start: messages of `strangers` that were dropped; calls rejected because all was
+    `full`, or because too many came at once (`rate`); messages that are `malformed`, or ask for what is
+    `unsupported`. Now: `calls`, those of callers.
     """
 
     strangers: int
     full: int
     rate: int
+    malformed: int
+    unsupported: int
     calls: int
 
 
@@ -133,10 +141,12 @@ class EdgeRpc:
 
     def statistics(self) -> Statistics:
         """Count."""
-        said = self.ask("stats.fetchn", "script:")
+        said = self.ask("stats.fetchn", "script:", "core:")
         calls = self.ask("dlg.profile_get_size", "calls")
         return Statistics(
-            **{name: int(said[f"script.{name}"]) for name in ("strangers", "full", "rate")}, calls=int(calls)
+            **{name: int(said[f"script.{name}"]) for name in ("strangers", "full", "rate", "unsupported")},
+            malformed=sum(int(said[name]) for name in MALFORMED),
+            calls=int(calls),
         )
 
     def rejected(self) -> Rejected | None:

@@ -15,6 +15,7 @@ from typing import Protocol
 from media.frame import Samples
 from sipagent import events as e
 from sipagent.config_types import Network
+from sipagent.hop import HEADER
 
 Headers = tuple[tuple[str, str], ...]
 """SIP headers as name and value."""
@@ -125,8 +126,11 @@ class EngineSettings:
     asks for, by default the trunk's; where its realm is empty, the first challenge to an INVITE names it.
     `callers`: who may begin a call, and whose gateways may send sound from other addresses than SDP names;
     `others`: with whom else we have to do. `has_room`: whether one more call would find its legs; one that
-    finds none waits for a moment, since another may just be ending. `sip_peer`: the edge, which is then the
-    only one to send SIP; `hop_token`: what it puts into `X-Sipagent`, and expects of an INVITE or a REGISTER.
+    finds none waits for a moment, since another may just be ending.
+
+    Behind the edge: `hop_token`: how its header X-Sipagent begins on requests that come in and begin
+    something, `;source=IP:PORT` of their sender follows; `way_out_token`: what INVITE and REGISTER that leave
+    carry there, empty for `hop_token`; `sip_peer`: the only address that SIP is taken from.
     """
 
     report: Callable[[Report], None]
@@ -148,8 +152,15 @@ class EngineSettings:
     callers: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
     others: tuple[Network, ...] = ()
     has_room: Callable[[], bool] = lambda: True
-    hop_token: str = ""
+    hop_token: str = field(default="", repr=False)
+    way_out_token: str = field(default="", repr=False)
     sip_peer: tuple[str, int] | None = None
+
+    @property
+    def way_out(self) -> Headers:
+        """What a request carries that begins something, as it leaves."""
+        token = self.way_out_token or self.hop_token
+        return ((HEADER, token),) if token else ()
 
 
 class Engine(Protocol):

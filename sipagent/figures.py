@@ -20,7 +20,10 @@ Ending = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`calls`: those that are up now; `faults`: by part; all else counts what has happened."""
+    """`calls`: those that are up now; `faults`: by part; all else counts what has happened.
+
+    `malformed`, `unsupported`: messages that the edge refused or dropped for what was in them.
+    """
 
     calls: int = 0
     ended: Mapping[Ending, int] = field(default_factory=dict)
@@ -29,6 +32,8 @@ class Figures:
     dropped_frames: int = 0
     lost_legs: int = 0
     foreign_packets: int = 0
+    malformed: int = 0
+    unsupported: int = 0
 
 
 class Tally:
@@ -66,14 +71,17 @@ def total(all: Iterable[Figures]) -> Figures:
     """Of several that count side by side."""
     ended: Counter[Ending] = Counter()
     faults: Counter[str] = Counter()
-    calls = strangers = dropped = lost = foreign = 0
+    calls = strangers = dropped = lost = foreign = malformed = unsupported = 0
     for one in all:
         ended.update(one.ended)
         faults.update(one.faults)
         calls, strangers = calls + one.calls, strangers + one.strangers
         dropped, lost = dropped + one.dropped_frames, lost + one.lost_legs
         foreign += one.foreign_packets
-    return Figures(calls, dict(ended), strangers, dict(faults), dropped, lost, foreign)
+        malformed, unsupported = malformed + one.malformed, unsupported + one.unsupported
+    return Figures(
+        calls, dict(ended), strangers, dict(faults), dropped, lost, foreign, malformed, unsupported
+    )
 
 
 class Telling:

@@ -71,6 +71,12 @@ class Metrics(Collector):
             "Packets that came to a call's sound from others than its parties.",
             figures.foreign_packets,
         )
+        refused = CounterMetricFamily(
+            "sipagent_messages_refused", "Messages that the edge kept from workers.", labels=("reason",)
+        )
+        refused.add_metric(("malformed",), figures.malformed)
+        refused.add_metric(("unsupported",), figures.unsupported)
+        yield refused
         if (registered := self._counting.has_registered) is not None:
             yield _gauge("sipagent_registered", "Whether the trunk's registrar knows us.", registered)
 

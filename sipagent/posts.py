@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from retention.recording import Receipt
 from sipagent.admission import Admission
-from sipagent.config import Config
+from sipagent.config import Config, uri_host
+from sipagent.hop import HopTokens
 from sipagent.remote_detector import DetectorAddress
 
 
@@ -12,14 +13,16 @@ from sipagent.remote_detector import DetectorAddress
 class WorkerPost:
     """What a worker is, and where. `rules.calls` is how many calls it takes at a time.
 
-    `listen`: where it hears SIP, host and port; `edge`: the SIP URI of its way out; `media_address`: where it
-    hears RTP, on the UDP ports from the first to the last of `rtp_ports`. `refused`: receipts of callers who
-    had refused as the last that its predecessor said. `detector`: whom it asks about speech; None: nobody.
+    `listen`: where it hears SIP, host and port; `edge`: the SIP URI of its way out, and of all that comes;
+    `tokens`: by which they know each other; `media_address`: where it hears RTP, on the UDP ports from the
+    first to the last of `rtp_ports`. `refused`: receipts of callers who had refused as the last that its
+    predecessor said. `detector`: whom it asks about speech; None: nobody.
     """
 
     index: int
     listen: tuple[str, int]
     edge: str
+    tokens: HopTokens
     media_address: str
     rtp_ports: tuple[int, int]
     config: Config
@@ -36,10 +39,11 @@ class WorkerPost:
 
 @dataclass(frozen=True, slots=True)
 class RegistrarPost:
-    """Where the trunk's account is, host and port. `edge`: the SIP URI of its way out."""
+    """Where the trunk's account is, host and port; `edge`, `tokens`: as a worker's."""
 
     listen: tuple[str, int]
     edge: str
+    tokens: HopTokens
     config: Config
     log_json: bool
 
@@ -60,6 +64,13 @@ class DetectorPost:
     @property
     def name(self) -> str:
         return DETECTOR
+
+
+def address_of(edge: str) -> tuple[str, int]:
+    """Host and port of the edge, as a post names it."""
+    host, port = uri_host(edge)
+    assert port is not None
+    return host, port
 
 
 DETECTOR = "detector"

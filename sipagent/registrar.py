@@ -22,9 +22,8 @@ from sipagent.logs import alert, configure_log
 from sipagent.messages import Drain, NotRegistered, Ready, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.pjsip import EngineError, PjsipEngine
-from sipagent.posts import RegistrarPost
+from sipagent.posts import RegistrarPost, address_of
 from sipagent.registration import Registrar
-from sipagent.worker import host_and_port
 
 PATIENCE_S = 1.0
 FAREWELL_S = 2.0  # for the registrar's answer when the account goes
@@ -124,9 +123,11 @@ def settings(post: RegistrarPost, inbox: Inbox) -> EngineSettings:
         report=inbox.put,
         audio=lambda *_: None,
         listen=post.listen,
-        sip_peer=host_and_port(post.edge),
         uri=trunk.uri,
         registrar=trunk.registrar or "",
         registrar_proxies=(post.edge,),
+        hop_token=post.tokens.from_edge,
+        way_out_token=post.tokens.to_edge,
+        sip_peer=address_of(post.edge),
         trunk=Credentials(login.username, login.password, trunk.realm) if login else None,
     )

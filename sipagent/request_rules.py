@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote
 
 from sipagent.config_types import Network, uri_host
+from sipagent.hop import HEADER
 from sipagent.identity import address_of, header_values
 from sipagent.policy import RETRY_AFTER_S
 from sipagent.socket_filter import Address
@@ -27,7 +28,6 @@ WAITING = 20  # requests at a time
 KEPT_S = 40.0  # a dialog that is over is known for so long: its last requests may be repeated for 32 s
 SIP_PORT = 5060
 WITH_BODY = ("INVITE", "UPDATE", "PRACK")
-HOP = "X-Sipagent"  # between the edge and its workers alone
 
 _MEDIA_LINE = re.compile(r"^[ \t]*m=[ \t]*(\w+)[ \t]+(\d+)", re.MULTILINE | re.IGNORECASE)
 _BRANCH = re.compile(r";\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
@@ -228,7 +228,7 @@ class RequestRules:
     def _has_token(self, request: Request) -> bool:
         if not self._token:
             return True
-        said = header_values(request.message, HOP)
+        said = header_values(request.message, HEADER)
         return any(value.partition(";")[0].strip() == self._token for value in said)
 
     def _is_repeated(self, request: Request) -> bool:

@@ -6,7 +6,7 @@ back what its calls had, and its successor begins with nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sipagent.admission import Admission
 from sipagent.asking import Answer, Asked, Leave
@@ -15,6 +15,21 @@ from sipagent.figures import Figures, total
 
 Told = Asked | Figures
 """What a worker has to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Risen:
+    """A count that begins anew with the edge: `before` of the edges that were, `now` of the one that is."""
+
+    before: int = 0
+    now: int = 0
+
+    def to(self, count: int) -> "Risen":
+        return Risen(self.before + self.now, count) if count < self.now else Risen(self.before, count)
+
+    @property
+    def sum(self) -> int:
+        return self.before + self.now
 
 
 class Sharing:
@@ -36,7 +51,7 @@ class Sharing:
         self._beside = beside
         self._worker_of: dict[str, int] = {}  # calls that have asked for somebody
         self._counted: tuple[Figures, dict[int, Figures]] = (Figures(), {})  # of the dead, and of the living
-        self._edge = (0, 0)  # strangers at the edges that were, and at the one that is
+        self._edge: tuple[Risen, ...] = (Risen(), Risen(), Risen())  # strangers, malformed, unsupported
         self.has_registered: bool | None = None
 
     # --- what happens ---
@@ -78,10 +93,10 @@ class Sharing:
         """Whether the trunk's registrar knows us; never said where there is none."""
         self.has_registered = active
 
-    def strangers(self, count: int) -> None:
-        """How many requests of strangers the edge has dropped since it was started."""
-        before, now = self._edge
-        self._edge = (before + now, count) if count < now else (before, count)
+    def dropped(self, strangers: int, malformed: int, unsupported: int) -> None:
+        """How many messages the edge has dropped since it was started, and why."""
+        counts = strangers, malformed, unsupported
+        self._edge = tuple(risen.to(count) for risen, count in zip(self._edge, counts, strict=True))
 
     def reload(self, rules: Admission) -> None:
         """Other operators for the calls that ask from now on."""
@@ -98,7 +113,9 @@ class Sharing:
     def figures(self) -> Figures:
         """Of all workers that there are and were, as they have told it, and of the edge."""
         dead, living = self._counted
-        return total((dead, *living.values(), self._beside(), Figures(strangers=sum(self._edge))))
+        strangers, malformed, unsupported = (risen.sum for risen in self._edge)
+        edge = Figures(strangers=strangers, malformed=malformed, unsupported=unsupported)
+        return total((dead, *living.values(), self._beside(), edge))
 
     @property
     def limit(self) -> int:

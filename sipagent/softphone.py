@@ -75,6 +75,7 @@ class Phone:
         self.challenge: Challenge | None = None
         self.refer_status: int | None = 501  # its answer to a REFER; None: it says nothing
         self.sound: Callable[[], Source | None] | None = None  # what each new call sends; absent: silence
+        self.contact = ""  # a URI in the place of its own
         self.sdp_lines = b""  # attributes of the audio, at the end of every SDP
         self.seen: list[Seen] = []
         self.calls: list[Call] = []
@@ -271,6 +272,8 @@ class Phone:
             call.on_request(message)
         elif message.method == "INVITE" and not parameter(message.header("To"), "tag"):
             self._on_invite(message)
+        elif message.method == "OPTIONS" and self.answer.silent:
+            return
         elif message.method == "OPTIONS":
             self.respond(message, 200, secrets.token_hex(4))
         else:

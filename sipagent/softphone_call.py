@@ -325,7 +325,7 @@ class Call:
         return parameter(self.remote, "tag")
 
     def _contact(self) -> Headers:
-        return (("Contact", f"<{self.phone.uri}>"),)
+        return (("Contact", f"<{self.phone.contact or self.phone.uri}>"),)
 
     def _sdp(self, direction: str | None = None) -> bytes:
         self._version += 1

@@ -5,6 +5,7 @@ take the calls, Kamailio stands in front of them, and this process takes none: i
 purges, tells figures, and watches over the others.
 """
 
+import itertools
 import secrets
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from retention.archive import Archive
+from retention.progress import is_at_work, lock_of
 from retention.recording import Receipt
 from retention.store import Store
 from sipagent import __version__
@@ -27,10 +29,12 @@ from sipagent.desk import local_desk
 from sipagent.edge_addresses import addresses
 from sipagent.edge_care import Edge, EdgeCare
 from sipagent.edge_elsewhere import EdgeElsewhere
-from sipagent.edge_files import edge_directory
+from sipagent.edge_files import begin_anew, edge_directory, kept_tokens, places
 from sipagent.edge_plan import BEFORE_WORKERS, Plan, needs_edge, plan
 from sipagent.edge_process import EdgeProcess
 from sipagent.edge_rejected import Rejected
+from sipagent.edge_rpc import EdgeError
+from sipagent.hop import HopTokens, new_tokens
 from sipagent.layout import Layout, layout, unchangeable, widened
 from sipagent.logs import alert, configure_log
 from sipagent.messages import Reload
@@ -86,6 +90,7 @@ class Office:
         self._legs = legs
         self._log_json = log_json
         self._drain_s = drain_s
+        self.tokens = new_tokens()  # those that the edge has begun with, once it has
         self._heard = config  # whose words the detector listens for, whatever comes later
         self.detector = _detector(config)
 
@@ -110,6 +115,7 @@ class Office:
             index=index,
             listen=self.plan.worker(index),
             edge=self.plan.proxy,
+            tokens=self.tokens,
             media_address=self.plan.addresses.own,
             rtp_ports=self.layout.ports_of(index),
             config=self.config,
@@ -122,7 +128,7 @@ class Office:
         return Child(post.name, "sipagent.worker:work", post)
 
     def _start_registrar(self) -> Child:
-        post = RegistrarPost(self.plan.account, self.plan.proxy, self.config, self._log_json)
+        post = RegistrarPost(self.plan.account, self.plan.proxy, self.tokens, self.config, self._log_json)
         return Child(post.name, "sipagent.registrar:keep_registered", post)
 
     def _start_detector(self) -> Child:
@@ -200,6 +206,7 @@ class House:
     def _edge(self, stack: ExitStack) -> EdgeCare:
         """Our own Kamailio, started, or somebody else's, which we tell nothing."""
         config = self.office.config
+        self.office.tokens = hop_tokens(config)
         edge: Edge = EdgeElsewhere()
         if config.edge.start:
             edge = EdgeProcess(self.office.plan, edge_directory(config), self._edge_said)
@@ -238,6 +245,23 @@ class House:
         self.rejections.reload(office.rules)
         self.purging.reload(changed)
         log.info("reloaded", calls=office.layout.calls)
+
+
+def hop_tokens(config: Config) -> HopTokens:
+    """The secrets between the edge and its workers; and what has outlived those who needed it is removed.
+
+    Dialogs in progress, and those secrets, are for workers that an agent before us has left; where there are
+    none any more, both go. Somebody else's edge has its secrets from `sipagent edge`. Raises EdgeError.
+    """
+    where = places(edge_directory(config))
+    database = config.retention.database
+    known = itertools.takewhile(lambda index: lock_of(database, index).exists(), itertools.count())
+    try:
+        if config.edge.start and not any(is_at_work(database, index) for index in known):
+            begin_anew(where)
+        return kept_tokens(where)
+    except OSError as failure:
+        raise EdgeError(f"{where.directory}: {failure.strerror}") from failure
 
 
 def _recover(config: Config) -> None:

@@ -68,7 +68,7 @@ class Shared(Protocol):
 
     def registered(self, active: bool) -> None: ...
 
-    def strangers(self, count: int) -> None: ...
+    def dropped(self, strangers: int, malformed: int, unsupported: int) -> None: ...
 
     def due(self) -> float | None: ...
 
@@ -216,8 +216,8 @@ class Supervisor:
                 log.error("alert", reason=f"{place.name} hangs; it is killed")
                 place.child.kill()
         self.care.tick(now)
-        if (strangers := self.care.strangers(now)) is not None:
-            self.shared.strangers(strangers)
+        if (edge := self.care.counted(now)) is not None:
+            self.shared.dropped(edge.strangers, edge.malformed, edge.unsupported)
         if (due := self.shared.due()) is not None and due <= now:
             self.shared.tick(now)
         if not self._was_ready and self.ready:

@@ -24,7 +24,7 @@ from retention.store import Store, StoreError
 from sipagent.admission import Admission, tones
 from sipagent.agent import Agent
 from sipagent.asking import BoardLost
-from sipagent.config import ConfigError, uri_host
+from sipagent.config import ConfigError
 from sipagent.desk import RemoteDesk
 from sipagent.engine import Engine, EngineSettings
 from sipagent.figures import Telling
@@ -33,7 +33,7 @@ from sipagent.logs import alert, configure_log
 from sipagent.messages import Alive, Drain, Ready, Refused, Reload, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.pjsip import EngineError, PjsipEngine
-from sipagent.posts import WorkerPost
+from sipagent.posts import WorkerPost, address_of
 from sipagent.recorder import Recorder
 from sipagent.recovery import recover
 from sipagent.remote_detector import remote_detectors
@@ -185,22 +185,19 @@ def of_edge(rules: Admission) -> Admission:
     return replace(rules, allowed=LOOPBACK)
 
 
-def host_and_port(uri: str) -> tuple[str, int]:
-    host, port = uri_host(uri)
-    return host, port or 5060
-
-
 def settings(post: WorkerPost, agent: Agent) -> EngineSettings:
     """Those of one process, but for the addresses: SIP is for the edge alone, and leaves by it."""
     alone = engine_settings(post.config, agent)
     return replace(
         alone,
         listen=post.listen,
-        sip_peer=host_and_port(post.edge),
         transport="udp",
         media_address=post.media_address,
         rtp_ports=post.rtp_ports,
         callers=post.rules.allowed,
         registrar="",
         outbound_proxies=(post.edge, *alone.outbound_proxies),
+        hop_token=post.tokens.from_edge,
+        way_out_token=post.tokens.to_edge,
+        sip_peer=address_of(post.edge),
     )

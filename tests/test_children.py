@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -127,6 +128,32 @@ def test_the_supervisors_death_reaches_its_children(tmp_path: Path) -> None:
     for pid in pids:
         with pidfd(pid) as gone:
             assert gone is None or select.select([gone], [], [], PATIENCE_S)[0]
+
+
+def test_a_supervisor_that_is_killed_leaves_nothing_for_longer_than_until_the_next_one() -> None:
+    """What is another program's stays where it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        left_by_a_kill(Path(folder))
+
+
+def left_by_a_kill(base: Path) -> None:
+    (base / "pymp-another").mkdir()
+
+    def run(script: str) -> int:
+        environment = {**os.environ, "TMPDIR": str(base)}
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=environment,
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return done.returncode
+
+    assert run(ORPHAN) == -9
+    assert len([*base.iterdir()]) == 2
+    assert run(ORPHAN.replace("os.kill(os.getpid(), signal.SIGKILL)", "child.kill(); child.close()")) == 0
+    assert [path.name for path in base.iterdir()] == ["pymp-another"]
 
 
 ORPHAN = f"""

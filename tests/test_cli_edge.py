@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sipagent.edge_files import kept_tokens, places
 from tests.office import Office, make_office
 
 
@@ -33,6 +34,17 @@ def test_it_is_written_with_all_that_it_reads(office: Office) -> None:
     office.run("edge", "--write", str(there))
     assert (there / "mask.key").read_text() == kept, "dialogs in progress would be lost"
     assert (there / "kamailio.cfg").stat().st_mode & 0o077 == 0, "it holds the key"
+
+
+@pytest.mark.live
+def test_the_secret_of_somebodys_own_kamailio_is_the_agents(office: Office) -> None:
+    """It is kept beside the database, wherever the configuration is written, and stays."""
+    tokens = kept_tokens(places(office.folder / "edge"))
+    for there in (office.folder / "own", office.folder / "other"):
+        office.run("edge", "--write", str(there))
+        text = (there / "kamailio.cfg").read_text()
+        assert tokens.to_edge in text and tokens.from_edge in text
+        assert tokens.secret not in office.run("edge").out
 
 
 def test_a_registrar_that_nobody_knows_is_one_line(office: Office) -> None:

@@ -15,11 +15,13 @@ from sipagent.edge import Places, Secrets, configuration, source_list, tls_setti
 from sipagent.edge_files import places, remove_socket, write_files
 from sipagent.edge_plan import Addresses, Plan, Tls, needs_edge, plan
 from sipagent.edge_rejected import Rejected, rejected
+from sipagent.hop import HopTokens
 from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
 
 TRUNK = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32"))
 ADDRESSES = Addresses("198.51.100.7", TRUNK, (ipaddress.ip_network("198.51.100.9"),))
 WHERE = Places(Path("/var/lib/sipagent/edge"), Path("/var/lib/sipagent/edge/rpc.sock"))
+TOKENS = HopTokens("0123456789abcdef" * 2)
 WHEEL = 4
 CERTIFIED = 'certificate = "e.pem"\nprivate_key = "e.key"'
 
@@ -29,7 +31,7 @@ def planned(text: str = CONTRACT, legs: int = WHEEL) -> Plan:
 
 
 def written(plan: Plan) -> str:
-    return configuration(plan, Secrets("mask0"), WHERE)
+    return configuration(plan, Secrets("mask0", TOKENS), WHERE)
 
 
 # --- how many, where ---
@@ -175,7 +177,8 @@ def test_a_worker_is_given_no_more_than_it_survives(rate: int, gap_ms: int, each
 
 
 def test_secrets_are_in_no_representation() -> None:
-    assert "mask0" not in repr(Secrets("mask0"))
+    assert "mask0" not in repr(Secrets("mask0", TOKENS))
+    assert TOKENS.secret not in repr(Secrets("mask0", TOKENS))
 
 
 def test_a_socket_whose_path_would_be_too_long_goes_elsewhere(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,14 @@ def test_frames_that_the_disk_was_too_slow_for(service: Service) -> None:
     stage.settle()
     assert service["sipagent_tap_frames_dropped_total"] == 3
     assert stage.recording().incomplete
+
+
+def test_what_the_edge_kept_from_workers(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = service.stage.agent
+    counted = replace(agent.figures(), malformed=5, unsupported=2)
+    monkeypatch.setattr(agent, "figures", lambda: counted)
+    told = service.labelled("sipagent_messages_refused_total")
+    assert told == {("malformed",): 5, ("unsupported",): 2}
 
 
 # --- what is kept ---

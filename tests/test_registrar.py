@@ -9,6 +9,7 @@ import pytest
 
 from sipagent import registrar
 from sipagent.engine import Incoming, Registration, Report
+from sipagent.hop import new_tokens
 from sipagent.messages import NotRegistered, Ready, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.posts import RegistrarPost
@@ -94,8 +95,11 @@ def test_its_way_out_is_the_edge_and_its_realm_that_of_the_trunk(
     monkeypatch.setenv("TRUNK", "secret")
     keys = 'registrar = "sip:127.0.0.9"\nusername = "agent"\npassword_env = "TRUNK"\nrealm = "trunk"'
     config = read(with_keys("trunk", keys, SMALL), tmp_path / "config.toml")
-    post = RegistrarPost(("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr", config, log_json=True)
+    tokens = new_tokens()
+    post = RegistrarPost(("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr", tokens, config, log_json=True)
     made = settings(post, queue.SimpleQueue())
+    assert made.way_out == (("X-Sipagent", tokens.to_edge),)
+    assert (made.hop_token, made.sip_peer) == (tokens.from_edge, ("127.0.0.1", 16000))
     assert (made.listen, made.transport) == (("127.0.0.1", 16001), "udp")
     assert (made.registrar, made.registrar_proxies) == ("sip:127.0.0.9", ("sip:127.0.0.1:16000;lr",))
     assert made.trunk is not None and made.trunk.realm == "trunk"

@@ -476,9 +476,10 @@ def test_strangers_at_the_edge_are_counted_over_its_restart(supervised: Supervis
     sharing = supervised().sharing
     seen = []
     for count in (3, 3, 10, 2, 4):
-        sharing.strangers(count)
+        sharing.dropped(count, 2 * count, 5)
         seen.append(sharing.figures().strangers)
     assert seen == [3, 3, 10, 12, 14]
+    assert (sharing.figures().malformed, sharing.figures().unsupported) == (28, 5)
 
 
 def test_the_limit_is_the_whole_ones_and_changes_with_the_rules(supervised: Supervised) -> None:

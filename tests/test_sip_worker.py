@@ -11,6 +11,7 @@ from retention.recording import Status
 from sipagent.asking import BoardLost, Offered
 from sipagent.engine import Engine
 from sipagent.figures import Telling
+from sipagent.hop import new_tokens
 from sipagent.messages import Alive, Drain, Refused, Reload
 from sipagent.posts import WorkerPost
 from sipagent.worker import (
@@ -28,6 +29,7 @@ from tests.configured import SMALL, read, with_keys
 from tests.driving import ELSEWHERE, HERE, NUMBER, RULES, Stage
 
 EDGE = "sip:127.0.0.1:16000;lr"
+TOKENS = new_tokens()
 
 
 class Woken:
@@ -48,6 +50,7 @@ def post(tmp_path: Path, text: str = SMALL) -> WorkerPost:
         index=3,
         listen=("127.0.0.1", 16005),
         edge=EDGE,
+        tokens=TOKENS,
         media_address="192.0.2.9",
         rtp_ports=(20000, 20031),
         config=read(text, tmp_path / "config.toml"),
@@ -83,6 +86,8 @@ def test_sip_is_for_the_edge_and_media_for_the_network(tmp_path: Path, stage: St
     assert (made.media_address, made.rtp_ports) == ("192.0.2.9", (20000, 20031))
     assert made.public_address == "203.0.113.7"
     assert made.outbound_proxies == (EDGE, "sip:pbx.example.net")
+    assert made.way_out == (("X-Sipagent", TOKENS.to_edge),)
+    assert (made.hop_token, made.sip_peer) == (TOKENS.from_edge, ("127.0.0.1", 16000))
 
 
 def test_only_the_edge_sends_it_calls() -> None:

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from retention.progress import at_work
 from sipagent import supervision
 from sipagent.admission import SHIPPED
 from sipagent.children import Child
-from sipagent.config import ConfigError
+from sipagent.config import Config, ConfigError
+from sipagent.edge import Places
+from sipagent.edge_files import edge_directory, kept_tokens, places
+from sipagent.edge_rpc import EdgeError
 from sipagent.posts import REGISTRAR, RegistrarPost, WorkerPost
 from sipagent.seed import keep_seed
-from sipagent.supervision import Office
+from sipagent.supervision import Office, hop_tokens
 from tests.configured import SMALL, read, with_keys
 
 LEGS = 4
@@ -50,6 +54,53 @@ def workers_of(office: Office, started: Started) -> list[WorkerPost]:
     for place in office.places():
         place.start(())
     return [post for _, _, post in started if isinstance(post, WorkerPost)]
+
+
+# --- what an agent before it has left ---
+
+
+def left(config: Config) -> Places:
+    """What an edge leaves that was killed in a call."""
+    where = places(edge_directory(config))
+    hop_tokens(config)
+    where.dialogs.mkdir()
+    for name in ("dialog", "dialog_vars", "version", "dialog.unread"):
+        (where.dialogs / name).write_text("+33612345678")
+    return where
+
+
+def test_after_a_total_kill_no_dialog_and_no_secret_is_kept(where: Path) -> None:
+    config = read(FIVE, where)
+    tokens, there = hop_tokens(config), left(config)
+    assert hop_tokens(config) != tokens
+    assert not [*there.dialogs.iterdir()]
+
+
+def test_where_a_worker_still_has_calls_both_stay(where: Path) -> None:
+    config = read(FIVE, where)
+    there, tokens = left(config), hop_tokens(config)
+    for index in range(2):
+        with at_work(config.retention.database, index):
+            pass
+    (there.dialogs / "dialog").write_text("+33612345678")
+    tokens = kept_tokens(there)
+    with at_work(config.retention.database, 1):
+        assert hop_tokens(config) == tokens
+    assert (there.dialogs / "dialog").read_text() == "+33612345678"
+    assert hop_tokens(config) != tokens
+
+
+def test_somebody_elses_edge_keeps_its_secret(where: Path) -> None:
+    config = read(with_keys("edge", "start = false", FIVE), where)
+    assert hop_tokens(config) == hop_tokens(config) == kept_tokens(places(edge_directory(config)))
+
+
+def test_a_secret_that_cannot_be_kept_is_one_line(where: Path) -> None:
+    config = read(FIVE, where)
+    edge_directory(config).write_text("no folder")
+    with pytest.raises(EdgeError, match="edge: ") as error:
+        hop_tokens(config)
+    assert "\n" not in str(error.value)
 
 
 # --- whether it is needed ---

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from retention.recording import Receipt
 from sipagent.children import LIVED_S, LONGEST_S, Backoff
-from sipagent.edge_care import AGAIN_S, COUNT_S, MUTE, EdgeCare
+from sipagent.edge_care import AGAIN_S, COUNT_S, MUTE, TELL_S, EdgeCare
 from sipagent.edge_rpc import EdgeError
 from sipagent.messages import Alive, Drain, NotRegistered, Ready, Refused, ToChild, ToSupervisor
 from sipagent.orders import Orders
@@ -56,6 +56,9 @@ class FakeEdge:
     active: set[int] = field(default_factory=set)
     said: list[tuple[str, int]] = field(default_factory=list)
     strangers: int = 7
+    malformed: int = 0
+    unsupported: int = 0
+    lines: int = 0
 
     @property
     def rpc(self) -> "FakeEdge":
@@ -104,7 +107,7 @@ class FakeShared:
         self.lost: list[int] = []
         self.told: list[tuple[int, ToSupervisor]] = []
         self.registrations: list[bool] = []
-        self.dropped: list[int] = []
+        self.counts: list[tuple[int, int, int]] = []
 
     def heard(self, index: int, message: ToSupervisor, now: float) -> None:
         self.told.append((index, message))
@@ -112,8 +115,8 @@ class FakeShared:
     def gone(self, index: int, now: float) -> None:
         self.lost.append(index)
 
-    def strangers(self, count: int) -> None:
-        self.dropped.append(count)
+    def dropped(self, strangers: int, malformed: int, unsupported: int) -> None:
+        self.counts.append((strangers, malformed, unsupported))
 
     def registered(self, active: bool) -> None:
         self.registrations.append(active)
@@ -463,11 +466,35 @@ def test_strangers_are_counted_while_the_edge_answers() -> None:
     house.edge.strangers = 9
     house.turn(COUNT_S)
     house.turn(COUNT_S / 2)
-    assert house.shared.dropped == [7, 7, 9]
+    assert [strangers for strangers, _, _ in house.shared.counts] == [7, 7, 9]
     house.edge.deaf = True
     house.turn(COUNT_S)
     house.supervisor.care.died(house.now)
-    assert house.shared.dropped == [7, 7, 9]
+    assert [strangers for strangers, _, _ in house.shared.counts] == [7, 7, 9]
+
+
+def test_what_the_edge_has_dropped_is_told_once_a_minute_at_most() -> None:
+    """How many messages, whatever came; an edge that is started anew counts from 0 again."""
+    house = House()
+    house.ready()
+    with capture_logs() as log:
+
+        def told(seconds: float) -> list[dict[str, int]]:
+            log.clear()
+            for _ in range(round(seconds / COUNT_S)):
+                house.turn(COUNT_S)
+            lines = [line for line in log if line["event"] == "edge_dropped"]
+            return [{name: one for name, one in line.items() if type(one) is int} for line in lines]
+
+        assert told(2 * TELL_S) == []
+        house.edge.malformed, house.edge.lines = 3, 40
+        assert told(COUNT_S) == [{"malformed": 3, "lines": 40}]
+        house.edge.malformed, house.edge.unsupported, house.edge.lines = 1000, 1, 50
+        assert told(TELL_S - COUNT_S) == []
+        house.edge.malformed = 1003
+        assert told(COUNT_S) == [{"malformed": 1000, "unsupported": 1, "lines": 10}]
+        house.edge.malformed = house.edge.unsupported = 2
+        assert told(10 * TELL_S) == [{"malformed": 2, "unsupported": 1}]
 
 
 def test_an_edge_that_hangs_is_started_anew() -> None:

@@ -99,6 +99,7 @@ class AccountRegConfig:
     timeoutSec: int
     retryIntervalSec: int
     dropCallsOnFail: bool
+    headers: _Vector[SipHeader]
 
 class AccountNatConfig:
     iceEnabled: bool

@@ -232,7 +232,7 @@ class PjsipEngine:
                 self.disconnected(leg, REQUEST_TERMINATED if leg.farewell else NO_WAY, "")
 
     def _ring(self, leg: Leg) -> None:
-        param = with_headers(pj.CallOpParam(True), leg.headers)
+        param = with_headers(pj.CallOpParam(True), (*leg.headers, *self.settings.way_out))
         param.opt.audioCount, param.opt.videoCount = 1, 0
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         leg.realm = leg.account.realm

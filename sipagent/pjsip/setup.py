@@ -63,6 +63,8 @@ def account_config(
     if registrar:
         config.regConfig.registrarUri = registrar
         config.regConfig.timeoutSec = REGISTER_S
+        for name, value in settings.way_out:
+            config.regConfig.headers.append(header(name, value))
     config.regConfig.registerOnAdd = False
     config.regConfig.retryIntervalSec = 0  # the agent backs off by itself
     config.regConfig.dropCallsOnFail = False

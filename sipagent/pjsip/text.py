@@ -2,8 +2,8 @@
 
 import re
 
+from sipagent.hop import HEADER
 from sipagent.identity import header_values
-from sipagent.request_rules import HOP
 
 _EVENT = re.compile(r"^a=rtpmap:\d+\s+telephone-event/8000\b", re.MULTILINE | re.IGNORECASE)
 _DECLINED = re.compile(r"^a=recordpref:\s*off\s*$", re.MULTILINE | re.IGNORECASE)
@@ -13,7 +13,7 @@ _REALM = re.compile(r'\brealm\s*=\s*"((?:[^"\\]|\\.)*)"', re.IGNORECASE)
 def signalling_source(message: str, source: str, token: str) -> str:
     """Where a message was sent from, `host:port`: behind an edge that has `token`, as the edge says."""
     if token:
-        for value in header_values(message, HOP):
+        for value in header_values(message, HEADER):
             said, _, parameter = value.partition(";")
             name, _, outer = parameter.partition("=")
             if said.strip() == token and name.strip() == "source":

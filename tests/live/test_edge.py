@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 
 import pytest
 
 from sipagent.softphone import Answer, Challenge, Loop, Phone
+from sipagent.softphone_sip import sdp
 from tests.peers import edge as scene
-from tests.peers.edge import CALLS_EACH, NUMBER, OURS, WORKERS, Edge
+from tests.peers.edge import CALLS_EACH, NUMBER, OURS, TRUNK, WORKERS, Edge
 
 pytestmark = pytest.mark.live
 
@@ -88,6 +90,18 @@ def test_every_slot_is_filled_by_turns_and_the_next_caller_is_told(edge: Edge) -
     assert line.called == edge.uri(NUMBER) and "+33612345678" in line.from_
 
 
+def test_a_clock_that_is_put_back_keeps_no_caller_waiting(edge: Edge) -> None:
+    """Turns are kept by the clock, so those that a worker has had lie ahead then."""
+    ahead_ms = (time.time_ns() // 1_000_000) + 3_600_000
+    for index, worker in enumerate(edge.workers):
+        host, port = edge.plan.worker(index)
+        edge.process.rpc.ask("htable.seti", "turn", f"sip:{host}:{port}", ahead_ms)
+        edge.process.rpc.ask("htable.seti", "offers", str(worker.address[1]), ahead_ms)
+    call, _, _ = edge.answered()
+    body = sdp((TRUNK, 40000), (8,), None, "sendrecv", 1) + b"m=video 0 RTP/AVP 31\r\n"
+    assert call.request("INVITE", body=body).status == 200
+
+
 # --- strangers ---
 
 
@@ -156,7 +170,7 @@ def test_a_pbx_that_asks_who_is_calling_is_passed_on_as_it_is(edge: Edge) -> Non
     """The realm is for the worker's account to judge; the edge knows no password."""
     edge.operator.challenge = Challenge(username="sipagent", password="secret", realm="stranger.example")
     try:
-        call = edge.workers[0].call(edge.operator.uri, proxy=edge.plan.inner)
+        call = edge.dial(0, edge.operator.uri)
         assert call.wait_status() == 407 and call.final
         assert 'realm="stranger.example"' in call.final.header("Proxy-Authenticate")
     finally:
@@ -292,7 +306,7 @@ def test_what_goes_on_with_a_dead_worker_is_ended_for_the_others(edge: Edge) -> 
     assert {dialog.call_id for dialog in rpc.dialogs(index)} == {call.call_id, leg.call_id}
     edge.operator.answer = Answer(status=None)
     edge.operator.skip_calls()
-    edge.workers[index].call(edge.operator.uri, proxy=edge.plan.inner)
+    edge.dial(index, edge.operator.uri)
     ringing = edge.operator.wait_call(scene.PATIENCE_S)
     edge.operator.answer = Answer(after_s=0.05)
     edge.workers[index].close()

@@ -19,6 +19,7 @@ from sipagent.config import HostPort
 from sipagent.edge_plan import Addresses
 from sipagent.edge_process import EdgeProcess
 from sipagent.edge_rpc import EdgeError
+from sipagent.hop import HEADER
 from sipagent.softphone import Loop, Phone
 from sipagent.softphone_call import Transaction
 from sipagent.softphone_sip import Message
@@ -58,6 +59,7 @@ def register(phone: Phone, edge: Edge, expires: int) -> None:
         ("From", "<sip:agent@trunk.test>;tag=1"), ("To", "<sip:agent@trunk.test>"),
         ("Call-ID", f"register@{ip}"), ("CSeq", f"{expires} REGISTER"),
         ("Contact", f"<sip:agent@{ip}:{port}>"), ("Expires", str(expires)),
+        (HEADER, edge.tokens.to_edge),
         ("Authorization", 'Digest username="agent", realm="trunk.test", nonce="1", response="2"'),
     )  # fmt: skip
     message = Message("REGISTER sip:trunk.test SIP/2.0", headers)
@@ -132,6 +134,7 @@ def test_an_edge_whose_supervisor_was_killed_makes_room(loop: Loop, stack: ExitS
     """It goes on as long as nobody takes its place, for the calls that do; they outlive the change."""
     edge = running(stack, loop, tmp_path / "edge")
     call, taken, _ = edge.answered()
+    edge.process.release()  # as its death does
     successor = EdgeProcess(edge.plan, edge.process.directory, lambda _: None)
     successor.start()
     stack.callback(successor.stop)

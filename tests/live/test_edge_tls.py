@@ -114,14 +114,14 @@ def test_an_operators_phone_is_called_over_tls_if_it_proves_who_it_is(
 ) -> None:
     with closing(TlsListener(OPERATOR, desk)) as phone:
         ip, port = phone.address
-        edge.workers[0].call(f"sip:201@{ip}:{port};transport=tls", proxy=edge.plan.inner)
+        edge.dial(0, f"sip:201@{ip}:{port};transport=tls")
         with closing(phone.accept()) as peer:
             invite = peer.request("INVITE")
             assert invite.start == f"INVITE sip:201@{ip}:{port};transport=tls SIP/2.0"
             assert invite.header("Via").startswith(f"SIP/2.0/TLS {edge.plan.listen}")
     with closing(TlsListener(OPERATOR, certified(folder, "stranger", OPERATOR))) as phone:
         ip, port = phone.address
-        call = edge.workers[0].call(f"sip:201@{ip}:{port};transport=tls", proxy=edge.plan.inner)
+        call = edge.dial(0, f"sip:201@{ip}:{port};transport=tls")
         with pytest.raises((ssl.SSLError, ConnectionError)), closing(phone.accept()) as peer:
             peer.request("INVITE")
         assert call.wait_status(40) >= 400

@@ -338,3 +338,22 @@ def test_the_supervisor_is_killed_and_the_next_one_takes_calls(town: Town) -> No
     bridge.hang_up()
     first, _ = town.agent.wait_recordings(2)
     assert not first["incomplete"]
+
+
+def test_after_a_total_kill_the_edge_keeps_no_number(town: Town) -> None:
+    """As after a power cut: nobody is left to go on with a call, so nothing tells of it but its receipt."""
+    (bridge,) = town.connect(1)
+    number = bridge.caller.phone.user
+    rows = places(town.agent.directory / "edge").dialogs / "dialog"
+    wait_for(lambda: number in rows.read_text(encoding="utf-8"))
+    assert rows.stat().st_mode & 0o777 == 0o600
+    town.agent.child.signal(SIGSTOP)  # so that it does not tidy up
+    os.killpg(town.kamailio(), SIGKILL)
+    for name in town.names():
+        with suppress(ProcessLookupError):
+            os.kill(town.pid(name), SIGKILL)
+    town.agent.kill()
+    assert number in rows.read_text(encoding="utf-8")
+    town.start()
+    assert number not in rows.read_text(encoding="utf-8")
+    town.connect(1, first=1)[0].hang_up()

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from sipagent.config import HostPort
+from sipagent.edge_files import kept_tokens, places
 from sipagent.edge_plan import Addresses, Plan
 from sipagent.edge_process import EdgeProcess
 from sipagent.edge_rejected import Rejected
 from sipagent.edge_rpc import Statistics
+from sipagent.hop import HEADER
 from sipagent.softphone import Answer, Call, Loop, Phone
 from sipagent.softphone_call import Transaction
-from sipagent.softphone_sip import Message
+from sipagent.softphone_sip import Headers, Message
 from tests.peers.process import PeerError, free_ports
 
 TRUNK, STRANGER, OPERATOR, OURS = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
@@ -53,6 +55,7 @@ class Edge:
 
     def __init__(self, directory: Path, loop: Loop, plan: Plan) -> None:
         self.said: list[Rejected | str] = []
+        self.tokens = kept_tokens(places(directory))
         self.process = EdgeProcess(plan, directory, self.said.append)
         self.loop, self.plan = loop, plan
         self.workers = [self.worker(index) for index in range(plan.workers)]
@@ -61,6 +64,12 @@ class Edge:
         self.operator.answer = Answer(after_s=0.05)
         self.stranger = Phone(loop, "mallory", STRANGER)
         self.phones = [*self.workers, self.trunk, self.operator, self.stranger]
+
+    def phone(self, ip: str, user: str = "somebody") -> Phone:
+        """One more."""
+        phone = Phone(self.loop, user, ip)
+        self.phones.append(phone)
+        return phone
 
     def worker(self, index: int) -> Phone:
         phone = Phone(self.loop, "agent", *self.plan.worker(index))
@@ -108,11 +117,17 @@ class Edge:
     def dialled(self, index: int, **how: Any) -> tuple[Call, Call]:
         """An operator whom a worker has called: the worker's side and the operator's."""
         self.operator.skip_calls()
-        call = self.workers[index].call(self.operator.uri, proxy=self.plan.inner, **how)
+        call = self.dial(index, self.operator.uri, **how)
         call.wait_answered(PATIENCE_S)
         other = self.operator.wait_call(PATIENCE_S)
         other.wait_acked(PATIENCE_S)
         return call, other
+
+    def dial(self, index: int, uri: str, *, headers: Headers = (), **how: Any) -> Call:
+        """An INVITE of a worker's, with the secret that the edge wants to see."""
+        return self.workers[index].call(
+            uri, proxy=self.plan.inner, headers=(*headers, (HEADER, self.tokens.to_edge)), **how
+        )
 
     def asked(
         self,
@@ -135,6 +150,31 @@ class Edge:
         return Transaction(
             Message(f"{method} {uri or self.uri()} SIP/2.0", headers), self.address, lambda _: None
         )
+
+    def intruding(
+        self, phone: Phone, call: Call, method: str, body: bytes = b"", number: int = 0
+    ) -> Transaction:
+        """A request of a phone's within the dialog of another's call, not yet sent."""
+        kind: Headers = (("Content-Type", "application/sdp"),) if body else ()
+        request = call._request(method, number or call._cseq + 50, kind, body)
+        ip, port = phone.address
+        own = {
+            "Via": f"SIP/2.0/UDP {ip}:{port};rport;branch=z9hG4bK{secrets.token_hex(8)}",
+            "Contact": f"<{phone.uri}>",
+        }
+        headers = tuple((name, own.get(name, value)) for name, value in request.headers)
+        return Transaction(Message(request.start, headers, body), call._next_hop(), lambda _: None)
+
+    def dropped(self, before: int) -> None:
+        """Until one more message of a stranger's has been dropped."""
+        self.until(lambda: self.statistics.strangers > before, "count of what is dropped")
+
+    def intrude(self, phone: Phone, call: Call, method: str, body: bytes = b"", number: int = 0) -> None:
+        """Send such a request, and wait until the edge has dropped it."""
+        before = self.statistics.strangers
+        with self.loop.changing():
+            phone.request(self.intruding(phone, call, method, body, number))
+        self.dropped(before)
 
     def answer(self, phone: Phone, method: str, **how: Any) -> int:
         """The final status of a request."""

@@ -1,0 +1,39 @@
+"""The hop between the edge and what stands behind it: the header by which each knows the other.
+
+Every program of this machine can send to a port of 127.0.0.1. What begins something there therefore carries
+`X-Sipagent`, which never leaves the machine: towards the edge with one secret, from it with another one, so
+that whoever gets hold of a dead worker's port, and of what is still sent there, can begin nothing itself.
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+
+HEADER = "X-Sipagent"
+ALPHABET = frozenset("0123456789abcdef")
+DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class HopTokens:
+    """Both, from one `secret` of 32 hexadecimal digits. Raises ValueError."""
+
+    secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != DIGITS or not ALPHABET.issuperset(self.secret):
+            raise ValueError(f"not {DIGITS} hexadecimal digits")
+
+    @property
+    def to_edge(self) -> str:
+        """The whole of the header, on INVITE and REGISTER."""
+        return self.secret
+
+    @property
+    def from_edge(self) -> str:
+        """How the header begins on all that the edge passes on; `;source=IP:PORT`, who sent it, follows."""
+        return hashlib.sha256(f"from the edge {self.secret}".encode()).hexdigest()[:DIGITS]
+
+
+def new_tokens() -> HopTokens:
+    return HopTokens(secrets.token_hex(DIGITS // 2))

@@ -1,0 +1,287 @@
+"""Between the edge and its workers: local programs that are none, and what tells each who the other is."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import pytest
+
+from sipagent.config import HostPort
+from sipagent.edge_files import begin_anew, kept_tokens, places
+from sipagent.edge_ports import sharing
+from sipagent.edge_process import EdgeProcess
+from sipagent.edge_rpc import EdgeError
+from sipagent.hop import HEADER
+from sipagent.softphone import Loop, Phone
+from sipagent.softphone_call import Transaction
+from sipagent.softphone_sip import Headers, Message
+from tests.peers import edge as scene
+from tests.peers.edge import OURS, STRANGER, TRUNK, Edge
+from tests.peers.process import free_ports
+
+pytestmark = pytest.mark.live
+
+REGISTRAR = "127.0.0.6"
+
+
+@pytest.fixture(scope="module")
+def module_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    with Loop() as loop, Phone(loop, "registrar", REGISTRAR) as registrar:
+        registered = "sip:{}:{}".format(*registrar.address)
+        edge = Edge(tmp_path_factory.mktemp("edge"), loop, scene.plan(registrar=registered))
+        edge.phones.append(registrar)
+        try:
+            yield edge.start()
+        finally:
+            edge.close()
+
+
+@pytest.fixture
+def edge(module_edge: Edge) -> Iterator[Edge]:
+    yield module_edge
+    for phone in module_edge.phones:
+        for call in phone.calls:
+            call.end()
+    module_edge.idle()
+
+
+@pytest.fixture
+def account(edge: Edge) -> Iterator[Phone]:
+    with Phone(edge.loop, "agent", *edge.plan.account) as account:
+        yield account
+
+
+def begin(edge: Edge, phone: Phone, method: str, *more: tuple[str, str]) -> Transaction:
+    """A request that begins something, from a local address to the edge's inner port."""
+    ip, port = phone.address
+    call_id = secrets.token_hex(8)
+    headers: Headers = (
+        ("Via", f"SIP/2.0/UDP {ip}:{port};rport;branch=z9hG4bK{call_id}"), ("Max-Forwards", "70"),
+        ("From", f"<{phone.uri}>;tag=1"), ("To", f"<{edge.operator.uri}>"), ("Call-ID", call_id),
+        ("CSeq", f"1 {method}"), ("Contact", f"<{phone.uri}>"), ("Expires", "60"), *more,
+    )  # fmt: skip
+    uri = edge.operator.uri if method != "REGISTER" else "sip:trunk.test"
+    return Transaction(Message(f"{method} {uri} SIP/2.0", headers), edge.plan.inner, lambda _: None)
+
+
+def outside(edge: Edge) -> int:
+    """How many requests have left the machine, in what is its outside here."""
+    seen = (one for phone in (edge.operator, registrar_of(edge)) for one in phone.seen)
+    return sum(not one.sent and one.message.status is None for one in seen)
+
+
+def leads_nowhere(edge: Edge, phone: Phone, method: str, *more: tuple[str, str]) -> None:
+    before, seen, answered = edge.statistics.strangers, outside(edge), len(phone.seen)
+    transaction = begin(edge, phone, method, *more)
+    with edge.loop.changing():
+        phone.send(transaction.request, transaction.to)
+    edge.until(lambda: edge.statistics.strangers > before, f"count of a foreign {method}")
+    assert outside(edge) == seen
+    assert all(one.sent for one in phone.seen[answered:])
+
+
+# --- who begins something ---
+
+
+@pytest.mark.parametrize("method", ["INVITE", "REGISTER", "OPTIONS", "MESSAGE", "SUBSCRIBE", "REFER", "BYE"])
+def test_nothing_leaves_that_no_worker_sent(edge: Edge, account: Phone, method: str) -> None:
+    """By whatever port, with no secret, a wrong one, or the one of the other way."""
+    local = edge.phone("127.0.0.1")
+    for phone in (edge.workers[0], account, local):
+        leads_nowhere(edge, phone, method)
+        leads_nowhere(edge, phone, method, (HEADER, "0" * 32))
+        leads_nowhere(edge, phone, method, (HEADER, edge.tokens.from_edge))
+    leads_nowhere(edge, local, method, (HEADER, edge.tokens.to_edge))
+
+
+def test_a_worker_calls_and_the_account_registers_and_neither_does_the_others_work(
+    edge: Edge, account: Phone
+) -> None:
+    known = (HEADER, edge.tokens.to_edge)
+    leads_nowhere(edge, account, "INVITE", known)
+    leads_nowhere(edge, edge.workers[0], "REGISTER", known)
+    registrar = registrar_of(edge)
+    seen = registrar.count("REGISTER received")
+    with edge.loop.changing():
+        account.request(begin(edge, account, "REGISTER", known))
+    registrar.wait_at("REGISTER received", seen, scene.PATIENCE_S)
+    leg, other = edge.dialled(1)
+    leg.hang_up()
+    other.wait_ended()
+
+
+def registrar_of(edge: Edge) -> Phone:
+    return next(phone for phone in edge.phones if phone.user == "registrar")
+
+
+# --- what is said, and to whom ---
+
+
+def test_the_secrets_never_leave_the_machine(edge: Edge, account: Phone) -> None:
+    """Not in requests, not in answers, and not where somebody outside has sent such a header."""
+    forged = (HEADER, "forged;source=9.9.9.9:9")
+    call = edge.call(headers=(forged,))
+    call.wait_answered(scene.PATIENCE_S)
+    index, taken = edge.taken(call)
+    taken.wait_acked(scene.PATIENCE_S)
+    leg, other = edge.dialled(index)
+    assert call.request("INFO", (forged,)).status == other.request("INFO", (forged,)).status == 200
+    assert taken.request("INFO", ((HEADER, edge.tokens.to_edge),)).status == 200
+    assert leg.request("INFO", ((HEADER, edge.tokens.to_edge),)).status == 200
+    taken.hang_up()
+    other.hang_up()
+    call.wait_ended()
+    leg.wait_ended()
+    with edge.loop.changing():
+        account.request(begin(edge, account, "REGISTER", (HEADER, edge.tokens.to_edge)))
+    registrar = registrar_of(edge)
+    edge.until(lambda: registrar.count("REGISTER received"), "REGISTER")
+    for phone in (edge.trunk, edge.operator, registrar):
+        for message in [one.message for one in phone.seen if not one.sent]:
+            assert not message.all(HEADER), message
+            text = message.pack().decode()
+            assert edge.tokens.to_edge not in text and edge.tokens.from_edge not in text
+
+
+def source_in(edge: Edge, message: Message) -> str:
+    """Who sent what a worker got, as the edge tells it, once and with the secret."""
+    (value,) = message.all(HEADER)
+    token, _, source = value.partition(";source=")
+    assert token == edge.tokens.from_edge
+    return source
+
+
+def test_a_worker_is_told_who_sent_each_message(edge: Edge) -> None:
+    call = edge.call(headers=((HEADER, "forged;source=9.9.9.9:9"),))
+    call.wait_answered(scene.PATIENCE_S)
+    index, taken = edge.taken(call)
+    taken.wait_acked(scene.PATIENCE_S)
+    leg, other = edge.dialled(index)
+    call.request("INFO", ((HEADER, "forged"),))
+    other.request("INFO")
+    call.hold()
+    call.hang_up()
+    taken.wait_ended()
+    byes = edge.workers[index].count("200 BYE received")
+    leg.hang_up()
+    edge.workers[index].wait_at("200 BYE received", byes)
+    caller, phone = (str(HostPort(*one.address)) for one in (edge.trunk, edge.operator))
+    seen = [one.message for one in edge.workers[index].seen if not one.sent]
+    of_call = [one for one in seen if one.header("Call-ID") == call.call_id]
+    assert {one.describe() for one in of_call} == {"INVITE", "ACK", "INFO", "BYE"}
+    assert {source_in(edge, one) for one in of_call} == {caller}
+    of_leg = [one for one in seen if one.header("Call-ID") == leg.call_id and one.describe() != "100 INVITE"]
+    assert {one.describe() for one in of_leg} == {"180 INVITE", "200 INVITE", "INFO", "200 BYE"}
+    assert {source_in(edge, one) for one in of_leg} == {phone}
+
+
+def test_what_the_edge_asks_itself_is_marked_as_its_own(edge: Edge) -> None:
+    """OPTIONS, by which it sees whether a worker lives, and BYE to one whose caller is gone."""
+    worker = edge.workers[0]
+    edge.until(lambda: worker.count("OPTIONS received"), "OPTIONS")
+    call, taken, index = edge.answered()
+    edge.process.rpc.end_dialogs(index)
+    taken.wait_ended()
+    call.wait_ended()
+    own = [one.message for one in worker.seen if one.describe() == "OPTIONS received"]
+    own += [one.message for one in edge.workers[index].seen if one.describe() == "BYE received"][-1:]
+    assert {source_in(edge, one) for one in own} == {str(edge.plan.inner)}
+    assert not [one for one in edge.trunk.seen if not one.sent and one.message.all(HEADER)]
+
+
+# --- how long they last ---
+
+
+def test_a_restart_keeps_the_secrets_and_a_kill_does(edge: Edge) -> None:
+    for end in (edge.process.stop, lambda: killed(edge)):
+        end()
+        edge.start()
+        leg, other = edge.dialled(0)
+        leg.hang_up()
+        other.wait_ended()
+    assert kept_tokens(places(edge.process.directory)) == edge.tokens
+
+
+def killed(edge: Edge) -> None:
+    os.kill(edge.process.pid, signal.SIGKILL)
+    wait([edge.process.sentinel], scene.PATIENCE_S)
+    edge.process.stop()
+
+
+def test_an_agent_that_begins_anew_has_others(tmp_path: Path) -> None:
+    where = places(tmp_path / "edge")
+    tokens = kept_tokens(where)
+    kept = where.directory / "hop.key"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept_tokens(where) == tokens
+    kept.write_text("nonsense")
+    others = kept_tokens(where)
+    assert others != tokens and kept_tokens(where) == others
+    begin_anew(where)
+    assert kept_tokens(where) not in (tokens, others)
+
+
+# --- ports ---
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_nobody_else_can_have_the_edges_ports(edge: Edge, reuse: bool) -> None:
+    """Kamailio shares its UDP ports with whoever asks: who comes last would get what is sent there."""
+    for address in (edge.plan.inner, edge.plan.listen):
+        for host in (address.host, "0.0.0.0"):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+                with pytest.raises(OSError, match="in use"):
+                    other.bind((host, address.port))
+        assert len([*sharing(address)]) == 2
+    call, taken, _ = edge.answered()
+    call.hang_up()
+    taken.wait_ended()
+
+
+@pytest.mark.parametrize("host", [OURS, "0.0.0.0"])
+def test_an_edge_whose_port_somebody_shares_does_not_start(tmp_path: Path, host: str) -> None:
+    plan = scene.plan()
+    process = EdgeProcess(plan, tmp_path / "edge", lambda _: None)
+    shared: list[socket.socket] = []
+
+    def share() -> None:
+        """In the moment in which Kamailio may come."""
+        taken()
+        shared.append(other := socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((host, plan.listen.port))
+
+    taken = process._ports.take
+    process._ports.take = share  # type: ignore[method-assign]
+    try:
+        with pytest.raises(EdgeError, match="another program has bound it"):
+            process.start()
+        assert not process.running
+    finally:
+        for other in shared:
+            other.close()
+    process._ports.take = taken  # type: ignore[method-assign]
+    process.start()
+    process.stop()
+    assert not [*sharing(plan.listen)]
+
+
+def test_an_edge_on_every_address_has_its_port_on_all_of_them(tmp_path: Path) -> None:
+    listen = HostPort("0.0.0.0", free_ports(1, OURS))
+    process = EdgeProcess(scene.plan(listen=listen), tmp_path / "edge", lambda _: None)
+    process.start()
+    try:
+        for host in (OURS, STRANGER, TRUNK, "0.0.0.0"):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                with pytest.raises(OSError, match="in use"):
+                    other.bind((host, listen.port))
+    finally:
+        process.stop()
