@@ -21,6 +21,7 @@ WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in
 INACTIVE = 4  # a flag of the dispatcher's list: disabled, until somebody says otherwise
 REQUESTS_PER_S = 400  # new calls from the trunk that are answered with care; more is answered in passing
 ANSWER_MS = 4000  # a worker that has not answered a call by then never will
+AGAIN_MS = 50
 REASONS = {486: "Busy Here", 503: "Service Unavailable"}
 
 # Bytes. An engine reads 4,000 of a datagram (PJSIP_MAX_PKT_LEN), and writes as many of an answer, which has
@@ -28,9 +29,9 @@ REASONS = {486: "Busy Here", 503: "Service Unavailable"}
 # again, and the edge adds its own.
 MOST_AT_ALL, MOST_MESSAGE, MOST_HEAD, MOST_BODY = 16_000, 2600, 1900, 8000
 # Of what is offered within dialogs: audio lines at once, then one after the other. An engine has 64 handles;
-# an audio line takes two until half a second after its end. In any half second calls bring 11 lines at most
-# (a burst of two, then 12 a second, the last with four), offers 10 (four, then four a second, the last with
-# four); the legs have four.
+# an audio line takes two until half a second after its end. In any half second calls bring 15 lines at most
+# (a burst of six, then 12 a second, the last with four), offers 10 (four, then four a second, the last with
+# four); the legs have four. A worker counts for itself and says 503 to what would be too much (`screening`).
 OFFERS_AT_ONCE, OFFER_MS = 4, 250
 LONGEST_MS = 10_000  # no turn is further away: a second of burst, and four lines a second apart
 
@@ -143,14 +144,20 @@ def _socket(protocol: str, listen: HostPort, advertised: str, name: str = "") ->
     return f"listen={protocol}:{listen} advertise {shown}" + (f' name "{name}"' if name else "")
 
 
+def burst_of(plan: Plan) -> int:
+    """How many audio lines a worker may be given at once: callers come without a pause where all is full."""
+    return min(max(plan.calls_per_worker, plan.invites_per_s // 2), plan.invites_per_s)
+
+
 def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
     gap_ms = 1000 // plan.invites_per_s
     values = {
+        "AGAIN_MS": AGAIN_MS,
         "ANSWER_MS": ANSWER_MS,
         "CALLS": plan.calls,
         "CALLS_PER_WORKER": plan.calls_per_worker,
         "GAP_MS": gap_ms,
-        "BURST_MS": gap_ms * (min(plan.calls_per_worker, plan.invites_per_s) - 1),
+        "BURST_MS": gap_ms * (burst_of(plan) - 1),
         "REQUESTS_PER_S": REQUESTS_PER_S,
         "RETRY_AFTER": RETRY_AFTER_S,
         "FULL_STATUS": plan.full_status,

@@ -51,6 +51,21 @@ def test_a_call_from_the_trunk_reaches_a_worker_and_ends_from_either_side(edge: 
     edge.idle()
 
 
+def test_who_hangs_up_makes_room_at_once(edge: Edge) -> None:
+    """Also where the BYE comes from the worker, and where it and the next INVITE are under way together."""
+    calls = [edge.answered() for _ in range(edge.plan.calls)]
+    for turn in range(30):
+        call, taken, _ = calls.pop(0)
+        if turn % 3 == 0:
+            taken.hang_up()
+            call.wait_ended()
+        else:
+            call.hang_up()
+        calls.append(edge.answered())
+    assert edge.statistics.calls == edge.plan.calls
+    assert not edge.rejected
+
+
 def test_an_operator_is_called_and_either_side_hangs_up(edge: Edge) -> None:
     call, other = edge.dialled(0)
     call.hang_up()

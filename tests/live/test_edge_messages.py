@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -132,22 +133,22 @@ def test_a_body_that_is_no_session_is_refused(edge: Edge, sender: Sender) -> Non
     refused(edge, sender, 413, SDP + "a=x\r\n" * (MOST_BODY // 5))
 
 
-@pytest.mark.parametrize("lines", [1, 2, 4])
-def test_a_workers_turn_comes_by_what_is_opened(lines: int, tmp_path: Path) -> None:
-    """A burst of two lines, then ten a second."""
+@pytest.mark.parametrize(("lines", "at_once"), [(1, 5), (2, 3), (4, 2)])
+def test_a_workers_turn_comes_by_what_is_opened(lines: int, at_once: int, tmp_path: Path) -> None:
+    """A burst of five lines, begun with the last call of it, then ten a second."""
     with Loop() as loop:
         edge = Edge(tmp_path / "edge", loop, scene.plan(workers=1, calls=2, invites_per_s=10))
         try:
             edge.start()
             edge.workers[0].answer = Answer(status=480, ring=False)
             with closing(Sender(TRUNK, edge.address)) as sender:
-                told = [sender.call(HEAD + AUDIO * lines).status for _ in range(2)]
-                assert told == [480, 480 if lines == 1 else 503]
-                seen = edge.workers[0].seen[0].at_ns
+                began = time.monotonic_ns()
+                told = [sender.call(HEAD + AUDIO * lines).status for _ in range(at_once + 1)]
+                assert told == [480] * at_once + [503]
                 edge.until(lambda: sender.call(HEAD + AUDIO * lines).status == 480, "turn")
                 invites = [o.at_ns for o in edge.workers[0].seen if o.describe() == "INVITE received"]
-                waited_ms = 100 * max(1, lines - 1)  # one line of the burst is left to each call
-                assert invites[-1] - seen >= (waited_ms - 1) * 1_000_000  # in whole ms
+                waited_ms = 100 * (lines * at_once - 4)
+                assert invites[-1] - began >= (waited_ms - 1) * 1_000_000  # in whole ms
                 assert {one.why for one in edge.rejected} <= {"rate"}
         finally:
             edge.close()
