@@ -234,8 +234,8 @@ class Agent:
                 self._registered(report)
             case RefusedByEngine():
                 self._refused_by_engine(report)
-            case RealmLearnt():
-                pass  # the engine goes by it
+            case RealmLearnt(realm):
+                engine.learn_realm(realm)  # it may be another process's that the registrar has asked
             case EngineFault(reason):
                 log.error("engine_fault", reason=reason)
             case LegLost(leg):

@@ -129,6 +129,9 @@ def password_findings(config: Config) -> Iterator[Finding]:
         where = config.trunk if table == "trunk" else config.operators
         if where.username:
             yield _password(table, read, where.password_file)
+    trunk = config.trunk
+    if trunk.username and not trunk.realm and not trunk.registrar:
+        yield warning("trunk.realm", "empty, and no registrar names it: nobody is ever given the password")
 
 
 def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Finding:

@@ -11,6 +11,7 @@ from retention.recording import Receipt
 from sipagent.admission import Admission
 from sipagent.asking import Answer, Asked
 from sipagent.config import Config
+from sipagent.engine import RealmLearnt
 from sipagent.figures import Figures
 
 
@@ -51,5 +52,5 @@ class Reload:
     rules: Admission
 
 
-ToChild = Drain | Reload | Answer
-ToSupervisor = Ready | Alive | Refused | NotRegistered | Asked | Figures
+ToChild = Drain | Reload | Answer | RealmLearnt
+ToSupervisor = Ready | Alive | Refused | NotRegistered | RealmLearnt | Asked | Figures

@@ -15,7 +15,15 @@ from typing import Protocol
 import structlog
 
 from sipagent.config import ConfigError
-from sipagent.engine import Credentials, EngineFault, EngineSettings, Incoming, Registration, Report
+from sipagent.engine import (
+    Credentials,
+    EngineFault,
+    EngineSettings,
+    Incoming,
+    RealmLearnt,
+    Registration,
+    Report,
+)
 from sipagent.identity import printable
 from sipagent.link import Link
 from sipagent.logs import alert, configure_log
@@ -100,6 +108,8 @@ def _take(engine: Engine, report: Report, send: Send, registrar: Registrar) -> N
                 log.info("registered")
             else:
                 log.warning("registration_failed", status=status, reason=printable(reason), retry_s=retry_s)
+        case RealmLearnt():
+            send(report)
         case Incoming(leg):
             engine.reject(leg, 503, None)  # the edge sends calls to the workers
         case EngineFault(reason):

@@ -20,6 +20,7 @@ from retention.recording import Receipt
 from sipagent.asking import Asked
 from sipagent.children import Backoff
 from sipagent.edge_care import EdgeCare
+from sipagent.engine import RealmLearnt
 from sipagent.figures import Figures
 from sipagent.messages import Alive, Drain, NotRegistered, Ready, Refused, ToChild, ToSupervisor
 from sipagent.orders import Orders
@@ -107,6 +108,7 @@ class Supervisor:
         self._wake = wake
         self._was_ready = False
         self._draining_until: float | None = None
+        self._realm: RealmLearnt | None = None  # of the trunk's credentials, as the registrar has named it
 
     # --- the loop ---
 
@@ -162,6 +164,11 @@ class Supervisor:
                 place.refused[receipt.id] = receipt
                 if len(place.refused) > REMEMBERED:
                     del place.refused[next(iter(place.refused))]
+            case RealmLearnt():
+                self._realm = message
+                for one in self.places:
+                    if one.index is not None and one.child:
+                        one.child.send(message)
             case NotRegistered():
                 place.ready = False
                 self.shared.registered(False)
@@ -174,6 +181,8 @@ class Supervisor:
         if place.name == REGISTRAR:
             self.shared.registered(True)
         elif place.index is not None and not self.draining:
+            if self._realm and place.child:
+                place.child.send(self._realm)
             self.care.admit(place.index)
             log.info("worker_ready", worker=place.index)
 

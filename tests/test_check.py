@@ -414,6 +414,16 @@ def test_figures_for_everybody_are_a_warning(set_up: SetUp) -> None:
     assert "without a login" in levels["warning"]
 
 
+def test_a_password_that_nobody_will_be_given(set_up: SetUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The realm is the registrar's to name, or the administrator's: never that of whoever asks."""
+    monkeypatch.setenv("TRUNK", "secret")
+    login = 'username = "agent"\npassword_env = "TRUNK"'
+    level, detail = set_up.one("trunk.realm", set_up.config("trunk", login))
+    assert (level, "nobody is ever given the password" in detail) == ("warning", True)
+    for more in ('realm = "trunk"', 'registrar = "sip:127.0.0.9"'):
+        assert set_up.findings("trunk.realm", set_up.config("trunk", f"{login}\n{more}")) == []
+
+
 def test_nobody_is_no_agent(udp: socket.socket) -> None:
     assert not answers_as_agent(HostPort("127.0.0.1", udp.getsockname()[1]))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sipagent import registrar
-from sipagent.engine import Incoming, Registration, Report
+from sipagent.engine import Incoming, RealmLearnt, Registration, Report
 from sipagent.hop import new_tokens
 from sipagent.messages import NotRegistered, Ready, ToSupervisor
 from sipagent.orders import Orders
@@ -83,6 +83,10 @@ def test_it_asks_again_later_and_later(run: Run) -> None:
 
 def test_one_that_is_not_registered_need_not_leave(run: Run) -> None:
     assert run(NO).done == []
+
+
+def test_it_says_in_which_realm_the_registrar_asks(run: Run) -> None:
+    assert run(RealmLearnt("trunk")).said == [RealmLearnt("trunk")]
 
 
 def test_calls_are_not_for_it(run: Run) -> None:

@@ -11,6 +11,7 @@ from retention.recording import Receipt
 from sipagent.children import LIVED_S, LONGEST_S, Backoff
 from sipagent.edge_care import AGAIN_S, COUNT_S, MUTE, TELL_S, EdgeCare
 from sipagent.edge_rpc import EdgeError
+from sipagent.engine import RealmLearnt
 from sipagent.messages import Alive, Drain, NotRegistered, Ready, Refused, ToChild, ToSupervisor
 from sipagent.orders import Orders
 from sipagent.posts import DETECTOR, REGISTRAR, worker_name
@@ -200,6 +201,24 @@ class House:
 
 def reasons(logs: list[Any]) -> list[str]:
     return [line["reason"] for line in logs if line["event"] == "alert"]
+
+
+# --- the trunk's realm ---
+
+
+def test_every_worker_knows_the_realm_that_the_registrar_asks_in() -> None:
+    """Those that are there, and whoever takes the place of one that dies: not the account itself."""
+    house = House(workers=2, registers=True)
+    house.ready(0)
+    realm = RealmLearnt("trunk")
+    house.supervisor.heard(house[REGISTRAR], realm, house.now)
+    house.ready(1)
+    assert [house.told(index) for index in (0, 1)] == [[realm], [realm, realm]]  # the second one twice
+    assert house.told(REGISTRAR) == []
+    house.ends(0, -9)
+    house.turn(after_s=1.0)
+    house.ready(0)
+    assert house.told(0) == [realm]
 
 
 # --- the start ---

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.live
 START_S = 60.0
 
 
-def registering(tmp_path: Path, registrar: Kamailio, factory: AgentFactory) -> RunningAgent:
+def registering(
+    tmp_path: Path, registrar: Kamailio, factory: AgentFactory, **operators: object
+) -> RunningAgent:
     """Two workers and the account, registered."""
     password = tmp_path / "trunk-password"
     password.write_text("right\n")
@@ -28,6 +30,7 @@ def registering(tmp_path: Path, registrar: Kamailio, factory: AgentFactory) -> R
     agent = factory(
         start=False,
         capacity={"calls": 3},
+        operators=operators,
         edge={"worker_ports": f"{workers}-{workers + 5}"},
         trunk={
             "uri": f"sip:agent@127.0.0.1:{registrar.port}", "registrar": registrar.uri, "username": "agent",
@@ -83,3 +86,24 @@ def test_a_strangers_realm_gets_no_digest(
     agent.wait_for("registration_failed", START_S)
     asked = [line for _, line in registrar.child.lines if "challenged: " in line]
     assert asked and all("challenged: <null>" in line for line in asked)
+
+
+def test_a_pbx_in_the_trunks_realm_gets_the_trunks_digest_from_every_worker(
+    registrar: Kamailio,
+    tmp_path: Path,
+    agent_factory: AgentFactory,
+    caller_phone: Phone,
+    operator_phone: Phone,
+) -> None:
+    """Nobody has written the realm down: the account's process has learnt it from the registrar."""
+    registrar.phones = {"201": operator_phone.address}
+    registrar.pbx_login, registrar.pbx_realm = ("agent", "right"), registrar.realm
+    registrar.start()
+    agent = registering(
+        tmp_path, registrar, agent_factory, extensions=[f"sip:201@127.0.0.1:{registrar.port}"]
+    )
+    uri = f"sip:{NUMBER}@127.0.0.1:{registrar.port}"
+    for _ in range(2):
+        calls.bridged(caller_phone.call(uri), operator_phone).hang_up()
+    workers = {event["process"] for event in agent.log_events if event.get("event") == "call_offered"}
+    assert len(workers) == 2
