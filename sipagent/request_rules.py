@@ -27,6 +27,8 @@ ROOM_AGAIN_S = 0.3  # so long in all: an INVITE is repeated after 0.5 s (RFC 326
 WAITING = 20  # requests at a time
 KEPT_S = 40.0  # a dialog that is over is known for so long: its last requests may be repeated for 32 s
 SIP_PORT = 5060
+ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"
+EXTENSIONS = frozenset({"100rel", "norefersub", "record-aware", "timer"})  # that the library knows
 WITH_BODY = ("INVITE", "UPDATE", "PRACK")
 
 _MEDIA_LINE = re.compile(r"^[ \t]*m=[ \t]*(\w+)[ \t]+(\d+)", re.MULTILINE | re.IGNORECASE)
@@ -97,10 +99,10 @@ class Ignore:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """A final response, without a transaction or a leg."""
+    """A final response, without a transaction or a leg; `headers` as name and value."""
 
     status: int
-    retry_after_s: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,18 @@ class RequestRules:
             return None if asks and _in(request.source, self._others) else Ignore()
         if request.to_tag:
             return Ignore() if request.method == "ACK" else Refuse(481)
-        return None if request.clear else Refuse(400)
+        return self._by_what_it_begins(request) if request.clear else Refuse(400)
+
+    @staticmethod
+    def _by_what_it_begins(request: Request) -> Refuse | None:
+        """As RFC 3261 sections 8.2.1 to 8.2.3 have it, where the library takes it as it is."""
+        if request.method not in ("INVITE", "OPTIONS", "CANCEL", "ACK"):
+            return Refuse(405, (("Allow", ALLOWED),))
+        if request.method == "OPTIONS" and (unknown := _required(request.message) - EXTENSIONS):
+            return Refuse(420, (("Unsupported", ", ".join(sorted(unknown))),))
+        if request.method == "INVITE" and not _takes_sdp(request.message):
+            return Refuse(406, (("Accept", "application/sdp"),))
+        return None
 
     @staticmethod
     def _by_body(request: Request) -> Refuse | None:
@@ -174,7 +187,7 @@ class RequestRules:
         if request.method != "INVITE" or self._is_repeated(request):
             return None
         if load.sockets + 2 * max(1, request.audio) > load.sockets_limit:
-            return Refuse(488) if request.to_tag else Refuse(503, RETRY_AFTER_S)
+            return Refuse(488) if request.to_tag else Refuse(503, (("Retry-After", str(RETRY_AFTER_S)),))
         full = load.legs >= load.legs_limit or not load.room
         may_wait = request.waited_s < ROOM_AGAIN_S and load.waiting < WAITING
         return Wait(ROOM_S) if full and may_wait and not request.to_tag else None
@@ -268,6 +281,19 @@ def reached_at(message: str) -> Iterable[Address]:
                 except ValueError:
                     continue  # a name, or nothing that can be read: its sender's address must do
                 yield host, port or SIP_PORT
+
+
+def _required(message: str) -> set[str]:
+    """The extensions that it takes to answer a message."""
+    values = [*header_values(message, "Require"), *header_values(message, "Proxy-Require")]
+    return {tag.strip().lower() for value in values for tag in value.split(",") if tag.strip()}
+
+
+def _takes_sdp(message: str) -> bool:
+    """Whether its sender can read an answer: by Accept, or without one (RFC 3261 section 20.1)."""
+    accepted = [part for value in header_values(message, "Accept") for part in value.split(",")]
+    kinds = {part.partition(";")[0].strip().lower() for part in accepted}
+    return not kinds or bool(kinds & {"application/sdp", "application/*", "*/*"})
 
 
 def _in(source: Address, networks: Iterable[Network]) -> bool:

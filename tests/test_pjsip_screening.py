@@ -123,6 +123,29 @@ def options(office: Loopback, phone: Phone, *more: tuple[str, str], method: str 
     return Message(f"{method} {office.uri()} SIP/2.0", headers)
 
 
+@scene
+def test_three_of_rfc_4475(stack: ExitStack) -> None:
+    """Sections 3.3.5 (bext01), 3.1.2.16 (dblreq) and 3.3.7 (sdp01), to a lone process."""
+    office = of_trunk(stack)
+    caller = office.caller
+    wants = (("Require", "nothingSupportsThis"), ("Proxy-Require", "noProxiesSupportThis"))
+    sends(office, caller, options(office, caller, *wants), "420 OPTIONS")
+    unsupported = caller.seen[-1].message.header("Unsupported")
+    assert unsupported == "noproxiessupportthis, nothingsupportsthis"
+    twice = options(office, caller, method="REGISTER")
+    with caller.loop.changing():
+        caller._socket.sendto(twice.pack() + invite_of(office, caller).pack(), ("127.0.0.1", office.port))
+    office.until(lambda: "405 REGISTER" in answers(caller), "an answer to the first")
+    takes_none = (("Accept", "text/nobodyKnowsThis"),)
+    sends(office, caller, invite_of(office, caller, *takes_none), "406 INVITE")
+    assert office.of(Incoming) == []
+
+
+def invite_of(office: Loopback, phone: Phone, *more: tuple[str, str]) -> Message:
+    asked = options(office, phone, ("Content-Type", "application/sdp"), *more, method="INVITE")
+    return Message(asked.start, asked.headers, sdp((TRUNK, 4000), (8, 0), 101, "sendrecv", 1))
+
+
 # --- what a body may hold ---
 
 

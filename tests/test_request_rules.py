@@ -29,6 +29,7 @@ TRUNK: Address = ("192.0.2.1", 5060)
 PHONE: Address = ("198.51.100.4", 5062)
 STRANGER: Address = ("203.0.113.66", 5060)
 NETWORKS = (ip_network("192.0.2.0/24"),)
+BUSY = Refuse(503, (("Retry-After", "10"),))
 FREE = Load(legs=0, legs_limit=4, sockets=0, sockets_limit=60)
 FULL = Load(legs=4, legs_limit=4, sockets=8, sockets_limit=60)
 DRY = Load(legs=1, legs_limit=4, sockets=58, sockets_limit=60)
@@ -189,6 +190,38 @@ def test_what_is_over_is_forgotten_when_it_is_no_longer_repeated(rules: RequestR
     assert rules.peers == frozenset()
 
 
+# --- what may begin ---
+
+
+@pytest.mark.parametrize("method", ["REGISTER", "SUBSCRIBE", "MESSAGE", "NOTIFY", "PUBLISH", "INFO", "X"])
+def test_what_nobody_may_begin_with_us(rules: RequestRules, method: str) -> None:
+    verdict = judged(rules, message(method))
+    assert isinstance(verdict, Refuse) and (verdict.status, verdict.headers[0][0]) == (405, "Allow")
+
+
+def test_an_extension_that_nobody_knows(rules: RequestRules) -> None:
+    """The library says so of an INVITE, and of OPTIONS nothing (RFC 3261 section 8.2.2.3)."""
+    wants = "Require: 100rel, nothing\r\nProxy-Require: Other\r\n"
+    assert judged(rules, message("OPTIONS", more=wants)) == Refuse(420, (("Unsupported", "nothing, other"),))
+    assert judged(rules, message("OPTIONS", more="Require: 100rel\r\n")) == Pass()
+
+
+@pytest.mark.parametrize(
+    ("accept", "taken"),
+    [
+        ("", True),
+        ("Accept: application/sdp\r\n", True),
+        ("Accept: text/plain, application/SDP;level=1\r\n", True),
+        ("Accept: */*\r\n", True),
+        ("Accept: application/*\r\n", True),
+        ("Accept: text/nobodyKnowsThis\r\n", False),
+    ],
+)
+def test_who_could_not_read_our_answer(rules: RequestRules, accept: str, taken: bool) -> None:
+    verdict = judged(rules, message(more=accept))
+    assert verdict == (Pass() if taken else Refuse(406, (("Accept", "application/sdp"),)))
+
+
 # --- how much ---
 
 
@@ -216,12 +249,17 @@ def test_sections_count_wherever_they_stand(rules: RequestRules) -> None:
     parts = "--x\r\nContent-Type: application/sdp\r\n\r\n" + audio(3)
     assert judged(rules, message(body=parts * 2)) == Refuse(488)
     assert judged(rules, message(body=" m=audio 4 RTP/AVP 8\r\n" * 5)) == Refuse(488)
-    assert judged(rules, message("INFO", body=audio(16))) == Pass()  # nobody opens anything for it
+    judged(rules, message(call_id="b"))
+    assert (
+        judged(rules, within("INFO", call_id="b", body=audio(16))) == Pass()
+    )  # nobody opens anything for it
 
 
 def test_sockets_are_counted_and_not_invites(rules: RequestRules) -> None:
     assert judged(rules, message(body=audio(1)), load=DRY) == Pass()
-    assert judged(rules, message(call_id="b", body=audio(2)), load=DRY) == Refuse(503, 10)
+    assert judged(rules, message(call_id="b", body=audio(2)), load=DRY) == Refuse(
+        503, (("Retry-After", "10"),)
+    )
     declined = audio(1) + "m=audio 0 RTP/AVP 8\r\n"
     assert judged(rules, message(call_id="c", body=declined), load=DRY) == Pass()
     more = within(branch="z9hG4bK2", body=audio(2))
@@ -232,7 +270,9 @@ def test_a_repeated_invite_is_the_same_one(rules: RequestRules) -> None:
     assert judged(rules, message(body=audio(1)), load=DRY) == Pass()
     dry = Load(legs=4, legs_limit=4, sockets=60, sockets_limit=60)
     assert judged(rules, message(body=audio(1)), load=dry) == Pass()
-    assert judged(rules, message(body=audio(1), branch="z9hG4bK2"), load=dry) == Refuse(503, 10)
+    assert judged(rules, message(body=audio(1), branch="z9hG4bK2"), load=dry) == Refuse(
+        503, (("Retry-After", "10"),)
+    )
 
 
 def test_who_finds_no_leg_waits_for_a_moment(rules: RequestRules) -> None:

@@ -9,9 +9,11 @@ import ctypes
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pjsua2 as pj
 
+from sipagent.engine import Headers
 from sipagent.pjsip.setup import LIBRARY, Text
 from sipagent.pjsip.stream import ipv4
 from sipagent.request_rules import Pass, Refuse, Request, Verdict, Wait, read
@@ -21,7 +23,7 @@ NAME = b"mod-sipagent"
 TAKEN, LEFT = 1, 0  # what a module answers: nobody else sees the message, or the next one does
 
 OnRequest = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
-LIBRARY.pjsip_retry_after_hdr_create.restype = ctypes.c_void_p
+LIBRARY.pjsip_generic_string_hdr_create.restype = ctypes.c_void_p
 LIBRARY.pjsip_endpt_create_pool.restype = ctypes.c_void_p
 _from_native = LIBRARY._ZN2pj9SipRxData6fromPjER13pjsip_rx_data
 
@@ -165,24 +167,26 @@ class RequestFilter:
         """Without a transaction: whoever repeats the request is answered again."""
         size = ctypes.c_size_t(512)
         pool = ctypes.c_void_p(LIBRARY.pjsip_endpt_create_pool(self._endpoint, NAME, size, size))
-        headers = None
-        if refusal.retry_after_s is not None:
-            header = LIBRARY.pjsip_retry_after_hdr_create(pool, refusal.retry_after_s)
-            headers = _list_of(header)
+        headers = _List(pool, refusal.headers)
         LIBRARY.pjsip_endpt_respond_stateless(
-            self._endpoint,
-            ctypes.c_void_p(rdata),
-            refusal.status,
-            None,
-            headers and ctypes.byref(headers),
-            None,
+            self._endpoint, ctypes.c_void_p(rdata), refusal.status, None, headers.head, None
         )
         LIBRARY.pjsip_endpt_release_pool(self._endpoint, pool)
 
 
-def _list_of(header: int) -> _Links:
-    """A list that holds one header; it must not move."""
-    head = _Links(header, header)
-    address = ctypes.addressof(head)
-    _Links.from_address(header).before = _Links.from_address(header).next = address
-    return head
+class _List:
+    """A list of headers in a pool of the library's; it lives as long as both."""
+
+    def __init__(self, pool: ctypes.c_void_p, headers: Headers) -> None:
+        self._links = _Links()
+        self.head = ctypes.c_void_p(ctypes.addressof(self._links))
+        chain = [self.head.value, *(_header(pool, *one) for one in headers), self.head.value]
+        for before, here in pairwise(chain):
+            _Links.from_address(before or 0).next = here
+            _Links.from_address(here or 0).before = before
+
+
+def _header(pool: ctypes.c_void_p, name: str, value: str) -> int:
+    texts = [Text(text.encode(), len(text.encode())) for text in (name, value)]
+    made: int = LIBRARY.pjsip_generic_string_hdr_create(pool, *(ctypes.byref(text) for text in texts))
+    return made
