@@ -19,8 +19,8 @@ need = missing=; for pair in $(1); do there=$${pair%%:*}; \
 			|| { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"; \
 	fi
 
-.PHONY: help run demo test lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-load soak attack
-.PHONY: prompts peers lock clean
+.PHONY: help run demo test lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
+.PHONY: bench-load soak attack prompts peers lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
@@ -74,6 +74,9 @@ attack: .venv/tested peers ## attack it on loopback, in both shapes
 
 bench-crowd: .venv/tested ## have fifty workers write one database, without a pause
 	@.venv/bin/python -m tests.bench.crowd
+
+bench-marks: .venv/tested ## time how soon a refusal is on the disk, also on a busy machine
+	@.venv/bin/python -m tests.bench.marks
 
 prompts: .venv/installed ## tell how to have the prompts say something else
 	@.venv/bin/python -m prompts.speak --help

@@ -17,13 +17,14 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import soundfile
 
-from media.chunks import CHANNELS, Block, Chunk, Kind, read_part, sync_directory
+from media.chunks import CHANNELS, Block, Chunk, Kind, Naming, read_part, sync_directory
 from media.seal import open_all
 from media.walk import BLOCK_FRAMES, Walk
 
@@ -62,18 +63,20 @@ class Finished:
         return self.samples / self.rate
 
 
-def assemble(part: Path, final: Path, format: Format) -> Finished:
+def assemble(part: Path, final: Path, format: Format, naming: Naming = nullcontext) -> Finished:
     """Turn `part` into `final`, durably, and remove `part`; may be called again after a crash at any point.
 
     A part cut or damaged anywhere gives all its whole chunks, with silence where others are missing. Raises
-    NothingRecorded (the files stay as they are), or AssemblyError for a disk that is full or fails.
+    NothingRecorded (the files stay as they are), AssemblyError for a disk that is full or fails, and what
+    `naming` does.
     """
     temporary = final.with_name(final.name + ".tmp")
     try:
         if part.exists():
             temporary.unlink(missing_ok=True)
-            _write(part, temporary, format)
-            temporary.replace(final)
+            _write(part, temporary, format, naming)
+            with naming():
+                temporary.replace(final)
             sync_directory(final.parent)
             part.unlink()
             sync_directory(part.parent)
@@ -95,17 +98,18 @@ def is_sealed(part: Path) -> bool:
     return first is not None and first.sealed
 
 
-def settle(part: Path, final: Path) -> Finished:
+def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
     """Give a sealed part its final name, durably, as it is; may be called again after a crash at any point.
 
     No key is needed: what is told is what the chunks say in clear. Raises NothingRecorded, also for a part
-    that is not sealed, or AssemblyError for a disk that fails.
+    that is not sealed, AssemblyError for a disk that fails, and what `naming` does.
     """
     try:
         walk = _survey(part if part.exists() else final)
         if part.exists():
             _sync(part)
-            part.replace(final)
+            with naming():
+                part.replace(final)
         sync_directory(final.parent)
         return Finished(
             rate=walk.rate,
@@ -225,18 +229,21 @@ def _rate(part: Path) -> int:
     raise NothingRecorded(f"{part}: holds no whole chunk of sound")
 
 
-def _write(part: Path, temporary: Path, format: Format) -> None:
+def _write(part: Path, temporary: Path, format: Format, naming: Naming) -> None:
     """Write and sync the sound file; nothing of it stays if that fails."""
     rate = _rate(part)
     comment = _read_comment(part, rate)
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with naming():
+        descriptor = os.open(
+            temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
     try:
         written = _encode(descriptor, Walk(rate).blocks(_in_clear(part)), rate, format, comment)
         os.fsync(descriptor)
         if _checksum(temporary) != written:
             raise AssemblyError(f"{temporary}: does not give back what was written to it")
     except BaseException:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)

@@ -37,6 +37,11 @@ class Backlog:
         """How many frames were lost so far."""
         return self._drops
 
+    @property
+    def samples(self) -> int:
+        """How many wait, over both channels."""
+        return self._samples
+
     def open(self) -> None:
         """Accept frames from now on."""
         self._accepting = True

@@ -42,6 +42,9 @@ from typing import BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+Naming: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
+"""Stands around the moment in which a file gets its name; it may refuse, by raising."""
+
 Block: TypeAlias = NDArray[np.int16]
 """(n, 2) int16: caller, operator."""
 

@@ -13,13 +13,14 @@ import errno
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from pathlib import Path
 
 from media.align import Aligner
 from media.backlog import Backlog, Entry
-from media.chunks import Block, Kind, Note, PartWriter, create_part, sync_directory
+from media.chunks import Block, Kind, Naming, Note, PartWriter, create_part, sync_directory
 from media.frame import SAMPLE_RATE, Samples
 from media.seal import Sealer
 
@@ -78,7 +79,8 @@ _CREATED = (_State.RUNNING, _State.FINISHED, _State.FAILED, _State.ABANDONED)
 class Tap:
     """One call's recording in progress.
 
-    `feed` and `silence` may be called from any thread and return at once; the others wait for the disk.
+    `feed`, `silence` and `let_go` may be called from any thread and return at once; the others wait for the
+    disk.
     `on_failure(reason)` is called at most once, from the writer's thread or from that of `feed`, must return
     at once and not raise; the part is then no longer written to but still there, for `abandon` to remove.
     """
@@ -110,20 +112,27 @@ class Tap:
         self._result: TapResult | None = None
         self._synced_at: float | None = None
 
-    def start(self, key: bytes | None = None) -> None:
+    def start(self, key: bytes | None = None, naming: Naming = nullcontext) -> None:
         """Create the file and begin; TapError if that fails, it exists, or the tap was started before.
 
-        `key`, 32 bytes of the file's own, seals it from the first byte; without one it is in clear.
+        `key`, 32 bytes of the file's own, seals it from the first byte; without one it is in clear. `naming`
+        stands around the moment in which the file gets its name: what it raises ends the start. One that was
+        abandoned never starts.
         """
         with self._file_lock:
             if self._state is not _State.NEW:
-                raise TapError(f"{self._part}: was started before")
+                was = "abandoned" if self._state is _State.ABANDONED else "started before"
+                raise TapError(f"{self._part}: was {was}")
             try:
                 seal = None if key is None else Sealer(key).seal
-                self._file = PartWriter(create_part(self._part), self._rate, seal)
+                with naming():
+                    self._file = PartWriter(create_part(self._part), self._rate, seal)
             except OSError as error:
                 raise TapError(f"{self._part}: {error.strerror}") from error
-            self._move((_State.NEW,), _State.RUNNING)
+            if not self._move((_State.NEW,), _State.RUNNING):
+                self._close()
+                self._part.unlink(missing_ok=True)
+                raise TapError(f"{self._part}: was abandoned")
             self._backlog.open()
         self._writer.add(self)
 
@@ -159,21 +168,36 @@ class Tap:
                 raise TapError(f"{self._part}: {self._reason}")
             return result
 
-    def abandon(self) -> None:
-        """Forget all that was fed and remove the part, in whatever state; TapError if it can't be removed."""
+    def let_go(self) -> bool:
+        """Forget all that was fed, take no more, and never start; the part stays. False if it had not begun.
+
+        Returns at once; for `abandon` to follow.
+        """
         self._backlog.close()
         self._backlog.take()
-        created = self._move(_CREATED, _State.ABANDONED, "was abandoned")
+        begun = not self._move((_State.NEW,), _State.ABANDONED, "was abandoned")
+        self._move(_CREATED, _State.ABANDONED, "was abandoned")
+        return begun
+
+    def abandon(self) -> None:
+        """Forget all that was fed and remove the part, in whatever state; TapError if it can't be removed.
+
+        A tap that was not started yet never is.
+        """
+        created = self.let_go()
         try:
             if created:
-                self._part.unlink(missing_ok=True)  # doesn't wait for a write in progress
-                if self._part.parent.exists():
-                    sync_directory(self._part.parent)
+                self._part.unlink()  # doesn't wait for a write in progress
+                sync_directory(self._part.parent)
+        except FileNotFoundError:
+            pass
         except OSError as error:
             raise TapError(f"{self._part}: {error.strerror}") from error
         finally:
             with self._file_lock:
                 self._close()
+                self._backlog.close()  # which a start in between had opened
+                self._backlog.take()
             self._writer.remove(self)
 
     def write_out(self) -> bool:
@@ -183,6 +207,11 @@ class Tap:
     def sync(self) -> bool:
         """For the writer: what was written survives a power cut; False if the tap needs it no longer."""
         return self._work(self._sync)
+
+    @property
+    def waiting_s(self) -> float:
+        """How many seconds of both legs wait for the writer, whose turn comes every `WRITE_EVERY_S`."""
+        return self._backlog.samples / len(Channel) / self._rate
 
     @property
     def synced_at(self) -> float:

@@ -1,6 +1,7 @@
 """Rows and files together: whatever the moment of a crash, the row tells what must still be done.
 
-A recording is `ID.part` while the call is on, then `ID.flac` or `ID.wav` with `ID.json` beside it.
+A recording is `ID.part` while the call is on, then `ID.flac` or `ID.wav` with `ID.json` beside it. Beside
+either, `ID.refused` says that it must go: see `marks`.
 
 - open: the row first, then the file, so that no file is without its row;
 - close: the file is in place, then `ID.json`, then the row, the last two in one transaction;
@@ -14,15 +15,19 @@ import os
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from retention import files
+from retention import files, marks
 from retention.chain import PERSONAL, personal_text, public
 from retention.keys import KeysError
+from retention.marks import Marks
 from retention.recording import Json, RecordError, Recording, Status, is_id, parse_json
 from retention.selection import Selection
 from retention.store import Damaged, Store, UnknownId
 from retention.vault import Vault
+
+ArchiveError = marks.ArchiveError
 
 FORMATS = ("sealed", "flac", "wav")
 SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
@@ -30,10 +35,6 @@ SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
 _SUFFIXES = (".part", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav", ".json.tmp", ".json")
 _KEYS = (".key.tmp", ".key")
 _HOLD = ("ground", "reference", "by", "approved_by", "review")
-
-
-class ArchiveError(Exception):
-    """The recording is not in a state that allows this; `str()` is one line that says why."""
 
 
 class Archive:
@@ -49,6 +50,7 @@ class Archive:
         self.base = base
         beside = base if str(store.path) == ":memory:" else Path(store.path).parent
         self.vault = Vault(beside / "vault")
+        self.marks = Marks(directory)
 
     # where things are
 
@@ -71,7 +73,7 @@ class Archive:
         if not self.directory.is_dir():
             return []
         names = sorted(path.name for path in self.directory.iterdir())
-        return [(name, _owner(name, _SUFFIXES)) for name in names]
+        return [(name, _owner(name, (*_SUFFIXES, marks.SUFFIX))) for name in names]
 
     def keys(self) -> list[tuple[str, str | None]]:
         """Every name in the vault with the id it belongs to; no id: none of ours."""
@@ -128,13 +130,18 @@ class Archive:
         )
         with self.store.write():
             self._require(recording.id, Status.OPEN)
+            self.marks.refuse(recording.id)
             self._keep(closed)
         return closed
 
     def change(self, recording: Recording) -> None:
-        """Rewrite the row and the JSON of a closed recording. Raises ArchiveError if it is not closed."""
+        """Rewrite the row and the JSON of a closed recording.
+
+        Raises ArchiveError if it is not closed, or is to be erased.
+        """
         with self.store.write():
             self._require(recording.id, Status.CLOSED)
+            self.marks.refuse(recording.id)
             self._keep(recording)
 
     def erase(self, id: str, at: datetime, decision: str | None = None) -> None:
@@ -188,7 +195,8 @@ class Archive:
             gone = False
             for id in ids:
                 try:
-                    gone |= files.unlink(folder / f"{_checked(id)}{suffix}" for suffix in suffixes)
+                    with self.marks.removing():
+                        gone |= files.unlink(folder / f"{_checked(id)}{suffix}" for suffix in suffixes)
                 except OSError as error:
                     wrong[id] = error
             if gone:
@@ -243,7 +251,8 @@ class Archive:
     def _keep(self, recording: Recording) -> None:
         text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
         self.store.update_recording(recording)
-        files.write_whole(self.metadata(recording.id), text.encode() + b"\n")
+        naming = partial(self.marks.naming, recording.id)
+        files.write_whole(self.metadata(recording.id), text.encode() + b"\n", naming)
 
     def _outside(self, recording: Recording) -> Json:
         """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients."""

@@ -28,12 +28,19 @@ SEGMENT = "segment"
 ALTERED = "altered"
 
 # kind → the table whose rows it is about, and the fields of these that lead to a person
-TABLES = {"receipt": "receipts", "recording": "recordings", "access": "accesses", "note": "notes"}
+TABLES = {
+    "receipt": "receipts",
+    "recording": "recordings",
+    "access": "accesses",
+    "note": "notes",
+    "sum": "sums",
+}
 PERSONAL: dict[str, tuple[str, ...]] = {
     "receipt": ("call_id", "caller", "operator", "keyword", "events"),
     "recording": ("call_id", "caller", "operator", "hold"),
     "access": ("by", "system_user", "reference", "detail"),
     "note": ("by", "text"),
+    "sum": (),
 }
 _OPEN_ABOUT_HOLDS = ("ground", "review")
 

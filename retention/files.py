@@ -3,9 +3,12 @@
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+
+Naming = Callable[[], AbstractContextManager[None]]
+"""Stands around the moment in which a name appears; it may refuse, by raising."""
 
 
 def make_folder(directory: Path) -> None:
@@ -16,16 +19,19 @@ def make_folder(directory: Path) -> None:
         sync_folder(directory.parent)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, naming: Naming = nullcontext) -> None:
     """Replace `path` (mode 0600) by `content`: after a crash either the old or the new one is there."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.unlink(missing_ok=True)
-    with open(temporary, "xb", opener=_private) as file:
+    with naming():
+        temporary.unlink(missing_ok=True)
+        file = open(temporary, "xb", opener=_private)  # noqa: SIM115 - it is written without the name
+    with file:
         file.write(content)
         share_owner(temporary)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+    with naming():
+        temporary.replace(path)
     sync_folder(path.parent)
 
 

@@ -1,12 +1,16 @@
-"""What rows and files do not agree on, in both directions."""
+"""What rows and files do not agree on, in both directions.
+
+What a mark says to be erased is left out (see `erasure`), and what waits for its row in a reserve.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from retention.archive import FORMATS, Archive
 from retention.recording import Status
+from retention.reserve import recordings_in
 from retention.store import StoreError, UnknownId
 
 _FINISHED = tuple(f".{format}" for format in FORMATS)
@@ -33,15 +37,21 @@ def orphans(archive: Archive) -> list[Orphan]:
     rows are read on both sides of the listing.
     """
     before = archive.store.kept_statuses()
+    left_out = {*archive.marks.ids(), *_waiting(archive)}
     names, keys = archive.names(), archive.keys()
     missing = _missing(archive, {name for name, _ in names}, {name for name, _ in keys}, before)
+    names, keys = ([(name, id) for name, id in found if id not in left_out] for found in (names, keys))
     return [*_unexpected(archive, names, before), *_unexpected_keys(archive, keys, before), *missing]
 
 
+def _waiting(archive: Archive) -> frozenset[str]:
+    """Those whose row is in a reserve: it is only yet to be written."""
+    return frozenset() if archive.store.head_file is None else recordings_in(Path(archive.store.path))
+
+
 def _unexpected(
-    archive: Archive, names: Iterable[tuple[str, str | None]], kept: Mapping[str, Status]
+    archive: Archive, names: Sequence[tuple[str, str | None]], kept: Mapping[str, Status]
 ) -> Iterator[Orphan]:
-    names = list(names)
     finished = Counter(id for name, id in names if name.endswith(_FINISHED))
     for name, id in names:
         path = archive.directory / name
@@ -108,7 +118,7 @@ def _missing(
             found.append((f"{id}.json", "the metadata of a closed recording is missing"))
         if f"{id}.sealed" in names and f"{id}.key" not in keys:
             found.append((f"{id}.sealed", "its key is missing from the vault: nobody can open it"))
-        if found and _present(archive, id, {}) is Status.CLOSED:
+        if found and id not in archive.marks.ids() and _present(archive, id, {}) is Status.CLOSED:
             for name, problem in found:
                 yield Orphan(name=name, path=archive.directory / name, id=id, problem=problem)
 

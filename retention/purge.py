@@ -2,7 +2,8 @@
 
 Each recording takes four steps, each safe to repeat: the row becomes `purging`, its key is unlinked, then its
 files, then the row becomes `purged`. Whatever a crash left half done, the next run finds by its row and
-finishes. On a full disk, where no row can be written, the files go first. What is on hold stays.
+finishes. On a full disk, where no row can be written, the files go first. What is on hold stays. What should
+have been erased in its call, and was not, is tried again first.
 (GDPR article 5(1)(e): kept no longer than necessary.)
 """
 
@@ -10,14 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from retention import files
-from retention.archive import Archive, why_held
+from retention import erasure, files
+from retention.archive import Archive, ArchiveError, why_held
 from retention.chain import Head, is_personal
 from retention.copies import Copy, known_copies
+from retention.erasure import pending
 from retention.orphans import Orphan, orphans
-from retention.pages import breathing
-from retention.recording import Access, Receipt, Recording, Status, begun_at, due_date, parse_period
-from retention.store import Damaged, NoRoom, Store
+from retention.pages import Listing, breathing
+from retention.recording import (
+    Access,
+    Receipt,
+    Recording,
+    Status,
+    begun_at,
+    due_date,
+    parse_period,
+    to_text,
+)
+from retention.store import Damaged, NoRoom, Store, StoreError, UnknownId
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
 _TICK = timedelta(milliseconds=1)  # of times as rows have them
@@ -59,6 +70,7 @@ class Report:
     """What a purge did, or, of a preview, would do."""
 
     removed: tuple[Removal, ...]
+    erased: tuple[str, ...] = ()  # that a refusal or an operator's key had wanted gone, and something kept
     held: tuple[Stay, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()  # id or file, what went wrong; the next purge tries again
     receipts: int = 0  # that lost their personal fields
@@ -94,15 +106,32 @@ def overdue(store: Store, now: datetime, period: str | None = None) -> int:
     return sum(row.hold is None and due(row, period) <= late for row in plan(store, late, period))
 
 
+def ahead_of(store: Store, now: datetime) -> int:
+    """How many recordings that are kept began more than a day after `now`: by a clock that was wrong.
+
+    What it wrote of when they must go is as wrong. Raises StoreError.
+    """
+    late = Listing(
+        table="recordings",
+        columns="count(*) AS n",
+        order=("started_at", "id"),
+        indexed="purged_at IS NULL",
+        start=to_text(now + OVERDUE),
+    )
+    return sum(page["n"] for page in store.each(late))
+
+
 def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
     """What `purge` would do now; changes nothing."""
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
+    erased = pending(archive, _into(failed))
     removed, held = _planned(archive, now, terms, failed)
     found = orphans(archive)
     forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
     return Report(
         removed=tuple(_with_copies(store, gone) for gone in removed),
+        erased=tuple(erased),
         held=held,
         receipts=sum(1 for _ in _old_receipts(store, now, terms, failed)),
         failed=tuple(failed),
@@ -133,6 +162,7 @@ def purge(
     """
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
+    erased = erase_pending(archive, at or now, failed)
     uses = _forget_uses(store, analysed, failed)  # before this one leaves its own
     planned, stays = _planned(archive, now, terms, failed)
     held = list(stays)
@@ -151,6 +181,7 @@ def purge(
     tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
     return Report(
         removed=tuple(removed),
+        erased=tuple(erased),
         held=tuple(held),
         failed=(*failed, *stuck),
         receipts=receipts,
@@ -159,6 +190,20 @@ def purge(
         unlinked=tidied,
         orphans=left,
     )
+
+
+def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]) -> list[str]:
+    """Try again to erase what should be erased by now; ids of what is. Raises StoreError, OSError."""
+    erased = []
+    for id in pending(archive, _into(failed)):
+        try:
+            erasure.finish(archive, id, now)
+            erased.append(id)
+        except UnknownId:
+            continue  # its rows may yet come; its files are gone
+        except (OSError, StoreError, ArchiveError) as error:
+            failed.append((id, str(error)))
+    return erased
 
 
 def finish(archive: Archive, id: str, now: datetime) -> Head:

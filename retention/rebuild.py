@@ -7,17 +7,19 @@ by another run later.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from retention import files
-from retention.archive import SIZE_LIMIT, Archive, is_nameless, whole_hold
+from retention.archive import SIZE_LIMIT, Archive, ArchiveError, is_nameless, whole_hold
 from retention.chain import PERSONAL
+from retention.erasure import finish
 from retention.head import HeadError, read_head
 from retention.keys import Identity, KeysError
 from retention.orphans import orphans
 from retention.pages import Listing, Row
 from retention.recording import Json, RecordError, Recording, Status, begun_at, parse_json, to_text
-from retention.store import DamagedRow, Store, UnknownId
+from retention.store import DamagedRow, Store, StoreError, UnknownId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ def rebuild(
       sound that is copied back later.
     - Another hash than the JSON says: the row says so by keeping the hash of the JSON.
     - Another beginning than its name says: the name is believed, so that no JSON lengthens a life.
+    - What is marked to be erased is erased, and never comes back: see `marks`.
     - Sound without JSON: nothing is known of it, not even that the caller allowed it. It is reported, and
       purged once its name says that it has expired.
 
@@ -62,7 +65,9 @@ def rebuild(
     Safe to repeat after a crash. `progress(done, total)` after each. Raises StoreError, OSError.
     """
     work = _Rebuilding(archive, identity)
-    ids = sorted({id for _, id in archive.names() if id is not None})
+    work.erase()
+    marked = {*archive.marks.ids()}
+    ids = sorted({id for _, id in archive.names() if id is not None and id not in marked})
     known = {id: row for id in ids if (row := _row(archive.store, id)) is not None}
     if _is_older(archive.store):
         work.begin_segment()
@@ -117,6 +122,16 @@ class _Rebuilding:
         self.identity = identity
         self.done = Rebuilt()
         self._begun = False
+
+    def erase(self) -> None:
+        """What a mark says must go, whatever else is known of it; the next start takes the mark."""
+        for id in self.archive.marks.ids():
+            try:
+                finish(self.archive, id, datetime.now(UTC))
+            except UnknownId:
+                continue
+            except (OSError, StoreError, ArchiveError) as error:
+                self._problem(id, f"must be erased, and is not: {error}")
 
     def begin_segment(self) -> None:
         """Say once, before the first row, that what follows was not written when it happened."""

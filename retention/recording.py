@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
 # letters at the end: in ids of early versions
-_TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})(?:-w\d+)?-[0-9a-f]{6}", re.ASCII)
+_TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})(?:-w(\d+))?-[0-9a-f]{6}", re.ASCII)
 _PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _LONGEST_DAYS = 36500  # far from the end of the calendar, so that no sum overflows
@@ -185,6 +185,18 @@ class Note(Record):
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum(Record):
+    """Calls that are counted together, where each has no receipt; nothing in it leads to a person."""
+
+    what: str  # `rejected`, or `lost`: their receipts could not be written
+    count: int
+    from_at: datetime
+    until_at: datetime  # of the last one
+    code: int | None = None  # with which they were answered
+    by: str | None = None  # as the receipts of such calls say: `edge: full`
+
+
 def parse_json(text: str) -> Json:
     """A JSON object of what a database takes: no NaN, no half of a surrogate pair. Raises RecordError."""
     try:
@@ -255,6 +267,12 @@ def begun_at(id: str) -> datetime | None:
         return datetime.strptime(f"{match[1]}{match[2]}000", "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def worker_of(id: str) -> int | None:
+    """The worker that `new_id` wrote into an id; None where there was but one process."""
+    match = _TIMED_ID.fullmatch(id)
+    return None if match is None or match[3] is None else int(match[3])
 
 
 def is_id(text: str) -> bool:
@@ -361,5 +379,5 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "hold": _object,
     **dict.fromkeys(("incomplete", "flagged"), _flag),
     **dict.fromkeys(("duration_s", "from_s", "to_s", "confidence"), _number),
-    **dict.fromkeys(("channels", "sample_rate", "bytes", "notice_played_ms"), _number),
+    **dict.fromkeys(("channels", "sample_rate", "bytes", "notice_played_ms", "count", "code"), _number),
 }

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from retention.archive import Archive, ArchiveError
@@ -66,7 +67,7 @@ def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequen
         if status not in (None, Status.OPEN, Status.CLOSED):
             return False
         if set(archive.vault.recipients(id)) != wanted:  # else a run that was killed had come so far
-            archive.vault.reseal(id, identity, recipients)
+            archive.vault.reseal(id, identity, recipients, partial(archive.marks.naming, id))
         if status is Status.CLOSED:
             row = archive.store.recording(id)
             archive.change(replace(row, hold=archive.hold_of(row)))  # which the JSON alone may tell

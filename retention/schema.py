@@ -132,6 +132,30 @@ def _third(db: Database) -> None:
         db.execute(statement)
 
 
+@MIGRATIONS(name="0004_sums")
+def _fourth(db: Database) -> None:
+    """Calls that are counted together: see `rejected`. How many receipts of them an hour has is no part of
+    the chain."""
+    _table(db, "sums").create(
+        {
+            "id": int,
+            "what": str,
+            "count": int,
+            "from_at": str,
+            "until_at": str,
+            "code": int,
+            "by": str,
+            "salt": str,
+            "chain_seq": int,
+        },
+        pk="id",
+        not_null={"what", "count", "from_at", "until_at"},
+    )
+    _table(db, "rejected").create({"id": int, "hour": str, "receipts": int}, pk="id")
+    for statement in _SUMS_STAY:
+        db.execute(statement)
+
+
 # what is read again and again is small beside what is kept for ever: tombstones, forgotten receipts
 _INDEXES = (
     "DROP INDEX idx_receipts_started_at",
@@ -152,6 +176,23 @@ _INDEXES = (
     "CREATE INDEX chain_firsts ON chain (kind) WHERE was = 0",
 )
 
+
+def _stays(table: str) -> str:
+    return (
+        f"CREATE TRIGGER {table}_stay BEFORE DELETE ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never deleted'); END"
+    )
+
+
+def _comes_once(table: str, key: str) -> str:
+    """INSERT OR REPLACE takes a row away without a word to the triggers of DELETE and UPDATE."""
+    return (
+        f"CREATE TRIGGER {table}_come_once BEFORE INSERT ON {table} "
+        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key}) "
+        f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never replaced: this one is there'); END"
+    )
+
+
 _KEYS = {**dict.fromkeys(("receipts", "recordings", "accesses", "notes"), "id"), "chain": "seq"}
 _REFUSED = "EXISTS (SELECT 1 FROM receipts WHERE id = OLD.id AND decision = 'refused')"
 _GUARDS = (
@@ -162,19 +203,10 @@ _GUARDS = (
         BEGIN SELECT RAISE(ABORT, 'the recording is on hold'); END""",
     "CREATE TRIGGER chain_grows BEFORE UPDATE ON chain "
     "BEGIN SELECT RAISE(ABORT, 'the chain only grows'); END",
-    *(
-        f"CREATE TRIGGER {table}_stay BEFORE DELETE ON {table} "
-        f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never deleted'); END"
-        for table in _KEYS
-    ),
-    # INSERT OR REPLACE takes a row away without a word to the triggers of DELETE and UPDATE
-    *(
-        f"CREATE TRIGGER {table}_come_once BEFORE INSERT ON {table} "
-        f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key}) "
-        f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never replaced: this one is there'); END"
-        for table, key in _KEYS.items()
-    ),
+    *(_stays(table) for table in _KEYS),
+    *(_comes_once(table, key) for table, key in _KEYS.items()),
 )
+_SUMS_STAY = (_stays("sums"), _comes_once("sums", "id"))
 # a call is in progress until its receipt has ended and its recording is what it is to be: closed, or erased
 # where the caller refused. Whoever writes that, and wherever it comes last.
 _ENDS = (
@@ -187,7 +219,7 @@ _ENDS = (
         (SELECT 1 FROM receipts WHERE id = NEW.id AND ended_at IS NOT NULL
         AND NOT (decision = 'refused' AND NEW.status = 'closed')); END""",
 )
-GUARDS = (*_GUARDS, *_ENDS)
+GUARDS = (*_GUARDS, *_ENDS, *_SUMS_STAY)
 
 
 def unknown_migrations(db: Database) -> list[str]:

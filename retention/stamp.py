@@ -86,6 +86,25 @@ def stamp_head(store: Store, url: str, ca: Path, folder: Path) -> Stamped | None
     return _stamped(head.seq, token, path)
 
 
+def proven(store: Store, ca: Path | None) -> Callable[[], datetime | None]:
+    """When the newest stamp of the chain was made, if it holds: asked when it matters, since that takes time.
+
+    None where there is none, or nothing to check it with.
+    """
+
+    def last() -> datetime | None:
+        folder = stamps_folder(Path(store.path))
+        seqs = _seqs(folder)
+        if not seqs or ca is None:
+            return None
+        try:
+            return _verified(folder, seqs[-1], store.hash_of(seqs[-1]), authority.certificates(ca), None).at
+        except StampError:
+            return None  # `verify` says why
+
+    return last
+
+
 def newest(folder: Path) -> Stamped | None:
     """The stamp of the highest entry. Raises StampError if it cannot be read."""
     seqs = _seqs(folder)

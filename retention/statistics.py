@@ -10,7 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, tzinfo
 
-from retention.recording import Json, Receipt, Recording, Status
+from retention.recording import Json, Receipt, Recording, Status, Sum
+from retention.rejected import LOST
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
@@ -171,6 +172,10 @@ class Statistics:
         self.numbers = {number: Calls() for number in self.languages}
         self.operators: dict[str, Calls] = defaultdict(Calls)
         self.kept = Kept()
+        self.in_sums = 0  # of the calls, those that have no receipt of their own
+        self.lost: list[
+            Sum
+        ] = []  # calls whose receipts could not be written, and which are none of the others
         self._zone = zone
 
     # rows
@@ -186,6 +191,18 @@ class Statistics:
             self.refusals[row.decided_by or "", row.dtmf_method or "", row.phase or ""] += 1
         self._lengths(row, outcome)
         self._shares(row, outcome)
+
+    def sum(self, row: Sum) -> None:
+        """Calls that were rejected, and counted together; or those whose receipts are lost."""
+        if row.what == LOST:
+            self.lost.append(row)
+            return
+        self.calls += row.count
+        self.in_sums += row.count
+        self.outcomes["rejected"] += row.count
+        self.decisions["undecided", "sip"] += row.count
+        self.days[self._day(row.from_at)]["undecided"] += row.count
+        self.numbers[OTHER].calls += row.count
 
     def recording(self, row: Recording) -> None:
         """One recording."""
@@ -271,6 +288,8 @@ class Statistics:
         """All of it; days and months in the zone, lengths in s."""
         return {
             "calls": self.calls,
+            "in_sums": self.in_sums,
+            "lost": [row.to_json() for row in self.lost],
             "outcomes": _known(self.outcomes, (*OUTCOMES, IN_PROGRESS)),
             "answer_rate": self.answer_rate,
             "decisions": self._decisions_json(),

@@ -6,7 +6,6 @@ waits for his turn (`retention.turn`), up to `TURN_S`. Reads are short, too: `re
 connection behind a lock serves all threads of a process.
 """
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,14 +22,28 @@ from sqlite_utils import Database
 from retention import expiring
 from retention.chain import TABLES, Entry, Head, Lost
 from retention.connection import connect
+from retention.faults import Busy, DamagedRow, HeadNotWritten, NoRoom, StoreError, TryAgain, UnknownId, named
 from retention.head import HeadError, export_head, head_path, read_head
 from retention.ledger import Ledger
 from retention.pages import Listing, Row, breathing, each_row
-from retention.recording import Access, Json, Note, Receipt, Record, RecordError, Recording, Status, to_text
+from retention.recording import (
+    Access,
+    Json,
+    Note,
+    Receipt,
+    Record,
+    RecordError,
+    Recording,
+    Status,
+    Sum,
+    to_text,
+)
 from retention.rows import from_row
 from retention.schema import GUARDS, MIGRATIONS, unknown_migrations
 from retention.selection import Selection, newest, receipt_conditions, recording_conditions
 from retention.turn import TurnError, Turns, turn_path
+
+__all__ = ["Damaged", "DamagedRow", "NoRoom", "Store", "StoreError", "UnknownId"]
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 TURN_S = 60.0  # and for those of all who came before: on a slow disk fifty of them take their time
@@ -40,22 +53,6 @@ Damaged = Callable[[str, str], None]
 Kept = TypeVar("Kept", bound=Record)
 
 _BY_TIME = ("started_at", "id")
-
-
-class StoreError(Exception):
-    """The database cannot be used; `str()` is one line that says why."""
-
-
-class DamagedRow(StoreError):
-    """There is a row, and it cannot be read."""
-
-
-class NoRoom(StoreError):
-    """The disk is full."""
-
-
-class UnknownId(StoreError):
-    """There is no such row."""
 
 
 class Store:
@@ -77,7 +74,7 @@ class Store:
         self.head_file = None if str(path) == ":memory:" else head_path(Path(path))
         self._turns = None if str(path) == ":memory:" else Turns(turn_path(Path(path)), TURN_S)
         self._lock = threading.RLock()
-        with self._named_errors():
+        with named(self.path):
             self._db = self._connected()
             self._ledger = Ledger(self._db.conn, clock)
             newer = unknown_migrations(self._db)
@@ -109,7 +106,7 @@ class Store:
         Nests: what an exception passes through on its way is undone, whoever catches it then. At the end the
         chain's new head is exported; raises StoreError where that fails, with the rows written.
         """
-        with self._lock, self._named_errors():
+        with self._lock, named(self.path):
             connection = self._db.conn
             if connection.in_transaction:
                 with self._part():
@@ -141,6 +138,14 @@ class Store:
     def update_receipt(self, receipt: Receipt) -> None:
         """Replace the whole row. Raises UnknownId."""
         self._update("receipts", receipt.to_json())
+
+    def keep_receipt(self, receipt: Receipt) -> None:
+        """Add it, or replace the whole row."""
+        with self.write():
+            try:
+                self.update_receipt(receipt)
+            except UnknownId:
+                self.add_receipt(receipt)
 
     def receipt(self, id: str) -> Receipt:
         """Raises UnknownId."""
@@ -274,21 +279,46 @@ class Store:
         """How many that would be."""
         return sum(1 for _ in self.each(expiring.notes(expired, written)))
 
+    # calls that are counted together
+
+    def add_sum(self, sum: Sum) -> None:
+        """One more."""
+        self._insert("sums", sum.to_json())
+
+    def each_sum(
+        self, since: datetime | None = None, until: datetime | None = None, damaged: Damaged | None = None
+    ) -> Iterator[Sum]:
+        """Those that began at or after `since` and before `until`, as they were written."""
+        bounds = (("from_at >= ?", since), ("from_at < ?", until))
+        where = [condition for condition, at in bounds if at is not None]
+        values = [to_text(at) for _, at in bounds if at is not None]
+        return self._each(Sum, Listing(table="sums", order=("id",), where=where, values=values), damaged)
+
+    def rejected_row(self) -> Row | None:
+        """How many rejected calls have receipts in which hour; for `retention.rejected`."""
+        return next(iter(self._read("SELECT * FROM rejected", [])), None)
+
+    def keep_rejected_row(self, row: Row) -> None:
+        """Replace it."""
+        with self.write():
+            sql = "INSERT OR REPLACE INTO rejected (id, hour, receipts) VALUES (:id, :hour, :receipts)"
+            self._db.execute(sql, row)
+
     # the chain
 
     def head(self) -> Head:
         """The last entry of the chain."""
-        with self._lock, self._named_errors():
+        with self._lock, named(self.path):
             return self._ledger.head()
 
     def hash_of(self, seq: int) -> str | None:
         """The hash (hex) of one entry of the chain, if there is one."""
-        with self._lock, self._named_errors():
+        with self._lock, named(self.path):
             return self._ledger.hash_of(seq)
 
     def knows(self, head: Head) -> bool:
         """Whether an exported head is in the chain, or told in it as what was lost."""
-        with self._lock, self._named_errors():
+        with self._lock, named(self.path):
             return self._ledger.knows(head)
 
     def entries(self, seqs: Sequence[int]) -> dict[int, Entry]:
@@ -338,7 +368,9 @@ class Store:
                 stack.enter_context(self._turns.turn())
             except (TurnError, OSError) as error:
                 reason = error.strerror if isinstance(error, OSError) else str(error)
-                raise StoreError(f"{self.path}: {reason}") from error
+                raise (Busy if isinstance(error, TurnError) else TryAgain)(
+                    f"{self.path}: {reason}"
+                ) from error
             yield
 
     @contextmanager
@@ -380,7 +412,7 @@ class Store:
         try:
             export_head(path, head, self._ledger.knows)
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}") from error
+            raise HeadNotWritten(f"{path}: {error.strerror}") from error
 
     def _each(self, kind: type[Kept], listing: Listing, damaged: Damaged | None = None) -> Iterator[Kept]:
         for row in each_row(self._read, listing) if damaged is None else self.each(listing):
@@ -433,21 +465,5 @@ class Store:
         return rows[0]
 
     def _read(self, sql: str, values: Sequence[object], *, anyhow: bool = False) -> list[Row]:
-        with self._lock, self._named_errors():
+        with self._lock, named(self.path):
             return self._ledger.read_anyhow(sql, values) if anyhow else self._ledger.read(sql, values)
-
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, RecordError) as error:
-            reason, _, _ = str(error).partition(" with text ")  # of a value that is damaged
-            full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-            raise (NoRoom if full else StoreError)(f"{self.path}: {reason}{_cure(error)}") from error
-
-
-def _cure(error: Exception) -> str:
-    """What can be done about a file that is damaged."""
-    if getattr(error, "sqlite_errorcode", None) not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return ""
-    return "; accepted: a backup in its place, or `sipagent rebuild` once it is moved away"

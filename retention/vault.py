@@ -14,6 +14,7 @@ about the recording can be sealed to the same people later on, `sipagent-text-1 
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,10 +60,10 @@ class Vault:
         split = (path.name.partition(".") for path in self.directory.iterdir())
         return sorted({id for id, dot, suffix in split if dot + suffix in _SUFFIXES and is_id(id)})
 
-    def create(self, id: str, recipients: Sequence[PublicKey]) -> bytes:
+    def create(self, id: str, recipients: Sequence[PublicKey], naming: files.Naming = nullcontext) -> bytes:
         """The new key of a file, 32 bytes, once it is on the disk for all `recipients`; never another one.
 
-        KeysError if there is one already, and without a recipient.
+        KeysError if there is one already, and without a recipient; what `naming` raises.
         """
         path = self.path(id)
         if os.path.lexists(path):
@@ -70,7 +71,7 @@ class Vault:
         key = random(KEY_BYTES)
         content = _describe(id, key, recipients)
         files.make_folder(self.directory)
-        files.write_whole(path, content)
+        files.write_whole(path, content, naming)
         return key
 
     def key(self, id: str, identity: Identity) -> bytes:
@@ -81,15 +82,22 @@ class Vault:
         """Who can listen to this recording. KeysError if its key is missing."""
         return tuple(one.to for one in self._read(id))
 
-    def reseal(self, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bool:
+    def reseal(
+        self,
+        id: str,
+        identity: Identity,
+        recipients: Sequence[PublicKey],
+        naming: files.Naming = nullcontext,
+    ) -> bool:
         """Seal the key of a file to others from now on; false if it was for just these. Durable.
 
         The key itself stays, and who had it once has it: it is the copies here that are for others.
+        Raises what `naming` does.
         """
         key = self._open(id, identity)
         if set(self.recipients(id)) == set(recipients):
             return False
-        files.write_whole(self.path(id), _describe(id, key, recipients))
+        files.write_whole(self.path(id), _describe(id, key, recipients), naming)
         return True
 
     def seal(self, id: str, plain: bytes) -> Json:

@@ -2,8 +2,9 @@
 
 First the triggers, then the chain alone, entry by entry. Then each row against the entry that tells its
 present state: a changed byte, a row put back to an earlier state, a row that is gone. Then the head that was
-exported: a tail cut off. Last the files: each against the hash in its row, and those that have no row. An
-agent may write meanwhile.
+exported: a tail cut off. Then what waits beside the database to be written into it. Last the files: each
+against the hash in its row, those that should be erased by now, and those that have no row. An agent may
+write meanwhile.
 """
 
 from collections.abc import Callable
@@ -14,11 +15,14 @@ from retention import files
 from retention.archive import Archive, ArchiveError
 from retention.chain import ALTERED, GENESIS, SEGMENT, TABLES, Entry, Head, Lost
 from retention.differences import differences
+from retention.erasure import stuck
 from retention.head import DAMAGED, HeadError, damaged_path, read_head
 from retention.metadata import beside
 from retention.orphans import orphans
 from retention.pages import PAGE, Listing, Row, batches
-from retention.recording import Status, is_id, parse_json
+from retention.recording import Status, is_id, parse_json, to_text
+from retention.rejected import LOST
+from retention.reserve import lasting_problems
 from retention.store import StoreError
 
 Progress = Callable[[str, int, int], None]  # what, done, total
@@ -72,8 +76,10 @@ def verify(
     work.chain()
     for kind in TABLES:
         work.rows(kind)
+    work.lost_receipts()
     work.dropped()
     work.exported(heads)
+    work.reserves()
     work.files()
     return work.found
 
@@ -137,6 +143,14 @@ class _Verification:
             self.progress(table, done, total)
         self.found.counts[table] = done
 
+    def lost_receipts(self) -> None:
+        """Of calls that left none, as the chain tells."""
+        for sum in self.store.each_sum(damaged=lambda id, problem: None):  # which has been named
+            if sum.what == LOST:
+                first, last = to_text(sum.from_at), to_text(sum.until_at)
+                problem = f"{sum.count} could not be written, between {first} and {last}"
+                self.found.lost.append(Finding("receipts", problem))
+
     def dropped(self) -> None:
         """Name what entries tell of, and no row is."""
         for seq, mark in enumerate(self.marks):
@@ -161,6 +175,12 @@ class _Verification:
             elif not self.store.knows(head):
                 self.wrong(name, f"the chain has no entry {head.seq} with this hash: its tail was cut off")
 
+    def reserves(self) -> None:
+        """Look for what waits to be written, and has nobody who writes it."""
+        if self.store.head_file is not None:
+            for name, problem in lasting_problems(Path(self.store.path)).items():
+                self.wrong(name, problem)
+
     def files(self) -> None:
         """Hash them, and look for those without a row, and rows without them."""
         total, done = sum(1 for _ in self.store.each(_CLOSED)), 0
@@ -173,6 +193,10 @@ class _Verification:
             self.progress("files", done, total)
         self.found.counts["files"] = done
         try:
+            for id in stuck(self.archive):
+                self.wrong(
+                    f"recording {id}", "must be erased, and is not, or not wholly: see `sipagent purge`"
+                )
             for orphan in orphans(self.archive):
                 self.wrong(orphan.name, orphan.problem)
         except (StoreError, ArchiveError) as error:  # of a damaged row, which has been named

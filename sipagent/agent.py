@@ -121,9 +121,8 @@ class Agent:
 
     def figures(self) -> Figures:
         """What has been counted so far; any thread."""
-        recorder, engine = self.recorder, self._engine
-        strangers = engine.strangers if engine else 0
-        return self.tally.figures(self.calls, recorder.faults, recorder.dropped_frames, strangers)
+        strangers = self._engine.strangers if self._engine else 0
+        return self.tally.figures(replace(self.recorder.figures, calls=self.calls, strangers=strangers))
 
     @property
     def live(self) -> list[LiveCall]:
@@ -301,9 +300,10 @@ class Agent:
         if offer.source_allowed:
             # Who calls stands in the receipt alone: that one expires, a log doesn't.
             log.info("call_offered", call=call.id, called=call.called)
-            self.recorder.open_receipt(call.receipt())
         self._calls[call.id] = call
         self._handle(engine, call, offer)
+        if call.id in self._calls:  # else it was rejected, and is told as such
+            self.recorder.keep_receipt(call.receipt())
         self._make_room(engine)
 
     def _legs(self, engine: Engine) -> LegRoom:
@@ -368,7 +368,7 @@ class Agent:
         if report.status in (FULL, SERVICE_UNAVAILABLE) and self._behind_edge:
             return  # the edge asks another worker, and leaves the receipt
         if receipt := turned_away(report, self.ids, self.admission, self.tally, datetime.now(UTC)):
-            self.recorder.open_receipt(receipt)
+            self.recorder.keep_rejected(receipt)
 
     # --- commands ---
 
@@ -475,4 +475,6 @@ class Agent:
         story, consent = call.flow.story, call.flow.consent
         log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
         self.tally.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
-        self.recorder.keep_receipt(call.receipt(ended=time.monotonic()))
+        receipt = call.receipt(ended=time.monotonic())
+        keep = self.recorder.keep_rejected if story.outcome == "rejected" else self.recorder.keep_receipt
+        keep(receipt)

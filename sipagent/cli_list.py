@@ -1,13 +1,19 @@
 """Looking at what is kept: `list`, `calls`. Nothing here changes anything."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
+from retention.recording import Sum
+from retention.rejected import LOST, REJECTED
+from retention.selection import Selection
+from retention.store import Store
 from sipagent.cli_base import Workplace, json_option, print_json
 from sipagent.cli_filters import filter_options, selection
-from sipagent.cli_tables import console, newest, receipt_columns, recording_columns, show_table
-from sipagent.cli_times import counted, length, size
+from sipagent.cli_tables import Column, console, newest, receipt_columns, recording_columns, show_table
+from sipagent.cli_times import counted, full, length, size
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
@@ -48,23 +54,62 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
 @filter_options
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="How the call ended.")
 @click.option("--decision", type=click.Choice(DECISIONS), help="Whether it could be recorded.")
+@click.option("--sums", is_flag=True, help="Those that are counted together, and have no receipt each.")
 @json_option
 @click.pass_obj
-def calls_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
+def calls_command(work: Workplace, /, as_json: bool, sums: bool, **options: Any) -> None:
     """List the receipts of all calls, recorded or not, the newest first.
+
+    Of rejected calls the first thousand an hour have receipts; what comes beyond is counted together, a line
+    a minute (--sums).
 
     \b
     Examples:
       sipagent calls --since 7d --decision refused
       sipagent calls --since 2026-11-24 --until 2026-11-24 --json
+      sipagent calls --sums --since 7d
     """
-    rows = work.archive().store.receipts(selection(work, **options))
+    store, chosen = work.archive().store, selection(work, **options)
+    together = list(_together(store, chosen))[::-1]
+    if sums:
+        _show_sums(work, together[: options["limit"]], as_json=as_json)
+        return
+    rows = store.receipts(chosen)
     if as_json:
         print_json([row.to_json() for row in rows])
         return
     screen = console()
-    if not rows:
+    if rows:
+        show_table(newest(rows, screen, options["limit"]), receipt_columns(work, screen), screen)
+        screen.print(f"\n{counted(len(rows), 'call')}", style="dim")
+    else:
         screen.print("No call matches.")
+    for what, said in ((REJECTED, "rejected calls are counted together"), (LOST, "receipts were lost")):
+        if count := sum(one.count for one in together if one.what == what):
+            screen.print(f"{count:,} {said}: see `sipagent calls --sums`.")
+
+
+def _together(store: Store, chosen: Selection) -> Iterator[Sum]:
+    """What of that is counted in sums, which tell no more than when, how many and with which answer."""
+    asked = replace(chosen, since=None, until=None, limit=None, outcome=None, decision=None)
+    may_be = chosen.outcome in (None, "rejected") and chosen.decision in (None, "undecided")
+    return store.each_sum(chosen.since, chosen.until) if may_be and asked == Selection() else iter(())
+
+
+def _show_sums(work: Workplace, sums: Sequence[Sum], *, as_json: bool) -> None:
+    if as_json:
+        print_json([one.to_json() for one in sums])
         return
-    show_table(newest(rows, screen, options["limit"]), receipt_columns(work, screen), screen)
-    screen.print(f"\n{counted(len(rows), 'call')}", style="dim")
+    screen = console()
+    columns: list[Column[Sum]] = [
+        Column("from", lambda one: full(work.local(one.from_at))),
+        Column("until", lambda one: full(work.local(one.until_at))),
+        Column("calls", lambda one: f"{one.count:,}", right=True),
+        Column("what", lambda one: one.what),
+        Column("answered", lambda one: None if one.code is None else str(one.code)),
+        Column("by", lambda one: one.by),
+    ]
+    if sums:
+        show_table(sums, columns, screen)
+    else:
+        screen.print("No call is counted so.")

@@ -1,7 +1,9 @@
 """What has expired goes: `purge`. What went, what stayed and why, and what only a person can remove."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -11,8 +13,11 @@ from retention.archive import Archive
 from retention.clock import look, read_clock, resume, suspended
 from retention.copies import Copy
 from retention.orphans import Orphan
-from retention.purge import Removal, Report, Stay, preview, purge
+from retention.progress import is_running
+from retention.purge import Removal, Report, Stay, erase_pending, preview, purge
 from retention.recording import Access, Json, to_text
+from retention.reserve import ReserveError, left_behind, reserve_path, take_in
+from retention.stamp import proven
 from retention.store import Store
 from sipagent.cli_base import Failure, Workplace, json_option, now, print_json, system_user, words
 from sipagent.cli_progress import steps_of
@@ -54,7 +59,9 @@ def purge_command(
 
     The agent does it by itself every hour. Receipts past retention.receipts_period lose what leads to a
     person, analyses past retention.analysis_period their text. Exported copies that are known to remain are
-    named. A clock that went back, or ahead by more than a day, suspends all purging until --clock-ok.
+    named. A clock that went back, or ahead by more than a day, suspends all purging until --clock-ok; after a
+    reboot, until the kernel or a time stamp confirms it, or --clock-ok. What a call had wanted erased, and
+    something keeps, goes first, whatever the clock says.
 
     \b
     Exit codes:
@@ -79,12 +86,16 @@ def purge_command(
     archive = work.archive(make=not dry_run)
     asked = Access(at=now(), action="purge", by=by, system_user=system_user()) if by else None
     if dry_run:
-        why = suspended(archive.store, read_clock())
+        ca = work.config.retention.timestamp_ca
+        why = suspended(archive.store, read_clock(), proven(archive.store, ca))
         report = preview(archive, moment, work.terms)
     else:
         why = None
-        _believe_clock(archive.store, asked if clock_ok else None)
+        take_in_left(archive.store, work.config.retention.database)
+        erased = erase_pending(archive, now(), [])  # which waits for no date; what fails is met again below
+        _believe_clock(work, archive.store, erased, asked if clock_ok else None)
         report = _purge(work, archive, moment, asked)
+        report = replace(report, erased=(*erased, *report.erased))
     if as_json:
         print_json(_report_json(report, moment, dry_run) | {"suspended": why})
     else:
@@ -94,13 +105,26 @@ def purge_command(
     ctx.exit(1 if report.failed else 0)
 
 
-def _believe_clock(store: Store, by: Access | None) -> None:
+def take_in_left(store: Store, database: Path) -> None:
+    """What an agent that is gone could not write: what is in it expires like the rest, once it has rows."""
+    if is_running(database):
+        return
+    for path in (*left_behind(database), reserve_path(database, "edge")):
+        try:
+            take_in(store, path)
+        except ReserveError as error:
+            click.echo(f"sipagent: {error}", err=True)
+
+
+def _believe_clock(work: Workplace, store: Store, erased: Sequence[str], by: Access | None) -> None:
     """Because a person says that it is right, or by looking. Raises Failure where purging is suspended."""
     reading = read_clock()
     if by is not None:
         was = resume(store, reading, by)
         click.echo("purging resumes" if was else "purging was not suspended", err=True)
-    elif (why := look(store, reading)) is not None:
+    elif (why := look(store, reading, proven(store, work.config.retention.timestamp_ca))) is not None:
+        for id in erased:
+            click.echo(f"{id} erased", err=True)
         raise Failure(f"purging is suspended: {why}; {_RESUMES}")
 
 
@@ -123,6 +147,7 @@ def _report_json(report: Report, at: datetime, dry_run: bool) -> Json:
         "now": to_text(at),
         "dry_run": dry_run,
         "purged": [_removal_json(gone) for gone in report.removed],
+        "erased": list(report.erased),
         "held": [{"id": stay.id, "due_at": to_text(stay.due_at), "why": stay.why} for stay in report.held],
         "failed": [{"id": id, "problem": problem} for id, problem in report.failed],
         "receipts": report.receipts,
@@ -186,8 +211,13 @@ def _show(
 
 
 def _show_gone(work: Workplace, report: Report, dry_run: bool, screen: Console) -> None:
+    for id in report.erased:
+        screen.print(
+            f"{id} {'would be ' if dry_run else ''}erased: its call had wanted it, and something kept it."
+        )
     if not report.removed:
-        if not (report.receipts or report.notes or report.uses or report.unlinked or report.failed):
+        others = report.erased or report.receipts or report.notes or report.uses
+        if not (others or report.unlinked or report.failed):
             screen.print("Nothing to purge.")
         return
     columns: list[Column[Removal]] = [

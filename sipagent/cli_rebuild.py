@@ -41,7 +41,8 @@ def rebuild_command(
 
     A row of a recording that cannot be read is written anew. A database that is damaged as a whole has to be
     moved away first. A backup of it is better than none: put it in its place, and this brings back what came
-    later.
+    later. What a mark says to be erased is erased, and does not come back. Purging waits afterwards until the
+    clock is confirmed: see `purge`.
 
     \b
     Exit codes:

@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from retention import counts
-from retention.recording import Json, to_text
+from retention.recording import Json, Sum, to_text
 from retention.selection import Selection
 from retention.statistics import DECISIONS, OTHER, PHASES, Fates, Statistics
 from retention.store import Store
 from sipagent.cli_base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli_filters import period_of
 from sipagent.cli_tables import Column, console, show_fields, show_table, user_part
-from sipagent.cli_times import length, size
+from sipagent.cli_times import counted, full, length, size
 
 Row = TypeVar("Row")
 Tally = dict[str, tuple[int, int]]
@@ -74,7 +74,7 @@ def stats_command(
     elif html is not None:
         click.echo(f"wrote {html}")
     else:
-        _show(figures, console())
+        _show(work, figures, console())
     if wrong := [_mismatch(name, *both) for name, both in tally.items() if both[0] != both[1]]:
         raise Failure(
             f"these figures do not agree with the chain; {'; '.join(wrong)} (see `sipagent verify`)"
@@ -107,6 +107,8 @@ def _figures(work: Workplace, store: Store, period: Selection, tally: Tally, *, 
             figures.receipt(receipt)
         for recording in _stepping(store.each_recording(period), progress, bar):
             figures.recording(recording)
+        for together in store.each_sum(period.since, period.until):
+            figures.sum(together)
     return figures
 
 
@@ -174,7 +176,9 @@ class _Table(NamedTuple):
     rows: Sequence[Cells]
 
 
-def _show(figures: Statistics, screen: Console) -> None:
+def _show(work: Workplace, figures: Statistics, screen: Console) -> None:
+    for lost in figures.lost:
+        screen.print(_lost(work, lost), style="bold red")
     if not figures.calls and not figures.kept.total:
         screen.print("No call in this period.")
         return
@@ -188,6 +192,13 @@ def _show(figures: Statistics, screen: Console) -> None:
             show_table(rows, [_column(*place) for place in enumerate(table.headings)], screen)
 
 
+def _lost(work: Workplace, lost: Sum) -> str:
+    """`41 receipts were lost between … and …`."""
+    first, last = (full(work.local(at)) for at in (lost.from_at, lost.until_at))
+    were = "was" if lost.count == 1 else "were"
+    return f"{counted(lost.count, 'receipt')} {were} lost between {first} and {last}"
+
+
 def _column(place: int, heading: str) -> Column[Cells]:
     return Column(heading, lambda cells: cells[place], right=place > 0)
 
@@ -195,6 +206,8 @@ def _column(place: int, heading: str) -> Column[Cells]:
 def _overview(figures: Statistics) -> Iterator[tuple[str, str]]:
     kept = figures.kept
     yield "calls", str(figures.calls)
+    if figures.in_sums:
+        yield "of them", f"{figures.in_sums} rejected, counted together: see `sipagent calls --sums`"
     yield "answer rate", _percent(figures.answer_rate)
     yield "refusals", f"{_percent(figures.refusal_rate)}, {figures.refused} of {figures.asked} who were asked"
     yield "stopped by an operator", str(figures.stops)

@@ -18,7 +18,7 @@ _FINDING: list[Column[Finding]] = [
     Column("where", lambda found: found.where),
     Column("problem", lambda found: found.problem, wraps=True),
 ]
-_COUNTED = ("chain", "receipts", "recordings", "accesses", "notes", "files")
+_COUNTED = ("chain", "receipts", "recordings", "accesses", "notes", "sums", "files")
 _LONG = 2000  # of anything, from which its progress shows
 
 
@@ -98,7 +98,7 @@ def _show(found: Verified, stamps: StampReport, screen: Console) -> None:
     looked_at += [("stamps", f"{stamps.good:,}"), ("head", f"{found.head.seq:,} {found.head.hash}")]
     show_fields(looked_at, screen)
     if found.lost:
-        screen.print("\nLost before, as the chain says itself:", style="bold yellow")
+        screen.print("\nLost, as the chain says itself:", style="bold yellow")
         show_table(found.lost, _FINDING, screen)
     if not found.problems:
         screen.print("\nAll of it is as it was written.", style="green")

@@ -6,7 +6,7 @@ told stays in the sum, so that no count of the whole ever goes back.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import structlog
 
@@ -20,7 +20,8 @@ Ending = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`calls`: those that are up now; `faults`: by part; all else counts what has happened.
+    """`calls`: those that are up now; `waiting`: receipts that the database does not have yet; `faults`: by
+    part; all else counts what has happened.
 
     `malformed`, `unsupported`: messages that the edge refused or dropped for what was in them.
     """
@@ -34,6 +35,14 @@ class Figures:
     foreign_packets: int = 0
     malformed: int = 0
     unsupported: int = 0
+    waiting: int = 0
+    lost: int = 0  # receipts
+
+
+SUMS = [each.name for each in fields(Figures) if each.name not in ("ended", "faults")]
+
+
+SUMS = [each.name for each in fields(Figures) if each.name not in ("ended", "faults")]
 
 
 class Tally:
@@ -57,31 +66,30 @@ class Tally:
             self._told_strangers = total
             log.warning("strangers", count=total)
 
-    def figures(
-        self, calls: int, faults: Mapping[str, int], dropped_frames: int, strangers: int = 0
-    ) -> Figures:
+    def figures(self, others: Figures) -> Figures:
         """With what others have counted."""
-        ended = dict(self.ended.copy())
-        told = {"tap": self.tap_faults, **faults}
-        strangers += self.strangers
-        return Figures(calls, ended, strangers, told, dropped_frames, self.lost_legs, self.foreign_packets)
+        return total((others, self._own()))
+
+    def _own(self) -> Figures:
+        return Figures(
+            ended=dict(self.ended.copy()),
+            strangers=self.strangers,
+            faults={"tap": self.tap_faults},
+            lost_legs=self.lost_legs,
+            foreign_packets=self.foreign_packets,
+        )
 
 
 def total(all: Iterable[Figures]) -> Figures:
     """Of several that count side by side."""
     ended: Counter[Ending] = Counter()
     faults: Counter[str] = Counter()
-    calls = strangers = dropped = lost = foreign = malformed = unsupported = 0
+    sums: Counter[str] = Counter()
     for one in all:
         ended.update(one.ended)
         faults.update(one.faults)
-        calls, strangers = calls + one.calls, strangers + one.strangers
-        dropped, lost = dropped + one.dropped_frames, lost + one.lost_legs
-        foreign += one.foreign_packets
-        malformed, unsupported = malformed + one.malformed, unsupported + one.unsupported
-    return Figures(
-        calls, dict(ended), strangers, dict(faults), dropped, lost, foreign, malformed, unsupported
-    )
+        sums.update({name: getattr(one, name) for name in SUMS})
+    return Figures(ended=dict(ended), faults=dict(faults), **sums)
 
 
 class Telling:

@@ -92,6 +92,12 @@ class Metrics(Collector):
             "Frames that are silence in a recording, because the disk was too slow.",
             figures.dropped_frames,
         )
+        yield _gauge(
+            "sipagent_receipts_waiting", "Receipts that the database does not have yet.", figures.waiting
+        )
+        yield _counter(
+            "sipagent_receipts_lost", "Receipts that could be kept nowhere; they are counted.", figures.lost
+        )
         yield _counter(
             "sipagent_watch_failures", "Looks at store and disk that failed.", self._watch.failures
         )
@@ -100,6 +106,11 @@ class Metrics(Collector):
         failures = self._purging.failures
         yield _counter(
             "sipagent_purge_failures", "Purges that failed, and files that did not go.", failures["purge"]
+        )
+        yield _counter(
+            "sipagent_erasure_failures",
+            "Attempts to erase what a call had wanted gone that failed.",
+            failures["erase"],
         )
         yield _counter("sipagent_stamp_failures", "Time stamps that did not come.", failures["stamp"])
         yield _gauge(
@@ -114,6 +125,11 @@ def _seen(seen: Seen) -> Iterator[Metric]:
         ("recordings_kept", "Recordings on disk.", seen.kept),
         ("recordings_held", "Of these, on legal hold.", seen.held),
         ("recordings_overdue", "Should have gone more than a day ago, and are not held.", seen.overdue),
+        (
+            "erasures_pending",
+            "Recordings to be erased as their call wanted, and not yet gone.",
+            seen.unerased,
+        ),
         ("holds_review_overdue", "Holds whose review date has passed.", seen.reviews_overdue),
         ("purge_suspended", "Whether purging waits for a person to confirm the clock.", seen.suspended),
         ("chain_head_sequence", "Number of the chain's last entry.", seen.head),

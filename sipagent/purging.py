@@ -3,12 +3,16 @@
 Each turn looks at the clock first: a wrong one would remove what is to be kept. Then it purges, tells what a
 person has to see to (what should be gone, holds whose review is overdue), and has the chain's head stamped.
 Whatever goes wrong is told, and the next turn tries again.
+
+What a call had wanted erased, and something keeps, has no time to wait for, and no clock: it is tried again
+every minute.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 
@@ -16,13 +20,15 @@ from retention.archive import Archive, ArchiveError
 from retention.authority import StampError
 from retention.clock import Reading, look, read_clock
 from retention.hold import reviews_overdue
-from retention.purge import Report, Terms, overdue, purge
-from retention.stamp import stamp_head, stamps_folder
+from retention.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
+from retention.stamp import proven, stamp_head, stamps_folder
 from retention.store import Store, StoreError
 from sipagent.config import Config
 
 EVERY_S = 3600.0
-RESUMES = "once it is right: sipagent purge --clock-ok --by WHO"
+ERASE_S = 60.0
+SHARE = 20  # of the time, one part in so many at most is spent looking for what is to be erased
+RESUMES = "once it is right: sipagent purge --clock-ok --by WHO"  # or what confirms it does
 FAULTS = (OSError, StoreError, ArchiveError, StampError)
 
 log = structlog.get_logger("sipagent.purging")
@@ -37,12 +43,15 @@ class Purging:
         alert: Callable[[str], None],
         read_clock: Callable[[], Reading] = read_clock,
     ) -> None:
-        self.failures: Counter[str] = Counter()  # of `purge`, what did not go among them, and of `stamp`
+        # of `purge`, what did not go among them, of `erase`, each attempt, and of `stamp`
+        self.failures: Counter[str] = Counter()
         self.last_success = 0.0  # when a purge last ended, in s since the epoch; 0: none yet
         self._config = config
         self._place = config  # database and directory stay until the service starts again
         self._alert = alert
         self._read_clock = read_clock
+        self._suspended = False
+        self._unerased: dict[str, float] = {}  # what does not go, and when that was told
         self._over = threading.Event()
         self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="purge")
@@ -72,8 +81,12 @@ class Purging:
             self._due.clear()
             self._do("purge", self._turn)
             self._stamp()
-            if not self._over.is_set():
-                self._due.wait(EVERY_S)
+            until = time.monotonic() + EVERY_S
+            while (left_s := until - time.monotonic()) > 0 and not self._due.is_set():
+                began = time.monotonic()
+                self._do("erase", self._erase)
+                pause_s = max(ERASE_S, SHARE * (time.monotonic() - began))
+                self._due.wait(min(left_s, pause_s))
 
     def _do(self, name: str, step: Callable[[], None]) -> None:
         try:
@@ -94,7 +107,9 @@ class Purging:
         )
         with Store(self._place.retention.database) as store:
             reading = self._read_clock()
-            if (why := look(store, reading)) is not None:
+            why = look(store, reading, proven(store, kept.timestamp_ca))
+            self._suspended = why is not None
+            if why is not None:
                 self._alert(f"purging is suspended: {why}; {RESUMES}")
                 return
             archive = Archive(store, self._place.recording.directory, self._place.base)
@@ -105,10 +120,27 @@ class Purging:
                 self.last_success = reading.wall.timestamp()
                 self._look_after(store, reading.wall)
 
+    def _erase(self) -> None:
+        """Whatever the clock says; what does not go is told at once, and then every hour."""
+        failed: list[tuple[str, str]] = []
+        with Store(self._place.retention.database) as store:
+            archive = Archive(store, self._place.recording.directory, self._place.base)
+            for id in erase_pending(archive, datetime.now(UTC), failed):
+                log.info("erased", id=id)
+        now = time.monotonic()
+        self._unerased = {id: at for id, at in self._unerased.items() if id in dict(failed)}
+        for id, reason in failed:
+            self.failures["erase"] += 1
+            if now - self._unerased.get(id, -EVERY_S) >= EVERY_S:
+                self._unerased[id] = now
+                self._alert(f"{id} must be erased, and is not: {reason}; it is tried again every minute")
+
     def _look_after(self, store: Store, now: datetime) -> None:
         zone = self._config.service.timezone
         if late := overdue(store, now, self._config.retention.period):
             self._alert(f"recordings that should have gone more than a day ago: {late}")
+        if early := ahead_of(store, now):
+            self._alert(f"recordings that began after now, by a wrong clock, and will stay too long: {early}")
         if late := reviews_overdue(store, now.astimezone(zone).date()):
             self._alert(f"holds whose review is overdue: {late}; see `sipagent holds`")
 
@@ -124,12 +156,16 @@ class Purging:
                 made = stamp_head(store, url, ca, stamps_folder(database))
             if made is not None:
                 log.info("stamped", seq=made.seq, at=made.at.isoformat())
+                if self._suspended:  # it may be what confirms the clock
+                    self._due.set()
 
         threading.Thread(target=self._do, args=("stamp", stamp), name="stamp", daemon=True).start()
 
 
 def tell(report: Report) -> None:
     """Log what went, and what a person should look at."""
+    for id in report.erased:
+        log.info("erased", id=id)
     for removal in report.removed:
         log.info("purged", id=removal.id, why=removal.why)
         for copy in removal.copies:

@@ -1,71 +1,49 @@
 """What is kept of calls, written off the SIP thread: receipts, recordings, and the end of each.
 
-Two threads. The first does what must be quick, in order: rows, the start of a tap, and above all erasing. The
-second makes of finished parts what is kept: FLAC or WAV, which takes seconds for a long call, or the sealed
-file. A refusal is committed in the receipt before anything is removed, so that a crash in between is finished
-at the next start.
+    rows         the database: see `rows`
+    recorder     what must be quick, in order: keys, the start and the end of a tap
+    assembler    makes of finished parts what is kept: FLAC or WAV, which takes seconds for a long
+                 call, or the sealed file
+    mark, eraser erasing, which waits for none of the others: see `erasing`
 
-With recipients, a recording is sealed from its first byte: the order is row, key in the vault, part. Only
-public keys are read, anew for each recording; nothing here ever opens one. A key that is missing or wrong is
-a fault, and never a reason to record in clear.
+The order of a recording is receipt, row, key in the vault (with recipients), part. Where the database does
+not take receipt and row within a second, the process's reserve does, and the tap begins: so nothing is kept
+without a row that tells when it must go, and no recording fails because a row had to wait. From a refusal on,
+no file of it gets a name, whatever any of the threads is at.
+
+Only public keys are read, anew for each recording; nothing here ever opens one. A key that is missing or
+wrong is a fault, and never a reason to record in clear.
 
 A fault here never costs the call: it is reported as `TapFailed`, or told to `alert`, and the call goes on.
 """
 
-import queue
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from media.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble, is_sealed, settle
+from media.assemble import Finished, Format, NothingRecorded, assemble, is_sealed, settle
 from media.frame import SAMPLE_RATE
 from media.tap import Tap, TapError, TapWriter
-from retention.archive import Archive, ArchiveError
-from retention.keys import KeysError, read_public
+from retention.archive import Archive
+from retention.erasure import REFUSED, finish
+from retention.files import make_folder
+from retention.keys import read_public
+from retention.marks import Mark
 from retention.recording import Pause, Receipt, Recording, Status
+from retention.reserve import Reserve
 from retention.store import StoreError
+from sipagent.erasing import Erasing
+from sipagent.figures import Figures
+from sipagent.jobs import FAULTS, Job, Worker
+from sipagent.rows import Rows
 
 FORMATS: tuple[Format, ...] = ("flac", "wav")
-FAULTS = (OSError, StoreError, ArchiveError, KeysError, TapError, AssemblyError)
-
-Job = Callable[[], None]
-
-
-class Worker:
-    """One thread that does jobs in order; whatever a job fails of is told, and the next one is done."""
-
-    def __init__(self, name: str, alert: Callable[[str], None]) -> None:
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._alert = alert
-        self.faults = 0
-        self._thread = threading.Thread(target=self._run, name=name)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def put(self, job: Job) -> None:
-        self._jobs.put(job)
-
-    def stop(self) -> None:
-        """Do all that was put, then end."""
-        self._jobs.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                job()
-            except FAULTS as fault:
-                self._tell(str(fault))
-            except Exception as fault:  # noqa: BLE001 - a thread that died would erase no more
-                self._tell(f"{fault!r}, which nobody foresaw")
-
-    def _tell(self, fault: str) -> None:
-        self.faults += 1
-        self._alert(f"{self._thread.name}: {fault}")
+DURABLE_S = 1.0  # that a tap waits for its row in the database, before the reserve takes it
+AGAIN_S = 60.0  # after which a file that could not be made is tried again; then after twice that, …
+STALLED_S = 2.0  # of sound that waits for its writer: the disk does not answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +67,7 @@ class Recorder:
     """Keeps receipts and recordings. Every method returns at once; `alert` is called on its threads.
 
     `recipients` are the files of the public keys to seal to. Without any, recordings are kept in clear, as
-    `format`.
+    `format`. `reserve` is this process's own, with nothing in it.
     """
 
     def __init__(
@@ -98,39 +76,52 @@ class Recorder:
         format: Format,
         alert: Callable[[str], None],
         recipients: tuple[Path, ...] = (),
+        reserve: Reserve | None = None,
     ) -> None:
         self.archive = archive
         self._format: Format = format
         self._recipients = recipients
+        self._rows = Rows(archive.store, reserve, alert)
         self._quick = Worker("recorder", alert)
         self._slow = Worker("assembler", alert)
+        self._erasing = Erasing(archive, alert)
         self._writer = TapWriter()
         self._running: set[Tap] = set()  # the quick thread's own
-        self.dropped_frames = 0  # of all taps that were finished
+        self._dropped_frames = 0  # of all taps that were finished
 
     @property
-    def faults(self) -> dict[str, int]:
-        """How many jobs each thread has failed of."""
-        return {"recorder": self._quick.faults, "assembler": self._slow.faults}
+    def figures(self) -> Figures:
+        """What it has counted."""
+        quick = self._quick.faults + self._rows.faults + self._erasing.faults
+        return Figures(
+            faults={"recorder": quick, "assembler": self._slow.faults},
+            dropped_frames=self._dropped_frames,
+            waiting=self._rows.waiting,
+            lost=self._rows.lost,
+        )
 
     def reload(self, format: Format, recipients: tuple[Path, ...]) -> None:
         """Keep the recordings that begin from now on as this, and for these."""
         self._format, self._recipients = format, recipients
 
     def start(self) -> None:
+        self._rows.start()
         self._quick.start()
         self._slow.start()
+        self._erasing.start()
 
     def stop(self) -> None:
         """Finish all that was begun; a tap that still runs leaves its part, whole, to the next start."""
+        self._erasing.stop()
         self._quick.put(self._finish_rest)
         self._quick.stop()
         self._slow.stop()
+        self._rows.stop()
 
     def _finish_rest(self) -> None:
         while self._running:
             with suppress(TapError):  # has been reported
-                self.dropped_frames += self._running.pop().finish().drops
+                self._dropped_frames += self._running.pop().finish().drops
 
     def later(self, job: Job) -> None:
         """Do something small that waits for the disk, after what was put before."""
@@ -140,11 +131,13 @@ class Recorder:
         """Do something that takes its time, after what is being made of recordings."""
         self._slow.put(job)
 
-    def open_receipt(self, receipt: Receipt) -> None:
-        self._quick.put(lambda: self.archive.store.add_receipt(receipt))
-
     def keep_receipt(self, receipt: Receipt) -> None:
-        self._quick.put(lambda: self.archive.store.update_receipt(receipt))
+        """Write what the receipt of a call says now, the first time or again."""
+        self._rows.keep_receipt(receipt)
+
+    def keep_rejected(self, receipt: Receipt) -> None:
+        """The same of a call that was rejected at once, and of which nothing was written yet."""
+        self._rows.keep_rejected(receipt)
 
     def begin(self, recording: Recording, on_failure: Callable[[str], None]) -> Tap:
         """The tap of a recording, to be fed at once; frames before its file is open are let go.
@@ -153,80 +146,111 @@ class Recorder:
         """
         tap = Tap(self.archive.part(recording.id), on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
 
+        id = recording.id
+        row = self._rows.open(recording, lambda: self._open(recording))
+
         def open_part() -> None:
             try:
-                self.archive.open(recording)
-                tap.start(self._new_key(recording.id))
+                if not self._rows.is_durable(row, DURABLE_S):
+                    raise StoreError("its row can be written nowhere")
+                if row.fault is not None:
+                    raise row.fault
+                make_folder(self.archive.directory)  # which its row has made, if it was there first
+                tap.start(self._new_key(id), partial(self.archive.marks.naming, id))
                 self._running.add(tap)
             except FAULTS as fault:
-                on_failure(str(fault))
+                if not self.archive.marks.forbidden(id):  # else it was refused before it began
+                    on_failure(str(fault))
 
         self._quick.put(open_part)
         return tap
+
+    def _open(self, recording: Recording) -> None:
+        self.archive.open(recording)
 
     def _new_key(self, id: str) -> bytes | None:
         """The key to seal this recording with, durably in the vault; None where it is kept in clear."""
         if not self._recipients:
             return None
-        return self.archive.vault.create(id, [read_public(path) for path in self._recipients])
+        recipients = [read_public(path) for path in self._recipients]
+        return self.archive.vault.create(id, recipients, partial(self.archive.marks.naming, id))
 
     def erase(self, tap: Tap, receipt: Receipt, at: datetime) -> None:
-        """Nothing of what was captured stays, whatever the reason; the receipt says it first, if it can."""
+        """Nothing of what was captured stays, whatever the reason, and whatever the database is at."""
+        mark = Mark.of(receipt, at)
 
-        def forget() -> None:
-            self._running.discard(tap)
+        def unlink() -> None:
             try:
-                self.archive.store.update_receipt(receipt)
+                self._unlink(mark)
             finally:
-                try:
-                    tap.abandon()
-                finally:
-                    erase(self.archive, receipt, at)
+                tap.abandon()
 
-        self._quick.put(forget)
+        def then() -> None:
+            self._secure_unmarked(mark)
+            self._quick.put(lambda: self._running.discard(tap))
+            self._rows.put(mark.id, partial(finish, self.archive, mark.id, at, mark))
+
+        stalled = tap.waiting_s > STALLED_S
+        tap.let_go()
+        self._erasing.put(mark, unlink, then, stalled=stalled)
+        self._rows.keep_receipt(receipt)
 
     def erase_kept(self, receipt: Receipt, at: datetime) -> None:
-        """The same where the recording had been kept: after what is still being made of it."""
+        """The same where the recording had been kept, or is being made.
 
-        def forget() -> None:
-            try:
-                self.archive.store.update_receipt(receipt)
-            finally:
-                self._slow.put(lambda: erase(self.archive, receipt, at))
+        What its caller did not refuse may have been put on hold since: its row is looked at first.
+        """
+        mark = Mark.of(receipt, at)
 
-        self._quick.put(forget)
+        def unlink() -> None:
+            if mark.decision == REFUSED:
+                self._unlink(mark)
+
+        def then() -> None:  # after what is still being made of it
+            self._secure_unmarked(mark)
+            self._slow.put(partial(self._put_row, mark.id, partial(finish, self.archive, mark.id, at, mark)))
+
+        self._erasing.put(mark, unlink, then, stalled=False)
+        self._rows.keep_receipt(receipt)
+
+    def _secure_unmarked(self, mark: Mark) -> None:
+        """Where no mark could be made, the receipt alone tells that it must go."""
+        if not self.archive.marks.path(mark.id).exists():
+            self._rows.secure()
+
+    def _unlink(self, mark: Mark) -> None:
+        for error in self.archive.unlink([mark.id]).values():
+            raise error
 
     def flag_kept(self, id: str) -> None:
         """The operator flags a call whose recording had been kept before: after what is being made of it."""
-        self._quick.put(lambda: self._slow.put(lambda: flag(self.archive, id)))
+        flag_row = partial(self._put_row, id, partial(flag, self.archive, id))
+        self._quick.put(lambda: self._slow.put(flag_row))
+
+    def _put_row(self, id: str, job: Job) -> None:
+        self._rows.put(id, job)
 
     def keep(self, tap: Tap, recording: Recording, closing: Closing) -> None:
         """End a recording and keep it."""
 
-        def finish() -> None:
+        def end() -> None:
             with suppress(TapError):  # has been reported; what was written before is kept, and is incomplete
                 self._running.discard(tap)
-                self.dropped_frames += tap.finish().drops
-            self._slow.put(lambda: close(self.archive, recording, self._format, closing))
+                self._dropped_frames += tap.finish().drops
+            self._slow.put(make)
 
-        self._quick.put(finish)
+        def make(again_s: float = AGAIN_S) -> None:
+            try:
+                self.archive.marks.refuse(recording.id)
+                sound = made(self.archive, recording.id, self._format)
+            except FAULTS:
+                if not self.archive.marks.forbidden(recording.id):  # else it was refused meanwhile
+                    self._slow.again(partial(make, min(2 * again_s, 60 * AGAIN_S)), again_s)
+                    raise
+            else:
+                self._put_row(recording.id, partial(file_row, self.archive, recording, closing, sound))
 
-
-def erase(archive: Archive, receipt: Receipt, at: datetime) -> None:
-    """Erase, as the receipt says, what a call has left on the disk.
-
-    That waits for no database where the caller refused, or nothing can hold it yet: on a full disk it is the
-    files that make room for what says so. Raises StoreError, OSError.
-    """
-    try:
-        archive.erase(receipt.id, at, receipt.decision)
-    except StoreError:
-        if receipt.decision != "refused" and archive.store.recording(receipt.id).status is not Status.OPEN:
-            raise
-        for error in archive.unlink([receipt.id]).values():
-            raise error from None
-        archive.store.update_receipt(receipt)
-        archive.erase(receipt.id, at, receipt.decision)
+        self._quick.put(end)
 
 
 def flag(archive: Archive, id: str) -> None:
@@ -240,11 +264,24 @@ def flag(archive: Archive, id: str) -> None:
 def close(archive: Archive, recording: Recording, format: Format, closing: Closing) -> None:
     """Make the part the file that is kept and the row `closed`; `failed` where there was nothing.
 
-    Raises what `assemble` and `Archive.close` raise; the part then stays and the next start tries again.
+    Raises what `assemble` and `Archive.close` raise, MustGo among it; the part then stays, and the next start
+    tries again.
     """
+    file_row(archive, recording, closing, made(archive, recording.id, format))
+
+
+def made(archive: Archive, id: str, format: Format) -> Finished | None:
+    """The file that is kept, made of the part; None where nothing was recorded."""
     try:
-        sound = _finished(archive, recording.id, format)
+        return _finished(archive, id, format)
     except NothingRecorded:
+        archive.marks.refuse(id)
+        return None
+
+
+def file_row(archive: Archive, recording: Recording, closing: Closing, sound: Finished | None) -> None:
+    """The row of a recording whose file is made."""
+    if sound is None:
         archive.fail(recording.id, closing.ended_at)
         return
     archive.close(
@@ -266,11 +303,11 @@ def close(archive: Archive, recording: Recording, format: Format, closing: Closi
 
 def _finished(archive: Archive, id: str, format: Format) -> Finished:
     """What began sealed is kept sealed, and as FLAC or WAV so, whatever the configuration says by now."""
-    part, sealed = archive.part(id), archive.final(id, "sealed")
+    part, sealed, naming = archive.part(id), archive.final(id, "sealed"), partial(archive.marks.naming, id)
     if is_sealed(part) or sealed.exists():
-        return settle(part, sealed)
+        return settle(part, sealed, naming)
     begun = next((known for known in FORMATS if _is_begun(archive.final(id, known))), format)
-    return assemble(part, archive.final(id, begun), begun)
+    return assemble(part, archive.final(id, begun), begun, naming)
 
 
 def _is_begun(final: Path) -> bool:

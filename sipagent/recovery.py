@@ -4,19 +4,22 @@ All of it at the start of the service; what one worker left, where another takes
 that belongs to a worker which is alive: see `retention.progress`.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from media.assemble import Format
 from retention.archive import Archive, ArchiveError
+from retention.erasure import REFUSED, allows, finish, pending
 from retention.progress import of_the_living
 from retention.recording import Event, Receipt, Recording, Status
-from retention.selection import Selection
-from retention.store import StoreError, UnknownId
-from sipagent.recorder import FAULTS, Closing, close, erase, flag
-from sipagent.story import ERASED, FLAGGED
+from retention.reserve import ReserveError, left_behind, take_in
+from retention.store import Store, StoreError, UnknownId
+from sipagent.jobs import FAULTS
+from sipagent.recorder import Closing, close, flag
+from sipagent.story import FLAGGED
 
 
 def recover(
@@ -28,13 +31,18 @@ def recover(
 ) -> list[Receipt]:
     """Finish these calls, or all that nobody is at work on; the receipts of those that had not ended.
 
-    A part whose receipt is not `allowed` has no right to be there, unless it was the recorder that failed; it
-    goes first. A row that cannot be read is told of; it hinders neither the start nor a refusal.
-    Raises StoreError, OSError.
+    What had waited for the database comes first, out of the reserves of those that are gone.
+
+    A mark is believed whatever the rows say: what it is of goes first, without the database. Neither has a
+    part whose receipt is not `allowed` a right to be there, unless it was the recorder that failed. A row
+    that cannot be read is told of; it hinders neither the start nor a refusal. Raises StoreError, OSError.
     """
-    store = archive.store
+    store, marked = archive.store, archive.marks.ids()
+    refused = [id for id in marked if (mark := archive.marks.read(id)) and mark.decision == REFUSED]
+    archive.unlink(refused)  # whoever is at work on it does the same; what does not go is told below
     if left is None:
-        others = of_the_living(store)
+        take_in_reserves(store, left_behind(Path(store.path)), alert)
+        others = of_the_living(store, marked)
         ids = [id for id in _unfinished(archive) if id not in others]
         receipts = store.open_receipts(lambda id, problem: alert(f"recovery of {id}: {problem}"))
         opened = [receipt.id for receipt in receipts if receipt.id not in others]
@@ -51,28 +59,36 @@ def recover(
     return ended
 
 
+def take_in_reserves(store: Store, paths: Iterable[Path], alert: Callable[[str], None]) -> list[str]:
+    """Write what is in them into the database; ids of the calls. Raises StoreError."""
+    ids: list[str] = []
+    for path in paths:
+        try:
+            ids += take_in(store, path)
+        except (OSError, ReserveError) as fault:
+            alert(f"the reserve: {fault}")
+    return ids
+
+
 def _unfinished(archive: Archive) -> list[str]:
-    """Recordings that are open, that were kept before the call went on to what erases them, or damaged."""
-    damaged: list[str] = []
+    """Recordings that are open, that are to go whatever they are, or damaged."""
+    found: dict[str, None] = {}
 
     def note(id: str, problem: str) -> None:
-        damaged.append(id)
+        found[id] = None
 
-    unfinished = [row.id for row in archive.unfinished(note)]
-    kept_at_first = [
-        receipt.id
-        for decision in ("refused", "not_allowed")
-        for receipt in archive.store.each_receipt(Selection(status=Status.CLOSED, decision=decision), note)
-        if not _allows(receipt)
-    ]
-    return [*unfinished, *kept_at_first, *damaged]
+    for row in archive.unfinished(note):
+        found[row.id] = None
+    return [*found | dict.fromkeys(pending(archive, note))]
 
 
 def _is_unfinished(archive: Archive, id: str) -> bool:
     """The same of one call."""
+    if archive.marks.forbidden(id):
+        return True
     try:
         status = archive.store.recording(id).status
-        must_go = not _allows(archive.store.receipt(id))
+        must_go = not allows(archive.store.receipt(id))
     except UnknownId:
         return False
     except StoreError:
@@ -81,16 +97,12 @@ def _is_unfinished(archive: Archive, id: str) -> bool:
 
 
 def _may_be_kept(archive: Archive, id: str) -> bool:
+    if archive.marks.forbidden(id):
+        return False
     try:
-        return _allows(archive.store.receipt(id))
+        return allows(archive.store.receipt(id))
     except StoreError:
         return False
-
-
-def _allows(receipt: Receipt) -> bool:
-    """Whether what was recorded may stay: it was allowed to its end, and no key has had it erased since."""
-    allowed = receipt.decision == "allowed" or receipt.decided_by == "recorder_fault"
-    return allowed and not _says(receipt, ERASED)
 
 
 def _says(receipt: Receipt, what: str) -> bool:
@@ -98,18 +110,30 @@ def _says(receipt: Receipt, what: str) -> bool:
 
 
 def _recover(archive: Archive, format: Format, id: str, now: datetime) -> None:
+    if archive.marks.forbidden(id):
+        _believe_mark(archive, id, now)
+        return
     try:
         receipt = archive.store.receipt(id)
     except UnknownId:  # nothing says that it may be there
         archive.erase(id, now)
         raise ArchiveError("had no receipt, and was erased") from None
-    if _allows(receipt):
+    if allows(receipt):
         recording = archive.store.recording(id)
         died = _last_sound(archive, recording, now)
         closing = Closing(ended_at=died, operator=recording.operator, flagged=_says(receipt, FLAGGED))
         close(archive, recording, format, closing)
     else:
-        erase(archive, receipt, now)
+        finish(archive, id, now)
+
+
+def _believe_mark(archive: Archive, id: str, now: datetime) -> None:
+    """Whose rows are not there by now, they never will be: the sound is gone, and the mark may go."""
+    try:
+        finish(archive, id, now)
+    except UnknownId:
+        archive.marks.remove(id)
+        raise ArchiveError("had been marked, is gone, and the database does not know it") from None
 
 
 def _end(archive: Archive, id: str, now: datetime) -> Iterator[Receipt]:

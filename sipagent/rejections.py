@@ -1,28 +1,31 @@
-"""Receipts of the calls that the edge has rejected, which no worker ever saw: for want of room, or too many.
+"""Calls that the edge has rejected, which no worker ever saw: for want of room, or too many.
 
 They come in bursts, and are written in batches: one transaction for many, one batch after the other with a
-pause between them, so that workers, who write about calls in progress, have their turn. What a full disk or a
-busy database does not take is tried again with the next batch.
+pause between them, so that workers, who write about calls in progress, have their turn. The first of each
+hour have receipts, the others are counted together (`retention.rejected`). What a full disk or a busy
+database does not take is tried again with the next batch.
 """
 
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 
 import structlog
 
-from retention.recording import Ids, Receipt
+from retention.recording import Ids, Receipt, Sum
+from retention.rejected import Rejected
+from retention.reserve import Reserve, ReserveError, ReserveFull, read_reserve, take_in
 from retention.store import Store, StoreError
 from sipagent.admission import Admission
-from sipagent.edge_rejected import Rejected
+from sipagent.edge_rejected import Rejected as Told
 from sipagent.figures import Ending, Figures
 from sipagent.identity import call_id, called_number, caller_number
 from sipagent.turned_away import rejected
 
 PAUSE_S = 0.5  # between two batches
-BATCH = 200  # receipts
-WAITING = 20_000  # receipts in memory: what comes beyond them is counted alone
 ENDING: Ending = ("rejected", "undecided", "sip")
 
 log = structlog.get_logger("sipagent.edge")
@@ -31,16 +34,26 @@ log = structlog.get_logger("sipagent.edge")
 class Rejections:
     """The thread `rejections`. `alert` is called on it; `opened` gives it a store of its own."""
 
-    def __init__(self, opened: Callable[[], Store], rules: Admission, alert: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        opened: Callable[[], Store],
+        rules: Admission,
+        alert: Callable[[str], None],
+        reserve: Reserve | None = None,
+    ) -> None:
+        """`reserve` is for the counts of what the database does not take, also from the last time."""
         self._opened = opened
+        self._reserve = reserve
         self._rules = rules
         self._alert = alert
         self._ids = Ids()
-        self._come: queue.SimpleQueue[Rejected] = queue.SimpleQueue()
+        self._come: queue.SimpleQueue[Told] = queue.SimpleQueue()  # those that are to have receipts
+        self._kept = Rejected()
         self._count = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rejections")
         self._failed = False
+        self._secured: list[Sum] = []
 
     def start(self) -> None:
         self._thread.start()
@@ -50,11 +63,13 @@ class Rejections:
         self._over.set()
         self._thread.join()
 
-    def add(self, call: Rejected) -> None:
+    def add(self, call: Told) -> None:
         """The edge has rejected this one; one thread, which never waits here."""
         self._count += 1
-        if self._come.qsize() < WAITING:
+        if self._kept.takes(call.at):
             self._come.put(call)
+        else:
+            self._kept.count(call.at, call.status, _by(call))
 
     def reload(self, rules: Admission) -> None:
         """Keep the receipts to come as these say."""
@@ -67,22 +82,57 @@ class Rejections:
     # --- on the thread ---
 
     def _run(self) -> None:
-        waiting: list[Receipt] = []
-        store: Store | None = None
-        while True:
+        store = self._taken_in()
+        over = False
+        while not over:
             over = self._over.is_set()
-            waiting += self._receipts(WAITING if over else BATCH - len(waiting))
-            if waiting:
+            self._take()
+            while self._kept.due(datetime.now(UTC), over=over):
                 store = store or self._store()
-                if store and self._write(store, waiting):
-                    waiting = []
-            if over:
-                break
-            self._over.wait(PAUSE_S)
+                if store is None or not self._write(store, over) or not over:
+                    break
+            self._secure()
+            if not over:
+                self._over.wait(PAUSE_S)
         if store:
             store.close()
-        if waiting:
-            self._alert(f"{len(waiting)} receipts of rejected calls could not be written")
+        if self._reserve:
+            self._reserve.close()
+
+    def _taken_in(self) -> Store | None:
+        """What had waited the last time is written now, if there was anything; then the reserve is ours."""
+        if self._reserve is None:
+            return None
+        store = None
+        try:
+            if read_reserve(self._reserve.path):
+                store = self._store()
+                if store is None:
+                    self._reserve = None  # it stays as it is, for the next start
+                    return None
+                take_in(store, self._reserve.path)
+            self._reserve.allocate()
+        except (OSError, ReserveError, StoreError) as fault:
+            self._alert(f"the reserve of rejected calls: {fault}")
+            self._reserve = None
+        return store
+
+    def _secure(self) -> None:
+        """While they can't be written, and at the end: their counts, where the next start finds them."""
+        over, waits = self._over.is_set(), self._kept.all()
+        lost = f"{sum(one.count for one in waits)} rejected calls could not be written down"
+        if self._reserve is None:
+            if over and waits:
+                self._alert(lost)
+            return
+        try:
+            if not waits or not (self._failed or over):
+                self._reserve.empty()
+            elif waits != self._secured:
+                self._reserve.write(waits)
+                self._secured = waits
+        except (OSError, ReserveFull) as fault:
+            self._alert(f"the reserve of rejected calls: {fault}; {lost}")
 
     def _store(self) -> Store | None:
         try:
@@ -91,19 +141,18 @@ class Rejections:
             self._tell(fault)
             return None
 
-    def _write(self, store: Store, receipts: Sequence[Receipt]) -> bool:
-        """All of them, or none."""
+    def _write(self, store: Store, over: bool) -> bool:
+        """A batch of them, or none."""
         began = time.monotonic()
         try:
-            with store.write():
-                for receipt in receipts:
-                    store.add_receipt(receipt)
+            written = self._kept.write(store, datetime.now(UTC), over=over)
         except StoreError as fault:
             self._tell(fault)
             return False
         self._failed = False
         took_ms = round((time.monotonic() - began) * 1000)
-        log.info("rejected_by_the_edge", calls=len(receipts), took_ms=took_ms)
+        if written:
+            log.info("rejected_by_the_edge", calls=written, took_ms=took_ms)
         return True
 
     def _tell(self, fault: StoreError) -> None:
@@ -112,17 +161,14 @@ class Rejections:
             self._failed = True
             self._alert(f"receipts of rejected calls: {fault}; they are tried again")
 
-    def _receipts(self, most: int) -> list[Receipt]:
-        found: list[Receipt] = []
-        while len(found) < most:
-            try:
-                found.append(receipt_of(self._come.get_nowait(), self._ids, self._rules))
-            except queue.Empty:
-                break
-        return found
+    def _take(self) -> None:
+        """Make receipts of those that have come."""
+        with suppress(queue.Empty):
+            while True:
+                self._kept.add(receipt_of(self._come.get_nowait(), self._ids, self._rules))
 
 
-def receipt_of(call: Rejected, ids: Ids, rules: Admission) -> Receipt:
+def receipt_of(call: Told, ids: Ids, rules: Admission) -> Receipt:
     """What is kept of a call that the edge has rejected."""
     message = _message(call)
     return rejected(
@@ -133,11 +179,15 @@ def receipt_of(call: Rejected, ids: Ids, rules: Admission) -> Receipt:
         call_id=call_id(message),
         caller=caller_number(message, rules.country),
         called=called_number(message, rules.country),
-        by=f"edge: {call.why}",
+        by=_by(call),
     )
 
 
-def _message(call: Rejected) -> str:
+def _by(call: Told) -> str:
+    return f"edge: {call.why}"
+
+
+def _message(call: Told) -> str:
     """As the agent would have read it. No field brings in a line of its own."""
     headers = (
         ("Call-ID", call.call_id),

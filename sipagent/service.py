@@ -12,6 +12,7 @@ from ipaddress import ip_network
 import structlog
 
 from retention.archive import Archive
+from retention.reserve import Reserve, reserve_path
 from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import tones
@@ -25,7 +26,7 @@ from sipagent.orders import Orders, heed
 from sipagent.pjsip import PjsipEngine
 from sipagent.purging import Purging
 from sipagent.recorder import Recorder
-from sipagent.recovery import recover
+from sipagent.recovery import recover, take_in_reserves
 from sipagent.rota import Rota
 from sipagent.rules import detectors_of, rules_of, with_seed
 from sipagent.upkeep import alone_on, figures_told
@@ -47,7 +48,8 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     heed(orders)
     with Store(config.retention.database) as store:
         archive = Archive(store, config.recording.directory, config.base)
-        recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients)
+        reserve = Reserve(reserve_path(config.retention.database), config.capacity.calls)
+        recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
         registers = config.trunk.registrar is not None
         rota = Rota(config.retention.database.with_name("round_robin.json"))
         agent = Agent(
@@ -61,6 +63,8 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
             _fit(config, engine.capacity)
             with alone_on(config), figures_told(config, Metrics(agent, purging, watch), watch):
                 agent.reload(with_seed(rules, config))
+                edge = reserve_path(config.retention.database, "edge")  # where there was one before
+                take_in_reserves(store, [edge], alert)
                 recover(archive, config.recording.format, datetime.now(UTC), alert)
                 _serve(config, agent, engine, purging, orders)
         finally:

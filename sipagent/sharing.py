@@ -75,7 +75,7 @@ class Sharing:
         dead, living = self._counted
         last = living.get(index, Figures())
         rest = {other: figures for other, figures in living.items() if other != index}
-        self._counted = (total((dead, replace(last, calls=0))), rest)
+        self._counted = (total((dead, replace(last, calls=0, waiting=0))), rest)
         calls = [call for call, worker in self._worker_of.items() if worker == index]
         for call in calls:
             del self._worker_of[call]

@@ -93,7 +93,7 @@ def page(figures: Statistics, heading: Heading) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<header>",
         f"<h1>{title}</h1>\n<p>{escape(_period(heading, words))}</p>",
-        _alarm(heading, words),
+        _alarm(figures, heading, words),
         f"</header>\n<main>\n{_tiles(figures, words)}",
         *(_section(section, words) for section in sections(figures, words, _last_day(heading))),
         f"</main>\n<footer><p>{escape(_foot(heading, words))}</p></footer>\n</body>\n</html>\n",
@@ -122,11 +122,13 @@ def _period(heading: Heading, words: Words) -> str:
     return f"{period}. {words('zone')} {heading.zone}."
 
 
-def _alarm(heading: Heading, words: Words) -> str:
-    if heading.tally is None or agrees(heading.tally):
-        return ""
-    said = f"{words('differs')} ({_tally(heading.tally, words)})."
-    return f'<div class="alarm" role="alert"><p>{escape(said)}</p></div>'
+def _alarm(figures: Statistics, heading: Heading, words: Words) -> str:
+    said = []
+    if heading.tally is not None and not agrees(heading.tally):
+        said.append(f"{words('differs')} ({_tally(heading.tally, words)}).")
+    if figures.lost:
+        said.append(f"{words('lost')} {words.number(sum(one.count for one in figures.lost))}.")
+    return f'<div class="alarm" role="alert"><p>{escape(" ".join(said))}</p></div>' if said else ""
 
 
 def _foot(heading: Heading, words: Words) -> str:
@@ -148,9 +150,10 @@ def _tally(tally: dict[str, tuple[int, int]], words: Words) -> str:
 def _tiles(figures: Statistics, words: Words) -> str:
     kept = figures.kept
     refused = f"{words.number(figures.refused)} {words('of')} {words.number(figures.asked)}"
+    in_sums = f"{words('in_sums')} {words.number(figures.in_sums)}"
     held = f"{words.number(kept.fates.held)} {words('held')}, {words.size(kept.bytes)}"
     tiles = (
-        ("calls", words.number(figures.calls), ""),
+        ("calls", words.number(figures.calls), in_sums if figures.in_sums else ""),
         ("answer_rate", words.share(figures.answer_rate), ""),
         ("refused_share", words.share(figures.refusal_rate), refused if figures.asked else ""),
         ("median_wait", words.length(figures.waits.quantile(0.5)), ""),

@@ -22,6 +22,9 @@ _WORDS: dict[str, tuple[str, str]] = {
     "receipts": ("reçus d’appel", "call receipts"),
     "recordings": ("enregistrements", "recordings"),
     "notes": ("fiches d’analyse", "analysis notes"),
+    "sums": ("comptages d’appels rejetés", "sums of rejected calls"),
+    "in_sums": ("dont rejetés, comptés ensemble :", "of them rejected, counted together:"),
+    "lost": ("REÇUS D’APPEL PERDUS :", "CALL RECEIPTS LOST:"),
     "accesses": ("lignes de la trace des accès", "lines in the trace of uses"),
     "nothing": ("Rien à montrer pour cette période.", "Nothing to show for this period."),
     # headings

@@ -19,6 +19,7 @@ import structlog
 from retention.archive import Archive
 from retention.progress import is_at_work, lock_of
 from retention.recording import Receipt
+from retention.reserve import Reserve, reserve_path
 from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import Admission
@@ -35,6 +36,7 @@ from sipagent.edge_process import EdgeProcess
 from sipagent.edge_rejected import Rejected
 from sipagent.edge_rpc import EdgeError
 from sipagent.hop import HopTokens, new_tokens
+from sipagent.jobs import Worker
 from sipagent.layout import Layout, layout, unchangeable, widened
 from sipagent.logs import alert, configure_log
 from sipagent.messages import Reload
@@ -42,7 +44,6 @@ from sipagent.metrics import Metrics
 from sipagent.orders import Orders, Wake, heed
 from sipagent.posts import DETECTOR, REGISTRAR, DetectorPost, RegistrarPost, WorkerPost, worker_name
 from sipagent.purging import Purging
-from sipagent.recorder import Worker
 from sipagent.recovery import recover
 from sipagent.rejections import Rejections
 from sipagent.remote_detector import DetectorAddress
@@ -189,7 +190,9 @@ class House:
         config = office.config
         office.rules = with_seed(office.rules, config)
         self.office = office
-        self.rejections = Rejections(lambda: Store(config.retention.database), office.rules, alert)
+        database = config.retention.database
+        reserve = Reserve(reserve_path(database, "edge"), 0)
+        self.rejections = Rejections(lambda: Store(database), office.rules, alert, reserve)
         stack.enter_context(_running(self.rejections))  # it ends after the edge, which may have a last word
         care = self._edge(stack)
         _recover(config)

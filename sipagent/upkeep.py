@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from prometheus_client.registry import Collector
 
 from retention.files import alone
+from retention.progress import agent_lock
 from retention.store import StoreError
 from sipagent.config import Config, ConfigError
 from sipagent.scrape import serving
@@ -18,7 +19,7 @@ def alone_on(config: Config) -> Iterator[None]:
     database = config.retention.database
     with ExitStack() as stack:
         try:
-            stack.enter_context(alone(database.with_suffix(".lock")))
+            stack.enter_context(alone(agent_lock(database)))
         except BlockingIOError as taken:
             raise StoreError(f"{database}: another agent is at work on it") from taken
         yield

@@ -14,10 +14,13 @@ from pathlib import Path
 import structlog
 
 from retention import counts
+from retention.archive import Archive
 from retention.clock import Reading, read_clock, suspended
+from retention.erasure import pending
 from retention.hold import reviews_overdue
 from retention.purge import overdue
 from retention.recording import RecordError, Status
+from retention.stamp import proven
 from retention.store import Store, StoreError
 from sipagent.config import Config
 
@@ -29,12 +32,16 @@ log = structlog.get_logger("sipagent.watch")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One look, `at` s since the epoch. `overdue`: by more than a day; `head`: seq of the last entry."""
+    """One look, `at` s since the epoch. `overdue`: by more than a day; `head`: seq of the last entry.
+
+    `unerased`: recordings that their call had wanted erased, and something keeps.
+    """
 
     at: float
     kept: int
     held: int
     overdue: int
+    unerased: int
     reviews_overdue: int
     suspended: bool
     head: int
@@ -53,6 +60,7 @@ class Watch:
         self._config = config
         self._database = config().retention.database
         self._directory = config().recording.directory
+        self._base = config().base
         self._read_clock = read_clock
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
@@ -95,8 +103,9 @@ class Watch:
                 kept=counts.recordings(store, Status.CLOSED),
                 held=counts.held(store),
                 overdue=overdue(store, now.wall, config.retention.period),
+                unerased=len(pending(Archive(store, self._directory, self._base))),
                 reviews_overdue=reviews_overdue(store, now.wall.astimezone(config.service.timezone).date()),
-                suspended=suspended(store, now) is not None,
+                suspended=suspended(store, now, proven(store, config.retention.timestamp_ca)) is not None,
                 head=store.head().seq,
                 free_bytes=_free(self._directory),
             )

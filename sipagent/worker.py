@@ -19,7 +19,8 @@ import structlog
 
 from retention.archive import Archive
 from retention.progress import at_work, left_by
-from retention.recording import Ids, Receipt
+from retention.recording import Ids, Receipt, worker_of
+from retention.reserve import Reserve, reserve_path
 from retention.store import Store, StoreError
 from sipagent.admission import Admission, tones
 from sipagent.agent import Agent
@@ -35,7 +36,7 @@ from sipagent.orders import Orders
 from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.posts import WorkerPost, address_of
 from sipagent.recorder import Recorder
-from sipagent.recovery import recover
+from sipagent.recovery import recover, take_in_reserves
 from sipagent.remote_detector import remote_detectors
 from sipagent.service import engine_settings
 
@@ -63,10 +64,14 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
     config = post.config
     stack.enter_context(at_work(config.retention.database, post.index))
     store = stack.enter_context(Store(config.retention.database, worker=post.index))
-    left = left_by(store, post.index)
     archive = Archive(store, config.recording.directory, config.base)
+    path = reserve_path(config.retention.database, post.index)
+    waited = take_in_reserves(store, [path], alert)
+    marked = (id for id in archive.marks.ids() if worker_of(id) == post.index)
+    left = tuple(dict.fromkeys((*left_by(store, post.index), *waited, *marked)))
     link = Link(connection)
-    recorder = WorkerRecorder(archive, config.recording.format, alert, config.recording.recipients)
+    reserve = Reserve(path, post.rules.calls)
+    recorder = WorkerRecorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
     recorder.send = link.send
     agent = Agent(
         of_edge(post.rules),

@@ -4,7 +4,6 @@ A test posts what an engine would report and lets the agent take a turn; `engine
 agent asked for.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from sipagent.sampling import Shares
 from sipagent.softphone_rtp import tone
 from tests import kept
 from tests.fake_engine import FakeEngine
+from tests.settling import settle
 from tests.tapping import PATIENCE_S
 
 DESK, SECOND_DESK = "sip:201@127.0.0.1:5070", "sip:202@127.0.0.1:5070"
@@ -213,10 +213,7 @@ class Stage:
 
     def settle(self) -> None:
         """All that was given to the recorder so far is done."""
-        for worker in (self.recorder._quick, self.recorder._slow):
-            done = threading.Event()
-            worker.put(done.set)
-            assert done.wait(PATIENCE_S)
+        settle(self.recorder)
 
     def hears(self, leg: int) -> str:
         """What was last played to a leg."""

@@ -11,7 +11,7 @@ from retention.archive import Archive
 from retention.chain import GENESIS, Entry, link
 from retention.ledger import ENTRY
 from retention.purge import Terms, purge
-from retention.recording import Access, Event, Note, Recording
+from retention.recording import Access, Event, Note, Recording, Sum
 from tests.kept import CALLER, OPERATOR, START, archive, keep, receipt, recording
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
@@ -42,6 +42,7 @@ def lived_in(folder: Path) -> Archive:
         end(ended.id, START)
     kept.store.add_access(use_of(first))
     kept.store.add_access(replace(use_of(first), action="export", reference="2026/7", detail="both to x"))
+    kept.store.add_sum(sum_of(41))
     kept.store.add_note(note_on(first))
     return kept
 
@@ -50,6 +51,10 @@ def use_of(row: Recording) -> Access:
     return Access(
         at=START, action="play", recording_id=row.id, purpose="quality", by="A. Roux", system_user="root"
     )
+
+
+def sum_of(count: int) -> Sum:
+    return Sum(what="rejected", count=count, from_at=START, until_at=START, code=503, by="edge: full")
 
 
 def note_on(row: Recording, text: str = "a good call") -> Note:

@@ -7,8 +7,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from retention.recording import Status, due_date
+from retention.verify import verify
 from sipagent import events as e
 from sipagent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine
+from tests import kept
 from tests.driving import (
     CALLER,
     ELSEWHERE,
@@ -63,6 +65,29 @@ def test_legs_that_are_ending_leave_no_room_yet(stage: Stage) -> None:
     late = stage.invite()
     assert stage.engine.ordered("reject") == [(late, 503, 10)]
     stage.gone(first)
+
+
+@pytest.mark.parametrize("by", ["the agent", "the engine"])
+def test_of_a_flood_of_rejected_calls_the_first_thousand_have_receipts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """The others are in sums, and the figures count them all."""
+    monkeypatch.setattr("retention.rejected.RECEIPTS", 20)
+    with staged(tmp_path, monkeypatch, replace(RULES, numbers=frozenset({NUMBER}))) as stage:
+        stage.archive.store._db.execute("PRAGMA synchronous=OFF")
+        for _ in range(50):
+            if by == "the agent":
+                stage.gone(stage.invite(number="+33999999999"), 404)
+            else:
+                stage.turn(RefusedByEngine(404, HERE, invite()))
+        stage.settle()
+        assert stage.agent.figures().ended == {("rejected", "undecided", "sip" * (by != "the agent")): 50}
+        receipts = stage.archive.store.receipts()
+    assert len(receipts) == 20 and {one.outcome for one in receipts} == {"rejected"}
+    archive = kept.archive(tmp_path)
+    assert [(one.count, one.code, one.by) for one in archive.store.each_sum()] == [(30, 404, "agent")]
+    assert verify(archive).problems == []
+    archive.store.close()
 
 
 def test_a_stranger_is_counted_and_leaves_nothing(stage: Stage) -> None:

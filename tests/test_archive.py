@@ -176,7 +176,7 @@ def test_what_is_sealed_is_not_told_in_clear_where_the_key_is_away(
 def test_a_change_that_cannot_be_written_is_not_made(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     row = keep(kept, recording())
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, naming: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "write_whole", full)

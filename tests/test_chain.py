@@ -24,7 +24,7 @@ from retention.chain import (
     public,
     public_text,
 )
-from retention.recording import Access, Event, Json, Note, Receipt, Recording
+from retention.recording import Access, Event, Json, Note, Receipt, Recording, Sum
 from tests.kept import CALLER, START, receipt, recording
 from tests.tampering import HOLD, lived_in
 
@@ -107,19 +107,22 @@ def test_what_may_be_known_for_ever_leads_to_nobody() -> None:
             at=START, action="play", by="A. Roux", system_user="jdoe", reference="2026/7", detail="B. Petit"
         ),
         "note": Note(recording_id=row.id, at=START, by="A. Roux", text="what was said", expires_at=START),
+        "sum": Sum(what="rejected", count=7, from_at=START, until_at=START, code=503, by="edge: full"),
     }
     assert rows.keys() == TABLES.keys()
     for kind, record in rows.items():
         json = record.to_json()
         text = public_text(kind, json)
         assert not [person for person in PERSONS if person in text], kind
-        assert is_personal(kind, json) and not is_personal(kind, public(kind, json) | {"hold": None})
+        assert is_personal(kind, json) is (kind != "sum")
+        assert not is_personal(kind, public(kind, json) | {"hold": None})
     assert public("recording", row.to_json())["hold"] == {"ground": "criminal", "review": "2027-01-01"}
     assert public("recording", recording().to_json())["hold"] is None
 
 
 @pytest.mark.parametrize(
-    ("kind", "type"), [("receipt", Receipt), ("recording", Recording), ("access", Access), ("note", Note)]
+    ("kind", "type"),
+    [("receipt", Receipt), ("recording", Recording), ("access", Access), ("note", Note), ("sum", Sum)],
 )
 def test_every_field_is_either_for_ever_or_committed_to(kind: str, type: type) -> None:
     """A field that is added later is in the chain; whether it leads to a person is to be decided."""

@@ -21,7 +21,7 @@ MOMENT = timedelta(milliseconds=1)
 
 
 def reading(wall: datetime = START, elapsed: float = 100.0) -> Reading:
-    return Reading("boot", wall, elapsed)
+    return Reading("boot", wall, elapsed, synchronised=True)
 
 
 @pytest.fixture
@@ -39,6 +39,8 @@ def test_all_is_well(config: Config, archive: Archive) -> None:
     head = archive.store.head().seq
     assert found(config, START) == {
         "purge": ("ok", "nothing is overdue"),
+        "erasures": ("ok", "all that had to be erased in its call is gone"),
+        "reserves": ("ok", "are made at the start"),
         "holds": ("ok", "no review is overdue"),
         "chain": ("ok", f"{head} entries, and retention.head is one of them"),
     }
@@ -51,6 +53,12 @@ def test_a_day_beyond_its_date_is_an_error(config: Config, archive: Archive) -> 
     said = "overdue, the first since 2027-05-24 22:20 UTC: see `sipagent purge`"
     assert found(config, DUE + DAY)["purge"] == ("error", f"1 {said}")
     assert found(config, DUE + 2 * DAY)["purge"] == ("error", f"2 {said}")
+
+
+def test_what_a_wrong_clock_has_recorded_is_an_error(config: Config, archive: Archive) -> None:
+    keep(archive, recording(24 * 60 + 1))
+    said = "1 began after now, by a wrong clock, and will stay too long: `delete` them"
+    assert found(config, START)["purge"] == ("error", said)
 
 
 def test_the_period_as_it_is_now_counts(config: Config, archive: Archive) -> None:

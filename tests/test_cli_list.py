@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.kept import CALLER, receipt, recording
+from tests.kept import CALLER, START, receipt, recording
 from tests.office import Office, make_office
+from tests.tampering import sum_of
 
 
 @pytest.fixture
@@ -32,6 +34,35 @@ def test_calls_as_json_is_the_contract(office: Office) -> None:
     row = office.call()
     (shown,) = json.loads(office.run("calls", "--json").out)
     assert shown == office.archive.store.receipt(row.id).to_json()
+
+
+def test_calls_that_are_counted_together_are_counted(office: Office) -> None:
+    """Beyond the first thousand an hour, rejected calls have no receipt each; `calls` says how many."""
+    office.call()
+    store = office.archive.store
+    for count, minutes in ((41_000, 0), (7, 90)):
+        at = START + timedelta(minutes=minutes)
+        store.add_sum(replace(sum_of(count), from_at=at, until_at=at + timedelta(minutes=1)))
+    store.add_sum(replace(sum_of(3), what="lost", code=None, by=None))
+    assert office.run("calls").out.splitlines()[-2:] == [
+        "41,007 rejected calls are counted together: see `sipagent calls --sums`.",
+        "3 receipts were lost: see `sipagent calls --sums`.",
+    ]
+    assert "41,000 rejected" in office.run("calls", "--until", "2026-11-25 00:00").out
+    for elsewhere in ("--caller=0612345678", "--outcome=connected", "--decision=refused", "--held"):
+        assert "counted" not in office.run("calls", elsewhere).out
+    assert "41,007" in office.run("calls", "--outcome", "rejected").out
+    lines = [line.split() for line in office.run("calls", "--sums").out.splitlines()]
+    assert lines[0] == ["from", "until", "calls", "what", "answered", "by"]
+    assert [line[4:] for line in lines[1:]] == [
+        ["3", "lost", "–", "–"],
+        ["7", "rejected", "503", "edge:", "full"],
+        ["41,000", "rejected", "503", "edge:", "full"],
+    ]
+    told = json.loads(office.run("calls", "--sums", "--json", "--limit", "2").out)
+    assert [(one["what"], one["count"]) for one in told] == [("lost", 3), ("rejected", 7)]
+    assert len(json.loads(office.run("calls", "--json").out)) == 1
+    assert office.run("calls", "--sums", "--held").out == "No call is counted so.\n"
 
 
 def test_tables_are_local_and_newest_first(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,21 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from retention.clock import Reading
-from retention.recording import Access, Note, Status
+from retention.clock import Reading, read_clock
+from retention.files import alone
+from retention.progress import agent_lock
+from retention.recording import Access, Note, Recording, Status
+from retention.reserve import Owner, Reserve, read_reserve, reserve_path
 from sipagent import cli_purge
-from tests.kept import bytes_under
+from tests.kept import bytes_under, receipt, recording
 from tests.office import Office, make_office
+from tests.read_only import read_only
+from tests.tampering import sum_of
 
 
 @pytest.fixture
@@ -165,7 +171,7 @@ def clock(office: Office, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelt
     """Moves the wall clock on, with no time going by."""
     wall = [datetime.now(UTC)]
     monkeypatch.setattr(cli_purge, "now", lambda: wall[0])
-    monkeypatch.setattr(cli_purge, "read_clock", lambda: Reading("boot", wall[0], 100.0))
+    monkeypatch.setattr(cli_purge, "read_clock", lambda: Reading("boot", wall[0], 100.0, synchronised=True))
 
     def step(by: timedelta) -> None:
         wall[0] += by
@@ -191,7 +197,8 @@ def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
     resumed = office.run("purge", "--clock-ok", "--by", "Durand", "--json")
     assert (resumed.code, resumed.err) == (0, "purging resumes\n")
     assert [gone["id"] for gone in json.loads(resumed.out)["purged"]] == [row.id]
-    first, second = office.archive.store.accesses()
+    doubted, first, second = office.archive.store.accesses()
+    assert (doubted.action, doubted.by, doubted.outcome) == ("clock_doubt", "agent", "refused")
     assert (first.action, first.by, first.recording_id) == ("clock_ok", "Durand", None)
     assert first.detail is not None and first.detail.startswith("the clock is ahead by 300 days")
     assert (second.action, second.recording_id) == ("purge", row.id)
@@ -240,3 +247,64 @@ def test_a_broken_database_is_one_line(office: Office) -> None:
     (office.folder / "retention.db").write_bytes(b"no database" * 1000)
     for words in (["list"], ["purge"], ["rebuild"], ["show", "x"]):
         assert "retention.db: file is not a database" in office.fails(1, *words)
+
+
+# --- what waits for no date ---
+
+
+def refused(office: Office) -> Recording:
+    """A call whose caller had refused, and whose recording something has kept."""
+    row = office.call()
+    store = office.archive.store
+    store.update_receipt(replace(store.receipt(row.id), decision="refused", decided_by="dtmf"))
+    return row
+
+
+def test_what_a_call_had_wanted_erased_goes_with_each_purge(office: Office) -> None:
+    row, archive = refused(office), office.archive
+    with read_only(archive.directory):
+        result = office.run("purge")
+        assert result.code == 1 and row.id in result.out and "the next purge tries again" in result.out
+        assert office.run("verify").code == 1
+    assert json.loads(office.run("purge", "--dry-run", "--json").out)["erased"] == [row.id]
+    result = office.run("purge")
+    assert result.code == 0
+    assert f"{row.id} erased: its call had wanted it, and something kept it." in result.out
+    assert archive.store.recording(row.id).status is Status.ERASED and archive.names() == []
+    assert office.run("purge").out == "Nothing to purge.\n" and office.run("verify").code == 0
+
+
+def test_it_goes_while_purging_is_suspended_too(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.run("purge")
+    now = read_clock()
+    monkeypatch.setattr(cli_purge, "read_clock", lambda: replace(now, wall=now.wall - timedelta(days=2)))
+    row = refused(office)
+    result = office.run("purge")
+    assert result.code == 1 and f"{row.id} erased" in result.err and "purging is suspended" in result.err
+    assert office.archive.store.recording(row.id).status is Status.ERASED
+
+
+@pytest.mark.parametrize("owner", [None, 3, "edge"])
+def test_what_an_agent_that_is_gone_could_not_write_is_written(office: Office, owner: Owner) -> None:
+    """And expires like the rest; of one that runs, it is the agent's to write."""
+    row, database = recording(), office.folder / "retention.db"
+    office.run("purge")
+    reserve = Reserve(reserve_path(database, owner), 1)
+    reserve.allocate()
+    reserve.write([receipt(row), sum_of(12)])
+    assert office.run("verify").code == 1
+    with alone(agent_lock(database)):
+        office.run("purge")
+        assert office.archive.store.receipts() == []
+    office.run("purge")
+    assert [one.id for one in office.archive.store.receipts()] == [row.id]
+    assert read_reserve(reserve.path) == [] and office.run("verify").code == 0
+    reserve.close()
+
+
+def test_a_reserve_that_cannot_be_read_is_told_and_hinders_nothing(office: Office) -> None:
+    old = office.call(OLD)
+    (office.folder / "retention.reserve").write_bytes(b"nonsense")
+    result = office.run("purge")
+    assert result.code == 0 and old.id in result.out
+    assert result.err == "sipagent: retention.reserve: something is in it, and cannot be read\n"

@@ -56,7 +56,22 @@ def test_a_hold_comes_back(office: Office) -> None:
     assert result.code == 0 and f"restored  {row.id}, on hold" in result.out
     assert f"{row.id}  {review}  criminal  41" in office.run("holds").out
     assert "1 restored, 0 were known." in result.out
-    assert office.run("purge").code == 0 and office.archive.file(row.id) is not None
+    assert office.run("purge", "--clock-ok", "--by", "Durand").code == 0
+    assert office.archive.file(row.id) is not None
+
+
+def test_nothing_that_came_back_is_purged_by_a_clock_that_nobody_confirms(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be what was lost as well."""
+    row = office.call(timedelta(days=200))
+    (office.folder / "retention.db").unlink()
+    assert office.run("rebuild").code == 0
+    for confirmed in (False, True):
+        monkeypatch.setattr("retention.clock.is_synchronised", lambda confirmed=confirmed: confirmed)
+        told = office.run("purge")
+        assert ("nobody has looked at the clock before" in told.err) is not confirmed
+        assert (office.archive.file(row.id) is None) is confirmed
 
 
 def test_what_is_sealed_comes_back_with_an_identity_now_or_later(

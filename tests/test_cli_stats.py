@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from retention.recording import Event, Status
 from sipagent import cli_stats
 from tests import busy, kept
 from tests.office import CONFIG, Office, make_office
+from tests.tampering import sum_of
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
@@ -79,7 +81,22 @@ def test_the_figures_are_those_of_the_rows(office: Office) -> None:
         "recordings": {"rows": len(recordings), "chain": len(recordings)},
         "accesses": {"rows": 0, "chain": 0},
         "notes": {"rows": 0, "chain": 0},
+        "sums": {"rows": 0, "chain": 0},
     }
+
+
+def test_what_is_counted_together_and_what_was_lost_is_told(office: Office) -> None:
+    store = office.archive.store
+    store.add_receipt(kept.receipt(kept.recording()))
+    store.add_sum(sum_of(41_000))
+    store.add_sum(replace(sum_of(1), what="lost", until_at=kept.START + timedelta(minutes=5)))
+    figures = told(office)
+    assert (figures["calls"], figures["in_sums"], figures["lost"][0]["count"]) == (41_001, 41_000, 1)
+    assert figures["reconciled"]["agrees"] and figures["reconciled"]["sums"] == {"rows": 2, "chain": 2}
+    lines = office.run("stats").out.splitlines()
+    assert lines[0] == "1 receipt was lost between 2026-11-24 23:20:00 and 2026-11-24 23:25:00"
+    assert any("41000 rejected, counted together" in line for line in lines)
+    assert told(office, "--until", "2026-11-23")["calls"] == 0
 
 
 def test_a_period_is_one_of_local_days_also_when_the_clocks_change(office: Office) -> None:

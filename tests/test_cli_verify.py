@@ -1,6 +1,7 @@
 """`verify`: whatever somebody does to what is kept, one line names it, and the exit code is 1."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tests.kept import CALLER, START
 from tests.office import Office, make_office
 from tests.peers.tsa import Authority
 from tests.sealing import make_sealed_office, sealed_call
-from tests.tampering import sql
+from tests.tampering import sql, sum_of
 
 HOLD = (
     "--ground",
@@ -64,13 +65,14 @@ def test_all_is_well(office: Office, row: Recording) -> None:
     result = office.run("verify")
     assert (result.code, result.err) == (0, "")
     head = office.archive.store.head()
-    shown = dict(line.strip().split(maxsplit=1) for line in result.out.splitlines()[:8])
+    shown = dict(line.strip().split(maxsplit=1) for line in result.out.splitlines()[:9])
     assert shown == {
         "chain": str(head.seq),
         "receipts": "3",
         "recordings": "3",
         "accesses": "1",
         "notes": "1",
+        "sums": "0",
         "files": "3",
         "stamps": "0",
         "head": f"{head.seq} {head.hash}",
@@ -213,6 +215,18 @@ def test_sealed_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert problems(office) == [f"{row.id}.json: says otherwise than the database: caller"]
 
 
+def test_receipts_that_were_lost_are_told_of(office: Office) -> None:
+    """No fault of what is there, so no problem: the chain itself says what there is not."""
+    office.archive.store.add_sum(replace(sum_of(41), what="lost"))
+    result = office.run("verify")
+    assert result.code == 0 and "Lost, as the chain says itself:" in result.out
+    assert (
+        "41 could not be written, between 2026-11-24T22:20:00.123Z and 2026-11-24T22:20:00.123Z" in result.out
+    )
+    (lost,) = json.loads(office.run("verify", "--json").out)["lost"]
+    assert lost["where"] == "receipts"
+
+
 def test_what_was_lost_with_a_database_is_shown_apart(office: Office, row: Recording) -> None:
     last = office.archive.store.head().seq
     (office.folder / "retention.db").unlink()
@@ -221,7 +235,7 @@ def test_what_was_lost_with_a_database_is_shown_apart(office: Office, row: Recor
     )
     assert office.run("rebuild").code == 0
     result = office.run("verify")
-    assert result.code == 0 and "Lost before, as the chain says itself:" in result.out
+    assert result.code == 0 and "Lost, as the chain says itself:" in result.out
     assert f"entries 1 to {last} are lost: the database was lost" in result.out
     shown = json.loads(office.run("verify", "--json").out)
     assert shown["problems"] == [] and len(shown["lost"]) == 1

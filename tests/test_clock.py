@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,34 +11,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retention.adjtimex import believes, is_synchronised
 from retention.archive import Archive
 from retention.clock import (
     BACKWARD,
     FORWARD,
+    NEVER_SEEN,
     UNREADABLE,
     Reading,
     Seen,
+    Stamped,
     look,
     read_clock,
     resume,
     step,
     suspended,
 )
-from retention.recording import Access
+from retention.rebuild import rebuild
+from retention.recording import Access, Status
 from retention.store import Store
 from retention.verify import verify
 from tests.crashing import killed_before, steps
 from tests.full_disk import full_error
-from tests.kept import START, archive
+from tests.kept import START, archive, keep, receipt, recording
+from tests.tampering import note_on
 
-FIRST = Reading("boot-1", START, 1000.0)
+FIRST = Reading("boot-1", START, 1000.0, synchronised=True)
 BY = Access(at=START, action="purge", by="A. Roux", system_user="root")
 MS = timedelta(milliseconds=1)
 
 
-def later(seconds: float, wrong: timedelta = timedelta(), boot: str = "boot-1") -> Reading:
+def later(
+    seconds: float, wrong: timedelta = timedelta(), boot: str = "boot-1", *, synchronised: bool = True
+) -> Reading:
     """So many seconds after FIRST, by a clock that is `wrong` by that."""
-    return Reading(boot, START + timedelta(seconds=seconds) + wrong, 1000.0 + seconds)
+    return Reading(boot, START + timedelta(seconds=seconds) + wrong, 1000.0 + seconds, synchronised)
 
 
 @pytest.fixture
@@ -74,14 +81,18 @@ def test_the_first_look_believes(store: Store) -> None:
         (later(3600, -BACKWARD - MS), "the clock went back by 0:00:01, to 2026-11-24T23:19:59.122Z"),
         (later(3600, -timedelta(hours=1)), "the clock went back by 1:00:00, to 2026-11-24T22:20:00.123Z"),
         (later(400 * 86400), None),  # long asleep, and right
-        (later(-1000 + 5, timedelta(days=300), "boot-2"), None),  # off for long: nobody can know
+        (later(-1000 + 5, timedelta(days=300), "boot-2"), None),  # off for long, as the kernel knows
+        (
+            later(-1000 + 5, timedelta(days=300), "boot-2", synchronised=False),
+            "the clock is ahead by 299 days, 23:43:25",
+        ),
         (later(-1000 + 5, timedelta(seconds=995), "boot-2"), None),
         (later(-1000 + 5, timedelta(days=-2), "boot-2"), "the clock went back by 2 days, 0:16:35"),
     ],
 )
 def test_a_step(now: Reading, why: str | None) -> None:
     found = step(Seen(FIRST, FIRST), now)
-    assert found is None if why is None else (found or "").startswith(why)
+    assert found is None if why is None else found is not None and found.why.startswith(why)
 
 
 def test_a_clock_that_creeps_ahead_is_noticed(store: Store) -> None:
@@ -91,7 +102,7 @@ def test_a_clock_that_creeps_ahead_is_noticed(store: Store) -> None:
     assert "ahead by 1 day" in (look(store, later(3600 * 9, timedelta(hours=27))) or "")
 
 
-def test_a_clock_that_was_set_right_after_the_start_counts_from_the_last_boot(store: Store) -> None:
+def test_from_boot_to_boot_it_counts_anew(store: Store) -> None:
     look(store, FIRST)
     assert look(store, later(-995, timedelta(days=3), "boot-2")) is None
     assert "ahead" in (look(store, later(-900, timedelta(days=5), "boot-2")) or "")
@@ -120,8 +131,15 @@ def test_a_person_says_that_it_is_right(store: Store) -> None:
     why = look(store, wrong)
     assert resume(store, wrong, BY)
     assert suspended(store) is None and look(store, later(7200, timedelta(days=9))) is None
-    assert store.accesses() == [replace(BY, action="clock_ok", detail=why)]
-    assert not resume(store, later(7200, timedelta(days=9)), BY) and len(store.accesses()) == 1
+    doubted, said = store.accesses()
+    assert (doubted.action, doubted.by, doubted.outcome, doubted.detail) == (
+        "clock_doubt",
+        "agent",
+        "refused",
+        why,
+    )
+    assert said == replace(BY, action="clock_ok", detail=why)
+    assert not resume(store, later(7200, timedelta(days=9)), BY) and len(store.accesses()) == 2
     assert "went back" in (look(store, later(9000)) or "")  # from what was said to be right
 
 
@@ -217,3 +235,299 @@ def test_a_clock_that_is_off_but_even_is_believed(waits: list[float], off: float
 
 def test_the_clock_that_is_compared_with_counts_sleep() -> None:
     assert abs(read_clock().elapsed - time.clock_gettime(time.CLOCK_BOOTTIME)) < 60
+
+
+# --- across boots ---
+
+DAY = timedelta(days=1)
+MONTHS = timedelta(days=213)
+OFF = timedelta(hours=3)
+
+
+def booted(
+    wall: timedelta, boot: str = "boot-2", up_s: float = 60.0, *, synchronised: bool = False
+) -> Reading:
+    """A later boot, a minute after its start, by a clock that says `wall` after FIRST; nobody has set it."""
+    return Reading(boot, START + wall, up_s, synchronised)
+
+
+def stamp(at: timedelta) -> Stamped:
+    return lambda: START + at
+
+
+def test_a_reboot_with_a_clock_that_is_months_ahead_suspends(store: Store) -> None:
+    look(store, FIRST)
+    why = look(store, booted(MONTHS))
+    assert why == "the clock is ahead by 213 days, 0:00:00, at 2027-06-25T22:20:00.123Z"
+    assert suspended(store) == suspended(store, booted(MONTHS)) == why
+
+
+@pytest.mark.parametrize(("off", "believed"), [(OFF, True), (DAY, True), (DAY + MS, False), (9 * DAY, False)])
+def test_a_day_or_less_needs_no_word(store: Store, off: timedelta, believed: bool) -> None:
+    look(store, FIRST)
+    assert (look(store, booted(off)) is None) is believed
+
+
+def test_once_somebody_has_disciplined_the_clock_purging_resumes_by_itself(store: Store) -> None:
+    """A machine that was really off for weeks; its hardware's clock alone is no confirmation, nor is time."""
+    look(store, FIRST)
+    why = look(store, booted(30 * DAY))
+    assert why is not None
+    for minutes in (60, 600, 6000):
+        later_on = booted(30 * DAY + timedelta(minutes=minutes), up_s=60.0 * minutes)
+        assert look(store, later_on) == why
+    told = booted(31 * DAY, up_s=86_460.0, synchronised=True)
+    assert suspended(store, told) is None and suspended(store) == why
+    assert look(store, told) is None and suspended(store) is None
+    doubted, said = store.accesses()
+    assert (doubted.action, said.action, said.by, said.outcome) == (
+        "clock_doubt",
+        "clock_ok",
+        "agent",
+        "done",
+    )
+    assert said.detail == f"{why}; confirmed: the kernel's clock is synchronised"
+    assert look(store, booted(32 * DAY, up_s=172_860.0, synchronised=True)) is None
+    assert len(store.accesses()) == 2
+
+
+def test_where_the_kernel_knows_at_once_nothing_is_suspended(store: Store) -> None:
+    look(store, FIRST)
+    assert look(store, booted(MONTHS, synchronised=True)) is None and store.accesses() == []
+
+
+def test_a_clock_that_comes_back_by_itself_is_not_believed(store: Store) -> None:
+    """Who set it may have set it twice."""
+    look(store, FIRST)
+    why = look(store, booted(MONTHS))
+    assert look(store, booted(OFF, "boot-3")) == why
+    assert look(store, booted(OFF, "boot-4", synchronised=True)) is None
+
+
+@pytest.mark.parametrize(
+    ("at", "confirms"),
+    [
+        (MONTHS - DAY, True),
+        (MONTHS - DAY - MS, False),  # what is a day old proves no more than that
+        (MONTHS + timedelta(minutes=4), True),
+        (MONTHS + timedelta(minutes=6), False),  # from a clock that is ahead of this one
+        (timedelta(), False),  # not newer than the last look
+        (-DAY, False),
+    ],
+)
+def test_a_time_stamp_confirms_a_day(store: Store, at: timedelta, confirms: bool) -> None:
+    look(store, FIRST)
+    assert (look(store, booted(MONTHS), stamp(at)) is None) is confirms
+    why = suspended(store)
+    assert (why is None) is confirms
+    assert (look(store, booted(MONTHS), stamp(at)) is None) is confirms
+    later_on = booted(MONTHS + timedelta(hours=1), up_s=3660.0)
+    assert look(store, later_on, stamp(MONTHS + timedelta(minutes=30))) is None
+    if not confirms:
+        assert store.accesses()[-1].detail == f"{why}; confirmed: a time stamp"
+
+
+def test_a_suspension_moves_the_head_so_that_it_can_be_stamped(store: Store) -> None:
+    look(store, FIRST)
+    head = store.head()
+    look(store, booted(MONTHS))
+    assert store.head().seq == head.seq + 1
+    look(store, booted(MONTHS + OFF))
+    assert store.head().seq == head.seq + 1
+
+
+def test_what_contradicts_within_a_boot_is_for_a_person_alone(store: Store) -> None:
+    """The kernel said both times that its clock was right."""
+    look(store, FIRST)
+    why = look(store, later(3600, MONTHS))
+    assert look(store, later(7200, MONTHS), stamp(MONTHS)) == why
+    assert look(store, later(9000)) == why
+
+
+@pytest.mark.parametrize("wrong", [MONTHS, -MONTHS, -timedelta(hours=2)])
+def test_a_clock_that_nobody_had_disciplined_is_put_right_once(store: Store, wrong: timedelta) -> None:
+    """A machine without a clock in hardware begins where it stopped, or in 1970; then NTP has its say."""
+    look(store, later(0, synchronised=False))
+    assert look(store, later(60, wrong)) is None
+    assert look(store, later(120, wrong)) is None
+    assert look(store, later(180, wrong + 2 * DAY)) is not None
+
+
+def test_a_boot_in_the_past_is_put_right_as_well(store: Store) -> None:
+    """Its battery is dead."""
+    look(store, FIRST)
+    why = look(store, booted(-9000 * DAY))
+    assert why is not None and "went back by 9000 days" in why
+    assert look(store, booted(OFF, up_s=65.0, synchronised=True)) is None
+    look(store, booted(2 * OFF, up_s=65.0 + OFF.total_seconds(), synchronised=True))
+    assert suspended(store) is None
+
+
+def test_a_kernel_that_contradicts_itself_from_boot_to_boot_is_for_a_person(store: Store) -> None:
+    look(store, FIRST)
+    why = look(store, booted(-2 * DAY, synchronised=True))
+    assert why is not None and "went back by 2 days" in why
+    assert look(store, booted(-DAY, up_s=86_460.0, synchronised=True)) == why
+    assert resume(store, booted(-DAY, up_s=86_460.0, synchronised=True), BY)
+
+
+def test_what_was_written_since_the_last_look_is_a_time_too() -> None:
+    """No purge has looked for a while, and calls were recorded: the machine was off for three hours."""
+    now = [START]
+    store = Store(":memory:", lambda: now[0])
+    look(store, FIRST)
+    for hours in (20, 40, 60):
+        now[0] = START + timedelta(hours=hours)
+        store.add_receipt(receipt(recording(60 * hours)))
+    assert look(store, booted(timedelta(hours=63))) is None
+    store.close()
+
+
+def test_what_a_wrong_clock_has_written_since_is_none() -> None:
+    """The agent recorded by a clock that was months ahead, and no purge had looked before the next boot."""
+    now = [START]
+    store = Store(":memory:", lambda: now[0])
+    look(store, FIRST)
+    now[0] = START + MONTHS
+    for minutes in range(3):
+        store.add_receipt(receipt(recording(minutes)))
+    assert look(store, booted(MONTHS + OFF)) is not None
+    store.close()
+
+
+def test_where_nobody_has_looked_before_the_chain_tells(store: Store) -> None:
+    """As long as there is nothing to lose, any clock will do."""
+    assert look(store, booted(MONTHS)) is None
+    other = Store(":memory:", lambda: START)
+    other.add_recording(recording(status=Status.CLOSED))
+    assert suspended(other, booted(DAY)) is None
+    late = booted(DAY + MS)
+    why = "the clock is ahead by 1 day, 0:00:00, at 2026-11-25T22:20:00.124Z"
+    assert suspended(other, late) == look(other, late) == look(other, late) == why
+    assert len(other.accesses()) == 1
+    assert suspended(other, late, stamp(DAY)) is None
+    assert look(other, booted(MONTHS, up_s=70.0)) == why
+    assert look(other, booted(DAY + OFF, up_s=80.0, synchronised=True)) is None
+    assert look(other, booted(DAY + OFF, up_s=80.0)) is None
+    other.close()
+
+
+@pytest.mark.parametrize("lost", ["its database", "its database and its head"])
+def test_of_a_database_that_was_lost_the_chain_tells_nothing(tmp_path: Path, lost: str) -> None:
+    """Made anew by a clock that was months ahead: all that came back would go."""
+    first = archive(tmp_path)
+    keep(first, recording())
+    first.store.close()
+    for name in ("retention.db", *(["retention.head"] if "head" in lost else [])):
+        (tmp_path / name).unlink()
+    again = Archive(Store(tmp_path / "retention.db", lambda: START + MONTHS), first.directory, tmp_path)
+    assert rebuild(again).restored
+    assert look(again.store, booted(MONTHS)) == NEVER_SEEN
+    assert look(again.store, booted(MONTHS, synchronised=True)) is None
+    again.store.close()
+
+
+@pytest.mark.parametrize("what", ["receipt", "note", "use"])
+def test_whatever_could_go_counts_as_something_to_lose(what: str) -> None:
+    store = Store(":memory:", lambda: START)
+    if what == "receipt":
+        store.add_receipt(receipt(recording()))
+    elif what == "note":
+        store.add_note(note_on(recording()))
+    else:
+        store.add_access(BY)
+    assert "is ahead by 2 days" in (suspended(store, booted(2 * DAY)) or "")
+    assert suspended(store, booted(2 * DAY, synchronised=True)) is None
+    store.close()
+
+
+def test_a_backup_on_another_machine_waits_for_a_word(store: Store) -> None:
+    """Weeks old, and another boot of another machine: as after a long time off."""
+    look(store, FIRST)
+    store.add_recording(recording(status=Status.CLOSED))
+    elsewhere = booted(20 * DAY, "another machine")
+    assert "ahead by 20 days" in (look(store, elsewhere) or "")
+    assert look(store, replace(elsewhere, synchronised=True)) is None
+
+
+def test_what_an_earlier_version_has_seen_is_understood(store: Store) -> None:
+    """Which did not ask the kernel."""
+    told = {"boot": "boot-1", "wall": "2026-11-24T22:20:00.123Z", "elapsed": 1000.0}
+    seen = json.dumps({"first": told, "last": told})
+    store.keep_clock_row({"id": 1, "seen": seen, "suspended": None})
+    assert look(store, later(60)) is None
+    store.keep_clock_row({"id": 1, "seen": seen, "suspended": "the clock is ahead by 9 days"})
+    assert look(store, booted(OFF, synchronised=True)) == "the clock is ahead by 9 days"
+
+
+@dataclass(frozen=True)
+class Boot:
+    """A machine is off for a while, then up, by a clock that is `wrong`, until somebody disciplines it."""
+
+    off: timedelta
+    wrong: timedelta
+    looks: int
+    disciplined_at: int  # the look, from which on it is right, and the kernel says so
+
+
+BOOTS = st.builds(
+    Boot,
+    off=st.sampled_from([timedelta(minutes=5), OFF, 2 * DAY, 40 * DAY]),
+    wrong=st.sampled_from([timedelta(), timedelta(hours=10), MONTHS, -400 * DAY]),
+    looks=st.integers(1, 4),
+    disciplined_at=st.integers(0, 6),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(BOOTS, min_size=1, max_size=8))
+def test_whatever_boots_come_no_wrong_clock_purges_and_a_disciplined_one_does(boots: list[Boot]) -> None:
+    true, store = START, Store(":memory:")
+    store.add_recording(recording(status=Status.CLOSED))
+    look(store, FIRST)
+    for number, boot in enumerate(boots):
+        true += boot.off
+        for nth in range(boot.looks):
+            true += timedelta(hours=1)
+            right = nth >= boot.disciplined_at
+            wrong = timedelta() if right else boot.wrong
+            now = Reading(f"boot {number}", true + wrong, 3600.0 * (nth + 1), right)
+            if look(store, now) is None:
+                assert wrong < 2 * DAY
+            else:
+                assert not right
+    store.close()
+
+
+# --- the kernel ---
+
+
+@pytest.mark.parametrize(
+    ("status", "maxerror_us", "believed"),
+    [
+        (0x0040, 16_000_000, False),  # as each boot begins, and after `date -s`
+        (0x2001, 500_000, True),  # ntpd, chrony with rtcsync, timesyncd
+        (0x0040, 120_000, True),  # chrony without it
+        (0x0041, 16_000_000, False),
+    ],
+)
+def test_what_the_kernel_says_of_its_clock(status: int, maxerror_us: int, believed: bool) -> None:
+    assert believes(status, maxerror_us) is believed
+
+
+def test_where_nobody_can_be_asked_nothing_is_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that may not call it, and a system that has no such call."""
+
+    class Denied:
+        def adjtimex(self, _: object) -> int:
+            return -1
+
+    for library in (Denied(), object()):
+        monkeypatch.setattr("ctypes.CDLL", lambda *_, library=library, **__: library)
+        assert not is_synchronised()
+
+
+def test_asking_changes_nothing_and_agrees_with_who_asks_otherwise() -> None:
+    """`modes` is 0, so that no privilege is needed."""
+    assert is_synchronised() in (True, False)
+    assert read_clock().synchronised is is_synchronised()

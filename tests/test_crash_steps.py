@@ -18,10 +18,12 @@ from media.tap import Tap, TapWriter
 from retention.archive import Archive
 from retention.keys import Identity, public_line
 from retention.orphans import orphans
-from retention.recording import Status
+from retention.recording import Receipt, Recording, Status
 from retention.verify import verify
-from sipagent.recorder import Closing, Job, Recorder, Worker
+from sipagent.jobs import Job, Worker
+from sipagent.recorder import Closing, Recorder
 from sipagent.recovery import recover
+from sipagent.rows import Rows, Task
 from tests import kept
 from tests.crashing import killed_before
 from tests.kept import OPERATOR, receipt, recording
@@ -43,6 +45,24 @@ class AtOnce(Worker):
 
     def put(self, job: Job) -> None:
         job()
+
+
+class RowsAtOnce(Rows):
+    """The same of rows."""
+
+    def keep_receipt(self, receipt: Receipt) -> None:
+        super().keep_receipt(receipt)
+        self.turn()
+
+    def open(self, recording: Recording, job: Job) -> Task:
+        task = super().open(recording, job)
+        self.turn()
+        return task
+
+    def put(self, id: str, job: Job) -> Task:
+        task = super().put(id, job)
+        self.turn()
+        return task
 
 
 class ByHand(TapWriter):
@@ -78,9 +98,11 @@ def call(
 ) -> None:
     """Two seconds of it, each on the disk before the next, from the first step to the last."""
     recorder = Recorder(kept.archive(folder, worker), "flac", pytest.fail, recipients)
+    recorder._rows = RowsAtOnce(recorder.archive.store, None, pytest.fail)
     recorder._quick = recorder._slow = AtOnce("", pytest.fail)
+    recorder._erasing._mark = recorder._erasing._eraser = AtOnce("", pytest.fail)
     recorder._writer = ByHand()
-    recorder.open_receipt(replace(ALLOWED, decision="undecided", decided_by=None))
+    recorder.keep_receipt(replace(ALLOWED, decision="undecided", decided_by=None))
     recorder.keep_receipt(ALLOWED)
     tap = recorder.begin(ROW, pytest.fail)
     for second in range(2):
@@ -113,11 +135,6 @@ def closed(suffix: str) -> list[str]:
     return [f"chmod ID.{suffix}", change, update, *whole("ID.json"), "sync recordings", *committed]
 
 
-def erased(*files: str) -> list[str]:
-    change, update, *committed = row("update recordings")
-    return [change, update, *files, *committed]
-
-
 ALLOW = [*row("insert receipts"), *row("update receipts")]
 OPEN = ["mkdir recordings", "sync office", *row("insert recordings")]
 KEY = ["mkdir vault", "sync office", *whole("ID.key"), "sync vault"]
@@ -135,8 +152,16 @@ FLAC = [
 ]
 SEAL = ["sync ID.part", "replace ID.part", "sync recordings"]
 RECEIPT = row("update receipts")
-ABANDON = ["unlink ID.part", "sync recordings"]
+MARK = [
+    "create ID.refused",
+    "write ID.refused",
+    "half of ID.refused",
+    "sync ID.refused",
+    "sync recordings",
+]
+NO_PART = ["unlink ID.part", "sync recordings"]
 NO_KEY = ["unlink ID.key", "sync vault"]
+GONE = [*row("update receipts"), *row("update recordings"), "unlink ID.refused", "sync recordings"]
 
 
 @dataclass(frozen=True)
@@ -147,10 +172,7 @@ class Story:
 
     def refused_by(self, number: int) -> bool:
         """Whether the refusal was on the disk when that step came."""
-        if self.end is keep:
-            return False
-        commits = 5 if self.end is take_back else 4
-        return self.steps[:number].count("commit") >= commits
+        return MARK[0] in self.steps[:number]
 
     def chunks_by(self, number: int) -> int:
         """How many whole ones were in the part."""
@@ -161,22 +183,22 @@ CLEAR_TAP, SEALED_TAP = [*ALLOW, *OPEN, *TAP], [*ALLOW, *OPEN, *KEY, *TAP]
 STORIES = {
     "clear": Story(False, keep, [*CLEAR_TAP, *END, *FLAC, *closed("flac"), *RECEIPT]),
     "sealed": Story(True, keep, [*SEALED_TAP, *END, *SEAL, *closed("sealed"), *RECEIPT]),
-    "clear, refused": Story(False, refuse, [*CLEAR_TAP, *RECEIPT, *ABANDON, *erased()]),
-    "sealed, refused": Story(True, refuse, [*SEALED_TAP, *RECEIPT, *ABANDON, *erased(*NO_KEY)]),
+    "clear, refused": Story(False, refuse, [*CLEAR_TAP, *MARK, *NO_PART, *GONE, *RECEIPT]),
+    "sealed, refused": Story(True, refuse, [*SEALED_TAP, *MARK, *NO_KEY, *NO_PART, *GONE, *RECEIPT]),
     "clear, taken back": Story(
         False,
         take_back,
         [
-            *[*CLEAR_TAP, *END, *FLAC, *closed("flac"), *RECEIPT],
-            *erased("unlink ID.flac", "unlink ID.json", "sync recordings"),
+            *[*CLEAR_TAP, *END, *FLAC, *closed("flac"), *MARK],
+            *["unlink ID.flac", "unlink ID.json", "sync recordings", *GONE, *RECEIPT],
         ],
     ),
     "sealed, taken back": Story(
         True,
         take_back,
         [
-            *[*SEALED_TAP, *END, *SEAL, *closed("sealed"), *RECEIPT],
-            *erased(*NO_KEY, "unlink ID.sealed", "unlink ID.json", "sync recordings"),
+            *[*SEALED_TAP, *END, *SEAL, *closed("sealed"), *MARK, *NO_KEY],
+            *["unlink ID.sealed", "unlink ID.json", "sync recordings", *GONE, *RECEIPT],
         ],
     ),
 }
@@ -263,8 +285,11 @@ WORST = [
     ("sealed", "write ID.part"),
     ("sealed", "replace ID.part"),
     ("sealed", "replace ID.json.tmp"),
-    ("sealed, refused", "unlink ID.part"),
+    ("sealed, refused", "write ID.refused"),
+    ("sealed, refused", "sync ID.refused"),
     ("sealed, refused", "unlink ID.key"),
+    ("sealed, refused", "unlink ID.part"),
+    ("sealed, refused", "unlink ID.refused"),
     ("clear, taken back", "unlink ID.flac"),
     ("sealed, taken back", "unlink ID.sealed"),
 ]

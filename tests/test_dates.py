@@ -162,4 +162,7 @@ def test_a_clock_that_changes_for_summer_is_no_wrong_clock(kept: Archive, night:
     at = from_text(night)
     for minute in range(0, 120, 10):
         wall = (at + timedelta(minutes=minute)).astimezone(PARIS)
-        assert look(kept.store, Reading("boot", wall.astimezone(UTC), 1000.0 + minute * 60)) is None
+        assert (
+            look(kept.store, Reading("boot", wall.astimezone(UTC), 1000.0 + minute * 60, synchronised=True))
+            is None
+        )

@@ -207,7 +207,7 @@ def test_a_hold_whose_json_cannot_be_written_is_not_placed(
 ) -> None:
     row = keep(kept, recording())
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, naming: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):

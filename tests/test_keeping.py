@@ -1,7 +1,8 @@
 """Whatever happens to calls, in whatever order: what is held stays, what is due goes, and the chain holds.
 
 A machine that plays a service over years in some seconds: calls come and end, are used, held and deleted, the
-period is shortened, files are touched and moved, and purges are killed in their middle.
+period is shortened, files are touched and moved, and purges are killed in their middle. Refusals leave their
+marks before any row follows, and rows wait in a reserve.
 """
 
 import json
@@ -18,16 +19,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from retention import pages
+from retention import erasure, pages
 from retention.archive import Archive, ArchiveError
 from retention.deletion import NotDeleted, delete
 from retention.head import read_head
 from retention.hold import Hold, HoldError, place, release
 from retention.keys import Identity
-from retention.purge import Terms, overdue, preview, purge
+from retention.marks import Mark
+from retention.purge import Terms, erase_pending, overdue, preview, purge
 from retention.recording import Access, Note, Recording, Status, due_date
+from retention.reserve import Reserve, take_in
 from retention.store import Store, StoreError
 from retention.verify import verify
 from tests.kept import SOUND, START, bytes_under, receipt, recording
@@ -74,9 +77,18 @@ class Keeping(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(os, "fsync", lambda descriptor: None)
         self.patch.setattr(pages, "BREATH_S", 0)
+        self.patch.setattr(erasure, "MOMENT_S", 0)
+        self.patch.setattr("retention.reserve.MOMENT_S", 0)
+        self.marked: dict[str, str] = {}  # what a mark says of a call, until the rows say it, too
+        self.waiting: dict[str, Recording] = {}  # of calls whose rows are in the reserve
         self.now, self.period, self.number = START, PERIODS[0], 0
         self.kept: dict[str, Call] = {}
         self.open()
+        self.allocate()
+
+    def allocate(self) -> None:
+        self.reserve = Reserve(self.folder / "retention.reserve", 0)
+        self.reserve.allocate()
 
     def open(self) -> None:
         store = Store(self.folder / "retention.db", lambda: self.now)
@@ -85,6 +97,7 @@ class Keeping(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.archive.store.close()
+        self.reserve.close()
         self.patch.undo()
         shutil.rmtree(self.folder)
         shutil.rmtree(self.outside)
@@ -128,7 +141,7 @@ class Keeping(RuleBasedStateMachine):
     @rule(id=calls)
     def call_ends(self, id: str) -> None:
         call = self.kept[id]
-        if call.status is not Status.OPEN:
+        if call.status is not Status.OPEN or id in self.marked:
             with pytest.raises(ArchiveError):
                 self.archive.close(call.row)
             return
@@ -185,7 +198,10 @@ class Keeping(RuleBasedStateMachine):
     def it_is_held(self, id: str) -> None:
         call = self.kept[id]
         hold = Hold(ground="criminal", reference="2026/7", by="A", approved_by="B", review=date(2030, 1, 1))
-        if call.status is Status.CLOSED and not call.held:
+        if call.status is Status.CLOSED and id in self.marked:
+            with pytest.raises((ArchiveError, HoldError)):
+                place(self.archive, id, hold, self.trace("hold"))
+        elif call.status is Status.CLOSED and not call.held:
             place(self.archive, id, hold, self.trace("hold"))
             call.held = True
         else:
@@ -195,7 +211,10 @@ class Keeping(RuleBasedStateMachine):
     @rule(id=calls)
     def it_is_released(self, id: str) -> None:
         call = self.kept[id]
-        if call.held:
+        if call.held and id in self.marked:
+            with pytest.raises(ArchiveError):
+                release(self.archive, id, self.trace("release"))
+        elif call.held:
             release(self.archive, id, self.trace("release"))
             call.held = False
         else:
@@ -245,6 +264,8 @@ class Keeping(RuleBasedStateMachine):
     def its_file_is_moved(self, id: str) -> None:
         """Out of the directory, and back again another day."""
         call = self.kept[id]
+        if id in self.marked:
+            return
         if call.away:
             path = next(self.outside.glob(f"{id}.*"))
             shutil.move(path, self.archive.directory / path.name)
@@ -253,10 +274,88 @@ class Keeping(RuleBasedStateMachine):
             shutil.move(file, self.outside / file.name)
             call.away = True
 
+    # --- what a call wants erased ---
+
+    @rule(id=calls, decision=st.sampled_from(["refused", "not_allowed"]))
+    def it_is_marked(self, id: str, decision: str) -> None:
+        """The mark is there, and where the caller refused the sound is gone; no row says so yet."""
+        if id in self.marked:
+            return
+        told = replace(self.archive.store.receipt(id), decision=decision, decided_by="dtmf")
+        self.archive.marks.sync(self.archive.marks.make(Mark.of(told, self.now)))
+        self.marked[id] = decision
+        if decision == "refused":
+            self.archive.unlink([id])
+
+    @rule()
+    def what_is_marked_goes(self) -> None:
+        failed: list[tuple[str, str]] = []
+        erased = set(erase_pending(self.archive, self.now, failed))
+        assert failed == [] and self.marked.keys() >= erased
+        for id in erased:
+            self.erased(id)
+        assert all(self.kept[id].held and told == "not_allowed" for id, told in self.marked.items())
+
+    def erased(self, id: str) -> None:
+        call = self.kept[id]
+        decision = self.marked.pop(id)
+        assert self.archive.store.receipt(id).decision in ("refused", decision)
+        call.held = False
+        if not call.purged and call.status not in (Status.PURGING, Status.PURGED):
+            call.status = Status.ERASED
+
+    @rule(steps=st.integers(0, 12))
+    def its_erasure_is_killed(self, steps: int) -> None:
+        with self.killed_after(steps):
+            erase_pending(self.archive, self.now, [])
+        for id in list(self.marked):
+            row = self.archive.store.recording(id)
+            call = self.kept[id]
+            if not self.archive.marks.forbidden(id):
+                self.erased(id)
+            assert row.status in (call.status, Status.ERASED)
+            call.status, call.held = row.status, row.hold is not None
+
+    # --- rows that wait ---
+
+    @rule(sealed=st.booleans())
+    def a_call_begins_and_its_rows_wait(self, sealed: bool) -> None:
+        """The database does not take them: they are in the reserve before there is any sound."""
+        self.number += 1
+        row = replace(
+            recording(),
+            id=f"{self.now:%Y%m%dT%H%M%S}000-{self.number:06d}",
+            call_id=f"{self.number}@192.0.2.7",
+            started_at=self.now,
+            caller=f"+336{self.number:08d}",
+            operator=f"sip:op{self.number:06d}@pbx.example.net",
+            expires_at=due_date(self.now, self.period),
+        )
+        self.waiting[row.id] = row
+        receipts = [receipt(one, ended_at=None) for one in self.waiting.values()]
+        self.reserve.write([*receipts, *self.waiting.values()])
+        self.archive.directory.mkdir(exist_ok=True)
+        self.archive.part(row.id).write_bytes(SOUND)
+        if sealed:
+            self.archive.vault.create(row.id, [RECIPIENT])
+
+    @rule(target=calls)
+    def what_waits_is_written(self) -> Any:
+        """By the next start."""
+        self.reserve.close()
+        assert set(take_in(self.archive.store, self.reserve.path)) == self.waiting.keys()
+        written = [*self.waiting]
+        for id, row in self.waiting.items():
+            self.kept[id] = Call(row, sealed=self.archive.vault.path(id).exists())
+        self.waiting = {}
+        self.allocate()
+        return multiple(*written)
+
     # --- the purge ---
 
     @rule()
     def all_that_is_due_goes(self) -> None:
+        self.what_is_marked_goes()
         before = {id: self.archive.store.recording(id) for id in self.kept}
         told = preview(self.archive, self.now, self.terms)
         report = purge(self.archive, self.now, self.terms)
@@ -290,6 +389,7 @@ class Keeping(RuleBasedStateMachine):
 
     @rule(steps=st.integers(0, 30))
     def a_purge_is_killed(self, steps: int) -> None:
+        self.what_is_marked_goes()
         before = {id: self.archive.store.recording(id) for id in self.kept}
         with self.killed_after(steps):
             purge(self.archive, self.now, self.terms)
@@ -341,7 +441,7 @@ class Keeping(RuleBasedStateMachine):
     @invariant()
     def what_is_held_is_there(self) -> None:
         for id, call in self.kept.items():
-            if not call.held:
+            if not call.held or self.marked.get(id) == "refused":
                 continue
             row = self.archive.store.recording(id)
             assert row.status is Status.CLOSED and row.hold is not None and row.caller == call.row.caller
@@ -362,7 +462,19 @@ class Keeping(RuleBasedStateMachine):
             if call.purged:
                 assert (row.caller, row.operator, row.call_id, row.path) == (None,) * 4
             if call.purged or call.status in GONE:
-                assert self.names(id) <= ({f"{id}.flac", f"{id}.sealed"} if not call.away else set())
+                left = self.names(id) - {f"{id}.refused"}
+                assert left <= ({f"{id}.flac", f"{id}.sealed"} if not call.away else set())
+
+    @invariant()
+    def of_who_refused_nothing_is_there_from_the_mark_on(self) -> None:
+        for id, decision in self.marked.items():
+            if decision == "refused":
+                assert self.names(id) == {f"{id}.refused"}
+
+    @invariant()
+    def what_waits_for_its_row_is_there(self) -> None:
+        for id in self.waiting:
+            assert self.archive.part(id).read_bytes() == SOUND
 
     def names(self, id: str) -> set[str]:
         listed = [*self.archive.directory.glob(f"{id}.*"), *self.archive.vault.directory.glob(f"{id}.*")]
@@ -372,7 +484,11 @@ class Keeping(RuleBasedStateMachine):
     def the_chain_holds(self) -> None:
         found = verify(self.archive)
         moved = {call.id for call in self.kept.values() if call.away or call.purged or call.status in GONE}
-        assert [one for one in found.problems if one.where.partition(".")[0] not in moved] == []
+        known = {f"recording {id}" for id in self.marked}
+        assert ("retention.reserve" in {one.where for one in found.problems}) is bool(self.waiting)
+        known |= {"retention.reserve"}
+        problems = [one for one in found.problems if one.where not in known]
+        assert [one for one in problems if one.where.partition(".")[0] not in moved] == []
         assert found.lost == []
         exported = read_head(self.folder / "retention.head")
         assert exported is not None and self.archive.store.knows(exported)

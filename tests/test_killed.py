@@ -19,12 +19,15 @@ import pytest
 
 from retention.archive import Archive
 from retention.deletion import NotDeleted, delete
+from retention.erasure import finish
 from retention.head import read_head
 from retention.hold import Hold, HoldError, place, release
 from retention.keys import Identity
+from retention.marks import Mark
 from retention.note import NotFiled, file_note
 from retention.purge import Terms, purge
 from retention.recording import Access, Event, Recording, Status, due_date
+from retention.reserve import Reserve, take_in
 from retention.verify import verify
 from tests import kept
 from tests.crashing import killed_before, steps
@@ -34,6 +37,7 @@ from tests.tampering import HOLD, note_on, use_of
 LATER = due_date(START, "2 years")
 TERMS = Terms(period="6 months", receipts_period="1 year", analysis_period="1 year")
 CLEAR, SEALED, KEPT, HELD = (recording(number) for number in range(4))
+WAITED = recording(9, status=Status.FAILED)
 RECIPIENT = Identity(bytes([7]) * 32, "DPO").public
 PLACED = Hold(**HOLD | {"review": date(2030, 1, 1)})  # type: ignore[arg-type]
 BY = Access(at=START, action="", by="A. Roux", system_user="root")
@@ -83,12 +87,30 @@ def by_erasure(archive: Archive) -> None:
     archive.erase(SEALED.id, START, "not_allowed")
 
 
+def by_refusal(archive: Archive) -> None:
+    """In the call: the mark first, then all that it asks for."""
+    mark = Mark.of(receipt(SEALED, decision="refused", decided_by="dtmf"), START)
+    archive.marks.sync(archive.marks.make(mark))
+    finish(archive, SEALED.id, START)
+
+
+def by_reserve(archive: Archive) -> None:
+    """Rows that had waited, and are read in."""
+    reserve = Reserve(archive.base / "retention.reserve", 0)
+    reserve.allocate()
+    reserve.write([receipt(WAITED), WAITED])
+    reserve.close()
+    take_in(archive.store, reserve.path)
+
+
 Asked = Callable[[Archive], None]
 # what `verify` may say until it is asked for again: the JSON before its row, the files before the row's end
 HALF_DONE: dict[Asked, set[str]] = {
     by_hold: {f"{CLEAR.id}.json", f"{CLEAR.id}.json.tmp"},
     by_release: {f"{HELD.id}.json", f"{HELD.id}.json.tmp"},
     by_erasure: {SEALED.id, f"{SEALED.id}.json", f"{SEALED.id}.sealed"},
+    by_refusal: {f"recording {SEALED.id}"},
+    by_reserve: {"retention.reserve"},
 }
 
 
@@ -100,10 +122,12 @@ def ask(folder: Path, asked: Asked) -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [by_purge, by_deletion, by_hold, by_release, by_note, by_erasure],
+    [by_purge, by_deletion, by_hold, by_release, by_note, by_erasure, by_refusal, by_reserve],
     ids=lambda asked: asked.__name__,
 )
-def test_at_every_step(original: Path, tmp_path: Path, asked: Asked) -> None:
+def test_at_every_step(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
+    for module in ("erasure", "reserve"):
+        monkeypatch.setattr(f"retention.{module}.MOMENT_S", 0)
     whole = tmp_path / "whole"
     shutil.copytree(original, whole)
     taken = steps(partial(ask, whole, asked))

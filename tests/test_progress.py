@@ -299,7 +299,7 @@ def record_on(folder: Path, worker: int, first: int, count: int) -> None:
         for number in range(first, first + count):
             row = recording(number)
             undecided = receipt(row, ended_at=None, outcome=None, decision="undecided")
-            recorder.open_receipt(undecided)
+            recorder.keep_receipt(undecided)
             recorder.keep_receipt(replace(undecided, decision="allowed"))
             tap = sound(recorder, row)
             if number % 3:

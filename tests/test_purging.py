@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,20 @@ from structlog.testing import capture_logs
 
 from retention.archive import Archive
 from retention.authority import StampError
-from retention.clock import Reading, resume
+from retention.clock import Reading, look, resume
 from retention.copies import Copy
 from retention.hold import Hold, place
 from retention.orphans import Orphan
 from retention.purge import Removal, Report
-from retention.recording import Access, Status, due_date
-from retention.stamp import newest
+from retention.recording import Access, Recording, Status, due_date
+from retention.stamp import newest, proven, stamp_head, stamps_folder
 from sipagent import purging
 from sipagent.config import Config
 from sipagent.purging import Purging
 from tests.configured import SMALL, read, with_keys
-from tests.kept import START, keep, recording
+from tests.kept import SOUND, START, keep, receipt, recording
 from tests.peers.tsa import Authority
+from tests.read_only import read_only
 from tests.tapping import PATIENCE_S, wait_for
 
 DUE = due_date(START, "6 months")
@@ -37,10 +39,11 @@ class Clock:
     wall: datetime = DUE
     elapsed: float = 1000.0
     looks: int = 0
+    synchronised: bool = True
 
     def __call__(self) -> Reading:
         self.looks += 1
-        return Reading("boot", self.wall, self.elapsed)
+        return Reading("boot", self.wall, self.elapsed, self.synchronised)
 
     def passes(self, time: timedelta) -> None:
         self.wall += time
@@ -159,6 +162,66 @@ def test_another_database_waits_for_the_next_start(service: Service, archive: Ar
     assert not (service.folder / "other.db").exists()
 
 
+# --- what a call had wanted erased ---
+
+
+def refused(archive: Archive) -> Recording:
+    """A call that was refused, whose row and receipt say so as far as they could, and whose part is there."""
+    row = recording()
+    archive.store.add_receipt(receipt(row, decision="refused", decided_by="dtmf"))
+    archive.open(row).write_bytes(SOUND)
+    return row
+
+
+def test_what_does_not_go_is_tried_again_every_minute_and_alarmed(
+    service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is read-only, so there is no mark either: only the receipt says it. At the start, too."""
+    monkeypatch.setattr(purging, "ERASE_S", 0.02)
+    service.clock.wall = START
+    row = refused(archive)
+    with ExitStack() as locked:
+        locked.enter_context(read_only(archive.directory))
+        with running(service.make()) as thread:
+            wait_for(lambda: thread.failures["erase"] > 3)
+            assert archive.part(row.id).exists() and thread.failures["purge"] == 1
+            (alert,) = service.alerts
+            assert alert.startswith(f"{row.id} must be erased, and is not: ")
+            assert alert.endswith("it is tried again every minute")
+            locked.close()
+            wait_for(lambda: archive.store.recording(row.id).status is Status.ERASED)
+    assert not archive.part(row.id).exists() and len(service.alerts) == 1
+
+
+@contextmanager
+def running(thread: Purging) -> Iterator[Purging]:
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.stop()
+
+
+def test_it_is_erased_whatever_the_clock_says(service: Service, archive: Archive) -> None:
+    """It has no date to wait for, so a suspended purge does not hold it up."""
+    service.one_turn()
+    service.clock.wall -= DAY
+    row = refused(archive)
+    with running(service.make()):
+        wait_for(lambda: archive.store.recording(row.id).status is Status.ERASED)
+    assert len(service.alerts) == 1 and service.alerts[0].startswith("purging is suspended")
+
+
+def test_what_goes_is_told(service: Service, archive: Archive) -> None:
+    service.clock.wall = START
+    row = refused(archive)
+    with capture_logs() as logs:
+        service.one_turn()
+    assert [(line["event"], line.get("id")) for line in logs if line["event"] == "erased"] == [
+        ("erased", row.id)
+    ]
+
+
 # --- alarms ---
 
 
@@ -177,6 +240,15 @@ def test_what_should_be_gone_for_a_day_is_an_alarm(
         service.one_turn()
     assert [line["event"] for line in logs] == ["forgotten", "purge_failed"]
     assert service.alerts == ["recordings that should have gone more than a day ago: 1"] * alarms
+
+
+def test_what_a_wrong_clock_has_recorded_is_an_alarm(service: Service, archive: Archive) -> None:
+    """It was months ahead, and is right again: what it says of when they must go is as wrong."""
+    service.clock.wall = START
+    for minutes in (0, 24 * 60 - 1, 24 * 60 + 1):
+        keep(archive, recording(minutes))
+    service.one_turn()
+    assert service.alerts == ["recordings that began after now, by a wrong clock, and will stay too long: 1"]
 
 
 def test_an_overdue_review_is_an_alarm_and_releases_nothing(service: Service, archive: Archive) -> None:
@@ -225,6 +297,38 @@ def test_the_head_is_stamped_after_the_purge(service: Service, archive: Archive,
     assert last is not None and (last.seq, last.hash) == (head.seq, head.hash)
     assert archive.store.recordings()[0].status is Status.PURGED
     assert service.alerts == []
+
+
+def test_a_time_stamp_ends_what_a_reboot_has_suspended(
+    service: Service, archive: Archive, tsa: Authority
+) -> None:
+    """The machine was off for months, and nothing disciplines its clock; the next turn comes at once."""
+    now = datetime.now(UTC)
+    archive.store.add_receipt(receipt(recording()))
+    look(archive.store, Reading("the boot before", now - timedelta(days=200), 1000.0))
+    service.clock.wall, service.clock.synchronised = now, False
+    with running(service.make(*stamping(tsa))) as thread:
+        wait_for(lambda: thread.last_success > 0)
+    assert len(service.alerts) == 1 and "ahead by 200 days" in service.alerts[0]
+    doubted, confirmed = archive.store.accesses()
+    assert (doubted.action, confirmed.action) == ("clock_doubt", "clock_ok")
+    assert (confirmed.detail or "").endswith("; confirmed: a time stamp")
+
+
+def test_a_time_stamp_of_another_authority_ends_nothing(
+    service: Service, archive: Archive, tsa: Authority, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    archive.store.add_receipt(receipt(recording()))
+    look(archive.store, Reading("the boot before", now - timedelta(days=200), 1000.0))
+    stamp_head(archive.store, tsa.url, tsa.ca, stamps_folder(tmp_path / "retention.db"))
+    other = Authority(tmp_path / "other")
+    assert proven(archive.store, tsa.ca)() is not None
+    for ca in (None, other.ca, tmp_path / "absent.pem"):
+        assert proven(archive.store, ca)() is None
+    (stamp,) = (tmp_path / "stamps").iterdir()
+    stamp.rename(stamp.with_name("1.tsr"))
+    assert proven(archive.store, tsa.ca)() is None
 
 
 def test_a_suspended_purge_stamps_all_the_same(service: Service, archive: Archive, tsa: Authority) -> None:

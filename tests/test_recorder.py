@@ -6,18 +6,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from media.assemble import Finished, Format, assemble
-from media.chunks import Kind, read_part
+from media.assemble import AssemblyError, Finished, Format, assemble
+from media.chunks import Kind, Naming, read_part
 from media.tap import Channel, Tap, TapError
 from retention.archive import Archive
 from retention.recording import Recording, Status
 from retention.store import Store, StoreError
-from sipagent.recorder import Closing, Recorder, Worker
+from sipagent.jobs import Worker
+from sipagent.recorder import Closing, Recorder
 from tests.kept import OPERATOR, receipt, recording
+from tests.settling import empty, settle
 from tests.tapping import PATIENCE_S, feed, wait_for
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -37,20 +40,9 @@ def files(archive: Archive) -> list[str]:
     return sorted(name.partition(".")[2] for name, _ in archive.names())
 
 
-def settle(recorder: Recorder) -> None:
-    for worker in (recorder._quick, recorder._slow):
-        empty(worker)
-
-
-def empty(worker: Worker) -> None:
-    done = threading.Event()
-    worker.put(done.set)
-    assert done.wait(PATIENCE_S)
-
-
 def begin(recorder: Recorder, row: Recording, seconds: int = 2) -> Tap:
     """A tap that has been fed for so long."""
-    recorder.open_receipt(receipt(row, ended_at=None, outcome=None))
+    recorder.keep_receipt(receipt(row, ended_at=None, outcome=None))
     tap = recorder.begin(row, pytest.fail)
     settle(recorder)
     feed(tap, 0, seconds * 8000)
@@ -80,59 +72,62 @@ def test_the_row_is_there_before_the_file(
     seen: list[Status] = []
     row, start = recording(), Tap.start
 
-    def watched(tap: Tap, key: bytes | None) -> None:
+    def watched(tap: Tap, *how: Any) -> None:
         seen.append(archive.store.recording(row.id).status)
-        start(tap, key)
+        start(tap, *how)
 
     monkeypatch.setattr(Tap, "start", watched)
     begin(recorder, row)
     assert seen == [Status.OPEN]
 
 
-def test_a_refusal_is_in_the_receipt_before_anything_is_removed(
+def test_a_refusal_has_its_mark_before_anything_is_removed(
     recorder: Recorder, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash in between is then finished at the next start."""
-    seen: list[tuple[str, list[str]]] = []
-    row, abandon = recording(), Tap.abandon
+    seen: list[list[str]] = []
+    row, unlink = recording(), Archive.unlink
 
-    def watched(tap: Tap) -> None:
-        seen.append((archive.store.receipt(row.id).decision, files(archive)))
-        abandon(tap)
+    def watched(archive: Archive, ids: list[str]) -> dict[str, OSError]:
+        seen.append(files(archive))
+        return unlink(archive, ids)
 
-    monkeypatch.setattr(Tap, "abandon", watched)
+    monkeypatch.setattr(Archive, "unlink", watched)
     tap = begin(recorder, row)
     recorder.erase(tap, receipt(row, decision="refused"), NOW)
     settle(recorder)
-    assert seen == [("refused", ["part"])]
+    assert seen[0] == ["part", "refused"]
     done = archive.store.recording(row.id)
     assert (done.status, done.ended_at, files(archive)) == (Status.ERASED, NOW, [])
+    assert archive.store.receipt(row.id).decision == "refused"
 
 
-def test_what_was_kept_and_is_then_refused_is_erased_after_its_making(
-    recorder: Recorder, archive: Archive, monkeypatch: pytest.MonkeyPatch
+def test_what_was_kept_and_is_then_refused_is_erased_in_the_midst_of_its_making(
+    recorder: Recorder, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sound file is still being made when the refusal comes: it must not come back."""
     at_work, go_on = threading.Event(), threading.Event()
     row = recording()
     tap = begin(recorder, row)
 
-    def slow(part: Path, final: Path, format: Format) -> Finished:
+    def slow(part: Path, final: Path, format: Format, naming: Naming) -> Finished:
         read = part.read_bytes()
         at_work.set()
         assert go_on.wait(PATIENCE_S)
         part.write_bytes(read)  # who has a file open reads on, whatever became of its name
-        return assemble(part, final, format)
+        return assemble(part, final, format, naming)
 
     monkeypatch.setattr("sipagent.recorder.assemble", slow)
     recorder.keep(tap, row, CLOSING)
     assert at_work.wait(PATIENCE_S)
     recorder.erase_kept(receipt(row, decision="refused"), NOW)
+    wait_for(lambda: files(archive) == ["refused"])  # it waits for nobody
     empty(recorder._quick)
     assert archive.store.receipt(row.id).decision == "refused"
     go_on.set()
     settle(recorder)
     assert (archive.store.recording(row.id).status, files(archive)) == (Status.ERASED, [])
+    assert alerts == []
 
 
 def test_no_fault_of_the_database_keeps_sound_on_the_disk(
@@ -149,8 +144,8 @@ def test_no_fault_of_the_database_keeps_sound_on_the_disk(
     monkeypatch.setattr(Store, "recording", broken)
     recorder.erase(tap, receipt(row, decision="refused"), NOW)
     settle(recorder)
-    assert files(archive) == []
-    assert alerts == ["recorder: the database can't be written"]
+    assert files(archive) == ["refused"]  # for the next start, as long as no row says so
+    assert set(alerts) == {"rows: the database can't be written"}
 
 
 @pytest.mark.parametrize("full_until", ["the files are gone", "the end"])
@@ -165,15 +160,14 @@ def test_what_was_kept_goes_even_where_the_database_cannot_say_so(
     write = Store._update
 
     def full(store: Store, table: str, record: dict[str, object]) -> None:
-        if full_until == "the end" or files(archive):
+        if full_until == "the end" or "wav" in files(archive):
             raise StoreError("database or disk is full")
         write(store, table, record)
 
     monkeypatch.setattr(Store, "_update", full)
     recorder.erase_kept(receipt(row, decision="refused"), NOW)
     settle(recorder)
-    assert files(archive) == []
-    assert recorder.faults["recorder"] == 1
+    assert files(archive) == ([] if full_until == "the files are gone" else ["refused"])
     if full_until == "the files are gone":
         assert archive.store.recording(row.id).status is Status.ERASED
         assert archive.store.receipt(row.id).decision == "refused"
@@ -182,9 +176,40 @@ def test_what_was_kept_goes_even_where_the_database_cannot_say_so(
 def test_the_next_job_is_done_whatever_became_of_the_one_before(recorder: Recorder, archive: Archive) -> None:
     row = recording()
     recorder.keep_receipt(receipt(row))  # of a receipt that isn't there
-    recorder.open_receipt(receipt(row))
+    recorder.keep_receipt(receipt(row))
     settle(recorder)
     assert archive.store.receipt(row.id).id == row.id
+
+
+def test_a_file_that_cannot_be_made_is_tried_again(
+    recorder: Recorder, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full at the end of the call: else nobody could hold it until a restart."""
+    monkeypatch.setattr("sipagent.recorder.AGAIN_S", 0.02)
+    faults = [AssemblyError("no room")] * 3
+    row = recording()
+    tap = begin(recorder, row)
+
+    def full(part: Path, *how: Any) -> Finished:
+        if faults:
+            raise faults.pop()
+        return assemble(part, *how)
+
+    monkeypatch.setattr("sipagent.recorder.assemble", full)
+    recorder.keep(tap, row, CLOSING)
+    wait_for(lambda: archive.store.recording(row.id).status is Status.CLOSED)
+    assert alerts == ["assembler: no room"] * 3 and files(archive) == ["json", "wav"]
+
+
+def test_what_is_to_be_tried_again_hinders_no_end() -> None:
+    told: list[str] = []
+    worker = Worker("assembler", told.append)
+    worker.start()
+    worker.put(lambda: worker.again(lambda: told.append("late"), PATIENCE_S))
+    worker.put(lambda: worker.again(lambda: told.append("soon"), 0.01))
+    wait_for(lambda: told == ["soon"])
+    worker.stop()
+    assert told == ["soon"]
 
 
 def test_even_what_nobody_foresaw_ends_no_thread() -> None:
@@ -219,7 +244,7 @@ def test_what_a_failed_tap_has_written_is_kept_as_incomplete(
 ) -> None:
     """The writer stalls, say, or the disk fills up in the middle of a call."""
     row = recording()
-    recorder.open_receipt(receipt(row))
+    recorder.keep_receipt(receipt(row))
     failed: list[str] = []
     tap = recorder.begin(row, failed.append)
     settle(recorder)

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from retention.vault import Vault
 from sipagent.recorder import Recorder, close
 from tests import kept
 from tests.kept import receipt, recording
+from tests.settling import settle
 from tests.tapping import expected, feed, wait_for
-from tests.test_recorder import CLOSING, NOW, begin, files, settle
+from tests.test_recorder import CLOSING, NOW, begin, files
 from tests.test_structure import ROOT
 
 ANN, BEN = Identity(bytes([1]) * 32, "Ann"), Identity(bytes([2]) * 32, "Ben")
@@ -105,13 +107,13 @@ def test_the_order_is_row_key_part(
 
     create, start = Vault.create, Tap.start
 
-    def created(vault: Vault, id: str, to: list[PublicKey]) -> bytes:
+    def created(vault: Vault, id: str, to: list[PublicKey], *how: Any) -> bytes:
         seen.append(state())
-        return create(vault, id, to)
+        return create(vault, id, to, *how)
 
-    def started(tap: Tap, key: bytes | None) -> None:
+    def started(tap: Tap, *how: Any) -> None:
         seen.append(state())
-        start(tap, key)
+        start(tap, *how)
         seen.append(state())
 
     monkeypatch.setattr(Vault, "create", created)
@@ -140,7 +142,7 @@ def test_a_key_that_is_wrong_costs_the_recording_and_names_its_file(
     if content is not None:
         recipients[1].write_text(content)
     row, failed = recording(), list[str]()
-    recorder.open_receipt(receipt(row))
+    recorder.keep_receipt(receipt(row))
     tap = recorder.begin(row, failed.append)
     settle(recorder)
     feed(tap, 0, 16000)

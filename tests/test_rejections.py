@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from retention.recording import Ids, due_date
+from retention.rejected import BATCH, RECEIPTS
 from retention.store import Store
 from retention.verify import verify
 from sipagent.edge_rejected import Rejected, Why
-from sipagent.rejections import BATCH, ENDING, Rejections, receipt_of
+from sipagent.rejections import ENDING, Rejections, receipt_of
 from tests import kept
 from tests.driving import CALLER, NUMBER, RULES
 from tests.kept import START
@@ -161,3 +162,41 @@ def test_the_receipts_to_come_follow_the_configuration(tmp_path: Path, alerts: l
     with Store(tmp_path / "retention.db") as store:
         (receipt,) = store.receipts()
     assert receipt.expires_at == due_date(START, "3 months")
+
+
+# --- a flood ---
+
+
+def test_a_flood_leaves_a_thousand_receipts_an_hour_and_sums(tmp_path: Path, alerts: list[str]) -> None:
+    """As a trunk that loops: nothing is lost of the count, and next to nothing is written."""
+    with running(tmp_path, alerts) as rejections:
+        for number in range(RECEIPTS + 4000):
+            rejections.add(call(number // 100, why="rate" if number % 4 else "full"))
+    archive = kept.archive(tmp_path)
+    assert len(archive.store.receipts()) == RECEIPTS
+    sums = {one.by: one for one in archive.store.each_sum()}
+    assert {by: one.count for by, one in sums.items()} == {"edge: full": 1000, "edge: rate": 3000}
+    assert all((one.what, one.code) == ("rejected", 503) for one in sums.values())
+    assert rejections.figures().ended == {ENDING: RECEIPTS + 4000}
+    assert (verify(archive).problems, alerts) == ([], [])
+    archive.store.close()
+
+
+def test_what_beyond_the_thousand_is_not_even_read(tmp_path: Path, alerts: list[str]) -> None:
+    """Whatever a flood says, it takes no time and no memory."""
+    rejections = Rejections(lambda: Store(tmp_path / "retention.db"), RULES, alerts.append)
+    for _ in range(RECEIPTS + 50_000):
+        rejections.add(call())
+    assert rejections._come.qsize() == RECEIPTS
+    assert sum(one.count for one in rejections._kept.all()) == 50_000
+
+
+def test_what_could_not_be_written_by_the_end_is_told(tmp_path: Path, alerts: list[str]) -> None:
+    kept.archive(tmp_path).store.close()
+    with closing(sqlite3.connect(tmp_path / "retention.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.MonkeyPatch.context() as patch, running(tmp_path, alerts) as rejections:
+            patch.setattr("retention.store.BUSY_S", 0.05)
+            rejections.add(call())
+        other.execute("ROLLBACK")
+    assert alerts[-1] == "1 rejected calls could not be written down"

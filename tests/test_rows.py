@@ -1,107 +1,508 @@
-"""A record and its row: what comes back is what went in, and what cannot be read is named."""
+"""What the database does not take just now waits, in order, and is written; nothing is lost silently."""
 
-from datetime import UTC, datetime
-from typing import Any
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from retention.chain import canonical
-from retention.recording import Event, Json, Pause, RecordError, Status
-from retention.rows import OF_THE_CHAIN, as_read, from_row, record_of, to_row
-from retention.store import Store
-from tests.kept import receipt, recording
+from media.tap import Tap
+from retention.archive import Archive
+from retention.faults import HeadNotWritten, TryAgain
+from retention.purge import purge
+from retention.recording import Event, Receipt, Status, Sum, due_date
+from retention.rejected import RECEIPTS
+from retention.reserve import Reserve, read_reserve, take_in
+from retention.store import Store, StoreError, UnknownId
+from retention.verify import verify
+from sipagent import rows as rows_module
+from sipagent.recorder import Recorder
+from sipagent.recovery import recover
+from sipagent.rows import Rows
+from tests import kept
+from tests.full_disk import fill
+from tests.kept import START, receipt, recording
+from tests.locking import hurry, locked
+from tests.read_only import is_immutable, read_only
+from tests.settling import settle
+from tests.tampering import TERMS
+from tests.tapping import PATIENCE_S, RATE, feed, wait_for
+from tests.test_recorder import CLOSING, NOW, files
+from tests.test_rejected import rejected
 
-TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(
-    lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)
-)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-NUMBERS = st.integers(0, 2**40) | st.floats(0, 1e12, allow_nan=False)
-EVENTS = st.builds(Event, at=TIMES, what=TEXTS, by=st.none() | TEXTS)
-PAUSES = st.builds(Pause, from_s=NUMBERS, to_s=NUMBERS)
-RECORDINGS = st.builds(
-    recording,
-    duration_s=st.none() | NUMBERS,
-    caller=st.none() | TEXTS,
-    incomplete=st.booleans(),
-    flagged=st.booleans(),
-    status=st.sampled_from(Status),
-    pauses=st.lists(PAUSES, max_size=3).map(tuple),
-    hold=st.none() | st.dictionaries(TEXTS, TEXTS, max_size=3),
-    bytes=st.none() | st.integers(0, 2**62),
-)
-RECEIPTS = st.builds(
-    lambda **changes: receipt(recording(), **changes),
-    operator=st.none() | TEXTS,
-    confidence=st.none() | NUMBERS,
-    notice_played_ms=st.none() | st.integers(0, 10**9),
-    events=st.lists(EVENTS, max_size=3).map(tuple),
-)
+ROW = recording()
+BEGUN = receipt(ROW, ended_at=None, outcome=None)
 
 
-STORE = Store(":memory:")
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry(monkeypatch)
 
 
-def through_the_database(table: str, record: Json) -> dict[str, Any]:
-    """Its row as SQLite gives it back, with the types of the schema."""
-    with pytest.raises(ZeroDivisionError), STORE.write():
-        STORE._ledger.insert(table, record)
-        (row,) = STORE._read(f"SELECT * FROM {table}", [])
-        raise ZeroDivisionError
-    return row
+@pytest.fixture
+def reserve(tmp_path: Path) -> Reserve:
+    return Reserve(tmp_path / "retention.reserve", 2)
 
 
-@settings(deadline=None)
-@given(
-    st.one_of(RECORDINGS.map(lambda row: ("recordings", row)), RECEIPTS.map(lambda row: ("receipts", row)))
-)
-def test_what_comes_back_is_what_the_chain_was_told(kept: tuple[str, Any]) -> None:
-    """To the letter, or `verify` would call it changed."""
-    table, record = kept
-    row = through_the_database(table, record.to_json())
-    assert canonical(from_row(row)) == canonical(as_read(record.to_json()))
-    assert type(record).from_json(from_row(row)) == record
+@pytest.fixture
+def rows(archive: Archive, reserve: Reserve, alerts: list[str]) -> Iterator[Rows]:
+    rows = Rows(archive.store, reserve, alerts.append)
+    rows.start()
+    yield rows
+    if rows._writer.is_alive():
+        rows.stop()
 
 
-@settings(deadline=None)
-@given(RECORDINGS)
-def test_as_read_is_stable(row: Any) -> None:
-    once = as_read(row.to_json())
-    assert as_read(once) == once
+def done(rows: Rows) -> None:
+    assert rows.put("", lambda: None).done.wait(PATIENCE_S)
 
 
-def test_columns_hold_plain_values() -> None:
-    row = to_row(recording(hold={"ground": "criminal"}, flagged=True).to_json())
-    assert row["hold"] == '{"ground":"criminal"}'
-    assert row["notice"].startswith('{"file":"prompts/fr/notice.wav"')
-    assert row["pauses"] == '[{"from_s":3.5,"to_s":8.0}]'
-    assert row["flagged"] is True
-    assert to_row({"hold": None}) == {"hold": None}
-    assert all(value is None or isinstance(value, (str, int, float)) for value in row.values())
+def line(count: int) -> tuple[Event, ...]:
+    return tuple(Event(at=START, what=f"line {number}") for number in range(count))
 
 
-def test_what_belongs_to_the_chain_is_no_field() -> None:
-    row = {"id": 3, "by": "A", "salt": "00", "chain_seq": 7}
-    assert set(OF_THE_CHAIN) == {"salt", "chain_seq"}
-    assert from_row(row) == {"id": 3, "by": "A"}
-    assert record_of("access", row) == record_of("note", row) == {"by": "A"}
-    assert record_of("receipt", row) == {"id": 3, "by": "A"}
+# --- where all is well ---
 
 
-@pytest.mark.parametrize("value", ["[x", "", b"\xff", "[" * 99_999])
-@pytest.mark.parametrize("name", ["notice", "pauses", "hold", "events"])
-def test_nested_values_that_cannot_be_read(name: str, value: object) -> None:
-    with pytest.raises(RecordError, match=f"^{name}: not readable: ") as error:
-        from_row({name: value})
-    assert "\n" not in str(error.value)
+def test_what_is_put_is_written_in_order(rows: Rows, archive: Archive, reserve: Reserve) -> None:
+    seen: list[int] = []
+    rows.keep_receipt(BEGUN)
+    for number in range(20):
+        rows.put(f"{number % 3}", lambda number=number: seen.append(number))  # type: ignore[misc]
+    rows.keep_receipt(receipt(ROW))
+    done(rows)
+    assert seen == list(range(20)) and archive.store.receipt(ROW.id) == receipt(ROW)
+    assert rows.waiting == rows.lost == rows.faults == 0 and reserve.is_empty
 
 
-@pytest.mark.parametrize(("value", "read"), [(0, False), (1, True), (2, 2), (None, None), ("x", "x")])
-def test_a_flag_is_0_or_1(value: object, read: object) -> None:
-    assert from_row({"flagged": value})["flagged"] is read
+def test_each_state_is_an_entry_of_the_chain_where_there_is_time(rows: Rows, archive: Archive) -> None:
+    head = archive.store.head().seq
+    for count in range(4):
+        rows.keep_receipt(replace(BEGUN, events=line(count)))
+        done(rows)
+    assert archive.store.head().seq == head + 4
 
 
-def test_the_longest_number_fits() -> None:
-    row = through_the_database("recordings", recording(bytes=2**63 - 1, duration_s=1e9).to_json())
-    assert (row["bytes"], row["duration_s"]) == (2**63 - 1, 1e9)
+# --- where it is not ---
+
+
+def test_while_the_database_is_locked_the_newest_states_wait_and_are_written_then(
+    rows: Rows, archive: Archive, reserve: Reserve, alerts: list[str], tmp_path: Path
+) -> None:
+    other = recording(1)
+    with locked(tmp_path):
+        for count in range(5):
+            rows.keep_receipt(replace(BEGUN, events=line(count)))
+        rows.keep_receipt(receipt(other, ended_at=None))
+        rows.keep_receipt(receipt(other))
+        wait_for(lambda: len(read_reserve(reserve.path)) == 2)
+        wait_for(lambda: len(alerts) == 1)
+        assert rows.waiting == 2
+    wait_for(lambda: rows.waiting == 0)
+    done(rows)
+    assert archive.store.receipt(ROW.id).events == line(4)
+    assert archive.store.receipt(other.id) == receipt(other)
+    assert "database is locked; what is to be written waits" in alerts[0] and len(alerts) == 1
+    wait_for(lambda: reserve.is_empty)
+    assert not any(reserve.path.read_bytes()) and verify(archive).problems == []
+
+
+def test_a_full_disk_holds_up_no_other_call_than_that_it_is_about(
+    rows: Rows, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever erases makes room."""
+    erased = threading.Event()
+    with monkeypatch.context() as patch:
+        fill(patch, lambda: not erased.is_set())
+        rows.keep_receipt(BEGUN)
+        seen: list[str] = []
+        rows.put(ROW.id, lambda: seen.append("after its receipt"))
+        rows.put("other", erased.set)
+        done(rows)
+        wait_for(lambda: seen == ["after its receipt"])
+    assert archive.store.receipt(ROW.id) == BEGUN
+
+
+def test_an_order_within_a_call_is_kept_while_it_is_tried_again(rows: Rows, archive: Archive) -> None:
+    seen: list[str] = []
+    fails = [StoreError("never"), *(TryAgain("not now") for _ in range(3))]
+
+    def stubborn() -> None:
+        if fails:
+            raise fails.pop()
+        seen.append("first")
+
+    rows.put("a", stubborn)
+    rows.put("a", lambda: seen.append("second"))
+    rows.put("b", lambda: seen.append("other"))
+    done(rows)
+    wait_for(lambda: "second" in seen)
+    assert seen == ["other", "second"]  # the first has failed for good in the end
+
+
+def test_what_fails_for_good_is_told_and_the_next_is_done(rows: Rows, alerts: list[str]) -> None:
+    def fails(error: Exception) -> Callable[[], None]:
+        def job() -> None:
+            raise error
+
+        return job
+
+    tasks = [rows.put("a", fails(one)) for one in (UnknownId("no such id"), ZeroDivisionError())]
+    done(rows)
+    assert [type(task.fault) for task in tasks] == [UnknownId, ZeroDivisionError]
+    assert alerts == ["rows: no such id", "rows: ZeroDivisionError(), which nobody foresaw"]
+    assert rows.faults == 2
+
+
+def test_a_receipt_that_is_refused_for_good_is_counted_and_waits_no_longer(
+    rows: Rows, archive: Archive, reserve: Reserve, alerts: list[str]
+) -> None:
+    """Its row is damaged: nothing can be written over it."""
+    archive.store.add_receipt(BEGUN)
+    with archive.store.write():
+        archive.store._db.execute("DROP TRIGGER receipts_come_once")
+        archive.store._db.execute(
+            "CREATE TRIGGER never BEFORE UPDATE ON receipts BEGIN SELECT RAISE(ABORT, 'never'); END"
+        )
+    rows.keep_receipt(receipt(ROW))
+    done(rows)
+    wait_for(lambda: [one.count for one in archive.store.each_sum()] == [1])
+    assert rows.waiting == 0 and rows.lost == 1 and len(alerts) == 1 and alerts[0].endswith(": never")
+    assert reserve.is_empty
+
+
+def test_a_head_that_cannot_be_written_is_told_and_the_rows_are_written_once(
+    rows: Rows, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise HeadNotWritten("retention.head: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_export", full)
+        rows.keep_receipt(BEGUN)
+        done(rows)
+    assert archive.store.receipt(ROW.id) == BEGUN
+    assert alerts == ["rows: retention.head: No space left on device"] and rows.waiting == 0
+
+
+# --- the end, and the next start ---
+
+
+def test_what_waits_at_the_end_is_in_the_reserve_for_the_next_start(
+    rows: Rows, archive: Archive, reserve: Reserve, tmp_path: Path
+) -> None:
+    with locked(tmp_path):
+        rows.keep_receipt(BEGUN)
+        rows.keep_receipt(receipt(ROW))
+        for _ in range(RECEIPTS + 3):
+            rows.keep_rejected(rejected())
+        rows.stop()
+    assert archive.store.receipts() == []
+    assert take_in(archive.store, reserve.path) == [ROW.id]
+    assert archive.store.receipts() == [receipt(ROW)]
+    (told,) = archive.store.each_sum()
+    assert (told.what, told.count) == ("rejected", RECEIPTS + 3)
+    assert verify(archive).problems == []
+
+
+@pytest.fixture
+def killed_in_a_call(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """A process records a call whose database is locked from before its receipt on, and is killed in it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+
+    def run(then: Callable[[Recorder, Tap], None] = lambda recorder, tap: None) -> None:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            record_and_wait(tmp_path, writing, then)
+        assert os.read(reading, 1) == b"o"
+        with locked(tmp_path):
+            os.kill(child, signal.SIGUSR1)
+            assert os.read(reading, 1) == b"."
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        for descriptor in (reading, writing):
+            os.close(descriptor)
+
+    yield run
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+
+
+CALL = recording(id="20261124T222000123-482913")
+
+
+def record_and_wait(folder: Path, pipe: int, then: Callable[[Recorder, Tap], None]) -> None:
+    """The process: a second of sound, and what comes then."""
+    archive = kept.archive(folder)
+    recorder = Recorder(archive, "wav", lambda _: None, (), Reserve(folder / "retention.reserve", 2))
+    recorder.start()
+    os.write(pipe, b"o")
+    signal.sigwait({signal.SIGUSR1})
+    recorder.keep_receipt(receipt(CALL, ended_at=None, outcome=None))
+    tap = recorder.begin(CALL, lambda _: os._exit(9))
+    part = archive.part(CALL.id)
+    wait_for(lambda: tap._backlog._accepting)
+    feed(tap, 0, RATE)
+    wait_for(lambda: part.stat().st_size > 2 * 2 * RATE)
+    then(recorder, tap)
+    os.write(pipe, b".")
+    signal.pause()
+
+
+def started_again(tmp_path: Path, alerts: list[str]) -> Archive:
+    archive = kept.archive(tmp_path)
+    assert archive.store.receipts() == []
+    recover(archive, "wav", NOW, alerts.append)
+    assert (verify(archive).problems, alerts) == ([], [])
+    return archive
+
+
+def test_what_waits_at_a_kill_is_in_the_reserve_too(
+    tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None]
+) -> None:
+    """An allowed recording is kept, and its row tells when it must go."""
+    killed_in_a_call()
+    archive = started_again(tmp_path, alerts)
+    (row,), (call,) = archive.store.recordings(), archive.store.receipts()
+    assert (row.status, row.incomplete, files(archive)) == (Status.CLOSED, True, ["json", "wav"])
+    assert (row.duration_s or 0) >= 0.9 and row.expires_at == CALL.expires_at
+    assert (call.decision, call.outcome) == ("allowed", "failed")
+    archive.store.close()
+
+
+def test_what_was_kept_by_then_is_kept_with_its_receipt(
+    tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None]
+) -> None:
+    """The call had ended: its file is made, and neither its row nor its receipt was ever written."""
+
+    def end(recorder: Recorder, tap: Tap) -> None:
+        recorder.keep(tap, CALL, CLOSING)
+        recorder.keep_receipt(receipt(CALL))
+        wait_for(lambda: files(recorder.archive) == ["wav"])
+        assert recorder._rows.secure()
+
+    killed_in_a_call(end)
+    archive = started_again(tmp_path, alerts)
+    (row,) = archive.store.recordings()
+    assert (row.status, row.incomplete, files(archive)) == (Status.CLOSED, False, ["json", "wav"])
+    assert archive.store.receipt(CALL.id) == receipt(CALL)
+    archive.store.close()
+
+
+@pytest.mark.parametrize("kept_first", [True, False])
+def test_who_refused_by_then_is_not_kept(
+    tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None], kept_first: bool
+) -> None:
+    """In the reserve the call is still allowed: the mark is believed."""
+    refused = receipt(CALL, ended_at=None, decision="refused", decided_by="dtmf")
+
+    def refuse(recorder: Recorder, tap: Tap) -> None:
+        secured = recorder._rows.secure
+        recorder._rows.secure = lambda: True  # type: ignore[method-assign]
+        if kept_first:
+            recorder.keep(tap, CALL, CLOSING)
+            wait_for(lambda: files(recorder.archive) == ["wav"])
+            recorder.erase_kept(refused, NOW)
+        else:
+            recorder.erase(tap, refused, NOW)
+        assert secured is not recorder._rows.secure
+
+    killed_in_a_call(refuse)
+    archive = started_again(tmp_path, alerts)
+    (row,), (call,) = archive.store.recordings(), archive.store.receipts()
+    assert (row.status, row.decision, files(archive)) == (Status.ERASED, "refused", [])
+    assert (call.decision, call.decided_by) == ("refused", "dtmf")
+    archive.store.close()
+
+
+def test_where_neither_mark_nor_row_can_be_made_the_reserve_tells_who_refused(
+    tmp_path: Path, alerts: list[str], killed_in_a_call: Callable[..., None]
+) -> None:
+    """The folder of the recordings is read-only as well, so the part is still there at the next start."""
+    refused = receipt(CALL, ended_at=None, decision="refused", decided_by="dtmf")
+
+    def refuse(recorder: Recorder, tap: Tap) -> None:
+        held = recorder._rows._reserve
+        assert held is not None
+        folder = recorder.archive.directory
+        if os.geteuid() != 0:
+            folder.chmod(0o500)
+        else:
+            assert is_immutable(folder, True)
+        recorder.erase(tap, refused, NOW)
+        wait_for(lambda: refused in read_reserve(held.path))
+
+    folder = tmp_path / "recordings"
+    with read_only(tmp_path, here=False):
+        pass  # or skipped
+    try:
+        killed_in_a_call(refuse)
+        assert files(Archive(Store(":memory:"), folder, tmp_path)) == ["part"]
+    finally:
+        is_immutable(folder, False)
+        folder.chmod(0o700)
+    archive = started_again(tmp_path, alerts)
+    assert (archive.store.recordings()[0].status, files(archive)) == (Status.ERASED, [])
+    assert archive.store.receipt(CALL.id).decision == "refused"
+    archive.store.close()
+
+
+# --- a recording that begins meanwhile ---
+
+
+@pytest.fixture
+def recorder(archive: Archive, reserve: Reserve, alerts: list[str]) -> Iterator[Recorder]:
+    recorder = Recorder(archive, "wav", alerts.append, (), reserve)
+    recorder.start()
+    yield recorder
+    recorder.stop()
+
+
+def test_a_recording_does_not_wait_for_its_row(
+    recorder: Recorder, archive: Archive, reserve: Reserve, tmp_path: Path
+) -> None:
+    """The reserve has it first; then it goes its way."""
+    with locked(tmp_path):
+        recorder.keep_receipt(BEGUN)
+        tap = recorder.begin(ROW, pytest.fail)
+        wait_for(lambda: files(archive) == ["part"])
+        assert read_reserve(reserve.path) == [BEGUN, ROW]
+        feed(tap, 0, RATE)
+        recorder.keep(tap, ROW, CLOSING)
+        recorder.keep_receipt(receipt(ROW))
+        wait_for(lambda: files(archive) == ["wav"])
+    settle(recorder)
+    done = archive.store.recording(ROW.id)
+    assert (done.status, done.duration_s, done.incomplete) == (Status.CLOSED, 1.0, False)
+    assert archive.store.receipt(ROW.id) == receipt(ROW) and files(archive) == ["json", "wav"]
+    wait_for(lambda: reserve.is_empty)
+    assert verify(archive).problems == []
+
+
+def test_without_row_and_without_reserve_nothing_is_recorded(
+    recorder: Recorder, archive: Archive, reserve: Reserve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is kept without a row that tells when it must go."""
+    failed: list[str] = []
+    settle(recorder)
+    monkeypatch.setattr(reserve, "_size", 64)
+    with locked(tmp_path):
+        recorder.keep_receipt(BEGUN)
+        tap = recorder.begin(ROW, failed.append)
+        wait_for(lambda: failed == ["its row can be written nowhere"])
+        assert files(archive) == []
+        recorder.keep(tap, ROW, CLOSING)
+    settle(recorder)
+    assert (archive.store.recording(ROW.id).status, files(archive)) == (Status.FAILED, [])
+
+
+def test_where_no_reserve_can_be_had_a_recording_waits_for_its_row(
+    archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    recorder = Recorder(archive, "wav", alerts.append, (), Reserve(tmp_path / "retention.reserve", 2))
+    recorder.start()
+    assert alerts == ["rows: retention.reserve cannot be allocated: No space left on device"]
+    recorder.keep_receipt(BEGUN)
+    tap = recorder.begin(ROW, pytest.fail)
+    settle(recorder)
+    assert files(archive) == ["part"]
+    feed(tap, 0, RATE)
+    monkeypatch.setattr(rows_module, "WITHOUT_S", 0.1)
+    failed: list[str] = []
+    with locked(tmp_path):
+        recorder.begin(recording(1), failed.append)
+        wait_for(lambda: failed == ["its row can be written nowhere"])
+    recorder.erase(tap, receipt(ROW, decision="refused"), NOW)
+    recorder.stop()
+    assert files(archive) == []
+
+
+def test_a_row_that_is_refused_for_good_begins_no_recording(recorder: Recorder, archive: Archive) -> None:
+    failed: list[str] = []
+    archive.store.add_recording(ROW)
+    recorder.begin(ROW, failed.append)
+    settle(recorder)
+    assert len(failed) == 1 and "never replaced" in failed[0] and files(archive) == []
+
+
+# --- more than there is room for ---
+
+
+def test_what_there_is_no_room_for_is_counted_alarmed_and_told_in_the_chain(
+    rows: Rows, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rows_module, "WAITING", 3)
+    calls = [recording(minute) for minute in range(8)]
+    with locked(tmp_path):
+        for row in calls:
+            rows.keep_receipt(receipt(row, recording_id=None, ended_at=None))
+            rows.keep_receipt(receipt(row, recording_id=None))
+        rows.keep_receipt(receipt(recording(9)))  # of one that was recorded
+    wait_for(lambda: rows.waiting == 0)
+    done(rows)
+    assert len(archive.store.receipts()) == 4 and rows.lost == 5
+    assert any("there is no room for more receipts" in alert for alert in alerts)
+    wait_for(lambda: len(list(archive.store.each_sum())) == 1)
+    (lost,) = archive.store.each_sum()
+    ended = receipt(calls[-1]).ended_at
+    assert (lost.what, lost.count, lost.from_at, lost.until_at) == ("lost", 5, calls[3].started_at, ended)
+    (told,) = verify(archive).lost
+    assert told.where == "receipts" and told.problem.startswith("5 could not be written, between 2026-11-24T")
+    assert verify(archive).problems == []
+
+
+def test_what_has_no_room_in_the_reserve_at_the_end_is_counted_there(
+    archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Rather than those of calls that were recorded."""
+    monkeypatch.setattr("retention.reserve.BASE", 3000)
+    reserve = Reserve(tmp_path / "retention.reserve", 0)
+    rows = Rows(archive.store, reserve, alerts.append)
+    rows.start()
+    with locked(tmp_path):
+        rows.keep_receipt(receipt(ROW))
+        for minute in range(1, 60):
+            noise = os.urandom(40).hex()
+            rows.keep_receipt(receipt(recording(minute), recording_id=None, call_id=noise))
+        rows.stop()
+    left = read_reserve(reserve.path)
+    receipts = [one for one in left if isinstance(one, Receipt)]
+    (lost,) = [one for one in left if isinstance(one, Sum)]
+    assert receipt(ROW) in receipts and len(receipts) + lost.count == 60 and lost.count > 10
+    assert lost.what == "lost" and f"rows: {lost.count} receipts could not be kept" in alerts
+    take_in(archive.store, reserve.path)
+    assert len(archive.store.receipts()) == len(receipts) and verify(archive).problems == []
+
+
+def test_without_a_reserve_it_is_told_how_many_were_lost(
+    archive: Archive, alerts: list[str], tmp_path: Path
+) -> None:
+    rows = Rows(archive.store, None, alerts.append)
+    rows.start()
+    with locked(tmp_path):
+        rows.keep_receipt(receipt(ROW))
+        wait_for(lambda: alerts != [])
+        rows.stop()
+    assert alerts[-1] == "rows: 1 receipts could not be kept"
+
+
+# --- personal fields ---
+
+
+def test_what_was_purged_since_does_not_come_back_out_of_it(
+    archive: Archive, reserve: Reserve, tmp_path: Path
+) -> None:
+    """A kill came between the rows and the emptying, and nobody started it for a year."""
+    reserve.allocate()
+    reserve.write([receipt(ROW)])
+    archive.store.add_receipt(receipt(ROW, expires_at=due_date(START, "6 months")))
+    purge(archive, due_date(START, "1 year"), TERMS)
+    take_in(archive.store, reserve.path)
+    assert archive.store.receipt(ROW.id).caller is None

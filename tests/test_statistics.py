@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.recording import Event, Receipt, Recording, Status
+from retention.recording import Event, Receipt, Recording, Status, to_text
 from retention.statistics import BRIDGED, OTHER, STOPPED, Spread, Statistics
 from sipagent import story
 from tests import kept
+from tests.tampering import sum_of
 
 PARIS = ZoneInfo("Europe/Paris")
 NUMBER = "+33323063006"
@@ -49,6 +51,19 @@ def test_nothing_is_no_share_and_no_length(figures: Statistics) -> None:
     assert json["waits"]["count"] == 0 and json["waits"]["median_s"] is json["waits"]["longest_s"] is None
     assert json["per_day"] == json["operators"] == json["recordings"]["by_month"] == []
     assert set(json["outcomes"].values()) == {0}
+
+
+def test_calls_that_are_counted_together_count(figures: Statistics) -> None:
+    figures.receipt(call(outcome="rejected", decision="undecided", decided_by="sip", operator=None))
+    figures.sum(replace(sum_of(40), from_at=datetime(2026, 11, 24, 23, 30, tzinfo=UTC)))
+    figures.sum(replace(sum_of(3), what="lost"))
+    told = figures.to_json()
+    assert (told["calls"], told["in_sums"], told["outcomes"]["rejected"]) == (41, 40, 41)
+    assert told["decisions"]["undecided"] == {"total": 41, "by": {"sip": 41}}
+    assert [(day["day"], day["calls"]) for day in told["per_day"]] == [("2026-11-24", 1), ("2026-11-25", 40)]
+    assert [(one["called"], one["calls"]) for one in told["numbers"]][-1] == (OTHER, 40)
+    assert [(one["count"], one["from_at"]) for one in told["lost"]] == [(3, to_text(kept.START))]
+    assert told["answer_rate"] is None
 
 
 def test_the_answer_rate_is_of_calls_that_could_be_answered(figures: Statistics) -> None:

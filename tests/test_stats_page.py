@@ -20,6 +20,7 @@ from sipagent.stats_plots import HEIGHT, WIDTH, Plot, svg, ticks
 from sipagent.stats_sections import GRAINS, by_grain, sections
 from sipagent.stats_words import LANGUAGES, Words
 from tests import busy, kept
+from tests.tampering import sum_of
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 11, 25, 10, 0, tzinfo=PARIS)
@@ -276,6 +277,15 @@ def test_figures_that_do_not_are_an_alarm_at_the_top() -> None:
         "THESE FIGURES DO NOT AGREE WITH THE CHAIN (call receipts 11, in the chain 12; recordings 3)." in top
     )
     assert "agree with the chain (" not in text.partition("<footer>")[2]
+
+
+def test_receipts_that_were_lost_are_an_alarm_at_the_top() -> None:
+    figures = figures_of(1, 40)
+    figures.sum(replace(sum_of(41_000), what="lost"))
+    figures.sum(sum_of(12))
+    text = page(figures, replace(HEADING, language="en"))
+    assert "CALL RECEIPTS LOST: 41,000." in text.partition("<main>")[0]
+    assert "of them rejected, counted together: 12" in text
 
 
 # --- words ---

@@ -176,7 +176,7 @@ def test_a_part_of_a_transaction_is_undone_alone(store: Store, tmp_path: Path) -
             store.add_recording(row)
         store.add_recording(recording(1))
     assert len(store.recordings()) == 2 and store.accesses() == []
-    assert store.tally() == {"receipts": 0, "recordings": 2, "accesses": 0, "notes": 0}
+    assert store.tally() == {"receipts": 0, "recordings": 2, "accesses": 0, "notes": 0, "sums": 0}
     assert verify(Archive(store, tmp_path, tmp_path)).problems == []
 
 

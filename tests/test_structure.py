@@ -24,8 +24,9 @@ BROAD = (
     "sipagent/pjsip/legs.py",
     "sipagent/pjsip/request_filter.py",
     "sipagent/purging.py",
-    "sipagent/recorder.py",
+    "sipagent/jobs.py",
     "sipagent/recovery.py",
+    "sipagent/rows.py",
 )
 SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "prompts/music.py")
 TOP = {

@@ -71,6 +71,7 @@ def test_all_is_well(kept: Archive) -> None:
         "recordings": 7,
         "accesses": 2,
         "notes": 1,
+        "sums": 1,
         "files": 3,
     }
 
@@ -83,6 +84,7 @@ def test_progress_comes_to_its_end(kept: Archive) -> None:
         "recordings": (7, 7),
         "accesses": (2, 2),
         "notes": (1, 1),
+        "sums": (1, 1),
         "files": (3, 3),
     }
 

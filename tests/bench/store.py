@@ -224,7 +224,7 @@ def closing(folder: Path, count: int) -> Row:
     with recorder(folder) as worker:
         for number in range(count):
             receipt, row = call(number, NOW)
-            worker.open_receipt(receipt)
+            worker.keep_receipt(receipt)
             opened = replace(row, status=Status.OPEN, path=None, sha256=None, bytes=None)
             tap: Tap = worker.begin(opened, fail)
             end = Closing(ended_at=NOW, operator=row.operator, flagged=False)

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from retention.recording import worker_of
 from sipagent.edge_files import places
 from sipagent.edge_plan import Plan
 from sipagent.edge_rpc import EdgeRpc
@@ -21,6 +22,7 @@ from sipagent.softphone import Answer, Call, Loop, Phone, PhoneError
 from sipagent.softphone_rtp import Tone
 from tests.live import calls
 from tests.live.test_metrics import figures
+from tests.locking import locked
 from tests.peers.agent import RunningAgent, toml
 from tests.peers.process import PeerError, free_ports
 from tests.tapping import wait_for
@@ -258,6 +260,39 @@ def test_a_worker_is_killed_and_only_its_own_callers_notice(town: Town) -> None:
     (incomplete,) = (row for row in town.agent.recordings() if row["incomplete"])
     assert calls.strength(town.agent.sound(incomplete)[:, 0], calls.CALLER_HZ) > 0.1
     town.connect(1)[0].hang_up()
+
+
+def test_who_refused_while_the_database_was_locked_is_kept_by_no_replacement(town: Town) -> None:
+    """Its worker is killed at once; whoever takes its place believes the mark."""
+    (bridge,) = town.connect(1)
+    town.agent.wait_files(lambda files: any(file.endswith(".part") for file in files))
+    name = f"worker-{town.worker_of(bridge.caller)}"
+    with locked(town.agent.directory):
+        bridge.caller.press("9")
+        town.agent.wait_files(lambda files: [Path(file).suffix for file in files] == [".refused"], 5)
+        town.kill(name)
+    town.wait_back(name)
+    (recording,) = town.agent.wait_recordings(status="erased", timeout=30)
+    town.agent.wait_files(lambda files: files == [])
+    (receipt,) = town.agent.wait_receipts()
+    assert (receipt["decision"], receipt["decided_by"]) == ("refused", "dtmf")
+    assert receipt["recording_id"] == recording["id"]
+
+
+def test_a_worker_that_is_killed_while_the_database_is_locked_loses_no_recording(town: Town) -> None:
+    """Its calls had begun before any row of theirs could be written."""
+    with locked(town.agent.directory):
+        (bridge,) = town.connect(1)
+        (part,) = town.agent.wait_files(lambda files: any(file.endswith(".part") for file in files))
+        calls.talk(bridge.caller, 2.0)
+        town.kill(f"worker-{worker_of(Path(part).stem)}")
+    (recording,) = town.agent.wait_recordings(timeout=START_S)
+    assert recording["incomplete"] and recording["duration_s"] > 1
+    (receipt,) = town.agent.wait_receipts(timeout=30)
+    assert (receipt["decision"], receipt["outcome"]) == ("allowed", "failed")
+    for side in (bridge.caller, bridge.operator):
+        side.wait_ended()
+    town.wait_back(f"worker-{worker_of(Path(part).stem)}")
 
 
 def test_a_phone_that_rings_for_a_dead_workers_caller_rings_no_more(town: Town) -> None:

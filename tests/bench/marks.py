@@ -1,0 +1,167 @@
+"""How soon a refusal has its mark: `python -m tests.bench.marks`.
+
+Two calls are recorded as in an agent: their frames come every 100 ms from one thread, are listened to for
+keys in another, and written by a third. The main thread, in place of the SIP thread, hands a refusal over and
+goes back to waiting. What is timed is from there to the end of open(2) with O_CREAT: from then on a kill -9
+keeps nothing. On an idle machine, beside as many busy processes as it has cores, and beside a program that
+holds the database's lock as well.
+"""
+
+import multiprocessing
+import os
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+
+from media.frame import FRAME_SAMPLES, SAMPLE_RATE
+from media.tap import Channel, Tap
+from media.worker import Listener
+from retention import marks
+from retention.recording import Receipt
+from sipagent.recorder import Recorder
+from tests import kept
+from tests.bench import report
+from tests.bench.report import Row
+from tests.kept import START, receipt, recording
+
+FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
+PAUSE_S = 0.05
+LIMIT_MS = 5.0
+
+
+def burn() -> None:
+    while True:
+        sum(range(10_000))
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """So many that compute all the time."""
+    all = [multiprocessing.Process(target=burn, daemon=True) for _ in range(processes)]
+    for one in all:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in all:
+            one.kill()
+            one.join()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(folder / "retention.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+class Office:
+    """Taps that are fed, legs that are heard, and a recorder."""
+
+    def __init__(self, folder: Path, calls: int) -> None:
+        self.archive = kept.archive(folder)
+        self.recorder = Recorder(self.archive, "wav", lambda _: None)
+        self.rows = [recording(minutes) for minutes in range(calls)]
+        self._listener = Listener(lambda leg, conclusion: None, None, None)
+        self._taps: list[Tap] = []
+        self._over = threading.Event()
+        self._clock = threading.Thread(target=self._tick)
+
+    def receipt(self, number: int) -> Receipt:
+        return receipt(self.rows[number], ended_at=None, outcome=None)
+
+    def start(self) -> None:
+        self.recorder.start()
+        self._listener.start()
+        for leg in range(4):
+            self._listener.open(leg, tones=True, voice=False)
+        for number, row in enumerate(self.rows):
+            self.recorder.keep_receipt(self.receipt(number))
+            self._taps.append(self.recorder.begin(row, print))
+        ready = threading.Event()
+        self.recorder.later(ready.set)
+        ready.wait()
+        self._clock.start()
+
+    def _tick(self) -> None:
+        """Two calls' legs, as the bridge hands them over; taps in turn, as calls come and go."""
+        frame = np.zeros(FRAME_SAMPLES, np.int16)
+        due = time.monotonic()
+        while not self._over.is_set():
+            for leg in range(4):
+                self._listener.feed(leg, frame)
+            for tap in self._taps[:2]:
+                for channel in Channel:
+                    tap.feed(channel, frame, due)
+            due += FRAME_S
+            self._over.wait(max(0.0, due - time.monotonic()))
+
+    def refuse(self, number: int) -> None:
+        refused = self.receipt(number)
+        tap = self._taps.pop(0)
+        self.recorder.erase(tap, refused, START)
+
+    def stop(self) -> None:
+        self._over.set()
+        self._clock.join()
+        self._listener.stop()
+        self.recorder.stop()
+        self.archive.store.close()
+
+
+def measure(where: str, count: int, busy_processes: int, *, lock: bool) -> list[Row]:
+    made: dict[str, float] = {}
+    create = marks._created
+
+    def created(path: Path) -> int:
+        descriptor = create(path)
+        made[path.stem] = time.perf_counter()
+        return descriptor
+
+    took: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="sipagent-bench-") as folder, ExitStack() as stack:
+        office = Office(Path(folder), count)
+        office.start()
+        setattr(marks, "_created", created)  # noqa: B010
+        stack.callback(setattr, marks, "_created", create)
+        stack.enter_context(busy(busy_processes))
+        if lock:
+            stack.enter_context(locked(Path(folder)))
+        for number, row in enumerate(office.rows):
+            time.sleep(PAUSE_S)
+            began = time.perf_counter()
+            office.refuse(number)
+            while row.id not in made:
+                time.sleep(0.02)
+            took.append((made[row.id] - began) * 1e3)
+        stack.close()
+        office.stop()
+    rare = sorted(took)[count * 99 // 100]
+    return [report.of(where, took, LIMIT_MS), Row(f"{where}: p99", rare, LIMIT_MS, "ms", count=count)]
+
+
+@click.command()
+@click.option("--refusals", default=300, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def main(refusals: int, as_json: bool) -> None:
+    """Measure how soon a refusal has its mark; exit 1 where that is too late."""
+    cores = os.cpu_count() or 1
+    measured = [
+        *measure("from the decision to the mark", refusals, 0, lock=False),
+        *measure(f"the same beside {cores} busy processes", refusals, cores, lock=False),
+        *measure("the same, and the database is locked", refusals, cores, lock=True),
+    ]
+    sys.exit(report.show(measured, as_json, "a refusal and its mark, measured on this machine"))
+
+
+if __name__ == "__main__":
+    main()

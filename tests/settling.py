@@ -1,0 +1,25 @@
+"""Waiting until a recorder has done all that it was given."""
+
+import threading
+from datetime import UTC, datetime
+
+from sipagent.jobs import Worker
+from sipagent.recorder import Recorder
+from tests.tapping import PATIENCE_S, wait_for
+
+
+def settle(recorder: Recorder) -> None:
+    """In the order in which one thread gives work to the next."""
+    erasing = recorder._erasing
+    for worker in (erasing._mark, erasing._eraser, recorder._quick, recorder._slow):
+        empty(worker)
+    rows = recorder._rows
+    assert rows.put("", lambda: None).done.wait(PATIENCE_S)
+    wait_for(lambda: not rows._rejected.due(datetime.now(UTC)))
+
+
+def empty(worker: Worker) -> None:
+    """All that this thread was given so far is done."""
+    done = threading.Event()
+    worker.put(done.set)
+    assert done.wait(PATIENCE_S)

@@ -1,0 +1,211 @@
+"""What a refusal leaves first: what it says, what is believed of it, and what gets no name any more."""
+
+import json
+import os
+import stat
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from media.assemble import assemble, settle
+from media.tap import Tap
+from retention.archive import Archive, ArchiveError
+from retention.files import write_whole
+from retention.keys import Identity
+from retention.marks import ERASED, Mark, Marks, MustGo
+from retention.recording import Event
+from retention.rotation import rotate
+from sipagent import story
+from tests.kept import CALLER, OPERATOR, START, keep, receipt, recording
+from tests.tapping import RATE, feed
+
+ANN = Identity(bytes([1]) * 32, "Ann")
+ROW, SEALED = recording(), recording(1)
+DECIDED = START.replace(microsecond=0)
+REFUSED = receipt(
+    ROW,
+    ended_at=None,
+    decision="refused",
+    decided_by="voice",
+    decided_at=DECIDED,
+    phase="call",
+    keyword="ne m'enregistrez pas",
+    confidence=0.8,
+)
+MARK = Mark.of(REFUSED, START)
+
+
+def make(marks: Marks, mark: Mark) -> None:
+    marks.sync(marks.make(mark))
+
+
+# --- what it says ---
+
+
+def test_it_says_what_the_receipt_must_come_to_say_and_nothing_of_a_person(archive: Archive) -> None:
+    make(archive.marks, MARK)
+    path = archive.marks.path(ROW.id)
+    assert path.name == f"{ROW.id}.refused" and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert archive.marks.read(ROW.id) == MARK and archive.marks.ids() == [ROW.id]
+    text = path.read_text()
+    assert CALLER not in text and OPERATOR not in text and "192.0.2" not in text
+    told = json.loads(text)
+    assert (told["decision"], told["decided_by"], told["phase"]) == ("refused", "voice", "call")
+    assert (told["keyword"], told["confidence"]) == ("ne m'enregistrez pas", 0.8)
+
+
+def test_the_first_word_counts(archive: Archive) -> None:
+    make(archive.marks, MARK)
+    make(archive.marks, replace(MARK, decided_by="dtmf"))
+    assert archive.marks.read(ROW.id) == MARK
+
+
+@pytest.mark.parametrize("length", [0, 1, 40, -2])
+def test_one_that_is_torn_is_a_refusal(archive: Archive, length: int) -> None:
+    """The process died in the midst of it."""
+    make(archive.marks, replace(MARK, decision="not_allowed"))
+    path = archive.marks.path(ROW.id)
+    path.write_bytes(path.read_bytes()[:length])
+    os.utime(path, (START.timestamp(), START.timestamp()))
+    assert archive.marks.read(ROW.id) == Mark(id=ROW.id, at=START)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"null", b"\xff\xfe", b'{"version": "sipagent-refused-2"}', b"[" * 70_000]
+    + [json.dumps(MARK.to_json() | change).encode() for change in ({"id": "x"}, {"at": 7}, {"keyword": 7})],
+)
+def test_whatever_is_in_it_is_a_refusal(archive: Archive, content: bytes) -> None:
+    make(archive.marks, MARK)
+    archive.marks.path(ROW.id).write_bytes(content)
+    found = archive.marks.read(ROW.id)
+    assert found is not None and (found.decision, found.decided_by) == ("refused", None)
+
+
+def test_where_there_is_none(archive: Archive) -> None:
+    assert archive.marks.read(ROW.id) is None and archive.marks.ids() == []
+    archive.marks.remove(ROW.id)
+    with pytest.raises(ArchiveError, match="not the id"):
+        archive.marks.path("../x")
+
+
+def test_only_what_is_one_is_one(archive: Archive) -> None:
+    archive.directory.mkdir()
+    for name in ("x y.refused", f"{ROW.id}.refused.tmp", f"{ROW.id}.json"):
+        (archive.directory / name).touch()
+    assert archive.marks.ids() == []
+
+
+# --- what becomes of a receipt ---
+
+
+def test_the_receipt_comes_to_say_it() -> None:
+    told = MARK.onto(receipt(ROW, ended_at=None))
+    assert replace(told, events=()) == REFUSED
+    assert [(event.at, event.what, event.by) for event in told.events] == [
+        (DECIDED, "decision: refused (voice)", "caller"),
+        (DECIDED, story.ERASED, "agent"),
+    ]
+    assert MARK.onto(told) == told
+    assert story.ERASED == ERASED
+
+
+def test_what_says_more_already_stays() -> None:
+    """A refusal, and what was forgotten of a call since."""
+    told = replace(REFUSED, decided_by="dtmf", keyword=None, events=(Event(at=START, what=ERASED),))
+    assert replace(MARK, decision="not_allowed").onto(told) == told == MARK.onto(told)
+    forgotten = MARK.onto(receipt(ROW).anonymous())
+    assert (forgotten.decision, forgotten.keyword, forgotten.events) == ("refused", None, ())
+
+
+def test_who_stopped_it_is_told_too() -> None:
+    stopped = Mark.of(replace(REFUSED, decision="not_allowed", decided_by="operator"), START)
+    assert [event.by for event in stopped.onto(receipt(ROW)).events] == ["operator", "agent"]
+    fault = Mark.of(receipt(ROW, decision="not_allowed", decided_by="recorder_fault"), START)
+    assert (fault.decision, fault.at) == ("not_allowed", START)
+    (line,) = fault.onto(receipt(ROW, decision="not_allowed", decided_by="recorder_fault")).events
+    assert line.what == ERASED
+
+
+# --- what gets no name any more ---
+
+
+def test_from_the_word_on_no_name_of_it_appears(archive: Archive, tmp_path: Path) -> None:
+    """Neither in this process nor, by the mark, in another."""
+    marks, other = archive.marks, Marks(archive.directory)
+    with marks.naming(ROW.id):
+        pass
+    marks.forbid(ROW.id)
+    with pytest.raises(MustGo, match="is being erased"), marks.naming(ROW.id):
+        pass
+    with other.naming(ROW.id):
+        pass
+    make(marks, MARK)
+    for one in (marks, other):
+        assert one.forbidden(ROW.id)
+        with pytest.raises(MustGo):
+            write_whole(tmp_path / "new", b"", partial(one.naming, ROW.id))
+    assert not list(tmp_path.glob("new*"))
+    marks.remove(ROW.id)
+    assert not marks.forbidden(ROW.id) and not other.forbidden(ROW.id)
+
+
+def test_neither_key_nor_part_nor_sound_nor_metadata_appears(archive: Archive) -> None:
+    part = archive.open(ROW)
+    record(part, None)
+    sealed = archive.part(SEALED.id)
+    record(sealed, archive.vault.create(SEALED.id, [ANN.public]))
+    for row in (ROW, SEALED):
+        make(archive.marks, replace(MARK, id=row.id))
+    naming = partial(archive.marks.naming, ROW.id)
+    for makes in (
+        partial(archive.vault.create, ROW.id, [ANN.public], naming),
+        partial(Tap(archive.directory / "other.part", pytest.fail).start, None, naming),
+        partial(assemble, part, archive.final(ROW.id, "flac"), "flac", naming),
+        partial(settle, sealed, archive.final(SEALED.id, "sealed"), partial(archive.marks.naming, SEALED.id)),
+    ):
+        with pytest.raises(MustGo):
+            makes()
+    part.rename(archive.final(ROW.id, "flac"))
+    with pytest.raises(MustGo):
+        archive.close(ROW)
+    assert {name.partition(".")[2] for name, _ in archive.names()} == {"flac", "part", "refused"}
+    assert archive.vault.ids() == [SEALED.id]
+
+
+def record(part: Path, key: bytes | None) -> None:
+    tap = Tap(part, pytest.fail)
+    tap.start(key)
+    feed(tap, 0, RATE)
+    tap.finish()
+
+
+def test_nobody_rewrites_what_is_to_go(archive: Archive) -> None:
+    """A hold, a flag, other recipients: the JSON or the key would come back after they were unlinked."""
+    row = keep(archive, recording(1))
+    archive.vault.create(row.id, [ANN.public])
+    make(archive.marks, replace(MARK, id=row.id))
+    with pytest.raises(MustGo):
+        archive.change(replace(row, flagged=True))
+    bob = Identity(bytes([2]) * 32, "Bob")
+    assert [id for id, _ in rotate(archive, ANN, [bob.public]).failed] == [row.id]
+    assert archive.vault.recipients(row.id) == (ANN.public,)
+
+
+def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
+    """A call may be refused before the first recording there ever was."""
+    marks = Marks(tmp_path / "recordings")
+    make(marks, MARK)
+    assert stat.S_IMODE((tmp_path / "recordings").stat().st_mode) == 0o700
+    assert marks.read(ROW.id) == MARK
+
+
+def test_no_link_in_its_place_is_followed(archive: Archive, tmp_path: Path) -> None:
+    archive.directory.mkdir()
+    archive.marks.path(ROW.id).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match=r"[Ss]ymbolic"), closing(os.fdopen(archive.marks.make(MARK))):
+        pass
+    assert not (tmp_path / "elsewhere").exists() and archive.marks.forbidden(ROW.id)
