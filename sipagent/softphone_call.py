@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sipagent.softphone import Phone
 
 Way = Literal["rfc4733", "info", "info-dtmf", "inband"]
+UNDER_WAY = (491, 500)
+"""What is answered to an offer while another one is: its ACK may still be on its way (14.1, 14.2)."""
+AGAIN_S = (0.2, 0.5, 1.0)
 
 
 @dataclass(slots=True)
@@ -121,8 +124,13 @@ class Call:
         self.offer(self._sdp(), method)
 
     def offer(self, body: bytes, method: Literal["INVITE", "UPDATE"] = "INVITE") -> None:
-        """Any offer of ours; PhoneError where it is refused."""
+        """Any offer of ours, again while one before is under way (RFC 3261, 14); PhoneError where refused."""
         answer = self.request(method, body=body)
+        for pause_s in AGAIN_S:
+            if answer.status not in UNDER_WAY:
+                break
+            time.sleep(pause_s)
+            answer = self.request(method, body=body)
         if answer.status != 200:
             raise PhoneError(f"{method} refused: {answer.start}")
         with self.loop.changing():

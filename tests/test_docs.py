@@ -70,7 +70,9 @@ def test_make_help_names_every_target() -> None:
 
 
 def test_make_says_so_where_no_python_will_do(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").touch()
+    for needed in ("pyproject.toml", "deploy/requirements.lock"):
+        (tmp_path / needed).parent.mkdir(exist_ok=True)
+        (tmp_path / needed).touch()
     command = ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), "run", "PYTHON=no-such-python"]
     failed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     ours, _ = failed.stderr.splitlines()  # the other line is make's own

@@ -350,13 +350,14 @@ def test_the_engine_is_set_up_as_the_configuration_says(
     assert settings.media_timeout_s == 12
 
 
-def test_the_trunks_login_is_for_no_other_realm_of_an_operators_phone(
+def test_without_a_login_of_their_own_operators_have_none_but_the_trunks(
     where: Path, engine: type[Stub], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRUNK", "secret")
     trunk = '[trunk]\nusername = "agent"\npassword_env = "TRUNK"\nrealm = "trunk"\n'
     run(read(SMALL.replace("[trunk]\n", trunk), where), capsys)
-    assert engine.made[0].settings.operators == Credentials("agent", "secret", "trunk")
+    settings = engine.made[0].settings
+    assert (settings.trunk, settings.operators) == (Credentials("agent", "secret", "trunk"), None)
 
 
 def test_without_logins_there_are_no_credentials(

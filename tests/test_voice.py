@@ -81,6 +81,7 @@ class Spoken:
             rules, self.recorder, tones(), registers=False, detectors=Detectors(self.detector, self.in_call)
         )
         self.engine = FakeEngine(self.agent.post)
+        self.engine.up.add(LEG)
         self.recorder.start()
         self.agent.listener.start()
         for report in (Incoming(LEG, "127.0.0.1:5060", INVITE), OfLeg(LEG, e.CallConfirmed(True))):

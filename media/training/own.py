@@ -131,13 +131,14 @@ def sayings(phrase: str, language: Language) -> Sayings:
     """The ways in which it is said are the same everywhere, what is near to it is apart in `test`."""
     ways = tuple(dict.fromkeys(_sentence(way.format(phrase)) for way in language.ways))
     like = alike(phrase, language.words() or _words(language), language.accents[0], Random(SEED))
-    texts = [
-        text for text in dict.fromkeys((*pieces(phrase), *like, *language.near)) if plain(text) != phrase
-    ]
-    Random(SEED).shuffle(texts)
-    return Sayings(
-        ways=dict.fromkeys(SPLITS, ways), near={split: texts_of(tuple(texts), split) for split in SPLITS}
-    )
+    made = [text for text in dict.fromkeys((*pieces(phrase), *like)) if plain(text) != phrase]
+    Random(SEED).shuffle(made)
+
+    def near(split: Split) -> tuple[str, ...]:
+        listed = texts_of(language.near, split)  # apart as `others` has them
+        return (*texts_of(tuple(made), split), *(text for text in listed if plain(text) != phrase))
+
+    return Sayings(ways=dict.fromkeys(SPLITS, ways), near={split: near(split) for split in SPLITS})
 
 
 def sounds_of(
