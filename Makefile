@@ -69,8 +69,13 @@ bench-load: .venv/tested peers ## have a hundred recorded calls at once: what th
 soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
 	@.venv/bin/python -m tests.bench.soak
 
+# Its callers outlived, strangers ignored, refusals and evidence kept: what is done to it as a whole, then to each part.
+ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge_*.py) \
+	$(addprefix tests/test_,pjsip_reuse.py pjsip_sdp.py pjsip_screening.py pjsip_sources.py request_rules.py media_source.py \
+	marks.py reserve.py crash_reserve.py erasing.py erasure.py clock.py purging.py rejected.py rejections.py own_folder.py)
+
 attack: .venv/tested peers ## attack it on loopback, in both shapes
-	@.venv/bin/python -m pytest -q tests/attack
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile $(ATTACKS)
 
 bench-crowd: .venv/tested ## have fifty workers write one database, without a pause
 	@.venv/bin/python -m tests.bench.crowd

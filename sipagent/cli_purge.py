@@ -23,6 +23,7 @@ from sipagent.cli_base import Failure, Workplace, json_option, now, print_json, 
 from sipagent.cli_progress import steps_of
 from sipagent.cli_tables import Column, console, show_table
 from sipagent.cli_times import counted, full, parse_moment, size
+from sipagent.edge_files import forget_old_dialogs
 
 Row = TypeVar("Row")
 
@@ -96,6 +97,7 @@ def purge_command(
         _believe_clock(work, archive.store, erased, asked if clock_ok else None)
         report = _purge(work, archive, moment, asked)
         report = replace(report, erased=(*erased, *report.erased))
+        _forget_dialogs(work, moment)
     if as_json:
         print_json(_report_json(report, moment, dry_run) | {"suspended": why})
     else:
@@ -131,6 +133,11 @@ def _believe_clock(work: Workplace, store: Store, erased: Sequence[str], by: Acc
 def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | None) -> Report:
     with steps_of("purging") as step:
         return purge(archive, moment, work.terms, step, asked, at=now())
+
+
+def _forget_dialogs(work: Workplace, moment: datetime) -> None:
+    for path in forget_old_dialogs(work.config, work.terms.receipts_period, moment):
+        click.echo(f"{path} removed: it named callers", err=True)
 
 
 def _moment(work: Workplace, at: str | None) -> datetime:

@@ -10,9 +10,11 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Container
+from datetime import datetime
 from pathlib import Path
 
 from retention.files import make_folder, sync_folder, unlink, write_whole
+from retention.recording import parse_period
 from sipagent.config import Config
 from sipagent.edge import Places, Secrets, configuration, source_list, tls_settings, worker_list
 from sipagent.edge_plan import Plan
@@ -116,6 +118,11 @@ def forget_dialogs(directory: Path, before: float = float("inf")) -> tuple[Path,
     if unlink(gone):
         sync_folder(folder)
     return gone
+
+
+def forget_old_dialogs(config: Config, period: str, now: datetime) -> tuple[Path, ...]:
+    """As `forget_dialogs`, for what Kamailio left in a total kill and is as old as receipts may be."""
+    return forget_dialogs(edge_directory(config), before=(now - parse_period(period)).timestamp())
 
 
 def has_dialogs(where: Places) -> bool:

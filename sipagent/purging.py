@@ -24,6 +24,7 @@ from retention.purge import Report, Terms, ahead_of, erase_pending, overdue, pur
 from retention.stamp import proven, stamp_head, stamps_folder
 from retention.store import Store, StoreError
 from sipagent.config import Config
+from sipagent.edge_files import forget_old_dialogs
 
 EVERY_S = 3600.0
 ERASE_S = 60.0
@@ -116,6 +117,8 @@ class Purging:
             report = purge(archive, reading.wall, terms, over=self._over.is_set)
             tell(report)
             self.failures["purge"] += len(report.failed)
+            for table in forget_old_dialogs(self._place, terms.receipts_period, reading.wall):
+                log.info("forgotten", dialogs=str(table))
             if not self._over.is_set():
                 self.last_success = reading.wall.timestamp()
                 self._look_after(store, reading.wall)

@@ -7,10 +7,9 @@ nothing is lost by it. `Watch` keeps, beside each state, what a bystander has se
 checked at every step.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -157,15 +156,26 @@ def transfer_facts(flow: CallFlow, operator: int) -> Iterator[e.Fact]:
         yield from (e.MediaLost(giver), e.DtmfPressed(giver, "*", "info"))
 
 
+T = TypeVar("T")
+
+
+def shallow(one: T) -> T:
+    """As copy.copy, of which there are millions here, in half the time."""
+    twin = object.__new__(type(one))
+    vars(twin).update(vars(one))
+    return twin
+
+
 def clone(flow: CallFlow) -> CallFlow:
-    twin = copy.copy(flow)
+    twin = shallow(flow)
+    of_twin = vars(twin)
     for name, value in vars(flow).items():
-        if isinstance(value, dict):
-            setattr(twin, name, dict(value))
+        if type(value) is dict:
+            of_twin[name] = value.copy()
     twin.story = Story(notice_played_ms=flow.story.notice_played_ms, outcome=flow.story.outcome)
-    twin.hunt = copy.copy(flow.hunt)
+    twin.hunt = shallow(flow.hunt)
     if flow.conversation:
-        twin.conversation = copy.copy(flow.conversation)
+        twin.conversation = shallow(flow.conversation)
         twin.conversation._held = dict(flow.conversation._held)
     return twin
 
@@ -404,7 +414,7 @@ def walk(policy: Policy, history: History, depth: int) -> tuple[int, set[Phase],
     level = {(state_of(start[0], start[2]), start[1]): start}
     seen = set(level)
     steps, phases, taps = 0, {start[0].phase}, {start[1].tap}
-    for _ in range(depth):
+    for left in reversed(range(depth)):
         following: dict[Any, tuple[CallFlow, Watch, float]] = {}
         for flow, watch, now in level.values():
             for fact in facts(flow):
@@ -413,9 +423,11 @@ def walk(policy: Policy, history: History, depth: int) -> tuple[int, set[Phase],
                 steps += 1
                 twin = clone(flow)
                 later, then = advance(twin, watch, fact, now)
-                key = (state_of(twin, then), later)
                 phases.add(twin.phase)
                 taps.add(later.tap)
+                if left == 0:
+                    continue  # nothing follows, so it need not be known again
+                key = (state_of(twin, then), later)
                 if key not in seen and twin.phase is not Phase.ENDED:
                     seen.add(key)
                     following[key] = (twin, later, then)

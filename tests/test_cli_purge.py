@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,16 @@ def test_a_purge_as_json(office: Office) -> None:
     assert (shown["receipts"], shown["failed"], shown["dry_run"]) == (1, [], False)
     assert shown["orphans"] == [{"name": "notes.txt", "problem": "not a file of the agent"}]
     assert json.loads(office.run("purge", "--json").out)["purged"] == []
+
+
+def test_what_names_callers_at_the_edge_goes_too(office: Office) -> None:
+    table = office.folder / "edge/dialogs/dialog"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    os.utime(table, (0, 0))
+    assert table.exists() and office.run("purge", "--dry-run").code == 0 and table.exists()
+    result = office.run("purge")
+    assert result.code == 0 and f"{table} removed" in result.err and not table.exists()
 
 
 def test_a_dry_run_changes_nothing(office: Office) -> None:

@@ -1,5 +1,6 @@
 """The purge's thread: clock, terms, alarms, time stamps, and its end."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from retention.recording import Access, Recording, Status, due_date
 from retention.stamp import newest, proven, stamp_head, stamps_folder
 from sipagent import purging
 from sipagent.config import Config
+from sipagent.edge_files import TABLES
 from sipagent.purging import Purging
 from tests.configured import SMALL, read, with_keys
 from tests.kept import SOUND, START, keep, receipt, recording
@@ -87,6 +89,17 @@ def count_turns(thread: Purging) -> list[None]:
     return turns
 
 
+def left_at_the_edge(folder: Path, *when: datetime) -> list[Path]:
+    """Tables of the edge's that were last written then."""
+    dialogs = folder / "edge/dialogs"
+    dialogs.mkdir(parents=True)
+    tables = [dialogs / name for name, _ in zip(TABLES, when, strict=False)]
+    for table, at in zip(tables, when, strict=True):
+        table.touch()
+        os.utime(table, (at.timestamp(), at.timestamp()))
+    return tables
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
     return Service(tmp_path)
@@ -108,6 +121,23 @@ def test_what_has_expired_goes_at_the_start(service: Service, archive: Archive) 
     assert archive.store.recording(old.id).purged_at == DUE
     assert archive.store.recording(young.id).status is Status.CLOSED
     assert service.alerts == []
+
+
+def test_what_names_callers_at_the_edge_is_kept_as_long_as_receipts_are(service: Service) -> None:
+    old, young = left_at_the_edge(service.folder, DUE - timedelta(days=366), DUE - timedelta(days=364))
+    with capture_logs() as told:
+        service.one_turn('receipts_period = "1 year"')
+    assert [line["dialogs"] for line in told if line["event"] == "forgotten"] == [str(old)]
+    assert not old.exists() and young.exists()
+
+
+def test_it_stays_while_purging_is_suspended(service: Service) -> None:
+    old, _ = left_at_the_edge(service.folder, DUE - timedelta(days=366), DUE)
+    service.clock.wall = START
+    service.one_turn('receipts_period = "1 year"')
+    service.clock.wall = DUE  # six months in no time
+    service.one_turn('receipts_period = "1 year"')
+    assert old.exists()
 
 
 def test_it_goes_on_every_hour(service: Service, archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
