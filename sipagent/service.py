@@ -86,7 +86,13 @@ def _serve(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, 
     purging.start()
     agent.recorder.start()
     agent.listener.start()
-    log.info("started", version=__version__, listen=str(config.trunk.listen), legs=engine.capacity)
+    log.info(
+        "started",
+        version=__version__,
+        listen=str(config.trunk.listen),
+        legs=engine.capacity,
+        shape="one process, for this machine alone: no network may reach it",
+    )
     try:
         agent.run(engine, lambda: _stop(config, agent, engine, purging, orders))
     finally:

@@ -30,7 +30,8 @@ BROAD = (
 )
 SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "prompts/music.py")
 TOP = {
-    *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "config.toml", "pyproject.toml"),
+    *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
+    *("config.toml", "pyproject.toml"),
     *(".ci", ".gitignore", "deploy", "media", "prompts", "retention", "sipagent", "tests", "typings"),
 }
 MACHINE = re.compile(rb"(?<![\w.<])/(?:(?:root|work|Users)/\w|tmp/\w+/)")

@@ -94,6 +94,7 @@ def test_nobody_takes_the_notice_away(site: Make, stranger: Stranger) -> None:
     notice = [hz for hz in call.rtp.listen().tones() if hz and abs(hz - calls.NOTICE_HZ) < 20]
     assert len(notice) >= calls.NOTICE_MS / 100 - 2
     assert stranger.heard() == 0
+    there.hang_up(call)
 
 
 def test_who_is_silent_is_not_spoken_for(site: Make, stranger: Stranger) -> None:

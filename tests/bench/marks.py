@@ -5,10 +5,14 @@ keys in another, and written by a third. The main thread, in place of the SIP th
 goes back to waiting. What is timed is from there to the end of open(2) with O_CREAT: from then on a kill -9
 keeps nothing. On an idle machine, beside as many busy processes as it has cores, and beside a program that
 holds the database's lock as well.
+
+Then the whole way, in calls of a running agent: from the packet of the key to the mark, as inotify(7) tells.
 """
 
+import ctypes
 import multiprocessing
 import os
+import random
 import sqlite3
 import sys
 import tempfile
@@ -27,14 +31,18 @@ from media.worker import Listener
 from retention import marks
 from retention.recording import Receipt
 from sipagent.recorder import Recorder
+from sipagent.softphone_call import Way
 from tests import kept
 from tests.bench import report
+from tests.bench.office import office
 from tests.bench.report import Row
 from tests.kept import START, receipt, recording
+from tests.live.calls import connect, talk
 
 FRAME_S = FRAME_SAMPLES / SAMPLE_RATE
 PAUSE_S = 0.05
 LIMIT_MS = 5.0
+IN_CREATE = 0x100
 
 
 def burn() -> None:
@@ -149,16 +157,60 @@ def measure(where: str, count: int, busy_processes: int, *, lock: bool) -> list[
     return [report.of(where, took, LIMIT_MS), Row(f"{where}: p99", rare, LIMIT_MS, "ms", count=count)]
 
 
+class Marks:
+    """When a mark was made in a folder, ns of the monotonic clock."""
+
+    def __init__(self, folder: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._events = libc.inotify_init1(os.O_CLOEXEC)
+        if libc.inotify_add_watch(self._events, os.fsencode(folder), IN_CREATE) < 0:
+            raise OSError(ctypes.get_errno(), f"inotify: {folder}")
+
+    def wait(self) -> int:
+        while True:
+            told = os.read(self._events, 4096)
+            at_ns = time.monotonic_ns()
+            if marks.SUFFIX.encode() in told:
+                return at_ns
+
+    def close(self) -> None:
+        os.close(self._events)
+
+
+def key_to_mark(way: Way, count: int) -> list[float]:
+    """In a recorded call that goes on, at any moment; ms."""
+    took = []
+    with office() as there:
+        (caller,), (operator,) = there.callers, there.operators
+        moments = random.Random(1)
+        for _ in range(count):
+            bridge = connect(there.agent, caller, operator)
+            there.agent.wait_files(lambda files: any(file.endswith(".part") for file in files))
+            talk(bridge.caller, moments.uniform(0.1, 0.4))
+            with closing(Marks(there.agent.directory / "recordings")) as made:
+                press = bridge.caller.press("9", way)
+                at_ns = made.wait()
+                took.append((at_ns - bridge.caller.pressed_ns(press)) / 1e6)
+            bridge.hang_up()
+            operator.skip_calls()
+    return took
+
+
 @click.command()
 @click.option("--refusals", default=300, show_default=True)
+@click.option("--calls", default=20, show_default=True, help="Live ones, for each way of a key.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def main(refusals: int, as_json: bool) -> None:
+def main(refusals: int, calls: int, as_json: bool) -> None:
     """Measure how soon a refusal has its mark; exit 1 where that is too late."""
     cores = os.cpu_count() or 1
     measured = [
         *measure("from the decision to the mark", refusals, 0, lock=False),
         *measure(f"the same beside {cores} busy processes", refusals, cores, lock=False),
         *measure("the same, and the database is locked", refusals, cores, lock=True),
+        report.of(
+            "in a call, from the key's packet to the mark: RFC 4733", key_to_mark("rfc4733", calls), LIMIT_MS
+        ),
+        report.of("the same, SIP INFO", key_to_mark("info", calls), LIMIT_MS),
     ]
     sys.exit(report.show(measured, as_json, "a refusal and its mark, measured on this machine"))
 
