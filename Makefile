@@ -37,7 +37,7 @@ demo: .venv/installed ## show two calls by scripted phones: one lets itself be r
 	@$(RUN) demo
 
 test: lint peers ## check everything: format, lint, types, tests
-	@.venv/bin/python -m pytest -q -n 2 --dist loadfile # live tests wait more than they compute
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile # live tests wait more than they compute
 
 lint: .venv/tested ## check format, lint and types alone
 	@.venv/bin/ruff format --check $(CHECKED)
