@@ -244,7 +244,7 @@ class Ids:
         self._given: set[str] = set()  # in the millisecond of the last one
 
     def new(self, now: datetime) -> str:
-        """As `new_id`."""
+        """An id as `new_id` makes it, that was not given yet."""
         id = new_id(now, self._worker)
         self._given = {one for one in self._given if begun_at(one) == begun_at(id)}
         while id in self._given:

@@ -2,7 +2,7 @@
 
     ConfigError                     the user's to fix, one line
     load(path) -> Config            the file, checked
-    parse(text, file) -> Config     the same from text; paths are relative to where `file` lies
+    parse(text, file) -> Config     its text, checked; paths are relative to where `file` lies
 
 What each key takes is in `config_model`, single values in `config_types`, relations in `config_rules`.
 """
