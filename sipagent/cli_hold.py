@@ -67,6 +67,7 @@ def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **ask
     hold = Hold(review=_day(review), **asked)
     archive = work.archive(make=True)
     recording = find(archive, id)
+    id = recording.id
     trace = Access(
         at=now(),
         action="hold",
@@ -97,6 +98,7 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
     """
     archive = work.archive(make=True)
     recording = find(archive, id)
+    id = recording.id
     user = system_user()
     trace = Access(at=now(), action="release", recording_id=id, by=by, system_user=user, detail=reason)
     with _traced(archive, recording, trace):

@@ -40,6 +40,7 @@ def note_command(work: Workplace, id: str, by: str, source: Path) -> None:
     """
     archive = work.archive(make=True)
     recording = find(archive, id)
+    id = recording.id
     text = _text(source)
     asked = Access(at=now(), action="note", recording_id=id, by=by, system_user=system_user())
 
