@@ -15,14 +15,11 @@ def yes_option(command: Decorated) -> Decorated:
     return click.option("--yes", is_flag=True, help="Do not ask: for programs.")(command)
 
 
-def agree(question: str, *, yes: bool, can_ask: bool = True) -> None:
-    """Go on if the answer is yes. Raises Failure for a no, and where nobody can be asked.
-
-    `can_ask`: whether stdin is there for an answer.
-    """
+def agree(question: str, *, yes: bool) -> None:
+    """Go on if the answer is yes. Raises Failure for a no, and where nobody can be asked."""
     if yes:
         return
-    if not (can_ask and sys.stdin.isatty()):
+    if not sys.stdin.isatty():
         raise Failure("nobody can be asked here; accepted: --yes, or a terminal")
     if not click.confirm(question, err=True):
         raise Failure("nothing was done")

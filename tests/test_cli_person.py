@@ -1,6 +1,5 @@
 """All recordings of a person at once: `export --caller`. (`delete --caller`: test_cli_delete.)"""
 
-import io
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,16 +12,10 @@ from sipagent.cli_passphrase import unlock
 from tests.kept import CALLER, receipt, recording, remove
 from tests.office import Office, make_office, stereo
 from tests.sealing import make_sealed_office, sealed_call
+from tests.test_cli_delete import Keyboard
 
 ASKED = ("--purpose", "access_request", "--by", "Durand", "--reference", "2026-118")
 FROM = ("export", "--caller", "06 12 34 56 78", *ASKED)
-
-
-class Keyboard(io.StringIO):
-    """A terminal at which this is typed."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 @pytest.fixture
