@@ -5,10 +5,12 @@
 2  wrong usage or configuration               click.UsageError, ConfigError
 """
 
+import io
 import json
 import os
 import pwd
 import re
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +42,33 @@ class Failure(Exception):
     """The command refuses or has failed; `str()` is the one line to show."""
 
 
+class _Pipe(io.FileIO):
+    """A stdout whose reader may leave: what nobody reads goes nowhere, and the command ends as it would have.
+
+    So `calls | head` is no failure, and `verify | head` still is one where something is wrong.
+    """
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            return memoryview(content).nbytes
+
+
+def _let_readers_leave() -> None:
+    """Where stdout is a pipe or a socket, take it for one whose reader may leave."""
+    stream = sys.stdout
+    if stream is not sys.__stdout__ or not isinstance(stream, io.TextIOWrapper):
+        return  # somebody else's
+    kind = os.fstat(stream.fileno()).st_mode
+    if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+        stream.flush()
+        pipe = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(
+            pipe, stream.encoding, stream.errors, line_buffering=stream.line_buffering
+        )
+
+
 class Program(click.Group):
     """A group whose commands keep their order, and whose errors are one line on stderr."""
 
@@ -51,6 +80,7 @@ class Program(click.Group):
         """Run and exit with the code."""
         extra.pop("standalone_mode", None)
         extra["prog_name"] = extra.get("prog_name") or "sipagent"
+        _let_readers_leave()
         try:
             code = super().main(list(args) if args is not None else None, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as help:

@@ -175,9 +175,9 @@ def _columns(work: Workplace, today: date) -> list[Column[Recording]]:
         Column("id", lambda row: row.id),
         Column("review", lambda row: _review(row, today)),
         Column("ground", _of_hold("ground"), shrinks=True),
-        Column("reference", _of_hold("reference"), shrinks=True),
-        Column("by", _of_hold("by"), shrinks=True),
-        Column("approved by", _of_hold("approved_by"), shrinks=True),
+        Column("reference", _of_hold("reference"), shrinks=True, goes=3),
+        Column("by", _of_hold("by"), shrinks=True, goes=2),
+        Column("approved by", _of_hold("approved_by"), shrinks=True, goes=1),
         Column("due", lambda row: f"{work.local(due(row, work.terms.period)):%Y-%m-%d}", room=WIDE),
     ]
 

@@ -52,11 +52,11 @@ def show_calls(work: Workplace, archive: Archive, calls: Sequence[Call]) -> None
 
     columns: list[Column[Call]] = [
         Column("id", lambda call: call.id),
-        Column("began", lambda call: full(work.local(call.started_at))),
+        Column("began", lambda call: full(work.local(call.started_at)), goes=2),
         Column(
             "length", lambda call: length(call.recording.duration_s if call.recording else None), right=True
         ),
-        Column("operator", lambda call: user_part(_operator(call)), shrinks=True),
+        Column("operator", lambda call: user_part(_operator(call)), shrinks=True, goes=1),
         Column("recording", lambda call: call.recording.status.value if call.recording else None),
         Column("hold", held),
     ]
