@@ -4,7 +4,7 @@ A caller must learn before being recorded who records, that it is recorded, what
 it, or accept it (GDPR articles 13 and 21(4); article 7 where the recording rests on consent).
 
     lint(config)             every single thing, for `sipagent notice --lint`
-    prompt_findings(config)  the same, shortened to what is not right, for `sipagent check`
+    prompt_findings(config)  what is not right of it, for `sipagent check`
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -47,7 +47,7 @@ def layout(config: Config, legs: int) -> Layout:
 
 
 def widened(config: Config, before: Layout) -> Layout:
-    """The same for more calls, with every worker's ports as they are. Raises ConfigError."""
+    """The layout for more calls, with every worker's ports as they are. Raises ConfigError."""
     return _checked(config, Layout(config.capacity.calls, before.per_worker, before.ports, before.slice))
 
 

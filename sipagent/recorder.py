@@ -136,7 +136,7 @@ class Recorder:
         self._rows.keep_receipt(receipt)
 
     def keep_rejected(self, receipt: Receipt) -> None:
-        """The same of a call that was rejected at once, and of which nothing was written yet."""
+        """Write the receipt of a call that was rejected at once, and of which nothing was written yet."""
         self._rows.keep_rejected(receipt)
 
     def begin(self, recording: Recording, on_failure: Callable[[str], None]) -> Tap:
@@ -196,7 +196,7 @@ class Recorder:
         self._rows.keep_receipt(receipt)
 
     def erase_kept(self, receipt: Receipt, at: datetime) -> None:
-        """The same where the recording had been kept, or is being made.
+        """Nothing stays of a recording that had been kept, or is being made.
 
         What its caller did not refuse may have been put on hold since: its row is looked at first.
         """

@@ -110,7 +110,8 @@ ENGLISH = Words(
             "**Recordings**: {period:period} from the call on; justification: {justification}"
         ),
         "retention.receipts": (
-            "**Receipts of calls**: {period:period}, then without anything that leads to a person"
+            "**Receipts of calls**: {period:period}, then without the caller’s number and the operator; the "
+            "time, the number that was dialled and the outcome stay"
         ),
         "retention.analysis": "**Analysis sheets**: {period:period} from their filing on",
         "retention.sound_after_analysis/on": (

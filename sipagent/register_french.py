@@ -112,7 +112,10 @@ FRENCH = Words(
         "retention.recordings/justified": (
             "**Enregistrements** : {period:period} à compter de l’appel ; justification : {justification}"
         ),
-        "retention.receipts": "**Reçus d’appel** : {period:period}, puis sans rien qui mène à une personne",
+        "retention.receipts": (
+            "**Reçus d’appel** : {period:period}, puis sans le numéro de l’appelant ni l’opérateur ; "
+            "l’heure, le numéro composé et l’issue restent"
+        ),
         "retention.analysis": "**Fiches d’analyse** : {period:period} à compter de leur dépôt",
         "retention.sound_after_analysis/on": (
             "**Son d’un appel analysé** : effacé dès que sa fiche est déposée, sauf s’il sert de preuve"

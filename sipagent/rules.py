@@ -30,7 +30,7 @@ def rules_of(config: Config) -> Admission:
 
 
 def with_seed(rules: Admission, config: Config, known: Seed | None = None) -> Admission:
-    """The same rules with what to draw with. Without it nobody is recorded of whom only a share is."""
+    """These rules with the seed of draws. Without one nobody is recorded of whom only a share is."""
     return replace(rules, seed=known or _seed(config))
 
 

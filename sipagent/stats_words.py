@@ -194,7 +194,7 @@ class Words:
         return self.day(first)
 
     def tick(self, first: date, grain: str) -> str:
-        """The same as short as it can stand below a bar."""
+        """A span as it stands below a bar: a day without its year."""
         if grain in ("month", "year"):
             return self.span(first, grain)
         return f"{first:%d/%m}" if self.french else f"{first:%m-%d}"

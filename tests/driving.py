@@ -173,7 +173,7 @@ class Stage:
         return leg, max(self.engine.dialled)
 
     def bridged(self, **how: Any) -> tuple[int, int]:
-        """The same, once the tap runs and what began before the bridge has been heard out."""
+        """A caller and an operator who talk: the tap runs, and what began before the bridge was heard out."""
         caller, operator = self.rung(**how)
         self.answered(operator)
         self.turn(after_s=LATE_S)

@@ -177,10 +177,11 @@ def test_play_is_traced_before_it_is_heard(office: Office, monkeypatch: pytest.M
 
     def play(sound: Sound) -> None:
         heard.append(np.concatenate(list(sound.blocks())))
-        assert outcomes(office, row.id) == [("play", "done")]
+        assert outcomes(office, row.id) == [("play", "begun")]
 
     monkeypatch.setattr(cli_sound, "play", play)
     assert office.run("play", row.id, *GOOD, "--channel", "caller").code == 0
+    assert outcomes(office, row.id) == [("play", "begun"), ("play", "done")]
     assert np.array_equal(heard[0][:, 0], stereo()[:, 0])
 
 
@@ -192,7 +193,30 @@ def test_no_sound_card(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cli_sound, "play", play)
     assert "no way to a sound card" in office.fails(1, "play", row.id, *GOOD)
-    assert outcomes(office, row.id) == [("play", "done"), ("play", "failed")]
+    assert outcomes(office, row.id) == [("play", "begun"), ("play", "failed")]
+    sheet = office.folder / "sheet.txt"
+    sheet.write_text("Polite.")
+    line = office.fails(1, "note", row.id, "--by", "Durand", "--text-file", sheet)
+    assert "nobody has listened to it" in line
+
+
+def test_who_stops_listening_has_listened(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = office.call()
+
+    def play(sound: Sound) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_sound, "play", play)
+    assert office.run("play", row.id, *GOOD).code == 1
+    assert outcomes(office, row.id) == [("play", "begun"), ("play", "done")]
+    assert office.archive.store.accesses(row.id)[-1].detail == "both, stopped before its end"
+
+
+def test_what_is_purged_while_it_is_heard_was_heard(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = office.call()
+    monkeypatch.setattr(cli_sound, "play", lambda sound: remove(office.archive, row.id, row.expires_at))
+    assert office.run("play", row.id, *GOOD).code == 0
+    assert outcomes(office, row.id) == [("play", "begun"), ("play", "done")]
 
 
 def test_the_clock_of_the_trace(office: Office) -> None:

@@ -148,6 +148,22 @@ def test_library_code_does_not_print() -> None:
     assert {path for path in printing if not path.startswith(SPEAKING)} == set()
 
 
+def test_a_docstring_says_what_it_is_about() -> None:
+    """It is read where the name is hovered over, far from the one above it in the file."""
+    pointing = {
+        f"{name(path)}: {node.name}"
+        for path in [*ALL, *tracked_tests()]
+        for node in tree(path)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        if re.match(r"(Tell )?the same\b|as (above|before)\b|ditto", ast.get_docstring(node) or "", re.I)
+    }
+    assert pointing == set()
+
+
+def tracked_tests() -> list[Path]:
+    return [path for path in tracked() if path.suffix == ".py" and name(path).startswith("tests/")]
+
+
 def test_the_wheel_carries_every_package() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     assert {package.replace(".", "/") for package in listed} == set(SHIPPED)
