@@ -1,5 +1,6 @@
 """`check`: each thing that can be wrong with a set-up, found and named."""
 
+import re
 import socket
 import sqlite3
 import threading
@@ -36,6 +37,7 @@ class SetUp:
         self.port = port
         self.text = (directory / "config.toml").read_text().replace("127.0.0.1:5060", f"127.0.0.1:{port}", 2)
         self.text = self.text.replace("10000-10999", "28000-28063")
+        self.text = re.sub(r"^(\[\w+\])\s+#.*$", r"\1", self.text, flags=re.MULTILINE)
 
     def config(self, table: str = "", keys: str = "") -> Config:
         return parse(
@@ -105,6 +107,13 @@ def test_it_leaves_nothing_behind(set_up: SetUp) -> None:
         ),
         ("refusal", 'keywords = ["non"]', "refusal.keywords", "without effect while refusal.engine"),
         ("prompts.en", 'notice = "prompts/en/notice.wav"', "prompts.en", "without effect: no number"),
+        ("refusal", 'in_call = "key+voice"', "refusal.in_call", "key+voice: the key alone, while"),
+        (
+            "refusal",
+            'engine = "embedding"\nin_call_keywords = ["arrêtez l\'enregistrement"]',
+            "refusal.in_call_keywords",
+            'without effect while refusal.in_call is "key"',
+        ),
     ],
 )
 def test_what_deserves_a_thought_is_a_warning(
@@ -112,6 +121,29 @@ def test_what_deserves_a_thought_is_a_warning(
 ) -> None:
     level, said = set_up.one(what, set_up.config(table, keys))
     assert level == "warning" and said.startswith(detail)
+
+
+CHOOSING = 'choose = "prompts/fr/choose.wav"\nchoices = { "2" = "en" }'
+
+
+def test_a_language_that_a_key_leads_to_has_its_effect(set_up: SetUp) -> None:
+    text = with_keys("prompts", CHOOSING, set_up.text)
+    text = with_keys("prompts.en", 'notice = "prompts/en/notice.wav"', text)
+    config = parse(text, set_up.directory / "config.toml")
+    assert set_up.findings("prompts.en", config) == set_up.findings("prompts.choices", config) == []
+    assert [found.level for found in set_up.findings("prompts.choose", config)] == ["ok"]
+
+
+def test_a_choice_that_no_number_leaves_open_has_none(set_up: SetUp) -> None:
+    text = with_keys("prompts", f'{CHOOSING}\nlanguages = {{ "+33323063007" = "en" }}', set_up.text)
+    text = with_keys("prompts.en", 'notice = "prompts/en/notice.wav"', text)
+    for numbers, found in (
+        ('["+33323063007"]', ["without effect: prompts.languages decides for every number of trunk.numbers"]),
+        ('["+33323063006", "+33323063007"]', []),
+        ("[]", []),
+    ):
+        both = parse(with_keys("trunk", f"numbers = {numbers}", text), set_up.directory / "config.toml")
+        assert [finding.detail for finding in set_up.findings("prompts.choices", both)] == found
 
 
 def test_a_share_with_its_reason_is_silent(set_up: SetUp) -> None:

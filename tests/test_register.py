@@ -426,3 +426,12 @@ def test_any_text_is_found_again(name: str, purpose: str, ground: str) -> None:
     now = made(text)
     for file in written(now):
         assert differences(file, now) == []
+
+
+def test_the_notice_of_the_service_is_that_of_all_who_press_no_key() -> None:
+    """Even where a key leads to it, too."""
+    text = with_keys("prompts", 'choose = "choose.wav"\nchoices = { "1" = "fr", "2" = "en" }', COMPLETE)
+    text = with_keys("refusal", 'accept_digit = "5"', text)
+    how = {one.name: one.how for one in made(text).statements if one.section == "information"}
+    assert how["information.notices.fr"] == ""
+    assert how["information.notices.en"] == "numbers_keys"
