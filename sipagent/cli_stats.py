@@ -123,7 +123,7 @@ def _numbers(work: Workplace) -> dict[str, str | None]:
     """The service's numbers, each with the language that it is answered in; None where a key decides."""
     config, prompts = work.config, work.config.prompts
     language = None if prompts.choices else config.service.language
-    return dict.fromkeys((*config.trunk.numbers, OTHER), language) | prompts.languages
+    return {**dict.fromkeys((*config.trunk.numbers, OTHER), language), **prompts.languages}
 
 
 # --- JSON and page ---

@@ -266,7 +266,7 @@ def _choice(config: Config) -> Iterator[Statement]:
         ("refusal.digit", "refusal.engine", "refusal.in_call", "refusal.in_call_keywords"),
         "aloud" if aloud else "",
     )
-    yield Statement("rights.access", ["caller_channel", "reference", "call_reference"])
+    yield Statement("rights.access", ["both_channels", "caller_channel", "reference", "call_reference"])
     yield Statement("rights.erasure", ["reason", "certificate"])
 
 

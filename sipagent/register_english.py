@@ -155,8 +155,9 @@ ENGLISH = Words(
             "recording and erases it"
         ),
         "rights.access": (
-            "**Access**: a copy of the caller’s channel alone, under the reference of the request; who hides "
-            "the number is found by the reference of the call, which the operator tells"
+            "**Access**: a copy under the reference of the request, of both channels or the caller’s alone, "
+            "as the data protection officer decides (article 15(3) and (4)); who hides the number is found "
+            "by the reference of the call, which the operator tells"
         ),
         "rights.erasure": (
             "**Erasure** before its date on request, with its reason and a certificate; refused as long "

@@ -159,8 +159,9 @@ FRENCH = Words(
             "arrête l’enregistrement et l’efface"
         ),
         "rights.access": (
-            "**Accès** : copie du seul canal de l’appelant, sous la référence de sa demande ; qui masque son "
-            "numéro est retrouvé par la référence de l’appel, que l’opérateur lui donne"
+            "**Accès** : copie sous la référence de la demande, des deux canaux ou du seul canal de "
+            "l’appelant, selon ce que décide le délégué à la protection des données (article 15(3) et (4)) ; "
+            "qui masque son numéro est retrouvé par la référence de l’appel, que l’opérateur lui donne"
         ),
         "rights.erasure": (
             "**Effacement** avant terme sur demande, avec son motif et un certificat ; refusé tant que "

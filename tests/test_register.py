@@ -435,3 +435,10 @@ def test_the_notice_of_the_service_is_that_of_all_who_press_no_key() -> None:
     how = {one.name: one.how for one in made(text).statements if one.section == "information"}
     assert how["information.notices.fr"] == ""
     assert how["information.notices.en"] == "numbers_keys"
+
+
+def test_which_side_a_person_gets_is_for_the_officer_to_decide() -> None:
+    (access,) = (one for one in made().statements if one.name == "rights.access")
+    assert access.value == ["both_channels", "caller_channel", "reference", "call_reference"]
+    for language, decides in (("fr", "décide le délégué"), ("en", "data protection officer decides")):
+        assert decides in LANGUAGES[language].sentences["rights.access"]
