@@ -92,6 +92,8 @@ def _recording(config: Config) -> Iterator[Finding]:
     recording, retention = config.recording, config.retention
     if not recording.enabled:
         yield warning("recording.enabled", "false: nothing is recorded")
+    elif config.shares().highest == 0:
+        yield warning("recording.share", f"{recording.share}: nothing is recorded")
     elif (recording.share == 1 or config.shares().lowest == 1) and not recording.justification.strip():
         where = "every call outside [[recording.window]]" if recording.window else "every call"
         yield warning(
@@ -144,6 +146,9 @@ def _unheard_prompts(config: Config) -> Iterator[Finding]:
     if prompts.choices and numbers and all(number in prompts.languages for number in numbers):
         decided = "prompts.languages decides for every number of trunk.numbers"
         yield warning("prompts.choices", f"without effect: {decided}")
+    default = config.service.language
+    if numbers and all(prompts.languages.get(number, default) != default for number in numbers):
+        yield warning("service.language", f"{default}: no number of trunk.numbers is answered in it")
 
 
 def password_findings(config: Config) -> Iterator[Finding]:

@@ -33,7 +33,7 @@ NAMES = (
     "hold_music",
     "please_hold",
 )
-SPOKEN = ("welcome", "refused", "confirm", "closed", "unavailable")  # beside the notice, by whoever answers
+SPOKEN = ("welcome", "refused", "confirm", "closed", "unavailable", "please_hold")  # beside the notice
 
 # Syllables a second from the first sound to the last. The shipped prompts have 3.7 to 5.5 in both languages,
 # at 155 to 230 words a minute. A fifth faster, or a third slower, is hard to follow on a line; beyond the
@@ -86,7 +86,7 @@ def _borrowed(config: Config, prompts: PromptSet) -> Finding | None:
     own = config.prompts.overrides.get(prompts.language)
     if prompts.language == config.service.language or own is None:
         return None
-    missing = [name for name in NAMES if name in SPOKEN and getattr(own, name) is None]
+    missing = [name for name in SPOKEN if getattr(own, name) is None and getattr(prompts, name) is not None]
     if not missing:
         return None
     detail = f"no {', '.join(missing)} of its own: callers hear those of {config.service.language}"
@@ -209,6 +209,7 @@ def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[
     yield from _promises(config, what, text, said)
     yield from _purposes(config, what, text, said)
     yield from _how_long(config, what, text, said)
+    yield _the_rest(what, text, said)
 
 
 def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
@@ -286,6 +287,16 @@ def _how_long(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
             yield warning(what, f"says that recordings are kept {words}, but retention.period is {kept}")
         else:
             yield ok(what, f"says how long recordings are kept ({words})")
+
+
+def _the_rest(what: str, text: str, said: Vocabulary) -> Finding:
+    """GDPR article 13(1) and (2): rights, contacts, legal basis, the authority; too much for a call."""
+    rest = "where the rest of GDPR article 13 can be read"
+    if not heard.says(text, said.read_more):
+        return warning(what, f"its words do not say {rest} (`python -m prompts.speak --read-more PLACE`)")
+    if heard.an_example(text):
+        return warning(what, f"says an example of {rest}: nothing can be read there")
+    return ok(what, f"says {rest}")
 
 
 def _days(count: int, unit: str) -> float:

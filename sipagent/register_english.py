@@ -227,6 +227,10 @@ ENGLISH = Words(
     },
     by_hand=(
         "The date of this entry and of its updates.",
+        (
+            "Where callers find the rest of the information (article 13): rights, contacts, complaint to the "
+            "supervisory authority."
+        ),
         "Joint controllers and representative, where there are any (article 30(1)(a)).",
         "Processors: telephone carrier, host, maintenance (article 28), and where they are.",
         "How operators and their representatives were informed, before the service began.",

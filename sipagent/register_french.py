@@ -235,6 +235,10 @@ FRENCH = Words(
     },
     by_hand=(
         "La date de cette entrée et de ses mises à jour.",
+        (
+            "Où les appelants trouvent le reste de l’information (article 13) : droits, contacts, "
+            "réclamation auprès de l’autorité de contrôle."
+        ),
         "Responsables conjoints et représentant, s’il y en a (article 30(1)(a)).",
         (
             "Sous-traitants : opérateur téléphonique, hébergeur, maintenance (article 28), et où ils se "

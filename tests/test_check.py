@@ -74,6 +74,7 @@ def test_what_init_wrote_has_no_error(set_up: SetUp) -> None:
     assert {finding.what for finding in found if finding.level == "warning"} == {
         "hours",
         "prompts.closed (fr)",  # says hours
+        "prompts.notice (fr)",  # does not say where to read more
         "trunk.numbers",
         "private key",
     }
@@ -99,6 +100,7 @@ def test_it_leaves_nothing_behind(set_up: SetUp) -> None:
         ("hours", 'holidays = "FR"', "hours.week", "absent: open day and night but for"),
         ("trunk", 'allowed_sources = ["0.0.0.0/0"]', "trunk.allowed_sources", "0.0.0.0/0: anybody may call"),
         ("recording", "enabled = false", "recording.enabled", "false: nothing is recorded"),
+        ("recording", "share = 0.0", "recording.share", "0.0: nothing is recorded"),
         (
             "retention",
             'analysis_period = "2 years"',
@@ -145,6 +147,8 @@ def test_a_choice_that_no_number_leaves_open_has_none(set_up: SetUp) -> None:
     ):
         both = parse(with_keys("trunk", f"numbers = {numbers}", text), set_up.directory / "config.toml")
         assert [finding.detail for finding in set_up.findings("prompts.choices", both)] == found
+        unheard = ["fr: no number of trunk.numbers is answered in it"] if found else []
+        assert [finding.detail for finding in set_up.findings("service.language", both)] == unheard
 
 
 def test_a_share_with_its_reason_is_silent(set_up: SetUp) -> None:
@@ -249,7 +253,7 @@ def test_the_notice_of_opt_in_must_say_how_to_accept(set_up: SetUp) -> None:
 def test_a_notice_of_the_other_mode_or_without_words_is_an_error(set_up: SetUp) -> None:
     config = set_up.config("refusal", 'digit = "5"')
     found = set_up.findings("prompts.notice", config)
-    assert [finding.level for finding in found] == ["ok", "error"]
+    assert [finding.level for finding in found] == ["ok", "error", "warning"]
     assert found[1].detail == "its words do not say the key that refuses (5)"
     (set_up.directory / "prompts" / "fr" / "notice.txt").unlink()
     assert "so nobody can check them" in set_up.findings("prompts.notice")[1].detail
@@ -258,7 +262,7 @@ def test_a_notice_of_the_other_mode_or_without_words_is_an_error(set_up: SetUp) 
 def test_what_prompts_must_say_and_had_better_say(set_up: SetUp) -> None:
     words = set_up.directory / "prompts" / "fr" / "notice.txt"
     words.write_text("Agglo J'écoute. Votre appel est enregistré. Pour refuser, touche 9.")
-    found = set_up.findings("prompts.notice")[-1]
+    found = set_up.findings("prompts.notice")[-2]
     assert found == Finding(
         "error",
         "prompts.notice (fr)",
