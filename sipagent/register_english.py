@@ -62,7 +62,10 @@ ENGLISH = Words(
         "legal_basis": "{}",
         "legal_basis/missing": "{todo}",
         "legal_basis/example": "{} is an example, {todo}",
-        "purposes.uses": "**Listening and copying**, for these purposes only: {:code}",
+        "purposes.uses": (
+            "**Listening and copying**, for these purposes only: {:code}; and for a person’s own request of "
+            "access"
+        ),
         "purposes.testimony": (
             "**Testimony**: a recording may be held as evidence, and then listened to, on these grounds "
             "only: {:code}"
@@ -193,8 +196,13 @@ ENGLISH = Words(
             "**Stopping by the operator**: {code:code} stops the recording; what came before is kept"
         ),
         "security.pausing/on": "**Pausing by the operator**: {code:code} puts silence in its place",
-        "security.purposes/on": "**No use without a purpose** from the list ({purposes:code}) and a name",
-        "security.trace/on": "**Trace of every use**, and of every refusal, with the system’s user",
+        "security.purposes/on": (
+            "**No use without a purpose** from the list ({purposes:code}), a request of access or the ground "
+            "of a hold, and without a name"
+        ),
+        "security.trace/on": (
+            "**Trace of every use** through the program, and of every refused one, with the system’s user"
+        ),
         "security.four_eyes/on": (
             "**Holding as evidence** takes two names: who asks, and who approves; the program compares them, "
             "but does not verify who is there"

@@ -63,7 +63,10 @@ FRENCH = Words(
         "legal_basis": "{}",
         "legal_basis/missing": "{todo}",
         "legal_basis/example": "{} est un exemple, {todo}",
-        "purposes.uses": "**Écoute et copie**, pour ces seules finalités : {:code}",
+        "purposes.uses": (
+            "**Écoute et copie**, pour ces seules finalités : {:code} ; et pour la demande d’accès d’une "
+            "personne"
+        ),
         "purposes.testimony": (
             "**Témoignage** : un enregistrement peut être conservé comme preuve, et alors écouté, "
             "pour ces seuls motifs : {:code}"
@@ -201,8 +204,13 @@ FRENCH = Words(
             "**Arrêt par l’opérateur** : {code:code} arrête l’enregistrement ; ce qui précède est gardé"
         ),
         "security.pausing/on": "**Pause par l’opérateur** : {code:code} met du silence à la place",
-        "security.purposes/on": "**Aucun usage sans finalité** de la liste ({purposes:code}) et sans nom",
-        "security.trace/on": "**Trace de chaque usage**, et de chaque refus, avec l’utilisateur du système",
+        "security.purposes/on": (
+            "**Aucun usage sans finalité** de la liste ({purposes:code}), demande d’accès ou motif de "
+            "conservation, ni sans nom"
+        ),
+        "security.trace/on": (
+            "**Trace de chaque usage** par le programme, et de chaque refus, avec l’utilisateur du système"
+        ),
         "security.four_eyes/on": (
             "**Conservation comme preuve** à deux noms : qui la demande, et qui l’approuve ; le programme "
             "les compare, mais ne vérifie pas qui est là"

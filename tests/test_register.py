@@ -442,3 +442,14 @@ def test_which_side_a_person_gets_is_for_the_officer_to_decide() -> None:
     assert access.value == ["both_channels", "caller_channel", "reference", "call_reference"]
     for language, decides in (("fr", "décide le délégué"), ("en", "data protection officer decides")):
         assert decides in LANGUAGES[language].sentences["rights.access"]
+
+
+def test_what_one_may_listen_for_is_told_whole() -> None:
+    """A person may ask, and a hold has its ground; what is opened elsewhere leaves no line here."""
+    for language, access, through in (
+        ("fr", "demande d’accès", "par le programme"),
+        ("en", "request of access", "through the program"),
+    ):
+        sentences = LANGUAGES[language].sentences
+        assert access in sentences["purposes.uses"] and access in sentences["security.purposes/on"]
+        assert through in sentences["security.trace/on"]
