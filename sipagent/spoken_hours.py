@@ -52,6 +52,7 @@ class _Language:
     every_day: str
     holidays: str
     holidays_open: str
+    clock: str
     times: tuple[re.Pattern[str], ...]
     lasting: re.Pattern[str]  # "in 2 hours": no time of a clock
     twelve: bool  # a clock of twelve hours
@@ -69,6 +70,12 @@ def told_hours(text: str, language: str) -> Told | None:
     text = re.sub(known.always, " ", text)
     days = _days(text, known)
     return Told(days, tuple(_times(text.replace(" - ", " "), known)), always, holidays)
+
+
+def clocks(text: str, language: str) -> list[str]:
+    """The words before or after which a clock is named: `paris` of "Paris time", "heure de Paris"."""
+    known = _LANGUAGES.get(language)
+    return [] if known is None else re.findall(known.clock, text)
 
 
 def differences(told: Told, week: Week | None) -> Iterator[str]:
@@ -211,6 +218,7 @@ _LANGUAGES: Mapping[str, _Language] = {
         every_day=r"\b7 ?j(?:ours?)?(?: sur |/) ?7|sept jours sur sept|tous les jours\b(?! ouvr)|chaque jour",
         holidays=r"\bjours? feries?\b",
         holidays_open=r"\b(?:compris|meme|inclus)(?: (?:pendant|pour|durant))?(?: les)? jours? feries?\b",
+        clock=r"\bheures? (?:de|d'|du) ?(\w+)",
         lasting=re.compile(rf"\b(?:dans|pendant|sous|d'ici)(?: un delai de)? (?:{_FR}) ?h\w*"),
         times=(
             re.compile(r"\b(?P<name>midi|minuit)\b(?: (?P<past>et demie?|et quart))?"),
@@ -234,6 +242,7 @@ _LANGUAGES: Mapping[str, _Language] = {
         every_day=r"\bevery day\b|\bdaily\b|(?:7|seven) days a week|24/7",
         holidays=r"\b(?:public|bank) holidays?\b",
         holidays_open=r"\b(?:including|even on|also on) (?:public|bank) holidays?\b",
+        clock=r"\b(\w+) time\b",
         lasting=re.compile(rf"\b(?:in|within|for) (?:{_EN}) hours?\b"),
         times=(
             re.compile(rf"\b(?P<past>half|quarter) past (?P<hour>{_EN})\b(?: (?P<half>{_HALF}))?"),

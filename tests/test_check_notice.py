@@ -437,6 +437,19 @@ def test_hours_that_are_not_set(room: Room) -> None:
     ]
 
 
+def test_hours_on_the_clock_of_another_place(room: Room) -> None:
+    room.speak("en", opt_in=False)
+    room.set("hours", OFFICE_HOURS)
+    assert wrong(room, "closed", "en") == []
+    room.set("service", 'timezone = "Indian/Reunion"\nlanguage = "en"')
+    told = ("warning", "says the time of Paris; service.timezone is Indian/Reunion")
+    assert wrong(room, "closed", "en") == [told]
+    room.set("service", 'timezone = "Indian/Reunion"\nlanguage = "fr"')
+    room.write(room.text.replace("prompts/en/closed", "prompts/fr/closed"))
+    room.say("Du lundi au vendredi, de 8 heures 30 à 17 heures 30, heure de Paris.", "closed")
+    assert told in wrong(room, "closed")
+
+
 def test_hours_are_looked_for_wherever_they_may_be_told(room: Room) -> None:
     room.say("Personne n'est disponible. Merci de rappeler avant 18 heures, au revoir.", "unavailable")
     room.set("hours", OFFICE_HOURS)
