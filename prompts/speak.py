@@ -12,7 +12,7 @@ Then, for all prompts, or for one after its words were changed, or with another 
     python -m prompts.speak
     python -m prompts.speak fr/closed en/closed
     python -m prompts.speak --prompts my-prompts --replace "Agglo J’écoute" "Allô Mairie"
-    python -m prompts.speak --prompts my-prompts --read-more "agglo point fr"
+    python -m prompts.speak --prompts my-prompts --read-more "agglo point fr" fr/notice fr/notice_voice
 
 The same words give the same files on the same kind of machine (the model counts in integers, and
 processors differ in how they add them up: elsewhere the last bits may change, not the voice).
