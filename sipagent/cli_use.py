@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from retention import files
 from retention.archive import Archive
@@ -36,6 +37,11 @@ from sipagent.cli_times import counted
 from sipagent.identity import printable
 
 Traced = Callable[[str, str], None]  # outcome and detail, into the trace
+
+_BOTH_SIDES = (
+    "the copy holds both sides, the operator's voice with them; whether the person gets both or the caller's "
+    "alone is for the data protection officer to decide (GDPR article 15(3) and (4); --channel)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +76,7 @@ def use_options(command: Decorated) -> Decorated:
             type=click.Choice(list(cli_sound.CHANNELS)),
             default="both",
             show_default=True,
-            help="Which side.",
+            help="Which side. Of an access request you decide: see `export --help`.",
         ),
         identity_option(),
         passphrase_option,
@@ -107,8 +113,12 @@ def export_command(
 ) -> None:
     """Copy a recording into a WAV or FLAC file, for a stated purpose.
 
-    The use is kept in the trace, also when it is refused; so is where the copy went. With `--channel caller`
-    the copy holds nothing of the operator's side: what a person who asks for it may have.
+    The use is kept in the trace, also when it is refused; so is where the copy went.
+
+    Of an access request the data protection officer decides which side the person gets. What the operator
+    says of the caller is the caller's data too, and a copy must be intelligible (GDPR article 15(3)), which
+    one side of a conversation may not be: that speaks for `both`. The voice is the operator's own, and a copy
+    must not harm others' rights (article 15(4)): where that weighs more, `caller`.
 
     With --caller all recordings of a person go into a folder; they are shown before, and you are asked. The
     exit code is 1 if any could not be copied.
@@ -117,9 +127,9 @@ def export_command(
     Examples:
       sipagent export 20261124T222000123-482913 --purpose quality --by "M. Durand" --out call.wav
       sipagent export 482913 --purpose access_request --reference 2026-118
-          --by "M. Durand" --channel caller --out call.flac --identity recordings.key
+          --by "M. Durand" --channel both --out call.flac --identity recordings.key
       sipagent export --caller "06 12 34 56 78" --purpose access_request --reference 2026-118
-          --by "M. Durand" --channel caller --out request-2026-118/
+          --by "M. Durand" --channel both --out request-2026-118/
     """
     one_of_the_two(id, caller)
     what = Asked(**asked)
@@ -175,6 +185,9 @@ def _export(
 
     _use(work, archive, recording, "export", asked, act=copy, obstacle=obstacle)
     click.echo(click.format_filename(out))
+    unchosen = click.get_current_context().get_parameter_source("channel") is ParameterSource.DEFAULT
+    if asked["purpose"] == ACCESS_REQUEST and unchosen:
+        click.echo(f"sipagent: {_BOTH_SIDES}", err=True)
 
 
 @click.command("play", short_help="Play a recording to the sound card.")

@@ -57,7 +57,8 @@ def test_a_notice_that_is_missing_is_one_line(office: Office) -> None:
 
 def test_lint(office: Office) -> None:
     good = office.run("notice", "--lint")
-    assert good.code == 0 and good.out.endswith("\n0 errors, 0 warnings\n")
+    assert good.code == 0 and good.out.endswith("\n0 errors, 2 warnings\n")
+    assert "says mon-fri, 08:30" in good.out and "--read-more PLACE" in good.out
     assert "says the key that refuses (9)" in good.out
     (office.folder / "prompts/fr/notice.txt").write_text("Bonjour")
     bad = office.run("notice", "--lint")

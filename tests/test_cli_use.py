@@ -102,6 +102,20 @@ def test_an_access_request_with_its_reference(office: Office) -> None:
     assert office.archive.store.accesses(row.id)[0].reference == "2026-118"
 
 
+def test_the_officer_decides_which_side_an_access_request_gets(office: Office) -> None:
+    """Article 15(3) speaks for both, 15(4) for the operator: the program takes no side without a word."""
+    row, out = office.call(), office.folder / "copy.wav"
+    words = ("--purpose", "access_request", "--by", "Durand", "--reference", "2026-118", "--out", out)
+    unchosen = office.run("export", row.id, *words)
+    assert (unchosen.code, unchosen.out) == (0, f"{out}\n")
+    assert "the copy holds both sides" in unchosen.err and "for the data protection officer" in unchosen.err
+    for channel in ("both", "caller"):
+        assert office.run("export", row.id, *words, "--force", "--channel", channel).err == ""
+    said = " ".join(office.run("export", "--help").out.split())
+    assert "the data protection officer decides" in said and "what a person who asks for it may" not in said
+    assert "article 15(3)" in said and "article 15(4)" in said
+
+
 def test_nothing_is_overwritten_unasked(office: Office) -> None:
     row, out = office.call(), office.folder / "copy.wav"
     out.write_text("precious")

@@ -316,6 +316,29 @@ def test_sentences_end_at_their_marks_not_inside_an_hour() -> None:
     ]
 
 
+def test_each_notice_ends_with_where_to_read_more(tmp_path: Path) -> None:
+    names = [f"{language}/{name}" for language in LANGUAGES for name in NAMES]
+    before = speak.read_scripts(PROMPTS, names)
+    once = speak.with_read_more(before, "agglo point example")
+    for script, changed in zip(before, once, strict=True):
+        if not script.path.stem.startswith("notice"):
+            assert changed == script
+        elif script.language == "fr":
+            last = "Pour en savoir plus et connaître vos droits : agglo point example."
+            assert changed.words == f"{script.words} {last}"
+        else:
+            assert changed.words == f"{script.words} For details and your rights: agglo point example."
+    twice = speak.with_read_more(once, "la mairie")
+    assert [script.words for script in twice] == [
+        script.words.replace("agglo point example", "la mairie") for script in once
+    ]
+    with pytest.raises(speak.PromptsError, match="no notice is among"):
+        speak.with_read_more(speak.read_scripts(PROMPTS, ["fr/closed"]), "la mairie")
+    for place in ("", "agglo.fr", "a\nb"):
+        with pytest.raises(speak.PromptsError, match="not said as it is written"):
+            speak.with_read_more(before, place)
+
+
 def test_replace_changes_every_prompt_and_refuses_unknown_words(tmp_path: Path) -> None:
     scripts = [
         speak.Script(tmp_path / "a.txt", "fr", "Agglo, bonjour."),
