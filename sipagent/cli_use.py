@@ -135,11 +135,14 @@ def export_command(
     what = Asked(**asked)
     if caller is not None:
         _export_all(work, caller, what, out, force=force, yes=yes)
-        return
-    if out.suffix.lower() not in FORMATS or out.is_dir():
+    elif out.suffix.lower() not in FORMATS or out.is_dir():
         raise click.UsageError(f"--out: {out} is not named .wav or .flac", click.get_current_context())
-    archive = work.archive(make=True)
-    _export(work, archive, find(archive, str(id)), what, out, force=force)
+    else:
+        archive = work.archive(make=True)
+        _export(work, archive, find(archive, str(id)), what, out, force=force)
+    unchosen = click.get_current_context().get_parameter_source("channel") is ParameterSource.DEFAULT
+    if what.purpose == ACCESS_REQUEST and unchosen:
+        click.echo(f"sipagent: {_BOTH_SIDES}", err=True)
 
 
 def _export_all(work: Workplace, caller: str, asked: Asked, out: Path, *, force: bool, yes: bool) -> None:
@@ -185,9 +188,6 @@ def _export(
 
     _use(work, archive, recording, "export", asked, act=copy, obstacle=obstacle)
     click.echo(click.format_filename(out))
-    unchosen = click.get_current_context().get_parameter_source("channel") is ParameterSource.DEFAULT
-    if asked["purpose"] == ACCESS_REQUEST and unchosen:
-        click.echo(f"sipagent: {_BOTH_SIDES}", err=True)
 
 
 @click.command("play", short_help="Play a recording to the sound card.")

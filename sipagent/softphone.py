@@ -232,7 +232,7 @@ class Phone:
     # -- receiving ----------------------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        packet, sender = self._socket.recvfrom(65535)
+        packet, sender = self._socket.recvfrom(65535, socket.MSG_DONTWAIT)
         now = time.monotonic_ns()
         if not packet.strip(b"\r\n\0"):
             return  # keep-alive
