@@ -71,7 +71,7 @@ class Loop:
         self._selector.close()
 
     def watch(self, sock: socket.socket, ready: Callable[[], None]) -> None:
-        """Call `ready` on the loop's thread whenever the socket can be read; it must not wait for a packet."""
+        """Call `ready` on the loop's thread whenever the socket can be read; it may not wait for a packet."""
         with self.lock:
             self._selector.register(sock, selectors.EVENT_READ, ready)
 
