@@ -46,7 +46,7 @@ SPEAKERS = {"fr": Speaker("ff_siwis", 1.0), "en": Speaker("bf_emma", 1.0)}
 FOREIGN = {"fr/choose": "en", "en/choose": "fr"}
 """What is said to those who do not understand the folder's language, and in which one."""
 READ_MORE = {
-    "fr": "Pour en savoir plus et connaître vos droits : {}.",
+    "fr": "Le détail et vos droits : {}.",
     "en": "For details and your rights: {}.",
 }
 """The last sentence of a notice: where the rest of GDPR article 13 can be read."""

@@ -292,10 +292,11 @@ def _how_long(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
 def _the_rest(what: str, text: str, said: Vocabulary) -> Finding:
     """GDPR article 13(1) and (2): rights, contacts, legal basis, the authority; too much for a call."""
     rest = "where the rest of GDPR article 13 can be read"
+    cure = "`python -m prompts.speak --read-more PLACE`"
     if not heard.says(text, said.read_more):
-        return warning(what, f"its words do not say {rest} (`python -m prompts.speak --read-more PLACE`)")
+        return warning(what, f"its words do not say {rest} ({cure})")
     if heard.an_example(text):
-        return warning(what, f"says an example of {rest}: nothing can be read there")
+        return warning(what, f"says an example of {rest}: put yours there ({cure})")
     return ok(what, f"says {rest}")
 
 

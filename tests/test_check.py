@@ -74,7 +74,7 @@ def test_what_init_wrote_has_no_error(set_up: SetUp) -> None:
     assert {finding.what for finding in found if finding.level == "warning"} == {
         "hours",
         "prompts.closed (fr)",  # says hours
-        "prompts.notice (fr)",  # does not say where to read more
+        "prompts.notice (fr)",  # names an example of where to read more
         "trunk.numbers",
         "private key",
     }
