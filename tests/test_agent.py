@@ -326,6 +326,30 @@ def test_a_notice_that_ended_early_allows_nothing(stage: Stage) -> None:
     assert (receipt.outcome, receipt.notice_played_ms) == ("abandoned", SOUND_MS - 200)
 
 
+def test_who_could_speak_and_is_heard_by_nobody_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Speech is wished, and there is no detector: silence permits nothing."""
+    with staged(tmp_path, monkeypatch, with_policy(voice=True)) as stage:
+        caller = stage.greeted()
+        stage.listened()
+        stage.sound_over(caller)
+        assert stage.shown().startswith("NO REC")
+        stage.gone(caller)
+        receipt = stage.receipt()
+        assert (receipt.decision, receipt.decided_by) == ("not_allowed", "unclear")
+
+
+def test_who_could_speak_in_the_call_and_is_heard_by_nobody_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with staged(tmp_path, monkeypatch, with_policy(in_call_voice=True)) as stage:
+        stage.bridged()
+        stage.listened()
+        assert (stage.receipt().decision, stage.files()) == ("not_allowed", [])
+        assert stage.recording().status is Status.ERASED
+
+
 def test_the_end_of_another_sound_ends_nothing(stage: Stage) -> None:
     caller = stage.greeted()
     token = stage.engine.tokens[caller]

@@ -309,6 +309,57 @@ def test_a_configuration_that_is_wrong_changes_nothing(
     assert "reloaded" not in events(lines)
 
 
+def reloads(office: Config, text: str) -> list[Callable[[Stub], None]]:
+    """The file says this, and is read again."""
+
+    def writes(_: Stub) -> None:
+        office.file.write_text(text)
+
+    return [writes, send(signal.SIGHUP), lambda _: None]
+
+
+def test_sighup_does_not_promise_what_nobody_listens_for(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the detector the notice would change, which says "dites je refuse": callers hear the old one."""
+
+    def rings(stub: Stub) -> None:
+        stub.up.add(1)
+        stub.say(Incoming(1, HERE, invite()))
+        stub.say(OfLeg(1, e.CallConfirmed(telephone_event=True)))
+        stub.say(OfLeg(1, e.MediaArrived()))
+
+    engine.steps = [*reloads(office, with_keys("refusal", 'engine = "embedding"', SMALL)), rings]
+    lines = run(office, capsys, drain_s=0.0)
+    (refused,) = (line for line in lines if line["event"] == "reload_refused")
+    assert "notice_voice.wav promises a spoken refusal, which nobody hears" in refused["reason"]
+    assert "reloaded" not in events(lines)
+    assert [sound for _, sound, _ in engine.made[0].ordered("play")][:1] == ["notice.wav"]
+
+
+def test_sighup_says_what_takes_a_restart_and_takes_the_rest(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At each reload anew, as long as the file says so; a call is let in by what is new and can be had."""
+    moved = with_keys("trunk", 'listen = "127.0.0.1:5099"\nnumbers = ["+33323063006"]', SMALL)
+    moved = with_keys("retention", 'database = "other.db"\nperiod = "2 months"', moved)
+
+    def rings(stub: Stub) -> None:
+        stub.up.add(1)
+        stub.say(Incoming(1, HERE, invite(number="+33999999999")))
+
+    engine.steps = [*reloads(office, moved), *reloads(office, moved), rings]
+    lines = run(office, capsys)
+    told = [(line["key"], line["detail"]) for line in lines if line["event"] == "needs_restart"]
+    assert told == 2 * [
+        ("trunk.listen", "sockets are bound to it"),
+        ("retention.database", "it is in use"),
+    ]
+    assert events(lines).count("reloaded") == 2
+    assert ("reject", 1, 404, None) in engine.made[0].orders
+    assert not (office.base / "other.db").exists()
+
+
 # --- what is refused at the start ---
 
 
