@@ -135,6 +135,11 @@ def _seen(seen: Seen) -> Iterator[Metric]:
         ("chain_head_sequence", "Number of the chain's last entry.", seen.head),
         ("disk_free_bytes", "Where the recordings are.", seen.free_bytes),
         (
+            "recording_obstacles",
+            "What keeps every call from being recorded: keys, and folders that cannot be written to.",
+            seen.obstacles,
+        ),
+        (
             "watch_last_success_timestamp_seconds",
             "When store and disk were looked at, since the epoch.",
             seen.at,

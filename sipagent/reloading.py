@@ -14,6 +14,7 @@ import structlog
 from sipagent import config_rules
 from sipagent.admission import Admission
 from sipagent.config import Config, ConfigError
+from sipagent.recordable import refuse_unrecordable
 from sipagent.rules import PROMISES, rules_of
 
 log = structlog.get_logger("sipagent.service")
@@ -70,6 +71,7 @@ def reloaded(before: Config, rules: Admission, file: Config, shape: Mapping[str,
     try:
         for complaint in config_rules.complaints(config):
             raise ConfigError(config.file, *complaint)
+        refuse_unrecordable(config)
         after = rules_of(config)
         unheard = [key for key in LISTENED_FOR if key in waits]
         if unheard and _promised(after) != _promised(rules):

@@ -26,6 +26,7 @@ from sipagent.metrics import Metrics
 from sipagent.orders import Orders, heed
 from sipagent.pjsip import PjsipEngine
 from sipagent.purging import Purging
+from sipagent.recordable import refuse_unrecordable
 from sipagent.recorder import Recorder
 from sipagent.recovery import recover, take_in_reserves
 from sipagent.reloading import ALONE, reloaded, tell_waiting
@@ -46,6 +47,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     """
     configure_log(log_json)
     rules = rules_of(config)
+    refuse_unrecordable(config)
     orders = Orders(drain_s)
     heed(orders)
     with Store(config.retention.database) as store:

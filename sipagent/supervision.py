@@ -44,6 +44,7 @@ from sipagent.metrics import Metrics
 from sipagent.orders import Orders, Wake, heed
 from sipagent.posts import DETECTOR, REGISTRAR, DetectorPost, RegistrarPost, WorkerPost, worker_name
 from sipagent.purging import Purging
+from sipagent.recordable import refuse_unrecordable
 from sipagent.recovery import recover
 from sipagent.rejections import Rejections
 from sipagent.reloading import BEHIND_EDGE, reloaded, tell_waiting
@@ -87,6 +88,7 @@ class Office:
         """Raises ConfigError."""
         self.config = config
         self.rules = rules_of(config)
+        refuse_unrecordable(config)
         self.layout: Layout = layout(config, legs)
         self.plan: Plan = plan(config, legs, addresses(config, self.rules.allowed))
         self._legs = legs

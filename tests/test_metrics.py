@@ -190,7 +190,8 @@ def test_what_the_watch_saw(service: Service) -> None:
     service.watch._try()
     figures = service.figures()
     assert figures["sipagent_recordings_kept", ()] == 1
-    for none in ("recordings_held", "recordings_overdue", "holds_review_overdue", "purge_suspended"):
+    nothing = ("recordings_held", "recordings_overdue", "holds_review_overdue", "purge_suspended")
+    for none in (*nothing, "recording_obstacles"):
         assert figures[f"sipagent_{none}", ()] == 0
     assert figures["sipagent_chain_head_sequence", ()] == archive.store.head().seq
     assert figures["sipagent_disk_free_bytes", ()] > 0

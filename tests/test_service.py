@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from retention.files import alone
+from retention.keys import new_pair
 from retention.recording import Status
 from retention.store import StoreError
 from sipagent import events as e
@@ -284,6 +285,7 @@ def test_with_a_damaged_seed_nobody_is_drawn_until_it_is_back(
 def test_sighup_takes_other_recipients_for_the_recordings_to_come(
     office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    new_pair(office.base / "ann", None, "ann")
     taken: list[tuple[str, tuple[Path, ...]]] = []
     monkeypatch.setattr(Recorder, "reload", lambda _, format, recipients: taken.append((format, recipients)))
 
@@ -376,6 +378,35 @@ def test_a_prompt_that_cannot_be_played_is_an_error_of_the_configuration(where: 
     config = read(with_keys("prompts", 'notice = "absent.wav"', SMALL), where)
     with pytest.raises(ConfigError, match=r"prompts: .*absent.wav: does not exist; accepted: "):
         service.run(config, log_json=True, drain_s=1.0)
+
+
+UNRECORDABLE = {
+    "recording.recipients": with_keys("recording", 'recipients = ["absent.pub"]', SMALL),
+    "recording.directory": with_keys("recording", 'directory = "config.toml"', SMALL),
+}
+
+
+@pytest.mark.parametrize("key", UNRECORDABLE)
+def test_what_would_leave_every_call_unrecorded_by_mistake_stops_it(
+    where: Path, engine: type[Stub], key: str
+) -> None:
+    """Before there is an engine."""
+    where.write_text(UNRECORDABLE[key])
+    with pytest.raises(ConfigError, match=rf"{key}: .*; accepted: what lets calls be recorded, or ") as wrong:
+        service.run(read(UNRECORDABLE[key], where), log_json=True, drain_s=1.0)
+    assert "\n" not in str(wrong.value)
+    assert engine.made == []
+
+
+def test_and_is_taken_by_no_reload(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recorder, "reload", lambda *_: pytest.fail("it was taken"))
+    engine.steps = reloads(office, UNRECORDABLE["recording.recipients"])
+    lines = run(office, capsys)
+    (refused,) = (line for line in lines if line["event"] == "reload_refused")
+    assert "recording.recipients: " in refused["reason"] and "absent.pub" in refused["reason"]
+    assert "reloaded" not in events(lines)
 
 
 # --- what the engine is told ---

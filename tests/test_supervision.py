@@ -210,6 +210,17 @@ def test_a_worker_that_is_started_later_keeps_in_the_same_place(where: Path, sta
         assert getattr(getattr(after.config, table), name) == getattr(getattr(before.config, table), name)
 
 
+def test_what_would_leave_every_call_unrecorded_by_mistake_stops_it(where: Path) -> None:
+    """At the start, and as what a reload would bring."""
+    wrong = with_keys("recording", 'recipients = ["absent.pub"]', FIVE)
+    with pytest.raises(ConfigError, match=r"recording.recipients: .*absent.pub: No such file"):
+        office(wrong, where)
+    house = office(FIVE, where)
+    with pytest.raises(ConfigError, match=r"recording.recipients: .*absent.pub: No such file"):
+        house.change(read(wrong, where))
+    assert house.config.recording.recipients == ()
+
+
 def test_a_detector_that_nobody_has_is_promised_by_no_reload(where: Path) -> None:
     house = office(FIVE, where)
     before = (house.config, house.rules, house.plan)
