@@ -57,13 +57,10 @@ from sipagent.voice import NOBODY_LISTENS, Detectors
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
 AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
-
 SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 SERVICE_UNAVAILABLE = 503
 
-
 log = structlog.get_logger("sipagent.agent")
-
 
 Told = Report | TapFault | Answer | BoardLost
 """What comes into the inbox."""
@@ -372,7 +369,7 @@ class Agent:
 
     # --- commands ---
 
-    def _carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912 - one a command
+    def _carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912, PLR0915 - one a command
         match command:
             case e.Drop():
                 self._drop(engine, call)
@@ -420,6 +417,8 @@ class Agent:
                     engine.indicate(leg, recording)
             case e.Alert(reason):
                 log.error("alert", call=call.id, reason=reason)
+            case e.ReportOperator():
+                self.tally.phones.failed(command, self.admission.extensions, call.id, time.monotonic())
             case e.Finish():
                 self._finish(call)
             case _:
@@ -463,6 +462,7 @@ class Agent:
         self.lending.bridged(call)
         engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
         engine.indicate(call.legs.get(leg, -1), call.indicated)
+        self.tally.phones.talks(call.operators.get(call.legs.get(leg, -1)))
         self.tapping.follow(call, leg)
         self.recorder.keep_receipt(call.receipt())
 

@@ -77,6 +77,15 @@ class Metrics(Collector):
         refused.add_metric(("malformed",), figures.malformed)
         refused.add_metric(("unsupported",), figures.unsupported)
         yield refused
+        missed = CounterMetricFamily(
+            "sipagent_operator_failures",
+            "Operators who were rung in vain, by configured extension.",
+            labels=("extension", "problem"),
+        )
+        for labels, count in figures.phones.items():
+            missed.add_metric(labels, count)
+        if missed.samples:
+            yield missed
         if (registered := self._counting.has_registered) is not None:
             yield _gauge("sipagent_registered", "Whether the trunk's registrar knows us.", registered)
 
