@@ -57,7 +57,6 @@ from sipagent.voice import NOBODY_LISTENS, Detectors
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
 AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
-SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 SERVICE_UNAVAILABLE = 503
 
 log = structlog.get_logger("sipagent.agent")
@@ -347,8 +346,7 @@ class Agent:
         if playing and playing.token == token:
             del call.playing[number]
             played_ms = round((time.monotonic() - playing.began) * 1000)
-            # The bridge plays a sound in its own time: one that was over early was not played whole.
-            complete = played_ms >= call.sounds[playing.prompt].duration_ms - SHORT_MS
+            complete = played.whole(playing.prompt, call.sounds[playing.prompt], played_ms)
             self._handle(engine, call, e.PromptEnded(playing.prompt, played_ms, complete))
 
     def _registered(self, report: Registration) -> None:

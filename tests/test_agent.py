@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from media.frame import SAMPLE_RATE, Samples
+from media.notice import inspect_prompt
 from retention.recording import Status
 from retention.selection import Selection
 from sipagent import events as e
@@ -348,6 +349,27 @@ def test_who_could_speak_in_the_call_and_is_heard_by_nobody_is_not_recorded(
         stage.listened()
         assert (stage.receipt().decision, stage.files()) == ("not_allowed", [])
         assert stage.recording().status is Status.ERASED
+
+
+def test_a_notice_that_is_not_the_one_that_was_loaded_was_not_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may promise what nobody listens for; from the reload on it is the one that is loaded."""
+    path = tmp_path / "notice.wav"
+    for hz in (400, 500):
+        soundfile.write(path, tone(hz, SOUND_MS / 1000), SAMPLE_RATE, subtype="PCM_16")
+        fr = sounds() | {e.Prompt.NOTICE: inspect_prompt(path)}
+        if hz == 400:
+            loaded = replace(RULES, sounds={**RULES.sounds, "fr": fr})
+    with staged(tmp_path, monkeypatch, loaded) as stage:
+        caller = stage.greeted()
+        stage.sound_over(caller)
+        assert stage.shown().startswith("NO REC")
+        stage.gone(caller)
+        assert (stage.receipt().decision, stage.receipt().decided_by) == ("not_allowed", "notice_failed")
+        stage.agent.reload(replace(RULES, sounds={**RULES.sounds, "fr": fr}))
+        stage.rung()
+        assert stage.shown().startswith("REC")
 
 
 def test_the_end_of_another_sound_ends_nothing(stage: Stage) -> None:
