@@ -15,6 +15,7 @@ from sipagent import events as e
 from sipagent.agent import AUDIT_S
 from sipagent.engine import ForeignMedia, OfLeg, SoundEnded
 from sipagent.softphone_rtp import key_tones, strongest, tone
+from sipagent.voice import NOBODY_LISTENS
 from tests.driving import (
     CALLER,
     CALLER_HZ,
@@ -331,7 +332,7 @@ def test_who_could_speak_and_is_heard_by_nobody_is_not_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Speech is wished, and there is no detector: silence permits nothing."""
-    with staged(tmp_path, monkeypatch, with_policy(voice=True)) as stage:
+    with staged(tmp_path, monkeypatch, with_policy(voice=True), detectors=NOBODY_LISTENS) as stage:
         caller = stage.greeted()
         stage.listened()
         stage.sound_over(caller)
