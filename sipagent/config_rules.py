@@ -32,6 +32,7 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _transfers(config)
     yield from _repeated(config)
     yield from _keys_pressed(config)
+    yield from _words_spoken(config)
     yield from _ports(config)
     yield from _edge(config)
     yield from _languages(config)
@@ -111,6 +112,17 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
                     f"operators.{name}", f"{keys!r} cannot be told from {other} {theirs!r}", "other keys"
                 )
         taken[f"operators.{name}"] = keys
+
+
+def _words_spoken(config: Config) -> Iterator[Complaint]:
+    """Who listens for nothing hears no refusal, and fails at the first word that is spoken."""
+    refusal = config.refusal
+    if refusal.engine != "none" and not refusal.keywords:
+        problem = f"empty, where refusal.engine is {refusal.engine!r}"
+        yield Complaint("refusal.keywords", problem, 'one word or more, or refusal.engine = "none"')
+    if refusal.in_call == "key+voice" and not refusal.in_call_keywords:
+        problem = "empty, where refusal.in_call is 'key+voice'"
+        yield Complaint("refusal.in_call_keywords", problem, 'one word or more, or refusal.in_call = "key"')
 
 
 def _ports(config: Config) -> Iterator[Complaint]:

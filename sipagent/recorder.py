@@ -150,6 +150,7 @@ class Recorder:
         row = self._rows.open(recording, lambda: self._open(recording))
 
         def open_part() -> None:
+            fault = "what nobody foresaw"  # which the thread tells
             try:
                 if not self._rows.is_durable(row, DURABLE_S):
                     raise StoreError("its row can be written nowhere")
@@ -158,9 +159,11 @@ class Recorder:
                 make_folder(self.archive.directory)  # which its row has made, if it was there first
                 tap.start(self._new_key(id), partial(self.archive.marks.naming, id))
                 self._running.add(tap)
-            except FAULTS as fault:
-                if not self.archive.marks.forbidden(id):  # else it was refused before it began
-                    on_failure(str(fault))
+            except FAULTS as known:
+                fault = str(known)
+            finally:
+                if tap not in self._running and not self.archive.marks.forbidden(id):
+                    on_failure(fault)  # else it was refused before it began
 
         self._quick.put(open_part)
         return tap

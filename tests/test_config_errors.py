@@ -324,6 +324,19 @@ WRONG = [
             ),
         )
     ),
+    *(
+        (
+            "refusal",
+            f"engine = '{engine}'\nkeywords = []",
+            f"refusal.keywords: empty, where refusal.engine is '{engine}'; accepted: one word or more, or ",
+        )
+        for engine in ("embedding", "vosk")
+    ),
+    (
+        "refusal",
+        "engine = 'embedding'\nin_call = 'key+voice'\nin_call_keywords = []",
+        "refusal.in_call_keywords: empty, where refusal.in_call is 'key+voice'; accepted: one word or more",
+    ),
     (
         "recording",
         "window = [{ share = 0.1 }]",
