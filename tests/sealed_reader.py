@@ -1,4 +1,4 @@
-"""A reader of sealed recordings, from ARCHITECTURE.md and libsodium alone: nothing of ours is imported.
+"""A reader of sealed recordings, from retention/FORMATS.md and libsodium alone: nothing of ours is imported.
 
 python tests/sealed_reader.py STEM.key ID.key ID.sealed OUT.wav
 """

@@ -16,10 +16,10 @@ from sipagent.config_model import Config
 from sipagent.consent import Decision
 from sipagent.policy import Phase
 from tests import draw_callflow
-from tests.test_structure import ALL, POLICY, name
+from tests.test_structure import ALL, POLICY, name, tracked
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), ROOT / "prompts/README.md", ROOT / "retention/README.md"]
+DOCUMENTS = [path for path in tracked() if path.suffix == ".md"]
 
 
 def text_of(file: str | Path) -> str:
@@ -43,10 +43,26 @@ KEYS = set(keys(Config))
 TABLES = {key.rpartition(".")[0] for key in KEYS}
 
 
+def prose(text: str) -> str:
+    """Without what is fenced: a comment in a configuration is no heading, and an example's bracket no link."""
+    return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def titles(text: str) -> list[str]:
+    return re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
+
+
 def anchors(text: str) -> set[str]:
     """What a `#` in a link may name: headings, in small letters with hyphens."""
-    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles(text)}
+
+
+def links(document: Path) -> Iterator[str]:
+    """Where its links lead that stay in the project."""
+    text = prose(text_of(document))
+    inline = re.findall(r"\]\(([^)\s]+)\)", text)
+    defined = re.findall(r"^\[[^\]]+\]: (\S+)$", text, re.MULTILINE)
+    yield from (target for target in (*inline, *defined) if not re.match(r"https?://", target))
 
 
 # --- make ---
@@ -122,15 +138,18 @@ def test_the_examples_of_the_readme_are_configurations() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_links_lead_somewhere(document: Path) -> None:
-    inline = re.findall(r"\]\(([^)\s]+)\)", text_of(document))
-    defined = re.findall(r"^\[[^\]]+\]: (\S+)$", text_of(document), re.MULTILINE)
-    for target in (*inline, *defined):
-        if re.match(r"https?://", target):
-            continue
+    for target in links(document):
         path, _, anchor = target.partition("#")
         there = document.parent / path if path else document
         assert there.exists(), target
         assert not anchor or anchor in anchors(text_of(there)), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_no_document_has_two_headings_of_one_name(document: Path) -> None:
+    """A link to the second one would lead to the first."""
+    told = titles(text_of(document))
+    assert [title for title in set(told) if told.count(title) > 1] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
@@ -180,7 +199,7 @@ def test_the_drawing_replaces_what_was_drawn_before() -> None:
 
 
 def test_the_table_of_the_chunk_is_its_format() -> None:
-    table = re.findall(r"^\| (\d+) \| (\d+|length) \| (\w+)", text_of("ARCHITECTURE.md"), re.MULTILINE)
+    table = re.findall(r"^\| (\d+) \| (\d+|length) \| (\w+)", text_of("retention/FORMATS.md"), re.MULTILINE)
     told = re.findall(r"^ +(\d+) +(\d+|length) +(\w+)", chunks.__doc__ or "", re.MULTILINE)
     assert len(told) == 12
     assert table == told

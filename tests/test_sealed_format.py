@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md says how to read a sealed recording: its example, and a reader made from its words."""
+"""retention/FORMATS.md says how to read a sealed recording: its example, and a reader made from its words."""
 
 import json
 import re
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def example() -> dict[str, Any]:
     """The fenced block that holds a file with all that leads to its sound."""
-    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "ARCHITECTURE.md").read_text("utf-8"), re.DOTALL)
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "retention/FORMATS.md").read_text("utf-8"), re.DOTALL)
     (found,) = (json.loads(block) for block in blocks if '"vault"' in block)
     assert isinstance(found, dict)
     return found | {"file": b64decode("".join(found["file"])), "key": b64decode(found["key"])}
