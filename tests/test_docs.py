@@ -12,14 +12,26 @@ from pydantic import BaseModel
 
 from media import chunks
 from sipagent import __version__
+from sipagent.config import load
 from sipagent.config_model import Config
 from sipagent.consent import Decision
+from sipagent.init_config import init
 from sipagent.policy import Phase
 from tests import draw_callflow
 from tests.test_structure import ALL, POLICY, name, tracked
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [path for path in tracked() if path.suffix == ".md"]
+PAGES = ["README.md", *sorted(name(path) for path in DOCUMENTS if name(path).startswith("docs/"))]
+"""What users read: no module of ours is named there as `package.module`, so that is a key or a file."""
+BOTH = [
+    ("docs/administrator.md", "docs/administrateur.md"),
+    ("docs/data-protection-officer.md", "docs/delegue-protection-donnees.md"),
+    ("docs/operator.md", "docs/operateur.md"),
+]
+"""Pages that there are in English and in French."""
+BESIDE = re.compile(r"retention\.([\w-]+\.)?(db|head|seed|reserve)")
+"""Files whose names look like keys."""
 
 
 def text_of(file: str | Path) -> str:
@@ -44,7 +56,7 @@ TABLES = {key.rpartition(".")[0] for key in KEYS}
 
 
 def prose(text: str) -> str:
-    """Without what is fenced: a comment in a configuration is no heading, and an example's bracket no link."""
+    """Without what is fenced: a comment there is no heading, and a bracket no link."""
     return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -119,18 +131,39 @@ def test_every_key_is_explained_in_the_shipped_configuration() -> None:
     assert unexplained == set()
 
 
-def test_the_readme_names_only_keys_that_exist() -> None:
+@pytest.mark.parametrize("page", [*PAGES, "media/README.md"])
+def test_the_pages_name_only_keys_that_exist(page: str) -> None:
     tables = {key.partition(".")[0] for key in KEYS}
-    told = re.findall(r"`(\w+\.\w+)\b", text_of("README.md"))
+    told = {key for key in re.findall(r"`(\w+\.[\w.-]+)", text_of(page)) if not BESIDE.fullmatch(key)}
     assert {key for key in told if key.partition(".")[0] in tables} <= KEYS | TABLES
 
 
-def test_the_examples_of_the_readme_are_configurations() -> None:
-    examples = re.findall(r"```toml\n(.*?)```", text_of("README.md"), re.DOTALL)
-    assert len(examples) >= 2
-    for example in examples:
+def examples(page: str) -> list[str]:
+    """The pieces of configuration that it shows."""
+    return re.findall(r"```toml\n(.*?)```", text_of(page), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_the_pages_are_configurations(page: str) -> None:
+    for example in examples(page):
         told = {f"{table}.{key}" for table, inner in tomllib.loads(example).items() for key in inner}
         assert told <= KEYS | TABLES | {"prompts.en"}
+
+
+def test_the_pages_show_the_trunks_that_there_are() -> None:
+    for page in BOTH[0]:
+        trunks = [trunk for example in examples(page) if (trunk := tomllib.loads(example).get("trunk"))]
+        assert any("registrar" in trunk for trunk in trunks), page
+        assert any("registrar" not in trunk and trunk.get("allowed_sources") for trunk in trunks), page
+
+
+def test_the_configuration_of_the_readme_is_whole(tmp_path: Path) -> None:
+    """With the folder that `init` makes around it, and nothing else."""
+    (example,) = examples("README.md")
+    init(tmp_path, None)
+    (tmp_path / "config.toml").write_text(example, encoding="utf-8")
+    config = load(tmp_path / "config.toml")
+    assert config.recording.share < 1 and config.recording.recipients and config.trunk.allowed_sources
 
 
 # --- links and names ---
@@ -152,9 +185,33 @@ def test_no_document_has_two_headings_of_one_name(document: Path) -> None:
     assert [title for title in set(told) if told.count(title) > 1] == []
 
 
+def test_every_document_is_found_from_the_readme() -> None:
+    found, todo = set[Path](), [ROOT / "README.md"]
+    while todo:
+        document = todo.pop().resolve()
+        if document not in found and document.suffix == ".md":
+            found.add(document)
+            todo += [document.parent / path for link in links(document) if (path := link.partition("#")[0])]
+    assert [name(document) for document in DOCUMENTS if document not in found] == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in tracked() if path.suffix in (".py", ".toml", ".cfg")], ids=name
+)
+def test_a_document_that_the_code_points_at_exists(path: Path) -> None:
+    pointed = re.findall(
+        r"(?:[\w-]+/)*\b(?:README|ARCHITECTURE|SECURITY|CHANGELOG|FORMATS)\.md(?:#[\w-]+)?", text_of(path)
+    )
+    pointed += re.findall(r"\bdocs/[\w-]+\.md(?:#[\w-]+)?", text_of(path))
+    for target in pointed:
+        file, _, anchor = target.partition("#")
+        there = [folder / file for folder in (ROOT, path.parent) if (folder / file).exists()]
+        assert there and (not anchor or anchor in anchors(text_of(there[0]))), target
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_files_that_are_named_exist(document: Path) -> None:
-    named = re.findall(r"`((?:sipagent|media|retention|prompts|tests)/[\w./]*)`", text_of(document))
+    named = re.findall(r"`((?:sipagent|media|retention|prompts|tests|docs)/[\w./]*)`", text_of(document))
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
@@ -172,6 +229,63 @@ def test_every_thread_is_in_the_table() -> None:
     }
     assert started >= {"listener", "recorder", "assembler", "tap-writer", "purge"}
     assert [thread for thread in started if f"| `{thread}` |" not in text_of("ARCHITECTURE.md")] == []
+
+
+# --- lengths, and both languages ---
+
+
+@pytest.mark.parametrize(
+    ("page", "words", "lines"), [("README.md", 1200, 130), ("ARCHITECTURE.md", 3000, 250)]
+)
+def test_what_is_read_first_is_short(page: str, words: int, lines: int) -> None:
+    """All that stands in it counts, also what is drawn or shown."""
+    text = text_of(page)
+    assert len(text.split()) <= words
+    assert len(text.splitlines()) <= lines
+
+
+def told(page: str) -> set[str]:
+    """What is the same in any language: commands, options, keys, files, figures, events."""
+    spans = re.findall(r"`([^`]+)`", prose(text_of(page)))
+    commands = {f"sipagent {word}" for span in spans for word in re.findall(r"^sipagent ([a-z-]+)", span)}
+    options = {option for span in spans for option in re.findall(r"(?<!\S)--[a-z-]+", span)}
+    return commands | options | {span for span in spans if re.fullmatch(r"[a-z]\w+(\.[\w.-]+)?/?", span)}
+
+
+@pytest.mark.parametrize(("english", "french"), BOTH)
+def test_both_languages_tell_of_the_same(english: str, french: str) -> None:
+    assert told(english) == told(french)
+    assert len(titles(text_of(english))) == len(titles(text_of(french)))
+    rows = [re.findall(r"^\|", text_of(page), re.MULTILINE) for page in (english, french)]
+    assert len(rows[0]) == len(rows[1])
+
+
+@pytest.mark.parametrize(("english", "french"), BOTH)
+def test_what_is_copied_from_a_page_is_the_same_in_both_languages(english: str, french: str) -> None:
+    """But for comments, and what people call themselves or their files."""
+
+    def copied(page: str) -> list[str]:
+        fenced = re.findall(r"```\w+\n(.*?)```", text_of(page), re.DOTALL)
+        return [re.sub(r" *# .*", "", block) for block in fenced]
+
+    assert copied(english) == copied(french)
+
+
+def log_lines(page: str) -> list[tuple[str, ...]]:
+    """What the first column of the table of log lines quotes."""
+    rows = re.findall(r"^\| (`(?:alert|[a-z]+(?:_[a-z]+)*)`(?:, `[^`]+`)?) \|", text_of(page), re.MULTILINE)
+    return [tuple(re.findall(r"`([^`]+)`", row)) for row in rows]
+
+
+def test_the_log_lines_that_are_explained_are_those_that_are_written() -> None:
+    assert log_lines(BOTH[0][0]) == log_lines(BOTH[0][1])
+    assert len(log_lines(BOTH[0][0])) >= 20
+    written = re.sub(r'"\s+f?"', "", "\n".join(text_of(path) for path in ALL))
+    for event, *reason in log_lines(BOTH[0][0]):
+        assert f'"{event}"' in written, event
+        for said in reason:
+            constant = max(re.split(r"…|worker-3|\(signal 6\)|\d+|^[\w.]+:", said), key=len).strip()
+            assert constant in written, said
 
 
 # --- what is drawn and copied ---

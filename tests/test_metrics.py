@@ -261,8 +261,9 @@ def test_names_are_as_prometheus_wants_them(service: Service) -> None:
             assert family.name.endswith(("_timestamp_seconds", "_bytes"))
 
 
-def test_the_readme_names_only_figures_that_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("page", ["administrator.md", "administrateur.md"])
+def test_the_pages_name_only_figures_that_there_are(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with staged(tmp_path, monkeypatch, registers=True) as stage:
         service = Service(stage, tmp_path)
@@ -270,8 +271,8 @@ def test_the_readme_names_only_figures_that_there_are(
         stage.gone(stage.invite())
         stage.gone(stage.rung()[1], 503)
         names = {name for name, _ in service.figures()}
-    page = (Path(__file__).parent.parent / "retention/README.md").read_text(encoding="utf-8")
-    told = re.findall(r"\b(sipagent_[a-z_]+)(\*?)", page)
+    text = (Path(__file__).parent.parent / "docs" / page).read_text(encoding="utf-8")
+    told = re.findall(r"\b(sipagent_[a-z_]+)(\*?)", text)
     assert told
     for name, rest in told:
         assert name in names or (rest and any(one.startswith(name) for one in names)), name

@@ -33,7 +33,7 @@ SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "p
 TOP = {
     *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
     *("config.toml", "pyproject.toml"),
-    *(".ci", ".gitignore", "deploy", "media", "prompts", "retention", "sipagent", "tests", "typings"),
+    *(".ci", ".gitignore", "deploy", "docs", "media", "prompts", "retention", "sipagent", "tests", "typings"),
 }
 MACHINE = re.compile(rb"(?<![\w.<])/(?:(?:root|work|Users)/\w|tmp/\w+/)")
 
