@@ -2,7 +2,7 @@
 # Needs Linux on x86-64 and Python 3.11 or 3.12: the SIP engine exists for no other.
 
 PYTHON ?= python3.12 python3.11 python3
-RUN = .venv/bin/python -m sipagent
+RUN = .venv/bin/sipagent
 PIP = PIP_USE_PEP517=1 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check
 LOCK = deploy/requirements.lock
 CHECKED = sipagent media retention prompts tests
