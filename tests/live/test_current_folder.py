@@ -57,7 +57,7 @@ def run(ours: Installed, folder: Path, *words: str | Path, code: int = 0) -> str
 
 
 def test_it_is_this_installation_that_runs(ours: Installed) -> None:
-    asked = [ours.python, "-P", "-c", "import sipagent, media; print(sipagent.__file__, media.__file__)"]
+    asked = [str(ours.python), "-P", "-c", "import sipagent, media; print(sipagent.__file__, media.__file__)"]
     said = subprocess.run(asked, cwd="/", env={}, capture_output=True, text=True, check=True).stdout
     assert all(Path(path).is_relative_to(ours.packages) for path in said.split())
 
