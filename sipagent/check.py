@@ -44,7 +44,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *key_findings(config),
         *sampling_findings(config),
         *stamp_findings(config, now),
-        *engine_findings(config, engine_facts),
+        *engine_findings(config, engine_facts, now),
         *port_findings(config),
     ]
 
