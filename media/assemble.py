@@ -13,6 +13,7 @@ A sealed part stays what it is, so that nobody needs its key: sync, rename to FI
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import zlib
@@ -20,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 import soundfile
 
@@ -152,7 +153,7 @@ class Reading:
             if self._key is None:
                 with soundfile.SoundFile(self._path) as file:
                     yield from file.blocks(BLOCK_FRAMES, dtype="int16", always_2d=True)
-                    self._complete = bool(_said_beside(self._path, file.comment)["complete"])
+                    self._complete = _said_beside(self._path, file.comment).complete
             else:
                 walk = Walk(self.rate)
                 yield from walk.blocks(open_all(read_part(self._path), self._key))
@@ -293,22 +294,34 @@ def _read_comment(part: Path, rate: int) -> str:
 def _describe(final: Path) -> Finished:
     with soundfile.SoundFile(final) as file:
         rate, samples, comment = file.samplerate, file.frames, file.comment
-    fields = _said_beside(final, comment)
+    said = _said_beside(final, comment)
     return Finished(
         rate=rate,
         samples=samples,
         bytes=final.stat().st_size,
         sha256=_sha256(final),
-        complete=fields["complete"],
-        drops=fields["drops"],
-        pauses=tuple((start, stop) for start, stop in fields["pauses"]),
+        complete=said.complete,
+        drops=said.drops,
+        pauses=said.pauses,
     )
 
 
-def _said_beside(final: Path, comment: str) -> dict[str, Any]:
-    """What the comment of a sound file tells; AssemblyError if it is none of ours."""
+class _Said(NamedTuple):
+    """What the comment of a sound file tells; `pauses` in s from the start."""
+
+    complete: bool
+    drops: int
+    pauses: tuple[tuple[float, float], ...]
+
+
+def _said_beside(final: Path, comment: str) -> _Said:
+    """Read it; AssemblyError if it is none of ours, whatever it is."""
     try:
-        fields: dict[str, Any] = json.loads(comment)
-    except ValueError as error:
+        match json.loads(comment):
+            case {"complete": bool(complete), "drops": int(drops), "pauses": list(spans)}:
+                pauses = tuple((float(start), float(stop)) for start, stop in spans)
+                if all(0 <= start <= stop < math.inf for start, stop in pauses):
+                    return _Said(complete, drops, pauses)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise AssemblyError(f"{final}: was not made from a part") from error
-    return fields
+    raise AssemblyError(f"{final}: was not made from a part")

@@ -109,10 +109,12 @@ def load_detector(
     `model` is the folder of a Vosk model, for that engine; `heads` one of heads beside those that are
     shipped, for the engine "embedding". `in_call`: evidence is at stake, so it must be surer, and unclear is
     nothing. An engine is imported only here, where it is asked for: it costs tens of MB.
-    DetectorUnavailable for one that isn't there, or a phrase that it can't hear.
+    DetectorUnavailable for one that isn't there, for no phrase that refuses, or one that it can't hear.
     """
     if engine == "none":
         return None
+    if not refuse:
+        raise DetectorUnavailable("nothing to listen for; accepted: one phrase that refuses, or more")
     if engine == "embedding":
         from media.spotter import Spotter
 

@@ -6,7 +6,7 @@ recording after it unlawful. So a prompt is read whole once, at start, and its h
 
 import hashlib
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ class Prompt:
     """A sound file that has passed inspection.
 
     `rate` in Hz; `sha256` of the whole file, hex; `words` are the words spoken (the .txt of the same name),
-    or None where nobody wrote them down.
+    or None where nobody wrote them down. `state`: what the file system said of it; None: nobody asked.
     """
 
     path: Path
@@ -40,11 +40,35 @@ class Prompt:
     duration_ms: int
     sha256: str
     words: str | None
+    state: "State | None" = field(default=None, compare=False)
+
+    def is_unchanged(self) -> bool:
+        """Whether the file is still the one that was inspected; it is read only where it seems not to be."""
+        if self.state is None:
+            return True
+        try:
+            return _state(self.path) == self.state or _sha256(self.path) == self.sha256
+        except OSError:
+            return False
+
+
+State = tuple[int, ...]
+
+
+def _state(path: Path) -> State:
+    """Device, inode, size, and when content and inode were last written, in ns."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def inspect_prompt(path: Path) -> Prompt:
     """Read `path` and its words (`x.16k.wav` shares those of `x.wav`); PromptError if it isn't ACCEPTED."""
     rate = _check_format(path)
+    state = _state(path)  # before it is read: what is written meanwhile makes another one
     sample_count = _check_sound(path)
     if sample_count > ACCEPTED_MAX_S * rate:
         raise PromptError(path, f"is {sample_count / rate:.2f} s long")
@@ -52,8 +76,9 @@ def inspect_prompt(path: Path) -> Prompt:
         path=path,
         rate=rate,
         duration_ms=sample_count * 1000 // rate,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=_sha256(path),
         words=_read_words(path.with_name(f"{path.stem.removesuffix('.16k')}.txt")),
+        state=state,
     )
 
 

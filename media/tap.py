@@ -10,6 +10,7 @@ holds, and the call goes on unrecorded.
 """
 
 import errno
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -30,6 +31,8 @@ SYNC_BUDGET_S = 0.2
 """Of each round: on a slow disk syncs come later, the sound doesn't."""
 
 STALLED = "the writer has stalled"
+
+_log = logging.getLogger(__name__)
 
 
 class TapError(Exception):
@@ -227,8 +230,9 @@ class Tap:
                 return False
             try:
                 job(self._file)
-            except OSError as error:
-                reason = error.strerror or str(error)
+            except Exception as error:  # noqa: BLE001
+                # Broad on purpose: one thread writes for all taps, and one's fault must not end the others.
+                reason = _reason(error)
                 failed = self._set_failed(reason)
                 self._close()
             else:
@@ -261,8 +265,8 @@ class Tap:
             self._write(self._file, self._aligner.take_rest())
             self._file.write_note(self._note(), Kind.END)
             self._sync(self._file)
-        except OSError as error:
-            self._move((_State.FINISHED,), _State.FAILED, error.strerror or str(error))
+        except Exception as error:  # noqa: BLE001 - as above: what was written before is kept all the same
+            self._move((_State.FINISHED,), _State.FAILED, _reason(error))
             return None
         return TapResult(
             samples=self._aligner.taken,
@@ -307,6 +311,14 @@ class Tap:
             self._file.close()
             self._file = None
         self._aligner = Aligner(self._rate)
+
+
+def _reason(error: Exception) -> str:
+    """One line: a disk's own words, or what nobody foresaw."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    _log.error("writing a recording failed", exc_info=error)
+    return repr(error)
 
 
 class TapWriter:

@@ -174,17 +174,19 @@ class _Played:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What is to be listened for on a leg from here on."""
+    """What is to be listened for on a leg from here on. `deaf`: speech is, and there is no detector."""
 
     tones: bool
     detector: Detector | None
+    deaf: bool
 
 
 class Listener:
     """Reports what is pressed and said on the legs that are open, in order for each leg.
 
     `report(leg, conclusion)` is called on the listener's thread and must neither block nor raise. Without
-    `detector` no voice work is done at all.
+    `detector` no voice work is done at all, and each leg on which speech is wished is a ListenerFailed: its
+    silence is no answer.
     """
 
     def __init__(
@@ -224,7 +226,8 @@ class Listener:
 
         `in_call`: for the words that count during the call alone.
         """
-        wish = _Wish(tones, (self._in_call if in_call else self._detector) if voice else None)
+        detector = (self._in_call if in_call else self._detector) if voice else None
+        wish = _Wish(tones, detector, deaf=voice and detector is None)
         self._queue.put((leg, wish))
         if wish.tones or wish.detector:
             self._listened.add(leg)
@@ -271,28 +274,36 @@ class Listener:
             if isinstance(content, _Wish):
                 self._equip(leg, content)
             elif isinstance(content, _Played):
-                if isinstance(ear := self._ears.get(leg, {}).get("voice"), VoiceEar):
-                    ear.plays(content.sound)
+                ears = self._ears.get(leg, {})
+                if isinstance(ear := ears.get("voice"), VoiceEar):
+                    self._do(leg, "voice", partial(ear.plays, content.sound), ears)
             else:
                 self._hear(leg, content)
 
     def _equip(self, leg: int, wish: _Wish) -> None:
         ears = self._ears.pop(leg, {})
-        wanted: dict[str, _Ear] = {}
-        if wish.tones:
-            wanted["tones"] = ears.get("tones") or _ToneEar()
-        if wish.detector is not None:
-            ear = ears.get("voice")
-            if isinstance(ear, VoiceEar):
-                ear.attend(wish.detector)
-            wanted["voice"] = ear or VoiceEar(wish.detector, self._is_busy)
-        elif isinstance(ear := ears.get("voice"), VoiceEar):
-            for conclusion in self._listen(leg, "voice", ear.finish, ears):
-                self._report(leg, conclusion)
-        if wanted:
-            self._ears[leg] = wanted
+        if not wish.tones:
+            ears.pop("tones", None)
+        elif "tones" not in ears:
+            ears["tones"] = _ToneEar()
+        self._do(leg, "voice", partial(self._attend, wish.detector, ears), ears)
+        if wish.deaf:
+            self._report(leg, ListenerFailed("voice: there is no detector"))
+        if ears:
+            self._ears[leg] = ears
         else:
             self._report(leg, ListeningEnded())
+
+    def _attend(self, detector: Detector | None, ears: dict[str, _Ear]) -> list[Conclusion]:
+        ear = ears.get("voice")
+        if detector is None:
+            ears.pop("voice", None)
+            return ear.finish() if isinstance(ear, VoiceEar) else []
+        if isinstance(ear, VoiceEar):
+            ear.attend(detector)
+        else:
+            ears["voice"] = VoiceEar(detector, self._is_busy)
+        return []
 
     def _hear(self, leg: int, samples: Samples) -> None:
         ears = self._ears.get(leg, {})
@@ -300,20 +311,23 @@ class Listener:
             self._overrun.discard(leg)
             self._report(leg, ListenerFailed("fell behind: frames of this leg were dropped"))
         for kind, ear in list(ears.items()):
-            for conclusion in self._listen(leg, kind, partial(ear.feed, samples), ears):
-                self._report(leg, conclusion)
+            self._do(leg, kind, partial(ear.feed, samples), ears)
 
-    def _listen(
-        self, leg: int, kind: str, ear: Callable[[], list[Conclusion]], ears: dict[str, _Ear]
-    ) -> list[Conclusion]:
+    def _do(
+        self, leg: int, kind: str, step: Callable[[], list[Conclusion] | None], ears: dict[str, _Ear]
+    ) -> None:
+        """One step of listening, and report what comes of it."""
         try:
-            return ear()
+            conclusions = step() or []
         except Exception as error:  # noqa: BLE001
             # Broad on purpose: this thread hears every leg, and an engine may raise anything. One leg's fault
             # must not deafen the others, and a thread that died would look like callers who don't refuse.
             _log.exception("listening failed", extra={"leg": leg, "kind": kind})
-            del ears[kind]
-            return [ListenerFailed(f"{kind}: no longer listened for: {type(error).__name__}: {error}")]
+            ears.pop(kind, None)
+            reason = f"{kind}: no longer listened for: {type(error).__name__}: {error}"
+            conclusions = [ListenerFailed(reason)]
+        for conclusion in conclusions:
+            self._report(leg, conclusion)
 
     def _is_busy(self) -> bool:
         return self._queue.qsize() > BUSY_FRAMES

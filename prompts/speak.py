@@ -12,12 +12,14 @@ Then, for all prompts, or for one after its words were changed, or with another 
     python -m prompts.speak
     python -m prompts.speak fr/closed en/closed
     python -m prompts.speak --prompts my-prompts --replace "Agglo J’écoute" "Allô Mairie"
+    python -m prompts.speak --prompts my-prompts --read-more "agglo point fr" fr/notice fr/notice_voice
 
 The same words give the same files on the same kind of machine (the model counts in integers, and
 processors differ in how they add them up: elsewhere the last bits may change, not the voice).
 """
 
 import argparse
+import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +45,11 @@ class Speaker:
 SPEAKERS = {"fr": Speaker("ff_siwis", 1.0), "en": Speaker("bf_emma", 1.0)}
 FOREIGN = {"fr/choose": "en", "en/choose": "fr"}
 """What is said to those who do not understand the folder's language, and in which one."""
+READ_MORE = {
+    "fr": "Le détail et vos droits : {}.",
+    "en": "For details and your rights: {}.",
+}
+"""The last sentence of a notice: where the rest of GDPR article 13 can be read."""
 RATES = {8_000: (120.0, 3_400.0), 16_000: (90.0, 7_000.0)}
 """The rates written (Hz), each with the band kept: what G.711 and G.722 carry."""
 ACTIVE_DBFS = -20.0
@@ -118,6 +125,26 @@ def replaced(scripts: Sequence[Script], pairs: Sequence[Sequence[str]]) -> list[
     return list(scripts)
 
 
+def with_read_more(scripts: Sequence[Script], place: str) -> list[Script]:
+    """The scripts, each notice with its last sentence that names the place. Raises PromptsError."""
+    place = place.strip()
+    if not place or re.search(r"[.!?…]|\n", place):
+        raise PromptsError(f"--read-more: {place!r} is not said as it is written; such as: agglo point fr")
+    if not any(_is_notice(script) for script in scripts):
+        raise PromptsError("--read-more: no notice is among these prompts")
+    return [_informed(script, place) if _is_notice(script) else script for script in scripts]
+
+
+def _is_notice(script: Script) -> bool:
+    return script.path.stem.startswith("notice")
+
+
+def _informed(script: Script, place: str) -> Script:
+    before, after = READ_MORE[script.language].split("{}")
+    rest = re.sub(rf"\s*{re.escape(before)}[^.]*{re.escape(after)}", "", script.words)
+    return Script(script.path, script.language, f"{rest} {before}{place}{after}")
+
+
 def spoken(script: Script, voice: Voice, lexicon: Mapping[str, str]) -> Sound:
     """The prompt at RATE, its sentences equally loud. Raises PhonemeError, VoiceError."""
     known = frozenset(voice.symbols)
@@ -167,6 +194,11 @@ def _arguments(line: Sequence[str] | None) -> argparse.Namespace:
         metavar=("OLD", "NEW"),
         help="exchange words in the .txt files first, such as the service's name; may be repeated",
     )
+    parser.add_argument(
+        "--read-more",
+        metavar="PLACE",
+        help="end each notice with where the rest of GDPR article 13 can be read, such as: agglo point fr",
+    )
     return parser.parse_args(line)
 
 
@@ -175,6 +207,8 @@ def main(line: Sequence[str] | None = None) -> int:
     arguments = _arguments(line)
     try:
         scripts = replaced(read_scripts(arguments.prompts, arguments.names), arguments.replace)
+        if arguments.read_more is not None:
+            scripts = with_read_more(scripts, arguments.read_more)
         lexicon = read_lexicon(arguments.prompts)
         voice = Voice(arguments.model, arguments.voices)
         for report in speak(scripts, voice, lexicon):

@@ -191,6 +191,7 @@ class Archive:
     def unlink(self, ids: Iterable[str]) -> dict[str, OSError]:
         """Remove all files of these recordings, keys first, and make that last; what went wrong, by id."""
         wrong: dict[str, OSError] = {}
+        ids = [*ids]  # gone through twice
         for folder, suffixes in ((self.vault.directory, _KEYS), (self.directory, _SUFFIXES)):
             gone = False
             for id in ids:

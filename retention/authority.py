@@ -159,7 +159,7 @@ def _elements(der: bytes, start: int, end: int) -> Iterator[_Element]:
 
 
 def _certificates_in_order(answer: bytes) -> bytes:
-    """The same answer, its certificates sorted: DER wants a set so, authorities send them as they come.
+    """The answer with its certificates sorted: DER wants a set so, authorities send them as they come.
 
     No signature covers their order, and what is kept is the answer as it came.
     """

@@ -95,7 +95,7 @@ def public(kind: str, record: Json) -> Json:
 
 
 def public_text(kind: str, record: Json) -> str:
-    """The same as canonical JSON."""
+    """What of a row may be known for ever, as canonical JSON."""
     return canonical(public(kind, record))
 
 

@@ -1,8 +1,9 @@
 """One call forgotten before its time, because a person asked for it, and what proves it. (GDPR article 17.)
 
 What goes: the recording with its key and its metadata, what leads to a person in its row and in the call's
-receipt, the text of every analysis. What stays: when and how long, the hash of the file, and the line in the
-trace that says who removed it and why.
+receipt, the text of every analysis. What stays: the exact times, the number that was dialled, how the call
+ended and what was decided, the length and hash of the file, and the line in the trace that says who removed
+it and why. That is no name and no number of the caller's; who has other records of the call can join them.
 """
 
 from collections.abc import Callable

@@ -53,7 +53,7 @@ def pending(archive: Archive, damaged: Damaged = lambda id, problem: None) -> li
 
 
 def stuck(archive: Archive) -> list[str]:
-    """The same, without those that a running agent is just at. Raises StoreError, OSError."""
+    """What is `pending` and stays so: not what a running agent is just at. Raises StoreError, OSError."""
     found, until = pending(archive), time.monotonic() + MOMENT_S
     while found and time.monotonic() < until:
         time.sleep(MOMENT_S / 10)  # nothing tells another process of it

@@ -51,7 +51,7 @@ def batches(rows: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def breathing(rows: Iterable[Item], over: Callable[[], bool] = lambda: False) -> Iterator[list[Item]]:
-    """The same for many transactions on end, until `over()`: calls can write theirs between two."""
+    """A few at a time for many transactions on end, until `over()`: calls can write theirs between two."""
     for number, batch in enumerate(batches(rows, BATCH)):
         if over():
             return

@@ -119,7 +119,7 @@ class Recording(Record):
     purged_at: datetime | None = None
 
     def tombstone(self, status: Status, at: datetime) -> "Recording":
-        """What stays after the purge: who is gone, when and how long and which bytes are kept."""
+        """What stays after the purge: who is gone; when, to which number, how long and which bytes stay."""
         return replace(
             self, status=status, call_id=None, caller=None, operator=None, path=None, hold=None, purged_at=at
         )
@@ -152,9 +152,10 @@ class Receipt(Record):
     expires_at: datetime | None = None  # when it forgets its persons; null in those of early versions
 
     def anonymous(self) -> "Receipt":
-        """What statistics need, without anything that leads to a person.
+        """What statistics need: no number of the caller's, and nothing of the operator.
 
-        The Call-ID goes too (it joins this row with the carrier's own), and the events (free text).
+        The Call-ID goes too (it joins this row with the carrier's own), and the events (free text). The times
+        and the dialled number stay; whoever has the carrier's records can join these.
         """
         return replace(self, call_id=None, caller=None, operator=None, keyword=None, events=())
 
@@ -170,7 +171,7 @@ class Access(Record):
     by: str | None = None
     system_user: str | None = None
     reference: str | None = None
-    outcome: str = "done"  # or `refused`, `failed`
+    outcome: str = "done"  # or `refused`, `failed`; `begun` before what takes its time, and may fail
     detail: str | None = None
 
 
@@ -244,7 +245,7 @@ class Ids:
         self._given: set[str] = set()  # in the millisecond of the last one
 
     def new(self, now: datetime) -> str:
-        """As `new_id`."""
+        """An id as `new_id` makes it, that was not given yet."""
         id = new_id(now, self._worker)
         self._given = {one for one in self._given if begun_at(one) == begun_at(id)}
         while id in self._given:

@@ -201,7 +201,7 @@ def problems(database: Path) -> dict[str, str]:
 
 
 def lasting_problems(database: Path) -> dict[str, str]:
-    """The same, without what a running agent writes while we look again. Raises OSError."""
+    """The `problems` that stay: not what a running agent writes while we look again. Raises OSError."""
     found, until = problems(database), time.monotonic() + MOMENT_S
     while found and time.monotonic() < until:
         time.sleep(MOMENT_S / 10)  # nothing tells another process of it

@@ -33,7 +33,10 @@ def from_row(row: dict[str, Any]) -> Json:
 
 
 def record_of(kind: str, row: dict[str, Any]) -> Json:
-    """The same without a number that the database gave: what the chain's entry was made of."""
+    """The fields of a row without a number that the database gave: what the chain's entry was made of.
+
+    Raises RecordError.
+    """
     record = from_row(row)
     if kind in ("access", "note", "sum"):
         del record["id"]

@@ -155,11 +155,11 @@ class Statistics:
     """Feed it every row of a period, in any order.
 
     `zone` is where days and months begin; `numbers` are the service's own (E.164) and the language each is
-    answered in. Calls to any other are counted together, under `OTHER`, so that whoever dials at random adds
-    nothing.
+    answered in, None where the caller chooses. Calls to any other are counted together, under `OTHER`, so
+    that whoever dials at random adds nothing.
     """
 
-    def __init__(self, zone: tzinfo, numbers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, zone: tzinfo, numbers: Mapping[str, str | None] | None = None) -> None:
         self.calls = 0
         self.outcomes: Counter[str] = Counter()
         self.decisions: Counter[tuple[str, str]] = Counter()  # decision, by what

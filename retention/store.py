@@ -158,7 +158,7 @@ class Store:
     def each_receipt(
         self, selection: Selection | None = None, damaged: Damaged | None = None
     ) -> Iterator[Receipt]:
-        """The same, one after the other."""
+        """The receipts that match, newest first, one after the other."""
         chosen = selection or Selection()
         return self._each(Receipt, newest("receipts", receipt_conditions(chosen), chosen), damaged)
 
@@ -175,7 +175,7 @@ class Store:
     def personal_receipts(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Receipt]:
-        """As `retention.expiring` has them."""
+        """Receipts that lead to a person, and began before `started`, or expired before `expired`."""
         return chain(*(self._each(Receipt, one, damaged) for one in expiring.receipts(expired, started)))
 
     # recordings
@@ -201,7 +201,7 @@ class Store:
     def each_recording(
         self, selection: Selection | None = None, damaged: Damaged | None = None
     ) -> Iterator[Recording]:
-        """The same, one after the other."""
+        """The recordings that match, newest first, one after the other."""
         chosen = selection or Selection()
         few = ["hold IS NOT NULL"] if chosen.held else []
         if chosen.status is Status.OPEN:
@@ -226,7 +226,7 @@ class Store:
     def perhaps_due(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Recording]:
-        """The same of recordings."""
+        """Not purged, and begun before `started` or expired before `expired`; or half purged. Recordings."""
         return chain(*(self._each(Recording, one, damaged) for one in expiring.recordings(expired, started)))
 
     # accesses
@@ -240,7 +240,7 @@ class Store:
         return list(self.each_access(recording_id))
 
     def each_access(self, recording_id: str | None = None, *, newest: bool = False) -> Iterator[Access]:
-        """The same, one after the other; the newest first if asked."""
+        """Uses of one recording, or all, one after the other; oldest first, or the newest."""
         if recording_id is None:
             return self._each(Access, Listing(table="accesses", order=("id",), descending=newest))
         order = "id DESC" if newest else "id"

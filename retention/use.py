@@ -16,6 +16,7 @@ ACCESS_REQUEST = "access_request"  # a person asks for what is kept of them; alw
 CUT = "…"  # what stands in the trace for what would lead to a person
 
 _TAIL = 8  # digits; what comes before them, a country's or a network's, leads to nobody
+_AROUND = 24  # characters of its line that are shown beside what would be cut out
 _LEAST = 3  # characters of a name or a short number that can be told from the text around it
 
 
@@ -92,10 +93,31 @@ def without_person(text: str | None, call: Recording | Receipt) -> str | None:
     number is found in its international or national form and however it is grouped; a name (`marie.durand`)
     or an extension of at least 3 characters where it stands for itself, with `.`, `-` or `_` inside it.
     """
-    for name in (call.caller, *_user_parts(call.operator)):
-        if text and name and (pattern := _pattern(name)):
-            text = re.sub(pattern, CUT, text, flags=re.IGNORECASE)
+    for pattern in _patterns(call):
+        text = text and re.sub(pattern, CUT, text, flags=re.IGNORECASE)
     return text
+
+
+def what_goes(text: str, call: Recording | Receipt) -> list[str]:
+    """What `without_person` would cut out, in its line: `see article [201] of the contract`, in order."""
+    found = {
+        match.start(): match
+        for pattern in _patterns(call)
+        for match in re.finditer(pattern, text, flags=re.IGNORECASE)
+    }
+    return [_in_its_line(text, *found[start].span()) for start in sorted(found)]
+
+
+def _in_its_line(text: str, start: int, end: int) -> str:
+    before = text[max(start - _AROUND, 0) : start].rpartition("\n")[2]
+    behind = text[end : end + _AROUND].partition("\n")[0]
+    return f"{before}[{' '.join(text[start:end].split())}]{behind}".strip()
+
+
+def _patterns(call: Recording | Receipt) -> list[str]:
+    """Of the two who spoke."""
+    names = (call.caller, *_user_parts(call.operator))
+    return [pattern for name in names if name and (pattern := _pattern(name))]
 
 
 def discreet(use: Access, call: Recording | Receipt) -> Access:

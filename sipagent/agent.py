@@ -57,13 +57,9 @@ from sipagent.voice import NOBODY_LISTENS, Detectors
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
 LAST_WORDS_S = 2.0
 AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
-
-SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 SERVICE_UNAVAILABLE = 503
 
-
 log = structlog.get_logger("sipagent.agent")
-
 
 Told = Report | TapFault | Answer | BoardLost
 """What comes into the inbox."""
@@ -350,8 +346,7 @@ class Agent:
         if playing and playing.token == token:
             del call.playing[number]
             played_ms = round((time.monotonic() - playing.began) * 1000)
-            # The bridge plays a sound in its own time: one that was over early was not played whole.
-            complete = played_ms >= call.sounds[playing.prompt].duration_ms - SHORT_MS
+            complete = played.whole(playing.prompt, call.sounds[playing.prompt], played_ms)
             self._handle(engine, call, e.PromptEnded(playing.prompt, played_ms, complete))
 
     def _registered(self, report: Registration) -> None:
@@ -372,7 +367,7 @@ class Agent:
 
     # --- commands ---
 
-    def _carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912 - one a command
+    def _carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912, PLR0915 - one a command
         match command:
             case e.Drop():
                 self._drop(engine, call)
@@ -420,6 +415,8 @@ class Agent:
                     engine.indicate(leg, recording)
             case e.Alert(reason):
                 log.error("alert", call=call.id, reason=reason)
+            case e.ReportOperator():
+                self.tally.phones.failed(command, self.admission.extensions, call.id, time.monotonic())
             case e.Finish():
                 self._finish(call)
             case _:
@@ -463,6 +460,7 @@ class Agent:
         self.lending.bridged(call)
         engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
         engine.indicate(call.legs.get(leg, -1), call.indicated)
+        self.tally.phones.talks(call.operators.get(call.legs.get(leg, -1)))
         self.tapping.follow(call, leg)
         self.recorder.keep_receipt(call.receipt())
 

@@ -8,7 +8,7 @@ from sipagent import events as e
 from sipagent import policy
 from sipagent.callbridge import Bridging
 from sipagent.events import CALLER, Prompt
-from sipagent.hunt import Operator
+from sipagent.hunt import Operator, refused
 from sipagent.policy import Phase
 
 
@@ -74,6 +74,7 @@ class Hunting(Bridging):
         for operator in self.hunt.overdue(self._now):
             self.hunt.lose(operator.leg)
             self._do(e.HangUp(operator.leg))
+            self._do(e.ReportOperator(operator.uri, "no_answer" if operator.reached else "unreachable"))
             self._note(f"{operator.uri}: {'no answer' if operator.reached else 'unreachable'}", "agent")
         self._seek_on()
 
@@ -148,7 +149,7 @@ class Hunting(Bridging):
     def _no_sound(self) -> None:
         if operator := self.hunt.operator:
             self.hunt.lose(operator.leg)
-            self._do(e.HangUp(operator.leg))
+            self._do(e.HangUp(operator.leg), e.ReportOperator(operator.uri, "silent"))
             self._hunt_on(operator, "answered and sent nothing")
 
     def _hunt_on(self, operator: Operator, why: str) -> None:
@@ -174,6 +175,7 @@ class Hunting(Bridging):
             self._end(self.story.outcome or ("abandoned" if gave_up else "failed"))
         elif lost := self.hunt.lose(leg):
             if self.phase is Phase.HUNT:
+                self._do(*([refused(lost.uri, status)] if status >= 300 else []))
                 self._hunt_on(lost, f"refused with {status}" if status >= 300 else why)
             else:
                 self._note(why, "operator")

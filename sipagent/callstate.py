@@ -46,7 +46,7 @@ class CallState:
         self._chooses = False  # the caller is asked for a language first
         self._media_arrived = False
         self._telephone_event = False  # on the caller's leg
-        self._changed_keys: dict[int, bool] = {}  # the same of operators' legs, where it has changed
+        self._changed_keys: dict[int, bool] = {}  # telephone-event on operators' legs, where it has changed
         self._playing: Prompt | None = None  # what the caller hears
         self._notice_began: float | None = None
         self._notice_complete = False

@@ -11,7 +11,7 @@ from sipagent import referral as r
 from sipagent.callrefer import Referring
 from sipagent.conversation import Conversation
 from sipagent.events import CALLER, Prompt
-from sipagent.hunt import Operator
+from sipagent.hunt import Operator, refused
 from sipagent.policy import Phase
 from sipagent.transfer import Transfer
 
@@ -155,6 +155,15 @@ class Transferring(Referring):
             late = self._late_until
             self._hunt()
             self._late_until = late  # nothing new was said to the notice
+        self._do(self._target_report(transfer, status))
+
+    def _target_report(self, transfer: Transfer, status: int) -> e.ReportOperator:
+        if transfer.answered:
+            return e.ReportOperator(transfer.target, "silent")
+        if status != NO_ANSWER:
+            return refused(transfer.target, status)
+        has_rung = self._now >= transfer.rings_until
+        return e.ReportOperator(transfer.target, "no_answer" if has_rung else "unreachable")
 
     def _side_is_over(self, leg: int, status: int, why: str) -> None:
         transfer = self.transfer

@@ -45,18 +45,41 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "file": ("Fichier de {size}, SHA-256 :", "A file of {size}, SHA-256:"),
     "receipt": (
-        "Dans le reçu de l’appel, ce qui mène à une personne : numéro de l’appelant, opérateur, "
-        "identifiant technique, événements.",
-        "In the receipt of the call, what leads to a person: the caller’s number, the operator, the "
-        "technical identifier, the events.",
+        "Dans le reçu de l’appel : le numéro de l’appelant, l’opérateur, l’identifiant technique, les mots "
+        "reconnus, les événements.",
+        "In the receipt of the call: the caller’s number, the operator, the technical identifier, the words "
+        "that were recognised, the events.",
     ),
     "note": ("Le texte de la fiche d’analyse.", "The text of the analysis."),
     "notes": ("Le texte des {count} fiches d’analyse.", "The text of the {count} analyses."),
-    "rest": (
-        "La date et la durée de l’appel, l’empreinte du fichier effacé, et la mention de cet effacement : "
-        "rien qui mène à la personne qui a appelé.",
-        "The date and length of the call, the hash of the deleted file, and the line that says it was "
-        "deleted: nothing that leads to the person who called.",
+    "call_stays": (
+        "De l’appel : sa référence, le moment exact de son début, de sa prise, de sa mise en relation et de "
+        "sa fin, le numéro composé, son issue, et ce qui a été décidé de son enregistrement.",
+        "Of the call: its reference, the exact moments at which it began, was answered, connected and ended, "
+        "the number that was dialled, how it ended, and what was decided about recording it.",
+    ),
+    "sound_stays": (
+        "De l’enregistrement : sa durée, ses pauses, l’annonce entendue, la taille et l’empreinte du fichier "
+        "effacé.",
+        "Of the recording: its length, its pauses, the notice that was heard, the size and the hash of the "
+        "deleted file.",
+    ),
+    "notes_stay": (
+        "Des fiches d’analyse : leur date.",
+        "Of the analyses: their dates.",
+    ),
+    "uses_stay": (
+        "Dans la trace des usages : cet effacement et ce qui l’a précédé ; pendant un temps aussi, le nom de "
+        "qui a agi et le motif donné.",
+        "In the trace of uses: this deletion and what came before it; for a time also the names of those who "
+        "did it, and the reasons that they gave.",
+    ),
+    "who": (
+        "Ni le numéro ni la voix de la personne qui a appelé n’en font partie. Qui détient d’autres traces "
+        "de ce moment et de ce numéro composé, comme un opérateur de téléphonie, peut encore savoir qui a "
+        "appelé.",
+        "Neither the number nor the voice of the person who called is among it. Whoever has other records of "
+        "that moment and of the number dialled, such as a telephone company, can still tell who called.",
     ),
     "none": (
         "Aucune n’est connue du service.",
@@ -92,7 +115,7 @@ class _Page:
         yield from self._fields(done)
         for heading, part in (
             ("gone", self._gone(done)),
-            ("stays", wrap(self._say("rest"), _WIDTH)),
+            ("stays", self._stays(done)),
             ("copies", self._copies(done.copies)),
             ("proof", [self._say("chain", seq=done.entry.seq), done.entry.hash]),
         ):
@@ -127,6 +150,16 @@ class _Page:
             yield from self._item(self._say("receipt"))
         if done.notes:
             yield from self._item(self._say("note" if done.notes == 1 else "notes", count=done.notes))
+
+    def _stays(self, done: Deletion) -> Iterator[str]:
+        """As the rows have it: `Receipt.anonymous`, `Recording.tombstone`, what a note and a use forget."""
+        yield from self._item(self._say("call_stays"))
+        if done.call.recording is not None and done.call.recording.sha256 is not None:
+            yield from self._item(self._say("sound_stays"))
+        if done.notes:
+            yield from self._item(self._say("notes_stay"))
+        yield from self._item(self._say("uses_stay"))
+        yield from wrap(self._say("who"), _WIDTH)
 
     def _sound(self, row: Recording | None) -> Iterator[str]:
         if row is None or row.status in (Status.ERASED, Status.FAILED):

@@ -99,6 +99,8 @@ def _recording(config: Config) -> Iterator[Finding]:
     recording, retention = config.recording, config.retention
     if not recording.enabled:
         yield warning("recording.enabled", "false: nothing is recorded")
+    elif config.shares().highest == 0:
+        yield warning("recording.share", f"{recording.share}: nothing is recorded")
     elif (recording.share == 1 or config.shares().lowest == 1) and not recording.justification.strip():
         where = "every call outside [[recording.window]]" if recording.window else "every call"
         yield warning(
@@ -125,9 +127,35 @@ def _without_effect(config: Config) -> Iterator[Finding]:
         yield warning("refusal.accept_keywords", 'without effect while refusal.mode is "objection"')
     if refusal.vosk_model and refusal.engine != "vosk":
         yield warning("refusal.vosk_model", 'without effect while refusal.engine is not "vosk"')
-    for language in config.prompts.overrides:
-        if language not in config.prompts.languages.values():
-            yield warning(f"prompts.{language}", "without effect: no number in prompts.languages leads to it")
+    yield from _unheard_voice(config)
+    yield from _unheard_prompts(config)
+
+
+def _unheard_voice(config: Config) -> Iterator[Finding]:
+    """Nothing is listened for during a call but with an engine and `key+voice`."""
+    refusal = config.refusal
+    if refusal.in_call == "key+voice" and refusal.engine == "none":
+        yield warning("refusal.in_call", 'key+voice: the key alone, while refusal.engine is "none"')
+    given = "in_call_keywords" in refusal.model_fields_set
+    if given and refusal.in_call == "key" and refusal.engine != "none":
+        yield warning("refusal.in_call_keywords", 'without effect while refusal.in_call is "key"')
+
+
+def _unheard_prompts(config: Config) -> Iterator[Finding]:
+    """Languages that no caller can come to, and a first prompt that none hears."""
+    prompts = config.prompts
+    reached = {*prompts.languages.values(), *prompts.choices.values()}
+    for language in prompts.overrides:
+        if language not in reached:
+            nowhere = "no number of prompts.languages and no key of prompts.choices leads to it"
+            yield warning(f"prompts.{language}", f"without effect: {nowhere}")
+    numbers = config.trunk.numbers
+    if prompts.choices and numbers and all(number in prompts.languages for number in numbers):
+        decided = "prompts.languages decides for every number of trunk.numbers"
+        yield warning("prompts.choices", f"without effect: {decided}")
+    default = config.service.language
+    if numbers and all(prompts.languages.get(number, default) != default for number in numbers):
+        yield warning("service.language", f"{default}: no number of trunk.numbers is answered in it")
 
 
 def password_findings(config: Config) -> Iterator[Finding]:

@@ -97,7 +97,7 @@ def _started(planned: Plan) -> Finding:
 
 
 def _elsewhere(planned: Plan) -> Plan:
-    """The same on free ports of loopback, where it meets nobody."""
+    """This plan on free ports of loopback, where it meets nobody."""
     inner, listen, tls = _free_ports(3)
     secured = planned.tls and replace(planned.tls, listen=HostPort(LOOPBACK, tls))
     if planned.transport == "tls" and secured:

@@ -11,6 +11,7 @@ from retention.keys import KeysError, PublicKey, read_identity, read_public
 from retention.orphans import Orphan, orphans
 from retention.store import Store, StoreError
 from sipagent.finding import Finding, error, ok, warning
+from sipagent.recordable import VAULT, obstacles
 
 if TYPE_CHECKING:
     from sipagent.config import Config
@@ -72,6 +73,7 @@ def key_findings(config: "Config") -> Iterator[Finding]:
             yield error("recording.recipients", f"{problem}; calls go unrecorded without it")
     for key in private_keys(config):
         yield from _private(key)
+    yield from (error("vault", one.problem) for one in obstacles(config) if one.key == VAULT)
     try:
         yield from _vault(config)
     except (OSError, StoreError) as problem:

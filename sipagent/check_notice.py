@@ -4,7 +4,7 @@ A caller must learn before being recorded who records, that it is recorded, what
 it, or accept it (GDPR articles 13 and 21(4); article 7 where the recording rests on consent).
 
     lint(config)             every single thing, for `sipagent notice --lint`
-    prompt_findings(config)  the same, shortened to what is not right, for `sipagent check`
+    prompt_findings(config)  what is not right of it, for `sipagent check`
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,7 @@ from pathlib import Path
 from media.loudness import Loudness, loudness
 from media.notice import Prompt, PromptError, inspect_prompt
 from sipagent import notice_words as heard
+from sipagent.check_spoken import hours_findings, name_findings
 from sipagent.config import Config, PromptSet
 from sipagent.finding import Finding, error, ok, warning
 from sipagent.notice_vocabulary import VOCABULARIES, Vocabulary
@@ -32,6 +33,7 @@ NAMES = (
     "hold_music",
     "please_hold",
 )
+SPOKEN = ("welcome", "refused", "confirm", "closed", "unavailable", "please_hold")  # beside the notice
 
 # Syllables a second from the first sound to the last. The shipped prompts have 3.7 to 5.5 in both languages,
 # at 155 to 230 words a minute. A fifth faster, or a third slower, is hard to follow on a line; beyond the
@@ -75,6 +77,20 @@ def _by_prompt(config: Config) -> Iterator[tuple[str, list[Finding]]]:
                 detail = f"{path.name} is that of {seen[path]}: callers may not understand it"
                 yield name, [warning(what, detail)]
             seen.setdefault(path, prompts.language)
+        if borrowed := _borrowed(config, prompts):
+            yield "", [borrowed]
+
+
+def _borrowed(config: Config, prompts: PromptSet) -> Finding | None:
+    """What callers of another language hear in the default one, but for the notice, which has its line."""
+    own = config.prompts.overrides.get(prompts.language)
+    if prompts.language == config.service.language or own is None:
+        return None
+    missing = [name for name in SPOKEN if getattr(own, name) is None and getattr(prompts, name) is not None]
+    if not missing:
+        return None
+    detail = f"no {', '.join(missing)} of its own: callers hear those of {config.service.language}"
+    return warning(f"prompts.{prompts.language}", detail)
 
 
 def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterator[Finding]:
@@ -95,6 +111,7 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
         yield _wordless(what, name, prompt)
         return
     yield _pace(what, prompt.words, sound, said)
+    yield from name_findings(config, what, prompt.words, prompts.language)
     if said is None:
         yield warning(
             what, f"nobody has listed what it must say in {prompts.language!r}: check its words yourself"
@@ -102,6 +119,8 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
         return
     rule = _RULES.get(name, _silent_on_recording)
     yield from rule(config, what, plain(prompt.words), said)
+    if name != "notice":  # there, hours are how long something is kept
+        yield from hours_findings(config, what, plain(prompt.words), prompts.language)
 
 
 def _wordless(what: str, name: str, prompt: Prompt) -> Finding:
@@ -190,6 +209,7 @@ def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[
     yield from _promises(config, what, text, said)
     yield from _purposes(config, what, text, said)
     yield from _how_long(config, what, text, said)
+    yield _the_rest(what, text, said)
 
 
 def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
@@ -228,6 +248,18 @@ def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
     yield ok(what, f"says what for ({', '.join(told)})")
     if untold:
         yield warning(what, f"its words do not say the purpose {untold}")
+    if others := ", ".join(_other_purposes(config, text, said)):
+        yield warning(what, f"says the purpose {others}, which is none of retention.purposes")
+
+
+def _other_purposes(config: Config, text: str, said: Vocabulary) -> Iterator[str]:
+    """Purposes that it tells and for which nobody may listen; what is held serves as evidence."""
+    kept = config.retention
+    for purpose, words in said.purposes.items():
+        named = any(heard.says(plain(own), words) for own in kept.purposes) or purpose in kept.purposes
+        held = purpose == "evidence" and bool(kept.hold_grounds)
+        if not named and not held and heard.says(text, words):
+            yield purpose
 
 
 def _beginnings(purpose: str, said: Vocabulary) -> Sequence[str]:
@@ -255,6 +287,17 @@ def _how_long(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
             yield warning(what, f"says that recordings are kept {words}, but retention.period is {kept}")
         else:
             yield ok(what, f"says how long recordings are kept ({words})")
+
+
+def _the_rest(what: str, text: str, said: Vocabulary) -> Finding:
+    """GDPR article 13(1) and (2): rights, contacts, legal basis, the authority; too much for a call."""
+    rest = "where the rest of GDPR article 13 can be read"
+    cure = "`python -m prompts.speak --read-more PLACE`"
+    if not heard.says(text, said.read_more):
+        return warning(what, f"its words do not say {rest} ({cure})")
+    if heard.an_example(text):
+        return warning(what, f"says an example of {rest}: put yours there ({cure})")
+    return ok(what, f"says {rest}")
 
 
 def _days(count: int, unit: str) -> float:

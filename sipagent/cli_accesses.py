@@ -7,12 +7,19 @@ from itertools import islice
 import click
 
 from retention.recording import Access
-from retention.store import Store, UnknownId
-from sipagent.cli_base import Decorated, Failure, Workplace, json_option, now, print_json
+from sipagent.cli_base import (
+    Decorated,
+    Workplace,
+    json_option,
+    meant,
+    now,
+    optional_id_argument,
+    print_json,
+)
 from sipagent.cli_tables import WIDE, WIDER, Column, console, newest, show_table
 from sipagent.cli_times import counted, full, parse_moment
 
-_OUTCOMES = ("done", "refused", "failed")
+_OUTCOMES = ("begun", "done", "refused", "failed")
 _MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
 
 
@@ -34,7 +41,7 @@ def _filters(command: Decorated) -> Decorated:
 
 
 @click.command("accesses", short_help="Every use of recordings, newest first.")
-@click.argument("id", required=False)
+@optional_id_argument
 @_filters
 @json_option
 @click.pass_obj
@@ -52,7 +59,9 @@ def accesses_command(
     limit: int | None,
     as_json: bool,
 ) -> None:
-    """List every use of recordings, or of one: what, who, when, why; done, refused or failed; newest first.
+    """List every use of recordings, or of one: what, who, when, why; begun, done, refused or failed.
+
+    The newest come first.
 
     \b
     Examples:
@@ -60,12 +69,13 @@ def accesses_command(
       sipagent accesses 20261124T222000123-482913 --action export --json
     """
     first, end = _moment(work, "--since", since), _moment(work, "--until", until, end=True)
-    store = work.archive().store
+    archive = work.archive()
+    store = archive.store
+    if id is not None and next(store.each_access(id), None) is None:  # those of a lost row are there still
+        id = meant(archive, id)
     fits = _choice(first, end, by, {"action": action, "purpose": purpose, "outcome": outcome})
     # in the order of the trace, which no clock disturbs
     rows = list(islice(filter(fits, store.each_access(id, newest=True)), limit))
-    if id is not None and not rows:
-        _require(store, id)
     if as_json:
         print_json([row.to_json() for row in rows])
         return
@@ -101,17 +111,6 @@ def _choice(
         )
 
     return fits
-
-
-def _require(store: Store, id: str) -> None:
-    """Raises Failure where there is neither a recording nor a call of this id."""
-    for find in (store.recording, store.receipt):
-        try:
-            find(id)
-            return
-        except UnknownId:
-            continue
-    raise Failure(f"{id}: no such id")
 
 
 def _who(row: Access) -> str | None:

@@ -42,6 +42,10 @@ def init_command(directory: Path, passphrase_file: Path | None, no_passphrase: b
         click.echo(f"sipagent: {said}", err=True)
     config = directory / "config.toml"
     click.echo(leaving(private))
+    click.echo(
+        "recording.share is 0.1: one call in ten is drawn to be recorded, the others hear `welcome` and no "
+        "notice. To try it, set 1.0 for as long as you do."
+    )
     click.echo(f"Next: edit {config}, then sipagent --config {config} check")
 
 

@@ -5,9 +5,12 @@
 2  wrong usage or configuration               click.UsageError, ConfigError
 """
 
+import io
 import json
 import os
 import pwd
+import re
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from retention.archive import Archive, ArchiveError
+from retention.lookup import ids_beginning, ids_meant
 from retention.purge import Terms
 from retention.recording import Recording, is_id
 from retention.store import Store, StoreError, UnknownId
@@ -30,12 +34,41 @@ if TYPE_CHECKING:
 LOCAL_CONFIG = Path("config.toml")
 SYSTEM_CONFIG = Path("/etc/sipagent/config.toml")
 _WORDS = 500  # characters
+_LISTED = 10  # ids that one line has room for
+_OFFERED = 50  # ids that a shell is given to complete
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class Failure(Exception):
     """The command refuses or has failed; `str()` is the one line to show."""
+
+
+class _Pipe(io.FileIO):
+    """A stdout whose reader may leave: what nobody reads goes nowhere, and the command ends as it would have.
+
+    So `calls | head` is no failure, and `verify | head` still is one where something is wrong.
+    """
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            return memoryview(content).nbytes
+
+
+def _let_readers_leave() -> None:
+    """Where stdout is a pipe or a socket, take it for one whose reader may leave."""
+    stream = sys.stdout
+    if stream is not sys.__stdout__ or not isinstance(stream, io.TextIOWrapper):
+        return  # somebody else's
+    kind = os.fstat(stream.fileno()).st_mode
+    if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+        stream.flush()
+        pipe = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(
+            pipe, stream.encoding, stream.errors, line_buffering=stream.line_buffering
+        )
 
 
 class Program(click.Group):
@@ -49,6 +82,7 @@ class Program(click.Group):
         """Run and exit with the code."""
         extra.pop("standalone_mode", None)
         extra["prog_name"] = extra.get("prog_name") or "sipagent"
+        _let_readers_leave()
         try:
             code = super().main(list(args) if args is not None else None, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as help:
@@ -147,16 +181,28 @@ def _usual_config() -> Path:
     raise ConfigError(LOCAL_CONFIG, "", problem, ways)
 
 
-def find(archive: Archive, id: str) -> Recording:
-    """The recording. Raises Failure in words that help whoever mistook a call for a recording."""
+def meant(archive: Archive, typed: str) -> str:
+    """The id of the call that is meant: its own, a beginning that no other has, or its reference.
+
+    Raises Failure for none, and for several, which it lists.
+    """
+    found = ids_meant(archive.store, typed, _LISTED + 1)
+    if not found:
+        raise Failure(f"{typed}: no such id")
+    if len(found) > 1:
+        more = ", …" if len(found) > _LISTED else ""
+        raise Failure(f"{typed}: may be {', '.join(found[:_LISTED])}{more}; accepted: one of them")
+    return found[0]
+
+
+def find(archive: Archive, typed: str) -> Recording:
+    """The recording that is `meant`. Raises Failure in words that help whoever mistook a call for one."""
+    id = meant(archive, typed)
     try:
         return archive.store.recording(id)
     except UnknownId:
         pass
-    try:
-        call = archive.store.receipt(id)
-    except UnknownId:
-        raise Failure(f"{id}: no such id") from None
+    call = archive.store.receipt(id)
     raise Failure(f"{id}: this call has no recording ({call.decision})")
 
 
@@ -230,19 +276,25 @@ def words(text: str) -> str:
 
 
 def id_argument(command: Decorated) -> Decorated:
-    """`ID`, completed by the shell with the newest ones."""
+    """`ID`, completed by the shell with the newest ones; `meant` says which one it is."""
     return click.argument("id", callback=_possible_id, shell_complete=_complete_id)(command)
 
 
-def _possible_id(ctx: click.Context, param: click.Parameter, id: str) -> str:
-    if not is_id(id):  # nothing that could be looked up, perhaps not even a text
+def optional_id_argument(command: Decorated) -> Decorated:
+    """`[ID]`, completed so too; None where it is not given."""
+    return click.argument("id", required=False, callback=_possible_id, shell_complete=_complete_id)(command)
+
+
+def _possible_id(ctx: click.Context, param: click.Parameter, id: str | None) -> str | None:
+    typed = id and re.sub(r"^#|\s", "", id)  # `#482 913`, as a reference is written
+    if typed is not None and not is_id(typed):  # nothing that could be looked up, perhaps not even a text
         raise Failure(f"{id!a}: no such id")
-    return id
+    return typed
 
 
 def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     try:
-        rows = Workplace(ctx.find_root().params.get("config_path")).archive().store.recordings()
+        store = Workplace(ctx.find_root().params.get("config_path")).archive().store
+        return [*ids_beginning(store, "recordings", incomplete, _OFFERED, newest=True)]
     except (ConfigError, StoreError, OSError):
         return []  # nothing to offer, and no place to say why
-    return [row.id for row in rows if row.id.startswith(incomplete)][:50]

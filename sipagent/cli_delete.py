@@ -1,4 +1,4 @@
-"""One call forgotten before its time: `delete`. No attempt without its line in the trace."""
+"""Calls forgotten before their time: `delete`. No attempt without its line in the trace."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,21 +12,29 @@ from retention.archive import Archive
 from retention.deletion import Call, Deletion, NotDeleted, delete
 from retention.recording import Access, Json, Recording, to_text
 from sipagent.certificate import certificate
+from sipagent.cli_ask import agree, yes_option
 from sipagent.cli_base import (
     Failure,
     Workplace,
-    id_argument,
     json_option,
+    meant,
     now,
+    optional_id_argument,
     print_json,
     system_user,
     words,
 )
 from sipagent.cli_copy import new_file
+from sipagent.cli_person import caller_option, calls_of, one_of_the_two, show_calls
+from sipagent.cli_times import counted
+from sipagent.identity import printable
+
+_PAGE = "\f"  # between two certificates: each on a page of its own
 
 
-@click.command("delete", short_help="Forget one call before its time, and certify it.")
-@id_argument
+@click.command("delete", short_help="Forget a call before its time, or all of a caller, and certify it.")
+@optional_id_argument
+@caller_option
 @click.option(
     "--reason",
     required=True,
@@ -42,39 +50,74 @@ from sipagent.cli_copy import new_file
     metavar="FILE",
     help="Write the certificate there too; a new file.",
 )
+@yes_option
 @json_option
 @click.pass_obj
 def delete_command(
-    work: Workplace, /, id: str, *, reason: str, by: str, paper: Path | None, as_json: bool
+    work: Workplace,
+    /,
+    id: str | None,
+    *,
+    caller: str | None,
+    reason: str,
+    by: str,
+    paper: Path | None,
+    yes: bool,
+    as_json: bool,
 ) -> None:
-    """Forget one call before its time: its recording, what leads to a person in its receipt, its analyses.
+    """Forget a call before its time: its recording, what leads to a person in its receipt, its analyses.
 
-    Prints a certificate for whoever asked: what, when, by whom, the hash of the file, and where the chain
-    says so. It names the exported copies that still exist. What is on hold stays.
+    Prints a certificate for whoever asked: what, when, by whom, what stays, the hash of a deleted file, and
+    where the chain says so. It names the exported copies that still exist. What is on hold stays.
+
+    With --caller all calls of a person are forgotten, each with a page of its own in the certificate; they
+    are shown before, and you are asked. What is on hold or in progress stays, and the exit code is 1 then.
 
     \b
     Examples:
       sipagent delete 20261124T222000123-482913 --reason "request 2026-118" --by "M. Durand"
-      sipagent delete 20261124T222000123-482913 --reason "request 2026-118" --by "M. Durand"
+      sipagent delete 482913 --reason "request 2026-118" --by "M. Durand"
           --certificate request-2026-118.txt
+      sipagent delete --caller "06 12 34 56 78" --reason "request 2026-118" --by "M. Durand"
     """
+    one_of_the_two(id, caller)
     archive = work.archive(make=True)
-    asked = Access(
-        at=now(), action="delete", recording_id=id, by=by, system_user=system_user(), detail=reason
-    )
+    asked = Access(at=now(), action="delete", by=by, system_user=system_user(), detail=reason)
     with _paper(work, paper) as keep:
-        done = _delete(archive, id, asked)
-        text = certificate(done, work.config.service)
-        if as_json:
-            print_json(_json(done))
-        else:
-            click.echo(text, nl=False)
-        keep(text)  # last: whatever happens to the file, it has been said
+        ids = _of_caller(work, archive, caller, yes=yes) if caller else [meant(archive, str(id))]
+        done: list[Deletion] = []
+        stays: list[str] = []
+        for one in ids:
+            try:
+                done.append(_delete(archive, one, asked))
+            except Failure as refusal:
+                stays.append(str(refusal))
+                continue
+            if not as_json:
+                click.echo(
+                    (_PAGE if len(done) > 1 else "") + certificate(done[-1], work.config.service), nl=False
+                )
+        if as_json and done:
+            print_json([_json(one) for one in done] if id is None else _json(done[0]))
+        if done:  # last: whatever happens to the file, it has been said
+            keep(_PAGE.join(certificate(one, work.config.service) for one in done))
+    if stays:
+        raise Failure("; ".join(stays))
+
+
+def _of_caller(work: Workplace, archive: Archive, caller: str, *, yes: bool) -> list[str]:
+    """Ids, once it was agreed. Raises click.UsageError, Failure."""
+    calls = calls_of(work, archive, caller)
+    if not yes:
+        show_calls(work, archive, calls)
+    agree(f"Forget {counted(len(calls), 'call')} of {printable(caller)} for ever?", yes=yes)
+    return [call.id for call in calls]
 
 
 def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
-    """Raises Failure, StoreError, OSError."""
+    """Raises Failure, StoreError."""
     call = Call.find(archive.store, id)
+    asked = replace(asked, recording_id=id)
 
     def trace(outcome: str, detail: str) -> None:
         archive.store.add_access(call.discreet(replace(asked, outcome=outcome, detail=detail)))

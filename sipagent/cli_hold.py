@@ -67,6 +67,7 @@ def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **ask
     hold = Hold(review=_day(review), **asked)
     archive = work.archive(make=True)
     recording = find(archive, id)
+    id = recording.id
     trace = Access(
         at=now(),
         action="hold",
@@ -97,6 +98,7 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
     """
     archive = work.archive(make=True)
     recording = find(archive, id)
+    id = recording.id
     user = system_user()
     trace = Access(at=now(), action="release", recording_id=id, by=by, system_user=user, detail=reason)
     with _traced(archive, recording, trace):
@@ -173,9 +175,9 @@ def _columns(work: Workplace, today: date) -> list[Column[Recording]]:
         Column("id", lambda row: row.id),
         Column("review", lambda row: _review(row, today)),
         Column("ground", _of_hold("ground"), shrinks=True),
-        Column("reference", _of_hold("reference"), shrinks=True),
-        Column("by", _of_hold("by"), shrinks=True),
-        Column("approved by", _of_hold("approved_by"), shrinks=True),
+        Column("reference", _of_hold("reference"), shrinks=True, goes=3),
+        Column("by", _of_hold("by"), shrinks=True, goes=2),
+        Column("approved by", _of_hold("approved_by"), shrinks=True, goes=1),
         Column("due", lambda row: f"{work.local(due(row, work.terms.period)):%Y-%m-%d}", room=WIDE),
     ]
 

@@ -1,18 +1,22 @@
 """The analysis sheet of a call: `note`. No attempt without its line in the trace."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from retention.note import Filed, NotFiled, file_note
+from retention.note import Filed, NotFiled, file_note, why_not
 from retention.recording import Access
-from retention.use import discreet
+from retention.use import CUT, discreet, what_goes
+from sipagent.cli_ask import yes_option
 from sipagent.cli_base import Failure, Workplace, find, id_argument, now, system_user, words
 from sipagent.identity import printable
 
 LIMIT = 64 * 1024  # bytes of an analysis
 _PATH = 400  # characters
+_SHOWN = 5  # places that one line has room for
 
 
 @click.command("note", short_help="File the analysis of a call that was listened to.")
@@ -26,12 +30,16 @@ _PATH = 400  # characters
     metavar="F",
     help=f"The analysis, UTF-8, up to {LIMIT // 1024} KiB; - reads it from stdin.",
 )
+@yes_option
 @click.pass_obj
-def note_command(work: Workplace, id: str, by: str, source: Path) -> None:
+def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> None:
     """File the analysis of a call that was listened to (`export` or `play` comes first).
 
     It is kept for retention.analysis_period; `show` prints it. With retention.erase_after_note the audio is
-    erased then, unless it is on hold. The caller's number and the operator's account are cut out of it.
+    erased then, unless it is on hold.
+
+    The caller's number and the operator's account are cut out of it, wherever they stand: where the operator
+    is 201, so is the 201 of "article 201". What would go is shown, and you are asked before it is filed.
 
     \b
     Examples:
@@ -40,6 +48,7 @@ def note_command(work: Workplace, id: str, by: str, source: Path) -> None:
     """
     archive = work.archive(make=True)
     recording = find(archive, id)
+    id = recording.id
     text = _text(source)
     asked = Access(at=now(), action="note", recording_id=id, by=by, system_user=system_user())
 
@@ -47,8 +56,14 @@ def note_command(work: Workplace, id: str, by: str, source: Path) -> None:
         archive.store.add_access(discreet(replace(asked, outcome=outcome, detail=detail), recording))
 
     kept = work.config.retention
+    going = [] if why_not(recording, archive.store.each_access(id)) else what_goes(text, recording)
     try:
+        if going and not yes:
+            _ask(id, going, can_ask=str(source) != "-")
         done = file_note(archive, id, text, asked, kept.analysis_period, erase=kept.erase_after_note)
+    except _NotAgreed as refusal:
+        trace("refused", "its text names the caller or the operator")
+        raise Failure(str(refusal)) from refusal
     except NotFiled as refusal:
         trace("refused", str(refusal))
         raise Failure(f"{id}: {refusal}") from refusal
@@ -59,6 +74,22 @@ def note_command(work: Workplace, id: str, by: str, source: Path) -> None:
             f"{where}: {error.strerror or error}; the note is filed, the next purge erases"
         ) from error
     _tell(work, done, text)
+
+
+class _NotAgreed(Exception):
+    """What would be cut out was shown, and not agreed to; `str()` is one line."""
+
+
+def _ask(id: str, going: Sequence[str], *, can_ask: bool) -> None:
+    """Show what would be cut out of the text, and ask. Raises _NotAgreed."""
+    if not (can_ask and sys.stdin.isatty()):
+        what = ", ".join(f"`{printable(one)}`" for one in going[:_SHOWN]) + ", …" * (len(going) > _SHOWN)
+        raise _NotAgreed(f"{id}: {CUT} would take the place of what is in brackets: {what}; accepted: --yes")
+    click.echo(f"{CUT} takes the place of what is in brackets, as it may lead to a person:", err=True)
+    for one in going:
+        click.echo(f"  {printable(one)}", err=True)
+    if not click.confirm("File it so?", err=True):
+        raise _NotAgreed("nothing was filed")
 
 
 def _text(source: Path) -> str:

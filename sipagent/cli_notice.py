@@ -46,7 +46,8 @@ def notice_command(ctx: click.Context, work: Workplace, *, lint: bool, as_json: 
     screen = console()
     for notice in notices:
         ways = ", ".join((*notice.numbers, *(f"key {key}" for key in notice.keys)))
-        title = f"{notice.language}: {ways}" if ways else notice.language
+        narrowed = ways and notice.language != config.service.language  # which all others hear
+        title = f"{notice.language}: {ways}" if narrowed else notice.language
         show_fields(_fields(notice, work), screen, title)
 
 

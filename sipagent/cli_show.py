@@ -22,7 +22,7 @@ from retention.recording import (
     to_text,
 )
 from retention.store import UnknownId
-from sipagent.cli_base import Failure, Workplace, id_argument, json_option, now, print_json
+from sipagent.cli_base import Workplace, id_argument, json_option, meant, now, print_json
 from sipagent.cli_tables import console, show_fields, user_part
 from sipagent.cli_times import distance, full, length, size
 from sipagent.identity import printable
@@ -52,11 +52,13 @@ class Known:
 def show_command(work: Workplace, id: str, as_json: bool) -> None:
     """Show everything known of one: its call, hold, analyses, every exported copy and every use of it.
 
-    The id of a call that was not recorded shows its receipt.
+    The id of a call that was not recorded shows its receipt. As everywhere, the reference of the call will do
+    for its id, and so will a beginning that no other has.
 
     \b
-    Example:
+    Examples:
       sipagent show 20261124T222000123-482913
+      sipagent show 482913
     """
     known = _known(work.archive(), id)
     if as_json:
@@ -67,7 +69,7 @@ def show_command(work: Workplace, id: str, as_json: bool) -> None:
 
 def _known(archive: Archive, id: str) -> Known:
     """Raises Failure for an id that nothing has."""
-    store = archive.store
+    store, id = archive.store, meant(archive, id)
     recording: Recording | None
     receipt: Receipt | None
     try:
@@ -78,8 +80,6 @@ def _known(archive: Archive, id: str) -> Known:
         receipt = store.receipt(id)
     except UnknownId:
         receipt = None
-    if recording is None and receipt is None:
-        raise Failure(f"{id}: no such id")
     return Known(
         id=id,
         recording=recording,

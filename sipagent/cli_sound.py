@@ -1,6 +1,7 @@
 """The sound of a recording: copied into a WAV or FLAC, or to the sound card. One second at a time."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -8,6 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -23,6 +25,7 @@ CHANNELS = {"caller": 0, "operator": 1, "both": None}  # left, right
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 
 _MORE = 1 << 16  # bytes
+_PLACE = re.compile(r"^\w+: (?:\w+:\d+: )?")  # `aplay: main:831: `, before what is wrong
 
 # PCM on stdin, so that nothing is written to disk to be heard
 _PLAYERS = {
@@ -102,8 +105,8 @@ def _ask_again(descriptor: int) -> None:
 
 def play(sound: Sound) -> None:
     """Let it be heard, to its end. Raises Failure: no way to the sound card, or it does not take it."""
-    if find_spec("sounddevice") is not None:
-        _play_by_library(sound)
+    if (device := _library()) is not None:
+        _play_by_library(device, sound)
         return
     player = next((name for name in _PLAYERS if which(name)), None)
     if player is None:
@@ -114,14 +117,23 @@ def play(sound: Sound) -> None:
     _play_by_program([player, *options], sound)
 
 
-def _play_by_library(sound: Sound) -> None:
-    device = import_module("sounddevice")
+def _library() -> Any:
+    """The module sounddevice; None without it, and where it finds no PortAudio."""
+    if find_spec("sounddevice") is None:
+        return None
+    try:
+        return import_module("sounddevice")
+    except OSError:
+        return None
+
+
+def _play_by_library(device: Any, sound: Sound) -> None:
     try:
         with device.OutputStream(sound.rate, channels=sound.channels, dtype="int16") as stream:
             for block in sound.blocks():
                 stream.write(block)
     except device.PortAudioError as error:
-        raise Failure(f"the sound card does not take it: {error}") from error
+        raise Failure(_no_card(f"sounddevice: {error}")) from error
 
 
 def _play_by_program(command: Sequence[str], sound: Sound) -> None:
@@ -136,4 +148,9 @@ def _play_by_program(command: Sequence[str], sound: Sound) -> None:
         said = player.stderr.read().decode(errors="replace") if player.stderr else ""
     if player.returncode != 0:
         last = said.strip().rpartition("\n")[2]  # above it ALSA tells where in its own source it failed
-        raise Failure(f"{command[0]}: {last or 'the sound card does not take it'}")
+        why = _PLACE.sub("", last) or f"exit code {player.returncode}"
+        raise Failure(_no_card(f"{command[0]}: {why}"))
+
+
+def _no_card(why: str) -> str:
+    return f"no sound card takes it ({why}); accepted: a machine with one, or `sipagent export`"

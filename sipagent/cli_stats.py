@@ -119,11 +119,11 @@ def _stepping(rows: Iterable[Row], progress: Progress, bar: TaskID) -> Iterator[
         yield row
 
 
-def _numbers(work: Workplace) -> dict[str, str]:
-    """The service's numbers, each with the language that it is answered in."""
-    config = work.config
-    known = dict.fromkeys((*config.trunk.numbers, *config.prompts.languages, OTHER), config.service.language)
-    return known | config.prompts.languages
+def _numbers(work: Workplace) -> dict[str, str | None]:
+    """The service's numbers, each with the language that it is answered in; None where a key decides."""
+    config, prompts = work.config, work.config.prompts
+    language = None if prompts.choices else config.service.language
+    return {**dict.fromkeys((*config.trunk.numbers, OTHER), language), **prompts.languages}
 
 
 # --- JSON and page ---
@@ -268,7 +268,7 @@ def _of_whom(figures: Statistics) -> Iterator[_Table]:
         "Numbers dialled",
         ("number", "language", "calls", "reached", "refused"),
         [
-            (number, figures.languages[number] or "–", *map(str, (one.calls, one.reached, one.refused)))
+            (number, figures.languages[number] or "by key", *map(str, (one.calls, one.reached, one.refused)))
             for number, one in figures.numbers.items()
             if one.calls
         ],

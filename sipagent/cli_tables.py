@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from retention.recording import Receipt, Recording
+from retention.recording import Receipt, Recording, Status
 from sipagent.cli_base import Workplace
 from sipagent.cli_times import length, short, size
 from sipagent.identity import printable
@@ -54,6 +54,7 @@ class Column(Generic[Row]):
     right: bool = False
     shrinks: bool = False  # may be cut to fit; the others are not
     wraps: bool = False  # goes on below instead of being cut: sentences
+    goes: int = 0  # leaves where the terminal is too narrow for all: 1 is the first to go; 0 stays
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -80,16 +81,31 @@ def newest(rows: Sequence[Row], screen: Console, asked: int | None) -> Sequence[
 
 
 def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Console) -> None:
-    """Print the rows under their headings. An id is never cut: it is there to be copied."""
+    """Print the rows under their headings. An id is never cut: it is there to be copied.
+
+    Where all that may leave has left and it is still too wide, lines go on below: nothing is cut off unsaid.
+    """
     shown = [column for column in columns if column.room <= screen.width]
     cells = [[cell(column.show(row)) for column in shown] for row in rows]
     if any(column.heading for column in shown):
         cells.insert(0, [Text(column.heading, style="bold") for column in shown])
     widths = [max(row[place].cell_len for row in cells) for place in range(len(shown))]
-    if screen.width == _PIPE:
+    while _least(shown, widths) > screen.width and any(column.goes for column in shown):
+        place = min((one for one in range(len(shown)) if shown[one].goes), key=lambda one: shown[one].goes)
+        del shown[place], widths[place]
+        for row in cells:
+            del row[place]
+    if screen.width == _PIPE or _least(shown, widths) > screen.width:
         _show_plain(cells, shown, widths, screen)
     else:
         _show_fitted(cells, shown, widths, screen)
+
+
+def _least(columns: Sequence[Column[Row]], widths: Sequence[int]) -> int:
+    """The characters that these columns take at least, with a space between two."""
+    flexible = [column.shrinks or column.wraps for column in columns]
+    gap, fitted = _fit(widths, flexible, room=0)
+    return sum(fitted) + gap * (len(fitted) - 1)
 
 
 def _show_plain(
@@ -156,17 +172,22 @@ def marks(row: Recording) -> str:
     return ", ".join(word for word, true in words.items() if true) or " "
 
 
+def is_there(row: Recording) -> bool:
+    """Whether there is sound of it, whole or still growing."""
+    return row.status in (Status.OPEN, Status.CLOSED)
+
+
 def recording_columns(work: Workplace, rows: Sequence[Recording], screen: Console) -> list[Column[Recording]]:
     """For `list`."""
     columns: list[Column[Recording]] = [
         Column("id", lambda row: row.id),
-        Column("began", lambda row: _when(work.local(row.started_at), screen)),
-        Column("length", lambda row: length(row.duration_s), right=True),
+        Column("began", lambda row: _when(work.local(row.started_at), screen), goes=3),
+        Column("length", lambda row: length(row.duration_s if is_there(row) else None), right=True, goes=2),
         Column("caller", lambda row: _number(row.caller)),
         Column("called", lambda row: _number(row.called), room=WIDER),
-        Column("operator", lambda row: user_part(row.operator), shrinks=True),
+        Column("operator", lambda row: user_part(row.operator), shrinks=True, goes=1),
         Column("status", lambda row: row.status.value),
-        Column("size", lambda row: size(row.bytes), room=WIDER, right=True),
+        Column("size", lambda row: size(row.bytes if is_there(row) else None), room=WIDER, right=True),
         Column("expires", lambda row: f"{work.local(row.expires_at):%Y-%m-%d}", room=WIDE),
     ]
     if any(marks(row).strip() for row in rows):
@@ -178,13 +199,15 @@ def receipt_columns(work: Workplace, screen: Console) -> list[Column[Receipt]]:
     """For `calls`."""
     return [
         Column("id", lambda row: row.id),
-        Column("began", lambda row: _when(work.local(row.started_at), screen)),
+        Column("began", lambda row: _when(work.local(row.started_at), screen), goes=2),
         Column("waited", lambda row: length(_seconds(row, "answered_at", "connected_at")), WIDE, True),
         Column("talked", lambda row: length(_seconds(row, "connected_at", "ended_at")), WIDE, True),
-        Column("caller", lambda row: _number(row.caller)),
+        Column("caller", lambda row: _number(row.caller), goes=3),
         Column("called", lambda row: _number(row.called), room=WIDER),
         Column("operator", lambda row: user_part(row.operator), room=WIDE, shrinks=True),
-        Column("outcome", lambda row: row.outcome or ("in progress" if row.ended_at is None else None)),
+        Column(
+            "outcome", lambda row: row.outcome or ("in progress" if row.ended_at is None else None), goes=1
+        ),
         Column("decision", lambda row: row.decision),
         Column("by", lambda row: row.decided_by, room=WIDE, shrinks=True),
     ]

@@ -2,12 +2,12 @@
 
     ConfigError                     the user's to fix, one line
     load(path) -> Config            the file, checked
-    parse(text, file) -> Config     the same from text; paths are relative to where `file` lies
+    parse(text, file) -> Config     its text, checked; paths are relative to where `file` lies
 
-What each key takes is in `config_model`, single values in `config_types`, relations in `config_rules`.
+What each key takes is in `config_model`, single values in `config_types`, relations in `config_rules`, and
+`config_toml` says what is wrong with a text that is not TOML.
 """
 
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from sipagent import config_rules
-from sipagent.config_errors import ConfigError, cut, explain, one_line
+from sipagent.config_errors import ConfigError, explain, one_line
 from sipagent.config_keys import Known
 from sipagent.config_model import DEFAULT_ENGINE, Config, Login, PromptSet
+from sipagent.config_toml import fault
 from sipagent.config_types import Holidays, HostPort, PortRange, uri_host, uri_user
 
 __all__ = [
@@ -53,7 +54,10 @@ def load(path: Path) -> Config:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(path, f"line {line}", "not UTF-8", "a TOML file in UTF-8") from error
-    return parse(text, path)
+    config = parse(text, path)
+    if (database := config.retention.database).is_dir():
+        raise ConfigError(path, "retention.database", f"{one_line(str(database))} is a folder", "a file")
+    return config
 
 
 def parse(text: str, file: Path) -> Config:
@@ -92,9 +96,6 @@ def _tables(text: str, file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))  # some editors begin a file with a byte order mark
     except tomllib.TOMLDecodeError as error:
-        problem, _, where = str(error).partition(" (at ")
-        found = re.match(r"line (\d+)", where)
-        line = found[1] if found else str(text.count("\n") + 1)
-        raise ConfigError(file, f"line {line}", f"not TOML: {cut(one_line(problem))}") from error
+        raise ConfigError(file, *fault(str(error), text)) from error
     except RecursionError as error:
         raise ConfigError(file, "", "nested too deeply", "a TOML file") from error

@@ -103,6 +103,12 @@ def accepted_for(field: FieldInfo | None) -> str:
     return field.description or "a table"
 
 
+def accepted_of(model: type[BaseModel], location: Sequence[int | str]) -> str:
+    """Say what the key at a location takes; empty where there is no such key."""
+    field = _field(model, location)
+    return accepted_for(field) if field else ""
+
+
 def _table(annotation: object) -> type[BaseModel] | None:
     """Give the model behind a field's type, through `X | None` and `dict[str, X]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

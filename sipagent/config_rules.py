@@ -4,12 +4,12 @@ Pure: a checked Config in, the first complaint out.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sipagent.config_errors import shown
 from sipagent.config_model import PROMPT, Config, Credentials
-from sipagent.config_types import outlasts
+from sipagent.config_types import outlasts, uri_host, uri_user
 
 SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
 PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are just being let go
@@ -30,7 +30,9 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _credentials("trunk", config.trunk)
     yield from _credentials("operators", config.operators)
     yield from _transfers(config)
+    yield from _repeated(config)
     yield from _keys_pressed(config)
+    yield from _words_spoken(config)
     yield from _ports(config)
     yield from _edge(config)
     yield from _languages(config)
@@ -68,6 +70,29 @@ def _transfers(config: Config) -> Iterator[Complaint]:
         )
 
 
+def _repeated(config: Config) -> Iterator[Complaint]:
+    """Whoever stands in a list twice is rung twice, or was meant to be another."""
+    operators, trunk = config.operators, config.trunk
+    for name in ("extensions", "refer_targets", "transfer_targets"):
+        listed: tuple[str, ...] = getattr(operators, name)
+        yield from _twice(f"operators.{name}", listed, [_phone(uri) for uri in listed])
+    yield from _twice("trunk.numbers", trunk.numbers, trunk.numbers)
+    yield from _twice("trunk.codecs", trunk.codecs, trunk.codecs)
+
+
+def _twice(key: str, written: Sequence[str], meant: Sequence[object]) -> Iterator[Complaint]:
+    for place, one in enumerate(meant):
+        if (first := meant.index(one)) < place:
+            problem = f"{shown(written[place])} is there already, as {key}[{first}]"
+            yield Complaint(f"{key}[{place}]", problem, "each once")
+
+
+def _phone(uri: str) -> tuple[str | None, str, int | None]:
+    """What a URI rings: its parameters say only how it is reached (RFC 3261 section 19.1.4)."""
+    host, port = uri_host(uri)
+    return uri_user(uri), host.lower(), port
+
+
 def _keys_pressed(config: Config) -> Iterator[Complaint]:
     """Digits and codes must be told apart at every key pressed: none equals another or is part of it."""
     refusal, operators = config.refusal, config.operators
@@ -87,6 +112,17 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
                     f"operators.{name}", f"{keys!r} cannot be told from {other} {theirs!r}", "other keys"
                 )
         taken[f"operators.{name}"] = keys
+
+
+def _words_spoken(config: Config) -> Iterator[Complaint]:
+    """Who listens for nothing hears no refusal, and fails at the first word that is spoken."""
+    refusal = config.refusal
+    if refusal.engine != "none" and not refusal.keywords:
+        problem = f"empty, where refusal.engine is {refusal.engine!r}"
+        yield Complaint("refusal.keywords", problem, 'one word or more, or refusal.engine = "none"')
+    if refusal.in_call == "key+voice" and not refusal.in_call_keywords:
+        problem = "empty, where refusal.in_call is 'key+voice'"
+        yield Complaint("refusal.in_call_keywords", problem, 'one word or more, or refusal.in_call = "key"')
 
 
 def _ports(config: Config) -> Iterator[Complaint]:

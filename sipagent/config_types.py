@@ -187,12 +187,12 @@ def port_range(value: object) -> PortRange:
     if found is None:
         raise ValueError("is not first-last")
     ports = PortRange(_port(found[1]), _port(found[2]))
+    if ports.last <= ports.first:  # first: turned round, the other reasons would be of the wrong port
+        raise ValueError("ends before it begins")
     if ports.first < 1024:
         raise ValueError("begins below 1024")
     if ports.first % 2:
         raise ValueError("begins with an odd port")
-    if ports.last <= ports.first:
-        raise ValueError("ends before it begins")
     return ports
 
 

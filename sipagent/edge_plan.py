@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def proxy(self) -> str:
-        """The same as a Route: the outbound proxy of workers and of the registering account."""
+        """The inner address as a Route: the outbound proxy of workers and of the registering account."""
         return f"sip:{self.inner};lr"
 
     @property
@@ -95,7 +95,7 @@ class Plan:
 
     @property
     def host(self) -> str:
-        """The same without the port; IPv6 in brackets."""
+        """The address that the network has of the edge, without a port; IPv6 in brackets."""
         return f"[{self.advertised}]" if ":" in self.advertised else self.advertised
 
     @property

@@ -165,7 +165,7 @@ class EdgeRpc:
         return self._result(method, self._said(method, {"params": parameters}))
 
     def _ask_much(self, method: str, *parameters: str | int) -> Any:
-        """The same by way of a file, for what is more than a datagram takes."""
+        """Ask, and take the answer from a file: it may be more than a datagram takes."""
         path = self._path.with_name(f"{os.getpid()}.{next(_ids)}")
         try:
             self._said(method, {"params": parameters, "store_path": str(path)})

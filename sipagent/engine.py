@@ -197,6 +197,9 @@ class Engine(Protocol):
     def learn_realm(self, realm: str) -> None:
         """The trunk's credentials are for this realm, where they had none."""
 
+    def trust(self, gateways: tuple[Network, ...]) -> None:
+        """The sound of callers to come may come from these, too, where nothing comes from whom SDP names."""
+
     def answer(self, leg: int) -> None: ...
 
     def reject(self, leg: int, status: int, retry_after_s: int | None) -> None: ...

@@ -18,6 +18,7 @@ CALLER = 0
 
 Method = Literal["rfc4733", "info", "inband"]
 Sound = Literal["tone", "speech"]
+Problem = Literal["unreachable", "no_answer", "busy", "declined", "refused", "silent"]
 Indication = Literal["on", "off", "paused"]  # as RFC 7866 section 6.1.2 says it
 
 
@@ -436,6 +437,15 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportOperator:
+    """Count who was rung in vain, and tell of a phone that is out of order. `status`: its answer, or 0."""
+
+    uri: str
+    problem: Problem
+    status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """The call is over and its receipt complete."""
 
@@ -460,5 +470,6 @@ Command = (
     | StopTap
     | Indicate
     | Alert
+    | ReportOperator
     | Finish
 )

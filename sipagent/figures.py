@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 
 import structlog
 
+from sipagent.phones import Phones
+
 log = structlog.get_logger("sipagent.agent")
 
 EVERY_S = 1.0  # how often a worker tells them, where they have changed
@@ -21,7 +23,7 @@ Ending = tuple[str, str, str]
 @dataclass(frozen=True, slots=True)
 class Figures:
     """`calls`: those that are up now; `waiting`: receipts that the database does not have yet; `faults`: by
-    part; all else counts what has happened.
+    part; `phones`: operators rung in vain, by extension and problem; all else counts what has happened.
 
     `malformed`, `unsupported`: messages that the edge refused or dropped for what was in them.
     """
@@ -37,12 +39,11 @@ class Figures:
     unsupported: int = 0
     waiting: int = 0
     lost: int = 0  # receipts
+    phones: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
-SUMS = [each.name for each in fields(Figures) if each.name not in ("ended", "faults")]
-
-
-SUMS = [each.name for each in fields(Figures) if each.name not in ("ended", "faults")]
+BY_NAME = ("ended", "faults", "phones")
+SUMS = [each.name for each in fields(Figures) if each.name not in BY_NAME]
 
 
 class Tally:
@@ -54,6 +55,7 @@ class Tally:
         self.tap_faults = 0
         self.lost_legs = 0
         self.foreign_packets = 0
+        self.phones = Phones()
 
     def count_stranger(self) -> None:
         self.strangers += 1
@@ -75,6 +77,7 @@ class Tally:
             ended=dict(self.ended.copy()),
             strangers=self.strangers,
             faults={"tap": self.tap_faults},
+            phones=dict(self.phones.counts.copy()),
             lost_legs=self.lost_legs,
             foreign_packets=self.foreign_packets,
         )
@@ -84,12 +87,14 @@ def total(all: Iterable[Figures]) -> Figures:
     """Of several that count side by side."""
     ended: Counter[Ending] = Counter()
     faults: Counter[str] = Counter()
+    phones: Counter[tuple[str, str]] = Counter()
     sums: Counter[str] = Counter()
     for one in all:
         ended.update(one.ended)
         faults.update(one.faults)
+        phones.update(one.phones)
         sums.update({name: getattr(one, name) for name in SUMS})
-    return Figures(ended=dict(ended), faults=dict(faults), **sums)
+    return Figures(ended=dict(ended), faults=dict(faults), phones=dict(phones), **sums)
 
 
 class Telling:

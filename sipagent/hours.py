@@ -102,7 +102,7 @@ class Schedule:
         return self.state(at).open
 
     def state(self, at: datetime) -> State:
-        """Tell the same, and why. A closure comes before a holiday, and that before the week."""
+        """Tell whether it is open, and why. A closure comes before a holiday, and that before the week."""
         if at.tzinfo is None:
             raise ValueError("a moment without a time zone cannot be placed in the opening hours")
         local = at.astimezone(self.timezone)

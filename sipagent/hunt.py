@@ -28,6 +28,20 @@ class Operator:
     audible: bool = False  # the leg sends
 
 
+BUSY, DECLINED = (486, 600), (603,)  # RFC 3261 section 21
+GONE = (404, 408, 410, 430, 480)  # of a phone that is off, as its PBX says it; so does each 5xx
+
+
+def refused(uri: str, status: int) -> e.ReportOperator:
+    """What a final answer of 300 or more says of a phone."""
+    if status in BUSY:
+        return e.ReportOperator(uri, "busy", status)
+    if status in DECLINED:
+        return e.ReportOperator(uri, "declined", status)
+    gone = status in GONE or 500 <= status < 600
+    return e.ReportOperator(uri, "unreachable" if gone else "refused", status)
+
+
 class Hunt:
     """Methods that return commands give those that follow. `operator` is who has answered."""
 

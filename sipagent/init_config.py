@@ -20,6 +20,10 @@ LANGUAGES = ("fr", "en")
 TEMPLATE = "config.toml"
 KEYS = Path("keys/recordings")  # the stem of the pair
 _NOBODY = "recipients = []"  # a checkout has no keys
+_ALL, _SOME = (
+    "share = 1.0",
+    "share = 0.1",
+)  # a checkout is for trials; the regulator accepts no systematic one
 
 
 def init(directory: Path, passphrase: str | None) -> list[Path]:
@@ -30,7 +34,7 @@ def init(directory: Path, passphrase: str | None) -> list[Path]:
     where writing fails.
     """
     refuse_what_exists(directory)
-    text = sealed_to_pair(template())
+    text = with_a_share(sealed_to_pair(template()))
     for name, source in _sounds():
         copy = directory / "prompts" / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +79,11 @@ def sealed_to_pair(text: str) -> str:
         text,
         flags=re.MULTILINE,
     )
+
+
+def with_a_share(text: str) -> str:
+    """The template with one call in ten, drawn by lot, instead of all (CNIL, deliberation 2014-474)."""
+    return re.sub(rf"^{re.escape(_ALL)}(?= )", _SOME, text, flags=re.MULTILINE)
 
 
 def template() -> str:

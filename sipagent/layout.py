@@ -1,6 +1,5 @@
 """Who of many processes does what where: the calls of each worker and its RTP ports. Pure."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sipagent.config import Config, ConfigError, PortRange
@@ -47,7 +46,7 @@ def layout(config: Config, legs: int) -> Layout:
 
 
 def widened(config: Config, before: Layout) -> Layout:
-    """The same for more calls, with every worker's ports as they are. Raises ConfigError."""
+    """The layout for more calls, with every worker's ports as they are. Raises ConfigError."""
     return _checked(config, Layout(config.capacity.calls, before.per_worker, before.ports, before.slice))
 
 
@@ -61,30 +60,3 @@ def _checked(config: Config, found: Layout) -> Layout:
             f"{needed} or more: {found.slice} for each of {found.workers} workers",
         )
     return found
-
-
-BOUND, REGISTERED, IN_USE = "edge and workers are bound to it", "it is registered with that", "it is in use"
-BEGUN = "edge and workers that are up have begun with it"
-HEARD = "the detector has begun with it"
-FIXED: Mapping[str, str] = {
-    **dict.fromkeys(("trunk.listen", "trunk.transport", "trunk.rtp_ports", "trunk.public_address"), BOUND),
-    **dict.fromkeys(("edge.start", "edge.worker_ports", "edge.tls_listen"), BOUND),
-    **dict.fromkeys(("edge.invites_per_s", "edge.certificate", "edge.private_key", "edge.ca"), BEGUN),
-    **dict.fromkeys(("trunk.codecs", "trunk.srtp", "capacity.media_timeout_s"), BEGUN),
-    **dict.fromkeys(("operators.username", "operators.outbound_proxy", "capacity.full_status"), BEGUN),
-    **dict.fromkeys(("refusal.engine", "refusal.keywords", "refusal.accept_keywords"), HEARD),
-    **dict.fromkeys(("refusal.in_call", "refusal.in_call_keywords", "refusal.vosk_model"), HEARD),
-    "refusal.heads": HEARD,
-    **dict.fromkeys(("trunk.uri", "trunk.registrar", "trunk.username", "trunk.realm"), REGISTERED),
-    **dict.fromkeys(("retention.database", "recording.directory", "metrics.listen"), IN_USE),
-}
-
-
-def unchangeable(before: Config, after: Config) -> dict[str, str]:
-    """What differs and takes a restart, by key, with the reason."""
-    return {key: reason for key, reason in FIXED.items() if _value(before, key) != _value(after, key)}
-
-
-def _value(config: Config, key: str) -> object:
-    table, _, name = key.partition(".")
-    return getattr(getattr(config, table), name)

@@ -79,7 +79,7 @@ class LiveCall:
         return self.started_at + timedelta(seconds=moment - self.began)
 
     def at(self, moment: float | None) -> datetime | None:
-        """The same, of what may not have happened."""
+        """A monotonic moment of this call as UTC; None for what has not happened."""
         return None if moment is None else self.when(moment)
 
     def takes(self, leg: int, engine_leg: int) -> None:

@@ -72,7 +72,7 @@ class MediaSource:
 
     @property
     def admitted_reports(self) -> tuple[Sender, ...]:
-        """The same for RTCP, which comes from a port of its own (RFC 3550 section 11)."""
+        """Who may send RTCP now, which comes from a port of its own (RFC 3550 section 11)."""
         return tuple(
             Sender(one.network, one.port + 1 if one.port and one.network.is_loopback else None)
             for one in self.admitted

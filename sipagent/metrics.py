@@ -77,6 +77,15 @@ class Metrics(Collector):
         refused.add_metric(("malformed",), figures.malformed)
         refused.add_metric(("unsupported",), figures.unsupported)
         yield refused
+        missed = CounterMetricFamily(
+            "sipagent_operator_failures",
+            "Operators who were rung in vain, by configured extension.",
+            labels=("extension", "problem"),
+        )
+        for labels, count in figures.phones.items():
+            missed.add_metric(labels, count)
+        if missed.samples:
+            yield missed
         if (registered := self._counting.has_registered) is not None:
             yield _gauge("sipagent_registered", "Whether the trunk's registrar knows us.", registered)
 
@@ -134,6 +143,11 @@ def _seen(seen: Seen) -> Iterator[Metric]:
         ("purge_suspended", "Whether purging waits for a person to confirm the clock.", seen.suspended),
         ("chain_head_sequence", "Number of the chain's last entry.", seen.head),
         ("disk_free_bytes", "Where the recordings are.", seen.free_bytes),
+        (
+            "recording_obstacles",
+            "What keeps every call from being recorded: keys, and folders that cannot be written to.",
+            seen.obstacles,
+        ),
         (
             "watch_last_success_timestamp_seconds",
             "When store and disk were looked at, since the epoch.",

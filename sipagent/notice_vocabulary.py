@@ -130,6 +130,7 @@ FRENCH = Vocabulary(
         *("site", "www", "http", "en savoir plus", "savoir plus", "plus d'information", "plus d'info"),
         *("politique de", "mentions legales", "protection des donnees", "delegue", "dpo"),
         *("detail", "point fr", "point com", "point org", "point eu"),
+        *("vos droits", "affich", "depliant", "sur demande"),
     ),
     units={
         **{"jour": "day", "jours": "day", "semaine": "week", "semaines": "week", "mois": "month"},
@@ -200,6 +201,7 @@ ENGLISH = Vocabulary(
     read_more=(
         *("site", "website", "www", "http", "more information", "learn more", "find out more", "read more"),
         *("privacy", "data protection", "dpo", "detail", "dot com", "dot org", "dot fr", "dot eu"),
+        *("your rights", "leaflet", "on request"),
     ),
     units={
         **{"day": "day", "days": "day", "week": "week", "weeks": "week", "month": "month"},

@@ -65,6 +65,11 @@ def says(text: str, beginnings: Sequence[str]) -> bool:
     return any(re.search(rf"\b{re.escape(beginning)}", text) for beginning in beginnings)
 
 
+def an_example(text: str) -> bool:
+    """Whether it names what is reserved for examples (RFC 2606), written or said: `example point org`."""
+    return bool(re.search(r"(?<!\bpar )(?<!\bfor )\bex[ae]mple\b", text))
+
+
 def to_be_said(sentence: str, voc: Vocabulary) -> str | None:
     """What it tells to say; empty where that is left to whoever speaks, None where nothing is to be said."""
     bare = sentence.replace("c'est-a-dire", "c'est")

@@ -1,4 +1,4 @@
-"""What a leg hears, for the listener: words of ours that come back are not the caller's."""
+"""What a leg hears: our words that come back are not the caller's, and a notice is that which was loaded."""
 
 from functools import lru_cache
 
@@ -7,13 +7,28 @@ from media.notice import Prompt
 from media.worker import Listener
 from sipagent import events as e
 from sipagent.detection import UnreadableSound, read_sound
+from sipagent.logs import alert
 
+SHORT_MS = 60  # a sound may end this much before its length: the clocks of two threads
 CACHED = 64  # prompts; half a minute of sound is 480 kB
 
 
 def begins(listener: Listener, leg: int, prompt: e.Prompt, sound: Prompt) -> None:
     """A prompt is about to be played; music says no words."""
     listener.plays(leg, SILENCE if prompt is e.Prompt.HOLD_MUSIC else _samples(sound))
+
+
+def whole(prompt: e.Prompt, sound: Prompt, played_ms: int) -> bool:
+    """Whether it was heard to its end; a notice, as it was inspected: another may promise other things.
+
+    The bridge plays a sound in its own time, from its file: one that was over early was not played whole.
+    """
+    if played_ms < sound.duration_ms - SHORT_MS:
+        return False
+    if prompt is not e.Prompt.NOTICE or sound.is_unchanged():
+        return True
+    alert(f"{sound.path} is not what was loaded, so nobody has heard the notice until SIGHUP")
+    return False
 
 
 def stopped(listener: Listener, leg: int) -> None:

@@ -1,7 +1,8 @@
 """The purge that nobody has to remember: at the start of the service, and every hour after that.
 
-Each turn looks at the clock first: a wrong one would remove what is to be kept. Then it purges, tells what a
-person has to see to (what should be gone, holds whose review is overdue), and has the chain's head stamped.
+Each turn tells what keeps calls from being recorded, and looks at the clock: a wrong one would remove what is
+to be kept. Then it purges, tells what a person has to see to (what should be gone, holds whose review is
+overdue), and has the chain's head stamped.
 Whatever goes wrong is told, and the next turn tries again.
 
 What a call had wanted erased, and something keeps, has no time to wait for, and no clock: it is tried again
@@ -25,6 +26,7 @@ from retention.stamp import proven, stamp_head, stamps_folder
 from retention.store import Store, StoreError
 from sipagent.config import Config
 from sipagent.edge_files import forget_old_dialogs
+from sipagent.recordable import obstacles
 
 EVERY_S = 3600.0
 ERASE_S = 60.0
@@ -80,6 +82,7 @@ class Purging:
     def _run(self) -> None:
         while not self._over.is_set():
             self._due.clear()
+            self._do("obstacles", self._tell_obstacles)
             self._do("purge", self._turn)
             self._stamp()
             until = time.monotonic() + EVERY_S
@@ -122,6 +125,10 @@ class Purging:
             if not self._over.is_set():
                 self.last_success = reading.wall.timestamp()
                 self._look_after(store, reading.wall)
+
+    def _tell_obstacles(self) -> None:
+        for obstacle in obstacles(self._config):
+            self._alert(f"no call can be recorded: {obstacle}")
 
     def _erase(self) -> None:
         """Whatever the clock says; what does not go is told at once, and then every hour."""

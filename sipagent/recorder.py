@@ -136,7 +136,7 @@ class Recorder:
         self._rows.keep_receipt(receipt)
 
     def keep_rejected(self, receipt: Receipt) -> None:
-        """The same of a call that was rejected at once, and of which nothing was written yet."""
+        """Write the receipt of a call that was rejected at once, and of which nothing was written yet."""
         self._rows.keep_rejected(receipt)
 
     def begin(self, recording: Recording, on_failure: Callable[[str], None]) -> Tap:
@@ -150,6 +150,7 @@ class Recorder:
         row = self._rows.open(recording, lambda: self._open(recording))
 
         def open_part() -> None:
+            fault = "what nobody foresaw"  # which the thread tells
             try:
                 if not self._rows.is_durable(row, DURABLE_S):
                     raise StoreError("its row can be written nowhere")
@@ -158,9 +159,11 @@ class Recorder:
                 make_folder(self.archive.directory)  # which its row has made, if it was there first
                 tap.start(self._new_key(id), partial(self.archive.marks.naming, id))
                 self._running.add(tap)
-            except FAULTS as fault:
-                if not self.archive.marks.forbidden(id):  # else it was refused before it began
-                    on_failure(str(fault))
+            except FAULTS as known:
+                fault = str(known)
+            finally:
+                if tap not in self._running and not self.archive.marks.forbidden(id):
+                    on_failure(fault)  # else it was refused before it began
 
         self._quick.put(open_part)
         return tap
@@ -196,7 +199,7 @@ class Recorder:
         self._rows.keep_receipt(receipt)
 
     def erase_kept(self, receipt: Receipt, at: datetime) -> None:
-        """The same where the recording had been kept, or is being made.
+        """Nothing stays of a recording that had been kept, or is being made.
 
         What its caller did not refuse may have been put on hold since: its row is looked at first.
         """

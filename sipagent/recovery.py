@@ -83,7 +83,7 @@ def _unfinished(archive: Archive) -> list[str]:
 
 
 def _is_unfinished(archive: Archive, id: str) -> bool:
-    """The same of one call."""
+    """Whether the recording of this call is open, must go, or is damaged; false where there is none."""
     if archive.marks.forbidden(id):
         return True
     try:

@@ -216,12 +216,12 @@ def _information(config: Config, notices: Sequence[SpokenNotice]) -> Iterator[St
             f"information.notices.{notice.language}",
             {"numbers": list(notice.numbers), "keys": list(notice.keys), "words": words or None},
             ("service.language", "prompts.languages", "prompts.choices", key),
-            _reached(notice) if words else "wordless",
+            ("" if notice.language == default else _reached(notice)) if words else "wordless",
         )
 
 
 def _reached(notice: SpokenNotice) -> str:
-    """How callers come to hear it in its language."""
+    """How callers come to hear it in its language; that of the service is heard by all the others."""
     if notice.numbers:
         return "numbers_keys" if notice.keys else "numbers"
     return "keys" if notice.keys else ""
@@ -263,7 +263,7 @@ def _choice(config: Config) -> Iterator[Statement]:
         ("refusal.digit", "refusal.engine", "refusal.in_call", "refusal.in_call_keywords"),
         "aloud" if aloud else "",
     )
-    yield Statement("rights.access", ["caller_channel", "reference", "call_reference"])
+    yield Statement("rights.access", ["both_channels", "caller_channel", "reference", "call_reference"])
     yield Statement("rights.erasure", ["reason", "certificate"])
 
 

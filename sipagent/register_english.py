@@ -62,7 +62,10 @@ ENGLISH = Words(
         "legal_basis": "{}",
         "legal_basis/missing": "{todo}",
         "legal_basis/example": "{} is an example, {todo}",
-        "purposes.uses": "**Listening and copying**, for these purposes only: {:code}",
+        "purposes.uses": (
+            "**Listening and copying**, for these purposes only: {:code}; and for a person’s own request of "
+            "access"
+        ),
         "purposes.testimony": (
             "**Testimony**: a recording may be held as evidence, and then listened to, on these grounds "
             "only: {:code}"
@@ -110,7 +113,8 @@ ENGLISH = Words(
             "**Recordings**: {period:period} from the call on; justification: {justification}"
         ),
         "retention.receipts": (
-            "**Receipts of calls**: {period:period}, then without anything that leads to a person"
+            "**Receipts of calls**: {period:period}, then without the caller’s number and the operator; the "
+            "time, the number that was dialled and the outcome stay"
         ),
         "retention.analysis": "**Analysis sheets**: {period:period} from their filing on",
         "retention.sound_after_analysis/on": (
@@ -155,8 +159,9 @@ ENGLISH = Words(
             "recording and erases it"
         ),
         "rights.access": (
-            "**Access**: a copy of the caller’s channel alone, under the reference of the request; who hides "
-            "the number is found by the reference of the call, which the operator tells"
+            "**Access**: a copy under the reference of the request, of both channels or the caller’s alone, "
+            "as the data protection officer decides (article 15(3) and (4)); who hides the number is found "
+            "by the reference of the call, which the operator tells"
         ),
         "rights.erasure": (
             "**Erasure** before its date on request, with its reason and a certificate; refused as long "
@@ -192,8 +197,13 @@ ENGLISH = Words(
             "**Stopping by the operator**: {code:code} stops the recording; what came before is kept"
         ),
         "security.pausing/on": "**Pausing by the operator**: {code:code} puts silence in its place",
-        "security.purposes/on": "**No use without a purpose** from the list ({purposes:code}) and a name",
-        "security.trace/on": "**Trace of every use**, and of every refusal, with the system’s user",
+        "security.purposes/on": (
+            "**No use without a purpose** from the list ({purposes:code}), a request of access or the ground "
+            "of a hold, and without a name"
+        ),
+        "security.trace/on": (
+            "**Trace of every use** through the program, and of every refused one, with the system’s user"
+        ),
         "security.four_eyes/on": (
             "**Holding as evidence** takes two names: who asks, and who approves; the program compares them, "
             "but does not verify who is there"
@@ -226,6 +236,10 @@ ENGLISH = Words(
     },
     by_hand=(
         "The date of this entry and of its updates.",
+        (
+            "Where callers find the rest of the information (article 13): rights, contacts, complaint to the "
+            "supervisory authority."
+        ),
         "Joint controllers and representative, where there are any (article 30(1)(a)).",
         "Processors: telephone carrier, host, maintenance (article 28), and where they are.",
         "How operators and their representatives were informed, before the service began.",

@@ -63,7 +63,10 @@ FRENCH = Words(
         "legal_basis": "{}",
         "legal_basis/missing": "{todo}",
         "legal_basis/example": "{} est un exemple, {todo}",
-        "purposes.uses": "**Écoute et copie**, pour ces seules finalités : {:code}",
+        "purposes.uses": (
+            "**Écoute et copie**, pour ces seules finalités : {:code} ; et pour la demande d’accès d’une "
+            "personne"
+        ),
         "purposes.testimony": (
             "**Témoignage** : un enregistrement peut être conservé comme preuve, et alors écouté, "
             "pour ces seuls motifs : {:code}"
@@ -112,7 +115,10 @@ FRENCH = Words(
         "retention.recordings/justified": (
             "**Enregistrements** : {period:period} à compter de l’appel ; justification : {justification}"
         ),
-        "retention.receipts": "**Reçus d’appel** : {period:period}, puis sans rien qui mène à une personne",
+        "retention.receipts": (
+            "**Reçus d’appel** : {period:period}, puis sans le numéro de l’appelant ni l’opérateur ; "
+            "l’heure, le numéro composé et l’issue restent"
+        ),
         "retention.analysis": "**Fiches d’analyse** : {period:period} à compter de leur dépôt",
         "retention.sound_after_analysis/on": (
             "**Son d’un appel analysé** : effacé dès que sa fiche est déposée, sauf s’il sert de preuve"
@@ -159,8 +165,9 @@ FRENCH = Words(
             "arrête l’enregistrement et l’efface"
         ),
         "rights.access": (
-            "**Accès** : copie du seul canal de l’appelant, sous la référence de sa demande ; qui masque son "
-            "numéro est retrouvé par la référence de l’appel, que l’opérateur lui donne"
+            "**Accès** : copie sous la référence de la demande, des deux canaux ou du seul canal de "
+            "l’appelant, selon ce que décide le délégué à la protection des données (article 15(3) et (4)) ; "
+            "qui masque son numéro est retrouvé par la référence de l’appel, que l’opérateur lui donne"
         ),
         "rights.erasure": (
             "**Effacement** avant terme sur demande, avec son motif et un certificat ; refusé tant que "
@@ -200,8 +207,13 @@ FRENCH = Words(
             "**Arrêt par l’opérateur** : {code:code} arrête l’enregistrement ; ce qui précède est gardé"
         ),
         "security.pausing/on": "**Pause par l’opérateur** : {code:code} met du silence à la place",
-        "security.purposes/on": "**Aucun usage sans finalité** de la liste ({purposes:code}) et sans nom",
-        "security.trace/on": "**Trace de chaque usage**, et de chaque refus, avec l’utilisateur du système",
+        "security.purposes/on": (
+            "**Aucun usage sans finalité** de la liste ({purposes:code}), demande d’accès ou motif de "
+            "conservation, ni sans nom"
+        ),
+        "security.trace/on": (
+            "**Trace de chaque usage** par le programme, et de chaque refus, avec l’utilisateur du système"
+        ),
         "security.four_eyes/on": (
             "**Conservation comme preuve** à deux noms : qui la demande, et qui l’approuve ; le programme "
             "les compare, mais ne vérifie pas qui est là"
@@ -234,6 +246,10 @@ FRENCH = Words(
     },
     by_hand=(
         "La date de cette entrée et de ses mises à jour.",
+        (
+            "Où les appelants trouvent le reste de l’information (article 13) : droits, contacts, "
+            "réclamation auprès de l’autorité de contrôle."
+        ),
         "Responsables conjoints et représentant, s’il y en a (article 30(1)(a)).",
         (
             "Sous-traitants : opérateur téléphonique, hébergeur, maintenance (article 28), et où ils se "

@@ -44,7 +44,7 @@ def markdown(entry: Entry, language: str) -> str:
 
 
 def lines(entry: Entry, language: str) -> Iterator[Line]:
-    """The same, line by line."""
+    """The text of the entry line by line, each with the keys that it rests on."""
     words, writing = LANGUAGES[language], _Writing(french=language == "fr")
     title, *rest = entry.statements
     yield Line(f"<!-- sipagent register: {language} -->")

@@ -28,7 +28,7 @@ REST_S = 10.0  # after one that was not answered: keys are to be heard in time, 
 HEAD = struct.Struct("<??QQI")
 """Whether the words of the call itself are meant, the place (last, stream, at), and how many bytes follow."""
 SIZE = struct.Struct("<I")
-_PEER = struct.Struct("3i")
+_PEER = struct.Struct("iII")  # struct ucred: of pid_t, uid_t and gid_t the first alone has a sign
 
 log = structlog.get_logger("sipagent.detector")
 

@@ -13,7 +13,7 @@ from sipagent.seed import SeedError, keep_seed, seed_path
 from sipagent.spoken_ways import unkept
 from sipagent.voice import Detectors, detectors
 
-_PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # what they tell callers to do must count
+PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # what they tell callers to do must count
 
 
 def rules_of(config: Config) -> Admission:
@@ -22,7 +22,7 @@ def rules_of(config: Config) -> Admission:
         rules = admission(config)
     except PromptError as wrong:
         raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
-    spoken = {language: [one[prompt] for prompt in _PROMISES] for language, one in rules.sounds.items()}
+    spoken = {language: [one[prompt] for prompt in PROMISES] for language, one in rules.sounds.items()}
     if broken := unkept(config, spoken):
         accepted = "refusal.engine and keywords that hear it, or a notice that names keys alone"
         raise ConfigError(config.file, "prompts", broken, accepted)
@@ -30,7 +30,7 @@ def rules_of(config: Config) -> Admission:
 
 
 def with_seed(rules: Admission, config: Config, known: Seed | None = None) -> Admission:
-    """The same rules with what to draw with. Without it nobody is recorded of whom only a share is."""
+    """These rules with the seed of draws. Without one nobody is recorded of whom only a share is."""
     return replace(rules, seed=known or _seed(config))
 
 

@@ -6,6 +6,7 @@ who scrape.
 """
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
@@ -25,8 +26,10 @@ from sipagent.metrics import Metrics
 from sipagent.orders import Orders, heed
 from sipagent.pjsip import PjsipEngine
 from sipagent.purging import Purging
+from sipagent.recordable import refuse_unrecordable
 from sipagent.recorder import Recorder
 from sipagent.recovery import recover, take_in_reserves
+from sipagent.reloading import ALONE, reloaded, tell_waiting
 from sipagent.rota import Rota
 from sipagent.rules import detectors_of, rules_of, with_seed
 from sipagent.upkeep import alone_on, figures_told
@@ -44,6 +47,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     """
     configure_log(log_json)
     rules = rules_of(config)
+    refuse_unrecordable(config)
     orders = Orders(drain_s)
     heed(orders)
     with Store(config.retention.database) as store:
@@ -116,15 +120,18 @@ def _stop(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, o
 
 
 def _reload(config: Config, agent: Agent, purging: Purging) -> None:
+    """Go by what the file says now, as far as that is possible; a file that is wrong changes nothing."""
     try:
-        changed = load(config.file)
-        rules = rules_of(changed)
+        taken = reloaded(purging.config, agent.admission, load(config.file), ALONE)
     except ConfigError as wrong:
         log.error("reload_refused", reason=str(wrong))
         return
-    agent.reload(with_seed(rules, config, agent.admission.seed))
-    agent.recorder.reload(changed.recording.format, changed.recording.recipients)
-    purging.reload(changed)
+    tell_waiting(taken)
+    allowed = agent.admission.allowed  # as the sockets have it, also where the registrar's name says another
+    rules = replace(taken.rules, allowed=allowed)
+    agent.reload(with_seed(rules, taken.config, agent.admission.seed))
+    agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)
+    purging.reload(taken.config)
     log.info("reloaded")
 
 

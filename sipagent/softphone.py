@@ -147,7 +147,7 @@ class Phone:
             return found[nth]
 
     def wait_at(self, what: str, nth: int = 0, timeout: float = 10) -> int:
-        """The same, waiting for it."""
+        """When the nth of these was seen, ns, up to `timeout` s from now; raises PhoneError."""
         self.loop.wait_for(
             lambda: sum(one.describe() == what for one in self.seen) > nth, timeout, f"{what} at {self.user}"
         )
@@ -232,7 +232,7 @@ class Phone:
     # -- receiving ----------------------------------------------------------------------------------------
 
     def _receive(self) -> None:
-        packet, sender = self._socket.recvfrom(65535)
+        packet, sender = self._socket.recvfrom(65535, socket.MSG_DONTWAIT)
         now = time.monotonic_ns()
         if not packet.strip(b"\r\n\0"):
             return  # keep-alive

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 MS = 1_000_000  # ns
@@ -71,7 +71,7 @@ class Loop:
         self._selector.close()
 
     def watch(self, sock: socket.socket, ready: Callable[[], None]) -> None:
-        """Call `ready` on the loop's thread whenever the socket can be read."""
+        """Call `ready` on the loop's thread whenever the socket can be read; it may not wait for a packet."""
         with self.lock:
             self._selector.register(sock, selectors.EVENT_READ, ready)
 
@@ -120,7 +120,8 @@ class Loop:
                 for key, _ in self._selector.select(self._patience()):
                     with self.changing():
                         if self._selector.get_map().get(key.fd) is key:  # an earlier one may have closed it
-                            key.data()
+                            with suppress(BlockingIOError):  # told to be there, and is not: select(2), BUGS
+                                key.data()
                 self._run_timers()
         finally:
             with self.changing():

@@ -284,7 +284,7 @@ class RtpEnd:
         self.sent_frames += 1
 
     def _receive(self) -> None:
-        packet = self._socket.recv(2048)
+        packet = self._socket.recv(2048, socket.MSG_DONTWAIT)
         now = time.monotonic_ns()
         if len(packet) < 12:
             return
@@ -292,7 +292,7 @@ class RtpEnd:
         self.heard.append(Packet(now, kind & 0x7F, sequence, timestamp, source, packet[12:]))
 
     def _receive_rtcp(self) -> None:
-        self._rtcp.recv(2048)
+        self._rtcp.recv(2048, socket.MSG_DONTWAIT)
         self.rtcp_heard += 1
 
     def listen(self, from_ns: int = 0, to_ns: int | None = None) -> Heard:

@@ -126,14 +126,10 @@ def _languages(figures: Statistics, words: Words) -> Table:
     """By language rather than by number: a number, even the service's own, is not for this page."""
     totals: dict[str, list[int]] = {}
     for number, one in figures.numbers.items():
-        total = totals.setdefault(figures.languages[number] or "", [0, 0, 0])
+        total = totals.setdefault(figures.languages[number] or "by_key", [0, 0, 0])
         for place, count in enumerate((one.calls, one.reached, one.refused)):
             total[place] += count
-    rows = [
-        [words(language) or "–", *_numbers(words, *counts)]
-        for language, counts in totals.items()
-        if counts[0]
-    ]
+    rows = [[words(language), *_numbers(words, *counts)] for language, counts in totals.items() if counts[0]]
     return Table([words("language"), words("calls"), words("connected"), words("refused")], rows)
 
 

@@ -44,8 +44,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     "week_note": ("Les semaines commencent le lundi.", "Weeks begin on Monday."),
     "refusals_note": (
-        "Des personnes à qui la question a été posée jusqu’au bout.",
-        "Of the callers who were asked and heard the question to its end.",
+        "Des personnes à qui la question a été posée, jusqu’au bout ou jusqu’à leur refus.",
+        "Of the callers who were asked, to the end of the question or to their refusal.",
     ),
     "waits_note": (
         "Du décroché, annonce comprise, à la mise en relation.",
@@ -121,6 +121,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "inband": ("tonalités", "tones"),
     "fr": ("français", "French"),
     "en": ("anglais", "English"),
+    "by_key": ("choisie par touche", "chosen by key"),
 }
 
 
@@ -194,7 +195,7 @@ class Words:
         return self.day(first)
 
     def tick(self, first: date, grain: str) -> str:
-        """The same as short as it can stand below a bar."""
+        """A span as it stands below a bar: a day without its year."""
         if grain in ("month", "year"):
             return self.span(first, grain)
         return f"{first:%d/%m}" if self.french else f"{first:%m-%d}"

@@ -38,15 +38,17 @@ from sipagent.edge_rejected import Rejected
 from sipagent.edge_rpc import EdgeError
 from sipagent.hop import HopTokens, new_tokens
 from sipagent.jobs import Worker
-from sipagent.layout import Layout, layout, unchangeable, widened
+from sipagent.layout import Layout, layout, widened
 from sipagent.logs import alert, configure_log
 from sipagent.messages import Reload
 from sipagent.metrics import Metrics
 from sipagent.orders import Orders, Wake, heed
 from sipagent.posts import DETECTOR, REGISTRAR, DetectorPost, RegistrarPost, WorkerPost, worker_name
 from sipagent.purging import Purging
+from sipagent.recordable import refuse_unrecordable
 from sipagent.recovery import recover
 from sipagent.rejections import Rejections
+from sipagent.reloading import BEHIND_EDGE, reloaded, tell_waiting
 from sipagent.remote_detector import DetectorAddress
 from sipagent.rota import Rota
 from sipagent.rules import rules_of, with_seed
@@ -87,6 +89,7 @@ class Office:
         """Raises ConfigError."""
         self.config = config
         self.rules = rules_of(config)
+        refuse_unrecordable(config)
         self.layout: Layout = layout(config, legs)
         self.plan: Plan = plan(config, legs, addresses(config, self.rules.allowed))
         _look_at_certificate(config, self.plan)
@@ -94,7 +97,6 @@ class Office:
         self._log_json = log_json
         self._drain_s = drain_s
         self.tokens = new_tokens()  # those that the edge has begun with, once it has
-        self._heard = config  # whose words the detector listens for, whatever comes later
         self.detector = _detector(config)
 
     def places(self) -> list[Place]:
@@ -114,7 +116,12 @@ class Office:
         return replace(self.rules, calls=self.layout.per_worker)
 
     def _start_worker(self, index: int, refused: tuple[Receipt, ...]) -> Child:
-        post = WorkerPost(
+        post = self.worker_post(index, refused)
+        return Child(post.name, "sipagent.worker:work", post)
+
+    def worker_post(self, index: int, refused: tuple[Receipt, ...]) -> WorkerPost:
+        """What a worker begins with that is started now."""
+        return WorkerPost(
             index=index,
             listen=self.plan.worker(index),
             edge=self.plan.proxy,
@@ -128,7 +135,6 @@ class Office:
             refused=refused,
             detector=self.detector,
         )
-        return Child(post.name, "sipagent.worker:work", post)
 
     def _start_registrar(self) -> Child:
         post = RegistrarPost(self.plan.account, self.plan.proxy, self.tokens, self.config, self._log_json)
@@ -136,12 +142,16 @@ class Office:
 
     def _start_detector(self) -> Child:
         assert self.detector is not None
-        post = DetectorPost(self.detector, self._heard, self._log_json, self._drain_s)
+        post = DetectorPost(self.detector, self.config, self._log_json, self._drain_s)
         return Child(post.name, "sipagent.detector:listen", post)
 
-    def change(self, config: Config) -> range:
-        """Go by another configuration from now on; the workers that come in addition. Raises ConfigError."""
-        rules, before = rules_of(config), self.layout
+    def change(self, file: Config) -> range:
+        """Go by another configuration from now on; the workers that come in addition. Raises ConfigError.
+
+        `config` is then what is in force, so a child that is started later is like the others.
+        """
+        taken, before = reloaded(self.config, self.rules, file, BEHIND_EDGE), self.layout
+        config, rules = taken.config, taken.rules
         after = widened(config, before) if config.capacity.calls > before.calls else before
         found = addresses(config, rules.allowed)
         edge = replace(self.plan, calls=after.calls, workers=after.workers, addresses=found)
@@ -150,11 +160,8 @@ class Office:
             needed = f"{after.workers + BEFORE_WORKERS} or more, from the next start on"
             raise ConfigError(config.file, "edge.worker_ports", f"holds {ports} ports", needed)
         _look_at_certificate(config, edge)
-        if config.capacity.calls < before.calls:
-            log.warning("needs_restart", key="capacity.calls", detail="it goes up without, not down")
-        for key, reason in unchangeable(self.config, config).items():
-            log.warning("needs_restart", key=key, detail=reason)
-        self.rules = with_seed(replace(rules, calls=after.calls), config, self.rules.seed)
+        tell_waiting(taken)
+        self.rules = with_seed(rules, config, self.rules.seed)
         self.config, self.layout, self.plan = config, after, edge
         return range(before.workers, after.workers)
 
@@ -238,18 +245,17 @@ class House:
             log.warning("reload_refused", reason="the service is ending")
             return
         try:
-            changed = load(office.config.file)
-            more = office.change(changed)
+            more = office.change(load(office.config.file))
         except ConfigError as wrong:
             log.error("reload_refused", reason=str(wrong))
             return
-        self.supervisor.tell_all(Reload(changed, office.workers_rules))
+        self.supervisor.tell_all(Reload(office.config, office.workers_rules))
         self.supervisor.care.change(office.plan)
         for index in more:
             self.supervisor.add(office.worker(index))
         self.sharing.reload(office.rules)
         self.rejections.reload(office.rules)
-        self.purging.reload(changed)
+        self.purging.reload(office.config)
         log.info("reloaded", calls=office.layout.calls)
 
 

@@ -23,6 +23,7 @@ from retention.recording import RecordError, Status
 from retention.stamp import proven
 from retention.store import Store, StoreError
 from sipagent.config import Config
+from sipagent.recordable import obstacles
 
 EVERY_S = 60.0
 SHARE = 20  # of the time, one part in so many at most is spent looking
@@ -34,7 +35,8 @@ log = structlog.get_logger("sipagent.watch")
 class Seen:
     """One look, `at` s since the epoch. `overdue`: by more than a day; `head`: seq of the last entry.
 
-    `unerased`: recordings that their call had wanted erased, and something keeps.
+    `unerased`: recordings that their call had wanted erased, and something keeps. `obstacles`: how many keep
+    every call from being recorded.
     """
 
     at: float
@@ -46,6 +48,7 @@ class Seen:
     suspended: bool
     head: int
     free_bytes: int
+    obstacles: int
 
 
 class Watch:
@@ -108,6 +111,7 @@ class Watch:
                 suspended=suspended(store, now, proven(store, config.retention.timestamp_ca)) is not None,
                 head=store.head().seq,
                 free_bytes=_free(self._directory),
+                obstacles=len(obstacles(config)),
             )
 
 

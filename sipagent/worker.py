@@ -130,8 +130,8 @@ class WorkerOrders(Orders):
     def __init__(self, drain_s: float, agent: Agent, engine: Engine) -> None:
         super().__init__(drain_s)
         self._agent = agent
+        self.engine = engine
         self.reloads: queue.SimpleQueue[Reload] = queue.SimpleQueue()
-        self._engine = engine
 
     def heard(self, message: ToChild) -> None:
         """Take in what the supervisor says."""
@@ -153,7 +153,7 @@ class WorkerOrders(Orders):
 
     def _wake(self) -> None:
         with suppress(OSError):  # the engine has been stopped: there is nobody to wake
-            self._engine.wake()
+            self.engine.wake()
 
 
 class Pulse:
@@ -178,6 +178,7 @@ def over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> 
     while not orders.reloads.empty():
         changed = orders.reloads.get()
         agent.reload(of_edge(changed.rules))
+        orders.engine.trust(changed.rules.allowed)
         agent.recorder.reload(changed.config.recording.format, changed.config.recording.recipients)
     if orders.ending_at is None:
         return False

@@ -4,7 +4,7 @@ The work is done in a forked process, which must open its own database. Its step
 
     create, replace, unlink, mkdir, rmdir, chmod NAME    of what isn't there already, or still is
     write NAME, half of NAME                             before a write, and in the middle of it
-    encode NAME, half of NAME                            the same of a sound library's
+    encode NAME, half of NAME                            before a sound library's write, and in its middle
     head NAME                                            a write at its place in the file
     sync NAME                                            fsync or fdatasync of a file or folder
     insert, update, delete TABLE; commit                 of the database

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from media.frame import FRAME_SAMPLES, Samples
+from media.keyword import Meaning, Place, Verdict
 from media.notice import Prompt as Sound
 from retention.recording import Ids, Receipt, Recording
 from sipagent import events as e
@@ -29,6 +30,7 @@ from sipagent.recorder import Recorder
 from sipagent.rota import Rota
 from sipagent.sampling import Shares
 from sipagent.softphone_rtp import tone
+from sipagent.voice import NOBODY_LISTENS, Detectors
 from tests import kept
 from tests.fake_engine import FakeEngine
 from tests.settling import settle
@@ -107,8 +109,20 @@ class Beside:
     desk: Desk
 
 
+class Hears:
+    """A detector for which nothing that is said is a word."""
+
+    every_ms = 100
+
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+        return Verdict(Meaning.OTHER)
+
+
 class Stage:
-    """An agent, its engine, its clock and what it keeps."""
+    """An agent, its engine, its clock and what it keeps.
+
+    `detectors`: by default those that the rules want.
+    """
 
     def __init__(
         self,
@@ -117,7 +131,10 @@ class Stage:
         registers: bool = False,
         rota: Rota | None = None,
         worker: "Beside | None" = None,
+        *,
+        detectors: Detectors | None = None,
     ) -> None:
+        listening = Detectors(Hears(), Hears()) if rules.policy.voice else NOBODY_LISTENS
         self.clock = worker.clock if worker else Clock()
         self.archive = kept.archive(folder, worker.index if worker else None)
         self.alerts: list[str] = []
@@ -129,6 +146,7 @@ class Stage:
             self.recorder,
             TONES,
             registers=registers,
+            detectors=detectors or listening,
             desk=worker.desk if worker else own,
             ids=Ids(worker.index) if worker else None,
             behind_edge=worker is not None,
@@ -173,7 +191,7 @@ class Stage:
         return leg, max(self.engine.dialled)
 
     def bridged(self, **how: Any) -> tuple[int, int]:
-        """The same, once the tap runs and what began before the bridge has been heard out."""
+        """A caller and an operator who talk: the tap runs, and what began before the bridge was heard out."""
         caller, operator = self.rung(**how)
         self.answered(operator)
         self.turn(after_s=LATE_S)
@@ -257,9 +275,10 @@ def staged(
     listens: bool = True,
     rota: Rota | None = None,
     worker: Beside | None = None,
+    detectors: Detectors | None = None,
 ) -> Iterator[Stage]:
     """A stage whose threads run; what is left is finished at the end. `listens`: the listener's, too."""
-    stage = Stage(folder, rules, registers, rota, worker)
+    stage = Stage(folder, rules, registers, rota, worker, detectors=detectors)
     for module in ("agent", "lending", "tapping"):
         patch.setattr(f"sipagent.{module}.time", stage.clock)
     stage.recorder.start()

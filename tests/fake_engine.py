@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sipagent import events as e
+from sipagent.config_types import Network
 from sipagent.engine import Headers, OfLeg, Report
 
 
@@ -47,6 +48,9 @@ class FakeEngine:
 
     def drain(self) -> None:
         self.orders.append(("drain",))
+
+    def trust(self, gateways: tuple[Network, ...]) -> None:
+        self.orders.append(("trust", gateways))
 
     def start(self) -> None: ...
 

@@ -73,8 +73,9 @@ class Office:
     ) -> Recording:
         """A closed recording with its receipt; its sound is `stereo()`, or (n, 2) int16."""
         at = datetime.now(UTC) - ago
-        fields: dict[str, Any] = {"started_at": at, "expires_at": due_date(at, "6 months"), "duration_s": 2.0}
-        row = replace(recording(), id=new_id(at), **(fields | changes))
+        fields: dict[str, Any] = {"id": new_id(at), "started_at": at, "duration_s": 2.0}
+        fields["expires_at"] = due_date(at, "6 months")
+        row = replace(recording(), **(fields | changes))
         kept = self.archive
         kept.store.add_receipt(receipt(row))
         kept.open(row)

@@ -8,12 +8,14 @@ import pytest
 import soundfile
 
 from media.frame import SAMPLE_RATE, Samples
+from media.notice import inspect_prompt
 from retention.recording import Status
 from retention.selection import Selection
 from sipagent import events as e
 from sipagent.agent import AUDIT_S
 from sipagent.engine import ForeignMedia, OfLeg, SoundEnded
 from sipagent.softphone_rtp import key_tones, strongest, tone
+from sipagent.voice import NOBODY_LISTENS
 from tests.driving import (
     CALLER,
     CALLER_HZ,
@@ -324,6 +326,51 @@ def test_a_notice_that_ended_early_allows_nothing(stage: Stage) -> None:
     receipt = stage.receipt()
     assert (receipt.decision, receipt.decided_by) == ("not_allowed", "notice_failed")
     assert (receipt.outcome, receipt.notice_played_ms) == ("abandoned", SOUND_MS - 200)
+
+
+def test_who_could_speak_and_is_heard_by_nobody_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Speech is wished, and there is no detector: silence permits nothing."""
+    with staged(tmp_path, monkeypatch, with_policy(voice=True), detectors=NOBODY_LISTENS) as stage:
+        caller = stage.greeted()
+        stage.listened()
+        stage.sound_over(caller)
+        assert stage.shown().startswith("NO REC")
+        stage.gone(caller)
+        receipt = stage.receipt()
+        assert (receipt.decision, receipt.decided_by) == ("not_allowed", "unclear")
+
+
+def test_who_could_speak_in_the_call_and_is_heard_by_nobody_is_not_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with staged(tmp_path, monkeypatch, with_policy(in_call_voice=True)) as stage:
+        stage.bridged()
+        stage.listened()
+        assert (stage.receipt().decision, stage.files()) == ("not_allowed", [])
+        assert stage.recording().status is Status.ERASED
+
+
+def test_a_notice_that_is_not_the_one_that_was_loaded_was_not_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may promise what nobody listens for; from the reload on it is the one that is loaded."""
+    path = tmp_path / "notice.wav"
+    for hz in (400, 500):
+        soundfile.write(path, tone(hz, SOUND_MS / 1000), SAMPLE_RATE, subtype="PCM_16")
+        fr = sounds() | {e.Prompt.NOTICE: inspect_prompt(path)}
+        if hz == 400:
+            loaded = replace(RULES, sounds={**RULES.sounds, "fr": fr})
+    with staged(tmp_path, monkeypatch, loaded) as stage:
+        caller = stage.greeted()
+        stage.sound_over(caller)
+        assert stage.shown().startswith("NO REC")
+        stage.gone(caller)
+        assert (stage.receipt().decision, stage.receipt().decided_by) == ("not_allowed", "notice_failed")
+        stage.agent.reload(replace(RULES, sounds={**RULES.sounds, "fr": fr}))
+        stage.rung()
+        assert stage.shown().startswith("REC")
 
 
 def test_the_end_of_another_sound_ends_nothing(stage: Stage) -> None:

@@ -237,6 +237,16 @@ def test_an_id_is_opened_once(kept: Archive) -> None:
     kept.store.add_receipt(receipt(row))
 
 
+def test_ids_that_come_one_by_one_lose_key_and_sound(kept: Archive) -> None:
+    rows = [keep(kept, recording(minutes)) for minutes in (0, 1)]
+    kept.vault.directory.mkdir(exist_ok=True)
+    for row in rows:
+        kept.vault.path(row.id).write_bytes(b"key")
+    assert kept.unlink(row.id for row in rows) == {}
+    assert [kept.file(row.id) for row in rows] == [None, None]
+    assert not any(kept.vault.path(row.id).exists() for row in rows)
+
+
 def test_one_purge_of_two_has_done_it(kept: Archive) -> None:
     row = keep(kept, recording())
     assert kept.begin_purge(row.id) and kept.begin_purge(row.id)

@@ -15,7 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble
+from media.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble, read_sound
 from media.chunks import Block, Kind, Note, PartWriter, create_part
 from media.seal import Sealer
 from tests.crashing import killed_before
@@ -192,6 +192,33 @@ def test_a_strangers_file_is_not_taken_for_ours(part: Path, final: Path, format:
     soundfile.write(final, sound(100), RATE)
     with pytest.raises(AssemblyError, match="was not made from a part"):
         assemble(part, final, format)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        *("{}", "[]", "5", "null", '"text"', "[" * 100_000),
+        '{"complete": 1, "drops": 0, "pauses": []}',
+        '{"complete": true, "drops": "none", "pauses": []}',
+        '{"complete": true, "drops": 0, "pauses": [[1]]}',
+        '{"complete": true, "drops": 0, "pauses": [[1, "two"]]}',
+        '{"complete": true, "drops": 0, "pauses": [3]}',
+        '{"complete": true, "drops": 0, "pauses": [[0, NaN]]}',
+        '{"complete": true, "drops": 0, "pauses": [[0, 1' + "0" * 400 + "]]}",
+    ],
+)
+def test_json_of_others_in_the_comment_is_not_taken_for_ours(tmp_path: Path, comment: str) -> None:
+    """Whoever tags a file may write JSON there."""
+    final = tmp_path / "a.flac"
+    with soundfile.SoundFile(final, "w", RATE, 2, "PCM_16", format="FLAC") as file:
+        file.comment = comment
+        file.write(sound(100))
+    with pytest.raises(AssemblyError, match="was not made from a part"):
+        assemble(tmp_path / "a.part", final, "flac")
+    reading = read_sound(final, None)
+    with pytest.raises(AssemblyError, match="was not made from a part"):
+        list(reading.blocks())
+    assert not reading.complete
 
 
 def test_a_link_in_the_way_is_replaced_not_followed(part: Path, final: Path, format: Format) -> None:

@@ -51,7 +51,7 @@ def heard(policy: Policy, history: History) -> tuple[list[Tone], list[str], Watc
 
 
 def expected(steps: tuple[str, ...], erases: bool) -> tuple[list[Tone], list[str], str]:
-    """The same, by rules written down a second time."""
+    """Tones, lines and what the tap is, by rules written down a second time."""
     tones, lines = [], []
     tap, paused, refused = "running", False, False
     for step in steps:

@@ -547,7 +547,7 @@ def test_a_key_before_the_window_closes_wins_over_the_clock() -> None:
 
 @pytest.mark.parametrize("gap_s, presses", [(0.2, 1), (0.3, 2)])
 def test_one_press_heard_by_two_ways_is_one(gap_s: float, presses: int) -> None:
-    """The same digit by another way counts again only after 250 ms."""
+    """A digit that comes by another way counts again only after 250 ms."""
     flow, _, now = run(Policy(), BRIDGED)
     flow.handle(e.DtmfPressed(1, "*", "rfc4733"), now)
     flow.handle(e.DtmfPressed(1, "*", "inband"), now + gap_s)

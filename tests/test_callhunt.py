@@ -52,7 +52,7 @@ def test_a_phone_that_answers_and_vanishes_is_left_for_the_next_one() -> None:
     flow, _, now = run(Policy(), ANSWERED)
     commands, then = wakes(flow, now)
     assert then == now + SOUND_S
-    assert commands == [e.HangUp(1), e.SeekOperator((A,))]
+    assert commands == [e.HangUp(1), e.ReportOperator(A, "silent"), e.SeekOperator((A,))]
     assert (flow._playing, flow.story.operator, flow.story.connected_at) == (Prompt.HOLD_MUSIC, None, None)
     assert "recording started" not in noted(flow)
     for fact in (e.OperatorOffered(B), *ANSWER_B):
@@ -79,18 +79,31 @@ def test_a_phone_that_answers_on_hold_sends_nothing_and_is_bridged_all_the_same(
 
 
 @pytest.mark.parametrize(
-    "reached, gives_up_s, why", [(False, REACH_S, "unreachable"), (True, 15, "no answer")]
+    "reached, gives_up_s, why", [(False, REACH_S, "unreachable"), (True, 15, "no_answer")]
 )
 def test_a_phone_for_which_nothing_answers_is_not_rung_to_the_end(
-    reached: bool, gives_up_s: float, why: str
+    reached: bool, gives_up_s: float, why: e.Problem
 ) -> None:
     flow, _, now = run(Policy(ring_s=15), RINGING)
     if reached:
         flow.handle(e.OperatorReached(1), now + 1)
     commands, then = wakes(flow, now)
     assert then == now + gives_up_s
-    assert commands == [e.HangUp(1), e.SeekOperator((A,))]
-    assert noted(flow)[-1] == f"{A}: {why}"
+    assert commands == [e.HangUp(1), e.ReportOperator(A, why), e.SeekOperator((A,))]
+    assert noted(flow)[-1] == f"{A}: {why.replace('_', ' ')}"
+
+
+@pytest.mark.parametrize(("status", "why"), [(486, "busy"), (480, "unreachable"), (403, "refused")])
+def test_a_phone_that_refuses_is_reported_as_what_it_says(status: int, why: e.Problem) -> None:
+    flow, _, now = run(Policy(), RINGING)
+    commands = flow.handle(e.LegGone(1, status), now)
+    assert commands == [e.ReportOperator(A, why, status), e.SeekOperator((A,))]
+
+
+def test_who_hangs_up_before_being_heard_is_no_fault_of_the_phones() -> None:
+    flow, _, now = run(Policy(), RINGING)
+    flow.handle(e.OperatorAnswered(1, telephone_event=True), now)
+    assert flow.handle(e.LegGone(1, 200), now) == [e.SeekOperator((A,))]
 
 
 def test_phones_that_ring_together_are_given_up_each_in_its_time() -> None:

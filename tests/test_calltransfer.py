@@ -107,12 +107,15 @@ def test_the_caller_hears_music_and_the_recording_is_silent_meanwhile() -> None:
     ]
 
 
-@pytest.mark.parametrize("status", [486, 603, 404, 503])
-def test_a_transfer_that_fails_returns_to_who_asked_for_it(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "why"), [(486, "busy"), (603, "declined"), (404, "unreachable"), (503, "unreachable")]
+)
+def test_a_transfer_that_fails_returns_to_who_asked_for_it(status: int, why: e.Problem) -> None:
     flow, _, now = run(MINE, TRANSFER)
     commands = flow.handle(e.LegGone(2, status), now)
     assert commands[0] == r.TellTransfer(1, status, last=True)
     assert {e.Bridge(1), e.SilenceTap(on=False), r.AllowTransfer(1, (B, C))} <= set(commands)
+    assert commands[-1] == e.ReportOperator(B, why, status)
     assert (flow.phase, flow.story.operator) == (Phase.BRIDGED, A)
 
 
@@ -121,6 +124,7 @@ def test_one_that_nobody_answers_does_so_after_ring_s() -> None:
     assert flow.deadline is not None and flow.deadline == pytest.approx(now + MINE.ring_s, abs=1.0)
     commands = flow.handle(e.TimePassed(), flow.deadline)
     assert commands[:2] == [e.HangUp(2), r.TellTransfer(1, 480, last=True)]
+    assert commands[-1] == e.ReportOperator(B, "no_answer")
     assert flow.phase is Phase.BRIDGED
     assert flow.handle(e.OperatorAnswered(2, telephone_event=True), now) == [e.HangUp(2)]
 
@@ -130,7 +134,8 @@ def test_without_a_third_leg_the_givers_is_given_up_first() -> None:
     commands = flow.handle(r.TransferAsked(1, B, room=False), now)
     assert commands[-2:] == [r.TellTransfer(1, 100, last=True), e.HangUp(1)]
     assert flow.handle(e.LegGone(1, 200), now + 0.1) == [e.DialOperator(2, B, recorded=True)]
-    assert flow.handle(e.LegGone(2, 486), now + 1) == [e.DialOperator(3, A, recorded=True)]
+    rings_again = [e.DialOperator(3, A, recorded=True), e.ReportOperator(B, "busy", 486)]
+    assert flow.handle(e.LegGone(2, 486), now + 1) == rings_again
     flow.handle(e.OperatorAnswered(3, telephone_event=True), now + 2)
     assert e.Bridge(3) in flow.handle(e.MediaArrived(3), now + 2)
     assert flow.story.operator == A
@@ -146,7 +151,8 @@ def test_who_rang_out_makes_room_before_the_giver_is_rung_again() -> None:
     flow, _, now = run(MINE, WAYS["giver gone"])
     assert flow.deadline is not None
     assert flow.handle(e.TimePassed(), flow.deadline) == [e.HangUp(2)]
-    assert flow.handle(e.LegGone(2, 487), now + 1) == [e.DialOperator(3, A, recorded=True)]
+    rings_again = [e.DialOperator(3, A, recorded=True), e.ReportOperator(B, "unreachable")]
+    assert flow.handle(e.LegGone(2, 487), now + 1) == rings_again
 
 
 def test_where_the_giver_is_away_too_everybody_is_rung() -> None:
@@ -259,7 +265,7 @@ def test_the_hold_of_who_gave_the_caller_away_ends_with_it() -> None:
     assert not watch.silent
     flow, watch, now = run(MINE, WAYS["held by the giver"])
     commands = flow.handle(e.LegGone(2, 486), now)
-    assert commands[-1] == e.Play(CALLER, Prompt.HOLD_MUSIC)
+    assert commands[-2:] == [e.Play(CALLER, Prompt.HOLD_MUSIC), e.ReportOperator(B, "busy", 486)]
     assert e.SilenceTap(on=False) not in commands
 
 
@@ -290,6 +296,7 @@ def test_one_who_answers_and_sends_nothing_sends_the_caller_back() -> None:
     assert flow.deadline == now + SOUND_S
     commands = flow.handle(e.TimePassed(), now + SOUND_S)
     assert commands[:2] == [e.HangUp(2), r.TellTransfer(1, 480, last=True)]
+    assert commands[-1] == e.ReportOperator(B, "silent")
     assert e.Bridge(1) in commands
     assert f"{B}: answered and sent nothing" in said(flow)
 
@@ -319,7 +326,8 @@ def test_the_leg_of_the_giver_is_another_callers_where_legs_are_short() -> None:
     assert commands == [r.TellTransfer(1, 100, last=True), e.HangUp(1)]
     assert (flow.spare_legs, flow.handle(e.LegWanted(), now)) == (0, [])
     assert flow.handle(e.LegGone(1, 200), now) == []
-    assert flow.handle(e.LegGone(2, 486), now) == [e.DialOperator(3, A, recorded=True)]
+    rings_again = [e.DialOperator(3, A, recorded=True), e.ReportOperator(B, "busy", 486)]
+    assert flow.handle(e.LegGone(2, 486), now) == rings_again
     flow, *_ = run(MINE, SQUEEZED)
     assert flow.spare_legs == 0
 

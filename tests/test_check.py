@@ -1,6 +1,7 @@
 """`check`: each thing that can be wrong with a set-up, found and named."""
 
 import json
+import re
 import socket
 import sqlite3
 import threading
@@ -40,6 +41,7 @@ class SetUp:
         self.port = port
         self.text = (directory / "config.toml").read_text().replace("127.0.0.1:5060", f"127.0.0.1:{port}", 2)
         self.text = self.text.replace("10000-10999", "28000-28063")
+        self.text = re.sub(r"^(\[\w+\])\s+#.*$", r"\1", self.text, flags=re.MULTILINE)
 
     def config(self, table: str = "", keys: str = "") -> Config:
         return parse(
@@ -76,8 +78,9 @@ def test_what_init_wrote_has_no_error(set_up: SetUp) -> None:
     assert {finding.what for finding in found if finding.level == "warning"} == {
         *(f"service.{key}" for key in SHIPPED),
         "hours",
+        "prompts.closed (fr)",  # says hours
+        "prompts.notice (fr)",  # names an example of where to read more
         "trunk.numbers",
-        "recording.share",
         "private key",
     }
 
@@ -103,6 +106,7 @@ def test_it_leaves_nothing_behind(set_up: SetUp) -> None:
         ("hours", 'holidays = "FR"', "hours.week", "absent: open day and night but for"),
         ("trunk", 'allowed_sources = ["0.0.0.0/0"]', "trunk.allowed_sources", "0.0.0.0/0: anybody may call"),
         ("recording", "enabled = false", "recording.enabled", "false: nothing is recorded"),
+        ("recording", "share = 0.0", "recording.share", "0.0: nothing is recorded"),
         (
             "retention",
             'analysis_period = "2 years"',
@@ -111,6 +115,13 @@ def test_it_leaves_nothing_behind(set_up: SetUp) -> None:
         ),
         ("refusal", 'keywords = ["non"]', "refusal.keywords", "without effect while refusal.engine"),
         ("prompts.en", 'notice = "prompts/en/notice.wav"', "prompts.en", "without effect: no number"),
+        ("refusal", 'in_call = "key+voice"', "refusal.in_call", "key+voice: the key alone, while"),
+        (
+            "refusal",
+            'engine = "embedding"\nin_call_keywords = ["arrêtez l\'enregistrement"]',
+            "refusal.in_call_keywords",
+            'without effect while refusal.in_call is "key"',
+        ),
     ],
 )
 def test_what_deserves_a_thought_is_a_warning(
@@ -143,8 +154,35 @@ def test_an_example_that_is_left_in_place(tmp_path: Path, listen: str, level: st
         assert finding.level == level and "is the shipped example" in finding.detail
 
 
+CHOOSING = 'choose = "prompts/fr/choose.wav"\nchoices = { "2" = "en" }'
+
+
+def test_a_language_that_a_key_leads_to_has_its_effect(set_up: SetUp) -> None:
+    text = with_keys("prompts", CHOOSING, set_up.text)
+    text = with_keys("prompts.en", 'notice = "prompts/en/notice.wav"', text)
+    config = parse(text, set_up.directory / "config.toml")
+    found = [*set_up.findings("prompts.en", config), *set_up.findings("prompts.choices", config)]
+    assert not [finding for finding in found if "without effect" in finding.detail]
+    assert [found.level for found in set_up.findings("prompts.choose", config)] == ["ok"]
+
+
+def test_a_choice_that_no_number_leaves_open_has_none(set_up: SetUp) -> None:
+    text = with_keys("prompts", f'{CHOOSING}\nlanguages = {{ "+33323063007" = "en" }}', set_up.text)
+    text = with_keys("prompts.en", 'notice = "prompts/en/notice.wav"', text)
+    for numbers, found in (
+        ('["+33323063007"]', ["without effect: prompts.languages decides for every number of trunk.numbers"]),
+        ('["+33323063006", "+33323063007"]', []),
+        ("[]", []),
+    ):
+        both = parse(with_keys("trunk", f"numbers = {numbers}", text), set_up.directory / "config.toml")
+        assert [finding.detail for finding in set_up.findings("prompts.choices", both)] == found
+        unheard = ["fr: no number of trunk.numbers is answered in it"] if found else []
+        assert [finding.detail for finding in set_up.findings("service.language", both)] == unheard
+
+
 def test_a_share_with_its_reason_is_silent(set_up: SetUp) -> None:
-    assert set_up.findings("recording.share", set_up.config("recording", 'justification = "training"')) == []
+    everybody = 'share = 1.0\njustification = "training"'
+    assert set_up.findings("recording.share", set_up.config("recording", everybody)) == []
     assert set_up.findings("recording.share", set_up.config("recording", "share = 0.2")) == []
 
 
@@ -244,7 +282,7 @@ def test_the_notice_of_opt_in_must_say_how_to_accept(set_up: SetUp) -> None:
 def test_a_notice_of_the_other_mode_or_without_words_is_an_error(set_up: SetUp) -> None:
     config = set_up.config("refusal", 'digit = "5"')
     found = set_up.findings("prompts.notice", config)
-    assert [finding.level for finding in found] == ["ok", "error"]
+    assert [finding.level for finding in found] == ["ok", "error", "warning"]
     assert found[1].detail == "its words do not say the key that refuses (5)"
     (set_up.directory / "prompts" / "fr" / "notice.txt").unlink()
     assert "so nobody can check them" in set_up.findings("prompts.notice")[1].detail
@@ -253,7 +291,7 @@ def test_a_notice_of_the_other_mode_or_without_words_is_an_error(set_up: SetUp) 
 def test_what_prompts_must_say_and_had_better_say(set_up: SetUp) -> None:
     words = set_up.directory / "prompts" / "fr" / "notice.txt"
     words.write_text("Agglo J'écoute. Votre appel est enregistré. Pour refuser, touche 9.")
-    found = set_up.findings("prompts.notice")[-1]
+    found = set_up.findings("prompts.notice")[-2]
     assert found == Finding(
         "error",
         "prompts.notice (fr)",

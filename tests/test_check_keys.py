@@ -63,6 +63,12 @@ def test_that_nobody_is_named_is_said_once(office: Office) -> None:
     assert "warning" in said and "stored in clear" in said
 
 
+def test_a_vault_that_is_no_folder_is_an_error(office: Office) -> None:
+    (office.folder / "vault").write_text("in the way")
+    (finding,) = found(office, "vault")
+    assert (finding.level, finding.detail) == ("error", f"{office.folder / 'vault'} is not a directory")
+
+
 def test_a_private_key_that_has_left_is_not_mentioned(office: Office) -> None:
     assert found(office, "private key") == []
 

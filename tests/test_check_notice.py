@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from prompts.speak import READ_MORE, Script, with_read_more
 from sipagent.check_notice import lint, prompt_findings
 from sipagent.config import ConfigError
 from sipagent.finding import Finding
@@ -21,13 +22,25 @@ GOOD = {
 }
 
 
+DAY = '"08:30-12:00,13:30-17:30"'
+OFFICE_HOURS = f"""week = {{ {", ".join(f"{day} = {DAY}" for day in ("mon", "tue", "wed", "thu", "fri"))} }}
+holidays = "FR\""""
+
+
 def findings(room: Room, name: str = "notice", language: str = "fr") -> list[Finding]:
     return [finding for finding in lint(room.config()) if finding.what == f"prompts.{name} ({language})"]
 
 
 def wrong(room: Room, name: str = "notice", language: str = "fr") -> list[tuple[str, str]]:
-    found = findings(room, name, language)
-    return [(finding.level, finding.detail) for finding in found if finding.level != "ok"]
+    """But for where the rest can be read, which has a test of its own."""
+    found = [(finding.level, finding.detail) for finding in findings(room, name, language)]
+    return [one for one in found if one[0] != "ok" and one not in (NO_REST, EXAMPLE)]
+
+
+CURE = "`python -m prompts.speak --read-more PLACE`"
+REST = "where the rest of GDPR article 13 can be read"
+NO_REST = ("warning", f"its words do not say {REST} ({CURE})")
+EXAMPLE = ("warning", f"says an example of {REST}: put yours there ({CURE})")
 
 
 @pytest.fixture
@@ -39,8 +52,10 @@ def room(tmp_path: Path) -> Room:
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_all_that_is_shipped_is_well(room: Room, language: str, opt_in: bool) -> None:
     room.speak(language, opt_in=opt_in)
+    room.set("hours", OFFICE_HOURS)
     found = list(lint(room.config()))
-    assert [finding for finding in found if finding.level != "ok"] == []
+    said = [(finding.level, finding.detail) for finding in found if finding.level != "ok"]
+    assert said == [EXAMPLE]
     assert {finding.what.partition(" ")[0] for finding in found} == {
         f"prompts.{name}"
         for name in (
@@ -149,8 +164,11 @@ def test_a_longer_period_at_most_is_true(room: Room) -> None:
 
 def test_a_purpose_of_ones_own_is_looked_for_by_its_words(room: Room) -> None:
     room.set("retention", 'purposes = ["quality", "accueil_public"]')
-    assert wrong(room) == [("warning", "its words do not say the purpose accueil_public")]
-    room.say(GOOD["fr"].replace("les statistiques", "l'accueil"))
+    assert wrong(room) == [
+        ("warning", "its words do not say the purpose accueil_public"),
+        ("warning", "says the purpose statistics, organisation, which is none of retention.purposes"),
+    ]
+    room.say(GOOD["fr"].replace("les statistiques et l'organisation", "et l'accueil"))
     assert wrong(room) == []
 
 
@@ -369,8 +387,119 @@ def test_a_language_without_a_notice_of_its_own(room: Room) -> None:
 
 
 def test_check_has_one_line_for_what_is_well(room: Room) -> None:
+    informed = GOOD["fr"].replace("Merci de votre appel.", "Vos droits : agglo point fr.")
+    room.say(informed)
     found = [f for f in prompt_findings(room.config()) if f.what == "prompts.notice (fr)"]
     assert [finding.level for finding in found] == ["ok", "ok"]
-    room.say(GOOD["fr"].replace("touche 9", "touche 8"))
+    room.say(informed.replace("touche 9", "touche 8"))
     found = [f for f in prompt_findings(room.config()) if f.what == "prompts.notice (fr)"]
     assert [finding.level for finding in found] == ["ok", "error"]
+
+
+# --- what all of them say of the service ---
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+def test_every_prompt_with_another_name_is_an_error(room: Room, language: str) -> None:
+    room.speak(language, opt_in=False)
+    room.set("service", f'name = "Allô Mairie"\nlanguage = "{language}"')
+    detail = "says Agglo J'écoute, the name that is shipped; service.name is Allô Mairie"
+    for name in ("notice", "welcome", "closed"):
+        assert ("error", detail) in wrong(room, name, language)
+    for name in ("refused", "confirm", "unavailable"):  # they say none
+        assert wrong(room, name, language) == []
+    room.say("Allô Mairie, bonjour. Cet appel n'est pas enregistré.", "welcome", language)
+    assert [level for level, _ in wrong(room, "welcome", language) if level == "error"] == []
+
+
+def test_a_greeting_by_another_name_deserves_a_look(room: Room) -> None:
+    room.say("Eau Pure, bonjour. Cet appel n'est pas enregistré. Nous vous mettons en relation.", "welcome")
+    assert ("warning", "greets callers as Eau Pure; service.name is Agglo J'écoute") in wrong(room, "welcome")
+
+
+def test_hours_that_are_not_set(room: Room) -> None:
+    said = "says mon-fri, 08:30, 12:00, 13:30, 17:30"
+    assert wrong(room, "closed") == [("warning", f"{said}, and hours.week is absent: open day and night")]
+    room.set("hours", OFFICE_HOURS)
+    assert wrong(room, "closed") == []
+    set_hours = "says the hours that are set (mon-fri, 08:30, 12:00, 13:30, 17:30)"
+    assert set_hours in [finding.detail for finding in findings(room, "closed")]
+    room.set("hours", OFFICE_HOURS.replace('"FR"', "[]"))
+    unset = "says that public holidays are closed, and hours.holidays is absent"
+    assert wrong(room, "closed") == [("warning", unset)]
+    room.set("hours", 'week = { mon = "09:00-12:00", sat = "09:00-12:00" }\nholidays = "FR"')
+    assert wrong(room, "closed") == [
+        ("warning", "says tue-fri, closed by hours.week"),
+        ("warning", "says 08:30, 13:30, 17:30, when hours.week neither opens nor closes"),
+        ("warning", "does not say sat, open by hours.week"),
+        ("warning", "does not say 09:00 of hours.week"),
+    ]
+
+
+def test_hours_on_the_clock_of_another_place(room: Room) -> None:
+    room.speak("en", opt_in=False)
+    room.set("hours", OFFICE_HOURS)
+    assert wrong(room, "closed", "en") == []
+    room.set("service", 'timezone = "Indian/Reunion"\nlanguage = "en"')
+    told = ("warning", "says the time of Paris; service.timezone is Indian/Reunion")
+    assert wrong(room, "closed", "en") == [told]
+    room.set("service", 'timezone = "Indian/Reunion"\nlanguage = "fr"')
+    room.write(room.text.replace("prompts/en/closed", "prompts/fr/closed"))
+    room.say("Du lundi au vendredi, de 8 heures 30 à 17 heures 30, heure de Paris.", "closed")
+    assert told in wrong(room, "closed")
+
+
+def test_hours_are_looked_for_wherever_they_may_be_told(room: Room) -> None:
+    room.say("Personne n'est disponible. Merci de rappeler avant 18 heures, au revoir.", "unavailable")
+    room.set("hours", OFFICE_HOURS)
+    assert ("warning", "says 18:00, when hours.week neither opens nor closes") in wrong(room, "unavailable")
+    room.say(f"{GOOD['fr']} Gardé 24 heures.")
+    assert not [detail for _, detail in wrong(room) if "hours" in detail]
+
+
+def test_what_another_language_takes_from_the_default_one(room: Room) -> None:
+    room.in_english_too()
+    (found,) = (finding for finding in lint(room.config()) if finding.what == "prompts.en")
+    missing = "welcome, refused, confirm, closed, unavailable, please_hold"
+    assert (found.level, found.detail) == (
+        "warning",
+        f"no {missing} of its own: callers hear those of fr",
+    )
+    own = ("notice", "welcome", "refused", "confirm", "closed", "unavailable", "please_hold")
+    room.set("prompts.en", "\n".join(f'{name} = "prompts/en/{name}.wav"' for name in own))
+    assert [finding for finding in lint(room.config()) if finding.what == "prompts.en"] == []
+
+
+def test_a_purpose_that_is_told_and_not_set(room: Room) -> None:
+    room.set("retention", 'purposes = ["statistics", "qualité du service"]')
+    assert wrong(room) == [("warning", "says the purpose organisation, which is none of retention.purposes")]
+    room.say(GOOD["fr"].replace("l'organisation", "la preuve"))
+    assert wrong(room) == []  # of hold_grounds
+    room.set("retention", "hold_grounds = []")
+    assert wrong(room) == [("warning", "says the purpose evidence, which is none of retention.purposes")]
+
+
+@pytest.mark.parametrize("language", ["fr", "en"])
+@pytest.mark.parametrize("name", ["notice", "notice_voice", "notice_opt_in", "notice_opt_in_voice"])
+def test_where_the_rest_can_be_read(room: Room, language: str, name: str) -> None:
+    """The shipped ones name an example, in a sentence that the script puts another place into."""
+    room.speak(language, opt_in="opt_in" in name)
+    if "voice" in name:
+        room.set("refusal", 'engine = "embedding"')
+    room.set("prompts", f'notice = "prompts/{language}/{name}.wav"')
+
+    def of_the_rest() -> list[tuple[str, str]]:
+        return [(one.level, one.detail) for one in findings(room, language=language) if REST in one.detail]
+
+    assert of_the_rest() == [EXAMPLE]
+    assert wrong(room, language=language) == []
+    script = Script(room.words(name, language), language, room.words(name, language).read_text().strip())
+    (informed,) = with_read_more([script], "la mairie")
+    room.say(informed.words, name, language)
+    assert of_the_rest() == [("ok", f"says {REST}")]
+    room.say(f"{informed.words} Par exemple, for example.", name, language)
+    assert of_the_rest() == [("ok", f"says {REST}")]
+    last = READ_MORE[language].format("la mairie")
+    assert informed.words.endswith(f" {last}")
+    room.say(informed.words.removesuffix(f" {last}"), name, language)
+    assert of_the_rest() == [NO_REST]

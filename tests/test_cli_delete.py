@@ -1,5 +1,6 @@
 """`delete`: one call forgotten, and the certificate that says so."""
 
+import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -83,6 +84,21 @@ def test_the_certificate_can_be_handed_to_a_person(office: Office) -> None:
     assert all(len(line) <= 78 for line in lines)
 
 
+def test_the_certificate_says_what_stays(office: Office) -> None:
+    """Second and dialled number join it with a carrier's records: that is no trace without a person."""
+    english(office)
+    row = office.call()
+    out = " ".join(office.run("delete", row.id, *SAID).out.split())
+    stays = out.partition("What stays")[2].partition("Exported copies")[0]
+    for part in ("exact moments", "number that was dialled", "its length", "hash of the deleted file"):
+        assert part in stays
+    assert "nothing that leads" not in out and "can still tell who called" in stays
+    assert "analyses" not in stays
+    kept = office.archive.store.recording(row.id).to_json() | office.archive.store.receipt(row.id).to_json()
+    for field in ("started_at", "ended_at", "called", "duration_s", "sha256", "bytes", "decision", "outcome"):
+        assert kept[field] is not None, field  # all that is named is there
+
+
 def test_the_certificate_in_french(office: Office) -> None:
     row = office.call()
     out = office.run("delete", row.id, *SAID).out
@@ -145,6 +161,7 @@ def test_a_call_without_recording_is_forgotten_too(office: Office) -> None:
     result = office.run("delete", call.id, "--reason", "asked by 06 12 34 56 78", "--by", "marie.durand")
     assert result.code == 0 and "No sound of this call was kept." in result.out
     assert "the caller’s number" in result.out
+    assert "hash" not in result.out.replace("SHA-256", "") and "deleted file" not in result.out
     assert office.archive.store.receipt(call.id) == call.anonymous()
     use = last(office, call.id)
     assert (use.by, use.detail) == ("…", "asked by 06 …")
@@ -226,3 +243,60 @@ def test_what_can_be_no_id(office: Office) -> None:
     for id in ("../config", "\udcff", "é"):
         assert "no such id" in office.fails(1, "delete", id, *SAID)
         assert "no such id" in office.fails(1, "show", id)
+
+
+class Keyboard(io.StringIO):
+    """A terminal at which this is typed."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_all_calls_of_a_person_at_once(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    english(office)
+    rows = [office.call(timedelta(hours=n)) for n in (3, 2, 1)]
+    other = office.call(caller="+33612345679")
+    refused = replace(receipt(recording(caller=CALLER)), recording_id=None, decision="refused")
+    office.archive.store.add_receipt(refused)
+    asked = ("delete", "--caller", "06 12 34 56 78", *SAID)
+
+    assert "accepted: --yes, or a terminal" in office.run(*asked).err
+    monkeypatch.setattr("sys.stdin", Keyboard("n\n"))
+    result = office.run(*asked)
+    assert result.code == 1 and "nothing was done" in result.err and all(row.id in result.err for row in rows)
+    assert "Forget 4 calls of 06 12 34 56 78 for ever?" in result.err and other.id not in result.err
+    assert [office.archive.store.receipt(row.id).caller for row in rows] == [CALLER] * 3
+
+    monkeypatch.setattr("sys.stdin", Keyboard("y\n"))
+    paper = office.folder / "paper.txt"
+    result = office.run(*asked, "--certificate", paper)
+    assert result.code == 0 and paper.read_text(encoding="utf-8") == result.out
+    assert [page.splitlines()[0] for page in result.out.split("\f")] == ["CERTIFICATE OF DELETION"] * 4
+    store = office.archive.store
+    assert [store.recording(row.id).status for row in rows] == [Status.PURGED] * 3
+    assert store.receipt(refused.id).caller is None and store.receipt(other.id).caller == "+33612345679"
+    assert "no call of this caller is kept" in office.fails(1, *asked, "--yes")
+
+
+def test_a_part_of_a_number_is_nobody(office: Office) -> None:
+    row = office.call()
+    for part in ("0612", "345678", "+3361234567"):
+        assert "no call of this caller is kept" in office.fails(1, "delete", "--caller", part, *SAID, "--yes")
+    assert "is not a number" in office.fails(2, "delete", "--caller", "Jane", *SAID, "--yes")
+    assert office.archive.store.receipt(row.id).caller == CALLER
+
+
+def test_of_a_persons_calls_what_is_held_stays(office: Office) -> None:
+    rows = [office.call(timedelta(hours=n)) for n in (3, 2)]
+    assert office.run("hold", rows[0].id, *OPTIONS, "--review", "2999-01-01").code == 0
+    result = office.run("delete", "--caller", CALLER, *SAID, "--yes", "--json")
+    assert result.code == 1 and f"{rows[0].id}: it is on hold (criminal)" in result.err
+    assert result.err.count("\n") == 1
+    assert [one["id"] for one in json.loads(result.out)] == [rows[1].id]
+    assert last(office, rows[0].id).outcome == "refused"
+
+
+def test_an_id_or_a_caller(office: Office) -> None:
+    row = office.call()
+    assert "neither is given; accepted: ID, or --caller NUMBER" in office.fails(2, "delete", *SAID)
+    assert "both are given" in office.fails(2, "delete", row.id, "--caller", CALLER, *SAID)

@@ -118,3 +118,28 @@ def test_a_lost_database_is_mentioned(office: Office) -> None:
     (office.folder / "retention.db").unlink()
     result = office.run("list")
     assert result.code == 0 and "sipagent rebuild" in result.err
+
+
+def test_what_is_gone_has_neither_length_nor_size(office: Office) -> None:
+    rows = [office.call(timedelta(hours=n), bytes=1_000_000 * n) for n in (1, 2)]
+    assert "2 recordings, 0:04, 3.0 MB" in office.run("list").out
+    assert office.run("delete", rows[1].id, "--reason", "R", "--by", "Durand").code == 0
+    lines = office.run("list").out.splitlines()
+    assert lines[-1] == "2 recordings, 1 of them there: 0:02, 1.0 MB"
+    (gone,) = (line for line in lines if rows[1].id in line)
+    assert "2.0 MB" not in gone and "0:02" not in gone and "purged" in gone
+    assert office.run("delete", rows[0].id, "--reason", "R", "--by", "Durand").code == 0
+    assert office.run("list").out.splitlines()[-1] == "2 recordings, none there: 0:00, 0 B"
+    (kept, _) = json.loads(office.run("list", "--json").out)
+    assert (kept["bytes"], kept["duration_s"]) == (1_000_000, 2.0)  # what was, for whoever has a copy
+
+
+def test_the_decision_stays_on_a_narrow_screen(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = office.call(id="20261124T222000123-w13-482913")
+    for columns in ("60", "50"):
+        monkeypatch.setenv("COLUMNS", columns)
+        out = office.run("calls").out
+        assert "decision" in out.splitlines()[0] and "allowed" in out and row.id in out
+        out = office.run("list").out
+        assert "status" in out.splitlines()[0] and "closed" in out and row.id in out
+        assert all(len(line) <= int(columns) for line in out.splitlines())

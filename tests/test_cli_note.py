@@ -12,7 +12,7 @@ from retention.verify import verify
 from sipagent.cli_note import LIMIT
 from tests.kept import START, bytes_under, recording
 from tests.office import Office, make_office
-from tests.test_cli_delete import OPTIONS
+from tests.test_cli_delete import OPTIONS, Keyboard
 
 SHEET = "Greeting: good.\nAdvice: complete, échéance rappelée."
 
@@ -134,9 +134,52 @@ def test_what_leads_to_the_two_is_cut_out(office: Office) -> None:
     listen(office, row.id)
     text = "06 12 34 56 78 was rude to marie.durand"
     (office.folder / "sheet.txt").write_text(text)
-    result = office.run(*note(office, row.id))
+    result = office.run(*note(office, row.id), "--yes")
     assert "What led to the caller or the operator was cut out of it." in result.out
     assert office.archive.store.notes(row.id)[0].text == "06 … was rude to …"
+
+
+ARTICLE = "Cites article 201 of the code.\nWas told of room 201."
+
+
+def test_what_would_be_cut_out_is_shown_before_it_is_filed(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An extension's number is a number like any other: whoever wrote it knows which was meant."""
+    row = office.call(operator="sip:201@pbx.example.net")
+    listen(office, row.id)
+    (office.folder / "sheet.txt").write_text(ARTICLE)
+    asked = note(office, row.id)
+    monkeypatch.setattr(sys, "stdin", Keyboard("n\n"))
+    result = office.run(*asked)
+    assert (result.code, result.out) == (1, "") and "nothing was filed" in result.err
+    assert "  Cites article [201] of the code.\n  Was told of room [201].\nFile it so? [y/N]" in result.err
+    assert office.archive.store.notes(row.id) == []
+    use = last(office, row.id)
+    assert (use.outcome, use.detail) == ("refused", "its text names the caller or the operator")
+    monkeypatch.setattr(sys, "stdin", Keyboard("y\n"))
+    assert office.run(*asked).code == 0
+    (kept,) = office.archive.store.notes(row.id)
+    assert kept.text == "Cites article … of the code.\nWas told of room …."
+
+
+def test_a_program_says_yes(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = office.call(operator="sip:201@pbx.example.net")
+    listen(office, row.id)
+    (office.folder / "sheet.txt").write_text(ARTICLE * 4)
+    line = office.fails(1, *note(office, row.id))
+    assert f"{row.id}: … would take the place of what is in brackets: `Cites article [201] of the" in line
+    assert line.endswith("`, …; accepted: --yes\n") and line.count("[201]") == 5
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(ARTICLE.encode())))
+    assert "accepted: --yes" in office.fails(1, *note(office, row.id, "-"))
+    assert office.archive.store.notes(row.id) == []
+    assert office.run(*note(office, row.id), "--yes").code == 0
+
+
+def test_what_cannot_be_filed_is_not_asked_about(office: Office) -> None:
+    row = office.call(operator="sip:201@pbx.example.net")
+    (office.folder / "sheet.txt").write_text(ARTICLE)
+    assert "nobody has listened to it" in office.fails(1, *note(office, row.id))
 
 
 def test_the_audio_goes_with_its_note(office: Office) -> None:

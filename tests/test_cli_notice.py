@@ -21,7 +21,7 @@ def test_the_notices_are_shown(room: Room, office: Office) -> None:
     room.in_english_too()
     out = office.run("notice").out
     words = " ".join(out.split())
-    assert "fr file prompts/fr/notice.wav length 17.5 s sha256 45a66f20" in words
+    assert "fr file prompts/fr/notice.wav length 20.3 s sha256 22c3bd8f" in words
     assert "en: +33323063007 file prompts/en/notice.wav" in words
     said = (office.folder / "prompts/fr/notice.txt").read_text(encoding="utf-8").strip()
     assert said.split()[-1] in words and "Votre appel peut être enregistré" in words
@@ -35,7 +35,7 @@ def test_the_notices_as_json(room: Room, office: Office) -> None:
         "numbers": [],
         "keys": [],
         "file": "prompts/fr/notice.wav",
-        "duration_s": 17.518,
+        "duration_s": 20.274,
         "sample_rate": 8000,
         "sha256": "",
         "words": "",
@@ -57,7 +57,8 @@ def test_a_notice_that_is_missing_is_one_line(office: Office) -> None:
 
 def test_lint(office: Office) -> None:
     good = office.run("notice", "--lint")
-    assert good.code == 0 and good.out.endswith("\n0 errors, 0 warnings\n")
+    assert good.code == 0 and good.out.endswith("\n0 errors, 2 warnings\n")
+    assert "says mon-fri, 08:30" in good.out and "says an example of where the rest" in good.out
     assert "says the key that refuses (9)" in good.out
     (office.folder / "prompts/fr/notice.txt").write_text("Bonjour")
     bad = office.run("notice", "--lint")

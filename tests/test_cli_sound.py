@@ -86,6 +86,34 @@ def test_a_player_that_fails_says_why(file: Path, tmp_path: Path, monkeypatch: p
         play(Sound(file, "both"))
 
 
+def test_no_sound_card_is_told_in_words(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alsa = (
+        "ALSA lib confmisc.c:855:(parse_card) cannot find card '0'",
+        "ALSA lib pcm.c:2666:(snd_pcm_open_noupdate) Unknown PCM default",
+        "aplay: main:831: audio open error: No such file or directory",
+    )
+    player(tmp_path, "aplay", "".join(f'echo "{line}" >&2; ' for line in alsa) + "exit 1", monkeypatch)
+    with pytest.raises(Failure) as failed:
+        play(Sound(file, "both"))
+    assert str(failed.value) == (
+        "no sound card takes it (aplay: audio open error: No such file or directory); "
+        "accepted: a machine with one, or `sipagent export`"
+    )
+
+
+def test_a_library_without_portaudio_is_none(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_there(name: str) -> None:
+        raise OSError("PortAudio library not found")
+
+    player(tmp_path, "aplay", f"cat > {tmp_path}/heard", monkeypatch)
+    monkeypatch.setattr(cli_sound, "find_spec", lambda name: object())
+    monkeypatch.setattr(cli_sound, "import_module", not_there)
+    play(Sound(file, "both"))
+    assert (tmp_path / "heard").stat().st_size == stereo().nbytes
+
+
 def test_no_player(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_sound, "which", lambda wanted: None)
     monkeypatch.setattr(cli_sound, "find_spec", lambda name: None)

@@ -141,6 +141,26 @@ def test_numbers_and_their_languages(office: Office) -> None:
     ]
 
 
+def test_no_language_is_told_of_a_number_at_which_a_key_decides(office: Office) -> None:
+    (office.folder / "config.toml").write_text(
+        CONFIG.replace("[trunk]\n", NAMED)
+        + '[prompts]\nlanguages = { "+33323063007" = "en" }\nchoose = "x.wav"\nchoices = { "2" = "en" }\n'
+        + '[prompts.en]\nnotice = "x.wav"\n'
+    )
+    for minute, called in enumerate(("+33323063006", "+33323063007")):
+        office.archive.store.add_receipt(kept.receipt(kept.recording(minute), called=called))
+    assert [(row["called"], row["language"]) for row in told(office)["numbers"]] == [
+        ("+33323063006", None),
+        ("+33323063007", "en"),
+        ("other", None),
+    ]
+    lines = [line.split() for line in office.run("stats").out.splitlines()]
+    assert ["+33323063006", "by", "key", "1", "1", "0"] in lines
+    page = office.folder / "page.html"
+    assert office.run("stats", "--html", page).code == 0
+    assert "choisie par touche" in page.read_text()
+
+
 def test_tables_say_it_in_words(office: Office) -> None:
     calls(office, "2026-11-01", 20, 30)
     figures = told(office)

@@ -32,6 +32,22 @@ def test_columns_need_their_room() -> None:
     assert "more" not in printed(narrow) and "here" in printed(wide)
 
 
+def test_columns_leave_in_their_order_before_any_is_cut_off() -> None:
+    row = ("20261124T222000123-w3-482913", "24 Nov 23:20", "+33612345678", "connected", "not_allowed")
+    columns: list[Column[tuple[str, ...]]] = [
+        Column("id", lambda row: row[0]),
+        Column("began", lambda row: row[1], goes=2),
+        Column("caller", lambda row: row[2], goes=3),
+        Column("outcome", lambda row: row[3], goes=1),
+        Column("decision", lambda row: row[4]),
+    ]
+    for width, there in ((80, "01234"), (77, "01234"), (75, "0124"), (60, "024"), (45, "04"), (30, "04")):
+        out = screen(width)
+        show_table([row], columns, out)
+        last = printed(out).splitlines()[-1]
+        assert [str(place) for place in range(5) if row[place] in last] == [*there], width
+
+
 def test_cells_are_text_and_nothing_else() -> None:
     assert cell("[red]x\x1b[0m").plain == "[red]x\\x1b[0m"
     assert cell(None).plain == "–"

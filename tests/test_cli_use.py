@@ -102,6 +102,20 @@ def test_an_access_request_with_its_reference(office: Office) -> None:
     assert office.archive.store.accesses(row.id)[0].reference == "2026-118"
 
 
+def test_the_officer_decides_which_side_an_access_request_gets(office: Office) -> None:
+    """Article 15(3) speaks for both, 15(4) for the operator: the program takes no side without a word."""
+    row, out = office.call(), office.folder / "copy.wav"
+    words = ("--purpose", "access_request", "--by", "Durand", "--reference", "2026-118", "--out", out)
+    unchosen = office.run("export", row.id, *words)
+    assert (unchosen.code, unchosen.out) == (0, f"{out}\n")
+    assert "the copy holds both sides" in unchosen.err and "for the data protection officer" in unchosen.err
+    for channel in ("both", "caller"):
+        assert office.run("export", row.id, *words, "--force", "--channel", channel).err == ""
+    said = " ".join(office.run("export", "--help").out.split())
+    assert "the data protection officer decides" in said and "what a person who asks for it may" not in said
+    assert "article 15(3)" in said and "article 15(4)" in said
+
+
 def test_nothing_is_overwritten_unasked(office: Office) -> None:
     row, out = office.call(), office.folder / "copy.wav"
     out.write_text("precious")
@@ -177,10 +191,11 @@ def test_play_is_traced_before_it_is_heard(office: Office, monkeypatch: pytest.M
 
     def play(sound: Sound) -> None:
         heard.append(np.concatenate(list(sound.blocks())))
-        assert outcomes(office, row.id) == [("play", "done")]
+        assert outcomes(office, row.id) == [("play", "begun")]
 
     monkeypatch.setattr(cli_sound, "play", play)
     assert office.run("play", row.id, *GOOD, "--channel", "caller").code == 0
+    assert outcomes(office, row.id) == [("play", "begun"), ("play", "done")]
     assert np.array_equal(heard[0][:, 0], stereo()[:, 0])
 
 
@@ -192,7 +207,30 @@ def test_no_sound_card(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cli_sound, "play", play)
     assert "no way to a sound card" in office.fails(1, "play", row.id, *GOOD)
-    assert outcomes(office, row.id) == [("play", "done"), ("play", "failed")]
+    assert outcomes(office, row.id) == [("play", "begun"), ("play", "failed")]
+    sheet = office.folder / "sheet.txt"
+    sheet.write_text("Polite.")
+    line = office.fails(1, "note", row.id, "--by", "Durand", "--text-file", sheet)
+    assert "nobody has listened to it" in line
+
+
+def test_who_stops_listening_has_listened(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = office.call()
+
+    def play(sound: Sound) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_sound, "play", play)
+    assert office.run("play", row.id, *GOOD).code == 1
+    assert outcomes(office, row.id) == [("play", "begun"), ("play", "done")]
+    assert office.archive.store.accesses(row.id)[-1].detail == "both, stopped before its end"
+
+
+def test_what_is_purged_while_it_is_heard_was_heard(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = office.call()
+    monkeypatch.setattr(cli_sound, "play", lambda sound: remove(office.archive, row.id, row.expires_at))
+    assert office.run("play", row.id, *GOOD).code == 0
+    assert outcomes(office, row.id) == [("play", "begun"), ("play", "done")]
 
 
 def test_the_clock_of_the_trace(office: Office) -> None:

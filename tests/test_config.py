@@ -200,3 +200,9 @@ def test_an_environment_without_the_password_is_one_line() -> None:
     config = read(with_keys("trunk", 'username = "agent"\npassword_env = "TRUNK"'))
     with pytest.raises(ConfigError, match=r"trunk\.password_env: holds no password"):
         config.trunk_login({})
+
+
+def test_who_does_not_listen_needs_no_words() -> None:
+    assert read(with_keys("refusal", "keywords = []\nin_call_keywords = []", SMALL)).refusal.keywords == ()
+    in_call = with_keys("refusal", 'engine = "embedding"\nin_call_keywords = []', SMALL)
+    assert read(in_call).refusal.in_call_keywords == ()

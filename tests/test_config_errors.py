@@ -70,6 +70,26 @@ WRONG = [
     ),
     ("trunk", "rtp_ports = '10001-11000'", "trunk.rtp_ports: '10001-11000' begins with an odd port"),
     ("trunk", "rtp_ports = '11000-10000'", "trunk.rtp_ports: '11000-10000' ends before it begins"),
+    ("trunk", "rtp_ports = '10999-10000'", "trunk.rtp_ports: '10999-10000' ends before it begins"),
+    ("trunk", "rtp_ports = '10000-101'", "trunk.rtp_ports: '10000-101' ends before it begins"),
+    ("edge", "worker_ports = '7999-7000'", "edge.worker_ports: '7999-7000' ends before it begins"),
+    (
+        "operators",
+        "extensions = ['sip:201@a', 'sip:202@a', 'sip:201@A;transport=tcp']",
+        "operators.extensions[2]: 'sip:201@A;transport=tcp' is there already, as operators.extensions[0]; "
+        "accepted: each once",
+    ),
+    (
+        "operators",
+        "transfer_targets = ['sip:201@a', 'sip:201@a']",
+        "operators.transfer_targets[1]: 'sip:201@a' is there already, as operators.transfer_targets[0]",
+    ),
+    (
+        "trunk",
+        "numbers = ['+33323063006', '+33323063006']",
+        "trunk.numbers[1]: '+33323063006' is there already, as trunk.numbers[0]; accepted: each once",
+    ),
+    ("trunk", "codecs = ['PCMA', 'pcma']", "trunk.codecs[1]: 'PCMA' is there already, as trunk.codecs[0]"),
     ("trunk", "rtp_ports = '100-200'", "trunk.rtp_ports: '100-200' begins below 1024"),
     (
         "trunk",
@@ -304,6 +324,19 @@ WRONG = [
             ),
         )
     ),
+    *(
+        (
+            "refusal",
+            f"engine = '{engine}'\nkeywords = []",
+            f"refusal.keywords: empty, where refusal.engine is '{engine}'; accepted: one word or more, or ",
+        )
+        for engine in ("embedding", "vosk")
+    ),
+    (
+        "refusal",
+        "engine = 'embedding'\nin_call = 'key+voice'\nin_call_keywords = []",
+        "refusal.in_call_keywords: empty, where refusal.in_call is 'key+voice'; accepted: one word or more",
+    ),
     (
         "recording",
         "window = [{ share = 0.1 }]",
@@ -387,9 +420,9 @@ def test_a_misspelt_key_comes_before_the_one_that_is_missing_for_it() -> None:
 
 
 def test_a_syntax_error_names_its_line() -> None:
-    assert wrong(SMALL + "x = \n").startswith("line 10: not TOML: Invalid value")
-    assert wrong("[service]\nname = 'a").startswith("line 2: not TOML: ")
-    assert wrong("a = 1\na = 2\n").startswith("line 2: not TOML: ")
+    assert wrong(SMALL + "x = \n").startswith("line 10: operators.x: has no value; accepted: ")
+    assert wrong("[service]\nname = 'a").startswith("line 2: service.name: its text has no closing quote")
+    assert wrong("a = 1\na = 2\n") == "line 2: a: is there already (line 1); accepted: each key once"
     assert wrong("a = " + "[" * 10_000).startswith("nested too deeply")
 
 
@@ -411,6 +444,10 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     large.write_text("#" * (1 << 21))
     assert said(tmp_path / "absent.toml") == "no such file; accepted: a file that `sipagent init` wrote"
     assert said(tmp_path) == "Is a directory"
+    (tmp_path / "recordings").mkdir()
+    folder = tmp_path / "folder.toml"
+    folder.write_text(SMALL + '[retention]\ndatabase = "recordings"')
+    assert said(folder) == f"retention.database: {tmp_path}/recordings is a folder; accepted: a file"
     assert said(latin) == "line 2: not UTF-8; accepted: a TOML file in UTF-8"
     assert said(large).startswith("larger than 1 MiB")
     with pytest.raises(ConfigError, match="not a path"):

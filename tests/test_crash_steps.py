@@ -48,7 +48,7 @@ class AtOnce(Worker):
 
 
 class RowsAtOnce(Rows):
-    """The same of rows."""
+    """No thread: what is to be written is written."""
 
     def keep_receipt(self, receipt: Receipt) -> None:
         super().keep_receipt(receipt)

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ from sipagent.detection import hear, read_sound
 from sipagent.detector import serve
 from sipagent.messages import Alive, Drain, Ready
 from sipagent.posts import DetectorPost
-from sipagent.remote_detector import DetectorAddress, Line, address, remote_detectors
+from sipagent.remote_detector import DetectorAddress, Line, address, is_ours, remote_detectors
 from sipagent.supervision import Office
 from sipagent.voice import NOBODY_LISTENS, Detectors, detectors
 from tests.room import Room
@@ -164,6 +164,22 @@ def test_how_often_is_that_of_the_engine() -> None:
         found = remote_detectors(DetectorAddress("nowhere", in_call=True, engine=engine))
         assert found.before and found.in_call
         assert (found.before.every_ms, found.in_call.every_ms) == paces
+
+
+@pytest.mark.parametrize("user", [0, 1000, 2**31, 3_000_000_000, 2**32 - 2])
+def test_whose_the_other_end_is(monkeypatch: pytest.MonkeyPatch, user: int) -> None:
+    """User ids have 32 bits and no sign; a directory, or a container's map, gives such above 2³¹."""
+
+    class Peer:
+        def getsockopt(self, level: int, option: int, size: int) -> bytes:
+            assert (level, option) == (socket.SOL_SOCKET, socket.SO_PEERCRED)
+            told = [number.to_bytes(4, sys.byteorder) for number in (4711, user, user)]
+            return b"".join(told)[:size]
+
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert is_ours(cast(socket.socket, Peer()))
+    monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    assert not is_ours(cast(socket.socket, Peer()))
 
 
 def test_without_an_address_nobody_listens() -> None:

@@ -139,7 +139,7 @@ def schedules(draw: st.DrawFn) -> tuple[Schedule, datetime]:
 
 
 def wall_clock(schedule: Schedule, at: datetime) -> bool:
-    """The same by the texts of the configuration, compared with the time as a clock on the wall shows it."""
+    """Whether it is open, by the texts of the configuration beside the time on a clock on the wall."""
     local = at.astimezone(schedule.timezone)
     day, time = local.date(), f"{local:%H:%M}"
     if day in schedule.holidays or any(first <= day <= last for first, last in schedule.closed):

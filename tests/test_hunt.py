@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from sipagent import events as e
-from sipagent.hunt import Hunt, Operator
+from sipagent.hunt import Hunt, Operator, refused
 
 A, B, C = "sip:201@pbx", "sip:202@pbx", "sip:203@pbx"
 
@@ -94,3 +96,18 @@ def test_who_is_not_needed_any_more_is_hung_up_once() -> None:
     hunt.answered(1, telephone_event=True)
     assert hunt.drop() == [e.HangUp(1)]
     assert (hunt.operator, hunt.drop()) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("problem", "statuses"),
+    [
+        ("busy", (486, 600)),
+        ("declined", (603,)),
+        ("unreachable", (404, 408, 410, 430, 480, 500, 502, 503, 504)),
+        ("refused", (302, 400, 401, 403, 406, 407, 420, 488, 604, 606)),
+    ],
+)
+def test_what_a_final_answer_says_of_a_phone(problem: e.Problem, statuses: tuple[int, ...]) -> None:
+    assert {refused(A, status) for status in statuses} == {
+        e.ReportOperator(A, problem, status) for status in statuses
+    }

@@ -67,6 +67,16 @@ def test_the_line_of_the_recipients_keeps_its_comment() -> None:
     assert len(sealed_to_pair(template()).splitlines()) == len(template().splitlines())
 
 
+def test_one_call_in_ten_is_suggested(tmp_path: Path) -> None:
+    """The regulator accepts no systematic recording; a checkout, which is for trials, has all."""
+    assert "share = 1.0 " in template()
+    init(tmp_path, None)
+    assert load(tmp_path / "config.toml").recording.share == 0.1
+    (line,) = (x for x in (tmp_path / "config.toml").read_text().splitlines() if x.startswith("share"))
+    (before,) = (x for x in template().splitlines() if x.startswith("share"))
+    assert line == before.replace("1.0", "0.1")
+
+
 def test_a_relative_directory_gives_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert init(Path(), None)[-1] == Path("recordings")
@@ -101,6 +111,7 @@ def test_the_command_tells_what_it_wrote_and_where_the_key_has_to_go(office: Off
     assert f"wrote {made / 'config.toml'}" in result.out
     assert f"Move {made / 'keys' / 'recordings.key'} to the machine of whoever listens" in result.out
     assert "quatre mots" not in result.out
+    assert "recording.share is 0.1" in result.out and "To try it, set 1.0" in result.out
     assert read_identity(made / "keys" / "recordings.key", lambda: "quatre mots")
     assert "is there already" in office.fails(1, "init", made)
 

@@ -17,6 +17,14 @@ def test_an_engine_that_is_not_there_is_an_error_at_start(engine: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("engine", ["embedding", "vosk"])
+@pytest.mark.parametrize("in_call", [True, False])
+def test_a_detector_of_nothing_is_an_error_at_start(engine: str, in_call: bool) -> None:
+    """It would fail at the first word that somebody says."""
+    with pytest.raises(DetectorUnavailable, match="nothing to listen for; accepted: one phrase that refuses"):
+        load_detector(engine, [], ["oui"], in_call=in_call)
+
+
 def test_doubt_is_against_recording() -> None:
     accept = Verdict(Meaning.ACCEPT, "oui", 0.99)
     unclear = Verdict(Meaning.UNCLEAR, None, 0.4)

@@ -1,11 +1,11 @@
-"""Who of many workers has which ports, and what a reload can't change."""
+"""Who of many workers has which ports."""
 
 from pathlib import Path
 
 import pytest
 
 from sipagent.config import Config, ConfigError
-from sipagent.layout import FIXED, Layout, layout, unchangeable, widened
+from sipagent.layout import Layout, layout, widened
 from tests.configured import SMALL, read, with_keys
 
 
@@ -70,21 +70,3 @@ def test_more_calls_than_there_are_ports_for(tmp_path: Path) -> None:
     changed, _ = office(tmp_path, 9, "10000-10111")
     with pytest.raises(ConfigError, match="160 or more: 32 for each of 5 workers"):
         widened(changed, before)
-
-
-def test_what_takes_a_restart_is_named(tmp_path: Path) -> None:
-    before, _ = office(tmp_path, 5)
-    assert unchangeable(before, before) == {}
-    text = with_keys("trunk", 'listen = "127.0.0.1:5099"\ncodecs = ["PCMU"]', SMALL)
-    after = read(text, tmp_path / "config.toml")
-    assert unchangeable(before, after) == {
-        "trunk.listen": "edge and workers are bound to it",
-        "trunk.codecs": "edge and workers that are up have begun with it",
-    }
-
-
-def test_every_key_that_takes_a_restart_exists(tmp_path: Path) -> None:
-    config, _ = office(tmp_path, 5)
-    for key in FIXED:
-        table, _, name = key.partition(".")
-        assert name in type(getattr(config, table)).model_fields, key

@@ -23,7 +23,7 @@ from sipagent.scrape import serving
 from sipagent.watch import Watch
 from tests import kept
 from tests.configured import SMALL, read, with_keys
-from tests.driving import ELSEWHERE, HERE, Stage, invite, staged
+from tests.driving import DESK, ELSEWHERE, HERE, SECOND_DESK, Stage, invite, staged
 from tests.tapping import PATIENCE_S
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -180,6 +180,17 @@ def test_what_the_edge_kept_from_workers(service: Service, monkeypatch: pytest.M
     assert told == {("malformed",): 5, ("unsupported",): 2}
 
 
+def test_operators_who_were_rung_in_vain(service: Service) -> None:
+    """By extension as it is configured."""
+    stage = service.stage
+    assert service.labelled("sipagent_operator_failures_total") == {}
+    _, operator = stage.rung()
+    stage.gone(operator, 503)
+    stage.gone(max(stage.engine.dialled), 486)
+    told = service.labelled("sipagent_operator_failures_total")
+    assert told == {(DESK, "unreachable"): 1, (SECOND_DESK, "busy"): 1}
+
+
 # --- what is kept ---
 
 
@@ -190,7 +201,8 @@ def test_what_the_watch_saw(service: Service) -> None:
     service.watch._try()
     figures = service.figures()
     assert figures["sipagent_recordings_kept", ()] == 1
-    for none in ("recordings_held", "recordings_overdue", "holds_review_overdue", "purge_suspended"):
+    nothing = ("recordings_held", "recordings_overdue", "holds_review_overdue", "purge_suspended")
+    for none in (*nothing, "recording_obstacles"):
         assert figures[f"sipagent_{none}", ()] == 0
     assert figures["sipagent_chain_head_sequence", ()] == archive.store.head().seq
     assert figures["sipagent_disk_free_bytes", ()] > 0
@@ -256,6 +268,7 @@ def test_the_readme_names_only_figures_that_there_are(
         service = Service(stage, tmp_path)
         service.watch._try()
         stage.gone(stage.invite())
+        stage.gone(stage.rung()[1], 503)
         names = {name for name, _ in service.figures()}
     page = (Path(__file__).parent.parent / "retention/README.md").read_text(encoding="utf-8")
     told = re.findall(r"\b(sipagent_[a-z_]+)(\*?)", page)

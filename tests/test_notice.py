@@ -29,6 +29,20 @@ def test_a_good_prompt_with_its_words(tmp_path: Path, rate: int) -> None:
     assert prompt.words == "Cet appel peut être enregistré."
 
 
+def test_a_file_that_was_written_anew_is_another_one(tmp_path: Path) -> None:
+    path = _write(tmp_path / "notice.wav")
+    prompt, content = inspect_prompt(path), path.read_bytes()
+    assert prompt.is_unchanged()
+    path.touch()
+    path.rename(tmp_path / "copy.wav")
+    assert not prompt.is_unchanged()  # it is gone
+    path.write_bytes(content)
+    assert prompt.is_unchanged()  # the same sound in another file
+    path.write_bytes(content[:-2] + b"\1\1")
+    assert not prompt.is_unchanged()
+    assert inspect_prompt(path).is_unchanged()
+
+
 def test_both_rates_share_their_words(tmp_path: Path) -> None:
     path = _write(tmp_path / "notice.16k.wav", rate=16000)
     (tmp_path / "notice.txt").write_text("Bonjour.", encoding="utf-8")

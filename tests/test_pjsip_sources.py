@@ -148,6 +148,15 @@ def test_a_peer_behind_nat_is_found_where_its_packets_come_from(stack: ExitStack
 
 
 @scene
+def test_after_a_reload_the_gateways_are_others(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    office.engine.trust(TRUNK)
+    office.answered()
+    (watch,) = office.engine.sources._of.values()
+    assert watch.source._networks == TRUNK
+
+
+@scene
 def test_who_is_not_where_sip_comes_from_is_not_taken_for_a_peer_behind_nat(stack: ExitStack) -> None:
     """It is the first who sends, it goes on for long, and the peer says nothing yet."""
     office = Loopback(stack, callers=TRUNK)

@@ -243,7 +243,7 @@ def test_what_must_go_goes_before_anything_is_made(
 
 
 def told_to_worker(story: Story) -> Story:
-    """The same steps where a worker takes them: its own row with the receipt."""
+    """The steps of a story where a worker takes them: its own row with the receipt."""
     at = story.steps.index("insert receipts") + 1
     return replace(story, steps=[*story.steps[:at], "insert in_progress", *story.steps[at:]])
 

@@ -2,6 +2,7 @@
 
 import sys
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,11 @@ def test_no_prompt_is_missing_or_unknown() -> None:
 
 
 SERVICE = "agglo j'écoute"
+LAST = {
+    "fr": "Le détail et vos droits : example point org.",
+    "en": "For details and your rights: example dot org.",
+}
+"""The last sentence of each shipped notice: a place that is to be put in."""
 REQUIRED = {
     "fr/notice": [SERVICE, "enregistré", "qualité", "statistiques", "organisation", "six mois", "touche 9"],
     "en/notice": [SERVICE, "recorded", "quality", "statistics", "organisation", "six months", "press 9"],
@@ -180,7 +186,7 @@ def test_words_say_what_they_must(name: str) -> None:
 def test_notice_is_short_and_says_how_to_refuse(language: str) -> None:
     for name in ("notice", "notice_opt_in", "notice_voice", "notice_opt_in_voice"):
         samples, rate = read(wav(f"{language}/{name}", 8_000))
-        assert len(samples) / rate <= (22 if name.endswith("voice") else 21)
+        assert len(samples) / rate <= (25 if name.endswith("voice") else 24)
         assert "9" in words(f"{language}/{name}")
     assert {"fr": "à tout moment de l'appel", "en": "at any time during the call"}[language] in words(
         f"{language}/notice"
@@ -188,7 +194,7 @@ def test_notice_is_short_and_says_how_to_refuse(language: str) -> None:
 
 
 def test_prompts_stay_small() -> None:
-    assert sum(path.stat().st_size for path in PROMPTS.rglob("*.wav")) < 13_000_000
+    assert sum(path.stat().st_size for path in PROMPTS.rglob("*.wav")) < 14_500_000
 
 
 # Hold music and tones
@@ -314,6 +320,29 @@ def test_sentences_end_at_their_marks_not_inside_an_hour() -> None:
         "From 8:30 to 12.30.",
         "C’est noté : merci !",
     ]
+
+
+def test_each_notice_ends_with_where_to_read_more() -> None:
+    names = [f"{language}/{name}" for language in LANGUAGES for name in NAMES]
+    shipped = speak.read_scripts(PROMPTS, names)
+    silent = [
+        replace(script, words=script.words.partition(f" {LAST[script.language]}")[0]) for script in shipped
+    ]
+    for before in (shipped, silent):
+        for script, bare, changed in zip(
+            shipped, silent, speak.with_read_more(before, "la mairie"), strict=True
+        ):
+            if script.path.stem.startswith("notice"):
+                last = speak.READ_MORE[script.language].format("la mairie")
+                assert script.words == f"{bare.words} {LAST[script.language]}"
+                assert changed.words == f"{bare.words} {last}"
+            else:
+                assert changed == script
+    with pytest.raises(speak.PromptsError, match="no notice is among"):
+        speak.with_read_more(speak.read_scripts(PROMPTS, ["fr/closed"]), "la mairie")
+    for place in ("", "agglo.fr", "a\nb"):
+        with pytest.raises(speak.PromptsError, match="not said as it is written"):
+            speak.with_read_more(shipped, place)
 
 
 def test_replace_changes_every_prompt_and_refuses_unknown_words(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from retention.authority import StampError
 from retention.clock import Reading, look, resume
 from retention.copies import Copy
 from retention.hold import Hold, place
+from retention.keys import new_pair
 from retention.orphans import Orphan
 from retention.purge import Removal, Report
 from retention.recording import Access, Recording, Status, due_date
@@ -149,6 +150,36 @@ def test_it_goes_on_every_hour(service: Service, archive: Archive, monkeypatch: 
     assert service.alerts == []
 
 
+def test_what_keeps_calls_from_being_recorded_is_an_alarm_each_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, at a reload and every hour, whatever becomes of the purge, until it is right."""
+    monkeypatch.setattr(purging, "EVERY_S", 0.01)
+    text = with_keys("recording", 'recipients = ["ann.pub"]', SMALL)
+    config = read(text, service.folder / "config.toml")
+    (service.folder / "retention.db").mkdir()  # no purge
+    thread = Purging(config, service.alerts.append, service.clock)
+    thread.start()
+    try:
+        key = service.folder / "ann.pub"
+        ours = f"no call can be recorded: recording.recipients: {key}: No such file or directory"
+        wait_for(lambda: service.alerts.count(ours) >= 3)
+        new_pair(service.folder / "ann", None, "ann")
+        turns = count_turns(thread)
+        wait_for(lambda: len(turns) > 1)
+        said = service.alerts.count(ours)
+        wait_for(lambda: len(turns) > 3)
+        assert service.alerts.count(ours) == said
+        monkeypatch.setattr(purging, "EVERY_S", 3600.0)
+        turns = count_turns(thread)
+        wait_for(lambda: len(turns) > 0)
+        key.unlink()
+        thread.reload(config)
+        wait_for(lambda: service.alerts.count(ours) == said + 1)
+    finally:
+        thread.stop()
+
+
 def test_a_clock_that_stepped_purges_nothing_until_a_person_says_so(
     service: Service, archive: Archive
 ) -> None:
@@ -215,12 +246,13 @@ def test_what_does_not_go_is_tried_again_every_minute_and_alarmed(
         with running(service.make()) as thread:
             wait_for(lambda: thread.failures["erase"] > 3)
             assert archive.part(row.id).exists() and thread.failures["purge"] == 1
-            (alert,) = service.alerts
+            (alert,) = told = [one for one in service.alerts if one.startswith(row.id)]
             assert alert.startswith(f"{row.id} must be erased, and is not: ")
             assert alert.endswith("it is tried again every minute")
             locked.close()
             wait_for(lambda: archive.store.recording(row.id).status is Status.ERASED)
-    assert not archive.part(row.id).exists() and len(service.alerts) == 1
+    assert not archive.part(row.id).exists()
+    assert [one for one in service.alerts if one.startswith(row.id)] == told
 
 
 @contextmanager

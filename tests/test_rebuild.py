@@ -28,7 +28,7 @@ HOLD = Hold(
 
 
 def lost(kept: Archive) -> Archive:
-    """The same archive without its database."""
+    """This archive without its database."""
     kept.store.close()
     Path(kept.store.path).unlink()
     return archive(kept.base)

@@ -239,6 +239,27 @@ def test_a_tap_whose_file_cannot_be_had_says_so(recorder: Recorder, archive: Arc
     assert "exists" in failed[0]
 
 
+def test_a_start_that_fails_of_what_nobody_foresaw_says_so_too(
+    recorder: Recorder, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call knows that it is not recorded, and the next one is."""
+
+    def fails(*_: object) -> None:
+        raise ValueError("no such cipher")
+
+    faults: list[str] = []
+    row, after = recording(), recording(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tap, "start", fails)
+        recorder.begin(row, faults.append)
+        settle(recorder)
+    assert faults == ["what nobody foresaw"]
+    assert alerts == ["recorder: ValueError('no such cipher'), which nobody foresaw"]
+    begin(recorder, after)
+    settle(recorder)
+    assert archive.part(after.id).exists()
+
+
 def test_what_a_failed_tap_has_written_is_kept_as_incomplete(
     recorder: Recorder, archive: Archive, tmp_path: Path
 ) -> None:

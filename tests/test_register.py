@@ -426,3 +426,30 @@ def test_any_text_is_found_again(name: str, purpose: str, ground: str) -> None:
     now = made(text)
     for file in written(now):
         assert differences(file, now) == []
+
+
+def test_the_notice_of_the_service_is_that_of_all_who_press_no_key() -> None:
+    """Even where a key leads to it, too."""
+    text = with_keys("prompts", 'choose = "choose.wav"\nchoices = { "1" = "fr", "2" = "en" }', COMPLETE)
+    text = with_keys("refusal", 'accept_digit = "5"', text)
+    how = {one.name: one.how for one in made(text).statements if one.section == "information"}
+    assert how["information.notices.fr"] == ""
+    assert how["information.notices.en"] == "numbers_keys"
+
+
+def test_which_side_a_person_gets_is_for_the_officer_to_decide() -> None:
+    (access,) = (one for one in made().statements if one.name == "rights.access")
+    assert access.value == ["both_channels", "caller_channel", "reference", "call_reference"]
+    for language, decides in (("fr", "décide le délégué"), ("en", "data protection officer decides")):
+        assert decides in LANGUAGES[language].sentences["rights.access"]
+
+
+def test_what_one_may_listen_for_is_told_whole() -> None:
+    """A person may ask, and a hold has its ground; what is opened elsewhere leaves no line here."""
+    for language, access, through in (
+        ("fr", "demande d’accès", "par le programme"),
+        ("en", "request of access", "through the program"),
+    ):
+        sentences = LANGUAGES[language].sentences
+        assert access in sentences["purposes.uses"] and access in sentences["security.purposes/on"]
+        assert through in sentences["security.trace/on"]

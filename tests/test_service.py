@@ -13,6 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from retention.files import alone
+from retention.keys import new_pair
 from retention.recording import Status
 from retention.store import StoreError
 from sipagent import events as e
@@ -284,6 +285,7 @@ def test_with_a_damaged_seed_nobody_is_drawn_until_it_is_back(
 def test_sighup_takes_other_recipients_for_the_recordings_to_come(
     office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    new_pair(office.base / "ann", None, "ann")
     taken: list[tuple[str, tuple[Path, ...]]] = []
     monkeypatch.setattr(Recorder, "reload", lambda _, format, recipients: taken.append((format, recipients)))
 
@@ -309,6 +311,57 @@ def test_a_configuration_that_is_wrong_changes_nothing(
     assert "reloaded" not in events(lines)
 
 
+def reloads(office: Config, text: str) -> list[Callable[[Stub], None]]:
+    """The file says this, and is read again."""
+
+    def writes(_: Stub) -> None:
+        office.file.write_text(text)
+
+    return [writes, send(signal.SIGHUP), lambda _: None]
+
+
+def test_sighup_does_not_promise_what_nobody_listens_for(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the detector the notice would change, which says "dites je refuse": callers hear the old one."""
+
+    def rings(stub: Stub) -> None:
+        stub.up.add(1)
+        stub.say(Incoming(1, HERE, invite()))
+        stub.say(OfLeg(1, e.CallConfirmed(telephone_event=True)))
+        stub.say(OfLeg(1, e.MediaArrived()))
+
+    engine.steps = [*reloads(office, with_keys("refusal", 'engine = "embedding"', SMALL)), rings]
+    lines = run(office, capsys, drain_s=0.0)
+    (refused,) = (line for line in lines if line["event"] == "reload_refused")
+    assert "notice_voice.wav promises a spoken refusal, which nobody hears" in refused["reason"]
+    assert "reloaded" not in events(lines)
+    assert [sound for _, sound, _ in engine.made[0].ordered("play")][:1] == ["notice.wav"]
+
+
+def test_sighup_says_what_takes_a_restart_and_takes_the_rest(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At each reload anew, as long as the file says so; a call is let in by what is new and can be had."""
+    moved = with_keys("trunk", 'listen = "127.0.0.1:5099"\nnumbers = ["+33323063006"]', SMALL)
+    moved = with_keys("retention", 'database = "other.db"\nperiod = "2 months"', moved)
+
+    def rings(stub: Stub) -> None:
+        stub.up.add(1)
+        stub.say(Incoming(1, HERE, invite(number="+33999999999")))
+
+    engine.steps = [*reloads(office, moved), *reloads(office, moved), rings]
+    lines = run(office, capsys)
+    told = [(line["key"], line["detail"]) for line in lines if line["event"] == "needs_restart"]
+    assert told == 2 * [
+        ("trunk.listen", "sockets are bound to it"),
+        ("retention.database", "it is in use"),
+    ]
+    assert events(lines).count("reloaded") == 2
+    assert ("reject", 1, 404, None) in engine.made[0].orders
+    assert not (office.base / "other.db").exists()
+
+
 # --- what is refused at the start ---
 
 
@@ -325,6 +378,35 @@ def test_a_prompt_that_cannot_be_played_is_an_error_of_the_configuration(where: 
     config = read(with_keys("prompts", 'notice = "absent.wav"', SMALL), where)
     with pytest.raises(ConfigError, match=r"prompts: .*absent.wav: does not exist; accepted: "):
         service.run(config, log_json=True, drain_s=1.0)
+
+
+UNRECORDABLE = {
+    "recording.recipients": with_keys("recording", 'recipients = ["absent.pub"]', SMALL),
+    "recording.directory": with_keys("recording", 'directory = "config.toml"', SMALL),
+}
+
+
+@pytest.mark.parametrize("key", UNRECORDABLE)
+def test_what_would_leave_every_call_unrecorded_by_mistake_stops_it(
+    where: Path, engine: type[Stub], key: str
+) -> None:
+    """Before there is an engine."""
+    where.write_text(UNRECORDABLE[key])
+    with pytest.raises(ConfigError, match=rf"{key}: .*; accepted: what lets calls be recorded, or ") as wrong:
+        service.run(read(UNRECORDABLE[key], where), log_json=True, drain_s=1.0)
+    assert "\n" not in str(wrong.value)
+    assert engine.made == []
+
+
+def test_and_is_taken_by_no_reload(
+    office: Config, engine: type[Stub], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recorder, "reload", lambda *_: pytest.fail("it was taken"))
+    engine.steps = reloads(office, UNRECORDABLE["recording.recipients"])
+    lines = run(office, capsys)
+    (refused,) = (line for line in lines if line["event"] == "reload_refused")
+    assert "recording.recipients: " in refused["reason"] and "absent.pub" in refused["reason"]
+    assert "reloaded" not in events(lines)
 
 
 # --- what the engine is told ---

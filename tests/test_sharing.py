@@ -472,6 +472,11 @@ def test_what_the_edge_rejected_is_in_the_whole(supervised: Supervised) -> None:
     assert sharing.figures().ended == {ALLOWED: 2, ("rejected", "undecided", "sip"): 7}
 
 
+def test_rings_in_vain_are_summed_for_each_extension() -> None:
+    busy, off = ("sip:201@pbx", "busy"), ("sip:202@pbx", "unreachable")
+    assert total([Figures(phones={busy: 2}), Figures(phones={busy: 1, off: 4})]).phones == {busy: 3, off: 4}
+
+
 def test_strangers_at_the_edge_are_counted_over_its_restart(supervised: Supervised) -> None:
     sharing = supervised().sharing
     seen = []

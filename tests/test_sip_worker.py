@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import pytest
 
 from retention.recording import Status
 from sipagent.asking import BoardLost, Offered
+from sipagent.config_types import Network
 from sipagent.engine import Engine
 from sipagent.figures import Telling
 from sipagent.hop import new_tokens
@@ -38,6 +40,10 @@ class Woken:
     def __init__(self) -> None:
         self.times = 0
         self.stopped = False
+        self.gateways: tuple[Network, ...] = ()
+
+    def trust(self, gateways: tuple[Network, ...]) -> None:
+        self.gateways = gateways
 
     def wake(self) -> None:
         if self.stopped:
@@ -113,12 +119,16 @@ def test_without_calls_it_is_over_at_once(stage: Stage, orders: WorkerOrders) ->
     assert is_over(stage, orders)
 
 
-def test_other_rules_are_for_the_calls_to_come(tmp_path: Path, stage: Stage, orders: WorkerOrders) -> None:
+def test_other_rules_are_for_the_calls_to_come(
+    tmp_path: Path, stage: Stage, orders: WorkerOrders, engine: Woken
+) -> None:
+    """The edge has let them in: who sends is the edge; sound may come from the trunk's gateways."""
     config = read(with_keys("recording", 'format = "wav"', SMALL), tmp_path / "config.toml")
-    rules = replace(RULES, numbers=frozenset({"+33999999999"}), allowed=())
+    trunk = (ip_network("192.0.2.0/24"),)
+    rules = replace(RULES, numbers=frozenset({"+33999999999"}), allowed=trunk)
     orders.heard(Reload(config, rules))
     assert not is_over(stage, orders)
-    assert stage.agent.admission == of_edge(rules)
+    assert (stage.agent.admission, engine.gateways) == (of_edge(rules), trunk)
     leg = stage.invite(number=NUMBER)
     assert ("reject", leg, 404, None) in stage.engine.orders
 

@@ -268,3 +268,26 @@ def test_an_offer_that_is_refused_is_acknowledged_and_leaves_the_call_as_it_was(
     ack = [seen.message for seen in desk.seen if seen.describe() == "ACK received"][-1]
     assert (ack.branch, ack.header("CSeq").split()[0]) == (refused.branch, refused.header("CSeq").split()[0])
     assert (call.ended_ns, operator.ended_ns) == (None, None)
+
+
+def test_a_packet_that_somebody_else_took_stops_nothing(loop: Loop, desk: Phone, caller: Phone) -> None:
+    """select(2) may tell of one that is not there; nobody then waits for it with all phones' lock in hand."""
+    call = caller.call(desk.uri)
+    there = desk.wait_call()
+    call.wait_answered()
+    tried: list[BaseException] = []
+
+    def takes_nothing() -> None:
+        try:
+            there.rtp._receive()
+            there.rtp._receive()  # the next one comes in 20 ms
+        except BlockingIOError as nothing:
+            tried.append(nothing)
+            raise
+
+    with loop.lock:
+        loop.unwatch(there.rtp._socket)
+        loop.watch(there.rtp._socket, takes_nothing)
+    loop.wait_for(lambda: len(tried) > 5, 5, "packet")
+    call.hang_up()
+    there.wait_ended()

@@ -20,6 +20,7 @@ VALUES = {"collections", "dataclasses", "enum", "typing"}
 LONGEST = 480  # lines; what is longer is two things
 # three threads and native code, which nothing may end
 BROAD = (
+    "media/tap.py",
     "media/worker.py",
     "sipagent/pjsip/legs.py",
     "sipagent/pjsip/request_filter.py",
@@ -146,6 +147,22 @@ def test_library_code_does_not_print() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
     }
     assert {path for path in printing if not path.startswith(SPEAKING)} == set()
+
+
+def test_a_docstring_says_what_it_is_about() -> None:
+    """It is read where the name is hovered over, far from the one above it in the file."""
+    pointing = {
+        f"{name(path)}: {node.name}"
+        for path in [*ALL, *tracked_tests()]
+        for node in tree(path)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        if re.match(r"(Tell )?the same\b|as (above|before)\b|ditto", ast.get_docstring(node) or "", re.I)
+    }
+    assert pointing == set()
+
+
+def tracked_tests() -> list[Path]:
+    return [path for path in tracked() if path.suffix == ".py" and name(path).startswith("tests/")]
 
 
 def test_the_wheel_carries_every_package() -> None:

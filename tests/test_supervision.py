@@ -241,6 +241,41 @@ def test_what_is_in_use_stays_though_the_file_says_otherwise(where: Path, starte
     assert [(post.listen, post.edge, post.rtp_ports) for post in workers_of(house, started)] == before
 
 
+def test_a_worker_that_is_started_later_keeps_in_the_same_place(where: Path, started: Started) -> None:
+    """And seals, answers and listens as the others, whatever the file says by now."""
+    house = office(FIVE, where)
+    before = workers_of(house, started)[0]
+    moved = with_keys("recording", 'directory = "elsewhere"\nformat = "wav"', FIVE)
+    moved = with_keys("retention", 'database = "other.db"', with_keys("trunk", 'codecs = ["PCMU"]', moved))
+    for _ in range(2):
+        _, keys = changed(house, moved)
+        assert {*keys} == {"recording.directory", "retention.database", "trunk.codecs"}
+    after = workers_of(house, started)[0]
+    assert after.config.recording.format == "wav"
+    for key in ("recording.directory", "retention.database", "trunk.codecs"):
+        table, _, name = key.partition(".")
+        assert getattr(getattr(after.config, table), name) == getattr(getattr(before.config, table), name)
+
+
+def test_what_would_leave_every_call_unrecorded_by_mistake_stops_it(where: Path) -> None:
+    """At the start, and as what a reload would bring."""
+    wrong = with_keys("recording", 'recipients = ["absent.pub"]', FIVE)
+    with pytest.raises(ConfigError, match=r"recording.recipients: .*absent.pub: No such file"):
+        office(wrong, where)
+    house = office(FIVE, where)
+    with pytest.raises(ConfigError, match=r"recording.recipients: .*absent.pub: No such file"):
+        house.change(read(wrong, where))
+    assert house.config.recording.recipients == ()
+
+
+def test_a_detector_that_nobody_has_is_promised_by_no_reload(where: Path) -> None:
+    house = office(FIVE, where)
+    before = (house.config, house.rules, house.plan)
+    with pytest.raises(ConfigError, match="promises a spoken refusal, which nobody hears"):
+        house.change(read(with_keys("refusal", 'engine = "embedding"', FIVE), where))
+    assert (house.config, house.rules, house.plan) == before
+
+
 @pytest.mark.parametrize(
     "text",
     [

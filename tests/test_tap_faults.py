@@ -16,7 +16,7 @@ import pytest
 from media import tap as tap_module
 from media.chunks import create_part
 from media.tap import STALLED, Tap, TapError, TapWriter
-from tests.tapping import PATIENCE_S, content, expected, feed, wait_for
+from tests.tapping import PATIENCE_S, content, expected, feed, wait_for, writer_threads
 
 pytestmark = pytest.mark.usefixtures("quick_writer")
 
@@ -197,3 +197,51 @@ def test_one_failed_disk_costs_the_other_taps_nothing(tmp_path: Path, failures: 
     feed(kept, 0, 8000)
     wait_for(lambda: len(content(tmp_path / "b.part")) == 8000)
     assert kept.finish().samples == 8000
+
+
+@pytest.mark.parametrize("method", ["write_audio", "sync"])
+def test_a_fault_that_nobody_foresaw_stays_one_tap_s(
+    tmp_path: Path, failures: list[str], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """One thread writes for all: it goes on, and the one leg's call hears of it."""
+    writer = TapWriter()
+    broken = Tap(tmp_path / "a.part", failures.append, writer=writer)
+    kept = Tap(tmp_path / "b.part", pytest.fail, writer=writer)
+    for tap in (broken, kept):
+        tap.start()
+    (thread,) = writer_threads()
+
+    def fails(*_: object) -> None:
+        raise ValueError("operands could not be broadcast")
+
+    assert broken._file is not None
+    monkeypatch.setattr(broken._file, method, fails)
+    feed(broken, 0, 8000)
+    wait_for(lambda: bool(failures))
+    feed(kept, 0, 8000)
+    wait_for(lambda: len(content(tmp_path / "b.part")) == 8000)
+    assert writer_threads() == [thread]
+    assert kept.finish().samples == 8000
+    assert failures == ["ValueError('operands could not be broadcast')"]
+    with pytest.raises(TapError, match="operands could not be broadcast"):
+        broken.finish()
+    broken.abandon()
+
+
+def test_a_fault_that_nobody_foresaw_at_the_end_is_raised(
+    part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap_module, "WRITE_EVERY_S", PATIENCE_S)
+    tap = Tap(part, pytest.fail)
+    tap.start()
+    feed(tap, 0, 8000)
+
+    def fails(*_: object) -> None:
+        raise ValueError("operands could not be broadcast")
+
+    monkeypatch.setattr(tap._aligner, "take_rest", fails)
+    for _ in range(2):
+        with pytest.raises(TapError, match="operands could not be broadcast"):
+            tap.finish()
+    assert part.exists()
+    tap.abandon()

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from retention.recording import Access, Recording, Status
-from retention.use import already_purged, hold_ground, why_not, without_person
+from retention.use import already_purged, hold_ground, what_goes, why_not, without_person
 from tests.kept import START, recording
 
 PURPOSES = ("statistics", "quality")
@@ -120,3 +120,19 @@ def test_a_short_number_is_cut_where_it_stands_alone() -> None:
     assert without_person("3900 and 39001", replace(CLOSED, caller="3900")) == "… and 39001"
     assert without_person("12 and 12", replace(CLOSED, caller="12")) == "12 and 12"
     assert without_person("anything", replace(CLOSED, caller=None)) == "anything"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("nothing of theirs", []),
+        ("see article 201 of it", ["see article [201] of it"]),
+        ("rang 06 12 34 56 78\nfrom 201", ["rang 06 [12 34 56 78]", "from [201]"]),
+        ("a" * 100 + " 201 " + "b" * 100, ["a" * 23 + " [201] " + "b" * 23]),
+        ("call 0612\n345678 at 201", ["call 06[12 345678] at 201", "345678 at [201]"]),
+    ],
+)
+def test_what_would_be_cut_out_is_shown_in_its_line(text: str, shown: list[str]) -> None:
+    call = replace(CLOSED, operator="sip:201@pbx.example.net")
+    assert what_goes(text, call) == shown
+    assert (without_person(text, call) == text) == (shown == [])

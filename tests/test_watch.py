@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from retention.archive import Archive
 from retention.clock import Reading, look
 from retention.hold import Hold, place
+from retention.keys import new_pair
 from retention.recording import Access, due_date
 from retention.store import Store
 from sipagent import watch as watching
@@ -78,6 +79,14 @@ def test_a_suspended_purge_is_seen_before_the_purge_comes_to_it(archive: Archive
     look(archive.store, Reading("boot", START, 1000.0, synchronised=True))
     assert at(tmp_path, START + 2 * DAY).look().suspended
     assert not at(tmp_path, START).look().suspended
+
+
+def test_what_keeps_calls_from_being_recorded_is_counted(archive: Archive, tmp_path: Path) -> None:
+    text = with_keys("recording", 'recipients = ["ann.pub"]', SMALL)
+    sealing = Watch(lambda: read(text, tmp_path / "config.toml"))
+    assert (at(tmp_path).look().obstacles, sealing.look().obstacles) == (0, 1)
+    new_pair(tmp_path / "ann", None, "ann")
+    assert sealing.look().obstacles == 0
 
 
 def test_looking_changes_nothing(archive: Archive, tmp_path: Path) -> None:

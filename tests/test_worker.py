@@ -116,7 +116,7 @@ def _say(listener: Listener, leg: int, tenths: int = 5) -> None:
 def test_keys_are_reported_for_their_leg(start: Start, reports: _Reports) -> None:
     listener = start()
     for leg in (1, 2):
-        listener.open(leg, tones=True, voice=True)
+        listener.open(leg, tones=True, voice=False)
     for one, two in [(NINE, QUIET), (QUIET, FIVE), (QUIET, QUIET)]:
         listener.feed(1, one)
         listener.feed(2, two)
@@ -128,10 +128,10 @@ def test_keys_are_reported_for_their_leg(start: Start, reports: _Reports) -> Non
 def test_a_leg_that_is_not_open_costs_nothing(start: Start, reports: _Reports) -> None:
     listener = start()
     _hear(listener, 1, NINE)
-    listener.open(1, tones=True, voice=True)
+    listener.open(1, tones=True, voice=False)
     listener.close(1)
     _hear(listener, 1, NINE)
-    listener.open(1, tones=False, voice=True)  # there is no detector
+    listener.open(1, tones=False, voice=False)
     _hear(listener, 1, NINE, VOICE)
     assert reports.of(1) == [ListeningEnded(), ListeningEnded()]
     assert listener.drops == 0
@@ -152,8 +152,25 @@ def test_without_detector_no_voice_work_is_done(start: Start, monkeypatch: pytes
 
     monkeypatch.setattr(worker, "VoiceGate", _forbidden)
     listener = start(None)
-    listener.open(1, tones=True, voice=True)
+    listener.open(1, tones=True, voice=False)
     _say(listener, 1)
+
+
+DEAF = ListenerFailed("voice: there is no detector")
+
+
+@pytest.mark.parametrize("tones", [True, False])
+def test_a_leg_whose_speech_is_wished_and_nobody_hears_says_so(
+    start: Start, reports: _Reports, tones: bool
+) -> None:
+    """Its silence is no permission."""
+    listener = start(None)
+    listener.open(1, tones=tones, voice=True)
+    _hear(listener, 1, NINE, QUIET)
+    listener.close(1)
+    assert listener.flush(60)
+    keys = [ToneStarted(), ToneHeard("9")] if tones else [ListeningEnded()]
+    assert reports.of(1) == [DEAF, *keys, ListeningEnded()]
 
 
 def test_speech_is_reported_with_its_verdict(start: Start, reports: _Reports) -> None:
@@ -274,9 +291,10 @@ def test_during_the_call_other_words_count(reports: _Reports) -> None:
 
 def test_without_a_detector_for_the_call_nobody_listens_during_it(start: Start, reports: _Reports) -> None:
     listener = start(_Answers(REFUSE))
-    listener.open(1, tones=False, voice=True, in_call=True)
+    listener.open(1, tones=False, voice=True)
+    listener.open(1, tones=True, voice=True, in_call=True)
     _hear(listener, 1, VOICE, VOICE, *[QUIET] * 9)
-    assert reports.of(1) == [ListeningEnded()]
+    assert reports.of(1) == [DEAF]
 
 
 def test_a_detector_that_fails_on_an_utterance(start: Start, reports: _Reports) -> None:
@@ -344,6 +362,26 @@ def test_a_detector_that_breaks_deafens_neither_keys_nor_other_legs(start: Start
     listener.open(1, tones=True, voice=True)  # asked for again: tried again
     _say(listener, 1)
     assert reports.of(1)[-2:] == [SpeechStarted(), SpeechEnded(OTHER)]
+
+
+@pytest.mark.parametrize("where", ["VoiceGate", "Echo.plays"])
+def test_a_fault_before_anything_is_heard_ends_no_thread(
+    start: Start, reports: _Reports, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def _broken(*_: object) -> None:
+        raise ValueError("no model")
+
+    listener = start(_Answers())
+    listener.open(2, tones=True, voice=True)
+    assert listener.flush(60)
+    monkeypatch.setattr(f"media.worker.{where}", _broken)
+    listener.open(1 if where == "VoiceGate" else 2, tones=True, voice=True)
+    listener.plays(2, VOICE)
+    _hear(listener, 1, NINE, QUIET)
+    _hear(listener, 2, FIVE, QUIET)
+    broken = ListenerFailed("voice: no longer listened for: ValueError: no model")
+    assert [leg for leg, said in reports.all if said == broken] == [1 if where == "VoiceGate" else 2]
+    assert ToneHeard("5") in reports.of(2)
 
 
 def test_a_fault_in_the_tone_detector_is_reported_too(

@@ -56,7 +56,7 @@ def load_rows(paths: list[Path], classes: list[str]) -> Rows:
 
 
 def rows_of(parts: Sequence[Mapping[str, NDArray[Any]]], classes: list[str]) -> Rows:
-    """The same of what features.packed() made."""
+    """All rows of what features.packed() made; a label that isn't among `classes` is OTHER, the last one."""
     number = {name: place for place, name in enumerate(classes)}
     before = np.cumsum([0, *(len(part["steps"]) for part in parts)])
     labels = np.concatenate([part["labels"] for part in parts])
@@ -196,7 +196,7 @@ def classify(weights: Mapping[str, Any], deep: Any, lengths: Any, key: Any | Non
 
 
 def deepened(weights: Mapping[str, Any], rows: Rows) -> Rows:
-    """The same questions of deep steps, which are computed once for all of them."""
+    """These questions as deep steps, which are computed once for all of them."""
     if rows.steps.shape[1] == DEEP:
         return rows
     size = 8192

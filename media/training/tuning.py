@@ -17,9 +17,9 @@ FALSE_REFUSALS = 0.005
 FALSE_REFUSALS_NEAR = 0.01
 """Of synthetic ones, most of which are made to be near to a phrase."""
 FALSE_REFUSALS_NEAR_LENT = 0.04
-"""The same for heads that train no deep layers of their own: stricter, they would hear half as much."""
+"""Of those, for heads that train no deep layers of their own: stricter, they would hear half as much."""
 STRICTER = (0.0025, 0.005, 0.01, 0.02)
-"""The same where voices are plenty and alike, as long as ENOUGH of those who say the phrase are heard."""
+"""Shares of near ones that are tried, the strictest first, where voices are plenty and alike."""
 ENOUGH = 0.92
 FALSE_ACCEPTS = 0.001
 UNCLEAR = 0.02

@@ -11,6 +11,7 @@ import pjsua2 as pj
 from media.frame import Samples
 from sipagent import __version__
 from sipagent import events as e
+from sipagent.config_types import Network
 from sipagent.engine import Credentials, EngineSettings, Headers, LegLost, RealmLearnt
 from sipagent.pjsip import memory, setup
 from sipagent.pjsip.awareness import Awareness
@@ -183,6 +184,10 @@ class PjsipEngine:
     def drain(self) -> None:
         """Tell who asks that no new calls are taken."""
         self.screening.draining = True
+
+    def trust(self, gateways: tuple[Network, ...]) -> None:
+        """The sound of callers to come may come from these, too."""
+        self.sources.trust(gateways)
 
     # --- what the agent orders ---
 

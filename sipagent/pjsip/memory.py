@@ -26,7 +26,7 @@ def samples_by_vector(frame: pj.MediaFrame) -> Samples:
 
 
 def samples_by_walk(frame: pj.MediaFrame) -> Samples:
-    """The same by pjsua2's own way."""
+    """Read the frame's samples by pjsua2's own way, byte by byte."""
     return np.frombuffer(bytes(frame.buf), dtype="<i2")
 
 

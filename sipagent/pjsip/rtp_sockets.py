@@ -110,5 +110,5 @@ def _is(descriptor: int, inode: int) -> bool:
 
 
 def _copy(descriptor: int) -> socket.socket:
-    """The same socket by a descriptor of our own: closing it closes nothing of the library's."""
+    """A socket by a second descriptor, of our own: closing it closes nothing of the library's."""
     return socket.socket(fileno=os.dup(descriptor))

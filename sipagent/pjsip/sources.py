@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from sipagent import events as e
+from sipagent.config_types import Network
 from sipagent.engine import EngineSettings, ForeignMedia
 from sipagent.media_source import MediaSource
 from sipagent.pjsip import stream
@@ -46,9 +47,14 @@ class Sources:
     def __init__(self, settings: EngineSettings) -> None:
         self._settings = settings
         self._sockets = RtpSockets(*settings.rtp_ports, settings.listen[1])
-        self._gateways = [net for net in settings.callers if isinstance(net, IPv4Network)]
+        self._gateways: tuple[IPv4Network, ...] = ()
         self._of: dict[Leg, _Watch] = {}
         self._count_at = 0.0
+        self.trust(settings.callers)
+
+    def trust(self, gateways: tuple[Network, ...]) -> None:
+        """Incoming legs to come may be heard from these, where SDP's peer sends nothing."""
+        self._gateways = tuple(net for net in gateways if isinstance(net, IPv4Network))
 
     @property
     def waits(self) -> bool:

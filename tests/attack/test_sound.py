@@ -30,7 +30,7 @@ def stranger(request: pytest.FixtureRequest) -> Stranger:
 
 
 def spray_until(site: Site, stranger: Stranger, happened: Callable[[], object], keys: str = "") -> None:
-    """The same again and again, until this has happened."""
+    """Spray again and again, until this has happened."""
     patience = time.monotonic() + PATIENCE_S
     while not happened():
         assert time.monotonic() < patience, "it takes what is the caller's"

@@ -153,7 +153,7 @@ class Sealing:
 
 
 def sealing(folder: Path, calls: int = 15) -> Sealing:
-    """The same minute in clear and sealed, in turns, so that a busy machine hits both: medians of `calls`.
+    """One minute in clear and sealed, in turns, so that a busy machine hits both: medians of `calls`.
 
     Nothing is taken off for the FLAC, which a sealed recording has no need of.
     """

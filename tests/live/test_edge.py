@@ -5,39 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from multiprocessing.connection import wait
 
 import pytest
 
-from sipagent.softphone import Answer, Challenge, Loop, Phone
+from sipagent.softphone import Answer, Challenge, Phone
 from sipagent.softphone_sip import sdp
 from tests.peers import edge as scene
 from tests.peers.edge import CALLS_EACH, NUMBER, OURS, TRUNK, WORKERS, Edge
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module")
-def module_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    with Loop() as loop:
-        edge = Edge(tmp_path_factory.mktemp("edge"), loop, scene.plan())
-        try:
-            yield edge.start()
-        finally:
-            edge.close()
-
-
-@pytest.fixture
-def edge(module_edge: Edge) -> Iterator[Edge]:
-    """The module's edge; afterwards every call is ended."""
-    yield module_edge
-    for phone in module_edge.phones:
-        for call in phone.calls:
-            call.end()
-    for worker in module_edge.workers:
-        worker.answer = Answer(after_s=0.05)
-    module_edge.idle()
 
 
 def test_a_call_from_the_trunk_reaches_a_worker_and_ends_from_either_side(edge: Edge) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
 from multiprocessing.connection import wait
 
 import pytest
 
 from sipagent.edge_files import forget_dialogs
-from sipagent.softphone import Answer, Call, Loop, Phone
+from sipagent.softphone import Answer, Call, Phone
 from sipagent.softphone_call import Transaction
 from sipagent.softphone_sip import Message, sdp
 from tests.peers import edge as scene
@@ -21,25 +20,6 @@ pytestmark = pytest.mark.live
 
 PBX = "127.0.0.8"
 METHODS = ["INFO", "BYE", "INVITE", "UPDATE", "REFER", "NOTIFY", "MESSAGE", "CANCEL"]
-
-
-@pytest.fixture(scope="module")
-def module_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    with Loop() as loop:
-        edge = Edge(tmp_path_factory.mktemp("edge"), loop, scene.plan())
-        try:
-            yield edge.start()
-        finally:
-            edge.close()
-
-
-@pytest.fixture
-def edge(module_edge: Edge) -> Iterator[Edge]:
-    yield module_edge
-    for phone in module_edge.phones:
-        for call in phone.calls:
-            call.end()
-    module_edge.idle()
 
 
 def body_of(method: str, phone: Phone) -> bytes:

@@ -43,15 +43,6 @@ def module_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
 
 
 @pytest.fixture
-def edge(module_edge: Edge) -> Iterator[Edge]:
-    yield module_edge
-    for phone in module_edge.phones:
-        for call in phone.calls:
-            call.end()
-    module_edge.idle()
-
-
-@pytest.fixture
 def account(edge: Edge) -> Iterator[Phone]:
     with Phone(edge.loop, "agent", *edge.plan.account) as account:
         yield account

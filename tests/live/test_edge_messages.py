@@ -21,27 +21,6 @@ from tests.peers.sender import SDP, Sender
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture(scope="module")
-def module_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    with Loop() as loop:
-        edge = Edge(tmp_path_factory.mktemp("edge"), loop, scene.plan())
-        try:
-            yield edge.start()
-        finally:
-            edge.close()
-
-
-@pytest.fixture
-def edge(module_edge: Edge) -> Iterator[Edge]:
-    yield module_edge
-    for phone in module_edge.phones:
-        for call in phone.calls:
-            call.end()
-    for worker in module_edge.workers:
-        worker.answer = Answer(after_s=0.05)
-    module_edge.idle()
-
-
 @pytest.fixture
 def sender(edge: Edge) -> Iterator[Sender]:
     """A trunk whose calls workers turn down."""

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
 from sipagent.edge import MOST_BODY, OFFERS_AT_ONCE
 from sipagent.edge_grammar import MOST_AUDIO
-from sipagent.softphone import Loop, Phone
+from sipagent.softphone import Phone
 from tests.peers import edge as scene
 from tests.peers.edge import Edge
 from tests.peers.offers import AUDIO, CLOSED, HEAD, TOO_MANY, TOO_MUCH_AUDIO
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture(scope="module")
-def module_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    with Loop() as loop:
-        edge = Edge(tmp_path_factory.mktemp("edge"), loop, scene.plan())
-        try:
-            yield edge.start()
-        finally:
-            edge.close()
-
-
-@pytest.fixture
-def edge(module_edge: Edge) -> Iterator[Edge]:
-    yield module_edge
-    for phone in module_edge.phones:
-        for call in phone.calls:
-            call.end()
-    module_edge.idle()
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])

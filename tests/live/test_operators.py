@@ -22,6 +22,7 @@ UNWILLING = {
     "broken": Answer(status=500, ring=False),
     "rings on": Answer(status=None),
 }
+OFF = ("away", "broken", "unreachable", "silent")  # it may be: a PBX says 480 of a phone that it has lost
 
 
 @pytest.mark.parametrize("why", [*UNWILLING, "unreachable", "silent"])
@@ -46,6 +47,8 @@ def test_the_next_one_is_rung(
         first.wait_at("CANCEL received")
     for one in first.calls:
         one.wait_ended()
+    warned = [(w["operator"], w["problem"]) for w in agent.log_events if w["event"] == "operator_failed"]
+    assert warned == ([(uri, "unreachable")] if why in OFF else [])
 
 
 def test_nobody_comes_to_the_phone(

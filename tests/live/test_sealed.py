@@ -238,3 +238,16 @@ def test_without_the_public_key_the_call_goes_on_unrecorded(
     bridge.hang_up()
     (recording,) = sealing.wait_recordings()
     assert_both_heard(listened(sealing, recording, identity))
+
+
+@pytest.mark.parametrize("callers", [1, 3], ids=["alone", "edge"])
+def test_a_public_key_that_is_missing_at_the_start_is_one_line(
+    agent_factory: AgentFactory, callers: int
+) -> None:
+    """All calls would go unrecorded after a notice that says otherwise."""
+    agent = agent_factory(
+        start=False, recording={"recipients": ["keys/ann.pub"]}, capacity={"calls": callers}
+    ).start(wait=None)
+    assert agent.child.wait(20) == 2
+    (line,) = [line for _, line in agent.child.lines]
+    assert f"recording.recipients: {agent.directory}/keys/ann.pub: No such file or directory; " in line

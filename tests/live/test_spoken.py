@@ -6,6 +6,7 @@ The head takes whatever is said for its phrase: what heads make of words is meas
 from __future__ import annotations
 
 from pathlib import Path
+from signal import SIGHUP
 
 import numpy as np
 import pytest
@@ -20,11 +21,13 @@ from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
 from tests.peers.agent import RunningAgent
+from tests.peers.process import free_ports
 from tests.test_spotter import saying
 
 pytestmark = pytest.mark.live
 
 BEFORE, IN_CALL = "sésame", "sésame ouvre-toi"
+OTHER_HZ = 940
 NOTICE_S = 3.0  # so long that a refusal is heard before its end, on a busy machine, too
 
 
@@ -91,3 +94,42 @@ def test_in_the_call(
     assert_refused(listening, "call")
     (recording,) = listening.recordings()
     assert (recording["status"], recording["path"], recording["decision"]) == ("erased", None, "refused")
+
+
+@pytest.mark.parametrize("callers", [1, 3], ids=["alone", "edge"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_reload_promises_nothing_that_nobody_hears(
+    agent_factory: AgentFactory,
+    caller_phone: Phone,
+    operator_phone: Phone,
+    words: Samples,
+    *,
+    callers: int,
+    in_place: bool,
+) -> None:
+    """A detector comes with a notice that says so: the reload is refused, and callers hear the old notice.
+
+    Where the new one lies in the old one's place already, it is heard, and whoever hears it is not recorded.
+    """
+    first = free_ports(20)
+    edge = {"worker_ports": f"{first}-{first + 19}"}
+    agent = agent_factory(capacity={"calls": callers}, edge=edge)
+    notice = agent.directory / ("prompts/notice.wav" if in_place else "prompts/other.wav")
+    soundfile.write(notice, tone(OTHER_HZ, 1.0), RATE, subtype="PCM_16")
+    notice.with_suffix(".txt").write_text("Cet appel est enregistré. Pour refuser, dites « je refuse ».")
+    agent.rewrite(refusal={"engine": "embedding"}, prompts={"notice": str(notice)})
+    agent.child.signal(SIGHUP)
+    refused = agent.wait_for("reload_refused")
+    assert f"{notice} promises a spoken refusal, which nobody hears" in refused["reason"]
+    caller_phone.sound = None
+    call = caller_phone.call(agent.uri())
+    call.rtp.wait_tone(OTHER_HZ if in_place else NOTICE_HZ)
+    call.rtp.play(Play(words))
+    operator = operator_phone.wait_call(15)
+    call.rtp.wait_tone(OPERATOR_HZ)
+    assert calls.shown(operator).startswith("NO REC") == in_place
+    calls.Bridge(call, operator).hang_up()
+    (receipt,) = agent.wait_receipts()
+    decided = ("not_allowed", "notice_failed") if in_place else ("allowed", "silence")
+    assert (receipt["decision"], receipt["decided_by"]) == decided
+    assert len(agent.wait_settled()) == (not in_place)

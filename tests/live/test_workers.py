@@ -193,7 +193,7 @@ def ended(town: Town) -> Counter[str]:
 
 
 def ended_before(town: Town) -> Counter[str]:
-    """The same once the last call is over for those who count, too."""
+    """Calls by what became of them, once the last one is over for those who count, too."""
     wait_for(lambda: figures(town.figures)["sipagent_calls_in_progress"] == 0)
     return ended(town)
 

@@ -89,7 +89,7 @@ class Baresip:
         self._socket.sendall(b"%d:%s," % (len(words), words))
         return self._wait(lambda e: e.get("token") == token, timeout, f"answer to {name}")
 
-    def wait_event(self, kind: str, timeout: float = 10, **fields: str) -> dict[str, Any]:
+    def wait_event(self, kind: str, timeout: float = 30, **fields: str) -> dict[str, Any]:
         """The first event of this type, such as CALL_INCOMING, CALL_ESTABLISHED, CALL_CLOSED."""
 
         def wanted(event: dict[str, Any]) -> bool:
