@@ -1,8 +1,8 @@
 # All of it runs in .venv, which is made when it is first needed and brought up to date when pyproject.toml changes.
-# Needs Linux on x86-64 and Python 3.11 or 3.12: the SIP engine exists for no other.
+# Needs Linux on x86-64 and Python 3.11 or 3.12: the SIP engine exists for no other. Where there is neither, uv brings one.
 
 PYTHON ?= python3.12 python3.11 python3
-RUN = .venv/bin/python -m sipagent
+RUN = .venv/bin/sipagent
 PIP = PIP_USE_PEP517=1 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check
 LOCK = deploy/requirements.lock
 CHECKED = sipagent media retention prompts tests
@@ -19,7 +19,23 @@ need = missing=; for pair in $(1); do there=$${pair%%:*}; \
 			|| { cat "$$log" >&2; rm "$$log"; exit 1; }; rm "$$log"; \
 	fi
 
-.PHONY: help run demo test lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
+# $(find): the first Python that will do, in $python.
+find = for python in $(PYTHON) ''; do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && break; \
+	done
+
+# $(bring): the system's own, or else what PyPI's uv brings into .python, where any user may run it; or why not, in $why.
+bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
+		python3 -c 'import ensurepip' 2>/dev/null || { $(call need,none:python3-venv); $(find); }; }; \
+	if [ -z "$$python" ]; then \
+		echo 'No Python 3.11 or 3.12 here: uv brings one into .python'; \
+		log=$$(mktemp); export UV_PYTHON_INSTALL_DIR=$(CURDIR)/.python; \
+		{ command -v "$$uv" || { python3 -m venv .python/uv && .python/uv/bin/python -m pip install --quiet uv; }; } >"$$log" 2>&1 \
+			&& "$$uv" python install --no-progress --no-bin 3.12 >"$$log" 2>&1 && python=$$("$$uv" python find --managed-python 3.12) \
+			|| why=", and uv brings none ($$(grep -i -m 1 error "$$log" | cut -c 1-120))"; rm "$$log"; \
+	fi
+
+.PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
 .PHONY: bench-load soak attack prompts peers lock clean
 
 help: ## say what there is
@@ -38,6 +54,9 @@ demo: .venv/installed ## show two calls by scripted phones: one lets itself be r
 
 test: lint peers ## check everything: format, lint, types, tests
 	@.venv/bin/python -m pytest -q -n 3 --dist loadfile # live tests wait more than they compute
+
+fresh: ## do what README says in a bare Debian, as root: make demo, make test
+	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
 
 lint: .venv/tested ## check format, lint and types alone
 	@.venv/bin/ruff format --check $(CHECKED)
@@ -87,10 +106,10 @@ prompts: .venv/installed ## tell how to have the prompts say something else
 	@.venv/bin/python -m prompts.speak --help
 
 clean: ## remove .venv and caches; recordings stay
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf .venv .python .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 peers: # the programs at the other end of the tests, which start their own: Debian's service would take port 5060
-	@$(call need,kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace); \
+	@$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace); \
 	case "$$missing" in *kamailio*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now kamailio; fi;; esac
 
@@ -101,11 +120,10 @@ lock: .venv/installed ## write anew which versions are shipped, from pyproject.t
 		cat $(LOCK).new; } >$(LOCK) && rm $(LOCK).new
 
 .venv/installed: pyproject.toml $(LOCK)
-	@for python in $(PYTHON) ''; do \
-		"$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null && break; \
-	done; \
+	@$(find); \
+	if [ -z "$$python" ] && [ "$(origin PYTHON)" = file ]; then $(bring); fi; \
 	if [ -z "$$python" ]; then \
-		echo "no Python 3.11 or 3.12 among $(PYTHON); accepted: these two, as in make PYTHON=/path/to/python3.12" >&2; \
+		echo "no Python 3.11 or 3.12 among $(PYTHON)$$why; accepted: these two, as in make PYTHON=/path/to/python3.12" >&2; \
 		exit 2; fi; \
 	own=$$("$$python" -c 'import sysconfig as s; print(s.get_path("include"), s.get_path("stdlib"), s.get_python_version())'); \
 	set -- $$own; \
@@ -114,5 +132,6 @@ lock: .venv/installed ## write anew which versions are shipped, from pyproject.t
 	{ [ -x .venv/bin/python ] || "$$python" -m venv .venv; } && $(PIP) --require-hashes --requirement $(LOCK) && \
 	$(PIP) --no-deps --editable . && touch $@
 
-.venv/tested: .venv/installed
-	@echo 'Installing what the tests need'; $(PIP) --editable '.[test]' && touch $@
+.venv/tested: .venv/installed # pyworld is built from source
+	@$(call need,g++:g++); \
+	echo 'Installing what the tests need'; $(PIP) --editable '.[test]' && touch $@

@@ -4,21 +4,56 @@ import os
 import sys
 
 SUPPORTED = ((3, 11), (3, 12))
+OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # the folder that our packages lie in
 
 
 def main(arguments: "list[str] | None" = None) -> None:
-    """Run the command line and exit. Older Pythons must be able to read this file."""
+    """Run the command line and exit. Older Pythons must be able to read this file.
+
+    Without `arguments` it is that of this process, which is ours alone then.
+    """
     if sys.version_info[:2] not in SUPPORTED:
         sys.stderr.write(
             f"sipagent: Python {sys.version_info[0]}.{sys.version_info[1]} cannot run it; "
             "accepted: 3.11, 3.12 (the SIP engine is built for no other)\n"
         )
         sys.exit(2)
+    if arguments is None:
+        leave_current_folder()
     # The detector multiplies small matrices: numpy's threads would cost three times the CPU and save nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from sipagent.cli import cli
 
     cli.main(arguments)
+
+
+def leave_current_folder() -> None:
+    """Import nothing from the current folder, here or in any process that is started from here.
+
+    Whoever may write there would else run code as our user: `python -m`, the `-c` of what multiprocessing
+    starts and an entry of PYTHONPATH that is empty or relative all put it before what is installed. Where our
+    own packages lie in it, it stays, by its name.
+    """
+    here = _absolute("")
+    if not sys.flags.safe_path and sys.path[0] in ("", here):
+        sys.path[:1] = [OWN] if here == OWN else []
+    entries = os.environ["PYTHONPATH"].split(os.pathsep) if os.environ.get("PYTHONPATH") else []
+    for entry in entries:
+        if not os.path.isabs(entry) and _absolute(entry) != OWN and _absolute(entry) in sys.path:
+            sys.path.remove(_absolute(entry))
+    kept = [entry for entry in entries if os.path.isabs(entry)]
+    if here == OWN and OWN in sys.path and OWN not in kept:
+        kept.insert(0, OWN)
+    os.environ["PYTHONPATH"] = os.pathsep.join(kept)  # empty is as none
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def _absolute(entry: str) -> str:
+    """Of an entry of a search path, where the empty one is the current folder."""
+    try:
+        return os.path.abspath(entry)
+    except FileNotFoundError:  # the current folder has been removed, so nothing can lie in it
+        return ""
 
 
 if __name__ == "__main__":

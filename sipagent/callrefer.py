@@ -4,82 +4,83 @@ What the trunk tells of it is followed to its end (RFC 3515 section 2.4.5), and 
 meanwhile. Where it doesn't succeed, operators are rung as for every other call.
 """
 
+from sipagent import callend, callhunt, policy
 from sipagent import events as e
-from sipagent import policy
 from sipagent import referral as r
-from sipagent.callhunt import Hunting
+from sipagent.callstate import CallState
 from sipagent.events import CALLER, Prompt
 from sipagent.policy import Phase
 
 
-class Referring(Hunting):
-    """The part of `callflow.CallFlow` that sends a caller away."""
+def may_leave(call: CallState) -> bool:
+    """Whether it is to be tried: there are targets, and nothing of the call may be recorded."""
+    may_be_recorded = call.consent.allowed and call.notice_complete
+    return bool(call.policy.refer_targets) and not may_be_recorded and not call.conversation
 
-    def _hunt(self) -> None:
-        may_be_recorded = self.consent.allowed and self._notice_complete
-        if self.policy.refer_targets and not may_be_recorded and not self.conversation:
-            self._depart()
+
+def depart(call: CallState) -> None:
+    callhunt.leave_the_notice(call)
+    call.phase = Phase.REFER
+    call.timers.clear()
+    call.play(callhunt.while_waiting(call))
+    if call.playing is not Prompt.REFUSED:  # its end is waited for: the target would cut it short
+        refer(call)
+
+
+def prompt_ended(call: CallState, fact: e.PromptEnded) -> None:
+    if fact.prompt is not call.playing:
+        return
+    call.told_refused = call.told_refused or fact.prompt is Prompt.REFUSED
+    call.play(Prompt.HOLD_MUSIC)
+    if "refer" not in call.timers:
+        refer(call)
+
+
+def refer(call: CallState) -> None:
+    target = call.policy.refer_targets[call.referred]
+    call.refer_until = call.now + call.policy.ring_s
+    call.timers["refer"] = min(call.refer_until, call.now + policy.REFER_ANSWER_S)
+    call.note(f"referred to {target}", "agent")
+    call.do(r.Refer(CALLER, target))
+
+
+def answered(call: CallState, fact: r.ReferAnswered) -> None:
+    if "refer" not in call.timers:
+        return
+    if 200 <= fact.status < 300:
+        call.timers["refer"] = call.refer_until
+    else:
+        stay(call, f"REFER refused with {fact.status}" if fact.status else "REFER could not be sent")
+
+
+def notified(call: CallState, fact: r.ReferNotified) -> None:
+    if call.phase not in (Phase.REFER, Phase.HUNT) or fact.status < 200:
+        return
+    if fact.status < 300:  # also one that comes late, while operators ring
+        departed(call)
+    elif "refer" in call.timers:
+        call.note(f"{call.policy.refer_targets[call.referred]}: refused with {fact.status}", "agent")
+        call.referred += 1
+        if call.referred < len(call.policy.refer_targets):
+            refer(call)
         else:
-            super()._hunt()
+            stay(call, "nobody took the call by REFER")
 
-    def _depart(self) -> None:
-        self._leave_the_notice()
-        self.phase = Phase.REFER
-        self._timers.clear()
-        self._play(self._while_waiting())
-        if self._playing is not Prompt.REFUSED:  # its end is waited for: the target would cut it short
-            self._refer()
 
-    def _depart_prompt_ended(self, fact: e.PromptEnded) -> None:
-        if fact.prompt is not self._playing:
-            return
-        self._told_refused = self._told_refused or fact.prompt is Prompt.REFUSED
-        self._play(Prompt.HOLD_MUSIC)
-        if "refer" not in self._timers:
-            self._refer()
+def departed(call: CallState) -> None:
+    call.story.operator = call.policy.refer_targets[min(call.referred, len(call.policy.refer_targets) - 1)]
+    call.story.connected_at = call.now
+    call.note("transferred", "agent")
+    call.do(*call.hunt.drop(), e.HangUp(CALLER))
+    callend.end(call, "transferred")
 
-    def _refer(self) -> None:
-        target = self.policy.refer_targets[self._referred]
-        self._refer_until = self._now + self.policy.ring_s
-        self._timers["refer"] = min(self._refer_until, self._now + policy.REFER_ANSWER_S)
-        self._note(f"referred to {target}", "agent")
-        self._do(r.Refer(CALLER, target))
 
-    def _refer_answered(self, fact: r.ReferAnswered) -> None:
-        if "refer" not in self._timers:
-            return
-        if 200 <= fact.status < 300:
-            self._timers["refer"] = self._refer_until
-        else:
-            self._stay(f"REFER refused with {fact.status}" if fact.status else "REFER could not be sent")
+def unheard(call: CallState) -> None:
+    stay(call, "no word of what became of REFER")
 
-    def _refer_notified(self, fact: r.ReferNotified) -> None:
-        if self.phase not in (Phase.REFER, Phase.HUNT) or fact.status < 200:
-            return
-        if fact.status < 300:  # also one that comes late, while operators ring
-            self._departed()
-        elif "refer" in self._timers:
-            self._note(f"{self.policy.refer_targets[self._referred]}: refused with {fact.status}", "agent")
-            self._referred += 1
-            if self._referred < len(self.policy.refer_targets):
-                self._refer()
-            else:
-                self._stay("nobody took the call by REFER")
 
-    def _departed(self) -> None:
-        self.story.operator = self.policy.refer_targets[
-            min(self._referred, len(self.policy.refer_targets) - 1)
-        ]
-        self.story.connected_at = self._now
-        self._note("transferred", "agent")
-        self._do(*self.hunt.drop(), e.HangUp(CALLER))
-        self._end("transferred")
-
-    def _refer_unheard(self) -> None:
-        self._stay("no word of what became of REFER")
-
-    def _stay(self, why: str) -> None:
-        """The bridge after all."""
-        self._note(why, "agent")
-        self._do(r.GiveUpRefer(CALLER))
-        super()._hunt()
+def stay(call: CallState, why: str) -> None:
+    """The bridge after all."""
+    call.note(why, "agent")
+    call.do(r.GiveUpRefer(CALLER))
+    callhunt.hunt(call)

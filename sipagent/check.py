@@ -23,6 +23,7 @@ from sipagent.check_sampling import sampling_findings
 from sipagent.check_stamp import stamp_findings
 from sipagent.config import Config, ConfigError, Login, uri_host
 from sipagent.config_types import outlasts
+from sipagent.examples import SHIPPED, left_in_place
 from sipagent.finding import Finding, Level, error, ok, warning
 from sipagent.voice import voice_findings
 
@@ -43,7 +44,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *key_findings(config),
         *sampling_findings(config),
         *stamp_findings(config, now),
-        *engine_findings(config, engine_facts),
+        *engine_findings(config, engine_facts, now),
         *port_findings(config),
     ]
 
@@ -59,8 +60,14 @@ def configuration_findings(config: Config) -> Iterator[Finding]:
 
 def _service(config: Config) -> Iterator[Finding]:
     for key in ("controller_contact", "dpo_contact", "legal_basis"):
-        if not getattr(config.service, key).strip():
+        if not any(sign.isalnum() for sign in getattr(config.service, key)):
             yield warning(f"service.{key}", "empty; callers have a right to it (GDPR article 13(1))")
+    reached = error if not config.trunk.listen.is_loopback else warning
+    for key in SHIPPED:
+        if left_in_place(key, value := getattr(config.service, key)):
+            yield reached(
+                f"service.{key}", f"{value!r} is the shipped example: callers, and whoever asks, are told it"
+            )
     if config.refusal.mode == "objection" and _CONSENT.search(config.service.legal_basis):
         yield warning(
             "service.legal_basis",

@@ -9,12 +9,14 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from sipagent.admission import allowed_sources
 from sipagent.config import Config, ConfigError, HostPort
 from sipagent.edge import ROUTES
 from sipagent.edge_addresses import addresses
+from sipagent.edge_certificate import CERTIFICATE, KEY, aged, expiry
 from sipagent.edge_files import SCHEMA
 from sipagent.edge_plan import LOOPBACK, Plan, needs_edge, plan
 from sipagent.edge_process import KAMAILIO, EdgeProcess
@@ -25,8 +27,8 @@ MODULES = Path("/usr/lib")  # Debian: /usr/lib/x86_64-linux-gnu/kamailio/modules
 PACKAGES = {"tls.so": "kamailio-tls-modules"}  # Debian's; the others are in `kamailio`
 
 
-def edge_findings(config: Config, legs: int) -> Iterator[Finding]:
-    """Check the edge, where one is needed; `legs`: what one process carries."""
+def edge_findings(config: Config, legs: int, now: datetime) -> Iterator[Finding]:
+    """Check the edge, where one is needed; `legs`: what one process carries; `now`: aware."""
     if not needs_edge(config, legs):
         return
     try:
@@ -44,8 +46,12 @@ def edge_findings(config: Config, legs: int) -> Iterator[Finding]:
     if absent := _absent(planned):
         yield error("edge", f"{', '.join(absent)} not installed; on a Debian: apt install {_package(absent)}")
         return
-    yield from _certificate(planned)
-    yield _started(planned)
+    try:
+        yield from _certificate(planned, config.file, now)
+    except ConfigError as wrong:
+        yield error(wrong.key, wrong.problem)
+    else:
+        yield _started(planned)
 
 
 def _absent(planned: Plan) -> list[str]:
@@ -62,14 +68,15 @@ def _package(absent: list[str]) -> str:
     return " ".join(sorted({PACKAGES.get(name, "kamailio") for name in absent}))
 
 
-def _certificate(planned: Plan) -> Iterator[Finding]:
-    if planned.tls and planned.tls.private_key.exists():
-        mode = planned.tls.private_key.stat().st_mode
-        if mode & 0o077:
-            yield warning(
-                "edge.private_key",
-                f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600",
-            )
+def _certificate(planned: Plan, file: Path, now: datetime) -> Iterator[Finding]:
+    """Raises ConfigError for what Kamailio could not use."""
+    if planned.tls is None:
+        return
+    until = expiry(planned.tls, file)
+    if said := aged(until, now):
+        yield (error if now >= until else warning)(CERTIFICATE, f"{planned.tls.certificate} {said}")
+    if (mode := planned.tls.private_key.stat().st_mode) & 0o077:
+        yield warning(KEY, f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600")
 
 
 def _started(planned: Plan) -> Finding:

@@ -49,7 +49,9 @@ def python_finding(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
     return error("python", f"{text}; accepted: 3.11 or 3.12, the engine exists for no other")
 
 
-def engine_findings(config: Config, engine_facts: Callable[[], EngineFacts]) -> Iterator[Finding]:
+def engine_findings(
+    config: Config, engine_facts: Callable[[], EngineFacts], now: datetime
+) -> Iterator[Finding]:
     """Ask the engine what it is. An ImportError means that it is not installed."""
     try:
         facts = engine_facts()
@@ -58,7 +60,7 @@ def engine_findings(config: Config, engine_facts: Callable[[], EngineFacts]) -> 
         return
     yield ok("engine", f"{facts.version}, {facts.legs} legs, TLS: {facts.tls}")
     yield from _processes(config, facts.legs)
-    yield from edge_findings(config, facts.legs)
+    yield from edge_findings(config, facts.legs, now)
 
 
 def _processes(config: Config, legs: int) -> Iterator[Finding]:

@@ -29,7 +29,9 @@ from sipagent import (
     cli_use,
     cli_verify,
 )
-from sipagent.cli_base import Program, Workplace
+from sipagent.cli_base import SYSTEM_CONFIG, Program, Workplace, config_option
+
+WITHOUT_CONFIG = {"init", "demo", "completion"}
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,16 +39,14 @@ from sipagent.cli_base import Program, Workplace
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
-    default="config.toml",
-    show_default=True,
     envvar="SIPAGENT_CONFIG",
     show_envvar=True,
     metavar="PATH",
-    help="The configuration.",
+    help=f"The configuration, also after the command; else config.toml, else {SYSTEM_CONFIG}.",
 )
 @click.version_option(__version__, message="sipagent %(version)s")
 @click.pass_context
-def cli(ctx: click.Context, config_path: Path) -> None:
+def cli(ctx: click.Context, config_path: Path | None) -> None:
     """A SIP agent that records calls only with the caller's informed will.
 
     Exit codes: 0 done, 1 refused or failed or no such id, 2 wrong usage or configuration.
@@ -92,3 +92,6 @@ for _command in (
 ):
     cli.add_command(_command)
 cli_keys.keys_group.add_command(cli_rotate.rotate_command)
+for _command in (*cli.commands.values(), *cli_keys.keys_group.commands.values()):
+    if _command.name not in WITHOUT_CONFIG:
+        config_option(_command)

@@ -31,6 +31,8 @@ from sipagent.config_errors import ConfigError, one_line
 if TYPE_CHECKING:
     from sipagent.config import Config
 
+LOCAL_CONFIG = Path("config.toml")
+SYSTEM_CONFIG = Path("/etc/sipagent/config.toml")
 _WORDS = 500  # characters
 _LISTED = 10  # ids that one line has room for
 _OFFERED = 50  # ids that a shell is given to complete
@@ -112,16 +114,27 @@ def _say(message: str, code: int) -> int:
 
 @dataclass
 class Workplace:
-    """The configuration named on the command line and what it leads to, each read when first needed."""
+    """The configuration and what it leads to, each read when first needed.
 
-    path: Path
+    `named`: by `--config` or SIPAGENT_CONFIG, None by neither.
+    """
+
+    named: Path | None
 
     @cached_property
     def config(self) -> "Config":
         """Raises ConfigError."""
         from sipagent.config import load  # slow to import; `--help` and completion go without
 
-        return load(self.path)
+        return load(self.named or _usual_config())
+
+    @property
+    def folder(self) -> Path:
+        """Where the configuration lies, or will lie: without one, here."""
+        try:
+            return (self.named or _usual_config()).parent
+        except ConfigError:
+            return LOCAL_CONFIG.parent
 
     @property
     def terms(self) -> Terms:
@@ -151,6 +164,21 @@ class Workplace:
     def local(self, at: datetime) -> datetime:
         """In the service's time zone."""
         return at.astimezone(self.config.service.timezone)
+
+
+def _usual_config() -> Path:
+    """The first of the usual places that holds one. Raises ConfigError, which names all of them."""
+    faults = []
+    for path in (LOCAL_CONFIG, SYSTEM_CONFIG):
+        try:
+            path.lstat()
+        except OSError as fault:  # also a folder that this user may not look into
+            faults.append((fault.strerror or "is no path").lower())
+        else:
+            return path
+    here, there = faults
+    problem, ways = f"{here}; {SYSTEM_CONFIG}: {there}", "either, or a path by --config or SIPAGENT_CONFIG"
+    raise ConfigError(LOCAL_CONFIG, "", problem, ways)
 
 
 def meant(archive: Archive, typed: str) -> str:
@@ -203,6 +231,28 @@ def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, times in UTC.")(command)
 
 
+def config_option(command: click.Command) -> None:
+    """Let `--config` come after the command, too: there it counts for more."""
+
+    def named(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+        if path is None:
+            return
+        root = ctx.find_root()
+        root.params["config_path"] = path  # where completion looks
+        if isinstance(root.obj, Workplace):
+            root.obj.named = path
+
+    option = click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="The configuration.",
+        expose_value=False,
+        callback=named,
+    )
+    command.params.append(option)
+
+
 def by_option(command: Decorated) -> Decorated:
     """`--by`."""
     return click.option(
@@ -243,9 +293,8 @@ def _possible_id(ctx: click.Context, param: click.Parameter, id: str | None) -> 
 
 
 def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    path = ctx.find_root().params.get("config_path") or Path("config.toml")
     try:
-        store = Workplace(Path(path)).archive().store
+        store = Workplace(ctx.find_root().params.get("config_path")).archive().store
         return [*ids_beginning(store, "recordings", incomplete, _OFFERED, newest=True)]
     except (ConfigError, StoreError, OSError):
         return []  # nothing to offer, and no place to say why

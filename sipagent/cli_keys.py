@@ -59,7 +59,7 @@ def new_command(
     """
     from sipagent.init_config import KEYS, make_pair  # slow to import
 
-    where = work.path.parent / KEYS if stem is None else stem
+    where = work.folder / KEYS if stem is None else stem
     if where.suffix in (".pub", ".key"):
         where = where.with_suffix("")
     for path in (Path(f"{where}.pub"), Path(f"{where}.key")):

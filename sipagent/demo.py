@@ -78,7 +78,8 @@ class Agent:
 
     def __init__(self, config: Path, tell: Callable[[Json], None]) -> None:
         self.config = config
-        command = [sys.executable, "-m", "sipagent", "--config", str(config)]
+        # -P: nothing of the current folder, which `-m` would look into first
+        command = [sys.executable, "-P", "-m", "sipagent", "--config", str(config)]
         self._command = command
         self._process = subprocess.Popen(
             [*command, "run", "--log-json", "--drain-s", "5"], stderr=subprocess.PIPE, text=True

@@ -18,6 +18,7 @@ from sipagent.hop import HEADER, HopTokens
 from sipagent.policy import RETRY_AFTER_S
 
 WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources
+SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 INACTIVE = 4  # a flag of the dispatcher's list: disabled, until somebody says otherwise
 REQUESTS_PER_S = 400  # new calls from the trunk that are answered with care; more is answered in passing
 ANSWER_MS = 4000  # a worker that has not answered a call by then never will
@@ -106,7 +107,6 @@ def tls_settings(plan: Plan) -> str:
     if plan.tls is None:
         return ""
     tls = plan.tls
-    ca = tls.ca or Path("/etc/ssl/certs/ca-certificates.crt")
     both = ["method = TLSv1.2+", f"private_key = {tls.private_key}", f"certificate = {tls.certificate}"]
     server = ["[server:default]", *both, "verify_certificate = no", "require_certificate = no"]
     client = [
@@ -114,7 +114,7 @@ def tls_settings(plan: Plan) -> str:
         *both,
         "verify_certificate = yes",
         "require_certificate = yes",
-        f"ca_list = {ca}",
+        f"ca_list = {tls.ca or SYSTEM_CA}",
     ]
     return "\n".join([*server, "", *client]) + "\n"
 

@@ -8,13 +8,13 @@ Whatever is switched off is stated as such. Nothing depends on the day, the mach
 entry that was written once can be compared with that of now.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from retention.keys import PublicKey
 from retention.recording import Json
 from sipagent.config import Config
+from sipagent.examples import is_example
 from sipagent.hours import DAYS, shown
 from sipagent.notices import SpokenNotice
 from sipagent.sampling import Shares
@@ -26,9 +26,6 @@ _DRAWN_BY = (
     "recording.share",
     *(f"recording.window.{key}" for key in ("days", "hours", "share")),
 )
-
-# Reserved for examples (RFC 2606 section 3): nobody can be reached there.
-_EXAMPLE = re.compile(r"@(?:[\w-]+\.)*example(?:\.(?:com|net|org))?(?![\w-]|\.\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +96,7 @@ def _text(name: str, key: str, text: str) -> Statement:
     said = text.strip()
     if not any(char.isalnum() for char in said):  # also the dots of a template
         return Statement(name, None, (key,), "missing")
-    return Statement(name, said, (key,), "example" if _EXAMPLE.search(said) else "")
+    return Statement(name, said, (key,), "example" if is_example(said) else "")
 
 
 def _processing(config: Config) -> Iterator[Statement]:

@@ -29,6 +29,7 @@ from sipagent.config import Config, ConfigError, load
 from sipagent.desk import local_desk
 from sipagent.edge_addresses import addresses
 from sipagent.edge_care import Edge, EdgeCare
+from sipagent.edge_certificate import CERTIFICATE, aged, expiry
 from sipagent.edge_elsewhere import EdgeElsewhere
 from sipagent.edge_files import begin_anew, edge_directory, kept_tokens, places
 from sipagent.edge_plan import BEFORE_WORKERS, Plan, needs_edge, plan
@@ -91,6 +92,7 @@ class Office:
         refuse_unrecordable(config)
         self.layout: Layout = layout(config, legs)
         self.plan: Plan = plan(config, legs, addresses(config, self.rules.allowed))
+        _look_at_certificate(config, self.plan)
         self._legs = legs
         self._log_json = log_json
         self._drain_s = drain_s
@@ -157,6 +159,7 @@ class Office:
             ports = self.plan.last_port - self.plan.first_port + 1
             needed = f"{after.workers + BEFORE_WORKERS} or more, from the next start on"
             raise ConfigError(config.file, "edge.worker_ports", f"holds {ports} ports", needed)
+        _look_at_certificate(config, edge)
         tell_waiting(taken)
         self.rules = with_seed(rules, config, self.rules.seed)
         self.config, self.layout, self.plan = config, after, edge
@@ -271,6 +274,12 @@ def hop_tokens(config: Config) -> HopTokens:
         return kept_tokens(where)
     except OSError as failure:
         raise EdgeError(f"{where.directory}: {failure.strerror}") from failure
+
+
+def _look_at_certificate(config: Config, plan: Plan) -> None:
+    """Tell of one that has expired or soon will. Raises ConfigError: it is of no use, or its key is."""
+    if plan.tls and config.edge.start and (said := aged(expiry(plan.tls, config.file), datetime.now(UTC))):
+        alert(f"{CERTIFICATE}: {plan.tls.certificate} {said}")
 
 
 def _recover(config: Config) -> None:

@@ -108,6 +108,7 @@ class Supervisor:
         self._wake = wake
         self._was_ready = False
         self._draining_until: float | None = None
+        self._kills_at: float | None = None  # whatever still does not end, and again a while later
         self._realm: RealmLearnt | None = None  # of the trunk's credentials, as the registrar has named it
 
     # --- the loop ---
@@ -155,7 +156,7 @@ class Supervisor:
         match message:
             case Ready():
                 self._ready(place)
-                place.silent_at = now + SILENT_S if place.name != REGISTRAR else None
+                place.silent_at = None if self.draining or place.name == REGISTRAR else now + SILENT_S
             case Alive() if not self.draining:
                 place.silent_at = now + SILENT_S
             case Alive():
@@ -264,7 +265,7 @@ class Supervisor:
         """When the next turn is needed, whatever happens until then."""
         places = [place.due if place.child is None else place.silent_at for place in self.places]
         edge = (self.care.due, self.care.count_due)
-        moments = (*places, *edge, self.shared.due(), self._draining_until, now + LONGEST_S)
+        moments = (*places, *edge, self.shared.due(), self._kills_at, now + LONGEST_S)
         return min(one for one in moments if one is not None)
 
     # --- the end ---
@@ -285,14 +286,15 @@ class Supervisor:
             self._drain(ending_at, now)
             if first:
                 log.info("draining")
-        if self._draining_until is not None and now >= self._draining_until:
+        if self._kills_at is not None and now >= self._kills_at:
+            self._kills_at = now + LONGEST_S  # a killed one is waited for: the kernel may need a while
             for place in self.places:
                 if place.child:
                     log.error("alert", reason=f"{place.name} does not end; it is killed")
                     place.child.kill()
 
     def _drain(self, ending_at: float, now: float) -> None:
-        self._draining_until = ending_at + GRACE_S
+        self._draining_until = self._kills_at = ending_at + GRACE_S
         self.care.drain()
         self.care.tick(now)
         for place in self.places:

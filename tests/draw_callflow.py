@@ -116,13 +116,13 @@ def state(flow: CallFlow, watch: Watch) -> tuple[Any, ...]:
     """What decides where a fact may lead, without the time: that is the timers' affair, by their names."""
     operator, talk, transfer = flow.hunt.operator, flow.conversation, flow.transfer
     return (
-        flow.phase, flow.consent.decision, frozenset(flow._timers), flow._hours_open, flow._candidate,
-        flow._chooses, flow._media_arrived, flow._playing, flow._notice_complete, flow._acceptance,
-        flow._unclear, flow._late_speech, flow._hearing, flow._told_refused, flow._referred,
+        flow.phase, flow.consent.decision, frozenset(flow.timers), flow.hours_open, flow.candidate,
+        flow.chooses, flow.media_arrived, flow.playing, flow.notice_complete, flow.acceptance,
+        flow.unclear, flow.late_speech, flow.hearing, flow.told_refused, flow.referred,
         transfer and (transfer.there, transfer.given_up, transfer.leg is None, transfer.returning),
         transfer is not None and transfer.answered is not None,
         operator is not None, operator and operator.audible, len(flow.hunt.ringing), talk and talk.tapping,
-        flow._typed.digits.endswith("*"), roles(flow, watch),
+        flow.typed.digits.endswith("*"), roles(flow, watch),
     )  # fmt: skip
 
 
@@ -140,9 +140,9 @@ def name(flow: CallFlow, fact: e.Fact) -> str:  # noqa: PLR0911 - one a kind of 
     """What a reader calls this fact."""
     match fact:
         case e.TimePassed():
-            if flow.phase is Phase.CHOICE and "window" in flow._timers:
+            if flow.phase is Phase.CHOICE and "window" in flow.timers:
                 return "no key in 3 s"
-            return TIMERS[min(flow._timers, key=flow._timers.__getitem__)]
+            return TIMERS[min(flow.timers, key=flow.timers.__getitem__)]
         case e.CallOffered():
             rejected = not (fact.source_allowed and fact.number_known and fact.room) or fact.draining
             return "stranger, wrong number or no room" if rejected else "INVITE"

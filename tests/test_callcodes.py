@@ -45,7 +45,7 @@ def heard(policy: Policy, history: History) -> tuple[list[Tone], list[str], Watc
     tones: list[Tone] = []
     for fact in history:
         watch, now = advance(flow, watch, fact, now + 0.5)
-        tones += [one.tone for one in flow._commands if isinstance(one, e.PlayTone)]
+        tones += [one.tone for one in flow.commands if isinstance(one, e.PlayTone)]
     lines = [one.what for one in flow.story.happenings[written:] if one.by == "operator"]
     return tones, [line for line in lines if not line.startswith("decision")], watch
 
@@ -257,7 +257,7 @@ def test_a_caller_whose_new_device_sends_no_events_is_listened_to() -> None:
 def test_listening_that_is_not_over_yet_goes_on() -> None:
     """What began in the window is still being heard out: that ends with its own time."""
     flow, _, now = run(Policy(), ANSWERED)
-    flow._late_until = now + LATE_S
+    flow.late_until = now + LATE_S
     flow.handle(e.MediaArrived(1), now)
     assert listens(flow.handle(e.KeysNegotiated(CALLER, telephone_event=False), now + 0.1)) == []
     assert listens(flow.handle(e.TimePassed(), now + LATE_S)) == [(CALLER, True)]

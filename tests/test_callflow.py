@@ -182,10 +182,10 @@ def clone(flow: CallFlow) -> CallFlow:
 
 def state_of(flow: CallFlow, now: float) -> Any:
     """All that decides what follows, with times as they lie from now."""
-    timers = tuple(sorted((name, round(at - now, 3)) for name, at in flow._timers.items()))
+    timers = tuple(sorted((name, round(at - now, 3)) for name, at in flow.timers.items()))
     presses = tuple(
         (leg, press.digit, press.ways)
-        for leg, recent in sorted(flow._presses.items())
+        for leg, recent in sorted(flow.presses.items())
         for press in recent
         if press.digit == ("9" if leg == CALLER else "*") and now - press.at < SAME_PRESS_S
     )  # of the keys that `facts` has by more than one way; older ones count for nothing
@@ -194,19 +194,19 @@ def state_of(flow: CallFlow, now: float) -> Any:
         (one.uri, one.recorded, one.reached, round(one.gives_up_at - now, 3)) for one in hunt.ringing
     )
     return (
-        flow.phase, flow.consent.decision, timers, presses, flow._hours_open, flow._candidate,
-        flow._chooses, flow._media_arrived, flow._telephone_event, flow._playing, flow._notice_complete,
-        flow._notice_began is None,
-        flow._acceptance, flow._unclear, flow._late_speech, flow._hearing, flow._held,
-        round(max(0.0, flow._late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
+        flow.phase, flow.consent.decision, timers, presses, flow.hours_open, flow.candidate,
+        flow.chooses, flow.media_arrived, flow.telephone_event, flow.playing, flow.notice_complete,
+        flow.notice_began is None,
+        flow.acceptance, flow.unclear, flow.late_speech, flow.hearing, flow.held,
+        round(max(0.0, flow.late_until - now), 3), hunt.dialled > 0, hunt.tried, ringing,
         hunt.operator and (hunt.operator.audible, hunt.operator.recorded),
         talk and (talk.tapping, talk.captured, talk.paused, tuple(talk._held.items()), talk._music_to),
-        talk and talk._alone, tuple(sorted(flow._changed_keys)),
-        flow._typed.leg if flow._typed.digits.endswith("*") else None,
-        flow._told_refused, flow._referred, round(max(0.0, flow._refer_until - now), 3),
+        talk and talk._alone, tuple(sorted(flow.changed_keys)),
+        flow.typed.leg if flow.typed.digits.endswith("*") else None,
+        flow.told_refused, flow.referred, round(max(0.0, flow.refer_until - now), 3),
         transfer and (transfer.target, transfer.there, transfer.leg is None, transfer.given_up),
         transfer and (transfer.answered is not None, round(transfer.rings_until - now, 3)),
-        flow._busy_until > 0, round(max(0.0, flow._busy_until - now), 3),
+        flow.busy_until > 0, round(max(0.0, flow.busy_until - now), 3),
     )  # fmt: skip
 
 
@@ -217,7 +217,7 @@ def possible(flow: CallFlow, watch: Watch, fact: e.Fact) -> bool:  # noqa: PLR09
     if flow.phase is Phase.OFFERED:
         return False
     if isinstance(fact, e.PromptEnded):
-        return fact.prompt is flow._playing
+        return fact.prompt is flow.playing
     if isinstance(fact, e.OperatorOffered):  # may have been asked for before somebody answered
         rung = [one.uri for one in flow.hunt.ringing]
         asked = flow.phase in (Phase.HUNT, Phase.BRIDGED, Phase.FAREWELL)
@@ -244,7 +244,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         watch = replace(watch, refused=True)
     if isinstance(fact, e.PromptEnded) and fact.prompt is Prompt.NOTICE and before is Phase.NOTICE:
         watch = replace(watch, notice_heard=fact.complete)
-    if fact == e.MediaFoundElsewhere(CALLER) and (watch.notice_heard or flow._playing is Prompt.NOTICE):
+    if fact == e.MediaFoundElsewhere(CALLER) and (watch.notice_heard or flow.playing is Prompt.NOTICE):
         watch = replace(watch, unheard=before is not Phase.ENDED)
     watch = legs_seen(flow, watch, fact)
     commands = flow.handle(fact, now)
@@ -253,7 +253,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     if any(isinstance(command, e.Speak) for command in commands):
         assert before is Phase.CHOICE, "a language that changes later"
         told = {command.prompt for command in commands if isinstance(command, e.Play)}
-        assert told & {Prompt.NOTICE, Prompt.WELCOME} or CALLER in flow._held, "who chooses is told nothing"
+        assert told & {Prompt.NOTICE, Prompt.WELCOME} or CALLER in flow.held, "who chooses is told nothing"
     decision = flow.consent.decision
     who_may_type(fact, commands, was_open, decision)
     written = [one.what for one in flow.story.happenings[talked:] if one.what in CODES_SAY]
@@ -268,8 +268,8 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
         assert not waits or watch.silent, "who waits is recorded"
     assert not (watch.two and len(watch.up) > 2), "a third leg where there is none"
     if flow.phase in (Phase.HUNT, Phase.REFER, Phase.TRANSFER):
-        assert flow._playing is not None, "the caller waits in silence"
-        said = flow.phase is Phase.REFER and flow._playing is Prompt.REFUSED  # which ends
+        assert flow.playing is not None, "the caller waits in silence"
+        said = flow.phase is Phase.REFER and flow.playing is Prompt.REFUSED  # which ends
         assert flow.deadline is not None or flow.hunt.operator or said, "a caller who waits for ever"
         assert not (flow.hunt.operator and flow.hunt.ringing), "a phone rings though another has answered"
     assert not watch.offered, "an operator is held for nothing"
@@ -487,7 +487,7 @@ def test_without_a_key_the_default_language_it_is() -> None:
     for key in ("1", "5", "*"):  # also the one that accepts: nothing has been said that one could accept
         assert flow.handle(e.DtmfPressed(CALLER, key, "rfc4733"), now + 1) == []
     assert flow.handle(e.TimePassed(), now + CHOICE_S) == [e.Play(CALLER, Prompt.NOTICE)]
-    assert (flow._acceptance, flow.consent.decision) == (None, Decision.UNDECIDED)
+    assert (flow.acceptance, flow.consent.decision) == (None, Decision.UNDECIDED)
 
 
 def test_a_tone_that_began_before_time_was_up_still_chooses() -> None:
@@ -528,12 +528,12 @@ def test_a_language_is_no_way_round_the_notice(offer: e.CallOffered, held: bool,
 
 def test_a_number_that_has_its_language_asks_for_none() -> None:
     flow, *_ = run(CHOOSES, [OFFER, *CHOICE[1:]])
-    assert (flow.phase, flow._playing) == (Phase.NOTICE, Prompt.NOTICE)
+    assert (flow.phase, flow.playing) == (Phase.NOTICE, Prompt.NOTICE)
 
 
 def test_outside_opening_hours_nobody_is_asked() -> None:
     flow, *_ = run(CHOOSES, [replace(CHOOSING, open=False), *CHOICE[1:]])
-    assert (flow.phase, flow._playing) == (Phase.FAREWELL, Prompt.CLOSED)
+    assert (flow.phase, flow.playing) == (Phase.FAREWELL, Prompt.CLOSED)
 
 
 def test_a_key_before_the_window_closes_wins_over_the_clock() -> None:
@@ -551,7 +551,7 @@ def test_one_press_heard_by_two_ways_is_one(gap_s: float, presses: int) -> None:
     flow, _, now = run(Policy(), BRIDGED)
     flow.handle(e.DtmfPressed(1, "*", "rfc4733"), now)
     flow.handle(e.DtmfPressed(1, "*", "inband"), now + gap_s)
-    assert flow._typed.digits == "*" * presses
+    assert flow.typed.digits == "*" * presses
 
 
 def test_a_key_that_began_in_the_window_counts_though_an_operator_answered_at_once() -> None:
@@ -679,7 +679,7 @@ def test_devices_are_told_of_each_change_once() -> None:
 def test_unclear_speech_is_asked_about_once_and_silence_then_refuses() -> None:
     unclear = e.KeywordHeard(e.Meaning.UNCLEAR, "", 0.5)
     flow, watch, now = run(Policy(voice=True), [*WINDOW, unclear])
-    assert flow._playing is Prompt.CONFIRM
+    assert flow.playing is Prompt.CONFIRM
     watch, now = advance(flow, watch, e.PromptEnded(Prompt.CONFIRM, 900, complete=True), now + 1)
     advance(flow, watch, e.TimePassed(), now)
     assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "unclear")
@@ -730,14 +730,14 @@ def test_who_is_asked_once_more_answers_by_a_key_or_is_not_recorded(  # noqa: PL
 def test_what_is_unclear_during_the_notice_is_asked_about_after_it(facts: History, asked: bool) -> None:
     flow, watch, now = run(Policy(voice=True, opt_in=True), [*WINDOW[:-1], *facts])
     advance(flow, watch, HEARD, now + 1)
-    assert (flow._playing is Prompt.CONFIRM) is asked
+    assert (flow.playing is Prompt.CONFIRM) is asked
     assert flow.consent.allowed is not asked
 
 
 def test_what_is_unclear_before_the_notice_is_asked_about_after_it() -> None:
     flow, watch, now = run(CHOOSES, [*CHOICE, UNCLEAR, e.DtmfPressed(CALLER, "2", "rfc4733")])
     advance(flow, watch, HEARD, now + 1)
-    assert flow._playing is Prompt.CONFIRM
+    assert flow.playing is Prompt.CONFIRM
 
 
 def test_a_spoken_yes_is_remembered_with_its_words() -> None:
@@ -838,7 +838,7 @@ def test_operators_are_tried_until_the_wait_is_over() -> None:
                 asked.append(command.tried)
                 flow.handle(e.OperatorOffered(B) if len(command.tried) == 1 else e.NoOperatorFree(), now)
     assert asked[:3] == [(A,), (A, B), ()]
-    assert flow._playing is Prompt.UNAVAILABLE
+    assert flow.playing is Prompt.UNAVAILABLE
     assert flow.story.outcome == "unavailable"
 
 

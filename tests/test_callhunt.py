@@ -53,7 +53,7 @@ def test_a_phone_that_answers_and_vanishes_is_left_for_the_next_one() -> None:
     commands, then = wakes(flow, now)
     assert then == now + SOUND_S
     assert commands == [e.HangUp(1), e.ReportOperator(A, "silent"), e.SeekOperator((A,))]
-    assert (flow._playing, flow.story.operator, flow.story.connected_at) == (Prompt.HOLD_MUSIC, None, None)
+    assert (flow.playing, flow.story.operator, flow.story.connected_at) == (Prompt.HOLD_MUSIC, None, None)
     assert "recording started" not in noted(flow)
     for fact in (e.OperatorOffered(B), *ANSWER_B):
         flow.handle(fact, then)
@@ -62,12 +62,12 @@ def test_a_phone_that_answers_and_vanishes_is_left_for_the_next_one() -> None:
 
 def test_the_wait_goes_on_where_it_was_when_a_phone_vanishes() -> None:
     flow, _, now = run(Policy(max_wait_s=60), HUNT)
-    ends = flow._timers["max_wait"]
+    ends = flow.timers["max_wait"]
     flow.handle(e.OperatorOffered(A), now)
     flow.handle(e.OperatorAnswered(1, telephone_event=True), now + 2)
     flow.handle(e.LegGone(1, 200), now + 3)
-    assert flow._timers["max_wait"] == ends
-    assert flow._timers["please_hold"] == now + 3 + PLEASE_HOLD_S
+    assert flow.timers["max_wait"] == ends
+    assert flow.timers["please_hold"] == now + 3 + PLEASE_HOLD_S
 
 
 def test_a_phone_that_answers_on_hold_sends_nothing_and_is_bridged_all_the_same() -> None:
@@ -181,9 +181,9 @@ def test_nobody_who_waits_is_left_without_a_word_for_long() -> None:
                 case e.Play(_, Prompt.PLEASE_HOLD):
                     said.append(now - began)
                     flow.handle(e.PromptEnded(Prompt.PLEASE_HOLD, 2000, complete=True), now + 2)
-                    assert flow._playing is Prompt.HOLD_MUSIC
+                    assert flow.playing is Prompt.HOLD_MUSIC
     assert said == [20, 40, 60]
-    assert (now - began, flow._playing) == (65, Prompt.UNAVAILABLE)
+    assert (now - began, flow.playing) == (65, Prompt.UNAVAILABLE)
 
 
 def test_an_operator_whose_phone_showed_rec_hears_that_it_is_so_no_longer() -> None:

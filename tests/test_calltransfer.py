@@ -171,7 +171,7 @@ def test_where_nobody_is_left_the_recording_is_kept() -> None:
     flow, watch, now = run(MINE, [*WAYS["hunting again"], e.NoOperatorFree()])
     while flow.phase is Phase.HUNT:
         watch, now = advance(flow, watch, e.TimePassed(), now)
-        if "retry" not in flow._timers and flow.phase is Phase.HUNT and flow.hunt.operator is None:
+        if "retry" not in flow.timers and flow.phase is Phase.HUNT and flow.hunt.operator is None:
             watch, now = advance(flow, watch, e.NoOperatorFree(), now)
     watch, now = advance(flow, watch, e.PromptEnded(Prompt.UNAVAILABLE, 1000, complete=True), now)
     watch, now = advance(flow, watch, e.ListeningEnded(), now)
@@ -225,7 +225,7 @@ def test_a_phone_that_did_not_wait_to_hear_that_the_colleague_is_busy(claimed: b
     )
     flow, watch, now = run(MINE, history)
     watch, now = advance(flow, watch, e.LegGone(1, 200), now + 0.2)
-    assert (flow.phase, flow._playing, watch.silent) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, True)
+    assert (flow.phase, flow.playing, watch.silent) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, True)
     leg = flow.hunt.dialled
     watch, now = advance(flow, watch, e.OperatorAnswered(leg, telephone_event=True), now)
     watch, now = advance(flow, watch, e.MediaArrived(leg), now)
@@ -239,7 +239,7 @@ def test_a_phone_that_never_answers_the_word_of_a_failed_transfer_is_rung_again(
     """The engine ends its call then, 32 s later; where nothing was transferred its end is the call's."""
     flow, watch, now = run(MINE, [*TRANSFER, e.LegGone(2, 486)])
     watch, now = advance(flow, watch, e.LegGone(1, status), now + 32)
-    assert (flow.phase, flow._playing, watch.silent) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, True)
+    assert (flow.phase, flow.playing, watch.silent) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, True)
     leg = flow.hunt.dialled
     watch, now = advance(flow, watch, e.OperatorAnswered(leg, telephone_event=True), now)
     watch, now = advance(flow, watch, e.MediaArrived(leg), now)
@@ -291,7 +291,7 @@ def test_one_for_whom_nothing_answers_is_left_after_four_seconds() -> None:
 def test_one_who_answers_and_sends_nothing_sends_the_caller_back() -> None:
     """The caller hears music meanwhile, and the giver is not let go before somebody is heard."""
     flow, _, now = run(MINE, WAYS["answered"])
-    assert (flow.phase, flow._playing, flow.deadline) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, now + SOUND_S)
+    assert (flow.phase, flow.playing, flow.deadline) == (Phase.TRANSFER, Prompt.HOLD_MUSIC, now + SOUND_S)
     assert flow.handle(e.OperatorReached(2), now) == []  # a late 180 gives it no more time
     assert flow.deadline == now + SOUND_S
     commands = flow.handle(e.TimePassed(), now + SOUND_S)
@@ -369,7 +369,7 @@ def test_a_recording_that_is_silenced_without_end_ends_and_is_kept() -> None:
 
 def test_a_call_that_is_not_recorded_leaves() -> None:
     flow, _, now = run(AWAY, LEAVING)
-    assert (flow.phase, flow._playing) == (Phase.REFER, Prompt.HOLD_MUSIC)
+    assert (flow.phase, flow.playing) == (Phase.REFER, Prompt.HOLD_MUSIC)
     for fact in (r.ReferAnswered(CALLER, 202), r.ReferNotified(CALLER, 100), r.ReferNotified(CALLER, 180)):
         assert flow.handle(fact, now) == []
     assert flow.handle(r.ReferNotified(CALLER, 200), now) == [e.HangUp(CALLER), e.Finish()]
@@ -383,7 +383,7 @@ def test_a_call_that_may_be_recorded_stays() -> None:
 
 def test_who_refused_hears_that_it_counts_before_the_call_leaves() -> None:
     flow, watch, now = run(AWAY, REFUSES)
-    assert (flow.phase, flow._playing, watch.refused) == (Phase.REFER, Prompt.REFUSED, True)
+    assert (flow.phase, flow.playing, watch.refused) == (Phase.REFER, Prompt.REFUSED, True)
     assert flow.handle(e.PromptEnded(Prompt.REFUSED, 900, complete=True), now) == [
         e.Play(CALLER, Prompt.HOLD_MUSIC),
         r.Refer(CALLER, B),

@@ -1,9 +1,11 @@
 """`check`: each thing that can be wrong with a set-up, found and named."""
 
+import json
 import re
 import socket
 import sqlite3
 import threading
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -14,15 +16,17 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from retention.store import Store
-from sipagent.check import EngineFacts, Finding, checks
+from sipagent.check import EngineFacts, Finding, checks, configuration_findings
 from sipagent.check_machine import answers_as_agent, python_finding
 from sipagent.check_notice import VOCABULARIES, missing_words
 from sipagent.config import Config, HostPort, load, parse
+from sipagent.examples import SHIPPED
 from sipagent.init_config import init
 from sipagent.scrape import serving
 from sipagent.seed import keep_seed
 from tests.configured import SMALL, with_keys
 from tests.kept import recording
+from tests.loopback import ROOT
 
 NOW = datetime(2026, 11, 24, 22, 20, tzinfo=UTC)
 ENGINE = EngineFacts(version="2.15.1", legs=4, tls="OpenSSL 1.0.2k")
@@ -72,6 +76,7 @@ def test_what_init_wrote_has_no_error(set_up: SetUp) -> None:
     found = checks(set_up.config(), lambda: ENGINE, NOW)
     assert [finding for finding in found if finding.level == "error"] == []
     assert {finding.what for finding in found if finding.level == "warning"} == {
+        *(f"service.{key}" for key in SHIPPED),
         "hours",
         "prompts.closed (fr)",  # says hours
         "prompts.notice (fr)",  # names an example of where to read more
@@ -90,6 +95,7 @@ def test_it_leaves_nothing_behind(set_up: SetUp) -> None:
     ("table", "keys", "what", "detail"),
     [
         ("service", 'legal_basis = ""', "service.legal_basis", "empty; callers have a right to it"),
+        ("service", 'legal_basis = "…"', "service.legal_basis", "empty; callers have a right to it"),
         (
             "service",
             'legal_basis = "le consentement"',
@@ -123,6 +129,29 @@ def test_what_deserves_a_thought_is_a_warning(
 ) -> None:
     level, said = set_up.one(what, set_up.config(table, keys))
     assert level == "warning" and said.startswith(detail)
+
+
+def test_the_examples_are_those_of_the_shipped_file() -> None:
+    service = tomllib.loads((ROOT / "config.toml").read_text(encoding="utf-8"))["service"]
+    assert {key: service[key] for key in SHIPPED} == SHIPPED
+
+
+@pytest.mark.parametrize(("listen", "level"), [("127.0.0.1:5060", "warning"), ("0.0.0.0:5060", "error")])
+@pytest.mark.parametrize("key", [*SHIPPED])
+def test_an_example_that_is_left_in_place(tmp_path: Path, listen: str, level: str, key: str) -> None:
+    """On a network it would be told to callers."""
+    own = {key: f"our {key}" for key in SHIPPED}
+
+    def found(**service: str) -> list[Finding]:
+        keys = "\n".join(f"{name} = {json.dumps(value)}" for name, value in {**own, **service}.items())
+        text = with_keys("trunk", f'listen = "{listen}"', with_keys("service", keys))
+        config = parse(text, tmp_path / "config.toml")
+        return [one for one in configuration_findings(config) if one.what == f"service.{key}"]
+
+    assert found() == []
+    for value in (SHIPPED[key], f" {SHIPPED[key]} ", "somebody@example.com"):
+        (finding,) = found(**{key: value})
+        assert finding.level == level and "is the shipped example" in finding.detail
 
 
 CHOOSING = 'choose = "prompts/fr/choose.wav"\nchoices = { "2" = "en" }'

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from sipagent import check_edge
 from sipagent.check_edge import edge_findings
@@ -12,6 +14,7 @@ from sipagent.config import Config, parse
 from sipagent.finding import Finding
 from tests.configured import SMALL, with_keys
 from tests.peers.tls import certified
+from tests.peers.tsa import Holder
 
 WHEEL = 4
 TOWN = with_keys("capacity", "calls = 5", SMALL)
@@ -22,11 +25,11 @@ def read(text: str, folder: Path) -> Config:
 
 
 def findings(text: str, folder: Path) -> list[Finding]:
-    return list(edge_findings(read(text, folder), WHEEL))
+    return list(edge_findings(read(text, folder), WHEEL, datetime.now(UTC)))
 
 
-def secured(folder: Path, text: str = TOWN) -> str:
-    files = certified(folder, "edge", "127.0.0.1")
+def secured(folder: Path, text: str = TOWN, valid: timedelta = timedelta(days=90)) -> str:
+    files = certified(folder, "edge", "127.0.0.1", valid=valid)
     keys = f'tls_listen = "0.0.0.0:5061"\ncertificate = "{files.certificate}"\nprivate_key = "{files.key}"'
     files.key.chmod(0o600)
     return with_keys("edge", f'{keys}\nca = "{files.ca}"', text)
@@ -52,13 +55,96 @@ def test_tls_is_started_with_its_certificate(tmp_path: Path) -> None:
 
 
 @pytest.mark.live
-def test_a_configuration_that_does_not_start_is_an_error(tmp_path: Path) -> None:
+def test_a_configuration_that_does_not_start_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Kamailio's own `-c` says nothing of it."""
     text = secured(tmp_path)
+    monkeypatch.setattr(check_edge, "expiry", lambda *_: datetime.now(UTC) + timedelta(days=90))
     (tmp_path / "edge.pem").write_text("nonsense")
     (found,) = findings(text, tmp_path)
     assert (found.level, found.what) == ("error", "edge")
     assert "edge.pem" in found.detail and "\n" not in found.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("edge.key", None, ("edge.private_key", "edge.key: No such file or directory")),
+        ("edge.pem", None, ("edge.certificate", "edge.pem: No such file or directory")),
+        ("edge.ca", None, ("edge.ca", "edge.ca: No such file or directory")),
+        ("edge.key", "nonsense", ("edge.private_key", "edge.key: holds no private key")),
+        ("edge.pem", "nonsense", ("edge.certificate", "edge.pem: holds no certificate")),
+        ("edge.ca", "nonsense", ("edge.ca", "edge.ca: holds no certificate")),
+        ("edge.key", "another", ("edge.private_key", "edge.key: is of another certificate")),
+        (
+            "edge.key",
+            "sealed",
+            ("edge.private_key", "edge.key: has a passphrase, and nobody is there to type it"),
+        ),
+        ("edge.key", "folder", ("edge.private_key", "edge.key: Is a directory")),
+    ],
+)
+def test_what_tls_cannot_use_is_one_error_with_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str | None, error: tuple[str, str]
+) -> None:
+    """And Kamailio is not started on it."""
+    monkeypatch.setattr(check_edge, "_absent", lambda _: [])
+    text, path = secured(tmp_path), tmp_path / name
+    path.unlink()
+    if content == "folder":
+        path.mkdir()
+    elif content == "another":
+        path.write_bytes(certified(tmp_path, "another").key.read_bytes())
+    elif content == "sealed":
+        key = Holder("sealed").key
+        sealing = BestAvailableEncryption(b"four words")
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealing))
+    elif content:
+        path.write_text(content)
+    what, detail = error
+    assert findings(text, tmp_path) == [Finding("error", what, f"{tmp_path}/{detail}")]
+
+
+def test_a_private_key_that_this_user_may_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_edge, "_absent", lambda _: [])
+    text = secured(tmp_path)
+    forbid(monkeypatch, tmp_path / "edge.key")
+    assert findings(text, tmp_path) == [
+        Finding("error", "edge.private_key", f"{tmp_path}/edge.key: Permission denied")
+    ]
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, forbidden: Path) -> None:
+    """As for who is not root."""
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path == forbidden:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "said"),
+    [
+        (-1, "error", "has expired, on "),
+        (0.01, "warning", "expires in 0 days"),
+        (29, "warning", "expires in 28 days"),
+        (31, "", ""),
+    ],
+)
+def test_the_age_of_the_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: float, level: str, said: str
+) -> None:
+    monkeypatch.setattr(check_edge, "_started", lambda _: Finding("ok", "edge", ""))
+    monkeypatch.setattr(check_edge, "_absent", lambda _: [])
+    *warned, last = findings(secured(tmp_path, valid=timedelta(days=days)), tmp_path)
+    assert last.level == "ok"
+    assert [(one.level, one.what) for one in warned] == [(level, "edge.certificate")] * bool(level)
+    assert all(f"edge.pem {said}" in one.detail for one in warned)
 
 
 def test_a_private_key_that_others_may_read_is_warned_of(

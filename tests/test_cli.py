@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from sipagent.cli import cli
-from tests.office import Office, make_office
+from sipagent import cli_base
+from sipagent.cli import WITHOUT_CONFIG, cli
+from tests.office import CONFIG, Office, make_office
 
 
 @pytest.fixture
@@ -105,6 +106,100 @@ def test_the_configuration_from_the_environment(
     assert exit.value.code == 0 and "No recording" in capsys.readouterr().out
 
 
+@pytest.fixture
+def places(office: Office, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder, and another one in place of /etc/sipagent; nothing is in either."""
+    for name in ("here", "etc"):
+        (office.folder / name).mkdir()
+    monkeypatch.chdir(office.folder / "here")
+    monkeypatch.setattr(cli_base, "SYSTEM_CONFIG", office.folder / "etc" / "config.toml")
+    monkeypatch.delenv("SIPAGENT_CONFIG", raising=False)
+    return office.folder
+
+
+def hours_by(office: Office, *words: object) -> tuple[int, str]:
+    """Exit code, and what `hours` prints; its configuration tells the time zone."""
+    office.capture.readouterr()
+    with pytest.raises(SystemExit) as exit:
+        cli.main([*map(str, words)])
+    out, err = office.capture.readouterr()
+    assert isinstance(exit.value.code, int) and err.count("\n") <= 1
+    return exit.value.code, out + err
+
+
+def config_of(path: Path, zone: str) -> Path:
+    path.write_text(CONFIG.replace("Europe/Paris", zone))
+    return path
+
+
+def test_where_a_configuration_is_found(
+    office: Office, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is named counts before what lies about; after the command more than before it."""
+    expected = "America/New_York", "Asia/Tokyo", "Africa/Cairo", "Pacific/Fiji", "Europe/Oslo"
+    files = [
+        places / name for name in ("etc/config.toml", "here/config.toml", "env.toml", "1.toml", "2.toml")
+    ]
+    told = []
+    for path, zone in zip(files, expected, strict=True):
+        config_of(path, zone)
+    files[1].unlink()
+    told.append(hours_by(office, "hours"))
+    config_of(files[1], expected[1])
+    told.append(hours_by(office, "hours"))
+    monkeypatch.setenv("SIPAGENT_CONFIG", str(files[2]))
+    told.append(hours_by(office, "hours"))
+    told.append(hours_by(office, "--config", files[3], "hours"))
+    told.append(hours_by(office, "--config", files[3], "hours", "--config", files[4]))
+    told.append(hours_by(office, "hours", "--config", files[3]))
+    zones = [next((zone for zone in expected if zone in out), "") for _, out in told]
+    assert zones == [*expected, expected[3]] and {code for code, _ in told} == {0}
+
+
+def test_no_configuration_is_one_line_that_names_all_places(office: Office, places: Path) -> None:
+    code, line = hours_by(office, "hours")
+    assert code == 2
+    assert line == (
+        f"sipagent: config.toml: no such file or directory; {places}/etc/config.toml: "
+        "no such file or directory; accepted: either, or a path by --config or SIPAGENT_CONFIG\n"
+    )
+
+
+def test_a_named_configuration_that_is_absent_is_looked_for_nowhere_else(
+    office: Office, places: Path
+) -> None:
+    config_of(places / "here" / "config.toml", "Asia/Tokyo")
+    for words in (("--config", "gone.toml", "hours"), ("hours", "--config", "gone.toml")):
+        assert hours_by(office, *words) == (
+            2,
+            "sipagent: gone.toml: no such file; accepted: a file that `sipagent init` wrote\n",
+        )
+
+
+def test_a_current_folder_that_may_not_be_looked_into(
+    office: Office, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `sudo -u sipagent` in the folder of another user."""
+    config_of(places / "etc" / "config.toml", "Asia/Tokyo")
+    lstat = Path.lstat
+
+    def forbidden(path: Path) -> os.stat_result:
+        if path == Path("config.toml"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", forbidden)
+    code, out = hours_by(office, "hours")
+    assert code == 0 and "Asia/Tokyo" in out
+    (places / "etc" / "config.toml").unlink()
+    assert "config.toml: permission denied; " in hours_by(office, "hours")[1]
+
+
+@pytest.mark.parametrize("name", sorted({*COMMANDS} - WITHOUT_CONFIG))
+def test_the_configuration_may_be_named_after_every_command(name: str) -> None:
+    assert any("--config" in parameter.opts for parameter in cli.commands[name].params)
+
+
 def test_a_forbidden_file_is_one_line(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     row = office.call()
 
@@ -144,6 +239,9 @@ def test_completion_offers_commands_and_ids(office: Office) -> None:
     assert "plain,export" in program(office, COMP_WORDS="sipagent ex", **asked).stdout
     asked["COMP_CWORD"] = "2"
     assert row.id in program(office, COMP_WORDS="sipagent show 2", **asked).stdout
+    other = {"SIPAGENT_CONFIG": "/nowhere", "COMP_CWORD": "4"}
+    named = f"sipagent show --config {office.folder / 'config.toml'} 2"
+    assert row.id in program(office, COMP_WORDS=named, **(asked | other)).stdout
 
 
 def test_as_a_module(office: Office) -> None:

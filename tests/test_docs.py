@@ -1,7 +1,9 @@
 """The documents say what is: commands, keys, links, versions and the drawn call flow."""
 
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +109,60 @@ def test_make_says_so_where_no_python_will_do(tmp_path: Path) -> None:
     assert ours.startswith("no Python 3.11 or 3.12 among no-such-python; accepted: ")
     assert failed.returncode == 2
     assert not (tmp_path / ".venv").exists()
+
+
+class Machine:
+    """A folder to make in, on a machine that has no Python of ours, and whose `uv` does as it is told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for needed in ("pyproject.toml", "deploy/requirements.lock"):
+            (folder / needed).parent.mkdir(exist_ok=True)
+            (folder / needed).touch()
+        self._programs = folder / "programs"
+        self._programs.mkdir()
+        for program in ("sh", "sed", "grep", "cut", "rm", "mktemp", "id", "cat", "make", "cc"):
+            (self._programs / program).symlink_to(shutil.which(program) or "")
+        self.program("python3", "exit 1")  # one that is too new
+
+    def program(self, name: str, script: str) -> Path:
+        path = self._programs / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    def make(self) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), "run"],
+            cwd=self.folder,
+            env={"PATH": str(self._programs), "TMPDIR": str(self.folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def test_make_has_uv_bring_a_python_where_there_is_none(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    brought = machine.program(
+        "brought", f'[ "$1" = -m ] && echo "asked for $*" && exit 7\nexec {sys.executable} "$@"'
+    )
+    machine.program("uv", f'echo "$UV_PYTHON_INSTALL_DIR: $*" >>asked\n[ "$2" != find ] || echo {brought}')
+    made = machine.make()
+    assert "uv brings one into .python" in made.stdout and "asked for -m venv .venv" in made.stdout
+    assert (tmp_path / "asked").read_text().splitlines() == [
+        f"{tmp_path}/.python: python install --no-progress --no-bin 3.12",
+        f"{tmp_path}/.python: python find --managed-python 3.12",
+    ]
+
+
+def test_make_says_in_one_line_that_uv_cannot(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.program("uv", "echo 'error: no network' >&2; echo '  Caused by: more' >&2; exit 2")
+    made = machine.make()
+    ours, _ = made.stderr.splitlines()
+    assert "and uv brings none (error: no network); accepted: these two, as in make PYTHON=" in ours
+    assert made.returncode == 2 and not (tmp_path / ".venv").exists()
 
 
 def test_continuous_integration_runs_what_the_readme_names() -> None:

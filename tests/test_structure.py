@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent
 OURS = ("sipagent", "media", "retention", "prompts", "tests")
 SHIPPED = ("sipagent", "sipagent/pjsip", "media", "media/training", "retention", "prompts")
 POLICY = (
-    *("callflow", "codes", "callhunt", "callrefer", "callbridge", "calltransfer", "callstate"),
+    *("callflow", "callstate", "callnotice", "callkeys", "calldecision", "callrefer", "callhunt"),
+    *("callbridge", "calltransfer", "callsides", "callend", "codes"),
     *("consent", "conversation", "hunt", "transfer", "policy", "story", "events", "referral"),
 )
 VALUES = {"collections", "dataclasses", "enum", "typing"}

@@ -1,6 +1,7 @@
 """What the configuration gives to each child, and what a reload makes of it."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from sipagent.posts import REGISTRAR, RegistrarPost, WorkerPost
 from sipagent.seed import keep_seed
 from sipagent.supervision import Office, hop_tokens
 from tests.configured import SMALL, read, with_keys
+from tests.peers.tls import certified
 
 LEGS = 4
 FIVE = with_keys("trunk", 'rtp_ports = "20000-20127"', with_keys("capacity", "calls = 5", SMALL))
@@ -153,6 +155,51 @@ def test_the_account_is_a_child_of_its_own_where_there_is_a_registrar(where: Pat
 def test_a_range_that_is_too_small_is_an_error_of_the_configuration(where: Path) -> None:
     with pytest.raises(ConfigError, match="48 or more: 16 for each of 3 workers"):
         office(with_keys("trunk", 'rtp_ports = "20000-20041"', FIVE), where)
+
+
+# --- TLS ---
+
+
+def secured(where: Path, valid: timedelta = timedelta(days=90)) -> str:
+    files = certified(where.parent, "edge", "127.0.0.1", valid=valid)
+    names = 'certificate = "edge.pem"\nprivate_key = "edge.key"'
+    return with_keys("edge", f'tls_listen = "127.0.0.1:5061"\n{names}\nca = "{files.ca}"', FIVE)
+
+
+def test_a_key_that_is_not_the_certificates_stops_the_start_and_a_reload(where: Path) -> None:
+    text = secured(where)
+    ours = office(text, where)
+    key = certified(where.parent, "another").key.read_bytes()
+    (where.parent / "edge.key").write_bytes(key)
+    said = r"config.toml: edge.private_key: \S+edge.key: is of another certificate; accepted: the key of edge"
+    with pytest.raises(ConfigError, match=said):
+        office(text, where)
+    before = ours.config
+    with pytest.raises(ConfigError, match=said):
+        ours.change(read(text, where))
+    assert ours.config is before
+
+
+def test_whoever_else_starts_the_edge_has_its_files(where: Path) -> None:
+    text = with_keys("edge", "start = false", secured(where))
+    (where.parent / "edge.key").unlink()
+    assert office(text, where).plan.tls
+
+
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [(-1, "edge.pem has expired, on "), (29, "edge.pem expires in 28 days, on "), (90, None)],
+)
+def test_a_certificate_that_is_too_old_soon_is_told_at_the_start_and_at_a_reload(
+    where: Path, days: int, said: str | None
+) -> None:
+    text = secured(where, timedelta(days=days))
+    with capture_logs() as logs:
+        ours = office(text, where)
+        ours.change(read(text, where))
+    told = [line["reason"] for line in logs if line["event"] == "alert"]
+    assert len(told) == (2 if said else 0)
+    assert all(one.startswith("edge.certificate: ") and said and said in one for one in told)
 
 
 # --- reload ---

@@ -602,6 +602,33 @@ def test_one_that_does_not_end_is_killed() -> None:
     assert child.killed
 
 
+def test_one_that_a_kill_does_not_end_is_waited_for() -> None:
+    """As one that a disk holds: no turn without an end, and a word a minute."""
+    house = House(workers=1)
+    house.ready()
+    house.ending(DRAIN_S)
+    house.now += DRAIN_S + GRACE_S
+    with capture_logs() as logs:
+        for _ in range(10):
+            house.turn()
+            assert house.supervisor.due(house.now) >= house.now + COUNT_S
+            house.now = house.supervisor.due(house.now)
+    assert len(reasons(logs)) == 1
+    with capture_logs() as logs:
+        house.ending(0.0)
+        house.turn(GRACE_S)
+    assert reasons(logs) == ["worker-0 does not end; it is killed"]
+
+
+def test_one_that_becomes_ready_while_all_drain_is_not_looked_at_again_and_again() -> None:
+    house = House(workers=2)
+    house.ready(0)
+    house.ending(DRAIN_S)
+    house.ready(1)
+    house.turn(SILENT_S + 1)
+    assert house.supervisor.due(house.now) > house.now
+
+
 def test_one_that_becomes_ready_too_late_gets_no_calls() -> None:
     house = House()
     house.ready(0)

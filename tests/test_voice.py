@@ -23,6 +23,7 @@ from sipagent.voice import Detectors
 from tests.fake_engine import FakeEngine
 
 LEG = 1
+AT_ONCE_S = 5
 INVITE = (
     "INVITE sip:0323063006@127.0.0.1 SIP/2.0\r\nFrom: <sip:0612345678@127.0.0.1>;tag=1\r\n"
     "To: <sip:0323063006@127.0.0.1>\r\nCall-ID: spoken\r\nCSeq: 1 INVITE\r\n\r\n"
@@ -105,6 +106,8 @@ class Spoken:
     def hear(self, sound: Samples, rate: int) -> None:
         for start in range(0, len(sound) - FRAME_SAMPLES + 1, FRAME_SAMPLES):
             self.agent.hear(LEG, sound[start : start + FRAME_SAMPLES], start / rate)
+            if start % (AT_ONCE_S * rate) == 0:  # a leg's queue holds some seconds
+                assert self.agent.listener.flush(30)
         assert self.agent.listener.flush(30)
         self.turn()
 

@@ -21,9 +21,9 @@ START_S = 60.0
 
 
 def registering(
-    tmp_path: Path, registrar: Kamailio, factory: AgentFactory, **operators: object
+    tmp_path: Path, registrar: Kamailio, factory: AgentFactory, *, start: bool = True, **operators: object
 ) -> RunningAgent:
-    """Two workers and the account, registered."""
+    """Two workers and the account, registered once it has started."""
     password = tmp_path / "trunk-password"
     password.write_text("right\n")
     rtp, workers = free_ports(64), free_ports(6)
@@ -37,8 +37,9 @@ def registering(
             "password_file": str(password), "allowed_sources": [], "rtp_ports": f"{rtp}-{rtp + 63}",
         },
     )  # fmt: skip
-    agent.start(wait=None)
-    agent.wait_for("ready", START_S)
+    if start:
+        agent.start(wait=None)
+        agent.wait_for("ready", START_S)
     return agent
 
 

@@ -95,6 +95,9 @@ class RunningAgent:
             self.tables.setdefault(table, {}).update(keys)
         write_prompts(directory / "prompts")
         self.config.write_text(toml(self.tables), encoding="utf-8")
+        self.program: tuple[str | Path, ...] = (sys.executable, "-m", "sipagent")
+        self.started_in = directory
+        self.search_path = str(ROOT)
         self._child: Child | None = None
         self._past: set[str] = set()  # ids of calls that an earlier test made
 
@@ -126,17 +129,9 @@ class RunningAgent:
 
     def start(self, *arguments: str, wait: str | None = "ready") -> RunningAgent:
         """Run it; `wait` is the event to wait for."""
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "sipagent",
-            "--config",
-            self.config,
-            "run",
-            "--log-json",
-            *arguments,
-        ]
-        self._child = Child(command, self.directory, env={"PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"})
+        command = [*self.program, "--config", self.config, "run", "--log-json", *arguments]
+        found = {"PYTHONPATH": self.search_path, "PYTHONFAULTHANDLER": "1"}
+        self._child = Child(command, self.started_in, env=found)
         if wait:
             self.wait_for(wait, 20)
         return self

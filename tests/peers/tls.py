@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sipagent.softphone_sip import Message
 from tests.peers.tsa import Holder
 
-LONG = timedelta(days=30)
+LONG = timedelta(days=90)
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Certified:
     ca: Path
 
 
-def certified(directory: Path, name: str, *ips: str) -> Certified:
-    """Make a root, and a certificate of it for some addresses."""
+def certified(directory: Path, name: str, *ips: str, valid: timedelta = LONG) -> Certified:
+    """Make a root, and a certificate of it for some addresses; expired where `valid` is negative."""
     root, holder = Holder(f"{name} root"), Holder(name)
     files = Certified(*(directory / f"{name}.{part}" for part in ("pem", "key", "ca")))
     own = root.certify(root, x509.BasicConstraints(ca=True, path_length=None), LONG)
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips])
     files.ca.write_bytes(own.public_bytes(Encoding.PEM))
-    files.certificate.write_bytes(root.certify(holder, address, LONG).public_bytes(Encoding.PEM))
+    files.certificate.write_bytes(root.certify(holder, address, valid).public_bytes(Encoding.PEM))
     key = holder.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     files.key.write_bytes(key)
     return files
