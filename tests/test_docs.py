@@ -258,7 +258,9 @@ def test_a_document_that_the_code_points_at_exists(path: Path) -> None:
     pointed = re.findall(
         r"(?:[\w-]+/)*\b(?:README|ARCHITECTURE|SECURITY|CHANGELOG|FORMATS)\.md(?:#[\w-]+)?", text_of(path)
     )
-    pointed += re.findall(r"\bdocs/[\w-]+\.md(?:#[\w-]+)?", text_of(path))
+    pointed += re.findall(
+        r"\b(?:docs|media|prompts|retention|sipagent|tests)/[\w/-]+\.md(?:#[\w-]+)?", text_of(path)
+    )
     for target in pointed:
         file, _, anchor = target.partition("#")
         there = [folder / file for folder in (ROOT, path.parent) if (folder / file).exists()]
