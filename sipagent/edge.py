@@ -22,7 +22,7 @@ SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 INACTIVE = 4  # a flag of the dispatcher's list: disabled, until somebody says otherwise
 REQUESTS_PER_S = 400  # new calls from the trunk that are answered with care; more is answered in passing
 ANSWER_MS = 4000  # a worker that has not answered a call by then never will
-AGAIN_MS = 50
+AGAIN_MS, AGAIN_TIMES = 50, 5
 REASONS = {486: "Busy Here", 503: "Service Unavailable"}
 
 # Bytes. An engine reads 4,000 of a datagram (PJSIP_MAX_PKT_LEN), and writes as many of an answer, which has
@@ -153,6 +153,7 @@ def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
     gap_ms = 1000 // plan.invites_per_s
     values = {
         "AGAIN_MS": AGAIN_MS,
+        "AGAIN_TIMES": AGAIN_TIMES,
         "ANSWER_MS": ANSWER_MS,
         "CALLS": plan.calls,
         "CALLS_PER_WORKER": plan.calls_per_worker,
