@@ -22,7 +22,7 @@ def main(arguments: "list[str] | None" = None) -> None:
         leave_current_folder()
     # The detector multiplies small matrices: numpy's threads would cost three times the CPU and save nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from sipagent.cli import cli
+    from sipagent.cli.main import cli
 
     cli.main(arguments)
 

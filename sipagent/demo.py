@@ -20,8 +20,8 @@ import soundfile
 from rich.console import Console
 
 import prompts
-from sipagent.softphone import Answer, Call, Loop, Phone, PhoneError
-from sipagent.softphone_rtp import Tone, strongest
+from sipagent.softphone.phone import Answer, Call, Loop, Phone, PhoneError
+from sipagent.softphone.rtp import Tone, strongest
 
 CALLER_HZ, OPERATOR_HZ = 440.0, 880.0
 WINDOW_S = 2.0

@@ -13,7 +13,7 @@ from typing import TextIO, cast
 
 import structlog
 
-log = structlog.get_logger("sipagent.service")
+log = structlog.get_logger("sipagent.service.one_process")
 
 CUT = "…"
 

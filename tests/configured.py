@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.config import Config, ConfigError, parse
+from sipagent.config.load import Config, ConfigError, parse
 
 SMALL = """
 [service]

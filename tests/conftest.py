@@ -13,8 +13,8 @@ import pytest
 from media import tap as tap_module
 from media.tap import Tap
 from retention.archive import Archive
-from sipagent.softphone import Answer, Loop, Phone
-from sipagent.softphone_rtp import Tone
+from sipagent.softphone.phone import Answer, Loop, Phone
+from sipagent.softphone.rtp import Tone
 from tests import kept
 from tests.driving import Stage, staged
 from tests.peers.agent import RunningAgent

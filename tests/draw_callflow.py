@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sipagent import events as e
-from sipagent import referral as r
-from sipagent.callflow import CallFlow
-from sipagent.consent import Decision
-from sipagent.events import CALLER, Prompt
-from sipagent.policy import Phase, Policy
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.call.events import CALLER, Prompt
+from sipagent.call.flow import CallFlow
+from sipagent.call.machines.consent import Decision
+from sipagent.call.policy import Phase, Policy
 from tests.test_callflow import CHOICES, A, B, Watch, advance, clone, facts, possible
 
 DOCUMENT = Path(__file__).parent.parent / "ARCHITECTURE.md"

@@ -18,19 +18,19 @@ from media.frame import FRAME_SAMPLES, Samples
 from media.keyword import Meaning, Place, Verdict
 from media.notice import Prompt as Sound
 from retention.recording import Ids, Receipt, Recording
-from sipagent import events as e
-from sipagent.admission import Admission
-from sipagent.agent import Agent, Told
-from sipagent.desk import Desk, local_desk
-from sipagent.engine import Incoming, OfLeg, SoundEnded
-from sipagent.hours import Schedule
-from sipagent.operators import Strategy
-from sipagent.policy import LATE_S, Policy
-from sipagent.recorder import Recorder
-from sipagent.rota import Rota
-from sipagent.sampling import Shares
-from sipagent.softphone_rtp import tone
-from sipagent.voice import NOBODY_LISTENS, Detectors
+from sipagent.agent.admission import Admission
+from sipagent.agent.agent import Agent, Told
+from sipagent.agent.engine import Incoming, OfLeg, SoundEnded
+from sipagent.agent.operators.board import Strategy
+from sipagent.agent.operators.desk import Desk, local_desk
+from sipagent.agent.operators.rota import Rota
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.call import events as e
+from sipagent.call.policy import LATE_S, Policy
+from sipagent.config.hours import Schedule
+from sipagent.config.sampling import Shares
+from sipagent.softphone.rtp import tone
+from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 from tests import kept
 from tests.fake_engine import FakeEngine
 from tests.settling import settle
@@ -279,7 +279,7 @@ def staged(
 ) -> Iterator[Stage]:
     """A stage whose threads run; what is left is finished at the end. `listens`: the listener's, too."""
     stage = Stage(folder, rules, registers, rota, worker, detectors=detectors)
-    for module in ("agent", "lending", "tapping"):
+    for module in ("agent.agent", "agent.operators.lending", "agent.tapping"):
         patch.setattr(f"sipagent.{module}.time", stage.clock)
     stage.recorder.start()
     if listens:

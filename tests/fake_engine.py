@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sipagent import events as e
-from sipagent.config_types import Network
-from sipagent.engine import Headers, OfLeg, Report
+from sipagent.agent.engine import Headers, OfLeg, Report
+from sipagent.call import events as e
+from sipagent.config.types import Network
 
 
 class FakeEngine:

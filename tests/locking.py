@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent import rows
+from sipagent.agent.recorder import rows
 
 
 @contextmanager

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from media.frame import Samples
-from sipagent import events as e
-from sipagent.engine import EngineSettings, Incoming, OfLeg, Report
+from sipagent.agent.engine import EngineSettings, Incoming, OfLeg, Report
+from sipagent.call import events as e
 from sipagent.pjsip import PjsipEngine
-from sipagent.softphone import Answer, Call, Loop, Phone, PhoneTimeout
-from sipagent.softphone_rtp import Tone
+from sipagent.softphone.phone import Answer, Call, Loop, Phone, PhoneTimeout
+from sipagent.softphone.rtp import Tone
 from tests.peers.process import free_ports
 
 ROOT = Path(__file__).parents[1]

@@ -20,9 +20,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from sipagent import events as e
-from sipagent.consent import Consent
-from sipagent.engine import OfLeg
+from sipagent.agent.engine import OfLeg
+from sipagent.call import events as e
+from sipagent.call.machines.consent import Consent
 from tests.driving import staged
 
 ROOT = Path(__file__).parent.parent

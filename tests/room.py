@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sipagent.config import Config, parse
+from sipagent.config.load import Config, parse
 from tests.configured import with_keys
 
 ROOT = Path(__file__).parent.parent

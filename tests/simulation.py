@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 import structlog
 
-from sipagent import events as e
-from sipagent.admission import Admission
-from sipagent.consent import Decision
-from sipagent.engine import Headers, Incoming, OfLeg, Report, SoundEnded
+from sipagent.agent.admission import Admission
+from sipagent.agent.engine import Headers, Incoming, OfLeg, Report, SoundEnded
+from sipagent.call import events as e
+from sipagent.call.machines.consent import Decision
 from tests.driving import HERE, SOUND_MS, Stage, invite, staged
 from tests.fake_engine import FakeEngine
 

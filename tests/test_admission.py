@@ -12,13 +12,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from media.notice import PromptError
-from sipagent import events as e
-from sipagent.admission import SHIPPED, Admission, admission, tones
-from sipagent.codes import Codes
-from sipagent.config import ConfigError
-from sipagent.hours import Schedule
-from sipagent.policy import Policy
-from sipagent.sampling import Seed, Shares, Window
+from sipagent.agent.admission import SHIPPED, Admission, admission, tones
+from sipagent.call import events as e
+from sipagent.call.machines.codes import Codes
+from sipagent.call.policy import Policy
+from sipagent.config.hours import Schedule
+from sipagent.config.load import ConfigError
+from sipagent.config.sampling import Seed, Shares, Window
 from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.driving import ELSEWHERE, HERE, NUMBER, RULES
 

@@ -11,11 +11,11 @@ from media.frame import SAMPLE_RATE, Samples
 from media.notice import inspect_prompt
 from retention.recording import Status
 from retention.selection import Selection
-from sipagent import events as e
-from sipagent.agent import AUDIT_S
-from sipagent.engine import ForeignMedia, OfLeg, SoundEnded
-from sipagent.softphone_rtp import key_tones, strongest, tone
-from sipagent.voice import NOBODY_LISTENS
+from sipagent.agent.agent import AUDIT_S
+from sipagent.agent.engine import ForeignMedia, OfLeg, SoundEnded
+from sipagent.call import events as e
+from sipagent.softphone.rtp import key_tones, strongest, tone
+from sipagent.voice.detectors import NOBODY_LISTENS
 from tests.driving import (
     CALLER,
     CALLER_HZ,

@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 
 from retention.recording import Status, due_date
 from retention.verify import verify
-from sipagent import events as e
-from sipagent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine
+from sipagent.agent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine
+from sipagent.call import events as e
 from tests import kept
 from tests.driving import (
     CALLER,
@@ -186,7 +186,7 @@ def test_other_rules_hold_for_the_calls_to_come(stage: Stage) -> None:
 
 
 def test_a_registrar_is_asked_again_ever_more_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sipagent.engine import Registration
+    from sipagent.agent.engine import Registration
 
     refused, granted = Registration(False, 503, "busy"), Registration(True, 200, "OK")
     with staged(tmp_path, monkeypatch, registers=True) as stage, capture_logs() as logs:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from retention.recording import Receipt
-from sipagent import events as e
-from sipagent.draws import audit
-from sipagent.events import CALLER
-from sipagent.hours import Schedule
-from sipagent.sampling import Seed, draw
+from sipagent.call import events as e
+from sipagent.call.events import CALLER
+from sipagent.config.draws import audit
+from sipagent.config.hours import Schedule
+from sipagent.config.sampling import Seed, draw
 from tests.driving import RULES, Stage, pressed, staged, with_policy
 
 SEED = Seed(b"s" * 32)
@@ -26,7 +26,7 @@ SAMPLED = replace(RULES, shares=replace(RULES.shares, share=SHARE), seed=SEED)
 def named(monkeypatch: pytest.MonkeyPatch, *ids: str) -> None:
     """The ids of the calls to come."""
     left = iter(ids)
-    monkeypatch.setattr("sipagent.agent.Ids.new", lambda *_: next(left))
+    monkeypatch.setattr("sipagent.agent.agent.Ids.new", lambda *_: next(left))
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import soundfile
 from structlog.testing import capture_logs
 
 from retention.recording import Status
-from sipagent import events as e
-from sipagent.story import FLAGGED
+from sipagent.call import events as e
+from sipagent.call.machines.story import FLAGGED
 from tests.driving import (
     CALLER,
     RULES,

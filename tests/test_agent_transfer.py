@@ -8,10 +8,10 @@ import pytest
 import soundfile
 
 from retention.recording import Status
-from sipagent import events as e
-from sipagent import referral as r
-from sipagent.policy import HASTE_S
-from sipagent.softphone_rtp import strongest
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.call.policy import HASTE_S
+from sipagent.softphone.rtp import strongest
 from tests.driving import (
     CALLER,
     CALLER_HZ,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sipagent.softphone_rtp import LEVELS
+from sipagent.softphone.rtp import LEVELS
 from tests.bench.load_heard import Heard, Stream
 from tests.bench.load_mark import FRAME, HALF, MARK, PACKET, PHASES, find_marks, first_marks, marks
 

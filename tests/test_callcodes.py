@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from sipagent import events as e
-from sipagent import referral as r
-from sipagent.codes import CODE_GAP_S
-from sipagent.consent import Decision
-from sipagent.events import CALLER, Prompt, Tone
-from sipagent.policy import LATE_S, Phase, Policy
-from sipagent.story import ERASED, FLAGGED, STOPPED
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.call.events import CALLER, Prompt, Tone
+from sipagent.call.machines.codes import CODE_GAP_S
+from sipagent.call.machines.consent import Decision
+from sipagent.call.machines.story import ERASED, FLAGGED, STOPPED
+from sipagent.call.policy import LATE_S, Phase, Policy
 from tests.test_callflow import ANSWERED, BRIDGED, OFFER, STATIONS, A, B, History, Watch, advance, run
 
 KEEPS = Policy(stop_erases=False)

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from sipagent import events as e
-from sipagent import referral as r
-from sipagent.callflow import CallFlow
-from sipagent.codes import SAME_PRESS_S
-from sipagent.consent import Decision
-from sipagent.events import CALLER, Prompt
-from sipagent.policy import CHOICE_S, LATE_S, Phase, Policy
-from sipagent.story import FLAGGED, STOPPED, Story
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.call.events import CALLER, Prompt
+from sipagent.call.flow import CallFlow
+from sipagent.call.machines.codes import SAME_PRESS_S
+from sipagent.call.machines.consent import Decision
+from sipagent.call.machines.story import FLAGGED, STOPPED, Story
+from sipagent.call.policy import CHOICE_S, LATE_S, Phase, Policy
 
 A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
 OFFER = e.CallOffered(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sipagent import events as e
-from sipagent.callflow import CallFlow
-from sipagent.events import CALLER, Prompt, Tone
-from sipagent.policy import PLEASE_HOLD_S, REACH_S, RETRY_S, SOUND_S, Phase, Policy
+from sipagent.call import events as e
+from sipagent.call.events import CALLER, Prompt, Tone
+from sipagent.call.flow import CallFlow
+from sipagent.call.policy import PLEASE_HOLD_S, REACH_S, RETRY_S, SOUND_S, Phase, Policy
 from tests.test_callflow import ANSWERED, BRIDGED, HUNT, RINGING, STATIONS, A, B, History, run
 
 TOGETHER = Policy(simultaneous=True)

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from sipagent import events as e
-from sipagent import referral as r
-from sipagent.callflow import CallFlow
-from sipagent.consent import Decision
-from sipagent.conversation import MOST_SILENCES
-from sipagent.events import CALLER, Prompt, Tone
-from sipagent.policy import HASTE_S, REACH_S, REFER_ANSWER_S, ROOM_S, SOUND_S, Phase, Policy
-from sipagent.story import MOST_TIMES
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.call.events import CALLER, Prompt, Tone
+from sipagent.call.flow import CallFlow
+from sipagent.call.machines.consent import Decision
+from sipagent.call.machines.conversation import MOST_SILENCES
+from sipagent.call.machines.story import MOST_TIMES
+from sipagent.call.policy import HASTE_S, REACH_S, REFER_ANSWER_S, ROOM_S, SOUND_S, Phase, Policy
 from tests.test_callflow import (
     BRIDGED,
     OFFER,

@@ -16,14 +16,14 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from retention.store import Store
-from sipagent.check import EngineFacts, Finding, checks, configuration_findings
-from sipagent.check_machine import answers_as_agent, python_finding
-from sipagent.check_notice import VOCABULARIES, missing_words
-from sipagent.config import Config, HostPort, load, parse
-from sipagent.examples import SHIPPED
-from sipagent.init_config import init
-from sipagent.scrape import serving
-from sipagent.seed import keep_seed
+from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
+from sipagent.check.machine import answers_as_agent, python_finding
+from sipagent.check.notice import VOCABULARIES, missing_words
+from sipagent.cli.init_config import init
+from sipagent.config.examples import SHIPPED
+from sipagent.config.load import Config, HostPort, load, parse
+from sipagent.config.seed import keep_seed
+from sipagent.service.scrape import serving
 from tests.configured import SMALL, with_keys
 from tests.kept import recording
 from tests.loopback import ROOT

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.check_keys import key_findings, private_keys
-from sipagent.config import load
-from sipagent.finding import Finding
+from sipagent.check.keys import key_findings, private_keys
+from sipagent.config.finding import Finding
+from sipagent.config.load import load
 from tests.office import Office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, name_recipients, sealed_call
 

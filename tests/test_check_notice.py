@@ -7,10 +7,10 @@ import pytest
 import soundfile
 
 from prompts.speak import READ_MORE, Script, with_read_more
-from sipagent.check_notice import lint, prompt_findings
-from sipagent.config import ConfigError
-from sipagent.finding import Finding
-from sipagent.rules import rules_of
+from sipagent.check.notice import lint, prompt_findings
+from sipagent.config.finding import Finding
+from sipagent.config.load import ConfigError
+from sipagent.service.rules import rules_of
 from tests.room import Room
 
 GOOD = {

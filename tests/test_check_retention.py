@@ -10,8 +10,8 @@ from retention.archive import Archive
 from retention.clock import Reading, look, suspended
 from retention.head import DAMAGED, damaged_path
 from retention.recording import due_date
-from sipagent.check_retention import retention_findings
-from sipagent.config import Config
+from sipagent.check.retention import retention_findings
+from sipagent.config.load import Config
 from tests.configured import SMALL, read, with_keys
 from tests.kept import START, keep, recording
 

@@ -9,9 +9,9 @@ from retention import authority
 from retention.archive import Archive
 from retention.recording import Access
 from retention.stamp import stamp_head
-from sipagent.check_stamp import LATE, stamp_findings
-from sipagent.config import Config
-from sipagent.finding import Finding
+from sipagent.check.stamp import LATE, stamp_findings
+from sipagent.config.finding import Finding
+from sipagent.config.load import Config
 from tests import old_stamp
 from tests.configured import SMALL, read, with_keys
 from tests.peers.tsa import Authority

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from sipagent.children import ORDERS, Child, asked
-from sipagent.messages import Drain
+from sipagent.service.processes.children import ORDERS, Child, asked
+from sipagent.service.processes.messages import Drain
 from tests.tapping import PATIENCE_S
 
 HERE = "tests.test_children"
@@ -159,7 +159,7 @@ def left_by_a_kill(base: Path) -> None:
 ORPHAN = f"""
 import os, signal
 from multiprocessing import forkserver
-from sipagent.children import Child
+from sipagent.service.processes.children import Child
 if __name__ == "__main__":
     child = Child("echo", "{HERE}:echo")
     child.connection.recv()
@@ -187,7 +187,7 @@ class pidfd:
 
 
 def test_the_engines_library_is_no_part_of_the_supervisor() -> None:
-    loaded = "import sipagent.supervision, sys; sys.exit('pjsua2' in sys.modules)"
+    loaded = "import sipagent.service.supervision, sys; sys.exit('pjsua2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from sipagent import cli_base
-from sipagent.cli import WITHOUT_CONFIG, cli
+from sipagent.cli import base
+from sipagent.cli.main import WITHOUT_CONFIG, cli
 from tests.office import CONFIG, Office, make_office
 
 
@@ -112,7 +112,7 @@ def places(office: Office, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("here", "etc"):
         (office.folder / name).mkdir()
     monkeypatch.chdir(office.folder / "here")
-    monkeypatch.setattr(cli_base, "SYSTEM_CONFIG", office.folder / "etc" / "config.toml")
+    monkeypatch.setattr(base, "SYSTEM_CONFIG", office.folder / "etc" / "config.toml")
     monkeypatch.delenv("SIPAGENT_CONFIG", raising=False)
     return office.folder
 

@@ -1,12 +1,13 @@
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sipagent.finding import Finding, error, ok, warning
+from sipagent.config.finding import Finding, error, ok, warning
 from tests.office import Office, make_office
 
 
@@ -17,11 +18,10 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None:
     """Put a module of ours in place of the one that a command imports when it is called."""
-    import sipagent
-
     module = SimpleNamespace(**members)
-    monkeypatch.setitem(sys.modules, f"sipagent.{name}", module)
-    monkeypatch.setattr(sipagent, name, module, raising=False)
+    folder, _, last = f"sipagent.{name}".rpartition(".")
+    monkeypatch.setitem(sys.modules, f"{folder}.{last}", module)
+    monkeypatch.setattr(import_module(folder), last, module, raising=False)
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -34,7 +34,7 @@ def test_run_hands_over_and_gives_the_code(
         seen.append((config.service.name, log_json, drain_s))
         return code
 
-    stand_in(monkeypatch, "service", run=run)
+    stand_in(monkeypatch, "service.one_process", run=run)
     assert office.run("run", "--log-json", "--drain-s", "2.5").code == code
     assert office.run("run").code == code
     assert seen == [("Test", True, 2.5), ("Test", False, 60.0)]
@@ -59,7 +59,7 @@ def test_demo_needs_no_configuration(office: Office, monkeypatch: pytest.MonkeyP
 def test_check_fails_on_an_error_alone(
     office: Office, monkeypatch: pytest.MonkeyPatch, findings: list[Finding], code: int
 ) -> None:
-    stand_in(monkeypatch, "check", checks=lambda *_: findings)
+    stand_in(monkeypatch, "check.check", checks=lambda *_: findings)
     result = office.run("check")
     assert result.code == code
     for finding in findings:
@@ -91,5 +91,5 @@ def test_an_engine_that_cannot_start_is_one_line(office: Office, monkeypatch: py
     def run(config: Any, *, log_json: bool, drain_s: float) -> int:
         raise EngineError("127.0.0.1:5060 is in use")
 
-    stand_in(monkeypatch, "service", run=run)
+    stand_in(monkeypatch, "service.one_process", run=run)
     assert "127.0.0.1:5060 is in use" in office.fails(1, "run")

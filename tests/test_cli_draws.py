@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from retention.recording import Event, Receipt, due_date, new_id
-from sipagent.cli_base import now
-from sipagent.sampling import Seed, draw
-from sipagent.seed import keep_seed, seed_path
+from sipagent.cli.base import now
+from sipagent.config.sampling import Seed, draw
+from sipagent.config.seed import keep_seed, seed_path
 from tests.office import Office, make_office
 
 

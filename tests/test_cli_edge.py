@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.edge_files import kept_tokens, places
+from sipagent.edge.files import kept_tokens, places
 from tests.office import Office, make_office
 
 

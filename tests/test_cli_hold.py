@@ -9,7 +9,7 @@ import pytest
 
 from retention.recording import Access, Status, new_id
 from retention.verify import verify
-from sipagent import cli_hold
+from sipagent.cli.recordings import hold as cli_hold
 from tests.kept import START, recording
 from tests.office import Office, make_office
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from retention.recording import from_text, to_text
-from sipagent.hours import State
+from sipagent.config.hours import State
 from tests.configured import with_keys
 from tests.office import CONFIG, Office, make_office
 

@@ -9,7 +9,7 @@ import pytest
 
 from retention.recording import Access, Status, due_date, new_id
 from retention.verify import verify
-from sipagent.cli_note import LIMIT
+from sipagent.cli.recordings.note import LIMIT
 from tests.kept import START, bytes_under, recording
 from tests.office import Office, make_office
 from tests.test_cli_delete import OPTIONS, Keyboard

@@ -12,7 +12,7 @@ from retention.files import alone
 from retention.progress import agent_lock
 from retention.recording import Access, Note, Recording, Status
 from retention.reserve import Owner, Reserve, read_reserve, reserve_path
-from sipagent import cli_purge
+from sipagent.cli.recordings import purge
 from tests.kept import bytes_under, receipt, recording
 from tests.office import Office, make_office
 from tests.read_only import read_only
@@ -181,8 +181,8 @@ def test_analyses_and_uses_that_are_forgotten_are_counted(office: Office) -> Non
 def clock(office: Office, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
     """Moves the wall clock on, with no time going by."""
     wall = [datetime.now(UTC)]
-    monkeypatch.setattr(cli_purge, "now", lambda: wall[0])
-    monkeypatch.setattr(cli_purge, "read_clock", lambda: Reading("boot", wall[0], 100.0, synchronised=True))
+    monkeypatch.setattr(purge, "now", lambda: wall[0])
+    monkeypatch.setattr(purge, "read_clock", lambda: Reading("boot", wall[0], 100.0, synchronised=True))
 
     def step(by: timedelta) -> None:
         wall[0] += by
@@ -288,7 +288,7 @@ def test_what_a_call_had_wanted_erased_goes_with_each_purge(office: Office) -> N
 def test_it_goes_while_purging_is_suspended_too(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.run("purge")
     now = read_clock()
-    monkeypatch.setattr(cli_purge, "read_clock", lambda: replace(now, wall=now.wall - timedelta(days=2)))
+    monkeypatch.setattr(purge, "read_clock", lambda: replace(now, wall=now.wall - timedelta(days=2)))
     row = refused(office)
     result = office.run("purge")
     assert result.code == 1 and f"{row.id} erased" in result.err and "purging is suspended" in result.err

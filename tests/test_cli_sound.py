@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from sipagent import cli_sound
-from sipagent.cli_base import Failure
-from sipagent.cli_sound import Sound, play, write
+from sipagent.cli import sound as cli_sound
+from sipagent.cli.base import Failure
+from sipagent.cli.sound import Sound, play, write
 from tests.office import RATE, stereo
 
 

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from retention.recording import Event, Status
-from sipagent import cli_stats
+from sipagent.cli.recordings import stats
 from tests import busy, kept
 from tests.office import CONFIG, Office, make_office
 from tests.tampering import sum_of
@@ -23,7 +23,7 @@ NAMED = '[trunk]\nnumbers = ["+33323063006", "+33323063007"]\n'
 
 @pytest.fixture
 def office(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Office:
-    monkeypatch.setattr(cli_stats, "now", lambda: NOW)
+    monkeypatch.setattr(stats, "now", lambda: NOW)
     return make_office(tmp_path, capsys)
 
 

@@ -9,9 +9,9 @@ import soundfile
 from retention.copies import known_copies
 from retention.purge import Terms, purge
 from retention.recording import new_id
-from sipagent import cli_sound
-from sipagent.cli_base import Failure
-from sipagent.cli_sound import Sound
+from sipagent.cli import sound as cli_sound
+from sipagent.cli.base import Failure
+from sipagent.cli.sound import Sound
 from tests.kept import START, bytes_under, remove
 from tests.office import Office, make_office, stereo
 

@@ -9,8 +9,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from retention.recording import Access, Recording
-from sipagent import cli_sound
-from sipagent.cli_sound import Sound
+from sipagent.cli import sound as cli_sound
+from sipagent.cli.sound import Sound
 from tests.office import RATE, Office, stereo
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
 

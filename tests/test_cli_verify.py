@@ -253,7 +253,7 @@ def test_nothing_to_verify(office: Office) -> None:
 
 def test_a_long_walk_shows_how_far_it_is(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.call()
-    monkeypatch.setattr("sipagent.cli_verify._LONG", 1)
+    monkeypatch.setattr("sipagent.cli.recordings.verify._LONG", 1)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "files" in office.run("verify").err

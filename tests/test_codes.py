@@ -2,8 +2,17 @@
 
 import pytest
 
-from sipagent.codes import CODE_GAP_S, LONGEST, SAME_CODE_S, SAME_PRESS_S, Codes, Press, Typed, heard_again
-from sipagent.events import Method
+from sipagent.call.events import Method
+from sipagent.call.machines.codes import (
+    CODE_GAP_S,
+    LONGEST,
+    SAME_CODE_S,
+    SAME_PRESS_S,
+    Codes,
+    Press,
+    Typed,
+    heard_again,
+)
 
 LEG, OTHER = 1, 2
 RFC: Method = "rfc4733"

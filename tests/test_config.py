@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sipagent.config import ConfigError, HostPort, Login, PortRange, load
-from sipagent.config_types import outlasts, uri_host, uri_user
-from sipagent.sampling import Shares, Window
+from sipagent.config.load import ConfigError, HostPort, Login, PortRange, load
+from sipagent.config.sampling import Shares, Window
+from sipagent.config.types import outlasts, uri_host, uri_user
 from tests.configured import CONTRACT, SMALL, read, with_keys
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipagent.config import ConfigError, load
+from sipagent.config.load import ConfigError, load
 from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
 
 WRONG = [

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipagent.config_toml import fault
+from sipagent.config.toml import fault
 from tests.configured import CONTRACT, wrong
 
 VALUE = "is no number and no text in quotes"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sipagent import events as e
-from sipagent.conversation import Conversation
-from sipagent.events import CALLER, Prompt, Tone
+from sipagent.call import events as e
+from sipagent.call.events import CALLER, Prompt, Tone
+from sipagent.call.machines.conversation import Conversation
 
 OPERATOR = 1
 MUSIC_TO_CALLER = e.Play(CALLER, Prompt.HOLD_MUSIC)

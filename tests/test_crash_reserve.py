@@ -19,8 +19,8 @@ from retention.orphans import orphans
 from retention.recording import Status
 from retention.reserve import Reserve
 from retention.verify import verify
-from sipagent.recorder import Recorder
-from sipagent.recovery import recover
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder.recovery import recover
 from tests import kept
 from tests.crashing import killed_before
 from tests.full_disk import fill

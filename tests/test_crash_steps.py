@@ -20,10 +20,10 @@ from retention.keys import Identity, public_line
 from retention.orphans import orphans
 from retention.recording import Receipt, Recording, Status
 from retention.verify import verify
-from sipagent.jobs import Job, Worker
-from sipagent.recorder import Closing, Recorder
-from sipagent.recovery import recover
-from sipagent.rows import Rows, Task
+from sipagent.agent.recorder.jobs import Job, Worker
+from sipagent.agent.recorder.recorder import Closing, Recorder
+from sipagent.agent.recorder.recovery import recover
+from sipagent.agent.recorder.rows import Rows, Task
 from tests import kept
 from tests.crashing import killed_before
 from tests.kept import OPERATOR, receipt, recording

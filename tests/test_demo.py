@@ -12,9 +12,9 @@ import soundfile
 from rich.console import Console
 
 from sipagent import demo
-from sipagent.config import parse
+from sipagent.config.load import parse
 from sipagent.demo import CALLER_HZ, OPERATOR_HZ, DemoFailed
-from sipagent.softphone_rtp import RATE, tone
+from sipagent.softphone.rtp import RATE, tone
 from tests.loopback import ROOT
 
 Json = dict[str, Any]

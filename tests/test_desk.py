@@ -7,10 +7,21 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sipagent.asking import Answer, AskAgain, Asked, Claim, Claimed, Leave, Offered, Release, Seek, Served
-from sipagent.desk import LocalDesk, RemoteDesk
-from sipagent.operators import Board, Strategy
-from sipagent.sharing import Sharing
+from sipagent.agent.operators.asking import (
+    Answer,
+    AskAgain,
+    Asked,
+    Claim,
+    Claimed,
+    Leave,
+    Offered,
+    Release,
+    Seek,
+    Served,
+)
+from sipagent.agent.operators.board import Board, Strategy
+from sipagent.agent.operators.desk import LocalDesk, RemoteDesk
+from sipagent.service.processes.sharing import Sharing
 from tests.driving import RULES
 
 OPERATORS = ("A", "B", "C")

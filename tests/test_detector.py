@@ -24,16 +24,22 @@ from structlog.testing import capture_logs
 from media.frame import Samples
 from media.keyword import DetectorError, Meaning, Place, Verdict
 from media.worker import Listener, ListenerFailed
-from sipagent.admission import SHIPPED
-from sipagent.children import Child
-from sipagent.config import ConfigError
-from sipagent.detection import hear, read_sound
-from sipagent.detector import serve
-from sipagent.messages import Alive, Drain, Ready
-from sipagent.posts import DetectorPost
-from sipagent.remote_detector import DetectorAddress, Line, address, is_ours, remote_detectors
-from sipagent.supervision import Office
-from sipagent.voice import NOBODY_LISTENS, Detectors, detectors
+from sipagent.agent.admission import SHIPPED
+from sipagent.config.load import ConfigError
+from sipagent.service.processes.children import Child
+from sipagent.service.processes.detector import serve
+from sipagent.service.processes.messages import Alive, Drain, Ready
+from sipagent.service.processes.posts import DetectorPost
+from sipagent.service.processes.remote_detector import (
+    DetectorAddress,
+    Line,
+    address,
+    is_ours,
+    remote_detectors,
+)
+from sipagent.service.supervision import Office
+from sipagent.voice.detection import hear, read_sound
+from sipagent.voice.detectors import NOBODY_LISTENS, Detectors, detectors
 from tests.room import Room
 from tests.tapping import PATIENCE_S, wait_for
 
@@ -190,7 +196,8 @@ def test_without_an_address_nobody_listens() -> None:
 
 def test_a_worker_that_asks_carries_no_network() -> None:
     asked = (
-        "import sys, sipagent.worker; from sipagent.remote_detector import *;"
+        "import sys, sipagent.service.processes.worker;"
+        "from sipagent.service.processes.remote_detector import *;"
         "remote_detectors(DetectorAddress('x', True)); print({'onnxruntime', 'vosk'} & {*sys.modules})"
     )
     said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout

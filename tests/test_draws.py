@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from retention.recording import Event, Receipt
-from sipagent.draws import audit
-from sipagent.sampling import Seed, draw
+from sipagent.config.draws import audit
+from sipagent.config.sampling import Seed, draw
 from tests import kept
 
 SEED, OTHER = Seed(b"s" * 32), Seed(b"o" * 32)

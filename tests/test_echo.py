@@ -11,7 +11,7 @@ import prompts
 from media.echo import LAG_MS, Echo, way_back
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, SILENCE, Samples
 from media.keyword import Meaning, Verdict
-from sipagent.softphone_rtp import decode, encode
+from sipagent.softphone.rtp import decode, encode
 
 SHIPPED = Path(prompts.__file__).parent
 REFUSE = Verdict(Meaning.REFUSE, "je refuse", 0.9)

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipagent.config import ConfigError, HostPort
-from sipagent.edge import Places, Secrets, configuration, source_list, tls_settings, worker_list
-from sipagent.edge_files import places, remove_socket, write_files
-from sipagent.edge_plan import Addresses, Plan, Tls, needs_edge, plan
-from sipagent.edge_rejected import Rejected, rejected
-from sipagent.hop import HopTokens
+from sipagent.config.load import ConfigError, HostPort
+from sipagent.edge.configuration import Places, Secrets, configuration, source_list, tls_settings, worker_list
+from sipagent.edge.files import places, remove_socket, write_files
+from sipagent.edge.hop import HopTokens
+from sipagent.edge.plan import Addresses, Plan, Tls, needs_edge, plan
+from sipagent.edge.rejected import Rejected, rejected
 from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
 
 TRUNK = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32"))

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from sipagent import edge_grammar as grammar
+from sipagent.edge import grammar
 from tests.posix import Pattern
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the flags are glibc's")

@@ -19,8 +19,8 @@ from retention.marks import Marks
 from retention.recording import Recording, Status
 from retention.vault import Vault
 from retention.verify import verify
-from sipagent.recorder import Recorder
-from sipagent.recovery import recover
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder.recovery import recover
 from tests import kept
 from tests.kept import receipt, recording
 from tests.locking import locked

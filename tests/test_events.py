@@ -6,8 +6,8 @@ from typing import get_args
 
 import pytest
 
-from sipagent import events as e
-from sipagent.callflow import ANYWHERE, REACTIONS
+from sipagent.call import events as e
+from sipagent.call.flow import ANYWHERE, REACTIONS
 
 FACTS, COMMANDS, OF_A_LEG = (set(get_args(union)) for union in (e.Fact, e.Command, e.LegFact))
 VALUES = [one for one in vars(e).values() if inspect.isclass(one) and is_dataclass(one)]

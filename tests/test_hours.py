@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipagent.hours import DAYS, Schedule, State, Week, parse_closure, parse_intervals, shown
+from sipagent.config.hours import DAYS, Schedule, State, Week, parse_closure, parse_intervals, shown
 
 PARIS = ZoneInfo("Europe/Paris")
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipagent import identity
+from sipagent.config import identity
 
 MESSAGE = (
     "INVITE sip:+33323063006@192.0.2.1:5060 SIP/2.0\r\n"

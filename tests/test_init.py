@@ -7,8 +7,8 @@ import pytest
 
 from media.notice import inspect_prompt
 from retention.keys import read_identity, read_public
-from sipagent.config import load
-from sipagent.init_config import init, sealed_to_pair, template
+from sipagent.cli.init_config import init, sealed_to_pair, template
+from sipagent.config.load import load
 from tests.office import Office, make_office
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.config import Config, ConfigError
-from sipagent.layout import Layout, layout, widened
+from sipagent.config.layout import Layout, layout, widened
+from sipagent.config.load import Config, ConfigError
 from tests.configured import SMALL, read, with_keys
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sipagent.legroom import LegRoom, Share
+from sipagent.agent.legroom import LegRoom, Share
 
 
 def room(used: int, *shares: tuple[int, int], capacity: int = 4) -> LegRoom:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from retention.recording import Status
-from sipagent import events as e
-from sipagent.callflow import CallFlow
-from sipagent.livecall import LiveCall
-from sipagent.policy import Policy
+from sipagent.agent.livecall import LiveCall
+from sipagent.call import events as e
+from sipagent.call.flow import CallFlow
+from sipagent.call.policy import Policy
 from tests.driving import sounds
 
 START = datetime(2026, 11, 24, 22, 20, 0, 123000, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 
 from retention.lookup import ids_beginning, ids_meant
 from retention.store import Store
-from sipagent.cli_base import _complete_id
+from sipagent.cli.base import _complete_id
 from tests.kept import receipt, recording
 from tests.office import Office, make_office
 

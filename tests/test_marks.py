@@ -18,7 +18,7 @@ from retention.keys import Identity
 from retention.marks import ERASED, Mark, Marks, MustGo
 from retention.recording import Event
 from retention.rotation import rotate
-from sipagent import story
+from sipagent.call.machines import story
 from tests.kept import CALLER, OPERATOR, START, keep, receipt, recording
 from tests.tapping import RATE, feed
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sipagent import events as e
-from sipagent.admission import Admission
-from sipagent.events import CALLER
-from sipagent.operators import Strategy
-from sipagent.policy import Policy
+from sipagent.agent.admission import Admission
+from sipagent.agent.operators.board import Strategy
+from sipagent.call import events as e
+from sipagent.call.events import CALLER
+from sipagent.call.policy import Policy
 from tests.driving import DESK, RULES, SECOND_DESK
 from tests.simulation import (
     HOP_S,

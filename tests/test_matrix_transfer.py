@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sipagent import events as e
-from sipagent import referral as r
-from sipagent.events import CALLER
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.call.events import CALLER
 from tests.driving import DESK, RULES, SECOND_DESK
 from tests.simulation import HOP_S, Phone, Phones, answered, gone, heard, reached, simulated, talks
 from tests.test_matrix import DECISIONS, LEAVES_S, NINE, OUTCOMES, SILENCE_S

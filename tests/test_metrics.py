@@ -13,14 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from retention.recording import Status
 from sipagent import __version__
-from sipagent import events as e
-from sipagent.config import HostPort
-from sipagent.engine import RefusedByEngine, Registration
-from sipagent.metrics import Metrics
-from sipagent.purging import Purging
-from sipagent.recorder import TapFault
-from sipagent.scrape import serving
-from sipagent.watch import Watch
+from sipagent.agent.engine import RefusedByEngine, Registration
+from sipagent.agent.recorder.recorder import TapFault
+from sipagent.call import events as e
+from sipagent.config.load import HostPort
+from sipagent.service.metrics import Metrics
+from sipagent.service.purging import Purging
+from sipagent.service.scrape import serving
+from sipagent.service.watch import Watch
 from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import DESK, ELSEWHERE, HERE, SECOND_DESK, Stage, invite, staged

@@ -19,7 +19,7 @@ from retention.note import file_note
 from retention.purge import Terms, purge
 from retention.recording import Access, Event, Recording, due_date
 from retention.verify import verify
-from sipagent.purging import tell
+from sipagent.service.purging import tell
 from tests.kept import START, archive, bytes_under, receipt, recording
 from tests.tampering import HOLD
 

@@ -4,8 +4,8 @@ import unicodedata
 
 import pytest
 
-from sipagent.notice_vocabulary import ENGLISH, FRENCH, VOCABULARIES
-from sipagent.notice_words import (
+from sipagent.notice.vocabulary import ENGLISH, FRENCH, VOCABULARIES
+from sipagent.notice.words import (
     Said,
     key_accepts,
     key_refuses,

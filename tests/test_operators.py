@@ -2,7 +2,7 @@
 
 import pytest
 
-from sipagent.operators import Board, Strategy
+from sipagent.agent.operators.board import Board, Strategy
 
 A, B, C = "sip:201@pbx", "sip:202@pbx", "sip:203@pbx"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from sipagent.softphone import Answer, Phone
-from sipagent.softphone_rtp import tone
+from sipagent.softphone.phone import Answer, Phone
+from sipagent.softphone.rtp import tone
 from tests.peers.agent import toml
 from tests.peers.baresip import Baresip
 from tests.peers.kamailio import Kamailio

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 import prompts
-from sipagent import events as e
-from sipagent import referral as r
-from sipagent.engine import (
+from sipagent.agent.engine import (
     Credentials,
     EngineFault,
     EngineSettings,
@@ -20,8 +18,10 @@ from sipagent.engine import (
     RefusedByEngine,
     Registration,
 )
+from sipagent.call import events as e
+from sipagent.call import referral as r
 from sipagent.pjsip import EngineError, PjsipEngine, engine
-from sipagent.softphone import Answer, Challenge
+from sipagent.softphone.phone import Answer, Challenge
 from tests.loopback import NUMBER, PATIENCE_S, Loopback, scene
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"

@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from sipagent import events as e
-from sipagent import referral as r
-from sipagent.engine import EngineFault
+from sipagent.agent.engine import EngineFault
+from sipagent.call import events as e
+from sipagent.call import referral as r
 from sipagent.pjsip import engine as pjsip_engine
-from sipagent.softphone import Call
-from sipagent.softphone_sip import Headers
+from sipagent.softphone.phone import Call
+from sipagent.softphone.sip import Headers
 from tests.loopback import CALLER_HZ, DESK_HZ, Loopback, scene
 
 FRAG = ("Content-Type", "message/sipfrag;version=2.0")

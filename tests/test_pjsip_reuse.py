@@ -3,11 +3,11 @@
 import gc
 from contextlib import ExitStack
 
-from sipagent import events as e
-from sipagent.engine import Incoming, LegLost
+from sipagent.agent.engine import Incoming, LegLost
+from sipagent.call import events as e
 from sipagent.pjsip import memory
 from sipagent.pjsip.setup import LIBRARY
-from sipagent.softphone import Call
+from sipagent.softphone.phone import Call
 from tests.loopback import Loopback, scene
 
 ROUNDS = 20

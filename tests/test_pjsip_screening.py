@@ -5,12 +5,12 @@ import time
 from contextlib import ExitStack, closing
 from ipaddress import ip_network
 
-from sipagent import events as e
-from sipagent.engine import Incoming, RefusedByEngine
-from sipagent.pjsip import screening
-from sipagent.request_rules import AUDIO_LINES, LINES, ROOM_AGAIN_S
-from sipagent.softphone import Phone
-from sipagent.softphone_sip import Headers, Message, sdp
+from sipagent.agent.engine import Incoming, RefusedByEngine
+from sipagent.call import events as e
+from sipagent.pjsip.filters import screening
+from sipagent.sip.request_rules import AUDIO_LINES, LINES, ROOM_AGAIN_S
+from sipagent.softphone.phone import Phone
+from sipagent.softphone.sip import Headers, Message, sdp
 from tests.loopback import CALLER_HZ, NUMBER, Loopback, scene
 from tests.peers.flood import Flood
 from tests.test_pjsip_sources import hears

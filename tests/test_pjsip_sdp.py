@@ -2,8 +2,8 @@
 
 from contextlib import ExitStack
 
-from sipagent import events as e
-from sipagent.softphone import Call
+from sipagent.call import events as e
+from sipagent.softphone.phone import Call
 from tests.loopback import Loopback, scene
 
 DECLINES = b"a=recordpref:off\r\n"

@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 
 import prompts
-from sipagent import events as e
-from sipagent.engine import (
-    EngineFault,
-    SoundEnded,
-)
+from sipagent.agent.engine import EngineFault, SoundEnded
+from sipagent.call import events as e
 from sipagent.pjsip import memory
 from sipagent.pjsip.text import (
     body_of,
@@ -24,7 +21,7 @@ from sipagent.pjsip.text import (
     takes_events,
     with_record,
 )
-from sipagent.softphone_rtp import strongest
+from sipagent.softphone.rtp import strongest
 from tests.loopback import CALLER_HZ, DESK_HZ, ROOT, Loopback, scene
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import prompts
 from media.frame import Samples
-from sipagent import events as e
-from sipagent.engine import ForeignMedia
-from sipagent.softphone import Answer, Call
-from sipagent.softphone_rtp import Tone, strongest
-from sipagent.softphone_sip import sdp
+from sipagent.agent.engine import ForeignMedia
+from sipagent.call import events as e
+from sipagent.softphone.phone import Answer, Call
+from sipagent.softphone.rtp import Tone, strongest
+from sipagent.softphone.sip import sdp
 from tests.loopback import CALLER_HZ, DESK_HZ, Loopback, scene
 from tests.peers.stranger import Stranger
 

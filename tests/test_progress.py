@@ -21,8 +21,8 @@ from retention.progress import at_work, is_at_work, left_by, of_the_living
 from retention.recording import Recording, Status
 from retention.store import Store
 from retention.verify import verify
-from sipagent.recorder import Closing, Recorder, close
-from sipagent.recovery import recover
+from sipagent.agent.recorder.recorder import Closing, Recorder, close
+from sipagent.agent.recorder.recovery import recover
 from tests import kept
 from tests.crashing import killed_before
 from tests.kept import OPERATOR, receipt, recording
@@ -235,7 +235,7 @@ def test_what_must_go_goes_before_anything_is_made(
         seen.append(mine.part(refused.id).exists())
         close(*work)
 
-    monkeypatch.setattr("sipagent.recovery.close", closes)
+    monkeypatch.setattr("sipagent.agent.recorder.recovery.close", closes)
     for given in ((refused.id, allowed.id), None):
         recover(mine, "wav", NOW, alerts.append, given)
     assert (seen, alerts) == ([False], [])

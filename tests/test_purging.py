@@ -21,10 +21,10 @@ from retention.orphans import Orphan
 from retention.purge import Removal, Report
 from retention.recording import Access, Recording, Status, due_date
 from retention.stamp import newest, proven, stamp_head, stamps_folder
-from sipagent import purging
-from sipagent.config import Config
-from sipagent.edge_files import TABLES
-from sipagent.purging import Purging
+from sipagent.config.load import Config
+from sipagent.edge.files import TABLES
+from sipagent.service import purging
+from sipagent.service.purging import Purging
 from tests.configured import SMALL, read, with_keys
 from tests.kept import SOUND, START, keep, receipt, recording
 from tests.peers.tsa import Authority

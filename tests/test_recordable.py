@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from retention.keys import new_pair
-from sipagent.config import Config, ConfigError
-from sipagent.recordable import obstacles, refuse_unrecordable
+from sipagent.agent.recorder.recordable import obstacles, refuse_unrecordable
+from sipagent.config.load import Config, ConfigError
 from tests.configured import SMALL, read, with_keys
 from tests.read_only import read_only
 

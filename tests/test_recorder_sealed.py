@@ -19,7 +19,7 @@ from retention.files import sha256
 from retention.keys import Identity, PublicKey, public_line
 from retention.recording import Status
 from retention.vault import Vault
-from sipagent.recorder import Recorder, close
+from sipagent.agent.recorder.recorder import Recorder, close
 from tests import kept
 from tests.kept import receipt, recording
 from tests.settling import settle
@@ -209,7 +209,7 @@ def test_no_thread_of_the_agents_can_open_anything() -> None:
     """What would need a private key is used by the command line alone."""
     opening = {"read_identity", "Identity", "open_all", "Opener", "read_sound"}
     assert opening <= {*dir(assemble), *dir(keys), *dir(seal)}
-    for module in ("recorder", "service", "agent", "livecall"):
+    for module in ("agent/recorder/recorder", "service/one_process", "agent/agent", "agent/livecall"):
         tree = ast.parse((ROOT / f"sipagent/{module}.py").read_text(encoding="utf-8"))
         named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         assert not named & opening, module

@@ -18,9 +18,9 @@ from retention.archive import Archive
 from retention.keys import Identity
 from retention.recording import Event, Pause, Recording, Status
 from retention.verify import verify
-from sipagent.recorder import Closing, close
-from sipagent.recovery import recover
-from sipagent.story import ERASED, FLAGGED
+from sipagent.agent.recorder.recorder import Closing, close
+from sipagent.agent.recorder.recovery import recover
+from sipagent.call.machines.story import ERASED, FLAGGED
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import OPERATOR, receipt, recording
@@ -251,7 +251,9 @@ def test_one_that_cannot_be_finished_is_told_and_tried_again_at_the_next_start(
     for row in rows:
         archive.store.add_receipt(receipt(row, ended_at=None))
     with monkeypatch.context() as patch:
-        patch.setattr("sipagent.recorder.assemble", failing(OSError(28, "No space left on device")))
+        patch.setattr(
+            "sipagent.agent.recorder.recorder.assemble", failing(OSError(28, "No space left on device"))
+        )
         recover(archive, "wav", NOW, alerts.append)
     assert len(alerts) == 2
     assert {row.id for row in archive.unfinished()} == {row.id for row in rows}
@@ -352,7 +354,7 @@ def test_what_nobody_foresaw_keeps_no_other_from_being_erased(
     def close(*_: object) -> None:
         raise IndexError("nothing")
 
-    monkeypatch.setattr("sipagent.recovery.close", close)
+    monkeypatch.setattr("sipagent.agent.recorder.recovery.close", close)
     recover(archive, "wav", NOW, alerts.append)
     assert archive.store.recording(refused.id).status is Status.ERASED
     assert alerts == [f"recovery of {kept_one.id}: IndexError('nothing'), which nobody foresaw"]

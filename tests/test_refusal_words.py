@@ -7,8 +7,8 @@ import pytest
 from media.head import Head
 from media.spotter import known_heads
 from media.training.language import language
-from sipagent import refusal_words
-from sipagent.refusal_words import WORDS, words_of
+from sipagent.config import refusal_words
+from sipagent.config.refusal_words import WORDS, words_of
 from tests.configured import SMALL, read, with_keys
 
 ENGLISH = 'languages = { "+33323063007" = "en" }\n[prompts.en]\nnotice = "prompts/en/notice.wav"'

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from media.notice import Prompt
 from retention.keys import PublicKey
-from sipagent.config import Config
-from sipagent.notices import SpokenNotice
-from sipagent.register import Entry, Statement, entry
-from sipagent.register_file import Written, differences, read, renewed
-from sipagent.register_markdown import LANGUAGES, markdown
+from sipagent.article30.file import Written, differences, read, renewed
+from sipagent.article30.markdown import LANGUAGES, markdown
+from sipagent.article30.register import Entry, Statement, entry
+from sipagent.config.load import Config
+from sipagent.notice.notices import SpokenNotice
 from tests.configured import CONTRACT, with_keys
 from tests.configured import read as configured
 from tests.test_docs import KEYS

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sipagent import registrar
-from sipagent.engine import Incoming, RealmLearnt, Registration, Report
-from sipagent.hop import new_tokens
-from sipagent.messages import NotRegistered, Ready, ToSupervisor
-from sipagent.orders import Orders
-from sipagent.posts import RegistrarPost
-from sipagent.registrar import keep, settings
+from sipagent.agent.engine import Incoming, RealmLearnt, Registration, Report
+from sipagent.edge.hop import new_tokens
+from sipagent.service.orders import Orders
+from sipagent.service.processes import registrar
+from sipagent.service.processes.messages import NotRegistered, Ready, ToSupervisor
+from sipagent.service.processes.posts import RegistrarPost
+from sipagent.service.processes.registrar import keep, settings
 from tests.configured import SMALL, read, with_keys
 from tests.driving import Clock
 

@@ -1,6 +1,6 @@
 """When the registrar is asked again."""
 
-from sipagent.registration import LONGEST_S, Registrar
+from sipagent.agent.registration import LONGEST_S, Registrar
 
 
 def test_without_a_registrar_nobody_is_asked() -> None:

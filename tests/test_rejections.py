@@ -15,8 +15,8 @@ from retention.recording import Ids, due_date
 from retention.rejected import BATCH, RECEIPTS
 from retention.store import Store
 from retention.verify import verify
-from sipagent.edge_rejected import Rejected, Why
-from sipagent.rejections import ENDING, Rejections, receipt_of
+from sipagent.edge.rejected import Rejected, Why
+from sipagent.service.processes.rejections import ENDING, Rejections, receipt_of
 from tests import kept
 from tests.driving import CALLER, NUMBER, RULES
 from tests.kept import START
@@ -138,7 +138,7 @@ def test_what_the_database_does_not_take_is_tried_again_and_told_once(
 ) -> None:
     kept.archive(tmp_path).store.close()
     monkeypatch.setattr("retention.store.BUSY_S", 0.05)
-    monkeypatch.setattr("sipagent.rejections.PAUSE_S", 0.02)
+    monkeypatch.setattr("sipagent.service.processes.rejections.PAUSE_S", 0.02)
     with closing(sqlite3.connect(tmp_path / "retention.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with running(tmp_path, alerts) as rejections:

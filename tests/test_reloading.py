@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from sipagent.admission import SHIPPED
-from sipagent.agent import Agent
-from sipagent.config import Config, ConfigError
-from sipagent.reloading import ALONE, ALWAYS, BEHIND_EDGE, LISTENED_FOR, Reloaded, reloaded, waiting
-from sipagent.rules import rules_of
-from sipagent.service import engine_settings
-from sipagent.supervision import Office
-from sipagent.worker import settings
+from sipagent.agent.admission import SHIPPED
+from sipagent.agent.agent import Agent
+from sipagent.config.load import Config, ConfigError
+from sipagent.service.one_process import engine_settings
+from sipagent.service.processes.worker import settings
+from sipagent.service.reloading import ALONE, ALWAYS, BEHIND_EDGE, LISTENED_FOR, Reloaded, reloaded, waiting
+from sipagent.service.rules import rules_of
+from sipagent.service.supervision import Office
 from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.driving import RULES, Stage
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sipagent.request_rules import (
+from sipagent.sip.request_rules import (
     AUDIO_LINES,
     KEPT_S,
     LINES,
@@ -23,7 +23,7 @@ from sipagent.request_rules import (
     reached_at,
     read,
 )
-from sipagent.socket_filter import Address
+from sipagent.sip.socket_filter import Address
 
 TRUNK: Address = ("192.0.2.1", 5060)
 PHONE: Address = ("198.51.100.4", 5062)

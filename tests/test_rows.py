@@ -18,10 +18,10 @@ from retention.rejected import RECEIPTS
 from retention.reserve import Reserve, read_reserve, take_in
 from retention.store import Store, StoreError, UnknownId
 from retention.verify import verify
-from sipagent import rows as rows_module
-from sipagent.recorder import Recorder
-from sipagent.recovery import recover
-from sipagent.rows import Rows
+from sipagent.agent.recorder import rows as rows_module
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder.recovery import recover
+from sipagent.agent.recorder.rows import Rows
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import START, receipt, recording

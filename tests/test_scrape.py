@@ -9,9 +9,9 @@ import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sipagent import scrape
-from sipagent.config import HostPort
-from sipagent.scrape import AT_ONCE, serving
+from sipagent.config.load import HostPort
+from sipagent.service import scrape
+from sipagent.service.scrape import AT_ONCE, serving
 from tests.tapping import PATIENCE_S, wait_for
 
 ANY = HostPort("127.0.0.1", 0)

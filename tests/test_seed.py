@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sipagent.sampling import Seed
-from sipagent.seed import SeedError, keep_seed, read_seed, seed_path
+from sipagent.config.sampling import Seed
+from sipagent.config.seed import SeedError, keep_seed, read_seed, seed_path
 
 ROOT = Path(__file__).parent.parent
 
@@ -75,7 +75,7 @@ def test_a_large_file_is_not_read_whole(path: Path) -> None:
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from sipagent.seed import keep_seed
+from sipagent.config.seed import keep_seed
 step = int(sys.argv[2])
 count = 0
 def audit(event, args):

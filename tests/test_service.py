@@ -16,15 +16,15 @@ from retention.files import alone
 from retention.keys import new_pair
 from retention.recording import Status
 from retention.store import StoreError
-from sipagent import events as e
-from sipagent import service
-from sipagent.admission import SHIPPED
-from sipagent.config import Config, ConfigError
-from sipagent.draws import audit
-from sipagent.engine import Credentials, EngineSettings, Incoming, OfLeg
-from sipagent.recorder import Recorder
-from sipagent.sampling import draw
-from sipagent.seed import keep_seed, read_seed
+from sipagent.agent.admission import SHIPPED
+from sipagent.agent.engine import Credentials, EngineSettings, Incoming, OfLeg
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.call import events as e
+from sipagent.config.draws import audit
+from sipagent.config.load import Config, ConfigError
+from sipagent.config.sampling import draw
+from sipagent.config.seed import keep_seed, read_seed
+from sipagent.service import one_process
 from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import HERE, invite
@@ -46,7 +46,7 @@ def office(where: Path) -> Config:
 
 
 class Stub(FakeEngine):
-    """An engine whose polls carry out a script, one step each, and then end the service."""
+    """An engine whose polls carry out a script, one step each, and then end the one_process."""
 
     steps: list[Callable[["Stub"], None]]
     made: list["Stub"]
@@ -78,7 +78,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Stub]]:
     """In place of the real one; signals are as before afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     Stub.steps, Stub.made = [], []
-    monkeypatch.setattr(service, "PjsipEngine", Stub)
+    monkeypatch.setattr(one_process, "PjsipEngine", Stub)
     monkeypatch.setattr(Stub, "legs_it_has", 4)
     yield Stub
     for number, handler in before.items():
@@ -91,7 +91,7 @@ def send(number: int) -> Callable[[Stub], None]:
 
 def run(config: Config, capsys: pytest.CaptureFixture[str], drain_s: float = 60.0) -> list[dict[str, Any]]:
     """What a whole run has logged."""
-    assert service.run(config, log_json=True, drain_s=drain_s) == 0
+    assert one_process.run(config, log_json=True, drain_s=drain_s) == 0
     assert Stub.steps == []
     out, err = capsys.readouterr()
     assert out == ""
@@ -158,7 +158,7 @@ def test_a_second_agent_touches_nothing_of_the_first_one(
     archive.open(row).write_bytes(b"of a call")
     lock = office.retention.database.with_suffix(".lock")
     with alone(lock), pytest.raises(StoreError, match="another agent is at work on it"):
-        service.run(office, log_json=True, drain_s=0)
+        one_process.run(office, log_json=True, drain_s=0)
     assert archive.store.recording(row.id) == row and archive.part(row.id).exists()
     assert engine.made[0].stopped
     run(office, capsys)
@@ -370,14 +370,14 @@ def test_more_calls_than_the_engine_has_legs_for(
 ) -> None:
     monkeypatch.setattr(engine, "legs_it_has", 1)
     with pytest.raises(ConfigError, match=r"capacity.calls: 1 is more than one process carries"):
-        service.run(office, log_json=True, drain_s=1.0)
+        one_process.run(office, log_json=True, drain_s=1.0)
     assert engine.made[0].stopped
 
 
 def test_a_prompt_that_cannot_be_played_is_an_error_of_the_configuration(where: Path) -> None:
     config = read(with_keys("prompts", 'notice = "absent.wav"', SMALL), where)
     with pytest.raises(ConfigError, match=r"prompts: .*absent.wav: does not exist; accepted: "):
-        service.run(config, log_json=True, drain_s=1.0)
+        one_process.run(config, log_json=True, drain_s=1.0)
 
 
 UNRECORDABLE = {
@@ -393,7 +393,7 @@ def test_what_would_leave_every_call_unrecorded_by_mistake_stops_it(
     """Before there is an engine."""
     where.write_text(UNRECORDABLE[key])
     with pytest.raises(ConfigError, match=rf"{key}: .*; accepted: what lets calls be recorded, or ") as wrong:
-        service.run(read(UNRECORDABLE[key], where), log_json=True, drain_s=1.0)
+        one_process.run(read(UNRECORDABLE[key], where), log_json=True, drain_s=1.0)
     assert "\n" not in str(wrong.value)
     assert engine.made == []
 
@@ -490,5 +490,5 @@ def test_a_port_for_figures_that_is_taken_is_an_error_of_the_configuration(
         with pytest.raises(
             ConfigError, match=rf"metrics.listen: {listen}: Address already in use; accepted: "
         ):
-            service.run(config, log_json=True, drain_s=1.0)
+            one_process.run(config, log_json=True, drain_s=1.0)
     assert engine.made[0].stopped and engine.made[0].polls == 0

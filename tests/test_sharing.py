@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sipagent import events as e
-from sipagent import referral as r
-from sipagent.admission import Admission
-from sipagent.asking import (
+from sipagent.agent.admission import Admission
+from sipagent.agent.engine import RefusedByEngine
+from sipagent.agent.figures import EVERY_S, Figures, Telling, total
+from sipagent.agent.operators.asking import (
     Answer,
     AskAgain,
     Asked,
@@ -25,11 +25,11 @@ from sipagent.asking import (
     Seek,
     Served,
 )
-from sipagent.desk import RemoteDesk, local_desk
-from sipagent.engine import RefusedByEngine
-from sipagent.figures import EVERY_S, Figures, Telling, total
-from sipagent.rota import Rota
-from sipagent.sharing import Sharing
+from sipagent.agent.operators.desk import RemoteDesk, local_desk
+from sipagent.agent.operators.rota import Rota
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.service.processes.sharing import Sharing
 from tests.driving import DESK, HERE, RULES, SECOND_DESK, Beside, Clock, Stage, invite, staged, with_strategy
 
 TWO = replace(RULES, calls=4)

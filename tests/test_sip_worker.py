@@ -9,14 +9,14 @@ from typing import Any, cast
 import pytest
 
 from retention.recording import Status
-from sipagent.asking import BoardLost, Offered
-from sipagent.config_types import Network
-from sipagent.engine import Engine
-from sipagent.figures import Telling
-from sipagent.hop import new_tokens
-from sipagent.messages import Alive, Drain, Refused, Reload
-from sipagent.posts import WorkerPost
-from sipagent.worker import (
+from sipagent.agent.engine import Engine
+from sipagent.agent.figures import Telling
+from sipagent.agent.operators.asking import BoardLost, Offered
+from sipagent.config.types import Network
+from sipagent.edge.hop import new_tokens
+from sipagent.service.processes.messages import Alive, Drain, Refused, Reload
+from sipagent.service.processes.posts import WorkerPost
+from sipagent.service.processes.worker import (
     PULSE_S,
     Pulse,
     WorkerOrders,

@@ -8,9 +8,9 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from sipagent.softphone import Answer, Challenge, Loop, Phone, PhoneError, PhoneTimeout
-from sipagent.softphone_rtp import LEVELS, Play, Tone, decode, encode, key_tones, strongest, tone
-from sipagent.softphone_sip import Media, Message, digest, parameter, uri_of
+from sipagent.softphone.phone import Answer, Challenge, Loop, Phone, PhoneError, PhoneTimeout
+from sipagent.softphone.rtp import LEVELS, Play, Tone, decode, encode, key_tones, strongest, tone
+from sipagent.softphone.sip import Media, Message, digest, parameter, uri_of
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.config_types import week
-from sipagent.hours import Week
-from sipagent.notice_words import plain
-from sipagent.spoken_hours import differences, told_hours
+from sipagent.config.hours import Week
+from sipagent.config.types import week
+from sipagent.notice.spoken_hours import differences, told_hours
+from sipagent.notice.words import plain
 
 PROMPTS = Path(__file__).parent.parent / "prompts"
 OFFICE = week(dict.fromkeys(("mon", "tue", "wed", "thu", "fri"), "08:30-12:00,13:30-17:30"))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.notice_vocabulary import ENGLISH, FRENCH, VOCABULARIES
-from sipagent.notice_words import plain
-from sipagent.spoken_name import SHIPPED, other_name, says_shipped
+from sipagent.notice.spoken_name import SHIPPED, other_name, says_shipped
+from sipagent.notice.vocabulary import ENGLISH, FRENCH, VOCABULARIES
+from sipagent.notice.words import plain
 
 ROOT = Path(__file__).parent.parent
 NAMES = ["Allô Mairie", "Ville de Saint-Quentin"]

@@ -15,10 +15,10 @@ import pytest
 
 from retention.chain import TABLES
 from retention.statistics import Statistics
-from sipagent.stats_page import Heading, page
-from sipagent.stats_plots import HEIGHT, WIDTH, Plot, svg, ticks
-from sipagent.stats_sections import GRAINS, by_grain, sections
-from sipagent.stats_words import LANGUAGES, Words
+from sipagent.stats.page import Heading, page
+from sipagent.stats.plots import HEIGHT, WIDTH, Plot, svg, ticks
+from sipagent.stats.sections import GRAINS, by_grain, sections
+from sipagent.stats.words import LANGUAGES, Words
 from tests import busy, kept
 from tests.tampering import sum_of
 

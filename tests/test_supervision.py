@@ -8,16 +8,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from retention.progress import at_work
-from sipagent import supervision
-from sipagent.admission import SHIPPED
-from sipagent.children import Child
-from sipagent.config import Config, ConfigError
-from sipagent.edge import Places
-from sipagent.edge_files import edge_directory, kept_tokens, places
-from sipagent.edge_rpc import EdgeError
-from sipagent.posts import REGISTRAR, RegistrarPost, WorkerPost
-from sipagent.seed import keep_seed
-from sipagent.supervision import Office, hop_tokens
+from sipagent.agent.admission import SHIPPED
+from sipagent.config.load import Config, ConfigError
+from sipagent.config.seed import keep_seed
+from sipagent.edge.configuration import Places
+from sipagent.edge.files import edge_directory, kept_tokens, places
+from sipagent.edge.rpc import EdgeError
+from sipagent.service import supervision
+from sipagent.service.processes.children import Child
+from sipagent.service.processes.posts import REGISTRAR, RegistrarPost, WorkerPost
+from sipagent.service.supervision import Office, hop_tokens
 from tests.configured import SMALL, read, with_keys
 from tests.peers.tls import certified
 
@@ -129,7 +129,7 @@ def test_each_worker_has_ports_of_its_own_and_leaves_by_the_edge(where: Path, st
     house = office(FIVE, where)
     posts = workers_of(house, started)
     assert [name for name, *_ in started] == ["worker-0", "worker-1", "worker-2"]
-    assert {target for _, target, _ in started} == {"sipagent.worker:work"}
+    assert {target for _, target, _ in started} == {"sipagent.service.processes.worker:work"}
     assert [post.listen for post in posts] == [("127.0.0.1", port) for port in (16002, 16003, 16004)]
     assert [post.rtp_ports for post in posts] == [(20000, 20031), (20032, 20063), (20064, 20095)]
     assert {(post.edge, post.media_address, post.rules.calls) for post in posts} == {
@@ -147,7 +147,7 @@ def test_the_account_is_a_child_of_its_own_where_there_is_a_registrar(where: Pat
     house = office(with_keys("trunk", 'registrar = "sip:127.0.0.9"', FIVE), where)
     workers_of(house, started)
     name, target, post = started[-1]
-    assert (name, target) == (REGISTRAR, "sipagent.registrar:keep_registered")
+    assert (name, target) == (REGISTRAR, "sipagent.service.processes.registrar:keep_registered")
     assert isinstance(post, RegistrarPost)
     assert (post.listen, post.edge) == (("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr")
 

@@ -8,14 +8,22 @@ import pytest
 from structlog.testing import capture_logs
 
 from retention.recording import Receipt
-from sipagent.children import LIVED_S, LONGEST_S, Backoff
-from sipagent.edge_care import AGAIN_S, COUNT_S, MUTE, TELL_S, EdgeCare
-from sipagent.edge_rpc import EdgeError
-from sipagent.engine import RealmLearnt
-from sipagent.messages import Alive, Drain, NotRegistered, Ready, Refused, ToChild, ToSupervisor
-from sipagent.orders import Orders
-from sipagent.posts import DETECTOR, REGISTRAR, worker_name
-from sipagent.supervisor import GRACE_S, SILENT_S, Place, Supervisor
+from sipagent.agent.engine import RealmLearnt
+from sipagent.edge.rpc import EdgeError
+from sipagent.service.orders import Orders
+from sipagent.service.processes.children import LIVED_S, LONGEST_S, Backoff
+from sipagent.service.processes.edge_care import AGAIN_S, COUNT_S, MUTE, TELL_S, EdgeCare
+from sipagent.service.processes.messages import (
+    Alive,
+    Drain,
+    NotRegistered,
+    Ready,
+    Refused,
+    ToChild,
+    ToSupervisor,
+)
+from sipagent.service.processes.posts import DETECTOR, REGISTRAR, worker_name
+from sipagent.service.supervisor import GRACE_S, SILENT_S, Place, Supervisor
 from tests import kept
 
 DRAIN_S = 60.0

@@ -26,8 +26,9 @@ from media.training.language import language
 from media.training.near import alike, pieces
 from media.training.speech import ESPEAK
 from prompts.kokoro import VoiceError
-from sipagent import cli_train, own_keyword
-from sipagent.own_keyword import Bounds, Check, Heard, Trained, TrainingFailed, install, why_not
+from sipagent.cli.setup import train as cli_train
+from sipagent.voice import own_keyword
+from sipagent.voice.own_keyword import Bounds, Check, Heard, Trained, TrainingFailed, install, why_not
 from tests.configured import with_keys
 from tests.office import Office
 from tests.room import Room

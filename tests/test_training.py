@@ -15,7 +15,7 @@ from media.training.features import LONGEST, Asked, Stage, questions, read, stre
 from media.training.language import LANGUAGES, language
 from media.training.speech import ESPEAK, KOKORO, Split, label, plan
 from media.vad import UNHEARD
-from sipagent.admission import SHIPPED
+from sipagent.agent.admission import SHIPPED
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
 WORDS = ["gare", "maison", "soleil", "dossier", "courrier", "fenêtre"]

@@ -12,14 +12,14 @@ from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.keyword import Meaning, Place, Verdict
 from retention.archive import Archive
 from retention.store import Store
-from sipagent import events as e
-from sipagent.admission import SHIPPED, admission, tones
-from sipagent.agent import Agent
-from sipagent.config import parse
-from sipagent.engine import Incoming, OfLeg, SoundEnded
-from sipagent.livecall import LiveCall
-from sipagent.recorder import Recorder
-from sipagent.voice import Detectors
+from sipagent.agent.admission import SHIPPED, admission, tones
+from sipagent.agent.agent import Agent
+from sipagent.agent.engine import Incoming, OfLeg, SoundEnded
+from sipagent.agent.livecall import LiveCall
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.call import events as e
+from sipagent.config.load import parse
+from sipagent.voice.detectors import Detectors
 from tests.fake_engine import FakeEngine
 
 LEG = 1

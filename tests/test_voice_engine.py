@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.config import Config, ConfigError
-from sipagent.rules import detectors_of
-from sipagent.voice import NOBODY_LISTENS, Detectors, accept_keywords, detectors, voice_findings
+from sipagent.config.load import Config, ConfigError
+from sipagent.service.rules import detectors_of
+from sipagent.voice.detectors import NOBODY_LISTENS, Detectors, accept_keywords, detectors, voice_findings
 from tests.room import Room
 
 HEARD = 'engine = "embedding"\nkeywords = ["je refuse", "pas d\'enregistrement"]'
@@ -30,7 +30,8 @@ def test_without_an_engine_nobody_listens_and_nothing_is_said(room: Room) -> Non
 
 
 def test_an_agent_that_hears_no_voice_carries_no_network() -> None:
-    asked = "import sys, sipagent.service, sipagent.worker; print('onnxruntime' in sys.modules)"
+    both = "sipagent.service.one_process, sipagent.service.processes.worker"
+    asked = f"import sys, {both}; print('onnxruntime' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
     assert said == "False\n"
 

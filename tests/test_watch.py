@@ -14,9 +14,9 @@ from retention.hold import Hold, place
 from retention.keys import new_pair
 from retention.recording import Access, due_date
 from retention.store import Store
-from sipagent import watch as watching
-from sipagent.config import Config
-from sipagent.watch import Watch
+from sipagent.config.load import Config
+from sipagent.service import watch as watching
+from sipagent.service.watch import Watch
 from tests.configured import SMALL, read, with_keys
 from tests.kept import START, keep, recording
 from tests.tapping import wait_for
@@ -160,6 +160,6 @@ def test_what_takes_long_is_done_less_often(
         watch._over.set()
 
     monkeypatch.setattr(watch._over, "wait", wait)
-    monkeypatch.setattr("sipagent.watch.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("sipagent.service.watch.time.monotonic", lambda: next(clock))
     watch._run()
     assert waited == [200.0]

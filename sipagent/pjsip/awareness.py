@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pjsua2 as pj
 
-from sipagent.events import Indication
+from sipagent.call.events import Indication
 from sipagent.pjsip.setup import order
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from sipagent import events as e
+from sipagent.call import events as e
 
 if TYPE_CHECKING:
     from sipagent.pjsip.legs import Leg

@@ -10,18 +10,18 @@ import pjsua2 as pj
 
 from media.frame import Samples
 from sipagent import __version__
-from sipagent import events as e
-from sipagent.config_types import Network
-from sipagent.engine import Credentials, EngineSettings, Headers, LegLost, RealmLearnt
+from sipagent.agent.engine import Credentials, EngineSettings, Headers, LegLost, RealmLearnt
+from sipagent.call import events as e
+from sipagent.config.types import Network
 from sipagent.pjsip import memory, setup
 from sipagent.pjsip.awareness import Awareness
 from sipagent.pjsip.doubt import Doubt
+from sipagent.pjsip.filters.screening import Screening
+from sipagent.pjsip.filters.sources import Sources
 from sipagent.pjsip.legs import Account, Endpoint, Leg
 from sipagent.pjsip.names import Names, address_in, name_in
-from sipagent.pjsip.screening import Screening
 from sipagent.pjsip.setup import REQUEST_TERMINATED, order, with_headers, with_status
 from sipagent.pjsip.sound import Sound
-from sipagent.pjsip.sources import Sources
 
 FIRST_PACKET_S = 0.005
 LOOK_S = 0.1  # for what has a time of its own: holders who send nothing, offers that wait
@@ -38,7 +38,7 @@ class EngineError(Exception):
 
 
 class PjsipEngine:
-    """The engine of `sipagent.engine`, on pjsua2."""
+    """The engine of `sipagent.agent.engine`, on pjsua2."""
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import pjsua2 as pj
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE
-from sipagent import events as e
-from sipagent.engine import (
+from sipagent.agent.engine import (
     Credentials,
     EngineFault,
     Headers,
@@ -21,7 +20,8 @@ from sipagent.engine import (
     Registration,
     SoundEnded,
 )
-from sipagent.identity import call_id, header_values, info_digit
+from sipagent.call import events as e
+from sipagent.config.identity import call_id, header_values, info_digit
 from sipagent.pjsip import setup, stream
 from sipagent.pjsip.negotiated import remote_sdp
 from sipagent.pjsip.referring import Referring

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from sipagent.config import uri_host
+from sipagent.config.load import uri_host
 
 
 def name_in(uri: str) -> str:

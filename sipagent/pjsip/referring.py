@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pjsua2 as pj
 
-from sipagent import refer
-from sipagent import referral as r
+from sipagent.call import referral as r
 from sipagent.pjsip import setup
 from sipagent.pjsip.setup import order
+from sipagent.sip import refer
 
 if TYPE_CHECKING:
     from sipagent.pjsip.legs import Leg

@@ -7,7 +7,7 @@ from typing import ParamSpec
 import pjsua2 as pj
 
 from media.frame import SAMPLE_RATE
-from sipagent.engine import EngineSettings, Headers
+from sipagent.agent.engine import EngineSettings, Headers
 
 P = ParamSpec("P")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pjsua2 as pj
 
 from media.frame import SAMPLE_RATE
-from sipagent.engine import EngineFault, SoundEnded
+from sipagent.agent.engine import EngineFault, SoundEnded
 from sipagent.pjsip.legs import Ear, Leg, Player
 from sipagent.pjsip.setup import order
 

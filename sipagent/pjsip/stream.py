@@ -10,7 +10,7 @@ from typing import TypeVar
 import pjsua2 as pj
 
 from sipagent.pjsip.memory import NO_CALL
-from sipagent.socket_filter import Address
+from sipagent.sip.socket_filter import Address
 
 Known = TypeVar("Known")
 

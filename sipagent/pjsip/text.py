@@ -2,8 +2,8 @@
 
 import re
 
-from sipagent.hop import HEADER
-from sipagent.identity import header_values
+from sipagent.config.identity import header_values
+from sipagent.edge.hop import HEADER
 
 _EVENT = re.compile(r"^a=rtpmap:\d+\s+telephone-event/8000\b", re.MULTILINE | re.IGNORECASE)
 _DECLINED = re.compile(r"^a=recordpref:\s*off\s*$", re.MULTILINE | re.IGNORECASE)

@@ -11,8 +11,8 @@ from pathlib import Path
 from signal import SIGKILL, SIGSTOP
 from typing import Any, Literal
 
-from sipagent.softphone import Answer, Call, Loop, Phone
-from sipagent.softphone_rtp import Tone
+from sipagent.softphone.phone import Answer, Call, Loop, Phone
+from sipagent.softphone.rtp import Tone
 from tests.live import calls
 from tests.peers.agent import RunningAgent
 from tests.peers.process import free_ports

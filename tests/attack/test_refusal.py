@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.policy import LATE_S
-from sipagent.softphone_call import Call, Way
-from sipagent.softphone_loop import MS
+from sipagent.call.policy import LATE_S
+from sipagent.softphone.call import Call, Way
+from sipagent.softphone.loop import MS
 from tests.attack.conftest import Make
 from tests.attack.site import Site
 from tests.live import calls

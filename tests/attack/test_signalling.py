@@ -9,8 +9,8 @@ from contextlib import closing, suppress
 
 import pytest
 
-from sipagent.softphone import Call, Challenge, Phone, PhoneTimeout
-from sipagent.softphone_sip import Headers, Message, sdp
+from sipagent.softphone.phone import Call, Challenge, Phone, PhoneTimeout
+from sipagent.softphone.sip import Headers, Message, sdp
 from tests.attack.conftest import Make
 from tests.attack.site import DESKS, FOREIGN, OURS, TRUNK, Site
 from tests.live import calls

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sipagent.softphone_rtp import Silence
+from sipagent.softphone.rtp import Silence
 from tests.attack.conftest import Make
 from tests.attack.site import FOREIGN, TRUNK, Site
 from tests.live import calls

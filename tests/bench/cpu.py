@@ -6,8 +6,8 @@ import threading
 import time
 from dataclasses import dataclass
 
-from sipagent.softphone import Call
-from sipagent.softphone_rtp import RATE, Silence
+from sipagent.softphone.phone import Call
+from sipagent.softphone.rtp import RATE, Silence
 from tests.bench.latency import MS, answering
 from tests.bench.load_cost import Spent
 from tests.bench.office import CALLER_HZ, OPERATOR_HZ, Office

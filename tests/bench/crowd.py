@@ -25,8 +25,8 @@ from retention.recording import Ids, due_date
 from retention.rejected import BATCH
 from retention.store import Store
 from retention.verify import verify
-from sipagent.edge_rejected import Rejected
-from sipagent.rejections import receipt_of
+from sipagent.edge.rejected import Rejected
+from sipagent.service.processes.rejections import receipt_of
 from tests.bench import report
 from tests.bench.report import Row
 from tests.driving import RULES

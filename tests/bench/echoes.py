@@ -12,7 +12,7 @@ from media.frame import SAMPLE_RATE, SILENCE, Samples
 from media.keyword import Detector, Meaning, Verdict
 from media.training.channel import Codec, Line, Sound, active_rms
 from media.training.features import read
-from sipagent.detection import hear
+from sipagent.voice.detection import hear
 
 Arrives = Callable[[Sound, Line], Samples]
 

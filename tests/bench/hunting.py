@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sipagent.softphone import Answer, Call
-from sipagent.softphone_rtp import FRAME, LEVELS, RATE, decode
+from sipagent.softphone.phone import Answer, Call
+from sipagent.softphone.rtp import FRAME, LEVELS, RATE, decode
 from tests.bench.latency import MS, answering
 from tests.bench.office import CALLER_HZ, OPERATOR_HZ, Office
 from tests.simulation import quiet

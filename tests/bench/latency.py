@@ -6,10 +6,10 @@ import random
 
 import numpy as np
 
-from sipagent.softphone import Answer, Call
-from sipagent.softphone_call import Way
-from sipagent.softphone_loop import FRAME_NS
-from sipagent.softphone_rtp import LEVELS, decode
+from sipagent.softphone.call import Way
+from sipagent.softphone.loop import FRAME_NS
+from sipagent.softphone.phone import Answer, Call
+from sipagent.softphone.rtp import LEVELS, decode
 from tests.bench.office import CALLER_HZ, NOTICE_S, OPERATOR_HZ, WINDOW_S, Office
 from tests.live.calls import NOTICE_HZ
 from tests.peers.agent import PROMPTS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sipagent.softphone_rtp import RATE
+from sipagent.softphone.rtp import RATE
 from tests.bench.load_heard import ENDING_S, SETTLED_S, Heard
 from tests.bench.load_mark import find_marks
 from tests.peers.agent import Json, RunningAgent

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sipagent.softphone_rtp import LEVELS
+from sipagent.softphone.rtp import LEVELS
 
 FRAME = 160
 HALF = 80

@@ -24,7 +24,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sipagent.softphone_rtp import encode
+from sipagent.softphone.rtp import encode
 from tests.bench.load_heard import Heard
 from tests.bench.load_mark import FRAME, HALF, KINDS, MARK, PACKET, PHASES, first_marks, marks
 

@@ -11,7 +11,7 @@ from signal import SIGTERM
 
 import soundfile
 
-from sipagent.softphone_rtp import RATE, tone
+from sipagent.softphone.rtp import RATE, tone
 from tests.bench.load_rtp import Generator
 from tests.bench.load_sip import Callers, Operators
 from tests.peers.agent import PROMPTS, ROOT, RunningAgent

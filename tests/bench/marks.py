@@ -30,8 +30,8 @@ from media.tap import Channel, Tap
 from media.worker import Listener
 from retention import marks
 from retention.recording import Receipt
-from sipagent.recorder import Recorder
-from sipagent.softphone_call import Way
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.softphone.call import Way
 from tests import kept
 from tests.bench import report
 from tests.bench.office import office

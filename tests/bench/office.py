@@ -11,8 +11,8 @@ from typing import Any
 
 import soundfile
 
-from sipagent.softphone import Answer, Loop, Phone
-from sipagent.softphone_rtp import RATE, Tone, tone
+from sipagent.softphone.phone import Answer, Loop, Phone
+from sipagent.softphone.rtp import RATE, Tone, tone
 from tests.peers.agent import PROMPTS, RunningAgent
 from tests.peers.kamailio import Kamailio
 

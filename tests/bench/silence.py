@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sipagent.softphone import Answer, Call, Phone
+from sipagent.softphone.phone import Answer, Call, Phone
 from tests.bench.latency import MS
 from tests.bench.office import NOTICE_S, OPERATOR_HZ, Office
 from tests.live.calls import NOTICE_HZ, talk

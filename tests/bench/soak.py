@@ -21,7 +21,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sipagent.softphone import Call, Phone, PhoneTimeout
+from sipagent.softphone.phone import Call, Phone, PhoneTimeout
 from tests.attack.site import SHAPES, Shape, Site
 from tests.bench.load_cost import family
 from tests.bench.report import Row, show

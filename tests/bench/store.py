@@ -28,7 +28,7 @@ from retention.recording import Notice, Receipt, Recording, Status, due_date, ne
 from retention.selection import Selection
 from retention.store import Store
 from retention.verify import verify
-from sipagent.recorder import Closing, Recorder
+from sipagent.agent.recorder.recorder import Closing, Recorder
 from tests.bench import report
 from tests.bench.report import Row
 from tests.bench.tap import sealing_cpu

@@ -28,7 +28,7 @@ from media.training.channel import Line, Noise, Sound, carry
 from media.training.features import backgrounds, labelled, read
 from media.training.language import LANGUAGES, Language, language
 from media.training.speech import label
-from sipagent.detection import Heard, hear
+from sipagent.voice.detection import Heard, hear
 from tests.bench.echoes import LOSSES_DB, Echoes
 
 FRENCH_REST = ("arrêtez l'enregistrement", "je ne veux pas être enregistré")

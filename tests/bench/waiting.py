@@ -16,9 +16,9 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
-from sipagent.softphone import Answer, Call, Loop, Phone
-from sipagent.softphone_loop import MS, SECOND
-from sipagent.softphone_rtp import Tone
+from sipagent.softphone.loop import MS, SECOND
+from sipagent.softphone.phone import Answer, Call, Loop, Phone
+from sipagent.softphone.rtp import Tone
 from tests.bench import report
 from tests.bench.report import Row
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ, shown

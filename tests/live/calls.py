@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sipagent.softphone import Call, Phone
-from sipagent.softphone_rtp import RATE, strongest
+from sipagent.softphone.phone import Call, Phone
+from sipagent.softphone.rtp import RATE, strongest
 from tests.peers.agent import NOTICE_S, PROMPTS, RunningAgent
 
 CALLER_HZ, OPERATOR_HZ = 440, 1000

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sipagent.softphone import Answer, Loop
+from sipagent.softphone.phone import Answer, Loop
 from tests.peers import edge as scene
 from tests.peers.edge import Edge
 

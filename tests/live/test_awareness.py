@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from sipagent.softphone import Answer, Call, Phone
-from sipagent.softphone_sip import Message
+from sipagent.softphone.phone import Answer, Call, Phone
+from sipagent.softphone.sip import Message
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MUSIC_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ

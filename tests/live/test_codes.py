@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from prompts.music import TONES
-from sipagent.softphone import Call, Phone
-from sipagent.softphone_call import Way
-from sipagent.softphone_rtp import RATE, Tone
+from sipagent.softphone.call import Way
+from sipagent.softphone.phone import Call, Phone
+from sipagent.softphone.rtp import RATE, Tone
 from tests.live import calls
 from tests.live.calls import MS, SECOND
 from tests.peers.agent import Json, RunningAgent

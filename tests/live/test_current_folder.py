@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.init_config import init
+from sipagent.cli.init_config import init
 from tests.conftest import AgentFactory
 from tests.live.test_registering import registering
 from tests.peers.agent import write_prompts

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.softphone import Phone
+from sipagent.softphone.phone import Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import MUSIC_HZ, SECOND

@@ -9,8 +9,8 @@ from multiprocessing.connection import wait
 
 import pytest
 
-from sipagent.softphone import Answer, Challenge, Phone
-from sipagent.softphone_sip import sdp
+from sipagent.softphone.phone import Answer, Challenge, Phone
+from sipagent.softphone.sip import sdp
 from tests.peers import edge as scene
 from tests.peers.edge import CALLS_EACH, NUMBER, OURS, TRUNK, WORKERS, Edge
 

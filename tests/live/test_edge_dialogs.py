@@ -9,10 +9,10 @@ from multiprocessing.connection import wait
 
 import pytest
 
-from sipagent.edge_files import forget_dialogs
-from sipagent.softphone import Answer, Call, Phone
-from sipagent.softphone_call import Transaction
-from sipagent.softphone_sip import Message, sdp
+from sipagent.edge.files import forget_dialogs
+from sipagent.softphone.call import Transaction
+from sipagent.softphone.phone import Answer, Call, Phone
+from sipagent.softphone.sip import Message, sdp
 from tests.peers import edge as scene
 from tests.peers.edge import OPERATOR, STRANGER, TRUNK, Edge
 

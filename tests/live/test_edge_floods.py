@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.softphone import Answer, Loop
+from sipagent.softphone.phone import Answer, Loop
 from tests.peers import edge as scene
 from tests.peers.edge import CALLS_EACH, STRANGER, TRUNK, WORKERS, Edge
 from tests.peers.flood import Flood

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.config import HostPort
-from sipagent.edge_files import begin_anew, kept_tokens, places
-from sipagent.edge_ports import sharing
-from sipagent.edge_process import EdgeProcess
-from sipagent.edge_rpc import EdgeError
-from sipagent.hop import HEADER
-from sipagent.softphone import Loop, Phone
-from sipagent.softphone_call import Transaction
-from sipagent.softphone_sip import Headers, Message
+from sipagent.config.load import HostPort
+from sipagent.edge.files import begin_anew, kept_tokens, places
+from sipagent.edge.hop import HEADER
+from sipagent.edge.ports import sharing
+from sipagent.edge.process import EdgeProcess
+from sipagent.edge.rpc import EdgeError
+from sipagent.softphone.call import Transaction
+from sipagent.softphone.phone import Loop, Phone
+from sipagent.softphone.sip import Headers, Message
 from tests.peers import edge as scene
 from tests.peers.edge import OURS, STRANGER, TRUNK, Edge
 from tests.peers.process import free_ports

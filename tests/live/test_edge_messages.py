@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.edge import MOST_AT_ALL, MOST_BODY
-from sipagent.edge_grammar import MOST_AUDIO, MOST_MEDIA
-from sipagent.softphone import Answer, Call, Loop
-from sipagent.softphone_sip import Message
+from sipagent.edge.configuration import MOST_AT_ALL, MOST_BODY
+from sipagent.edge.grammar import MOST_AUDIO, MOST_MEDIA
+from sipagent.softphone.phone import Answer, Call, Loop
+from sipagent.softphone.sip import Message
 from tests.peers import edge as scene
 from tests.peers.edge import TRUNK, Edge
 from tests.peers.offers import AUDIO, CLOSED, HEAD, TOO_MANY, TOO_MUCH_AUDIO, VIDEO, multipart

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.edge_process import EdgeProcess
-from sipagent.edge_rejected import Rejected
+from sipagent.edge.process import EdgeProcess
+from sipagent.edge.rejected import Rejected
 from tests.peers import edge as scene
 from tests.peers.edge import OURS, STRANGER, TRUNK
 from tests.peers.odd import MARK, odd_invites

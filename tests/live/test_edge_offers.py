@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from sipagent.edge import MOST_BODY, OFFERS_AT_ONCE
-from sipagent.edge_grammar import MOST_AUDIO
-from sipagent.softphone import Phone
+from sipagent.edge.configuration import MOST_BODY, OFFERS_AT_ONCE
+from sipagent.edge.grammar import MOST_AUDIO
+from sipagent.softphone.phone import Phone
 from tests.peers import edge as scene
 from tests.peers.edge import Edge
 from tests.peers.offers import AUDIO, CLOSED, HEAD, TOO_MANY, TOO_MUCH_AUDIO

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.check_machine import answers_as_agent
-from sipagent.config import HostPort
-from sipagent.edge_plan import Addresses
-from sipagent.edge_process import EdgeProcess
-from sipagent.edge_rpc import EdgeError
-from sipagent.hop import HEADER
-from sipagent.softphone import Loop, Phone
-from sipagent.softphone_call import Transaction
-from sipagent.softphone_sip import Message
+from sipagent.check.machine import answers_as_agent
+from sipagent.config.load import HostPort
+from sipagent.edge.hop import HEADER
+from sipagent.edge.plan import Addresses
+from sipagent.edge.process import EdgeProcess
+from sipagent.edge.rpc import EdgeError
+from sipagent.softphone.call import Transaction
+from sipagent.softphone.phone import Loop, Phone
+from sipagent.softphone.sip import Message
 from tests.peers import edge as scene
 from tests.peers.edge import NUMBER, OURS, PATIENCE_S, WORKERS, Edge
 from tests.peers.process import free_ports

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.config import HostPort
-from sipagent.edge_plan import Tls
-from sipagent.softphone import Loop
-from sipagent.softphone_sip import Message, parameter, routes_of, uri_of
+from sipagent.config.load import HostPort
+from sipagent.edge.plan import Tls
+from sipagent.softphone.phone import Loop
+from sipagent.softphone.sip import Message, parameter, routes_of, uri_of
 from tests.conftest import AgentFactory
 from tests.peers import edge as scene
 from tests.peers.edge import OPERATOR, OURS, STRANGER, TRUNK, Edge

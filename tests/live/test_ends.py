@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.softphone import Answer, Phone
+from sipagent.softphone.phone import Answer, Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import MS, NOTICE_HZ

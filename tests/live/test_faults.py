@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from retention.reserve import read_reserve
-from sipagent.softphone import Phone
-from sipagent.softphone_rtp import Play, Samples, Tone
+from sipagent.softphone.phone import Phone
+from sipagent.softphone.rtp import Play, Samples, Tone
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ, SECOND

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import soundfile
 
-from sipagent.softphone import Answer, Phone
-from sipagent.softphone_rtp import RATE, tone
-from sipagent.softphone_sip import Message
+from sipagent.softphone.phone import Answer, Phone
+from sipagent.softphone.rtp import RATE, tone
+from sipagent.softphone.sip import Message
 from tests.conftest import OPERATOR_HZ, AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import SECOND, shown

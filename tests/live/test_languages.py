@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from sipagent.softphone import Phone
+from sipagent.softphone.phone import Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import MS, NOTICE_HZ, NOTICE_MS, REFUSED_HZ, WAYS

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sipagent.softphone import Answer, Call, Phone
-from sipagent.softphone_sip import Headers
+from sipagent.softphone.phone import Answer, Call, Phone
+from sipagent.softphone.sip import Headers
 from tests.conftest import default_operators
 from tests.live import calls
 from tests.live.calls import MUSIC_HZ, REFUSED_HZ, SECOND, WELCOME_HZ

@@ -6,7 +6,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from sipagent.softphone import Phone
+from sipagent.softphone.phone import Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.peers.process import free_ports

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from sipagent.softphone import Phone, PhoneError
-from sipagent.softphone_rtp import RATE, Silence
+from sipagent.softphone.phone import Phone, PhoneError
+from sipagent.softphone.rtp import RATE, Silence
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ, SECOND
 from tests.peers.agent import RunningAgent

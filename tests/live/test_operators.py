@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.softphone import Answer, Challenge, Phone
+from sipagent.softphone.phone import Answer, Challenge, Phone
 from tests.conftest import OPERATOR_HZ, AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import NOTICE_HZ, SECOND, UNAVAILABLE_HZ

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from sipagent.softphone import Answer, Phone
-from sipagent.softphone_rtp import tone
+from sipagent.softphone.phone import Answer, Phone
+from sipagent.softphone.rtp import tone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MUSIC_HZ, OPERATOR_HZ, SECOND, Bridge

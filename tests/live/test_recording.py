@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from sipagent.softphone import Phone
-from sipagent.softphone_rtp import RATE, Silence, Tone
+from sipagent.softphone.phone import Phone
+from sipagent.softphone.rtp import RATE, Silence, Tone
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MS, NOTICE_HZ, NOTICE_MS, OPERATOR_HZ, SECOND

@@ -8,7 +8,7 @@ from signal import SIGKILL
 
 import pytest
 
-from sipagent.softphone import Phone
+from sipagent.softphone.phone import Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.peers.agent import NUMBER, RunningAgent

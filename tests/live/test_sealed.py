@@ -14,8 +14,8 @@ from retention.archive import Archive
 from retention.keys import new_pair
 from retention.store import Store
 from retention.verify import Finding, verify
-from sipagent.softphone import Phone
-from sipagent.softphone_rtp import RATE
+from sipagent.softphone.phone import Phone
+from sipagent.softphone.rtp import RATE
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ

@@ -14,9 +14,9 @@ import soundfile
 
 from media.frame import Samples
 from media.head import Head, save
-from sipagent.admission import SHIPPED
-from sipagent.softphone import Phone
-from sipagent.softphone_rtp import RATE, Play, Tone, tone
+from sipagent.agent.admission import SHIPPED
+from sipagent.softphone.phone import Phone
+from sipagent.softphone.rtp import RATE, Play, Tone, tone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sipagent.softphone import Phone
-from sipagent.softphone_rtp import FRAME, RATE, RtpEnd, Samples, decode
+from sipagent.softphone.phone import Phone
+from sipagent.softphone.rtp import FRAME, RATE, RtpEnd, Samples, decode
 from tests.conftest import default_operators
 from tests.peers.agent import ROOT, RunningAgent
 

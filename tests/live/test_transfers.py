@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import soundfile
 
-from sipagent.softphone import Answer, Call, Phone
-from sipagent.softphone_rtp import RATE, RtpEnd, Silence, Tone, tone
+from sipagent.softphone.phone import Answer, Call, Phone
+from sipagent.softphone.rtp import RATE, RtpEnd, Silence, Tone, tone
 from tests.conftest import AgentFactory, PhoneFactory, default_operators
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MUSIC_HZ, OPERATOR_HZ, SECOND, Bridge

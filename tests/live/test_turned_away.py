@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sipagent.softphone import Phone, PhoneTimeout
+from sipagent.softphone.phone import Phone, PhoneTimeout
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.peers.agent import RunningAgent

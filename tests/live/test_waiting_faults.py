@@ -9,7 +9,7 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from sipagent.softphone import Answer, Call
+from sipagent.softphone.phone import Answer, Call
 from tests.live import calls
 from tests.live.calls import SECOND, shown
 from tests.live.test_workers import END_S, Town

@@ -15,11 +15,11 @@ from typing import Any, cast
 import pytest
 
 from retention.recording import worker_of
-from sipagent.edge_files import places
-from sipagent.edge_plan import Plan
-from sipagent.edge_rpc import EdgeRpc
-from sipagent.softphone import Answer, Call, Loop, Phone, PhoneError
-from sipagent.softphone_rtp import Tone
+from sipagent.edge.files import places
+from sipagent.edge.plan import Plan
+from sipagent.edge.rpc import EdgeRpc
+from sipagent.softphone.phone import Answer, Call, Loop, Phone, PhoneError
+from sipagent.softphone.rtp import Tone
 from tests.live import calls
 from tests.live.test_metrics import figures
 from tests.locking import locked

@@ -15,7 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from retention.store import Store
-from sipagent.softphone_rtp import RATE, tone
+from sipagent.softphone.rtp import RATE, tone
 from tests.peers.process import Child, PeerError, free_ports
 
 ROOT = Path(__file__).parents[2]

@@ -10,16 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sipagent.config import HostPort
-from sipagent.edge_files import kept_tokens, places
-from sipagent.edge_plan import Addresses, Plan
-from sipagent.edge_process import EdgeProcess
-from sipagent.edge_rejected import Rejected
-from sipagent.edge_rpc import Statistics
-from sipagent.hop import HEADER
-from sipagent.softphone import Answer, Call, Loop, Phone
-from sipagent.softphone_call import Transaction
-from sipagent.softphone_sip import Headers, Message
+from sipagent.config.load import HostPort
+from sipagent.edge.files import kept_tokens, places
+from sipagent.edge.hop import HEADER
+from sipagent.edge.plan import Addresses, Plan
+from sipagent.edge.process import EdgeProcess
+from sipagent.edge.rejected import Rejected
+from sipagent.edge.rpc import Statistics
+from sipagent.softphone.call import Transaction
+from sipagent.softphone.phone import Answer, Call, Loop, Phone
+from sipagent.softphone.sip import Headers, Message
 from tests.peers.process import PeerError, free_ports
 
 TRUNK, STRANGER, OPERATOR, OURS = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"

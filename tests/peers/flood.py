@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 
-from sipagent.softphone_sip import Message, address_of, routes_of, uri_of
+from sipagent.softphone.sip import Message, address_of, routes_of, uri_of
 
 
 class Flood:

@@ -20,12 +20,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sipagent.config import HostPort
-from sipagent.edge_files import forget_dialogs
-from sipagent.edge_plan import Addresses, Plan
-from sipagent.hop import HEADER
-from sipagent.softphone import Loop
-from sipagent.softphone_sip import Message, uri_of
+from sipagent.config.load import HostPort
+from sipagent.edge.files import forget_dialogs
+from sipagent.edge.hop import HEADER
+from sipagent.edge.plan import Addresses, Plan
+from sipagent.softphone.phone import Loop
+from sipagent.softphone.sip import Message, uri_of
 from tests.peers import edge as scene
 from tests.peers.edge import PATIENCE_S, Edge
 from tests.peers.process import PeerError, free_ports

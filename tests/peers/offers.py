@@ -1,6 +1,6 @@
 """Session descriptions: what phones offer, and more than an engine carries."""
 
-from sipagent.edge_grammar import MOST_AUDIO, MOST_MEDIA
+from sipagent.edge.grammar import MOST_AUDIO, MOST_MEDIA
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\n"
 AUDIO = "m=audio 40000 RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n"

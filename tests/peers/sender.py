@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 
-from sipagent.softphone_sip import Message
+from sipagent.softphone.sip import Message
 from tests.peers.process import PeerError
 
 PATIENCE_S = 20.0

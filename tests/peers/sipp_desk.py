@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sipagent.softphone_rtp import encode, tone
+from sipagent.softphone.rtp import encode, tone
 from tests.peers.process import Child, PeerError, free_ports
 
 ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'  # RFC 3326 section 2

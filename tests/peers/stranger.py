@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 from types import TracebackType
 
-from sipagent.softphone_rtp import FRAME, encode, tone
+from sipagent.softphone.rtp import FRAME, encode, tone
 
 PCMA, EVENTS = 8, 101
 KEYS = "0123456789*#ABCD"

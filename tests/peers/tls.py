@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from sipagent.softphone_sip import Message
+from sipagent.softphone.sip import Message
 from tests.peers.tsa import Holder
 
 LONG = timedelta(days=90)

@@ -1,0 +1,4 @@
+"""The driver of one process: reports in, the call's flow decides, commands out.
+
+It knows the engine by its protocol alone.
+"""

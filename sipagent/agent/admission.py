@@ -1,0 +1,162 @@
+"""What the configuration makes of a call before its flow begins: may it come, by which rules, heard how.
+
+A value of its own, made anew when the configuration is reloaded; calls in progress keep what they began with.
+"""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import prompts
+from media.notice import Prompt as Sound
+from media.notice import inspect_prompt
+from sipagent.agent.engine import Headers
+from sipagent.agent.operators.board import Strategy
+from sipagent.call import events as e
+from sipagent.call.machines.codes import Codes
+from sipagent.call.policy import Policy
+from sipagent.config.hours import Schedule
+from sipagent.config.load import Config, ConfigError, PromptSet, uri_host
+from sipagent.config.model import Operators
+from sipagent.config.sampling import Seed, Shares, draw
+from sipagent.config.types import Network
+
+SHIPPED = Path(prompts.__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """`sounds`: every language's; `numbers`: empty for any; `period`: how long recordings are kept, and
+    `receipts_period` what leads to a person in receipts. Without a `seed` nobody is drawn for a sample."""
+
+    policy: Policy
+    country: str
+    period: str
+    receipts_period: str
+    calls: int
+    shares: Shares
+    extensions: tuple[str, ...]
+    wrap_up_s: float
+    strategy: Strategy
+    recorded_headers: Headers
+    unrecorded_headers: Headers
+    allowed: tuple[Network, ...]
+    numbers: frozenset[str]
+    schedule: Schedule
+    sounds: dict[str, dict[e.Prompt, Sound]]
+    languages: dict[str, str]
+    language: str
+    seed: Seed | None = None
+
+    def sounds_for(self, called: str | None) -> dict[e.Prompt, Sound]:
+        """The prompts in the language of a dialled number."""
+        return self.sounds[self.languages.get(called or "", self.language)]
+
+    def ring_headers(self, recorded: bool) -> Headers:
+        """What an operator's phone is told besides the name that it shows."""
+        return self.recorded_headers if recorded else self.unrecorded_headers
+
+    def source_allowed(self, source: str) -> bool:
+        """Whether `address:port` is one of those that may call."""
+        try:
+            address = ipaddress.ip_address(source.rpartition(":")[0].strip("[]"))
+        except ValueError:
+            return False
+        return any(address in network for network in self.allowed)
+
+    def offer(  # noqa: PLR0917 - what the world says, in the order in which the flow weighs it
+        self, id: str, source: str, called: str | None, now: datetime, room: bool, draining: bool
+    ) -> e.CallOffered:
+        """The first fact of a call's flow. The draw for the sample is made here, before any notice."""
+        drawing = draw(self.seed, id, self.shares.at(now))
+        return e.CallOffered(
+            source_allowed=self.source_allowed(source),
+            number_known=not self.numbers or called in self.numbers,
+            room=room,
+            draining=draining,
+            open=self.schedule.is_open(now),
+            sampled=drawing.drawn,
+            draw=str(drawing),
+            may_choose=bool(self.policy.choices) and called not in self.languages,
+        )
+
+
+def admission(config: Config) -> Admission:
+    """Raises ConfigError, and PromptError for a prompt that can't be played."""
+    operators, refusal = config.operators, config.refusal
+    policy = Policy(
+        opt_in=refusal.mode == "opt_in",
+        refusal_digit=refusal.digit,
+        accept_digit=refusal.accept_digit,
+        choices=tuple(config.prompts.choices.items()),
+        voice=refusal.engine != "none",
+        in_call_voice=refusal.engine != "none" and refusal.in_call == "key+voice",
+        window_s=refusal.window_s,
+        ring_s=operators.ring_s,
+        max_wait_s=operators.max_wait_s,
+        simultaneous=operators.strategy == "simultaneous",
+        refer_targets=operators.refer_targets if operators.transfer == "refer" else (),
+        transfer_targets=operators.transfer_targets or operators.extensions,
+        codes=Codes(operators.stop_code, operators.pause_code, operators.flag_code),
+        stop_erases=operators.stop_erases,
+        recording=config.recording.enabled,
+        full_status=config.capacity.full_status,
+    )
+    return Admission(
+        policy=policy,
+        country=config.service.country,
+        period=config.retention.period,
+        receipts_period=config.retention.receipts_period,
+        calls=config.capacity.calls,
+        shares=config.shares(),
+        extensions=operators.extensions,
+        wrap_up_s=operators.wrap_up_s,
+        strategy=operators.strategy,
+        recorded_headers=_ring_headers(operators, "REC", operators.alert_info_recorded),
+        unrecorded_headers=_ring_headers(operators, "NO REC", operators.alert_info_not_recorded),
+        allowed=allowed_sources(config),
+        numbers=frozenset(config.trunk.numbers),
+        schedule=config.schedule(),
+        sounds={one.language: _inspected(one) for one in config.prompt_sets()},
+        languages=dict(config.prompts.languages),
+        language=config.service.language,
+    )
+
+
+def _ring_headers(operators: Operators, word: str, alert_info: str) -> Headers:
+    """Alert-Info (RFC 3261 section 20.4) and the header with the word, where they are configured."""
+    headers = (("Alert-Info", alert_info), (operators.recording_header, word))
+    return tuple((name, value) for name, value in headers if name and value)
+
+
+def _inspected(files: PromptSet) -> dict[e.Prompt, Sound]:
+    """Every prompt of a language; "please hold" is the shipped one, else music, where none is configured."""
+    paths: dict[e.Prompt, Path | None] = {prompt: getattr(files, prompt.value) for prompt in e.Prompt}
+    if files.please_hold is None:
+        spoken = SHIPPED / files.language / "please_hold.wav"
+        paths[e.Prompt.PLEASE_HOLD] = spoken if spoken.exists() else files.hold_music
+    return {prompt: inspect_prompt(path) for prompt, path in paths.items() if path}
+
+
+def allowed_sources(config: Config) -> tuple[Network, ...]:
+    """The addresses that calls may come from: by default the registrar's, looked up. Raises ConfigError."""
+    if config.trunk.allowed_sources:
+        return config.trunk.allowed_sources
+    host, _ = uri_host(config.trunk.registrar or "")
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise ConfigError(
+            config.file,
+            "trunk.registrar",
+            f"{host} can't be looked up: {error.strerror}",
+            "a host that resolves",
+        ) from error
+    return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
+
+
+def tones() -> dict[e.Tone, Path]:
+    """The acknowledgement tones, which come with the program."""
+    return {tone: inspect_prompt(SHIPPED / "tones" / f"{tone.value}.wav").path for tone in e.Tone}

@@ -1,0 +1,478 @@
+"""The driver: reports come in, the flow of their call decides, its commands go out. It decides nothing.
+
+    engine, listener, recorder ──▶ inbox ──▶ CallFlow.handle ──▶ commands ──▶ engine, listener, recorder
+
+One rhythm, on the SIP thread: let the engine work, empty the inbox, and only then look at the clock and
+start taps. So a key that was pressed before the window closed is heard before the window closes, and no tap
+starts while a fact that would forbid it is waiting.
+"""
+
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import assert_never
+
+import structlog
+
+from media.frame import Samples
+from media.worker import Conclusion, Listener
+from retention.recording import Ids, reference_of
+from sipagent.agent import played, transfers
+from sipagent.agent.admission import Admission
+from sipagent.agent.engine import (
+    Engine,
+    EngineFault,
+    ForeignMedia,
+    Incoming,
+    LegLost,
+    OfLeg,
+    RealmLearnt,
+    RefusedByEngine,
+    Registration,
+    Report,
+    SoundEnded,
+)
+from sipagent.agent.figures import Figures, Tally
+from sipagent.agent.hearing import concluded
+from sipagent.agent.legroom import LegRoom
+from sipagent.agent.livecall import LiveCall, Playing
+from sipagent.agent.operators.asking import Answer, AskAgain, BoardLost, Claimed, Offered
+from sipagent.agent.operators.desk import Desk, local_desk
+from sipagent.agent.operators.lending import Lending
+from sipagent.agent.operators.rota import Rota
+from sipagent.agent.recorder.recorder import Recorder, TapFault
+from sipagent.agent.registration import Registrar
+from sipagent.agent.tapping import Tapping
+from sipagent.agent.turned_away import FULL, turned_away
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.call.events import CALLER
+from sipagent.call.policy import RETRY_AFTER_S
+from sipagent.config.identity import display_for_operator, printable
+from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
+
+PATIENCE_S = 1.0  # the longest poll: signals are heard between two
+LAST_WORDS_S = 2.0
+AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
+SERVICE_UNAVAILABLE = 503
+
+log = structlog.get_logger("sipagent.agent.agent")
+
+Told = Report | TapFault | Answer | BoardLost
+"""What comes into the inbox."""
+
+
+class Agent:
+    """Runs calls on an engine until it is told to stop. All but `post` belong to the SIP thread."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        recorder: Recorder,
+        tones: dict[e.Tone, Path],
+        *,
+        registers: bool,
+        detectors: Detectors = NOBODY_LISTENS,
+        rota: Rota | None = None,
+        desk: Desk | None = None,
+        ids: Ids | None = None,
+        behind_edge: bool = False,
+        ready: Callable[[], None] = lambda: log.info("ready"),
+    ) -> None:
+        self.admission = admission
+        self.ids = ids or Ids()
+        self._behind_edge = behind_edge
+        self.recorder = recorder
+        self.listener = Listener(self._concluded, detectors.before, detectors.in_call)
+        self.registrar = Registrar(registers)
+        self.tally = Tally()
+        self.draining = False
+        self._tell_ready, self._ready = ready, False
+        self._tones = tones
+        self._inbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
+        self._calls: dict[str, LiveCall] = {}
+        self._of_leg: dict[int, LiveCall] = {}
+        self.tapping = Tapping(recorder, lambda id, reason: self._post_and_wake(TapFault(id, reason)))
+        self._engine: Engine | None = None
+        self._audit_due = 0.0
+        self.lending = Lending(desk or local_desk(admission, rota, recorder.later), self._inbox.put)
+
+    @property
+    def calls(self) -> int:
+        """How many calls are up."""
+        return len(self._calls)
+
+    @property
+    def limit(self) -> int:
+        """How many may be up at a time."""
+        return self.admission.calls
+
+    @property
+    def has_registered(self) -> bool | None:
+        """Whether the trunk's registrar knows us; None where there is none."""
+        return self.registrar.active if self.registrar.wanted else None
+
+    def figures(self) -> Figures:
+        """What has been counted so far; any thread."""
+        strangers = self._engine.strangers if self._engine else 0
+        return self.tally.figures(replace(self.recorder.figures, calls=self.calls, strangers=strangers))
+
+    @property
+    def live(self) -> list[LiveCall]:
+        """The calls that are up, a list of its own: handling a fact may end one."""
+        return list(self._calls.values())
+
+    def reload(self, admission: Admission) -> None:
+        """Other rules for the calls to come."""
+        self.admission = admission
+        self.lending.desk.reload(admission.extensions, admission.wrap_up_s, admission.strategy)
+
+    # --- from other threads ---
+
+    def post(self, report: Told) -> None:
+        """Put a report into the inbox; any thread."""
+        self._inbox.put(report)
+
+    def _post_and_wake(self, report: Told) -> None:
+        self._inbox.put(report)
+        if self._engine:
+            self._engine.wake()
+
+    def hear(self, leg: int, samples: Samples, at: float) -> None:
+        """Take (n,) int16 of a leg, on the bridge's clock thread."""
+        self.listener.feed(leg, samples)
+        self.tapping.hear(leg, samples, at)
+
+    def _concluded(self, leg: int, conclusion: Conclusion) -> None:
+        self._post_and_wake(OfLeg(leg, concluded(leg, conclusion)))
+
+    # --- the rhythm ---
+
+    def run(self, engine: Engine, stop: Callable[[], bool]) -> None:
+        """Take calls until `stop()`; then those still up are ended properly."""
+        self._engine = engine
+        if not self.registrar.wanted:
+            self._tell_ready()
+        self._poll_until(engine, stop)
+        for call in self.live:
+            self._handle(engine, call, e.ServiceEnding())
+        until = time.monotonic() + LAST_WORDS_S  # for what is still being listened to
+        self._poll_until(engine, lambda: not self._calls or time.monotonic() > until)
+
+    def _poll_until(self, engine: Engine, stop: Callable[[], bool]) -> None:
+        """A turn where something was reported or is due; most polls end with neither, and need none."""
+        due = 0.0
+        while not stop():
+            now = time.monotonic()
+            engine.poll(max(0.0, due - now))
+            if not self._inbox.empty() or time.monotonic() >= due:
+                self.turn(engine)
+                due = self._due()
+
+    def _due(self) -> float:
+        """When the next turn is needed, whatever is reported until then."""
+        deadlines = [call.flow.deadline for call in self._calls.values()]
+        deadlines += [self.lending.desk.deadline, self.registrar.deadline, time.monotonic() + PATIENCE_S]
+        return min(at for at in deadlines if at is not None)
+
+    def turn(self, engine: Engine) -> None:
+        """Empty the inbox, then see what is due, and start taps last of all."""
+        self._drain(engine)
+        now = time.monotonic()
+        for call in self.live:
+            if call.flow.deadline is not None and call.flow.deadline <= now:
+                self._handle(engine, call, e.TimePassed())
+        self.lending.tick(now)
+        if now >= self._audit_due:
+            self._audit_due = now + AUDIT_S
+            self._audit(engine)
+            self.tally.tell_strangers(engine.strangers)
+        self._drain(engine)
+        if self.tapping.ordered:
+            engine.poll(0)
+            self._drain(engine)
+            self.tapping.start()
+        if self.registrar.due(now):
+            engine.register()
+
+    def _audit(self, engine: Engine) -> None:
+        """Give back legs that the engine has no more: whoever waits for their end would wait for ever."""
+        for leg in [leg for call in self.live for leg in call.up if not engine.has(leg)]:
+            self._lost(leg)
+            self._inbox.put(OfLeg(leg, e.LegGone(leg, 0)))
+
+    def _lost(self, leg: int) -> None:
+        self.tally.lost_legs += 1
+        call = self._of_leg.get(leg)
+        log.error("alert", call=call and call.id, reason="the engine has lost a leg of this call")
+
+    def _drain(self, engine: Engine) -> None:
+        while not self._inbox.empty():
+            self._take(engine, self._inbox.get())
+
+    def _take(self, engine: Engine, report: Told) -> None:  # noqa: PLR0912 - one a report
+        match report:
+            case Incoming():
+                self._invited(engine, report)
+            case OfLeg(leg, fact):
+                self._told(engine, leg, fact)
+            case SoundEnded(leg, token):
+                self._sound_ended(engine, leg, token)
+            case TapFault(id, reason):
+                self.tally.tap_faults += 1
+                if call := self._calls.get(id):
+                    self._handle(engine, call, e.TapFailed(reason))
+            case Registration():
+                self._registered(report)
+            case RefusedByEngine():
+                self._refused_by_engine(report)
+            case RealmLearnt(realm):
+                engine.learn_realm(realm)  # it may be another process's that the registrar has asked
+            case EngineFault(reason):
+                log.error("engine_fault", reason=reason)
+            case LegLost(leg):
+                self._lost(leg)
+            case ForeignMedia():
+                self._foreign(report)
+            case Offered() | Claimed() | AskAgain():
+                self._answered(engine, report)
+            case BoardLost():
+                self.lending.lost()
+
+    def _told(self, engine: Engine, leg: int, fact: e.Fact) -> None:
+        if call := self._of_leg.get(leg):
+            told = self._translated(call, leg, fact)
+            if told and (told := self.lending.weighed(call, told)):
+                self._handle(engine, call, told)
+        elif isinstance(fact, e.OperatorAnswered | e.MediaLost):
+            engine.hang_up(leg)  # its call is over: nobody else will
+        if isinstance(fact, e.LegGone):
+            self._leg_is_gone(leg)
+
+    def _answered(self, engine: Engine, answer: Answer) -> None:
+        call = self._calls.get(answer.call)
+        if call is None:
+            return
+        for then in self.lending.answer(answer):
+            match then:
+                case e.DialOperator():
+                    self._dial(engine, call, then)
+                case r.TransferAsked():
+                    room = self._legs(engine).for_ringing(call.id) > 0
+                    self._handle(engine, call, replace(then, room=room))
+                case _:
+                    self._handle(engine, call, then)
+
+    def _handle(self, engine: Engine, call: LiveCall, fact: e.Fact) -> None:
+        decision, flagged = call.flow.consent.decision, call.flow.story.flagged
+        commands = call.flow.handle(fact, time.monotonic())
+        consent = call.flow.consent
+        if consent.decision is not decision:
+            log.info("decided", call=call.id, decision=consent.decision, by=consent.by)
+        if (consent.decision, call.flow.story.flagged) != (decision, flagged):
+            self.recorder.keep_receipt(call.receipt())  # before anything follows from it
+        if call.flow.story.flagged and not flagged and call.recording and not call.tap:
+            self.recorder.flag_kept(call.id)
+        for command in commands:
+            self._carry_out(engine, call, command)
+
+    # --- facts that need the agent's own knowledge ---
+
+    def _invited(self, engine: Engine, report: Incoming) -> None:
+        now, wall = time.monotonic(), datetime.now(UTC)
+        admission, message = self.admission, report.message
+        room = self._legs(engine).takes(admission.calls)
+        if self._behind_edge and (self.draining or not room):
+            # the edge asks another worker, and leaves the call's one receipt if none has room
+            engine.reject(report.leg, SERVICE_UNAVAILABLE, RETRY_AFTER_S)
+            return
+        call = LiveCall.offered(self.ids.new(wall), message, admission, wall, now)
+        call.takes(CALLER, report.leg)
+        self._of_leg[report.leg] = call
+        offer = admission.offer(call.id, report.source, call.called, wall, room, self.draining)
+        if offer.source_allowed:
+            # Who calls stands in the receipt alone: that one expires, a log doesn't.
+            log.info("call_offered", call=call.id, called=call.called)
+        self._calls[call.id] = call
+        self._handle(engine, call, offer)
+        if call.id in self._calls:  # else it was rejected, and is told as such
+            self.recorder.keep_receipt(call.receipt())
+        self._make_room(engine)
+
+    def _legs(self, engine: Engine) -> LegRoom:
+        return LegRoom.of(engine.capacity, engine.legs, self.live)
+
+    def has_room(self) -> bool:
+        """Whether one more caller would find legs; true where there is another reason to refuse."""
+        if self._engine is None or self.draining:
+            return True
+        legs = LegRoom.of(self._engine.capacity, self._engine.legs + 1, self.live)
+        return legs.takes(self.admission.calls)
+
+    def _make_room(self, engine: Engine) -> None:
+        """Have legs given back on which phones ring beside others, as far as a new caller needs them."""
+        for id in self._legs(engine).wanted:
+            self._inbox.put(OfLeg(self._calls[id].legs[CALLER], e.LegWanted()))
+
+    def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact | None:
+        """With the flow's number of the leg. What names none is the caller's; an operator's is None."""
+        number = call.leg_of(leg)
+        if number is not None and isinstance(fact, e.LegFact):
+            return replace(fact, leg=number)
+        return fact if number == CALLER or isinstance(fact, e.HearingFailed) else None
+
+    def _foreign(self, report: ForeignMedia) -> None:
+        self.tally.foreign_packets += report.packets
+        call = self._of_leg.get(report.leg)
+        if call and call.is_sprayed(report.leg, report.packets):
+            reason = "somebody else sends to the sound of this call, and is not heard"
+            log.error("alert", call=call.id, reason=reason)
+
+    def _leg_is_gone(self, leg: int) -> None:
+        self.tapping.forget(leg)
+        if call := self._of_leg.get(leg):  # kept while the call is: what the leg sent is still being heard
+            call.up.discard(leg)
+            self.lending.release(call, leg)
+
+    def _sound_ended(self, engine: Engine, leg: int, token: int) -> None:
+        call = self._of_leg.get(leg)
+        number = call.leg_of(leg) if call else None
+        if call is None or number is None:
+            return
+        playing = call.playing.get(number)
+        if playing and playing.token == token:
+            del call.playing[number]
+            played_ms = round((time.monotonic() - playing.began) * 1000)
+            complete = played.whole(playing.prompt, call.sounds[playing.prompt], played_ms)
+            self._handle(engine, call, e.PromptEnded(playing.prompt, played_ms, complete))
+
+    def _registered(self, report: Registration) -> None:
+        was_ready, self._ready = self._ready, self._ready or report.active
+        retry_s = self.registrar.answered(report.active, time.monotonic())
+        reason = printable(report.reason)
+        if report.active:
+            log.info("registered") if was_ready else self._tell_ready()
+        else:
+            log.warning("registration_failed", status=report.status, reason=reason, retry_s=retry_s)
+
+    def _refused_by_engine(self, report: RefusedByEngine) -> None:
+        """A call that never reached us leaves its receipt, too; strangers are only counted."""
+        if report.status in (FULL, SERVICE_UNAVAILABLE) and self._behind_edge:
+            return  # the edge asks another worker, and leaves the receipt
+        if receipt := turned_away(report, self.ids, self.admission, self.tally, datetime.now(UTC)):
+            self.recorder.keep_rejected(receipt)
+
+    # --- commands ---
+
+    def _carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912, PLR0915 - one a command
+        match command:
+            case e.Drop():
+                self._drop(engine, call)
+            case e.Reject(status, retry_after_s):
+                engine.reject(call.legs[CALLER], status, retry_after_s)
+            case e.Answer():
+                engine.answer(call.legs[CALLER])
+            case e.Play(leg, prompt):
+                self._play(engine, call, leg, prompt)
+            case e.Speak(language):
+                call.sounds = call.spoken[language]
+            case e.StopPlaying(leg):
+                call.playing.pop(leg, None)
+                engine.stop_playing(call.legs.get(leg, -1))
+                played.stopped(self.listener, call.legs.get(leg, -1))
+            case e.PlayTone(tone):
+                engine.overlay(tuple(call.up), self._tones[tone])
+            case e.Listen():
+                self._listen(engine, call, command)
+            case e.SeekOperator(tried):
+                self.lending.seek(call, tried, self._legs(engine).for_ringing(call.id))
+            case e.DeclineOperator(uri):
+                self.lending.decline(call, uri)
+            case e.DialOperator():
+                if self.lending.may_dial(call, command):
+                    self._dial(engine, call, command)
+            case e.HangUp(leg, elsewhere):
+                if not self.lending.give_up(call, leg):
+                    engine.hang_up(call.legs.get(leg, -1), elsewhere)
+            case e.Bridge(leg):
+                self._bridge(engine, call, leg)
+            case r.Separate(leg):
+                self._separate(engine, call.legs.get(leg, -1))
+            case r.AllowTransfer() | r.TellTransfer() | r.Refer() | r.GiveUpRefer():
+                transfers.carry_out(engine, call, command)
+            case e.StartTap():
+                self.tapping.ordered.append((call, command))
+            case e.SilenceTap(on):
+                call.silence(on)
+            case e.StopTap(keep):
+                self.tapping.stop(call, keep)
+            case e.Indicate(recording):
+                call.indicated = recording
+                for leg in call.up:
+                    engine.indicate(leg, recording)
+            case e.Alert(reason):
+                log.error("alert", call=call.id, reason=reason)
+            case e.ReportOperator():
+                self.tally.phones.failed(command, self.admission.extensions, call.id, time.monotonic())
+            case e.Finish():
+                self._finish(call)
+            case _:
+                assert_never(command)
+
+    def _drop(self, engine: Engine, call: LiveCall) -> None:
+        """The engine can't keep silent, so a stranger gets the shortest answer there is, and no receipt."""
+        self.tally.count_stranger()
+        engine.reject(call.legs[CALLER], 403, None)
+        del self._calls[call.id], self._of_leg[call.legs[CALLER]]
+
+    def _play(self, engine: Engine, call: LiveCall, leg: int, prompt: e.Prompt) -> None:
+        if leg in call.legs and prompt in call.sounds:
+            loop = prompt is e.Prompt.HOLD_MUSIC
+            if call.flow.policy.voice:
+                played.begins(self.listener, call.legs[leg], prompt, call.sounds[prompt])
+            token = engine.play(call.legs[leg], call.sounds[prompt].path, loop)
+            call.playing[leg] = Playing(token, prompt, time.monotonic())
+
+    def _listen(self, engine: Engine, call: LiveCall, order: e.Listen) -> None:
+        engine_leg = call.legs.get(order.leg)
+        if engine_leg is None:
+            return
+        self.listener.open(engine_leg, tones=order.tones, voice=order.voice, in_call=order.in_call)
+        engine.listen(engine_leg)
+
+    def _dial(self, engine: Engine, call: LiveCall, order: e.DialOperator) -> None:
+        display = display_for_operator(order.recorded, call.caller, reference_of(call.id))
+        headers = self.admission.ring_headers(order.recorded) + transfers.replacing(order.replaces)
+        engine_leg = engine.dial(order.uri, display, headers)
+        call.takes(order.leg, engine_leg)
+        call.operators[engine_leg] = order.uri
+        self._of_leg[engine_leg] = call
+
+    def _separate(self, engine: Engine, leg: int) -> None:
+        self.tapping.forget(leg)
+        engine.separate(leg)
+        engine.indicate(leg, "off")
+
+    def _bridge(self, engine: Engine, call: LiveCall, leg: int) -> None:
+        self.lending.bridged(call)
+        engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
+        engine.indicate(call.legs.get(leg, -1), call.indicated)
+        self.tally.phones.talks(call.operators.get(call.legs.get(leg, -1)))
+        self.tapping.follow(call, leg)
+        self.recorder.keep_receipt(call.receipt())
+
+    def _finish(self, call: LiveCall) -> None:
+        del self._calls[call.id]
+        for leg in call.legs.values():
+            self.listener.close(leg)
+            del self._of_leg[leg]
+        self.lending.finished(call)
+        story, consent = call.flow.story, call.flow.consent
+        log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
+        self.tally.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
+        receipt = call.receipt(ended=time.monotonic())
+        keep = self.recorder.keep_rejected if story.outcome == "rejected" else self.recorder.keep_receipt
+        keep(receipt)

@@ -1,0 +1,231 @@
+"""What the agent asks of a SIP and media engine, and what the engine reports. `pjsip.py` is the one there is.
+
+The engine numbers its legs for the whole process; which call a leg belongs to is the agent's affair. Reports
+come through `EngineSettings.report`, on any thread, and must be enqueued only; audio comes through
+`EngineSettings.audio` on the bridge's clock thread, which waits for it to return. Every method belongs to
+the one SIP thread, except `wake`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Protocol
+
+from media.frame import Samples
+from sipagent.call import events as e
+from sipagent.config.types import Network
+from sipagent.edge.hop import HEADER
+
+Headers = tuple[tuple[str, str], ...]
+"""SIP headers as name and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An INVITE has come in as leg `leg`. `source`: the sender's address and port; `message`: its text."""
+
+    leg: int
+    source: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfLeg:
+    """A fact of a leg; a `leg` inside the fact is the engine's number too, or 0 where it has none yet."""
+
+    leg: int
+    fact: e.Fact
+
+
+@dataclass(frozen=True, slots=True)
+class SoundEnded:
+    """The last sample of a sound has been played to a leg; `token` is what `play` gave."""
+
+    leg: int
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The registrar's word: a SIP status (0: none came) and its reason. Registered where `active`."""
+
+    active: bool
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RealmLearnt:
+    """The registrar has asked for the trunk's credentials in this realm: they are for no other now."""
+
+    realm: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedByEngine:
+    """The engine itself refused an INVITE before asking: no free leg (486), no usable media (488), …"""
+
+    status: int
+    source: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFault:
+    """A callback has failed; nothing was lost but what it had to report."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignMedia:
+    """So many more packets have come to a leg's media from others than its peer, and were dropped."""
+
+    leg: int
+    packets: int
+
+
+@dataclass(frozen=True, slots=True)
+class LegLost:
+    """The library has a leg no more, and never said so; `LegGone` follows."""
+
+    leg: int
+
+
+Report = (
+    Incoming
+    | OfLeg
+    | SoundEnded
+    | Registration
+    | RealmLearnt
+    | RefusedByEngine
+    | EngineFault
+    | LegLost
+    | ForeignMedia
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Digest credentials (RFC 8760). While the realm is empty nobody gets a digest."""
+
+    username: str
+    password: str = field(repr=False)
+    realm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """`listen`, `rtp_ports`: host and port, first and last port; `codecs` in order of preference.
+
+    `media_address`: where RTP is heard, empty for the host of `listen`. `public_address`: how others see the
+    address of the media, and that of SIP, unless media have an address of their own. `registrar_proxies`,
+    `outbound_proxies`: SIP URIs that a REGISTER, or an operator's INVITE, goes through, in this order.
+    `trunk`: where its realm is empty, the registrar's first challenge names it. `operators`: what their PBX
+    asks for, by default the trunk's; where its realm is empty, the first challenge to an INVITE names it.
+    `callers`: who may begin a call, and whose gateways may send sound from other addresses than SDP names;
+    `others`: with whom else we have to do. `has_room`: whether one more call would find its legs; one that
+    finds none waits for a moment, since another may just be ending.
+
+    Behind the edge: `hop_token`: how its header X-Sipagent begins on requests that come in and begin
+    something, `;source=IP:PORT` of their sender follows; `way_out_token`: what INVITE and REGISTER that leave
+    carry there, empty for `hop_token`; `sip_peer`: the only address that SIP is taken from.
+    """
+
+    report: Callable[[Report], None]
+    audio: Callable[[int, Samples, float], None]
+    listen: tuple[str, int]
+    uri: str
+    transport: str = "udp"
+    media_address: str = ""
+    public_address: str = ""
+    registrar: str = ""
+    registrar_proxies: tuple[str, ...] = ()
+    trunk: Credentials | None = None
+    operators: Credentials | None = None
+    outbound_proxies: tuple[str, ...] = ()
+    rtp_ports: tuple[int, int] = (10000, 10999)
+    codecs: tuple[str, ...] = ("PCMA", "PCMU")
+    srtp: str = "off"
+    media_timeout_s: float = 30.0
+    callers: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
+    others: tuple[Network, ...] = ()
+    has_room: Callable[[], bool] = lambda: True
+    hop_token: str = field(default="", repr=False)
+    way_out_token: str = field(default="", repr=False)
+    sip_peer: tuple[str, int] | None = None
+
+    @property
+    def way_out(self) -> Headers:
+        """What a request carries that begins something, as it leaves."""
+        token = self.way_out_token or self.hop_token
+        return ((HEADER, token),) if token else ()
+
+
+class Engine(Protocol):
+    """Legs are ints. Unknown or ended legs are ignored: an order may cross the leg's end."""
+
+    @property
+    def capacity(self) -> int:
+        """How many legs the engine can have at once."""
+
+    @property
+    def legs(self) -> int:
+        """How many it has now, those that are ending included."""
+
+    def has(self, leg: int) -> bool:
+        """Whether this leg has not ended."""
+
+    @property
+    def strangers(self) -> int:
+        """How many requests and packets of others were dropped so far."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def drain(self) -> None:
+        """Tell who asks that no new calls are taken."""
+
+    def poll(self, timeout_s: float) -> None: ...
+
+    def wake(self) -> None: ...
+
+    def register(self) -> None: ...
+
+    def learn_realm(self, realm: str) -> None:
+        """The trunk's credentials are for this realm, where they had none."""
+
+    def trust(self, gateways: tuple[Network, ...]) -> None:
+        """The sound of callers to come may come from these, too, where nothing comes from whom SDP names."""
+
+    def answer(self, leg: int) -> None: ...
+
+    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None: ...
+
+    def hang_up(self, leg: int, elsewhere: bool = False) -> None: ...
+
+    def dial(self, uri: str, display: str, headers: Headers = ()) -> int: ...
+
+    def play(self, leg: int, sound: Path, loop: bool) -> int: ...
+
+    def stop_playing(self, leg: int) -> None: ...
+
+    def overlay(self, legs: tuple[int, ...], sound: Path) -> None: ...
+
+    def bridge(self, one: int, other: int) -> None: ...
+
+    def separate(self, leg: int) -> None: ...
+
+    def allow_transfer(self, leg: int, targets: tuple[str, ...]) -> None: ...
+
+    def tell_transfer(self, leg: int, status: int, last: bool) -> None: ...
+
+    def refer(self, leg: int, uri: str) -> None: ...
+
+    def give_up_refer(self, leg: int) -> None: ...
+
+    def indicate(self, leg: int, recording: e.Indication) -> None: ...
+
+    def listen(self, leg: int) -> None: ...

@@ -1,0 +1,120 @@
+"""What an agent has counted, as a value; of several agents, the sum. A worker tells its own over the link.
+
+Nothing in it leads to a person. Counts begin anew with the process that counts; what a worker that died had
+told stays in the sum, so that no count of the whole ever goes back.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+
+import structlog
+
+from sipagent.agent.phones import Phones
+
+log = structlog.get_logger("sipagent.agent.agent")
+
+EVERY_S = 1.0  # how often a worker tells them, where they have changed
+
+Ending = tuple[str, str, str]
+"""Of a call: its outcome, its decision, and by what (`decided_by`, empty for nothing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """`calls`: those that are up now; `waiting`: receipts that the database does not have yet; `faults`: by
+    part; `phones`: operators rung in vain, by extension and problem; all else counts what has happened.
+
+    `malformed`, `unsupported`: messages that the edge refused or dropped for what was in them.
+    """
+
+    calls: int = 0
+    ended: Mapping[Ending, int] = field(default_factory=dict)
+    strangers: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
+    dropped_frames: int = 0
+    lost_legs: int = 0
+    foreign_packets: int = 0
+    malformed: int = 0
+    unsupported: int = 0
+    waiting: int = 0
+    lost: int = 0  # receipts
+    phones: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+BY_NAME = ("ended", "faults", "phones")
+SUMS = [each.name for each in fields(Figures) if each.name not in BY_NAME]
+
+
+class Tally:
+    """What the agent counts itself, on its own thread; `figures` may be called on any."""
+
+    def __init__(self) -> None:
+        self.ended: Counter[Ending] = Counter()
+        self.strangers = self._told_strangers = 0
+        self.tap_faults = 0
+        self.lost_legs = 0
+        self.foreign_packets = 0
+        self.phones = Phones()
+
+    def count_stranger(self) -> None:
+        self.strangers += 1
+        self.tell_strangers()
+
+    def tell_strangers(self, beside: int = 0) -> None:
+        """With those that the engine has kept out; at 1, 2, 4, 8, …: a scan must not fill the log."""
+        total = self.strangers + beside
+        if total.bit_length() > self._told_strangers.bit_length():
+            self._told_strangers = total
+            log.warning("strangers", count=total)
+
+    def figures(self, others: Figures) -> Figures:
+        """With what others have counted."""
+        return total((others, self._own()))
+
+    def _own(self) -> Figures:
+        return Figures(
+            ended=dict(self.ended.copy()),
+            strangers=self.strangers,
+            faults={"tap": self.tap_faults},
+            phones=dict(self.phones.counts.copy()),
+            lost_legs=self.lost_legs,
+            foreign_packets=self.foreign_packets,
+        )
+
+
+def total(all: Iterable[Figures]) -> Figures:
+    """Of several that count side by side."""
+    ended: Counter[Ending] = Counter()
+    faults: Counter[str] = Counter()
+    phones: Counter[tuple[str, str]] = Counter()
+    sums: Counter[str] = Counter()
+    for one in all:
+        ended.update(one.ended)
+        faults.update(one.faults)
+        phones.update(one.phones)
+        sums.update({name: getattr(one, name) for name in SUMS})
+    return Figures(ended=dict(ended), faults=dict(faults), phones=dict(phones), **sums)
+
+
+class Telling:
+    """A worker's: has `send` tell its figures when they have changed, every second at most."""
+
+    def __init__(self, figures: Callable[[], Figures], send: Callable[[Figures], None]) -> None:
+        self._figures = figures
+        self._send = send
+        self._told = Figures()
+        self._due = 0.0
+
+    def look(self, now: float) -> None:
+        """To be called in every turn; `now` is monotonic s."""
+        if now >= self._due:
+            self._due = now + EVERY_S
+            self.tell()
+
+    def tell(self) -> None:
+        """At the end: what has changed since the last second."""
+        figures = self._figures()
+        if figures != self._told:
+            self._told = figures
+            self._send(figures)

@@ -1,0 +1,64 @@
+"""What is kept of a call that the engine had refused before anybody was asked."""
+
+from datetime import datetime
+
+import structlog
+
+from retention.recording import Event, Ids, Receipt, due_date
+from sipagent.agent.admission import Admission
+from sipagent.agent.engine import RefusedByEngine
+from sipagent.agent.figures import Tally
+from sipagent.config.identity import call_id, called_number, caller_number
+
+FULL = 486  # the engine's own answer when it has no leg left
+
+log = structlog.get_logger("sipagent.agent.agent")
+
+
+def turned_away(
+    report: RefusedByEngine, ids: Ids, rules: Admission, tally: Tally, now: datetime
+) -> Receipt | None:
+    """Its receipt, complete at once; strangers are only counted. `now` is UTC."""
+    if not rules.source_allowed(report.source):
+        tally.count_stranger()
+        return None
+    if report.status == FULL:
+        log.error("miscounted_legs", detail="the engine refused a call that we had room for")
+    receipt = rejected(
+        ids.new(now),
+        now,
+        report.status,
+        rules,
+        call_id=call_id(report.message),
+        caller=caller_number(report.message, rules.country),
+        called=called_number(report.message, rules.country),
+    )
+    log.info("call_rejected", call=receipt.id, status=report.status)
+    tally.ended["rejected", receipt.decision, "sip"] += 1
+    return receipt
+
+
+def rejected(
+    id: str,
+    at: datetime,
+    status: int,
+    rules: Admission,
+    *,
+    call_id: str,
+    caller: str | None,
+    called: str | None,
+    by: str = "agent",
+) -> Receipt:
+    """The receipt of a call that was answered with `status` at once, by the agent or by the edge; UTC."""
+    return Receipt(
+        id=id,
+        call_id=call_id,
+        started_at=at,
+        ended_at=at,
+        caller=caller,
+        called=called,
+        outcome="rejected",
+        decided_by="sip",
+        events=(Event(at=at, what=f"rejected with {status}", by=by),),
+        expires_at=due_date(at, rules.receipts_period),
+    )

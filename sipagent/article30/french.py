@@ -1,0 +1,262 @@
+"""What the register's entry says, in French: see `words`."""
+
+from sipagent.article30.words import Words
+
+FRENCH = Words(
+    introduction=(
+        "Entrée du registre des activités de traitement (RGPD, article 30), établie d’après la "
+        "configuration en vigueur."
+    ),
+    to_complete="**à compléter**",
+    headings={
+        "controller": "Responsable (article 30(1)(a))",
+        "legal_basis": "Base légale (article 6(1))",
+        "purposes": "Finalités (article 30(1)(b))",
+        "persons": "Personnes concernées (article 30(1)(c))",
+        "data": "Données (article 30(1)(c))",
+        "recipients": "Destinataires (article 30(1)(d))",
+        "transfers": "Transferts (article 30(1)(e))",
+        "retention": "Durées de conservation (article 30(1)(f))",
+        "information": "Information des appelants (article 13)",
+        "rights": "Choix et droits des appelants (articles 7, 15, 17, 21)",
+        "security": "Mesures de sécurité en place (article 30(1)(g))",
+        "security/off": "Ce que la configuration ne met pas en place, ou ne garantit pas",
+        "by_hand": "À ajouter à la main",
+    },
+    sentences={
+        "processing.name": "# Enregistrement des appels : {}",
+        "processing.lines": "**Lignes** : {:code}",
+        "processing.lines/any": "**Lignes** : tout numéro qui arrive à l’agent",
+        "processing.extent/off": (
+            "**Étendue** : aucun appel n’est enregistré ; ce qui l’a été auparavant va à son terme"
+        ),
+        "processing.extent/all": (
+            "**Étendue** : tous les appels, si le choix de l’appelant le permet ; justification : {todo}"
+        ),
+        "processing.extent/all_justified": (
+            "**Étendue** : tous les appels, si le choix de l’appelant le permet ; justification : "
+            "{justification}"
+        ),
+        "processing.extent/share": (
+            "**Étendue** : {share:share} des appels, tirés au sort avant l’annonce, si le choix de l’appelant"
+            " le permet"
+        ),
+        "processing.extent/share_justified": (
+            "**Étendue** : {share:share} des appels, tirés au sort avant l’annonce, si le choix de l’appelant"
+            " le permet ; justification : {justification}"
+        ),
+        "processing.extent/windows": (
+            "**Étendue** : {windows:windows} ; le reste du temps {share:share} ; par tirage au sort avant "
+            "l’annonce, si le choix de l’appelant le permet"
+        ),
+        "processing.extent/windows_justified": (
+            "**Étendue** : {windows:windows} ; le reste du temps {share:share} ; par tirage au sort avant "
+            "l’annonce, si le choix de l’appelant le permet ; justification : {justification}"
+        ),
+        "controller.name": "**Responsable du traitement** : {}",
+        "controller.contact": "**Contact** : {}",
+        "controller.contact/missing": "**Contact** : {todo}",
+        "controller.contact/example": "**Contact** : {} est un exemple, {todo}",
+        "dpo.contact": "**Délégué à la protection des données** : {}",
+        "dpo.contact/missing": "**Délégué à la protection des données** : {todo}",
+        "dpo.contact/example": "**Délégué à la protection des données** : {} est un exemple, {todo}",
+        "legal_basis": "{}",
+        "legal_basis/missing": "{todo}",
+        "legal_basis/example": "{} est un exemple, {todo}",
+        "purposes.uses": (
+            "**Écoute et copie**, pour ces seules finalités : {:code} ; et pour la demande d’accès d’une "
+            "personne"
+        ),
+        "purposes.testimony": (
+            "**Témoignage** : un enregistrement peut être conservé comme preuve, et alors écouté, "
+            "pour ces seuls motifs : {:code}"
+        ),
+        "purposes.testimony/none": "**Témoignage** : aucun motif n’est admis",
+        "persons.categories": (
+            "Appelants ; opérateurs qui leur répondent ; personnes qui écoutent, copient, conservent ou "
+            "effacent un enregistrement"
+        ),
+        "data.voice": "**Voix** de l’appelant et de l’opérateur, sur deux canaux, et ce qu’ils disent",
+        "data.voice/off": "**Voix** : aucune n’est plus enregistrée",
+        "data.numbers": (
+            "**Numéros** : celui de l’appelant, sauf s’il le masque ; le numéro composé ; le poste de "
+            "l’opérateur"
+        ),
+        "data.call": (
+            "**Reçu de l’appel**, enregistré ou non : date et heures, issue, choix de l’appelant et comment "
+            "il l’a exprimé, événements, identifiant technique"
+        ),
+        "data.analysis": "**Fiche d’analyse** d’un appel écouté : texte et auteur",
+        "data.uses": (
+            "**Trace des usages** : qui a écouté, copié, conservé ou effacé, quand, pourquoi, sous quelle "
+            "référence, où est allée une copie ; les refus aussi"
+        ),
+        "data.sensitive": (
+            "**Données sensibles** (article 9), numéros de carte : aucune n’est recherchée ; l’opérateur "
+            "suspend l’enregistrement par {pause:code}"
+        ),
+        "recipients.listeners": "**Écoute**, par clé privée : {:people}",
+        "recipients.listeners/nameless": "**Écoute**, par clé privée : {:people} ; nom d’une clé : {todo}",
+        "recipients.listeners/clear": (
+            "**Écoute** : quiconque a accès aux fichiers de l’agent, enregistrés en clair"
+        ),
+        "recipients.authorities": (
+            "**Autorités** à qui sert ce qui est conservé comme preuve, selon son motif : {:code}"
+        ),
+        "recipients.authorities/none": (
+            "**Autorités** : celles que désigne la loi ; rien n’est conservé pour elles"
+        ),
+        "transfers.third_countries": "Vers un pays tiers : le programme n’en fait aucun",
+        "transfers.third_countries/stamped": (
+            "Vers un pays tiers : le programme n’en fait aucun ; l’autorité d’horodatage ({time_stamps:code})"
+            " ne reçoit qu’une empreinte, sans donnée personnelle"
+        ),
+        "retention.recordings": "**Enregistrements** : {period:period} à compter de l’appel",
+        "retention.recordings/justified": (
+            "**Enregistrements** : {period:period} à compter de l’appel ; justification : {justification}"
+        ),
+        "retention.receipts": (
+            "**Reçus d’appel** : {period:period}, puis sans le numéro de l’appelant ni l’opérateur ; "
+            "l’heure, le numéro composé et l’issue restent"
+        ),
+        "retention.analysis": "**Fiches d’analyse** : {period:period} à compter de leur dépôt",
+        "retention.sound_after_analysis/on": (
+            "**Son d’un appel analysé** : effacé dès que sa fiche est déposée, sauf s’il sert de preuve"
+        ),
+        "retention.sound_after_analysis/off": (
+            "**Son d’un appel analysé** : gardé aussi longtemps que les autres"
+        ),
+        "retention.uses": (
+            "**Noms dans la trace des usages** : {period:period}, et tant que l’enregistrement existe"
+        ),
+        "retention.holds": "**Preuves** : jusqu’à la levée de la conservation, réexaminée à la date fixée",
+        "retention.holds/none": "**Preuves** : aucune conservation au-delà du terme",
+        "retention.tombstones": (
+            "**Ensuite** reste une ligne sans donnée personnelle : qu’il y a eu un appel, quand, ce qui fut "
+            "décidé, l’empreinte du fichier"
+        ),
+        "information.before_any_contact": (
+            "Qui peut être enregistré entend d’abord une annonce, jusqu’au bout, avant tout contact avec un "
+            "opérateur ; interrompue, rien n’est enregistré"
+        ),
+        "rights.choice/objection": (
+            "**Refus** par la touche {digit:code}, pendant l’annonce et {window_s:seconds} après ; le silence"
+            " vaut absence de refus, non consentement"
+        ),
+        "rights.choice/opt_in": (
+            "**Accord** par la touche {accept_digit:code}, pendant l’annonce et {window_s:seconds} après, "
+            "refus par la touche {digit:code} ; le silence n’autorise rien"
+        ),
+        "rights.by_voice": (
+            "**À voix haute**, refus : {keywords:code} ; qui n’est pas compris est interrogé : la touche "
+            "{accept_digit:code} accepte, le silence refuse"
+        ),
+        "rights.by_voice/accept": (
+            "**À voix haute**, refus : {keywords:code} ; accord : {accept_keywords:code} ; qui n’est pas "
+            "compris est interrogé : la touche {accept_digit:code} accepte, le silence refuse"
+        ),
+        "rights.by_voice/off": "**À voix haute** : ni refus ni accord n’est entendu",
+        "rights.in_call": (
+            "**En cours d’appel** : la touche {digit:code}, à tout moment, arrête l’enregistrement et "
+            "l’efface"
+        ),
+        "rights.in_call/aloud": (
+            "**En cours d’appel** : la touche {digit:code}, ou à voix haute {keywords:code}, à tout moment, "
+            "arrête l’enregistrement et l’efface"
+        ),
+        "rights.access": (
+            "**Accès** : copie sous la référence de la demande, des deux canaux ou du seul canal de "
+            "l’appelant, selon ce que décide le délégué à la protection des données (article 15(3) et (4)) ; "
+            "qui masque son numéro est retrouvé par la référence de l’appel, que l’opérateur lui donne"
+        ),
+        "rights.erasure": (
+            "**Effacement** avant terme sur demande, avec son motif et un certificat ; refusé tant que "
+            "l’enregistrement sert de preuve"
+        ),
+        "security.sealing/on": (
+            "**Chiffrement** des nouveaux enregistrements dès le premier octet, pour les clés nommées "
+            "ci-dessus ({recipients}) ; pour enregistrer, l’agent n’a besoin d’aucune clé privée. Les "
+            "numéros dans la base de données ne sont pas chiffrés"
+        ),
+        "security.sealing/off": (
+            "**Chiffrement** des nouveaux enregistrements : aucun, ils sont stockés en clair"
+        ),
+        "security.signalling/on": "**Signalisation** chiffrée par l’agent (TLS)",
+        "security.signalling/off": "**Signalisation** : non chiffrée par l’agent ({transport:code})",
+        "security.media/off": "**Voix sur le réseau** : non chiffrée (SRTP {srtp:code})",
+        "security.media/optional": (
+            "**Voix sur le réseau** : SRTP si l’autre côté l’accepte ({srtp:code}), et ses clés passent par "
+            "une signalisation que l’agent ne chiffre pas"
+        ),
+        "security.media/optional_tls": (
+            "**Voix sur le réseau** : SRTP si l’autre côté l’accepte ({srtp:code})"
+        ),
+        "security.media/required": (
+            "**Voix sur le réseau** : SRTP exigé ({srtp:code}), mais ses clés passent par une signalisation "
+            "que l’agent ne chiffre pas"
+        ),
+        "security.media/required_tls": "**Voix sur le réseau** chiffrée : SRTP exigé ({srtp:code})",
+        "security.fail_closed/on": (
+            "**En cas de doute ou de panne**, rien n’est enregistré : annonce interrompue, clé absente, "
+            "disque plein"
+        ),
+        "security.stopping/erases": (
+            "**Arrêt par l’opérateur** : {code:code} arrête l’enregistrement et l’efface"
+        ),
+        "security.stopping/keeps": (
+            "**Arrêt par l’opérateur** : {code:code} arrête l’enregistrement ; ce qui précède est gardé"
+        ),
+        "security.pausing/on": "**Pause par l’opérateur** : {code:code} met du silence à la place",
+        "security.purposes/on": (
+            "**Aucun usage sans finalité** de la liste ({purposes:code}), demande d’accès ou motif de "
+            "conservation, ni sans nom"
+        ),
+        "security.trace/on": (
+            "**Trace de chaque usage** par le programme, et de chaque refus, avec l’utilisateur du système"
+        ),
+        "security.four_eyes/on": (
+            "**Conservation comme preuve** à deux noms : qui la demande, et qui l’approuve ; le programme "
+            "les compare, mais ne vérifie pas qui est là"
+        ),
+        "security.four_eyes/off": "**Conservation comme preuve** : impossible, faute de motif",
+        "security.purge/on": (
+            "**Effacement automatique** à terme : au démarrage de l’agent, puis toutes les heures ; "
+            "suspendu, avec une alerte, quand l’horloge est douteuse"
+        ),
+        "security.chain/on": (
+            "**Chaîne d’empreintes** sur les reçus, enregistrements, usages et fiches : `verify` y voit "
+            "une ligne changée ou manquante"
+        ),
+        "security.time_stamps/on": (
+            "**Horodatage** de la chaîne par une autorité (RFC 3161) : {authority:code}"
+        ),
+        "security.time_stamps/off": (
+            "**Horodatage** de la chaîne par une autorité (RFC 3161) : aucun ; qui tient la base peut "
+            "récrire la chaîne entière"
+        ),
+        "information.notices": "**Annonce ({language})** : « {words} »",
+        "information.notices/numbers": "**Annonce ({language})**, sur {numbers:code} : « {words} »",
+        "information.notices/keys": "**Annonce ({language})**, sur la touche {keys:code} : « {words} »",
+        "information.notices/numbers_keys": (
+            "**Annonce ({language})**, sur {numbers:code} ou par la touche {keys:code} : « {words} »"
+        ),
+        "information.notices/wordless": (
+            "**Annonce ({language})** : son texte, dans le .txt à côté du son, {todo}"
+        ),
+    },
+    by_hand=(
+        "La date de cette entrée et de ses mises à jour.",
+        (
+            "Où les appelants trouvent le reste de l’information (article 13) : droits, contacts, "
+            "réclamation auprès de l’autorité de contrôle."
+        ),
+        "Responsables conjoints et représentant, s’il y en a (article 30(1)(a)).",
+        (
+            "Sous-traitants : opérateur téléphonique, hébergeur, maintenance (article 28), et où ils se "
+            "trouvent."
+        ),
+        "L’information des opérateurs et de leurs représentants, avant la mise en service.",
+        "L’analyse d’impact, ou pourquoi il n’en faut pas (article 35).",
+        "Ce que deviennent les copies exportées, les sauvegardes, et les journaux d’appels des postes.",
+    ),
+)

@@ -1,0 +1,143 @@
+"""The register's entry as Markdown, in French or English: an `Entry` in, lines out. Pure.
+
+It stands between two comments, by which it is found again in a longer register; what is around them is its
+keepers' own. Every statement is one line, so that a line that differs tells which.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+from sipagent.article30.english import ENGLISH
+from sipagent.article30.french import FRENCH
+from sipagent.article30.register import Entry, Statement
+from sipagent.article30.words import Words, sentence
+from sipagent.config.hours import DAYS
+
+LANGUAGES: Mapping[str, Words] = {"fr": FRENCH, "en": ENGLISH}
+BEGINS = re.compile(r"<!-- sipagent register: ([a-z]{2}) -->")
+ENDS = "<!-- sipagent register: end -->"
+
+_FRENCH_UNITS = {
+    "day": ("jour", "jours"),
+    "week": ("semaine", "semaines"),
+    "month": ("mois", "mois"),
+    "year": ("an", "ans"),
+}
+_ENGLISH_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_FRENCH_DAYS = ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the entry, and the keys of config.toml that its statement rests on."""
+
+    text: str
+    keys: tuple[str, ...] = ()
+
+
+def markdown(entry: Entry, language: str) -> str:
+    """The whole text, its first and last lines the two comments. `language` is one of LANGUAGES."""
+    return "\n".join(line.text for line in lines(entry, language)) + "\n"
+
+
+def lines(entry: Entry, language: str) -> Iterator[Line]:
+    """The text of the entry line by line, each with the keys that it rests on."""
+    words, writing = LANGUAGES[language], _Writing(french=language == "fr")
+    title, *rest = entry.statements
+    yield Line(f"<!-- sipagent register: {language} -->")
+    yield _line(title, words, writing, bullet="")
+    yield from map(Line, ("", words.introduction, ""))
+    yield from _sections([one for one in rest if not _is_off(one)], words, writing)
+    yield from _heading(words, "security/off")
+    yield from (_line(one, words, writing) for one in rest if _is_off(one))
+    yield from _heading(words, "by_hand")
+    yield from (Line(f"- {text}") for text in words.by_hand)
+    yield from map(Line, ("", ENDS))
+
+
+def _is_off(statement: Statement) -> bool:
+    return isinstance(statement.value, dict) and statement.value.get("on") is False
+
+
+def _sections(statements: Iterable[Statement], words: Words, writing: "_Writing") -> Iterator[Line]:
+    section = ""
+    for statement in statements:
+        if statement.section != section:
+            section = statement.section
+            yield from _heading(words, section)
+        yield _line(statement, words, writing)
+
+
+def _heading(words: Words, section: str) -> Iterator[Line]:
+    if section in words.headings:
+        yield from map(Line, ("", f"## {words.headings[section]}", ""))
+
+
+def _line(statement: Statement, words: Words, writing: "_Writing", bullet: str = "- ") -> Line:
+    value = statement.value
+    fields: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
+    fields["language"] = statement.name.rpartition(".")[2]
+    text = writing.vformat(sentence(statement, words), (value,), fields)
+    return Line(bullet + text, statement.keys)
+
+
+class _Writing(Formatter):
+    """How a statement's values are written: what follows the colon in a brace says as what."""
+
+    def __init__(self, *, french: bool) -> None:
+        self._french = french
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Write one value."""
+        match format_spec:
+            case "code":
+                return ", ".join(map(_code, value if isinstance(value, list) else [value]))
+            case "period":
+                return self._period(value)
+            case "share" | "seconds":
+                return self._amount(value, format_spec)
+            case "windows":
+                return ("; ", " ; ")[self._french].join(map(self._window, value))
+            case "people":
+                return ", ".join(f"{_prose(one['name'] or '–')} ({_code(one['key'])})" for one in value)
+            case _:
+                return _prose(str(value))
+
+    def _number(self, value: float) -> str:
+        text = f"{value:.6g}"
+        return text.replace(".", ",") if self._french else text
+
+    def _amount(self, value: float, what: str) -> str:
+        if what == "seconds":
+            return f"{self._number(value)} s"
+        return self._number(value * 100) + (" %" if self._french else "%")
+
+    def _window(self, window: dict[str, Any]) -> str:
+        """`10% of the calls (Monday, Tuesday `09:00-10:00`)`, in each language."""
+        names = dict(zip(DAYS, _FRENCH_DAYS if self._french else _ENGLISH_DAYS, strict=True))
+        days = ", ".join(names[day] for day in window["days"])
+        calls = "des appels" if self._french else "of the calls"
+        return f"{self._amount(window['share'], 'share')} {calls} ({days} {_code(window['hours'])})"
+
+    def _period(self, period: str) -> str:
+        """`6 months` as each language has it."""
+        count, unit = period.split()
+        if not self._french:
+            return period
+        one, several = _FRENCH_UNITS[unit.removesuffix("s")]
+        return f"{count} {one if count == '1' else several}"
+
+
+def _prose(text: str) -> str:
+    """A text as it is to be read: what Markdown would take for a sign of its own is escaped."""
+    return re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", text)
+
+
+def _code(text: str) -> str:
+    """A word of the configuration, to the letter (CommonMark 6.1)."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{space}{text}{space}{fence}"

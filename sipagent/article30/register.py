@@ -1,0 +1,313 @@
+"""What the register of processing activities must say of the recordings (GDPR article 30(1)): pure.
+
+The configuration, the public keys and the notices go in; an `Entry` comes out, made of statements. Each has a
+name, which is its place in the JSON and never depends on a language, a value, and the keys of config.toml
+that it rests on. What each says in words is in `words`, under its name.
+
+Whatever is switched off is stated as such. Nothing depends on the day, the machine or the version, so that an
+entry that was written once can be compared with that of now.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from retention.keys import PublicKey
+from retention.recording import Json
+from sipagent.config.examples import is_example
+from sipagent.config.hours import DAYS, shown
+from sipagent.config.load import Config
+from sipagent.config.sampling import Shares
+from sipagent.notice.notices import SpokenNotice
+
+FORMAT = "sipagent-register-1"
+
+_DRAWN_BY = (
+    "recording.enabled",
+    "recording.share",
+    *(f"recording.window.{key}" for key in ("days", "hours", "share")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One thing that the entry states.
+
+    `name` is where `value` stands in the JSON: `retention.recordings`. `keys` of config.toml make it what it
+    is; one that rests on the program alone has none. `how` picks one of its sentences where it has several.
+    """
+
+    name: str
+    value: object
+    keys: tuple[str, ...] = ()
+    how: str = ""
+
+    @property
+    def section(self) -> str:
+        """What it stands under."""
+        return self.name.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The whole: its statements in order, and the keys of config.toml that still have to be filled in."""
+
+    statements: tuple[Statement, ...]
+    to_complete: tuple[str, ...]
+
+    def to_json(self) -> Json:
+        """By the statements' names; texts are those of the configuration, and null where it has none."""
+        json: Json = {"format": FORMAT}
+        for statement in self.statements:
+            *folders, last = statement.name.split(".")
+            place = json
+            for folder in folders:
+                place = place.setdefault(folder, {})
+            place[last] = statement.value
+        return json | {"to_complete": list(self.to_complete)}
+
+
+def entry(config: Config, recipients: Sequence[PublicKey], notices: Sequence[SpokenNotice]) -> Entry:
+    """The entry as the configuration makes it.
+
+    `recipients` are the keys in the files of `recording.recipients`, in their order; `notices` are those of
+    `spoken_notices`.
+    """
+    statements = (
+        *_processing(config),
+        *_controller(config),
+        *_purposes(config),
+        *_persons_and_data(config),
+        *_recipients(config, recipients),
+        *_periods(config),
+        *_information(config, notices),
+        *_choice(config),
+        *_security(config, recipients),
+    )
+    missing = [key for statement in statements if statement.how in MISSING for key in statement.keys[-1:]]
+    return Entry(statements, tuple(dict.fromkeys(missing)))
+
+
+# The sentences that ask for something; what is to be filled in is the last of the statement's keys.
+MISSING = frozenset({"missing", "example", "all", "nameless", "wordless"})
+
+
+def _text(name: str, key: str, text: str) -> Statement:
+    """A text that a person must have written."""
+    said = text.strip()
+    if not any(char.isalnum() for char in said):  # also the dots of a template
+        return Statement(name, None, (key,), "missing")
+    return Statement(name, said, (key,), "example" if is_example(said) else "")
+
+
+def _processing(config: Config) -> Iterator[Statement]:
+    yield Statement("processing.name", config.service.name, ("service.name",))
+    numbers = list(config.trunk.numbers)
+    yield Statement("processing.lines", numbers, ("trunk.numbers",), "" if numbers else "any")
+    recording = config.recording
+    why = recording.justification.strip()
+    how = _extent(config.shares()) + ("_justified" if why else "") if _records(config) else "off"
+    windows = [
+        {"days": [DAYS[day] for day in one.days], "hours": shown(one.hours), "share": one.share}
+        for one in recording.window
+    ]
+    yield Statement(
+        "processing.extent",
+        {
+            "enabled": recording.enabled,
+            "share": recording.share,
+            "windows": windows,
+            "justification": why or None,
+        },
+        (*_DRAWN_BY, "recording.justification"),
+        how,
+    )
+
+
+def _extent(shares: Shares) -> str:
+    if shares.lowest == 1:
+        return "all"
+    return "windows" if shares.windows else "share"
+
+
+def _records(config: Config) -> bool:
+    return config.recording.enabled and config.shares().highest > 0
+
+
+def _controller(config: Config) -> Iterator[Statement]:
+    """Article 30(1)(a), and the basis in article 6(1), on which all the rest stands."""
+    service = config.service
+    yield Statement("controller.name", service.controller, ("service.controller",))
+    yield _text("controller.contact", "service.controller_contact", service.controller_contact)
+    yield _text("dpo.contact", "service.dpo_contact", service.dpo_contact)
+    yield _text("legal_basis", "service.legal_basis", service.legal_basis)
+
+
+def _purposes(config: Config) -> Iterator[Statement]:
+    """Article 30(1)(b)."""
+    kept = config.retention
+    yield Statement("purposes.uses", list(kept.purposes), ("retention.purposes",))
+    grounds = list(kept.hold_grounds)
+    yield Statement("purposes.testimony", grounds, ("retention.hold_grounds",), "" if grounds else "none")
+
+
+def _persons_and_data(config: Config) -> Iterator[Statement]:
+    """Article 30(1)(c)."""
+    yield Statement("persons.categories", ["callers", "operators", "users_of_recordings"])
+    yield Statement("data.voice", _records(config), _DRAWN_BY, "" if _records(config) else "off")
+    yield Statement("data.numbers", ["caller", "called", "operator"])
+    yield Statement("data.call", ["times", "outcome", "decision", "keys_pressed", "events", "call_id"])
+    yield Statement("data.analysis", ["text", "author"])
+    yield Statement(
+        "data.uses", ["time", "action", "purpose", "by", "system_user", "reference", "destination"]
+    )
+    yield Statement(
+        "data.sensitive", {"sought": False, "pause": config.operators.pause_code}, ("operators.pause_code",)
+    )
+
+
+def _recipients(config: Config, recipients: Sequence[PublicKey]) -> Iterator[Statement]:
+    """Article 30(1)(d) and (e)."""
+    listeners = [{"name": key.comment or None, "key": key.id} for key in recipients]
+    how = "clear" if not listeners else "" if all(one["name"] for one in listeners) else "nameless"
+    yield Statement("recipients.listeners", listeners, ("recording.recipients",), how)
+    grounds = list(config.retention.hold_grounds)
+    keys, none = ("retention.hold_grounds",), "" if grounds else "none"
+    yield Statement("recipients.authorities", grounds, keys, none)
+    url = config.retention.timestamp_url
+    yield Statement(
+        "transfers.third_countries",
+        {"by_program": [], "time_stamps": url},
+        ("retention.timestamp_url",),
+        "stamped" if url else "",
+    )
+
+
+def _periods(config: Config) -> Iterator[Statement]:
+    """Article 30(1)(f)."""
+    kept = config.retention
+    why = kept.justification.strip()
+    yield Statement(
+        "retention.recordings",
+        {"period": kept.period, "justification": why or None},
+        ("retention.period", "retention.justification"),
+        "justified" if why else "",
+    )
+    yield Statement("retention.receipts", {"period": kept.receipts_period}, ("retention.receipts_period",))
+    analysis = ("retention.analysis_period",)
+    yield Statement("retention.analysis", {"period": kept.analysis_period}, analysis)
+    erased, key = kept.erase_after_note, ("retention.erase_after_note",)
+    fate, how = ("erased", "on") if erased else ("kept", "off")
+    yield Statement("retention.sound_after_analysis", fate, key, how)
+    yield Statement("retention.uses", {"period": kept.analysis_period}, analysis)
+    grounds = ("retention.hold_grounds",)
+    yield Statement("retention.holds", bool(kept.hold_grounds), grounds, "" if kept.hold_grounds else "none")
+    yield Statement("retention.tombstones", ["id", "times", "decision", "bytes", "sha256"])
+
+
+def _information(config: Config, notices: Sequence[SpokenNotice]) -> Iterator[Statement]:
+    """Articles 13 and 21(4): what is said before anything is recorded."""
+    yield Statement("information.before_any_contact", True)
+    default = config.service.language
+    for notice in notices:
+        words = " ".join((notice.prompt.words or "").split())
+        own = notice.language == default or notice.language not in config.prompts.overrides
+        key = "prompts.notice" if own else f"prompts.{notice.language}.notice"
+        yield Statement(
+            f"information.notices.{notice.language}",
+            {"numbers": list(notice.numbers), "keys": list(notice.keys), "words": words or None},
+            ("service.language", "prompts.languages", "prompts.choices", key),
+            ("" if notice.language == default else _reached(notice)) if words else "wordless",
+        )
+
+
+def _reached(notice: SpokenNotice) -> str:
+    """How callers come to hear it in its language; that of the service is heard by all the others."""
+    if notice.numbers:
+        return "numbers_keys" if notice.keys else "numbers"
+    return "keys" if notice.keys else ""
+
+
+def _choice(config: Config) -> Iterator[Statement]:
+    """Articles 7 and 21, then 15 and 17."""
+    refusal = config.refusal
+    heard, opt_in = refusal.engine != "none", refusal.mode == "opt_in"
+    yield Statement(
+        "rights.choice",
+        {
+            "mode": refusal.mode,
+            "digit": refusal.digit,
+            "accept_digit": refusal.accept_digit if opt_in else None,
+            "window_s": refusal.window_s,
+        },
+        ("refusal.mode", "refusal.digit", "refusal.accept_digit", "refusal.window_s"),
+        refusal.mode,
+    )
+    yield Statement(
+        "rights.by_voice",
+        {
+            "engine": refusal.engine,
+            "keywords": list(refusal.keywords) if heard else [],
+            "accept_keywords": list(refusal.accept_keywords) if heard and opt_in else [],
+            "accept_digit": refusal.accept_digit if heard else None,
+        },
+        (
+            *("refusal.engine", "refusal.mode", "refusal.keywords"),
+            *("refusal.accept_keywords", "refusal.accept_digit"),
+        ),
+        "off" if not heard else "accept" if opt_in else "",
+    )
+    aloud = heard and refusal.in_call == "key+voice"
+    yield Statement(
+        "rights.in_call",
+        {"digit": refusal.digit, "keywords": list(refusal.in_call_keywords) if aloud else []},
+        ("refusal.digit", "refusal.engine", "refusal.in_call", "refusal.in_call_keywords"),
+        "aloud" if aloud else "",
+    )
+    yield Statement("rights.access", ["both_channels", "caller_channel", "reference", "call_reference"])
+    yield Statement("rights.erasure", ["reason", "certificate"])
+
+
+def _security(config: Config, recipients: Sequence[PublicKey]) -> Iterator[Statement]:
+    """Article 30(1)(g), 32: `on` is true only for what the agent guarantees with this configuration."""
+    kept, operators = config.retention, config.operators
+    yield _measure("sealing", bool(recipients), {"recipients": len(recipients)}, "recording.recipients")
+    yield _signalling(config)
+    yield _media(config)
+    yield _measure("fail_closed", True)
+    yield _measure(
+        "stopping",
+        True,
+        {"code": operators.stop_code, "erases": operators.stop_erases},
+        *("operators.stop_code", "operators.stop_erases"),
+        how="erases" if operators.stop_erases else "keeps",
+    )
+    yield _measure("pausing", True, {"code": operators.pause_code}, "operators.pause_code")
+    yield _measure("purposes", True, {"purposes": list(kept.purposes)}, "retention.purposes")
+    yield _measure("trace", True)
+    yield _measure(
+        "four_eyes", bool(kept.hold_grounds), {"grounds": list(kept.hold_grounds)}, "retention.hold_grounds"
+    )
+    yield _measure("purge", True)
+    yield _measure("chain", True)
+    url = kept.timestamp_url
+    yield _measure("time_stamps", bool(url), {"authority": url}, "retention.timestamp_url")
+
+
+def _measure(name: str, on: bool, more: Json | None = None, *keys: str, how: str = "") -> Statement:
+    value: Json = {"on": on, **(more or {})}
+    return Statement(f"security.{name}", value, keys, how or ("on" if on else "off"))
+
+
+def _signalling(config: Config) -> Statement:
+    transport = config.trunk.transport
+    return _measure("signalling", transport == "tls", {"transport": transport}, "trunk.transport")
+
+
+def _media(config: Config) -> Statement:
+    """SRTP takes its keys from the signalling (SDES, RFC 4568): in clear there, they are in clear."""
+    srtp, tls = config.trunk.srtp, config.trunk.transport == "tls"
+    how = "off" if srtp == "off" else f"{srtp}_tls" if tls else srtp
+    keys = ("trunk.srtp", "trunk.transport")
+    return _measure(
+        "media", srtp == "required" and tls, {"srtp": srtp, "keys_in_clear": not tls}, *keys, how=how
+    )

@@ -1,0 +1,33 @@
+"""What the register's entry says, per language; the words are in `french` and `english`.
+
+To add a language, write its Words: a test tells what is missing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sipagent.article30.register import Statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The words of one language.
+
+    A sentence is found by `Statement.name`, and by `name/how` where the statement has several; those of the
+    notices by `information.notices`. It is one line of Markdown. Its braces take from the statement's value,
+    as `markdown` writes it: `{period:period}`, `{}` for the value itself; `{todo}` is `to_complete`
+    with the key where it belongs.
+    """
+
+    introduction: str
+    to_complete: str
+    headings: Mapping[str, str]  # by section; one without goes on with the section before
+    sentences: Mapping[str, str]
+    by_hand: tuple[str, ...]  # what no configuration knows
+
+
+def sentence(statement: Statement, words: Words) -> str:
+    """The sentence of a statement, its braces unfilled but for `{todo}`."""
+    name = "information.notices" if statement.name.startswith("information.notices.") else statement.name
+    found = words.sentences["/".join(filter(None, (name, statement.how)))]
+    return found.replace("{todo}", f"{words.to_complete} (`{statement.keys[-1]}`)" if statement.keys else "")

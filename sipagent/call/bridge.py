@@ -1,0 +1,151 @@
+"""From an operator's answer on: the tap, the codes that an operator may press, holds, and what goes wrong."""
+
+from sipagent.call import events as e
+from sipagent.call import policy
+from sipagent.call import referral as r
+from sipagent.call.events import CALLER
+from sipagent.call.machines.codes import Order
+from sipagent.call.machines.consent import Decision
+from sipagent.call.machines.conversation import Conversation
+from sipagent.call.machines.hunt import Operator
+from sipagent.call.machines.story import BRIDGED, FLAGGED, STOPPED
+from sipagent.call.policy import Phase
+from sipagent.call.state import CallState
+
+
+def bridge(call: CallState, operator: Operator) -> None:
+    call.phase = Phase.BRIDGED
+    story = call.story
+    story.outcome, story.operator, story.talked = "connected", operator.uri, story.talked | {operator.uri}
+    call.note(f"{BRIDGED}{operator.uri}", "operator")
+    call.do(e.StopPlaying(CALLER), e.Bridge(operator.leg), *may_transfer(call, operator))
+    events = call.changed_keys.get(operator.leg, operator.telephone_event)
+    call.do(e.Listen(operator.leg, tones=not events, voice=False))
+    call.playing, call.told_refused = None, True
+    if call.conversation:  # which goes on with somebody else
+        call.do(*call.conversation.joined(operator.leg, operator.recorded))
+    else:
+        story.connected_at = call.now
+        begin_conversation(call, operator)
+
+
+def begin_conversation(call: CallState, operator: Operator) -> None:
+    if call.now < call.late_until:
+        call.timers["late"] = call.late_until
+    else:
+        heard_out(call)
+    record = call.consent.allowed and call.notice_complete
+    call.conversation = Conversation(operator.leg, call.held)
+    call.do(*call.conversation.begin(operator.uri, record, shown=operator.recorded))
+    if record:
+        call.note("recording started", "agent")
+
+
+def may_transfer(call: CallState, operator: Operator) -> list[e.Command]:
+    """To any of the targets but the operator's own phone."""
+    targets = tuple(uri for uri in call.policy.transfer_targets if uri != operator.uri)
+    return [r.AllowTransfer(operator.leg, targets)] if targets else []
+
+
+def answered_late(call: CallState, fact: e.OperatorAnswered) -> None:
+    """A 200 of somebody who is needed no longer."""
+    if call.hunt.operator is None or call.hunt.operator.leg != fact.leg:
+        call.do(e.HangUp(fact.leg))
+
+
+def heard_out(call: CallState) -> None:
+    """From here on it is listened to only where no other way brings a key, or a word may still erase."""
+    if call.hearing and call.now < call.late_until + policy.VERDICT_S:
+        call.timers["late"] = call.now + policy.LATE_S
+    else:
+        listen_on(call)
+
+
+def listen_on(call: CallState) -> None:
+    aloud = call.policy.in_call_voice and call.consent.allowed
+    call.do(e.Listen(CALLER, tones=not call.telephone_event, voice=aloud, in_call=aloud))
+
+
+def keys_negotiated(call: CallState, fact: e.KeysNegotiated) -> None:
+    """A re-INVITE may lead to another device, which says its keys in another way."""
+    if fact.leg == CALLER:
+        call.telephone_event = fact.telephone_event
+        if call.conversation and "late" not in call.timers and call.phase is not Phase.ENDING:
+            listen_on(call)
+    else:
+        call.changed_keys[fact.leg] = fact.telephone_event
+        operator = call.hunt.operator
+        if call.phase is Phase.BRIDGED and operator and operator.leg == fact.leg:
+            call.do(e.Listen(fact.leg, tones=not fact.telephone_event, voice=False))
+
+
+def operator_digit(call: CallState, fact: e.DtmfPressed) -> None:
+    """A code may begin before the bridge: the first key is all that a muted phone has sent until then.
+
+    It counts if it ends in the conversation, and only on the leg of who takes part in that.
+    """
+    operator = call.hunt.operator or (call.transfer.answered if call.transfer else None)
+    if operator is None or fact.leg != operator.leg:
+        return
+    call.typed, order = call.typed.then(call.policy.codes, fact.leg, fact.digit, fact.method, call.now)
+    if order and call.phase is Phase.BRIDGED and call.conversation:
+        obey(call, order, call.conversation)
+
+
+def obey(call: CallState, order: Order, talk: Conversation) -> None:
+    """Every code is answered by a tone; where nothing is recorded, by the one that says so.
+
+    Whoever flags a threat must not believe that it is kept.
+    """
+    if order == "flag":
+        call.story.flagged = True
+        call.note(FLAGGED, "operator")
+        call.do(e.PlayTone(e.Tone.FLAGGED if talk.captured else e.Tone.RECORDING_OFF))
+    elif order == "pause" and talk.tapping:
+        call.do(*talk.toggle_pause())
+        call.note("paused" if talk.paused else "resumed", "operator")
+        silenced_too_often(call, talk)
+    elif order == "stop" and (talk.tapping or (talk.captured and call.policy.stop_erases)):
+        call.note(STOPPED, "operator")
+        if call.policy.stop_erases:
+            call.decide(Decision.NOT_ALLOWED, "operator")
+        call.stop_tap(keep=not call.policy.stop_erases)
+    else:
+        call.note(f"{order} code, and nothing is recorded", "operator")
+        call.do(e.PlayTone(e.Tone.RECORDING_OFF))
+
+
+def leg_held(call: CallState, fact: e.LegHeld) -> None:
+    call.held |= {fact.leg}
+    call.note("hold", "caller" if fact.leg == CALLER else "operator")
+    if call.conversation:
+        call.do(*call.conversation.held(fact.leg, fact.sends))
+        silenced_too_often(call, call.conversation)
+
+
+def silenced_too_often(call: CallState, talk: Conversation) -> None:
+    if talk.too_many:
+        call.do(e.Alert("recording stopped: silenced too often"))
+        call.stop_tap(keep=True)
+
+
+def leg_resumed(call: CallState, fact: e.LegResumed) -> None:
+    call.held -= {fact.leg}
+    call.note("hold ended", "caller" if fact.leg == CALLER else "operator")
+    if call.conversation:
+        call.do(*call.conversation.resumed(fact.leg))
+
+
+def tap_failed(call: CallState, fact: e.TapFailed) -> None:
+    if call.tapping:
+        call.do(e.Alert(f"recording stopped: {fact.reason}"))
+        call.decide(Decision.NOT_ALLOWED, "recorder_fault")
+        call.stop_tap(keep=True)
+
+
+def hearing_failed(call: CallState, fact: e.HearingFailed) -> None:
+    """Fail closed: of who can't be heard refusing nothing is kept, nor by a recovery."""
+    call.do(e.Alert(f"listening failed: {fact.reason}"))
+    call.decide(Decision.NOT_ALLOWED, "unclear")
+    if call.captured:
+        call.stop_tap(keep=False)

@@ -1,0 +1,234 @@
+"""From the INVITE to the decision: greeting, language, notice, window, and what is said meanwhile."""
+
+from sipagent.call import bridge, decision, end, policy
+from sipagent.call import events as e
+from sipagent.call.decision import said
+from sipagent.call.events import CALLER, Prompt
+from sipagent.call.machines.consent import Decision
+from sipagent.call.policy import Phase
+from sipagent.call.state import Accepted, CallState
+
+
+def offered(call: CallState, fact: e.CallOffered) -> None:
+    if not fact.source_allowed:
+        call.do(e.Drop())
+        call.phase = Phase.ENDED
+    elif not fact.number_known:
+        reject(call, 404)
+    elif fact.draining or not fact.room:
+        reject(call, 503 if fact.draining else call.policy.full_status, policy.RETRY_AFTER_S)
+    else:
+        call.hours_open, call.candidate = fact.open, fact.sampled
+        call.chooses = fact.may_choose
+        if fact.open and fact.draw and call.policy.recording:
+            call.note(fact.draw, "agent")
+        call.phase = Phase.ANSWERED
+        call.do(e.Answer())
+
+
+def reject(call: CallState, status: int, retry_after_s: int | None = None) -> None:
+    call.do(e.Reject(status, retry_after_s))
+    call.note(f"rejected with {status}", "agent")
+    end.finish(call, "rejected")
+
+
+def confirmed(call: CallState, fact: e.CallConfirmed) -> None:
+    call.story.answered_at = call.now
+    call.telephone_event = fact.telephone_event
+    call.do(e.Listen(CALLER, tones=True, voice=call.policy.voice))
+    call.timers["media"] = call.now + policy.MEDIA_WAIT_S
+    if call.media_arrived:
+        greet(call)
+
+
+def first_media(call: CallState, _: e.MediaArrived) -> None:
+    call.media_arrived = True
+    if "media" in call.timers:  # the ACK was there first
+        greet(call)
+
+
+def greet(call: CallState) -> None:
+    call.timers.pop("media", None)
+    if not call.hours_open:
+        end.say_farewell(call, Prompt.CLOSED, "closed")
+    elif call.consent.refused:
+        decision.go_on(call)
+    elif call.chooses:
+        call.phase = Phase.CHOICE
+        call.play(Prompt.CHOOSE)
+    else:
+        inform(call)
+
+
+def choice_heard(call: CallState, fact: e.PromptEnded) -> None:
+    if fact.prompt is Prompt.CHOOSE:
+        call.playing = None
+        call.timers["window"] = call.now + policy.CHOICE_S
+
+
+def choose(call: CallState, digit: str) -> None:
+    """The first key that names a language; what follows is in it. No notice was heard before."""
+    if language := dict(call.policy.choices).get(digit):
+        call.do(e.Speak(language))
+        call.note(f"language: {language}", "caller")
+        inform(call)
+
+
+def inform(call: CallState) -> None:
+    call.timers.clear()
+    if call.policy.recording and call.candidate:
+        call.phase = Phase.NOTICE
+        call.notice_began = call.now
+        if CALLER in call.held:  # since the INVITE
+            notice_failed(call)
+        else:
+            call.play(Prompt.NOTICE)
+    else:
+        call.decide(Decision.NOT_ALLOWED, "sampling" if call.policy.recording else "disabled")
+        call.phase = Phase.NOTICE
+        call.play(Prompt.WELCOME)
+
+
+def notice_ended(call: CallState, fact: e.PromptEnded) -> None:
+    if fact.prompt is Prompt.WELCOME:
+        decision.go_on(call)
+    elif fact.prompt is Prompt.NOTICE:
+        call.story.notice_played_ms = fact.played_ms
+        call.notice_complete = fact.complete
+        call.playing = None
+        if fact.complete:
+            after_notice(call)
+        else:
+            notice_failed(call)
+
+
+def after_notice(call: CallState) -> None:
+    if call.consent.decision is not Decision.UNDECIDED:
+        decision.go_on(call)  # listening has failed: there is nothing to wait for, and a key counts later too
+    elif call.acceptance:
+        decision.allow(call, call.acceptance)
+    elif call.unclear:
+        ask_again(call)
+    else:
+        call.phase = Phase.WINDOW
+        call.timers["window"] = call.now + call.policy.window_s
+
+
+def notice_failed(call: CallState) -> None:
+    call.decide(Decision.NOT_ALLOWED, "notice_failed")
+    decision.go_on(call)
+
+
+def notice_unheard(call: CallState, fact: e.LegHeld) -> None:
+    """The caller put us on hold and can't hear the notice: it has failed."""
+    call.held |= {fact.leg}
+    if call.playing is Prompt.NOTICE:
+        notice_failed(call)
+
+
+def found_elsewhere(call: CallState, fact: e.MediaFoundElsewhere) -> None:
+    """Our sound went past the caller until now: a notice that was played by then was not heard."""
+    if fact.leg != CALLER or call.notice_began is None:
+        return
+    if call.playing is Prompt.NOTICE or call.phase in (Phase.WINDOW, Phase.CONFIRM):
+        notice_failed(call)
+        return
+    call.decide(Decision.NOT_ALLOWED, "notice_failed")
+    if call.captured:
+        call.stop_tap(keep=False)
+
+
+def ask_again(call: CallState) -> None:
+    call.phase = Phase.CONFIRM
+    call.timers.clear()
+    call.play(Prompt.CONFIRM)
+
+
+def asked_again(call: CallState, fact: e.PromptEnded) -> None:
+    if fact.prompt is Prompt.CONFIRM:
+        call.playing = None
+        call.timers["window"] = call.now + call.policy.window_s
+
+
+def window_over(call: CallState) -> None:
+    if call.hearing:
+        call.timers["verdict"] = call.now + policy.VERDICT_S
+    elif call.phase is Phase.CHOICE:
+        inform(call)
+    elif call.phase is Phase.CONFIRM:
+        decision.refuse(call, "unclear", **said(call.unclear))
+    else:
+        call.decide(Decision.NOT_ALLOWED if call.policy.opt_in else Decision.ALLOWED, "silence")
+        decision.go_on(call)
+
+
+def no_verdict(call: CallState) -> None:
+    if call.phase is Phase.CHOICE:
+        inform(call)
+    elif call.phase is Phase.CONFIRM:
+        decision.refuse(call, "unclear", **said(call.unclear))
+    else:
+        call.decide(Decision.NOT_ALLOWED, "unclear")
+        decision.go_on(call)
+
+
+def window_unheard(call: CallState, fact: e.HearingFailed) -> None:
+    bridge.hearing_failed(call, fact)
+    decision.go_on(call)
+
+
+def hearing_began(call: CallState, fact: e.HearingBegan) -> None:
+    call.hearing |= {fact.what}
+    if fact.what == "speech" and call.now < call.late_until:
+        call.late_speech = True
+
+
+def hearing_ended(call: CallState, fact: e.HearingEnded) -> None:
+    heard(call, fact.what)
+
+
+def heard(call: CallState, what: e.Sound) -> None:
+    """What had begun has its verdict; a window that waited for it is over."""
+    call.hearing -= {what}
+    if what == "speech":
+        call.late_speech = False
+    if not call.hearing and call.timers.pop("verdict", None) is not None:
+        window_over(call)
+
+
+def keyword(call: CallState, fact: e.KeywordHeard) -> None:
+    if fact.meaning is e.Meaning.REFUSE:
+        decision.refuse(call, "voice", keyword=fact.keyword, confidence=fact.confidence)
+    elif fact.meaning is e.Meaning.ACCEPT:
+        accept(call, fact)
+    else:
+        doubt(call, fact)
+    heard(call, "speech")
+
+
+def doubt(call: CallState, unclear: e.KeywordHeard) -> None:
+    """Doubt is against recording: the caller is asked, and an earlier yes no longer counts.
+
+    What began in the window and is understood after it has closed comes too late to ask.
+    """
+    if call.phase in (Phase.ANSWERED, Phase.CHOICE, Phase.NOTICE):
+        call.unclear, call.acceptance = unclear, None
+    elif call.phase is Phase.WINDOW:
+        call.unclear = unclear
+        ask_again(call)
+    elif call.late_speech and call.consent.allowed and call.consent.by == "silence":
+        call.decide(Decision.NOT_ALLOWED, "unclear", **said(unclear))
+        if call.captured:
+            call.stop_tap(keep=False)
+
+
+def accept(call: CallState, how: Accepted) -> None:
+    """Who was not understood is asked for a key: no word is a yes then."""
+    spoken = isinstance(how, e.KeywordHeard)
+    if spoken and (call.unclear or call.phase is Phase.CONFIRM):
+        return
+    if call.playing is Prompt.NOTICE:
+        call.acceptance = how  # counts once the notice has been heard to its end
+        call.note("acceptance remembered until the notice has ended", "caller")
+    elif call.phase in (Phase.WINDOW, Phase.CONFIRM):
+        decision.allow(call, how)

@@ -1,0 +1,131 @@
+"""What a call's policy remembers, and the small steps that it is made of.
+
+It decides nothing: what a fact does is looked up in `flow`, and stands in one of the modules beside it.
+"""
+
+from typing import Any, Literal
+
+from sipagent.call import events as e
+from sipagent.call.events import CALLER, Prompt
+from sipagent.call.machines.codes import Press, Typed
+from sipagent.call.machines.consent import Consent, DecidedBy, DecidedIn, Decision
+from sipagent.call.machines.conversation import Conversation
+from sipagent.call.machines.hunt import Hunt
+from sipagent.call.machines.story import ERASED, Story, Who
+from sipagent.call.machines.transfer import Transfer
+from sipagent.call.policy import Phase, Policy
+
+Timer = (
+    Literal["media", "window", "verdict", "late", "listening"]
+    | Literal["refer", "ring", "retry", "sound", "max_wait", "please_hold", "transfer"]
+)
+Accepted = e.Method | e.KeywordHeard
+
+_DECIDED_IN: dict[Phase, DecidedIn] = {
+    Phase.CHOICE: "choice",
+    Phase.NOTICE: "notice",
+    Phase.WINDOW: "window",
+    Phase.CONFIRM: "window",
+    Phase.REFER: "call",
+    Phase.HUNT: "call",
+    Phase.BRIDGED: "call",
+    Phase.TRANSFER: "call",
+    Phase.ENDING: "call",
+}
+
+
+class CallState:
+    """Everything that decides what a fact leads to; times are monotonic seconds."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.phase = Phase.OFFERED
+        self.consent = Consent()
+        self.story = Story()
+        self.timers: dict[Timer, float] = {}
+        self.hours_open = True
+        self.candidate = True  # drawn for recording
+        self.chooses = False  # the caller is asked for a language first
+        self.media_arrived = False
+        self.telephone_event = False  # on the caller's leg
+        self.changed_keys: dict[int, bool] = {}  # telephone-event on operators' legs, where it has changed
+        self.playing: Prompt | None = None  # what the caller hears
+        self.notice_began: float | None = None
+        self.notice_complete = False
+        self.acceptance: Accepted | None = None  # heard during the notice
+        self.unclear: e.KeywordHeard | None = None  # what the caller is asked about
+        self.late_speech = False  # somebody speaks who may have begun before the window closed
+        self.hearing: frozenset[e.Sound] = frozenset()
+        self.late_until = 0.0  # until then something that began before the hunt may still be heard
+        self.told_refused = False  # the caller has heard that the refusal counts
+        self.referred = 0  # how many of the targets have not taken the call
+        self.refer_until = 0.0
+        self.hunt = Hunt()
+        self.waits_until = 0.0
+        self.transfer: Transfer | None = None
+        self.busy_until = 0.0  # an operator who is gone before that has not heard that his transfer failed
+        self.conversation: Conversation | None = None
+        self.held: frozenset[int] = frozenset()  # legs on hold before the bridge
+        self.indicated: e.Indication = "off"  # what devices know of the tap
+        self.presses: dict[int, tuple[Press, ...]] = {}  # of each leg, those that may be heard again
+        self.typed = Typed()  # by the operator who has answered
+        self.now = 0.0
+        self.commands: list[e.Command] = []
+
+    @property
+    def deadline(self) -> float | None:
+        """When `TimePassed` is due (monotonic s)."""
+        return min(self.timers.values(), default=None)
+
+    @property
+    def spare_legs(self) -> int:
+        """How many legs of the call's could be given up for another caller."""
+        return max(0, len(self.hunt.ringing) - 1) + bool(self.transfer and self.transfer.spare)
+
+    @property
+    def tapping(self) -> bool:
+        """Whether the bridge is being recorded."""
+        return self.conversation is not None and self.conversation.tapping
+
+    @property
+    def captured(self) -> bool:
+        """Whether something has been recorded that a refusal would erase."""
+        return self.conversation is not None and self.conversation.captured
+
+    def decide(self, decision: Decision, by: DecidedBy, **how: Any) -> bool:
+        """Move the recording's own machine; False where it may not move there."""
+        decided_before = self.consent.decision is not Decision.UNDECIDED
+        place = _DECIDED_IN.get(self.phase) or ("call" if decided_before else None)
+        later = Consent(decision, by, self.now, place, **how)
+        if not self.consent.becomes(later):
+            return False
+        self.consent = later
+        who: Who = "caller" if by in ("dtmf", "voice", "sip") else "operator" if by == "operator" else "agent"
+        self.note(f"decision: {decision} ({by})", who)
+        talking = self.phase in (Phase.BRIDGED, Phase.TRANSFER)
+        if self.policy.in_call_voice and talking and "late" not in self.timers:  # nothing is left to refuse
+            self.do(e.Listen(CALLER, tones=not self.telephone_event, voice=False))
+        return True
+
+    def indicate(self) -> None:
+        """Devices are told of the tap what has changed; at the end they hear it from the BYE."""
+        talk = self.conversation
+        now: e.Indication = "off" if not (talk and talk.tapping) else "paused" if talk.paused else "on"
+        if now != self.indicated and self.phase not in (Phase.ENDING, Phase.ENDED):
+            self.indicated = now
+            self.do(e.Indicate(now))
+
+    def stop_tap(self, keep: bool) -> None:
+        if self.conversation:
+            self.do(*self.conversation.stop_tap(keep))
+            self.note("recording stopped" if keep else ERASED, "agent")
+
+    def play(self, prompt: Prompt) -> None:
+        self.playing = prompt
+        self.do(e.Play(CALLER, prompt))
+
+    def do(self, *commands: e.Command) -> None:
+        self.commands += commands
+
+    def note(self, what: str, by: Who) -> None:
+        self.story.tell(self.now, what, by)

@@ -1,0 +1,190 @@
+"""An operator's phone sends the caller to another one: the conversation goes on there, in the same recording.
+
+Meanwhile the caller hears music, the recording is silent, and the operator who gave the caller away is no
+party any more. Who is rung has as long as in the hunt: to be reached, to answer, and then to be heard. Only
+the operator's phone may ask for it (`AllowTransfer`), and only for one of the configured targets.
+"""
+
+from sipagent.call import bridge, hunting, policy
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.call.events import CALLER, Prompt
+from sipagent.call.machines.conversation import Conversation
+from sipagent.call.machines.hunt import Operator, refused
+from sipagent.call.machines.transfer import Transfer
+from sipagent.call.policy import Phase
+from sipagent.call.state import CallState
+
+BUSY, NO_ANSWER, DECLINED = 486, 480, 603  # what the phone that asked is told (RFC 3261 section 21)
+UNHEARD = (408, 481)  # what becomes of a NOTIFY that nobody answers, or of which the phone knows nothing
+
+
+def asked(call: CallState, fact: r.TransferAsked) -> None:
+    operator, talk = call.hunt.operator, call.conversation
+    if call.phase is not Phase.BRIDGED or operator is None or talk is None or fact.leg != operator.leg:
+        call.do(r.TellTransfer(fact.leg, DECLINED, last=True))
+        call.do(*([e.DeclineOperator(fact.target)] if fact.free else []))
+    elif not fact.free:
+        call.note(f"transfer to {fact.target}: busy", "operator")
+        call.do(r.TellTransfer(fact.leg, BUSY, last=True), *bridge.may_transfer(call, operator))
+        call.busy_until = call.now + policy.HASTE_S
+    else:
+        call.note(f"transfer to {fact.target}", "operator")
+        call.do(r.Separate(operator.leg))
+        call.transfer = Transfer(operator, fact.target, fact.replaces)
+        gives_away(call, talk)
+        call.do(r.TellTransfer(operator.leg, 100, last=not fact.room))
+        if fact.room:
+            ring_target(call, call.transfer)
+        else:
+            call.do(e.HangUp(operator.leg))
+            call.timers["transfer"] = call.now + policy.ROOM_S
+
+
+def gives_away(call: CallState, talk: Conversation) -> None:
+    call.phase, call.hunt.operator = Phase.TRANSFER, None
+    call.do(*talk.alone())
+    call.play(Prompt.HOLD_MUSIC)
+
+
+def denied(call: CallState, fact: r.TransferDenied) -> None:
+    call.note("transfer refused with 403", "caller" if fact.leg == CALLER else "operator")
+
+
+def ring_target(call: CallState, transfer: Transfer) -> None:
+    leg, until = call.hunt.next_leg(), call.now + call.policy.ring_s
+    call.transfer = transfer.rings(leg, call.tapping, until)
+    call.timers["transfer"] = min(until, call.now + policy.REACH_S)
+    call.note(f"ringing {transfer.target}", "agent")
+    call.do(e.DialOperator(leg, transfer.target, call.tapping, transfer.replaces))
+
+
+def target_reached(call: CallState, fact: e.OperatorReached) -> None:
+    if call.transfer and call.transfer.leg == fact.leg and call.transfer.waits:
+        call.timers["transfer"] = call.transfer.rings_until
+
+
+def answered(call: CallState, fact: e.OperatorAnswered) -> None:
+    transfer = call.transfer
+    if transfer is None or transfer.leg != fact.leg or transfer.given_up:
+        call.do(e.HangUp(fact.leg))  # its 200 crossed our CANCEL
+    elif transfer.waits:
+        call.transfer = transfer.answers(fact.leg, fact.telephone_event)
+        call.timers["transfer"] = call.now + policy.SOUND_S
+        if fact.leg in call.held:
+            target_heard(call, call.transfer)
+
+
+def target_audible(call: CallState, fact: e.MediaArrived) -> None:
+    if call.transfer and call.transfer.leg == fact.leg:
+        target_heard(call, call.transfer)
+
+
+def held(call: CallState, fact: e.LegHeld) -> None:
+    bridge.leg_held(call, fact)
+    if call.transfer and call.transfer.leg == fact.leg:
+        target_heard(call, call.transfer)  # silent by choice
+
+
+def target_heard(call: CallState, transfer: Transfer) -> None:
+    """Who has answered is there: the giver is not needed any more."""
+    if transfer.answered is None or transfer.given_up:
+        return
+    call.do(*transfer.tells(200))
+    if transfer.there:
+        call.do(e.HangUp(transfer.giver.leg))
+    arrived(call, transfer.answered)
+
+
+def giver_spared(call: CallState, _: e.LegWanted) -> None:
+    transfer = call.transfer
+    if transfer and transfer.spare:
+        giver = transfer.giver
+        call.do(r.TellTransfer(giver.leg, 100, last=True), e.HangUp(giver.leg))
+        call.note(f"{giver.uri}: given up for another caller", "agent")
+        call.transfer = transfer.left()
+
+
+def arrived(call: CallState, operator: Operator) -> None:
+    call.transfer, call.hunt.operator = None, operator
+    call.timers.pop("transfer", None)
+    bridge.bridge(call, operator)
+
+
+def timeout(call: CallState) -> None:
+    transfer = call.transfer
+    if transfer is None:
+        return
+    if transfer.leg is None:
+        ring_target(call, transfer.left())  # the leg is not gone yet: the engine may still find room
+    elif transfer.given_up:
+        failed(call, transfer, NO_ANSWER)
+    else:  # unreachable, or nobody has come to the phone, or nothing was heard of who has
+        call.do(e.HangUp(transfer.leg))
+        if transfer.there:
+            failed(call, transfer, NO_ANSWER)
+        else:  # its leg may be the one that is needed to ring the giver again
+            call.transfer = transfer.gives_up()
+            call.timers["transfer"] = call.now + policy.ROOM_S
+
+
+def failed(call: CallState, transfer: Transfer, status: int) -> None:
+    why = "answered and sent nothing" if transfer.answered else "no answer"
+    call.note(f"{transfer.target}: {why if status == NO_ANSWER else f'refused with {status}'}", "agent")
+    call.do(*transfer.tells(status))
+    if transfer.there:
+        call.busy_until = call.now + policy.HASTE_S
+        arrived(call, transfer.giver)
+    elif not transfer.returning:
+        ring_target(call, transfer.returns())
+    else:
+        call.transfer = None
+        late = call.late_until
+        hunting.hunt(call)
+        call.late_until = late  # nothing new was said to the notice
+    call.do(target_report(call, transfer, status))
+
+
+def target_report(call: CallState, transfer: Transfer, status: int) -> e.ReportOperator:
+    if transfer.answered:
+        return e.ReportOperator(transfer.target, "silent")
+    if status != NO_ANSWER:
+        return refused(transfer.target, status)
+    has_rung = call.now >= transfer.rings_until
+    return e.ReportOperator(transfer.target, "no_answer" if has_rung else "unreachable")
+
+
+def drop(call: CallState) -> None:
+    transfer, call.transfer = call.transfer, None
+    if transfer:
+        call.do(*transfer.drop())
+
+
+def left_in_haste(call: CallState, fact: e.LegGone) -> bool:
+    """Whether a phone hung up as soon as its REFER was accepted, to one who is busy: it is rung again.
+
+    Its BYE may cross the word that the colleague won't come. So is one that leaves that word unanswered
+    or disowns it: the engine ends the call for it, up to 32 s later (RFC 3261 section 12.2.1.2, where
+    RFC 5057 section 5.1 would have only the subscription end).
+    """
+    operator, talk = call.hunt.operator, call.conversation
+    unheard = bool(call.busy_until) and fact.status in UNHEARD
+    in_haste = call.phase is Phase.BRIDGED and (unheard or call.now < call.busy_until)
+    if not (in_haste and operator and talk and operator.leg == fact.leg):
+        return False
+    call.note("lost" if unheard else "hung up", "operator")
+    gives_away(call, talk)
+    ring_target(call, Transfer(operator, operator.uri, there=False))
+    return True
+
+
+def leg_is_over(call: CallState, transfer: Transfer, leg: int, status: int, why: str) -> None:
+    """The giver's, or that of who is rung."""
+    if leg == transfer.giver.leg and transfer.there:
+        call.note(why, "operator")
+        call.transfer = transfer.left()
+        if transfer.leg is None:
+            ring_target(call, call.transfer)
+    elif leg == transfer.leg:
+        refused_it = status >= 300 and not transfer.given_up
+        failed(call, transfer, status if refused_it else NO_ANSWER)

@@ -1,0 +1,4 @@
+"""`sipagent check`: all that can be known of a call before there is one.
+
+It changes nothing.
+"""

@@ -1,0 +1,178 @@
+"""`sipagent check`: all that can be known of a call before there is one.
+
+`checks` gives findings and prints nothing. It changes nothing, but for a database of an older version,
+which is brought up to date by opening it. What must be right in config.toml for it to load is
+not here but in `config`; here is what loads and should still be looked at.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from sipagent.check.keys import key_findings
+from sipagent.check.machine import EngineFacts, disk_findings, engine_findings, port_findings, python_finding
+from sipagent.check.notice import prompt_findings
+from sipagent.check.sampling import sampling_findings
+from sipagent.check.stamp import stamp_findings
+from sipagent.config.examples import SHIPPED, left_in_place
+from sipagent.config.finding import Finding, Level, error, ok, warning
+from sipagent.config.load import Config, ConfigError, Login, uri_host
+from sipagent.config.types import outlasts
+from sipagent.voice.detectors import voice_findings
+
+__all__ = ["EngineFacts", "Finding", "Level", "checks"]
+
+_CONSENT = re.compile(r"\bconsent|\b6\s*\(1\)\s*\(?a\)", re.IGNORECASE)
+
+
+def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetime) -> list[Finding]:
+    """Check everything. `now` is aware; `engine_facts` loads the engine, or raises ImportError."""
+    return [
+        python_finding(),
+        *configuration_findings(config),
+        *password_findings(config),
+        *prompt_findings(config),
+        *voice_findings(config),
+        *disk_findings(config, now),
+        *key_findings(config),
+        *sampling_findings(config),
+        *stamp_findings(config, now),
+        *engine_findings(config, engine_facts, now),
+        *port_findings(config),
+    ]
+
+
+def configuration_findings(config: Config) -> Iterator[Finding]:
+    """Look at what is allowed and still deserves a thought."""
+    yield ok("configuration", str(config.file))
+    yield from _service(config)
+    yield from _network(config)
+    yield from _recording(config)
+    yield from _without_effect(config)
+
+
+def _service(config: Config) -> Iterator[Finding]:
+    for key in ("controller_contact", "dpo_contact", "legal_basis"):
+        if not any(sign.isalnum() for sign in getattr(config.service, key)):
+            yield warning(f"service.{key}", "empty; callers have a right to it (GDPR article 13(1))")
+    reached = error if not config.trunk.listen.is_loopback else warning
+    for key in SHIPPED:
+        if left_in_place(key, value := getattr(config.service, key)):
+            yield reached(
+                f"service.{key}", f"{value!r} is the shipped example: callers, and whoever asks, are told it"
+            )
+    if config.refusal.mode == "objection" and _CONSENT.search(config.service.legal_basis):
+        yield warning(
+            "service.legal_basis",
+            'names consent, which silence is not (GDPR article 4(11)): accepted with refusal.mode = "opt_in"',
+        )
+    if config.hours is None:
+        yield warning("hours", "absent: open day and night")
+    elif config.hours.week is None:
+        yield warning("hours.week", "absent: open day and night but for holidays and closures")
+
+
+def _network(config: Config) -> Iterator[Finding]:
+    trunk = config.trunk
+    metrics = config.metrics.listen
+    if metrics and not metrics.is_loopback:
+        yield warning("metrics.listen", f"{metrics}: whoever reaches it reads the figures, without a login")
+    for source in trunk.allowed_sources:
+        if source.prefixlen == 0:
+            yield warning("trunk.allowed_sources", f"{source}: anybody may call")
+    if not trunk.numbers:
+        yield warning("trunk.numbers", "empty: any number that is dialled is taken for ours")
+    for uri in config.operators.extensions:
+        host, port = uri_host(uri)
+        if (host, port or 5060) == trunk.listen:
+            yield error("operators.extensions", f"{uri} is the agent itself")
+
+
+def _recording(config: Config) -> Iterator[Finding]:
+    recording, retention = config.recording, config.retention
+    if not recording.enabled:
+        yield warning("recording.enabled", "false: nothing is recorded")
+    elif config.shares().highest == 0:
+        yield warning("recording.share", f"{recording.share}: nothing is recorded")
+    elif (recording.share == 1 or config.shares().lowest == 1) and not recording.justification.strip():
+        where = "every call outside [[recording.window]]" if recording.window else "every call"
+        yield warning(
+            "recording.share",
+            f"{recording.share}: {where}; say why in recording.justification (GDPR article 5(1)(c))",
+        )
+    if not recording.recipients:
+        yield warning("recording.recipients", "empty: recordings are stored in clear")
+    if outlasts(retention.analysis_period, months=12, days=365):
+        yield warning(
+            "retention.analysis_period",
+            f"{retention.analysis_period}: longer than a year (CNIL, deliberation 2014-474)",
+        )
+
+
+def _without_effect(config: Config) -> Iterator[Finding]:
+    """Name the keys that somebody wrote and that nothing reads."""
+    refusal = config.refusal
+    if refusal.engine == "none":
+        for key in ("keywords", "accept_keywords", "in_call_keywords"):
+            if key in refusal.model_fields_set:
+                yield warning(f"refusal.{key}", 'without effect while refusal.engine is "none"')
+    elif refusal.mode == "objection" and "accept_keywords" in refusal.model_fields_set:
+        yield warning("refusal.accept_keywords", 'without effect while refusal.mode is "objection"')
+    if refusal.vosk_model and refusal.engine != "vosk":
+        yield warning("refusal.vosk_model", 'without effect while refusal.engine is not "vosk"')
+    yield from _unheard_voice(config)
+    yield from _unheard_prompts(config)
+
+
+def _unheard_voice(config: Config) -> Iterator[Finding]:
+    """Nothing is listened for during a call but with an engine and `key+voice`."""
+    refusal = config.refusal
+    if refusal.in_call == "key+voice" and refusal.engine == "none":
+        yield warning("refusal.in_call", 'key+voice: the key alone, while refusal.engine is "none"')
+    given = "in_call_keywords" in refusal.model_fields_set
+    if given and refusal.in_call == "key" and refusal.engine != "none":
+        yield warning("refusal.in_call_keywords", 'without effect while refusal.in_call is "key"')
+
+
+def _unheard_prompts(config: Config) -> Iterator[Finding]:
+    """Languages that no caller can come to, and a first prompt that none hears."""
+    prompts = config.prompts
+    reached = {*prompts.languages.values(), *prompts.choices.values()}
+    for language in prompts.overrides:
+        if language not in reached:
+            nowhere = "no number of prompts.languages and no key of prompts.choices leads to it"
+            yield warning(f"prompts.{language}", f"without effect: {nowhere}")
+    numbers = config.trunk.numbers
+    if prompts.choices and numbers and all(number in prompts.languages for number in numbers):
+        decided = "prompts.languages decides for every number of trunk.numbers"
+        yield warning("prompts.choices", f"without effect: {decided}")
+    default = config.service.language
+    if numbers and all(prompts.languages.get(number, default) != default for number in numbers):
+        yield warning("service.language", f"{default}: no number of trunk.numbers is answered in it")
+
+
+def password_findings(config: Config) -> Iterator[Finding]:
+    """Read the passwords as the agent will, and see who else can."""
+    for table, read in (("trunk", config.trunk_login), ("operators", config.operator_login)):
+        where = config.trunk if table == "trunk" else config.operators
+        if where.username:
+            yield _password(table, read, where.password_file)
+    trunk = config.trunk
+    if trunk.username and not trunk.realm and not trunk.registrar:
+        yield warning("trunk.realm", "empty, and no registrar names it: nobody is ever given the password")
+
+
+def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Finding:
+    try:
+        read()
+    except ConfigError as problem:
+        return error(problem.key, problem.problem)
+    if path is None:
+        return ok(f"{table}.password_env", "set")
+    if (mode := path.stat().st_mode) & 0o077:
+        return warning(
+            f"{table}.password_file",
+            f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600",
+        )
+    return ok(f"{table}.password_file", f"{path} is read by its owner only")

@@ -1,0 +1,114 @@
+"""Whether recordings can be sealed and opened, and that what opens them is not where they are made."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retention.archive import Archive
+from retention.keys import KeysError, PublicKey, read_identity, read_public
+from retention.orphans import Orphan, orphans
+from retention.store import Store, StoreError
+from sipagent.agent.recorder.recordable import VAULT, obstacles
+from sipagent.config.finding import Finding, error, ok, warning
+
+if TYPE_CHECKING:
+    from sipagent.config.load import Config
+
+_SHOWN = 3  # names of a long list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateKey:
+    """An identity on this machine. `public` is null where only its passphrase would tell."""
+
+    path: Path
+    public: PublicKey | None
+    protected: bool  # by a passphrase, as far as we can see
+    mode: int  # of the file
+
+
+def private_keys(config: "Config") -> list[PrivateKey]:
+    """Those beside a recipient's public key, beside the configuration, and in `keys/`."""
+    folders = {path.parent for path in config.recording.recipients} | {config.base, config.base / "keys"}
+    files = {path for folder in folders for path in folder.glob("*.key") if path.is_file()}
+    return [found for path in sorted(files) if (found := _private_key(path))]
+
+
+def _private_key(path: Path) -> PrivateKey | None:
+    """None for a `*.key` of another kind, as those of TLS are."""
+
+    class AskedFor(Exception):
+        pass
+
+    def passphrase() -> str:
+        raise AskedFor
+
+    mode, other_half = path.stat().st_mode & 0o777, _other_half(path)
+    try:
+        public = read_identity(path, passphrase).public
+        return PrivateKey(path=path, public=public, protected=False, mode=mode)
+    except AskedFor:
+        pass
+    except KeysError:
+        if other_half is None or os.access(path, os.R_OK):
+            return None  # else it is another user's
+    return PrivateKey(path=path, public=other_half, protected=True, mode=mode)
+
+
+def _other_half(path: Path) -> PublicKey | None:
+    try:
+        return read_public(path.with_suffix(".pub"))
+    except KeysError:
+        return None
+
+
+def key_findings(config: "Config") -> Iterator[Finding]:
+    """Look at the recipients' keys, at private keys that have not left, and at the vault."""
+    for path in config.recording.recipients:
+        try:
+            yield ok("recording.recipients", f"{path}: {read_public(path)}")
+        except KeysError as problem:
+            yield error("recording.recipients", f"{problem}; calls go unrecorded without it")
+    for key in private_keys(config):
+        yield from _private(key)
+    yield from (error("vault", one.problem) for one in obstacles(config) if one.key == VAULT)
+    try:
+        yield from _vault(config)
+    except (OSError, StoreError) as problem:
+        yield error("vault", str(problem))
+
+
+def _private(key: PrivateKey) -> Iterator[Finding]:
+    what = "private key"
+    yield warning(what, f"{key.path} lies on this machine; move it to where somebody listens")
+    if not key.protected:
+        yield warning(what, f"{key.path} has no passphrase: whoever has the file can listen")
+    if key.mode & 0o077:
+        yield error(what, f"others on this machine may read {key.path} (mode {key.mode:04o}); chmod 0600")
+
+
+def _vault(config: "Config") -> Iterator[Finding]:
+    """What the vault and the recordings do not agree on."""
+    if not config.retention.database.exists():
+        return
+    with Store(config.retention.database) as store:
+        archive = Archive(store, config.recording.directory, config.base)
+        found = orphans(archive)
+        keys = [orphan for orphan in found if orphan.path.parent == archive.vault.directory]
+        keyless = [orphan for orphan in found if _is_keyless(orphan)]
+    if keys:
+        yield warning("vault", f"{_names(keys)}: keys without a recording; see `sipagent purge --dry-run`")
+    if keyless:
+        yield warning("vault", f"{_names(keyless)}: without a key nobody can listen to them")
+
+
+def _is_keyless(orphan: Orphan) -> bool:
+    """Whether it is a sealed file with a row, of which the vault knows nothing."""
+    return orphan.name.endswith(".sealed") and not orphan.rowless and not orphan.forbidden
+
+
+def _names(found: list[Orphan]) -> str:
+    names = ", ".join(orphan.name for orphan in found[:_SHOWN])
+    return names if len(found) <= _SHOWN else f"{names} and {len(found) - _SHOWN} more"

@@ -1,0 +1,248 @@
+"""Whether this machine lets the agent work: disk, database, ports, engine, Python.
+
+Nothing is left behind: what is tried (a file, a bound port) is undone at once.
+"""
+
+import errno
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from urllib.parse import quote
+
+from sipagent.check.edge import edge_findings
+from sipagent.check.retention import retention_findings
+from sipagent.config.finding import Finding, error, ok, warning
+from sipagent.config.layout import layout
+from sipagent.config.load import Config, ConfigError, HostPort
+from sipagent.edge.plan import Addresses, needs_edge, plan
+
+PYTHONS = ((3, 11), (3, 12))  # those that the engine's wheel exists for
+FREE_LEAST = 100 << 20  # bytes: below, calls will soon go unrecorded
+FREE_LITTLE = 2 << 30  # bytes; an hour of two channels as FLAC takes about 50 MB
+PORT_SAMPLES = 16
+PROBE_S = 0.5  # how long our own agent on this machine may take to answer OPTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What the SIP engine says of itself; `legs` is how many calls one process carries, `tls` its library."""
+
+    version: str
+    legs: int
+    tls: str
+
+
+def python_finding(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
+    """Tell whether the engine exists for this Python."""
+    text = "{}.{}".format(*version)
+    if version in PYTHONS:
+        return ok("python", text)
+    return error("python", f"{text}; accepted: 3.11 or 3.12, the engine exists for no other")
+
+
+def engine_findings(
+    config: Config, engine_facts: Callable[[], EngineFacts], now: datetime
+) -> Iterator[Finding]:
+    """Ask the engine what it is. An ImportError means that it is not installed."""
+    try:
+        facts = engine_facts()
+    except ImportError as problem:
+        yield error("engine", f"cannot be loaded: {problem}")
+        return
+    yield ok("engine", f"{facts.version}, {facts.legs} legs, TLS: {facts.tls}")
+    yield from _processes(config, facts.legs)
+    yield from edge_findings(config, facts.legs, now)
+
+
+def _processes(config: Config, legs: int) -> Iterator[Finding]:
+    """Tell of workers where one process does not do, and whether there are ports for them."""
+    if not needs_edge(config, legs):
+        return
+    try:
+        found = layout(config, legs)
+        plan(config, legs, Addresses("", ()))
+    except ConfigError as wrong:
+        yield error(wrong.key, f"{wrong.problem}; accepted: {wrong.accepted}")
+    else:
+        yield ok(
+            "capacity.calls", f"{found.calls}: {found.workers} workers of {found.per_worker} behind the edge"
+        )
+
+
+def disk_findings(config: Config, now: datetime) -> Iterator[Finding]:
+    """Look at the directory of the recordings and at the database."""
+    for what, findings in (
+        ("recording.directory", _recordings(config)),
+        ("retention.database", _database(config, now)),
+    ):
+        try:
+            yield from findings
+        except OSError as problem:  # also from asking whether a path behind a closed door exists
+            where = problem.filename or config.recording.directory  # a write names no file
+            yield error(what, f"{where}: {problem.strerror}")
+
+
+def _recordings(config: Config) -> Iterator[Finding]:
+    """Try the directory: writable, durable, private, large enough."""
+    what, directory = "recording.directory", config.recording.directory
+    if directory.exists() and not directory.is_dir():
+        yield error(what, f"{directory} is not a directory")
+        return
+    there = next(place for place in (directory, *directory.parents) if place.exists())
+    with tempfile.NamedTemporaryFile(dir=there, prefix=".sipagent-check-") as file:
+        file.write(b"\0")
+        file.flush()
+        os.fsync(file.fileno())
+    free = shutil.disk_usage(there).free
+    state = "writable" if there == directory else "will be made"
+    detail = f"{directory} {state}, {free / (1 << 30):.1f} GiB free"
+    enough = error if free < FREE_LEAST else warning if free < FREE_LITTLE else ok
+    yield enough(what, detail)
+    if there == directory and (mode := directory.stat().st_mode) & 0o077:
+        yield warning(what, f"others on this machine may enter it (mode {mode & 0o777:04o}); chmod 0700")
+
+
+def _database(config: Config, now: datetime) -> Iterator[Finding]:
+    """Read the database whole, without changing it, and look for what should be gone by now."""
+    what, path = "retention.database", config.retention.database
+    if not path.exists():
+        yield _no_database(config, path)
+        return
+    problem = _integrity(path)
+    if problem:
+        yield error(what, f"{path}: {problem}; see `sipagent rebuild --help`")
+        return
+    yield ok(what, f"{path} is whole")
+    if (mode := path.stat().st_mode) & 0o077:
+        yield warning(what, f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600")
+    yield from retention_findings(config, now)
+
+
+def _no_database(config: Config, path: Path) -> Finding:
+    what = "retention.database"
+    if any(config.recording.directory.glob("*.json")):
+        return error(what, f"{path} is missing, but there are recordings: see `sipagent rebuild`")
+    if not os.access(path.parent, os.W_OK):
+        return error(what, f"{path} cannot be made: {path.parent} is missing or not writable")
+    return ok(what, f"{path} will be made")
+
+
+def _integrity(path: Path) -> str:
+    """Give what is wrong with the file, or nothing. Read-only, it would fail on what a crash left to undo."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+            rows = database.execute("PRAGMA integrity_check(1)").fetchall()
+    except sqlite3.Error as problem:
+        return str(problem)
+    return "" if rows == [("ok",)] else str(rows[0][0]).splitlines()[-1]
+
+
+def port_findings(config: Config) -> Iterator[Finding]:
+    """Bind what the agent will bind: its SIP port, a sample of its RTP ports, and the port of the figures."""
+    if config.metrics.listen is not None:
+        yield _metrics(config.metrics.listen)
+    yield from _calls(config)
+
+
+def _metrics(listen: HostPort) -> Finding:
+    problem = _bind(listen, socket.SOCK_STREAM)
+    if problem == errno.EADDRINUSE and tells_figures(listen):
+        return ok("metrics.listen", f"{listen} is taken by a running agent")
+    return _port_finding("metrics.listen", str(listen), problem)
+
+
+def _calls(config: Config) -> Iterator[Finding]:
+    listen, ports = config.trunk.listen, config.trunk.rtp_ports
+    kind = socket.SOCK_STREAM if config.trunk.transport == "tcp" else socket.SOCK_DGRAM
+    problem = _bind(listen, kind)
+    if problem == errno.EADDRINUSE and kind == socket.SOCK_DGRAM and answers_as_agent(listen):
+        yield ok("trunk.listen", f"{listen} is taken by a running agent")
+        return
+    yield _port_finding("trunk.listen", str(listen), problem)
+    evens = range(ports.first, ports.last, 2)
+    for port in evens[:: max(1, len(evens) // PORT_SAMPLES)]:
+        if problem := _bind(HostPort(listen.host, port), socket.SOCK_DGRAM):
+            yield _port_finding("trunk.rtp_ports", str(HostPort(listen.host, port)), problem)
+            return
+    yield ok("trunk.rtp_ports", f"{ports} free, wherever tried")
+
+
+def _port_finding(what: str, address: str, problem: int) -> Finding:
+    if not problem:
+        return ok(what, f"{address} is free")
+    if problem == errno.EADDRINUSE:
+        return error(what, f"{address} is in use, and no agent answers there")
+    if problem == errno.EADDRNOTAVAIL:
+        return error(what, f"{address} is not an address of this machine")
+    return error(what, f"{address}: {os.strerror(problem)}")
+
+
+def _family(address: HostPort) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address.host else socket.AF_INET
+
+
+def _bind(address: HostPort, kind: socket.SocketKind) -> int:
+    """Give the errno of binding there, 0 where it works."""
+    try:
+        with socket.socket(_family(address), kind) as tried:
+            if kind == socket.SOCK_STREAM:  # as servers do: connections that have ended keep no port
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as problem:
+        return problem.errno or errno.EIO
+    return 0
+
+
+def tells_figures(address: HostPort) -> bool:
+    """Ask whoever holds a TCP port whether it tells what an agent of ours does."""
+    host, port = _reachable(address)
+    asking = HTTPConnection(host, port, timeout=PROBE_S)
+    try:
+        asking.request("GET", "/metrics")
+        return b"\nsipagent_" in asking.getresponse().read(65536)
+    except (OSError, HTTPException):  # nobody answers, or what answers does not speak HTTP
+        return False
+    finally:
+        asking.close()
+
+
+def answers_as_agent(address: HostPort) -> bool:
+    """Ask whoever holds a UDP port with OPTIONS (RFC 3261 section 11) whether it is an agent of ours."""
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as asking:
+        asking.settimeout(PROBE_S)
+        try:
+            asking.connect(_reachable(address))
+            asking.send(_options(address, HostPort(*asking.getsockname()[:2])))
+            return b"sipagent" in asking.recv(65536)
+        except OSError:  # nobody answers, or what answers does not speak SIP
+            return False
+
+
+def _reachable(address: HostPort) -> HostPort:
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    return HostPort(loopback.get(address.host, address.host), address.port)
+
+
+def _options(to: HostPort, us: HostPort) -> bytes:
+    lines = (
+        f"OPTIONS sip:{to} SIP/2.0",
+        f"Via: SIP/2.0/UDP {us};branch=z9hG4bKcheck{us.port}",
+        f"From: <sip:check@{us}>;tag=check",
+        f"To: <sip:{to}>",
+        f"Call-ID: check-{os.getpid()}-{us.port}",
+        "CSeq: 1 OPTIONS",
+        "Max-Forwards: 0",
+        "Content-Length: 0",
+        "",
+        "",
+    )
+    return "\r\n".join(lines).encode()

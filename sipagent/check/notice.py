@@ -1,0 +1,363 @@
+"""Whether the prompts say what they must, by the words that lie beside them, and sound as they should.
+
+A caller must learn before being recorded who records, that it is recorded, what for, and how to refuse
+it, or accept it (GDPR articles 13 and 21(4); article 7 where the recording rests on consent).
+
+    lint(config)             every single thing, for `sipagent notice --lint`
+    prompt_findings(config)  what is not right of it, for `sipagent check`
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from media.loudness import Loudness, loudness
+from media.notice import Prompt, PromptError, inspect_prompt
+from sipagent.check.spoken import hours_findings, name_findings
+from sipagent.config.finding import Finding, error, ok, warning
+from sipagent.config.load import Config, PromptSet
+from sipagent.notice import words as heard
+from sipagent.notice.spoken_ways import broken_promise, tells_to_say
+from sipagent.notice.vocabulary import VOCABULARIES, Vocabulary
+from sipagent.notice.words import plain
+
+__all__ = ["VOCABULARIES", "lint", "missing_words", "plain", "prompt_findings"]
+
+NAMES = (
+    "choose",
+    "notice",
+    "welcome",
+    "refused",
+    "confirm",
+    "closed",
+    "unavailable",
+    "hold_music",
+    "please_hold",
+)
+SPOKEN = ("welcome", "refused", "confirm", "closed", "unavailable", "please_hold")  # beside the notice
+
+# Syllables a second from the first sound to the last. The shipped prompts have 3.7 to 5.5 in both languages,
+# at 155 to 230 words a minute. A fifth faster, or a third slower, is hard to follow on a line; beyond the
+# outer bounds nobody speaks: the words are not those of the sound.
+PACE = (2.5, 6.5)
+PACE_POSSIBLE = (1.5, 9.0)
+# dBFS. Speech for telephone lines is levelled to -26 below overload (ITU-T P.830); shipped are -20.
+LEVEL = (-36.0, -12.0)
+LEVEL_HEARD = -42.0
+CLIPPED = 0.01  # of the samples; more is a distortion that costs words
+
+
+def prompt_findings(config: Config) -> Iterator[Finding]:
+    """Look at every prompt of every language in use, once each; one line for what is well."""
+    for name, findings in _by_prompt(config):
+        yield findings[0]
+        wrong = [finding for finding in findings[1:] if finding.level != "ok"]
+        yield from wrong
+        if name == "notice" and findings[0].level == "ok" and not wrong:
+            yield ok(findings[0].what, "its words say who records, that it is recorded, and how to decide")
+
+
+def lint(config: Config) -> Iterator[Finding]:
+    """Look at every prompt of every language in use, once each, and tell everything."""
+    for _, findings in _by_prompt(config):
+        yield from findings
+
+
+def _by_prompt(config: Config) -> Iterator[tuple[str, list[Finding]]]:
+    """The name of each prompt in use and what is found, the state of its file first."""
+    seen: dict[Path, str] = {}
+    for prompts in config.prompt_sets():
+        for name in NAMES:
+            path: Path | None = getattr(prompts, name)
+            what = f"prompts.{name} ({prompts.language})"
+            if path is None:
+                continue
+            if path not in seen:
+                yield name, list(_prompt(config, prompts, name, path))
+            elif name == "notice":
+                detail = f"{path.name} is that of {seen[path]}: callers may not understand it"
+                yield name, [warning(what, detail)]
+            seen.setdefault(path, prompts.language)
+        if borrowed := _borrowed(config, prompts):
+            yield "", [borrowed]
+
+
+def _borrowed(config: Config, prompts: PromptSet) -> Finding | None:
+    """What callers of another language hear in the default one, but for the notice, which has its line."""
+    own = config.prompts.overrides.get(prompts.language)
+    if prompts.language == config.service.language or own is None:
+        return None
+    missing = [name for name in SPOKEN if getattr(own, name) is None and getattr(prompts, name) is not None]
+    if not missing:
+        return None
+    detail = f"no {', '.join(missing)} of its own: callers hear those of {config.service.language}"
+    return warning(f"prompts.{prompts.language}", detail)
+
+
+def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterator[Finding]:
+    what = f"prompts.{name} ({prompts.language})"
+    try:
+        prompt = inspect_prompt(path)
+    except (PromptError, OSError) as problem:
+        yield error(what, str(problem))
+        return
+    yield ok(what, f"{path.name}, {prompt.rate} Hz, {prompt.duration_ms / 1000:.1f} s")
+    sound = loudness(path)
+    yield _level(what, sound)
+    yield _clipping(what, sound)
+    if name == "hold_music":
+        return
+    said = VOCABULARIES.get(prompts.language)
+    if prompt.words is None:
+        yield _wordless(what, name, prompt)
+        return
+    yield _pace(what, prompt.words, sound, said)
+    yield from name_findings(config, what, prompt.words, prompts.language)
+    if said is None:
+        yield warning(
+            what, f"nobody has listed what it must say in {prompts.language!r}: check its words yourself"
+        )
+        return
+    rule = _RULES.get(name, _silent_on_recording)
+    yield from rule(config, what, plain(prompt.words), said)
+    if name != "notice":  # there, hours are how long something is kept
+        yield from hours_findings(config, what, plain(prompt.words), prompts.language)
+
+
+def _wordless(what: str, name: str, prompt: Prompt) -> Finding:
+    detail = f"its words are not in {prompt.path.with_suffix('.txt')}, so nobody can check them"
+    return (error if name == "notice" else warning)(what, detail)
+
+
+# --- how it sounds ---
+
+
+def _level(what: str, sound: Loudness) -> Finding:
+    if sound.level_dbfs is None or sound.level_dbfs < LEVEL_HEARD:
+        return error(what, "so quiet that it is lost on a line")
+    said = f"{sound.level_dbfs:.0f} dBFS where it speaks"
+    if not LEVEL[0] <= sound.level_dbfs <= LEVEL[1]:
+        return warning(what, f"{said}: {LEVEL[0]:.0f} to {LEVEL[1]:.0f} is heard well")
+    return ok(what, said)
+
+
+def _clipping(what: str, sound: Loudness) -> Finding:
+    if not sound.clipped:
+        return ok(what, "not clipped")
+    found = error if sound.clipped > CLIPPED else warning
+    return found(what, f"clipped: {sound.clipped:.2%} of its samples are cut off at full scale")
+
+
+def _pace(what: str, words: str, sound: Loudness, said: Vocabulary | None) -> Finding:
+    span_s = max(sound.span_s, 0.001)
+    pace, by_words = heard.syllables(plain(words), said) / span_s, len(words.split()) * 60 / span_s
+    told = f"{pace:.1f} syllables a second, {by_words:.0f} words a minute"
+    if not PACE_POSSIBLE[0] <= pace <= PACE_POSSIBLE[1]:
+        length = "shorter" if pace < PACE_POSSIBLE[0] else "longer"
+        return error(
+            what, f"its words are {length} than what is heard ({told}): they are not those of the sound"
+        )
+    if not PACE[0] <= pace <= PACE[1]:
+        return warning(what, f"hard to follow, or not the words that are heard: {told}")
+    return ok(what, told)
+
+
+# --- what its words say ---
+
+
+def missing_words(config: Config, words: str, said: Vocabulary) -> list[str]:
+    """List what the words of a notice leave out, in words that continue "it does not say"."""
+    return [what for said_so, what in _essentials(config, plain(words), said) if not said_so]
+
+
+def _essentials(config: Config, text: str, said: Vocabulary) -> list[tuple[bool, str]]:
+    refusal = config.refusal
+    names = [config.service.name, config.service.controller]
+    required = [
+        (heard.names_one_of(text, names, said), f"who records ({config.service.name})"),
+        (heard.of_recording(text, said).recorded, "that the call is recorded"),
+    ]
+    sentences = heard.sentences(text)
+    if refusal.mode == "objection":
+        return [
+            *required,
+            (any(heard.refuses(sentence, said) for sentence in sentences), "that one may refuse"),
+            _way(config, text, said, refusing=True),
+        ]
+    return [
+        *required,
+        (any(heard.accepts(sentence, said) for sentence in sentences), "that one may accept"),
+        _way(config, text, said, refusing=False),
+    ]
+
+
+def _way(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> tuple[bool, str]:
+    """Whether it says how: by the key, or where somebody listens, by one of the words."""
+    refusal = config.refusal
+    key = refusal.digit if refusing else refusal.accept_digit
+    does = "refuses" if refusing else "accepts"
+    if (heard.key_refuses if refusing else heard.key_accepts)(text, key, said):
+        return True, f"the key that {does} ({key})"
+    if refusal.engine == "none":
+        return False, f"the key that {does} ({key})"
+    by_word = tells_to_say(config, text, said, refusing=refusing)
+    return by_word, "the words to say" if by_word else f"the key that {does} ({key}) or the words to say"
+
+
+def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    for said_so, required in _essentials(config, text, said):
+        yield ok(what, f"says {required}") if said_so else error(what, f"its words do not say {required}")
+    yield from _promises(config, what, text, said)
+    yield from _purposes(config, what, text, said)
+    yield from _how_long(config, what, text, said)
+    yield _the_rest(what, text, said)
+
+
+def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """What it promises and the agent does not keep."""
+    refusal = config.refusal
+    unrecorded = [s for s in heard.sentences(text) if heard.of_recording(s, said).not_recorded]
+    if refusal.mode == "objection" and any(heard.says(sentence, said.otherwise) for sentence in unrecorded):
+        yield error(
+            what, "says that who does nothing is not recorded; with refusal.mode objection, silence allows"
+        )
+    if refusal.mode == "opt_in" and not heard.key_refuses(text, refusal.digit, said):
+        yield warning(what, f"its words do not say the key that refuses later ({refusal.digit})")
+    yield from _spoken_ways(config, what, text, said)
+    refusing = refusal.mode == "objection"
+    if refusal.engine != "none" and not broken_promise(config, text, said):
+        if tells_to_say(config, text, said, refusing=refusing):
+            yield ok(what, "says what to say")
+        else:
+            words = refusal.keywords if refusing else refusal.accept_keywords
+            yield warning(what, f"does not tell callers that they may say it ({', '.join(words)})")
+
+
+def _spoken_ways(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    if broken := broken_promise(config, text, said):
+        yield error(what, broken)
+
+
+def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """GDPR article 13(1)(c)."""
+    purposes = config.retention.purposes
+    told = [purpose for purpose in purposes if heard.says(text, _beginnings(purpose, said))]
+    untold = ", ".join(purpose for purpose in purposes if purpose not in told)
+    if not told:
+        yield error(what, f"its words do not say what for ({untold})")
+        return
+    yield ok(what, f"says what for ({', '.join(told)})")
+    if untold:
+        yield warning(what, f"its words do not say the purpose {untold}")
+    if others := ", ".join(_other_purposes(config, text, said)):
+        yield warning(what, f"says the purpose {others}, which is none of retention.purposes")
+
+
+def _other_purposes(config: Config, text: str, said: Vocabulary) -> Iterator[str]:
+    """Purposes that it tells and for which nobody may listen; what is held serves as evidence."""
+    kept = config.retention
+    for purpose, words in said.purposes.items():
+        named = any(heard.says(plain(own), words) for own in kept.purposes) or purpose in kept.purposes
+        held = purpose == "evidence" and bool(kept.hold_grounds)
+        if not named and not held and heard.says(text, words):
+            yield purpose
+
+
+def _beginnings(purpose: str, said: Vocabulary) -> Sequence[str]:
+    """A purpose that nobody has listed is looked for by its own words, but for their endings."""
+    words = heard.tokens(plain(purpose).replace("_", " "))
+    return said.purposes.get(purpose) or [word[:7] for word in words if len(word) > 3] or [plain(purpose)]
+
+
+def _how_long(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """GDPR article 13(2)(a)."""
+    kept = config.retention.period
+    told = heard.periods(text, said)
+    if not told and heard.says(text, said.read_more):
+        yield ok(what, "says where to read more")
+    elif not told:
+        yield error(what, "its words do not say how long recordings are kept, nor where to read more")
+    else:
+        count, unit = max(told, key=lambda period: _days(*period))
+        words, days = f"{count} {unit}{'' if count == 1 else 's'}", _days(count, unit)
+        own, _, own_unit = kept.partition(" ")
+        real = _days(int(own), own_unit.removesuffix("s"))
+        if real > days * 1.02:
+            yield error(what, f"says that recordings are kept {words}, but retention.period is {kept}")
+        elif real < days * 0.98 and not heard.says(text, said.at_most):
+            yield warning(what, f"says that recordings are kept {words}, but retention.period is {kept}")
+        else:
+            yield ok(what, f"says how long recordings are kept ({words})")
+
+
+def _the_rest(what: str, text: str, said: Vocabulary) -> Finding:
+    """GDPR article 13(1) and (2): rights, contacts, legal basis, the authority; too much for a call."""
+    rest = "where the rest of GDPR article 13 can be read"
+    cure = "`python -m prompts.speak --read-more PLACE`"
+    if not heard.says(text, said.read_more):
+        return warning(what, f"its words do not say {rest} ({cure})")
+    if heard.an_example(text):
+        return warning(what, f"says an example of {rest}: put yours there ({cure})")
+    return ok(what, f"says {rest}")
+
+
+def _days(count: int, unit: str) -> float:
+    return count * {"day": 1.0, "week": 7.0, "month": 30.44, "year": 365.25}[unit]
+
+
+def _choose(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """Said to who does not understand the default language, so perhaps in another one, or in several."""
+    for key in config.prompts.choices:
+        if any(heard.says_key(text, key, words) for words in VOCABULARIES.values()):
+            yield ok(what, f"says the key {key}")
+        else:
+            yield warning(what, f"its words do not say the key {key} of prompts.choices")
+    yield from _silent_on_recording(config, what, text, said)
+
+
+def _confirm(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """Heard after an answer that was not understood; silence after it refuses, in both modes."""
+    yield from _spoken_ways(config, what, text, said)
+    digit = config.refusal.accept_digit
+    if heard.key_accepts(text, digit, said):
+        yield ok(what, f"says the key that accepts ({digit})")
+    if heard.of_recording(text, said).not_recorded:
+        yield ok(what, "says that otherwise the call is not recorded")
+    else:
+        yield warning(what, "its words do not say that otherwise the call is not recorded")
+    if not heard.key_accepts(text, digit, said):
+        yield warning(what, f"its words do not name refusal.accept_digit {digit}")
+
+
+def _unrecorded(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """Heard by who is not recorded, after a refusal or in place of the notice."""
+    spoken = heard.of_recording(text, said)
+    if spoken.recorded:
+        yield error(what, "says that the call is recorded; who hears it is not")
+    elif spoken.not_recorded:
+        yield ok(what, "says that the call is not recorded")
+    else:
+        yield ok(what, "does not say that the call is recorded")
+
+
+def _refused(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    yield from _unrecorded(config, what, text, said)
+    spoken = heard.of_recording(text, said)
+    if not spoken.recorded and not spoken.not_recorded:
+        yield warning(what, "its words do not confirm that the call is not recorded")
+
+
+def _silent_on_recording(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
+    """Heard outside the notice, by anybody: it must not promise a recording."""
+    if heard.of_recording(text, said).recorded:
+        yield error(what, "says that the call is recorded; who hears it may not be")
+    else:
+        yield ok(what, "promises no recording")
+
+
+_RULES: dict[str, Callable[[Config, str, str, Vocabulary], Iterator[Finding]]] = {
+    "choose": _choose,
+    "notice": _notice,
+    "welcome": _unrecorded,
+    "refused": _refused,
+    "confirm": _confirm,
+}

@@ -1,0 +1,100 @@
+"""What `check` can tell of what is kept: whether it goes in time, holds are reviewed, the chain is whole.
+
+Reads the database and changes nothing in it; `verify` is what reads every entry and every file.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from retention.archive import Archive
+from retention.clock import Reading, read_clock, suspended
+from retention.erasure import stuck
+from retention.head import DAMAGED, HeadError, damaged_path, head_path, read_head
+from retention.hold import reviews_overdue
+from retention.purge import OVERDUE, ahead_of, due, plan
+from retention.reserve import lasting_problems, reserves
+from retention.stamp import proven
+from retention.store import Store, StoreError
+from sipagent.config.finding import Finding, error, ok
+from sipagent.config.load import Config
+from sipagent.service.purging import RESUMES
+
+
+def retention_findings(
+    config: Config, now: datetime, read_clock: Callable[[], Reading] = read_clock
+) -> Iterator[Finding]:
+    """Look into a database that is there. `now` is aware. Raises OSError."""
+    path = config.retention.database
+    try:
+        with Store(path) as store:
+            yield _purge(config, store, now, read_clock)
+            yield _reserves(path)
+            yield _erasures(Archive(store, config.recording.directory, config.base))
+            yield _holds(store, now.astimezone(config.service.timezone))
+            yield _chain(store, path)
+    except StoreError as problem:
+        yield error("retention.database", str(problem))
+
+
+def _purge(config: Config, store: Store, now: datetime, read_clock: Callable[[], Reading]) -> Finding:
+    try:
+        why = suspended(store, read_clock(), proven(store, config.retention.timestamp_ca))
+    except OSError as problem:
+        return error("purge", f"the clock cannot be looked at: {problem.filename}: {problem.strerror}")
+    if why is not None:
+        return error("purge", f"suspended: {why}; {RESUMES}")
+    period, late = config.retention.period, now - OVERDUE
+    dates = [due(row, period) for row in plan(store, late, period) if row.hold is None]
+    overdue = [at for at in dates if at <= late]
+    if early := ahead_of(store, now):
+        return error(
+            "purge", f"{early} began after now, by a wrong clock, and will stay too long: `delete` them"
+        )
+    if not overdue:
+        return ok("purge", "nothing is overdue")
+    since = f"{min(overdue):%Y-%m-%d %H:%M} UTC"
+    return error("purge", f"{len(overdue)} overdue, the first since {since}: see `sipagent purge`")
+
+
+def _erasures(archive: Archive) -> Finding:
+    left = stuck(archive)
+    if left:
+        return error("erasures", f"{len(left)} not done, the first of {left[0]}: see `sipagent purge`")
+    return ok("erasures", "all that had to be erased in its call is gone")
+
+
+def _reserves(database: Path) -> Finding:
+    found = lasting_problems(database)
+    if found:
+        return error("reserves", "; ".join(f"{name}: {problem}" for name, problem in found.items()))
+    if not reserves(database):
+        return ok("reserves", "are made at the start")
+    return ok("reserves", "allocated, and nothing waits in them")
+
+
+def _holds(store: Store, local: datetime) -> Finding:
+    late = reviews_overdue(store, local.date())
+    if late:
+        return error("holds", f"{late} whose review is overdue: see `sipagent holds`")
+    return ok("holds", "no review is overdue")
+
+
+def _chain(store: Store, database: Path) -> Finding:
+    """A head that the chain does not know: a tail was cut off, or an older database came back."""
+    file = head_path(database)
+    try:
+        head = read_head(file)
+    except HeadError as problem:
+        return error("chain", f"{problem}, so a tail cut off would not show: see `sipagent verify`")
+    if head is None:
+        return error("chain", f"{file.name} is missing: a tail cut off would not show")
+    if (damaged := damaged_path(file)).exists():
+        return error("chain", f"{damaged.name} {DAMAGED}")
+    if not store.knows(head):
+        return error(
+            "chain",
+            f"has no entry {head.seq} as {file.name} says: its tail was cut off, or an older database came "
+            "back: see `sipagent verify`",
+        )
+    return ok("chain", f"{store.head().seq} entries, and {file.name} is one of them")

@@ -1,0 +1,55 @@
+"""What `check` can tell of time stamps: whether there can be any, and whether they still come."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from retention import authority
+from retention.authority import StampError
+from retention.head import HeadError, head_path, read_head
+from retention.stamp import newest, stamps_folder
+from sipagent.config.finding import Finding, error, ok, warning
+from sipagent.config.load import Config
+
+LATE = timedelta(days=1)  # the agent stamps every hour
+
+
+def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Finding]:
+    """Look at library, certificates and newest stamp; silent where none are configured. `now` is aware."""
+    url, ca = config.retention.timestamp_url, config.retention.timestamp_ca
+    if ca is None:  # then there is no url either
+        return
+    if not authority.installed():
+        yield error("retention.timestamp_url" if url else "retention.timestamp_ca", authority.NO_LIBRARY)
+        return
+    if url:
+        yield ok("retention.timestamp_url", url)
+    yield _certificates(ca)
+    if url and config.retention.database.exists():
+        yield _newest(config.retention.database, now or datetime.now(UTC))
+
+
+def _certificates(file: Path) -> Finding:
+    what = "retention.timestamp_ca"
+    try:
+        found = authority.certificates(file)
+    except StampError as wrong:
+        return error(what, str(wrong))
+    roots = [certificate for certificate in found if certificate.issuer == certificate.subject]
+    if not roots:
+        return error(what, f"{file}: no root among its certificates, so no stamp can be trusted")
+    return ok(what, f"{file} vouches by {', '.join(root.subject.rfc4514_string() for root in roots)}")
+
+
+def _newest(database: Path, now: datetime) -> Finding:
+    """A head that moves while no stamp comes is one that nobody else has seen."""
+    try:
+        last, head = newest(stamps_folder(database)), read_head(head_path(database))
+    except (StampError, HeadError, OSError) as wrong:
+        return error("stamps", str(wrong))
+    if last is None:
+        return warning("stamps", "none yet: see `sipagent stamp`")
+    detail = f"the newest, of entry {last.seq}, is from {last.at:%Y-%m-%d %H:%M} UTC"
+    if head is not None and head.seq > last.seq and now - last.at > LATE:
+        return warning("stamps", f"{detail}, and more was written since: see `sipagent stamp`")
+    return ok("stamps", detail)

@@ -1,0 +1,300 @@
+"""What the commands share: one-line errors, the exit codes, and the way to configuration and archive.
+
+0  done, also when there was nothing to do
+1  refused, failed a check, or no such id     Failure, StoreError, ArchiveError, OSError
+2  wrong usage or configuration               click.UsageError, ConfigError
+"""
+
+import io
+import json
+import os
+import pwd
+import re
+import stat
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from retention.archive import Archive, ArchiveError
+from retention.lookup import ids_beginning, ids_meant
+from retention.purge import Terms
+from retention.recording import Recording, is_id
+from retention.store import Store, StoreError, UnknownId
+from sipagent.config.errors import ConfigError, one_line
+
+if TYPE_CHECKING:
+    from sipagent.config.load import Config
+
+LOCAL_CONFIG = Path("config.toml")
+SYSTEM_CONFIG = Path("/etc/sipagent/config.toml")
+_WORDS = 500  # characters
+_LISTED = 10  # ids that one line has room for
+_OFFERED = 50  # ids that a shell is given to complete
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+class Failure(Exception):
+    """The command refuses or has failed; `str()` is the one line to show."""
+
+
+class _Pipe(io.FileIO):
+    """A stdout whose reader may leave: what nobody reads goes nowhere, and the command ends as it would have.
+
+    So `calls | head` is no failure, and `verify | head` still is one where something is wrong.
+    """
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            return memoryview(content).nbytes
+
+
+def _let_readers_leave() -> None:
+    """Where stdout is a pipe or a socket, take it for one whose reader may leave."""
+    stream = sys.stdout
+    if stream is not sys.__stdout__ or not isinstance(stream, io.TextIOWrapper):
+        return  # somebody else's
+    kind = os.fstat(stream.fileno()).st_mode
+    if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+        stream.flush()
+        pipe = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+        sys.stdout = io.TextIOWrapper(
+            pipe, stream.encoding, stream.errors, line_buffering=stream.line_buffering
+        )
+
+
+class Program(click.Group):
+    """A group whose commands keep their order, and whose errors are one line on stderr."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they were added: what is used daily comes first."""
+        return list(self.commands)
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
+        """Run and exit with the code."""
+        extra.pop("standalone_mode", None)
+        extra["prog_name"] = extra.get("prog_name") or "sipagent"
+        _let_readers_leave()
+        try:
+            code = super().main(list(args) if args is not None else None, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as help:
+            click.echo(help.format_message(), err=True)
+            sys.exit(2)
+        except click.UsageError as error:
+            sys.exit(_say(_usage(error), 2))
+        except ConfigError as error:
+            sys.exit(_say(str(error), 2))
+        except click.Abort:
+            sys.exit(_say("aborted", 1))
+        except (Failure, StoreError, ArchiveError) as error:
+            sys.exit(_say(str(error), 1))
+        except OSError as error:
+            sys.exit(_say(": ".join(filter(None, (error.filename, error.strerror or str(error)))), 1))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: click.UsageError) -> str:
+    command = error.ctx.command_path if error.ctx else "sipagent"
+    message = error.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]} (see `{command} --help`)"
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(f"sipagent: {one_line(' '.join(message.split()))}", err=True)
+    return code
+
+
+@dataclass
+class Workplace:
+    """The configuration and what it leads to, each read when first needed.
+
+    `named`: by `--config` or SIPAGENT_CONFIG, None by neither.
+    """
+
+    named: Path | None
+
+    @cached_property
+    def config(self) -> "Config":
+        """Raises ConfigError."""
+        from sipagent.config.load import load  # slow to import; `--help` and completion go without
+
+        return load(self.named or _usual_config())
+
+    @property
+    def folder(self) -> Path:
+        """Where the configuration lies, or will lie: without one, here."""
+        try:
+            return (self.named or _usual_config()).parent
+        except ConfigError:
+            return LOCAL_CONFIG.parent
+
+    @property
+    def terms(self) -> Terms:
+        """How long things are kept."""
+        kept = self.config.retention
+        return Terms(
+            period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
+        )
+
+    def archive(self, *, make: bool = False) -> Archive:
+        """The archive; a database that is missing is made where `make` says so, else taken as empty.
+
+        Raises ConfigError, StoreError.
+        """
+        database, directory = self.config.retention.database, self.config.recording.directory
+        if make or database.exists():
+            store = Store(database)
+        else:
+            store = Store(":memory:")
+            if any(directory.glob("*.json")):
+                click.echo(
+                    f"sipagent: {database.name} is missing, but there are recordings: see `sipagent rebuild`",
+                    err=True,
+                )
+        return Archive(store, directory, self.config.base)
+
+    def local(self, at: datetime) -> datetime:
+        """In the service's time zone."""
+        return at.astimezone(self.config.service.timezone)
+
+
+def _usual_config() -> Path:
+    """The first of the usual places that holds one. Raises ConfigError, which names all of them."""
+    faults = []
+    for path in (LOCAL_CONFIG, SYSTEM_CONFIG):
+        try:
+            path.lstat()
+        except OSError as fault:  # also a folder that this user may not look into
+            faults.append((fault.strerror or "is no path").lower())
+        else:
+            return path
+    here, there = faults
+    problem, ways = f"{here}; {SYSTEM_CONFIG}: {there}", "either, or a path by --config or SIPAGENT_CONFIG"
+    raise ConfigError(LOCAL_CONFIG, "", problem, ways)
+
+
+def meant(archive: Archive, typed: str) -> str:
+    """The id of the call that is meant: its own, a beginning that no other has, or its reference.
+
+    Raises Failure for none, and for several, which it lists.
+    """
+    found = ids_meant(archive.store, typed, _LISTED + 1)
+    if not found:
+        raise Failure(f"{typed}: no such id")
+    if len(found) > 1:
+        more = ", …" if len(found) > _LISTED else ""
+        raise Failure(f"{typed}: may be {', '.join(found[:_LISTED])}{more}; accepted: one of them")
+    return found[0]
+
+
+def find(archive: Archive, typed: str) -> Recording:
+    """The recording that is `meant`. Raises Failure in words that help whoever mistook a call for one."""
+    id = meant(archive, typed)
+    try:
+        return archive.store.recording(id)
+    except UnknownId:
+        pass
+    call = archive.store.receipt(id)
+    raise Failure(f"{id}: this call has no recording ({call.decision})")
+
+
+def now() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)
+
+
+def system_user() -> str:
+    """Who the system says is at the keyboard; who called sudo, where it is root by sudo."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's bare number
+        name = str(os.getuid())
+    behind = os.environ.get("SUDO_USER") if os.getuid() == 0 else None
+    return f"{name} (sudo by {behind})" if behind else name
+
+
+def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One JSON value on stdout; ASCII only, so that no terminal obeys what a caller sent."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def json_option(command: Decorated) -> Decorated:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, times in UTC.")(command)
+
+
+def config_option(command: click.Command) -> None:
+    """Let `--config` come after the command, too: there it counts for more."""
+
+    def named(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+        if path is None:
+            return
+        root = ctx.find_root()
+        root.params["config_path"] = path  # where completion looks
+        if isinstance(root.obj, Workplace):
+            root.obj.named = path
+
+    option = click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="The configuration.",
+        expose_value=False,
+        callback=named,
+    )
+    command.params.append(option)
+
+
+def by_option(command: Decorated) -> Decorated:
+    """`--by`."""
+    return click.option(
+        "--by", metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
+    )(command)
+
+
+def words(text: str) -> str:
+    """The `type` of an option whose value goes into the trace, such as a name or a reference: one line.
+
+    Raises click.BadParameter.
+    """
+    text = text.strip(" ")
+    if not text:
+        raise click.BadParameter("says nothing")
+    if not text.isprintable():  # a byte that is no UTF-8 is not
+        raise click.BadParameter("is not one line of text")
+    if len(text) > _WORDS:
+        raise click.BadParameter(f"is too long; accepted: {_WORDS} characters")
+    return text
+
+
+def id_argument(command: Decorated) -> Decorated:
+    """`ID`, completed by the shell with the newest ones; `meant` says which one it is."""
+    return click.argument("id", callback=_possible_id, shell_complete=_complete_id)(command)
+
+
+def optional_id_argument(command: Decorated) -> Decorated:
+    """`[ID]`, completed so too; None where it is not given."""
+    return click.argument("id", required=False, callback=_possible_id, shell_complete=_complete_id)(command)
+
+
+def _possible_id(ctx: click.Context, param: click.Parameter, id: str | None) -> str | None:
+    typed = id and re.sub(r"^#|\s", "", id)  # `#482 913`, as a reference is written
+    if typed is not None and not is_id(typed):  # nothing that could be looked up, perhaps not even a text
+        raise Failure(f"{id!a}: no such id")
+    return typed
+
+
+def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    try:
+        store = Workplace(ctx.find_root().params.get("config_path")).archive().store
+        return [*ids_beginning(store, "recordings", incomplete, _OFFERED, newest=True)]
+    except (ConfigError, StoreError, OSError):
+        return []  # nothing to offer, and no place to say why

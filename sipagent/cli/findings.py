@@ -1,0 +1,29 @@
+"""How `check` and `notice --lint` tell what they found."""
+
+from collections.abc import Sequence
+
+from sipagent.cli.base import print_json
+from sipagent.cli.tables import Column, console, show_table
+from sipagent.cli.times import counted
+from sipagent.config.finding import Finding
+
+
+def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """Print them, and give the exit code: 1 where one is an error."""
+    if as_json:
+        print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
+    else:
+        _show(findings)
+    return 1 if any(finding.level == "error" for finding in findings) else 0
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    columns: list[Column[Finding]] = [
+        Column("", lambda finding: finding.level),
+        Column("", lambda finding: finding.what),
+        Column("", lambda finding: finding.detail, wraps=True),
+    ]
+    screen = console()
+    show_table(findings, columns, screen)
+    errors, warnings = (sum(finding.level == level for finding in findings) for level in ("error", "warning"))
+    screen.print(f"\n{counted(errors, 'error')}, {counted(warnings, 'warning')}", style="dim")

@@ -1,0 +1,91 @@
+"""The command line. Each command is in the module that its import names; this one puts them together."""
+
+from pathlib import Path
+
+import click
+
+from sipagent import __version__
+from sipagent.cli.base import SYSTEM_CONFIG, Program, Workplace, config_option
+from sipagent.cli.recordings import (
+    accesses,
+    delete,
+    draws,
+    hold,
+    note,
+    purge,
+    rebuild,
+    show,
+    stamp,
+    stats,
+    use,
+    verify,
+)
+from sipagent.cli.recordings import (
+    list as cli_list,
+)
+from sipagent.cli.setup import agent, detect, edge, hours, keys, notice, register, rotate, train
+
+WITHOUT_CONFIG = {"init", "demo", "completion"}
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar="SIPAGENT_CONFIG",
+    show_envvar=True,
+    metavar="PATH",
+    help=f"The configuration, also after the command; else config.toml, else {SYSTEM_CONFIG}.",
+)
+@click.version_option(__version__, message="sipagent %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, config_path: Path | None) -> None:
+    """A SIP agent that records calls only with the caller's informed will.
+
+    Exit codes: 0 done, 1 refused or failed or no such id, 2 wrong usage or configuration.
+
+    \b
+    Examples:
+      sipagent init && sipagent check && sipagent run
+      sipagent list --since yesterday
+    """
+    ctx.obj = Workplace(config_path)
+
+
+for _command in (
+    cli_list.list_command,
+    show.show_command,
+    cli_list.calls_command,
+    stats.stats_command,
+    draws.draws_command,
+    register.register_command,
+    use.export_command,
+    use.play_command,
+    note.note_command,
+    accesses.accesses_command,
+    purge.purge_command,
+    delete.delete_command,
+    hold.hold_command,
+    hold.release_command,
+    hold.holds_command,
+    rebuild.rebuild_command,
+    verify.verify_command,
+    stamp.stamp_command,
+    agent.init_command,
+    keys.keys_group,
+    agent.check_command,
+    notice.notice_command,
+    detect.detect_command,
+    train.train_command,
+    hours.hours_command,
+    agent.run_command,
+    edge.edge_command,
+    agent.demo_command,
+    agent.completion_command,
+):
+    cli.add_command(_command)
+keys.keys_group.add_command(rotate.rotate_command)
+for _command in (*cli.commands.values(), *keys.keys_group.commands.values()):
+    if _command.name not in WITHOUT_CONFIG:
+        config_option(_command)

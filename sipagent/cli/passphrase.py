@@ -1,0 +1,97 @@
+"""Passphrases of identities: asked for at a terminal or read from a file; as arguments all could see them."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from retention.keys import Identity, KeysError, read_identity
+from sipagent.cli.base import Decorated, Failure
+
+PASSPHRASE_LIMIT = 1024  # bytes
+
+
+def passphrase_option(command: Decorated) -> Decorated:
+    """`--passphrase-file`."""
+    return click.option(
+        "--passphrase-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="F",
+        help="Holds the key's passphrase, in one line; absent: you are asked.",
+    )(command)
+
+
+def new_passphrase_options(command: Decorated) -> Decorated:
+    """`--passphrase-file`, `--no-passphrase`."""
+    none = click.option(
+        "--no-passphrase", is_flag=True, help="None: whoever gets the private key can listen."
+    )
+    return passphrase_option(none(command))
+
+
+def identity_option(*, required: bool = False) -> Callable[[Decorated], Decorated]:
+    """`--identity`."""
+    return click.option(
+        "--identity",
+        required=required,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="KEYFILE",
+        help="The private key of a recipient; sealed recordings need one.",
+    )
+
+
+def unlock(keyfile: Path, passphrase_file: Path | None) -> Identity:
+    """Read an identity, asking for its passphrase if it has one. Raises Failure."""
+
+    def passphrase() -> str:
+        if passphrase_file is not None:
+            return read_passphrase(passphrase_file)
+        if not sys.stdin.isatty():
+            raise Failure(
+                f"{keyfile}: has a passphrase; accepted: --passphrase-file, or a terminal to ask at"
+            )
+        return str(click.prompt(f"Passphrase of {keyfile}", hide_input=True, err=True))
+
+    try:
+        return read_identity(keyfile, passphrase)
+    except KeysError as error:
+        raise Failure(str(error)) from error
+
+
+def new_passphrase(private: Path, passphrase_file: Path | None, no_passphrase: bool) -> str | None:
+    """The passphrase of a new key: none, from the file, or asked for twice. Raises Failure, UsageError."""
+    context = click.get_current_context()
+    if no_passphrase:
+        if passphrase_file is not None:
+            raise click.UsageError("--no-passphrase: given beside --passphrase-file", context)
+        return None
+    if passphrase_file is not None:
+        return read_passphrase(passphrase_file)
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "no terminal to ask for a passphrase at; accepted: --passphrase-file F, --no-passphrase", context
+        )
+    what = f"New passphrase of {private}"
+    return str(click.prompt(what, hide_input=True, confirmation_prompt="Once more", err=True))
+
+
+def leaving(private: Path) -> str:
+    """What has to happen to an identity."""
+    return (
+        f"Move {private} to the machine of whoever listens, and keep a copy in a safe: "
+        "it must not stay here, and without it nobody can listen."
+    )
+
+
+def read_passphrase(file: Path) -> str:
+    """The one line of a file. Raises Failure where there is none, OSError."""
+    with file.open("rb") as opened:
+        content = opened.read(PASSPHRASE_LIMIT + 1)
+    try:
+        text = content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise Failure(f"{file}: is not UTF-8 text") from error
+    if not text or "\n" in text or len(content) > PASSPHRASE_LIMIT:
+        raise Failure(f"{file}: holds no passphrase; accepted: one line, {PASSPHRASE_LIMIT} bytes at most")
+    return text

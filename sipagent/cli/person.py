@@ -1,0 +1,68 @@
+"""All calls of one person: `--caller` of `export` and `delete`."""
+
+from collections.abc import Sequence
+
+import click
+
+from retention.archive import Archive
+from retention.deletion import Call
+from retention.selection import Selection
+from sipagent.cli.base import Decorated, Failure, Workplace
+from sipagent.cli.filters import caller_forms
+from sipagent.cli.tables import Column, console, show_table, user_part
+from sipagent.cli.times import full, length
+
+
+def caller_option(command: Decorated) -> Decorated:
+    """`--caller`."""
+    return click.option(
+        "--caller", metavar="NUMBER", help="In place of ID: all of this caller's, the whole number."
+    )(command)
+
+
+def one_of_the_two(id: str | None, caller: str | None) -> None:
+    """Raises click.UsageError unless either is given."""
+    if (id is None) == (caller is None):
+        given = "both are given" if id is not None else "neither is given"
+        raise click.UsageError(f"{given}; accepted: ID, or --caller NUMBER", click.get_current_context())
+
+
+def calls_of(work: Workplace, archive: Archive, typed: str) -> list[Call]:
+    """What is kept of the calls from this number, oldest first. Raises click.UsageError, Failure for none.
+
+    A part of a number is that of several people: `0612` is the caller who is called so, and nobody else.
+    """
+    try:
+        forms = caller_forms(typed, work.config.service.country)
+    except ValueError as error:
+        raise click.UsageError(f"--caller: {error}", click.get_current_context()) from error
+    chosen = [Selection(number=form) for form in forms]
+    ids = {row.id for one in chosen for row in archive.store.each_receipt(one)}
+    ids |= {row.id for one in chosen for row in archive.store.each_recording(one)}
+    if not ids:
+        raise Failure(f"{typed}: no call of this caller is kept; accepted: the whole number")
+    return [Call.find(archive.store, id) for id in sorted(ids)]
+
+
+def show_calls(work: Workplace, archive: Archive, calls: Sequence[Call]) -> None:
+    """On stderr: what a question is about."""
+
+    def held(call: Call) -> str | None:
+        return "held" if call.recording and archive.hold_of(call.recording) else None
+
+    columns: list[Column[Call]] = [
+        Column("id", lambda call: call.id),
+        Column("began", lambda call: full(work.local(call.started_at)), goes=2),
+        Column(
+            "length", lambda call: length(call.recording.duration_s if call.recording else None), right=True
+        ),
+        Column("operator", lambda call: user_part(_operator(call)), shrinks=True, goes=1),
+        Column("recording", lambda call: call.recording.status.value if call.recording else None),
+        Column("hold", held),
+    ]
+    show_table(calls, columns, console(stderr=True))
+
+
+def _operator(call: Call) -> str | None:
+    row = call.recording or call.receipt
+    return row.operator if row else None

@@ -1,0 +1,176 @@
+"""Calls forgotten before their time: `delete`. No attempt without its line in the trace."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from retention.archive import Archive
+from retention.deletion import Call, Deletion, NotDeleted, delete
+from retention.recording import Access, Json, Recording, to_text
+from sipagent.article30.certificate import certificate
+from sipagent.cli.ask import agree, yes_option
+from sipagent.cli.base import (
+    Failure,
+    Workplace,
+    json_option,
+    meant,
+    now,
+    optional_id_argument,
+    print_json,
+    system_user,
+    words,
+)
+from sipagent.cli.copy import new_file
+from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_calls
+from sipagent.cli.times import counted
+from sipagent.config.identity import printable
+
+_PAGE = "\f"  # between two certificates: each on a page of its own
+
+
+@click.command("delete", short_help="Forget a call before its time, or all of a caller, and certify it.")
+@optional_id_argument
+@caller_option
+@click.option(
+    "--reason",
+    required=True,
+    type=words,
+    metavar="R",
+    help="Why, e.g. the reference of the person's request.",
+)
+@click.option("--by", required=True, type=words, metavar="WHO", help="Your name.")
+@click.option(
+    "--certificate",
+    "paper",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the certificate there too; a new file.",
+)
+@yes_option
+@json_option
+@click.pass_obj
+def delete_command(
+    work: Workplace,
+    /,
+    id: str | None,
+    *,
+    caller: str | None,
+    reason: str,
+    by: str,
+    paper: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Forget a call before its time: its recording, what leads to a person in its receipt, its analyses.
+
+    Prints a certificate for whoever asked: what, when, by whom, what stays, the hash of a deleted file, and
+    where the chain says so. It names the exported copies that still exist. What is on hold stays.
+
+    With --caller all calls of a person are forgotten, each with a page of its own in the certificate; they
+    are shown before, and you are asked. What is on hold or in progress stays, and the exit code is 1 then.
+
+    \b
+    Examples:
+      sipagent delete 20261124T222000123-482913 --reason "request 2026-118" --by "M. Durand"
+      sipagent delete 482913 --reason "request 2026-118" --by "M. Durand"
+          --certificate request-2026-118.txt
+      sipagent delete --caller "06 12 34 56 78" --reason "request 2026-118" --by "M. Durand"
+    """
+    one_of_the_two(id, caller)
+    archive = work.archive(make=True)
+    asked = Access(at=now(), action="delete", by=by, system_user=system_user(), detail=reason)
+    with _paper(work, paper) as keep:
+        ids = _of_caller(work, archive, caller, yes=yes) if caller else [meant(archive, str(id))]
+        done: list[Deletion] = []
+        stays: list[str] = []
+        for one in ids:
+            try:
+                done.append(_delete(archive, one, asked))
+            except Failure as refusal:
+                stays.append(str(refusal))
+                continue
+            if not as_json:
+                click.echo(
+                    (_PAGE if len(done) > 1 else "") + certificate(done[-1], work.config.service), nl=False
+                )
+        if as_json and done:
+            print_json([_json(one) for one in done] if id is None else _json(done[0]))
+        if done:  # last: whatever happens to the file, it has been said
+            keep(_PAGE.join(certificate(one, work.config.service) for one in done))
+    if stays:
+        raise Failure("; ".join(stays))
+
+
+def _of_caller(work: Workplace, archive: Archive, caller: str, *, yes: bool) -> list[str]:
+    """Ids, once it was agreed. Raises click.UsageError, Failure."""
+    calls = calls_of(work, archive, caller)
+    if not yes:
+        show_calls(work, archive, calls)
+    agree(f"Forget {counted(len(calls), 'call')} of {printable(caller)} for ever?", yes=yes)
+    return [call.id for call in calls]
+
+
+def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
+    """Raises Failure, StoreError."""
+    call = Call.find(archive.store, id)
+    asked = replace(asked, recording_id=id)
+
+    def trace(outcome: str, detail: str) -> None:
+        archive.store.add_access(call.discreet(replace(asked, outcome=outcome, detail=detail)))
+
+    try:
+        return delete(archive, id, asked, now)
+    except NotDeleted as refusal:
+        trace("refused", str(refusal))
+        raise Failure(f"{id}: {refusal}") from refusal
+    except OSError as error:
+        trace("failed", str(error))
+        raise Failure(
+            f"{error.filename or id}: {error.strerror or error}; the next purge tries again"
+        ) from error
+
+
+@contextmanager
+def _paper(work: Workplace, path: Path | None) -> Iterator[Callable[[str], None]]:
+    """What writes the certificate; one that cannot be written is known before anything is gone."""
+    if path is None:
+        yield lambda text: None
+        return
+    target = path.absolute()
+    if os.path.lexists(target):
+        raise Failure(f"{path} exists; accepted: the name of a new file")
+    if target.parent.resolve() == work.config.recording.directory.resolve():
+        raise Failure(f"{path} is among the recordings; the certificate goes elsewhere")
+    with new_file(target, replace=False) as (descriptor, name):
+
+        def keep(text: str) -> None:
+            with open(descriptor, "w", encoding="utf-8", closefd=False) as file:
+                file.write(text)
+            name()
+
+        yield keep
+
+
+def _json(done: Deletion) -> Json:
+    return {
+        "id": done.call.id,
+        "deleted_at": to_text(done.trace.at),
+        "by": done.trace.by,
+        "reason": done.trace.detail,
+        "started_at": to_text(done.call.started_at),
+        "recording": done.call.recording and _was(done.call.recording),
+        "receipt": done.receipt,
+        "notes": done.notes,
+        "copies": [{"path": str(copy.path), "at": to_text(copy.at), "by": copy.by} for copy in done.copies],
+        "chain": {"seq": done.entry.seq, "hash": done.entry.hash},
+    }
+
+
+def _was(row: Recording) -> Json:
+    names = ("ended_at", "duration_s", "status", "bytes", "sha256", "purged_at")
+    json = row.to_json()
+    return {name: json[name] for name in names}

@@ -1,0 +1,117 @@
+"""The draws of the sample, repeated: `draws`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from retention.recording import Json, to_text
+from retention.selection import Selection
+from sipagent.cli.base import Failure, Workplace, json_option, print_json
+from sipagent.cli.filters import period_of
+from sipagent.cli.tables import Column, console, show_table
+from sipagent.cli.times import counted
+from sipagent.config.draws import Audit, audit
+from sipagent.config.sampling import Seed
+from sipagent.config.seed import SeedError, read_seed, seed_path
+
+_SHOWN = 20  # of what is wrong; --json has it all
+
+
+@click.command("draws", short_help="Repeat every draw of the sample, and compare.")
+@click.option("--since", metavar="TIME", help="Calls begun at or after: a date, yesterday, 7d, 2w.")
+@click.option("--until", metavar="TIME", help="Calls begun before; a date alone includes that day.")
+@click.option(
+    "--seed",
+    "seed_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A copy of the seed; default: the one beside the database.",
+)
+@json_option
+@click.pass_obj
+@click.pass_context
+def draws_command(
+    ctx: click.Context,
+    work: Workplace,
+    /,
+    *,
+    since: str | None,
+    until: str | None,
+    seed_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Draw again for every call whose receipt tells of its draw, and compare.
+
+    Which calls may be recorded is drawn before the notice, from the call's id and a secret seed; the receipt
+    tells share and draw. Exit 1 where a draw is another than the seed says, was made with another seed, or a
+    call could be recorded that had not been drawn.
+
+    \b
+    Examples:
+      sipagent draws --since 2026-11-01 --until 2026-11-30
+      sipagent draws --seed /media/auditor/retention.seed --json
+    """
+    period = period_of(work, since, until)
+    seed = _seed(seed_file or seed_path(work.config.retention.database), named=seed_file is not None)
+    found = audit(work.archive().store.each_receipt(period), seed)
+    if as_json:
+        print_json(_json(found, period, seed))
+    else:
+        _show(found, seed)
+    if found.wrong:
+        raise Failure(
+            f"{counted(len(found.wrong), 'draw')} cannot be confirmed, beginning with {found.wrong[0][0]}"
+        )
+
+
+def _seed(path: Path, *, named: bool) -> Seed | None:
+    """None where no agent has made one yet: then nothing was drawn with it, either."""
+    try:
+        return read_seed(path)
+    except SeedError as error:
+        raise Failure(str(error)) from error
+    except FileNotFoundError:
+        if named:
+            raise
+        return None
+
+
+def _json(found: Audit, period: Selection, seed: Seed | None) -> Json:
+    return {
+        "since": period.since and to_text(period.since),
+        "until": period.until and to_text(period.until),
+        "seed": seed and seed.name,
+        **found.to_json(),
+    }
+
+
+def _show(found: Audit, seed: Seed | None) -> None:
+    screen = console()
+    json = found.to_json()
+    columns: list[Column[dict[str, Any]]] = [
+        Column("share", lambda row: f"{row['share']:.6g}", right=True),
+        Column("calls", lambda row: str(row["calls"]), right=True),
+        Column("drawn", lambda row: str(row["drawn"]), right=True),
+        Column("expected", lambda row: f"{row['expected']:.1f}", right=True),
+    ]
+    if json["shares"]:
+        show_table(json["shares"], columns, screen)
+        screen.print("")
+    if found.wrong:
+        wrong: list[Column[tuple[str, str]]] = [
+            Column("id", lambda row: row[0]),
+            Column("problem", lambda row: row[1], wraps=True),
+        ]
+        show_table(found.wrong[:_SHOWN], wrong, screen)
+        screen.print("")
+    screen.print(_summary(found, seed), style="dim")
+
+
+def _summary(found: Audit, seed: Seed | None) -> str:
+    said = [counted(found.calls.total(), "draw"), f"seed {seed.name}" if seed else "no seed yet"]
+    if found.undrawn:
+        said.append(f"{counted(found.undrawn, 'call')} without a draw")
+    if found.forgotten:
+        said.append(f"{counted(found.forgotten, 'receipt')} too old to tell")
+    return ", ".join(said)

@@ -1,0 +1,191 @@
+"""What serves as testimony stays: `hold`, `release`, `holds`. No attempt without its line in the trace."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import click
+
+from retention.archive import Archive, ArchiveError
+from retention.hold import Hold, HoldError, holds, is_overdue, place, release, why_not
+from retention.purge import due
+from retention.recording import Access, Recording
+from retention.use import discreet
+from sipagent.cli.base import (
+    Failure,
+    Workplace,
+    find,
+    id_argument,
+    json_option,
+    now,
+    print_json,
+    system_user,
+    words,
+)
+from sipagent.cli.tables import WIDE, Column, console, show_table
+from sipagent.cli.times import counted, full
+
+_WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
+
+
+@click.command("hold", short_help="Keep a recording beyond its date, as testimony.")
+@id_argument
+@click.option("--ground", required=True, type=words, metavar="G", help="One of retention.hold_grounds.")
+@click.option(
+    "--reference", required=True, type=words, metavar="R", help="Of the file that it serves, not a name."
+)
+@click.option("--by", **_WHO, help="Your name.")
+@click.option("--approved-by", **_WHO, help="Who agrees: somebody else.")
+@click.option(
+    "--review",
+    required=True,
+    metavar="DATE",
+    help="The day on which the hold is looked at again: 2027-01-31.",
+)
+@click.option("--renew", is_flag=True, help="Take the place of the hold there is, once it was reviewed.")
+@click.pass_obj
+def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **asked: Any) -> None:
+    """Keep a recording that serves as testimony: no purge and no delete takes it until it is released.
+
+    A review that is overdue alarms (`check`, `holds`), it never releases. A hold that was reviewed and must
+    go on is renewed, under a new date. What is refused is in the trace too.
+
+    \b
+    Exit codes:
+      0  held
+      1  refused: no such id, on hold already, a ground that is not listed, approved by its author,
+         a review that is not in the future, nothing there to keep
+      2  an option is missing or cannot be read
+
+    \b
+    Example:
+      sipagent hold 20261124T222000123-482913 --ground criminal --reference "complaint 2026-41"
+          --by "M. Durand" --approved-by "C. Petit" --review 2027-05-31
+    """
+    hold = Hold(review=_day(review), **asked)
+    archive = work.archive(make=True)
+    recording = find(archive, id)
+    id = recording.id
+    trace = Access(
+        at=now(),
+        action="hold",
+        recording_id=id,
+        by=hold.by,
+        system_user=system_user(),
+        reference=hold.reference,
+    )
+    with _traced(archive, recording, trace):
+        today = work.local(now()).date()
+        if (reason := why_not(hold, work.config.retention.hold_grounds, today)) is not None:
+            raise HoldError(reason)
+        place(archive, id, hold, trace, renew=renew)
+    click.echo(f"{id}: on hold ({hold.ground}), to be reviewed {hold.review}")
+
+
+@click.command("release", short_help="End a hold.")
+@id_argument
+@click.option("--by", **_WHO, help="Your name.")
+@click.option("--reason", type=words, metavar="R", help="Why, e.g. how the case ended.")
+@click.pass_obj
+def release_command(work: Workplace, id: str, by: str, reason: str | None) -> None:
+    """End a hold: the recording goes when it is due, at once if that was long ago.
+
+    \b
+    Example:
+      sipagent release 20261124T222000123-482913 --by "M. Durand" --reason "complaint 2026-41 closed"
+    """
+    archive = work.archive(make=True)
+    recording = find(archive, id)
+    id = recording.id
+    user = system_user()
+    trace = Access(at=now(), action="release", recording_id=id, by=by, system_user=user, detail=reason)
+    with _traced(archive, recording, trace):
+        released = release(archive, id, trace)
+    click.echo(f"{id}: released; {_what_now(work, released)}")
+    if work.config.retention.erase_after_note and archive.store.notes(id):
+        click.echo("Its analysis is filed, so nothing needs the audio any more: see `delete`.")
+
+
+@click.command("holds", short_help="What is on hold, overdue reviews first.")
+@json_option
+@click.pass_obj
+def holds_command(work: Workplace, as_json: bool) -> None:
+    """List what is on hold, those first whose review comes first, and so the overdue ones.
+
+    \b
+    Examples:
+      sipagent holds
+      sipagent holds --json
+    """
+    rows = holds(work.archive().store)
+    today = work.local(now()).date()
+    if as_json:
+        print_json([row.to_json() | {"review_overdue": is_overdue(row, today)} for row in rows])
+        return
+    screen = console()
+    if not rows:
+        screen.print("Nothing is on hold.")
+        return
+    show_table(rows, _columns(work, today), screen)
+    late = sum(is_overdue(row, today) for row in rows)
+    screen.print(f"\n{counted(len(rows), 'hold')}", style="dim")
+    if late:
+        screen.print(
+            f"{counted(late, 'review')} overdue: look at the case, then `release`, or `hold … --renew`.",
+            style="bold red",
+        )
+
+
+@contextmanager
+def _traced(archive: Archive, recording: Recording, attempt: Access) -> Iterator[None]:
+    """Whatever is refused or fails leaves a line. Raises Failure for what is refused."""
+
+    def trace(outcome: str, detail: str) -> None:
+        archive.store.add_access(discreet(replace(attempt, outcome=outcome, detail=detail), recording))
+
+    try:
+        yield
+    except HoldError as refusal:
+        trace("refused", str(refusal))
+        raise Failure(f"{recording.id}: {refusal}") from refusal
+    except (ArchiveError, OSError) as error:
+        trace("failed", str(error))
+        raise
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(
+            f"--review: {text!r} is not a day; accepted: YYYY-MM-DD", click.get_current_context()
+        ) from None
+
+
+def _what_now(work: Workplace, released: Recording) -> str:
+    due_at = due(released, work.terms.period)
+    when = full(work.local(due_at))
+    return f"it was due {when}, and the next purge takes it" if due_at <= now() else f"it is due {when}"
+
+
+def _columns(work: Workplace, today: date) -> list[Column[Recording]]:
+    return [
+        Column("id", lambda row: row.id),
+        Column("review", lambda row: _review(row, today)),
+        Column("ground", _of_hold("ground"), shrinks=True),
+        Column("reference", _of_hold("reference"), shrinks=True, goes=3),
+        Column("by", _of_hold("by"), shrinks=True, goes=2),
+        Column("approved by", _of_hold("approved_by"), shrinks=True, goes=1),
+        Column("due", lambda row: f"{work.local(due(row, work.terms.period)):%Y-%m-%d}", room=WIDE),
+    ]
+
+
+def _of_hold(name: str) -> Callable[[Recording], str | None]:
+    return lambda row: (row.hold or {}).get(name)
+
+
+def _review(row: Recording, today: date) -> str:
+    day = str((row.hold or {}).get("review"))
+    return f"{day} OVERDUE" if is_overdue(row, today) else day

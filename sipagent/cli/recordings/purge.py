@@ -1,0 +1,249 @@
+"""What has expired goes: `purge`. What went, what stayed and why, and what only a person can remove."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from rich.console import Console
+
+from retention.archive import Archive
+from retention.clock import look, read_clock, resume, suspended
+from retention.copies import Copy
+from retention.orphans import Orphan
+from retention.progress import is_running
+from retention.purge import Removal, Report, Stay, erase_pending, preview, purge
+from retention.recording import Access, Json, to_text
+from retention.reserve import ReserveError, left_behind, reserve_path, take_in
+from retention.stamp import proven
+from retention.store import Store
+from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words
+from sipagent.cli.progress import steps_of
+from sipagent.cli.tables import Column, console, show_table
+from sipagent.cli.times import counted, full, parse_moment, size
+from sipagent.edge.files import forget_old_dialogs
+
+Row = TypeVar("Row")
+
+_TOLERANCE = timedelta(seconds=1)  # a `--now` typed as the present is not the future
+_RESUMES = "accepted, once the clock is right: purge --clock-ok --by WHO"
+
+
+@click.command("purge", short_help="Remove all that has expired.")
+@click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
+@click.option(
+    "--now", "at", metavar="TIME", help="As if it were then. In the future: --dry-run or --force --by."
+)
+@click.option("--force", is_flag=True, help="With --now in the future: do it.")
+@click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, end the suspension.")
+@click.option(
+    "--by", type=words, metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
+)
+@json_option
+@click.pass_obj
+@click.pass_context
+def purge_command(
+    ctx: click.Context,
+    work: Workplace,
+    /,
+    *,
+    dry_run: bool,
+    at: str | None,
+    force: bool,
+    clock_ok: bool,
+    by: str | None,
+    as_json: bool,
+) -> None:
+    """Remove all that has expired and is not held, and say what and why.
+
+    The agent does it by itself every hour. Receipts past retention.receipts_period lose what leads to a
+    person, analyses past retention.analysis_period their text. Exported copies that are known to remain are
+    named. A clock that went back, or ahead by more than a day, suspends all purging until --clock-ok; after a
+    reboot, until the kernel or a time stamp confirms it, or --clock-ok. What a call had wanted erased, and
+    something keeps, goes first, whatever the clock says.
+
+    \b
+    Exit codes:
+      0  done, also when there was nothing to do
+      1  suspended, refused, or something could not be removed
+      2  an option cannot be read
+
+    \b
+    Examples:
+      sipagent purge --dry-run
+      sipagent purge --dry-run --now 2027-06-01
+      sipagent purge --clock-ok --by "M. Durand"
+    """
+    if clock_ok and (dry_run or by is None):
+        wrong = "changes something, --dry-run nothing" if dry_run else "--by is needed"
+        raise click.UsageError(f"--clock-ok: {wrong}", ctx)
+    moment = _moment(work, at)
+    if moment > now() + _TOLERANCE and not dry_run and not (force and by):
+        raise Failure(
+            "--now is in the future: what has not expired would go; accepted with --dry-run, or --force --by"
+        )
+    archive = work.archive(make=not dry_run)
+    asked = Access(at=now(), action="purge", by=by, system_user=system_user()) if by else None
+    if dry_run:
+        ca = work.config.retention.timestamp_ca
+        why = suspended(archive.store, read_clock(), proven(archive.store, ca))
+        report = preview(archive, moment, work.terms)
+    else:
+        why = None
+        take_in_left(archive.store, work.config.retention.database)
+        erased = erase_pending(archive, now(), [])  # which waits for no date; what fails is met again below
+        _believe_clock(work, archive.store, erased, asked if clock_ok else None)
+        report = _purge(work, archive, moment, asked)
+        report = replace(report, erased=(*erased, *report.erased))
+        _forget_dialogs(work, moment)
+    if as_json:
+        print_json(_report_json(report, moment, dry_run) | {"suspended": why})
+    else:
+        _show_report(work, report, dry_run, console())
+    if why is not None:
+        click.echo(f"sipagent: purging is suspended: {why}; {_RESUMES}", err=True)
+    ctx.exit(1 if report.failed else 0)
+
+
+def take_in_left(store: Store, database: Path) -> None:
+    """What an agent that is gone could not write: what is in it expires like the rest, once it has rows."""
+    if is_running(database):
+        return
+    for path in (*left_behind(database), reserve_path(database, "edge")):
+        try:
+            take_in(store, path)
+        except ReserveError as error:
+            click.echo(f"sipagent: {error}", err=True)
+
+
+def _believe_clock(work: Workplace, store: Store, erased: Sequence[str], by: Access | None) -> None:
+    """Because a person says that it is right, or by looking. Raises Failure where purging is suspended."""
+    reading = read_clock()
+    if by is not None:
+        was = resume(store, reading, by)
+        click.echo("purging resumes" if was else "purging was not suspended", err=True)
+    elif (why := look(store, reading, proven(store, work.config.retention.timestamp_ca))) is not None:
+        for id in erased:
+            click.echo(f"{id} erased", err=True)
+        raise Failure(f"purging is suspended: {why}; {_RESUMES}")
+
+
+def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | None) -> Report:
+    with steps_of("purging") as step:
+        return purge(archive, moment, work.terms, step, asked, at=now())
+
+
+def _forget_dialogs(work: Workplace, moment: datetime) -> None:
+    for path in forget_old_dialogs(work.config, work.terms.receipts_period, moment):
+        click.echo(f"{path} removed: it named callers", err=True)
+
+
+def _moment(work: Workplace, at: str | None) -> datetime:
+    if at is None:
+        return now()
+    try:
+        return parse_moment(at, now(), work.config.service.timezone)
+    except ValueError as error:
+        raise click.UsageError(f"--now: {error}", click.get_current_context()) from error
+
+
+def _report_json(report: Report, at: datetime, dry_run: bool) -> Json:
+    return {
+        "now": to_text(at),
+        "dry_run": dry_run,
+        "purged": [_removal_json(gone) for gone in report.removed],
+        "erased": list(report.erased),
+        "held": [{"id": stay.id, "due_at": to_text(stay.due_at), "why": stay.why} for stay in report.held],
+        "failed": [{"id": id, "problem": problem} for id, problem in report.failed],
+        "receipts": report.receipts,
+        "notes": report.notes,
+        "uses": report.uses,
+        "unlinked": [{"name": orphan.name, "problem": orphan.problem} for orphan in report.unlinked],
+        "orphans": [{"name": orphan.name, "problem": orphan.problem} for orphan in report.orphans],
+    }
+
+
+def _removal_json(gone: Removal) -> Json:
+    return {
+        "id": gone.id,
+        "started_at": to_text(gone.started_at),
+        "due_at": to_text(gone.due_at),
+        "bytes": gone.bytes,
+        "why": gone.why,
+        "copies": [{"path": str(copy.path), "at": to_text(copy.at), "by": copy.by} for copy in gone.copies],
+    }
+
+
+def _show_report(work: Workplace, report: Report, dry_run: bool, screen: Console) -> None:
+    _show_gone(work, report, dry_run, screen)
+    _show_forgotten(report, dry_run, screen)
+    if report.held:
+        stays: list[Column[Stay]] = [
+            Column("id", lambda stay: stay.id),
+            Column("due", lambda stay: full(work.local(stay.due_at))),
+            Column("why it stays", lambda stay: stay.why, wraps=True),
+        ]
+        _show(f"{len(report.held)} expired and held, kept:", report.held, stays, screen)
+    copies = [(gone.id, copy) for gone in report.removed for copy in gone.copies]
+    if copies:
+        places: list[Column[tuple[str, Copy]]] = [
+            Column("id", lambda one: one[0]),
+            Column("exported", lambda one: full(work.local(one[1].at))),
+            Column("by", lambda one: one[1].by, shrinks=True),
+            Column("where it is", lambda one: str(one[1].path), wraps=True),
+        ]
+        _show("Exported copies that remain; only you can remove them:", copies, places, screen)
+    files: list[Column[Orphan]] = [
+        Column("file", lambda orphan: orphan.name),
+        Column("problem", lambda orphan: orphan.problem, wraps=True),
+    ]
+    would = "would be " if dry_run else ""
+    _show(f"Files without a right to be there, {would}removed:", report.unlinked, files, screen)
+    _show("Left for you to look at:", report.orphans, files, screen)
+    stuck: list[Column[tuple[str, str]]] = [
+        Column("id", lambda one: one[0]),
+        Column("problem", lambda one: one[1], wraps=True),
+    ]
+    _show("Not removed, the next purge tries again:", report.failed, stuck, screen, style="bold red")
+
+
+def _show(
+    title: str, rows: Sequence[Row], columns: Sequence[Column[Row]], screen: Console, style: str = "bold"
+) -> None:
+    if rows:
+        screen.print(f"\n{title}", style=style)
+        show_table(rows, columns, screen)
+
+
+def _show_gone(work: Workplace, report: Report, dry_run: bool, screen: Console) -> None:
+    for id in report.erased:
+        screen.print(
+            f"{id} {'would be ' if dry_run else ''}erased: its call had wanted it, and something kept it."
+        )
+    if not report.removed:
+        others = report.erased or report.receipts or report.notes or report.uses
+        if not (others or report.unlinked or report.failed):
+            screen.print("Nothing to purge.")
+        return
+    columns: list[Column[Removal]] = [
+        Column("id", lambda gone: gone.id),
+        Column("due", lambda gone: full(work.local(gone.due_at))),
+        Column("size", lambda gone: size(gone.bytes), right=True),
+        Column("why", lambda gone: gone.why, wraps=True),
+    ]
+    show_table(report.removed, columns, screen)
+    total = size(sum(gone.bytes for gone in report.removed))
+    screen.print(f"\n{len(report.removed)} {'would be ' if dry_run else ''}purged, {total}.")
+
+
+def _show_forgotten(report: Report, dry_run: bool, screen: Console) -> None:
+    verb = "would lose" if dry_run else "lost"
+    for count, what, lost in (
+        (report.receipts, "receipt", "what leads to a person"),
+        (report.notes, "analysis sheet", "text and author"),
+        (report.uses, "trace line", "all names"),
+    ):
+        if count:
+            screen.print(f"{counted(count, what)} {verb} {lost}.")

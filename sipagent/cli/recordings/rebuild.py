@@ -1,0 +1,113 @@
+"""A lost database comes back: `rebuild`."""
+
+from pathlib import Path
+
+import click
+
+from retention.rebuild import Problem, Rebuilt, rebuild
+from retention.recording import Access
+from sipagent.cli.base import Workplace, json_option, now, print_json, system_user
+from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
+from sipagent.cli.progress import steps_of
+from sipagent.cli.tables import Column, console, show_table
+from sipagent.cli.times import counted
+
+_PROBLEMS: list[Column[Problem]] = [
+    Column("file", lambda found: found.name),
+    Column("problem", lambda found: found.problem, wraps=True),
+]
+
+
+@click.command("rebuild", short_help="Make a lost database again.")
+@identity_option()
+@passphrase_option
+@json_option
+@click.pass_obj
+@click.pass_context
+def rebuild_command(
+    ctx: click.Context,
+    work: Workplace,
+    /,
+    *,
+    identity: Path | None,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a lost database again, from the files beside the recordings, holds included.
+
+    Of a sealed recording it takes an --identity to know who called and who answered; without one the
+    recording comes back all the same, and another run completes it. Receipts, uses, analyses and tombstones
+    are in the database alone, and lost with it. Begins a new segment of the chain.
+
+    A row of a recording that cannot be read is written anew. A database that is damaged as a whole has to be
+    moved away first. A backup of it is better than none: put it in its place, and this brings back what came
+    later. What a mark says to be erased is erased, and does not come back. Purging waits afterwards until the
+    clock is confirmed: see `purge`.
+
+    \b
+    Exit codes:
+      0  all is back
+      1  something could not be recovered, or not wholly: it says what
+      2  an option cannot be read
+
+    \b
+    Examples:
+      sipagent rebuild
+      sipagent rebuild --identity recordings.key
+    """
+    opener = None if identity is None else unlock(identity, passphrase_file)
+    archive = work.archive(make=True)
+    with steps_of("reading") as step:
+        done = rebuild(archive, opener, step)
+    archive.store.add_access(
+        Access(at=now(), action="rebuild", system_user=system_user(), detail=", ".join(_counts(done)))
+    )
+    if as_json:
+        problems = [{"name": problem.name, "problem": problem.problem} for problem in done.problems]
+        print_json(
+            {
+                "restored": done.restored,
+                "held": done.held,
+                "completed": done.completed,
+                "repaired": done.repaired,
+                "nameless": done.nameless,
+                "known": done.known,
+                "problems": problems,
+            }
+        )
+    else:
+        _show(done)
+    ctx.exit(1 if done.problems or done.nameless else 0)
+
+
+def _counts(done: Rebuilt) -> list[str]:
+    return [
+        f"{counted(len(done.restored), 'recording')} restored",
+        *([f"{len(done.held)} on hold"] if done.held else []),
+        *([f"{len(done.completed)} completed"] if done.completed else []),
+        *([f"{len(done.repaired)} repaired"] if done.repaired else []),
+        *([f"{len(done.nameless)} still sealed as to whom they are of"] if done.nameless else []),
+        counted(len(done.problems), "problem"),
+    ]
+
+
+def _show(done: Rebuilt) -> None:
+    screen = console()
+    held = set(done.held)
+    for id in done.restored:
+        screen.print(f"restored  {id}{', on hold' if id in held else ''}")
+    for id in done.completed:
+        screen.print(f"completed {id}")
+    for id in done.repaired:
+        screen.print(f"repaired  {id}: its row could not be read, and is now as its metadata says")
+    screen.print(f"{len(done.restored)} restored, {done.known} were known.")
+    if done.restored:
+        screen.print("Receipts, uses, analyses and tombstones from before are lost: see `sipagent verify`.")
+    if done.nameless:
+        screen.print(
+            f"\nOf {counted(len(done.nameless), 'recording')} it is still sealed who called and who "
+            "answered; accepted: --identity KEYFILE"
+        )
+    if done.problems:
+        screen.print("\nNot recovered, or not wholly:", style="bold")
+        show_table(done.problems, _PROBLEMS, screen)

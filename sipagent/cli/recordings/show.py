@@ -1,0 +1,247 @@
+"""All that is known of one: `show`. Nothing here changes anything."""
+
+from dataclasses import dataclass
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from retention.archive import Archive, is_nameless
+from retention.copies import Copy, known_copies
+from retention.hold import is_overdue
+from retention.keys import KeysError
+from retention.purge import due
+from retention.recording import (
+    Access,
+    Json,
+    Note,
+    Receipt,
+    Recording,
+    Status,
+    reference_of,
+    to_text,
+)
+from retention.store import UnknownId
+from sipagent.cli.base import Workplace, id_argument, json_option, meant, now, print_json
+from sipagent.cli.tables import console, show_fields, user_part
+from sipagent.cli.times import distance, full, length, size
+from sipagent.config.identity import printable
+
+Fields = list[tuple[str, str | None]]
+
+_WHOLE = 1 << 16  # characters: a path, or an analysis, is there to be read to its end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Everything there is about one id; at least a recording or a receipt."""
+
+    id: str
+    recording: Recording | None
+    receipt: Receipt | None
+    notes: list[Note]
+    copies: list[Copy]
+    accesses: list[Access]
+    sealed_to: list[str] | None  # who can listen; None where it is in clear, or gone
+
+
+@click.command("show", short_help="All that is known of one, and every use of it.")
+@id_argument
+@json_option
+@click.pass_obj
+def show_command(work: Workplace, id: str, as_json: bool) -> None:
+    """Show everything known of one: its call, hold, analyses, every exported copy and every use of it.
+
+    The id of a call that was not recorded shows its receipt. As everywhere, the reference of the call will do
+    for its id, and so will a beginning that no other has.
+
+    \b
+    Examples:
+      sipagent show 20261124T222000123-482913
+      sipagent show 482913
+    """
+    known = _known(work.archive(), id)
+    if as_json:
+        print_json(_json(work, known))
+    else:
+        _show(work, known, console())
+
+
+def _known(archive: Archive, id: str) -> Known:
+    """Raises Failure for an id that nothing has."""
+    store, id = archive.store, meant(archive, id)
+    recording: Recording | None
+    receipt: Receipt | None
+    try:
+        recording = store.recording(id)
+    except UnknownId:
+        recording = None
+    try:
+        receipt = store.receipt(id)
+    except UnknownId:
+        receipt = None
+    return Known(
+        id=id,
+        recording=recording,
+        receipt=receipt,
+        notes=store.notes(id),
+        copies=known_copies(store, id),
+        accesses=store.accesses(id),
+        sealed_to=_sealed_to(archive, id),
+    )
+
+
+def _sealed_to(archive: Archive, id: str) -> list[str] | None:
+    if not archive.vault.path(id).exists():
+        return None
+    try:
+        return [str(key) for key in archive.vault.recipients(id)]
+    except KeysError:
+        return []  # `verify` says what is wrong with it
+
+
+def _json(work: Workplace, known: Known) -> Json:
+    row, receipt = known.recording, known.receipt
+    own: Json = row.to_json() if row else {"id": known.id, "status": None}
+    return own | {
+        "reference": reference_of(known.id),
+        "due_at": to_text(due(row, work.terms.period)) if row else None,
+        "sealed_to": known.sealed_to,
+        "receipt": receipt.to_json() if receipt else None,
+        "notes": [note.to_json() for note in known.notes],
+        "copies": [_copy_json(copy) for copy in known.copies],
+        "accesses": [access.to_json() for access in known.accesses],
+    }
+
+
+def _copy_json(copy: Copy) -> Json:
+    return {"path": str(copy.path), "at": to_text(copy.at), "by": copy.by, "exists": copy.exists}
+
+
+def _show(work: Workplace, known: Known, screen: Console) -> None:
+    row, receipt = known.recording, known.receipt
+    own: Fields = _recording_fields(work, known, row) if row else [("id", known.id), ("recording", "none")]
+    show_fields([*own[:1], ("reference", reference_of(known.id)), *own[1:]], screen)
+    if row is not None and row.hold is not None:
+        show_fields(_hold_fields(work, row, row.hold), screen, "Hold")
+    if receipt is not None:
+        show_fields(_receipt_fields(work, receipt), screen, "Call")
+        if receipt.events:
+            events = [(full(work.local(event.at)), _event(event.what, event.by)) for event in receipt.events]
+            show_fields(events, screen, "What happened")
+    if known.notes:
+        _title("Analyses", screen)
+    for note in known.notes:
+        _show_note(work, note, screen)
+    if known.copies:
+        _title("Exported copies", screen)
+    for copy in known.copies:
+        state = "is there" if copy.exists else "is not there any more"
+        _line(f"  {printable(str(copy.path), _WHOLE)}", screen)
+        _line(f"    {state}; exported {full(work.local(copy.at))} by {printable(copy.by or '–')}", screen)
+    uses: Fields = [(full(work.local(use.at)), _use(use)) for use in known.accesses]
+    show_fields(uses or [("none so far", " ")], screen, "Uses")
+
+
+def _title(text: str, screen: Console) -> None:
+    screen.print(Text(f"\n{text}", style="bold"))
+
+
+def _line(text: str, screen: Console) -> None:
+    """Whole, however long: to be read, or to be copied."""
+    screen.print(Text(text), soft_wrap=True)
+
+
+def _show_note(work: Workplace, note: Note, screen: Console) -> None:
+    until = f"{work.local(note.expires_at):%Y-%m-%d}"
+    if note.text is None:
+        _line(f"  {full(work.local(note.at))}: forgotten, it was kept until {until}", screen)
+        return
+    _line(f"  {full(work.local(note.at))} by {printable(note.by or '–')}, kept until {until}", screen)
+    for line in note.text.splitlines():
+        _line(f"    {printable(line.expandtabs(4), _WHOLE)}", screen)
+
+
+def _recording_fields(work: Workplace, known: Known, row: Recording) -> Fields:
+    present = now()
+    special = [name for name, true in (("flagged", row.flagged), ("incomplete", row.incomplete)) if true]
+    pauses = ", ".join(f"{length(pause.from_s)} to {length(pause.to_s)}" for pause in row.pauses)
+    gone = row.purged_at and f"{full(work.local(row.purged_at))}, {distance(row.purged_at, present)}"
+    due_at = due(row, work.terms.period)
+    sooner = "; the period was shortened" if due_at < row.expires_at else ""
+    return [
+        ("id", row.id),
+        ("status", row.status.value),
+        ("began", f"{full(work.local(row.started_at))}, {distance(row.started_at, present)}"),
+        ("length", length(row.duration_s)),
+        ("caller", row.caller),
+        ("called", row.called),
+        ("operator", row.operator),
+        *_still_sealed(known, row),
+        ("decision", row.decision),
+        ("notice", f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
+        ("paused", pauses or "never"),
+        ("marks", ", ".join(special) or "none"),
+        *([("hold", "none")] if row.hold is None else []),
+        ("file", row.path and f"{row.path} ({size(row.bytes)})"),
+        *([("sealed to", ", ".join(known.sealed_to) or None)] if known.sealed_to is not None else []),
+        ("SHA-256", row.sha256),
+        ("expires", f"{full(work.local(due_at))}, {distance(due_at, present)}{sooner}"),
+        *([("purged", gone)] if gone else []),
+        ("Call-ID", row.call_id),
+    ]
+
+
+def _still_sealed(known: Known, row: Recording) -> Fields:
+    if known.sealed_to is None or row.status is not Status.CLOSED or not is_nameless(row):
+        return []
+    return [("people", "still sealed since the rebuild: `sipagent rebuild --identity KEYFILE`")]
+
+
+def _hold_fields(work: Workplace, row: Recording, hold: Json) -> Fields:
+    late = ", OVERDUE" if is_overdue(row, work.local(now()).date()) else ""
+    return [
+        ("ground", hold.get("ground")),
+        ("reference", hold.get("reference")),
+        ("by", hold.get("by")),
+        ("approved by", hold.get("approved_by")),
+        ("review", f"{hold.get('review')}{late}"),
+    ]
+
+
+def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
+    def local(name: str) -> str | None:
+        at = getattr(row, name)
+        return at and full(work.local(at))
+
+    where = [word for word in (row.phase and f"in the {row.phase}", row.dtmf_method, row.keyword) if word]
+    confidence = [] if row.confidence is None else [f"confidence {row.confidence:.2f}"]
+    played = row.notice_played_ms
+    return [
+        ("outcome", row.outcome or ("in progress" if row.ended_at is None else None)),
+        ("decision", " by ".join(filter(None, (row.decision, row.decided_by)))),
+        *([("how", ", ".join(where + confidence))] if where or confidence else []),
+        ("decided", local("decided_at")),
+        ("notice played", None if played is None else f"{played / 1000:.1f} s"),
+        ("began", local("started_at")),
+        ("answered", local("answered_at")),
+        ("connected", local("connected_at")),
+        ("ended", local("ended_at")),
+        ("caller", row.caller),
+        ("called", row.called),
+        ("operator", row.operator),
+    ]
+
+
+def _event(what: str, by: str | None) -> str:
+    return f"{what} ({user_part(by)})" if by else what
+
+
+def _use(use: Access) -> str:
+    """`export for quality by M. Durand (root): done, both to /home/durand/call.wav`."""
+    words = [use.action]
+    words += [f"for {use.purpose}"] if use.purpose else []
+    words += [f"by {use.by}"] if use.by else []
+    words += [f"({use.system_user})"] if use.system_user else []
+    reference = f"reference {use.reference}" if use.reference else None
+    return f"{' '.join(words)}: {', '.join(filter(None, (use.outcome, reference, use.detail)))}"

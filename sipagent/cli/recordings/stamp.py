@@ -1,0 +1,92 @@
+"""A third party's word on what was written so far: `stamp`."""
+
+from pathlib import Path
+
+import click
+
+from retention.authority import StampError
+from retention.recording import Json, to_text
+from retention.stamp import Stamped, StampProblem, newest, stamp_head, stamps, stamps_folder
+from retention.store import Store
+from sipagent.cli.base import Failure, Workplace, json_option, print_json
+from sipagent.cli.tables import Column, console, show_table
+from sipagent.cli.times import full
+from sipagent.config.errors import ConfigError
+from sipagent.config.identity import printable
+
+Row = Stamped | StampProblem
+
+
+@click.command("stamp", short_help="Have the chain's head stamped by the time stamping authority.")
+@click.option(
+    "--list", "listed", is_flag=True, help="Show the stamps there are, the newest first, unchecked."
+)
+@json_option
+@click.pass_obj
+def stamp_command(work: Workplace, /, *, listed: bool, as_json: bool) -> None:
+    """Have the chain's head stamped by the authority of retention.timestamp_url (RFC 3161).
+
+    The agent does it by itself every hour. `verify` checks the stamps; so does openssl, without this program.
+
+    \b
+    Examples:
+      sipagent stamp
+      sipagent stamp --list
+    """
+    folder = stamps_folder(work.config.retention.database)
+    try:
+        if listed:
+            _list(work, list(stamps(folder)), as_json)
+        else:
+            _stamp(work, folder, as_json)
+    except StampError as wrong:
+        raise Failure(str(wrong)) from wrong
+
+
+def _stamp(work: Workplace, folder: Path, as_json: bool) -> None:
+    kept = work.config.retention
+    if kept.timestamp_url is None or kept.timestamp_ca is None:
+        accepted = "the URL of an RFC 3161 authority, with retention.timestamp_ca"
+        raise ConfigError(work.config.file, "retention.timestamp_url", "absent", accepted)
+    if not kept.database.exists():
+        raise Failure(f"{kept.database}: there is no database yet, and nothing to stamp")
+    with Store(kept.database) as store:
+        made = stamp_head(store, kept.timestamp_url, kept.timestamp_ca, folder)
+    last = made or newest(folder)
+    if as_json:
+        print_json({"stamped": made is not None, "stamp": None if last is None else _json(last)})
+    elif last is not None:
+        what = (
+            f"stamped entry {last.seq}"
+            if made
+            else f"the head has not moved since the stamp of entry {last.seq}"
+        )
+        click.echo(f"{what}: {full(work.local(last.at))}, {printable(last.authority)}")
+
+
+def _list(work: Workplace, rows: list[Row], as_json: bool) -> None:
+    if as_json:
+        print_json([_json(row) for row in rows])
+        return
+    columns: list[Column[Row]] = [
+        Column("file", lambda row: row.path.name if isinstance(row, Stamped) else row.name),
+        Column("at", lambda row: full(work.local(row.at)) if isinstance(row, Stamped) else None),
+        Column("authority", lambda row: row.authority if isinstance(row, Stamped) else None, shrinks=True),
+        Column("hash", lambda row: row.hash if isinstance(row, Stamped) else row.problem, shrinks=True),
+    ]
+    if rows:
+        show_table(rows, columns, console())
+    else:
+        click.echo("No stamps.")
+
+
+def _json(row: Row) -> Json:
+    if isinstance(row, StampProblem):
+        return {"file": row.name, "problem": row.problem}
+    return {
+        "file": row.path.name,
+        "seq": row.seq,
+        "hash": row.hash,
+        "at": to_text(row.at),
+        "authority": row.authority,
+    }

@@ -1,0 +1,302 @@
+"""The figures of a period: `stats`, as tables, as JSON or as a page. Nothing here changes anything kept."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from retention import counts
+from retention.recording import Json, Sum, to_text
+from retention.selection import Selection
+from retention.statistics import DECISIONS, OTHER, PHASES, Fates, Statistics
+from retention.store import Store
+from sipagent.cli.base import Failure, Workplace, json_option, now, print_json
+from sipagent.cli.filters import period_of
+from sipagent.cli.tables import Column, console, show_fields, show_table, user_part
+from sipagent.cli.times import counted, full, length, size
+
+Row = TypeVar("Row")
+Tally = dict[str, tuple[int, int]]
+Cells = Sequence[str]
+
+_MANY = 20_000  # rows, from which reading them shows its progress
+_STEP = 1000  # rows between two steps of it
+_DAYS = 31  # that a terminal shows
+
+
+@click.command("stats", short_help="Calls, refusals, waits, and what is kept.")
+@click.option("--since", metavar="TIME", help="Calls begun at or after: a date, yesterday, 7d, 2w.")
+@click.option("--until", metavar="TIME", help="Calls begun before; a date alone includes that day.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page with plots, without personal data.",
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@json_option
+@click.pass_obj
+@click.pass_context
+def stats_command(
+    ctx: click.Context,
+    work: Workplace,
+    /,
+    *,
+    since: str | None,
+    until: str | None,
+    html: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Count calls, refusals by channel and phase, waits and durations, and the recordings kept.
+
+    Days are those of the service's time zone. Exit 1 where the rows are not those that the chain knows of.
+
+    \b
+    Examples:
+      sipagent stats --since 2026-11-01 --until 2026-11-30
+      sipagent stats --since 30d --html november.html
+    """
+    if html is not None and (obstacle := _obstacle(html, force)):
+        raise Failure(obstacle)
+    period = period_of(work, since, until)
+    store = work.archive().store
+    tally = counts.reconcile(store)
+    figures = _figures(work, store, period, tally, quiet=as_json)
+    if html is not None:
+        _write_page(work, figures, period, tally, html)
+    if as_json:
+        print_json(_json(work, figures, period, tally))
+    elif html is not None:
+        click.echo(f"wrote {html}")
+    else:
+        _show(work, figures, console())
+    if wrong := [_mismatch(name, *both) for name, both in tally.items() if both[0] != both[1]]:
+        raise Failure(
+            f"these figures do not agree with the chain; {'; '.join(wrong)} (see `sipagent verify`)"
+        )
+
+
+def _obstacle(html: Path, force: bool) -> str | None:
+    if html.exists() and not force:
+        return f"{html} exists; --force replaces it"
+    return None if html.absolute().parent.is_dir() else f"{html.absolute().parent} is not a directory"
+
+
+def _mismatch(name: str, rows: int, chain: int) -> str:
+    return f"{name}: {rows} kept, {chain} in the chain"
+
+
+# --- reading ---
+
+
+def _figures(work: Workplace, store: Store, period: Selection, tally: Tally, *, quiet: bool) -> Statistics:
+    """Every row of the period, in pages: no writer waits for it, and no two rows are in memory for long."""
+    figures = Statistics(work.config.service.timezone, _numbers(work))
+    total = sum(tally[name][0] for name in ("receipts", "recordings"))
+    whole = period.since is period.until is None
+    screen = console(stderr=True)
+    unseen = quiet or total < _MANY or not screen.is_terminal
+    with Progress(console=screen, transient=True, disable=unseen) as progress:
+        bar = progress.add_task("counting", total=total if whole else None)
+        for receipt in _stepping(store.each_receipt(period), progress, bar):
+            figures.receipt(receipt)
+        for recording in _stepping(store.each_recording(period), progress, bar):
+            figures.recording(recording)
+        for together in store.each_sum(period.since, period.until):
+            figures.sum(together)
+    return figures
+
+
+def _stepping(rows: Iterable[Row], progress: Progress, bar: TaskID) -> Iterator[Row]:
+    for number, row in enumerate(rows):
+        if number % _STEP == 0:
+            progress.advance(bar, _STEP)
+        yield row
+
+
+def _numbers(work: Workplace) -> dict[str, str | None]:
+    """The service's numbers, each with the language that it is answered in; None where a key decides."""
+    config, prompts = work.config, work.config.prompts
+    language = None if prompts.choices else config.service.language
+    return {**dict.fromkeys((*config.trunk.numbers, OTHER), language), **prompts.languages}
+
+
+# --- JSON and page ---
+
+
+def _json(work: Workplace, figures: Statistics, period: Selection, tally: Tally) -> Json:
+    return {
+        "since": period.since and to_text(period.since),
+        "until": period.until and to_text(period.until),
+        "timezone": str(work.config.service.timezone),
+        **figures.to_json(),
+        "reconciled": {
+            "agrees": all(rows == chain for rows, chain in tally.values()),
+            **{name: {"rows": rows, "chain": chain} for name, (rows, chain) in tally.items()},
+        },
+    }
+
+
+def _write_page(work: Workplace, figures: Statistics, period: Selection, tally: Tally, html: Path) -> None:
+    from sipagent.stats.page import Heading, page  # slow to import
+
+    service = work.config.service
+    heading = Heading(
+        service=service.name,
+        language=service.language,
+        zone=str(service.timezone),
+        made=work.local(now()),
+        since=_local(work, period.since),
+        until=_local(work, period.until),
+        tally=tally,
+    )
+    temporary = html.with_name(f".{html.name}.tmp")
+    try:
+        temporary.write_text(page(figures, heading), encoding="utf-8")
+        temporary.replace(html)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _local(work: Workplace, at: datetime | None) -> datetime | None:
+    return None if at is None else work.local(at)
+
+
+# --- tables ---
+
+
+class _Table(NamedTuple):
+    title: str
+    headings: Cells
+    rows: Sequence[Cells]
+
+
+def _show(work: Workplace, figures: Statistics, screen: Console) -> None:
+    for lost in figures.lost:
+        screen.print(_lost(work, lost), style="bold red")
+    if not figures.calls and not figures.kept.total:
+        screen.print("No call in this period.")
+        return
+    show_fields(_overview(figures), screen)
+    for table in (*_of_calls(figures), *_of_whom(figures), _per_day(figures)):
+        if table.rows:
+            screen.print(f"\n{table.title}", style="bold")
+            rows = table.rows[-_DAYS:] if screen.is_terminal else table.rows
+            if len(rows) < len(table.rows):
+                screen.print(f"The last {len(rows)} of {len(table.rows)}; --json has all.", style="dim")
+            show_table(rows, [_column(*place) for place in enumerate(table.headings)], screen)
+
+
+def _lost(work: Workplace, lost: Sum) -> str:
+    """`41 receipts were lost between … and …`."""
+    first, last = (full(work.local(at)) for at in (lost.from_at, lost.until_at))
+    were = "was" if lost.count == 1 else "were"
+    return f"{counted(lost.count, 'receipt')} {were} lost between {first} and {last}"
+
+
+def _column(place: int, heading: str) -> Column[Cells]:
+    return Column(heading, lambda cells: cells[place], right=place > 0)
+
+
+def _overview(figures: Statistics) -> Iterator[tuple[str, str]]:
+    kept = figures.kept
+    yield "calls", str(figures.calls)
+    if figures.in_sums:
+        yield "of them", f"{figures.in_sums} rejected, counted together: see `sipagent calls --sums`"
+    yield "answer rate", _percent(figures.answer_rate)
+    yield "refusals", f"{_percent(figures.refusal_rate)}, {figures.refused} of {figures.asked} who were asked"
+    yield "stopped by an operator", str(figures.stops)
+    yield "recordings", _fates(kept.fates)
+    yield "on disk", f"{length(kept.seconds)}, {size(kept.bytes)}"
+
+
+def _fates(fates: Fates) -> str:
+    """`836 kept (5 of them held), 46 erased`."""
+    held = f" ({fates.held} of them held)" if fates.held else ""
+    others = {name: count for name, count in fates.to_json().items() if name not in ("kept", "held")}
+    said = [f"{fates.kept} kept{held}"] if fates.kept else []
+    return ", ".join([*said, *(f"{count} {name}" for name, count in others.items() if count)]) or "none"
+
+
+def _of_calls(figures: Statistics) -> Iterator[_Table]:
+    yield _Table(
+        "Outcomes",
+        ("outcome", "calls", "share"),
+        [(name, str(n), _percent(n / figures.calls)) for name, n in figures.outcomes.most_common()],
+    )
+    yield _Table(
+        "Decisions",
+        ("decision", "by", "calls"),
+        [(decision, by or "–", str(n)) for (decision, by), n in figures.decisions.most_common()],
+    )
+    phases = (*PHASES, *sorted({phase for _, _, phase in figures.refusals} - {*PHASES}))
+    yield _Table(
+        "Refusals",
+        ("channel", *(phase or "unknown" for phase in phases), "all"),
+        [
+            (channel or "unknown", *(str(found[phase]) for phase in phases), str(found.total()))
+            for channel, found in figures.channels().items()
+            if found
+        ],
+    )
+    yield _Table(
+        "Refusals by key", ("came as", "calls"), [(way, str(n)) for way, n in figures.methods().most_common()]
+    )
+    spreads = {
+        "waited, connected": figures.waits,
+        "waited, gave up": figures.given_up,
+        "talked": figures.durations,
+    }
+    yield _Table(
+        "Lengths",
+        ("", "calls", "median", "p90", "longest"),
+        [
+            (name, str(one.count), *map(_seconds, (one.quantile(0.5), one.quantile(0.9), one.longest_s)))
+            for name, one in spreads.items()
+            if one.count
+        ],
+    )
+
+
+def _of_whom(figures: Statistics) -> Iterator[_Table]:
+    yield _Table(
+        "Numbers dialled",
+        ("number", "language", "calls", "reached", "refused"),
+        [
+            (number, figures.languages[number] or "by key", *map(str, (one.calls, one.reached, one.refused)))
+            for number, one in figures.numbers.items()
+            if one.calls
+        ],
+    )
+    yield _Table(
+        "Operators",
+        ("operator", "calls", "refused", "stopped"),
+        [
+            (user_part(operator) or operator, *map(str, (one.calls, one.refused, one.stops)))
+            for operator, one in sorted(figures.operators.items())
+        ],
+    )
+
+
+def _per_day(figures: Statistics) -> _Table:
+    return _Table(
+        "Days",
+        ("day", "calls", *DECISIONS),
+        [
+            (day.isoformat(), str(found.total()), *(str(found[decision]) for decision in DECISIONS))
+            for day, found in sorted(figures.days.items())
+        ],
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds:.1f} s" if seconds < 60 else length(seconds)

@@ -1,0 +1,298 @@
+"""Listening to a recording or taking a copy: `export`, `play`. No use without its line in the trace."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from retention import files
+from retention.archive import Archive
+from retention.copies import told
+from retention.keys import Identity, KeysError
+from retention.purge import due
+from retention.recording import Access, Recording
+from retention.use import ACCESS_REQUEST, discreet, nothing_to_use, purposes_of, why_not
+from sipagent.cli import sound as cli_sound
+from sipagent.cli.ask import agree, yes_option
+from sipagent.cli.base import (
+    Decorated,
+    Failure,
+    Workplace,
+    by_option,
+    find,
+    id_argument,
+    now,
+    optional_id_argument,
+    system_user,
+)
+from sipagent.cli.copy import new_file
+from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
+from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_calls
+from sipagent.cli.sound import FORMATS, Sound
+from sipagent.cli.times import counted
+from sipagent.config.identity import printable
+
+Traced = Callable[[str, str], None]  # outcome and detail, into the trace
+
+_BOTH_SIDES = (
+    "the copy holds both sides, the operator's voice with them; whether the person gets both or the caller's "
+    "alone is for the data protection officer to decide (GDPR article 15(3) and (4); --channel)"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a use says of itself, which side is heard, and by whose key."""
+
+    purpose: str | None
+    by: str | None
+    reference: str | None
+    channel: str
+    identity: Path | None
+    passphrase_file: Path | None
+
+    @cached_property
+    def unlocked(self) -> Identity | None:
+        """Whose key it is: the passphrase is asked for once. Raises Failure, KeysError."""
+        return None if self.identity is None else unlock(self.identity, self.passphrase_file)
+
+
+def use_options(command: Decorated) -> Decorated:
+    """Those of `Asked`."""
+    options = (
+        click.option(
+            "--purpose",
+            metavar="P",
+            help=f"One of retention.purposes, {ACCESS_REQUEST}, or the ground of its hold.",
+        ),
+        by_option,
+        click.option("--reference", metavar="R", help="Of the request or the file that asks for it."),
+        click.option(
+            "--channel",
+            type=click.Choice(list(cli_sound.CHANNELS)),
+            default="both",
+            show_default=True,
+            help="Which side. Of an access request you decide: see `export --help`.",
+        ),
+        identity_option(),
+        passphrase_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command("export", short_help="Copy a recording, or all of a caller, into WAV or FLAC files.")
+@optional_id_argument
+@caller_option
+@use_options
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help=".wav or .flac; with --caller a folder, for a FLAC file each.",
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@yes_option
+@click.pass_obj
+def export_command(
+    work: Workplace,
+    /,
+    id: str | None,
+    *,
+    caller: str | None,
+    out: Path,
+    force: bool,
+    yes: bool,
+    **asked: Any,
+) -> None:
+    """Copy a recording into a WAV or FLAC file, for a stated purpose.
+
+    The use is kept in the trace, also when it is refused; so is where the copy went.
+
+    Of an access request the data protection officer decides which side the person gets. What the operator
+    says of the caller is the caller's data too, and a copy must be intelligible (GDPR article 15(3)), which
+    one side of a conversation may not be: that speaks for `both`. The voice is the operator's own, and a copy
+    must not harm others' rights (article 15(4)): where that weighs more, `caller`.
+
+    With --caller all recordings of a person go into a folder; they are shown before, and you are asked. The
+    exit code is 1 if any could not be copied.
+
+    \b
+    Examples:
+      sipagent export 20261124T222000123-482913 --purpose quality --by "M. Durand" --out call.wav
+      sipagent export 482913 --purpose access_request --reference 2026-118
+          --by "M. Durand" --channel both --out call.flac --identity recordings.key
+      sipagent export --caller "06 12 34 56 78" --purpose access_request --reference 2026-118
+          --by "M. Durand" --channel both --out request-2026-118/
+    """
+    one_of_the_two(id, caller)
+    what = Asked(**asked)
+    if caller is not None:
+        _export_all(work, caller, what, out, force=force, yes=yes)
+    elif out.suffix.lower() not in FORMATS or out.is_dir():
+        raise click.UsageError(f"--out: {out} is not named .wav or .flac", click.get_current_context())
+    else:
+        archive = work.archive(make=True)
+        _export(work, archive, find(archive, str(id)), what, out, force=force)
+    unchosen = click.get_current_context().get_parameter_source("channel") is ParameterSource.DEFAULT
+    if what.purpose == ACCESS_REQUEST and unchosen:
+        click.echo(f"sipagent: {_BOTH_SIDES}", err=True)
+
+
+def _export_all(work: Workplace, caller: str, asked: Asked, out: Path, *, force: bool, yes: bool) -> None:
+    """Raises click.UsageError, Failure."""
+    if out.exists() and not out.is_dir():
+        raise click.UsageError(f"--out: {out} is not a folder", click.get_current_context())
+    archive = work.archive(make=True)
+    calls = calls_of(work, archive, caller)
+    rows = [call.recording for call in calls if call.recording and not nothing_to_use(call.recording)]
+    if not rows:
+        raise Failure(f"{caller}: no recording of this caller is there")
+    if not yes:
+        show_calls(work, archive, calls)
+    agree(f"Copy {counted(len(rows), 'recording')} of {printable(caller)} into {out}?", yes=yes)
+    out.mkdir(mode=0o700, exist_ok=True)
+    failed: list[str] = []
+    for row in rows:
+        try:
+            _export(work, archive, row, asked, out / f"{row.id}.flac", force=force)
+        except Failure as refusal:
+            failed.append(str(refusal))
+    if failed:
+        raise Failure("; ".join(failed))
+
+
+def _export(
+    work: Workplace, archive: Archive, recording: Recording, asked: Asked, out: Path, *, force: bool
+) -> None:
+    target, format = out.absolute(), FORMATS[out.suffix.lower()]
+
+    def obstacle() -> str | None:
+        if target.parent.resolve() == work.config.recording.directory.resolve():
+            return f"{out} is among the recordings; the copy goes elsewhere"
+        if target.exists() and not force:
+            return f"{out} exists; --force replaces it"
+        return None if target.parent.is_dir() else f"{target.parent} is not a directory"
+
+    def copy(sound: Sound, traced: Traced) -> None:
+        with new_file(target, replace=force) as (descriptor, name):
+            cli_sound.write(sound, descriptor, format)
+            traced("done", told(sound.channel, target, recording))  # no copy without its line
+            name()
+
+    _use(work, archive, recording, "export", asked, act=copy, obstacle=obstacle)
+    click.echo(click.format_filename(out))
+
+
+@click.command("play", short_help="Play a recording to the sound card.")
+@id_argument
+@use_options
+@click.pass_obj
+def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
+    """Play a recording to the sound card, for a stated purpose.
+
+    The trace says `begun` before anything is heard, then `done`, or `failed` where no sound card took it.
+
+    \b
+    Example:
+      sipagent play 20261124T222000123-482913 --purpose quality --by "M. Durand"
+    """
+
+    def listen(sound: Sound, traced: Traced) -> None:
+        traced("begun", sound.channel)  # nobody hears anything without its line
+        try:
+            cli_sound.play(sound)
+        except KeyboardInterrupt:
+            traced("done", f"{sound.channel}, stopped before its end")
+            raise
+        traced("done", sound.channel)
+
+    archive = work.archive(make=True)
+    _use(work, archive, find(archive, id), "play", Asked(**asked), act=listen)
+
+
+def _use(
+    work: Workplace,
+    archive: Archive,
+    recording: Recording,
+    action: str,
+    asked: Asked,
+    *,
+    act: Callable[[Sound, Traced], None],
+    obstacle: Callable[[], str | None] = lambda: None,
+) -> None:
+    """Check, verify, trace, act. Whatever is refused or fails leaves a line too. Raises Failure."""
+    id = recording.id
+    use = Access(
+        at=now(),
+        action=action,
+        recording_id=id,
+        purpose=asked.purpose,
+        by=asked.by,
+        system_user=system_user(),
+        reference=asked.reference,
+    )
+
+    purposes = work.config.retention.purposes
+    # a purpose stays in the chain for ever; whatever else was typed stands in the detail, which is forgotten
+    named = use.purpose if use.purpose in purposes_of(recording, purposes) else None
+
+    def trace(outcome: str, detail: str) -> None:
+        told = replace(use, purpose=named, outcome=outcome, detail=detail)
+        archive.store.add_access(discreet(told, recording))
+
+    begun = False
+
+    def traced(outcome: str, detail: str) -> None:
+        nonlocal begun
+        with archive.store.write():  # a purge, or a refusal, may have come before it is used
+            if not begun and (gone := nothing_to_use(archive.store.recording(id))) is not None:
+                raise Failure(f"{id}: {gone}")
+            trace(outcome, detail)
+        begun = True
+
+    due_at = due(recording, work.terms.period)
+    refusal = why_not(recording, use, purposes, due_at) or obstacle()
+    if refusal is not None:
+        trace("refused", refusal)
+        raise Failure(f"{id}: {refusal}")
+    try:
+        act(_sound(archive, recording, asked), traced)
+    except (Failure, OSError) as error:
+        trace("failed", str(error))
+        raise
+
+
+def _sound(archive: Archive, recording: Recording, asked: Asked) -> Sound:
+    """The file, once it is known to be the one that was recorded."""
+    file = archive.file(recording.id)
+    if file is None:
+        raise Failure(f"{recording.id}: its file is missing")
+    if files.sha256(file) != recording.sha256:
+        raise Failure(f"{recording.id}: {file.name} is not the file that was recorded: its hash differs")
+    if file.suffix != ".sealed":
+        return Sound(file, asked.channel)
+    identity = asked.unlocked
+    if identity is None:
+        raise Failure(
+            f"{recording.id}: it is sealed; accepted: --identity KEYFILE of {_who(archive, recording)}"
+        )
+    try:
+        key = archive.vault.key(recording.id, identity)
+    except KeysError as error:
+        raise Failure(str(error)) from error
+    return Sound(file, asked.channel, key)
+
+
+def _who(archive: Archive, recording: Recording) -> str:
+    """Those who can listen to it."""
+    try:
+        return " or ".join(str(key) for key in archive.vault.recipients(recording.id))
+    except KeysError as error:
+        raise Failure(str(error)) from error

@@ -1,0 +1,107 @@
+"""Whether what is kept is still what was kept: `verify`. Nothing here changes anything."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from retention.archive import Archive
+from retention.recording import Json
+from retention.stamp import StampReport, stamps_folder, verify_stamps
+from retention.verify import Finding, Verified, verify
+from sipagent.cli.base import Failure, Workplace, json_option, print_json
+from sipagent.cli.progress import Step, steps
+from sipagent.cli.tables import Column, console, show_fields, show_table
+from sipagent.cli.times import counted
+
+_FINDING: list[Column[Finding]] = [
+    Column("where", lambda found: found.where),
+    Column("problem", lambda found: found.problem, wraps=True),
+]
+_COUNTED = ("chain", "receipts", "recordings", "accesses", "notes", "sums", "files")
+_LONG = 2000  # of anything, from which its progress shows
+
+
+@click.command("verify", short_help="Check the chain, every row, every file, every stamp.")
+@click.option(
+    "--head",
+    "heads",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A copy of retention.head kept elsewhere; more than one may be given.",
+)
+@json_option
+@click.pass_obj
+@click.pass_context
+def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path, ...], as_json: bool) -> None:
+    """Check the chain of all that was written, every row against it, every file, every time stamp.
+
+    Finds what was changed, dropped, cut off, put back to an earlier state, or put there; names each in one
+    line (exit 1 then). What was lost with a database, as the chain itself says since it was rebuilt, is shown
+    apart. The agent may run meanwhile. Whoever can rewrite the database can rewrite retention.head beside it:
+    a copy kept elsewhere, and time stamps, are what proves.
+
+    \b
+    Examples:
+      sipagent verify
+      sipagent verify --head /mnt/safe/retention.head --json
+    """
+    archive = _archive(work)
+    with steps(_LONG) as step:
+        found = verify(archive, step, heads=heads)
+        stamps = _stamps(work, archive, found, step)
+    if as_json:
+        print_json(_json(found, stamps))
+    else:
+        _show(found, stamps, console())
+    ctx.exit(1 if found.problems else 0)
+
+
+def _archive(work: Workplace) -> Archive:
+    """Raises Failure without a database: there is nothing to look at, or all of it is gone."""
+    database, directory = work.config.retention.database, work.config.recording.directory
+    if database.exists():
+        return work.archive()
+    if database.with_suffix(".head").exists() or any(directory.glob("*.json")):
+        raise Failure(f"{database} is missing, and what it held with it; see `sipagent rebuild`")
+    raise Failure(f"{database}: there is no database yet, and nothing to verify")
+
+
+def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> StampReport:
+    """Check them and put what is wrong to the rest; those of entries that were lost go with these."""
+    kept = work.config.retention
+    report = verify_stamps(
+        stamps_folder(kept.database),
+        archive.store.hash_of,
+        kept.timestamp_ca,
+        lambda done, total: step("stamps", done, total),
+    )
+    for wrong in report.problems:
+        seq = wrong.name.partition(".")[0]
+        lost = seq.isdecimal() and any(int(seq) in gap for gap in found.gaps)
+        (found.lost if lost else found.problems).append(Finding(f"stamp {wrong.name}", wrong.problem))
+    return report
+
+
+def _json(found: Verified, stamps: StampReport) -> Json:
+    return {
+        "problems": [{"where": wrong.where, "problem": wrong.problem} for wrong in found.problems],
+        "lost": [{"where": lost.where, "problem": lost.problem} for lost in found.lost],
+        "counts": {name: found.counts.get(name, 0) for name in _COUNTED} | {"stamps": stamps.good},
+        "head": {"seq": found.head.seq, "hash": found.head.hash},
+    }
+
+
+def _show(found: Verified, stamps: StampReport, screen: Console) -> None:
+    looked_at = [(name, f"{found.counts.get(name, 0):,}") for name in _COUNTED]
+    looked_at += [("stamps", f"{stamps.good:,}"), ("head", f"{found.head.seq:,} {found.head.hash}")]
+    show_fields(looked_at, screen)
+    if found.lost:
+        screen.print("\nLost, as the chain says itself:", style="bold yellow")
+        show_table(found.lost, _FINDING, screen)
+    if not found.problems:
+        screen.print("\nAll of it is as it was written.", style="green")
+        return
+    screen.print(f"\n{counted(len(found.problems), 'problem')}:", style="bold red")
+    show_table(found.problems, _FINDING, screen)

@@ -1,0 +1,1 @@
+"""Commands for what is set up: one module a command, or a family of them."""

@@ -1,0 +1,156 @@
+"""Setting up and running: `init`, `check`, `run`, `demo`, `completion`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import get_completion_class
+
+from sipagent.cli.base import Failure, Workplace, json_option, now
+from sipagent.cli.findings import show_findings
+from sipagent.cli.passphrase import leaving, new_passphrase, new_passphrase_options
+
+if TYPE_CHECKING:
+    from sipagent.check.check import EngineFacts
+    from sipagent.config.load import Config
+
+
+@click.command("init", short_help="Write a config.toml, make keys, copy the prompts.")
+@click.argument("directory", default=".", type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
+@new_passphrase_options
+def init_command(directory: Path, passphrase_file: Path | None, no_passphrase: bool) -> None:
+    """Write a commented config.toml, make a key pair and copy the prompts into DIR (default: here).
+
+    Recordings will be sealed to the public key; the private key is for whoever listens. You are asked for its
+    passphrase; without a terminal it has none. Replaces nothing.
+
+    \b
+    Examples:
+      sipagent init /etc/sipagent
+      sipagent init --no-passphrase trial
+    """
+    from sipagent.cli.init_config import KEYS, init, refuse_what_exists
+
+    refuse_what_exists(directory)
+    private = directory / f"{KEYS}.key"
+    nobody_to_ask = not (no_passphrase or passphrase_file or sys.stdin.isatty())
+    for path in init(directory, new_passphrase(private, passphrase_file, no_passphrase or nobody_to_ask)):
+        click.echo(f"wrote {path}")
+    if nobody_to_ask:
+        said = f"no terminal to ask for a passphrase at, so {private} has none: whoever gets it can listen"
+        click.echo(f"sipagent: {said}", err=True)
+    config = directory / "config.toml"
+    click.echo(leaving(private))
+    click.echo(
+        "recording.share is 0.1: one call in ten is drawn to be recorded, the others hear `welcome` and no "
+        "notice. To try it, set 1.0 for as long as you do."
+    )
+    click.echo(f"Next: edit {config}, then sipagent --config {config} check")
+
+
+@click.command("check", short_help="Check whether the agent can run well.")
+@json_option
+@click.pass_obj
+@click.pass_context
+def check_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
+    """Check configuration, prompts, disk, database, engine and ports. Exit 1 on an error.
+
+    \b
+    Example:
+      sipagent --config /etc/sipagent/config.toml check
+    """
+    config = work.config
+    from sipagent.check.check import checks
+
+    ctx.exit(show_findings(checks(config, engine_facts, now()), as_json=as_json))
+
+
+def engine_facts() -> "EngineFacts":
+    """Load the engine; ImportError where it is not installed."""
+    from sipagent.check.check import EngineFacts
+    from sipagent.pjsip.about import about
+
+    version, legs, tls = about()
+    return EngineFacts(version, legs, tls)
+
+
+@click.command("run", short_help="Run the agent.")
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@click.option(
+    "--drain-s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="S",
+    help="How long SIGTERM waits for calls in progress.",
+)
+@click.pass_obj
+@click.pass_context
+def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: float) -> None:
+    """Run the agent until SIGTERM or Ctrl-C. Logs to stderr.
+
+    Where one process does not carry the calls, or a network can reach it, there are workers behind an edge.
+
+    \b
+    Example:
+      sipagent --config /etc/sipagent/config.toml run --log-json
+    """
+    config = work.config  # what is wrong with it is said before the engine is loaded
+    from sipagent.service import supervision
+
+    run = _supervised if supervision.needed(config) else _in_one_process
+    ctx.exit(run(config, log_json, drain_s))
+
+
+def _supervised(config: "Config", log_json: bool, drain_s: float) -> int:
+    from sipagent.edge.rpc import EdgeError
+    from sipagent.service import supervision
+
+    try:
+        return supervision.run(config, log_json=log_json, drain_s=drain_s)
+    except EdgeError as error:
+        raise Failure(str(error)) from error
+
+
+def _in_one_process(config: "Config", log_json: bool, drain_s: float) -> int:
+    from sipagent.pjsip import EngineError
+    from sipagent.service import one_process
+
+    try:
+        return one_process.run(config, log_json=log_json, drain_s=drain_s)
+    except EngineError as error:
+        raise Failure(str(error)) from error
+
+
+@click.command("demo", short_help="Two calls on this machine, without trunk or phones.")
+@click.pass_context
+def demo_command(ctx: click.Context) -> None:
+    """Make two calls through a real agent on this machine, once consenting, once refusing.
+
+    Needs no trunk, no phones and no configuration. Exit 0 only if both went as they must.
+
+    \b
+    Example:
+      sipagent demo
+    """
+    from sipagent import demo
+
+    ctx.exit(demo.run())
+
+
+@click.command("completion", short_help="Print the completion script of a shell.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion_command(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    Examples:
+      eval "$(sipagent completion bash)"     in ~/.bashrc
+      sipagent completion fish > ~/.config/fish/completions/sipagent.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise Failure(f"no completion for {shell}")
+    click.echo(kind(ctx.find_root().command, {}, "sipagent", "_SIPAGENT_COMPLETE").source())

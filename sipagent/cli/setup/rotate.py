@@ -1,0 +1,107 @@
+"""`keys rotate`: what is sealed, sealed anew to those whom the configuration names now."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from retention.keys import Identity, KeysError, PublicKey, read_public
+from retention.recording import Access
+from retention.rotation import Rotation, rotate
+from sipagent.cli.base import Failure, Workplace, by_option, json_option, now, print_json, system_user
+from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
+from sipagent.cli.progress import steps_of
+from sipagent.cli.tables import Column, console, show_table
+from sipagent.cli.times import counted
+
+_SHOWN = 20  # failures; more have one reason
+
+
+@click.command("rotate", short_help="Seal all recordings to the recipients of now.")
+@identity_option(required=True)
+@passphrase_option
+@by_option
+@json_option
+@click.pass_obj
+@click.pass_context
+def rotate_command(
+    ctx: click.Context,
+    work: Workplace,
+    /,
+    *,
+    identity: Path,
+    passphrase_file: Path | None,
+    by: str | None,
+    as_json: bool,
+) -> None:
+    """Seal every recording to the recipients that the configuration names now, in place of those it was for.
+
+    So add to recording.recipients who is to listen, take away who is not, restart the agent, and call this.
+    It needs a private key that can open the recordings. Who is no longer a recipient cannot listen any more,
+    but to copies of recording and key that were made before. If it is interrupted, call it again.
+
+    \b
+    Example:
+      sipagent keys rotate --identity /media/usb/recordings.key --by "M. Durand"
+    """
+    recipients = _named(work)
+    opener = unlock(identity, passphrase_file)
+    done = _rotate(work, opener, recipients, by)
+    if as_json:
+        print_json(
+            {
+                "recipients": [key.id for key in recipients],
+                "sealed": list(done.sealed),
+                "already": done.already,
+                "failed": [{"id": id, "problem": problem} for id, problem in done.failed],
+            }
+        )
+    else:
+        _show(done, _names(recipients))
+    ctx.exit(1 if done.failed else 0)
+
+
+def _named(work: Workplace) -> list[PublicKey]:
+    """The recipients of the configuration. Raises Failure."""
+    try:
+        keys = [read_public(path) for path in work.config.recording.recipients]
+    except KeysError as error:
+        raise Failure(str(error)) from error
+    if not keys:
+        raise Failure("recording.recipients is empty: there is nobody to seal to")
+    return list(dict.fromkeys(keys))
+
+
+def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: str | None) -> Rotation:
+    """With a line in the trace before anything is done, and one of what came of it."""
+    archive = work.archive(make=True)
+    trace = Access(at=now(), action="rotate", by=by, system_user=system_user())
+    begun = f"begun with {opener.public}, to be for {_names(recipients)}"
+    archive.store.add_access(replace(trace, detail=begun))
+    with steps_of("sealing") as step:
+        done = rotate(archive, opener, recipients, step)
+    counts = f"{len(done.sealed)} sealed anew, {done.already} were so already, {len(done.failed)} failed"
+    outcome = "failed" if done.failed else "done"
+    ended = f"{counts}; for {_names(recipients)}"
+    archive.store.add_access(replace(trace, at=now(), outcome=outcome, detail=ended))
+    return done
+
+
+def _names(recipients: list[PublicKey]) -> str:
+    return ", ".join(map(str, recipients))
+
+
+def _show(done: Rotation, names: str) -> None:
+    screen = console()
+    screen.print(f"{counted(len(done.sealed), 'recording')} sealed anew, for {names}.")
+    if done.already:
+        screen.print(f"{done.already} already so.")
+    if done.failed:
+        screen.print("\nLeft as they were:", style="bold red")
+        columns: list[Column[tuple[str, str]]] = [
+            Column("id", lambda failed: failed[0]),
+            Column("problem", lambda failed: failed[1], wraps=True),
+        ]
+        show_table(done.failed[:_SHOWN], columns, screen)
+        if len(done.failed) > _SHOWN:
+            screen.print(f"and {len(done.failed) - _SHOWN} more; --json names all")

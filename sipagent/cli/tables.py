@@ -1,0 +1,226 @@
+"""Tables for people. Whatever a caller can choose is escaped, and markup is never read from it.
+
+A terminal gets as many columns as it has room for; a pipe gets them all, uncut.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Literal, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from retention.recording import Receipt, Recording, Status
+from sipagent.cli.base import Workplace
+from sipagent.cli.times import length, short, size
+from sipagent.config.identity import printable
+
+Row = TypeVar("Row")
+
+WIDE, WIDER = 110, 150  # characters, from which more columns have room
+_PIPE = 400  # nobody reads a pipe by its width
+_CELL = 200  # characters of one value
+_FIXED = 40  # characters of a column that does not shrink: a file of ours has 34 at most
+_SCREENFUL = 100  # rows
+_LEAST = 6  # characters that a column keeps
+
+STYLES = {
+    "closed": "green",
+    "open": "yellow",
+    "erased": "dim",
+    "purging": "yellow",
+    "purged": "dim",
+    "failed": "bold red",
+    "allowed": "green",
+    "refused": "yellow",
+    "not_allowed": "yellow",
+    "undecided": "dim",
+    "ok": "green",
+    "warning": "yellow",
+    "error": "bold red",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Row]):
+    """One column: its heading, and what it shows of a row."""
+
+    heading: str
+    show: Callable[[Row], str | None]
+    room: int = 0  # characters that the terminal must have for this column to be there
+    right: bool = False
+    shrinks: bool = False  # may be cut to fit; the others are not
+    wraps: bool = False  # goes on below instead of being cut: sentences
+    goes: int = 0  # leaves where the terminal is too narrow for all: 1 is the first to go; 0 stays
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where tables go: as wide as the terminal, or endless into a pipe. Honours NO_COLOR."""
+    stream = sys.stderr if stderr else sys.stdout
+    screen = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    if not screen.is_terminal and "COLUMNS" not in screen._environ:
+        screen.width = _PIPE
+    return screen
+
+
+def cell(value: str | None) -> Text:
+    """One value, safe to show, in the colour of what it says."""
+    text = printable(value, _CELL) if value else "–"
+    return Text(text, style=STYLES.get(text, "dim" if value is None else ""))
+
+
+def newest(rows: Sequence[Row], screen: Console, asked: int | None) -> Sequence[Row]:
+    """What a screen shows of many rows where nobody said how many; says so. A pipe gets them all."""
+    if asked is not None or not screen.is_terminal or len(rows) <= _SCREENFUL:
+        return rows
+    screen.print(f"The newest {_SCREENFUL} of {len(rows)}; --limit {len(rows)} shows all.\n", style="dim")
+    return rows[:_SCREENFUL]
+
+
+def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Console) -> None:
+    """Print the rows under their headings. An id is never cut: it is there to be copied.
+
+    Where all that may leave has left and it is still too wide, lines go on below: nothing is cut off unsaid.
+    """
+    shown = [column for column in columns if column.room <= screen.width]
+    cells = [[cell(column.show(row)) for column in shown] for row in rows]
+    if any(column.heading for column in shown):
+        cells.insert(0, [Text(column.heading, style="bold") for column in shown])
+    widths = [max(row[place].cell_len for row in cells) for place in range(len(shown))]
+    while _least(shown, widths) > screen.width and any(column.goes for column in shown):
+        place = min((one for one in range(len(shown)) if shown[one].goes), key=lambda one: shown[one].goes)
+        del shown[place], widths[place]
+        for row in cells:
+            del row[place]
+    if screen.width == _PIPE or _least(shown, widths) > screen.width:
+        _show_plain(cells, shown, widths, screen)
+    else:
+        _show_fitted(cells, shown, widths, screen)
+
+
+def _least(columns: Sequence[Column[Row]], widths: Sequence[int]) -> int:
+    """The characters that these columns take at least, with a space between two."""
+    flexible = [column.shrinks or column.wraps for column in columns]
+    gap, fitted = _fit(widths, flexible, room=0)
+    return sum(fitted) + gap * (len(fitted) - 1)
+
+
+def _show_plain(
+    cells: Sequence[Sequence[Text]], columns: Sequence[Column[Row]], widths: Sequence[int], screen: Console
+) -> None:
+    """Into a pipe: the same lines without colours, many times faster."""
+    for row in cells:
+        for text, column, width in zip(row, columns, widths, strict=True):
+            text.align("right" if column.right else "left", width)
+        print("  ".join(text.plain for text in row).rstrip(), file=screen.file)
+
+
+def _show_fitted(
+    cells: Sequence[Sequence[Text]], columns: Sequence[Column[Row]], widths: Sequence[int], screen: Console
+) -> None:
+    gap, widths = _fit(widths, [column.shrinks or column.wraps for column in columns], screen.width)
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False, show_header=False)
+    for column, width in zip(columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        overflow: Literal["fold", "ellipsis"] = "fold" if column.wraps else "ellipsis"
+        table.add_column(
+            justify=justify, no_wrap=not column.wraps, overflow=overflow, min_width=width, max_width=width
+        )
+    for row in cells:
+        table.add_row(*row)
+    screen.print(table)
+
+
+def _fit(widths: Sequence[int], shrinks: Sequence[bool], room: int) -> tuple[int, list[int]]:
+    """The gap between columns and their widths, so that they fit: the gap gives way first."""
+    widths = [
+        width if flexible else min(width, _FIXED) for width, flexible in zip(widths, shrinks, strict=True)
+    ]
+    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= room else 1
+    excess = sum(widths) + gap * (len(widths) - 1) - room
+    for index in sorted(range(len(widths)), key=lambda index: -widths[index]):
+        if shrinks[index] and excess > 0:
+            cut = min(excess, max(widths[index] - _LEAST, 0))
+            widths[index] -= cut
+            excess -= cut
+    return gap, widths
+
+
+def show_fields(fields: Iterable[tuple[str, str | None]], screen: Console, title: str = "") -> None:
+    """Print names and values, one a line; a value that is too long for the line goes on below."""
+    if title:
+        screen.print(Text(f"\n{title}", style="bold"))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in fields:
+        table.add_row(f"  {name}" if title else name, cell(value))
+    screen.print(table)
+
+
+def user_part(address: str | None) -> str | None:
+    """`201` of `sip:201@pbx.example.net`."""
+    return address.partition(":")[2].partition("@")[0] or address if address and ":" in address else address
+
+
+def marks(row: Recording) -> str:
+    """What is special of a recording."""
+    words = {"held": row.hold is not None, "flagged": row.flagged, "incomplete": row.incomplete}
+    return ", ".join(word for word, true in words.items() if true) or " "
+
+
+def is_there(row: Recording) -> bool:
+    """Whether there is sound of it, whole or still growing."""
+    return row.status in (Status.OPEN, Status.CLOSED)
+
+
+def recording_columns(work: Workplace, rows: Sequence[Recording], screen: Console) -> list[Column[Recording]]:
+    """For `list`."""
+    columns: list[Column[Recording]] = [
+        Column("id", lambda row: row.id),
+        Column("began", lambda row: _when(work.local(row.started_at), screen), goes=3),
+        Column("length", lambda row: length(row.duration_s if is_there(row) else None), right=True, goes=2),
+        Column("caller", lambda row: _number(row.caller)),
+        Column("called", lambda row: _number(row.called), room=WIDER),
+        Column("operator", lambda row: user_part(row.operator), shrinks=True, goes=1),
+        Column("status", lambda row: row.status.value),
+        Column("size", lambda row: size(row.bytes if is_there(row) else None), room=WIDER, right=True),
+        Column("expires", lambda row: f"{work.local(row.expires_at):%Y-%m-%d}", room=WIDE),
+    ]
+    if any(marks(row).strip() for row in rows):
+        columns.append(Column("marks", marks, shrinks=True))
+    return columns
+
+
+def receipt_columns(work: Workplace, screen: Console) -> list[Column[Receipt]]:
+    """For `calls`."""
+    return [
+        Column("id", lambda row: row.id),
+        Column("began", lambda row: _when(work.local(row.started_at), screen), goes=2),
+        Column("waited", lambda row: length(_seconds(row, "answered_at", "connected_at")), WIDE, True),
+        Column("talked", lambda row: length(_seconds(row, "connected_at", "ended_at")), WIDE, True),
+        Column("caller", lambda row: _number(row.caller), goes=3),
+        Column("called", lambda row: _number(row.called), room=WIDER),
+        Column("operator", lambda row: user_part(row.operator), room=WIDE, shrinks=True),
+        Column(
+            "outcome", lambda row: row.outcome or ("in progress" if row.ended_at is None else None), goes=1
+        ),
+        Column("decision", lambda row: row.decision),
+        Column("by", lambda row: row.decided_by, room=WIDE, shrinks=True),
+    ]
+
+
+def _number(number: str | None) -> str | None:
+    return printable(number, 16) if number else None  # E.164 has 15 digits and a plus
+
+
+def _when(local: datetime, screen: Console) -> str:
+    return f"{local:%Y-%m-%d %H:%M}" if screen.width >= WIDE else short(local)
+
+
+def _seconds(row: Receipt, first: str, last: str) -> float | None:
+    start, end = getattr(row, first), getattr(row, last)
+    return (end - start).total_seconds() if start and end else None

@@ -1,0 +1,90 @@
+"""Whether receipts tell of their draws what the seed says: what `sipagent draws` finds out.
+
+Pure: receipts and seed in, an Audit out. A draw stands in a receipt's events until the receipt forgets its
+person, and the events with it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from retention.recording import Json, Receipt
+from sipagent.config.sampling import Draw, Seed, draw
+
+
+@dataclass(slots=True)
+class Audit:
+    """`calls` and `drawn` by share; `wrong`: a receipt's id, and what is wrong with its draw.
+
+    `undrawn` counts receipts of calls for which nothing was drawn (rejected, closed, recording switched off),
+    `forgotten` those that no longer tell.
+    """
+
+    calls: Counter[float] = field(default_factory=Counter)
+    drawn: Counter[float] = field(default_factory=Counter)
+    wrong: list[tuple[str, str]] = field(default_factory=list)
+    undrawn: int = 0
+    forgotten: int = 0
+
+    def to_json(self) -> Json:
+        """Shares in falling order; `expected` is how many the draw is to find on average."""
+        return {
+            "calls": self.calls.total(),
+            "drawn": self.drawn.total(),
+            "shares": [
+                {
+                    "share": share,
+                    "calls": count,
+                    "drawn": self.drawn[share],
+                    "expected": round(share * count, 1),
+                }
+                for share, count in sorted(self.calls.items(), reverse=True)
+            ],
+            "undrawn": self.undrawn,
+            "forgotten": self.forgotten,
+            "wrong": [{"id": id, "problem": problem} for id, problem in self.wrong],
+        }
+
+
+def audit(receipts: Iterable[Receipt], seed: Seed | None) -> Audit:
+    """Repeat every draw. Without a seed none can be, and each is wrong."""
+    found = Audit()
+    for receipt in receipts:
+        draws = [one for event in receipt.events if (one := Draw.read(event.what))]
+        if len(draws) == 1:
+            found.calls[draws[0].share] += 1
+            found.drawn[draws[0].share] += draws[0].drawn
+        elif _has_forgotten(receipt):
+            found.forgotten += 1
+        elif not draws:
+            found.undrawn += 1
+        found.wrong += ((receipt.id, problem) for problem in _problems(receipt, draws, seed))
+    return found
+
+
+def _has_forgotten(receipt: Receipt) -> bool:
+    return receipt.call_id is None and not receipt.events
+
+
+def _problems(receipt: Receipt, draws: list[Draw], seed: Seed | None) -> Iterator[str]:
+    recorded = receipt.recording_id is not None or receipt.decision == "allowed"
+    if len(draws) > 1:
+        yield f"tells of {len(draws)} draws"
+    elif draws:
+        yield from _unlike(receipt.id, draws[0], seed)
+        if recorded and not draws[0].drawn:
+            yield "not drawn, and could be recorded all the same"
+        if draws[0].drawn and receipt.decided_by == "sampling":
+            yield "drawn, and treated as if it was not"
+    elif not _has_forgotten(receipt) and (recorded or receipt.decided_by == "sampling"):
+        yield "tells of no draw, and could be recorded" if recorded else "not drawn, and tells of no draw"
+
+
+def _unlike(id: str, told: Draw, seed: Seed | None) -> Iterator[str]:
+    """Where a draw is not what the seed says. Without a value nothing was claimed of any seed."""
+    if told.value is None:
+        return
+    if seed is None or told.seed != seed.name:
+        yield f"drawn with the seed {told.seed}, which is not the one at hand"
+    elif draw(seed, id, told.share) != told:
+        yield f"tells of {told.value!r}, and the seed says {seed.value(id)!r}"

@@ -1,0 +1,101 @@
+"""config.toml: read once at the start, checked whole, frozen.
+
+    ConfigError                     the user's to fix, one line
+    load(path) -> Config            the file, checked
+    parse(text, file) -> Config     its text, checked; paths are relative to where `file` lies
+
+What each key takes is in `model`, single values in `types`, relations in `rules`, and
+`toml` says what is wrong with a text that is not TOML.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from sipagent.config import rules
+from sipagent.config.errors import ConfigError, explain, one_line
+from sipagent.config.keys import Known
+from sipagent.config.model import DEFAULT_ENGINE, Config, Login, PromptSet
+from sipagent.config.toml import fault
+from sipagent.config.types import Holidays, HostPort, PortRange, uri_host, uri_user
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "Holidays",
+    "HostPort",
+    "Login",
+    "PortRange",
+    "PromptSet",
+    "load",
+    "parse",
+    "uri_host",
+    "uri_user",
+]
+
+SIZE_LIMIT = 1 << 20  # bytes; a configuration is not larger
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file. Raises ConfigError for the first thing that is wrong."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(SIZE_LIMIT + 1)
+    except FileNotFoundError as error:
+        raise ConfigError(path, "", "no such file", "a file that `sipagent init` wrote") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        raise ConfigError(path, "", getattr(error, "strerror", None) or "not a path") from error
+    if len(content) > SIZE_LIMIT:
+        raise ConfigError(path, "", "larger than 1 MiB", "a TOML file")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(path, f"line {line}", "not UTF-8", "a TOML file in UTF-8") from error
+    config = parse(text, path)
+    if (database := config.retention.database).is_dir():
+        raise ConfigError(path, "retention.database", f"{one_line(str(database))} is a folder", "a file")
+    return config
+
+
+def parse(text: str, file: Path) -> Config:
+    """Check the text of a configuration; `file` is what errors name and what paths are relative to."""
+    tables = _tables(text, file)
+    known = Known(
+        file=file,
+        base=file.absolute().parent,
+        language=(spoken := str(_peek(tables, "service", "language") or "fr")),
+        languages=(spoken, *_others(tables)),
+        opt_in=_peek(tables, "refusal", "mode") == "opt_in",
+        voice=(_peek(tables, "refusal", "engine") or DEFAULT_ENGINE) != "none",
+    )
+    try:
+        config = Config.model_validate(tables, context=known)
+    except ValidationError as error:
+        raise explain(error, file, Config) from error
+    for complaint in rules.complaints(config):
+        raise ConfigError(file, *complaint)
+    return config
+
+
+def _peek(tables: dict[str, Any], table: str, key: str) -> object:
+    """Look at a key that others' defaults depend on, before anything is checked."""
+    found = tables.get(table)
+    return found.get(key) if isinstance(found, dict) else None
+
+
+def _others(tables: dict[str, Any]) -> list[str]:
+    """The languages that numbers and keys lead to."""
+    found = [_peek(tables, "prompts", key) for key in ("languages", "choices")]
+    return [str(language) for table in found if isinstance(table, dict) for language in table.values()]
+
+
+def _tables(text: str, file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))  # some editors begin a file with a byte order mark
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(file, *fault(str(error), text)) from error
+    except RecursionError as error:
+        raise ConfigError(file, "", "nested too deeply", "a TOML file") from error

@@ -1,0 +1,244 @@
+"""Relations between keys of config.toml.
+
+Pure: a checked Config in, the first complaint out.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sipagent.config.errors import shown
+from sipagent.config.model import PROMPT, Config, Credentials
+from sipagent.config.types import outlasts, uri_host, uri_user
+
+SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
+PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are just being let go
+PORTS_LEAST = 32
+
+
+class Complaint(NamedTuple):
+    """What `ConfigError` says, but for the file."""
+
+    key: str
+    problem: str
+    accepted: str = ""
+
+
+def complaints(config: Config) -> Iterator[Complaint]:
+    """Yield all that is wrong between keys, the most telling first."""
+    yield from _trunk(config)
+    yield from _credentials("trunk", config.trunk)
+    yield from _credentials("operators", config.operators)
+    yield from _transfers(config)
+    yield from _repeated(config)
+    yield from _keys_pressed(config)
+    yield from _words_spoken(config)
+    yield from _ports(config)
+    yield from _edge(config)
+    yield from _languages(config)
+    yield from _windows(config)
+    yield from _retention(config)
+
+
+def _trunk(config: Config) -> Iterator[Complaint]:
+    if not config.trunk.registrar and not config.trunk.allowed_sources:
+        yield Complaint(
+            "trunk.allowed_sources",
+            "empty, and there is no registrar, so nobody could call",
+            'a list such as ["192.0.2.0/24"], or trunk.registrar',
+        )
+
+
+def _credentials(table: str, where: Credentials) -> Iterator[Complaint]:
+    sources = bool(where.password_file) + bool(where.password_env)
+    if sources == 2:
+        yield Complaint(f"{table}.password_env", "given beside password_file", "one of the two")
+    elif where.username and not sources:
+        yield Complaint(
+            f"{table}.username", "given without a password", "password_file or password_env with it"
+        )
+    elif sources and not where.username:
+        key = "password_file" if where.password_file else "password_env"
+        yield Complaint(f"{table}.{key}", "given without a user name", f"{table}.username with it")
+
+
+def _transfers(config: Config) -> Iterator[Complaint]:
+    operators = config.operators
+    if operators.transfer == "refer" and not operators.refer_targets:
+        yield Complaint(
+            "operators.refer_targets", "empty, where operators.transfer is 'refer'", "a list of SIP URIs"
+        )
+
+
+def _repeated(config: Config) -> Iterator[Complaint]:
+    """Whoever stands in a list twice is rung twice, or was meant to be another."""
+    operators, trunk = config.operators, config.trunk
+    for name in ("extensions", "refer_targets", "transfer_targets"):
+        listed: tuple[str, ...] = getattr(operators, name)
+        yield from _twice(f"operators.{name}", listed, [_phone(uri) for uri in listed])
+    yield from _twice("trunk.numbers", trunk.numbers, trunk.numbers)
+    yield from _twice("trunk.codecs", trunk.codecs, trunk.codecs)
+
+
+def _twice(key: str, written: Sequence[str], meant: Sequence[object]) -> Iterator[Complaint]:
+    for place, one in enumerate(meant):
+        if (first := meant.index(one)) < place:
+            problem = f"{shown(written[place])} is there already, as {key}[{first}]"
+            yield Complaint(f"{key}[{place}]", problem, "each once")
+
+
+def _phone(uri: str) -> tuple[str | None, str, int | None]:
+    """What a URI rings: its parameters say only how it is reached (RFC 3261 section 19.1.4)."""
+    host, port = uri_host(uri)
+    return uri_user(uri), host.lower(), port
+
+
+def _keys_pressed(config: Config) -> Iterator[Complaint]:
+    """Digits and codes must be told apart at every key pressed: none equals another or is part of it."""
+    refusal, operators = config.refusal, config.operators
+    if refusal.accept_digit == refusal.digit:
+        yield Complaint(
+            "refusal.accept_digit", f"{refusal.digit!r} is refusal.digit too", "another key of a telephone"
+        )
+    taken = {"refusal.digit": refusal.digit, "refusal.accept_digit": refusal.accept_digit}
+    for name in ("stop_code", "pause_code", "flag_code"):
+        keys: str = getattr(operators, name)
+        for other, theirs in taken.items():
+            clash = keys == theirs
+            if other.startswith("operators."):  # the caller's digits come on the other leg
+                clash = keys in theirs or theirs in keys
+            if clash:
+                yield Complaint(
+                    f"operators.{name}", f"{keys!r} cannot be told from {other} {theirs!r}", "other keys"
+                )
+        taken[f"operators.{name}"] = keys
+
+
+def _words_spoken(config: Config) -> Iterator[Complaint]:
+    """Who listens for nothing hears no refusal, and fails at the first word that is spoken."""
+    refusal = config.refusal
+    if refusal.engine != "none" and not refusal.keywords:
+        problem = f"empty, where refusal.engine is {refusal.engine!r}"
+        yield Complaint("refusal.keywords", problem, 'one word or more, or refusal.engine = "none"')
+    if refusal.in_call == "key+voice" and not refusal.in_call_keywords:
+        problem = "empty, where refusal.in_call is 'key+voice'"
+        yield Complaint("refusal.in_call_keywords", problem, 'one word or more, or refusal.in_call = "key"')
+
+
+def _ports(config: Config) -> Iterator[Complaint]:
+    ports, listen = config.trunk.rtp_ports, config.trunk.listen
+    needed = max(PORTS_LEAST, PORTS_PER_CALL * config.capacity.calls)
+    if len(ports) < needed:
+        yield Complaint(
+            "trunk.rtp_ports", f"'{ports}' holds {len(ports)} ports", f"{needed} or more for capacity.calls"
+        )
+    metrics = config.metrics.listen
+    if metrics and metrics.port == listen.port and config.trunk.transport == "tcp":
+        yield Complaint("metrics.listen", f"'{metrics}' has the port of trunk.listen", "another port")
+    if ports.first <= listen.port <= ports.last:
+        yield Complaint(
+            "trunk.rtp_ports", f"'{ports}' holds the port of trunk.listen", "a range apart from it"
+        )
+
+
+def _edge(config: Config) -> Iterator[Complaint]:
+    edge, trunk, operators = config.edge, config.trunk, config.operators
+    if (edge.certificate is None) != (edge.private_key is None):
+        given, other = ("certificate", "private_key") if edge.certificate else ("private_key", "certificate")
+        yield Complaint(f"edge.{given}", f"given without edge.{other}", "both, or none")
+    speaks_tls = trunk.transport == "tls" or edge.tls_listen is not None
+    if speaks_tls and edge.certificate is None:
+        what = "edge.tls_listen" if edge.tls_listen else "trunk.transport"
+        yield Complaint(what, "means TLS, and there is no certificate", "edge.certificate with it")
+    asking = {
+        "operators.extensions": operators.extensions,
+        "operators.transfer_targets": operators.transfer_targets,
+    }
+    asking["operators.outbound_proxy"] = (operators.outbound_proxy or "",)
+    for key, uris in asking.items():
+        if not speaks_tls and any(";transport=tls" in uri.lower() for uri in uris):
+            yield Complaint(key, "asks for TLS, which nothing here speaks", "edge.tls_listen with it")
+    for taken, port in (("trunk.listen", trunk.listen), ("edge.tls_listen", edge.tls_listen)):
+        if port and edge.worker_ports.first <= port.port <= edge.worker_ports.last:
+            yield Complaint(
+                "edge.worker_ports",
+                f"'{edge.worker_ports}' holds the port of {taken}",
+                "a range apart from it",
+            )
+    if edge.tls_listen and edge.tls_listen.port == trunk.listen.port:
+        yield Complaint(
+            "edge.tls_listen", f"'{edge.tls_listen}' has the port of trunk.listen", "another port"
+        )
+    first, last = edge.worker_ports
+    if first <= trunk.rtp_ports.last and trunk.rtp_ports.first <= last:
+        yield Complaint(
+            "edge.worker_ports", f"'{edge.worker_ports}' overlaps trunk.rtp_ports", "a range apart from it"
+        )
+
+
+def _languages(config: Config) -> Iterator[Complaint]:
+    prompts, default = config.prompts, config.service.language
+    for language in prompts.overrides:
+        if not re.fullmatch(r"[a-z]{2,3}", language, re.ASCII):
+            yield Complaint("prompts", f"has the table {shown(language)}", "a language such as [prompts.en]")
+        if language == default:
+            yield Complaint(f"prompts.{language}", "is the default language", "its files in [prompts]")
+    for number, language in prompts.languages.items():
+        key = f"prompts.languages.{number}"
+        if language != default and language not in prompts.overrides:
+            known = ", ".join([default, *prompts.overrides])
+            yield Complaint(key, f"'{language}' has no table [prompts.{language}]", known)
+        if config.trunk.numbers and number not in config.trunk.numbers:
+            yield Complaint(key, "is not in trunk.numbers", ", ".join(config.trunk.numbers))
+    yield from _choices(config)
+
+
+def _choices(config: Config) -> Iterator[Complaint]:
+    """Languages by key. Who chose one must be told in it, so its table has a notice of its own."""
+    prompts, default = config.prompts, config.service.language
+    if prompts.choices and not prompts.choose:
+        yield Complaint("prompts.choices", "given without prompts.choose, which says the keys", PROMPT)
+    if prompts.choose and not prompts.choices:
+        yield Complaint("prompts.choose", "given without prompts.choices", 'a table such as { "2" = "en" }')
+    taken = {config.refusal.digit: "refusal.digit", config.refusal.accept_digit: "refusal.accept_digit"}
+    for digit, language in prompts.choices.items():
+        key = f"prompts.choices.{digit}"
+        if digit in taken:
+            yield Complaint(key, f"{digit!r} is {taken[digit]} too", "another key of a telephone")
+        if language == default:
+            continue
+        if language not in prompts.overrides:
+            known = ", ".join([default, *prompts.overrides])
+            yield Complaint(key, f"'{language}' has no table [prompts.{language}]", known)
+        elif prompts.overrides[language].notice is None:
+            yield Complaint(f"prompts.{language}.notice", f"missing, and {key} chooses it", PROMPT)
+
+
+def _windows(config: Config) -> Iterator[Complaint]:
+    if config.recording.window and "share" not in config.recording.model_fields_set:
+        yield Complaint(
+            "recording.window",
+            "given without recording.share, so that every call outside it would be a candidate",
+            "recording.share with it; 0.0 where nothing is to be recorded outside",
+        )
+    windows = config.shares().windows
+    for number, window in enumerate(windows):
+        for before, other in enumerate(windows[:number]):
+            if day := window.overlaps(other):
+                problem = f"overlaps recording.window[{before}] on {day}"
+                yield Complaint(f"recording.window[{number}]", problem, "windows apart from each other")
+
+
+def _retention(config: Config) -> Iterator[Complaint]:
+    """Six months: CNIL, deliberation 2014-474 (NS 57), recordings of calls at work; GDPR article 5(1)(e)."""
+    kept = config.retention
+    if outlasts(kept.period, months=6, days=SIX_MONTHS_DAYS) and not kept.justification.strip():
+        yield Complaint(
+            "retention.period",
+            f"'{kept.period}' is longer than six months (CNIL, deliberation 2014-474)",
+            f"6 months, {SIX_MONTHS_DAYS} days or less; more with retention.justification",
+        )
+    if kept.timestamp_url and kept.timestamp_ca is None:  # the other way round: what was stamped once
+        yield Complaint(
+            "retention.timestamp_url", "given without certificates", "retention.timestamp_ca with it"
+        )

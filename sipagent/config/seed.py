@@ -1,0 +1,48 @@
+"""The seed of the draws, in a file beside the database: made once, read at each start, never replaced.
+
+A draw can be repeated only with the seed that it was made with. The file is one line, `sipagent-seed-1 SECRET
+NAME`: the secret and the seed's name, both in hexadecimal. The name tells a damaged secret from a whole one.
+"""
+
+import re
+import secrets
+from pathlib import Path
+
+from retention.files import make_folder, write_whole
+from sipagent.config.sampling import SECRET_BYTES, Seed
+
+_LINE = re.compile(rb"sipagent-seed-1 ([0-9a-f]{%d}) ([0-9a-f]{8})\n" % (2 * SECRET_BYTES))
+_LIMIT = 256  # bytes: more is read of none
+
+
+class SeedError(Exception):
+    """The file holds no seed; `str()` is one line."""
+
+
+def seed_path(database: Path) -> Path:
+    """`retention.seed` of `retention.db`."""
+    return database.with_suffix(".seed")
+
+
+def read_seed(path: Path) -> Seed:
+    """Raises SeedError, OSError; FileNotFoundError where there is none."""
+    with path.open("rb") as file:
+        found = _LINE.fullmatch(file.read(_LIMIT))
+    seed = Seed(bytes.fromhex(found[1].decode())) if found else None
+    if found is None or seed is None or seed.name != found[2].decode():
+        raise SeedError(f"{path} is damaged: put back a copy, or remove it for a new one")
+    return seed
+
+
+def keep_seed(path: Path) -> Seed:
+    """Read it, or make it (mode 0600) where it is missing: for who is alone on the database.
+
+    After a crash it is there whole or not at all. Raises SeedError, OSError.
+    """
+    try:
+        return read_seed(path)
+    except FileNotFoundError:
+        seed = Seed(secrets.token_bytes(SECRET_BYTES))
+        make_folder(path.parent)
+        write_whole(path, f"sipagent-seed-1 {seed.secret.hex()} {seed.name}\n".encode())
+        return seed

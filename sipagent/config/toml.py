@@ -1,0 +1,138 @@
+"""What is wrong with a text that is not TOML: on which line, of which key, and what is accepted there.
+
+Pure. The parser says where it stopped, which is behind what a person has to mend; so the lines are looked at
+again, as TOML has them (toml.io/en/v1.0.0).
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sipagent.config.errors import accepted_of, cut, one_line
+from sipagent.config.model import Config
+
+_KEY = re.compile(r"\s*(?P<key>[A-Za-z0-9_.\"'+-]+)\s*=\s*(?P<value>.*?)\s*$")
+_TABLE = re.compile(r"\s*\[\[?\s*(?P<table>[^\[\]#]+?)\s*(?:\]|#|$)")
+_QUOTES = ('"', "'")
+
+
+class Fault(NamedTuple):
+    """`where` is a line and what stands there; the others are as ConfigError has them."""
+
+    where: str
+    problem: str
+    accepted: str = ""
+
+
+class _Line(NamedTuple):
+    number: int  # from 1
+    table: str
+    key: str
+    value: str
+
+    @property
+    def path(self) -> str:
+        return ".".join(filter(None, (self.table, self.key)))
+
+    @property
+    def where(self) -> str:
+        return f"line {self.number}: {one_line(self.path)}" if self.path else f"line {self.number}"
+
+
+def fault(said: str, text: str) -> Fault:
+    """Explain what tomllib `said` of a text."""
+    problem, _, place = said.partition(" (at ")
+    lines = _lines(text)
+    found = re.match(r"line (\d+)", place)
+    line = lines[min(int(found[1]) if found else len(lines), len(lines)) - 1]
+    for pattern, explain in _FAULTS.items():
+        if re.match(pattern, problem):
+            return explain(line, lines)
+    return Fault(line.where, f"not TOML: {cut(one_line(problem))}")
+
+
+def _lines(text: str) -> list[_Line]:
+    """Every line, with the key that begins on it, and the table that it is in."""
+    lines, table = [], ""
+    for number, content in enumerate(text.split("\n"), 1):
+        if found := _TABLE.match(content):
+            table = found["table"]
+        key = _KEY.match(content) if not found else None
+        lines.append(
+            _Line(number, table, *key.groups()) if key else _Line(number, table, "", content.strip())
+        )
+    while len(lines) > 1 and not text.split("\n")[len(lines) - 1].strip():
+        lines.pop()
+    return lines
+
+
+def _twice(line: _Line, lines: Sequence[_Line]) -> Fault:
+    """A key, or a table that has no key on its own line."""
+    before = [one for one in lines[: line.number - 1] if (one.table, one.key) == (line.table, line.key)]
+    first = f" (line {before[0].number})" if before else ""
+    what = "each key once" if line.key else "each table once"
+    name = line.where if line.key else f"line {line.number}: [{one_line(line.table)}]"
+    return Fault(name, f"is there already{first}", what)
+
+
+def _open_list(line: _Line, lines: Sequence[_Line]) -> Fault:
+    where = _begun(line, lines, "[", "]").where
+    return Fault(where, "its list has no closing ], or no comma between two", 'a list such as ["a", "b"]')
+
+
+def _open_table(line: _Line, lines: Sequence[_Line]) -> Fault:
+    where = _begun(line, lines, "{", "}").where
+    return Fault(where, "its table has no closing }, or no comma between two", 'a table such as { a = "b" }')
+
+
+def _begun(line: _Line, lines: Sequence[_Line], begin: str, end: str) -> _Line:
+    """The last line up to there whose value begins so and does not end so; else where the parser was."""
+    before = [
+        one for one in lines[: line.number] if one.value.startswith(begin) and not one.value.endswith(end)
+    ]
+    return before[-1] if before else line
+
+
+def _open_text(line: _Line, lines: Sequence[_Line]) -> Fault:
+    """Of the first line whose text begins with a quote and has no other; else where the parser was."""
+    odd = (
+        one for one in lines[: line.number] if one.value[:1] in _QUOTES and one.value.count(one.value[0]) == 1
+    )
+    return Fault(next(odd, line).where, "its text has no closing quote", 'a text such as "a"')
+
+
+def _no_value(line: _Line, lines: Sequence[_Line]) -> Fault:
+    """Of a key on its line, or of a list that began above."""
+    if not line.key and (above := [one for one in lines[: line.number] if one.key]):
+        line = above[-1]._replace(number=line.number, value=line.value)
+    accepted = accepted_of(Config, line.path.split(".")) or "a number, true or false, or a text in quotes"
+    value = re.sub(r"\s+#.*", "", line.value)
+    if value[:1] in _QUOTES:
+        return Fault(line.where, "has more behind its closing quote", "one text in quotes")
+    if not value:
+        return Fault(line.where, "has no value", accepted)
+    return Fault(line.where, f"{cut(one_line(value))} is no number and no text in quotes", accepted)
+
+
+def _no_line(line: _Line, lines: Sequence[_Line]) -> Fault:
+    return Fault(line.where, "is no line of TOML", "key = value, [table], or # and a comment")
+
+
+def _no_escape(line: _Line, lines: Sequence[_Line]) -> Fault:
+    return Fault(line.where, 'a \\ in "…" begins an escape', "\\\\ in its place, or a text in single quotes")
+
+
+def _no_heading(line: _Line, lines: Sequence[_Line]) -> Fault:
+    return Fault(line.where, "has no closing ]", "a table such as [operators]")
+
+
+_FAULTS = {
+    r"Cannot (overwrite|declare|mutate)": _twice,
+    "Unclosed array": _open_list,
+    "Unclosed inline table": _open_table,
+    r"Illegal character '\\n'|Expected \"'|Found invalid character '\\n'|Unterminated": _open_text,
+    r"Unescaped '\\'": _no_escape,
+    "Invalid value|Expected newline or end of document": _no_value,
+    "Invalid statement|Expected '='": _no_line,
+    r"Expected '\]'": _no_heading,
+}

@@ -1,0 +1,364 @@
+"""Single values of config.toml: text in, checked plain value out.
+
+Each parser raises ValueError whose text continues the sentence "'the value' ...": `is not host:port`. They
+are pure and know no key; `model` says which key takes which.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from datetime import date
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import holidays
+import phonenumbers
+
+from sipagent.config.hours import DAYS, Interval, Week, parse_closure, parse_date, parse_intervals
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+URI_LIMIT = 255  # bytes; the engine's PJSIP_MAX_URL_SIZE is 256 with its end
+HEADER_LIMIT = 200
+PERIOD_YEARS = 100  # beyond it a due date may leave the calendar
+CODECS = ("PCMA", "PCMU", "G722", "GSM")  # never speex: its parser in the engine's wheel overflows
+
+# RFC 3261 section 25.1, narrowed: no password, no headers, nothing that could end a line or a quoted string.
+_USER = r"(?:[A-Za-z0-9\-_.!~*'&=+$,]|%[2-6][0-9A-Fa-f]|%7[0-9A-Ea-e])+"
+_HOST = r"[A-Za-z0-9\-.]+|\[[0-9A-Fa-f:.]+\]"
+_PARAMETER = r";[A-Za-z0-9\-_.!~*+%]+(?:=[A-Za-z0-9\-_.!~*+%\[\]:]+)?"
+_SIP_URI = re.compile(
+    rf"sip:(?:(?P<user>{_USER})@)?(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?(?P<parameters>(?:{_PARAMETER})*)",
+    re.ASCII,
+)
+_WEB_URL = re.compile(
+    rf"https?://(?P<host>{_HOST})(?::(?P<port>\d{{1,5}}))?(?:[/?][A-Za-z0-9\-._~!$&'()*+,;=:@%/?]{{0,2000}})?",
+    re.ASCII,
+)
+_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_PERIOD = re.compile(r"([1-9]\d{0,3}) (day|week|month|year)s?", re.ASCII)
+
+
+class HostPort(NamedTuple):
+    """Where to listen. `host` is an IP address without brackets."""
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether only this machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class PortRange(NamedTuple):
+    """UDP ports from `first` to `last`, both included; RTP takes the even ones (RFC 3550 section 11)."""
+
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
+class Holidays(NamedTuple):
+    """Public holidays of a country (and part of it, as ISO 3166-2 has it), or dates; or neither."""
+
+    country: str | None = None
+    part: str | None = None
+    dates: tuple[date, ...] = ()
+
+    def named(self, language: str) -> Mapping[date, str]:
+        """Give the name of each, in `language` or else the country's own; of a date it is empty."""
+        if self.country is None:
+            return dict.fromkeys(self.dates, "")
+        known = holidays.country_holidays(self.country, subdiv=self.part)
+        spoken = [name for name in known.supported_languages if name.startswith(language)]
+        language_of_names = spoken[0] if spoken else known.default_language
+        return holidays.country_holidays(self.country, subdiv=self.part, language=language_of_names)
+
+
+def text(value: object) -> str:
+    """Take text of one line without control characters; also what parsers of texts begin with."""
+    if not isinstance(value, str):
+        raise ValueError("is not a text in quotes")
+    if any(not char.isprintable() for char in value):
+        raise ValueError("has control or invisible characters")
+    return value
+
+
+def required_text(value: object) -> str:
+    """Take text that says something."""
+    if not text(value).strip():
+        raise ValueError("is empty")
+    return text(value).strip()
+
+
+def host(value: object) -> str:
+    """Take a host name (RFC 1123) or an IP address; IPv6 without brackets."""
+    name = required_text(value)
+    if ":" in name or re.fullmatch(r"[\d.]+", name, re.ASCII):
+        return str(_ip(name))
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.removesuffix(".").split(".")):
+        raise ValueError("is not a host name or an IP address")
+    return name
+
+
+def _ip(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError as error:
+        raise ValueError("is not an IP address") from error
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        raise ValueError("is an IPv6 address with a zone")
+    return address
+
+
+def _port(digits: str) -> int:
+    port = int(digits)
+    if not 1 <= port <= 65535:
+        raise ValueError("has a port outside 1 to 65535")
+    return port
+
+
+def sip_uri(value: object) -> str:
+    """Take a `sip:` URI, checked strictly: a malformed one handed to the engine ends the process."""
+    uri = required_text(value)
+    found = _SIP_URI.fullmatch(uri)
+    if found is None or len(uri) > URI_LIMIT:
+        raise ValueError("is not a SIP URI")
+    host(found["host"].strip("[]"))
+    if found["port"]:
+        _port(found["port"])
+    if re.search(r";transport=(?!(udp|tcp|tls)(;|$))", uri, re.IGNORECASE):
+        raise ValueError("asks for another transport than udp, tcp or tls")
+    return uri
+
+
+def sip_server(value: object) -> str:
+    """Take a `sip:` URI of a server: no user part."""
+    if "@" in sip_uri(value):
+        raise ValueError("names a user where a server is meant")
+    return sip_uri(value)
+
+
+def uri_user(uri: str) -> str | None:
+    """Give the user part of a checked URI."""
+    return found["user"] if (found := _SIP_URI.fullmatch(uri)) else None
+
+
+def uri_host(uri: str) -> tuple[str, int | None]:
+    """Give host (IPv6 without brackets) and port of a checked URI."""
+    found = _SIP_URI.fullmatch(uri)
+    if found is None:
+        raise ValueError("is not a SIP URI")
+    return found["host"].strip("[]"), int(found["port"]) if found["port"] else None
+
+
+def web_url(value: object) -> str:
+    """Take an `https:` or `http:` URL (RFC 3986); without a password, for every error would show it."""
+    url = required_text(value)
+    found = _WEB_URL.fullmatch(url)
+    if found is None:
+        raise ValueError("is not an https or http URL")
+    host(found["host"].strip("[]"))
+    if found["port"]:
+        _port(found["port"])
+    return url
+
+
+def listen(value: object) -> HostPort:
+    """Take `host:port`; the host is an IP address of this machine, IPv6 in brackets."""
+    found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})", required_text(value), re.ASCII)
+    if found is None:
+        raise ValueError("is not host:port")
+    return HostPort(str(_ip(found[1] or found[2])), _port(found[3]))
+
+
+def port_range(value: object) -> PortRange:
+    """Take `first-last` with an even first port."""
+    found = re.fullmatch(r"(\d{1,5})-(\d{1,5})", required_text(value), re.ASCII)
+    if found is None:
+        raise ValueError("is not first-last")
+    ports = PortRange(_port(found[1]), _port(found[2]))
+    if ports.last <= ports.first:  # first: turned round, the other reasons would be of the wrong port
+        raise ValueError("ends before it begins")
+    if ports.first < 1024:
+        raise ValueError("begins below 1024")
+    if ports.first % 2:
+        raise ValueError("begins with an odd port")
+    return ports
+
+
+def network(value: object) -> Network:
+    """Take an address or a network, `192.0.2.0/24`."""
+    try:
+        return ipaddress.ip_network(required_text(value))
+    except ValueError as error:
+        problem = "has bits set beyond its prefix" if "host bits" in str(error) else "is not a network"
+        raise ValueError(problem) from error
+
+
+def codec(value: object) -> str:
+    """Take a codec that the agent may offer."""
+    if required_text(value).upper() not in CODECS:
+        raise ValueError("is not a codec of the agent")
+    return required_text(value).upper()
+
+
+def called_number(value: object) -> str:
+    """Take a number of the service: E.164, or a short internal one."""
+    if not re.fullmatch(r"\+[1-9]\d{6,14}|\d{2,6}", required_text(value), re.ASCII):
+        raise ValueError("is not an E.164 number")
+    return required_text(value)
+
+
+def digit(value: object) -> str:
+    """Take one key of a telephone."""
+    if not re.fullmatch(r"[0-9*#A-D]", text(value), re.ASCII):
+        raise ValueError("is not one key of a telephone")
+    return text(value)
+
+
+def code(value: object) -> str:
+    """Take a sequence of keys."""
+    if not re.fullmatch(r"[0-9*#A-D]{1,8}", text(value), re.ASCII):
+        raise ValueError("is not a sequence of telephone keys")
+    return text(value)
+
+
+def header_name(value: object) -> str:
+    """Take the name of a header of the user's own, or nothing; no standard one (RFC 3261 section 25.1)."""
+    name = text(value).strip()
+    if name and not re.fullmatch(r"X-[A-Za-z0-9.!%*_+`'~-]{1,60}", name, re.ASCII):
+        raise ValueError("is not a header's name that begins with X-")
+    return name
+
+
+def header_value(value: object) -> str:
+    """Take what may follow a header's name and colon, or nothing."""
+    line = text(value).strip()
+    if not line.isascii() or len(line) > HEADER_LIMIT:
+        raise ValueError(f"is not a line of up to {HEADER_LIMIT} ASCII characters")
+    return line
+
+
+def language(value: object) -> str:
+    """Take a language tag of two or three letters (ISO 639)."""
+    if not re.fullmatch(r"[a-z]{2,3}", text(value), re.ASCII):
+        raise ValueError("is not a language of two or three small letters")
+    return text(value)
+
+
+def timezone(value: object) -> ZoneInfo:
+    """Take a name of the time zone database."""
+    try:
+        return ZoneInfo(required_text(value))
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: `Europe` is a directory
+        raise ValueError("is not a time zone") from error
+
+
+def country(value: object) -> str:
+    """Take an ISO 3166 country whose numbering plan is known."""
+    if text(value) not in phonenumbers.SUPPORTED_REGIONS:
+        raise ValueError("is not a country of two capital letters")
+    return text(value)
+
+
+def period(value: object) -> str:
+    """Take a calendar period, `6 months`."""
+    if not _PERIOD.fullmatch(required_text(value)):
+        raise ValueError("is not a period")
+    if outlasts(required_text(value), months=12 * PERIOD_YEARS, days=365 * PERIOD_YEARS):
+        raise ValueError(f"is longer than {PERIOD_YEARS} years")
+    return required_text(value)
+
+
+def outlasts(period_text: str, *, months: int, days: int) -> bool:
+    """Tell whether a checked period can be longer than so many months, whose shortest run has `days` days."""
+    found = _PERIOD.fullmatch(period_text)
+    if found is None:
+        raise ValueError("is not a period")
+    length = int(found[1])
+    if found[2] in ("day", "week"):
+        return length * (7 if found[2] == "week" else 1) > days
+    return length * (12 if found[2] == "year" else 1) > months
+
+
+def week(value: object) -> Week | None:
+    """Take a table of days, `mon = "08:30-12:00,13:30-17:30"`; a day that is absent is closed."""
+    if not isinstance(value, dict) or not value:
+        raise ValueError("is not a table of days")
+    if unknown := [day for day in value if day not in DAYS]:
+        raise ValueError(f"has the day {unknown[0]!r}")
+    if not any(days := tuple(_hours(day, value.get(day, "")) for day in DAYS)):
+        raise ValueError("never opens")
+    return days
+
+
+def _hours(day: str, value: object) -> tuple[Interval, ...]:
+    try:
+        return parse_intervals(text(value))
+    except ValueError as error:
+        raise ValueError(f"{day} {error}") from error
+
+
+def days(value: object) -> tuple[int, ...]:
+    """Take days of the week, `mon-fri` or `["mon", "thu-sat"]`, as numbers from Monday, 0, in order."""
+    listed = value if isinstance(value, list) else [value]
+    found = [day for item in listed for day in _days(text(item))]
+    if not found:
+        raise ValueError("names no day")
+    if len(found) > len({*found}):
+        raise ValueError("names a day twice")
+    return tuple(sorted(found))
+
+
+def _days(name: str) -> range:
+    first, dash, last = name.partition("-")
+    if first not in DAYS or (dash and last not in DAYS):
+        raise ValueError(f"has {name!r}, which is no day" + (" and no days" if dash else ""))
+    start, end = DAYS.index(first), DAYS.index(last if dash else first)
+    if end < start:
+        raise ValueError(f"has {name!r}, which ends before it starts")
+    return range(start, end + 1)
+
+
+def hours(value: object) -> tuple[Interval, ...]:
+    """Take times of a day, `09:00-10:00,14:00-15:00`."""
+    if not (intervals := parse_intervals(text(value))):
+        raise ValueError("is empty")
+    return intervals
+
+
+def public_holidays(value: object) -> Holidays:
+    """Take a country (`FR`, `FR-57`) or a list of dates."""
+    if isinstance(value, list):
+        return Holidays(dates=tuple(_date(item) for item in value))
+    name, _, part = required_text(value).partition("-")
+    try:
+        if name not in holidays.list_supported_countries():  # any name of that module would be called
+            raise NotImplementedError
+        holidays.country_holidays(name, subdiv=part or None)
+    except NotImplementedError as error:
+        raise ValueError("is not a country whose holidays are known") from error
+    return Holidays(country=name, part=part or None)
+
+
+def _date(value: object) -> date:
+    if type(value) is date:  # TOML has dates of its own; a datetime would be one too
+        return value
+    return parse_date(text(value))
+
+
+def closure(value: object) -> tuple[date, date]:
+    """Take `2026-12-24/2027-01-02`, both days included, or one date."""
+    if type(value) is date:
+        return value, value
+    return parse_closure(text(value))

@@ -1,0 +1,44 @@
+"""The addresses behind the names of a configuration, looked up once at the start."""
+
+import ipaddress
+import socket
+
+from sipagent.config.load import Config, uri_host
+from sipagent.config.types import Network
+from sipagent.edge.plan import Addresses
+
+SOMEWHERE = "192.0.2.1"  # RFC 5737: the way there is the default one
+
+
+def addresses(config: Config, trunk: tuple[Network, ...]) -> Addresses:
+    """Look up who the operators' PBX is, and which address of ours they see; `trunk` is who may call."""
+    hosts = {uri_host(uri)[0] for uri in config.operators.extensions}
+    if config.operators.outbound_proxy:
+        hosts.add(uri_host(config.operators.outbound_proxy)[0])
+    operators = {network for host in hosts for network in looked_up(host)}
+    return Addresses(_own(config, trunk), trunk, tuple(sorted(operators, key=str)))
+
+
+def looked_up(host: str) -> tuple[Network, ...]:
+    """Give the addresses of a host, each as a network; none where nobody knows it."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
+
+
+def _own(config: Config, trunk: tuple[Network, ...]) -> str:
+    """Give the address to be called at: that of `listen`, or if that is any, the one towards the trunk."""
+    listen = config.trunk.listen.host
+    if not ipaddress.ip_address(listen).is_unspecified:
+        return listen
+    version = ipaddress.ip_address(listen).version
+    towards = next((str(one.network_address) for one in trunk if one.version == version), SOMEWHERE)
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect((towards, 5060))  # sends nothing: the kernel chooses an address (udp(7))
+        except OSError:
+            return "::1" if version == 6 else "127.0.0.1"
+        return str(asking.getsockname()[0])

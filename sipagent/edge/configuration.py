@@ -1,0 +1,212 @@
+"""Kamailio's configuration and the lists that it reads, from a plan. Pure: values in, text out.
+
+What the edge does stands in `kamailio*.cfg`, in Kamailio's own language; `@NAME@` is what a plan fills in.
+"""
+
+import ipaddress
+import re
+from collections.abc import Container
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from sipagent.call.policy import RETRY_AFTER_S
+from sipagent.config.load import HostPort
+from sipagent.config.types import Network
+from sipagent.edge import grammar
+from sipagent.edge.hop import HEADER, HopTokens
+from sipagent.edge.plan import Plan
+
+WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources
+SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
+INACTIVE = 4  # a flag of the dispatcher's list: disabled, until somebody says otherwise
+REQUESTS_PER_S = 400  # new calls from the trunk that are answered with care; more is answered in passing
+ANSWER_MS = 4000  # a worker that has not answered a call by then never will
+AGAIN_MS, AGAIN_TIMES = 50, 5
+REASONS = {486: "Busy Here", 503: "Service Unavailable"}
+
+# Bytes. An engine reads 4,000 of a datagram (PJSIP_MAX_PKT_LEN), and writes as many of an answer, which has
+# most of the head again. On the way to it addresses are encoded, which makes their headers half as long
+# again, and the edge adds its own.
+MOST_AT_ALL, MOST_MESSAGE, MOST_HEAD, MOST_BODY = 16_000, 2600, 1900, 8000
+# Of what is offered within dialogs: audio lines at once, then one after the other. An engine has 64 handles;
+# an audio line takes two until half a second after its end. In any half second calls bring 15 lines at most
+# (a burst of six, then 12 a second, the last with four), offers 10 (four, then four a second, the last with
+# four); the legs have four. A worker counts for itself and says 503 to what would be too much (`screening`).
+OFFERS_AT_ONCE, OFFER_MS = 4, 250
+LONGEST_MS = 10_000  # no turn is further away: a second of burst, and four lines a second apart
+
+PARTS = ("", "-calls", "-messages", "-dialogs", "-workers")
+ROUTES = "".join(files("sipagent.edge").joinpath(f"kamailio{part}.cfg").read_text("utf-8") for part in PARTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """`mask` hides workers' addresses, `tokens` tell who stands behind the edge; both outlive a restart."""
+
+    mask: str = field(repr=False)
+    tokens: HopTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the edge finds and keeps things; `rpc`, a socket, has a path of 107 bytes at most (unix(7))."""
+
+    directory: Path
+    rpc: Path
+
+    @property
+    def configuration(self) -> Path:
+        return self.directory / "kamailio.cfg"
+
+    @property
+    def workers(self) -> Path:
+        """The dispatcher's list."""
+        return self.directory / "workers.list"
+
+    @property
+    def sources(self) -> Path:
+        """Who may send."""
+        return self.directory / "sources.list"
+
+    @property
+    def tls(self) -> Path:
+        return self.directory / "tls.cfg"
+
+    @property
+    def dialogs(self) -> Path:
+        """Tables of dialogs in progress."""
+        return self.directory / "dialogs"
+
+
+def configuration(plan: Plan, secrets: Secrets, places: Places) -> str:
+    """Write kamailio.cfg."""
+    return "\n".join(_head(plan)) + "\n" + _filled(plan, secrets, places)
+
+
+def worker_list(plan: Plan, active: Container[int] = ()) -> str:
+    """Write the dispatcher's list, a worker a line. Who is not `active` gets no calls for now."""
+    flags = ((index, 0 if index in active else INACTIVE) for index in range(plan.workers))
+    return "".join(f"{WORKERS} sip:{plan.worker(index)} {flag}\n" for index, flag in flags)
+
+
+def source_list(plan: Plan) -> str:
+    """Write who may send: the trunk new calls, the operators' PBX within a dialog."""
+    groups = ((TRUNK, plan.addresses.trunk), (OPERATORS, plan.addresses.operators))
+    return "".join(_source(group, network) for group, networks in groups for network in networks)
+
+
+def _source(group: int, network: Network) -> str:
+    """Write a line; a prefix of 0 would be read as that of one address, so it becomes two halves."""
+    parts = network.subnets() if network.prefixlen == 0 else (network,)
+    return "".join(f"{group} {part.network_address} {part.prefixlen}\n" for part in parts)
+
+
+def tls_settings(plan: Plan) -> str:
+    """Write tls.cfg: TLS 1.2 and 1.3 (RFC 8996 ends the older ones); whom we call has to prove who it is."""
+    if plan.tls is None:
+        return ""
+    tls = plan.tls
+    both = ["method = TLSv1.2+", f"private_key = {tls.private_key}", f"certificate = {tls.certificate}"]
+    server = ["[server:default]", *both, "verify_certificate = no", "require_certificate = no"]
+    client = [
+        "[client:default]",
+        *both,
+        "verify_certificate = yes",
+        "require_certificate = yes",
+        f"ca_list = {tls.ca or SYSTEM_CA}",
+    ]
+    return "\n".join([*server, "", *client]) + "\n"
+
+
+def _head(plan: Plan) -> list[str]:
+    lines = ["#!KAMAILIO", "# Written by sipagent from its config.toml: edit that, and this is written anew."]
+    if plan.tls:
+        lines.append("#!define WITH_TLS")
+    if plan.registrar:
+        lines.append("#!define WITH_REGISTRAR")
+    lines += [
+        "children=4",
+        "tcp_children=4",
+        _socket("udp", plan.listen, plan.advertised, "outer"),
+    ]
+    if plan.transport != "tls":
+        lines.append(_socket("tcp", plan.listen, plan.advertised))
+    if plan.tls:
+        lines.append(_socket("tls", plan.tls.listen, plan.advertised))
+        lines.append("enable_tls=yes")
+    lines += [f'listen=udp:{plan.inner} name "inner"', f'alias="{plan.advertised}:{plan.listen.port}"']
+    return lines
+
+
+def _socket(protocol: str, listen: HostPort, advertised: str, name: str = "") -> str:
+    shown = HostPort(advertised, listen.port)
+    return f"listen={protocol}:{listen} advertise {shown}" + (f' name "{name}"' if name else "")
+
+
+def burst_of(plan: Plan) -> int:
+    """How many audio lines a worker may be given at once: callers come without a pause where all is full."""
+    return min(max(plan.calls_per_worker, plan.invites_per_s // 2), plan.invites_per_s)
+
+
+def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
+    gap_ms = 1000 // plan.invites_per_s
+    values = {
+        "AGAIN_MS": AGAIN_MS,
+        "AGAIN_TIMES": AGAIN_TIMES,
+        "ANSWER_MS": ANSWER_MS,
+        "CALLS": plan.calls,
+        "CALLS_PER_WORKER": plan.calls_per_worker,
+        "GAP_MS": gap_ms,
+        "BURST_MS": gap_ms * (burst_of(plan) - 1),
+        "REQUESTS_PER_S": REQUESTS_PER_S,
+        "RETRY_AFTER": RETRY_AFTER_S,
+        "FULL_STATUS": plan.full_status,
+        "FULL_REASON": REASONS[plan.full_status],
+        "INNER_PORT": plan.inner.port,
+        "REGISTRAR_PORT": plan.account.port,
+        "FIRST_WORKER_PORT": plan.worker(0).port,
+        "LAST_WORKER_PORT": plan.last_port,
+        "CONTACT": plan.contact,
+        "PATH": plan.path,
+        "REGISTRAR": plan.registrar,
+        "OWN_ADDRESS": ipaddress.ip_address(plan.addresses.own),
+        "TOKEN_HEADER": HEADER,
+        "TOKEN_IN": secrets.tokens.from_edge,
+        "TOKEN_OUT": secrets.tokens.to_edge,
+        "MOST_AT_ALL": MOST_AT_ALL,
+        "MOST_MESSAGE": MOST_MESSAGE,
+        "MOST_HEAD": MOST_HEAD,
+        "MOST_BODY": MOST_BODY,
+        "OFFER_MS": OFFER_MS,
+        "LONGEST_MS": LONGEST_MS,
+        "OFFERS_BURST_MS": OFFER_MS * (OFFERS_AT_ONCE - 1),
+        **{name: grammar.quoted(pattern) for name, pattern in _patterns().items()},
+        "MASK_KEY": secrets.mask,
+        "MASK_ADDRESS": plan.host,
+        "RPC_SOCKET": places.rpc,
+        "WORKERS_FILE": places.workers,
+        "SOURCES_FILE": places.sources,
+        "STATE_DIRECTORY": places.dialogs,
+        "TLS_FILE": places.tls,
+    }
+    return re.sub(r"@([A-Z_0-9]+)@", lambda name: str(values[name[1]]), ROUTES)
+
+
+def _patterns() -> dict[str, str]:
+    """What messages are compared with."""
+    return {
+        "IS_REQUEST_URI": grammar.REQUEST_URI,
+        "IS_FROM_TO": grammar.FROM_TO,
+        "IS_CONTACT": grammar.CONTACT,
+        "IS_RECORD_ROUTE": grammar.RECORD_ROUTE,
+        "IS_CONTENT_TYPE": grammar.CONTENT_TYPE,
+        "IS_LIST": grammar.LIST,
+        "IS_SECONDS": grammar.SECONDS,
+        "IS_CSEQ": grammar.CSEQ,
+        "BAD_HEAD": grammar.BAD_HEAD,
+        "TOO_MANY_MEDIA": grammar.media(grammar.MOST_MEDIA + 1),
+        "TOO_MUCH_AUDIO": grammar.audio(grammar.MOST_AUDIO + 1),
+        "MEDIA_2": grammar.media(2),
+        **{f"AUDIO_{count}": grammar.audio(count) for count in range(2, grammar.MOST_AUDIO + 1)},
+    }

@@ -1,0 +1,137 @@
+"""The edge's files: what Kamailio reads, written from a plan, and what has to outlive its restart.
+
+That is the dialogs in progress, the key that hides workers' addresses, and the secret of the hop behind the
+edge. They lead to callers, or past the edge, so they are for the agent's own user alone (mode 0600).
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Container
+from datetime import datetime
+from pathlib import Path
+
+from retention.files import make_folder, sync_folder, unlink, write_whole
+from retention.recording import parse_period
+from sipagent.config.load import Config
+from sipagent.edge.configuration import Places, Secrets, configuration, source_list, tls_settings, worker_list
+from sipagent.edge.hop import HopTokens, new_tokens
+from sipagent.edge.plan import Plan
+
+SCHEMA = Path("/usr/share/kamailio/dbtext/kamailio")  # Debian's empty tables
+TABLES = ("dialog", "dialog_vars", "version")
+UNREAD = ".unread"  # what Kamailio could not read
+SOCKET_LIMIT = 107  # bytes of a Unix socket's path (unix(7))
+
+
+def edge_directory(config: Config) -> Path:
+    """Where the edge keeps its files: beside the database."""
+    return config.retention.database.with_name("edge")
+
+
+def places(directory: Path) -> Places:
+    """Name the files. The socket moves to the folder for temporary ones where its path would be too long."""
+    directory = directory.absolute()
+    socket = directory / "rpc.sock"
+    if len(os.fsencode(socket)) > SOCKET_LIMIT:
+        name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+        socket = Path(tempfile.gettempdir()) / f"sipagent-{os.getuid()}-{name}" / "rpc.sock"
+    return Places(directory, socket)
+
+
+def write_files(
+    plan: Plan, where: Places, active: Container[int] = (), tokens: HopTokens | None = None
+) -> None:
+    """Write all that Kamailio reads; dialogs that are there stay. `active`: workers that get calls at once.
+
+    `tokens`: those of the agent; None where they are kept here. Raises OSError; PermissionError also where
+    somebody else has made the folder of the socket.
+    """
+    for folder in (where.directory, where.rpc.parent, where.dialogs):
+        make_folder(folder)
+    if where.rpc.parent.stat().st_uid != os.getuid():
+        raise PermissionError(f"{where.rpc.parent} belongs to somebody else")
+    for table in TABLES:
+        _begin(where.dialogs / table)
+    known = Secrets(mask=_mask(where), tokens=tokens or kept_tokens(where))
+    write_whole(where.configuration, configuration(plan, known, where).encode())
+    write_whole(where.tls, tls_settings(plan).encode())
+    write_lists(plan, where, active)
+
+
+def _begin(table: Path) -> None:
+    """Have a table, an empty one where there is none: Kamailio writes into it, and so leaves its mode."""
+    if table.exists():
+        table.chmod(0o600)
+    else:
+        write_whole(table, (SCHEMA / table.name).read_bytes())
+
+
+def remove_socket(where: Places) -> None:
+    """Leave nothing in the folder for temporary files, once Kamailio has ended, whatever it has put there."""
+    if where.rpc.parent != where.directory:
+        shutil.rmtree(where.rpc.parent, ignore_errors=True)  # what cannot go is in nobody's way
+
+
+def write_lists(plan: Plan, where: Places, active: Container[int]) -> None:
+    """Write what a running Kamailio can read anew. Raises OSError."""
+    write_whole(where.workers, worker_list(plan, active).encode())
+    write_whole(where.sources, source_list(plan).encode())
+
+
+def _mask(where: Places) -> str:
+    """The key is kept, for dialogs outlive a restart."""
+    kept = where.directory / "mask.key"
+    if not kept.exists():
+        write_whole(kept, secrets.token_hex(16).encode())
+    return kept.read_text(encoding="ascii").strip()
+
+
+def kept_tokens(where: Places) -> HopTokens:
+    """The secrets of the hop, made where there are none yet. Raises OSError."""
+    kept = where.directory / "hop.key"
+    make_folder(where.directory)
+    try:
+        return HopTokens(kept.read_text(encoding="ascii").strip())
+    except (FileNotFoundError, ValueError):
+        tokens = new_tokens()
+        write_whole(kept, tokens.secret.encode())
+        return tokens
+
+
+def begin_anew(where: Places) -> None:
+    """Forget the dialogs, and the secrets: nobody has anything to do with them any more. Raises OSError."""
+    forget_dialogs(where.directory)
+    unlink([where.directory / "hop.key"])
+
+
+def forget_dialogs(directory: Path, before: float = float("inf")) -> tuple[Path, ...]:
+    """Remove the tables in the edge's folder that name callers; those that were.
+
+    `before`: in seconds since the epoch; what has been written since then stays. Raises OSError.
+    """
+    folder = directory / "dialogs"
+    kept = [folder / name for table in TABLES for name in (table, f"{table}{UNREAD}")]
+    gone = tuple(path for path in kept if path.exists() and path.stat().st_mtime < before)
+    if unlink(gone):
+        sync_folder(folder)
+    return gone
+
+
+def forget_old_dialogs(config: Config, period: str, now: datetime) -> tuple[Path, ...]:
+    """As `forget_dialogs`, for what Kamailio left in a total kill and is as old as receipts may be."""
+    return forget_dialogs(edge_directory(config), before=(now - parse_period(period)).timestamp())
+
+
+def has_dialogs(where: Places) -> bool:
+    """Whether there were calls in progress when Kamailio ended."""
+    return any((where.dialogs / table).read_bytes().count(b"\n") > 1 for table in TABLES[:2])
+
+
+def put_dialogs_aside(where: Places) -> None:
+    """Begin with none, and keep those that there were for whoever looks. Raises OSError."""
+    for table in TABLES:
+        (where.dialogs / table).replace(where.dialogs / f"{table}{UNREAD}")
+        _begin(where.dialogs / table)

@@ -1,0 +1,160 @@
+"""What the edge has to carry, from the configuration: how many workers, on which ports, for whom.
+
+Pure. The machine's part (names looked up, the address of this host) comes in as `Addresses`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sipagent.config.layout import per_worker_of, workers_of
+from sipagent.config.load import Config, ConfigError, HostPort, uri_host, uri_user
+from sipagent.config.types import Network
+
+LOOPBACK = "127.0.0.1"
+BEFORE_WORKERS = 2  # ports of `edge.worker_ports`: the edge's inner one, then the registering account's
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """What names stand for. `own`: of this machine, as the trunk sees it; `trunk`: who may call; `operators`:
+    their PBX, which is believed within dialogs that the edge has forgotten."""
+
+    own: str
+    trunk: tuple[Network, ...]
+    operators: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """`listen`: where TLS is spoken; `ca`: what others' certificates are checked against."""
+
+    listen: HostPort
+    certificate: Path
+    private_key: Path
+    ca: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All that the edge is made of; `calls` may be less than its workers could carry.
+
+    `listen` is where the network reaches it, `advertised` what the network calls it (behind NAT another
+    address); `registrar` is empty where nothing registers, else where REGISTER goes, and `user` who is
+    registered.
+    """
+
+    workers: int
+    calls: int
+    calls_per_worker: int
+    invites_per_s: int
+    first_port: int
+    last_port: int
+    listen: HostPort
+    advertised: str
+    transport: str
+    tls: Tls | None
+    addresses: Addresses
+    registrar: str
+    user: str
+    full_status: int
+
+    @property
+    def inner(self) -> HostPort:
+        """Where workers send whatever they send."""
+        return HostPort(LOOPBACK, self.first_port)
+
+    @property
+    def proxy(self) -> str:
+        """The inner address as a Route: the outbound proxy of workers and of the registering account."""
+        return f"sip:{self.inner};lr"
+
+    @property
+    def account(self) -> HostPort:
+        """Where the account that registers listens."""
+        return HostPort(LOOPBACK, self.first_port + 1)
+
+    def worker(self, index: int) -> HostPort:
+        """Where worker `index`, from 0, listens."""
+        return HostPort(LOOPBACK, self.first_port + BEFORE_WORKERS + index)
+
+    @property
+    def contact(self) -> str:
+        """Where the trunk reaches what is registered."""
+        user = f"{self.user}@" if self.user else ""
+        return f"sip:{user}{self.reached}{self._transport}"
+
+    @property
+    def path(self) -> str:
+        """The Path of a REGISTER (RFC 3327)."""
+        return f"sip:{self.reached}{self._transport};lr"
+
+    @property
+    def reached(self) -> str:
+        """The address that the network has of the edge, with its port."""
+        return str(HostPort(self.advertised, self.listen.port))
+
+    @property
+    def host(self) -> str:
+        """The address that the network has of the edge, without a port; IPv6 in brackets."""
+        return f"[{self.advertised}]" if ":" in self.advertised else self.advertised
+
+    @property
+    def _transport(self) -> str:
+        return "" if self.transport == "udp" else f";transport={self.transport}"
+
+
+def needs_edge(config: Config, legs: int) -> bool:
+    """Whether more than one bare process is needed: for calls, a network, or TLS. `legs`: of one process."""
+    trunk = config.trunk
+    alone = trunk.listen.is_loopback and trunk.transport != "tls" and config.edge.tls_listen is None
+    return not alone or config.capacity.calls > (legs - 1) // 2
+
+
+def plan(config: Config, legs: int, addresses: Addresses) -> Plan:
+    """Plan for workers that carry `legs` legs each. Raises ConfigError where there are too few ports."""
+    trunk, edge, calls = config.trunk, config.edge, config.capacity.calls
+    per_worker = per_worker_of(calls, legs)
+    workers = workers_of(calls, per_worker)
+    needed = workers + BEFORE_WORKERS
+    if len(edge.worker_ports) < needed:
+        raise ConfigError(
+            config.file,
+            "edge.worker_ports",
+            f"'{edge.worker_ports}' holds {len(edge.worker_ports)} ports",
+            f"{needed} or more: {BEFORE_WORKERS} and one for each of {workers} workers",
+        )
+    return Plan(
+        workers=workers,
+        calls=calls,
+        calls_per_worker=per_worker,
+        invites_per_s=edge.invites_per_s,
+        first_port=edge.worker_ports.first,
+        last_port=edge.worker_ports.last,
+        listen=trunk.listen,
+        advertised=trunk.public_address or addresses.own,
+        transport=trunk.transport,
+        tls=_tls(config),
+        addresses=addresses,
+        registrar=_registrar(config),
+        user=uri_user(trunk.uri) or "",
+        full_status=config.capacity.full_status,
+    )
+
+
+def _tls(config: Config) -> Tls | None:
+    edge, trunk = config.edge, config.trunk
+    listen = trunk.listen if trunk.transport == "tls" else edge.tls_listen
+    if listen is None or edge.certificate is None or edge.private_key is None:  # config_rules has complained
+        return None
+    return Tls(listen, edge.certificate, edge.private_key, edge.ca)
+
+
+def _registrar(config: Config) -> str:
+    """The registrar's URI over the trunk's transport."""
+    uri, transport = config.trunk.registrar, config.trunk.transport
+    if not uri:
+        return ""
+    host, port = uri_host(uri)
+    where = f"[{host}]" if ":" in host else host
+    where = where if port is None else f"{where}:{port}"
+    return f"sip:{where}" if transport == "udp" else f"sip:{where};transport={transport}"

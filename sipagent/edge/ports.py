@@ -1,0 +1,84 @@
+"""The edge's UDP ports, which nobody else of this machine may share.
+
+Kamailio binds them with SO_REUSEADDR, and so can any other program: it would get what comes, and could send
+in Kamailio's name (socket(7): sockets share a port where each of them has set it). So each is bound here as
+well, and once Kamailio is up, this socket no longer allows it: then nobody can come in addition.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from sipagent.config.load import HostPort
+
+TABLES = {4: Path("/proc/net/udp"), 6: Path("/proc/net/udp6")}
+OURS = 2  # sockets on each port: Kamailio's, and the one here
+KEEP_ALIVE = b"\r\n\r\n"  # RFC 5626 section 3.5.1: nobody answers it
+
+
+class HeldPorts:
+    """The ports of `addresses`, from `take` to `release`. All methods raise OSError."""
+
+    def __init__(self, addresses: Iterable[HostPort]) -> None:
+        self._addresses = tuple(addresses)
+        self._sockets: list[socket.socket] = []
+
+    def take(self) -> None:
+        """Have them, where nobody else has one; Kamailio may come in addition."""
+        for address in self._addresses:
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+            held = socket.socket(family, socket.SOCK_DGRAM)
+            self._sockets.append(held)
+            try:
+                held.bind(tuple(address))
+            except OSError as taken:
+                self.release()
+                raise OSError(taken.errno, f"{address}: {taken.strerror}") from taken
+            held.setblocking(False)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+    def shut(self) -> None:
+        """Let nobody else come from now on; raises OSError where somebody already has."""
+        for address, held in zip(self._addresses, self._sockets, strict=True):
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            if len([*sharing(address)]) > OURS:
+                raise OSError(f"{address}: another program has bound it, too")
+            self._hears_nothing(address, held)
+
+    def _hears_nothing(self, address: HostPort, held: socket.socket) -> None:
+        """The kernel gives a datagram to the newest of sockets that are alike, which is Kamailio's."""
+        with suppress(BlockingIOError):
+            while held.recv(1):  # what came before Kamailio
+                pass
+        ip = ipaddress.ip_address(address.host)
+        loopback = "::1" if ip.version == 6 else "127.0.0.1"
+        held.sendto(KEEP_ALIVE, (loopback if ip.is_unspecified else address.host, address.port))
+        with suppress(BlockingIOError):
+            held.recv(1)
+            raise OSError(f"{address}: this kernel gives Kamailio's datagrams to somebody else")
+
+    def release(self) -> None:
+        for held in self._sockets:
+            held.close()
+        self._sockets.clear()
+
+
+def sharing(address: HostPort) -> Iterator[str]:
+    """The local addresses of all UDP sockets that datagrams to `address` may be given to."""
+    wanted = ipaddress.ip_address(address.host)
+    for version, table in TABLES.items():
+        for row in table.read_text(encoding="ascii").splitlines()[1:] if table.exists() else ():
+            host, _, port = row.split()[1].partition(":")
+            bound = _address(host)
+            same_kind = bound.version == wanted.version and (bound == wanted or wanted.is_unspecified)
+            if int(port, 16) == address.port and (same_kind or bound.is_unspecified):
+                yield f"{bound} (IPv{version})"
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """As the kernel writes it: words of 32 bits, each in the byte order of the machine."""
+    words = bytes.fromhex(text)
+    swapped = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
+    return ipaddress.ip_address(swapped)

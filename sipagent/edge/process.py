@@ -1,0 +1,253 @@
+"""Kamailio as a child process: started, its log read, its end noticed. Whoever uses it starts it again.
+
+EdgeProcess(plan, directory, report)    report(Rejected | str) is called on the reader's thread
+
+What it says while it starts is reported. What it says later quotes messages, so it is only counted (`lines`):
+a caller's number, or whatever a stranger writes, is not for our log.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sipagent.edge.configuration import Places
+from sipagent.edge.files import (
+    has_dialogs,
+    places,
+    put_dialogs_aside,
+    remove_socket,
+    write_files,
+    write_lists,
+)
+from sipagent.edge.plan import Plan
+from sipagent.edge.ports import HeldPorts
+from sipagent.edge.rejected import Rejected
+from sipagent.edge.rpc import EdgeError, EdgeRpc
+
+KAMAILIO = Path("/usr/sbin/kamailio")
+SHARED_MB, PRIVATE_MB = 128, 8
+START_S, STOP_S, POLL_S = 15.0, 5.0, 0.02
+FETCH_S = 0.25  # between two looks for calls that were rejected
+LAST_WORDS = 20
+OF_THE_FIRST = re.compile(r" *0\((\d+)\) ")  # of its processes; it hears no message
+
+Report = Callable[[Rejected | str], None]
+
+
+class EdgeProcess:
+    """One Kamailio. `start` and `stop` may alternate; a process that has died is started anew."""
+
+    def __init__(self, plan: Plan, directory: Path, report: Report) -> None:
+        self.plan, self.directory = plan, directory
+        self._places = places(directory)
+        self._report = report
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._fetcher: threading.Thread | None = None
+        self._over = threading.Event()
+        self._said: list[str] = []
+        self._starting = self._ending = False
+        self._ports = HeldPorts((plan.listen, plan.inner))
+        self.lines = 0  # of its log since it had started, all in all
+        self.sentinel = -1  # readable once the process has died (pidfd_open(2))
+
+    @property
+    def rpc(self) -> EdgeRpc:
+        return EdgeRpc(self._places.rpc, self.plan)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """Of the first process of Kamailio's, which is the group's."""
+        return self._process.pid if self._process else -1
+
+    def start(self) -> None:
+        """Start it, and wait until it answers. Raises EdgeError with its last words, OSError for its files.
+
+        Dialogs that it cannot read are put aside: calls to come count for more than those that go on.
+        """
+        end_leftovers(self._places)
+        write_files(self.plan, self._places)
+        try:
+            self._spawn()
+        except EdgeError as problem:
+            about_dialogs = any("ERROR: db_text" in line for line in self._said)
+            if not (about_dialogs and has_dialogs(self._places)):
+                raise
+            put_dialogs_aside(self._places)
+            self._report(f"dialogs in progress put aside: {problem}")
+            self._spawn()
+
+    def _spawn(self) -> None:
+        self._said.clear()
+        self._starting, self._ending = True, False
+        try:
+            self._ports.take()
+        except OSError as taken:
+            raise EdgeError(f"kamailio does not start: {taken.strerror}") from taken
+        self._process = subprocess.Popen(
+            command(self._places),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=self._places.directory,
+            process_group=0,  # Ctrl-C is for us, who drain; and its children end with it
+            umask=0o077,  # dialogs name callers
+        )
+        self.sentinel = os.pidfd_open(self._process.pid)
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process,), name="edge-log", daemon=True
+        )
+        self._reader.start()
+        try:
+            self._wait_answer()
+            self._ports.shut()
+        except (EdgeError, OSError) as problem:
+            self.stop()
+            raise problem if isinstance(problem, EdgeError) else EdgeError(str(problem)) from problem
+        self._starting = False
+        self._over.clear()
+        self._fetcher = threading.Thread(target=self._fetch, name="edge-rejected", daemon=True)
+        self._fetcher.start()
+
+    def _wait_answer(self) -> None:
+        patience = time.monotonic() + START_S
+        while time.monotonic() < patience:
+            if not self.running:
+                self.stop()
+                raise EdgeError(f"kamailio does not start: {self._last_words()}")
+            try:
+                self.rpc.ask("core.uptime")
+            except EdgeError:
+                time.sleep(POLL_S)
+            else:
+                return
+        raise EdgeError(f"kamailio did not answer in {START_S:g} s: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        errors = [line for line in self._said if "ERROR" in line or "CRITICAL" in line]
+        return (errors or self._said or ["it said nothing"])[0].strip()
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        for raw in process.stderr:
+            if not self._starting:
+                self.lines += not self._ending
+                continue
+            line = raw.decode(errors="replace").rstrip("\n")
+            first = OF_THE_FIRST.match(line)
+            if first and int(first[1]) == process.pid:
+                if len(self._said) < LAST_WORDS:
+                    self._said.append(line)
+                self._report(line)
+
+    def _fetch(self) -> None:
+        """Report the calls that were rejected; at the end once more."""
+        over = False
+        while not over:
+            over = self._over.wait(FETCH_S)
+            try:
+                while fact := self.rpc.rejected():
+                    self._report(fact)
+            except EdgeError as problem:
+                if not self.running:
+                    return  # it has died, which whoever waits for `sentinel` knows
+                self._report(str(problem))
+
+    def stop(self) -> None:
+        """End it, its children too. Calls in progress don't notice, if it is soon started again."""
+        process = self._process
+        if process is None:
+            return
+        self._over.set()
+        if self._fetcher is not None:
+            self._fetcher.join()
+        self._ending = self.running  # each of its processes says that it ends as it was told
+        for number, seconds in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
+            _signal_group(process.pid, number)
+            try:
+                process.wait(seconds)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        _signal_group(process.pid, signal.SIGKILL)  # children of one that was killed are there yet
+        if self._reader is not None:
+            self._reader.join(STOP_S)
+        os.close(self.sentinel)
+        self._ports.release()
+        remove_socket(self._places)
+        self.sentinel, self._process, self._reader, self._fetcher = -1, None, None, None
+
+    def release(self) -> None:
+        """Let whoever takes our place have the ports, once this process has ended."""
+        self._ports.release()
+
+    def change(self, plan: Plan) -> None:
+        """Carry on with other numbers of workers and calls, or other sources, without a restart.
+
+        Raises EdgeError. What else differs between the plans waits for the next start.
+        """
+        active = self.rpc.active()
+        self.plan = plan
+        write_lists(plan, self._places, active)
+        self.rpc.reload()
+        self.rpc.allow(plan.calls)
+        if plan.tls:
+            self.rpc.ask("tls.reload")  # certificates that have been renewed
+
+
+def command(where: Places) -> list[str]:
+    """How Kamailio is run: in the foreground, its log on stderr, and not without us (prctl(2))."""
+    return [
+        "setpriv", "--pdeathsig", "TERM",
+        str(KAMAILIO), "-DD", "-E", "-f", str(where.configuration), "-Y", str(where.directory),
+        "-w", str(where.directory), "-m", str(SHARED_MB), "-M", str(PRIVATE_MB),
+    ]  # fmt: skip
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
+
+
+def end_leftovers(where: Places) -> None:
+    """End the Kamailio of a supervisor that was killed: it holds the ports, and its dialogs are kept."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        patience = time.monotonic() + STOP_S
+        for pid in (there := _running_on(where)):
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                continue
+        while there and time.monotonic() < patience:
+            time.sleep(POLL_S)
+            there = _running_on(where)
+        if not there:
+            return
+    raise EdgeError(f"another kamailio is at work on {where.configuration} and does not end")
+
+
+def _running_on(where: Places) -> list[int]:
+    """The processes of Kamailio that were started on this very configuration."""
+    wanted = os.fsencode(where.configuration)
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile, or is another user's
+            continue
+        if words[0] == os.fsencode(KAMAILIO) and wanted in words:
+            found.append(int(entry.name))
+    return found

@@ -1,0 +1,203 @@
+"""What is asked of a running Kamailio: JSON-RPC over a Unix datagram socket (its module jsonrpcs)."""
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from sipagent.edge.configuration import WORKERS
+from sipagent.edge.plan import Plan
+from sipagent.edge.rejected import Rejected, rejected
+
+PATIENCE_S = 2.0
+ANSWER_LIMIT = 1 << 20  # bytes
+NOTHING_THERE = 404  # as in HTTP
+ANSWERED, ENDED = 3, 5  # states of a dialog (dlg_hash.h)
+MALFORMED = (
+    "script.malformed",
+    "core.err_requests",
+    "core.err_replies",
+)  # the core's: without a header they need
+_ids = count(1)
+
+
+class EdgeError(Exception):
+    """Kamailio does not start, does not answer, or refuses; `str()` is one line."""
+
+
+class NothingThere(EdgeError):
+    """What was asked for is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialog:
+    """One that the edge keeps, by the two numbers that name it; `cseq` is its INVITE's."""
+
+    entry: int
+    id: int
+    call_id: str
+    cseq: str
+    answered: bool
+    from_worker: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Since the edge's start: messages of `strangers` that were dropped; calls rejected because all was
+    `full`, or because too many came at once (`rate`); messages that are `malformed`, or ask for what is
+    `unsupported`. Now: `calls`, those of callers.
+    """
+
+    strangers: int
+    full: int
+    rate: int
+    malformed: int
+    unsupported: int
+    calls: int
+
+
+class EdgeRpc:
+    """Each method waits for an answer, two seconds at most, and raises EdgeError. Any thread may call."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self._path, self._plan = path, plan
+
+    def activate(self, index: int) -> None:
+        """Give a worker calls, and look every few seconds whether it still answers."""
+        self._set(index, "ap")
+
+    def deactivate(self, index: int) -> None:
+        """Give a worker no new calls; those in progress go on."""
+        self._set(index, "d")
+
+    def _set(self, index: int, state: str) -> None:
+        self.ask("dispatcher.set_state", state, WORKERS, f"sip:{self._plan.worker(index)}")
+
+    def active(self) -> frozenset[int]:
+        """List the workers that are not deactivated; one that does not answer just now is among them."""
+        sets = self.ask("dispatcher.list")["RECORDS"]
+        rows = [target["DEST"] for one in sets for target in one["SET"]["TARGETS"]]
+        states = {row["URI"]: row["FLAGS"] for row in rows}
+        addresses = ((index, f"sip:{self._plan.worker(index)}") for index in range(self._plan.workers))
+        return frozenset(index for index, uri in addresses if not states.get(uri, "D").startswith("D"))
+
+    def reload(self) -> None:
+        """Read the lists of workers and of sources anew; each worker's state is that of the list."""
+        self.ask("dispatcher.reload")
+        self.ask("permissions.addressReload")
+
+    def allow(self, calls: int) -> None:
+        """Take so many simultaneous callers in all."""
+        self.ask("cfg.seti", "edge", "calls", calls)
+
+    def drain(self) -> None:
+        """Take no new calls, and say so to OPTIONS."""
+        self.ask("cfg.seti", "edge", "draining", 1)
+
+    def dialogs(self, index: int) -> tuple[Dialog, ...]:
+        """List what goes on with a worker: its callers' dialogs and its operators'."""
+        worker = f"sip:{self._plan.worker(index)}"
+        found = [(row, profile) for profile in ("worker", "leg") for row in self._listed(profile, worker)]
+        return tuple(
+            Dialog(
+                entry=int(row["h_entry"]),
+                id=int(row["h_id"]),
+                call_id=str(row["call-id"]),
+                cseq=str(row["caller"]["cseq"]),
+                answered=ANSWERED <= int(row["state"]) < ENDED,
+                from_worker=profile == "leg",
+            )
+            for row, profile in found
+            if int(row["state"]) < ENDED
+        )
+
+    def _listed(self, profile: str, value: str) -> list[dict[str, Any]]:
+        rows = self._ask_much("dlg.profile_list", profile, value)
+        return rows if isinstance(rows, list) else [rows] if rows else []
+
+    def end_dialogs(self, index: int) -> int:
+        """End all that goes on with a dead worker; how many dialogs that were.
+
+        BYE goes to both sides of calls, CANCEL to phones that ring. A caller whose call is not yet answered
+        is none of them: the edge passes the call on to another worker.
+        """
+        found = [one for one in self.dialogs(index) if one.answered or one.from_worker]
+        for dialog in found:
+            try:
+                self._end(dialog)
+            except NothingThere:  # it has ended by itself meanwhile
+                continue
+        return len(found)
+
+    def _end(self, dialog: Dialog) -> None:
+        if dialog.answered:
+            self.ask("dlg.end_dlg", dialog.entry, dialog.id)
+        else:
+            self.ask("tm.cancel", dialog.call_id, dialog.cseq)
+
+    def statistics(self) -> Statistics:
+        """Count."""
+        said = self.ask("stats.fetchn", "script:", "core:")
+        calls = self.ask("dlg.profile_get_size", "calls")
+        return Statistics(
+            **{name: int(said[f"script.{name}"]) for name in ("strangers", "full", "rate", "unsupported")},
+            malformed=sum(int(said[name]) for name in MALFORMED),
+            calls=int(calls),
+        )
+
+    def rejected(self) -> Rejected | None:
+        """Fetch one call that was rejected, the oldest; None where there is no other."""
+        try:
+            said = self.ask("mqueue.fetch", "rejected")
+        except NothingThere:
+            return None
+        try:
+            return rejected(str(said["val"]))
+        except (KeyError, TypeError, ValueError) as problem:
+            raise EdgeError(f"the edge answers mqueue.fetch with {said!r:.200}") from problem
+
+    def ask(self, method: str, *parameters: str | int) -> Any:
+        """Call a method; its result. Raises EdgeError."""
+        return self._result(method, self._said(method, {"params": parameters}))
+
+    def _ask_much(self, method: str, *parameters: str | int) -> Any:
+        """Ask, and take the answer from a file: it may be more than a datagram takes."""
+        path = self._path.with_name(f"{os.getpid()}.{next(_ids)}")
+        try:
+            self._said(method, {"params": parameters, "store_path": str(path)})
+            said = json.loads(path.read_bytes())
+        except (OSError, ValueError) as problem:
+            raise EdgeError(f"the edge does not answer {method}: {problem}") from problem
+        finally:
+            path.unlink(missing_ok=True)
+        return self._result(method, said)
+
+    def _said(self, method: str, more: Mapping[str, object]) -> dict[str, Any]:
+        question = {"jsonrpc": "2.0", "method": method, "id": next(_ids), **more}
+        try:
+            return _exchange(self._path, json.dumps(question).encode())
+        except (OSError, ValueError) as problem:
+            raise EdgeError(f"the edge does not answer {method}: {problem}") from problem
+
+    @staticmethod
+    def _result(method: str, said: Mapping[str, Any]) -> Any:
+        if "error" in said:
+            code, message = said["error"].get("code"), str(said["error"].get("message"))
+            kind = NothingThere if code == NOTHING_THERE or message.endswith("not found") else EdgeError
+            raise kind(f"the edge refuses {method}: {message}")
+        return said.get("result")
+
+
+def _exchange(path: Path, question: bytes) -> dict[str, Any]:
+    """Raises OSError, TimeoutError among them, and ValueError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(PATIENCE_S)
+        asking.bind("")  # an abstract address of the kernel's choice (unix(7)): nothing to clean up
+        asking.connect(str(path))
+        asking.send(question)
+        said: dict[str, Any] = json.loads(asking.recv(ANSWER_LIMIT))
+    return said

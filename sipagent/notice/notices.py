@@ -1,0 +1,36 @@
+"""The notices that callers hear: sound, words and hash, per language. Raises what `inspect_prompt` raises."""
+
+from dataclasses import dataclass
+
+from media.notice import Prompt, inspect_prompt
+from sipagent.config.load import Config
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenNotice:
+    """What callers hear in one language: `numbers` lead to it, and `keys` of `prompts.choices`.
+
+    Neither where every other call does.
+    """
+
+    language: str
+    numbers: tuple[str, ...]
+    prompt: Prompt
+    keys: tuple[str, ...] = ()
+
+
+def spoken_notices(config: Config) -> tuple[SpokenNotice, ...]:
+    """The notice of every language in use, the default one first. Raises PromptError, OSError."""
+    return tuple(
+        SpokenNotice(
+            prompts.language,
+            tuple(
+                number
+                for number, language in config.prompts.languages.items()
+                if language == prompts.language != config.service.language
+            ),
+            inspect_prompt(prompts.notice),
+            tuple(key for key, language in config.prompts.choices.items() if language == prompts.language),
+        )
+        for prompts in config.prompt_sets()
+    )

@@ -1,0 +1,56 @@
+"""What a prompt tells callers to say, and whether anybody hears it.
+
+Whoever says what the notice asks for and is recorded nevertheless has been deceived: so a promise that nobody
+keeps stops `check` and `run`. What is to be said to a person is none.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from media.notice import Prompt
+from sipagent.config.load import Config
+from sipagent.notice import words as heard
+from sipagent.notice.vocabulary import VOCABULARIES, Vocabulary
+
+_ENDS = ".!?;…"  # "say: I refuse" is one sentence here
+
+
+def broken_promise(config: Config, text: str, said: Vocabulary) -> str | None:
+    """What plain words promise of speaking and nobody keeps, in words that go on from "it"; None: nothing."""
+    promised = list(_asked_to_say(config, text, said, refusing=True))
+    if not promised:
+        return None
+    if config.refusal.engine == "none":
+        return 'promises a spoken refusal, which nobody hears: refusal.engine is "none"'
+    for words in promised:
+        if words and not heard.names_one_of(words, config.refusal.keywords, said):
+            return f"promises a spoken refusal, and what it says to say ({words}) is none of refusal.keywords"
+    return None
+
+
+def tells_to_say(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> bool:
+    """Whether plain words tell to say one of the keywords that refuse, or accept."""
+    keywords = config.refusal.keywords if refusing else config.refusal.accept_keywords
+    asked = _asked_to_say(config, text, said, refusing=refusing)
+    return any(heard.names_one_of(words, keywords, said) for words in asked)
+
+
+def unkept(config: Config, spoken: Mapping[str, Sequence[Prompt]]) -> str | None:
+    """The first broken promise among the prompts of each language, with its file; None: all are kept."""
+    for language, prompts in spoken.items():
+        for prompt in prompts:
+            said = VOCABULARIES.get(language)
+            if said and prompt.words and (wrong := broken_promise(config, heard.plain(prompt.words), said)):
+                return f"{prompt.path} {wrong}"
+    return None
+
+
+def _asked_to_say(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> Iterator[str]:
+    """For each sentence that tells to refuse, or accept, by voice: what is to be said, "" for anything."""
+    speaks = heard.refuses if refusing else heard.accepts
+    keywords = config.refusal.keywords if refusing else config.refusal.accept_keywords
+    for sentence in heard.sentences(text, _ENDS):
+        words = heard.to_be_said(sentence, said)
+        if words is None or not speaks(sentence, said):
+            continue
+        if heard.names_one_of(words, keywords, said) or not heard.says(sentence, said.persons):
+            yield words

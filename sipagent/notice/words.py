@@ -1,0 +1,275 @@
+"""What the words of a prompt say: pure text, French and English.
+
+Small rules that know their false friends: a call "not recorded", a "recorded message", "our records", a
+request that is "enregistrée", "nine months" beside key 9, "un" that is an article. They read what
+offices say on a line, not literature.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sipagent.notice.vocabulary import Vocabulary
+
+_QUOTED = re.compile(r"[«“\"]([^«»“”\"]+)[»”\"]")
+_NEAR = 4  # words, within which one belongs to the other
+_REACH = 7  # words, over which a verb is denied
+_REACH_OF_NOUN = 5  # words, over which a noun is: "no part of this call is recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a text speaks of recording the call: that it is, that it is not."""
+
+    recorded: bool
+    not_recorded: bool
+
+
+def plain(text: str) -> str:
+    """Reduce to what is heard: small letters without accents, one kind of apostrophe and space."""
+    decomposed = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
+    bare = "".join(char for char in decomposed if not unicodedata.combining(char))
+    return " ".join(bare.casefold().split())
+
+
+def sentences(text: str, ends: str = ".!?;:…") -> list[str]:
+    """Cut plain text where a voice comes to rest; `n° 9` and `No. 9` become `numero 9`."""
+    spelt = re.sub(r"\bn(?:°|o\.?)\s*(?=[\d*#])", "numero ", text)
+    return [part for part in re.split(rf"[{ends}]+(?=\s|$)|\s[–—-]\s", spelt) if part.strip()]
+
+
+def clauses(sentence: str) -> list[list[str]]:
+    """Cut a sentence at its commas and brackets, into words; an elision is a word of its own."""
+    return [words for part in re.split(r"[,()«»\"]", sentence) if (words := tokens(part))]
+
+
+def tokens(text: str) -> list[str]:
+    """Words, numbers and the two signs of a telephone."""
+    return re.findall(r"[^\W_]+|[*#]", text)
+
+
+def names_one_of(text: str, names: Sequence[str], voc: Vocabulary) -> bool:
+    """Whether one of the names is said, word by word, whatever stands between its words on paper."""
+    said = _bare(text, voc)
+    return any(f" {bare} " in f" {said} " for name in names if (bare := _bare(plain(name), voc)))
+
+
+def _bare(text: str, voc: Vocabulary) -> str:
+    initials = re.sub(r"(?<=\b\w)\.(?=\w\b)", "", text)  # S.A.V. is said SAV
+    return " ".join(tokens(initials.replace("&", f" {voc.conjunction} ")))
+
+
+def says(text: str, beginnings: Sequence[str]) -> bool:
+    """Whether a word, or several, begin like one of these."""
+    return any(re.search(rf"\b{re.escape(beginning)}", text) for beginning in beginnings)
+
+
+def an_example(text: str) -> bool:
+    """Whether it names what is reserved for examples (RFC 2606), written or said: `example point org`."""
+    return bool(re.search(r"(?<!\bpar )(?<!\bfor )\bex[ae]mple\b", text))
+
+
+def to_be_said(sentence: str, voc: Vocabulary) -> str | None:
+    """What it tells to say; empty where that is left to whoever speaks, None where nothing is to be said."""
+    bare = sentence.replace("c'est-a-dire", "c'est")
+    if found := re.search(rf"\b(?:{'|'.join(sorted(voc.aloud))})\b(.*)", bare):
+        after = found[1]
+        return " / ".join(part.strip() for part in _QUOTED.findall(after)) or after.strip(" :,")
+    return "" if says(bare, voc.by_voice) else None
+
+
+def of_recording(text: str, voc: Vocabulary) -> Said:
+    """Whether the call is said to be recorded, and to be not recorded."""
+    found = {negated for sentence in sentences(text) for negated in _mentions(sentence, voc)}
+    return Said(recorded=False in found, not_recorded=True in found)
+
+
+def _mentions(sentence: str, voc: Vocabulary) -> Iterator[bool]:
+    """For each time that recording the call is spoken of: whether it is denied."""
+    for words in clauses(sentence):
+        for place in range(len(words)):
+            if _records_a_call(words, place, voc):
+                yield _denied(words, place, voc)
+
+
+def _denied(words: Sequence[str], place: int, voc: Vocabulary) -> bool:
+    """A negation of another verb does not count: "if you do not object your call is recorded"."""
+    if words[place].endswith(voc.verb_endings) and any(
+        word in voc.negations for word in words[place + 1 : place + 3]
+    ):
+        return True
+    if any(word in voc.without for word in words[max(place - _REACH_OF_NOUN, 0) : place]):
+        return True
+    wished = any(word.startswith(voc.wishes) for word in words)
+    for distance, word in enumerate(reversed(words[max(place - _REACH, 0) : place])):
+        if word in voc.negations:
+            return True
+        if distance and word in voc.calls and not wished:
+            return False
+    return False
+
+
+def _records_a_call(words: Sequence[str], place: int, voc: Vocabulary) -> bool:
+    word, after = words[place], words[place + 1 : place + 1 + _NEAR]
+    if word in voc.records_if_a_verb:
+        if any(other in voc.calls for other in after):
+            return after[0] not in voc.other_records
+        verb = place > 0 and words[place - 1] in voc.before_verbs
+        return verb and not any(other in voc.other_records for other in after)
+    if not word.startswith(voc.records) or (after and after[0] in voc.other_records):
+        return False
+    for other in reversed(words[max(place - _NEAR, 0) : place]):
+        if other in voc.calls:
+            return True
+        if other in voc.other_records:
+            return False
+    return True
+
+
+def refuses(sentence: str, voc: Vocabulary) -> bool:
+    """Whether it offers to refuse: not to accept, not to be recorded, to stop the recording."""
+    mentions = list(_mentions(sentence, voc))
+    if any(mentions) and (says(sentence, voc.wishes) or _aims_at_none(sentence, voc)):
+        return True
+    if mentions and says(sentence, voc.stops):
+        return True
+    if False in mentions and says(sentence, voc.unless) and says(sentence, voc.presses):
+        return True
+    may = says(sentence, voc.refuse) and not _forbids(sentence, voc)
+    return may or True in _acceptances(sentence, voc)
+
+
+def accepts(sentence: str, voc: Vocabulary) -> bool:
+    """Whether it speaks of accepting, and not of not accepting."""
+    return False in _acceptances(sentence, voc)
+
+
+def _acceptances(sentence: str, voc: Vocabulary) -> set[bool]:
+    """For each time that accepting is spoken of: whether it is denied."""
+    return {
+        any(
+            other in voc.negations
+            for other in (*words[max(place - 3, 0) : place], *words[place + 1 : place + 2])
+        )
+        for words in clauses(sentence)
+        for place, word in enumerate(words)
+        if word.startswith(voc.accept)
+    }
+
+
+def _forbids(sentence: str, voc: Vocabulary) -> bool:
+    """Whether it says that one cannot: "you cannot refuse"."""
+    words = tokens(sentence)
+    for place, word in enumerate(words):
+        before = words[max(place - _NEAR, 0) : place]
+        if (
+            word.startswith(voc.refuse)
+            and any(other in voc.negations for other in before)
+            and any(other.startswith(voc.able) for other in before)
+            and not any(other in voc.if_ for other in words[:place])
+        ):
+            return True
+    return False
+
+
+def _aims_at_none(sentence: str, voc: Vocabulary) -> bool:
+    """Whether not being recorded is what something is done for: "so as not to be recorded, press 9"."""
+    return any(
+        _records_a_call(words, place, voc)
+        and _denied(words, place, voc)
+        and any(word in voc.aims for word in words[max(place - _REACH, 0) : place])
+        for words in clauses(sentence)
+        for place in range(len(words))
+    )
+
+
+def says_key(text: str, key: str, voc: Vocabulary) -> bool:
+    """Whether the key is named as a key: pressed, or called one; `9 months` is none."""
+    return any(_says_key(words, key, voc) for sentence in sentences(text) for words in clauses(sentence))
+
+
+def key_refuses(text: str, key: str, voc: Vocabulary) -> bool:
+    """Whether the key is named where refusing is spoken of, in that sentence or the one before."""
+    return _key_for(text, key, voc, refusing=True)
+
+
+def key_accepts(text: str, key: str, voc: Vocabulary) -> bool:
+    """Whether the key is named where accepting is spoken of, in that sentence or the one before."""
+    return _key_for(text, key, voc, refusing=False)
+
+
+def _key_for(text: str, key: str, voc: Vocabulary, *, refusing: bool) -> bool:
+    mine, other = (refuses, accepts) if refusing else (accepts, refuses)
+    before = ""
+    for sentence in sentences(text):
+        if says_key(sentence, key, voc) and (
+            mine(sentence, voc) or (mine(before, voc) and not other(sentence, voc))
+        ):
+            return True
+        before = sentence
+    return False
+
+
+def _says_key(words: Sequence[str], key: str, voc: Vocabulary) -> bool:
+    names = {key, *(plain(name) for name in voc.keys.get(key, ()))}
+    for place, word in enumerate(words):
+        after = words[place + 1] if place + 1 < len(words) else ""
+        if word not in names or after in voc.counted or (word in voc.articles and after in voc.key_names):
+            continue
+        if len(words) == 1:  # "to refuse: 9"
+            return True
+        before = words[max(place - _NEAR, 0) : place]
+        called_a_key = bool(before) and before[-1] in voc.key_names
+        pressed = any(other.startswith(voc.presses) for other in before)
+        if called_a_key or (pressed and (word not in voc.articles or not after)):
+            return True
+    return False
+
+
+def periods(text: str, voc: Vocabulary) -> list[tuple[int, str]]:
+    """The periods for which something is said to be kept: `(6, "month")`."""
+    found = []
+    for sentence in sentences(text, ".!?;…"):  # "storage: six months"
+        if not says(sentence, voc.keeps):
+            continue
+        words = tokens(sentence)
+        for place, word in enumerate(words):
+            unit = voc.units.get(word)
+            if unit == "year" and any(other in voc.halves for other in words[max(place - 2, 0) : place]):
+                found.append((6, "month"))
+            elif unit and (count := _number(words[:place], voc)):
+                found.append((count, unit))
+    return found
+
+
+def _number(words: Sequence[str], voc: Vocabulary) -> int:
+    """The number that these words end with, written or spelt; 0 if they do not."""
+    if words and words[-1].isdecimal():
+        return int(words[-1])
+    first = len(words)
+    while first and words[first - 1] in voc.numbers:
+        first -= 1
+    total = last = 0
+    for word in words[first:]:
+        value = voc.numbers[word]
+        if value == 100:
+            total = max(total, 1) * 100
+        elif (last, value) == (4, 20):  # quatre-vingts
+            total += 76
+        else:
+            total += value
+        last = value
+    return total
+
+
+def syllables(text: str, voc: Vocabulary | None) -> int:
+    """Roughly: groups of vowels, and what the figures and signs are when they are said."""
+    count = 0
+    for word in tokens(text):
+        if word.isdecimal() or word in "*#":
+            spoken = voc.keys[word][0] if voc and word in voc.keys else "oe" * min(len(word), 4)
+            count += max(len(re.findall(r"[aeiouy]+", plain(spoken))), 1)
+        else:
+            count += max(len(re.findall(r"[aeiouy]+", word)), 1)
+    return count

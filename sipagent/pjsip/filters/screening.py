@@ -1,0 +1,169 @@
+"""What stands before the library: the kernel's filter on its SIP sockets, and the rules for each request.
+
+It also counts the sockets that calls have: the library has 64 handles for RTP and RTCP where it has four
+legs, keeps each for half a second after its end, and ends the process where one is missing.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+from sipagent.agent.engine import EngineFault, RefusedByEngine
+from sipagent.pjsip import setup
+from sipagent.pjsip.filters.request_filter import RequestFilter
+from sipagent.pjsip.filters.sip_sockets import SipSockets
+from sipagent.pjsip.stream import ipv4
+from sipagent.sip.request_rules import Ignore, Load, Pass, Refuse, Request, RequestRules, Verdict, Wait
+from sipagent.sip.socket_filter import Address
+
+if TYPE_CHECKING:
+    from sipagent.pjsip.engine import PjsipEngine
+    from sipagent.pjsip.legs import Leg
+
+SOCKETS = 60  # of the 64 of a small build (PJ_IOQUEUE_MAX_HANDLES)
+SOCKETS_A_LEG = 3  # of a build with more legs: those whose makers have raised one limit have raised the other
+CLOSING_S = 1.0  # the library's half second, and the time until it looks
+OWN = 2  # of a leg with one stream: RTP and RTCP
+TIDY_S, COUNT_S = 10.0, 1.0
+LINGER_S = 0.25  # from RTP's arrival to the listener: the jitter buffer, and a frame of the ear's
+UNREAD_S = 0.005  # between two looks at whether the media's thread has read what came before a BYE
+UNREAD_AGAIN_S = 0.1
+
+
+class Screening:
+    """On the SIP thread."""
+
+    def __init__(self, engine: "PjsipEngine", waker: Address) -> None:
+        settings = engine.settings
+        self._engine = engine
+        self._rules = RequestRules(
+            settings.callers,
+            settings.others,
+            settings.sip_peer,
+            settings.hop_token,
+            by_port=settings.transport == "udp",
+        )
+        self._filter = RequestFilter(self._judge, self._took, self._failed)
+        self.sockets = SipSockets(
+            settings.listen, waker, settings.sip_peer, (*settings.callers, *settings.others)
+        )
+        self.draining = False
+        self.strangers = 0  # requests that got no answer, and packets that the kernel kept out
+        self._ignored = 0
+        self._counted_at = 0.0
+        self._dialled: frozenset[str] = frozenset()
+        self._opening: dict[str, int] = {}  # by Call-ID: what an INVITE opens, until it is a leg
+        self._open: dict[Leg, int] = {}
+        self._closing: list[tuple[float, int]] = []
+        self._tidied_at = 0.0
+
+    def start(self) -> None:
+        """Be asked from now on; the library's transports are there, and nothing has been read yet."""
+        self._filter.start()
+        self.sockets.open_to(frozenset())
+
+    def stop(self) -> None:
+        self._filter.stop()
+        self._open.clear()
+
+    @property
+    def due(self) -> float | None:
+        """When `poll` has something to do (monotonic s)."""
+        return self._filter.due
+
+    def poll(self, now: float) -> None:
+        """Judge again what has waited, and let in who takes part in a call by now."""
+        self._filter.poll(now)
+        if now - self._counted_at > COUNT_S:
+            self._counted_at = now
+            self.strangers = self._ignored + self.sockets.dropped()
+        if now - self._tidied_at > TIDY_S:
+            self._tidied_at = now
+            self._rules.tidy({leg.call_id for leg in self._engine.live}, now)
+        self.sockets.open_to(self._rules.peers | self._dialled)
+
+    def dials(self, *addresses: str) -> None:
+        """A phone is rung there, whose answers are to come in."""
+        if not self._dialled.issuperset(addresses):
+            self._dialled |= set(addresses)
+            self.sockets.open_to(self._rules.peers | self._dialled)
+
+    def answered(self, message: str, source: str) -> None:
+        """A response has come."""
+        if address := ipv4(source):
+            self._rules.answered(message, address, time.monotonic())
+
+    def opened(self, leg: "Leg") -> None:
+        """A leg is there, with what its INVITE has opened."""
+        self._open[leg] = self._opening.pop(leg.call_id, OWN)
+
+    def closed(self, leg: "Leg") -> None:
+        """A leg has ended."""
+        self._closes(self._open.pop(leg, 0))
+
+    def refused_by_library(self, call_id: str) -> None:
+        """An INVITE that had passed is no leg."""
+        self._closes(self._opening.pop(call_id, 0))
+
+    # --- steps ---
+
+    def _closes(self, sockets: int) -> None:
+        if sockets:
+            self._closing.append((time.monotonic() + CLOSING_S, sockets))
+
+    def _load(self, request: Request, now: float) -> Load:
+        settings, begins = self._engine.settings, request.method == "INVITE" and not request.to_tag
+        self._closing = [(until, sockets) for until, sockets in self._closing if until > now]
+        legs = self._engine.capacity
+        return Load(
+            legs=setup.call_count(),
+            legs_limit=legs,
+            sockets=sum(self._open.values()) + sum(sockets for _, sockets in self._closing),
+            sockets_limit=max(SOCKETS, SOCKETS_A_LEG * legs),
+            room=settings.has_room() if begins else True,
+            waiting=self._filter.waiting,
+            draining=self.draining,
+        )
+
+    def _judge(self, request: Request) -> Verdict:
+        now = time.monotonic()
+        verdict = self._rules.judge(request, self._load(request, now), now)
+        if isinstance(verdict, Pass) and request.method == "BYE":
+            return self._farewell(request)
+        return verdict
+
+    def _farewell(self, request: Request) -> Verdict:
+        """What has come of a leg before its BYE is heard first: the library forgets it with the call."""
+        leg = next((leg for leg in self._engine.live if leg.call_id == request.call_id), None)
+        if leg is None:
+            return Pass()
+        by_tones = any(one and not one.telephone_event for one in (leg, leg.peer))
+        if leg.peer and by_tones and request.waited_s < LINGER_S:
+            return Wait(LINGER_S)
+        if request.waited_s < UNREAD_AGAIN_S and self._engine.sources.unread(leg):
+            return Wait(UNREAD_S)
+        return Pass()
+
+    def _took(self, request: Request, verdict: Verdict) -> None:
+        now = time.monotonic()
+        match verdict:
+            case Pass():
+                self._rules.passed(request, now)
+                if request.method == "INVITE":
+                    self._expect(request)
+            case Ignore():
+                self._ignored += 1
+            case Refuse(status) if request.method == "INVITE" and not request.to_tag:
+                if self._rules.first_refused(request, now):
+                    source = f"{request.source[0]}:{request.source[1]}"
+                    self._engine.settings.report(RefusedByEngine(status, source, request.message))
+
+    def _expect(self, request: Request) -> None:
+        sockets = OWN * max(1, request.audio)
+        leg = next((leg for leg in self._open if leg.call_id == request.call_id), None)
+        if leg is not None:
+            self._open[leg] = max(self._open[leg], sockets)
+        elif not request.to_tag:
+            self._opening[request.call_id] = sockets
+
+    def _failed(self, reason: str) -> None:
+        self._engine.settings.report(EngineFault(reason))

@@ -1,0 +1,165 @@
+"""The figures for Prometheus. They are counted where things happen; here they get their names.
+
+A scrape copies plain counts of other threads and what `watch` saw last: it waits for no lock, no disk and no
+call. Nothing in it leads to a person. Counts begin anew with the process.
+(Names: Prometheus, "Metric and label naming".)
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sipagent import __version__
+from sipagent.agent.figures import Figures
+from sipagent.service.purging import Purging
+from sipagent.service.watch import Seen, Watch
+
+NOTHING = "nothing"  # decided it: an empty label would be none
+
+
+class Counting(Protocol):
+    """The agent, or what all workers share. Each is read on a thread that scrapes."""
+
+    def figures(self) -> Figures: ...
+
+    @property
+    def limit(self) -> int:
+        """Calls that may be up at a time."""
+
+    @property
+    def has_registered(self) -> bool | None:
+        """Whether the trunk's registrar knows us; None where none is to."""
+
+
+class Metrics(Collector):
+    """What the parts of a running service have counted."""
+
+    def __init__(self, counting: Counting, purging: Purging, watch: Watch) -> None:
+        self._counting = counting
+        self._purging = purging
+        self._watch = watch
+
+    def collect(self) -> Iterable[Metric]:
+        """All of it, as it is now."""
+        figures = self._counting.figures()
+        yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
+        yield from self._calls(figures)
+        yield from self._faults(figures)
+        yield from self._purges()
+        if (seen := self._watch.latest) is not None:
+            yield from _seen(seen)
+
+    def _calls(self, figures: Figures) -> Iterator[Metric]:
+        ended = CounterMetricFamily(
+            "sipagent_calls", "Calls that have ended.", labels=("outcome", "decision", "decided_by")
+        )
+        for (outcome, decision, by), count in figures.ended.items():
+            ended.add_metric((outcome, decision, by or NOTHING), count)
+        yield ended
+        yield _gauge("sipagent_calls_in_progress", "Calls that are up.", figures.calls)
+        yield _gauge("sipagent_calls_limit", "Calls that may be up at a time.", self._counting.limit)
+        yield _counter(
+            "sipagent_strangers_dropped", "Requests from sources that are not allowed.", figures.strangers
+        )
+        yield _counter(
+            "sipagent_legs_lost", "Legs that the SIP engine had no more without a word.", figures.lost_legs
+        )
+        yield _counter(
+            "sipagent_foreign_packets_dropped",
+            "Packets that came to a call's sound from others than its parties.",
+            figures.foreign_packets,
+        )
+        refused = CounterMetricFamily(
+            "sipagent_messages_refused", "Messages that the edge kept from workers.", labels=("reason",)
+        )
+        refused.add_metric(("malformed",), figures.malformed)
+        refused.add_metric(("unsupported",), figures.unsupported)
+        yield refused
+        missed = CounterMetricFamily(
+            "sipagent_operator_failures",
+            "Operators who were rung in vain, by configured extension.",
+            labels=("extension", "problem"),
+        )
+        for labels, count in figures.phones.items():
+            missed.add_metric(labels, count)
+        if missed.samples:
+            yield missed
+        if (registered := self._counting.has_registered) is not None:
+            yield _gauge("sipagent_registered", "Whether the trunk's registrar knows us.", registered)
+
+    def _faults(self, figures: Figures) -> Iterator[Metric]:
+        faults = CounterMetricFamily(
+            "sipagent_recorder_faults", "What kept a call from being recorded, or kept.", labels=("part",)
+        )
+        for part, count in figures.faults.items():
+            faults.add_metric((part,), count)
+        yield faults
+        yield _counter(
+            "sipagent_tap_frames_dropped",
+            "Frames that are silence in a recording, because the disk was too slow.",
+            figures.dropped_frames,
+        )
+        yield _gauge(
+            "sipagent_receipts_waiting", "Receipts that the database does not have yet.", figures.waiting
+        )
+        yield _counter(
+            "sipagent_receipts_lost", "Receipts that could be kept nowhere; they are counted.", figures.lost
+        )
+        yield _counter(
+            "sipagent_watch_failures", "Looks at store and disk that failed.", self._watch.failures
+        )
+
+    def _purges(self) -> Iterator[Metric]:
+        failures = self._purging.failures
+        yield _counter(
+            "sipagent_purge_failures", "Purges that failed, and files that did not go.", failures["purge"]
+        )
+        yield _counter(
+            "sipagent_erasure_failures",
+            "Attempts to erase what a call had wanted gone that failed.",
+            failures["erase"],
+        )
+        yield _counter("sipagent_stamp_failures", "Time stamps that did not come.", failures["stamp"])
+        yield _gauge(
+            "sipagent_purge_last_success_timestamp_seconds",
+            "When the last purge by the agent ended, since the epoch; 0: none since it started.",
+            self._purging.last_success,
+        )
+
+
+def _seen(seen: Seen) -> Iterator[Metric]:
+    for name, said, value in (
+        ("recordings_kept", "Recordings on disk.", seen.kept),
+        ("recordings_held", "Of these, on legal hold.", seen.held),
+        ("recordings_overdue", "Should have gone more than a day ago, and are not held.", seen.overdue),
+        (
+            "erasures_pending",
+            "Recordings to be erased as their call wanted, and not yet gone.",
+            seen.unerased,
+        ),
+        ("holds_review_overdue", "Holds whose review date has passed.", seen.reviews_overdue),
+        ("purge_suspended", "Whether purging waits for a person to confirm the clock.", seen.suspended),
+        ("chain_head_sequence", "Number of the chain's last entry.", seen.head),
+        ("disk_free_bytes", "Where the recordings are.", seen.free_bytes),
+        (
+            "recording_obstacles",
+            "What keeps every call from being recorded: keys, and folders that cannot be written to.",
+            seen.obstacles,
+        ),
+        (
+            "watch_last_success_timestamp_seconds",
+            "When store and disk were looked at, since the epoch.",
+            seen.at,
+        ),
+    ):
+        yield _gauge(f"sipagent_{name}", said, value)
+
+
+def _gauge(name: str, said: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, said, value=float(value))
+
+
+def _counter(name: str, said: str, value: float) -> Metric:
+    return CounterMetricFamily(name, said, value=float(value))

@@ -1,0 +1,165 @@
+"""`sipagent run` in one process: puts the parts together, and takes them apart again.
+
+Threads: this one is the SIP thread, and hears signals. The listener and the recorder's two talk to it through
+the agent's inbox; the purge's has its own connection to the store, and so has `watch`, which looks for those
+who scrape.
+"""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_network
+
+import structlog
+
+from retention.archive import Archive
+from retention.reserve import Reserve, reserve_path
+from retention.store import Store
+from sipagent import __version__
+from sipagent.agent.admission import tones
+from sipagent.agent.agent import Agent
+from sipagent.agent.engine import Credentials, EngineSettings
+from sipagent.agent.operators.rota import Rota
+from sipagent.agent.recorder.recordable import refuse_unrecordable
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder.recovery import recover, take_in_reserves
+from sipagent.config.load import Config, ConfigError, load, uri_host
+from sipagent.edge.addresses import addresses, looked_up
+from sipagent.logs import alert, configure_log
+from sipagent.pjsip import PjsipEngine
+from sipagent.service.metrics import Metrics
+from sipagent.service.orders import Orders, heed
+from sipagent.service.purging import Purging
+from sipagent.service.reloading import ALONE, reloaded, tell_waiting
+from sipagent.service.rules import detectors_of, rules_of, with_seed
+from sipagent.service.upkeep import alone_on, figures_told
+from sipagent.service.watch import Watch
+
+HERE = ip_network("127.0.0.1/32")  # `sipagent check` asks whether we are there
+
+log = structlog.get_logger("sipagent.service.one_process")
+
+
+def run(config: Config, *, log_json: bool, drain_s: float) -> int:
+    """Take calls until SIGTERM or SIGINT; the exit code.
+
+    Raises ConfigError, EngineError, StoreError.
+    """
+    configure_log(log_json)
+    rules = rules_of(config)
+    refuse_unrecordable(config)
+    orders = Orders(drain_s)
+    heed(orders)
+    with Store(config.retention.database) as store:
+        archive = Archive(store, config.recording.directory, config.base)
+        reserve = Reserve(reserve_path(config.retention.database), config.capacity.calls)
+        recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
+        registers = config.trunk.registrar is not None
+        rota = Rota(config.retention.database.with_name("round_robin.json"))
+        agent = Agent(
+            rules, recorder, tones(), registers=registers, detectors=detectors_of(config), rota=rota
+        )
+        purging = Purging(config, alert)
+        watch = Watch(lambda: purging.config)
+        engine = PjsipEngine(engine_settings(config, agent))
+        engine.start()  # first: a second agent on this port must not touch what the first one keeps
+        try:
+            _fit(config, engine.capacity)
+            with alone_on(config), figures_told(config, Metrics(agent, purging, watch), watch):
+                agent.reload(with_seed(rules, config))
+                edge = reserve_path(config.retention.database, "edge")  # where there was one before
+                take_in_reserves(store, [edge], alert)
+                recover(archive, config.recording.format, datetime.now(UTC), alert)
+                _serve(config, agent, engine, purging, orders)
+        finally:
+            engine.stop()
+    log.info("stopped")
+    return 0
+
+
+def _fit(config: Config, legs: int) -> None:
+    """One leg of the engine's stays free to refuse with. Raises ConfigError: there are too few of them."""
+    calls, carries = config.capacity.calls, (legs - 1) // 2
+    if calls > carries:
+        raise ConfigError(
+            config.file, "capacity.calls", f"{calls} is more than one process carries", f"1 to {carries}"
+        )
+
+
+def _serve(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders) -> None:
+    purging.start()
+    agent.recorder.start()
+    agent.listener.start()
+    log.info(
+        "started",
+        version=__version__,
+        listen=str(config.trunk.listen),
+        legs=engine.capacity,
+        shape="one process, for this machine alone: no network may reach it",
+    )
+    try:
+        agent.run(engine, lambda: _stop(config, agent, engine, purging, orders))
+    finally:
+        agent.listener.stop()
+        agent.recorder.stop()
+        purging.stop()
+
+
+def _stop(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders) -> bool:
+    """Looked at in every turn of the agent: whether it is over."""
+    if orders.reload:
+        orders.reload = False
+        _reload(config, agent, purging)
+    if orders.ending_at is None:
+        return False
+    if not agent.draining:
+        agent.draining = True
+        engine.drain()
+        log.info("draining", calls=agent.calls)
+    return not agent.calls or time.monotonic() >= orders.ending_at
+
+
+def _reload(config: Config, agent: Agent, purging: Purging) -> None:
+    """Go by what the file says now, as far as that is possible; a file that is wrong changes nothing."""
+    try:
+        taken = reloaded(purging.config, agent.admission, load(config.file), ALONE)
+    except ConfigError as wrong:
+        log.error("reload_refused", reason=str(wrong))
+        return
+    tell_waiting(taken)
+    allowed = agent.admission.allowed  # as the sockets have it, also where the registrar's name says another
+    rules = replace(taken.rules, allowed=allowed)
+    agent.reload(with_seed(rules, taken.config, agent.admission.seed))
+    agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)
+    purging.reload(taken.config)
+    log.info("reloaded")
+
+
+def engine_settings(config: Config, agent: Agent) -> EngineSettings:
+    """What the configuration makes of the engine. Raises ConfigError: a password cannot be read."""
+    trunk, operators = config.trunk, config.operators
+    trunk_login = config.trunk_login()
+    operator_login = config.operator_login() if operators.username else None
+    return EngineSettings(
+        report=agent.post,
+        audio=agent.hear,
+        listen=(trunk.listen.host, trunk.listen.port),
+        uri=trunk.uri,
+        transport=trunk.transport,
+        public_address=trunk.public_address or "",
+        registrar=trunk.registrar or "",
+        trunk=Credentials(trunk_login.username, trunk_login.password, trunk.realm) if trunk_login else None,
+        operators=Credentials(operator_login.username, operator_login.password) if operator_login else None,
+        outbound_proxies=(operators.outbound_proxy,) if operators.outbound_proxy else (),
+        rtp_ports=(trunk.rtp_ports.first, trunk.rtp_ports.last),
+        codecs=trunk.codecs,
+        srtp=trunk.srtp,
+        media_timeout_s=config.capacity.media_timeout_s,
+        has_room=agent.has_room,
+        callers=agent.admission.allowed,
+        others=(
+            HERE,
+            *addresses(config, agent.admission.allowed).operators,
+            *(looked_up(uri_host(trunk.registrar)[0]) if trunk.registrar else ()),
+        ),
+    )

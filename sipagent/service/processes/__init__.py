@@ -1,0 +1,1 @@
+"""The supervisor's children, what they are told and tell, and what they share."""

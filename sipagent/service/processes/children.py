@@ -1,0 +1,151 @@
+"""Processes of the supervisor's: how they are started, told something and watched.
+
+They are forked from a server that has imported what they need (`multiprocessing`, method forkserver), so that
+one more costs milliseconds, and little memory of its own. What they run is named, not imported: the engine's
+library is no part of the supervisor. The signals of a terminal or of an administrator go to the supervisor
+alone: in children they are blocked, and it tells them what to do. What the kernel says of a process
+(pidfd_open(2)) also holds where that server has died.
+"""
+
+import functools
+import os
+import select
+import signal
+import socket
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing.connection import Connection
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from sipagent.service.processes.messages import ToChild, ToSupervisor
+from sipagent.service.processes.own_folder import own_folder
+
+FIRST_S, LONGEST_S = 0.5, 16.0
+LIVED_S = 60.0
+DEAF_S = 1  # a child whose pipe is full for so long does not read any more
+ORDERS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+_context = get_context("forkserver")
+_context.set_forkserver_preload(["sipagent.service.processes.preload"])
+
+
+class Backoff:
+    """When to start one anew that has died: at once, then later and later as long as it dies soon. Pure."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+        self._next_s = 0.0
+
+    def started(self, now: float) -> None:
+        """`now`: monotonic seconds."""
+        self._began = now
+
+    def died(self, now: float) -> float:
+        """In how many seconds to start it anew."""
+        if self._began is not None and now - self._began >= LIVED_S:
+            self._next_s = 0.0
+        wait_s = self._next_s
+        self._next_s = min(max(FIRST_S, 2 * wait_s), LONGEST_S)
+        return wait_s
+
+
+class Child:
+    """A process that runs `target(connection, *arguments)`; `target` is named as `module:function`."""
+
+    def __init__(self, name: str, target: str, *arguments: Any) -> None:
+        """Raises OSError where there can't be another process."""
+        self.name = name
+        ours, theirs = _context.Pipe(duplex=True)
+        process = _context.Process(target=_run, args=(target, theirs, *arguments), name=name)
+        with theirs, _orders_blocked(), _temporary_files_in(_folder()):
+            forkserver.ensure_running()
+            process.start()
+        self.connection: Connection[ToChild, ToSupervisor] = ours
+        self.pid = process.pid or 0
+        self._process = process
+        with _socket(ours) as pipe:
+            pipe.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", DEAF_S, 0))
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:  # so soon
+            self._pidfd = os.open(os.devnull, os.O_RDONLY)  # always readable, as that of one that has ended
+
+    def fileno(self) -> int:
+        """Readable once the process has ended."""
+        return self._pidfd
+
+    @property
+    def running(self) -> bool:
+        return not select.select([self._pidfd], [], [], 0)[0]
+
+    def send(self, message: ToChild) -> None:
+        """What a dead child no longer hears is let go; one that does not listen any more is killed."""
+        try:
+            self.connection.send(message)
+        except BlockingIOError:
+            self.kill()
+        except OSError:  # its end is noticed elsewhere
+            pass
+
+    def kill(self) -> None:
+        with suppress(OSError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def close(self) -> int | None:
+        """Let go of one that has ended; its exit code, or minus the signal's number; None: nobody knows."""
+        self.connection.close()
+        os.close(self._pidfd)
+        self._process.join(1.0)
+        code = self._process.exitcode
+        if code is not None:
+            self._process.close()
+        return code
+
+
+def _run(target: str, connection: "Connection[Any, Any]", *arguments: Any) -> None:
+    resolve_name(target)(connection, *arguments)
+
+
+def asked(target: str, *arguments: Any) -> Any:
+    """What `target(connection, *arguments)` sends from a process of its own. Raises EOFError: it died."""
+    child = Child(target, target, *arguments)
+    try:
+        return child.connection.recv()
+    finally:
+        child.kill()
+        child.close()
+
+
+@functools.cache
+def _folder() -> Path:
+    """Of the server's socket. The library's own would stay behind when this process is killed."""
+    return own_folder("children")
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+@contextmanager
+def _orders_blocked() -> Iterator[None]:
+    """What is started meanwhile has these signals blocked, from its first instruction on."""
+    resource_tracker.ensure_running()  # starting it would unblock them again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ORDERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _socket(connection: "Connection[Any, Any]") -> socket.socket:
+    return socket.socket(fileno=os.dup(connection.fileno()))

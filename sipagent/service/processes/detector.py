@@ -1,0 +1,165 @@
+"""The detector's child: the models are loaded here, once for the machine, and asked by all workers.
+
+    thread             does
+    main               says every few seconds that questions are answered, until it is told to end
+    detector-door      lets workers in
+    detector-line      one for each worker: reads a question, has it judged in its turn, answers
+
+It ends after the workers, since they ask until their last call has ended.
+"""
+
+import contextlib
+import json
+import select
+import socket
+import sys
+import threading
+import time
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+
+import numpy as np
+import structlog
+
+from media.frame import SILENCE, Samples
+from media.keyword import Detector, DetectorError, DetectorUnavailable, Place
+from sipagent.config.load import Config, ConfigError
+from sipagent.logs import alert, configure_log
+from sipagent.service.processes.link import Link
+from sipagent.service.processes.messages import Alive, Drain, Ready, ToChild, ToSupervisor
+from sipagent.service.processes.posts import DetectorPost
+from sipagent.service.processes.remote_detector import HEAD, SIZE, address, is_ours, received
+from sipagent.service.rules import detectors_of
+from sipagent.voice.detectors import Detectors, detectors
+
+PULSE_S = 2.0
+ANSWER_S = 1.0  # for one that no longer reads what it has asked
+
+log = structlog.get_logger("sipagent.service.processes.detector")
+
+
+def tell_trouble(connection: "Connection[str, None]", config: Config) -> None:
+    """Load what the configuration names, and say what is wrong with it; nothing: "". The process is this."""
+    try:
+        detectors(config)
+    except DetectorUnavailable as wrong:
+        connection.send(str(wrong))
+    else:
+        connection.send("")
+
+
+def listen(connection: "Connection[ToSupervisor, ToChild]", post: DetectorPost) -> None:
+    """Judge what workers ask about until the supervisor says that it is enough. The process is this."""
+    configure_log(post.log_json, post.name)
+    try:
+        serve(connection, post, detectors_of(post.config))
+    except (ConfigError, OSError) as failure:
+        alert(f"the detector cannot go on: {failure}")
+        sys.exit(1)
+
+
+def serve(connection: "Connection[ToSupervisor, ToChild]", post: DetectorPost, found: Detectors) -> None:
+    """By these detectors. Raises OSError where the address is taken."""
+    over = threading.Event()
+
+    def heard(message: ToChild) -> None:
+        if isinstance(message, Drain):  # a reload leaves the words as they are
+            over.set()
+
+    def lost() -> None:
+        """The workers drain by themselves, and still ask."""
+        patience = threading.Timer(post.drain_s, over.set)
+        patience.daemon = True
+        patience.start()
+
+    desk = Desk(found)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind(address(post.address.name))
+        door.listen(socket.SOMAXCONN)
+        threading.Thread(target=_let_in, args=(door, desk), name="detector-door", daemon=True).start()
+        link = Link(connection)
+        link.start(heard, lost)
+        link.send(Ready())
+        while not over.wait(PULSE_S):
+            desk.wait_turn()
+            link.send(Alive())
+        link.close()
+
+
+class Desk:
+    """One question at a time: a detector is for one thread."""
+
+    def __init__(self, found: Detectors) -> None:
+        self._found = found
+        self._turn = threading.Lock()
+
+    def wait_turn(self) -> None:
+        """Return once a question could be judged."""
+        with self._turn:
+            pass
+
+    def answer(self, peer: socket.socket) -> None:
+        """All of a worker's questions until it is gone, with what it did not end."""
+        going_on: dict[int, Detector] = {}
+        try:
+            with peer:
+                while True:
+                    self._answer_one(peer, going_on)
+        except OSError as ended:  # the worker has ended, or did not wait: it knows
+            log.debug("line_ended", reason=str(ended))
+        finally:
+            for stream, detector in going_on.items():
+                self._forget(detector, stream)
+
+    def _answer_one(self, peer: socket.socket, going_on: dict[int, Detector]) -> None:
+        in_call, last, stream, at, size = HEAD.unpack(received(peer, HEAD.size))
+        samples: Samples = np.frombuffer(received(peer, size), dtype="<i2")
+        detector = self._found.in_call if in_call else self._found.before
+        if detector is None:
+            answer: dict[str, object] = {"error": "nothing is listened for"}
+        else:
+            going_on[stream] = detector
+            answer = self._judged(peer, detector, samples, Place(stream, at, last))
+            if last:
+                del going_on[stream]
+        content = json.dumps(answer).encode()
+        peer.settimeout(ANSWER_S)
+        peer.sendall(SIZE.pack(len(content)) + content)
+
+    def _judged(
+        self, peer: socket.socket, detector: Detector, samples: Samples, place: Place
+    ) -> dict[str, object]:
+        with self._turn:
+            if _hung_up(peer):  # nobody waits for it any more: others do
+                raise ConnectionError("the question was given up")
+            try:
+                return asdict(detector.judge(samples, place))
+            except DetectorError as failure:
+                return {"error": str(failure)}
+
+    def _forget(self, detector: Detector, stream: int) -> None:
+        """By a last question about nothing."""
+        with self._turn, contextlib.suppress(DetectorError):
+            detector.judge(SILENCE, Place(stream, 0, last=True))
+
+
+def _let_in(door: socket.socket, desk: Desk) -> None:
+    while True:
+        try:
+            peer, _ = door.accept()
+        except OSError as failure:
+            if door.fileno() < 0:  # closed: it is over
+                return
+            log.warning("door", reason=str(failure))  # no descriptor is free, for one
+            time.sleep(PULSE_S)
+            continue
+        if is_ours(peer):
+            threading.Thread(target=desk.answer, args=(peer,), name="detector-line", daemon=True).start()
+        else:
+            peer.close()
+
+
+def _hung_up(peer: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(peer, select.POLLRDHUP)
+    return bool(poll.poll(0))

@@ -1,0 +1,82 @@
+"""What the supervisor gives a child at its start: plain values, which know nothing of the engine."""
+
+from dataclasses import dataclass
+
+from retention.recording import Receipt
+from sipagent.agent.admission import Admission
+from sipagent.config.load import Config, uri_host
+from sipagent.edge.hop import HopTokens
+from sipagent.service.processes.remote_detector import DetectorAddress
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPost:
+    """What a worker is, and where. `rules.calls` is how many calls it takes at a time.
+
+    `listen`: where it hears SIP, host and port; `edge`: the SIP URI of its way out, and of all that comes;
+    `tokens`: by which they know each other; `media_address`: where it hears RTP, on the UDP ports from the
+    first to the last of `rtp_ports`. `refused`: receipts of callers who had refused as the last that its
+    predecessor said. `detector`: whom it asks about speech; None: nobody.
+    """
+
+    index: int
+    listen: tuple[str, int]
+    edge: str
+    tokens: HopTokens
+    media_address: str
+    rtp_ports: tuple[int, int]
+    config: Config
+    rules: Admission
+    log_json: bool
+    drain_s: float
+    refused: tuple[Receipt, ...] = ()
+    detector: DetectorAddress | None = None
+
+    @property
+    def name(self) -> str:
+        return worker_name(self.index)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrarPost:
+    """Where the trunk's account is, host and port; `edge`, `tokens`: as a worker's."""
+
+    listen: tuple[str, int]
+    edge: str
+    tokens: HopTokens
+    config: Config
+    log_json: bool
+
+    @property
+    def name(self) -> str:
+        return REGISTRAR
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorPost:
+    """Where the machine's detector is asked, and the configuration whose words it listens for."""
+
+    address: DetectorAddress
+    config: Config
+    log_json: bool
+    drain_s: float
+
+    @property
+    def name(self) -> str:
+        return DETECTOR
+
+
+def address_of(edge: str) -> tuple[str, int]:
+    """Host and port of the edge, as a post names it."""
+    host, port = uri_host(edge)
+    assert port is not None
+    return host, port
+
+
+DETECTOR = "detector"
+REGISTRAR = "registrar"
+
+
+def worker_name(index: int) -> str:
+    """What a worker is called in the log."""
+    return f"worker-{index}"

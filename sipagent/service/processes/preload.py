@@ -1,0 +1,14 @@
+"""What every worker needs, imported once in the server that they are forked from."""
+
+import gc
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's own threads: a pool in each worker
+
+from sipagent.pjsip import about
+from sipagent.service.processes import registrar, worker
+
+__all__ = ["about", "registrar", "worker"]
+
+gc.collect()
+gc.freeze()  # what is shared stays so: the collector would write into its pages

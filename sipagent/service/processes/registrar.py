@@ -1,0 +1,143 @@
+"""The registrar's child: the trunk's account in a process of its own, which registers through the edge.
+
+So neither the death of a worker nor one of this process is anything to the other: calls and registration
+have nothing in common but the edge.
+"""
+
+import queue
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+import structlog
+
+from sipagent.agent.engine import (
+    Credentials,
+    EngineFault,
+    EngineSettings,
+    Incoming,
+    RealmLearnt,
+    Registration,
+    Report,
+)
+from sipagent.agent.registration import Registrar
+from sipagent.config.identity import printable
+from sipagent.config.load import ConfigError
+from sipagent.logs import alert, configure_log
+from sipagent.pjsip import EngineError, PjsipEngine
+from sipagent.service.orders import Orders
+from sipagent.service.processes.link import Link
+from sipagent.service.processes.messages import Drain, NotRegistered, Ready, ToChild, ToSupervisor
+from sipagent.service.processes.posts import RegistrarPost, address_of
+
+PATIENCE_S = 1.0
+FAREWELL_S = 2.0  # for the registrar's answer when the account goes
+
+Inbox = queue.SimpleQueue[Report]
+Send = Callable[[ToSupervisor], None]
+
+log = structlog.get_logger("sipagent.service.processes.registrar")
+
+
+def keep_registered(connection: "Connection[ToSupervisor, ToChild]", post: RegistrarPost) -> None:
+    """Be registered until the supervisor says that it is enough, or is gone. The process is this."""
+    configure_log(post.log_json, post.name)
+    inbox: Inbox = queue.SimpleQueue()
+    orders = Orders(0.0)
+
+    def heard(message: ToChild) -> None:
+        if isinstance(message, Drain):  # a reload leaves the trunk as it is
+            end()
+
+    def end() -> None:
+        orders.end()
+        with suppress(OSError):  # the engine has been stopped: there is nobody to wake
+            engine.wake()
+
+    try:
+        engine = PjsipEngine(settings(post, inbox))
+        engine.start()
+    except (ConfigError, EngineError) as failure:
+        alert(f"the registrar's account cannot go on: {failure}")
+        sys.exit(1)
+    link = Link(connection)
+    link.start(heard, end)
+    try:
+        keep(engine, inbox, link.send, orders)
+    finally:
+        engine.stop()
+    link.close()
+
+
+class Engine(Protocol):
+    """What registering needs of one."""
+
+    def poll(self, timeout_s: float) -> None: ...
+
+    def register(self) -> None: ...
+
+    def unregister(self) -> None: ...
+
+    def reject(self, leg: int, status: int, retry_after_s: int | None) -> None: ...
+
+
+def keep(engine: Engine, inbox: Inbox, send: Send, orders: Orders) -> None:
+    """Ask the registrar, and again after a back-off, until `orders` say that it is enough; then leave."""
+    registrar = Registrar(wanted=True)
+    while orders.ending_at is None:
+        now = time.monotonic()
+        if registrar.due(now):
+            engine.register()
+        due = registrar.deadline if registrar.deadline is not None else now + PATIENCE_S
+        engine.poll(max(0.0, min(due - now, PATIENCE_S)))
+        while not inbox.empty():
+            _take(engine, inbox.get(), send, registrar)
+    if registrar.active:
+        _leave(engine, inbox)
+
+
+def _take(engine: Engine, report: Report, send: Send, registrar: Registrar) -> None:
+    match report:
+        case Registration(active, status, reason):
+            retry_s = registrar.answered(active, time.monotonic())
+            send(Ready() if active else NotRegistered())
+            if active:
+                log.info("registered")
+            else:
+                log.warning("registration_failed", status=status, reason=printable(reason), retry_s=retry_s)
+        case RealmLearnt():
+            send(report)
+        case Incoming(leg):
+            engine.reject(leg, 503, None)  # the edge sends calls to the workers
+        case EngineFault(reason):
+            log.error("engine_fault", reason=reason)
+
+
+def _leave(engine: Engine, inbox: Inbox) -> None:
+    """Unregister, and wait a moment for the answer: the registrar may ask who is leaving."""
+    engine.unregister()
+    until = time.monotonic() + FAREWELL_S
+    while time.monotonic() < until:
+        engine.poll(until - time.monotonic())
+        while not inbox.empty():
+            if isinstance(inbox.get(), Registration):
+                return
+
+
+def settings(post: RegistrarPost, inbox: Inbox) -> EngineSettings:
+    trunk, login = post.config.trunk, post.config.trunk_login()
+    return EngineSettings(
+        report=inbox.put,
+        audio=lambda *_: None,
+        listen=post.listen,
+        uri=trunk.uri,
+        registrar=trunk.registrar or "",
+        registrar_proxies=(post.edge,),
+        hop_token=post.tokens.from_edge,
+        way_out_token=post.tokens.to_edge,
+        sip_peer=address_of(post.edge),
+        trunk=Credentials(login.username, login.password, trunk.realm) if login else None,
+    )

@@ -1,0 +1,123 @@
+"""What all workers share, kept by the supervisor: the operators' board, and the sum of what they count.
+
+One board for all: whom it has lent to a call of one worker it lends to nobody else, waiting callers are
+served in the order in which they came to it, and a round goes on whoever called. A worker that dies gives
+back what its calls had, and its successor begins with nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sipagent.agent.admission import Admission
+from sipagent.agent.figures import Figures, total
+from sipagent.agent.operators.asking import Answer, Asked, Leave
+from sipagent.agent.operators.desk import LocalDesk
+
+Told = Asked | Figures
+"""What a worker has to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Risen:
+    """A count that begins anew with the edge: `before` of the edges that were, `now` of the one that is."""
+
+    before: int = 0
+    now: int = 0
+
+    def to(self, count: int) -> "Risen":
+        return Risen(self.before + self.now, count) if count < self.now else Risen(self.before, count)
+
+    @property
+    def sum(self) -> int:
+        return self.before + self.now
+
+
+class Sharing:
+    """On the supervisor's thread; `send(worker, answer)` must not wait. Times are monotonic seconds.
+
+    `figures` may be called on any thread, and calls `beside` for what is counted where no worker is.
+    """
+
+    def __init__(
+        self,
+        rules: Admission,
+        desk: LocalDesk,
+        send: Callable[[int, Answer], None],
+        beside: Callable[[], Figures] = Figures,
+    ) -> None:
+        self._rules = rules
+        self._desk = desk
+        self._send = send
+        self._beside = beside
+        self._worker_of: dict[str, int] = {}  # calls that have asked for somebody
+        self._counted: tuple[Figures, dict[int, Figures]] = (Figures(), {})  # of the dead, and of the living
+        self._edge: tuple[Risen, ...] = (Risen(), Risen(), Risen())  # strangers, malformed, unsupported
+        self.has_registered: bool | None = None
+
+    # --- what happens ---
+
+    def heard(self, index: int, message: Told, now: float) -> None:
+        """A worker has said this."""
+        if isinstance(message, Figures):
+            dead, living = self._counted
+            self._counted = (dead, living | {index: message})
+            return
+        if isinstance(message, Leave):
+            answers = self._desk.tell(message, now, index)
+            self._worker_of.pop(message.call, None)
+        else:
+            self._worker_of[message.call] = index
+            answers = self._desk.tell(message, now, index)
+        self._pass_on(answers)
+
+    def gone(self, index: int, now: float) -> None:
+        """A worker is no more; none of its calls is."""
+        dead, living = self._counted
+        last = living.get(index, Figures())
+        rest = {other: figures for other, figures in living.items() if other != index}
+        self._counted = (total((dead, replace(last, calls=0, waiting=0))), rest)
+        calls = [call for call, worker in self._worker_of.items() if worker == index]
+        for call in calls:
+            del self._worker_of[call]
+        self._pass_on(self._desk.die(calls, now))
+
+    def due(self) -> float | None:
+        """When `tick` has something to do."""
+        return self._desk.deadline
+
+    def tick(self, now: float) -> None:
+        """What time alone has brought."""
+        self._pass_on(self._desk.tick(now))
+
+    def registered(self, active: bool) -> None:
+        """Whether the trunk's registrar knows us; never said where there is none."""
+        self.has_registered = active
+
+    def dropped(self, strangers: int, malformed: int, unsupported: int) -> None:
+        """How many messages the edge has dropped since it was started, and why."""
+        counts = strangers, malformed, unsupported
+        self._edge = tuple(risen.to(count) for risen, count in zip(self._edge, counts, strict=True))
+
+    def reload(self, rules: Admission) -> None:
+        """Other operators for the calls that ask from now on."""
+        self._rules = rules
+        self._desk.reload(rules.extensions, rules.wrap_up_s, rules.strategy)
+
+    def _pass_on(self, answers: list[Answer]) -> None:
+        for answer in answers:
+            if (worker := self._worker_of.get(answer.call)) is not None:
+                self._send(worker, answer)
+
+    # --- what has been counted ---
+
+    def figures(self) -> Figures:
+        """Of all workers that there are and were, as they have told it, and of the edge."""
+        dead, living = self._counted
+        strangers, malformed, unsupported = (risen.sum for risen in self._edge)
+        edge = Figures(strangers=strangers, malformed=malformed, unsupported=unsupported)
+        return total((dead, *living.values(), self._beside(), edge))
+
+    @property
+    def limit(self) -> int:
+        """Calls that may be up at a time."""
+        return self._rules.calls

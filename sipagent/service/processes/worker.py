@@ -1,0 +1,209 @@
+"""A worker: the agent of `sipagent run` in a process of its own, behind the edge.
+
+It hears SIP on loopback, where nobody but the edge sends, and its media on the machine's own address. What a
+signal would ask of it comes over its link to the supervisor; the end of the link is the supervisor's death,
+after which it takes no more calls, and ends with those that it has.
+"""
+
+import ipaddress
+import queue
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+
+import structlog
+
+from retention.archive import Archive
+from retention.progress import at_work, left_by
+from retention.recording import Ids, Receipt, worker_of
+from retention.reserve import Reserve, reserve_path
+from retention.store import Store, StoreError
+from sipagent.agent.admission import Admission, tones
+from sipagent.agent.agent import Agent
+from sipagent.agent.engine import Engine, EngineSettings
+from sipagent.agent.figures import Telling
+from sipagent.agent.operators.asking import BoardLost
+from sipagent.agent.operators.desk import RemoteDesk
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder.recovery import recover, take_in_reserves
+from sipagent.config.load import ConfigError
+from sipagent.logs import alert, configure_log
+from sipagent.pjsip import EngineError, PjsipEngine
+from sipagent.service.one_process import engine_settings
+from sipagent.service.orders import Orders
+from sipagent.service.processes.link import Link
+from sipagent.service.processes.messages import Alive, Drain, Ready, Refused, Reload, ToChild, ToSupervisor
+from sipagent.service.processes.posts import WorkerPost, address_of
+from sipagent.service.processes.remote_detector import remote_detectors
+
+PULSE_S = 2.0
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
+
+log = structlog.get_logger("sipagent.service.processes.worker")
+
+
+def work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost) -> None:
+    """Take calls until the supervisor says that it is enough, or is gone. The process is this."""
+    configure_log(post.log_json, post.name)
+    try:
+        with ExitStack() as stack:
+            _work(connection, post, stack)
+    except BlockingIOError:
+        alert("this worker of an agent that died still has calls; its place is taken once it ends")
+        sys.exit(1)
+    except (ConfigError, EngineError, StoreError, OSError) as failure:
+        alert(f"this worker cannot go on: {failure}")
+        sys.exit(1)
+
+
+def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, stack: ExitStack) -> None:
+    config = post.config
+    stack.enter_context(at_work(config.retention.database, post.index))
+    store = stack.enter_context(Store(config.retention.database, worker=post.index))
+    archive = Archive(store, config.recording.directory, config.base)
+    path = reserve_path(config.retention.database, post.index)
+    waited = take_in_reserves(store, [path], alert)
+    marked = (id for id in archive.marks.ids() if worker_of(id) == post.index)
+    left = tuple(dict.fromkeys((*left_by(store, post.index), *waited, *marked)))
+    link = Link(connection)
+    reserve = Reserve(path, post.rules.calls)
+    recorder = WorkerRecorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
+    recorder.send = link.send
+    agent = Agent(
+        of_edge(post.rules),
+        recorder,
+        tones(),
+        registers=False,
+        detectors=remote_detectors(post.detector),
+        desk=RemoteDesk(link.send),
+        ids=Ids(post.index),
+        behind_edge=True,
+        ready=lambda: link.send(Ready()),
+    )
+    engine = PjsipEngine(settings(post, agent))
+    orders = WorkerOrders(post.drain_s, agent, engine)
+    engine.start()
+    stack.callback(engine.stop)
+    link.start(orders.heard, orders.lost)
+    stack.callback(link.close)
+    for start, stop in ((recorder.start, recorder.stop), (agent.listener.start, agent.listener.stop)):
+        start()
+        stack.callback(stop)
+    if left:
+        recorder.slowly(lambda: recover_left(agent, post, left))
+    telling = Telling(agent.figures, link.send)
+    pulse = Pulse(link.send)
+    agent.run(engine, lambda: over(agent, orders, telling, pulse))
+    telling.tell()
+
+
+def recover_left(agent: Agent, post: WorkerPost, left: tuple[str, ...]) -> None:
+    """What the worker that had this place has left, and nothing of anybody else's; in `assembler`."""
+    archive, format = agent.recorder.archive, post.config.recording.format
+    for receipt in post.refused:
+        if receipt.id in left and archive.store.receipt(receipt.id).decision != "refused":
+            archive.store.update_receipt(receipt)
+    ended = recover(archive, format, datetime.now(UTC), alert, left)
+    for one in ended:
+        agent.tally.ended["failed", one.decision, one.decided_by or ""] += 1
+    log.info("recovered", calls=len(left), failed=len(ended))
+
+
+class WorkerRecorder(Recorder):
+    """Also tells the supervisor of a refusal, which is in the pipe before any disk has it."""
+
+    send: Callable[[Refused], None]
+
+    def keep_receipt(self, receipt: Receipt) -> None:
+        if receipt.decision == "refused" and receipt.ended_at is None:
+            self.send(Refused(receipt))
+        super().keep_receipt(receipt)
+
+
+class WorkerOrders(Orders):
+    """What the supervisor has asked of a worker; written on the link's thread."""
+
+    def __init__(self, drain_s: float, agent: Agent, engine: Engine) -> None:
+        super().__init__(drain_s)
+        self._agent = agent
+        self.engine = engine
+        self.reloads: queue.SimpleQueue[Reload] = queue.SimpleQueue()
+
+    def heard(self, message: ToChild) -> None:
+        """Take in what the supervisor says."""
+        match message:
+            case Drain(patience_s):
+                self.end_within(patience_s)
+            case Reload():
+                self.reloads.put(message)
+            case _:
+                self._agent.post(message)
+        self._wake()
+
+    def lost(self) -> None:
+        """The supervisor is gone."""
+        log.warning("supervisor_lost", detail="this worker ends with the calls that it has")
+        self._agent.post(BoardLost())
+        self.end_within(self.drain_s)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # the engine has been stopped: there is nobody to wake
+            self.engine.wake()
+
+
+class Pulse:
+    """Has `send` say that this thread goes round."""
+
+    def __init__(self, send: Callable[[Alive], None]) -> None:
+        self._send = send
+        self._due = 0.0
+
+    def look(self, now: float) -> None:
+        """To be called in every turn; `now` is monotonic s."""
+        if now >= self._due:
+            self._due = now + PULSE_S
+            self._send(Alive())
+
+
+def over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> bool:
+    """Looked at in every turn of the agent."""
+    now = time.monotonic()
+    telling.look(now)
+    pulse.look(now)
+    while not orders.reloads.empty():
+        changed = orders.reloads.get()
+        agent.reload(of_edge(changed.rules))
+        orders.engine.trust(changed.rules.allowed)
+        agent.recorder.reload(changed.config.recording.format, changed.config.recording.recipients)
+    if orders.ending_at is None:
+        return False
+    agent.draining = True
+    return not agent.calls or time.monotonic() >= orders.ending_at
+
+
+def of_edge(rules: Admission) -> Admission:
+    """The rules of calls that the edge has let in: who sends them is the edge."""
+    return replace(rules, allowed=LOOPBACK)
+
+
+def settings(post: WorkerPost, agent: Agent) -> EngineSettings:
+    """Those of one process, but for the addresses: SIP is for the edge alone, and leaves by it."""
+    alone = engine_settings(post.config, agent)
+    return replace(
+        alone,
+        listen=post.listen,
+        transport="udp",
+        media_address=post.media_address,
+        rtp_ports=post.rtp_ports,
+        callers=post.rules.allowed,
+        registrar="",
+        outbound_proxies=(post.edge, *alone.outbound_proxies),
+        hop_token=post.tokens.from_edge,
+        way_out_token=post.tokens.to_edge,
+        sip_peer=address_of(post.edge),
+    )

@@ -1,0 +1,190 @@
+"""The purge that nobody has to remember: at the start of the service, and every hour after that.
+
+Each turn tells what keeps calls from being recorded, and looks at the clock: a wrong one would remove what is
+to be kept. Then it purges, tells what a person has to see to (what should be gone, holds whose review is
+overdue), and has the chain's head stamped.
+Whatever goes wrong is told, and the next turn tries again.
+
+What a call had wanted erased, and something keeps, has no time to wait for, and no clock: it is tried again
+every minute.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from retention.archive import Archive, ArchiveError
+from retention.authority import StampError
+from retention.clock import Reading, look, read_clock
+from retention.hold import reviews_overdue
+from retention.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
+from retention.stamp import proven, stamp_head, stamps_folder
+from retention.store import Store, StoreError
+from sipagent.agent.recorder.recordable import obstacles
+from sipagent.config.load import Config
+from sipagent.edge.files import forget_old_dialogs
+
+EVERY_S = 3600.0
+ERASE_S = 60.0
+SHARE = 20  # of the time, one part in so many at most is spent looking for what is to be erased
+RESUMES = "once it is right: sipagent purge --clock-ok --by WHO"  # or what confirms it does
+FAULTS = (OSError, StoreError, ArchiveError, StampError)
+
+log = structlog.get_logger("sipagent.service.purging")
+
+
+class Purging:
+    """The thread `purge`, with its own connection to the store. `alert` is called on it and on `stamp`."""
+
+    def __init__(
+        self,
+        config: Config,
+        alert: Callable[[str], None],
+        read_clock: Callable[[], Reading] = read_clock,
+    ) -> None:
+        # of `purge`, what did not go among them, of `erase`, each attempt, and of `stamp`
+        self.failures: Counter[str] = Counter()
+        self.last_success = 0.0  # when a purge last ended, in s since the epoch; 0: none yet
+        self._config = config
+        self._place = config  # database and directory stay until the service starts again
+        self._alert = alert
+        self._read_clock = read_clock
+        self._suspended = False
+        self._unerased: dict[str, float] = {}  # what does not go, and when that was told
+        self._over = threading.Event()
+        self._due = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="purge")
+
+    @property
+    def config(self) -> Config:
+        """What it goes by now."""
+        return self._config
+
+    def start(self) -> None:
+        """Purge now, then every hour."""
+        self._thread.start()
+
+    def reload(self, config: Config) -> None:
+        """Go by other terms from now on: a period that was shortened counts at once."""
+        self._config = config
+        self._due.set()
+
+    def stop(self) -> None:
+        """End it, in the middle of a long purge as well: the next start goes on with that."""
+        self._over.set()
+        self._due.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._due.clear()
+            self._do("obstacles", self._tell_obstacles)
+            self._do("purge", self._turn)
+            self._stamp()
+            until = time.monotonic() + EVERY_S
+            while (left_s := until - time.monotonic()) > 0 and not self._due.is_set():
+                began = time.monotonic()
+                self._do("erase", self._erase)
+                pause_s = max(ERASE_S, SHARE * (time.monotonic() - began))
+                self._due.wait(min(left_s, pause_s))
+
+    def _do(self, name: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except FAULTS as fault:
+            self._fails(name, str(fault))
+        except Exception as fault:  # noqa: BLE001 - a thread that died would keep what should be gone
+            self._fails(name, f"{fault!r}, which nobody foresaw")
+
+    def _fails(self, name: str, fault: str) -> None:
+        self.failures[name] += 1
+        self._alert(f"{name}: {fault}")
+
+    def _turn(self) -> None:
+        kept = self._config.retention
+        terms = Terms(
+            period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
+        )
+        with Store(self._place.retention.database) as store:
+            reading = self._read_clock()
+            why = look(store, reading, proven(store, kept.timestamp_ca))
+            self._suspended = why is not None
+            if why is not None:
+                self._alert(f"purging is suspended: {why}; {RESUMES}")
+                return
+            archive = Archive(store, self._place.recording.directory, self._place.base)
+            report = purge(archive, reading.wall, terms, over=self._over.is_set)
+            tell(report)
+            self.failures["purge"] += len(report.failed)
+            for table in forget_old_dialogs(self._place, terms.receipts_period, reading.wall):
+                log.info("forgotten", dialogs=str(table))
+            if not self._over.is_set():
+                self.last_success = reading.wall.timestamp()
+                self._look_after(store, reading.wall)
+
+    def _tell_obstacles(self) -> None:
+        for obstacle in obstacles(self._config):
+            self._alert(f"no call can be recorded: {obstacle}")
+
+    def _erase(self) -> None:
+        """Whatever the clock says; what does not go is told at once, and then every hour."""
+        failed: list[tuple[str, str]] = []
+        with Store(self._place.retention.database) as store:
+            archive = Archive(store, self._place.recording.directory, self._place.base)
+            for id in erase_pending(archive, datetime.now(UTC), failed):
+                log.info("erased", id=id)
+        now = time.monotonic()
+        self._unerased = {id: at for id, at in self._unerased.items() if id in dict(failed)}
+        for id, reason in failed:
+            self.failures["erase"] += 1
+            if now - self._unerased.get(id, -EVERY_S) >= EVERY_S:
+                self._unerased[id] = now
+                self._alert(f"{id} must be erased, and is not: {reason}; it is tried again every minute")
+
+    def _look_after(self, store: Store, now: datetime) -> None:
+        zone = self._config.service.timezone
+        if late := overdue(store, now, self._config.retention.period):
+            self._alert(f"recordings that should have gone more than a day ago: {late}")
+        if early := ahead_of(store, now):
+            self._alert(f"recordings that began after now, by a wrong clock, and will stay too long: {early}")
+        if late := reviews_overdue(store, now.astimezone(zone).date()):
+            self._alert(f"holds whose review is overdue: {late}; see `sipagent holds`")
+
+    def _stamp(self) -> None:
+        """In a thread that nobody waits for: a silent authority delays neither the purge nor the end."""
+        url, ca = self._config.retention.timestamp_url, self._config.retention.timestamp_ca
+        if url is None or ca is None or self._over.is_set():
+            return
+        database = self._place.retention.database
+
+        def stamp() -> None:
+            with Store(database) as store:
+                made = stamp_head(store, url, ca, stamps_folder(database))
+            if made is not None:
+                log.info("stamped", seq=made.seq, at=made.at.isoformat())
+                if self._suspended:  # it may be what confirms the clock
+                    self._due.set()
+
+        threading.Thread(target=self._do, args=("stamp", stamp), name="stamp", daemon=True).start()
+
+
+def tell(report: Report) -> None:
+    """Log what went, and what a person should look at."""
+    for id in report.erased:
+        log.info("erased", id=id)
+    for removal in report.removed:
+        log.info("purged", id=removal.id, why=removal.why)
+        for copy in removal.copies:
+            log.warning("copy_remains", id=removal.id, path=str(copy.path))
+    if report.receipts or report.notes or report.uses:
+        log.info("forgotten", receipts=report.receipts, notes=report.notes, uses=report.uses)
+    for id, reason in report.failed:
+        log.error("purge_failed", id=id, reason=reason)
+    for orphan in report.unlinked:
+        log.warning("orphan_purged", file=orphan.name, problem=orphan.problem)
+    for orphan in report.orphans:
+        log.warning("orphan_found", file=orphan.name, problem=orphan.problem)

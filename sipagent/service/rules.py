@@ -1,0 +1,50 @@
+"""What the configuration leads to at the start and at each reload: rules of calls, seed, detectors."""
+
+from dataclasses import replace
+
+from media.keyword import DetectorUnavailable
+from media.notice import PromptError
+from sipagent.agent.admission import Admission, admission
+from sipagent.call import events as e
+from sipagent.config.load import Config, ConfigError
+from sipagent.config.sampling import Seed
+from sipagent.config.seed import SeedError, keep_seed, seed_path
+from sipagent.logs import alert
+from sipagent.notice.spoken_ways import unkept
+from sipagent.voice.detectors import Detectors, detectors
+
+PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # what they tell callers to do must count
+
+
+def rules_of(config: Config) -> Admission:
+    """The rules of calls, without a seed. Raises ConfigError, also for a promise that nobody would keep."""
+    try:
+        rules = admission(config)
+    except PromptError as wrong:
+        raise ConfigError(config.file, "prompts", f"{wrong.path}: {wrong.problem}", wrong.accepted) from wrong
+    spoken = {language: [one[prompt] for prompt in PROMISES] for language, one in rules.sounds.items()}
+    if broken := unkept(config, spoken):
+        accepted = "refusal.engine and keywords that hear it, or a notice that names keys alone"
+        raise ConfigError(config.file, "prompts", broken, accepted)
+    return rules
+
+
+def with_seed(rules: Admission, config: Config, known: Seed | None = None) -> Admission:
+    """These rules with the seed of draws. Without one nobody is recorded of whom only a share is."""
+    return replace(rules, seed=known or _seed(config))
+
+
+def _seed(config: Config) -> Seed | None:
+    try:
+        return keep_seed(seed_path(config.retention.database))
+    except (SeedError, OSError) as wrong:
+        alert(f"{wrong}; until then no call is drawn where recording.share is below 1")
+        return None
+
+
+def detectors_of(config: Config) -> Detectors:
+    """What hears spoken refusals. Raises ConfigError for a phrase that nothing hears."""
+    try:
+        return detectors(config)
+    except DetectorUnavailable as wrong:
+        raise ConfigError(config.file, "refusal.engine", str(wrong)) from wrong

@@ -1,0 +1,314 @@
+"""`sipagent run` with many processes: the supervisor's parts put together, and taken apart again.
+
+Where one process does not carry the calls, or anything but this machine can reach `trunk.listen`, workers
+take the calls, Kamailio stands in front of them, and this process takes none: it holds the database's lock,
+purges, tells figures, and watches over the others.
+"""
+
+import itertools
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+import structlog
+
+from retention.archive import Archive
+from retention.progress import is_at_work, lock_of
+from retention.recording import Receipt
+from retention.reserve import Reserve, reserve_path
+from retention.store import Store
+from sipagent import __version__
+from sipagent.agent.admission import Admission
+from sipagent.agent.operators.asking import Answer
+from sipagent.agent.operators.desk import local_desk
+from sipagent.agent.operators.rota import Rota
+from sipagent.agent.recorder.jobs import Worker
+from sipagent.agent.recorder.recordable import refuse_unrecordable
+from sipagent.agent.recorder.recovery import recover
+from sipagent.config.layout import Layout, layout, widened
+from sipagent.config.load import Config, ConfigError, load
+from sipagent.edge.addresses import addresses
+from sipagent.edge.certificate import CERTIFICATE, aged, expiry
+from sipagent.edge.elsewhere import EdgeElsewhere
+from sipagent.edge.files import begin_anew, edge_directory, kept_tokens, places
+from sipagent.edge.hop import HopTokens, new_tokens
+from sipagent.edge.plan import BEFORE_WORKERS, Plan, needs_edge, plan
+from sipagent.edge.process import EdgeProcess
+from sipagent.edge.rejected import Rejected
+from sipagent.edge.rpc import EdgeError
+from sipagent.logs import alert, configure_log
+from sipagent.service.metrics import Metrics
+from sipagent.service.orders import Orders, Wake, heed
+from sipagent.service.processes.children import Child, asked
+from sipagent.service.processes.edge_care import Edge, EdgeCare
+from sipagent.service.processes.messages import Reload
+from sipagent.service.processes.posts import (
+    DETECTOR,
+    REGISTRAR,
+    DetectorPost,
+    RegistrarPost,
+    WorkerPost,
+    worker_name,
+)
+from sipagent.service.processes.rejections import Rejections
+from sipagent.service.processes.remote_detector import DetectorAddress
+from sipagent.service.processes.sharing import Sharing
+from sipagent.service.purging import Purging
+from sipagent.service.reloading import BEHIND_EDGE, reloaded, tell_waiting
+from sipagent.service.rules import rules_of, with_seed
+from sipagent.service.supervisor import Place, Supervisor
+from sipagent.service.upkeep import alone_on, figures_told
+from sipagent.service.watch import Watch
+
+FEWEST_LEGS = 3  # of any engine: one call, and a leg to refuse the next one with
+
+log = structlog.get_logger("sipagent.service.one_process")
+
+
+def needed(config: Config) -> bool:
+    """Whether calls are for workers. An engine is asked only where that depends on it."""
+    return needs_edge(config, FEWEST_LEGS if config.capacity.calls == 1 else engine_legs())
+
+
+def engine_legs() -> int:
+    """How many legs an engine has, by itself, in a process of its own. Raises EOFError: it died."""
+    return int(asked("sipagent.pjsip.about:tell_legs"))
+
+
+def _detector(config: Config) -> DetectorAddress | None:
+    """Where it will be, if there is any. ConfigError for what it can't hear: said here, by no child."""
+    if config.refusal.engine == "none":
+        return None
+    if trouble := asked("sipagent.service.processes.detector:tell_trouble", config):
+        raise ConfigError(config.file, "refusal.engine", trouble)
+    name = f"sipagent-detector-{secrets.token_hex(8)}"
+    return DetectorAddress(name, config.refusal.in_call == "key+voice", config.refusal.engine)
+
+
+class Office:
+    """The configuration in force, and what it gives each child."""
+
+    def __init__(self, config: Config, legs: int, *, log_json: bool, drain_s: float) -> None:
+        """Raises ConfigError."""
+        self.config = config
+        self.rules = rules_of(config)
+        refuse_unrecordable(config)
+        self.layout: Layout = layout(config, legs)
+        self.plan: Plan = plan(config, legs, addresses(config, self.rules.allowed))
+        _look_at_certificate(config, self.plan)
+        self._legs = legs
+        self._log_json = log_json
+        self._drain_s = drain_s
+        self.tokens = new_tokens()  # those that the edge has begun with, once it has
+        self.detector = _detector(config)
+
+    def places(self) -> list[Place]:
+        """All that have to be there."""
+        found = [Place(DETECTOR, None, lambda _: self._start_detector())] if self.detector else []
+        found += [self.worker(index) for index in range(self.layout.workers)]
+        if self.config.trunk.registrar:
+            found.append(Place(REGISTRAR, None, lambda _: self._start_registrar()))
+        return found
+
+    def worker(self, index: int) -> Place:
+        return Place(worker_name(index), index, lambda refused: self._start_worker(index, refused))
+
+    @property
+    def workers_rules(self) -> Admission:
+        """The rules of calls, with how many of them one worker takes: the edge counts those of all."""
+        return replace(self.rules, calls=self.layout.per_worker)
+
+    def _start_worker(self, index: int, refused: tuple[Receipt, ...]) -> Child:
+        post = self.worker_post(index, refused)
+        return Child(post.name, "sipagent.service.processes.worker:work", post)
+
+    def worker_post(self, index: int, refused: tuple[Receipt, ...]) -> WorkerPost:
+        """What a worker begins with that is started now."""
+        return WorkerPost(
+            index=index,
+            listen=self.plan.worker(index),
+            edge=self.plan.proxy,
+            tokens=self.tokens,
+            media_address=self.plan.addresses.own,
+            rtp_ports=self.layout.ports_of(index),
+            config=self.config,
+            rules=self.workers_rules,
+            log_json=self._log_json,
+            drain_s=self._drain_s,
+            refused=refused,
+            detector=self.detector,
+        )
+
+    def _start_registrar(self) -> Child:
+        post = RegistrarPost(self.plan.account, self.plan.proxy, self.tokens, self.config, self._log_json)
+        return Child(post.name, "sipagent.service.processes.registrar:keep_registered", post)
+
+    def _start_detector(self) -> Child:
+        assert self.detector is not None
+        post = DetectorPost(self.detector, self.config, self._log_json, self._drain_s)
+        return Child(post.name, "sipagent.service.processes.detector:listen", post)
+
+    def change(self, file: Config) -> range:
+        """Go by another configuration from now on; the workers that come in addition. Raises ConfigError.
+
+        `config` is then what is in force, so a child that is started later is like the others.
+        """
+        taken, before = reloaded(self.config, self.rules, file, BEHIND_EDGE), self.layout
+        config, rules = taken.config, taken.rules
+        after = widened(config, before) if config.capacity.calls > before.calls else before
+        found = addresses(config, rules.allowed)
+        edge = replace(self.plan, calls=after.calls, workers=after.workers, addresses=found)
+        if edge.worker(after.workers - 1).port > edge.last_port:
+            ports = self.plan.last_port - self.plan.first_port + 1
+            needed = f"{after.workers + BEFORE_WORKERS} or more, from the next start on"
+            raise ConfigError(config.file, "edge.worker_ports", f"holds {ports} ports", needed)
+        _look_at_certificate(config, edge)
+        tell_waiting(taken)
+        self.rules = with_seed(rules, config, self.rules.seed)
+        self.config, self.layout, self.plan = config, after, edge
+        return range(before.workers, after.workers)
+
+
+def run(config: Config, *, log_json: bool, drain_s: float) -> int:
+    """Have calls taken until SIGTERM or SIGINT; the exit code.
+
+    Raises ConfigError, EdgeError, StoreError.
+    """
+    configure_log(log_json, "supervisor")
+    orders = Orders(drain_s)
+    heed(orders)
+    office = Office(config, engine_legs(), log_json=log_json, drain_s=drain_s)
+    with ExitStack() as stack:
+        wake = Wake()
+        stack.callback(wake.close)
+        stack.enter_context(alone_on(config))
+        house = House(office, orders, wake, stack)
+        log.info(
+            "started",
+            version=__version__,
+            listen=str(config.trunk.listen),
+            workers=office.layout.workers,
+            calls=office.layout.calls,
+        )
+        house.supervisor.run(house.reload)
+    log.info("stopped")
+    return 0
+
+
+class House:
+    """What is begun before the first worker, in this order, and ended by `stack` in the other."""
+
+    def __init__(self, office: Office, orders: Orders, wake: Wake, stack: ExitStack) -> None:
+        """Raises ConfigError, EdgeError, StoreError."""
+        config = office.config
+        office.rules = with_seed(office.rules, config)
+        self.office = office
+        database = config.retention.database
+        reserve = Reserve(reserve_path(database, "edge"), 0)
+        self.rejections = Rejections(lambda: Store(database), office.rules, alert, reserve)
+        stack.enter_context(_running(self.rejections))  # it ends after the edge, which may have a last word
+        care = self._edge(stack)
+        _recover(config)
+        stack.callback(_recover, config)  # what a worker left that died while it drained
+        writer = stack.enter_context(_running(Worker("rota", alert)))
+        rota = Rota(config.retention.database.with_name("round_robin.json"))
+        desk = local_desk(office.rules, rota, writer.put)
+        self.sharing = Sharing(office.rules, desk, self._tell, self.rejections.figures)
+        self.supervisor = Supervisor(care, self.sharing, office.places(), orders, wake)
+        self.purging = stack.enter_context(_running(Purging(config, alert)))
+        watch = Watch(lambda: self.purging.config)
+        stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
+
+    def _edge(self, stack: ExitStack) -> EdgeCare:
+        """Our own Kamailio, started, or somebody else's, which we tell nothing."""
+        config = self.office.config
+        self.office.tokens = hop_tokens(config)
+        edge: Edge = EdgeElsewhere()
+        if config.edge.start:
+            edge = EdgeProcess(self.office.plan, edge_directory(config), self._edge_said)
+        stack.callback(edge.stop)
+        care = EdgeCare(edge)
+        care.start(time.monotonic())
+        return care
+
+    def _edge_said(self, said: Rejected | str) -> None:
+        """On the edge's threads."""
+        if isinstance(said, str):
+            log.warning("edge", said=said)
+        else:
+            self.rejections.add(said)
+
+    def _tell(self, index: int, answer: Answer) -> None:
+        self.supervisor.tell(index, answer)
+
+    def reload(self) -> None:
+        """Go by what the file says now, as far as that is possible; a file that is wrong changes nothing."""
+        office = self.office
+        if self.supervisor.draining:
+            log.warning("reload_refused", reason="the service is ending")
+            return
+        try:
+            more = office.change(load(office.config.file))
+        except ConfigError as wrong:
+            log.error("reload_refused", reason=str(wrong))
+            return
+        self.supervisor.tell_all(Reload(office.config, office.workers_rules))
+        self.supervisor.care.change(office.plan)
+        for index in more:
+            self.supervisor.add(office.worker(index))
+        self.sharing.reload(office.rules)
+        self.rejections.reload(office.rules)
+        self.purging.reload(office.config)
+        log.info("reloaded", calls=office.layout.calls)
+
+
+def hop_tokens(config: Config) -> HopTokens:
+    """The secrets between the edge and its workers; and what has outlived those who needed it is removed.
+
+    Dialogs in progress, and those secrets, are for workers that an agent before us has left; where there are
+    none any more, both go. Somebody else's edge has its secrets from `sipagent edge`. Raises EdgeError.
+    """
+    where = places(edge_directory(config))
+    database = config.retention.database
+    known = itertools.takewhile(lambda index: lock_of(database, index).exists(), itertools.count())
+    try:
+        if config.edge.start and not any(is_at_work(database, index) for index in known):
+            begin_anew(where)
+        return kept_tokens(where)
+    except OSError as failure:
+        raise EdgeError(f"{where.directory}: {failure.strerror}") from failure
+
+
+def _look_at_certificate(config: Config, plan: Plan) -> None:
+    """Tell of one that has expired or soon will. Raises ConfigError: it is of no use, or its key is."""
+    if plan.tls and config.edge.start and (said := aged(expiry(plan.tls, config.file), datetime.now(UTC))):
+        alert(f"{CERTIFICATE}: {plan.tls.certificate} {said}")
+
+
+def _recover(config: Config) -> None:
+    """What nobody is at work on any more."""
+    with Store(config.retention.database) as store:
+        archive = Archive(store, config.recording.directory, config.base)
+        recover(archive, config.recording.format, datetime.now(UTC), alert)
+
+
+class _Thread(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+Running = TypeVar("Running", bound=_Thread)
+
+
+@contextmanager
+def _running(thread: Running) -> Iterator[Running]:
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.stop()

@@ -1,0 +1,352 @@
+"""The supervisor's own thread: it watches over edge, workers, detector and account, and replaces them.
+
+    a pipe has a message          heard     a worker is ready, the account is registered, …
+    a process has ended           ended     taken out at the edge, its calls ended there, started anew
+    a signal has come             drain, reload
+    something is due              turn      starts after a back-off, words for the edge
+
+It knows no engine, no configuration and no call: what it starts is given to it. Nothing here may wait long.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from typing import Protocol
+
+import structlog
+
+from retention.recording import Receipt
+from sipagent.agent.engine import RealmLearnt
+from sipagent.agent.figures import Figures
+from sipagent.agent.operators.asking import Asked
+from sipagent.service.orders import Orders
+from sipagent.service.processes.children import Backoff
+from sipagent.service.processes.edge_care import EdgeCare
+from sipagent.service.processes.messages import (
+    Alive,
+    Drain,
+    NotRegistered,
+    Ready,
+    Refused,
+    ToChild,
+    ToSupervisor,
+)
+from sipagent.service.processes.posts import DETECTOR, REGISTRAR
+
+GRACE_S = 30.0  # beyond its patience, for a child that drains: its last recording may be a long one
+SILENT_S = 30.0  # of a worker's SIP thread: it hangs, and so do its callers
+REMEMBERED = 1000  # refusals of a worker's: more than an engine of any build has calls
+LONGEST_S = 60.0  # between two looks
+
+log = structlog.get_logger("sipagent.service.supervisor")
+
+
+class Process(Protocol):
+    """A child: `sipagent.service.processes.children.Child` is the one there is."""
+
+    @property
+    def connection(self) -> "Pipe": ...
+
+    @property
+    def pid(self) -> int: ...
+
+    def fileno(self) -> int: ...
+
+    def send(self, message: ToChild) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def close(self) -> int | None: ...
+
+
+class Pipe(Protocol):
+    def fileno(self) -> int: ...
+
+    def recv(self) -> ToSupervisor: ...
+
+    def poll(self) -> bool: ...
+
+
+class Shared(Protocol):
+    """What all workers share: told what they say, on the supervisor's thread. Times are monotonic seconds."""
+
+    def heard(self, index: int, message: Asked | Figures, now: float) -> None: ...
+
+    def gone(self, index: int, now: float) -> None: ...
+
+    def registered(self, active: bool) -> None: ...
+
+    def dropped(self, strangers: int, malformed: int, unsupported: int) -> None: ...
+
+    def due(self) -> float | None: ...
+
+    def tick(self, now: float) -> None: ...
+
+
+@dataclass(eq=False)
+class Place:
+    """One that has to be there. `index`: of a worker; `start` raises OSError; `due`: when to start it.
+
+    `refused`: what its worker has said of callers who refused, the newest of it: for whoever takes its place.
+    """
+
+    name: str
+    index: int | None
+    start: Callable[[tuple[Receipt, ...]], Process]
+    backoff: Backoff = field(default_factory=Backoff)
+    child: Process | None = None
+    ready: bool = False
+    failed: bool = False  # since it was ready last
+    due: float | None = 0.0
+    refused: dict[str, Receipt] = field(default_factory=dict)
+    silent_at: float | None = None  # when it is too long without a word of a worker that takes calls
+
+
+class Supervisor:
+    """All of it belongs to one thread. `wake`: readable when a signal has come."""
+
+    def __init__(
+        self, care: EdgeCare, shared: Shared, places: Iterable[Place], orders: Orders, wake: "Wake"
+    ) -> None:
+        self.care = care
+        self.shared = shared
+        self.places = list(places)
+        self.orders = orders
+        self._wake = wake
+        self._was_ready = False
+        self._draining_until: float | None = None
+        self._kills_at: float | None = None  # whatever still does not end, and again a while later
+        self._realm: RealmLearnt | None = None  # of the trunk's credentials, as the registrar has named it
+
+    # --- the loop ---
+
+    def run(self, reload: Callable[[], None]) -> None:
+        """Until SIGTERM, and the end of all that follows from it. `reload` is called at a SIGHUP."""
+        while not self.over:
+            now = time.monotonic()
+            self.turn(now)
+            self._wait(max(0.0, self.due(now) - now))
+            if self.orders.reload:
+                self.orders.reload = False
+                reload()
+
+    def _wait(self, timeout_s: float) -> None:
+        """Until something has happened, and then take it in: what was said before an end comes before it."""
+        up = [(place, place.child) for place in self.places if place.child]
+        edge = [self.care.edge.sentinel] if self.care.up else []
+        pipes = {child.connection.fileno(): (place, child) for place, child in up}
+        ends = {child.fileno(): (place, child) for place, child in up}
+        happened = {
+            one if isinstance(one, int) else one.fileno()
+            for one in wait([*pipes, *ends, *edge, self._wake.fileno()], timeout_s)
+        }
+        self._wake.clear()
+        now = time.monotonic()
+        for place, child in (pipes[one] for one in happened & pipes.keys()):
+            self._receive(place, child, now)
+        for place, _ in (ends[one] for one in happened & ends.keys()):
+            self.ended(place, now)
+        if happened & {*edge}:
+            self.care.died(now)
+
+    def _receive(self, place: Place, child: Process, now: float) -> None:
+        try:
+            while child.connection.poll():
+                self.heard(place, child.connection.recv(), now)
+        except (EOFError, OSError):  # it is about to end; where not, nothing could be told it any more
+            child.kill()
+
+    # --- what happens ---
+
+    def heard(self, place: Place, message: ToSupervisor, now: float) -> None:
+        """A child has said something."""
+        match message:
+            case Ready():
+                self._ready(place)
+                place.silent_at = None if self.draining or place.name == REGISTRAR else now + SILENT_S
+            case Alive() if not self.draining:
+                place.silent_at = now + SILENT_S
+            case Alive():
+                pass
+            case Refused(receipt):
+                place.refused[receipt.id] = receipt
+                if len(place.refused) > REMEMBERED:
+                    del place.refused[next(iter(place.refused))]
+            case RealmLearnt():
+                self._realm = message
+                for one in self.places:
+                    if one.index is not None and one.child:
+                        one.child.send(message)
+            case NotRegistered():
+                place.ready = False
+                self.shared.registered(False)
+            case _:
+                assert place.index is not None
+                self.shared.heard(place.index, message, now)
+
+    def _ready(self, place: Place) -> None:
+        place.ready, place.failed = True, False
+        if place.name == REGISTRAR:
+            self.shared.registered(True)
+        elif place.index is not None and not self.draining:
+            if self._realm and place.child:
+                place.child.send(self._realm)
+            self.care.admit(place.index)
+            log.info("worker_ready", worker=place.index)
+
+    def ended(self, place: Place, now: float) -> None:
+        """A child has ended, whatever the reason: it is not to be waited for, nor called."""
+        child, place.child, place.silent_at = place.child, None, None
+        had_calls, place.ready = place.ready, False
+        code = child.close() if child else None
+        if place.name == REGISTRAR:
+            self.shared.registered(False)
+        elif (
+            place.index is not None and had_calls
+        ):  # where not, another may still have this place: see `worker`
+            self.care.bereave(place.index)
+            self.care.tick(now)  # at once: its callers are waiting
+            self.shared.gone(place.index, now)
+        self._end_detector()
+        if self.draining and code == 0:
+            log.info("child_ended", name=place.name)
+            return
+        self._mourn(place, f"has died ({_cause(code)})", now)
+
+    def _mourn(self, place: Place, what: str, now: float) -> None:
+        place.failed = True
+        if self.draining:
+            log.error("alert", reason=f"{place.name} {what}")
+            return
+        wait_s = place.backoff.died(now)
+        place.due = now + wait_s
+        log.error("alert", reason=f"{place.name} {what}; it is started anew in {wait_s:g} s")
+
+    def turn(self, now: float) -> None:
+        """Do what is due."""
+        self._heed(now)
+        for place in self.places:
+            if place.child is None and place.due is not None and place.due <= now:
+                self._start(place, now)
+            elif place.child and self._hangs(place, now):
+                place.silent_at = None
+                log.error("alert", reason=f"{place.name} hangs; it is killed")
+                place.child.kill()
+        self.care.tick(now)
+        if (edge := self.care.counted(now)) is not None:
+            self.shared.dropped(edge.strangers, edge.malformed, edge.unsupported)
+        if (due := self.shared.due()) is not None and due <= now:
+            self.shared.tick(now)
+        if not self._was_ready and self.ready:
+            self._was_ready = True
+            log.info("ready")
+
+    def _hangs(self, place: Place, now: float) -> bool:
+        """One that drains makes its last recordings in the end, and then says nothing."""
+        return not self.draining and place.silent_at is not None and place.silent_at <= now
+
+    def _start(self, place: Place, now: float) -> None:
+        place.due = None
+        place.backoff.started(now)
+        try:
+            place.child = place.start(tuple(place.refused.values()))
+        except (OSError, EOFError) as failure:  # EOFError: the server that forks has died meanwhile
+            self._mourn(place, f"cannot be started: {failure!r}", now)
+        else:
+            log.info("child_started", name=place.name, pid=place.child.pid)
+
+    @property
+    def ready(self) -> bool:
+        """Whether calls can come; a worker that has failed at the first attempt is not waited for."""
+        workers = [place for place in self.places if place.index is not None]
+        others = [place for place in self.places if place.index is None]
+        settled = all(place.ready or place.failed for place in workers)
+        return (
+            self.care.up
+            and settled
+            and any(one.ready for one in workers)
+            and all(one.ready for one in others)
+        )
+
+    def due(self, now: float) -> float:
+        """When the next turn is needed, whatever happens until then."""
+        places = [place.due if place.child is None else place.silent_at for place in self.places]
+        edge = (self.care.due, self.care.count_due)
+        moments = (*places, *edge, self.shared.due(), self._kills_at, now + LONGEST_S)
+        return min(one for one in moments if one is not None)
+
+    # --- the end ---
+
+    @property
+    def draining(self) -> bool:
+        return self._draining_until is not None
+
+    @property
+    def over(self) -> bool:
+        return self.draining and not any(place.child for place in self.places)
+
+    def _heed(self, now: float) -> None:
+        """Whether it is to end, and by when; a second signal may have come."""
+        ending_at = self.orders.ending_at
+        if ending_at is not None and self._draining_until != ending_at + GRACE_S:
+            first = not self.draining
+            self._drain(ending_at, now)
+            if first:
+                log.info("draining")
+        if self._kills_at is not None and now >= self._kills_at:
+            self._kills_at = now + LONGEST_S  # a killed one is waited for: the kernel may need a while
+            for place in self.places:
+                if place.child:
+                    log.error("alert", reason=f"{place.name} does not end; it is killed")
+                    place.child.kill()
+
+    def _drain(self, ending_at: float, now: float) -> None:
+        self._draining_until = self._kills_at = ending_at + GRACE_S
+        self.care.drain()
+        self.care.tick(now)
+        for place in self.places:
+            place.due = place.silent_at = None
+            if place.child and place.name != DETECTOR:
+                place.child.send(Drain(max(0.0, ending_at - now)))
+        self._end_detector()
+
+    def _end_detector(self) -> None:
+        """The last to go: workers ask it until their last call has ended."""
+        left = [place for place in self.places if place.child]
+        if self.draining and all(place.name == DETECTOR for place in left):
+            for place in left:
+                if place.child:
+                    place.child.send(Drain(0.0))
+
+    # --- changes ---
+
+    def add(self, place: Place) -> None:
+        """One more, which is started at the next turn."""
+        self.places.append(place)
+
+    def tell(self, index: int, message: ToChild) -> None:
+        """Tell a worker something; one that is not there just now won't hear it."""
+        for place in self.places:
+            if place.index == index and place.child:
+                place.child.send(message)
+
+    def tell_all(self, message: ToChild) -> None:
+        """Tell every child."""
+        for place in self.places:
+            if place.child:
+                place.child.send(message)
+
+
+class Wake(Protocol):
+    """`sipagent.service.orders.Wake` is the one there is."""
+
+    def fileno(self) -> int: ...
+
+    def clear(self) -> None: ...
+
+
+def _cause(code: int | None) -> str:
+    if code is None:
+        return "nobody knows how"
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"

@@ -1,0 +1,45 @@
+"""What the service has but once, whoever takes its calls: the lock of its database, and the figures."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from prometheus_client.registry import Collector
+
+from retention.files import alone
+from retention.progress import agent_lock
+from retention.store import StoreError
+from sipagent.config.load import Config, ConfigError
+from sipagent.service.scrape import serving
+from sipagent.service.watch import Watch
+
+
+@contextmanager
+def alone_on(config: Config) -> Iterator[None]:
+    """What is open in the database is this agent's, or of one that died. Raises StoreError: another runs."""
+    database = config.retention.database
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(agent_lock(database)))
+        except BlockingIOError as taken:
+            raise StoreError(f"{database}: another agent is at work on it") from taken
+        yield
+
+
+@contextmanager
+def figures_told(config: Config, figures: Collector, watch: Watch) -> Iterator[None]:
+    """Tell figures meanwhile, if anybody wants them. Raises ConfigError where the port is taken."""
+    listen = config.metrics.listen
+    if listen is None:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(serving(listen, figures))
+        except OSError as taken:
+            problem = f"{listen}: {taken.strerror}"
+            raise ConfigError(
+                config.file, "metrics.listen", problem, "a free port of this machine"
+            ) from taken
+        watch.start()
+        stack.callback(watch.stop)
+        yield

@@ -1,0 +1,121 @@
+"""What the store and the disk say, looked at every minute for whoever wants to know at once.
+
+A look reads the store in pages, over a connection of its own: it holds up nobody, however many rows there
+are. Where that takes long, it is done less often.
+"""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from retention import counts
+from retention.archive import Archive
+from retention.clock import Reading, read_clock, suspended
+from retention.erasure import pending
+from retention.hold import reviews_overdue
+from retention.purge import overdue
+from retention.recording import RecordError, Status
+from retention.stamp import proven
+from retention.store import Store, StoreError
+from sipagent.agent.recorder.recordable import obstacles
+from sipagent.config.load import Config
+
+EVERY_S = 60.0
+SHARE = 20  # of the time, one part in so many at most is spent looking
+
+log = structlog.get_logger("sipagent.service.watch")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One look, `at` s since the epoch. `overdue`: by more than a day; `head`: seq of the last entry.
+
+    `unerased`: recordings that their call had wanted erased, and something keeps. `obstacles`: how many keep
+    every call from being recorded.
+    """
+
+    at: float
+    kept: int
+    held: int
+    overdue: int
+    unerased: int
+    reviews_overdue: int
+    suspended: bool
+    head: int
+    free_bytes: int
+    obstacles: int
+
+
+class Watch:
+    """The thread `watch`. `latest` is what it saw last; None where it could not look, or has not yet.
+
+    `config` gives the configuration as it is now; where things lie stays as it was at the start.
+    """
+
+    def __init__(self, config: Callable[[], Config], read_clock: Callable[[], Reading] = read_clock) -> None:
+        self.latest: Seen | None = None
+        self.failures = 0
+        self._config = config
+        self._database = config().retention.database
+        self._directory = config().recording.directory
+        self._base = config().base
+        self._read_clock = read_clock
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch")
+
+    def start(self) -> None:
+        """Look now, and then every minute."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Wait for the look that is being taken."""
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                began = time.monotonic()
+                self._try()
+                self._over.wait(max(EVERY_S, SHARE * (time.monotonic() - began)))
+        finally:
+            self.latest = None  # nobody looks any more: nothing is better than what was true once
+
+    def _try(self) -> None:
+        try:
+            self.latest = self.look()
+        except (OSError, StoreError, RecordError) as fault:
+            if self.latest is not None or not self.failures:
+                log.error("watch_failed", reason=str(fault))
+            self.latest = None
+            self.failures += 1
+
+    def look(self) -> Seen:
+        """Raises OSError, StoreError, RecordError."""
+        config, now = self._config(), self._read_clock()
+        if not self._database.exists():  # opening it would make a new one
+            raise StoreError(f"{self._database}: is missing")
+        with Store(self._database) as store:
+            return Seen(
+                at=now.wall.timestamp(),
+                kept=counts.recordings(store, Status.CLOSED),
+                held=counts.held(store),
+                overdue=overdue(store, now.wall, config.retention.period),
+                unerased=len(pending(Archive(store, self._directory, self._base))),
+                reviews_overdue=reviews_overdue(store, now.wall.astimezone(config.service.timezone).date()),
+                suspended=suspended(store, now, proven(store, config.retention.timestamp_ca)) is not None,
+                head=store.head().seq,
+                free_bytes=_free(self._directory),
+                obstacles=len(obstacles(config)),
+            )
+
+
+def _free(directory: Path) -> int:
+    """Where the recordings lie, or will."""
+    there = next(place for place in (directory, *directory.parents) if place.exists())
+    return shutil.disk_usage(there).free

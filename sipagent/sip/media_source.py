@@ -1,0 +1,99 @@
+"""Whose RTP is believed on a leg: the peer that SDP names, or the one that NAT has made of it. Pure.
+
+    NEGOTIATED ─▶ its first packet ─▶ LATCHED: nobody else is heard until SDP names another peer
+        │
+        └─ 0.2 s without a packet, and NAT may be why ─▶ OPEN ─▶ the first who sends ─▶ LATCHED
+
+While it is not latched, only the negotiated address is heard; once it is open, also other ports of that
+address, the address that the leg's SIP comes from, and the trunk's own: there a gateway sits, or a phone
+behind one (RFC 4961). On loopback there is no NAT, and an address is everybody's: only the port tells who it
+is. Who is latched is known by address and port, never by SSRC, which anybody can copy.
+"""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, ip_address
+
+from sipagent.sip.socket_filter import Address, Sender
+
+OPEN_S = 0.2
+
+
+class MediaSource:
+    """Of one leg. Times are monotonic seconds; `networks`: of gateways that may send for it."""
+
+    def __init__(self, networks: Iterable[IPv4Network] = ()) -> None:
+        self.negotiated: Address | None = None
+        self.latched: Address | None = None
+        self._networks = tuple(networks)
+        self._signalling: frozenset[str] = frozenset()
+        self._opens_at: float | None = None
+        self._open = False
+
+    def signalled_by(self, address: str) -> None:
+        """The leg's SIP comes from there."""
+        self._signalling |= {address}
+
+    def agreed(self, peer: Address | None, now: float) -> bool:
+        """SDP names this peer now (None: nobody, as on hold); whether that changes who is heard."""
+        if peer is None or peer == self.negotiated:
+            return False
+        self.negotiated, self.latched, self._open = peer, None, False
+        self._opens_at = now + OPEN_S if self._candidates() else None
+        return True
+
+    def heard(self, source: Address) -> bool:
+        """A packet has come from `source`; whether it is the first of whom this leg hears from now on."""
+        if self.latched or not any(_is_of(source, sender) for sender in self.admitted):
+            return False
+        self.latched = source
+        return True
+
+    def waited(self, now: float) -> bool:
+        """Whether it is time to hear others than the negotiated peer, who says nothing."""
+        if self.latched or self._open or self._opens_at is None or now < self._opens_at:
+            return False
+        self._open = True
+        return True
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether who is heard is another than SDP names: until now our own sound went past them."""
+        return self.latched is not None and self.latched != self.negotiated
+
+    @property
+    def admitted(self) -> tuple[Sender, ...]:
+        """Who may be heard now; nobody, before there is a peer."""
+        if self.latched:
+            return (Sender.at(*self.latched),)
+        if self.negotiated is None:
+            return ()
+        exact = Sender.at(*self.negotiated)
+        return (exact, *self._candidates()) if self._open else (exact,)
+
+    @property
+    def admitted_reports(self) -> tuple[Sender, ...]:
+        """Who may send RTCP now, which comes from a port of its own (RFC 3550 section 11)."""
+        return tuple(
+            Sender(one.network, one.port + 1 if one.port and one.network.is_loopback else None)
+            for one in self.admitted
+        )
+
+    def _candidates(self) -> tuple[Sender, ...]:
+        assert self.negotiated is not None
+        if ip_address(self.negotiated[0]).is_loopback:
+            return ()
+        addresses = {self.negotiated[0], *self._signalling}
+        at = [Sender.at(address) for address in sorted(addresses) if _is_ipv4(address)]
+        return (*at, *(Sender(network) for network in self._networks))
+
+
+def _is_of(source: Address, sender: Sender) -> bool:
+    return IPv4Address(source[0]) in sender.network and sender.port in (None, source[1])
+
+
+def _is_ipv4(address: str) -> bool:
+    try:
+        IPv4Address(address)
+    except ValueError:
+        return False
+    return True

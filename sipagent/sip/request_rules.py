@@ -1,0 +1,312 @@
+"""What becomes of a SIP request before the library's layers see it. Pure: text and times in, a verdict out.
+
+    source      a stranger gets no answer; in a dialog, nobody but its peers does
+    body        more media than the engine can take: 488
+    load        sockets of RTP that it would open, and legs that are free: 503, or a moment's wait
+
+The library would answer strangers, obey whoever knows Call-ID and tags, and open sockets for each line of a
+body before anybody is asked; and when those run out, it ends the process.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import unquote
+
+from sipagent.call.policy import RETRY_AFTER_S
+from sipagent.config.identity import address_of, header_values
+from sipagent.config.types import Network, uri_host
+from sipagent.edge.hop import HEADER
+from sipagent.sip.socket_filter import Address
+
+AUDIO_LINES = 4  # of a body; a gateway offers plain and SRTP, in two families of address at most
+LINES = 8
+ROOM_S = 0.02  # between two looks at whether a leg has become free
+ROOM_AGAIN_S = 0.3  # so long in all: an INVITE is repeated after 0.5 s (RFC 3261 section 17.1.1.2)
+WAITING = 20  # requests at a time
+KEPT_S = 40.0  # a dialog that is over is known for so long: its last requests may be repeated for 32 s
+SIP_PORT = 5060
+ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"
+EXTENSIONS = frozenset({"100rel", "norefersub", "record-aware", "timer"})  # that the library knows
+WITH_BODY = ("INVITE", "UPDATE", "PRACK")
+
+_MEDIA_LINE = re.compile(r"^[ \t]*m=[ \t]*(\w+)[ \t]+(\d+)", re.MULTILINE | re.IGNORECASE)
+_BRANCH = re.compile(r";\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
+_TAG = re.compile(r";\s*tag\s*=\s*([^\s;,>]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`clear`: it can be read in one way only; `waited_s`: how long it has been held back so far."""
+
+    method: str
+    source: Address
+    message: str
+    call_id: str
+    branch: str
+    cseq: str
+    from_tag: str
+    to_tag: str
+    clear: bool = True
+    waited_s: float = 0.0
+
+    @property
+    def dialog(self) -> tuple[str, str]:
+        """The dialog as its sender's side has it: Call-ID and tag of the other side."""
+        return self.call_id, self.from_tag
+
+    @property
+    def audio(self) -> int:
+        """Sections of the body for which the library would open sockets; it takes none to be one."""
+        return sum(kind.lower() == "audio" and int(port) > 0 for kind, port in self._sections)
+
+    @property
+    def lines(self) -> int:
+        return len(self._sections)
+
+    @property
+    def _sections(self) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = _MEDIA_LINE.findall(self.message.replace("\r", "\n"))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the engine has and how much of it is in use. `sockets` of RTP and RTCP, those closing included.
+
+    `room`: whether one more call would find its legs; `waiting`: requests that are held back.
+    """
+
+    legs: int
+    legs_limit: int
+    sockets: int
+    sockets_limit: int
+    room: bool = True
+    waiting: int = 0
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """To the library."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """No answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A final response, without a transaction or a leg; `headers` as name and value."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Judge it again in so many seconds."""
+
+    seconds: float
+
+
+Verdict = Pass | Ignore | Refuse | Wait
+
+
+@dataclass(slots=True)
+class _Dialog:
+    """`peers`: who may send within it; `invites`: CSeq and branch of those that have passed."""
+
+    used_at: float
+    peers: set[Address] = field(default_factory=set)
+    invites: set[tuple[str, str]] = field(default_factory=set)
+
+
+class RequestRules:
+    """`callers` may begin calls, `others` may ask for OPTIONS. Behind an edge `peer` is the only sender.
+
+    An edge gives each request that begins something its `token`. `by_port`: whoever sends from an address of
+    loopback is told from others there by the port, which is so for UDP. Times are monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        callers: Sequence[Network] = (),
+        others: Sequence[Network] = (),
+        peer: Address | None = None,
+        token: str = "",
+        by_port: bool = True,
+    ) -> None:
+        self._callers = tuple(callers)
+        self._others = tuple(others)
+        self._peer = peer
+        self._token = token
+        self._by_port = by_port
+        self._dialogs: dict[tuple[str, str], _Dialog] = {}
+        self._refused: dict[tuple[str, str, str], float] = {}
+
+    def judge(self, request: Request, load: Load, now: float) -> Verdict:
+        """What becomes of it."""
+        return self._by_source(request) or self._by_body(request) or self._by_load(request, load) or Pass()
+
+    def _by_source(self, request: Request) -> Ignore | Refuse | None:
+        if self._peer is not None:
+            begins = not request.to_tag and request.method not in ("OPTIONS", "CANCEL", "ACK")
+            known = request.source == self._peer and (not begins or self._has_token(request))
+            return None if known else Ignore()
+        if (dialog := self._dialogs.get(request.dialog)) is not None:
+            return None if any(self._is(request.source, peer) for peer in dialog.peers) else Ignore()
+        if not _in(request.source, self._callers):
+            asks = request.method == "OPTIONS" and not request.to_tag
+            return None if asks and _in(request.source, self._others) else Ignore()
+        if request.to_tag:
+            return Ignore() if request.method == "ACK" else Refuse(481)
+        return self._by_what_it_begins(request) if request.clear else Refuse(400)
+
+    @staticmethod
+    def _by_what_it_begins(request: Request) -> Refuse | None:
+        """As RFC 3261 sections 8.2.1 to 8.2.3 have it, where the library takes it as it is."""
+        if request.method not in ("INVITE", "OPTIONS", "CANCEL", "ACK"):
+            return Refuse(405, (("Allow", ALLOWED),))
+        if request.method == "OPTIONS" and (unknown := _required(request.message) - EXTENSIONS):
+            return Refuse(420, (("Unsupported", ", ".join(sorted(unknown))),))
+        if request.method == "INVITE" and not _takes_sdp(request.message):
+            return Refuse(406, (("Accept", "application/sdp"),))
+        return None
+
+    @staticmethod
+    def _by_body(request: Request) -> Refuse | None:
+        too_much = request.lines > LINES or request.audio > AUDIO_LINES
+        return Refuse(488) if too_much and request.method in WITH_BODY else None
+
+    def _by_load(self, request: Request, load: Load) -> Refuse | Wait | None:
+        if request.method == "OPTIONS" and load.draining and not request.to_tag:
+            return Refuse(503)
+        if request.method != "INVITE" or self._is_repeated(request):
+            return None
+        if load.sockets + 2 * max(1, request.audio) > load.sockets_limit:
+            return Refuse(488) if request.to_tag else Refuse(503, (("Retry-After", str(RETRY_AFTER_S)),))
+        full = load.legs >= load.legs_limit or not load.room
+        may_wait = request.waited_s < ROOM_AGAIN_S and load.waiting < WAITING
+        return Wait(ROOM_S) if full and may_wait and not request.to_tag else None
+
+    def passed(self, request: Request, now: float) -> None:
+        """It goes to the library: who has sent it may send within the dialog that it begins."""
+        if request.method not in ("INVITE", "UPDATE"):
+            return
+        dialog = self._dialogs.setdefault(request.dialog, _Dialog(now))
+        dialog.used_at = now
+        dialog.peers |= {request.source, *reached_at(request.message)}
+        if request.method == "INVITE":
+            dialog.invites.add((request.cseq, request.branch))
+
+    def first_refused(self, request: Request, now: float) -> bool:
+        """Whether this one was not refused before: it is repeated until its sender has had the answer."""
+        key = (*request.dialog, request.cseq)
+        known, self._refused[key] = key in self._refused, now
+        return not known
+
+    def answered(self, message: str, source: Address, now: float) -> None:
+        """A response has come to a request of ours, from `source`: who has sent it may send requests, too."""
+        tag = _tag(next(iter(header_values(message, "To")), ""))
+        call_id = next(iter(header_values(message, "Call-ID")), "")
+        if tag and call_id:
+            dialog = self._dialogs.setdefault((call_id, tag), _Dialog(now))
+            dialog.used_at = now
+            dialog.peers |= {source, *reached_at(message)}
+
+    def tidy(self, live: Collection[str], now: float) -> None:
+        """Forget dialogs that are over; `live`: the Call-IDs of those that are not."""
+        for key, dialog in list(self._dialogs.items()):
+            if key[0] in live:
+                dialog.used_at = now
+            elif now - dialog.used_at > KEPT_S:
+                del self._dialogs[key]
+        self._refused = {key: at for key, at in self._refused.items() if now - at <= KEPT_S}
+
+    @property
+    def peers(self) -> frozenset[str]:
+        """The addresses of all who take part in a dialog."""
+        return frozenset(address for dialog in self._dialogs.values() for address, _ in dialog.peers)
+
+    # --- steps ---
+
+    def _is(self, source: Address, peer: Address) -> bool:
+        """By address; on loopback, where that is everybody's, by the port as well."""
+        by_port = self._by_port and ip_address(source[0]).is_loopback
+        return source[0] == peer[0] and (source[1] == peer[1] or not by_port)
+
+    def _has_token(self, request: Request) -> bool:
+        if not self._token:
+            return True
+        said = header_values(request.message, HEADER)
+        return any(value.partition(";")[0].strip() == self._token for value in said)
+
+    def _is_repeated(self, request: Request) -> bool:
+        dialog = self._dialogs.get(request.dialog)
+        return dialog is not None and (request.cseq, request.branch) in dialog.invites
+
+
+def read(message: str, source: Address) -> Request:
+    """A request from its text; what is missing is empty."""
+
+    def first(name: str) -> str:
+        return next(iter(header_values(message, name)), "")
+
+    branch = _BRANCH.search(first("Via"))
+    to_tag = _tag(first("To"))
+    return Request(
+        method=message.partition(" ")[0].upper(),
+        source=source,
+        message=message,
+        call_id=first("Call-ID"),
+        branch=branch[1] if branch else "",
+        cseq=first("CSeq").partition(" ")[0],
+        from_tag=_tag(first("From")),
+        to_tag=to_tag,
+        clear=bool(to_tag) or _is_clear(message),
+    )
+
+
+def reached_at(message: str) -> Iterable[Address]:
+    """Where its sender is reached from now on (RFC 3261 section 12.1), as far as addresses say so."""
+    for name in ("Contact", "Record-Route"):
+        for value in header_values(message, name):
+            for entry in value.split(","):
+                try:
+                    host, port = uri_host(address_of(entry.strip()))
+                    ip_address(host)
+                except ValueError:
+                    continue  # a name, or nothing that can be read: its sender's address must do
+                yield host, port or SIP_PORT
+
+
+def _required(message: str) -> set[str]:
+    """The extensions that it takes to answer a message."""
+    values = [*header_values(message, "Require"), *header_values(message, "Proxy-Require")]
+    return {tag.strip().lower() for value in values for tag in value.split(",") if tag.strip()}
+
+
+def _takes_sdp(message: str) -> bool:
+    """Whether its sender can read an answer: by Accept, or without one (RFC 3261 section 20.1)."""
+    accepted = [part for value in header_values(message, "Accept") for part in value.split(",")]
+    kinds = {part.partition(";")[0].strip().lower() for part in accepted}
+    return not kinds or bool(kinds & {"application/sdp", "application/*", "*/*"})
+
+
+def _in(source: Address, networks: Iterable[Network]) -> bool:
+    address = ip_address(source[0])
+    return any(address in network for network in networks)
+
+
+def _tag(value: str) -> str:
+    found = _TAG.search(unquote(value.rpartition(">")[2] if "<" in value else value))
+    return found[1] if found else ""
+
+
+def _is_clear(message: str) -> bool:
+    """Whether its dialog cannot be read in another way: by a second header, or a tag in a quoted string."""
+    one_each = all(len(header_values(message, name)) == 1 for name in ("Call-ID", "From", "To", "CSeq"))
+    return one_each and len(_TAG.findall(unquote(" ".join(header_values(message, "To"))))) == 0

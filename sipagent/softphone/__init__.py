@@ -1,0 +1,4 @@
+"""A scripted telephone in plain sockets, for the demo and the tests.
+
+It shares no code with the engine.
+"""

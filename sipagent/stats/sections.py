@@ -1,0 +1,202 @@
+"""What the statistics page shows, part by part: each a plot and the table of the same figures.
+
+Values come as plain text; whoever writes the page escapes them.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from retention.statistics import DECISIONS, IN_PROGRESS, OUTCOMES, PHASES, WAIT_EDGES, Statistics
+from sipagent.stats.plots import Plot
+from sipagent.stats.words import Words
+
+_FATES = ("kept", "held", "purged", "erased", "failed", "open")
+
+
+class Table(NamedTuple):
+    """Headings, and rows of as many cells; the first cell of a row names it."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of the page."""
+
+    title: str
+    note: str
+    plot: Plot | None
+    tables: Sequence[Table]
+
+
+class Grain(NamedTuple):
+    """How days are put together, so that a plot can be read however long it is; `days`: the longest."""
+
+    name: str
+    begins: Callable[[date], date]
+    days: int
+    most: int  # days between the first call and the last
+
+
+GRAINS = (
+    Grain("day", lambda day: day, 1, 92),
+    Grain("week", lambda day: day - timedelta(days=day.weekday()), 7, 400),
+    Grain("month", lambda day: day.replace(day=1), 31, 1900),
+    Grain("year", lambda day: day.replace(month=1, day=1), 366, date.max.toordinal()),
+)
+
+
+def sections(figures: Statistics, words: Words, last: date) -> Iterator[Section]:
+    """In the order of the page; `last` is the last day that the figures are of."""
+    yield _calls(figures, words, last)
+    yield _outcomes(figures, words)
+    yield _refusals(figures, words)
+    yield _waits(figures, words)
+    yield _recordings(figures, words)
+
+
+def by_grain(days: dict[date, Counter[str]], last: date) -> tuple[Grain, dict[date, Counter[str]]]:
+    """The finest grain that leaves bars to be told apart, and its counts, oldest first, without a gap.
+
+    From the first call up to `last`: that nobody called any more must be seen.
+    """
+    first = min(days, default=last)
+    last = max(last, *days) if days else last
+    grain = next(one for one in GRAINS if (last - first).days <= one.most)
+    spans: dict[date, Counter[str]] = {}
+    place = grain.begins(first)
+    while days and place <= last:
+        spans[place] = Counter()
+        place = grain.begins(place + timedelta(days=grain.days))
+    for day, counts in days.items():
+        spans[grain.begins(day)].update(counts)
+    return grain, spans
+
+
+def _calls(figures: Statistics, words: Words, last: date) -> Section:
+    grain, spans = by_grain(figures.days, last)
+    seen = [*DECISIONS, *sorted({key for counts in spans.values() for key in counts} - {*DECISIONS})]
+    title = words(f"calls_by_{grain.name}")
+    series = [(words(key), [counts[key] for counts in spans.values()]) for key in seen]
+    rows = [
+        [words.span(place, grain.name), *_numbers(words, counts.total(), *(counts[key] for key in seen))]
+        for place, counts in spans.items()
+        if counts
+    ]
+    table = Table([words(grain.name), words("total"), *(words(key) for key in seen)], rows)
+    plot = Plot(title, words("calls"), [words.tick(place, grain.name) for place in spans], series)
+    note = words("calls_note") + (f" {words('week_note')}" if grain.name == "week" else "")
+    return Section(title, note, plot, [table, _decisions(figures, words)])
+
+
+def _decisions(figures: Statistics, words: Words) -> Table:
+    rows = [
+        [words(decision) + (f" ({words(by)})" if by else ""), words.number(count)]
+        for (decision, by), count in sorted(
+            figures.decisions.items(), key=lambda item: (_place(item[0][0], DECISIONS), -item[1])
+        )
+    ]
+    return Table([words("decision"), words("calls")], rows)
+
+
+def _outcomes(figures: Statistics, words: Words) -> Section:
+    known = (*OUTCOMES, IN_PROGRESS)
+    seen = sorted(figures.outcomes, key=lambda outcome: _place(outcome, known))
+    counts = [figures.outcomes[outcome] for outcome in seen]
+    names = [words(outcome) for outcome in seen]
+    rows = [
+        [name, words.number(count), words.share(count / figures.calls)]
+        for name, count in zip(names, counts, strict=True)
+    ]
+    title = words("outcomes")
+    tables = [Table([words("outcome"), words("calls"), words("share")], rows)]
+    languages = _languages(figures, words)
+    if len(languages.rows) > 1:
+        tables.append(languages)
+    return Section(
+        title, words("outcomes_note"), Plot(title, words("calls"), names, [("", counts)], lying=True), tables
+    )
+
+
+def _languages(figures: Statistics, words: Words) -> Table:
+    """By language rather than by number: a number, even the service's own, is not for this page."""
+    totals: dict[str, list[int]] = {}
+    for number, one in figures.numbers.items():
+        total = totals.setdefault(figures.languages[number] or "by_key", [0, 0, 0])
+        for place, count in enumerate((one.calls, one.reached, one.refused)):
+            total[place] += count
+    rows = [[words(language), *_numbers(words, *counts)] for language, counts in totals.items() if counts[0]]
+    return Table([words("language"), words("calls"), words("connected"), words("refused")], rows)
+
+
+def _refusals(figures: Statistics, words: Words) -> Section:
+    channels = {channel: counts for channel, counts in figures.channels().items() if counts}
+    phases = [*PHASES, *sorted({key for counts in channels.values() for key in counts} - {*PHASES})]
+    series = [(words(name), [counts[phase] for phase in phases]) for name, counts in channels.items()]
+    rows = [
+        [words(name), *_numbers(words, *(counts[phase] for phase in phases), counts.total())]
+        for name, counts in channels.items()
+    ]
+    title = words("refusals")
+    names = [words(phase) or "–" for phase in phases]
+    tables = [Table([words("channel"), *names, words("total")], rows)]
+    methods = figures.methods()
+    if methods:
+        ways = [[words(method), words.number(count)] for method, count in sorted(methods.items())]
+        tables.append(Table([words("dtmf_methods"), words("refused")], ways))
+    return Section(title, words("refusals_note"), Plot(title, words("calls"), names, series), tables)
+
+
+def _waits(figures: Statistics, words: Words) -> Section:
+    title = words("waits")
+    names = [*(f"≤ {words.length(edge, whole=True)}" for edge in WAIT_EDGES)]
+    names.append(f"> {words.length(WAIT_EDGES[-1], whole=True)}")
+    counts = figures.waits.up_to(WAIT_EDGES)
+    waits = Table(
+        [words("wait"), words("calls"), words("share")],
+        [
+            [name, words.number(count), words.share(count / figures.waits.count)]
+            for name, count in zip(names, counts, strict=True)
+            if count
+        ],
+    )
+    spreads = [("waited", figures.waits), ("given_up", figures.given_up), ("talked", figures.durations)]
+    lengths = Table(
+        ["", words("calls"), *(words(name) for name in ("median", "p90", "longest"))],
+        [
+            [words(name), words.number(spread.count)]
+            + [words.length(s) for s in (spread.quantile(0.5), spread.quantile(0.9), spread.longest_s)]
+            for name, spread in spreads
+            if spread.count
+        ],
+    )
+    plot = Plot(title, words("calls"), names, [("", counts)])
+    return Section(title, words("waits_note"), plot, [waits, lengths])
+
+
+def _recordings(figures: Statistics, words: Words) -> Section:
+    """What is held is apart from what is kept only until it is due."""
+    months = sorted(figures.kept.months.items())
+    names = [words.span(date.fromisoformat(f"{month}-01"), "month") for month, _ in months]
+    counts = [fates.to_json() | {"kept": fates.kept - fates.held} for _, fates in months]
+    series = [(words(fate), [count[fate] for count in counts]) for fate in _FATES]
+    rows = [
+        [name, *_numbers(words, *(count[fate] for fate in _FATES), sum(count.values()))]
+        for name, count in zip(names, counts, strict=True)
+    ]
+    title = words("months")
+    table = Table([words("month"), *(words(fate) for fate in _FATES), words("total")], rows)
+    plot = Plot(title, words("recordings"), names, series)
+    return Section(title, words("months_note"), plot, [table])
+
+
+def _numbers(words: Words, *counts: int) -> list[str]:
+    return [words.number(count) for count in counts]
+
+
+def _place(value: str, known: Sequence[str]) -> int:
+    return known.index(value) if value in known else len(known)

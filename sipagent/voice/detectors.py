@@ -1,0 +1,54 @@
+"""Who listens to spoken refusals: the detectors that the configuration names, and what `check` says."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from media.keyword import Detector, DetectorUnavailable, load_detector
+from sipagent.config.finding import Finding, error, ok
+from sipagent.config.load import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Detectors:
+    """For before the bridge, and for the conversation; None where only keys are heard."""
+
+    before: Detector | None
+    in_call: Detector | None
+
+
+NOBODY_LISTENS = Detectors(None, None)
+
+
+def detectors(config: Config) -> Detectors:
+    """Listening for the configured phrases. DetectorUnavailable where one of them can't be heard."""
+    refusal, accept = config.refusal, accept_keywords(config)
+    model, heads = refusal.vosk_model, refusal.heads
+    before = load_detector(refusal.engine, refusal.keywords, accept, model=model, heads=heads)
+    if before is None or refusal.in_call == "key":
+        return Detectors(before, None)
+    in_call = load_detector(refusal.engine, refusal.in_call_keywords, model=model, heads=heads, in_call=True)
+    return Detectors(before, in_call)
+
+
+def accept_keywords(config: Config) -> tuple[str, ...]:
+    """Words that accept count only where something must be accepted, in the mode "opt_in".
+
+    In the other one they could only end the listening before a refusal.
+    """
+    return config.refusal.accept_keywords if config.refusal.mode == "opt_in" else ()
+
+
+def voice_findings(config: Config) -> Iterator[Finding]:
+    """Load the detectors as the agent will."""
+    refusal = config.refusal
+    if refusal.engine == "none":
+        return
+    try:
+        detectors(config)
+    except DetectorUnavailable as wrong:
+        yield error("refusal.engine", str(wrong))
+        return
+    heard = ", ".join(map(repr, refusal.keywords + accept_keywords(config)))
+    if refusal.in_call == "key+voice":
+        heard += f"; during the call {', '.join(map(repr, refusal.in_call_keywords))}"
+    yield ok("refusal.engine", f"{refusal.engine} hears {heard}")
