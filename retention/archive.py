@@ -48,8 +48,7 @@ class Archive:
         self.store = store
         self.directory = directory
         self.base = base
-        beside = base if str(store.path) == ":memory:" else Path(store.path).parent
-        self.vault = Vault(beside / "vault")
+        self.vault = Vault(base / "vault" if store.places is None else store.places.vault)
         self.marks = Marks(directory)
 
     # where things are

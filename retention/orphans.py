@@ -46,7 +46,8 @@ def orphans(archive: Archive) -> list[Orphan]:
 
 def _waiting(archive: Archive) -> frozenset[str]:
     """Those whose row is in a reserve: it is only yet to be written."""
-    return frozenset() if archive.store.head_file is None else recordings_in(Path(archive.store.path))
+    places = archive.store.places
+    return frozenset() if places is None else recordings_in(places)
 
 
 def _unexpected(

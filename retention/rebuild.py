@@ -108,7 +108,7 @@ def _is_older(store: Store) -> bool:
     So it may have where that head cannot be read.
     """
     try:
-        exported = None if store.head_file is None else read_head(store.head_file)
+        exported = None if store.places is None else read_head(store.places.head)
     except HeadError:
         return True
     return exported is not None and not store.knows(exported)

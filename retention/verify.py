@@ -160,7 +160,7 @@ class _Verification:
 
     def exported(self, copies: tuple[Path, ...]) -> None:
         """Look for the exported head, and copies of it, in the chain."""
-        own = self.store.head_file
+        own = None if self.store.places is None else self.store.places.head
         if own is not None and (damaged := damaged_path(own)).exists():
             self.wrong(damaged.name, DAMAGED)
         for path in copies if own is None else (own, *copies):
@@ -177,8 +177,8 @@ class _Verification:
 
     def reserves(self) -> None:
         """Look for what waits to be written, and has nobody who writes it."""
-        if self.store.head_file is not None:
-            for name, problem in lasting_problems(Path(self.store.path)).items():
+        if self.store.places is not None:
+            for name, problem in lasting_problems(self.store.places).items():
                 self.wrong(name, problem)
 
     def files(self) -> None:

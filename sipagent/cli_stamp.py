@@ -6,7 +6,7 @@ import click
 
 from retention.authority import StampError
 from retention.recording import Json, to_text
-from retention.stamp import Stamped, StampProblem, newest, stamp_head, stamps, stamps_folder
+from retention.stamp import Stamped, StampProblem, newest, stamp_head, stamps
 from retention.store import Store
 from sipagent.cli_base import Failure, Workplace, json_option, print_json
 from sipagent.cli_tables import Column, console, show_table
@@ -33,7 +33,7 @@ def stamp_command(work: Workplace, /, *, listed: bool, as_json: bool) -> None:
       sipagent stamp
       sipagent stamp --list
     """
-    folder = stamps_folder(work.config.retention.database)
+    folder = work.config.places.stamps
     try:
         if listed:
             _list(work, list(stamps(folder)), as_json)

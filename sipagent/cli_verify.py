@@ -7,7 +7,7 @@ from rich.console import Console
 
 from retention.archive import Archive
 from retention.recording import Json
-from retention.stamp import StampReport, stamps_folder, verify_stamps
+from retention.stamp import StampReport, verify_stamps
 from retention.verify import Finding, Verified, verify
 from sipagent.cli_base import Failure, Workplace, json_option, print_json
 from sipagent.cli_progress import Step, steps
@@ -63,7 +63,7 @@ def _archive(work: Workplace) -> Archive:
     database, directory = work.config.retention.database, work.config.recording.directory
     if database.exists():
         return work.archive()
-    if database.with_suffix(".head").exists() or any(directory.glob("*.json")):
+    if work.config.places.head.exists() or any(directory.glob("*.json")):
         raise Failure(f"{database} is missing, and what it held with it; see `sipagent rebuild`")
     raise Failure(f"{database}: there is no database yet, and nothing to verify")
 
@@ -72,7 +72,7 @@ def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> S
     """Check them and put what is wrong to the rest; those of entries that were lost go with these."""
     kept = work.config.retention
     report = verify_stamps(
-        stamps_folder(kept.database),
+        work.config.places.stamps,
         archive.store.hash_of,
         kept.timestamp_ca,
         lambda done, total: step("stamps", done, total),

@@ -22,7 +22,7 @@ from retention.authority import StampError
 from retention.clock import Reading, look, read_clock
 from retention.hold import reviews_overdue
 from retention.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
-from retention.stamp import proven, stamp_head, stamps_folder
+from retention.stamp import proven, stamp_head
 from retention.store import Store, StoreError
 from sipagent.config import Config
 from sipagent.edge_files import forget_old_dialogs
@@ -159,11 +159,11 @@ class Purging:
         url, ca = self._config.retention.timestamp_url, self._config.retention.timestamp_ca
         if url is None or ca is None or self._over.is_set():
             return
-        database = self._place.retention.database
+        places = self._place.places
 
         def stamp() -> None:
-            with Store(database) as store:
-                made = stamp_head(store, url, ca, stamps_folder(database))
+            with Store(places.database) as store:
+                made = stamp_head(store, url, ca, places.stamps)
             if made is not None:
                 log.info("stamped", seq=made.seq, at=made.at.isoformat())
                 if self._suspended:  # it may be what confirms the clock

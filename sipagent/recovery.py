@@ -41,7 +41,7 @@ def recover(
     refused = [id for id in marked if (mark := archive.marks.read(id)) and mark.decision == REFUSED]
     archive.unlink(refused)  # whoever is at work on it does the same; what does not go is told below
     if left is None:
-        take_in_reserves(store, left_behind(Path(store.path)), alert)
+        take_in_reserves(store, () if store.places is None else left_behind(store.places), alert)
         others = of_the_living(store, marked)
         ids = [id for id in _unfinished(archive) if id not in others]
         receipts = store.open_receipts(lambda id, problem: alert(f"recovery of {id}: {problem}"))

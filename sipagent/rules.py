@@ -9,7 +9,7 @@ from sipagent.admission import Admission, admission
 from sipagent.config import Config, ConfigError
 from sipagent.logs import alert
 from sipagent.sampling import Seed
-from sipagent.seed import SeedError, keep_seed, seed_path
+from sipagent.seed import SeedError, keep_seed
 from sipagent.spoken_ways import unkept
 from sipagent.voice import Detectors, detectors
 
@@ -36,7 +36,7 @@ def with_seed(rules: Admission, config: Config, known: Seed | None = None) -> Ad
 
 def _seed(config: Config) -> Seed | None:
     try:
-        return keep_seed(seed_path(config.retention.database))
+        return keep_seed(config.places.seed)
     except (SeedError, OSError) as wrong:
         alert(f"{wrong}; until then no call is drawn where recording.share is below 1")
         return None

@@ -13,7 +13,7 @@ from ipaddress import ip_network
 import structlog
 
 from retention.archive import Archive
-from retention.reserve import Reserve, reserve_path
+from retention.reserve import Reserve
 from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import tones
@@ -52,10 +52,10 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     heed(orders)
     with Store(config.retention.database) as store:
         archive = Archive(store, config.recording.directory, config.base)
-        reserve = Reserve(reserve_path(config.retention.database), config.capacity.calls)
+        reserve = Reserve(config.places.reserve(), config.capacity.calls)
         recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
         registers = config.trunk.registrar is not None
-        rota = Rota(config.retention.database.with_name("round_robin.json"))
+        rota = Rota(config.places.rota)
         agent = Agent(
             rules, recorder, tones(), registers=registers, detectors=detectors_of(config), rota=rota
         )
@@ -67,7 +67,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
             _fit(config, engine.capacity)
             with alone_on(config), figures_told(config, Metrics(agent, purging, watch), watch):
                 agent.reload(with_seed(rules, config))
-                edge = reserve_path(config.retention.database, "edge")  # where there was one before
+                edge = config.places.reserve("edge")  # where there was one before
                 take_in_reserves(store, [edge], alert)
                 recover(archive, config.recording.format, datetime.now(UTC), alert)
                 _serve(config, agent, engine, purging, orders)

@@ -20,7 +20,7 @@ import structlog
 from retention.archive import Archive
 from retention.progress import at_work, left_by
 from retention.recording import Ids, Receipt, worker_of
-from retention.reserve import Reserve, reserve_path
+from retention.reserve import Reserve
 from retention.store import Store, StoreError
 from sipagent.admission import Admission, tones
 from sipagent.agent import Agent
@@ -62,10 +62,10 @@ def work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost) -> N
 
 def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, stack: ExitStack) -> None:
     config = post.config
-    stack.enter_context(at_work(config.retention.database, post.index))
+    stack.enter_context(at_work(config.places, post.index))
     store = stack.enter_context(Store(config.retention.database, worker=post.index))
     archive = Archive(store, config.recording.directory, config.base)
-    path = reserve_path(config.retention.database, post.index)
+    path = config.places.reserve(post.index)
     waited = take_in_reserves(store, [path], alert)
     marked = (id for id in archive.marks.ids() if worker_of(id) == post.index)
     left = tuple(dict.fromkeys((*left_by(store, post.index), *waited, *marked)))

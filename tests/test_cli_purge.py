@@ -9,9 +9,9 @@ import pytest
 
 from retention.clock import Reading, read_clock
 from retention.files import alone
-from retention.progress import agent_lock
+from retention.places import Owner, Places
 from retention.recording import Access, Note, Recording, Status
-from retention.reserve import Owner, Reserve, read_reserve, reserve_path
+from retention.reserve import Reserve, read_reserve
 from sipagent import cli_purge
 from tests.kept import bytes_under, receipt, recording
 from tests.office import Office, make_office
@@ -298,13 +298,13 @@ def test_it_goes_while_purging_is_suspended_too(office: Office, monkeypatch: pyt
 @pytest.mark.parametrize("owner", [None, 3, "edge"])
 def test_what_an_agent_that_is_gone_could_not_write_is_written(office: Office, owner: Owner) -> None:
     """And expires like the rest; of one that runs, it is the agent's to write."""
-    row, database = recording(), office.folder / "retention.db"
+    row, places = recording(), Places(office.folder / "retention.db")
     office.run("purge")
-    reserve = Reserve(reserve_path(database, owner), 1)
+    reserve = Reserve(places.reserve(owner), 1)
     reserve.allocate()
     reserve.write([receipt(row), sum_of(12)])
     assert office.run("verify").code == 1
-    with alone(agent_lock(database)):
+    with alone(places.lock):
         office.run("purge")
         assert office.archive.store.receipts() == []
     office.run("purge")

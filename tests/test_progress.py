@@ -17,6 +17,7 @@ import pytest
 
 from media.tap import Tap
 from retention.archive import Archive
+from retention.places import Places
 from retention.progress import at_work, is_at_work, left_by, of_the_living
 from retention.recording import Recording, Status
 from retention.store import Store
@@ -157,28 +158,28 @@ def test_the_chain_knows_nothing_of_it_and_its_guards_are_missed(mine: Archive, 
 
 
 def test_only_one_process_at_a_time_is_a_worker(tmp_path: Path) -> None:
-    database = tmp_path / "retention.db"
-    assert not is_at_work(database, MINE)
-    with at_work(database, MINE):
-        assert is_at_work(database, MINE) and not is_at_work(database, OTHERS)
-        with at_work(database, OTHERS), pytest.raises(BlockingIOError), at_work(database, MINE):
+    places = Places(tmp_path / "retention.db")
+    assert not is_at_work(places, MINE)
+    with at_work(places, MINE):
+        assert is_at_work(places, MINE) and not is_at_work(places, OTHERS)
+        with at_work(places, OTHERS), pytest.raises(BlockingIOError), at_work(places, MINE):
             pass
-    assert not is_at_work(database, MINE)
+    assert not is_at_work(places, MINE)
 
 
 def test_who_is_killed_is_at_work_no_longer(tmp_path: Path) -> None:
-    database = tmp_path / "retention.db"
+    places = Places(tmp_path / "retention.db")
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        with at_work(database, MINE):
+        with at_work(places, MINE):
             os.write(writing, b".")
             signal.pause()
     assert os.read(reading, 1) == b"."
-    assert is_at_work(database, MINE)
+    assert is_at_work(places, MINE)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert not is_at_work(database, MINE)
+    assert not is_at_work(places, MINE)
     for descriptor in (reading, writing):
         os.close(descriptor)
 
@@ -211,7 +212,7 @@ def test_the_start_recovers_all_but_what_somebody_is_at_work_on(
     alone = kept.archive(tmp_path)
     dead, of_one = begun(mine), begun(alone, 1)
     living = begun(orphan := kept.archive(tmp_path, OTHERS), 2)
-    with at_work(tmp_path / "retention.db", OTHERS):
+    with at_work(Places(tmp_path / "retention.db"), OTHERS):
         assert of_the_living(alone.store) == {living.id}
         ended = recover(alone, "wav", NOW, alerts.append)
     assert {one.id for one in ended} == {dead.id, of_one.id}
@@ -275,7 +276,7 @@ def test_killed_before_any_step_it_is_made_good_by_the_replacement(
 
 
 def replace_worker(folder: Path) -> None:
-    with at_work(folder / "retention.db", MINE):
+    with at_work(Places(folder / "retention.db"), MINE):
         archive = kept.archive(folder, MINE)
         recover(archive, "flac", NOW, pytest.fail, left_by(archive.store, MINE))
         archive.store.close()
@@ -290,7 +291,7 @@ def recover_theirs(archive: Archive, left: tuple[str, ...]) -> None:
 
 def record_on(folder: Path, worker: int, first: int, count: int) -> None:
     """A worker's life: what its predecessor left, then calls, some of which are refused."""
-    with at_work(folder / "retention.db", worker):
+    with at_work(Places(folder / "retention.db"), worker):
         archive = kept.archive(folder, worker)
         left = left_by(archive.store, worker)
         recorder = Recorder(archive, "wav", lambda _: os._exit(9))

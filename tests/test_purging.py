@@ -18,9 +18,10 @@ from retention.copies import Copy
 from retention.hold import Hold, place
 from retention.keys import new_pair
 from retention.orphans import Orphan
+from retention.places import Places
 from retention.purge import Removal, Report
 from retention.recording import Access, Recording, Status, due_date
-from retention.stamp import newest, proven, stamp_head, stamps_folder
+from retention.stamp import newest, proven, stamp_head
 from sipagent import purging
 from sipagent.config import Config
 from sipagent.edge_files import TABLES
@@ -383,7 +384,7 @@ def test_a_time_stamp_of_another_authority_ends_nothing(
     now = datetime.now(UTC)
     archive.store.add_receipt(receipt(recording()))
     look(archive.store, Reading("the boot before", now - timedelta(days=200), 1000.0))
-    stamp_head(archive.store, tsa.url, tsa.ca, stamps_folder(tmp_path / "retention.db"))
+    stamp_head(archive.store, tsa.url, tsa.ca, Places(tmp_path / "retention.db").stamps)
     other = Authority(tmp_path / "other")
     assert proven(archive.store, tsa.ca)() is not None
     for ca in (None, other.ca, tmp_path / "absent.pem"):

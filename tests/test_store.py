@@ -13,7 +13,8 @@ import pytest
 from retention import store as store_module
 from retention.archive import Archive
 from retention.chain import Head
-from retention.head import head_path, read_head
+from retention.head import read_head
+from retention.places import Places
 from retention.recording import Access, Event, Status
 from retention.selection import Selection
 from retention.store import Store, StoreError, UnknownId
@@ -192,7 +193,7 @@ def test_a_commit_that_fails_leaves_nothing_open(tmp_path: Path, monkeypatch: py
         store.add_recording(recording(1))
         with Store(path) as other:
             assert [row.started_at for row in other.recordings()] == [START + timedelta(minutes=1)]
-            assert read_head(head_path(path)) == other.head() == Head(2, other.head().hash)
+            assert read_head(Places(path).head) == other.head() == Head(2, other.head().hash)
 
 
 def test_the_file_is_private_and_durable(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from sipagent import supervision
 from sipagent.admission import SHIPPED
 from sipagent.children import Child
 from sipagent.config import Config, ConfigError
-from sipagent.edge import Places
-from sipagent.edge_files import edge_directory, kept_tokens, places
+from sipagent.edge import EdgePlaces
+from sipagent.edge_files import kept_tokens, places
 from sipagent.edge_rpc import EdgeError
 from sipagent.posts import REGISTRAR, RegistrarPost, WorkerPost
 from sipagent.seed import keep_seed
@@ -59,9 +59,9 @@ def workers_of(office: Office, started: Started) -> list[WorkerPost]:
 # --- what an agent before it has left ---
 
 
-def left(config: Config) -> Places:
+def left(config: Config) -> EdgePlaces:
     """What an edge leaves that was killed in a call."""
-    where = places(edge_directory(config))
+    where = places(config.places.edge)
     hop_tokens(config)
     where.dialogs.mkdir()
     for name in ("dialog", "dialog_vars", "version", "dialog.unread"):
@@ -80,11 +80,11 @@ def test_where_a_worker_still_has_calls_both_stay(where: Path) -> None:
     config = read(FIVE, where)
     there, tokens = left(config), hop_tokens(config)
     for index in range(2):
-        with at_work(config.retention.database, index):
+        with at_work(config.places, index):
             pass
     (there.dialogs / "dialog").write_text("+33612345678")
     tokens = kept_tokens(there)
-    with at_work(config.retention.database, 1):
+    with at_work(config.places, 1):
         assert hop_tokens(config) == tokens
     assert (there.dialogs / "dialog").read_text() == "+33612345678"
     assert hop_tokens(config) != tokens
@@ -92,12 +92,12 @@ def test_where_a_worker_still_has_calls_both_stay(where: Path) -> None:
 
 def test_somebody_elses_edge_keeps_its_secret(where: Path) -> None:
     config = read(with_keys("edge", "start = false", FIVE), where)
-    assert hop_tokens(config) == hop_tokens(config) == kept_tokens(places(edge_directory(config)))
+    assert hop_tokens(config) == hop_tokens(config) == kept_tokens(places(config.places.edge))
 
 
 def test_a_secret_that_cannot_be_kept_is_one_line(where: Path) -> None:
     config = read(FIVE, where)
-    edge_directory(config).write_text("no folder")
+    config.places.edge.write_text("no folder")
     with pytest.raises(EdgeError, match="edge: ") as error:
         hop_tokens(config)
     assert "\n" not in str(error.value)
