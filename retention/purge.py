@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from retention import erasure, files
+from retention import erasure
 from retention.archive import Archive, ArchiveError, why_held
 from retention.chain import Head, is_personal
 from retention.copies import Copy, known_copies
@@ -28,6 +28,7 @@ from retention.recording import (
     parse_period,
     to_text,
 )
+from retention.recording_files import Kind
 from retention.store import Damaged, NoRoom, Store, StoreError, UnknownId
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
@@ -335,8 +336,7 @@ def _tidy(
             left.append(orphan)
             continue
         try:
-            if files.unlink([orphan.path]):
-                files.sync_folder(orphan.path.parent)
+            archive.files.remove_name(orphan.name)
             unlinked.append(orphan)
         except OSError as error:
             stuck.append((orphan.name, str(error)))
@@ -353,7 +353,7 @@ def _has_no_right(archive: Archive, orphan: Orphan, now: datetime, terms: Terms)
     begun = begun_at(orphan.id)
     if begun is None or due_date(begun, terms.period) > now:
         return False
-    if not archive.metadata(orphan.id).exists():
+    if not archive.files.exists(orphan.id, Kind.METADATA):
         return True
     told = archive.told(orphan.id)
     return told is not None and told.get("hold") is None

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retention.archive import Archive
 from retention.keys import KeysError, PublicKey, read_identity, read_public
 from retention.orphans import Orphan, orphans
 from retention.store import Store, StoreError
 from sipagent.finding import Finding, error, ok, warning
 from sipagent.recordable import VAULT, obstacles
+from sipagent.stored import archive_of
 
 if TYPE_CHECKING:
     from sipagent.config import Config
@@ -94,9 +94,8 @@ def _vault(config: "Config") -> Iterator[Finding]:
     if not config.retention.database.exists():
         return
     with Store(config.retention.database) as store:
-        archive = Archive(store, config.recording.directory, config.base)
-        found = orphans(archive)
-        keys = [orphan for orphan in found if orphan.path.parent == archive.vault.directory]
+        found = orphans(archive_of(config, store))
+        keys = [orphan for orphan in found if orphan.in_vault]
         keyless = [orphan for orphan in found if _is_keyless(orphan)]
     if keys:
         yield warning("vault", f"{_names(keys)}: keys without a recording; see `sipagent purge --dry-run`")

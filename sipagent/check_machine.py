@@ -18,12 +18,14 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.parse import quote
 
+from retention.recording_files import has_metadata
 from sipagent.check_edge import edge_findings
 from sipagent.check_retention import retention_findings
 from sipagent.config import Config, ConfigError, HostPort
 from sipagent.edge_plan import Addresses, needs_edge, plan
 from sipagent.finding import Finding, error, ok, warning
 from sipagent.layout import layout
+from sipagent.stored import files_of
 
 PYTHONS = ((3, 11), (3, 12))  # those that the engine's wheel exists for
 FREE_LEAST = 100 << 20  # bytes: below, calls will soon go unrecorded
@@ -127,7 +129,7 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
 
 def _no_database(config: Config, path: Path) -> Finding:
     what = "retention.database"
-    if any(config.recording.directory.glob("*.json")):
+    if has_metadata(files_of(config)):
         return error(what, f"{path} is missing, but there are recordings: see `sipagent rebuild`")
     if not os.access(path.parent, os.W_OK):
         return error(what, f"{path} cannot be made: {path.parent} is missing or not writable")

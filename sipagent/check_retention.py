@@ -20,6 +20,7 @@ from retention.store import Store, StoreError
 from sipagent.config import Config
 from sipagent.finding import Finding, error, ok
 from sipagent.purging import RESUMES
+from sipagent.stored import archive_of
 
 
 def retention_findings(
@@ -31,7 +32,7 @@ def retention_findings(
         with Store(path) as store:
             yield _purge(config, store, now, read_clock)
             yield _reserves(config.places)
-            yield _erasures(Archive(store, config.recording.directory, config.base))
+            yield _erasures(archive_of(config, store))
             yield _holds(store, now.astimezone(config.service.timezone))
             yield _chain(store, config.places.head)
     except StoreError as problem:

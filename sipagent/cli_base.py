@@ -25,6 +25,7 @@ from retention.archive import Archive, ArchiveError
 from retention.lookup import ids_beginning, ids_meant
 from retention.purge import Terms
 from retention.recording import Recording, is_id
+from retention.recording_files import has_metadata
 from retention.store import Store, StoreError, UnknownId
 from sipagent.config_errors import ConfigError, one_line
 
@@ -136,17 +137,17 @@ class Workplace:
 
         Raises ConfigError, StoreError.
         """
-        database, directory = self.config.retention.database, self.config.recording.directory
-        if make or database.exists():
-            store = Store(database)
-        else:
-            store = Store(":memory:")
-            if any(directory.glob("*.json")):
-                click.echo(
-                    f"sipagent: {database.name} is missing, but there are recordings: see `sipagent rebuild`",
-                    err=True,
-                )
-        return Archive(store, directory, self.config.base)
+        from sipagent.stored import archive_of
+
+        database = self.config.retention.database
+        there = make or database.exists()
+        archive = archive_of(self.config, Store(database if there else ":memory:"))
+        if not there and has_metadata(archive.files):
+            click.echo(
+                f"sipagent: {database.name} is missing, but there are recordings: see `sipagent rebuild`",
+                err=True,
+            )
+        return archive
 
     def local(self, at: datetime) -> datetime:
         """In the service's time zone."""

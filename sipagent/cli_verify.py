@@ -7,12 +7,14 @@ from rich.console import Console
 
 from retention.archive import Archive
 from retention.recording import Json
+from retention.recording_files import has_metadata
 from retention.stamp import StampReport, verify_stamps
 from retention.verify import Finding, Verified, verify
 from sipagent.cli_base import Failure, Workplace, json_option, print_json
 from sipagent.cli_progress import Step, steps
 from sipagent.cli_tables import Column, console, show_fields, show_table
 from sipagent.cli_times import counted
+from sipagent.stored import files_of
 
 _FINDING: list[Column[Finding]] = [
     Column("where", lambda found: found.where),
@@ -60,10 +62,10 @@ def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path,
 
 def _archive(work: Workplace) -> Archive:
     """Raises Failure without a database: there is nothing to look at, or all of it is gone."""
-    database, directory = work.config.retention.database, work.config.recording.directory
+    database = work.config.retention.database
     if database.exists():
         return work.archive()
-    if work.config.places.head.exists() or any(directory.glob("*.json")):
+    if work.config.places.head.exists() or has_metadata(files_of(work.config)):
         raise Failure(f"{database} is missing, and what it held with it; see `sipagent rebuild`")
     raise Failure(f"{database}: there is no database yet, and nothing to verify")
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from retention.archive import Archive, ArchiveError
+from retention.archive import ArchiveError
 from retention.authority import StampError
 from retention.clock import Reading, look, read_clock
 from retention.hold import reviews_overdue
@@ -27,6 +27,7 @@ from retention.store import Store, StoreError
 from sipagent.config import Config
 from sipagent.edge_files import forget_old_dialogs
 from sipagent.recordable import obstacles
+from sipagent.stored import archive_of
 
 EVERY_S = 3600.0
 ERASE_S = 60.0
@@ -116,7 +117,7 @@ class Purging:
             if why is not None:
                 self._alert(f"purging is suspended: {why}; {RESUMES}")
                 return
-            archive = Archive(store, self._place.recording.directory, self._place.base)
+            archive = archive_of(self._place, store)
             report = purge(archive, reading.wall, terms, over=self._over.is_set)
             tell(report)
             self.failures["purge"] += len(report.failed)
@@ -134,7 +135,7 @@ class Purging:
         """Whatever the clock says; what does not go is told at once, and then every hour."""
         failed: list[tuple[str, str]] = []
         with Store(self._place.retention.database) as store:
-            archive = Archive(store, self._place.recording.directory, self._place.base)
+            archive = archive_of(self._place, store)
             for id in erase_pending(archive, datetime.now(UTC), failed):
                 log.info("erased", id=id)
         now = time.monotonic()

@@ -24,15 +24,15 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from media.assemble import Finished, Format, NothingRecorded, assemble, is_sealed, settle
+from media.assemble import Finished, Format, NothingRecorded, assemble, is_begun, is_sealed, settle
 from media.frame import SAMPLE_RATE
 from media.tap import Tap, TapError, TapWriter
 from retention.archive import Archive
 from retention.erasure import REFUSED, finish
-from retention.files import make_folder
 from retention.keys import read_public
 from retention.marks import Mark
 from retention.recording import Pause, Receipt, Recording, Status
+from retention.recording_files import Kind
 from retention.reserve import Reserve
 from retention.store import StoreError
 from sipagent.erasing import Erasing
@@ -144,7 +144,8 @@ class Recorder:
 
         `on_failure(reason)` is called at most once, on a thread of the recorder's or on one that feeds.
         """
-        tap = Tap(self.archive.part(recording.id), on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
+        part = self.archive.files.spool(recording.id, Kind.PART)
+        tap = Tap(part, on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
 
         id = recording.id
         row = self._rows.open(recording, lambda: self._open(recording))
@@ -156,7 +157,7 @@ class Recorder:
                     raise StoreError("its row can be written nowhere")
                 if row.fault is not None:
                     raise row.fault
-                make_folder(self.archive.directory)  # which its row has made, if it was there first
+                self.archive.files.prepare()  # which its row has made, if it was there first
                 tap.start(self._new_key(id), partial(self.archive.marks.naming, id))
                 self._running.add(tap)
             except FAULTS as known:
@@ -218,7 +219,7 @@ class Recorder:
 
     def _secure_unmarked(self, mark: Mark) -> None:
         """Where no mark could be made, the receipt alone tells that it must go."""
-        if not self.archive.marks.path(mark.id).exists():
+        if not self.archive.marks.exists(mark.id):
             self._rows.secure()
 
     def _unlink(self, mark: Mark) -> None:
@@ -306,12 +307,9 @@ def file_row(archive: Archive, recording: Recording, closing: Closing, sound: Fi
 
 def _finished(archive: Archive, id: str, format: Format) -> Finished:
     """What began sealed is kept sealed, and as FLAC or WAV so, whatever the configuration says by now."""
-    part, sealed, naming = archive.part(id), archive.final(id, "sealed"), partial(archive.marks.naming, id)
-    if is_sealed(part) or sealed.exists():
-        return settle(part, sealed, naming)
-    begun = next((known for known in FORMATS if _is_begun(archive.final(id, known))), format)
-    return assemble(part, archive.final(id, begun), begun, naming)
-
-
-def _is_begun(final: Path) -> bool:
-    return final.exists() or final.with_name(final.name + ".tmp").exists()
+    spool, naming = partial(archive.files.spool, id), partial(archive.marks.naming, id)
+    part = spool(Kind.PART)
+    if is_sealed(part) or archive.files.exists(id, Kind.SEALED):
+        return settle(part, spool(Kind.SEALED), naming)
+    begun = next((known for known in FORMATS if is_begun(spool(Kind(known)))), format)
+    return assemble(part, spool(Kind(begun)), begun, naming)

@@ -7,7 +7,7 @@ that belongs to a worker which is alive: see `retention.progress`.
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from media.assemble import Format
@@ -15,6 +15,7 @@ from retention.archive import Archive, ArchiveError
 from retention.erasure import REFUSED, allows, finish, pending
 from retention.progress import of_the_living
 from retention.recording import Event, Receipt, Recording, Status
+from retention.recording_files import Kind
 from retention.reserve import ReserveError, left_behind, take_in
 from retention.store import Store, StoreError, UnknownId
 from sipagent.jobs import FAULTS
@@ -160,7 +161,7 @@ def _told(id: str, alert: Callable[[str], None]) -> Iterator[None]:
 
 def _last_sound(archive: Archive, recording: Recording, now: datetime) -> datetime:
     """When the part, or the finished file, was last written to."""
-    for path in (archive.part(recording.id), archive.file(recording.id)):
-        if path and path.exists():
-            return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    for kind in (Kind.PART, archive.files.finished(recording.id)):
+        if kind and archive.files.exists(recording.id, kind):
+            return archive.files.written_at(recording.id, kind)
     return now

@@ -12,7 +12,6 @@ from ipaddress import ip_network
 
 import structlog
 
-from retention.archive import Archive
 from retention.reserve import Reserve
 from retention.store import Store
 from sipagent import __version__
@@ -32,6 +31,7 @@ from sipagent.recovery import recover, take_in_reserves
 from sipagent.reloading import ALONE, reloaded, tell_waiting
 from sipagent.rota import Rota
 from sipagent.rules import detectors_of, rules_of, with_seed
+from sipagent.stored import archive_of
 from sipagent.upkeep import alone_on, figures_told
 from sipagent.watch import Watch
 
@@ -51,7 +51,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     orders = Orders(drain_s)
     heed(orders)
     with Store(config.retention.database) as store:
-        archive = Archive(store, config.recording.directory, config.base)
+        archive = archive_of(config, store)
         reserve = Reserve(config.places.reserve(), config.capacity.calls)
         recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
         registers = config.trunk.registrar is not None

@@ -16,7 +16,6 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from retention.archive import Archive
 from retention.progress import is_at_work
 from retention.recording import Receipt
 from retention.reserve import Reserve
@@ -52,6 +51,7 @@ from sipagent.remote_detector import DetectorAddress
 from sipagent.rota import Rota
 from sipagent.rules import rules_of, with_seed
 from sipagent.sharing import Sharing
+from sipagent.stored import archive_of
 from sipagent.supervisor import Place, Supervisor
 from sipagent.upkeep import alone_on, figures_told
 from sipagent.watch import Watch
@@ -276,7 +276,7 @@ def hop_tokens(config: Config) -> HopTokens:
 def _recover(config: Config) -> None:
     """What nobody is at work on any more."""
     with Store(config.retention.database) as store:
-        archive = Archive(store, config.recording.directory, config.base)
+        archive = archive_of(config, store)
         recover(archive, config.recording.format, datetime.now(UTC), alert)
 
 

@@ -17,7 +17,6 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from retention.archive import Archive
 from retention.progress import at_work, left_by
 from retention.recording import Ids, Receipt, worker_of
 from retention.reserve import Reserve
@@ -39,6 +38,7 @@ from sipagent.recorder import Recorder
 from sipagent.recovery import recover, take_in_reserves
 from sipagent.remote_detector import remote_detectors
 from sipagent.service import engine_settings
+from sipagent.stored import archive_of
 
 PULSE_S = 2.0
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -64,7 +64,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
     config = post.config
     stack.enter_context(at_work(config.places, post.index))
     store = stack.enter_context(Store(config.retention.database, worker=post.index))
-    archive = Archive(store, config.recording.directory, config.base)
+    archive = archive_of(config, store)
     path = config.places.reserve(post.index)
     waited = take_in_reserves(store, [path], alert)
     marked = (id for id in archive.marks.ids() if worker_of(id) == post.index)

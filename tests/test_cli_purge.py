@@ -13,7 +13,7 @@ from retention.places import Owner, Places
 from retention.recording import Access, Note, Recording, Status
 from retention.reserve import Reserve, read_reserve
 from sipagent import cli_purge
-from tests.kept import bytes_under, receipt, recording
+from tests.kept import Paths, bytes_under, receipt, recording
 from tests.office import Office, make_office
 from tests.read_only import read_only
 from tests.tampering import sum_of
@@ -78,9 +78,9 @@ def test_the_future_needs_more(office: Office) -> None:
     for words in ([], ["--force"], ["--by", "Durand"]):
         assert "--now is in the future" in office.fails(1, "purge", "--now", "2999-01-01", *words)
     assert row.id in office.run("purge", "--now", "2999-01-01", "--dry-run").out
-    assert office.archive.file(row.id) is not None
+    assert Paths(office.archive).file(row.id) is not None
     assert office.run("purge", "--now", "2999-01-01", "--force", "--by", "Durand").code == 0
-    assert office.archive.file(row.id) is None
+    assert Paths(office.archive).file(row.id) is None
     (use,) = office.archive.store.accesses(row.id)
     assert (use.action, use.by) == ("purge", "Durand")
     purged_at = office.archive.store.recording(row.id).purged_at
@@ -204,7 +204,7 @@ def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
     shown = office.run("purge", "--dry-run")
     assert shown.code == 0 and row.id in shown.out and "purging is suspended: " in shown.err
     assert "the clock is ahead" in json.loads(office.run("purge", "--dry-run", "--json").out)["suspended"]
-    assert office.archive.file(row.id) is not None
+    assert Paths(office.archive).file(row.id) is not None
     resumed = office.run("purge", "--clock-ok", "--by", "Durand", "--json")
     assert (resumed.code, resumed.err) == (0, "purging resumes\n")
     assert [gone["id"] for gone in json.loads(resumed.out)["purged"]] == [row.id]
@@ -273,7 +273,7 @@ def refused(office: Office) -> Recording:
 
 def test_what_a_call_had_wanted_erased_goes_with_each_purge(office: Office) -> None:
     row, archive = refused(office), office.archive
-    with read_only(archive.directory):
+    with read_only(Paths(archive).recordings):
         result = office.run("purge")
         assert result.code == 1 and row.id in result.out and "the next purge tries again" in result.out
         assert office.run("verify").code == 1

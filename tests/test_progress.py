@@ -26,7 +26,7 @@ from sipagent.recorder import Closing, Recorder, close
 from sipagent.recovery import recover
 from tests import kept
 from tests.crashing import killed_before
-from tests.kept import OPERATOR, receipt, recording
+from tests.kept import OPERATOR, Paths, receipt, recording
 from tests.tapping import PATIENCE_S, RATE, feed
 from tests.test_crash_steps import STORIES, Story, die, judge
 
@@ -73,7 +73,7 @@ def test_a_call_is_its_workers_from_its_receipt_to_the_last_of_it(mine: Archive)
     mine.open(row).write_bytes(b"sound")
     mine.store.update_receipt(receipt(row))
     assert left_by(mine.store, MINE) == (row.id,)  # the file is yet to be made
-    mine.part(row.id).rename(mine.final(row.id, "flac"))
+    Paths(mine).part(row.id).rename(Paths(mine).final(row.id, "flac"))
     mine.close(row)
     assert mine.store.in_progress() == {}
 
@@ -82,7 +82,7 @@ def test_a_recording_may_be_kept_before_its_call_ends(mine: Archive) -> None:
     row = recording()
     mine.store.add_receipt(receipt(row, ended_at=None))
     mine.open(row)
-    mine.final(row.id, "flac").write_bytes(b"sound")
+    Paths(mine).final(row.id, "flac").write_bytes(b"sound")
     mine.close(row)
     assert mine.store.in_progress() == {row.id: MINE}
     mine.store.update_receipt(receipt(row))
@@ -94,7 +94,7 @@ def test_who_refused_is_in_progress_until_nothing_is_left(mine: Archive, ends_fi
     row = recording()
     mine.store.add_receipt(receipt(row, ended_at=None))
     mine.open(row)
-    mine.final(row.id, "flac").write_bytes(b"sound")
+    Paths(mine).final(row.id, "flac").write_bytes(b"sound")
     mine.close(row)
     refused = receipt(row, ended_at=None, decision="refused")
     mine.store.update_receipt(refused)
@@ -199,7 +199,7 @@ def test_a_replacement_recovers_what_its_predecessor_left_and_nothing_else(
     assert mine.store.receipt(left.id).outcome == "failed"
     assert mine.store.recording(left.id).status is not Status.OPEN
     for row in (theirs, own):
-        assert mine.store.recording(row.id).status is Status.OPEN and mine.part(row.id).exists()
+        assert mine.store.recording(row.id).status is Status.OPEN and Paths(mine).part(row.id).exists()
         assert mine.store.receipt(row.id).ended_at is None
     assert (mine.store.in_progress(), alerts) == ({theirs.id: OTHERS, own.id: MINE}, [])
     other.store.close()
@@ -233,7 +233,7 @@ def test_what_must_go_goes_before_anything_is_made(
     seen: list[bool] = []
 
     def closes(*work: Any) -> None:
-        seen.append(mine.part(refused.id).exists())
+        seen.append(Paths(mine).part(refused.id).exists())
         close(*work)
 
     monkeypatch.setattr("sipagent.recovery.close", closes)
@@ -331,7 +331,7 @@ def test_a_worker_records_while_others_are_killed_and_replaced(tmp_path: Path) -
     assert len(mine) == 30 and not [row.id for row in mine if row.incomplete]
     assert [row.status for row in mine].count(Status.CLOSED) == 20
     for one in archive.store.receipts():
-        assert one.decision == "allowed" or archive.file(one.id) is None
+        assert one.decision == "allowed" or Paths(archive).file(one.id) is None
     found = verify(archive)
     assert (found.problems, found.lost) == ([], [])
     archive.store.close()

@@ -27,7 +27,7 @@ from sipagent.config import Config
 from sipagent.edge_files import TABLES
 from sipagent.purging import Purging
 from tests.configured import SMALL, read, with_keys
-from tests.kept import SOUND, START, keep, receipt, recording
+from tests.kept import SOUND, START, Paths, keep, receipt, recording
 from tests.peers.tsa import Authority
 from tests.read_only import read_only
 from tests.tapping import PATIENCE_S, wait_for
@@ -243,16 +243,16 @@ def test_what_does_not_go_is_tried_again_every_minute_and_alarmed(
     service.clock.wall = START
     row = refused(archive)
     with ExitStack() as locked:
-        locked.enter_context(read_only(archive.directory))
+        locked.enter_context(read_only(Paths(archive).recordings))
         with running(service.make()) as thread:
             wait_for(lambda: thread.failures["erase"] > 3)
-            assert archive.part(row.id).exists() and thread.failures["purge"] == 1
+            assert Paths(archive).part(row.id).exists() and thread.failures["purge"] == 1
             (alert,) = told = [one for one in service.alerts if one.startswith(row.id)]
             assert alert.startswith(f"{row.id} must be erased, and is not: ")
             assert alert.endswith("it is tried again every minute")
             locked.close()
             wait_for(lambda: archive.store.recording(row.id).status is Status.ERASED)
-    assert not archive.part(row.id).exists()
+    assert not Paths(archive).part(row.id).exists()
     assert [one for one in service.alerts if one.startswith(row.id)] == told
 
 
@@ -469,7 +469,7 @@ def test_a_long_purge_ends_with_the_service(
 def test_what_a_purge_logs() -> None:
     copy = Copy(path=Path("/home/durand/call.wav"), at=START, by="Durand", exists=True)
     gone = Removal(id="a", started_at=START, due_at=DUE, bytes=1, why="expired", copies=(copy,))
-    stray = Orphan(name="x.flac", path=Path("x.flac"), id=None, problem="not a file of the agent")
+    stray = Orphan(name="x.flac", id=None, problem="not a file of the agent")
     with capture_logs() as logs:
         purging.tell(Report(removed=(gone,), failed=(("b", "stuck"),), notes=2, unlinked=(stray,)))
         purging.tell(Report(removed=(), orphans=(replace(stray, name="y"),)))

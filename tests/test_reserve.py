@@ -32,7 +32,7 @@ from retention.reserve import (
 )
 from retention.store import Store
 from retention.verify import verify
-from tests.kept import START, keep, receipt, recording
+from tests.kept import START, Paths, keep, receipt, recording
 from tests.tampering import sum_of
 
 ROW = recording()
@@ -272,8 +272,8 @@ def test_what_is_damaged_in_the_database_keeps_nothing_else_out(archive: Archive
 def test_what_waits_is_told_and_is_no_orphan(archive: Archive, tmp_path: Path) -> None:
     reserve = Reserve(tmp_path / "retention.reserve", 0)
     reserve.allocate()
-    archive.directory.mkdir()
-    archive.part(ROW.id).write_bytes(b"sound")
+    Paths(archive).recordings.mkdir()
+    Paths(archive).part(ROW.id).write_bytes(b"sound")
     assert [orphan.name for orphan in orphans(archive)] == [f"{ROW.id}.part"]
     reserve.write(RECORDS)
     assert orphans(archive) == []

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from retention import store as store_module
-from retention.archive import Archive
 from retention.chain import Head
 from retention.head import read_head
 from retention.places import Places
@@ -19,7 +18,7 @@ from retention.recording import Access, Event, Status
 from retention.selection import Selection
 from retention.store import Store, StoreError, UnknownId
 from retention.verify import verify
-from tests.kept import CALLER, OPERATOR, START, receipt, recording
+from tests.kept import CALLER, OPERATOR, START, archive_of, receipt, recording
 
 
 @pytest.fixture
@@ -178,7 +177,7 @@ def test_a_part_of_a_transaction_is_undone_alone(store: Store, tmp_path: Path) -
         store.add_recording(recording(1))
     assert len(store.recordings()) == 2 and store.accesses() == []
     assert store.tally() == {"receipts": 0, "recordings": 2, "accesses": 0, "notes": 0, "sums": 0}
-    assert verify(Archive(store, tmp_path, tmp_path)).problems == []
+    assert verify(archive_of(store, tmp_path, tmp_path)).problems == []
 
 
 def test_a_commit_that_fails_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

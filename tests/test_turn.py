@@ -15,7 +15,7 @@ from retention.recording import Status
 from retention.store import Store, StoreError
 from retention.turn import TurnError, Turns
 from retention.verify import verify
-from tests.kept import archive, receipt, recording
+from tests.kept import Paths, archive, receipt, recording
 from tests.tapping import PATIENCE_S
 
 WRITERS, ROWS = 25, 2
@@ -112,7 +112,7 @@ def write_as_a_worker(folder: Path, worker: int) -> None:
         opened.store.add_receipt(first)
         opened.store.update_receipt(replace(first, decision="allowed"))
         opened.open(row).write_bytes(b"sound")
-        opened.part(row.id).rename(opened.final(row.id, "flac"))
+        Paths(opened).part(row.id).rename(Paths(opened).final(row.id, "flac"))
         opened.store.update_receipt(receipt(row))
         opened.close(row)
     opened.store.close()
