@@ -159,7 +159,7 @@ class Archive:
                 self.store.update_recording(replace(recording, status=Status.PURGING))
             return True
 
-    def unlink(self, ids: Iterable[str]) -> dict[str, OSError]:
+    def remove(self, ids: Iterable[str]) -> dict[str, OSError]:
         """Remove all files of these recordings, keys first, and make that last; what went wrong, by id."""
         wrong: dict[str, OSError] = {}
         ids = [*ids]  # gone through twice
@@ -217,7 +217,7 @@ class Archive:
                         hold=None,
                     )
                 )
-            for error in self.unlink([id]).values():
+            for error in self.remove([id]).values():
                 raise error
 
     def _keep(self, recording: Recording) -> None:

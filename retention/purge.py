@@ -171,7 +171,7 @@ def purge(
     done = 0
     for batch in breathing(planned, over):
         began = _begin(archive, [gone.id for gone in batch], by)
-        wrong = archive.unlink(began)
+        wrong = archive.remove(began)
         failed += [(id, str(error)) for id, error in wrong.items()]
         ended = set(_end(archive, [id for id in began if id not in wrong], at or now))
         removed += [_with_copies(store, gone) for gone in batch if gone.id in ended]
@@ -212,7 +212,7 @@ def finish(archive: Archive, id: str, now: datetime) -> Head:
 
     Raises OSError for what does not go, which the next purge tries again; StoreError.
     """
-    for error in archive.unlink([id]).values():
+    for error in archive.remove([id]).values():
         raise error
     with archive.store.write():
         archive.end_purge(id, now)
@@ -233,7 +233,7 @@ def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[s
         return _begin_rows(archive, ids, trace)
     except NoRoom:
         with archive.store.write():  # needs none by itself: what must go makes room for the rows that say so
-            archive.unlink([id for id in ids if archive.may_purge(archive.store.recording(id))])
+            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))])
             return _begin_rows(archive, ids, trace)
 
 

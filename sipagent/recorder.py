@@ -183,9 +183,9 @@ class Recorder:
         """Nothing of what was captured stays, whatever the reason, and whatever the database is at."""
         mark = Mark.of(receipt, at)
 
-        def unlink() -> None:
+        def remove() -> None:
             try:
-                self._unlink(mark)
+                self._remove(mark)
             finally:
                 tap.abandon()
 
@@ -196,7 +196,7 @@ class Recorder:
 
         stalled = tap.waiting_s > STALLED_S
         tap.let_go()
-        self._erasing.put(mark, unlink, then, stalled=stalled)
+        self._erasing.put(mark, remove, then, stalled=stalled)
         self._rows.keep_receipt(receipt)
 
     def erase_kept(self, receipt: Receipt, at: datetime) -> None:
@@ -206,15 +206,15 @@ class Recorder:
         """
         mark = Mark.of(receipt, at)
 
-        def unlink() -> None:
+        def remove() -> None:
             if mark.decision == REFUSED:
-                self._unlink(mark)
+                self._remove(mark)
 
         def then() -> None:  # after what is still being made of it
             self._secure_unmarked(mark)
             self._slow.put(partial(self._put_row, mark.id, partial(finish, self.archive, mark.id, at, mark)))
 
-        self._erasing.put(mark, unlink, then, stalled=False)
+        self._erasing.put(mark, remove, then, stalled=False)
         self._rows.keep_receipt(receipt)
 
     def _secure_unmarked(self, mark: Mark) -> None:
@@ -222,8 +222,8 @@ class Recorder:
         if not self.archive.marks.exists(mark.id):
             self._rows.secure()
 
-    def _unlink(self, mark: Mark) -> None:
-        for error in self.archive.unlink([mark.id]).values():
+    def _remove(self, mark: Mark) -> None:
+        for error in self.archive.remove([mark.id]).values():
             raise error
 
     def flag_kept(self, id: str) -> None:

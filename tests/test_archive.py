@@ -198,7 +198,7 @@ def test_only_what_is_closed_changes(kept: Archive) -> None:
 @pytest.mark.parametrize("id", ["../x", "/etc/passwd", "a/../../b", "x.flac", "", "a\x00b"])
 def test_no_name_leads_out_of_the_directory(kept: Archive, id: str) -> None:
     on_disk = Paths(kept)
-    for action in (on_disk.part, on_disk.metadata, on_disk.file, lambda id: kept.unlink([id])):
+    for action in (on_disk.part, on_disk.metadata, on_disk.file, lambda id: kept.remove([id])):
         with pytest.raises(ArchiveError, match="not the id"):
             action(id)
     with pytest.raises(ArchiveError):
@@ -244,7 +244,7 @@ def test_ids_that_come_one_by_one_lose_key_and_sound(kept: Archive) -> None:
     Paths(kept).vault.mkdir(exist_ok=True)
     for row in rows:
         Paths(kept).key(row.id).write_bytes(b"key")
-    assert kept.unlink(row.id for row in rows) == {}
+    assert kept.remove(row.id for row in rows) == {}
     assert [Paths(kept).file(row.id) for row in rows] == [None, None]
     assert not any(Paths(kept).key(row.id).exists() for row in rows)
 
@@ -252,7 +252,7 @@ def test_ids_that_come_one_by_one_lose_key_and_sound(kept: Archive) -> None:
 def test_one_purge_of_two_has_done_it(kept: Archive) -> None:
     row = keep(kept, recording())
     assert kept.begin_purge(row.id) and kept.begin_purge(row.id)
-    kept.unlink([row.id])
+    kept.remove([row.id])
     assert kept.end_purge(row.id, LATER)
     assert not kept.end_purge(row.id, LATER) and not kept.begin_purge(row.id)
     assert kept.store.recording(row.id).status is Status.PURGED

@@ -290,7 +290,7 @@ class Keeping(RuleBasedStateMachine):
         self.archive.marks.sync(self.archive.marks.make(Mark.of(told, self.now)))
         self.marked[id] = decision
         if decision == "refused":
-            self.archive.unlink([id])
+            self.archive.remove([id])
 
     @rule()
     def what_is_marked_goes(self) -> None:
@@ -434,7 +434,7 @@ class Keeping(RuleBasedStateMachine):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "unlink", stepping(os.unlink))
-            patch.setattr(Archive, "unlink", stepping(Archive.unlink))
+            patch.setattr(Archive, "remove", stepping(Archive.remove))
             patch.setattr(Store, "write", stepping(Store.write))
             patch.setattr(Store, "_export", stepping(Store._export))
             with suppress(Killed):

@@ -86,13 +86,13 @@ def test_a_refusal_has_its_mark_before_anything_is_removed(
 ) -> None:
     """A crash in between is then finished at the next start."""
     seen: list[list[str]] = []
-    row, unlink = recording(), Archive.unlink
+    row, remove = recording(), Archive.remove
 
     def watched(archive: Archive, ids: list[str]) -> dict[str, OSError]:
         seen.append(files(archive))
-        return unlink(archive, ids)
+        return remove(archive, ids)
 
-    monkeypatch.setattr(Archive, "unlink", watched)
+    monkeypatch.setattr(Archive, "remove", watched)
     tap = begin(recorder, row)
     recorder.erase(tap, receipt(row, decision="refused"), NOW)
     settle(recorder)

@@ -30,6 +30,21 @@ BROAD = (
     "sipagent/rows.py",
 )
 SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "prompts/music.py")
+# what lies in files: who knows where, who is given a path of this machine, who removes
+PATHS = {
+    "spool": {"retention/archive.py", "sipagent/recorder.py"},  # to make a recording's sound there
+    "fetch": {"sipagent/cli_use.py"},  # to hear it
+}
+OWN_NAMES = {"retention/local_files.py", "sipagent/cli_use.py"}  # `ID.…`: the files, and copies that leave
+REMOVING = {
+    *("retention/files.py", "retention/local_files.py", "retention/marks.py"),
+    *("media/assemble.py", "media/tap.py"),  # in the spool: a part that became a file, or never did
+    "retention/keys.py",  # half a pair
+    *("sipagent/cli_copy.py", "sipagent/cli_register.py", "sipagent/cli_stats.py"),  # what was not finished
+    *("sipagent/edge_files.py", "sipagent/edge_rpc.py", "sipagent/own_folder.py"),
+}
+DATABASE = {"sqlite3", "sqlite_utils"}
+SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN)\s+\w")
 TOP = {
     *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
     *("config.toml", "pyproject.toml"),
@@ -112,6 +127,74 @@ def test_the_policy_is_pure(module: str) -> None:
     parts = {imported.split(".")[1] for imported in imports(path) if imported.startswith("sipagent.")}
     assert parts <= {"events": {"referral"}, "referral": set()}.get(module, set(POLICY))
     assert packages(path) - {"sipagent"} <= VALUES
+
+
+# --- what is kept, and where ---
+
+
+def sources(path: Path, kind: type[ast.expr]) -> Iterator[ast.expr]:
+    return (node for node in tree(path) if isinstance(node, kind))
+
+
+def test_one_module_chooses_what_keeps_recordings() -> None:
+    users = {name(path) for path in ALL if "retention.local_files" in imports(path)}
+    assert users == {"sipagent/stored.py"}
+
+
+@pytest.mark.parametrize("asked", PATHS)
+def test_a_path_of_a_recording_is_for_who_makes_or_hears_its_sound(asked: str) -> None:
+    users = {name(path) for path in ALL for node in sources(path, ast.Attribute) if node.attr == asked}  # type: ignore[attr-defined]
+    assert users == PATHS[asked]
+
+
+def test_a_file_of_a_recording_is_named_in_one_place() -> None:
+    """`f"{row.id}.json"`, wherever it is joined to a folder afterwards."""
+    naming = {
+        name(path)
+        for path in ALL
+        for node in sources(path, ast.JoinedStr)
+        if re.fullmatch(r"f(['\"])\{(\w+\.)*id\}\.[\w{}.]+\1", ast.unparse(node))
+    }
+    assert naming == OWN_NAMES
+
+
+def test_nobody_joins_the_folders_of_recordings_and_keys() -> None:
+    joining = {
+        name(path)
+        for path in ALL
+        for node in sources(path, ast.BinOp)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+        if re.search(r"\b(recording\.directory|recordings|vault)$", ast.unparse(node.left))
+    }
+    assert joining == {"retention/local_files.py"}
+
+
+def test_who_removes_files() -> None:
+    removing = {
+        name(path)
+        for path in ALL
+        for node in sources(path, ast.Call)
+        if isinstance(node, ast.Call)
+        if re.search(r"(^|\.)(unlink|rmtree|rmdir)$|^os\.remove$", ast.unparse(node.func))
+    }
+    assert removing == REMOVING
+
+
+def test_what_lies_beside_the_database_is_named_in_one_place() -> None:
+    deriving = {
+        name(path)
+        for path in ALL
+        for node in sources(path, ast.Attribute)
+        if re.search(r"\bdatabase\.(with_name|with_suffix|with_stem|parent|parents)$", ast.unparse(node))
+    }
+    assert deriving == {"retention/places.py"}
+
+
+def test_the_database_is_spoken_to_in_one_package() -> None:
+    for path in modules("sipagent", "sipagent/pjsip", "media", "media/training", "prompts"):
+        assert not packages(path) & DATABASE, name(path)
+        texts = (node.value for node in sources(path, ast.Constant) if isinstance(node, ast.Constant))
+        assert not [text for text in texts if isinstance(text, str) and SQL.match(text)], name(path)
 
 
 def test_modules_are_short() -> None:
