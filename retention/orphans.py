@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import PurePath
 
 from retention.archive import Archive
 from retention.recording import Status
@@ -66,17 +66,18 @@ def _unexpected(
         elif status is Status.CLOSED and name.endswith((".part", ".tmp")) and _stays(archive, name):
             problem = "left over from a crash; the recording is closed"
             yield Orphan(name=name, id=id, problem=problem)
-        elif finished[id] > 1 and name.endswith(_FINISHED) and (own := _own(archive, id)) not in (None, name):
+        elif finished[id] > 1 and name.endswith(_FINISHED) and (own := _other(archive, id, name)):
             yield Orphan(name=name, id=id, problem=f"not the file of its recording, {own}")
 
 
-def _own(archive: Archive, id: str) -> str | None:
-    """The name of a recording's file by its row; None where that says none, or cannot be read."""
+def _other(archive: Archive, id: str, name: str) -> str | None:
+    """The name of a recording's file by its row, where that is another; None if the row says none."""
     try:
         path = archive.store.recording(id).path
     except StoreError:
         return None
-    return path and Path(path).name
+    own = path and PurePath(path).name
+    return None if own == PurePath(name).name else own
 
 
 def _stays(archive: Archive, name: str) -> bool:

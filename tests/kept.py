@@ -96,9 +96,14 @@ class Paths:
 
 def keep(archive: Archive, row: Recording, sound: bytes = SOUND) -> Recording:
     """Take a recording through its life up to `closed`, with its receipt."""
+    return keep_by(archive, row, Kind.FLAC, sound)
+
+
+def keep_by(archive: Archive, row: Recording, kind: Kind, sound: bytes = SOUND) -> Recording:
+    """As `keep`, of this kind, whatever keeps it."""
     archive.store.add_receipt(receipt(row))
     archive.open(row).write_bytes(sound)
-    Paths(archive).part(row.id).rename(Paths(archive).final(row.id, "flac"))
+    archive.files.spool(row.id, Kind.PART).rename(archive.files.spool(row.id, kind))
     return archive.close(row)
 
 
