@@ -21,6 +21,7 @@ _SUFFIXES = {
     Area.VAULT: (".key.tmp", ".key"),
     Area.RECORDINGS: (*(".part", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav", ".json.tmp", ".json"),),
 }
+_ENDS = {kind: f".{kind}" for kind in Kind}
 _OURS = {
     Area.VAULT: _SUFFIXES[Area.VAULT],
     Area.RECORDINGS: (*_SUFFIXES[Area.RECORDINGS], marks.SUFFIX),
@@ -34,15 +35,16 @@ class LocalFiles:
         self.recordings = recordings
         self.vault = vault
         self.base = base
+        self._keys = f"{vault.name}/"
 
     def path(self, id: str, kind: Kind) -> Path:
         """Where it is, or would be."""
-        return self._folder(_area(kind)) / f"{_checked(id)}.{kind}"
+        return self._folder(_area(kind)) / f"{_checked(id)}{_ENDS[kind]}"
 
     # names
 
     def name(self, id: str, kind: Kind) -> str:
-        return self._shown(_area(kind), f"{id}.{kind}")
+        return f"{self._shown(_area(kind))}{id}{_ENDS[kind]}"
 
     def where(self, id: str, kind: Kind) -> str:
         return str(self.path(id, kind))
@@ -53,7 +55,7 @@ class LocalFiles:
     def names(self, area: Area) -> list[tuple[str, str | None]]:
         folder = self._folder(area)
         found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        return [(self._shown(area, name), _owner(name, _OURS[area])) for name in found]
+        return [(f"{self._shown(area)}{name}", _owner(name, _OURS[area])) for name in found]
 
     def is_there(self, name: str) -> bool:
         return os.path.lexists(self._named(name))
@@ -114,8 +116,9 @@ class LocalFiles:
     def _folder(self, area: Area) -> Path:
         return self.vault if area is Area.VAULT else self.recordings
 
-    def _shown(self, area: Area, name: str) -> str:
-        return f"{self.vault.name}/{name}" if area is Area.VAULT else name
+    def _shown(self, area: Area) -> str:
+        """What names begin with."""
+        return self._keys if area is Area.VAULT else ""
 
     def _named(self, name: str) -> Path:
         """The inverse of `_shown`."""

@@ -35,7 +35,10 @@ PATHS = {
     "spool": {"retention/archive.py", "sipagent/recorder.py"},  # to make a recording's sound there
     "fetch": {"sipagent/cli_use.py"},  # to hear it
 }
-OWN_NAMES = {"retention/local_files.py", "sipagent/cli_use.py"}  # `ID.…`: the files, and copies that leave
+OWN_NAMES = {  # `ID.…`: the files, their marks, and copies that leave
+    *("retention/local_files.py", "retention/marks.py", "sipagent/cli_use.py"),
+}
+ID_NAME = re.compile(r"f(['\"])(\{[^}]*\})?\{(\w+\.)*id\}(\.\w+|\.?\{[^}]*\})\1")
 REMOVING = {
     *("retention/files.py", "retention/local_files.py", "retention/marks.py"),
     *("media/assemble.py", "media/tap.py"),  # in the spool: a part that became a file, or never did
@@ -153,7 +156,7 @@ def test_a_file_of_a_recording_is_named_in_one_place() -> None:
         name(path)
         for path in ALL
         for node in sources(path, ast.JoinedStr)
-        if re.fullmatch(r"f(['\"])\{(\w+\.)*id\}\.[\w{}.]+\1", ast.unparse(node))
+        if ID_NAME.fullmatch(ast.unparse(node))
     }
     assert naming == OWN_NAMES
 
