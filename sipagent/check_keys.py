@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from retention.keys import KeysError, PublicKey, read_identity, read_public
 from retention.orphans import Orphan, orphans
-from retention.store import Store, StoreError
+from retention.store import StoreError
 from sipagent.finding import Finding, error, ok, warning
 from sipagent.recordable import VAULT, obstacles
-from sipagent.stored import archive_of
+from sipagent.stored import archive_of, store_of
 
 if TYPE_CHECKING:
     from sipagent.config import Config
@@ -93,7 +93,7 @@ def _vault(config: "Config") -> Iterator[Finding]:
     """What the vault and the recordings do not agree on."""
     if not config.retention.database.exists():
         return
-    with Store(config.retention.database) as store:
+    with store_of(config) as store:
         found = orphans(archive_of(config, store))
         keys = [orphan for orphan in found if orphan.in_vault]
         keyless = [orphan for orphan in found if _is_keyless(orphan)]

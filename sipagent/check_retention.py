@@ -20,16 +20,15 @@ from retention.store import Store, StoreError
 from sipagent.config import Config
 from sipagent.finding import Finding, error, ok
 from sipagent.purging import RESUMES
-from sipagent.stored import archive_of
+from sipagent.stored import archive_of, store_of
 
 
 def retention_findings(
     config: Config, now: datetime, read_clock: Callable[[], Reading] = read_clock
 ) -> Iterator[Finding]:
     """Look into a database that is there. `now` is aware. Raises OSError."""
-    path = config.retention.database
     try:
-        with Store(path) as store:
+        with store_of(config) as store:
             yield _purge(config, store, now, read_clock)
             yield _reserves(config.places)
             yield _erasures(archive_of(config, store))

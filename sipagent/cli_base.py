@@ -28,6 +28,7 @@ from retention.recording import Recording, is_id
 from retention.recording_files import has_metadata
 from retention.store import Store, StoreError, UnknownId
 from sipagent.config_errors import ConfigError, one_line
+from sipagent.stored import archive_of, store_of
 
 if TYPE_CHECKING:
     from sipagent.config import Config
@@ -137,11 +138,10 @@ class Workplace:
 
         Raises ConfigError, StoreError.
         """
-        from sipagent.stored import archive_of
-
         database = self.config.retention.database
         there = make or database.exists()
-        archive = archive_of(self.config, Store(database if there else ":memory:"))
+        store = store_of(self.config) if there else Store(":memory:")
+        archive = archive_of(self.config, store)
         if not there and has_metadata(archive.files):
             click.echo(
                 f"sipagent: {database.name} is missing, but there are recordings: see `sipagent rebuild`",

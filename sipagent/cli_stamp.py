@@ -7,12 +7,12 @@ import click
 from retention.authority import StampError
 from retention.recording import Json, to_text
 from retention.stamp import Stamped, StampProblem, newest, stamp_head, stamps
-from retention.store import Store
 from sipagent.cli_base import Failure, Workplace, json_option, print_json
 from sipagent.cli_tables import Column, console, show_table
 from sipagent.cli_times import full
 from sipagent.config_errors import ConfigError
 from sipagent.identity import printable
+from sipagent.stored import store_of
 
 Row = Stamped | StampProblem
 
@@ -50,7 +50,7 @@ def _stamp(work: Workplace, folder: Path, as_json: bool) -> None:
         raise ConfigError(work.config.file, "retention.timestamp_url", "absent", accepted)
     if not kept.database.exists():
         raise Failure(f"{kept.database}: there is no database yet, and nothing to stamp")
-    with Store(kept.database) as store:
+    with store_of(work.config) as store:
         made = stamp_head(store, kept.timestamp_url, kept.timestamp_ca, folder)
     last = made or newest(folder)
     if as_json:

@@ -27,7 +27,7 @@ from retention.store import Store, StoreError
 from sipagent.config import Config
 from sipagent.edge_files import forget_old_dialogs
 from sipagent.recordable import obstacles
-from sipagent.stored import archive_of
+from sipagent.stored import archive_of, store_of
 
 EVERY_S = 3600.0
 ERASE_S = 60.0
@@ -110,7 +110,7 @@ class Purging:
         terms = Terms(
             period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
         )
-        with Store(self._place.retention.database) as store:
+        with store_of(self._place) as store:
             reading = self._read_clock()
             why = look(store, reading, proven(store, kept.timestamp_ca))
             self._suspended = why is not None
@@ -134,7 +134,7 @@ class Purging:
     def _erase(self) -> None:
         """Whatever the clock says; what does not go is told at once, and then every hour."""
         failed: list[tuple[str, str]] = []
-        with Store(self._place.retention.database) as store:
+        with store_of(self._place) as store:
             archive = archive_of(self._place, store)
             for id in erase_pending(archive, datetime.now(UTC), failed):
                 log.info("erased", id=id)
@@ -160,11 +160,11 @@ class Purging:
         url, ca = self._config.retention.timestamp_url, self._config.retention.timestamp_ca
         if url is None or ca is None or self._over.is_set():
             return
-        places = self._place.places
+        place = self._place
 
         def stamp() -> None:
-            with Store(places.database) as store:
-                made = stamp_head(store, url, ca, places.stamps)
+            with store_of(place) as store:
+                made = stamp_head(store, url, ca, place.places.stamps)
             if made is not None:
                 log.info("stamped", seq=made.seq, at=made.at.isoformat())
                 if self._suspended:  # it may be what confirms the clock

@@ -13,7 +13,6 @@ from ipaddress import ip_network
 import structlog
 
 from retention.reserve import Reserve
-from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import tones
 from sipagent.agent import Agent
@@ -31,7 +30,7 @@ from sipagent.recovery import recover, take_in_reserves
 from sipagent.reloading import ALONE, reloaded, tell_waiting
 from sipagent.rota import Rota
 from sipagent.rules import detectors_of, rules_of, with_seed
-from sipagent.stored import archive_of
+from sipagent.stored import archive_of, store_of
 from sipagent.upkeep import alone_on, figures_told
 from sipagent.watch import Watch
 
@@ -50,7 +49,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     refuse_unrecordable(config)
     orders = Orders(drain_s)
     heed(orders)
-    with Store(config.retention.database) as store:
+    with store_of(config) as store:
         archive = archive_of(config, store)
         reserve = Reserve(config.places.reserve(), config.capacity.calls)
         recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients, reserve)

@@ -19,7 +19,6 @@ import structlog
 from retention.progress import is_at_work
 from retention.recording import Receipt
 from retention.reserve import Reserve
-from retention.store import Store
 from sipagent import __version__
 from sipagent.admission import Admission
 from sipagent.asking import Answer
@@ -51,7 +50,7 @@ from sipagent.remote_detector import DetectorAddress
 from sipagent.rota import Rota
 from sipagent.rules import rules_of, with_seed
 from sipagent.sharing import Sharing
-from sipagent.stored import archive_of
+from sipagent.stored import archive_of, store_of
 from sipagent.supervisor import Place, Supervisor
 from sipagent.upkeep import alone_on, figures_told
 from sipagent.watch import Watch
@@ -197,9 +196,8 @@ class House:
         config = office.config
         office.rules = with_seed(office.rules, config)
         self.office = office
-        database = config.retention.database
         reserve = Reserve(config.places.reserve("edge"), 0)
-        self.rejections = Rejections(lambda: Store(database), office.rules, alert, reserve)
+        self.rejections = Rejections(lambda: store_of(config), office.rules, alert, reserve)
         stack.enter_context(_running(self.rejections))  # it ends after the edge, which may have a last word
         care = self._edge(stack)
         _recover(config)
@@ -275,7 +273,7 @@ def hop_tokens(config: Config) -> HopTokens:
 
 def _recover(config: Config) -> None:
     """What nobody is at work on any more."""
-    with Store(config.retention.database) as store:
+    with store_of(config) as store:
         archive = archive_of(config, store)
         recover(archive, config.recording.format, datetime.now(UTC), alert)
 

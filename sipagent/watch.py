@@ -20,10 +20,10 @@ from retention.hold import reviews_overdue
 from retention.purge import overdue
 from retention.recording import RecordError, Status
 from retention.stamp import proven
-from retention.store import Store, StoreError
+from retention.store import StoreError
 from sipagent.config import Config
 from sipagent.recordable import obstacles
-from sipagent.stored import archive_of
+from sipagent.stored import archive_of, store_of
 
 EVERY_S = 60.0
 SHARE = 20  # of the time, one part in so many at most is spent looking
@@ -99,7 +99,7 @@ class Watch:
         database = self._place.retention.database
         if not database.exists():  # opening it would make a new one
             raise StoreError(f"{database}: is missing")
-        with Store(database) as store:
+        with store_of(self._place) as store:
             return Seen(
                 at=now.wall.timestamp(),
                 kept=counts.recordings(store, Status.CLOSED),

@@ -20,7 +20,7 @@ import structlog
 from retention.progress import at_work, left_by
 from retention.recording import Ids, Receipt, worker_of
 from retention.reserve import Reserve
-from retention.store import Store, StoreError
+from retention.store import StoreError
 from sipagent.admission import Admission, tones
 from sipagent.agent import Agent
 from sipagent.asking import BoardLost
@@ -38,7 +38,7 @@ from sipagent.recorder import Recorder
 from sipagent.recovery import recover, take_in_reserves
 from sipagent.remote_detector import remote_detectors
 from sipagent.service import engine_settings
-from sipagent.stored import archive_of
+from sipagent.stored import archive_of, store_of
 
 PULSE_S = 2.0
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -63,7 +63,7 @@ def work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost) -> N
 def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, stack: ExitStack) -> None:
     config = post.config
     stack.enter_context(at_work(config.places, post.index))
-    store = stack.enter_context(Store(config.retention.database, worker=post.index))
+    store = stack.enter_context(store_of(config, worker=post.index))
     archive = archive_of(config, store)
     path = config.places.reserve(post.index)
     waited = take_in_reserves(store, [path], alert)

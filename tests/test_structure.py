@@ -144,6 +144,18 @@ def test_one_module_chooses_what_keeps_recordings() -> None:
     assert users == {"sipagent/stored.py"}
 
 
+def test_one_module_chooses_what_keeps_rows() -> None:
+    """`cli_base` has an empty one, where there is no database yet."""
+    making = {
+        (name(path), ast.unparse(node))
+        for path in modules("sipagent", "media", "prompts")
+        for node in sources(path, ast.Call)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Store"
+    }
+    assert {path for path, _ in making} == {"sipagent/stored.py", "sipagent/cli_base.py"}
+    assert ("sipagent/cli_base.py", "Store(':memory:')") in making and len(making) == 2
+
+
 @pytest.mark.parametrize("asked", PATHS)
 def test_a_path_of_a_recording_is_for_who_makes_or_hears_its_sound(asked: str) -> None:
     users = {name(path) for path in ALL for node in sources(path, ast.Attribute) if node.attr == asked}  # type: ignore[attr-defined]
