@@ -32,7 +32,7 @@ from retention.erasure import REFUSED, finish
 from retention.keys import read_public
 from retention.marks import Mark
 from retention.recording import Pause, Receipt, Recording, Status
-from retention.recording_files import Kind
+from retention.recording_files import Kind, format_of
 from retention.reserve import Reserve
 from retention.store import StoreError
 from sipagent.erasing import Erasing
@@ -311,5 +311,5 @@ def _finished(archive: Archive, id: str, format: Format) -> Finished:
     part = spool(Kind.PART)
     if is_sealed(part) or archive.files.exists(id, Kind.SEALED):
         return settle(part, spool(Kind.SEALED), naming)
-    begun = next((known for known in FORMATS if is_begun(spool(Kind(known)))), format)
-    return assemble(part, spool(Kind(begun)), begun, naming)
+    begun = next((known for known in FORMATS if is_begun(spool(format_of(known)))), format)
+    return assemble(part, spool(format_of(begun)), begun, naming)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from retention.files import sha256 as sha256_of_file
 from retention.local_files import LocalFiles
 from retention.marks import ArchiveError
 from retention.recording_files import (
@@ -98,10 +97,15 @@ def test_what_is_written_is_read_and_for_its_owner_alone(files: LocalFiles) -> N
         with files.open(ID, kind) as file:
             assert file.read() == b"another"
         assert files.exists(ID, kind)
-        path = files.fetch(ID, kind)
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert sha256(files, ID, kind) == sha256_of_file(path)
+        assert stat.S_IMODE(files.fetch(ID, kind).stat().st_mode) == 0o600
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (files.recordings, files.vault)} == {0o700}
+
+
+def test_sha256(files: LocalFiles) -> None:
+    files.write(ID, Kind.FLAC, b"abc")
+    assert sha256(files, ID, Kind.FLAC).startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
+    with pytest.raises(FileNotFoundError):
+        sha256(files, ID, Kind.WAV)
 
 
 def test_a_name_that_is_refused_never_appears(files: LocalFiles) -> None:
