@@ -22,7 +22,7 @@ from retention.chain import PERSONAL, personal_text, public
 from retention.keys import KeysError
 from retention.marks import Marks
 from retention.recording import Json, RecordError, Recording, Status, parse_json
-from retention.recording_files import Area, Kind, RecordingFiles, sha256
+from retention.recording_files import Area, FileKind, RecordingFiles, sha256
 from retention.selection import Selection
 from retention.store import Damaged, Store, UnknownId
 from retention.vault import Vault
@@ -54,7 +54,7 @@ class Archive:
 
     def read_metadata(self, id: str) -> Json:
         """The JSON beside a recording. Raises RecordError for what is none, FileNotFoundError, OSError."""
-        with self.files.open(id, Kind.METADATA) as file:
+        with self.files.open(id, FileKind.METADATA) as file:
             content = file.read(SIZE_LIMIT + 1)
         try:
             return parse_json(content.decode())
@@ -75,7 +75,7 @@ class Archive:
 
         Raises StoreError if the id is taken, ArchiveError if it is none, OSError without a directory.
         """
-        part = self.files.spool(recording.id, Kind.PART)
+        part = self.files.spool(recording.id, FileKind.PART)
         self.files.prepare()
         self.store.add_recording(replace(recording, status=Status.OPEN, path=None))
         return part
@@ -224,14 +224,14 @@ class Archive:
         text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
         self.store.update_recording(recording)
         naming = partial(self.marks.naming, recording.id)
-        self.files.write(recording.id, Kind.METADATA, text.encode() + b"\n", naming)
+        self.files.write(recording.id, FileKind.METADATA, text.encode() + b"\n", naming)
 
     def _outside(self, recording: Recording) -> Json:
         """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients."""
         record = recording.to_json()
         if not self.vault.has(recording.id):
             return self._without_key(record)
-        if is_nameless(recording) and self.files.exists(recording.id, Kind.METADATA):
+        if is_nameless(recording) and self.files.exists(recording.id, FileKind.METADATA):
             raise ArchiveError(
                 f"{recording.id}: who was recorded is still sealed in its JSON, and would be lost; "
                 "accepted: first `sipagent rebuild --identity KEYFILE`"
@@ -245,7 +245,7 @@ class Archive:
     def _without_key(self, record: Json) -> Json:
         """What was sealed is never told in clear, only because its key is not there, or not at the moment."""
         told = self.told(record["id"]) or {}
-        if "sealed" in told or self.files.exists(record["id"], Kind.SEALED):
+        if "sealed" in told or self.files.exists(record["id"], FileKind.SEALED):
             return _open_part(record) | {"sealed": told.get("sealed", {})}
         return record
 

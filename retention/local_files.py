@@ -14,14 +14,14 @@ from retention import files, marks
 from retention.files import Naming
 from retention.marks import ArchiveError
 from retention.recording import is_id
-from retention.recording_files import FORMATS, Area, Kind
+from retention.recording_files import FORMATS, Area, FileKind
 
 # in the order of removal: sound must never outlive what says when it has to go
 _SUFFIXES = {
     Area.VAULT: (".key.tmp", ".key"),
     Area.RECORDINGS: (*(".part", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav", ".json.tmp", ".json"),),
 }
-_ENDS = {kind: f".{kind}" for kind in Kind}
+_ENDS = {kind: f".{kind}" for kind in FileKind}
 _OURS = {
     Area.VAULT: _SUFFIXES[Area.VAULT],
     Area.RECORDINGS: (*_SUFFIXES[Area.RECORDINGS], marks.SUFFIX),
@@ -37,19 +37,19 @@ class LocalFiles:
         self.base = base
         self._keys = f"{vault.name}/"
 
-    def path(self, id: str, kind: Kind) -> Path:
+    def path(self, id: str, kind: FileKind) -> Path:
         """Where it is, or would be."""
         return self._folder(_area(kind)) / f"{_checked(id)}{_ENDS[kind]}"
 
     # names
 
-    def name(self, id: str, kind: Kind) -> str:
+    def name(self, id: str, kind: FileKind) -> str:
         return f"{self._shown(_area(kind))}{id}{_ENDS[kind]}"
 
-    def where(self, id: str, kind: Kind) -> str:
+    def where(self, id: str, kind: FileKind) -> str:
         return str(self.path(id, kind))
 
-    def in_row(self, id: str, kind: Kind) -> str:
+    def in_row(self, id: str, kind: FileKind) -> str:
         return Path(os.path.relpath(self.path(id, kind), self.base)).as_posix()
 
     def names(self, area: Area) -> list[tuple[str, str | None]]:
@@ -62,19 +62,19 @@ class LocalFiles:
 
     # bytes
 
-    def exists(self, id: str, kind: Kind) -> bool:
+    def exists(self, id: str, kind: FileKind) -> bool:
         return os.path.lexists(self.path(id, kind))
 
-    def finished(self, id: str) -> Kind | None:
+    def finished(self, id: str) -> FileKind | None:
         return next((kind for kind in FORMATS if self.path(id, kind).is_file()), None)
 
-    def written_at(self, id: str, kind: Kind) -> datetime:
+    def written_at(self, id: str, kind: FileKind) -> datetime:
         return datetime.fromtimestamp(self.path(id, kind).stat().st_mtime, UTC)
 
-    def open(self, id: str, kind: Kind) -> BufferedIOBase:
+    def open(self, id: str, kind: FileKind) -> BufferedIOBase:
         return self.path(id, kind).open("rb")
 
-    def write(self, id: str, kind: Kind, content: bytes, naming: Naming = nullcontext) -> None:
+    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
         path = self.path(id, kind)
         files.make_folder(path.parent)
         files.write_whole(path, content, naming)
@@ -84,15 +84,15 @@ class LocalFiles:
     def prepare(self) -> None:
         files.make_folder(self.recordings)
 
-    def spool(self, id: str, kind: Kind) -> Path:
+    def spool(self, id: str, kind: FileKind) -> Path:
         return self.path(id, kind)
 
-    def keep(self, id: str, kind: Kind) -> int:
+    def keep(self, id: str, kind: FileKind) -> int:
         path = self.path(id, kind)
         path.chmod(0o600)
         return path.stat().st_size
 
-    def fetch(self, id: str, kind: Kind) -> Path:
+    def fetch(self, id: str, kind: FileKind) -> Path:
         return self.path(id, kind)
 
     # removal
@@ -128,8 +128,8 @@ class LocalFiles:
         return (self.vault if slash else self.recordings) / inside
 
 
-def _area(kind: Kind) -> Area:
-    return Area.VAULT if kind is Kind.KEY else Area.RECORDINGS
+def _area(kind: FileKind) -> Area:
+    return Area.VAULT if kind is FileKind.KEY else Area.RECORDINGS
 
 
 def _checked(id: str) -> str:

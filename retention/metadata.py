@@ -7,7 +7,7 @@ from retention.archive import Archive
 from retention.chain import PERSONAL, public
 from retention.keys import KeysError
 from retention.recording import Json, RecordError, Recording, Status
-from retention.recording_files import Kind
+from retention.recording_files import FileKind
 from retention.store import StoreError
 
 _OWN = ("path", "sealed")  # not of the row: where it lay, and what only its recipients can read
@@ -33,12 +33,12 @@ def _beside(archive: Archive, id: str) -> Iterator[tuple[str, str]]:
     if row.status is not Status.CLOSED:
         return
     if (problem := _metadata(archive, row)) is not None:
-        yield archive.files.name(id, Kind.METADATA), problem
+        yield archive.files.name(id, FileKind.METADATA), problem
     if archive.vault.has(id):
         try:
             archive.vault.recipients(id)
         except (KeysError, OSError) as error:
-            yield archive.files.name(id, Kind.KEY), _after_path(error)
+            yield archive.files.name(id, FileKind.KEY), _after_path(error)
 
 
 def _metadata(archive: Archive, row: Recording) -> str | None:

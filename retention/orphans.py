@@ -11,7 +11,7 @@ from pathlib import PurePath
 
 from retention.archive import Archive
 from retention.recording import Status
-from retention.recording_files import FORMATS, Kind
+from retention.recording_files import FORMATS, FileKind
 from retention.reserve import recordings_in
 from retention.store import StoreError, UnknownId
 
@@ -118,10 +118,10 @@ def _missing(
         found, name = [], partial(archive.files.name, id)
         if not any(name(kind) in names for kind in FORMATS):
             found.append((id, "the file of a closed recording is missing"))
-        if name(Kind.METADATA) not in names:
-            found.append((name(Kind.METADATA), "the metadata of a closed recording is missing"))
-        if name(Kind.SEALED) in names and name(Kind.KEY) not in keys:
-            found.append((name(Kind.SEALED), "its key is missing from the vault: nobody can open it"))
+        if name(FileKind.METADATA) not in names:
+            found.append((name(FileKind.METADATA), "the metadata of a closed recording is missing"))
+        if name(FileKind.SEALED) in names and name(FileKind.KEY) not in keys:
+            found.append((name(FileKind.SEALED), "its key is missing from the vault: nobody can open it"))
         if found and id not in archive.marks.ids() and _present(archive, id, {}) is Status.CLOSED:
             for what, problem in found:
                 yield Orphan(name=what, id=id, problem=problem)

@@ -28,7 +28,7 @@ from retention.recording import (
     parse_period,
     to_text,
 )
-from retention.recording_files import Kind
+from retention.recording_files import FileKind
 from retention.store import Damaged, NoRoom, Store, StoreError, UnknownId
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
@@ -353,7 +353,7 @@ def _has_no_right(archive: Archive, orphan: Orphan, now: datetime, terms: Terms)
     begun = begun_at(orphan.id)
     if begun is None or due_date(begun, terms.period) > now:
         return False
-    if not archive.files.exists(orphan.id, Kind.METADATA):
+    if not archive.files.exists(orphan.id, FileKind.METADATA):
         return True
     told = archive.told(orphan.id)
     return told is not None and told.get("hold") is None

@@ -17,7 +17,7 @@ from retention.keys import Identity, KeysError
 from retention.orphans import orphans
 from retention.pages import Listing, Row
 from retention.recording import Json, RecordError, Recording, Status, begun_at, parse_json, to_text
-from retention.recording_files import Kind, sha256
+from retention.recording_files import FileKind, sha256
 from retention.store import DamagedRow, Store, StoreError, UnknownId
 
 
@@ -140,7 +140,7 @@ class _Rebuilding:
 
     def restore(self, id: str) -> None:
         """Add the row of one that has none."""
-        if not self.archive.files.exists(id, Kind.METADATA):
+        if not self.archive.files.exists(id, FileKind.METADATA):
             for name, owner in self.archive.names():
                 if owner == id:
                     self._problem(name, "no metadata beside it: not recoverable")
@@ -175,7 +175,7 @@ class _Rebuilding:
     def _told(self, id: str) -> tuple[Recording, bool] | None:
         """The row of a closed recording as its JSON tells it, and whether that is sealed."""
         files = self.archive.files
-        name, kind = files.name(id, Kind.METADATA), files.finished(id)
+        name, kind = files.name(id, FileKind.METADATA), files.finished(id)
         try:
             fields = self._read(id)
             row = self._opened(fields)
@@ -242,7 +242,7 @@ class _Rebuilding:
             text = self.archive.vault.unseal(known.id, fields["sealed"], self.identity).decode()
             personal = parse_json(text)
         except (KeysError, RecordError, UnicodeDecodeError) as error:
-            name = self.archive.files.name(known.id, Kind.METADATA)
+            name = self.archive.files.name(known.id, FileKind.METADATA)
             self._problem(name, f"who was recorded stays sealed: {error}")
             return replace(known, hold=whole_hold(known.hold))
         opened = Recording.from_json(fields | {name: personal.get(name) for name in PERSONAL["recording"]})
@@ -260,13 +260,13 @@ class _Rebuilding:
         self.done.problems.append(Problem(name=name, problem=problem))
 
 
-def _differences(archive: Archive, kind: Kind, row: Recording) -> Iterator[Problem]:
+def _differences(archive: Archive, kind: FileKind, row: Recording) -> Iterator[Problem]:
     name = archive.files.name(row.id, kind)
     if row.sha256 is None:
         yield Problem(name=name, problem="its metadata has no hash to verify it by")
     elif sha256(archive.files, row.id, kind) != row.sha256:
         yield Problem(name=name, problem="it is not the file that was recorded: its hash differs")
-    if kind is Kind.SEALED and not archive.vault.has(row.id):
+    if kind is FileKind.SEALED and not archive.vault.has(row.id):
         yield Problem(name=name, problem="its key is missing from the vault: nobody can open it")
 
 

@@ -20,7 +20,7 @@ from retention.files import Naming
 from retention.marks import ArchiveError
 
 
-class Kind(StrEnum):
+class FileKind(StrEnum):
     """What is kept of a recording; its name is `ID.` and this."""
 
     PART = "part"  # while the call is on
@@ -31,7 +31,7 @@ class Kind(StrEnum):
     KEY = "key"  # sealed, in the vault
 
 
-FORMATS = (Kind.SEALED, Kind.FLAC, Kind.WAV)  # of a finished recording
+FORMATS = (FileKind.SEALED, FileKind.FLAC, FileKind.WAV)  # of a finished recording
 
 
 class Area(Enum):
@@ -52,13 +52,13 @@ class RecordingFiles(Protocol):
 
     # names
 
-    def name(self, id: str, kind: Kind) -> str:
+    def name(self, id: str, kind: FileKind) -> str:
         """As people are told it, `ID.flac`, `vault/ID.key`, whatever the id is."""
 
-    def where(self, id: str, kind: Kind) -> str:
+    def where(self, id: str, kind: FileKind) -> str:
         """In full, for messages."""
 
-    def in_row(self, id: str, kind: Kind) -> str:
+    def in_row(self, id: str, kind: FileKind) -> str:
         """As rows have it: relative to `base`."""
 
     def names(self, area: Area) -> list[tuple[str, str | None]]:
@@ -69,19 +69,19 @@ class RecordingFiles(Protocol):
 
     # bytes
 
-    def exists(self, id: str, kind: Kind) -> bool:
+    def exists(self, id: str, kind: FileKind) -> bool:
         """Whether anything has that name."""
 
-    def finished(self, id: str) -> Kind | None:
+    def finished(self, id: str) -> FileKind | None:
         """Which finished sound there is, if any: one of FORMATS."""
 
-    def written_at(self, id: str, kind: Kind) -> datetime:
+    def written_at(self, id: str, kind: FileKind) -> datetime:
         """When it was last written to (UTC). Raises FileNotFoundError."""
 
-    def open(self, id: str, kind: Kind) -> BufferedIOBase:
+    def open(self, id: str, kind: FileKind) -> BufferedIOBase:
         """For reading, from its start; for the caller to close. Raises FileNotFoundError."""
 
-    def write(self, id: str, kind: Kind, content: bytes, naming: Naming = nullcontext) -> None:
+    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
         """Replace it by `content`, durably: after a crash either the old or the new one is there.
 
         `naming` stands around each moment in which a name appears; what it raises ends it.
@@ -92,13 +92,13 @@ class RecordingFiles(Protocol):
     def prepare(self) -> None:
         """Have a place for what begins now."""
 
-    def spool(self, id: str, kind: Kind) -> Path:
+    def spool(self, id: str, kind: FileKind) -> Path:
         """Where this machine makes it: the tap writes PART there, and one of FORMATS is made of that."""
 
-    def keep(self, id: str, kind: Kind) -> int:
+    def keep(self, id: str, kind: FileKind) -> int:
         """What was made in `spool` is whole: keep it, for its owner alone; its size in bytes."""
 
-    def fetch(self, id: str, kind: Kind) -> Path:
+    def fetch(self, id: str, kind: FileKind) -> Path:
         """A file of this machine with these bytes, for reading; perhaps one that is not there."""
 
     # removal
@@ -116,14 +116,14 @@ class RecordingFiles(Protocol):
         """Make last what was removed there."""
 
 
-def format_of(text: str) -> Kind:
+def format_of(text: str) -> FileKind:
     """One of FORMATS by its name. Raises ArchiveError."""
     if text not in FORMATS:
         raise ArchiveError(f"format {text!r} is not one of {', '.join(FORMATS)}")
-    return Kind(text)
+    return FileKind(text)
 
 
-def sha256(files: RecordingFiles, id: str, kind: Kind) -> str:
+def sha256(files: RecordingFiles, id: str, kind: FileKind) -> str:
     """The SHA-256 of its bytes, in hexadecimal. Raises FileNotFoundError, OSError."""
     with files.open(id, kind) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -132,4 +132,4 @@ def sha256(files: RecordingFiles, id: str, kind: Kind) -> str:
 def has_metadata(files: RecordingFiles) -> bool:
     """Whether any recording has its metadata there: a database was, even where it is gone. Raises OSError."""
     there = files.names(Area.RECORDINGS)
-    return any(id is not None and name == files.name(id, Kind.METADATA) for name, id in there)
+    return any(id is not None and name == files.name(id, FileKind.METADATA) for name, id in there)

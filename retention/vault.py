@@ -21,7 +21,7 @@ from nacl.utils import random
 from retention.files import Naming
 from retention.keys import KEY_BYTES, SIZE_LIMIT, Identity, KeysError, PublicKey, decode, encode
 from retention.recording import Json, is_id
-from retention.recording_files import Area, Kind, RecordingFiles
+from retention.recording_files import Area, FileKind, RecordingFiles
 
 _VERSION = "sipagent-vault-1"
 _KEY, _TEXT = "sipagent-key-1", "sipagent-text-1"
@@ -47,7 +47,7 @@ class Vault:
 
     def has(self, id: str) -> bool:
         """Whether there is a key of this recording."""
-        return self.files.exists(_checked(id), Kind.KEY)
+        return self.files.exists(_checked(id), FileKind.KEY)
 
     def ids(self) -> list[str]:
         """Of all recordings that something is kept of here, sorted; other files are passed over."""
@@ -62,7 +62,7 @@ class Vault:
             raise KeysError(f"{self._where(id)}: exists, and a key is never overwritten")
         key = random(KEY_BYTES)
         content = _describe(id, key, recipients)
-        self.files.write(id, Kind.KEY, content, naming)
+        self.files.write(id, FileKind.KEY, content, naming)
         return key
 
     def key(self, id: str, identity: Identity) -> bytes:
@@ -88,7 +88,7 @@ class Vault:
         key = self._open(id, identity)
         if set(self.recipients(id)) == set(recipients):
             return False
-        self.files.write(id, Kind.KEY, _describe(id, key, recipients), naming)
+        self.files.write(id, FileKind.KEY, _describe(id, key, recipients), naming)
         return True
 
     def seal(self, id: str, plain: bytes) -> Json:
@@ -118,7 +118,7 @@ class Vault:
     def _read(self, id: str) -> list[_Sealed]:
         path = self._where(id)
         try:
-            with self.files.open(id, Kind.KEY) as file:
+            with self.files.open(id, FileKind.KEY) as file:
                 content = file.read(SIZE_LIMIT + 1)
         except FileNotFoundError as error:
             raise KeysError(f"{path}: does not exist; nobody can listen to {id}") from error
@@ -131,7 +131,7 @@ class Vault:
             raise KeysError(f"{path}: is not the sealed key of {id}, or damaged") from error
 
     def _where(self, id: str) -> str:
-        return self.files.where(_checked(id), Kind.KEY)
+        return self.files.where(_checked(id), FileKind.KEY)
 
 
 def _checked(id: str) -> str:

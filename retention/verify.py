@@ -20,7 +20,7 @@ from retention.metadata import beside
 from retention.orphans import orphans
 from retention.pages import PAGE, Listing, Row, batches
 from retention.recording import Status, is_id, parse_json, to_text
-from retention.recording_files import Kind, sha256
+from retention.recording_files import FileKind, sha256
 from retention.rejected import LOST
 from retention.reserve import lasting_problems
 from retention.store import StoreError
@@ -202,7 +202,7 @@ class _Verification:
         except (StoreError, ArchiveError) as error:  # of a damaged row, which has been named
             self.wrong("recordings", f"cannot be compared with the files: {error}")
 
-    def file(self, kind: Kind, row: Row, *, alone: bool) -> None:
+    def file(self, kind: FileKind, row: Row, *, alone: bool) -> None:
         """Hash one, and look at what lies beside it, unless `alone`: its row is not what it should be."""
         name = self.archive.files.name(row["id"], kind)
         try:
@@ -281,7 +281,7 @@ def _is_before(entry: Entry) -> bool:
     return isinstance(entry.was, int) and 0 < entry.was < entry.seq
 
 
-def _is_as_recorded(archive: Archive, kind: Kind, row: Row) -> bool:
+def _is_as_recorded(archive: Archive, kind: FileKind, row: Row) -> bool:
     """True, too, for a file that a purge has taken while it was read."""
     try:
         return sha256(archive.files, row["id"], kind) == str(row["sha256"])

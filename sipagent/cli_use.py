@@ -14,7 +14,7 @@ from retention.copies import told
 from retention.keys import Identity, KeysError
 from retention.purge import due
 from retention.recording import Access, Recording
-from retention.recording_files import Kind, sha256
+from retention.recording_files import FileKind, sha256
 from retention.use import ACCESS_REQUEST, discreet, nothing_to_use, purposes_of, why_not
 from sipagent import cli_sound
 from sipagent.cli_ask import agree, yes_option
@@ -278,7 +278,7 @@ def _sound(archive: Archive, recording: Recording, asked: Asked) -> Sound:
         name = archive.files.name(recording.id, kind)
         raise Failure(f"{recording.id}: {name} is not the file that was recorded: its hash differs")
     file = archive.files.fetch(recording.id, kind)
-    if kind is not Kind.SEALED:
+    if kind is not FileKind.SEALED:
         return Sound(file, asked.channel)
     identity = asked.unlocked
     if identity is None:

@@ -32,7 +32,7 @@ from retention.erasure import REFUSED, finish
 from retention.keys import read_public
 from retention.marks import Mark
 from retention.recording import Pause, Receipt, Recording, Status
-from retention.recording_files import Kind, format_of
+from retention.recording_files import FileKind, format_of
 from retention.reserve import Reserve
 from retention.store import StoreError
 from sipagent.erasing import Erasing
@@ -144,7 +144,7 @@ class Recorder:
 
         `on_failure(reason)` is called at most once, on a thread of the recorder's or on one that feeds.
         """
-        part = self.archive.files.spool(recording.id, Kind.PART)
+        part = self.archive.files.spool(recording.id, FileKind.PART)
         tap = Tap(part, on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
 
         id = recording.id
@@ -308,8 +308,8 @@ def file_row(archive: Archive, recording: Recording, closing: Closing, sound: Fi
 def _finished(archive: Archive, id: str, format: Format) -> Finished:
     """What began sealed is kept sealed, and as FLAC or WAV so, whatever the configuration says by now."""
     spool, naming = partial(archive.files.spool, id), partial(archive.marks.naming, id)
-    part = spool(Kind.PART)
-    if is_sealed(part) or archive.files.exists(id, Kind.SEALED):
-        return settle(part, spool(Kind.SEALED), naming)
+    part = spool(FileKind.PART)
+    if is_sealed(part) or archive.files.exists(id, FileKind.SEALED):
+        return settle(part, spool(FileKind.SEALED), naming)
     begun = next((known for known in FORMATS if is_begun(spool(format_of(known)))), format)
     return assemble(part, spool(format_of(begun)), begun, naming)

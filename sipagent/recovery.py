@@ -15,7 +15,7 @@ from retention.archive import Archive, ArchiveError
 from retention.erasure import REFUSED, allows, finish, pending
 from retention.progress import of_the_living
 from retention.recording import Event, Receipt, Recording, Status
-from retention.recording_files import Kind
+from retention.recording_files import FileKind
 from retention.reserve import ReserveError, left_behind, take_in
 from retention.store import Store, StoreError, UnknownId
 from sipagent.jobs import FAULTS
@@ -161,7 +161,7 @@ def _told(id: str, alert: Callable[[str], None]) -> Iterator[None]:
 
 def _last_sound(archive: Archive, recording: Recording, now: datetime) -> datetime:
     """When the part, or the finished file, was last written to."""
-    for kind in (Kind.PART, archive.files.finished(recording.id)):
+    for kind in (FileKind.PART, archive.files.finished(recording.id)):
         if kind and archive.files.exists(recording.id, kind):
             return archive.files.written_at(recording.id, kind)
     return now

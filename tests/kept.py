@@ -9,7 +9,7 @@ from retention.local_files import LocalFiles
 from retention.marks import Marks
 from retention.purge import finish
 from retention.recording import Notice, Pause, Receipt, Recording, due_date, new_id
-from retention.recording_files import Kind, format_of
+from retention.recording_files import FileKind, format_of
 from retention.store import Store
 from retention.vault import Vault
 
@@ -77,16 +77,16 @@ class Paths:
         self.recordings, self.vault, self.base = of.files.recordings, of.files.vault, of.files.base
 
     def part(self, id: str) -> Path:
-        return self.files.path(id, Kind.PART)
+        return self.files.path(id, FileKind.PART)
 
     def final(self, id: str, format: str) -> Path:
         return self.files.path(id, format_of(format))
 
     def metadata(self, id: str) -> Path:
-        return self.files.path(id, Kind.METADATA)
+        return self.files.path(id, FileKind.METADATA)
 
     def key(self, id: str) -> Path:
-        return self.files.path(id, Kind.KEY)
+        return self.files.path(id, FileKind.KEY)
 
     def file(self, id: str) -> Path | None:
         """The finished one, if there is one."""
@@ -96,14 +96,14 @@ class Paths:
 
 def keep(archive: Archive, row: Recording, sound: bytes = SOUND) -> Recording:
     """Take a recording through its life up to `closed`, with its receipt."""
-    return keep_by(archive, row, Kind.FLAC, sound)
+    return keep_by(archive, row, FileKind.FLAC, sound)
 
 
-def keep_by(archive: Archive, row: Recording, kind: Kind, sound: bytes = SOUND) -> Recording:
+def keep_by(archive: Archive, row: Recording, kind: FileKind, sound: bytes = SOUND) -> Recording:
     """As `keep`, of this kind, whatever keeps it."""
     archive.store.add_receipt(receipt(row))
     archive.open(row).write_bytes(sound)
-    archive.files.spool(row.id, Kind.PART).rename(archive.files.spool(row.id, kind))
+    archive.files.spool(row.id, FileKind.PART).rename(archive.files.spool(row.id, kind))
     return archive.close(row)
 
 

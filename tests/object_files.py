@@ -13,7 +13,7 @@ from retention import files
 from retention.files import Naming
 from retention.marks import ArchiveError
 from retention.recording import is_id
-from retention.recording_files import FORMATS, Area, Kind
+from retention.recording_files import FORMATS, Area, FileKind
 
 _PREFIXES = {Area.VAULT: "keys/", Area.RECORDINGS: "sounds/"}
 
@@ -31,13 +31,13 @@ class ObjectFiles:
 
     # names
 
-    def name(self, id: str, kind: Kind) -> str:
+    def name(self, id: str, kind: FileKind) -> str:
         return f"{_PREFIXES[_area(kind)]}{id}.{kind}"
 
-    def where(self, id: str, kind: Kind) -> str:
+    def where(self, id: str, kind: FileKind) -> str:
         return f"memory://{self._checked(id, kind)}"
 
-    def in_row(self, id: str, kind: Kind) -> str:
+    def in_row(self, id: str, kind: FileKind) -> str:
         return self.where(id, kind)
 
     def names(self, area: Area) -> list[tuple[str, str | None]]:
@@ -52,19 +52,19 @@ class ObjectFiles:
 
     # bytes
 
-    def exists(self, id: str, kind: Kind) -> bool:
+    def exists(self, id: str, kind: FileKind) -> bool:
         return self.is_there(self._checked(id, kind))
 
-    def finished(self, id: str) -> Kind | None:
+    def finished(self, id: str) -> FileKind | None:
         return next((kind for kind in FORMATS if self.exists(id, kind)), None)
 
-    def written_at(self, id: str, kind: Kind) -> datetime:
+    def written_at(self, id: str, kind: FileKind) -> datetime:
         made = self.spool(id, kind)
         if made.exists():
             return datetime.fromtimestamp(made.stat().st_mtime, UTC)
         return self._times[self._checked(id, kind)]
 
-    def open(self, id: str, kind: Kind) -> BufferedIOBase:
+    def open(self, id: str, kind: FileKind) -> BufferedIOBase:
         made = self.spool(id, kind)
         if made.exists():
             return made.open("rb")
@@ -73,7 +73,7 @@ class ObjectFiles:
         except KeyError:
             raise FileNotFoundError(2, "No such object", self.where(id, kind)) from None
 
-    def write(self, id: str, kind: Kind, content: bytes, naming: Naming = nullcontext) -> None:
+    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
         name = self._checked(id, kind)
         with naming(), self._lock:
             self.objects[name] = content
@@ -84,18 +84,18 @@ class ObjectFiles:
     def prepare(self) -> None:
         files.make_folder(self._folder)
 
-    def spool(self, id: str, kind: Kind) -> Path:
+    def spool(self, id: str, kind: FileKind) -> Path:
         self._checked(id, kind)
         return self._folder / f"{id}.{kind}"
 
-    def keep(self, id: str, kind: Kind) -> int:
+    def keep(self, id: str, kind: FileKind) -> int:
         made = self.spool(id, kind)
         if made.exists():
             self.write(id, kind, made.read_bytes())
             made.unlink()
         return len(self.objects[self._checked(id, kind)])
 
-    def fetch(self, id: str, kind: Kind) -> Path:
+    def fetch(self, id: str, kind: FileKind) -> Path:
         files.make_folder(self._fetched)
         copy = self._fetched / f"{id}.{kind}"
         copy.write_bytes(self.objects[self._checked(id, kind)])
@@ -104,7 +104,7 @@ class ObjectFiles:
     # removal
 
     def remove(self, area: Area, id: str) -> bool:
-        kinds = [kind for kind in Kind if _area(kind) is area]  # the metadata is the last of them
+        kinds = [kind for kind in FileKind if _area(kind) is area]  # the metadata is the last of them
         return any([self.remove_name(self._checked(id, kind)) for kind in kinds])
 
     def remove_name(self, name: str) -> bool:
@@ -117,16 +117,16 @@ class ObjectFiles:
     def sync(self, area: Area) -> None:
         pass  # an object that is removed is removed
 
-    def _checked(self, id: str, kind: Kind) -> str:
+    def _checked(self, id: str, kind: FileKind) -> str:
         if not is_id(id):
             raise ArchiveError(f"{id!r} is not the id of a recording")
         return self.name(id, kind)
 
 
-def _area(kind: Kind) -> Area:
-    return Area.VAULT if kind is Kind.KEY else Area.RECORDINGS
+def _area(kind: FileKind) -> Area:
+    return Area.VAULT if kind is FileKind.KEY else Area.RECORDINGS
 
 
 def _owner(name: str) -> str | None:
     id, _, suffix = name.partition(".")
-    return id if suffix in (*Kind, "flac.tmp", "wav.tmp") and is_id(id) else None
+    return id if suffix in (*FileKind, "flac.tmp", "wav.tmp") and is_id(id) else None

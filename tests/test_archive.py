@@ -11,7 +11,7 @@ from retention import files
 from retention.archive import Archive, ArchiveError
 from retention.keys import Identity
 from retention.recording import Recording, Status
-from retention.recording_files import Kind
+from retention.recording_files import FileKind
 from retention.store import StoreError, UnknownId
 from retention.verify import verify
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
@@ -229,7 +229,7 @@ def test_names_tell_their_owner(kept: Archive) -> None:
 def test_paths_outside_the_configuration_are_relative_too(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     kept.files.base = tmp_path / "etc"
-    assert kept.files.in_row("one", Kind.WAV) == "../recordings/one.wav"
+    assert kept.files.in_row("one", FileKind.WAV) == "../recordings/one.wav"
 
 
 def test_an_id_is_opened_once(kept: Archive) -> None:

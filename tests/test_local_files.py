@@ -12,7 +12,7 @@ from retention.marks import ArchiveError
 from retention.recording_files import (
     FORMATS,
     Area,
-    Kind,
+    FileKind,
     RecordingFiles,
     format_of,
     has_metadata,
@@ -28,7 +28,7 @@ def files(tmp_path: Path) -> LocalFiles:
 
 
 def write_all(files: RecordingFiles, id: str = ID) -> None:
-    for kind in Kind:
+    for kind in FileKind:
         files.write(id, kind, kind.encode())
 
 
@@ -37,13 +37,13 @@ def write_all(files: RecordingFiles, id: str = ID) -> None:
 
 def test_each_kind_has_a_name_of_its_own(files: LocalFiles, tmp_path: Path) -> None:
     write_all(files)
-    names = [files.name(ID, kind) for kind in Kind]
-    assert len(set(names)) == len(Kind)
+    names = [files.name(ID, kind) for kind in FileKind]
+    assert len(set(names)) == len(FileKind)
     there = [*files.names(Area.RECORDINGS), *files.names(Area.VAULT)]
     assert sorted(there) == sorted((name, ID) for name in names)
-    assert (files.name(ID, Kind.WAV), files.name(ID, Kind.KEY)) == (f"{ID}.wav", f"vault/{ID}.key")
-    assert files.where(ID, Kind.KEY) == f"{tmp_path}/vault/{ID}.key"
-    assert files.in_row(ID, Kind.FLAC) == f"recordings/{ID}.flac"
+    assert (files.name(ID, FileKind.WAV), files.name(ID, FileKind.KEY)) == (f"{ID}.wav", f"vault/{ID}.key")
+    assert files.where(ID, FileKind.KEY) == f"{tmp_path}/vault/{ID}.key"
+    assert files.in_row(ID, FileKind.FLAC) == f"recordings/{ID}.flac"
 
 
 def test_no_folder_is_nothing_there(files: LocalFiles) -> None:
@@ -67,7 +67,7 @@ def test_of_whom_a_name_is(files: LocalFiles) -> None:
 
 @pytest.mark.parametrize("id", ["../x", "/etc/passwd", "a/../../b", "x.flac", "", "a\x00b"])
 def test_what_is_no_id_leads_nowhere(files: LocalFiles, id: str) -> None:
-    for kind in Kind:
+    for kind in FileKind:
         for action in (files.where, files.in_row, files.exists, files.open, files.spool, files.fetch):
             with pytest.raises(ArchiveError, match="not the id"):
                 action(id, kind)
@@ -90,7 +90,7 @@ def test_what_is_no_name_is_not_removed(files: LocalFiles, name: str) -> None:
 
 
 def test_what_is_written_is_read_and_for_its_owner_alone(files: LocalFiles) -> None:
-    for kind in Kind:
+    for kind in FileKind:
         assert not files.exists(ID, kind)
         files.write(ID, kind, b"one")
         files.write(ID, kind, b"another")
@@ -102,10 +102,10 @@ def test_what_is_written_is_read_and_for_its_owner_alone(files: LocalFiles) -> N
 
 
 def test_sha256(files: LocalFiles) -> None:
-    files.write(ID, Kind.FLAC, b"abc")
-    assert sha256(files, ID, Kind.FLAC).startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
+    files.write(ID, FileKind.FLAC, b"abc")
+    assert sha256(files, ID, FileKind.FLAC).startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1
     with pytest.raises(FileNotFoundError):
-        sha256(files, ID, Kind.WAV)
+        sha256(files, ID, FileKind.WAV)
 
 
 def test_a_name_that_is_refused_never_appears(files: LocalFiles) -> None:
@@ -116,14 +116,14 @@ def test_a_name_that_is_refused_never_appears(files: LocalFiles) -> None:
 
     files.prepare()
     with pytest.raises(ArchiveError, match="refused"):
-        files.write(ID, Kind.METADATA, b"{}", refused)
+        files.write(ID, FileKind.METADATA, b"{}", refused)
     assert files.names(Area.RECORDINGS) == []
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_the_finished_one_is_found_and_kept(files: LocalFiles, kind: Kind) -> None:
+def test_the_finished_one_is_found_and_kept(files: LocalFiles, kind: FileKind) -> None:
     files.prepare()
-    files.spool(ID, Kind.PART).write_bytes(b"part")
+    files.spool(ID, FileKind.PART).write_bytes(b"part")
     assert files.finished(ID) is None
     made = files.spool(ID, kind)
     made.write_bytes(b"sound")
@@ -141,9 +141,9 @@ def test_a_format_is_one_of_three() -> None:
 
 
 def test_metadata_tells_that_there_was_a_database(files: LocalFiles) -> None:
-    files.write(ID, Kind.FLAC, b"sound")
+    files.write(ID, FileKind.FLAC, b"sound")
     assert not has_metadata(files)
-    files.write(OTHER, Kind.METADATA, b"{}")
+    files.write(OTHER, FileKind.METADATA, b"{}")
     assert has_metadata(files)
 
 
@@ -160,17 +160,17 @@ def test_all_of_one_goes_and_nothing_of_another(files: LocalFiles) -> None:
     assert not files.remove(Area.VAULT, ID) and not files.remove(Area.RECORDINGS, ID)
     left = [*files.names(Area.VAULT), *files.names(Area.RECORDINGS)]
     assert [name for name, id in left if id == ID] == [f"{ID}.refused"]  # the mark is for its own end
-    assert len(left) == len(Kind) + 4 + 1 + 1
+    assert len(left) == len(FileKind) + 4 + 1 + 1
 
 
 def test_the_metadata_goes_last(files: LocalFiles) -> None:
     """A folder in the place of a sound cannot be unlinked: what says when it must go is still there."""
     write_all(files)
-    files.fetch(ID, Kind.WAV).unlink()
-    files.fetch(ID, Kind.WAV).mkdir()
+    files.fetch(ID, FileKind.WAV).unlink()
+    files.fetch(ID, FileKind.WAV).mkdir()
     with pytest.raises(OSError, match=r"wav"):
         files.remove(Area.RECORDINGS, ID)
-    assert files.exists(ID, Kind.METADATA) and not files.exists(ID, Kind.FLAC)
+    assert files.exists(ID, FileKind.METADATA) and not files.exists(ID, FileKind.FLAC)
 
 
 def test_one_name_goes(files: LocalFiles) -> None:
@@ -179,4 +179,4 @@ def test_one_name_goes(files: LocalFiles) -> None:
     for name in ("notes.txt", f"{ID}.flac", f"vault/{ID}.key"):
         assert files.is_there(name) and files.remove_name(name)
         assert not files.is_there(name) and not files.remove_name(name)
-    assert not files.exists(ID, Kind.KEY) and files.exists(ID, Kind.SEALED)
+    assert not files.exists(ID, FileKind.KEY) and files.exists(ID, FileKind.SEALED)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from retention.keys import Identity
 from retention.orphans import orphans
-from retention.recording_files import Kind
+from retention.recording_files import FileKind
 from tests.kept import SOUND, START, Paths, archive, keep, recording
 
 
@@ -30,7 +30,7 @@ def test_a_second_file_of_a_recording(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     sealed, clear = keep(kept, recording()), recording(1)
     Paths(kept).final(sealed.id, "flac").rename(Paths(kept).final(sealed.id, "sealed"))
-    kept.change(replace(sealed, path=kept.files.in_row(sealed.id, Kind.SEALED)))
+    kept.change(replace(sealed, path=kept.files.in_row(sealed.id, FileKind.SEALED)))
     kept.vault.create(sealed.id, [Identity(bytes([7]) * 32).public])
     keep(kept, clear)
     assert problems(tmp_path) == {}

@@ -19,7 +19,7 @@ from retention.orphans import orphans
 from retention.purge import purge
 from retention.rebuild import rebuild
 from retention.recording import Recording, Status
-from retention.recording_files import Area, Kind, RecordingFiles
+from retention.recording_files import Area, FileKind, RecordingFiles
 from retention.rotation import rotate
 from retention.store import Store
 from retention.verify import verify
@@ -76,7 +76,7 @@ def recorded(recorder: Recorder) -> Recording:
 def sound_of(archive: Archive, id: str) -> np.ndarray:
     kind = archive.files.finished(id)
     assert kind is not None
-    key = archive.vault.key(id, ANN) if kind is Kind.SEALED else None
+    key = archive.vault.key(id, ANN) if kind is FileKind.SEALED else None
     return np.concatenate(list(read_sound(archive.files.fetch(id, kind), key).blocks()))
 
 
@@ -117,10 +117,12 @@ def test_what_was_kept_is_erased(recorder: Recorder, archive: Archive) -> None:
 def test_the_key_goes_first_and_the_metadata_last(tmp_path: Path, alerts: list[str]) -> None:
     files = ObjectFiles(tmp_path / "spool", tmp_path)
     archive = archive_of_objects(tmp_path, files)
-    row = kept.keep_by(archive, recording(), Kind.FLAC)
-    files.write(row.id, Kind.KEY, b"key")
+    row = kept.keep_by(archive, recording(), FileKind.FLAC)
+    files.write(row.id, FileKind.KEY, b"key")
     archive.remove([row.id])
-    assert files.removed == [files.name(row.id, kind) for kind in (Kind.KEY, Kind.FLAC, Kind.METADATA)]
+    assert files.removed == [
+        files.name(row.id, kind) for kind in (FileKind.KEY, FileKind.FLAC, FileKind.METADATA)
+    ]
 
 
 def test_what_a_crash_left_is_kept_at_the_next_start(
@@ -157,10 +159,10 @@ def test_a_key_is_sealed_to_others(recorder: Recorder, archive: Archive) -> None
 
 
 def test_what_comes_back_from_a_backup_goes_again(archive: Archive) -> None:
-    row = kept.keep_by(archive, recording(), Kind.FLAC)
+    row = kept.keep_by(archive, recording(), FileKind.FLAC)
     kept.remove(archive, row.id, NOW)
-    archive.files.write(row.id, Kind.FLAC, b"from a backup")
-    archive.files.write(row.id, Kind.KEY, b"{}")
+    archive.files.write(row.id, FileKind.FLAC, b"from a backup")
+    archive.files.write(row.id, FileKind.KEY, b"{}")
     (sound, key) = orphans(archive)
     assert (sound.forbidden, sound.in_vault, key.forbidden, key.in_vault) == (True, False, True, True)
     assert {one.name for one in purge(archive, NOW, TERMS).unlinked} == {sound.name, key.name}
@@ -175,7 +177,7 @@ def test_the_commands_ask_whoever_keeps_them(
     row = office.call()
     with office.archive.store as store:
         local = kept.archive_of(store, tmp_path / "recordings", tmp_path)
-        for kind in (Kind.FLAC, Kind.METADATA):
+        for kind in (FileKind.FLAC, FileKind.METADATA):
             files.write(row.id, kind, Paths(local).files.path(row.id, kind).read_bytes())
     shutil.rmtree(tmp_path / "recordings")
     assert office.run("verify").code == 1
@@ -188,7 +190,7 @@ def test_the_commands_ask_whoever_keeps_them(
     out = tmp_path / "copy.wav"
     assert office.run("export", row.id, "--purpose", "quality", "--by", "Ann", "--out", out).code == 0
     assert len(soundfile.read(out)[0]) == 16000
-    assert office.run("purge").code == 0 and files.finished(row.id) is Kind.FLAC
+    assert office.run("purge").code == 0 and files.finished(row.id) is FileKind.FLAC
     assert office.run("delete", row.id, "--reason", "a request", "--by", "Ann", "--yes").code == 0
     assert files.objects == {} and not (tmp_path / "recordings").exists()
     assert files.names(Area.VAULT) == []
@@ -196,5 +198,5 @@ def test_the_commands_ask_whoever_keeps_them(
 
 def test_rows_say_nothing_of_where_the_spool_is(tmp_path: Path) -> None:
     archive = archive_of_objects(tmp_path)
-    row = kept.keep_by(archive, replace(recording(), path=None), Kind.WAV)
+    row = kept.keep_by(archive, replace(recording(), path=None), FileKind.WAV)
     assert row.path == f"memory://sounds/{row.id}.wav"
