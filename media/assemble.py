@@ -71,7 +71,7 @@ def assemble(part: Path, final: Path, format: Format, naming: Naming = nullconte
     NothingRecorded (the files stay as they are), AssemblyError for a disk that is full or fails, and what
     `naming` does.
     """
-    temporary = final.with_name(final.name + ".tmp")
+    temporary = _temporary(final)
     try:
         if part.exists():
             temporary.unlink(missing_ok=True)
@@ -88,6 +88,11 @@ def assemble(part: Path, final: Path, format: Format, naming: Naming = nullconte
         raise AssemblyError(f"{error.filename or final}: {error.strerror}") from error
     except soundfile.LibsndfileError as error:
         raise AssemblyError(f"{final}: {_explain(error, final.parent)}") from error
+
+
+def is_begun(final: Path) -> bool:
+    """Whether an `assemble` that was cut off had begun to make this file, or had made it."""
+    return final.exists() or _temporary(final).exists()
 
 
 def is_sealed(part: Path) -> bool:
@@ -182,6 +187,10 @@ def read_sound(path: Path, key: bytes | None) -> Reading:
     not this key.
     """
     return Reading(path, key)
+
+
+def _temporary(final: Path) -> Path:
+    return final.with_name(final.name + ".tmp")
 
 
 def _explain(error: soundfile.LibsndfileError, directory: Path) -> str:

@@ -11,91 +11,62 @@ either, `ID.refused` says that it must go: see `marks`.
 """
 
 import json
-import os
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from retention import files, marks
+from retention import marks
 from retention.chain import PERSONAL, personal_text, public
 from retention.keys import KeysError
 from retention.marks import Marks
-from retention.recording import Json, RecordError, Recording, Status, is_id, parse_json
+from retention.recording import Json, RecordError, Recording, Status, parse_json
+from retention.recording_files import Area, FileKind, RecordingFiles, sha256
 from retention.selection import Selection
 from retention.store import Damaged, Store, UnknownId
 from retention.vault import Vault
 
 ArchiveError = marks.ArchiveError
 
-FORMATS = ("sealed", "flac", "wav")
 SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
-# audio before metadata: the order of removal
-_SUFFIXES = (".part", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav", ".json.tmp", ".json")
-_KEYS = (".key.tmp", ".key")
 _HOLD = ("ground", "reference", "by", "approved_by", "review")
 
 
 class Archive:
-    """The recordings in `directory`; `base` is the folder of the configuration, which paths are relative to.
+    """Rows in `store`, what lies outside of it in `files`, and `marks` of what must go."""
 
-    Both folders, `directory` and the vault beside the database, are made (0700) when first needed.
-    Nothing is ever written outside of them.
-    """
-
-    def __init__(self, store: Store, directory: Path, base: Path) -> None:
+    def __init__(self, store: Store, files: RecordingFiles, marks: Marks) -> None:
         self.store = store
-        self.directory = directory
-        self.base = base
-        beside = base if str(store.path) == ":memory:" else Path(store.path).parent
-        self.vault = Vault(beside / "vault")
-        self.marks = Marks(directory)
+        self.files = files
+        self.vault = Vault(files)
+        self.marks = marks
 
-    # where things are
-
-    def part(self, id: str) -> Path:
-        """Where the tap writes while the call is on."""
-        return self._beside(id, ".part")
-
-    def final(self, id: str, format: str) -> Path:
-        """Where the finished file goes; `format` is one of FORMATS."""
-        if format not in FORMATS:
-            raise ArchiveError(f"{id}: format {format!r} is not one of {', '.join(FORMATS)}")
-        return self._beside(id, f".{format}")
-
-    def metadata(self, id: str) -> Path:
-        """Where the JSON beside the recording lies."""
-        return self._beside(id, ".json")
+    # what is there
 
     def names(self) -> list[tuple[str, str | None]]:
-        """Every name in the directory with the id it belongs to; no id: none of ours."""
-        if not self.directory.is_dir():
-            return []
-        names = sorted(path.name for path in self.directory.iterdir())
-        return [(name, _owner(name, (*_SUFFIXES, marks.SUFFIX))) for name in names]
+        """Every name among the recordings with the id it belongs to; no id: none of ours."""
+        return self.files.names(Area.RECORDINGS)
 
     def keys(self) -> list[tuple[str, str | None]]:
         """Every name in the vault with the id it belongs to; no id: none of ours."""
-        folder = self.vault.directory
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        return [(name, _owner(name, _KEYS)) for name in names]
+        return self.files.names(Area.VAULT)
+
+    def read_metadata(self, id: str) -> Json:
+        """The JSON beside a recording. Raises RecordError for what is none, FileNotFoundError, OSError."""
+        with self.files.open(id, FileKind.METADATA) as file:
+            content = file.read(SIZE_LIMIT + 1)
+        try:
+            return parse_json(content.decode())
+        except UnicodeDecodeError as error:
+            raise RecordError(f"not readable: {error}") from error
 
     def told(self, id: str) -> Json | None:
         """The JSON beside a recording; None where there is none that can be read."""
         try:
-            with self.metadata(id).open("rb") as file:
-                return parse_json(file.read(SIZE_LIMIT + 1).decode())
-        except (OSError, RecordError, UnicodeDecodeError):
+            return self.read_metadata(id)
+        except (OSError, RecordError):
             return None
-
-    def file(self, id: str) -> Path | None:
-        """The finished file, if there is one."""
-        return next((path for f in FORMATS if (path := self.final(id, f)).is_file()), None)
-
-    def relative(self, path: Path) -> str:
-        """As rows name it: relative to the configuration."""
-        return Path(os.path.relpath(path, self.base)).as_posix()
 
     # the life of a recording
 
@@ -104,8 +75,8 @@ class Archive:
 
         Raises StoreError if the id is taken, ArchiveError if it is none, OSError without a directory.
         """
-        part = self.part(recording.id)
-        files.make_folder(self.directory)
+        part = self.files.spool(recording.id, FileKind.PART)
+        self.files.prepare()
         self.store.add_recording(replace(recording, status=Status.OPEN, path=None))
         return part
 
@@ -115,16 +86,16 @@ class Archive:
         `path`, and where absent `bytes` and `sha256`, are filled in from the file.
         Raises ArchiveError if the row is no longer `open` (a refusal came first) or the file is missing.
         """
-        file = self.file(recording.id)
-        if file is None:
-            raise ArchiveError(f"{recording.id}: no finished file in {self.directory}")
-        file.chmod(0o600)
+        kind = self.files.finished(recording.id)
+        if kind is None:
+            raise ArchiveError(f"{recording.id}: no finished file of it is there")
+        size = self.files.keep(recording.id, kind)
         closed = replace(
             recording,
             status=Status.CLOSED,
-            path=self.relative(file),
-            bytes=file.stat().st_size if recording.bytes is None else recording.bytes,
-            sha256=recording.sha256 or files.sha256(file),
+            path=self.files.in_row(recording.id, kind),
+            bytes=size if recording.bytes is None else recording.bytes,
+            sha256=recording.sha256 or sha256(self.files, recording.id, kind),
             # there before the row is closed only where the row is from a backup
             hold=recording.hold or whole_hold((self.told(recording.id) or {}).get("hold")),
         )
@@ -159,7 +130,7 @@ class Archive:
         """Rows left `open` by an agent that died, newest first; `damaged(id, problem)` is told of the others.
 
         Whoever recovers them must erase those whose receipt is not `allowed`, and may close the others from
-        what is left: `part(id)`, or the finished file where the crash came just before the row was closed.
+        what is left: the part, or the finished file where the crash came just before the row was closed.
         """
         return self.store.recordings(Selection(status=Status.OPEN), damaged)
 
@@ -188,20 +159,20 @@ class Archive:
                 self.store.update_recording(replace(recording, status=Status.PURGING))
             return True
 
-    def unlink(self, ids: Iterable[str]) -> dict[str, OSError]:
+    def remove(self, ids: Iterable[str]) -> dict[str, OSError]:
         """Remove all files of these recordings, keys first, and make that last; what went wrong, by id."""
         wrong: dict[str, OSError] = {}
         ids = [*ids]  # gone through twice
-        for folder, suffixes in ((self.vault.directory, _KEYS), (self.directory, _SUFFIXES)):
+        for area in (Area.VAULT, Area.RECORDINGS):
             gone = False
             for id in ids:
                 try:
                     with self.marks.removing():
-                        gone |= files.unlink(folder / f"{_checked(id)}{suffix}" for suffix in suffixes)
+                        gone |= self.files.remove(area, id)
                 except OSError as error:
                     wrong[id] = error
             if gone:
-                files.sync_folder(folder)
+                self.files.sync(area)
         return wrong
 
     def end_purge(self, id: str, at: datetime) -> bool:
@@ -246,21 +217,21 @@ class Archive:
                         hold=None,
                     )
                 )
-            for error in self.unlink([id]).values():
+            for error in self.remove([id]).values():
                 raise error
 
     def _keep(self, recording: Recording) -> None:
         text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
         self.store.update_recording(recording)
         naming = partial(self.marks.naming, recording.id)
-        files.write_whole(self.metadata(recording.id), text.encode() + b"\n", naming)
+        self.files.write(recording.id, FileKind.METADATA, text.encode() + b"\n", naming)
 
     def _outside(self, recording: Recording) -> Json:
         """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients."""
         record = recording.to_json()
-        if not self.vault.path(recording.id).exists():
+        if not self.vault.has(recording.id):
             return self._without_key(record)
-        if is_nameless(recording) and self.metadata(recording.id).exists():
+        if is_nameless(recording) and self.files.exists(recording.id, FileKind.METADATA):
             raise ArchiveError(
                 f"{recording.id}: who was recorded is still sealed in its JSON, and would be lost; "
                 "accepted: first `sipagent rebuild --identity KEYFILE`"
@@ -274,7 +245,7 @@ class Archive:
     def _without_key(self, record: Json) -> Json:
         """What was sealed is never told in clear, only because its key is not there, or not at the moment."""
         told = self.told(record["id"]) or {}
-        if "sealed" in told or self.final(record["id"], "sealed").exists():
+        if "sealed" in told or self.files.exists(record["id"], FileKind.SEALED):
             return _open_part(record) | {"sealed": told.get("sealed", {})}
         return record
 
@@ -283,9 +254,6 @@ class Archive:
         if recording.status not in accepted:
             raise ArchiveError(f"{id}: the recording is {recording.status.value}")
         return recording
-
-    def _beside(self, id: str, suffix: str) -> Path:
-        return self.directory / f"{_checked(id)}{suffix}"
 
 
 def why_held(archive: Archive, recording: Recording) -> str | None:
@@ -316,14 +284,3 @@ def _open_part(record: Json) -> Json:
 def is_nameless(recording: Recording) -> bool:
     """Whether the row leads to nobody: that is gone, or sealed in the JSON that `rebuild` had it from."""
     return (recording.call_id, recording.caller, recording.operator) == (None, None, None)
-
-
-def _checked(id: str) -> str:
-    if not is_id(id):
-        raise ArchiveError(f"{id!r} is not the id of a recording")
-    return id
-
-
-def _owner(name: str, suffixes: Collection[str]) -> str | None:
-    id, dot, suffix = name.partition(".")
-    return id if dot + suffix in suffixes and is_id(id) else None

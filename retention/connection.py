@@ -8,7 +8,9 @@ import errno
 import os
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlite_utils import Database
 
@@ -28,6 +30,19 @@ def connect(path: Path | str, busy_s: float) -> Database:
     for setting in _SETTINGS:
         connection.execute(f"PRAGMA {setting}").fetchall()
     return Database(connection, execute_plugins=False)
+
+
+def fault_in(path: Path) -> str:
+    """Read a database whole: what is wrong with it, or nothing.
+
+    Not read-only: that would fail on what a crash left to undo. Nothing else is changed.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+            rows = database.execute("PRAGMA integrity_check(1)").fetchall()
+    except sqlite3.Error as problem:
+        return str(problem)
+    return "" if rows == [("ok",)] else str(rows[0][0]).splitlines()[-1]
 
 
 def _make(path: Path) -> None:

@@ -78,16 +78,16 @@ def finish(archive: Archive, id: str, at: datetime, mark: Mark | None = None) ->
     """
     mark = mark or archive.marks.read(id)
     if mark is not None and mark.decision == REFUSED:
-        archive.unlink([id])  # what does not go is met again below
+        archive.remove([id])  # what does not go is met again below
     try:
         _tell(archive, id, at, mark)
     except UnknownId:
-        _unlink(archive, id)
+        _remove(archive, id)
         raise
     except StoreError:
         if not _goes_anyhow(archive, id, mark):
             raise
-        _unlink(archive, id)
+        _remove(archive, id)
         _tell(archive, id, at, mark)
     archive.marks.remove(id)
 
@@ -115,13 +115,13 @@ def _tell_once(archive: Archive, id: str, at: datetime, mark: Mark | None) -> No
         elif row is None:
             raise UnknownId(f"{id}: no such id")
     if row is None or row.status in (Status.PURGING, Status.PURGED):
-        _unlink(archive, id)
+        _remove(archive, id)
     else:
         archive.erase(id, at, decision)
 
 
-def _unlink(archive: Archive, id: str) -> None:
-    for error in archive.unlink([id]).values():
+def _remove(archive: Archive, id: str) -> None:
+    for error in archive.remove([id]).values():
         raise error
 
 

@@ -29,11 +29,6 @@ class HeadError(Exception):
     """The file says nothing usable; `str()` is one line."""
 
 
-def head_path(database: Path) -> Path:
-    """`retention.head` of `retention.db`."""
-    return database.with_suffix(".head")
-
-
 def damaged_path(path: Path) -> Path:
     """`retention.head.damaged`: where one that could not be read is kept, for a person to look at."""
     return path.with_name(path.name + ".damaged")

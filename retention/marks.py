@@ -129,6 +129,10 @@ class Marks:
             return []
         return sorted(id for name in names if is_id(id := name.removesuffix(SUFFIX)))
 
+    def exists(self, id: str) -> bool:
+        """Whether the disk has it."""
+        return os.path.lexists(self.path(id))
+
     def make(self, mark: Mark) -> int:
         """Make it, and write it in one go; a descriptor, for `fsync` and for the caller to close.
 
@@ -179,7 +183,7 @@ class Marks:
 
     def forbidden(self, id: str) -> bool:
         """Whether it is to go: by this process, or by a mark on the disk."""
-        return id in self._forbidden or os.path.lexists(self.path(id))
+        return id in self._forbidden or self.exists(id)
 
     @contextmanager
     def naming(self, id: str) -> Iterator[None]:

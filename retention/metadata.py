@@ -3,10 +3,11 @@
 import json
 from collections.abc import Iterator
 
-from retention.archive import SIZE_LIMIT, Archive
+from retention.archive import Archive
 from retention.chain import PERSONAL, public
 from retention.keys import KeysError
-from retention.recording import Json, RecordError, Recording, Status, parse_json
+from retention.recording import Json, RecordError, Recording, Status
+from retention.recording_files import FileKind
 from retention.store import StoreError
 
 _OWN = ("path", "sealed")  # not of the row: where it lay, and what only its recipients can read
@@ -32,22 +33,20 @@ def _beside(archive: Archive, id: str) -> Iterator[tuple[str, str]]:
     if row.status is not Status.CLOSED:
         return
     if (problem := _metadata(archive, row)) is not None:
-        yield archive.metadata(id).name, problem
-    key = archive.vault.path(id)
-    if key.exists():
+        yield archive.files.name(id, FileKind.METADATA), problem
+    if archive.vault.has(id):
         try:
             archive.vault.recipients(id)
         except (KeysError, OSError) as error:
-            yield f"{key.parent.name}/{key.name}", _after_path(error)
+            yield archive.files.name(id, FileKind.KEY), _after_path(error)
 
 
 def _metadata(archive: Archive, row: Recording) -> str | None:
     try:
-        with archive.metadata(row.id).open("rb") as file:
-            told = parse_json(file.read(SIZE_LIMIT + 1).decode())
+        told = archive.read_metadata(row.id)
     except FileNotFoundError:
         return None
-    except (RecordError, UnicodeDecodeError):
+    except RecordError:
         return "not readable"
     except OSError as error:
         return f"cannot be read: {error.strerror}"

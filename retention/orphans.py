@@ -6,26 +6,28 @@ What a mark says to be erased is left out (see `erasure`), and what waits for it
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import PurePath
 
-from retention.archive import FORMATS, Archive
+from retention.archive import Archive
 from retention.recording import Status
+from retention.recording_files import FORMATS, FileKind
 from retention.reserve import recordings_in
 from retention.store import StoreError, UnknownId
 
-_FINISHED = tuple(f".{format}" for format in FORMATS)
+_FINISHED = tuple(f".{kind}" for kind in FORMATS)
 GONE = (Status.ERASED, Status.FAILED, Status.PURGED)  # nothing of these may be on disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
     """One disagreement. `id` is null for a file that is none of ours; `name` is a file in the directory, or
-    `vault/…` in the vault; `path` is where it lies."""
+    `vault/…` in the vault."""
 
     name: str
-    path: Path
     id: str | None
     problem: str
+    in_vault: bool = False
     rowless: bool = False  # the database does not know this id
     forbidden: bool = False  # the row says that this file must not exist
 
@@ -46,7 +48,8 @@ def orphans(archive: Archive) -> list[Orphan]:
 
 def _waiting(archive: Archive) -> frozenset[str]:
     """Those whose row is in a reserve: it is only yet to be written."""
-    return frozenset() if archive.store.head_file is None else recordings_in(Path(archive.store.path))
+    places = archive.store.places
+    return frozenset() if places is None else recordings_in(places)
 
 
 def _unexpected(
@@ -54,55 +57,56 @@ def _unexpected(
 ) -> Iterator[Orphan]:
     finished = Counter(id for name, id in names if name.endswith(_FINISHED))
     for name, id in names:
-        path = archive.directory / name
         if id is None:
-            yield Orphan(name=name, path=path, id=None, problem="not a file of the agent")
+            yield Orphan(name=name, id=None, problem="not a file of the agent")
             continue
         status = _present(archive, id, kept)
         if status is None or status in GONE:
-            yield from _without_right(name, path, id, status)
-        elif status is Status.CLOSED and name.endswith((".part", ".tmp")) and _stays(archive, path):
+            yield from _without_right(archive, name, id, status)
+        elif status is Status.CLOSED and name.endswith((".part", ".tmp")) and _stays(archive, name):
             problem = "left over from a crash; the recording is closed"
-            yield Orphan(name=name, path=path, id=id, problem=problem)
-        elif finished[id] > 1 and name.endswith(_FINISHED) and (own := _own(archive, id)) not in (None, name):
-            yield Orphan(name=name, path=path, id=id, problem=f"not the file of its recording, {own}")
+            yield Orphan(name=name, id=id, problem=problem)
+        elif finished[id] > 1 and name.endswith(_FINISHED) and (own := _other(archive, id, name)):
+            yield Orphan(name=name, id=id, problem=f"not the file of its recording, {own}")
 
 
-def _own(archive: Archive, id: str) -> str | None:
-    """The name of a recording's file by its row; None where that says none, or cannot be read."""
+def _other(archive: Archive, id: str, name: str) -> str | None:
+    """The name of a recording's file by its row, where that is another; None if the row says none."""
     try:
         path = archive.store.recording(id).path
     except StoreError:
         return None
-    return path and Path(path).name
+    own = path and PurePath(path).name
+    return None if own == PurePath(name).name else own
 
 
-def _stays(archive: Archive, path: Path) -> bool:
+def _stays(archive: Archive, name: str) -> bool:
     """Whether it is there while nobody can be writing it: what is kept changes within a transaction."""
     with archive.store.write():
-        return path.exists()
+        return archive.files.is_there(name)
 
 
 def _unexpected_keys(
     archive: Archive, keys: Iterable[tuple[str, str | None]], kept: Mapping[str, Status]
 ) -> Iterator[Orphan]:
     for name, id in keys:
-        path = archive.vault.directory / name
-        shown = f"{archive.vault.directory.name}/{name}"
         if id is None:
-            yield Orphan(name=shown, path=path, id=None, problem="not a key of a recording")
+            yield Orphan(name=name, id=None, problem="not a key of a recording", in_vault=True)
             continue
         status = _present(archive, id, kept)
         if status is None or status in GONE:
-            yield from _without_right(shown, path, id, status)
+            yield from _without_right(archive, name, id, status, in_vault=True)
 
 
-def _without_right(name: str, path: Path, id: str, status: Status | None) -> Iterator[Orphan]:
+def _without_right(
+    archive: Archive, name: str, id: str, status: Status | None, *, in_vault: bool = False
+) -> Iterator[Orphan]:
     if status is None:
-        yield Orphan(name=name, path=path, id=id, problem="no row in the database", rowless=True)
-    elif path.exists():  # else it went while we looked
+        problem = "no row in the database"
+        yield Orphan(name=name, id=id, problem=problem, rowless=True, in_vault=in_vault)
+    elif archive.files.is_there(name):  # else it went while we looked
         problem = f"the recording is {status.value}; restored from a backup?"
-        yield Orphan(name=name, path=path, id=id, problem=problem, forbidden=True)
+        yield Orphan(name=name, id=id, problem=problem, forbidden=True, in_vault=in_vault)
 
 
 def _missing(
@@ -111,16 +115,16 @@ def _missing(
     for id, status in before.items():
         if status is not Status.CLOSED:
             continue
-        found = []
-        if not any(f"{id}.{format}" in names for format in FORMATS):
+        found, name = [], partial(archive.files.name, id)
+        if not any(name(kind) in names for kind in FORMATS):
             found.append((id, "the file of a closed recording is missing"))
-        if f"{id}.json" not in names:
-            found.append((f"{id}.json", "the metadata of a closed recording is missing"))
-        if f"{id}.sealed" in names and f"{id}.key" not in keys:
-            found.append((f"{id}.sealed", "its key is missing from the vault: nobody can open it"))
+        if name(FileKind.METADATA) not in names:
+            found.append((name(FileKind.METADATA), "the metadata of a closed recording is missing"))
+        if name(FileKind.SEALED) in names and name(FileKind.KEY) not in keys:
+            found.append((name(FileKind.SEALED), "its key is missing from the vault: nobody can open it"))
         if found and id not in archive.marks.ids() and _present(archive, id, {}) is Status.CLOSED:
-            for name, problem in found:
-                yield Orphan(name=name, path=archive.directory / name, id=id, problem=problem)
+            for what, problem in found:
+                yield Orphan(name=what, id=id, problem=problem)
 
 
 def _present(archive: Archive, id: str, kept: Mapping[str, Status]) -> Status | None:

@@ -8,48 +8,37 @@ lets go of however it ends; so a replacement, and the next start, know whose cal
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from retention.files import alone
+from retention.places import Places
 from retention.recording import worker_of
 from retention.store import Store
 
 
-def lock_of(database: Path, worker: int) -> Path:
-    """`retention.worker-3.lock` of `retention.db`."""
-    return database.with_suffix(f".worker-{worker}.lock")
-
-
-def agent_lock(database: Path) -> Path:
-    """`retention.lock` of `retention.db`: the agent's, whoever takes its calls."""
-    return database.with_suffix(".lock")
-
-
 @contextmanager
-def at_work(database: Path, worker: int) -> Iterator[None]:
+def at_work(places: Places, worker: int) -> Iterator[None]:
     """Be that worker meanwhile, alone. Raises BlockingIOError while another process is it, OSError."""
-    with alone(lock_of(database, worker)):
+    with alone(places.lock_of(worker)):
         yield
 
 
-def is_at_work(database: Path, worker: int) -> bool:
+def is_at_work(places: Places, worker: int) -> bool:
     """Whether a process is that worker now. Raises OSError."""
-    if not lock_of(database, worker).exists():
+    if not places.lock_of(worker).exists():
         return False
     try:
-        with at_work(database, worker):
+        with at_work(places, worker):
             return False
     except BlockingIOError:
         return True
 
 
-def is_running(database: Path) -> bool:
+def is_running(places: Places) -> bool:
     """Whether an agent has the database for its own now. Raises OSError."""
-    lock = agent_lock(database)
-    if not lock.exists():
+    if not places.lock.exists():
         return False
     try:
-        with alone(lock):
+        with alone(places.lock):
             return False
     except BlockingIOError:
         return True
@@ -67,5 +56,8 @@ def of_the_living(store: Store, ids: Iterable[str] = ()) -> frozenset[str]:
     """
     calls = store.in_progress()
     calls |= {id: worker for id in ids if (worker := worker_of(id)) is not None}
-    living = {worker for worker in set(calls.values()) if is_at_work(Path(store.path), worker)}
+    places = store.places
+    if places is None:
+        return frozenset()
+    living = {worker for worker in set(calls.values()) if is_at_work(places, worker)}
     return frozenset(id for id, worker in calls.items() if worker in living)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from retention import erasure, files
+from retention import erasure
 from retention.archive import Archive, ArchiveError, why_held
 from retention.chain import Head, is_personal
 from retention.copies import Copy, known_copies
@@ -28,6 +28,7 @@ from retention.recording import (
     parse_period,
     to_text,
 )
+from retention.recording_files import FileKind
 from retention.store import Damaged, NoRoom, Store, StoreError, UnknownId
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
@@ -170,7 +171,7 @@ def purge(
     done = 0
     for batch in breathing(planned, over):
         began = _begin(archive, [gone.id for gone in batch], by)
-        wrong = archive.unlink(began)
+        wrong = archive.remove(began)
         failed += [(id, str(error)) for id, error in wrong.items()]
         ended = set(_end(archive, [id for id in began if id not in wrong], at or now))
         removed += [_with_copies(store, gone) for gone in batch if gone.id in ended]
@@ -211,7 +212,7 @@ def finish(archive: Archive, id: str, now: datetime) -> Head:
 
     Raises OSError for what does not go, which the next purge tries again; StoreError.
     """
-    for error in archive.unlink([id]).values():
+    for error in archive.remove([id]).values():
         raise error
     with archive.store.write():
         archive.end_purge(id, now)
@@ -232,7 +233,7 @@ def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[s
         return _begin_rows(archive, ids, trace)
     except NoRoom:
         with archive.store.write():  # needs none by itself: what must go makes room for the rows that say so
-            archive.unlink([id for id in ids if archive.may_purge(archive.store.recording(id))])
+            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))])
             return _begin_rows(archive, ids, trace)
 
 
@@ -335,8 +336,7 @@ def _tidy(
             left.append(orphan)
             continue
         try:
-            if files.unlink([orphan.path]):
-                files.sync_folder(orphan.path.parent)
+            archive.files.remove_name(orphan.name)
             unlinked.append(orphan)
         except OSError as error:
             stuck.append((orphan.name, str(error)))
@@ -353,7 +353,7 @@ def _has_no_right(archive: Archive, orphan: Orphan, now: datetime, terms: Terms)
     begun = begun_at(orphan.id)
     if begun is None or due_date(begun, terms.period) > now:
         return False
-    if not archive.metadata(orphan.id).exists():
+    if not archive.files.exists(orphan.id, FileKind.METADATA):
         return True
     told = archive.told(orphan.id)
     return told is not None and told.get("hold") is None

@@ -8,10 +8,8 @@ by another run later.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-from retention import files
-from retention.archive import SIZE_LIMIT, Archive, ArchiveError, is_nameless, whole_hold
+from retention.archive import Archive, ArchiveError, is_nameless, whole_hold
 from retention.chain import PERSONAL
 from retention.erasure import finish
 from retention.head import HeadError, read_head
@@ -19,6 +17,7 @@ from retention.keys import Identity, KeysError
 from retention.orphans import orphans
 from retention.pages import Listing, Row
 from retention.recording import Json, RecordError, Recording, Status, begun_at, parse_json, to_text
+from retention.recording_files import FileKind, sha256
 from retention.store import DamagedRow, Store, StoreError, UnknownId
 
 
@@ -108,7 +107,7 @@ def _is_older(store: Store) -> bool:
     So it may have where that head cannot be read.
     """
     try:
-        exported = None if store.head_file is None else read_head(store.head_file)
+        exported = None if store.places is None else read_head(store.places.head)
     except HeadError:
         return True
     return exported is not None and not store.knows(exported)
@@ -141,7 +140,7 @@ class _Rebuilding:
 
     def restore(self, id: str) -> None:
         """Add the row of one that has none."""
-        if not self.archive.metadata(id).exists():
+        if not self.archive.files.exists(id, FileKind.METADATA):
             for name, owner in self.archive.names():
                 if owner == id:
                     self._problem(name, "no metadata beside it: not recoverable")
@@ -175,27 +174,26 @@ class _Rebuilding:
 
     def _told(self, id: str) -> tuple[Recording, bool] | None:
         """The row of a closed recording as its JSON tells it, and whether that is sealed."""
-        metadata, file = self.archive.metadata(id), self.archive.file(id)
+        files = self.archive.files
+        name, kind = files.name(id, FileKind.METADATA), files.finished(id)
         try:
-            fields = _read(metadata, id)
+            fields = self._read(id)
             row = self._opened(fields)
         except RecordError as error:
-            self._problem(metadata.name, str(error))
+            self._problem(name, str(error))
             return None
         except OSError as error:
-            self._problem(metadata.name, f"cannot be read: {error.strerror}")
+            self._problem(name, f"cannot be read: {error.strerror}")
             return None
         row = replace(row, status=Status.CLOSED, purged_at=None)
         if (begun := begun_at(id)) not in (None, row.started_at):
-            self._problem(
-                metadata.name, f"began at another time than its name says: {to_text(row.started_at)}"
-            )
+            self._problem(name, f"began at another time than its name says: {to_text(row.started_at)}")
             row = replace(row, started_at=begun)
-        row = replace(row, path=None if file is None else self.archive.relative(file))
-        if file is not None:
-            self.done.problems += _differences(self.archive, file, row)
+        row = replace(row, path=None if kind is None else files.in_row(id, kind))
+        if kind is not None:
+            self.done.problems += _differences(self.archive, kind, row)
         else:
-            self._problem(metadata.name, "its recording is missing")
+            self._problem(name, "its recording is missing")
         return row, "sealed" in fields
 
     def complete(self, row: Recording) -> None:
@@ -203,7 +201,7 @@ class _Rebuilding:
         if row.status is not Status.CLOSED:
             return
         try:
-            fields = _read(self.archive.metadata(row.id), row.id)
+            fields = self._read(row.id)
             nameless = is_nameless(row) and "sealed" in fields
             if not nameless and (row.hold is not None or fields.get("hold") is None):
                 return
@@ -244,36 +242,32 @@ class _Rebuilding:
             text = self.archive.vault.unseal(known.id, fields["sealed"], self.identity).decode()
             personal = parse_json(text)
         except (KeysError, RecordError, UnicodeDecodeError) as error:
-            self._problem(f"{known.id}.json", f"who was recorded stays sealed: {error}")
+            name = self.archive.files.name(known.id, FileKind.METADATA)
+            self._problem(name, f"who was recorded stays sealed: {error}")
             return replace(known, hold=whole_hold(known.hold))
         opened = Recording.from_json(fields | {name: personal.get(name) for name in PERSONAL["recording"]})
         return replace(opened, hold=whole_hold(opened.hold or known.hold))
+
+    def _read(self, id: str) -> Json:
+        """Raises RecordError for anything that is not the metadata of this id, OSError."""
+        fields = self.archive.read_metadata(id)
+        row = Recording.from_json(fields)
+        if row.id != id:
+            raise RecordError(f"it is of another recording, {row.id}")
+        return fields
 
     def _problem(self, name: str, problem: str) -> None:
         self.done.problems.append(Problem(name=name, problem=problem))
 
 
-def _read(path: Path, id: str) -> Json:
-    """Raises RecordError for anything that is not the metadata of this id."""
-    with path.open("rb") as file:
-        content = file.read(SIZE_LIMIT + 1)
-    try:
-        fields = parse_json(content.decode())
-        row = Recording.from_json(fields)
-    except UnicodeDecodeError as error:
-        raise RecordError(f"not readable: {error}") from error
-    if row.id != id:
-        raise RecordError(f"it is of another recording, {row.id}")
-    return fields
-
-
-def _differences(archive: Archive, file: Path, row: Recording) -> Iterator[Problem]:
+def _differences(archive: Archive, kind: FileKind, row: Recording) -> Iterator[Problem]:
+    name = archive.files.name(row.id, kind)
     if row.sha256 is None:
-        yield Problem(name=file.name, problem="its metadata has no hash to verify it by")
-    elif files.sha256(file) != row.sha256:
-        yield Problem(name=file.name, problem="it is not the file that was recorded: its hash differs")
-    if file.suffix == ".sealed" and not archive.vault.path(row.id).exists():
-        yield Problem(name=file.name, problem="its key is missing from the vault: nobody can open it")
+        yield Problem(name=name, problem="its metadata has no hash to verify it by")
+    elif sha256(archive.files, row.id, kind) != row.sha256:
+        yield Problem(name=name, problem="it is not the file that was recorded: its hash differs")
+    if kind is FileKind.SEALED and not archive.vault.has(row.id):
+        yield Problem(name=name, problem="its key is missing from the vault: nobody can open it")
 
 
 def _disagreements(archive: Archive, told: set[str]) -> list[Problem]:

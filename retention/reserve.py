@@ -26,9 +26,9 @@ import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
 from retention import files
+from retention.places import Places
 from retention.progress import is_at_work
 from retention.recording import Json, Receipt, RecordError, Recording, Sum, parse_json
 from retention.store import DamagedRow, Store, UnknownId
@@ -38,7 +38,6 @@ PER_CALL = 16 << 10
 MOMENT_S = 1.0
 
 Record = Receipt | Recording | Sum
-Owner = int | Literal["edge"] | None  # a worker, what writes of the edge's calls, or the one process there is
 
 _MAGIC = b"sipagR\r\n"
 _HEADER = struct.Struct("<8sQII")
@@ -53,28 +52,6 @@ class ReserveFull(Exception):
 
 class ReserveError(Exception):
     """What is in it cannot be read; `str()` is one line."""
-
-
-def reserve_path(database: Path, owner: Owner = None) -> Path:
-    """`retention.worker-3.reserve` of `retention.db`."""
-    of = f"worker-{owner}." if isinstance(owner, int) else f"{owner}." if owner else ""
-    return database.with_suffix(f".{of}reserve")
-
-
-def reserves(database: Path) -> dict[Owner, Path]:
-    """Those that there are, by whose they are."""
-    stem, found = database.with_suffix("").name, {}
-    for path in sorted(database.parent.glob(f"{stem}.*reserve")):
-        name = path.name.removeprefix(f"{stem}.").removesuffix("reserve").rstrip(".")
-        worker = name.removeprefix("worker-")
-        owner: Owner = None
-        if name == "edge":
-            owner = "edge"
-        elif worker != name and worker.isdecimal():
-            owner = int(worker)
-        if path == reserve_path(database, owner):
-            found[owner] = path
-    return found
 
 
 class Reserve:
@@ -142,15 +119,15 @@ class Reserve:
             self._descriptor = None
 
 
-def left_behind(database: Path) -> list[Path]:
+def left_behind(places: Places) -> list[Path]:
     """The reserves of workers that nobody is any more, and that of one process alone.
 
     For who holds the database's own lock, or knows that nobody does. Raises OSError.
     """
     return [
         path
-        for owner, path in reserves(database).items()
-        if owner is None or (isinstance(owner, int) and not is_at_work(database, owner))
+        for owner, path in places.reserves().items()
+        if owner is None or (isinstance(owner, int) and not is_at_work(places, owner))
     ]
 
 
@@ -178,13 +155,13 @@ def is_allocated(path: Path) -> bool:
     return 0 < there.st_size <= there.st_blocks * 512
 
 
-def problems(database: Path) -> dict[str, str]:
+def problems(places: Places) -> dict[str, str]:
     """What somebody should look at, by the name of a reserve; of a running agent it may pass at once.
 
     Raises OSError.
     """
     found = {}
-    for path in reserves(database).values():
+    for path in places.reserves().values():
         try:
             records = read_reserve(path)
         except ReserveError as error:
@@ -200,19 +177,19 @@ def problems(database: Path) -> dict[str, str]:
     return found
 
 
-def lasting_problems(database: Path) -> dict[str, str]:
+def lasting_problems(places: Places) -> dict[str, str]:
     """The `problems` that stay: not what a running agent writes while we look again. Raises OSError."""
-    found, until = problems(database), time.monotonic() + MOMENT_S
+    found, until = problems(places), time.monotonic() + MOMENT_S
     while found and time.monotonic() < until:
         time.sleep(MOMENT_S / 10)  # nothing tells another process of it
-        found = problems(database)
+        found = problems(places)
     return found
 
 
-def recordings_in(database: Path) -> frozenset[str]:
+def recordings_in(places: Places) -> frozenset[str]:
     """The recordings whose rows are in reserves, as far as these can be read. Raises OSError."""
     ids: set[str] = set()
-    for path in reserves(database).values():
+    for path in places.reserves().values():
         with suppress(ReserveError):
             ids |= {one.id for one in read_reserve(path) if isinstance(one, Recording)}
     return frozenset(ids)

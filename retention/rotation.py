@@ -4,12 +4,10 @@ The sound stays as it is; what changes is for whom its key lies in the vault, an
 of `ID.json` is. Whoever copied both while being a recipient can still listen to that copy.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from retention.archive import Archive, ArchiveError
 from retention.keys import Identity, KeysError, PublicKey, encode
@@ -51,7 +49,7 @@ def rotate(
             else:
                 already += 1
         except (KeysError, ArchiveError, OSError) as error:
-            if archive.vault.path(id).exists():  # else it was purged meanwhile
+            if archive.vault.has(id):  # else it was purged meanwhile
                 failed.append((id, str(error)))
         progress(done, len(ids))
     return Rotation(sealed=tuple(sealed), already=already, failed=tuple(failed))
@@ -60,7 +58,7 @@ def rotate(
 def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bool:
     """Whether anything was to be done."""
     wanted = set(recipients)
-    if set(archive.vault.recipients(id)) == wanted and _is_told_to(archive.metadata(id), recipients):
+    if set(archive.vault.recipients(id)) == wanted and _is_told_to(archive, id, recipients):
         return False
     with archive.store.write():  # whoever purges or erases it waits, or no key would be gone for good
         status = _status(archive, id)
@@ -82,10 +80,10 @@ def _status(archive: Archive, id: str) -> Status | None:
         return None
 
 
-def _is_told_to(metadata: Path, recipients: Sequence[PublicKey]) -> bool:
+def _is_told_to(archive: Archive, id: str, recipients: Sequence[PublicKey]) -> bool:
     """Whether the JSON of a recording is sealed to them; there is none while the call is on."""
     try:
-        sealed = json.loads(metadata.read_bytes())["sealed"]
+        sealed = archive.read_metadata(id)["sealed"]
     except FileNotFoundError:
         return True
     except (ValueError, KeyError, TypeError):

@@ -58,11 +58,6 @@ class StampReport:
     problems: tuple[StampProblem, ...]
 
 
-def stamps_folder(database: Path) -> Path:
-    """Where the stamps of this database lie."""
-    return database.with_name("stamps")
-
-
 def stamp_head(store: Store, url: str, ca: Path, folder: Path) -> Stamped | None:
     """Have the present head stamped by the authority at `url`; None if it has not moved since the last stamp.
 
@@ -93,9 +88,11 @@ def proven(store: Store, ca: Path | None) -> Callable[[], datetime | None]:
     """
 
     def last() -> datetime | None:
-        folder = stamps_folder(Path(store.path))
+        if store.places is None or ca is None:
+            return None
+        folder = store.places.stamps
         seqs = _seqs(folder)
-        if not seqs or ca is None:
+        if not seqs:
             return None
         try:
             return _verified(folder, seqs[-1], store.hash_of(seqs[-1]), authority.certificates(ca), None).at

@@ -23,9 +23,10 @@ from retention import expiring
 from retention.chain import TABLES, Entry, Head, Lost
 from retention.connection import connect
 from retention.faults import Busy, DamagedRow, HeadNotWritten, NoRoom, StoreError, TryAgain, UnknownId, named
-from retention.head import HeadError, export_head, head_path, read_head
+from retention.head import HeadError, export_head, read_head
 from retention.ledger import Ledger
 from retention.pages import Listing, Row, breathing, each_row
+from retention.places import Places
 from retention.recording import (
     Access,
     Json,
@@ -41,7 +42,7 @@ from retention.recording import (
 from retention.rows import from_row
 from retention.schema import GUARDS, MIGRATIONS, unknown_migrations
 from retention.selection import Selection, newest, receipt_conditions, recording_conditions
-from retention.turn import TurnError, Turns, turn_path
+from retention.turn import TurnError, Turns
 
 __all__ = ["Damaged", "DamagedRow", "NoRoom", "Store", "StoreError", "UnknownId"]
 
@@ -71,8 +72,8 @@ class Store:
     ) -> None:
         self.path = path
         self.worker = worker
-        self.head_file = None if str(path) == ":memory:" else head_path(Path(path))
-        self._turns = None if str(path) == ":memory:" else Turns(turn_path(Path(path)), TURN_S)
+        self.places = None if str(path) == ":memory:" else Places(Path(path))
+        self._turns = None if self.places is None else Turns(self.places.turn, TURN_S)
         self._lock = threading.RLock()
         with named(self.path):
             self._db = self._connected()
@@ -122,8 +123,8 @@ class Store:
                     connection.rollback()
                     raise
                 head, self._ledger.appended = self._ledger.appended, None
-                if head is not None and self.head_file is not None:
-                    self._export(self.head_file, head)
+                if head is not None and self.places is not None:
+                    self._export(self.places.head, head)
 
     # receipts
 
@@ -395,15 +396,15 @@ class Store:
         MIGRATIONS.apply(self._db)
         if (nothing := self._ledger.head()).seq == 0:
             lost = self._lost_head()
-            if lost is None and self.head_file is not None:
-                self._export(self.head_file, nothing)  # so that no crash leaves a chain without its file
+            if lost is None and self.places is not None:
+                self._export(self.places.head, nothing)  # so that no crash leaves a chain without its file
             self._ledger.begin_segment("a new database" if lost is None else "the database was lost", lost)
             self._ledger.adopt()
 
     def _lost_head(self) -> Lost:
         """What was exported and is not in the chain: its database is gone, or an older one came back."""
         try:
-            exported = None if self.head_file is None else read_head(self.head_file)
+            exported = None if self.places is None else read_head(self.places.head)
         except HeadError:
             return "unknown"
         return None if exported is None or self._ledger.knows(exported) else exported

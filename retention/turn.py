@@ -20,11 +20,6 @@ class TurnError(Exception):
     """It did not come in time."""
 
 
-def turn_path(database: Path) -> Path:
-    """`retention.turn` of `retention.db`."""
-    return database.with_suffix(".turn")
-
-
 class Turns:
     """Of one connection, whose owner asks for one turn at a time. `wait_s`: how long to wait for one."""
 

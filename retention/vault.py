@@ -12,21 +12,19 @@ about the recording can be sealed to the same people later on, `sipagent-text-1 
 """
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 from nacl.utils import random
 
-from retention import files
+from retention.files import Naming
 from retention.keys import KEY_BYTES, SIZE_LIMIT, Identity, KeysError, PublicKey, decode, encode
 from retention.recording import Json, is_id
+from retention.recording_files import Area, FileKind, RecordingFiles
 
 _VERSION = "sipagent-vault-1"
 _KEY, _TEXT = "sipagent-key-1", "sipagent-text-1"
-_SUFFIXES = (".key", ".key.tmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,40 +36,33 @@ class _Sealed:
 
 
 class Vault:
-    """The sealed keys in `directory`, which is made (0700) when the first one comes.
+    """The sealed keys among these files.
 
     Every method raises KeysError for an id that is none and for a file that isn't of the vault, OSError for a
     disk that fails.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, files: RecordingFiles) -> None:
+        self.files = files
 
-    def path(self, id: str) -> Path:
-        """Where the key of this recording is, sealed."""
-        if not is_id(id):
-            raise KeysError(f"{id!r} is not the id of a recording")
-        return self.directory / f"{id}.key"
+    def has(self, id: str) -> bool:
+        """Whether there is a key of this recording."""
+        return self.files.exists(_checked(id), FileKind.KEY)
 
     def ids(self) -> list[str]:
         """Of all recordings that something is kept of here, sorted; other files are passed over."""
-        if not self.directory.is_dir():
-            return []
-        split = (path.name.partition(".") for path in self.directory.iterdir())
-        return sorted({id for id, dot, suffix in split if dot + suffix in _SUFFIXES and is_id(id)})
+        return sorted({id for _, id in self.files.names(Area.VAULT) if id is not None})
 
-    def create(self, id: str, recipients: Sequence[PublicKey], naming: files.Naming = nullcontext) -> bytes:
+    def create(self, id: str, recipients: Sequence[PublicKey], naming: Naming = nullcontext) -> bytes:
         """The new key of a file, 32 bytes, once it is on the disk for all `recipients`; never another one.
 
         KeysError if there is one already, and without a recipient; what `naming` raises.
         """
-        path = self.path(id)
-        if os.path.lexists(path):
-            raise KeysError(f"{path}: exists, and a key is never overwritten")
+        if self.has(id):
+            raise KeysError(f"{self._where(id)}: exists, and a key is never overwritten")
         key = random(KEY_BYTES)
         content = _describe(id, key, recipients)
-        files.make_folder(self.directory)
-        files.write_whole(path, content, naming)
+        self.files.write(id, FileKind.KEY, content, naming)
         return key
 
     def key(self, id: str, identity: Identity) -> bytes:
@@ -87,7 +78,7 @@ class Vault:
         id: str,
         identity: Identity,
         recipients: Sequence[PublicKey],
-        naming: files.Naming = nullcontext,
+        naming: Naming = nullcontext,
     ) -> bool:
         """Seal the key of a file to others from now on; false if it was for just these. Durable.
 
@@ -97,7 +88,7 @@ class Vault:
         key = self._open(id, identity)
         if set(self.recipients(id)) == set(recipients):
             return False
-        files.write_whole(self.path(id), _describe(id, key, recipients), naming)
+        self.files.write(id, FileKind.KEY, _describe(id, key, recipients), naming)
         return True
 
     def seal(self, id: str, plain: bytes) -> Json:
@@ -113,21 +104,21 @@ class Vault:
         return _labelled_as(_TEXT, id, _opened(where, box, identity), where)
 
     def _open(self, id: str, identity: Identity) -> bytes:
-        path = self.path(id)
+        path = self._where(id)
         sealed = self._read(id)
         box = next((one.box for one in sealed if one.to == identity.public), None)
         if box is None:
             able = ", ".join(str(one.to) for one in sealed)
             raise KeysError(f"{path}: is not for {identity.public}; accepted: {able}")
-        key = _labelled_as(_KEY, id, _opened(str(path), box, identity), str(path))
+        key = _labelled_as(_KEY, id, _opened(path, box, identity), path)
         if len(key) != KEY_BYTES:
             raise KeysError(f"{path}: is damaged: {len(key)} bytes are no key")
         return key
 
     def _read(self, id: str) -> list[_Sealed]:
-        path = self.path(id)
+        path = self._where(id)
         try:
-            with path.open("rb") as file:
+            with self.files.open(id, FileKind.KEY) as file:
                 content = file.read(SIZE_LIMIT + 1)
         except FileNotFoundError as error:
             raise KeysError(f"{path}: does not exist; nobody can listen to {id}") from error
@@ -138,6 +129,15 @@ class Vault:
             return [_sealed(entry) for entry in fields["recipients"]]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise KeysError(f"{path}: is not the sealed key of {id}, or damaged") from error
+
+    def _where(self, id: str) -> str:
+        return self.files.where(_checked(id), FileKind.KEY)
+
+
+def _checked(id: str) -> str:
+    if not is_id(id):
+        raise KeysError(f"{id!r} is not the id of a recording")
+    return id
 
 
 def _describe(id: str, key: bytes, recipients: Iterable[PublicKey]) -> bytes:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retention import files
 from retention.archive import Archive, ArchiveError
 from retention.chain import ALTERED, GENESIS, SEGMENT, TABLES, Entry, Head, Lost
 from retention.differences import differences
@@ -21,6 +20,7 @@ from retention.metadata import beside
 from retention.orphans import orphans
 from retention.pages import PAGE, Listing, Row, batches
 from retention.recording import Status, is_id, parse_json, to_text
+from retention.recording_files import FileKind, sha256
 from retention.rejected import LOST
 from retention.reserve import lasting_problems
 from retention.store import StoreError
@@ -160,7 +160,7 @@ class _Verification:
 
     def exported(self, copies: tuple[Path, ...]) -> None:
         """Look for the exported head, and copies of it, in the chain."""
-        own = self.store.head_file
+        own = None if self.store.places is None else self.store.places.head
         if own is not None and (damaged := damaged_path(own)).exists():
             self.wrong(damaged.name, DAMAGED)
         for path in copies if own is None else (own, *copies):
@@ -177,8 +177,8 @@ class _Verification:
 
     def reserves(self) -> None:
         """Look for what waits to be written, and has nobody who writes it."""
-        if self.store.head_file is not None:
-            for name, problem in lasting_problems(Path(self.store.path)).items():
+        if self.store.places is not None:
+            for name, problem in lasting_problems(self.store.places).items():
                 self.wrong(name, problem)
 
     def files(self) -> None:
@@ -186,9 +186,9 @@ class _Verification:
         total, done = sum(1 for _ in self.store.each(_CLOSED)), 0
         named = {finding.where for finding in self.found.problems}
         for row in self.store.each(_CLOSED):
-            path = self.archive.file(row["id"]) if is_id(str(row["id"])) else None
-            if path is not None:
-                self.file(path, row, alone=f"recording {row['id']}" in named)
+            kind = self.archive.files.finished(row["id"]) if is_id(str(row["id"])) else None
+            if kind is not None:
+                self.file(kind, row, alone=f"recording {row['id']}" in named)
             done += 1
             self.progress("files", done, total)
         self.found.counts["files"] = done
@@ -202,15 +202,16 @@ class _Verification:
         except (StoreError, ArchiveError) as error:  # of a damaged row, which has been named
             self.wrong("recordings", f"cannot be compared with the files: {error}")
 
-    def file(self, path: Path, row: Row, *, alone: bool) -> None:
+    def file(self, kind: FileKind, row: Row, *, alone: bool) -> None:
         """Hash one, and look at what lies beside it, unless `alone`: its row is not what it should be."""
+        name = self.archive.files.name(row["id"], kind)
         try:
-            if not _is_as_recorded(self.archive, path, row):
-                self.wrong(path.name, "its hash is not that of the file that was recorded")
+            if not _is_as_recorded(self.archive, kind, row):
+                self.wrong(name, "its hash is not that of the file that was recorded")
         except OSError as error:
-            self.wrong(path.name, f"cannot be read: {error.strerror}")
-        for name, problem in () if alone else beside(self.archive, row["id"]):
-            self.wrong(name, problem)
+            self.wrong(name, f"cannot be read: {error.strerror}")
+        for what, problem in () if alone else beside(self.archive, row["id"]):
+            self.wrong(what, problem)
 
     def _behind(self, entry: Entry, last: Head) -> Head:
         """What the entry must follow; a segment may name another place than the entry before it."""
@@ -280,9 +281,9 @@ def _is_before(entry: Entry) -> bool:
     return isinstance(entry.was, int) and 0 < entry.was < entry.seq
 
 
-def _is_as_recorded(archive: Archive, path: Path, row: Row) -> bool:
+def _is_as_recorded(archive: Archive, kind: FileKind, row: Row) -> bool:
     """True, too, for a file that a purge has taken while it was read."""
     try:
-        return files.sha256(path) == str(row["sha256"])
+        return sha256(archive.files, row["id"], kind) == str(row["sha256"])
     except FileNotFoundError:
         return archive.store.recording(row["id"]).status is not Status.CLOSED

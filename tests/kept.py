@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from retention.archive import Archive
+from retention.local_files import LocalFiles
+from retention.marks import Marks
 from retention.purge import finish
 from retention.recording import Notice, Pause, Receipt, Recording, due_date, new_id
+from retention.recording_files import FileKind, format_of
 from retention.store import Store
+from retention.vault import Vault
 
 START = datetime(2026, 11, 24, 22, 20, 0, 123000, tzinfo=UTC)
 CALLER = "+33612345678"
@@ -55,14 +59,51 @@ def receipt(of: Recording, **changes: Any) -> Receipt:
 
 def archive(folder: Path, worker: int | None = None) -> Archive:
     """An empty one, its database in `folder` and its recordings in `folder/recordings`."""
-    return Archive(Store(folder / "retention.db", worker=worker), folder / "recordings", folder)
+    return archive_of(Store(folder / "retention.db", worker=worker), folder / "recordings", folder)
+
+
+def archive_of(store: Store, recordings: Path, base: Path) -> Archive:
+    """The vault is beside the database, or in `base` where that is in memory."""
+    vault = base / "vault" if store.places is None else store.places.vault
+    return Archive(store, LocalFiles(recordings, vault, base), Marks(recordings))
+
+
+class Paths:
+    """Where things lie, for who looks at the disk itself."""
+
+    def __init__(self, of: Archive | Vault) -> None:
+        assert isinstance(of.files, LocalFiles)
+        self.files = of.files
+        self.recordings, self.vault, self.base = of.files.recordings, of.files.vault, of.files.base
+
+    def part(self, id: str) -> Path:
+        return self.files.path(id, FileKind.PART)
+
+    def final(self, id: str, format: str) -> Path:
+        return self.files.path(id, format_of(format))
+
+    def metadata(self, id: str) -> Path:
+        return self.files.path(id, FileKind.METADATA)
+
+    def key(self, id: str) -> Path:
+        return self.files.path(id, FileKind.KEY)
+
+    def file(self, id: str) -> Path | None:
+        """The finished one, if there is one."""
+        kind = self.files.finished(id)
+        return None if kind is None else self.files.path(id, kind)
 
 
 def keep(archive: Archive, row: Recording, sound: bytes = SOUND) -> Recording:
     """Take a recording through its life up to `closed`, with its receipt."""
+    return keep_by(archive, row, FileKind.FLAC, sound)
+
+
+def keep_by(archive: Archive, row: Recording, kind: FileKind, sound: bytes = SOUND) -> Recording:
+    """As `keep`, of this kind, whatever keeps it."""
     archive.store.add_receipt(receipt(row))
     archive.open(row).write_bytes(sound)
-    archive.part(row.id).rename(archive.final(row.id, "flac"))
+    archive.files.spool(row.id, FileKind.PART).rename(archive.files.spool(row.id, kind))
     return archive.close(row)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from retention.archive import Archive
 from retention.recording import Recording, due_date, new_id
 from sipagent.__main__ import main
-from tests.kept import archive, receipt, recording
+from tests.kept import Paths, archive, receipt, recording
 
 CONFIG = """
 [service]
@@ -80,7 +80,7 @@ class Office:
         kept.store.add_receipt(receipt(row))
         kept.open(row)
         samples = stereo() if sound is None else sound
-        soundfile.write(kept.final(row.id, "flac"), samples, RATE, subtype="PCM_16")
+        soundfile.write(Paths(kept).final(row.id, "flac"), samples, RATE, subtype="PCM_16")
         return kept.close(row)
 
 

@@ -16,7 +16,7 @@ from media.chunks import Kind, Note, PartWriter, create_part
 from media.seal import Sealer
 from retention.keys import Identity, PublicKey, Strength, new_pair, read_identity, read_public
 from retention.recording import Recording, due_date, new_id
-from tests.kept import receipt, recording
+from tests.kept import Paths, receipt, recording
 from tests.office import CONFIG, RATE, Office, make_office, stereo
 
 QUICK = Strength(argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN)
@@ -69,5 +69,5 @@ def sealed_call(
         writer.write_audio(samples[first : first + RATE])
     writer.write_note(Note(), Kind.END)
     writer.close()
-    settle(part, kept.final(row.id, "sealed"))
+    settle(part, Paths(kept).final(row.id, "sealed"))
     return kept.close(row)

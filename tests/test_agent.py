@@ -32,6 +32,7 @@ from tests.driving import (
     staged,
     with_policy,
 )
+from tests.kept import Paths
 
 NINE = e.DtmfPressed(0, "9", "rfc4733")
 
@@ -73,7 +74,7 @@ def test_a_caller_who_says_nothing_against_it_is_recorded(stage: Stage) -> None:
     assert (receipt.caller, receipt.called, receipt.operator) == (CALLER, NUMBER, DESK)
     assert (receipt.notice_played_ms, receipt.recording_id) == (SOUND_MS, recording.id)
     assert (recording.status, recording.incomplete) == (Status.CLOSED, False)
-    sound, _ = soundfile.read(stage.archive.file(recording.id), dtype="int16")
+    sound, _ = soundfile.read(Paths(stage.archive).file(recording.id), dtype="int16")
     assert [strongest(sound[4000:12000, channel]) for channel in (0, 1)] == pytest.approx(
         [CALLER_HZ, OPERATOR_HZ], abs=10
     )

@@ -17,6 +17,7 @@ from tests.driving import (
     pressed,
     staged,
 )
+from tests.kept import Paths
 
 NINE = e.DtmfPressed(0, "9", "rfc4733")
 
@@ -34,7 +35,7 @@ def test_a_tap_that_starts_during_a_hold_starts_silent(stage: Stage) -> None:
     stage.gone(caller)
     stage.listened()
     recording = stage.recording()
-    sound, _ = soundfile.read(stage.archive.file(recording.id), dtype="int16")
+    sound, _ = soundfile.read(Paths(stage.archive).file(recording.id), dtype="int16")
     assert (len(sound) > 0, sound.any(), len(recording.pauses)) == (True, False, 1)
 
 
@@ -105,7 +106,7 @@ def test_a_flag_after_a_stop_that_keeps_is_in_the_row_too(
         stage.tell(operator, *pressed(operator, "*5*7"))
         row = stage.recording()
         assert (row.status, row.flagged) == (Status.CLOSED, True)
-        assert '"flagged": true' in stage.archive.metadata(row.id).read_text()
+        assert '"flagged": true' in Paths(stage.archive).metadata(row.id).read_text()
         stage.gone(caller)
 
 

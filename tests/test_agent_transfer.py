@@ -24,6 +24,7 @@ from tests.driving import (
     staged,
     with_policy,
 )
+from tests.kept import Paths
 
 OUT = "sip:+33323000000@trunk.example"
 MINE = replace(with_policy(transfer_targets=(DESK, SECOND_DESK)), wrap_up_s=60.0, calls=2)
@@ -55,7 +56,7 @@ def test_the_recording_goes_on_in_the_same_file(stage: Stage) -> None:
     stage.gone(caller)
     stage.listened()
     recording, receipt = stage.recording(), stage.receipt()
-    sound, rate = soundfile.read(stage.archive.file(recording.id), dtype="int16", always_2d=True)
+    sound, rate = soundfile.read(Paths(stage.archive).file(recording.id), dtype="int16", always_2d=True)
     ((start, end),) = [(pause.from_s, pause.to_s) for pause in recording.pauses]
     assert (start, end) == pytest.approx((1.0, 2.0), abs=0.25)
     assert not sound[int(start * rate) : int(end * rate)].any()

@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from retention import files
 from retention.archive import Archive, ArchiveError
 from retention.keys import Identity
 from retention.recording import Recording, Status
+from retention.recording_files import FileKind
 from retention.store import StoreError, UnknownId
 from retention.verify import verify
-from tests.kept import CALLER, SOUND, START, archive, keep, receipt, recording
+from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 
 LATER = START + timedelta(minutes=5)
 
@@ -30,19 +32,19 @@ def test_the_row_is_there_before_the_file(kept: Archive) -> None:
     row = recording()
     part = kept.open(row)
     assert kept.store.recording(row.id) == row
-    assert part == kept.directory / f"{row.id}.part" and not part.exists()
-    assert kept.directory.stat().st_mode & 0o777 == 0o700
+    assert part == Paths(kept).recordings / f"{row.id}.part" and not part.exists()
+    assert Paths(kept).recordings.stat().st_mode & 0o777 == 0o700
     assert kept.unfinished() == [row]
 
 
 def test_a_closed_recording_has_its_metadata_beside_it(kept: Archive) -> None:
     row = keep(kept, recording())
     assert (row.status, row.path, row.bytes) == (Status.CLOSED, f"recordings/{row.id}.flac", len(SOUND))
-    assert row.sha256 == files.sha256(kept.final(row.id, "flac"))
+    assert row.sha256 == sha256(Paths(kept).final(row.id, "flac").read_bytes()).hexdigest()
     assert kept.store.recording(row.id) == row
-    assert Recording.from_json(json.loads(kept.metadata(row.id).read_text())) == row
+    assert Recording.from_json(json.loads(Paths(kept).metadata(row.id).read_text())) == row
     assert names(kept) == [f"{row.id}.flac", f"{row.id}.json"]
-    assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept.directory.iterdir())
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in Paths(kept).recordings.iterdir())
     assert kept.unfinished() == []
 
 
@@ -57,11 +59,11 @@ def test_a_refusal_wins_over_the_close(kept: Archive) -> None:
     row = recording()
     kept.open(row)
     kept.erase(row.id, LATER)
-    kept.final(row.id, "flac").write_bytes(SOUND)
+    Paths(kept).final(row.id, "flac").write_bytes(SOUND)
     with pytest.raises(ArchiveError, match="is erased"):
         kept.close(row)
     assert kept.store.recording(row.id).status is Status.ERASED
-    assert not kept.metadata(row.id).exists()
+    assert not Paths(kept).metadata(row.id).exists()
 
 
 def test_erasing_at_any_moment_leaves_no_file(kept: Archive) -> None:
@@ -140,7 +142,7 @@ def test_a_change_is_in_the_row_and_in_the_file(kept: Archive) -> None:
     row = replace(keep(kept, recording()), flagged=True)
     kept.change(row)
     assert kept.store.recording(row.id) == row
-    assert json.loads(kept.metadata(row.id).read_text())["flagged"] is True
+    assert json.loads(Paths(kept).metadata(row.id).read_text())["flagged"] is True
 
 
 @pytest.mark.parametrize("when", ["at the close", "afterwards"])
@@ -151,25 +153,25 @@ def test_what_is_sealed_is_not_told_in_clear_where_the_key_is_away(
     row, opener = recording(), Identity(bytes([7]) * 32)
     kept.open(row)
     kept.vault.create(row.id, [opener.public])
-    kept.final(row.id, "sealed").write_bytes(SOUND)
-    away = kept.vault.directory.with_name("away")
+    Paths(kept).final(row.id, "sealed").write_bytes(SOUND)
+    away = Paths(kept).vault.with_name("away")
     if when == "at the close":
-        kept.vault.directory.rename(away)
+        Paths(kept).vault.rename(away)
         row = kept.close(row)
     else:
         row = kept.close(row)
-        kept.vault.directory.rename(away)
+        Paths(kept).vault.rename(away)
     kept.change(replace(row, hold={"ground": "criminal", "reference": "R-77", "review": "2027-01-01"}))
-    text = kept.metadata(row.id).read_text()
+    text = Paths(kept).metadata(row.id).read_text()
     assert [told for told in (CALLER, "marie", "192.0.2.7", "R-77") if told in text] == []
     fields = json.loads(text)
     assert fields["hold"] == {"ground": "criminal", "review": "2027-01-01"}
-    away.rename(kept.vault.directory)
+    away.rename(Paths(kept).vault)
     assert verify(kept).problems == []
     if when == "afterwards":
         assert CALLER in kept.vault.unseal(row.id, fields["sealed"], opener).decode()
     kept.change(row)
-    sealed = json.loads(kept.metadata(row.id).read_text())["sealed"]
+    sealed = json.loads(Paths(kept).metadata(row.id).read_text())["sealed"]
     assert CALLER in kept.vault.unseal(row.id, sealed, opener).decode()
 
 
@@ -196,23 +198,24 @@ def test_only_what_is_closed_changes(kept: Archive) -> None:
 
 @pytest.mark.parametrize("id", ["../x", "/etc/passwd", "a/../../b", "x.flac", "", "a\x00b"])
 def test_no_name_leads_out_of_the_directory(kept: Archive, id: str) -> None:
-    for action in (kept.part, kept.metadata, kept.file, lambda id: kept.unlink([id])):
+    on_disk = Paths(kept)
+    for action in (on_disk.part, on_disk.metadata, on_disk.file, lambda id: kept.remove([id])):
         with pytest.raises(ArchiveError, match="not the id"):
             action(id)
     with pytest.raises(ArchiveError):
         kept.open(recording(id=id))
-    assert not kept.directory.exists()
+    assert not Paths(kept).recordings.exists()
 
 
 def test_a_format_is_one_of_two(kept: Archive) -> None:
     with pytest.raises(ArchiveError, match="flac, wav"):
-        kept.final("x", "mp3")
+        Paths(kept).final("x", "mp3")
 
 
 def test_names_tell_their_owner(kept: Archive) -> None:
     keep(kept, recording(id="one"))
     for name in ("two.part", "three.flac.tmp", "notes.txt", ".hidden", "four"):
-        (kept.directory / name).touch()
+        (Paths(kept).recordings / name).touch()
     owners = {name: id for name, id in kept.names() if not name.startswith("one")}
     assert owners == {
         "two.part": "two",
@@ -225,8 +228,8 @@ def test_names_tell_their_owner(kept: Archive) -> None:
 
 def test_paths_outside_the_configuration_are_relative_too(tmp_path: Path) -> None:
     kept = archive(tmp_path)
-    kept.base = tmp_path / "etc"
-    assert kept.relative(kept.final("one", "wav")) == "../recordings/one.wav"
+    kept.files.base = tmp_path / "etc"
+    assert kept.files.in_row("one", FileKind.WAV) == "../recordings/one.wav"
 
 
 def test_an_id_is_opened_once(kept: Archive) -> None:
@@ -239,18 +242,18 @@ def test_an_id_is_opened_once(kept: Archive) -> None:
 
 def test_ids_that_come_one_by_one_lose_key_and_sound(kept: Archive) -> None:
     rows = [keep(kept, recording(minutes)) for minutes in (0, 1)]
-    kept.vault.directory.mkdir(exist_ok=True)
+    Paths(kept).vault.mkdir(exist_ok=True)
     for row in rows:
-        kept.vault.path(row.id).write_bytes(b"key")
-    assert kept.unlink(row.id for row in rows) == {}
-    assert [kept.file(row.id) for row in rows] == [None, None]
-    assert not any(kept.vault.path(row.id).exists() for row in rows)
+        Paths(kept).key(row.id).write_bytes(b"key")
+    assert kept.remove(row.id for row in rows) == {}
+    assert [Paths(kept).file(row.id) for row in rows] == [None, None]
+    assert not any(Paths(kept).key(row.id).exists() for row in rows)
 
 
 def test_one_purge_of_two_has_done_it(kept: Archive) -> None:
     row = keep(kept, recording())
     assert kept.begin_purge(row.id) and kept.begin_purge(row.id)
-    kept.unlink([row.id])
+    kept.remove([row.id])
     assert kept.end_purge(row.id, LATER)
     assert not kept.end_purge(row.id, LATER) and not kept.begin_purge(row.id)
     assert kept.store.recording(row.id).status is Status.PURGED

@@ -13,7 +13,7 @@ from retention.head import DAMAGED, damaged_path, read_head
 from retention.recording import Status
 from retention.selection import Selection
 from retention.verify import Verified, verify
-from tests.kept import archive, keep, recording
+from tests.kept import Paths, archive, keep, recording
 from tests.tampering import as_if, lived_in, make_anew, sql
 from tests.test_verify import COLUMNS, problems
 
@@ -224,7 +224,7 @@ def test_a_database_that_was_lost(kept: Archive, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "retention.head", copy)
     head = kept.store.head()
     kept.store.close()
-    shutil.rmtree(kept.directory)
+    shutil.rmtree(Paths(kept).recordings)
     (tmp_path / "retention.db").unlink()
     anew = archive(tmp_path)
     keep(anew, recording(200))

@@ -8,6 +8,7 @@ import pytest
 from sipagent.check.keys import key_findings, private_keys
 from sipagent.config.finding import Finding
 from sipagent.config.load import load
+from tests.kept import Paths
 from tests.office import Office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, name_recipients, sealed_call
 
@@ -129,7 +130,7 @@ def test_the_vault_and_the_recordings_agree(office: Office) -> None:
     rows = [sealed_call(office) for _ in range(5)]
     assert found(office, "vault") == []
     for row in rows:
-        office.archive.vault.path(row.id).unlink()
+        Paths(office.archive).key(row.id).unlink()
     (finding,) = found(office, "vault")
     assert finding.level == "warning"
     assert f"{min(row.id for row in rows)}.sealed" in finding.detail
@@ -138,7 +139,7 @@ def test_the_vault_and_the_recordings_agree(office: Office) -> None:
 
 def test_a_key_without_a_recording_is_a_warning(office: Office) -> None:
     row = sealed_call(office)
-    key = office.archive.vault.path(row.id)
+    key = Paths(office.archive).key(row.id)
     stray = key.with_name("20200101T000000000-abcdef.key")
     stray.write_bytes(key.read_bytes())
     (finding,) = found(office, "vault")

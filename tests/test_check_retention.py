@@ -110,8 +110,8 @@ def test_a_system_without_a_boot_is_an_error(config: Config, archive: Archive) -
 
 
 def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, archive: Archive) -> None:
-    file = archive.store.head_file
-    assert file is not None
+    assert archive.store.places is not None
+    file = archive.store.places.head
     keep(archive, recording())
     seq = archive.store.head().seq
     file.write_text(file.read_text().replace(f'"seq": {seq}', f'"seq": {seq + 1}'))

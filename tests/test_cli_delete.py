@@ -10,7 +10,7 @@ import pytest
 
 from retention.recording import Access, Note, Status, new_id
 from retention.verify import verify
-from tests.kept import CALLER, START, bytes_under, receipt, recording
+from tests.kept import CALLER, START, Paths, bytes_under, receipt, recording
 from tests.office import Office, make_office
 from tests.sealing import make_sealed_office, sealed_call
 
@@ -41,7 +41,7 @@ def test_delete_removes_one_and_its_trace_stays(office: Office) -> None:
     assert store.receipt(row.id).caller is None and store.receipt(other.id).caller == CALLER
     (use,) = store.accesses(row.id)
     assert (use.action, use.by, use.detail) == ("delete", "Durand", "request of 06 …")
-    assert office.archive.file(other.id) is not None and office.archive.file(row.id) is None
+    assert Paths(office.archive).file(other.id) is not None and Paths(office.archive).file(row.id) is None
     line = office.fails(1, "delete", row.id, *SAID)
     assert "it is already purged (" in line
     assert last(office, row.id).outcome == "refused"
@@ -134,9 +134,9 @@ def test_copies_that_remain_are_named(office: Office) -> None:
 def test_a_sealed_recording_loses_its_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     office = make_sealed_office(tmp_path, capsys)
     row = sealed_call(office)
-    assert office.archive.vault.path(row.id).exists()
+    assert Paths(office.archive).key(row.id).exists()
     assert office.run("delete", row.id, *SAID).code == 0
-    assert not office.archive.vault.path(row.id).exists() and office.archive.file(row.id) is None
+    assert not Paths(office.archive).key(row.id).exists() and Paths(office.archive).file(row.id) is None
 
 
 def test_what_is_on_hold_stays(office: Office) -> None:
@@ -150,7 +150,7 @@ def test_what_is_on_hold_stays(office: Office) -> None:
     use = last(office, row.id)
     assert (use.action, use.outcome) == ("delete", "refused")
     store = office.archive.store
-    assert office.archive.file(row.id) is not None and store.receipt(row.id).caller == CALLER
+    assert Paths(office.archive).file(row.id) is not None and store.receipt(row.id).caller == CALLER
     assert store.notes(row.id)[0].text == "sheet"
 
 
@@ -204,7 +204,7 @@ def test_a_certificate_that_cannot_be_written_deletes_nothing(office: Office) ->
         (office.folder / "nowhere" / "paper.txt", "nowhere: No such file or directory"),
     ):
         assert problem in office.fails(1, "delete", row.id, *SAID, "--certificate", path)
-    assert office.archive.file(row.id) is not None
+    assert Paths(office.archive).file(row.id) is not None
 
 
 def test_a_file_that_does_not_go_is_tried_again(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,11 +231,11 @@ def test_what_a_crash_left_is_finished_by_the_next_purge(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("retention.archive.Archive.unlink", dies)
+        patch.setattr("retention.archive.Archive.remove", dies)
         assert office.run("delete", row.id, *SAID).code == 1
-    assert office.archive.file(row.id) is not None and last(office, row.id).action == "delete"
+    assert Paths(office.archive).file(row.id) is not None and last(office, row.id).action == "delete"
     assert office.run("purge").code == 0
-    assert office.archive.file(row.id) is None
+    assert Paths(office.archive).file(row.id) is None
     assert office.archive.store.receipt(row.id).caller is None
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from retention.places import Places
 from retention.recording import Event, Receipt, due_date, new_id
 from sipagent.cli.base import now
 from sipagent.config.sampling import Seed, draw
-from sipagent.config.seed import keep_seed, seed_path
+from sipagent.config.seed import keep_seed
 from tests.office import Office, make_office
 
 
@@ -20,7 +21,7 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 
 def seed_of(office: Office) -> Path:
-    return seed_path(office.folder / "retention.db")
+    return Places(office.folder / "retention.db").seed
 
 
 def keep(

@@ -10,7 +10,7 @@ import pytest
 from retention.recording import Access, Status, new_id
 from retention.verify import verify
 from sipagent.cli.recordings import hold as cli_hold
-from tests.kept import START, recording
+from tests.kept import START, Paths, recording
 from tests.office import Office, make_office
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=2)).date().isoformat()
@@ -46,7 +46,7 @@ def test_a_hold_survives_purge_until_it_is_released(office: Office) -> None:
     }
     use = last(office, row.id)
     assert (use.action, use.outcome, use.by, use.reference) == ("hold", "done", "Durand", "complaint 41")
-    assert office.run("purge").code == 0 and office.archive.file(row.id) is not None
+    assert office.run("purge").code == 0 and Paths(office.archive).file(row.id) is not None
     result = office.run("release", row.id, "--by", "Durand", "--reason", "case closed")
     assert result.code == 0 and f"{row.id}: released; it was due 20" in result.out
     assert "the next purge takes it" in result.out
@@ -58,7 +58,7 @@ def test_a_hold_survives_purge_until_it_is_released(office: Office) -> None:
         "case closed",
     )
     office.run("purge")
-    assert office.archive.file(row.id) is None
+    assert Paths(office.archive).file(row.id) is None
     assert verify(office.archive).problems == []
 
 

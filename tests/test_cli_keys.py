@@ -10,6 +10,7 @@ import click
 import pytest
 
 from retention.keys import read_identity, read_public
+from tests.kept import Paths
 from tests.office import Office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, name_recipients, sealed_call
 
@@ -159,7 +160,7 @@ def test_nobody(office: Office) -> None:
 
 def test_a_damaged_key_in_the_vault_does_not_hide_the_others(office: Office) -> None:
     rows = [sealed_call(office), sealed_call(office)]
-    office.archive.vault.path(rows[0].id).write_text("{")
+    Paths(office.archive).key(rows[0].id).write_text("{")
     assert listed(office)[0]["recordings"] == 1
 
 
@@ -217,7 +218,7 @@ def test_what_it_cannot_open_is_named_and_the_exit_says_so(office: Office) -> No
 def test_what_is_wrong_is_one_line_and_changes_nothing(office: Office) -> None:
     row = sealed_call(office)
     make_pair(office, "guarded", PASSPHRASE)
-    before = office.archive.vault.path(row.id).read_bytes()
+    before = Paths(office.archive).key(row.id).read_bytes()
     assert "Missing option '--identity'".lower() in office.fails(2, "keys", "rotate").lower()
     assert "no.key: No such file" in office.fails(1, "keys", "rotate", *identity(office, "no"))
     assert "has a passphrase; accepted" in office.fails(1, "keys", "rotate", *identity(office, "guarded"))
@@ -229,7 +230,7 @@ def test_what_is_wrong_is_one_line_and_changes_nothing(office: Office) -> None:
     assert "lost.pub: No such file" in office.fails(1, "keys", "rotate", *identity(office))
     name_recipients(office)
     assert "nobody to seal to" in office.fails(1, "keys", "rotate", *identity(office))
-    assert office.archive.vault.path(row.id).read_bytes() == before
+    assert Paths(office.archive).key(row.id).read_bytes() == before
     assert office.archive.store.accesses() == []
 
 

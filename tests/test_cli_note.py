@@ -10,7 +10,7 @@ import pytest
 from retention.recording import Access, Status, due_date, new_id
 from retention.verify import verify
 from sipagent.cli.recordings.note import LIMIT
-from tests.kept import START, bytes_under, recording
+from tests.kept import START, Paths, bytes_under, recording
 from tests.office import Office, make_office
 from tests.test_cli_delete import OPTIONS, Keyboard
 
@@ -56,7 +56,7 @@ def test_a_note_is_filed_for_its_period(office: Office) -> None:
     assert result.out == f"{row.id}: filed, kept until {kept.expires_at:%Y-%m-%d}\n"
     use = last(office, row.id)
     assert (use.action, use.outcome, use.by, use.detail) == ("note", "done", "Durand", None)
-    assert office.archive.file(row.id) is not None
+    assert Paths(office.archive).file(row.id) is not None
     assert office.run(*note(office, row.id)).code == 0 and len(office.archive.store.notes(row.id)) == 2
     assert verify(office.archive).problems == []
 
@@ -192,7 +192,7 @@ def test_the_audio_goes_with_its_note(office: Office) -> None:
     assert "Copies of it were exported, and are still there:" in result.out
     assert f"\n  {there}\n" in result.out and "gone.wav" not in result.out
     store = office.archive.store
-    assert office.archive.file(row.id) is None and store.recording(row.id).status is Status.PURGED
+    assert Paths(office.archive).file(row.id) is None and store.recording(row.id).status is Status.PURGED
     assert store.notes(row.id)[0].text == SHEET
     assert [(use.action, use.outcome) for use in store.accesses(row.id)[-2:]] == [
         ("note", "done"),
@@ -212,7 +212,7 @@ def test_what_is_on_hold_keeps_its_audio(office: Office) -> None:
         result.code == 0
         and "; the audio stays, it is on hold (criminal), to be reviewed 2999-01-01\n" in result.out
     )
-    assert office.archive.file(row.id) is not None and len(office.archive.store.notes(row.id)) == 1
+    assert Paths(office.archive).file(row.id) is not None and len(office.archive.store.notes(row.id)) == 1
     assert (
         last(office, row.id).detail == "the audio stays, it is on hold (criminal), to be reviewed 2999-01-01"
     )
@@ -240,7 +240,7 @@ def test_a_crash_erases_nothing_that_has_no_note(
     assert filed == (0 if step.startswith("add") else 1)
     assert store.recording(row.id).status is (Status.PURGING if filed else Status.CLOSED)
     assert office.run("purge").code == 0
-    assert (office.archive.file(row.id) is None) == bool(filed)
+    assert (Paths(office.archive).file(row.id) is None) == bool(filed)
     assert verify(office.archive).problems == []
 
 
@@ -258,4 +258,4 @@ def test_a_file_that_does_not_go_is_tried_again(office: Office, monkeypatch: pyt
     assert "Operation not permitted; the note is filed, the next purge erases" in line
     assert last(office, row.id).outcome == "failed" and len(office.archive.store.notes(row.id)) == 1
     office.run("purge")
-    assert office.archive.file(row.id) is None
+    assert Paths(office.archive).file(row.id) is None

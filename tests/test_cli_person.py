@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from sipagent.cli.passphrase import unlock
-from tests.kept import CALLER, receipt, recording, remove
+from tests.kept import CALLER, Paths, receipt, recording, remove
 from tests.office import Office, make_office, stereo
 from tests.sealing import make_sealed_office, sealed_call
 from tests.test_cli_delete import Keyboard
@@ -52,7 +52,7 @@ def test_all_of_a_caller_go_into_a_folder(office: Office, monkeypatch: pytest.Mo
 
 def test_what_cannot_be_copied_does_not_stop_the_others(office: Office) -> None:
     rows = [office.call(timedelta(hours=n)) for n in (3, 2)]
-    office.archive.final(rows[0].id, "flac").unlink()
+    Paths(office.archive).final(rows[0].id, "flac").unlink()
     line = (result := office.run(*FROM, "--out", office.folder / "request", "--yes")).err
     assert result.code == 1 and f"{rows[0].id}: its file is missing" in line and line.count("\n") == 1
     assert result.out == f"{office.folder / 'request' / rows[1].id}.flac\n"

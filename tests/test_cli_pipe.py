@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kept import receipt, recording
+from tests.kept import Paths, receipt, recording
 from tests.office import Office, make_office
 
 MANY = 400  # lines of 200 characters and more: beyond what a pipe of one page takes
@@ -56,6 +56,6 @@ def test_whoever_reads_to_the_end_gets_all(office: Office) -> None:
 def test_what_is_wrong_stays_wrong(office: Office) -> None:
     """The exit code is the command's own, whoever has read what it said."""
     row = office.call()
-    office.archive.final(row.id, "flac").write_bytes(b"another")
+    Paths(office.archive).final(row.id, "flac").write_bytes(b"another")
     code, _, said = left_after(office, 0, "verify")
     assert code == 1 and b"Traceback" not in said and b"BrokenPipe" not in said

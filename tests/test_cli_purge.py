@@ -9,11 +9,11 @@ import pytest
 
 from retention.clock import Reading, read_clock
 from retention.files import alone
-from retention.progress import agent_lock
+from retention.places import Owner, Places
 from retention.recording import Access, Note, Recording, Status
-from retention.reserve import Owner, Reserve, read_reserve, reserve_path
+from retention.reserve import Reserve, read_reserve
 from sipagent.cli.recordings import purge
-from tests.kept import bytes_under, receipt, recording
+from tests.kept import Paths, bytes_under, receipt, recording
 from tests.office import Office, make_office
 from tests.read_only import read_only
 from tests.tampering import sum_of
@@ -78,9 +78,9 @@ def test_the_future_needs_more(office: Office) -> None:
     for words in ([], ["--force"], ["--by", "Durand"]):
         assert "--now is in the future" in office.fails(1, "purge", "--now", "2999-01-01", *words)
     assert row.id in office.run("purge", "--now", "2999-01-01", "--dry-run").out
-    assert office.archive.file(row.id) is not None
+    assert Paths(office.archive).file(row.id) is not None
     assert office.run("purge", "--now", "2999-01-01", "--force", "--by", "Durand").code == 0
-    assert office.archive.file(row.id) is None
+    assert Paths(office.archive).file(row.id) is None
     (use,) = office.archive.store.accesses(row.id)
     assert (use.action, use.by) == ("purge", "Durand")
     purged_at = office.archive.store.recording(row.id).purged_at
@@ -204,7 +204,7 @@ def test_a_clock_that_stepped_suspends_until_somebody_says_that_it_is_right(
     shown = office.run("purge", "--dry-run")
     assert shown.code == 0 and row.id in shown.out and "purging is suspended: " in shown.err
     assert "the clock is ahead" in json.loads(office.run("purge", "--dry-run", "--json").out)["suspended"]
-    assert office.archive.file(row.id) is not None
+    assert Paths(office.archive).file(row.id) is not None
     resumed = office.run("purge", "--clock-ok", "--by", "Durand", "--json")
     assert (resumed.code, resumed.err) == (0, "purging resumes\n")
     assert [gone["id"] for gone in json.loads(resumed.out)["purged"]] == [row.id]
@@ -273,7 +273,7 @@ def refused(office: Office) -> Recording:
 
 def test_what_a_call_had_wanted_erased_goes_with_each_purge(office: Office) -> None:
     row, archive = refused(office), office.archive
-    with read_only(archive.directory):
+    with read_only(Paths(archive).recordings):
         result = office.run("purge")
         assert result.code == 1 and row.id in result.out and "the next purge tries again" in result.out
         assert office.run("verify").code == 1
@@ -298,13 +298,13 @@ def test_it_goes_while_purging_is_suspended_too(office: Office, monkeypatch: pyt
 @pytest.mark.parametrize("owner", [None, 3, "edge"])
 def test_what_an_agent_that_is_gone_could_not_write_is_written(office: Office, owner: Owner) -> None:
     """And expires like the rest; of one that runs, it is the agent's to write."""
-    row, database = recording(), office.folder / "retention.db"
+    row, places = recording(), Places(office.folder / "retention.db")
     office.run("purge")
-    reserve = Reserve(reserve_path(database, owner), 1)
+    reserve = Reserve(places.reserve(owner), 1)
     reserve.allocate()
     reserve.write([receipt(row), sum_of(12)])
     assert office.run("verify").code == 1
-    with alone(agent_lock(database)):
+    with alone(places.lock):
         office.run("purge")
         assert office.archive.store.receipts() == []
     office.run("purge")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from retention.recording import new_id
-from tests.kept import SOUND, START
+from tests.kept import SOUND, START, Paths
 from tests.office import Office, make_office
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
 
@@ -39,7 +39,7 @@ def test_rebuild(office: Office) -> None:
 def test_rebuild_says_what_it_could_not(office: Office) -> None:
     office.call()
     (office.folder / "retention.db").unlink()
-    stray = office.archive.part(new_id(START))
+    stray = Paths(office.archive).part(new_id(START))
     stray.write_bytes(SOUND)
     result = office.run("rebuild")
     assert result.code == 1 and stray.name in result.out and "not recoverable" in result.out
@@ -57,7 +57,7 @@ def test_a_hold_comes_back(office: Office) -> None:
     assert f"{row.id}  {review}  criminal  41" in office.run("holds").out
     assert "1 restored, 0 were known." in result.out
     assert office.run("purge", "--clock-ok", "--by", "Durand").code == 0
-    assert office.archive.file(row.id) is not None
+    assert Paths(office.archive).file(row.id) is not None
 
 
 def test_nothing_that_came_back_is_purged_by_a_clock_that_nobody_confirms(
@@ -71,7 +71,7 @@ def test_nothing_that_came_back_is_purged_by_a_clock_that_nobody_confirms(
         monkeypatch.setattr("retention.clock.is_synchronised", lambda confirmed=confirmed: confirmed)
         told = office.run("purge")
         assert ("nobody has looked at the clock before" in told.err) is not confirmed
-        assert (office.archive.file(row.id) is None) is confirmed
+        assert (Paths(office.archive).file(row.id) is None) is confirmed
 
 
 def test_what_is_sealed_comes_back_with_an_identity_now_or_later(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from retention.recording import Access, Event, Note, Receipt, due_date, new_id, to_text
-from tests.kept import CALLER, START, receipt, recording
+from tests.kept import CALLER, START, Paths, receipt, recording
 from tests.office import Office, make_office
 from tests.sealing import make_sealed_office, sealed_call
 
@@ -141,7 +141,7 @@ def test_who_can_listen_to_what_is_sealed(tmp_path: Path, capsys: pytest.Capture
     (office.folder / "retention.db").unlink()
     office.run("rebuild")
     assert "still sealed since the rebuild" in office.run("show", row.id).out
-    office.archive.vault.path(row.id).write_text("damaged")
+    Paths(office.archive).key(row.id).write_text("damaged")
     assert json.loads(office.run("show", row.id, "--json").out)["sealed_to"] == []
 
 

@@ -12,7 +12,7 @@ from retention.recording import new_id
 from sipagent.cli import sound as cli_sound
 from sipagent.cli.base import Failure
 from sipagent.cli.sound import Sound
-from tests.kept import START, bytes_under, remove
+from tests.kept import START, Paths, bytes_under, remove
 from tests.office import Office, make_office, stereo
 
 
@@ -137,7 +137,7 @@ def test_where_a_copy_cannot_go(office: Office) -> None:
 
 def test_a_changed_file_is_not_handed_out(office: Office) -> None:
     row, out = office.call(), office.folder / "copy.wav"
-    file = office.archive.final(row.id, "flac")
+    file = Paths(office.archive).final(row.id, "flac")
     file.write_bytes(file.read_bytes()[:-1])
     assert "its hash differs" in office.fails(1, "export", row.id, *GOOD, "--out", out)
     file.unlink()

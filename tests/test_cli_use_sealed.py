@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from retention.recording import Access, Recording
 from sipagent.cli import sound as cli_sound
 from sipagent.cli.sound import Sound
+from tests.kept import Paths
 from tests.office import RATE, Office, stereo
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
 
@@ -85,7 +86,7 @@ def test_a_purpose_comes_before_any_key(office: Office) -> None:
 
 def test_a_recording_whose_key_is_gone(office: Office) -> None:
     row, out = sealed_call(office), office.folder / "copy.wav"
-    office.archive.vault.path(row.id).unlink()
+    Paths(office.archive).key(row.id).unlink()
     said = office.fails(1, "export", row.id, *GOOD, *key(office), "--out", out)
     assert f"nobody can listen to {row.id}" in said
     assert "nobody can listen" in office.fails(1, "export", row.id, *GOOD, "--out", out)
@@ -93,7 +94,7 @@ def test_a_recording_whose_key_is_gone(office: Office) -> None:
 
 def test_a_sealed_file_that_was_changed(office: Office) -> None:
     row, out = sealed_call(office), office.folder / "copy.wav"
-    file = office.archive.final(row.id, "sealed")
+    file = Paths(office.archive).final(row.id, "sealed")
     content = bytearray(file.read_bytes())
     content[200] ^= 1
     file.write_bytes(content)

@@ -9,7 +9,7 @@ import pytest
 
 from retention.chain import TABLES
 from retention.recording import Note, Recording, new_id
-from tests.kept import CALLER, START
+from tests.kept import CALLER, START, Paths
 from tests.office import Office, make_office
 from tests.peers.tsa import Authority
 from tests.sealing import make_sealed_office, sealed_call
@@ -138,11 +138,11 @@ def test_a_row_put_back_to_an_earlier_state(office: Office, row: Recording) -> N
     """A hold that never was: row, salt and JSON as they were before it."""
     kept = office.archive
     (before,) = kept.store._read("SELECT * FROM recordings WHERE id = ?", [row.id])
-    told = kept.metadata(row.id).read_bytes()
+    told = Paths(kept).metadata(row.id).read_bytes()
     assert office.run("hold", row.id, *HOLD).code == 0
     seq, salt = before["chain_seq"], before["salt"]
     sql(kept, f"UPDATE recordings SET hold = NULL, chain_seq = {seq}, salt = '{salt}' WHERE id = '{row.id}'")
-    kept.metadata(row.id).write_bytes(told)
+    Paths(kept).metadata(row.id).write_bytes(told)
     lines = problems(office)
     assert f"recording {row.id}: put back to an earlier state, that of entry {seq}" in lines
     assert all(line.startswith(f"recording {row.id}: ") for line in lines)
@@ -150,7 +150,7 @@ def test_a_row_put_back_to_an_earlier_state(office: Office, row: Recording) -> N
 
 def test_files(office: Office, row: Recording) -> None:
     kept = office.archive
-    sound = kept.final(row.id, "flac")
+    sound = Paths(kept).final(row.id, "flac")
     content = sound.read_bytes()
     sound.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     assert problems(office) == [f"{sound.name}: its hash is not that of the file that was recorded"]
@@ -158,12 +158,12 @@ def test_files(office: Office, row: Recording) -> None:
     assert problems(office) == [f"{row.id}: the file of a closed recording is missing"]
     sound.write_bytes(content)
     for name, problem in (("notes.txt", "not a file of the agent"), (f"{new_id(START)}.flac", "no row in")):
-        stray = kept.directory / name
+        stray = Paths(kept).recordings / name
         stray.touch()
         (line,) = problems(office)
         assert line.startswith(f"{name}: {problem}")
         stray.unlink()
-    kept.metadata(row.id).unlink()
+    Paths(kept).metadata(row.id).unlink()
     assert problems(office) == [f"{row.id}.json: the metadata of a closed recording is missing"]
 
 
@@ -182,7 +182,7 @@ def test_a_file_that_cannot_be_read_does_not_end_it(
 
 
 def test_metadata_that_rebuild_would_believe(office: Office, row: Recording) -> None:
-    path = office.archive.metadata(row.id)
+    path = Paths(office.archive).metadata(row.id)
     told = json.loads(path.read_text())
     path.write_text(json.dumps(told | {"expires_at": "2999-01-01T00:00:00.000Z", "caller": None}))
     assert problems(office) == [f"{row.id}.json: says otherwise than the database: caller, expires_at"]
@@ -197,7 +197,7 @@ def test_sealed_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     row, held = sealed_call(office), sealed_call(office)
     assert office.run("hold", held.id, *HOLD).code == 0
     assert office.run("verify").code == 0
-    key = office.archive.vault.path(row.id)
+    key = Paths(office.archive).key(row.id)
     content = key.read_bytes()
     key.unlink()
     assert problems(office) == [f"{row.id}.sealed: its key is missing from the vault: nobody can open it"]
@@ -208,7 +208,7 @@ def test_sealed_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     stray.touch()
     assert problems(office) == [f"vault/{stray.name}: no row in the database"]
     stray.unlink()
-    path = office.archive.metadata(row.id)
+    path = Paths(office.archive).metadata(row.id)
     told = json.loads(path.read_text())
     assert told["caller"] is None and "sealed" in told
     path.write_text(json.dumps(told | {"caller": CALLER}))

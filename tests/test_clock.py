@@ -33,7 +33,7 @@ from retention.store import Store
 from retention.verify import verify
 from tests.crashing import killed_before, steps
 from tests.full_disk import full_error
-from tests.kept import START, archive, keep, receipt, recording
+from tests.kept import START, Paths, archive, archive_of, keep, receipt, recording
 from tests.tampering import note_on
 
 FIRST = Reading("boot-1", START, 1000.0, synchronised=True)
@@ -420,7 +420,8 @@ def test_of_a_database_that_was_lost_the_chain_tells_nothing(tmp_path: Path, los
     first.store.close()
     for name in ("retention.db", *(["retention.head"] if "head" in lost else [])):
         (tmp_path / name).unlink()
-    again = Archive(Store(tmp_path / "retention.db", lambda: START + MONTHS), first.directory, tmp_path)
+    store = Store(tmp_path / "retention.db", lambda: START + MONTHS)
+    again = archive_of(store, Paths(first).recordings, tmp_path)
     assert rebuild(again).restored
     assert look(again.store, booted(MONTHS)) == NEVER_SEEN
     assert look(again.store, booted(MONTHS, synchronised=True)) is None

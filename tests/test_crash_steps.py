@@ -26,7 +26,7 @@ from sipagent.agent.recorder.recovery import recover
 from sipagent.agent.recorder.rows import Rows, Task
 from tests import kept
 from tests.crashing import killed_before
-from tests.kept import OPERATOR, receipt, recording
+from tests.kept import OPERATOR, Paths, receipt, recording
 from tests.tapping import RATE, expected, feed
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -258,7 +258,7 @@ def judge(folder: Path, story: Story, number: int) -> None:
 
 
 def check_sound(archive: Archive, story: Story, seconds: int, *, complete: bool) -> None:
-    file = archive.final(ROW.id, "sealed" if story.sealed else "flac")
+    file = Paths(archive).final(ROW.id, "sealed" if story.sealed else "flac")
     assert [name for name, _ in archive.names()] == sorted([file.name, f"{ROW.id}.json"])
     assert len(archive.keys()) == story.sealed
     reading = read_sound(file, archive.vault.key(ROW.id, ANN) if story.sealed else None)

@@ -20,7 +20,7 @@ from retention.clock import Reading, look
 from retention.hold import Hold, place, reviews_overdue
 from retention.purge import _SLACK, Terms, overdue, plan, purge
 from retention.recording import Access, due_date, from_text, parse_period, to_text
-from tests.kept import archive, keep, recording
+from tests.kept import Paths, archive, keep, recording
 from tests.tampering import HOLD
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -68,10 +68,10 @@ def test_it_goes_at_its_moment_and_not_before(kept: Archive, begun: str, period:
     row = keep(kept, row)
     terms = replace(TERMS, period=period)
     assert purge(kept, from_text(due) - MS, terms).removed == ()
-    assert kept.file(row.id) is not None
+    assert Paths(kept).file(row.id) is not None
     (removal,) = purge(kept, from_text(due), terms).removed
     assert (removal.id, to_text(removal.due_at)) == (row.id, due)
-    assert kept.file(row.id) is None and kept.store.recording(row.id).caller is None
+    assert Paths(kept).file(row.id) is None and kept.store.recording(row.id).caller is None
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris", "Pacific/Kiritimati", "Pacific/Pago_Pago"])

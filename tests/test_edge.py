@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipagent.config.load import ConfigError, HostPort
-from sipagent.edge.configuration import Places, Secrets, configuration, source_list, tls_settings, worker_list
+from sipagent.edge.configuration import (
+    EdgePlaces,
+    Secrets,
+    configuration,
+    source_list,
+    tls_settings,
+    worker_list,
+)
 from sipagent.edge.files import places, remove_socket, write_files
 from sipagent.edge.hop import HopTokens
 from sipagent.edge.plan import Addresses, Plan, Tls, needs_edge, plan
@@ -20,7 +27,7 @@ from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
 
 TRUNK = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32"))
 ADDRESSES = Addresses("198.51.100.7", TRUNK, (ipaddress.ip_network("198.51.100.9"),))
-WHERE = Places(Path("/var/lib/sipagent/edge"), Path("/var/lib/sipagent/edge/rpc.sock"))
+WHERE = EdgePlaces(Path("/var/lib/sipagent/edge"), Path("/var/lib/sipagent/edge/rpc.sock"))
 TOKENS = HopTokens("0123456789abcdef" * 2)
 WHEEL = 4
 CERTIFIED = 'certificate = "e.pem"\nprivate_key = "e.key"'

@@ -22,7 +22,7 @@ from retention.verify import verify
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover
 from tests import kept
-from tests.kept import receipt, recording
+from tests.kept import Paths, receipt, recording
 from tests.locking import locked
 from tests.settling import settle
 from tests.tapping import PATIENCE_S, RATE, feed, wait_for
@@ -281,7 +281,7 @@ def die_refusing(folder: Path, pipe: int, told: dict[str, Any]) -> None:
     recorder.start()
     row = recording(id="20261124T222000123-482913")
     tap = begin(recorder, row)
-    wait_for(lambda: archive.part(row.id).stat().st_size > 0)
+    wait_for(lambda: Paths(archive).part(row.id).stat().st_size > 0)
     make = Marks.make
 
     def made(*arguments: Any) -> int:

@@ -22,7 +22,7 @@ from retention.store import StoreError, UnknownId
 from retention.verify import verify
 from tests import kept
 from tests.full_disk import fill
-from tests.kept import SOUND, START, keep, receipt, recording
+from tests.kept import SOUND, START, Paths, archive_of, keep, receipt, recording
 from tests.read_only import read_only
 
 ANN = Identity(bytes([1]) * 32, "Ann")
@@ -121,8 +121,8 @@ def test_a_mark_outlives_rows_that_cannot_be_written(
 def test_a_mark_of_a_call_that_the_database_does_not_know_stays(archive: Archive) -> None:
     """Its rows may yet come, from a worker in which they wait."""
     row = recording()
-    archive.directory.mkdir()
-    archive.part(row.id).write_bytes(SOUND)
+    Paths(archive).recordings.mkdir()
+    Paths(archive).part(row.id).write_bytes(SOUND)
     mark(archive, row, **REFUSED)
     with pytest.raises(UnknownId):
         finish(archive, row.id, START)
@@ -178,7 +178,7 @@ def test_what_does_not_go_is_found_told_and_tried_again(archive: Archive, marked
     row = begun(archive, **({} if marked else REFUSED))
     if marked:
         mark(archive, row, **REFUSED)
-    with read_only(archive.directory):
+    with read_only(Paths(archive).recordings):
         report = purge(archive, START, TERMS)
         assert [id for id, _ in report.failed] == [row.id] and report.erased == ()
         assert "part" in left(archive, row) and "key" not in left(archive, row)
@@ -209,7 +209,7 @@ def test_what_is_marked_does_not_come_back_with_the_others(archive: Archive, tmp
     fine, refused = keep(archive, recording()), keep(archive, recording(1))
     mark(archive, refused, **REFUSED)
     (tmp_path / "new").mkdir()
-    other = Archive(kept.archive(tmp_path / "new").store, archive.directory, tmp_path)
+    other = archive_of(kept.archive(tmp_path / "new").store, Paths(archive).recordings, tmp_path)
     done = rebuild(other)
     assert (done.restored, done.problems) == ([fine.id], [])
     assert left(archive, refused) == ["refused"]

@@ -71,8 +71,3 @@ def test_removing_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     assert files.unlink([tmp_path / "b", tmp_path / "a"])
     assert not files.unlink([tmp_path / "b", tmp_path / "a"])
-
-
-def test_sha256(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"abc")
-    assert files.sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")  # FIPS 180-2, appendix B.1

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from retention.chain import GENESIS, Head
-from retention.head import HeadError, damaged_path, export_head, head_path, read_head
+from retention.head import HeadError, damaged_path, export_head, read_head
+from retention.places import Places
 from retention.store import Store, StoreError
 from tests.crashing import killed_before, steps
 from tests.kept import recording
@@ -30,7 +31,7 @@ def known(_: Head) -> bool:
 
 
 def test_it_lies_beside_the_database(tmp_path: Path) -> None:
-    assert head_path(tmp_path / "retention.db") == tmp_path / "retention.head"
+    assert Places(tmp_path / "retention.db").head == tmp_path / "retention.head"
 
 
 def test_it_is_one_line_of_json_that_nobody_else_reads(path: Path) -> None:
@@ -177,10 +178,10 @@ def test_whatever_the_moment_of_a_crash_the_chain_knows_its_head(tmp_path: Path)
         database = tmp_path / f"{number}.db"
         killed_before(number, partial(first_days, database))
         with Store(database) as store:
-            exported = read_head(head_path(database))
+            exported = read_head(Places(database).head)
             assert exported is not None and store.knows(exported), step
             store.add_recording(recording(9))
-            assert read_head(head_path(database)) == store.head(), step
+            assert read_head(Places(database).head) == store.head(), step
             first = store.entries([1])[1]
             assert (first.kind, first.subject) == ("segment", "a new database"), step
 

@@ -30,7 +30,7 @@ from retention.purge import Terms, purge
 from retention.recording import Access, Status, due_date
 from retention.store import StoreError, UnknownId
 from retention.verify import verify
-from tests.kept import CALLER, SOUND, START, archive, keep, receipt, recording
+from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 from tests.tampering import use_of
 
 GROUNDS = ("disciplinary", "criminal")
@@ -83,13 +83,13 @@ def test_a_hold_is_in_the_row_the_json_and_the_trace(kept: Archive) -> None:
     held = place(kept, row.id, HOLD, BY)
     assert held == replace(row, hold=HOLD.to_json()) == kept.store.recording(row.id)
     assert list(HOLD.to_json()) == ["ground", "reference", "by", "approved_by", "review"]
-    assert json.loads(kept.metadata(row.id).read_text())["hold"] == HOLD.to_json()
+    assert json.loads(Paths(kept).metadata(row.id).read_text())["hold"] == HOLD.to_json()
     (use,) = kept.store.accesses(row.id)
     assert (use.action, use.reference, use.by, use.system_user) == ("hold", "2026/7", "A. Roux", "root")
     assert use.detail == "criminal, approved by B. Petit, to be reviewed 2027-03-01"
     released = release(kept, row.id, BY)
     assert released == row == kept.store.recording(row.id)
-    assert json.loads(kept.metadata(row.id).read_text())["hold"] is None
+    assert json.loads(Paths(kept).metadata(row.id).read_text())["hold"] is None
     assert [(use.action, use.reference) for use in kept.store.accesses(row.id)][1:] == [("release", "2026/7")]
 
 
@@ -97,7 +97,7 @@ def test_of_a_sealed_one_the_json_tells_ground_and_review_alone(kept: Archive) -
     row = recording()
     kept.vault.create(row.id, [Identity(bytes([7]) * 32, "DPO").public])
     place(kept, keep(kept, row).id, HOLD, BY)
-    text = kept.metadata(row.id).read_text()
+    text = Paths(kept).metadata(row.id).read_text()
     assert json.loads(text)["hold"] == {"ground": "criminal", "review": "2027-03-01"}
     assert not any(name in text for name in ("Roux", "Petit", "2026/7", CALLER))
 
@@ -109,10 +109,13 @@ def test_it_survives_every_purge_and_its_review_releases_nothing(kept: Archive) 
         report = purge(kept, at, replace(TERMS, period="1 day"))
         assert report.removed == ()
         assert report.held[0].why == "on hold (criminal), to be reviewed 2027-03-01"
-    assert kept.final(row.id, "flac").read_bytes() == SOUND and kept.store.recording(row.id).caller == CALLER
+    assert (
+        Paths(kept).final(row.id, "flac").read_bytes() == SOUND
+        and kept.store.recording(row.id).caller == CALLER
+    )
     release(kept, row.id, BY)
     assert [gone.id for gone in purge(kept, LATE, TERMS).removed] == [row.id]
-    assert kept.file(row.id) is None and kept.store.recording(row.id).hold is None
+    assert Paths(kept).file(row.id) is None and kept.store.recording(row.id).hold is None
 
 
 def test_nothing_removes_what_is_held(kept: Archive) -> None:
@@ -131,7 +134,7 @@ def test_nothing_removes_what_is_held(kept: Archive) -> None:
             kept.store.update_recording(replace(before, status=status, hold=None))
     with pytest.raises(StoreError, match="the recording is on hold"):
         kept.store.update_recording(replace(before, purged_at=START))
-    assert kept.store.recording(row.id) == before and kept.file(row.id) is not None
+    assert kept.store.recording(row.id) == before and Paths(kept).file(row.id) is not None
 
 
 def test_a_refusal_came_first(kept: Archive) -> None:
@@ -139,7 +142,7 @@ def test_a_refusal_came_first(kept: Archive) -> None:
     place(kept, row.id, HOLD, BY)
     kept.store.update_receipt(receipt(row, decision="refused"))
     kept.erase(row.id, START, "refused")
-    assert kept.file(row.id) is None and holds(kept.store) == []
+    assert Paths(kept).file(row.id) is None and holds(kept.store) == []
 
 
 def test_the_database_itself_keeps_its_rows(kept: Archive) -> None:

@@ -20,7 +20,7 @@ from retention.purge import Terms, purge
 from retention.recording import Access, Recording, Status, due_date
 from retention.store import StoreError
 from retention.verify import verify
-from tests.kept import CALLER, SOUND, START, archive, keep, recording
+from tests.kept import CALLER, SOUND, START, Paths, archive, keep, recording
 
 HOLD = Hold(
     ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review=date(2030, 1, 1)
@@ -157,8 +157,8 @@ def check(kept: Archive, row: Recording, of_hold: str, of_remover: str) -> None:
 def still_there(kept: Archive, row: Recording) -> None:
     now = kept.store.recording(row.id)
     assert (now.status, now.hold, now.caller) == (Status.CLOSED, HOLD.to_json(), CALLER)
-    assert kept.final(row.id, "flac").read_bytes() == SOUND
-    assert json.loads(kept.metadata(row.id).read_text())["hold"] == HOLD.to_json()
+    assert Paths(kept).final(row.id, "flac").read_bytes() == SOUND
+    assert json.loads(Paths(kept).metadata(row.id).read_text())["hold"] == HOLD.to_json()
     assert [use.action for use in kept.store.accesses(row.id)] == ["hold"]
 
 

@@ -33,7 +33,7 @@ from retention.recording import Access, Note, Recording, Status, due_date
 from retention.reserve import Reserve, take_in
 from retention.store import Store, StoreError
 from retention.verify import verify
-from tests.kept import SOUND, START, bytes_under, receipt, recording
+from tests.kept import SOUND, START, Paths, archive_of, bytes_under, receipt, recording
 
 PERIODS = ("6 months", "3 months", "5 weeks")
 RECEIPTS, ANALYSES = "9 months", "1 year"
@@ -93,7 +93,8 @@ class Keeping(RuleBasedStateMachine):
     def open(self) -> None:
         store = Store(self.folder / "retention.db", lambda: self.now)
         store._db.execute("PRAGMA synchronous=OFF")
-        self.archive = Archive(store, self.folder / "recordings", self.folder)
+        self.archive = archive_of(store, self.folder / "recordings", self.folder)
+        self.paths = Paths(self.archive)
 
     def teardown(self) -> None:
         self.archive.store.close()
@@ -145,7 +146,7 @@ class Keeping(RuleBasedStateMachine):
             with pytest.raises(ArchiveError):
                 self.archive.close(call.row)
             return
-        self.archive.part(id).rename(self.archive.final(id, "sealed" if call.sealed else "flac"))
+        self.paths.part(id).rename(self.paths.final(id, "sealed" if call.sealed else "flac"))
         call.row = self.archive.close(call.row)
         self.archive.store.update_receipt(replace(self.archive.store.receipt(id), ended_at=self.now))
         call.status = Status.CLOSED
@@ -256,7 +257,11 @@ class Keeping(RuleBasedStateMachine):
     @rule(id=calls)
     def its_file_is_touched(self, id: str) -> None:
         """As if it were new: its life is no longer for that."""
-        for path in (self.archive.file(id), self.archive.part(id), self.archive.metadata(id)):
+        for path in (
+            self.paths.file(id),
+            self.paths.part(id),
+            self.paths.metadata(id),
+        ):
             if path is not None and path.exists():
                 os.utime(path, (self.now.timestamp() + 10**8,) * 2)
 
@@ -268,9 +273,9 @@ class Keeping(RuleBasedStateMachine):
             return
         if call.away:
             path = next(self.outside.glob(f"{id}.*"))
-            shutil.move(path, self.archive.directory / path.name)
+            shutil.move(path, self.paths.recordings / path.name)
             call.away = False
-        elif call.status is Status.CLOSED and (file := self.archive.file(id)) is not None:
+        elif call.status is Status.CLOSED and (file := self.paths.file(id)) is not None:
             shutil.move(file, self.outside / file.name)
             call.away = True
 
@@ -285,7 +290,7 @@ class Keeping(RuleBasedStateMachine):
         self.archive.marks.sync(self.archive.marks.make(Mark.of(told, self.now)))
         self.marked[id] = decision
         if decision == "refused":
-            self.archive.unlink([id])
+            self.archive.remove([id])
 
     @rule()
     def what_is_marked_goes(self) -> None:
@@ -334,8 +339,8 @@ class Keeping(RuleBasedStateMachine):
         self.waiting[row.id] = row
         receipts = [receipt(one, ended_at=None) for one in self.waiting.values()]
         self.reserve.write([*receipts, *self.waiting.values()])
-        self.archive.directory.mkdir(exist_ok=True)
-        self.archive.part(row.id).write_bytes(SOUND)
+        self.paths.recordings.mkdir(exist_ok=True)
+        self.paths.part(row.id).write_bytes(SOUND)
         if sealed:
             self.archive.vault.create(row.id, [RECIPIENT])
 
@@ -346,7 +351,7 @@ class Keeping(RuleBasedStateMachine):
         assert set(take_in(self.archive.store, self.reserve.path)) == self.waiting.keys()
         written = [*self.waiting]
         for id, row in self.waiting.items():
-            self.kept[id] = Call(row, sealed=self.archive.vault.path(id).exists())
+            self.kept[id] = Call(row, sealed=self.paths.key(id).exists())
         self.waiting = {}
         self.allocate()
         return multiple(*written)
@@ -429,7 +434,7 @@ class Keeping(RuleBasedStateMachine):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(os, "unlink", stepping(os.unlink))
-            patch.setattr(Archive, "unlink", stepping(Archive.unlink))
+            patch.setattr(Archive, "remove", stepping(Archive.remove))
             patch.setattr(Store, "write", stepping(Store.write))
             patch.setattr(Store, "_export", stepping(Store._export))
             with suppress(Killed):
@@ -445,9 +450,9 @@ class Keeping(RuleBasedStateMachine):
                 continue
             row = self.archive.store.recording(id)
             assert row.status is Status.CLOSED and row.hold is not None and row.caller == call.row.caller
-            file = self.archive.file(id)
+            file = self.paths.file(id)
             assert call.away or (file is not None and file.read_bytes() == SOUND)
-            assert json.loads(self.archive.metadata(id).read_text())["hold"]["ground"] == "criminal"
+            assert json.loads(self.paths.metadata(id).read_text())["hold"]["ground"] == "criminal"
             assert not call.sealed or self.archive.vault.recipients(id)
 
     @invariant()
@@ -474,10 +479,10 @@ class Keeping(RuleBasedStateMachine):
     @invariant()
     def what_waits_for_its_row_is_there(self) -> None:
         for id in self.waiting:
-            assert self.archive.part(id).read_bytes() == SOUND
+            assert self.paths.part(id).read_bytes() == SOUND
 
     def names(self, id: str) -> set[str]:
-        listed = [*self.archive.directory.glob(f"{id}.*"), *self.archive.vault.directory.glob(f"{id}.*")]
+        listed = [*self.paths.recordings.glob(f"{id}.*"), *self.paths.vault.glob(f"{id}.*")]
         return {path.name for path in listed}
 
     @invariant()

@@ -31,7 +31,7 @@ from retention.reserve import Reserve, take_in
 from retention.verify import verify
 from tests import kept
 from tests.crashing import killed_before, steps
-from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording
+from tests.kept import CALLER, OPERATOR, SOUND, START, Paths, archive, bytes_under, keep, receipt, recording
 from tests.tampering import HOLD, note_on, use_of
 
 LATER = due_date(START, "2 years")
@@ -96,7 +96,7 @@ def by_refusal(archive: Archive) -> None:
 
 def by_reserve(archive: Archive) -> None:
     """Rows that had waited, and are read in."""
-    reserve = Reserve(archive.base / "retention.reserve", 0)
+    reserve = Reserve(Paths(archive).base / "retention.reserve", 0)
     reserve.allocate()
     reserve.write([receipt(WAITED), WAITED])
     reserve.close()
@@ -213,7 +213,7 @@ def write_on(folder: Path, pipe: int, seed: int) -> None:
 
 def keep_all_but_receipt(opened: Archive, row: Recording) -> Recording:
     opened.open(row).write_bytes(SOUND)
-    opened.part(row.id).rename(opened.final(row.id, "flac"))
+    Paths(opened).part(row.id).rename(Paths(opened).final(row.id, "flac"))
     return opened.close(row)
 
 
@@ -269,7 +269,7 @@ def test_in_a_crowd_of_writers(tmp_path: Path) -> None:
     opened = archive(tmp_path)
     for id in told:  # whatever was said to be written is there
         assert opened.store.recording(id).status is Status.CLOSED
-        assert opened.store.receipt(id).ended_at is not None and opened.file(id) is not None
+        assert opened.store.receipt(id).ended_at is not None and Paths(opened).file(id) is not None
     for row in opened.unfinished():
         opened.erase(row.id, START)
     found = verify(opened)

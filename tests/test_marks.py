@@ -19,7 +19,7 @@ from retention.marks import ERASED, Mark, Marks, MustGo
 from retention.recording import Event
 from retention.rotation import rotate
 from sipagent.call.machines import story
-from tests.kept import CALLER, OPERATOR, START, keep, receipt, recording
+from tests.kept import CALLER, OPERATOR, START, Paths, keep, receipt, recording
 from tests.tapping import RATE, feed
 
 ANN = Identity(bytes([1]) * 32, "Ann")
@@ -93,9 +93,9 @@ def test_where_there_is_none(archive: Archive) -> None:
 
 
 def test_only_what_is_one_is_one(archive: Archive) -> None:
-    archive.directory.mkdir()
+    Paths(archive).recordings.mkdir()
     for name in ("x y.refused", f"{ROW.id}.refused.tmp", f"{ROW.id}.json"):
-        (archive.directory / name).touch()
+        (Paths(archive).recordings / name).touch()
     assert archive.marks.ids() == []
 
 
@@ -135,7 +135,7 @@ def test_who_stopped_it_is_told_too() -> None:
 
 def test_from_the_word_on_no_name_of_it_appears(archive: Archive, tmp_path: Path) -> None:
     """Neither in this process nor, by the mark, in another."""
-    marks, other = archive.marks, Marks(archive.directory)
+    marks, other = archive.marks, Marks(Paths(archive).recordings)
     with marks.naming(ROW.id):
         pass
     marks.forbid(ROW.id)
@@ -156,20 +156,25 @@ def test_from_the_word_on_no_name_of_it_appears(archive: Archive, tmp_path: Path
 def test_neither_key_nor_part_nor_sound_nor_metadata_appears(archive: Archive) -> None:
     part = archive.open(ROW)
     record(part, None)
-    sealed = archive.part(SEALED.id)
+    sealed = Paths(archive).part(SEALED.id)
     record(sealed, archive.vault.create(SEALED.id, [ANN.public]))
     for row in (ROW, SEALED):
         make(archive.marks, replace(MARK, id=row.id))
     naming = partial(archive.marks.naming, ROW.id)
     for makes in (
         partial(archive.vault.create, ROW.id, [ANN.public], naming),
-        partial(Tap(archive.directory / "other.part", pytest.fail).start, None, naming),
-        partial(assemble, part, archive.final(ROW.id, "flac"), "flac", naming),
-        partial(settle, sealed, archive.final(SEALED.id, "sealed"), partial(archive.marks.naming, SEALED.id)),
+        partial(Tap(Paths(archive).recordings / "other.part", pytest.fail).start, None, naming),
+        partial(assemble, part, Paths(archive).final(ROW.id, "flac"), "flac", naming),
+        partial(
+            settle,
+            sealed,
+            Paths(archive).final(SEALED.id, "sealed"),
+            partial(archive.marks.naming, SEALED.id),
+        ),
     ):
         with pytest.raises(MustGo):
             makes()
-    part.rename(archive.final(ROW.id, "flac"))
+    part.rename(Paths(archive).final(ROW.id, "flac"))
     with pytest.raises(MustGo):
         archive.close(ROW)
     assert {name.partition(".")[2] for name, _ in archive.names()} == {"flac", "part", "refused"}
@@ -204,7 +209,7 @@ def test_the_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
 
 
 def test_no_link_in_its_place_is_followed(archive: Archive, tmp_path: Path) -> None:
-    archive.directory.mkdir()
+    Paths(archive).recordings.mkdir()
     archive.marks.path(ROW.id).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match=r"[Ss]ymbolic"), closing(os.fdopen(archive.marks.make(MARK))):
         pass

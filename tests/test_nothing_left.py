@@ -20,7 +20,7 @@ from retention.purge import Terms, purge
 from retention.recording import Access, Event, Recording, due_date
 from retention.verify import verify
 from sipagent.service.purging import tell
-from tests.kept import START, archive, bytes_under, receipt, recording
+from tests.kept import START, Paths, archive, bytes_under, receipt, recording
 from tests.tampering import HOLD
 
 CALLS = 30
@@ -81,7 +81,7 @@ def live(archive: Archive, call: int, *, sealed: bool) -> Recording:
         archive.vault.create(row.id, [RECIPIENT])
     archive.store.add_receipt(receipt(row))
     archive.open(row).write_bytes(SOUND)
-    archive.part(row.id).rename(archive.final(row.id, "sealed" if sealed else "flac"))
+    Paths(archive).part(row.id).rename(Paths(archive).final(row.id, "sealed" if sealed else "flac"))
     row = archive.close(row)
     spelt = [
         Event(at=START, what=f"forwarded from {spelling}", by=row.operator) for spelling in spellings(call)
@@ -131,7 +131,11 @@ def test_each_thing_goes_when_its_period_is_over(kept: Archive, tmp_path: Path) 
     with structlog.testing.capture_logs() as logs:
         tell(purge(kept, AFTER["6 months"], TERMS))
     left = bytes_under(tmp_path)
-    assert sounds(left) == 0 and not list(tmp_path.glob("vault/*")) and not list(kept.directory.iterdir())
+    assert (
+        sounds(left) == 0
+        and not list(tmp_path.glob("vault/*"))
+        and not list(Paths(kept).recordings.iterdir())
+    )
     assert not [box for box in re.findall(rb'"key": "([^"]+)"', vault) if box in left]
     assert all(found(call, left) for call in ALL)  # of the receipts, which have a period of their own
     assert len(logs) == CALLS + 2 and not any(found(call, repr(logs).encode()) for call in ALL)

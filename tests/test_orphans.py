@@ -3,7 +3,8 @@ from pathlib import Path
 
 from retention.keys import Identity
 from retention.orphans import orphans
-from tests.kept import SOUND, START, archive, keep, recording
+from retention.recording_files import FileKind
+from tests.kept import SOUND, START, Paths, archive, keep, recording
 
 
 def problems(folder: Path) -> dict[str, str]:
@@ -28,13 +29,13 @@ def test_a_second_file_of_a_recording(tmp_path: Path) -> None:
     """In clear, say, beside the sealed one: whoever put it there would have it overlooked."""
     kept = archive(tmp_path)
     sealed, clear = keep(kept, recording()), recording(1)
-    kept.final(sealed.id, "flac").rename(kept.final(sealed.id, "sealed"))
-    kept.change(replace(sealed, path=kept.relative(kept.final(sealed.id, "sealed"))))
+    Paths(kept).final(sealed.id, "flac").rename(Paths(kept).final(sealed.id, "sealed"))
+    kept.change(replace(sealed, path=kept.files.in_row(sealed.id, FileKind.SEALED)))
     kept.vault.create(sealed.id, [Identity(bytes([7]) * 32).public])
     keep(kept, clear)
     assert problems(tmp_path) == {}
-    kept.final(sealed.id, "wav").write_bytes(SOUND)
-    kept.final(clear.id, "wav").write_bytes(SOUND)
+    Paths(kept).final(sealed.id, "wav").write_bytes(SOUND)
+    Paths(kept).final(clear.id, "wav").write_bytes(SOUND)
     assert problems(tmp_path) == {
         f"{sealed.id}.wav": f"not the file of its recording, {sealed.id}.sealed",
         f"{clear.id}.wav": f"not the file of its recording, {clear.id}.flac",
@@ -44,13 +45,13 @@ def test_a_second_file_of_a_recording(tmp_path: Path) -> None:
 def test_both_directions(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     silent, bare, erased, untidy = (keep(kept, recording(n)) for n in range(4))
-    kept.final(silent.id, "flac").unlink()
-    kept.metadata(bare.id).unlink()
+    Paths(kept).final(silent.id, "flac").unlink()
+    Paths(kept).metadata(bare.id).unlink()
     kept.erase(erased.id, START)
-    kept.final(erased.id, "flac").write_bytes(SOUND)
-    kept.part(untidy.id).write_bytes(SOUND)
-    kept.part("stranger").write_bytes(SOUND)
-    (kept.directory / "notes.txt").touch()
+    Paths(kept).final(erased.id, "flac").write_bytes(SOUND)
+    Paths(kept).part(untidy.id).write_bytes(SOUND)
+    Paths(kept).part("stranger").write_bytes(SOUND)
+    (Paths(kept).recordings / "notes.txt").touch()
     assert problems(tmp_path) == {
         silent.id: "the file of a closed recording is missing",
         f"{bare.id}.json": "the metadata of a closed recording is missing",

@@ -17,6 +17,7 @@ import pytest
 
 from media.tap import Tap
 from retention.archive import Archive
+from retention.places import Places
 from retention.progress import at_work, is_at_work, left_by, of_the_living
 from retention.recording import Recording, Status
 from retention.store import Store
@@ -25,7 +26,7 @@ from sipagent.agent.recorder.recorder import Closing, Recorder, close
 from sipagent.agent.recorder.recovery import recover
 from tests import kept
 from tests.crashing import killed_before
-from tests.kept import OPERATOR, receipt, recording
+from tests.kept import OPERATOR, Paths, receipt, recording
 from tests.tapping import PATIENCE_S, RATE, feed
 from tests.test_crash_steps import STORIES, Story, die, judge
 
@@ -72,7 +73,7 @@ def test_a_call_is_its_workers_from_its_receipt_to_the_last_of_it(mine: Archive)
     mine.open(row).write_bytes(b"sound")
     mine.store.update_receipt(receipt(row))
     assert left_by(mine.store, MINE) == (row.id,)  # the file is yet to be made
-    mine.part(row.id).rename(mine.final(row.id, "flac"))
+    Paths(mine).part(row.id).rename(Paths(mine).final(row.id, "flac"))
     mine.close(row)
     assert mine.store.in_progress() == {}
 
@@ -81,7 +82,7 @@ def test_a_recording_may_be_kept_before_its_call_ends(mine: Archive) -> None:
     row = recording()
     mine.store.add_receipt(receipt(row, ended_at=None))
     mine.open(row)
-    mine.final(row.id, "flac").write_bytes(b"sound")
+    Paths(mine).final(row.id, "flac").write_bytes(b"sound")
     mine.close(row)
     assert mine.store.in_progress() == {row.id: MINE}
     mine.store.update_receipt(receipt(row))
@@ -93,7 +94,7 @@ def test_who_refused_is_in_progress_until_nothing_is_left(mine: Archive, ends_fi
     row = recording()
     mine.store.add_receipt(receipt(row, ended_at=None))
     mine.open(row)
-    mine.final(row.id, "flac").write_bytes(b"sound")
+    Paths(mine).final(row.id, "flac").write_bytes(b"sound")
     mine.close(row)
     refused = receipt(row, ended_at=None, decision="refused")
     mine.store.update_receipt(refused)
@@ -157,28 +158,28 @@ def test_the_chain_knows_nothing_of_it_and_its_guards_are_missed(mine: Archive, 
 
 
 def test_only_one_process_at_a_time_is_a_worker(tmp_path: Path) -> None:
-    database = tmp_path / "retention.db"
-    assert not is_at_work(database, MINE)
-    with at_work(database, MINE):
-        assert is_at_work(database, MINE) and not is_at_work(database, OTHERS)
-        with at_work(database, OTHERS), pytest.raises(BlockingIOError), at_work(database, MINE):
+    places = Places(tmp_path / "retention.db")
+    assert not is_at_work(places, MINE)
+    with at_work(places, MINE):
+        assert is_at_work(places, MINE) and not is_at_work(places, OTHERS)
+        with at_work(places, OTHERS), pytest.raises(BlockingIOError), at_work(places, MINE):
             pass
-    assert not is_at_work(database, MINE)
+    assert not is_at_work(places, MINE)
 
 
 def test_who_is_killed_is_at_work_no_longer(tmp_path: Path) -> None:
-    database = tmp_path / "retention.db"
+    places = Places(tmp_path / "retention.db")
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        with at_work(database, MINE):
+        with at_work(places, MINE):
             os.write(writing, b".")
             signal.pause()
     assert os.read(reading, 1) == b"."
-    assert is_at_work(database, MINE)
+    assert is_at_work(places, MINE)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert not is_at_work(database, MINE)
+    assert not is_at_work(places, MINE)
     for descriptor in (reading, writing):
         os.close(descriptor)
 
@@ -198,7 +199,7 @@ def test_a_replacement_recovers_what_its_predecessor_left_and_nothing_else(
     assert mine.store.receipt(left.id).outcome == "failed"
     assert mine.store.recording(left.id).status is not Status.OPEN
     for row in (theirs, own):
-        assert mine.store.recording(row.id).status is Status.OPEN and mine.part(row.id).exists()
+        assert mine.store.recording(row.id).status is Status.OPEN and Paths(mine).part(row.id).exists()
         assert mine.store.receipt(row.id).ended_at is None
     assert (mine.store.in_progress(), alerts) == ({theirs.id: OTHERS, own.id: MINE}, [])
     other.store.close()
@@ -211,7 +212,7 @@ def test_the_start_recovers_all_but_what_somebody_is_at_work_on(
     alone = kept.archive(tmp_path)
     dead, of_one = begun(mine), begun(alone, 1)
     living = begun(orphan := kept.archive(tmp_path, OTHERS), 2)
-    with at_work(tmp_path / "retention.db", OTHERS):
+    with at_work(Places(tmp_path / "retention.db"), OTHERS):
         assert of_the_living(alone.store) == {living.id}
         ended = recover(alone, "wav", NOW, alerts.append)
     assert {one.id for one in ended} == {dead.id, of_one.id}
@@ -232,7 +233,7 @@ def test_what_must_go_goes_before_anything_is_made(
     seen: list[bool] = []
 
     def closes(*work: Any) -> None:
-        seen.append(mine.part(refused.id).exists())
+        seen.append(Paths(mine).part(refused.id).exists())
         close(*work)
 
     monkeypatch.setattr("sipagent.agent.recorder.recovery.close", closes)
@@ -275,7 +276,7 @@ def test_killed_before_any_step_it_is_made_good_by_the_replacement(
 
 
 def replace_worker(folder: Path) -> None:
-    with at_work(folder / "retention.db", MINE):
+    with at_work(Places(folder / "retention.db"), MINE):
         archive = kept.archive(folder, MINE)
         recover(archive, "flac", NOW, pytest.fail, left_by(archive.store, MINE))
         archive.store.close()
@@ -290,7 +291,7 @@ def recover_theirs(archive: Archive, left: tuple[str, ...]) -> None:
 
 def record_on(folder: Path, worker: int, first: int, count: int) -> None:
     """A worker's life: what its predecessor left, then calls, some of which are refused."""
-    with at_work(folder / "retention.db", worker):
+    with at_work(Places(folder / "retention.db"), worker):
         archive = kept.archive(folder, worker)
         left = left_by(archive.store, worker)
         recorder = Recorder(archive, "wav", lambda _: os._exit(9))
@@ -330,7 +331,7 @@ def test_a_worker_records_while_others_are_killed_and_replaced(tmp_path: Path) -
     assert len(mine) == 30 and not [row.id for row in mine if row.incomplete]
     assert [row.status for row in mine].count(Status.CLOSED) == 20
     for one in archive.store.receipts():
-        assert one.decision == "allowed" or archive.file(one.id) is None
+        assert one.decision == "allowed" or Paths(archive).file(one.id) is None
     found = verify(archive)
     assert (found.problems, found.lost) == ([], [])
     archive.store.close()

@@ -21,7 +21,19 @@ from retention.store import NoRoom
 from retention.verify import verify
 from tests.crashing import killed_before
 from tests.full_disk import fill
-from tests.kept import CALLER, OPERATOR, SOUND, START, archive, bytes_under, keep, receipt, recording, remove
+from tests.kept import (
+    CALLER,
+    OPERATOR,
+    SOUND,
+    START,
+    Paths,
+    archive,
+    bytes_under,
+    keep,
+    receipt,
+    recording,
+    remove,
+)
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 DUE = due_date(START, "6 months")
@@ -55,7 +67,7 @@ def test_what_is_held_stays(kept: Archive) -> None:
     assert (report.removed, [stay.id for stay in report.held]) == ((), [row.id])
     assert report.held[0].why == "on hold (criminal), to be reviewed 2027-01-01"
     assert not remove(kept, row.id, DUE)
-    assert kept.file(row.id) is not None
+    assert Paths(kept).file(row.id) is not None
 
 
 def test_a_shorter_period_counts_and_a_longer_one_does_not(kept: Archive) -> None:
@@ -77,7 +89,7 @@ def test_a_purge_leaves_a_tombstone(kept: Archive) -> None:
     assert tomb == replace(
         row, status=Status.PURGED, caller=None, operator=None, call_id=None, path=None, purged_at=DUE
     )
-    assert kept.store.recording(young.id) == young and kept.file(young.id) is not None
+    assert kept.store.recording(young.id) == young and Paths(kept).file(young.id) is not None
     assert report.orphans == () and report.unlinked == ()
     assert purge(kept, DUE, TERMS).removed == ()
 
@@ -138,7 +150,7 @@ def test_a_shorter_period_counts_for_analyses_that_are_filed(kept: Archive) -> N
 
 def test_a_preview_changes_nothing_and_says_the_same(kept: Archive, tmp_path: Path) -> None:
     keep(kept, recording())
-    kept.part(new_id(START)).write_bytes(SOUND)
+    Paths(kept).part(new_id(START)).write_bytes(SOUND)
     before = bytes_under(tmp_path)
     seen = preview(kept, DUE, TERMS)
     assert bytes_under(tmp_path) == before
@@ -178,9 +190,12 @@ def test_files_without_a_right_to_be_there(kept: Archive) -> None:
     """Restored from a backup after the purge, or unknown and by its own name too old."""
     row = keep(kept, recording())
     purge(kept, DUE, TERMS)
-    restored = kept.final(row.id, "flac")
-    old, young = kept.part(new_id(START)), kept.part(new_id(START + timedelta(days=1)))
-    recoverable, stranger = kept.final(new_id(START), "flac"), kept.directory / "notes.txt"  # not readable
+    restored = Paths(kept).final(row.id, "flac")
+    old, young = Paths(kept).part(new_id(START)), Paths(kept).part(new_id(START + timedelta(days=1)))
+    recoverable, stranger = (
+        Paths(kept).final(new_id(START), "flac"),
+        Paths(kept).recordings / "notes.txt",
+    )  # not readable
     for path in (restored, old, young, recoverable, recoverable.with_suffix(".json"), stranger):
         path.write_bytes(SOUND)
     report = purge(kept, DUE, TERMS)
@@ -201,15 +216,18 @@ def test_what_only_a_json_knows_goes_when_it_is_due_and_not_held(
 ) -> None:
     """The database was lost, and nobody has called `rebuild`."""
     id = new_id(START)
-    names = {kept.final(id, "flac"), kept.metadata(id)}
-    kept.directory.mkdir()
-    kept.final(id, "flac").write_bytes(SOUND)
-    kept.metadata(id).write_text("half" if told is None else json.dumps(recording(id=id).to_json() | told))
+    names = {Paths(kept).final(id, "flac"), Paths(kept).metadata(id)}
+    Paths(kept).recordings.mkdir()
+    Paths(kept).final(id, "flac").write_bytes(SOUND)
+    Paths(kept).metadata(id).write_text(
+        "half" if told is None else json.dumps(recording(id=id).to_json() | told)
+    )
     assert purge(kept, DUE - timedelta(milliseconds=1), TERMS).unlinked == ()
     assert all(path.exists() for path in names)
     report = purge(kept, DUE, TERMS)
     stays = told is None or told.get("hold") is not None
-    assert {orphan.path for orphan in (report.orphans if stays else report.unlinked)} == names
+    told_of = report.orphans if stays else report.unlinked
+    assert {Paths(kept).recordings / orphan.name for orphan in told_of} == names
     assert all(path.exists() is stays for path in names)
 
 
@@ -234,7 +252,7 @@ def test_a_hold_that_an_older_database_does_not_know_keeps_all_the_same(tmp_path
     assert overdue(again.store, DUE + timedelta(days=2)) == 1  # somebody must look
     with pytest.raises(NotDeleted, match="it is on hold"):
         delete(again, row.id, Access(at=DUE, action="delete"), lambda: DUE)
-    assert again.file(row.id) is not None and again.store.accesses() == []
+    assert Paths(again).file(row.id) is not None and again.store.accesses() == []
     done = rebuild(again)
     assert (done.held, done.restored, done.known) == ([row.id], [], 1)
     assert rebuild(again).held == []
@@ -251,8 +269,8 @@ def test_a_hold_survives_a_database_from_before_the_end_of_its_call(kept: Archiv
     """What recovers the row must not write over what the JSON says."""
     row = recording()
     kept.open(row)
-    kept.final(row.id, "flac").write_bytes(SOUND)
-    kept.metadata(row.id).write_text(json.dumps(row.to_json() | {"hold": HOLD}))
+    Paths(kept).final(row.id, "flac").write_bytes(SOUND)
+    Paths(kept).metadata(row.id).write_text(json.dumps(row.to_json() | {"hold": HOLD}))
     assert kept.close(row).hold == HOLD
     assert [stay.id for stay in purge(kept, DUE, TERMS).held] == [row.id]
 
@@ -271,9 +289,9 @@ def test_a_full_disk_keeps_nothing_but_what_is_held(
     held, gone, young = keep(kept, recording()), keep(kept, recording(1)), keep(kept, recording(60))
     kept.change(replace(held, hold=HOLD))
     kept.store.add_access(Access(at=START, action="list", by="Durand"))
-    before, late = bytes_under(kept.directory), DUE + timedelta(minutes=1)
+    before, late = bytes_under(Paths(kept).recordings), DUE + timedelta(minutes=1)
     with monkeypatch.context() as patch:
-        fill(patch, lambda: not room or kept.file(gone.id) is not None)
+        fill(patch, lambda: not room or Paths(kept).file(gone.id) is not None)
         if room:
             report = purge(kept, late, replace(TERMS, analysis_period="1 month"))
             assert [one.id for one in report.removed] == [gone.id]
@@ -282,8 +300,10 @@ def test_a_full_disk_keeps_nothing_but_what_is_held(
         else:
             with pytest.raises(NoRoom):
                 purge(kept, late, TERMS)
-    assert SOUND in before and kept.file(gone.id) is None and not kept.metadata(gone.id).exists()
-    assert kept.file(held.id) is not None and kept.file(young.id) is not None
+    assert (
+        SOUND in before and Paths(kept).file(gone.id) is None and not Paths(kept).metadata(gone.id).exists()
+    )
+    assert Paths(kept).file(held.id) is not None and Paths(kept).file(young.id) is not None
     assert [one.id for one in purge(kept, late, TERMS).removed] == ([] if room else [gone.id])
     assert verify(kept).problems == []
     assert kept.store.recording(held.id).hold == HOLD
@@ -293,7 +313,7 @@ def purge_in(folder: Path, full: bool) -> None:
     kept = archive(folder)
     with pytest.MonkeyPatch.context() as patch:
         if full:
-            fill(patch, lambda: any(path.suffix == ".flac" for path in kept.directory.iterdir()))
+            fill(patch, lambda: any(path.suffix == ".flac" for path in Paths(kept).recordings.iterdir()))
         purge(kept, DUE, TERMS)
 
 
@@ -310,12 +330,12 @@ def test_a_crash_at_any_step_is_finished_by_the_next_run(tmp_path: Path, full: b
 
         kept = archive(folder)
         after = kept.store.recording(row.id)
-        if not full and not kept.final(row.id, "flac").exists():
+        if not full and not Paths(kept).final(row.id, "flac").exists():
             assert after.status in (Status.PURGING, Status.PURGED)
-        assert after.status is not Status.PURGED or list(kept.directory.iterdir()) == []
+        assert after.status is not Status.PURGED or list(Paths(kept).recordings.iterdir()) == []
         purge(kept, DUE, TERMS)
         assert kept.store.recording(row.id).status is Status.PURGED
-        assert list(kept.directory.iterdir()) == []
+        assert list(Paths(kept).recordings.iterdir()) == []
         assert kept.store.receipt(row.id).caller is None
         left = bytes_under(folder)
         assert [secret for secret in SECRETS if secret in left] == []
@@ -350,12 +370,12 @@ def test_one_row_that_is_damaged_does_not_keep_all_the_others(
         assert (len(report.removed), report.receipts, report.notes) == (goes, forgets, 1)
         assert [id for id, _ in report.failed] == [bad.id]
         assert report.unlinked == ()
-    assert (kept.file(bad.id) is None) is (goes == 2)
+    assert (Paths(kept).file(bad.id) is None) is (goes == 2)
 
 
 def test_a_stray_file_that_cannot_go_is_reported(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept.directory.mkdir()
-    stray = kept.part(new_id(START))
+    Paths(kept).recordings.mkdir()
+    stray = Paths(kept).part(new_id(START))
     stray.write_bytes(SOUND)
 
     def stuck(path: Path, missing_ok: bool = False) -> None:
@@ -384,7 +404,7 @@ def test_a_purge_that_is_to_end_leaves_the_rest_for_the_next(kept: Archive) -> N
         for n in range(600):
             kept.store.add_receipt(receipt(recording(n)))
             kept.store.add_recording(recording(n, status=Status.ERASED))
-    stray = kept.part(new_id(START))
+    stray = Paths(kept).part(new_id(START))
     stray.parent.mkdir()
     stray.write_bytes(SOUND)
     seen: list[int] = []

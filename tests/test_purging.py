@@ -18,15 +18,16 @@ from retention.copies import Copy
 from retention.hold import Hold, place
 from retention.keys import new_pair
 from retention.orphans import Orphan
+from retention.places import Places
 from retention.purge import Removal, Report
 from retention.recording import Access, Recording, Status, due_date
-from retention.stamp import newest, proven, stamp_head, stamps_folder
+from retention.stamp import newest, proven, stamp_head
 from sipagent.config.load import Config
 from sipagent.edge.files import TABLES
 from sipagent.service import purging
 from sipagent.service.purging import Purging
 from tests.configured import SMALL, read, with_keys
-from tests.kept import SOUND, START, keep, receipt, recording
+from tests.kept import SOUND, START, Paths, keep, receipt, recording
 from tests.peers.tsa import Authority
 from tests.read_only import read_only
 from tests.tapping import PATIENCE_S, wait_for
@@ -242,16 +243,16 @@ def test_what_does_not_go_is_tried_again_every_minute_and_alarmed(
     service.clock.wall = START
     row = refused(archive)
     with ExitStack() as locked:
-        locked.enter_context(read_only(archive.directory))
+        locked.enter_context(read_only(Paths(archive).recordings))
         with running(service.make()) as thread:
             wait_for(lambda: thread.failures["erase"] > 3)
-            assert archive.part(row.id).exists() and thread.failures["purge"] == 1
+            assert Paths(archive).part(row.id).exists() and thread.failures["purge"] == 1
             (alert,) = told = [one for one in service.alerts if one.startswith(row.id)]
             assert alert.startswith(f"{row.id} must be erased, and is not: ")
             assert alert.endswith("it is tried again every minute")
             locked.close()
             wait_for(lambda: archive.store.recording(row.id).status is Status.ERASED)
-    assert not archive.part(row.id).exists()
+    assert not Paths(archive).part(row.id).exists()
     assert [one for one in service.alerts if one.startswith(row.id)] == told
 
 
@@ -383,7 +384,7 @@ def test_a_time_stamp_of_another_authority_ends_nothing(
     now = datetime.now(UTC)
     archive.store.add_receipt(receipt(recording()))
     look(archive.store, Reading("the boot before", now - timedelta(days=200), 1000.0))
-    stamp_head(archive.store, tsa.url, tsa.ca, stamps_folder(tmp_path / "retention.db"))
+    stamp_head(archive.store, tsa.url, tsa.ca, Places(tmp_path / "retention.db").stamps)
     other = Authority(tmp_path / "other")
     assert proven(archive.store, tsa.ca)() is not None
     for ca in (None, other.ca, tmp_path / "absent.pem"):
@@ -468,7 +469,7 @@ def test_a_long_purge_ends_with_the_service(
 def test_what_a_purge_logs() -> None:
     copy = Copy(path=Path("/home/durand/call.wav"), at=START, by="Durand", exists=True)
     gone = Removal(id="a", started_at=START, due_at=DUE, bytes=1, why="expired", copies=(copy,))
-    stray = Orphan(name="x.flac", path=Path("x.flac"), id=None, problem="not a file of the agent")
+    stray = Orphan(name="x.flac", id=None, problem="not a file of the agent")
     with capture_logs() as logs:
         purging.tell(Report(removed=(gone,), failed=(("b", "stuck"),), notes=2, unlinked=(stray,)))
         purging.tell(Report(removed=(), orphans=(replace(stray, name="y"),)))

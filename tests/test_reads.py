@@ -14,7 +14,6 @@ import pytest
 from retention import clock, counts, pages
 from retention import store as store_module
 from retention import verify as verify_module
-from retention.archive import Archive
 from retention.chain import Head
 from retention.hold import holds, reviews_overdue
 from retention.orphans import orphans
@@ -24,7 +23,7 @@ from retention.recording import Status, due_date
 from retention.selection import Selection
 from retention.store import Store
 from retention.verify import verify
-from tests.kept import START, receipt, recording
+from tests.kept import START, archive_of, receipt, recording
 from tests.tampering import HOLD, note_on, use_of
 
 ROWS = 3000
@@ -147,12 +146,12 @@ def test_what_must_be_fast_walks_over_nothing_else(watched: WatchedStore, name: 
 
 
 def purge_preview(store: Store) -> object:
-    archive = Archive(store, Path("/nonexistent/recordings"), Path("/nonexistent"))
+    archive = archive_of(store, Path("/nonexistent/recordings"), Path("/nonexistent"))
     return preview(archive, due_date(LATER, "2 years"), TERMS)
 
 
 def verification(store: Store) -> object:
-    archive = Archive(store, Path("/nonexistent/recordings"), Path("/nonexistent"))
+    archive = archive_of(store, Path("/nonexistent/recordings"), Path("/nonexistent"))
     return len(verify(archive).problems) and orphans(archive)
 
 

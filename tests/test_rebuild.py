@@ -18,7 +18,7 @@ from retention.rebuild import rebuild
 from retention.recording import Access, Recording, Status, due_date
 from retention.store import Store
 from retention.verify import verify
-from tests.kept import CALLER, SOUND, START, archive, keep, receipt, recording, remove
+from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording, remove
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 LATE = due_date(START, "6 months") + timedelta(days=1)
@@ -31,7 +31,7 @@ def lost(kept: Archive) -> Archive:
     """This archive without its database."""
     kept.store.close()
     Path(kept.store.path).unlink()
-    return archive(kept.base)
+    return archive(Paths(kept).base)
 
 
 def held(kept: Archive, row: Recording) -> Recording:
@@ -105,7 +105,7 @@ def test_an_older_database_that_came_back(tmp_path: Path) -> None:
 def test_rows_that_exist_are_left_alone(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    kept.metadata(row.id).write_text(json.dumps(row.to_json() | {"caller": "+1"}))
+    Paths(kept).metadata(row.id).write_text(json.dumps(row.to_json() | {"caller": "+1"}))
     assert rebuild(kept).known == 1
     assert kept.store.recording(row.id) == row
 
@@ -147,13 +147,13 @@ def spoil(folder: Path, changes: str, id: str) -> None:
 def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     silent, changed, bare, broken, other, unhashed = (keep(kept, recording(n)) for n in range(6))
-    kept.final(silent.id, "flac").unlink()
-    kept.final(changed.id, "flac").write_bytes(b"another sound")
-    kept.metadata(bare.id).unlink()
-    kept.metadata(broken.id).write_text("{half")
-    kept.metadata(other.id).write_text(json.dumps(silent.to_json()))
-    kept.metadata(unhashed.id).write_text(json.dumps(unhashed.to_json() | {"sha256": None}))
-    (kept.directory / "notes.txt").touch()
+    Paths(kept).final(silent.id, "flac").unlink()
+    Paths(kept).final(changed.id, "flac").write_bytes(b"another sound")
+    Paths(kept).metadata(bare.id).unlink()
+    Paths(kept).metadata(broken.id).write_text("{half")
+    Paths(kept).metadata(other.id).write_text(json.dumps(silent.to_json()))
+    Paths(kept).metadata(unhashed.id).write_text(json.dumps(unhashed.to_json() | {"sha256": None}))
+    (Paths(kept).recordings / "notes.txt").touch()
     again = lost(kept)
     done = rebuild(again)
     said = {problem.name: problem.problem for problem in done.problems}
@@ -172,31 +172,31 @@ def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
 def test_metadata_without_its_sound_expires_too(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    kept.final(row.id, "flac").unlink()
+    Paths(kept).final(row.id, "flac").unlink()
     again = lost(kept)
     rebuild(again)
     assert again.store.recording(row.id).status is Status.CLOSED
     assert purge(again, START, TERMS).unlinked == ()
-    assert again.metadata(row.id).exists()
+    assert Paths(again).metadata(row.id).exists()
     purge(again, LATE, TERMS)
-    assert list(again.directory.iterdir()) == []
+    assert list(Paths(again).recordings.iterdir()) == []
 
 
 def test_sound_may_be_copied_back_after_the_rebuild(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    kept.final(row.id, "flac").rename(tmp_path / "backup")
+    Paths(kept).final(row.id, "flac").rename(tmp_path / "backup")
     again = lost(kept)
     rebuild(again)
-    (tmp_path / "backup").rename(again.final(row.id, "flac"))
+    (tmp_path / "backup").rename(Paths(again).final(row.id, "flac"))
     assert purge(again, START, TERMS).unlinked == ()
-    assert again.file(row.id) is not None and verify(again).problems == []
+    assert Paths(again).file(row.id) is not None and verify(again).problems == []
 
 
 def test_a_path_in_the_metadata_is_not_believed(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    kept.metadata(row.id).write_text(
+    Paths(kept).metadata(row.id).write_text(
         json.dumps(row.to_json() | {"path": "../../etc/passwd", "status": "purged"})
     )
     again = lost(kept)
@@ -221,7 +221,7 @@ def test_one_json_that_cannot_be_read_keeps_no_other_from_coming_back(
 ) -> None:
     kept = archive(tmp_path)
     bad, good = keep(kept, recording()), keep(kept, recording(1))
-    kept.metadata(bad.id).write_text(json.dumps(bad.to_json() | change))
+    Paths(kept).metadata(bad.id).write_text(json.dumps(bad.to_json() | change))
     again = lost(kept)
     done = rebuild(again)
     assert done.restored == [good.id]
@@ -231,8 +231,8 @@ def test_one_json_that_cannot_be_read_keeps_no_other_from_coming_back(
 def test_what_is_no_file_keeps_no_other_from_coming_back(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     bad, good = keep(kept, recording()), keep(kept, recording(1))
-    kept.metadata(bad.id).unlink()
-    kept.metadata(bad.id).mkdir()
+    Paths(kept).metadata(bad.id).unlink()
+    Paths(kept).metadata(bad.id).mkdir()
     done = rebuild(lost(kept))
     assert done.restored == [good.id]
     assert done.problems[0].problem == "cannot be read: Is a directory"
@@ -242,7 +242,9 @@ def test_what_is_no_file_keeps_no_other_from_coming_back(tmp_path: Path) -> None
 def test_no_json_lengthens_a_life(tmp_path: Path, began: str) -> None:
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    kept.metadata(row.id).write_text(json.dumps(row.to_json() | {"started_at": began, "expires_at": FAR}))
+    Paths(kept).metadata(row.id).write_text(
+        json.dumps(row.to_json() | {"started_at": began, "expires_at": FAR})
+    )
     again = lost(kept)
     assert [problem.problem for problem in rebuild(again).problems] == [
         f"began at another time than its name says: {began}"
@@ -275,7 +277,7 @@ def test_what_is_held_stays_held_through_it(tmp_path: Path) -> None:
     assert again.store.recording(row.id) == row
     assert not remove(again, row.id, LATE)
     assert [stay.id for stay in purge(again, LATE, TERMS).held] == [row.id]
-    assert again.file(row.id) is not None
+    assert Paths(again).file(row.id) is not None
     release(again, row.id, Access(at=LATE, action="release", by="Durand"))
     assert [gone.id for gone in purge(again, LATE, TERMS).removed] == [row.id]
 
@@ -283,20 +285,20 @@ def test_what_is_held_stays_held_through_it(tmp_path: Path) -> None:
 def test_a_hold_whose_sound_is_missing_can_still_end(tmp_path: Path) -> None:
     kept = archive(tmp_path)
     row = held(kept, keep(kept, recording()))
-    kept.final(row.id, "flac").unlink()
+    Paths(kept).final(row.id, "flac").unlink()
     again = lost(kept)
     assert [problem.problem for problem in rebuild(again).problems] == ["its recording is missing"]
     assert purge(again, LATE, TERMS).removed == ()
     release(again, row.id, Access(at=LATE, action="release", by="Durand"))
     assert [gone.id for gone in purge(again, LATE, TERMS).removed] == [row.id]
-    assert list(again.directory.iterdir()) == []
+    assert list(Paths(again).recordings.iterdir()) == []
 
 
 @pytest.mark.parametrize("hold", [{}, {"ground": 7}, {"review": ["x"], "by": None}])
 def test_a_hold_that_cannot_be_read_is_one_all_the_same(tmp_path: Path, hold: dict[str, Any]) -> None:
     kept = archive(tmp_path)
     row = keep(kept, recording())
-    kept.metadata(row.id).write_text(json.dumps(row.to_json() | {"hold": hold}))
+    Paths(kept).metadata(row.id).write_text(json.dumps(row.to_json() | {"hold": hold}))
     again = lost(kept)
     assert rebuild(again).held == [row.id]
     back = again.store.recording(row.id).hold
@@ -319,7 +321,7 @@ def keep_sealed(kept: Archive, row: Recording, folder: Path) -> Recording:
     kept.store.add_receipt(receipt(row))
     kept.open(row)
     kept.vault.create(row.id, [read_public(folder / "recordings.pub")])
-    kept.final(row.id, "sealed").write_bytes(SOUND)
+    Paths(kept).final(row.id, "sealed").write_bytes(SOUND)
     return kept.close(row)
 
 
@@ -374,7 +376,7 @@ def test_another_identity_and_altered_texts(tmp_path: Path) -> None:
     other = identity(tmp_path, "other")
     whole, cut, none = (keep_sealed(kept, recording(n), tmp_path) for n in range(3))
     for row, sealed in ((cut, {key: "AAAA" for key in sealed_of(kept, cut)}), (none, "x")):
-        path = kept.metadata(row.id)
+        path = Paths(kept).metadata(row.id)
         path.write_text(json.dumps(json.loads(path.read_text()) | {"sealed": sealed}))
     again = lost(kept)
     strange = rebuild(again, other)
@@ -389,7 +391,7 @@ def test_what_anybody_could_seal_is_not_believed_to_be_a_record(tmp_path: Path) 
     """A public key is public."""
     kept, opener = archive(tmp_path), identity(tmp_path)
     row = keep_sealed(kept, recording(), tmp_path)
-    path = kept.metadata(row.id)
+    path = Paths(kept).metadata(row.id)
     forged = kept.vault.seal(row.id, b'{"caller": 5}')
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sealed": forged}))
     again = lost(kept)
@@ -399,14 +401,14 @@ def test_what_anybody_could_seal_is_not_believed_to_be_a_record(tmp_path: Path) 
 
 
 def sealed_of(kept: Archive, row: Recording) -> dict[str, str]:
-    sealed: dict[str, str] = json.loads(kept.metadata(row.id).read_text())["sealed"]
+    sealed: dict[str, str] = json.loads(Paths(kept).metadata(row.id).read_text())["sealed"]
     return sealed
 
 
 def test_a_hold_taken_out_of_the_open_part_comes_back_from_the_sealed_one(tmp_path: Path) -> None:
     kept, opener = archive(tmp_path), identity(tmp_path)
     row = held(kept, keep_sealed(kept, recording(), tmp_path))
-    path = kept.metadata(row.id)
+    path = Paths(kept).metadata(row.id)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"hold": None}))
     again = lost(kept)
     assert rebuild(again, opener).held == [row.id]
@@ -416,7 +418,7 @@ def test_a_hold_taken_out_of_the_open_part_comes_back_from_the_sealed_one(tmp_pa
 def test_a_sealed_recording_without_its_key_is_said(tmp_path: Path) -> None:
     kept, opener = archive(tmp_path), identity(tmp_path)
     row = keep_sealed(kept, recording(), tmp_path)
-    kept.vault.path(row.id).unlink()
+    Paths(kept).key(row.id).unlink()
     again = lost(kept)
     done = rebuild(again, opener)
     assert (done.restored, done.nameless) == ([row.id], [])

@@ -19,7 +19,7 @@ from retention.recording import Recording, Status
 from retention.store import Store, StoreError
 from sipagent.agent.recorder.jobs import Worker
 from sipagent.agent.recorder.recorder import Closing, Recorder
-from tests.kept import OPERATOR, receipt, recording
+from tests.kept import OPERATOR, Paths, receipt, recording
 from tests.settling import empty, settle
 from tests.tapping import PATIENCE_S, feed, wait_for
 
@@ -86,13 +86,13 @@ def test_a_refusal_has_its_mark_before_anything_is_removed(
 ) -> None:
     """A crash in between is then finished at the next start."""
     seen: list[list[str]] = []
-    row, unlink = recording(), Archive.unlink
+    row, remove = recording(), Archive.remove
 
     def watched(archive: Archive, ids: list[str]) -> dict[str, OSError]:
         seen.append(files(archive))
-        return unlink(archive, ids)
+        return remove(archive, ids)
 
-    monkeypatch.setattr(Archive, "unlink", watched)
+    monkeypatch.setattr(Archive, "remove", watched)
     tap = begin(recorder, row)
     recorder.erase(tap, receipt(row, decision="refused"), NOW)
     settle(recorder)
@@ -230,8 +230,8 @@ def test_even_what_nobody_foresaw_ends_no_thread() -> None:
 
 def test_a_tap_whose_file_cannot_be_had_says_so(recorder: Recorder, archive: Archive) -> None:
     row = recording()
-    archive.directory.mkdir()
-    archive.part(row.id).write_bytes(b"in the way")
+    Paths(archive).recordings.mkdir()
+    Paths(archive).part(row.id).write_bytes(b"in the way")
     failed: list[str] = []
     recorder.begin(row, failed.append)
     settle(recorder)
@@ -257,7 +257,7 @@ def test_a_start_that_fails_of_what_nobody_foresaw_says_so_too(
     assert alerts == ["recorder: ValueError('no such cipher'), which nobody foresaw"]
     begin(recorder, after)
     settle(recorder)
-    assert archive.part(after.id).exists()
+    assert Paths(archive).part(after.id).exists()
 
 
 def test_what_a_failed_tap_has_written_is_kept_as_incomplete(
@@ -270,7 +270,7 @@ def test_what_a_failed_tap_has_written_is_kept_as_incomplete(
     tap = recorder.begin(row, failed.append)
     settle(recorder)
     feed(tap, 0, 16000)
-    part, safe = archive.part(row.id), tmp_path / "safe"
+    part, safe = Paths(archive).part(row.id), tmp_path / "safe"
     wait_for(lambda: part.stat().st_size > 30000)
     shutil.copy(part, safe)
     part.unlink()
@@ -321,7 +321,7 @@ def test_a_tap_that_still_runs_at_the_end_leaves_a_whole_part(recorder: Recorder
     for channel in Channel:
         tap.feed(channel, np.ones(800, np.int16), 1.0)
     recorder.stop()
-    audio = [chunk for chunk in read_part(archive.part(row.id)) if chunk.kind is Kind.AUDIO]
+    audio = [chunk for chunk in read_part(Paths(archive).part(row.id)) if chunk.kind is Kind.AUDIO]
     assert sum(chunk.frames for chunk in audio) == 800
     assert recorder._writer._taps == {}
 

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,12 @@ from media.chunks import read_part
 from media.tap import Tap
 from retention import keys
 from retention.archive import Archive
-from retention.files import sha256
 from retention.keys import Identity, PublicKey, public_line
 from retention.recording import Status
 from retention.vault import Vault
 from sipagent.agent.recorder.recorder import Recorder, close
 from tests import kept
-from tests.kept import receipt, recording
+from tests.kept import Paths, receipt, recording
 from tests.settling import settle
 from tests.tapping import expected, feed, wait_for
 from tests.test_recorder import CLOSING, NOW, begin, files
@@ -57,8 +57,8 @@ def test_a_kept_recording_is_for_its_recipients(recorder: Recorder, archive: Arc
     assert (done.status, done.duration_s, done.incomplete) == (Status.CLOSED, 2.0, False)
     assert (done.path, done.pauses) == (f"recordings/{row.id}.sealed", ())
     assert files(archive) == ["json", "sealed"]
-    file = archive.final(row.id, "sealed")
-    assert (done.bytes, done.sha256) == (file.stat().st_size, sha256(file))
+    file = Paths(archive).final(row.id, "sealed")
+    assert (done.bytes, done.sha256) == (file.stat().st_size, sha256(file.read_bytes()).hexdigest())
     for identity in (ANN, BEN):
         reading = read_sound(file, archive.vault.key(row.id, identity))
         assert np.array_equal(np.concatenate(list(reading.blocks())), expected(16000))
@@ -79,7 +79,7 @@ def test_other_recipients_are_for_the_recordings_to_come(
     recorder.stop()
     assert archive.vault.recipients(first.id) == (ANN.public, BEN.public)
     assert archive.vault.recipients(second.id) == (BEN.public,)
-    assert archive.final(third.id, "wav").exists()
+    assert Paths(archive).final(third.id, "wav").exists()
 
 
 def test_nothing_is_ever_in_clear(recorder: Recorder, archive: Archive, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_nothing_is_ever_in_clear(recorder: Recorder, archive: Archive, tmp_path
     row = recording()
     tap = begin(recorder, row)
     samples = expected(16000)
-    wait_for(lambda: archive.part(row.id).stat().st_size > samples.nbytes / 2)
+    wait_for(lambda: Paths(archive).part(row.id).stat().st_size > samples.nbytes / 2)
     spans = [samples[start : start + 50].tobytes() for start in range(0, 16000, 50)]
     assert not [span for span in spans if span in kept.bytes_under(tmp_path)]
     recorder.keep(tap, row, CLOSING)
@@ -156,7 +156,7 @@ def test_a_key_that_is_wrong_costs_the_recording_and_names_its_file(
 
 
 def test_a_vault_that_cannot_be_written_costs_the_recording(recorder: Recorder, archive: Archive) -> None:
-    archive.vault.directory.write_text("in the way")
+    Paths(archive).vault.write_text("in the way")
     failed: list[str] = []
     recorder.begin(recording(), failed.append)
     settle(recorder)
@@ -199,7 +199,7 @@ def test_what_began_sealed_is_closed_sealed_whatever_is_configured_by_then(
     row = recording()
     tap = begin(recorder, row)
     tap.finish()
-    assert all(chunk.sealed for chunk in read_part(archive.part(row.id)))
+    assert all(chunk.sealed for chunk in read_part(Paths(archive).part(row.id)))
     close(archive, row, "wav", replace(CLOSING, flagged=True))
     assert files(archive) == ["json", "sealed"]
     assert archive.store.recording(row.id).flagged

@@ -23,7 +23,7 @@ from sipagent.agent.recorder.recovery import recover
 from sipagent.call.machines.story import ERASED, FLAGGED
 from tests import kept
 from tests.full_disk import fill
-from tests.kept import OPERATOR, receipt, recording
+from tests.kept import OPERATOR, Paths, receipt, recording
 from tests.tapping import expected, feed
 
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -51,14 +51,14 @@ def leave(archive: Archive, kind: str, format: Format = "wav") -> Recording:
     elif kind == "absent":
         part.unlink()
     elif kind == "assembled":
-        assemble(part, archive.final(row.id, format), format)
+        assemble(part, Paths(archive).final(row.id, format), format)
     elif kind == "both":
         copy = part.with_suffix(".copy")
         shutil.copy(part, copy)
-        assemble(part, archive.final(row.id, format), format)
+        assemble(part, Paths(archive).final(row.id, format), format)
         copy.rename(part)
     elif kind == "half assembled":
-        archive.final(row.id, format).with_suffix(f".{format}.tmp").write_bytes(b"RIFF")
+        Paths(archive).final(row.id, format).with_suffix(f".{format}.tmp").write_bytes(b"RIFF")
     return row
 
 
@@ -128,7 +128,7 @@ def test_a_row_that_cannot_be_read_is_told_and_keeps_no_refusal_from_counting(
     """Nor the agent from starting."""
     bad, other = leave(archive, "whole"), recording(1)
     archive.open(other)
-    archive.part(other.id).touch()
+    Paths(archive).part(other.id).touch()
     kept_at_first = kept.keep(archive, recording(2))
     archive.store.update_receipt(receipt(kept_at_first, decision="refused"))
     for row in (bad, other):
@@ -189,7 +189,7 @@ def test_a_flag_that_came_after_a_recording_was_kept_survives_too(archive: Archi
     archive.store.update_receipt(receipt(row, ended_at=None, outcome=None, events=events))
     recover(archive, "wav", NOW, pytest.fail)
     assert [archive.store.recording(id).flagged for id in (row.id, other.id)] == [True, False]
-    assert '"flagged": true' in archive.metadata(row.id).read_text()
+    assert '"flagged": true' in Paths(archive).metadata(row.id).read_text()
     assert archive.store.receipt(row.id).ended_at == NOW
 
 
@@ -300,7 +300,7 @@ def shut(archive: Archive) -> Callable[[str], Recording]:
             with part.open("r+b") as stream:
                 stream.truncate(part.stat().st_size - 10)
         elif kind == "named":
-            settle(part, archive.final(row.id, "sealed"))
+            settle(part, Paths(archive).final(row.id, "sealed"))
         elif kind == "empty":
             part.write_bytes(b"")
         elif kind == "key only":
@@ -325,7 +325,7 @@ def test_what_is_sealed_is_finished_without_any_private_key(
     assert (done.status, files(archive)) == (Status.CLOSED, ["json", "sealed"])
     assert (done.duration_s, done.incomplete) == (3.0, kind == "cut")
     assert done.pauses == (() if kind == "cut" else (Pause(from_s=1.5, to_s=3.0),))
-    reading = read_sound(archive.final(row.id, "sealed"), archive.vault.key(row.id, ANN))
+    reading = read_sound(Paths(archive).final(row.id, "sealed"), archive.vault.key(row.id, ANN))
     sound = np.concatenate(list(reading.blocks()))
     assert np.array_equal(sound[:12000], expected(12000))
     assert not sound[12000:].any()

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from retention.archive import Archive
 from retention.orphans import orphans
+from retention.places import Owner, Places
 from retention.progress import at_work
 from retention.recording import Event, Receipt, Status
 from retention.reserve import (
     BASE,
     PER_CALL,
-    Owner,
     Record,
     Reserve,
     ReserveError,
@@ -28,13 +28,11 @@ from retention.reserve import (
     left_behind,
     problems,
     read_reserve,
-    reserve_path,
-    reserves,
     take_in,
 )
 from retention.store import Store
 from retention.verify import verify
-from tests.kept import START, keep, receipt, recording
+from tests.kept import START, Paths, keep, receipt, recording
 from tests.tampering import sum_of
 
 ROW = recording()
@@ -159,7 +157,9 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ReserveError, match="cannot be read"):
         read_reserve(path)
-    assert problems(tmp_path / "retention.db") == {path.name: "something is in it, and cannot be read"}
+    assert problems(Places(tmp_path / "retention.db")) == {
+        path.name: "something is in it, and cannot be read"
+    }
 
 
 def test_none_holds_nothing(tmp_path: Path) -> None:
@@ -176,20 +176,20 @@ def test_none_holds_nothing(tmp_path: Path) -> None:
     [(None, "office.reserve"), (3, "office.worker-3.reserve"), ("edge", "office.edge.reserve")],
 )
 def test_each_process_has_its_own(tmp_path: Path, owner: Owner, name: str) -> None:
-    database = tmp_path / "office.db"
-    assert reserve_path(database, owner) == tmp_path / name
-    reserve_path(database, owner).touch()
+    places = Places(tmp_path / "office.db")
+    assert places.reserve(owner) == tmp_path / name
+    places.reserve(owner).touch()
     (tmp_path / "office.worker-x.reserve").touch()
     (tmp_path / "other.reserve").touch()
-    assert reserves(database) == {owner: tmp_path / name}
+    assert places.reserves() == {owner: tmp_path / name}
 
 
 def test_whoever_starts_reads_those_of_the_dead(tmp_path: Path) -> None:
-    database = tmp_path / "retention.db"
+    places = Places(tmp_path / "retention.db")
     for owner in (None, 1, 2, "edge"):
-        reserve_path(database, owner).touch()
-    with at_work(database, 2):
-        assert {path.name for path in left_behind(database)} == {
+        places.reserve(owner).touch()
+    with at_work(places, 2):
+        assert {path.name for path in left_behind(places)} == {
             "retention.reserve",
             "retention.worker-1.reserve",
         }
@@ -272,8 +272,8 @@ def test_what_is_damaged_in_the_database_keeps_nothing_else_out(archive: Archive
 def test_what_waits_is_told_and_is_no_orphan(archive: Archive, tmp_path: Path) -> None:
     reserve = Reserve(tmp_path / "retention.reserve", 0)
     reserve.allocate()
-    archive.directory.mkdir()
-    archive.part(ROW.id).write_bytes(b"sound")
+    Paths(archive).recordings.mkdir()
+    Paths(archive).part(ROW.id).write_bytes(b"sound")
     assert [orphan.name for orphan in orphans(archive)] == [f"{ROW.id}.part"]
     reserve.write(RECORDS)
     assert orphans(archive) == []
@@ -283,14 +283,14 @@ def test_what_waits_is_told_and_is_no_orphan(archive: Archive, tmp_path: Path) -
         "what the database did not take of 1 calls waits in it",
     )
     reserve.write([sum_of(1)])
-    assert problems(tmp_path / "retention.db") == {
+    assert problems(Places(tmp_path / "retention.db")) == {
         "retention.reserve": "counts of calls wait in it for the database"
     }
     reserve.close()
 
 
 def test_one_without_its_room_is_told(tmp_path: Path) -> None:
-    path = reserve_path(tmp_path / "retention.db", 7)
+    path = Places(tmp_path / "retention.db").reserve(7)
     with path.open("wb") as file:
         file.truncate(2 * BASE)
-    assert problems(tmp_path / "retention.db") == {path.name: "its room on the disk is not allocated"}
+    assert problems(Places(tmp_path / "retention.db")) == {path.name: "its room on the disk is not allocated"}

@@ -14,7 +14,7 @@ from retention.purge import Terms, purge
 from retention.recording import Recording
 from retention.rotation import rotate
 from retention.verify import verify
-from tests.kept import CALLER, archive, bytes_under, receipt, recording
+from tests.kept import CALLER, Paths, archive, bytes_under, receipt, recording
 from tests.tampering import HOLD, TERMS
 
 ANN, BEN, EVE = (
@@ -40,7 +40,7 @@ def seal(
     part.write_bytes(SEALED)
     if not close:
         return row
-    part.rename(kept.final(row.id, "sealed"))
+    part.rename(Paths(kept).final(row.id, "sealed"))
     return kept.close(row)
 
 
@@ -49,7 +49,7 @@ def keys(*identities: Identity) -> list[PublicKey]:
 
 
 def reads_json(kept: Archive, id: str, identity: Identity) -> bool:
-    sealed = json.loads(kept.metadata(id).read_bytes())["sealed"]
+    sealed = json.loads(Paths(kept).metadata(id).read_bytes())["sealed"]
     try:
         return CALLER.encode() in kept.vault.unseal(id, sealed, identity)
     except KeysError:
@@ -60,7 +60,7 @@ def test_a_hold_that_the_metadata_alone_tells_stays(kept: Archive) -> None:
     """An older database came back, and nobody has called `rebuild` yet."""
     row = seal(kept)
     kept.change(replace(row, hold=HOLD))
-    path = kept.metadata(row.id)
+    path = Paths(kept).metadata(row.id)
     told = path.read_bytes()
     kept.change(row)
     path.write_bytes(told)
@@ -87,25 +87,25 @@ def test_all_are_for_the_new_ones_with_the_key_they_had(kept: Archive) -> None:
 def test_twice_is_nothing_the_second_time_and_needs_no_identity(kept: Archive) -> None:
     seal(kept)
     rotate(kept, ANN, keys(BEN))
-    before = bytes_under(kept.vault.directory), kept.store.head()
+    before = bytes_under(Paths(kept).vault), kept.store.head()
     done = rotate(kept, EVE, keys(BEN))
     assert (done.sealed, done.already, done.failed) == ((), 1, ())
-    assert (bytes_under(kept.vault.directory), kept.store.head()) == before
+    assert (bytes_under(Paths(kept).vault), kept.store.head()) == before
 
 
 def test_one_that_the_identity_does_not_open_stays_as_it_was(kept: Archive) -> None:
     mine, other = seal(kept), seal(kept, 1, to=(EVE,))
-    before = kept.vault.path(other.id).read_bytes()
+    before = Paths(kept).key(other.id).read_bytes()
     done = rotate(kept, ANN, keys(ANN, BEN))
     assert done.sealed == (mine.id,)
     ((id, problem),) = done.failed
     assert id == other.id and "is not for ann (" in problem and "accepted: eve (" in problem
-    assert kept.vault.path(other.id).read_bytes() == before and reads_json(kept, other.id, EVE)
+    assert Paths(kept).key(other.id).read_bytes() == before and reads_json(kept, other.id, EVE)
 
 
 def test_a_damaged_key_is_reported_and_the_others_go_on(kept: Archive) -> None:
     damaged, whole = seal(kept), seal(kept, 1)
-    kept.vault.path(damaged.id).write_text("{}")
+    Paths(kept).key(damaged.id).write_text("{}")
     done = rotate(kept, ANN, keys(BEN))
     assert done.sealed == (whole.id,) and done.failed[0][0] == damaged.id
 
@@ -114,7 +114,7 @@ def test_a_call_that_goes_on_is_for_the_new_ones_once_it_is_kept(kept: Archive) 
     row = seal(kept, close=False)
     assert rotate(kept, ANN, keys(BEN)).sealed == (row.id,)
     assert rotate(kept, ANN, keys(BEN)).already == 1
-    kept.part(row.id).rename(kept.final(row.id, "sealed"))
+    Paths(kept).part(row.id).rename(Paths(kept).final(row.id, "sealed"))
     kept.close(row)
     assert reads_json(kept, row.id, BEN) and not reads_json(kept, row.id, ANN)
 
@@ -143,23 +143,23 @@ def test_a_run_that_is_killed_is_finished_by_the_next(
 
 def test_it_brings_no_key_back_that_a_purge_has_taken(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [seal(kept), seal(kept, 1)]
-    other = archive(kept.base)
+    other = archive(Paths(kept).base)
     terms = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
     listed = kept.vault.ids()
     monkeypatch.setattr(kept.vault, "ids", lambda: listed)
     purge(other, LATE, terms)
     done = rotate(kept, ANN, keys(BEN))
     assert (done.sealed, done.failed) == ((), ())
-    assert not any(kept.vault.path(row.id).exists() for row in rows)
+    assert not any(Paths(kept).key(row.id).exists() for row in rows)
 
 
 def test_one_whose_purge_has_begun_is_left_alone(kept: Archive) -> None:
     """Its key is still there, and once it is gone, nothing may write it again."""
     row = seal(kept)
     kept.begin_purge(row.id)
-    before = kept.vault.path(row.id).read_bytes()
+    before = Paths(kept).key(row.id).read_bytes()
     done = rotate(kept, ANN, keys(BEN))
-    assert done.sealed == () and kept.vault.path(row.id).read_bytes() == before
+    assert done.sealed == () and Paths(kept).key(row.id).read_bytes() == before
 
 
 def test_a_key_without_a_row_goes_along(kept: Archive) -> None:
@@ -187,7 +187,7 @@ def test_a_hold_survives(kept: Archive) -> None:
 def test_nothing_is_kept_in_clear_by_it(kept: Archive) -> None:
     seal(kept)
     rotate(kept, ANN, keys(BEN))
-    assert CALLER.encode() not in bytes_under(kept.directory) + bytes_under(kept.vault.directory)
+    assert CALLER.encode() not in bytes_under(Paths(kept).recordings) + bytes_under(Paths(kept).vault)
 
 
 def test_an_empty_vault(kept: Archive) -> None:

@@ -24,7 +24,7 @@ from sipagent.agent.recorder.recovery import recover
 from sipagent.agent.recorder.rows import Rows
 from tests import kept
 from tests.full_disk import fill
-from tests.kept import START, receipt, recording
+from tests.kept import START, Paths, archive_of, receipt, recording
 from tests.locking import hurry, locked
 from tests.read_only import is_immutable, read_only
 from tests.settling import settle
@@ -243,7 +243,7 @@ def record_and_wait(folder: Path, pipe: int, then: Callable[[Recorder, Tap], Non
     signal.sigwait({signal.SIGUSR1})
     recorder.keep_receipt(receipt(CALL, ended_at=None, outcome=None))
     tap = recorder.begin(CALL, lambda _: os._exit(9))
-    part = archive.part(CALL.id)
+    part = Paths(archive).part(CALL.id)
     wait_for(lambda: tap._backlog._accepting)
     feed(tap, 0, RATE)
     wait_for(lambda: part.stat().st_size > 2 * 2 * RATE)
@@ -327,7 +327,7 @@ def test_where_neither_mark_nor_row_can_be_made_the_reserve_tells_who_refused(
     def refuse(recorder: Recorder, tap: Tap) -> None:
         held = recorder._rows._reserve
         assert held is not None
-        folder = recorder.archive.directory
+        folder = Paths(recorder.archive).recordings
         if os.geteuid() != 0:
             folder.chmod(0o500)
         else:
@@ -340,7 +340,7 @@ def test_where_neither_mark_nor_row_can_be_made_the_reserve_tells_who_refused(
         pass  # or skipped
     try:
         killed_in_a_call(refuse)
-        assert files(Archive(Store(":memory:"), folder, tmp_path)) == ["part"]
+        assert files(archive_of(Store(":memory:"), folder, tmp_path)) == ["part"]
     finally:
         is_immutable(folder, False)
         folder.chmod(0o700)

@@ -20,6 +20,7 @@ from media.chunks import Block, Chunk, Kind, Note, PartWriter, create_part, pack
 from media.seal import Sealer
 from media.tap import Tap
 from retention.keys import Identity, read_identity
+from retention.local_files import LocalFiles
 from retention.vault import Vault
 from tests import sealed_reader
 from tests.tapping import expected, feed
@@ -59,8 +60,9 @@ def test_the_example_is_read_by_the_words_of_the_page(example: dict[str, Any]) -
 
 
 def test_the_example_is_read_by_us(example: dict[str, Any], on_disk: tuple[Path, Path, Path]) -> None:
+    folder = on_disk[0].parent
     identity = read_identity(on_disk[0], lambda: str(example["passphrase"]))
-    key = Vault(on_disk[1].parent).key(example["vault"]["id"], identity)
+    key = Vault(LocalFiles(folder, folder / "vault", folder)).key(example["vault"]["id"], identity)
     assert key == example["key"]
     reading = read_sound(on_disk[2], key)
     assert reading.rate == example["rate"]

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from retention.places import Places
 from sipagent.config.sampling import Seed
-from sipagent.config.seed import SeedError, keep_seed, read_seed, seed_path
+from sipagent.config.seed import SeedError, keep_seed, read_seed
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return seed_path(tmp_path / "kept" / "retention.db")
+    return Places(tmp_path / "kept" / "retention.db").seed
 
 
 def test_it_is_made_once_and_for_its_owner_alone(path: Path) -> None:

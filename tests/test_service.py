@@ -29,6 +29,7 @@ from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import HERE, invite
 from tests.fake_engine import FakeEngine
+from tests.kept import Paths
 from tests.peers.process import free_ports
 from tests.tapping import PATIENCE_S, wait_for
 
@@ -159,7 +160,7 @@ def test_a_second_agent_touches_nothing_of_the_first_one(
     lock = office.retention.database.with_suffix(".lock")
     with alone(lock), pytest.raises(StoreError, match="another agent is at work on it"):
         one_process.run(office, log_json=True, drain_s=0)
-    assert archive.store.recording(row.id) == row and archive.part(row.id).exists()
+    assert archive.store.recording(row.id) == row and Paths(archive).part(row.id).exists()
     assert engine.made[0].stopped
     run(office, capsys)
     assert archive.store.recording(row.id).status is Status.FAILED

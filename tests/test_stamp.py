@@ -9,6 +9,7 @@ import pytest
 from retention import authority
 from retention.archive import Archive
 from retention.authority import StampError
+from retention.places import Places
 from retention.recording import Access
 from retention.stamp import (
     Stamped,
@@ -17,7 +18,6 @@ from retention.stamp import (
     newest,
     stamp_head,
     stamps,
-    stamps_folder,
     verify_stamps,
 )
 from retention.store import Store
@@ -68,7 +68,7 @@ class Place:
 
 @pytest.fixture
 def place(archive: Archive, tmp_path: Path, tsa: Authority) -> Place:
-    return Place(archive.store, stamps_folder(tmp_path / "retention.db"), tsa)
+    return Place(archive.store, Places(tmp_path / "retention.db").stamps, tsa)
 
 
 def test_the_head_is_stamped(place: Place) -> None:

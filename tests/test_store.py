@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from retention import store as store_module
-from retention.archive import Archive
 from retention.chain import Head
-from retention.head import head_path, read_head
+from retention.head import read_head
+from retention.places import Places
 from retention.recording import Access, Event, Status
 from retention.selection import Selection
 from retention.store import Store, StoreError, UnknownId
 from retention.verify import verify
-from tests.kept import CALLER, OPERATOR, START, receipt, recording
+from tests.kept import CALLER, OPERATOR, START, archive_of, receipt, recording
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_a_part_of_a_transaction_is_undone_alone(store: Store, tmp_path: Path) -
         store.add_recording(recording(1))
     assert len(store.recordings()) == 2 and store.accesses() == []
     assert store.tally() == {"receipts": 0, "recordings": 2, "accesses": 0, "notes": 0, "sums": 0}
-    assert verify(Archive(store, tmp_path, tmp_path)).problems == []
+    assert verify(archive_of(store, tmp_path, tmp_path)).problems == []
 
 
 def test_a_commit_that_fails_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ def test_a_commit_that_fails_leaves_nothing_open(tmp_path: Path, monkeypatch: py
         store.add_recording(recording(1))
         with Store(path) as other:
             assert [row.started_at for row in other.recordings()] == [START + timedelta(minutes=1)]
-            assert read_head(head_path(path)) == other.head() == Head(2, other.head().hash)
+            assert read_head(Places(path).head) == other.head() == Head(2, other.head().hash)
 
 
 def test_the_file_is_private_and_durable(tmp_path: Path) -> None:

@@ -44,6 +44,31 @@ BROAD = (
     "sipagent/agent/recorder/rows.py",
 )
 SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "prompts/music.py")
+# what lies in files: who knows where, who is given a path of this machine, who removes
+PATHS = {
+    "spool": {
+        "retention/archive.py",
+        "sipagent/agent/recorder/recorder.py",
+    },  # to make a recording's sound there
+    "fetch": {"sipagent/cli/recordings/use.py"},  # to hear it
+}
+OWN_NAMES = {  # `ID.…`: the files, their marks, and copies that leave
+    *("retention/local_files.py", "retention/marks.py", "sipagent/cli/recordings/use.py"),
+}
+ID_NAME = re.compile(r"f(['\"])(\{[^}]*\})?\{(\w+\.)*id\}(\.\w+|\.?\{[^}]*\})\1")
+REMOVING = {
+    *("retention/files.py", "retention/local_files.py", "retention/marks.py"),
+    *("media/assemble.py", "media/tap.py"),  # in the spool: a part that became a file, or never did
+    "retention/keys.py",  # half a pair
+    *(
+        "sipagent/cli/copy.py",
+        "sipagent/cli/setup/register.py",
+        "sipagent/cli/recordings/stats.py",
+    ),  # what was not finished
+    *("sipagent/edge/files.py", "sipagent/edge/rpc.py", "sipagent/service/processes/own_folder.py"),
+}
+DATABASE = {"sqlite3", "sqlite_utils"}
+SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN)\s+\w")
 TOP = {
     *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
     *("config.toml", "pyproject.toml"),
@@ -173,6 +198,86 @@ def test_the_policy_is_pure(path: Path) -> None:
             part for part in parts if part.startswith("sipagent.call.referral.")
         }
     assert packages(path) - {"sipagent"} <= VALUES
+
+
+# --- what is kept, and where ---
+
+
+def sources(path: Path, kind: type[ast.expr]) -> Iterator[ast.expr]:
+    return (node for node in tree(path) if isinstance(node, kind))
+
+
+def test_one_module_chooses_what_keeps_recordings() -> None:
+    users = {name(path) for path in ALL if "retention.local_files" in imports(path)}
+    assert users == {"sipagent/agent/recorder/stored.py"}
+
+
+def test_one_module_chooses_what_keeps_rows() -> None:
+    """`cli_base` has an empty one, where there is no database yet."""
+    making = {
+        (name(path), ast.unparse(node))
+        for path in modules("sipagent", "media", "prompts")
+        for node in sources(path, ast.Call)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Store"
+    }
+    assert {path for path, _ in making} == {"sipagent/agent/recorder/stored.py", "sipagent/cli/base.py"}
+    assert ("sipagent/cli/base.py", "Store(':memory:')") in making and len(making) == 2
+
+
+@pytest.mark.parametrize("asked", PATHS)
+def test_a_path_of_a_recording_is_for_who_makes_or_hears_its_sound(asked: str) -> None:
+    users = {name(path) for path in ALL for node in sources(path, ast.Attribute) if node.attr == asked}  # type: ignore[attr-defined]
+    assert users == PATHS[asked]
+
+
+def test_a_file_of_a_recording_is_named_in_one_place() -> None:
+    """`f"{row.id}.json"`, wherever it is joined to a folder afterwards."""
+    naming = {
+        name(path)
+        for path in ALL
+        for node in sources(path, ast.JoinedStr)
+        if ID_NAME.fullmatch(ast.unparse(node))
+    }
+    assert naming == OWN_NAMES
+
+
+def test_nobody_joins_the_folders_of_recordings_and_keys() -> None:
+    joining = {
+        name(path)
+        for path in ALL
+        for node in sources(path, ast.BinOp)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
+        if re.search(r"\b(recording\.directory|recordings|vault)$", ast.unparse(node.left))
+    }
+    assert joining == {"retention/local_files.py"}
+
+
+def test_who_removes_files() -> None:
+    removing = {
+        name(path)
+        for path in ALL
+        for node in sources(path, ast.Call)
+        if isinstance(node, ast.Call)
+        if re.search(r"(^|\.)(unlink|rmtree|rmdir)$|^os\.remove$", ast.unparse(node.func))
+    }
+    assert removing == REMOVING
+
+
+def test_what_lies_beside_the_database_is_named_in_one_place() -> None:
+    deriving = {
+        name(path)
+        for path in ALL
+        for node in sources(path, ast.Attribute)
+        if re.search(r"\bdatabase\.(with_name|with_suffix|with_stem|parent|parents)$", ast.unparse(node))
+    }
+    assert deriving == {"retention/places.py"}
+
+
+def test_the_database_is_spoken_to_in_one_package() -> None:
+    for path in modules("sipagent", "sipagent/pjsip", "media", "media/training", "prompts"):
+        assert not packages(path) & DATABASE, name(path)
+        texts = (node.value for node in sources(path, ast.Constant) if isinstance(node, ast.Constant))
+        assert not [text for text in texts if isinstance(text, str) and SQL.match(text)], name(path)
 
 
 def test_modules_are_short() -> None:

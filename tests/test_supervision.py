@@ -11,8 +11,8 @@ from retention.progress import at_work
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.seed import keep_seed
-from sipagent.edge.configuration import Places
-from sipagent.edge.files import edge_directory, kept_tokens, places
+from sipagent.edge.configuration import EdgePlaces
+from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.rpc import EdgeError
 from sipagent.service import supervision
 from sipagent.service.processes.children import Child
@@ -61,9 +61,9 @@ def workers_of(office: Office, started: Started) -> list[WorkerPost]:
 # --- what an agent before it has left ---
 
 
-def left(config: Config) -> Places:
+def left(config: Config) -> EdgePlaces:
     """What an edge leaves that was killed in a call."""
-    where = places(edge_directory(config))
+    where = places(config.places.edge)
     hop_tokens(config)
     where.dialogs.mkdir()
     for name in ("dialog", "dialog_vars", "version", "dialog.unread"):
@@ -82,11 +82,11 @@ def test_where_a_worker_still_has_calls_both_stay(where: Path) -> None:
     config = read(FIVE, where)
     there, tokens = left(config), hop_tokens(config)
     for index in range(2):
-        with at_work(config.retention.database, index):
+        with at_work(config.places, index):
             pass
     (there.dialogs / "dialog").write_text("+33612345678")
     tokens = kept_tokens(there)
-    with at_work(config.retention.database, 1):
+    with at_work(config.places, 1):
         assert hop_tokens(config) == tokens
     assert (there.dialogs / "dialog").read_text() == "+33612345678"
     assert hop_tokens(config) != tokens
@@ -94,12 +94,12 @@ def test_where_a_worker_still_has_calls_both_stay(where: Path) -> None:
 
 def test_somebody_elses_edge_keeps_its_secret(where: Path) -> None:
     config = read(with_keys("edge", "start = false", FIVE), where)
-    assert hop_tokens(config) == hop_tokens(config) == kept_tokens(places(edge_directory(config)))
+    assert hop_tokens(config) == hop_tokens(config) == kept_tokens(places(config.places.edge))
 
 
 def test_a_secret_that_cannot_be_kept_is_one_line(where: Path) -> None:
     config = read(FIVE, where)
-    edge_directory(config).write_text("no folder")
+    config.places.edge.write_text("no folder")
     with pytest.raises(EdgeError, match="edge: ") as error:
         hop_tokens(config)
     assert "\n" not in str(error.value)

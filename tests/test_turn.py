@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from retention.head import read_head
+from retention.places import Places
 from retention.recording import Status
 from retention.store import Store, StoreError
-from retention.turn import TurnError, Turns, turn_path
+from retention.turn import TurnError, Turns
 from retention.verify import verify
-from tests.kept import archive, receipt, recording
+from tests.kept import Paths, archive, receipt, recording
 from tests.tapping import PATIENCE_S
 
 WRITERS, ROWS = 25, 2
@@ -22,7 +23,7 @@ WRITERS, ROWS = 25, 2
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return turn_path(tmp_path / "retention.db")
+    return Places(tmp_path / "retention.db").turn
 
 
 def test_one_at_a_time(path: Path) -> None:
@@ -94,7 +95,7 @@ def test_a_process_that_dies_in_its_turn_holds_up_nobody(path: Path) -> None:
 def test_a_store_says_that_others_do_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retention.store.TURN_S", 0.05)
     with Store(tmp_path / "retention.db") as store:
-        with Turns(turn_path(tmp_path / "retention.db"), PATIENCE_S).turn():
+        with Turns(Places(tmp_path / "retention.db").turn, PATIENCE_S).turn():
             with pytest.raises(StoreError, match=r"retention\.db: database is locked$"):
                 store.add_recording(recording())
             assert store.recordings() == []
@@ -111,7 +112,7 @@ def write_as_a_worker(folder: Path, worker: int) -> None:
         opened.store.add_receipt(first)
         opened.store.update_receipt(replace(first, decision="allowed"))
         opened.open(row).write_bytes(b"sound")
-        opened.part(row.id).rename(opened.final(row.id, "flac"))
+        Paths(opened).part(row.id).rename(Paths(opened).final(row.id, "flac"))
         opened.store.update_receipt(receipt(row))
         opened.close(row)
     opened.store.close()

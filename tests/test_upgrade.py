@@ -28,7 +28,7 @@ from retention.schema import MIGRATIONS
 from retention.store import Store, StoreError
 from retention.verify import verify
 from tests.crashing import killed_before, steps
-from tests.kept import CALLER, SOUND, START, archive, bytes_under, keep, recording
+from tests.kept import CALLER, SOUND, START, Paths, archive, bytes_under, keep, recording
 
 LATER = {"receipts": ("expires_at",)}
 SCHEMAS = sorted(Path(__file__).with_name("schemas").glob("*.sql"))
@@ -147,7 +147,7 @@ def test_old_holds_hold(upgraded: Archive) -> None:
     assert {stay.id for stay in report.held} == {row.id for row in held}
     assert upgraded.store.recordings()[-1].purged_at is not None
     for row in held:
-        assert upgraded.file(row.id) is not None and upgraded.store.recording(row.id).caller == CALLER
+        assert Paths(upgraded).file(row.id) is not None and upgraded.store.recording(row.id).caller == CALLER
         with pytest.raises(StoreError, match="on hold"):
             upgraded.store.update_recording(row.tombstone(Status.PURGED, START))
         release(upgraded, row.id, Access(at=START, action="release", by="A. Roux"))

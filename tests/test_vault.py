@@ -10,7 +10,9 @@ import pytest
 from nacl.public import PrivateKey, SealedBox
 
 from retention.keys import Identity, KeysError
+from retention.local_files import LocalFiles
 from retention.vault import Vault
+from tests.kept import Paths
 
 ID, OTHER = "20261124T222000123-4f2a9c", "20261124T222100123-77aa01"
 ANN, BEN, EVE = (
@@ -20,7 +22,7 @@ ANN, BEN, EVE = (
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
-    return Vault(tmp_path / "vault")
+    return Vault(LocalFiles(tmp_path / "recordings", tmp_path / "vault", tmp_path))
 
 
 def test_every_recipient_and_nobody_else_has_the_key(vault: Vault) -> None:
@@ -36,7 +38,7 @@ def test_every_recipient_and_nobody_else_has_the_key(vault: Vault) -> None:
 
 def test_the_key_is_nowhere_in_clear_and_private(vault: Vault) -> None:
     key = vault.create(ID, [ANN.public])
-    path = vault.path(ID)
+    path = Paths(vault).key(ID)
     assert key not in path.read_bytes()
     assert key.hex() not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -51,7 +53,7 @@ def test_each_recording_has_a_key_of_its_own(vault: Vault) -> None:
 
 def test_the_file_is_as_documented(vault: Vault) -> None:
     key = vault.create(ID, [ANN.public])
-    fields = json.loads(vault.path(ID).read_bytes())
+    fields = json.loads(Paths(vault).key(ID).read_bytes())
     assert (fields["version"], fields["id"]) == ("sipagent-vault-1", ID)
     [entry] = fields["recipients"]
     assert b64decode(entry["public"]) == ANN.public.raw
@@ -94,11 +96,11 @@ def test_two_keys_that_were_exchanged_are_noticed(vault: Vault) -> None:
     """Also by someone who puts the right id where it can be read."""
     vault.create(ID, [ANN.public])
     vault.create(OTHER, [ANN.public])
-    swapped = vault.path(OTHER).read_text()
-    vault.path(ID).write_text(swapped)
+    swapped = Paths(vault).key(OTHER).read_text()
+    Paths(vault).key(ID).write_text(swapped)
     with pytest.raises(KeysError, match="is not the sealed key of"):
         vault.key(ID, ANN)
-    vault.path(ID).write_text(swapped.replace(OTHER, ID))
+    Paths(vault).key(ID).write_text(swapped.replace(OTHER, ID))
     with pytest.raises(KeysError, match=rf"was sealed for something else, 'sipagent-key-1 {OTHER}'"):
         vault.key(ID, ANN)
 
@@ -125,17 +127,19 @@ def test_a_missing_key_is_told(vault: Vault) -> None:
 @pytest.mark.parametrize("entries", ["[1]", '[{"public": "AAAA", "key": "AAAA"}]', '[{"public": 1}]', "null"])
 def test_a_damaged_key_is_told(vault: Vault, content: str, entries: str) -> None:
     vault.create(ID, [ANN.public])
-    vault.path(ID).write_text(content % (ID, entries) if "%" in content else content, encoding="latin-1")
+    Paths(vault).key(ID).write_text(
+        content % (ID, entries) if "%" in content else content, encoding="latin-1"
+    )
     with pytest.raises(KeysError, match=r"is not the sealed key of [^\n]+, or damaged$"):
         vault.key(ID, ANN)
 
 
 def test_an_altered_box_is_told(vault: Vault) -> None:
     vault.create(ID, [ANN.public])
-    fields = json.loads(vault.path(ID).read_bytes())
+    fields = json.loads(Paths(vault).key(ID).read_bytes())
     box = fields["recipients"][0]["key"]
     fields["recipients"][0]["key"] = box[:60] + ("A" if box[60] != "A" else "B") + box[61:]
-    vault.path(ID).write_text(json.dumps(fields))
+    Paths(vault).key(ID).write_text(json.dumps(fields))
     with pytest.raises(KeysError, match=rf"{ID}\.key: not sealed to Ann \(\w+\), or altered since"):
         vault.key(ID, ANN)
 
@@ -144,13 +148,13 @@ def test_an_altered_box_is_told(vault: Vault) -> None:
 def test_what_is_no_id_names_no_file(vault: Vault, id: str) -> None:
     with pytest.raises(KeysError, match="is not the id of a recording"):
         vault.create(id, [ANN.public])
-    assert not vault.directory.exists()
+    assert not Paths(vault).vault.exists()
 
 
 def test_strange_files_are_passed_over_and_what_a_crash_left_is_not(vault: Vault) -> None:
     vault.create(ID, [ANN.public])
     for name in ("README", "x.key.old", f"{OTHER}.key.tmp", ".key"):
-        (vault.directory / name).touch()
+        (Paths(vault).vault / name).touch()
     assert vault.ids() == [ID, OTHER]
 
 
@@ -168,12 +172,12 @@ def test_a_recording_is_sealed_to_others_from_now_on(vault: Vault) -> None:
 
 def test_only_who_can_open_it_can_seal_it_to_others(vault: Vault) -> None:
     vault.create(ID, [ANN.public])
-    before = vault.path(ID).read_bytes()
+    before = Paths(vault).key(ID).read_bytes()
     with pytest.raises(KeysError, match="is not for Eve"):
         vault.reseal(ID, EVE, [EVE.public])
     with pytest.raises(KeysError, match="no recipient"):
         vault.reseal(ID, ANN, [])
-    assert vault.path(ID).read_bytes() == before
+    assert Paths(vault).key(ID).read_bytes() == before
 
 
 # --- texts ---
@@ -193,7 +197,7 @@ def test_a_text_is_for_the_recipients_of_its_recording(vault: Vault) -> None:
 def test_a_text_can_hold_anything_and_the_key_is_none(vault: Vault) -> None:
     vault.create(ID, [ANN.public])
     assert vault.unseal(ID, vault.seal(ID, b"\n\n\0"), ANN) == b"\n\n\0"
-    box = json.loads(vault.path(ID).read_bytes())["recipients"][0]
+    box = json.loads(Paths(vault).key(ID).read_bytes())["recipients"][0]
     with pytest.raises(KeysError, match="was sealed for something else"):
         vault.unseal(ID, {box["public"]: box["key"]}, ANN)
     with pytest.raises(KeysError, match="is not for Ann"):

@@ -19,7 +19,7 @@ from retention.purge import purge
 from retention.recording import Access, due_date
 from retention.store import Store
 from retention.verify import Verified, verify
-from tests.kept import CALLER, START, archive, keep, receipt, recording
+from tests.kept import CALLER, START, Paths, archive, keep, receipt, recording
 from tests.tampering import HOLD, TERMS, as_if, lived_in, note_on, sql, use_of
 
 COLUMNS = {
@@ -238,11 +238,11 @@ def test_a_row_put_back_to_what_it_was(kept: Archive) -> None:
 
 def test_files_that_are_not_what_was_kept(kept: Archive) -> None:
     changed, lost, bare = (row for row in kept.store.recordings() if row.status == "closed")
-    kept.final(changed.id, "flac").write_bytes(b"another sound!")
-    kept.final(lost.id, "flac").unlink()
-    kept.metadata(bare.id).unlink()
-    kept.part("stranger").touch()
-    (kept.directory / "notes.txt").touch()
+    Paths(kept).final(changed.id, "flac").write_bytes(b"another sound!")
+    Paths(kept).final(lost.id, "flac").unlink()
+    Paths(kept).metadata(bare.id).unlink()
+    Paths(kept).part("stranger").touch()
+    (Paths(kept).recordings / "notes.txt").touch()
     assert set(problems(verify(kept))) == {
         f"{changed.id}.flac: its hash is not that of the file that was recorded",
         f"{lost.id}: the file of a closed recording is missing",

@@ -10,7 +10,6 @@ import soundfile
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.keyword import Meaning, Place, Verdict
-from retention.archive import Archive
 from retention.store import Store
 from sipagent.agent.admission import SHIPPED, admission, tones
 from sipagent.agent.agent import Agent
@@ -21,6 +20,7 @@ from sipagent.call import events as e
 from sipagent.config.load import parse
 from sipagent.voice.detectors import Detectors
 from tests.fake_engine import FakeEngine
+from tests.kept import archive_of
 
 LEG = 1
 AT_ONCE_S = 5
@@ -75,7 +75,7 @@ class Spoken:
         (folder / "prompts").symlink_to(SHIPPED)
         rules = admission(parse(CONFIG, folder / "config.toml"))
         rules = replace(rules, policy=replace(rules.policy, voice=True))
-        self.recorder = Recorder(Archive(Store(":memory:"), folder, folder), "wav", pytest.fail)
+        self.recorder = Recorder(archive_of(Store(":memory:"), folder, folder), "wav", pytest.fail)
         self.detector = detector
         self.in_call = Stub(Verdict(Meaning.OTHER))
         self.agent = Agent(

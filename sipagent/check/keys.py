@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retention.archive import Archive
 from retention.keys import KeysError, PublicKey, read_identity, read_public
 from retention.orphans import Orphan, orphans
-from retention.store import Store, StoreError
+from retention.store import StoreError
 from sipagent.agent.recorder.recordable import VAULT, obstacles
+from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.finding import Finding, error, ok, warning
 
 if TYPE_CHECKING:
@@ -93,10 +93,9 @@ def _vault(config: "Config") -> Iterator[Finding]:
     """What the vault and the recordings do not agree on."""
     if not config.retention.database.exists():
         return
-    with Store(config.retention.database) as store:
-        archive = Archive(store, config.recording.directory, config.base)
-        found = orphans(archive)
-        keys = [orphan for orphan in found if orphan.path.parent == archive.vault.directory]
+    with store_of(config) as store:
+        found = orphans(archive_of(config, store))
+        keys = [orphan for orphan in found if orphan.in_vault]
         keyless = [orphan for orphan in found if _is_keyless(orphan)]
     if keys:
         yield warning("vault", f"{_names(keys)}: keys without a recording; see `sipagent purge --dry-run`")

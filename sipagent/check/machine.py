@@ -7,17 +7,17 @@ import errno
 import os
 import shutil
 import socket
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from urllib.parse import quote
 
+from retention.connection import fault_in
+from retention.recording_files import has_metadata
+from sipagent.agent.recorder.stored import files_of
 from sipagent.check.edge import edge_findings
 from sipagent.check.retention import retention_findings
 from sipagent.config.finding import Finding, error, ok, warning
@@ -117,7 +117,7 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
     if not path.exists():
         yield _no_database(config, path)
         return
-    problem = _integrity(path)
+    problem = fault_in(path)
     if problem:
         yield error(what, f"{path}: {problem}; see `sipagent rebuild --help`")
         return
@@ -129,21 +129,11 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
 
 def _no_database(config: Config, path: Path) -> Finding:
     what = "retention.database"
-    if any(config.recording.directory.glob("*.json")):
+    if has_metadata(files_of(config)):
         return error(what, f"{path} is missing, but there are recordings: see `sipagent rebuild`")
     if not os.access(path.parent, os.W_OK):
         return error(what, f"{path} cannot be made: {path.parent} is missing or not writable")
     return ok(what, f"{path} will be made")
-
-
-def _integrity(path: Path) -> str:
-    """Give what is wrong with the file, or nothing. Read-only, it would fail on what a crash left to undo."""
-    try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
-            rows = database.execute("PRAGMA integrity_check(1)").fetchall()
-    except sqlite3.Error as problem:
-        return str(problem)
-    return "" if rows == [("ok",)] else str(rows[0][0]).splitlines()[-1]
 
 
 def port_findings(config: Config) -> Iterator[Finding]:

@@ -10,12 +10,14 @@ from pathlib import Path
 from retention.archive import Archive
 from retention.clock import Reading, read_clock, suspended
 from retention.erasure import stuck
-from retention.head import DAMAGED, HeadError, damaged_path, head_path, read_head
+from retention.head import DAMAGED, HeadError, damaged_path, read_head
 from retention.hold import reviews_overdue
+from retention.places import Places
 from retention.purge import OVERDUE, ahead_of, due, plan
-from retention.reserve import lasting_problems, reserves
+from retention.reserve import lasting_problems
 from retention.stamp import proven
 from retention.store import Store, StoreError
+from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.finding import Finding, error, ok
 from sipagent.config.load import Config
 from sipagent.service.purging import RESUMES
@@ -25,14 +27,13 @@ def retention_findings(
     config: Config, now: datetime, read_clock: Callable[[], Reading] = read_clock
 ) -> Iterator[Finding]:
     """Look into a database that is there. `now` is aware. Raises OSError."""
-    path = config.retention.database
     try:
-        with Store(path) as store:
+        with store_of(config) as store:
             yield _purge(config, store, now, read_clock)
-            yield _reserves(path)
-            yield _erasures(Archive(store, config.recording.directory, config.base))
+            yield _reserves(config.places)
+            yield _erasures(archive_of(config, store))
             yield _holds(store, now.astimezone(config.service.timezone))
-            yield _chain(store, path)
+            yield _chain(store, config.places.head)
     except StoreError as problem:
         yield error("retention.database", str(problem))
 
@@ -64,11 +65,11 @@ def _erasures(archive: Archive) -> Finding:
     return ok("erasures", "all that had to be erased in its call is gone")
 
 
-def _reserves(database: Path) -> Finding:
-    found = lasting_problems(database)
+def _reserves(places: Places) -> Finding:
+    found = lasting_problems(places)
     if found:
         return error("reserves", "; ".join(f"{name}: {problem}" for name, problem in found.items()))
-    if not reserves(database):
+    if not places.reserves():
         return ok("reserves", "are made at the start")
     return ok("reserves", "allocated, and nothing waits in them")
 
@@ -80,9 +81,8 @@ def _holds(store: Store, local: datetime) -> Finding:
     return ok("holds", "no review is overdue")
 
 
-def _chain(store: Store, database: Path) -> Finding:
+def _chain(store: Store, file: Path) -> Finding:
     """A head that the chain does not know: a tail was cut off, or an older database came back."""
-    file = head_path(database)
     try:
         head = read_head(file)
     except HeadError as problem:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sipagent.config.finding import Finding, error, ok, warning
 from sipagent.config.load import Config
 from sipagent.config.sampling import Window
-from sipagent.config.seed import SeedError, read_seed, seed_path
+from sipagent.config.seed import SeedError, read_seed
 
 
 def sampling_findings(config: Config) -> Iterator[Finding]:
@@ -18,7 +18,7 @@ def sampling_findings(config: Config) -> Iterator[Finding]:
 
 
 def _seed(config: Config) -> Iterator[Finding]:
-    path = seed_path(config.retention.database)
+    path = config.places.seed
     try:
         seed, mode = read_seed(path), path.stat().st_mode & 0o777
     except FileNotFoundError:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from retention import authority
 from retention.authority import StampError
-from retention.head import HeadError, head_path, read_head
-from retention.stamp import newest, stamps_folder
+from retention.head import HeadError, read_head
+from retention.places import Places
+from retention.stamp import newest
 from sipagent.config.finding import Finding, error, ok, warning
 from sipagent.config.load import Config
 
@@ -26,7 +27,7 @@ def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Find
         yield ok("retention.timestamp_url", url)
     yield _certificates(ca)
     if url and config.retention.database.exists():
-        yield _newest(config.retention.database, now or datetime.now(UTC))
+        yield _newest(config.places, now or datetime.now(UTC))
 
 
 def _certificates(file: Path) -> Finding:
@@ -41,10 +42,10 @@ def _certificates(file: Path) -> Finding:
     return ok(what, f"{file} vouches by {', '.join(root.subject.rfc4514_string() for root in roots)}")
 
 
-def _newest(database: Path, now: datetime) -> Finding:
+def _newest(places: Places, now: datetime) -> Finding:
     """A head that moves while no stamp comes is one that nobody else has seen."""
     try:
-        last, head = newest(stamps_folder(database)), read_head(head_path(database))
+        last, head = newest(places.stamps), read_head(places.head)
     except (StampError, HeadError, OSError) as wrong:
         return error("stamps", str(wrong))
     if last is None:

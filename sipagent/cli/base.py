@@ -25,7 +25,9 @@ from retention.archive import Archive, ArchiveError
 from retention.lookup import ids_beginning, ids_meant
 from retention.purge import Terms
 from retention.recording import Recording, is_id
+from retention.recording_files import has_metadata
 from retention.store import Store, StoreError, UnknownId
+from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.errors import ConfigError, one_line
 
 if TYPE_CHECKING:
@@ -149,17 +151,16 @@ class Workplace:
 
         Raises ConfigError, StoreError.
         """
-        database, directory = self.config.retention.database, self.config.recording.directory
-        if make or database.exists():
-            store = Store(database)
-        else:
-            store = Store(":memory:")
-            if any(directory.glob("*.json")):
-                click.echo(
-                    f"sipagent: {database.name} is missing, but there are recordings: see `sipagent rebuild`",
-                    err=True,
-                )
-        return Archive(store, directory, self.config.base)
+        database = self.config.retention.database
+        there = make or database.exists()
+        store = store_of(self.config) if there else Store(":memory:")
+        archive = archive_of(self.config, store)
+        if not there and has_metadata(archive.files):
+            click.echo(
+                f"sipagent: {database.name} is missing, but there are recordings: see `sipagent rebuild`",
+                err=True,
+            )
+        return archive
 
     def local(self, at: datetime) -> datetime:
         """In the service's time zone."""

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, PrivateAttr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from retention.places import Places
 from sipagent.config import types
 from sipagent.config.errors import ConfigError
 from sipagent.config.hours import Interval, Schedule, Week
@@ -356,6 +357,11 @@ class Config(Table):
     def base(self) -> Path:
         """The directory that paths are relative to, absolute."""
         return self._base
+
+    @property
+    def places(self) -> Places:
+        """Where everything lies that is kept beside the database."""
+        return Places(self.retention.database)
 
     def prompts_for(self, called: str | None) -> PromptSet:
         """Give the prompts for a dialled number (E.164): its language's, and the default's for the others."""

@@ -19,11 +19,6 @@ class SeedError(Exception):
     """The file holds no seed; `str()` is one line."""
 
 
-def seed_path(database: Path) -> Path:
-    """`retention.seed` of `retention.db`."""
-    return database.with_suffix(".seed")
-
-
 def read_seed(path: Path) -> Seed:
     """Raises SeedError, OSError; FileNotFoundError where there is none."""
     with path.open("rb") as file:

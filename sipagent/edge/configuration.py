@@ -49,7 +49,7 @@ class Secrets:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class EdgePlaces:
     """Where the edge finds and keeps things; `rpc`, a socket, has a path of 107 bytes at most (unix(7))."""
 
     directory: Path
@@ -79,7 +79,7 @@ class Places:
         return self.directory / "dialogs"
 
 
-def configuration(plan: Plan, secrets: Secrets, places: Places) -> str:
+def configuration(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
     """Write kamailio.cfg."""
     return "\n".join(_head(plan)) + "\n" + _filled(plan, secrets, places)
 
@@ -149,7 +149,7 @@ def burst_of(plan: Plan) -> int:
     return min(max(plan.calls_per_worker, plan.invites_per_s // 2), plan.invites_per_s)
 
 
-def _filled(plan: Plan, secrets: Secrets, places: Places) -> str:
+def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
     gap_ms = 1000 // plan.invites_per_s
     values = {
         "AGAIN_MS": AGAIN_MS,

@@ -16,7 +16,14 @@ from pathlib import Path
 from retention.files import make_folder, sync_folder, unlink, write_whole
 from retention.recording import parse_period
 from sipagent.config.load import Config
-from sipagent.edge.configuration import Places, Secrets, configuration, source_list, tls_settings, worker_list
+from sipagent.edge.configuration import (
+    EdgePlaces,
+    Secrets,
+    configuration,
+    source_list,
+    tls_settings,
+    worker_list,
+)
 from sipagent.edge.hop import HopTokens, new_tokens
 from sipagent.edge.plan import Plan
 
@@ -26,23 +33,18 @@ UNREAD = ".unread"  # what Kamailio could not read
 SOCKET_LIMIT = 107  # bytes of a Unix socket's path (unix(7))
 
 
-def edge_directory(config: Config) -> Path:
-    """Where the edge keeps its files: beside the database."""
-    return config.retention.database.with_name("edge")
-
-
-def places(directory: Path) -> Places:
+def places(directory: Path) -> EdgePlaces:
     """Name the files. The socket moves to the folder for temporary ones where its path would be too long."""
     directory = directory.absolute()
     socket = directory / "rpc.sock"
     if len(os.fsencode(socket)) > SOCKET_LIMIT:
         name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
         socket = Path(tempfile.gettempdir()) / f"sipagent-{os.getuid()}-{name}" / "rpc.sock"
-    return Places(directory, socket)
+    return EdgePlaces(directory, socket)
 
 
 def write_files(
-    plan: Plan, where: Places, active: Container[int] = (), tokens: HopTokens | None = None
+    plan: Plan, where: EdgePlaces, active: Container[int] = (), tokens: HopTokens | None = None
 ) -> None:
     """Write all that Kamailio reads; dialogs that are there stay. `active`: workers that get calls at once.
 
@@ -69,19 +71,19 @@ def _begin(table: Path) -> None:
         write_whole(table, (SCHEMA / table.name).read_bytes())
 
 
-def remove_socket(where: Places) -> None:
+def remove_socket(where: EdgePlaces) -> None:
     """Leave nothing in the folder for temporary files, once Kamailio has ended, whatever it has put there."""
     if where.rpc.parent != where.directory:
         shutil.rmtree(where.rpc.parent, ignore_errors=True)  # what cannot go is in nobody's way
 
 
-def write_lists(plan: Plan, where: Places, active: Container[int]) -> None:
+def write_lists(plan: Plan, where: EdgePlaces, active: Container[int]) -> None:
     """Write what a running Kamailio can read anew. Raises OSError."""
     write_whole(where.workers, worker_list(plan, active).encode())
     write_whole(where.sources, source_list(plan).encode())
 
 
-def _mask(where: Places) -> str:
+def _mask(where: EdgePlaces) -> str:
     """The key is kept, for dialogs outlive a restart."""
     kept = where.directory / "mask.key"
     if not kept.exists():
@@ -89,7 +91,7 @@ def _mask(where: Places) -> str:
     return kept.read_text(encoding="ascii").strip()
 
 
-def kept_tokens(where: Places) -> HopTokens:
+def kept_tokens(where: EdgePlaces) -> HopTokens:
     """The secrets of the hop, made where there are none yet. Raises OSError."""
     kept = where.directory / "hop.key"
     make_folder(where.directory)
@@ -101,7 +103,7 @@ def kept_tokens(where: Places) -> HopTokens:
         return tokens
 
 
-def begin_anew(where: Places) -> None:
+def begin_anew(where: EdgePlaces) -> None:
     """Forget the dialogs, and the secrets: nobody has anything to do with them any more. Raises OSError."""
     forget_dialogs(where.directory)
     unlink([where.directory / "hop.key"])
@@ -122,15 +124,15 @@ def forget_dialogs(directory: Path, before: float = float("inf")) -> tuple[Path,
 
 def forget_old_dialogs(config: Config, period: str, now: datetime) -> tuple[Path, ...]:
     """As `forget_dialogs`, for what Kamailio left in a total kill and is as old as receipts may be."""
-    return forget_dialogs(edge_directory(config), before=(now - parse_period(period)).timestamp())
+    return forget_dialogs(config.places.edge, before=(now - parse_period(period)).timestamp())
 
 
-def has_dialogs(where: Places) -> bool:
+def has_dialogs(where: EdgePlaces) -> bool:
     """Whether there were calls in progress when Kamailio ended."""
     return any((where.dialogs / table).read_bytes().count(b"\n") > 1 for table in TABLES[:2])
 
 
-def put_dialogs_aside(where: Places) -> None:
+def put_dialogs_aside(where: EdgePlaces) -> None:
     """Begin with none, and keep those that there were for whoever looks. Raises OSError."""
     for table in TABLES:
         (where.dialogs / table).replace(where.dialogs / f"{table}{UNREAD}")

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sipagent.edge.configuration import Places
+from sipagent.edge.configuration import EdgePlaces
 from sipagent.edge.files import (
     has_dialogs,
     places,
@@ -204,7 +204,7 @@ class EdgeProcess:
             self.rpc.ask("tls.reload")  # certificates that have been renewed
 
 
-def command(where: Places) -> list[str]:
+def command(where: EdgePlaces) -> list[str]:
     """How Kamailio is run: in the foreground, its log on stderr, and not without us (prctl(2))."""
     return [
         "setpriv", "--pdeathsig", "TERM",
@@ -220,7 +220,7 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         return
 
 
-def end_leftovers(where: Places) -> None:
+def end_leftovers(where: EdgePlaces) -> None:
     """End the Kamailio of a supervisor that was killed: it holds the ports, and its dialogs are kept."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         patience = time.monotonic() + STOP_S
@@ -237,7 +237,7 @@ def end_leftovers(where: Places) -> None:
     raise EdgeError(f"another kamailio is at work on {where.configuration} and does not end")
 
 
-def _running_on(where: Places) -> list[int]:
+def _running_on(where: EdgePlaces) -> list[int]:
     """The processes of Kamailio that were started on this very configuration."""
     wanted = os.fsencode(where.configuration)
     found = []

@@ -12,9 +12,7 @@ from ipaddress import ip_network
 
 import structlog
 
-from retention.archive import Archive
-from retention.reserve import Reserve, reserve_path
-from retention.store import Store
+from retention.reserve import Reserve
 from sipagent import __version__
 from sipagent.agent.admission import tones
 from sipagent.agent.agent import Agent
@@ -23,6 +21,7 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
+from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config, ConfigError, load, uri_host
 from sipagent.edge.addresses import addresses, looked_up
 from sipagent.logs import alert, configure_log
@@ -50,12 +49,12 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     refuse_unrecordable(config)
     orders = Orders(drain_s)
     heed(orders)
-    with Store(config.retention.database) as store:
-        archive = Archive(store, config.recording.directory, config.base)
-        reserve = Reserve(reserve_path(config.retention.database), config.capacity.calls)
+    with store_of(config) as store:
+        archive = archive_of(config, store)
+        reserve = Reserve(config.places.reserve(), config.capacity.calls)
         recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
         registers = config.trunk.registrar is not None
-        rota = Rota(config.retention.database.with_name("round_robin.json"))
+        rota = Rota(config.places.rota)
         agent = Agent(
             rules, recorder, tones(), registers=registers, detectors=detectors_of(config), rota=rota
         )
@@ -67,7 +66,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
             _fit(config, engine.capacity)
             with alone_on(config), figures_told(config, Metrics(agent, purging, watch), watch):
                 agent.reload(with_seed(rules, config))
-                edge = reserve_path(config.retention.database, "edge")  # where there was one before
+                edge = config.places.reserve("edge")  # where there was one before
                 take_in_reserves(store, [edge], alert)
                 recover(archive, config.recording.format, datetime.now(UTC), alert)
                 _serve(config, agent, engine, purging, orders)

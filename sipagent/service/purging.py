@@ -17,14 +17,15 @@ from datetime import UTC, datetime
 
 import structlog
 
-from retention.archive import Archive, ArchiveError
+from retention.archive import ArchiveError
 from retention.authority import StampError
 from retention.clock import Reading, look, read_clock
 from retention.hold import reviews_overdue
 from retention.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
-from retention.stamp import proven, stamp_head, stamps_folder
+from retention.stamp import proven, stamp_head
 from retention.store import Store, StoreError
 from sipagent.agent.recorder.recordable import obstacles
+from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config
 from sipagent.edge.files import forget_old_dialogs
 
@@ -109,14 +110,14 @@ class Purging:
         terms = Terms(
             period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
         )
-        with Store(self._place.retention.database) as store:
+        with store_of(self._place) as store:
             reading = self._read_clock()
             why = look(store, reading, proven(store, kept.timestamp_ca))
             self._suspended = why is not None
             if why is not None:
                 self._alert(f"purging is suspended: {why}; {RESUMES}")
                 return
-            archive = Archive(store, self._place.recording.directory, self._place.base)
+            archive = archive_of(self._place, store)
             report = purge(archive, reading.wall, terms, over=self._over.is_set)
             tell(report)
             self.failures["purge"] += len(report.failed)
@@ -133,8 +134,8 @@ class Purging:
     def _erase(self) -> None:
         """Whatever the clock says; what does not go is told at once, and then every hour."""
         failed: list[tuple[str, str]] = []
-        with Store(self._place.retention.database) as store:
-            archive = Archive(store, self._place.recording.directory, self._place.base)
+        with store_of(self._place) as store:
+            archive = archive_of(self._place, store)
             for id in erase_pending(archive, datetime.now(UTC), failed):
                 log.info("erased", id=id)
         now = time.monotonic()
@@ -159,11 +160,11 @@ class Purging:
         url, ca = self._config.retention.timestamp_url, self._config.retention.timestamp_ca
         if url is None or ca is None or self._over.is_set():
             return
-        database = self._place.retention.database
+        place = self._place
 
         def stamp() -> None:
-            with Store(database) as store:
-                made = stamp_head(store, url, ca, stamps_folder(database))
+            with store_of(place) as store:
+                made = stamp_head(store, url, ca, place.places.stamps)
             if made is not None:
                 log.info("stamped", seq=made.seq, at=made.at.isoformat())
                 if self._suspended:  # it may be what confirms the clock

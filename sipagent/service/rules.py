@@ -8,7 +8,7 @@ from sipagent.agent.admission import Admission, admission
 from sipagent.call import events as e
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.sampling import Seed
-from sipagent.config.seed import SeedError, keep_seed, seed_path
+from sipagent.config.seed import SeedError, keep_seed
 from sipagent.logs import alert
 from sipagent.notice.spoken_ways import unkept
 from sipagent.voice.detectors import Detectors, detectors
@@ -36,7 +36,7 @@ def with_seed(rules: Admission, config: Config, known: Seed | None = None) -> Ad
 
 def _seed(config: Config) -> Seed | None:
     try:
-        return keep_seed(seed_path(config.retention.database))
+        return keep_seed(config.places.seed)
     except (SeedError, OSError) as wrong:
         alert(f"{wrong}; until then no call is drawn where recording.share is below 1")
         return None

@@ -16,11 +16,9 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from retention.archive import Archive
-from retention.progress import is_at_work, lock_of
+from retention.progress import is_at_work
 from retention.recording import Receipt
-from retention.reserve import Reserve, reserve_path
-from retention.store import Store
+from retention.reserve import Reserve
 from sipagent import __version__
 from sipagent.agent.admission import Admission
 from sipagent.agent.operators.asking import Answer
@@ -29,12 +27,13 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.jobs import Worker
 from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recovery import recover
+from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.layout import Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
 from sipagent.edge.addresses import addresses
 from sipagent.edge.certificate import CERTIFICATE, aged, expiry
 from sipagent.edge.elsewhere import EdgeElsewhere
-from sipagent.edge.files import begin_anew, edge_directory, kept_tokens, places
+from sipagent.edge.files import begin_anew, kept_tokens, places
 from sipagent.edge.hop import HopTokens, new_tokens
 from sipagent.edge.plan import BEFORE_WORKERS, Plan, needs_edge, plan
 from sipagent.edge.process import EdgeProcess
@@ -207,15 +206,14 @@ class House:
         config = office.config
         office.rules = with_seed(office.rules, config)
         self.office = office
-        database = config.retention.database
-        reserve = Reserve(reserve_path(database, "edge"), 0)
-        self.rejections = Rejections(lambda: Store(database), office.rules, alert, reserve)
+        reserve = Reserve(config.places.reserve("edge"), 0)
+        self.rejections = Rejections(lambda: store_of(config), office.rules, alert, reserve)
         stack.enter_context(_running(self.rejections))  # it ends after the edge, which may have a last word
         care = self._edge(stack)
         _recover(config)
         stack.callback(_recover, config)  # what a worker left that died while it drained
         writer = stack.enter_context(_running(Worker("rota", alert)))
-        rota = Rota(config.retention.database.with_name("round_robin.json"))
+        rota = Rota(config.places.rota)
         desk = local_desk(office.rules, rota, writer.put)
         self.sharing = Sharing(office.rules, desk, self._tell, self.rejections.figures)
         self.supervisor = Supervisor(care, self.sharing, office.places(), orders, wake)
@@ -229,7 +227,7 @@ class House:
         self.office.tokens = hop_tokens(config)
         edge: Edge = EdgeElsewhere()
         if config.edge.start:
-            edge = EdgeProcess(self.office.plan, edge_directory(config), self._edge_said)
+            edge = EdgeProcess(self.office.plan, config.places.edge, self._edge_said)
         stack.callback(edge.stop)
         care = EdgeCare(edge)
         care.start(time.monotonic())
@@ -272,11 +270,11 @@ def hop_tokens(config: Config) -> HopTokens:
     Dialogs in progress, and those secrets, are for workers that an agent before us has left; where there are
     none any more, both go. Somebody else's edge has its secrets from `sipagent edge`. Raises EdgeError.
     """
-    where = places(edge_directory(config))
-    database = config.retention.database
-    known = itertools.takewhile(lambda index: lock_of(database, index).exists(), itertools.count())
+    where = places(config.places.edge)
+    kept = config.places
+    known = itertools.takewhile(lambda index: kept.lock_of(index).exists(), itertools.count())
     try:
-        if config.edge.start and not any(is_at_work(database, index) for index in known):
+        if config.edge.start and not any(is_at_work(kept, index) for index in known):
             begin_anew(where)
         return kept_tokens(where)
     except OSError as failure:
@@ -291,8 +289,8 @@ def _look_at_certificate(config: Config, plan: Plan) -> None:
 
 def _recover(config: Config) -> None:
     """What nobody is at work on any more."""
-    with Store(config.retention.database) as store:
-        archive = Archive(store, config.recording.directory, config.base)
+    with store_of(config) as store:
+        archive = archive_of(config, store)
         recover(archive, config.recording.format, datetime.now(UTC), alert)
 
 

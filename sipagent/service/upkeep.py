@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from prometheus_client.registry import Collector
 
 from retention.files import alone
-from retention.progress import agent_lock
 from retention.store import StoreError
 from sipagent.config.load import Config, ConfigError
 from sipagent.service.scrape import serving
@@ -16,12 +15,12 @@ from sipagent.service.watch import Watch
 @contextmanager
 def alone_on(config: Config) -> Iterator[None]:
     """What is open in the database is this agent's, or of one that died. Raises StoreError: another runs."""
-    database = config.retention.database
+    places = config.places
     with ExitStack() as stack:
         try:
-            stack.enter_context(alone(agent_lock(database)))
+            stack.enter_context(alone(places.lock))
         except BlockingIOError as taken:
-            raise StoreError(f"{database}: another agent is at work on it") from taken
+            raise StoreError(f"{places.database}: another agent is at work on it") from taken
         yield
 
 

@@ -14,15 +14,15 @@ from pathlib import Path
 import structlog
 
 from retention import counts
-from retention.archive import Archive
 from retention.clock import Reading, read_clock, suspended
 from retention.erasure import pending
 from retention.hold import reviews_overdue
 from retention.purge import overdue
 from retention.recording import RecordError, Status
 from retention.stamp import proven
-from retention.store import Store, StoreError
+from retention.store import StoreError
 from sipagent.agent.recorder.recordable import obstacles
+from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config
 
 EVERY_S = 60.0
@@ -61,9 +61,7 @@ class Watch:
         self.latest: Seen | None = None
         self.failures = 0
         self._config = config
-        self._database = config().retention.database
-        self._directory = config().recording.directory
-        self._base = config().base
+        self._place = config()
         self._read_clock = read_clock
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
@@ -98,19 +96,20 @@ class Watch:
     def look(self) -> Seen:
         """Raises OSError, StoreError, RecordError."""
         config, now = self._config(), self._read_clock()
-        if not self._database.exists():  # opening it would make a new one
-            raise StoreError(f"{self._database}: is missing")
-        with Store(self._database) as store:
+        database = self._place.retention.database
+        if not database.exists():  # opening it would make a new one
+            raise StoreError(f"{database}: is missing")
+        with store_of(self._place) as store:
             return Seen(
                 at=now.wall.timestamp(),
                 kept=counts.recordings(store, Status.CLOSED),
                 held=counts.held(store),
                 overdue=overdue(store, now.wall, config.retention.period),
-                unerased=len(pending(Archive(store, self._directory, self._base))),
+                unerased=len(pending(archive_of(self._place, store))),
                 reviews_overdue=reviews_overdue(store, now.wall.astimezone(config.service.timezone).date()),
                 suspended=suspended(store, now, proven(store, config.retention.timestamp_ca)) is not None,
                 head=store.head().seq,
-                free_bytes=_free(self._directory),
+                free_bytes=_free(self._place.recording.directory),
                 obstacles=len(obstacles(config)),
             )
 

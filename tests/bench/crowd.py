@@ -30,7 +30,7 @@ from sipagent.service.processes.rejections import receipt_of
 from tests.bench import report
 from tests.bench.report import Row
 from tests.driving import RULES
-from tests.kept import receipt, recording
+from tests.kept import Paths, archive_of, receipt, recording
 
 CALLS, CALL_S = 100, 30.0
 PATIENCE_S = 120.0
@@ -48,7 +48,9 @@ def write_call(archive: Archive, ids: Ids, timed: Callable[[Callable[[], object]
     timed(lambda: store.update_receipt(replace(allowed, connected_at=at)))  # bridged
     timed(lambda: store.update_receipt(replace(allowed, connected_at=at)))  # recorded
     timed(lambda: archive.open(row))
-    archive.final(row.id, "flac").write_bytes(b"a file of a few bytes: what is measured is the work about it")
+    Paths(archive).final(row.id, "flac").write_bytes(
+        b"a file of a few bytes: what is measured is the work about it"
+    )
     timed(lambda: store.update_receipt(receipt(row)))
     timed(lambda: archive.close(row))
 
@@ -67,7 +69,7 @@ def worker(folder: Path, index: int, seconds: float, start: Barrier, results: Co
         spent.append(time.perf_counter() - began)
 
     with Store(folder / "retention.db", worker=index) as store:
-        archive, ids = Archive(store, folder / "recordings", folder), Ids(index)
+        archive, ids = archive_of(store, folder / "recordings", folder), Ids(index)
         start.wait(PATIENCE_S)
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -108,7 +110,7 @@ def crowd(folder: Path, workers: int, seconds: float) -> list[Row]:
 def check(folder: Path, calls: int) -> None:
     """All of it is there."""
     with Store(folder / "retention.db") as store:
-        found = verify(Archive(store, folder / "recordings", folder))
+        found = verify(archive_of(store, folder / "recordings", folder))
         if found.problems or len(store.recordings()) != calls or store.in_progress():
             raise SystemExit(f"{calls} calls were written, and not all is there: {found.problems[:3]}")
         if read_head(folder / "retention.head") != store.head():

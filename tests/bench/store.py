@@ -32,6 +32,7 @@ from sipagent.agent.recorder.recorder import Closing, Recorder
 from tests.bench import report
 from tests.bench.report import Row
 from tests.bench.tap import sealing_cpu
+from tests.kept import Paths, archive_of
 from tests.peers.agent import RunningAgent
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
@@ -122,17 +123,17 @@ def years_of_calls(count: int) -> Iterator[tuple[Receipt, Recording]]:
 
 def give_files(archive: Archive) -> None:
     """Sound, metadata and key of every recording that is kept; of the sound, a few bytes."""
-    for folder in (archive.directory, archive.vault.directory):
+    for folder in (Paths(archive).recordings, Paths(archive).vault):
         folder.mkdir(exist_ok=True)
     first = ""
     for row in archive.store.each_kept():
         if not first:
             first = row.id
             archive.vault.create(first, [Identity(bytes(32), "bench").public])
-            key = archive.vault.path(first).read_text()
-        archive.vault.path(row.id).write_text(key.replace(first, row.id))
-        archive.final(row.id, "flac").write_bytes(SOUND)
-        archive.metadata(row.id).write_text(json.dumps(row.to_json()))
+            key = Paths(archive).key(first).read_text()
+        Paths(archive).key(row.id).write_text(key.replace(first, row.id))
+        Paths(archive).final(row.id, "flac").write_bytes(SOUND)
+        Paths(archive).metadata(row.id).write_text(json.dumps(row.to_json()))
 
 
 def seconds(job: Callable[[], object]) -> float:
@@ -147,7 +148,7 @@ def lists(folder: Path, count: int) -> list[Row]:
     database = agent.directory / "retention.db"
     with TimedStore(database) as store:
         fill(store, years_of_calls(count), count)
-        archive = Archive(store, agent.directory / "recordings", agent.directory)
+        archive = archive_of(store, agent.directory / "recordings", agent.directory)
         give_files(archive)
         of_library = [seconds(lambda: store.recordings(Selection(limit=50))) * 1e3 for _ in range(20)]
         store.longest_s = 0.0
@@ -192,7 +193,7 @@ def purges(folder: Path, count: int) -> list[Row]:
     """What it takes to remove `count` expired recordings with all their files."""
     with TimedStore(folder / "retention.db") as store:
         fill(store, (call(number, NOW - timedelta(days=200)) for number in range(count)), count)
-        archive = Archive(store, folder / "recordings", folder)
+        archive = archive_of(store, folder / "recordings", folder)
         give_files(archive)
         store.longest_s = 0.0
         spent = seconds(lambda: purge(archive, NOW, TERMS))
@@ -208,7 +209,7 @@ def purges(folder: Path, count: int) -> list[Row]:
 @contextmanager
 def recorder(folder: Path) -> Iterator[Recorder]:
     with Store(folder / "retention.db") as store:
-        worker = Recorder(Archive(store, folder / "recordings", folder), "flac", fail)
+        worker = Recorder(archive_of(store, folder / "recordings", folder), "flac", fail)
         worker.start()
         yield worker
         worker.stop()

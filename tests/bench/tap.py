@@ -26,6 +26,7 @@ from media.assemble import assemble, settle
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, samples_of
 from media.tap import SYNC_EVERY_S, WRITE_EVERY_S, Channel, Tap, TapWriter
 from retention.keys import new_pair, read_public
+from retention.local_files import LocalFiles
 from retention.recording import new_id
 from retention.vault import Vault
 
@@ -159,7 +160,7 @@ def sealing(folder: Path, calls: int = 15) -> Sealing:
     """
     stems = [folder / "keys" / name for name in ("first", "second")]
     recipients = [new_pair(stem, None, stem.name)[0] for stem in stems]
-    vault, frames = Vault(folder / "vault"), speech(60)
+    vault, frames = Vault(LocalFiles(folder, folder / "vault", folder)), speech(60)
     writing, keys, ends = [], [], []
     for number in range(calls):
         id, made = new_id(datetime.now(UTC)), list[bytes]()

@@ -10,13 +10,13 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from retention.archive import Archive
 from retention.keys import new_pair
 from retention.store import Store
 from retention.verify import Finding, verify
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import RATE
 from tests.conftest import AgentFactory
+from tests.kept import archive_of
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ
 from tests.peers.agent import Json, RunningAgent
@@ -99,7 +99,7 @@ def listened(agent: RunningAgent, recording: Json, identity: Path) -> NDArray[np
 def problems(agent: RunningAgent) -> list[Finding]:
     """What verification says of all that is kept, which it does without any key."""
     with Store(agent.directory / "retention.db") as store:
-        return verify(Archive(store, agent.directory / "recordings", agent.directory)).problems
+        return verify(archive_of(store, agent.directory / "recordings", agent.directory)).problems
 
 
 def assert_both_heard(sound: NDArray[np.int16]) -> None:

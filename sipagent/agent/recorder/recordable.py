@@ -51,7 +51,7 @@ def _keys(config: Config) -> Iterator[Obstacle]:
 def _places(config: Config) -> Iterator[Obstacle]:
     yield from _place("recording.directory", config.recording.directory)
     if config.recording.recipients:
-        yield from _place(VAULT, config.retention.database.with_name("vault"))
+        yield from _place(VAULT, config.places.vault)
 
 
 def _place(key: str, folder: Path) -> Iterator[Obstacle]:

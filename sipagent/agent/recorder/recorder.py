@@ -24,15 +24,15 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from media.assemble import Finished, Format, NothingRecorded, assemble, is_sealed, settle
+from media.assemble import Finished, Format, NothingRecorded, assemble, is_begun, is_sealed, settle
 from media.frame import SAMPLE_RATE
 from media.tap import Tap, TapError, TapWriter
 from retention.archive import Archive
 from retention.erasure import REFUSED, finish
-from retention.files import make_folder
 from retention.keys import read_public
 from retention.marks import Mark
 from retention.recording import Pause, Receipt, Recording, Status
+from retention.recording_files import FileKind, format_of
 from retention.reserve import Reserve
 from retention.store import StoreError
 from sipagent.agent.figures import Figures
@@ -144,7 +144,8 @@ class Recorder:
 
         `on_failure(reason)` is called at most once, on a thread of the recorder's or on one that feeds.
         """
-        tap = Tap(self.archive.part(recording.id), on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
+        part = self.archive.files.spool(recording.id, FileKind.PART)
+        tap = Tap(part, on_failure, sample_rate=SAMPLE_RATE, writer=self._writer)
 
         id = recording.id
         row = self._rows.open(recording, lambda: self._open(recording))
@@ -156,7 +157,7 @@ class Recorder:
                     raise StoreError("its row can be written nowhere")
                 if row.fault is not None:
                     raise row.fault
-                make_folder(self.archive.directory)  # which its row has made, if it was there first
+                self.archive.files.prepare()  # which its row has made, if it was there first
                 tap.start(self._new_key(id), partial(self.archive.marks.naming, id))
                 self._running.add(tap)
             except FAULTS as known:
@@ -182,9 +183,9 @@ class Recorder:
         """Nothing of what was captured stays, whatever the reason, and whatever the database is at."""
         mark = Mark.of(receipt, at)
 
-        def unlink() -> None:
+        def remove() -> None:
             try:
-                self._unlink(mark)
+                self._remove(mark)
             finally:
                 tap.abandon()
 
@@ -195,7 +196,7 @@ class Recorder:
 
         stalled = tap.waiting_s > STALLED_S
         tap.let_go()
-        self._erasing.put(mark, unlink, then, stalled=stalled)
+        self._erasing.put(mark, remove, then, stalled=stalled)
         self._rows.keep_receipt(receipt)
 
     def erase_kept(self, receipt: Receipt, at: datetime) -> None:
@@ -205,24 +206,24 @@ class Recorder:
         """
         mark = Mark.of(receipt, at)
 
-        def unlink() -> None:
+        def remove() -> None:
             if mark.decision == REFUSED:
-                self._unlink(mark)
+                self._remove(mark)
 
         def then() -> None:  # after what is still being made of it
             self._secure_unmarked(mark)
             self._slow.put(partial(self._put_row, mark.id, partial(finish, self.archive, mark.id, at, mark)))
 
-        self._erasing.put(mark, unlink, then, stalled=False)
+        self._erasing.put(mark, remove, then, stalled=False)
         self._rows.keep_receipt(receipt)
 
     def _secure_unmarked(self, mark: Mark) -> None:
         """Where no mark could be made, the receipt alone tells that it must go."""
-        if not self.archive.marks.path(mark.id).exists():
+        if not self.archive.marks.exists(mark.id):
             self._rows.secure()
 
-    def _unlink(self, mark: Mark) -> None:
-        for error in self.archive.unlink([mark.id]).values():
+    def _remove(self, mark: Mark) -> None:
+        for error in self.archive.remove([mark.id]).values():
             raise error
 
     def flag_kept(self, id: str) -> None:
@@ -306,12 +307,9 @@ def file_row(archive: Archive, recording: Recording, closing: Closing, sound: Fi
 
 def _finished(archive: Archive, id: str, format: Format) -> Finished:
     """What began sealed is kept sealed, and as FLAC or WAV so, whatever the configuration says by now."""
-    part, sealed, naming = archive.part(id), archive.final(id, "sealed"), partial(archive.marks.naming, id)
-    if is_sealed(part) or sealed.exists():
-        return settle(part, sealed, naming)
-    begun = next((known for known in FORMATS if _is_begun(archive.final(id, known))), format)
-    return assemble(part, archive.final(id, begun), begun, naming)
-
-
-def _is_begun(final: Path) -> bool:
-    return final.exists() or final.with_name(final.name + ".tmp").exists()
+    spool, naming = partial(archive.files.spool, id), partial(archive.marks.naming, id)
+    part = spool(FileKind.PART)
+    if is_sealed(part) or archive.files.exists(id, FileKind.SEALED):
+        return settle(part, spool(FileKind.SEALED), naming)
+    begun = next((known for known in FORMATS if is_begun(spool(format_of(known)))), format)
+    return assemble(part, spool(format_of(begun)), begun, naming)

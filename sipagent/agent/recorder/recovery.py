@@ -7,7 +7,7 @@ that belongs to a worker which is alive: see `retention.progress`.
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from media.assemble import Format
@@ -15,6 +15,7 @@ from retention.archive import Archive, ArchiveError
 from retention.erasure import REFUSED, allows, finish, pending
 from retention.progress import of_the_living
 from retention.recording import Event, Receipt, Recording, Status
+from retention.recording_files import FileKind
 from retention.reserve import ReserveError, left_behind, take_in
 from retention.store import Store, StoreError, UnknownId
 from sipagent.agent.recorder.jobs import FAULTS
@@ -39,9 +40,9 @@ def recover(
     """
     store, marked = archive.store, archive.marks.ids()
     refused = [id for id in marked if (mark := archive.marks.read(id)) and mark.decision == REFUSED]
-    archive.unlink(refused)  # whoever is at work on it does the same; what does not go is told below
+    archive.remove(refused)  # whoever is at work on it does the same; what does not go is told below
     if left is None:
-        take_in_reserves(store, left_behind(Path(store.path)), alert)
+        take_in_reserves(store, () if store.places is None else left_behind(store.places), alert)
         others = of_the_living(store, marked)
         ids = [id for id in _unfinished(archive) if id not in others]
         receipts = store.open_receipts(lambda id, problem: alert(f"recovery of {id}: {problem}"))
@@ -160,7 +161,7 @@ def _told(id: str, alert: Callable[[str], None]) -> Iterator[None]:
 
 def _last_sound(archive: Archive, recording: Recording, now: datetime) -> datetime:
     """When the part, or the finished file, was last written to."""
-    for path in (archive.part(recording.id), archive.file(recording.id)):
-        if path and path.exists():
-            return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    for kind in (FileKind.PART, archive.files.finished(recording.id)):
+        if kind and archive.files.exists(recording.id, kind):
+            return archive.files.written_at(recording.id, kind)
     return now

@@ -13,7 +13,7 @@ from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import counted
 from sipagent.config.draws import Audit, audit
 from sipagent.config.sampling import Seed
-from sipagent.config.seed import SeedError, read_seed, seed_path
+from sipagent.config.seed import SeedError, read_seed
 
 _SHOWN = 20  # of what is wrong; --json has it all
 
@@ -53,7 +53,7 @@ def draws_command(
       sipagent draws --seed /media/auditor/retention.seed --json
     """
     period = period_of(work, since, until)
-    seed = _seed(seed_file or seed_path(work.config.retention.database), named=seed_file is not None)
+    seed = _seed(seed_file or work.config.places.seed, named=seed_file is not None)
     found = audit(work.archive().store.each_receipt(period), seed)
     if as_json:
         print_json(_json(found, period, seed))

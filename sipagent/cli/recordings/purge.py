@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TypeVar
 
 import click
@@ -13,10 +12,11 @@ from retention.archive import Archive
 from retention.clock import look, read_clock, resume, suspended
 from retention.copies import Copy
 from retention.orphans import Orphan
+from retention.places import Places
 from retention.progress import is_running
 from retention.purge import Removal, Report, Stay, erase_pending, preview, purge
 from retention.recording import Access, Json, to_text
-from retention.reserve import ReserveError, left_behind, reserve_path, take_in
+from retention.reserve import ReserveError, left_behind, take_in
 from retention.stamp import proven
 from retention.store import Store
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words
@@ -92,7 +92,7 @@ def purge_command(
         report = preview(archive, moment, work.terms)
     else:
         why = None
-        take_in_left(archive.store, work.config.retention.database)
+        take_in_left(archive.store, work.config.places)
         erased = erase_pending(archive, now(), [])  # which waits for no date; what fails is met again below
         _believe_clock(work, archive.store, erased, asked if clock_ok else None)
         report = _purge(work, archive, moment, asked)
@@ -107,11 +107,11 @@ def purge_command(
     ctx.exit(1 if report.failed else 0)
 
 
-def take_in_left(store: Store, database: Path) -> None:
+def take_in_left(store: Store, places: Places) -> None:
     """What an agent that is gone could not write: what is in it expires like the rest, once it has rows."""
-    if is_running(database):
+    if is_running(places):
         return
-    for path in (*left_behind(database), reserve_path(database, "edge")):
+    for path in (*left_behind(places), places.reserve("edge")):
         try:
             take_in(store, path)
         except ReserveError as error:

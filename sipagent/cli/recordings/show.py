@@ -92,7 +92,7 @@ def _known(archive: Archive, id: str) -> Known:
 
 
 def _sealed_to(archive: Archive, id: str) -> list[str] | None:
-    if not archive.vault.path(id).exists():
+    if not archive.vault.has(id):
         return None
     try:
         return [str(key) for key in archive.vault.recipients(id)]

@@ -6,8 +6,8 @@ import click
 
 from retention.authority import StampError
 from retention.recording import Json, to_text
-from retention.stamp import Stamped, StampProblem, newest, stamp_head, stamps, stamps_folder
-from retention.store import Store
+from retention.stamp import Stamped, StampProblem, newest, stamp_head, stamps
+from sipagent.agent.recorder.stored import store_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full
@@ -33,7 +33,7 @@ def stamp_command(work: Workplace, /, *, listed: bool, as_json: bool) -> None:
       sipagent stamp
       sipagent stamp --list
     """
-    folder = stamps_folder(work.config.retention.database)
+    folder = work.config.places.stamps
     try:
         if listed:
             _list(work, list(stamps(folder)), as_json)
@@ -50,7 +50,7 @@ def _stamp(work: Workplace, folder: Path, as_json: bool) -> None:
         raise ConfigError(work.config.file, "retention.timestamp_url", "absent", accepted)
     if not kept.database.exists():
         raise Failure(f"{kept.database}: there is no database yet, and nothing to stamp")
-    with Store(kept.database) as store:
+    with store_of(work.config) as store:
         made = stamp_head(store, kept.timestamp_url, kept.timestamp_ca, folder)
     last = made or newest(folder)
     if as_json:

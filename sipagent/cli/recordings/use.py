@@ -9,12 +9,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from retention import files
 from retention.archive import Archive
 from retention.copies import told
 from retention.keys import Identity, KeysError
 from retention.purge import due
 from retention.recording import Access, Recording
+from retention.recording_files import FileKind, sha256
 from retention.use import ACCESS_REQUEST, discreet, nothing_to_use, purposes_of, why_not
 from sipagent.cli import sound as cli_sound
 from sipagent.cli.ask import agree, yes_option
@@ -271,12 +271,14 @@ def _use(
 
 def _sound(archive: Archive, recording: Recording, asked: Asked) -> Sound:
     """The file, once it is known to be the one that was recorded."""
-    file = archive.file(recording.id)
-    if file is None:
+    kind = archive.files.finished(recording.id)
+    if kind is None:
         raise Failure(f"{recording.id}: its file is missing")
-    if files.sha256(file) != recording.sha256:
-        raise Failure(f"{recording.id}: {file.name} is not the file that was recorded: its hash differs")
-    if file.suffix != ".sealed":
+    if sha256(archive.files, recording.id, kind) != recording.sha256:
+        name = archive.files.name(recording.id, kind)
+        raise Failure(f"{recording.id}: {name} is not the file that was recorded: its hash differs")
+    file = archive.files.fetch(recording.id, kind)
+    if kind is not FileKind.SEALED:
         return Sound(file, asked.channel)
     identity = asked.unlocked
     if identity is None:

@@ -7,8 +7,10 @@ from rich.console import Console
 
 from retention.archive import Archive
 from retention.recording import Json
-from retention.stamp import StampReport, stamps_folder, verify_stamps
+from retention.recording_files import has_metadata
+from retention.stamp import StampReport, verify_stamps
 from retention.verify import Finding, Verified, verify
+from sipagent.agent.recorder.stored import files_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import Step, steps
 from sipagent.cli.tables import Column, console, show_fields, show_table
@@ -60,10 +62,10 @@ def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path,
 
 def _archive(work: Workplace) -> Archive:
     """Raises Failure without a database: there is nothing to look at, or all of it is gone."""
-    database, directory = work.config.retention.database, work.config.recording.directory
+    database = work.config.retention.database
     if database.exists():
         return work.archive()
-    if database.with_suffix(".head").exists() or any(directory.glob("*.json")):
+    if work.config.places.head.exists() or has_metadata(files_of(work.config)):
         raise Failure(f"{database} is missing, and what it held with it; see `sipagent rebuild`")
     raise Failure(f"{database}: there is no database yet, and nothing to verify")
 
@@ -72,7 +74,7 @@ def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> S
     """Check them and put what is wrong to the rest; those of entries that were lost go with these."""
     kept = work.config.retention
     report = verify_stamps(
-        stamps_folder(kept.database),
+        work.config.places.stamps,
         archive.store.hash_of,
         kept.timestamp_ca,
         lambda done, total: step("stamps", done, total),

@@ -34,17 +34,17 @@ def edge_command(work: Workplace, directory: Path | None) -> None:
       kamailio -f /etc/kamailio/sipagent/kamailio.cfg
     """
     from sipagent.edge.configuration import Secrets, configuration
-    from sipagent.edge.files import edge_directory, kept_tokens, places, write_files
+    from sipagent.edge.files import kept_tokens, places, write_files
     from sipagent.edge.hop import HopTokens
 
     plan = _plan(work)
     if directory is None:
-        where = places(edge_directory(work.config))
+        where = places(work.config.places.edge)
         known = Secrets(mask="made-when-written", tokens=HopTokens("0" * 32))
         click.echo(configuration(plan, known, where), nl=False)
         return
     where = places(directory)
-    tokens = kept_tokens(places(edge_directory(work.config)))
+    tokens = kept_tokens(places(work.config.places.edge))
     write_files(plan, where, active=range(plan.workers), tokens=tokens)
     for path in (where.configuration, where.workers, where.sources, where.tls, where.dialogs):
         click.echo(f"wrote {path}")

@@ -17,11 +17,10 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from retention.archive import Archive
 from retention.progress import at_work, left_by
 from retention.recording import Ids, Receipt, worker_of
-from retention.reserve import Reserve, reserve_path
-from retention.store import Store, StoreError
+from retention.reserve import Reserve
+from retention.store import StoreError
 from sipagent.agent.admission import Admission, tones
 from sipagent.agent.agent import Agent
 from sipagent.agent.engine import Engine, EngineSettings
@@ -30,6 +29,7 @@ from sipagent.agent.operators.asking import BoardLost
 from sipagent.agent.operators.desk import RemoteDesk
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
+from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import ConfigError
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import EngineError, PjsipEngine
@@ -62,10 +62,10 @@ def work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost) -> N
 
 def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, stack: ExitStack) -> None:
     config = post.config
-    stack.enter_context(at_work(config.retention.database, post.index))
-    store = stack.enter_context(Store(config.retention.database, worker=post.index))
-    archive = Archive(store, config.recording.directory, config.base)
-    path = reserve_path(config.retention.database, post.index)
+    stack.enter_context(at_work(config.places, post.index))
+    store = stack.enter_context(store_of(config, worker=post.index))
+    archive = archive_of(config, store)
+    path = config.places.reserve(post.index)
     waited = take_in_reserves(store, [path], alert)
     marked = (id for id in archive.marks.ids() if worker_of(id) == post.index)
     left = tuple(dict.fromkeys((*left_by(store, post.index), *waited, *marked)))

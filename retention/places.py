@@ -1,0 +1,88 @@
+"""Where everything lies that is kept beside the database: one value, made of the configuration, names it all.
+
+retention.db                 the database; SQLite's own files have names of its making
+retention.head               the chain's head (`head`), and .head.damaged, one that could not be read
+retention.turn               whose turn it is to write (`turn`)
+retention.lock               the agent's; retention.worker-3.lock a worker's (`progress`)
+retention.reserve            one process's; .worker-3.reserve, .edge.reserve (`reserve`)
+retention.seed               of the draws
+round_robin.json             whose turn it is among the operators
+vault, stamps, edge          folders: sealed keys, time stamps, what Kamailio reads and writes
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Owner = int | Literal["edge"] | None  # a worker, what writes of the edge's calls, or the one process there is
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What lies beside this database."""
+
+    database: Path
+
+    @property
+    def head(self) -> Path:
+        """The file of the chain's head."""
+        return self.database.with_suffix(".head")
+
+    @property
+    def turn(self) -> Path:
+        """The file that processes queue at to write."""
+        return self.database.with_suffix(".turn")
+
+    @property
+    def lock(self) -> Path:
+        """The agent's, however many processes take its calls."""
+        return self.database.with_suffix(".lock")
+
+    def lock_of(self, worker: int) -> Path:
+        """A worker's."""
+        return self.database.with_suffix(f".worker-{worker}.lock")
+
+    def reserve(self, owner: Owner = None) -> Path:
+        """The reserve of a process."""
+        of = f"worker-{owner}." if isinstance(owner, int) else f"{owner}." if owner else ""
+        return self.database.with_suffix(f".{of}reserve")
+
+    def reserves(self) -> dict[Owner, Path]:
+        """The reserves that there are, by whose they are."""
+        stem, found = self.database.with_suffix("").name, {}
+        for path in sorted(self.database.parent.glob(f"{stem}.*reserve")):
+            name = path.name.removeprefix(f"{stem}.").removesuffix("reserve").rstrip(".")
+            worker = name.removeprefix("worker-")
+            owner: Owner = None
+            if name == "edge":
+                owner = "edge"
+            elif worker != name and worker.isdecimal():
+                owner = int(worker)
+            if path == self.reserve(owner):
+                found[owner] = path
+        return found
+
+    @property
+    def seed(self) -> Path:
+        """The file of the secret that calls are drawn by."""
+        return self.database.with_suffix(".seed")
+
+    @property
+    def rota(self) -> Path:
+        """The file that says whose turn it is among the operators."""
+        return self.database.with_name("round_robin.json")
+
+    @property
+    def vault(self) -> Path:
+        """The folder of the sealed keys."""
+        return self.database.with_name("vault")
+
+    @property
+    def stamps(self) -> Path:
+        """The folder of the time stamps."""
+        return self.database.with_name("stamps")
+
+    @property
+    def edge(self) -> Path:
+        """The folder of what Kamailio reads and writes."""
+        return self.database.with_name("edge")

@@ -1,0 +1,27 @@
+"""What this configuration has rows and recordings kept by: the one place that chooses."""
+
+from typing import TYPE_CHECKING
+
+from retention.archive import Archive
+from retention.local_files import LocalFiles
+from retention.marks import Marks
+from retention.recording_files import RecordingFiles
+from retention.store import Store
+
+if TYPE_CHECKING:
+    from sipagent.config.load import Config
+
+
+def store_of(config: "Config", worker: int | None = None) -> Store:
+    """The rows, over a connection of its own; `worker`: whose calls begin here. Raises StoreError."""
+    return Store(config.places.database, worker=worker)
+
+
+def files_of(config: "Config") -> RecordingFiles:
+    """What is kept of recordings outside the database."""
+    return LocalFiles(config.recording.directory, config.places.vault, config.base)
+
+
+def archive_of(config: "Config", store: Store) -> Archive:
+    """The recordings whose rows are in `store`."""
+    return Archive(store, files_of(config), Marks(config.recording.directory))

@@ -1,0 +1,202 @@
+"""Whoever keeps recordings, files of this machine or a store of objects: their life is the same."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from media.assemble import read_sound
+from retention.archive import Archive
+from retention.erasure import pending
+from retention.hold import place, release
+from retention.keys import Identity, public_line
+from retention.marks import Marks
+from retention.orphans import orphans
+from retention.purge import purge
+from retention.rebuild import rebuild
+from retention.recording import Recording, Status
+from retention.recording_files import Area, FileKind, RecordingFiles
+from retention.rotation import rotate
+from retention.store import Store
+from retention.verify import verify
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder.recovery import recover
+from tests import kept
+from tests.kept import Paths, receipt, recording
+from tests.object_files import ObjectFiles
+from tests.office import Office, make_office
+from tests.settling import settle
+from tests.tapping import expected
+from tests.test_hold import BY, HOLD, LATE, TERMS
+from tests.test_recorder import CLOSING, NOW, begin
+
+ANN, BEN = Identity(bytes([1]) * 32, "Ann"), Identity(bytes([2]) * 32, "Ben")
+
+
+def archive_of_objects(folder: Path, files: ObjectFiles | None = None) -> Archive:
+    files = files or ObjectFiles(folder / "spool", folder)
+    return Archive(Store(folder / "retention.db"), files, Marks(folder / "marks"))
+
+
+@pytest.fixture(params=["local", "objects"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
+    return kept.archive(tmp_path) if request.param == "local" else archive_of_objects(tmp_path)
+
+
+@pytest.fixture(params=["clear", "sealed"])
+def recorder(
+    request: pytest.FixtureRequest, archive: Archive, alerts: list[str], tmp_path: Path
+) -> Iterator[Recorder]:
+    (tmp_path / "ann.pub").write_text(public_line(ANN.public))
+    recipients = (tmp_path / "ann.pub",) if request.param == "sealed" else ()
+    recorder = Recorder(archive, "flac", alerts.append, recipients)
+    recorder.start()
+    yield recorder
+    if recorder._quick._thread.is_alive():
+        recorder.stop()
+
+
+def left(archive: Archive) -> list[str]:
+    return [name for name, _ in (*archive.names(), *archive.keys())]
+
+
+def recorded(recorder: Recorder) -> Recording:
+    """One that is kept."""
+    row = recording(operator=None)
+    recorder.keep(begin(recorder, row), row, CLOSING)
+    recorder.keep_receipt(receipt(row))
+    recorder.stop()
+    return recorder.archive.store.recording(row.id)
+
+
+def sound_of(archive: Archive, id: str) -> np.ndarray:
+    kind = archive.files.finished(id)
+    assert kind is not None
+    key = archive.vault.key(id, ANN) if kind is FileKind.SEALED else None
+    return np.concatenate(list(read_sound(archive.files.fetch(id, kind), key).blocks()))
+
+
+def test_what_is_kept_is_heard_held_and_goes_in_its_time(recorder: Recorder, archive: Archive) -> None:
+    row = recorded(recorder)
+    kind = archive.files.finished(row.id)
+    assert row.status is Status.CLOSED and kind is not None
+    assert row.path == archive.files.in_row(row.id, kind)
+    assert np.array_equal(sound_of(archive, row.id), expected(16000))
+    assert verify(archive).problems == []
+    place(archive, row.id, HOLD, BY)
+    assert [stay.id for stay in purge(archive, LATE, TERMS).held] == [row.id]
+    assert verify(archive).problems == [] and np.array_equal(sound_of(archive, row.id), expected(16000))
+    release(archive, row.id, BY)
+    assert [gone.id for gone in purge(archive, LATE, TERMS).removed] == [row.id]
+    assert left(archive) == []
+    assert archive.store.recording(row.id).status is Status.PURGED and verify(archive).problems == []
+
+
+def test_of_who_refuses_nothing_stays(recorder: Recorder, archive: Archive) -> None:
+    row = recording(operator=None)
+    tap = begin(recorder, row)
+    recorder.erase(tap, receipt(row, decision="refused"), NOW)
+    settle(recorder)
+    assert archive.store.recording(row.id).status is Status.ERASED
+    assert left(archive) == [] and pending(archive) == []
+
+
+def test_what_was_kept_is_erased(recorder: Recorder, archive: Archive) -> None:
+    row = recording(operator=None)
+    recorder.keep(begin(recorder, row), row, CLOSING)
+    settle(recorder)
+    recorder.erase_kept(receipt(row, decision="refused"), NOW)
+    recorder.stop()
+    assert archive.store.recording(row.id).status is Status.ERASED and left(archive) == []
+
+
+def test_the_key_goes_first_and_the_metadata_last(tmp_path: Path, alerts: list[str]) -> None:
+    files = ObjectFiles(tmp_path / "spool", tmp_path)
+    archive = archive_of_objects(tmp_path, files)
+    row = kept.keep_by(archive, recording(), FileKind.FLAC)
+    files.write(row.id, FileKind.KEY, b"key")
+    archive.remove([row.id])
+    assert files.removed == [
+        files.name(row.id, kind) for kind in (FileKind.KEY, FileKind.FLAC, FileKind.METADATA)
+    ]
+
+
+def test_what_a_crash_left_is_kept_at_the_next_start(
+    recorder: Recorder, archive: Archive, alerts: list[str]
+) -> None:
+    row = recording(operator=None)
+    begin(recorder, row)
+    recorder.stop()  # its part, whole, and an open row
+    recover(archive, "flac", NOW, alerts.append)
+    assert archive.store.recording(row.id).status is Status.CLOSED
+    assert np.array_equal(sound_of(archive, row.id), expected(16000)) and verify(archive).problems == []
+
+
+def test_a_lost_database_comes_back_from_the_metadata(recorder: Recorder, archive: Archive) -> None:
+    row = recorded(recorder)
+    assert archive.store.places is not None
+    archive.store.close()
+    archive.store.places.database.unlink()
+    again = Archive(Store(archive.store.places.database), archive.files, archive.marks)
+    assert {one.problem for one in orphans(again)} == {"no row in the database"}
+    done = rebuild(again, ANN)
+    assert (done.restored, done.problems) == ([row.id], [])
+    assert again.store.recording(row.id).caller == row.caller
+    assert again.store.recording(row.id).path == row.path
+
+
+def test_a_key_is_sealed_to_others(recorder: Recorder, archive: Archive) -> None:
+    row = recorded(recorder)
+    if not archive.vault.has(row.id):
+        assert archive.vault.ids() == []
+        return
+    assert rotate(archive, ANN, [BEN.public]).sealed == (row.id,)
+    assert archive.vault.recipients(row.id) == (BEN.public,) and verify(archive).problems == []
+
+
+def test_what_comes_back_from_a_backup_goes_again(archive: Archive) -> None:
+    row = kept.keep_by(archive, recording(), FileKind.FLAC)
+    kept.remove(archive, row.id, NOW)
+    archive.files.write(row.id, FileKind.FLAC, b"from a backup")
+    archive.files.write(row.id, FileKind.KEY, b"{}")
+    (sound, key) = orphans(archive)
+    assert (sound.forbidden, sound.in_vault, key.forbidden, key.in_vault) == (True, False, True, True)
+    assert {one.name for one in purge(archive, NOW, TERMS).unlinked} == {sound.name, key.name}
+    assert left(archive) == []
+
+
+def test_the_commands_ask_whoever_keeps_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office: Office = make_office(tmp_path, capsys)
+    files = ObjectFiles(tmp_path / "spool", tmp_path)
+    row = office.call()
+    with office.archive.store as store:
+        local = kept.archive_of(store, tmp_path / "recordings", tmp_path)
+        for kind in (FileKind.FLAC, FileKind.METADATA):
+            files.write(row.id, kind, Paths(local).files.path(row.id, kind).read_bytes())
+    shutil.rmtree(tmp_path / "recordings")
+    assert office.run("verify").code == 1
+
+    def objects(config: object) -> RecordingFiles:
+        return files
+
+    monkeypatch.setattr("sipagent.agent.recorder.stored.files_of", objects)
+    assert office.run("verify").code == 0
+    out = tmp_path / "copy.wav"
+    assert office.run("export", row.id, "--purpose", "quality", "--by", "Ann", "--out", out).code == 0
+    assert len(soundfile.read(out)[0]) == 16000
+    assert office.run("purge").code == 0 and files.finished(row.id) is FileKind.FLAC
+    assert office.run("delete", row.id, "--reason", "a request", "--by", "Ann", "--yes").code == 0
+    assert files.objects == {} and not (tmp_path / "recordings").exists()
+    assert files.names(Area.VAULT) == []
+
+
+def test_rows_say_nothing_of_where_the_spool_is(tmp_path: Path) -> None:
+    archive = archive_of_objects(tmp_path)
+    row = kept.keep_by(archive, replace(recording(), path=None), FileKind.WAV)
+    assert row.path == f"memory://sounds/{row.id}.wav"
