@@ -6,7 +6,6 @@ tried again by whoever comes next. A legal hold keeps what an operator had erase
 refused.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime
@@ -16,11 +15,11 @@ from retention.archive import Archive
 from retention.faults import HeadNotWritten
 from retention.marks import Mark, says_erased
 from retention.pages import Listing
+from retention.progress import lasting
 from retention.recording import Receipt, Record, Status
 from retention.store import Damaged, StoreError, UnknownId
 
 REFUSED = "refused"
-MOMENT_S = 1.0
 _STEPS = 2  # that write
 Kept = TypeVar("Kept", bound=Record)
 _FORBIDS = "receipts.id = recordings.id AND receipts.decision IN ('refused', 'not_allowed')"
@@ -54,11 +53,7 @@ def pending(archive: Archive, damaged: Damaged = lambda id, problem: None) -> li
 
 def stuck(archive: Archive) -> list[str]:
     """What is `pending` and stays so: not what a running agent is just at. Raises StoreError, OSError."""
-    found, until = pending(archive), time.monotonic() + MOMENT_S
-    while found and time.monotonic() < until:
-        time.sleep(MOMENT_S / 10)  # nothing tells another process of it
-        found = [id for id in found if _is_pending(archive, id)]
-    return found
+    return lasting(pending(archive), lambda found: [id for id in found if _is_pending(archive, id)])
 
 
 def _is_pending(archive: Archive, id: str) -> bool:

@@ -6,13 +6,18 @@ chain: it tells who is at work, not what happened. A worker holds a lock for its
 lets go of however it ends; so a replacement, and the next start, know whose calls nobody has any more.
 """
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from typing import TypeVar
 
 from retention.files import alone
 from retention.places import Places
 from retention.recording import worker_of
 from retention.store import Store
+
+MOMENT_S = 1.0  # in which a running agent does what it is just at
+Found = TypeVar("Found", bound=Sized)
 
 
 @contextmanager
@@ -61,3 +66,12 @@ def of_the_living(store: Store, ids: Iterable[str] = ()) -> frozenset[str]:
         return frozenset()
     living = {worker for worker in set(calls.values()) if is_at_work(places, worker)}
     return frozenset(id for id, worker in calls.items() if worker in living)
+
+
+def lasting(found: Found, again: Callable[[Found], Found]) -> Found:
+    """What is still found after a moment: not what a running agent is just at. `again` looks once more."""
+    until = time.monotonic() + MOMENT_S
+    while found and time.monotonic() < until:
+        time.sleep(MOMENT_S / 10)  # nothing tells another process of it
+        found = again(found)
+    return found

@@ -21,7 +21,6 @@ So a crash in a write leaves what was there before it.
 import json
 import os
 import struct
-import time
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,13 +28,12 @@ from pathlib import Path
 
 from retention import files
 from retention.places import Places
-from retention.progress import is_at_work
+from retention.progress import is_at_work, lasting
 from retention.recording import Json, Receipt, RecordError, Recording, Sum, parse_json
 from retention.store import DamagedRow, Store, UnknownId
 
 BASE = 256 << 10  # bytes of a half, and for each call that a process carries at a time:
 PER_CALL = 16 << 10
-MOMENT_S = 1.0
 
 Record = Receipt | Recording | Sum
 
@@ -179,11 +177,7 @@ def problems(places: Places) -> dict[str, str]:
 
 def lasting_problems(places: Places) -> dict[str, str]:
     """The `problems` that stay: not what a running agent writes while we look again. Raises OSError."""
-    found, until = problems(places), time.monotonic() + MOMENT_S
-    while found and time.monotonic() < until:
-        time.sleep(MOMENT_S / 10)  # nothing tells another process of it
-        found = problems(places)
-    return found
+    return lasting(problems(places), lambda _: problems(places))
 
 
 def recordings_in(places: Places) -> frozenset[str]:

@@ -16,11 +16,12 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import traceback
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,22 @@ def killed_before(number: int, work: Callable[[], object]) -> str | None:
     code, taken = _in_child(work, number)
     assert code == (-signal.SIGKILL if len(taken) > number else 0)
     return taken[number] if code else None
+
+
+def killed_at_each_step(died: Path, work: Callable[[Path], object], judge: Callable[[Path], None]) -> int:
+    """Kill the work before each of its steps, on a copy of what `died`; do it whole after each, and judge.
+
+    `work` and `judge` are given the copy. How many times that was, the last one without a kill.
+    """
+    again, killed = 0, True
+    while killed:
+        folder = died.parent.parent / str(again) / died.name
+        shutil.copytree(died, folder)
+        killed = killed_before(again, partial(work, folder)) is not None
+        work(folder)
+        judge(folder)
+        again += 1
+    return again
 
 
 def _in_child(work: Callable[[], object], dies_at: int | None) -> tuple[int, list[str]]:

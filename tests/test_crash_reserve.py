@@ -4,7 +4,6 @@ The disk has no room for a row from before the receipt to the end; the steps are
 thread, as in `test_crash_steps`.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from retention.verify import verify
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover
 from tests import kept
-from tests.crashing import killed_before
+from tests.crashing import killed_at_each_step, killed_before
 from tests.full_disk import fill
 from tests.kept import receipt
 from tests.tapping import RATE, feed
@@ -192,12 +191,5 @@ def test_killed_before_any_step_of_the_next_start_it_is_made_good_by_the_one_aft
     died = tmp_path / "died" / "office"
     died.parent.mkdir()
     die(died, story, number)
-    again, killed = 0, True
-    while killed:
-        folder = tmp_path / str(again) / "office"
-        shutil.copytree(died, folder)
-        killed = killed_before(again, partial(restart, folder)) is not None
-        restart(folder)
-        judge(folder, story, number)
-        again += 1
+    again = killed_at_each_step(died, restart, lambda folder: judge(folder, story, number))
     assert again > 10

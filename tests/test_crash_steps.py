@@ -3,7 +3,6 @@
 The real recorder takes the steps, in its order, but on one thread, so that each has its place.
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from sipagent.agent.recorder.recorder import Closing, Recorder
 from sipagent.agent.recorder.recovery import recover
 from sipagent.agent.recorder.rows import Rows, Task
 from tests import kept
-from tests.crashing import killed_before
+from tests.crashing import killed_at_each_step, killed_before
 from tests.kept import OPERATOR, Paths, receipt, recording
 from tests.tapping import RATE, expected, feed
 
@@ -305,12 +304,5 @@ def test_killed_before_any_step_of_the_next_start_it_is_made_good_by_the_one_aft
     died = tmp_path / "died" / "office"
     died.parent.mkdir()
     die(died, story, number)
-    again, killed = 0, True
-    while killed:
-        folder = tmp_path / str(again) / "office"
-        shutil.copytree(died, folder)
-        killed = killed_before(again, partial(restart, folder)) is not None
-        restart(folder)
-        judge(folder, story, number)
-        again += 1
+    again = killed_at_each_step(died, restart, lambda folder: judge(folder, story, number))
     assert again > 3

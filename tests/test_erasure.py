@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from retention import erasure
+from retention import progress
 from retention.archive import Archive
 from retention.erasure import allows, finish, pending, stuck
 from retention.hold import Hold, place
@@ -35,7 +35,7 @@ STOPPED: dict[str, Any] = {"decision": "not_allowed", "decided_by": "operator"}
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasure, "MOMENT_S", 0.05)
+    monkeypatch.setattr(progress, "MOMENT_S", 0.05)
 
 
 def begun(archive: Archive, minutes: int = 0, **told: Any) -> Recording:
@@ -198,7 +198,7 @@ def test_what_goes_while_we_look_is_not_told(archive: Archive, monkeypatch: pyte
     def meanwhile(_: float) -> None:
         finish(archive, row.id, START)
 
-    monkeypatch.setattr("retention.erasure.time.sleep", meanwhile)
+    monkeypatch.setattr("retention.progress.time.sleep", meanwhile)
     assert stuck(archive) == []
 
 

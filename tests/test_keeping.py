@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from retention import erasure, pages
+from retention import pages
 from retention.archive import Archive, ArchiveError
 from retention.deletion import NotDeleted, delete
 from retention.head import read_head
@@ -77,8 +77,7 @@ class Keeping(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(os, "fsync", lambda descriptor: None)
         self.patch.setattr(pages, "BREATH_S", 0)
-        self.patch.setattr(erasure, "MOMENT_S", 0)
-        self.patch.setattr("retention.reserve.MOMENT_S", 0)
+        self.patch.setattr("retention.progress.MOMENT_S", 0)
         self.marked: dict[str, str] = {}  # what a mark says of a call, until the rows say it, too
         self.waiting: dict[str, Recording] = {}  # of calls whose rows are in the reserve
         self.now, self.period, self.number = START, PERIODS[0], 0

@@ -126,8 +126,7 @@ def ask(folder: Path, asked: Asked) -> None:
     ids=lambda asked: asked.__name__,
 )
 def test_at_every_step(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
-    for module in ("erasure", "reserve"):
-        monkeypatch.setattr(f"retention.{module}.MOMENT_S", 0)
+    monkeypatch.setattr("retention.progress.MOMENT_S", 0)
     whole = tmp_path / "whole"
     shutil.copytree(original, whole)
     taken = steps(partial(ask, whole, asked))

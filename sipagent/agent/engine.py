@@ -1,4 +1,4 @@
-"""What the agent asks of a SIP and media engine, and what the engine reports. `pjsip.py` is the one there is.
+"""What the agent asks of a SIP and media engine, and what the engine reports. `pjsip` is the one there is.
 
 The engine numbers its legs for the whole process; which call a leg belongs to is the agent's affair. Reports
 come through `EngineSettings.report`, on any thread, and must be enqueued only; audio comes through

@@ -144,7 +144,7 @@ def plan(config: Config, legs: int, addresses: Addresses) -> Plan:
 def _tls(config: Config) -> Tls | None:
     edge, trunk = config.edge, config.trunk
     listen = trunk.listen if trunk.transport == "tls" else edge.tls_listen
-    if listen is None or edge.certificate is None or edge.private_key is None:  # config_rules has complained
+    if listen is None or edge.certificate is None or edge.private_key is None:  # config.rules has complained
         return None
     return Tls(listen, edge.certificate, edge.private_key, edge.ca)
 
