@@ -6,9 +6,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
 
-from retention.pages import batches
 from retention.recording import Event, Receipt, Recording, Status, due_date, new_id
-from retention.store import Store
+from retention.rows.pages import batches
+from retention.rows.store import Store
 from tests import kept
 
 NUMBERS = ("+33323063006", "+33323063006", "+33323063006", "+33323063007")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from media import tap as tap_module
-from media.tap import Tap
-from retention.archive import Archive
+from media.recording import tap as tap_module
+from media.recording.tap import Tap
+from retention.archive.archive import Archive
 from sipagent.softphone.phone import Answer, Loop, Phone
 from sipagent.softphone.rtp import Tone
 from tests import kept

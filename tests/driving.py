@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from media.frame import FRAME_SAMPLES, Samples
-from media.keyword import Meaning, Place, Verdict
-from media.notice import Prompt as Sound
+from media.hearing.keyword import Meaning, Place, Verdict
+from media.prompt import Prompt as Sound
 from retention.recording import Ids, Receipt, Recording
 from sipagent.agent.admission import Admission
 from sipagent.agent.agent import Agent, Told

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from retention.ledger import Ledger
+from retention.rows.ledger import Ledger
 
 
 def full_error() -> sqlite3.OperationalError:

@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from retention.archive import Archive
-from retention.local_files import LocalFiles
-from retention.marks import Marks
-from retention.purge import finish
+from retention.archive.archive import Archive
 from retention.recording import Notice, Pause, Receipt, Recording, due_date, new_id
-from retention.recording_files import FileKind, format_of
-from retention.store import Store
-from retention.vault import Vault
+from retention.rows.store import Store
+from retention.rules.purge import finish
+from retention.storage.local_files import LocalFiles
+from retention.storage.marks import Marks
+from retention.storage.recording_files import FileKind, format_of
+from retention.storage.vault import Vault
 
 START = datetime(2026, 11, 24, 22, 20, 0, 123000, tzinfo=UTC)
 CALLER = "+33612345678"

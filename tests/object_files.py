@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
 
-from retention import files
-from retention.files import Naming
-from retention.marks import ArchiveError
 from retention.recording import is_id
-from retention.recording_files import FORMATS, Area, FileKind
+from retention.storage import files
+from retention.storage.files import Naming
+from retention.storage.marks import ArchiveError
+from retention.storage.recording_files import FORMATS, Area, FileKind
 
 _PREFIXES = {Area.VAULT: "keys/", Area.RECORDINGS: "sounds/"}
 

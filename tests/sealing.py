@@ -11,11 +11,11 @@ import pytest
 from nacl.pwhash import argon2id
 from numpy.typing import NDArray
 
-from media.assemble import settle
-from media.chunks import Kind, Note, PartWriter, create_part
-from media.seal import Sealer
-from retention.keys import Identity, PublicKey, Strength, new_pair, read_identity, read_public
+from media.recording.assemble import settle
+from media.recording.chunks import Kind, Note, PartWriter, create_part
+from media.recording.seal import Sealer
 from retention.recording import Recording, due_date, new_id
+from retention.storage.keys import Identity, PublicKey, Strength, new_pair, read_identity, read_public
 from tests.kept import Paths, receipt, recording
 from tests.office import CONFIG, RATE, Office, make_office, stereo
 

@@ -7,11 +7,11 @@ from dataclasses import astuple, replace
 from datetime import timedelta
 from pathlib import Path
 
-from retention.archive import Archive
-from retention.chain import GENESIS, Entry, link
-from retention.ledger import ENTRY
-from retention.purge import Terms, purge
+from retention.archive.archive import Archive
 from retention.recording import Access, Event, Note, Recording, Sum
+from retention.rows.chain import GENESIS, Entry, link
+from retention.rows.ledger import ENTRY
+from retention.rules.purge import Terms, purge
 from tests.kept import CALLER, OPERATOR, START, archive, keep, receipt, recording
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from media.chunks import Block, read_part
 from media.frame import FRAME_SAMPLES, Samples
-from media.tap import Channel, Tap
+from media.recording.chunks import Block, read_part
+from media.recording.tap import Channel, Tap
 
 RATE = 8000
 PATIENCE_S = 60  # how long a busy machine may take for what happens at once on an idle one

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from media.notice import PromptError
+from media.prompt import PromptError
 from sipagent.agent.admission import SHIPPED, Admission, admission, tones
 from sipagent.call import events as e
 from sipagent.call.machines.codes import Codes

@@ -8,9 +8,9 @@ import pytest
 import soundfile
 
 from media.frame import SAMPLE_RATE, Samples
-from media.notice import inspect_prompt
+from media.prompt import inspect_prompt
 from retention.recording import Status
-from retention.selection import Selection
+from retention.rows.selection import Selection
 from sipagent.agent.agent import AUDIT_S
 from sipagent.agent.engine import ForeignMedia, OfLeg, SoundEnded
 from sipagent.call import events as e

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from retention.archive.verify import verify
 from retention.recording import Status, due_date
-from retention.verify import verify
 from sipagent.agent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine
 from sipagent.call import events as e
 from tests import kept
@@ -72,7 +72,7 @@ def test_of_a_flood_of_rejected_calls_the_first_thousand_have_receipts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     """The others are in sums, and the figures count them all."""
-    monkeypatch.setattr("retention.rejected.RECEIPTS", 20)
+    monkeypatch.setattr("retention.rows.rejected.RECEIPTS", 20)
     with staged(tmp_path, monkeypatch, replace(RULES, numbers=frozenset({NUMBER}))) as stage:
         stage.archive.store._db.execute("PRAGMA synchronous=OFF")
         for _ in range(50):

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.align import Aligner
-from media.chunks import Block
 from media.frame import Samples
+from media.recording.align import Aligner
+from media.recording.chunks import Block
 
 RATE = 8000
 FRAME = 800

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from retention import files
-from retention.archive import Archive, ArchiveError
-from retention.keys import Identity
+from retention.archive.archive import Archive, ArchiveError
+from retention.archive.verify import verify
 from retention.recording import Recording, Status
-from retention.recording_files import FileKind
-from retention.store import StoreError, UnknownId
-from retention.verify import verify
+from retention.rows.store import StoreError, UnknownId
+from retention.storage import files
+from retention.storage.keys import Identity
+from retention.storage.recording_files import FileKind
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 
 LATER = START + timedelta(minutes=5)

@@ -15,9 +15,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble, read_sound
-from media.chunks import Block, Kind, Note, PartWriter, create_part
-from media.seal import Sealer
+from media.recording.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble, read_sound
+from media.recording.chunks import Block, Kind, Note, PartWriter, create_part
+from media.recording.seal import Sealer
 from tests.crashing import killed_before
 
 RATE = 8000

@@ -15,7 +15,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.assemble import (
+from media.recording.assemble import (
     AssemblyError,
     Finished,
     NothingRecorded,
@@ -25,8 +25,8 @@ from media.assemble import (
     read_sound,
     settle,
 )
-from media.chunks import Block, Coding, Kind, Note, PartWriter, create_part, pack, read_part
-from media.seal import Sealer
+from media.recording.chunks import Block, Coding, Kind, Note, PartWriter, create_part, pack, read_part
+from media.recording.seal import Sealer
 from tests.crashing import killed_before
 from tests.test_assemble import RATE, sound
 

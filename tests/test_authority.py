@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention import authority
-from retention.authority import StampError, certificates, prove, query, read
+from retention.stamps import authority
+from retention.stamps.authority import StampError, certificates, prove, query, read
 from tests import old_stamp
 from tests.peers.tsa import NAME, Authority
 

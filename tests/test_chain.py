@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention.chain import (
+from retention.recording import Access, Event, Json, Note, Receipt, Recording, Sum
+from retention.rows.chain import (
     PERSONAL,
     TABLES,
     Entry,
@@ -24,7 +25,6 @@ from retention.chain import (
     public,
     public_text,
 )
-from retention.recording import Access, Event, Json, Note, Receipt, Recording, Sum
 from tests.kept import CALLER, START, receipt, recording
 from tests.tampering import HOLD, lived_in
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive import Archive
-from retention.chain import Entry, Head
-from retention.head import DAMAGED, damaged_path, read_head
+from retention.archive.archive import Archive
+from retention.archive.verify import Verified, verify
 from retention.recording import Status
-from retention.selection import Selection
-from retention.verify import Verified, verify
+from retention.rows.chain import Entry, Head
+from retention.rows.head import DAMAGED, damaged_path, read_head
+from retention.rows.selection import Selection
 from tests.kept import Paths, archive, keep, recording
 from tests.tampering import as_if, lived_in, make_anew, sql
 from tests.test_verify import COLUMNS, problems

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from retention.store import Store
+from retention.rows.store import Store
 from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
 from sipagent.check.machine import answers_as_agent, python_finding
 from sipagent.check.notice import VOCABULARIES, missing_words

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from retention import authority
-from retention.archive import Archive
+from retention.archive.archive import Archive
 from retention.recording import Access
-from retention.stamp import stamp_head
+from retention.stamps import authority
+from retention.stamps.stamp import stamp_head
 from sipagent.check.stamp import LATE, stamp_findings
 from sipagent.config.finding import Finding
 from sipagent.config.load import Config

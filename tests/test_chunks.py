@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.chunks import Block, Chunk, Coding, Kind, Note, PartWriter, create_part, pack, read_part
+from media.recording.chunks import Block, Chunk, Coding, Kind, Note, PartWriter, create_part, pack, read_part
 
 VECTOR = bytes.fromhex(
     "f6534950"  # magic

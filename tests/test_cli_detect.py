@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from media.frame import Samples
-from media.keyword import DetectorError, Meaning, Place, Verdict
+from media.hearing.keyword import DetectorError, Meaning, Place, Verdict
 from sipagent.agent.admission import SHIPPED
 from sipagent.cli.setup import detect
 from sipagent.voice.detection import UnreadableSound, hear, read_sound

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.places import Places
 from retention.recording import Event, Receipt, due_date, new_id
+from retention.storage.places import Places
 from sipagent.cli.base import now
 from sipagent.config.sampling import Seed, draw
 from sipagent.config.seed import keep_seed

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from retention.archive.verify import verify
 from retention.recording import Access, Status, due_date, new_id
-from retention.verify import verify
 from sipagent.cli.recordings.note import LIMIT
 from tests.kept import START, Paths, bytes_under, recording
 from tests.office import Office, make_office
@@ -231,7 +231,7 @@ def test_a_crash_erases_nothing_that_has_no_note(
     def dies(*_: object) -> None:
         raise KeyboardInterrupt
 
-    where = "retention.store.Store" if step.startswith("add") else "retention.archive.Archive"
+    where = "retention.rows.store.Store" if step.startswith("add") else "retention.archive.archive.Archive"
     with monkeypatch.context() as patch:
         patch.setattr(f"{where}.{step}", dies)
         assert office.run(*note(office, row.id)).code == 1

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from retention.clock import Reading, read_clock
-from retention.files import alone
-from retention.places import Owner, Places
+from retention.archive.reserve import Reserve, read_reserve
 from retention.recording import Access, Note, Recording, Status
-from retention.reserve import Reserve, read_reserve
+from retention.rules.clock import Reading, read_clock
+from retention.storage.files import alone
+from retention.storage.places import Owner, Places
 from sipagent.cli.recordings import purge
 from tests.kept import Paths, bytes_under, receipt, recording
 from tests.office import Office, make_office

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from retention import authority
-from retention.stamp import newest
+from retention.stamps import authority
+from retention.stamps.stamp import newest
 from tests.configured import SMALL, read, with_keys, wrong
 from tests.office import Office, make_office
 from tests.peers.tsa import NAME, Answer, Authority

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from retention.copies import known_copies
-from retention.purge import Terms, purge
 from retention.recording import new_id
+from retention.rules.copies import known_copies
+from retention.rules.purge import Terms, purge
 from sipagent.cli import sound as cli_sound
 from sipagent.cli.base import Failure
 from sipagent.cli.sound import Sound

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.chain import TABLES
 from retention.recording import Note, Recording, new_id
+from retention.rows.chain import TABLES
 from tests.kept import CALLER, START, Paths
 from tests.office import Office, make_office
 from tests.peers.tsa import Authority

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention.adjtimex import believes, is_synchronised
-from retention.archive import Archive
-from retention.clock import (
+from retention.archive.archive import Archive
+from retention.archive.rebuild import rebuild
+from retention.archive.verify import verify
+from retention.recording import Access, Status
+from retention.rows.store import Store
+from retention.rules.adjtimex import believes, is_synchronised
+from retention.rules.clock import (
     BACKWARD,
     FORWARD,
     NEVER_SEEN,
@@ -27,10 +31,6 @@ from retention.clock import (
     step,
     suspended,
 )
-from retention.rebuild import rebuild
-from retention.recording import Access, Status
-from retention.store import Store
-from retention.verify import verify
 from tests.crashing import killed_before, steps
 from tests.full_disk import full_error
 from tests.kept import START, Paths, archive, archive_of, keep, receipt, recording

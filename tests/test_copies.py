@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive import Archive
-from retention.copies import Copy, known_copies, told
+from retention.archive.archive import Archive
 from retention.recording import Access
+from retention.rules.copies import Copy, known_copies, told
 from tests.kept import START, keep, recording
 
 ROW = recording()

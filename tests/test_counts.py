@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from retention import counts
-from retention.pages import PAGE, Listing, Row
 from retention.recording import Access, Note, Status
-from retention.store import Store
+from retention.rows import counts
+from retention.rows.pages import PAGE, Listing, Row
+from retention.rows.store import Store
 from tests import kept
 
 

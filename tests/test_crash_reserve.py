@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from media.tap import Tap
-from retention.archive import Archive
-from retention.keys import public_line
-from retention.orphans import orphans
+from media.recording.tap import Tap
+from retention.archive.archive import Archive
+from retention.archive.orphans import orphans
+from retention.archive.reserve import Reserve
+from retention.archive.verify import verify
 from retention.recording import Status
-from retention.reserve import Reserve
-from retention.verify import verify
+from retention.storage.keys import public_line
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover
 from tests import kept

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.assemble import read_sound
-from media.tap import Tap, TapWriter
-from retention.archive import Archive
-from retention.keys import Identity, public_line
-from retention.orphans import orphans
+from media.recording.assemble import read_sound
+from media.recording.tap import Tap, TapWriter
+from retention.archive.archive import Archive
+from retention.archive.orphans import orphans
+from retention.archive.verify import verify
 from retention.recording import Receipt, Recording, Status
-from retention.verify import verify
+from retention.storage.keys import Identity, public_line
 from sipagent.agent.recorder.jobs import Job, Worker
 from sipagent.agent.recorder.recorder import Closing, Recorder
 from sipagent.agent.recorder.recovery import recover

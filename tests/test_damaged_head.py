@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from retention.head import read_head
-from retention.rebuild import rebuild
-from retention.verify import verify
+from retention.archive.rebuild import rebuild
+from retention.archive.verify import verify
+from retention.rows.head import read_head
 from tests.kept import archive, keep, recording
 from tests.test_rebuild import REBUILT, lost, segments
 

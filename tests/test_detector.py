@@ -22,8 +22,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from media.frame import Samples
-from media.keyword import DetectorError, Meaning, Place, Verdict
-from media.worker import Listener, ListenerFailed
+from media.hearing.keyword import DetectorError, Meaning, Place, Verdict
+from media.hearing.listener import Listener, ListenerFailed
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.load import ConfigError
 from sipagent.service.processes.children import Child

@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from media import chunks
+from media.recording import chunks
 from sipagent import __version__
 from sipagent.call.machines.consent import Decision
 from sipagent.call.policy import Phase

@@ -6,8 +6,17 @@ import math
 import numpy as np
 import pytest
 
-from media.dtmf import COLUMNS, KEYS, ROWS, ToneDetector, ToneDropped, ToneFact, ToneHeard, ToneStarted
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
+from media.hearing.dtmf import (
+    COLUMNS,
+    KEYS,
+    ROWS,
+    ToneDetector,
+    ToneDropped,
+    ToneFact,
+    ToneHeard,
+    ToneStarted,
+)
 from tests.bench.line import Wave, dbm0, g711, noise, random_press, rms
 
 

@@ -8,9 +8,9 @@ import soundfile
 from numpy.typing import NDArray
 
 import prompts
-from media.echo import LAG_MS, Echo, way_back
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, SILENCE, Samples
-from media.keyword import Meaning, Verdict
+from media.hearing.echo import LAG_MS, Echo, way_back
+from media.hearing.keyword import Meaning, Verdict
 from sipagent.softphone.rtp import decode, encode
 
 SHIPPED = Path(prompts.__file__).parent

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media import embedding
-from media.embedding import (
+from media.frame import SAMPLE_RATE, SILENCE, Samples
+from media.hearing import embedding
+from media.hearing.embedding import (
     HOP,
     MELS,
     SPAN,
@@ -21,8 +22,7 @@ from media.embedding import (
     log_mel,
     mel_bank,
 )
-from media.frame import SAMPLE_RATE, SILENCE, Samples
-from media.head import Head, google_layers
+from media.hearing.head import Head, google_layers
 
 ROOT = Path(__file__).parent.parent
 
@@ -107,7 +107,7 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 SILENT = """
 import numpy as np
-from media.embedding import MELS, Embedding
+from media.hearing.embedding import MELS, Embedding
 Embedding()(np.zeros((200, MELS), dtype=np.float32))
 """
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from media import assemble as assembling
-from media.tap import Tap
-from retention.archive import Archive
-from retention.keys import Identity, public_line
-from retention.marks import Marks
+from media.recording import assemble as assembling
+from media.recording.tap import Tap
+from retention.archive.archive import Archive
+from retention.archive.verify import verify
 from retention.recording import Recording, Status
-from retention.vault import Vault
-from retention.verify import verify
+from retention.storage.keys import Identity, public_line
+from retention.storage.marks import Marks
+from retention.storage.vault import Vault
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover
 from tests import kept

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from retention import progress
-from retention.archive import Archive
-from retention.erasure import allows, finish, pending, stuck
-from retention.hold import Hold, place
-from retention.keys import Identity
-from retention.marks import ERASED, Mark
-from retention.purge import Terms, preview, purge
-from retention.rebuild import rebuild
+from retention.archive import progress
+from retention.archive.archive import Archive
+from retention.archive.erasure import allows, finish, pending, stuck
+from retention.archive.rebuild import rebuild
+from retention.archive.verify import verify
 from retention.recording import Access, Event, Receipt, Recording, Status
-from retention.store import StoreError, UnknownId
-from retention.verify import verify
+from retention.rows.store import StoreError, UnknownId
+from retention.rules.hold import Hold, place
+from retention.rules.purge import Terms, preview, purge
+from retention.storage.keys import Identity
+from retention.storage.marks import ERASED, Mark
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import SOUND, START, Paths, archive_of, keep, receipt, recording
@@ -198,7 +198,7 @@ def test_what_goes_while_we_look_is_not_told(archive: Archive, monkeypatch: pyte
     def meanwhile(_: float) -> None:
         finish(archive, row.id, START)
 
-    monkeypatch.setattr("retention.progress.time.sleep", meanwhile)
+    monkeypatch.setattr("retention.archive.progress.time.sleep", meanwhile)
     assert stuck(archive) == []
 
 

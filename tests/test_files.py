@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from retention import files
-from retention.store import Store
+from retention.rows.store import Store
+from retention.storage import files
 
 
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from retention.chain import GENESIS, Head
-from retention.head import HeadError, damaged_path, export_head, read_head
-from retention.places import Places
-from retention.store import Store, StoreError
+from retention.rows.chain import GENESIS, Head
+from retention.rows.head import HeadError, damaged_path, export_head, read_head
+from retention.rows.store import Store, StoreError
+from retention.storage.places import Places
 from tests.crashing import killed_before, steps
 from tests.kept import recording
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from retention import files
-from retention.archive import Archive
-from retention.deletion import NotDeleted, delete
-from retention.hold import (
+from retention.archive.archive import Archive
+from retention.archive.verify import verify
+from retention.recording import Access, Status, due_date
+from retention.rows.store import StoreError, UnknownId
+from retention.rules.deletion import NotDeleted, delete
+from retention.rules.hold import (
     Hold,
     HoldError,
     holds,
@@ -24,12 +26,10 @@ from retention.hold import (
     reviews_overdue,
     why_not,
 )
-from retention.keys import Identity
-from retention.note import file_note
-from retention.purge import Terms, purge
-from retention.recording import Access, Status, due_date
-from retention.store import StoreError, UnknownId
-from retention.verify import verify
+from retention.rules.note import file_note
+from retention.rules.purge import Terms, purge
+from retention.storage import files
+from retention.storage.keys import Identity
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 from tests.tampering import use_of
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive import Archive
-from retention.deletion import NotDeleted, delete
-from retention.hold import Hold, HoldError, place
-from retention.purge import Terms, purge
+from retention.archive.archive import Archive
+from retention.archive.verify import verify
 from retention.recording import Access, Recording, Status, due_date
-from retention.store import StoreError
-from retention.verify import verify
+from retention.rows.store import StoreError
+from retention.rules.deletion import NotDeleted, delete
+from retention.rules.hold import Hold, HoldError, place
+from retention.rules.purge import Terms, purge
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, recording
 
 HOLD = Hold(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from media.notice import inspect_prompt
-from retention.keys import read_identity, read_public
+from media.prompt import inspect_prompt
+from retention.storage.keys import read_identity, read_public
 from sipagent.cli.init_config import init, sealed_to_pair, template
 from sipagent.config.load import load
 from tests.office import Office, make_office

@@ -21,18 +21,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from retention import pages
-from retention.archive import Archive, ArchiveError
-from retention.deletion import NotDeleted, delete
-from retention.head import read_head
-from retention.hold import Hold, HoldError, place, release
-from retention.keys import Identity
-from retention.marks import Mark
-from retention.purge import Terms, erase_pending, overdue, preview, purge
+from retention.archive.archive import Archive, ArchiveError
+from retention.archive.reserve import Reserve, take_in
+from retention.archive.verify import verify
 from retention.recording import Access, Note, Recording, Status, due_date
-from retention.reserve import Reserve, take_in
-from retention.store import Store, StoreError
-from retention.verify import verify
+from retention.rows import pages
+from retention.rows.head import read_head
+from retention.rows.store import Store, StoreError
+from retention.rules.deletion import NotDeleted, delete
+from retention.rules.hold import Hold, HoldError, place, release
+from retention.rules.purge import Terms, erase_pending, overdue, preview, purge
+from retention.storage.keys import Identity
+from retention.storage.marks import Mark
 from tests.kept import SOUND, START, Paths, archive_of, bytes_under, receipt, recording
 
 PERIODS = ("6 months", "3 months", "5 weeks")
@@ -77,7 +77,7 @@ class Keeping(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(os, "fsync", lambda descriptor: None)
         self.patch.setattr(pages, "BREATH_S", 0)
-        self.patch.setattr("retention.progress.MOMENT_S", 0)
+        self.patch.setattr("retention.archive.progress.MOMENT_S", 0)
         self.marked: dict[str, str] = {}  # what a mark says of a call, until the rows say it, too
         self.waiting: dict[str, Recording] = {}  # of calls whose rows are in the reserve
         self.now, self.period, self.number = START, PERIODS[0], 0

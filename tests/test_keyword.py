@@ -2,7 +2,8 @@
 
 import pytest
 
-from media.keyword import DetectorUnavailable, Meaning, Verdict, load_detector, strongest
+from media.hearing.detectors import load_detector
+from media.hearing.keyword import DetectorUnavailable, Meaning, Verdict, strongest
 
 
 def test_no_engine_is_no_detector() -> None:

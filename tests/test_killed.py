@@ -17,18 +17,18 @@ from pathlib import Path
 
 import pytest
 
-from retention.archive import Archive
-from retention.deletion import NotDeleted, delete
-from retention.erasure import finish
-from retention.head import read_head
-from retention.hold import Hold, HoldError, place, release
-from retention.keys import Identity
-from retention.marks import Mark
-from retention.note import NotFiled, file_note
-from retention.purge import Terms, purge
+from retention.archive.archive import Archive
+from retention.archive.erasure import finish
+from retention.archive.reserve import Reserve, take_in
+from retention.archive.verify import verify
 from retention.recording import Access, Event, Recording, Status, due_date
-from retention.reserve import Reserve, take_in
-from retention.verify import verify
+from retention.rows.head import read_head
+from retention.rules.deletion import NotDeleted, delete
+from retention.rules.hold import Hold, HoldError, place, release
+from retention.rules.note import NotFiled, file_note
+from retention.rules.purge import Terms, purge
+from retention.storage.keys import Identity
+from retention.storage.marks import Mark
 from tests import kept
 from tests.crashing import killed_before, steps
 from tests.kept import CALLER, OPERATOR, SOUND, START, Paths, archive, bytes_under, keep, receipt, recording
@@ -126,7 +126,7 @@ def ask(folder: Path, asked: Asked) -> None:
     ids=lambda asked: asked.__name__,
 )
 def test_at_every_step(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: Asked) -> None:
-    monkeypatch.setattr("retention.progress.MOMENT_S", 0)
+    monkeypatch.setattr("retention.archive.progress.MOMENT_S", 0)
     whole = tmp_path / "whole"
     shutil.copytree(original, whole)
     taken = steps(partial(ask, whole, asked))

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from retention.chain import GENESIS, Entry, Head, commitment, public_text
-from retention.ledger import Ledger
 from retention.recording import Access, RecordError
-from retention.store import Store, StoreError
+from retention.rows.chain import GENESIS, Entry, Head, commitment, public_text
+from retention.rows.ledger import Ledger
+from retention.rows.store import Store, StoreError
 from tests.kept import CALLER, START, receipt, recording
 from tests.tampering import HOLD, note_on, use_of
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from retention.local_files import LocalFiles
-from retention.marks import ArchiveError
-from retention.recording_files import (
+from retention.storage.local_files import LocalFiles
+from retention.storage.marks import ArchiveError
+from retention.storage.recording_files import (
     FORMATS,
     Area,
     FileKind,

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from media.assemble import assemble, settle
-from media.tap import Tap
-from retention.archive import Archive, ArchiveError
-from retention.files import write_whole
-from retention.keys import Identity
-from retention.marks import ERASED, Mark, Marks, MustGo
+from media.recording.assemble import assemble, settle
+from media.recording.tap import Tap
+from retention.archive.archive import Archive, ArchiveError
+from retention.archive.rotation import rotate
 from retention.recording import Event
-from retention.rotation import rotate
+from retention.storage.files import write_whole
+from retention.storage.keys import Identity
+from retention.storage.marks import ERASED, Mark, Marks, MustGo
 from sipagent.call.machines import story
 from tests.kept import CALLER, OPERATOR, START, Paths, keep, receipt, recording
 from tests.tapping import RATE, feed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.notice import ACCEPTED, PromptError, inspect_prompt
+from media.prompt import ACCEPTED, PromptError, inspect_prompt
 
 
 def _write(path: Path, *, rate: int = 8000, seconds: float = 1.0, channels: int = 1, **options: str) -> Path:

@@ -1,9 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from retention.keys import Identity
-from retention.orphans import orphans
-from retention.recording_files import FileKind
+from retention.archive.orphans import orphans
+from retention.storage.keys import Identity
+from retention.storage.recording_files import FileKind
 from tests.kept import SOUND, START, Paths, archive, keep, recording
 
 

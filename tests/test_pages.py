@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention import pages
-from retention.ledger import Ledger
-from retention.pages import Listing, Row, batches, each_row
+from retention.rows import pages
+from retention.rows.ledger import Ledger
+from retention.rows.pages import Listing, Row, batches, each_row
 from tests.kept import START
 
 SIZE = 4

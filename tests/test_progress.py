@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from media.tap import Tap
-from retention.archive import Archive
-from retention.places import Places
-from retention.progress import at_work, is_at_work, left_by, of_the_living
+from media.recording.tap import Tap
+from retention.archive.archive import Archive
+from retention.archive.progress import at_work, is_at_work, left_by, of_the_living
+from retention.archive.verify import verify
 from retention.recording import Recording, Status
-from retention.store import Store
-from retention.verify import verify
+from retention.rows.store import Store
+from retention.storage.places import Places
 from sipagent.agent.recorder.recorder import Closing, Recorder, close
 from sipagent.agent.recorder.recovery import recover
 from tests import kept

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from retention import purge as purging
-from retention.archive import Archive
-from retention.deletion import NotDeleted, delete
-from retention.hold import Hold, place, release
-from retention.keys import Identity
-from retention.pages import BATCH, BREATH_S
-from retention.purge import Terms, overdue, plan, preview, purge
-from retention.rebuild import rebuild
+from retention.archive.archive import Archive
+from retention.archive.rebuild import rebuild
+from retention.archive.verify import verify
 from retention.recording import Access, Event, Note, Status, due_date, new_id
-from retention.store import NoRoom
-from retention.verify import verify
+from retention.rows.pages import BATCH, BREATH_S
+from retention.rows.store import NoRoom
+from retention.rules import purge as purging
+from retention.rules.deletion import NotDeleted, delete
+from retention.rules.hold import Hold, place, release
+from retention.rules.purge import Terms, overdue, plan, preview, purge
+from retention.storage.keys import Identity
 from tests.crashing import killed_before
 from tests.full_disk import fill
 from tests.kept import (

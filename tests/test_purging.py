@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from retention.archive import Archive
-from retention.authority import StampError
-from retention.clock import Reading, look, resume
-from retention.copies import Copy
-from retention.hold import Hold, place
-from retention.keys import new_pair
-from retention.orphans import Orphan
-from retention.places import Places
-from retention.purge import Removal, Report
+from retention.archive.archive import Archive
+from retention.archive.orphans import Orphan
 from retention.recording import Access, Recording, Status, due_date
-from retention.stamp import newest, proven, stamp_head
+from retention.rules.clock import Reading, look, resume
+from retention.rules.copies import Copy
+from retention.rules.hold import Hold, place
+from retention.rules.purge import Removal, Report
+from retention.stamps.authority import StampError
+from retention.stamps.stamp import newest, proven, stamp_head
+from retention.storage.keys import new_pair
+from retention.storage.places import Places
 from sipagent.config.load import Config
 from sipagent.edge.files import TABLES
 from sipagent.service import purging

@@ -11,18 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from retention import clock, counts, pages
-from retention import store as store_module
-from retention import verify as verify_module
-from retention.chain import Head
-from retention.hold import holds, reviews_overdue
-from retention.orphans import orphans
-from retention.pages import Row
-from retention.purge import Terms, overdue, preview
+from retention.archive import verify as verify_module
+from retention.archive.orphans import orphans
+from retention.archive.verify import verify
 from retention.recording import Status, due_date
-from retention.selection import Selection
-from retention.store import Store
-from retention.verify import verify
+from retention.rows import counts, pages
+from retention.rows import store as store_module
+from retention.rows.chain import Head
+from retention.rows.pages import Row
+from retention.rows.selection import Selection
+from retention.rows.store import Store
+from retention.rules import clock
+from retention.rules.hold import holds, reviews_overdue
+from retention.rules.purge import Terms, overdue, preview
 from tests.kept import START, archive_of, receipt, recording
 from tests.tampering import HOLD, note_on, use_of
 

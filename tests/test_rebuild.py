@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from nacl.pwhash import argon2id
 
-from retention.archive import Archive, ArchiveError, whole_hold
-from retention.chain import Head
-from retention.hold import Hold, place, release
-from retention.keys import Identity, Strength, new_pair, read_identity, read_public
-from retention.purge import Terms, purge
-from retention.rebuild import rebuild
+from retention.archive.archive import Archive, ArchiveError, whole_hold
+from retention.archive.rebuild import rebuild
+from retention.archive.verify import verify
 from retention.recording import Access, Recording, Status, due_date
-from retention.store import Store
-from retention.verify import verify
+from retention.rows.chain import Head
+from retention.rows.store import Store
+from retention.rules.hold import Hold, place, release
+from retention.rules.purge import Terms, purge
+from retention.storage.keys import Identity, Strength, new_pair, read_identity, read_public
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording, remove
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")

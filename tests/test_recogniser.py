@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.keyword import Detector, DetectorError, DetectorUnavailable, Meaning, Verdict, load_detector
+from media.hearing.detectors import load_detector
+from media.hearing.keyword import Detector, DetectorError, DetectorUnavailable, Meaning, Verdict
 
 KNOWN = {"je", "refuse", "pas", "d'enregistrement", "oui"}
 SOUND = np.zeros(8000, dtype=np.int16)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.keys import new_pair
+from retention.storage.keys import new_pair
 from sipagent.agent.recorder.recordable import obstacles, refuse_unrecordable
 from sipagent.config.load import Config, ConfigError
 from tests.configured import SMALL, read, with_keys

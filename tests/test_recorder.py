@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.assemble import AssemblyError, Finished, Format, assemble
-from media.chunks import Kind, Naming, read_part
-from media.tap import Channel, Tap, TapError
-from retention.archive import Archive
+from media.recording.assemble import AssemblyError, Finished, Format, assemble
+from media.recording.chunks import Kind, Naming, read_part
+from media.recording.tap import Channel, Tap, TapError
+from retention.archive.archive import Archive
 from retention.recording import Recording, Status
-from retention.store import Store, StoreError
+from retention.rows.store import Store, StoreError
 from sipagent.agent.recorder.jobs import Worker
 from sipagent.agent.recorder.recorder import Closing, Recorder
 from tests.kept import OPERATOR, Paths, receipt, recording

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media import assemble, seal
-from media.assemble import read_sound
-from media.chunks import read_part
-from media.tap import Tap
-from retention import keys
-from retention.archive import Archive
-from retention.keys import Identity, PublicKey, public_line
+from media.recording import assemble, seal
+from media.recording.assemble import read_sound
+from media.recording.chunks import read_part
+from media.recording.tap import Tap
+from retention.archive.archive import Archive
 from retention.recording import Status
-from retention.vault import Vault
+from retention.storage import keys
+from retention.storage.keys import Identity, PublicKey, public_line
+from retention.storage.vault import Vault
 from sipagent.agent.recorder.recorder import Recorder, close
 from tests import kept
 from tests.kept import Paths, receipt, recording

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.assemble import read_sound
-from retention.archive import Archive
-from retention.erasure import pending
-from retention.hold import place, release
-from retention.keys import Identity, public_line
-from retention.marks import Marks
-from retention.orphans import orphans
-from retention.purge import purge
-from retention.rebuild import rebuild
+from media.recording.assemble import read_sound
+from retention.archive.archive import Archive
+from retention.archive.erasure import pending
+from retention.archive.orphans import orphans
+from retention.archive.rebuild import rebuild
+from retention.archive.rotation import rotate
+from retention.archive.verify import verify
 from retention.recording import Recording, Status
-from retention.recording_files import Area, FileKind, RecordingFiles
-from retention.rotation import rotate
-from retention.store import Store
-from retention.verify import verify
+from retention.rows.store import Store
+from retention.rules.hold import place, release
+from retention.rules.purge import purge
+from retention.storage.keys import Identity, public_line
+from retention.storage.marks import Marks
+from retention.storage.recording_files import Area, FileKind, RecordingFiles
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover
 from tests import kept

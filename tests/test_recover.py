@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from media.assemble import Format, assemble, read_sound, settle
-from media.tap import Tap
-from retention.archive import Archive
-from retention.keys import Identity
+from media.recording.assemble import Format, assemble, read_sound, settle
+from media.recording.tap import Tap
+from retention.archive.archive import Archive
+from retention.archive.verify import verify
 from retention.recording import Event, Pause, Recording, Status
-from retention.verify import verify
+from retention.storage.keys import Identity
 from sipagent.agent.recorder.recorder import Closing, close
 from sipagent.agent.recorder.recovery import recover
 from sipagent.call.machines.story import ERASED, FLAGGED

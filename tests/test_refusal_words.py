@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from media.head import Head
-from media.spotter import known_heads
+from media.hearing.head import Head
+from media.hearing.spotter import known_heads
 from media.training.language import language
 from sipagent.config import refusal_words
 from sipagent.config.refusal_words import WORDS, words_of

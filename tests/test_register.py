@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.notice import Prompt
-from retention.keys import PublicKey
+from media.prompt import Prompt
+from retention.storage.keys import PublicKey
 from sipagent.article30.file import Written, differences, read, renewed
 from sipagent.article30.markdown import LANGUAGES, markdown
 from sipagent.article30.register import Entry, Statement, entry

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from retention.purge import purge
+from retention.archive.verify import verify
 from retention.recording import Event, Ids, Receipt, Sum, due_date
-from retention.rejected import BATCH, EVERY, RECEIPTS, Rejected
-from retention.store import Store, StoreError
-from retention.verify import verify
+from retention.rows.rejected import BATCH, EVERY, RECEIPTS, Rejected
+from retention.rows.store import Store, StoreError
+from retention.rules.purge import purge
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import START, bytes_under, receipt, recording

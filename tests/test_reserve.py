@@ -11,12 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retention.archive import Archive
-from retention.orphans import orphans
-from retention.places import Owner, Places
-from retention.progress import at_work
-from retention.recording import Event, Receipt, Status
-from retention.reserve import (
+from retention.archive.archive import Archive
+from retention.archive.orphans import orphans
+from retention.archive.progress import at_work
+from retention.archive.reserve import (
     BASE,
     PER_CALL,
     Record,
@@ -30,8 +28,10 @@ from retention.reserve import (
     read_reserve,
     take_in,
 )
-from retention.store import Store
-from retention.verify import verify
+from retention.archive.verify import verify
+from retention.recording import Event, Receipt, Status
+from retention.rows.store import Store
+from retention.storage.places import Owner, Places
 from tests.kept import START, Paths, keep, receipt, recording
 from tests.tampering import sum_of
 

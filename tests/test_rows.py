@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from media.tap import Tap
-from retention.archive import Archive
-from retention.faults import HeadNotWritten, TryAgain
-from retention.purge import purge
+from media.recording.tap import Tap
+from retention.archive.archive import Archive
+from retention.archive.reserve import Reserve, read_reserve, take_in
+from retention.archive.verify import verify
 from retention.recording import Event, Receipt, Status, Sum, due_date
-from retention.rejected import RECEIPTS
-from retention.reserve import Reserve, read_reserve, take_in
-from retention.store import Store, StoreError, UnknownId
-from retention.verify import verify
+from retention.rows.faults import HeadNotWritten, TryAgain
+from retention.rows.rejected import RECEIPTS
+from retention.rows.store import Store, StoreError, UnknownId
+from retention.rules.purge import purge
 from sipagent.agent.recorder import rows as rows_module
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover
@@ -462,7 +462,7 @@ def test_what_has_no_room_in_the_reserve_at_the_end_is_counted_there(
     archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Rather than those of calls that were recorded."""
-    monkeypatch.setattr("retention.reserve.BASE", 3000)
+    monkeypatch.setattr("retention.archive.reserve.BASE", 3000)
     reserve = Reserve(tmp_path / "retention.reserve", 0)
     rows = Rows(archive.store, reserve, alerts.append)
     rows.start()

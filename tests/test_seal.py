@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.chunks import Block, Chunk, Coding, Kind, Note, PartWriter, create_part, pack, read_part
-from media.seal import STREAM_S, Opener, Sealer, open_all
+from media.recording.chunks import Block, Chunk, Coding, Kind, Note, PartWriter, create_part, pack, read_part
+from media.recording.seal import STREAM_S, Opener, Sealer, open_all
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 RATE = 8000

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media import seal
-from media.assemble import NothingRecorded, read_sound, settle
-from media.chunks import Block, Chunk, Kind, Note, PartWriter, create_part, pack
-from media.seal import Sealer
-from media.tap import Tap
-from retention.keys import Identity, read_identity
-from retention.local_files import LocalFiles
-from retention.vault import Vault
+from media.recording import seal
+from media.recording.assemble import NothingRecorded, read_sound, settle
+from media.recording.chunks import Block, Chunk, Kind, Note, PartWriter, create_part, pack
+from media.recording.seal import Sealer
+from media.recording.tap import Tap
+from retention.storage.keys import Identity, read_identity
+from retention.storage.local_files import LocalFiles
+from retention.storage.vault import Vault
 from tests import sealed_reader
 from tests.tapping import expected, feed
 from tests.test_structure import packages

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retention.places import Places
+from retention.storage.places import Places
 from sipagent.config.sampling import Seed
 from sipagent.config.seed import SeedError, keep_seed, read_seed
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention.recording import Receipt, Recording, Status, reference_of
-from retention.selection import Selection
-from retention.store import Store
+from retention.rows.selection import Selection
+from retention.rows.store import Store
 from tests.kept import START, receipt, recording
 from tests.tampering import HOLD
 

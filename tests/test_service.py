@@ -12,10 +12,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from retention.files import alone
-from retention.keys import new_pair
 from retention.recording import Status
-from retention.store import StoreError
+from retention.rows.store import StoreError
+from retention.storage.files import alone
+from retention.storage.keys import new_pair
 from sipagent.agent.admission import SHIPPED
 from sipagent.agent.engine import Credentials, EngineSettings, Incoming, OfLeg
 from sipagent.agent.recorder.recorder import Recorder

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.embedding import Floats
-from media.head import DILATIONS, KERNEL, Head, Tails, google_layers, save
-from media.keyword import DetectorUnavailable, Meaning, Verdict, load_detector
-from media.spotter import HEADS, Spotter, known_heads, plain
+from media.hearing.detectors import load_detector
+from media.hearing.embedding import Floats
+from media.hearing.head import DILATIONS, KERNEL, Head, Tails, google_layers, save
+from media.hearing.keyword import DetectorUnavailable, Meaning, Verdict
+from media.hearing.spotter import HEADS, Spotter, known_heads, plain
 
 PHRASES = ("je refuse", "pas d'enregistrement", "oui")
 SOUND = np.asarray(np.random.default_rng(1).normal(size=16_000) * 1000, dtype=np.int16)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from retention import authority
-from retention.archive import Archive
-from retention.authority import StampError
-from retention.places import Places
+from retention.archive.archive import Archive
 from retention.recording import Access
-from retention.stamp import (
+from retention.rows.store import Store
+from retention.stamps import authority
+from retention.stamps.authority import StampError
+from retention.stamps.stamp import (
     Stamped,
     StampProblem,
     StampReport,
@@ -20,7 +20,7 @@ from retention.stamp import (
     stamps,
     verify_stamps,
 )
-from retention.store import Store
+from retention.storage.places import Places
 from tests import old_stamp
 from tests.peers.tsa import NAME, Answer, Authority
 

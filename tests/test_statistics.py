@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retention.recording import Event, Receipt, Recording, Status, to_text
-from retention.statistics import BRIDGED, OTHER, STOPPED, Spread, Statistics
+from retention.rules.statistics import BRIDGED, OTHER, STOPPED, Spread, Statistics
 from sipagent.call.machines import story
 from tests import kept
 from tests.tampering import sum_of

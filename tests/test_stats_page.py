@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from retention.chain import TABLES
-from retention.statistics import Statistics
+from retention.rows.chain import TABLES
+from retention.rules.statistics import Statistics
 from sipagent.stats.page import Heading, page
 from sipagent.stats.plots import HEIGHT, WIDTH, Plot, svg, ticks
 from sipagent.stats.sections import GRAINS, by_grain, sections

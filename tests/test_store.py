@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from retention import store as store_module
-from retention.chain import Head
-from retention.head import read_head
-from retention.places import Places
+from retention.archive.verify import verify
 from retention.recording import Access, Event, Status
-from retention.selection import Selection
-from retention.store import Store, StoreError, UnknownId
-from retention.verify import verify
+from retention.rows import store as store_module
+from retention.rows.chain import Head
+from retention.rows.head import read_head
+from retention.rows.selection import Selection
+from retention.rows.store import Store, StoreError, UnknownId
+from retention.storage.places import Places
 from tests.kept import CALLER, OPERATOR, START, archive_of, receipt, recording
 
 
@@ -259,7 +259,7 @@ def test_many_processes(tmp_path: Path) -> None:
     path = tmp_path / "retention.db"
     program = (
         "import sys; from datetime import UTC, datetime; from retention.recording import Access;"
-        "from retention.store import Store; store = Store(sys.argv[1]);"
+        "from retention.rows.store import Store; store = Store(sys.argv[1]);"
         "[store.add_access(Access(at=datetime.now(UTC), action='play')) for _ in range(20)]"
     )
     root = Path(__file__).parent.parent

@@ -5,14 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
-from media import streams
-from media.embedding import Embedding, Floats
 from media.frame import SAMPLE_RATE, Samples
-from media.head import DEEP, Head, steps_of
-from media.keyword import Place
-from media.spotter import known_heads
-from media.streams import STEP, Streams
-from media.vad import SpeechStarted, VoiceGate
+from media.hearing import streams
+from media.hearing.embedding import Embedding, Floats
+from media.hearing.head import DEEP, Head, steps_of
+from media.hearing.keyword import Place
+from media.hearing.spotter import known_heads
+from media.hearing.streams import STEP, Streams
+from media.hearing.vad import SpeechStarted, VoiceGate
 
 
 class _Counting(Embedding):

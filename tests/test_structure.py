@@ -28,14 +28,23 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "service": {"agent", "call", "config", "edge", "notice", "pjsip", "voice"},
     "check": {"agent", "config", "edge", "notice", "service", "voice"},
 }
+INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
+    "media": {"hearing": set(), "recording": set()},
+    "retention": {
+        "storage": set(),
+        "rows": {"storage"},
+        "archive": {"rows", "storage"},
+        "rules": {"archive", "rows", "storage"},
+        "stamps": {"rows", "storage"},
+    },
+}
 LARGEST = 16  # modules in one folder
-STILL_LARGE = {"media", "retention"}
 VALUES = {"collections", "dataclasses", "enum", "typing"}
 LONGEST = 480  # lines; what is longer is two things
 # three threads and native code, which nothing may end
 BROAD = (
-    "media/tap.py",
-    "media/worker.py",
+    "media/recording/tap.py",
+    "media/hearing/listener.py",
     "sipagent/pjsip/legs.py",
     "sipagent/pjsip/filters/request_filter.py",
     "sipagent/service/purging.py",
@@ -47,19 +56,22 @@ SPEAKING = ("sipagent/cli", "media/training/__main__.py", "prompts/speak.py", "p
 # what lies in files: who knows where, who is given a path of this machine, who removes
 PATHS = {
     "spool": {
-        "retention/archive.py",
+        "retention/archive/archive.py",
         "sipagent/agent/recorder/recorder.py",
     },  # to make a recording's sound there
     "fetch": {"sipagent/cli/recordings/use.py"},  # to hear it
 }
 OWN_NAMES = {  # `ID.…`: the files, their marks, and copies that leave
-    *("retention/local_files.py", "retention/marks.py", "sipagent/cli/recordings/use.py"),
+    *("retention/storage/local_files.py", "retention/storage/marks.py", "sipagent/cli/recordings/use.py"),
 }
 ID_NAME = re.compile(r"f(['\"])(\{[^}]*\})?\{(\w+\.)*id\}(\.\w+|\.?\{[^}]*\})\1")
 REMOVING = {
-    *("retention/files.py", "retention/local_files.py", "retention/marks.py"),
-    *("media/assemble.py", "media/tap.py"),  # in the spool: a part that became a file, or never did
-    "retention/keys.py",  # half a pair
+    *("retention/storage/files.py", "retention/storage/local_files.py", "retention/storage/marks.py"),
+    *(
+        "media/recording/assemble.py",
+        "media/recording/tap.py",
+    ),  # a part in the spool
+    "retention/storage/keys.py",  # half a pair
     *(
         "sipagent/cli/copy.py",
         "sipagent/cli/setup/register.py",
@@ -115,7 +127,11 @@ def tracked() -> list[Path]:
 
 
 def test_there_is_something_to_look_at() -> None:
-    assert {name(path) for path in ALL} >= {"sipagent/call/flow.py", "sipagent/pjsip/legs.py", "media/tap.py"}
+    assert {name(path) for path in ALL} >= {
+        "sipagent/call/flow.py",
+        "sipagent/pjsip/legs.py",
+        "media/recording/tap.py",
+    }
 
 
 @pytest.mark.parametrize("package", ["media", "retention", "prompts"])
@@ -123,6 +139,22 @@ def test_inner_packages_import_nothing_of_ours_but_themselves(package: str) -> N
     for path in modules(package):
         if "training" not in path.parts:  # which makes heads, and is needed for nothing else
             assert packages(path) & set(OURS) <= {package}, name(path)
+
+
+@pytest.mark.parametrize(
+    ("package", "folder"), [(package, folder) for package, folders in INNER.items() for folder in folders]
+)
+def test_a_folder_of_an_inner_package_names_those_below_it_alone(package: str, folder: str) -> None:
+    below = INNER[package][folder] | {folder}
+    for path in modules(f"{package}/{folder}"):
+        named = {module.split(".")[1] for module in imports(path) if module.startswith(f"{package}.")}
+        assert named & {one.name for one in (ROOT / package).iterdir() if one.is_dir()} <= below, name(path)
+
+
+def test_the_folders_of_the_inner_packages_are_those_that_there_are() -> None:
+    for package, folders in INNER.items():
+        there = {one.parent.name for one in (ROOT / package).glob("*/__init__.py")}
+        assert there - {"training"} == set(folders)  # which makes heads of what hears
 
 
 def test_nobody_imports_the_tests() -> None:
@@ -175,7 +207,7 @@ def test_the_rooms_are_those_that_there_are() -> None:
 
 def test_no_folder_is_large() -> None:
     counted = Counter(name(path.parent) for path in ALL if path.stem != "__init__")
-    assert {folder for folder, count in counted.items() if count > LARGEST} == STILL_LARGE
+    assert {folder for folder, count in counted.items() if count > LARGEST} == set()
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in ALL}), ids=name)
@@ -206,7 +238,7 @@ def sources(path: Path, kind: type[ast.expr]) -> Iterator[ast.expr]:
 
 
 def test_one_module_chooses_what_keeps_recordings() -> None:
-    users = {name(path) for path in ALL if "retention.local_files" in imports(path)}
+    users = {name(path) for path in ALL if "retention.storage.local_files" in imports(path)}
     assert users == {"sipagent/agent/recorder/stored.py"}
 
 
@@ -247,7 +279,7 @@ def test_nobody_joins_the_folders_of_recordings_and_keys() -> None:
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
         if re.search(r"\b(recording\.directory|recordings|vault)$", ast.unparse(node.left))
     }
-    assert joining == {"retention/local_files.py"}
+    assert joining == {"retention/storage/local_files.py"}
 
 
 def test_who_removes_files() -> None:
@@ -268,7 +300,7 @@ def test_what_lies_beside_the_database_is_named_in_one_place() -> None:
         for node in sources(path, ast.Attribute)
         if re.search(r"\bdatabase\.(with_name|with_suffix|with_stem|parent|parents)$", ast.unparse(node))
     }
-    assert deriving == {"retention/places.py"}
+    assert deriving == {"retention/storage/places.py"}
 
 
 def test_the_database_is_spoken_to_in_one_package() -> None:

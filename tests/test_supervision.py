@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from retention.progress import at_work
+from retention.archive.progress import at_work
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.seed import keep_seed

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media import tap as tap_module
-from media.chunks import Kind, read_part
 from media.frame import FRAME_SAMPLES, SILENCE
-from media.seal import open_all
-from media.tap import Channel, Tap, TapError, TapWriter
+from media.recording import tap as tap_module
+from media.recording.chunks import Kind, read_part
+from media.recording.seal import open_all
+from media.recording.tap import Channel, Tap, TapError, TapWriter
 from tests.tapping import (
     PATIENCE_S,
     RATE,
@@ -236,7 +236,7 @@ REAL_TIME = """
 import sys, threading, time
 from pathlib import Path
 from media.frame import FRAME_SAMPLES
-from media.tap import Channel, Tap
+from media.recording.tap import Channel, Tap
 from tests.tapping import tone
 
 tap = Tap(Path(sys.argv[1]), sys.exit)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media import tap as tap_module
-from media.chunks import create_part
-from media.tap import STALLED, Tap, TapError, TapWriter
+from media.recording import tap as tap_module
+from media.recording.chunks import create_part
+from media.recording.tap import STALLED, Tap, TapError, TapWriter
 from tests.tapping import PATIENCE_S, content, expected, feed, wait_for, writer_threads
 
 pytestmark = pytest.mark.usefixtures("quick_writer")
@@ -84,7 +84,7 @@ def test_a_deleted_directory_is_a_failure(tap: Tap, part: Path, failures: list[s
 LIMITED = """
 import resource, sys, threading
 from pathlib import Path
-from media import tap
+from media.recording import tap
 from tests.tapping import feed
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))

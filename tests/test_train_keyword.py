@@ -18,9 +18,9 @@ from random import Random
 import numpy as np
 import pytest
 
-from media.head import DILATIONS, KERNEL, OTHER, Head, google_layers, load
-from media.keyword import DetectorUnavailable, Meaning
-from media.spotter import Spotter, known_heads
+from media.hearing.head import DILATIONS, KERNEL, OTHER, Head, google_layers, load
+from media.hearing.keyword import DetectorUnavailable, Meaning
+from media.hearing.spotter import Spotter, known_heads
 from media.training import own
 from media.training.language import language
 from media.training.near import alike, pieces

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media.embedding import HOP, SPAN, STRIDE, WINDOW
 from media.frame import SAMPLE_RATE
-from media.head import REACH
-from media.spotter import plain
+from media.hearing.embedding import HOP, SPAN, STRIDE, WINDOW
+from media.hearing.head import REACH
+from media.hearing.spotter import plain
+from media.hearing.vad import UNHEARD
 from media.training.channel import Backgrounds, Line, active_rms, any_line, carry
 from media.training.features import LONGEST, Asked, Stage, questions, read, stretch, write
 from media.training.language import LANGUAGES, language
 from media.training.speech import ESPEAK, KOKORO, Split, label, plan
-from media.vad import UNHEARD
 from sipagent.agent.admission import SHIPPED
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")

@@ -17,16 +17,16 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from retention.archive import Archive
-from retention.chain import TABLES, Head
-from retention.head import export_head, read_head
-from retention.hold import holds, release, review_of
-from retention.purge import Terms, purge
+from retention.archive.archive import Archive
+from retention.archive.verify import verify
 from retention.recording import Access, Status, due_date
-from retention.rows import OF_THE_CHAIN
-from retention.schema import MIGRATIONS
-from retention.store import Store, StoreError
-from retention.verify import verify
+from retention.rows.chain import TABLES, Head
+from retention.rows.columns import OF_THE_CHAIN
+from retention.rows.head import export_head, read_head
+from retention.rows.schema import MIGRATIONS
+from retention.rows.store import Store, StoreError
+from retention.rules.hold import holds, release, review_of
+from retention.rules.purge import Terms, purge
 from tests.crashing import killed_before, steps
 from tests.kept import CALLER, SOUND, START, Paths, archive, bytes_under, keep, recording
 

@@ -8,7 +8,7 @@ import pytest
 import webrtcvad
 
 from media.frame import SAMPLE_RATE, Samples
-from media.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceFact, VoiceGate
+from media.hearing.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceFact, VoiceGate
 
 SLICE = SAMPLE_RATE // 50
 

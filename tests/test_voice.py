@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
-from media.keyword import Meaning, Place, Verdict
-from retention.store import Store
+from media.hearing.keyword import Meaning, Place, Verdict
+from retention.rows.store import Store
 from sipagent.agent.admission import SHIPPED, admission, tones
 from sipagent.agent.agent import Agent
 from sipagent.agent.engine import Incoming, OfLeg, SoundEnded

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from media import head as heads
-from media.embedding import WIDTH, Floats
-from media.head import (
+from media.hearing import head as heads
+from media.hearing.embedding import WIDTH, Floats
+from media.hearing.head import (
     DEEP,
     DILATIONS,
     KERNEL,
@@ -20,7 +20,7 @@ from media.head import (
     load,
     save,
 )
-from media.spotter import HEADS
+from media.hearing.spotter import HEADS
 
 HIDDEN, MIDDLE = 8, 6
 PHRASES = ("je refuse", "oui")

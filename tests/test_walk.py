@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from media.chunks import Chunk, Kind, Note
-from media.walk import BLOCK_FRAMES, Walk
+from media.recording.chunks import Chunk, Kind, Note
+from media.recording.walk import BLOCK_FRAMES, Walk
 
 RATE = 8000
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from retention.archive import Archive
-from retention.clock import Reading, look
-from retention.hold import Hold, place
-from retention.keys import new_pair
+from retention.archive.archive import Archive
 from retention.recording import Access, due_date
-from retention.store import Store
+from retention.rows.store import Store
+from retention.rules.clock import Reading, look
+from retention.rules.hold import Hold, place
+from retention.storage.keys import new_pair
 from sipagent.config.load import Config
 from sipagent.service import watch as watching
 from sipagent.service.watch import Watch

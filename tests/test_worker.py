@@ -10,12 +10,19 @@ import numpy as np
 import pytest
 import webrtcvad
 
-from media import worker
-from media.dtmf import ToneDetector, ToneFact, ToneHeard, ToneStarted
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
-from media.keyword import DetectorError, Meaning, Place, Verdict
-from media.vad import SpeechStarted
-from media.worker import Conclusion, KeywordSpotted, Listener, ListenerFailed, ListeningEnded, SpeechEnded
+from media.hearing import listener as worker
+from media.hearing.dtmf import ToneDetector, ToneFact, ToneHeard, ToneStarted
+from media.hearing.keyword import DetectorError, Meaning, Place, Verdict
+from media.hearing.listener import (
+    Conclusion,
+    KeywordSpotted,
+    Listener,
+    ListenerFailed,
+    ListeningEnded,
+    SpeechEnded,
+)
+from media.hearing.vad import SpeechStarted
 
 OTHER = Verdict(Meaning.OTHER)
 ACCEPT = Verdict(Meaning.ACCEPT, "oui", 0.9)

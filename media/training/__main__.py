@@ -20,8 +20,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from media.head import OTHER
-from media.spotter import HEADS
+from media.hearing.head import OTHER
+from media.hearing.spotter import HEADS
 from media.training.features import make
 from media.training.language import LANGUAGES, language
 from media.training.people import copy_people, copy_prompts, people

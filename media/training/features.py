@@ -16,7 +16,8 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from media.embedding import (
+from media.frame import SAMPLE_RATE, Samples
+from media.hearing.embedding import (
     FLOOR_DB,
     HOP,
     MELS,
@@ -28,12 +29,11 @@ from media.embedding import (
     log_mel,
     mel_bank,
 )
-from media.frame import SAMPLE_RATE, Samples
-from media.head import OTHER, REACH
-from media.keyword import every_ms
+from media.hearing.head import OTHER, REACH
+from media.hearing.keyword import every_ms
+from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
 from media.training.channel import Backgrounds, Line, Sound, any_line, carry
 from media.training.revoice import revoiced
-from media.vad import UNHEARD, SpeechStarted, VoiceGate
 
 LONGEST = 69
 """Steps of a question at most: 2.8 s, of which the first REACH are only what was before."""

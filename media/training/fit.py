@@ -1,4 +1,4 @@
-"""Trains a head on rows of features, with JAX on the CPU; `media/head.py` computes the same in numpy.
+"""Trains a head on rows of features, with JAX on the CPU; `media/hearing/head.py` computes the same in numpy.
 
 The last layers of Google's network start as they are and are trained on with the head's own: slower, as they
 know much already. What comes out is the mean of the weights over the last some hundred batches.
@@ -16,8 +16,8 @@ import optax
 from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
-from media.embedding import BANDS, CHANNELS
-from media.head import DEEP, DILATIONS, KERNEL, LAYERS, LEAK, LEAST, OTHER, REACH, google_layers
+from media.hearing.embedding import BANDS, CHANNELS
+from media.hearing.head import DEEP, DILATIONS, KERNEL, LAYERS, LEAK, LEAST, OTHER, REACH, google_layers
 from media.training.features import LONGEST
 
 Weights: TypeAlias = dict[str, Any]

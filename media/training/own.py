@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from media.head import OTHER, Head, load
-from media.spotter import HEADS, plain
+from media.hearing.head import OTHER, Head, load
+from media.hearing.spotter import HEADS, plain
 from media.training.language import Language
 from media.training.near import alike, pieces
 from media.training.people import people

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from media.head import OTHER, load, save
-from media.spotter import HEADS
+from media.hearing.head import OTHER, load, save
+from media.hearing.spotter import HEADS
 from media.training.fit import Rows, Weights, fit, load_rows
 from media.training.language import Language
 from media.training.speech import KOKORO, label

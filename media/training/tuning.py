@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from media.head import Head
+from media.hearing.head import Head
 from media.training.features import source_of
 from media.training.fit import Rows, probabilities
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 import prompts
-from media.notice import Prompt as Sound
-from media.notice import inspect_prompt
+from media.prompt import Prompt as Sound
+from media.prompt import inspect_prompt
 from sipagent.agent.engine import Headers
 from sipagent.agent.operators.board import Strategy
 from sipagent.call import events as e

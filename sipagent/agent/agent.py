@@ -18,7 +18,7 @@ from typing import assert_never
 import structlog
 
 from media.frame import Samples
-from media.worker import Conclusion, Listener
+from media.hearing.listener import Conclusion, Listener
 from retention.recording import Ids, reference_of
 from sipagent.agent import played, transfers
 from sipagent.agent.admission import Admission

@@ -1,9 +1,9 @@
 """What the listener has concluded of a leg's sound, as facts of the flow."""
 
-from media.dtmf import ToneDropped, ToneHeard, ToneStarted
-from media.keyword import Meaning, Verdict
-from media.vad import SpeechStarted
-from media.worker import Conclusion, KeywordSpotted, ListenerFailed, ListeningEnded, SpeechEnded
+from media.hearing.dtmf import ToneDropped, ToneHeard, ToneStarted
+from media.hearing.keyword import Meaning, Verdict
+from media.hearing.listener import Conclusion, KeywordSpotted, ListenerFailed, ListeningEnded, SpeechEnded
+from media.hearing.vad import SpeechStarted
 from sipagent.call import events as e
 
 

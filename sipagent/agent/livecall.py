@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Self
 
 from media.frame import SAMPLE_RATE
-from media.notice import Prompt as Sound
-from media.tap import Tap
+from media.prompt import Prompt as Sound
+from media.recording.tap import Tap
 from retention.recording import Event, Notice, Receipt, Recording, due_date
 from sipagent.agent.admission import Admission
 from sipagent.agent.recorder.recorder import Closing

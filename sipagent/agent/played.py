@@ -3,8 +3,8 @@
 from functools import lru_cache
 
 from media.frame import SILENCE, Samples
-from media.notice import Prompt
-from media.worker import Listener
+from media.hearing.listener import Listener
+from media.prompt import Prompt
 from sipagent.call import events as e
 from sipagent.logs import alert
 from sipagent.voice.detection import UnreadableSound, read_sound

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from media.frame import Samples
-from media.tap import Channel, Tap
+from media.recording.tap import Channel, Tap
 from sipagent.agent.livecall import LiveCall
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.call import events as e

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from textwrap import wrap
 
-from retention.copies import Copy
-from retention.deletion import Deletion
 from retention.recording import Recording, Status
+from retention.rules.copies import Copy
+from retention.rules.deletion import Deletion
 from sipagent.config.identity import printable
 from sipagent.config.model import Service
 from sipagent.stats.words import Words

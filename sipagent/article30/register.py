@@ -11,8 +11,8 @@ entry that was written once can be compared with that of now.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from retention.keys import PublicKey
 from retention.recording import Json
+from retention.storage.keys import PublicKey
 from sipagent.config.examples import is_example
 from sipagent.config.hours import DAYS, shown
 from sipagent.config.load import Config

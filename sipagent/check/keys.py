@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retention.keys import KeysError, PublicKey, read_identity, read_public
-from retention.orphans import Orphan, orphans
-from retention.store import StoreError
+from retention.archive.orphans import Orphan, orphans
+from retention.rows.store import StoreError
+from retention.storage.keys import KeysError, PublicKey, read_identity, read_public
 from sipagent.agent.recorder.recordable import VAULT, obstacles
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.finding import Finding, error, ok, warning

@@ -15,8 +15,8 @@ from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from retention.connection import fault_in
-from retention.recording_files import has_metadata
+from retention.rows.connection import fault_in
+from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import files_of
 from sipagent.check.edge import edge_findings
 from sipagent.check.retention import retention_findings

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from media.loudness import Loudness, loudness
-from media.notice import Prompt, PromptError, inspect_prompt
+from media.prompt import Prompt, PromptError, inspect_prompt
 from sipagent.check.spoken import hours_findings, name_findings
 from sipagent.config.finding import Finding, error, ok, warning
 from sipagent.config.load import Config, PromptSet

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from retention.archive import Archive
-from retention.clock import Reading, read_clock, suspended
-from retention.erasure import stuck
-from retention.head import DAMAGED, HeadError, damaged_path, read_head
-from retention.hold import reviews_overdue
-from retention.places import Places
-from retention.purge import OVERDUE, ahead_of, due, plan
-from retention.reserve import lasting_problems
-from retention.stamp import proven
-from retention.store import Store, StoreError
+from retention.archive.archive import Archive
+from retention.archive.erasure import stuck
+from retention.archive.reserve import lasting_problems
+from retention.rows.head import DAMAGED, HeadError, damaged_path, read_head
+from retention.rows.store import Store, StoreError
+from retention.rules.clock import Reading, read_clock, suspended
+from retention.rules.hold import reviews_overdue
+from retention.rules.purge import OVERDUE, ahead_of, due, plan
+from retention.stamps.stamp import proven
+from retention.storage.places import Places
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.finding import Finding, error, ok
 from sipagent.config.load import Config

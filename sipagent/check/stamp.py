@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from retention import authority
-from retention.authority import StampError
-from retention.head import HeadError, read_head
-from retention.places import Places
-from retention.stamp import newest
+from retention.rows.head import HeadError, read_head
+from retention.stamps import authority
+from retention.stamps.authority import StampError
+from retention.stamps.stamp import newest
+from retention.storage.places import Places
 from sipagent.config.finding import Finding, error, ok, warning
 from sipagent.config.load import Config
 

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from retention.archive import Archive, ArchiveError
-from retention.lookup import ids_beginning, ids_meant
-from retention.purge import Terms
+from retention.archive.archive import Archive, ArchiveError
 from retention.recording import Recording, is_id
-from retention.recording_files import has_metadata
-from retention.store import Store, StoreError, UnknownId
+from retention.rows.lookup import ids_beginning, ids_meant
+from retention.rows.store import Store, StoreError, UnknownId
+from retention.rules.purge import Terms
+from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.errors import ConfigError, one_line
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from retention.files import sync_folder
+from retention.storage.files import sync_folder
 
 _UNKNOWN = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)  # what a file system says that has no O_TMPFILE
 

@@ -8,7 +8,7 @@ import click
 import phonenumbers
 
 from retention.recording import Status
-from retention.selection import Selection
+from retention.rows.selection import Selection
 from sipagent.cli.base import Decorated, Workplace, now
 from sipagent.cli.times import parse_moment
 from sipagent.config.identity import to_e164

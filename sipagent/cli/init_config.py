@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import sipagent
-from retention.keys import new_pair
+from retention.storage.keys import new_pair
 from sipagent.config.load import load
 
 LANGUAGES = ("fr", "en")

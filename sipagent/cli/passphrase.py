@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from retention.keys import Identity, KeysError, read_identity
+from retention.storage.keys import Identity, KeysError, read_identity
 from sipagent.cli.base import Decorated, Failure
 
 PASSPHRASE_LIMIT = 1024  # bytes

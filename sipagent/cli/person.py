@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import click
 
-from retention.archive import Archive
-from retention.deletion import Call
-from retention.selection import Selection
+from retention.archive.archive import Archive
+from retention.rows.selection import Selection
+from retention.rules.deletion import Call
 from sipagent.cli.base import Decorated, Failure, Workplace
 from sipagent.cli.filters import caller_forms
 from sipagent.cli.tables import Column, console, show_table, user_part

@@ -15,8 +15,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from media.assemble import AssemblyError, Reading, read_sound
-from media.chunks import CHANNELS as STORED_CHANNELS
+from media.recording.assemble import AssemblyError, Reading, read_sound
+from media.recording.chunks import CHANNELS as STORED_CHANNELS
 from sipagent.cli.base import Failure
 
 Samples = NDArray[np.int16]  # (n, channels) int16

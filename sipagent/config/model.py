@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, PrivateAttr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from retention.places import Places
+from retention.storage.places import Places
 from sipagent.config import types
 from sipagent.config.errors import ConfigError
 from sipagent.config.hours import Interval, Schedule, Week

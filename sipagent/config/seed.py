@@ -8,7 +8,7 @@ import re
 import secrets
 from pathlib import Path
 
-from retention.files import make_folder, write_whole
+from retention.storage.files import make_folder, write_whole
 from sipagent.config.sampling import SECRET_BYTES, Seed
 
 _LINE = re.compile(rb"sipagent-seed-1 ([0-9a-f]{%d}) ([0-9a-f]{8})\n" % (2 * SECRET_BYTES))

@@ -13,8 +13,8 @@ from collections.abc import Container
 from datetime import datetime
 from pathlib import Path
 
-from retention.files import make_folder, sync_folder, unlink, write_whole
 from retention.recording import parse_period
+from retention.storage.files import make_folder, sync_folder, unlink, write_whole
 from sipagent.config.load import Config
 from sipagent.edge.configuration import (
     EdgePlaces,

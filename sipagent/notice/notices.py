@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from media.notice import Prompt, inspect_prompt
+from media.prompt import Prompt, inspect_prompt
 from sipagent.config.load import Config
 
 

@@ -6,7 +6,7 @@ keeps stops `check` and `run`. What is to be said to a person is none.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from media.notice import Prompt
+from media.prompt import Prompt
 from sipagent.config.load import Config
 from sipagent.notice import words as heard
 from sipagent.notice.vocabulary import VOCABULARIES, Vocabulary

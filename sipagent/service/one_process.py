@@ -12,7 +12,7 @@ from ipaddress import ip_network
 
 import structlog
 
-from retention.reserve import Reserve
+from retention.archive.reserve import Reserve
 from sipagent import __version__
 from sipagent.agent.admission import tones
 from sipagent.agent.agent import Agent

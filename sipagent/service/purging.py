@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 
 import structlog
 
-from retention.archive import ArchiveError
-from retention.authority import StampError
-from retention.clock import Reading, look, read_clock
-from retention.hold import reviews_overdue
-from retention.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
-from retention.stamp import proven, stamp_head
-from retention.store import Store, StoreError
+from retention.archive.archive import ArchiveError
+from retention.rows.store import Store, StoreError
+from retention.rules.clock import Reading, look, read_clock
+from retention.rules.hold import reviews_overdue
+from retention.rules.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
+from retention.stamps.authority import StampError
+from retention.stamps.stamp import proven, stamp_head
 from sipagent.agent.recorder.recordable import obstacles
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config

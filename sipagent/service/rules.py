@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from media.keyword import DetectorUnavailable
-from media.notice import PromptError
+from media.hearing.keyword import DetectorUnavailable
+from media.prompt import PromptError
 from sipagent.agent.admission import Admission, admission
 from sipagent.call import events as e
 from sipagent.config.load import Config, ConfigError

@@ -16,9 +16,9 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from retention.progress import is_at_work
+from retention.archive.progress import is_at_work
+from retention.archive.reserve import Reserve
 from retention.recording import Receipt
-from retention.reserve import Reserve
 from sipagent import __version__
 from sipagent.agent.admission import Admission
 from sipagent.agent.operators.asking import Answer

@@ -5,8 +5,8 @@ from contextlib import ExitStack, contextmanager
 
 from prometheus_client.registry import Collector
 
-from retention.files import alone
-from retention.store import StoreError
+from retention.rows.store import StoreError
+from retention.storage.files import alone
 from sipagent.config.load import Config, ConfigError
 from sipagent.service.scrape import serving
 from sipagent.service.watch import Watch

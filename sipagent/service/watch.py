@@ -13,14 +13,14 @@ from pathlib import Path
 
 import structlog
 
-from retention import counts
-from retention.clock import Reading, read_clock, suspended
-from retention.erasure import pending
-from retention.hold import reviews_overdue
-from retention.purge import overdue
+from retention.archive.erasure import pending
 from retention.recording import RecordError, Status
-from retention.stamp import proven
-from retention.store import StoreError
+from retention.rows import counts
+from retention.rows.store import StoreError
+from retention.rules.clock import Reading, read_clock, suspended
+from retention.rules.hold import reviews_overdue
+from retention.rules.purge import overdue
+from retention.stamps.stamp import proven
 from sipagent.agent.recorder.recordable import obstacles
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config

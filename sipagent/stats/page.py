@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from html import escape
 
-from retention.statistics import Statistics
+from retention.rules.statistics import Statistics
 from sipagent.stats.plots import Plot, svg
 from sipagent.stats.sections import Section, Table, sections
 from sipagent.stats.words import Words

@@ -9,9 +9,9 @@ import numpy as np
 import soundfile
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, SILENCE, Samples, milliseconds
-from media.keyword import Detector, Meaning, Verdict, strongest
-from media.vad import HANG_OVER_MS
-from media.worker import KeywordSpotted, ListenerFailed, SpeechEnded, VoiceEar
+from media.hearing.keyword import Detector, Meaning, Verdict, strongest
+from media.hearing.listener import KeywordSpotted, ListenerFailed, SpeechEnded, VoiceEar
+from media.hearing.vad import HANG_OVER_MS
 from prompts.sound import resample
 
 _QUIET = SAMPLE_RATE * (HANG_OVER_MS + 200) // 1000

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from media.keyword import Detector, DetectorUnavailable, load_detector
+from media.hearing.detectors import load_detector
+from media.hearing.keyword import Detector, DetectorUnavailable
 from sipagent.config.finding import Finding, error, ok
 from sipagent.config.load import Config
 

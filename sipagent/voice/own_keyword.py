@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import prompts
-from media.embedding import EmbeddingUnavailable
 from media.frame import SAMPLE_RATE
-from media.head import OTHER, Head, save
-from media.keyword import Meaning
-from media.spotter import Spotter
+from media.hearing.embedding import EmbeddingUnavailable
+from media.hearing.head import OTHER, Head, save
+from media.hearing.keyword import Meaning
+from media.hearing.spotter import Spotter
 from prompts.kokoro import VoiceError
 from prompts.phonemes import PhonemeError
 from sipagent.voice.detection import hear

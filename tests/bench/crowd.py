@@ -19,12 +19,12 @@ from pathlib import Path
 
 import click
 
-from retention.archive import Archive
-from retention.head import read_head
+from retention.archive.archive import Archive
+from retention.archive.verify import verify
 from retention.recording import Ids, due_date
-from retention.rejected import BATCH
-from retention.store import Store
-from retention.verify import verify
+from retention.rows.head import read_head
+from retention.rows.rejected import BATCH
+from retention.rows.store import Store
 from sipagent.edge.rejected import Rejected
 from sipagent.service.processes.rejections import receipt_of
 from tests.bench import report

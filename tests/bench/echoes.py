@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator, default_rng
 
 from media.frame import SAMPLE_RATE, SILENCE, Samples
-from media.keyword import Detector, Meaning, Verdict
+from media.hearing.keyword import Detector, Meaning, Verdict
 from media.training.channel import Codec, Line, Sound, active_rms
 from media.training.features import read
 from sipagent.voice.detection import hear

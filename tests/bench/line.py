@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from media.dtmf import COLUMNS, KEYS, ROWS
 from media.frame import SAMPLE_RATE, Samples
+from media.hearing.dtmf import COLUMNS, KEYS, ROWS
 
 Wave: TypeAlias = NDArray[np.float64]
 """(n,) float64 in units of a 16-bit sample, at 8 kHz."""

@@ -26,10 +26,10 @@ import click
 import numpy as np
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE
-from media.tap import Channel, Tap
-from media.worker import Listener
-from retention import marks
+from media.hearing.listener import Listener
+from media.recording.tap import Channel, Tap
 from retention.recording import Receipt
+from retention.storage import marks
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.softphone.call import Way
 from tests import kept

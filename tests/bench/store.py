@@ -17,17 +17,17 @@ from pathlib import Path
 import click
 from rich.progress import track
 
-from media.tap import Tap
-from retention.archive import Archive
-from retention.counts import recordings_by_status
-from retention.keys import Identity
-from retention.pages import Row as Columns
-from retention.pages import batches
-from retention.purge import Terms, purge
+from media.recording.tap import Tap
+from retention.archive.archive import Archive
+from retention.archive.verify import verify
 from retention.recording import Notice, Receipt, Recording, Status, due_date, new_id
-from retention.selection import Selection
-from retention.store import Store
-from retention.verify import verify
+from retention.rows.counts import recordings_by_status
+from retention.rows.pages import Row as Columns
+from retention.rows.pages import batches
+from retention.rows.selection import Selection
+from retention.rows.store import Store
+from retention.rules.purge import Terms, purge
+from retention.storage.keys import Identity
 from sipagent.agent.recorder.recorder import Closing, Recorder
 from tests.bench import report
 from tests.bench.report import Row

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
-from media.dtmf import ToneDetector, ToneHeard, ToneStarted
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
-from media.worker import Conclusion, Listener
+from media.hearing.dtmf import ToneDetector, ToneHeard, ToneStarted
+from media.hearing.listener import Conclusion, Listener
 from tests.bench.line import Press, Wave, dbm0, g711, random_press, rms
 from tests.bench.speech import NoSpeech, music, recorded, spoken
 

@@ -22,8 +22,9 @@ from rich.progress import track
 from rich.table import Table
 
 from media.frame import SAMPLE_RATE, Samples
-from media.head import OTHER
-from media.keyword import Detector, Meaning, Verdict, load_detector
+from media.hearing.detectors import load_detector
+from media.hearing.head import OTHER
+from media.hearing.keyword import Detector, Meaning, Verdict
 from media.training.channel import Line, Noise, Sound, carry
 from media.training.features import backgrounds, labelled, read
 from media.training.language import LANGUAGES, Language, language
@@ -50,7 +51,7 @@ def resident():
     return sum(int(line.split()[1]) for line in lines if line.startswith("Rss")) / 1024
 import numpy, media.keyword
 before, since = resident(), time.perf_counter()
-detector = media.keyword.load_detector("embedding", sys.argv[1:])
+detector = media.hearing.detectors.load_detector("embedding", sys.argv[1:])
 detector.judge(numpy.zeros(20000, dtype=numpy.int16))
 print(json.dumps([time.perf_counter() - since, resident() - before]))
 """

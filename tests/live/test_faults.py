@@ -9,7 +9,7 @@ from signal import SIGTERM
 import numpy as np
 import pytest
 
-from retention.reserve import read_reserve
+from retention.archive.reserve import read_reserve
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import Play, Samples, Tone
 from tests.conftest import AgentFactory, PhoneFactory

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from retention.keys import new_pair
-from retention.store import Store
-from retention.verify import Finding, verify
+from retention.archive.verify import Finding, verify
+from retention.rows.store import Store
+from retention.storage.keys import new_pair
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import RATE
 from tests.conftest import AgentFactory

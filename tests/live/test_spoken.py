@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from media.frame import Samples
-from media.head import Head, save
+from media.hearing.head import Head, save
 from sipagent.agent.admission import SHIPPED
 from sipagent.softphone.phone import Phone
 from sipagent.softphone.rtp import RATE, Play, Tone, tone

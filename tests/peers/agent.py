@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from retention.store import Store
+from retention.rows.store import Store
 from sipagent.softphone.rtp import RATE, tone
 from tests.peers.process import Child, PeerError, free_ports
 

@@ -6,7 +6,7 @@ It only says where a round begins. Whatever is wrong with it, the round begins a
 import json
 from pathlib import Path
 
-from retention.files import write_whole
+from retention.storage.files import write_whole
 
 SIZE_LIMIT = 4096  # bytes; a file of ours is not larger
 

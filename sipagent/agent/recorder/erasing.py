@@ -12,8 +12,8 @@ same; what does not go is found by its rows: see `retention.erasure`.
 
 from collections.abc import Callable
 
-from retention.archive import Archive
-from retention.marks import Mark
+from retention.archive.archive import Archive
+from retention.storage.marks import Mark
 from sipagent.agent.recorder.jobs import Job, Worker
 
 

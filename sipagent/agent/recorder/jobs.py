@@ -5,11 +5,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from media.assemble import AssemblyError
-from media.tap import TapError
-from retention.archive import ArchiveError
-from retention.keys import KeysError
-from retention.store import StoreError
+from media.recording.assemble import AssemblyError
+from media.recording.tap import TapError
+from retention.archive.archive import ArchiveError
+from retention.rows.store import StoreError
+from retention.storage.keys import KeysError
 
 FAULTS = (OSError, StoreError, ArchiveError, KeysError, TapError, AssemblyError)
 

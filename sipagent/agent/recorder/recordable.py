@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from retention.keys import KeysError, read_public
+from retention.storage.keys import KeysError, read_public
 from sipagent.config.load import Config, ConfigError
 
 VAULT = "retention.database"  # the key that the vault's place follows from

@@ -24,17 +24,17 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from media.assemble import Finished, Format, NothingRecorded, assemble, is_begun, is_sealed, settle
 from media.frame import SAMPLE_RATE
-from media.tap import Tap, TapError, TapWriter
-from retention.archive import Archive
-from retention.erasure import REFUSED, finish
-from retention.keys import read_public
-from retention.marks import Mark
+from media.recording.assemble import Finished, Format, NothingRecorded, assemble, is_begun, is_sealed, settle
+from media.recording.tap import Tap, TapError, TapWriter
+from retention.archive.archive import Archive
+from retention.archive.erasure import REFUSED, finish
+from retention.archive.reserve import Reserve
 from retention.recording import Pause, Receipt, Recording, Status
-from retention.recording_files import FileKind, format_of
-from retention.reserve import Reserve
-from retention.store import StoreError
+from retention.rows.store import StoreError
+from retention.storage.keys import read_public
+from retention.storage.marks import Mark
+from retention.storage.recording_files import FileKind, format_of
 from sipagent.agent.figures import Figures
 from sipagent.agent.recorder.erasing import Erasing
 from sipagent.agent.recorder.jobs import FAULTS, Job, Worker

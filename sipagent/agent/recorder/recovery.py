@@ -10,14 +10,14 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from media.assemble import Format
-from retention.archive import Archive, ArchiveError
-from retention.erasure import REFUSED, allows, finish, pending
-from retention.progress import of_the_living
+from media.recording.assemble import Format
+from retention.archive.archive import Archive, ArchiveError
+from retention.archive.erasure import REFUSED, allows, finish, pending
+from retention.archive.progress import of_the_living
+from retention.archive.reserve import ReserveError, left_behind, take_in
 from retention.recording import Event, Receipt, Recording, Status
-from retention.recording_files import FileKind
-from retention.reserve import ReserveError, left_behind, take_in
-from retention.store import Store, StoreError, UnknownId
+from retention.rows.store import Store, StoreError, UnknownId
+from retention.storage.recording_files import FileKind
 from sipagent.agent.recorder.jobs import FAULTS
 from sipagent.agent.recorder.recorder import Closing, close, flag
 from sipagent.call.machines.story import FLAGGED

@@ -5,8 +5,8 @@
 
 Of a receipt that waits only the newest state is kept. What waits is bounded: a call for which there is no
 room any more, neither in memory nor in the reserve, leaves no receipt, is counted, and the count is written
-(`retention.rejected.LOST`). Recordings are never among those: without a durable row, in the database or in
-the reserve, none begins.
+(`LOST` of retention/rows/rejected.py). Recordings are never among those: without a durable row, in the
+database or in the reserve, none begins.
 """
 
 import itertools
@@ -19,12 +19,12 @@ from functools import partial
 
 import structlog
 
-from retention.faults import Busy, HeadNotWritten, StoreError, TryAgain
-from retention.marks import MustGo
+from retention.archive.reserve import Record, Reserve, ReserveFull
 from retention.recording import Receipt, Recording, Sum
-from retention.rejected import LOST, Rejected, Span
-from retention.reserve import Record, Reserve, ReserveFull
-from retention.store import Store
+from retention.rows.faults import Busy, HeadNotWritten, StoreError, TryAgain
+from retention.rows.rejected import LOST, Rejected, Span
+from retention.rows.store import Store
+from retention.storage.marks import MustGo
 from sipagent.agent.recorder.jobs import FAULTS, Job
 
 RETRY_S = 1.0  # between two attempts

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from retention.archive import Archive
-from retention.local_files import LocalFiles
-from retention.marks import Marks
-from retention.recording_files import RecordingFiles
-from retention.store import Store
+from retention.archive.archive import Archive
+from retention.rows.store import Store
+from retention.storage.local_files import LocalFiles
+from retention.storage.marks import Marks
+from retention.storage.recording_files import RecordingFiles
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from retention.archive import Archive
-from retention.deletion import Call, Deletion, NotDeleted, delete
+from retention.archive.archive import Archive
 from retention.recording import Access, Json, Recording, to_text
+from retention.rules.deletion import Call, Deletion, NotDeleted, delete
 from sipagent.article30.certificate import certificate
 from sipagent.cli.ask import agree, yes_option
 from sipagent.cli.base import (

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from retention.recording import Json, to_text
-from retention.selection import Selection
+from retention.rows.selection import Selection
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.filters import period_of
 from sipagent.cli.tables import Column, console, show_table

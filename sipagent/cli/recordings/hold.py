@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from retention.archive import Archive, ArchiveError
-from retention.hold import Hold, HoldError, holds, is_overdue, place, release, why_not
-from retention.purge import due
+from retention.archive.archive import Archive, ArchiveError
 from retention.recording import Access, Recording
-from retention.use import discreet
+from retention.rules.hold import Hold, HoldError, holds, is_overdue, place, release, why_not
+from retention.rules.purge import due
+from retention.rules.use import discreet
 from sipagent.cli.base import (
     Failure,
     Workplace,

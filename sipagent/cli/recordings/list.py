@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from retention.recording import Recording, Sum
-from retention.rejected import LOST, REJECTED
-from retention.selection import Selection
-from retention.store import Store
+from retention.rows.rejected import LOST, REJECTED
+from retention.rows.selection import Selection
+from retention.rows.store import Store
 from sipagent.cli.base import Workplace, json_option, print_json
 from sipagent.cli.filters import filter_options, selection
 from sipagent.cli.tables import (

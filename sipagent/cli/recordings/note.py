@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from retention.note import Filed, NotFiled, file_note, why_not
 from retention.recording import Access
-from retention.use import CUT, discreet, what_goes
+from retention.rules.note import Filed, NotFiled, file_note, why_not
+from retention.rules.use import CUT, discreet, what_goes
 from sipagent.cli.ask import yes_option
 from sipagent.cli.base import Failure, Workplace, find, id_argument, now, system_user, words
 from sipagent.config.identity import printable

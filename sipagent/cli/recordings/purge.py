@@ -8,17 +8,17 @@ from typing import TypeVar
 import click
 from rich.console import Console
 
-from retention.archive import Archive
-from retention.clock import look, read_clock, resume, suspended
-from retention.copies import Copy
-from retention.orphans import Orphan
-from retention.places import Places
-from retention.progress import is_running
-from retention.purge import Removal, Report, Stay, erase_pending, preview, purge
+from retention.archive.archive import Archive
+from retention.archive.orphans import Orphan
+from retention.archive.progress import is_running
+from retention.archive.reserve import ReserveError, left_behind, take_in
 from retention.recording import Access, Json, to_text
-from retention.reserve import ReserveError, left_behind, take_in
-from retention.stamp import proven
-from retention.store import Store
+from retention.rows.store import Store
+from retention.rules.clock import look, read_clock, resume, suspended
+from retention.rules.copies import Copy
+from retention.rules.purge import Removal, Report, Stay, erase_pending, preview, purge
+from retention.stamps.stamp import proven
+from retention.storage.places import Places
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from retention.rebuild import Problem, Rebuilt, rebuild
+from retention.archive.rebuild import Problem, Rebuilt, rebuild
 from retention.recording import Access
 from sipagent.cli.base import Workplace, json_option, now, print_json, system_user
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock

@@ -6,11 +6,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from retention.archive import Archive, is_nameless
-from retention.copies import Copy, known_copies
-from retention.hold import is_overdue
-from retention.keys import KeysError
-from retention.purge import due
+from retention.archive.archive import Archive, is_nameless
 from retention.recording import (
     Access,
     Json,
@@ -21,7 +17,11 @@ from retention.recording import (
     reference_of,
     to_text,
 )
-from retention.store import UnknownId
+from retention.rows.store import UnknownId
+from retention.rules.copies import Copy, known_copies
+from retention.rules.hold import is_overdue
+from retention.rules.purge import due
+from retention.storage.keys import KeysError
 from sipagent.cli.base import Workplace, id_argument, json_option, meant, now, print_json
 from sipagent.cli.tables import console, show_fields, user_part
 from sipagent.cli.times import distance, full, length, size

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from retention.authority import StampError
 from retention.recording import Json, to_text
-from retention.stamp import Stamped, StampProblem, newest, stamp_head, stamps
+from retention.stamps.authority import StampError
+from retention.stamps.stamp import Stamped, StampProblem, newest, stamp_head, stamps
 from sipagent.agent.recorder.stored import store_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.tables import Column, console, show_table

@@ -9,11 +9,11 @@ import click
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from retention import counts
 from retention.recording import Json, Sum, to_text
-from retention.selection import Selection
-from retention.statistics import DECISIONS, OTHER, PHASES, Fates, Statistics
-from retention.store import Store
+from retention.rows import counts
+from retention.rows.selection import Selection
+from retention.rows.store import Store
+from retention.rules.statistics import DECISIONS, OTHER, PHASES, Fates, Statistics
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.filters import period_of
 from sipagent.cli.tables import Column, console, show_fields, show_table, user_part

@@ -9,13 +9,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from retention.archive import Archive
-from retention.copies import told
-from retention.keys import Identity, KeysError
-from retention.purge import due
+from retention.archive.archive import Archive
 from retention.recording import Access, Recording
-from retention.recording_files import FileKind, sha256
-from retention.use import ACCESS_REQUEST, discreet, nothing_to_use, purposes_of, why_not
+from retention.rules.copies import told
+from retention.rules.purge import due
+from retention.rules.use import ACCESS_REQUEST, discreet, nothing_to_use, purposes_of, why_not
+from retention.storage.keys import Identity, KeysError
+from retention.storage.recording_files import FileKind, sha256
 from sipagent.cli import sound as cli_sound
 from sipagent.cli.ask import agree, yes_option
 from sipagent.cli.base import (

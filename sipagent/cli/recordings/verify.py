@@ -5,11 +5,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from retention.archive import Archive
+from retention.archive.archive import Archive
+from retention.archive.verify import Finding, Verified, verify
 from retention.recording import Json
-from retention.recording_files import has_metadata
-from retention.stamp import StampReport, verify_stamps
-from retention.verify import Finding, Verified, verify
+from retention.stamps.stamp import StampReport, verify_stamps
+from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import files_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import Step, steps

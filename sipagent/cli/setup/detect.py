@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from media.keyword import Detector, DetectorUnavailable, Meaning, load_detector
+from media.hearing.detectors import load_detector
+from media.hearing.keyword import Detector, DetectorUnavailable, Meaning
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.voice.detection import Heard, UnreadableSound, hear, read_sound

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from retention.archive import Archive
-from retention.keys import KeysError, PublicKey, read_public
+from retention.archive.archive import Archive
 from retention.recording import Json
+from retention.storage.keys import KeysError, PublicKey, read_public
 from sipagent.check.keys import PrivateKey, private_keys
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.passphrase import leaving, new_passphrase, new_passphrase_options

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from media.notice import PromptError
+from media.prompt import PromptError
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.findings import show_findings
 from sipagent.cli.tables import console, show_fields

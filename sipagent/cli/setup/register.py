@@ -5,8 +5,8 @@ from typing import Literal
 
 import click
 
-from media.notice import PromptError
-from retention.keys import KeysError, read_public
+from media.prompt import PromptError
+from retention.storage.keys import KeysError, read_public
 from sipagent.article30.file import Difference, RegisterError, Written, differences, read, renewed
 from sipagent.article30.markdown import LANGUAGES
 from sipagent.article30.register import Entry, entry

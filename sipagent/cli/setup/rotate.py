@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from retention.keys import Identity, KeysError, PublicKey, read_public
+from retention.archive.rotation import Rotation, rotate
 from retention.recording import Access
-from retention.rotation import Rotation, rotate
+from retention.storage.keys import Identity, KeysError, PublicKey, read_public
 from sipagent.cli.base import Failure, Workplace, by_option, json_option, now, print_json, system_user
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.progress import steps_of

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from media.keyword import DetectorUnavailable
-from media.spotter import known_heads, plain
+from media.hearing.keyword import DetectorUnavailable
+from media.hearing.spotter import known_heads, plain
 from media.training.language import LANGUAGES, Language, language
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import steps

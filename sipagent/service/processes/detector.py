@@ -22,7 +22,7 @@ import numpy as np
 import structlog
 
 from media.frame import SILENCE, Samples
-from media.keyword import Detector, DetectorError, DetectorUnavailable, Place
+from media.hearing.keyword import Detector, DetectorError, DetectorUnavailable, Place
 from sipagent.config.load import Config, ConfigError
 from sipagent.logs import alert, configure_log
 from sipagent.service.processes.link import Link

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 
 import structlog
 
+from retention.archive.reserve import Reserve, ReserveError, ReserveFull, read_reserve, take_in
 from retention.recording import Ids, Receipt, Sum
-from retention.rejected import Rejected
-from retention.reserve import Reserve, ReserveError, ReserveFull, read_reserve, take_in
-from retention.store import Store, StoreError
+from retention.rows.rejected import Rejected
+from retention.rows.store import Store, StoreError
 from sipagent.agent.admission import Admission
 from sipagent.agent.figures import Ending, Figures
 from sipagent.agent.turned_away import rejected

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from media.frame import Samples
-from media.keyword import DetectorError, Meaning, Place, Verdict, every_ms
+from media.hearing.keyword import DetectorError, Meaning, Place, Verdict, every_ms
 from sipagent.logs import alert
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 
@@ -101,7 +101,7 @@ class Line:
 
 
 class RemoteDetector:
-    """A media.keyword.Detector."""
+    """A media.hearing.keyword.Detector."""
 
     def __init__(self, line: Line, in_call: bool, engine: str) -> None:
         self.every_ms = every_ms(engine, in_call)

@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection
 
 import structlog
 
-from retention.progress import at_work, left_by
+from retention.archive.progress import at_work, left_by
+from retention.archive.reserve import Reserve
 from retention.recording import Ids, Receipt, worker_of
-from retention.reserve import Reserve
-from retention.store import StoreError
+from retention.rows.store import StoreError
 from sipagent.agent.admission import Admission, tones
 from sipagent.agent.agent import Agent
 from sipagent.agent.engine import Engine, EngineSettings

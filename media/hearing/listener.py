@@ -1,0 +1,333 @@
+"""The listener: one thread that hears all legs of the process, and reports only conclusions.
+
+    clock thread --feed--> queue --> this thread --> ToneDetector        --> report(leg, conclusion)
+                                             `-----> VoiceGate, Detector -'
+
+A caller's refusal may be in any frame, so whatever keeps a frame from being heard becomes a fact,
+ListenerFailed: whoever decides about the recording must know that this silence means nothing.
+"""
+
+import logging
+import queue
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeAlias
+
+from media.frame import FRAME_MS, Samples, milliseconds
+from media.hearing.dtmf import ToneDetector, ToneDropped, ToneHeard, ToneStarted
+from media.hearing.echo import Echo
+from media.hearing.keyword import Detector, DetectorError, Meaning, Place, Verdict, strongest
+from media.hearing.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
+
+QUEUE_FRAMES = 20_000 // FRAME_MS
+"""20 s of one leg, 5 s of four: a thread that is later than this isn't late but stuck."""
+
+UNSURE_MS = 500
+"""Of speech that goes on, before anything weaker than a refusal is reported: it may become one."""
+
+BUSY_FRAMES = 500 // FRAME_MS
+"""With more than this waiting, provisional judgements are left out: keys are in the queue, too."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordSpotted:
+    """Someone who still speaks has said this; SpeechEnded repeats it unless something stronger follows.
+
+    A refusal at once; what is weaker only when half a second has made nothing more of it.
+    """
+
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """What the utterance came to; None if the detector failed on it (a ListenerFailed says why)."""
+
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerFailed:
+    """Something said or pressed on this leg may have been missed; `reason` is one line for the log."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningEnded:
+    """All that was fed of this leg before it was closed has been heard; nothing more follows."""
+
+
+Conclusion: TypeAlias = (
+    ToneStarted
+    | ToneDropped
+    | ToneHeard
+    | SpeechStarted
+    | KeywordSpotted
+    | SpeechEnded
+    | ListenerFailed
+    | ListeningEnded
+)
+
+
+class _Ear(Protocol):
+    """One kind of listening on one leg."""
+
+    def feed(self, samples: Samples) -> list[Conclusion]: ...
+
+
+class _ToneEar:
+    def __init__(self) -> None:
+        self._tones = ToneDetector()
+
+    def feed(self, samples: Samples) -> list[Conclusion]:
+        return list(self._tones.feed(samples))
+
+
+class VoiceEar:
+    """The gate and the detector behind it."""
+
+    def __init__(self, detector: Detector, is_busy: Callable[[], bool]) -> None:
+        self._gate = VoiceGate(detector.every_ms)
+        self._stream = secrets.randbits(63)
+        self._detector = detector
+        self._is_busy = is_busy
+        self._echo = Echo()
+        self._begin()
+
+    def plays(self, sound: Samples) -> None:
+        """From the next frame on (n,) int16 are played to the leg; empty: nothing."""
+        self._echo.plays(sound)
+
+    def feed(self, samples: Samples) -> list[Conclusion]:
+        conclusions: list[Conclusion] = []
+        for fact in self._gate.feed(self._echo.cleaned(samples)):
+            if isinstance(fact, SpeechStarted):
+                self._begin()
+                conclusions.append(fact)
+            elif isinstance(fact, Utterance):
+                conclusions += self._conclude(fact)
+            elif not self._is_busy():
+                conclusions += self._judge(fact)
+        return conclusions
+
+    def attend(self, detector: Detector) -> None:
+        """Other words count from here on; what is being said goes on, and is judged by these."""
+        if detector is not self._detector:
+            self._detector = detector
+            self._begin()
+            self._gate.every_ms = detector.every_ms
+
+    def finish(self) -> list[Conclusion]:
+        """Nobody listens any longer: what is being said is judged as far as it goes."""
+        return [made for fact in self._gate.finish() for made in self._conclude(fact)]
+
+    def _begin(self) -> None:
+        """Nothing is known of what is being said. `_since`: where in the stream the verdict so far began."""
+        self._so_far = self._reported = Verdict(Meaning.OTHER)
+        self._since = 0
+        self._failed = False
+
+    def _asked(self, fact: SpeechGoesOn | Utterance) -> Verdict:
+        place = Place(self._stream, fact.at, last=isinstance(fact, Utterance))
+        verdict = self._detector.judge(fact.samples, place)
+        behind = self._gate.at - fact.at - len(fact.samples)
+        return self._echo.weighed(verdict, fact.samples, behind, self._detector.judge)
+
+    def _judge(self, fact: SpeechGoesOn) -> list[Conclusion]:
+        """Provisional, while speech goes on: only a keyword that changes the verdict is worth a report."""
+        before, now = self._so_far.meaning, fact.at + len(fact.samples)
+        try:
+            self._so_far = strongest([self._so_far, self._asked(fact)])
+        except DetectorError as error:
+            failed_before, self._failed = self._failed, True  # told once, not ten times a second
+            return [] if failed_before else [ListenerFailed(f"voice: {error}")]
+        meaning = self._so_far.meaning
+        if meaning is not before:
+            self._since = now
+        unsure = meaning is not Meaning.REFUSE and milliseconds(now - self._since) < UNSURE_MS
+        if unsure or meaning is self._reported.meaning:
+            return []
+        self._reported = self._so_far
+        return [KeywordSpotted(self._so_far)]
+
+    def _conclude(self, utterance: Utterance) -> list[Conclusion]:
+        try:
+            verdict = self._asked(utterance)
+        except DetectorError as error:
+            known = self._so_far if self._so_far.meaning in (Meaning.REFUSE, Meaning.UNCLEAR) else None
+            return [ListenerFailed(f"voice: {error}"), SpeechEnded(known)]
+        return [SpeechEnded(strongest([self._so_far, verdict]))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Played:
+    """What is played to a leg from here on; empty: nothing."""
+
+    sound: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What is to be listened for on a leg from here on. `deaf`: speech is, and there is no detector."""
+
+    tones: bool
+    detector: Detector | None
+    deaf: bool
+
+
+class Listener:
+    """Reports what is pressed and said on the legs that are open, in order for each leg.
+
+    `report(leg, conclusion)` is called on the listener's thread and must neither block nor raise. Without
+    `detector` no voice work is done at all, and each leg on which speech is wished is a ListenerFailed: its
+    silence is no answer.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[int, Conclusion], None],
+        detector: Detector | None,
+        in_call: Detector | None = None,
+    ) -> None:
+        self._report = report
+        self._detector = detector
+        self._in_call = in_call
+        self._queue: queue.SimpleQueue[tuple[int, Samples | _Played | _Wish] | threading.Event | None] = (
+            queue.SimpleQueue()
+        )
+        self._listened: set[int] = set()  # read on the clock thread: adding and discarding are atomic
+        self._overrun: set[int] = set()
+        self._drops = 0
+        self._ears: dict[int, dict[str, _Ear]] = {}  # the thread's own
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+
+    @property
+    def drops(self) -> int:
+        """Frames that found the queue full, since the start."""
+        return self._drops
+
+    def start(self) -> None:
+        """Start the thread; once in a listener's life."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hear what was fed so far, then end the thread and wait for it."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def open(self, leg: int, *, tones: bool, voice: bool, in_call: bool = False) -> None:
+        """Listen on `leg` for these from the next frame on; what is listened for already just goes on.
+
+        `in_call`: for the words that count during the call alone.
+        """
+        detector = (self._in_call if in_call else self._detector) if voice else None
+        wish = _Wish(tones, detector, deaf=voice and detector is None)
+        self._queue.put((leg, wish))
+        if wish.tones or wish.detector:
+            self._listened.add(leg)
+        else:
+            self._listened.discard(leg)
+
+    def close(self, leg: int) -> None:
+        """Hear out what was fed of `leg`, report ListeningEnded and forget it; later frames are ignored."""
+        self.open(leg, tones=False, voice=False)
+
+    def plays(self, leg: int, sound: Samples) -> None:
+        """Know what `leg` hears from the next frame on: (n,) int16 at 8 kHz, once; empty: nothing any longer.
+
+        To be called before a sound begins and after it has been stopped.
+        """
+        if leg in self._listened:
+            self._queue.put((leg, _Played(sound)))
+
+    def feed(self, leg: int, samples: Samples) -> None:
+        """Take (n,) int16 at 8 kHz; for the clock thread: never blocks, never raises, costs microseconds.
+
+        The samples are kept, not copied, so they must not change afterwards.
+        """
+        if leg not in self._listened:
+            return
+        if self._queue.qsize() >= QUEUE_FRAMES:
+            self._drops += 1
+            self._overrun.add(leg)
+            return
+        self._queue.put((leg, samples))
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until all that was fed before is reported; False if that took longer than `timeout_s`."""
+        reached = threading.Event()
+        self._queue.put(reached)
+        return reached.wait(timeout_s)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            leg, content = item
+            if isinstance(content, _Wish):
+                self._equip(leg, content)
+            elif isinstance(content, _Played):
+                ears = self._ears.get(leg, {})
+                if isinstance(ear := ears.get("voice"), VoiceEar):
+                    self._do(leg, "voice", partial(ear.plays, content.sound), ears)
+            else:
+                self._hear(leg, content)
+
+    def _equip(self, leg: int, wish: _Wish) -> None:
+        ears = self._ears.pop(leg, {})
+        if not wish.tones:
+            ears.pop("tones", None)
+        elif "tones" not in ears:
+            ears["tones"] = _ToneEar()
+        self._do(leg, "voice", partial(self._attend, wish.detector, ears), ears)
+        if wish.deaf:
+            self._report(leg, ListenerFailed("voice: there is no detector"))
+        if ears:
+            self._ears[leg] = ears
+        else:
+            self._report(leg, ListeningEnded())
+
+    def _attend(self, detector: Detector | None, ears: dict[str, _Ear]) -> list[Conclusion]:
+        ear = ears.get("voice")
+        if detector is None:
+            ears.pop("voice", None)
+            return ear.finish() if isinstance(ear, VoiceEar) else []
+        if isinstance(ear, VoiceEar):
+            ear.attend(detector)
+        else:
+            ears["voice"] = VoiceEar(detector, self._is_busy)
+        return []
+
+    def _hear(self, leg: int, samples: Samples) -> None:
+        ears = self._ears.get(leg, {})
+        if leg in self._overrun:
+            self._overrun.discard(leg)
+            self._report(leg, ListenerFailed("fell behind: frames of this leg were dropped"))
+        for kind, ear in list(ears.items()):
+            self._do(leg, kind, partial(ear.feed, samples), ears)
+
+    def _do(
+        self, leg: int, kind: str, step: Callable[[], list[Conclusion] | None], ears: dict[str, _Ear]
+    ) -> None:
+        """One step of listening, and report what comes of it."""
+        try:
+            conclusions = step() or []
+        except Exception as error:  # noqa: BLE001
+            # Broad on purpose: this thread hears every leg, and an engine may raise anything. One leg's fault
+            # must not deafen the others, and a thread that died would look like callers who don't refuse.
+            _log.exception("listening failed", extra={"leg": leg, "kind": kind})
+            ears.pop(kind, None)
+            reason = f"{kind}: no longer listened for: {type(error).__name__}: {error}"
+            conclusions = [ListenerFailed(reason)]
+        for conclusion in conclusions:
+            self._report(leg, conclusion)
+
+    def _is_busy(self) -> bool:
+        return self._queue.qsize() > BUSY_FRAMES

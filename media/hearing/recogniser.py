@@ -1,0 +1,85 @@
+"""The detector of the engine "vosk": Vosk's recogniser held to the phrases, with a model that users supply.
+
+https://alphacephei.com/vosk: a list of phrases given to the recogniser is its whole grammar; `[unk]` in it is
+whatever else is said. Models must be of the kind that takes a grammar (the small ones do).
+"""
+
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from media.frame import SAMPLE_RATE, Samples
+from media.hearing.keyword import DetectorError, DetectorUnavailable, Meaning, Place, Verdict, every_ms
+from media.hearing.spotter import plain
+
+SURE = 0.7
+"""Of all words of a phrase, the recogniser's own confidence from which on it counts."""
+
+
+class Recogniser:
+    """A media.hearing.keyword.Detector; keeps nothing of what it heard."""
+
+    every_ms: int
+
+    def __init__(
+        self, refuse: Sequence[str], accept: Sequence[str], model: Path | None, *, in_call: bool = False
+    ) -> None:
+        """DetectorUnavailable without the package, a model, or a word that the model knows."""
+        self.every_ms = every_ms("vosk", in_call)
+        if model is None:
+            raise DetectorUnavailable(
+                "engine 'vosk' wants a model: accepted: its folder in refusal.vosk_model"
+            )
+        try:
+            self._vosk: Any = importlib.import_module("vosk")
+        except ImportError as wrong:
+            raise DetectorUnavailable(f"engine 'vosk': {wrong}; pip install 'sipagent[vosk]'") from wrong
+        self._vosk.SetLogLevel(-1)
+        self._model = self._load(model)
+        self._meaning = {plain(phrase): Meaning.ACCEPT for phrase in accept}
+        self._meaning |= {plain(phrase): Meaning.REFUSE for phrase in refuse}
+        self._phrase = {plain(phrase): phrase for phrase in (*accept, *refuse)}
+        words = {word for phrase in self._phrase for word in phrase.split()}
+        if unknown := sorted(word for word in words if self._model.vosk_model_find_word(word) < 0):
+            raise DetectorUnavailable(
+                f"{model} does not know {', '.join(map(repr, unknown))}; accepted: words of the model's"
+            )
+        self._grammar = json.dumps([*self._phrase, "[unk]"], ensure_ascii=False)
+
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+        """The first phrase of refusal among the words, else one that accepts; what is unsure is unclear."""
+        words = self._words(samples)
+        text = " ".join(str(word["word"]) for word in words)
+        sure = min((float(word["conf"]) for word in words if word["word"] != "[unk]"), default=0.0)
+        for meaning in (Meaning.REFUSE, Meaning.ACCEPT):
+            for phrase, means in self._meaning.items():
+                if means is meaning and f" {phrase} " in f" {text} ":
+                    return self._verdict(meaning, self._phrase[phrase], sure)
+        return Verdict(Meaning.OTHER)
+
+    def _load(self, model: Path) -> Any:
+        try:
+            return self._vosk.Model(str(model))
+        except Exception as wrong:  # the package raises nothing narrower
+            raise DetectorUnavailable(
+                f"{model}: not a model of Vosk's; accepted: a folder with one"
+            ) from wrong
+
+    def _words(self, samples: Samples) -> list[dict[str, Any]]:
+        """What was said, word by word, each with its confidence."""
+        recogniser = self._vosk.KaldiRecognizer(self._model, SAMPLE_RATE, self._grammar)
+        recogniser.SetWords(True)
+        try:
+            ended = recogniser.AcceptWaveform(samples.tobytes())
+        except Exception as wrong:
+            raise DetectorError(f"vosk: {wrong}") from wrong
+        results = [recogniser.Result()] if ended else []
+        results.append(recogniser.FinalResult())
+        return [word for result in results for word in json.loads(result).get("result", [])]
+
+    def _verdict(self, meaning: Meaning, phrase: str, sure: float) -> Verdict:
+        if sure >= SURE:
+            return Verdict(meaning, phrase, sure)
+        return Verdict(Meaning.UNCLEAR if meaning is Meaning.REFUSE else Meaning.OTHER, phrase, sure)

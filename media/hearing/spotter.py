@@ -1,0 +1,145 @@
+"""The detector of the engine "embedding": the speech embedding, and a head for each language listened for."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import cache
+from pathlib import Path
+
+from media.frame import Samples
+from media.hearing.embedding import Embedding, EmbeddingUnavailable, Floats
+from media.hearing.head import Head, HeadError, load
+from media.hearing.keyword import DetectorUnavailable, Meaning, Place, Verdict, every_ms, strongest
+from media.hearing.streams import Streams
+
+HEADS = Path(__file__).parents[1] / "heads"
+MOST_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    """A head, and the places of the phrases that are listened for among its classes, with what they mean."""
+
+    head: Head
+    refuse: tuple[int, ...]
+    accept: tuple[int, ...]
+
+
+class Spotter:
+    """A media.hearing.keyword.Detector; what it keeps of speech that goes on is in streams.py."""
+
+    def __init__(
+        self,
+        refuse: Sequence[str],
+        accept: Sequence[str],
+        heads: Path = HEADS,
+        *,
+        own: Path | None = None,
+        in_call: bool = False,
+    ) -> None:
+        """DetectorUnavailable for a phrase without a head, or where the embedding is missing.
+
+        `own`: a folder of more heads, which need not be there.
+        """
+        self.every_ms = every_ms("embedding", in_call)
+        self._in_call = in_call
+        every = [*known_heads(heads), *(known_heads(own) if own else ())]
+        self._listening = [
+            listening
+            for head in every
+            if (listening := _Listening(head, _places(head, refuse), _places(head, accept))).refuse
+            or listening.accept
+        ]
+        self._deepening, self._deep_of = _distinct([each.head for each in self._listening])
+        if unheard := [*_unheard(refuse, every), *_unheard(accept, filter(_accepts, every))]:
+            raise DetectorUnavailable(
+                f"no head for {', '.join(map(repr, unheard))}, and `sipagent train-keyword` makes one that "
+                f"refuses; accepted: {', '.join(_nearest(unheard, every))}"
+            )
+        try:
+            self._streams = shared_streams()
+        except EmbeddingUnavailable as wrong:
+            raise DetectorUnavailable(str(wrong)) from wrong
+
+    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+        """What the likeliest of the phrases is, if any is likely enough; nothing is in less than 0.8 s."""
+        found = [Verdict(Meaning.OTHER)]
+        deepened = self._streams.deep(self._deepening, samples, place)
+        for each, number in zip(self._listening, self._deep_of, strict=True):
+            if len(deep := deepened[number]):
+                found.append(_verdict(each, each.head.classify(deep), self._in_call))
+        return strongest(found)
+
+
+@cache
+def shared_streams() -> Streams:
+    """One for the process: the same for all phrases, and for one thread, the listener's."""
+    return Streams(Embedding())
+
+
+def known_heads(folder: Path = HEADS) -> list[Head]:
+    """Those in a folder, by name. DetectorUnavailable for a file that isn't one."""
+    try:
+        return [load(path) for path in sorted(folder.glob("*.npz"))]
+    except HeadError as wrong:
+        raise DetectorUnavailable(str(wrong)) from wrong
+
+
+def plain(phrase: str) -> str:
+    """As phrases are compared: `Pas d’Enregistrement !` is "pas d'enregistrement"."""
+    words = unicodedata.normalize("NFC", phrase).casefold().replace("’", "'")
+    return " ".join("".join(sign if sign.isalnum() or sign == "'" else " " for sign in words).split())
+
+
+def _places(head: Head, phrases: Iterable[str]) -> tuple[int, ...]:
+    wanted = {plain(phrase) for phrase in phrases}
+    return tuple(place for place, phrase in enumerate(head.phrases) if plain(phrase) in wanted)
+
+
+def _accepts(head: Head) -> bool:
+    """A head of the service's own refuses, whatever it is asked for."""
+    return head.accept_at <= 1
+
+
+def _distinct(heads: Iterable[Head]) -> tuple[tuple[Head, ...], list[int]]:
+    """Those with deep layers of their own, and for each head the number of the one that has its layers."""
+    found: list[Head] = []
+    numbers: list[int] = []
+    for head in heads:
+        like = [number for number, other in enumerate(found) if head.deepens_like(other)]
+        if not like:
+            found.append(head)
+        numbers.append(like[0] if like else len(found) - 1)
+    return tuple(found), numbers
+
+
+def _unheard(phrases: Iterable[str], heads: Iterable[Head]) -> list[str]:
+    known = {plain(phrase) for head in heads for phrase in head.phrases}
+    return [phrase for phrase in phrases if plain(phrase) not in known]
+
+
+def _nearest(unheard: Sequence[str], heads: Sequence[Head]) -> list[str]:
+    """What can be heard, what is most like these first: there may be dozens."""
+    known = sorted({phrase for head in heads for phrase in head.phrases})
+
+    def likeness(phrase: str) -> float:
+        return max(SequenceMatcher(None, plain(phrase), plain(other)).ratio() for other in unheard)
+
+    return sorted(known, key=likeness, reverse=True)[:MOST_NAMED]
+
+
+def _verdict(listening: _Listening, likely: Floats, in_call: bool) -> Verdict:
+    """Two phrases that refuse need not be told apart, so their probabilities add up."""
+    head, refuse, accept = listening.head, listening.refuse, listening.accept
+    refusing, accepting = float(likely[list(refuse)].sum()), float(likely[list(accept)].sum())
+    refuse_at, heard_at = (head.in_call_at,) * 2 if in_call else (head.refuse_at, head.unclear_at)
+    if refuse and refusing >= heard_at:
+        keyword = head.phrases[max(refuse, key=lambda place: likely[place])]
+        meaning = Meaning.REFUSE if refusing >= refuse_at else Meaning.UNCLEAR
+        return Verdict(meaning, keyword, round(refusing, 3))
+    if accept and accepting >= head.accept_at:
+        return Verdict(
+            Meaning.ACCEPT, head.phrases[max(accept, key=lambda p: likely[p])], round(accepting, 3)
+        )
+    return Verdict(Meaning.OTHER, confidence=round(refusing, 3))

@@ -1,0 +1,84 @@
+"""Speech that goes on, put through the embedding and the heads once: each question adds only what is new.
+
+    question ─ where it lies ─▶ deep steps of the question before ─┐
+             └ what is new ───▶ log_mel ─ Embedding ─ deepen ──────┴▶ deep steps of all of it
+
+A step depends on the spectra that it sees alone, wherever a sound is cut, so what was computed for the
+question before is what would be computed now. Nothing hangs on its being there. What is kept are numbers
+from which no voice can be made again, of the last STREAMS at most, in memory, until a question says that it
+is the last.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from media.frame import Samples
+from media.hearing.embedding import HOP, STRIDE, Embedding, Floats
+from media.hearing.head import DEEP, REACH, Head, Tails, steps_of
+from media.hearing.keyword import Place
+
+STEP = STRIDE * HOP
+"""Samples from one step to the next. Questions begin at multiples of it."""
+STREAMS = 256
+"""Some 40 kB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Of a stream: `deep` steps by head, the `first` of them by number; `next`: of the step not seen yet."""
+
+    heads: Sequence[Head]
+    first: int
+    next: int
+    deep: list[Floats]
+    tails: list[Tails]
+
+
+class Streams:
+    """For one thread at a time."""
+
+    def __init__(self, embedding: Embedding) -> None:
+        self._embedding = embedding
+        self._known: OrderedDict[int, _Known] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def deep(self, heads: Sequence[Head], samples: Samples, place: Place | None = None) -> list[Floats]:
+        """(n, DEEP) by head of (m,) int16; n is 0 for less than a deep step sees.
+
+        The same with a `place` as without.
+        """
+        if place is None:
+            return self._following(heads, None, 0, samples).deep
+        begins = -(-place.at // STEP)
+        heard = samples[begins * STEP - place.at :]
+        known = self._following(heads, self._known.pop(place.stream, None), begins, heard)
+        if not place.last and len(known.deep[0]):
+            self._known[place.stream] = known
+            if len(self._known) > STREAMS:
+                self._known.popitem(last=False)
+        return known.deep
+
+    def _following(
+        self, heads: Sequence[Head], known: _Known | None, begins: int, samples: Samples
+    ) -> _Known:
+        """What is known of a question that begins with that step."""
+        if known is None or not _helps(known, heads, begins, len(samples)):
+            nothing = [np.zeros((0, DEEP), dtype=np.float32) for _ in heads]
+            known = _Known(heads, begins, begins, nothing, [{} for _ in heads])
+        new = steps_of(self._embedding, samples[(known.next - begins) * STEP :])
+        deep = [
+            np.concatenate([part[begins - known.first :], head.deepen(new, tails)])
+            for part, head, tails in zip(known.deep, heads, known.tails, strict=True)
+        ]
+        return _Known(heads, begins, known.next + len(new), deep, known.tails)
+
+
+def _helps(known: _Known, heads: Sequence[Head], begins: int, length: int) -> bool:
+    """Whether it is of these heads, and the question begins in it and goes on beyond it."""
+    begins_in_it = known.first <= begins <= known.next - REACH
+    return heads is known.heads and begins_in_it and known.next * STEP <= begins * STEP + length

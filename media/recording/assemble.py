@@ -1,0 +1,336 @@
+"""From a part to a file that is kept, such that no crash loses it or leaves two; and back to its sound.
+
+In clear, that is a file that any player opens. The steps, each of which may be the last one before a crash;
+the next run takes up from what it finds:
+
+    write FINAL.tmp, sync   a leftover .tmp is thrown away and written anew from the part
+    decode it again         what a sound library says it wrote is not yet what it wrote
+    rename to FINAL, sync   part and file both there: written anew, to the same bytes
+    unlink the part, sync   only the file there: done, and what there was to know is in its comment
+
+A sealed part stays what it is, so that nobody needs its key: sync, rename to FINAL, sync.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import soundfile
+
+from media.recording.chunks import CHANNELS, Block, Chunk, Kind, Naming, read_part, sync_directory
+from media.recording.seal import open_all
+from media.recording.walk import BLOCK_FRAMES, Walk
+
+Format = Literal["flac", "wav"]
+
+
+class AssemblyError(Exception):
+    """A part could not be made the file that is kept, or a file not be read; it is still there.
+
+    str() is one line.
+    """
+
+
+class NothingRecorded(AssemblyError):
+    """There is no sound to make a file of: no whole chunk, or no part at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A file in its place, sealed or in clear.
+
+    `samples` per channel at `rate` Hz; `bytes` and `sha256` (hex) of the file; `complete` unless frames were
+    dropped, chunks are missing or the tap never came to its end; `pauses` in s from the start.
+    """
+
+    rate: int
+    samples: int
+    bytes: int
+    sha256: str
+    complete: bool
+    drops: int
+    pauses: tuple[tuple[float, float], ...]
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.rate
+
+
+def assemble(part: Path, final: Path, format: Format, naming: Naming = nullcontext) -> Finished:
+    """Turn `part` into `final`, durably, and remove `part`; may be called again after a crash at any point.
+
+    A part cut or damaged anywhere gives all its whole chunks, with silence where others are missing. Raises
+    NothingRecorded (the files stay as they are), AssemblyError for a disk that is full or fails, and what
+    `naming` does.
+    """
+    temporary = _temporary(final)
+    try:
+        if part.exists():
+            temporary.unlink(missing_ok=True)
+            _write(part, temporary, format, naming)
+            with naming():
+                temporary.replace(final)
+            sync_directory(final.parent)
+            part.unlink()
+            sync_directory(part.parent)
+        elif not final.exists():
+            raise NothingRecorded(f"{part}: does not exist, and neither does {final.name}")
+        return _describe(final)
+    except OSError as error:
+        raise AssemblyError(f"{error.filename or final}: {error.strerror}") from error
+    except soundfile.LibsndfileError as error:
+        raise AssemblyError(f"{final}: {_explain(error, final.parent)}") from error
+
+
+def is_begun(final: Path) -> bool:
+    """Whether an `assemble` that was cut off had begun to make this file, or had made it."""
+    return final.exists() or _temporary(final).exists()
+
+
+def is_sealed(part: Path) -> bool:
+    """Whether a part was sealed from its first byte, by its first whole chunk; false if there is none."""
+    try:
+        first = next(read_part(part), None)
+    except FileNotFoundError:
+        return False
+    return first is not None and first.sealed
+
+
+def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
+    """Give a sealed part its final name, durably, as it is; may be called again after a crash at any point.
+
+    No key is needed: what is told is what the chunks say in clear. Raises NothingRecorded, also for a part
+    that is not sealed, AssemblyError for a disk that fails, and what `naming` does.
+    """
+    try:
+        walk = _survey(part if part.exists() else final)
+        if part.exists():
+            _sync(part)
+            with naming():
+                part.replace(final)
+        sync_directory(final.parent)
+        return Finished(
+            rate=walk.rate,
+            samples=walk.position,
+            bytes=final.stat().st_size,
+            sha256=_sha256(final),
+            complete=walk.complete,
+            drops=walk.note.drops,
+            pauses=walk.pauses,
+        )
+    except FileNotFoundError as error:
+        raise NothingRecorded(f"{part}: does not exist, and neither does {final.name}") from error
+    except OSError as error:
+        raise AssemblyError(f"{error.filename or final}: {error.strerror}") from error
+
+
+class Reading:
+    """The sound of a recording: `rate` in Hz, and once all blocks were taken, whether it was `complete`."""
+
+    def __init__(self, path: Path, key: bytes | None) -> None:
+        self._path = path
+        self._key = key
+        self._complete = False
+        try:
+            self.rate = self._find_rate()
+        except OSError as error:
+            raise AssemblyError(f"{path}: {error.strerror}") from error
+        except soundfile.LibsndfileError as error:
+            raise AssemblyError(f"{path}: {_said(error)}") from error
+
+    @property
+    def complete(self) -> bool:
+        """False before the last block, if anything is missing or was altered, or frames were dropped."""
+        return self._complete
+
+    def blocks(self) -> Iterator[Block]:
+        """(n, 2) int16 from the start: caller, operator. AssemblyError if the file can't be read further."""
+        self._complete = False
+        try:
+            if self._key is None:
+                with soundfile.SoundFile(self._path) as file:
+                    yield from file.blocks(BLOCK_FRAMES, dtype="int16", always_2d=True)
+                    self._complete = _said_beside(self._path, file.comment).complete
+            else:
+                walk = Walk(self.rate)
+                yield from walk.blocks(open_all(read_part(self._path), self._key))
+                self._complete = walk.complete
+        except OSError as error:
+            raise AssemblyError(f"{self._path}: {error.strerror}") from error
+        except soundfile.LibsndfileError as error:
+            raise AssemblyError(f"{self._path}: {_said(error)}") from error
+
+    def _find_rate(self) -> int:
+        if self._key is None:
+            if is_sealed(self._path):
+                raise AssemblyError(f"{self._path}: is sealed, and no key was given")
+            return int(soundfile.info(self._path).samplerate)
+        for chunk in open_all(read_part(self._path), self._key):
+            return chunk.rate
+        if is_sealed(self._path):
+            raise AssemblyError(f"{self._path}: not a chunk can be opened with this key")
+        raise AssemblyError(f"{self._path}: is not sealed, or damaged throughout")
+
+
+def read_sound(path: Path, key: bytes | None) -> Reading:
+    """The sound of a file that is kept: a sealed one with its `key`, FLAC or WAV without one.
+
+    What is damaged or missing in a sealed one is silence in its place. Raises AssemblyError: no such file, or
+    not this key.
+    """
+    return Reading(path, key)
+
+
+def _temporary(final: Path) -> Path:
+    return final.with_name(final.name + ".tmp")
+
+
+def _explain(error: soundfile.LibsndfileError, directory: Path) -> str:
+    """What may be behind an error of libsndfile's, which is vague on a full disk."""
+    free = shutil.disk_usage(directory).free
+    return f"could not be written or read ({_said(error)}; {free} bytes are free)"
+
+
+def _said(error: soundfile.LibsndfileError) -> str:
+    return str(error.error_string.rstrip("."))
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _in_clear(part: Path) -> Iterator[Chunk]:
+    """The chunks of a part that was never sealed; AssemblyError if one is."""
+    for chunk in read_part(part):
+        if chunk.sealed:
+            raise AssemblyError(f"{part}: is sealed")
+        yield chunk
+
+
+def _survey(path: Path) -> Walk:
+    """What a sealed file says without its key. NothingRecorded if it holds no sealed sound."""
+    walk, sound = Walk(), 0
+    for _, chunk in walk.follow(chunk for chunk in read_part(path) if chunk.sealed):
+        sound += chunk.frames
+    if sound == 0:
+        raise NothingRecorded(f"{path}: holds no whole chunk of sealed sound")
+    return walk
+
+
+def _rate(part: Path) -> int:
+    """The rate of a part in Hz, NothingRecorded if it has no sound."""
+    for chunk in _in_clear(part):
+        if chunk.kind is Kind.AUDIO:
+            return chunk.rate
+    raise NothingRecorded(f"{part}: holds no whole chunk of sound")
+
+
+def _write(part: Path, temporary: Path, format: Format, naming: Naming) -> None:
+    """Write and sync the sound file; nothing of it stays if that fails."""
+    rate = _rate(part)
+    comment = _read_comment(part, rate)
+    with naming():
+        descriptor = os.open(
+            temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+    try:
+        written = _encode(descriptor, Walk(rate).blocks(_in_clear(part)), rate, format, comment)
+        os.fsync(descriptor)
+        if _checksum(temporary) != written:
+            raise AssemblyError(f"{temporary}: does not give back what was written to it")
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _encode(descriptor: int, blocks: Iterator[Block], rate: int, format: Format, comment: str) -> int:
+    """Write the file by libsndfile; the CRC-32 of its samples."""
+    checksum = 0
+    with soundfile.SoundFile(
+        descriptor,
+        "w",
+        samplerate=rate,
+        channels=CHANNELS,
+        format=format.upper(),
+        subtype="PCM_16",
+        closefd=False,
+    ) as file:
+        if format == "flac":  # comments come before the sound
+            file.comment = comment
+        for block in blocks:
+            file.write(block)
+            checksum = zlib.crc32(block.tobytes(), checksum)
+        if (
+            format == "wav"
+        ):  # and after it here, so that the sound begins where everyone looks for it, at byte 44
+            file.comment = comment
+    return checksum
+
+
+def _checksum(path: Path) -> int:
+    """The CRC-32 of a file's samples as any player would decode them."""
+    checksum = 0
+    with soundfile.SoundFile(path) as file:
+        for block in file.blocks(BLOCK_FRAMES, dtype="int16"):
+            checksum = zlib.crc32(block.tobytes(), checksum)
+    return checksum
+
+
+def _read_comment(part: Path, rate: int) -> str:
+    """What the part says beside its sound, for the comment of the sound file."""
+    walk = Walk(rate)
+    for _ in walk.follow(_in_clear(part)):
+        pass
+    return json.dumps({"complete": walk.complete, "drops": walk.note.drops, "pauses": walk.pauses})
+
+
+def _describe(final: Path) -> Finished:
+    with soundfile.SoundFile(final) as file:
+        rate, samples, comment = file.samplerate, file.frames, file.comment
+    said = _said_beside(final, comment)
+    return Finished(
+        rate=rate,
+        samples=samples,
+        bytes=final.stat().st_size,
+        sha256=_sha256(final),
+        complete=said.complete,
+        drops=said.drops,
+        pauses=said.pauses,
+    )
+
+
+class _Said(NamedTuple):
+    """What the comment of a sound file tells; `pauses` in s from the start."""
+
+    complete: bool
+    drops: int
+    pauses: tuple[tuple[float, float], ...]
+
+
+def _said_beside(final: Path, comment: str) -> _Said:
+    """Read it; AssemblyError if it is none of ours, whatever it is."""
+    try:
+        match json.loads(comment):
+            case {"complete": bool(complete), "drops": int(drops), "pauses": list(spans)}:
+                pauses = tuple((float(start), float(stop)) for start, stop in spans)
+                if all(0 <= start <= stop < math.inf for start, stop in pauses):
+                    return _Said(complete, drops, pauses)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise AssemblyError(f"{final}: was not made from a part") from error
+    raise AssemblyError(f"{final}: was not made from a part")

@@ -1,0 +1,292 @@
+"""ID.part, the file of a recording in progress: whole chunks, each of which stands alone.
+
+A FLAC or WAV is unreadable until its writer has closed it. A part is readable at any moment up to its last
+whole chunk: after kill -9, on a full disk, cut at any byte. Everything is little-endian; a chunk is
+
+    offset  size  field
+         0     4  magic    "\\xf6SIP"; no text and no audio of ours begins so
+         4     1  version  1
+         5     1  kind     0 audio, 1 note, 2 end
+         6     1  coding   0 in clear; 1 sealed, first of a stream; 2 sealed, goes on (seal.py)
+         7     1  channels 2: caller left, operator right
+         8     4  sequence 0, 1, 2 … without a gap
+        12     8  position of the first sample, counted per channel from the start of the recording
+        20     4  rate     in Hz, not 0
+        24     4  frames   samples per channel; 0 in a note or an end
+        28     4  length   of the payload in bytes
+        32     4  CRC-32   (zlib) of bytes 0 to 31 and the payload
+        36   length  payload
+
+The payload of an audio chunk is interleaved 16-bit PCM, one second at most. That of a note or an end is JSON,
+`{"drops": 2, "pauses": [[8000, 16000]]}`: frames lost so far, and spans of positions silenced on request, the
+last one `[8000, null]` while it lasts. A note is written whenever that changes, the last note or end counts.
+A part is complete if its sequence has no gap and it finishes with an end that counts no drops.
+
+Readers skip what fails its CRC and go on at the next magic, so one bad sector costs one chunk, or of a sealed
+file the rest of its stream; the position says how much is missing. In a sealed chunk a seal precedes or
+replaces the payload as described here: the sound is unreadable, a note is not, so that whoever has no key can
+still tell how long a recording is, whether it is whole, and where it pauses.
+"""
+
+import contextlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Naming: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
+"""Stands around the moment in which a file gets its name; it may refuse, by raising."""
+
+Block: TypeAlias = NDArray[np.int16]
+"""(n, 2) int16: caller, operator."""
+
+MAGIC = b"\xf6SIP"
+VERSION = 1
+CHANNELS = 2
+BYTES_PER_FRAME = 2 * CHANNELS
+MAX_PAYLOAD = 1 << 20  # reading: more than a second at any rate, little enough to hold
+
+STREAM_HEADER = 24  # bytes that begin a stream of sealed messages
+MESSAGE_EXTRA = 17  # bytes by which a sealed message is longer than what it hides
+
+_HEAD = struct.Struct("<4sBBBBIQI")
+_SIZES = struct.Struct("<II")
+_HEADER = struct.Struct("<4sBBBBIQIIII")
+_CRC = struct.Struct("<I")
+_SCAN = 1 << 16
+
+
+class Kind(IntEnum):
+    """What a chunk holds."""
+
+    AUDIO = 0
+    NOTE = 1
+    END = 2
+
+
+class Coding(IntEnum):
+    """How a payload is stored."""
+
+    CLEAR = 0
+    SEALED = 1
+    CONTINUED = 2
+
+    @property
+    def extra(self) -> int:
+        """By how many bytes the payload is longer than in clear; in a note they come first."""
+        return (0, STREAM_HEADER + MESSAGE_EXTRA, MESSAGE_EXTRA)[self]
+
+
+_KINDS = frozenset(Kind)
+_CODINGS = frozenset(Coding)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What there is to know beside the sound.
+
+    `drops` counts frames replaced by silence; `pauses` are spans of positions in samples, `None` as the end
+    of one that goes on.
+    """
+
+    drops: int = 0
+    pauses: tuple[tuple[int, int | None], ...] = ()
+
+    def pauses_s(self, rate: int, end: int) -> tuple[tuple[float, float], ...]:
+        """The pauses in s from the start, to the ms, of a recording that ends at position `end`."""
+        spans = ((start, end if stop is None else min(stop, end)) for start, stop in self.pauses)
+        return tuple((round(start / rate, 3), round(stop / rate, 3)) for start, stop in spans if start < stop)
+
+    def to_payload(self) -> bytes:
+        return json.dumps({"drops": self.drops, "pauses": self.pauses}).encode()
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> "Note":
+        """ValueError, KeyError or TypeError for a payload that is no note."""
+        fields = json.loads(payload)
+        return cls(
+            drops=int(fields["drops"]), pauses=tuple((start, stop) for start, stop in fields["pauses"])
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One chunk; `position` and `frames` in samples per channel, `rate` in Hz."""
+
+    kind: Kind
+    coding: Coding = Coding.CLEAR
+    sequence: int
+    position: int
+    rate: int
+    frames: int
+    payload: bytes
+
+    @property
+    def head(self) -> bytes:
+        """Bytes 0 to 23 as stored: what a seal vouches for beside the payload."""
+        return _HEAD.pack(
+            MAGIC, VERSION, self.kind, self.coding, CHANNELS, self.sequence, self.position, self.rate
+        )
+
+    @property
+    def sealed(self) -> bool:
+        return self.coding is not Coding.CLEAR
+
+    @property
+    def samples(self) -> Block:
+        """(frames, 2) int16, read-only; empty for a note or an end. ValueError if the chunk is sealed."""
+        if self.kind is not Kind.AUDIO:
+            return np.zeros((0, CHANNELS), dtype=np.int16)
+        if self.sealed:
+            raise ValueError("the sound is sealed")
+        return np.frombuffer(self.payload, dtype="<i2").reshape(-1, CHANNELS)
+
+    @property
+    def note(self) -> Note:
+        """What a note or an end says, sealed or not. ValueError, KeyError or TypeError if it says nothing."""
+        return Note.from_payload(self.payload[self.coding.extra :])
+
+
+def pack(chunk: Chunk) -> bytes:
+    """The chunk as it is stored."""
+    header = chunk.head + _SIZES.pack(chunk.frames, len(chunk.payload))
+    return header + _CRC.pack(zlib.crc32(chunk.payload, zlib.crc32(header))) + chunk.payload
+
+
+def create_part(path: Path) -> int:
+    """A descriptor on a new file that only its owner can read; OSError if anything has that name already."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o600)
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until names made, changed or removed in `directory` are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class PartWriter:
+    """Appends chunks to a descriptor, which it owns; every method but `close` may raise OSError.
+
+    Unbuffered: what was written survives the process, what was synced survives the machine.
+    """
+
+    def __init__(self, descriptor: int, rate: int, seal: Callable[[Chunk], Chunk] | None = None) -> None:
+        """`seal` is asked for every chunk, in order, and gives what is stored in its place."""
+        self._descriptor = descriptor
+        self._rate = rate
+        self._seal = seal
+        self._sequence = 0
+        self._synced = 0
+        self.position = 0
+
+    def write_audio(self, block: Block) -> None:
+        """Append (n, 2) int16, at most a second of it."""
+        self._append(Kind.AUDIO, len(block), block.astype("<i2", copy=False).tobytes())
+        self.position += len(block)
+
+    def write_note(self, note: Note, kind: Kind = Kind.NOTE) -> None:
+        """Append what is known beside the sound; as Kind.END if no more will follow."""
+        self._append(kind, 0, note.to_payload())
+
+    def sync(self) -> None:
+        """Wait until all that was appended is on the disk."""
+        if self._synced < self._sequence:
+            os.fdatasync(self._descriptor)
+            self._synced = self._sequence
+
+    def is_linked(self) -> bool:
+        """False once nobody could find the file again: writing to a deleted file fails in no other way."""
+        return os.fstat(self._descriptor).st_nlink > 0
+
+    def close(self) -> None:
+        """Let go of the file; what has to last was synced before."""
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+    def _append(self, kind: Kind, frames: int, payload: bytes) -> None:
+        chunk = Chunk(
+            kind=kind,
+            sequence=self._sequence,
+            position=self.position,
+            rate=self._rate,
+            frames=frames,
+            payload=payload,
+        )
+        rest = memoryview(pack(self._seal(chunk) if self._seal else chunk))
+        while rest:  # a disk that fills up takes a part of it first
+            rest = rest[os.write(self._descriptor, rest) :]
+        self._sequence += 1
+
+
+def read_part(path: Path) -> Iterator[Chunk]:
+    """All whole chunks of a part, in order, from whatever state the file is in; OSError if it can't be read.
+
+    They come as they are stored; media/recording/seal.py opens those that are sealed.
+    Damage ends nothing: a gap in the sequence shows it, and so does a missing end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        offset: int | None = 0
+        sequence = -1
+        while offset is not None:
+            chunk = _read_chunk(file, offset)
+            if chunk is not None and chunk.sequence > sequence:
+                yield chunk
+                sequence = chunk.sequence
+                offset += _HEADER.size + len(chunk.payload)
+            else:
+                offset = _find_magic(file, offset + 1)
+
+
+def _read_chunk(file: BinaryIO, offset: int) -> Chunk | None:
+    """The chunk at `offset`, or None if there is no whole and sound one."""
+    file.seek(offset)
+    header = file.read(_HEADER.size)
+    if len(header) < _HEADER.size:
+        return None
+    fields = _HEADER.unpack(header)
+    magic, version, kind, coding, channels, sequence, position, rate, frames, length, crc = fields
+    if (magic, version, channels) != (MAGIC, VERSION, CHANNELS) or rate == 0 or length > MAX_PAYLOAD:
+        return None
+    if kind not in _KINDS or coding not in _CODINGS:
+        return None
+    shown = length - Coding(coding).extra
+    if shown != frames * BYTES_PER_FRAME if kind == Kind.AUDIO else shown < 0 or frames:
+        return None
+    payload = file.read(length)
+    if len(payload) < length or zlib.crc32(payload, zlib.crc32(header[: -_CRC.size])) != crc:
+        return None
+    return Chunk(
+        kind=Kind(kind),
+        coding=Coding(coding),
+        sequence=sequence,
+        position=position,
+        rate=rate,
+        frames=frames,
+        payload=payload,
+    )
+
+
+def _find_magic(file: BinaryIO, offset: int) -> int | None:
+    """Where the next magic at or after `offset` begins."""
+    while True:
+        file.seek(offset)
+        window = file.read(_SCAN)
+        found = window.find(MAGIC)
+        if found >= 0:
+            return offset + found
+        if len(window) < _SCAN:
+            return None
+        offset += _SCAN - len(MAGIC) + 1

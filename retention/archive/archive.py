@@ -1,0 +1,286 @@
+"""Rows and files together: whatever the moment of a crash, the row tells what must still be done.
+
+A recording is `ID.part` while the call is on, then `ID.flac` or `ID.wav` with `ID.json` beside it. Beside
+either, `ID.refused` says that it must go: see `marks`.
+
+- open: the row first, then the file, so that no file is without its row;
+- close: the file is in place, then `ID.json`, then the row, the last two in one transaction;
+- erase and purge: the sealed key is unlinked first (without it no copy of the file says anything), then the
+  audio, and `ID.json` last (sound must never outlive what says when it has to go), then the row. A row still
+  `open` after a crash is decided anew: see `unfinished`.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from retention.recording import Json, RecordError, Recording, Status, parse_json
+from retention.rows.chain import PERSONAL, personal_text, public
+from retention.rows.selection import Selection
+from retention.rows.store import Damaged, Store, UnknownId
+from retention.storage import marks
+from retention.storage.keys import KeysError
+from retention.storage.marks import Marks
+from retention.storage.recording_files import Area, FileKind, RecordingFiles, sha256
+from retention.storage.vault import Vault
+
+ArchiveError = marks.ArchiveError
+
+SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
+_HOLD = ("ground", "reference", "by", "approved_by", "review")
+
+
+class Archive:
+    """Rows in `store`, what lies outside of it in `files`, and `marks` of what must go."""
+
+    def __init__(self, store: Store, files: RecordingFiles, marks: Marks) -> None:
+        self.store = store
+        self.files = files
+        self.vault = Vault(files)
+        self.marks = marks
+
+    # what is there
+
+    def names(self) -> list[tuple[str, str | None]]:
+        """Every name among the recordings with the id it belongs to; no id: none of ours."""
+        return self.files.names(Area.RECORDINGS)
+
+    def keys(self) -> list[tuple[str, str | None]]:
+        """Every name in the vault with the id it belongs to; no id: none of ours."""
+        return self.files.names(Area.VAULT)
+
+    def read_metadata(self, id: str) -> Json:
+        """The JSON beside a recording. Raises RecordError for what is none, FileNotFoundError, OSError."""
+        with self.files.open(id, FileKind.METADATA) as file:
+            content = file.read(SIZE_LIMIT + 1)
+        try:
+            return parse_json(content.decode())
+        except UnicodeDecodeError as error:
+            raise RecordError(f"not readable: {error}") from error
+
+    def told(self, id: str) -> Json | None:
+        """The JSON beside a recording; None where there is none that can be read."""
+        try:
+            return self.read_metadata(id)
+        except (OSError, RecordError):
+            return None
+
+    # the life of a recording
+
+    def open(self, recording: Recording) -> Path:
+        """Commit the row as `open`, then say where the tap may write.
+
+        Raises StoreError if the id is taken, ArchiveError if it is none, OSError without a directory.
+        """
+        part = self.files.spool(recording.id, FileKind.PART)
+        self.files.prepare()
+        self.store.add_recording(replace(recording, status=Status.OPEN, path=None))
+        return part
+
+    def close(self, recording: Recording) -> Recording:
+        """The finished file is in place: write its JSON and make the row `closed`; what is kept is returned.
+
+        `path`, and where absent `bytes` and `sha256`, are filled in from the file.
+        Raises ArchiveError if the row is no longer `open` (a refusal came first) or the file is missing.
+        """
+        kind = self.files.finished(recording.id)
+        if kind is None:
+            raise ArchiveError(f"{recording.id}: no finished file of it is there")
+        size = self.files.keep(recording.id, kind)
+        closed = replace(
+            recording,
+            status=Status.CLOSED,
+            path=self.files.in_row(recording.id, kind),
+            bytes=size if recording.bytes is None else recording.bytes,
+            sha256=recording.sha256 or sha256(self.files, recording.id, kind),
+            # there before the row is closed only where the row is from a backup
+            hold=recording.hold or whole_hold((self.told(recording.id) or {}).get("hold")),
+        )
+        with self.store.write():
+            self._require(recording.id, Status.OPEN)
+            self.marks.refuse(recording.id)
+            self._keep(closed)
+        return closed
+
+    def change(self, recording: Recording) -> None:
+        """Rewrite the row and the JSON of a closed recording.
+
+        Raises ArchiveError if it is not closed, or is to be erased.
+        """
+        with self.store.write():
+            self._require(recording.id, Status.CLOSED)
+            self.marks.refuse(recording.id)
+            self._keep(recording)
+
+    def erase(self, id: str, at: datetime, decision: str | None = None) -> None:
+        """Nothing on disk, then the row `erased`, with the decision that led there. Twice is no error.
+
+        Before calling it, commit the refusal in the receipt: a crash in between is then finished from there.
+        """
+        self._discard(id, Status.ERASED, at, decision)
+
+    def fail(self, id: str, at: datetime) -> None:
+        """The recorder failed: nothing on disk, then the row `failed`."""
+        self._discard(id, Status.FAILED, at)
+
+    def unfinished(self, damaged: Damaged | None = None) -> list[Recording]:
+        """Rows left `open` by an agent that died, newest first; `damaged(id, problem)` is told of the others.
+
+        Whoever recovers them must erase those whose receipt is not `allowed`, and may close the others from
+        what is left: the part, or the finished file where the crash came just before the row was closed.
+        """
+        return self.store.recordings(Selection(status=Status.OPEN), damaged)
+
+    # the purge's steps
+
+    def hold_of(self, recording: Recording) -> Json | None:
+        """What holds a recording: its row, or the JSON beside it alone, where an older database came back.
+
+        A hold that a crash or a backup has left in one of the two keeps it until a person has looked.
+        """
+        if recording.hold is not None or recording.status is not Status.CLOSED:
+            return recording.hold
+        return whole_hold((self.told(recording.id) or {}).get("hold"))
+
+    def may_purge(self, recording: Recording) -> bool:
+        """Whether it is there, and nothing holds it."""
+        return recording.purged_at is None and self.hold_of(recording) is None
+
+    def begin_purge(self, id: str) -> bool:
+        """The row becomes `purging`; false if it was purged, or put on hold, in the meantime."""
+        with self.store.write():
+            recording = self.store.recording(id)
+            if not self.may_purge(recording):
+                return False
+            if recording.status in (Status.OPEN, Status.CLOSED):
+                self.store.update_recording(replace(recording, status=Status.PURGING))
+            return True
+
+    def remove(self, ids: Iterable[str]) -> dict[str, OSError]:
+        """Remove all files of these recordings, keys first, and make that last; what went wrong, by id."""
+        wrong: dict[str, OSError] = {}
+        ids = [*ids]  # gone through twice
+        for area in (Area.VAULT, Area.RECORDINGS):
+            gone = False
+            for id in ids:
+                try:
+                    with self.marks.removing():
+                        gone |= self.files.remove(area, id)
+                except OSError as error:
+                    wrong[id] = error
+            if gone:
+                self.files.sync(area)
+        return wrong
+
+    def end_purge(self, id: str, at: datetime) -> bool:
+        """The row becomes a tombstone: `purged`, or for one without file `erased` or `failed` as it was.
+
+        False if another purge has done it meanwhile.
+        """
+        with self.store.write():
+            recording = self.store.recording(id)
+            if recording.purged_at is not None:
+                return False
+            status = Status.PURGED if recording.status is Status.PURGING else recording.status
+            self.store.update_recording(recording.tombstone(status, at))
+            return True
+
+    def forget_caller(self, id: str) -> None:
+        """Take from the receipt of this call whatever leads to a person, if there is a receipt."""
+        with self.store.write():
+            try:
+                receipt = self.store.receipt(id)
+            except UnknownId:
+                return
+            self.store.update_receipt(receipt.anonymous())
+
+    # steps
+
+    def _discard(self, id: str, status: Status, at: datetime, decision: str | None = None) -> None:
+        """In one transaction: no hold comes in between, and one that is there refuses before a file goes."""
+        with self.store.write():
+            row = self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
+            # a tombstone stays as it is, and a refusal is never turned into a mere failure
+            if row.purged_at is None and row.status is not Status.ERASED:
+                self.store.update_recording(
+                    replace(
+                        row,
+                        status=status,
+                        decision=decision or row.decision,
+                        ended_at=row.ended_at or at,
+                        path=None,
+                        bytes=None,
+                        sha256=None,
+                        hold=None,
+                    )
+                )
+            for error in self.remove([id]).values():
+                raise error
+
+    def _keep(self, recording: Recording) -> None:
+        text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
+        self.store.update_recording(recording)
+        naming = partial(self.marks.naming, recording.id)
+        self.files.write(recording.id, FileKind.METADATA, text.encode() + b"\n", naming)
+
+    def _outside(self, recording: Recording) -> Json:
+        """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients."""
+        record = recording.to_json()
+        if not self.vault.has(recording.id):
+            return self._without_key(record)
+        if is_nameless(recording) and self.files.exists(recording.id, FileKind.METADATA):
+            raise ArchiveError(
+                f"{recording.id}: who was recorded is still sealed in its JSON, and would be lost; "
+                "accepted: first `sipagent rebuild --identity KEYFILE`"
+            )
+        try:
+            sealed = self.vault.seal(recording.id, personal_text("recording", record))
+        except KeysError as error:
+            raise ArchiveError(str(error)) from error
+        return _open_part(record) | {"sealed": sealed}
+
+    def _without_key(self, record: Json) -> Json:
+        """What was sealed is never told in clear, only because its key is not there, or not at the moment."""
+        told = self.told(record["id"]) or {}
+        if "sealed" in told or self.files.exists(record["id"], FileKind.SEALED):
+            return _open_part(record) | {"sealed": told.get("sealed", {})}
+        return record
+
+    def _require(self, id: str, *accepted: Status) -> Recording:
+        recording = self.store.recording(id)
+        if recording.status not in accepted:
+            raise ArchiveError(f"{id}: the recording is {recording.status.value}")
+        return recording
+
+
+def why_held(archive: Archive, recording: Recording) -> str | None:
+    """`on hold (criminal), to be reviewed 2027-01-01`; None where nothing holds it."""
+    hold = archive.hold_of(recording)
+    if hold is None:
+        return None
+    alone = "" if recording.hold else "; its metadata alone says so, the database does not: see `rebuild`"
+    return f"on hold ({hold.get('ground')}), to be reviewed {hold.get('review')}{alone}"
+
+
+def whole_hold(hold: object) -> Json | None:
+    """What a JSON says of a hold, with all its fields; of a sealed one it tells ground and review alone.
+
+    Whatever has come of it, it is a hold, if there is anything at all.
+    """
+    if hold is None:
+        return None
+    told = hold.items() if isinstance(hold, dict) else ()
+    text = {name: value for name, value in told if name in _HOLD and isinstance(value, str)}
+    return dict.fromkeys(_HOLD) | {"ground": "unknown"} | text
+
+
+def _open_part(record: Json) -> Json:
+    return record | dict.fromkeys(PERSONAL["recording"]) | public("recording", record)
+
+
+def is_nameless(recording: Recording) -> bool:
+    """Whether the row leads to nobody: that is gone, or sealed in the JSON that `rebuild` had it from."""
+    return (recording.call_id, recording.caller, recording.operator) == (None, None, None)

@@ -1,0 +1,77 @@
+"""Which worker has which calls, where several processes share one database.
+
+A call's row in `in_progress` names its worker from the transaction that opens the receipt to the one after
+which nothing of it is left to do; the database's own triggers take it out (`schema.py`). It is no part of the
+chain: it tells who is at work, not what happened. A worker holds a lock for its whole life, which the kernel
+lets go of however it ends; so a replacement, and the next start, know whose calls nobody has any more.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from typing import TypeVar
+
+from retention.recording import worker_of
+from retention.rows.store import Store
+from retention.storage.files import alone
+from retention.storage.places import Places
+
+MOMENT_S = 1.0  # in which a running agent does what it is just at
+Found = TypeVar("Found", bound=Sized)
+
+
+@contextmanager
+def at_work(places: Places, worker: int) -> Iterator[None]:
+    """Be that worker meanwhile, alone. Raises BlockingIOError while another process is it, OSError."""
+    with alone(places.lock_of(worker)):
+        yield
+
+
+def is_at_work(places: Places, worker: int) -> bool:
+    """Whether a process is that worker now. Raises OSError."""
+    if not places.lock_of(worker).exists():
+        return False
+    try:
+        with at_work(places, worker):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def is_running(places: Places) -> bool:
+    """Whether an agent has the database for its own now. Raises OSError."""
+    if not places.lock.exists():
+        return False
+    try:
+        with alone(places.lock):
+            return False
+    except BlockingIOError:
+        return True
+
+
+def left_by(store: Store, worker: int) -> tuple[str, ...]:
+    """The calls of a worker, oldest first: under its lock, and before it takes one, its predecessor's."""
+    return tuple(id for id, of in store.in_progress().items() if of == worker)
+
+
+def of_the_living(store: Store, ids: Iterable[str] = ()) -> frozenset[str]:
+    """The calls of all workers that are at work; `ids`: among these too, whose rows may yet come.
+
+    Raises OSError.
+    """
+    calls = store.in_progress()
+    calls |= {id: worker for id in ids if (worker := worker_of(id)) is not None}
+    places = store.places
+    if places is None:
+        return frozenset()
+    living = {worker for worker in set(calls.values()) if is_at_work(places, worker)}
+    return frozenset(id for id, worker in calls.items() if worker in living)
+
+
+def lasting(found: Found, again: Callable[[Found], Found]) -> Found:
+    """What is still found after a moment: not what a running agent is just at. `again` looks once more."""
+    until = time.monotonic() + MOMENT_S
+    while found and time.monotonic() < until:
+        time.sleep(MOMENT_S / 10)  # nothing tells another process of it
+        found = again(found)
+    return found

@@ -1,0 +1,91 @@
+"""Recordings that were sealed to some, sealed to others: who comes may listen, who leaves may not any more.
+
+The sound stays as it is; what changes is for whom its key lies in the vault, and for whom the personal part
+of `ID.json` is. Whoever copied both while being a recipient can still listen to that copy.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from retention.archive.archive import Archive, ArchiveError
+from retention.recording import Status
+from retention.rows.pages import BREATH_S
+from retention.rows.store import UnknownId
+from retention.storage.keys import Identity, KeysError, PublicKey, encode
+
+_AT_A_TIME = 5  # recordings; then calls can write theirs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """What came of it: ids sealed anew, how many were so already, id and why of those left as they were."""
+
+    sealed: tuple[str, ...] = ()
+    already: int = 0
+    failed: tuple[tuple[str, str], ...] = ()
+
+
+def rotate(
+    archive: Archive,
+    identity: Identity,
+    recipients: Sequence[PublicKey],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Rotation:
+    """Seal every key of the vault that `identity` opens to `recipients`; `progress(done, total)` after each.
+
+    One that fails is reported and left as it was. May be interrupted anywhere and called again: what was done
+    needs no identity any more. Raises StoreError.
+    """
+    ids = archive.vault.ids()
+    sealed, already, failed = [], 0, []
+    for done, id in enumerate(ids, 1):
+        try:
+            if _seal_anew(archive, id, identity, recipients):
+                sealed.append(id)
+                if len(sealed) % _AT_A_TIME == 0:
+                    time.sleep(BREATH_S)
+            else:
+                already += 1
+        except (KeysError, ArchiveError, OSError) as error:
+            if archive.vault.has(id):  # else it was purged meanwhile
+                failed.append((id, str(error)))
+        progress(done, len(ids))
+    return Rotation(sealed=tuple(sealed), already=already, failed=tuple(failed))
+
+
+def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bool:
+    """Whether anything was to be done."""
+    wanted = set(recipients)
+    if set(archive.vault.recipients(id)) == wanted and _is_told_to(archive, id, recipients):
+        return False
+    with archive.store.write():  # whoever purges or erases it waits, or no key would be gone for good
+        status = _status(archive, id)
+        if status not in (None, Status.OPEN, Status.CLOSED):
+            return False
+        if set(archive.vault.recipients(id)) != wanted:  # else a run that was killed had come so far
+            archive.vault.reseal(id, identity, recipients, partial(archive.marks.naming, id))
+        if status is Status.CLOSED:
+            row = archive.store.recording(id)
+            archive.change(replace(row, hold=archive.hold_of(row)))  # which the JSON alone may tell
+    return True
+
+
+def _status(archive: Archive, id: str) -> Status | None:
+    """None for a key without a row: `rebuild` may bring it back."""
+    try:
+        return archive.store.recording(id).status
+    except UnknownId:
+        return None
+
+
+def _is_told_to(archive: Archive, id: str, recipients: Sequence[PublicKey]) -> bool:
+    """Whether the JSON of a recording is sealed to them; there is none while the call is on."""
+    try:
+        sealed = archive.read_metadata(id)["sealed"]
+    except FileNotFoundError:
+        return True
+    except (ValueError, KeyError, TypeError):
+        return False
+    return isinstance(sealed, dict) and set(sealed) == {encode(key.raw) for key in recipients}

@@ -1,0 +1,289 @@
+"""Whether all that is kept is still what was kept: the chain, the rows against it, the files against them.
+
+First the triggers, then the chain alone, entry by entry. Then each row against the entry that tells its
+present state: a changed byte, a row put back to an earlier state, a row that is gone. Then the head that was
+exported: a tail cut off. Then what waits beside the database to be written into it. Last the files: each
+against the hash in its row, those that should be erased by now, and those that have no row. An agent may
+write meanwhile.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from retention.archive.archive import Archive, ArchiveError
+from retention.archive.erasure import stuck
+from retention.archive.metadata import beside
+from retention.archive.orphans import orphans
+from retention.archive.reserve import lasting_problems
+from retention.recording import Status, is_id, parse_json, to_text
+from retention.rows.chain import ALTERED, GENESIS, SEGMENT, TABLES, Entry, Head, Lost
+from retention.rows.differences import differences
+from retention.rows.head import DAMAGED, HeadError, damaged_path, read_head
+from retention.rows.pages import PAGE, Listing, Row, batches
+from retention.rows.rejected import LOST
+from retention.rows.store import StoreError
+from retention.storage.recording_files import FileKind, sha256
+
+Progress = Callable[[str, int, int], None]  # what, done, total
+
+_CLOSED = Listing(
+    table="recordings",
+    order=("started_at", "id"),
+    columns="id, sha256",
+    indexed="purged_at IS NULL",
+    where=["status = ?"],
+    values=[Status.CLOSED.value],
+)
+_LEAP = 10_000_000  # numbers a broken seq may skip: marks are kept by number
+_THERE, _SUPERSEDED, _SEEN = 1, 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong; `where` names an entry, a row, or a file."""
+
+    where: str
+    problem: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Verified:
+    """What was looked at, how much of it, and what is wrong.
+
+    `lost`: what the chain itself says is missing, and in `gaps` the numbers of these entries.
+    """
+
+    head: Head
+    problems: list[Finding] = field(default_factory=list)
+    lost: list[Finding] = field(default_factory=list)
+    gaps: list[range] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def verify(
+    archive: Archive,
+    progress: Progress = lambda what, done, total: None,
+    *,
+    heads: tuple[Path, ...] = (),
+) -> Verified:
+    """Look at everything; `heads` are copies of the exported head to compare with, beside the one in place.
+
+    Raises StoreError; OSError for a folder that cannot be read.
+    """
+    work = _Verification(archive, progress)
+    work.guards()
+    work.chain()
+    for kind in TABLES:
+        work.rows(kind)
+    work.lost_receipts()
+    work.dropped()
+    work.exported(heads)
+    work.reserves()
+    work.files()
+    return work.found
+
+
+class _Verification:
+    """`marks`: what is known of each entry of the chain, by its seq, up to the head at the start."""
+
+    def __init__(self, archive: Archive, progress: Progress) -> None:
+        self.archive = archive
+        self.store = archive.store
+        self.progress = progress
+        self.found = Verified(head=self.store.head())
+        self.marks = bytearray()
+
+    def wrong(self, where: str, problem: str) -> None:
+        self.found.problems.append(Finding(where, problem))
+
+    def guards(self) -> None:
+        """Look for the triggers that refuse what no program of ours does."""
+        for name in self.store.missing_guards():
+            self.wrong("database", f"its trigger {name} is missing or another: what it refused is possible")
+
+    def chain(self) -> None:
+        """Walk it."""
+        last, count, until = Head(0, GENESIS), 0, self.found.head.seq
+        for row in self.store.each(Listing(table="chain", order=("seq",), stop=until + 1)):
+            entry = Entry(**row)
+            last = self._behind(entry, last)
+            if not entry.follows(last.hash):
+                self.wrong(
+                    f"chain entry {entry.seq}", "its hash is not that of its content behind the one before"
+                )
+            if entry.kind == ALTERED:
+                self.wrong(entry.subject, f"had been altered when entry {entry.seq} was written ({entry.at})")
+            if not self._mark_entry(entry):
+                break
+            last = Head(entry.seq, entry.hash)
+            count += 1
+            if count % PAGE == 0:
+                self.progress("chain", entry.seq, until)
+        self.found.counts["chain"] = count
+
+    def rows(self, kind: str) -> None:
+        """Compare each row of one table with its entry."""
+        table, done = TABLES[kind], 0
+        total = self.store.tally()[table]
+        for rows in batches(self.store.each(Listing(table=table, order=("rowid",))), PAGE):
+            entries = self.store.entries([row["chain_seq"] or 0 for row in rows])
+            for row in rows:
+                where = f"{kind} {row['id']}"
+                entry = entries.get(row["chain_seq"])
+                if entry is None:
+                    self.wrong(where, "no entry of the chain tells of it")
+                elif (entry.kind, entry.subject) != (kind, str(row["id"])):
+                    self.wrong(where, f"entry {entry.seq} tells of another, {entry.kind} {entry.subject}")
+                else:
+                    for problem in differences(kind, row, entry):
+                        self.wrong(where, problem)
+                    self._mark_row(entry)
+            done += len(rows)
+            self.progress(table, done, total)
+        self.found.counts[table] = done
+
+    def lost_receipts(self) -> None:
+        """Of calls that left none, as the chain tells."""
+        for sum in self.store.each_sum(damaged=lambda id, problem: None):  # which has been named
+            if sum.what == LOST:
+                first, last = to_text(sum.from_at), to_text(sum.until_at)
+                problem = f"{sum.count} could not be written, between {first} and {last}"
+                self.found.lost.append(Finding("receipts", problem))
+
+    def dropped(self) -> None:
+        """Name what entries tell of, and no row is."""
+        for seq, mark in enumerate(self.marks):
+            if mark == _THERE:
+                entry = self.store.entries([seq])[seq]
+                self.wrong(f"{entry.kind} {entry.subject}", f"gone; entry {seq} of the chain tells of it")
+
+    def exported(self, copies: tuple[Path, ...]) -> None:
+        """Look for the exported head, and copies of it, in the chain."""
+        own = None if self.store.places is None else self.store.places.head
+        if own is not None and (damaged := damaged_path(own)).exists():
+            self.wrong(damaged.name, DAMAGED)
+        for path in copies if own is None else (own, *copies):
+            name = path.name if path == own else str(path)
+            try:
+                head = read_head(path)
+            except HeadError:
+                self.wrong(name, "not the head of a chain")
+                continue
+            if head is None:
+                self.wrong(name, "missing: a tail cut off the chain would not show")
+            elif not self.store.knows(head):
+                self.wrong(name, f"the chain has no entry {head.seq} with this hash: its tail was cut off")
+
+    def reserves(self) -> None:
+        """Look for what waits to be written, and has nobody who writes it."""
+        if self.store.places is not None:
+            for name, problem in lasting_problems(self.store.places).items():
+                self.wrong(name, problem)
+
+    def files(self) -> None:
+        """Hash them, and look for those without a row, and rows without them."""
+        total, done = sum(1 for _ in self.store.each(_CLOSED)), 0
+        named = {finding.where for finding in self.found.problems}
+        for row in self.store.each(_CLOSED):
+            kind = self.archive.files.finished(row["id"]) if is_id(str(row["id"])) else None
+            if kind is not None:
+                self.file(kind, row, alone=f"recording {row['id']}" in named)
+            done += 1
+            self.progress("files", done, total)
+        self.found.counts["files"] = done
+        try:
+            for id in stuck(self.archive):
+                self.wrong(
+                    f"recording {id}", "must be erased, and is not, or not wholly: see `sipagent purge`"
+                )
+            for orphan in orphans(self.archive):
+                self.wrong(orphan.name, orphan.problem)
+        except (StoreError, ArchiveError) as error:  # of a damaged row, which has been named
+            self.wrong("recordings", f"cannot be compared with the files: {error}")
+
+    def file(self, kind: FileKind, row: Row, *, alone: bool) -> None:
+        """Hash one, and look at what lies beside it, unless `alone`: its row is not what it should be."""
+        name = self.archive.files.name(row["id"], kind)
+        try:
+            if not _is_as_recorded(self.archive, kind, row):
+                self.wrong(name, "its hash is not that of the file that was recorded")
+        except OSError as error:
+            self.wrong(name, f"cannot be read: {error.strerror}")
+        for what, problem in () if alone else beside(self.archive, row["id"]):
+            self.wrong(what, problem)
+
+    def _behind(self, entry: Entry, last: Head) -> Head:
+        """What the entry must follow; a segment may name another place than the entry before it."""
+        where = f"chain entry {entry.seq}"
+        lost = _lost(entry) if entry.kind == SEGMENT else None
+        if lost == "unknown":
+            self.found.lost.append(
+                Finding(
+                    where, f"what is lost before it, if anything, has no number: {entry.subject} ({entry.at})"
+                )
+            )
+        elif lost is not None:
+            goes_on = (
+                lost.seq > last.seq
+            )  # else it was an older copy that went on, further than what was lost
+            missing = f"{last.seq + 1} to {lost.seq}" if goes_on else f"of another copy, up to {lost.seq},"
+            self.found.lost.append(
+                Finding(where, f"entries {missing} are lost: {entry.subject} ({entry.at})")
+            )
+            self.found.gaps.append(range(last.seq + 1, lost.seq + 1))
+            last = lost if goes_on else last
+        if entry.seq != last.seq + 1:
+            self.wrong(where, f"entries {last.seq + 1} to {entry.seq - 1} before it are missing")
+        return last
+
+    def _mark_entry(self, entry: Entry) -> bool:
+        """False where its number is so far off that nothing can be said of what comes behind it."""
+        where = f"chain entry {entry.seq}"
+        gap = entry.seq + 1 - len(self.marks)
+        if not 0 < gap <= _LEAP:
+            self.wrong(where, "its number cannot be")
+            return False
+        self.marks.extend(bytes(gap))
+        self.marks[entry.seq] = _THERE if entry.kind in TABLES else _THERE | _SEEN
+        if entry.was != 0:
+            if not _is_before(entry) or self.marks[entry.was] != _THERE:
+                self.wrong(where, f"entry {entry.was} is not the one before its change")
+            else:
+                self.marks[entry.was] |= _SUPERSEDED
+        return True
+
+    def _mark_row(self, entry: Entry | None) -> None:
+        """The row is in the state that `entry` tells, which must be the last one about it."""
+        while entry is not None and entry.seq >= len(self.marks):  # written since the walk
+            entry = self.store.entries([entry.was]).get(entry.was) if _is_before(entry) else None
+        if entry is None:
+            return
+        if self.marks[entry.seq] & _SUPERSEDED:
+            self.wrong(
+                f"{entry.kind} {entry.subject}", f"put back to an earlier state, that of entry {entry.seq}"
+            )
+        self.marks[entry.seq] |= _SEEN
+
+
+def _lost(entry: Entry) -> Lost:
+    try:
+        previous = parse_json(entry.public)["previous"]
+        return (
+            previous if previous in (None, "unknown") else Head(int(previous["seq"]), str(previous["hash"]))
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None  # its hash is wrong as well
+
+
+def _is_before(entry: Entry) -> bool:
+    """Whether it says of a number that was before it that it was; nothing else has to be a number at all."""
+    return isinstance(entry.was, int) and 0 < entry.was < entry.seq
+
+
+def _is_as_recorded(archive: Archive, kind: FileKind, row: Row) -> bool:
+    """True, too, for a file that a purge has taken while it was read."""
+    try:
+        return sha256(archive.files, row["id"], kind) == str(row["sha256"])
+    except FileNotFoundError:
+        return archive.store.recording(row["id"]).status is not Status.CLOSED

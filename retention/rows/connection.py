@@ -1,0 +1,60 @@
+"""A connection to the database, set up so that what goes is gone and what is written is there.
+
+`journal_mode=DELETE` and `secure_delete=ON`, because what a purge removes must not survive in a write-ahead
+log or a free page; `synchronous=EXTRA`, because what was reported as done must survive a power cut.
+"""
+
+import errno
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlite_utils import Database
+
+from retention.storage.files import share_owner
+
+_SETTINGS = ("journal_mode=DELETE", "synchronous=EXTRA", "secure_delete=ON", "temp_store=MEMORY")
+
+
+def connect(path: Path | str, busy_s: float) -> Database:
+    """A connection that waits up to `busy_s` for others; the file is made if it is missing.
+
+    Raises OSError, sqlite3.Error.
+    """
+    if str(path) != ":memory:":
+        _make(Path(path).resolve())
+    connection = sqlite3.connect(path, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    for setting in _SETTINGS:
+        connection.execute(f"PRAGMA {setting}").fetchall()
+    return Database(connection, execute_plugins=False)
+
+
+def fault_in(path: Path) -> str:
+    """Read a database whole: what is wrong with it, or nothing.
+
+    Not read-only: that would fail on what a crash left to undo. Nothing else is changed.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+            rows = database.execute("PRAGMA integrity_check(1)").fetchall()
+    except sqlite3.Error as problem:
+        return str(problem)
+    return "" if rows == [("ok",)] else str(rows[0][0]).splitlines()[-1]
+
+
+def _make(path: Path) -> None:
+    """A new one is the owner's alone; SQLite would let everybody read it.
+
+    It is never opened here: closing a file ends all locks that the process has on it (fcntl(2)), those of
+    SQLite's other connections among them, which then write beside another process.
+    """
+    try:
+        os.mknod(path, stat.S_IFREG | 0o600)
+    except FileExistsError:
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+    else:
+        share_owner(path)

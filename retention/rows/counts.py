@@ -1,0 +1,59 @@
+"""How many rows there are, counted by the database in pages: no read takes long, however many they are."""
+
+from retention.recording import Status
+from retention.rows.chain import TABLES
+from retention.rows.pages import Listing, Row
+from retention.rows.store import Store
+
+RECONCILED = {table: kind for kind, table in TABLES.items()}
+_BY_TIME = ("started_at", "id")
+# the columns of the smallest index that has every row; the others are numbered, and few
+_ORDER: dict[str, tuple[str, ...]] = {"receipts": _BY_TIME, "recordings": _BY_TIME}
+_NUMBERED = ("id",)
+
+
+def recordings_by_status(store: Store) -> dict[Status, int]:
+    """Every status, with how many recordings have it. Raises StoreError."""
+    return {status: recordings(store, status) for status in Status}
+
+
+def recordings(store: Store, status: Status) -> int:
+    """How many recordings have this status. Raises StoreError."""
+    return _count(store, "recordings", ("rowid",), f"status = '{status.value}'")
+
+
+def held(store: Store) -> int:
+    """How many recordings are on hold. Raises StoreError."""
+    return _count(store, "recordings", _BY_TIME, "hold IS NOT NULL")
+
+
+def reconcile(store: Store) -> dict[str, tuple[int, int]]:
+    """For each table how many rows there are, and how many the chain knows of.
+
+    Both as they were at one moment, the first: what is written meanwhile is on neither side, and no writer is
+    held up. Raises StoreError.
+    """
+    last = _last(store)
+    return {table: _both(store, table, kind, last) for table, kind in RECONCILED.items()}
+
+
+def _last(store: Store) -> Row:
+    """Of each table and the chain the last row that there is now; one statement, so at one moment."""
+    columns = ", ".join(f"(SELECT max(rowid) FROM {table}) AS {table}" for table in (*RECONCILED, "chain"))
+    (row,) = store.each(Listing(table=f"(SELECT {columns})", order=("chain",)))
+    return {table: last or 0 for table, last in row.items()}
+
+
+def _both(store: Store, table: str, kind: str, last: Row) -> tuple[int, int]:
+    """`+`: these bounds are for the rows of a page; by its own bounds it is found."""
+    rows = _count(store, table, _ORDER.get(table, _NUMBERED), where=f"+rowid <= {last[table]}")
+    firsts = _count(store, "chain", ("seq",), f"kind = '{kind}' AND was = 0", f"+seq <= {last['chain']}")
+    return rows, firsts
+
+
+def _count(store: Store, table: str, order: tuple[str, ...], indexed: str = "", where: str = "") -> int:
+    """Rows that meet two conditions; an index has `order` and what the first is about."""
+    listing = Listing(
+        table=table, columns="count(*) AS n", order=order, indexed=indexed, where=[where] if where else []
+    )
+    return sum(page["n"] for page in store.each(listing))

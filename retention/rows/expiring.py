@@ -1,0 +1,59 @@
+"""Which rows may be due, as listings that an index answers: no read walks over what is not.
+
+Where there are several, none has a row of another.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from retention.recording import Status, to_text
+from retention.rows.pages import Listing
+
+_BY_TIME = ("started_at", "id")
+PERSONAL_NOTES = Listing(table="notes", order=("id",), indexed="salt IS NOT NULL")
+
+
+def recordings(expired: datetime, started: datetime) -> Iterator[Listing]:
+    """Not purged, and begun before `started`, or expired before `expired`, or half purged."""
+    began, others = _either("recordings", "purged_at IS NULL", expired, started)
+    yield from (began, others)
+    yield replace(
+        others,
+        order=("rowid",),
+        indexed=f"status = '{Status.PURGING.value}'",
+        stop=None,
+        where=["purged_at IS NULL", "started_at >= ?", "expires_at >= ?"],
+        values=[to_text(started), to_text(expired)],
+    )
+
+
+def receipts(expired: datetime, started: datetime) -> Iterator[Listing]:
+    """That still lead to a person, and began before `started`, or expired before `expired`."""
+    yield from _either("receipts", "salt IS NOT NULL", expired, started)
+
+
+def notes(expired: datetime, written: datetime | None) -> Listing:
+    """That have a text, and expired at `expired`, or are older than `written`."""
+    values = [to_text(expired), to_text(written or datetime.min.replace(tzinfo=UTC))]
+    return replace(PERSONAL_NOTES, where=["expires_at <= ? OR at < ?"], values=values)
+
+
+def accesses(before: datetime) -> Listing:
+    """With a name, from before `before`, but not of recordings still kept."""
+    kept = "SELECT 1 FROM recordings WHERE id = recording_id AND purged_at IS NULL"
+    where = ["at < ?", f"NOT EXISTS ({kept})"]
+    values = [to_text(before)]
+    return Listing(table="accesses", order=("id",), indexed="salt IS NOT NULL", where=where, values=values)
+
+
+def _either(table: str, indexed: str, expired: datetime, started: datetime) -> tuple[Listing, Listing]:
+    began = Listing(table=table, order=_BY_TIME, indexed=indexed, stop=to_text(started))
+    others = replace(
+        began,
+        order=("expires_at", "id"),
+        stop=to_text(expired),
+        where=["started_at >= ?"],
+        values=[to_text(started)],
+    )
+    return began, others

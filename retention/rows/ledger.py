@@ -1,0 +1,167 @@
+"""Writes rows together with their entry in the chain. Whoever calls has a transaction open."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, fields, replace
+from datetime import datetime
+from typing import Any
+
+from retention.recording import Json, RecordError, to_text
+from retention.rows.chain import (
+    ALTERED,
+    GENESIS,
+    PERSONAL,
+    SEGMENT,
+    TABLES,
+    Entry,
+    Head,
+    Lost,
+    canonical,
+    commitment,
+    is_personal,
+    link,
+    new_salt,
+    public_text,
+)
+from retention.rows.columns import as_read, record_of, to_row
+from retention.rows.differences import differences
+
+ENTRY = tuple(column.name for column in fields(Entry))  # the columns of the chain
+KINDS = {table: kind for kind, table in TABLES.items()}
+_ADOPTED = 500  # rows read at a time
+
+
+class Ledger:
+    """The chain of one database, and the rows that it is about; `clock` says when an entry was made.
+
+    Methods raise sqlite3.Error. `appended` is the head since it was last taken, for whoever commits.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, clock: Callable[[], datetime]) -> None:
+        self._db = connection
+        self._clock = clock
+        self.appended: Head | None = None
+
+    def head(self) -> Head:
+        """The last entry there is."""
+        rows = self.read_anyhow("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
+        return Head(**rows[0]) if rows else Head(0, GENESIS)
+
+    def hash_of(self, seq: int) -> str | None:
+        """The hash of one entry, if there is one."""
+        rows = self.read_anyhow("SELECT hash FROM chain WHERE seq = ?", [seq])
+        return str(rows[0]["hash"]) if rows else None
+
+    def knows(self, head: Head) -> bool:
+        """Whether the chain holds it, or goes on behind it."""
+        if head == Head(0, GENESIS) or self.hash_of(head.seq) == head.hash:
+            return True
+        sql = "SELECT 1 FROM chain WHERE kind = ? AND was = 0 AND instr(public, ?) > 0"
+        return self._db.execute(sql, [SEGMENT, f'"hash":"{head.hash}"']).fetchone() is not None
+
+    # writing
+
+    def insert(self, table: str, record: Json) -> None:
+        """Add a row. A record without `id` gets the next number."""
+        record = as_read(record)
+        key = record.get("id") or self._next_id(table)
+        of_the_chain = self._append(table, str(key), record, None, 0)
+        row = {"id": key} | to_row(record) | of_the_chain
+        columns = ", ".join(f'"{name}"' for name in row)
+        marks = ", ".join("?" * len(row))
+        self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
+
+    def update(self, table: str, id: str | int, record: Json) -> bool:
+        """Replace a row; false if there is none. If it was not what its entry says, one more tells that."""
+        rows = self.read_anyhow(f"SELECT * FROM {table} WHERE id = ?", [id])
+        if not rows:
+            return False
+        before, record = rows[0], as_read(record)
+        if not self._is_as_told(KINDS[table], before):
+            told = canonical({"entry": before["chain_seq"]})
+            self._add(ALTERED, f"{KINDS[table]} {id}", 0, "", told)
+        of_the_chain = self._append(table, str(id), record, before["salt"], before["chain_seq"])
+        self._write(table, id, to_row(record) | of_the_chain)
+        return True
+
+    def forget(self, table: str, id: int) -> bool:
+        """Empty what leads to a person, in a row that has nothing else to say of it; false if it is empty."""
+        row = self.read(f"SELECT * FROM {table} WHERE id = ?", [id])[0]
+        if row["salt"] is None:
+            return False
+        record = record_of(KINDS[table], row) | dict.fromkeys(PERSONAL[KINDS[table]])
+        return self.update(table, id, record)
+
+    def begin_segment(self, reason: str, lost: Lost) -> None:
+        """Begin, or go on after `lost`, the head of a database that is gone: its number and hash go on."""
+        before = {"seq": lost.seq, "hash": lost.hash} if isinstance(lost, Head) else lost
+        if isinstance(lost, Head) and lost.seq > self.head().seq:
+            self.appended = lost
+        self._add(SEGMENT, reason, 0, "", canonical({"reason": reason, "previous": before}))
+
+    def adopt(self) -> None:
+        """Give rows that no entry knows theirs: they are from before there was a chain."""
+        for table in TABLES.values():
+            while rows := self.read(f"SELECT * FROM {table} WHERE chain_seq IS NULL LIMIT {_ADOPTED}"):
+                for row in rows:
+                    try:
+                        record = record_of(KINDS[table], row)
+                    except RecordError as error:
+                        raise RecordError(f"{KINDS[table]} {row['id']}: {error}") from error
+                    self._write(table, row["id"], self._append(table, str(row["id"]), record, None, 0))
+
+    # steps
+
+    def _is_as_told(self, kind: str, row: dict[str, Any]) -> bool:
+        """Whether a row is in the state that its entry tells: a new entry must not cover what was altered."""
+        sql = "SELECT * FROM chain WHERE seq = ? AND kind = ? AND subject = ?"
+        entries = self.read_anyhow(sql, [row["chain_seq"], kind, str(row["id"])])
+        return bool(entries) and not differences(kind, row, Entry(**entries[0]))
+
+    def _append(self, table: str, subject: str, record: Json, salt: str | None, was: int) -> Json:
+        """One more entry about a row; what of the chain the row has to keep."""
+        kind = KINDS[table]
+        if not is_personal(kind, record):
+            salt = None
+        elif salt is None:
+            salt = new_salt(kind, record)
+        personal = commitment(kind, record, salt)
+        return {"salt": salt, "chain_seq": self._add(kind, subject, was, personal, public_text(kind, record))}
+
+    def _add(self, kind: str, subject: str, was: int, personal: str, public: str) -> int:
+        before = self.appended or self.head()
+        entry = Entry(before.seq + 1, to_text(self._clock()), kind, subject, was, personal, public, hash="")
+        entry = replace(entry, hash=link(before.hash, entry))
+        self._db.execute(
+            f"INSERT INTO chain ({', '.join(ENTRY)}) VALUES ({', '.join('?' * len(ENTRY))})", astuple(entry)
+        )
+        self.appended = Head(entry.seq, entry.hash)
+        return entry.seq
+
+    def _write(self, table: str, id: str | int, row: Json) -> None:
+        changes = ", ".join(f'"{name}" = ?' for name in row)
+        self._db.execute(f"UPDATE {table} SET {changes} WHERE id = ?", [*row.values(), id])
+
+    def _next_id(self, table: str) -> int:
+        return int(self._db.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
+
+    def read_anyhow(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """As `read`, of rows that may be damaged: a byte that is no UTF-8 is U+FFFD in its text."""
+        try:
+            return self.read(sql, values)
+        except sqlite3.OperationalError:
+            self._db.text_factory = _legible
+            try:
+                return self.read(sql, values)
+            finally:
+                self._db.text_factory = str
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """All rows of a query: nothing stays open."""
+        cursor = self._db.execute(sql, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _legible(text: bytes) -> str:
+    return text.decode(errors="replace")

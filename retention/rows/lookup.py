@@ -1,0 +1,69 @@
+"""Which call is meant: by its id, by how that begins, or by the reference that people tell each other."""
+
+import re
+from collections.abc import Iterator
+
+from retention.rows.pages import Listing
+from retention.rows.store import Store
+
+_TABLES = ("recordings", "receipts")
+_REFERENCE = re.compile(r"[0-9a-f]{6}", re.ASCII)
+_BEHIND = "~"  # comes after whatever an id may have
+
+
+def ids_meant(store: Store, typed: str, most: int) -> list[str]:
+    """The ids that `typed` may stand for, up to `most`: the one that it is, else whatever it may name.
+
+    Those whose reference it is come first, newest first; then those that begin with it, in order. Raises
+    StoreError.
+    """
+    found: dict[str, None] = {}
+    for id in _each_meant(store, typed, most):
+        found[id] = None
+        if id == typed or len(found) == most:
+            break
+    return [typed] if typed in found else [*found]
+
+
+def ids_beginning(
+    store: Store, table: str, beginning: str, most: int, *, newest: bool = False
+) -> Iterator[str]:
+    """The ids of `recordings` or `receipts` that begin so, up to `most`, in order, or the newest first.
+
+    However many rows there are, no more than these are read. Raises StoreError.
+    """
+    rows = Listing(
+        table=table,
+        order=("id",),
+        columns="id",
+        start=beginning or None,
+        stop=beginning + _BEHIND if beginning else None,
+        descending=newest,
+        limit=most,
+    )
+    return (row["id"] for row in store.each(rows))
+
+
+def _each_meant(store: Store, typed: str, most: int) -> Iterator[str]:
+    for table in _TABLES:
+        exact = next(ids_beginning(store, table, typed, 1), None)  # the shortest comes first
+        if exact == typed:
+            yield exact
+    for table in _TABLES if _REFERENCE.fullmatch(typed) else ():
+        yield from _of_reference(store, table, typed)
+    for table in _TABLES:
+        yield from ids_beginning(store, table, typed, most)
+
+
+def _of_reference(store: Store, table: str, reference: str) -> Iterator[str]:
+    """No index has the end of an id: this goes through them all, in pages."""
+    end = f"-{reference}"
+    rows = Listing(
+        table=table,
+        order=("started_at", "id"),
+        columns="id",
+        where=["substr(id, -length(?)) = ?"],
+        values=[end, end],
+        descending=True,
+    )
+    return (row["id"] for row in store.each(rows))

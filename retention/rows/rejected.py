@@ -1,0 +1,176 @@
+"""Calls that are rejected at once: the first of each hour have receipts, the others are counted.
+
+A trunk that loops rejects some hundred calls a second, and their receipts would fill a disk in days. So the
+first `RECEIPTS` of an hour, of all processes together, are kept one by one; what comes beyond is a `Sum` a
+minute for each answer, in the chain like all that is kept, and leads to nobody.
+"""
+
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from retention.recording import Receipt, Sum
+from retention.rows.faults import HeadNotWritten
+from retention.rows.store import Store
+
+RECEIPTS = 1000  # an hour
+BATCH = 200  # receipts in one transaction
+EVERY = timedelta(minutes=1)
+REJECTED, LOST = "rejected", "lost"
+
+_ANSWERED = re.compile(r"rejected with (\d{3})")
+Kind = tuple[int | None, str | None]  # the code of the answer, and who gave it
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """So many calls, from the first to the last of them."""
+
+    count: int
+    first: datetime
+    last: datetime
+
+    def __add__(self, other: "Span") -> "Span":
+        return Span(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
+
+
+class Rejected:
+    """Those of one process that wait to be written; any thread. Times are UTC."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hour = ""
+        self._taken = 0
+        self._receipts: list[Receipt] = []
+        self._counts: dict[Kind, Span] = {}
+
+    def takes(self, at: datetime) -> bool:
+        """Whether a call rejected at that moment may have a receipt, as far as this process knows."""
+        with self._lock:
+            if (hour := _hour(at)) != self._hour:
+                self._hour, self._taken = hour, 0
+            self._taken += 1
+            return self._taken <= RECEIPTS
+
+    def add(self, receipt: Receipt) -> None:
+        """This one has a receipt, if its hour has room for it."""
+        with self._lock:
+            self._receipts.append(receipt)
+
+    def count(self, at: datetime, code: int | None, by: str | None) -> None:
+        """This one has none."""
+        with self._lock:
+            self._add_counts({(code, by): Span(1, at, at)})
+
+    def keep(self, receipt: Receipt) -> None:
+        """Have a receipt for it, or count it."""
+        if self.takes(receipt.started_at):
+            self.add(receipt)
+        else:
+            self.count(receipt.started_at, *_kind(receipt))
+
+    def due(self, now: datetime, *, over: bool = False) -> bool:
+        """Whether there is something to write: receipts, or counts of a minute ago; `over`: anything."""
+        with self._lock:
+            return bool(self._receipts) or self._counts_due(now, over)
+
+    @property
+    def counts(self) -> bool:
+        """Whether something is counted that will be due in a minute."""
+        return bool(self._counts)
+
+    def write(self, store: Store, now: datetime, *, over: bool = False) -> int:
+        """Write what is due, a batch of receipts at most, in one transaction; how many calls it tells of.
+
+        What could not be written stays. Raises StoreError.
+        """
+        with self._lock:
+            receipts, self._receipts = self._receipts[:BATCH], self._receipts[BATCH:]
+            counts = {}
+            if due := self._counts_due(now, over):
+                counts, self._counts = self._counts, {}
+        written = False
+        beyond: dict[Kind, Span] = {}
+        try:
+            with store.write():
+                room = _room(store, now, len(receipts))
+                for receipt in receipts[:room]:
+                    store.add_receipt(receipt)
+                beyond = _counted(receipts[room:])
+                told = _merged(counts, beyond) if due else {}
+                for sum in _sums(told):
+                    store.add_sum(sum)
+            written = True
+            return room + sum_of(told)
+        except HeadNotWritten:
+            written = True
+            raise
+        finally:
+            with self._lock:
+                if not written:
+                    self._receipts = receipts + self._receipts
+                    self._add_counts(counts)
+                elif not due:
+                    self._add_counts(beyond)
+
+    def all(self) -> list[Sum]:
+        """What waits, as counts alone: for where no receipt can be written any more."""
+        with self._lock:
+            return list(_sums(_merged(self._counts, _counted(self._receipts))))
+
+    # under the lock
+
+    def _add_counts(self, counts: dict[Kind, Span]) -> None:
+        self._counts = _merged(self._counts, counts)
+
+    def _counts_due(self, now: datetime, over: bool) -> bool:
+        """A clock that went back makes them due as well."""
+        return any(over or abs(now - span.first) >= EVERY for span in self._counts.values())
+
+
+def sum_of(counts: dict[Kind, Span]) -> int:
+    """How many calls that is."""
+    return sum(span.count for span in counts.values())
+
+
+def _room(store: Store, now: datetime, wanted: int) -> int:
+    """How many more receipts this hour may have, up to `wanted`; they are taken for good."""
+    if not wanted:
+        return 0
+    hour, row = _hour(now), store.rejected_row()
+    there = row["receipts"] if row is not None and row["hour"] == hour else 0
+    room = max(0, min(wanted, RECEIPTS - there))
+    if room:
+        store.keep_rejected_row({"id": 1, "hour": hour, "receipts": there + room})
+    return room
+
+
+def _counted(receipts: Iterable[Receipt]) -> dict[Kind, Span]:
+    counts: dict[Kind, Span] = {}
+    for receipt in receipts:
+        counts = _merged(counts, {_kind(receipt): Span(1, receipt.started_at, receipt.started_at)})
+    return counts
+
+
+def _merged(one: dict[Kind, Span], other: dict[Kind, Span]) -> dict[Kind, Span]:
+    both = {kind: one[kind] + other[kind] for kind in one.keys() & other.keys()}
+    return one | other | both
+
+
+def _sums(counts: dict[Kind, Span]) -> Iterator[Sum]:
+    for (code, by), span in counts.items():
+        yield Sum(what=REJECTED, count=span.count, from_at=span.first, until_at=span.last, code=code, by=by)
+
+
+def _kind(receipt: Receipt) -> Kind:
+    """As its story says: what it was answered with, and by whom."""
+    for event in receipt.events:
+        if found := _ANSWERED.fullmatch(event.what):
+            return int(found[1]), event.by
+    return None, None
+
+
+def _hour(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H}"

@@ -1,0 +1,312 @@
+"""Whether the clock may be believed: a purge by a wrong one would remove what is to be kept.
+
+Within one boot the machine also counts seconds that nobody can set. A clock that runs ahead of them by more
+than a day, or backwards, suspends purging until a person says that it is right: two things that count the
+same time contradict each other.
+
+Across boots nothing counts but the hardware's clock, which may be what is wrong. So what is remembered is the
+last time that was believed: of a look, or of an entry of the chain that came within a day of one. A boot more
+than a day later, or earlier, suspends purging as well, until the time is confirmed: by the kernel, once
+somebody has disciplined its clock (`adjtimex`), by a time stamp that is a day old at most (RFC 3161), or by
+a person. Where nobody has looked before, and there is something older than a day that could go, the chain's
+last entry is what is remembered; not so of a database that was lost and made anew, perhaps by the same clock.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from retention.recording import Access, Json, from_text, to_text
+from retention.rows.pages import Listing
+from retention.rows.store import NoRoom, Store
+from retention.rules.adjtimex import is_synchronised
+
+FORWARD = timedelta(days=1)
+BACKWARD = timedelta(seconds=1)  # a leap second, and the time between two readings
+UNREADABLE = "what was seen of the clock before is damaged in the database"
+NEVER_SEEN = "nobody has looked at the clock before, and nothing confirms it"
+_SKEW = timedelta(minutes=5)  # by which an authority's clock may be ahead of a right one
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+Stamped = Callable[[], datetime | None]
+"""When the chain's head was last stamped, by an authority that is trusted (UTC); None: it never was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`wall` in UTC; `elapsed` in s since the boot `boot`, sleep included (CLOCK_BOOTTIME).
+
+    `synchronised`: whether the kernel says that somebody has disciplined its clock.
+    """
+
+    boot: str
+    wall: datetime
+    elapsed: float
+    synchronised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The first reading of this boot that was believed, and the last; `entry`: of the chain by then."""
+
+    first: Reading
+    last: Reading
+    entry: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What is wrong with the clock, in one line; whether another source of the time can settle it."""
+
+    why: str
+    may_be_confirmed: bool
+
+
+def read_clock() -> Reading:
+    """Now. Raises OSError where the system names no boot."""
+    return Reading(
+        _BOOT.read_text(encoding="ascii").strip(),
+        datetime.now(UTC),
+        time.clock_gettime(time.CLOCK_BOOTTIME),
+        is_synchronised(),
+    )
+
+
+def never() -> None:
+    """No authority has ever stamped anything."""
+    return
+
+
+def step(seen: Seen, now: Reading, known: datetime | None = None) -> Doubt | None:
+    """What speaks against `now`; `known`: a time after the last look that is believed, of an earlier boot.
+
+    A clock that nobody had disciplined at the last look may be put right once, however far.
+    """
+    if now.synchronised and not seen.last.synchronised:
+        return None
+    if now.boot == seen.last.boot:
+        back, ahead = _gained(seen.last, now), _gained(seen.first, now)
+        may_be_confirmed = False
+    else:
+        last = seen.last.wall
+        back = now.wall - last
+        ahead = timedelta() if now.synchronised else now.wall - max(last, known or last)
+        may_be_confirmed = not now.synchronised
+    if back < -BACKWARD:
+        return Doubt(f"the clock went back by {_length(-back)}, to {to_text(now.wall)}", may_be_confirmed)
+    if ahead > FORWARD:
+        return Doubt(f"the clock is ahead by {_length(ahead)}, at {to_text(now.wall)}", may_be_confirmed)
+    return None
+
+
+def look(store: Store, now: Reading, stamped: Stamped = never) -> str | None:
+    """Compare the clock with what was seen before, and remember it; why purging is suspended, if it is.
+
+    Once suspended it stays so until `resume`, even if the clock comes back, or, across boots, until the time
+    is confirmed. So it is where nobody can read any more what was seen. The trace of uses tells of both ends.
+    On a full disk nothing is remembered: a purge is what makes room. Raises StoreError.
+    """
+    try:
+        return _look(store, now, stamped)
+    except NoRoom:
+        return suspended(store, now, stamped)
+
+
+def _look(store: Store, now: Reading, stamped: Stamped) -> str | None:
+    with store.write():
+        kept = _load(store)
+        doubt = _judged(store, kept, now, stamped)
+        if doubt is None:
+            seen = kept.seen if kept.seen and kept.doubt is None else None
+            first = seen.first if seen and _goes_on(seen, now) else now
+            if kept.doubt is not None:
+                by = "the kernel's clock is synchronised" if now.synchronised else "a time stamp"
+                _trace(store, now, "clock_ok", f"{kept.doubt.why}; confirmed: {by}", "done")
+            _keep(store, Seen(first, now, store.head().seq), None)
+        elif kept.doubt is None:
+            _trace(store, now, "clock_doubt", doubt.why, "refused")
+            _keep(store, kept.seen, doubt)
+        return None if doubt is None else doubt.why
+
+
+def suspended(store: Store, now: Reading | None = None, stamped: Stamped = never) -> str | None:
+    """Why purging is suspended, or would be by a look at `now`; remembers nothing. Raises StoreError."""
+    kept = _load(store)
+    doubt = kept.doubt if now is None else _judged(store, kept, now, stamped)
+    return None if doubt is None else doubt.why
+
+
+def resume(store: Store, now: Reading, by: Access) -> bool:
+    """A person (`by`, for the trace) says that the clock is right; false if nothing was suspended."""
+    with store.write():
+        doubt = _load(store).doubt
+        if doubt is not None:
+            store.add_access(replace(by, action="clock_ok", detail=doubt.why))
+        _keep(store, Seen(now, now, store.head().seq), None)
+        return doubt is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the database remembers."""
+
+    seen: Seen | None
+    doubt: Doubt | None
+
+
+def _judged(store: Store, kept: _Kept, now: Reading, stamped: Stamped) -> Doubt | None:
+    """What speaks against `now`, with all that may confirm it."""
+    if kept.doubt is not None:
+        settled = kept.doubt.may_be_confirmed and _is_confirmed(kept.seen, now, stamped)
+        return None if settled and (kept.seen is None or _fits(kept.seen, now)) else kept.doubt
+    if kept.seen is None:
+        known = not _has_past(store, now.wall) or _is_confirmed(None, now, stamped)
+        return None if known else _first_step(store, now)
+    doubt = step(kept.seen, now)
+    if doubt is None or not doubt.may_be_confirmed:
+        return doubt
+    if _is_confirmed(kept.seen, now, stamped) and _fits(kept.seen, now):
+        return None
+    return step(kept.seen, now, _last_known(store, kept.seen))
+
+
+def _first_step(store: Store, now: Reading) -> Doubt | None:
+    """What speaks against `now` where no look is remembered."""
+    segments = Listing(table="chain", order=("seq",), indexed="kind = 'segment' AND was = 0")
+    begun = list(store.each(segments))
+    if len(begun) != 1 or '"previous":null' not in str(begun[0]["public"]):
+        return Doubt(NEVER_SEEN, may_be_confirmed=True)
+    last = Listing(table="chain", order=("seq",), columns="seq, at", descending=True, limit=1)
+    (entry,) = store.each(last)
+    try:
+        ahead = now.wall - from_text(entry["at"])
+    except (ValueError, TypeError):
+        return Doubt(NEVER_SEEN, may_be_confirmed=True)
+    if ahead > FORWARD:
+        return Doubt(f"the clock is ahead by {_length(ahead)}, at {to_text(now.wall)}", may_be_confirmed=True)
+    return None
+
+
+def _is_confirmed(seen: Seen | None, now: Reading, stamped: Stamped) -> bool:
+    """By the kernel, or by a stamp: that was made after the last look, and not much before now."""
+    if now.synchronised:
+        return True
+    at = stamped()
+    if at is None or (seen is not None and at <= seen.last.wall):
+        return False
+    return -_SKEW <= now.wall - at <= FORWARD
+
+
+def _fits(seen: Seen, now: Reading) -> bool:
+    """Whether it is no earlier than what was believed, unless that could be put right."""
+    put_right = now.synchronised and not seen.last.synchronised
+    return put_right or now.wall - seen.last.wall >= -BACKWARD
+
+
+def _goes_on(seen: Seen, now: Reading) -> bool:
+    """Whether the first reading of this boot is still what counts: nobody has put the clock right since."""
+    moved = abs(_gained(seen.first, now))
+    return seen.first.boot == now.boot and moved <= FORWARD and _gained(seen.last, now) >= -BACKWARD
+
+
+def _last_known(store: Store, seen: Seen) -> datetime:
+    """The time of the last look, or of entries of the chain that follow it, none a day after the one before.
+
+    What a wrong clock has written since is not among them: it is further off.
+    """
+    known = seen.last.wall
+    chain = Listing(table="chain", order=("seq",), columns="seq, at", start=seen.entry)
+    for row in store.each(chain):
+        try:
+            at = from_text(row["at"])
+        except (ValueError, TypeError):
+            continue
+        if abs(at - known) <= FORWARD:
+            known = max(known, at)
+    return known
+
+
+def _has_past(store: Store, now: datetime) -> bool:
+    """Whether there is something older than a day that a purge could take."""
+    day_ago = to_text(now - FORWARD)
+    kept = Listing(
+        table="recordings",
+        order=("started_at", "id"),
+        indexed="purged_at IS NULL",
+        stop=day_ago,
+        columns="id",
+        limit=1,
+    )
+    receipts = replace(kept, table="receipts", indexed="salt IS NOT NULL")
+    notes = Listing(
+        table="notes",
+        order=("id",),
+        indexed="salt IS NOT NULL",
+        where=["at < ?"],
+        values=[day_ago],
+        columns="id",
+        limit=1,
+    )
+    tables = (kept, receipts, notes, replace(notes, table="accesses"))
+    return any(row for table in tables for row in store.each(table))
+
+
+def _trace(store: Store, now: Reading, action: str, detail: str, outcome: str) -> None:
+    store.add_access(Access(at=now.wall, action=action, by="agent", outcome=outcome, detail=detail))
+
+
+def _gained(earlier: Reading, later: Reading) -> timedelta:
+    """How much the wall clock has moved beyond the seconds that went by."""
+    return later.wall - earlier.wall - timedelta(seconds=later.elapsed - earlier.elapsed)
+
+
+def _length(span: timedelta) -> str:
+    return str(timedelta(seconds=round(span.total_seconds())))
+
+
+def _load(store: Store) -> _Kept:
+    row = store.clock_row()
+    if row is None:
+        return _Kept(None, None)
+    why = row["suspended"]
+    try:
+        told = json.loads(row["seen"])
+        seen = None
+        if told["last"] is not None:
+            seen = Seen(_reading(told["first"]), _reading(told["last"]), int(told.get("entry", 0)))
+        doubt = None if why is None else Doubt(why, bool(told.get("may_be_confirmed", False)))
+        return _Kept(seen, doubt)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return _Kept(None, Doubt(why or UNREADABLE, may_be_confirmed=False))
+
+
+def _keep(store: Store, seen: Seen | None, doubt: Doubt | None) -> None:
+    told: Json = {
+        "first": seen and _json(seen.first),
+        "last": seen and _json(seen.last),
+        "entry": seen.entry if seen else 0,
+        "may_be_confirmed": doubt is not None and doubt.may_be_confirmed,
+    }
+    why = None if doubt is None else doubt.why
+    store.keep_clock_row({"id": 1, "seen": json.dumps(told), "suspended": why})
+
+
+def _json(reading: Reading) -> Json:
+    return {
+        "boot": reading.boot,
+        "wall": to_text(reading.wall),
+        "elapsed": reading.elapsed,
+        "synchronised": reading.synchronised,
+    }
+
+
+def _reading(json: Json) -> Reading:
+    return Reading(
+        str(json["boot"]),
+        from_text(json["wall"]),
+        float(json["elapsed"]),
+        bool(json.get("synchronised", False)),
+    )

@@ -1,0 +1,77 @@
+"""Copies that have left the archive: where the trace of uses says that they went, and whether they are there.
+
+A purge removes what is in the archive, no more; of an export it can only say where to look.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from retention.recording import Recording
+from retention.rows.store import Store
+from retention.rules.use import CUT, without_person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """One exported copy.
+
+    `path` is absolute; what led to a person is `…` in it, and then `exists` is true of any file whose path
+    has something in that place. Where we may not look, a copy is taken to exist. `at` and `by` are of the
+    latest export to that path.
+    """
+
+    path: Path
+    at: datetime
+    by: str | None
+    exists: bool
+
+
+def told(channel: str, path: Path, recording: Recording) -> str:
+    r"""What the trace of an export says: `caller to "/home/durand/call.wav"`.
+
+    The path is a JSON string, so that it ends where it ends; a byte that is no UTF-8 is `\udc..` in it.
+    """
+    name = without_person(str(path.absolute()), recording)
+    quoted = json.dumps(name, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    return f"{channel} to {quoted}"
+
+
+def known_copies(store: Store, id: str) -> list[Copy]:
+    """Where copies of this recording went, each place once, oldest first. Raises StoreError."""
+    found: dict[Path, Copy] = {}
+    for use in store.accesses(id):
+        if (use.action, use.outcome) != ("export", "done") or use.detail is None:
+            continue
+        path = _path(use.detail)
+        found.pop(path, None)  # its place is that of the latest
+        there = _exists(Path(path.anchor), path.parts[1:])
+        found[path] = Copy(path=path, at=use.at, by=use.by, exists=there)
+    return list(found.values())
+
+
+def _path(detail: str) -> Path:
+    """The inverse of `told`; the first version wrote the bare path."""
+    path = detail.partition(" to ")[2]
+    return Path(json.loads(path) if path.startswith('"') else path)
+
+
+def _exists(folder: Path, parts: Sequence[str]) -> bool:
+    if not parts:
+        return True
+    first, *rest = parts
+    try:
+        if CUT in first:
+            name = re.compile(".*".join(map(re.escape, first.split(CUT))), re.DOTALL)
+            there = [path for path in folder.iterdir() if name.fullmatch(path.name)]
+        else:
+            there = [folder / first]
+            there[0].lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return any(_exists(path, rest) for path in there)

@@ -1,0 +1,128 @@
+"""Legal hold: a recording that serves as testimony stays until it is released, whatever its date.
+
+Four eyes place it, on a listed ground, with a reference and a date on which somebody must look again. A date
+that has passed alarms; it never releases. What refuses a purge is in the deleting transaction, and in a
+trigger of the database (`retention.schema`), not here. (GDPR article 17(3)(e), 18(2): claims and their
+defence.)
+"""
+
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import date
+
+from retention.archive.archive import Archive
+from retention.recording import Access, Json, Recording, Status
+from retention.rows.selection import Selection
+from retention.rows.store import Store
+from retention.rules.use import discreet, nothing_to_use
+
+
+class HoldError(Exception):
+    """The hold is not placed, or not released; `str()` is one line that says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """`review` is the day, in the service's time zone, on which the hold is looked at again."""
+
+    ground: str
+    reference: str
+    by: str
+    approved_by: str
+    review: date
+
+    def to_json(self) -> Json:
+        """As `hold` of a recording has it."""
+        return {
+            "ground": self.ground,
+            "reference": self.reference,
+            "by": self.by,
+            "approved_by": self.approved_by,
+            "review": self.review.isoformat(),
+        }
+
+
+def why_not(hold: Hold, grounds: Collection[str], today: date) -> str | None:
+    """Why such a hold is refused, in one line; None where it is allowed."""
+    if hold.ground not in grounds:
+        return f"ground {hold.ground!r} is not listed; accepted: {', '.join(grounds)}"
+    for name in ("reference", "by", "approved_by"):
+        if not _person(getattr(hold, name)):
+            return f"--{name.replace('_', '-')} is empty"
+    if _person(hold.by) == _person(hold.approved_by):
+        return f"{hold.approved_by!r} cannot approve a hold of their own; accepted: somebody else"
+    if hold.review <= today:
+        return f"the review of {hold.review} is not in the future"
+    return None
+
+
+def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool = False) -> Recording:
+    """Hold a closed recording; the JSON beside it, its row and the trace (`trace`) say so when this returns.
+
+    With `renew` the new hold takes the place of the one there is, and no purge comes in between.
+    Raises HoldError, UnknownId, StoreError, ArchiveError, OSError.
+    """
+    with archive.store.write():
+        recording = archive.store.recording(id)
+        if (reason := nothing_to_use(recording)) is not None:
+            raise HoldError(reason)
+        if recording.hold is not None and not renew:
+            raise HoldError(
+                f"it is on hold already ({recording.hold.get('ground')}, to be reviewed "
+                f"{recording.hold.get('review')}); accepted: --renew, after that review"
+            )
+        if recording.hold is None and renew:
+            raise HoldError("it is not on hold, there is nothing to renew")
+        held = replace(recording, hold=hold.to_json())
+        verb = "renewed, " if renew else ""
+        detail = f"{verb}{hold.ground}, approved by {hold.approved_by}, to be reviewed {hold.review}"
+        trace = replace(trace, action="hold", recording_id=id, reference=hold.reference, detail=detail)
+        archive.store.add_access(discreet(trace, recording))
+        archive.change(held)
+    return held
+
+
+def release(archive: Archive, id: str, trace: Access) -> Recording:
+    """Let go of a hold; the next purge takes what has expired. Raises as `place` does."""
+    with archive.store.write():
+        recording = archive.store.recording(id)
+        if recording.hold is None:
+            raise HoldError(nothing_to_use(recording) or "it is not on hold")
+        released = replace(recording, hold=None)
+        reference = recording.hold.get("reference")
+        trace = replace(trace, action="release", recording_id=id, reference=reference)
+        archive.store.add_access(discreet(trace, recording))
+        archive.change(released)
+    return released
+
+
+def is_overdue(recording: Recording, today: date) -> bool:
+    """Whether its hold should have been looked at by now."""
+    return recording.hold is not None and review_of(recording) < today
+
+
+def holds(store: Store) -> list[Recording]:
+    """What is on hold; those whose review comes first, and so the overdue ones, first."""
+    return sorted(store.each_recording(Selection(held=True)), key=review_of)
+
+
+def review_of(recording: Recording) -> date:
+    """The day of the review; the first there is where none can be read, so that somebody looks."""
+    try:
+        return date.fromisoformat((recording.hold or {})["review"])
+    except (KeyError, TypeError, ValueError):
+        return date.min
+
+
+def reviews_overdue(store: Store, today: date) -> int:
+    """How many holds should have been looked at by now."""
+    return sum(
+        row.status is Status.CLOSED and is_overdue(row, today)
+        for row in store.each_recording(Selection(held=True))
+    )
+
+
+def _person(name: str) -> str:
+    """A name as one compares it: however it is spaced and capitalised."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())

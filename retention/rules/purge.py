@@ -1,0 +1,359 @@
+"""What has expired goes: first the sound, then what leads to a person; a tombstone stays.
+
+Each recording takes four steps, each safe to repeat: the row becomes `purging`, its key is unlinked, then its
+files, then the row becomes `purged`. Whatever a crash left half done, the next run finds by its row and
+finishes. On a full disk, where no row can be written, the files go first. What is on hold stays. What should
+have been erased in its call, and was not, is tried again first.
+(GDPR article 5(1)(e): kept no longer than necessary.)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from retention.archive import erasure
+from retention.archive.archive import Archive, ArchiveError, why_held
+from retention.archive.erasure import pending
+from retention.archive.orphans import Orphan, orphans
+from retention.recording import (
+    Access,
+    Receipt,
+    Recording,
+    Status,
+    begun_at,
+    due_date,
+    parse_period,
+    to_text,
+)
+from retention.rows.chain import Head, is_personal
+from retention.rows.pages import Listing, breathing
+from retention.rows.store import Damaged, NoRoom, Store, StoreError, UnknownId
+from retention.rules.copies import Copy, known_copies
+from retention.storage.recording_files import FileKind
+
+_SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
+_TICK = timedelta(milliseconds=1)  # of times as rows have them
+OVERDUE = timedelta(days=1)  # from when on it is an alarm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How long things are kept, as the configuration says now; texts such as `6 months`."""
+
+    period: str
+    receipts_period: str
+    analysis_period: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """One recording that went, or would go; `copies` were exported, and are still where they were put."""
+
+    id: str
+    started_at: datetime
+    due_at: datetime
+    bytes: int
+    why: str
+    copies: tuple[Copy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """One recording that has expired and stays, and why."""
+
+    id: str
+    due_at: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a purge did, or, of a preview, would do."""
+
+    removed: tuple[Removal, ...]
+    erased: tuple[str, ...] = ()  # that a refusal or an operator's key had wanted gone, and something kept
+    held: tuple[Stay, ...] = ()
+    failed: tuple[tuple[str, str], ...] = ()  # id or file, what went wrong; the next purge tries again
+    receipts: int = 0  # that lost their personal fields
+    notes: int = 0  # analyses that lost their text
+    uses: int = 0  # lines in the trace of uses that lost their names
+    unlinked: tuple[Orphan, ...] = ()  # files that had no right to be there
+    orphans: tuple[Orphan, ...] = ()  # left alone, for a person to look at
+
+
+def due(recording: Recording, period: str | None) -> datetime:
+    """When it must go. A period that was shortened since counts; one that was lengthened does not."""
+    if period is None:
+        return recording.expires_at
+    return min(recording.expires_at, due_date(recording.started_at, period))
+
+
+def plan(
+    store: Store, now: datetime, period: str | None = None, damaged: Damaged | None = None
+) -> Iterator[Recording]:
+    """Those that have expired, held ones among them, and those half purged.
+
+    `period` is the configured one. Rows without a file (erased, failed) are among them: they lose what leads
+    to a person. `damaged(id, problem)` is told of rows that cannot be read; without it they end it.
+    """
+    started = now if period is None else now - parse_period(period) + _SLACK
+    candidates = store.perhaps_due(now + _TICK, started, damaged)
+    return (row for row in candidates if row.status is Status.PURGING or due(row, period) <= now)
+
+
+def overdue(store: Store, now: datetime, period: str | None = None) -> int:
+    """How many should have gone more than a day ago, and are not held: no purge has run, or it fails."""
+    late = now - OVERDUE
+    return sum(row.hold is None and due(row, period) <= late for row in plan(store, late, period))
+
+
+def ahead_of(store: Store, now: datetime) -> int:
+    """How many recordings that are kept began more than a day after `now`: by a clock that was wrong.
+
+    What it wrote of when they must go is as wrong. Raises StoreError.
+    """
+    late = Listing(
+        table="recordings",
+        columns="count(*) AS n",
+        order=("started_at", "id"),
+        indexed="purged_at IS NULL",
+        start=to_text(now + OVERDUE),
+    )
+    return sum(page["n"] for page in store.each(late))
+
+
+def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
+    """What `purge` would do now; changes nothing."""
+    store, analysed = archive.store, now - parse_period(terms.analysis_period)
+    failed: list[tuple[str, str]] = []
+    erased = pending(archive, _into(failed))
+    removed, held = _planned(archive, now, terms, failed)
+    found = orphans(archive)
+    forbidden = [orphan for orphan in found if _has_no_right(archive, orphan, now, terms)]
+    return Report(
+        removed=tuple(_with_copies(store, gone) for gone in removed),
+        erased=tuple(erased),
+        held=held,
+        receipts=sum(1 for _ in _old_receipts(store, now, terms, failed)),
+        failed=tuple(failed),
+        notes=store.count_expired_notes(now, analysed),
+        uses=store.count_old_accesses(analysed),
+        unlinked=tuple(forbidden),
+        orphans=tuple(orphan for orphan in found if orphan not in forbidden),
+    )
+
+
+def purge(
+    archive: Archive,
+    now: datetime,
+    terms: Terms,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    by: Access | None = None,
+    *,
+    over: Callable[[], bool] = lambda: False,
+    at: datetime | None = None,
+) -> Report:
+    """Remove all that has expired and is not held; `progress(done, total)` after each few recordings.
+
+    `by` is written into the trace of each recording, with its id, where a person asked for the purge; `at` is
+    when it is done, where that is not `now`: the tombstone tells so.
+    A file that cannot be removed, and a row that cannot be read, are reported, and tried again by the next
+    purge; so is what was left when `over()` became true, which ends the purge after the few it is at. Whether
+    the clock may be believed is for the caller to know: `retention.clock`. Raises StoreError.
+    """
+    store, analysed = archive.store, now - parse_period(terms.analysis_period)
+    failed: list[tuple[str, str]] = []
+    erased = erase_pending(archive, at or now, failed)
+    uses = _forget_uses(store, analysed, failed)  # before this one leaves its own
+    planned, stays = _planned(archive, now, terms, failed)
+    held = list(stays)
+    removed: list[Removal] = []
+    done = 0
+    for batch in breathing(planned, over):
+        began = _begin(archive, [gone.id for gone in batch], by)
+        wrong = archive.remove(began)
+        failed += [(id, str(error)) for id, error in wrong.items()]
+        ended = set(_end(archive, [id for id in began if id not in wrong], at or now))
+        removed += [_with_copies(store, gone) for gone in batch if gone.id in ended]
+        held += _held_meanwhile(archive, batch, began)
+        done += len(batch)
+        progress(done, len(planned))
+    receipts = _forget_callers(store, now, terms, over, failed)
+    tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
+    return Report(
+        removed=tuple(removed),
+        erased=tuple(erased),
+        held=tuple(held),
+        failed=(*failed, *stuck),
+        receipts=receipts,
+        notes=store.forget_notes(now, analysed),
+        uses=uses,
+        unlinked=tidied,
+        orphans=left,
+    )
+
+
+def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]) -> list[str]:
+    """Try again to erase what should be erased by now; ids of what is. Raises StoreError, OSError."""
+    erased = []
+    for id in pending(archive, _into(failed)):
+        try:
+            erasure.finish(archive, id, now)
+            erased.append(id)
+        except UnknownId:
+            continue  # its rows may yet come; its files are gone
+        except (OSError, StoreError, ArchiveError) as error:
+            failed.append((id, str(error)))
+    return erased
+
+
+def finish(archive: Archive, id: str, now: datetime) -> Head:
+    """Remove the files of one recording whose purge has begun, and end that; the entry that tells so.
+
+    Raises OSError for what does not go, which the next purge tries again; StoreError.
+    """
+    for error in archive.remove([id]).values():
+        raise error
+    with archive.store.write():
+        archive.end_purge(id, now)
+        return archive.store.head()
+
+
+def _forget_uses(store: Store, before: datetime, failed: list[tuple[str, str]]) -> int:
+    """How many; where there is no room, the next purge does it: this one is to make some."""
+    try:
+        return store.forget_accesses(before)
+    except NoRoom as error:
+        failed.append(("uses", str(error)))
+        return 0
+
+
+def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[str]:
+    try:
+        return _begin_rows(archive, ids, trace)
+    except NoRoom:
+        with archive.store.write():  # needs none by itself: what must go makes room for the rows that say so
+            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))])
+            return _begin_rows(archive, ids, trace)
+
+
+def _begin_rows(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[str]:
+    began = []
+    with archive.store.write():
+        for id in ids:
+            if not archive.begin_purge(id):
+                continue
+            began.append(id)
+            if trace is not None:
+                archive.store.add_access(replace(trace, recording_id=id))
+    return began
+
+
+def _end(archive: Archive, ids: Sequence[str], now: datetime) -> list[str]:
+    with archive.store.write():
+        return [id for id in ids if archive.end_purge(id, now)]
+
+
+def _planned(
+    archive: Archive, now: datetime, terms: Terms, failed: list[tuple[str, str]]
+) -> tuple[list[Removal], tuple[Stay, ...]]:
+    removed, held = [], []
+    for row in plan(archive.store, now, terms.period, _into(failed)):
+        if (why := why_held(archive, row)) is None:
+            removed.append(_removal(row, terms.period))
+        else:
+            held.append(Stay(id=row.id, due_at=due(row, terms.period), why=why))
+    removed.sort(key=lambda gone: (gone.started_at, gone.id))
+    held.sort(key=lambda stay: (stay.due_at, stay.id))
+    return removed, tuple(held)
+
+
+def _held_meanwhile(archive: Archive, batch: Sequence[Removal], began: Sequence[str]) -> Iterator[Stay]:
+    """Those that somebody put on hold between the plan and the transaction that would have begun."""
+    for gone in batch:
+        if gone.id not in began and (why := why_held(archive, archive.store.recording(gone.id))) is not None:
+            yield Stay(id=gone.id, due_at=gone.due_at, why=why)
+
+
+def _with_copies(store: Store, gone: Removal) -> Removal:
+    return replace(gone, copies=tuple(copy for copy in known_copies(store, gone.id) if copy.exists))
+
+
+def _removal(row: Recording, period: str) -> Removal:
+    expiry = due(row, period)
+    if row.status is Status.PURGING:
+        why = "a purge that was interrupted, finished"
+    elif expiry < row.expires_at:
+        why = f"the period was shortened to {period}"
+    elif row.status in (Status.ERASED, Status.FAILED):
+        why = f"expired ({row.status.value}: the row only)"
+    else:
+        why = "expired"
+    return Removal(id=row.id, started_at=row.started_at, due_at=expiry, bytes=row.bytes or 0, why=why)
+
+
+def _into(failed: list[tuple[str, str]]) -> Damaged:
+    """One row that is damaged must not keep all the others."""
+    return lambda id, problem: failed.append((id, problem))
+
+
+def _old_receipts(
+    store: Store, now: datetime, terms: Terms, failed: list[tuple[str, str]]
+) -> Iterator[Receipt]:
+    """By the period of the call's time or that of now, whichever is shorter."""
+    started = now - parse_period(terms.receipts_period) + _SLACK
+    candidates = store.personal_receipts(now + _TICK, started, _into(failed))
+    return (row for row in candidates if _forgotten_at(row, terms.receipts_period) <= now)
+
+
+def _forgotten_at(receipt: Receipt, period: str) -> datetime:
+    due_at = due_date(receipt.started_at, period)
+    return due_at if receipt.expires_at is None else min(receipt.expires_at, due_at)
+
+
+def _forget_callers(
+    store: Store, now: datetime, terms: Terms, over: Callable[[], bool], failed: list[tuple[str, str]]
+) -> int:
+    """Take from old receipts whatever leads to a person; how many it was."""
+    count = 0
+    for receipts in breathing(_old_receipts(store, now, terms, failed), over):
+        with store.write():
+            for receipt in receipts:  # another purge may have been there
+                now_there = store.receipt(receipt.id)
+                if is_personal("receipt", now_there.to_json()):
+                    store.update_receipt(now_there.anonymous())
+                    count += 1
+    return count
+
+
+def _tidy(
+    archive: Archive, now: datetime, terms: Terms
+) -> tuple[tuple[Orphan, ...], tuple[Orphan, ...], list[tuple[str, str]]]:
+    """Unlink files that have no right to be there: these, those left for a person, and those that stick."""
+    unlinked, left, stuck = [], [], []
+    for orphan in orphans(archive):
+        if not _has_no_right(archive, orphan, now, terms):
+            left.append(orphan)
+            continue
+        try:
+            archive.files.remove_name(orphan.name)
+            unlinked.append(orphan)
+        except OSError as error:
+            stuck.append((orphan.name, str(error)))
+    return tuple(unlinked), tuple(left), stuck
+
+
+def _has_no_right(archive: Archive, orphan: Orphan, now: datetime, terms: Terms) -> bool:
+    """Whether it belongs to something gone, or to something unknown whose id says that it has expired.
+
+    What its JSON says to be on hold stays, for `rebuild`; so does all beside a JSON that cannot be read.
+    """
+    if orphan.forbidden or orphan.id is None or not orphan.rowless:
+        return orphan.forbidden
+    begun = begun_at(orphan.id)
+    if begun is None or due_date(begun, terms.period) > now:
+        return False
+    if not archive.files.exists(orphan.id, FileKind.METADATA):
+        return True
+    told = archive.told(orphan.id)
+    return told is not None and told.get("hold") is None

@@ -1,0 +1,245 @@
+"""Time stamps of the chain's head: a third party's word that the chain was so far, and so, at such a time.
+
+Whoever holds the database can write a whole new chain; nobody can have it stamped in the past. A stamp is
+`stamps/SEQ.tsr` beside the database: the authority's response as it came (RFC 3161 section 3.4, DER), for the
+hash of entry SEQ itself, so that it can be verified without this program:
+
+    openssl ts -verify -digest HASH -in stamps/SEQ.tsr -CAfile CA.pem
+
+Only `verify_stamps` checks; a list shows what the files say. Nothing personal is in them: no purge takes any.
+"""
+
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retention.rows.chain import Head
+from retention.rows.store import Store
+from retention.stamps import authority
+from retention.stamps.authority import StampError, Token
+from retention.storage import files
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+_NAME = re.compile(r"([1-9]\d{0,18})\.tsr", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamped:
+    """A stamp as its file has it: of `hash` (hex) of entry `seq`, at `at` (UTC, whole seconds)."""
+
+    seq: int
+    hash: str
+    at: datetime
+    authority: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class StampProblem:
+    """What is wrong with a stamp; `name` is that of its file, or `stamps` for all of them."""
+
+    name: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class StampReport:
+    """What `verify_stamps` found."""
+
+    good: int
+    problems: tuple[StampProblem, ...]
+
+
+def stamp_head(store: Store, url: str, ca: Path, folder: Path) -> Stamped | None:
+    """Have the present head stamped by the authority at `url`; None if it has not moved since the last stamp.
+
+    What `ca` (PEM) does not vouch for is not kept. Takes up to `post.WHOLE_S` seconds, and no transaction is
+    open meanwhile.
+    Raises StampError; StoreError; OSError where the stamp cannot be written.
+    """
+    trusted = authority.certificates(ca)
+    files.make_folder(folder)
+    with _alone(folder):
+        head, last = store.head(), newest(folder)
+        if last is not None and not _is_behind(last, head):
+            return None
+        token, response = _stamp(head, url, trusted)
+        if last is not None and token.at < last.at:
+            raise StampError(
+                f"{url}: its clock is behind the last stamp's: {_time(token.at)}, {_time(last.at)}"
+            )
+        path = folder / f"{head.seq}.tsr"
+        files.write_whole(path, response)
+    return _stamped(head.seq, token, path)
+
+
+def proven(store: Store, ca: Path | None) -> Callable[[], datetime | None]:
+    """When the newest stamp of the chain was made, if it holds: asked when it matters, since that takes time.
+
+    None where there is none, or nothing to check it with.
+    """
+
+    def last() -> datetime | None:
+        if store.places is None or ca is None:
+            return None
+        folder = store.places.stamps
+        seqs = _seqs(folder)
+        if not seqs:
+            return None
+        try:
+            return _verified(folder, seqs[-1], store.hash_of(seqs[-1]), authority.certificates(ca), None).at
+        except StampError:
+            return None  # `verify` says why
+
+    return last
+
+
+def newest(folder: Path) -> Stamped | None:
+    """The stamp of the highest entry. Raises StampError if it cannot be read."""
+    seqs = _seqs(folder)
+    if not seqs:
+        return None
+    try:
+        return _load(folder, seqs[-1])
+    except StampError as wrong:
+        raise StampError(f"{folder.name}/{seqs[-1]}.tsr: {wrong}") from wrong
+
+
+def stamps(folder: Path) -> Iterator[Stamped | StampProblem]:
+    """All there are, the newest first, unchecked. A file that says nothing is a problem.
+
+    Raises StampError without the library.
+    """
+    if not authority.installed():
+        raise StampError(authority.NO_LIBRARY)
+    for seq in reversed(_seqs(folder)):
+        try:
+            yield _load(folder, seq)
+        except StampError as wrong:
+            yield StampProblem(f"{seq}.tsr", str(wrong))
+
+
+def verify_stamps(
+    folder: Path,
+    hash_of: Callable[[int], str | None],
+    ca: Path | None,
+    step: Callable[[int, int], None] = lambda done, total: None,
+) -> StampReport:
+    """Check every stamp: for the hash that the chain has there, signed by whom `ca` vouches for, in order.
+
+    `hash_of(seq)` gives the hash (hex) of an entry, None where there is none. Where nothing can be checked,
+    for want of `ca` or of the library, that is the one problem. `step(done, total)` is told of progress.
+    """
+    seqs = _seqs(folder)
+    if not seqs:
+        return StampReport(0, ())
+    try:
+        if ca is None:
+            raise StampError("retention.timestamp_ca names no certificates to check them against")
+        trusted = authority.certificates(ca)
+    except StampError as wrong:
+        return StampReport(0, (StampProblem(folder.name, f"{len(seqs)} not checked: {wrong}"),))
+    problems: list[StampProblem] = []
+    latest: Stamped | None = None
+    for done, seq in enumerate(seqs, 1):
+        try:
+            latest = _verified(folder, seq, hash_of(seq), trusted, latest)
+        except StampError as wrong:
+            problems.append(StampProblem(f"{seq}.tsr", str(wrong)))
+        step(done, len(seqs))
+    return StampReport(len(seqs) - len(problems), tuple(problems))
+
+
+# --- steps ---
+
+
+def _stamp(head: Head, url: str, trusted: "Sequence[Certificate]") -> tuple[Token, bytes]:
+    digest, nonce = bytes.fromhex(head.hash), 1 << 62 | secrets.randbits(62)
+    from retention.stamps.post import (  # brings all of HTTP along, which a list of stamps goes without
+        NoAnswer,
+        post,
+    )
+
+    try:
+        response = post(url, authority.query(digest, nonce), authority.QUERY_KIND, authority.ANSWER_LIMIT)
+    except NoAnswer as none:
+        raise StampError(str(none)) from none
+    try:
+        token = authority.read(response)
+        authority.prove(token, digest, trusted, nonce)
+    except StampError as wrong:
+        raise StampError(f"{url}: {wrong}") from wrong
+    return token, response
+
+
+def _is_behind(last: Stamped, head: Head) -> bool:
+    """Whether the head has moved since. Raises StampError if the chain is not the one that was stamped."""
+    if last.seq > head.seq:
+        raise StampError(
+            f"{last.path.name}: the chain ends at {head.seq}, before what was stamped: see `verify`"
+        )
+    if last.seq == head.seq and last.hash != head.hash:
+        raise StampError(f"{last.path.name}: the chain has another hash there: see `verify`")
+    return last.seq < head.seq
+
+
+def _verified(
+    folder: Path, seq: int, hash: str | None, trusted: "Sequence[Certificate]", latest: Stamped | None
+) -> Stamped:
+    token = authority.read(_content(folder, seq))
+    if hash is None:
+        raise StampError(f"of {_time(token.at)}: the chain has no entry {seq}")
+    authority.prove(token, bytes.fromhex(hash), trusted)
+    if latest is not None and token.at < latest.at:
+        raise StampError(f"of {_time(token.at)}, before that of {latest.path.name}, {_time(latest.at)}")
+    return _stamped(seq, token, folder / f"{seq}.tsr")
+
+
+def _load(folder: Path, seq: int) -> Stamped:
+    path = folder / f"{seq}.tsr"
+    return _stamped(seq, authority.read(_content(folder, seq)), path)
+
+
+def _content(folder: Path, seq: int) -> bytes:
+    try:
+        with (folder / f"{seq}.tsr").open("rb") as file:
+            return file.read(authority.ANSWER_LIMIT)
+    except OSError as error:
+        raise StampError(f"cannot be read: {error.strerror}") from error
+
+
+def _stamped(seq: int, token: Token, path: Path) -> Stamped:
+    return Stamped(seq, token.digest.hex(), token.at, token.authority, path)
+
+
+def _seqs(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return sorted(int(found[1]) for path in folder.iterdir() if (found := _NAME.fullmatch(path.name)))
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time, from the look at the head to its stamp; nobody waits for one that is stuck."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StampError("another process is having it stamped at this moment") from error
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Files that are kept: sound, keys, marks, and where they lie. Knows no database; nothing else unlinks."""

@@ -1,0 +1,285 @@
+"""Key pairs of those who may listen: a public key to seal with, an identity to open with.
+
+Both are text that can be read without this program. A public key, STEM.pub, is one line:
+
+    sipagent-recipient-1 <base64 of the 32 bytes of an X25519 public key> <comment>
+
+An identity, STEM.key, is JSON; all bytes in it are in base64:
+
+    {"version": "sipagent-identity-1", "public": …, "comment": …, "kdf": …, "secret": …}
+
+Unprotected, `kdf` is null and `secret` the 32 bytes of the private key. With a passphrase, `kdf` is
+`{"name": "argon2id", "opslimit": …, "memlimit": …, "salt": …}`, and `secret` is a SecretBox of the private
+key (libsodium's crypto_secretbox_easy: 24 bytes of nonce, 16 of tag, the ciphertext) under the 32 bytes that
+crypto_pwhash derives by Argon2id, version 1.3, from the passphrase in UTF-8, NFC. What is sealed to a public
+key is a SealedBox (crypto_box_seal), which tells neither who sealed it nor to whom.
+"""
+
+import json
+import os
+import stat
+import unicodedata
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from nacl import public
+from nacl.exceptions import CryptoError
+from nacl.pwhash import argon2id
+from nacl.secret import SecretBox
+from nacl.utils import random
+
+from retention.recording import Json
+from retention.storage import files
+
+KEY_BYTES = 32
+SIZE_LIMIT = 1 << 16  # bytes; no key file of ours is longer
+
+_RECIPIENT = "sipagent-recipient-1"
+_IDENTITY = "sipagent-identity-1"
+_PAIR = ("the public key (STEM.pub) of a pair", "the identity (STEM.key) of a pair")
+
+
+class KeysError(Exception):
+    """A key is missing, wrong or can't be used; `str()` is one line that names the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """What trying one passphrase costs: passes over so many bytes of memory (RFC 9106)."""
+
+    opslimit: int
+    memlimit: int
+
+
+MODERATE = Strength(argon2id.OPSLIMIT_MODERATE, argon2id.MEMLIMIT_MODERATE)
+"""About a second and 256 MiB."""
+
+_MOST = Strength(4 * argon2id.OPSLIMIT_SENSITIVE, argon2id.MEMLIMIT_SENSITIVE)  # a file may ask for
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """One recipient: the 32 bytes of an X25519 key, and what its owner calls it."""
+
+    raw: bytes
+    comment: str = field(default="", compare=False)
+
+    @property
+    def id(self) -> str:
+        """A short fingerprint, 16 hexadecimal digits of its SHA-256."""
+        return sha256(self.raw).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return f"{self.comment} ({self.id})" if self.comment else self.id
+
+    def seal(self, plain: bytes) -> bytes:
+        """Bytes that only the owner of the private key can read. KeysError for a key that is none."""
+        try:
+            return public.SealedBox(public.PublicKey(self.raw)).encrypt(plain)
+        except CryptoError as error:  # a point of low order
+            raise KeysError(f"{self}: is not a key that anything can be sealed to") from error
+
+
+class Identity:
+    """Who can open what was sealed to `public`."""
+
+    def __init__(self, private: bytes, comment: str = "") -> None:
+        """`private`: 32 bytes."""
+        self._private = public.PrivateKey(private)
+        self.public = PublicKey(bytes(self._private.public_key), comment)
+
+    def open(self, sealed: bytes) -> bytes:
+        """What `PublicKey.seal` was given. KeysError if it was sealed to another key, or altered."""
+        try:
+            return public.SealedBox(self._private).decrypt(sealed)
+        except CryptoError as error:
+            raise KeysError(f"not sealed to {self.public}, or altered since") from error
+
+
+def new_pair(
+    stem: Path, passphrase: str | None, comment: str, *, strength: Strength = MODERATE
+) -> tuple[Path, Path]:
+    """Make a pair, durably: STEM.pub (mode 0644) and STEM.key (0600), in this order in the result.
+
+    Without a passphrase whoever has STEM.key can listen. KeysError if one of them exists, for an empty
+    passphrase or a comment of several lines; OSError if the disk fails.
+    """
+    if passphrase == "":
+        raise KeysError(
+            f"{stem}: an empty passphrase protects nothing; accepted: None, or one with characters"
+        )
+    if not comment.isprintable():
+        raise KeysError(f"{stem}: the comment {comment!r} is not one line of text")
+    to_share, to_guard = (stem.with_name(stem.name + suffix) for suffix in (".pub", ".key"))
+    for path in (to_share, to_guard):
+        if os.path.lexists(path):
+            raise KeysError(f"{path}: exists, and a key is never overwritten")
+    private = public.PrivateKey.generate()
+    identity = _describe(bytes(private), passphrase, comment, strength)
+    files.make_folder(stem.parent)
+    _create(to_guard, json.dumps(identity, ensure_ascii=False, indent=1) + "\n", 0o600)
+    try:
+        _create(to_share, public_line(PublicKey(bytes(private.public_key), comment)), 0o644)
+    except (OSError, KeysError):
+        to_guard.unlink()  # half a pair helps nobody
+        raise
+    files.sync_folder(stem.parent)
+    return to_share, to_guard
+
+
+def public_line(key: PublicKey) -> str:
+    """The one line of a public key's file."""
+    return f"{_RECIPIENT} {encode(key.raw)} {key.comment}".rstrip() + "\n"
+
+
+def read_public(path: Path) -> PublicKey:
+    """The public key in a file. KeysError if there is none that can be used."""
+    text = _read(path)
+    if text.lstrip().startswith("{"):
+        raise KeysError(f"{path}: is an identity, which does not belong here; accepted: {_PAIR[0]}")
+    word, _, rest = text.strip().partition(" ")
+    encoded, _, comment = rest.strip().partition(" ")
+    raw = decode(encoded)
+    if word != _RECIPIENT or raw is None or len(raw) != KEY_BYTES or not comment.isprintable():
+        raise KeysError(f"{path}: is not a public key; accepted: one line, {_RECIPIENT} BASE64 COMMENT")
+    key = PublicKey(raw, comment.strip())
+    try:
+        key.seal(b"")
+    except KeysError as error:
+        raise KeysError(f"{path}: {error}") from error
+    return key
+
+
+def read_identity(path: Path, passphrase: Callable[[], str]) -> Identity:
+    """The identity in a file; `passphrase` is called only if it is protected, after all that can be checked.
+
+    KeysError for a wrong passphrase and for a file that holds no identity.
+    """
+    text = _read(path)
+    if text.startswith(_RECIPIENT):
+        raise KeysError(f"{path}: is a public key, which opens nothing; accepted: {_PAIR[1]}")
+    try:
+        fields = json.loads(text)
+        if not isinstance(fields, dict) or fields.get("version") != _IDENTITY:
+            raise ValueError("another kind of file")
+        told, secret = _bytes(fields, "public"), _bytes(fields, "secret")
+        comment, kdf = str(fields["comment"]), fields["kdf"]
+        derive = None if kdf is None else _derivation(kdf)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise KeysError(f"{path}: is not an identity, or damaged; accepted: {_PAIR[1]}") from error
+    if derive is not None:
+        secret = _unlock(path, secret, derive(path, passphrase()))
+    if len(secret) != KEY_BYTES:
+        raise KeysError(f"{path}: is damaged: its private key is not {KEY_BYTES} bytes")
+    identity = Identity(secret, comment)
+    if identity.public.raw != told:
+        raise KeysError(f"{path}: is damaged: its private key is not that of its public key")
+    return identity
+
+
+def encode(raw: bytes) -> str:
+    """Base64 (RFC 4648, section 4)."""
+    return b64encode(raw).decode()
+
+
+def decode(text: object) -> bytes | None:
+    """The inverse; None for anything else."""
+    try:
+        return b64decode(text, validate=True) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _describe(private: bytes, passphrase: str | None, comment: str, strength: Strength) -> Json:
+    """The JSON of an identity."""
+    kdf, secret = None, private
+    if passphrase is not None:
+        salt = random(argon2id.SALTBYTES)
+        opslimit, memlimit = strength.opslimit, strength.memlimit
+        secret = bytes(SecretBox(_stretch(passphrase, salt, strength)).encrypt(private))
+        kdf = {"name": "argon2id", "opslimit": opslimit, "memlimit": memlimit, "salt": encode(salt)}
+    return {
+        "version": _IDENTITY,
+        "public": encode(bytes(public.PrivateKey(private).public_key)),
+        "comment": comment,
+        "kdf": kdf,
+        "secret": encode(secret),
+    }
+
+
+def _derivation(kdf: Json) -> Callable[[Path, str], bytes]:
+    """How a passphrase becomes a key. ValueError, KeyError or TypeError for what this version can't do."""
+    strength = Strength(int(kdf["opslimit"]), int(kdf["memlimit"]))
+    salt = _bytes(kdf, "salt")
+    if kdf["name"] != "argon2id" or len(salt) != argon2id.SALTBYTES:
+        raise ValueError("another derivation")
+    if not 0 < strength.opslimit <= _MOST.opslimit or not 0 < strength.memlimit <= _MOST.memlimit:
+        raise ValueError("asks for more than it may")
+
+    def derive(path: Path, passphrase: str) -> bytes:
+        try:
+            return _stretch(passphrase, salt, strength)
+        except (CryptoError, ValueError) as error:
+            raise KeysError(
+                f"{path}: the passphrase can't be tried with {strength.memlimit >> 20} MiB of memory: {error}"
+            ) from error
+
+    return derive
+
+
+def _stretch(passphrase: str, salt: bytes, strength: Strength) -> bytes:
+    typed = unicodedata.normalize("NFC", passphrase).encode()
+    return argon2id.kdf(KEY_BYTES, typed, salt, opslimit=strength.opslimit, memlimit=strength.memlimit)
+
+
+def _unlock(path: Path, secret: bytes, key: bytes) -> bytes:
+    try:
+        return SecretBox(key).decrypt(secret)
+    except (CryptoError, ValueError) as error:
+        raise KeysError(f"{path}: wrong passphrase, or the file is damaged") from error
+
+
+def _bytes(fields: Json, name: str) -> bytes:
+    raw = decode(fields[name])
+    if raw is None:
+        raise ValueError(f"{name} is not base64")
+    return raw
+
+
+def _read(path: Path) -> str:
+    """The text of a key file. KeysError if there is none: a pipe or a device is never waited for."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise KeysError(f"{path}: is not a regular file")
+            content = file.read(SIZE_LIMIT + 1)
+    except OSError as error:
+        raise KeysError(f"{path}: {error.strerror}") from error
+    if len(content) > SIZE_LIMIT:
+        raise KeysError(f"{path}: is longer than any key")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise KeysError(f"{path}: is not text, and so not a key") from error
+
+
+def _create(path: Path, text: str, mode: int) -> None:
+    """A new file, on the disk; KeysError if the name is taken, even by a link that leads nowhere."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, mode)
+    except FileExistsError as error:
+        raise KeysError(f"{path}: exists, and a key is never overwritten") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask
+            file.write(text.encode())
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        path.unlink()
+        raise

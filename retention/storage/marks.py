@@ -1,0 +1,232 @@
+"""What a refusal leaves first: a mark beside the recording, which waits for no database.
+
+`ID.refused` is made as soon as the decision has been taken, then the key and the sound are unlinked, then the
+rows follow, and with them the mark goes. Whoever finds one erases, whatever the rows say. It is JSON of what
+the receipt must come to say, without a number or a name; one that a crash left empty is a refusal.
+
+No name of a marked recording may appear any more: `naming` stands around whatever makes one.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from retention.recording import Event, Json, Receipt, from_text, is_id, parse_json, to_text
+from retention.storage import files
+
+SUFFIX = ".refused"
+ERASED = "recording erased"  # the event that an erasure in the call leaves in a receipt
+
+_VERSION = "sipagent-refused-1"
+_REFUSED, _NOT_ALLOWED = "refused", "not_allowed"
+_TOLD = ("decided_by", "phase", "dtmf_method", "keyword")
+_WHO = {"dtmf": "caller", "voice": "caller", "sip": "caller", "operator": "operator"}
+_LIMIT = 1 << 16  # bytes; none of ours is longer
+
+
+class ArchiveError(Exception):
+    """The recording is not in a state that allows this; `str()` is one line that says why."""
+
+
+class MustGo(ArchiveError):
+    """The recording is to be erased: no file of it may appear any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Why a recording has to go: the fields of its receipt, as far as they are known. `at` is UTC."""
+
+    id: str
+    at: datetime
+    decision: str = _REFUSED
+    decided_by: str | None = None
+    phase: str | None = None
+    dtmf_method: str | None = None
+    keyword: str | None = None
+    confidence: float | None = None
+
+    @classmethod
+    def of(cls, receipt: Receipt, at: datetime) -> "Mark":
+        """What the receipt says, or will; `at` is when, where it does not tell."""
+        told = {name: getattr(receipt, name) for name in _TOLD}
+        decision = _REFUSED if receipt.decision == _REFUSED else _NOT_ALLOWED
+        return cls(
+            id=receipt.id,
+            at=receipt.decided_at or at,
+            decision=decision,
+            confidence=receipt.confidence,
+            **told,
+        )
+
+    def onto(self, receipt: Receipt) -> Receipt:
+        """The receipt as it must be; what says more already, a refusal, stays. Nothing forgotten comes back.
+
+        A decision that an erasure led to is told as the call would have told it.
+        """
+        told, forgotten = receipt, receipt.call_id is None and not receipt.events
+        lines: list[Event] = []
+        if receipt.decision not in (_REFUSED, self.decision):
+            told = replace(
+                told,
+                decision=self.decision,
+                decided_by=self.decided_by,
+                decided_at=self.at,
+                phase=self.phase,
+                dtmf_method=self.dtmf_method,
+                keyword=None if forgotten else self.keyword,
+                confidence=self.confidence,
+            )
+            by = self.decided_by or "unknown"
+            lines.append(
+                Event(at=self.at, what=f"decision: {self.decision} ({by})", by=_WHO.get(by, "agent"))
+            )
+        if not says_erased(receipt):
+            lines.append(Event(at=self.at, what=ERASED, by="agent"))
+        return told if forgotten else replace(told, events=(*told.events, *lines))
+
+    def to_json(self) -> Json:
+        """As it is written."""
+        told = {name: getattr(self, name) for name in _TOLD}
+        return {
+            "version": _VERSION,
+            "id": self.id,
+            "at": to_text(self.at),
+            "decision": self.decision,
+            "confidence": self.confidence,
+            **told,
+        }
+
+
+def says_erased(receipt: Receipt) -> bool:
+    """Whether a key or a word of the call has had its recording erased."""
+    return any(event.what == ERASED for event in receipt.events)
+
+
+class Marks:
+    """Those in `directory`. What is forbidden here is so before the disk has it; any thread."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._forbidden: set[str] = set()
+        self._names = threading.Lock()  # held while one name is made, or those of a recording are removed
+
+    def path(self, id: str) -> Path:
+        """Where the mark of a recording is. Raises ArchiveError for an id that is none."""
+        if not is_id(id):
+            raise ArchiveError(f"{id!r} is not the id of a recording")
+        return self._directory / f"{id}{SUFFIX}"
+
+    def ids(self) -> list[str]:
+        """Of all marked recordings, sorted. Raises OSError."""
+        try:
+            names = [entry.name for entry in os.scandir(self._directory) if entry.name.endswith(SUFFIX)]
+        except FileNotFoundError:
+            return []
+        return sorted(id for name in names if is_id(id := name.removesuffix(SUFFIX)))
+
+    def exists(self, id: str) -> bool:
+        """Whether the disk has it."""
+        return os.path.lexists(self.path(id))
+
+    def make(self, mark: Mark) -> int:
+        """Make it, and write it in one go; a descriptor, for `fsync` and for the caller to close.
+
+        What is there already, and can be read, stays as it is. Raises OSError.
+        """
+        path = self.path(mark.id)
+        try:
+            descriptor = _created(path)
+        except FileNotFoundError:
+            files.make_folder(self._directory)
+            descriptor = _created(path)
+        if _read(mark.id, os.pread(descriptor, _LIMIT, 0)) is None:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, json.dumps(mark.to_json(), ensure_ascii=False).encode() + b"\n")
+            files.share_owner(path)
+        return descriptor
+
+    def sync(self, descriptor: int) -> None:
+        """Make it last, and close the descriptor. Raises OSError."""
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        files.sync_folder(self._directory)
+
+    def read(self, id: str) -> Mark | None:
+        """What it says, None where there is none; a refusal, where that cannot be read. Raises OSError."""
+        path = self.path(id)
+        try:
+            with path.open("rb") as file:
+                made = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+                content = file.read(_LIMIT)
+        except FileNotFoundError:
+            return None
+        return _read(id, content) or Mark(id=id, at=made)
+
+    def remove(self, id: str) -> None:
+        """Once rows and files are as it says. Raises OSError."""
+        if files.unlink([self.path(id)]):
+            files.sync_folder(self._directory)
+        self._forbidden.discard(id)
+
+    # what may still get a name
+
+    def forbid(self, id: str) -> None:
+        """From here on no name of it appears: a process that is at work on it knows before the disk does."""
+        self._forbidden.add(id)
+
+    def forbidden(self, id: str) -> bool:
+        """Whether it is to go: by this process, or by a mark on the disk."""
+        return id in self._forbidden or self.exists(id)
+
+    @contextmanager
+    def naming(self, id: str) -> Iterator[None]:
+        """A name of it is made meanwhile, and nothing of it removed. Raises MustGo."""
+        with self._names:
+            self.refuse(id)
+            yield
+
+    @contextmanager
+    def removing(self) -> Iterator[None]:
+        """Names are removed meanwhile, and none is made."""
+        with self._names:
+            yield
+
+    def refuse(self, id: str) -> None:
+        """Raises MustGo for what is to go."""
+        if self.forbidden(id):
+            raise MustGo(f"{id}: the recording is being erased")
+
+
+def _created(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def _read(id: str, content: bytes) -> Mark | None:
+    try:
+        return _mark(id, parse_json(content.decode()))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _mark(id: str, told: Json) -> Mark:
+    """Raises KeyError, TypeError, ValueError."""
+    texts = {name: told.get(name) for name in _TOLD}
+    if told["version"] != _VERSION or told["id"] != id:
+        raise ValueError("of another kind, or of another recording")
+    if not all(text is None or isinstance(text, str) for text in texts.values()):
+        raise TypeError("no text")
+    confidence = told.get("confidence")
+    return Mark(
+        id=id,
+        at=from_text(told["at"]),
+        decision=_NOT_ALLOWED if told["decision"] == _NOT_ALLOWED else _REFUSED,
+        confidence=float(confidence) if isinstance(confidence, (int, float)) else None,
+        **texts,
+    )

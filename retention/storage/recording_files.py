@@ -1,0 +1,135 @@
+"""The one way to what is kept of recordings beside their rows: sound, metadata, sealed keys.
+
+Whoever needs bytes asks a `RecordingFiles`; nobody else joins a path, lists a folder or unlinks. The files of
+this machine are one implementation (`local_files`), an object store can be another: it goes by the same ids
+and kinds, takes sound from `spool` and gives it back by `fetch`.
+
+What decides about all of it is in `archive`: when a row says what, and in which order things go (key, sound,
+metadata). A refusal's mark waits for no store and is always a file of this machine: see `marks`.
+"""
+
+import hashlib
+from contextlib import nullcontext
+from datetime import datetime
+from enum import Enum, StrEnum, auto
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Protocol
+
+from retention.storage.files import Naming
+from retention.storage.marks import ArchiveError
+
+
+class FileKind(StrEnum):
+    """What is kept of a recording; its name is `ID.` and this."""
+
+    PART = "part"  # while the call is on
+    SEALED = "sealed"
+    FLAC = "flac"
+    WAV = "wav"
+    METADATA = "json"
+    KEY = "key"  # sealed, in the vault
+
+
+FORMATS = (FileKind.SEALED, FileKind.FLAC, FileKind.WAV)  # of a finished recording
+
+
+class Area(Enum):
+    """What is listed together, and made to last together."""
+
+    VAULT = auto()
+    RECORDINGS = auto()
+
+
+class RecordingFiles(Protocol):
+    """What is kept, by the id of its recording and its kind. Any thread, any process.
+
+    Everything raises ArchiveError for an id that is none, and OSError where the disk, or the store, fails.
+    """
+
+    base: Path
+    """The folder of the configuration, which paths in rows are relative to."""
+
+    # names
+
+    def name(self, id: str, kind: FileKind) -> str:
+        """As people are told it, `ID.flac`, `vault/ID.key`, whatever the id is."""
+
+    def where(self, id: str, kind: FileKind) -> str:
+        """In full, for messages."""
+
+    def in_row(self, id: str, kind: FileKind) -> str:
+        """As rows have it: relative to `base`."""
+
+    def names(self, area: Area) -> list[tuple[str, str | None]]:
+        """Every name that is there, sorted, with the id it belongs to; no id: none of ours."""
+
+    def is_there(self, name: str) -> bool:
+        """Whether one of `names` still is."""
+
+    # bytes
+
+    def exists(self, id: str, kind: FileKind) -> bool:
+        """Whether anything has that name."""
+
+    def finished(self, id: str) -> FileKind | None:
+        """Which finished sound there is, if any: one of FORMATS."""
+
+    def written_at(self, id: str, kind: FileKind) -> datetime:
+        """When it was last written to (UTC). Raises FileNotFoundError."""
+
+    def open(self, id: str, kind: FileKind) -> BufferedIOBase:
+        """For reading, from its start; for the caller to close. Raises FileNotFoundError."""
+
+    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
+        """Replace it by `content`, durably: after a crash either the old or the new one is there.
+
+        `naming` stands around each moment in which a name appears; what it raises ends it.
+        """
+
+    # sound, which is made and read as files of this machine
+
+    def prepare(self) -> None:
+        """Have a place for what begins now."""
+
+    def spool(self, id: str, kind: FileKind) -> Path:
+        """Where this machine makes it: the tap writes PART there, and one of FORMATS is made of that."""
+
+    def keep(self, id: str, kind: FileKind) -> int:
+        """What was made in `spool` is whole: keep it, for its owner alone; its size in bytes."""
+
+    def fetch(self, id: str, kind: FileKind) -> Path:
+        """A file of this machine with these bytes, for reading; perhaps one that is not there."""
+
+    # removal
+
+    def remove(self, area: Area, id: str) -> bool:
+        """Remove all of a recording that lies there, its metadata last; whether there was any.
+
+        What began and was never finished goes as well. A crash may undo it until `sync`.
+        """
+
+    def remove_name(self, name: str) -> bool:
+        """Remove one of `names`, whosever it is, durably; whether it was still there."""
+
+    def sync(self, area: Area) -> None:
+        """Make last what was removed there."""
+
+
+def format_of(text: str) -> FileKind:
+    """One of FORMATS by its name. Raises ArchiveError."""
+    if text not in FORMATS:
+        raise ArchiveError(f"format {text!r} is not one of {', '.join(FORMATS)}")
+    return FileKind(text)
+
+
+def sha256(files: RecordingFiles, id: str, kind: FileKind) -> str:
+    """The SHA-256 of its bytes, in hexadecimal. Raises FileNotFoundError, OSError."""
+    with files.open(id, kind) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_metadata(files: RecordingFiles) -> bool:
+    """Whether any recording has its metadata there: a database was, even where it is gone. Raises OSError."""
+    there = files.names(Area.RECORDINGS)
+    return any(id is not None and name == files.name(id, FileKind.METADATA) for name, id in there)
