@@ -11,8 +11,8 @@ from sipagent.call.machines.codes import (
     Codes,
     Press,
     Typed,
-    heard_again,
 )
+from sipagent.call.state import heard_again
 
 LEG, OTHER = 1, 2
 RFC: Method = "rfc4733"

@@ -15,9 +15,8 @@ socket and no clock, so that a test can walk through every history of facts ther
 `REACTIONS` says what a fact does in which phase; each entry is a function of one module, and changes one
 plain state (`state`):
 
-    notice         from the INVITE to the decision: greeting, language, notice, window
-    keys           a key: whose it is, and what it means there
-    decision       the caller has decided, and what comes after that
+    notice         from the INVITE to the decision: greeting, language, notice, window; what callers
+                   press and say, and what a decision does, whenever it falls
     refer          a call that leaves by REFER
     hunting        whom to ring, until somebody answers
     bridge         the conversation: tap, codes, holds
@@ -36,7 +35,7 @@ Facts that make no sense in a phase are ignored: a late answer, a key pressed af
 from collections.abc import Callable
 from typing import Any
 
-from sipagent.call import bridge, decision, end, hunting, keys, notice, refer, sides, transferring
+from sipagent.call import bridge, end, hunting, notice, refer, sides, transferring
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.policy import Phase
@@ -99,7 +98,7 @@ REACTIONS: dict[tuple[Phase, type], Reaction] = {
 }
 ANYWHERE: dict[type, Reaction] = {
     e.MediaFoundElsewhere: notice.found_elsewhere,
-    e.DtmfPressed: keys.digit,
+    e.DtmfPressed: notice.digit,
     e.HearingBegan: notice.hearing_began,
     e.HearingEnded: notice.hearing_ended,
     e.KeywordHeard: notice.keyword,
@@ -113,7 +112,7 @@ ANYWHERE: dict[type, Reaction] = {
     r.ReferNotified: refer.notified,
     e.LegGone: sides.leg_gone,
     e.MediaLost: sides.media_lost,
-    e.RecordingDeclined: decision.declined,
+    e.RecordingDeclined: notice.declined,
     e.TapFailed: bridge.tap_failed,
     e.HearingFailed: bridge.hearing_failed,
     e.ServiceEnding: sides.service_ending,

@@ -1,12 +1,16 @@
-"""From the INVITE to the decision: greeting, language, notice, window, and what is said meanwhile."""
+"""From the INVITE to the decision: greeting, language, notice, window; what callers press and say.
 
-from sipagent.call import bridge, decision, end, policy
+A refusal counts whenever it comes, so what it does during the whole call stands here, too.
+"""
+
+from typing import Any
+
+from sipagent.call import bridge, end, hunting, policy, refer
 from sipagent.call import events as e
-from sipagent.call.decision import said
 from sipagent.call.events import CALLER, Prompt
-from sipagent.call.machines.consent import Decision
+from sipagent.call.machines.consent import DecidedBy, Decision
 from sipagent.call.policy import Phase
-from sipagent.call.state import Accepted, CallState
+from sipagent.call.state import Accepted, CallState, heard_again
 
 
 def offered(call: CallState, fact: e.CallOffered) -> None:
@@ -52,7 +56,7 @@ def greet(call: CallState) -> None:
     if not call.hours_open:
         end.say_farewell(call, Prompt.CLOSED, "closed")
     elif call.consent.refused:
-        decision.go_on(call)
+        go_on(call)
     elif call.chooses:
         call.phase = Phase.CHOICE
         call.play(Prompt.CHOOSE)
@@ -91,7 +95,7 @@ def inform(call: CallState) -> None:
 
 def notice_ended(call: CallState, fact: e.PromptEnded) -> None:
     if fact.prompt is Prompt.WELCOME:
-        decision.go_on(call)
+        go_on(call)
     elif fact.prompt is Prompt.NOTICE:
         call.story.notice_played_ms = fact.played_ms
         call.notice_complete = fact.complete
@@ -104,9 +108,9 @@ def notice_ended(call: CallState, fact: e.PromptEnded) -> None:
 
 def after_notice(call: CallState) -> None:
     if call.consent.decision is not Decision.UNDECIDED:
-        decision.go_on(call)  # listening has failed: there is nothing to wait for, and a key counts later too
+        go_on(call)  # listening has failed: there is nothing to wait for, and a key counts later too
     elif call.acceptance:
-        decision.allow(call, call.acceptance)
+        allow(call, call.acceptance)
     elif call.unclear:
         ask_again(call)
     else:
@@ -116,7 +120,7 @@ def after_notice(call: CallState) -> None:
 
 def notice_failed(call: CallState) -> None:
     call.decide(Decision.NOT_ALLOWED, "notice_failed")
-    decision.go_on(call)
+    go_on(call)
 
 
 def notice_unheard(call: CallState, fact: e.LegHeld) -> None:
@@ -156,25 +160,46 @@ def window_over(call: CallState) -> None:
     elif call.phase is Phase.CHOICE:
         inform(call)
     elif call.phase is Phase.CONFIRM:
-        decision.refuse(call, "unclear", **said(call.unclear))
+        refuse(call, "unclear", **said(call.unclear))
     else:
         call.decide(Decision.NOT_ALLOWED if call.policy.opt_in else Decision.ALLOWED, "silence")
-        decision.go_on(call)
+        go_on(call)
 
 
 def no_verdict(call: CallState) -> None:
     if call.phase is Phase.CHOICE:
         inform(call)
     elif call.phase is Phase.CONFIRM:
-        decision.refuse(call, "unclear", **said(call.unclear))
+        refuse(call, "unclear", **said(call.unclear))
     else:
         call.decide(Decision.NOT_ALLOWED, "unclear")
-        decision.go_on(call)
+        go_on(call)
 
 
 def window_unheard(call: CallState, fact: e.HearingFailed) -> None:
     bridge.hearing_failed(call, fact)
-    decision.go_on(call)
+    go_on(call)
+
+
+# --- what callers press and say ---
+
+
+def digit(call: CallState, fact: e.DtmfPressed) -> None:
+    """A key: whose it is, and what it means there."""
+    recent, again = heard_again(call.presses.get(fact.leg, ()), fact.digit, fact.method, call.now)
+    call.presses[fact.leg] = recent
+    if again:
+        pass  # one press, heard by two ways
+    elif fact.leg != CALLER:
+        bridge.operator_digit(call, fact)
+    elif fact.digit == call.policy.refusal_digit:
+        refuse(call, "dtmf", method=fact.method)
+    elif call.phase is Phase.CHOICE:
+        choose(call, fact.digit)
+    elif fact.digit == call.policy.accept_digit:
+        accept(call, fact.method)
+    if fact.leg == CALLER and fact.method == "inband":
+        heard(call, "tone")
 
 
 def hearing_began(call: CallState, fact: e.HearingBegan) -> None:
@@ -198,7 +223,7 @@ def heard(call: CallState, what: e.Sound) -> None:
 
 def keyword(call: CallState, fact: e.KeywordHeard) -> None:
     if fact.meaning is e.Meaning.REFUSE:
-        decision.refuse(call, "voice", keyword=fact.keyword, confidence=fact.confidence)
+        refuse(call, "voice", keyword=fact.keyword, confidence=fact.confidence)
     elif fact.meaning is e.Meaning.ACCEPT:
         accept(call, fact)
     else:
@@ -231,4 +256,48 @@ def accept(call: CallState, how: Accepted) -> None:
         call.acceptance = how  # counts once the notice has been heard to its end
         call.note("acceptance remembered until the notice has ended", "caller")
     elif call.phase in (Phase.WINDOW, Phase.CONFIRM):
-        decision.allow(call, how)
+        allow(call, how)
+
+
+# --- the decision ---
+
+
+def go_on(call: CallState) -> None:
+    """After the decision: the call leaves by REFER where it may, else operators are rung."""
+    if refer.may_leave(call):
+        refer.depart(call)
+    else:
+        hunting.hunt(call)
+
+
+def allow(call: CallState, how: Accepted) -> None:
+    if isinstance(how, e.KeywordHeard):
+        call.decide(Decision.ALLOWED, "voice", **said(how))
+    else:
+        call.decide(Decision.ALLOWED, "dtmf", method=how)
+    go_on(call)
+
+
+def refuse(call: CallState, by: DecidedBy, **how: Any) -> None:
+    if not call.decide(Decision.REFUSED, by, **how):
+        return
+    if call.phase in (Phase.CHOICE, Phase.NOTICE, Phase.WINDOW, Phase.CONFIRM):
+        go_on(call)
+        return
+    if call.captured:
+        call.stop_tap(keep=False)
+    elif call.phase is Phase.BRIDGED:
+        call.do(e.PlayTone(e.Tone.RECORDING_OFF))  # as it was: a key without an answer leaves one guessing
+    if call.phase in (Phase.HUNT, Phase.REFER) and not call.told_refused:
+        call.play(Prompt.REFUSED)
+
+
+def declined(call: CallState, fact: e.RecordingDeclined) -> None:
+    """The caller's device says it for the caller. Of the other wishes that it may have none is a yes."""
+    if fact.leg == CALLER:
+        refuse(call, "sip")
+
+
+def said(heard: e.KeywordHeard | None) -> dict[str, Any]:
+    """What a decision by speech tells of it."""
+    return {"keyword": heard.keyword or None, "confidence": heard.confidence} if heard else {}

@@ -3,11 +3,12 @@
 It decides nothing: what a fact does is looked up in `flow`, and stands in one of the modules beside it.
 """
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt
-from sipagent.call.machines.codes import Press, Typed
+from sipagent.call.machines.codes import SAME_PRESS_S, Press, Typed
 from sipagent.call.machines.consent import Consent, DecidedBy, DecidedIn, Decision
 from sipagent.call.machines.conversation import Conversation
 from sipagent.call.machines.hunt import Hunt
@@ -129,3 +130,19 @@ class CallState:
 
     def note(self, what: str, by: Who) -> None:
         self.story.tell(self.now, what, by)
+
+
+def heard_again(
+    recent: tuple[Press, ...], digit: str, method: e.Method, now: float
+) -> tuple[tuple[Press, ...], bool]:
+    """Whether a digit is one of the `recent` presses of its leg, heard by another way; and those after it.
+
+    A press is heard once by each way, the earliest first. Several may be on their way at once: a phone that
+    dials `*6` by itself sends both digits before the first is heard by the slower way.
+    """
+    recent = tuple(press for press in recent if now - press.at < SAME_PRESS_S)
+    for index, press in enumerate(recent):
+        if press.digit == digit and method not in press.ways:
+            known = replace(press, ways=press.ways | {method})
+            return (*recent[:index], known, *recent[index + 1 :]), True
+    return (*recent, Press(digit, now, frozenset({method}))), False

@@ -1,6 +1,6 @@
-"""What is typed on a telephone: which presses are one, and which digits of the operator's are a code."""
+"""What is typed on a telephone: a press, by which ways it was heard, and the operator's codes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from sipagent.call.events import Method
@@ -22,22 +22,6 @@ class Press:
     digit: str
     at: float
     ways: frozenset[Method]
-
-
-def heard_again(
-    recent: tuple[Press, ...], digit: str, method: Method, now: float
-) -> tuple[tuple[Press, ...], bool]:
-    """Whether a digit is one of the `recent` presses of its leg, heard by another way; and those after it.
-
-    A press is heard once by each way, the earliest first. Several may be on their way at once: a phone that
-    dials `*6` by itself sends both digits before the first is heard by the slower way.
-    """
-    recent = tuple(press for press in recent if now - press.at < SAME_PRESS_S)
-    for index, press in enumerate(recent):
-        if press.digit == digit and method not in press.ways:
-            known = replace(press, ways=press.ways | {method})
-            return (*recent[:index], known, *recent[index + 1 :]), True
-    return (*recent, Press(digit, now, frozenset({method}))), False
 
 
 @dataclass(frozen=True, slots=True)
