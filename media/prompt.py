@@ -28,7 +28,7 @@ class PromptError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptFile:
     """A sound file that has passed inspection.
 
     `rate` in Hz; `sha256` of the whole file, hex; `words` are the words spoken (the .txt of the same name),
@@ -65,14 +65,14 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def inspect_prompt(path: Path) -> Prompt:
+def inspect_prompt(path: Path) -> PromptFile:
     """Read `path` and its words (`x.16k.wav` shares those of `x.wav`); PromptError if it isn't ACCEPTED."""
     rate = _check_format(path)
     state = _state(path)  # before it is read: what is written meanwhile makes another one
     sample_count = _check_sound(path)
     if sample_count > ACCEPTED_MAX_S * rate:
         raise PromptError(path, f"is {sample_count / rate:.2f} s long")
-    return Prompt(
+    return PromptFile(
         path=path,
         rate=rate,
         duration_ms=sample_count * 1000 // rate,

@@ -64,7 +64,7 @@ class DemoFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoStage:
     """Who plays, and where the agent is called."""
 
     console: Console
@@ -73,7 +73,7 @@ class Stage:
     uri: str
 
 
-class Agent:
+class AgentProcess:
     """`sipagent run` in a process of its own, its log told line by line."""
 
     def __init__(self, config: Path, tell: Callable[[Json], None]) -> None:
@@ -153,10 +153,10 @@ def _demo(folder: Path, loop: Loop, console: Console, language: str) -> None:
         spare.close()
         config = folder / "config.toml"
         config.write_text(_config(port, operator.uri, language), encoding="utf-8")
-        agent = Agent(config, lambda said: _tell(console, said))
+        agent = AgentProcess(config, lambda said: _tell(console, said))
         try:
             agent.wait_ready()
-            stage = Stage(console, caller, operator, f"sip:0323063006@127.0.0.1:{port}")
+            stage = DemoStage(console, caller, operator, f"sip:0323063006@127.0.0.1:{port}")
             for scene in (_consenting, _refusing):
                 scene(stage)
                 agent.wait_call_ended()
@@ -171,14 +171,14 @@ def _demo(folder: Path, loop: Loop, console: Console, language: str) -> None:
             raise DemoFailed(f"the agent ended with {code}")
 
 
-def _consenting(stage: Stage) -> None:
+def _consenting(stage: DemoStage) -> None:
     console = stage.console
     console.rule("A caller who hears the notice and says nothing against it")
     with _talking(stage, None, "REC "):
         console.print(f"  both talk for {TALK_S:g} s, and the tap runs")
 
 
-def _refusing(stage: Stage) -> None:
+def _refusing(stage: DemoStage) -> None:
     console = stage.console
     console.rule("A caller who presses 9 during the notice")
     with _talking(stage, "9", "NO REC "):
@@ -186,7 +186,7 @@ def _refusing(stage: Stage) -> None:
 
 
 @contextmanager
-def _talking(stage: Stage, key: str | None, shown: str) -> Iterator[None]:
+def _talking(stage: DemoStage, key: str | None, shown: str) -> Iterator[None]:
     console = stage.console
     call = stage.caller.call(stage.uri)
     call.wait_answered()
@@ -214,7 +214,7 @@ def _hear(call: Call, seconds: float) -> None:
     call.loop.wait_for(lambda: call.rtp.sent_frames >= frames, seconds + 10, f"{seconds:g} s of sound")
 
 
-def _judge(agent: Agent, folder: Path) -> None:
+def _judge(agent: AgentProcess, folder: Path) -> None:
     """The proof is in the rows and in the sound, not in what was told on the way."""
     first, second = sorted(agent.rows("calls"), key=lambda row: row["started_at"])
     if (first["decision"], second["decision"]) != ("allowed", "refused"):

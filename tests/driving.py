@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from media.frame import FRAME_SAMPLES, Samples
-from media.hearing.keyword import Meaning, Place, Verdict
-from media.prompt import Prompt as Sound
+from media.hearing.keyword import Meaning, StreamPosition, Verdict
+from media.prompt import PromptFile as Sound
 from retention.recording import Ids, Receipt, Recording
 from sipagent.agent.admission import Admission
 from sipagent.agent.agent import Agent, Told
@@ -26,7 +26,8 @@ from sipagent.agent.operators.desk import Desk, local_desk
 from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.call import events as e
-from sipagent.call.policy import LATE_S, Policy
+from sipagent.call.policy import Policy
+from sipagent.call.timing import LATE_S
 from sipagent.config.hours import Schedule
 from sipagent.config.sampling import Shares
 from sipagent.softphone.rtp import tone
@@ -114,7 +115,7 @@ class Hears:
 
     every_ms = 100
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         return Verdict(Meaning.OTHER)
 
 

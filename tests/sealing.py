@@ -12,7 +12,7 @@ from nacl.pwhash import argon2id
 from numpy.typing import NDArray
 
 from media.recording.assemble import settle
-from media.recording.chunks import Kind, Note, PartWriter, create_part
+from media.recording.chunks import ChunkNote, Kind, PartWriter, create_part
 from media.recording.seal import Sealer
 from retention.recording import Recording, due_date, new_id
 from retention.storage.keys import Identity, PublicKey, Strength, new_pair, read_identity, read_public
@@ -67,7 +67,7 @@ def sealed_call(
     samples = stereo() if sound is None else sound
     for first in range(0, len(samples), RATE):
         writer.write_audio(samples[first : first + RATE])
-    writer.write_note(Note(), Kind.END)
+    writer.write_note(ChunkNote(), Kind.END)
     writer.close()
     settle(part, Paths(kept).final(row.id, "sealed"))
     return kept.close(row)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from retention.archive.archive import Archive
 from retention.recording import Access, Event, Note, Recording, Sum
-from retention.rows.chain import GENESIS, Entry, link
+from retention.rows.chain import GENESIS, ChainEntry, link
 from retention.rows.ledger import ENTRY
 from retention.rules.purge import Terms, purge
 from tests.kept import CALLER, OPERATOR, START, archive, keep, receipt, recording
@@ -91,13 +91,13 @@ def as_if(kept: Archive, *statements: str) -> Iterator[None]:
         connection.rollback()
 
 
-def make_anew(kept: Archive, change: Callable[[list[Entry]], Iterable[Entry]]) -> None:
+def make_anew(kept: Archive, change: Callable[[list[ChainEntry]], Iterable[ChainEntry]]) -> None:
     """Another chain in the place of the one there is, its numbers and hashes right."""
     with closing(sqlite3.connect(Path(kept.store.path), isolation_level=None)) as connection:
         rows = connection.execute(f"SELECT {', '.join(ENTRY)} FROM chain ORDER BY seq").fetchall()
         sql(kept, "DELETE FROM chain")
         before = GENESIS
-        for entry in change([Entry(*row) for row in rows]):
+        for entry in change([ChainEntry(*row) for row in rows]):
             linked = replace(entry, hash=link(before, entry))
             marks = ", ".join("?" * len(ENTRY))
             connection.execute(f"INSERT INTO chain ({', '.join(ENTRY)}) VALUES ({marks})", astuple(linked))

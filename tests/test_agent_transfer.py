@@ -10,7 +10,7 @@ import soundfile
 from retention.recording import Status
 from sipagent.call import events as e
 from sipagent.call import referral as r
-from sipagent.call.policy import HASTE_S
+from sipagent.call.timing import HASTE_S
 from sipagent.softphone.rtp import strongest
 from tests.driving import (
     CALLER,

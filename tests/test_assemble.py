@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media.recording.assemble import AssemblyError, Finished, Format, NothingRecorded, assemble, read_sound
-from media.recording.chunks import Block, Kind, Note, PartWriter, create_part
+from media.recording.chunks import Block, ChunkNote, Kind, PartWriter, create_part
 from media.recording.seal import Sealer
 from tests.crashing import killed_before
 
 RATE = 8000
 FORMATS: tuple[Format, ...] = ("flac", "wav")
 HEADER = 36
-WELL = Note()
+WELL = ChunkNote()
 
 
 def sound(frames: int, seed: int = 0) -> Block:
@@ -33,7 +33,7 @@ def sound(frames: int, seed: int = 0) -> Block:
     return block
 
 
-def write_part(path: Path, frames: int, note: Note | None = WELL, rate: int = RATE) -> Block:
+def write_part(path: Path, frames: int, note: ChunkNote | None = WELL, rate: int = RATE) -> Block:
     """A part of half-second chunks and, unless `note` is None, its end; what it holds."""
     block = sound(frames)
     writer = PartWriter(create_part(path), rate)
@@ -115,7 +115,7 @@ def test_the_rate_is_that_of_the_part(part: Path, final: Path, format: Format) -
 
 
 def test_what_the_tap_noted_is_reported(part: Path, final: Path, format: Format) -> None:
-    write_part(part, 16000, Note(drops=3, pauses=((800, 1601), (12000, None))))
+    write_part(part, 16000, ChunkNote(drops=3, pauses=((800, 1601), (12000, None))))
     finished = assemble(part, final, format)
     assert (finished.drops, finished.complete) == (3, False)
     assert finished.pauses == ((0.1, 0.2), (1.5, 2.0))
@@ -131,7 +131,7 @@ def test_a_part_without_its_end_is_incomplete(part: Path, final: Path, format: F
 def test_the_last_note_of_a_killed_tap_counts(part: Path, final: Path, format: Format) -> None:
     writer = PartWriter(create_part(part), RATE)
     writer.write_audio(sound(4000))
-    writer.write_note(Note(pauses=((800, None),)))
+    writer.write_note(ChunkNote(pauses=((800, None),)))
     writer.write_audio(sound(4000))
     writer.close()
     finished = assemble(part, final, format)
@@ -184,7 +184,7 @@ def test_no_part_is_nothing_recorded(part: Path, final: Path, format: Format) ->
 
 
 def test_done_before_it_says_the_same_again(part: Path, final: Path, format: Format) -> None:
-    write_part(part, 16000, Note(drops=1, pauses=((80, 160),)))
+    write_part(part, 16000, ChunkNote(drops=1, pauses=((80, 160),)))
     assert assemble(part, final, format) == assemble(part, final, format)
 
 
@@ -232,7 +232,7 @@ def test_a_link_in_the_way_is_replaced_not_followed(part: Path, final: Path, for
 
 
 def test_a_crash_at_any_step_is_made_good_by_the_next_run(tmp_path: Path, format: Format) -> None:
-    note = Note(drops=1, pauses=((80, 160),))
+    note = ChunkNote(drops=1, pauses=((80, 160),))
     reference = tmp_path / "reference"
     reference.mkdir()
     block = write_part(reference / "a.part", 8000, note)

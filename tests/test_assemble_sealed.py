@@ -19,13 +19,13 @@ from media.recording.assemble import (
     AssemblyError,
     Finished,
     NothingRecorded,
-    Reading,
+    SoundReader,
     assemble,
     is_sealed,
     read_sound,
     settle,
 )
-from media.recording.chunks import Block, Coding, Kind, Note, PartWriter, create_part, pack, read_part
+from media.recording.chunks import Block, ChunkNote, Coding, Kind, PartWriter, create_part, pack, read_part
 from media.recording.seal import Sealer
 from tests.crashing import killed_before
 from tests.test_assemble import RATE, sound
@@ -34,7 +34,7 @@ KEY = bytes(range(32))
 CHUNK = 4000
 
 
-def write_sealed(path: Path, frames: int, note: Note | None = None, key: bytes | None = KEY) -> Block:
+def write_sealed(path: Path, frames: int, note: ChunkNote | None = None, key: bytes | None = KEY) -> Block:
     """A part of half-second chunks and, unless `note` is None, its end; what it holds."""
     block = sound(frames)
     writer = PartWriter(create_part(path), RATE, Sealer(key).seal if key else None)
@@ -46,7 +46,7 @@ def write_sealed(path: Path, frames: int, note: Note | None = None, key: bytes |
     return block
 
 
-def heard(reading: Reading) -> Block:
+def heard(reading: SoundReader) -> Block:
     return np.concatenate([np.zeros((0, 2), dtype=np.int16), *reading.blocks()])
 
 
@@ -64,7 +64,7 @@ def final(tmp_path: Path) -> Path:
 
 
 def test_the_file_is_the_part_and_told_without_the_key(part: Path, final: Path) -> None:
-    write_sealed(part, 21234, Note(pauses=((800, 1601), (12000, None))))
+    write_sealed(part, 21234, ChunkNote(pauses=((800, 1601), (12000, None))))
     content = part.read_bytes()
     finished = settle(part, final)
     assert [path.name for path in final.parent.iterdir()] == [final.name]
@@ -82,8 +82,10 @@ def test_the_file_is_the_part_and_told_without_the_key(part: Path, final: Path) 
     assert settle(part, final) == finished
 
 
-@pytest.mark.parametrize("note", [None, Note(drops=1)])
-def test_without_its_end_or_with_drops_it_is_incomplete(part: Path, final: Path, note: Note | None) -> None:
+@pytest.mark.parametrize("note", [None, ChunkNote(drops=1)])
+def test_without_its_end_or_with_drops_it_is_incomplete(
+    part: Path, final: Path, note: ChunkNote | None
+) -> None:
     write_sealed(part, 10000, note)
     finished = settle(part, final)
     assert (finished.samples, finished.complete) == (10000, False)
@@ -92,7 +94,7 @@ def test_without_its_end_or_with_drops_it_is_incomplete(part: Path, final: Path,
 def test_the_last_note_of_a_killed_tap_counts(part: Path, final: Path) -> None:
     writer = PartWriter(create_part(part), RATE, Sealer(KEY).seal)
     writer.write_audio(sound(CHUNK))
-    writer.write_note(Note(pauses=((800, None),)))
+    writer.write_note(ChunkNote(pauses=((800, None),)))
     writer.write_audio(sound(CHUNK))
     writer.close()
     finished = settle(part, final)
@@ -115,14 +117,14 @@ def test_whether_a_part_is_sealed_is_told_by_its_first_whole_chunk(part: Path, t
 def test_no_sound_is_nothing_recorded(part: Path, final: Path) -> None:
     with pytest.raises(NothingRecorded, match=r"a\.part: does not exist, and neither does a\.sealed"):
         settle(part, final)
-    write_sealed(part, 0, Note())
+    write_sealed(part, 0, ChunkNote())
     with pytest.raises(NothingRecorded, match=r"a\.part: holds no whole chunk of sealed sound"):
         settle(part, final)
     assert [path.name for path in part.parent.iterdir()] == [part.name]
 
 
 def test_what_was_never_sealed_gets_no_name_that_says_so(part: Path, final: Path) -> None:
-    write_sealed(part, 8000, Note(), key=None)
+    write_sealed(part, 8000, ChunkNote(), key=None)
     with pytest.raises(NothingRecorded):
         settle(part, final)
     assert not final.exists()
@@ -137,7 +139,7 @@ def test_a_link_is_not_followed(part: Path, final: Path) -> None:
 
 
 def test_a_crash_at_any_step_is_made_good_by_the_next_run(tmp_path: Path) -> None:
-    write_sealed(tmp_path / "whole", 8000, Note(drops=1))
+    write_sealed(tmp_path / "whole", 8000, ChunkNote(drops=1))
     whole = (tmp_path / "whole").read_bytes()
     step, reached = 0, True
     while reached:
@@ -189,7 +191,7 @@ def test_a_full_disk_is_no_obstacle(part: Path, final: Path) -> None:
 
 
 def test_the_sound_is_every_bit_of_what_was_recorded(part: Path, final: Path) -> None:
-    block = write_sealed(part, 25 * RATE + 17, Note())
+    block = write_sealed(part, 25 * RATE + 17, ChunkNote())
     settle(part, final)
     reading = read_sound(final, KEY)
     assert (reading.rate, reading.complete) == (RATE, False)
@@ -200,7 +202,7 @@ def test_the_sound_is_every_bit_of_what_was_recorded(part: Path, final: Path) ->
 
 
 def test_it_is_not_complete_before_its_end_has_been_read(part: Path) -> None:
-    write_sealed(part, 8000, Note())
+    write_sealed(part, 8000, ChunkNote())
     reading = read_sound(part, KEY)
     heard(reading)
     blocks = reading.blocks()
@@ -211,7 +213,7 @@ def test_it_is_not_complete_before_its_end_has_been_read(part: Path) -> None:
 
 
 def test_what_is_damaged_is_silence_until_the_next_stream(part: Path) -> None:
-    block = write_sealed(part, 25 * RATE, Note())
+    block = write_sealed(part, 25 * RATE, ChunkNote())
     begins = [chunk.position for chunk in read_part(part) if chunk.coding is Coding.SEALED] + [25 * RATE]
     content = bytearray(part.read_bytes())
     content[60_000] ^= 1
@@ -228,13 +230,13 @@ def test_what_is_damaged_is_silence_until_the_next_stream(part: Path) -> None:
 
 def test_a_file_whose_end_was_taken_away_is_incomplete_whatever_else_is_said(part: Path) -> None:
     """Cut at a chunk, with an end in clear put in its place: whoever has the key sees it."""
-    write_sealed(part, 16000, Note())
+    write_sealed(part, 16000, ChunkNote())
     kept = list(read_part(part))[:2]
     cut = b"".join(pack(chunk) for chunk in kept)
     part.unlink()
     writer = PartWriter(create_part(part), RATE)
     writer._sequence, writer.position = 2, 8000
-    writer.write_note(Note(), Kind.END)
+    writer.write_note(ChunkNote(), Kind.END)
     writer.close()
     part.write_bytes(cut + part.read_bytes())
     reading = read_sound(part, KEY)
@@ -246,7 +248,7 @@ def test_a_file_whose_end_was_taken_away_is_incomplete_whatever_else_is_said(par
 @settings(deadline=None, max_examples=40)
 def test_cut_anywhere_all_whole_chunks_are_heard(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     part = tmp_path_factory.mktemp("cut") / "a.part"
-    block = write_sealed(part, 3 * CHUNK, Note())
+    block = write_sealed(part, 3 * CHUNK, ChunkNote())
     whole = part.stat().st_size
     ends = np.cumsum([len(pack(chunk)) for chunk in read_part(part)])[:3]
     os.truncate(part, min(cut, whole))
@@ -266,7 +268,7 @@ def test_cut_anywhere_all_whole_chunks_are_heard(tmp_path_factory: pytest.TempPa
 
 @pytest.mark.parametrize("format", ["flac", "wav"])
 def test_what_is_kept_in_clear_is_read_without_a_key(part: Path, format: str) -> None:
-    for note in (Note(), Note(drops=1)):
+    for note in (ChunkNote(), ChunkNote(drops=1)):
         block = write_sealed(part, 40000, note, key=None)
         final = part.with_suffix(f".{format}")
         assemble(part, final, "flac" if format == "flac" else "wav")
@@ -278,7 +280,7 @@ def test_what_is_kept_in_clear_is_read_without_a_key(part: Path, format: str) ->
 
 
 def test_what_cannot_be_read_is_one_line(part: Path, tmp_path: Path) -> None:
-    write_sealed(part, 8000, Note())
+    write_sealed(part, 8000, ChunkNote())
     soundfile.write(tmp_path / "b.flac", sound(100), RATE)
     (tmp_path / "c.flac").write_bytes(b"fLaC")
     cases = (
@@ -301,7 +303,7 @@ def test_what_cannot_be_read_is_one_line(part: Path, tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fails_halfway_is_one_line(part: Path) -> None:
-    write_sealed(part, 8000, Note())
+    write_sealed(part, 8000, ChunkNote())
     reading = read_sound(part, KEY)
     part.unlink()
     with pytest.raises(AssemblyError, match=r"a\.part: No such file or directory$"):
@@ -309,7 +311,7 @@ def test_a_disk_that_fails_halfway_is_one_line(part: Path) -> None:
 
 
 def test_no_more_than_a_block_is_held(part: Path) -> None:
-    write_sealed(part, 25 * RATE, Note())
+    write_sealed(part, 25 * RATE, ChunkNote())
     sizes = [len(block) for block in read_sound(part, KEY).blocks()]
     assert max(sizes) == CHUNK
     assert all(one == other for one, other in pairwise(sizes))

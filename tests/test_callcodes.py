@@ -15,7 +15,8 @@ from sipagent.call.events import CALLER, Prompt, Tone
 from sipagent.call.machines.codes import CODE_GAP_S
 from sipagent.call.machines.consent import Decision
 from sipagent.call.machines.story import ERASED, FLAGGED, STOPPED
-from sipagent.call.policy import LATE_S, Phase, Policy
+from sipagent.call.policy import Phase, Policy
+from sipagent.call.timing import LATE_S
 from tests.test_callflow import ANSWERED, BRIDGED, OFFER, STATIONS, A, B, History, Watch, advance, run
 
 KEEPS = Policy(stop_erases=False)

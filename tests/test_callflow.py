@@ -20,7 +20,8 @@ from sipagent.call.flow import CallFlow
 from sipagent.call.machines.codes import SAME_PRESS_S
 from sipagent.call.machines.consent import Decision
 from sipagent.call.machines.story import FLAGGED, STOPPED, Story
-from sipagent.call.policy import CHOICE_S, LATE_S, Phase, Policy
+from sipagent.call.policy import Phase, Policy
+from sipagent.call.timing import CHOICE_S, LATE_S
 
 A, B = "sip:201@127.0.0.1", "sip:202@127.0.0.1"
 OFFER = e.CallOffered(

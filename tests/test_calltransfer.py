@@ -11,7 +11,8 @@ from sipagent.call.flow import CallFlow
 from sipagent.call.machines.consent import Decision
 from sipagent.call.machines.conversation import MOST_SILENCES
 from sipagent.call.machines.story import MOST_TIMES
-from sipagent.call.policy import HASTE_S, REACH_S, REFER_ANSWER_S, ROOM_S, SOUND_S, Phase, Policy
+from sipagent.call.policy import Phase, Policy
+from sipagent.call.timing import HASTE_S, REACH_S, REFER_ANSWER_S, ROOM_S, SOUND_S
 from tests.test_callflow import (
     BRIDGED,
     OFFER,

@@ -16,7 +16,7 @@ from retention.recording import Access, Event, Json, Note, Receipt, Recording, S
 from retention.rows.chain import (
     PERSONAL,
     TABLES,
-    Entry,
+    ChainEntry,
     canonical,
     commitment,
     is_personal,
@@ -28,7 +28,7 @@ from retention.rows.chain import (
 from tests.kept import CALLER, START, receipt, recording
 from tests.tampering import HOLD, lived_in
 
-ENTRY = Entry(
+ENTRY = ChainEntry(
     seq=2,
     at="2026-11-24T22:20:00.123Z",
     kind="receipt",

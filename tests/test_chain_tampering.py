@@ -10,8 +10,8 @@ import pytest
 from retention.archive.archive import Archive
 from retention.archive.verify import Verified, verify
 from retention.recording import Status
-from retention.rows.chain import Entry, Head
-from retention.rows.head import DAMAGED, damaged_path, read_head
+from retention.rows.chain import ChainEntry, ChainHead
+from retention.rows.chain_head import DAMAGED, damaged_path, read_head
 from retention.rows.selection import Selection
 from tests.kept import Paths, archive, keep, recording
 from tests.tampering import as_if, lived_in, make_anew, sql
@@ -25,8 +25,8 @@ def kept(tmp_path: Path) -> Iterator[Archive]:
     kept.store.close()
 
 
-def entries(kept: Archive) -> list[Entry]:
-    return [Entry(**row) for row in kept.store._read("SELECT * FROM chain ORDER BY seq", [])]
+def entries(kept: Archive) -> list[ChainEntry]:
+    return [ChainEntry(**row) for row in kept.store._read("SELECT * FROM chain ORDER BY seq", [])]
 
 
 def test_a_changed_byte_in_each_column(kept: Archive) -> None:
@@ -172,16 +172,16 @@ def test_one_that_cannot_be_read_is_put_aside_and_told_until_somebody_takes_it_a
     assert problems(verify(kept)) == []
 
 
-def without_a_refusal(chain: list[Entry]) -> Iterable[Entry]:
+def without_a_refusal(chain: list[ChainEntry]) -> Iterable[ChainEntry]:
     return [replace(entry, public=entry.public.replace('"fail', '"clos')) for entry in chain]
 
 
-def in_another_order(chain: list[Entry]) -> Iterable[Entry]:
+def in_another_order(chain: list[ChainEntry]) -> Iterable[ChainEntry]:
     first, second = chain[1].seq, chain[2].seq
     return [chain[0], replace(chain[2], seq=first), replace(chain[1], seq=second), *chain[3:]]
 
 
-def one_less(chain: list[Entry]) -> Iterable[Entry]:
+def one_less(chain: list[ChainEntry]) -> Iterable[ChainEntry]:
     return [
         entry if entry.seq < 8 else replace(entry, seq=entry.seq - 1) for entry in chain if entry.seq != 8
     ]
@@ -189,7 +189,7 @@ def one_less(chain: list[Entry]) -> Iterable[Entry]:
 
 @pytest.mark.parametrize("change", [without_a_refusal, in_another_order, one_less])
 def test_a_chain_made_anew_shows_by_its_head(
-    kept: Archive, change: Callable[[list[Entry]], Iterable[Entry]]
+    kept: Archive, change: Callable[[list[ChainEntry]], Iterable[ChainEntry]]
 ) -> None:
     """Its hashes are right; the head that was exported, or stamped, is not its."""
     head = kept.store.head()
@@ -258,7 +258,7 @@ def test_an_older_database_that_came_back(kept: Archive, tmp_path: Path) -> None
     assert (
         read_head(tmp_path / "retention.head")
         == kept.store.head()
-        == Head(head.seq + 1, kept.store.head().hash)
+        == ChainHead(head.seq + 1, kept.store.head().hash)
     )
     kept.store.close()
 

@@ -8,8 +8,8 @@ import pytest
 
 from retention.archive.archive import Archive
 from retention.recording import due_date
-from retention.rows.head import DAMAGED, damaged_path
-from retention.rules.clock import Reading, look, suspended
+from retention.rows.chain_head import DAMAGED, damaged_path
+from retention.rules.clock import ClockReading, look, suspended
 from sipagent.check.retention import retention_findings
 from sipagent.config.load import Config
 from tests.configured import SMALL, read, with_keys
@@ -20,8 +20,8 @@ DAY = timedelta(days=1)
 MOMENT = timedelta(milliseconds=1)
 
 
-def reading(wall: datetime = START, elapsed: float = 100.0) -> Reading:
-    return Reading("boot", wall, elapsed, synchronised=True)
+def reading(wall: datetime = START, elapsed: float = 100.0) -> ClockReading:
+    return ClockReading("boot", wall, elapsed, synchronised=True)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def config(tmp_path: Path) -> Config:
     return read(SMALL, tmp_path / "config.toml")
 
 
-def found(config: Config, now: datetime, clock: Reading | None = None) -> dict[str, tuple[str, str]]:
+def found(config: Config, now: datetime, clock: ClockReading | None = None) -> dict[str, tuple[str, str]]:
     findings = list(retention_findings(config, now, lambda: clock or reading()))
     return {one.what: (one.level, one.detail) for one in findings}
 
@@ -99,7 +99,7 @@ def test_a_clock_that_stepped_is_an_error_before_the_agent_has_looked(
 
 
 def test_a_system_without_a_boot_is_an_error(config: Config, archive: Archive) -> None:
-    def none() -> Reading:
+    def none() -> ClockReading:
         raise FileNotFoundError(2, "No such file or directory", "/proc/boot_id")
 
     purge, *_ = retention_findings(config, START, none)

@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.recording.chunks import Block, Chunk, Coding, Kind, Note, PartWriter, create_part, pack, read_part
+from media.recording.chunks import (
+    Block,
+    Chunk,
+    ChunkNote,
+    Coding,
+    Kind,
+    PartWriter,
+    create_part,
+    pack,
+    read_part,
+)
 
 VECTOR = bytes.fromhex(
     "f6534950"  # magic
@@ -36,7 +46,7 @@ def write_part(path: Path, blocks: list[Block], *, ended: bool = True) -> None:
     for block in blocks:
         writer.write_audio(block)
     if ended:
-        writer.write_note(Note(), Kind.END)
+        writer.write_note(ChunkNote(), Kind.END)
     writer.close()
 
 
@@ -68,12 +78,12 @@ def test_vector_is_read_as_documented(tmp_path: Path) -> None:
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.part"
-    note = Note(drops=2, pauses=((80, 240), (800, None)))
+    note = ChunkNote(drops=2, pauses=((80, 240), (800, None)))
     writer = PartWriter(create_part(path), 16000)
     writer.write_audio(noise(500, 1))
     writer.write_note(note)
     writer.write_audio(noise(300, 2))
-    writer.write_note(Note(), Kind.END)
+    writer.write_note(ChunkNote(), Kind.END)
     writer.close()
     chunks = list(read_part(path))
     assert [chunk.kind for chunk in chunks] == [Kind.AUDIO, Kind.NOTE, Kind.AUDIO, Kind.END]
@@ -126,7 +136,7 @@ def test_a_full_disk_is_an_error() -> None:
 
 
 def test_pauses_in_seconds_end_with_the_recording() -> None:
-    note = Note(pauses=((801, 1600), (8000, None), (9000, 9100)))
+    note = ChunkNote(pauses=((801, 1600), (8000, None), (9000, 9100)))
     assert note.pauses_s(8000, 8800) == ((0.1, 0.2), (1.0, 1.1))
 
 
@@ -253,10 +263,10 @@ def test_a_note_is_told_from_its_seal(scratch: Path, coding: int, extra: int) ->
         position=0,
         rate=8000,
         frames=0,
-        payload=bytes(extra) + Note(drops=1).to_payload(),
+        payload=bytes(extra) + ChunkNote(drops=1).to_payload(),
     )
     scratch.write_bytes(pack(said))
-    assert [chunk.note for chunk in read_part(scratch)] == [Note(drops=1)]
+    assert [chunk.note for chunk in read_part(scratch)] == [ChunkNote(drops=1)]
     scratch.write_bytes(pack(replace(said, frames=1)))
     assert list(read_part(scratch)) == []
     if extra:
@@ -273,7 +283,7 @@ def test_whoever_seals_gets_every_chunk_and_is_written_in_its_place(tmp_path: Pa
 
     writer = PartWriter(create_part(tmp_path / "a.part"), 8000, seal)
     writer.write_audio(SAMPLES)
-    writer.write_note(Note(), Kind.END)
+    writer.write_note(ChunkNote(), Kind.END)
     writer.close()
     stored = list(read_part(tmp_path / "a.part"))
     assert [chunk.coding for chunk in stored] == [2, 2]

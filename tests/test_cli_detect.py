@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from media.frame import Samples
-from media.hearing.keyword import DetectorError, Meaning, Place, Verdict
+from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
 from sipagent.agent.admission import SHIPPED
 from sipagent.cli.setup import detect
 from sipagent.voice.detection import UnreadableSound, hear, read_sound
@@ -28,14 +28,14 @@ class Answers:
     def __init__(self, *verdicts: Verdict) -> None:
         self.verdicts = list(verdicts)
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         return self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
 
 
 class Broken:
     every_ms = 100
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         raise DetectorError("no memory")
 
 

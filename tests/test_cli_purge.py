@@ -9,7 +9,7 @@ import pytest
 
 from retention.archive.reserve import Reserve, read_reserve
 from retention.recording import Access, Note, Recording, Status
-from retention.rules.clock import Reading, read_clock
+from retention.rules.clock import ClockReading, read_clock
 from retention.storage.files import alone
 from retention.storage.places import Owner, Places
 from sipagent.cli.recordings import purge
@@ -182,7 +182,7 @@ def clock(office: Office, monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelt
     """Moves the wall clock on, with no time going by."""
     wall = [datetime.now(UTC)]
     monkeypatch.setattr(purge, "now", lambda: wall[0])
-    monkeypatch.setattr(purge, "read_clock", lambda: Reading("boot", wall[0], 100.0, synchronised=True))
+    monkeypatch.setattr(purge, "read_clock", lambda: ClockReading("boot", wall[0], 100.0, synchronised=True))
 
     def step(by: timedelta) -> None:
         wall[0] += by

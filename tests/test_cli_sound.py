@@ -8,7 +8,7 @@ import soundfile
 
 from sipagent.cli import sound as cli_sound
 from sipagent.cli.base import Failure
-from sipagent.cli.sound import Sound, play, write
+from sipagent.cli.sound import RecordingSound, play, write
 from tests.office import RATE, stereo
 
 
@@ -28,7 +28,7 @@ def player(folder: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_blocks_are_the_samples(file: Path) -> None:
-    sound = Sound(file, "both")
+    sound = RecordingSound(file, "both")
     assert (sound.rate, sound.channels) == (RATE, 2)
     assert np.array_equal(np.concatenate(list(sound.blocks())), stereo())
 
@@ -36,13 +36,13 @@ def test_blocks_are_the_samples(file: Path) -> None:
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "a.flac").write_bytes(b"no sound")
     with pytest.raises(Failure, match=r"a\.flac: "):
-        Sound(tmp_path / "a.flac", "both")
+        RecordingSound(tmp_path / "a.flac", "both")
 
 
 def test_a_channel_that_is_not_there(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "mono.wav", stereo()[:, 0], RATE, subtype="PCM_16")
     with pytest.raises(Failure, match="no operator channel"):
-        Sound(tmp_path / "mono.wav", "operator")
+        RecordingSound(tmp_path / "mono.wav", "operator")
 
 
 @pytest.mark.parametrize("format", ["WAV", "FLAC"])
@@ -50,7 +50,7 @@ def test_a_copy_is_written_into_an_open_file_which_stays_open(
     file: Path, tmp_path: Path, format: str
 ) -> None:
     with (tmp_path / "b").open("w+b") as copy:
-        write(Sound(file, "caller"), copy.fileno(), format)
+        write(RecordingSound(file, "caller"), copy.fileno(), format)
         copy.seek(0)
         samples, rate = soundfile.read(copy, dtype="int16")
     assert rate == RATE and np.array_equal(samples, stereo()[:, 0])
@@ -64,7 +64,7 @@ def test_a_copy_that_finds_no_room_says_so(file: Path, tmp_path: Path, format: s
         resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
         try:
             with pytest.raises(OSError, match="File too large"):
-                write(Sound(file, "both"), copy.fileno(), format)
+                write(RecordingSound(file, "both"), copy.fileno(), format)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
@@ -74,7 +74,7 @@ def test_a_player_gets_the_samples(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     player(tmp_path, name, f'echo "$@" > {tmp_path}/said; cat > {tmp_path}/heard', monkeypatch)
-    play(Sound(file, "operator"))
+    play(RecordingSound(file, "operator"))
     heard = np.frombuffer((tmp_path / "heard").read_bytes(), dtype="<i2")
     assert np.array_equal(heard, stereo()[:, 1])
     assert "8000" in (tmp_path / "said").read_text()
@@ -83,7 +83,7 @@ def test_a_player_gets_the_samples(
 def test_a_player_that_fails_says_why(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     player(tmp_path, "aplay", "echo 'no such card' >&2; exit 1", monkeypatch)
     with pytest.raises(Failure, match="aplay: no such card"):
-        play(Sound(file, "both"))
+        play(RecordingSound(file, "both"))
 
 
 def test_no_sound_card_is_told_in_words(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_no_sound_card_is_told_in_words(file: Path, tmp_path: Path, monkeypatch:
     )
     player(tmp_path, "aplay", "".join(f'echo "{line}" >&2; ' for line in alsa) + "exit 1", monkeypatch)
     with pytest.raises(Failure) as failed:
-        play(Sound(file, "both"))
+        play(RecordingSound(file, "both"))
     assert str(failed.value) == (
         "no sound card takes it (aplay: audio open error: No such file or directory); "
         "accepted: a machine with one, or `sipagent export`"
@@ -110,7 +110,7 @@ def test_a_library_without_portaudio_is_none(
     player(tmp_path, "aplay", f"cat > {tmp_path}/heard", monkeypatch)
     monkeypatch.setattr(cli_sound, "find_spec", lambda name: object())
     monkeypatch.setattr(cli_sound, "import_module", not_there)
-    play(Sound(file, "both"))
+    play(RecordingSound(file, "both"))
     assert (tmp_path / "heard").stat().st_size == stereo().nbytes
 
 
@@ -118,4 +118,4 @@ def test_no_player(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli_sound, "which", lambda wanted: None)
     monkeypatch.setattr(cli_sound, "find_spec", lambda name: None)
     with pytest.raises(Failure, match="install one of aplay, paplay, play"):
-        play(Sound(file, "both"))
+        play(RecordingSound(file, "both"))

@@ -11,7 +11,7 @@ from retention.rules.copies import known_copies
 from retention.rules.purge import Terms, purge
 from sipagent.cli import sound as cli_sound
 from sipagent.cli.base import Failure
-from sipagent.cli.sound import Sound
+from sipagent.cli.sound import RecordingSound
 from tests.kept import START, Paths, bytes_under, remove
 from tests.office import Office, make_office, stereo
 
@@ -46,7 +46,7 @@ def test_what_goes_while_it_is_copied_leaves_no_copy(office: Office, monkeypatch
     """A purge that did not know of the copy could not name it."""
     row, out, write = office.call(), office.folder / "copy.wav", cli_sound.write
 
-    def meanwhile(sound: Sound, descriptor: int, format: str) -> None:
+    def meanwhile(sound: RecordingSound, descriptor: int, format: str) -> None:
         write(sound, descriptor, format)
         assert remove(office.archive, row.id, row.expires_at)
 
@@ -149,7 +149,7 @@ def test_a_changed_file_is_not_handed_out(office: Office) -> None:
 def test_a_copy_that_fails_leaves_no_half(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     row, out = office.call(), office.folder / "copy.wav"
 
-    def full(sound: Sound, descriptor: int, format: str) -> None:
+    def full(sound: RecordingSound, descriptor: int, format: str) -> None:
         os.write(descriptor, b"half")
         raise OSError(28, "No space left on device", str(out))
 
@@ -189,7 +189,7 @@ def test_play_is_traced_before_it_is_heard(office: Office, monkeypatch: pytest.M
     row = office.call()
     heard = []
 
-    def play(sound: Sound) -> None:
+    def play(sound: RecordingSound) -> None:
         heard.append(np.concatenate(list(sound.blocks())))
         assert outcomes(office, row.id) == [("play", "begun")]
 
@@ -202,7 +202,7 @@ def test_play_is_traced_before_it_is_heard(office: Office, monkeypatch: pytest.M
 def test_no_sound_card(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     row = office.call()
 
-    def play(sound: Sound) -> None:
+    def play(sound: RecordingSound) -> None:
         raise Failure("no way to a sound card")
 
     monkeypatch.setattr(cli_sound, "play", play)
@@ -217,7 +217,7 @@ def test_no_sound_card(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_stops_listening_has_listened(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     row = office.call()
 
-    def play(sound: Sound) -> None:
+    def play(sound: RecordingSound) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli_sound, "play", play)

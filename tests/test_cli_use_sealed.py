@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from retention.recording import Access, Recording
 from sipagent.cli import sound as cli_sound
-from sipagent.cli.sound import Sound
+from sipagent.cli.sound import RecordingSound
 from tests.kept import Paths
 from tests.office import RATE, Office, stereo
 from tests.sealing import PASSPHRASE, make_pair, make_sealed_office, sealed_call
@@ -114,7 +114,7 @@ def test_the_sound_is_not_left_in_clear_by_an_export_that_fails(
 ) -> None:
     row, out = sealed_call(office), office.folder / "copy.wav"
 
-    def full(sound: Sound, descriptor: int, format: str) -> None:
+    def full(sound: RecordingSound, descriptor: int, format: str) -> None:
         raise OSError(28, "No space left on device", str(out))
 
     monkeypatch.setattr(cli_sound, "write", full)

@@ -22,8 +22,8 @@ from retention.rules.clock import (
     FORWARD,
     NEVER_SEEN,
     UNREADABLE,
-    Reading,
-    Seen,
+    BelievedReadings,
+    ClockReading,
     Stamped,
     look,
     read_clock,
@@ -36,16 +36,16 @@ from tests.full_disk import full_error
 from tests.kept import START, Paths, archive, archive_of, keep, receipt, recording
 from tests.tampering import note_on
 
-FIRST = Reading("boot-1", START, 1000.0, synchronised=True)
+FIRST = ClockReading("boot-1", START, 1000.0, synchronised=True)
 BY = Access(at=START, action="purge", by="A. Roux", system_user="root")
 MS = timedelta(milliseconds=1)
 
 
 def later(
     seconds: float, wrong: timedelta = timedelta(), boot: str = "boot-1", *, synchronised: bool = True
-) -> Reading:
+) -> ClockReading:
     """So many seconds after FIRST, by a clock that is `wrong` by that."""
-    return Reading(boot, START + timedelta(seconds=seconds) + wrong, 1000.0 + seconds, synchronised)
+    return ClockReading(boot, START + timedelta(seconds=seconds) + wrong, 1000.0 + seconds, synchronised)
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_the_first_look_believes(store: Store) -> None:
         (later(-1000 + 5, timedelta(days=-2), "boot-2"), "the clock went back by 2 days, 0:16:35"),
     ],
 )
-def test_a_step(now: Reading, why: str | None) -> None:
-    found = step(Seen(FIRST, FIRST), now)
+def test_a_step(now: ClockReading, why: str | None) -> None:
+    found = step(BelievedReadings(FIRST, FIRST), now)
     assert found is None if why is None else found is not None and found.why.startswith(why)
 
 
@@ -246,9 +246,9 @@ OFF = timedelta(hours=3)
 
 def booted(
     wall: timedelta, boot: str = "boot-2", up_s: float = 60.0, *, synchronised: bool = False
-) -> Reading:
+) -> ClockReading:
     """A later boot, a minute after its start, by a clock that says `wall` after FIRST; nobody has set it."""
-    return Reading(boot, START + wall, up_s, synchronised)
+    return ClockReading(boot, START + wall, up_s, synchronised)
 
 
 def stamp(at: timedelta) -> Stamped:
@@ -492,7 +492,7 @@ def test_whatever_boots_come_no_wrong_clock_purges_and_a_disciplined_one_does(bo
             true += timedelta(hours=1)
             right = nth >= boot.disciplined_at
             wrong = timedelta() if right else boot.wrong
-            now = Reading(f"boot {number}", true + wrong, 3600.0 * (nth + 1), right)
+            now = ClockReading(f"boot {number}", true + wrong, 3600.0 * (nth + 1), right)
             if look(store, now) is None:
                 assert wrong < 2 * DAY
             else:

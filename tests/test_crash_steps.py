@@ -22,7 +22,7 @@ from retention.storage.keys import Identity, public_line
 from sipagent.agent.recorder.jobs import Job, Worker
 from sipagent.agent.recorder.recorder import Closing, Recorder
 from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.rows import Rows, Task
+from sipagent.agent.recorder.rows import RowWriter, Task
 from tests import kept
 from tests.crashing import killed_at_each_step, killed_before
 from tests.kept import OPERATOR, Paths, receipt, recording
@@ -46,7 +46,7 @@ class AtOnce(Worker):
         job()
 
 
-class RowsAtOnce(Rows):
+class RowsAtOnce(RowWriter):
     """No thread: what is to be written is written."""
 
     def keep_receipt(self, receipt: Receipt) -> None:

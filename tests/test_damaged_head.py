@@ -4,7 +4,7 @@ from pathlib import Path
 
 from retention.archive.rebuild import rebuild
 from retention.archive.verify import verify
-from retention.rows.head import read_head
+from retention.rows.chain_head import read_head
 from tests.kept import archive, keep, recording
 from tests.test_rebuild import REBUILT, lost, segments
 

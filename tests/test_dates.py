@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from retention.archive.archive import Archive
 from retention.recording import Access, due_date, from_text, parse_period, to_text
-from retention.rules.clock import Reading, look
+from retention.rules.clock import ClockReading, look
 from retention.rules.hold import Hold, place, reviews_overdue
 from retention.rules.purge import _SLACK, Terms, overdue, plan, purge
 from tests.kept import Paths, archive, keep, recording
@@ -163,6 +163,9 @@ def test_a_clock_that_changes_for_summer_is_no_wrong_clock(kept: Archive, night:
     for minute in range(0, 120, 10):
         wall = (at + timedelta(minutes=minute)).astimezone(PARIS)
         assert (
-            look(kept.store, Reading("boot", wall.astimezone(UTC), 1000.0 + minute * 60, synchronised=True))
+            look(
+                kept.store,
+                ClockReading("boot", wall.astimezone(UTC), 1000.0 + minute * 60, synchronised=True),
+            )
             is None
         )

@@ -126,7 +126,7 @@ def test_a_demo_that_fails_says_why_and_ends_with_1(monkeypatch: pytest.MonkeyPa
 def test_an_agent_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text("[service]\n")
-    agent = demo.Agent(config, lambda _: None)
+    agent = demo.AgentProcess(config, lambda _: None)
     with pytest.raises(DemoFailed, match=r"not ready: .*config\.toml"):
         agent.wait_ready()
     assert agent.stop() == 2

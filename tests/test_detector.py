@@ -22,22 +22,22 @@ import pytest
 from structlog.testing import capture_logs
 
 from media.frame import Samples
-from media.hearing.keyword import DetectorError, Meaning, Place, Verdict
+from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
 from media.hearing.listener import Listener, ListenerFailed
 from sipagent.agent.admission import SHIPPED
 from sipagent.config.load import ConfigError
 from sipagent.service.processes.children import Child
 from sipagent.service.processes.detector import serve
 from sipagent.service.processes.messages import Alive, Drain, Ready
-from sipagent.service.processes.posts import DetectorPost
 from sipagent.service.processes.remote_detector import (
     DetectorAddress,
-    Line,
+    DetectorConnection,
     address,
     is_ours,
     remote_detectors,
 )
-from sipagent.service.supervision import Office
+from sipagent.service.processes.specs import DetectorSpec
+from sipagent.service.supervision import ChildSpecs
 from sipagent.voice.detection import hear, read_sound
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors, detectors
 from tests.room import Room
@@ -59,7 +59,7 @@ class Parrot:
         self._stuck = stuck
         self._remembered: set[int] = set()
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         assert place
         self._remembered.add(place.stream)
         if place.last:
@@ -81,14 +81,14 @@ class Parrot:
         return Verdict(Meaning.REFUSE, f"{self._keyword} {len(samples)}", float(first))
 
 
-def parrots(connection: "Connection[Any, Any]", post: DetectorPost) -> None:
-    stuck = marker(post)
-    serve(connection, post, Detectors(Parrot("before", stuck), Parrot("call", stuck)))
+def parrots(connection: "Connection[Any, Any]", spec: DetectorSpec) -> None:
+    stuck = marker(spec)
+    serve(connection, spec, Detectors(Parrot("before", stuck), Parrot("call", stuck)))
 
 
-def marker(post: DetectorPost) -> Path:
+def marker(spec: DetectorSpec) -> Path:
     """There once it is stuck."""
-    return post.config.file.with_name("stuck")
+    return spec.config.file.with_name("stuck")
 
 
 def sound(first: int, size: int = 800) -> Samples:
@@ -100,7 +100,7 @@ class Where:
 
     def __init__(self, room: Room) -> None:
         self.address = DetectorAddress(f"sipagent-test-{secrets.token_hex(8)}", in_call=True)
-        self.post = DetectorPost(self.address, room.config(), log_json=True, drain_s=0.0)
+        self.post = DetectorSpec(self.address, room.config(), log_json=True, drain_s=0.0)
         self.child: Child | None = None
 
     def start(self) -> Child:
@@ -123,8 +123,8 @@ class Where:
         threads = Path(f"/proc/{self.child.pid}/task")
         wait_for(lambda: all("\nState:\tT" in (one / "status").read_text() for one in threads.iterdir()))
 
-    def line(self, limit_s: float = PATIENCE_S, rest_s: float = 0.0) -> Line:
-        return Line(self.address.name, limit_s, rest_s)
+    def line(self, limit_s: float = PATIENCE_S, rest_s: float = 0.0) -> DetectorConnection:
+        return DetectorConnection(self.address.name, limit_s, rest_s)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_verdict_comes_through_with_all_that_it_says(place: Where) -> None:
 def test_a_question_says_where_it_lies(place: Where) -> None:
     found = remote_detectors(place.address)
     assert found.before and found.in_call
-    where = Place(2**63 - 1, 8000 * 86_400, last=False)
+    where = StreamPosition(2**63 - 1, 8000 * 86_400, last=False)
     for detector in (found.before, found.in_call):
         assert detector.judge(sound(WHERE), where).keyword == f"{where} [{where.stream}]"
     last = replace(where, last=True)
@@ -157,11 +157,11 @@ def test_a_question_says_where_it_lies(place: Where) -> None:
 def test_a_worker_that_is_gone_leaves_nothing_of_what_was_being_said(place: Where) -> None:
     one, other = place.line(), place.line()
     for number in (11, 12):
-        one.ask(sound(1), False, Place(number, 0))
-    one.ask(sound(1), False, Place(11, 320, last=True))
-    other.ask(sound(1), False, Place(20, 0))
+        one.ask(sound(1), False, StreamPosition(number, 0))
+    one.ask(sound(1), False, StreamPosition(11, 320, last=True))
+    other.ask(sound(1), False, StreamPosition(20, 0))
     one._hang_up()
-    still = Place(20, 320)
+    still = StreamPosition(20, 320)
     wait_for(lambda: other.ask(sound(WHERE), False, still).keyword == f"{still} [20]")
 
 
@@ -357,17 +357,17 @@ def test_a_name_that_is_taken_ends_it(place: Where) -> None:
         again.bind(address(place.address.name))
 
 
-# --- the office ---
+# --- the specs ---
 
 
-def office(room: Room) -> Office:
-    return Office(room.config(), LEGS, log_json=True, drain_s=0.0)
+def specs(room: Room) -> ChildSpecs:
+    return ChildSpecs(room.config(), LEGS, log_json=True, drain_s=0.0)
 
 
 def test_no_engine_no_detector(tmp_path: Path) -> None:
-    it = office(Room(tmp_path / "agent"))
+    it = specs(Room(tmp_path / "agent"))
     assert it.detector is None
-    assert "detector" not in [place.name for place in it.places()]
+    assert "detector" not in [place.name for place in it.slots()]
 
 
 def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
@@ -375,8 +375,8 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
     room = Room(tmp_path / "agent")
     room.set("refusal", 'engine = "embedding"')
     here = detectors(room.config()).before
-    it = office(room)
-    first = it.places()[0]
+    it = specs(room)
+    first = it.slots()[0]
     assert it.detector and not it.detector.in_call and (first.name, first.index) == ("detector", None)
     room.set("refusal", 'keywords = ["je refuse", "nobody hears this"]')
     with capture_logs() as logs:
@@ -386,7 +386,7 @@ def test_an_engine_is_one_more_process_and_it_hears(tmp_path: Path) -> None:
     try:
         assert child.connection.poll(PATIENCE_S)
         assert child.connection.recv() == Ready()
-        verdict = Line(it.detector.name, PATIENCE_S).ask(sound(0, 16_000), False)
+        verdict = DetectorConnection(it.detector.name, PATIENCE_S).ask(sound(0, 16_000), False)
         assert verdict.meaning is Meaning.OTHER
         there, spoken = remote_detectors(it.detector).before, read_sound(SHIPPED / "fr/notice.wav")
         assert here and there
@@ -403,4 +403,4 @@ def test_a_phrase_that_nothing_hears_stops_the_start(tmp_path: Path) -> None:
     room = Room(tmp_path / "agent")
     room.set("refusal", 'engine = "embedding"\nkeywords = ["je refuse", "nobody hears this"]')
     with pytest.raises(ConfigError, match=r"refusal\.engine: no head for 'nobody hears this'.*; accepted: "):
-        office(room)
+        specs(room)

@@ -22,7 +22,7 @@ from sipagent.edge.configuration import (
 from sipagent.edge.files import places, remove_socket, write_files
 from sipagent.edge.hop import HopTokens
 from sipagent.edge.plan import Addresses, Plan, Tls, needs_edge, plan
-from sipagent.edge.rejected import Rejected, rejected
+from sipagent.edge.rejected import RejectedCall, rejected
 from tests.configured import CONTRACT, SMALL, read, with_keys, wrong
 
 TRUNK = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32"))
@@ -224,7 +224,7 @@ def told(call_id: bytes, from_: bytes, **fields: str) -> str:
 
 
 def test_a_rejected_call_is_read() -> None:
-    assert rejected(told(b"abc@h", b'"A" <sip:1@h>;tag=2', privacy=b"id".hex())) == Rejected(
+    assert rejected(told(b"abc@h", b'"A" <sip:1@h>;tag=2', privacy=b"id".hex())) == RejectedCall(
         at=datetime(2025, 11, 24, 23, 0, 0, 250_000, UTC),
         why="full",
         status=503,

@@ -10,11 +10,11 @@ def test_it_is_told_everything_and_never_ends() -> None:
     edge = EdgeElsewhere()
     care = EdgeCare(edge)
     care.start(0.0)
-    care.admit(1)
+    care.worker_ready(1)
     care.drain()
     care.change("plan")
     care.tick(1.0)
-    care.bereave(1)
+    care.worker_died(1)
     care.tick(1.0)
     assert care.up and care.due is None
     assert not select.select([edge.sentinel], [], [], 0)[0]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.rows.chain import GENESIS, Head
-from retention.rows.head import HeadError, damaged_path, export_head, read_head
+from retention.rows.chain import GENESIS, ChainHead
+from retention.rows.chain_head import ChainHeadError, damaged_path, export_head, read_head
 from retention.rows.store import Store, StoreError
 from retention.storage.places import Places
 from tests.crashing import killed_before, steps
@@ -22,11 +22,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "retention.head"
 
 
-def head(seq: int) -> Head:
-    return Head(seq, f"{seq:064x}")
+def head(seq: int) -> ChainHead:
+    return ChainHead(seq, f"{seq:064x}")
 
 
-def known(_: Head) -> bool:
+def known(_: ChainHead) -> bool:
     return True
 
 
@@ -77,7 +77,7 @@ def test_a_head_that_the_chain_does_not_know_stays(path: Path) -> None:
 )
 def test_what_is_no_head_is_told_and_kept_aside(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(HeadError, match=r"^retention\.head: not the head of a chain$"):
+    with pytest.raises(ChainHeadError, match=r"^retention\.head: not the head of a chain$"):
         read_head(path)
     export_head(path, head(9), lambda _: False)
     assert read_head(path) == head(9) and path.stat().st_size == 160
@@ -118,7 +118,7 @@ def test_many_at_once_leave_the_last(path: Path) -> None:
 def test_it_is_never_read_between_two_halves_of_a_write(path: Path) -> None:
     """The test writes as `export_head` does, and takes its time."""
     export_head(path, head(3), known)
-    read: list[Head | None] = []
+    read: list[ChainHead | None] = []
     with path.open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         os.pwrite(file.fileno(), b'{"seq": 4, "ha', 0)
@@ -158,7 +158,7 @@ def test_a_read_and_an_undone_write_export_nothing(tmp_path: Path, path: Path) -
             raise ZeroDivisionError
         assert path.read_bytes() == before
         store.add_recording(recording(2))
-        assert read_head(path) == store.head() == Head(3, store.head().hash)
+        assert read_head(path) == store.head() == ChainHead(3, store.head().hash)
 
 
 def test_a_head_that_cannot_be_exported_is_told_in_one_line(tmp_path: Path, path: Path) -> None:
@@ -194,6 +194,6 @@ def first_days(database: Path) -> None:
 
 def test_nothing_yet_is_known_to_every_chain(tmp_path: Path) -> None:
     with Store(tmp_path / "retention.db") as store:
-        assert store.knows(Head(0, GENESIS))
-        assert not store.knows(Head(0, "ab" * 32)) and not store.knows(Head(1, GENESIS))
-        assert not store.knows(Head(99, os.urandom(32).hex()))
+        assert store.knows(ChainHead(0, GENESIS))
+        assert not store.knows(ChainHead(0, "ab" * 32)) and not store.knows(ChainHead(1, GENESIS))
+        assert not store.knows(ChainHead(99, os.urandom(32).hex()))

@@ -26,7 +26,7 @@ from retention.archive.reserve import Reserve, take_in
 from retention.archive.verify import verify
 from retention.recording import Access, Note, Recording, Status, due_date
 from retention.rows import pages
-from retention.rows.head import read_head
+from retention.rows.chain_head import read_head
 from retention.rows.store import Store, StoreError
 from retention.rules.deletion import NotDeleted, delete
 from retention.rules.hold import Hold, HoldError, place, release

@@ -22,7 +22,7 @@ from retention.archive.erasure import finish
 from retention.archive.reserve import Reserve, take_in
 from retention.archive.verify import verify
 from retention.recording import Access, Event, Recording, Status, due_date
-from retention.rows.head import read_head
+from retention.rows.chain_head import read_head
 from retention.rules.deletion import NotDeleted, delete
 from retention.rules.hold import Hold, HoldError, place, release
 from retention.rules.note import NotFiled, file_note

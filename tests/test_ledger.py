@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from retention.recording import Access, RecordError
-from retention.rows.chain import GENESIS, Entry, Head, commitment, public_text
+from retention.rows.chain import GENESIS, ChainEntry, ChainHead, commitment, public_text
 from retention.rows.ledger import Ledger
 from retention.rows.store import Store, StoreError
 from tests.kept import CALLER, START, receipt, recording
@@ -32,7 +32,7 @@ def store() -> Iterator[Store]:
         yield store
 
 
-def last(store: Store) -> Entry:
+def last(store: Store) -> ChainEntry:
     seq = store.head().seq
     return store.entries([seq])[seq]
 
@@ -45,7 +45,7 @@ def test_a_new_chain_begins_with_a_segment(store: Store) -> None:
     first = last(store)
     assert (first.seq, first.kind, first.subject, first.was) == (1, "segment", "a new database", 0)
     assert first.public == '{"previous":null,"reason":"a new database"}'
-    assert first.follows(GENESIS) and store.head() == Head(1, first.hash)
+    assert first.follows(GENESIS) and store.head() == ChainHead(1, first.hash)
 
 
 def test_a_row_and_its_entry(store: Store) -> None:
@@ -172,7 +172,7 @@ def test_many_in_one_transaction_follow_each_other(store: Store) -> None:
     for entry in store.entries(range(2, 7)).values():
         assert entry.follows(before)
         before = entry.hash
-    assert store.head() == Head(6, before)
+    assert store.head() == ChainHead(6, before)
 
 
 def test_what_is_damaged_is_read_by_who_says_so() -> None:

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from retention.archive.archive import Archive
 from retention.archive.orphans import Orphan
 from retention.recording import Access, Recording, Status, due_date
-from retention.rules.clock import Reading, look, resume
+from retention.rules.clock import ClockReading, look, resume
 from retention.rules.copies import Copy
 from retention.rules.hold import Hold, place
 from retention.rules.purge import Removal, Report
@@ -45,9 +45,9 @@ class Clock:
     looks: int = 0
     synchronised: bool = True
 
-    def __call__(self) -> Reading:
+    def __call__(self) -> ClockReading:
         self.looks += 1
-        return Reading("boot", self.wall, self.elapsed, self.synchronised)
+        return ClockReading("boot", self.wall, self.elapsed, self.synchronised)
 
     def passes(self, time: timedelta) -> None:
         self.wall += time
@@ -332,7 +332,7 @@ def test_whatever_goes_wrong_is_told_and_tried_again(
     monkeypatch.setattr(purging, "EVERY_S", 0.01)
     read = service.clock
 
-    def failing() -> Reading:
+    def failing() -> ClockReading:
         if faults:
             raise faults.pop(0)
         return read()
@@ -368,7 +368,7 @@ def test_a_time_stamp_ends_what_a_reboot_has_suspended(
     """The machine was off for months, and nothing disciplines its clock; the next turn comes at once."""
     now = datetime.now(UTC)
     archive.store.add_receipt(receipt(recording()))
-    look(archive.store, Reading("the boot before", now - timedelta(days=200), 1000.0))
+    look(archive.store, ClockReading("the boot before", now - timedelta(days=200), 1000.0))
     service.clock.wall, service.clock.synchronised = now, False
     with running(service.make(*stamping(tsa))) as thread:
         wait_for(lambda: thread.last_success > 0)
@@ -383,7 +383,7 @@ def test_a_time_stamp_of_another_authority_ends_nothing(
 ) -> None:
     now = datetime.now(UTC)
     archive.store.add_receipt(receipt(recording()))
-    look(archive.store, Reading("the boot before", now - timedelta(days=200), 1000.0))
+    look(archive.store, ClockReading("the boot before", now - timedelta(days=200), 1000.0))
     stamp_head(archive.store, tsa.url, tsa.ca, Places(tmp_path / "retention.db").stamps)
     other = Authority(tmp_path / "other")
     assert proven(archive.store, tsa.ca)() is not None

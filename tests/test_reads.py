@@ -17,7 +17,7 @@ from retention.archive.verify import verify
 from retention.recording import Status, due_date
 from retention.rows import counts, pages
 from retention.rows import store as store_module
-from retention.rows.chain import Head
+from retention.rows.chain import ChainHead
 from retention.rows.pages import Row
 from retention.rows.selection import Selection
 from retention.rows.store import Store
@@ -170,7 +170,7 @@ READS: dict[str, Callable[[Store], object]] = {
     "notes of one": lambda store: store.notes(recording().id),
     "old accesses": lambda store: store.count_old_accesses(START),
     "expired notes": lambda store: store.count_expired_notes(START),
-    "one row": lambda store: store.knows(Head(1, "")) or store.entries([1, 2, 3]),
+    "one row": lambda store: store.knows(ChainHead(1, "")) or store.entries([1, 2, 3]),
     "counts": lambda store: (counts.recordings_by_status(store), counts.held(store), counts.reconcile(store)),
     "clock": clock.suspended,
     "a purge's preview": purge_preview,

@@ -13,7 +13,7 @@ from retention.archive.archive import Archive, ArchiveError, whole_hold
 from retention.archive.rebuild import rebuild
 from retention.archive.verify import verify
 from retention.recording import Access, Recording, Status, due_date
-from retention.rows.chain import Head
+from retention.rows.chain import ChainHead
 from retention.rows.store import Store
 from retention.rules.hold import Hold, place, release
 from retention.rules.purge import Terms, purge
@@ -77,7 +77,7 @@ def test_the_chain_goes_on_and_tells_what_is_lost(tmp_path: Path) -> None:
     ]
 
 
-def to_text_of(kept: Archive, head: Head) -> str:
+def to_text_of(kept: Archive, head: ChainHead) -> str:
     """When the entry behind a lost head was made."""
     return kept.store.entries([head.seq + 1])[head.seq + 1].at
 

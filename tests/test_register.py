@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.prompt import Prompt
+from media.prompt import PromptFile
 from retention.storage.keys import PublicKey
 from sipagent.article30.file import Written, differences, read, renewed
 from sipagent.article30.markdown import LANGUAGES, markdown
-from sipagent.article30.register import Entry, Statement, entry
+from sipagent.article30.register import RegisterEntry, Statement, entry
 from sipagent.config.load import Config
 from sipagent.notice.notices import SpokenNotice
 from tests.configured import CONTRACT, with_keys
@@ -119,14 +119,16 @@ def notices(config: Config) -> list[SpokenNotice]:
         SpokenNotice(
             prompts.language,
             tuple(n for n, language in config.prompts.languages.items() if language == prompts.language),
-            Prompt(prompts.notice, 8000, 1000, "ab" * 32, f"These are the words of {prompts.notice.name}."),
+            PromptFile(
+                prompts.notice, 8000, 1000, "ab" * 32, f"These are the words of {prompts.notice.name}."
+            ),
             tuple(key for key, language in config.prompts.choices.items() if language == prompts.language),
         )
         for prompts in config.prompt_sets()
     ]
 
 
-def made(text: str = COMPLETE) -> Entry:
+def made(text: str = COMPLETE) -> RegisterEntry:
     config = configured(text)
     recipients = [
         PublicKey(sha256(path.name.encode()).digest(), path.stem) for path in config.recording.recipients
@@ -144,7 +146,7 @@ def on(text: str) -> set[str]:
     return {name for name, measure in security.items() if measure["on"]}
 
 
-def written(of: Entry) -> Iterator[Written]:
+def written(of: RegisterEntry) -> Iterator[Written]:
     """As a file has it, in each form."""
     yield read(renewed(None, of, None))
     for language in LANGUAGES:
@@ -231,7 +233,7 @@ def variants() -> Iterator[str]:
 
 def test_every_sentence_is_said_by_some_configuration() -> None:
     nameless = entry(configured(COMPLETE), [PublicKey(b"\1" * 32)], [])
-    wordless = SpokenNotice("fr", (), Prompt(Path("notice.wav"), 8000, 1000, "ab" * 32, None))
+    wordless = SpokenNotice("fr", (), PromptFile(Path("notice.wav"), 8000, 1000, "ab" * 32, None))
     by_key = with_keys("prompts", 'languages = {}\nchoose = "c.wav"\nchoices = { "2" = "en" }', COMPLETE)
     entries = [*map(made, variants()), made(by_key), nameless, entry(configured(COMPLETE), [], [wordless])]
     said = {
@@ -406,7 +408,7 @@ def test_all_calls_want_a_justification_and_keys_a_name() -> None:
     config = configured(COMPLETE)
     nameless = entry(config, [PublicKey(b"\1" * 32)], notices(config))
     assert nameless.to_complete == ("recording.recipients",)
-    silent = SpokenNotice("fr", (), Prompt(Path("notice.wav"), 8000, 1000, "ab" * 32, None))
+    silent = SpokenNotice("fr", (), PromptFile(Path("notice.wav"), 8000, 1000, "ab" * 32, None))
     assert entry(config, [PublicKey(b"\1" * 32, "a")], [silent]).to_complete == ("prompts.notice",)
 
 

@@ -12,8 +12,8 @@ from sipagent.edge.hop import new_tokens
 from sipagent.service.orders import Orders
 from sipagent.service.processes import registrar
 from sipagent.service.processes.messages import NotRegistered, Ready, ToSupervisor
-from sipagent.service.processes.posts import RegistrarPost
 from sipagent.service.processes.registrar import keep, settings
+from sipagent.service.processes.specs import RegistrarSpec
 from tests.configured import SMALL, read, with_keys
 from tests.driving import Clock
 
@@ -100,8 +100,8 @@ def test_its_way_out_is_the_edge_and_its_realm_that_of_the_trunk(
     keys = 'registrar = "sip:127.0.0.9"\nusername = "agent"\npassword_env = "TRUNK"\nrealm = "trunk"'
     config = read(with_keys("trunk", keys, SMALL), tmp_path / "config.toml")
     tokens = new_tokens()
-    post = RegistrarPost(("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr", tokens, config, log_json=True)
-    made = settings(post, queue.SimpleQueue())
+    spec = RegistrarSpec(("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr", tokens, config, log_json=True)
+    made = settings(spec, queue.SimpleQueue())
     assert made.way_out == (("X-Sipagent", tokens.to_edge),)
     assert (made.hop_token, made.sip_peer) == (tokens.from_edge, ("127.0.0.1", 16000))
     assert (made.listen, made.transport) == (("127.0.0.1", 16001), "udp")

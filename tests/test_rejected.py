@@ -10,7 +10,7 @@ import pytest
 
 from retention.archive.verify import verify
 from retention.recording import Event, Ids, Receipt, Sum, due_date
-from retention.rows.rejected import BATCH, EVERY, RECEIPTS, Rejected
+from retention.rows.rejected import BATCH, EVERY, RECEIPTS, PendingRejections
 from retention.rows.store import Store, StoreError
 from retention.rules.purge import purge
 from tests import kept
@@ -37,13 +37,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def write_all(waiting: Rejected, store: Store, now: datetime = START, *, over: bool = True) -> None:
+def write_all(waiting: PendingRejections, store: Store, now: datetime = START, *, over: bool = True) -> None:
     while waiting.due(now, over=over):
         waiting.write(store, now, over=over)
 
 
 def test_the_first_of_an_hour_have_receipts_and_the_others_are_counted(store: Store) -> None:
-    waiting = Rejected()
+    waiting = PendingRejections()
     for number in range(RECEIPTS + 70):
         waiting.keep(rejected(START + number * timedelta(milliseconds=2)))
     for number in range(30):
@@ -66,7 +66,7 @@ def test_the_first_of_an_hour_have_receipts_and_the_others_are_counted(store: St
 
 
 def test_the_next_hour_has_receipts_again(store: Store) -> None:
-    waiting = Rejected()
+    waiting = PendingRejections()
     later = START + timedelta(hours=1)
     for at in (START, later):
         for _ in range(RECEIPTS + 1):
@@ -78,7 +78,7 @@ def test_the_next_hour_has_receipts_again(store: Store) -> None:
 
 def test_an_hour_is_one_of_all_processes_and_of_those_that_start_again(store: Store) -> None:
     for count in (600, 600, 10):
-        waiting = Rejected()
+        waiting = PendingRejections()
         for _ in range(count):
             waiting.keep(rejected())
         write_all(waiting, store)
@@ -88,7 +88,7 @@ def test_an_hour_is_one_of_all_processes_and_of_those_that_start_again(store: St
 
 def test_a_sum_is_of_a_minute_or_so(store: Store) -> None:
     """Receipts are written at once; what is counted waits until a minute is over, or all is."""
-    waiting = Rejected()
+    waiting = PendingRejections()
     for number in range(5):
         waiting.count(START + number * SECOND, 503, "edge: rate")
     assert not waiting.due(START + 4 * SECOND)
@@ -104,14 +104,14 @@ def test_a_sum_is_of_a_minute_or_so(store: Store) -> None:
 
 
 def test_many_are_batches(store: Store) -> None:
-    waiting = Rejected()
+    waiting = PendingRejections()
     for _ in range(BATCH + 1):
         waiting.keep(rejected())
     assert [waiting.write(store, START), waiting.write(store, START)] == [BATCH, 1]
 
 
 def test_what_could_not_be_written_waits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = Rejected()
+    waiting = PendingRejections()
     for number in range(BATCH + 3):
         waiting.keep(rejected(START + number * SECOND))
     for _ in range(7):
@@ -132,7 +132,7 @@ def test_what_could_not_be_written_waits(store: Store, monkeypatch: pytest.Monke
 
 def test_whatever_waits_can_be_told_in_sums(store: Store) -> None:
     """Where there is no room for receipts any more."""
-    waiting = Rejected()
+    waiting = PendingRejections()
     waiting.keep(rejected())
     waiting.keep(replace(rejected(), events=()))
     waiting.count(START + SECOND, 503, "edge: full")
@@ -141,7 +141,7 @@ def test_whatever_waits_can_be_told_in_sums(store: Store) -> None:
 
 
 def test_a_sum_leads_to_nobody_and_no_purge_changes_it(store: Store, tmp_path: Path) -> None:
-    waiting = Rejected()
+    waiting = PendingRejections()
     for _ in range(RECEIPTS + 5):
         waiting.keep(rejected())
     write_all(waiting, store)
@@ -153,7 +153,7 @@ def test_a_sum_leads_to_nobody_and_no_purge_changes_it(store: Store, tmp_path: P
 
 
 def test_many_threads_count_and_one_writes(store: Store) -> None:
-    waiting, over = Rejected(), threading.Event()
+    waiting, over = PendingRejections(), threading.Event()
 
     def calls(code: int) -> None:
         for _ in range(2000):

@@ -15,7 +15,7 @@ from retention.archive.verify import verify
 from retention.recording import Ids, due_date
 from retention.rows.rejected import BATCH, RECEIPTS
 from retention.rows.store import Store
-from sipagent.edge.rejected import Rejected, Why
+from sipagent.edge.rejected import RejectedCall, Why
 from sipagent.service.processes.rejections import ENDING, Rejections, receipt_of
 from tests import kept
 from tests.driving import CALLER, NUMBER, RULES
@@ -23,7 +23,7 @@ from tests.kept import START
 from tests.tapping import PATIENCE_S, wait_for
 
 
-def call(number: int = 0, why: Why = "full", **changes: str) -> Rejected:
+def call(number: int = 0, why: Why = "full", **changes: str) -> RejectedCall:
     fields = {
         "call_id": f"call{number}@192.0.2.7",
         "called": f"sip:{NUMBER}@203.0.113.5",
@@ -32,10 +32,10 @@ def call(number: int = 0, why: Why = "full", **changes: str) -> Rejected:
         "privacy": "",
     }
     at = START + timedelta(milliseconds=5 * number)
-    return Rejected(at=at, why=why, status=503, **(fields | changes))
+    return RejectedCall(at=at, why=why, status=503, **(fields | changes))
 
 
-def with_field(field: str, text: str) -> Rejected:
+def with_field(field: str, text: str) -> RejectedCall:
     changes: dict[str, Any] = {field: text}
     return replace(call(), **changes)
 

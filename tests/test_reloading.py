@@ -14,7 +14,7 @@ from sipagent.service.one_process import engine_settings
 from sipagent.service.processes.worker import settings
 from sipagent.service.reloading import ALONE, ALWAYS, BEHIND_EDGE, LISTENED_FOR, Reloaded, reloaded, waiting
 from sipagent.service.rules import rules_of
-from sipagent.service.supervision import Office
+from sipagent.service.supervision import ChildSpecs
 from tests.configured import CONTRACT, SMALL, read, with_keys
 from tests.driving import RULES, Stage
 
@@ -126,9 +126,9 @@ def alone(config: Config, agent: Agent) -> object:
 
 
 def behind_edge(config: Config, agent: Agent) -> object:
-    post = Office(config, 4, log_json=True, drain_s=1.0).worker_post(0, ())
-    made = replace(settings(post, agent), report=print, audio=print, has_room=bool, others=())
-    return replace(made, hop_token="", way_out_token="")  # of each office its own
+    spec = ChildSpecs(config, 4, log_json=True, drain_s=1.0).worker_spec(0, ())
+    made = replace(settings(spec, agent), report=print, audio=print, has_room=bool, others=())
+    return replace(made, hop_token="", way_out_token="")  # of each specs its own
 
 
 def test_a_listen_that_a_network_reaches_waits_for_the_other_shape(where: Path) -> None:

@@ -21,7 +21,7 @@ from retention.rules.purge import purge
 from sipagent.agent.recorder import rows as rows_module
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.rows import Rows
+from sipagent.agent.recorder.rows import RowWriter
 from tests import kept
 from tests.full_disk import fill
 from tests.kept import START, Paths, archive_of, receipt, recording
@@ -48,15 +48,15 @@ def reserve(tmp_path: Path) -> Reserve:
 
 
 @pytest.fixture
-def rows(archive: Archive, reserve: Reserve, alerts: list[str]) -> Iterator[Rows]:
-    rows = Rows(archive.store, reserve, alerts.append)
+def rows(archive: Archive, reserve: Reserve, alerts: list[str]) -> Iterator[RowWriter]:
+    rows = RowWriter(archive.store, reserve, alerts.append)
     rows.start()
     yield rows
     if rows._writer.is_alive():
         rows.stop()
 
 
-def done(rows: Rows) -> None:
+def done(rows: RowWriter) -> None:
     assert rows.put("", lambda: None).done.wait(PATIENCE_S)
 
 
@@ -67,7 +67,7 @@ def line(count: int) -> tuple[Event, ...]:
 # --- where all is well ---
 
 
-def test_what_is_put_is_written_in_order(rows: Rows, archive: Archive, reserve: Reserve) -> None:
+def test_what_is_put_is_written_in_order(rows: RowWriter, archive: Archive, reserve: Reserve) -> None:
     seen: list[int] = []
     rows.keep_receipt(BEGUN)
     for number in range(20):
@@ -78,7 +78,7 @@ def test_what_is_put_is_written_in_order(rows: Rows, archive: Archive, reserve: 
     assert rows.waiting == rows.lost == rows.faults == 0 and reserve.is_empty
 
 
-def test_each_state_is_an_entry_of_the_chain_where_there_is_time(rows: Rows, archive: Archive) -> None:
+def test_each_state_is_an_entry_of_the_chain_where_there_is_time(rows: RowWriter, archive: Archive) -> None:
     head = archive.store.head().seq
     for count in range(4):
         rows.keep_receipt(replace(BEGUN, events=line(count)))
@@ -90,7 +90,7 @@ def test_each_state_is_an_entry_of_the_chain_where_there_is_time(rows: Rows, arc
 
 
 def test_while_the_database_is_locked_the_newest_states_wait_and_are_written_then(
-    rows: Rows, archive: Archive, reserve: Reserve, alerts: list[str], tmp_path: Path
+    rows: RowWriter, archive: Archive, reserve: Reserve, alerts: list[str], tmp_path: Path
 ) -> None:
     other = recording(1)
     with locked(tmp_path):
@@ -111,7 +111,7 @@ def test_while_the_database_is_locked_the_newest_states_wait_and_are_written_the
 
 
 def test_a_full_disk_holds_up_no_other_call_than_that_it_is_about(
-    rows: Rows, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    rows: RowWriter, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever erases makes room."""
     erased = threading.Event()
@@ -126,7 +126,7 @@ def test_a_full_disk_holds_up_no_other_call_than_that_it_is_about(
     assert archive.store.receipt(ROW.id) == BEGUN
 
 
-def test_an_order_within_a_call_is_kept_while_it_is_tried_again(rows: Rows, archive: Archive) -> None:
+def test_an_order_within_a_call_is_kept_while_it_is_tried_again(rows: RowWriter, archive: Archive) -> None:
     seen: list[str] = []
     fails = [StoreError("never"), *(TryAgain("not now") for _ in range(3))]
 
@@ -143,7 +143,7 @@ def test_an_order_within_a_call_is_kept_while_it_is_tried_again(rows: Rows, arch
     assert seen == ["other", "second"]  # the first has failed for good in the end
 
 
-def test_what_fails_for_good_is_told_and_the_next_is_done(rows: Rows, alerts: list[str]) -> None:
+def test_what_fails_for_good_is_told_and_the_next_is_done(rows: RowWriter, alerts: list[str]) -> None:
     def fails(error: Exception) -> Callable[[], None]:
         def job() -> None:
             raise error
@@ -158,7 +158,7 @@ def test_what_fails_for_good_is_told_and_the_next_is_done(rows: Rows, alerts: li
 
 
 def test_a_receipt_that_is_refused_for_good_is_counted_and_waits_no_longer(
-    rows: Rows, archive: Archive, reserve: Reserve, alerts: list[str]
+    rows: RowWriter, archive: Archive, reserve: Reserve, alerts: list[str]
 ) -> None:
     """Its row is damaged: nothing can be written over it."""
     archive.store.add_receipt(BEGUN)
@@ -175,7 +175,7 @@ def test_a_receipt_that_is_refused_for_good_is_counted_and_waits_no_longer(
 
 
 def test_a_head_that_cannot_be_written_is_told_and_the_rows_are_written_once(
-    rows: Rows, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
+    rows: RowWriter, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise HeadNotWritten("retention.head: No space left on device")
@@ -192,7 +192,7 @@ def test_a_head_that_cannot_be_written_is_told_and_the_rows_are_written_once(
 
 
 def test_what_waits_at_the_end_is_in_the_reserve_for_the_next_start(
-    rows: Rows, archive: Archive, reserve: Reserve, tmp_path: Path
+    rows: RowWriter, archive: Archive, reserve: Reserve, tmp_path: Path
 ) -> None:
     with locked(tmp_path):
         rows.keep_receipt(BEGUN)
@@ -436,7 +436,7 @@ def test_a_row_that_is_refused_for_good_begins_no_recording(recorder: Recorder, 
 
 
 def test_what_there_is_no_room_for_is_counted_alarmed_and_told_in_the_chain(
-    rows: Rows, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    rows: RowWriter, archive: Archive, alerts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(rows_module, "WAITING", 3)
     calls = [recording(minute) for minute in range(8)]
@@ -464,7 +464,7 @@ def test_what_has_no_room_in_the_reserve_at_the_end_is_counted_there(
     """Rather than those of calls that were recorded."""
     monkeypatch.setattr("retention.archive.reserve.BASE", 3000)
     reserve = Reserve(tmp_path / "retention.reserve", 0)
-    rows = Rows(archive.store, reserve, alerts.append)
+    rows = RowWriter(archive.store, reserve, alerts.append)
     rows.start()
     with locked(tmp_path):
         rows.keep_receipt(receipt(ROW))
@@ -484,7 +484,7 @@ def test_what_has_no_room_in_the_reserve_at_the_end_is_counted_there(
 def test_without_a_reserve_it_is_told_how_many_were_lost(
     archive: Archive, alerts: list[str], tmp_path: Path
 ) -> None:
-    rows = Rows(archive.store, None, alerts.append)
+    rows = RowWriter(archive.store, None, alerts.append)
     rows.start()
     with locked(tmp_path):
         rows.keep_receipt(receipt(ROW))

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.recording.chunks import Block, Chunk, Coding, Kind, Note, PartWriter, create_part, pack, read_part
+from media.recording.chunks import (
+    Block,
+    Chunk,
+    ChunkNote,
+    Coding,
+    Kind,
+    PartWriter,
+    create_part,
+    pack,
+    read_part,
+)
 from media.recording.seal import STREAM_S, Opener, Sealer, open_all
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
@@ -27,7 +37,7 @@ def audio(sequence: int, frames: int = 4, *, position: int = 0, rate: int = RATE
     )
 
 
-def said(sequence: int, note: Note, kind: Kind = Kind.NOTE, *, position: int = 0) -> Chunk:
+def said(sequence: int, note: ChunkNote, kind: Kind = Kind.NOTE, *, position: int = 0) -> Chunk:
     payload = note.to_payload()
     return Chunk(kind=kind, sequence=sequence, position=position, rate=RATE, frames=0, payload=payload)
 
@@ -42,7 +52,7 @@ def in_streams(chunks: list[Chunk], key: bytes = KEY) -> list[Chunk]:
 
 
 def test_a_sealed_chunk_is_opened_by_its_key() -> None:
-    chunks = [audio(0), audio(1, position=4), said(2, Note(drops=3), Kind.END, position=8)]
+    chunks = [audio(0), audio(1, position=4), said(2, ChunkNote(drops=3), Kind.END, position=8)]
     stored = in_streams(chunks)
     assert [chunk.coding for chunk in stored] == [Coding.SEALED, Coding.CONTINUED, Coding.CONTINUED]
     assert [len(chunk.payload) - chunk.coding.extra for chunk in stored] == [16, 16, len(chunks[2].payload)]
@@ -67,7 +77,7 @@ def test_the_same_sound_never_looks_the_same() -> None:
 
 
 def test_a_note_can_be_read_without_the_key_and_not_be_altered() -> None:
-    note = Note(drops=2, pauses=((800, 1600),))
+    note = ChunkNote(drops=2, pauses=((800, 1600),))
     [stored] = in_streams([said(0, note, Kind.END)])
     assert stored.note == note
     altered = stored.payload.replace(b"1600", b"9600")
@@ -76,7 +86,7 @@ def test_a_note_can_be_read_without_the_key_and_not_be_altered() -> None:
 
 
 def test_another_key_opens_nothing() -> None:
-    assert list(open_all(in_streams([audio(0), audio(1), said(2, Note(), Kind.END)]), OTHER_KEY)) == []
+    assert list(open_all(in_streams([audio(0), audio(1), said(2, ChunkNote(), Kind.END)]), OTHER_KEY)) == []
 
 
 @pytest.mark.parametrize(
@@ -98,7 +108,7 @@ def test_a_chunk_put_elsewhere_or_called_otherwise_does_not_open(change: dict[st
 
 def test_no_note_can_be_made_an_end_nor_an_end_a_note() -> None:
     """A cut cannot be hidden: only who has the key can write an end."""
-    [note], [end] = in_streams([said(0, Note())]), in_streams([said(0, Note(), Kind.END)])
+    [note], [end] = in_streams([said(0, ChunkNote())]), in_streams([said(0, ChunkNote(), Kind.END)])
     assert Opener(KEY).open(replace(note, kind=Kind.END)) is None
     assert Opener(KEY).open(replace(end, kind=Kind.NOTE)) is None
 
@@ -106,9 +116,9 @@ def test_no_note_can_be_made_an_end_nor_an_end_a_note() -> None:
 def test_an_end_that_is_not_final_is_none() -> None:
     """Whatever wrote it was not a tap."""
     sealer = Sealer(KEY)
-    sealed = replace(said(0, Note()), coding=Coding.SEALED)
+    sealed = replace(said(0, ChunkNote()), coding=Coding.SEALED)
     posing = replace(sealed, kind=Kind.END)
-    message = sealer.seal(said(0, Note())).payload
+    message = sealer.seal(said(0, ChunkNote())).payload
     assert Opener(KEY).open(replace(posing, payload=message)) is None
 
 
@@ -136,7 +146,7 @@ def minute_of(seconds: float) -> list[Chunk]:
     frames = round(seconds * RATE)
     places = range(0, 60 * RATE, frames)
     chunks = [audio(n, min(frames, 60 * RATE - at), position=at) for n, at in enumerate(places)]
-    return [*chunks, said(len(chunks), Note(), Kind.END, position=60 * RATE)]
+    return [*chunks, said(len(chunks), ChunkNote(), Kind.END, position=60 * RATE)]
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.4, 1.0])
@@ -178,7 +188,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     writer = PartWriter(create_part(path), SLOW, Sealer(KEY).seal)
     for size in SIZES:
         writer.write_audio(noise(size, size))
-    writer.write_note(Note(), Kind.END)
+    writer.write_note(ChunkNote(), Kind.END)
     writer.close()
     return path.read_bytes()
 

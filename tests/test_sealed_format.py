@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from media.recording import seal
 from media.recording.assemble import NothingRecorded, read_sound, settle
-from media.recording.chunks import Block, Chunk, Kind, Note, PartWriter, create_part, pack
+from media.recording.chunks import Block, Chunk, ChunkNote, Kind, PartWriter, create_part, pack
 from media.recording.seal import Sealer
 from media.recording.tap import Tap
 from retention.storage.keys import Identity, read_identity
@@ -85,9 +85,9 @@ def test_the_example_is_what_we_write(
     (start, stop) = example["note"]["pauses"][0]
     writer = PartWriter(create_part(tmp_path / "a.part"), example["rate"], Sealer(example["key"]).seal)
     writer.write_audio(samples[:start])
-    writer.write_note(Note(pauses=((start, None),)))
+    writer.write_note(ChunkNote(pauses=((start, None),)))
     writer.write_audio(samples[start:stop])
-    writer.write_note(Note(pauses=((start, stop),)), Kind.END)
+    writer.write_note(ChunkNote(pauses=((start, stop),)), Kind.END)
     writer.close()
     assert (tmp_path / "a.part").read_bytes() == example["file"]
 

@@ -1,4 +1,4 @@
-"""What a worker makes of its post, and of what the supervisor says. The process itself: `tests.live`."""
+"""What a worker makes of its spec, and of what the supervisor says. The process itself: `tests.live`."""
 
 import time
 from dataclasses import replace
@@ -15,7 +15,7 @@ from sipagent.agent.operators.asking import BoardLost, Offered
 from sipagent.config.types import Network
 from sipagent.edge.hop import new_tokens
 from sipagent.service.processes.messages import Alive, Drain, Refused, Reload
-from sipagent.service.processes.posts import WorkerPost
+from sipagent.service.processes.specs import WorkerSpec
 from sipagent.service.processes.worker import (
     PULSE_S,
     Pulse,
@@ -51,8 +51,8 @@ class Woken:
         self.times += 1
 
 
-def post(tmp_path: Path, text: str = SMALL) -> WorkerPost:
-    return WorkerPost(
+def post(tmp_path: Path, text: str = SMALL) -> WorkerSpec:
+    return WorkerSpec(
         index=3,
         listen=("127.0.0.1", 16005),
         edge=EDGE,
@@ -81,7 +81,7 @@ def is_over(stage: Stage, orders: WorkerOrders) -> bool:
     return over(stage.agent, orders, telling, Pulse(lambda _: None))
 
 
-# --- its post ---
+# --- its spec ---
 
 
 def test_sip_is_for_the_edge_and_media_for_the_network(tmp_path: Path, stage: Stage) -> None:
@@ -137,7 +137,7 @@ def test_what_is_meant_for_a_call_goes_to_the_agent(
     stage: Stage, orders: WorkerOrders, engine: Woken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posted: list[Any] = []
-    monkeypatch.setattr(stage.agent, "post", posted.append)
+    monkeypatch.setattr(stage.agent, "spec", posted.append)
     orders.heard(Offered("some call", ()))
     assert (posted, engine.times) == ([Offered("some call", ())], 1)
 
@@ -147,7 +147,7 @@ def test_without_a_supervisor_it_ends_with_the_calls_that_it_has(
 ) -> None:
     stage.greeted()
     posted: list[Any] = []
-    monkeypatch.setattr(stage.agent, "post", posted.append)
+    monkeypatch.setattr(stage.agent, "spec", posted.append)
     orders.lost()
     assert posted == [BoardLost()]
     assert not is_over(stage, orders) and stage.agent.draining

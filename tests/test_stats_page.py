@@ -18,7 +18,7 @@ from retention.rules.statistics import Statistics
 from sipagent.stats.page import Heading, page
 from sipagent.stats.plots import HEIGHT, WIDTH, Plot, svg, ticks
 from sipagent.stats.sections import GRAINS, by_grain, sections
-from sipagent.stats.words import LANGUAGES, Words
+from sipagent.stats.words import LANGUAGES, StatisticsWords
 from tests import busy, kept
 from tests.tampering import sum_of
 
@@ -115,7 +115,7 @@ def test_nothing_leads_to_a_person() -> None:
 
 
 def test_tables_add_up(figures: Statistics) -> None:
-    words = Words("en")
+    words = StatisticsWords("en")
     for section in sections(figures, words, TODAY):
         for table in section.tables:
             assert all(len(row) == len(table.headings) for row in table.rows), table.headings
@@ -134,7 +134,7 @@ def test_tables_add_up(figures: Statistics) -> None:
 
 def test_plots_show_what_the_tables_say(figures: Statistics) -> None:
     counts = [figures.calls, figures.calls, figures.refused, figures.waits.count, figures.kept.total]
-    for section, count in zip(sections(figures, Words("en"), TODAY), counts, strict=True):
+    for section, count in zip(sections(figures, StatisticsWords("en"), TODAY), counts, strict=True):
         assert section.plot is not None
         assert sum(sum(values) for _, values in section.plot.series) == count
         assert all(len(values) == len(section.plot.labels) for _, values in section.plot.series)
@@ -171,7 +171,7 @@ def labels_of(drawn: ElementTree.Element, axis: str) -> Iterator[ElementTree.Ele
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_labels_do_not_run_into_each_other(figures: Statistics, language: str) -> None:
-    words = Words(language)
+    words = StatisticsWords(language)
     for section in sections(figures, words, TODAY):
         assert section.plot is not None
         if section.plot.empty:
@@ -185,7 +185,7 @@ def test_labels_do_not_run_into_each_other(figures: Statistics, language: str) -
 
 
 def test_every_plot_says_of_what_there_are_so_many() -> None:
-    for section in sections(figures_of(30, 20), Words("fr"), TODAY):
+    for section in sections(figures_of(30, 20), StatisticsWords("fr"), TODAY):
         assert section.plot is not None
         drawn = ElementTree.fromstring(svg(section.plot))
         (unit,) = (text for text in drawn.iter("text") if text.get("class") == "unit")
@@ -302,7 +302,7 @@ def test_every_word_of_the_page_is_there(language: str) -> None:
 
 
 def test_numbers_are_written_as_readers_do() -> None:
-    french, english = Words("fr"), Words("en")
+    french, english = StatisticsWords("fr"), StatisticsWords("en")
     assert (french.number(12345), english.number(12345)) == ("12\u202f345", "12,345")
     assert (french.share(0.125), english.share(0.125)) == ("12,5\u202f%", "12.5%")
     assert (french.share(None), english.length(None)) == ("–", "–")

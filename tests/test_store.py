@@ -13,8 +13,8 @@ import pytest
 from retention.archive.verify import verify
 from retention.recording import Access, Event, Status
 from retention.rows import store as store_module
-from retention.rows.chain import Head
-from retention.rows.head import read_head
+from retention.rows.chain import ChainHead
+from retention.rows.chain_head import read_head
 from retention.rows.selection import Selection
 from retention.rows.store import Store, StoreError, UnknownId
 from retention.storage.places import Places
@@ -192,7 +192,7 @@ def test_a_commit_that_fails_leaves_nothing_open(tmp_path: Path, monkeypatch: py
         store.add_recording(recording(1))
         with Store(path) as other:
             assert [row.started_at for row in other.recordings()] == [START + timedelta(minutes=1)]
-            assert read_head(Places(path).head) == other.head() == Head(2, other.head().hash)
+            assert read_head(Places(path).head) == other.head() == ChainHead(2, other.head().hash)
 
 
 def test_the_file_is_private_and_durable(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.rpc import EdgeError
 from sipagent.service import supervision
 from sipagent.service.processes.children import Child
-from sipagent.service.processes.posts import REGISTRAR, RegistrarPost, WorkerPost
-from sipagent.service.supervision import Office, hop_tokens
+from sipagent.service.processes.specs import REGISTRAR, RegistrarSpec, WorkerSpec
+from sipagent.service.supervision import ChildSpecs, hop_tokens
 from tests.configured import SMALL, read, with_keys
 from tests.peers.tls import certified
 
@@ -32,15 +32,15 @@ def where(tmp_path: Path) -> Path:
     return tmp_path / "config.toml"
 
 
-def office(text: str, where: Path) -> Office:
-    return Office(read(text, where), LEGS, log_json=True, drain_s=60.0)
+def specs(text: str, where: Path) -> ChildSpecs:
+    return ChildSpecs(read(text, where), LEGS, log_json=True, drain_s=60.0)
 
 
-class Started(list[tuple[str, str, WorkerPost | RegistrarPost]]):
+class Started(list[tuple[str, str, WorkerSpec | RegistrarSpec]]):
     """In place of `Child`: what would be started."""
 
-    def __call__(self, name: str, target: str, post: WorkerPost | RegistrarPost) -> Child:
-        self.append((name, target, post))
+    def __call__(self, name: str, target: str, spec: WorkerSpec | RegistrarSpec) -> Child:
+        self.append((name, target, spec))
         return None  # type: ignore[return-value]
 
 
@@ -51,11 +51,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     return started
 
 
-def workers_of(office: Office, started: Started) -> list[WorkerPost]:
+def workers_of(specs: ChildSpecs, started: Started) -> list[WorkerSpec]:
     started.clear()
-    for place in office.places():
+    for place in specs.slots():
         place.start(())
-    return [post for _, _, post in started if isinstance(post, WorkerPost)]
+    return [spec for _, _, spec in started if isinstance(spec, WorkerSpec)]
 
 
 # --- what an agent before it has left ---
@@ -126,35 +126,35 @@ def test_more_calls_than_one_process_carries_with_a_leg_to_spare(
 
 
 def test_each_worker_has_ports_of_its_own_and_leaves_by_the_edge(where: Path, started: Started) -> None:
-    house = office(FIVE, where)
+    house = specs(FIVE, where)
     posts = workers_of(house, started)
     assert [name for name, *_ in started] == ["worker-0", "worker-1", "worker-2"]
     assert {target for _, target, _ in started} == {"sipagent.service.processes.worker:work"}
-    assert [post.listen for post in posts] == [("127.0.0.1", port) for port in (16002, 16003, 16004)]
-    assert [post.rtp_ports for post in posts] == [(20000, 20031), (20032, 20063), (20064, 20095)]
-    assert {(post.edge, post.media_address, post.rules.calls) for post in posts} == {
+    assert [spec.listen for spec in posts] == [("127.0.0.1", port) for port in (16002, 16003, 16004)]
+    assert [spec.rtp_ports for spec in posts] == [(20000, 20031), (20032, 20063), (20064, 20095)]
+    assert {(spec.edge, spec.media_address, spec.rules.calls) for spec in posts} == {
         ("sip:127.0.0.1:16000;lr", "127.0.0.1", 2)
     }
 
 
 def test_media_are_heard_where_the_network_is(where: Path, started: Started) -> None:
-    house = office(with_keys("trunk", 'listen = "127.0.0.5:5060"', FIVE), where)
-    assert {post.media_address for post in workers_of(house, started)} == {"127.0.0.5"}
+    house = specs(with_keys("trunk", 'listen = "127.0.0.5:5060"', FIVE), where)
+    assert {spec.media_address for spec in workers_of(house, started)} == {"127.0.0.5"}
 
 
 def test_the_account_is_a_child_of_its_own_where_there_is_a_registrar(where: Path, started: Started) -> None:
-    assert REGISTRAR not in [place.name for place in office(FIVE, where).places()]
-    house = office(with_keys("trunk", 'registrar = "sip:127.0.0.9"', FIVE), where)
+    assert REGISTRAR not in [place.name for place in specs(FIVE, where).slots()]
+    house = specs(with_keys("trunk", 'registrar = "sip:127.0.0.9"', FIVE), where)
     workers_of(house, started)
-    name, target, post = started[-1]
+    name, target, spec = started[-1]
     assert (name, target) == (REGISTRAR, "sipagent.service.processes.registrar:keep_registered")
-    assert isinstance(post, RegistrarPost)
-    assert (post.listen, post.edge) == (("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr")
+    assert isinstance(spec, RegistrarSpec)
+    assert (spec.listen, spec.edge) == (("127.0.0.1", 16001), "sip:127.0.0.1:16000;lr")
 
 
 def test_a_range_that_is_too_small_is_an_error_of_the_configuration(where: Path) -> None:
     with pytest.raises(ConfigError, match="48 or more: 16 for each of 3 workers"):
-        office(with_keys("trunk", 'rtp_ports = "20000-20041"', FIVE), where)
+        specs(with_keys("trunk", 'rtp_ports = "20000-20041"', FIVE), where)
 
 
 # --- TLS ---
@@ -168,12 +168,12 @@ def secured(where: Path, valid: timedelta = timedelta(days=90)) -> str:
 
 def test_a_key_that_is_not_the_certificates_stops_the_start_and_a_reload(where: Path) -> None:
     text = secured(where)
-    ours = office(text, where)
+    ours = specs(text, where)
     key = certified(where.parent, "another").key.read_bytes()
     (where.parent / "edge.key").write_bytes(key)
     said = r"config.toml: edge.private_key: \S+edge.key: is of another certificate; accepted: the key of edge"
     with pytest.raises(ConfigError, match=said):
-        office(text, where)
+        specs(text, where)
     before = ours.config
     with pytest.raises(ConfigError, match=said):
         ours.change(read(text, where))
@@ -183,7 +183,7 @@ def test_a_key_that_is_not_the_certificates_stops_the_start_and_a_reload(where: 
 def test_whoever_else_starts_the_edge_has_its_files(where: Path) -> None:
     text = with_keys("edge", "start = false", secured(where))
     (where.parent / "edge.key").unlink()
-    assert office(text, where).plan.tls
+    assert specs(text, where).plan.tls
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_certificate_that_is_too_old_soon_is_told_at_the_start_and_at_a_reload
 ) -> None:
     text = secured(where, timedelta(days=days))
     with capture_logs() as logs:
-        ours = office(text, where)
+        ours = specs(text, where)
         ours.change(read(text, where))
     told = [line["reason"] for line in logs if line["event"] == "alert"]
     assert len(told) == (2 if said else 0)
@@ -205,7 +205,7 @@ def test_a_certificate_that_is_too_old_soon_is_told_at_the_start_and_at_a_reload
 # --- reload ---
 
 
-def changed(house: Office, text: str) -> tuple[range, list[str]]:
+def changed(house: ChildSpecs, text: str) -> tuple[range, list[str]]:
     """The workers that come, and the keys that are said to need a restart."""
     with capture_logs() as logs:
         more = house.change(read(text, house.config.file))
@@ -213,37 +213,37 @@ def changed(house: Office, text: str) -> tuple[range, list[str]]:
 
 
 def test_more_calls_bring_more_workers_and_leave_the_others(where: Path, started: Started) -> None:
-    house = office(FIVE, where)
+    house = specs(FIVE, where)
     before = workers_of(house, started)
     assert changed(house, with_keys("capacity", "calls = 8", FIVE)) == (range(3, 4), [])
     after = workers_of(house, started)
-    assert [(post.listen, post.rtp_ports) for post in after[:3]] == [
-        (post.listen, post.rtp_ports) for post in before
+    assert [(spec.listen, spec.rtp_ports) for spec in after[:3]] == [
+        (spec.listen, spec.rtp_ports) for spec in before
     ]
     assert (after[3].listen, after[3].rtp_ports) == (("127.0.0.1", 16005), (20096, 20127))
     assert (house.plan.calls, house.plan.workers) == (8, 4)
 
 
 def test_fewer_calls_take_a_restart(where: Path) -> None:
-    house = office(FIVE, where)
+    house = specs(FIVE, where)
     assert changed(house, with_keys("capacity", "calls = 3", FIVE)) == (range(3, 3), ["capacity.calls"])
     assert (house.plan.calls, house.plan.workers, house.rules.calls) == (5, 3, 5)
 
 
 def test_what_is_in_use_stays_though_the_file_says_otherwise(where: Path, started: Started) -> None:
     """No worker is called at a port where it does not listen."""
-    house = office(FIVE, where)
-    before = [(post.listen, post.edge, post.rtp_ports) for post in workers_of(house, started)]
+    house = specs(FIVE, where)
+    before = [(spec.listen, spec.edge, spec.rtp_ports) for spec in workers_of(house, started)]
     moved = with_keys("edge", 'worker_ports = "17000-17099"', FIVE)
     moved = moved.replace("20000-20127", "30000-30999")
     _, keys = changed(house, moved)
     assert {*keys} == {"edge.worker_ports", "trunk.rtp_ports"}
-    assert [(post.listen, post.edge, post.rtp_ports) for post in workers_of(house, started)] == before
+    assert [(spec.listen, spec.edge, spec.rtp_ports) for spec in workers_of(house, started)] == before
 
 
 def test_a_worker_that_is_started_later_keeps_in_the_same_place(where: Path, started: Started) -> None:
     """And seals, answers and listens as the others, whatever the file says by now."""
-    house = office(FIVE, where)
+    house = specs(FIVE, where)
     before = workers_of(house, started)[0]
     moved = with_keys("recording", 'directory = "elsewhere"\nformat = "wav"', FIVE)
     moved = with_keys("retention", 'database = "other.db"', with_keys("trunk", 'codecs = ["PCMU"]', moved))
@@ -261,15 +261,15 @@ def test_what_would_leave_every_call_unrecorded_by_mistake_stops_it(where: Path)
     """At the start, and as what a reload would bring."""
     wrong = with_keys("recording", 'recipients = ["absent.pub"]', FIVE)
     with pytest.raises(ConfigError, match=r"recording.recipients: .*absent.pub: No such file"):
-        office(wrong, where)
-    house = office(FIVE, where)
+        specs(wrong, where)
+    house = specs(FIVE, where)
     with pytest.raises(ConfigError, match=r"recording.recipients: .*absent.pub: No such file"):
         house.change(read(wrong, where))
     assert house.config.recording.recipients == ()
 
 
 def test_a_detector_that_nobody_has_is_promised_by_no_reload(where: Path) -> None:
-    house = office(FIVE, where)
+    house = specs(FIVE, where)
     before = (house.config, house.rules, house.plan)
     with pytest.raises(ConfigError, match="promises a spoken refusal, which nobody hears"):
         house.change(read(with_keys("refusal", 'engine = "embedding"', FIVE), where))
@@ -284,7 +284,7 @@ def test_a_detector_that_nobody_has_is_promised_by_no_reload(where: Path) -> Non
     ],
 )
 def test_what_is_wrong_changes_nothing(where: Path, text: str) -> None:
-    house = office(FIVE, where)
+    house = specs(FIVE, where)
     before = (house.config, house.rules, house.layout, house.plan)
     with pytest.raises(ConfigError):
         house.change(read(text, where))
@@ -292,13 +292,13 @@ def test_what_is_wrong_changes_nothing(where: Path, text: str) -> None:
 
 
 def test_more_workers_than_there_are_ports_for_at_the_edge(where: Path) -> None:
-    house = office(with_keys("edge", 'worker_ports = "16000-16004"', FIVE), where)
+    house = specs(with_keys("edge", 'worker_ports = "16000-16004"', FIVE), where)
     with pytest.raises(ConfigError, match=r"edge.worker_ports: holds 5 ports; accepted: 6 or more"):
         house.change(read(with_keys("capacity", "calls = 8", FIVE), where))
 
 
 def test_the_seed_of_the_draws_stays(where: Path) -> None:
-    house = office(FIVE, where)
+    house = specs(FIVE, where)
     seed = keep_seed(where.with_name("some.seed"))
     house.rules = replace(house.rules, seed=seed)
     changed(house, with_keys("recording", "share = 0.5", FIVE))
@@ -306,6 +306,6 @@ def test_the_seed_of_the_draws_stays(where: Path) -> None:
 
 
 def test_a_reload_leaves_who_may_call_to_the_edge(where: Path) -> None:
-    house = office(FIVE, where)
+    house = specs(FIVE, where)
     changed(house, with_keys("trunk", 'allowed_sources = ["192.0.2.0/24"]', FIVE))
     assert [str(one) for one in house.plan.addresses.trunk] == ["192.0.2.0/24"]

@@ -22,8 +22,8 @@ from sipagent.service.processes.messages import (
     ToChild,
     ToSupervisor,
 )
-from sipagent.service.processes.posts import DETECTOR, REGISTRAR, worker_name
-from sipagent.service.supervisor import GRACE_S, SILENT_S, Place, Supervisor
+from sipagent.service.processes.specs import DETECTOR, REGISTRAR, worker_name
+from sipagent.service.supervisor import GRACE_S, SILENT_S, ChildSlot, Supervisor
 from tests import kept
 
 DRAIN_S = 60.0
@@ -164,8 +164,8 @@ class House:
         self.supervisor.care.start(self.now)
         self.turn()
 
-    def place(self, name: str, index: int | None) -> Place:
-        return Place(name, index, lambda refused: self._make(name, refused))
+    def place(self, name: str, index: int | None) -> ChildSlot:
+        return ChildSlot(name, index, lambda refused: self._make(name, refused))
 
     def _make(self, name: str, refused: tuple[Receipt, ...]) -> FakeChild:
         child = FakeChild(refused)
@@ -174,16 +174,16 @@ class House:
             raise OSError("no process left")
         return child
 
-    def __getitem__(self, name: str | int) -> Place:
+    def __getitem__(self, name: str | int) -> ChildSlot:
         wanted = worker_name(name) if isinstance(name, int) else name
-        return next(place for place in self.supervisor.places if place.name == wanted)
+        return next(place for place in self.supervisor.slots if place.name == wanted)
 
     def turn(self, after_s: float = 0.0) -> None:
         self.now += after_s
         self.supervisor.turn(self.now)
 
     def ready(self, *names: str | int) -> None:
-        for name in names or [place.name for place in self.supervisor.places]:
+        for name in names or [place.name for place in self.supervisor.slots]:
             self.supervisor.heard(self[name], Ready(), self.now)
         self.turn()
 

@@ -28,7 +28,15 @@ from media.training.speech import ESPEAK
 from prompts.kokoro import VoiceError
 from sipagent.cli.setup import train as cli_train
 from sipagent.voice import own_keyword
-from sipagent.voice.own_keyword import Bounds, Check, Heard, Trained, TrainingFailed, install, why_not
+from sipagent.voice.own_keyword import (
+    Bounds,
+    Check,
+    CheckedUtterance,
+    Trained,
+    TrainingFailed,
+    install,
+    why_not,
+)
 from tests.configured import with_keys
 from tests.office import Office
 from tests.room import Room
@@ -57,9 +65,11 @@ def head() -> Head:
     return Head("fr", (PHRASE,), 0.9, 0.5, 0.95, own.NEVER, held)
 
 
-def heard(said: str, refused: int, of: int, source: str = "espeak", line: str = "clean") -> Iterator[Heard]:
+def heard(
+    said: str, refused: int, of: int, source: str = "espeak", line: str = "clean"
+) -> Iterator[CheckedUtterance]:
     for number in range(of):
-        yield Heard(said, source, line, Meaning.REFUSE if number < refused else Meaning.UNCLEAR)
+        yield CheckedUtterance(said, source, line, Meaning.REFUSE if number < refused else Meaning.UNCLEAR)
 
 
 def check(refused: int = 19, falsely: int = 0) -> Check:

@@ -11,8 +11,8 @@ from media.hearing.embedding import HOP, SPAN, STRIDE, WINDOW
 from media.hearing.head import REACH
 from media.hearing.spotter import plain
 from media.hearing.vad import UNHEARD
-from media.training.channel import Backgrounds, Line, active_rms, any_line, carry
-from media.training.features import LONGEST, Asked, Stage, questions, read, stretch, write
+from media.training.channel import Backgrounds, PhoneLine, active_rms, any_line, carry
+from media.training.features import LONGEST, LineStage, SoundQuestions, questions, read, stretch, write
 from media.training.language import LANGUAGES, language
 from media.training.speech import ESPEAK, KOKORO, Split, label, plan
 from sipagent.agent.admission import SHIPPED
@@ -80,14 +80,14 @@ def test_a_phrase_is_a_folder() -> None:
 
 
 def test_a_clean_line_carries_the_voice_at_its_level() -> None:
-    heard = carry(SPEECH, Line(level_dbfs=-20.0, band=None), NONE, np.random.default_rng(1))
+    heard = carry(SPEECH, PhoneLine(level_dbfs=-20.0, band=None), NONE, np.random.default_rng(1))
     assert len(heard) == len(SPEECH)
     assert 20 * np.log10(active_rms(heard / 32768.0)) == pytest.approx(-20, abs=0.5)
 
 
 @pytest.mark.parametrize("noise", ["white", "pink", "hum", "street"])
 def test_noise_is_so_loud_as_it_says(noise: str) -> None:
-    line = replace(Line(band=None), noise=noise, snr_db=10.0)  # type: ignore[arg-type]
+    line = replace(PhoneLine(band=None), noise=noise, snr_db=10.0)  # type: ignore[arg-type]
     heard = carry(SPEECH, line, NONE, np.random.default_rng(1)) / 32768.0
     silent = np.flatnonzero(np.abs(SPEECH) == 0)
     level = 20 * np.log10(np.sqrt(np.mean(heard[silent] ** 2)))
@@ -98,7 +98,7 @@ def test_noise_is_so_loud_as_it_says(noise: str) -> None:
 def test_a_codec_keeps_length_and_voice(codec: str) -> None:
     if codec == "g722":
         pytest.importorskip("G722", reason="the extra [train] is not installed")
-    line = replace(Line(band=None), codec=codec)  # type: ignore[arg-type]
+    line = replace(PhoneLine(band=None), codec=codec)  # type: ignore[arg-type]
     heard = carry(SPEECH, line, NONE, np.random.default_rng(1))
     assert len(heard) == len(SPEECH)
     late = {"g722": 11}.get(codec, 0)  # its filters take 22 samples of 16 kHz
@@ -106,8 +106,10 @@ def test_a_codec_keeps_length_and_voice(codec: str) -> None:
 
 
 def test_lost_packets_are_the_last_one_again_but_softer() -> None:
-    whole = carry(SPEECH, Line(codec="linear"), NONE, np.random.default_rng(1)).reshape(-1, 160)
-    holed = carry(SPEECH, Line(codec="linear", loss=0.3), NONE, np.random.default_rng(1)).reshape(-1, 160)
+    whole = carry(SPEECH, PhoneLine(codec="linear"), NONE, np.random.default_rng(1)).reshape(-1, 160)
+    holed = carry(SPEECH, PhoneLine(codec="linear", loss=0.3), NONE, np.random.default_rng(1)).reshape(
+        -1, 160
+    )
     lost = [n for n in range(1, len(whole)) if not np.array_equal(whole[n], holed[n])]
     assert 0.1 < len(lost) / len(whole) < 0.5
     for number in lost:
@@ -135,16 +137,19 @@ def test_a_question_is_the_speech_so_far_each_100_ms() -> None:
 
 
 def test_of_a_phrase_only_what_is_asked_once_it_was_said_counts() -> None:
-    stage = Stage([VOICE], [VOICE], SHIPPED, np.random.default_rng(1))
-    said = stage.asked("je_refuse", VOICE, Line(), changed=False)
-    other = stage.asked("other", VOICE, Line(), changed=False)
+    stage = LineStage([VOICE], [VOICE], SHIPPED, np.random.default_rng(1))
+    said = stage.asked("je_refuse", VOICE, PhoneLine(), changed=False)
+    other = stage.asked("other", VOICE, PhoneLine(), changed=False)
     assert 0 < len(said.questions) <= 9 < len(other.questions)
     assert max(stop for _, stop in said.questions) <= len(said.steps)
 
 
 def test_features_are_kept_as_they_are_read(tmp_path: Path) -> None:
     steps = np.ones((20, 288), dtype=np.float32)
-    calls = [Asked("oui", steps, [(0, 15), (2, 18)], "a.wav"), Asked("other", 2 * steps, [(1, 16)], "b.wav")]
+    calls = [
+        SoundQuestions("oui", steps, [(0, 15), (2, 18)], "a.wav"),
+        SoundQuestions("other", 2 * steps, [(1, 16)], "b.wav"),
+    ]
     assert write(tmp_path / "features" / "train.x.npz", calls) == 3
     with np.load(tmp_path / "features" / "train.x.npz") as held:
         assert held["steps"].shape == (40, 288)

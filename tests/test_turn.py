@@ -11,7 +11,7 @@ import pytest
 
 from retention.archive.verify import verify
 from retention.recording import Status
-from retention.rows.head import read_head
+from retention.rows.chain_head import read_head
 from retention.rows.store import Store, StoreError
 from retention.rows.turn import TurnError, Turns
 from retention.storage.places import Places

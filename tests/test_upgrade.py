@@ -20,9 +20,9 @@ from sqlite_utils import Database
 from retention.archive.archive import Archive
 from retention.archive.verify import verify
 from retention.recording import Access, Status, due_date
-from retention.rows.chain import TABLES, Head
+from retention.rows.chain import TABLES, ChainHead
+from retention.rows.chain_head import export_head, read_head
 from retention.rows.columns import OF_THE_CHAIN
-from retention.rows.head import export_head, read_head
 from retention.rows.schema import MIGRATIONS
 from retention.rows.store import Store, StoreError
 from retention.rules.hold import holds, release, review_of
@@ -45,7 +45,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         there = rows_in(tmp_path / "retention.db")["recordings"]
         if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'chain'").fetchone():
             (head,) = connection.execute("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
-            export_head(tmp_path / "retention.head", Head(*head), lambda _: True)
+            export_head(tmp_path / "retention.head", ChainHead(*head), lambda _: True)
     folder = tmp_path / "recordings"
     folder.mkdir()
     for row in there:

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
-from media.hearing.keyword import Meaning, Place, Verdict
+from media.hearing.keyword import Meaning, StreamPosition, Verdict
 from retention.rows.store import Store
 from sipagent.agent.admission import SHIPPED, admission, tones
 from sipagent.agent.agent import Agent
@@ -49,7 +49,7 @@ class Stub:
         self.verdict = verdict
         self.heard: list[int] = []
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         self.heard.append(len(samples))
         return self.verdict
 
@@ -61,7 +61,7 @@ class InTurn(Stub):
         super().__init__(Verdict(Meaning.OTHER))
         self.verdicts = list(verdicts)
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         self.heard.append(len(samples))
         if place and not place.last:
             return Verdict(Meaning.OTHER)

@@ -137,7 +137,7 @@ def test_the_trainer_computes_the_same(head: Head) -> None:
 @pytest.mark.parametrize(("tune_deep", "rounds"), [(True, 20), (False, 80)])
 def test_a_head_learns_to_tell_sounds_apart(tune_deep: bool, rounds: int) -> None:
     pytest.importorskip("jax", reason="the extra [train] is not installed")
-    from media.training.fit import Rows, fit, probabilities
+    from media.training.fit import Questions, fit, probabilities
     from media.training.tuning import choose
 
     random = np.random.default_rng(4)
@@ -145,7 +145,7 @@ def test_a_head_learns_to_tell_sounds_apart(tune_deep: bool, rounds: int) -> Non
     sounds = np.array([f"sounds/train/espeak/{label}/{n}.wav" for n, label in enumerate(labels)])
     loud = random.normal(size=(240, 30, WIDTH)) + 3 * labels[:, None, None]
     starts = np.arange(240, dtype=np.int64) * 30
-    rows = Rows(loud.reshape(-1, WIDTH).astype(np.float16), starts, starts + 28, labels, sounds)
+    rows = Questions(loud.reshape(-1, WIDTH).astype(np.float16), starts, starts + 28, labels, sounds)
     *_, (count, _, weights) = fit(rows, ["refuse", "accept", "other"], rounds, 1, tune_deep=tune_deep)
     assert count == rounds
     same = np.array_equal(weights["deep0.w"], google_layers()["deep0.w"])
@@ -166,7 +166,7 @@ def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
 ) -> None:
     pytest.importorskip("jax", reason="the extra [train] is not installed")
     from media.training import tuning
-    from media.training.fit import Rows
+    from media.training.fit import Questions
 
     others = np.linspace(0.0, 0.6, 2000)
     others[:16] = wrong + np.linspace(0.0, 0.01, 16)
@@ -175,7 +175,7 @@ def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
     nothing = np.zeros((0, 288), dtype=np.float16)
     places = np.arange(len(scores))
     labels = np.array([0] * 100 + [1] * 2000)
-    rows = Rows(nothing, places, places, labels, np.array([f"tune/espeak-0/x/{n}.wav" for n in places]))
+    rows = Questions(nothing, places, places, labels, np.array([f"tune/espeak-0/x/{n}.wav" for n in places]))
     found = tuning.strictest({}, rows)
     assert found.false_refusals == pytest.approx(share, abs=0.001)
     assert found == tuning.choose({}, rows, 1, 2, [0], near=share)
@@ -183,7 +183,7 @@ def test_a_keywords_threshold_is_as_strict_as_its_recall_allows(
 
 def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> None:
     pytest.importorskip("jax", reason="the extra [train] is not installed")
-    from media.training.features import Asked, write
+    from media.training.features import SoundQuestions, write
     from media.training.language import language
     from media.training.shipped import fit_shipped
     from media.training.speech import label
@@ -192,7 +192,7 @@ def test_a_language_takes_over_the_deep_layers_of_another(tmp_path: Path) -> Non
     names = [*map(label, german.phrases), OTHER]
     for split in ("train", "tune"):
         calls = [
-            Asked(
+            SoundQuestions(
                 name, (steps(30) + 3 * names.index(name)), [(0, 28)], f"s/{split}/espeak/{name}/{number}.wav"
             )
             for name in names

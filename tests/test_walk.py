@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from media.recording.chunks import Chunk, Kind, Note
+from media.recording.chunks import Chunk, ChunkNote, Kind
 from media.recording.walk import BLOCK_FRAMES, Walk
 
 RATE = 8000
@@ -18,12 +18,12 @@ def audio(sequence: int, position: int, frames: int = 4) -> Chunk:
     )
 
 
-def said(sequence: int, position: int, note: Note, kind: Kind = Kind.NOTE) -> Chunk:
+def said(sequence: int, position: int, note: ChunkNote, kind: Kind = Kind.NOTE) -> Chunk:
     payload = note.to_payload()
     return Chunk(kind=kind, sequence=sequence, position=position, rate=RATE, frames=0, payload=payload)
 
 
-WHOLE = [audio(0, 0), said(1, 4, Note()), audio(2, 4), said(3, 8, Note(pauses=((0, 8),)), Kind.END)]
+WHOLE = [audio(0, 0), said(1, 4, ChunkNote()), audio(2, 4), said(3, 8, ChunkNote(pauses=((0, 8),)), Kind.END)]
 
 
 def heard(walk: Walk, chunks: list[Chunk]) -> list[int]:
@@ -35,7 +35,7 @@ def test_whole_it_is_complete() -> None:
     walk = Walk()
     assert heard(walk, WHOLE) == [1] * 4 + [3] * 4
     assert (walk.complete, walk.position, walk.rate, walk.pauses) == (True, 8, RATE, ((0.0, 0.001),))
-    assert walk.note == Note(pauses=((0, 8),))
+    assert walk.note == ChunkNote(pauses=((0, 8),))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_is_missing_is_silence_and_told(left: list[Chunk], sound: list[int]
 
 def test_dropped_frames_make_it_incomplete() -> None:
     walk = Walk()
-    heard(walk, [*WHOLE[:3], said(3, 8, Note(drops=1), Kind.END)])
+    heard(walk, [*WHOLE[:3], said(3, 8, ChunkNote(drops=1), Kind.END)])
     assert (walk.unbroken, walk.ended, walk.complete) == (True, True, False)
 
 
@@ -71,9 +71,9 @@ def test_a_long_silence_comes_in_blocks() -> None:
     [
         replace(audio(1, 4), rate=16000),
         audio(1, 3),
-        replace(said(1, 4, Note()), payload=b"not json"),
-        replace(said(1, 4, Note()), payload=b"[]"),
-        replace(said(1, 4, Note()), payload=b"{}"),
+        replace(said(1, 4, ChunkNote()), payload=b"not json"),
+        replace(said(1, 4, ChunkNote()), payload=b"[]"),
+        replace(said(1, 4, ChunkNote()), payload=b"{}"),
     ],
 )
 def test_what_no_tap_writes_breaks_it_and_ends_nothing(strange: Chunk) -> None:

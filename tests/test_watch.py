@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from retention.archive.archive import Archive
 from retention.recording import Access, due_date
 from retention.rows.store import Store
-from retention.rules.clock import Reading, look
+from retention.rules.clock import ClockReading, look
 from retention.rules.hold import Hold, place
 from retention.storage.keys import new_pair
 from sipagent.config.load import Config
@@ -37,7 +37,7 @@ def config(folder: Path, keys: str = "") -> Config:
 
 
 def at(folder: Path, wall: object = START, keys: str = "") -> Watch:
-    reading = Reading("boot", wall, 1000.0, synchronised=True)  # type: ignore[arg-type]
+    reading = ClockReading("boot", wall, 1000.0, synchronised=True)  # type: ignore[arg-type]
     return Watch(lambda: config(folder, keys), lambda: reading)
 
 
@@ -76,7 +76,7 @@ def test_a_review_is_overdue_by_the_day_where_the_service_is(archive: Archive, t
 
 
 def test_a_suspended_purge_is_seen_before_the_purge_comes_to_it(archive: Archive, tmp_path: Path) -> None:
-    look(archive.store, Reading("boot", START, 1000.0, synchronised=True))
+    look(archive.store, ClockReading("boot", START, 1000.0, synchronised=True))
     assert at(tmp_path, START + 2 * DAY).look().suspended
     assert not at(tmp_path, START).look().suspended
 
@@ -136,7 +136,7 @@ def test_it_looks_again_and_goes_by_what_was_reloaded(
     monkeypatch.setattr(watching, "SHARE", 0)
     keep(archive, recording())
     now = [config(tmp_path)]
-    watch = Watch(lambda: now[0], lambda: Reading("boot", START + 60 * DAY, 1000.0, synchronised=True))
+    watch = Watch(lambda: now[0], lambda: ClockReading("boot", START + 60 * DAY, 1000.0, synchronised=True))
     watch.start()
     try:
         wait_for(lambda: watch.latest is not None and watch.latest.overdue == 0)

@@ -13,13 +13,13 @@ import webrtcvad
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE, Samples
 from media.hearing import listener as worker
 from media.hearing.dtmf import ToneDetector, ToneFact, ToneHeard, ToneStarted
-from media.hearing.keyword import DetectorError, Meaning, Place, Verdict
+from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
 from media.hearing.listener import (
+    AllHeard,
     Conclusion,
     KeywordSpotted,
     Listener,
     ListenerFailed,
-    ListeningEnded,
     SpeechEnded,
 )
 from media.hearing.vad import SpeechStarted
@@ -60,9 +60,9 @@ class _Answers:
     def __init__(self, *answers: Verdict | Exception) -> None:
         self.answers = list(answers)
         self.asked: list[int] = []
-        self.places: list[Place] = []
+        self.places: list[StreamPosition] = []
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         self.asked.append(len(samples))
         if place:
             self.places.append(place)
@@ -140,7 +140,7 @@ def test_a_leg_that_is_not_open_costs_nothing(start: Start, reports: _Reports) -
     _hear(listener, 1, NINE)
     listener.open(1, tones=False, voice=False)
     _hear(listener, 1, NINE, VOICE)
-    assert reports.of(1) == [ListeningEnded(), ListeningEnded()]
+    assert reports.of(1) == [AllHeard(), AllHeard()]
     assert listener.drops == 0
 
 
@@ -150,7 +150,7 @@ def test_closing_hears_out_what_was_fed(start: Start, reports: _Reports) -> None
     listener.feed(1, NINE)
     listener.close(1)
     assert listener.flush(60)
-    assert reports.of(1) == [ToneStarted(), ToneHeard("9"), ListeningEnded()]
+    assert reports.of(1) == [ToneStarted(), ToneHeard("9"), AllHeard()]
 
 
 def test_without_detector_no_voice_work_is_done(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +176,8 @@ def test_a_leg_whose_speech_is_wished_and_nobody_hears_says_so(
     _hear(listener, 1, NINE, QUIET)
     listener.close(1)
     assert listener.flush(60)
-    keys = [ToneStarted(), ToneHeard("9")] if tones else [ListeningEnded()]
-    assert reports.of(1) == [DEAF, *keys, ListeningEnded()]
+    keys = [ToneStarted(), ToneHeard("9")] if tones else [AllHeard()]
+    assert reports.of(1) == [DEAF, *keys, AllHeard()]
 
 
 def test_speech_is_reported_with_its_verdict(start: Start, reports: _Reports) -> None:
@@ -277,7 +277,7 @@ def test_what_is_being_said_when_listening_ends_is_judged_as_far_as_it_went(
     _hear(listener, 1, VOICE, VOICE)
     listener.close(1)
     assert listener.flush(30)
-    assert reports.of(1) == [SpeechStarted(), SpeechEnded(REFUSE), ListeningEnded()]
+    assert reports.of(1) == [SpeechStarted(), SpeechEnded(REFUSE), AllHeard()]
 
 
 def test_during_the_call_other_words_count(reports: _Reports) -> None:
@@ -319,7 +319,7 @@ def test_a_detector_that_fails_on_an_utterance(start: Start, reports: _Reports) 
     assert listener.flush(60)
     listener.open(2, tones=False, voice=True)
     _say(listener, 2)
-    failed = [SpeechStarted(), ListenerFailed("voice: no memory"), SpeechEnded(None), ListeningEnded()]
+    failed = [SpeechStarted(), ListenerFailed("voice: no memory"), SpeechEnded(None), AllHeard()]
     assert reports.of(2) == [*failed, SpeechStarted(), KeywordSpotted(REFUSE), SpeechEnded(REFUSE)]
 
 
@@ -335,7 +335,7 @@ def test_a_refusal_once_spotted_outlives_a_failure(
     assert reports.of(1)[-3:] == [
         ListenerFailed("voice: no memory"),
         SpeechEnded(ended),
-        ListeningEnded(),
+        AllHeard(),
     ]
 
 
@@ -415,7 +415,7 @@ class _Stuck:
         self.go = threading.Event()
         self.asked = 0
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         self.asked += 1
         self.entered.set()
         assert self.go.wait(60)

@@ -44,7 +44,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StreamPosition:
     """Where a question begins: `at` samples into `stream`, which is a number that nobody else takes.
 
     `last`: nothing more is asked about this speech, and nothing of it is to be remembered.
@@ -63,7 +63,7 @@ class Detector(Protocol):
         """How often it is worth asking while somebody speaks: a multiple of the gate's slices."""
         ...
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         """The meaning of (n,) int16 at 8 kHz, speech so far; DetectorError if it fails.
 
         A `place` changes nothing in the answer: what was remembered of the last question there is work saved.

@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 from media.frame import FRAME_MS, Samples, milliseconds
 from media.hearing.dtmf import ToneDetector, ToneDropped, ToneHeard, ToneStarted
 from media.hearing.echo import Echo
-from media.hearing.keyword import Detector, DetectorError, Meaning, Place, Verdict, strongest
+from media.hearing.keyword import Detector, DetectorError, Meaning, StreamPosition, Verdict, strongest
 from media.hearing.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
 
 QUEUE_FRAMES = 20_000 // FRAME_MS
@@ -59,7 +59,7 @@ class ListenerFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class ListeningEnded:
+class AllHeard:
     """All that was fed of this leg before it was closed has been heard; nothing more follows."""
 
 
@@ -71,7 +71,7 @@ Conclusion: TypeAlias = (
     | KeywordSpotted
     | SpeechEnded
     | ListenerFailed
-    | ListeningEnded
+    | AllHeard
 )
 
 
@@ -134,7 +134,7 @@ class VoiceEar:
         self._failed = False
 
     def _asked(self, fact: SpeechGoesOn | Utterance) -> Verdict:
-        place = Place(self._stream, fact.at, last=isinstance(fact, Utterance))
+        place = StreamPosition(self._stream, fact.at, last=isinstance(fact, Utterance))
         verdict = self._detector.judge(fact.samples, place)
         behind = self._gate.at - fact.at - len(fact.samples)
         return self._echo.weighed(verdict, fact.samples, behind, self._detector.judge)
@@ -235,7 +235,7 @@ class Listener:
             self._listened.discard(leg)
 
     def close(self, leg: int) -> None:
-        """Hear out what was fed of `leg`, report ListeningEnded and forget it; later frames are ignored."""
+        """Hear out what was fed of `leg`, report AllHeard and forget it; later frames are ignored."""
         self.open(leg, tones=False, voice=False)
 
     def plays(self, leg: int, sound: Samples) -> None:
@@ -292,7 +292,7 @@ class Listener:
         if ears:
             self._ears[leg] = ears
         else:
-            self._report(leg, ListeningEnded())
+            self._report(leg, AllHeard())
 
     def _attend(self, detector: Detector | None, ears: dict[str, _Ear]) -> list[Conclusion]:
         ear = ears.get("voice")

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from media.frame import SAMPLE_RATE, Samples
-from media.hearing.keyword import DetectorError, DetectorUnavailable, Meaning, Place, Verdict, every_ms
+from media.hearing.keyword import (
+    DetectorError,
+    DetectorUnavailable,
+    Meaning,
+    StreamPosition,
+    Verdict,
+    every_ms,
+)
 from media.hearing.spotter import plain
 
 SURE = 0.7
@@ -48,7 +55,7 @@ class Recogniser:
             )
         self._grammar = json.dumps([*self._phrase, "[unk]"], ensure_ascii=False)
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         """The first phrase of refusal among the words, else one that accepts; what is unsure is unclear."""
         words = self._words(samples)
         text = " ".join(str(word["word"]) for word in words)

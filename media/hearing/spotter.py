@@ -10,7 +10,7 @@ from pathlib import Path
 from media.frame import Samples
 from media.hearing.embedding import Embedding, EmbeddingUnavailable, Floats
 from media.hearing.head import Head, HeadError, load
-from media.hearing.keyword import DetectorUnavailable, Meaning, Place, Verdict, every_ms, strongest
+from media.hearing.keyword import DetectorUnavailable, Meaning, StreamPosition, Verdict, every_ms, strongest
 from media.hearing.streams import Streams
 
 HEADS = Path(__file__).parents[1] / "heads"
@@ -62,7 +62,7 @@ class Spotter:
         except EmbeddingUnavailable as wrong:
             raise DetectorUnavailable(str(wrong)) from wrong
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         """What the likeliest of the phrases is, if any is likely enough; nothing is in less than 0.8 s."""
         found = [Verdict(Meaning.OTHER)]
         deepened = self._streams.deep(self._deepening, samples, place)

@@ -18,7 +18,7 @@ import numpy as np
 from media.frame import Samples
 from media.hearing.embedding import HOP, STRIDE, Embedding, Floats
 from media.hearing.head import DEEP, REACH, Head, Tails, steps_of
-from media.hearing.keyword import Place
+from media.hearing.keyword import StreamPosition
 
 STEP = STRIDE * HOP
 """Samples from one step to the next. Questions begin at multiples of it."""
@@ -47,7 +47,9 @@ class Streams:
     def __len__(self) -> int:
         return len(self._known)
 
-    def deep(self, heads: Sequence[Head], samples: Samples, place: Place | None = None) -> list[Floats]:
+    def deep(
+        self, heads: Sequence[Head], samples: Samples, place: StreamPosition | None = None
+    ) -> list[Floats]:
         """(n, DEEP) by head of (m,) int16; n is 0 for less than a deep step sees.
 
         The same with a `place` as without.

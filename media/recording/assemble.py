@@ -132,7 +132,7 @@ def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
         raise AssemblyError(f"{error.filename or final}: {error.strerror}") from error
 
 
-class Reading:
+class SoundReader:
     """The sound of a recording: `rate` in Hz, and once all blocks were taken, whether it was `complete`."""
 
     def __init__(self, path: Path, key: bytes | None) -> None:
@@ -180,13 +180,13 @@ class Reading:
         raise AssemblyError(f"{self._path}: is not sealed, or damaged throughout")
 
 
-def read_sound(path: Path, key: bytes | None) -> Reading:
+def read_sound(path: Path, key: bytes | None) -> SoundReader:
     """The sound of a file that is kept: a sealed one with its `key`, FLAC or WAV without one.
 
     What is damaged or missing in a sealed one is silence in its place. Raises AssemblyError: no such file, or
     not this key.
     """
-    return Reading(path, key)
+    return SoundReader(path, key)
 
 
 def _temporary(final: Path) -> Path:

@@ -90,7 +90,7 @@ _CODINGS = frozenset(Coding)
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ChunkNote:
     """What there is to know beside the sound.
 
     `drops` counts frames replaced by silence; `pauses` are spans of positions in samples, `None` as the end
@@ -109,7 +109,7 @@ class Note:
         return json.dumps({"drops": self.drops, "pauses": self.pauses}).encode()
 
     @classmethod
-    def from_payload(cls, payload: bytes) -> "Note":
+    def from_payload(cls, payload: bytes) -> "ChunkNote":
         """ValueError, KeyError or TypeError for a payload that is no note."""
         fields = json.loads(payload)
         return cls(
@@ -150,9 +150,9 @@ class Chunk:
         return np.frombuffer(self.payload, dtype="<i2").reshape(-1, CHANNELS)
 
     @property
-    def note(self) -> Note:
+    def note(self) -> ChunkNote:
         """What a note or an end says, sealed or not. ValueError, KeyError or TypeError if it says nothing."""
-        return Note.from_payload(self.payload[self.coding.extra :])
+        return ChunkNote.from_payload(self.payload[self.coding.extra :])
 
 
 def pack(chunk: Chunk) -> bytes:
@@ -196,7 +196,7 @@ class PartWriter:
         self._append(Kind.AUDIO, len(block), block.astype("<i2", copy=False).tobytes())
         self.position += len(block)
 
-    def write_note(self, note: Note, kind: Kind = Kind.NOTE) -> None:
+    def write_note(self, note: ChunkNote, kind: Kind = Kind.NOTE) -> None:
         """Append what is known beside the sound; as Kind.END if no more will follow."""
         self._append(kind, 0, note.to_payload())
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from media.frame import SAMPLE_RATE, Samples
 from media.recording.align import Aligner
 from media.recording.backlog import Backlog, Entry
-from media.recording.chunks import Block, Kind, Naming, Note, PartWriter, create_part, sync_directory
+from media.recording.chunks import Block, ChunkNote, Kind, Naming, PartWriter, create_part, sync_directory
 from media.recording.seal import Sealer
 
 WRITE_EVERY_S = 0.4
@@ -111,7 +111,7 @@ class Tap:
         self._file_lock = threading.Lock()  # held while the disk works: all below; taken before the other
         self._file: PartWriter | None = None
         self._aligner = Aligner(sample_rate)
-        self._noted = Note()
+        self._noted = ChunkNote()
         self._result: TapResult | None = None
         self._synced_at: float | None = None
 
@@ -288,8 +288,8 @@ class Tap:
         if not file.is_linked():
             raise OSError(errno.ENOENT, "the file was deleted")
 
-    def _note(self) -> Note:
-        return Note(drops=self._backlog.drops, pauses=self._aligner.pauses)
+    def _note(self) -> ChunkNote:
+        return ChunkNote(drops=self._backlog.drops, pauses=self._aligner.pauses)
 
     def _move(self, before: tuple[_State, ...], after: _State, reason: str = "") -> bool:
         """Change the state if it is one of `before`."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from media.recording.chunks import CHANNELS, Block, Chunk, Kind, Note
+from media.recording.chunks import CHANNELS, Block, Chunk, ChunkNote, Kind
 
 BLOCK_FRAMES = 1 << 15  # that are held at once
 
@@ -17,7 +17,7 @@ class Walk:
     rate: int = 0  # 0: that of the first sound
     chunks: int = 0
     position: int = 0
-    note: Note = field(default_factory=Note)
+    note: ChunkNote = field(default_factory=ChunkNote)
     unbroken: bool = True
     ended: bool = False
 

@@ -26,7 +26,7 @@ PACKET = SAMPLE_RATE // 50
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PhoneLine:
     """The conditions of one call. `snr_db` None: no noise; `loss` is the share of packets lost, in bursts."""
 
     level_dbfs: float = -20.0
@@ -39,14 +39,14 @@ class Line:
     loss: float = 0.0
 
 
-def any_line(random: Generator) -> Line:
+def any_line(random: Generator) -> PhoneLine:
     """A line as callers have them, the bad ones more often."""
     noises: tuple[Noise, ...] = (
         *("white", "pink", "pink", "pink", "hum", "street", "street"),
         *("babble", "babble", "babble", "babble", "music", "echo", "echo"),
     )
     codecs: tuple[Codec, ...] = ("alaw", "alaw", "alaw", "mulaw", "gsm", "g722", "linear")
-    return Line(
+    return PhoneLine(
         level_dbfs=random.uniform(-40, -13),
         noise=noises[random.integers(len(noises))],
         snr_db=None if random.random() < 0.15 else random.uniform(3, 25),
@@ -58,7 +58,7 @@ def any_line(random: Generator) -> Line:
     )
 
 
-def carry(sound: Sound, line: Line, backgrounds: Backgrounds, random: Generator) -> Samples:
+def carry(sound: Sound, line: PhoneLine, backgrounds: Backgrounds, random: Generator) -> Samples:
     """What the agent hears of `sound`, (n,) int16."""
     heard = sound
     if line.reverberation_s:

@@ -32,7 +32,7 @@ from media.hearing.embedding import (
 from media.hearing.head import OTHER, REACH
 from media.hearing.keyword import every_ms
 from media.hearing.vad import UNHEARD, SpeechStarted, VoiceGate
-from media.training.channel import Backgrounds, Line, Sound, any_line, carry
+from media.training.channel import Backgrounds, PhoneLine, Sound, any_line, carry
 from media.training.revoice import revoiced
 
 LONGEST = 69
@@ -45,7 +45,7 @@ VOICES = ("espeak", "kokoro")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SoundQuestions:
     """All that was asked about one sound: `steps` (n, 288), and where each question starts and stops."""
 
     label: str
@@ -104,7 +104,7 @@ def backgrounds(
     }
 
 
-class Stage:
+class LineStage:
     """Puts sounds on lines; `others` is speech that refuses nothing, for what else a caller says.
 
     `crowd` is what is heard behind the caller.
@@ -116,7 +116,9 @@ class Stage:
         self._backgrounds = backgrounds(crowd, prompts, random, CROWDS)
         self._embedding = Embedding()
 
-    def asked(self, label: str, path: Path, line: Line | None = None, *, changed: bool = True) -> Asked:
+    def asked(
+        self, label: str, path: Path, line: PhoneLine | None = None, *, changed: bool = True
+    ) -> SoundQuestions:
         """One call about one sound, over any line unless one is given; `changed`: perhaps another speaker."""
         random = self._random
         other_voice = random if changed and source_of(path) in VOICES and random.random() < 0.5 else None
@@ -130,7 +132,7 @@ class Stage:
             for at, start, stop in questions(heard)
             if label == OTHER or since < at < since + LATE_S
         ]
-        return Asked(label, steps, asked, str(path))
+        return SoundQuestions(label, steps, asked, str(path))
 
     def _spectra(self, heard: Samples, changed: bool) -> Floats:
         """With another vocal tract or another telephone, most of the time."""
@@ -189,7 +191,7 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path) -> in
     random = default_rng(sum(map(ord, split + source)))
     others = [path for label, path in sounds if label == OTHER]
     crowd = sorted((folder / "sounds" / split).glob(f"*/{OTHER}/*.wav"))
-    stage = Stage(others, crowd, prompts, random)
+    stage = LineStage(others, crowd, prompts, random)
     changed = split == "train"
     return write(
         folder / "features" / f"{split}.{source}.npz",
@@ -197,7 +199,7 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path) -> in
     )
 
 
-def write(path: Path, calls: Iterable[Asked]) -> int:
+def write(path: Path, calls: Iterable[SoundQuestions]) -> int:
     """Put all that was asked into one file; how many questions."""
     found = packed(calls)
     path.parent.mkdir(exist_ok=True)
@@ -205,7 +207,7 @@ def write(path: Path, calls: Iterable[Asked]) -> int:
     return len(found["labels"])
 
 
-def packed(calls: Iterable[Asked]) -> dict[str, Any]:
+def packed(calls: Iterable[SoundQuestions]) -> dict[str, Any]:
     """The `steps` of all calls, (n, 288), and of each question `starts`, `stops`, `labels` and `sounds`."""
     steps: list[NDArray[np.float16]] = []
     found: list[tuple[str, str, int, int]] = []

@@ -40,7 +40,7 @@ TOLD_EVERY = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Questions:
     """Questions: each is `steps[start:stop]` of (n, 288), or of deep ones (n, 96)."""
 
     steps: NDArray[np.float16]
@@ -50,17 +50,17 @@ class Rows:
     sounds: NDArray[np.str_]
 
 
-def load_rows(paths: list[Path], classes: list[str]) -> Rows:
+def load_rows(paths: list[Path], classes: list[str]) -> Questions:
     """All rows of these files; a label that isn't among `classes` is OTHER, the last one."""
     return rows_of([dict(np.load(path, allow_pickle=False)) for path in paths], classes)
 
 
-def rows_of(parts: Sequence[Mapping[str, NDArray[Any]]], classes: list[str]) -> Rows:
+def rows_of(parts: Sequence[Mapping[str, NDArray[Any]]], classes: list[str]) -> Questions:
     """All rows of what features.packed() made; a label that isn't among `classes` is OTHER, the last one."""
     number = {name: place for place, name in enumerate(classes)}
     before = np.cumsum([0, *(len(part["steps"]) for part in parts)])
     labels = np.concatenate([part["labels"] for part in parts])
-    return Rows(
+    return Questions(
         steps=np.concatenate([part["steps"] for part in parts]),
         starts=np.concatenate([part["starts"] + at for part, at in zip(parts, before, strict=False)]),
         stops=np.concatenate([part["stops"] + at for part, at in zip(parts, before, strict=False)]),
@@ -70,7 +70,7 @@ def rows_of(parts: Sequence[Mapping[str, NDArray[Any]]], classes: list[str]) -> 
 
 
 def fit(
-    rows: Rows,
+    rows: Questions,
     classes: list[str],
     rounds: int,
     seed: int,
@@ -195,7 +195,7 @@ def classify(weights: Mapping[str, Any], deep: Any, lengths: Any, key: Any | Non
     return jax.nn.relu(pooled @ weights["mid.w"] + weights["mid.b"]) @ weights["out.w"] + weights["out.b"]
 
 
-def deepened(weights: Mapping[str, Any], rows: Rows) -> Rows:
+def deepened(weights: Mapping[str, Any], rows: Questions) -> Questions:
     """These questions as deep steps, which are computed once for all of them."""
     if rows.steps.shape[1] == DEEP:
         return rows
@@ -209,7 +209,7 @@ def deepened(weights: Mapping[str, Any], rows: Rows) -> Rows:
     return replace(rows, steps=deep, stops=rows.stops - REACH)
 
 
-def probabilities(weights: Mapping[str, Any], rows: Rows) -> NDArray[np.float32]:
+def probabilities(weights: Mapping[str, Any], rows: Questions) -> NDArray[np.float32]:
     """(rows, classes) of all of them."""
     deep = deepened(weights, rows)
     infer = jax.jit(lambda steps, lengths: jax.nn.softmax(classify(weights, steps, lengths)))
@@ -222,7 +222,7 @@ def probabilities(weights: Mapping[str, Any], rows: Rows) -> NDArray[np.float32]
     return np.concatenate(parts)
 
 
-def _gathered(rows: Rows, picked: NDArray[np.int64], longest: int) -> tuple[Any, Any]:
+def _gathered(rows: Questions, picked: NDArray[np.int64], longest: int) -> tuple[Any, Any]:
     """(picked, longest, width) float32 and their lengths."""
     stops = rows.stops[picked]
     starts = np.maximum(rows.starts[picked], stops - longest)
@@ -240,7 +240,7 @@ def _drop(values: Any, share: float, key: Any | None, shape: tuple[int, ...]) ->
     return values * jax.random.bernoulli(key, 1 - share, shape) / (1 - share)
 
 
-def _first(rows: Rows, classes: int, random: Generator, deep: Mapping[str, Any]) -> Weights:
+def _first(rows: Questions, classes: int, random: Generator, deep: Mapping[str, Any]) -> Weights:
     some = replace(rows, steps=rows.steps[: 1 << 16]) if rows.steps.shape[1] != DEEP else rows
     values = deepened(deep, some).steps[: 1 << 16].astype(np.float32)
     weights: Weights = {"mean": values.mean(axis=0), "scale": 1 / (values.std(axis=0) + 1e-3)}
@@ -260,7 +260,7 @@ def _first(rows: Rows, classes: int, random: Generator, deep: Mapping[str, Any])
 class _Batches:
     """Half of each batch is OTHER, partly what was taken for a phrase; phrases and sources equally often."""
 
-    def __init__(self, rows: Rows, classes: int, random: Generator) -> None:
+    def __init__(self, rows: Questions, classes: int, random: Generator) -> None:
         self._rows, self._classes, self._random = rows, classes, random
         self._longest = LONGEST if rows.steps.shape[1] != DEEP else LONGEST - REACH
         self._hard = np.zeros(0, dtype=np.int64)
@@ -280,7 +280,7 @@ class _Batches:
         some = np.flatnonzero(
             (rows.labels == self._classes - 1) & (rows.starts >= first) & (rows.stops <= first + size)
         )
-        asked = Rows(
+        asked = Questions(
             rows.steps[first : first + size],
             rows.starts[some] - first,
             rows.stops[some] - first,

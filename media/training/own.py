@@ -20,7 +20,7 @@ from media.hearing.spotter import HEADS, plain
 from media.training.language import Language
 from media.training.near import alike, pieces
 from media.training.people import people
-from media.training.speech import Split, Utterance, label, manner, others, texts_of
+from media.training.speech import Split, SpokenFile, label, manner, others, texts_of
 
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
 NEEDED = ("jax", "optax", "scipy", "pyworld", "G722")
@@ -143,7 +143,7 @@ def sayings(phrase: str, language: Language) -> Sayings:
 
 def sounds_of(
     phrase: str, language: Language, synthesizer: str, split: Split, *, amounts: Amounts, said: Sayings
-) -> list[Utterance]:
+) -> list[SpokenFile]:
     """What one synthesizer says, in shards that each hold something of everything."""
     random = Random(f"{phrase}/{synthesizer}/{split}")
     of = [(KEYWORD, random.choice(said.ways[split])) for _ in range(_count(amounts.said, synthesizer, split))]
@@ -155,7 +155,7 @@ def sounds_of(
     of += [(OTHER, text) for text in texts if plain(text) not in refusing]
     random.shuffle(of)
     return [
-        Utterance(
+        SpokenFile(
             Path(split, f"{synthesizer}-{number // SHARD}", name, f"{number:05d}.wav"),
             text,
             manner(language, synthesizer, split, random),
@@ -166,10 +166,10 @@ def sounds_of(
 
 def shards(
     phrase: str, language: Language, synthesizers: Sequence[str], amounts: Amounts
-) -> list[tuple[str, list[Utterance]]]:
+) -> list[tuple[str, list[SpokenFile]]]:
     """All that is said, by synthesizer, in parts of SHARD; what takes longest comes first."""
     said = sayings(phrase, language)
-    found: list[tuple[str, list[Utterance]]] = []
+    found: list[tuple[str, list[SpokenFile]]] = []
     for synthesizer in sorted(synthesizers, key=lambda name: name == "espeak"):
         for split in SPLITS:
             of = sounds_of(phrase, language, synthesizer, split, amounts=amounts, said=said)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from media.hearing.head import OTHER, load, save
 from media.hearing.spotter import HEADS
-from media.training.fit import Rows, Weights, fit, load_rows
+from media.training.fit import Questions, Weights, fit, load_rows
 from media.training.language import Language
 from media.training.speech import KOKORO, label
 from media.training.tuning import FALSE_REFUSALS_NEAR, FALSE_REFUSALS_NEAR_LENT, Thresholds, choose, head_of
@@ -40,7 +40,7 @@ def fit_shipped(
 
 
 def _batches(
-    train: Rows, classes: list[str], rounds: int, like: str | None
+    train: Questions, classes: list[str], rounds: int, like: str | None
 ) -> Iterator[tuple[int, float, Weights]]:
     """Of the head alone, where the deep layers are lent; else a tenth of them, and then of both."""
     if like:
@@ -54,7 +54,7 @@ def _batches(
 
 
 def card(
-    language: Language, train: Rows, tune: Rows, rounds: int, found: Thresholds, *, like: str | None
+    language: Language, train: Questions, tune: Questions, rounds: int, found: Thresholds, *, like: str | None
 ) -> str:
     """What the head was made of, and how well it does on the voices that its thresholds were chosen on."""
     said = "\n".join(f"- {phrase}" for phrase in language.phrases)
@@ -82,23 +82,23 @@ def card(
     )
 
 
-def _speakers(train: Rows) -> str:
+def _speakers(train: Questions) -> str:
     """Of the others than espeak-ng's, if there are any."""
     return "Kokoro-82M (Apache-2.0)" if _has_kokoro(train) else "no others"
 
 
-def _has_kokoro(train: Rows) -> bool:
+def _has_kokoro(train: Questions) -> bool:
     return any("kokoro" in Path(sound).parts for sound in train.sounds)
 
 
-def _native(language: Language, train: Rows) -> str:
+def _native(language: Language, train: Questions) -> str:
     if not _has_kokoro(train):
         return ""
     names = [name for name in KOKORO["train"] if name.startswith(language.kokoro)]
     return f", and of Kokoro's speakers that it trained on {len(names)} learnt from {language.name}"
 
 
-def _sources(train: Rows, tune: Rows) -> Iterator[tuple[str, int, int]]:
+def _sources(train: Questions, tune: Questions) -> Iterator[tuple[str, int, int]]:
     for split, rows in (("train", train), ("tune", tune)):
         names = ["/".join(Path(sound).parts[-4:-2]) for sound in rows.sounds]
         for name, count in sorted(Counter(names).items()):

@@ -65,7 +65,7 @@ LEAST_NATIVE = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Utterance:
+class SpokenFile:
     """One file to make."""
 
     path: Path
@@ -87,7 +87,7 @@ def label(phrase: str) -> str:
 
 def plan(
     language: Language, synthesizer: str, split: Split, words: list[str], share: float = 1.0
-) -> list[Utterance]:
+) -> list[SpokenFile]:
     """What one synthesizer says for one split, in an order in which any beginning is a fair sample.
 
     `share`: of the counts above.
@@ -103,7 +103,7 @@ def plan(
     ]
     random.shuffle(said)
     return [
-        Utterance(
+        SpokenFile(
             Path(split, synthesizer, name, f"{number:05d}.wav"),
             text,
             manner(language, synthesizer, split, random),
@@ -133,7 +133,7 @@ def speak(
             yield path
 
 
-def write(voice: Synthesizer, utterance: Utterance, path: Path) -> None:
+def write(voice: Synthesizer, utterance: SpokenFile, path: Path) -> None:
     """Have it said; a file that is there is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from media.hearing.head import Head
 from media.training.features import source_of
-from media.training.fit import Rows, probabilities
+from media.training.fit import Questions, probabilities
 
 FALSE_REFUSALS = 0.005
 """Of people's utterances, at most."""
@@ -43,7 +43,7 @@ class Thresholds:
 
 def choose(
     weights: Mapping[str, Any],
-    rows: Rows,
+    rows: Questions,
     refusing: int,
     classes: int,
     in_call: Sequence[int],
@@ -78,7 +78,7 @@ def choose(
     )
 
 
-def strictest(weights: Mapping[str, Any], rows: Rows) -> Thresholds:
+def strictest(weights: Mapping[str, Any], rows: Questions) -> Thresholds:
     """Of a head with one phrase: the fewest false refusals with which ENOUGH is heard."""
     for near in STRICTER:
         if (found := choose(weights, rows, 1, 2, [0], near=near)).recall >= ENOUGH:
@@ -93,7 +93,7 @@ def head_of(language: str, phrases: tuple[str, ...], weights: Mapping[str, Any],
     return Head(language, phrases, refuse_at, unclear_at, found.in_call_at, found.accept_at, weights=held)
 
 
-def _at_most(scores: NDArray[Any], rows: Rows, classes: int, near: float) -> Iterator[float]:
+def _at_most(scores: NDArray[Any], rows: Questions, classes: int, near: float) -> Iterator[float]:
     """From which scores on no more other speech than that refuses, of people and of synthesizers."""
     people = np.array([source_of(Path(sound)) == PEOPLE for sound in rows.sounds])
     for chosen, share in ((people, FALSE_REFUSALS), (~people, near)):

@@ -14,7 +14,7 @@ from retention.archive.erasure import finish
 from retention.archive.orphans import orphans
 from retention.recording import Json, RecordError, Recording, Status, begun_at, parse_json, to_text
 from retention.rows.chain import PERSONAL
-from retention.rows.head import HeadError, read_head
+from retention.rows.chain_head import ChainHeadError, read_head
 from retention.rows.pages import Listing, Row
 from retention.rows.store import DamagedRow, Store, StoreError, UnknownId
 from retention.storage.keys import Identity, KeysError
@@ -108,7 +108,7 @@ def _is_older(store: Store) -> bool:
     """
     try:
         exported = None if store.places is None else read_head(store.places.head)
-    except HeadError:
+    except ChainHeadError:
         return True
     return exported is not None and not store.knows(exported)
 

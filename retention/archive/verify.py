@@ -17,9 +17,9 @@ from retention.archive.metadata import beside
 from retention.archive.orphans import orphans
 from retention.archive.reserve import lasting_problems
 from retention.recording import Status, is_id, parse_json, to_text
-from retention.rows.chain import ALTERED, GENESIS, SEGMENT, TABLES, Entry, Head, Lost
+from retention.rows.chain import ALTERED, GENESIS, SEGMENT, TABLES, ChainEntry, ChainHead, Lost
+from retention.rows.chain_head import DAMAGED, ChainHeadError, damaged_path, read_head
 from retention.rows.differences import differences
-from retention.rows.head import DAMAGED, HeadError, damaged_path, read_head
 from retention.rows.pages import PAGE, Listing, Row, batches
 from retention.rows.rejected import LOST
 from retention.rows.store import StoreError
@@ -40,7 +40,7 @@ _THERE, _SUPERSEDED, _SEEN = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Problem:
     """One thing that is wrong; `where` names an entry, a row, or a file."""
 
     where: str
@@ -54,9 +54,9 @@ class Verified:
     `lost`: what the chain itself says is missing, and in `gaps` the numbers of these entries.
     """
 
-    head: Head
-    problems: list[Finding] = field(default_factory=list)
-    lost: list[Finding] = field(default_factory=list)
+    head: ChainHead
+    problems: list[Problem] = field(default_factory=list)
+    lost: list[Problem] = field(default_factory=list)
     gaps: list[range] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ class _Verification:
         self.marks = bytearray()
 
     def wrong(self, where: str, problem: str) -> None:
-        self.found.problems.append(Finding(where, problem))
+        self.found.problems.append(Problem(where, problem))
 
     def guards(self) -> None:
         """Look for the triggers that refuse what no program of ours does."""
@@ -104,9 +104,9 @@ class _Verification:
 
     def chain(self) -> None:
         """Walk it."""
-        last, count, until = Head(0, GENESIS), 0, self.found.head.seq
+        last, count, until = ChainHead(0, GENESIS), 0, self.found.head.seq
         for row in self.store.each(Listing(table="chain", order=("seq",), stop=until + 1)):
-            entry = Entry(**row)
+            entry = ChainEntry(**row)
             last = self._behind(entry, last)
             if not entry.follows(last.hash):
                 self.wrong(
@@ -116,7 +116,7 @@ class _Verification:
                 self.wrong(entry.subject, f"had been altered when entry {entry.seq} was written ({entry.at})")
             if not self._mark_entry(entry):
                 break
-            last = Head(entry.seq, entry.hash)
+            last = ChainHead(entry.seq, entry.hash)
             count += 1
             if count % PAGE == 0:
                 self.progress("chain", entry.seq, until)
@@ -149,7 +149,7 @@ class _Verification:
             if sum.what == LOST:
                 first, last = to_text(sum.from_at), to_text(sum.until_at)
                 problem = f"{sum.count} could not be written, between {first} and {last}"
-                self.found.lost.append(Finding("receipts", problem))
+                self.found.lost.append(Problem("receipts", problem))
 
     def dropped(self) -> None:
         """Name what entries tell of, and no row is."""
@@ -167,7 +167,7 @@ class _Verification:
             name = path.name if path == own else str(path)
             try:
                 head = read_head(path)
-            except HeadError:
+            except ChainHeadError:
                 self.wrong(name, "not the head of a chain")
                 continue
             if head is None:
@@ -213,13 +213,13 @@ class _Verification:
         for what, problem in () if alone else beside(self.archive, row["id"]):
             self.wrong(what, problem)
 
-    def _behind(self, entry: Entry, last: Head) -> Head:
+    def _behind(self, entry: ChainEntry, last: ChainHead) -> ChainHead:
         """What the entry must follow; a segment may name another place than the entry before it."""
         where = f"chain entry {entry.seq}"
         lost = _lost(entry) if entry.kind == SEGMENT else None
         if lost == "unknown":
             self.found.lost.append(
-                Finding(
+                Problem(
                     where, f"what is lost before it, if anything, has no number: {entry.subject} ({entry.at})"
                 )
             )
@@ -229,7 +229,7 @@ class _Verification:
             )  # else it was an older copy that went on, further than what was lost
             missing = f"{last.seq + 1} to {lost.seq}" if goes_on else f"of another copy, up to {lost.seq},"
             self.found.lost.append(
-                Finding(where, f"entries {missing} are lost: {entry.subject} ({entry.at})")
+                Problem(where, f"entries {missing} are lost: {entry.subject} ({entry.at})")
             )
             self.found.gaps.append(range(last.seq + 1, lost.seq + 1))
             last = lost if goes_on else last
@@ -237,7 +237,7 @@ class _Verification:
             self.wrong(where, f"entries {last.seq + 1} to {entry.seq - 1} before it are missing")
         return last
 
-    def _mark_entry(self, entry: Entry) -> bool:
+    def _mark_entry(self, entry: ChainEntry) -> bool:
         """False where its number is so far off that nothing can be said of what comes behind it."""
         where = f"chain entry {entry.seq}"
         gap = entry.seq + 1 - len(self.marks)
@@ -253,7 +253,7 @@ class _Verification:
                 self.marks[entry.was] |= _SUPERSEDED
         return True
 
-    def _mark_row(self, entry: Entry | None) -> None:
+    def _mark_row(self, entry: ChainEntry | None) -> None:
         """The row is in the state that `entry` tells, which must be the last one about it."""
         while entry is not None and entry.seq >= len(self.marks):  # written since the walk
             entry = self.store.entries([entry.was]).get(entry.was) if _is_before(entry) else None
@@ -266,17 +266,19 @@ class _Verification:
         self.marks[entry.seq] |= _SEEN
 
 
-def _lost(entry: Entry) -> Lost:
+def _lost(entry: ChainEntry) -> Lost:
     try:
         previous = parse_json(entry.public)["previous"]
         return (
-            previous if previous in (None, "unknown") else Head(int(previous["seq"]), str(previous["hash"]))
+            previous
+            if previous in (None, "unknown")
+            else ChainHead(int(previous["seq"]), str(previous["hash"]))
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None  # its hash is wrong as well
 
 
-def _is_before(entry: Entry) -> bool:
+def _is_before(entry: ChainEntry) -> bool:
     """Whether it says of a number that was before it that it was; nothing else has to be a number at all."""
     return isinstance(entry.was, int) and 0 < entry.was < entry.seq
 

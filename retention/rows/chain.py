@@ -46,7 +46,7 @@ _OPEN_ABOUT_HOLDS = ("ground", "review")
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ChainHead:
     """The last entry of a chain: `hash` in hex; seq 0 and `GENESIS` where there is none."""
 
     seq: int
@@ -54,11 +54,11 @@ class Head:
 
 
 # What a segment goes on behind: nothing, a head that was exported, or one that nobody can read any more
-Lost = Head | Literal["unknown"] | None
+Lost = ChainHead | Literal["unknown"] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChainEntry:
     """One link. `was` is 0 for the first entry of its subject."""
 
     seq: int
@@ -75,7 +75,7 @@ class Entry:
         return link(previous, self) == self.hash
 
 
-def link(previous: str, entry: Entry) -> str:
+def link(previous: str, entry: ChainEntry) -> str:
     """The hash that `entry` must have behind `previous`; whatever it says itself is not looked at."""
     lines = (
         f"{previous}\n{entry.seq}\n{entry.at}\n{entry.kind}\n{entry.subject}\n{entry.was}\n"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from retention.recording import Json, RecordError, parse_json
-from retention.rows.chain import Entry, canonical, commitment, is_personal, public_text
+from retention.rows.chain import ChainEntry, canonical, commitment, is_personal, public_text
 from retention.rows.columns import record_of
 from retention.rows.pages import Row
 
 
-def differences(kind: str, row: Row, entry: Entry) -> Sequence[str]:
+def differences(kind: str, row: Row, entry: ChainEntry) -> Sequence[str]:
     """What a row and the entry that tells its present state do not agree on, one line each.
 
     The values of the row may have become whatever they like.
@@ -21,7 +21,7 @@ def differences(kind: str, row: Row, entry: Entry) -> Sequence[str]:
         return [f"not readable: {error}"]
 
 
-def _between(kind: str, row: Row, entry: Entry) -> Iterator[str]:
+def _between(kind: str, row: Row, entry: ChainEntry) -> Iterator[str]:
     record, salt = record_of(kind, row), row["salt"]
     if public_text(kind, record) != entry.public:
         yield from _changed(kind, record, entry)
@@ -31,7 +31,7 @@ def _between(kind: str, row: Row, entry: Entry) -> Iterator[str]:
         yield "what leads to a person was changed in it, or taken without a trace"
 
 
-def _changed(kind: str, record: Json, entry: Entry) -> Iterator[str]:
+def _changed(kind: str, record: Json, entry: ChainEntry) -> Iterator[str]:
     """Field by field; fields that a later version added are not in an old entry, and empty in its row."""
     try:
         told, there = parse_json(entry.public), parse_json(public_text(kind, record))

@@ -13,8 +13,8 @@ from retention.rows.chain import (
     PERSONAL,
     SEGMENT,
     TABLES,
-    Entry,
-    Head,
+    ChainEntry,
+    ChainHead,
     Lost,
     canonical,
     commitment,
@@ -26,7 +26,7 @@ from retention.rows.chain import (
 from retention.rows.columns import as_read, record_of, to_row
 from retention.rows.differences import differences
 
-ENTRY = tuple(column.name for column in fields(Entry))  # the columns of the chain
+ENTRY = tuple(column.name for column in fields(ChainEntry))  # the columns of the chain
 KINDS = {table: kind for kind, table in TABLES.items()}
 _ADOPTED = 500  # rows read at a time
 
@@ -40,21 +40,21 @@ class Ledger:
     def __init__(self, connection: sqlite3.Connection, clock: Callable[[], datetime]) -> None:
         self._db = connection
         self._clock = clock
-        self.appended: Head | None = None
+        self.appended: ChainHead | None = None
 
-    def head(self) -> Head:
+    def head(self) -> ChainHead:
         """The last entry there is."""
         rows = self.read_anyhow("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
-        return Head(**rows[0]) if rows else Head(0, GENESIS)
+        return ChainHead(**rows[0]) if rows else ChainHead(0, GENESIS)
 
     def hash_of(self, seq: int) -> str | None:
         """The hash of one entry, if there is one."""
         rows = self.read_anyhow("SELECT hash FROM chain WHERE seq = ?", [seq])
         return str(rows[0]["hash"]) if rows else None
 
-    def knows(self, head: Head) -> bool:
+    def knows(self, head: ChainHead) -> bool:
         """Whether the chain holds it, or goes on behind it."""
-        if head == Head(0, GENESIS) or self.hash_of(head.seq) == head.hash:
+        if head == ChainHead(0, GENESIS) or self.hash_of(head.seq) == head.hash:
             return True
         sql = "SELECT 1 FROM chain WHERE kind = ? AND was = 0 AND instr(public, ?) > 0"
         return self._db.execute(sql, [SEGMENT, f'"hash":"{head.hash}"']).fetchone() is not None
@@ -94,8 +94,8 @@ class Ledger:
 
     def begin_segment(self, reason: str, lost: Lost) -> None:
         """Begin, or go on after `lost`, the head of a database that is gone: its number and hash go on."""
-        before = {"seq": lost.seq, "hash": lost.hash} if isinstance(lost, Head) else lost
-        if isinstance(lost, Head) and lost.seq > self.head().seq:
+        before = {"seq": lost.seq, "hash": lost.hash} if isinstance(lost, ChainHead) else lost
+        if isinstance(lost, ChainHead) and lost.seq > self.head().seq:
             self.appended = lost
         self._add(SEGMENT, reason, 0, "", canonical({"reason": reason, "previous": before}))
 
@@ -116,7 +116,7 @@ class Ledger:
         """Whether a row is in the state that its entry tells: a new entry must not cover what was altered."""
         sql = "SELECT * FROM chain WHERE seq = ? AND kind = ? AND subject = ?"
         entries = self.read_anyhow(sql, [row["chain_seq"], kind, str(row["id"])])
-        return bool(entries) and not differences(kind, row, Entry(**entries[0]))
+        return bool(entries) and not differences(kind, row, ChainEntry(**entries[0]))
 
     def _append(self, table: str, subject: str, record: Json, salt: str | None, was: int) -> Json:
         """One more entry about a row; what of the chain the row has to keep."""
@@ -130,12 +130,14 @@ class Ledger:
 
     def _add(self, kind: str, subject: str, was: int, personal: str, public: str) -> int:
         before = self.appended or self.head()
-        entry = Entry(before.seq + 1, to_text(self._clock()), kind, subject, was, personal, public, hash="")
+        entry = ChainEntry(
+            before.seq + 1, to_text(self._clock()), kind, subject, was, personal, public, hash=""
+        )
         entry = replace(entry, hash=link(before.hash, entry))
         self._db.execute(
             f"INSERT INTO chain ({', '.join(ENTRY)}) VALUES ({', '.join('?' * len(ENTRY))})", astuple(entry)
         )
-        self.appended = Head(entry.seq, entry.hash)
+        self.appended = ChainHead(entry.seq, entry.hash)
         return entry.seq
 
     def _write(self, table: str, id: str | int, row: Json) -> None:

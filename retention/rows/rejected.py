@@ -36,7 +36,7 @@ class Span:
         return Span(self.count + other.count, min(self.first, other.first), max(self.last, other.last))
 
 
-class Rejected:
+class PendingRejections:
     """Those of one process that wait to be written; any thread. Times are UTC."""
 
     def __init__(self) -> None:

@@ -32,7 +32,8 @@ from retention.recording import (
     to_text,
 )
 from retention.rows import expiring
-from retention.rows.chain import TABLES, Entry, Head, Lost
+from retention.rows.chain import TABLES, ChainEntry, ChainHead, Lost
+from retention.rows.chain_head import ChainHeadError, export_head, read_head
 from retention.rows.columns import from_row
 from retention.rows.connection import connect
 from retention.rows.faults import (
@@ -45,7 +46,6 @@ from retention.rows.faults import (
     UnknownId,
     named,
 )
-from retention.rows.head import HeadError, export_head, read_head
 from retention.rows.ledger import Ledger
 from retention.rows.pages import Listing, Row, breathing, each_row
 from retention.rows.schema import GUARDS, MIGRATIONS, unknown_migrations
@@ -316,7 +316,7 @@ class Store:
 
     # the chain
 
-    def head(self) -> Head:
+    def head(self) -> ChainHead:
         """The last entry of the chain."""
         with self._lock, named(self.path):
             return self._ledger.head()
@@ -326,16 +326,16 @@ class Store:
         with self._lock, named(self.path):
             return self._ledger.hash_of(seq)
 
-    def knows(self, head: Head) -> bool:
+    def knows(self, head: ChainHead) -> bool:
         """Whether an exported head is in the chain, or told in it as what was lost."""
         with self._lock, named(self.path):
             return self._ledger.knows(head)
 
-    def entries(self, seqs: Sequence[int]) -> dict[int, Entry]:
+    def entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
         """Entries of the chain by their seq, those that there are; up to a page of them."""
         marks = ", ".join("?" * len(seqs))
         rows = self._read(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs, anyhow=True)
-        return {row["seq"]: Entry(**row) for row in rows}
+        return {row["seq"]: ChainEntry(**row) for row in rows}
 
     def tally(self) -> dict[str, int]:
         """How many rows of each table the chain knows of."""
@@ -414,11 +414,11 @@ class Store:
         """What was exported and is not in the chain: its database is gone, or an older one came back."""
         try:
             exported = None if self.places is None else read_head(self.places.head)
-        except HeadError:
+        except ChainHeadError:
             return "unknown"
         return None if exported is None or self._ledger.knows(exported) else exported
 
-    def _export(self, path: Path, head: Head) -> None:
+    def _export(self, path: Path, head: ChainHead) -> None:
         try:
             export_head(path, head, self._ledger.knows)
         except OSError as error:

@@ -36,7 +36,7 @@ Stamped = Callable[[], datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ClockReading:
     """`wall` in UTC; `elapsed` in s since the boot `boot`, sleep included (CLOCK_BOOTTIME).
 
     `synchronised`: whether the kernel says that somebody has disciplined its clock.
@@ -49,25 +49,25 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class BelievedReadings:
     """The first reading of this boot that was believed, and the last; `entry`: of the chain by then."""
 
-    first: Reading
-    last: Reading
+    first: ClockReading
+    last: ClockReading
     entry: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class ClockDoubt:
     """What is wrong with the clock, in one line; whether another source of the time can settle it."""
 
     why: str
     may_be_confirmed: bool
 
 
-def read_clock() -> Reading:
+def read_clock() -> ClockReading:
     """Now. Raises OSError where the system names no boot."""
-    return Reading(
+    return ClockReading(
         _BOOT.read_text(encoding="ascii").strip(),
         datetime.now(UTC),
         time.clock_gettime(time.CLOCK_BOOTTIME),
@@ -80,7 +80,7 @@ def never() -> None:
     return
 
 
-def step(seen: Seen, now: Reading, known: datetime | None = None) -> Doubt | None:
+def step(seen: BelievedReadings, now: ClockReading, known: datetime | None = None) -> ClockDoubt | None:
     """What speaks against `now`; `known`: a time after the last look that is believed, of an earlier boot.
 
     A clock that nobody had disciplined at the last look may be put right once, however far.
@@ -96,13 +96,15 @@ def step(seen: Seen, now: Reading, known: datetime | None = None) -> Doubt | Non
         ahead = timedelta() if now.synchronised else now.wall - max(last, known or last)
         may_be_confirmed = not now.synchronised
     if back < -BACKWARD:
-        return Doubt(f"the clock went back by {_length(-back)}, to {to_text(now.wall)}", may_be_confirmed)
+        return ClockDoubt(
+            f"the clock went back by {_length(-back)}, to {to_text(now.wall)}", may_be_confirmed
+        )
     if ahead > FORWARD:
-        return Doubt(f"the clock is ahead by {_length(ahead)}, at {to_text(now.wall)}", may_be_confirmed)
+        return ClockDoubt(f"the clock is ahead by {_length(ahead)}, at {to_text(now.wall)}", may_be_confirmed)
     return None
 
 
-def look(store: Store, now: Reading, stamped: Stamped = never) -> str | None:
+def look(store: Store, now: ClockReading, stamped: Stamped = never) -> str | None:
     """Compare the clock with what was seen before, and remember it; why purging is suspended, if it is.
 
     Once suspended it stays so until `resume`, even if the clock comes back, or, across boots, until the time
@@ -115,7 +117,7 @@ def look(store: Store, now: Reading, stamped: Stamped = never) -> str | None:
         return suspended(store, now, stamped)
 
 
-def _look(store: Store, now: Reading, stamped: Stamped) -> str | None:
+def _look(store: Store, now: ClockReading, stamped: Stamped) -> str | None:
     with store.write():
         kept = _load(store)
         doubt = _judged(store, kept, now, stamped)
@@ -125,27 +127,27 @@ def _look(store: Store, now: Reading, stamped: Stamped) -> str | None:
             if kept.doubt is not None:
                 by = "the kernel's clock is synchronised" if now.synchronised else "a time stamp"
                 _trace(store, now, "clock_ok", f"{kept.doubt.why}; confirmed: {by}", "done")
-            _keep(store, Seen(first, now, store.head().seq), None)
+            _keep(store, BelievedReadings(first, now, store.head().seq), None)
         elif kept.doubt is None:
             _trace(store, now, "clock_doubt", doubt.why, "refused")
             _keep(store, kept.seen, doubt)
         return None if doubt is None else doubt.why
 
 
-def suspended(store: Store, now: Reading | None = None, stamped: Stamped = never) -> str | None:
+def suspended(store: Store, now: ClockReading | None = None, stamped: Stamped = never) -> str | None:
     """Why purging is suspended, or would be by a look at `now`; remembers nothing. Raises StoreError."""
     kept = _load(store)
     doubt = kept.doubt if now is None else _judged(store, kept, now, stamped)
     return None if doubt is None else doubt.why
 
 
-def resume(store: Store, now: Reading, by: Access) -> bool:
+def resume(store: Store, now: ClockReading, by: Access) -> bool:
     """A person (`by`, for the trace) says that the clock is right; false if nothing was suspended."""
     with store.write():
         doubt = _load(store).doubt
         if doubt is not None:
             store.add_access(replace(by, action="clock_ok", detail=doubt.why))
-        _keep(store, Seen(now, now, store.head().seq), None)
+        _keep(store, BelievedReadings(now, now, store.head().seq), None)
         return doubt is not None
 
 
@@ -153,11 +155,11 @@ def resume(store: Store, now: Reading, by: Access) -> bool:
 class _Kept:
     """What the database remembers."""
 
-    seen: Seen | None
-    doubt: Doubt | None
+    seen: BelievedReadings | None
+    doubt: ClockDoubt | None
 
 
-def _judged(store: Store, kept: _Kept, now: Reading, stamped: Stamped) -> Doubt | None:
+def _judged(store: Store, kept: _Kept, now: ClockReading, stamped: Stamped) -> ClockDoubt | None:
     """What speaks against `now`, with all that may confirm it."""
     if kept.doubt is not None:
         settled = kept.doubt.may_be_confirmed and _is_confirmed(kept.seen, now, stamped)
@@ -173,24 +175,26 @@ def _judged(store: Store, kept: _Kept, now: Reading, stamped: Stamped) -> Doubt 
     return step(kept.seen, now, _last_known(store, kept.seen))
 
 
-def _first_step(store: Store, now: Reading) -> Doubt | None:
+def _first_step(store: Store, now: ClockReading) -> ClockDoubt | None:
     """What speaks against `now` where no look is remembered."""
     segments = Listing(table="chain", order=("seq",), indexed="kind = 'segment' AND was = 0")
     begun = list(store.each(segments))
     if len(begun) != 1 or '"previous":null' not in str(begun[0]["public"]):
-        return Doubt(NEVER_SEEN, may_be_confirmed=True)
+        return ClockDoubt(NEVER_SEEN, may_be_confirmed=True)
     last = Listing(table="chain", order=("seq",), columns="seq, at", descending=True, limit=1)
     (entry,) = store.each(last)
     try:
         ahead = now.wall - from_text(entry["at"])
     except (ValueError, TypeError):
-        return Doubt(NEVER_SEEN, may_be_confirmed=True)
+        return ClockDoubt(NEVER_SEEN, may_be_confirmed=True)
     if ahead > FORWARD:
-        return Doubt(f"the clock is ahead by {_length(ahead)}, at {to_text(now.wall)}", may_be_confirmed=True)
+        return ClockDoubt(
+            f"the clock is ahead by {_length(ahead)}, at {to_text(now.wall)}", may_be_confirmed=True
+        )
     return None
 
 
-def _is_confirmed(seen: Seen | None, now: Reading, stamped: Stamped) -> bool:
+def _is_confirmed(seen: BelievedReadings | None, now: ClockReading, stamped: Stamped) -> bool:
     """By the kernel, or by a stamp: that was made after the last look, and not much before now."""
     if now.synchronised:
         return True
@@ -200,19 +204,19 @@ def _is_confirmed(seen: Seen | None, now: Reading, stamped: Stamped) -> bool:
     return -_SKEW <= now.wall - at <= FORWARD
 
 
-def _fits(seen: Seen, now: Reading) -> bool:
+def _fits(seen: BelievedReadings, now: ClockReading) -> bool:
     """Whether it is no earlier than what was believed, unless that could be put right."""
     put_right = now.synchronised and not seen.last.synchronised
     return put_right or now.wall - seen.last.wall >= -BACKWARD
 
 
-def _goes_on(seen: Seen, now: Reading) -> bool:
+def _goes_on(seen: BelievedReadings, now: ClockReading) -> bool:
     """Whether the first reading of this boot is still what counts: nobody has put the clock right since."""
     moved = abs(_gained(seen.first, now))
     return seen.first.boot == now.boot and moved <= FORWARD and _gained(seen.last, now) >= -BACKWARD
 
 
-def _last_known(store: Store, seen: Seen) -> datetime:
+def _last_known(store: Store, seen: BelievedReadings) -> datetime:
     """The time of the last look, or of entries of the chain that follow it, none a day after the one before.
 
     What a wrong clock has written since is not among them: it is further off.
@@ -254,11 +258,11 @@ def _has_past(store: Store, now: datetime) -> bool:
     return any(row for table in tables for row in store.each(table))
 
 
-def _trace(store: Store, now: Reading, action: str, detail: str, outcome: str) -> None:
+def _trace(store: Store, now: ClockReading, action: str, detail: str, outcome: str) -> None:
     store.add_access(Access(at=now.wall, action=action, by="agent", outcome=outcome, detail=detail))
 
 
-def _gained(earlier: Reading, later: Reading) -> timedelta:
+def _gained(earlier: ClockReading, later: ClockReading) -> timedelta:
     """How much the wall clock has moved beyond the seconds that went by."""
     return later.wall - earlier.wall - timedelta(seconds=later.elapsed - earlier.elapsed)
 
@@ -276,14 +280,16 @@ def _load(store: Store) -> _Kept:
         told = json.loads(row["seen"])
         seen = None
         if told["last"] is not None:
-            seen = Seen(_reading(told["first"]), _reading(told["last"]), int(told.get("entry", 0)))
-        doubt = None if why is None else Doubt(why, bool(told.get("may_be_confirmed", False)))
+            seen = BelievedReadings(
+                _reading(told["first"]), _reading(told["last"]), int(told.get("entry", 0))
+            )
+        doubt = None if why is None else ClockDoubt(why, bool(told.get("may_be_confirmed", False)))
         return _Kept(seen, doubt)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return _Kept(None, Doubt(why or UNREADABLE, may_be_confirmed=False))
+        return _Kept(None, ClockDoubt(why or UNREADABLE, may_be_confirmed=False))
 
 
-def _keep(store: Store, seen: Seen | None, doubt: Doubt | None) -> None:
+def _keep(store: Store, seen: BelievedReadings | None, doubt: ClockDoubt | None) -> None:
     told: Json = {
         "first": seen and _json(seen.first),
         "last": seen and _json(seen.last),
@@ -294,7 +300,7 @@ def _keep(store: Store, seen: Seen | None, doubt: Doubt | None) -> None:
     store.keep_clock_row({"id": 1, "seen": json.dumps(told), "suspended": why})
 
 
-def _json(reading: Reading) -> Json:
+def _json(reading: ClockReading) -> Json:
     return {
         "boot": reading.boot,
         "wall": to_text(reading.wall),
@@ -303,8 +309,8 @@ def _json(reading: Reading) -> Json:
     }
 
 
-def _reading(json: Json) -> Reading:
-    return Reading(
+def _reading(json: Json) -> ClockReading:
+    return ClockReading(
         str(json["boot"]),
         from_text(json["wall"]),
         float(json["elapsed"]),

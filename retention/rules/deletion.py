@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from retention.archive.archive import Archive, why_held
 from retention.recording import Access, Receipt, Recording, Status
-from retention.rows.chain import Head, is_personal
+from retention.rows.chain import ChainHead, is_personal
 from retention.rows.store import Store, UnknownId
 from retention.rules.copies import Copy, known_copies
 from retention.rules.purge import finish
@@ -27,7 +27,7 @@ class NotDeleted(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class KeptCall:
     """What is kept of a call: a recording, a receipt, or both."""
 
     id: str
@@ -36,7 +36,7 @@ class Call:
     receipt: Receipt | None
 
     @classmethod
-    def find(cls, store: Store, id: str) -> "Call":
+    def find(cls, store: Store, id: str) -> "KeptCall":
         """Raises UnknownId where nothing is kept of it."""
         recording, receipt = _known(store.recording, id), _known(store.receipt, id)
         row = recording or receipt
@@ -59,12 +59,12 @@ class Deletion:
     `copies` were exported and still are where they were put; `entry` of the chain tells that it is done.
     """
 
-    call: Call
+    call: KeptCall
     trace: Access
     receipt: bool
     notes: int
     copies: tuple[Copy, ...]
-    entry: Head
+    entry: ChainHead
 
 
 def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetime]) -> Deletion:
@@ -75,7 +75,7 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
     """
     store = archive.store
     with store.write():
-        call = Call.find(store, id)
+        call = KeptCall.find(store, id)
         receipt = call.receipt is not None and is_personal("receipt", call.receipt.to_json())
         notes = store.forget_notes_of(id)
         if (reason := _held(archive, call) or _why_not(call, receipt or notes > 0)) is not None:
@@ -97,12 +97,12 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
     )
 
 
-def _held(archive: Archive, call: Call) -> str | None:
+def _held(archive: Archive, call: KeptCall) -> str | None:
     why = None if call.recording is None else why_held(archive, call.recording)
     return why and f"it is {why}; see `release`"
 
 
-def _why_not(call: Call, more: bool) -> str | None:
+def _why_not(call: KeptCall, more: bool) -> str | None:
     """Why it stays; `more`: whether anything but the recording leads to a person."""
     recording, receipt = call.recording, call.receipt
     open_recording = recording is not None and recording.status is Status.OPEN

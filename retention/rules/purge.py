@@ -25,7 +25,7 @@ from retention.recording import (
     parse_period,
     to_text,
 )
-from retention.rows.chain import Head, is_personal
+from retention.rows.chain import ChainHead, is_personal
 from retention.rows.pages import Listing, breathing
 from retention.rows.store import Damaged, NoRoom, Store, StoreError, UnknownId
 from retention.rules.copies import Copy, known_copies
@@ -207,7 +207,7 @@ def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]
     return erased
 
 
-def finish(archive: Archive, id: str, now: datetime) -> Head:
+def finish(archive: Archive, id: str, now: datetime) -> ChainHead:
     """Remove the files of one recording whose purge has begun, and end that; the entry that tells so.
 
     Raises OSError for what does not go, which the next purge tries again; StoreError.

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retention.rows.chain import Head
+from retention.rows.chain import ChainHead
 from retention.rows.store import Store
 from retention.stamps import authority
 from retention.stamps.authority import StampError, Token
@@ -162,7 +162,7 @@ def verify_stamps(
 # --- steps ---
 
 
-def _stamp(head: Head, url: str, trusted: "Sequence[Certificate]") -> tuple[Token, bytes]:
+def _stamp(head: ChainHead, url: str, trusted: "Sequence[Certificate]") -> tuple[Token, bytes]:
     digest, nonce = bytes.fromhex(head.hash), 1 << 62 | secrets.randbits(62)
     from retention.stamps.post import (  # brings all of HTTP along, which a list of stamps goes without
         NoAnswer,
@@ -181,7 +181,7 @@ def _stamp(head: Head, url: str, trusted: "Sequence[Certificate]") -> tuple[Toke
     return token, response
 
 
-def _is_behind(last: Stamped, head: Head) -> bool:
+def _is_behind(last: Stamped, head: ChainHead) -> bool:
     """Whether the head has moved since. Raises StampError if the chain is not the one that was stamped."""
     if last.seq > head.seq:
         raise StampError(

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import prompts
-from media.prompt import Prompt as Sound
+from media.prompt import PromptFile as Sound
 from media.prompt import inspect_prompt
 from sipagent.agent.engine import Headers
 from sipagent.agent.operators.board import Strategy

@@ -50,7 +50,7 @@ from sipagent.agent.turned_away import FULL, turned_away
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER
-from sipagent.call.policy import RETRY_AFTER_S
+from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import display_for_operator, printable
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 

@@ -2,7 +2,7 @@
 
 from media.hearing.dtmf import ToneDropped, ToneHeard, ToneStarted
 from media.hearing.keyword import Meaning, Verdict
-from media.hearing.listener import Conclusion, KeywordSpotted, ListenerFailed, ListeningEnded, SpeechEnded
+from media.hearing.listener import AllHeard, Conclusion, KeywordSpotted, ListenerFailed, SpeechEnded
 from media.hearing.vad import SpeechStarted
 from sipagent.call import events as e
 
@@ -24,7 +24,7 @@ def concluded(leg: int, conclusion: Conclusion) -> e.Fact:  # noqa: PLR0911 - on
             return _judged(verdict) if verdict else e.HearingEnded("speech")
         case ListenerFailed(reason):
             return e.HearingFailed(reason)
-        case ListeningEnded():
+        case AllHeard():
             return e.ListeningEnded()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from media.frame import SAMPLE_RATE
-from media.prompt import Prompt as Sound
+from media.prompt import PromptFile as Sound
 from media.recording.tap import Tap
 from retention.recording import Event, Notice, Receipt, Recording, due_date
 from sipagent.agent.admission import Admission

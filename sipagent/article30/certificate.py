@@ -9,7 +9,7 @@ from retention.rules.copies import Copy
 from retention.rules.deletion import Deletion
 from sipagent.config.identity import printable
 from sipagent.config.model import Service
-from sipagent.stats.words import Words
+from sipagent.stats.words import StatisticsWords
 
 _WIDTH = 78
 _PATH = 400  # characters
@@ -100,12 +100,12 @@ _WORDS: dict[str, tuple[str, str]] = {
 
 def certificate(done: Deletion, service: Service) -> str:
     """The text: lines of 78 characters but for values, which are not broken; times in the service's zone."""
-    page = _Page(Words("fr" if service.language == "fr" else "en"), service)
+    page = _Page(StatisticsWords("fr" if service.language == "fr" else "en"), service)
     return "\n".join(page.lines(done)) + "\n"
 
 
 class _Page:
-    def __init__(self, words: Words, service: Service) -> None:
+    def __init__(self, words: StatisticsWords, service: Service) -> None:
         self._words = words
         self._service = service
 

@@ -1,8 +1,8 @@
 """What the register's entry says, in English: see `words`."""
 
-from sipagent.article30.words import Words
+from sipagent.article30.words import RegisterWords
 
-ENGLISH = Words(
+ENGLISH = RegisterWords(
     introduction=(
         "Entry for the register of processing activities (GDPR, article 30), made from the live "
         "configuration."

@@ -14,8 +14,8 @@ from difflib import SequenceMatcher
 from itertools import zip_longest
 from typing import Any
 
-from sipagent.article30.markdown import BEGINS, ENDS, LANGUAGES, Line, lines, markdown
-from sipagent.article30.register import FORMAT, Entry
+from sipagent.article30.markdown import BEGINS, ENDS, LANGUAGES, EntryLine, lines, markdown
+from sipagent.article30.register import FORMAT, RegisterEntry
 
 
 class RegisterError(ValueError):
@@ -83,14 +83,14 @@ def _read_json(text: str) -> Written:
     return Written(None, json=found)
 
 
-def differences(written: Written, entry: Entry) -> list[Difference]:
+def differences(written: Written, entry: RegisterEntry) -> list[Difference]:
     """Where the file is not what the entry says, in the order of the entry."""
     if written.language is None:
         return list(_of_json(written.json or {}, entry))
     return list(_of_markdown(written, list(lines(entry, written.language))))
 
 
-def renewed(written: Written | None, entry: Entry, language: str | None) -> str:
+def renewed(written: Written | None, entry: RegisterEntry, language: str | None) -> str:
     """The text to write: JSON where there is no language; Markdown in place of what the file had."""
     if language is None:
         return json.dumps(entry.to_json(), indent=2, ensure_ascii=False) + "\n"
@@ -103,7 +103,7 @@ def renewed(written: Written | None, entry: Entry, language: str | None) -> str:
 # --- Markdown ---
 
 
-def _of_markdown(written: Written, now: list[Line]) -> Iterator[Difference]:
+def _of_markdown(written: Written, now: list[EntryLine]) -> Iterator[Difference]:
     """Line by line; empty ones and the space around a line do not count."""
     numbered = enumerate(written.lines, len(written.before) + 1)
     old = [(number, text) for number, row in numbered if (text := row.strip())]
@@ -124,7 +124,7 @@ def _of_markdown(written: Written, now: list[Line]) -> Iterator[Difference]:
 _ABSENT = object()
 
 
-def _of_json(json_: Mapping[str, Any], entry: Entry) -> Iterator[Difference]:
+def _of_json(json_: Mapping[str, Any], entry: RegisterEntry) -> Iterator[Difference]:
     """Statement by statement; then what the file states and the entry does not."""
     left = dict(_leaves(json_, {statement.name for statement in entry.statements}))
     for statement in entry.statements:

@@ -1,8 +1,8 @@
 """What the register's entry says, in French: see `words`."""
 
-from sipagent.article30.words import Words
+from sipagent.article30.words import RegisterWords
 
-FRENCH = Words(
+FRENCH = RegisterWords(
     introduction=(
         "Entrée du registre des activités de traitement (RGPD, article 30), établie d’après la "
         "configuration en vigueur."

@@ -1,4 +1,4 @@
-"""The register's entry as Markdown, in French or English: an `Entry` in, lines out. Pure.
+"""The register's entry as Markdown, in French or English: a `RegisterEntry` in, lines out. Pure.
 
 It stands between two comments, by which it is found again in a longer register; what is around them is its
 keepers' own. Every statement is one line, so that a line that differs tells which.
@@ -12,11 +12,11 @@ from typing import Any
 
 from sipagent.article30.english import ENGLISH
 from sipagent.article30.french import FRENCH
-from sipagent.article30.register import Entry, Statement
-from sipagent.article30.words import Words, sentence
+from sipagent.article30.register import RegisterEntry, Statement
+from sipagent.article30.words import RegisterWords, sentence
 from sipagent.config.hours import DAYS
 
-LANGUAGES: Mapping[str, Words] = {"fr": FRENCH, "en": ENGLISH}
+LANGUAGES: Mapping[str, RegisterWords] = {"fr": FRENCH, "en": ENGLISH}
 BEGINS = re.compile(r"<!-- sipagent register: ([a-z]{2}) -->")
 ENDS = "<!-- sipagent register: end -->"
 
@@ -31,38 +31,40 @@ _FRENCH_DAYS = ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "di
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EntryLine:
     """A line of the entry, and the keys of config.toml that its statement rests on."""
 
     text: str
     keys: tuple[str, ...] = ()
 
 
-def markdown(entry: Entry, language: str) -> str:
+def markdown(entry: RegisterEntry, language: str) -> str:
     """The whole text, its first and last lines the two comments. `language` is one of LANGUAGES."""
     return "\n".join(line.text for line in lines(entry, language)) + "\n"
 
 
-def lines(entry: Entry, language: str) -> Iterator[Line]:
+def lines(entry: RegisterEntry, language: str) -> Iterator[EntryLine]:
     """The text of the entry line by line, each with the keys that it rests on."""
     words, writing = LANGUAGES[language], _Writing(french=language == "fr")
     title, *rest = entry.statements
-    yield Line(f"<!-- sipagent register: {language} -->")
+    yield EntryLine(f"<!-- sipagent register: {language} -->")
     yield _line(title, words, writing, bullet="")
-    yield from map(Line, ("", words.introduction, ""))
+    yield from map(EntryLine, ("", words.introduction, ""))
     yield from _sections([one for one in rest if not _is_off(one)], words, writing)
     yield from _heading(words, "security/off")
     yield from (_line(one, words, writing) for one in rest if _is_off(one))
     yield from _heading(words, "by_hand")
-    yield from (Line(f"- {text}") for text in words.by_hand)
-    yield from map(Line, ("", ENDS))
+    yield from (EntryLine(f"- {text}") for text in words.by_hand)
+    yield from map(EntryLine, ("", ENDS))
 
 
 def _is_off(statement: Statement) -> bool:
     return isinstance(statement.value, dict) and statement.value.get("on") is False
 
 
-def _sections(statements: Iterable[Statement], words: Words, writing: "_Writing") -> Iterator[Line]:
+def _sections(
+    statements: Iterable[Statement], words: RegisterWords, writing: "_Writing"
+) -> Iterator[EntryLine]:
     section = ""
     for statement in statements:
         if statement.section != section:
@@ -71,17 +73,17 @@ def _sections(statements: Iterable[Statement], words: Words, writing: "_Writing"
         yield _line(statement, words, writing)
 
 
-def _heading(words: Words, section: str) -> Iterator[Line]:
+def _heading(words: RegisterWords, section: str) -> Iterator[EntryLine]:
     if section in words.headings:
-        yield from map(Line, ("", f"## {words.headings[section]}", ""))
+        yield from map(EntryLine, ("", f"## {words.headings[section]}", ""))
 
 
-def _line(statement: Statement, words: Words, writing: "_Writing", bullet: str = "- ") -> Line:
+def _line(statement: Statement, words: RegisterWords, writing: "_Writing", bullet: str = "- ") -> EntryLine:
     value = statement.value
     fields: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
     fields["language"] = statement.name.rpartition(".")[2]
     text = writing.vformat(sentence(statement, words), (value,), fields)
-    return Line(bullet + text, statement.keys)
+    return EntryLine(bullet + text, statement.keys)
 
 
 class _Writing(Formatter):

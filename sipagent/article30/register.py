@@ -1,8 +1,8 @@
 """What the register of processing activities must say of the recordings (GDPR article 30(1)): pure.
 
-The configuration, the public keys and the notices go in; an `Entry` comes out, made of statements. Each has a
-name, which is its place in the JSON and never depends on a language, a value, and the keys of config.toml
-that it rests on. What each says in words is in `words`, under its name.
+The configuration, the public keys and the notices go in; a `RegisterEntry` comes out, made of statements.
+Each has a name, which is its place in the JSON and never depends on a language, a value, and the keys of
+config.toml that it rests on. What each says in words is in `words`, under its name.
 
 Whatever is switched off is stated as such. Nothing depends on the day, the machine or the version, so that an
 entry that was written once can be compared with that of now.
@@ -48,7 +48,7 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RegisterEntry:
     """The whole: its statements in order, and the keys of config.toml that still have to be filled in."""
 
     statements: tuple[Statement, ...]
@@ -66,7 +66,7 @@ class Entry:
         return json | {"to_complete": list(self.to_complete)}
 
 
-def entry(config: Config, recipients: Sequence[PublicKey], notices: Sequence[SpokenNotice]) -> Entry:
+def entry(config: Config, recipients: Sequence[PublicKey], notices: Sequence[SpokenNotice]) -> RegisterEntry:
     """The entry as the configuration makes it.
 
     `recipients` are the keys in the files of `recording.recipients`, in their order; `notices` are those of
@@ -84,7 +84,7 @@ def entry(config: Config, recipients: Sequence[PublicKey], notices: Sequence[Spo
         *_security(config, recipients),
     )
     missing = [key for statement in statements if statement.how in MISSING for key in statement.keys[-1:]]
-    return Entry(statements, tuple(dict.fromkeys(missing)))
+    return RegisterEntry(statements, tuple(dict.fromkeys(missing)))
 
 
 # The sentences that ask for something; what is to be filled in is the last of the statement's keys.

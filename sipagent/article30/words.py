@@ -1,6 +1,6 @@
 """What the register's entry says, per language; the words are in `french` and `english`.
 
-To add a language, write its Words: a test tells what is missing.
+To add a language, write its RegisterWords: a test tells what is missing.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from sipagent.article30.register import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class RegisterWords:
     """The words of one language.
 
     A sentence is found by `Statement.name`, and by `name/how` where the statement has several; those of the
@@ -26,7 +26,7 @@ class Words:
     by_hand: tuple[str, ...]  # what no configuration knows
 
 
-def sentence(statement: Statement, words: Words) -> str:
+def sentence(statement: Statement, words: RegisterWords) -> str:
     """The sentence of a statement, its braces unfilled but for `{todo}`."""
     name = "information.notices" if statement.name.startswith("information.notices.") else statement.name
     found = words.sentences["/".join(filter(None, (name, statement.how)))]

@@ -1,8 +1,8 @@
 """From an operator's answer on: the tap, the codes that an operator may press, holds, and what goes wrong."""
 
 from sipagent.call import events as e
-from sipagent.call import policy
 from sipagent.call import referral as r
+from sipagent.call import timing
 from sipagent.call.events import CALLER
 from sipagent.call.machines.codes import Order
 from sipagent.call.machines.consent import Decision
@@ -55,8 +55,8 @@ def answered_late(call: CallState, fact: e.OperatorAnswered) -> None:
 
 def heard_out(call: CallState) -> None:
     """From here on it is listened to only where no other way brings a key, or a word may still erase."""
-    if call.hearing and call.now < call.late_until + policy.VERDICT_S:
-        call.timers["late"] = call.now + policy.LATE_S
+    if call.hearing and call.now < call.late_until + timing.VERDICT_S:
+        call.timers["late"] = call.now + timing.LATE_S
     else:
         listen_on(call)
 

@@ -1,7 +1,7 @@
 """How a call ends: a last prompt, what was still to be listened to, the recording, the receipt."""
 
 from sipagent.call import events as e
-from sipagent.call import policy
+from sipagent.call import timing
 from sipagent.call.events import CALLER, Prompt
 from sipagent.call.machines.consent import Decision
 from sipagent.call.machines.story import Outcome
@@ -34,7 +34,7 @@ def end(call: CallState, outcome: Outcome) -> None:
     call.story.outcome = outcome
     if call.captured:
         call.phase = Phase.ENDING
-        call.timers["listening"] = call.now + policy.LISTENING_S
+        call.timers["listening"] = call.now + timing.LISTENING_S
         call.do(e.Listen(CALLER, tones=False, voice=False))
     else:
         finish(call, outcome)

@@ -4,7 +4,7 @@ Who answers is bridged as soon as the leg sends something (and what a refusing c
 caller hears music until then, and a phone that answers and vanishes is nobody's conversation.
 """
 
-from sipagent.call import bridge, end, policy
+from sipagent.call import bridge, end, timing
 from sipagent.call import events as e
 from sipagent.call.events import Prompt
 from sipagent.call.machines.hunt import Operator
@@ -15,7 +15,7 @@ from sipagent.call.state import CallState
 def hunt(call: CallState) -> None:
     leave_the_notice(call)
     call.phase = Phase.HUNT
-    call.late_until = call.now + policy.LATE_S
+    call.late_until = call.now + timing.LATE_S
     call.waits_until = call.now + call.policy.max_wait_s
     call.timers.clear()
     wait(call)
@@ -26,7 +26,7 @@ def hunt(call: CallState) -> None:
 def wait(call: CallState) -> None:
     """The clocks of a caller for whom nobody has answered."""
     call.timers.setdefault("max_wait", call.waits_until)
-    call.timers.setdefault("please_hold", call.now + policy.PLEASE_HOLD_S)
+    call.timers.setdefault("please_hold", call.now + timing.PLEASE_HOLD_S)
 
 
 def leave_the_notice(call: CallState) -> None:
@@ -45,7 +45,7 @@ def operator_offered(call: CallState, fact: e.OperatorOffered) -> None:
         return
     call.timers.pop("retry", None)
     rings_until = call.now + call.policy.ring_s
-    gives_up_at = min(rings_until, call.now + policy.REACH_S)
+    gives_up_at = min(rings_until, call.now + timing.REACH_S)
     recorded = call.tapping if call.conversation else call.consent.allowed
     call.do(*call.hunt.dial(fact.uri, recorded, gives_up_at, rings_until))
     call.note(f"ringing {fact.uri}", "agent")
@@ -58,7 +58,7 @@ def ring_on(call: CallState) -> None:
     if (deadline := call.hunt.deadline) is not None:
         call.timers["ring"] = deadline
         if call.policy.simultaneous:
-            call.timers.setdefault("retry", call.now + policy.RETRY_S)
+            call.timers.setdefault("retry", call.now + timing.RETRY_S)
 
 
 def reached(call: CallState, fact: e.OperatorReached) -> None:
@@ -84,7 +84,7 @@ def rung_out(call: CallState) -> None:
 
 def nobody(call: CallState, _: e.NoOperatorFree) -> None:
     if not call.hunt.ringing and not call.hunt.operator:
-        call.timers.setdefault("retry", call.now + policy.RETRY_S)
+        call.timers.setdefault("retry", call.now + timing.RETRY_S)
 
 
 def retry(call: CallState) -> None:
@@ -106,7 +106,7 @@ def leg_wanted(call: CallState, _: e.LegWanted) -> None:
 
 
 def please_hold(call: CallState) -> None:
-    call.timers["please_hold"] = call.now + policy.PLEASE_HOLD_S
+    call.timers["please_hold"] = call.now + timing.PLEASE_HOLD_S
     if call.playing is Prompt.HOLD_MUSIC:
         call.play(Prompt.PLEASE_HOLD)
 
@@ -133,7 +133,7 @@ def answered(call: CallState, fact: e.OperatorAnswered) -> None:
         call.do(e.HangUp(fact.leg))  # its 200 crossed our CANCEL
         return
     call.do(*call.hunt.elsewhere())
-    call.timers = {"sound": call.now + policy.SOUND_S}
+    call.timers = {"sound": call.now + timing.SOUND_S}
     join(call)
 
 

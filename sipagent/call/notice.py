@@ -5,7 +5,7 @@ A refusal counts whenever it comes, so what it does during the whole call stands
 
 from typing import Any
 
-from sipagent.call import bridge, end, hunting, policy, refer
+from sipagent.call import bridge, end, hunting, refer, timing
 from sipagent.call import events as e
 from sipagent.call.events import CALLER, Prompt
 from sipagent.call.machines.consent import DecidedBy, Decision
@@ -20,7 +20,7 @@ def offered(call: CallState, fact: e.CallOffered) -> None:
     elif not fact.number_known:
         reject(call, 404)
     elif fact.draining or not fact.room:
-        reject(call, 503 if fact.draining else call.policy.full_status, policy.RETRY_AFTER_S)
+        reject(call, 503 if fact.draining else call.policy.full_status, timing.RETRY_AFTER_S)
     else:
         call.hours_open, call.candidate = fact.open, fact.sampled
         call.chooses = fact.may_choose
@@ -40,7 +40,7 @@ def confirmed(call: CallState, fact: e.CallConfirmed) -> None:
     call.story.answered_at = call.now
     call.telephone_event = fact.telephone_event
     call.do(e.Listen(CALLER, tones=True, voice=call.policy.voice))
-    call.timers["media"] = call.now + policy.MEDIA_WAIT_S
+    call.timers["media"] = call.now + timing.MEDIA_WAIT_S
     if call.media_arrived:
         greet(call)
 
@@ -67,7 +67,7 @@ def greet(call: CallState) -> None:
 def choice_heard(call: CallState, fact: e.PromptEnded) -> None:
     if fact.prompt is Prompt.CHOOSE:
         call.playing = None
-        call.timers["window"] = call.now + policy.CHOICE_S
+        call.timers["window"] = call.now + timing.CHOICE_S
 
 
 def choose(call: CallState, digit: str) -> None:
@@ -156,7 +156,7 @@ def asked_again(call: CallState, fact: e.PromptEnded) -> None:
 
 def window_over(call: CallState) -> None:
     if call.hearing:
-        call.timers["verdict"] = call.now + policy.VERDICT_S
+        call.timers["verdict"] = call.now + timing.VERDICT_S
     elif call.phase is Phase.CHOICE:
         inform(call)
     elif call.phase is Phase.CONFIRM:

@@ -4,7 +4,7 @@ What the trunk tells of it is followed to its end (RFC 3515 section 2.4.5), and 
 meanwhile. Where it doesn't succeed, operators are rung as for every other call.
 """
 
-from sipagent.call import end, hunting, policy
+from sipagent.call import end, hunting, timing
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER, Prompt
@@ -39,7 +39,7 @@ def prompt_ended(call: CallState, fact: e.PromptEnded) -> None:
 def refer(call: CallState) -> None:
     target = call.policy.refer_targets[call.referred]
     call.refer_until = call.now + call.policy.ring_s
-    call.timers["refer"] = min(call.refer_until, call.now + policy.REFER_ANSWER_S)
+    call.timers["refer"] = min(call.refer_until, call.now + timing.REFER_ANSWER_S)
     call.note(f"referred to {target}", "agent")
     call.do(r.Refer(CALLER, target))
 

@@ -1,11 +1,13 @@
 """A side of the call is over: it hung up, sends nothing any more, or the service ends. What follows?"""
 
-from sipagent.call import end, hunting, policy, transferring
+from sipagent.call import end, hunting, transferring
 from sipagent.call import events as e
 from sipagent.call.events import CALLER
 from sipagent.call.machines.hunt import Operator, refused
 from sipagent.call.policy import Phase
 from sipagent.call.state import CallState
+
+REQUEST_TERMINATED = 487  # the status of an INVITE that its caller cancelled (RFC 3261 section 21.4.25)
 
 
 def leg_gone(call: CallState, fact: e.LegGone) -> None:
@@ -41,7 +43,7 @@ def _caller_is_over(call: CallState, status: int, why: str) -> None:
         return  # it was we who hung up
     call.note(why, "caller")
     call.do(*call.hunt.drop())
-    gave_up = status < 400 or status == policy.REQUEST_TERMINATED
+    gave_up = status < 400 or status == REQUEST_TERMINATED
     end.end(call, call.story.outcome or ("abandoned" if gave_up else "failed"))
 
 

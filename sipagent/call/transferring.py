@@ -5,7 +5,7 @@ party any more. Who is rung has as long as in the hunt: to be reached, to answer
 the operator's phone may ask for it (`AllowTransfer`), and only for one of the configured targets.
 """
 
-from sipagent.call import bridge, hunting, policy
+from sipagent.call import bridge, hunting, timing
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER, Prompt
@@ -27,7 +27,7 @@ def asked(call: CallState, fact: r.TransferAsked) -> None:
     elif not fact.free:
         call.note(f"transfer to {fact.target}: busy", "operator")
         call.do(r.TellTransfer(fact.leg, BUSY, last=True), *bridge.may_transfer(call, operator))
-        call.busy_until = call.now + policy.HASTE_S
+        call.busy_until = call.now + timing.HASTE_S
     else:
         call.note(f"transfer to {fact.target}", "operator")
         call.do(r.Separate(operator.leg))
@@ -38,7 +38,7 @@ def asked(call: CallState, fact: r.TransferAsked) -> None:
             ring_target(call, call.transfer)
         else:
             call.do(e.HangUp(operator.leg))
-            call.timers["transfer"] = call.now + policy.ROOM_S
+            call.timers["transfer"] = call.now + timing.ROOM_S
 
 
 def gives_away(call: CallState, talk: Conversation) -> None:
@@ -54,7 +54,7 @@ def denied(call: CallState, fact: r.TransferDenied) -> None:
 def ring_target(call: CallState, transfer: Transfer) -> None:
     leg, until = call.hunt.next_leg(), call.now + call.policy.ring_s
     call.transfer = transfer.rings(leg, call.tapping, until)
-    call.timers["transfer"] = min(until, call.now + policy.REACH_S)
+    call.timers["transfer"] = min(until, call.now + timing.REACH_S)
     call.note(f"ringing {transfer.target}", "agent")
     call.do(e.DialOperator(leg, transfer.target, call.tapping, transfer.replaces))
 
@@ -70,7 +70,7 @@ def answered(call: CallState, fact: e.OperatorAnswered) -> None:
         call.do(e.HangUp(fact.leg))  # its 200 crossed our CANCEL
     elif transfer.waits:
         call.transfer = transfer.answers(fact.leg, fact.telephone_event)
-        call.timers["transfer"] = call.now + policy.SOUND_S
+        call.timers["transfer"] = call.now + timing.SOUND_S
         if fact.leg in call.held:
             target_heard(call, call.transfer)
 
@@ -125,7 +125,7 @@ def timeout(call: CallState) -> None:
             failed(call, transfer, NO_ANSWER)
         else:  # its leg may be the one that is needed to ring the giver again
             call.transfer = transfer.gives_up()
-            call.timers["transfer"] = call.now + policy.ROOM_S
+            call.timers["transfer"] = call.now + timing.ROOM_S
 
 
 def failed(call: CallState, transfer: Transfer, status: int) -> None:
@@ -133,7 +133,7 @@ def failed(call: CallState, transfer: Transfer, status: int) -> None:
     call.note(f"{transfer.target}: {why if status == NO_ANSWER else f'refused with {status}'}", "agent")
     call.do(*transfer.tells(status))
     if transfer.there:
-        call.busy_until = call.now + policy.HASTE_S
+        call.busy_until = call.now + timing.HASTE_S
         arrived(call, transfer.giver)
     elif not transfer.returning:
         ring_target(call, transfer.returns())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from media.loudness import Loudness, loudness
-from media.prompt import Prompt, PromptError, inspect_prompt
+from media.prompt import PromptError, PromptFile, inspect_prompt
 from sipagent.check.spoken import hours_findings, name_findings
 from sipagent.config.finding import Finding, error, ok, warning
 from sipagent.config.load import Config, PromptSet
@@ -123,7 +123,7 @@ def _prompt(config: Config, prompts: PromptSet, name: str, path: Path) -> Iterat
         yield from hours_findings(config, what, plain(prompt.words), prompts.language)
 
 
-def _wordless(what: str, name: str, prompt: Prompt) -> Finding:
+def _wordless(what: str, name: str, prompt: PromptFile) -> Finding:
     detail = f"its words are not in {prompt.path.with_suffix('.txt')}, so nobody can check them"
     return (error if name == "notice" else warning)(what, detail)
 

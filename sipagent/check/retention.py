@@ -10,9 +10,9 @@ from pathlib import Path
 from retention.archive.archive import Archive
 from retention.archive.erasure import stuck
 from retention.archive.reserve import lasting_problems
-from retention.rows.head import DAMAGED, HeadError, damaged_path, read_head
+from retention.rows.chain_head import DAMAGED, ChainHeadError, damaged_path, read_head
 from retention.rows.store import Store, StoreError
-from retention.rules.clock import Reading, read_clock, suspended
+from retention.rules.clock import ClockReading, read_clock, suspended
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import OVERDUE, ahead_of, due, plan
 from retention.stamps.stamp import proven
@@ -24,7 +24,7 @@ from sipagent.service.purging import RESUMES
 
 
 def retention_findings(
-    config: Config, now: datetime, read_clock: Callable[[], Reading] = read_clock
+    config: Config, now: datetime, read_clock: Callable[[], ClockReading] = read_clock
 ) -> Iterator[Finding]:
     """Look into a database that is there. `now` is aware. Raises OSError."""
     try:
@@ -38,7 +38,7 @@ def retention_findings(
         yield error("retention.database", str(problem))
 
 
-def _purge(config: Config, store: Store, now: datetime, read_clock: Callable[[], Reading]) -> Finding:
+def _purge(config: Config, store: Store, now: datetime, read_clock: Callable[[], ClockReading]) -> Finding:
     try:
         why = suspended(store, read_clock(), proven(store, config.retention.timestamp_ca))
     except OSError as problem:
@@ -85,7 +85,7 @@ def _chain(store: Store, file: Path) -> Finding:
     """A head that the chain does not know: a tail was cut off, or an older database came back."""
     try:
         head = read_head(file)
-    except HeadError as problem:
+    except ChainHeadError as problem:
         return error("chain", f"{problem}, so a tail cut off would not show: see `sipagent verify`")
     if head is None:
         return error("chain", f"{file.name} is missing: a tail cut off would not show")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from retention.rows.head import HeadError, read_head
+from retention.rows.chain_head import ChainHeadError, read_head
 from retention.stamps import authority
 from retention.stamps.authority import StampError
 from retention.stamps.stamp import newest
@@ -46,7 +46,7 @@ def _newest(places: Places, now: datetime) -> Finding:
     """A head that moves while no stamp comes is one that nobody else has seen."""
     try:
         last, head = newest(places.stamps), read_head(places.head)
-    except (StampError, HeadError, OSError) as wrong:
+    except (StampError, ChainHeadError, OSError) as wrong:
         return error("stamps", str(wrong))
     if last is None:
         return warning("stamps", "none yet: see `sipagent stamp`")

@@ -6,7 +6,7 @@ import click
 
 from retention.archive.archive import Archive
 from retention.rows.selection import Selection
-from retention.rules.deletion import Call
+from retention.rules.deletion import KeptCall
 from sipagent.cli.base import Decorated, Failure, Workplace
 from sipagent.cli.filters import caller_forms
 from sipagent.cli.tables import Column, console, show_table, user_part
@@ -27,7 +27,7 @@ def one_of_the_two(id: str | None, caller: str | None) -> None:
         raise click.UsageError(f"{given}; accepted: ID, or --caller NUMBER", click.get_current_context())
 
 
-def calls_of(work: Workplace, archive: Archive, typed: str) -> list[Call]:
+def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
     """What is kept of the calls from this number, oldest first. Raises click.UsageError, Failure for none.
 
     A part of a number is that of several people: `0612` is the caller who is called so, and nobody else.
@@ -41,16 +41,16 @@ def calls_of(work: Workplace, archive: Archive, typed: str) -> list[Call]:
     ids |= {row.id for one in chosen for row in archive.store.each_recording(one)}
     if not ids:
         raise Failure(f"{typed}: no call of this caller is kept; accepted: the whole number")
-    return [Call.find(archive.store, id) for id in sorted(ids)]
+    return [KeptCall.find(archive.store, id) for id in sorted(ids)]
 
 
-def show_calls(work: Workplace, archive: Archive, calls: Sequence[Call]) -> None:
+def show_calls(work: Workplace, archive: Archive, calls: Sequence[KeptCall]) -> None:
     """On stderr: what a question is about."""
 
-    def held(call: Call) -> str | None:
+    def held(call: KeptCall) -> str | None:
         return "held" if call.recording and archive.hold_of(call.recording) else None
 
-    columns: list[Column[Call]] = [
+    columns: list[Column[KeptCall]] = [
         Column("id", lambda call: call.id),
         Column("began", lambda call: full(work.local(call.started_at)), goes=2),
         Column(
@@ -63,6 +63,6 @@ def show_calls(work: Workplace, archive: Archive, calls: Sequence[Call]) -> None
     show_table(calls, columns, console(stderr=True))
 
 
-def _operator(call: Call) -> str | None:
+def _operator(call: KeptCall) -> str | None:
     row = call.recording or call.receipt
     return row.operator if row else None

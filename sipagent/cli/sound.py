@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from media.recording.assemble import AssemblyError, Reading, read_sound
+from media.recording.assemble import AssemblyError, SoundReader, read_sound
 from media.recording.chunks import CHANNELS as STORED_CHANNELS
 from sipagent.cli.base import Failure
 
@@ -35,7 +35,7 @@ _PLAYERS = {
 }
 
 
-class Sound:
+class RecordingSound:
     """A stored recording, or one channel of it; of a sealed one with its key. Raises Failure: unreadable."""
 
     def __init__(self, path: Path, channel: str, key: bytes | None = None) -> None:
@@ -68,7 +68,7 @@ def _in_clear(path: Path) -> tuple[int, int, Iterator[Samples]]:
 
 
 def _sealed(path: Path, key: bytes) -> tuple[int, int, Iterator[Samples]]:
-    def blocks(reading: Reading) -> Iterator[Samples]:
+    def blocks(reading: SoundReader) -> Iterator[Samples]:
         try:
             yield from reading.blocks()
         except AssemblyError as error:
@@ -81,7 +81,7 @@ def _sealed(path: Path, key: bytes) -> tuple[int, int, Iterator[Samples]]:
     return reading.rate, STORED_CHANNELS, blocks(reading)
 
 
-def write(sound: Sound, descriptor: int, format: str) -> None:
+def write(sound: RecordingSound, descriptor: int, format: str) -> None:
     """Copy the sound, and nothing else, into an open file; `format` is a value of FORMATS.
 
     Raises OSError; Failure for what the system does not explain.
@@ -103,7 +103,7 @@ def _ask_again(descriptor: int) -> None:
     os.pwrite(descriptor, bytes(_MORE), end)
 
 
-def play(sound: Sound) -> None:
+def play(sound: RecordingSound) -> None:
     """Let it be heard, to its end. Raises Failure: no way to the sound card, or it does not take it."""
     if (device := _library()) is not None:
         _play_by_library(device, sound)
@@ -127,7 +127,7 @@ def _library() -> Any:
         return None
 
 
-def _play_by_library(device: Any, sound: Sound) -> None:
+def _play_by_library(device: Any, sound: RecordingSound) -> None:
     try:
         with device.OutputStream(sound.rate, channels=sound.channels, dtype="int16") as stream:
             for block in sound.blocks():
@@ -136,7 +136,7 @@ def _play_by_library(device: Any, sound: Sound) -> None:
         raise Failure(_no_card(f"sounddevice: {error}")) from error
 
 
-def _play_by_program(command: Sequence[str], sound: Sound) -> None:
+def _play_by_program(command: Sequence[str], sound: RecordingSound) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as player:
         stdin = player.stdin
         if stdin is None:

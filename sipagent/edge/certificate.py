@@ -68,18 +68,18 @@ def _holder(tls: Tls, file: Path) -> ssl.SSLContext:
         raise ConfigError(file, KEY, f"{tls.private_key}: {what}", f"the key of {CERTIFICATE}") from problem
     except OSError as problem:
         raise ConfigError(file, KEY, f"{tls.private_key}: {problem.strerror}", PEM) from problem
-    except _Sealed as problem:
+    except _HasPassphrase as problem:
         said = f"{tls.private_key}: has a passphrase, and nobody is there to type it"
         raise ConfigError(file, KEY, said, "a key without one, mode 0600") from problem
     return holder
 
 
-class _Sealed(Exception):
+class _HasPassphrase(Exception):
     """The key has a passphrase."""
 
 
 def _nobody_to_ask() -> str:
-    raise _Sealed
+    raise _HasPassphrase
 
 
 def _shown(holder: ssl.SSLContext, reader: ssl.SSLContext) -> dict[str, object]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from sipagent.call.policy import RETRY_AFTER_S
+from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.load import HostPort
 from sipagent.config.types import Network
 from sipagent.edge import grammar

@@ -1,6 +1,6 @@
 """Kamailio as a child process: started, its log read, its end noticed. Whoever uses it starts it again.
 
-EdgeProcess(plan, directory, report)    report(Rejected | str) is called on the reader's thread
+EdgeProcess(plan, directory, report)    report(RejectedCall | str) is called on the reader's thread
 
 What it says while it starts is reported. What it says later quotes messages, so it is only counted (`lines`):
 a caller's number, or whatever a stranger writes, is not for our log.
@@ -26,7 +26,7 @@ from sipagent.edge.files import (
 )
 from sipagent.edge.plan import Plan
 from sipagent.edge.ports import HeldPorts
-from sipagent.edge.rejected import Rejected
+from sipagent.edge.rejected import RejectedCall
 from sipagent.edge.rpc import EdgeError, EdgeRpc
 
 KAMAILIO = Path("/usr/sbin/kamailio")
@@ -36,7 +36,7 @@ FETCH_S = 0.25  # between two looks for calls that were rejected
 LAST_WORDS = 20
 OF_THE_FIRST = re.compile(r" *0\((\d+)\) ")  # of its processes; it hears no message
 
-Report = Callable[[Rejected | str], None]
+Report = Callable[[RejectedCall | str], None]
 
 
 class EdgeProcess:

@@ -13,7 +13,7 @@ Why = Literal["full", "rate", "draining", "malformed", "unsupported", "unanswere
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedCall:
     """A call that no worker took, at `at` (UTC).
 
     `from_`, `asserted` (P-Asserted-Identity) and `privacy` are the bodies of headers as the trunk sent them,
@@ -32,7 +32,7 @@ class Rejected:
     privacy: str
 
 
-def rejected(text: str) -> Rejected:
+def rejected(text: str) -> RejectedCall:
     """Read what the edge says of a call. Raises ValueError where that is something else."""
     fields = dict(part.partition("=")[::2] for part in text.split())
     numbers = (fields.get(name, "") for name in ("status", "s", "us"))
@@ -40,7 +40,7 @@ def rejected(text: str) -> Rejected:
         re.fullmatch(r"\d{1,10}", one, re.ASCII) for one in numbers
     ):
         raise ValueError(f"not what the edge says of a call: {text[:80]!r}")
-    return Rejected(
+    return RejectedCall(
         at=datetime.fromtimestamp(int(fields["s"]), UTC) + timedelta(microseconds=int(fields["us"])),
         why=cast(Why, fields["why"]),
         status=int(fields["status"]),

@@ -11,7 +11,7 @@ from typing import Any
 
 from sipagent.edge.configuration import WORKERS
 from sipagent.edge.plan import Plan
-from sipagent.edge.rejected import Rejected, rejected
+from sipagent.edge.rejected import RejectedCall, rejected
 
 PATIENCE_S = 2.0
 ANSWER_LIMIT = 1 << 20  # bytes
@@ -46,7 +46,7 @@ class Dialog:
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
+class EdgeStatistics:
     """Since the edge's start: messages of `strangers` that were dropped; calls rejected because all was
     `full`, or because too many came at once (`rate`); messages that are `malformed`, or ask for what is
     `unsupported`. Now: `calls`, those of callers.
@@ -139,17 +139,17 @@ class EdgeRpc:
         else:
             self.ask("tm.cancel", dialog.call_id, dialog.cseq)
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> EdgeStatistics:
         """Count."""
         said = self.ask("stats.fetchn", "script:", "core:")
         calls = self.ask("dlg.profile_get_size", "calls")
-        return Statistics(
+        return EdgeStatistics(
             **{name: int(said[f"script.{name}"]) for name in ("strangers", "full", "rate", "unsupported")},
             malformed=sum(int(said[name]) for name in MALFORMED),
             calls=int(calls),
         )
 
-    def rejected(self) -> Rejected | None:
+    def rejected(self) -> RejectedCall | None:
         """Fetch one call that was rejected, the oldest; None where there is no other."""
         try:
             said = self.ask("mqueue.fetch", "rejected")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from media.prompt import Prompt, inspect_prompt
+from media.prompt import PromptFile, inspect_prompt
 from sipagent.config.load import Config
 
 
@@ -15,7 +15,7 @@ class SpokenNotice:
 
     language: str
     numbers: tuple[str, ...]
-    prompt: Prompt
+    prompt: PromptFile
     keys: tuple[str, ...] = ()
 
 

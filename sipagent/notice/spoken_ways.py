@@ -6,7 +6,7 @@ keeps stops `check` and `run`. What is to be said to a person is none.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from media.prompt import Prompt
+from media.prompt import PromptFile
 from sipagent.config.load import Config
 from sipagent.notice import words as heard
 from sipagent.notice.vocabulary import VOCABULARIES, Vocabulary
@@ -34,7 +34,7 @@ def tells_to_say(config: Config, text: str, said: Vocabulary, *, refusing: bool)
     return any(heard.names_one_of(words, keywords, said) for words in asked)
 
 
-def unkept(config: Config, spoken: Mapping[str, Sequence[Prompt]]) -> str | None:
+def unkept(config: Config, spoken: Mapping[str, Sequence[PromptFile]]) -> str | None:
     """The first broken promise among the prompts of each language, with its file; None: all are kept."""
     for language, prompts in spoken.items():
         for prompt in prompts:

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from sipagent import __version__
 from sipagent.agent.figures import Figures
 from sipagent.service.purging import Purging
-from sipagent.service.watch import Seen, Watch
+from sipagent.service.watch import Observation, Watch
 
 NOTHING = "nothing"  # decided it: an empty label would be none
 
@@ -129,7 +129,7 @@ class Metrics(Collector):
         )
 
 
-def _seen(seen: Seen) -> Iterator[Metric]:
+def _seen(seen: Observation) -> Iterator[Metric]:
     for name, said, value in (
         ("recordings_kept", "Recordings on disk.", seen.kept),
         ("recordings_held", "Of these, on legal hold.", seen.held),

@@ -19,7 +19,7 @@ import structlog
 
 from retention.archive.archive import ArchiveError
 from retention.rows.store import Store, StoreError
-from retention.rules.clock import Reading, look, read_clock
+from retention.rules.clock import ClockReading, look, read_clock
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
 from retention.stamps.authority import StampError
@@ -45,7 +45,7 @@ class Purging:
         self,
         config: Config,
         alert: Callable[[str], None],
-        read_clock: Callable[[], Reading] = read_clock,
+        read_clock: Callable[[], ClockReading] = read_clock,
     ) -> None:
         # of `purge`, what did not go among them, of `erase`, each attempt, and of `stamp`
         self.failures: Counter[str] = Counter()

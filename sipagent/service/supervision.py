@@ -37,7 +37,7 @@ from sipagent.edge.files import begin_anew, kept_tokens, places
 from sipagent.edge.hop import HopTokens, new_tokens
 from sipagent.edge.plan import BEFORE_WORKERS, Plan, needs_edge, plan
 from sipagent.edge.process import EdgeProcess
-from sipagent.edge.rejected import Rejected
+from sipagent.edge.rejected import RejectedCall
 from sipagent.edge.rpc import EdgeError
 from sipagent.logs import alert, configure_log
 from sipagent.service.metrics import Metrics
@@ -45,21 +45,21 @@ from sipagent.service.orders import Orders, Wake, heed
 from sipagent.service.processes.children import Child, asked
 from sipagent.service.processes.edge_care import Edge, EdgeCare
 from sipagent.service.processes.messages import Reload
-from sipagent.service.processes.posts import (
-    DETECTOR,
-    REGISTRAR,
-    DetectorPost,
-    RegistrarPost,
-    WorkerPost,
-    worker_name,
-)
 from sipagent.service.processes.rejections import Rejections
 from sipagent.service.processes.remote_detector import DetectorAddress
 from sipagent.service.processes.sharing import Sharing
+from sipagent.service.processes.specs import (
+    DETECTOR,
+    REGISTRAR,
+    DetectorSpec,
+    RegistrarSpec,
+    WorkerSpec,
+    worker_name,
+)
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import BEHIND_EDGE, reloaded, tell_waiting
 from sipagent.service.rules import rules_of, with_seed
-from sipagent.service.supervisor import Place, Supervisor
+from sipagent.service.supervisor import ChildSlot, Supervisor
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
 
@@ -88,7 +88,7 @@ def _detector(config: Config) -> DetectorAddress | None:
     return DetectorAddress(name, config.refusal.in_call == "key+voice", config.refusal.engine)
 
 
-class Office:
+class ChildSpecs:
     """The configuration in force, and what it gives each child."""
 
     def __init__(self, config: Config, legs: int, *, log_json: bool, drain_s: float) -> None:
@@ -105,16 +105,16 @@ class Office:
         self.tokens = new_tokens()  # those that the edge has begun with, once it has
         self.detector = _detector(config)
 
-    def places(self) -> list[Place]:
+    def slots(self) -> list[ChildSlot]:
         """All that have to be there."""
-        found = [Place(DETECTOR, None, lambda _: self._start_detector())] if self.detector else []
+        found = [ChildSlot(DETECTOR, None, lambda _: self._start_detector())] if self.detector else []
         found += [self.worker(index) for index in range(self.layout.workers)]
         if self.config.trunk.registrar:
-            found.append(Place(REGISTRAR, None, lambda _: self._start_registrar()))
+            found.append(ChildSlot(REGISTRAR, None, lambda _: self._start_registrar()))
         return found
 
-    def worker(self, index: int) -> Place:
-        return Place(worker_name(index), index, lambda refused: self._start_worker(index, refused))
+    def worker(self, index: int) -> ChildSlot:
+        return ChildSlot(worker_name(index), index, lambda refused: self._start_worker(index, refused))
 
     @property
     def workers_rules(self) -> Admission:
@@ -122,12 +122,12 @@ class Office:
         return replace(self.rules, calls=self.layout.per_worker)
 
     def _start_worker(self, index: int, refused: tuple[Receipt, ...]) -> Child:
-        post = self.worker_post(index, refused)
-        return Child(post.name, "sipagent.service.processes.worker:work", post)
+        spec = self.worker_spec(index, refused)
+        return Child(spec.name, "sipagent.service.processes.worker:work", spec)
 
-    def worker_post(self, index: int, refused: tuple[Receipt, ...]) -> WorkerPost:
+    def worker_spec(self, index: int, refused: tuple[Receipt, ...]) -> WorkerSpec:
         """What a worker begins with that is started now."""
-        return WorkerPost(
+        return WorkerSpec(
             index=index,
             listen=self.plan.worker(index),
             edge=self.plan.proxy,
@@ -143,13 +143,13 @@ class Office:
         )
 
     def _start_registrar(self) -> Child:
-        post = RegistrarPost(self.plan.account, self.plan.proxy, self.tokens, self.config, self._log_json)
-        return Child(post.name, "sipagent.service.processes.registrar:keep_registered", post)
+        spec = RegistrarSpec(self.plan.account, self.plan.proxy, self.tokens, self.config, self._log_json)
+        return Child(spec.name, "sipagent.service.processes.registrar:keep_registered", spec)
 
     def _start_detector(self) -> Child:
         assert self.detector is not None
-        post = DetectorPost(self.detector, self.config, self._log_json, self._drain_s)
-        return Child(post.name, "sipagent.service.processes.detector:listen", post)
+        spec = DetectorSpec(self.detector, self.config, self._log_json, self._drain_s)
+        return Child(spec.name, "sipagent.service.processes.detector:listen", spec)
 
     def change(self, file: Config) -> range:
         """Go by another configuration from now on; the workers that come in addition. Raises ConfigError.
@@ -180,60 +180,60 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     configure_log(log_json, "supervisor")
     orders = Orders(drain_s)
     heed(orders)
-    office = Office(config, engine_legs(), log_json=log_json, drain_s=drain_s)
+    specs = ChildSpecs(config, engine_legs(), log_json=log_json, drain_s=drain_s)
     with ExitStack() as stack:
         wake = Wake()
         stack.callback(wake.close)
         stack.enter_context(alone_on(config))
-        house = House(office, orders, wake, stack)
+        service = Service(specs, orders, wake, stack)
         log.info(
             "started",
             version=__version__,
             listen=str(config.trunk.listen),
-            workers=office.layout.workers,
-            calls=office.layout.calls,
+            workers=specs.layout.workers,
+            calls=specs.layout.calls,
         )
-        house.supervisor.run(house.reload)
+        service.supervisor.run(service.reload)
     log.info("stopped")
     return 0
 
 
-class House:
+class Service:
     """What is begun before the first worker, in this order, and ended by `stack` in the other."""
 
-    def __init__(self, office: Office, orders: Orders, wake: Wake, stack: ExitStack) -> None:
+    def __init__(self, specs: ChildSpecs, orders: Orders, wake: Wake, stack: ExitStack) -> None:
         """Raises ConfigError, EdgeError, StoreError."""
-        config = office.config
-        office.rules = with_seed(office.rules, config)
-        self.office = office
+        config = specs.config
+        specs.rules = with_seed(specs.rules, config)
+        self.specs = specs
         reserve = Reserve(config.places.reserve("edge"), 0)
-        self.rejections = Rejections(lambda: store_of(config), office.rules, alert, reserve)
+        self.rejections = Rejections(lambda: store_of(config), specs.rules, alert, reserve)
         stack.enter_context(_running(self.rejections))  # it ends after the edge, which may have a last word
         care = self._edge(stack)
         _recover(config)
         stack.callback(_recover, config)  # what a worker left that died while it drained
         writer = stack.enter_context(_running(Worker("rota", alert)))
         rota = Rota(config.places.rota)
-        desk = local_desk(office.rules, rota, writer.put)
-        self.sharing = Sharing(office.rules, desk, self._tell, self.rejections.figures)
-        self.supervisor = Supervisor(care, self.sharing, office.places(), orders, wake)
+        desk = local_desk(specs.rules, rota, writer.put)
+        self.sharing = Sharing(specs.rules, desk, self._tell, self.rejections.figures)
+        self.supervisor = Supervisor(care, self.sharing, specs.slots(), orders, wake)
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
         stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
 
     def _edge(self, stack: ExitStack) -> EdgeCare:
         """Our own Kamailio, started, or somebody else's, which we tell nothing."""
-        config = self.office.config
-        self.office.tokens = hop_tokens(config)
+        config = self.specs.config
+        self.specs.tokens = hop_tokens(config)
         edge: Edge = EdgeElsewhere()
         if config.edge.start:
-            edge = EdgeProcess(self.office.plan, config.places.edge, self._edge_said)
+            edge = EdgeProcess(self.specs.plan, config.places.edge, self._edge_said)
         stack.callback(edge.stop)
         care = EdgeCare(edge)
         care.start(time.monotonic())
         return care
 
-    def _edge_said(self, said: Rejected | str) -> None:
+    def _edge_said(self, said: RejectedCall | str) -> None:
         """On the edge's threads."""
         if isinstance(said, str):
             log.warning("edge", said=said)
@@ -245,23 +245,23 @@ class House:
 
     def reload(self) -> None:
         """Go by what the file says now, as far as that is possible; a file that is wrong changes nothing."""
-        office = self.office
+        specs = self.specs
         if self.supervisor.draining:
             log.warning("reload_refused", reason="the service is ending")
             return
         try:
-            more = office.change(load(office.config.file))
+            more = specs.change(load(specs.config.file))
         except ConfigError as wrong:
             log.error("reload_refused", reason=str(wrong))
             return
-        self.supervisor.tell_all(Reload(office.config, office.workers_rules))
-        self.supervisor.care.change(office.plan)
+        self.supervisor.tell_all(Reload(specs.config, specs.workers_rules))
+        self.supervisor.care.change(specs.plan)
         for index in more:
-            self.supervisor.add(office.worker(index))
-        self.sharing.reload(office.rules)
-        self.rejections.reload(office.rules)
-        self.purging.reload(office.config)
-        log.info("reloaded", calls=office.layout.calls)
+            self.supervisor.add(specs.worker(index))
+        self.sharing.reload(specs.rules)
+        self.rejections.reload(specs.rules)
+        self.purging.reload(specs.config)
+        log.info("reloaded", calls=specs.layout.calls)
 
 
 def hop_tokens(config: Config) -> HopTokens:

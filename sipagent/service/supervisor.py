@@ -32,7 +32,7 @@ from sipagent.service.processes.messages import (
     ToChild,
     ToSupervisor,
 )
-from sipagent.service.processes.posts import DETECTOR, REGISTRAR
+from sipagent.service.processes.specs import DETECTOR, REGISTRAR
 
 GRACE_S = 30.0  # beyond its patience, for a child that drains: its last recording may be a long one
 SILENT_S = 30.0  # of a worker's SIP thread: it hangs, and so do its callers
@@ -85,10 +85,10 @@ class Shared(Protocol):
 
 
 @dataclass(eq=False)
-class Place:
+class ChildSlot:
     """One that has to be there. `index`: of a worker; `start` raises OSError; `due`: when to start it.
 
-    `refused`: what its worker has said of callers who refused, the newest of it: for whoever takes its place.
+    `refused`: what its worker has said of callers who refused, the newest of it: for whoever takes its slot.
     """
 
     name: str
@@ -107,11 +107,11 @@ class Supervisor:
     """All of it belongs to one thread. `wake`: readable when a signal has come."""
 
     def __init__(
-        self, care: EdgeCare, shared: Shared, places: Iterable[Place], orders: Orders, wake: "Wake"
+        self, care: EdgeCare, shared: Shared, slots: Iterable[ChildSlot], orders: Orders, wake: "WakeSource"
     ) -> None:
         self.care = care
         self.shared = shared
-        self.places = list(places)
+        self.slots = list(slots)
         self.orders = orders
         self._wake = wake
         self._was_ready = False
@@ -133,106 +133,106 @@ class Supervisor:
 
     def _wait(self, timeout_s: float) -> None:
         """Until something has happened, and then take it in: what was said before an end comes before it."""
-        up = [(place, place.child) for place in self.places if place.child]
+        up = [(slot, slot.child) for slot in self.slots if slot.child]
         edge = [self.care.edge.sentinel] if self.care.up else []
-        pipes = {child.connection.fileno(): (place, child) for place, child in up}
-        ends = {child.fileno(): (place, child) for place, child in up}
+        pipes = {child.connection.fileno(): (slot, child) for slot, child in up}
+        ends = {child.fileno(): (slot, child) for slot, child in up}
         happened = {
             one if isinstance(one, int) else one.fileno()
             for one in wait([*pipes, *ends, *edge, self._wake.fileno()], timeout_s)
         }
         self._wake.clear()
         now = time.monotonic()
-        for place, child in (pipes[one] for one in happened & pipes.keys()):
-            self._receive(place, child, now)
-        for place, _ in (ends[one] for one in happened & ends.keys()):
-            self.ended(place, now)
+        for slot, child in (pipes[one] for one in happened & pipes.keys()):
+            self._receive(slot, child, now)
+        for slot, _ in (ends[one] for one in happened & ends.keys()):
+            self.ended(slot, now)
         if happened & {*edge}:
             self.care.died(now)
 
-    def _receive(self, place: Place, child: Process, now: float) -> None:
+    def _receive(self, slot: ChildSlot, child: Process, now: float) -> None:
         try:
             while child.connection.poll():
-                self.heard(place, child.connection.recv(), now)
+                self.heard(slot, child.connection.recv(), now)
         except (EOFError, OSError):  # it is about to end; where not, nothing could be told it any more
             child.kill()
 
     # --- what happens ---
 
-    def heard(self, place: Place, message: ToSupervisor, now: float) -> None:
+    def heard(self, slot: ChildSlot, message: ToSupervisor, now: float) -> None:
         """A child has said something."""
         match message:
             case Ready():
-                self._ready(place)
-                place.silent_at = None if self.draining or place.name == REGISTRAR else now + SILENT_S
+                self._ready(slot)
+                slot.silent_at = None if self.draining or slot.name == REGISTRAR else now + SILENT_S
             case Alive() if not self.draining:
-                place.silent_at = now + SILENT_S
+                slot.silent_at = now + SILENT_S
             case Alive():
                 pass
             case Refused(receipt):
-                place.refused[receipt.id] = receipt
-                if len(place.refused) > REMEMBERED:
-                    del place.refused[next(iter(place.refused))]
+                slot.refused[receipt.id] = receipt
+                if len(slot.refused) > REMEMBERED:
+                    del slot.refused[next(iter(slot.refused))]
             case RealmLearnt():
                 self._realm = message
-                for one in self.places:
+                for one in self.slots:
                     if one.index is not None and one.child:
                         one.child.send(message)
             case NotRegistered():
-                place.ready = False
+                slot.ready = False
                 self.shared.registered(False)
             case _:
-                assert place.index is not None
-                self.shared.heard(place.index, message, now)
+                assert slot.index is not None
+                self.shared.heard(slot.index, message, now)
 
-    def _ready(self, place: Place) -> None:
-        place.ready, place.failed = True, False
-        if place.name == REGISTRAR:
+    def _ready(self, slot: ChildSlot) -> None:
+        slot.ready, slot.failed = True, False
+        if slot.name == REGISTRAR:
             self.shared.registered(True)
-        elif place.index is not None and not self.draining:
-            if self._realm and place.child:
-                place.child.send(self._realm)
-            self.care.admit(place.index)
-            log.info("worker_ready", worker=place.index)
+        elif slot.index is not None and not self.draining:
+            if self._realm and slot.child:
+                slot.child.send(self._realm)
+            self.care.worker_ready(slot.index)
+            log.info("worker_ready", worker=slot.index)
 
-    def ended(self, place: Place, now: float) -> None:
+    def ended(self, slot: ChildSlot, now: float) -> None:
         """A child has ended, whatever the reason: it is not to be waited for, nor called."""
-        child, place.child, place.silent_at = place.child, None, None
-        had_calls, place.ready = place.ready, False
+        child, slot.child, slot.silent_at = slot.child, None, None
+        had_calls, slot.ready = slot.ready, False
         code = child.close() if child else None
-        if place.name == REGISTRAR:
+        if slot.name == REGISTRAR:
             self.shared.registered(False)
         elif (
-            place.index is not None and had_calls
-        ):  # where not, another may still have this place: see `worker`
-            self.care.bereave(place.index)
+            slot.index is not None and had_calls
+        ):  # where not, another may still have this slot: see `worker`
+            self.care.worker_died(slot.index)
             self.care.tick(now)  # at once: its callers are waiting
-            self.shared.gone(place.index, now)
+            self.shared.gone(slot.index, now)
         self._end_detector()
         if self.draining and code == 0:
-            log.info("child_ended", name=place.name)
+            log.info("child_ended", name=slot.name)
             return
-        self._mourn(place, f"has died ({_cause(code)})", now)
+        self._schedule_restart(slot, f"has died ({_cause(code)})", now)
 
-    def _mourn(self, place: Place, what: str, now: float) -> None:
-        place.failed = True
+    def _schedule_restart(self, slot: ChildSlot, what: str, now: float) -> None:
+        slot.failed = True
         if self.draining:
-            log.error("alert", reason=f"{place.name} {what}")
+            log.error("alert", reason=f"{slot.name} {what}")
             return
-        wait_s = place.backoff.died(now)
-        place.due = now + wait_s
-        log.error("alert", reason=f"{place.name} {what}; it is started anew in {wait_s:g} s")
+        wait_s = slot.backoff.died(now)
+        slot.due = now + wait_s
+        log.error("alert", reason=f"{slot.name} {what}; it is started anew in {wait_s:g} s")
 
     def turn(self, now: float) -> None:
         """Do what is due."""
         self._heed(now)
-        for place in self.places:
-            if place.child is None and place.due is not None and place.due <= now:
-                self._start(place, now)
-            elif place.child and self._hangs(place, now):
-                place.silent_at = None
-                log.error("alert", reason=f"{place.name} hangs; it is killed")
-                place.child.kill()
+        for slot in self.slots:
+            if slot.child is None and slot.due is not None and slot.due <= now:
+                self._start(slot, now)
+            elif slot.child and self._hangs(slot, now):
+                slot.silent_at = None
+                log.error("alert", reason=f"{slot.name} hangs; it is killed")
+                slot.child.kill()
         self.care.tick(now)
         if (edge := self.care.counted(now)) is not None:
             self.shared.dropped(edge.strangers, edge.malformed, edge.unsupported)
@@ -242,26 +242,26 @@ class Supervisor:
             self._was_ready = True
             log.info("ready")
 
-    def _hangs(self, place: Place, now: float) -> bool:
+    def _hangs(self, slot: ChildSlot, now: float) -> bool:
         """One that drains makes its last recordings in the end, and then says nothing."""
-        return not self.draining and place.silent_at is not None and place.silent_at <= now
+        return not self.draining and slot.silent_at is not None and slot.silent_at <= now
 
-    def _start(self, place: Place, now: float) -> None:
-        place.due = None
-        place.backoff.started(now)
+    def _start(self, slot: ChildSlot, now: float) -> None:
+        slot.due = None
+        slot.backoff.started(now)
         try:
-            place.child = place.start(tuple(place.refused.values()))
+            slot.child = slot.start(tuple(slot.refused.values()))
         except (OSError, EOFError) as failure:  # EOFError: the server that forks has died meanwhile
-            self._mourn(place, f"cannot be started: {failure!r}", now)
+            self._schedule_restart(slot, f"cannot be started: {failure!r}", now)
         else:
-            log.info("child_started", name=place.name, pid=place.child.pid)
+            log.info("child_started", name=slot.name, pid=slot.child.pid)
 
     @property
     def ready(self) -> bool:
         """Whether calls can come; a worker that has failed at the first attempt is not waited for."""
-        workers = [place for place in self.places if place.index is not None]
-        others = [place for place in self.places if place.index is None]
-        settled = all(place.ready or place.failed for place in workers)
+        workers = [slot for slot in self.slots if slot.index is not None]
+        others = [slot for slot in self.slots if slot.index is None]
+        settled = all(slot.ready or slot.failed for slot in workers)
         return (
             self.care.up
             and settled
@@ -271,9 +271,9 @@ class Supervisor:
 
     def due(self, now: float) -> float:
         """When the next turn is needed, whatever happens until then."""
-        places = [place.due if place.child is None else place.silent_at for place in self.places]
+        slots = [slot.due if slot.child is None else slot.silent_at for slot in self.slots]
         edge = (self.care.due, self.care.count_due)
-        moments = (*places, *edge, self.shared.due(), self._kills_at, now + LONGEST_S)
+        moments = (*slots, *edge, self.shared.due(), self._kills_at, now + LONGEST_S)
         return min(one for one in moments if one is not None)
 
     # --- the end ---
@@ -284,7 +284,7 @@ class Supervisor:
 
     @property
     def over(self) -> bool:
-        return self.draining and not any(place.child for place in self.places)
+        return self.draining and not any(slot.child for slot in self.slots)
 
     def _heed(self, now: float) -> None:
         """Whether it is to end, and by when; a second signal may have come."""
@@ -296,49 +296,49 @@ class Supervisor:
                 log.info("draining")
         if self._kills_at is not None and now >= self._kills_at:
             self._kills_at = now + LONGEST_S  # a killed one is waited for: the kernel may need a while
-            for place in self.places:
-                if place.child:
-                    log.error("alert", reason=f"{place.name} does not end; it is killed")
-                    place.child.kill()
+            for slot in self.slots:
+                if slot.child:
+                    log.error("alert", reason=f"{slot.name} does not end; it is killed")
+                    slot.child.kill()
 
     def _drain(self, ending_at: float, now: float) -> None:
         self._draining_until = self._kills_at = ending_at + GRACE_S
         self.care.drain()
         self.care.tick(now)
-        for place in self.places:
-            place.due = place.silent_at = None
-            if place.child and place.name != DETECTOR:
-                place.child.send(Drain(max(0.0, ending_at - now)))
+        for slot in self.slots:
+            slot.due = slot.silent_at = None
+            if slot.child and slot.name != DETECTOR:
+                slot.child.send(Drain(max(0.0, ending_at - now)))
         self._end_detector()
 
     def _end_detector(self) -> None:
         """The last to go: workers ask it until their last call has ended."""
-        left = [place for place in self.places if place.child]
-        if self.draining and all(place.name == DETECTOR for place in left):
-            for place in left:
-                if place.child:
-                    place.child.send(Drain(0.0))
+        left = [slot for slot in self.slots if slot.child]
+        if self.draining and all(slot.name == DETECTOR for slot in left):
+            for slot in left:
+                if slot.child:
+                    slot.child.send(Drain(0.0))
 
     # --- changes ---
 
-    def add(self, place: Place) -> None:
+    def add(self, slot: ChildSlot) -> None:
         """One more, which is started at the next turn."""
-        self.places.append(place)
+        self.slots.append(slot)
 
     def tell(self, index: int, message: ToChild) -> None:
         """Tell a worker something; one that is not there just now won't hear it."""
-        for place in self.places:
-            if place.index == index and place.child:
-                place.child.send(message)
+        for slot in self.slots:
+            if slot.index == index and slot.child:
+                slot.child.send(message)
 
     def tell_all(self, message: ToChild) -> None:
         """Tell every child."""
-        for place in self.places:
-            if place.child:
-                place.child.send(message)
+        for slot in self.slots:
+            if slot.child:
+                slot.child.send(message)
 
 
-class Wake(Protocol):
+class WakeSource(Protocol):
     """`sipagent.service.orders.Wake` is the one there is."""
 
     def fileno(self) -> int: ...

@@ -17,7 +17,7 @@ from retention.archive.erasure import pending
 from retention.recording import RecordError, Status
 from retention.rows import counts
 from retention.rows.store import StoreError
-from retention.rules.clock import Reading, read_clock, suspended
+from retention.rules.clock import ClockReading, read_clock, suspended
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import overdue
 from retention.stamps.stamp import proven
@@ -32,7 +32,7 @@ log = structlog.get_logger("sipagent.service.watch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Observation:
     """One look, `at` s since the epoch. `overdue`: by more than a day; `head`: seq of the last entry.
 
     `unerased`: recordings that their call had wanted erased, and something keeps. `obstacles`: how many keep
@@ -57,8 +57,10 @@ class Watch:
     `config` gives the configuration as it is now; where things lie stays as it was at the start.
     """
 
-    def __init__(self, config: Callable[[], Config], read_clock: Callable[[], Reading] = read_clock) -> None:
-        self.latest: Seen | None = None
+    def __init__(
+        self, config: Callable[[], Config], read_clock: Callable[[], ClockReading] = read_clock
+    ) -> None:
+        self.latest: Observation | None = None
         self.failures = 0
         self._config = config
         self._place = config()
@@ -93,14 +95,14 @@ class Watch:
             self.latest = None
             self.failures += 1
 
-    def look(self) -> Seen:
+    def look(self) -> Observation:
         """Raises OSError, StoreError, RecordError."""
         config, now = self._config(), self._read_clock()
         database = self._place.retention.database
         if not database.exists():  # opening it would make a new one
             raise StoreError(f"{database}: is missing")
         with store_of(self._place) as store:
-            return Seen(
+            return Observation(
                 at=now.wall.timestamp(),
                 kept=counts.recordings(store, Status.CLOSED),
                 held=counts.held(store),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import unquote
 
-from sipagent.call.policy import RETRY_AFTER_S
+from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import address_of, header_values
 from sipagent.config.types import Network, uri_host
 from sipagent.edge.hop import HEADER

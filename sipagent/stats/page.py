@@ -11,7 +11,7 @@ from html import escape
 from retention.rules.statistics import Statistics
 from sipagent.stats.plots import Plot, svg
 from sipagent.stats.sections import Section, Table, sections
-from sipagent.stats.words import Words
+from sipagent.stats.words import StatisticsWords
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _LONG = 14  # rows, from which a table scrolls on a screen
@@ -84,7 +84,7 @@ class Heading:
 
 def page(figures: Statistics, heading: Heading) -> str:
     """The whole document."""
-    words = Words(heading.language)
+    words = StatisticsWords(heading.language)
     title = escape(f"{words('title')} – {heading.service}")
     language = "fr" if words.french else "en"
     parts = [
@@ -112,7 +112,7 @@ def _last_day(heading: Heading) -> date:
     return (min(heading.until, heading.made) - timedelta(microseconds=1)).date()
 
 
-def _period(heading: Heading, words: Words) -> str:
+def _period(heading: Heading, words: StatisticsWords) -> str:
     ends = [
         f"{words(name)} {words.moment(at)}"
         for name, at in (("since", heading.since), ("until", heading.until))
@@ -122,7 +122,7 @@ def _period(heading: Heading, words: Words) -> str:
     return f"{period}. {words('zone')} {heading.zone}."
 
 
-def _alarm(figures: Statistics, heading: Heading, words: Words) -> str:
+def _alarm(figures: Statistics, heading: Heading, words: StatisticsWords) -> str:
     said = []
     if heading.tally is not None and not agrees(heading.tally):
         said.append(f"{words('differs')} ({_tally(heading.tally, words)}).")
@@ -131,14 +131,14 @@ def _alarm(figures: Statistics, heading: Heading, words: Words) -> str:
     return f'<div class="alarm" role="alert"><p>{escape(" ".join(said))}</p></div>' if said else ""
 
 
-def _foot(heading: Heading, words: Words) -> str:
+def _foot(heading: Heading, words: StatisticsWords) -> str:
     said = [f"{words('made')} {words.moment(heading.made)}."]
     if heading.tally is not None and agrees(heading.tally):
         said.append(f"{words('matches')} ({_tally(heading.tally, words)}).")
     return " ".join([*said, words("private")])
 
 
-def _tally(tally: dict[str, tuple[int, int]], words: Words) -> str:
+def _tally(tally: dict[str, tuple[int, int]], words: StatisticsWords) -> str:
     """`call receipts 12`, or, where they are not as many, `call receipts 11, in the chain 12`."""
     return "; ".join(
         f"{words(name)} {words.number(rows)}"
@@ -147,7 +147,7 @@ def _tally(tally: dict[str, tuple[int, int]], words: Words) -> str:
     )
 
 
-def _tiles(figures: Statistics, words: Words) -> str:
+def _tiles(figures: Statistics, words: StatisticsWords) -> str:
     kept = figures.kept
     refused = f"{words.number(figures.refused)} {words('of')} {words.number(figures.asked)}"
     in_sums = f"{words('in_sums')} {words.number(figures.in_sums)}"
@@ -168,7 +168,7 @@ def _tiles(figures: Statistics, words: Words) -> str:
     return f'<dl class="tiles">{"".join(items)}</dl>'
 
 
-def _section(section: Section, words: Words) -> str:
+def _section(section: Section, words: StatisticsWords) -> str:
     parts = [f"<section>\n<h2>{escape(section.title)}</h2>"]
     if section.plot is None or section.plot.empty:
         parts.append(f"<p>{escape(words('nothing'))}</p>")

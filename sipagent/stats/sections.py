@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from retention.rules.statistics import DECISIONS, IN_PROGRESS, OUTCOMES, PHASES, WAIT_EDGES, Statistics
 from sipagent.stats.plots import Plot
-from sipagent.stats.words import Words
+from sipagent.stats.words import StatisticsWords
 
 _FATES = ("kept", "held", "purged", "erased", "failed", "open")
 
@@ -50,7 +50,7 @@ GRAINS = (
 )
 
 
-def sections(figures: Statistics, words: Words, last: date) -> Iterator[Section]:
+def sections(figures: Statistics, words: StatisticsWords, last: date) -> Iterator[Section]:
     """In the order of the page; `last` is the last day that the figures are of."""
     yield _calls(figures, words, last)
     yield _outcomes(figures, words)
@@ -77,7 +77,7 @@ def by_grain(days: dict[date, Counter[str]], last: date) -> tuple[Grain, dict[da
     return grain, spans
 
 
-def _calls(figures: Statistics, words: Words, last: date) -> Section:
+def _calls(figures: Statistics, words: StatisticsWords, last: date) -> Section:
     grain, spans = by_grain(figures.days, last)
     seen = [*DECISIONS, *sorted({key for counts in spans.values() for key in counts} - {*DECISIONS})]
     title = words(f"calls_by_{grain.name}")
@@ -93,7 +93,7 @@ def _calls(figures: Statistics, words: Words, last: date) -> Section:
     return Section(title, note, plot, [table, _decisions(figures, words)])
 
 
-def _decisions(figures: Statistics, words: Words) -> Table:
+def _decisions(figures: Statistics, words: StatisticsWords) -> Table:
     rows = [
         [words(decision) + (f" ({words(by)})" if by else ""), words.number(count)]
         for (decision, by), count in sorted(
@@ -103,7 +103,7 @@ def _decisions(figures: Statistics, words: Words) -> Table:
     return Table([words("decision"), words("calls")], rows)
 
 
-def _outcomes(figures: Statistics, words: Words) -> Section:
+def _outcomes(figures: Statistics, words: StatisticsWords) -> Section:
     known = (*OUTCOMES, IN_PROGRESS)
     seen = sorted(figures.outcomes, key=lambda outcome: _place(outcome, known))
     counts = [figures.outcomes[outcome] for outcome in seen]
@@ -122,7 +122,7 @@ def _outcomes(figures: Statistics, words: Words) -> Section:
     )
 
 
-def _languages(figures: Statistics, words: Words) -> Table:
+def _languages(figures: Statistics, words: StatisticsWords) -> Table:
     """By language rather than by number: a number, even the service's own, is not for this page."""
     totals: dict[str, list[int]] = {}
     for number, one in figures.numbers.items():
@@ -133,7 +133,7 @@ def _languages(figures: Statistics, words: Words) -> Table:
     return Table([words("language"), words("calls"), words("connected"), words("refused")], rows)
 
 
-def _refusals(figures: Statistics, words: Words) -> Section:
+def _refusals(figures: Statistics, words: StatisticsWords) -> Section:
     channels = {channel: counts for channel, counts in figures.channels().items() if counts}
     phases = [*PHASES, *sorted({key for counts in channels.values() for key in counts} - {*PHASES})]
     series = [(words(name), [counts[phase] for phase in phases]) for name, counts in channels.items()]
@@ -151,7 +151,7 @@ def _refusals(figures: Statistics, words: Words) -> Section:
     return Section(title, words("refusals_note"), Plot(title, words("calls"), names, series), tables)
 
 
-def _waits(figures: Statistics, words: Words) -> Section:
+def _waits(figures: Statistics, words: StatisticsWords) -> Section:
     title = words("waits")
     names = [*(f"≤ {words.length(edge, whole=True)}" for edge in WAIT_EDGES)]
     names.append(f"> {words.length(WAIT_EDGES[-1], whole=True)}")
@@ -178,7 +178,7 @@ def _waits(figures: Statistics, words: Words) -> Section:
     return Section(title, words("waits_note"), plot, [waits, lengths])
 
 
-def _recordings(figures: Statistics, words: Words) -> Section:
+def _recordings(figures: Statistics, words: StatisticsWords) -> Section:
     """What is held is apart from what is kept only until it is due."""
     months = sorted(figures.kept.months.items())
     names = [words.span(date.fromisoformat(f"{month}-01"), "month") for month, _ in months]
@@ -194,7 +194,7 @@ def _recordings(figures: Statistics, words: Words) -> Section:
     return Section(title, words("months_note"), plot, [table])
 
 
-def _numbers(words: Words, *counts: int) -> list[str]:
+def _numbers(words: StatisticsWords, *counts: int) -> list[str]:
     return [words.number(count) for count in counts]
 
 

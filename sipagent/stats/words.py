@@ -126,7 +126,7 @@ _WORDS: dict[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class StatisticsWords:
     """`language` is a tag such as `fr`."""
 
     language: str

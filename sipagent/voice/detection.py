@@ -20,7 +20,7 @@ _FAINT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Detected:
     """`verdicts` are one an utterance; `cpu_s` is what all the listening cost.
 
     `spotted_ms` is when what decided was known, in ms from the start with CPU time, and `speech_ms` where
@@ -60,7 +60,7 @@ def read_sound(path: Path) -> Samples:
     return np.asarray(np.clip(first * 32768, -32768, 32767), dtype=np.int16)
 
 
-def hear(detector: Detector, samples: Samples, played: Samples = SILENCE) -> Heard:
+def hear(detector: Detector, samples: Samples, played: Samples = SILENCE) -> Detected:
     """Listen to all of it and the quiet after it. DetectorError's text becomes an UnreadableSound.
 
     `played`: (n,) int16 that the caller hears meanwhile, from the first sample on.
@@ -87,7 +87,7 @@ def hear(detector: Detector, samples: Samples, played: Samples = SILENCE) -> Hea
                 if isinstance(conclusion, SpeechEnded):
                     ended.append(conclusion.verdict)
     decided = spotted if strongest(so_far).meaning is not Meaning.OTHER else None
-    return Heard(
+    return Detected(
         tuple(ended),
         decided,
         None if decided is None else _last_sound(samples, decided),

@@ -34,7 +34,7 @@ from sipagent.voice.detection import hear
 if TYPE_CHECKING:
     from media.training.language import Language
     from media.training.own import Material
-    from media.training.speech import Split, Utterance
+    from media.training.speech import Split, SpokenFile
 
 Step = Callable[[str, int, int], None]  # what, done, total
 Result = TypeVar("Result")
@@ -52,7 +52,7 @@ class TrainingFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class CheckedUtterance:
     """One utterance of the check: `said` is KEYWORD, NEAR or OTHER, `source` whose voice it was."""
 
     said: str
@@ -65,7 +65,7 @@ class Heard:
 class Check:
     """What a head made of voices that were held back; shares are 0.0 to 1.0, None of nothing."""
 
-    heard: tuple[Heard, ...] = field(repr=False)
+    heard: tuple[CheckedUtterance, ...] = field(repr=False)
 
     @property
     def recall(self) -> float | None:
@@ -101,10 +101,10 @@ class Check:
         """Utterances of a kind."""
         return len(list(self._of(said)))
 
-    def _counted(self) -> Iterator[Heard]:
+    def _counted(self) -> Iterator[CheckedUtterance]:
         return (each for each in self._of("keyword") if each.source in SYNTHETIC)
 
-    def _of(self, said: str) -> Iterator[Heard]:
+    def _of(self, said: str) -> Iterator[CheckedUtterance]:
         return (each for each in self.heard if each.said == said)
 
 
@@ -201,7 +201,7 @@ def _embed_all(pool: ProcessPoolExecutor, folder: Path, step: Step) -> None:
     _all([pool.submit(_embed, folder, *shard) for shard in shards], "hear", step)
 
 
-def _speak(code: str, folder: Path, styles: Path, shard: tuple[str, list["Utterance"]]) -> None:
+def _speak(code: str, folder: Path, styles: Path, shard: tuple[str, list["SpokenFile"]]) -> None:
     from media.training.language import language
     from media.training.speech import load_voice, write
 
@@ -217,9 +217,9 @@ def _embed(folder: Path, split: str, source: str) -> None:
     make(folder, split, source, 1, PROMPTS)
 
 
-def _check(folder: Path, phrase: str, place: Path) -> list[Heard]:
+def _check(folder: Path, phrase: str, place: Path) -> list[CheckedUtterance]:
     """What comes of the sounds of one source; the phrase is said over each line, others over one."""
-    from media.training.channel import Line, carry
+    from media.training.channel import PhoneLine, carry
     from media.training.features import labelled, read
 
     detector = Spotter([phrase], [], folder)
@@ -229,12 +229,12 @@ def _check(folder: Path, phrase: str, place: Path) -> list[Heard]:
     for number, (said, path) in enumerate(labelled(place)):
         sound = np.concatenate([np.zeros(QUIET), read(path), np.zeros(QUIET)])
         for name, noise in LINES if said == "keyword" else LINES[number % 2 :][:1]:
-            arrived = carry(sound, Line(noise="pink", snr_db=noise), {}, random)
-            heard.append(Heard(said, source, name, hear(detector, arrived).verdict.meaning))
+            arrived = carry(sound, PhoneLine(noise="pink", snr_db=noise), {}, random)
+            heard.append(CheckedUtterance(said, source, name, hear(detector, arrived).verdict.meaning))
     return heard
 
 
-def _share(heard: "Iterator[Heard]") -> float | None:
+def _share(heard: "Iterator[CheckedUtterance]") -> float | None:
     refused = [each.meaning is Meaning.REFUSE for each in heard]
     return sum(refused) / len(refused) if refused else None
 

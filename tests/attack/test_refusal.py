@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.call.policy import LATE_S
+from sipagent.call.timing import LATE_S
 from sipagent.softphone.call import Call, Way
 from sipagent.softphone.loop import MS
 from tests.attack.conftest import Make

@@ -22,10 +22,10 @@ import click
 from retention.archive.archive import Archive
 from retention.archive.verify import verify
 from retention.recording import Ids, due_date
-from retention.rows.head import read_head
+from retention.rows.chain_head import read_head
 from retention.rows.rejected import BATCH
 from retention.rows.store import Store
-from sipagent.edge.rejected import Rejected
+from sipagent.edge.rejected import RejectedCall
 from sipagent.service.processes.rejections import receipt_of
 from tests.bench import report
 from tests.bench.report import Row
@@ -120,7 +120,9 @@ def check(folder: Path, calls: int) -> None:
 def batches(folder: Path, count: int) -> Row:
     """How long the supervisor keeps the others waiting while it writes what the edge rejected."""
     ids, at = Ids(), datetime.now(UTC)
-    call = Rejected(at, "full", 503, "a84b4c76", "sip:+33323063006@192.0.2.1", "<sip:+33612345678@x>", "", "")
+    call = RejectedCall(
+        at, "full", 503, "a84b4c76", "sip:+33323063006@192.0.2.1", "<sip:+33612345678@x>", "", ""
+    )
     spent = []
     with Store(folder / "rejected.db") as store:
         for _ in range(count):

@@ -10,11 +10,11 @@ from numpy.random import Generator, default_rng
 
 from media.frame import SAMPLE_RATE, SILENCE, Samples
 from media.hearing.keyword import Detector, Meaning, Verdict
-from media.training.channel import Codec, Line, Sound, active_rms
+from media.training.channel import Codec, PhoneLine, Sound, active_rms
 from media.training.features import read
 from sipagent.voice.detection import hear
 
-Arrives = Callable[[Sound, Line], Samples]
+Arrives = Callable[[Sound, PhoneLine], Samples]
 
 NOTICES = ("notice_voice", "notice_opt_in_voice", "confirm")
 LOSSES_DB = (6, 12, 20, 30)
@@ -81,14 +81,14 @@ class Echoes:
     def _heard(self, detector: Detector, notice: Sound, came: Sound, known: bool) -> Verdict:
         """What a listener makes of it who knows, or does not, what is played."""
         level = 20 * np.log10(max(active_rms(came), 1e-5))
-        line = Line(level_dbfs=level, noise="pink", snr_db=level - QUIET_DBFS)
+        line = PhoneLine(level_dbfs=level, noise="pink", snr_db=level - QUIET_DBFS)
         played = np.asarray(notice * 32767, dtype=np.int16) if known else SILENCE
         return hear(detector, self._arrives(came, line), played).verdict
 
     def _comes_back(self, notice: Sound, loss_db: float, number: int) -> Sound:
         """Through the line, a trunk's hybrid or a room by turns, and 20 to 600 ms later."""
         way = (_hybrid, _room)[number % 2](self._random)
-        line = Line(level_dbfs=PLAYED_DBFS, band=None, codec=CODECS[number % len(CODECS)])
+        line = PhoneLine(level_dbfs=PLAYED_DBFS, band=None, codec=CODECS[number % len(CODECS)])
         sound = np.convolve(self._arrives(notice, line) / 32768, way)
         late = np.zeros(int(self._random.integers(20, 600)) * SAMPLE_RATE // 1000)
         return np.concatenate([late, _loud(sound, PLAYED_DBFS - loss_db)])

@@ -25,11 +25,11 @@ from media.frame import SAMPLE_RATE, Samples
 from media.hearing.detectors import load_detector
 from media.hearing.head import OTHER
 from media.hearing.keyword import Detector, Meaning, Verdict
-from media.training.channel import Line, Noise, Sound, carry
+from media.training.channel import Noise, PhoneLine, Sound, carry
 from media.training.features import backgrounds, labelled, read
 from media.training.language import LANGUAGES, Language, language
 from media.training.speech import label
-from sipagent.voice.detection import Heard, hear
+from sipagent.voice.detection import Detected, hear
 from tests.bench.echoes import LOSSES_DB, Echoes
 
 FRENCH_REST = ("arrêtez l'enregistrement", "je ne veux pas être enregistré")
@@ -64,7 +64,7 @@ class Case:
     source: str
     said: str
     condition: str
-    heard: Heard
+    heard: Detected
     end_ms: int
 
     @property
@@ -102,7 +102,7 @@ class Ground:
         self._backgrounds = backgrounds(others[:300], PROMPTS, default_rng(3))
         self._random = default_rng(7)
 
-    def arrives(self, sound: Sound, line: Line) -> Samples:
+    def arrives(self, sound: Sound, line: PhoneLine) -> Samples:
         return carry(sound, line, self._backgrounds, self._random)
 
     def cases(self, detector: Detector, only: Iterable[str] = ()) -> Iterator[Case]:
@@ -120,16 +120,16 @@ class Ground:
         """CPU s per second of somebody who talks for some minutes without a pause."""
         found = [read(path) for said, path in self.sounds[next(iter(self.sounds))] if said == OTHER]
         talk = np.concatenate(found)[: 180 * SAMPLE_RATE]
-        heard = hear(detector, self.arrives(talk, Line(noise="babble", snr_db=15.0)))
+        heard = hear(detector, self.arrives(talk, PhoneLine(noise="babble", snr_db=15.0)))
         return heard.cpu_s / heard.duration_s
 
-    def conversation(self, detector: Detector, source: str) -> Heard:
+    def conversation(self, detector: Detector, source: str) -> Detected:
         """All that doesn't refuse, in one long call with short pauses."""
         pieces: list[Sound] = []
         for said, path in self.sounds[source]:
             if said == OTHER:
                 pieces += [read(path), np.zeros(int(self._random.uniform(0.2, 1.2) * SAMPLE_RATE))]
-        return hear(detector, self.arrives(np.concatenate(pieces), Line(noise="pink", snr_db=20.0)))
+        return hear(detector, self.arrives(np.concatenate(pieces), PhoneLine(noise="pink", snr_db=20.0)))
 
     def echoes(self, spoken: Language) -> tuple[Echoes, list[Path]]:
         """Of the language's notices; and refusals of several voices to say over them."""
@@ -143,10 +143,10 @@ class Ground:
         return Echoes(PROMPTS / spoken.code, list(first.values()), self.arrives), found
 
 
-def _lines() -> Iterator[tuple[str, Line]]:
+def _lines() -> Iterator[tuple[str, PhoneLine]]:
     while True:
         for name, noise, snr, loss in CONDITIONS:
-            yield name, Line(noise=noise, snr_db=snr, loss=loss, codec="alaw")
+            yield name, PhoneLine(noise=noise, snr_db=snr, loss=loss, codec="alaw")
 
 
 def _window(spoken: Language) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sipagent.edge.process import EdgeProcess
-from sipagent.edge.rejected import Rejected
+from sipagent.edge.rejected import RejectedCall
 from tests.peers import edge as scene
 from tests.peers.edge import OURS, STRANGER, TRUNK
 from tests.peers.odd import MARK, odd_invites
@@ -61,7 +61,7 @@ class Site:
     """An edge with one worker, and what it says."""
 
     def __init__(self, directory: Path) -> None:
-        self.said: list[Rejected | str] = []
+        self.said: list[RejectedCall | str] = []
         plan = scene.plan(workers=1, calls=1000, calls_per_worker=1000)
         self.process = EdgeProcess(plan, directory, self.said.append)
         self.worker = Worker(plan.worker(0))
@@ -104,7 +104,7 @@ def test_what_reaches_a_worker_can_be_read_there(site: Site, seed: int) -> None:
     assert len(got) > COUNT / 100, "the edge refuses everything"
     assert site.counted > counted + COUNT / 3
     assert unreadable(got) == []
-    rejected = [one.why for one in site.said if isinstance(one, Rejected)]
+    rejected = [one.why for one in site.said if isinstance(one, RejectedCall)]
     assert "unanswered" not in rejected and "malformed" in rejected
     wait_for(lambda: site.process.rpc.statistics().calls == 0)
 

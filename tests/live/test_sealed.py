@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from retention.archive.verify import Finding, verify
+from retention.archive.verify import Problem, verify
 from retention.rows.store import Store
 from retention.storage.keys import new_pair
 from sipagent.softphone.phone import Phone
@@ -96,7 +96,7 @@ def listened(agent: RunningAgent, recording: Json, identity: Path) -> NDArray[np
     return np.asarray(samples)
 
 
-def problems(agent: RunningAgent) -> list[Finding]:
+def problems(agent: RunningAgent) -> list[Problem]:
     """What verification says of all that is kept, which it does without any key."""
     with Store(agent.directory / "retention.db") as store:
         return verify(archive_of(store, agent.directory / "recordings", agent.directory)).problems

@@ -15,8 +15,8 @@ from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.hop import HEADER
 from sipagent.edge.plan import Addresses, Plan
 from sipagent.edge.process import EdgeProcess
-from sipagent.edge.rejected import Rejected
-from sipagent.edge.rpc import Statistics
+from sipagent.edge.rejected import RejectedCall
+from sipagent.edge.rpc import EdgeStatistics
 from sipagent.softphone.call import Transaction
 from sipagent.softphone.phone import Answer, Call, Loop, Phone
 from sipagent.softphone.sip import Headers, Message
@@ -54,7 +54,7 @@ class Edge:
     """A running edge whose `workers` answer after a moment, and whoever sends to it."""
 
     def __init__(self, directory: Path, loop: Loop, plan: Plan) -> None:
-        self.said: list[Rejected | str] = []
+        self.said: list[RejectedCall | str] = []
         self.tokens = kept_tokens(places(directory))
         self.process = EdgeProcess(plan, directory, self.said.append)
         self.loop, self.plan = loop, plan
@@ -191,11 +191,11 @@ class Edge:
         return sum(worker.count("INVITE received") for worker in self.workers)
 
     @property
-    def rejected(self) -> list[Rejected]:
-        return [one for one in self.said if isinstance(one, Rejected)]
+    def rejected(self) -> list[RejectedCall]:
+        return [one for one in self.said if isinstance(one, RejectedCall)]
 
     @property
-    def statistics(self) -> Statistics:
+    def statistics(self) -> EdgeStatistics:
         return self.process.rpc.statistics()
 
     def until(self, happened: Callable[[], object], what: str) -> None:

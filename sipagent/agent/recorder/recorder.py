@@ -38,7 +38,7 @@ from retention.storage.recording_files import FileKind, format_of
 from sipagent.agent.figures import Figures
 from sipagent.agent.recorder.erasing import Erasing
 from sipagent.agent.recorder.jobs import FAULTS, Job, Worker
-from sipagent.agent.recorder.rows import Rows
+from sipagent.agent.recorder.rows import RowWriter
 
 FORMATS: tuple[Format, ...] = ("flac", "wav")
 DURABLE_S = 1.0  # that a tap waits for its row in the database, before the reserve takes it
@@ -81,7 +81,7 @@ class Recorder:
         self.archive = archive
         self._format: Format = format
         self._recipients = recipients
-        self._rows = Rows(archive.store, reserve, alert)
+        self._rows = RowWriter(archive.store, reserve, alert)
         self._quick = Worker("recorder", alert)
         self._slow = Worker("assembler", alert)
         self._erasing = Erasing(archive, alert)

@@ -22,7 +22,7 @@ import structlog
 from retention.archive.reserve import Record, Reserve, ReserveFull
 from retention.recording import Receipt, Recording, Sum
 from retention.rows.faults import Busy, HeadNotWritten, StoreError, TryAgain
-from retention.rows.rejected import LOST, Rejected, Span
+from retention.rows.rejected import LOST, PendingRejections, Span
 from retention.rows.store import Store
 from retention.storage.marks import MustGo
 from sipagent.agent.recorder.jobs import FAULTS, Job
@@ -47,7 +47,7 @@ class Task:
     fault: Exception | None = None
 
 
-class Rows:
+class RowWriter:
     """`alert` is called on its threads. Any thread may put; none waits here but in `secure`."""
 
     def __init__(self, store: Store, reserve: Reserve | None, alert: Callable[[str], None]) -> None:
@@ -61,7 +61,7 @@ class Rows:
         self._numbers = itertools.count()
         self._receipts: dict[str, Receipt] = {}
         self._recordings: dict[str, Recording] = {}  # whose row, `open`, is yet to be written
-        self._rejected = Rejected()
+        self._rejected = PendingRejections()
         self._lost: Span | None = None  # not yet told
         self._version = 0
         self._failing = False

@@ -10,7 +10,7 @@ import click
 
 from retention.archive.archive import Archive
 from retention.recording import Access, Json, Recording, to_text
-from retention.rules.deletion import Call, Deletion, NotDeleted, delete
+from retention.rules.deletion import Deletion, KeptCall, NotDeleted, delete
 from sipagent.article30.certificate import certificate
 from sipagent.cli.ask import agree, yes_option
 from sipagent.cli.base import (
@@ -116,7 +116,7 @@ def _of_caller(work: Workplace, archive: Archive, caller: str, *, yes: bool) -> 
 
 def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
     """Raises Failure, StoreError."""
-    call = Call.find(archive.store, id)
+    call = KeptCall.find(archive.store, id)
     asked = replace(asked, recording_id=id)
 
     def trace(outcome: str, detail: str) -> None:

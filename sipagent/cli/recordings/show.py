@@ -33,7 +33,7 @@ _WHOLE = 1 << 16  # characters: a path, or an analysis, is there to be read to i
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class WholeRecord:
     """Everything there is about one id; at least a recording or a receipt."""
 
     id: str
@@ -67,7 +67,7 @@ def show_command(work: Workplace, id: str, as_json: bool) -> None:
         _show(work, known, console())
 
 
-def _known(archive: Archive, id: str) -> Known:
+def _known(archive: Archive, id: str) -> WholeRecord:
     """Raises Failure for an id that nothing has."""
     store, id = archive.store, meant(archive, id)
     recording: Recording | None
@@ -80,7 +80,7 @@ def _known(archive: Archive, id: str) -> Known:
         receipt = store.receipt(id)
     except UnknownId:
         receipt = None
-    return Known(
+    return WholeRecord(
         id=id,
         recording=recording,
         receipt=receipt,
@@ -100,7 +100,7 @@ def _sealed_to(archive: Archive, id: str) -> list[str] | None:
         return []  # `verify` says what is wrong with it
 
 
-def _json(work: Workplace, known: Known) -> Json:
+def _json(work: Workplace, known: WholeRecord) -> Json:
     row, receipt = known.recording, known.receipt
     own: Json = row.to_json() if row else {"id": known.id, "status": None}
     return own | {
@@ -118,7 +118,7 @@ def _copy_json(copy: Copy) -> Json:
     return {"path": str(copy.path), "at": to_text(copy.at), "by": copy.by, "exists": copy.exists}
 
 
-def _show(work: Workplace, known: Known, screen: Console) -> None:
+def _show(work: Workplace, known: WholeRecord, screen: Console) -> None:
     row, receipt = known.recording, known.receipt
     own: Fields = _recording_fields(work, known, row) if row else [("id", known.id), ("recording", "none")]
     show_fields([*own[:1], ("reference", reference_of(known.id)), *own[1:]], screen)
@@ -162,7 +162,7 @@ def _show_note(work: Workplace, note: Note, screen: Console) -> None:
         _line(f"    {printable(line.expandtabs(4), _WHOLE)}", screen)
 
 
-def _recording_fields(work: Workplace, known: Known, row: Recording) -> Fields:
+def _recording_fields(work: Workplace, known: WholeRecord, row: Recording) -> Fields:
     present = now()
     special = [name for name, true in (("flagged", row.flagged), ("incomplete", row.incomplete)) if true]
     pauses = ", ".join(f"{length(pause.from_s)} to {length(pause.to_s)}" for pause in row.pauses)
@@ -192,7 +192,7 @@ def _recording_fields(work: Workplace, known: Known, row: Recording) -> Fields:
     ]
 
 
-def _still_sealed(known: Known, row: Recording) -> Fields:
+def _still_sealed(known: WholeRecord, row: Recording) -> Fields:
     if known.sealed_to is None or row.status is not Status.CLOSED or not is_nameless(row):
         return []
     return [("people", "still sealed since the rebuild: `sipagent rebuild --identity KEYFILE`")]

@@ -32,7 +32,7 @@ from sipagent.cli.base import (
 from sipagent.cli.copy import new_file
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_calls
-from sipagent.cli.sound import FORMATS, Sound
+from sipagent.cli.sound import FORMATS, RecordingSound
 from sipagent.cli.times import counted
 from sipagent.config.identity import printable
 
@@ -45,7 +45,7 @@ _BOTH_SIDES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class UseAsked:
     """What a use says of itself, which side is heard, and by whose key."""
 
     purpose: str | None
@@ -62,7 +62,7 @@ class Asked:
 
 
 def use_options(command: Decorated) -> Decorated:
-    """Those of `Asked`."""
+    """Those of `UseAsked`."""
     options = (
         click.option(
             "--purpose",
@@ -132,7 +132,7 @@ def export_command(
           --by "M. Durand" --channel both --out request-2026-118/
     """
     one_of_the_two(id, caller)
-    what = Asked(**asked)
+    what = UseAsked(**asked)
     if caller is not None:
         _export_all(work, caller, what, out, force=force, yes=yes)
     elif out.suffix.lower() not in FORMATS or out.is_dir():
@@ -145,7 +145,7 @@ def export_command(
         click.echo(f"sipagent: {_BOTH_SIDES}", err=True)
 
 
-def _export_all(work: Workplace, caller: str, asked: Asked, out: Path, *, force: bool, yes: bool) -> None:
+def _export_all(work: Workplace, caller: str, asked: UseAsked, out: Path, *, force: bool, yes: bool) -> None:
     """Raises click.UsageError, Failure."""
     if out.exists() and not out.is_dir():
         raise click.UsageError(f"--out: {out} is not a folder", click.get_current_context())
@@ -169,7 +169,7 @@ def _export_all(work: Workplace, caller: str, asked: Asked, out: Path, *, force:
 
 
 def _export(
-    work: Workplace, archive: Archive, recording: Recording, asked: Asked, out: Path, *, force: bool
+    work: Workplace, archive: Archive, recording: Recording, asked: UseAsked, out: Path, *, force: bool
 ) -> None:
     target, format = out.absolute(), FORMATS[out.suffix.lower()]
 
@@ -180,7 +180,7 @@ def _export(
             return f"{out} exists; --force replaces it"
         return None if target.parent.is_dir() else f"{target.parent} is not a directory"
 
-    def copy(sound: Sound, traced: Traced) -> None:
+    def copy(sound: RecordingSound, traced: Traced) -> None:
         with new_file(target, replace=force) as (descriptor, name):
             cli_sound.write(sound, descriptor, format)
             traced("done", told(sound.channel, target, recording))  # no copy without its line
@@ -204,7 +204,7 @@ def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
       sipagent play 20261124T222000123-482913 --purpose quality --by "M. Durand"
     """
 
-    def listen(sound: Sound, traced: Traced) -> None:
+    def listen(sound: RecordingSound, traced: Traced) -> None:
         traced("begun", sound.channel)  # nobody hears anything without its line
         try:
             cli_sound.play(sound)
@@ -214,7 +214,7 @@ def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
         traced("done", sound.channel)
 
     archive = work.archive(make=True)
-    _use(work, archive, find(archive, id), "play", Asked(**asked), act=listen)
+    _use(work, archive, find(archive, id), "play", UseAsked(**asked), act=listen)
 
 
 def _use(
@@ -222,9 +222,9 @@ def _use(
     archive: Archive,
     recording: Recording,
     action: str,
-    asked: Asked,
+    asked: UseAsked,
     *,
-    act: Callable[[Sound, Traced], None],
+    act: Callable[[RecordingSound, Traced], None],
     obstacle: Callable[[], str | None] = lambda: None,
 ) -> None:
     """Check, verify, trace, act. Whatever is refused or fails leaves a line too. Raises Failure."""
@@ -269,7 +269,7 @@ def _use(
         raise
 
 
-def _sound(archive: Archive, recording: Recording, asked: Asked) -> Sound:
+def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> RecordingSound:
     """The file, once it is known to be the one that was recorded."""
     kind = archive.files.finished(recording.id)
     if kind is None:
@@ -279,7 +279,7 @@ def _sound(archive: Archive, recording: Recording, asked: Asked) -> Sound:
         raise Failure(f"{recording.id}: {name} is not the file that was recorded: its hash differs")
     file = archive.files.fetch(recording.id, kind)
     if kind is not FileKind.SEALED:
-        return Sound(file, asked.channel)
+        return RecordingSound(file, asked.channel)
     identity = asked.unlocked
     if identity is None:
         raise Failure(
@@ -289,7 +289,7 @@ def _sound(archive: Archive, recording: Recording, asked: Asked) -> Sound:
         key = archive.vault.key(recording.id, identity)
     except KeysError as error:
         raise Failure(str(error)) from error
-    return Sound(file, asked.channel, key)
+    return RecordingSound(file, asked.channel, key)
 
 
 def _who(archive: Archive, recording: Recording) -> str:

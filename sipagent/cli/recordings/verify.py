@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 
 from retention.archive.archive import Archive
-from retention.archive.verify import Finding, Verified, verify
+from retention.archive.verify import Problem, Verified, verify
 from retention.recording import Json
 from retention.stamps.stamp import StampReport, verify_stamps
 from retention.storage.recording_files import has_metadata
@@ -16,7 +16,7 @@ from sipagent.cli.progress import Step, steps
 from sipagent.cli.tables import Column, console, show_fields, show_table
 from sipagent.cli.times import counted
 
-_FINDING: list[Column[Finding]] = [
+_FINDING: list[Column[Problem]] = [
     Column("where", lambda found: found.where),
     Column("problem", lambda found: found.problem, wraps=True),
 ]
@@ -82,7 +82,7 @@ def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> S
     for wrong in report.problems:
         seq = wrong.name.partition(".")[0]
         lost = seq.isdecimal() and any(int(seq) in gap for gap in found.gaps)
-        (found.lost if lost else found.problems).append(Finding(f"stamp {wrong.name}", wrong.problem))
+        (found.lost if lost else found.problems).append(Problem(f"stamp {wrong.name}", wrong.problem))
     return report
 
 

@@ -9,7 +9,7 @@ from media.hearing.detectors import load_detector
 from media.hearing.keyword import Detector, DetectorUnavailable, Meaning
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.tables import Column, console, show_table
-from sipagent.voice.detection import Heard, UnreadableSound, hear, read_sound
+from sipagent.voice.detection import Detected, UnreadableSound, hear, read_sound
 from sipagent.voice.detectors import detectors
 
 
@@ -31,7 +31,7 @@ def detect_command(work: Workplace, /, *, files: tuple[Path, ...], as_json: bool
       sipagent detect --json calls/*.wav
     """
     detector = _detector(work)
-    heard: list[tuple[Path, Heard]] = []
+    heard: list[tuple[Path, Detected]] = []
     unreadable: list[str] = []
     for path in files:
         try:
@@ -57,7 +57,7 @@ def _detector(work: Workplace) -> Detector:
     return detector
 
 
-def _json(path: Path, heard: Heard) -> dict[str, Any]:
+def _json(path: Path, heard: Detected) -> dict[str, Any]:
     """`latency_ms`: from the end of the speech to the verdict, CPU time included; null for `other`."""
     return {
         "file": str(path),
@@ -71,12 +71,12 @@ def _json(path: Path, heard: Heard) -> dict[str, Any]:
     }
 
 
-def _verdict(heard: Heard) -> str:
+def _verdict(heard: Detected) -> str:
     """`accept` is heard in the mode opt_in only."""
     return str(Meaning(heard.verdict.meaning))
 
 
-_COLUMNS: list[Column[tuple[Path, Heard]]] = [
+_COLUMNS: list[Column[tuple[Path, Detected]]] = [
     Column("file", lambda row: str(row[0]), shrinks=True),
     Column("verdict", lambda row: _verdict(row[1])),
     Column("keyword", lambda row: row[1].verdict.keyword),

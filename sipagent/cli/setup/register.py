@@ -9,7 +9,7 @@ from media.prompt import PromptError
 from retention.storage.keys import KeysError, read_public
 from sipagent.article30.file import Difference, RegisterError, Written, differences, read, renewed
 from sipagent.article30.markdown import LANGUAGES
-from sipagent.article30.register import Entry, entry
+from sipagent.article30.register import RegisterEntry, entry
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.times import counted
 from sipagent.config.identity import printable
@@ -95,7 +95,7 @@ def _refuse(*mixtures: tuple[bool, str]) -> None:
             raise click.UsageError(why)
 
 
-def _entry(config: Config) -> Entry:
+def _entry(config: Config) -> RegisterEntry:
     """What the configuration says, with the keys and notices that it names. Raises Failure."""
     try:
         recipients = [read_public(path) for path in config.recording.recipients]
@@ -104,7 +104,7 @@ def _entry(config: Config) -> Entry:
         raise Failure(str(wrong)) from wrong
 
 
-def _to_complete(made: Entry) -> str:
+def _to_complete(made: RegisterEntry) -> str:
     return f"to be completed in the configuration: {', '.join(made.to_complete)}"
 
 
@@ -112,7 +112,7 @@ def _to_complete(made: Entry) -> str:
 
 
 def _write(
-    made: Entry, out: Path, format_: Format | None, lang: str | None, default: str, *, force: bool
+    made: RegisterEntry, out: Path, format_: Format | None, lang: str | None, default: str, *, force: bool
 ) -> None:
     """Put the entry into a new file, or in place of the one that the file has. Raises Failure, OSError."""
     there = None if force or not out.exists() else _there(out)
@@ -158,7 +158,7 @@ def _read(path: Path) -> Written:
 # --- comparing ---
 
 
-def _check(made: Entry, path: Path, *, strict: bool, as_json: bool) -> None:
+def _check(made: RegisterEntry, path: Path, *, strict: bool, as_json: bool) -> None:
     """Tell where the file differs. Raises Failure where it does, or where `strict` wants more."""
     try:
         written = _read(path)

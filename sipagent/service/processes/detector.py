@@ -22,13 +22,13 @@ import numpy as np
 import structlog
 
 from media.frame import SILENCE, Samples
-from media.hearing.keyword import Detector, DetectorError, DetectorUnavailable, Place
+from media.hearing.keyword import Detector, DetectorError, DetectorUnavailable, StreamPosition
 from sipagent.config.load import Config, ConfigError
 from sipagent.logs import alert, configure_log
 from sipagent.service.processes.link import Link
 from sipagent.service.processes.messages import Alive, Drain, Ready, ToChild, ToSupervisor
-from sipagent.service.processes.posts import DetectorPost
 from sipagent.service.processes.remote_detector import HEAD, SIZE, address, is_ours, received
+from sipagent.service.processes.specs import DetectorSpec
 from sipagent.service.rules import detectors_of
 from sipagent.voice.detectors import Detectors, detectors
 
@@ -48,17 +48,17 @@ def tell_trouble(connection: "Connection[str, None]", config: Config) -> None:
         connection.send("")
 
 
-def listen(connection: "Connection[ToSupervisor, ToChild]", post: DetectorPost) -> None:
+def listen(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec) -> None:
     """Judge what workers ask about until the supervisor says that it is enough. The process is this."""
-    configure_log(post.log_json, post.name)
+    configure_log(spec.log_json, spec.name)
     try:
-        serve(connection, post, detectors_of(post.config))
+        serve(connection, spec, detectors_of(spec.config))
     except (ConfigError, OSError) as failure:
         alert(f"the detector cannot go on: {failure}")
         sys.exit(1)
 
 
-def serve(connection: "Connection[ToSupervisor, ToChild]", post: DetectorPost, found: Detectors) -> None:
+def serve(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec, found: Detectors) -> None:
     """By these detectors. Raises OSError where the address is taken."""
     over = threading.Event()
 
@@ -68,13 +68,13 @@ def serve(connection: "Connection[ToSupervisor, ToChild]", post: DetectorPost, f
 
     def lost() -> None:
         """The workers drain by themselves, and still ask."""
-        patience = threading.Timer(post.drain_s, over.set)
+        patience = threading.Timer(spec.drain_s, over.set)
         patience.daemon = True
         patience.start()
 
-    desk = Desk(found)
+    desk = Judge(found)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.bind(address(post.address.name))
+        door.bind(address(spec.address.name))
         door.listen(socket.SOMAXCONN)
         threading.Thread(target=_let_in, args=(door, desk), name="detector-door", daemon=True).start()
         link = Link(connection)
@@ -86,7 +86,7 @@ def serve(connection: "Connection[ToSupervisor, ToChild]", post: DetectorPost, f
         link.close()
 
 
-class Desk:
+class Judge:
     """One question at a time: a detector is for one thread."""
 
     def __init__(self, found: Detectors) -> None:
@@ -119,7 +119,7 @@ class Desk:
             answer: dict[str, object] = {"error": "nothing is listened for"}
         else:
             going_on[stream] = detector
-            answer = self._judged(peer, detector, samples, Place(stream, at, last))
+            answer = self._judged(peer, detector, samples, StreamPosition(stream, at, last))
             if last:
                 del going_on[stream]
         content = json.dumps(answer).encode()
@@ -127,7 +127,7 @@ class Desk:
         peer.sendall(SIZE.pack(len(content)) + content)
 
     def _judged(
-        self, peer: socket.socket, detector: Detector, samples: Samples, place: Place
+        self, peer: socket.socket, detector: Detector, samples: Samples, place: StreamPosition
     ) -> dict[str, object]:
         with self._turn:
             if _hung_up(peer):  # nobody waits for it any more: others do
@@ -140,10 +140,10 @@ class Desk:
     def _forget(self, detector: Detector, stream: int) -> None:
         """By a last question about nothing."""
         with self._turn, contextlib.suppress(DetectorError):
-            detector.judge(SILENCE, Place(stream, 0, last=True))
+            detector.judge(SILENCE, StreamPosition(stream, 0, last=True))
 
 
-def _let_in(door: socket.socket, desk: Desk) -> None:
+def _let_in(door: socket.socket, desk: Judge) -> None:
     while True:
         try:
             peer, _ = door.accept()

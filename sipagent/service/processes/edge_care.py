@@ -128,13 +128,13 @@ class EdgeCare:
         self.edge.stop()
         log.error("alert", reason=f"the edge has died, or hangs; it is started anew in {wait_s:g} s")
 
-    def bereave(self, index: int) -> None:
+    def worker_died(self, index: int) -> None:
         """The worker has died: no calls to it, and an end to those that it had."""
         self.active.discard(index)
         self._bereft.add(index)
         self.due = 0.0
 
-    def admit(self, index: int) -> None:
+    def worker_ready(self, index: int) -> None:
         """The worker takes calls. What the edge has under its name is of one before it, which is gone."""
         self._bereft.add(index)
         self.active.add(index)

@@ -31,7 +31,7 @@ from sipagent.pjsip import EngineError, PjsipEngine
 from sipagent.service.orders import Orders
 from sipagent.service.processes.link import Link
 from sipagent.service.processes.messages import Drain, NotRegistered, Ready, ToChild, ToSupervisor
-from sipagent.service.processes.posts import RegistrarPost, address_of
+from sipagent.service.processes.specs import RegistrarSpec, address_of
 
 PATIENCE_S = 1.0
 FAREWELL_S = 2.0  # for the registrar's answer when the account goes
@@ -42,9 +42,9 @@ Send = Callable[[ToSupervisor], None]
 log = structlog.get_logger("sipagent.service.processes.registrar")
 
 
-def keep_registered(connection: "Connection[ToSupervisor, ToChild]", post: RegistrarPost) -> None:
+def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: RegistrarSpec) -> None:
     """Be registered until the supervisor says that it is enough, or is gone. The process is this."""
-    configure_log(post.log_json, post.name)
+    configure_log(spec.log_json, spec.name)
     inbox: Inbox = queue.SimpleQueue()
     orders = Orders(0.0)
 
@@ -58,7 +58,7 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", post: Regis
             engine.wake()
 
     try:
-        engine = PjsipEngine(settings(post, inbox))
+        engine = PjsipEngine(settings(spec, inbox))
         engine.start()
     except (ConfigError, EngineError) as failure:
         alert(f"the registrar's account cannot go on: {failure}")
@@ -72,7 +72,7 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", post: Regis
     link.close()
 
 
-class Engine(Protocol):
+class RegistrarEngine(Protocol):
     """What registering needs of one."""
 
     def poll(self, timeout_s: float) -> None: ...
@@ -84,7 +84,7 @@ class Engine(Protocol):
     def reject(self, leg: int, status: int, retry_after_s: int | None) -> None: ...
 
 
-def keep(engine: Engine, inbox: Inbox, send: Send, orders: Orders) -> None:
+def keep(engine: RegistrarEngine, inbox: Inbox, send: Send, orders: Orders) -> None:
     """Ask the registrar, and again after a back-off, until `orders` say that it is enough; then leave."""
     registrar = Registrar(wanted=True)
     while orders.ending_at is None:
@@ -99,7 +99,7 @@ def keep(engine: Engine, inbox: Inbox, send: Send, orders: Orders) -> None:
         _leave(engine, inbox)
 
 
-def _take(engine: Engine, report: Report, send: Send, registrar: Registrar) -> None:
+def _take(engine: RegistrarEngine, report: Report, send: Send, registrar: Registrar) -> None:
     match report:
         case Registration(active, status, reason):
             retry_s = registrar.answered(active, time.monotonic())
@@ -116,7 +116,7 @@ def _take(engine: Engine, report: Report, send: Send, registrar: Registrar) -> N
             log.error("engine_fault", reason=reason)
 
 
-def _leave(engine: Engine, inbox: Inbox) -> None:
+def _leave(engine: RegistrarEngine, inbox: Inbox) -> None:
     """Unregister, and wait a moment for the answer: the registrar may ask who is leaving."""
     engine.unregister()
     until = time.monotonic() + FAREWELL_S
@@ -127,17 +127,17 @@ def _leave(engine: Engine, inbox: Inbox) -> None:
                 return
 
 
-def settings(post: RegistrarPost, inbox: Inbox) -> EngineSettings:
-    trunk, login = post.config.trunk, post.config.trunk_login()
+def settings(spec: RegistrarSpec, inbox: Inbox) -> EngineSettings:
+    trunk, login = spec.config.trunk, spec.config.trunk_login()
     return EngineSettings(
         report=inbox.put,
         audio=lambda *_: None,
-        listen=post.listen,
+        listen=spec.listen,
         uri=trunk.uri,
         registrar=trunk.registrar or "",
-        registrar_proxies=(post.edge,),
-        hop_token=post.tokens.from_edge,
-        way_out_token=post.tokens.to_edge,
-        sip_peer=address_of(post.edge),
+        registrar_proxies=(spec.edge,),
+        hop_token=spec.tokens.from_edge,
+        way_out_token=spec.tokens.to_edge,
+        sip_peer=address_of(spec.edge),
         trunk=Credentials(login.username, login.password, trunk.realm) if login else None,
     )

@@ -17,13 +17,13 @@ import structlog
 
 from retention.archive.reserve import Reserve, ReserveError, ReserveFull, read_reserve, take_in
 from retention.recording import Ids, Receipt, Sum
-from retention.rows.rejected import Rejected
+from retention.rows.rejected import PendingRejections
 from retention.rows.store import Store, StoreError
 from sipagent.agent.admission import Admission
 from sipagent.agent.figures import Ending, Figures
 from sipagent.agent.turned_away import rejected
 from sipagent.config.identity import call_id, called_number, caller_number
-from sipagent.edge.rejected import Rejected as Told
+from sipagent.edge.rejected import RejectedCall as Told
 
 PAUSE_S = 0.5  # between two batches
 ENDING: Ending = ("rejected", "undecided", "sip")
@@ -48,7 +48,7 @@ class Rejections:
         self._alert = alert
         self._ids = Ids()
         self._come: queue.SimpleQueue[Told] = queue.SimpleQueue()  # those that are to have receipts
-        self._kept = Rejected()
+        self._kept = PendingRejections()
         self._count = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rejections")

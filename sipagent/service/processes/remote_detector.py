@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from media.frame import Samples
-from media.hearing.keyword import DetectorError, Meaning, Place, Verdict, every_ms
+from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict, every_ms
 from sipagent.logs import alert
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 
@@ -42,7 +42,7 @@ class DetectorAddress:
     engine: str = "embedding"
 
 
-class Line:
+class DetectorConnection:
     """One connection, opened when it is needed, and again after it failed. For one thread: the listener's."""
 
     def __init__(self, name: str, limit_s: float = LIMIT_S, rest_s: float = REST_S) -> None:
@@ -53,7 +53,7 @@ class Line:
         self._rests_until = 0.0
         self._failed = False
 
-    def ask(self, samples: Samples, in_call: bool, place: Place | None = None) -> Verdict:
+    def ask(self, samples: Samples, in_call: bool, place: StreamPosition | None = None) -> Verdict:
         """Within `limit_s`. DetectorError: it says that it failed, is not there or slow.
 
         Where it ends meanwhile, its successor is asked, if it comes in time.
@@ -103,12 +103,12 @@ class Line:
 class RemoteDetector:
     """A media.hearing.keyword.Detector."""
 
-    def __init__(self, line: Line, in_call: bool, engine: str) -> None:
+    def __init__(self, line: DetectorConnection, in_call: bool, engine: str) -> None:
         self.every_ms = every_ms(engine, in_call)
         self._line = line
         self._in_call = in_call
 
-    def judge(self, samples: Samples, place: Place | None = None) -> Verdict:
+    def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         return self._line.ask(samples, self._in_call, place)
 
 
@@ -116,7 +116,7 @@ def remote_detectors(address: DetectorAddress | None) -> Detectors:
     """Of a worker; nothing is asked before somebody speaks."""
     if address is None:
         return NOBODY_LISTENS
-    line = Line(address.name)
+    line = DetectorConnection(address.name)
     before, in_call = (RemoteDetector(line, in_call, address.engine) for in_call in (False, True))
     return Detectors(before, in_call if address.in_call else None)
 
@@ -144,9 +144,9 @@ def received(peer: socket.socket, size: int, until: float | None = None) -> byte
     return bytes(content)
 
 
-def _question(samples: Samples, in_call: bool, place: Place | None) -> bytes:
+def _question(samples: Samples, in_call: bool, place: StreamPosition | None) -> bytes:
     """Without a place nothing more is asked about it."""
-    where = place or Place(0, 0, last=True)
+    where = place or StreamPosition(0, 0, last=True)
     content = samples.astype("<i2").tobytes()
     return HEAD.pack(in_call, where.last, where.stream, where.at, len(content)) + content
 

@@ -37,8 +37,8 @@ from sipagent.service.one_process import engine_settings
 from sipagent.service.orders import Orders
 from sipagent.service.processes.link import Link
 from sipagent.service.processes.messages import Alive, Drain, Ready, Refused, Reload, ToChild, ToSupervisor
-from sipagent.service.processes.posts import WorkerPost, address_of
 from sipagent.service.processes.remote_detector import remote_detectors
+from sipagent.service.processes.specs import WorkerSpec, address_of
 
 PULSE_S = 2.0
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -46,12 +46,12 @@ LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 log = structlog.get_logger("sipagent.service.processes.worker")
 
 
-def work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost) -> None:
+def work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec) -> None:
     """Take calls until the supervisor says that it is enough, or is gone. The process is this."""
-    configure_log(post.log_json, post.name)
+    configure_log(spec.log_json, spec.name)
     try:
         with ExitStack() as stack:
-            _work(connection, post, stack)
+            _work(connection, spec, stack)
     except BlockingIOError:
         alert("this worker of an agent that died still has calls; its place is taken once it ends")
         sys.exit(1)
@@ -60,32 +60,32 @@ def work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost) -> N
         sys.exit(1)
 
 
-def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, stack: ExitStack) -> None:
-    config = post.config
-    stack.enter_context(at_work(config.places, post.index))
-    store = stack.enter_context(store_of(config, worker=post.index))
+def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, stack: ExitStack) -> None:
+    config = spec.config
+    stack.enter_context(at_work(config.places, spec.index))
+    store = stack.enter_context(store_of(config, worker=spec.index))
     archive = archive_of(config, store)
-    path = config.places.reserve(post.index)
+    path = config.places.reserve(spec.index)
     waited = take_in_reserves(store, [path], alert)
-    marked = (id for id in archive.marks.ids() if worker_of(id) == post.index)
-    left = tuple(dict.fromkeys((*left_by(store, post.index), *waited, *marked)))
+    marked = (id for id in archive.marks.ids() if worker_of(id) == spec.index)
+    left = tuple(dict.fromkeys((*left_by(store, spec.index), *waited, *marked)))
     link = Link(connection)
-    reserve = Reserve(path, post.rules.calls)
+    reserve = Reserve(path, spec.rules.calls)
     recorder = WorkerRecorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
     recorder.send = link.send
     agent = Agent(
-        of_edge(post.rules),
+        of_edge(spec.rules),
         recorder,
         tones(),
         registers=False,
-        detectors=remote_detectors(post.detector),
+        detectors=remote_detectors(spec.detector),
         desk=RemoteDesk(link.send),
-        ids=Ids(post.index),
+        ids=Ids(spec.index),
         behind_edge=True,
         ready=lambda: link.send(Ready()),
     )
-    engine = PjsipEngine(settings(post, agent))
-    orders = WorkerOrders(post.drain_s, agent, engine)
+    engine = PjsipEngine(settings(spec, agent))
+    orders = WorkerOrders(spec.drain_s, agent, engine)
     engine.start()
     stack.callback(engine.stop)
     link.start(orders.heard, orders.lost)
@@ -94,17 +94,17 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", post: WorkerPost, sta
         start()
         stack.callback(stop)
     if left:
-        recorder.slowly(lambda: recover_left(agent, post, left))
+        recorder.slowly(lambda: recover_left(agent, spec, left))
     telling = Telling(agent.figures, link.send)
     pulse = Pulse(link.send)
     agent.run(engine, lambda: over(agent, orders, telling, pulse))
     telling.tell()
 
 
-def recover_left(agent: Agent, post: WorkerPost, left: tuple[str, ...]) -> None:
+def recover_left(agent: Agent, spec: WorkerSpec, left: tuple[str, ...]) -> None:
     """What the worker that had this place has left, and nothing of anybody else's; in `assembler`."""
-    archive, format = agent.recorder.archive, post.config.recording.format
-    for receipt in post.refused:
+    archive, format = agent.recorder.archive, spec.config.recording.format
+    for receipt in spec.refused:
         if receipt.id in left and archive.store.receipt(receipt.id).decision != "refused":
             archive.store.update_receipt(receipt)
     ended = recover(archive, format, datetime.now(UTC), alert, left)
@@ -191,19 +191,19 @@ def of_edge(rules: Admission) -> Admission:
     return replace(rules, allowed=LOOPBACK)
 
 
-def settings(post: WorkerPost, agent: Agent) -> EngineSettings:
+def settings(spec: WorkerSpec, agent: Agent) -> EngineSettings:
     """Those of one process, but for the addresses: SIP is for the edge alone, and leaves by it."""
-    alone = engine_settings(post.config, agent)
+    alone = engine_settings(spec.config, agent)
     return replace(
         alone,
-        listen=post.listen,
+        listen=spec.listen,
         transport="udp",
-        media_address=post.media_address,
-        rtp_ports=post.rtp_ports,
-        callers=post.rules.allowed,
+        media_address=spec.media_address,
+        rtp_ports=spec.rtp_ports,
+        callers=spec.rules.allowed,
         registrar="",
-        outbound_proxies=(post.edge, *alone.outbound_proxies),
-        hop_token=post.tokens.from_edge,
-        way_out_token=post.tokens.to_edge,
-        sip_peer=address_of(post.edge),
+        outbound_proxies=(spec.edge, *alone.outbound_proxies),
+        hop_token=spec.tokens.from_edge,
+        way_out_token=spec.tokens.to_edge,
+        sip_peer=address_of(spec.edge),
     )

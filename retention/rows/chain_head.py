@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from retention.rows.chain import Head
+from retention.rows.chain import ChainHead
 from retention.storage.files import share_owner, write_whole
 
 DAMAGED = (
@@ -25,7 +25,7 @@ _LAST = 2**63 - 1  # the last number that the database has
 _HASH = re.compile("[0-9a-f]{64}")
 
 
-class HeadError(Exception):
+class ChainHeadError(Exception):
     """The file says nothing usable; `str()` is one line."""
 
 
@@ -34,7 +34,7 @@ def damaged_path(path: Path) -> Path:
     return path.with_name(path.name + ".damaged")
 
 
-def export_head(path: Path, head: Head, knows: Callable[[Head], bool]) -> None:
+def export_head(path: Path, head: ChainHead, knows: Callable[[ChainHead], bool]) -> None:
     """Write it, unless a later one is there already, or one that the chain does not know.
 
     `knows(head)`: whether it is part of the chain; if not, a tail was cut off, and the file is what shows it.
@@ -54,8 +54,8 @@ def export_head(path: Path, head: Head, knows: Callable[[Head], bool]) -> None:
         os.close(descriptor)
 
 
-def read_head(path: Path) -> Head | None:
-    """None if there is no such file, or a crash left it empty. Raises HeadError, OSError."""
+def read_head(path: Path) -> ChainHead | None:
+    """None if there is no such file, or a crash left it empty. Raises ChainHeadError, OSError."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)  # not between two halves of what another process writes
@@ -65,22 +65,22 @@ def read_head(path: Path) -> Head | None:
     return _read(content, path.name) if content else None
 
 
-def _gives_way(path: Path, content: bytes, head: Head, knows: Callable[[Head], bool]) -> bool:
+def _gives_way(path: Path, content: bytes, head: ChainHead, knows: Callable[[ChainHead], bool]) -> bool:
     """Whether it is an earlier head of this chain, or none: then it is kept beside."""
     try:
         exported = _read(content, "")
-    except HeadError:
+    except ChainHeadError:
         write_whole(damaged_path(path), content)
         return True
     return exported.seq < head.seq and knows(exported)
 
 
-def _read(content: bytes, name: str) -> Head:
+def _read(content: bytes, name: str) -> ChainHead:
     try:
         fields = json.loads(content)
         seq, hash = fields["seq"], fields["hash"]
         if type(seq) is not int or not 0 <= seq <= _LAST or not _HASH.fullmatch(hash):
             raise ValueError("no number, or no hash")
-        return Head(seq, hash)
+        return ChainHead(seq, hash)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise HeadError(f"{name}: not the head of a chain") from error
+        raise ChainHeadError(f"{name}: not the head of a chain") from error

@@ -10,7 +10,7 @@ from sipagent.service.processes.remote_detector import DetectorAddress
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerPost:
+class WorkerSpec:
     """What a worker is, and where. `rules.calls` is how many calls it takes at a time.
 
     `listen`: where it hears SIP, host and port; `edge`: the SIP URI of its way out, and of all that comes;
@@ -38,7 +38,7 @@ class WorkerPost:
 
 
 @dataclass(frozen=True, slots=True)
-class RegistrarPost:
+class RegistrarSpec:
     """Where the trunk's account is, host and port; `edge`, `tokens`: as a worker's."""
 
     listen: tuple[str, int]
@@ -53,7 +53,7 @@ class RegistrarPost:
 
 
 @dataclass(frozen=True, slots=True)
-class DetectorPost:
+class DetectorSpec:
     """Where the machine's detector is asked, and the configuration whose words it listens for."""
 
     address: DetectorAddress
@@ -67,7 +67,7 @@ class DetectorPost:
 
 
 def address_of(edge: str) -> tuple[str, int]:
-    """Host and port of the edge, as a post names it."""
+    """Host and port of the edge, as a spec names it."""
     host, port = uri_host(edge)
     assert port is not None
     return host, port
