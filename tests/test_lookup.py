@@ -8,8 +8,8 @@ from typing import Any
 import click
 import pytest
 
-from retention.rows.lookup import ids_beginning, ids_meant
 from retention.rows.store import Store
+from retention.rules.lookup import ids_beginning, ids_meant
 from sipagent.cli.base import _complete_id
 from tests.kept import receipt, recording
 from tests.office import Office, make_office

@@ -16,7 +16,7 @@ from retention.archive.orphans import orphans
 from retention.archive.verify import verify
 from retention.recording import Status, due_date
 from retention.rows import counts, pages
-from retention.rows import store as store_module
+from retention.rows import database as database_module
 from retention.rows.chain import ChainHead
 from retention.rows.pages import Row
 from retention.rows.selection import Selection
@@ -87,7 +87,7 @@ def store() -> Iterator[WatchedStore]:
 def watched(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> WatchedStore:
     monkeypatch.setattr(pages, "PAGE", PAGE)
     monkeypatch.setattr(verify_module, "PAGE", PAGE)
-    monkeypatch.setattr(store_module, "COUNTED", PAGE)
+    monkeypatch.setattr(database_module, "COUNTED", PAGE)
     store.reads.clear()
     return store
 

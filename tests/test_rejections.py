@@ -137,7 +137,7 @@ def test_what_the_database_does_not_take_is_tried_again_and_told_once(
     tmp_path: Path, alerts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept.archive(tmp_path).store.close()
-    monkeypatch.setattr("retention.rows.store.BUSY_S", 0.05)
+    monkeypatch.setattr("retention.rows.database.BUSY_S", 0.05)
     monkeypatch.setattr("sipagent.service.processes.rejections.PAUSE_S", 0.02)
     with closing(sqlite3.connect(tmp_path / "retention.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -146,7 +146,7 @@ def test_what_the_database_does_not_take_is_tried_again_and_told_once(
             wait_for(lambda: alerts != [])
             rejections.add(call(1))
             threading.Event().wait(0.3)  # some attempts
-            monkeypatch.setattr("retention.rows.store.BUSY_S", PATIENCE_S)
+            monkeypatch.setattr("retention.rows.database.BUSY_S", PATIENCE_S)
             other.execute("ROLLBACK")
             with Store(tmp_path / "retention.db") as store:
                 wait_for(lambda: len(store.receipts()) == 2)
@@ -196,7 +196,7 @@ def test_what_could_not_be_written_by_the_end_is_told(tmp_path: Path, alerts: li
     with closing(sqlite3.connect(tmp_path / "retention.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.MonkeyPatch.context() as patch, running(tmp_path, alerts) as rejections:
-            patch.setattr("retention.rows.store.BUSY_S", 0.05)
+            patch.setattr("retention.rows.database.BUSY_S", 0.05)
             rejections.add(call())
         other.execute("ROLLBACK")
     assert alerts[-1] == "1 rejected calls could not be written down"

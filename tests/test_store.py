@@ -12,7 +12,7 @@ import pytest
 
 from retention.archive.verify import verify
 from retention.recording import Access, Event, Status
-from retention.rows import store as store_module
+from retention.rows import database as database_module
 from retention.rows.chain import ChainHead
 from retention.rows.chain_head import read_head
 from retention.rows.selection import Selection
@@ -182,7 +182,7 @@ def test_a_part_of_a_transaction_is_undone_alone(store: Store, tmp_path: Path) -
 
 def test_a_commit_that_fails_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else all that is written afterwards would be part of a transaction that nobody ends."""
-    monkeypatch.setattr(store_module, "BUSY_S", 0.05)
+    monkeypatch.setattr(database_module, "BUSY_S", 0.05)
     path = tmp_path / "retention.db"
     with Store(path) as store, closing(sqlite3.connect(path)) as reader:
         cursor = reader.execute("SELECT name FROM sqlite_master")  # a reader that does not go on

@@ -93,7 +93,7 @@ def test_a_process_that_dies_in_its_turn_holds_up_nobody(path: Path) -> None:
 
 
 def test_a_store_says_that_others_do_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retention.rows.store.TURN_S", 0.05)
+    monkeypatch.setattr("retention.rows.database.TURN_S", 0.05)
     with Store(tmp_path / "retention.db") as store:
         with Turns(Places(tmp_path / "retention.db").turn, PATIENCE_S).turn():
             with pytest.raises(StoreError, match=r"retention\.db: database is locked$"):

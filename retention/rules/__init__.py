@@ -1,1 +1,1 @@
-"""What may be done with what is kept, and when it goes: purge, holds, uses, deletions. No SQL, no path."""
+"""Which call is meant, what may be done with what is kept, and when it goes. No SQL, no path."""

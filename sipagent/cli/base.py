@@ -23,8 +23,8 @@ import click
 
 from retention.archive.archive import Archive, ArchiveError
 from retention.recording import Recording, is_id
-from retention.rows.lookup import ids_beginning, ids_meant
 from retention.rows.store import Store, StoreError, UnknownId
+from retention.rules.lookup import ids_beginning, ids_meant
 from retention.rules.purge import Terms
 from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import archive_of, store_of
