@@ -381,7 +381,7 @@ def test_a_fault_before_anything_is_heard_ends_no_thread(
     listener = start(_Answers())
     listener.open(2, tones=True, voice=True)
     assert listener.flush(60)
-    monkeypatch.setattr(f"media.worker.{where}", _broken)
+    monkeypatch.setattr(f"media.hearing.listener.{where}", _broken)
     listener.open(1 if where == "VoiceGate" else 2, tones=True, voice=True)
     listener.plays(2, VOICE)
     _hear(listener, 1, NINE, QUIET)
