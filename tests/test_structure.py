@@ -36,7 +36,7 @@ LONGEST = 480  # lines; what is longer is two things
 BROAD = (
     "media/tap.py",
     "media/worker.py",
-    "sipagent/pjsip/legs.py",
+    "sipagent/pjsip/callbacks.py",
     "sipagent/pjsip/filters/request_filter.py",
     "sipagent/service/purging.py",
     "sipagent/agent/recorder/jobs.py",
