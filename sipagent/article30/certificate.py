@@ -8,7 +8,7 @@ from retention.copies import Copy
 from retention.deletion import Deletion
 from retention.recording import Recording, Status
 from sipagent.config.identity import printable
-from sipagent.config.model import Service
+from sipagent.config.tables.service import Service
 from sipagent.stats.words import Words
 
 _WIDTH = 78
