@@ -34,7 +34,7 @@ STILL_CIRCLES = [{f"media/{one}.py" for one in ("keyword", "recogniser", "spotte
 LARGEST = 16  # modules in one folder
 STILL_LARGE = {"media", "retention"}
 VALUES = {"collections", "dataclasses", "enum", "typing"}
-LONGEST = 480  # lines; what is longer is two things
+LONGEST = 470  # lines; what is longer is two things
 # three threads and native code, which nothing may end
 BROAD = (
     "media/tap.py",
