@@ -280,7 +280,7 @@ def staged(
 ) -> Iterator[Stage]:
     """A stage whose threads run; what is left is finished at the end. `listens`: the listener's, too."""
     stage = Stage(folder, rules, registers, rota, worker, detectors=detectors)
-    for module in ("agent.agent", "agent.operators.lending", "agent.tapping"):
+    for module in ("agent.agent", "agent.carrying", "agent.operators.lending", "agent.tapping"):
         patch.setattr(f"sipagent.{module}.time", stage.clock)
     stage.recorder.start()
     if listens:

@@ -44,12 +44,13 @@ def parsed(path: Path) -> ast.Module:
 
 
 def imported(path: Path, known: dict[str, Path]) -> Iterator[Path]:
-    """The modules of ours that one names anywhere, also for types alone."""
+    """The modules of ours that one names anywhere, also for types alone; a package where it is meant."""
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             wanted = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            wanted = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+            wanted = [one if one in known else node.module for one in named]
         else:
             continue
         yield from (known[one] for one in wanted if one in known and known[one] != path)
@@ -57,7 +58,9 @@ def imported(path: Path, known: dict[str, Path]) -> Iterator[Path]:
 
 def circles(paths: list[Path]) -> list[set[str]]:
     """Sets of modules of which each needs each, in whatever steps."""
-    known = {name(path).removesuffix(".py").replace("/", "."): path for path in paths}
+    known = {
+        name(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in paths
+    }
     needs = {path: set(imported(path, known)) for path in paths}
     reached = {path: _reached(path, needs) for path in paths}
     found = [{name(other) for other in reached[path] if path in reached[other]} for path in paths]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from retention.recording import Status
-from sipagent.agent.livecall import LiveCall
+from sipagent.agent.livecall import LiveCall, LiveCalls
 from sipagent.call import events as e
 from sipagent.call.flow import CallFlow
 from sipagent.call.policy import Policy
@@ -48,6 +48,19 @@ def test_legs_are_known_by_both_their_numbers(call: LiveCall) -> None:
     call.takes(1, 23)
     assert (call.leg_of(17), call.leg_of(23), call.leg_of(5)) == (0, 1, None)
     assert call.up == {17, 23}
+
+
+def test_all_calls_are_known_by_id_and_by_leg_until_they_are_over(call: LiveCall) -> None:
+    calls = LiveCalls()
+    calls.add(call, 17)
+    other = replace(call, id="20261124T222001000-000001", legs={}, up=set())
+    calls.add(other, 18)
+    calls.takes(call, 1, 23)
+    call.up.discard(23)  # it has ended, and is the call's while the call is
+    assert (len(calls), calls.get(call.id), calls.of(17), calls.of(23)) == (2, call, call, call)
+    for one in calls.all:
+        calls.remove(one)
+    assert (len(calls), calls.get(call.id), [calls.of(leg) for leg in (17, 18, 23)]) == (0, None, [None] * 3)
 
 
 def test_a_receipt_tells_the_story_so_far(call: LiveCall) -> None:

@@ -20,7 +20,7 @@ from sipagent.agent.engine import (
 )
 from sipagent.call import events as e
 from sipagent.call import referral as r
-from sipagent.pjsip import EngineError, PjsipEngine, engine
+from sipagent.pjsip import EngineError, PjsipEngine, doubt, engine
 from sipagent.softphone.phone import Answer, Challenge
 from tests.loopback import NUMBER, PATIENCE_S, Loopback, scene
 
@@ -248,7 +248,7 @@ def test_who_calls_with_a_hold_is_held_before_the_call_is_confirmed(stack: ExitS
 
 @scene
 def test_a_leg_that_should_send_and_does_not_is_reported_once(stack: ExitStack) -> None:
-    engine.WATCH_S = 0.1
+    doubt.WATCH_S = 0.1
     office = Loopback(stack, media_timeout_s=0.5)
     call, leg = office.answered()
     office.frames(call, 1.0)

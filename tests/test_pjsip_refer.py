@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from sipagent.agent.engine import EngineFault
 from sipagent.call import events as e
 from sipagent.call import referral as r
-from sipagent.pjsip import engine as pjsip_engine
+from sipagent.pjsip import doubt
 from sipagent.softphone.phone import Call
 from sipagent.softphone.sip import Headers
 from tests.loopback import CALLER_HZ, DESK_HZ, Loopback, scene
@@ -228,7 +228,7 @@ HOLDS = {
 @scene
 def test_each_way_to_hold_and_that_it_kills_nobody(stack: ExitStack) -> None:
     """RFC 3311; RFC 3264 section 8.4 for the address 0.0.0.0. A held leg that sends nothing is not dead."""
-    pjsip_engine.WATCH_S = 0.1
+    doubt.WATCH_S = 0.1
     office = Loopback(stack, media_timeout_s=1.5)
     clock, _ = office.answered()
     for method in ("UPDATE", "INVITE"):

@@ -170,7 +170,7 @@ def test_the_listener_knows_of_each_prompt_and_of_its_end(
     spoken.engine.say(SoundEnded(LEG, spoken.call.playing[e.CALLER].token))
     spoken.turn()
     assert told[1:] == [(LEG, 0)]  # music
-    spoken.agent._carry_out(spoken.engine, spoken.call, e.StopPlaying(e.CALLER))
+    spoken.agent.carrying.carry_out(spoken.engine, spoken.call, e.StopPlaying(e.CALLER))
     assert told[2:] == [(LEG, 0)]
 
 
@@ -184,7 +184,7 @@ def test_the_detector_hears_the_utterance_and_not_the_silence(spoken: Spoken) ->
 @pytest.mark.parametrize("spoken", [REFUSAL], indirect=True)
 def test_during_the_call_only_the_words_for_it_are_listened_for(spoken: Spoken) -> None:
     words = e.Listen(e.CALLER, tones=False, voice=True, in_call=True)
-    spoken.agent._listen(spoken.engine, spoken.call, words)
+    spoken.agent.carrying.carry_out(spoken.engine, spoken.call, words)
     spoken.say()
     assert spoken.in_call.heard and not spoken.detector.heard
     assert spoken.call.flow.consent.decision == "undecided"

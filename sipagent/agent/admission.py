@@ -19,8 +19,8 @@ from sipagent.call.machines.codes import Codes
 from sipagent.call.policy import Policy
 from sipagent.config.hours import Schedule
 from sipagent.config.load import Config, ConfigError, PromptSet, uri_host
-from sipagent.config.model import Operators
 from sipagent.config.sampling import Seed, Shares, draw
+from sipagent.config.tables.sip import Operators
 from sipagent.config.types import Network
 
 SHIPPED = Path(prompts.__file__).parent

@@ -5,6 +5,8 @@
 One rhythm, on the SIP thread: let the engine work, empty the inbox, and only then look at the clock and
 start taps. So a key that was pressed before the window closed is heard before the window closes, and no tap
 starts while a fact that would forbid it is waiting.
+
+`carrying` carries the commands out.
 """
 
 import queue
@@ -13,15 +15,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import assert_never
 
 import structlog
 
 from media.frame import Samples
 from media.hearing.listener import Conclusion, Listener
-from retention.recording import Ids, reference_of
-from sipagent.agent import played, transfers
+from retention.recording import Ids
+from sipagent.agent import played
 from sipagent.agent.admission import Admission
+from sipagent.agent.carrying import Carrying
 from sipagent.agent.engine import (
     Engine,
     EngineFault,
@@ -38,7 +40,7 @@ from sipagent.agent.engine import (
 from sipagent.agent.figures import Figures, Tally
 from sipagent.agent.hearing import concluded
 from sipagent.agent.legroom import LegRoom
-from sipagent.agent.livecall import LiveCall, Playing
+from sipagent.agent.livecall import LiveCall, LiveCalls
 from sipagent.agent.operators.asking import Answer, AskAgain, BoardLost, Claimed, Offered
 from sipagent.agent.operators.desk import Desk, local_desk
 from sipagent.agent.operators.lending import Lending
@@ -51,7 +53,7 @@ from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER
 from sipagent.call.timing import RETRY_AFTER_S
-from sipagent.config.identity import display_for_operator, printable
+from sipagent.config.identity import printable
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
@@ -91,14 +93,22 @@ class Agent:
         self.tally = Tally()
         self.draining = False
         self._tell_ready, self._ready = ready, False
-        self._tones = tones
         self._inbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
-        self._calls: dict[str, LiveCall] = {}
-        self._of_leg: dict[int, LiveCall] = {}
+        self._calls = LiveCalls()
         self.tapping = Tapping(recorder, lambda id, reason: self._post_and_wake(TapFault(id, reason)))
         self._engine: Engine | None = None
         self._audit_due = 0.0
         self.lending = Lending(desk or local_desk(admission, rota, recorder.later), self._inbox.put)
+        self.carrying = Carrying(
+            calls=self._calls,
+            rules=lambda: self.admission,
+            tones=tones,
+            listener=self.listener,
+            recorder=recorder,
+            tapping=self.tapping,
+            lending=self.lending,
+            tally=self.tally,
+        )
 
     @property
     def calls(self) -> int:
@@ -123,7 +133,7 @@ class Agent:
     @property
     def live(self) -> list[LiveCall]:
         """The calls that are up, a list of its own: handling a fact may end one."""
-        return list(self._calls.values())
+        return self._calls.all
 
     def reload(self, admission: Admission) -> None:
         """Other rules for the calls to come."""
@@ -174,7 +184,7 @@ class Agent:
 
     def _due(self) -> float:
         """When the next turn is needed, whatever is reported until then."""
-        deadlines = [call.flow.deadline for call in self._calls.values()]
+        deadlines = [call.flow.deadline for call in self._calls.all]
         deadlines += [self.lending.desk.deadline, self.registrar.deadline, time.monotonic() + PATIENCE_S]
         return min(at for at in deadlines if at is not None)
 
@@ -206,7 +216,7 @@ class Agent:
 
     def _lost(self, leg: int) -> None:
         self.tally.lost_legs += 1
-        call = self._of_leg.get(leg)
+        call = self._calls.of(leg)
         log.error("alert", call=call and call.id, reason="the engine has lost a leg of this call")
 
     def _drain(self, engine: Engine) -> None:
@@ -243,7 +253,7 @@ class Agent:
                 self.lending.lost()
 
     def _told(self, engine: Engine, leg: int, fact: e.Fact) -> None:
-        if call := self._of_leg.get(leg):
+        if call := self._calls.of(leg):
             told = self._translated(call, leg, fact)
             if told and (told := self.lending.weighed(call, told)):
                 self._handle(engine, call, told)
@@ -259,7 +269,7 @@ class Agent:
         for then in self.lending.answer(answer):
             match then:
                 case e.DialOperator():
-                    self._dial(engine, call, then)
+                    self.carrying.dial(engine, call, then)
                 case r.TransferAsked():
                     room = self._legs(engine).for_ringing(call.id) > 0
                     self._handle(engine, call, replace(then, room=room))
@@ -277,7 +287,7 @@ class Agent:
         if call.flow.story.flagged and not flagged and call.recording and not call.tap:
             self.recorder.flag_kept(call.id)
         for command in commands:
-            self._carry_out(engine, call, command)
+            self.carrying.carry_out(engine, call, command)
 
     # --- facts that need the agent's own knowledge ---
 
@@ -290,15 +300,13 @@ class Agent:
             engine.reject(report.leg, SERVICE_UNAVAILABLE, RETRY_AFTER_S)
             return
         call = LiveCall.offered(self.ids.new(wall), message, admission, wall, now)
-        call.takes(CALLER, report.leg)
-        self._of_leg[report.leg] = call
+        self._calls.add(call, report.leg)
         offer = admission.offer(call.id, report.source, call.called, wall, room, self.draining)
         if offer.source_allowed:
             # Who calls stands in the receipt alone: that one expires, a log doesn't.
             log.info("call_offered", call=call.id, called=call.called)
-        self._calls[call.id] = call
         self._handle(engine, call, offer)
-        if call.id in self._calls:  # else it was rejected, and is told as such
+        if self._calls.get(call.id):  # else it was rejected, and is told as such
             self.recorder.keep_receipt(call.receipt())
         self._make_room(engine)
 
@@ -315,7 +323,8 @@ class Agent:
     def _make_room(self, engine: Engine) -> None:
         """Have legs given back on which phones ring beside others, as far as a new caller needs them."""
         for id in self._legs(engine).wanted:
-            self._inbox.put(OfLeg(self._calls[id].legs[CALLER], e.LegWanted()))
+            if call := self._calls.get(id):
+                self._inbox.put(OfLeg(call.legs[CALLER], e.LegWanted()))
 
     def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact | None:
         """With the flow's number of the leg. What names none is the caller's; an operator's is None."""
@@ -326,19 +335,19 @@ class Agent:
 
     def _foreign(self, report: ForeignMedia) -> None:
         self.tally.foreign_packets += report.packets
-        call = self._of_leg.get(report.leg)
+        call = self._calls.of(report.leg)
         if call and call.is_sprayed(report.leg, report.packets):
             reason = "somebody else sends to the sound of this call, and is not heard"
             log.error("alert", call=call.id, reason=reason)
 
     def _leg_is_gone(self, leg: int) -> None:
         self.tapping.forget(leg)
-        if call := self._of_leg.get(leg):  # kept while the call is: what the leg sent is still being heard
+        if call := self._calls.of(leg):  # kept while the call is: what the leg sent is still being heard
             call.up.discard(leg)
             self.lending.release(call, leg)
 
     def _sound_ended(self, engine: Engine, leg: int, token: int) -> None:
-        call = self._of_leg.get(leg)
+        call = self._calls.of(leg)
         number = call.leg_of(leg) if call else None
         if call is None or number is None:
             return
@@ -364,115 +373,3 @@ class Agent:
             return  # the edge asks another worker, and leaves the receipt
         if receipt := turned_away(report, self.ids, self.admission, self.tally, datetime.now(UTC)):
             self.recorder.keep_rejected(receipt)
-
-    # --- commands ---
-
-    def _carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912, PLR0915 - one a command
-        match command:
-            case e.Drop():
-                self._drop(engine, call)
-            case e.Reject(status, retry_after_s):
-                engine.reject(call.legs[CALLER], status, retry_after_s)
-            case e.Answer():
-                engine.answer(call.legs[CALLER])
-            case e.Play(leg, prompt):
-                self._play(engine, call, leg, prompt)
-            case e.Speak(language):
-                call.sounds = call.spoken[language]
-            case e.StopPlaying(leg):
-                call.playing.pop(leg, None)
-                engine.stop_playing(call.legs.get(leg, -1))
-                played.stopped(self.listener, call.legs.get(leg, -1))
-            case e.PlayTone(tone):
-                engine.overlay(tuple(call.up), self._tones[tone])
-            case e.Listen():
-                self._listen(engine, call, command)
-            case e.SeekOperator(tried):
-                self.lending.seek(call, tried, self._legs(engine).for_ringing(call.id))
-            case e.DeclineOperator(uri):
-                self.lending.decline(call, uri)
-            case e.DialOperator():
-                if self.lending.may_dial(call, command):
-                    self._dial(engine, call, command)
-            case e.HangUp(leg, elsewhere):
-                if not self.lending.give_up(call, leg):
-                    engine.hang_up(call.legs.get(leg, -1), elsewhere)
-            case e.Bridge(leg):
-                self._bridge(engine, call, leg)
-            case r.Separate(leg):
-                self._separate(engine, call.legs.get(leg, -1))
-            case r.AllowTransfer() | r.TellTransfer() | r.Refer() | r.GiveUpRefer():
-                transfers.carry_out(engine, call, command)
-            case e.StartTap():
-                self.tapping.ordered.append((call, command))
-            case e.SilenceTap(on):
-                call.silence(on)
-            case e.StopTap(keep):
-                self.tapping.stop(call, keep)
-            case e.Indicate(recording):
-                call.indicated = recording
-                for leg in call.up:
-                    engine.indicate(leg, recording)
-            case e.Alert(reason):
-                log.error("alert", call=call.id, reason=reason)
-            case e.ReportOperator():
-                self.tally.phones.failed(command, self.admission.extensions, call.id, time.monotonic())
-            case e.Finish():
-                self._finish(call)
-            case _:
-                assert_never(command)
-
-    def _drop(self, engine: Engine, call: LiveCall) -> None:
-        """The engine can't keep silent, so a stranger gets the shortest answer there is, and no receipt."""
-        self.tally.count_stranger()
-        engine.reject(call.legs[CALLER], 403, None)
-        del self._calls[call.id], self._of_leg[call.legs[CALLER]]
-
-    def _play(self, engine: Engine, call: LiveCall, leg: int, prompt: e.Prompt) -> None:
-        if leg in call.legs and prompt in call.sounds:
-            loop = prompt is e.Prompt.HOLD_MUSIC
-            if call.flow.policy.voice:
-                played.begins(self.listener, call.legs[leg], prompt, call.sounds[prompt])
-            token = engine.play(call.legs[leg], call.sounds[prompt].path, loop)
-            call.playing[leg] = Playing(token, prompt, time.monotonic())
-
-    def _listen(self, engine: Engine, call: LiveCall, order: e.Listen) -> None:
-        engine_leg = call.legs.get(order.leg)
-        if engine_leg is None:
-            return
-        self.listener.open(engine_leg, tones=order.tones, voice=order.voice, in_call=order.in_call)
-        engine.listen(engine_leg)
-
-    def _dial(self, engine: Engine, call: LiveCall, order: e.DialOperator) -> None:
-        display = display_for_operator(order.recorded, call.caller, reference_of(call.id))
-        headers = self.admission.ring_headers(order.recorded) + transfers.replacing(order.replaces)
-        engine_leg = engine.dial(order.uri, display, headers)
-        call.takes(order.leg, engine_leg)
-        call.operators[engine_leg] = order.uri
-        self._of_leg[engine_leg] = call
-
-    def _separate(self, engine: Engine, leg: int) -> None:
-        self.tapping.forget(leg)
-        engine.separate(leg)
-        engine.indicate(leg, "off")
-
-    def _bridge(self, engine: Engine, call: LiveCall, leg: int) -> None:
-        self.lending.bridged(call)
-        engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
-        engine.indicate(call.legs.get(leg, -1), call.indicated)
-        self.tally.phones.talks(call.operators.get(call.legs.get(leg, -1)))
-        self.tapping.follow(call, leg)
-        self.recorder.keep_receipt(call.receipt())
-
-    def _finish(self, call: LiveCall) -> None:
-        del self._calls[call.id]
-        for leg in call.legs.values():
-            self.listener.close(leg)
-            del self._of_leg[leg]
-        self.lending.finished(call)
-        story, consent = call.flow.story, call.flow.consent
-        log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
-        self.tally.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
-        receipt = call.receipt(ended=time.monotonic())
-        keep = self.recorder.keep_rejected if story.outcome == "rejected" else self.recorder.keep_receipt
-        keep(receipt)

@@ -1,4 +1,4 @@
-"""One call as the agent sees it: its flow, its legs, its recording, and what its receipt says."""
+"""One call as the agent sees it: its flow, its legs, its recording, its receipt; and all that are up."""
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -13,6 +13,7 @@ from retention.recording import Event, Notice, Receipt, Recording, due_date
 from sipagent.agent.admission import Admission
 from sipagent.agent.recorder.recorder import Closing
 from sipagent.call import events as e
+from sipagent.call.events import CALLER
 from sipagent.call.flow import CallFlow
 from sipagent.config.identity import call_id, called_number, caller_number
 
@@ -154,3 +155,42 @@ class LiveCall:
         story = self.flow.story
         closing = Closing(ended_at=self.when(now), operator=story.operator, flagged=story.flagged)
         return replace(self.recording, flagged=story.flagged), closing
+
+
+class LiveCalls:
+    """The calls that are up, by id and by each of their legs of the engine's, ended ones too."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, LiveCall] = {}
+        self._of_leg: dict[int, LiveCall] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    @property
+    def all(self) -> list[LiveCall]:
+        """A list of its own: handling a fact may end one."""
+        return list(self._by_id.values())
+
+    def get(self, id: str) -> LiveCall | None:
+        return self._by_id.get(id)
+
+    def of(self, engine_leg: int) -> LiveCall | None:
+        """Whose leg that is."""
+        return self._of_leg.get(engine_leg)
+
+    def add(self, call: LiveCall, engine_leg: int) -> None:
+        """One that begins, with the leg that its caller is on."""
+        self._by_id[call.id] = call
+        self.takes(call, CALLER, engine_leg)
+
+    def takes(self, call: LiveCall, leg: int, engine_leg: int) -> None:
+        """The engine's leg is the call's from here on."""
+        call.takes(leg, engine_leg)
+        self._of_leg[engine_leg] = call
+
+    def remove(self, call: LiveCall) -> None:
+        """It is over, and its legs are nobody's."""
+        del self._by_id[call.id]
+        for engine_leg in call.legs.values():
+            del self._of_leg[engine_leg]

@@ -8,7 +8,7 @@ from retention.recording import Recording, Status
 from retention.rules.copies import Copy
 from retention.rules.deletion import Deletion
 from sipagent.config.identity import printable
-from sipagent.config.model import Service
+from sipagent.config.tables.service import Service
 from sipagent.stats.words import StatisticsWords
 
 _WIDTH = 78

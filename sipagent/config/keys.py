@@ -1,4 +1,4 @@
-"""The vocabulary in which `model` declares keys: types that check themselves, and `key()`."""
+"""The vocabulary in which `tables` declare keys: types that check themselves, and `key()`."""
 
 from dataclasses import dataclass
 from pathlib import Path

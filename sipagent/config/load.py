@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from sipagent.config import rules
 from sipagent.config.errors import ConfigError, explain, one_line
 from sipagent.config.keys import Known
-from sipagent.config.model import DEFAULT_ENGINE, Config, Login, PromptSet
+from sipagent.config.model import Config, Login
+from sipagent.config.tables.spoken import DEFAULT_ENGINE, PromptSet
 from sipagent.config.toml import fault
 from sipagent.config.types import Holidays, HostPort, PortRange, uri_host, uri_user
 

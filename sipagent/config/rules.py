@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sipagent.config.errors import shown
-from sipagent.config.model import PROMPT, Config, Credentials
+from sipagent.config.model import Config
+from sipagent.config.tables.sip import Credentials
+from sipagent.config.tables.spoken import PROMPT
 from sipagent.config.types import outlasts, uri_host, uri_user
 
 SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March

@@ -6,15 +6,12 @@ where an offer of ours might end its hold, and after a glare only once its time 
 
 import random
 import time
-from typing import TYPE_CHECKING
 
 import pjsua2 as pj
 
 from sipagent.call.events import Indication
+from sipagent.pjsip.legs import Leg
 from sipagent.pjsip.setup import order
-
-if TYPE_CHECKING:
-    from sipagent.pjsip.legs import Leg
 
 AGAIN_S = 0.2  # where the engine was in the middle of another offer
 
@@ -26,21 +23,21 @@ class Awareness:
         self._due: dict[Leg, float] = {}  # when to try
         self._told: set[Leg] = set()
 
-    def change(self, leg: "Leg", indication: Indication) -> None:
+    def change(self, leg: Leg, indication: Indication) -> None:
         """The leg is recorded, or is not, from now on."""
         if leg.indication != indication:
             leg.indication = indication
             if leg.record_aware:
                 self._due[leg] = 0.0
 
-    def glare(self, leg: "Leg") -> None:
+    def glare(self, leg: Leg) -> None:
         """Both sides had sent an offer at once: wait as long as RFC 3261 section 14.1 has it."""
         if leg not in self._told:
             return  # it was no offer of ours
         wait_s = random.uniform(0.0, 2.0) if leg.incoming else random.uniform(2.1, 4.0)
         self._due[leg] = time.monotonic() + wait_s
 
-    def forget(self, leg: "Leg") -> None:
+    def forget(self, leg: Leg) -> None:
         """The leg has ended."""
         self._due.pop(leg, None)
         self._told.discard(leg)

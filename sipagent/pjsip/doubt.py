@@ -1,36 +1,43 @@
-"""Legs that hold and offer music of their own: many phones offer it and send nothing, so it is looked at."""
+"""Legs from which nothing comes though they say that they send.
+
+Many phones that hold offer music of their own and send nothing, so it is looked at.
+"""
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Collection
 
 from sipagent.call import events as e
-
-if TYPE_CHECKING:
-    from sipagent.pjsip.legs import Leg
+from sipagent.pjsip.legs import Leg
 
 DOUBT_S = 0.6  # how long a holder may leave the other side in silence before our music comes
 PACKET_S = 0.02
+WATCH_S = 5.0  # between two looks at whether legs still send
 
 
 class Doubt:
-    """The holders that say that they send: since when, and how many packets had come by then."""
+    """The holders that say that they send: since when, and how many packets had come by then.
 
-    def __init__(self) -> None:
+    `media_timeout_s`: how long any other leg may send nothing.
+    """
+
+    def __init__(self, media_timeout_s: float) -> None:
         self._since: dict[Leg, tuple[float, int]] = {}
+        self._media_timeout_s = media_timeout_s
+        self._watched_at = 0.0
 
-    def begin(self, leg: "Leg") -> None:
+    def begin(self, leg: Leg) -> None:
         """The leg holds from now on, and says that it sends."""
         self._since[leg] = (time.monotonic(), leg.packets())
 
-    def forget(self, leg: "Leg") -> None:
+    def forget(self, leg: Leg) -> None:
         """The leg has ended."""
         self._since.pop(leg, None)
 
     def clear(self) -> None:
         self._since.clear()
 
-    def poll(self, now: float) -> None:
-        """Tell of those that hold still and have sent less than half of what they should."""
+    def poll(self, now: float, legs: Collection[Leg]) -> None:
+        """Tell of those that hold still and have sent less than half of what they should, and of silence."""
         for leg, (since, packets) in list(self._since.items()):
             if not leg.held:
                 del self._since[leg]
@@ -38,3 +45,17 @@ class Doubt:
                 del self._since[leg]
                 if leg.packets() - packets < DOUBT_S / 2 / PACKET_S:
                     leg.tell(e.LegHeld(leg.number, sends=False))
+        if legs and now - self._watched_at > WATCH_S:
+            self._watched_at = now
+            for leg in list(legs):
+                self._watch(leg, now)
+
+    def _watch(self, leg: Leg, now: float) -> None:
+        """Report once a leg that has to send and doesn't, neither RTP nor RTCP (RFC 3550 section 6.3.5)."""
+        if leg.received_at and leg.hasMedia():
+            packets = leg.packets()
+            if packets != leg.received or leg.silent_by_sdp or leg.held:
+                leg.received, leg.received_at = packets, now
+            elif now - leg.received_at > self._media_timeout_s:
+                leg.received_at = 0.0
+                leg.tell(e.MediaLost(leg.number))

@@ -10,26 +10,26 @@ import pjsua2 as pj
 
 from media.frame import Samples
 from sipagent import __version__
-from sipagent.agent.engine import Credentials, EngineSettings, Headers, LegLost, RealmLearnt
+from sipagent.agent.engine import EngineSettings, Headers, Incoming, LegLost, RealmLearnt
 from sipagent.call import events as e
+from sipagent.config.identity import call_id
 from sipagent.config.types import Network
 from sipagent.pjsip import memory, setup
+from sipagent.pjsip.accounts import Account, Accounts, Endpoint
 from sipagent.pjsip.awareness import Awareness
 from sipagent.pjsip.doubt import Doubt
 from sipagent.pjsip.filters.screening import Screening
 from sipagent.pjsip.filters.sources import Sources
-from sipagent.pjsip.legs import Account, Endpoint, Leg
+from sipagent.pjsip.leaving import Leaving
+from sipagent.pjsip.legs import Leg
 from sipagent.pjsip.names import Names, address_in, name_in
 from sipagent.pjsip.setup import REQUEST_TERMINATED, order, with_headers, with_status
 from sipagent.pjsip.sound import Sound
 
 FIRST_PACKET_S = 0.005
 LOOK_S = 0.1  # for what has a time of its own: holders who send nothing, offers that wait
-WATCH_S = 5.0  # between two looks at whether legs still send
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to be told so
-LINGER_S = 4.0  # how much longer something may answer for a phone that is given up, to be told so
-ELSEWHERE = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')  # RFC 3326 section 2
 NO_WAY = 503  # where a request can't be sent (RFC 3261 section 8.1.3.1)
 
 
@@ -44,25 +44,23 @@ class PjsipEngine:
         self.settings = settings
         self.capacity = 0
         self._endpoint: Endpoint | None = None
-        self._trunk: Account | None = None
-        self._operators: Account | None = None
+        self._accounts = Accounts(self)
         self._legs: dict[int, Leg] = {}
         self._ended: list[Leg] = []  # to be let go of, which no callback may do
         self._past: list[Leg] = []  # where no leg may die, for its destructor would end another's call
         self.sound = Sound(self)
         self.sources = Sources(settings)
-        self.doubt = Doubt()
+        self.doubt = Doubt(settings.media_timeout_s)
         self.awareness = Awareness()
+        self._leaving = Leaving()
         self._names = Names(self.wake)
         self._later: list[Callable[[], None]] = []  # what a callback may not do itself
         self._audited_at = 0.0
         self._numbers = 0
-        self._leaving: dict[Leg, float] = {}  # given up, and nothing has answered: until when it may
-        self._watched_at = 0.0
         self._wake_from = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._wake_from.bind(("127.0.0.1", 0))
         self._wake_from.setblocking(False)
-        self.screening = Screening(self, self._wake_from.getsockname())
+        self.screening = Screening(self, self.sources, self._wake_from.getsockname())
         self._wake_to = ("127.0.0.1", settings.listen[1])
         self.samples_of: Callable[[pj.MediaFrame], Samples] = memory.samples_by_walk
         self._let_go: Callable[[Leg], None] = memory.let_go
@@ -84,18 +82,15 @@ class PjsipEngine:
         endpoint.libInit(setup.endpoint_config(f"sipagent/{__version__}"))
         setup.serve("record-aware")
         self.capacity = setup.call_limit()
-        transport = self._transports(endpoint)
+        transport, self._wake_to = setup.open_transports(endpoint, self.settings)
+        self.screening.sockets.woken = self._wake_to
         self.screening.start()
         endpoint.libStart()
         self.sound.start(endpoint.audDevManager())
         setup.choose_codecs(endpoint, self.settings.codecs)
         if memory.vector_can_be_read():
             self.samples_of = memory.samples_by_vector
-        s = self.settings
-        self._trunk = self._account(transport, s.trunk, s.registrar_proxies, s.registrar)
-        self._operators = self._account(transport, s.operators or s.trunk, s.outbound_proxies)
-        self._operators.learns = s.operators is not None
-        if not memory.call_can_be_let_go(self._trunk):
+        if not memory.call_can_be_let_go(self._accounts.open(transport)):
             self._let_go = self._past.append
 
     def stop(self) -> None:
@@ -104,13 +99,10 @@ class PjsipEngine:
         if endpoint is None:
             return
         self._end_legs()
-        for account in (self._operators, self._trunk):
-            if account is not None:
-                account.shutdown()
+        self._accounts.leave()
         endpoint.libHandleEvents(50)
         self.screening.stop()
-        del account
-        self._operators = self._trunk = None
+        self._accounts.clear()
         gc.collect()  # a native object that outlives the library aborts the process
         endpoint.libDestroy()
         self._endpoint = None
@@ -146,18 +138,14 @@ class PjsipEngine:
         self._do_later()
         self.screening.poll(now)
         self.sources.poll(now)
-        if self._leaving:
-            self._give_up_leaving(now)
-        self.doubt.poll(now)
+        self._leaving.poll(now)
+        self.doubt.poll(now, self.live)
         self.awareness.poll(now)
         self._ended.clear()
         self.sound.poll(now, bool(self._legs))
         if now - self._audited_at > AUDIT_S:
             self._audited_at = now
             self._audit()
-        if self._legs and now - self._watched_at > WATCH_S:
-            self._watched_at = now
-            self._watch(now)
 
     def wake(self) -> None:
         """End a `poll` early; any thread. An empty line is a keep-alive to the engine (RFC 5626 3.5.1)."""
@@ -189,6 +177,18 @@ class PjsipEngine:
         """The sound of callers to come may come from these, too."""
         self.sources.trust(gateways)
 
+    def register(self) -> None:
+        """Ask the registrar, once; its answer, or that none came, is reported as `Registration`."""
+        self._accounts.register()
+
+    def unregister(self) -> None:
+        """Tell the registrar that we are gone; its answer, or that none came, is reported, too."""
+        self._accounts.unregister()
+
+    def learn_realm(self, realm: str) -> None:
+        """The trunk's credentials are for this realm, where they had none."""
+        self._accounts.learn_realm(realm)
+
     # --- what the agent orders ---
 
     def answer(self, leg: int) -> None:
@@ -203,21 +203,15 @@ class PjsipEngine:
 
     def hang_up(self, leg: int, elsewhere: bool = False) -> None:
         """End a leg; one for which nothing has answered ends when something does, or a few seconds later."""
-        call = self._legs.get(leg)
-        if call is None:
-            return
-        param = with_headers(pj.CallOpParam(), (ELSEWHERE,) if elsewhere else ())
-        if call.incoming or call.reached:
-            order(call.hangup, param)
-        else:
-            self._leaving.setdefault(call, time.monotonic() + LINGER_S)
-            call.farewell = param  # a CANCEL waits for a provisional response (RFC 3261 section 9.1)
+        if call := self._legs.get(leg):
+            self._leaving.hang_up(call, elsewhere)
 
     def dial(self, uri: str, display: str, headers: Headers = ()) -> int:
         """Ring `uri`; the phone shows `display`, a quoted string. A failure comes as `LegGone`, too."""
-        assert self._operators
+        account = self._accounts.operators
+        assert account
         self.sound.tick()
-        leg = self.adopt(Leg(self, self._operators))
+        leg = self.adopt(Leg(self, account))
         leg.uri, leg.display, leg.headers = uri, display, headers
         hop = (*self.settings.outbound_proxies, uri)[0]
         if name := name_in(hop):
@@ -303,7 +297,7 @@ class PjsipEngine:
         if call := self._legs.get(leg):
             call.referring.give_up()
 
-    # --- what the callbacks need ---
+    # --- what the callbacks tell and need ---
 
     def next_number(self) -> int:
         self._numbers += 1
@@ -319,6 +313,37 @@ class PjsipEngine:
         self.settings.report(RealmLearnt(realm))
         self._later.append(lambda: self.learn_realm(realm))
         self._later.append(self.register)
+
+    def invited(self, account: Account, call: int, message: str, source: str) -> None:
+        leg = Leg(self, account, call)
+        leg.call_id = call_id(message)
+        self.adopt(leg)
+        self.sources.shut()
+        leg.signalled(message, source)
+        self.settings.report(Incoming(leg.number, source, message))
+        leg.reads(message)
+
+    def refused_by_library(self, call_id: str) -> None:
+        self.screening.refused_by_library(call_id)
+
+    def signalled(self, leg: Leg, address: str) -> None:
+        self.sources.signalled(leg, address)
+
+    def responded(self, message: str, source: str) -> None:
+        self.screening.answered(message, source)
+
+    def has_sockets(self) -> None:
+        self.sources.shut()
+
+    def agreed(self, leg: Leg) -> None:
+        self.sources.agreed(leg)
+        self.sound.connect(leg)
+
+    def doubts(self, leg: Leg) -> None:
+        self.doubt.begin(leg)
+
+    def glare(self, leg: Leg) -> None:
+        self.awareness.glare(leg)
 
     def reached(self, leg: Leg) -> None:
         leg.tell(e.OperatorReached(leg.number))
@@ -341,7 +366,7 @@ class PjsipEngine:
             self._later.append(lambda: self._ring_again(leg))  # now with credentials
             return
         self._legs.pop(leg.number, None)
-        self._leaving.pop(leg, None)
+        self._leaving.forget(leg)
         self.awareness.forget(leg)
         self.doubt.forget(leg)
         self.sound.leave(leg)
@@ -349,48 +374,6 @@ class PjsipEngine:
         leg.tell(e.LegGone(leg.number, status))
 
     # --- small steps ---
-
-    def _transports(self, endpoint: Endpoint) -> int:
-        """Open what the trunk uses; its id. Waking needs a UDP socket, on loopback where there is none."""
-        s = self.settings
-        host, port = s.listen
-        config = setup.transport_config(host, port, "" if s.media_address else s.public_address)
-        transport = endpoint.transportCreate(setup.TRANSPORTS[s.transport], config)
-        wake_host = host if host != "0.0.0.0" else "127.0.0.1"
-        if s.transport != "udp":
-            wake_host = "127.0.0.1"
-            own = endpoint.transportCreate(setup.TRANSPORTS["udp"], setup.transport_config(wake_host, 0, ""))
-            info = endpoint.transportGetInfo(own)
-            port = int(info.localName.rpartition(":")[2])
-        self._wake_to = self.screening.sockets.woken = (wake_host, port)
-        return transport
-
-    def _account(
-        self, transport: int, credentials: Credentials | None, proxies: tuple[str, ...], registrar: str = ""
-    ) -> Account:
-        config = setup.account_config(self.settings, transport, registrar, proxies)
-        account = Account(self, config, credentials)
-        account.arm()
-        account.create(account.config)
-        return account
-
-    def register(self) -> None:
-        """Ask the registrar, once; its answer, or that none came, is reported as `Registration`."""
-        if self._trunk and self.settings.registrar:
-            order(self._trunk.setRegistration, True)
-
-    def learn_realm(self, realm: str) -> None:
-        """The trunk's credentials are for this realm, where they had none."""
-        for account in (self._trunk, self._operators):
-            if account and not account.learns and not account.realm:
-                account.learn_realm(realm)
-                account.arm()
-                account.modify(account.config)
-
-    def unregister(self) -> None:
-        """Tell the registrar that we are gone; its answer, or that none came, is reported, too."""
-        if self._trunk and self.settings.registrar:
-            order(self._trunk.setRegistration, False)
 
     def _do_later(self) -> None:
         """Carry out what callbacks could not."""
@@ -403,19 +386,11 @@ class PjsipEngine:
             order(leg.hangup, farewell)
 
     def _ring_again(self, leg: Leg) -> None:
-        leg.account.arm()
-        leg.account.modify(leg.account.config)
+        leg.account.arm_anew()
         fresh = self.adopt(Leg(self, leg.account, number=leg.number))
         fresh.uri, fresh.display, fresh.headers = leg.uri, leg.display, leg.headers
         self._ended.append(leg)
         self._ring(fresh)
-
-    def _give_up_leaving(self, now: float) -> None:
-        """End legs that were given up and for which nothing answers: the library would wait for 32 s."""
-        for leg, until in list(self._leaving.items()):
-            if until <= now:
-                del self._leaving[leg]
-                leg.give_up()
 
     def _audit(self) -> None:
         """Find legs that the library has no more and has not said so: their calls would never end."""
@@ -423,14 +398,3 @@ class PjsipEngine:
             if leg.getId() != memory.NO_CALL and not memory.is_known(leg):
                 self.settings.report(LegLost(leg.number))
                 self.disconnected(leg, 0, "")
-
-    def _watch(self, now: float) -> None:
-        """Report once a leg that has to send and doesn't, neither RTP nor RTCP (RFC 3550 section 6.3.5)."""
-        for leg in list(self._legs.values()):
-            if leg.received_at and leg.hasMedia():
-                packets = leg.packets()
-                if packets != leg.received or leg.silent_by_sdp or leg.held:
-                    leg.received, leg.received_at = packets, now
-                elif now - leg.received_at > self.settings.media_timeout_s:
-                    leg.received_at = 0.0
-                    leg.tell(e.MediaLost(leg.number))

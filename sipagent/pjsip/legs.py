@@ -1,28 +1,22 @@
 """The native objects with callbacks: what the library calls becomes a report, and nothing is decided here."""
 
-import functools
 import re
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, ParamSpec
+from typing import Protocol
 
 import pjsua2 as pj
 
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE
 from sipagent.agent.engine import (
-    Credentials,
-    EngineFault,
     Headers,
-    Incoming,
     OfLeg,
-    RefusedByEngine,
-    Registration,
     SoundEnded,
 )
 from sipagent.call import events as e
 from sipagent.config.identity import call_id, header_values, info_digit
 from sipagent.pjsip import setup, stream
+from sipagent.pjsip.accounts import Account
+from sipagent.pjsip.callbacks import Owner, guarded_callback
 from sipagent.pjsip.negotiated import remote_sdp
 from sipagent.pjsip.referring import Referring
 from sipagent.pjsip.text import (
@@ -35,9 +29,6 @@ from sipagent.pjsip.text import (
     with_record,
 )
 
-if TYPE_CHECKING:
-    from sipagent.pjsip.engine import PjsipEngine
-
 FRAME_US = FRAME_SAMPLES * 1_000_000 // SAMPLE_RATE
 METHODS: dict[int, e.Method] = {
     pj.PJSUA_DTMF_METHOD_RFC2833: "rfc4733",
@@ -48,96 +39,40 @@ GLARE = re.compile(r"SIP/2\.0 (491|500) (?s:.*?)^CSeq:\s*\d+\s+INVITE\b", re.MUL
 
 MOVED = 302  # or another of RFC 3261 section 21.3: none is followed
 
-P = ParamSpec("P")
 
+class LegOwner(Owner, Protocol):
+    """What legs tell the engine, beyond what they report."""
 
-def guarded_callback(callback: Callable[P, None]) -> Callable[P, None]:
-    """An exception in a callback would be printed and forgotten; make it a report instead."""
+    def signalled(self, leg: "Leg", address: str) -> None:
+        """The leg's SIP comes from this address."""
 
-    @functools.wraps(callback)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            callback(*args, **kwargs)
-        except Exception as failure:  # noqa: BLE001 - nothing may escape into native code
-            owner = args[0]
-            assert isinstance(owner, Leg | Account | Endpoint | Player | Ear)
-            owner.engine.settings.report(EngineFault(f"{callback.__qualname__}: {failure!r}"))
+    def responded(self, message: str, source: str) -> None:
+        """A response has come."""
 
-    return guarded
+    def reached(self, leg: "Leg") -> None:
+        """Something has answered our INVITE."""
 
+    def confirmed(self, leg: "Leg") -> None:
+        """The call stands."""
 
-class Endpoint(pj.Endpoint):
-    def __init__(self, engine: "PjsipEngine") -> None:
-        super().__init__()
-        self.engine = engine
+    def has_sockets(self) -> None:
+        """The library has made sockets for a leg's media."""
 
-    @guarded_callback
-    def onRejectedIncomingCall(self, prm: pj.OnRejectedIncomingCallParam) -> None:
-        rdata = prm.rdata
-        self.engine.screening.refused_by_library(call_id(rdata.wholeMsg))
-        self.engine.settings.report(RefusedByEngine(prm.statusCode, rdata.srcAddress, rdata.wholeMsg))
+    def agreed(self, leg: "Leg") -> None:
+        """SDP has been agreed upon, for the first time or anew."""
 
+    def doubts(self, leg: "Leg") -> None:
+        """The leg holds from now on, and says that it sends."""
 
-class Account(pj.Account):
-    """The trunk's account, which also takes the calls, or the operators', which only dials."""
+    def glare(self, leg: "Leg") -> None:
+        """Both sides have sent an offer at once."""
 
-    def __init__(
-        self,
-        engine: "PjsipEngine",
-        config: pj.AccountConfig,
-        credentials: Credentials | None,
-        learns: bool = False,
-    ) -> None:
-        """`learns`: where its realm is empty, it is that of the first challenge to an INVITE."""
-        super().__init__()
-        self.engine = engine
-        self.config = config
-        self.credentials = credentials
-        self.learns = learns
-
-    @guarded_callback
-    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:
-        rdata = prm.rdata
-        leg = Leg(self.engine, self, prm.callId)
-        leg.call_id = call_id(rdata.wholeMsg)
-        self.engine.adopt(leg)
-        self.engine.sources.shut()
-        leg.signalled(rdata.wholeMsg, rdata.srcAddress)
-        self.engine.settings.report(Incoming(leg.number, rdata.srcAddress, rdata.wholeMsg))
-        leg.reads(rdata.wholeMsg)
-
-    @guarded_callback
-    def onRegState(self, prm: pj.OnRegStateParam) -> None:
-        rdata = prm.rdata
-        if prm.code in (401, 407) and not self.realm and (realm := challenge_realm(rdata.wholeMsg)):
-            self.engine.registrar_asks(realm)
-            return
-        info = self.getInfo()
-        active = prm.code // 100 == 2 and info.regIsActive
-        self.engine.settings.report(Registration(active, prm.code, prm.reason))
-
-    @property
-    def realm(self) -> str:
-        """Of the credentials; empty while none has been learnt."""
-        return self.credentials.realm if self.credentials else ""
-
-    def learn_realm(self, realm: str) -> None:
-        """Take the realm for good: a digest never goes to another."""
-        if self.credentials and not self.credentials.realm:
-            self.credentials = replace(self.credentials, realm=realm)
-
-    def arm(self) -> None:
-        """Hand the credentials to the library, which needs the realm for it."""
-        if self.credentials and self.credentials.realm:
-            c = self.credentials
-            self.config.sipConfig.authCreds.clear()
-            self.config.sipConfig.authCreds.append(
-                pj.AuthCredInfo("digest", c.realm, c.username, 0, c.password)
-            )
+    def disconnected(self, leg: "Leg", status: int, message: str) -> None:
+        """The leg is over."""
 
 
 class Player(pj.AudioMediaPlayer):
-    def __init__(self, engine: "PjsipEngine", leg: int, token: int) -> None:
+    def __init__(self, engine: Owner, leg: int, token: int) -> None:
         super().__init__()
         self.engine = engine
         self.leg = leg
@@ -155,7 +90,7 @@ class Ear(pj.AudioMediaPort):
     would call into a Python object whose attributes are gone.
     """
 
-    def __init__(self, engine: "PjsipEngine", leg: int) -> None:
+    def __init__(self, engine: Owner, leg: int) -> None:
         super().__init__()
         self.engine = engine
         self.leg = leg
@@ -172,7 +107,7 @@ class Leg(pj.Call):
     """Translates one call of the engine's; it decides nothing."""
 
     def __init__(
-        self, engine: "PjsipEngine", account: Account, call_id: int = -1, number: int | None = None
+        self, engine: LegOwner, account: Account, call_id: int = -1, number: int | None = None
     ) -> None:
         super().__init__(account, call_id)
         self.engine = engine
@@ -205,7 +140,7 @@ class Leg(pj.Call):
     def signalled(self, message: str, source: str) -> None:
         """A message of the leg's has come from `source`, or by the edge from where that says."""
         if address := stream.ipv4(signalling_source(message, source, self.engine.settings.hop_token)):
-            self.engine.sources.signalled(self, address[0])
+            self.engine.signalled(self, address[0])
 
     def reads(self, message: str) -> None:
         """What the device says of recording, in any message of the leg's that comes in."""
@@ -242,12 +177,11 @@ class Leg(pj.Call):
                 if one.status not in (pj.PJSUA_CALL_MEDIA_NONE, pj.PJSUA_CALL_MEDIA_ERROR):
                     self.audio = one.index
                     self._agreed(remote_sdp(self.getId()), one.index)
-        self.engine.sources.agreed(self)
-        self.engine.sound.connect(self)
+        self.engine.agreed(self)
 
     @guarded_callback
     def onCallMediaTransportState(self, prm: pj.OnCallMediaTransportStateParam) -> None:
-        self.engine.sources.shut()
+        self.engine.has_sockets()
 
     def _agreed(self, sdp: str, index: int) -> None:
         """Of a section of the other side's SDP: how its keys come, and what it wishes.
@@ -268,7 +202,7 @@ class Leg(pj.Call):
         if held and not was_held:
             self.tell(e.LegHeld(self.number, sends=not self.silent_by_sdp))
             if not self.silent_by_sdp:
-                self.engine.doubt.begin(self)
+                self.engine.doubts(self)
         elif was_held and not held:
             self.tell(e.LegResumed(self.number))
 
@@ -282,7 +216,7 @@ class Leg(pj.Call):
     def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:
         message = self._received(prm.e)
         if GLARE.match(message):
-            self.engine.awareness.glare(self)
+            self.engine.glare(self)
         self._follow(prm.e, message)
         if message.startswith("INFO "):
             self._informed(prm.e, message)
@@ -295,7 +229,7 @@ class Leg(pj.Call):
         if message:
             self.call_id = self.call_id or call_id(message)
             if message.startswith("SIP/2.0 "):
-                self.engine.screening.answered(message, source)
+                self.engine.responded(message, source)
             self.signalled(message, source)
             self.reads(message)
         return message

@@ -5,21 +5,29 @@ then. What becomes of it is told by NOTIFY. A REFER of ours is an ordinary reque
 each NOTIFY that follows it.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pjsua2 as pj
 
+from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.pjsip import setup
 from sipagent.pjsip.setup import order
 from sipagent.sip import refer
 
-if TYPE_CHECKING:
-    from sipagent.pjsip.legs import Leg
-
 SIPFRAG = "message/sipfrag;version=2.0"
 REASONS = {100: "Trying", 200: "OK", 480: "Temporarily Unavailable", 486: "Busy Here", 603: "Decline"}
 EXPIRES_S = 300  # longer than any ringing
+
+
+class Referred(Protocol):
+    """A leg, as far as a REFER needs it."""
+
+    number: int
+
+    def tell(self, fact: e.Fact) -> None: ...
+
+    def sendRequest(self, param: pj.CallSendRequestParam) -> None: ...
 
 
 class Referring:
@@ -36,7 +44,7 @@ class Referring:
         self._unclosed: int | None = None  # the final status of one whose subscription is not yet over
         self._sent = False
 
-    def seen(self, leg: "Leg", event: pj.SipEvent, message: str) -> None:
+    def seen(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
         """A transaction of the leg's has changed; `message`: what came, if something did."""
         if message.startswith("REFER "):
             self._on_refer(leg, event, message)
@@ -47,7 +55,7 @@ class Referring:
 
     # --- the leg asks ---
 
-    def _on_refer(self, leg: "Leg", event: pj.SipEvent, message: str) -> None:
+    def _on_refer(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
         asked = refer.transfer_asked(message, self.allowed)
         if asked is None:
             setup.respond(event, 403)
@@ -60,7 +68,7 @@ class Referring:
         setup.respond(event, 202)
         leg.tell(r.TransferAsked(leg.number, *asked))
 
-    def tell(self, leg: "Leg", status: int, last: bool) -> None:
+    def tell(self, leg: Referred, status: int, last: bool) -> None:
         """NOTIFY with a sipfrag (RFC 3515 section 2.4.5)."""
         state = "terminated;reason=noresource" if last else f"active;expires={EXPIRES_S}"
         notify = setup.request("NOTIFY", ("Event", self._event), ("Subscription-State", state))
@@ -70,7 +78,7 @@ class Referring:
 
     # --- we ask ---
 
-    def refer(self, leg: "Leg", uri: str, by: str) -> None:
+    def refer(self, leg: Referred, uri: str, by: str) -> None:
         if self._current:
             self._earlier.add(self._current)
         self._awaited = self._sent = True
@@ -85,7 +93,7 @@ class Referring:
             self._awaited = False
             setup.end_transaction(transaction)
 
-    def _on_progress(self, leg: "Leg", event: pj.SipEvent, message: str) -> None:
+    def _on_progress(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
         if event.type != pj.PJSIP_EVENT_TSX_STATE:
             return
         body = event.body
@@ -99,11 +107,11 @@ class Referring:
         if transaction.state in (pj.PJSIP_TSX_STATE_COMPLETED, pj.PJSIP_TSX_STATE_TERMINATED):
             self._answered(leg, transaction.statusCode)
 
-    def _answered(self, leg: "Leg", status: int) -> None:
+    def _answered(self, leg: Referred, status: int) -> None:
         self._awaited, self._transaction = False, 0
         leg.tell(r.ReferAnswered(leg.number, status))
 
-    def _on_notify(self, leg: "Leg", event: pj.SipEvent, message: str) -> None:
+    def _on_notify(self, leg: Referred, event: pj.SipEvent, message: str) -> None:
         if not self._sent or not refer.is_about_refer(message):
             return  # the library says that it knows nothing of it
         setup.respond(event, 200)

@@ -52,6 +52,21 @@ def transport_config(host: str, port: int, public_address: str) -> pj.TransportC
     return config
 
 
+def open_transports(endpoint: pj.Endpoint, settings: EngineSettings) -> tuple[int, tuple[str, int]]:
+    """Open what the trunk uses: its id, and where a datagram ends a poll.
+
+    That needs a UDP socket, on loopback where there is none.
+    """
+    host, port = settings.listen
+    config = transport_config(host, port, "" if settings.media_address else settings.public_address)
+    transport = endpoint.transportCreate(TRANSPORTS[settings.transport], config)
+    if settings.transport == "udp":
+        return transport, (host if host != "0.0.0.0" else "127.0.0.1", port)
+    own = endpoint.transportCreate(TRANSPORTS["udp"], transport_config("127.0.0.1", 0, ""))
+    info = endpoint.transportGetInfo(own)
+    return transport, ("127.0.0.1", int(info.localName.rpartition(":")[2]))
+
+
 def account_config(
     settings: EngineSettings, transport: int, registrar: str, proxies: tuple[str, ...]
 ) -> pj.AccountConfig:

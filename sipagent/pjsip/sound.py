@@ -7,17 +7,14 @@ are disconnected, and an ear, which the bridge's clock calls, is used again and 
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pjsua2 as pj
 
 from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineFault, SoundEnded
+from sipagent.pjsip.callbacks import Owner
 from sipagent.pjsip.legs import Ear, Leg, Player
 from sipagent.pjsip.setup import order
-
-if TYPE_CHECKING:
-    from sipagent.pjsip.engine import PjsipEngine
 
 OVERLAY_S = 5.0  # longer than any acknowledgement
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
@@ -26,7 +23,7 @@ KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be
 class Sound:
     """`start` and `stop` frame the life of the library; the clock runs while there are legs."""
 
-    def __init__(self, engine: "PjsipEngine") -> None:
+    def __init__(self, engine: Owner) -> None:
         self._engine = engine
         self._device: pj.AudDevManager | None = None
         self._silence: pj.ToneGenerator | None = None

@@ -5,16 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import quote
 
-from sipagent.softphone.loop import PhoneError, Timer
+from sipagent.softphone.loop import PhoneError
 from sipagent.softphone.rtp import Press
+from sipagent.softphone.sending import OwnPhone, Transaction
 from sipagent.softphone.sip import Headers, Media, Message, address_of, parameter, routes_of, sdp, uri_of
-
-if TYPE_CHECKING:
-    from sipagent.softphone.phone import Phone
 
 Way = Literal["rfc4733", "info", "info-dtmf", "inband"]
 UNDER_WAY = (491, 500)
@@ -22,22 +19,12 @@ UNDER_WAY = (491, 500)
 AGAIN_S = (0.2, 0.5, 1.0)
 
 
-@dataclass(slots=True)
-class Transaction:
-    """A request on its way; `on_response(None)` means that nobody answered."""
-
-    request: Message
-    to: tuple[str, int]
-    on_response: Callable[[Message | None], None]
-    timer: Timer | None = None
-
-
 class Call:
     """One dialog from either side; made by `Phone.call` or `Phone.wait_call`."""
 
     def __init__(
         self,
-        phone: Phone,
+        phone: OwnPhone,
         call_id: str,
         local: str,
         remote: str,

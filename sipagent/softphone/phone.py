@@ -21,9 +21,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sipagent.softphone.call import Call, Transaction
+from sipagent.softphone.call import Call
 from sipagent.softphone.loop import MS, Loop, PhoneError, PhoneTimeout, Timer
 from sipagent.softphone.rtp import RtpEnd, Source
+from sipagent.softphone.sending import Seen, Transaction
 from sipagent.softphone.sip import REASONS, Challenge, Headers, Message, parameter, uri_of
 
 __all__ = ["Answer", "Call", "Challenge", "Loop", "Phone", "PhoneError", "PhoneTimeout"]
@@ -40,18 +41,6 @@ class Answer:
     ring: bool = True
     silent: bool = False
     headers: Headers = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A message and when it left or came (monotonic, ns)."""
-
-    at_ns: int
-    sent: bool
-    message: Message
-
-    def describe(self) -> str:
-        return f"{self.message.describe()} {'sent' if self.sent else 'received'}"
 
 
 class Phone:

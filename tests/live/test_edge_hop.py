@@ -18,8 +18,8 @@ from sipagent.edge.hop import HEADER
 from sipagent.edge.ports import sharing
 from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rpc import EdgeError
-from sipagent.softphone.call import Transaction
 from sipagent.softphone.phone import Loop, Phone
+from sipagent.softphone.sending import Transaction
 from sipagent.softphone.sip import Headers, Message
 from tests.peers import edge as scene
 from tests.peers.edge import OURS, STRANGER, TRUNK, Edge

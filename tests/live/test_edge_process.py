@@ -20,8 +20,8 @@ from sipagent.edge.hop import HEADER
 from sipagent.edge.plan import Addresses
 from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rpc import EdgeError
-from sipagent.softphone.call import Transaction
 from sipagent.softphone.phone import Loop, Phone
+from sipagent.softphone.sending import Transaction
 from sipagent.softphone.sip import Message
 from tests.peers import edge as scene
 from tests.peers.edge import NUMBER, OURS, PATIENCE_S, WORKERS, Edge

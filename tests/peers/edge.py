@@ -17,8 +17,8 @@ from sipagent.edge.plan import Addresses, Plan
 from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rejected import RejectedCall
 from sipagent.edge.rpc import EdgeStatistics
-from sipagent.softphone.call import Transaction
 from sipagent.softphone.phone import Answer, Call, Loop, Phone
+from sipagent.softphone.sending import OwnPhone, Transaction
 from sipagent.softphone.sip import Headers, Message
 from tests.peers.process import PeerError, free_ports
 
@@ -152,7 +152,7 @@ class Edge:
         )
 
     def intruding(
-        self, phone: Phone, call: Call, method: str, body: bytes = b"", number: int = 0
+        self, phone: OwnPhone, call: Call, method: str, body: bytes = b"", number: int = 0
     ) -> Transaction:
         """A request of a phone's within the dialog of another's call, not yet sent."""
         kind: Headers = (("Content-Type", "application/sdp"),) if body else ()
@@ -169,7 +169,7 @@ class Edge:
         """Until one more message of a stranger's has been dropped."""
         self.until(lambda: self.statistics.strangers > before, "count of what is dropped")
 
-    def intrude(self, phone: Phone, call: Call, method: str, body: bytes = b"", number: int = 0) -> None:
+    def intrude(self, phone: OwnPhone, call: Call, method: str, body: bytes = b"", number: int = 0) -> None:
         """Send such a request, and wait until the edge has dropped it."""
         before = self.statistics.strangers
         with self.loop.changing():

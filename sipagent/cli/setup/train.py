@@ -15,7 +15,7 @@ from media.training.language import LANGUAGES, Language, language
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import steps
 from sipagent.config.load import Config
-from sipagent.config.model import PromptFiles
+from sipagent.config.tables.spoken import PromptFiles
 from sipagent.voice.own_keyword import (
     PROMPTS,
     SYNTHETIC,

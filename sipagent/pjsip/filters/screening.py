@@ -5,19 +5,18 @@ legs, keeps each for half a second after its end, and ends the process where one
 """
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import Protocol
 
-from sipagent.agent.engine import EngineFault, RefusedByEngine
+from sipagent.agent.engine import EngineFault, EngineSettings, RefusedByEngine
 from sipagent.pjsip import setup
 from sipagent.pjsip.filters.request_filter import RequestFilter
 from sipagent.pjsip.filters.sip_sockets import SipSockets
+from sipagent.pjsip.filters.sources import Sources
+from sipagent.pjsip.legs import Leg
 from sipagent.pjsip.stream import ipv4
 from sipagent.sip.request_rules import Ignore, Load, Pass, Refuse, Request, RequestRules, Verdict, Wait
 from sipagent.sip.socket_filter import Address
-
-if TYPE_CHECKING:
-    from sipagent.pjsip.engine import PjsipEngine
-    from sipagent.pjsip.legs import Leg
 
 SOCKETS = 60  # of the 64 of a small build (PJ_IOQUEUE_MAX_HANDLES)
 SOCKETS_A_LEG = 3  # of a build with more legs: those whose makers have raised one limit have raised the other
@@ -29,12 +28,28 @@ UNREAD_S = 0.005  # between two looks at whether the media's thread has read wha
 UNREAD_AGAIN_S = 0.1
 
 
-class Screening:
-    """On the SIP thread."""
+class Screened(Protocol):
+    """The engine that stands behind."""
 
-    def __init__(self, engine: "PjsipEngine", waker: Address) -> None:
+    @property
+    def settings(self) -> EngineSettings: ...
+
+    @property
+    def capacity(self) -> int:
+        """How many legs it can have at once."""
+
+    @property
+    def live(self) -> Collection[Leg]:
+        """Those that have not ended."""
+
+
+class Screening:
+    """On the SIP thread. `sources` knows what RTP waits; `waker`: whose datagrams end a poll."""
+
+    def __init__(self, engine: Screened, sources: Sources, waker: Address) -> None:
         settings = engine.settings
         self._engine = engine
+        self._sources = sources
         self._rules = RequestRules(
             settings.callers,
             settings.others,
@@ -92,11 +107,11 @@ class Screening:
         if address := ipv4(source):
             self._rules.answered(message, address, time.monotonic())
 
-    def opened(self, leg: "Leg") -> None:
+    def opened(self, leg: Leg) -> None:
         """A leg is there, with what its INVITE has opened."""
         self._open[leg] = self._opening.pop(leg.call_id, OWN)
 
-    def closed(self, leg: "Leg") -> None:
+    def closed(self, leg: Leg) -> None:
         """A leg has ended."""
         self._closes(self._open.pop(leg, 0))
 
@@ -139,7 +154,7 @@ class Screening:
         by_tones = any(one and not one.telephone_event for one in (leg, leg.peer))
         if leg.peer and by_tones and request.waited_s < LINGER_S:
             return Wait(LINGER_S)
-        if request.waited_s < UNREAD_AGAIN_S and self._engine.sources.unread(leg):
+        if request.waited_s < UNREAD_AGAIN_S and self._sources.unread(leg):
             return Wait(UNREAD_S)
         return Pass()
 

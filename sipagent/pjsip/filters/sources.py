@@ -7,17 +7,14 @@ keeps from it is counted.
 import time
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING
 
 from sipagent.agent.engine import EngineSettings, ForeignMedia
 from sipagent.call import events as e
 from sipagent.config.types import Network
 from sipagent.pjsip import stream
 from sipagent.pjsip.filters.rtp_sockets import RtpSockets
+from sipagent.pjsip.legs import Leg
 from sipagent.sip.media_source import MediaSource
-
-if TYPE_CHECKING:
-    from sipagent.pjsip.legs import Leg
 
 SOON_S = 1.0  # a first packet that has not come by then is looked for less often
 COUNT_S = 1.0  # between two looks at what was kept from a leg
@@ -66,11 +63,11 @@ class Sources:
         """The library has made sockets: they hear nobody."""
         self._sockets.shut()
 
-    def signalled(self, leg: "Leg", address: str) -> None:
+    def signalled(self, leg: Leg, address: str) -> None:
         """The leg's SIP comes from this address."""
         self._watch(leg).source.signalled_by(address)
 
-    def agreed(self, leg: "Leg") -> None:
+    def agreed(self, leg: Leg) -> None:
         """SDP has been agreed upon, for the first time or anew."""
         watch, now = self._watch(leg), time.monotonic()
         self._sockets.shut()
@@ -78,18 +75,18 @@ class Sources:
             watch.since, watch.packets = now, stream.counted(leg, leg.audio)[0]
         self._admit(leg, watch)  # also where nothing is new but the socket
 
-    def answered(self, leg: "Leg") -> None:
+    def answered(self, leg: Leg) -> None:
         """Have the first packet be told; of an operator's, what came before the answer is early media."""
         watch = self._watch(leg)
         watch.since = time.monotonic()
         watch.awaited = 0 if leg.incoming else stream.counted(leg, leg.audio)[0]
 
-    def unread(self, leg: "Leg") -> bool:
+    def unread(self, leg: Leg) -> bool:
         """Whether packets of the leg's wait for the library's thread."""
         port = stream.port(leg, leg.audio)
         return bool(port) and self._sockets.unread(port)
 
-    def forget(self, leg: "Leg") -> None:
+    def forget(self, leg: Leg) -> None:
         """The leg has ended."""
         self._of.pop(leg, None)
 
@@ -106,12 +103,12 @@ class Sources:
             for leg, watch in self._of.items():
                 self._count(leg, watch)
 
-    def _watch(self, leg: "Leg") -> _Watch:
+    def _watch(self, leg: Leg) -> _Watch:
         if leg not in self._of:
             self._of[leg] = _Watch(MediaSource(self._gateways if leg.incoming else ()))
         return self._of[leg]
 
-    def _look(self, leg: "Leg", watch: _Watch, now: float) -> None:
+    def _look(self, leg: Leg, watch: _Watch, now: float) -> None:
         source, packets = watch.source, stream.counted(leg, leg.audio)[0]
         if not source.latched and packets > watch.packets:
             if (address := stream.sender(leg, leg.audio)) and source.heard(address):
@@ -124,12 +121,12 @@ class Sources:
             watch.awaited = None
             leg.tell(e.MediaArrived(leg.number))
 
-    def _admit(self, leg: "Leg", watch: _Watch) -> None:
+    def _admit(self, leg: Leg, watch: _Watch) -> None:
         if port := stream.port(leg, leg.audio):
             self._sockets.admit(port, watch.source)
             watch.dropped = self._sockets.dropped(port)  # what was kept from it before is not held against it
 
-    def _count(self, leg: "Leg", watch: _Watch) -> None:
+    def _count(self, leg: Leg, watch: _Watch) -> None:
         if (port := stream.port(leg, leg.audio)) and (
             packets := self._sockets.dropped(port) - watch.dropped
         ) > 0:

@@ -1,0 +1,153 @@
+"""What the flow of a call has decided, carried out: one command after the other, outwards."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+import structlog
+
+from media.hearing.listener import Listener
+from retention.recording import reference_of
+from sipagent.agent import played, transfers
+from sipagent.agent.admission import Admission
+from sipagent.agent.engine import Engine
+from sipagent.agent.figures import Tally
+from sipagent.agent.legroom import LegRoom
+from sipagent.agent.livecall import LiveCall, LiveCalls, Playing
+from sipagent.agent.operators.lending import Lending
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.tapping import Tapping
+from sipagent.call import events as e
+from sipagent.call import referral as r
+from sipagent.call.events import CALLER
+from sipagent.config.identity import display_for_operator
+
+log = structlog.get_logger("sipagent.agent.agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Carrying:
+    """On the SIP thread. `rules` gives those in force."""
+
+    calls: LiveCalls
+    rules: Callable[[], Admission]
+    tones: Mapping[e.Tone, Path]
+    listener: Listener
+    recorder: Recorder
+    tapping: Tapping
+    lending: Lending
+    tally: Tally
+
+    def carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912, PLR0915 - one a command
+        """Do what a call's flow has decided."""
+        match command:
+            case e.Drop():
+                self._drop(engine, call)
+            case e.Reject(status, retry_after_s):
+                engine.reject(call.legs[CALLER], status, retry_after_s)
+            case e.Answer():
+                engine.answer(call.legs[CALLER])
+            case e.Play(leg, prompt):
+                self._play(engine, call, leg, prompt)
+            case e.Speak(language):
+                call.sounds = call.spoken[language]
+            case e.StopPlaying(leg):
+                call.playing.pop(leg, None)
+                engine.stop_playing(call.legs.get(leg, -1))
+                played.stopped(self.listener, call.legs.get(leg, -1))
+            case e.PlayTone(tone):
+                engine.overlay(tuple(call.up), self.tones[tone])
+            case e.Listen():
+                self._listen(engine, call, command)
+            case e.SeekOperator(tried):
+                self.lending.seek(
+                    call, tried, LegRoom.of(engine.capacity, engine.legs, self.calls.all).for_ringing(call.id)
+                )
+            case e.DeclineOperator(uri):
+                self.lending.decline(call, uri)
+            case e.DialOperator():
+                if self.lending.may_dial(call, command):
+                    self.dial(engine, call, command)
+            case e.HangUp(leg, elsewhere):
+                if not self.lending.give_up(call, leg):
+                    engine.hang_up(call.legs.get(leg, -1), elsewhere)
+            case e.Bridge(leg):
+                self._bridge(engine, call, leg)
+            case r.Separate(leg):
+                self._separate(engine, call.legs.get(leg, -1))
+            case r.AllowTransfer() | r.TellTransfer() | r.Refer() | r.GiveUpRefer():
+                transfers.carry_out(engine, call, command)
+            case e.StartTap():
+                self.tapping.ordered.append((call, command))
+            case e.SilenceTap(on):
+                call.silence(on)
+            case e.StopTap(keep):
+                self.tapping.stop(call, keep)
+            case e.Indicate(recording):
+                call.indicated = recording
+                for leg in call.up:
+                    engine.indicate(leg, recording)
+            case e.Alert(reason):
+                log.error("alert", call=call.id, reason=reason)
+            case e.ReportOperator():
+                self.tally.phones.failed(command, self.rules().extensions, call.id, time.monotonic())
+            case e.Finish():
+                self._finish(call)
+            case _:
+                assert_never(command)
+
+    def _drop(self, engine: Engine, call: LiveCall) -> None:
+        """The engine can't keep silent, so a stranger gets the shortest answer there is, and no receipt."""
+        self.tally.count_stranger()
+        engine.reject(call.legs[CALLER], 403, None)
+        self.calls.remove(call)
+
+    def _play(self, engine: Engine, call: LiveCall, leg: int, prompt: e.Prompt) -> None:
+        if leg in call.legs and prompt in call.sounds:
+            loop = prompt is e.Prompt.HOLD_MUSIC
+            if call.flow.policy.voice:
+                played.begins(self.listener, call.legs[leg], prompt, call.sounds[prompt])
+            token = engine.play(call.legs[leg], call.sounds[prompt].path, loop)
+            call.playing[leg] = Playing(token, prompt, time.monotonic())
+
+    def _listen(self, engine: Engine, call: LiveCall, order: e.Listen) -> None:
+        engine_leg = call.legs.get(order.leg)
+        if engine_leg is None:
+            return
+        self.listener.open(engine_leg, tones=order.tones, voice=order.voice, in_call=order.in_call)
+        engine.listen(engine_leg)
+
+    def dial(self, engine: Engine, call: LiveCall, order: e.DialOperator) -> None:
+        """Ring an operator as one more leg of the call."""
+        display = display_for_operator(order.recorded, call.caller, reference_of(call.id))
+        headers = self.rules().ring_headers(order.recorded) + transfers.replacing(order.replaces)
+        engine_leg = engine.dial(order.uri, display, headers)
+        self.calls.takes(call, order.leg, engine_leg)
+        call.operators[engine_leg] = order.uri
+
+    def _separate(self, engine: Engine, leg: int) -> None:
+        self.tapping.forget(leg)
+        engine.separate(leg)
+        engine.indicate(leg, "off")
+
+    def _bridge(self, engine: Engine, call: LiveCall, leg: int) -> None:
+        self.lending.bridged(call)
+        engine.bridge(call.legs.get(CALLER, -1), call.legs.get(leg, -1))
+        engine.indicate(call.legs.get(leg, -1), call.indicated)
+        self.tally.phones.talks(call.operators.get(call.legs.get(leg, -1)))
+        self.tapping.follow(call, leg)
+        self.recorder.keep_receipt(call.receipt())
+
+    def _finish(self, call: LiveCall) -> None:
+        self.calls.remove(call)
+        for leg in call.legs.values():
+            self.listener.close(leg)
+        self.lending.finished(call)
+        story, consent = call.flow.story, call.flow.consent
+        log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
+        self.tally.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
+        receipt = call.receipt(ended=time.monotonic())
+        keep = self.recorder.keep_rejected if story.outcome == "rejected" else self.recorder.keep_receipt
+        keep(receipt)
