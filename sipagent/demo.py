@@ -20,8 +20,8 @@ import soundfile
 from rich.console import Console
 
 import prompts
-from sipagent.softphone.phone import Answer, Call, Loop, Phone, PhoneError
-from sipagent.softphone.rtp import Tone, strongest
+from sipagent.softphone.phone import Answering, Call, Loop, Phone, PhoneError
+from sipagent.softphone.rtp import SteadyTone, strongest
 
 CALLER_HZ, OPERATOR_HZ = 440.0, 880.0
 WINDOW_S = 2.0
@@ -146,9 +146,9 @@ def run(console: Console | None = None, language: str = "fr") -> int:
 
 def _demo(folder: Path, loop: Loop, console: Console, language: str) -> None:
     with Phone(loop, "201") as operator, Phone(loop, "+33612345678") as caller, Phone(loop, "0") as spare:
-        caller.sound = lambda: Tone(CALLER_HZ)
-        operator.sound = lambda: Tone(OPERATOR_HZ)
-        operator.answer = Answer(after_s=1.0)
+        caller.sound = lambda: SteadyTone(CALLER_HZ)
+        operator.sound = lambda: SteadyTone(OPERATOR_HZ)
+        operator.answer = Answering(after_s=1.0)
         port = spare.address[1]
         spare.close()
         config = folder / "config.toml"

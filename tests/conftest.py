@@ -13,8 +13,8 @@ import pytest
 from media.recording import tap as tap_module
 from media.recording.tap import Tap
 from retention.archive.archive import Archive
-from sipagent.softphone.phone import Answer, Loop, Phone
-from sipagent.softphone.rtp import Tone
+from sipagent.softphone.phone import Answering, Loop, Phone
+from sipagent.softphone.rtp import SteadyTone
 from tests import kept
 from tests.driving import Stage, staged
 from tests.peers.agent import RunningAgent
@@ -98,7 +98,7 @@ def phone_factory(phone_loop: Loop, agent_factory: AgentFactory) -> Iterator[Pho
 
         def make(user: str, hz: float, **how: Any) -> Phone:
             phone = stack.enter_context(Phone(phone_loop, user, **how))
-            phone.sound = lambda: Tone(hz)
+            phone.sound = lambda: SteadyTone(hz)
             stack.callback(end_calls, phone)
             return phone
 
@@ -122,7 +122,7 @@ def operator_port() -> int:
 def operator_phone(phone_factory: PhoneFactory, operator_port: int) -> Phone:
     """A desk phone that answers after 0.1 s and says 1000 Hz."""
     phone = phone_factory("201", OPERATOR_HZ, port=operator_port)
-    phone.answer = Answer(after_s=0.1)
+    phone.answer = Answering(after_s=0.1)
     return phone
 
 

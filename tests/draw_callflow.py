@@ -73,10 +73,10 @@ TIMERS = {
     "listening": "1 s is over",
 }
 HEARD = {
-    e.Meaning.REFUSE: "refusal heard",
-    e.Meaning.ACCEPT: "acceptance heard",
-    e.Meaning.UNCLEAR: "unclear speech",
-    e.Meaning.OTHER: "nothing understood",
+    e.Wish.REFUSE: "refusal heard",
+    e.Wish.ACCEPT: "acceptance heard",
+    e.Wish.UNCLEAR: "unclear speech",
+    e.Wish.OTHER: "nothing understood",
 }
 
 Edges = dict[tuple[str, str], set[str]]

@@ -22,7 +22,7 @@ from sipagent.agent.admission import Admission
 from sipagent.agent.agent import Agent, Told
 from sipagent.agent.engine import Incoming, OfLeg, SoundEnded
 from sipagent.agent.operators.board import Strategy
-from sipagent.agent.operators.desk import Desk, local_desk
+from sipagent.agent.operators.board_client import BoardClient, local_board_client
 from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.call import events as e
@@ -107,7 +107,7 @@ class Beside:
 
     index: int
     clock: Clock
-    desk: Desk
+    board_client: BoardClient
 
 
 class Hears:
@@ -140,7 +140,7 @@ class Stage:
         self.archive = kept.archive(folder, worker.index if worker else None)
         self.alerts: list[str] = []
         self.recorder = Recorder(self.archive, "wav", self.alerts.append)
-        own = local_desk(rules, rota, self.recorder.later)
+        own = local_board_client(rules, rota, self.recorder.later)
         self.board = own.board
         self.agent = Agent(
             rules,
@@ -148,7 +148,7 @@ class Stage:
             TONES,
             registers=registers,
             detectors=detectors or listening,
-            desk=worker.desk if worker else own,
+            board_client=worker.board_client if worker else own,
             ids=Ids(worker.index) if worker else None,
             behind_edge=worker is not None,
         )

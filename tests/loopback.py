@@ -24,8 +24,8 @@ from media.frame import Samples
 from sipagent.agent.engine import EngineSettings, Incoming, OfLeg, Report
 from sipagent.call import events as e
 from sipagent.pjsip import PjsipEngine
-from sipagent.softphone.phone import Answer, Call, Loop, Phone, PhoneTimeout
-from sipagent.softphone.rtp import Tone
+from sipagent.softphone.phone import Answering, Call, Loop, Phone, PhoneTimeout
+from sipagent.softphone.rtp import SteadyTone
 from tests.peers.process import free_ports
 
 ROOT = Path(__file__).parents[1]
@@ -54,14 +54,14 @@ class Loopback:
         self.loop = stack.enter_context(Loop())
         self._stack = stack
         self.caller, self.desk = self.phone("+33612345678", CALLER_HZ), self.phone("201", DESK_HZ)
-        self.desk.answer = Answer()
+        self.desk.answer = Answering()
         self.engine.start()
         stack.callback(self.engine.stop)
 
     def phone(self, user: str, hz: float, **how: Any) -> Phone:
         """One more; it says a tone."""
         phone = self._stack.enter_context(Phone(self.loop, user, **how))
-        phone.sound = lambda: Tone(hz)
+        phone.sound = lambda: SteadyTone(hz)
         return phone
 
     # --- waiting ---

@@ -91,7 +91,7 @@ def test_nothing_of_a_call_stays_in_memory(stage: Stage, telephone_event: bool) 
     stage.gone(stage.invite(source=ELSEWHERE))
     stage.listened()
     agent = stage.agent
-    assert (agent._calls._by_id, agent._calls._of_leg) == ({}, {})
+    assert (agent._calls._by_id, agent._calls.of_leg) == ({}, {})
     assert (agent.tapping.of_leg, agent.tapping.ordered) == ({}, [])
     assert (agent.listener._ears, agent.listener._listened) == ({}, set())
     assert (stage.board._waiting, stage.board._engaged, agent.lending._calls) == ({}, {}, {})

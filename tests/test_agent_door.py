@@ -95,7 +95,7 @@ def test_a_stranger_is_counted_and_leaves_nothing(stage: Stage) -> None:
     assert stage.engine.ordered("reject") == [(stranger, 403, None)]
     assert (stage.agent.tally.strangers, stage.agent.calls, stage.receipts()) == (1, 0, [])
     stage.gone(stranger, 403)
-    assert stage.agent._calls._of_leg == {}
+    assert stage.agent._calls.of_leg == {}
 
 
 def test_a_number_that_is_none_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

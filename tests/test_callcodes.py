@@ -107,7 +107,7 @@ def test_a_stop_that_keeps_keeps_the_pause_in_it() -> None:
 
 @pytest.mark.parametrize("before", [PAUSE, FLAG, [*FLAG, *PAUSE]], ids=["paused", "flagged", "both"])
 @pytest.mark.parametrize(
-    "refusal", [NINE, e.RecordingDeclined(CALLER), e.KeywordHeard(e.Meaning.REFUSE, "non", 0.9)]
+    "refusal", [NINE, e.RecordingDeclined(CALLER), e.KeywordHeard(e.Wish.REFUSE, "non", 0.9)]
 )
 def test_a_refusal_erases_whatever_the_operator_has_typed(before: History, refusal: e.Fact) -> None:
     flow, watch, now = run(Policy(voice=True), [*BRIDGED, *before])

@@ -124,7 +124,7 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
         e.ServiceEnding(),
         e.TimePassed(),
     )
-    yield from (e.KeywordHeard(meaning, "mot", 0.9) for meaning in e.Meaning)
+    yield from (e.KeywordHeard(meaning, "mot", 0.9) for meaning in e.Wish)
     for prompt in (
         Prompt.CHOOSE,
         Prompt.NOTICE,
@@ -239,7 +239,7 @@ def advance(flow: CallFlow, watch: Watch, fact: e.Fact, now: float) -> tuple[Wat
     refuses = (
         fact == e.RecordingDeclined(CALLER)
         or (isinstance(fact, e.DtmfPressed) and fact.leg == CALLER and fact.digit == "9")
-        or (isinstance(fact, e.KeywordHeard) and fact.meaning is e.Meaning.REFUSE)
+        or (isinstance(fact, e.KeywordHeard) and fact.meaning is e.Wish.REFUSE)
     )
     if refuses and before is not Phase.ENDED:
         watch = replace(watch, refused=True)
@@ -390,7 +390,7 @@ STATIONS: dict[str, History] = {
     "notice": WINDOW[:3],
     "chosen": [*CHOICE, e.DtmfPressed(CALLER, "2", "info")],
     "window": WINDOW,
-    "confirm": [*WINDOW, e.KeywordHeard(e.Meaning.UNCLEAR, "", 0.5)],
+    "confirm": [*WINDOW, e.KeywordHeard(e.Wish.UNCLEAR, "", 0.5)],
     "hunt": HUNT,
     "second round": [*RINGING, e.LegGone(1, 486), e.NoOperatorFree(), e.TimePassed()],
     "two ring": [*RINGING, e.OperatorOffered(B)],
@@ -503,7 +503,7 @@ def test_a_tone_that_began_before_time_was_up_still_chooses() -> None:
 
 
 @pytest.mark.parametrize(
-    "refusal", [e.DtmfPressed(CALLER, "9", "inband"), e.KeywordHeard(e.Meaning.REFUSE, "non", 0.9)]
+    "refusal", [e.DtmfPressed(CALLER, "9", "inband"), e.KeywordHeard(e.Wish.REFUSE, "non", 0.9)]
 )
 def test_who_refuses_while_choosing_needs_no_notice(refusal: e.Fact) -> None:
     flow, _, now = run(CHOOSES, CHOICE)
@@ -582,7 +582,7 @@ def test_who_hangs_up_before_that_could_be_heard_is_not_recorded() -> None:
 def test_an_utterance_begun_in_the_window_extends_it_to_its_verdict() -> None:
     flow, watch, now = run(Policy(voice=True), [*WINDOW, e.HearingBegan("speech"), e.TimePassed()])
     assert flow.phase is Phase.WINDOW
-    watch, now = advance(flow, watch, e.KeywordHeard(e.Meaning.REFUSE, "je refuse", 0.9), now + 1)
+    watch, now = advance(flow, watch, e.KeywordHeard(e.Wish.REFUSE, "je refuse", 0.9), now + 1)
     assert flow.consent.refused
     assert flow.consent.keyword == "je refuse"
 
@@ -594,7 +594,7 @@ def test_words_that_erase_are_listened_for_where_something_is_recorded() -> None
     flow, _, now = run(ALOUD, ANSWERED)
     bridge = [*flow.handle(e.MediaArrived(1), now), *flow.handle(e.TimePassed(), now + LATE_S)]
     assert e.Listen(CALLER, tones=False, voice=True, in_call=True) in bridge
-    refusal = e.KeywordHeard(e.Meaning.REFUSE, "ne m'enregistrez pas", 0.99)
+    refusal = e.KeywordHeard(e.Wish.REFUSE, "ne m'enregistrez pas", 0.99)
     assert e.StopTap(keep=False) in flow.handle(refusal, now + 9)
     assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "voice")
     assert (flow.consent.phase, flow.consent.keyword) == ("call", "ne m'enregistrez pas")
@@ -610,7 +610,7 @@ def test_listening_to_words_ends_with_the_first_refusal() -> None:
 
 def test_unclear_words_during_the_call_change_nothing() -> None:
     flow, watch, now = run(ALOUD, BRIDGED)
-    for meaning in (e.Meaning.UNCLEAR, e.Meaning.ACCEPT, e.Meaning.OTHER):
+    for meaning in (e.Wish.UNCLEAR, e.Wish.ACCEPT, e.Wish.OTHER):
         watch, now = advance(flow, watch, e.KeywordHeard(meaning, "mot", 0.6), now)
     assert (watch.tap, flow.consent.decision) == ("running", Decision.ALLOWED)
 
@@ -678,7 +678,7 @@ def test_devices_are_told_of_each_change_once() -> None:
 
 
 def test_unclear_speech_is_asked_about_once_and_silence_then_refuses() -> None:
-    unclear = e.KeywordHeard(e.Meaning.UNCLEAR, "", 0.5)
+    unclear = e.KeywordHeard(e.Wish.UNCLEAR, "", 0.5)
     flow, watch, now = run(Policy(voice=True), [*WINDOW, unclear])
     assert flow.playing is Prompt.CONFIRM
     watch, now = advance(flow, watch, e.PromptEnded(Prompt.CONFIRM, 900, complete=True), now + 1)
@@ -686,9 +686,9 @@ def test_unclear_speech_is_asked_about_once_and_silence_then_refuses() -> None:
     assert (flow.consent.decision, flow.consent.by) == (Decision.REFUSED, "unclear")
 
 
-UNCLEAR = e.KeywordHeard(e.Meaning.UNCLEAR, "refuser", 0.5)
-YES = e.KeywordHeard(e.Meaning.ACCEPT, "oui", 0.9)
-NO = e.KeywordHeard(e.Meaning.REFUSE, "je refuse", 0.9)
+UNCLEAR = e.KeywordHeard(e.Wish.UNCLEAR, "refuser", 0.5)
+YES = e.KeywordHeard(e.Wish.ACCEPT, "oui", 0.9)
+NO = e.KeywordHeard(e.Wish.REFUSE, "je refuse", 0.9)
 ONE = e.DtmfPressed(CALLER, "1", "rfc4733")
 
 

@@ -71,7 +71,7 @@ def _nothing_is_left(town: Town) -> None:
     board = town.stage.board
     assert town.engine.undecided_dials == []
     assert (town.engine.up, board._engaged, board.waiting) == (set(), {}, ())
-    assert (town.stage.agent._calls._of_leg, town.stage.agent.tapping.of_leg) == ({}, {})
+    assert (town.stage.agent._calls.of_leg, town.stage.agent.tapping.of_leg) == ({}, {})
     assert town.engine.most_up <= town.engine.capacity
 
 

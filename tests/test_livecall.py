@@ -46,7 +46,7 @@ def test_moments_are_told_from_the_start_whatever_the_wall_clock_does(call: Live
 def test_legs_are_known_by_both_their_numbers(call: LiveCall) -> None:
     call.takes(e.CALLER, 17)
     call.takes(1, 23)
-    assert (call.leg_of(17), call.leg_of(23), call.leg_of(5)) == (0, 1, None)
+    assert (call.numbers.get(17), call.numbers.get(23), call.numbers.get(5)) == (0, 1, None)
     assert call.up == {17, 23}
 
 
@@ -57,10 +57,19 @@ def test_all_calls_are_known_by_id_and_by_leg_until_they_are_over(call: LiveCall
     calls.add(other, 18)
     calls.takes(call, 1, 23)
     call.up.discard(23)  # it has ended, and is the call's while the call is
-    assert (len(calls), calls.get(call.id), calls.of(17), calls.of(23)) == (2, call, call, call)
+    assert (len(calls), calls.get(call.id), calls.of_leg.get(17), calls.of_leg.get(23)) == (
+        2,
+        call,
+        call,
+        call,
+    )
     for one in calls.all:
         calls.remove(one)
-    assert (len(calls), calls.get(call.id), [calls.of(leg) for leg in (17, 18, 23)]) == (0, None, [None] * 3)
+    assert (len(calls), calls.get(call.id), [calls.of_leg.get(leg) for leg in (17, 18, 23)]) == (
+        0,
+        None,
+        [None] * 3,
+    )
 
 
 def test_a_receipt_tells_the_story_so_far(call: LiveCall) -> None:

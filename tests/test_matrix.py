@@ -31,8 +31,8 @@ from tests.simulation import (
 SILENCE_S = 2.0
 NINE = e.DtmfPressed(CALLER, "9", "rfc4733")
 ONE = e.DtmfPressed(CALLER, "1", "rfc4733")
-SAID_NO = e.KeywordHeard(e.Meaning.REFUSE, "je refuse", 0.9)
-SAID_SOMETHING = e.KeywordHeard(e.Meaning.UNCLEAR, "", 0.5)
+SAID_NO = e.KeywordHeard(e.Wish.REFUSE, "je refuse", 0.9)
+SAID_SOMETHING = e.KeywordHeard(e.Wish.UNCLEAR, "", 0.5)
 ON_HOLD = ((1.0, e.LegHeld(CALLER, sends=True)), (1.5, e.LegResumed(CALLER)))
 STRATEGIES: tuple[Strategy, ...] = ("sequential", "simultaneous")
 LEAVES_S = 100.0  # after the INVITE the caller hangs up whatever has happened

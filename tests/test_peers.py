@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from sipagent.softphone.phone import Answer, Phone
+from sipagent.softphone.phone import Answering, Phone
 from sipagent.softphone.rtp import tone
 from tests.peers.agent import toml
 from tests.peers.baresip import Baresip
@@ -71,9 +71,9 @@ def test_sipp_sends_real_events_hangs_up_and_cancels(tmp_path: Path, operator_ph
     call.wait_ended()
     events = [p.payload[0] for p in call.rtp.heard if p.payload_type == 101]
     assert set(events) == {9}
-    operator_phone.answer = Answer(status=None)
+    operator_phone.answer = Answering(status=None)
     Sipp(tmp_path, Script().cancelled(), operator_phone.address).wait()
-    operator_phone.answer = Answer(status=486)
+    operator_phone.answer = Answering(status=486)
     with pytest.raises(PeerError, match="SIPp ended with 1"):
         Sipp(tmp_path, Script().answered(), operator_phone.address).wait()
 

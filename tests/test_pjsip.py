@@ -21,7 +21,7 @@ from sipagent.agent.engine import (
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.pjsip import EngineError, PjsipEngine, doubt, engine
-from sipagent.softphone.phone import Answer, Challenge
+from sipagent.softphone.phone import Answering, Challenge
 from tests.loopback import NUMBER, PATIENCE_S, Loopback, scene
 
 SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
@@ -61,7 +61,7 @@ def test_it_stops_with_calls_up_and_tells_everybody(stack: ExitStack) -> None:
     office.engine.listen(leg)
     office.engine.bridge(leg, operator)
     office.engine.play(leg, MUSIC, loop=True)
-    office.desk.answer = Answer(status=None)
+    office.desk.answer = Answering(status=None)
     office.engine.dial(office.desk.uri, '"REC"')
     office.until(lambda: len(office.desk.calls) == 2, "second call to the desk")
     office.frames(call, 0.5)
@@ -272,7 +272,7 @@ def test_nothing_is_dialled_because_a_message_says_so(stack: ExitStack) -> None:
     assert answers == [403]
     assert r.TransferDenied(caller) in office.facts(caller)
     elsewhere = office.phone("999", 500)
-    office.desk.answer = Answer(status=302, headers=(("Contact", f"<{elsewhere.uri}>"),))
+    office.desk.answer = Answering(status=302, headers=(("Contact", f"<{elsewhere.uri}>"),))
     leg = office.engine.dial(office.desk.uri, '"REC"')
     office.until(lambda: any(isinstance(fact, e.LegGone) for fact in office.facts(leg)), "end of the leg")
     assert (elsewhere.seen, office.of(EngineFault)) == ([], [])
@@ -295,10 +295,10 @@ def test_an_operators_phone_shows_what_it_is_told(stack: ExitStack) -> None:
 @scene
 def test_an_operator_who_declines_or_is_given_up(stack: ExitStack) -> None:
     office = Loopback(stack)
-    office.desk.answer = Answer(status=486)
+    office.desk.answer = Answering(status=486)
     busy = office.engine.dial(office.desk.uri, '"REC"')
     office.told(busy, e.LegGone(busy, 486))
-    office.desk.answer = Answer(status=None)
+    office.desk.answer = Answering(status=None)
     ringing = office.engine.dial(office.desk.uri, '"REC"')
     office.until(lambda: len(office.desk.calls) == 2, "ringing phone")
     office.until(lambda: office.desk.count("180 INVITE sent"), "180")
@@ -391,7 +391,7 @@ def test_a_phone_is_told_more_than_the_name_it_shows_also_after_a_challenge(stac
 @scene
 def test_a_phone_that_lost_shows_no_missed_call(stack: ExitStack) -> None:
     office = Loopback(stack)
-    office.desk.answer = Answer(status=None)
+    office.desk.answer = Answering(status=None)
     reasons: list[str] = []
     for elsewhere in (True, False):
         leg = office.engine.dial(office.desk.uri, '"REC"')
@@ -409,7 +409,7 @@ def test_a_phone_that_lost_shows_no_missed_call(stack: ExitStack) -> None:
 def test_a_cancel_waits_until_something_answers_and_says_why_all_the_same(stack: ExitStack) -> None:
     """RFC 3261 section 9.1: not before a provisional response."""
     office = Loopback(stack)
-    office.desk.answer = Answer(status=None)
+    office.desk.answer = Answering(status=None)
     leg = office.engine.dial(office.desk.uri, '"REC"')
     office.engine.hang_up(leg, elsewhere=True)
     office.told(leg, e.LegGone(leg, 487))
@@ -423,7 +423,7 @@ def test_a_cancel_waits_until_something_answers_and_says_why_all_the_same(stack:
 def test_a_leg_for_which_nothing_answers_is_free_in_seconds(stack: ExitStack) -> None:
     """The library alone would keep it for 32 s."""
     office = Loopback(stack)
-    office.desk.answer = Answer(silent=True)
+    office.desk.answer = Answering(silent=True)
     leg = office.engine.dial(office.desk.uri, '"REC"')
     office.engine.hang_up(leg)
     office.told(leg, e.LegGone(leg, 408))

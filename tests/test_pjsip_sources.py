@@ -8,8 +8,8 @@ import prompts
 from media.frame import Samples
 from sipagent.agent.engine import ForeignMedia
 from sipagent.call import events as e
-from sipagent.softphone.phone import Answer, Call
-from sipagent.softphone.rtp import Tone, strongest
+from sipagent.softphone.phone import Answering, Call
+from sipagent.softphone.rtp import SteadyTone, strongest
 from sipagent.softphone.sip import sdp
 from tests.loopback import CALLER_HZ, DESK_HZ, Loopback, scene
 from tests.peers.stranger import Stranger
@@ -104,7 +104,7 @@ def test_what_is_kept_from_a_leg_is_told(stack: ExitStack) -> None:
 def test_an_operators_leg_hears_the_operator_alone(stack: ExitStack) -> None:
     office = Loopback(stack)
     stranger = stack.enter_context(Stranger())
-    office.desk.answer = Answer(status=None)
+    office.desk.answer = Answering(status=None)
     leg = office.engine.dial(office.desk.uri, '"REC"')
     office.until(lambda: office.desk.calls, "ringing phone")
     office.engine.listen(leg)
@@ -173,7 +173,7 @@ def test_who_is_not_where_sip_comes_from_is_not_taken_for_a_peer_behind_nat(stac
         hears(office, leg, 0.1)
     assert (keys(office, leg), stranger.heard()) == ([], 0)
     assert not any(isinstance(fact, e.MediaArrived | e.MediaFoundElsewhere) for fact in office.facts(leg))
-    call.rtp.play(Tone(CALLER_HZ))
+    call.rtp.play(SteadyTone(CALLER_HZ))
     office.told(leg, e.MediaArrived(leg))
     assert round(FOREIGN_HZ, -2) not in tones(office.sound_of(leg))
 
@@ -209,7 +209,7 @@ def test_sdp_alone_leads_to_another_peer(stack: ExitStack) -> None:
     with office.loop.lock:
         before, call.rtp = call.rtp, office.caller.new_rtp()
     stack.callback(before.close)
-    call.rtp.play(Tone(DESK_HZ))
+    call.rtp.play(SteadyTone(DESK_HZ))
     office.meanwhile(lambda: call.offer(call._sdp()))
     hears(office, leg, 0.3)
     office.heard[leg].clear()

@@ -25,7 +25,7 @@ from sipagent.agent.operators.asking import (
     Seek,
     Served,
 )
-from sipagent.agent.operators.desk import RemoteDesk, local_desk
+from sipagent.agent.operators.board_client import RemoteBoardClient, local_board_client
 from sipagent.agent.operators.rota import Rota
 from sipagent.call import events as e
 from sipagent.call import referral as r
@@ -47,13 +47,15 @@ class Workers:
         self.rota = Rota(folder / "round_robin.json")
         self.up: list[deque[Asked]] = [deque() for _ in range(count)]
         self.down: list[deque[Answer]] = [deque() for _ in range(count)]
-        self.desk = local_desk(rules, self.rota, lambda job: job())
-        self.sharing = Sharing(rules, self.desk, lambda index, answer: self.down[index].append(answer))
+        self.board_client = local_board_client(rules, self.rota, lambda job: job())
+        self.sharing = Sharing(
+            rules, self.board_client, lambda index, answer: self.down[index].append(answer)
+        )
         self.stack = ExitStack()
         self.stages = [self._stage(patch, index) for index in range(count)]
 
     def _stage(self, patch: pytest.MonkeyPatch, index: int) -> Stage:
-        worker = Beside(index, self.clock, RemoteDesk(self.up[index].append))
+        worker = Beside(index, self.clock, RemoteBoardClient(self.up[index].append))
         return self.stack.enter_context(staged(self.folder, patch, self.rules, worker=worker))
 
     def hear(self) -> None:
@@ -185,7 +187,7 @@ def test_the_end_of_a_call_may_overtake_nothing(supervised: Supervised) -> None:
     workers.stages[0].gone(caller, 487)
     workers.stages[0].listened()
     workers.deliver()
-    assert (workers.desk.board.waiting, workers.desk.board._engaged) == ((), {})
+    assert (workers.board_client.board.waiting, workers.board_client.board._engaged) == ((), {})
     assert (workers.sharing._worker_of, workers.stages[0].agent.lending._calls) == ({}, {})
 
 
@@ -258,7 +260,7 @@ def test_while_the_supervisor_says_nothing_the_caller_hears_music_up_to_the_end(
     stage.sound_over(caller)
     stage.gone(caller)
     workers.deliver()
-    assert (workers.rung(0), workers.desk.board._engaged) == ([], {})
+    assert (workers.rung(0), workers.board_client.board._engaged) == ([], {})
     assert [receipt.outcome for receipt in stage.receipts()] == ["unavailable"]
 
 
@@ -326,7 +328,7 @@ def test_a_phone_may_hang_up_as_soon_as_its_transfer_is_accepted(supervised: Sup
     stage.answered(second)
     workers.over(0, caller, second)
     assert stage.receipt().operator == SECOND_DESK
-    assert workers.desk.board._engaged == {}
+    assert workers.board_client.board._engaged == {}
 
 
 def test_a_caller_who_hangs_up_on_the_way_gives_the_target_back(supervised: Supervised) -> None:
@@ -336,7 +338,7 @@ def test_a_caller_who_hangs_up_on_the_way_gives_the_target_back(supervised: Supe
     stage.tell(first, r.TransferAsked(first, SECOND_DESK))
     workers.hear()
     workers.over(0, caller, first)
-    assert (workers.rung(0), workers.desk.board._engaged) == ([DESK], {})
+    assert (workers.rung(0), workers.board_client.board._engaged) == ([DESK], {})
 
 
 def test_a_target_that_is_offered_to_the_same_call_meanwhile_is_not_given_back(
@@ -351,7 +353,7 @@ def test_a_target_that_is_offered_to_the_same_call_meanwhile_is_not_given_back(
     stage.tell(first, r.TransferAsked(first, SECOND_DESK))
     workers.deliver()
     assert workers.rung(0) == [DESK, SECOND_DESK]
-    assert workers.desk.board._engaged == {DESK: call.id, SECOND_DESK: call.id}
+    assert workers.board_client.board._engaged == {DESK: call.id, SECOND_DESK: call.id}
 
 
 def test_who_is_rung_again_before_the_first_leg_is_gone_stays_lent(supervised: Supervised) -> None:
@@ -362,7 +364,7 @@ def test_who_is_rung_again_before_the_first_leg_is_gone_stays_lent(supervised: S
     call.operators[999] = DESK
     stage.agent.lending.release(call, operator)
     workers.deliver()
-    assert workers.desk.board._engaged == {DESK: call.id}
+    assert workers.board_client.board._engaged == {DESK: call.id}
 
 
 def given_away(workers: Workers) -> tuple[int, int]:
@@ -386,7 +388,7 @@ def test_who_gave_the_caller_away_and_talks_elsewhere_is_not_rung_for_him(superv
     workers.deliver()
     assert workers.rung(0).count(DESK) == 1  # the hunt goes on, with the other one
     assert stage.hears(caller) == "hold_music"
-    assert workers.desk.board._engaged[DESK].split("-")[1] == "w1"
+    assert workers.board_client.board._engaged[DESK].split("-")[1] == "w1"
 
 
 def test_who_gave_the_caller_away_and_is_free_is_rung_again(supervised: Supervised) -> None:
@@ -406,12 +408,12 @@ def test_who_is_to_be_rung_and_is_given_up_before_the_answer_is_never_rung(super
     stage.gone(target, 486)  # the giver is asked for again
     stage.turn(after_s=stage.agent.admission.policy.ring_s)
     workers.deliver()
-    assert DESK not in workers.rung(0)[2:] or workers.desk.board._engaged.get(DESK) is not None
+    assert DESK not in workers.rung(0)[2:] or workers.board_client.board._engaged.get(DESK) is not None
     workers.over(0, caller)
     for leg in set(stage.engine.dialled) & stage.engine.up:
         stage.gone(leg, 487)
     workers.deliver()
-    assert workers.desk.board._engaged == {}
+    assert workers.board_client.board._engaged == {}
 
 
 # --- behind the edge ---
@@ -467,7 +469,7 @@ def test_the_whole_is_the_sum_of_all_workers_and_never_goes_back(supervised: Sup
 def test_what_the_edge_rejected_is_in_the_whole(supervised: Supervised) -> None:
     workers = supervised()
     beside = Figures(ended={("rejected", "undecided", "sip"): 7})
-    sharing = Sharing(TWO, workers.desk, lambda *_: None, lambda: beside)
+    sharing = Sharing(TWO, workers.board_client, lambda *_: None, lambda: beside)
     sharing.heard(0, counted(1, allowed=2), 0.0)
     assert sharing.figures().ended == {ALLOWED: 2, ("rejected", "undecided", "sip"): 7}
 

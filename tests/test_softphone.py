@@ -8,8 +8,8 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from sipagent.softphone.phone import Answer, Challenge, Loop, Phone, PhoneError, PhoneTimeout
-from sipagent.softphone.rtp import LEVELS, Play, Tone, decode, encode, key_tones, strongest, tone
+from sipagent.softphone.phone import Answering, Challenge, Loop, Phone, PhoneError, PhoneTimeout
+from sipagent.softphone.rtp import LEVELS, Playback, SteadyTone, decode, encode, key_tones, strongest, tone
 from sipagent.softphone.sip import Media, Message, digest, parameter, uri_of
 
 
@@ -43,7 +43,7 @@ def test_g711_has_the_levels_of_the_standard_and_errs_by_half_a_step(
 
 
 def test_sound_flows_both_ways_and_gaps_are_seen(loop: Loop, desk: Phone, caller: Phone) -> None:
-    desk.sound, caller.sound = (lambda: Tone(700)), (lambda: Tone(440))
+    desk.sound, caller.sound = (lambda: SteadyTone(700)), (lambda: SteadyTone(440))
     call = caller.call(desk.uri)
     operator = desk.wait_call()
     call.rtp.wait_tone(700)
@@ -140,7 +140,7 @@ def test_hold_is_seen_and_answered(desk: Phone, caller: Phone) -> None:
 
 @pytest.mark.parametrize("status", [480, 486, 603])
 def test_a_busy_or_unwilling_phone_says_so(desk: Phone, caller: Phone, status: int) -> None:
-    desk.answer = Answer(status=status, headers=(("Retry-After", "3"),))
+    desk.answer = Answering(status=status, headers=(("Retry-After", "3"),))
     call = caller.call(desk.uri)
     assert call.wait_status() == status
     desk.wait_at("ACK received")
@@ -151,7 +151,7 @@ def test_a_busy_or_unwilling_phone_says_so(desk: Phone, caller: Phone, status: i
 
 
 def test_cancel_while_it_rings(desk: Phone, caller: Phone) -> None:
-    desk.answer = Answer(status=None)
+    desk.answer = Answering(status=None)
     call = caller.call(desk.uri)
     call.cancel()
     assert call.wait_status() == 487
@@ -171,7 +171,7 @@ def test_hanging_up_from_either_side(desk: Phone, caller: Phone) -> None:
 
 
 def test_a_phone_without_power_is_never_heard(desk: Phone, caller: Phone) -> None:
-    desk.answer = Answer(silent=True)
+    desk.answer = Answering(silent=True)
     call = caller.call(desk.uri)
     desk.wait_at("INVITE received", nth=1)  # repeated, as nobody answers
     with pytest.raises(PhoneTimeout, match="answer"):
@@ -230,19 +230,19 @@ def test_raw_headers_and_sdp_go_out_as_given(desk: Phone, caller: Phone) -> None
 
 def test_played_samples_come_once_or_round_and_round() -> None:
     ramp = np.arange(1, 321, dtype=np.int16)
-    once, forever = Play(ramp), Play(ramp, loop=True)
+    once, forever = Playback(ramp), Playback(ramp, loop=True)
     assert [int(once.frame()[0]) for _ in range(3)] == [1, 161, 0]
     assert [int(forever.frame()[0]) for _ in range(3)] == [1, 161, 1]
 
 
 def test_a_call_that_replaces_another_takes_its_place(loop: Loop, desk: Phone, caller: Phone) -> None:
     """RFC 3891: answered at once, and the one that it replaces is ended; one that names none is told 481."""
-    desk.answer = Answer(after_s=0.0)
+    desk.answer = Answering(after_s=0.0)
     first = caller.call(desk.uri)
     first.wait_answered()
     operator = desk.wait_call()
     operator.wait_acked()
-    desk.answer = Answer(status=None)
+    desk.answer = Answering(status=None)
     named = unquote(operator.replacing().partition("=")[2])
     with Phone(loop, "203") as colleague:
         assert colleague.call(desk.uri, headers=(("Replaces", f"x{named}"),)).wait_status() == 481

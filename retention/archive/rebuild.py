@@ -22,7 +22,7 @@ from retention.storage.recording_files import FileKind, sha256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Unrebuilt:
     """Something that could not be recovered, or not wholly. `name` is a file in the directory, or an id."""
 
     name: str
@@ -39,7 +39,7 @@ class Rebuilt:
     held: list[str] = field(default_factory=list)  # whose hold came back
     repaired: list[str] = field(default_factory=list)  # whose row could not be read
     known: int = 0  # that the database had already
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Unrebuilt] = field(default_factory=list)
 
 
 def rebuild(
@@ -257,23 +257,23 @@ class _Rebuilding:
         return fields
 
     def _problem(self, name: str, problem: str) -> None:
-        self.done.problems.append(Problem(name=name, problem=problem))
+        self.done.problems.append(Unrebuilt(name=name, problem=problem))
 
 
-def _differences(archive: Archive, kind: FileKind, row: Recording) -> Iterator[Problem]:
+def _differences(archive: Archive, kind: FileKind, row: Recording) -> Iterator[Unrebuilt]:
     name = archive.files.name(row.id, kind)
     if row.sha256 is None:
-        yield Problem(name=name, problem="its metadata has no hash to verify it by")
+        yield Unrebuilt(name=name, problem="its metadata has no hash to verify it by")
     elif sha256(archive.files, row.id, kind) != row.sha256:
-        yield Problem(name=name, problem="it is not the file that was recorded: its hash differs")
+        yield Unrebuilt(name=name, problem="it is not the file that was recorded: its hash differs")
     if kind is FileKind.SEALED and not archive.vault.has(row.id):
-        yield Problem(name=name, problem="its key is missing from the vault: nobody can open it")
+        yield Unrebuilt(name=name, problem="its key is missing from the vault: nobody can open it")
 
 
-def _disagreements(archive: Archive, told: set[str]) -> list[Problem]:
+def _disagreements(archive: Archive, told: set[str]) -> list[Unrebuilt]:
     """Of what was not told yet: files of nobody, and rows whose files went since a backup, or came back."""
     return [
-        Problem(name=orphan.name, problem=orphan.problem)
+        Unrebuilt(name=orphan.name, problem=orphan.problem)
         for orphan in orphans(archive)
         if orphan.id is None or orphan.id not in told
     ]

@@ -20,7 +20,7 @@ from sipagent.call.policy import Policy
 from sipagent.config.hours import Schedule
 from sipagent.config.load import Config, ConfigError, PromptSet, uri_host
 from sipagent.config.sampling import Seed, Shares, draw
-from sipagent.config.tables.sip import Operators
+from sipagent.config.tables.sip import OperatorsTable
 from sipagent.config.types import Network
 
 SHIPPED = Path(prompts.__file__).parent
@@ -125,7 +125,7 @@ def admission(config: Config) -> Admission:
     )
 
 
-def _ring_headers(operators: Operators, word: str, alert_info: str) -> Headers:
+def _ring_headers(operators: OperatorsTable, word: str, alert_info: str) -> Headers:
     """Alert-Info (RFC 3261 section 20.4) and the header with the word, where they are configured."""
     headers = (("Alert-Info", alert_info), (operators.recording_header, word))
     return tuple((name, value) for name, value in headers if name and value)

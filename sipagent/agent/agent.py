@@ -42,8 +42,8 @@ from sipagent.agent.hearing import concluded
 from sipagent.agent.legroom import LegRoom
 from sipagent.agent.livecall import LiveCall, LiveCalls
 from sipagent.agent.operators.asking import Answer, AskAgain, BoardLost, Claimed, Offered
-from sipagent.agent.operators.desk import Desk, local_desk
-from sipagent.agent.operators.lending import Lending
+from sipagent.agent.operators.board_client import BoardClient, local_board_client
+from sipagent.agent.operators.lending import WEIGHED, Lending
 from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recorder import Recorder, TapFault
 from sipagent.agent.registration import Registrar
@@ -79,7 +79,7 @@ class Agent:
         registers: bool,
         detectors: Detectors = NOBODY_LISTENS,
         rota: Rota | None = None,
-        desk: Desk | None = None,
+        board_client: BoardClient | None = None,
         ids: Ids | None = None,
         behind_edge: bool = False,
         ready: Callable[[], None] = lambda: log.info("ready"),
@@ -98,7 +98,9 @@ class Agent:
         self.tapping = Tapping(recorder, lambda id, reason: self._post_and_wake(TapFault(id, reason)))
         self._engine: Engine | None = None
         self._audit_due = 0.0
-        self.lending = Lending(desk or local_desk(admission, rota, recorder.later), self._inbox.put)
+        self.lending = Lending(
+            board_client or local_board_client(admission, rota, recorder.later), self._inbox.put
+        )
         self.carrying = Carrying(
             calls=self._calls,
             rules=lambda: self.admission,
@@ -138,7 +140,7 @@ class Agent:
     def reload(self, admission: Admission) -> None:
         """Other rules for the calls to come."""
         self.admission = admission
-        self.lending.desk.reload(admission.extensions, admission.wrap_up_s, admission.strategy)
+        self.lending.board_client.reload(admission.extensions, admission.wrap_up_s, admission.strategy)
 
     # --- from other threads ---
 
@@ -185,7 +187,11 @@ class Agent:
     def _due(self) -> float:
         """When the next turn is needed, whatever is reported until then."""
         deadlines = [call.flow.deadline for call in self._calls.all]
-        deadlines += [self.lending.desk.deadline, self.registrar.deadline, time.monotonic() + PATIENCE_S]
+        deadlines += [
+            self.lending.board_client.deadline,
+            self.registrar.deadline,
+            time.monotonic() + PATIENCE_S,
+        ]
         return min(at for at in deadlines if at is not None)
 
     def turn(self, engine: Engine) -> None:
@@ -216,7 +222,7 @@ class Agent:
 
     def _lost(self, leg: int) -> None:
         self.tally.lost_legs += 1
-        call = self._calls.of(leg)
+        call = self._calls.of_leg.get(leg)
         log.error("alert", call=call and call.id, reason="the engine has lost a leg of this call")
 
     def _drain(self, engine: Engine) -> None:
@@ -253,9 +259,11 @@ class Agent:
                 self.lending.lost()
 
     def _told(self, engine: Engine, leg: int, fact: e.Fact) -> None:
-        if call := self._calls.of(leg):
+        if call := self._calls.of_leg.get(leg):
             told = self._translated(call, leg, fact)
-            if told and (told := self.lending.weighed(call, told)):
+            if isinstance(told, WEIGHED):
+                told = self.lending.weighed(call, told)
+            if told:
                 self._handle(engine, call, told)
         elif isinstance(fact, e.OperatorAnswered | e.MediaLost):
             engine.hang_up(leg)  # its call is over: nobody else will
@@ -328,27 +336,29 @@ class Agent:
 
     def _translated(self, call: LiveCall, leg: int, fact: e.Fact) -> e.Fact | None:
         """With the flow's number of the leg. What names none is the caller's; an operator's is None."""
-        number = call.leg_of(leg)
+        number = call.numbers.get(leg)
         if number is not None and isinstance(fact, e.LegFact):
             return replace(fact, leg=number)
         return fact if number == CALLER or isinstance(fact, e.HearingFailed) else None
 
     def _foreign(self, report: ForeignMedia) -> None:
         self.tally.foreign_packets += report.packets
-        call = self._calls.of(report.leg)
+        call = self._calls.of_leg.get(report.leg)
         if call and call.is_sprayed(report.leg, report.packets):
             reason = "somebody else sends to the sound of this call, and is not heard"
             log.error("alert", call=call.id, reason=reason)
 
     def _leg_is_gone(self, leg: int) -> None:
         self.tapping.forget(leg)
-        if call := self._calls.of(leg):  # kept while the call is: what the leg sent is still being heard
+        if call := self._calls.of_leg.get(
+            leg
+        ):  # kept while the call is: what the leg sent is still being heard
             call.up.discard(leg)
             self.lending.release(call, leg)
 
     def _sound_ended(self, engine: Engine, leg: int, token: int) -> None:
-        call = self._calls.of(leg)
-        number = call.leg_of(leg) if call else None
+        call = self._calls.of_leg.get(leg)
+        number = call.numbers.get(leg) if call else None
         if call is None or number is None:
             return
         playing = call.playing.get(number)

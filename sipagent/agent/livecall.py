@@ -31,7 +31,8 @@ class Playing:
 
 @dataclass(slots=True)
 class LiveCall:
-    """`legs`: the flow's number of a leg → the engine's, ended ones too; `up`: the engine's that have not.
+    """`legs`: the flow's number of a leg → the engine's, ended ones too; `numbers`: the other way round;
+    `up`: the engine's that have not ended.
 
     `began` is `started_at` on the monotonic clock.
     """
@@ -48,6 +49,7 @@ class LiveCall:
     expires_at: datetime
     receipt_expires_at: datetime
     legs: dict[int, int] = field(default_factory=dict)
+    numbers: dict[int, int] = field(default_factory=dict)
     up: set[int] = field(default_factory=set)
     operators: dict[int, str] = field(default_factory=dict)  # engine's leg → who is rung there
     playing: dict[int, Playing] = field(default_factory=dict)  # the flow's leg → what it hears
@@ -86,6 +88,7 @@ class LiveCall:
     def takes(self, leg: int, engine_leg: int) -> None:
         """The engine's leg is the call's from here on."""
         self.legs[leg] = engine_leg
+        self.numbers[engine_leg] = leg
         self.up.add(engine_leg)
 
     def silence(self, on: bool) -> None:
@@ -99,9 +102,6 @@ class LiveCall:
         before = self.foreign[engine_leg]
         self.foreign[engine_leg] += packets
         return before < FOREIGN_PACKETS <= self.foreign[engine_leg]
-
-    def leg_of(self, engine_leg: int) -> int | None:
-        return next((leg for leg, known in self.legs.items() if known == engine_leg), None)
 
     def receipt(self, ended: float | None = None) -> Receipt:
         """What the receipt says now; `ended` (monotonic s) once the call is over."""
@@ -158,11 +158,11 @@ class LiveCall:
 
 
 class LiveCalls:
-    """The calls that are up, by id and by each of their legs of the engine's, ended ones too."""
+    """The calls that are up, by id; `of_leg`: by each of their legs of the engine's, ended ones too."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, LiveCall] = {}
-        self._of_leg: dict[int, LiveCall] = {}
+        self.of_leg: dict[int, LiveCall] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -175,10 +175,6 @@ class LiveCalls:
     def get(self, id: str) -> LiveCall | None:
         return self._by_id.get(id)
 
-    def of(self, engine_leg: int) -> LiveCall | None:
-        """Whose leg that is."""
-        return self._of_leg.get(engine_leg)
-
     def add(self, call: LiveCall, engine_leg: int) -> None:
         """One that begins, with the leg that its caller is on."""
         self._by_id[call.id] = call
@@ -187,10 +183,10 @@ class LiveCalls:
     def takes(self, call: LiveCall, leg: int, engine_leg: int) -> None:
         """The engine's leg is the call's from here on."""
         call.takes(leg, engine_leg)
-        self._of_leg[engine_leg] = call
+        self.of_leg[engine_leg] = call
 
     def remove(self, call: LiveCall) -> None:
         """It is over, and its legs are nobody's."""
         del self._by_id[call.id]
         for engine_leg in call.legs.values():
-            del self._of_leg[engine_leg]
+            del self.of_leg[engine_leg]

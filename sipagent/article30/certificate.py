@@ -8,7 +8,7 @@ from retention.recording import Recording, Status
 from retention.rules.copies import Copy
 from retention.rules.deletion import Deletion
 from sipagent.config.identity import printable
-from sipagent.config.tables.service import Service
+from sipagent.config.tables.service import ServiceTable
 from sipagent.stats.words import StatisticsWords
 
 _WIDTH = 78
@@ -98,14 +98,14 @@ _WORDS: dict[str, tuple[str, str]] = {
 }
 
 
-def certificate(done: Deletion, service: Service) -> str:
+def certificate(done: Deletion, service: ServiceTable) -> str:
     """The text: lines of 78 characters but for values, which are not broken; times in the service's zone."""
     page = _Page(StatisticsWords("fr" if service.language == "fr" else "en"), service)
     return "\n".join(page.lines(done)) + "\n"
 
 
 class _Page:
-    def __init__(self, words: StatisticsWords, service: Service) -> None:
+    def __init__(self, words: StatisticsWords, service: ServiceTable) -> None:
         self._words = words
         self._service = service
 

@@ -222,9 +222,9 @@ def heard(call: CallState, what: e.Sound) -> None:
 
 
 def keyword(call: CallState, fact: e.KeywordHeard) -> None:
-    if fact.meaning is e.Meaning.REFUSE:
+    if fact.meaning is e.Wish.REFUSE:
         refuse(call, "voice", keyword=fact.keyword, confidence=fact.confidence)
-    elif fact.meaning is e.Meaning.ACCEPT:
+    elif fact.meaning is e.Wish.ACCEPT:
         accept(call, fact)
     else:
         doubt(call, fact)

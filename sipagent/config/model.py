@@ -15,10 +15,10 @@ from sipagent.config.errors import ConfigError
 from sipagent.config.hours import Schedule
 from sipagent.config.keys import Known, Table, key
 from sipagent.config.sampling import Shares, Window
-from sipagent.config.tables.recording import Recording, Retention
-from sipagent.config.tables.service import Capacity, Hours, Metrics, Service
-from sipagent.config.tables.sip import Credentials, Edge, Operators, Trunk
-from sipagent.config.tables.spoken import PromptFiles, Prompts, PromptSet, Refusal
+from sipagent.config.tables.recording import RecordingTable, RetentionTable
+from sipagent.config.tables.service import CapacityTable, HoursTable, MetricsTable, ServiceTable
+from sipagent.config.tables.sip import CredentialsTable, EdgeTable, OperatorsTable, TrunkTable
+from sipagent.config.tables.spoken import PromptFiles, PromptSet, PromptsTable, RefusalTable
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
 
@@ -34,17 +34,17 @@ class Login:
 class Config(Table):
     """The whole file. `sipagent.config.load.load` makes it; nothing changes it afterwards."""
 
-    service: Service
-    trunk: Trunk
-    hours: Hours | None = None
-    prompts: Prompts = key("a table", {})
-    refusal: Refusal = key("a table", {})
-    operators: Operators
-    recording: Recording = key("a table", {})
-    capacity: Capacity = key("a table", {})
-    edge: Edge = key("a table", {})
-    metrics: Metrics = key("a table", {})
-    retention: Retention = key("a table", {})
+    service: ServiceTable
+    trunk: TrunkTable
+    hours: HoursTable | None = None
+    prompts: PromptsTable = key("a table", {})
+    refusal: RefusalTable = key("a table", {})
+    operators: OperatorsTable
+    recording: RecordingTable = key("a table", {})
+    capacity: CapacityTable = key("a table", {})
+    edge: EdgeTable = key("a table", {})
+    metrics: MetricsTable = key("a table", {})
+    retention: RetentionTable = key("a table", {})
     _file: Path = PrivateAttr()
     _base: Path = PrivateAttr()
 
@@ -106,7 +106,7 @@ class Config(Table):
         """Read what the operators' PBX asks for, by default the trunk's. Raises ConfigError."""
         return self._login("operators", self.operators, environ) or self.trunk_login(environ)
 
-    def _login(self, table: str, where: Credentials, environ: Mapping[str, str]) -> Login | None:
+    def _login(self, table: str, where: CredentialsTable, environ: Mapping[str, str]) -> Login | None:
         if not where.username:
             return None
         if where.password_file is None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sipagent.config.errors import shown
 from sipagent.config.model import Config
-from sipagent.config.tables.sip import Credentials
+from sipagent.config.tables.sip import CredentialsTable
 from sipagent.config.tables.spoken import PROMPT
 from sipagent.config.types import outlasts, uri_host, uri_user
 
@@ -51,7 +51,7 @@ def _trunk(config: Config) -> Iterator[Complaint]:
         )
 
 
-def _credentials(table: str, where: Credentials) -> Iterator[Complaint]:
+def _credentials(table: str, where: CredentialsTable) -> Iterator[Complaint]:
     sources = bool(where.password_file) + bool(where.password_env)
     if sources == 2:
         yield Complaint(f"{table}.password_env", "given beside password_file", "one of the two")

@@ -22,7 +22,7 @@ from retention.recording import Receipt
 from sipagent import __version__
 from sipagent.agent.admission import Admission
 from sipagent.agent.operators.asking import Answer
-from sipagent.agent.operators.desk import local_desk
+from sipagent.agent.operators.board_client import local_board_client
 from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.jobs import Worker
 from sipagent.agent.recorder.recordable import refuse_unrecordable
@@ -214,8 +214,8 @@ class Service:
         stack.callback(_recover, config)  # what a worker left that died while it drained
         writer = stack.enter_context(_running(Worker("rota", alert)))
         rota = Rota(config.places.rota)
-        desk = local_desk(specs.rules, rota, writer.put)
-        self.sharing = Sharing(specs.rules, desk, self._tell, self.rejections.figures)
+        board_client = local_board_client(specs.rules, rota, writer.put)
+        self.sharing = Sharing(specs.rules, board_client, self._tell, self.rejections.figures)
         self.supervisor = Supervisor(care, self.sharing, specs.slots(), orders, wake)
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)

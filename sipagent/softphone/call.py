@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from sipagent.softphone.loop import PhoneError
-from sipagent.softphone.rtp import Press
+from sipagent.softphone.rtp import KeySending
 from sipagent.softphone.sending import OwnPhone, Transaction
 from sipagent.softphone.sip import Headers, Media, Message, address_of, parameter, routes_of, sdp, uri_of
 
@@ -128,14 +128,14 @@ class Call:
 
     def press(
         self, key: str, way: Way = "rfc4733", *, ms: int = 80, lose: int | frozenset[int] = 0, at_ns: int = 0
-    ) -> Press:
-        """A key by one of its ways; `Press.at_ns` (see `pressed_ns`) is the instant that counts."""
+    ) -> KeySending:
+        """A key by one of its ways; `KeySending.at_ns` (see `pressed_ns`) is the instant that counts."""
         if way in ("rfc4733", "inband"):
             return self.rtp.press(key, inband=way == "inband", ms=ms, lose=lose, at_ns=at_ns)
         relay = way == "info"
         body = f"Signal={key}\r\nDuration={ms}\r\n" if relay else key
         kind = "application/dtmf-relay" if relay else "application/dtmf"
-        press = Press(key, False, 0, frozenset(), at_ns)
+        press = KeySending(key, False, 0, frozenset(), at_ns)
 
         def send() -> None:
             press.at_ns = time.monotonic_ns()
@@ -148,7 +148,7 @@ class Call:
                 send()
         return press
 
-    def pressed_ns(self, press: Press, timeout: float = 10) -> int:
+    def pressed_ns(self, press: KeySending, timeout: float = 10) -> int:
         return self.rtp.pressed_ns(press, timeout)
 
     def request(self, method: str, headers: Headers = (), body: bytes = b"", timeout: float = 10) -> Message:

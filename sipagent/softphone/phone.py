@@ -4,7 +4,7 @@ It plays the caller and the operator in `sipagent demo` and in the tests. One `L
 number of phones; each `Phone` keeps every message with the instant (monotonic, ns) at which it left or came:
 
     with Loop() as loop, Phone(loop, "201") as desk, Phone(loop, "+33612345678") as caller:
-        desk.answer = Answer(after_s=0.2)
+        desk.answer = Answering(after_s=0.2)
         call = caller.call("sip:0323063006@127.0.0.1:5060")
         call.wait_answered()
         call.press("9")
@@ -27,13 +27,13 @@ from sipagent.softphone.rtp import RtpEnd, Source
 from sipagent.softphone.sending import Seen, Transaction
 from sipagent.softphone.sip import REASONS, Challenge, Headers, Message, parameter, uri_of
 
-__all__ = ["Answer", "Call", "Challenge", "Loop", "Phone", "PhoneError", "PhoneTimeout"]
+__all__ = ["Answering", "Call", "Challenge", "Loop", "Phone", "PhoneError", "PhoneTimeout"]
 
 T1_NS, T2_NS = 500 * MS, 4000 * MS  # RFC 3261, 17.1.1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answering:
     """How a phone takes an incoming call: `status` None never decides, `silent` sends not one word."""
 
     status: int | None = 200
@@ -60,7 +60,7 @@ class Phone:
     ) -> None:
         self.loop, self.user, self.display = loop, user, display
         self.codecs, self.event_type, self.phase_ms = codecs, event_type, phase_ms
-        self.answer = Answer()
+        self.answer = Answering()
         self.challenge: Challenge | None = None
         self.refer_status: int | None = 501  # its answer to a REFER; None: it says nothing
         self.sound: Callable[[], Source | None] | None = None  # what each new call sends; absent: silence

@@ -97,7 +97,7 @@ class Silence:
         return np.zeros(FRAME, np.int16)
 
 
-class Tone:
+class SteadyTone:
     """A steady tone, continuous from frame to frame."""
 
     def __init__(self, frequency: float, amplitude: int = 8000) -> None:
@@ -109,7 +109,7 @@ class Tone:
         return (self.amplitude * wave).astype(np.int16)
 
 
-class Play:
+class Playback:
     """Samples once, then silence; or round and round."""
 
     def __init__(self, samples: Samples, loop: bool = False) -> None:
@@ -124,7 +124,7 @@ class Play:
 
 
 @dataclass(slots=True)
-class Press:
+class KeySending:
     """One key being sent; `at_ns` is when its first frame left, None until then."""
 
     key: str
@@ -158,7 +158,7 @@ class RtpEnd:
         self.heard: list[Packet] = []
         self.rtcp_heard = 0
         self.sent_frames = 0
-        self.presses: list[Press] = []
+        self.presses: list[KeySending] = []
         self.source: Source | None = Silence()  # None: nothing is sent at all
         self.payload_type = 8
         self.event_type: int | None = 101
@@ -190,14 +190,14 @@ class RtpEnd:
     def overlay(self, samples: Samples, at_ns: int = 0) -> None:
         """Mix samples over the source, from the first frame due at or after `at_ns`."""
         with self.loop.lock:
-            self._overlays.append((at_ns, Play(samples), -(-len(samples) // FRAME)))
+            self._overlays.append((at_ns, Playback(samples), -(-len(samples) // FRAME)))
 
     def press(
         self, key: str, *, inband: bool = False, ms: int = 80, lose: int | frozenset[int] = 0, at_ns: int = 0
-    ) -> Press:
+    ) -> KeySending:
         """Send a key as an RFC 4733 event or in-band; `lose` drops its first packets (or those positions)."""
         lost = frozenset(range(lose)) if isinstance(lose, int) else lose
-        press = Press(key, inband, max(1, ms // 20), lost, at_ns)
+        press = KeySending(key, inband, max(1, ms // 20), lost, at_ns)
         if inband:
             press.wave = tone(key_tones(key), press.frames * 0.02, 16000)
         elif self.event_type is None:
@@ -206,7 +206,7 @@ class RtpEnd:
             self.presses.append(press)
         return press
 
-    def pressed_ns(self, press: Press, timeout: float = 5) -> int:
+    def pressed_ns(self, press: KeySending, timeout: float = 5) -> int:
         """When the key's first frame left (or would have left, were it not lost)."""
         self.loop.wait_for(lambda: press.at_ns is not None, timeout, f"frame of key {press.key}")
         return press.at_ns or 0
@@ -246,7 +246,7 @@ class RtpEnd:
         self._overlays = [one for one in self._overlays if one[2] > 0]
         return frame
 
-    def _keyed(self, press: Press) -> Samples:
+    def _keyed(self, press: KeySending) -> Samples:
         assert press.wave is not None
         if press.sent == 0:
             press.at_ns = time.monotonic_ns()
@@ -256,7 +256,7 @@ class RtpEnd:
             press.sent = -1
         return frame
 
-    def _send_event(self, press: Press) -> None:
+    def _send_event(self, press: KeySending) -> None:
         """One packet of the event a frame, the last one three times (RFC 4733, 2.5.1.4)."""
         if press.sent == 0:
             press.at_ns, press.timestamp = time.monotonic_ns(), self._timestamp

@@ -10,7 +10,7 @@ from html import escape
 
 from retention.rules.statistics import Statistics
 from sipagent.stats.plots import Plot, svg
-from sipagent.stats.sections import Section, Table, sections
+from sipagent.stats.sections import FigureTable, Section, sections
 from sipagent.stats.words import StatisticsWords
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -188,7 +188,7 @@ def _key(plot: Plot) -> str:
     return f'<ul class="key">{items}</ul>' if items else ""
 
 
-def _table(table: Table, title: str) -> str:
+def _table(table: FigureTable, title: str) -> str:
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in table.headings)
     rows = "\n".join(
         f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'

@@ -16,7 +16,7 @@ from sipagent.stats.words import StatisticsWords
 _FATES = ("kept", "held", "purged", "erased", "failed", "open")
 
 
-class Table(NamedTuple):
+class FigureTable(NamedTuple):
     """Headings, and rows of as many cells; the first cell of a row names it."""
 
     headings: Sequence[str]
@@ -30,7 +30,7 @@ class Section:
     title: str
     note: str
     plot: Plot | None
-    tables: Sequence[Table]
+    tables: Sequence[FigureTable]
 
 
 class Grain(NamedTuple):
@@ -87,20 +87,20 @@ def _calls(figures: Statistics, words: StatisticsWords, last: date) -> Section:
         for place, counts in spans.items()
         if counts
     ]
-    table = Table([words(grain.name), words("total"), *(words(key) for key in seen)], rows)
+    table = FigureTable([words(grain.name), words("total"), *(words(key) for key in seen)], rows)
     plot = Plot(title, words("calls"), [words.tick(place, grain.name) for place in spans], series)
     note = words("calls_note") + (f" {words('week_note')}" if grain.name == "week" else "")
     return Section(title, note, plot, [table, _decisions(figures, words)])
 
 
-def _decisions(figures: Statistics, words: StatisticsWords) -> Table:
+def _decisions(figures: Statistics, words: StatisticsWords) -> FigureTable:
     rows = [
         [words(decision) + (f" ({words(by)})" if by else ""), words.number(count)]
         for (decision, by), count in sorted(
             figures.decisions.items(), key=lambda item: (_place(item[0][0], DECISIONS), -item[1])
         )
     ]
-    return Table([words("decision"), words("calls")], rows)
+    return FigureTable([words("decision"), words("calls")], rows)
 
 
 def _outcomes(figures: Statistics, words: StatisticsWords) -> Section:
@@ -113,7 +113,7 @@ def _outcomes(figures: Statistics, words: StatisticsWords) -> Section:
         for name, count in zip(names, counts, strict=True)
     ]
     title = words("outcomes")
-    tables = [Table([words("outcome"), words("calls"), words("share")], rows)]
+    tables = [FigureTable([words("outcome"), words("calls"), words("share")], rows)]
     languages = _languages(figures, words)
     if len(languages.rows) > 1:
         tables.append(languages)
@@ -122,7 +122,7 @@ def _outcomes(figures: Statistics, words: StatisticsWords) -> Section:
     )
 
 
-def _languages(figures: Statistics, words: StatisticsWords) -> Table:
+def _languages(figures: Statistics, words: StatisticsWords) -> FigureTable:
     """By language rather than by number: a number, even the service's own, is not for this page."""
     totals: dict[str, list[int]] = {}
     for number, one in figures.numbers.items():
@@ -130,7 +130,7 @@ def _languages(figures: Statistics, words: StatisticsWords) -> Table:
         for place, count in enumerate((one.calls, one.reached, one.refused)):
             total[place] += count
     rows = [[words(language), *_numbers(words, *counts)] for language, counts in totals.items() if counts[0]]
-    return Table([words("language"), words("calls"), words("connected"), words("refused")], rows)
+    return FigureTable([words("language"), words("calls"), words("connected"), words("refused")], rows)
 
 
 def _refusals(figures: Statistics, words: StatisticsWords) -> Section:
@@ -143,11 +143,11 @@ def _refusals(figures: Statistics, words: StatisticsWords) -> Section:
     ]
     title = words("refusals")
     names = [words(phase) or "–" for phase in phases]
-    tables = [Table([words("channel"), *names, words("total")], rows)]
+    tables = [FigureTable([words("channel"), *names, words("total")], rows)]
     methods = figures.methods()
     if methods:
         ways = [[words(method), words.number(count)] for method, count in sorted(methods.items())]
-        tables.append(Table([words("dtmf_methods"), words("refused")], ways))
+        tables.append(FigureTable([words("dtmf_methods"), words("refused")], ways))
     return Section(title, words("refusals_note"), Plot(title, words("calls"), names, series), tables)
 
 
@@ -156,7 +156,7 @@ def _waits(figures: Statistics, words: StatisticsWords) -> Section:
     names = [*(f"≤ {words.length(edge, whole=True)}" for edge in WAIT_EDGES)]
     names.append(f"> {words.length(WAIT_EDGES[-1], whole=True)}")
     counts = figures.waits.up_to(WAIT_EDGES)
-    waits = Table(
+    waits = FigureTable(
         [words("wait"), words("calls"), words("share")],
         [
             [name, words.number(count), words.share(count / figures.waits.count)]
@@ -165,7 +165,7 @@ def _waits(figures: Statistics, words: StatisticsWords) -> Section:
         ],
     )
     spreads = [("waited", figures.waits), ("given_up", figures.given_up), ("talked", figures.durations)]
-    lengths = Table(
+    lengths = FigureTable(
         ["", words("calls"), *(words(name) for name in ("median", "p90", "longest"))],
         [
             [words(name), words.number(spread.count)]
@@ -189,7 +189,7 @@ def _recordings(figures: Statistics, words: StatisticsWords) -> Section:
         for name, count in zip(names, counts, strict=True)
     ]
     title = words("months")
-    table = Table([words("month"), *(words(fate) for fate in _FATES), words("total")], rows)
+    table = FigureTable([words("month"), *(words(fate) for fate in _FATES), words("total")], rows)
     plot = Plot(title, words("recordings"), names, series)
     return Section(title, words("months_note"), plot, [table])
 

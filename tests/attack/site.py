@@ -11,8 +11,8 @@ from pathlib import Path
 from signal import SIGKILL, SIGSTOP
 from typing import Any, Literal
 
-from sipagent.softphone.phone import Answer, Call, Loop, Phone
-from sipagent.softphone.rtp import Tone
+from sipagent.softphone.phone import Answering, Call, Loop, Phone
+from sipagent.softphone.rtp import SteadyTone
 from tests.live import calls
 from tests.peers.agent import RunningAgent
 from tests.peers.process import free_ports
@@ -41,7 +41,7 @@ class Site:
         self.loop = stack.enter_context(Loop())
         self.caller = self.phone("+33612345678", calls.CALLER_HZ, TRUNK)
         self.desk = self.phone("201", calls.OPERATOR_HZ, DESKS)
-        self.desk.answer = Answer(after_s=0.1)
+        self.desk.answer = Answering(after_s=0.1)
         rtp, workers, port = free_ports(RTP_PORTS, OURS), free_ports(8), free_ports(1, OURS)
         self.rtp_ports = range(rtp, rtp + RTP_PORTS)
         self.worker_ports = range(workers, workers + 8)
@@ -78,7 +78,7 @@ class Site:
     def phone(self, user: str, hz: float, ip: str, **how: Any) -> Phone:
         """One more, which says a tone; it hangs up before the service ends."""
         phone = self.stack.enter_context(Phone(self.loop, user, ip, **how))
-        phone.sound = lambda: Tone(hz)
+        phone.sound = lambda: SteadyTone(hz)
         return phone
 
     def uri(self, number: str = "0323063006") -> str:

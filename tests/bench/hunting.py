@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sipagent.softphone.phone import Answer, Call
+from sipagent.softphone.phone import Answering, Call
 from sipagent.softphone.rtp import FRAME, LEVELS, RATE, decode
 from tests.bench.latency import MS, answering
 from tests.bench.office import CALLER_HZ, OPERATOR_HZ, Office
@@ -52,8 +52,8 @@ def first_heard(call: Call, hz: float, after_ns: int) -> int:
 def busy_to_next(office: Office, count: int) -> list[float]:
     """From the first operator's 486 to the INVITE at the second one's phone."""
     caller, (first, second) = office.callers[0], office.operators
-    first.answer = Answer(status=486)
-    second.answer = Answer(after_s=0.05)
+    first.answer = Answering(status=486)
+    second.answer = Answering(after_s=0.05)
     took = []
     for _ in range(count):
         said, came = first.count("486 INVITE sent"), second.count("INVITE received")

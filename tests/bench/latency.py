@@ -8,7 +8,7 @@ import numpy as np
 
 from sipagent.softphone.call import Way
 from sipagent.softphone.loop import FRAME_NS
-from sipagent.softphone.phone import Answer, Call
+from sipagent.softphone.phone import Answering, Call
 from sipagent.softphone.rtp import LEVELS, decode
 from tests.bench.office import CALLER_HZ, NOTICE_S, OPERATOR_HZ, WINDOW_S, Office
 from tests.live.calls import NOTICE_HZ
@@ -20,12 +20,12 @@ MS = 1_000_000
 def ring_only(office: Office) -> None:
     """Operators ring and never answer."""
     for phone in office.operators:
-        phone.answer = Answer(status=None)
+        phone.answer = Answering(status=None)
 
 
 def answering(office: Office) -> None:
     for phone in office.operators:
-        phone.answer = Answer(after_s=0.05)
+        phone.answer = Answering(after_s=0.05)
 
 
 def give_up(office: Office, call: Call) -> None:

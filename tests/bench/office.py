@@ -11,8 +11,8 @@ from typing import Any
 
 import soundfile
 
-from sipagent.softphone.phone import Answer, Loop, Phone
-from sipagent.softphone.rtp import RATE, Tone, tone
+from sipagent.softphone.phone import Answering, Loop, Phone
+from sipagent.softphone.rtp import RATE, SteadyTone, tone
 from tests.peers.agent import PROMPTS, RunningAgent
 from tests.peers.kamailio import Kamailio
 
@@ -43,8 +43,8 @@ def office(
         operators = [stack.enter_context(Phone(loop, str(201 + i))) for i in range(pairs)]
         for phones, hz in ((callers, CALLER_HZ), (operators, OPERATOR_HZ)):
             for phone in phones:
-                phone.sound = lambda hz=hz: Tone(hz)
-                phone.answer = Answer(after_s=0.05)
+                phone.sound = lambda hz=hz: SteadyTone(hz)
+                phone.answer = Answering(after_s=0.05)
         registrar = Kamailio(folder) if registered else None
         tables = _tables(folder, operators, registrar, overrides)
         if registrar:

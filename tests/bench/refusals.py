@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import click
 
 from sipagent.softphone.call import Way
-from sipagent.softphone.phone import Answer
+from sipagent.softphone.phone import Answering
 from tests.bench import latency, report
 from tests.bench.office import NOTICE_S, OPERATOR_HZ, WINDOW_S, Office, office
 from tests.bench.report import Row
@@ -57,7 +57,7 @@ def plan(count: int) -> list[Attempt]:
 def attempt_all(attempts: list[Attempt]) -> list[Outcome]:
     """All of them, one after the other, on one agent whose operator picks up at once."""
     with office() as place:
-        place.operators[0].answer = Answer(after_s=0, ring=False)
+        place.operators[0].answer = Answering(after_s=0, ring=False)
         shown_names = [refuse(place, attempt) for attempt in attempts]
         receipts = {r["call_id"]: r["decision"] for r in place.agent.wait_receipts(len(attempts))}
         kept = {r["call_id"] for r in place.agent.recordings() if r["status"] != "erased"}

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sipagent.softphone.phone import Answer, Call, Phone
+from sipagent.softphone.phone import Answering, Call, Phone
 from tests.bench.latency import MS
 from tests.bench.office import NOTICE_S, OPERATOR_HZ, Office
 from tests.live.calls import NOTICE_HZ, talk
 
 RING_S = 1.5  # `operators.ring_s` where this is measured
-OUTCOMES: Mapping[str, Answer] = {
-    "busy": Answer(status=486),
-    "declines": Answer(status=603, after_s=0.7),
-    "no answer": Answer(status=None),
-    "unreachable": Answer(silent=True),
-    "answers and sends nothing": Answer(after_s=0.3),
+OUTCOMES: Mapping[str, Answering] = {
+    "busy": Answering(status=486),
+    "declines": Answering(status=603, after_s=0.7),
+    "no answer": Answering(status=None),
+    "unreachable": Answering(silent=True),
+    "answers and sends nothing": Answering(after_s=0.3),
 }
 REFUSES_MS: Mapping[str, int | None] = {
     "never": None,
@@ -28,7 +28,7 @@ def longest(office: Office) -> dict[str, float]:
     """Every outcome of the first phone with every moment of refusing; the second phone is answered."""
     caller, (first, second) = office.callers[0], office.operators
     first.sound = lambda: None  # also where it answers
-    second.answer = Answer(after_s=0.5)
+    second.answer = Answering(after_s=0.5)
     found = {}
     for outcome, answer in OUTCOMES.items():
         first.answer = answer

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sipagent.softphone.loop import MS, SECOND
-from sipagent.softphone.phone import Answer, Call, Loop, Phone
-from sipagent.softphone.rtp import Tone
+from sipagent.softphone.phone import Answering, Call, Loop, Phone
+from sipagent.softphone.rtp import SteadyTone
 from tests.bench import report
 from tests.bench.report import Row
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ, shown
@@ -192,8 +192,8 @@ def office(folder: Path, **operators: Any) -> Iterator[Office]:
         callers = [stack.enter_context(Phone(loop, f"+336123456{n:02}")) for n in range(CALLERS)]
         for phones, hz in ((callers, CALLER_HZ), (desks, OPERATOR_HZ)):
             for phone in phones:
-                phone.sound = lambda hz=hz: Tone(hz)
-                phone.answer = Answer(after_s=0.1)
+                phone.sound = lambda hz=hz: SteadyTone(hz)
+                phone.answer = Answering(after_s=0.1)
         rtp, workers = free_ports(RTP_PORTS), free_ports(WORKER_PORTS)
         agent = RunningAgent(
             folder,

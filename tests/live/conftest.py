@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sipagent.softphone.phone import Answer, Loop
+from sipagent.softphone.phone import Answering, Loop
 from tests.peers import edge as scene
 from tests.peers.edge import Edge
 
@@ -30,5 +30,5 @@ def edge(module_edge: Edge) -> Iterator[Edge]:
         for call in phone.calls:
             call.end()
     for worker in module_edge.workers:
-        worker.answer = Answer(after_s=0.05)
+        worker.answer = Answering(after_s=0.05)
     module_edge.idle()

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sipagent.softphone.phone import Answer, Call, Phone
+from sipagent.softphone.phone import Answering, Call, Phone
 from sipagent.softphone.sip import Message
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
@@ -36,7 +36,7 @@ def wait_told(phone: Phone, *wanted: str) -> None:
 
 
 def aware_bridge(agent: RunningAgent, caller: Phone, desk: Phone) -> calls.Bridge:
-    desk.answer = Answer(after_s=0.1, headers=AWARE)
+    desk.answer = Answering(after_s=0.1, headers=AWARE)
     call = caller.call(agent.uri(), headers=AWARE)
     call.wait_answered()
     return calls.bridged(call, desk)
@@ -175,7 +175,7 @@ def test_who_gives_the_caller_away_is_recorded_no_more(
 ) -> None:
     """Until the caller comes back: the colleague is busy. The caller's device sees no change."""
     colleague = phone_factory("203", 1600)
-    colleague.answer = Answer(status=None)
+    colleague.answer = Answering(status=None)
     agent = agent_factory(operators={"transfer_targets": [colleague.uri]})
     bridge = aware_bridge(agent, caller_phone, operator_phone)
     wait_told(operator_phone, "on")
@@ -214,7 +214,7 @@ def test_the_refusal_of_an_aware_caller_is_said_before_the_bridge(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
 ) -> None:
     """Nothing was on, so nothing is told: only sound."""
-    operator_phone.answer = Answer(after_s=0.1, headers=AWARE)
+    operator_phone.answer = Answering(after_s=0.1, headers=AWARE)
     call = caller_phone.call(agent.uri(), headers=AWARE)
     call.rtp.wait_tone(NOTICE_HZ)
     call.press("9")

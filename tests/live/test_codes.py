@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from prompts.music import TONES
 from sipagent.softphone.call import Way
 from sipagent.softphone.phone import Call, Phone
-from sipagent.softphone.rtp import RATE, Tone
+from sipagent.softphone.rtp import RATE, SteadyTone
 from tests.live import calls
 from tests.live.calls import MS, SECOND
 from tests.peers.agent import Json, RunningAgent
@@ -88,8 +88,8 @@ def test_flag_pause_and_stop_in_one_call(
     agent.forget()
     operator_phone.event_type = None if way == "inband" else 101
     bridge = calls.connect(agent, caller_phone, operator_phone)
-    bridge.caller.rtp.play(Tone(CALLER_TALKS_HZ))
-    bridge.operator.rtp.play(Tone(OPERATOR_TALKS_HZ))
+    bridge.caller.rtp.play(SteadyTone(CALLER_TALKS_HZ))
+    bridge.operator.rtp.play(SteadyTone(OPERATOR_TALKS_HZ))
     calls.talk(bridge.caller, 1.0)  # the tone of the beginning is over
     types(bridge, "*7", "flagged", way)
     quiet_ns = bridge.caller.loop.next_frame_ns()
@@ -139,7 +139,7 @@ def test_a_caller_who_is_moved_to_a_device_without_events_still_refuses(
     bridge = calls.connect(agent, caller_phone, operator_phone)
     agent.wait_files(lambda files: any(f.endswith(".part") for f in files))
     calls.talk(bridge.caller, 1.0)  # what began before the bridge has been heard out
-    bridge.operator.rtp.play(Tone(OPERATOR_TALKS_HZ))
+    bridge.operator.rtp.play(SteadyTone(OPERATOR_TALKS_HZ))
     since = bridge.caller.loop.next_frame_ns()
     for key in "*7*6":
         bridge.operator.press(key)

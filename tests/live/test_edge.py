@@ -9,7 +9,7 @@ from multiprocessing.connection import wait
 
 import pytest
 
-from sipagent.softphone.phone import Answer, Challenge, Phone
+from sipagent.softphone.phone import Answering, Challenge, Phone
 from sipagent.softphone.sip import sdp
 from tests.peers import edge as scene
 from tests.peers.edge import CALLS_EACH, NUMBER, OURS, TRUNK, WORKERS, Edge
@@ -148,7 +148,7 @@ def test_the_trunk_is_told_what_the_edge_does(edge: Edge) -> None:
 
 def test_a_caller_cancels(edge: Edge) -> None:
     for worker in edge.workers:
-        worker.answer = Answer(status=None)
+        worker.answer = Answering(status=None)
     call = edge.call()
     edge.until(lambda: 180 in call.provisional, "ringing")
     _, taken = edge.taken(call)
@@ -224,14 +224,14 @@ def test_a_kill_cuts_no_call_either(edge: Edge) -> None:
 
 
 def test_a_worker_that_says_nothing_is_passed_over(edge: Edge) -> None:
-    edge.workers[1].answer = Answer(silent=True)
+    edge.workers[1].answer = Answering(silent=True)
     calls = [edge.answered() for _ in range(3)]
     assert {index for _, _, index in calls} <= {0, 2}
 
 
 def test_a_worker_that_begins_and_does_not_answer_is_passed_over(edge: Edge) -> None:
     """As one that hangs, or is killed in that moment; no worker lets a caller wait for the answer."""
-    edge.workers[1].answer = Answer(status=None)
+    edge.workers[1].answer = Answering(status=None)
     calls = [edge.answered() for _ in range(3)]
     assert {index for _, _, index in calls} <= {0, 2}
     assert edge.workers[1].count("CANCEL received")
@@ -240,7 +240,7 @@ def test_a_worker_that_begins_and_does_not_answer_is_passed_over(edge: Edge) -> 
 def test_a_call_that_is_passed_on_has_its_turn_whoever_came_since(edge: Edge) -> None:
     """The turn is that of the moment in which a worker is picked, not of the one in which the INVITE came."""
     silent = edge.workers[1]
-    silent.answer = Answer(status=None)
+    silent.answer = Answering(status=None)
     before = silent.count("INVITE received")
     seen = edge.invites()
 
@@ -265,23 +265,23 @@ def test_a_call_that_is_passed_on_has_its_turn_whoever_came_since(edge: Edge) ->
 
 def test_a_worker_without_room_is_passed_over_and_another_refusal_is_the_callers(edge: Edge) -> None:
     for worker in edge.workers[:2]:
-        worker.answer = Answer(status=503)
+        worker.answer = Answering(status=503)
     for _ in range(2):
         assert edge.answered()[2] == 2
     assert edge.statistics.calls == 2
     for worker in edge.workers[:2]:
-        worker.answer = Answer(after_s=0.05)
+        worker.answer = Answering(after_s=0.05)
     others = [edge.answered() for _ in range(2 * CALLS_EACH)]
     assert sorted(index for _, _, index in others) == [0, 0, 1, 1], "a slot that was tried is free again"
     for call, _, _ in others:
         call.hang_up()
     edge.until(lambda: edge.statistics.calls == 2, "end of four calls")
     for worker in edge.workers:
-        worker.answer = Answer(status=404)
+        worker.answer = Answering(status=404)
     assert edge.call().wait_status() == 404
     assert edge.statistics.calls == 2
     for worker in edge.workers:
-        worker.answer = Answer(status=486)
+        worker.answer = Answering(status=486)
     before = len(edge.rejected)
     call = edge.call()
     assert call.wait_status() == 503 and call.final and call.final.header("Retry-After")
@@ -296,11 +296,11 @@ def test_what_goes_on_with_a_dead_worker_is_ended_for_the_others(edge: Edge) -> 
     rpc = edge.process.rpc
     rpc.deactivate(index)
     assert {dialog.call_id for dialog in rpc.dialogs(index)} == {call.call_id, leg.call_id}
-    edge.operator.answer = Answer(status=None)
+    edge.operator.answer = Answering(status=None)
     edge.operator.skip_calls()
     edge.dial(index, edge.operator.uri)
     ringing = edge.operator.wait_call(scene.PATIENCE_S)
-    edge.operator.answer = Answer(after_s=0.05)
+    edge.operator.answer = Answering(after_s=0.05)
     edge.workers[index].close()
     assert rpc.end_dialogs(index) == 3
     ringing.wait_ended()

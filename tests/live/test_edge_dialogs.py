@@ -10,7 +10,7 @@ from multiprocessing.connection import wait
 import pytest
 
 from sipagent.edge.files import forget_dialogs
-from sipagent.softphone.phone import Answer, Call, Phone
+from sipagent.softphone.phone import Answering, Call, Phone
 from sipagent.softphone.sending import Transaction
 from sipagent.softphone.sip import Message, sdp
 from tests.peers import edge as scene
@@ -82,7 +82,7 @@ def test_a_stranger_answers_no_offer_in_the_place_of_a_caller(edge: Edge) -> Non
 
 def test_a_new_call_is_cancelled_by_its_caller_alone(edge: Edge) -> None:
     for worker in edge.workers:
-        worker.answer = Answer(status=None)
+        worker.answer = Answering(status=None)
     call = edge.call()
     edge.until(lambda: 180 in call.provisional, "ringing")
     assert call._invite is not None
@@ -96,7 +96,7 @@ def test_a_new_call_is_cancelled_by_its_caller_alone(edge: Edge) -> None:
     call.cancel()
     assert call.wait_status() == 487
     for worker in edge.workers:
-        worker.answer = Answer(after_s=0.05)
+        worker.answer = Answering(after_s=0.05)
 
 
 def test_the_worker_of_a_dialog_is_one_and_its_port_is_its_own(edge: Edge) -> None:
@@ -119,7 +119,7 @@ def test_the_worker_of_a_dialog_is_one_and_its_port_is_its_own(edge: Edge) -> No
 def test_a_phone_behind_its_pbx_hangs_up_by_itself(edge: Edge) -> None:
     """The PBX answered for it and is on no route: BYE comes from where the Contact says."""
     pbx, phone = edge.phone(PBX, "201"), edge.phone("127.0.0.9", "201")
-    pbx.answer = Answer(after_s=0.05)
+    pbx.answer = Answering(after_s=0.05)
     pbx.contact = phone.uri
     leg = edge.dial(0, pbx.uri)
     leg.wait_answered(scene.PATIENCE_S)
@@ -220,7 +220,7 @@ def killed(edge: Edge) -> None:
 def test_a_second_phone_that_answers_is_told_that_it_was_late(edge: Edge) -> None:
     """A PBX that forks lets two answer: the worker ends the second dialog, which the edge does not know."""
     pbx = edge.phone(PBX, "201")
-    pbx.answer = Answer(status=None)
+    pbx.answer = Answering(status=None)
     leg = edge.dial(0, pbx.uri)
     first = pbx.wait_call()
     invite = first.incoming

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.softphone.phone import Answer, Loop
+from sipagent.softphone.phone import Answering, Loop
 from tests.peers import edge as scene
 from tests.peers.edge import CALLS_EACH, STRANGER, TRUNK, WORKERS, Edge
 from tests.peers.flood import Flood
@@ -68,7 +68,7 @@ def test_calls_that_stay_fill_every_slot_and_the_rest_is_told(edge: Edge) -> Non
 
 def test_calls_that_end_at_once_come_no_faster_than_a_worker_survives(edge: Edge) -> None:
     for worker in edge.workers:
-        worker.answer = Answer(status=404, ring=False)
+        worker.answer = Answering(status=404, ring=False)
     starts = [len(worker.seen) for worker in edge.workers]
     flood = Flood(TRUNK, edge.address, edge.uri(), RATE * SECONDS, RATE)
     try:

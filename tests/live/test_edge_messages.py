@@ -11,7 +11,7 @@ import pytest
 
 from sipagent.edge.configuration import MOST_AT_ALL, MOST_BODY
 from sipagent.edge.grammar import MOST_AUDIO, MOST_MEDIA
-from sipagent.softphone.phone import Answer, Call, Loop
+from sipagent.softphone.phone import Answering, Call, Loop
 from sipagent.softphone.sip import Message
 from tests.peers import edge as scene
 from tests.peers.edge import TRUNK, Edge
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.live
 def sender(edge: Edge) -> Iterator[Sender]:
     """A trunk whose calls workers turn down."""
     for worker in edge.workers:
-        worker.answer = Answer(status=480, ring=False)
+        worker.answer = Answering(status=480, ring=False)
     with closing(Sender(TRUNK, edge.address)) as sender:
         yield sender
 
@@ -119,7 +119,7 @@ def test_a_workers_turn_comes_by_what_is_opened(lines: int, at_once: int, tmp_pa
         edge = Edge(tmp_path / "edge", loop, scene.plan(workers=1, calls=2, invites_per_s=10))
         try:
             edge.start()
-            edge.workers[0].answer = Answer(status=480, ring=False)
+            edge.workers[0].answer = Answering(status=480, ring=False)
             with closing(Sender(TRUNK, edge.address)) as sender:
                 began = time.monotonic_ns()
                 told = [sender.call(HEAD + AUDIO * lines).status for _ in range(at_once + 1)]
@@ -241,7 +241,7 @@ def test_a_call_that_a_living_worker_does_not_answer_is_offered_to_no_other(edge
     """The worker says other things meanwhile, so it is the call; it is given the next one as before."""
     calls = [edge.answered()[0] for _ in edge.workers]
     for worker in edge.workers:
-        worker.answer = Answer(silent=True)
+        worker.answer = Answering(silent=True)
     silent, before = edge.call(), len(edge.rejected)
     while silent.status is None:
         for call in calls:
@@ -251,13 +251,13 @@ def test_a_call_that_a_living_worker_does_not_answer_is_offered_to_no_other(edge
     assert edge.rejected[before].why == "unanswered"
     assert edge.statistics.calls == len(calls)
     for worker in edge.workers:
-        worker.answer = Answer(after_s=0.05)
+        worker.answer = Answering(after_s=0.05)
     assert edge.process.rpc.active() == set(range(len(edge.workers)))
     assert {edge.answered()[2] for _ in edge.workers} == set(range(len(edge.workers)))
 
 
-@pytest.mark.parametrize("answer", [Answer(silent=True), Answer(status=500, ring=False)])
-def test_what_two_workers_do_not_answer_is_offered_to_no_third(edge: Edge, answer: Answer) -> None:
+@pytest.mark.parametrize("answer", [Answering(silent=True), Answering(status=500, ring=False)])
+def test_what_two_workers_do_not_answer_is_offered_to_no_third(edge: Edge, answer: Answering) -> None:
     for worker in edge.workers:
         worker.answer = answer
     before, call = len(edge.rejected), edge.call()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.softphone.phone import Answer, Phone
+from sipagent.softphone.phone import Answering, Phone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import MS, NOTICE_HZ
@@ -32,7 +32,7 @@ def assert_clean(agent: RunningAgent, operator: Phone, ended: int) -> None:
 
 def test_hanging_up_at_any_moment(agent: RunningAgent, caller_phone: Phone, operator_phone: Phone) -> None:
     """Every 170 ms from the INVITE to beyond the bridge, CANCEL or BYE, whichever fits."""
-    operator_phone.answer = Answer(after_s=0.4)
+    operator_phone.answer = Answering(after_s=0.4)
     loop, before = caller_phone.loop, agent.ended()
     for count in range(MOMENTS):
         call = caller_phone.call(agent.uri())
@@ -63,7 +63,7 @@ def test_cancel_in_the_same_breath(agent: RunningAgent, caller_phone: Phone) -> 
 def test_a_caller_gone_early_is_abandoned(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, moment: str
 ) -> None:
-    operator_phone.answer = Answer(status=None)
+    operator_phone.answer = Answering(status=None)
     call = caller_phone.call(agent.uri())
     started = call.rtp.wait_tone(NOTICE_HZ)
     if moment == "ringing":
@@ -109,7 +109,7 @@ def test_a_caller_who_vanishes_is_let_go(
 def test_the_operators_answer_waits_for_the_end_of_the_refused_prompt(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
 ) -> None:
-    operator_phone.answer = Answer(after_s=0)
+    operator_phone.answer = Answering(after_s=0)
     call = caller_phone.call(agent.uri())
     call.rtp.wait_tone(NOTICE_HZ)
     call.press("9")

@@ -11,7 +11,7 @@ import pytest
 
 from retention.archive.reserve import read_reserve
 from sipagent.softphone.phone import Phone
-from sipagent.softphone.rtp import Play, Samples, Tone
+from sipagent.softphone.rtp import Playback, Samples, SteadyTone
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, OPERATOR_HZ, SECOND
@@ -154,14 +154,14 @@ def test_a_full_disk_never_costs_the_call(
     limit = 220_000
     resource.prlimit(agent.pid, resource.RLIMIT_FSIZE, (limit, limit))
     for end in (bridge.caller.rtp, bridge.operator.rtp):
-        end.play(Play(noise(), loop=True))
+        end.play(Playback(noise(), loop=True))
     agent.child.wait_line(
         lambda line: '"level": "error"' in line or '"alert"' in line or "recording stopped" in line,
         30,
         "alert",
     )
     for end, hz in ((bridge.caller.rtp, CALLER_HZ), (bridge.operator.rtp, OPERATOR_HZ)):
-        end.play(Tone(hz))
+        end.play(SteadyTone(hz))
     bridge.caller.rtp.wait_tone(OPERATOR_HZ)
     bridge.operator.rtp.wait_tone(CALLER_HZ)
     bridge.hang_up()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from sipagent.softphone.phone import Answer, Phone
+from sipagent.softphone.phone import Answering, Phone
 from sipagent.softphone.rtp import RATE, tone
 from sipagent.softphone.sip import Message
 from tests.conftest import OPERATOR_HZ, AgentFactory, PhoneFactory
@@ -33,8 +33,8 @@ def test_the_first_answer_wins_and_the_others_show_no_missed_call(
     agent_factory: AgentFactory, phone_factory: PhoneFactory, caller_phone: Phone, operator_phone: Phone
 ) -> None:
     slow = phone_factory("202", OTHER_HZ)
-    slow.answer = Answer(status=None)
-    operator_phone.answer = Answer(after_s=0.5)
+    slow.answer = Answering(status=None)
+    operator_phone.answer = Answering(after_s=0.5)
     agent = agent_factory(
         operators={"extensions": [slow.uri, operator_phone.uri], "strategy": "simultaneous"}
     )
@@ -56,7 +56,7 @@ def test_of_two_answers_at_once_one_is_kept_and_the_other_gets_a_bye(
     """Both phones pick up in the same instant: the second 200 crosses our CANCEL."""
     both = [phone_factory(user, OPERATOR_HZ) for user in ("203", "204")]
     for phone in both:
-        phone.answer = Answer(status=None)
+        phone.answer = Answering(status=None)
     agent = agent_factory(operators={"extensions": [phone.uri for phone in both], "strategy": "simultaneous"})
     call = caller_phone.call(agent.uri())
     talks = [phone.wait_call() for phone in both]
@@ -81,7 +81,7 @@ def test_turns_go_on_after_a_restart(
 ) -> None:
     desks = [phone_factory(str(user), OPERATOR_HZ) for user in (205, 206, 207)]
     for desk in desks:
-        desk.answer = Answer(after_s=0.05)
+        desk.answer = Answering(after_s=0.05)
     agent = agent_factory(operators={"extensions": [desk.uri for desk in desks], "strategy": "round_robin"})
 
     def answers() -> Phone:
@@ -109,7 +109,7 @@ def test_a_phone_that_answers_and_vanishes_is_left_for_the_next_one(
 ) -> None:
     """It says 200 and loses its power: no ACK is heard there, and no sound comes. The caller hears music."""
     vanishing = phone_factory("208", OTHER_HZ)
-    vanishing.answer = Answer(status=None)
+    vanishing.answer = Answering(status=None)
     agent = agent_factory(operators={"extensions": [vanishing.uri, operator_phone.uri]})
     call = caller_phone.call(agent.uri())
     answered = vanishing.wait_call()
@@ -134,7 +134,7 @@ def test_a_phone_for_which_nothing_answers_is_left_after_four_seconds(
     agent_factory: AgentFactory, phone_factory: PhoneFactory, caller_phone: Phone, operator_phone: Phone
 ) -> None:
     dead = phone_factory("209", OTHER_HZ)
-    dead.answer = Answer(silent=True)
+    dead.answer = Answering(silent=True)
     agent = agent_factory(operators={"extensions": [dead.uri, operator_phone.uri], "ring_s": 20})
     call = caller_phone.call(agent.uri())
     bridge = calls.bridged(call, operator_phone)
@@ -147,7 +147,7 @@ def test_two_who_wait_hear_music_and_please_hold_and_the_first_is_served(
     agent_factory: AgentFactory, phone_factory: PhoneFactory, operator_phone: Phone
 ) -> None:
     """Both after twenty seconds; then the only operator comes to the phone, and the second waits in vain."""
-    operator_phone.answer = Answer(status=486)
+    operator_phone.answer = Answering(status=486)
     agent = agent_factory(
         start=False,
         prompts={"please_hold": "prompts/please_hold.wav"},
@@ -162,7 +162,7 @@ def test_two_who_wait_hear_music_and_please_hold_and_the_first_is_served(
     waits[0].rtp.wait_tone(calls.NOTICE_HZ)
     waits.append(second.call(agent.uri()))
     waits[0].rtp.wait_tone(PLEASE_HOLD_HZ, 40)
-    operator_phone.answer = Answer(after_s=0.1)
+    operator_phone.answer = Answering(after_s=0.1)
     waits[0].rtp.wait_tone(OPERATOR_HZ, 15)
     waits[1].rtp.wait_tone(calls.UNAVAILABLE_HZ, 15)
     assert waits[0].ended_ns is None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sipagent.softphone.phone import Answer, Call, Phone
+from sipagent.softphone.phone import Answering, Call, Phone
 from sipagent.softphone.sip import Headers
 from tests.conftest import default_operators
 from tests.live import calls
@@ -142,7 +142,7 @@ def test_the_caller_hears_music_until_the_bridge(
 def test_a_success_while_operators_ring_still_counts(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone
 ) -> None:
-    operator_phone.answer = Answer(status=None)
+    operator_phone.answer = Answering(status=None)
     caller_phone.refer_status = 202
     call = caller_phone.call(agent.uri())
     operator = operator_phone.wait_call(15)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.softphone.phone import Answer, Challenge, Phone
+from sipagent.softphone.phone import Answering, Challenge, Phone
 from tests.conftest import OPERATOR_HZ, AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import NOTICE_HZ, SECOND, UNAVAILABLE_HZ
@@ -16,11 +16,11 @@ from tests.peers.process import free_ports
 pytestmark = pytest.mark.live
 
 UNWILLING = {
-    "busy": Answer(status=486),
-    "declines": Answer(status=603),
-    "away": Answer(status=480),
-    "broken": Answer(status=500, ring=False),
-    "rings on": Answer(status=None),
+    "busy": Answering(status=486),
+    "declines": Answering(status=603),
+    "away": Answering(status=480),
+    "broken": Answering(status=500, ring=False),
+    "rings on": Answering(status=None),
 }
 OFF = ("away", "broken", "unreachable", "silent")  # it may be: a PBX says 480 of a phone that it has lost
 
@@ -34,7 +34,7 @@ def test_the_next_one_is_rung(
     why: str,
 ) -> None:
     first = phone_factory("200", 1200)
-    first.answer = UNWILLING.get(why, Answer(silent=True))
+    first.answer = UNWILLING.get(why, Answering(silent=True))
     uri = f"sip:200@127.0.0.1:{free_ports(1)}" if why == "unreachable" else first.uri
     agent = agent_factory(operators={"extensions": [uri, operator_phone.uri], "ring_s": 1.5})
     call = caller_phone.call(agent.uri())
@@ -54,7 +54,7 @@ def test_the_next_one_is_rung(
 def test_nobody_comes_to_the_phone(
     agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
 ) -> None:
-    operator_phone.answer = Answer(status=486)
+    operator_phone.answer = Answering(status=486)
     agent = agent_factory(operators={"extensions": [operator_phone.uri], "max_wait_s": 2})
     call = caller_phone.call(agent.uri())
     call.rtp.wait_tone(UNAVAILABLE_HZ)
@@ -68,7 +68,7 @@ def test_nobody_comes_to_the_phone(
 def test_a_waiting_caller_hears_music_and_never_two_seconds_of_silence(
     agent_factory: AgentFactory, caller_phone: Phone, operator_phone: Phone
 ) -> None:
-    operator_phone.answer = Answer(after_s=4)
+    operator_phone.answer = Answering(after_s=4)
     agent = agent_factory()
     call = caller_phone.call(agent.uri())
     call.wait_answered()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from sipagent.softphone.phone import Answer, Phone
+from sipagent.softphone.phone import Answering, Phone
 from sipagent.softphone.rtp import tone
 from tests.conftest import AgentFactory
 from tests.live import calls
@@ -173,7 +173,7 @@ def test_sipp_cancels(agent: RunningAgent, operator_phone: Phone, tmp_path: Path
 
 def test_a_burst_of_callers(agent: RunningAgent, operator_phone: Phone, tmp_path: Path) -> None:
     """Ten within two seconds while a call is up: each is told that there is no room, the call goes on."""
-    operator_phone.answer = Answer(after_s=0.1)
+    operator_phone.answer = Answering(after_s=0.1)
     caller = Phone(operator_phone.loop, "+33612345678")
     with caller:
         call = caller.call(agent.uri())

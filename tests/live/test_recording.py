@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from sipagent.softphone.phone import Phone
-from sipagent.softphone.rtp import RATE, Silence, Tone
+from sipagent.softphone.rtp import RATE, Silence, SteadyTone
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MS, NOTICE_HZ, NOTICE_MS, OPERATOR_HZ, SECOND
@@ -27,7 +27,7 @@ def test_who_says_what_and_when(agent: RunningAgent, caller_phone: Phone, operat
     for end in ends:
         end.overlay(calls.chirp(), click_ns)
     calls.talk(bridge.caller, 1.6)
-    ends[0].play(Tone(CALLER_HZ))  # the caller alone
+    ends[0].play(SteadyTone(CALLER_HZ))  # the caller alone
     calls.talk(bridge.caller, 1.0)
     ended_ns = bridge.caller.hang_up()
     bridge.operator.wait_ended()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sipagent.softphone.call import Way
-from sipagent.softphone.phone import Answer, Phone
+from sipagent.softphone.phone import Answering, Phone
 from tests.conftest import AgentFactory, PhoneFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, METHODS, MS, NOTICE_HZ, NOTICE_MS, OPERATOR_HZ, REFUSED_HZ, SECOND
@@ -87,7 +87,7 @@ def test_a_key_just_before_the_window_closes_wins(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, way: Way
 ) -> None:
     """Begun 50 and 80 ms before the close, while an operator picks up at once: never a recording."""
-    operator_phone.answer = Answer(after_s=0, ring=False)
+    operator_phone.answer = Answering(after_s=0, ring=False)
     for early_ms in (50, 80):
         operator_phone.skip_calls()
         call = caller_phone.call(agent.uri())

@@ -16,7 +16,7 @@ from media.frame import Samples
 from media.hearing.head import Head, save
 from sipagent.agent.admission import SHIPPED
 from sipagent.softphone.phone import Phone
-from sipagent.softphone.rtp import RATE, Play, Tone, tone
+from sipagent.softphone.rtp import RATE, Playback, SteadyTone, tone
 from tests.conftest import AgentFactory
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, NOTICE_HZ, OPERATOR_HZ, REFUSED_HZ
@@ -67,9 +67,9 @@ def test_during_the_notice(
     caller_phone.sound = None
     call = caller_phone.call(listening.uri())
     call.rtp.wait_tone(NOTICE_HZ)
-    call.rtp.play(Play(words))
+    call.rtp.play(Playback(words))
     call.rtp.wait_tone(REFUSED_HZ)
-    call.rtp.play(Tone(CALLER_HZ))
+    call.rtp.play(SteadyTone(CALLER_HZ))
     bridge = calls.bridged(call, operator_phone)
     assert calls.shown(bridge.operator).startswith("NO REC")
     bridge.hang_up()
@@ -87,9 +87,9 @@ def test_in_the_call(
     call.rtp.wait_tone(OPERATOR_HZ)
     assert not calls.shown(operator).startswith("NO REC")
     listening.wait_files(lambda files: any(name.endswith(".part") for name in files))
-    call.rtp.play(Play(words, loop=True))
+    call.rtp.play(Playback(words, loop=True))
     listening.wait_files(lambda files: files == [])
-    call.rtp.play(Tone(CALLER_HZ))
+    call.rtp.play(SteadyTone(CALLER_HZ))
     calls.Bridge(call, operator).hang_up()
     assert_refused(listening, "call")
     (recording,) = listening.recordings()
@@ -124,7 +124,7 @@ def test_a_reload_promises_nothing_that_nobody_hears(
     caller_phone.sound = None
     call = caller_phone.call(agent.uri())
     call.rtp.wait_tone(OTHER_HZ if in_place else NOTICE_HZ)
-    call.rtp.play(Play(words))
+    call.rtp.play(Playback(words))
     operator = operator_phone.wait_call(15)
     call.rtp.wait_tone(OPERATOR_HZ)
     assert calls.shown(operator).startswith("NO REC") == in_place

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import soundfile
 
-from sipagent.softphone.phone import Answer, Call, Phone
-from sipagent.softphone.rtp import RATE, RtpEnd, Silence, Tone, tone
+from sipagent.softphone.phone import Answering, Call, Phone
+from sipagent.softphone.rtp import RATE, RtpEnd, Silence, SteadyTone, tone
 from tests.conftest import AgentFactory, PhoneFactory, default_operators
 from tests.live import calls
 from tests.live.calls import CALLER_HZ, MUSIC_HZ, OPERATOR_HZ, SECOND, Bridge
@@ -35,7 +35,7 @@ def desk_phone(tmp_path: Path) -> Iterator[Baresip]:
 @pytest.fixture
 def colleague(phone_factory: PhoneFactory) -> Phone:
     phone = phone_factory("203", COLLEAGUE_HZ)
-    phone.answer = Answer(after_s=0.1)
+    phone.answer = Answering(after_s=0.1)
     return phone
 
 
@@ -66,7 +66,7 @@ def test_an_attended_transfer(
     """One recording of the right length: the desk, silence, the colleague; the consultation is in none."""
     agent = agent_factory(operators={"extensions": [desk_phone.uri], "transfer_targets": [colleague.uri]})
     call, consultation, first, first_ns = consulted(agent, caller_phone, desk_phone, colleague)
-    call.rtp.play(Tone(CALLER_HZ))
+    call.rtp.play(SteadyTone(CALLER_HZ))
     calls.talk(call, 1.0)
     if refuses:
         call.press("9")
@@ -139,7 +139,7 @@ def module_agent(
 @pytest.fixture
 def target(phone_factory: PhoneFactory, colleague_port: int) -> Phone:
     phone = phone_factory("203", COLLEAGUE_HZ, port=colleague_port)
-    phone.answer = Answer(after_s=0.1)
+    phone.answer = Answering(after_s=0.1)
     return phone
 
 
@@ -181,9 +181,9 @@ def test_who_may_not_transfer_and_where_to(
 
 
 UNWILLING = {
-    "is busy": (Answer(status=486), "486"),
-    "does not answer": (Answer(status=None), "480"),
-    "answers and is silent": (Answer(), "480"),
+    "is busy": (Answering(status=486), "486"),
+    "does not answer": (Answering(status=None), "480"),
+    "answers and is silent": (Answering(), "480"),
 }
 
 
@@ -260,7 +260,7 @@ def test_two_transfers_asked_for_in_one_breath_are_one(
 def test_a_caller_who_has_enough_of_it(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, target: Phone, ends: str
 ) -> None:
-    target.answer = Answer(after_s=1.0)
+    target.answer = Answering(after_s=1.0)
     bridge = calls.connect(agent, caller_phone, operator_phone)
     calls.talk(bridge.caller, 0.5)
     assert refers(bridge.operator, target.uri) == 202
@@ -286,7 +286,7 @@ def test_a_caller_who_has_enough_of_it(
 def test_a_giver_who_is_gone_is_rung_again_where_the_colleague_will_not(
     agent: RunningAgent, caller_phone: Phone, operator_phone: Phone, target: Phone, how: str
 ) -> None:
-    target.answer = Answer(status=486 if how == "hangs up" else None)
+    target.answer = Answering(status=486 if how == "hangs up" else None)
     bridge = calls.connect(agent, caller_phone, operator_phone)
     calls.talk(bridge.caller, 0.5)
     assert refers(bridge.operator, target.uri) == 202

@@ -9,7 +9,7 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from sipagent.softphone.phone import Answer, Call
+from sipagent.softphone.phone import Answering, Call
 from tests.live import calls
 from tests.live.calls import SECOND, shown
 from tests.live.test_workers import END_S, Town
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.live
 
 REST_S = 1.5
 PATIENCE_S = 30.0
-ANSWERS = Answer(after_s=0.1)
-RINGS = Answer(status=None)
+ANSWERS = Answering(after_s=0.1)
+RINGS = Answering(status=None)
 
 
 class Line(Town):
@@ -48,7 +48,7 @@ class Line(Town):
         here = [call for desk in self.desks for call in desk.calls if call.ended_ns is None]
         return [call for call in here if user in shown(call).replace(" ", "")]
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: Answering) -> None:
         for desk in self.desks:
             desk.answer = answer
 

@@ -18,8 +18,8 @@ from retention.recording import worker_of
 from sipagent.edge.files import places
 from sipagent.edge.plan import Plan
 from sipagent.edge.rpc import EdgeRpc
-from sipagent.softphone.phone import Answer, Call, Loop, Phone, PhoneError
-from sipagent.softphone.rtp import Tone
+from sipagent.softphone.phone import Answering, Call, Loop, Phone, PhoneError
+from sipagent.softphone.rtp import SteadyTone
 from tests.live import calls
 from tests.live.test_metrics import figures
 from tests.locking import locked
@@ -44,7 +44,7 @@ class Town:
         self.desks = [self._phone(stack, f"2{n:02}", calls.OPERATOR_HZ) for n in range(desks)]
         self.callers = [self._phone(stack, f"+3361234567{n}", calls.CALLER_HZ) for n in range(CALLS)]
         for desk in self.desks:
-            desk.answer = Answer(after_s=0.1)
+            desk.answer = Answering(after_s=0.1)
         rtp, workers, self.figures = free_ports(RTP_PORTS), free_ports(8), free_ports(1)
         self.agent = RunningAgent(
             directory,
@@ -65,7 +65,7 @@ class Town:
 
     def _phone(self, stack: ExitStack, user: str, hz: float) -> Phone:
         phone = stack.enter_context(Phone(self.loop, user))
-        phone.sound = lambda: Tone(hz)
+        phone.sound = lambda: SteadyTone(hz)
         return phone
 
     def connect(self, count: int, first: int = 0) -> list[calls.Bridge]:
@@ -173,7 +173,7 @@ def town(running: Town) -> Iterator[Town]:
     running.wait_at_rest()
     running.agent.forget()
     for desk in running.desks:
-        desk.answer = Answer(after_s=0.1)
+        desk.answer = Answering(after_s=0.1)
     yield running
     for phone in (*running.callers, *running.desks):
         for call in phone.calls:
@@ -297,7 +297,7 @@ def test_a_worker_that_is_killed_while_the_database_is_locked_loses_no_recording
 
 def test_a_phone_that_rings_for_a_dead_workers_caller_rings_no_more(town: Town) -> None:
     for desk in town.desks:
-        desk.answer = Answer(status=None)
+        desk.answer = Answering(status=None)
     call = town.callers[0].call(town.agent.uri())
     call.wait_answered()
     rung = town.ringing()

@@ -17,7 +17,7 @@ from sipagent.edge.plan import Addresses, Plan
 from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rejected import RejectedCall
 from sipagent.edge.rpc import EdgeStatistics
-from sipagent.softphone.phone import Answer, Call, Loop, Phone
+from sipagent.softphone.phone import Answering, Call, Loop, Phone
 from sipagent.softphone.sending import OwnPhone, Transaction
 from sipagent.softphone.sip import Headers, Message
 from tests.peers.process import PeerError, free_ports
@@ -61,7 +61,7 @@ class Edge:
         self.workers = [self.worker(index) for index in range(plan.workers)]
         self.trunk = Phone(loop, "+33612345678", TRUNK)
         self.operator = Phone(loop, "201", OPERATOR)
-        self.operator.answer = Answer(after_s=0.05)
+        self.operator.answer = Answering(after_s=0.05)
         self.stranger = Phone(loop, "mallory", STRANGER)
         self.phones = [*self.workers, self.trunk, self.operator, self.stranger]
 
@@ -73,7 +73,7 @@ class Edge:
 
     def worker(self, index: int) -> Phone:
         phone = Phone(self.loop, "agent", *self.plan.worker(index))
-        phone.answer = Answer(after_s=0.05)
+        phone.answer = Answering(after_s=0.05)
         return phone
 
     def start(self) -> Edge:

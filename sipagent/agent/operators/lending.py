@@ -22,10 +22,11 @@ from sipagent.agent.operators.asking import (
     Seek,
     Served,
 )
-from sipagent.agent.operators.desk import Desk
+from sipagent.agent.operators.board_client import BoardClient
 from sipagent.call import events as e
 from sipagent.call import referral as r
 
+WEIGHED = (e.LegGone, r.TransferAsked)  # facts that may have to wait for the board
 BUSY, GIVEN_UP = 486, 487  # as the phone itself would have said (RFC 3261 section 21.4)
 
 Then = e.Fact | e.DialOperator
@@ -47,10 +48,10 @@ class Lent:
 
 
 class Lending:
-    """Belongs to the SIP thread, as the desk does; `answered` is called with what is answered at once."""
+    """Belongs to the SIP thread, as the board's client does; `answered` is called with what is answered at once."""
 
-    def __init__(self, desk: Desk, answered: Callable[[Answer], None]) -> None:
-        self.desk = desk
+    def __init__(self, board_client: BoardClient, answered: Callable[[Answer], None]) -> None:
+        self.board_client = board_client
         self._answered = answered
         self._calls: dict[str, Lent] = {}
 
@@ -69,7 +70,7 @@ class Lending:
         self._ask(Claim(call.id, order.uri))
         return False
 
-    def weighed(self, call: LiveCall, fact: e.Fact) -> e.Fact | None:
+    def weighed(self, call: LiveCall, fact: e.LegGone | r.TransferAsked) -> e.Fact | None:
         """The fact, with what is known of it; None where it waits for what the board knows."""
         lent = self._calls.get(call.id)
         match fact:
@@ -120,14 +121,14 @@ class Lending:
             self._ask(Leave(call.id))
 
     def tick(self, now: float) -> None:
-        for answer in self.desk.tick(now):
+        for answer in self.board_client.tick(now):
             self._answered(answer)
 
     # --- answers ---
 
     def lost(self) -> None:
         """The board is gone."""
-        self.desk.lost()
+        self.board_client.lost()
         for id, lent in self._calls.items():
             for uri in lent.waits:
                 self._answered(Claimed(id, uri, granted=False))
@@ -175,5 +176,5 @@ class Lending:
         self._ask(Release(call.id, uri, talked, willing))
 
     def _ask(self, asked: Asked) -> None:
-        for answer in self.desk.tell(asked, time.monotonic()):
+        for answer in self.board_client.tell(asked, time.monotonic()):
             self._answered(answer)

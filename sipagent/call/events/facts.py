@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sipagent.call.events.words import CALLER, Meaning, Method, Prompt, Sound
+from sipagent.call.events.words import CALLER, Method, Prompt, Sound, Wish
 from sipagent.call.referral import ReferralFact
 
 
@@ -80,7 +80,7 @@ class HearingEnded:
 class KeywordHeard:
     """An utterance of the caller's was judged to speak of the recording (confidence 0 to 1)."""
 
-    meaning: Meaning
+    meaning: Wish
     keyword: str
     confidence: float
 

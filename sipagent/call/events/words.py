@@ -35,7 +35,7 @@ class Tone(StrEnum):
     FLAGGED = "flagged"
 
 
-class Meaning(StrEnum):
+class Wish(StrEnum):
     """What a spoken phrase says about the recording."""
 
     REFUSE = "refuse"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from retention.archive.rebuild import Problem, Rebuilt, rebuild
+from retention.archive.rebuild import Rebuilt, Unrebuilt, rebuild
 from retention.recording import Access
 from sipagent.cli.base import Workplace, json_option, now, print_json, system_user
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
@@ -12,7 +12,7 @@ from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import counted
 
-_PROBLEMS: list[Column[Problem]] = [
+_PROBLEMS: list[Column[Unrebuilt]] = [
     Column("file", lambda found: found.name),
     Column("problem", lambda found: found.problem, wraps=True),
 ]

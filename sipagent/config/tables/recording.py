@@ -36,7 +36,7 @@ class SamplingWindow(Table):
     share: float = _share()
 
 
-class Recording(Table):
+class RecordingTable(Table):
     """What is recorded, and where it goes."""
 
     enabled: bool = key("true | false", True)
@@ -48,7 +48,7 @@ class Recording(Table):
     recipients: tuple[FilePath, ...] = several("a list of public keys; empty: stored in clear", ())
 
 
-class Retention(Table):
+class RetentionTable(Table):
     """How long and for what recordings are kept."""
 
     period: Period = key("a period such as 6 months, 26 weeks or 90 days", "6 months")

@@ -11,7 +11,7 @@ from sipagent.config.hours import Week
 from sipagent.config.keys import Language, RequiredText, Table, Text, key, optional, seconds, several
 
 
-class Service(Table):
+class ServiceTable(Table):
     """Who answers, and on what ground."""
 
     name: RequiredText = key("the name of the service, as the notice says it")
@@ -26,7 +26,7 @@ class Service(Table):
     country: Annotated[str, PlainValidator(types.country)] = key("an ISO 3166 country such as FR", "FR")
 
 
-class Hours(Table):
+class HoursTable(Table):
     """When the service is open; `Config.schedule` makes them answer."""
 
     week: Annotated[Week | None, PlainValidator(types.week)] = Field(
@@ -40,7 +40,7 @@ class Hours(Table):
     )
 
 
-class Capacity(Table):
+class CapacityTable(Table):
     """How many callers at a time."""
 
     calls: int = key("a number of simultaneous callers, 1 to 10000", 1, ge=1, le=10_000)
@@ -48,7 +48,7 @@ class Capacity(Table):
     media_timeout_s: float = seconds(1, 3600, 30)
 
 
-class Metrics(Table):
+class MetricsTable(Table):
     """Numbers for Prometheus."""
 
     listen: Annotated[types.HostPort | None, optional(types.listen)] = key(

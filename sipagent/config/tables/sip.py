@@ -22,7 +22,7 @@ from sipagent.config.keys import (
 )
 
 
-class Credentials(Table):
+class CredentialsTable(Table):
     """The keys that name a login: a user, and one place to read the password from."""
 
     username: Text = key("a user name", "")
@@ -30,7 +30,7 @@ class Credentials(Table):
     password_env: Text = key("the name of an environment variable", "")
 
 
-class Trunk(Credentials):
+class TrunkTable(CredentialsTable):
     """Where calls come from."""
 
     uri: Uri = key("a SIP URI such as sip:agent@trunk.example.net")
@@ -56,7 +56,7 @@ class Trunk(Credentials):
     srtp: Literal["off", "optional", "required"] = key("off | optional | required", "off")
 
 
-class Operators(Credentials):
+class OperatorsTable(CredentialsTable):
     """Who answers the callers."""
 
     extensions: tuple[Uri, ...] = several("a list of SIP URIs such as sip:201@pbx.example.net", least=1)
@@ -79,7 +79,7 @@ class Operators(Credentials):
     flag_code: Code = key("1 to 8 keys of a telephone such as *7", "*7")
 
 
-class Edge(Table):
+class EdgeTable(Table):
     """Kamailio, which stands between the network and the processes that carry the calls."""
 
     start: bool = key("true | false", True)

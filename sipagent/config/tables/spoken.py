@@ -77,7 +77,7 @@ def _language_table(value: object) -> object:
 Spoken = Annotated[Path, PlainValidator(_spoken)]
 
 
-class Prompts(Table):
+class PromptsTable(Table):
     """The prompts of the default language; `[prompts.en]` and the like override some for another."""
 
     model_config = ConfigDict(extra="allow")
@@ -109,7 +109,7 @@ def _words(value: object, info: ValidationInfo) -> object:
 Words = Annotated[tuple[RequiredText, ...], BeforeValidator(_words)]
 
 
-class Refusal(Table):
+class RefusalTable(Table):
     """How a caller says no, or yes."""
 
     mode: Literal["objection", "opt_in"] = key("objection | opt_in", "objection")

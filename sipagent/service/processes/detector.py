@@ -72,16 +72,16 @@ def serve(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec, f
         patience.daemon = True
         patience.start()
 
-    desk = Judge(found)
+    judge = Judge(found)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
         door.bind(address(spec.address.name))
         door.listen(socket.SOMAXCONN)
-        threading.Thread(target=_let_in, args=(door, desk), name="detector-door", daemon=True).start()
+        threading.Thread(target=_let_in, args=(door, judge), name="detector-door", daemon=True).start()
         link = Link(connection)
         link.start(heard, lost)
         link.send(Ready())
         while not over.wait(PULSE_S):
-            desk.wait_turn()
+            judge.wait_turn()
             link.send(Alive())
         link.close()
 
@@ -143,7 +143,7 @@ class Judge:
             detector.judge(SILENCE, StreamPosition(stream, 0, last=True))
 
 
-def _let_in(door: socket.socket, desk: Judge) -> None:
+def _let_in(door: socket.socket, judge: Judge) -> None:
     while True:
         try:
             peer, _ = door.accept()
@@ -154,7 +154,7 @@ def _let_in(door: socket.socket, desk: Judge) -> None:
             time.sleep(PULSE_S)
             continue
         if is_ours(peer):
-            threading.Thread(target=desk.answer, args=(peer,), name="detector-line", daemon=True).start()
+            threading.Thread(target=judge.answer, args=(peer,), name="detector-line", daemon=True).start()
         else:
             peer.close()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from sipagent.agent.admission import Admission
 from sipagent.agent.figures import Figures, total
 from sipagent.agent.operators.asking import Answer, Asked, Leave
-from sipagent.agent.operators.desk import LocalDesk
+from sipagent.agent.operators.board_client import LocalBoardClient
 
 Told = Asked | Figures
 """What a worker has to say."""
@@ -41,12 +41,12 @@ class Sharing:
     def __init__(
         self,
         rules: Admission,
-        desk: LocalDesk,
+        board_client: LocalBoardClient,
         send: Callable[[int, Answer], None],
         beside: Callable[[], Figures] = Figures,
     ) -> None:
         self._rules = rules
-        self._desk = desk
+        self._client = board_client
         self._send = send
         self._beside = beside
         self._worker_of: dict[str, int] = {}  # calls that have asked for somebody
@@ -63,11 +63,11 @@ class Sharing:
             self._counted = (dead, living | {index: message})
             return
         if isinstance(message, Leave):
-            answers = self._desk.tell(message, now, index)
+            answers = self._client.tell(message, now, index)
             self._worker_of.pop(message.call, None)
         else:
             self._worker_of[message.call] = index
-            answers = self._desk.tell(message, now, index)
+            answers = self._client.tell(message, now, index)
         self._pass_on(answers)
 
     def gone(self, index: int, now: float) -> None:
@@ -79,15 +79,15 @@ class Sharing:
         calls = [call for call, worker in self._worker_of.items() if worker == index]
         for call in calls:
             del self._worker_of[call]
-        self._pass_on(self._desk.die(calls, now))
+        self._pass_on(self._client.die(calls, now))
 
     def due(self) -> float | None:
         """When `tick` has something to do."""
-        return self._desk.deadline
+        return self._client.deadline
 
     def tick(self, now: float) -> None:
         """What time alone has brought."""
-        self._pass_on(self._desk.tick(now))
+        self._pass_on(self._client.tick(now))
 
     def registered(self, active: bool) -> None:
         """Whether the trunk's registrar knows us; never said where there is none."""
@@ -101,7 +101,7 @@ class Sharing:
     def reload(self, rules: Admission) -> None:
         """Other operators for the calls that ask from now on."""
         self._rules = rules
-        self._desk.reload(rules.extensions, rules.wrap_up_s, rules.strategy)
+        self._client.reload(rules.extensions, rules.wrap_up_s, rules.strategy)
 
     def _pass_on(self, answers: list[Answer]) -> None:
         for answer in answers:

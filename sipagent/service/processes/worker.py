@@ -26,7 +26,7 @@ from sipagent.agent.agent import Agent
 from sipagent.agent.engine import Engine, EngineSettings
 from sipagent.agent.figures import Telling
 from sipagent.agent.operators.asking import BoardLost
-from sipagent.agent.operators.desk import RemoteDesk
+from sipagent.agent.operators.board_client import RemoteBoardClient
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
 from sipagent.agent.recorder.stored import archive_of, store_of
@@ -79,7 +79,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
         tones(),
         registers=False,
         detectors=remote_detectors(spec.detector),
-        desk=RemoteDesk(link.send),
+        board_client=RemoteBoardClient(link.send),
         ids=Ids(spec.index),
         behind_edge=True,
         ready=lambda: link.send(Ready()),

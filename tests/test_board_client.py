@@ -20,7 +20,7 @@ from sipagent.agent.operators.asking import (
     Served,
 )
 from sipagent.agent.operators.board import Board, Strategy
-from sipagent.agent.operators.desk import LocalDesk, RemoteDesk
+from sipagent.agent.operators.board_client import LocalBoardClient, RemoteBoardClient
 from sipagent.service.processes.sharing import Sharing
 from tests.driving import RULES
 
@@ -48,8 +48,8 @@ class Town:
 
     def __init__(self, strategy: Strategy, chance: random.Random, workers: int = 3) -> None:
         self.turns: list[str] = []
-        self.desk = LocalDesk(Board(OPERATORS, WRAP_UP_S, strategy), self.turns.append)
-        self.sharing = Sharing(RULES, self.desk, self._send)
+        self.board_client = LocalBoardClient(Board(OPERATORS, WRAP_UP_S, strategy), self.turns.append)
+        self.sharing = Sharing(RULES, self.board_client, self._send)
         self.chance, self.now = chance, 100.0
         self.up: list[deque[Asked]] = [deque() for _ in range(workers)]
         self.down: list[deque[Answer]] = [deque() for _ in range(workers)]
@@ -164,7 +164,7 @@ class Town:
 
     def _is_its_turn(self, call: str) -> None:
         """Nobody who came earlier waits with nobody, in a process that has a leg for it."""
-        board = self.desk.board
+        board = self.board_client.board
         served = set(board._engaged.values()) - {call}
         worker = board._waiting[call]
         for earlier in self.came[: self.came.index(call)]:
@@ -177,7 +177,7 @@ class Town:
         for call in self.calls.values():
             held += call.rings
             for operator in call.rings:
-                assert self.desk.board._engaged[operator] == call.id
+                assert self.board_client.board._engaged[operator] == call.id
         assert len(held) == len(set(held)), held
 
     def settle(self) -> None:
@@ -220,7 +220,7 @@ def test_no_history_lends_an_operator_to_two_calls_or_keeps_one(towns: Iterator[
         for call in list(town.calls.values()):
             town.ends(call)
         town.settle()
-        board = town.desk.board
+        board = town.board_client.board
         assert (board.waiting, board._engaged, board._legless) == ((), {}, set())
 
 
@@ -237,7 +237,7 @@ def test_whoever_waits_has_somebody_as_soon_as_he_looks_again(towns: Iterator[To
                 town.retries(call)
             town.settle()
         idle = [call for call in town.calls.values() if not call.rings and not call.talks]
-        free = [one for one in OPERATORS if town.desk.board.is_free(one)]
+        free = [one for one in OPERATORS if town.board_client.board.is_free(one)]
         assert not idle or not free, (idle, free)
 
 
@@ -247,7 +247,7 @@ def test_a_round_gives_everybody_his_turn_whoever_asks() -> None:
         town = Town("round_robin", random.Random(seed))
         for _ in range(STEPS):
             town.choose()
-        board = town.desk.board
+        board = town.board_client.board
         for call in list(town.calls.values()):
             town.ends(call)
         town.settle()
@@ -267,22 +267,22 @@ def test_a_round_gives_everybody_his_turn_whoever_asks() -> None:
 
 def test_beyond_a_link_nothing_is_answered_at_once() -> None:
     said: list[Asked] = []
-    desk = RemoteDesk(said.append)
+    board_client = RemoteBoardClient(said.append)
     every: list[Asked] = [
         Seek("1", (), 1), Claim("1", "A"), Release("1", "A", talked=True, willing=True),
         Served("1"), Leave("1"),
     ]  # fmt: skip
-    assert [answer for asked in every for answer in desk.tell(asked, 0.0)] == []
+    assert [answer for asked in every for answer in board_client.tell(asked, 0.0)] == []
     assert said == every
-    assert (desk.deadline, desk.tick(0.0)) == (None, [])
+    assert (board_client.deadline, board_client.tick(0.0)) == (None, [])
 
 
 def test_when_the_link_is_gone_nobody_is_offered_and_nothing_is_said() -> None:
     said: list[Asked] = []
-    desk = RemoteDesk(said.append)
-    desk.lost()
-    assert desk.tell(Seek("1", (), 1), 0.0) == [Offered("1", ())]
-    assert desk.tell(Claim("1", "A"), 0.0) == [Claimed("1", "A", granted=False)]
+    board_client = RemoteBoardClient(said.append)
+    board_client.lost()
+    assert board_client.tell(Seek("1", (), 1), 0.0) == [Offered("1", ())]
+    assert board_client.tell(Claim("1", "A"), 0.0) == [Claimed("1", "A", granted=False)]
     for asked in (Release("1", "A", talked=True, willing=True), Served("1"), Leave("1")):
-        assert desk.tell(asked, 0.0) == []
+        assert board_client.tell(asked, 0.0) == []
     assert said == []

@@ -27,7 +27,7 @@ from sipagent.agent.operators.board import Board, Strategy
 from sipagent.agent.operators.rota import Rota
 
 
-class Desk(Protocol):
+class BoardClient(Protocol):
     """One thread's. Times are monotonic seconds."""
 
     @property
@@ -47,7 +47,7 @@ class Desk(Protocol):
         """Other operators, from the next question on."""
 
 
-class LocalDesk:
+class LocalBoardClient:
     """With the board itself: an agent's alone, or the supervisor's for all.
 
     `turned(uri)` is told whose turn it was where that is to outlive the process.
@@ -109,15 +109,17 @@ class LocalDesk:
         board.extensions, board.wrap_up_s, board.strategy = extensions, wrap_up_s, strategy
 
 
-def local_desk(rules: Admission, rota: Rota | None, later: Callable[[Callable[[], None]], None]) -> LocalDesk:
+def local_board_client(
+    rules: Admission, rota: Rota | None, later: Callable[[Callable[[], None]], None]
+) -> LocalBoardClient:
     """With a board by these rules. `rota` knows whose turn it is, `later` has it written elsewhere."""
     if rota is None:
-        return LocalDesk(Board(rules.extensions, rules.wrap_up_s, rules.strategy))
+        return LocalBoardClient(Board(rules.extensions, rules.wrap_up_s, rules.strategy))
     board = Board(rules.extensions, rules.wrap_up_s, rules.strategy, rota.last())
-    return LocalDesk(board, lambda uri: later(lambda: rota.keep(uri)))
+    return LocalBoardClient(board, lambda uri: later(lambda: rota.keep(uri)))
 
 
-class RemoteDesk:
+class RemoteBoardClient:
     """Asks the supervisor; `send` must not wait. Answers come as messages, from whoever reads the link."""
 
     def __init__(self, send: Callable[[Asked], None]) -> None:
