@@ -48,7 +48,7 @@ class Lent:
 
 
 class Lending:
-    """Belongs to the SIP thread, as the board's client does; `answered` is called with what is answered at once."""
+    """Belongs to the SIP thread, as its client does; `answered` is called with what is answered at once."""
 
     def __init__(self, board_client: BoardClient, answered: Callable[[Answer], None]) -> None:
         self.board_client = board_client
