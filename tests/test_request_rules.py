@@ -1,5 +1,6 @@
 """What becomes of a request, one rule after the other, and over all short histories of one dialog."""
 
+from dataclasses import replace
 from ipaddress import ip_network
 from itertools import product
 from typing import Any
@@ -281,11 +282,23 @@ def test_who_finds_no_leg_waits_for_a_moment(rules: RequestRules) -> None:
     while isinstance(verdict := rules.judge(request, FULL, 0.0), Wait):
         waited += verdict.seconds
         request = Request(**{**{f: getattr(request, f) for f in Request.__slots__}, "waited_s": waited})
-    assert (verdict, waited >= ROOM_AGAIN_S) == (Pass(), True)
+    assert (verdict, waited >= ROOM_AGAIN_S) == (BUSY, True)
     assert judged(rules, within(call_id="b"), load=FULL) == Refuse(481)
 
 
+def test_a_crowd_that_finds_no_leg_is_refused_at_once(rules: RequestRules) -> None:
+    """The library would answer 486 in its own way."""
+    assert judged(rules, message(), load=replace(FULL, waiting=WAITING)) == BUSY
+    assert judged(rules, message(), load=replace(FULL, waiting=WAITING, draining=True)) == BUSY
+
+
+def test_who_takes_part_in_a_call_needs_no_further_leg(rules: RequestRules) -> None:
+    judged(rules, message())
+    assert judged(rules, within(), load=FULL) == Pass()
+
+
 def test_who_finds_no_room_waits_too_but_not_a_crowd(rules: RequestRules) -> None:
+    """A leg is there to be refused by: the policy does it, with the status that is configured."""
     full, crowd = (Load(2, 4, 8, 60, room=False, waiting=waiting) for waiting in (WAITING - 1, WAITING))
     assert isinstance(judged(rules, message(), load=full), Wait)
     assert judged(rules, message(), load=crowd) == Pass()

@@ -2,7 +2,7 @@
 
     source      a stranger gets no answer; in a dialog, nobody but its peers does
     body        more media than the engine can take: 488
-    load        sockets of RTP that it would open, and legs that are free: 503, or a moment's wait
+    load        sockets of RTP that it would open, and legs that are free: a moment's wait, or 503
 
 The library would answer strangers, obey whoever knows Call-ID and tags, and open sockets for each line of a
 body before anybody is asked; and when those run out, it ends the process.
@@ -30,6 +30,7 @@ SIP_PORT = 5060
 ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"
 EXTENSIONS = frozenset({"100rel", "norefersub", "record-aware", "timer"})  # that the library knows
 WITH_BODY = ("INVITE", "UPDATE", "PRACK")
+RETRY_AFTER = (("Retry-After", str(RETRY_AFTER_S)),)
 
 _MEDIA_LINE = re.compile(r"^[ \t]*m=[ \t]*(\w+)[ \t]+(\d+)", re.MULTILINE | re.IGNORECASE)
 _BRANCH = re.compile(r";\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
@@ -75,7 +76,8 @@ class Request:
 class Load:
     """What the engine has and how much of it is in use. `sockets` of RTP and RTCP, those closing included.
 
-    `room`: whether one more call would find its legs; `waiting`: requests that are held back.
+    `room`: whether one more call would find its legs; `waiting`: requests that are held back. Without room
+    the policy refuses, in its own way, as long as there is a leg to do it with.
     """
 
     legs: int
@@ -187,10 +189,13 @@ class RequestRules:
         if request.method != "INVITE" or self._is_repeated(request):
             return None
         if load.sockets + 2 * max(1, request.audio) > load.sockets_limit:
-            return Refuse(488) if request.to_tag else Refuse(503, (("Retry-After", str(RETRY_AFTER_S)),))
-        full = load.legs >= load.legs_limit or not load.room
-        may_wait = request.waited_s < ROOM_AGAIN_S and load.waiting < WAITING
-        return Wait(ROOM_S) if full and may_wait and not request.to_tag else None
+            return Refuse(488) if request.to_tag else Refuse(503, RETRY_AFTER)
+        full = load.legs >= load.legs_limit
+        if request.to_tag or (not full and load.room):
+            return None
+        if request.waited_s < ROOM_AGAIN_S and load.waiting < WAITING:
+            return Wait(ROOM_S)
+        return Refuse(503, RETRY_AFTER) if full else None
 
     def passed(self, request: Request, now: float) -> None:
         """It goes to the library: who has sent it may send within the dialog that it begins."""
