@@ -11,8 +11,10 @@ from sipagent.sip.request_rules import (
     AUDIO_LINES,
     KEPT_S,
     LINES,
+    REPEATED_S,
     ROOM_AGAIN_S,
     WAITING,
+    WITH_BODY,
     Ignore,
     Load,
     Pass,
@@ -263,8 +265,11 @@ def test_sockets_are_counted_and_not_invites(rules: RequestRules) -> None:
     )
     declined = audio(1) + "m=audio 0 RTP/AVP 8\r\n"
     assert judged(rules, message(call_id="c", body=declined), load=DRY) == Pass()
-    more = within(branch="z9hG4bK2", body=audio(2))
-    assert judged(rules, more, load=DRY) == Refuse(488)
+    for cseq, method in enumerate(WITH_BODY, 2):
+        assert judged(rules, within(method, cseq=cseq, body=audio(2)), load=DRY) == Refuse(488)
+        assert (
+            judged(rules, within(method, cseq=cseq, body=audio(1)), load=replace(DRY, sockets=60)) == Pass()
+        )
 
 
 def test_a_repeated_invite_is_the_same_one(rules: RequestRules) -> None:
@@ -274,6 +279,24 @@ def test_a_repeated_invite_is_the_same_one(rules: RequestRules) -> None:
     assert judged(rules, message(body=audio(1), branch="z9hG4bK2"), load=dry) == Refuse(
         503, (("Retry-After", "10"),)
     )
+
+
+def test_an_invite_is_repeated_only_as_long_as_the_library_answers_it_from_memory(
+    rules: RequestRules,
+) -> None:
+    """Else a trunk could have calls that it was refused come again all at once, past every count."""
+    full, crowd = replace(FULL, waiting=WAITING), read(message(), TRUNK)
+    assert rules.passed(crowd, 0.0)
+    assert not rules.passed(crowd, 1.0)
+    rules.ended("another", 1.0)
+    assert rules.judge(crowd, full, 1000.0) == Pass()
+    rules.ended(crowd.call_id, 1000.0)
+    assert rules.judge(crowd, full, 1000.0 + 0.9 * REPEATED_S) == Pass()
+    assert not rules.passed(crowd, 1000.0 + 0.9 * REPEATED_S)
+    assert rules.judge(crowd, full, 1000.0 + REPEATED_S) == BUSY
+    assert rules.passed(crowd, 1000.0 + REPEATED_S)
+    rules.ended(crowd.call_id, 1010.0, 0.0)  # the library has refused it, and forgotten
+    assert rules.judge(crowd, full, 1010.0) == BUSY
 
 
 def test_who_finds_no_leg_waits_for_a_moment(rules: RequestRules) -> None:

@@ -8,6 +8,7 @@ The library would answer strangers, obey whoever knows Call-ID and tags, and ope
 body before anybody is asked; and when those run out, it ends the process.
 """
 
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ ROOM_S = 0.02  # between two looks at whether a leg has become free
 ROOM_AGAIN_S = 0.3  # so long in all: an INVITE is repeated after 0.5 s (RFC 3261 section 17.1.1.2)
 WAITING = 20  # requests at a time
 KEPT_S = 40.0  # a dialog that is over is known for so long: its last requests may be repeated for 32 s
+REPEATED_S = 5.0  # T4: so long the library answers a repeated INVITE after its end (RFC 3261 section 17.2.1)
 SIP_PORT = 5060
 ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"
 EXTENSIONS = frozenset({"100rel", "norefersub", "record-aware", "timer"})  # that the library knows
@@ -61,6 +63,15 @@ class Request:
     def audio(self) -> int:
         """Sections of the body for which the library would open sockets; it takes none to be one."""
         return sum(kind.lower() == "audio" and int(port) > 0 for kind, port in self._sections)
+
+    @property
+    def opens(self) -> int:
+        """Sockets that the library would open for it; a leg's one line goes on with those that it has."""
+        if self.method not in WITH_BODY:
+            return 0
+        if self.to_tag:
+            return 2 * self.audio if self.audio > 1 else 0
+        return 2 * max(1, self.audio)
 
     @property
     def lines(self) -> int:
@@ -119,11 +130,14 @@ Verdict = Pass | Ignore | Refuse | Wait
 
 @dataclass(slots=True)
 class _Dialog:
-    """`peers`: who may send within it; `invites`: CSeq and branch of those that have passed."""
+    """`peers`: who may send within it.
+
+    `passed`: CSeq and branch of what went to the library, and until when (monotonic s) this knows it again.
+    """
 
     used_at: float
     peers: set[Address] = field(default_factory=set)
-    invites: set[tuple[str, str]] = field(default_factory=set)
+    passed: dict[tuple[str, str], float] = field(default_factory=dict)
 
 
 class RequestRules:
@@ -151,7 +165,9 @@ class RequestRules:
 
     def judge(self, request: Request, load: Load, now: float) -> Verdict:
         """What becomes of it."""
-        return self._by_source(request) or self._by_body(request) or self._by_load(request, load) or Pass()
+        return (
+            self._by_source(request) or self._by_body(request) or self._by_load(request, load, now) or Pass()
+        )
 
     def _by_source(self, request: Request) -> Ignore | Refuse | None:
         if self._peer is not None:
@@ -183,29 +199,41 @@ class RequestRules:
         too_much = request.lines > LINES or request.audio > AUDIO_LINES
         return Refuse(488) if too_much and request.method in WITH_BODY else None
 
-    def _by_load(self, request: Request, load: Load) -> Refuse | Wait | None:
+    def _by_load(self, request: Request, load: Load, now: float) -> Refuse | Wait | None:
         if request.method == "OPTIONS" and load.draining and not request.to_tag:
             return Refuse(503)
-        if request.method != "INVITE" or self._is_repeated(request):
+        if request.method not in WITH_BODY or self._is_repeated(request, now):
             return None
-        if load.sockets + 2 * max(1, request.audio) > load.sockets_limit:
+        if request.opens and load.sockets + request.opens > load.sockets_limit:
             return Refuse(488) if request.to_tag else Refuse(503, RETRY_AFTER)
         full = load.legs >= load.legs_limit
-        if request.to_tag or (not full and load.room):
+        if request.method != "INVITE" or request.to_tag or (not full and load.room):
             return None
         if request.waited_s < ROOM_AGAIN_S and load.waiting < WAITING:
             return Wait(ROOM_S)
         return Refuse(503, RETRY_AFTER) if full else None
 
-    def passed(self, request: Request, now: float) -> None:
-        """It goes to the library: who has sent it may send within the dialog that it begins."""
-        if request.method not in ("INVITE", "UPDATE"):
-            return
+    def passed(self, request: Request, now: float) -> bool:
+        """It goes to the library: who has sent it may send within the dialog that it begins.
+
+        Whether this is something new that may open sockets.
+        """
+        if request.method not in WITH_BODY:
+            return False
+        repeated = self._is_repeated(request, now)
         dialog = self._dialogs.setdefault(request.dialog, _Dialog(now))
         dialog.used_at = now
         dialog.peers |= {request.source, *reached_at(request.message)}
-        if request.method == "INVITE":
-            dialog.invites.add((request.cseq, request.branch))
+        if not repeated:
+            dialog.passed[request.cseq, request.branch] = math.inf
+        return not repeated
+
+    def ended(self, call_id: str, now: float, repeated_s: float = REPEATED_S) -> None:
+        """The leg of an INVITE is over, or never was: for so long the library answers it from memory."""
+        for (known, _), dialog in self._dialogs.items():
+            if known == call_id:
+                until = now + repeated_s
+                dialog.passed = {key: min(at, until) for key, at in dialog.passed.items()}
 
     def first_refused(self, request: Request, now: float) -> bool:
         """Whether this one was not refused before: it is repeated until its sender has had the answer."""
@@ -249,9 +277,9 @@ class RequestRules:
         said = header_values(request.message, HEADER)
         return any(value.partition(";")[0].strip() == self._token for value in said)
 
-    def _is_repeated(self, request: Request) -> bool:
+    def _is_repeated(self, request: Request, now: float) -> bool:
         dialog = self._dialogs.get(request.dialog)
-        return dialog is not None and (request.cseq, request.branch) in dialog.invites
+        return dialog is not None and dialog.passed.get((request.cseq, request.branch), now) > now
 
 
 def read(message: str, source: Address) -> Request:
