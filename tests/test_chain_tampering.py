@@ -89,7 +89,7 @@ def test_a_row_whose_entry_was_taken_shows_after_it_was_written_again(kept: Arch
 def test_a_dropped_entry(kept: Archive) -> None:
     with as_if(kept, "DELETE FROM chain WHERE seq = 5"):
         found = problems(verify(kept))
-    assert "chain entry 6: entries 5 to 5 before it are missing" in found
+    assert "chain entry 6: entry 5 before it is missing" in found
     with as_if(kept, "DELETE FROM chain WHERE seq < 4"):
         assert "chain entry 4: entries 1 to 3 before it are missing" in problems(verify(kept))
 

@@ -13,7 +13,7 @@ from retention.recording import due_date
 from sipagent.check.retention import retention_findings
 from sipagent.config.load import Config
 from tests.configured import SMALL, read, with_keys
-from tests.kept import START, keep, recording
+from tests.kept import START, keep, receipt, recording
 
 DUE = due_date(START, "6 months")
 DAY = timedelta(days=1)
@@ -42,7 +42,7 @@ def test_all_is_well(config: Config, archive: Archive) -> None:
         "erasures": ("ok", "all that had to be erased in its call is gone"),
         "reserves": ("ok", "are made at the start"),
         "holds": ("ok", "no review is overdue"),
-        "chain": ("ok", f"{head} entries, and retention.head is one of them"),
+        "chain": ("ok", f"{head} entries, and retention.head names one"),
     }
 
 
@@ -107,6 +107,12 @@ def test_a_system_without_a_boot_is_an_error(config: Config, archive: Archive) -
         "error",
         "the clock cannot be looked at: /proc/boot_id: No such file or directory",
     )
+
+
+def test_a_chain_that_has_its_head_is_told_with_its_entries(config: Config, archive: Archive) -> None:
+    assert found(config, START)["chain"] == ("ok", "1 entry, and retention.head names one")
+    archive.store.add_receipt(receipt(recording()))
+    assert found(config, START)["chain"] == ("ok", "2 entries, and retention.head names one")
 
 
 def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, archive: Archive) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sipagent.config.errors import shown
+from sipagent.config.finding import counted
 from sipagent.config.model import PROMPT, Config, Credentials
 from sipagent.config.types import outlasts, uri_host, uri_user
 
@@ -130,7 +131,9 @@ def _ports(config: Config) -> Iterator[Complaint]:
     needed = max(PORTS_LEAST, PORTS_PER_CALL * config.capacity.calls)
     if len(ports) < needed:
         yield Complaint(
-            "trunk.rtp_ports", f"'{ports}' holds {len(ports)} ports", f"{needed} or more for capacity.calls"
+            "trunk.rtp_ports",
+            f"'{ports}' holds {counted(len(ports), 'port')}",
+            f"{needed} or more for capacity.calls",
         )
     metrics = config.metrics.listen
     if metrics and metrics.port == listen.port and config.trunk.transport == "tcp":
