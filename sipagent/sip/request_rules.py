@@ -16,7 +16,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote
 
 from sipagent.call.policy import RETRY_AFTER_S
-from sipagent.config.identity import address_of, header_values
+from sipagent.config.identity import address_of, entries, header_values
 from sipagent.config.types import Network, uri_host
 from sipagent.edge.hop import HEADER
 from sipagent.sip.socket_filter import Address
@@ -283,7 +283,7 @@ class RequestRules:
 
 
 def read(message: str, source: Address) -> Request:
-    """A request from its text; what is missing is empty."""
+    """A request from its text; what is missing is empty. The library knows methods in any case of letters."""
 
     def first(name: str) -> str:
         return next(iter(header_values(message, name)), "")
@@ -307,9 +307,9 @@ def reached_at(message: str) -> Iterable[Address]:
     """Where its sender is reached from now on (RFC 3261 section 12.1), as far as addresses say so."""
     for name in ("Contact", "Record-Route"):
         for value in header_values(message, name):
-            for entry in value.split(","):
+            for entry in entries(value):
                 try:
-                    host, port = uri_host(address_of(entry.strip()))
+                    host, port = uri_host(address_of(entry))
                     ip_address(host)
                 except ValueError:
                     continue  # a name, or nothing that can be read: its sender's address must do
