@@ -89,7 +89,7 @@ def test_a_row_whose_entry_was_taken_shows_after_it_was_written_again(kept: Arch
 def test_a_dropped_entry(kept: Archive) -> None:
     with as_if(kept, "DELETE FROM chain WHERE seq = 5"):
         found = problems(verify(kept))
-    assert "chain entry 6: entries 5 to 5 before it are missing" in found
+    assert "chain entry 6: entry 5 before it is missing" in found
     with as_if(kept, "DELETE FROM chain WHERE seq < 4"):
         assert "chain entry 4: entries 1 to 3 before it are missing" in problems(verify(kept))
 
@@ -167,7 +167,7 @@ def test_one_that_cannot_be_read_is_put_aside_and_told_until_somebody_takes_it_a
     assert read_head(file) == kept.store.head()
     assert damaged_path(file).read_text() == "not a head"
     for _ in range(2):
-        assert problems(verify(kept)) == [f"retention.head.damaged: {DAMAGED}"]
+        assert problems(verify(kept)) == [f"retention.rows.head.damaged: {DAMAGED}"]
     damaged_path(file).unlink()
     assert problems(verify(kept)) == []
 

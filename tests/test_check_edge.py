@@ -132,6 +132,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, forbidden: Path) -> None:
     [
         (-1, "error", "has expired, on "),
         (0.01, "warning", "expires in 0 days"),
+        (1.5, "warning", "expires in 1 day,"),
         (29, "warning", "expires in 28 days"),
         (31, "", ""),
     ],

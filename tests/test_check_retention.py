@@ -13,7 +13,7 @@ from retention.rules.clock import ClockReading, look, suspended
 from sipagent.check.retention import retention_findings
 from sipagent.config.load import Config
 from tests.configured import SMALL, read, with_keys
-from tests.kept import START, keep, recording
+from tests.kept import START, keep, receipt, recording
 
 DUE = due_date(START, "6 months")
 DAY = timedelta(days=1)
@@ -42,7 +42,7 @@ def test_all_is_well(config: Config, archive: Archive) -> None:
         "erasures": ("ok", "all that had to be erased in its call is gone"),
         "reserves": ("ok", "are made at the start"),
         "holds": ("ok", "no review is overdue"),
-        "chain": ("ok", f"{head} entries, and retention.head is one of them"),
+        "chain": ("ok", f"{head} entries, and retention.head names one"),
     }
 
 
@@ -109,6 +109,12 @@ def test_a_system_without_a_boot_is_an_error(config: Config, archive: Archive) -
     )
 
 
+def test_a_chain_that_has_its_head_is_told_with_its_entries(config: Config, archive: Archive) -> None:
+    assert found(config, START)["chain"] == ("ok", "1 entry, and retention.head names one")
+    archive.store.add_receipt(receipt(recording()))
+    assert found(config, START)["chain"] == ("ok", "2 entries, and retention.head names one")
+
+
 def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, archive: Archive) -> None:
     assert archive.store.places is not None
     file = archive.store.places.head
@@ -123,7 +129,7 @@ def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, 
         "retention.head: not the head of a chain, so a tail cut off would not show: see `sipagent verify`",
     )
     keep(archive, recording(1))
-    assert found(config, START)["chain"] == ("error", f"retention.head.damaged {DAMAGED}")
+    assert found(config, START)["chain"] == ("error", f"retention.rows.head.damaged {DAMAGED}")
     damaged_path(file).unlink()
     assert found(config, START)["chain"][0] == "ok"
     file.unlink()

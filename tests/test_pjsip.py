@@ -20,7 +20,7 @@ from sipagent.agent.engine import (
 )
 from sipagent.call import events as e
 from sipagent.call import referral as r
-from sipagent.pjsip import EngineError, PjsipEngine, doubt, engine
+from sipagent.pjsip import EngineError, PjsipEngine, doubt, engine, setup
 from sipagent.softphone.phone import Answering, Challenge
 from tests.loopback import NUMBER, PATIENCE_S, Loopback, scene
 
@@ -172,10 +172,24 @@ def test_who_finds_no_leg_is_reported_too(stack: ExitStack) -> None:
     call = office.caller.call(office.uri())
     office.until(lambda: office.of(RefusedByEngine), "refusal by the engine")
     (refused,) = office.of(RefusedByEngine)
-    assert (refused.status, refused.message.split(" ")[0]) == (486, "INVITE")
+    assert (refused.status, refused.message.split(" ")[0]) == (503, "INVITE")
     assert refused.source == "{}:{}".format(*office.caller.address)
-    office.until(lambda: call.status == 486, "486")
+    office.until(lambda: call.final, "a final answer")
+    assert call.final
+    assert (call.status, call.final.header("Retry-After")) == (503, "10")
     assert len(office.of(Incoming)) == office.engine.capacity
+
+
+@scene
+def test_where_we_have_miscounted_the_librarys_own_answer_is_reported(stack: ExitStack) -> None:
+    office = Loopback(stack)
+    for _ in range(office.engine.capacity):
+        office.answered()
+    setup.call_count = lambda: office.engine.capacity - 1
+    call = office.caller.call(office.uri())
+    office.until(lambda: call.status, "an answer")
+    (refused,) = office.of(RefusedByEngine)
+    assert (call.status, refused.status) == (486, 486)
 
 
 # --- keys and holds ---

@@ -191,6 +191,26 @@ def test_a_re_invite_with_more_is_refused_and_the_call_goes_on(stack: ExitStack)
     assert call.ended_by is None
 
 
+@scene
+def test_what_offers_within_a_call_open_is_counted_until_it_is_closed(stack: ExitStack) -> None:
+    """Each line has sockets until the answer, and the library has no more than 64: it ended the process."""
+    office = of_trunk(stack)
+    calls = [office.answered()[0] for _ in range(3)]
+    for method in ("UPDATE", "INVITE"):
+        statuses: list[int | None] = []
+
+        def offers(method: str = method, statuses: list[int | None] = statuses) -> None:
+            kind = (("Content-Type", "application/sdp"),)
+            for call in calls * 10:
+                body = many_lines(call.rtp.address, AUDIO_LINES)
+                statuses.append(call.request(method, kind, body).status)
+
+        office.meanwhile(offers)
+        assert set(statuses) == {200, 488}
+        works(office, screening.CLOSING_S)
+    assert [call.ended_by for call in calls] == [None] * 3
+
+
 # --- whom a dialog obeys ---
 
 

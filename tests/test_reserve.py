@@ -280,7 +280,7 @@ def test_what_waits_is_told_and_is_no_orphan(archive: Archive, tmp_path: Path) -
     (found,) = verify(archive).problems
     assert (found.where, found.problem) == (
         "retention.reserve",
-        "what the database did not take of 1 calls waits in it",
+        "what the database did not take of 1 call waits in it",
     )
     reserve.write([sum_of(1)])
     assert problems(Places(tmp_path / "retention.db")) == {

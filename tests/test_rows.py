@@ -490,7 +490,7 @@ def test_without_a_reserve_it_is_told_how_many_were_lost(
         rows.keep_receipt(receipt(ROW))
         wait_for(lambda: alerts != [])
         rows.stop()
-    assert alerts[-1] == "rows: 1 receipts could not be kept"
+    assert alerts[-1] == "rows: 1 receipt could not be kept"
 
 
 # --- personal fields ---

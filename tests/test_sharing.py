@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from sipagent.agent.admission import Admission
 from sipagent.agent.engine import RefusedByEngine
@@ -427,7 +428,11 @@ def test_a_worker_without_room_leaves_no_receipt_behind_the_edge(supervised: Sup
     late = stage.invite()
     assert stage.engine.ordered("reject") == [(late, 503, 10)]
     stage.gone(late, 503)
-    stage.turn(RefusedByEngine(486, HERE, invite()))
+    with capture_logs() as logs:
+        stage.turn(RefusedByEngine(503, HERE, invite()))
+        assert "miscounted_legs" not in [line["event"] for line in logs]
+        stage.turn(RefusedByEngine(486, HERE, invite()))
+        assert "miscounted_legs" in [line["event"] for line in logs]
     assert len(stage.receipts()) == 1 and stage.alerts == []
     stage.turn(RefusedByEngine(488, HERE, invite()))
     assert [receipt.outcome for receipt in stage.receipts()] == [None, "rejected"]

@@ -11,6 +11,7 @@ import pytest
 from sipagent.softphone.phone import Answering, Challenge, Loop, Phone, PhoneError, PhoneTimeout
 from sipagent.softphone.rtp import LEVELS, Playback, SteadyTone, decode, encode, key_tones, strongest, tone
 from sipagent.softphone.sip import Media, Message, digest, parameter, uri_of
+from tests.torture import WSINV
 
 
 @pytest.fixture
@@ -210,6 +211,13 @@ def test_reading_what_others_write() -> None:
     assert Media.parse(b"v=0\r\nc=IN IP4 1.2.3.4\r\nm=audio 0 RTP/AVP 0\r\n") is None
     with pytest.raises(ValueError, match="not SIP"):
         Message.parse(b"GET / HTTP/1.1\r\n\r\n")
+
+
+def test_white_space_may_stand_where_the_grammar_has_it() -> None:
+    message = Message.parse(WSINV.encode())
+    tags = [parameter(message.header(name), "tag") for name in ("From", "To")]
+    assert (tags, message.branch) == (["98asjd8", "1918181833n"], "390skdjuw")
+    assert message.all("Via")[1].endswith("branch= z9hG4bK30239")
 
 
 def test_garbage_is_counted_and_survived(loop: Loop, desk: Phone, caller: Phone) -> None:

@@ -167,7 +167,8 @@ def problems(places: Places) -> dict[str, str]:
             continue
         calls = {one.id for one in records if not isinstance(one, Sum)}
         if calls:
-            found[path.name] = f"what the database did not take of {len(calls)} calls waits in it"
+            several = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
+            found[path.name] = f"what the database did not take of {several} waits in it"
         elif records:
             found[path.name] = "counts of calls wait in it for the database"
         elif not is_allocated(path):

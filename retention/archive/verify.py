@@ -227,14 +227,13 @@ class _Verification:
             goes_on = (
                 lost.seq > last.seq
             )  # else it was an older copy that went on, further than what was lost
-            missing = f"{last.seq + 1} to {lost.seq}" if goes_on else f"of another copy, up to {lost.seq},"
-            self.found.lost.append(
-                Problem(where, f"entries {missing} are lost: {entry.subject} ({entry.at})")
-            )
+            other = f"entries of another copy, up to {lost.seq}, are"
+            missing = _entries(last.seq + 1, lost.seq) if goes_on else other
+            self.found.lost.append(Problem(where, f"{missing} lost: {entry.subject} ({entry.at})"))
             self.found.gaps.append(range(last.seq + 1, lost.seq + 1))
             last = lost if goes_on else last
         if entry.seq != last.seq + 1:
-            self.wrong(where, f"entries {last.seq + 1} to {entry.seq - 1} before it are missing")
+            self.wrong(where, f"{_entries(last.seq + 1, entry.seq - 1, ' before it')} missing")
         return last
 
     def _mark_entry(self, entry: ChainEntry) -> bool:
@@ -276,6 +275,11 @@ def _lost(entry: ChainEntry) -> Lost:
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return None  # its hash is wrong as well
+
+
+def _entries(first: int, last: int, where: str = "") -> str:
+    """`entry 5 is`, `entries 5 to 7 are`; `where` behind the numbers."""
+    return f"entry {first}{where} is" if first == last else f"entries {first} to {last}{where} are"
 
 
 def _is_before(entry: ChainEntry) -> bool:

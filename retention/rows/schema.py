@@ -224,7 +224,8 @@ GUARDS = (*_GUARDS, *_ENDS, *_SUMS_STAY)
 
 def unknown_migrations(db: Database) -> list[str]:
     """Steps that the database has taken and this program does not know."""
-    known = {step.name for step in MIGRATIONS._migrations}
+    with Database(memory=True) as empty:  # where all that is known is still to be done
+        known = {step.name for step in MIGRATIONS.pending(empty)}
     return [step.name for step in MIGRATIONS.applied(db) if step.name not in known]
 
 

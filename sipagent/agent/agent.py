@@ -48,7 +48,7 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recorder import Recorder, TapFault
 from sipagent.agent.registration import Registrar
 from sipagent.agent.tapping import Tapping
-from sipagent.agent.turned_away import FULL, turned_away
+from sipagent.agent.turned_away import MISCOUNTED, turned_away
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER
@@ -379,7 +379,9 @@ class Agent:
 
     def _refused_by_engine(self, report: RefusedByEngine) -> None:
         """A call that never reached us leaves its receipt, too; strangers are only counted."""
-        if report.status in (FULL, SERVICE_UNAVAILABLE) and self._behind_edge:
+        if report.status == MISCOUNTED:
+            log.error("miscounted_legs", detail="the engine's library had no leg where we had counted one")
+        if report.status in (MISCOUNTED, SERVICE_UNAVAILABLE) and self._behind_edge:
             return  # the edge asks another worker, and leaves the receipt
         if receipt := turned_away(report, self.ids, self.admission, self.tally, datetime.now(UTC)):
             self.recorder.keep_rejected(receipt)

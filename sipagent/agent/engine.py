@@ -64,7 +64,10 @@ class RealmLearnt:
 
 @dataclass(frozen=True, slots=True)
 class RefusedByEngine:
-    """The engine itself refused an INVITE before asking: no free leg (486), no usable media (488), …"""
+    """The engine itself refused an INVITE before asking: no free leg (503), no usable media (488), …
+
+    486 is its library's own: it has no leg where by our count one is free.
+    """
 
     status: int
     source: str

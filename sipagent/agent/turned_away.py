@@ -10,7 +10,7 @@ from sipagent.agent.engine import RefusedByEngine
 from sipagent.agent.figures import Tally
 from sipagent.config.identity import call_id, called_number, caller_number
 
-FULL = 486  # the engine's own answer when it has no leg left
+MISCOUNTED = 486  # from the engine: its library has no leg, where by our count one is free
 
 log = structlog.get_logger("sipagent.agent.agent")
 
@@ -22,8 +22,6 @@ def turned_away(
     if not rules.source_allowed(report.source):
         tally.count_stranger()
         return None
-    if report.status == FULL:
-        log.error("miscounted_legs", detail="the engine refused a call that we had room for")
     receipt = rejected(
         ids.new(now),
         now,

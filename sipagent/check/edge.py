@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sipagent.agent.admission import allowed_sources
-from sipagent.config.finding import Finding, error, ok, warning
+from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.edge.addresses import addresses
 from sipagent.edge.certificate import CERTIFICATE, KEY, aged, expiry
@@ -93,7 +93,9 @@ def _started(planned: Plan) -> Finding:
         finally:
             process.stop()
     version = re.search(r"\d+\.\d+\.\d+", str(release))
-    return ok("edge", f"kamailio {version[0] if version else '?'} starts, with {planned.workers} workers")
+    return ok(
+        "edge", f"kamailio {version[0] if version else '?'} starts, with {counted(planned.workers, 'worker')}"
+    )
 
 
 def _elsewhere(planned: Plan) -> Plan:

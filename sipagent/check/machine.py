@@ -20,7 +20,7 @@ from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import files_of
 from sipagent.check.edge import edge_findings
 from sipagent.check.retention import retention_findings
-from sipagent.config.finding import Finding, error, ok, warning
+from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.layout import layout
 from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.edge.plan import Addresses, needs_edge, plan
@@ -74,7 +74,8 @@ def _processes(config: Config, legs: int) -> Iterator[Finding]:
         yield error(wrong.key, f"{wrong.problem}; accepted: {wrong.accepted}")
     else:
         yield ok(
-            "capacity.calls", f"{found.calls}: {found.workers} workers of {found.per_worker} behind the edge"
+            "capacity.calls",
+            f"{found.calls}: {counted(found.workers, 'worker')} of {found.per_worker} behind the edge",
         )
 
 

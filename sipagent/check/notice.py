@@ -13,7 +13,7 @@ from pathlib import Path
 from media.loudness import Loudness, loudness
 from media.prompt import PromptError, PromptFile, inspect_prompt
 from sipagent.check.spoken import hours_findings, name_findings
-from sipagent.config.finding import Finding, error, ok, warning
+from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.load import Config, PromptSet
 from sipagent.notice import words as heard
 from sipagent.notice.spoken_ways import broken_promise, tells_to_say
@@ -278,7 +278,7 @@ def _how_long(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
         yield error(what, "its words do not say how long recordings are kept, nor where to read more")
     else:
         count, unit = max(told, key=lambda period: _days(*period))
-        words, days = f"{count} {unit}{'' if count == 1 else 's'}", _days(count, unit)
+        words, days = counted(count, unit), _days(count, unit)
         own, _, own_unit = kept.partition(" ")
         real = _days(int(own), own_unit.removesuffix("s"))
         if real > days * 1.02:

@@ -18,7 +18,7 @@ from retention.rules.purge import OVERDUE, ahead_of, due, plan
 from retention.stamps.stamp import proven
 from retention.storage.places import Places
 from sipagent.agent.recorder.stored import archive_of, store_of
-from sipagent.config.finding import Finding, error, ok
+from sipagent.config.finding import Finding, counted, error, ok
 from sipagent.config.load import Config
 from sipagent.service.purging import RESUMES
 
@@ -97,4 +97,4 @@ def _chain(store: Store, file: Path) -> Finding:
             f"has no entry {head.seq} as {file.name} says: its tail was cut off, or an older database came "
             "back: see `sipagent verify`",
         )
-    return ok("chain", f"{store.head().seq} entries, and {file.name} is one of them")
+    return ok("chain", f"{counted(store.head().seq, 'entry', 'entries')}, and {file.name} names one")

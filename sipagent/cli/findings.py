@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from sipagent.cli.base import print_json
 from sipagent.cli.tables import Column, console, show_table
-from sipagent.cli.times import counted
-from sipagent.config.finding import Finding
+from sipagent.config.finding import Finding, counted
 
 
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:

@@ -4,6 +4,8 @@ import re
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from sipagent.config.finding import counted
+
 ACCEPTED = "2026-11-24, 2026-11-24T10:00, today, yesterday, now, 30m, 12h, 7d or 2w (ago)"
 
 _AGO = re.compile(r"(\d{1,4})([mhdw])", re.ASCII)
@@ -90,8 +92,3 @@ def size(count: int | None) -> str:
         if amount < 999.95:
             return f"{amount:.1f} {unit}"
     return f"{amount / 1000:.1f} TB"
-
-
-def counted(count: int, word: str) -> str:
-    """`1 recording`, `2 recordings`."""
-    return f"{count} {word}{'' if count == 1 else 's'}"

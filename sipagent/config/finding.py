@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""What a check finds, and numbers of things as people read them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +13,11 @@ class Finding:
     level: Level
     what: str
     detail: str
+
+
+def counted(count: int, word: str, several: str = "") -> str:
+    """`1 recording`, `2 recordings`; `several` where it is not the word with an s."""
+    return f"{count} {word if count == 1 else several or word + 's'}"
 
 
 def ok(what: str, detail: str) -> Finding:

@@ -63,7 +63,7 @@ def caller_number(message: str, country: str) -> str | None:
         return None
     asserted = header_values(message, "P-Asserted-Identity")
     for value in [*asserted, *header_values(message, "From")[:1]]:
-        for entry in _entries(value):
+        for entry in entries(value):
             if number := _number_of(address_of(entry), country):
                 return number
     return None
@@ -159,7 +159,7 @@ def _asks_for_privacy(message: str) -> bool:
     return "id" in values or "user" in values
 
 
-def _entries(value: str) -> Iterator[str]:
+def entries(value: str) -> Iterator[str]:
     """Split a header at its commas, but not at those within quotes or angle brackets."""
     start, quoted, bracketed, skip = 0, False, False, False
     for position, char in enumerate(value):

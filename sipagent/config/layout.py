@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sipagent.config.finding import counted
 from sipagent.config.load import Config, ConfigError, PortRange
 
 PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are just being let go
@@ -56,7 +57,7 @@ def _checked(config: Config, found: Layout) -> Layout:
         raise ConfigError(
             config.file,
             "trunk.rtp_ports",
-            f"'{found.ports}' holds {len(found.ports)} ports",
-            f"{needed} or more: {found.slice} for each of {found.workers} workers",
+            f"'{found.ports}' holds {counted(len(found.ports), 'port')}",
+            f"{needed} or more: {found.slice} for each of {counted(found.workers, 'worker')}",
         )
     return found

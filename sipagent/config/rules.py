@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sipagent.config.errors import shown
+from sipagent.config.finding import counted
 from sipagent.config.model import Config
 from sipagent.config.tables.sip import CredentialsTable
 from sipagent.config.tables.spoken import PROMPT
@@ -132,7 +133,9 @@ def _ports(config: Config) -> Iterator[Complaint]:
     needed = max(PORTS_LEAST, PORTS_PER_CALL * config.capacity.calls)
     if len(ports) < needed:
         yield Complaint(
-            "trunk.rtp_ports", f"'{ports}' holds {len(ports)} ports", f"{needed} or more for capacity.calls"
+            "trunk.rtp_ports",
+            f"'{ports}' holds {counted(len(ports), 'port')}",
+            f"{needed} or more for capacity.calls",
         )
     metrics = config.metrics.listen
     if metrics and metrics.port == listen.port and config.trunk.transport == "tcp":

@@ -8,6 +8,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sipagent.config.finding import counted
 from sipagent.config.load import ConfigError
 from sipagent.edge.configuration import SYSTEM_CA
 from sipagent.edge.plan import Tls
@@ -41,7 +42,9 @@ def aged(until: datetime, now: datetime) -> str:
     """What is to be said of its age, or nothing."""
     if now >= until:
         return f"has expired, on {until:%Y-%m-%d}"
-    return f"expires in {(until - now).days} days, on {until:%Y-%m-%d}" if until - now <= SOON else ""
+    return (
+        f"expires in {counted((until - now).days, 'day')}, on {until:%Y-%m-%d}" if until - now <= SOON else ""
+    )
 
 
 def _load(reader: ssl.SSLContext, key: str, path: Path, file: Path) -> None:

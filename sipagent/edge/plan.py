@@ -6,6 +6,7 @@ Pure. The machine's part (names looked up, the address of this host) comes in as
 from dataclasses import dataclass
 from pathlib import Path
 
+from sipagent.config.finding import counted
 from sipagent.config.layout import per_worker_of, workers_of
 from sipagent.config.load import Config, ConfigError, HostPort, uri_host, uri_user
 from sipagent.config.types import Network
@@ -120,8 +121,8 @@ def plan(config: Config, legs: int, addresses: Addresses) -> Plan:
         raise ConfigError(
             config.file,
             "edge.worker_ports",
-            f"'{edge.worker_ports}' holds {len(edge.worker_ports)} ports",
-            f"{needed} or more: {BEFORE_WORKERS} and one for each of {workers} workers",
+            f"'{edge.worker_ports}' holds {counted(len(edge.worker_ports), 'port')}",
+            f"{needed} or more: {BEFORE_WORKERS} and one for each of {counted(workers, 'worker')}",
         )
     return Plan(
         workers=workers,

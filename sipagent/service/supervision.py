@@ -28,6 +28,7 @@ from sipagent.agent.recorder.jobs import Worker
 from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recovery import recover
 from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.config.finding import counted
 from sipagent.config.layout import Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
 from sipagent.edge.addresses import addresses
@@ -164,7 +165,7 @@ class ChildSpecs:
         if edge.worker(after.workers - 1).port > edge.last_port:
             ports = self.plan.last_port - self.plan.first_port + 1
             needed = f"{after.workers + BEFORE_WORKERS} or more, from the next start on"
-            raise ConfigError(config.file, "edge.worker_ports", f"holds {ports} ports", needed)
+            raise ConfigError(config.file, "edge.worker_ports", f"holds {counted(ports, 'port')}", needed)
         _look_at_certificate(config, edge)
         tell_waiting(taken)
         self.rules = with_seed(rules, config, self.rules.seed)

@@ -2,12 +2,13 @@
 
     source      a stranger gets no answer; in a dialog, nobody but its peers does
     body        more media than the engine can take: 488
-    load        sockets of RTP that it would open, and legs that are free: 503, or a moment's wait
+    load        sockets of RTP that it would open, and legs that are free: a moment's wait, or 503
 
 The library would answer strangers, obey whoever knows Call-ID and tags, and open sockets for each line of a
 body before anybody is asked; and when those run out, it ends the process.
 """
 
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from ipaddress import ip_address
 from urllib.parse import unquote
 
 from sipagent.call.timing import RETRY_AFTER_S
-from sipagent.config.identity import address_of, header_values
+from sipagent.config.identity import address_of, entries, header_values
 from sipagent.config.types import Network, uri_host
 from sipagent.edge.hop import HEADER
 from sipagent.sip.socket_filter import Address
@@ -26,10 +27,12 @@ ROOM_S = 0.02  # between two looks at whether a leg has become free
 ROOM_AGAIN_S = 0.3  # so long in all: an INVITE is repeated after 0.5 s (RFC 3261 section 17.1.1.2)
 WAITING = 20  # requests at a time
 KEPT_S = 40.0  # a dialog that is over is known for so long: its last requests may be repeated for 32 s
+REPEATED_S = 5.0  # T4: so long the library answers a repeated INVITE after its end (RFC 3261 section 17.2.1)
 SIP_PORT = 5060
 ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"
 EXTENSIONS = frozenset({"100rel", "norefersub", "record-aware", "timer"})  # that the library knows
 WITH_BODY = ("INVITE", "UPDATE", "PRACK")
+RETRY_AFTER = (("Retry-After", str(RETRY_AFTER_S)),)
 
 _MEDIA_LINE = re.compile(r"^[ \t]*m=[ \t]*(\w+)[ \t]+(\d+)", re.MULTILINE | re.IGNORECASE)
 _BRANCH = re.compile(r";\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
@@ -62,6 +65,15 @@ class Request:
         return sum(kind.lower() == "audio" and int(port) > 0 for kind, port in self._sections)
 
     @property
+    def opens(self) -> int:
+        """Sockets that the library would open for it; a leg's one line goes on with those that it has."""
+        if self.method not in WITH_BODY:
+            return 0
+        if self.to_tag:
+            return 2 * self.audio if self.audio > 1 else 0
+        return 2 * max(1, self.audio)
+
+    @property
     def lines(self) -> int:
         return len(self._sections)
 
@@ -75,7 +87,8 @@ class Request:
 class Load:
     """What the engine has and how much of it is in use. `sockets` of RTP and RTCP, those closing included.
 
-    `room`: whether one more call would find its legs; `waiting`: requests that are held back.
+    `room`: whether one more call would find its legs; `waiting`: requests that are held back. Without room
+    the policy refuses, in its own way, as long as there is a leg to do it with.
     """
 
     legs: int
@@ -117,11 +130,14 @@ Verdict = Pass | Ignore | Refuse | Wait
 
 @dataclass(slots=True)
 class _Dialog:
-    """`peers`: who may send within it; `invites`: CSeq and branch of those that have passed."""
+    """`peers`: who may send within it.
+
+    `passed`: CSeq and branch of what went to the library, and until when (monotonic s) this knows it again.
+    """
 
     used_at: float
     peers: set[Address] = field(default_factory=set)
-    invites: set[tuple[str, str]] = field(default_factory=set)
+    passed: dict[tuple[str, str], float] = field(default_factory=dict)
 
 
 class RequestRules:
@@ -149,7 +165,9 @@ class RequestRules:
 
     def judge(self, request: Request, load: Load, now: float) -> Verdict:
         """What becomes of it."""
-        return self._by_source(request) or self._by_body(request) or self._by_load(request, load) or Pass()
+        return (
+            self._by_source(request) or self._by_body(request) or self._by_load(request, load, now) or Pass()
+        )
 
     def _by_source(self, request: Request) -> Ignore | Refuse | None:
         if self._peer is not None:
@@ -181,26 +199,41 @@ class RequestRules:
         too_much = request.lines > LINES or request.audio > AUDIO_LINES
         return Refuse(488) if too_much and request.method in WITH_BODY else None
 
-    def _by_load(self, request: Request, load: Load) -> Refuse | Wait | None:
+    def _by_load(self, request: Request, load: Load, now: float) -> Refuse | Wait | None:
         if request.method == "OPTIONS" and load.draining and not request.to_tag:
             return Refuse(503)
-        if request.method != "INVITE" or self._is_repeated(request):
+        if request.method not in WITH_BODY or self._is_repeated(request, now):
             return None
-        if load.sockets + 2 * max(1, request.audio) > load.sockets_limit:
-            return Refuse(488) if request.to_tag else Refuse(503, (("Retry-After", str(RETRY_AFTER_S)),))
-        full = load.legs >= load.legs_limit or not load.room
-        may_wait = request.waited_s < ROOM_AGAIN_S and load.waiting < WAITING
-        return Wait(ROOM_S) if full and may_wait and not request.to_tag else None
+        if request.opens and load.sockets + request.opens > load.sockets_limit:
+            return Refuse(488) if request.to_tag else Refuse(503, RETRY_AFTER)
+        full = load.legs >= load.legs_limit
+        if request.method != "INVITE" or request.to_tag or (not full and load.room):
+            return None
+        if request.waited_s < ROOM_AGAIN_S and load.waiting < WAITING:
+            return Wait(ROOM_S)
+        return Refuse(503, RETRY_AFTER) if full else None
 
-    def passed(self, request: Request, now: float) -> None:
-        """It goes to the library: who has sent it may send within the dialog that it begins."""
-        if request.method not in ("INVITE", "UPDATE"):
-            return
+    def passed(self, request: Request, now: float) -> bool:
+        """It goes to the library: who has sent it may send within the dialog that it begins.
+
+        Whether this is something new that may open sockets.
+        """
+        if request.method not in WITH_BODY:
+            return False
+        repeated = self._is_repeated(request, now)
         dialog = self._dialogs.setdefault(request.dialog, _Dialog(now))
         dialog.used_at = now
         dialog.peers |= {request.source, *reached_at(request.message)}
-        if request.method == "INVITE":
-            dialog.invites.add((request.cseq, request.branch))
+        if not repeated:
+            dialog.passed[request.cseq, request.branch] = math.inf
+        return not repeated
+
+    def ended(self, call_id: str, now: float, repeated_s: float = REPEATED_S) -> None:
+        """The leg of an INVITE is over, or never was: for so long the library answers it from memory."""
+        for (known, _), dialog in self._dialogs.items():
+            if known == call_id:
+                until = now + repeated_s
+                dialog.passed = {key: min(at, until) for key, at in dialog.passed.items()}
 
     def first_refused(self, request: Request, now: float) -> bool:
         """Whether this one was not refused before: it is repeated until its sender has had the answer."""
@@ -244,13 +277,13 @@ class RequestRules:
         said = header_values(request.message, HEADER)
         return any(value.partition(";")[0].strip() == self._token for value in said)
 
-    def _is_repeated(self, request: Request) -> bool:
+    def _is_repeated(self, request: Request, now: float) -> bool:
         dialog = self._dialogs.get(request.dialog)
-        return dialog is not None and (request.cseq, request.branch) in dialog.invites
+        return dialog is not None and dialog.passed.get((request.cseq, request.branch), now) > now
 
 
 def read(message: str, source: Address) -> Request:
-    """A request from its text; what is missing is empty."""
+    """A request from its text; what is missing is empty. The library knows methods in any case of letters."""
 
     def first(name: str) -> str:
         return next(iter(header_values(message, name)), "")
@@ -274,9 +307,9 @@ def reached_at(message: str) -> Iterable[Address]:
     """Where its sender is reached from now on (RFC 3261 section 12.1), as far as addresses say so."""
     for name in ("Contact", "Record-Route"):
         for value in header_values(message, name):
-            for entry in value.split(","):
+            for entry in entries(value):
                 try:
-                    host, port = uri_host(address_of(entry.strip()))
+                    host, port = uri_host(address_of(entry))
                     ip_address(host)
                 except ValueError:
                     continue  # a name, or nothing that can be read: its sender's address must do

@@ -81,7 +81,7 @@ class Message:
 
 def parameter(value: str, name: str) -> str:
     """`;name=value` of a header, or an empty text."""
-    found = re.search(rf";\s*{name}=([^;,>\s]*)", value.rpartition(">")[2] if "<" in value else value)
+    found = re.search(rf";\s*{name}\s*=\s*([^;,>\s]*)", value.rpartition(">")[2] if "<" in value else value)
     return found[1] if found else ""
 
 

@@ -26,6 +26,7 @@ from retention.rows.rejected import LOST, PendingRejections, Span
 from retention.rows.store import Store
 from retention.storage.marks import MustGo
 from sipagent.agent.recorder.jobs import FAULTS, Job
+from sipagent.config.finding import counted
 
 RETRY_S = 1.0  # between two attempts
 WITHOUT_S = 15.0  # that a row is waited for where there is no reserve
@@ -116,7 +117,7 @@ class RowWriter:
             if not lost:
                 break
         if count:
-            self._tell(f"{count} receipts could not be kept")
+            self._tell(f"{counted(count, 'receipt')} could not be kept")
 
     # --- any thread ---
 

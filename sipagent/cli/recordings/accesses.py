@@ -9,7 +9,8 @@ import click
 from retention.recording import Access
 from sipagent.cli.base import Decorated, Workplace, json_option, meant, now, optional_id_argument, print_json
 from sipagent.cli.tables import WIDE, WIDER, Column, console, newest, show_table
-from sipagent.cli.times import counted, full, parse_moment
+from sipagent.cli.times import full, parse_moment
+from sipagent.config.finding import counted
 
 _OUTCOMES = ("begun", "done", "refused", "failed")
 _MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"

@@ -26,7 +26,7 @@ from sipagent.cli.base import (
 )
 from sipagent.cli.copy import new_file
 from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_calls
-from sipagent.cli.times import counted
+from sipagent.config.finding import counted
 from sipagent.config.identity import printable
 
 _PAGE = "\f"  # between two certificates: each on a page of its own

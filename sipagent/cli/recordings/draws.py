@@ -10,8 +10,8 @@ from retention.rows.selection import Selection
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.filters import period_of
 from sipagent.cli.tables import Column, console, show_table
-from sipagent.cli.times import counted
 from sipagent.config.draws import Audit, audit
+from sipagent.config.finding import counted
 from sipagent.config.sampling import Seed
 from sipagent.config.seed import SeedError, read_seed
 

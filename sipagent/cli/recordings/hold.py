@@ -25,7 +25,8 @@ from sipagent.cli.base import (
     words,
 )
 from sipagent.cli.tables import WIDE, Column, console, show_table
-from sipagent.cli.times import counted, full
+from sipagent.cli.times import full
+from sipagent.config.finding import counted
 
 _WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
 

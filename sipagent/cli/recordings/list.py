@@ -21,7 +21,8 @@ from sipagent.cli.tables import (
     recording_columns,
     show_table,
 )
-from sipagent.cli.times import counted, full, length, size
+from sipagent.cli.times import full, length, size
+from sipagent.config.finding import counted
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")

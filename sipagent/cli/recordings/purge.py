@@ -22,7 +22,8 @@ from retention.storage.places import Places
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
-from sipagent.cli.times import counted, full, parse_moment, size
+from sipagent.cli.times import full, parse_moment, size
+from sipagent.config.finding import counted
 from sipagent.edge.files import forget_old_dialogs
 
 Row = TypeVar("Row")

@@ -10,7 +10,7 @@ from sipagent.cli.base import Workplace, json_option, now, print_json, system_us
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
-from sipagent.cli.times import counted
+from sipagent.config.finding import counted
 
 _PROBLEMS: list[Column[Unrebuilt]] = [
     Column("file", lambda found: found.name),

@@ -17,7 +17,8 @@ from retention.rules.statistics import DECISIONS, OTHER, PHASES, Fates, Statisti
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.filters import period_of
 from sipagent.cli.tables import Column, console, show_fields, show_table, user_part
-from sipagent.cli.times import counted, full, length, size
+from sipagent.cli.times import full, length, size
+from sipagent.config.finding import counted
 
 Row = TypeVar("Row")
 Tally = dict[str, tuple[int, int]]

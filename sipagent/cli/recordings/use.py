@@ -33,7 +33,7 @@ from sipagent.cli.copy import new_file
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_calls
 from sipagent.cli.sound import FORMATS, RecordingSound
-from sipagent.cli.times import counted
+from sipagent.config.finding import counted
 from sipagent.config.identity import printable
 
 Traced = Callable[[str, str], None]  # outcome and detail, into the trace

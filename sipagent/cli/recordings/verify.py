@@ -14,7 +14,7 @@ from sipagent.agent.recorder.stored import files_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import Step, steps
 from sipagent.cli.tables import Column, console, show_fields, show_table
-from sipagent.cli.times import counted
+from sipagent.config.finding import counted
 
 _FINDING: list[Column[Problem]] = [
     Column("where", lambda found: found.where),

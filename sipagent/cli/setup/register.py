@@ -11,7 +11,7 @@ from sipagent.article30.file import Difference, RegisterError, Written, differen
 from sipagent.article30.markdown import LANGUAGES
 from sipagent.article30.register import RegisterEntry, entry
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
-from sipagent.cli.times import counted
+from sipagent.config.finding import counted
 from sipagent.config.identity import printable
 from sipagent.config.load import Config
 from sipagent.notice.notices import spoken_notices

@@ -12,7 +12,7 @@ from sipagent.cli.base import Failure, Workplace, by_option, json_option, now, p
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
-from sipagent.cli.times import counted
+from sipagent.config.finding import counted
 
 _SHOWN = 20  # failures; more have one reason
 

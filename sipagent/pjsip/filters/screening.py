@@ -114,10 +114,12 @@ class Screening:
     def closed(self, leg: Leg) -> None:
         """A leg has ended."""
         self._closes(self._open.pop(leg, 0))
+        self._rules.ended(leg.call_id, time.monotonic())
 
     def refused_by_library(self, call_id: str) -> None:
         """An INVITE that had passed is no leg."""
         self._closes(self._opening.pop(call_id, 0))
+        self._rules.ended(call_id, time.monotonic(), 0.0)
 
     # --- steps ---
 
@@ -162,8 +164,7 @@ class Screening:
         now = time.monotonic()
         match verdict:
             case Pass():
-                self._rules.passed(request, now)
-                if request.method == "INVITE":
+                if self._rules.passed(request, now):
                     self._expect(request)
             case Ignore():
                 self._ignored += 1
@@ -173,12 +174,11 @@ class Screening:
                     self._engine.settings.report(RefusedByEngine(status, source, request.message))
 
     def _expect(self, request: Request) -> None:
-        sockets = OWN * max(1, request.audio)
-        leg = next((leg for leg in self._open if leg.call_id == request.call_id), None)
-        if leg is not None:
-            self._open[leg] = max(self._open[leg], sockets)
-        elif not request.to_tag:
-            self._opening[request.call_id] = sockets
+        """What an offer within a dialog opens beside its leg's sockets is closed with the answer."""
+        if request.to_tag:
+            self._closes(request.opens)
+        elif request.method == "INVITE":
+            self._opening[request.call_id] = request.opens
 
     def _failed(self, reason: str) -> None:
         self._engine.settings.report(EngineFault(reason))
