@@ -167,7 +167,7 @@ def test_one_that_cannot_be_read_is_put_aside_and_told_until_somebody_takes_it_a
     assert read_head(file) == kept.store.head()
     assert damaged_path(file).read_text() == "not a head"
     for _ in range(2):
-        assert problems(verify(kept)) == [f"retention.rows.head.damaged: {DAMAGED}"]
+        assert problems(verify(kept)) == [f"retention.head.damaged: {DAMAGED}"]
     damaged_path(file).unlink()
     assert problems(verify(kept)) == []
 

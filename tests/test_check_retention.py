@@ -129,7 +129,7 @@ def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, 
         "retention.head: not the head of a chain, so a tail cut off would not show: see `sipagent verify`",
     )
     keep(archive, recording(1))
-    assert found(config, START)["chain"] == ("error", f"retention.rows.head.damaged {DAMAGED}")
+    assert found(config, START)["chain"] == ("error", f"retention.head.damaged {DAMAGED}")
     damaged_path(file).unlink()
     assert found(config, START)["chain"][0] == "ok"
     file.unlink()
