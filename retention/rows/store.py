@@ -1,8 +1,8 @@
 """The rows: receipts, recordings, accesses, notes, and the chain over them, in one SQLite database that
 several processes share.
 
-Every write is one short `BEGIN IMMEDIATE` transaction, which also appends to the chain; who comes second
-waits for his turn (`retention.turn`), up to `TURN_S`. Reads are short, too: `retention.pages`. One
+Every write is one short `BEGIN IMMEDIATE` transaction, which also appends to the chain; a second process
+waits for its turn (`retention.rows.turn`), up to `TURN_S`. Reads are short, too: `retention.rows.pages`. One
 connection behind a lock serves all threads of a process.
 """
 
@@ -56,7 +56,7 @@ from retention.storage.places import Places
 __all__ = ["Damaged", "DamagedRow", "NoRoom", "Store", "StoreError", "UnknownId"]
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
-TURN_S = 60.0  # and for those of all who came before: on a slow disk fifty of them take their time
+TURN_S = 60.0  # and for those of all processes before this one: on a slow disk, fifty of them take a while
 COUNTED = 20_000  # entries in one read
 
 Damaged = Callable[[str, str], None]
@@ -66,11 +66,11 @@ _BY_TIME = ("started_at", "id")
 
 
 class Store:
-    """The database at `path`, made if it is missing; `:memory:` for tests. Safe from several threads.
+    """The database at `path`, created if missing; `:memory:` for tests. Safe from several threads.
 
-    `clock` tells the chain when; calls that begin here are `worker`'s, where there are several. Raises
-    StoreError: not a database, not writable, made by a newer version, or busy for too long. A listing tells
-    `damaged(id, problem)` of each row that cannot be read; where it is given none, such a row ends it.
+    `clock` gives the times of the chain; calls that begin here belong to `worker`, if there are several.
+    Raises StoreError: not a database, not writable, made by a newer version, or busy for too long. A listing
+    tells `damaged(id, problem)` of each row that cannot be read; without `damaged`, such a row ends it.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._db.close()
 
@@ -113,8 +113,8 @@ class Store:
     def write(self) -> Iterator[None]:
         """One transaction for all that is written inside; an exception undoes it.
 
-        Nests: what an exception passes through on its way is undone, whoever catches it then. At the end the
-        chain's new head is exported; raises StoreError where that fails, with the rows written.
+        Can be nested: each block that an exception leaves is undone, even if it is caught later. At the end
+        the chain's new head is exported; raises StoreError if that fails, with the rows written.
         """
         with self._lock, named(self.path):
             connection = self._db.conn
@@ -126,7 +126,7 @@ class Store:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield
-                    connection.commit()  # fails as well, of a reader that does not end: nothing may stay open
+                    connection.commit()  # can fail, too, if a reader does not end: nothing may stay open
                 except BaseException:
                     self._ledger.appended = None
                     connection.rollback()
@@ -168,12 +168,12 @@ class Store:
     def each_receipt(
         self, selection: Selection | None = None, damaged: Damaged | None = None
     ) -> Iterator[Receipt]:
-        """The receipts that match, newest first, one after the other."""
+        """The receipts that match, newest first, one at a time."""
         chosen = selection or Selection()
         return self._each(Receipt, newest("receipts", receipt_conditions(chosen), chosen), damaged)
 
     def open_receipts(self, damaged: Damaged | None = None) -> list[Receipt]:
-        """Of calls that have not ended, or whose agent died."""
+        """Receipts of calls that have not ended, or whose agent died."""
         listing = Listing(table="receipts", order=_BY_TIME, indexed="ended_at IS NULL")
         return list(self._each(Receipt, listing, damaged))
 
@@ -195,7 +195,7 @@ class Store:
         self._insert("recordings", recording.to_json())
 
     def update_recording(self, recording: Recording) -> None:
-        """Replace the whole row. Raises UnknownId, StoreError for what a hold forbids."""
+        """Replace the whole row. Raises UnknownId; StoreError if a hold forbids it."""
         self._update("recordings", recording.to_json())
 
     def recording(self, id: str) -> Recording:
@@ -211,7 +211,7 @@ class Store:
     def each_recording(
         self, selection: Selection | None = None, damaged: Damaged | None = None
     ) -> Iterator[Recording]:
-        """The recordings that match, newest first, one after the other."""
+        """The recordings that match, newest first, one at a time."""
         chosen = selection or Selection()
         few = ["hold IS NOT NULL"] if chosen.held else []
         if chosen.status is Status.OPEN:
@@ -220,7 +220,7 @@ class Store:
         return self._each(Recording, listing, damaged)
 
     def kept_statuses(self) -> dict[str, Status]:
-        """Of every recording that is not purged yet, by id; not of rows whose status cannot be read."""
+        """The status of every recording not purged yet, by id; without rows whose status cannot be read."""
         listing = Listing(
             table="recordings", order=_BY_TIME, columns="id, status", indexed="purged_at IS NULL"
         )
@@ -228,7 +228,7 @@ class Store:
         return {row["id"]: known[row["status"]] for row in self.each(listing) if row["status"] in known}
 
     def each_kept(self, started: datetime | None = None) -> Iterator[Recording]:
-        """Not purged yet, whatever has become of their sound; oldest first. `started`: begun before."""
+        """Recordings not purged yet, with or without sound; oldest first. `started`: begun before."""
         stop = None if started is None else to_text(started)
         listing = Listing(table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", stop=stop)
         return self._each(Recording, listing)
@@ -236,21 +236,21 @@ class Store:
     def perhaps_due(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Recording]:
-        """Not purged, and begun before `started` or expired before `expired`; or half purged. Recordings."""
+        """Recordings not purged, and begun before `started` or expired before `expired`; or half purged."""
         return chain(*(self._each(Recording, one, damaged) for one in expiring.recordings(expired, started)))
 
     # accesses
 
     def add_access(self, access: Access) -> None:
-        """One more line in the trace of uses."""
+        """Add a line to the trace of uses."""
         self._insert("accesses", access.to_json())
 
     def accesses(self, recording_id: str | None = None) -> list[Access]:
-        """Of one recording, or all; oldest first."""
+        """Uses of one recording, or of all; oldest first."""
         return list(self.each_access(recording_id))
 
     def each_access(self, recording_id: str | None = None, *, newest: bool = False) -> Iterator[Access]:
-        """Uses of one recording, or all, one after the other; oldest first, or the newest."""
+        """Uses of one recording, or of all, one at a time; oldest or newest first."""
         if recording_id is None:
             return self._each(Access, Listing(table="accesses", order=("id",), descending=newest))
         order = "id DESC" if newest else "id"
@@ -258,7 +258,7 @@ class Store:
         return (self._typed(Access, row) for row in self._read(sql, [recording_id]))
 
     def forget_accesses(self, before: datetime) -> int:
-        """Take the names from the trace of uses made before `before`, but of recordings still kept."""
+        """Empty the names in the trace of uses made before `before`, except of recordings still kept."""
         return self._forget(expiring.accesses(before))
 
     def count_old_accesses(self, before: datetime) -> int:
@@ -272,16 +272,16 @@ class Store:
         self._insert("notes", note.to_json())
 
     def notes(self, recording_id: str) -> list[Note]:
-        """Those of one recording, oldest first."""
+        """The notes of one recording, oldest first."""
         rows = self._read("SELECT * FROM notes WHERE recording_id = ? ORDER BY id", [recording_id])
         return [self._typed(Note, row) for row in rows]
 
     def forget_notes(self, expired: datetime, written: datetime | None = None) -> int:
-        """Take text and author from notes that expired at `expired` or are older than `written`; how many."""
+        """Empty text and author of notes that expired at `expired` or are older than `written`; how many."""
         return self._forget(expiring.notes(expired, written))
 
     def forget_notes_of(self, recording_id: str) -> int:
-        """Take text and author from those of one recording; how many it was."""
+        """Empty text and author of the notes of one recording; how many."""
         of_one = replace(expiring.PERSONAL_NOTES, where=["recording_id = ?"], values=[recording_id])
         return self._forget(of_one)
 
@@ -298,14 +298,14 @@ class Store:
     def each_sum(
         self, since: datetime | None = None, until: datetime | None = None, damaged: Damaged | None = None
     ) -> Iterator[Sum]:
-        """Those that began at or after `since` and before `until`, as they were written."""
+        """Sums that began at or after `since` and before `until`, as they were written."""
         bounds = (("from_at >= ?", since), ("from_at < ?", until))
         where = [condition for condition, at in bounds if at is not None]
         values = [to_text(at) for _, at in bounds if at is not None]
         return self._each(Sum, Listing(table="sums", order=("id",), where=where, values=values), damaged)
 
     def rejected_row(self) -> Row | None:
-        """How many rejected calls have receipts in which hour; for `retention.rejected`."""
+        """How many rejected calls have receipts in which hour; for `retention.rows.rejected`."""
         return next(iter(self._read("SELECT * FROM rejected", [])), None)
 
     def keep_rejected_row(self, row: Row) -> None:
@@ -327,12 +327,12 @@ class Store:
             return self._ledger.hash_of(seq)
 
     def knows(self, head: ChainHead) -> bool:
-        """Whether an exported head is in the chain, or told in it as what was lost."""
+        """Whether an exported head is in the chain, or the chain says that it was lost."""
         with self._lock, named(self.path):
             return self._ledger.knows(head)
 
     def entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
-        """Entries of the chain by their seq, those that there are; up to a page of them."""
+        """The entries of the chain with these seqs, as far as they exist; up to a page."""
         marks = ", ".join("?" * len(seqs))
         rows = self._read(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs, anyhow=True)
         return {row["seq"]: ChainEntry(**row) for row in rows}
@@ -342,23 +342,23 @@ class Store:
         return {table: self._count_firsts(kind) for kind, table in TABLES.items()}
 
     def missing_guards(self) -> list[str]:
-        """Triggers that the database should have, and has not, or others of that name."""
+        """Triggers that the database should have, but that are missing or different."""
         there = {row["sql"] for row in self._read("SELECT sql FROM sqlite_master WHERE type = 'trigger'", [])}
         return [guard.split()[2] for guard in GUARDS if guard not in there]
 
     def begin_segment(self, reason: str) -> None:
-        """Mark in the chain that what comes next was written after a loss, behind the exported head."""
+        """Mark in the chain that what follows was written after a loss, continuing from the exported head."""
         with self.write():
             self._ledger.begin_segment(reason, self._lost_head())
 
     # rows
 
     def each(self, listing: Listing) -> Iterator[Row]:
-        """Raw rows, damaged ones among them, for `verify` and sums; a read holds nothing up for long."""
+        """Raw rows, also damaged ones, for `verify` and sums; a read blocks others only briefly."""
         return each_row(partial(self._read, anyhow=True), listing)
 
     def clock_row(self) -> Row | None:
-        """What was seen of the clock; for `retention.clock`."""
+        """What was seen of the clock; for `retention.rules.clock`."""
         return next(iter(self._read("SELECT * FROM clock", [])), None)
 
     def keep_clock_row(self, row: Row) -> None:
@@ -385,7 +385,7 @@ class Store:
 
     @contextmanager
     def _part(self) -> Iterator[None]:
-        """A part of a transaction; the chain goes on where it was before one that is undone."""
+        """A part of a transaction; if it is undone, the chain continues from where it was before."""
         appended = self._ledger.appended
         try:
             with self._db.atomic():
@@ -401,7 +401,7 @@ class Store:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 
     def _migrate(self) -> None:
-        """Bring the tables up to date. Where the chain begins, it goes on behind a head that was exported."""
+        """Bring the tables up to date. A new chain continues from an exported head."""
         MIGRATIONS.apply(self._db)
         if (nothing := self._ledger.head()).seq == 0:
             lost = self._lost_head()
@@ -411,7 +411,8 @@ class Store:
             self._ledger.adopt()
 
     def _lost_head(self) -> Lost:
-        """What was exported and is not in the chain: its database is gone, or an older one came back."""
+        """The exported head, if the chain does not have it: its database is gone, or an older one was
+        restored."""
         try:
             exported = None if self.places is None else read_head(self.places.head)
         except ChainHeadError:
