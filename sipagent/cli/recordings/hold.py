@@ -1,4 +1,4 @@
-"""What serves as testimony stays: `hold`, `release`, `holds`. No attempt without its line in the trace."""
+"""Keeps recordings as testimony: `hold`, `release`, `holds`. Every attempt leaves a line in the trace."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -140,7 +140,7 @@ def holds_command(work: Workplace, as_json: bool) -> None:
 
 @contextmanager
 def _traced(archive: Archive, recording: Recording, attempt: Access) -> Iterator[None]:
-    """Whatever is refused or fails leaves a line. Raises Failure for what is refused."""
+    """Leave a line in the trace for what is refused or fails. Raises Failure for what is refused."""
 
     def trace(outcome: str, detail: str) -> None:
         archive.store.add_access(discreet(replace(attempt, outcome=outcome, detail=detail), recording))

@@ -1,4 +1,4 @@
-"""A lost database comes back: `rebuild`."""
+"""Rebuilds a lost database: `rebuild`."""
 
 from pathlib import Path
 

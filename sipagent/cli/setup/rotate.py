@@ -1,4 +1,4 @@
-"""`keys rotate`: what is sealed, sealed anew to those whom the configuration names now."""
+"""`keys rotate`: seals what is sealed again, to the recipients in the present configuration."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import counted
 
-_SHOWN = 20  # failures; more have one reason
+_SHOWN = 20  # how many failures to show; more have one reason
 
 
 @click.command("rotate", short_help="Seal all recordings to the recipients of now.")
@@ -73,7 +73,7 @@ def _named(work: Workplace) -> list[PublicKey]:
 
 
 def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: str | None) -> Rotation:
-    """With a line in the trace before anything is done, and one of what came of it."""
+    """Rotate, with a line in the trace before, and one for the result."""
     archive = work.archive(make=True)
     trace = Access(at=now(), action="rotate", by=by, system_user=system_user())
     begun = f"begun with {opener.public}, to be for {_names(recipients)}"
