@@ -51,7 +51,7 @@ DEFAULT_ENGINE = "none"  # of refusal.engine; the default notice follows it
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Digest credentials; the password stays out of every representation."""
+    """Digest credentials; no representation shows the password."""
 
     username: str
     password: str = field(repr=False)
@@ -66,7 +66,7 @@ class Credentials(Table):
 
 
 class Service(Table):
-    """Who answers, and on what ground."""
+    """Who answers, and on what legal basis."""
 
     name: RequiredText = key("the name of the service, as the notice says it")
     controller: RequiredText = key("who is responsible for the recordings (GDPR article 4(7))")
@@ -107,7 +107,7 @@ class Trunk(Credentials):
 
 
 class Hours(Table):
-    """When the service is open; `Config.schedule` makes them answer."""
+    """When the service is open; `Config.schedule` evaluates them."""
 
     week: Annotated[Week | None, PlainValidator(types.week)] = Field(
         None, description='a table such as { mon = "08:30-12:00,13:30-24:00" }, absent days closed'
@@ -124,7 +124,7 @@ PROMPT = "a WAV file; its words lie in a .txt of the same name"
 
 
 class PromptFiles(Table):
-    """The prompts of another language; an absent one is that of the default language."""
+    """The prompts of another language; a missing one is that of the default language."""
 
     notice: OptionalPath = key(PROMPT, None)
     welcome: OptionalPath = key(PROMPT, None)
@@ -138,7 +138,7 @@ class PromptFiles(Table):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSet:
-    """What one caller may hear, every file resolved."""
+    """What one caller may hear, with absolute paths."""
 
     language: str
     notice: Path
@@ -153,7 +153,8 @@ class PromptSet:
 
 
 def _spoken(value: object, info: ValidationInfo) -> Path:
-    """Default to the file that `init` copies; the notice is the one that promises what counts."""
+    """Default to the file that `init` copies; the notice is the one for the configured ways to refuse or
+    accept."""
     if value is not None:
         return path(value, info)
     rules = known(info)
@@ -197,7 +198,7 @@ class Prompts(Table):
 
 
 def _words(value: object, info: ValidationInfo) -> object:
-    """Default to those of the languages that notices are in."""
+    """Default to the words of the languages of the notices."""
     return words_of(known(info).languages, str(info.field_name)) if value is None else value
 
 
@@ -244,12 +245,12 @@ class Operators(Credentials):
 
 
 def _share(default: Any = ...) -> Any:
-    """Declare a key that takes a share of the calls."""
+    """Declare a key for a share of the calls."""
     return key("a share of the calls, 0 to 1", default, ge=0, le=1, allow_inf_nan=False)
 
 
 class SamplingWindow(Table):
-    """Times of the week with a share of their own, on the clock of service.timezone."""
+    """Times of the week with another share, on the clock of service.timezone."""
 
     days: Annotated[tuple[int, ...], PlainValidator(types.days)] = key(
         'days of the week such as "mon-fri" or ["mon", "thu"]', "mon-sun"
@@ -261,7 +262,7 @@ class SamplingWindow(Table):
 
 
 class Recording(Table):
-    """What is recorded, and where it goes."""
+    """What is recorded, and where it is stored."""
 
     enabled: bool = key("true | false", True)
     share: float = _share(1.0)
@@ -360,7 +361,7 @@ class Config(Table):
 
     @property
     def places(self) -> Places:
-        """Where everything lies that is kept beside the database."""
+        """The places of everything that is kept beside the database."""
         return Places(self.retention.database)
 
     def prompts_for(self, called: str | None) -> PromptSet:
