@@ -3,10 +3,10 @@
 In clear, that is a file that any player opens. A crash may come after each of these steps; the next run
 continues from what it finds:
 
-    write FINAL.tmp, sync   a leftover .tmp is thrown away and written anew from the part
+    write FINAL.tmp, sync   a leftover .tmp is deleted and written again from the part
     decode it again         what a sound library says it wrote is not yet what it wrote
-    rename to FINAL, sync   part and file both there: written anew, to the same bytes
-    unlink the part, sync   only the file there: done, and what there was to know is in its comment
+    rename to FINAL, sync   part and file both there: written again, to the same bytes
+    unlink the part, sync   only the file there: done, its comment has all other facts
 
 A sealed part keeps its content, so that no key is needed: sync, rename to FINAL, sync.
 """

@@ -45,11 +45,11 @@ class Archive:
     # what is there
 
     def names(self) -> list[tuple[str, str | None]]:
-        """Every name among the recordings with the id it belongs to; no id: none of ours."""
+        """Every name among the recordings with the id it belongs to; no id: not a file of ours."""
         return self.files.names(Area.RECORDINGS)
 
     def keys(self) -> list[tuple[str, str | None]]:
-        """Every name in the vault with the id it belongs to; no id: none of ours."""
+        """Every name in the vault with the id it belongs to; no id: not a file of ours."""
         return self.files.names(Area.VAULT)
 
     def read_metadata(self, id: str) -> Json:
@@ -108,7 +108,7 @@ class Archive:
     def change(self, recording: Recording) -> None:
         """Rewrite the row and the JSON of a closed recording.
 
-        Raises ArchiveError if it is not closed, or is to be erased.
+        Raises ArchiveError if it is not closed, or must be erased.
         """
         with self.store.write():
             self._require(recording.id, Status.CLOSED)

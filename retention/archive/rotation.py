@@ -57,7 +57,7 @@ def rotate(
 
 
 def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bool:
-    """Whether anything was to be done."""
+    """Seal one key again, if needed; whether it was."""
     wanted = set(recipients)
     if set(archive.vault.recipients(id)) == wanted and _is_told_to(archive, id, recipients):
         return False

@@ -276,7 +276,7 @@ def _create(path: Path, text: str, mode: int) -> None:
         raise KeysError(f"{path}: exists, and a key is never overwritten") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # whatever the umask
+            os.fchmod(descriptor, mode)  # with any umask
             file.write(text.encode())
             file.flush()
             os.fsync(descriptor)

@@ -35,7 +35,7 @@ class ArchiveError(Exception):
 
 
 class MustGo(ArchiveError):
-    """The recording is to be erased: no file of it may appear any more."""
+    """The recording must be erased: no file of it may appear any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

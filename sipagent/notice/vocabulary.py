@@ -30,7 +30,7 @@ class Vocabulary:
     wishes: tuple[str, ...]  # beginnings: "if you do not wish to be recorded"
     otherwise: tuple[str, ...]  # beginnings: "otherwise you are not recorded"
     aloud: frozenset[str]  # "say I refuse": what follows must be said
-    by_voice: tuple[str, ...]  # "refuse by voice": in whatever words
+    by_voice: tuple[str, ...]  # "refuse by voice": in any words
     persons: tuple[str, ...]  # beginnings: "tell the operator" is said to somebody
     presses: tuple[str, ...]  # beginnings: what people do with a key
     key_names: frozenset[str]  # right before the key

@@ -2,7 +2,7 @@
 them.
 
     a pipe has a message          heard     a worker is ready, the account is registered, …
-    a process has ended           ended     taken out at the edge, its calls ended there, started anew
+    a process has ended           ended     taken out at the edge, its calls ended there, restarted
     a signal has come             drain, reload
     something is due              turn      starts after a back-off, words for the edge
 

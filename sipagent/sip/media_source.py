@@ -1,6 +1,6 @@
 """Whose RTP is accepted on a leg: the peer that SDP names, or its address after NAT. Pure.
 
-    NEGOTIATED ─▶ its first packet ─▶ LATCHED: nobody else is heard until SDP names another peer
+    NEGOTIATED ─▶ its first packet ─▶ LATCHED: no one else is heard until SDP names another peer
         │
         └─ 0.2 s without a packet, and NAT may be why ─▶ OPEN ─▶ the first who sends ─▶ LATCHED
 

@@ -1,6 +1,6 @@
 """What happens to a SIP request before the library's layers see it. Pure: text and times in, a verdict out.
 
-    source      a stranger gets no answer; in a dialog, nobody but its peers does
+    source      a stranger gets no answer; in a dialog, only its peers do
     body        more media than the engine can take: 488
     load        sockets of RTP that it would open, and legs that are free: 503, or a moment's wait
 

@@ -254,7 +254,7 @@ def _all(futures: Sequence["Future[Result]"], what: str, step: Step) -> list[Res
 
 @contextmanager
 def _processes() -> Iterator[ProcessPoolExecutor]:
-    """One for each core, each with one thread; they end at once with whatever ends this."""
+    """Processes, one for each core, each with one thread; they end at once if this process is ended."""
     narrow = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     before = {name: os.environ.get(name) for name in narrow}
     os.environ.update(narrow)  # they read it when they start

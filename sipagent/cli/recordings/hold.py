@@ -49,7 +49,7 @@ _WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
 def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **asked: Any) -> None:
     """Keep a recording that serves as testimony: no purge and no delete takes it until it is released.
 
-    A review that is overdue alarms (`check`, `holds`), it never releases. A hold that was reviewed and must
+    An overdue review raises an alarm (`check`, `holds`); it never releases. A hold that was reviewed and must
     go on is renewed, under a new date. What is refused is in the trace too.
 
     \b

@@ -41,8 +41,8 @@ def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path,
 
     Finds what was changed, dropped, cut off, put back to an earlier state, or put there; names each in one
     line (exit 1 then). What was lost with a database, as the chain itself says since it was rebuilt, is shown
-    apart. The agent may run meanwhile. Whoever can rewrite the database can rewrite retention.head beside it:
-    a copy kept elsewhere, and time stamps, are what proves.
+    apart. The agent may run meanwhile. Anyone who can rewrite the database can rewrite retention.head beside
+    it: only a copy kept elsewhere, and time stamps, prove anything.
 
     \b
     Examples:

@@ -24,7 +24,7 @@ def keys_group() -> None:
     """Make, list and rotate the keys that recordings are sealed with.
 
     The agent needs public keys alone (recording.recipients); an identity opens recordings, and belongs on the
-    machine of whoever listens.
+    machine of the person who listens.
 
     \b
     Examples:

@@ -36,9 +36,9 @@ def rotate_command(
 ) -> None:
     """Seal every recording to the recipients that the configuration names now, in place of those it was for.
 
-    So add to recording.recipients who is to listen, take away who is not, restart the agent, and call this.
-    It needs a private key that can open the recordings. Who is no longer a recipient cannot listen any more,
-    but to copies of recording and key that were made before. If it is interrupted, call it again.
+    First add new listeners to recording.recipients, remove old ones, and restart the agent; then call this.
+    It needs a private key that can open the recordings. A former recipient can no longer listen, except to
+    copies of recording and key that were made before. If it is interrupted, call it again.
 
     \b
     Example:

@@ -152,7 +152,7 @@ class WorkerOrders(Orders):
         self._wake()
 
     def _wake(self) -> None:
-        with suppress(OSError):  # the engine has been stopped: there is nobody to wake
+        with suppress(OSError):  # the engine has been stopped: nothing to wake
             self.engine.wake()
 
 
