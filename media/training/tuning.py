@@ -17,7 +17,7 @@ FALSE_REFUSALS = 0.005
 FALSE_REFUSALS_NEAR = 0.01
 """The share of synthetic utterances that may; most of them are made similar to a phrase."""
 FALSE_REFUSALS_NEAR_LENT = 0.04
-"""The same share for heads that train no deep layers: with a stricter one they would hear half as much."""
+"""FALSE_REFUSALS_NEAR for heads that train no deep layers: a stricter one would halve what they hear."""
 STRICTER = (0.0025, 0.005, 0.01, 0.02)
 """Shares to try, the strictest first, when voices are many and similar."""
 ENOUGH = 0.92

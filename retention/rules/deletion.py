@@ -46,7 +46,8 @@ class KeptCall:
         return cls(id, row.started_at, recording, receipt)
 
     def discreet(self, trace: Access) -> Access:
-        """The text without caller and operator: one row may still name them when the other no longer does."""
+        """The trace without caller and operator: one row may still name them when the other no longer
+        does."""
         for row in (self.recording, self.receipt):
             trace = trace if row is None else discreet(trace, row)
         return trace
