@@ -1,8 +1,8 @@
-"""`sipagent run` with many processes: the supervisor's parts put together, and taken apart again.
+"""`sipagent run` with many processes: builds the supervisor's parts, runs them, and ends them.
 
-Where one process does not carry the calls, or anything but this machine can reach `trunk.listen`, workers
-take the calls, Kamailio stands in front of them, and this process takes none: it holds the database's lock,
-purges, tells figures, and watches over the others.
+If one process cannot carry the calls, or other machines can reach `trunk.listen`, workers take the calls
+behind Kamailio. This process then takes no calls: it holds the database's lock, purges, reports figures, and
+watches the others.
 """
 
 import itertools
@@ -64,23 +64,24 @@ from sipagent.service.supervisor import ChildSlot, Supervisor
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
 
-FEWEST_LEGS = 3  # of any engine: one call, and a leg to refuse the next one with
+FEWEST_LEGS = 3  # the least for any engine: one call, and a leg to refuse the next call with
 
 log = structlog.get_logger("sipagent.service.one_process")
 
 
 def needed(config: Config) -> bool:
-    """Whether calls are for workers. An engine is asked only where that depends on it."""
+    """Whether workers take the calls. Asks an engine only if the answer depends on it."""
     return needs_edge(config, FEWEST_LEGS if config.capacity.calls == 1 else engine_legs())
 
 
 def engine_legs() -> int:
-    """How many legs an engine has, by itself, in a process of its own. Raises EOFError: it died."""
+    """How many legs an engine has, asked in a separate process. Raises EOFError: it died."""
     return int(asked("sipagent.pjsip.about:tell_legs"))
 
 
 def _detector(config: Config) -> DetectorAddress | None:
-    """Where it will be, if there is any. ConfigError for what it can't hear: said here, by no child."""
+    """The detector's address, if there is one. ConfigError for what it can't hear: raised here, not in a
+    child."""
     if config.refusal.engine == "none":
         return None
     if trouble := asked("sipagent.service.processes.detector:tell_trouble", config):
@@ -90,7 +91,7 @@ def _detector(config: Config) -> DetectorAddress | None:
 
 
 class ChildSpecs:
-    """The configuration in force, and what it gives each child."""
+    """The configuration in force, and the specification of each child."""
 
     def __init__(self, config: Config, legs: int, *, log_json: bool, drain_s: float) -> None:
         """Raises ConfigError."""
@@ -103,11 +104,11 @@ class ChildSpecs:
         self._legs = legs
         self._log_json = log_json
         self._drain_s = drain_s
-        self.tokens = new_tokens()  # those that the edge has begun with, once it has
+        self.tokens = new_tokens()  # those that the edge was started with, once it is
         self.detector = _detector(config)
 
     def slots(self) -> list[ChildSlot]:
-        """All that have to be there."""
+        """A slot for every child that must run."""
         found = [ChildSlot(DETECTOR, None, lambda _: self._start_detector())] if self.detector else []
         found += [self.worker(index) for index in range(self.layout.workers)]
         if self.config.trunk.registrar:
@@ -119,7 +120,7 @@ class ChildSpecs:
 
     @property
     def workers_rules(self) -> Admission:
-        """The rules of calls, with how many of them one worker takes: the edge counts those of all."""
+        """The rules of calls, with how many calls one worker takes: the edge counts the calls of all."""
         return replace(self.rules, calls=self.layout.per_worker)
 
     def _start_worker(self, index: int, refused: tuple[Receipt, ...]) -> Child:
@@ -127,7 +128,7 @@ class ChildSpecs:
         return Child(spec.name, "sipagent.service.processes.worker:work", spec)
 
     def worker_spec(self, index: int, refused: tuple[Receipt, ...]) -> WorkerSpec:
-        """What a worker begins with that is started now."""
+        """The specification of a worker that is started now."""
         return WorkerSpec(
             index=index,
             listen=self.plan.worker(index),
@@ -153,9 +154,9 @@ class ChildSpecs:
         return Child(spec.name, "sipagent.service.processes.detector:listen", spec)
 
     def change(self, file: Config) -> range:
-        """Go by another configuration from now on; the workers that come in addition. Raises ConfigError.
+        """Use another configuration from now on; returns the additional workers. Raises ConfigError.
 
-        `config` is then what is in force, so a child that is started later is like the others.
+        `config` is then what is in force, so a child started later is like the others.
         """
         taken, before = reloaded(self.config, self.rules, file, BEHIND_EDGE), self.layout
         config, rules = taken.config, taken.rules
@@ -174,7 +175,7 @@ class ChildSpecs:
 
 
 def run(config: Config, *, log_json: bool, drain_s: float) -> int:
-    """Have calls taken until SIGTERM or SIGINT; the exit code.
+    """Run the service until SIGTERM or SIGINT; the exit code.
 
     Raises ConfigError, EdgeError, StoreError.
     """
@@ -200,7 +201,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
 
 
 class Service:
-    """What is begun before the first worker, in this order, and ended by `stack` in the other."""
+    """What is started before the first worker, in this order, and ended by `stack` in reverse order."""
 
     def __init__(self, specs: ChildSpecs, orders: Orders, wake: Wake, stack: ExitStack) -> None:
         """Raises ConfigError, EdgeError, StoreError."""
@@ -209,7 +210,7 @@ class Service:
         self.specs = specs
         reserve = Reserve(config.places.reserve("edge"), 0)
         self.rejections = Rejections(lambda: store_of(config), specs.rules, alert, reserve)
-        stack.enter_context(_running(self.rejections))  # it ends after the edge, which may have a last word
+        stack.enter_context(_running(self.rejections))  # it ends after the edge, which may report to the end
         care = self._edge(stack)
         _recover(config)
         stack.callback(_recover, config)  # what a worker left that died while it drained
@@ -223,7 +224,7 @@ class Service:
         stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
 
     def _edge(self, stack: ExitStack) -> EdgeCare:
-        """Our own Kamailio, started, or somebody else's, which we tell nothing."""
+        """Our own Kamailio, started, or the administrator's, which we do not control."""
         config = self.specs.config
         self.specs.tokens = hop_tokens(config)
         edge: Edge = EdgeElsewhere()
@@ -235,7 +236,7 @@ class Service:
         return care
 
     def _edge_said(self, said: RejectedCall | str) -> None:
-        """On the edge's threads."""
+        """Take in a report of the edge; on its threads."""
         if isinstance(said, str):
             log.warning("edge", said=said)
         else:
@@ -245,7 +246,7 @@ class Service:
         self.supervisor.tell(index, answer)
 
     def reload(self) -> None:
-        """Go by what the file says now, as far as that is possible; a file that is wrong changes nothing."""
+        """Apply what the file says now, as far as possible; a wrong file changes nothing."""
         specs = self.specs
         if self.supervisor.draining:
             log.warning("reload_refused", reason="the service is ending")
@@ -266,10 +267,10 @@ class Service:
 
 
 def hop_tokens(config: Config) -> HopTokens:
-    """The secrets between the edge and its workers; and what has outlived those who needed it is removed.
+    """The secrets between the edge and its workers; also removes what is no longer needed.
 
-    Dialogs in progress, and those secrets, are for workers that an agent before us has left; where there are
-    none any more, both go. Somebody else's edge has its secrets from `sipagent edge`. Raises EdgeError.
+    Stored dialogs and secrets are for workers that an earlier agent has left; if there are none any more,
+    both are removed. The administrator's own edge has its secrets from `sipagent edge`. Raises EdgeError.
     """
     where = places(config.places.edge)
     kept = config.places
@@ -283,13 +284,14 @@ def hop_tokens(config: Config) -> HopTokens:
 
 
 def _look_at_certificate(config: Config, plan: Plan) -> None:
-    """Tell of one that has expired or soon will. Raises ConfigError: it is of no use, or its key is."""
+    """Report a certificate that has expired or soon will. Raises ConfigError: it, or its key, cannot be
+    used."""
     if plan.tls and config.edge.start and (said := aged(expiry(plan.tls, config.file), datetime.now(UTC))):
         alert(f"{CERTIFICATE}: {plan.tls.certificate} {said}")
 
 
 def _recover(config: Config) -> None:
-    """What nobody is at work on any more."""
+    """Recover what no worker is working on any more."""
     with store_of(config) as store:
         archive = archive_of(config, store)
         recover(archive, config.recording.format, datetime.now(UTC), alert)
