@@ -1,5 +1,6 @@
 """The tables, as a list of numbered steps. A released step never changes: a new one is added below it."""
 
+from functools import cache
 from typing import cast
 
 from sqlite_utils import Database
@@ -224,9 +225,13 @@ GUARDS = (*_GUARDS, *_ENDS, *_SUMS_STAY)
 
 def unknown_migrations(db: Database) -> list[str]:
     """Steps that the database has taken and this program does not know."""
-    with Database(memory=True) as empty:  # where all that is known is still to be done
-        known = {step.name for step in MIGRATIONS.pending(empty)}
-    return [step.name for step in MIGRATIONS.applied(db) if step.name not in known]
+    return [step.name for step in MIGRATIONS.applied(db) if step.name not in _known_steps()]
+
+
+@cache
+def _known_steps() -> frozenset[str]:
+    with Database(memory=True) as empty:  # where all steps are still pending
+        return frozenset(step.name for step in MIGRATIONS.pending(empty))
 
 
 def _table(db: Database, name: str) -> Table:

@@ -6,6 +6,7 @@ Pure text functions. They never raise, read each message in linear time, and ret
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import unquote
 
 import phonenumbers
@@ -39,18 +40,20 @@ _EVENTS = "0123456789*#ABCD"  # RFC 4733 section 3.2: the events 0 to 15
 
 def header_values(message: str, name: str) -> list[str]:
     """Give the values of a header, one for each line of the message, unfolded; [] if it is missing."""
-    wanted = COMPACT.get(name.lower(), name.lower())
-    return [value for found, value in _headers(message) if found == wanted]
+    return list(_headers(message).get(COMPACT.get(name.lower(), name.lower()), ()))
 
 
-def _headers(message: str) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=2)  # one message is asked for a dozen headers, one after the other
+def _headers(message: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     head = re.split(r"\r?\n\r?\n", message, maxsplit=1)[0]
     unfolded = re.sub(r"\n[ \t]+", " ", head.replace("\r\n", "\n"))
     for line in unfolded.split("\n")[1:]:
         name, colon, value = line.partition(":")
         if colon:
             name = name.strip().lower()
-            yield COMPACT.get(name, name), value.strip()
+            found.setdefault(COMPACT.get(name, name), []).append(value.strip())
+    return found
 
 
 def caller_number(message: str, country: str) -> str | None:
