@@ -89,7 +89,7 @@ class Archive:
         kind = self.files.finished(recording.id)
         if kind is None:
             raise ArchiveError(f"{recording.id}: no finished file of it is there")
-        size = self.files.keep(recording.id, kind)
+        size = self.files.keep(recording.id, kind, partial(self.marks.naming, recording.id))
         closed = replace(
             recording,
             status=Status.CLOSED,

@@ -87,7 +87,7 @@ class LocalFiles:
     def spool(self, id: str, kind: FileKind) -> Path:
         return self.path(id, kind)
 
-    def keep(self, id: str, kind: FileKind) -> int:
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
         path = self.path(id, kind)
         path.chmod(0o600)
         return path.stat().st_size

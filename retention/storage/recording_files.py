@@ -95,8 +95,12 @@ class RecordingFiles(Protocol):
     def spool(self, id: str, kind: FileKind) -> Path:
         """Where this machine makes it: the tap writes PART there, and one of FORMATS is made of that."""
 
-    def keep(self, id: str, kind: FileKind) -> int:
-        """Keep what was made in `spool` and is whole, readable by its owner only; its size in bytes."""
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
+        """Keep what was made in `spool` and is whole, readable by its owner only; its size in bytes.
+
+        It may leave the spool for it. After a crash it is asked for again, also where all was kept before.
+        `naming` as in `write`.
+        """
 
     def fetch(self, id: str, kind: FileKind) -> Path:
         """The path of a file on this machine with these bytes, for reading; it may be missing."""
