@@ -235,7 +235,7 @@ def _choice(config: Config) -> Iterator[Statement]:
         "rights.choice",
         {
             "mode": refusal.mode,
-            "digit": refusal.digit,
+            "digit": ", ".join(refusal.refusing),
             "accept_digit": refusal.accept_digit if opt_in else None,
             "window_s": refusal.window_s,
         },
@@ -259,7 +259,7 @@ def _choice(config: Config) -> Iterator[Statement]:
     aloud = heard and refusal.in_call == "key+voice"
     yield Statement(
         "rights.in_call",
-        {"digit": refusal.digit, "keywords": list(refusal.in_call_keywords) if aloud else []},
+        {"digit": ", ".join(refusal.refusing), "keywords": list(refusal.in_call_keywords) if aloud else []},
         ("refusal.digit", "refusal.engine", "refusal.in_call", "refusal.in_call_keywords"),
         "aloud" if aloud else "",
     )

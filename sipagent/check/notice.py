@@ -194,14 +194,16 @@ def _essentials(config: Config, text: str, said: Vocabulary) -> list[tuple[bool,
 def _way(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> tuple[bool, str]:
     """Whether it says how: by the key, or if a detector listens, by one of the words."""
     refusal = config.refusal
-    key = refusal.digit if refusing else refusal.accept_digit
+    keys = refusal.refusing if refusing else (refusal.accept_digit,)
     does = "refuses" if refusing else "accepts"
-    if (heard.key_refuses if refusing else heard.key_accepts)(text, key, said):
-        return True, f"the key that {does} ({key})"
+    says_it = heard.key_refuses if refusing else heard.key_accepts
+    if told := [key for key in keys if says_it(text, key, said)]:
+        return True, f"the key that {does} ({', '.join(told)})"
+    the_key = f"the key that {does} ({' or '.join(keys)})"
     if refusal.engine == "none":
-        return False, f"the key that {does} ({key})"
+        return False, the_key
     by_word = tells_to_say(config, text, said, refusing=refusing)
-    return by_word, "the words to say" if by_word else f"the key that {does} ({key}) or the words to say"
+    return by_word, "the words to say" if by_word else f"{the_key} or the words to say"
 
 
 def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
@@ -221,8 +223,9 @@ def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
         yield error(
             what, "says that who does nothing is not recorded; with refusal.mode objection, silence allows"
         )
-    if refusal.mode == "opt_in" and not heard.key_refuses(text, refusal.digit, said):
-        yield warning(what, f"its words do not say the key that refuses later ({refusal.digit})")
+    if refusal.mode == "opt_in" and not any(heard.key_refuses(text, key, said) for key in refusal.refusing):
+        keys = " or ".join(refusal.refusing)
+        yield warning(what, f"its words do not say the key that refuses later ({keys})")
     yield from _spoken_ways(config, what, text, said)
     refusing = refusal.mode == "objection"
     if refusal.engine != "none" and not broken_promise(config, text, said):

@@ -99,14 +99,15 @@ def _phone(uri: str) -> tuple[str | None, str, int | None]:
 def _keys_pressed(config: Config) -> Iterator[Complaint]:
     """Digits and codes must be clear at every key pressed: none equals another or is part of it."""
     refusal, operators = config.refusal, config.operators
-    if refusal.accept_digit == refusal.digit:
+    accepts = refusal.accept_digit
+    if accepts in refusal.refusing:
         yield Complaint(
-            "refusal.accept_digit", f"{refusal.digit!r} is refusal.digit too", "another key of a telephone"
+            "refusal.accept_digit", f"{accepts!r} is refusal.digit too", "another key of a telephone"
         )
-    taken = {"refusal.digit": refusal.digit, "refusal.accept_digit": refusal.accept_digit}
+    taken = [(name, digit) for digit, name in _callers_keys(config).items()]
     for name in ("stop_code", "pause_code", "flag_code"):
         keys: str = getattr(operators, name)
-        for other, theirs in taken.items():
+        for other, theirs in taken:
             clash = keys == theirs
             if other.startswith("operators."):  # the caller's digits come on the other leg
                 clash = keys in theirs or theirs in keys
@@ -114,7 +115,13 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
                 yield Complaint(
                     f"operators.{name}", f"{keys!r} cannot be told from {other} {theirs!r}", "other keys"
                 )
-        taken[f"operators.{name}"] = keys
+        taken.append((f"operators.{name}", keys))
+
+
+def _callers_keys(config: Config) -> dict[str, str]:
+    """What each key is that a caller presses."""
+    refusal = config.refusal
+    return {**dict.fromkeys(refusal.refusing, "refusal.digit"), refusal.accept_digit: "refusal.accept_digit"}
 
 
 def _words_spoken(config: Config) -> Iterator[Complaint]:
@@ -205,7 +212,7 @@ def _choices(config: Config) -> Iterator[Complaint]:
         yield Complaint("prompts.choices", "given without prompts.choose, which says the keys", PROMPT)
     if prompts.choose and not prompts.choices:
         yield Complaint("prompts.choose", "given without prompts.choices", 'a table such as { "2" = "en" }')
-    taken = {config.refusal.digit: "refusal.digit", config.refusal.accept_digit: "refusal.accept_digit"}
+    taken = _callers_keys(config)
     for digit, language in prompts.choices.items():
         key = f"prompts.choices.{digit}"
         if digit in taken:

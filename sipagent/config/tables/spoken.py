@@ -124,3 +124,8 @@ class RefusalTable(Table):
     window_s: float = seconds(0.1, 60, 5.0)
     in_call: Literal["key", "key+voice"] = key("key | key+voice", "key")
     in_call_keywords: Words = several("a list of words", None)
+
+    @property
+    def refusing(self) -> tuple[str, ...]:
+        """The keys that refuse."""
+        return (self.digit,)
