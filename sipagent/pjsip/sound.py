@@ -14,7 +14,7 @@ from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineFault, SoundEnded
 from sipagent.pjsip.callbacks import Owner
 from sipagent.pjsip.legs import Ear, Leg, Player
-from sipagent.pjsip.setup import order
+from sipagent.pjsip.setup import CLOCK, MEDIA, hurry, order
 
 OVERLAY_S = 5.0  # longer than any acknowledgement
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
@@ -30,11 +30,13 @@ class Sound:
         self._ears: list[Ear] = []  # not in use
         self._retired: list[tuple[float, Player | Ear]] = []  # until when they are kept
         self._ticking = False
+        self._to_hurry: set[str] = set()  # threads, by name, once they are there
 
     def start(self, device: pj.AudDevManager) -> None:
         """Begin without a clock: an idle bridge would cost 0.4 % of a core."""
         self._device = device
         device.setNoDev()
+        self._to_hurry.add(MEDIA)
         self._silence = pj.ToneGenerator()
         self._silence.createToneGenerator(SAMPLE_RATE, 1)
 
@@ -53,9 +55,12 @@ class Sound:
         if self._device and not self._ticking:
             self._ticking = True
             self._device.setNullDev()
+            self._to_hurry.add(CLOCK)
 
     def poll(self, now: float, legs: bool) -> None:
         """Let go of what is old enough, and stop the clock where there are no `legs`."""
+        if self._to_hurry:
+            self._to_hurry = {name for name in self._to_hurry if not hurry(name)}
         if self._retired:
             self._ears += [one for due, one in self._retired if due <= now and isinstance(one, Ear)]
             self._retired = [(due, one) for due, one in self._retired if due > now]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -97,7 +98,8 @@ class RunningAgent:
         self.config.write_text(toml(self.tables), encoding="utf-8")
         self.program: tuple[str | Path, ...] = (sys.executable, "-m", "sipagent")
         self.started_in = directory
-        self.search_path = str(ROOT)
+        # of PYTHONPATH: another engine than the wheel
+        self.search_path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         self._child: Child | None = None
         self._past: set[str] = set()  # ids of calls that an earlier test made
 
