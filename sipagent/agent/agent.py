@@ -59,6 +59,7 @@ from sipagent.config.identity import printable
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
+REST_S = 5.0  # behind an edge, where whoever wants something ends it, after so long without a report
 LAST_WORDS_S = 2.0
 AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
 
@@ -99,6 +100,7 @@ class Agent:
         self.tapping = Tapping(recorder, lambda id, reason: self._post_and_wake(TapFault(id, reason)))
         self._engine: Engine | None = None
         self._audit_due = 0.0
+        self._reported_at = 0.0
         self.lending = Lending(
             board_client or local_board_client(admission, rota, recorder.later), self._inbox.put
         )
@@ -189,12 +191,14 @@ class Agent:
 
     def _due(self) -> float:
         """When the next turn is needed, whatever is reported until then."""
+        now = time.monotonic()
+        rests = self._behind_edge and not self._calls and now - self._reported_at > REST_S
         deadlines = [call.flow.deadline for call in self._calls.all]
         deadlines += [
             self.lending.board_client.deadline,
             self.registrar.deadline,
             self.carrying.unsure.deadline,
-            time.monotonic() + PATIENCE_S,
+            now + (REST_S if rests else PATIENCE_S),
         ]
         return min(at for at in deadlines if at is not None)
 
@@ -232,6 +236,7 @@ class Agent:
 
     def _drain(self, engine: Engine) -> None:
         while not self._inbox.empty():
+            self._reported_at = time.monotonic()
             self._take(engine, self._inbox.get())
 
     def _take(self, engine: Engine, report: Told) -> None:  # noqa: PLR0912 - one a report
@@ -388,6 +393,7 @@ class Agent:
 
     def _refused_by_engine(self, report: RefusedByEngine) -> None:
         """A call that never reached us leaves its receipt, too; strangers are only counted."""
-        now, edge = datetime.now(UTC), self._behind_edge
-        if receipt := turned_away(report, self.ids, self.admission, self.tally, now, behind_edge=edge):
-            self.carrying.keep_ended(receipt, certain=not edge)
+        if receipt := turned_away(
+            report, self.ids, self.admission, self.tally, behind_edge=self._behind_edge
+        ):
+            self.carrying.keep_ended(receipt, certain=not self._behind_edge)

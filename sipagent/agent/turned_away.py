@@ -1,6 +1,6 @@
 """What is kept of a call that the engine had refused before anybody was asked."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 
@@ -22,13 +22,14 @@ log = structlog.get_logger("sipagent.agent.agent")
 
 
 def turned_away(
-    report: RefusedByEngine, ids: Ids, rules: Admission, tally: Tally, now: datetime, *, behind_edge: bool
+    report: RefusedByEngine, ids: Ids, rules: Admission, tally: Tally, *, behind_edge: bool
 ) -> Receipt | None:
-    """Its receipt, complete at once, where it is ours to leave; strangers are only counted. `now` is UTC."""
+    """Its receipt, complete at once, where it is ours to leave; strangers are only counted."""
     if report.status == MISCOUNTED:
         log.error("miscounted_legs", detail="the engine's library had no leg where we had counted one")
     if report.status in ASKED_ELSEWHERE and behind_edge:
         return None
+    now = datetime.now(UTC)
     if not rules.source_allowed(report.source):
         tally.count_stranger()
         return None
