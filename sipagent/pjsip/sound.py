@@ -4,6 +4,7 @@ A native object is never let go of while the bridge may still use it: players an
 are disconnected, and an ear, which the bridge's clock calls, is used again and never destroyed meanwhile.
 """
 
+import ctypes
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,10 +15,16 @@ from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineFault, SoundEnded
 from sipagent.pjsip.callbacks import Owner
 from sipagent.pjsip.legs import Ear, Leg, Player
-from sipagent.pjsip.setup import CLOCK, MEDIA, hurry, order
+from sipagent.pjsip.setup import CLOCK, LIBRARY, MEDIA, hurry, order
 
 OVERLAY_S = 5.0  # longer than any acknowledgement
+READS_ON_S = 3.0  # after the last leg RTP is still read: the library lets go of a socket half a second later
+SUCCESS = 0  # PJ_SUCCESS
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
+
+LIBRARY.pjsua_get_pjmedia_endpt.restype = ctypes.c_void_p
+LIBRARY.pjsua_get_pool_factory.restype = ctypes.c_void_p
+LIBRARY.pjmedia_endpt_get_ioqueue.restype = ctypes.c_void_p
 
 
 class Sound:
@@ -30,13 +37,14 @@ class Sound:
         self._ears: list[Ear] = []  # not in use
         self._retired: list[tuple[float, Player | Ear]] = []  # until when they are kept
         self._ticking = False
+        self._media_thread = MediaThread()
         self._to_hurry: set[str] = set()  # threads, by name, once they are there
 
     def start(self, device: pj.AudDevManager) -> None:
         """Begin without a clock: an idle bridge would cost 0.4 % of a core."""
         self._device = device
+        self._media_thread.start()
         device.setNoDev()
-        self._to_hurry.add(MEDIA)
         self._silence = pj.ToneGenerator()
         self._silence.createToneGenerator(SAMPLE_RATE, 1)
 
@@ -49,6 +57,12 @@ class Sound:
         self._ears.clear()
         self._retired.clear()
         self._silence = None
+        self._media_thread.stop()
+
+    def arrives(self) -> None:
+        """Have RTP read: there is a leg."""
+        if self._media_thread.run():
+            self._to_hurry.add(MEDIA)
 
     def tick(self) -> None:
         """Have the clock run."""
@@ -67,6 +81,7 @@ class Sound:
         elif self._device and self._ticking and not legs:
             self._ticking = False
             self._device.setNoDev()
+        self._media_thread.poll(now, legs)
 
     def connect(self, leg: Leg) -> None:
         """Put a leg's sound where it belongs; again after each change of its media."""
@@ -164,3 +179,51 @@ def audio_of(leg: Leg) -> pj.AudioMedia | None:
         return leg.getAudioMedia(-1)
     except pj.Error:
         return None
+
+
+class MediaThread:
+    """The library's thread that reads RTP, only while there are legs: it looks up a hundred times a second.
+
+    The library starts it with itself, and never again. So that one is ended, and another media endpoint,
+    which has nothing but such a thread, is put on the same sockets for as long as they are needed. All of it
+    is pjmedia's own (endpoint.h). `start` and `stop` frame the life of the library.
+    """
+
+    def __init__(self) -> None:
+        self._own: ctypes.c_void_p | None = None
+        self._idle_at: float | None = None
+
+    def start(self) -> None:
+        """End the library's own one."""
+        LIBRARY.pjmedia_endpt_stop_threads(_library_endpoint())
+
+    def stop(self) -> None:
+        if self._own is not None:
+            LIBRARY.pjmedia_endpt_destroy2(self._own)
+            self._own = None
+
+    def run(self) -> bool:
+        """Have RTP read; whether a thread was started for it. Raises OSError where there can be none."""
+        self._idle_at = None
+        if self._own is not None:
+            return False
+        made = ctypes.c_void_p()
+        factory = ctypes.c_void_p(LIBRARY.pjsua_get_pool_factory())
+        sockets = ctypes.c_void_p(LIBRARY.pjmedia_endpt_get_ioqueue(_library_endpoint()))
+        if (status := LIBRARY.pjmedia_endpt_create2(factory, sockets, 1, ctypes.byref(made))) != SUCCESS:
+            raise OSError(f"no thread for media: status {status} of the library")
+        self._own = made
+        return True
+
+    def poll(self, now: float, legs: bool) -> None:
+        """End it where there have been no `legs` for a while; `now` is monotonic s."""
+        if legs or self._own is None:
+            self._idle_at = None
+        elif self._idle_at is None:
+            self._idle_at = now
+        elif now - self._idle_at > READS_ON_S:
+            self.stop()
+
+
+def _library_endpoint() -> ctypes.c_void_p:
+    return ctypes.c_void_p(LIBRARY.pjsua_get_pjmedia_endpt())
