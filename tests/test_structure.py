@@ -61,7 +61,10 @@ PATHS = {
         "retention/archive/archive.py",
         "sipagent/agent/recorder/recorder.py",
     },  # to make a recording's sound there
-    "fetch": {"sipagent/cli/recordings/use.py"},  # to hear it
+    "fetch": {
+        "sipagent/cli/recordings/use.py",  # to hear it
+        "sipagent/agent/recorder/recorder.py",  # to say what was kept before a crash
+    },
 }
 OWN_NAMES = {  # `ID.…`: the files, their marks, and copies that leave
     *("retention/storage/local_files.py", "retention/storage/marks.py", "sipagent/cli/recordings/use.py"),
