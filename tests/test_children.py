@@ -192,4 +192,4 @@ def test_the_engines_library_is_no_part_of_the_supervisor() -> None:
 
 
 def test_an_engine_says_how_many_legs_it_has() -> None:
-    assert int(asked("sipagent.pjsip.about:tell_legs")) >= 4
+    assert asked("sipagent.pjsip.about:tell_limits").legs >= 4

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -76,7 +77,8 @@ def test_check_fails_on_an_error_alone(
 def test_check_asks_the_real_engine(office: Office) -> None:
     result = office.run("check", "--json")
     (engine,) = [line for line in json.loads(result.out) if line["what"] == "engine"]
-    assert engine["level"] == "ok" and "2.15" in engine["detail"] and "4 legs" in engine["detail"]
+    assert engine["level"] == "ok"
+    assert re.match(r"2\.\d+.*, TLS: .*; \d+ legs, \d+ players, \d+ sockets, \d+ files: ", engine["detail"])
     assert result.code == 1  # there are no prompts
 
 

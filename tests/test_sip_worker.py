@@ -59,6 +59,7 @@ def post(tmp_path: Path, text: str = SMALL) -> WorkerSpec:
         tokens=TOKENS,
         media_address="192.0.2.9",
         rtp_ports=(20000, 20031),
+        players=32,
         config=read(text, tmp_path / "config.toml"),
         rules=RULES,
         log_json=True,
@@ -137,7 +138,7 @@ def test_what_is_meant_for_a_call_goes_to_the_agent(
     stage: Stage, orders: WorkerOrders, engine: Woken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     posted: list[Any] = []
-    monkeypatch.setattr(stage.agent, "spec", posted.append)
+    monkeypatch.setattr(stage.agent, "post", posted.append)
     orders.heard(Offered("some call", ()))
     assert (posted, engine.times) == ([Offered("some call", ())], 1)
 
@@ -147,7 +148,7 @@ def test_without_a_supervisor_it_ends_with_the_calls_that_it_has(
 ) -> None:
     stage.greeted()
     posted: list[Any] = []
-    monkeypatch.setattr(stage.agent, "spec", posted.append)
+    monkeypatch.setattr(stage.agent, "post", posted.append)
     orders.lost()
     assert posted == [BoardLost()]
     assert not is_over(stage, orders) and stage.agent.draining

@@ -22,8 +22,11 @@ from media.hearing.echo import Echo
 from media.hearing.keyword import Detector, DetectorError, Meaning, StreamPosition, Verdict, strongest
 from media.hearing.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
 
+FEWEST_LEGS = 4
+"""What the two figures below are for; they grow with the legs beyond."""
+
 QUEUE_FRAMES = 20_000 // FRAME_MS
-"""20 s of one leg, 5 s of four: a thread that is later than this isn't late but stuck."""
+"""5 s of four legs: a thread that is later than this isn't late but stuck."""
 
 UNSURE_MS = 500
 """Of speech that goes on, before anything weaker than a refusal is reported: it may become one."""
@@ -186,7 +189,7 @@ class Listener:
 
     `report(leg, conclusion)` is called on the listener's thread and must neither block nor raise. Without
     `detector` no voice work is done at all, and each leg on which speech is wished is a ListenerFailed: its
-    silence is no answer.
+    silence is no answer. `legs`: how many there are at most.
     """
 
     def __init__(
@@ -194,7 +197,10 @@ class Listener:
         report: Callable[[int, Conclusion], None],
         detector: Detector | None,
         in_call: Detector | None = None,
+        legs: int = FEWEST_LEGS,
     ) -> None:
+        fours = max(legs, FEWEST_LEGS) / FEWEST_LEGS
+        self._longest, self._busy = QUEUE_FRAMES * fours, BUSY_FRAMES * fours
         self._report = report
         self._detector = detector
         self._in_call = in_call
@@ -253,7 +259,7 @@ class Listener:
         """
         if leg not in self._listened:
             return
-        if self._queue.qsize() >= QUEUE_FRAMES:
+        if self._queue.qsize() >= self._longest:
             self._drops += 1
             self._overrun.add(leg)
             return
@@ -330,4 +336,4 @@ class Listener:
             self._report(leg, conclusion)
 
     def _is_busy(self) -> bool:
-        return self._queue.qsize() > BUSY_FRAMES
+        return self._queue.qsize() > self._busy

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sipagent.agent.admission import allowed_sources
 from sipagent.config.finding import Finding, counted, error, ok, warning
+from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.edge.addresses import addresses
 from sipagent.edge.certificate import CERTIFICATE, KEY, aged, expiry
@@ -27,9 +28,9 @@ MODULES = Path("/usr/lib")  # Debian: /usr/lib/x86_64-linux-gnu/kamailio/modules
 PACKAGES = {"tls.so": "kamailio-tls-modules"}  # Debian's; the others are in `kamailio`
 
 
-def edge_findings(config: Config, legs: int, now: datetime) -> Iterator[Finding]:
-    """Check the edge, where one is needed; `legs`: what one process carries; `now`: aware."""
-    if not needs_edge(config, legs):
+def edge_findings(config: Config, limits: EngineLimits, now: datetime) -> Iterator[Finding]:
+    """Check the edge, where one is needed; `now`: aware. Raises ConfigError: calls that the engine lacks."""
+    if not needs_edge(config, limits):
         return
     try:
         found = addresses(config, allowed_sources(config))
@@ -37,7 +38,7 @@ def edge_findings(config: Config, legs: int, now: datetime) -> Iterator[Finding]
         yield error(wrong.key, wrong.problem)
         return
     try:
-        planned = plan(config, legs, found)
+        planned = plan(config, limits, found)
     except ConfigError:  # of which `machine` tells, with the workers
         return
     if not config.edge.start:

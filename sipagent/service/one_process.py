@@ -22,6 +22,7 @@ from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
 from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.config.layout import EngineLimits, calls_alone
 from sipagent.config.load import Config, ConfigError, load, uri_host
 from sipagent.edge.addresses import addresses, looked_up
 from sipagent.logs import alert, configure_log
@@ -63,7 +64,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         engine = PjsipEngine(engine_settings(config, agent))
         engine.start()  # first: a second agent on this port must not touch what the first one keeps
         try:
-            _fit(config, engine.capacity)
+            _fit(config, engine.limits)
             with alone_on(config), figures_told(config, Metrics(agent, purging, watch), watch):
                 agent.reload(with_seed(rules, config))
                 edge = config.places.reserve("edge")  # where there was one before
@@ -76,13 +77,12 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     return 0
 
 
-def _fit(config: Config, legs: int) -> None:
-    """One leg of the engine's stays free to refuse with. Raises ConfigError: there are too few of them."""
-    calls, carries = config.capacity.calls, (legs - 1) // 2
+def _fit(config: Config, limits: EngineLimits) -> None:
+    """One leg of the engine's stays free to refuse with. Raises ConfigError: it has too little."""
+    calls, carries = config.capacity.calls, calls_alone(config, limits)
     if calls > carries:
-        raise ConfigError(
-            config.file, "capacity.calls", f"{calls} is more than one process carries", f"1 to {carries}"
-        )
+        problem = f"{calls} is more than one process carries, with a leg to refuse the next one ({limits})"
+        raise ConfigError(config.file, "capacity.calls", problem, f"1 to {carries}")
 
 
 def _serve(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders) -> None:
@@ -151,6 +151,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         operators=Credentials(operator_login.username, operator_login.password) if operator_login else None,
         outbound_proxies=(operators.outbound_proxy,) if operators.outbound_proxy else (),
         rtp_ports=(trunk.rtp_ports.first, trunk.rtp_ports.last),
+        calls=config.capacity.calls,
         codecs=trunk.codecs,
         srtp=trunk.srtp,
         media_timeout_s=config.capacity.media_timeout_s,

@@ -5,6 +5,7 @@ take the calls, Kamailio stands in front of them, and this process takes none: i
 purges, tells figures, and watches over the others.
 """
 
+import functools
 import itertools
 import secrets
 import time
@@ -29,7 +30,7 @@ from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recovery import recover
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.finding import counted
-from sipagent.config.layout import Layout, layout, widened
+from sipagent.config.layout import FEWEST, EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
 from sipagent.edge.addresses import addresses
 from sipagent.edge.certificate import CERTIFICATE, aged, expiry
@@ -64,19 +65,20 @@ from sipagent.service.supervisor import ChildSlot, Supervisor
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
 
-FEWEST_LEGS = 3  # of any engine: one call, and a leg to refuse the next one with
-
 log = structlog.get_logger("sipagent.service.one_process")
 
 
 def needed(config: Config) -> bool:
-    """Whether calls are for workers. An engine is asked only where that depends on it."""
-    return needs_edge(config, FEWEST_LEGS if config.capacity.calls == 1 else engine_legs())
+    """Whether calls are for workers. An engine is asked only where that depends on it. ConfigError."""
+    depends = config.capacity.calls > 1 or config.capacity.calls_per_process is not None
+    return needs_edge(config, engine_limits() if depends else FEWEST)
 
 
-def engine_legs() -> int:
-    """How many legs an engine has, by itself, in a process of its own. Raises EOFError: it died."""
-    return int(asked("sipagent.pjsip.about:tell_legs"))
+@functools.cache
+def engine_limits() -> EngineLimits:
+    """What an engine has, asked in a process of its own, which ends. Raises EOFError: it died."""
+    limits: EngineLimits = asked("sipagent.pjsip.about:tell_limits")
+    return limits
 
 
 def _detector(config: Config) -> DetectorAddress | None:
@@ -92,15 +94,15 @@ def _detector(config: Config) -> DetectorAddress | None:
 class ChildSpecs:
     """The configuration in force, and what it gives each child."""
 
-    def __init__(self, config: Config, legs: int, *, log_json: bool, drain_s: float) -> None:
+    def __init__(self, config: Config, limits: EngineLimits, *, log_json: bool, drain_s: float) -> None:
         """Raises ConfigError."""
         self.config = config
         self.rules = rules_of(config)
         refuse_unrecordable(config)
-        self.layout: Layout = layout(config, legs)
-        self.plan: Plan = plan(config, legs, addresses(config, self.rules.allowed))
+        self.layout: Layout = layout(config, limits)
+        self.plan: Plan = plan(config, limits, addresses(config, self.rules.allowed))
         _look_at_certificate(config, self.plan)
-        self._legs = legs
+        self._limits = limits
         self._log_json = log_json
         self._drain_s = drain_s
         self.tokens = new_tokens()  # those that the edge has begun with, once it has
@@ -135,6 +137,7 @@ class ChildSpecs:
             tokens=self.tokens,
             media_address=self.plan.addresses.own,
             rtp_ports=self.layout.ports_of(index),
+            players=self._limits.players,
             config=self.config,
             rules=self.workers_rules,
             log_json=self._log_json,
@@ -181,7 +184,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     configure_log(log_json, "supervisor")
     orders = Orders(drain_s)
     heed(orders)
-    specs = ChildSpecs(config, engine_legs(), log_json=log_json, drain_s=drain_s)
+    specs = ChildSpecs(config, engine_limits(), log_json=log_json, drain_s=drain_s)
     with ExitStack() as stack:
         wake = Wake()
         stack.callback(wake.close)

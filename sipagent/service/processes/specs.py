@@ -15,8 +15,9 @@ class WorkerSpec:
 
     `listen`: where it hears SIP, host and port; `edge`: the SIP URI of its way out, and of all that comes;
     `tokens`: by which they know each other; `media_address`: where it hears RTP, on the UDP ports from the
-    first to the last of `rtp_ports`. `refused`: receipts of callers who had refused as the last that its
-    predecessor said. `detector`: whom it asks about speech; None: nobody.
+    first to the last of `rtp_ports`; `players`: sounds that its engine plays at once.
+    `refused`: receipts of callers who had refused as the last that its predecessor said. `detector`: whom it
+    asks about speech; None: nobody.
     """
 
     index: int
@@ -25,6 +26,7 @@ class WorkerSpec:
     tokens: HopTokens
     media_address: str
     rtp_ports: tuple[int, int]
+    players: int
     config: Config
     rules: Admission
     log_json: bool
