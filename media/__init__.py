@@ -1,1 +1,1 @@
-"""What is heard, and what is written of it: keys, speech, the tap. It knows sound, and no call."""
+"""What is heard, and what is recorded of it: keys, speech, the tap. It knows sound, but no calls."""

@@ -1,4 +1,4 @@
-"""The one shape in which audio moves through the agent: 8 kHz, mono, 16-bit samples."""
+"""The only format in which audio moves through the agent: 8 kHz, mono, 16-bit samples."""
 
 from typing import TypeAlias
 
@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples: TypeAlias = NDArray[np.int16]
-"""(n,) int16, at SAMPLE_RATE unless its owner says otherwise."""
+"""(n,) int16, at SAMPLE_RATE unless stated otherwise."""
 
 SAMPLE_RATE = 8000
 """Hz: the clock of the bridge."""
 
 FRAME_MS = 100
-"""What the bridge hands over at a time and per leg: fewer, longer frames cost a fifth of 20 ms ones."""
+"""What the bridge gives at a time for each leg: fewer, longer frames cost a fifth of 20 ms ones."""
 
 FRAME_SAMPLES = SAMPLE_RATE * FRAME_MS // 1000
 
 SILENCE: Samples = np.zeros(0, dtype=np.int16)
-"""No samples at all: what buffers start from."""
+"""No samples: what buffers start from."""
 
 
 def samples_of(pcm: bytes | bytearray | memoryview) -> Samples:

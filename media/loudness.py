@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 FRAME_MS = 30
 AUDIBLE_DBFS = -45.0  # a frame below it is a pause
-FULL = 32767 / 32768  # what a sample that is cut off stands at
+FULL = 32767 / 32768  # the value of a sample that is cut off
 FLAT = 3  # samples in a row at full scale; one alone may be a peak that just fits
 
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """`level_dbfs` is the mean power of audible frames, 0 being a full square wave; None where none is.
+    """`level_dbfs` is the mean power of audible frames, 0 being a full square wave; None without any.
 
     `clipped` is the share of samples cut off at full scale, 0 to 1. `span_s` reaches from the first audible
     frame to the end of the last, in seconds.

@@ -1,7 +1,7 @@
 """Prompts: what a sound file must be before a caller may hear it.
 
-The engine plays a truncated or silent file without a word, and a notice that was never heard makes every
-recording after it unlawful. So a prompt is read whole once, at start, and its hash goes on the receipt.
+The engine plays a truncated or silent file without an error, and a notice that was never heard makes every
+recording after it unlawful. So a prompt is read completely once, at start, and its hash is in the receipt.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class PromptFile:
     """A sound file that has passed inspection.
 
     `rate` in Hz; `sha256` of the whole file, hex; `words` are the words spoken (the .txt of the same name),
-    or None where nobody wrote them down. `state`: what the file system said of it; None: nobody asked.
+    or None without that file. `state`: what the file system said about it; None: not asked.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class PromptFile:
     state: "State | None" = field(default=None, compare=False)
 
     def is_unchanged(self) -> bool:
-        """Whether the file is still the one that was inspected; it is read only where it seems not to be."""
+        """Whether the file is still the one that was inspected; read only if it seems changed."""
         if self.state is None:
             return True
         try:
@@ -68,7 +68,7 @@ def _sha256(path: Path) -> str:
 def inspect_prompt(path: Path) -> PromptFile:
     """Read `path` and its words (`x.16k.wav` shares those of `x.wav`); PromptError if it isn't ACCEPTED."""
     rate = _check_format(path)
-    state = _state(path)  # before it is read: what is written meanwhile makes another one
+    state = _state(path)  # before it is read: a write meanwhile makes another state
     sample_count = _check_sound(path)
     if sample_count > ACCEPTED_MAX_S * rate:
         raise PromptError(path, f"is {sample_count / rate:.2f} s long")
@@ -83,7 +83,7 @@ def inspect_prompt(path: Path) -> PromptFile:
 
 
 def _check_format(path: Path) -> int:
-    """The sample rate, once everything the header says is accepted."""
+    """The sample rate, if everything in the header is accepted."""
     if not path.exists():
         raise PromptError(path, "does not exist")
     if not path.is_file():
@@ -106,7 +106,7 @@ def _check_format(path: Path) -> int:
 
 
 def _check_sound(path: Path) -> int:
-    """The number of samples, once all those the header promises are there and make a sound."""
+    """The number of samples, if all that the header promises are there and not silent."""
     try:
         with wave.open(str(path), "rb") as file:
             promised = file.getnframes()
@@ -125,7 +125,7 @@ def _check_sound(path: Path) -> int:
 
 
 def _read_words(path: Path) -> str | None:
-    """The words spoken in the prompt, None where there is no such file or nothing in it."""
+    """The words spoken in the prompt; None if the file is missing or empty."""
     try:
         words = path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:

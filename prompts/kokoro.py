@@ -50,7 +50,7 @@ class Voice:
             self._session: Any = runtime.InferenceSession(
                 weights, sess_options=options, providers=["CPUExecutionProvider"]
             )
-        except (RuntimeError, ValueError) as error:  # what onnxruntime's own exceptions derive from
+        except (RuntimeError, ValueError) as error:  # the base class of onnxruntime's exceptions
             raise VoiceError(f"the model cannot be loaded: {str(error).splitlines()[0]}") from error
 
     def say(self, phonemes: str, speaker: str, speed: float) -> Sound:

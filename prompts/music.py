@@ -4,9 +4,9 @@ Only numpy is needed. The same script gives the same files:
 
     python -m prompts.music
 
-The hold music is an original piece, made for the telephone: its weight lies between 300 and 1,500 Hz,
-nothing outside 250..3,500 Hz is kept. Notes and reverberation that ring past the end come in at the
-beginning, so it can be repeated for ever without a seam.
+The hold music is an original piece, made for the telephone: its weight lies between 300 and 1,500 Hz, nothing
+outside 250..3,500 Hz is kept. Notes and reverberation that ring past the end continue at the beginning, so it
+can be repeated forever without a seam.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def rendered(timbre: Sequence[Partial], note: str, seconds: float, attack: float
 
 
 def lay(loop: Sound, beat: float, note: Sound, loudness: float) -> None:
-    """Adds a note to the loop at a beat; what reaches past the end goes on at the beginning."""
+    """Adds a note to the loop at a beat; what rings past the end continues at the beginning."""
     places = (round(beat * BEAT_S * RATE) + np.arange(len(note))) % len(loop)
     np.add.at(loop, places, note * loudness)
 
@@ -112,7 +112,7 @@ def reverberated(loop: Sound, seed: int, seconds: float = 1.8, wet: float = 0.35
 
 
 def hold_music(seed: int = 8) -> Sound:
-    """The whole loop, `(n,) float64` at RATE. `seed` moves the hands and the room a little."""
+    """The whole loop, `(n,) float64` at RATE. `seed` varies the timing and the room a little."""
     hands = np.random.default_rng(seed)
     loop: Sound = np.zeros(round(BEATS * BEAT_S * RATE))
     for bar, (bass, *upper) in enumerate(CHORDS):

@@ -1,9 +1,9 @@
 """Text to the phonemes Kokoro-82M was trained on: espeak-ng's IPA, with the letters the model has for pairs.
 
-The model knows 114 symbols. espeak-ng writes some sounds with others; the tables below say which
-stands for which, after misaki, the front end the model was trained with
-(https://github.com/hexgrad/misaki, espeak.py). A symbol that the model does not have is an error
-here: a dropped sound would be a word the caller cannot understand.
+The model knows 114 symbols. espeak-ng writes some sounds with others; the tables below say which symbol
+replaces which, after misaki, the front end the model was trained with (https://github.com/hexgrad/misaki,
+espeak.py). A symbol that the model does not have is an error here: a dropped sound would be a word the caller
+cannot understand.
 """
 
 import re
@@ -49,7 +49,7 @@ def phonemes(sentence: str, language: str, lexicon: Mapping[str, str], known: fr
     """One sentence in the model's symbols, punctuation kept: it carries the melody.
 
     `lexicon` maps words to IPA that replaces what espeak-ng would say; `known` are the model's symbols.
-    Raises PhonemeError where espeak-ng is missing or a sound has no symbol.
+    Raises PhonemeError if espeak-ng is missing or a sound has no symbol.
     """
     pieces = _CLAUSE_END.split(sentence)
     spoken = ""
@@ -83,7 +83,7 @@ def _espeak(words: str, language: str) -> str:
 
 
 def _in_symbols(ipa: str, language: str) -> str:
-    """espeak-ng's IPA in the model's letters; its marks for another language, ties and hyphens go."""
+    """espeak-ng's IPA in the model's letters, without ties, hyphens and marks for another language."""
     ipa = re.sub(r"\([a-z-]+\)", "", ipa)
     for said, symbol in sorted(_FOR_LANGUAGE[language].items(), key=lambda pair: -len(pair[0])):
         ipa = ipa.replace(said, symbol)

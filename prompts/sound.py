@@ -24,15 +24,15 @@ def db(ratio: float) -> float:
 
 
 def amplitude(decibels: float) -> float:
-    """The amplitude ratio of so many decibels."""
+    """The amplitude ratio of these decibels."""
     return float(10 ** (decibels / 20))
 
 
 def resample(sound: Sound, from_rate: int, to_rate: int, low: float, high: float) -> Sound:
     """The sound at another rate (Hz), limited to `low`..`high` Hz with edges a seventh of the frequency wide.
 
-    Done on the spectrum of the whole sound, so nothing folds back and phases stay. The sound is taken
-    as a loop: what rings past its end comes in at its beginning.
+    Done on the spectrum of the whole sound, so nothing folds back and phases stay. The sound is taken as a
+    loop: what rings past its end continues at its beginning.
     """
     out_length = round(len(sound) * to_rate / from_rate)
     spectrum = np.fft.rfft(sound)
@@ -105,12 +105,12 @@ def _limited(sound: Sound, rate: int, ceiling: float) -> Sound:
 
 
 def between_silences(sound: Sound, rate: int, seconds: float) -> Sound:
-    """The sound with so much silence before and after it."""
+    """The sound with this much silence before and after it."""
     return np.pad(sound, round(seconds * rate))
 
 
 def write_wav(path: Path, sound: Sound, rate: int) -> None:
-    """Mono 16-bit PCM. Raises ValueError where a sample would not fit, OSError where the file can't be."""
+    """Mono 16-bit PCM. Raises ValueError if a sample would not fit, OSError if the file can't be written."""
     if np.abs(sound).max() >= 1.0:
         raise ValueError(f"{path}: the sound is louder than full scale")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -102,7 +102,7 @@ def _read_script(path: Path) -> Script:
 
 
 def read_lexicon(folder: Path) -> dict[str, dict[str, str]]:
-    """How some words are said, by language, from lexicon.toml where there is one. Raises PromptsError."""
+    """How some words are said, by language, from lexicon.toml if it exists. Raises PromptsError."""
     path = folder / "lexicon.toml"
     if not path.exists():
         return {}
@@ -117,7 +117,7 @@ def read_lexicon(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def replaced(scripts: Sequence[Script], pairs: Sequence[Sequence[str]]) -> list[Script]:
-    """The scripts with words exchanged. Raises PromptsError for words that no script holds."""
+    """The scripts with words replaced. Raises PromptsError for words that are in no script."""
     for old, new in pairs:
         if not any(old in script.words for script in scripts):
             raise PromptsError(f"--replace: no prompt says {old!r} (mind the apostrophe: ’ is not ')")

@@ -2,7 +2,7 @@
 
 Plain frozen values. Their field names are the JSON fields that programs read; `to_json` and `from_json` are
 exact inverses (times to the millisecond). Every time is an aware `datetime`, written in UTC as
-`2026-11-24T22:20:00.123Z`: fixed width, so that text sorts as time does.
+`2026-11-24T22:20:00.123Z`: fixed width, so that texts sort like times.
 """
 
 import json
@@ -19,7 +19,7 @@ from dateutil.relativedelta import relativedelta
 Json = dict[str, Any]
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
-# letters at the end: in ids of early versions
+# letters at the end: ids of early versions
 _TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})(?:-w(\d+))?-[0-9a-f]{6}", re.ASCII)
 _PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
@@ -31,7 +31,7 @@ class RecordError(ValueError):
 
 
 class PeriodError(ValueError):
-    """A period that is none; `str()` says what is accepted."""
+    """A period that is not valid; `str()` says what is accepted."""
 
 
 class Status(StrEnum):
@@ -39,10 +39,10 @@ class Status(StrEnum):
 
     OPEN = "open"  # the call is on, or its agent died
     CLOSED = "closed"  # the file is whole
-    ERASED = "erased"  # the caller refused, or the operator stopped it: nothing on disk
-    FAILED = "failed"  # the recorder did not keep anything
+    ERASED = "erased"  # the caller refused, or the operator stopped it: no file
+    FAILED = "failed"  # the recorder kept nothing
     PURGING = "purging"  # the purge has begun and must be finished
-    PURGED = "purged"  # a tombstone: no file, no personal field
+    PURGED = "purged"  # a tombstone: no file, no personal fields
 
 
 class Record:
@@ -119,7 +119,7 @@ class Recording(Record):
     purged_at: datetime | None = None
 
     def tombstone(self, status: Status, at: datetime) -> "Recording":
-        """What stays after the purge: who is gone; when, to which number, how long and which bytes stay."""
+        """What stays after the purge: when, to which number, how long and which bytes; not who."""
         return replace(
             self, status=status, call_id=None, caller=None, operator=None, path=None, hold=None, purged_at=at
         )
@@ -149,13 +149,13 @@ class Receipt(Record):
     notice_played_ms: int | None = None
     events: tuple[Event, ...] = ()
     recording_id: str | None = None
-    expires_at: datetime | None = None  # when it forgets its persons; null in those of early versions
+    expires_at: datetime | None = None  # when its personal fields are emptied; null in early versions
 
     def anonymous(self) -> "Receipt":
-        """What statistics need: no number of the caller's, and nothing of the operator.
+        """What statistics need: no number of the caller, and nothing of the operator.
 
-        The Call-ID goes too (it joins this row with the carrier's own), and the events (free text). The times
-        and the dialled number stay; whoever has the carrier's records can join these.
+        The Call-ID goes too (it links this row to the carrier's own), and the events (free text). The times
+        and the dialled number stay; anyone with the carrier's records can match them.
         """
         return replace(self, call_id=None, caller=None, operator=None, keyword=None, events=())
 
@@ -177,7 +177,7 @@ class Access(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note(Record):
-    """The analysis of a recording by whoever listened to it; kept until `expires_at`, then empty."""
+    """The analysis of a recording by the person who listened to it; kept until `expires_at`, then emptied."""
 
     recording_id: str
     at: datetime
@@ -194,12 +194,12 @@ class Sum(Record):
     count: int
     from_at: datetime
     until_at: datetime  # of the last one
-    code: int | None = None  # with which they were answered
+    code: int | None = None  # of the answer
     by: str | None = None  # as the receipts of such calls say: `edge: full`
 
 
 def parse_json(text: str) -> Json:
-    """A JSON object of what a database takes: no NaN, no half of a surrogate pair. Raises RecordError."""
+    """A JSON object that a database can take: no NaN, no half of a surrogate pair. Raises RecordError."""
     try:
         value = _object(json.loads(text, parse_constant=_no_number))
         json.dumps(value, ensure_ascii=False).encode()
@@ -229,8 +229,8 @@ def from_text(text: str) -> datetime:
 def new_id(now: datetime, worker: int | None = None) -> str:
     """An id that sorts by time and is safe as a file name: `20261124T222000123-482913`.
 
-    Where several workers name calls it says which: `20261124T222000123-w3-482913`, so that no two of them
-    give the same. The last six digits are the call's reference, which people can tell each other.
+    With several workers it names the worker: `20261124T222000123-w3-482913`, so that no two of them give the
+    same id. The last six digits are the call's reference, which people can tell each other.
     """
     at = now.astimezone(UTC)
     of = "" if worker is None else f"w{worker}-"
@@ -238,14 +238,14 @@ def new_id(now: datetime, worker: int | None = None) -> str:
 
 
 class Ids:
-    """The ids that one process gives, no two alike; `worker`: its number, where there are several."""
+    """The ids that one process gives, all different; `worker`: its number, if there are several."""
 
     def __init__(self, worker: int | None = None) -> None:
         self._worker = worker
         self._given: set[str] = set()  # in the millisecond of the last one
 
     def new(self, now: datetime) -> str:
-        """An id as `new_id` makes it, that was not given yet."""
+        """An id as `new_id` makes it, not given before."""
         id = new_id(now, self._worker)
         self._given = {one for one in self._given if begun_at(one) == begun_at(id)}
         while id in self._given:
@@ -255,7 +255,7 @@ class Ids:
 
 
 def reference_of(id: str) -> str:
-    """What names a call where no number does: `482913`. With the day it is unique, by all likelihood."""
+    """What names a call without a number: `482913`. Together with the day it is almost certainly unique."""
     return id.rpartition("-")[2]
 
 
@@ -271,7 +271,7 @@ def begun_at(id: str) -> datetime | None:
 
 
 def worker_of(id: str) -> int | None:
-    """The worker that `new_id` wrote into an id; None where there was but one process."""
+    """The worker that `new_id` wrote into an id; None if there was only one process."""
     match = _TIMED_ID.fullmatch(id)
     return None if match is None or match[3] is None else int(match[3])
 
@@ -301,9 +301,9 @@ def parse_period(period: str) -> relativedelta:
 
 
 def due_date(started_at: datetime, period: str) -> datetime:
-    """When what began at `started_at` must go, by the calendar (31 August + 6 months: 28 February).
+    """When what began at `started_at` must be removed, by the calendar (31 August + 6 months: 28 February).
 
-    At the end of the calendar where it would be later. Raises PeriodError.
+    The end of the calendar if it would be later. Raises PeriodError.
     """
     span = parse_period(period)
     try:

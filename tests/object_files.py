@@ -88,10 +88,10 @@ class ObjectFiles:
         self._checked(id, kind)
         return self._folder / f"{id}.{kind}"
 
-    def keep(self, id: str, kind: FileKind) -> int:
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
         made = self.spool(id, kind)
         if made.exists():
-            self.write(id, kind, made.read_bytes())
+            self.write(id, kind, made.read_bytes(), naming)
             made.unlink()
         return len(self.objects[self._checked(id, kind)])
 

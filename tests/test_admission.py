@@ -176,7 +176,7 @@ def test_the_policy_is_the_configurations(where: Path) -> None:
         ("retention", 'period = "3 months"'),
     )
     policy = found.policy
-    assert (policy.opt_in, policy.refusal_digit, policy.accept_digit) == (True, "0", "5")
+    assert (policy.opt_in, policy.refusal_digits, policy.accept_digit) == (True, ("0",), "5")
     assert (policy.window_s, policy.ring_s, policy.max_wait_s) == (2.5, 7.0, 70.0)
     assert (policy.codes, policy.stop_erases) == (Codes("*1", "*2", "#"), False)
     assert (policy.recording, policy.full_status, policy.voice) == (False, 486, False)

@@ -184,7 +184,7 @@ def test_at_the_end_calls_are_ended_properly(stage: Stage) -> None:
 
 def test_other_rules_hold_for_the_calls_to_come(stage: Stage) -> None:
     first = stage.greeted()
-    stage.agent.reload(replace(with_policy(refusal_digit="0"), calls=2, extensions=(SECOND_DESK,)))
+    stage.agent.reload(replace(with_policy(refusal_digits=("0",)), calls=2, extensions=(SECOND_DESK,)))
     second = stage.greeted()
     for leg in (first, second):
         stage.tell(leg, e.DtmfPressed(leg, "0", "rfc4733"))

@@ -21,9 +21,9 @@ from retention.rows.store import Store
 from retention.rules.hold import place, release
 from retention.rules.purge import purge
 from retention.storage.keys import Identity, public_line
-from retention.storage.marks import Marks
+from retention.storage.marks import Mark, Marks, MustGo
 from retention.storage.recording_files import Area, FileKind, RecordingFiles
-from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder.recorder import Recorder, made
 from sipagent.agent.recorder.recovery import recover
 from tests import kept
 from tests.kept import Paths, receipt, recording
@@ -134,6 +134,34 @@ def test_what_a_crash_left_is_kept_at_the_next_start(
     recover(archive, "flac", NOW, alerts.append)
     assert archive.store.recording(row.id).status is Status.CLOSED
     assert np.array_equal(sound_of(archive, row.id), expected(16000)) and verify(archive).problems == []
+
+
+def test_what_a_crash_left_between_the_file_and_its_row_is_kept(
+    recorder: Recorder, archive: Archive, alerts: list[str]
+) -> None:
+    """A store of objects has taken it from the spool by then."""
+    row = recording(operator=None)
+    begin(recorder, row)
+    recorder.stop()
+    made(archive, row.id, "flac")
+    kind = archive.files.finished(row.id)
+    assert kind is not None
+    archive.files.keep(row.id, kind)
+    recover(archive, "flac", NOW, alerts.append)
+    assert archive.store.recording(row.id).status is Status.CLOSED
+    assert np.array_equal(sound_of(archive, row.id), expected(16000)) and verify(archive).problems == []
+
+
+def test_what_was_refused_does_not_come_back_by_being_kept(tmp_path: Path) -> None:
+    files = ObjectFiles(tmp_path / "spool", tmp_path)
+    archive = archive_of_objects(tmp_path, files)
+    row = recording()
+    archive.open(row)
+    files.spool(row.id, FileKind.FLAC).write_bytes(kept.SOUND)
+    archive.marks.make(Mark.of(receipt(row, decision="refused"), NOW))
+    with pytest.raises(MustGo):
+        archive.close(row)
+    assert row.id not in "".join(files.objects)
 
 
 def test_a_lost_database_comes_back_from_the_metadata(recorder: Recorder, archive: Archive) -> None:

@@ -15,7 +15,7 @@ from sipagent.config.seed import keep_seed
 from sipagent.edge.configuration import EdgePlaces
 from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.rpc import EdgeError
-from sipagent.service import supervision
+from sipagent.service import engine_limits, supervision
 from sipagent.service.processes.children import Child
 from sipagent.service.processes.specs import REGISTRAR, RegistrarSpec, WorkerSpec
 from sipagent.service.supervision import ChildSpecs, hop_tokens
@@ -110,7 +110,7 @@ def test_a_secret_that_cannot_be_kept_is_one_line(where: Path) -> None:
 
 
 def test_one_call_on_loopback_asks_no_engine(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "engine_limits", lambda: pytest.fail("it was asked"))
+    monkeypatch.setattr(engine_limits, "engine_limits", lambda: pytest.fail("it was asked"))
     assert not supervision.needed(read(SMALL, where))
     assert supervision.needed(read(with_keys("trunk", 'listen = "0.0.0.0:5060"', SMALL), where))
 
@@ -119,7 +119,7 @@ def test_one_call_on_loopback_asks_no_engine(where: Path, monkeypatch: pytest.Mo
 def test_more_calls_than_one_process_carries_with_a_leg_to_spare(
     where: Path, monkeypatch: pytest.MonkeyPatch, legs: int, needed: bool
 ) -> None:
-    monkeypatch.setattr(supervision, "engine_limits", lambda: EngineLimits(legs))
+    monkeypatch.setattr(engine_limits, "engine_limits", lambda: EngineLimits(legs))
     assert supervision.needed(read(with_keys("capacity", "calls = 2", SMALL), where)) == needed
 
 

@@ -1,1 +1,2 @@
-"""What is heard in what a leg sends: keys, speech, refusals. It knows sound; no recording, no call."""
+"""What is heard in what a leg sends: keys, speech, refusals. It knows sound, but no recordings and no
+calls."""

@@ -1,4 +1,4 @@
-"""The detector of an engine: none is imported before it is asked for."""
+"""The detector of an engine: no engine is imported before it is needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +17,10 @@ def load_detector(
 ) -> Detector | None:
     """The detector of `engine`, listening for the phrases `refuse` and `accept`; None for the engine "none".
 
-    `model` is the folder of a Vosk model, for that engine; `heads` one of heads beside those that are
-    shipped, for the engine "embedding". `in_call`: evidence is at stake, so it must be surer, and unclear is
-    nothing. An engine is imported only here, where it is asked for: it costs tens of MB.
-    DetectorUnavailable for one that isn't there, for no phrase that refuses, or one that it can't hear.
+    `model` is the folder of a Vosk model, for that engine; `heads` a folder of more heads than those shipped,
+    for the engine "embedding". `in_call`: a verdict may erase evidence, so it must be surer, and an unclear
+    one does not count. An engine is imported only here, when needed: it costs tens of MB. DetectorUnavailable
+    if the engine is missing, no phrase refuses, or it can't hear a phrase.
     """
     if engine == "none":
         return None

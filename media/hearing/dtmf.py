@@ -1,18 +1,18 @@
 """In-band DTMF: two steady tones in what a leg sends, told from speech, music and echo.
 
 Every 10 ms a window of 30 ms is compared with the eight frequencies of ITU-T Q.23, each at five offsets, so
-that a sender who is off by what Q.24 allows is still measured at its true frequency. A window *points at* a
-key where one tone of each group carry, together, at least half of its energy. It is *clear* if moreover
+that a sender that is off by what Q.24 allows is still measured at its true frequency. A window *points at* a
+key if one tone of each group together carry at least half of its energy. It is *clear* if also
 
 - the two tones carry nearly all of it (speech has harmonics, music more voices), no third stands out, and
-  neither has a second harmonic (instruments have),
+  neither has a second harmonic (instruments do),
 - both frequencies are as near to their nominal values as Q.24 asks, their levels to each other.
 
-Three clear windows that agree in frequency and level, about 40 ms of tone, are a digit; more of them if
-something stands out nearly too far. Two that differ as harmonics of a gliding voice do don't agree. The press
-lasts until four windows in a row point elsewhere or nowhere: a hole of 20 ms (a lost packet) is part of it, a
-pause of 40 ms ends it (Q.24, annex A). It goes on even where its later windows are no longer clear, as when
-the caller begins to speak.
+Three clear windows that agree in frequency and level, about 40 ms of tone, are a digit; it takes more if
+something nearly stands out too far. Two windows do not agree if they differ like harmonics of a gliding
+voice. The press lasts until four windows in a row point elsewhere or nowhere: a hole of 20 ms (a lost packet)
+is part of it, a pause of 40 ms ends it (Q.24, annex A). It continues even if its later windows are no longer
+clear, for example when the caller begins to speak.
 """
 
 import math
@@ -33,7 +33,7 @@ class ToneStarted:
 
 @dataclass(frozen=True, slots=True)
 class ToneDropped:
-    """What had started came to nothing."""
+    """The tone that had started was not a key press."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +54,27 @@ MISSED_WINDOWS = 4
 EVIDENCE = 2.25
 """What agreeing windows must prove together: three good ones, or more that are middling."""
 BEYOND_DOUBT = 1.2
-"""What hardly any window of speech proves; so it may be distorted, as at the edges of a short press."""
+"""What hardly any window of speech proves; so the window may be distorted, as at the edges of a short
+press."""
 POINTING_SHARE = 0.5
 CLEAR_SHARE = 0.7
 """Of the window's energy: a pair of tones 4 dB above everything else."""
 THIRD_DB, LONE_DB = -9.5, -15.0
 """How strong a third component may be under the pair: from THIRD_DB, which proves nothing, to LONE_DB, where
-the window counts in full. Of all these tests the one that tells speech best."""
+the window counts in full. Of all these tests it recognises speech best."""
 HARMONIC_DB = -18.0
 """How strong either tone's second harmonic may be under the pair; G.711 and clipping make odd ones only."""
 TOLERANCE, TOLERANCE_HZ = 0.015, 4.0
-"""Q.24 has 1.5 % + 2 Hz accepted (and 3.5 % refused); 2 Hz are for what noise does to the measurement."""
+"""Q.24 requires 1.5 % + 2 Hz to be accepted (and 3.5 % refused); 2 Hz are for the effect of noise."""
 TWIST_DB = 10.0
 AGREE_ROW, AGREE_COLUMN, AGREE_DB = 0.008, 0.005, 3.5
 """How far apart clear windows may be, in relative frequency and in level: a voice glides, a key doesn't."""
 GLIDE = 0.0005
-"""Both tones have moved, by the same: they are harmonics of one voice. Noise moves them independently."""
+"""Both tones have moved by the same amount: they are harmonics of one voice. Noise moves them
+independently."""
 FLOOR = 16140**2 * 10 ** (-37 / 10)
-"""Mean square of -37 dBm0, where full scale in G.711 is +3.14 dBm0; weaker is no key press but an echo."""
+"""Mean square of -37 dBm0, where full scale in G.711 is +3.14 dBm0; a weaker tone is an echo, not a key
+press."""
 FLOOR_PEAK = int(math.sqrt(FLOOR))
 
 _HOP = SAMPLE_RATE // 100
@@ -86,7 +89,7 @@ _CLEARANCE_HZ = 125
 _hann = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(_WINDOW) + 0.5) / _WINDOW)
 _WEIGHTS = (_hann / _hann.sum()).astype(np.float32)
 _TAPER = (math.sqrt(2) * _hann / _hann.sum()).astype(np.float32)
-"""Scaled so that the squared spectrum of a sine, at its frequency, is its mean square."""
+"""Scaled so that the squared spectrum of a sine at its frequency is its mean square."""
 
 
 def _goertzel_basis() -> NDArray[np.float32]:
@@ -102,7 +105,8 @@ def _goertzel_basis() -> NDArray[np.float32]:
 
 
 def _masks() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Two of (16, bins), for every key: 1 where neither of its tones is; and of that, where they double.
+    """Two masks (16, bins), a row for every key: 1 outside its tones; and of these, 1 at twice their
+    frequencies.
 
     0 around the tones, and below 100 Hz (hum).
     """
@@ -128,7 +132,8 @@ class _Sight:
     evidence: float
 
     def agrees(self, other: "_Sight") -> bool:
-        """Whether both can be of one press: alike, and unless beyond doubt not two moments of a glide."""
+        """Whether both can be of one press: similar, and, unless the evidence is strong, not a gliding
+        voice."""
         row, column = self.row - other.row, self.column - other.column
         sure = min(self.evidence, other.evidence) >= BEYOND_DOUBT
         slack = 2 if sure else 1
@@ -151,7 +156,8 @@ class _Press:
     heard: bool = False
 
     def add(self, sight: _Sight) -> None:
-        """Windows that all agree need not be neighbours: a lost packet distorts those that it touches."""
+        """Add a window. Those that agree need not be neighbours: a lost packet distorts the windows that it
+        touches."""
         agreeing = [sight]
         for seen in sorted(self.sights, key=lambda seen: seen.evidence, reverse=True):
             if all(seen.agrees(other) for other in agreeing):
@@ -162,7 +168,7 @@ class _Press:
 
 
 class ToneDetector:
-    """Listens to one leg. Facts come out in the order in which they happened, one ToneHeard for a press."""
+    """Listens to one leg. Gives facts in the order in which they happened, one ToneHeard for a press."""
 
     def __init__(self) -> None:
         self._sound = SILENCE
@@ -205,7 +211,7 @@ class ToneDetector:
         return [] if press.heard else [ToneDropped()]
 
     def _add(self, key: int, sight: _Sight) -> list[ToneFact]:
-        """One more clear window of a press that isn't a digit yet, or the first of another."""
+        """Add a clear window to a press that isn't a digit yet, or as the first of another press."""
         facts: list[ToneFact] = []
         if self._press is None or self._press.key != key:
             facts += [ToneStarted()] if self._press is None else [ToneDropped(), ToneStarted()]

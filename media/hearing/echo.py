@@ -1,16 +1,16 @@
-"""What is played to a leg and comes back in what it sends: the notice that a speakerphone hears, or a trunk.
+"""Echo: what is played to a leg and comes back in what it sends, by a speakerphone or a trunk.
 
     played ──▶ Echo.plays       heard ──▶ Echo.cleaned ──▶ gate, detector ──▶ verdict ──▶ Echo.weighed ──▶ it
 
 A notice that says "say *I refuse*" must not refuse for the caller. The way back is a filter: its delay is
-where both sounds agree best, its taps are the least squares over the last seconds, found anew every FIT_MS.
-What it makes of what is played is taken off before anybody listens, so a caller who speaks over the notice
-is heard as one who speaks in silence. A codec on the way leaves more than that: so a verdict that comes
-while something is played is weighed once more, without what is left of the echo (Hänsler and Schmidt,
-"Acoustic Echo and Noise Control", 2004, chapters 7 and 8, for both).
+where both sounds agree best, its taps are the least squares over the last seconds, computed again every
+FIT_MS. The filtered sound is subtracted before the gate and the detector listen, so a caller who speaks over
+the notice is heard as in silence. After a codec on the way, some echo is left: so a verdict that comes while
+something is played is checked again, without the rest of the echo (Hänsler and Schmidt, "Acoustic Echo and
+Noise Control", 2004, chapters 7 and 8, for both).
 
 No clock is needed: a leg's sound and what is played to it advance by the same samples. The sound heard is
-kept, up to KEPT_MS, only while something is played or may still come back.
+kept, up to KEPT_MS, only while something is played or its echo may still come.
 """
 
 import logging
@@ -27,7 +27,7 @@ from media.hearing.vad import CONTEXT_MS, WINDOW_MS
 LAG_MS = 800
 """From playing to hearing: 600 ms of network and jitter buffers, and a frame that the bridge gathers."""
 TAPS_MS = 64
-"""How long a sound is spread by the way: a trunk's hybrid, the beginning of a room."""
+"""How much the way back lengthens a sound: by a trunk's hybrid, by the first reflections of a room."""
 FIT_MS = 1500
 FIRST_FIT_MS = 800
 KEPT_MS = CONTEXT_MS + WINDOW_MS + 200
@@ -35,17 +35,18 @@ FOUND = 12.0
 """An echo agrees with what was played this much better than chance; speech alone reaches about 7."""
 
 OVER = 2.0
-"""What is left of an echo is taken for so much louder than it usually is."""
+"""How much louder than usual the rest of an echo is assumed to be."""
 NOBODY_DB, SOMEBODY_DB = -10.0, -6.0
-"""What a filter leaves of a moment: less than the first of an echo alone, more than the second of a voice."""
+"""The share that a filter leaves of a moment: of an echo alone less than the first, of a voice more than the
+second."""
 EXPLAINED_DB = 12.0
 ABOVE_NOISE_DB = 6.0
-"""Nobody speaks in what is this much softer than it was with the echo, or no louder than the quiet parts."""
+"""No one speaks if the sound is softer by this much without the echo, or no louder than the quiet parts."""
 
 _PER_MS = SAMPLE_RATE // 1000
 _LAGS = LAG_MS * _PER_MS
 _TAPS = TAPS_MS * _PER_MS
-_EARLY = 8  # samples before the best place: the peak may be that of a reflection
+_EARLY = 8  # samples before the best place: the peak may be a reflection
 _KEPT = KEPT_MS * _PER_MS
 _BAND = (250.0, 3400.0)
 _HOP, _WIDTH, _FFT = 80, 200, 256
@@ -64,7 +65,7 @@ class Way:
     taps: Sound
 
     def echo(self, played: Sound, count: int) -> Sound:
-        """(count,) of what came back at the end of `played`, which reaches back at least delay + taps."""
+        """(count,) samples of echo at the end of `played`, which covers at least delay + taps."""
         end = len(played) - self.delay
         part = played[end - count - len(self.taps) + 1 : end]
         size = _power_of_two(len(part) + len(self.taps))
@@ -73,19 +74,19 @@ class Way:
 
 
 class Echo:
-    """Of one leg."""
+    """The echo on one leg."""
 
     def __init__(self) -> None:
         self._sound = SILENCE
         self._next = 0
         self._played: Sound = np.zeros(0)
         self._heard: Sound = np.zeros(0)
-        self._audible = 0  # samples for which something that was played may still come back
+        self._audible = 0  # samples for which echo may still come
         self._way: Way | None = None
         self._fit_in = 0
 
     def plays(self, sound: Samples) -> None:
-        """From the next frame on this is played, (n,) int16 at 8 kHz, once; empty: nothing any longer."""
+        """From the next frame on this is played once, (n,) int16 at 8 kHz; empty: nothing any more."""
         self._sound, self._next = sound, 0
         if len(sound) and not self._audible:
             self._played = np.zeros(_KEPT + _LAGS + _TAPS)
@@ -93,7 +94,7 @@ class Echo:
             self._way, self._fit_in = None, FIRST_FIT_MS * _PER_MS
 
     def cleaned(self, samples: Samples) -> Samples:
-        """The next (n,) int16 that the leg sends, without what came back."""
+        """The next (n,) int16 that the leg sends, without the echo."""
         if len(samples) > SAMPLE_RATE:
             parts = [samples[at : at + SAMPLE_RATE] for at in range(0, len(samples), SAMPLE_RATE)]
             return np.concatenate([self.cleaned(part) for part in parts])
@@ -118,15 +119,15 @@ class Echo:
     def weighed(
         self, verdict: Verdict, samples: Samples, behind: int, judge: Callable[[Samples], Verdict]
     ) -> Verdict:
-        """The verdict on (n,) int16 that ended `behind` samples ago, were it not for what came back.
+        """The verdict on (n,) int16 that ended `behind` samples ago, as without the echo.
 
-        `judge` is asked about what is left, and not at all where nothing is.
+        `judge` is asked about what is left, if anything.
         """
         known = min(len(samples), len(self._heard) - behind)
         if verdict.meaning is Meaning.OTHER or not self._audible or known <= 0:
             return verdict
         heard = samples.astype(np.float64)
-        heard[-known:] = _until(self._heard, behind)[-known:]  # before anything was taken off
+        heard[-known:] = _until(self._heard, behind)[-known:]  # before the echo was subtracted
         played = _until(self._played, behind)
         way = way_back(played, heard)
         if way is None:
@@ -143,7 +144,8 @@ class Echo:
 
 
 def way_back(played: Sound, heard: Sound) -> Way | None:
-    """How `heard` (n,) holds `played`, which ends with it and reaches back LAG_MS more; None: not at all."""
+    """How `played` comes back in `heard` (n,): it ends at the same time and starts LAG_MS earlier. None: not
+    at all."""
     count = len(heard)
     before = _at_least(played, count + _LAGS + _TAPS)[-(count + _LAGS + _TAPS) :]
     delay = _delay(before, heard)
@@ -162,7 +164,7 @@ def way_back(played: Sound, heard: Sound) -> Way | None:
 
 
 def _least_squares(own: Sound, shared: Sound) -> Sound:
-    """(n,) taps whose echo agrees with `shared` as `own` does with itself, both correlations at lags from 0.
+    """(n,) taps, from the correlations `own` of the played and `shared` of both sounds, at lags from 0.
 
     Levinson's recursion (Golub and Van Loan, "Matrix Computations", 2013, 4.7): quicker than a general
     solver, which would also keep some MB in each process for its work.
@@ -184,7 +186,7 @@ def _least_squares(own: Sound, shared: Sound) -> Sound:
 
 
 def _delay(before: Sound, heard: Sound) -> int | None:
-    """Where both agree best, in samples: the cross-correlation of their spectra, nearly without levels."""
+    """Where both agree best, in samples: by cross-correlation of their spectra, nearly without levels."""
     count, lead = len(heard), len(before) - len(heard)
     size = _power_of_two(count + len(before))
     cross = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(before, size))
@@ -201,10 +203,10 @@ def _delay(before: Sound, heard: Sound) -> int | None:
 
 
 def suppressed(heard: Sound, echo: Sound) -> Sound:
-    """What was heard without an echo, and what a filter leaves of it turned down as well.
+    """What was heard without the echo, also without the rest of it that the filter leaves.
 
-    That is in each band so much of the echo as it leaves there at best; and moments of which the filter takes
-    nearly all are nobody's words.
+    The rest is estimated in each band as the share of the echo that the filter leaves there at best. Moments
+    of which the filter removes nearly all are not the caller's words.
     """
     spectra, whole = _spectra(heard - echo), np.abs(_spectra(heard)) ** 2
     power, played = _smooth(np.abs(spectra) ** 2), _lingering(_smooth(np.abs(_spectra(echo)) ** 2))
@@ -225,7 +227,7 @@ def _is_nothing(rest: Sound, heard: Sound) -> bool:
 
 
 def _levels(sound: Sound) -> Sound:
-    """Of each 20 ms, in dB."""
+    """The level of each 20 ms, in dB."""
     size = 20 * _PER_MS
     frames = sound[: len(sound) // size * size].reshape(-1, size)
     return np.asarray(10 * np.log10(np.mean(frames**2, axis=1) + 1e-3))
@@ -237,7 +239,7 @@ def _spectra(sound: Sound) -> NDArray[np.complex128]:
 
 
 def _sound(spectra: NDArray[np.complex128], count: int) -> Sound:
-    """(count,) of what `_spectra` gives: overlapping frames are added up, and their windows levelled out."""
+    """(count,) samples from `_spectra`: adds overlapping frames, and divides by the sum of their windows."""
     frames = np.fft.irfft(spectra, _FFT)[:, :_WIDTH] * _WINDOW
     places = np.arange(len(frames))[:, None] * _HOP + np.arange(_WIDTH)
     total = np.bincount(places.ravel(), frames.ravel())
@@ -246,7 +248,7 @@ def _sound(spectra: NDArray[np.complex128], count: int) -> Sound:
 
 
 def _smooth(power: Sound, reach: int = 4) -> Sound:
-    """Over neighbouring frequencies."""
+    """The mean over neighbouring frequencies."""
     sums = np.cumsum(np.pad(power, ((0, 0), (reach + 1, reach))), axis=1)
     return np.asarray((sums[:, 2 * reach + 1 :] - sums[:, : -2 * reach - 1]) / (2 * reach + 1))
 

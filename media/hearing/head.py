@@ -2,10 +2,10 @@
 
     (steps, 288) ─deepen─▶ (steps - REACH, 96) ─classify─▶ (classes,)
 
-`deepen` is the last two blocks of Google's network, trained on for the noise of telephones: convolutions
-across bands and along time, by turns. `classify` normalises, takes two steps as one, and has convolutions of
-its own, their maximum and mean over time, and two dense layers. It answers with probabilities that add up
-to one: of each phrase that the head was trained on, and of anything else.
+`deepen` is the last two blocks of Google's network, trained further for telephone noise: convolutions across
+bands and along time, in turn. `classify` normalises, takes two steps as one, and has its own convolutions,
+their maximum and mean over time, and two dense layers. It gives probabilities with sum 1: of each phrase that
+the head was trained on, and of anything else.
 """
 
 import json
@@ -21,11 +21,11 @@ from media.frame import Samples
 from media.hearing.embedding import BANDS, CHANNELS, SHA256, Embedding, Floats, last_blocks, log_mel
 
 REACH = 13
-"""A deep step sees that many steps more than its own: 76 spectra in all."""
+"""A deep step sees this many more steps than its own: 76 spectra in all."""
 DEEP = 96
 TAPS = 3
 LAYERS = 8
-"""Across bands, along time, and so on; a pool of bands by two behind the fourth and the last."""
+"""Across bands, along time, and so on; bands are pooled by two after the fourth and the last."""
 LEAK, LEAST = 0.2, -0.4
 """Google's activation: the leaky rectifier, never below LEAST."""
 DILATIONS = (1, 2, 4)
@@ -33,20 +33,20 @@ KERNEL = 5
 FORMAT = 2
 OTHER = "other"
 Tails: TypeAlias = dict[int, Floats]
-"""Of a sound that goes on, the last inputs of each layer that looks back."""
+"""For a sound that continues: the last inputs of each layer that looks back."""
 
 
 class HeadError(Exception):
-    """A file that is not a head, or one for another embedding; str() is one line."""
+    """A file that is not a head, or is for another embedding; str() is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
     """`phrases` are the classes but the last, which is OTHER.
 
-    `refuse_at` is the score from which on an utterance refuses, `unclear_at` (lower) that from which on it
-    may; `in_call_at` counts during a call, where evidence is at stake, and `accept_at` for what accepts.
-    `weights` are float32.
+    `refuse_at` is the score from which an utterance refuses, `unclear_at` (lower) the score from which it may
+    refuse. `in_call_at` counts during a call, where evidence may be erased, and `accept_at` for phrases that
+    accept. `weights` are float32.
     """
 
     language: str
@@ -58,16 +58,17 @@ class Head:
     weights: Mapping[str, Floats]
 
     def probabilities(self, steps: Floats) -> Floats:
-        """(classes,) float32 of (steps, 288), one at least; of fewer than REACH + 1 the first counts more."""
+        """(classes,) float32 of (steps, 288), at least one; with fewer than REACH + 1 the first counts
+        more."""
         if (missing := REACH + 1 - len(steps)) > 0:
             steps = np.concatenate([np.repeat(steps[:1], missing, axis=0), steps])
         return self.classify(self.deepen(steps))
 
     def deepen(self, steps: Floats, tails: Tails | None = None) -> Floats:
-        """(n - REACH, DEEP) of (n, 288): step i is of `steps` i to i + REACH, whatever else there is.
+        """(n - REACH, DEEP) of (n, 288): step i depends only on `steps` i to i + REACH.
 
-        With `tails`, empty at first, a sound may come in pieces: they hold what its next steps need of these,
-        so that all its pieces together make what it would make at once.
+        With `tails`, empty at first, a sound may come in pieces: they keep what the next piece needs, so that
+        all pieces give the same steps as the whole sound.
         """
         weights, tails = self.weights, {} if tails is None else tails
         values = steps.reshape(-1, BANDS, CHANNELS)
@@ -82,7 +83,7 @@ class Head:
         return np.asarray(spaced @ weights[f"deep{LAYERS}.w"])
 
     def deepens_like(self, other: "Head") -> bool:
-        """Whether the deep steps of one are those of the other: heads of several languages may share them."""
+        """Whether both have the same deep steps: heads of several languages may share them."""
         deep = [name for name in self.weights if name.startswith("deep")]
         return all(np.array_equal(self.weights[name], other.weights[name]) for name in deep)
 
@@ -102,12 +103,12 @@ class Head:
 
 
 def steps_of(embedding: Embedding, samples: Samples) -> Floats:
-    """(steps, 288) of (n,) int16: what a head is asked about. One step each 40 ms, of 260 ms of sound."""
+    """(steps, 288) of (n,) int16: the input of a head. One step each 40 ms, of 260 ms of sound."""
     return embedding(log_mel(samples))
 
 
 def google_layers() -> dict[str, Floats]:
-    """The weights of `deepen` as Google trained them: what a new head starts from."""
+    """The weights of `deepen` as Google trained them: a new head starts from them."""
     weights: dict[str, Floats] = {}
     for layer, (kernel, bias) in enumerate(last_blocks()):
         weights[f"deep{layer}.w"] = kernel.transpose(2, 1, 0).reshape(-1, len(kernel))
@@ -159,7 +160,7 @@ def _relu(values: Floats) -> Floats:
 
 
 def _joined(tails: Tails, layer: int, values: Floats, reach: int) -> Floats:
-    """With what was left before that layer, where the last `reach` are now."""
+    """The input after the tail of that layer; the last `reach` of it become the new tail."""
     if layer in tails:
         values = np.concatenate([tails[layer], values])
     tails[layer] = values[len(values) - min(reach, len(values)) :].copy()
@@ -171,7 +172,7 @@ def _leaky(values: Floats) -> Floats:
 
 
 def _across(values: Floats) -> Floats:
-    """(n, bands, TAPS * channels): each band with its neighbours, beside which there is nothing."""
+    """(n, bands, TAPS * channels): each band with its neighbours; zeros beyond the outer ones."""
     padded = np.pad(values, ((0, 0), (1, 1), (0, 0)))
     return np.concatenate([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], axis=2)
 
@@ -187,7 +188,7 @@ def _spaced(values: Floats) -> Floats:
 
 
 def _convolve(values: Floats, kernel: Floats, dilation: int) -> Floats:
-    """(steps, out) of (steps, in) by (KERNEL, in, out), as long as it was: silence around it is zeros."""
+    """(steps, out) of (steps, in) by (KERNEL, in, out), of the same length: padded with zeros."""
     reach = dilation * (KERNEL // 2)
     padded = np.pad(values, ((reach, reach), (0, 0)))
     shifted = [padded[tap * dilation : tap * dilation + len(values)] for tap in range(KERNEL)]

@@ -1,8 +1,8 @@
-"""What a spoken-refusal detector is asked, and what it may answer.
+"""The questions to a spoken-refusal detector, and its answers.
 
 A detector hears speech that the voice gate has cut out: while a caller talks, all of it so far or a window of
-the last seconds, and once it has ended. One detector serves all legs of the process. Each question holds all
-that an answer needs; where it lies is told, so that work need not be done twice, but nothing hangs on that.
+the last seconds, and once more when it has ended. One detector serves all legs of the process. Each question
+has all that an answer needs. It also says its position in the stream, which only saves repeated work.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from media.frame import Samples
 class DetectorUnavailable(Exception):
     """The configured engine can't listen here; str() is one line that says what is accepted.
 
-    Raised at start: a spoken way out that was announced to callers must never be silently missing.
+    Raised at start: a spoken refusal that was announced to callers must never be silently ignored.
     """
 
 
@@ -25,18 +25,18 @@ class DetectorError(Exception):
 
 
 class Meaning(StrEnum):
-    """What the caller's words come to."""
+    """What the caller's words mean."""
 
     REFUSE = "refuse"
     ACCEPT = "accept"
     UNCLEAR = "unclear"
-    """Too near to a refusal to go on keeping audio, too far to be sure: ask again."""
+    """Too near to a refusal to keep audio, too far to be sure: ask again."""
     OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None where unknown."""
+    """`keyword` is the configured phrase that was heard, `confidence` is 0.0 to 1.0; None if unknown."""
 
     meaning: Meaning
     keyword: str | None = None
@@ -45,9 +45,9 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class StreamPosition:
-    """Where a question begins: `at` samples into `stream`, which is a number that nobody else takes.
+    """Where a question begins: `at` samples into `stream`, a number that no other stream has.
 
-    `last`: nothing more is asked about this speech, and nothing of it is to be remembered.
+    `last`: nothing more is asked about this speech, so forget it.
     """
 
     stream: int
@@ -66,13 +66,13 @@ class Detector(Protocol):
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
         """The meaning of (n,) int16 at 8 kHz, speech so far; DetectorError if it fails.
 
-        A `place` changes nothing in the answer: what was remembered of the last question there is work saved.
+        A `place` does not change the answer; it only saves work already done for the last question there.
         """
         ...
 
 
 def every_ms(engine: str, in_call: bool) -> int:
-    """How often `engine` is asked: before the bridge a refusal is waited for, in the call it only counts."""
+    """How often to ask `engine`: before the bridge the call waits for a refusal, in the call it does not."""
     return _EVERY_MS[engine][in_call]
 
 
@@ -83,9 +83,9 @@ _WEIGHT = {Meaning.REFUSE: 3, Meaning.UNCLEAR: 2, Meaning.ACCEPT: 1, Meaning.OTH
 
 
 def strongest(verdicts: Iterable[Verdict]) -> Verdict:
-    """What several verdicts on one utterance come to; OTHER if there are none.
+    """What several verdicts on one utterance mean together; OTHER without any.
 
-    "I accept, no, I refuse" is a refusal, whatever the order and the confidence: doubt is against recording.
+    "I accept, no, I refuse" is a refusal, in any order and with any confidence: in doubt, do not record.
     """
     return max(
         verdicts,

@@ -3,8 +3,8 @@
     clock thread --feed--> queue --> this thread --> ToneDetector        --> report(leg, conclusion)
                                              `-----> VoiceGate, Detector -'
 
-A caller's refusal may be in any frame, so whatever keeps a frame from being heard becomes a fact,
-ListenerFailed: whoever decides about the recording must know that this silence means nothing.
+A caller's refusal may be in any frame. So every reason why a frame was not heard becomes a fact,
+ListenerFailed: the policy that decides about the recording must know that this silence means nothing.
 """
 
 import logging
@@ -23,16 +23,16 @@ from media.hearing.keyword import Detector, DetectorError, Meaning, StreamPositi
 from media.hearing.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
 
 FEWEST_LEGS = 4
-"""What the two figures below are for; they grow with the legs beyond."""
+"""How many legs the two lengths below are for; more legs make the queue longer."""
 
 QUEUE_FRAMES = 20_000 // FRAME_MS
-"""5 s of four legs: a thread that is later than this isn't late but stuck."""
+"""5 s of four legs: a thread with a longer delay is stuck, not slow."""
 
 UNSURE_MS = 500
-"""Of speech that goes on, before anything weaker than a refusal is reported: it may become one."""
+"""How much more speech to hear before anything weaker than a refusal is reported: it may become one."""
 
 BUSY_FRAMES = 500 // FRAME_MS
-"""With more than this waiting, provisional judgements are left out: keys are in the queue, too."""
+"""With more frames than this in the queue, leave out provisional judgements: keys are in the queue, too."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 class KeywordSpotted:
     """Someone who still speaks has said this; SpeechEnded repeats it unless something stronger follows.
 
-    A refusal at once; what is weaker only when half a second has made nothing more of it.
+    Reported at once for a refusal; for anything weaker, only if it has not become stronger in half a second.
     """
 
     verdict: Verdict
@@ -49,7 +49,7 @@ class KeywordSpotted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """What the utterance came to; None if the detector failed on it (a ListenerFailed says why)."""
+    """The verdict on the utterance; None if the detector failed on it (a ListenerFailed says why)."""
 
     verdict: Verdict | None
 
@@ -63,7 +63,7 @@ class ListenerFailed:
 
 @dataclass(frozen=True, slots=True)
 class AllHeard:
-    """All that was fed of this leg before it was closed has been heard; nothing more follows."""
+    """Everything fed of this leg before it was closed has been heard; nothing more follows."""
 
 
 Conclusion: TypeAlias = (
@@ -93,7 +93,7 @@ class _ToneEar:
 
 
 class VoiceEar:
-    """The gate and the detector behind it."""
+    """The gate, and the detector after it."""
 
     def __init__(self, detector: Detector, is_busy: Callable[[], bool]) -> None:
         self._gate = VoiceGate(detector.every_ms)
@@ -104,7 +104,7 @@ class VoiceEar:
         self._begin()
 
     def plays(self, sound: Samples) -> None:
-        """From the next frame on (n,) int16 are played to the leg; empty: nothing."""
+        """From the next frame on, (n,) int16 are played to the leg; empty: nothing."""
         self._echo.plays(sound)
 
     def feed(self, samples: Samples) -> list[Conclusion]:
@@ -120,18 +120,18 @@ class VoiceEar:
         return conclusions
 
     def attend(self, detector: Detector) -> None:
-        """Other words count from here on; what is being said goes on, and is judged by these."""
+        """From now on other words count, also for the present utterance."""
         if detector is not self._detector:
             self._detector = detector
             self._begin()
             self._gate.every_ms = detector.every_ms
 
     def finish(self) -> list[Conclusion]:
-        """Nobody listens any longer: what is being said is judged as far as it goes."""
+        """End listening: judge the present utterance as far as it goes."""
         return [made for fact in self._gate.finish() for made in self._conclude(fact)]
 
     def _begin(self) -> None:
-        """Nothing is known of what is being said. `_since`: where in the stream the verdict so far began."""
+        """Forget what is known of an utterance. `_since`: where in the stream the verdict so far began."""
         self._so_far = self._reported = Verdict(Meaning.OTHER)
         self._since = 0
         self._failed = False
@@ -143,12 +143,13 @@ class VoiceEar:
         return self._echo.weighed(verdict, fact.samples, behind, self._detector.judge)
 
     def _judge(self, fact: SpeechGoesOn) -> list[Conclusion]:
-        """Provisional, while speech goes on: only a keyword that changes the verdict is worth a report."""
+        """A provisional judgement, while speech continues: reports only a keyword that changes the
+        verdict."""
         before, now = self._so_far.meaning, fact.at + len(fact.samples)
         try:
             self._so_far = strongest([self._so_far, self._asked(fact)])
         except DetectorError as error:
-            failed_before, self._failed = self._failed, True  # told once, not ten times a second
+            failed_before, self._failed = self._failed, True  # report once, not ten times a second
             return [] if failed_before else [ListenerFailed(f"voice: {error}")]
         meaning = self._so_far.meaning
         if meaning is not before:
@@ -170,14 +171,14 @@ class VoiceEar:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Played:
-    """What is played to a leg from here on; empty: nothing."""
+    """What is played to a leg from now on; empty: nothing."""
 
     sound: Samples
 
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What is to be listened for on a leg from here on. `deaf`: speech is, and there is no detector."""
+    """What to listen for on a leg from now on. `deaf`: for speech, but without a detector."""
 
     tones: bool
     detector: Detector | None
@@ -188,8 +189,8 @@ class Listener:
     """Reports what is pressed and said on the legs that are open, in order for each leg.
 
     `report(leg, conclusion)` is called on the listener's thread and must neither block nor raise. Without
-    `detector` no voice work is done at all, and each leg on which speech is wished is a ListenerFailed: its
-    silence is no answer. `legs`: how many there are at most.
+    `detector` speech is not processed, and each leg on which it is wanted is a ListenerFailed: its silence is
+    not an answer. `legs`: how many there are at most.
     """
 
     def __init__(
@@ -210,16 +211,16 @@ class Listener:
         self._listened: set[int] = set()  # read on the clock thread: adding and discarding are atomic
         self._overrun: set[int] = set()
         self._drops = 0
-        self._ears: dict[int, dict[str, _Ear]] = {}  # the thread's own
+        self._ears: dict[int, dict[str, _Ear]] = {}  # only used by the thread
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     @property
     def drops(self) -> int:
-        """Frames that found the queue full, since the start."""
+        """Frames lost because the queue was full, since the start."""
         return self._drops
 
     def start(self) -> None:
-        """Start the thread; once in a listener's life."""
+        """Start the thread; only once."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -228,9 +229,9 @@ class Listener:
         self._thread.join()
 
     def open(self, leg: int, *, tones: bool, voice: bool, in_call: bool = False) -> None:
-        """Listen on `leg` for these from the next frame on; what is listened for already just goes on.
+        """Listen on `leg` for these from the next frame on; what it already listens for just continues.
 
-        `in_call`: for the words that count during the call alone.
+        `in_call`: for the words that count only during the call.
         """
         detector = (self._in_call if in_call else self._detector) if voice else None
         wish = _Wish(tones, detector, deaf=voice and detector is None)
@@ -241,13 +242,13 @@ class Listener:
             self._listened.discard(leg)
 
     def close(self, leg: int) -> None:
-        """Hear out what was fed of `leg`, report AllHeard and forget it; later frames are ignored."""
+        """Hear the rest of what was fed of `leg`, report AllHeard and forget it; later frames are ignored."""
         self.open(leg, tones=False, voice=False)
 
     def plays(self, leg: int, sound: Samples) -> None:
-        """Know what `leg` hears from the next frame on: (n,) int16 at 8 kHz, once; empty: nothing any longer.
+        """Tell what `leg` hears from the next frame on: (n,) int16 at 8 kHz, once; empty: nothing any more.
 
-        To be called before a sound begins and after it has been stopped.
+        Call it before a sound begins and after it has been stopped.
         """
         if leg in self._listened:
             self._queue.put((leg, _Played(sound)))
@@ -266,7 +267,7 @@ class Listener:
         self._queue.put((leg, samples))
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until all that was fed before is reported; False if that took longer than `timeout_s`."""
+        """Wait until everything fed before is reported; False if that took longer than `timeout_s`."""
         reached = threading.Event()
         self._queue.put(reached)
         return reached.wait(timeout_s)
@@ -322,12 +323,12 @@ class Listener:
     def _do(
         self, leg: int, kind: str, step: Callable[[], list[Conclusion] | None], ears: dict[str, _Ear]
     ) -> None:
-        """One step of listening, and report what comes of it."""
+        """Do one step of listening, and report the results."""
         try:
             conclusions = step() or []
         except Exception as error:  # noqa: BLE001
             # Broad on purpose: this thread hears every leg, and an engine may raise anything. One leg's fault
-            # must not deafen the others, and a thread that died would look like callers who don't refuse.
+            # must not stop the others, and a dead thread would look like callers who don't refuse.
             _log.exception("listening failed", extra={"leg": leg, "kind": kind})
             ears.pop(kind, None)
             reason = f"{kind}: no longer listened for: {type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
-"""Takes a network's file apart (ONNX, which is a protobuf message): its first part alone, and its weights.
+"""Reads a network's file (ONNX, which is a protobuf message): its first part only, and its weights.
 
-Of the format only what that needs: ModelProto.graph = 7; GraphProto.node = 1, initializer = 5, input = 11,
-output = 12; NodeProto.input = 1, output = 2; ValueInfoProto.name = 1; TensorProto.dims = 1, name = 8,
+It knows only these fields of the format: ModelProto.graph = 7; GraphProto.node = 1, initializer = 5, input =
+11, output = 12; NodeProto.input = 1, output = 2; ValueInfoProto.name = 1; TensorProto.dims = 1, name = 8,
 raw_data = 9 (onnx/onnx.proto).
 """
 
@@ -15,7 +15,7 @@ _LENGTH_DELIMITED = 2
 
 
 def first_part(model: bytes, output: str) -> bytes:
-    """The model that ends with the value `output`, of any shape: what comes behind it is left out."""
+    """The model that ends with the value `output`, of any shape: leaves out what comes after it."""
     (graph,) = _all(model, _GRAPH)
     kept: list[bytes] = []
     done = False
@@ -30,7 +30,7 @@ def first_part(model: bytes, output: str) -> bytes:
     parts += [
         _part(number, value) for number, value in others if number not in (_NODE, _INITIALIZER, _OUTPUT)
     ]
-    # 1 = float32; a tensor's type without a shape says nothing of its size
+    # 1 = float32; without a shape, a tensor may have any size
     parts.append(_part(_OUTPUT, _part(1, output.encode()) + _part(2, _part(1, b"\x08\x01"))))
     told = [_varint_field(number, value) for number, value in _fields(model) if isinstance(value, int)]
     told += [
@@ -58,7 +58,7 @@ def _all(message: bytes, wanted: int) -> list[bytes]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each, a length-delimited one as bytes."""
+    """Number and value of each field; a length-delimited value as bytes."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)

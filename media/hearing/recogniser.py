@@ -1,7 +1,7 @@
-"""The detector of the engine "vosk": Vosk's recogniser held to the phrases, with a model that users supply.
+"""The detector of the engine "vosk": Vosk's recogniser limited to the phrases, with a model from the user.
 
-https://alphacephei.com/vosk: a list of phrases given to the recogniser is its whole grammar; `[unk]` in it is
-whatever else is said. Models must be of the kind that takes a grammar (the small ones do).
+https://alphacephei.com/vosk: a list of phrases given to the recogniser is its whole grammar; `[unk]` in it
+stands for anything else. Models must accept a grammar (the small ones do).
 """
 
 import importlib
@@ -22,7 +22,7 @@ from media.hearing.keyword import (
 from media.hearing.spotter import plain
 
 SURE = 0.7
-"""Of all words of a phrase, the recogniser's own confidence from which on it counts."""
+"""A phrase counts if the recogniser's confidence is at least this for all its words."""
 
 
 class Recogniser:
@@ -33,7 +33,7 @@ class Recogniser:
     def __init__(
         self, refuse: Sequence[str], accept: Sequence[str], model: Path | None, *, in_call: bool = False
     ) -> None:
-        """DetectorUnavailable without the package, a model, or a word that the model knows."""
+        """DetectorUnavailable without the package or a model, or if the model lacks a word."""
         self.every_ms = every_ms("vosk", in_call)
         if model is None:
             raise DetectorUnavailable(
@@ -56,7 +56,7 @@ class Recogniser:
         self._grammar = json.dumps([*self._phrase, "[unk]"], ensure_ascii=False)
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
-        """The first phrase of refusal among the words, else one that accepts; what is unsure is unclear."""
+        """The first phrase of refusal among the words, else one that accepts; an unsure one is unclear."""
         words = self._words(samples)
         text = " ".join(str(word["word"]) for word in words)
         sure = min((float(word["conf"]) for word in words if word["word"] != "[unk]"), default=0.0)
@@ -69,7 +69,7 @@ class Recogniser:
     def _load(self, model: Path) -> Any:
         try:
             return self._vosk.Model(str(model))
-        except Exception as wrong:  # the package raises nothing narrower
+        except Exception as wrong:  # the package raises no narrower class
             raise DetectorUnavailable(
                 f"{model}: not a model of Vosk's; accepted: a folder with one"
             ) from wrong

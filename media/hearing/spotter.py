@@ -1,4 +1,4 @@
-"""The detector of the engine "embedding": the speech embedding, and a head for each language listened for."""
+"""The detector of the engine "embedding": the speech embedding, and a head for each language."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ MOST_NAMED = 12
 
 @dataclass(frozen=True, slots=True)
 class _Listening:
-    """A head, and the places of the phrases that are listened for among its classes, with what they mean."""
+    """A head; of the phrases to listen for, the places among its classes and the meanings."""
 
     head: Head
     refuse: tuple[int, ...]
@@ -27,7 +27,7 @@ class _Listening:
 
 
 class Spotter:
-    """A media.hearing.keyword.Detector; what it keeps of speech that goes on is in streams.py."""
+    """A media.hearing.keyword.Detector; what it keeps of speech that continues is in streams.py."""
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class Spotter:
         own: Path | None = None,
         in_call: bool = False,
     ) -> None:
-        """DetectorUnavailable for a phrase without a head, or where the embedding is missing.
+        """DetectorUnavailable for a phrase without a head, or if the embedding is missing.
 
-        `own`: a folder of more heads, which need not be there.
+        `own`: a folder of more heads, which may be missing.
         """
         self.every_ms = every_ms("embedding", in_call)
         self._in_call = in_call
@@ -63,7 +63,7 @@ class Spotter:
             raise DetectorUnavailable(str(wrong)) from wrong
 
     def judge(self, samples: Samples, place: StreamPosition | None = None) -> Verdict:
-        """What the likeliest of the phrases is, if any is likely enough; nothing is in less than 0.8 s."""
+        """The most probable phrase, if it is probable enough; none in less than 0.8 s."""
         found = [Verdict(Meaning.OTHER)]
         deepened = self._streams.deep(self._deepening, samples, place)
         for each, number in zip(self._listening, self._deep_of, strict=True):
@@ -74,12 +74,12 @@ class Spotter:
 
 @cache
 def shared_streams() -> Streams:
-    """One for the process: the same for all phrases, and for one thread, the listener's."""
+    """The streams of the process, for all phrases; for one thread, the listener's."""
     return Streams(Embedding())
 
 
 def known_heads(folder: Path = HEADS) -> list[Head]:
-    """Those in a folder, by name. DetectorUnavailable for a file that isn't one."""
+    """The heads in a folder, by name. DetectorUnavailable for a file that isn't a head."""
     try:
         return [load(path) for path in sorted(folder.glob("*.npz"))]
     except HeadError as wrong:
@@ -87,7 +87,7 @@ def known_heads(folder: Path = HEADS) -> list[Head]:
 
 
 def plain(phrase: str) -> str:
-    """As phrases are compared: `Pas d’Enregistrement !` is "pas d'enregistrement"."""
+    """A phrase in the form for comparison: `Pas d’Enregistrement !` is "pas d'enregistrement"."""
     words = unicodedata.normalize("NFC", phrase).casefold().replace("’", "'")
     return " ".join("".join(sign if sign.isalnum() or sign == "'" else " " for sign in words).split())
 
@@ -98,12 +98,12 @@ def _places(head: Head, phrases: Iterable[str]) -> tuple[int, ...]:
 
 
 def _accepts(head: Head) -> bool:
-    """A head of the service's own refuses, whatever it is asked for."""
+    """Whether the phrase accepts; a head made for the service always refuses."""
     return head.accept_at <= 1
 
 
 def _distinct(heads: Iterable[Head]) -> tuple[tuple[Head, ...], list[int]]:
-    """Those with deep layers of their own, and for each head the number of the one that has its layers."""
+    """The heads with different deep layers, and for each head the number of the one with its layers."""
     found: list[Head] = []
     numbers: list[int] = []
     for head in heads:
@@ -120,7 +120,7 @@ def _unheard(phrases: Iterable[str], heads: Iterable[Head]) -> list[str]:
 
 
 def _nearest(unheard: Sequence[str], heads: Sequence[Head]) -> list[str]:
-    """What can be heard, what is most like these first: there may be dozens."""
+    """What can be heard, the most similar first: there may be dozens."""
     known = sorted({phrase for head in heads for phrase in head.phrases})
 
     def likeness(phrase: str) -> float:
@@ -130,7 +130,7 @@ def _nearest(unheard: Sequence[str], heads: Sequence[Head]) -> list[str]:
 
 
 def _verdict(listening: _Listening, likely: Floats, in_call: bool) -> Verdict:
-    """Two phrases that refuse need not be told apart, so their probabilities add up."""
+    """Probabilities of phrases that refuse are added: it does not matter which one was said."""
     head, refuse, accept = listening.head, listening.refuse, listening.accept
     refusing, accepting = float(likely[list(refuse)].sum()), float(likely[list(accept)].sum())
     refuse_at, heard_at = (head.in_call_at,) * 2 if in_call else (head.refuse_at, head.unclear_at)

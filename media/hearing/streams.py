@@ -1,12 +1,12 @@
-"""Speech that goes on, put through the embedding and the heads once: each question adds only what is new.
+"""Puts continuing speech through the embedding and the heads only once: each question adds only what is new.
 
     question ─ where it lies ─▶ deep steps of the question before ─┐
              └ what is new ───▶ log_mel ─ Embedding ─ deepen ──────┴▶ deep steps of all of it
 
-A step depends on the spectra that it sees alone, wherever a sound is cut, so what was computed for the
-question before is what would be computed now. Nothing hangs on its being there. What is kept are numbers
-from which no voice can be made again, of the last STREAMS at most, in memory, until a question says that it
-is the last.
+A step depends only on the spectra that it sees, wherever a sound is cut. So what was computed for the
+question before is what would be computed now; without it, it is computed again. What is kept are numbers from
+which no voice can be reconstructed, of at most the last STREAMS, in memory, until a question says that it is
+the last.
 """
 
 from collections import OrderedDict
@@ -28,7 +28,8 @@ STREAMS = 256
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Of a stream: `deep` steps by head, the `first` of them by number; `next`: of the step not seen yet."""
+    """What is known of a stream: `deep` steps by head, the number of the `first`; `next`: that of the first
+    step not seen."""
 
     heads: Sequence[Head]
     first: int
@@ -81,6 +82,6 @@ class Streams:
 
 
 def _helps(known: _Known, heads: Sequence[Head], begins: int, length: int) -> bool:
-    """Whether it is of these heads, and the question begins in it and goes on beyond it."""
+    """Whether it is of these heads, and the question begins in it and ends after it."""
     begins_in_it = known.first <= begins <= known.next - REACH
     return heads is known.heads and begins_in_it and known.next * STEP <= begins * STEP + length

@@ -1,9 +1,9 @@
-"""The voice gate: cuts what a leg sends into utterances, so that only speech is put to the detector.
+"""The voice gate: cuts what a leg sends into utterances, so that the detector gets only speech.
 
-The numbers were chosen on French telephone speech: they split 2.8 % of utterances, where a hang-over of
-300 ms splits 14.7 %. In noise the gate closes late, and in babble never, so speech is put to the detector
-while it goes on: all of it so far, at most its last WINDOW_MS, and the CONTEXT_MS before that. No more of
-anyone's voice is ever kept, and only in memory.
+The numbers were chosen on French telephone speech: they split 2.8 % of utterances, where a hang-over of 300
+ms splits 14.7 %. In noise the gate closes late, and in babble never. So the detector gets speech while it
+continues: all of it so far, at most its last WINDOW_MS, and the CONTEXT_MS before that. No more of a voice is
+ever kept, and only in memory.
 """
 
 from collections import deque
@@ -20,19 +20,19 @@ SLICE_MS = 20
 START_VOICED, START_OF = 4, 6
 PRE_ROLL_MS = 200
 CONTEXT_MS = 500
-"""Of what came before is handed over as well: a detector sees the first sound of speech as it sees others."""
+"""How much sound before speech is also given, so that a detector sees the beginning like the rest."""
 VOICED_MS = 100
 HANG_OVER_MS = 400
 WINDOW_MS = 2500
 SHORTEST_MS = 300
-"""No keyword is shorter: before that nothing is asked."""
+"""No keyword is shorter: nothing is asked before that."""
 
 _SLICE = SAMPLE_RATE * SLICE_MS // 1000
 _GRID = 2
-"""Slices; what is handed over begins at a multiple of 40 ms, which is the embedding's step."""
+"""Slices; what is given begins at a multiple of 40 ms, the embedding's step."""
 _BEFORE = START_OF + (PRE_ROLL_MS + CONTEXT_MS) // SLICE_MS
 UNHEARD = (_BEFORE - _BEFORE % _GRID) * _SLICE
-"""Samples of silence that are taken to have come before a leg's first one."""
+"""Samples of silence assumed before a leg's first sample."""
 _KEPT = (CONTEXT_MS + WINDOW_MS) // SLICE_MS
 
 
@@ -43,7 +43,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechGoesOn:
-    """It is time to ask. `samples` and `at` are as an Utterance's, as far as it goes."""
+    """It is time to ask. `samples` and `at` as of an Utterance, up to now."""
 
     samples: Samples
     at: int
@@ -54,8 +54,8 @@ class Utterance:
     """Speech between two silences.
 
     `samples` are its last WINDOW_MS at most, (n,) int16, with PRE_ROLL_MS before and HANG_OVER_MS after it,
-    and CONTEXT_MS before all that; zeros where the leg had not sent so much. `at` counts those before them.
-    `duration_ms` counts from its first to its last voiced slice, however long that is.
+    and CONTEXT_MS before all that; zeros if the leg had not sent so much. `at` counts the samples before
+    them. `duration_ms` counts from its first to its last voiced slice, and may be longer.
     """
 
     samples: Samples
@@ -79,8 +79,8 @@ class _Speech:
 class VoiceGate:
     """Listens to one leg; webrtcvad, mode AGGRESSIVENESS.
 
-    While somebody speaks SpeechGoesOn comes every `every_ms`, a multiple of SLICE_MS that may change; counted
-    from the leg's first sample on, so that what comes in frames of as many ms is asked about at their end.
+    While somebody speaks, SpeechGoesOn comes every `every_ms`, a multiple of SLICE_MS that may change. It
+    counts from the leg's first sample, so that with frames of this length it asks at their ends.
     """
 
     def __init__(self, every_ms: int) -> None:
@@ -108,11 +108,11 @@ class VoiceGate:
 
     @property
     def at(self) -> int:
-        """How many samples it has been fed, counted as in what it says."""
+        """How many samples it has been fed, counted as in its facts."""
         return UNHEARD + self._count * _SLICE + len(self._rest)
 
     def finish(self) -> list[Utterance]:
-        """What is being said, as if it had just ended; nothing where nobody speaks."""
+        """The present utterance, as if it had just ended; nothing if no one speaks."""
         speech, self._speech = self._speech, None
         if speech is None or not speech.announced:
             return []

@@ -1,1 +1,1 @@
-"""A recording in the making: two legs aligned, written in chunks, sealed, made one file."""
+"""How a recording is made: two legs are aligned, written in chunks, sealed, and become one file."""

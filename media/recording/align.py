@@ -1,18 +1,18 @@
-"""Two legs' frames, as they come, made one stereo stream: what was heard together lies side by side.
+"""Joins two legs' frames to one stereo stream: what was heard together lies side by side.
 
-The bridge hands over each leg's frames on its own. Counting samples is the exact clock, so a channel normally
-goes on where its last frame ended. Three things break the count, and the time at which a frame was handed
-over puts it right:
+The bridge gives each leg's frames separately. Counting samples is the exact clock, so a channel normally
+continues where its last frame ended. Three things break the count, and the time at which a frame was given
+corrects it:
 
 - The channels don't begin in the same tick: the later one is padded with silence by the difference.
 - A leg is away for a while (its media is renegotiated): the other doesn't wait, and it returns by time.
 - The bridge throws away up to two started frames whenever a port's sources change (pjmedia's `write_port`
-  clears `tx_buf_count` and `tx_heart_beat`), so a channel falls behind by a few ticks for good. Once the last
-  few frames of both channels agree on how far, the one behind is padded where it fell behind; until they do,
-  these frames aren't given away.
+  clears `tx_buf_count` and `tx_heart_beat`), so a channel falls behind by a few ticks permanently. Once the
+  last few frames of both channels agree on how far, the one behind is padded where it fell behind; until
+  then, these frames are kept.
 
-All differences are rounded to ticks of 20 ms: smaller ones are lateness of the thread, not of the sound.
-Audio is never cut, only padded. No clock is read here and no thread started.
+All differences are rounded to ticks of 20 ms: smaller ones are delays of the thread, not of the sound. Audio
+is never cut, only padded. No clock is read here and no thread started.
 """
 
 from collections import deque
@@ -25,25 +25,25 @@ from media.frame import Samples
 from media.recording.chunks import Block
 
 Run: TypeAlias = "Samples | int"
-"""Audio, or so many samples of silence."""
+"""Audio, or a number of samples of silence."""
 
 TICK_S = 0.02
 """The bridge's tick."""
 
 AWAY_S = 0.6
-"""A channel that brings nothing for longer is away. The bridge's clock itself catches up 0.5 s at most."""
+"""A channel that gives nothing for longer is away. The bridge's clock itself catches up at most 0.5 s."""
 
 RETURN_S = 0.3
 """How much of an absent channel stays open, so that it can return in its place."""
 
 WITNESSES = 4
-"""So many frames in a row must agree before a channel is moved."""
+"""How many frames in a row must agree before a channel is moved."""
 
 CALM_S = 0.04
-"""Agreement: how far the lateness of those frames may spread."""
+"""Agreement: how much the delays of those frames may differ."""
 
 SHORT_OF_TICK = 0.25
-"""By so much of a tick frames may fall short of a whole one: a busy bridge serves one leg some ms later."""
+"""How much of a tick may be missing to a whole one: a busy bridge serves one leg some ms later."""
 
 
 def _size(run: Run) -> int:
@@ -51,7 +51,7 @@ def _size(run: Run) -> int:
 
 
 class _Lane:
-    """One channel: what isn't taken yet, and how its samples lie in time."""
+    """One channel: what isn't taken yet, and the times of its samples."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -79,12 +79,12 @@ class _Lane:
 
     @property
     def lead(self) -> float:
-        """By how many samples it is ahead of the clock: the least late frame tells best."""
+        """By how many samples it is ahead of the clock: the frame with the least delay tells best."""
         return max(lead for _, lead in self._witnesses)
 
     @property
     def settled(self) -> int:
-        """Up to where its frames agree about that, or it is absent."""
+        """The position up to which its frames agree about that, or it is absent."""
         agreed = self._spread() < self._rate * TICK_S * (1 - SHORT_OF_TICK)
         return self.end if agreed or self.end > self.heard_end else self._witnesses[1][0]
 
@@ -92,7 +92,8 @@ class _Lane:
         return len(self._witnesses) == WITNESSES and self._spread() < CALM_S * self._rate
 
     def shift(self, samples: int, earliest: int) -> int:
-        """Put so much silence before the frames that agree, but not before `earliest`; where it begins."""
+        """Insert this much silence before the frames that agree, but not before `earliest`; where it
+        begins."""
         position = max(self._witnesses[0][0], earliest)
         later: deque[Run] = deque()
         start = self.end
@@ -155,10 +156,10 @@ class Aligner:
         self._straighten(lane, other)
 
     def silence(self, on: bool) -> None:
-        """From here on, or no longer, both channels are silent.
+        """From now on both channels are silent, or no longer.
 
-        Rather too much than a digit of a card number: the frame in which it is asked for is silenced whole,
-        and so is the one after its end, which still brings what was said before.
+        Silences too much rather than leave a digit of a card number: the whole frame in which it is asked
+        for, and the frame after its end, which still has earlier sound.
         """
         if on == self._is_silent():
             return
@@ -172,7 +173,7 @@ class Aligner:
         self._pauses.append((start, None))
 
     def take(self) -> Iterator[Block]:
-        """(n, 2) int16 blocks of at most a second: all that both channels have reached for sure."""
+        """(n, 2) int16 blocks of at most a second: everything that is settled in both channels."""
         ends = [lane.end for lane in self._lanes]
         for lane in self._lanes:
             if max(ends) - lane.end > AWAY_S * self._rate:
@@ -180,7 +181,7 @@ class Aligner:
         return self._blocks(min(lane.settled for lane in self._lanes))
 
     def take_rest(self) -> Iterator[Block]:
-        """All that is left, the shorter channel padded; nothing may be added after it."""
+        """Everything left, the shorter channel padded; nothing may be added after it."""
         end = max(lane.end for lane in self._lanes)
         for lane in self._lanes:
             lane.pad_to(end)
@@ -202,7 +203,7 @@ class Aligner:
         return other.heard_end + self._ticks((at - other.heard_at) * self._rate - size)
 
     def _straighten(self, lane: _Lane, other: _Lane) -> None:
-        """Pad the channel that has fallen behind, once the frames of both say so."""
+        """Pad the channel that has fallen behind, once the frames of both agree."""
         if not (lane.is_calm() and other.is_calm()):
             return
         ahead = lane.lead - other.lead

@@ -1,14 +1,14 @@
-"""From a part to a file that is kept, such that no crash loses it or leaves two; and back to its sound.
+"""Turns a part into the file that is kept, so that no crash loses it or leaves two; and reads its sound.
 
-In clear, that is a file that any player opens. The steps, each of which may be the last one before a crash;
-the next run takes up from what it finds:
+In clear, that is a file that any player opens. A crash may come after each of these steps; the next run
+continues from what it finds:
 
-    write FINAL.tmp, sync   a leftover .tmp is thrown away and written anew from the part
+    write FINAL.tmp, sync   a leftover .tmp is deleted and written again from the part
     decode it again         what a sound library says it wrote is not yet what it wrote
-    rename to FINAL, sync   part and file both there: written anew, to the same bytes
-    unlink the part, sync   only the file there: done, and what there was to know is in its comment
+    rename to FINAL, sync   part and file both there: written again, to the same bytes
+    unlink the part, sync   only the file there: done, its comment has all other facts
 
-A sealed part stays what it is, so that nobody needs its key: sync, rename to FINAL, sync.
+A sealed part keeps its content, so that no key is needed: sync, rename to FINAL, sync.
 """
 
 import hashlib
@@ -33,22 +33,22 @@ Format = Literal["flac", "wav"]
 
 
 class AssemblyError(Exception):
-    """A part could not be made the file that is kept, or a file not be read; it is still there.
+    """A part could not be turned into the file that is kept, or a file could not be read; it is still there.
 
     str() is one line.
     """
 
 
 class NothingRecorded(AssemblyError):
-    """There is no sound to make a file of: no whole chunk, or no part at all."""
+    """There is no sound for a file: no whole chunk, or no part at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A file in its place, sealed or in clear.
+    """A finished file, sealed or in clear.
 
     `samples` per channel at `rate` Hz; `bytes` and `sha256` (hex) of the file; `complete` unless frames were
-    dropped, chunks are missing or the tap never came to its end; `pauses` in s from the start.
+    dropped, chunks are missing or the tap never finished; `pauses` in s from the start.
     """
 
     rate: int
@@ -67,9 +67,9 @@ class Finished:
 def assemble(part: Path, final: Path, format: Format, naming: Naming = nullcontext) -> Finished:
     """Turn `part` into `final`, durably, and remove `part`; may be called again after a crash at any point.
 
-    A part cut or damaged anywhere gives all its whole chunks, with silence where others are missing. Raises
+    A part that is cut or damaged anywhere gives all its whole chunks, with silence for missing ones. Raises
     NothingRecorded (the files stay as they are), AssemblyError for a disk that is full or fails, and what
-    `naming` does.
+    `naming` raises.
     """
     temporary = _temporary(final)
     try:
@@ -91,7 +91,7 @@ def assemble(part: Path, final: Path, format: Format, naming: Naming = nullconte
 
 
 def is_begun(final: Path) -> bool:
-    """Whether an `assemble` that was cut off had begun to make this file, or had made it."""
+    """Whether an interrupted `assemble` had begun to make this file, or had made it."""
     return final.exists() or _temporary(final).exists()
 
 
@@ -107,8 +107,8 @@ def is_sealed(part: Path) -> bool:
 def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
     """Give a sealed part its final name, durably, as it is; may be called again after a crash at any point.
 
-    No key is needed: what is told is what the chunks say in clear. Raises NothingRecorded, also for a part
-    that is not sealed, AssemblyError for a disk that fails, and what `naming` does.
+    No key is needed: the result is what the chunks say in clear. Raises NothingRecorded, also for a part that
+    is not sealed, AssemblyError for a disk that fails, and what `naming` raises.
     """
     try:
         walk = _survey(part if part.exists() else final)
@@ -133,7 +133,7 @@ def settle(part: Path, final: Path, naming: Naming = nullcontext) -> Finished:
 
 
 class SoundReader:
-    """The sound of a recording: `rate` in Hz, and once all blocks were taken, whether it was `complete`."""
+    """The sound of a recording: `rate` in Hz, and after the last block, whether it was `complete`."""
 
     def __init__(self, path: Path, key: bytes | None) -> None:
         self._path = path
@@ -181,10 +181,10 @@ class SoundReader:
 
 
 def read_sound(path: Path, key: bytes | None) -> SoundReader:
-    """The sound of a file that is kept: a sealed one with its `key`, FLAC or WAV without one.
+    """The sound of a file that is kept: a sealed file with its `key`, FLAC or WAV without.
 
-    What is damaged or missing in a sealed one is silence in its place. Raises AssemblyError: no such file, or
-    not this key.
+    Damaged or missing parts of a sealed file become silence. Raises AssemblyError: no such file, or not this
+    key.
     """
     return SoundReader(path, key)
 
@@ -194,7 +194,7 @@ def _temporary(final: Path) -> Path:
 
 
 def _explain(error: soundfile.LibsndfileError, directory: Path) -> str:
-    """What may be behind an error of libsndfile's, which is vague on a full disk."""
+    """The probable cause of an error from libsndfile, which is vague on a full disk."""
     free = shutil.disk_usage(directory).free
     return f"could not be written or read ({_said(error)}; {free} bytes are free)"
 
@@ -214,7 +214,7 @@ def _sha256(path: Path) -> str:
 
 
 def _in_clear(part: Path) -> Iterator[Chunk]:
-    """The chunks of a part that was never sealed; AssemblyError if one is."""
+    """The chunks of a part that was never sealed; AssemblyError if a chunk is."""
     for chunk in read_part(part):
         if chunk.sealed:
             raise AssemblyError(f"{part}: is sealed")
@@ -240,7 +240,7 @@ def _rate(part: Path) -> int:
 
 
 def _write(part: Path, temporary: Path, format: Format, naming: Naming) -> None:
-    """Write and sync the sound file; nothing of it stays if that fails."""
+    """Write and sync the sound file; removes it if that fails."""
     rate = _rate(part)
     comment = _read_comment(part, rate)
     with naming():
@@ -276,9 +276,7 @@ def _encode(descriptor: int, blocks: Iterator[Block], rate: int, format: Format,
         for block in blocks:
             file.write(block)
             checksum = zlib.crc32(block.tobytes(), checksum)
-        if (
-            format == "wav"
-        ):  # and after it here, so that the sound begins where everyone looks for it, at byte 44
+        if format == "wav":  # and after it here, so that the sound begins at the usual place, byte 44
             file.comment = comment
     return checksum
 
@@ -324,7 +322,7 @@ class _Said(NamedTuple):
 
 
 def _said_beside(final: Path, comment: str) -> _Said:
-    """Read it; AssemblyError if it is none of ours, whatever it is."""
+    """Read it; AssemblyError if it is not ours."""
     try:
         match json.loads(comment):
             case {"complete": bool(complete), "drops": int(drops), "pauses": list(spans)}:

@@ -1,4 +1,4 @@
-"""What a tap has been fed and its writer hasn't taken yet: bounded, in order, with what was lost counted."""
+"""What a tap has been fed and its writer hasn't taken yet: limited, in order, and losses are counted."""
 
 import threading
 from typing import TypeAlias
@@ -7,20 +7,20 @@ from media.frame import Samples
 from media.recording.align import Run
 
 Frame: TypeAlias = tuple[int, Run, float]
-"""Channel, audio or so many samples of silence, the time of its end in s on a monotonic clock."""
+"""Channel, audio or a number of samples of silence, the time of its end in s on a monotonic clock."""
 
 Entry: TypeAlias = Frame | bool
 """A frame, or silence asked for on or off."""
 
 
 class Backlog:
-    """A queue between the threads that feed and the one that takes; every call returns at once.
+    """A queue between the threads that feed and the thread that takes; every call returns at once.
 
-    Once it is full, all is lost until it is taken from: what is lost comes out as one silence per channel.
+    Once it is full, everything is lost until the next `take`; the loss becomes one silence per channel.
     """
 
     def __init__(self, capacity: int, empty: int) -> None:
-        """`capacity` in samples over both channels; `empty`: how many a frame without any stands for."""
+        """`capacity` in samples over both channels; `empty`: how many samples an empty frame stands for."""
         self._capacity = capacity
         self._empty = empty
         self._lock = threading.Lock()
@@ -47,7 +47,7 @@ class Backlog:
         self._accepting = True
 
     def put(self, channel: int, samples: Samples, at: float) -> bool:
-        """Keep a frame if there is room; False once as much was lost as there is room for: nobody takes."""
+        """Keep a frame if there is room; False once a whole capacity was lost: no thread takes."""
         size = samples.size or self._empty
         with self._lock:
             if not self._accepting:
@@ -59,7 +59,7 @@ class Backlog:
             return True
 
     def mark(self, silent: bool) -> None:
-        """Silence was asked for, or no longer; the same again changes nothing."""
+        """Silence begins or ends; calling it twice changes nothing."""
         with self._lock:
             if silent != self._silent:
                 self._silent = silent
@@ -74,7 +74,7 @@ class Backlog:
             return entries
 
     def close(self) -> None:
-        """Accept no more; what is there may still be taken."""
+        """Accept no more; what is queued may still be taken."""
         with self._lock:
             self._accepting = False
 

@@ -1,4 +1,4 @@
-"""ID.part, the file of a recording in progress: whole chunks, each of which stands alone.
+"""ID.part, the file of a recording in progress: a series of independent chunks.
 
 A FLAC or WAV is unreadable until its writer has closed it. A part is readable at any moment up to its last
 whole chunk: after kill -9, on a full disk, cut at any byte. Everything is little-endian; a chunk is
@@ -24,8 +24,8 @@ A part is complete if its sequence has no gap and it finishes with an end that c
 
 Readers skip what fails its CRC and go on at the next magic, so one bad sector costs one chunk, or of a sealed
 file the rest of its stream; the position says how much is missing. In a sealed chunk a seal precedes or
-replaces the payload as described here: the sound is unreadable, a note is not, so that whoever has no key can
-still tell how long a recording is, whether it is whole, and where it pauses.
+replaces the payload as described here. The sound is unreadable, but a note is not: without a key, a reader
+can still tell how long a recording is, whether it is whole, and where it pauses.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Naming: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
-"""Stands around the moment in which a file gets its name; it may refuse, by raising."""
+"""A context around the moment in which a file gets its name; it may refuse, by raising."""
 
 Block: TypeAlias = NDArray[np.int16]
 """(n, 2) int16: caller, operator."""
@@ -52,10 +52,10 @@ MAGIC = b"\xf6SIP"
 VERSION = 1
 CHANNELS = 2
 BYTES_PER_FRAME = 2 * CHANNELS
-MAX_PAYLOAD = 1 << 20  # reading: more than a second at any rate, little enough to hold
+MAX_PAYLOAD = 1 << 20  # reading: more than a second at any rate, small enough for memory
 
 STREAM_HEADER = 24  # bytes that begin a stream of sealed messages
-MESSAGE_EXTRA = 17  # bytes by which a sealed message is longer than what it hides
+MESSAGE_EXTRA = 17  # bytes by which a sealed message is longer than its content
 
 _HEAD = struct.Struct("<4sBBBBIQI")
 _SIZES = struct.Struct("<II")
@@ -81,7 +81,7 @@ class Coding(IntEnum):
 
     @property
     def extra(self) -> int:
-        """By how many bytes the payload is longer than in clear; in a note they come first."""
+        """How many bytes longer the payload is than in clear; in a note they come first."""
         return (0, STREAM_HEADER + MESSAGE_EXTRA, MESSAGE_EXTRA)[self]
 
 
@@ -91,7 +91,7 @@ _CODINGS = frozenset(Coding)
 
 @dataclass(frozen=True, slots=True)
 class ChunkNote:
-    """What there is to know beside the sound.
+    """What is known besides the sound.
 
     `drops` counts frames replaced by silence; `pauses` are spans of positions in samples, `None` as the end
     of one that goes on.
@@ -110,7 +110,7 @@ class ChunkNote:
 
     @classmethod
     def from_payload(cls, payload: bytes) -> "ChunkNote":
-        """ValueError, KeyError or TypeError for a payload that is no note."""
+        """ValueError, KeyError or TypeError for a payload that is not a note."""
         fields = json.loads(payload)
         return cls(
             drops=int(fields["drops"]), pauses=tuple((start, stop) for start, stop in fields["pauses"])
@@ -131,7 +131,7 @@ class Chunk:
 
     @property
     def head(self) -> bytes:
-        """Bytes 0 to 23 as stored: what a seal vouches for beside the payload."""
+        """Bytes 0 to 23 as stored: what a seal protects besides the payload."""
         return _HEAD.pack(
             MAGIC, VERSION, self.kind, self.coding, CHANNELS, self.sequence, self.position, self.rate
         )
@@ -162,7 +162,7 @@ def pack(chunk: Chunk) -> bytes:
 
 
 def create_part(path: Path) -> int:
-    """A descriptor on a new file that only its owner can read; OSError if anything has that name already."""
+    """A descriptor on a new file that only its owner can read; OSError if the name is already taken."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, 0o600)
 
@@ -197,21 +197,21 @@ class PartWriter:
         self.position += len(block)
 
     def write_note(self, note: ChunkNote, kind: Kind = Kind.NOTE) -> None:
-        """Append what is known beside the sound; as Kind.END if no more will follow."""
+        """Append what is known besides the sound; as Kind.END if nothing will follow."""
         self._append(kind, 0, note.to_payload())
 
     def sync(self) -> None:
-        """Wait until all that was appended is on the disk."""
+        """Wait until everything appended is on the disk."""
         if self._synced < self._sequence:
             os.fdatasync(self._descriptor)
             self._synced = self._sequence
 
     def is_linked(self) -> bool:
-        """False once nobody could find the file again: writing to a deleted file fails in no other way."""
+        """False once the file has no name any more: writing to a deleted file gives no other error."""
         return os.fstat(self._descriptor).st_nlink > 0
 
     def close(self) -> None:
-        """Let go of the file; what has to last was synced before."""
+        """Close the file; what must last was synced before."""
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
 
@@ -225,7 +225,7 @@ class PartWriter:
             payload=payload,
         )
         rest = memoryview(pack(self._seal(chunk) if self._seal else chunk))
-        while rest:  # a disk that fills up takes a part of it first
+        while rest:  # a disk that fills up accepts only a part first
             rest = rest[os.write(self._descriptor, rest) :]
         self._sequence += 1
 
@@ -233,8 +233,8 @@ class PartWriter:
 def read_part(path: Path) -> Iterator[Chunk]:
     """All whole chunks of a part, in order, from whatever state the file is in; OSError if it can't be read.
 
-    They come as they are stored; media/recording/seal.py opens those that are sealed.
-    Damage ends nothing: a gap in the sequence shows it, and so does a missing end.
+    They come as they are stored; media/recording/seal.py opens those that are sealed. Damage does not end the
+    reading: a gap in the sequence shows it, and so does a missing end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
@@ -251,7 +251,7 @@ def read_part(path: Path) -> Iterator[Chunk]:
 
 
 def _read_chunk(file: BinaryIO, offset: int) -> Chunk | None:
-    """The chunk at `offset`, or None if there is no whole and sound one."""
+    """The chunk at `offset`, or None if it is not whole and undamaged."""
     file.seek(offset)
     header = file.read(_HEADER.size)
     if len(header) < _HEADER.size:

@@ -1,18 +1,17 @@
-"""A part that nobody can listen to without its key: the payloads of its chunks, sealed one by one.
+"""A part that no one can listen to without its key: the payloads of its chunks are sealed separately.
 
 Each chunk is a message of libsodium's crypto_secretstream_xchacha20poly1305, under the 32 bytes of the file's
-own key. What is sealed can't be altered, exchanged or put elsewhere unseen: the associated data are bytes 0
-to 23 of the chunk. Its `coding` and payload are
+own key. What is sealed can't be altered, exchanged or moved unnoticed: the associated data are bytes 0 to 23
+of the chunk. Its `coding` and payload are
 
     1   24 bytes, the header of a new stream of messages; then as 2
     2   audio: the encrypted samples and their tag, 17 bytes more than in clear
         note, end: the 17 bytes of an empty message, then the JSON in clear, which is
         associated data too, after bytes 0 to 23
 
-An end carries the tag FINAL, nothing else does, so a cut shows. No message of a stream can be read without
-the one before it; a new stream begins at the first chunk and where the old one would exceed 10 s of sound,
-which is the most that a damaged chunk costs. Sound is sealed as it comes, uncompressed, so that lengths tell
-nothing of what is said.
+Only an end carries the tag FINAL, so a cut shows. No message of a stream can be read without the one before
+it; a new stream begins at the first chunk and where the old one would exceed 10 s of sound, which is the most
+that a damaged chunk costs. Sound is sealed uncompressed, so that lengths tell nothing about what is said.
 """
 
 from collections.abc import Iterable, Iterator
@@ -94,7 +93,7 @@ class Opener:
 
 
 def open_all(chunks: Iterable[Chunk], key: bytes) -> Iterator[Chunk]:
-    """Those chunks of one file that its key opens, in clear; what is missing is a gap in their sequence."""
+    """The chunks of one file that its key opens, in clear; missing ones leave a gap in their sequence."""
     opener = Opener(key)
     for chunk in chunks:
         opened = opener.open(chunk)

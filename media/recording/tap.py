@@ -4,9 +4,9 @@
     one TapWriter for all taps      every 0.4 s: take what is queued, align, write; sync every few seconds
     the agent's own threads         silence, finish, abandon
 
-A queue holds so many seconds; what doesn't fit becomes silence of the same length and is counted. A writer
-that takes nothing for as long again, a full disk, a deleted file: the tap reports it once, lets go of all it
-holds, and the call goes on unrecorded.
+A queue has room for some seconds; what doesn't fit becomes silence of the same length and is counted. If the
+writer takes nothing for as long again, the disk is full or the file deleted, the tap reports it once and
+drops all its sound; the call continues without recording.
 """
 
 import errno
@@ -28,7 +28,7 @@ from media.recording.seal import Sealer
 WRITE_EVERY_S = 0.4
 SYNC_EVERY_S = 5.0
 SYNC_BUDGET_S = 0.2
-"""Of each round: on a slow disk syncs come later, the sound doesn't."""
+"""The limit of each round: on a slow disk syncs come later, the sound doesn't."""
 
 STALLED = "the writer has stalled"
 
@@ -82,10 +82,10 @@ _CREATED = (_State.RUNNING, _State.FINISHED, _State.FAILED, _State.ABANDONED)
 class Tap:
     """One call's recording in progress.
 
-    `feed`, `silence` and `let_go` may be called from any thread and return at once; the others wait for the
-    disk.
-    `on_failure(reason)` is called at most once, from the writer's thread or from that of `feed`, must return
-    at once and not raise; the part is then no longer written to but still there, for `abandon` to remove.
+    `feed`, `silence` and `let_go` may be called from any thread and return at once; the other methods wait
+    for the disk. `on_failure(reason)` is called at most once, from the writer's thread or from that of
+    `feed`. It must return at once and not raise. The part is then no longer written to but still exists;
+    `abandon` removes it.
     """
 
     def __init__(
@@ -97,18 +97,18 @@ class Tap:
         queue_s: float = 10.0,
         writer: "TapWriter | None" = None,
     ) -> None:
-        """`queue_s`: how many seconds of both legs may wait; `writer`: the process's, else one of its own."""
+        """`queue_s`: how many seconds of both legs may wait; `writer`: the process's, else a new one."""
         self._part = part
         self._on_failure = on_failure
         self._rate = sample_rate
         self._writer = TapWriter() if writer is None else writer
         self._backlog = Backlog(round(queue_s * sample_rate) * len(Channel), sample_rate // 10)
 
-        self._state_lock = threading.Lock()  # held for moments: state and reason
+        self._state_lock = threading.Lock()  # held briefly: state and reason
         self._state = _State.NEW
         self._reason = "was not started"
 
-        self._file_lock = threading.Lock()  # held while the disk works: all below; taken before the other
+        self._file_lock = threading.Lock()  # held during disk work: all below; taken before the other
         self._file: PartWriter | None = None
         self._aligner = Aligner(sample_rate)
         self._noted = ChunkNote()
@@ -118,9 +118,9 @@ class Tap:
     def start(self, key: bytes | None = None, naming: Naming = nullcontext) -> None:
         """Create the file and begin; TapError if that fails, it exists, or the tap was started before.
 
-        `key`, 32 bytes of the file's own, seals it from the first byte; without one it is in clear. `naming`
-        stands around the moment in which the file gets its name: what it raises ends the start. One that was
-        abandoned never starts.
+        `key`, the file's own 32 bytes, seals it from the first byte; without a key it is in clear. `naming`
+        is a context around the moment in which the file gets its name: what it raises ends the start. An
+        abandoned tap never starts.
         """
         with self._file_lock:
             if self._state is not _State.NEW:
@@ -142,22 +142,22 @@ class Tap:
     def feed(self, channel: Channel, samples: Samples, at: float) -> None:
         """Queue a frame: (n,) int16, kept and not copied; no samples stand for 100 ms of silence.
 
-        `at`: time.monotonic() at which the bridge handed it over. Ignored unless the tap runs.
+        `at`: time.monotonic() when the bridge gave it. Ignored unless the tap runs.
         """
         if not self._backlog.put(channel, samples, at) and self._set_failed(STALLED):
             self._on_failure(STALLED)
 
     def silence(self, on: bool) -> None:
-        """Both channels are silent from now on, or no longer; saying so twice is harmless.
+        """Both channels are silent from now on, or no longer; calling it twice is harmless.
 
-        Whole frames of 100 ms are silenced, those around both ends included.
+        Whole frames of 100 ms are silenced, including those at both ends.
         """
         self._backlog.mark(on)
 
     def finish(self) -> TapResult:
-        """Write all that was fed, sync and close, and say what there is; again: the same.
+        """Write everything fed, sync and close; returns what was written, also when called again.
 
-        TapError if the tap has failed, or does so now: that is raised, not reported.
+        TapError if the tap has failed, or fails now: this is raised, not reported.
         """
         self._backlog.close()
         with self._file_lock:
@@ -172,9 +172,9 @@ class Tap:
             return result
 
     def let_go(self) -> bool:
-        """Forget all that was fed, take no more, and never start; the part stays. False if it had not begun.
+        """Forget everything fed, take no more, and never start; the part stays. False if it had not begun.
 
-        Returns at once; for `abandon` to follow.
+        Returns at once; call `abandon` later.
         """
         self._backlog.close()
         self._backlog.take()
@@ -183,9 +183,9 @@ class Tap:
         return begun
 
     def abandon(self) -> None:
-        """Forget all that was fed and remove the part, in whatever state; TapError if it can't be removed.
+        """Forget everything fed and remove the part, in any state; TapError if it can't be removed.
 
-        A tap that was not started yet never is.
+        A tap not started yet can no longer start.
         """
         created = self.let_go()
         try:
@@ -204,11 +204,11 @@ class Tap:
             self._writer.remove(self)
 
     def write_out(self) -> bool:
-        """For the writer: write all that was fed; False if the tap needs it no longer."""
+        """For the writer: write everything fed; False if the tap no longer needs it."""
         return self._work(self._write_queued)
 
     def sync(self) -> bool:
-        """For the writer: what was written survives a power cut; False if the tap needs it no longer."""
+        """For the writer: make what was written survive a power cut; False if the tap no longer needs it."""
         return self._work(self._sync)
 
     @property
@@ -218,7 +218,7 @@ class Tap:
 
     @property
     def synced_at(self) -> float:
-        """When that was last so, in s on the monotonic clock; 0.0 for never."""
+        """When the last sync ended, in s on the monotonic clock; 0.0 for never."""
         return self._synced_at or 0.0
 
     def _work(self, job: Callable[[PartWriter], None]) -> bool:
@@ -238,7 +238,7 @@ class Tap:
             else:
                 return True
         if failed:
-            self._on_failure(reason)  # without the lock: whoever hears of it may finish or abandon
+            self._on_failure(reason)  # without the lock: the callback may finish or abandon
         return False
 
     def _write_queued(self, file: PartWriter) -> None:
@@ -300,13 +300,13 @@ class Tap:
             return True
 
     def _set_failed(self, reason: str) -> bool:
-        """Stop accepting and let go of what is queued; False if the tap has ended otherwise."""
+        """Stop accepting and drop what is queued; False if the tap has ended otherwise."""
         self._backlog.close()
         self._backlog.take()
         return self._move((_State.RUNNING,), _State.FAILED, reason)
 
     def _close(self) -> None:
-        """Let go of the file and of all sound; the file lock is held."""
+        """Close the file and drop all sound; the file lock is held."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -314,7 +314,7 @@ class Tap:
 
 
 def _reason(error: Exception) -> str:
-    """One line: a disk's own words, or what nobody foresaw."""
+    """One line: the system's message, or the unexpected error."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     _log.error("writing a recording failed", exc_info=error)
@@ -322,7 +322,7 @@ def _reason(error: Exception) -> str:
 
 
 class TapWriter:
-    """The one thread that writes for all taps of a process; it lives while there are any."""
+    """The one thread that writes for all taps of a process; it runs while there are any."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

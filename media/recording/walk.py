@@ -1,4 +1,4 @@
-"""What the chunks of a recording add up to: its sound, in its place, and whether anything is missing."""
+"""Walks through the chunks of a recording: its sound, in its place, and whether anything is missing."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ BLOCK_FRAMES = 1 << 15  # that are held at once
 
 @dataclass(slots=True)
 class Walk:
-    """What has been met of a part so far."""
+    """What has been read of a part so far."""
 
-    rate: int = 0  # 0: that of the first sound
+    rate: int = 0  # 0: the first sound decides
     chunks: int = 0
     position: int = 0
     note: ChunkNote = field(default_factory=ChunkNote)
@@ -30,7 +30,7 @@ class Walk:
         return self.note.pauses_s(self.rate, self.position) if self.rate else ()
 
     def follow(self, chunks: Iterable[Chunk]) -> Iterator[tuple[int, Chunk]]:
-        """Those that continue the recording, each with the number of samples that are missing before it."""
+        """The chunks that continue the recording, each with the number of samples missing before it."""
         for chunk in chunks:
             self.unbroken &= chunk.sequence == self.chunks
             self.chunks = chunk.sequence + 1

@@ -1,4 +1,4 @@
-"""Make the detector's heads anew, in steps that each take up where they were stopped.
+"""Make the detector's heads again, in steps that each continue where they were stopped.
 
     apt install espeak-ng wfrench asterisk-prompt-fr-armelle asterisk-prompt-de asterisk-prompt-es-co \\
         asterisk-prompt-it-menardi ktuberling-data fillets-ng-data-cs fillets-ng-data-nl

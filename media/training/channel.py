@@ -1,6 +1,6 @@
 """From a clean voice to what arrives on a leg: distance, room, noise, level, codec, loss.
 
-All sound is float64 at 8 kHz, full scale 1.0; all chance comes from the generator that is passed in.
+All sound is float64 at 8 kHz, full scale 1.0; all random numbers come from the generator argument.
 """
 
 import io
@@ -40,7 +40,7 @@ class PhoneLine:
 
 
 def any_line(random: Generator) -> PhoneLine:
-    """A line as callers have them, the bad ones more often."""
+    """A random line as callers have them, bad ones more often."""
     noises: tuple[Noise, ...] = (
         *("white", "pink", "pink", "pink", "hum", "street", "street"),
         *("babble", "babble", "babble", "babble", "music", "echo", "echo"),
@@ -81,7 +81,7 @@ def carry(sound: Sound, line: PhoneLine, backgrounds: Backgrounds, random: Gener
 
 
 def active_rms(sound: Sound) -> float:
-    """Of its louder parts: the level of speech, whatever the pauses."""
+    """The level (RMS) of its louder parts: of speech without the pauses."""
     blocks = sound[: len(sound) // PACKET * PACKET].reshape(-1, PACKET)
     levels = np.sqrt(np.mean(blocks**2, axis=1)) if len(blocks) else np.zeros(1)
     loud = levels[levels > 0.1 * levels.max()] if levels.max() > 0 else levels
@@ -122,7 +122,7 @@ def _noise(kind: Noise, count: int, backgrounds: Backgrounds, random: Generator)
 
 
 def _street(noise: Sound, random: Generator) -> Sound:
-    """Engines and wind that come and go, and now and then something brighter that passes."""
+    """Engines and wind that come and go, sometimes with something brighter that passes."""
     low = np.asarray(lfilter([1], [1, -random.uniform(0.9, 0.98)], noise))
     passing = np.asarray(lfilter([1], [1, -random.uniform(0.2, 0.8)], random.normal(size=len(noise))))
     near, far = _come_and_go(low, random) / low.std(), _come_and_go(passing, random) / passing.std()
@@ -152,7 +152,7 @@ def _codec(sound: Sound, codec: Codec) -> Samples:
 
 
 def _g722(samples: Samples) -> Samples:
-    """There and back at 64 kbit/s, of 16 kHz as everywhere, of which the agent hears 8 kHz."""
+    """Coded and decoded at 64 kbit/s, at 16 kHz as usual, of which the agent hears 8 kHz."""
     from G722 import G722  # in the extra [train]
 
     wide = np.asarray(np.clip(resample_poly(samples, 2, 1), -32768, 32767), dtype=np.int16)
@@ -162,7 +162,7 @@ def _g722(samples: Samples) -> Samples:
 
 
 def _lose(samples: Samples, share: float, random: Generator) -> Samples:
-    """Lose packets, in bursts; each is concealed by the last one that came, softer each time."""
+    """Lose packets, in bursts; each is replaced by the last one received, softer each time."""
     if share == 0:
         return samples
     heard = samples.copy()

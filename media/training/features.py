@@ -1,8 +1,7 @@
-"""What heads are trained on: each sound over several bad lines, to the embedding's steps of all that arrives.
+"""What heads are trained on: each sound over several bad lines, as the embedding's steps.
 
-A row is one question as the detector is asked it on a call: the speech so far, each 100 ms. Of a phrase only
-the questions asked once it has been said are kept. Questions are stretches of the steps of one sound, which
-are kept once.
+A row is one question as on a call: the speech so far, each 100 ms. Of a phrase, only the questions after it
+has been said are kept. Questions are spans of the steps of one sound, which are stored once.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,17 +35,17 @@ from media.training.channel import Backgrounds, PhoneLine, Sound, any_line, carr
 from media.training.revoice import revoiced
 
 LONGEST = 69
-"""Steps of a question at most: 2.8 s, of which the first REACH are only what was before."""
+"""The most steps of a question: 2.8 s, of which the first REACH are only context."""
 LATE_S = 0.8
-"""Until when after a phrase it is asked about."""
+"""How long after a phrase questions are still asked."""
 CROWDS = (1, 2, 3, 4, 4, 6)
 VOICES = ("espeak", "kokoro")
-"""What is changed into other voices; people stay as they are."""
+"""Whose sounds are changed into other voices; people's stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundQuestions:
-    """All that was asked about one sound: `steps` (n, 288), and where each question starts and stops."""
+    """All questions about one sound: `steps` (n, 288), and where each question starts and stops."""
 
     label: str
     steps: Floats
@@ -62,12 +61,12 @@ def labelled(folder: Path) -> list[tuple[str, Path]]:
 
 
 def source_of(sound: Path) -> str:
-    """Whose voice it is: a synthesizer, or people; their sounds may lie in shards."""
+    """Whose voice it is: a synthesizer's, or people's; the sounds may lie in shards."""
     return sound.parts[-3].partition("-")[0]
 
 
 def read(path: Path, changed_by: Generator | None = None) -> Sound:
-    """At 8 kHz, full scale 1.0, its own silence cut off but for 30 ms; said by somebody else if asked."""
+    """The sound at 8 kHz, full scale 1.0, its silence cut to 30 ms; in another voice if asked."""
     sound, rate = soundfile.read(path, dtype="float64")
     if changed_by is not None and len(sound) > rate // 5:
         sound = revoiced(sound, rate, changed_by)
@@ -79,7 +78,7 @@ def read(path: Path, changed_by: Generator | None = None) -> Sound:
 
 
 def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) -> Sound:
-    """Many people at once, who say these."""
+    """Many people who say these at once."""
     total = np.zeros(seconds * SAMPLE_RATE)
     for _ in range(voices):
         position = 0
@@ -94,7 +93,7 @@ def stretch(sounds: list[Path], seconds: int, voices: int, random: Generator) ->
 def backgrounds(
     others: list[Path], prompts: Path, random: Generator, crowds: Sequence[int] = (4,)
 ) -> Backgrounds:
-    """So many people at once, two minutes of each crowd; the hold music; and the notice that comes back."""
+    """Crowds of these sizes, two minutes of each; the hold music; and the echo of the notice."""
     return {
         "babble": np.concatenate([stretch(others, 120, voices, random) for voices in crowds]),
         "music": read(prompts / "hold.wav"),
@@ -105,9 +104,9 @@ def backgrounds(
 
 
 class LineStage:
-    """Puts sounds on lines; `others` is speech that refuses nothing, for what else a caller says.
+    """Puts sounds on lines; `others` is speech without refusal, for what else a caller says.
 
-    `crowd` is what is heard behind the caller.
+    `crowd` is heard in the background.
     """
 
     def __init__(self, others: list[Path], crowd: list[Path], prompts: Path, random: Generator) -> None:
@@ -119,7 +118,8 @@ class LineStage:
     def asked(
         self, label: str, path: Path, line: PhoneLine | None = None, *, changed: bool = True
     ) -> SoundQuestions:
-        """One call about one sound, over any line unless one is given; `changed`: perhaps another speaker."""
+        """The questions of one call with one sound, over a random line unless one is given; `changed`:
+        perhaps another speaker."""
         random = self._random
         other_voice = random if changed and source_of(path) in VOICES and random.random() < 0.5 else None
         voice = read(path, other_voice)
@@ -152,7 +152,8 @@ class LineStage:
         return sound if self._random.random() < 0.5 else np.asarray(resample_poly(sound, 100, factor))
 
     def _placed(self, label: str, sound: Sound) -> tuple[Sound, float]:
-        """With quiet around it, now and then with more speech; and when it has been said, in s."""
+        """The sound with quiet around it, sometimes with more speech; and the time when it has been said, in
+        s."""
         random = self._random
         before = np.zeros(int(random.uniform(0.3, 0.9) * SAMPLE_RATE))
         after = np.zeros(int(0.8 * SAMPLE_RATE))
@@ -200,7 +201,7 @@ def make(folder: Path, split: str, source: str, times: int, prompts: Path) -> in
 
 
 def write(path: Path, calls: Iterable[SoundQuestions]) -> int:
-    """Put all that was asked into one file; how many questions."""
+    """Write all questions into one file; how many."""
     found = packed(calls)
     path.parent.mkdir(exist_ok=True)
     np.savez(path, **found)

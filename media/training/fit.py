@@ -1,7 +1,7 @@
 """Trains a head on rows of features, with JAX on the CPU; `media/hearing/head.py` computes the same in numpy.
 
-The last layers of Google's network start as they are and are trained on with the head's own: slower, as they
-know much already. What comes out is the mean of the weights over the last some hundred batches.
+The last layers of Google's network start unchanged and are trained together with the head's own, but slower,
+as they are already good. The result is the mean of the weights over the last few hundred batches.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,13 +28,14 @@ DROP, DROP_DEEP = 0.3, 0.1
 RATE, DEEP_SHARE = 2e-3, 0.2
 SHAKEN = 0.4
 SMOOTHED = 0.0
-"""Of a label: nothing, or what is sure would no longer be in the order of how sure; thresholds lie high."""
+"""Label smoothing: none, or sure answers would no longer be in the order of their scores; thresholds are
+high."""
 MEMORY = 0.997
-"""What a batch leaves of the mean of the weights; less among the first ones."""
+"""The share of the mean of the weights that a batch keeps; less for the first batches."""
 MINED_AT = (0.4, 0.6, 0.8)
-"""After which share of the batches it is looked up which of other speech is taken for a phrase."""
+"""After which share of the batches to search for other speech that is taken for a phrase."""
 MINED_AMONG = 400_000
-"""Steps in a row, anywhere, of which the questions are looked at."""
+"""How many steps in a row, from all questions, are searched."""
 HARD, HARD_SHARE = 0.05, 0.4
 TOLD_EVERY = 250
 
@@ -56,7 +57,7 @@ def load_rows(paths: list[Path], classes: list[str]) -> Questions:
 
 
 def rows_of(parts: Sequence[Mapping[str, NDArray[Any]]], classes: list[str]) -> Questions:
-    """All rows of what features.packed() made; a label that isn't among `classes` is OTHER, the last one."""
+    """All rows from features.packed(); a label that isn't among `classes` is OTHER, the last one."""
     number = {name: place for place, name in enumerate(classes)}
     before = np.cumsum([0, *(len(part["steps"]) for part in parts)])
     labels = np.concatenate([part["labels"] for part in parts])
@@ -79,11 +80,12 @@ def fit(
     tune_deep: bool = True,
     go_on: bool = False,
 ) -> Iterator[tuple[int, float, Weights]]:
-    """Train for so many batches; every TOLD_EVERY of them how many, the mean loss, and the weights so far.
+    """Train for this many batches; yields every TOLD_EVERY batches their number, the mean loss, and the
+    weights.
 
-    The deep layers start from those of `start`, another head's weights, or from Google's. Without
-    `tune_deep` they stay so, and the training takes a tenth of the time. `go_on`: all the others start from
-    `start` as well, a head of the same classes.
+    The deep layers start from those of `start`, another head's weights, or from Google's. Without `tune_deep`
+    they stay so, and training takes a tenth of the time. `go_on`: all other layers start from `start`, too, a
+    head of the same classes.
     """
     random = default_rng(seed)
     deep = {name: jnp.asarray(value) for name, value in (start or google_layers()).items() if _is_deep(name)}
@@ -196,7 +198,7 @@ def classify(weights: Mapping[str, Any], deep: Any, lengths: Any, key: Any | Non
 
 
 def deepened(weights: Mapping[str, Any], rows: Questions) -> Questions:
-    """These questions as deep steps, which are computed once for all of them."""
+    """These questions as deep steps, computed once for all."""
     if rows.steps.shape[1] == DEEP:
         return rows
     size = 8192
@@ -210,7 +212,7 @@ def deepened(weights: Mapping[str, Any], rows: Questions) -> Questions:
 
 
 def probabilities(weights: Mapping[str, Any], rows: Questions) -> NDArray[np.float32]:
-    """(rows, classes) of all of them."""
+    """(rows, classes) of all questions."""
     deep = deepened(weights, rows)
     infer = jax.jit(lambda steps, lengths: jax.nn.softmax(classify(weights, steps, lengths)))
     parts = []
@@ -258,7 +260,8 @@ def _first(rows: Questions, classes: int, random: Generator, deep: Mapping[str, 
 
 
 class _Batches:
-    """Half of each batch is OTHER, partly what was taken for a phrase; phrases and sources equally often."""
+    """Half of each batch is OTHER, partly speech taken for a phrase; phrases and sources are equally
+    frequent."""
 
     def __init__(self, rows: Questions, classes: int, random: Generator) -> None:
         self._rows, self._classes, self._random = rows, classes, random
@@ -274,7 +277,7 @@ class _Batches:
         ]
 
     def mine(self, weights: Weights) -> None:
-        """Look closer, from now on, at other speech that these take for a phrase."""
+        """From now on, train more on other speech that these weights take for a phrase."""
         rows, size = self._rows, min(len(self._rows.steps), MINED_AMONG)
         first = int(self._random.integers(len(rows.steps) - size + 1))
         some = np.flatnonzero(
@@ -306,7 +309,7 @@ class _Batches:
 
 
 def _shaken(steps: Any, lengths: Any, random: Generator) -> tuple[Any, Any]:
-    """A gap in time, and the first steps missing, now and then."""
+    """Sometimes with a gap in time, or with the first steps missing."""
     for row in range(len(steps)):
         length = int(lengths[row])
         if random.random() < 0.3 and length > REACH + 12:

@@ -1,8 +1,8 @@
-"""A language for the trainer: what callers say in it, and whose voices there are.
+"""A language for the trainer: what callers say in it, and the voices for it.
 
 languages/xx.toml   accents   espeak-ng's voices;  kokoro  the beginnings of native speakers' names;
                     pico      SVOX Pico's voice;  dictionary  Debian's list of words
-                    ways      in which a phrase of one's own is said, `{}` being the phrase
+                    ways      in which a new phrase is said, `{}` being the phrase
                     refusing, accepting   the phrases of the shipped head, each with the ways in which
                               people say it; what only sounds like one stands in `near`
                     in_call   those that name the recording act, for a conversation in which other
@@ -21,12 +21,12 @@ _FOLDER = Path(__file__).with_name("languages")
 LANGUAGES = tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 Ways: TypeAlias = dict[str, tuple[str, ...]]
-"""Phrases as they stand in a configuration, with the ways in which they are said."""
+"""Phrases as in a configuration, with the ways in which they are said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """See above; `code` is that of ISO 639, such as fr."""
+    """A language for the trainer, as read from its TOML file; `code` is that of ISO 639, such as fr."""
 
     code: str
     name: str
@@ -45,15 +45,15 @@ class Language:
 
     @property
     def phrases(self) -> tuple[str, ...]:
-        """Those that refuse, then those that accept."""
+        """The phrases that refuse, then those that accept."""
         return (*self.refusing, *self.accepting)
 
     def words(self) -> list[str]:
-        """Those of the dictionary; none where it isn't installed."""
+        """The words of the dictionary; none if it isn't installed."""
         return self.dictionary.read_text(encoding="utf-8").split() if self.dictionary.exists() else []
 
     def made_up(self, random: Random, words: list[str]) -> str:
-        """A sentence that nobody wrote: a turn with names and numbers in it, or some `words` in a row."""
+        """A random sentence: a turn with names and numbers in it, or some `words` in a row."""
         if words and random.random() < 0.5:
             return " ".join(random.sample(words, random.randint(1, 5))) + "."
         turn = random.choice(self.turns)
@@ -65,7 +65,7 @@ class Language:
 
 @cache
 def language(code: str) -> Language:
-    """One of LANGUAGES."""
+    """Read one of LANGUAGES."""
     told = tomllib.loads((_FOLDER / f"{code}.toml").read_text(encoding="utf-8"))
     return Language(
         code=code, dictionary=Path(told.pop("dictionary")), **{k: _fixed(v) for k, v in told.items()}

@@ -1,4 +1,4 @@
-"""What is near to a phrase and refuses nothing: pieces of it, and words that sound alike."""
+"""What is similar to a phrase but refuses nothing: pieces of it, and words that sound similar."""
 
 import subprocess
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from difflib import SequenceMatcher
 from random import Random
 
 LOOKED_AT = 6000
-"""Words of the dictionary whose sound is compared."""
+"""How many words of the dictionary are compared by sound."""
 ALIKE, EACH = 0.5, 12
-"""From which likeness on, and how many for each word of the phrase."""
+"""The least similarity, and how many words for each word of the phrase."""
 SHORT = 4
 
 
 def pieces(phrase: str) -> list[str]:
-    """Its beginnings, its ends, what is left without one of its words; of a single word its beginnings."""
+    """Its beginnings, its ends, and the phrase without one of its words; of a single word its beginnings."""
     words = phrase.split()
     if len(words) == 1:
         return sorted({phrase[: len(phrase) * part // 6] for part in (2, 3, 4)} - {"", phrase})
@@ -26,9 +26,9 @@ def pieces(phrase: str) -> list[str]:
 
 
 def alike(phrase: str, words: Sequence[str], accent: str, random: Random) -> list[str]:
-    """The phrase with one word put for another of `words` that sounds like it, but not the same.
+    """The phrase with one word replaced by one of `words` that sounds similar, but not the same.
 
-    `accent`: a voice of espeak-ng's, which says how they sound. Raises subprocess.CalledProcessError.
+    `accent`: a voice of espeak-ng, which gives their sound. Raises subprocess.CalledProcessError.
     """
     said = phrase.split()
     long = [word for word in said if len(word) >= SHORT] or said

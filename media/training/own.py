@@ -1,9 +1,9 @@
-"""A head for one phrase of one's own, in minutes, from the synthesizers that are there: espeak-ng at least.
+"""Trains a head for one new phrase, in minutes, with the installed synthesizers: at least espeak-ng.
 
     sounds_of ──▶ speak ──▶ FOLDER/sounds/SPLIT/SOURCE/LABEL ──▶ features ──▶ FOLDER/features ──▶ fit_own
 
-Sounds lie in shards, sources of some hundred, which several processes work on; who speaks and what is said is
-apart in `test`, and SVOX Pico is measured on only, as with the heads that are shipped.
+Sounds lie in shards of a few hundred, for several processes. Speakers and sentences of `test` are used
+nowhere else, and SVOX Pico is only for measuring, as with the shipped heads.
 """
 
 import importlib.util
@@ -25,10 +25,10 @@ from media.training.speech import Split, SpokenFile, label, manner, others, text
 SPLITS: tuple[Split, ...] = ("train", "tune", "test")
 NEEDED = ("jax", "optax", "scipy", "pyworld", "G722")
 KEYWORD, NEAR = "keyword", "near"
-"""Folders of the phrase, and in `test` of what sounds like it; what else is said is OTHER."""
+"""Folders of the phrase, and in `test` of what sounds similar; everything else is OTHER."""
 SHARD = 250
 NEVER = 2.0
-"""A score that nothing reaches: a head of one's own only refuses."""
+"""A score that nothing reaches: such a head only refuses."""
 SEED = 1
 
 Counts = Mapping[str, Mapping[Split, int]]
@@ -36,7 +36,7 @@ Counts = Mapping[str, Mapping[Split, int]]
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """Utterances by synthesizer and split: of the phrase, of what is near to it, of anything else.
+    """Utterances by synthesizer and split: of the phrase, of what is similar to it, of anything else.
 
     `people`: recordings of people; `rounds`: batches of training.
     """
@@ -48,7 +48,7 @@ class Amounts:
     rounds: int
 
     def share(self, share: float) -> "Amounts":
-        """So much of it."""
+        """This share of all amounts."""
 
         def part(counts: Mapping[Split, int]) -> Mapping[Split, int]:
             return {split: max(1, round(share * count)) for split, count in counts.items()}
@@ -86,7 +86,7 @@ USUAL = Amounts(
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What there is to work with: the folder of Kokoro's speakers, and sounds that the agent plays."""
+    """The material for training: the folder of Kokoro's speakers, and sounds that the agent plays."""
 
     styles: Path
     prompts: tuple[Path, ...]
@@ -94,19 +94,20 @@ class Material:
 
 
 class Missing(Exception):
-    """Something has to be installed first; str() is one line that says what, and how."""
+    """Something must be installed first; str() is one line that says what, and how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sayings:
-    """What is said, by split: ways of saying the phrase, and sentences that are near to it."""
+    """What is said, by split: ways of saying the phrase, and sentences similar to it."""
 
     ways: Mapping[Split, tuple[str, ...]]
     near: Mapping[Split, tuple[str, ...]]
 
 
 def synthesizers(language: Language, styles: Path) -> list[str]:
-    """Those that can speak here. Raises Missing without espeak-ng, or what trains."""
+    """The synthesizers installed here. Raises Missing without espeak-ng, or without the packages for
+    training."""
     wanted = []
     if shutil.which("espeak-ng") is None:
         wanted.append("espeak-ng (apt install espeak-ng)")
@@ -128,14 +129,14 @@ def synthesizers(language: Language, styles: Path) -> list[str]:
 
 
 def sayings(phrase: str, language: Language) -> Sayings:
-    """The ways in which it is said are the same everywhere, what is near to it is apart in `test`."""
+    """The ways in which it is said are the same in all splits; `test` has its own similar sentences."""
     ways = tuple(dict.fromkeys(_sentence(way.format(phrase)) for way in language.ways))
     like = alike(phrase, language.words() or _words(language), language.accents[0], Random(SEED))
     made = [text for text in dict.fromkeys((*pieces(phrase), *like)) if plain(text) != phrase]
     Random(SEED).shuffle(made)
 
     def near(split: Split) -> tuple[str, ...]:
-        listed = texts_of(language.near, split)  # apart as `others` has them
+        listed = texts_of(language.near, split)  # separate, as in `others`
         return (*texts_of(tuple(made), split), *(text for text in listed if plain(text) != phrase))
 
     return Sayings(ways=dict.fromkeys(SPLITS, ways), near={split: near(split) for split in SPLITS})
@@ -144,7 +145,7 @@ def sayings(phrase: str, language: Language) -> Sayings:
 def sounds_of(
     phrase: str, language: Language, synthesizer: str, split: Split, *, amounts: Amounts, said: Sayings
 ) -> list[SpokenFile]:
-    """What one synthesizer says, in shards that each hold something of everything."""
+    """What one synthesizer says, in shards that each have some of everything."""
     random = Random(f"{phrase}/{synthesizer}/{split}")
     of = [(KEYWORD, random.choice(said.ways[split])) for _ in range(_count(amounts.said, synthesizer, split))]
     near = NEAR if split == "test" else OTHER
@@ -167,7 +168,7 @@ def sounds_of(
 def shards(
     phrase: str, language: Language, synthesizers: Sequence[str], amounts: Amounts
 ) -> list[tuple[str, list[SpokenFile]]]:
-    """All that is said, by synthesizer, in parts of SHARD; what takes longest comes first."""
+    """Everything that is said, by synthesizer, in parts of SHARD; the slowest come first."""
     said = sayings(phrase, language)
     found: list[tuple[str, list[SpokenFile]]] = []
     for synthesizer in sorted(synthesizers, key=lambda name: name == "espeak"):
@@ -178,7 +179,7 @@ def shards(
 
 
 def people_of(split: Split, amounts: Amounts) -> list[Path]:
-    """Some recordings of people, as far as they are installed."""
+    """Some recordings of people, if installed."""
     found = people(split)
     return Random(split).sample(found, min(amounts.people[split], len(found)))
 
@@ -186,9 +187,10 @@ def people_of(split: Split, amounts: Amounts) -> list[Path]:
 def fit_own(
     phrase: str, language: Language, features: Path, rounds: int
 ) -> Iterator[tuple[int, Head | None]]:
-    """Train on train.*.npz, choose thresholds on tune.*.npz; how many batches so far, at last the head.
+    """Train on train.*.npz, choose thresholds on tune.*.npz; yields the number of batches so far, last the
+    head.
 
-    Its deep layers are those of the shipped head of the language, and stay so: that is what makes it fast.
+    Its deep layers are those of the language's shipped head, and stay unchanged: this makes it fast.
     """
     from media.training.fit import Weights, fit, load_rows  # with JAX, which takes a second
     from media.training.tuning import head_of, strictest
@@ -205,7 +207,7 @@ def fit_own(
 
 
 def file_name(phrase: str, language: str) -> str:
-    """Of its head, without the ending."""
+    """The name of its head's file, without the ending."""
     name = re.sub("[^a-z0-9]+", "_", label(phrase)).strip("_")
     return f"{language}.{name or format(zlib.crc32(phrase.encode()), '08x')}"
 
@@ -219,6 +221,6 @@ def _sentence(text: str) -> str:
 
 
 def _words(language: Language) -> list[str]:
-    """Without a dictionary, those of the texts."""
+    """The words of the dictionary; if it is missing, those of the texts."""
     texts = (*language.near, *language.talk, *language.fillings["thing"])
     return sorted({word for text in texts for word in plain(text).split()})

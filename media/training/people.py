@@ -15,7 +15,8 @@ _TUNE = ("es", "ca", "da", "uk")
 
 
 def people(split: str) -> list[Path]:
-    """Those of a split, where asterisk-prompt-*, ktuberling-data and fillets-ng-data-* are installed."""
+    """The recordings of a split, if asterisk-prompt-*, ktuberling-data and fillets-ng-data-* are
+    installed."""
     folders: dict[str, list[Path]] = {
         "train": [
             *(_ASTERISK / name for name in ("fr", "es_CO_f_Avatar", "it_IT_f_Menardi")),
@@ -30,7 +31,7 @@ def people(split: str) -> list[Path]:
 
 
 def copy_people(found: Iterable[Path], out: Path) -> Iterator[Path]:
-    """Bring them to this folder as WAV, each cut to its first 8 s."""
+    """Copy them to this folder as WAV, each cut to its first 8 s."""
     out.mkdir(parents=True, exist_ok=True)
     for number, path in enumerate(found):
         if path.suffix == ".gsm":
@@ -46,7 +47,7 @@ def copy_people(found: Iterable[Path], out: Path) -> Iterator[Path]:
 
 
 def copy_prompts(prompts: Iterable[Path], out: Path) -> int:
-    """Bring what the agent itself says to this folder, in pieces; how many.
+    """Copy what the agent itself says to this folder, in pieces; how many.
 
     It comes back as echo, and must not refuse for the caller.
     """

@@ -1,4 +1,4 @@
-"""Somebody else who says the same: a voice taken apart and put together again, by the vocoder WORLD.
+"""Changes a voice into another that says the same, with the vocoder WORLD.
 
 Source: Morise, Yokomori and Ozawa, "WORLD: a vocoder-based high-quality speech synthesis system for real-time
 applications", 2016; PyPI's `pyworld`, in the extra [train].
@@ -54,7 +54,7 @@ def _melody(pitch: NDArray[np.float64], random: Generator) -> NDArray[np.float64
 
 
 def _tract(envelope: NDArray[np.float64], random: Generator) -> NDArray[np.float64]:
-    """Formants moved together, and a little apart; sharper or blunter."""
+    """Formants moved all together, and a little separately; sharper or flatter."""
     bins = np.arange(envelope.shape[1])
     factor = random.uniform(0.84, 1.2) * (1 + random.uniform(-0.08, 0.08) * bins / len(bins))
     logs = np.log(np.maximum(envelope, 1e-16))
@@ -66,7 +66,7 @@ def _tract(envelope: NDArray[np.float64], random: Generator) -> NDArray[np.float
 
 
 def _averaged(logs: NDArray[np.float64], random: Generator) -> NDArray[np.float64]:
-    """As synthesizers of statistical models have it: details gone in frequency, and edges in time."""
+    """Like a synthesizer with statistical models: details in frequency and edges in time are lost."""
     kept = int(random.integers(16, 60))
     cepstra = np.fft.irfft(logs, axis=1)
     cepstra[:, kept : cepstra.shape[1] - kept + 1] = 0

@@ -1,4 +1,4 @@
-"""The shipped head of a language: its classes, its training, its thresholds, and the card of them."""
+"""The shipped head of a language: its classes, its training, its thresholds, and its card."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ SEED = 1
 def fit_shipped(
     language: Language, features: Path, out: Path, rounds: int, like: str | None = None
 ) -> Iterator[str]:
-    """Train on train.*.npz, choose thresholds on tune.*.npz, write CODE.npz and CODE.md; says how it goes.
+    """Train on train.*.npz, choose thresholds on tune.*.npz, write CODE.npz and CODE.md; reports progress.
 
-    `like`: the language whose shipped head lends its deep layers, which stay as they are.
+    `like`: the language whose shipped head gives its deep layers, which stay unchanged.
     """
     phrases = language.phrases
     classes = [*map(label, phrases), OTHER]
@@ -42,7 +42,7 @@ def fit_shipped(
 def _batches(
     train: Questions, classes: list[str], rounds: int, like: str | None
 ) -> Iterator[tuple[int, float, Weights]]:
-    """Of the head alone, where the deep layers are lent; else a tenth of them, and then of both."""
+    """Batches for the head only, if the deep layers are given; else a tenth of them, and then for both."""
     if like:
         yield from fit(train, classes, rounds, SEED, load(HEADS / f"{like}.npz").weights, tune_deep=False)
         return
@@ -83,7 +83,7 @@ def card(
 
 
 def _speakers(train: Questions) -> str:
-    """Of the others than espeak-ng's, if there are any."""
+    """The speakers other than espeak-ng's, if any."""
     return "Kokoro-82M (Apache-2.0)" if _has_kokoro(train) else "no others"
 
 

@@ -1,7 +1,7 @@
 """Who says what in a language: the plan of all utterances, and the files made from it.
 
-A plan is a list drawn with a seed, so that it is the same every time; a file that exists is not made again.
-A file's path holds what is known of it: `sounds/SPLIT/SYNTHESIZER/LABEL/NUMBER.wav`.
+A plan is a list drawn with a seed, so that it is the same every time; a file that exists is not made again. A
+file's path says what is known of it: `sounds/SPLIT/SYNTHESIZER/LABEL/NUMBER.wav`.
 """
 
 import unicodedata
@@ -55,7 +55,7 @@ REFUSALS: Counts = {
     "espeak": {"train": 400, "tune": 33, "test": 60},
     "pico": {"test": 30},
 }
-"""Utterances of each phrase that refuses; of one that accepts half as many."""
+"""Utterances of each phrase that refuses; half as many of one that accepts."""
 OTHERS: Counts = {
     "kokoro": {"train": 1500, "tune": 400, "test": 500},
     "espeak": {"train": 4000, "tune": 500, "test": 600},
@@ -80,7 +80,7 @@ class Synthesizer(Protocol):
 
 
 def label(phrase: str) -> str:
-    """A phrase as a name of a folder."""
+    """A phrase as the name of a folder."""
     plain = unicodedata.normalize("NFKD", phrase).encode("ascii", "ignore").decode()
     return plain.replace("'", " ").replace(" ", "_").lower()
 
@@ -88,7 +88,7 @@ def label(phrase: str) -> str:
 def plan(
     language: Language, synthesizer: str, split: Split, words: list[str], share: float = 1.0
 ) -> list[SpokenFile]:
-    """What one synthesizer says for one split, in an order in which any beginning is a fair sample.
+    """What one synthesizer says for one split, in an order whose every beginning is a fair sample.
 
     `share`: of the counts above.
     """
@@ -113,7 +113,7 @@ def plan(
 
 
 def others(language: Language, split: Split, words: list[str], random: Random, count: float) -> Iterator[str]:
-    """So many sentences that say none of the phrases: near to one, ordinary, or made up."""
+    """This many sentences without any of the phrases: similar to one, ordinary, or made up."""
     near, talk = texts_of(language.near, split), texts_of(language.talk, split)
     for _ in range(round(count)):
         kind = random.random()
@@ -124,7 +124,7 @@ def others(language: Language, split: Split, words: list[str], random: Random, c
 def speak(
     language: Language, synthesizer: str, split: Split, folder: Path, styles: Path, *, share: float = 1.0
 ) -> Iterator[Path]:
-    """Make the files of a plan that aren't there; each once it is."""
+    """Make the missing files of a plan; yields each when it is written."""
     voice = load_voice(language, synthesizer, folder, styles)
     for utterance in plan(language, synthesizer, split, language.words(), share):
         path = folder / "sounds" / utterance.path
@@ -134,7 +134,7 @@ def speak(
 
 
 def write(voice: Synthesizer, utterance: SpokenFile, path: Path) -> None:
-    """Have it said; a file that is there is whole."""
+    """Speak it into its file; a file that exists is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     soundfile.write(partial, voice.say(utterance.text, utterance.manner), RATE, "PCM_16", format="WAV")
@@ -149,7 +149,7 @@ def load_voice(language: Language, synthesizer: str, folder: Path, styles: Path)
 
 
 def texts_of(texts: tuple[str, ...], split: Split) -> tuple[str, ...]:
-    """Sentences are apart too, as far as they are many: every fourth one is kept for measuring."""
+    """The texts of a split. Where there are many sentences, every fourth is only for measuring."""
     return texts[3::4] if split == "test" else tuple(text for n, text in enumerate(texts) if n % 4 != 3)
 
 
@@ -166,7 +166,7 @@ def manner(language: Language, synthesizer: str, split: Split, random: Random) -
 
 
 def _speaker(language: Language, split: Split, random: Random) -> str:
-    """One of the native speakers; where they are few, also others, and blends with them."""
+    """One of the native speakers; if they are few, also others, and blends with them."""
     native = [name for name in KOKORO[split] if name.startswith(language.kokoro)]
     if len(native) >= LEAST_NATIVE:
         return random.choice(native)

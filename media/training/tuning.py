@@ -1,4 +1,4 @@
-"""From which score on a phrase counts: chosen on voices that a head did not train on."""
+"""The scores from which a phrase counts: chosen on voices that a head was not trained on."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from media.training.features import source_of
 from media.training.fit import Questions, probabilities
 
 FALSE_REFUSALS = 0.005
-"""Of people's utterances, at most."""
+"""The share of people's utterances that may refuse, at most."""
 FALSE_REFUSALS_NEAR = 0.01
-"""Of synthetic ones, most of which are made to be near to a phrase."""
+"""The share of synthetic utterances that may; most of them are made similar to a phrase."""
 FALSE_REFUSALS_NEAR_LENT = 0.04
-"""Of those, for heads that train no deep layers of their own: stricter, they would hear half as much."""
+"""FALSE_REFUSALS_NEAR for heads that train no deep layers: a stricter one would halve what they hear."""
 STRICTER = (0.0025, 0.005, 0.01, 0.02)
-"""Shares of near ones that are tried, the strictest first, where voices are plenty and alike."""
+"""Shares to try, the strictest first, when voices are many and similar."""
 ENOUGH = 0.92
 FALSE_ACCEPTS = 0.001
 UNCLEAR = 0.02
@@ -30,7 +30,7 @@ PEOPLE = "people"
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """With what they come to on the voices they were chosen on, in shares of utterances."""
+    """Thresholds, with the rates on the voices they were chosen on, in shares of utterances."""
 
     refuse_at: float
     unclear_at: float
@@ -52,8 +52,8 @@ def choose(
 ) -> Thresholds:
     """`refusing`: how many of the classes refuse, the first ones, of which `in_call` do so during a call.
 
-    The last class is anything else. `near`: how many of synthetic others may refuse.
-    As on a call, an utterance is what the strongest of its questions is.
+    The last class is anything else. `near`: the share of other synthetic speech that may refuse. As on a
+    call, the strongest question decides for its utterance.
     """
     likely = probabilities(weights, rows)
     scores, sounds = likely[:, :refusing].sum(axis=1), rows.sounds
@@ -79,7 +79,7 @@ def choose(
 
 
 def strictest(weights: Mapping[str, Any], rows: Questions) -> Thresholds:
-    """Of a head with one phrase: the fewest false refusals with which ENOUGH is heard."""
+    """For a head with one phrase: the thresholds with the fewest false refusals that still hear ENOUGH."""
     for near in STRICTER:
         if (found := choose(weights, rows, 1, 2, [0], near=near)).recall >= ENOUGH:
             return found
@@ -87,14 +87,14 @@ def strictest(weights: Mapping[str, Any], rows: Questions) -> Thresholds:
 
 
 def head_of(language: str, phrases: tuple[str, ...], weights: Mapping[str, Any], found: Thresholds) -> Head:
-    """What these weights and thresholds make."""
+    """The head with these weights and thresholds."""
     held = {name: np.asarray(weight, dtype=np.float32) for name, weight in weights.items()}
     refuse_at, unclear_at = found.refuse_at, found.unclear_at
     return Head(language, phrases, refuse_at, unclear_at, found.in_call_at, found.accept_at, weights=held)
 
 
 def _at_most(scores: NDArray[Any], rows: Questions, classes: int, near: float) -> Iterator[float]:
-    """From which scores on no more other speech than that refuses, of people and of synthesizers."""
+    """The scores from which no more than this share of other speech refuses, people's and synthetic."""
     people = np.array([source_of(Path(sound)) == PEOPLE for sound in rows.sounds])
     for chosen, share in ((people, FALSE_REFUSALS), (~people, near)):
         others = _strongest(scores, rows.sounds, chosen & (rows.labels == classes - 1))

@@ -1,10 +1,10 @@
-"""The synthesizers: words in, (n,) int16 at RATE out. What each needs installed is told by `--help`.
+"""The synthesizers: words in, (n,) int16 at RATE out. `--help` tells what each needs installed.
 
-- Kokoro-82M (Apache-2.0): 54 speakers, and blends of two. It learnt from British and American English,
-  from three speakers of Spanish and one of French, `ff_siwis`; it speaks no German.
+- Kokoro-82M (Apache-2.0): 54 speakers, and blends of two. It was trained on British and American English,
+  three speakers of Spanish and one of French, `ff_siwis`; it speaks no German.
 - espeak-ng (GPL-3.0): each accent of a language by some hundred variants, formants and Klatt's synthesis.
-- SVOX Pico (Apache-2.0): one voice a language, of statistical models. Only measured on, so that there is a
-  synthesizer which no head ever heard.
+- SVOX Pico (Apache-2.0): one voice a language, of statistical models. Only for measuring: no head was trained
+  on it.
 """
 
 import io
@@ -46,7 +46,7 @@ class Kokoro:
         self._symbols = frozenset(self._model.symbols)
 
     def say(self, text: str, manner: Manner) -> Samples:
-        """VoiceError or PhonemeError where the model cannot."""
+        """Speak the words. VoiceError or PhonemeError if the model cannot."""
         name = self._style(manner.voice)
         sound = self._model.say(_phonemes(text, self._language, self._symbols), name, manner.speed)
         return _at_rate(sound, 24_000, manner.pitch)
@@ -78,7 +78,7 @@ class Espeak:
     """A voice is an accent and a variant, as in `fr-be+klatt3`."""
 
     def say(self, text: str, manner: Manner) -> Samples:
-        """subprocess.CalledProcessError where the program fails."""
+        """Speak the words. subprocess.CalledProcessError if the program fails."""
         command = ["espeak-ng", "--stdout", "-v", manner.voice, "-s", str(round(165 * manner.speed))]
         command += ["-p", str(int(np.clip(50 + 100 * (manner.pitch - 1), 0, 99))), "--", text]
         wav = subprocess.run(command, capture_output=True, check=True).stdout

@@ -1,1 +1,1 @@
-"""Rows and files together, such that no crash leaves one without the other. It decides nothing."""
+"""Rows and files together, so that no crash leaves one without the other. It decides nothing."""

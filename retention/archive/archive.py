@@ -1,13 +1,13 @@
-"""Rows and files together: whatever the moment of a crash, the row tells what must still be done.
+"""Rows and files together: after a crash at any moment, the row tells what must still be done.
 
 A recording is `ID.part` while the call is on, then `ID.flac` or `ID.wav` with `ID.json` beside it. Beside
-either, `ID.refused` says that it must go: see `marks`.
+either, `ID.refused` says that the recording must be erased: see `marks`.
 
 - open: the row first, then the file, so that no file is without its row;
 - close: the file is in place, then `ID.json`, then the row, the last two in one transaction;
-- erase and purge: the sealed key is unlinked first (without it no copy of the file says anything), then the
-  audio, and `ID.json` last (sound must never outlive what says when it has to go), then the row. A row still
-  `open` after a crash is decided anew: see `unfinished`.
+- erase and purge: the sealed key is unlinked first (without it no copy of the file can be read), then the
+  audio, then `ID.json` (sound must never outlive the file that says when it must be erased), then the row. A
+  row still `open` after a crash is decided again: see `unfinished`.
 """
 
 import json
@@ -34,7 +34,7 @@ _HOLD = ("ground", "reference", "by", "approved_by", "review")
 
 
 class Archive:
-    """Rows in `store`, what lies outside of it in `files`, and `marks` of what must go."""
+    """Rows in `store`, everything else in `files`, and `marks` of what must be erased."""
 
     def __init__(self, store: Store, files: RecordingFiles, marks: Marks) -> None:
         self.store = store
@@ -45,15 +45,15 @@ class Archive:
     # what is there
 
     def names(self) -> list[tuple[str, str | None]]:
-        """Every name among the recordings with the id it belongs to; no id: none of ours."""
+        """Every name among the recordings with the id it belongs to; no id: not a file of ours."""
         return self.files.names(Area.RECORDINGS)
 
     def keys(self) -> list[tuple[str, str | None]]:
-        """Every name in the vault with the id it belongs to; no id: none of ours."""
+        """Every name in the vault with the id it belongs to; no id: not a file of ours."""
         return self.files.names(Area.VAULT)
 
     def read_metadata(self, id: str) -> Json:
-        """The JSON beside a recording. Raises RecordError for what is none, FileNotFoundError, OSError."""
+        """The JSON beside a recording. Raises RecordError if it is not valid, FileNotFoundError, OSError."""
         with self.files.open(id, FileKind.METADATA) as file:
             content = file.read(SIZE_LIMIT + 1)
         try:
@@ -62,7 +62,7 @@ class Archive:
             raise RecordError(f"not readable: {error}") from error
 
     def told(self, id: str) -> Json | None:
-        """The JSON beside a recording; None where there is none that can be read."""
+        """The JSON beside a recording; None if it is missing or cannot be read."""
         try:
             return self.read_metadata(id)
         except (OSError, RecordError):
@@ -73,7 +73,7 @@ class Archive:
     def open(self, recording: Recording) -> Path:
         """Commit the row as `open`, then say where the tap may write.
 
-        Raises StoreError if the id is taken, ArchiveError if it is none, OSError without a directory.
+        Raises StoreError if the id is taken, ArchiveError if it is not valid, OSError without a directory.
         """
         part = self.files.spool(recording.id, FileKind.PART)
         self.files.prepare()
@@ -81,15 +81,15 @@ class Archive:
         return part
 
     def close(self, recording: Recording) -> Recording:
-        """The finished file is in place: write its JSON and make the row `closed`; what is kept is returned.
+        """The finished file is in place: write its JSON, make the row `closed`, and return what is kept.
 
-        `path`, and where absent `bytes` and `sha256`, are filled in from the file.
-        Raises ArchiveError if the row is no longer `open` (a refusal came first) or the file is missing.
+        Fills in `path` from the file, and `bytes` and `sha256` where they are missing. Raises ArchiveError if
+        the row is no longer `open` (a refusal came first) or the file is missing.
         """
         kind = self.files.finished(recording.id)
         if kind is None:
             raise ArchiveError(f"{recording.id}: no finished file of it is there")
-        size = self.files.keep(recording.id, kind)
+        size = self.files.keep(recording.id, kind, partial(self.marks.naming, recording.id))
         closed = replace(
             recording,
             status=Status.CLOSED,
@@ -108,7 +108,7 @@ class Archive:
     def change(self, recording: Recording) -> None:
         """Rewrite the row and the JSON of a closed recording.
 
-        Raises ArchiveError if it is not closed, or is to be erased.
+        Raises ArchiveError if it is not closed, or must be erased.
         """
         with self.store.write():
             self._require(recording.id, Status.CLOSED)
@@ -116,41 +116,41 @@ class Archive:
             self._keep(recording)
 
     def erase(self, id: str, at: datetime, decision: str | None = None) -> None:
-        """Nothing on disk, then the row `erased`, with the decision that led there. Twice is no error.
+        """Remove all files, then make the row `erased`, with the decision that led to it. Twice is no error.
 
         Before calling it, commit the refusal in the receipt: a crash in between is then finished from there.
         """
         self._discard(id, Status.ERASED, at, decision)
 
     def fail(self, id: str, at: datetime) -> None:
-        """The recorder failed: nothing on disk, then the row `failed`."""
+        """The recorder failed: remove all files, then make the row `failed`."""
         self._discard(id, Status.FAILED, at)
 
     def unfinished(self, damaged: Damaged | None = None) -> list[Recording]:
         """Rows left `open` by an agent that died, newest first; `damaged(id, problem)` is told of the others.
 
-        Whoever recovers them must erase those whose receipt is not `allowed`, and may close the others from
-        what is left: the part, or the finished file where the crash came just before the row was closed.
+        Recovery must erase those whose receipt is not `allowed`. It may close the others from what is left:
+        the part, or the finished file if the crash came just before the row was closed.
         """
         return self.store.recordings(Selection(status=Status.OPEN), damaged)
 
     # the purge's steps
 
     def hold_of(self, recording: Recording) -> Json | None:
-        """What holds a recording: its row, or the JSON beside it alone, where an older database came back.
+        """What holds a recording: its row, or only the JSON beside it, after an older database was restored.
 
-        A hold that a crash or a backup has left in one of the two keeps it until a person has looked.
+        If a crash or a backup left the hold in only one of them, it still counts until a person has looked.
         """
         if recording.hold is not None or recording.status is not Status.CLOSED:
             return recording.hold
         return whole_hold((self.told(recording.id) or {}).get("hold"))
 
     def may_purge(self, recording: Recording) -> bool:
-        """Whether it is there, and nothing holds it."""
+        """Whether the recording is there, and nothing holds it."""
         return recording.purged_at is None and self.hold_of(recording) is None
 
     def begin_purge(self, id: str) -> bool:
-        """The row becomes `purging`; false if it was purged, or put on hold, in the meantime."""
+        """Make the row `purging`; false if it was purged, or put on hold, in the meantime."""
         with self.store.write():
             recording = self.store.recording(id)
             if not self.may_purge(recording):
@@ -160,7 +160,7 @@ class Archive:
             return True
 
     def remove(self, ids: Iterable[str]) -> dict[str, OSError]:
-        """Remove all files of these recordings, keys first, and make that last; what went wrong, by id."""
+        """Remove all files of these recordings durably, keys first; what went wrong, by id."""
         wrong: dict[str, OSError] = {}
         ids = [*ids]  # gone through twice
         for area in (Area.VAULT, Area.RECORDINGS):
@@ -178,7 +178,7 @@ class Archive:
     def end_purge(self, id: str, at: datetime) -> bool:
         """The row becomes a tombstone: `purged`, or for one without file `erased` or `failed` as it was.
 
-        False if another purge has done it meanwhile.
+        False if another purge has already done it.
         """
         with self.store.write():
             recording = self.store.recording(id)
@@ -189,7 +189,7 @@ class Archive:
             return True
 
     def forget_caller(self, id: str) -> None:
-        """Take from the receipt of this call whatever leads to a person, if there is a receipt."""
+        """Remove from the receipt of this call, if there is one, everything that leads to a person."""
         with self.store.write():
             try:
                 receipt = self.store.receipt(id)
@@ -200,7 +200,8 @@ class Archive:
     # steps
 
     def _discard(self, id: str, status: Status, at: datetime, decision: str | None = None) -> None:
-        """In one transaction: no hold comes in between, and one that is there refuses before a file goes."""
+        """In one transaction: no hold can be placed in between, and an existing one refuses before a file is
+        removed."""
         with self.store.write():
             row = self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
             # a tombstone stays as it is, and a refusal is never turned into a mere failure
@@ -227,7 +228,7 @@ class Archive:
         self.files.write(recording.id, FileKind.METADATA, text.encode() + b"\n", naming)
 
     def _outside(self, recording: Recording) -> Json:
-        """What the JSON beside it says. Of a sealed one, what leads to a person is for its recipients."""
+        """The JSON beside it. What leads to a person is sealed if the recording is."""
         record = recording.to_json()
         if not self.vault.has(recording.id):
             return self._without_key(record)
@@ -243,7 +244,7 @@ class Archive:
         return _open_part(record) | {"sealed": sealed}
 
     def _without_key(self, record: Json) -> Json:
-        """What was sealed is never told in clear, only because its key is not there, or not at the moment."""
+        """What was sealed is never written in clear only because its key is missing, even for a moment."""
         told = self.told(record["id"]) or {}
         if "sealed" in told or self.files.exists(record["id"], FileKind.SEALED):
             return _open_part(record) | {"sealed": told.get("sealed", {})}
@@ -257,7 +258,7 @@ class Archive:
 
 
 def why_held(archive: Archive, recording: Recording) -> str | None:
-    """`on hold (criminal), to be reviewed 2027-01-01`; None where nothing holds it."""
+    """`on hold (criminal), to be reviewed 2027-01-01`; None if nothing holds it."""
     hold = archive.hold_of(recording)
     if hold is None:
         return None
@@ -266,9 +267,9 @@ def why_held(archive: Archive, recording: Recording) -> str | None:
 
 
 def whole_hold(hold: object) -> Json | None:
-    """What a JSON says of a hold, with all its fields; of a sealed one it tells ground and review alone.
+    """What a JSON says of a hold, with all its fields; a sealed JSON tells only ground and review.
 
-    Whatever has come of it, it is a hold, if there is anything at all.
+    Even a damaged entry counts as a hold.
     """
     if hold is None:
         return None
@@ -282,5 +283,5 @@ def _open_part(record: Json) -> Json:
 
 
 def is_nameless(recording: Recording) -> bool:
-    """Whether the row leads to nobody: that is gone, or sealed in the JSON that `rebuild` had it from."""
+    """Whether the row leads to no person: that part is gone, or sealed in the JSON that `rebuild` read."""
     return (recording.call_id, recording.caller, recording.operator) == (None, None, None)

@@ -1,9 +1,8 @@
-"""What must not stay, whatever came in between: rows and files as a refusal, or an operator's key, wants.
+"""What must be erased after a refusal or an operator's key: rows and files, even after a crash.
 
-Each step is safe to repeat: the files go, the receipt says so, then the row, then the mark goes. What
-does not go (a folder that is read-only, a disk that fails) is found again by its mark or by its rows, and
-tried again by whoever comes next. A legal hold keeps what an operator had erased; never what the caller
-refused.
+Each step is safe to repeat: the files go, the receipt says so, then the row, then the mark goes. What cannot
+be removed (a read-only folder, a failing disk) is found again by its mark or its rows, and the next process
+tries again. A legal hold keeps what an operator wanted erased; never what the caller refused.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,13 +32,13 @@ _FORBIDDEN = Listing(
 
 
 def allows(receipt: Receipt) -> bool:
-    """Whether what was recorded may stay: it was allowed to its end, and no key has had it erased since."""
+    """Whether what was recorded may stay: it was allowed to its end, and no key has erased it since."""
     allowed = receipt.decision == "allowed" or receipt.decided_by == "recorder_fault"
     return allowed and not says_erased(receipt)
 
 
 def pending(archive: Archive, damaged: Damaged = lambda id, problem: None) -> list[str]:
-    """Recordings that must go and have not wholly, sorted; not those that a hold keeps from it.
+    """Recordings that must be erased and are not completely, sorted; without those that a hold keeps.
 
     `damaged(id, problem)` is told of rows that cannot be read. Raises StoreError, OSError.
     """
@@ -52,7 +51,7 @@ def pending(archive: Archive, damaged: Damaged = lambda id, problem: None) -> li
 
 
 def stuck(archive: Archive) -> list[str]:
-    """What is `pending` and stays so: not what a running agent is just at. Raises StoreError, OSError."""
+    """What is `pending` and stays so: not what a running agent is working on. Raises StoreError, OSError."""
     return lasting(pending(archive), lambda found: [id for id in found if _is_pending(archive, id)])
 
 
@@ -64,16 +63,16 @@ def _is_pending(archive: Archive, id: str) -> bool:
 
 
 def finish(archive: Archive, id: str, at: datetime, mark: Mark | None = None) -> None:
-    """Have a recording gone that must: files, receipt and row, and then its mark, if there is any.
+    """Erase a recording: files, receipt and row, and then its mark, if there is one.
 
-    Where the caller refused, or nothing can hold it yet, its files wait for no database: on a full disk they
-    make room for what says so. Raises UnknownId for a call that the database does not know, whose mark stays:
-    its rows may yet come; StoreError, ArchiveError; OSError for a file that does not go, by when the receipt
-    says that it must.
+    If the caller refused, or nothing can hold it yet, its files are removed without waiting for the database:
+    on a full disk this makes room for the rows. Raises UnknownId for a call that the database does not know,
+    whose mark stays: its rows may come later; StoreError, ArchiveError; OSError for a file that cannot be
+    removed; by then the receipt says that it must be.
     """
     mark = mark or archive.marks.read(id)
     if mark is not None and mark.decision == REFUSED:
-        archive.remove([id])  # what does not go is met again below
+        archive.remove([id])  # what cannot be removed is tried again below
     try:
         _tell(archive, id, at, mark)
     except UnknownId:
@@ -88,7 +87,8 @@ def finish(archive: Archive, id: str, at: datetime, mark: Mark | None = None) ->
 
 
 def _tell(archive: Archive, id: str, at: datetime, mark: Mark | None) -> None:
-    """Each step is done, whatever became of the head. Raises UnknownId where there is no row at all."""
+    """Do each step, even if the chain's head cannot be written. Raises UnknownId if there is no row at
+    all."""
     for _ in range(_STEPS):
         with suppress(HeadNotWritten):
             _tell_once(archive, id, at, mark)
@@ -140,7 +140,7 @@ def _must_go(archive: Archive, id: str, damaged: Damaged) -> bool:
         receipt = archive.store.receipt(id)
         return receipt.decision != "undecided" and not allows(receipt)
     except UnknownId:
-        return False  # the next start decides, as of what was never decided: see `recovery`
+        return False  # the next start decides, as for what was never decided: see `recovery`
     except StoreError as problem:
         damaged(id, str(problem))
         return False

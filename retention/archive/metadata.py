@@ -1,4 +1,5 @@
-"""What lies beside a recording, against its row: `ID.json`, which `rebuild` believes, and the sealed key."""
+"""Compares what lies beside a recording with its row: `ID.json`, which `rebuild` believes, and the sealed
+key."""
 
 import json
 from collections.abc import Iterator
@@ -10,16 +11,16 @@ from retention.rows.store import StoreError
 from retention.storage.keys import KeysError
 from retention.storage.recording_files import FileKind
 
-_OWN = ("path", "sealed")  # not of the row: where it lay, and what only its recipients can read
+_OWN = ("path", "sealed")  # not in the row: where it lay, and what only its recipients can read
 
 
 def beside(archive: Archive, id: str) -> list[tuple[str, str]]:
     """What is wrong with the metadata and the key of a closed recording: a name, and the problem.
 
-    Never says a value. What is missing is for `orphans` to tell.
+    Never says a value. `orphans` reports what is missing.
     """
     found = list(_beside(archive, id))
-    if found:  # perhaps seen between the file and the row: nobody is there once the database is ours
+    if found:  # perhaps seen between the file and the row: no one else writes once the database is ours
         with archive.store.write():
             found = list(_beside(archive, id))
     return found
@@ -57,7 +58,7 @@ def _metadata(archive: Archive, row: Recording) -> str | None:
 
 
 def _as_outside(record: Json, *, sealed: bool) -> Json:
-    """As the archive writes it."""
+    """The metadata as the archive writes it."""
     record = record | (dict.fromkeys(PERSONAL["recording"]) | public("recording", record) if sealed else {})
     return dict(json.loads(json.dumps(record)))
 

@@ -1,6 +1,6 @@
 """What rows and files do not agree on, in both directions.
 
-What a mark says to be erased is left out (see `erasure`), and what waits for its row in a reserve.
+Leaves out what a mark says must be erased (see `erasure`), and what waits for its row in a reserve.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ GONE = (Status.ERASED, Status.FAILED, Status.PURGED)  # nothing of these may be 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """One disagreement. `id` is null for a file that is none of ours; `name` is a file in the directory, or
+    """One disagreement. `id` is null for a file that is not ours; `name` is a file in the directory, or
     `vault/…` in the vault."""
 
     name: str
@@ -35,8 +35,8 @@ class Orphan:
 def orphans(archive: Archive) -> list[Orphan]:
     """Files without a row, files whose row says that they are gone, and closed rows whose file is gone.
 
-    Calls may come and go meanwhile: a row exists before its file, and a file before its row is closed, so
-    rows are read on both sides of the listing.
+    Calls may begin and end meanwhile: a row exists before its file, and a file before its row is closed. So
+    rows are read before and after the listing.
     """
     before = archive.store.kept_statuses()
     left_out = {*archive.marks.ids(), *_waiting(archive)}
@@ -47,7 +47,7 @@ def orphans(archive: Archive) -> list[Orphan]:
 
 
 def _waiting(archive: Archive) -> frozenset[str]:
-    """Those whose row is in a reserve: it is only yet to be written."""
+    """Those whose row is in a reserve: it is not written yet."""
     places = archive.store.places
     return frozenset() if places is None else recordings_in(places)
 
@@ -71,7 +71,7 @@ def _unexpected(
 
 
 def _other(archive: Archive, id: str, name: str) -> str | None:
-    """The name of a recording's file by its row, where that is another; None if the row says none."""
+    """The name of a recording's file in its row, if it differs; None if the row has none."""
     try:
         path = archive.store.recording(id).path
     except StoreError:
@@ -81,7 +81,7 @@ def _other(archive: Archive, id: str, name: str) -> str | None:
 
 
 def _stays(archive: Archive, name: str) -> bool:
-    """Whether it is there while nobody can be writing it: what is kept changes within a transaction."""
+    """Whether it is there while no process can be writing it: what is kept changes within a transaction."""
     with archive.store.write():
         return archive.files.is_there(name)
 
@@ -104,7 +104,7 @@ def _without_right(
     if status is None:
         problem = "no row in the database"
         yield Orphan(name=name, id=id, problem=problem, rowless=True, in_vault=in_vault)
-    elif archive.files.is_there(name):  # else it went while we looked
+    elif archive.files.is_there(name):  # else it was removed while we looked
         problem = f"the recording is {status.value}; restored from a backup?"
         yield Orphan(name=name, id=id, problem=problem, forbidden=True, in_vault=in_vault)
 
@@ -128,9 +128,10 @@ def _missing(
 
 
 def _present(archive: Archive, id: str, kept: Mapping[str, Status]) -> Status | None:
-    """The status of a row now; those that are not kept, or may have come or gone meanwhile, are looked up.
+    """The status of a row now; looks up those that are not kept, or may have changed meanwhile.
 
-    None where there is no row. A row that cannot be read keeps its files: of the most unfinished kind.
+    None where there is no row. A row that cannot be read keeps its files: it counts as the least finished
+    status.
     """
     if kept.get(id) is Status.CLOSED:
         return Status.CLOSED

@@ -1,9 +1,10 @@
 """Which worker has which calls, where several processes share one database.
 
 A call's row in `in_progress` names its worker from the transaction that opens the receipt to the one after
-which nothing of it is left to do; the database's own triggers take it out (`schema.py`). It is no part of the
+which nothing is left to do; then the database's own triggers remove it (`schema.py`). It is not part of the
 chain: it tells who is at work, not what happened. A worker holds a lock for its whole life, which the kernel
-lets go of however it ends; so a replacement, and the next start, know whose calls nobody has any more.
+releases however the worker ends. So a replacement, and the next start, know which calls no worker has any
+more.
 """
 
 import time
@@ -16,19 +17,19 @@ from retention.rows.store import Store
 from retention.storage.files import alone
 from retention.storage.places import Places
 
-MOMENT_S = 1.0  # in which a running agent does what it is just at
+MOMENT_S = 1.0  # in which a running agent finishes its current step
 Found = TypeVar("Found", bound=Sized)
 
 
 @contextmanager
 def at_work(places: Places, worker: int) -> Iterator[None]:
-    """Be that worker meanwhile, alone. Raises BlockingIOError while another process is it, OSError."""
+    """Hold the lock of that worker. Raises BlockingIOError while another process holds it, OSError."""
     with alone(places.lock_of(worker)):
         yield
 
 
 def is_at_work(places: Places, worker: int) -> bool:
-    """Whether a process is that worker now. Raises OSError."""
+    """Whether a process holds the lock of that worker now. Raises OSError."""
     if not places.lock_of(worker).exists():
         return False
     try:
@@ -39,7 +40,7 @@ def is_at_work(places: Places, worker: int) -> bool:
 
 
 def is_running(places: Places) -> bool:
-    """Whether an agent has the database for its own now. Raises OSError."""
+    """Whether an agent holds the database's own lock now. Raises OSError."""
     if not places.lock.exists():
         return False
     try:
@@ -50,12 +51,13 @@ def is_running(places: Places) -> bool:
 
 
 def left_by(store: Store, worker: int) -> tuple[str, ...]:
-    """The calls of a worker, oldest first: under its lock, and before it takes one, its predecessor's."""
+    """The calls of a worker, oldest first. Under its lock, before it takes a call, these are its
+    predecessor's."""
     return tuple(id for id, of in store.in_progress().items() if of == worker)
 
 
 def of_the_living(store: Store, ids: Iterable[str] = ()) -> frozenset[str]:
-    """The calls of all workers that are at work; `ids`: among these too, whose rows may yet come.
+    """The calls of all workers that are at work; `ids`: also look among these, whose rows may come later.
 
     Raises OSError.
     """
@@ -69,9 +71,9 @@ def of_the_living(store: Store, ids: Iterable[str] = ()) -> frozenset[str]:
 
 
 def lasting(found: Found, again: Callable[[Found], Found]) -> Found:
-    """What is still found after a moment: not what a running agent is just at. `again` looks once more."""
+    """What is still found after a moment: not what a running agent is working on. `again` looks once more."""
     until = time.monotonic() + MOMENT_S
     while found and time.monotonic() < until:
-        time.sleep(MOMENT_S / 10)  # nothing tells another process of it
+        time.sleep(MOMENT_S / 10)  # no event tells another process
         found = again(found)
     return found

@@ -1,8 +1,8 @@
-"""A lost database, again, from the JSON beside the recordings.
+"""Rebuilds a lost database from the JSON beside the recordings.
 
-Receipts, notes, the trace of uses and the tombstones are in the database alone, and stay lost. What leads to
-a person is sealed in the JSON of a sealed recording: whoever can listen can have it brought back, at once or
-by another run later.
+Receipts, notes, the trace of uses and the tombstones are only in the database, and stay lost. In the JSON of
+a sealed recording, what leads to a person is sealed: anyone who can listen can restore it, in this run or in
+a later one.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ class Rebuilt:
 
     restored: list[str] = field(default_factory=list)
     completed: list[str] = field(default_factory=list)  # known, and now also who called and who answered
-    nameless: list[str] = field(default_factory=list)  # of which that is still sealed
+    nameless: list[str] = field(default_factory=list)  # for which this is still sealed
     held: list[str] = field(default_factory=list)  # whose hold came back
     repaired: list[str] = field(default_factory=list)  # whose row could not be read
     known: int = 0  # that the database had already
@@ -49,19 +49,20 @@ def rebuild(
 ) -> Rebuilt:
     """Add a row for each recording that has none, from its JSON, in a new segment of the chain.
 
-    - A hold comes back with it: at no moment is the recording there without its hold.
-    - JSON without its sound: the row is `closed` all the same, for the purge to end, or `release`, and for
-      sound that is copied back later.
+    - A hold comes back with its recording, in the same step.
+    - JSON without its sound: the row is `closed` too, so that the purge or `release` can end it, and sound
+      can be copied back later.
     - Another hash than the JSON says: the row says so by keeping the hash of the JSON.
-    - Another beginning than its name says: the name is believed, so that no JSON lengthens a life.
+    - Another start than its name says: the name is believed, so that no JSON makes a recording stay longer.
     - What is marked to be erased is erased, and never comes back: see `marks`.
-    - Sound without JSON: nothing is known of it, not even that the caller allowed it. It is reported, and
+    - Sound without JSON: nothing is known of it, not even whether the caller allowed it. It is reported, and
       purged once its name says that it has expired.
 
-    Rows that exist are left as they are, but for what an earlier run could not open and `identity` does, for
-    a hold that the JSON tells and the row does not (an older database came back), and for the row of a closed
-    recording that cannot be read, which becomes what the JSON says; the chain tells that it had been altered.
-    Safe to repeat after a crash. `progress(done, total)` after each. Raises StoreError, OSError.
+    Rows that exist are left as they are, with three exceptions: what an earlier run could not open and
+    `identity` does; a hold that the JSON tells and the row does not (an older database was restored); the row
+    of a closed recording that cannot be read. That row becomes what the JSON says, and the chain tells that
+    it had been altered. Safe to repeat after a crash. `progress(done, total)` after each. Raises StoreError,
+    OSError.
     """
     work = _Rebuilding(archive, identity)
     work.erase()
@@ -102,9 +103,9 @@ def _hold_of(raw: Row) -> Json | None:
 
 
 def _is_older(store: Store) -> bool:
-    """Whether the chain does not know the head that was exported: an older database came back.
+    """Whether the exported head is missing in the chain: an older database was restored.
 
-    So it may have where that head cannot be read.
+    True, too, if that head cannot be read.
     """
     try:
         exported = None if store.places is None else read_head(store.places.head)
@@ -123,7 +124,7 @@ class _Rebuilding:
         self._begun = False
 
     def erase(self) -> None:
-        """What a mark says must go, whatever else is known of it; the next start takes the mark."""
+        """Erase what a mark says must go, whatever else is known of it; the next start removes the mark."""
         for id in self.archive.marks.ids():
             try:
                 finish(self.archive, id, datetime.now(UTC))
@@ -133,13 +134,13 @@ class _Rebuilding:
                 self._problem(id, f"must be erased, and is not: {error}")
 
     def begin_segment(self) -> None:
-        """Say once, before the first row, that what follows was not written when it happened."""
+        """Tell the chain once, before the first row, that what follows was not written when it happened."""
         if not self._begun:
             self.archive.store.begin_segment("rebuilt from the files beside the recordings")
             self._begun = True
 
     def restore(self, id: str) -> None:
-        """Add the row of one that has none."""
+        """Add the row of a recording that has none."""
         if not self.archive.files.exists(id, FileKind.METADATA):
             for name, owner in self.archive.names():
                 if owner == id:
@@ -156,9 +157,9 @@ class _Rebuilding:
         self.done.nameless += [id] if is_sealed and is_nameless(row) else []
 
     def repair(self, id: str, damaged: DamagedRow) -> None:
-        """Write the row of a closed recording anew; any other is what the agent or a purge has to end.
+        """Write the row of a closed recording again; the agent or a purge must end any other.
 
-        Nobody else changes it meanwhile: nobody can read it. If it said anything of a hold, it still does.
+        No one else changes it meanwhile: no one can read it. If it told of a hold, it still does.
         """
         store = self.archive.store
         columns = "id, status, hold, purged_at"
@@ -213,7 +214,7 @@ class _Rebuilding:
         self._fill_in(opened)
 
     def _fill_in(self, opened: Recording) -> None:
-        """Nothing that the row has is replaced."""
+        """Add what the row lacks; replace nothing."""
         with self.archive.store.write():
             row = self.archive.store.recording(opened.id)
             if row.status is not Status.CLOSED:
@@ -231,7 +232,7 @@ class _Rebuilding:
     def _opened(self, fields: Json) -> Recording:
         """The metadata with what is sealed in it, if the identity opens that. Raises RecordError.
 
-        A hold is believed wherever it stands: whoever could take it out of the open part may have done so.
+        A hold in either part is believed: someone may have removed it from the open part.
         """
         known = Recording.from_json(fields)
         if self.identity is None or "sealed" not in fields:
@@ -271,7 +272,8 @@ def _differences(archive: Archive, kind: FileKind, row: Recording) -> Iterator[U
 
 
 def _disagreements(archive: Archive, told: set[str]) -> list[Unrebuilt]:
-    """Of what was not told yet: files of nobody, and rows whose files went since a backup, or came back."""
+    """Those not reported yet: files without a row, and rows whose files were removed since a backup, or came
+    back."""
     return [
         Unrebuilt(name=orphan.name, problem=orphan.problem)
         for orphan in orphans(archive)

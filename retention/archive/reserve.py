@@ -1,12 +1,13 @@
-"""A place on the disk for what the database does not take: allocated beforehand, so that a full disk does not
-matter, and written in place.
+"""A file for what the database cannot take: allocated in advance, so that a full disk does not matter, and
+written in place.
 
-Beside the database, each process that keeps calls has one: `retention.reserve`, `retention.worker-3.reserve`,
-`retention.edge.reserve` (0600). It holds the newest state of each receipt that waits, the rows of recordings
-that have begun meanwhile, and counts; the next start reads it in before it decides about recordings, and it
-is emptied as soon as the rows are there. So nothing personal in it outlives them.
+Beside the database, each process that keeps calls has a reserve: `retention.reserve`,
+`retention.worker-3.reserve`, `retention.edge.reserve` (0600). It holds the newest state of each receipt that
+waits, the rows of recordings that have begun meanwhile, and counts; the next start reads it in before it
+decides about recordings, and it is emptied as soon as the rows are there. So nothing personal stays in it
+longer than in them.
 
-Two halves take turns, each with a header, little-endian:
+It has two halves, written in turn, each with a header, little-endian:
 
     offset  size  field
          0     8  magic     "sipagR\\r\\n"
@@ -15,7 +16,7 @@ Two halves take turns, each with a header, little-endian:
         20     4  CRC-32    (zlib) of bytes 0 to 19 and the payload
         24  length          zlib of JSON, a list of objects with one field each: `receipt`, `recording`, `sum`
 
-So a crash in a write leaves what was there before it.
+So a crash during a write leaves what was there before.
 """
 
 import json
@@ -45,7 +46,7 @@ _TYPES: dict[str, type[Record]] = {name: type for type, name in _NAMES.items()}
 
 
 class ReserveFull(Exception):
-    """It has no room for all of that."""
+    """The reserve has no room for all of that."""
 
 
 class ReserveError(Exception):
@@ -53,7 +54,7 @@ class ReserveError(Exception):
 
 
 class Reserve:
-    """One that this process owns. Not safe from several threads."""
+    """The reserve that this process owns. Not safe from several threads."""
 
     def __init__(self, path: Path, calls: int) -> None:
         """`calls`: how many the process carries at a time."""
@@ -69,14 +70,14 @@ class Reserve:
         return self._used == [0, 0]
 
     def allocate(self) -> None:
-        """Have its room on the disk, before anything needs it. What is in it goes. Raises OSError."""
+        """Allocate its room on the disk, before anything needs it. Its content is lost. Raises OSError."""
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self.path, flags, 0o600)
         try:
             files.share_owner(self.path)
             os.posix_fallocate(descriptor, 0, 2 * self._size)
             os.ftruncate(descriptor, 2 * self._size)
-            for place in range(2):  # written once, so that no later write needs a block or a mark of one
+            for place in range(2):  # written once, so that no later write needs to allocate
                 os.pwrite(descriptor, bytes(self._size), place * self._size)
             os.fsync(descriptor)
             files.sync_folder(self.path.parent)
@@ -86,7 +87,7 @@ class Reserve:
         self._descriptor, self._used = descriptor, [0, 0]
 
     def write(self, records: Sequence[Record]) -> None:
-        """Have these in it, and nothing else; they survive a power cut. Raises ReserveFull, OSError."""
+        """Replace its content by these, durably. Raises ReserveFull, OSError."""
         if self._descriptor is None:
             raise OSError(None, "has not been allocated", str(self.path))
         payload = zlib.compress(json.dumps([_json(record) for record in records]).encode(), 1)
@@ -104,23 +105,23 @@ class Reserve:
         """Overwrite all that was in it, if anything was. Raises OSError."""
         if self._descriptor is None:
             return
-        for place in (self._next, 1 - self._next):  # the older one first: it must not come to count
+        for place in (self._next, 1 - self._next):  # the older half first, or it would count in between
             if self._used[place]:
                 os.pwrite(self._descriptor, bytes(self._used[place]), place * self._size)
                 os.fdatasync(self._descriptor)
                 self._used[place] = 0
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
 
 def left_behind(places: Places) -> list[Path]:
-    """The reserves of workers that nobody is any more, and that of one process alone.
+    """The reserves of workers that no longer run, and that of the agent in one process.
 
-    For who holds the database's own lock, or knows that nobody does. Raises OSError.
+    Only for a caller that holds the database's own lock, or knows that no process does. Raises OSError.
     """
     return [
         path
@@ -130,7 +131,7 @@ def left_behind(places: Places) -> list[Path]:
 
 
 def read_reserve(path: Path) -> list[Record]:
-    """What is in one; nothing where there is none. Raises ReserveError, OSError."""
+    """The content of a reserve; empty if it is missing. Raises ReserveError, OSError."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -154,7 +155,7 @@ def is_allocated(path: Path) -> bool:
 
 
 def problems(places: Places) -> dict[str, str]:
-    """What somebody should look at, by the name of a reserve; of a running agent it may pass at once.
+    """What a person should look at, by the name of a reserve; while an agent runs, it may be gone at once.
 
     Raises OSError.
     """
@@ -191,9 +192,9 @@ def recordings_in(places: Places) -> frozenset[str]:
 
 
 def take_in(store: Store, path: Path) -> list[str]:
-    """Write what is in a reserve into the database, and empty it; the ids of the calls that it is of.
+    """Write what is in a reserve into the database, and empty it; returns the ids of its calls.
 
-    Nobody may be at work on it. What the database knows better stays, and what it cannot read of that.
+    No process may be using it. Rows that are newer in the database stay, and so do those that cannot be read.
     Raises StoreError, ReserveError, OSError; then the reserve stays as it is.
     """
     records = read_reserve(path)
@@ -229,7 +230,7 @@ def _take(store: Store, record: Record) -> None:
 
 
 def is_later(receipt: Receipt, known: Receipt) -> bool:
-    """Whether it tells a later state of the call. A refusal is never taken back; what has ended is told."""
+    """Whether it tells a later state of the call. A refusal is never taken back; an ended call is later."""
     if "refused" in (receipt.decision, known.decision) and receipt.decision != known.decision:
         return receipt.decision == "refused"
     if known.ended_at is not None or known.call_id is None:

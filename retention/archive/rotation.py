@@ -1,7 +1,7 @@
-"""Recordings that were sealed to some, sealed to others: who comes may listen, who leaves may not any more.
+"""Seals recordings to other recipients: a new one can listen, one who leaves no longer can.
 
-The sound stays as it is; what changes is for whom its key lies in the vault, and for whom the personal part
-of `ID.json` is. Whoever copied both while being a recipient can still listen to that copy.
+The sound stays as it is. What changes: to whom its key in the vault is sealed, and to whom the personal part
+of `ID.json` is. A former recipient who copied both can still listen to that copy.
 """
 
 import time
@@ -20,7 +20,8 @@ _AT_A_TIME = 5  # recordings; then calls can write theirs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """What came of it: ids sealed anew, how many were so already, id and why of those left as they were."""
+    """The result: ids sealed again, how many were sealed so already, id and reason of those left as they
+    were."""
 
     sealed: tuple[str, ...] = ()
     already: int = 0
@@ -35,8 +36,8 @@ def rotate(
 ) -> Rotation:
     """Seal every key of the vault that `identity` opens to `recipients`; `progress(done, total)` after each.
 
-    One that fails is reported and left as it was. May be interrupted anywhere and called again: what was done
-    needs no identity any more. Raises StoreError.
+    A key that fails is reported and left as it was. May be interrupted anywhere and called again: what was
+    done no longer needs an identity. Raises StoreError.
     """
     ids = archive.vault.ids()
     sealed, already, failed = [], 0, []
@@ -49,31 +50,31 @@ def rotate(
             else:
                 already += 1
         except (KeysError, ArchiveError, OSError) as error:
-            if archive.vault.has(id):  # else it was purged meanwhile
+            if archive.vault.has(id):  # else it was purged in between
                 failed.append((id, str(error)))
         progress(done, len(ids))
     return Rotation(sealed=tuple(sealed), already=already, failed=tuple(failed))
 
 
 def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequence[PublicKey]) -> bool:
-    """Whether anything was to be done."""
+    """Seal one key again, if needed; whether it was."""
     wanted = set(recipients)
     if set(archive.vault.recipients(id)) == wanted and _is_told_to(archive, id, recipients):
         return False
-    with archive.store.write():  # whoever purges or erases it waits, or no key would be gone for good
+    with archive.store.write():  # a purge or an erasure waits, or its key could come back
         status = _status(archive, id)
         if status not in (None, Status.OPEN, Status.CLOSED):
             return False
-        if set(archive.vault.recipients(id)) != wanted:  # else a run that was killed had come so far
+        if set(archive.vault.recipients(id)) != wanted:  # else a killed run had already done this
             archive.vault.reseal(id, identity, recipients, partial(archive.marks.naming, id))
         if status is Status.CLOSED:
             row = archive.store.recording(id)
-            archive.change(replace(row, hold=archive.hold_of(row)))  # which the JSON alone may tell
+            archive.change(replace(row, hold=archive.hold_of(row)))  # which perhaps only the JSON tells
     return True
 
 
 def _status(archive: Archive, id: str) -> Status | None:
-    """None for a key without a row: `rebuild` may bring it back."""
+    """The status of its row; None for a key without a row: `rebuild` may bring it back."""
     try:
         return archive.store.recording(id).status
     except UnknownId:
@@ -81,7 +82,7 @@ def _status(archive: Archive, id: str) -> Status | None:
 
 
 def _is_told_to(archive: Archive, id: str, recipients: Sequence[PublicKey]) -> bool:
-    """Whether the JSON of a recording is sealed to them; there is none while the call is on."""
+    """Whether the JSON of a recording is sealed to them; it has none while the call is on."""
     try:
         sealed = archive.read_metadata(id)["sealed"]
     except FileNotFoundError:

@@ -1,10 +1,10 @@
 """Whether all that is kept is still what was kept: the chain, the rows against it, the files against them.
 
 First the triggers, then the chain alone, entry by entry. Then each row against the entry that tells its
-present state: a changed byte, a row put back to an earlier state, a row that is gone. Then the head that was
-exported: a tail cut off. Then what waits beside the database to be written into it. Last the files: each
-against the hash in its row, those that should be erased by now, and those that have no row. An agent may
-write meanwhile.
+present state: a changed byte, a row put back to an earlier state, a row that is gone. Then the exported head:
+it shows a tail cut off. Then what waits beside the database to be written into it. Last the files: each
+against the hash in its row, those that should be erased by now, and those without a row. An agent may write
+meanwhile.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ _CLOSED = Listing(
     where=["status = ?"],
     values=[Status.CLOSED.value],
 )
-_LEAP = 10_000_000  # numbers a broken seq may skip: marks are kept by number
+_LEAP = 10_000_000  # how many numbers a broken seq may skip: marks are kept by number
 _THERE, _SUPERSEDED, _SEEN = 1, 2, 4
 
 
@@ -49,9 +49,9 @@ class Problem:
 
 @dataclass(slots=True, kw_only=True)
 class Verified:
-    """What was looked at, how much of it, and what is wrong.
+    """What was checked, how much of it, and what is wrong.
 
-    `lost`: what the chain itself says is missing, and in `gaps` the numbers of these entries.
+    `lost`: what the chain itself says is missing; `gaps`: the numbers of these entries.
     """
 
     head: ChainHead
@@ -67,7 +67,7 @@ def verify(
     *,
     heads: tuple[Path, ...] = (),
 ) -> Verified:
-    """Look at everything; `heads` are copies of the exported head to compare with, beside the one in place.
+    """Check everything; `heads` are copies of the exported head to compare with, besides the one in place.
 
     Raises StoreError; OSError for a folder that cannot be read.
     """
@@ -98,12 +98,12 @@ class _Verification:
         self.found.problems.append(Problem(where, problem))
 
     def guards(self) -> None:
-        """Look for the triggers that refuse what no program of ours does."""
+        """Check the triggers that refuse what no program of ours does."""
         for name in self.store.missing_guards():
             self.wrong("database", f"its trigger {name} is missing or another: what it refused is possible")
 
     def chain(self) -> None:
-        """Walk it."""
+        """Check the chain, entry by entry."""
         last, count, until = ChainHead(0, GENESIS), 0, self.found.head.seq
         for row in self.store.each(Listing(table="chain", order=("seq",), stop=until + 1)):
             entry = ChainEntry(**row)
@@ -144,15 +144,15 @@ class _Verification:
         self.found.counts[table] = done
 
     def lost_receipts(self) -> None:
-        """Of calls that left none, as the chain tells."""
-        for sum in self.store.each_sum(damaged=lambda id, problem: None):  # which has been named
+        """Calls without a receipt, as the chain tells."""
+        for sum in self.store.each_sum(damaged=lambda id, problem: None):  # it has been reported
             if sum.what == LOST:
                 first, last = to_text(sum.from_at), to_text(sum.until_at)
                 problem = f"{sum.count} could not be written, between {first} and {last}"
                 self.found.lost.append(Problem("receipts", problem))
 
     def dropped(self) -> None:
-        """Name what entries tell of, and no row is."""
+        """Report rows that entries tell of, and that are missing."""
         for seq, mark in enumerate(self.marks):
             if mark == _THERE:
                 entry = self.store.entries([seq])[seq]
@@ -176,7 +176,7 @@ class _Verification:
                 self.wrong(name, f"the chain has no entry {head.seq} with this hash: its tail was cut off")
 
     def reserves(self) -> None:
-        """Look for what waits to be written, and has nobody who writes it."""
+        """Look for what waits to be written, and no process will write."""
         if self.store.places is not None:
             for name, problem in lasting_problems(self.store.places).items():
                 self.wrong(name, problem)
@@ -199,11 +199,11 @@ class _Verification:
                 )
             for orphan in orphans(self.archive):
                 self.wrong(orphan.name, orphan.problem)
-        except (StoreError, ArchiveError) as error:  # of a damaged row, which has been named
+        except (StoreError, ArchiveError) as error:  # its row is damaged, which has been reported
             self.wrong("recordings", f"cannot be compared with the files: {error}")
 
     def file(self, kind: FileKind, row: Row, *, alone: bool) -> None:
-        """Hash one, and look at what lies beside it, unless `alone`: its row is not what it should be."""
+        """Hash one file, and check what lies beside it, unless `alone`: its row is not what it should be."""
         name = self.archive.files.name(row["id"], kind)
         try:
             if not _is_as_recorded(self.archive, kind, row):
@@ -237,7 +237,7 @@ class _Verification:
         return last
 
     def _mark_entry(self, entry: ChainEntry) -> bool:
-        """False where its number is so far off that nothing can be said of what comes behind it."""
+        """False if its number is so far off that nothing can be said of the entries after it."""
         where = f"chain entry {entry.seq}"
         gap = entry.seq + 1 - len(self.marks)
         if not 0 < gap <= _LEAP:
@@ -253,7 +253,8 @@ class _Verification:
         return True
 
     def _mark_row(self, entry: ChainEntry | None) -> None:
-        """The row is in the state that `entry` tells, which must be the last one about it."""
+        """Check that the row is in the state that `entry` tells, and that this entry is the last one about
+        it."""
         while entry is not None and entry.seq >= len(self.marks):  # written since the walk
             entry = self.store.entries([entry.was]).get(entry.was) if _is_before(entry) else None
         if entry is None:
@@ -274,7 +275,7 @@ def _lost(entry: ChainEntry) -> Lost:
             else ChainHead(int(previous["seq"]), str(previous["hash"]))
         )
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
-        return None  # its hash is wrong as well
+        return None  # its hash is wrong, too
 
 
 def _entries(first: int, last: int, where: str = "") -> str:
@@ -283,12 +284,12 @@ def _entries(first: int, last: int, where: str = "") -> str:
 
 
 def _is_before(entry: ChainEntry) -> bool:
-    """Whether it says of a number that was before it that it was; nothing else has to be a number at all."""
+    """Whether the entry names an earlier number; anything else may not even be a number."""
     return isinstance(entry.was, int) and 0 < entry.was < entry.seq
 
 
 def _is_as_recorded(archive: Archive, kind: FileKind, row: Row) -> bool:
-    """True, too, for a file that a purge has taken while it was read."""
+    """True, too, for a file that a purge removed while it was read."""
     try:
         return sha256(archive.files, row["id"], kind) == str(row["sha256"])
     except FileNotFoundError:

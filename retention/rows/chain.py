@@ -5,12 +5,12 @@ An entry's hash is the SHA-256 (hex) of these eight lines, joined by one newline
     the hash before it (64 zeros before the first), seq, at, kind, subject, was, personal, public
 
 `kind` and `subject` name the row; `was` is the seq of the entry that told its state before, 0 for the first;
-`public` is JSON of what may be known for ever. `personal` is HMAC-SHA256 (hex) of the JSON of what leads to a
-person, keyed with a salt that lies in the row alone; empty where there is nothing of the kind. Once value and
-salt are gone, nobody can try numbers against what stays here, and the chain still holds.
-(GDPR article 5(1)(e) and (f), 5(2): what must go, and the proof of what was done.)
+`public` is JSON of what may be known forever. `personal` is HMAC-SHA256 (hex) of the JSON of what leads to a
+person, keyed with a salt that is only in the row; empty if nothing leads to a person. Once value and salt are
+gone, no one can try numbers against what stays here, and the chain is still valid. (GDPR article 5(1)(e) and
+(f), 5(2): what must go, and the proof of what was done.)
 
-An entry of the kind `segment` begins a chain, or goes on where another database was lost. One of the kind
+An entry of the kind `segment` begins a chain, or continues it after a database was lost. One of the kind
 `altered` tells of a row that was not what its entry said when it was written next.
 """
 
@@ -47,13 +47,13 @@ _OPEN_ABOUT_HOLDS = ("ground", "review")
 
 @dataclass(frozen=True, slots=True)
 class ChainHead:
-    """The last entry of a chain: `hash` in hex; seq 0 and `GENESIS` where there is none."""
+    """The last entry of a chain: `hash` in hex; seq 0 and `GENESIS` for an empty chain."""
 
     seq: int
     hash: str
 
 
-# What a segment goes on behind: nothing, a head that was exported, or one that nobody can read any more
+# What a segment follows: nothing, an exported head, or a head that can no longer be read
 Lost = ChainHead | Literal["unknown"] | None
 
 
@@ -71,12 +71,12 @@ class ChainEntry:
     hash: str
 
     def follows(self, previous: str) -> bool:
-        """Whether its hash is that of its content behind the hash `previous`."""
+        """Whether its hash is that of its content after the hash `previous`."""
         return link(previous, self) == self.hash
 
 
 def link(previous: str, entry: ChainEntry) -> str:
-    """The hash that `entry` must have behind `previous`; whatever it says itself is not looked at."""
+    """The hash that `entry` must have after `previous`; its own `hash` is ignored."""
     lines = (
         f"{previous}\n{entry.seq}\n{entry.at}\n{entry.kind}\n{entry.subject}\n{entry.was}\n"
         f"{entry.personal}\n{entry.public}"
@@ -85,7 +85,7 @@ def link(previous: str, entry: ChainEntry) -> str:
 
 
 def public(kind: str, record: Json) -> Json:
-    """What of a row may be known for ever. Of a hold that is its ground and review."""
+    """What of a row may be known forever. Of a hold: its ground and review."""
     hidden = PERSONAL[kind]
     fields = {name: value for name, value in record.items() if name not in hidden}
     if kind == "recording":
@@ -95,17 +95,17 @@ def public(kind: str, record: Json) -> Json:
 
 
 def public_text(kind: str, record: Json) -> str:
-    """What of a row may be known for ever, as canonical JSON."""
+    """What of a row may be known forever, as canonical JSON."""
     return canonical(public(kind, record))
 
 
 def commitment(kind: str, record: Json, salt: str | None) -> str:
-    """The proof of the fields that lead to a person; empty without a salt, which is without any of them."""
+    """The proof of the fields that lead to a person; empty without a salt: then no field does."""
     return "" if salt is None else hmac.digest(salt.encode(), personal_text(kind, record), "sha256").hex()
 
 
 def new_salt(kind: str, record: Json) -> str | None:
-    """128 random bits in hex, or None for a row that leads to nobody."""
+    """128 random bits in hex, or None for a row that leads to no person."""
     return secrets.token_hex(16) if is_personal(kind, record) else None
 
 
@@ -115,7 +115,7 @@ def is_personal(kind: str, record: Json) -> bool:
 
 
 def personal_text(kind: str, record: Json) -> bytes:
-    """What a commitment is of."""
+    """The text that a commitment covers."""
     return canonical({name: record.get(name) for name in PERSONAL[kind]}).encode()
 
 

@@ -1,8 +1,8 @@
 """The chain's head in a file beside the database, so that a tail cut off the chain shows.
 
-Whoever can rewrite the database can rewrite this file too: copies of it kept elsewhere, and time stamps, are
-what proves. One line of JSON, padded to a fixed length and written in one go under a lock: processes may
-come in any order, and a crash in between leaves an older head, which is still in the chain.
+Anyone who can rewrite the database can rewrite this file too: only copies kept elsewhere, and time stamps,
+prove anything. It is one line of JSON, padded to a fixed length, in one write under a lock. Processes may
+write in any order; a crash in between leaves an older head, which is still in the chain.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ DAMAGED = (
     "(`sipagent verify --head`), then move it away"
 )
 _LENGTH = 160  # bytes: a seq of up to 19 digits fits
-_LIMIT = 4096  # bytes: more is read of none, however damaged
+_LIMIT = 4096  # bytes: no more is read, even of a damaged file
 _LAST = 2**63 - 1  # the last number that the database has
 _HASH = re.compile("[0-9a-f]{64}")
 
@@ -30,15 +30,15 @@ class ChainHeadError(Exception):
 
 
 def damaged_path(path: Path) -> Path:
-    """`retention.head.damaged`: where one that could not be read is kept, for a person to look at."""
+    """`retention.head.damaged`: where an unreadable head is kept, for a person to look at."""
     return path.with_name(path.name + ".damaged")
 
 
 def export_head(path: Path, head: ChainHead, knows: Callable[[ChainHead], bool]) -> None:
-    """Write it, unless a later one is there already, or one that the chain does not know.
+    """Write the head, unless the file has a later one, or one that the chain does not know.
 
     `knows(head)`: whether it is part of the chain; if not, a tail was cut off, and the file is what shows it.
-    What cannot be read would show nothing any more: it is kept at `damaged_path`. Raises OSError.
+    A file that cannot be read is kept at `damaged_path`. Raises OSError.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -55,7 +55,7 @@ def export_head(path: Path, head: ChainHead, knows: Callable[[ChainHead], bool])
 
 
 def read_head(path: Path) -> ChainHead | None:
-    """None if there is no such file, or a crash left it empty. Raises ChainHeadError, OSError."""
+    """None if the file is missing, or a crash left it empty. Raises ChainHeadError, OSError."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH)  # not between two halves of what another process writes
@@ -66,7 +66,8 @@ def read_head(path: Path) -> ChainHead | None:
 
 
 def _gives_way(path: Path, content: bytes, head: ChainHead, knows: Callable[[ChainHead], bool]) -> bool:
-    """Whether it is an earlier head of this chain, or none: then it is kept beside."""
+    """Whether the file may be replaced: an earlier head of this chain, or unreadable, and then kept
+    beside."""
     try:
         exported = _read(content, "")
     except ChainHeadError:

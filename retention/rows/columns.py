@@ -9,7 +9,7 @@ OF_THE_CHAIN = ("salt", "chain_seq")  # columns that are no field of a record
 
 _NESTED = ("notice", "pauses", "hold", "events")
 _FLAGS = ("incomplete", "flagged")
-_FLOATS = ("duration_s", "confidence")  # what was an int comes back as a float: the chain covers what is read
+_FLOATS = ("duration_s", "confidence")  # an int comes back as a float: the chain covers what is read
 
 
 def to_row(record: Json) -> Json:

@@ -1,7 +1,7 @@
-"""A connection to the database, set up so that what goes is gone and what is written is there.
+"""A connection to the database, set up so that deleted bytes are gone and written ones are durable.
 
 `journal_mode=DELETE` and `secure_delete=ON`, because what a purge removes must not survive in a write-ahead
-log or a free page; `synchronous=EXTRA`, because what was reported as done must survive a power cut.
+log or a free page. `synchronous=EXTRA`, because what was reported as done must survive a power cut.
 """
 
 import errno
@@ -20,7 +20,7 @@ _SETTINGS = ("journal_mode=DELETE", "synchronous=EXTRA", "secure_delete=ON", "te
 
 
 def connect(path: Path | str, busy_s: float) -> Database:
-    """A connection that waits up to `busy_s` for others; the file is made if it is missing.
+    """A connection that waits up to `busy_s` for others; makes the file if it is missing.
 
     Raises OSError, sqlite3.Error.
     """
@@ -33,9 +33,9 @@ def connect(path: Path | str, busy_s: float) -> Database:
 
 
 def fault_in(path: Path) -> str:
-    """Read a database whole: what is wrong with it, or nothing.
+    """Read a whole database: what is wrong with it, or nothing.
 
-    Not read-only: that would fail on what a crash left to undo. Nothing else is changed.
+    Not read-only: that would fail if a crash left something to undo. Changes nothing else.
     """
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
@@ -46,10 +46,10 @@ def fault_in(path: Path) -> str:
 
 
 def _make(path: Path) -> None:
-    """A new one is the owner's alone; SQLite would let everybody read it.
+    """Make a new file that only its owner can read; SQLite would let everybody read it.
 
-    It is never opened here: closing a file ends all locks that the process has on it (fcntl(2)), those of
-    SQLite's other connections among them, which then write beside another process.
+    An existing file is never opened here: closing a file ends all locks that the process has on it
+    (fcntl(2)). SQLite's other connections would lose theirs, and write at the same time as another process.
     """
     try:
         os.mknod(path, stat.S_IFREG | 0o600)

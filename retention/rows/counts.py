@@ -1,4 +1,4 @@
-"""How many rows there are, counted by the database in pages: no read takes long, however many they are."""
+"""How many rows there are, counted by the database in pages, so that no read takes long."""
 
 from retention.recording import Status
 from retention.rows.chain import TABLES
@@ -7,7 +7,7 @@ from retention.rows.store import Store
 
 RECONCILED = {table: kind for kind, table in TABLES.items()}
 _BY_TIME = ("started_at", "id")
-# the columns of the smallest index that has every row; the others are numbered, and few
+# the columns of the smallest index with every row; the other tables are numbered, and small
 _ORDER: dict[str, tuple[str, ...]] = {"receipts": _BY_TIME, "recordings": _BY_TIME}
 _NUMBERED = ("id",)
 
@@ -28,31 +28,31 @@ def held(store: Store) -> int:
 
 
 def reconcile(store: Store) -> dict[str, tuple[int, int]]:
-    """For each table how many rows there are, and how many the chain knows of.
+    """For each table: how many rows it has, and how many the chain knows of.
 
-    Both as they were at one moment, the first: what is written meanwhile is on neither side, and no writer is
-    held up. Raises StoreError.
+    Both as they were at the start: what is written meanwhile is in neither count, and no writer has to wait.
+    Raises StoreError.
     """
     last = _last(store)
     return {table: _both(store, table, kind, last) for table, kind in RECONCILED.items()}
 
 
 def _last(store: Store) -> Row:
-    """Of each table and the chain the last row that there is now; one statement, so at one moment."""
+    """The last row of each table and of the chain, in one statement, so at one moment."""
     columns = ", ".join(f"(SELECT max(rowid) FROM {table}) AS {table}" for table in (*RECONCILED, "chain"))
     (row,) = store.each(Listing(table=f"(SELECT {columns})", order=("chain",)))
     return {table: last or 0 for table, last in row.items()}
 
 
 def _both(store: Store, table: str, kind: str, last: Row) -> tuple[int, int]:
-    """`+`: these bounds are for the rows of a page; by its own bounds it is found."""
+    """`+`: no index for these bounds, which are for the rows of a page; its own bounds find the page."""
     rows = _count(store, table, _ORDER.get(table, _NUMBERED), where=f"+rowid <= {last[table]}")
     firsts = _count(store, "chain", ("seq",), f"kind = '{kind}' AND was = 0", f"+seq <= {last['chain']}")
     return rows, firsts
 
 
 def _count(store: Store, table: str, order: tuple[str, ...], indexed: str = "", where: str = "") -> int:
-    """Rows that meet two conditions; an index has `order` and what the first is about."""
+    """Rows that meet two conditions; an index has `order` and the columns of the first."""
     listing = Listing(
         table=table, columns="count(*) AS n", order=order, indexed=indexed, where=[where] if where else []
     )

@@ -37,12 +37,12 @@ from retention.rows.turn import TurnError, Turns
 from retention.storage.places import Places
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
-TURN_S = 60.0  # and for those of all who came before: on a slow disk fifty of them take their time
+TURN_S = 60.0  # and for those of all processes before this one: on a slow disk, fifty of them take a while
 COUNTED = 20_000  # entries in one read
 
 
 class ChainedDatabase:
-    """The database at `path`, made if it is missing; `:memory:` for tests. Safe from several threads.
+    """The database at `path`, created if missing; `:memory:` for tests. Safe from several threads.
 
     `clock` tells the chain when. Raises StoreError: not a database, not writable, made by a newer version, or
     busy for too long.
@@ -78,7 +78,7 @@ class ChainedDatabase:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._db.close()
 
@@ -86,8 +86,8 @@ class ChainedDatabase:
     def write(self) -> Iterator[None]:
         """One transaction for all that is written inside; an exception undoes it.
 
-        Nests: what an exception passes through on its way is undone, whoever catches it then. At the end the
-        chain's new head is exported; raises StoreError where that fails, with the rows written.
+        Can be nested: each block that an exception leaves is undone, even if it is caught later. At the end
+        the chain's new head is exported; raises StoreError if that fails, with the rows written.
         """
         with self._lock, named(self.path):
             connection = self._db.conn
@@ -99,7 +99,7 @@ class ChainedDatabase:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield
-                    connection.commit()  # fails as well, of a reader that does not end: nothing may stay open
+                    connection.commit()  # can fail, too, if a reader does not end: nothing may stay open
                 except BaseException:
                     self._ledger.appended = None
                     connection.rollback()
@@ -121,12 +121,12 @@ class ChainedDatabase:
             return self._ledger.hash_of(seq)
 
     def knows(self, head: ChainHead) -> bool:
-        """Whether an exported head is in the chain, or told in it as what was lost."""
+        """Whether an exported head is in the chain, or the chain says that it was lost."""
         with self._lock, named(self.path):
             return self._ledger.knows(head)
 
     def entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
-        """Entries of the chain by their seq, those that there are; up to a page of them."""
+        """The entries of the chain with these seqs, as far as they exist; up to a page."""
         marks = ", ".join("?" * len(seqs))
         rows = self._read(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs, anyhow=True)
         return {row["seq"]: ChainEntry(**row) for row in rows}
@@ -136,19 +136,19 @@ class ChainedDatabase:
         return {table: self._count_firsts(kind) for kind, table in TABLES.items()}
 
     def missing_guards(self) -> list[str]:
-        """Triggers that the database should have, and has not, or others of that name."""
+        """Triggers that the database should have, but that are missing or different."""
         there = {row["sql"] for row in self._read("SELECT sql FROM sqlite_master WHERE type = 'trigger'", [])}
         return [guard.split()[2] for guard in GUARDS if guard not in there]
 
     def begin_segment(self, reason: str) -> None:
-        """Mark in the chain that what comes next was written after a loss, behind the exported head."""
+        """Mark in the chain that what follows was written after a loss, continuing from the exported head."""
         with self.write():
             self._ledger.begin_segment(reason, self._lost_head())
 
     # rows
 
     def each(self, listing: Listing) -> Iterator[Row]:
-        """Raw rows, damaged ones among them, for `verify` and sums; a read holds nothing up for long."""
+        """Raw rows, also damaged ones, for `verify` and sums; a read blocks others only briefly."""
         return each_row(partial(self._read, anyhow=True), listing)
 
     def _insert(self, table: str, record: Json) -> None:
@@ -215,7 +215,7 @@ class ChainedDatabase:
 
     @contextmanager
     def _part(self) -> Iterator[None]:
-        """A part of a transaction; the chain goes on where it was before one that is undone."""
+        """A part of a transaction; if it is undone, the chain continues from where it was before."""
         appended = self._ledger.appended
         try:
             with self._db.atomic():
@@ -231,7 +231,7 @@ class ChainedDatabase:
             raise StoreError(f"{self.path}: {error.strerror}") from error
 
     def _migrate(self) -> None:
-        """Bring the tables up to date. Where the chain begins, it goes on behind a head that was exported."""
+        """Bring the tables up to date. A new chain continues from an exported head."""
         MIGRATIONS.apply(self._db)
         if (nothing := self._ledger.head()).seq == 0:
             lost = self._lost_head()
@@ -241,7 +241,8 @@ class ChainedDatabase:
             self._ledger.adopt()
 
     def _lost_head(self) -> Lost:
-        """What was exported and is not in the chain: its database is gone, or an older one came back."""
+        """The exported head, if the chain does not have it: its database is gone, or an older one was
+        restored."""
         try:
             exported = None if self.places is None else read_head(self.places.head)
         except ChainHeadError:

@@ -9,9 +9,9 @@ from retention.rows.pages import Row
 
 
 def differences(kind: str, row: Row, entry: ChainEntry) -> Sequence[str]:
-    """What a row and the entry that tells its present state do not agree on, one line each.
+    """The differences between a row and the entry that tells its present state, one line each.
 
-    The values of the row may have become whatever they like.
+    The values of the row may be of any kind.
     """
     try:
         return list(_between(kind, row, entry))
@@ -32,7 +32,8 @@ def _between(kind: str, row: Row, entry: ChainEntry) -> Iterator[str]:
 
 
 def _changed(kind: str, record: Json, entry: ChainEntry) -> Iterator[str]:
-    """Field by field; fields that a later version added are not in an old entry, and empty in its row."""
+    """Compare each field; fields that a later version added are missing in an old entry, and empty in its
+    row."""
     try:
         told, there = parse_json(entry.public), parse_json(public_text(kind, record))
     except RecordError as error:

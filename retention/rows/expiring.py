@@ -1,6 +1,6 @@
-"""Which rows may be due, as listings that an index answers: no read walks over what is not.
+"""Which rows may be due, as listings that an index answers: no read goes through rows that are not.
 
-Where there are several, none has a row of another.
+If a function gives several listings, they have no row in common.
 """
 
 from collections.abc import Iterator
@@ -29,18 +29,18 @@ def recordings(expired: datetime, started: datetime) -> Iterator[Listing]:
 
 
 def receipts(expired: datetime, started: datetime) -> Iterator[Listing]:
-    """That still lead to a person, and began before `started`, or expired before `expired`."""
+    """Receipts that still lead to a person, and began before `started`, or expired before `expired`."""
     yield from _either("receipts", "salt IS NOT NULL", expired, started)
 
 
 def notes(expired: datetime, written: datetime | None) -> Listing:
-    """That have a text, and expired at `expired`, or are older than `written`."""
+    """Notes that have a text, and expired at `expired`, or are older than `written`."""
     values = [to_text(expired), to_text(written or datetime.min.replace(tzinfo=UTC))]
     return replace(PERSONAL_NOTES, where=["expires_at <= ? OR at < ?"], values=values)
 
 
 def accesses(before: datetime) -> Listing:
-    """With a name, from before `before`, but not of recordings still kept."""
+    """Uses with a name, made before `before`, but not of recordings still kept."""
     kept = "SELECT 1 FROM recordings WHERE id = recording_id AND purged_at IS NULL"
     where = ["at < ?", f"NOT EXISTS ({kept})"]
     values = [to_text(before)]

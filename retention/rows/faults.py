@@ -1,4 +1,4 @@
-"""What can be wrong with the database, and which of SQLite's errors tells what."""
+"""What can be wrong with the database, and which of SQLite's errors means what."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ class StoreError(Exception):
 
 
 class DamagedRow(StoreError):
-    """There is a row, and it cannot be read."""
+    """The row exists, but cannot be read."""
 
 
 class TryAgain(StoreError):
-    """It cannot be written just now: the database is locked, out of reach, or damaged as a whole."""
+    """The database cannot be written now: it is locked, out of reach, or damaged as a whole."""
 
 
 class Busy(TryAgain):
-    """Another process writes, and has gone on for too long."""
+    """Another process has been writing for too long."""
 
 
 class NoRoom(TryAgain):
@@ -29,7 +29,7 @@ class NoRoom(TryAgain):
 
 
 class HeadNotWritten(StoreError):
-    """The rows are written; the head of the chain, in its file, is an earlier one."""
+    """The rows are written, but the file of the chain's head still has an earlier one."""
 
 
 class UnknownId(StoreError):
@@ -38,7 +38,7 @@ class UnknownId(StoreError):
 
 @contextmanager
 def named(path: Path | str) -> Iterator[None]:
-    """What SQLite says of the database at `path`, as ours."""
+    """SQLite's error about the database at `path`, as one of ours."""
     try:
         yield
     except (sqlite3.Error, RecordError) as error:
@@ -54,7 +54,7 @@ _MAY_PASS = (
 
 
 def _kind(error: Exception) -> type[StoreError]:
-    """What an error is: by SQLite's primary result code, the last byte of the extended one."""
+    """The kind of an error, by SQLite's primary result code: the last byte of the extended one."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return NoRoom

@@ -1,4 +1,4 @@
-"""Writes rows together with their entry in the chain. Whoever calls has a transaction open."""
+"""Writes rows together with their entry in the chain. The caller has a transaction open."""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -34,7 +34,8 @@ _ADOPTED = 500  # rows read at a time
 class Ledger:
     """The chain of one database, and the rows that it is about; `clock` says when an entry was made.
 
-    Methods raise sqlite3.Error. `appended` is the head since it was last taken, for whoever commits.
+    Methods raise sqlite3.Error. `appended` is the newest head, for the caller that commits, until it is
+    taken.
     """
 
     def __init__(self, connection: sqlite3.Connection, clock: Callable[[], datetime]) -> None:
@@ -53,7 +54,7 @@ class Ledger:
         return str(rows[0]["hash"]) if rows else None
 
     def knows(self, head: ChainHead) -> bool:
-        """Whether the chain holds it, or goes on behind it."""
+        """Whether the chain has this head, or continues after it."""
         if head == ChainHead(0, GENESIS) or self.hash_of(head.seq) == head.hash:
             return True
         sql = "SELECT 1 FROM chain WHERE kind = ? AND was = 0 AND instr(public, ?) > 0"
@@ -72,7 +73,8 @@ class Ledger:
         self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
 
     def update(self, table: str, id: str | int, record: Json) -> bool:
-        """Replace a row; false if there is none. If it was not what its entry says, one more tells that."""
+        """Replace a row; false if it is missing. If it was not what its entry says, one more entry tells
+        that."""
         rows = self.read_anyhow(f"SELECT * FROM {table} WHERE id = ?", [id])
         if not rows:
             return False
@@ -85,7 +87,7 @@ class Ledger:
         return True
 
     def forget(self, table: str, id: int) -> bool:
-        """Empty what leads to a person, in a row that has nothing else to say of it; false if it is empty."""
+        """Empty only what leads to a person in a row; false if it is empty already."""
         row = self.read(f"SELECT * FROM {table} WHERE id = ?", [id])[0]
         if row["salt"] is None:
             return False
@@ -93,14 +95,14 @@ class Ledger:
         return self.update(table, id, record)
 
     def begin_segment(self, reason: str, lost: Lost) -> None:
-        """Begin, or go on after `lost`, the head of a database that is gone: its number and hash go on."""
+        """Begin a chain, or continue after `lost`, the head of a lost database: from its number and hash."""
         before = {"seq": lost.seq, "hash": lost.hash} if isinstance(lost, ChainHead) else lost
         if isinstance(lost, ChainHead) and lost.seq > self.head().seq:
             self.appended = lost
         self._add(SEGMENT, reason, 0, "", canonical({"reason": reason, "previous": before}))
 
     def adopt(self) -> None:
-        """Give rows that no entry knows theirs: they are from before there was a chain."""
+        """Add entries for rows without one: they were written before there was a chain."""
         for table in TABLES.values():
             while rows := self.read(f"SELECT * FROM {table} WHERE chain_seq IS NULL LIMIT {_ADOPTED}"):
                 for row in rows:
@@ -119,7 +121,7 @@ class Ledger:
         return bool(entries) and not differences(kind, row, ChainEntry(**entries[0]))
 
     def _append(self, table: str, subject: str, record: Json, salt: str | None, was: int) -> Json:
-        """One more entry about a row; what of the chain the row has to keep."""
+        """Add an entry about a row; returns what the row must keep of the chain."""
         kind = KINDS[table]
         if not is_personal(kind, record):
             salt = None
@@ -148,7 +150,7 @@ class Ledger:
         return int(self._db.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
 
     def read_anyhow(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
-        """As `read`, of rows that may be damaged: a byte that is no UTF-8 is U+FFFD in its text."""
+        """Like `read`, for rows that may be damaged: a byte that is not UTF-8 becomes U+FFFD."""
         try:
             return self.read(sql, values)
         except sqlite3.OperationalError:
@@ -159,7 +161,7 @@ class Ledger:
                 self._db.text_factory = str
 
     def read(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
-        """All rows of a query: nothing stays open."""
+        """All rows of a query; leaves no cursor open."""
         cursor = self._db.execute(sql, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -1,7 +1,7 @@
 """Long tables in short reads: in this journal mode a cursor that stays open keeps every writer waiting.
 
-A page is a span of the rows in their order, found by its index and only then filtered: however few rows
-match, no read walks through more than `PAGE` of them.
+A page is a span of the rows in their order, found by its index and only then filtered. So no read goes
+through more than `PAGE` rows, even if few of them match.
 """
 
 import time
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 PAGE = 1000  # rows in one read
 BATCH = 250  # rows in one transaction
-# SQLite's waiters do not queue: one that has not waited for long looks again after 50 ms at most. Whoever
-# writes much keeps each transaction as short as that, and then pauses longer.
+# SQLite's waiters do not queue: a recent one looks again after 50 ms at most. So a process that writes much
+# keeps each transaction as short as that, and then pauses longer.
 BREATH_S = 0.06
 
 Item = TypeVar("Item")
@@ -27,7 +27,7 @@ class Listing:
     """What to read. `order` names columns with an index, unique together.
 
     `indexed`, with its `indexed_values`, is a condition that an index answers, so that rows without it are
-    not even walked over. `start` and `stop` (exclusive) bound the first column of `order`.
+    not even read. `start` and `stop` (exclusive) bound the first column of `order`.
     """
 
     table: str
@@ -44,14 +44,14 @@ class Listing:
 
 
 def batches(rows: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """A few at a time, so that the transaction about them is short."""
+    """A few items at a time, so that each transaction is short."""
     remaining = iter(rows)
     while batch := list(islice(remaining, size)):
         yield batch
 
 
 def breathing(rows: Iterable[Item], over: Callable[[], bool] = lambda: False) -> Iterator[list[Item]]:
-    """A few at a time for many transactions on end, until `over()`: calls can write theirs between two."""
+    """A few items at a time for many transactions, until `over()`: calls can write between two of them."""
     for number, batch in enumerate(batches(rows, BATCH)):
         if over():
             return
@@ -61,7 +61,7 @@ def breathing(rows: Iterable[Item], over: Callable[[], bool] = lambda: False) ->
 
 
 def each_row(query: Query, listing: Listing) -> Iterator[Row]:
-    """The rows that match, in order, each page read when it is needed, with what has come meanwhile."""
+    """The rows that match, in order. Each page is read when needed, with what was written meanwhile."""
     behind: tuple[object, ...] | None = None
     left = listing.limit
     size = PAGE if listing.where or left is None else min(PAGE, left)
@@ -80,7 +80,7 @@ def each_row(query: Query, listing: Listing) -> Iterator[Row]:
 def _last_of_page(
     query: Query, listing: Listing, behind: tuple[object, ...] | None, size: int
 ) -> tuple[object, ...] | None:
-    """The key of the last row of a full page; None where the page is the last one."""
+    """The key of the last row of a full page; None if no page follows."""
     columns = ", ".join(listing.order)
     where, values = _span(listing, behind, None)
     sql = f"SELECT {columns} FROM {listing.table}{where} ORDER BY {_order(listing)} LIMIT 1 OFFSET ?"
@@ -92,7 +92,7 @@ def _page(
     query: Query, listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
 ) -> list[Row]:
     where, values = _span(listing, behind, last)
-    for condition in listing.where:  # `IS TRUE`: no index is chosen for its sake, to walk through all it has
+    for condition in listing.where:  # `IS TRUE`: SQLite must not choose an index for it
         where += f"{' AND' if where else ' WHERE'} ({condition}) IS TRUE"
     sql = f"SELECT {listing.columns} FROM {listing.table}{where} ORDER BY {_order(listing)}"
     return query(sql, [*values, *listing.values])
@@ -101,7 +101,7 @@ def _page(
 def _span(
     listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
 ) -> tuple[str, list[object]]:
-    """One bound at each end: of two the index would answer one, and the other be a walk through all rows."""
+    """One bound at each end: of two, the index would use only one and read all rows for the other."""
     conditions = [listing.indexed] if listing.indexed else []
     values: list[object] = [*listing.indexed_values]
     columns, marks = ", ".join(listing.order), ", ".join("?" * len(listing.order))

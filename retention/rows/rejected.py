@@ -1,8 +1,8 @@
 """Calls that are rejected at once: the first of each hour have receipts, the others are counted.
 
 A trunk that loops rejects some hundred calls a second, and their receipts would fill a disk in days. So the
-first `RECEIPTS` of an hour, of all processes together, are kept one by one; what comes beyond is a `Sum` a
-minute for each answer, in the chain like all that is kept, and leads to nobody.
+first `RECEIPTS` of an hour, of all processes together, are kept one by one; the others become one `Sum` a
+minute for each answer, in the chain like all that is kept; it leads to no person.
 """
 
 import re
@@ -26,7 +26,7 @@ Kind = tuple[int | None, str | None]  # the code of the answer, and who gave it
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """So many calls, from the first to the last of them."""
+    """A number of calls, and the times of the first and the last."""
 
     count: int
     first: datetime
@@ -37,7 +37,7 @@ class Span:
 
 
 class PendingRejections:
-    """Those of one process that wait to be written; any thread. Times are UTC."""
+    """The rejected calls of one process that are not written yet. Safe from any thread. Times are UTC."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,24 +55,24 @@ class PendingRejections:
             return self._taken <= RECEIPTS
 
     def add(self, receipt: Receipt) -> None:
-        """This one has a receipt, if its hour has room for it."""
+        """Add a call with its receipt, if its hour has room for it."""
         with self._lock:
             self._receipts.append(receipt)
 
     def count(self, at: datetime, code: int | None, by: str | None) -> None:
-        """This one has none."""
+        """Count a call without a receipt."""
         with self._lock:
             self._add_counts({(code, by): Span(1, at, at)})
 
     def keep(self, receipt: Receipt) -> None:
-        """Have a receipt for it, or count it."""
+        """Keep its receipt, or count it."""
         if self.takes(receipt.started_at):
             self.add(receipt)
         else:
             self.count(receipt.started_at, *_kind(receipt))
 
     def due(self, now: datetime, *, over: bool = False) -> bool:
-        """Whether there is something to write: receipts, or counts of a minute ago; `over`: anything."""
+        """Whether there is something to write: receipts, or counts of a past minute; `over`: anything."""
         with self._lock:
             return bool(self._receipts) or self._counts_due(now, over)
 
@@ -82,9 +82,9 @@ class PendingRejections:
         return bool(self._counts)
 
     def write(self, store: Store, now: datetime, *, over: bool = False) -> int:
-        """Write what is due, a batch of receipts at most, in one transaction; how many calls it tells of.
+        """Write what is due, at most a batch of receipts, in one transaction; returns how many calls.
 
-        What could not be written stays. Raises StoreError.
+        What could not be written is kept. Raises StoreError.
         """
         with self._lock:
             receipts, self._receipts = self._receipts[:BATCH], self._receipts[BATCH:]
@@ -116,7 +116,7 @@ class PendingRejections:
                     self._add_counts(beyond)
 
     def all(self) -> list[Sum]:
-        """What waits, as counts alone: for where no receipt can be written any more."""
+        """Everything not written yet, as counts only: for when no receipt can be written any more."""
         with self._lock:
             return list(_sums(_merged(self._counts, _counted(self._receipts))))
 
@@ -126,17 +126,17 @@ class PendingRejections:
         self._counts = _merged(self._counts, counts)
 
     def _counts_due(self, now: datetime, over: bool) -> bool:
-        """A clock that went back makes them due as well."""
+        """Whether counts are due; a clock that was set back makes them due, too."""
         return any(over or abs(now - span.first) >= EVERY for span in self._counts.values())
 
 
 def sum_of(counts: dict[Kind, Span]) -> int:
-    """How many calls that is."""
+    """How many calls these counts are together."""
     return sum(span.count for span in counts.values())
 
 
 def _room(store: Store, now: datetime, wanted: int) -> int:
-    """How many more receipts this hour may have, up to `wanted`; they are taken for good."""
+    """How many more receipts this hour may have, up to `wanted`; they are counted as used."""
     if not wanted:
         return 0
     hour, row = _hour(now), store.rejected_row()
@@ -165,7 +165,7 @@ def _sums(counts: dict[Kind, Span]) -> Iterator[Sum]:
 
 
 def _kind(receipt: Receipt) -> Kind:
-    """As its story says: what it was answered with, and by whom."""
+    """What it was answered with, and by whom, as its receipt says."""
     for event in receipt.events:
         if found := _ANSWERED.fullmatch(event.what):
             return int(found[1]), event.by

@@ -1,5 +1,6 @@
 """The tables, as a list of numbered steps. A released step never changes: a new one is added below it."""
 
+from functools import cache
 from typing import cast
 
 from sqlite_utils import Database
@@ -93,8 +94,8 @@ def _first(db: Database) -> None:
 def _second(db: Database) -> None:
     """The chain, and for each row in it the salt of its personal fields and the entry of its present state.
 
-    Rows from before get their entries when the store opens. What a crash, a bug or a hand in a hurry must
-    never do is refused by the database itself.
+    Older rows get their entries when the store opens. The database itself refuses what a crash, a bug or a
+    person in a hurry must never do.
     """
     _table(db, "chain").create(
         {
@@ -126,7 +127,7 @@ def _second(db: Database) -> None:
 
 @MIGRATIONS(name="0003_in_progress")
 def _third(db: Database) -> None:
-    """Which worker has which call: see `progress`. No part of the chain, and nobody's name."""
+    """Which worker has which call: see `progress`. Not part of the chain, and has no names."""
     _table(db, "in_progress").create({"id": str, "worker": int}, pk="id", not_null={"id", "worker"})
     for statement in _ENDS:
         db.execute(statement)
@@ -134,8 +135,8 @@ def _third(db: Database) -> None:
 
 @MIGRATIONS(name="0004_sums")
 def _fourth(db: Database) -> None:
-    """Calls that are counted together: see `rejected`. How many receipts of them an hour has is no part of
-    the chain."""
+    """Calls that are counted together: see `rejected`. How many receipts an hour has is not part of the
+    chain."""
     _table(db, "sums").create(
         {
             "id": int,
@@ -156,7 +157,7 @@ def _fourth(db: Database) -> None:
         db.execute(statement)
 
 
-# what is read again and again is small beside what is kept for ever: tombstones, forgotten receipts
+# indexes for what is read often: few rows beside the tombstones and forgotten receipts kept forever
 _INDEXES = (
     "DROP INDEX idx_receipts_started_at",
     "DROP INDEX idx_recordings_started_at",
@@ -185,7 +186,7 @@ def _stays(table: str) -> str:
 
 
 def _comes_once(table: str, key: str) -> str:
-    """INSERT OR REPLACE takes a row away without a word to the triggers of DELETE and UPDATE."""
+    """INSERT OR REPLACE removes a row without firing the triggers of DELETE and UPDATE."""
     return (
         f"CREATE TRIGGER {table}_come_once BEFORE INSERT ON {table} "
         f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {key} = NEW.{key}) "
@@ -196,7 +197,7 @@ def _comes_once(table: str, key: str) -> str:
 _KEYS = {**dict.fromkeys(("receipts", "recordings", "accesses", "notes"), "id"), "chain": "seq"}
 _REFUSED = "EXISTS (SELECT 1 FROM receipts WHERE id = OLD.id AND decision = 'refused')"
 _GUARDS = (
-    # a legal hold keeps the recording, but not against the caller's refusal: that came first
+    # a legal hold keeps the recording, but not against the caller's refusal: it came first
     f"""CREATE TRIGGER held_recordings_stay BEFORE UPDATE ON recordings
         WHEN OLD.hold IS NOT NULL AND (NEW.status <> OLD.status OR NEW.purged_at IS NOT NULL)
         AND NOT (NEW.status = 'erased' AND {_REFUSED})
@@ -207,8 +208,8 @@ _GUARDS = (
     *(_comes_once(table, key) for table, key in _KEYS.items()),
 )
 _SUMS_STAY = (_stays("sums"), _comes_once("sums", "id"))
-# a call is in progress until its receipt has ended and its recording is what it is to be: closed, or erased
-# where the caller refused. Whoever writes that, and wherever it comes last.
+# a call is in progress until its receipt has ended and its recording is in its final state: closed, or erased
+# if the caller refused. This holds whichever program writes that, and in either order.
 _ENDS = (
     """CREATE TRIGGER receipts_end_calls AFTER UPDATE ON receipts WHEN NEW.ended_at IS NOT NULL
         BEGIN DELETE FROM in_progress WHERE id = NEW.id AND NOT EXISTS
@@ -224,9 +225,13 @@ GUARDS = (*_GUARDS, *_ENDS, *_SUMS_STAY)
 
 def unknown_migrations(db: Database) -> list[str]:
     """Steps that the database has taken and this program does not know."""
-    with Database(memory=True) as empty:  # where all that is known is still to be done
-        known = {step.name for step in MIGRATIONS.pending(empty)}
-    return [step.name for step in MIGRATIONS.applied(db) if step.name not in known]
+    return [step.name for step in MIGRATIONS.applied(db) if step.name not in _known_steps()]
+
+
+@cache
+def _known_steps() -> frozenset[str]:
+    with Database(memory=True) as empty:  # where all steps are still pending
+        return frozenset(step.name for step in MIGRATIONS.pending(empty))
 
 
 def _table(db: Database, name: str) -> Table:

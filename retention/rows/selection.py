@@ -13,9 +13,9 @@ Conditions = tuple[list[str], list[object]]
 class Selection:
     """Which rows to list, newest first. Absent: any.
 
-    `number` is a caller's whole number, as rows hold it. `caller` holds forms of a part of one; a row matches
-    if its number begins or ends with one of them. `operator` is a whole address, or its user part.
-    `reference` is a call's, as a person tells it. `until` is exclusive.
+    `number` is a caller's whole number, as in the rows. `caller` has several forms of a part of a number; a
+    row matches if its number begins or ends with one of them. `operator` is a whole address, or its user
+    part. `reference` is a call's reference, as a person tells it. `until` is exclusive.
     """
 
     since: datetime | None = None
@@ -33,7 +33,7 @@ class Selection:
 
 
 def newest(table: str, rest: Conditions, selection: Selection, *few: str) -> Listing:
-    """The listing of it: what an index answers, and the `rest`; `few` are conditions of partial indexes."""
+    """Its listing: what an index answers, and the `rest`; `few` are conditions of partial indexes."""
     indexed = [*few] if selection.number is None else [*few, "caller = ?"]
     return Listing(
         table=table,
@@ -50,14 +50,15 @@ def newest(table: str, rest: Conditions, selection: Selection, *few: str) -> Lis
 
 
 def recording_conditions(selection: Selection) -> Conditions:
-    """What is left for the table of recordings."""
+    """The remaining conditions for the table of recordings."""
     where, values = _common(selection)
     state, state_values = _state(selection)
     return where + state, values + state_values
 
 
 def receipt_conditions(selection: Selection) -> Conditions:
-    """What is left for the table of receipts; the state of a recording is that of the call's."""
+    """The remaining conditions for the table of receipts; a recording's status is that of the call's
+    recording."""
     where, values = _common(selection)
     state, state_values = _state(selection)
     if state:

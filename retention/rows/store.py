@@ -90,12 +90,12 @@ class Store(ChainedDatabase):
     def each_receipt(
         self, selection: Selection | None = None, damaged: Damaged | None = None
     ) -> Iterator[Receipt]:
-        """The receipts that match, newest first, one after the other."""
+        """The receipts that match, newest first, one at a time."""
         chosen = selection or Selection()
         return self._each(Receipt, newest("receipts", receipt_conditions(chosen), chosen), damaged)
 
     def open_receipts(self, damaged: Damaged | None = None) -> list[Receipt]:
-        """Of calls that have not ended, or whose agent died."""
+        """Receipts of calls that have not ended, or whose agent died."""
         listing = Listing(table="receipts", order=_BY_TIME, indexed="ended_at IS NULL")
         return list(self._each(Receipt, listing, damaged))
 
@@ -117,7 +117,7 @@ class Store(ChainedDatabase):
         self._insert("recordings", recording.to_json())
 
     def update_recording(self, recording: Recording) -> None:
-        """Replace the whole row. Raises UnknownId, StoreError for what a hold forbids."""
+        """Replace the whole row. Raises UnknownId; StoreError if a hold forbids it."""
         self._update("recordings", recording.to_json())
 
     def recording(self, id: str) -> Recording:
@@ -133,7 +133,7 @@ class Store(ChainedDatabase):
     def each_recording(
         self, selection: Selection | None = None, damaged: Damaged | None = None
     ) -> Iterator[Recording]:
-        """The recordings that match, newest first, one after the other."""
+        """The recordings that match, newest first, one at a time."""
         chosen = selection or Selection()
         few = ["hold IS NOT NULL"] if chosen.held else []
         if chosen.status is Status.OPEN:
@@ -142,7 +142,7 @@ class Store(ChainedDatabase):
         return self._each(Recording, listing, damaged)
 
     def kept_statuses(self) -> dict[str, Status]:
-        """Of every recording that is not purged yet, by id; not of rows whose status cannot be read."""
+        """The status of every recording not purged yet, by id; without rows whose status cannot be read."""
         listing = Listing(
             table="recordings", order=_BY_TIME, columns="id, status", indexed="purged_at IS NULL"
         )
@@ -150,7 +150,7 @@ class Store(ChainedDatabase):
         return {row["id"]: known[row["status"]] for row in self.each(listing) if row["status"] in known}
 
     def each_kept(self, started: datetime | None = None) -> Iterator[Recording]:
-        """Not purged yet, whatever has become of their sound; oldest first. `started`: begun before."""
+        """Recordings not purged yet, with or without sound; oldest first. `started`: begun before."""
         stop = None if started is None else to_text(started)
         listing = Listing(table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", stop=stop)
         return self._each(Recording, listing)
@@ -158,21 +158,21 @@ class Store(ChainedDatabase):
     def perhaps_due(
         self, expired: datetime, started: datetime, damaged: Damaged | None = None
     ) -> Iterator[Recording]:
-        """Not purged, and begun before `started` or expired before `expired`; or half purged. Recordings."""
+        """Recordings not purged, and begun before `started` or expired before `expired`; or half purged."""
         return chain(*(self._each(Recording, one, damaged) for one in expiring.recordings(expired, started)))
 
     # accesses
 
     def add_access(self, access: Access) -> None:
-        """One more line in the trace of uses."""
+        """Add a line to the trace of uses."""
         self._insert("accesses", access.to_json())
 
     def accesses(self, recording_id: str | None = None) -> list[Access]:
-        """Of one recording, or all; oldest first."""
+        """Uses of one recording, or of all; oldest first."""
         return list(self.each_access(recording_id))
 
     def each_access(self, recording_id: str | None = None, *, newest: bool = False) -> Iterator[Access]:
-        """Uses of one recording, or all, one after the other; oldest first, or the newest."""
+        """Uses of one recording, or of all, one at a time; oldest or newest first."""
         if recording_id is None:
             return self._each(Access, Listing(table="accesses", order=("id",), descending=newest))
         order = "id DESC" if newest else "id"
@@ -180,7 +180,7 @@ class Store(ChainedDatabase):
         return (self._typed(Access, row) for row in self._read(sql, [recording_id]))
 
     def forget_accesses(self, before: datetime) -> int:
-        """Take the names from the trace of uses made before `before`, but of recordings still kept."""
+        """Empty the names in the trace of uses made before `before`, except of recordings still kept."""
         return self._forget(expiring.accesses(before))
 
     def count_old_accesses(self, before: datetime) -> int:
@@ -194,16 +194,16 @@ class Store(ChainedDatabase):
         self._insert("notes", note.to_json())
 
     def notes(self, recording_id: str) -> list[Note]:
-        """Those of one recording, oldest first."""
+        """The notes of one recording, oldest first."""
         rows = self._read("SELECT * FROM notes WHERE recording_id = ? ORDER BY id", [recording_id])
         return [self._typed(Note, row) for row in rows]
 
     def forget_notes(self, expired: datetime, written: datetime | None = None) -> int:
-        """Take text and author from notes that expired at `expired` or are older than `written`; how many."""
+        """Empty text and author of notes that expired at `expired` or are older than `written`; how many."""
         return self._forget(expiring.notes(expired, written))
 
     def forget_notes_of(self, recording_id: str) -> int:
-        """Take text and author from those of one recording; how many it was."""
+        """Empty text and author of the notes of one recording; how many."""
         of_one = replace(expiring.PERSONAL_NOTES, where=["recording_id = ?"], values=[recording_id])
         return self._forget(of_one)
 
@@ -220,7 +220,7 @@ class Store(ChainedDatabase):
     def each_sum(
         self, since: datetime | None = None, until: datetime | None = None, damaged: Damaged | None = None
     ) -> Iterator[Sum]:
-        """Those that began at or after `since` and before `until`, as they were written."""
+        """Sums that began at or after `since` and before `until`, as they were written."""
         bounds = (("from_at >= ?", since), ("from_at < ?", until))
         where = [condition for condition, at in bounds if at is not None]
         values = [to_text(at) for _, at in bounds if at is not None]

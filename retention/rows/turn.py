@@ -1,8 +1,8 @@
 """Whose turn it is to write: a queue of processes, kept by the kernel.
 
-SQLite's own waiters sleep and look again, longer each time, so that among fifty writers some never come to
-their turn. Here they wait in `flock(2)`, which wakes them, and which a process that dies lets go of. Whoever
-writes without asking (another program) is still kept apart by SQLite's locks.
+SQLite's own waiters sleep and look again, longer each time, so that among fifty writers some never get a
+turn. Here they wait in `flock(2)`, which wakes them; a process that dies releases its lock. A program that
+does not use this queue is still kept apart by SQLite's locks.
 """
 
 import fcntl
@@ -21,7 +21,8 @@ class TurnError(Exception):
 
 
 class Turns:
-    """Of one connection, whose owner asks for one turn at a time. `wait_s`: how long to wait for one."""
+    """The turns of one connection, whose owner asks for one turn at a time. `wait_s`: how long to wait for
+    it."""
 
     def __init__(self, path: Path, wait_s: float) -> None:
         self._path = path
@@ -29,7 +30,7 @@ class Turns:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Have the turn meanwhile. Raises TurnError, OSError."""
+        """Hold the turn. Raises TurnError, OSError."""
         handle = self._opened()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -44,7 +45,7 @@ class Turns:
             os.close(handle)
 
     def _opened(self) -> int:
-        """A new one each time: a lock belongs to what was opened, which a fork would share."""
+        """Open the file again each time: a lock belongs to the open file, which a fork would share."""
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             return os.open(self._path, flags)
@@ -54,9 +55,9 @@ class Turns:
             return handle
 
     def _awaited(self, handle: int) -> int:
-        """The lock has no time limit of its own: a thread waits for it, and closes what comes too late."""
+        """The lock has no time limit: a thread waits for it, and closes a lock that comes too late."""
         come: queue.SimpleQueue[OSError | None] = queue.SimpleQueue()
-        given_up = threading.Lock()  # held by who decides: the waiter, or we when the time is over
+        given_up = threading.Lock()  # held by the side that decides: the thread, or we when the time is over
 
         def wait() -> None:
             failure = None

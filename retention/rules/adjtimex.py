@@ -1,10 +1,10 @@
-"""Whether the kernel believes its clock: adjtimex(2), which asks and changes nothing.
+"""Whether the kernel believes its clock: asks adjtimex(2), which changes nothing.
 
-The kernel begins each boot unsynchronised, and is so again when somebody sets the clock by hand, and some
-nine hours after the last word of whoever disciplines it (chrony, ntpd, systemd-timesyncd, a hypervisor's or
-PTP's daemon). So its word is worth what theirs is: root can forge it, and so can, where NTP is not
-authenticated, whoever sits between this machine and its time server. It says nothing of a clock that is
-wrong in hardware alone: nobody has disciplined that.
+The kernel begins each boot unsynchronised. It is so again when somebody sets the clock by hand, and some nine
+hours after the last update by the program that disciplines it (chrony, ntpd, systemd-timesyncd, a
+hypervisor's or PTP's daemon). So it can be trusted as far as that program: root can forge it, and so can
+anyone between this machine and its time server, if NTP is not authenticated. It says nothing about a wrong
+hardware clock that no program has disciplined.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ class _Timex(ctypes.Structure):
 
 
 def is_synchronised() -> bool:
-    """False, too, where nobody can be asked: in a container that may not call it, on another system."""
+    """False, too, if the kernel cannot be asked: in a container that may not call it, on another system."""
     try:
         ask = ctypes.CDLL(None, use_errno=True).adjtimex
     except (OSError, AttributeError):
@@ -39,6 +39,6 @@ def is_synchronised() -> bool:
 
 
 def believes(status: int, maxerror_us: int) -> bool:
-    """Of what the kernel tells. Some daemons leave the bit set, so that nobody writes to the hardware's
-    clock, and tell the error all the same."""
+    """Decides from what the kernel tells. Some daemons leave the bit set, so that the kernel does not write
+    to the hardware's clock, but still tell the error."""
     return not status & _STA_UNSYNC or maxerror_us < _LARGEST_ERROR_US

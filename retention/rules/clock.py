@@ -1,15 +1,15 @@
-"""Whether the clock may be believed: a purge by a wrong one would remove what is to be kept.
+"""Whether the clock may be believed: a purge by a wrong clock would remove what must be kept.
 
-Within one boot the machine also counts seconds that nobody can set. A clock that runs ahead of them by more
-than a day, or backwards, suspends purging until a person says that it is right: two things that count the
-same time contradict each other.
+Within one boot the machine also counts seconds that no one can set. A clock that runs ahead of them by more
+than a day, or backwards, suspends purging until a person says that it is right: two counts of the same time
+contradict each other.
 
-Across boots nothing counts but the hardware's clock, which may be what is wrong. So what is remembered is the
-last time that was believed: of a look, or of an entry of the chain that came within a day of one. A boot more
-than a day later, or earlier, suspends purging as well, until the time is confirmed: by the kernel, once
-somebody has disciplined its clock (`adjtimex`), by a time stamp that is a day old at most (RFC 3161), or by
-a person. Where nobody has looked before, and there is something older than a day that could go, the chain's
-last entry is what is remembered; not so of a database that was lost and made anew, perhaps by the same clock.
+Across boots only the hardware's clock counts, and it may be wrong. So the last believed time is remembered:
+of a look, or of an entry of the chain within a day of one. A boot more than a day later, or earlier, suspends
+purging, too, until the time is confirmed: by the kernel, once its clock is disciplined (`adjtimex`), by a
+time stamp that is a day old at most (RFC 3161), or by a person. If there was no look before, and something
+older than a day could be purged, the chain's last entry is the remembered time. It is not in a rebuilt
+database, which the same clock may have written.
 """
 
 import json
@@ -28,18 +28,18 @@ FORWARD = timedelta(days=1)
 BACKWARD = timedelta(seconds=1)  # a leap second, and the time between two readings
 UNREADABLE = "what was seen of the clock before is damaged in the database"
 NEVER_SEEN = "nobody has looked at the clock before, and nothing confirms it"
-_SKEW = timedelta(minutes=5)  # by which an authority's clock may be ahead of a right one
+_SKEW = timedelta(minutes=5)  # how far an authority's clock may be ahead of the right time
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 Stamped = Callable[[], datetime | None]
-"""When the chain's head was last stamped, by an authority that is trusted (UTC); None: it never was."""
+"""When the chain's head was last stamped by a trusted authority (UTC); None: never."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockReading:
     """`wall` in UTC; `elapsed` in s since the boot `boot`, sleep included (CLOCK_BOOTTIME).
 
-    `synchronised`: whether the kernel says that somebody has disciplined its clock.
+    `synchronised`: whether the kernel says that its clock is disciplined.
     """
 
     boot: str
@@ -66,7 +66,7 @@ class ClockDoubt:
 
 
 def read_clock() -> ClockReading:
-    """Now. Raises OSError where the system names no boot."""
+    """The reading of now. Raises OSError if the system names no boot."""
     return ClockReading(
         _BOOT.read_text(encoding="ascii").strip(),
         datetime.now(UTC),
@@ -76,14 +76,14 @@ def read_clock() -> ClockReading:
 
 
 def never() -> None:
-    """No authority has ever stamped anything."""
+    """Answers None: no authority has ever stamped anything."""
     return
 
 
 def step(seen: BelievedReadings, now: ClockReading, known: datetime | None = None) -> ClockDoubt | None:
-    """What speaks against `now`; `known`: a time after the last look that is believed, of an earlier boot.
+    """The doubt about `now`, if any; `known`: a believed time of an earlier boot, after the last look.
 
-    A clock that nobody had disciplined at the last look may be put right once, however far.
+    A clock that was not disciplined at the last look may be corrected once, by any amount.
     """
     if now.synchronised and not seen.last.synchronised:
         return None
@@ -107,9 +107,10 @@ def step(seen: BelievedReadings, now: ClockReading, known: datetime | None = Non
 def look(store: Store, now: ClockReading, stamped: Stamped = never) -> str | None:
     """Compare the clock with what was seen before, and remember it; why purging is suspended, if it is.
 
-    Once suspended it stays so until `resume`, even if the clock comes back, or, across boots, until the time
-    is confirmed. So it is where nobody can read any more what was seen. The trace of uses tells of both ends.
-    On a full disk nothing is remembered: a purge is what makes room. Raises StoreError.
+    Once suspended it stays so until `resume`, even if the clock is right again; across boots, until the time
+    is confirmed. It is suspended, too, if what was seen can no longer be read. The trace of uses tells when
+    it was suspended and resumed. On a full disk nothing is remembered, so that a purge can make room. Raises
+    StoreError.
     """
     try:
         return _look(store, now, stamped)
@@ -135,7 +136,7 @@ def _look(store: Store, now: ClockReading, stamped: Stamped) -> str | None:
 
 
 def suspended(store: Store, now: ClockReading | None = None, stamped: Stamped = never) -> str | None:
-    """Why purging is suspended, or would be by a look at `now`; remembers nothing. Raises StoreError."""
+    """Why purging is suspended, or would be by a look at `now`; stores nothing. Raises StoreError."""
     kept = _load(store)
     doubt = kept.doubt if now is None else _judged(store, kept, now, stamped)
     return None if doubt is None else doubt.why
@@ -160,7 +161,7 @@ class _Kept:
 
 
 def _judged(store: Store, kept: _Kept, now: ClockReading, stamped: Stamped) -> ClockDoubt | None:
-    """What speaks against `now`, with all that may confirm it."""
+    """The doubt about `now`, after asking all sources that may confirm it."""
     if kept.doubt is not None:
         settled = kept.doubt.may_be_confirmed and _is_confirmed(kept.seen, now, stamped)
         return None if settled and (kept.seen is None or _fits(kept.seen, now)) else kept.doubt
@@ -176,7 +177,7 @@ def _judged(store: Store, kept: _Kept, now: ClockReading, stamped: Stamped) -> C
 
 
 def _first_step(store: Store, now: ClockReading) -> ClockDoubt | None:
-    """What speaks against `now` where no look is remembered."""
+    """The doubt about `now` if no look is remembered."""
     segments = Listing(table="chain", order=("seq",), indexed="kind = 'segment' AND was = 0")
     begun = list(store.each(segments))
     if len(begun) != 1 or '"previous":null' not in str(begun[0]["public"]):
@@ -195,7 +196,7 @@ def _first_step(store: Store, now: ClockReading) -> ClockDoubt | None:
 
 
 def _is_confirmed(seen: BelievedReadings | None, now: ClockReading, stamped: Stamped) -> bool:
-    """By the kernel, or by a stamp: that was made after the last look, and not much before now."""
+    """By the kernel, or by a stamp made after the last look and not much before now."""
     if now.synchronised:
         return True
     at = stamped()
@@ -205,21 +206,21 @@ def _is_confirmed(seen: BelievedReadings | None, now: ClockReading, stamped: Sta
 
 
 def _fits(seen: BelievedReadings, now: ClockReading) -> bool:
-    """Whether it is no earlier than what was believed, unless that could be put right."""
+    """Whether it is not earlier than the believed time, unless that could be corrected."""
     put_right = now.synchronised and not seen.last.synchronised
     return put_right or now.wall - seen.last.wall >= -BACKWARD
 
 
 def _goes_on(seen: BelievedReadings, now: ClockReading) -> bool:
-    """Whether the first reading of this boot is still what counts: nobody has put the clock right since."""
+    """Whether the first reading of this boot still counts: the clock has not been corrected since."""
     moved = abs(_gained(seen.first, now))
     return seen.first.boot == now.boot and moved <= FORWARD and _gained(seen.last, now) >= -BACKWARD
 
 
 def _last_known(store: Store, seen: BelievedReadings) -> datetime:
-    """The time of the last look, or of entries of the chain that follow it, none a day after the one before.
+    """The time of the last look, or of chain entries that follow it, each within a day of the one before.
 
-    What a wrong clock has written since is not among them: it is further off.
+    This leaves out what a wrong clock has written since: it is further off.
     """
     known = seen.last.wall
     chain = Listing(table="chain", order=("seq",), columns="seq, at", start=seen.entry)
@@ -234,7 +235,7 @@ def _last_known(store: Store, seen: BelievedReadings) -> datetime:
 
 
 def _has_past(store: Store, now: datetime) -> bool:
-    """Whether there is something older than a day that a purge could take."""
+    """Whether a purge could remove something older than a day."""
     day_ago = to_text(now - FORWARD)
     kept = Listing(
         table="recordings",
@@ -263,7 +264,7 @@ def _trace(store: Store, now: ClockReading, action: str, detail: str, outcome: s
 
 
 def _gained(earlier: ClockReading, later: ClockReading) -> timedelta:
-    """How much the wall clock has moved beyond the seconds that went by."""
+    """How much further the wall clock has moved than the seconds that have passed."""
     return later.wall - earlier.wall - timedelta(seconds=later.elapsed - earlier.elapsed)
 
 

@@ -1,6 +1,6 @@
-"""Copies that have left the archive: where the trace of uses says that they went, and whether they are there.
+"""Exported copies: where the trace of uses says that they are, and whether they still are.
 
-A purge removes what is in the archive, no more; of an export it can only say where to look.
+A purge removes only what is in the archive; for an export it can only say where to look.
 """
 
 import json
@@ -19,9 +19,9 @@ from retention.rules.use import CUT, without_person
 class Copy:
     """One exported copy.
 
-    `path` is absolute; what led to a person is `…` in it, and then `exists` is true of any file whose path
-    has something in that place. Where we may not look, a copy is taken to exist. `at` and `by` are of the
-    latest export to that path.
+    `path` is absolute. What led to a person is `…` in it; then `exists` is true if any file has a path that
+    fits. Without permission to look, a copy counts as existing. `at` and `by` are of the latest export to
+    that path.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class Copy:
 def told(channel: str, path: Path, recording: Recording) -> str:
     r"""What the trace of an export says: `caller to "/home/durand/call.wav"`.
 
-    The path is a JSON string, so that it ends where it ends; a byte that is no UTF-8 is `\udc..` in it.
+    The path is a JSON string, so that its end is clear; a byte that is not UTF-8 is `\udc..` in it.
     """
     name = without_person(str(path.absolute()), recording)
     quoted = json.dumps(name, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
@@ -47,14 +47,14 @@ def known_copies(store: Store, id: str) -> list[Copy]:
         if (use.action, use.outcome) != ("export", "done") or use.detail is None:
             continue
         path = _path(use.detail)
-        found.pop(path, None)  # its place is that of the latest
+        found.pop(path, None)  # in the order of the latest export
         there = _exists(Path(path.anchor), path.parts[1:])
         found[path] = Copy(path=path, at=use.at, by=use.by, exists=there)
     return list(found.values())
 
 
 def _path(detail: str) -> Path:
-    """The inverse of `told`; the first version wrote the bare path."""
+    """The inverse of `told`; the first version wrote the path without quotes."""
     path = detail.partition(" to ")[2]
     return Path(json.loads(path) if path.startswith('"') else path)
 

@@ -1,9 +1,10 @@
-"""One call forgotten before its time, because a person asked for it, and what proves it. (GDPR article 17.)
+"""Deletes one call before its date, because a person asked for it, and proves it. (GDPR article 17.)
 
-What goes: the recording with its key and its metadata, what leads to a person in its row and in the call's
-receipt, the text of every analysis. What stays: the exact times, the number that was dialled, how the call
-ended and what was decided, the length and hash of the file, and the line in the trace that says who removed
-it and why. That is no name and no number of the caller's; who has other records of the call can join them.
+What is removed: the recording with its key and its metadata, what leads to a person in its row and in the
+call's receipt, the text of every analysis. What stays: the exact times, the number that was dialled, how the
+call ended and what was decided, the length and hash of the file, and the line in the trace that says who
+removed it and why. That has no name or number of the caller; but anyone with other records of the call can
+match them.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ Kept = TypeVar("Kept")
 
 
 class NotDeleted(Exception):
-    """The call is not forgotten; `str()` is one line that says why."""
+    """The call is not deleted; `str()` is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class KeptCall:
 
     @classmethod
     def find(cls, store: Store, id: str) -> "KeptCall":
-        """Raises UnknownId where nothing is kept of it."""
+        """What is kept of this call. Raises UnknownId if there is nothing."""
         recording, receipt = _known(store.recording, id), _known(store.receipt, id)
         row = recording or receipt
         if row is None:
@@ -45,7 +46,8 @@ class KeptCall:
         return cls(id, row.started_at, recording, receipt)
 
     def discreet(self, trace: Access) -> Access:
-        """Without the two who spoke: where one row has forgotten them, the other may not have."""
+        """The trace without caller and operator: one row may still name them when the other no longer
+        does."""
         for row in (self.recording, self.receipt):
             trace = trace if row is None else discreet(trace, row)
         return trace
@@ -53,10 +55,10 @@ class KeptCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """What was done. `call` is what was there before; `trace` says when it was asked for, by whom and why.
+    """What was done. `call` is what was kept before; `trace` says when it was asked for, by whom and why.
 
     `receipt`: whether the call's receipt led to a person until now; `notes`: analyses that lost their text;
-    `copies` were exported and still are where they were put; `entry` of the chain tells that it is done.
+    `copies` were exported and still exist; `entry` is the entry of the chain that tells of the deletion.
     """
 
     call: KeptCall
@@ -68,10 +70,10 @@ class Deletion:
 
 
 def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetime]) -> Deletion:
-    """Forget this call now; what a crash leaves half done the next purge finishes.
+    """Delete this call now; after a crash the next purge finishes it.
 
     `clock` tells when the sound is gone. Raises NotDeleted, UnknownId, StoreError; OSError for a file that
-    does not go, which the next purge tries again.
+    cannot be removed: the next purge tries again.
     """
     store = archive.store
     with store.write():
@@ -103,7 +105,7 @@ def _held(archive: Archive, call: KeptCall) -> str | None:
 
 
 def _why_not(call: KeptCall, more: bool) -> str | None:
-    """Why it stays; `more`: whether anything but the recording leads to a person."""
+    """Why it is kept; `more`: whether anything besides the recording leads to a person."""
     recording, receipt = call.recording, call.receipt
     open_recording = recording is not None and recording.status is Status.OPEN
     if open_recording or (receipt is not None and receipt.ended_at is None):

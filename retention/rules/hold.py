@@ -1,8 +1,8 @@
-"""Legal hold: a recording that serves as testimony stays until it is released, whatever its date.
+"""Legal hold: a recording that serves as testimony is kept until it is released, even after its date.
 
-Four eyes place it, on a listed ground, with a reference and a date on which somebody must look again. A date
-that has passed alarms; it never releases. What refuses a purge is in the deleting transaction, and in a
-trigger of the database (`retention.schema`), not here. (GDPR article 17(3)(e), 18(2): claims and their
+Two people place it, on a listed ground, with a reference and a date on which somebody must review it. A date
+that has passed raises an alarm; it never releases. The deleting transaction and a trigger of the database
+(`retention.rows.schema`) refuse a purge, not this module. (GDPR article 17(3)(e), 18(2): claims and their
 defence.)
 """
 
@@ -33,7 +33,7 @@ class Hold:
     review: date
 
     def to_json(self) -> Json:
-        """As `hold` of a recording has it."""
+        """The field `hold` of a recording."""
         return {
             "ground": self.ground,
             "reference": self.reference,
@@ -44,7 +44,7 @@ class Hold:
 
 
 def why_not(hold: Hold, grounds: Collection[str], today: date) -> str | None:
-    """Why such a hold is refused, in one line; None where it is allowed."""
+    """Why such a hold is refused, in one line; None if it is allowed."""
     if hold.ground not in grounds:
         return f"ground {hold.ground!r} is not listed; accepted: {', '.join(grounds)}"
     for name in ("reference", "by", "approved_by"):
@@ -58,10 +58,10 @@ def why_not(hold: Hold, grounds: Collection[str], today: date) -> str | None:
 
 
 def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool = False) -> Recording:
-    """Hold a closed recording; the JSON beside it, its row and the trace (`trace`) say so when this returns.
+    """Put a closed recording on hold; its JSON, its row and the trace (`trace`) say so when this returns.
 
-    With `renew` the new hold takes the place of the one there is, and no purge comes in between.
-    Raises HoldError, UnknownId, StoreError, ArchiveError, OSError.
+    With `renew` the new hold replaces the present one, and no purge can come in between. Raises HoldError,
+    UnknownId, StoreError, ArchiveError, OSError.
     """
     with archive.store.write():
         recording = archive.store.recording(id)
@@ -84,7 +84,7 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
 
 
 def release(archive: Archive, id: str, trace: Access) -> Recording:
-    """Let go of a hold; the next purge takes what has expired. Raises as `place` does."""
+    """Release a hold; the next purge removes what has expired. Raises the errors of `place`."""
     with archive.store.write():
         recording = archive.store.recording(id)
         if recording.hold is None:
@@ -98,17 +98,17 @@ def release(archive: Archive, id: str, trace: Access) -> Recording:
 
 
 def is_overdue(recording: Recording, today: date) -> bool:
-    """Whether its hold should have been looked at by now."""
+    """Whether the review of its hold is overdue."""
     return recording.hold is not None and review_of(recording) < today
 
 
 def holds(store: Store) -> list[Recording]:
-    """What is on hold; those whose review comes first, and so the overdue ones, first."""
+    """What is on hold, in the order of review, so the overdue ones first."""
     return sorted(store.each_recording(Selection(held=True)), key=review_of)
 
 
 def review_of(recording: Recording) -> date:
-    """The day of the review; the first there is where none can be read, so that somebody looks."""
+    """The day of the review; the earliest date possible if it cannot be read, so that somebody looks."""
     try:
         return date.fromisoformat((recording.hold or {})["review"])
     except (KeyError, TypeError, ValueError):
@@ -116,7 +116,7 @@ def review_of(recording: Recording) -> date:
 
 
 def reviews_overdue(store: Store, today: date) -> int:
-    """How many holds should have been looked at by now."""
+    """How many holds have an overdue review."""
     return sum(
         row.status is Status.CLOSED and is_overdue(row, today)
         for row in store.each_recording(Selection(held=True))
@@ -124,5 +124,5 @@ def reviews_overdue(store: Store, today: date) -> int:
 
 
 def _person(name: str) -> str:
-    """A name as one compares it: however it is spaced and capitalised."""
+    """A name for comparison: spaces and capitals do not matter."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())

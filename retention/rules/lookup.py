@@ -1,4 +1,4 @@
-"""Which call is meant: by its id, by how that begins, or by the reference that people tell each other."""
+"""Which call is meant: by its id, the beginning of its id, or the reference that people tell each other."""
 
 import re
 from collections.abc import Iterator
@@ -8,14 +8,13 @@ from retention.rows.store import Store
 
 _TABLES = ("recordings", "receipts")
 _REFERENCE = re.compile(r"[0-9a-f]{6}", re.ASCII)
-_BEHIND = "~"  # comes after whatever an id may have
+_BEHIND = "~"  # sorts after any character of an id
 
 
 def ids_meant(store: Store, typed: str, most: int) -> list[str]:
-    """The ids that `typed` may stand for, up to `most`: the one that it is, else whatever it may name.
+    """The ids that `typed` may stand for, up to `most`: that very id, else all that it may name.
 
-    Those whose reference it is come first, newest first; then those that begin with it, in order. Raises
-    StoreError.
+    First those with this reference, newest first; then those that begin with it, in order. Raises StoreError.
     """
     found: dict[str, None] = {}
     for id in _each_meant(store, typed, most):
@@ -28,9 +27,9 @@ def ids_meant(store: Store, typed: str, most: int) -> list[str]:
 def ids_beginning(
     store: Store, table: str, beginning: str, most: int, *, newest: bool = False
 ) -> Iterator[str]:
-    """The ids of `recordings` or `receipts` that begin so, up to `most`, in order, or the newest first.
+    """The ids of `recordings` or `receipts` with this beginning, up to `most`, in order, or newest first.
 
-    However many rows there are, no more than these are read. Raises StoreError.
+    Reads no more rows than these. Raises StoreError.
     """
     rows = Listing(
         table=table,
@@ -56,7 +55,7 @@ def _each_meant(store: Store, typed: str, most: int) -> Iterator[str]:
 
 
 def _of_reference(store: Store, table: str, reference: str) -> Iterator[str]:
-    """No index has the end of an id: this goes through them all, in pages."""
+    """No index has the end of an id: this reads them all, in pages."""
     end = f"-{reference}"
     rows = Listing(
         table=table,

@@ -1,9 +1,9 @@
-"""The analysis of a call that somebody listened to, and the audio that may go once it is filed.
+"""The analysis of a call that somebody listened to, and the audio that may be erased once it is filed.
 
-A recording that serves quality alone need not outlive its analysis: where the configuration says so, it goes
-then (what the French regulator calls a buffer; CNIL, deliberation 2014-474). The note is filed and the row
+A recording that serves only quality need not outlive its analysis: if the configuration says so, it is erased
+then (the French regulator calls this a buffer; CNIL, deliberation 2014-474). The note is filed and the row
 becomes `purging` in one transaction, so that no crash erases what was not analysed, and the next purge
-finishes what one left.
+finishes what a crash left.
 """
 
 from collections.abc import Iterable
@@ -24,10 +24,10 @@ class NotFiled(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filed:
-    """What was done. `note` is as it is kept; `recording` as it was.
+    """What was done. `note` as it is kept; `recording` as it was before.
 
-    `erased`: the audio goes now; `copies` of it were exported, and still are where they were put. `held`: why
-    it does not although it should.
+    `erased`: the audio is erased now; `copies` of it were exported, and still exist. `held`: why it is kept
+    although it should be erased.
     """
 
     note: Note
@@ -38,11 +38,10 @@ class Filed:
 
 
 def file_note(archive: Archive, id: str, text: str, trace: Access, period: str, *, erase: bool) -> Filed:
-    """File an analysis by `trace.by` for `period`; then erase the audio, if so told and nothing holds it.
+    """File an analysis by `trace.by` for `period`; then erase the audio, if asked to and nothing holds it.
 
-    What leads to the two who spoke is cut out: a note outlives the recording.
-    Raises NotFiled, UnknownId, StoreError; OSError for a file that does not go, which the next purge tries
-    again.
+    What leads to caller or operator is cut out: a note outlives the recording. Raises NotFiled, UnknownId,
+    StoreError; OSError for a file that cannot be removed: the next purge tries again.
     """
     store = archive.store
     with store.write():
@@ -76,7 +75,7 @@ def file_note(archive: Archive, id: str, text: str, trace: Access, period: str, 
 
 
 def why_not(recording: Recording, uses: Iterable[Access]) -> str | None:
-    """Why there is nothing to analyse, in one line; None where there is."""
+    """Why there is nothing to analyse, in one line; None if there is something."""
     if (reason := nothing_to_use(recording)) is not None:
         return reason
     if any(use.action in LISTENED and use.outcome == "done" for use in uses):

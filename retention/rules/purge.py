@@ -1,10 +1,10 @@
-"""What has expired goes: first the sound, then what leads to a person; a tombstone stays.
+"""Removes what has expired: first the sound, then what leads to a person; a tombstone stays.
 
 Each recording takes four steps, each safe to repeat: the row becomes `purging`, its key is unlinked, then its
-files, then the row becomes `purged`. Whatever a crash left half done, the next run finds by its row and
-finishes. On a full disk, where no row can be written, the files go first. What is on hold stays. What should
-have been erased in its call, and was not, is tried again first.
-(GDPR article 5(1)(e): kept no longer than necessary.)
+files, then the row becomes `purged`. What a crash left half done, the next run finds by its row and finishes.
+On a full disk, where no row can be written, the files are removed first. What is on hold stays. What should
+have been erased in its call, and was not, is tried again first. (GDPR article 5(1)(e): kept no longer than
+necessary.)
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,13 +32,13 @@ from retention.rules.copies import Copy, known_copies
 from retention.storage.recording_files import FileKind
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
-_TICK = timedelta(milliseconds=1)  # of times as rows have them
-OVERDUE = timedelta(days=1)  # from when on it is an alarm
+_TICK = timedelta(milliseconds=1)  # the precision of times in rows
+OVERDUE = timedelta(days=1)  # after this delay it is an alarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How long things are kept, as the configuration says now; texts such as `6 months`."""
+    """How long things are kept, by the present configuration; texts such as `6 months`."""
 
     period: str
     receipts_period: str
@@ -47,7 +47,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """One recording that went, or would go; `copies` were exported, and are still where they were put."""
+    """One recording that was, or would be, removed; `copies` were exported, and still exist."""
 
     id: str
     started_at: datetime
@@ -68,21 +68,21 @@ class Stay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a purge did, or, of a preview, would do."""
+    """What a purge did, or a preview would do."""
 
     removed: tuple[Removal, ...]
-    erased: tuple[str, ...] = ()  # that a refusal or an operator's key had wanted gone, and something kept
+    erased: tuple[str, ...] = ()  # should have been erased after a refusal or an operator's key, and were not
     held: tuple[Stay, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()  # id or file, what went wrong; the next purge tries again
     receipts: int = 0  # that lost their personal fields
     notes: int = 0  # analyses that lost their text
     uses: int = 0  # lines in the trace of uses that lost their names
-    unlinked: tuple[Orphan, ...] = ()  # files that had no right to be there
+    unlinked: tuple[Orphan, ...] = ()  # files that must not be there
     orphans: tuple[Orphan, ...] = ()  # left alone, for a person to look at
 
 
 def due(recording: Recording, period: str | None) -> datetime:
-    """When it must go. A period that was shortened since counts; one that was lengthened does not."""
+    """When it must be removed. A period shortened since then counts; a lengthened one does not."""
     if period is None:
         return recording.expires_at
     return min(recording.expires_at, due_date(recording.started_at, period))
@@ -91,10 +91,11 @@ def due(recording: Recording, period: str | None) -> datetime:
 def plan(
     store: Store, now: datetime, period: str | None = None, damaged: Damaged | None = None
 ) -> Iterator[Recording]:
-    """Those that have expired, held ones among them, and those half purged.
+    """Recordings that have expired, also held ones, and those half purged.
 
-    `period` is the configured one. Rows without a file (erased, failed) are among them: they lose what leads
-    to a person. `damaged(id, problem)` is told of rows that cannot be read; without it they end it.
+    `period` is the configured one. Includes rows without a file (erased, failed): they lose what leads to a
+    person. `damaged(id, problem)` is told of rows that cannot be read; without it such a row ends the
+    listing.
     """
     started = now if period is None else now - parse_period(period) + _SLACK
     candidates = store.perhaps_due(now + _TICK, started, damaged)
@@ -102,15 +103,16 @@ def plan(
 
 
 def overdue(store: Store, now: datetime, period: str | None = None) -> int:
-    """How many should have gone more than a day ago, and are not held: no purge has run, or it fails."""
+    """How many should have been removed more than a day ago, and are not held: no purge has run, or it
+    fails."""
     late = now - OVERDUE
     return sum(row.hold is None and due(row, period) <= late for row in plan(store, late, period))
 
 
 def ahead_of(store: Store, now: datetime) -> int:
-    """How many recordings that are kept began more than a day after `now`: by a clock that was wrong.
+    """How many kept recordings began more than a day after `now`: by a clock that was wrong.
 
-    What it wrote of when they must go is as wrong. Raises StoreError.
+    Their dates of removal are wrong, too. Raises StoreError.
     """
     late = Listing(
         table="recordings",
@@ -156,15 +158,15 @@ def purge(
     """Remove all that has expired and is not held; `progress(done, total)` after each few recordings.
 
     `by` is written into the trace of each recording, with its id, where a person asked for the purge; `at` is
-    when it is done, where that is not `now`: the tombstone tells so.
-    A file that cannot be removed, and a row that cannot be read, are reported, and tried again by the next
-    purge; so is what was left when `over()` became true, which ends the purge after the few it is at. Whether
-    the clock may be believed is for the caller to know: `retention.clock`. Raises StoreError.
+    the time that the tombstone tells, if it is not `now`. A file that cannot be removed, and a row that
+    cannot be read, are reported, and tried again by the next purge; so is what was left when `over()` became
+    true, which ends the purge after the present few. The caller must know whether the clock may be believed:
+    `retention.rules.clock`. Raises StoreError.
     """
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
     erased = erase_pending(archive, at or now, failed)
-    uses = _forget_uses(store, analysed, failed)  # before this one leaves its own
+    uses = _forget_uses(store, analysed, failed)  # before this purge leaves its own
     planned, stays = _planned(archive, now, terms, failed)
     held = list(stays)
     removed: list[Removal] = []
@@ -194,23 +196,23 @@ def purge(
 
 
 def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]) -> list[str]:
-    """Try again to erase what should be erased by now; ids of what is. Raises StoreError, OSError."""
+    """Try again to erase what should be erased by now; ids of what was. Raises StoreError, OSError."""
     erased = []
     for id in pending(archive, _into(failed)):
         try:
             erasure.finish(archive, id, now)
             erased.append(id)
         except UnknownId:
-            continue  # its rows may yet come; its files are gone
+            continue  # its rows may come later; its files are gone
         except (OSError, StoreError, ArchiveError) as error:
             failed.append((id, str(error)))
     return erased
 
 
 def finish(archive: Archive, id: str, now: datetime) -> ChainHead:
-    """Remove the files of one recording whose purge has begun, and end that; the entry that tells so.
+    """Remove the files of one recording whose purge has begun, and end it; the entry of the chain about it.
 
-    Raises OSError for what does not go, which the next purge tries again; StoreError.
+    Raises OSError for what cannot be removed: the next purge tries again; StoreError.
     """
     for error in archive.remove([id]).values():
         raise error
@@ -220,7 +222,7 @@ def finish(archive: Archive, id: str, now: datetime) -> ChainHead:
 
 
 def _forget_uses(store: Store, before: datetime, failed: list[tuple[str, str]]) -> int:
-    """How many; where there is no room, the next purge does it: this one is to make some."""
+    """How many uses it emptied. Without room on the disk, the next purge does it: this one makes room."""
     try:
         return store.forget_accesses(before)
     except NoRoom as error:
@@ -232,7 +234,7 @@ def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[s
     try:
         return _begin_rows(archive, ids, trace)
     except NoRoom:
-        with archive.store.write():  # needs none by itself: what must go makes room for the rows that say so
+        with archive.store.write():  # needs no room itself: the removed files make room for the rows
             archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))])
             return _begin_rows(archive, ids, trace)
 
@@ -269,7 +271,8 @@ def _planned(
 
 
 def _held_meanwhile(archive: Archive, batch: Sequence[Removal], began: Sequence[str]) -> Iterator[Stay]:
-    """Those that somebody put on hold between the plan and the transaction that would have begun."""
+    """Recordings that were put on hold between the plan and the transaction that would have begun the
+    purge."""
     for gone in batch:
         if gone.id not in began and (why := why_held(archive, archive.store.recording(gone.id))) is not None:
             yield Stay(id=gone.id, due_at=gone.due_at, why=why)
@@ -293,14 +296,14 @@ def _removal(row: Recording, period: str) -> Removal:
 
 
 def _into(failed: list[tuple[str, str]]) -> Damaged:
-    """One row that is damaged must not keep all the others."""
+    """One damaged row must not keep all others from being purged."""
     return lambda id, problem: failed.append((id, problem))
 
 
 def _old_receipts(
     store: Store, now: datetime, terms: Terms, failed: list[tuple[str, str]]
 ) -> Iterator[Receipt]:
-    """By the period of the call's time or that of now, whichever is shorter."""
+    """Receipts that are old by the period of the call's time or the present one: the shorter counts."""
     started = now - parse_period(terms.receipts_period) + _SLACK
     candidates = store.personal_receipts(now + _TICK, started, _into(failed))
     return (row for row in candidates if _forgotten_at(row, terms.receipts_period) <= now)
@@ -314,11 +317,11 @@ def _forgotten_at(receipt: Receipt, period: str) -> datetime:
 def _forget_callers(
     store: Store, now: datetime, terms: Terms, over: Callable[[], bool], failed: list[tuple[str, str]]
 ) -> int:
-    """Take from old receipts whatever leads to a person; how many it was."""
+    """Empty in old receipts what leads to a person; how many receipts."""
     count = 0
     for receipts in breathing(_old_receipts(store, now, terms, failed), over):
         with store.write():
-            for receipt in receipts:  # another purge may have been there
+            for receipt in receipts:  # another purge may have done it
                 now_there = store.receipt(receipt.id)
                 if is_personal("receipt", now_there.to_json()):
                     store.update_receipt(now_there.anonymous())
@@ -329,7 +332,7 @@ def _forget_callers(
 def _tidy(
     archive: Archive, now: datetime, terms: Terms
 ) -> tuple[tuple[Orphan, ...], tuple[Orphan, ...], list[tuple[str, str]]]:
-    """Unlink files that have no right to be there: these, those left for a person, and those that stick."""
+    """Unlink files that must not be there: the removed, those left for a person, and those that failed."""
     unlinked, left, stuck = [], [], []
     for orphan in orphans(archive):
         if not _has_no_right(archive, orphan, now, terms):
@@ -344,9 +347,9 @@ def _tidy(
 
 
 def _has_no_right(archive: Archive, orphan: Orphan, now: datetime, terms: Terms) -> bool:
-    """Whether it belongs to something gone, or to something unknown whose id says that it has expired.
+    """Whether it belongs to a purged row, or to an unknown one whose id says that it has expired.
 
-    What its JSON says to be on hold stays, for `rebuild`; so does all beside a JSON that cannot be read.
+    What is on hold by its JSON stays, for `rebuild`; so does everything beside an unreadable JSON.
     """
     if orphan.forbidden or orphan.id is None or not orphan.rowless:
         return orphan.forbidden

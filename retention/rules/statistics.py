@@ -1,7 +1,7 @@
-"""Figures out of receipts and recordings: how many, how long, how often refused, and where.
+"""Figures from receipts and recordings: how many, how long, how often refused, and where.
 
-Pure: rows come in one by one, counts stay. Memory grows with the days that are counted, never with the calls.
-Nothing here leads to a caller; operators are named as the receipts name them, until these forget it
+Pure: rows come in one at a time, only counts stay. Memory grows with the days that are counted, never with
+the calls. Nothing here leads to a caller; operators are named as in the receipts, until these forget them
 (`receipts_period`).
 """
 
@@ -19,14 +19,14 @@ CHANNELS = ("dtmf", "voice", "unclear", "sip")
 METHODS = ("rfc4733", "info", "inband")
 PHASES = ("choice", "notice", "window", "call")
 IN_PROGRESS = "in_progress"
-OTHER = "other"  # a number that is not one of the service's, so chosen by whoever called
+OTHER = "other"  # a number that is not one of the service's: the caller chose it
 STOPPED = "stop code"  # the event that an operator's key leaves in a receipt
-BRIDGED = "bridged with "  # and the one that says with whom the caller talks from here on
+BRIDGED = "bridged with "  # the event that says with whom the caller talks from then on
 
 _REACHED = ("connected", "transferred")
 _MISSED = ("abandoned", "unavailable", "failed")
-_UNASKED = ("sampling", "disabled", "notice_failed")  # nobody asked these callers, or not to the end
-_LONGEST_S = 86_400  # what is longer is counted as this
+_UNASKED = ("sampling", "disabled", "notice_failed")  # these callers were not asked, or not to the end
+_LONGEST_S = 86_400  # longer ones are counted as this
 
 # Upper edges, in s, of the waits that a plot shows.
 WAIT_EDGES = (10, 20, 30, 45, 60, 90, 120, 180, 300)
@@ -42,7 +42,7 @@ class Spread:
         self._total_s = 0.0
 
     def add(self, seconds: float) -> None:
-        """One more; what a clock made negative is none."""
+        """Count a length; ignores one that a clock made negative."""
         seconds = max(seconds, 0.0)
         self.count += 1
         self._total_s += seconds
@@ -50,7 +50,7 @@ class Spread:
         self._tenths[round(min(seconds, _LONGEST_S) * 10)] += 1
 
     def quantile(self, share: float) -> float | None:
-        """The shortest length that this share of all does not exceed (nearest rank), in s."""
+        """The shortest length that a share `q` of all does not exceed (nearest rank), in s."""
         left = share * self.count
         for tenth in sorted(self._tenths):
             left -= self._tenths[tenth]
@@ -59,14 +59,14 @@ class Spread:
         return None
 
     def up_to(self, edges: Collection[int]) -> list[int]:
-        """How many lie up to each edge (s) and above the one before, and last those above them all."""
+        """How many lie between two edges (s), the upper one included; last, those above all edges."""
         counts = [0] * (len(edges) + 1)
         for tenth, count in self._tenths.items():
             counts[sum(tenth > edge * 10 for edge in edges)] += count
         return counts
 
     def to_json(self) -> Json:
-        """Lengths in s; null where there is none."""
+        """Lengths in s; null without any."""
         return {
             "count": self.count,
             "median_s": self.quantile(0.5),
@@ -89,7 +89,7 @@ class Calls:
 
 @dataclass(slots=True)
 class Fates:
-    """What has become of recordings. `held` are among those `kept`, which are whole and on disk."""
+    """What has become of recordings. `held` counts some of those `kept`, which are whole and on disk."""
 
     kept: int = 0
     held: int = 0
@@ -126,7 +126,7 @@ class Kept:
     seconds: float = 0.0
 
     def add(self, row: Recording, month: str) -> None:
-        """One more."""
+        """Count a recording."""
         self.total += 1
         self.flagged += row.flagged
         self.incomplete += row.incomplete
@@ -155,8 +155,8 @@ class Statistics:
     """Feed it every row of a period, in any order.
 
     `zone` is where days and months begin; `numbers` are the service's own (E.164) and the language each is
-    answered in, None where the caller chooses. Calls to any other are counted together, under `OTHER`, so
-    that whoever dials at random adds nothing.
+    answered in, None if the caller chooses. Calls to any other are counted together, under `OTHER`, so that
+    random dialling adds no rows.
     """
 
     def __init__(self, zone: tzinfo, numbers: Mapping[str, str | None] | None = None) -> None:
@@ -172,16 +172,14 @@ class Statistics:
         self.numbers = {number: Calls() for number in self.languages}
         self.operators: dict[str, Calls] = defaultdict(Calls)
         self.kept = Kept()
-        self.in_sums = 0  # of the calls, those that have no receipt of their own
-        self.lost: list[
-            Sum
-        ] = []  # calls whose receipts could not be written, and which are none of the others
+        self.in_sums = 0  # calls without a receipt
+        self.lost: list[Sum] = []  # calls whose receipts could not be written; not counted elsewhere
         self._zone = zone
 
     # rows
 
     def receipt(self, row: Receipt) -> None:
-        """One call."""
+        """Count a call."""
         outcome = IN_PROGRESS if row.ended_at is None else row.outcome or "failed"
         self.calls += 1
         self.outcomes[outcome] += 1
@@ -193,7 +191,7 @@ class Statistics:
         self._shares(row, outcome)
 
     def sum(self, row: Sum) -> None:
-        """Calls that were rejected, and counted together; or those whose receipts are lost."""
+        """Add calls that were rejected and counted together, or whose receipts are lost."""
         if row.what == LOST:
             self.lost.append(row)
             return
@@ -205,7 +203,7 @@ class Statistics:
         self.numbers[OTHER].calls += row.count
 
     def recording(self, row: Recording) -> None:
-        """One recording."""
+        """Count one recording."""
         self.kept.add(row, f"{self._day(row.started_at):%Y-%m}")
 
     def _day(self, at: datetime) -> date:
@@ -238,9 +236,9 @@ class Statistics:
 
     @property
     def answer_rate(self) -> float | None:
-        """Of the calls that could have reached an operator, those that did; None without any.
+        """The share of calls that reached an operator, of those that could have; None without any.
 
-        Left out: turned away before the answer, outside opening hours, and still on.
+        Leaves out calls rejected before the answer, outside opening hours, and still on.
         """
         reached = sum(self.outcomes[outcome] for outcome in _REACHED)
         return _share(reached, reached + sum(self.outcomes[outcome] for outcome in _MISSED))
@@ -261,7 +259,7 @@ class Statistics:
 
     @property
     def refusal_rate(self) -> float | None:
-        """Of those asked; None without any."""
+        """The share of those asked who refused; None without any."""
         return _share(self.refused, self.asked)
 
     @property
@@ -277,7 +275,7 @@ class Statistics:
         return table
 
     def methods(self) -> Counter[str]:
-        """Refusals by key, by the way the key came."""
+        """Refusals by key, by how the key was received."""
         methods: Counter[str] = Counter()
         for (_, method, _), count in self.refusals.items():
             if method:
@@ -346,9 +344,9 @@ class Statistics:
 
 
 def _stops(row: Receipt) -> Counter[str]:
-    """How often which operator's key stopped it; of a receipt that has forgotten its events, by its decision.
+    """How often each operator's key stopped it; by the decision, if the receipt has lost its events.
 
-    After a transfer the receipt names the last one who talked with the caller; the events name them all.
+    After a transfer the receipt names the last operator who talked with the caller; the events name all.
     """
     stops: Counter[str] = Counter()
     talks = row.operator or ""
@@ -363,7 +361,7 @@ def _stops(row: Receipt) -> Counter[str]:
 
 
 def _known(counts: Counter[str], names: Collection[str]) -> dict[str, int]:
-    """The counts of these, also where there are none, and then of what else occurs."""
+    """The counts of the known, also if zero, then of what else occurs."""
     return {name: counts[name] for name in names} | {
         name or "unknown": count for name, count in sorted(counts.items()) if name not in names
     }

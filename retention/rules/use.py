@@ -1,6 +1,6 @@
 """Who may use a recording for what: pure rules. The purposes come from the configuration.
 
-(GDPR article 5(1)(b), purposes are specified; 5(1)(e), kept no longer than they need; article 15, a person's
+(GDPR article 5(1)(b), purposes are specified; 5(1)(e), kept no longer than necessary; article 15, a person's
 own access.)
 """
 
@@ -12,18 +12,18 @@ from urllib.parse import unquote
 
 from retention.recording import Access, Receipt, Recording, Status, to_text
 
-ACCESS_REQUEST = "access_request"  # a person asks for what is kept of them; always possible, by reference
-CUT = "…"  # what stands in the trace for what would lead to a person
+ACCESS_REQUEST = "access_request"  # a person asks for what is kept about them; always possible, by reference
+CUT = "…"  # replaces in the trace what would lead to a person
 
-_TAIL = 8  # digits; what comes before them, a country's or a network's, leads to nobody
-_AROUND = 24  # characters of its line that are shown beside what would be cut out
+_TAIL = 8  # digits; the ones before them, of a country or a network, lead to no person
+_AROUND = 24  # characters of its line shown beside what would be cut out
 _LEAST = 3  # characters of a name or a short number that can be told from the text around it
 
 
 def why_not(recording: Recording, use: Access, purposes: Collection[str], due_at: datetime) -> str | None:
-    """Why this use of a recording is refused, in one line; None where it is allowed.
+    """Why this use of a recording is refused, in one line; None if it is allowed.
 
-    `use` says when, for what and by whom; `due_at` is when the recording must go if nothing holds it.
+    `use` says when, for what and by whom; `due_at` is when the recording must be removed if nothing holds it.
     """
     return (
         _not_named(recording, use, purposes) or nothing_to_use(recording) or _too_late(recording, use, due_at)
@@ -50,7 +50,7 @@ def _not_named(recording: Recording, use: Access, purposes: Collection[str]) -> 
 
 
 def _too_late(recording: Recording, use: Access, due_at: datetime) -> str | None:
-    """What a hold keeps beyond its date is kept for that hold; a person may ask as long as it is there."""
+    """After its date a held recording is only for that hold; but a person may ask for it while it exists."""
     ground = hold_ground(recording)
     if use.at < due_at or use.purpose in (ACCESS_REQUEST, ground):
         return None
@@ -61,12 +61,12 @@ def _too_late(recording: Recording, use: Access, due_at: datetime) -> str | None
 
 
 def hold_ground(recording: Recording) -> str | None:
-    """On what ground it is held, None where it is not."""
+    """The ground of its hold; None if it is not held."""
     return None if recording.hold is None else str(recording.hold["ground"])
 
 
 def nothing_to_use(recording: Recording) -> str | None:
-    """Why there is no sound to use, in one line; None where there is."""
+    """Why there is no sound to use, in one line; None if there is."""
     match recording.status:
         case Status.CLOSED:
             return None
@@ -90,8 +90,8 @@ def without_person(text: str | None, call: Recording | Receipt) -> str | None:
     """The text with the caller's number and the operator's user part cut out.
 
     What is written into the trace of uses outlives the purge; a file named after one of them would too. A
-    number is found in its international or national form and however it is grouped; a name (`marie.durand`)
-    or an extension of at least 3 characters where it stands for itself, with `.`, `-` or `_` inside it.
+    number is found in its international or national form, in any grouping. A name (`marie.durand`) or an
+    extension of at least 3 characters is found as a separate word, with `.`, `-` or `_` inside it.
     """
     for pattern in _patterns(call):
         text = text and re.sub(pattern, CUT, text, flags=re.IGNORECASE)
@@ -115,15 +115,15 @@ def _in_its_line(text: str, start: int, end: int) -> str:
 
 
 def _patterns(call: Recording | Receipt) -> list[str]:
-    """Of the two who spoke."""
+    """The patterns that find caller and operator."""
     names = (call.caller, *_user_parts(call.operator))
     return [pattern for name in names if name and (pattern := _pattern(name))]
 
 
 def discreet(use: Access, call: Recording | Receipt) -> Access:
-    r"""What is kept of a use: nothing of the two who spoke, and what a database takes.
+    r"""What is kept of a use: nothing of caller and operator, and only what a database can take.
 
-    A byte that was no UTF-8 is `\udc..` in it.
+    A byte that was not UTF-8 is `\udc..` in it.
     """
 
     def plain(text: str | None) -> str | None:

@@ -1,1 +1,1 @@
-"""A third party's word on when the chain was how far (RFC 3161). Nothing else here speaks to a network."""
+"""A third party's proof of how long the chain was, and when (RFC 3161). Nothing else here uses a network."""

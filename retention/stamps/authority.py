@@ -1,7 +1,7 @@
 """What a time stamping authority is asked, and what its answer proves (RFC 3161).
 
-`query` makes the question, `read` tells what an answer says, `prove` whether it is true. What proves is the
-library rfc3161-client, an extra of its own, imported when first needed.
+`query` makes the question, `read` tells what an answer says, `prove` whether it is true. The proof is done by
+the library rfc3161-client, a separate extra, imported when first needed.
 """
 
 import re
@@ -29,7 +29,7 @@ _CERTIFICATES = 0xA0  # [0] in SignedData, RFC 5652 section 5.1
 
 
 class StampError(Exception):
-    """There is no time stamp, or it proves nothing; `str()` is one line that says why."""
+    """The time stamp is missing, or proves nothing; `str()` is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class Token:
 
 
 def installed() -> bool:
-    """Whether there is what this module needs."""
+    """Whether the library is installed."""
     return find_spec("rfc3161_client") is not None
 
 
 def certificates(file: Path) -> list["Certificate"]:
-    """Those of a PEM file. Raises StampError: no library, unreadable, none in it."""
+    """The certificates in a PEM file. Raises StampError: no library, unreadable, none in it."""
     if not installed():
         raise StampError(NO_LIBRARY)
     from cryptography import x509
@@ -91,10 +91,10 @@ def read(answer: bytes) -> Token:
 
 
 def prove(token: Token, digest: bytes, trusted: Sequence["Certificate"], nonce: int | None = None) -> None:
-    """Raises StampError unless `token` is for `digest`, signed by an authority that `trusted` vouched for.
+    """Raises StampError unless `token` is for `digest`, signed by an authority that `trusted` confirms.
 
-    The certificates must have been valid when it was made, not now (RFC 3161 section 4.3); whether one was
-    revoked is not asked. `nonce` is that of the question, where it is known.
+    The certificates must have been valid when it was made, not now (RFC 3161 section 4.3); revocation is not
+    checked. `nonce` is that of the question, if known.
     """
     from cryptography import x509
     from rfc3161_client import VerificationError, VerifierBuilder
@@ -118,7 +118,7 @@ def _refusal(response: "TimeStampResponse") -> str:
 
 
 def _signer(response: "TimeStampResponse") -> str:
-    """The name of who signed, as the certificate that came along has it."""
+    """The signer's name, from the certificate in the answer."""
     from cryptography import x509
 
     signed = response.signed_data
@@ -132,7 +132,7 @@ def _signer(response: "TimeStampResponse") -> str:
 
 
 def _distrust(said: str) -> str:
-    """The one thing to know of what OpenSSL said: the certificate's fault, or else the signature's."""
+    """The important part of OpenSSL's message: what is wrong with the certificate, or else the signature."""
     if found := re.search(r'"Verify error: ([^"]*)"', said):
         return f"is signed by one whose certificate is not trusted: {found[1]}"
     if "pkcs7" in said:
@@ -159,9 +159,9 @@ def _elements(der: bytes, start: int, end: int) -> Iterator[_Element]:
 
 
 def _certificates_in_order(answer: bytes) -> bytes:
-    """The answer with its certificates sorted: DER wants a set so, authorities send them as they come.
+    """The answer with its certificates sorted: DER requires it of a set, but authorities send any order.
 
-    No signature covers their order, and what is kept is the answer as it came.
+    No signature covers their order, and the answer is stored unchanged.
     """
     try:
         inside = _Element(0, 0, len(answer))

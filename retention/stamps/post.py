@@ -1,6 +1,6 @@
-"""One POST to a stranger, who may be slow, silent, far too talkative, or somebody else.
+"""One POST to a server that we do not control: it may be slow, silent, send too much, or be an impostor.
 
-The answer's size and the wait for it have a limit; no redirect is followed. The system's proxies are heeded.
+The answer's size and the wait for it are limited; no redirect is followed. The system's proxies are used.
 """
 
 import http.client
@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 
 SILENCE_S = 10.0  # between two pieces of an answer
 WHOLE_S = 30.0  # from the question to the end of the answer
-_SHOWN = 200  # characters of what a stranger says
+_SHOWN = 200  # characters shown of the server's text
 
 
 class NoAnswer(Exception):
@@ -21,7 +21,7 @@ class NoAnswer(Exception):
 def post(url: str, content: bytes, kind: str, limit: int) -> bytes:
     """The answer to `content` of the media type `kind`, at most `limit` bytes. Raises NoAnswer.
 
-    It comes in a thread of its own, for only that bounds a name server's silence or a header that drips.
+    It runs in a separate thread: only this limits a silent name server or a header sent very slowly.
     """
     outcome: SimpleQueue[bytes | NoAnswer] = SimpleQueue()
     request = urllib.request.Request(url, content, {"Content-Type": kind, "User-Agent": "sipagent"})
@@ -40,7 +40,7 @@ def post(url: str, content: bytes, kind: str, limit: int) -> bytes:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Whoever is configured answers, or nobody."""
+    """Only the configured server may answer."""
 
     def redirect_request(self, *_: object) -> None:
         """Follow none."""
@@ -60,7 +60,7 @@ def _exchange(request: urllib.request.Request, limit: int) -> bytes | NoAnswer:
 
 
 def _shown(text: str) -> str:
-    """Safe in a line: what steers a terminal is escaped."""
+    """Safe in a line: escapes what controls a terminal."""
     return repr(text.strip()[:_SHOWN])[1:-1]
 
 

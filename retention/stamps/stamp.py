@@ -1,12 +1,13 @@
-"""Time stamps of the chain's head: a third party's word that the chain was so far, and so, at such a time.
+"""Time stamps of the chain's head: a third party confirms how long the chain was, and its hash, at a time.
 
-Whoever holds the database can write a whole new chain; nobody can have it stamped in the past. A stamp is
+Anyone who has the database can write a whole new chain; no one can have it stamped in the past. A stamp is
 `stamps/SEQ.tsr` beside the database: the authority's response as it came (RFC 3161 section 3.4, DER), for the
 hash of entry SEQ itself, so that it can be verified without this program:
 
     openssl ts -verify -digest HASH -in stamps/SEQ.tsr -CAfile CA.pem
 
-Only `verify_stamps` checks; a list shows what the files say. Nothing personal is in them: no purge takes any.
+Only `verify_stamps` checks; a list shows what the files say. They have no personal content: no purge removes
+them.
 """
 
 import fcntl
@@ -34,7 +35,7 @@ _NAME = re.compile(r"([1-9]\d{0,18})\.tsr", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Stamped:
-    """A stamp as its file has it: of `hash` (hex) of entry `seq`, at `at` (UTC, whole seconds)."""
+    """A stamp as in its file: of `hash` (hex) of entry `seq`, at `at` (UTC, whole seconds)."""
 
     seq: int
     hash: str
@@ -45,7 +46,7 @@ class Stamped:
 
 @dataclass(frozen=True, slots=True)
 class StampProblem:
-    """What is wrong with a stamp; `name` is that of its file, or `stamps` for all of them."""
+    """What is wrong with a stamp; `name` is the name of its file, or `stamps` for all of them."""
 
     name: str
     problem: str
@@ -60,11 +61,10 @@ class StampReport:
 
 
 def stamp_head(store: Store, url: str, ca: Path, folder: Path) -> Stamped | None:
-    """Have the present head stamped by the authority at `url`; None if it has not moved since the last stamp.
+    """Have the present head stamped by the authority at `url`; None if it is still the last one stamped.
 
-    What `ca` (PEM) does not vouch for is not kept. Takes up to `post.WHOLE_S` seconds, and no transaction is
-    open meanwhile.
-    Raises StampError; StoreError; OSError where the stamp cannot be written.
+    A stamp that `ca` (PEM) does not confirm is not kept. Takes up to `post.WHOLE_S` seconds, without an open
+    transaction. Raises StampError; StoreError; OSError where the stamp cannot be written.
     """
     trusted = authority.certificates(ca)
     files.make_folder(folder)
@@ -83,9 +83,9 @@ def stamp_head(store: Store, url: str, ca: Path, folder: Path) -> Stamped | None
 
 
 def proven(store: Store, ca: Path | None) -> Callable[[], datetime | None]:
-    """When the newest stamp of the chain was made, if it holds: asked when it matters, since that takes time.
+    """When the newest stamp of the chain was made, if it is valid. Call it only when needed: it takes time.
 
-    None where there is none, or nothing to check it with.
+    None without a stamp, or without anything to check it with.
     """
 
     def last() -> datetime | None:
@@ -115,7 +115,7 @@ def newest(folder: Path) -> Stamped | None:
 
 
 def stamps(folder: Path) -> Iterator[Stamped | StampProblem]:
-    """All there are, the newest first, unchecked. A file that says nothing is a problem.
+    """All stamps, the newest first, unchecked. A file that cannot be read is a problem.
 
     Raises StampError without the library.
     """
@@ -134,10 +134,10 @@ def verify_stamps(
     ca: Path | None,
     step: Callable[[int, int], None] = lambda done, total: None,
 ) -> StampReport:
-    """Check every stamp: for the hash that the chain has there, signed by whom `ca` vouches for, in order.
+    """Check every stamp: for the hash of its entry, signed by an authority that `ca` confirms, in order.
 
-    `hash_of(seq)` gives the hash (hex) of an entry, None where there is none. Where nothing can be checked,
-    for want of `ca` or of the library, that is the one problem. `step(done, total)` is told of progress.
+    `hash_of(seq)` gives the hash (hex) of an entry, None if it is missing. If nothing can be checked, because
+    `ca` or the library is missing, that is the only problem. `step(done, total)` is told of progress.
     """
     seqs = _seqs(folder)
     if not seqs:
@@ -164,7 +164,7 @@ def verify_stamps(
 
 def _stamp(head: ChainHead, url: str, trusted: "Sequence[Certificate]") -> tuple[Token, bytes]:
     digest, nonce = bytes.fromhex(head.hash), 1 << 62 | secrets.randbits(62)
-    from retention.stamps.post import (  # brings all of HTTP along, which a list of stamps goes without
+    from retention.stamps.post import (  # imports all of HTTP, which a list of stamps does not need
         NoAnswer,
         post,
     )
@@ -182,7 +182,8 @@ def _stamp(head: ChainHead, url: str, trusted: "Sequence[Certificate]") -> tuple
 
 
 def _is_behind(last: Stamped, head: ChainHead) -> bool:
-    """Whether the head has moved since. Raises StampError if the chain is not the one that was stamped."""
+    """Whether the head is now a later entry. Raises StampError if the chain is not the one that was
+    stamped."""
     if last.seq > head.seq:
         raise StampError(
             f"{last.path.name}: the chain ends at {head.seq}, before what was stamped: see `verify`"
@@ -233,7 +234,7 @@ def _time(at: datetime) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time, from the look at the head to its stamp; nobody waits for one that is stuck."""
+    """One process at a time, from reading the head to its stamp; none waits for one that is stuck."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:

@@ -1,4 +1,4 @@
-"""Files that survive a power cut whole, and leave no name behind when they go."""
+"""Files that survive a power cut whole, and leave no name behind when removed."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 Naming = Callable[[], AbstractContextManager[None]]
-"""Stands around the moment in which a name appears; it may refuse, by raising."""
+"""A context around the moment in which a name appears; it may refuse, by raising."""
 
 
 def make_folder(directory: Path) -> None:
@@ -19,7 +19,7 @@ def make_folder(directory: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes, naming: Naming = nullcontext) -> None:
-    """Replace `path` (mode 0600) by `content`: after a crash either the old or the new one is there."""
+    """Replace `path` (mode 0600) by `content`: a crash leaves either the old or the new content."""
     temporary = path.with_name(path.name + ".tmp")
     with naming():
         temporary.unlink(missing_ok=True)
@@ -35,7 +35,7 @@ def write_whole(path: Path, content: bytes, naming: Naming = nullcontext) -> Non
 
 
 def share_owner(path: Path) -> None:
-    """Give what root has made to the owner of its folder: the agent, another user, has to read it."""
+    """Give what root has made to the owner of its folder: the agent, another user, must read it."""
     if os.geteuid() == 0:
         owner = path.parent.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
@@ -64,9 +64,10 @@ def sync_folder(directory: Path) -> None:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Hold a lock on `path`, a file that is made (mode 0600) and stays; however the process ends, it lets go.
+    """Hold a lock on `path`, a file that is made (mode 0600) and stays; the lock always ends with the
+    process.
 
-    Raises BlockingIOError where another process holds it.
+    Raises BlockingIOError if another process holds it.
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

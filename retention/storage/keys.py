@@ -76,7 +76,7 @@ class PublicKey:
         return f"{self.comment} ({self.id})" if self.comment else self.id
 
     def seal(self, plain: bytes) -> bytes:
-        """Bytes that only the owner of the private key can read. KeysError for a key that is none."""
+        """Bytes that only the owner of the private key can read. KeysError for a key that is not valid."""
         try:
             return public.SealedBox(public.PublicKey(self.raw)).encrypt(plain)
         except CryptoError as error:  # a point of low order
@@ -84,7 +84,7 @@ class PublicKey:
 
 
 class Identity:
-    """Who can open what was sealed to `public`."""
+    """The key pair that can open what was sealed to `public`."""
 
     def __init__(self, private: bytes, comment: str = "") -> None:
         """`private`: 32 bytes."""
@@ -104,7 +104,7 @@ def new_pair(
 ) -> tuple[Path, Path]:
     """Make a pair, durably: STEM.pub (mode 0644) and STEM.key (0600), in this order in the result.
 
-    Without a passphrase whoever has STEM.key can listen. KeysError if one of them exists, for an empty
+    Without a passphrase anyone who has STEM.key can listen. KeysError if one of them exists, for an empty
     passphrase or a comment of several lines; OSError if the disk fails.
     """
     if passphrase == "":
@@ -124,7 +124,7 @@ def new_pair(
     try:
         _create(to_share, public_line(PublicKey(bytes(private.public_key), comment)), 0o644)
     except (OSError, KeysError):
-        to_guard.unlink()  # half a pair helps nobody
+        to_guard.unlink()  # half a pair is useless
         raise
     files.sync_folder(stem.parent)
     return to_share, to_guard
@@ -268,7 +268,7 @@ def _read(path: Path) -> str:
 
 
 def _create(path: Path, text: str, mode: int) -> None:
-    """A new file, on the disk; KeysError if the name is taken, even by a link that leads nowhere."""
+    """Write a new file durably; KeysError if the name is taken, even by a broken link."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, mode)
@@ -276,7 +276,7 @@ def _create(path: Path, text: str, mode: int) -> None:
         raise KeysError(f"{path}: exists, and a key is never overwritten") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # whatever the umask
+            os.fchmod(descriptor, mode)  # with any umask
             file.write(text.encode())
             file.flush()
             os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """What is kept of recordings as files of this machine: `ID.flac` in one folder, `vault/ID.key` in another.
 
-Both folders are made (0700) when first needed. Nothing is ever written outside of them: a name is made of an
-id, and an id has no place for a `/`.
+Both folders are made (0700) when first needed. Nothing is ever written outside them: a name is made of an id,
+and an id cannot have a `/`.
 """
 
 import os
@@ -16,7 +16,7 @@ from retention.storage.files import Naming
 from retention.storage.marks import ArchiveError
 from retention.storage.recording_files import FORMATS, Area, FileKind
 
-# in the order of removal: sound must never outlive what says when it has to go
+# in the order of removal: sound must never outlive the file that says when it must be erased
 _SUFFIXES = {
     Area.VAULT: (".key.tmp", ".key"),
     Area.RECORDINGS: (*(".part", ".flac.tmp", ".wav.tmp", ".sealed", ".flac", ".wav", ".json.tmp", ".json"),),
@@ -87,7 +87,7 @@ class LocalFiles:
     def spool(self, id: str, kind: FileKind) -> Path:
         return self.path(id, kind)
 
-    def keep(self, id: str, kind: FileKind) -> int:
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
         path = self.path(id, kind)
         path.chmod(0o600)
         return path.stat().st_size
@@ -117,7 +117,7 @@ class LocalFiles:
         return self.vault if area is Area.VAULT else self.recordings
 
     def _shown(self, area: Area) -> str:
-        """What names begin with."""
+        """The folder that names begin with."""
         return self._keys if area is Area.VAULT else ""
 
     def _named(self, name: str) -> Path:

@@ -1,10 +1,11 @@
-"""What a refusal leaves first: a mark beside the recording, which waits for no database.
+"""What a refusal writes first: a mark beside the recording, which does not wait for the database.
 
 `ID.refused` is made as soon as the decision has been taken, then the key and the sound are unlinked, then the
-rows follow, and with them the mark goes. Whoever finds one erases, whatever the rows say. It is JSON of what
-the receipt must come to say, without a number or a name; one that a crash left empty is a refusal.
+rows follow, and the mark is removed. A process that finds a mark erases, whatever the rows say. The mark is
+JSON of what the receipt must say in the end, without a number or a name; a mark that a crash left empty is a
+refusal.
 
-No name of a marked recording may appear any more: `naming` stands around whatever makes one.
+No file of a marked recording may appear any more: all code that makes a name does so inside `naming`.
 """
 
 import json
@@ -26,7 +27,7 @@ _VERSION = "sipagent-refused-1"
 _REFUSED, _NOT_ALLOWED = "refused", "not_allowed"
 _TOLD = ("decided_by", "phase", "dtmf_method", "keyword")
 _WHO = {"dtmf": "caller", "voice": "caller", "sip": "caller", "operator": "operator"}
-_LIMIT = 1 << 16  # bytes; none of ours is longer
+_LIMIT = 1 << 16  # bytes; no mark of ours is longer
 
 
 class ArchiveError(Exception):
@@ -34,12 +35,12 @@ class ArchiveError(Exception):
 
 
 class MustGo(ArchiveError):
-    """The recording is to be erased: no file of it may appear any more."""
+    """The recording must be erased: no file of it may appear any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """Why a recording has to go: the fields of its receipt, as far as they are known. `at` is UTC."""
+    """Why a recording must be erased: the fields of its receipt, as far as they are known. `at` is UTC."""
 
     id: str
     at: datetime
@@ -52,7 +53,7 @@ class Mark:
 
     @classmethod
     def of(cls, receipt: Receipt, at: datetime) -> "Mark":
-        """What the receipt says, or will; `at` is when, where it does not tell."""
+        """The mark of what the receipt says, or will say; `at` is the time, if the receipt has none."""
         told = {name: getattr(receipt, name) for name in _TOLD}
         decision = _REFUSED if receipt.decision == _REFUSED else _NOT_ALLOWED
         return cls(
@@ -64,9 +65,9 @@ class Mark:
         )
 
     def onto(self, receipt: Receipt) -> Receipt:
-        """The receipt as it must be; what says more already, a refusal, stays. Nothing forgotten comes back.
+        """The receipt as it must be. A refusal in it, which says more, stays. Nothing forgotten comes back.
 
-        A decision that an erasure led to is told as the call would have told it.
+        A decision that led to an erasure is written as the call would have written it.
         """
         told, forgotten = receipt, receipt.call_id is None and not receipt.events
         lines: list[Event] = []
@@ -90,7 +91,7 @@ class Mark:
         return told if forgotten else replace(told, events=(*told.events, *lines))
 
     def to_json(self) -> Json:
-        """As it is written."""
+        """The fields as they are written."""
         told = {name: getattr(self, name) for name in _TOLD}
         return {
             "version": _VERSION,
@@ -103,26 +104,27 @@ class Mark:
 
 
 def says_erased(receipt: Receipt) -> bool:
-    """Whether a key or a word of the call has had its recording erased."""
+    """Whether a key or a spoken word in the call had its recording erased."""
     return any(event.what == ERASED for event in receipt.events)
 
 
 class Marks:
-    """Those in `directory`. What is forbidden here is so before the disk has it; any thread."""
+    """The marks in `directory`. What is forbidden here counts before the disk has it. Safe from any
+    thread."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._forbidden: set[str] = set()
-        self._names = threading.Lock()  # held while one name is made, or those of a recording are removed
+        self._names = threading.Lock()  # held while a name is made, or the names of a recording are removed
 
     def path(self, id: str) -> Path:
-        """Where the mark of a recording is. Raises ArchiveError for an id that is none."""
+        """Where the mark of a recording is. Raises ArchiveError for an id that is not valid."""
         if not is_id(id):
             raise ArchiveError(f"{id!r} is not the id of a recording")
         return self._directory / f"{id}{SUFFIX}"
 
     def ids(self) -> list[str]:
-        """Of all marked recordings, sorted. Raises OSError."""
+        """The ids of all marked recordings, sorted. Raises OSError."""
         try:
             names = [entry.name for entry in os.scandir(self._directory) if entry.name.endswith(SUFFIX)]
         except FileNotFoundError:
@@ -130,13 +132,13 @@ class Marks:
         return sorted(id for name in names if is_id(id := name.removesuffix(SUFFIX)))
 
     def exists(self, id: str) -> bool:
-        """Whether the disk has it."""
+        """Whether the disk has the mark."""
         return os.path.lexists(self.path(id))
 
     def make(self, mark: Mark) -> int:
-        """Make it, and write it in one go; a descriptor, for `fsync` and for the caller to close.
+        """Make the mark, in one write; returns a descriptor, for `fsync` and for the caller to close.
 
-        What is there already, and can be read, stays as it is. Raises OSError.
+        An existing mark that can be read stays as it is. Raises OSError.
         """
         path = self.path(mark.id)
         try:
@@ -159,7 +161,7 @@ class Marks:
         files.sync_folder(self._directory)
 
     def read(self, id: str) -> Mark | None:
-        """What it says, None where there is none; a refusal, where that cannot be read. Raises OSError."""
+        """What the mark says; None if it is missing; a refusal if it cannot be read. Raises OSError."""
         path = self.path(id)
         try:
             with path.open("rb") as file:
@@ -170,7 +172,7 @@ class Marks:
         return _read(id, content) or Mark(id=id, at=made)
 
     def remove(self, id: str) -> None:
-        """Once rows and files are as it says. Raises OSError."""
+        """Remove it, once rows and files are as it says. Raises OSError."""
         if files.unlink([self.path(id)]):
             files.sync_folder(self._directory)
         self._forbidden.discard(id)
@@ -178,28 +180,28 @@ class Marks:
     # what may still get a name
 
     def forbid(self, id: str) -> None:
-        """From here on no name of it appears: a process that is at work on it knows before the disk does."""
+        """From now on no file of it may appear: a process that works on it knows before the disk does."""
         self._forbidden.add(id)
 
     def forbidden(self, id: str) -> bool:
-        """Whether it is to go: by this process, or by a mark on the disk."""
+        """Whether it must be erased, by this process or by a mark on the disk."""
         return id in self._forbidden or self.exists(id)
 
     @contextmanager
     def naming(self, id: str) -> Iterator[None]:
-        """A name of it is made meanwhile, and nothing of it removed. Raises MustGo."""
+        """While a name of it is made: nothing of it is removed. Raises MustGo."""
         with self._names:
             self.refuse(id)
             yield
 
     @contextmanager
     def removing(self) -> Iterator[None]:
-        """Names are removed meanwhile, and none is made."""
+        """While names are removed: none is made."""
         with self._names:
             yield
 
     def refuse(self, id: str) -> None:
-        """Raises MustGo for what is to go."""
+        """Raises MustGo for what must be erased."""
         if self.forbidden(id):
             raise MustGo(f"{id}: the recording is being erased")
 

@@ -1,4 +1,4 @@
-"""Where everything lies that is kept beside the database: one value, made of the configuration, names it all.
+"""Where everything beside the database lies: one value, made from the configuration, names it all.
 
 retention.db                 the database; SQLite's own files have names of its making
 retention.head               the chain's head (`head`), and .head.damaged, one that could not be read
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Owner = int | Literal["edge"] | None  # a worker, what writes of the edge's calls, or the one process there is
+Owner = int | Literal["edge"] | None  # a worker, the writer of the edge's calls, or the only process
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Places:
 
     @property
     def lock(self) -> Path:
-        """The agent's, however many processes take its calls."""
+        """The agent's lock, for any number of processes."""
         return self.database.with_suffix(".lock")
 
     def lock_of(self, worker: int) -> Path:
-        """A worker's."""
+        """A worker's lock."""
         return self.database.with_suffix(f".worker-{worker}.lock")
 
     def reserve(self, owner: Owner = None) -> Path:
@@ -48,7 +48,7 @@ class Places:
         return self.database.with_suffix(f".{of}reserve")
 
     def reserves(self) -> dict[Owner, Path]:
-        """The reserves that there are, by whose they are."""
+        """The existing reserves, by their process."""
         stem, found = self.database.with_suffix("").name, {}
         for path in sorted(self.database.parent.glob(f"{stem}.*reserve")):
             name = path.name.removeprefix(f"{stem}.").removesuffix("reserve").rstrip(".")

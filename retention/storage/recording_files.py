@@ -1,11 +1,11 @@
-"""The one way to what is kept of recordings beside their rows: sound, metadata, sealed keys.
+"""The only access to what is kept of recordings besides their rows: sound, metadata, sealed keys.
 
-Whoever needs bytes asks a `RecordingFiles`; nobody else joins a path, lists a folder or unlinks. The files of
-this machine are one implementation (`local_files`), an object store can be another: it goes by the same ids
-and kinds, takes sound from `spool` and gives it back by `fetch`.
+Code that needs bytes asks a `RecordingFiles`; no other code joins a path, lists a folder or unlinks. The
+files of this machine are one implementation (`local_files`), an object store can be another: it uses the same
+ids and kinds, takes sound from `spool` and gives it back by `fetch`.
 
-What decides about all of it is in `archive`: when a row says what, and in which order things go (key, sound,
-metadata). A refusal's mark waits for no store and is always a file of this machine: see `marks`.
+`archive` decides when a row says what, and in which order files are removed (key, sound, metadata). A
+refusal's mark does not wait for a store and is always a file of this machine: see `marks`.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class Area(Enum):
 class RecordingFiles(Protocol):
     """What is kept, by the id of its recording and its kind. Any thread, any process.
 
-    Everything raises ArchiveError for an id that is none, and OSError where the disk, or the store, fails.
+    Everything raises ArchiveError for an id that is not valid, and OSError if the disk, or the store, fails.
     """
 
     base: Path
@@ -53,16 +53,16 @@ class RecordingFiles(Protocol):
     # names
 
     def name(self, id: str, kind: FileKind) -> str:
-        """As people are told it, `ID.flac`, `vault/ID.key`, whatever the id is."""
+        """The name as people see it, `ID.flac`, `vault/ID.key`, for any id."""
 
     def where(self, id: str, kind: FileKind) -> str:
-        """In full, for messages."""
+        """The full path, for messages."""
 
     def in_row(self, id: str, kind: FileKind) -> str:
-        """As rows have it: relative to `base`."""
+        """The path as in rows: relative to `base`."""
 
     def names(self, area: Area) -> list[tuple[str, str | None]]:
-        """Every name that is there, sorted, with the id it belongs to; no id: none of ours."""
+        """Every name there, sorted, with the id it belongs to; no id: not a file of ours."""
 
     def is_there(self, name: str) -> bool:
         """Whether one of `names` still is."""
@@ -82,38 +82,42 @@ class RecordingFiles(Protocol):
         """For reading, from its start; for the caller to close. Raises FileNotFoundError."""
 
     def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
-        """Replace it by `content`, durably: after a crash either the old or the new one is there.
+        """Replace it by `content`, durably: a crash leaves either the old or the new content.
 
-        `naming` stands around each moment in which a name appears; what it raises ends it.
+        Each name appears inside the context `naming`, which may refuse it by raising.
         """
 
     # sound, which is made and read as files of this machine
 
     def prepare(self) -> None:
-        """Have a place for what begins now."""
+        """Make a place for a recording that begins now."""
 
     def spool(self, id: str, kind: FileKind) -> Path:
         """Where this machine makes it: the tap writes PART there, and one of FORMATS is made of that."""
 
-    def keep(self, id: str, kind: FileKind) -> int:
-        """What was made in `spool` is whole: keep it, for its owner alone; its size in bytes."""
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
+        """Keep what was made in `spool` and is whole, readable by its owner only; its size in bytes.
+
+        It may leave the spool for it. After a crash it is asked for again, also where all was kept before.
+        `naming` as in `write`.
+        """
 
     def fetch(self, id: str, kind: FileKind) -> Path:
-        """A file of this machine with these bytes, for reading; perhaps one that is not there."""
+        """The path of a file on this machine with these bytes, for reading; it may be missing."""
 
     # removal
 
     def remove(self, area: Area, id: str) -> bool:
-        """Remove all of a recording that lies there, its metadata last; whether there was any.
+        """Remove all files of a recording there, its metadata last; whether there was any.
 
-        What began and was never finished goes as well. A crash may undo it until `sync`.
+        Also removes unfinished ones. A crash may undo it until `sync`.
         """
 
     def remove_name(self, name: str) -> bool:
-        """Remove one of `names`, whosever it is, durably; whether it was still there."""
+        """Remove one of `names`, also a file that is not ours, durably; whether it was still there."""
 
     def sync(self, area: Area) -> None:
-        """Make last what was removed there."""
+        """Make removals there durable."""
 
 
 def format_of(text: str) -> FileKind:
@@ -130,6 +134,7 @@ def sha256(files: RecordingFiles, id: str, kind: FileKind) -> str:
 
 
 def has_metadata(files: RecordingFiles) -> bool:
-    """Whether any recording has its metadata there: a database was, even where it is gone. Raises OSError."""
+    """Whether any recording has its metadata there: then a database existed, even if it is gone. Raises
+    OSError."""
     there = files.names(Area.RECORDINGS)
     return any(id is not None and name == files.name(id, FileKind.METADATA) for name, id in there)

@@ -1,14 +1,14 @@
 """The vault: for each sealed recording the key of its file, sealed to everyone who may listen.
 
-It lies apart from the recordings, so that removing `ID.key` makes a recording unreadable wherever copies of
-the file may be. `ID.key` is JSON, all bytes in it in base64:
+It lies apart from the recordings, so that removing `ID.key` makes a recording unreadable, and all copies of
+the file. `ID.key` is JSON, all bytes in it in base64:
 
     {"version": "sipagent-vault-1", "id": ID,
      "recipients": [{"public": <32 bytes>, "comment": …, "key": <a SealedBox to that key>}, …]}
 
 What is in the SealedBox begins with a line, `sipagent-key-1 ID`, ended by a line feed; the 32 bytes of the
-file's key follow. So no key can be put in another's place unseen. The public keys are there so that a text
-about the recording can be sealed to the same people later on, `sipagent-text-1 ID` in its first line.
+file's key follow. So no key can replace another unnoticed. The public keys are there so that a text about the
+recording can be sealed to the same people later, with `sipagent-text-1 ID` in its first line.
 """
 
 import json
@@ -38,8 +38,8 @@ class _Sealed:
 class Vault:
     """The sealed keys among these files.
 
-    Every method raises KeysError for an id that is none and for a file that isn't of the vault, OSError for a
-    disk that fails.
+    Every method raises KeysError for an id that is not valid and for a file that isn't of the vault, OSError
+    for a disk that fails.
     """
 
     def __init__(self, files: RecordingFiles) -> None:
@@ -50,13 +50,14 @@ class Vault:
         return self.files.exists(_checked(id), FileKind.KEY)
 
     def ids(self) -> list[str]:
-        """Of all recordings that something is kept of here, sorted; other files are passed over."""
+        """The ids of all recordings with a file here, sorted; other files are ignored."""
         return sorted({id for _, id in self.files.names(Area.VAULT) if id is not None})
 
     def create(self, id: str, recipients: Sequence[PublicKey], naming: Naming = nullcontext) -> bytes:
-        """The new key of a file, 32 bytes, once it is on the disk for all `recipients`; never another one.
+        """Make the key of a file, 32 bytes; returned once it is on the disk for all `recipients`. Never
+        replaces one.
 
-        KeysError if there is one already, and without a recipient; what `naming` raises.
+        KeysError if there is one already, or no recipient; what `naming` raises.
         """
         if self.has(id):
             raise KeysError(f"{self._where(id)}: exists, and a key is never overwritten")
@@ -80,10 +81,10 @@ class Vault:
         recipients: Sequence[PublicKey],
         naming: Naming = nullcontext,
     ) -> bool:
-        """Seal the key of a file to others from now on; false if it was for just these. Durable.
+        """Seal the key of a file to other recipients, durably; false if it was sealed to just these.
 
-        The key itself stays, and who had it once has it: it is the copies here that are for others.
-        Raises what `naming` does.
+        The key itself stays the same: who had it before still has it; only the copies here change. Raises
+        what `naming` does.
         """
         key = self._open(id, identity)
         if set(self.recipients(id)) == set(recipients):
@@ -92,7 +93,7 @@ class Vault:
         return True
 
     def seal(self, id: str, plain: bytes) -> Json:
-        """A text for the recipients of this recording alone: their public keys with what each can open."""
+        """A text for the recipients of this recording only: their public keys with what each can open."""
         return {encode(key.raw): encode(key.seal(_labelled(_TEXT, id, plain))) for key in self.recipients(id)}
 
     def unseal(self, id: str, sealed: Json, identity: Identity) -> bytes:
@@ -152,7 +153,7 @@ def _describe(id: str, key: bytes, recipients: Iterable[PublicKey]) -> bytes:
 
 
 def _sealed(entry: Json) -> _Sealed:
-    """ValueError, KeyError, TypeError or AttributeError for an entry that is none."""
+    """ValueError, KeyError, TypeError or AttributeError for an entry that is not valid."""
     raw, box = decode(entry["public"]), decode(entry["key"])
     if raw is None or box is None or len(raw) != KEY_BYTES:
         raise ValueError("not base64")

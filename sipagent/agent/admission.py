@@ -88,7 +88,7 @@ def admission(config: Config) -> Admission:
     operators, refusal = config.operators, config.refusal
     policy = Policy(
         opt_in=refusal.mode == "opt_in",
-        refusal_digit=refusal.digit,
+        refusal_digits=refusal.refusing,
         accept_digit=refusal.accept_digit,
         choices=tuple(config.prompts.choices.items()),
         voice=refusal.engine != "none",

@@ -1,1 +1,2 @@
-"""What the law wants written: the entry of the register (GDPR article 30), the certificate of a deletion."""
+"""The texts that the law requires: the entry of the register (GDPR article 30), the certificate of a
+deletion."""

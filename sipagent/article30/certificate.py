@@ -1,4 +1,4 @@
-"""The certificate of a deletion: a page of text that a person can be handed, in French or English."""
+"""The certificate of a deletion: a page of text to give to a person, in French or English."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -99,7 +99,7 @@ _WORDS: dict[str, tuple[str, str]] = {
 
 
 def certificate(done: Deletion, service: ServiceTable) -> str:
-    """The text: lines of 78 characters but for values, which are not broken; times in the service's zone."""
+    """The text: lines of 78 characters, except values, which are not broken; times in the service's zone."""
     page = _Page(StatisticsWords("fr" if service.language == "fr" else "en"), service)
     return "\n".join(page.lines(done)) + "\n"
 
@@ -152,7 +152,8 @@ class _Page:
             yield from self._item(self._say("note" if done.notes == 1 else "notes", count=done.notes))
 
     def _stays(self, done: Deletion) -> Iterator[str]:
-        """As the rows have it: `Receipt.anonymous`, `Recording.tombstone`, what a note and a use forget."""
+        """What stays, by the rows: `Receipt.anonymous`, `Recording.tombstone`, notes and uses without
+        names."""
         yield from self._item(self._say("call_stays"))
         if done.call.recording is not None and done.call.recording.sha256 is not None:
             yield from self._item(self._say("sound_stays"))

@@ -1,10 +1,10 @@
-"""A file that `register` wrote: what it is, where the configuration has moved on since, and the new text.
+"""A file that `register` wrote: its content, where the configuration has changed since, and the new text.
 
     read(text) -> Written                  JSON, or Markdown in either language; RegisterError for others
     differences(written, entry)            each statement that has moved on, with the keys it rests on
     renewed(written, entry) -> str         the same file with the entry of now
 
-Pure: texts in, values out. Of Markdown, what stands around the two comments is left alone.
+Pure: texts in, values out. In Markdown, the text around the two comments is not changed.
 """
 
 import json
@@ -19,14 +19,14 @@ from sipagent.article30.register import FORMAT, RegisterEntry
 
 
 class RegisterError(ValueError):
-    """The file holds no entry that can be compared; `str()` continues "the file ..."."""
+    """The file has no entry that can be compared; `str()` continues "the file ..."."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """An entry as a file has it. `language` is null for JSON, whose `json` is the object in it.
 
-    Of Markdown, `before` and `after` are what stands around the entry, and `lines` are its own.
+    For Markdown, `before` and `after` are the text around the entry, and `lines` its own lines.
     """
 
     language: str | None
@@ -38,9 +38,10 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One statement that the file has otherwise, or has not (`file` null), or has too much (`now` null).
+    """One statement that differs in the file, is missing there (`file` null), or is too much there (`now`
+    null).
 
-    `where` is `line 12`, of Markdown, or the place in the JSON. `keys` of config.toml are what moved it.
+    `where` is `line 12` in Markdown, or the place in the JSON. `keys` of config.toml have changed it.
     """
 
     where: str
@@ -50,7 +51,7 @@ class Difference:
 
 
 def read(text: str) -> Written:
-    """What a file holds. Raises RegisterError."""
+    """Read the text of a file. Raises RegisterError."""
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         return _read_json(text.lstrip("\ufeff"))
     rows = text.lstrip("\ufeff").splitlines()
@@ -84,14 +85,14 @@ def _read_json(text: str) -> Written:
 
 
 def differences(written: Written, entry: RegisterEntry) -> list[Difference]:
-    """Where the file is not what the entry says, in the order of the entry."""
+    """Where the file differs from the entry, in the order of the entry."""
     if written.language is None:
         return list(_of_json(written.json or {}, entry))
     return list(_of_markdown(written, list(lines(entry, written.language))))
 
 
 def renewed(written: Written | None, entry: RegisterEntry, language: str | None) -> str:
-    """The text to write: JSON where there is no language; Markdown in place of what the file had."""
+    """The text to write: JSON without a language; else Markdown, which replaces the file's entry."""
     if language is None:
         return json.dumps(entry.to_json(), indent=2, ensure_ascii=False) + "\n"
     text = markdown(entry, language)
@@ -104,7 +105,7 @@ def renewed(written: Written | None, entry: RegisterEntry, language: str | None)
 
 
 def _of_markdown(written: Written, now: list[EntryLine]) -> Iterator[Difference]:
-    """Line by line; empty ones and the space around a line do not count."""
+    """Compare line by line; empty lines and space around a line do not count."""
     numbered = enumerate(written.lines, len(written.before) + 1)
     old = [(number, text) for number, row in numbered if (text := row.strip())]
     new = [line for line in now if line.text]
@@ -125,7 +126,7 @@ _ABSENT = object()
 
 
 def _of_json(json_: Mapping[str, Any], entry: RegisterEntry) -> Iterator[Difference]:
-    """Statement by statement; then what the file states and the entry does not."""
+    """Compare statement by statement; then add what only the file states."""
     left = dict(_leaves(json_, {statement.name for statement in entry.statements}))
     for statement in entry.statements:
         had = left.pop(statement.name, _ABSENT)
@@ -137,11 +138,11 @@ def _of_json(json_: Mapping[str, Any], entry: RegisterEntry) -> Iterator[Differe
 
 
 def _leaves(json_: Mapping[str, Any], names: set[str], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The values in an object by their places, each as deep as a statement of that name reaches."""
+    """The values in an object by their places, down to the depth of the statement of that name."""
     for key, value in json_.items():
         name = f"{above}{key}"
         if name in ("format", "to_complete"):
-            continue  # not stated: the one is no statement, the other follows from them
+            continue  # not statements: one is no statement at all, the other follows from them
         if name not in names and isinstance(value, dict):
             yield from _leaves(value, names, f"{name}.")
         else:

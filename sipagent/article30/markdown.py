@@ -1,7 +1,7 @@
 """The register's entry as Markdown, in French or English: a `RegisterEntry` in, lines out. Pure.
 
-It stands between two comments, by which it is found again in a longer register; what is around them is its
-keepers' own. Every statement is one line, so that a line that differs tells which.
+It is between two comments, by which it is found again in a longer register; the text around them is not ours.
+Every statement is one line, so that a different line shows which statement differs.
 """
 
 import re
@@ -87,7 +87,7 @@ def _line(statement: Statement, words: RegisterWords, writing: "_Writing", bulle
 
 
 class _Writing(Formatter):
-    """How a statement's values are written: what follows the colon in a brace says as what."""
+    """How a statement's values are written: the word after the colon in a brace gives the format."""
 
     def __init__(self, *, french: bool) -> None:
         self._french = french
@@ -125,7 +125,7 @@ class _Writing(Formatter):
         return f"{self._amount(window['share'], 'share')} {calls} ({days} {_code(window['hours'])})"
 
     def _period(self, period: str) -> str:
-        """`6 months` as each language has it."""
+        """`6 months` in each language."""
         count, unit = period.split()
         if not self._french:
             return period
@@ -134,12 +134,12 @@ class _Writing(Formatter):
 
 
 def _prose(text: str) -> str:
-    """A text as it is to be read: what Markdown would take for a sign of its own is escaped."""
+    """A text with escapes for what Markdown would take as markup."""
     return re.sub(r"([\\`*_\[\]<>#|~&])", r"\\\1", text)
 
 
 def _code(text: str) -> str:
-    """A word of the configuration, to the letter (CommonMark 6.1)."""
+    """A word of the configuration, literally (CommonMark 6.1)."""
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     space = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{space}{text}{space}{fence}"

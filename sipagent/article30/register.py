@@ -2,10 +2,10 @@
 
 The configuration, the public keys and the notices go in; a `RegisterEntry` comes out, made of statements.
 Each has a name, which is its place in the JSON and never depends on a language, a value, and the keys of
-config.toml that it rests on. What each says in words is in `words`, under its name.
+config.toml that it rests on. Its text is in `words`, under its name.
 
-Whatever is switched off is stated as such. Nothing depends on the day, the machine or the version, so that an
-entry that was written once can be compared with that of now.
+What is switched off is stated as such. Nothing depends on the day, the machine or the version, so that an
+entry written once can be compared with the present one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,8 +32,8 @@ _DRAWN_BY = (
 class Statement:
     """One thing that the entry states.
 
-    `name` is where `value` stands in the JSON: `retention.recordings`. `keys` of config.toml make it what it
-    is; one that rests on the program alone has none. `how` picks one of its sentences where it has several.
+    `name` is the place of `value` in the JSON: `retention.recordings`. `keys` of config.toml determine it; a
+    statement that depends only on the program has none. `how` picks one of its sentences if it has several.
     """
 
     name: str
@@ -43,19 +43,19 @@ class Statement:
 
     @property
     def section(self) -> str:
-        """What it stands under."""
+        """The section of the statement."""
         return self.name.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class RegisterEntry:
-    """The whole: its statements in order, and the keys of config.toml that still have to be filled in."""
+    """The whole entry: its statements in order, and the keys of config.toml that must still be filled in."""
 
     statements: tuple[Statement, ...]
     to_complete: tuple[str, ...]
 
     def to_json(self) -> Json:
-        """By the statements' names; texts are those of the configuration, and null where it has none."""
+        """By the statements' names; texts are those of the configuration, null if it has none."""
         json: Json = {"format": FORMAT}
         for statement in self.statements:
             *folders, last = statement.name.split(".")
@@ -87,7 +87,7 @@ def entry(config: Config, recipients: Sequence[PublicKey], notices: Sequence[Spo
     return RegisterEntry(statements, tuple(dict.fromkeys(missing)))
 
 
-# The sentences that ask for something; what is to be filled in is the last of the statement's keys.
+# The sentences that ask for something; the last of the statement's keys must be filled in.
 MISSING = frozenset({"missing", "example", "all", "nameless", "wordless"})
 
 
@@ -221,7 +221,7 @@ def _information(config: Config, notices: Sequence[SpokenNotice]) -> Iterator[St
 
 
 def _reached(notice: SpokenNotice) -> str:
-    """How callers come to hear it in its language; that of the service is heard by all the others."""
+    """How callers reach the notice in its language; all others hear the service's language."""
     if notice.numbers:
         return "numbers_keys" if notice.keys else "numbers"
     return "keys" if notice.keys else ""
@@ -235,7 +235,7 @@ def _choice(config: Config) -> Iterator[Statement]:
         "rights.choice",
         {
             "mode": refusal.mode,
-            "digit": refusal.digit,
+            "digit": ", ".join(refusal.refusing),
             "accept_digit": refusal.accept_digit if opt_in else None,
             "window_s": refusal.window_s,
         },
@@ -259,7 +259,7 @@ def _choice(config: Config) -> Iterator[Statement]:
     aloud = heard and refusal.in_call == "key+voice"
     yield Statement(
         "rights.in_call",
-        {"digit": refusal.digit, "keywords": list(refusal.in_call_keywords) if aloud else []},
+        {"digit": ", ".join(refusal.refusing), "keywords": list(refusal.in_call_keywords) if aloud else []},
         ("refusal.digit", "refusal.engine", "refusal.in_call", "refusal.in_call_keywords"),
         "aloud" if aloud else "",
     )
@@ -304,7 +304,7 @@ def _signalling(config: Config) -> Statement:
 
 
 def _media(config: Config) -> Statement:
-    """SRTP takes its keys from the signalling (SDES, RFC 4568): in clear there, they are in clear."""
+    """SRTP gets its keys from the signalling (SDES, RFC 4568): if that is in clear, so are the keys."""
     srtp, tls = config.trunk.srtp, config.trunk.transport == "tls"
     how = "off" if srtp == "off" else f"{srtp}_tls" if tls else srtp
     keys = ("trunk.srtp", "trunk.transport")

@@ -14,20 +14,20 @@ class RegisterWords:
     """The words of one language.
 
     A sentence is found by `Statement.name`, and by `name/how` where the statement has several; those of the
-    notices by `information.notices`. It is one line of Markdown. Its braces take from the statement's value,
-    as `markdown` writes it: `{period:period}`, `{}` for the value itself; `{todo}` is `to_complete`
-    with the key where it belongs.
+    notices by `information.notices`. It is one line of Markdown. Its braces are filled from the statement's
+    value, as `markdown` writes it: `{period:period}`, `{}` for the value itself; `{todo}` is `to_complete`
+    with its key.
     """
 
     introduction: str
     to_complete: str
-    headings: Mapping[str, str]  # by section; one without goes on with the section before
+    headings: Mapping[str, str]  # by section; a section without a title continues the one before
     sentences: Mapping[str, str]
     by_hand: tuple[str, ...]  # what no configuration knows
 
 
 def sentence(statement: Statement, words: RegisterWords) -> str:
-    """The sentence of a statement, its braces unfilled but for `{todo}`."""
+    """The sentence of a statement, its braces unfilled except `{todo}`."""
     name = "information.notices" if statement.name.startswith("information.notices.") else statement.name
     found = words.sentences["/".join(filter(None, (name, statement.how)))]
     return found.replace("{todo}", f"{words.to_complete} (`{statement.keys[-1]}`)" if statement.keys else "")

@@ -192,7 +192,7 @@ def digit(call: CallState, fact: e.DtmfPressed) -> None:
         pass  # one press, heard by two ways
     elif fact.leg != CALLER:
         bridge.operator_digit(call, fact)
-    elif fact.digit == call.policy.refusal_digit:
+    elif fact.digit in call.policy.refusal_digits:
         refuse(call, "dtmf", method=fact.method)
     elif call.phase is Phase.CHOICE:
         choose(call, fact.digit)

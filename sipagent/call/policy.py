@@ -30,7 +30,7 @@ class Policy:
     """
 
     opt_in: bool = False
-    refusal_digit: str = "9"
+    refusal_digits: tuple[str, ...] = ("9",)
     accept_digit: str = "1"
     choices: tuple[tuple[str, str], ...] = ()
     voice: bool = False

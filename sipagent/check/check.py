@@ -1,8 +1,8 @@
 """`sipagent check`: all that can be known of a call before there is one.
 
-`checks` gives findings and prints nothing. It changes nothing, but for a database of an older version,
-which is brought up to date by opening it. What must be right in config.toml for it to load is
-not here but in `config`; here is what loads and should still be looked at.
+`checks` gives findings and prints nothing. It changes nothing, except that opening a database of an older
+version brings it up to date. `config` has the rules that config.toml must fulfil to load; this module finds
+what loads but still needs a look.
 """
 
 import re
@@ -44,7 +44,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
 
 
 def configuration_findings(config: Config) -> Iterator[Finding]:
-    """Look at what is allowed and still deserves a thought."""
+    """Look for settings that are allowed but may be mistakes."""
     yield ok("configuration", str(config.file))
     yield from _service(config)
     yield from _network(config)
@@ -111,7 +111,7 @@ def _recording(config: Config) -> Iterator[Finding]:
 
 
 def _without_effect(config: Config) -> Iterator[Finding]:
-    """Name the keys that somebody wrote and that nothing reads."""
+    """Name the keys that are written but not used."""
     refusal = config.refusal
     if refusal.engine == "none":
         for key in ("keywords", "accept_keywords", "in_call_keywords"):
@@ -126,7 +126,7 @@ def _without_effect(config: Config) -> Iterator[Finding]:
 
 
 def _unheard_voice(config: Config) -> Iterator[Finding]:
-    """Nothing is listened for during a call but with an engine and `key+voice`."""
+    """Words for the call are only heard with an engine and `key+voice`."""
     refusal = config.refusal
     if refusal.in_call == "key+voice" and refusal.engine == "none":
         yield warning("refusal.in_call", 'key+voice: the key alone, while refusal.engine is "none"')
@@ -136,7 +136,7 @@ def _unheard_voice(config: Config) -> Iterator[Finding]:
 
 
 def _unheard_prompts(config: Config) -> Iterator[Finding]:
-    """Languages that no caller can come to, and a first prompt that none hears."""
+    """Languages that no caller can reach, and a first prompt that no caller hears."""
     prompts = config.prompts
     reached = {*prompts.languages.values(), *prompts.choices.values()}
     for language in prompts.overrides:

@@ -1,7 +1,8 @@
-"""Whether the edge will work: Kamailio, its modules, and its configuration, which is started for real.
+"""Whether the edge will work: Kamailio, its modules, and its configuration, which is really started.
 
-`kamailio -c` passes configurations that fail at the start, so it is started, on free loopback ports and in a
-folder for temporary files, and ended again. Nothing is left behind, and a running agent does not notice.
+`kamailio -c` accepts configurations that fail at the start. So Kamailio is started, on free loopback ports
+and in a folder for temporary files, and ended again. Nothing is left behind, and a running agent is not
+affected.
 """
 
 import re
@@ -29,7 +30,7 @@ PACKAGES = {"tls.so": "kamailio-tls-modules"}  # Debian's; the others are in `ka
 
 
 def edge_findings(config: Config, limits: EngineLimits, now: datetime) -> Iterator[Finding]:
-    """Check the edge, where one is needed; `now`: aware. Raises ConfigError: calls that the engine lacks."""
+    """Check the edge, if it is needed; `now`: aware. Raises ConfigError: too many calls for a process."""
     if not needs_edge(config, limits):
         return
     try:
@@ -39,7 +40,7 @@ def edge_findings(config: Config, limits: EngineLimits, now: datetime) -> Iterat
         return
     try:
         planned = plan(config, limits, found)
-    except ConfigError:  # of which `machine` tells, with the workers
+    except ConfigError:  # `machine` reports this, with the workers
         return
     if not config.edge.start:
         yield ok("edge", "started by somebody else: see sipagent edge")
@@ -56,7 +57,7 @@ def edge_findings(config: Config, limits: EngineLimits, now: datetime) -> Iterat
 
 
 def _absent(planned: Plan) -> list[str]:
-    """What is not on this machine, of the program, its modules and its tables."""
+    """What is missing on this machine: the program, its modules or its tables."""
     if not KAMAILIO.exists():
         return [KAMAILIO.name]
     modules = {path.name for path in MODULES.glob("*/kamailio/modules/*.so")}
@@ -70,7 +71,7 @@ def _package(absent: list[str]) -> str:
 
 
 def _certificate(planned: Plan, file: Path, now: datetime) -> Iterator[Finding]:
-    """Raises ConfigError for what Kamailio could not use."""
+    """Look at the certificate. Raises ConfigError if Kamailio could not use it."""
     if planned.tls is None:
         return
     until = expiry(planned.tls, file)
@@ -100,7 +101,7 @@ def _started(planned: Plan) -> Finding:
 
 
 def _elsewhere(planned: Plan) -> Plan:
-    """This plan on free ports of loopback, where it meets nobody."""
+    """This plan on free ports of loopback, where it disturbs nothing."""
     inner, listen, tls = _free_ports(3)
     secured = planned.tls and replace(planned.tls, listen=HostPort(LOOPBACK, tls))
     if planned.transport == "tls" and secured:
@@ -109,7 +110,7 @@ def _elsewhere(planned: Plan) -> Plan:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports that nobody has, for UDP and TCP."""
+    """Free ports, for UDP and TCP."""
     tried = [
         (socket.socket(type=socket.SOCK_STREAM), socket.socket(type=socket.SOCK_DGRAM)) for _ in range(count)
     ]

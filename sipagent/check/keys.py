@@ -1,4 +1,4 @@
-"""Whether recordings can be sealed and opened, and that what opens them is not where they are made."""
+"""Whether recordings can be sealed and opened, and no private key is where they are made."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _SHOWN = 3  # names of a long list
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateKey:
-    """An identity on this machine. `public` is null where only its passphrase would tell."""
+    """An identity on this machine. `public` is null if only its passphrase would tell."""
 
     path: Path
     public: PublicKey | None
@@ -30,14 +30,14 @@ class PrivateKey:
 
 
 def private_keys(config: "Config") -> list[PrivateKey]:
-    """Those beside a recipient's public key, beside the configuration, and in `keys/`."""
+    """The private keys beside a recipient's public key, beside the configuration, and in `keys/`."""
     folders = {path.parent for path in config.recording.recipients} | {config.base, config.base / "keys"}
     files = {path for folder in folders for path in folder.glob("*.key") if path.is_file()}
     return [found for path in sorted(files) if (found := _private_key(path))]
 
 
 def _private_key(path: Path) -> PrivateKey | None:
-    """None for a `*.key` of another kind, as those of TLS are."""
+    """The private key in a file; None for a `*.key` of another kind, such as TLS keys."""
 
     class AskedFor(Exception):
         pass
@@ -53,7 +53,7 @@ def _private_key(path: Path) -> PrivateKey | None:
         pass
     except KeysError:
         if other_half is None or os.access(path, os.R_OK):
-            return None  # else it is another user's
+            return None  # else it belongs to another user
     return PrivateKey(path=path, public=other_half, protected=True, mode=mode)
 
 
@@ -90,7 +90,7 @@ def _private(key: PrivateKey) -> Iterator[Finding]:
 
 
 def _vault(config: "Config") -> Iterator[Finding]:
-    """What the vault and the recordings do not agree on."""
+    """The differences between the vault and the recordings."""
     if not config.retention.database.exists():
         return
     with store_of(config) as store:
@@ -104,7 +104,7 @@ def _vault(config: "Config") -> Iterator[Finding]:
 
 
 def _is_keyless(orphan: Orphan) -> bool:
-    """Whether it is a sealed file with a row, of which the vault knows nothing."""
+    """Whether it is a sealed file with a row, but without a key in the vault."""
     return orphan.name.endswith(".sealed") and not orphan.rowless and not orphan.forbidden
 
 

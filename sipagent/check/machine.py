@@ -1,6 +1,6 @@
-"""Whether this machine lets the agent work: disk, database, ports, engine, Python.
+"""Whether the agent can work on this machine: disk, database, ports, engine, Python.
 
-Nothing is left behind: what is tried (a file, a bound port) is undone at once.
+Nothing is left behind: each test (a file, a bound port) is undone at once.
 """
 
 import errno
@@ -25,8 +25,8 @@ from sipagent.config.layout import EngineLimits, calls_a_process, layout
 from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.edge.plan import Addresses, needs_edge, plan
 
-PYTHONS = ((3, 11), (3, 12))  # those that the engine's wheel exists for
-FREE_LEAST = 100 << 20  # bytes: below, calls will soon go unrecorded
+PYTHONS = ((3, 11), (3, 12))  # the versions that the engine's wheel exists for
+FREE_LEAST = 100 << 20  # bytes: with less, calls will soon not be recorded
 FREE_LITTLE = 2 << 30  # bytes; an hour of two channels as FLAC takes about 50 MB
 PORT_SAMPLES = 16
 PROBE_S = 0.5  # how long our own agent on this machine may take to answer OPTIONS
@@ -34,7 +34,7 @@ PROBE_S = 0.5  # how long our own agent on this machine may take to answer OPTIO
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What the SIP engine says of itself; `tls`: that library's name."""
+    """What the SIP engine says about itself; `tls`: the name of its TLS library."""
 
     version: str
     limits: EngineLimits
@@ -42,7 +42,7 @@ class EngineFacts:
 
 
 def python_finding(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
-    """Tell whether the engine exists for this Python."""
+    """Tell whether the engine is available for this Python."""
     text = "{}.{}".format(*version)
     if version in PYTHONS:
         return ok("python", text)
@@ -52,7 +52,7 @@ def python_finding(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
 def engine_findings(
     config: Config, engine_facts: Callable[[], EngineFacts], now: datetime
 ) -> Iterator[Finding]:
-    """Ask the engine what it is. An ImportError means that it is not installed."""
+    """Ask the engine for its facts. An ImportError means that it is not installed."""
     try:
         facts = engine_facts()
     except ImportError as problem:
@@ -72,7 +72,7 @@ def engine_findings(
 
 
 def _processes(config: Config, limits: EngineLimits) -> Iterator[Finding]:
-    """Tell of workers where one process does not do, and whether there are ports for them."""
+    """Tell of workers if one process is not enough, and whether there are ports for them."""
     if not needs_edge(config, limits):
         return
     try:
@@ -95,7 +95,7 @@ def disk_findings(config: Config, now: datetime) -> Iterator[Finding]:
     ):
         try:
             yield from findings
-        except OSError as problem:  # also from asking whether a path behind a closed door exists
+        except OSError as problem:  # also when asking whether a path in a forbidden folder exists
             where = problem.filename or config.recording.directory  # a write names no file
             yield error(what, f"{where}: {problem.strerror}")
 
@@ -121,7 +121,7 @@ def _recordings(config: Config) -> Iterator[Finding]:
 
 
 def _database(config: Config, now: datetime) -> Iterator[Finding]:
-    """Read the database whole, without changing it, and look for what should be gone by now."""
+    """Read the whole database, without changing it, and look for what should be gone by now."""
     what, path = "retention.database", config.retention.database
     if not path.exists():
         yield _no_database(config, path)
@@ -190,10 +190,10 @@ def _family(address: HostPort) -> socket.AddressFamily:
 
 
 def _bind(address: HostPort, kind: socket.SocketKind) -> int:
-    """Give the errno of binding there, 0 where it works."""
+    """Give the errno of binding there, 0 if it works."""
     try:
         with socket.socket(_family(address), kind) as tried:
-            if kind == socket.SOCK_STREAM:  # as servers do: connections that have ended keep no port
+            if kind == socket.SOCK_STREAM:  # as servers do: ended connections keep no port
                 tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             tried.bind(address)
     except OSError as problem:
@@ -202,27 +202,27 @@ def _bind(address: HostPort, kind: socket.SocketKind) -> int:
 
 
 def tells_figures(address: HostPort) -> bool:
-    """Ask whoever holds a TCP port whether it tells what an agent of ours does."""
+    """Ask the program on a TCP port for metrics, as our agent would give them."""
     host, port = _reachable(address)
     asking = HTTPConnection(host, port, timeout=PROBE_S)
     try:
         asking.request("GET", "/metrics")
         return b"\nsipagent_" in asking.getresponse().read(65536)
-    except (OSError, HTTPException):  # nobody answers, or what answers does not speak HTTP
+    except (OSError, HTTPException):  # no answer, or not in HTTP
         return False
     finally:
         asking.close()
 
 
 def answers_as_agent(address: HostPort) -> bool:
-    """Ask whoever holds a UDP port with OPTIONS (RFC 3261 section 11) whether it is an agent of ours."""
+    """Ask the program on a UDP port with OPTIONS (RFC 3261 section 11) whether it is our agent."""
     with socket.socket(_family(address), socket.SOCK_DGRAM) as asking:
         asking.settimeout(PROBE_S)
         try:
             asking.connect(_reachable(address))
             asking.send(_options(address, HostPort(*asking.getsockname()[:2])))
             return b"sipagent" in asking.recv(65536)
-        except OSError:  # nobody answers, or what answers does not speak SIP
+        except OSError:  # no answer, or not in SIP
             return False
 
 

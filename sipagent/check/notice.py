@@ -1,7 +1,7 @@
-"""Whether the prompts say what they must, by the words that lie beside them, and sound as they should.
+"""Whether the prompts say what they must, by the words in the files beside them, and sound as they should.
 
-A caller must learn before being recorded who records, that it is recorded, what for, and how to refuse
-it, or accept it (GDPR articles 13 and 21(4); article 7 where the recording rests on consent).
+A caller must learn before being recorded who records, that it is recorded, what for, and how to refuse it, or
+accept it (GDPR articles 13 and 21(4); article 7 if the recording rests on consent).
 
     lint(config)             every single thing, for `sipagent notice --lint`
     prompt_findings(config)  what is not right of it, for `sipagent check`
@@ -37,17 +37,17 @@ SPOKEN = ("welcome", "refused", "confirm", "closed", "unavailable", "please_hold
 
 # Syllables a second from the first sound to the last. The shipped prompts have 3.7 to 5.5 in both languages,
 # at 155 to 230 words a minute. A fifth faster, or a third slower, is hard to follow on a line; beyond the
-# outer bounds nobody speaks: the words are not those of the sound.
+# outer bounds no one speaks: the words are not those of the sound.
 PACE = (2.5, 6.5)
 PACE_POSSIBLE = (1.5, 9.0)
 # dBFS. Speech for telephone lines is levelled to -26 below overload (ITU-T P.830); shipped are -20.
 LEVEL = (-36.0, -12.0)
 LEVEL_HEARD = -42.0
-CLIPPED = 0.01  # of the samples; more is a distortion that costs words
+CLIPPED = 0.01  # share of the samples; more is a distortion that hides words
 
 
 def prompt_findings(config: Config) -> Iterator[Finding]:
-    """Look at every prompt of every language in use, once each; one line for what is well."""
+    """Look at every prompt of every language in use, once each; one line if all is well."""
     for name, findings in _by_prompt(config):
         yield findings[0]
         wrong = [finding for finding in findings[1:] if finding.level != "ok"]
@@ -57,13 +57,13 @@ def prompt_findings(config: Config) -> Iterator[Finding]:
 
 
 def lint(config: Config) -> Iterator[Finding]:
-    """Look at every prompt of every language in use, once each, and tell everything."""
+    """Look at every prompt of every language in use, once each, and report everything."""
     for _, findings in _by_prompt(config):
         yield from findings
 
 
 def _by_prompt(config: Config) -> Iterator[tuple[str, list[Finding]]]:
-    """The name of each prompt in use and what is found, the state of its file first."""
+    """The name of each prompt in use and its findings, the state of its file first."""
     seen: dict[Path, str] = {}
     for prompts in config.prompt_sets():
         for name in NAMES:
@@ -82,7 +82,8 @@ def _by_prompt(config: Config) -> Iterator[tuple[str, list[Finding]]]:
 
 
 def _borrowed(config: Config, prompts: PromptSet) -> Finding | None:
-    """What callers of another language hear in the default one, but for the notice, which has its line."""
+    """What callers of another language hear in the default language, except the notice, which has its own
+    line."""
     own = config.prompts.overrides.get(prompts.language)
     if prompts.language == config.service.language or own is None:
         return None
@@ -165,7 +166,7 @@ def _pace(what: str, words: str, sound: Loudness, said: Vocabulary | None) -> Fi
 
 
 def missing_words(config: Config, words: str, said: Vocabulary) -> list[str]:
-    """List what the words of a notice leave out, in words that continue "it does not say"."""
+    """List what the words of a notice leave out; each continues "it does not say"."""
     return [what for said_so, what in _essentials(config, plain(words), said) if not said_so]
 
 
@@ -191,16 +192,18 @@ def _essentials(config: Config, text: str, said: Vocabulary) -> list[tuple[bool,
 
 
 def _way(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> tuple[bool, str]:
-    """Whether it says how: by the key, or where somebody listens, by one of the words."""
+    """Whether it says how: by the key, or if a detector listens, by one of the words."""
     refusal = config.refusal
-    key = refusal.digit if refusing else refusal.accept_digit
+    keys = refusal.refusing if refusing else (refusal.accept_digit,)
     does = "refuses" if refusing else "accepts"
-    if (heard.key_refuses if refusing else heard.key_accepts)(text, key, said):
-        return True, f"the key that {does} ({key})"
+    says_it = heard.key_refuses if refusing else heard.key_accepts
+    if told := [key for key in keys if says_it(text, key, said)]:
+        return True, f"the key that {does} ({', '.join(told)})"
+    the_key = f"the key that {does} ({' or '.join(keys)})"
     if refusal.engine == "none":
-        return False, f"the key that {does} ({key})"
+        return False, the_key
     by_word = tells_to_say(config, text, said, refusing=refusing)
-    return by_word, "the words to say" if by_word else f"the key that {does} ({key}) or the words to say"
+    return by_word, "the words to say" if by_word else f"{the_key} or the words to say"
 
 
 def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
@@ -213,15 +216,16 @@ def _notice(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[
 
 
 def _promises(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
-    """What it promises and the agent does not keep."""
+    """What it promises and the agent does not do."""
     refusal = config.refusal
     unrecorded = [s for s in heard.sentences(text) if heard.of_recording(s, said).not_recorded]
     if refusal.mode == "objection" and any(heard.says(sentence, said.otherwise) for sentence in unrecorded):
         yield error(
             what, "says that who does nothing is not recorded; with refusal.mode objection, silence allows"
         )
-    if refusal.mode == "opt_in" and not heard.key_refuses(text, refusal.digit, said):
-        yield warning(what, f"its words do not say the key that refuses later ({refusal.digit})")
+    if refusal.mode == "opt_in" and not any(heard.key_refuses(text, key, said) for key in refusal.refusing):
+        keys = " or ".join(refusal.refusing)
+        yield warning(what, f"its words do not say the key that refuses later ({keys})")
     yield from _spoken_ways(config, what, text, said)
     refusing = refusal.mode == "objection"
     if refusal.engine != "none" and not broken_promise(config, text, said):
@@ -253,7 +257,7 @@ def _purposes(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
 
 
 def _other_purposes(config: Config, text: str, said: Vocabulary) -> Iterator[str]:
-    """Purposes that it tells and for which nobody may listen; what is held serves as evidence."""
+    """Purposes that it tells but that are not configured; held recordings serve as evidence."""
     kept = config.retention
     for purpose, words in said.purposes.items():
         named = any(heard.says(plain(own), words) for own in kept.purposes) or purpose in kept.purposes
@@ -263,7 +267,7 @@ def _other_purposes(config: Config, text: str, said: Vocabulary) -> Iterator[str
 
 
 def _beginnings(purpose: str, said: Vocabulary) -> Sequence[str]:
-    """A purpose that nobody has listed is looked for by its own words, but for their endings."""
+    """A purpose not in the vocabulary is searched for by its own words, without their endings."""
     words = heard.tokens(plain(purpose).replace("_", " "))
     return said.purposes.get(purpose) or [word[:7] for word in words if len(word) > 3] or [plain(purpose)]
 
@@ -290,7 +294,7 @@ def _how_long(config: Config, what: str, text: str, said: Vocabulary) -> Iterato
 
 
 def _the_rest(what: str, text: str, said: Vocabulary) -> Finding:
-    """GDPR article 13(1) and (2): rights, contacts, legal basis, the authority; too much for a call."""
+    """GDPR article 13(1) and (2): rights, contacts, legal basis, the authority; too long for a call."""
     rest = "where the rest of GDPR article 13 can be read"
     cure = "`python -m prompts.speak --read-more PLACE`"
     if not heard.says(text, said.read_more):
@@ -305,7 +309,7 @@ def _days(count: int, unit: str) -> float:
 
 
 def _choose(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
-    """Said to who does not understand the default language, so perhaps in another one, or in several."""
+    """For callers who do not understand the default language, so perhaps in another one, or in several."""
     for key in config.prompts.choices:
         if any(heard.says_key(text, key, words) for words in VOCABULARIES.values()):
             yield ok(what, f"says the key {key}")
@@ -329,7 +333,7 @@ def _confirm(config: Config, what: str, text: str, said: Vocabulary) -> Iterator
 
 
 def _unrecorded(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
-    """Heard by who is not recorded, after a refusal or in place of the notice."""
+    """Heard by callers who are not recorded, after a refusal or instead of the notice."""
     spoken = heard.of_recording(text, said)
     if spoken.recorded:
         yield error(what, "says that the call is recorded; who hears it is not")
@@ -347,7 +351,7 @@ def _refused(config: Config, what: str, text: str, said: Vocabulary) -> Iterator
 
 
 def _silent_on_recording(config: Config, what: str, text: str, said: Vocabulary) -> Iterator[Finding]:
-    """Heard outside the notice, by anybody: it must not promise a recording."""
+    """Heard outside the notice, by any caller: it must not promise a recording."""
     if heard.of_recording(text, said).recorded:
         yield error(what, "says that the call is recorded; who hears it may not be")
     else:

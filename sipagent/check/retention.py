@@ -1,6 +1,7 @@
-"""What `check` can tell of what is kept: whether it goes in time, holds are reviewed, the chain is whole.
+"""What `check` can tell of what is kept: whether it is removed in time, holds are reviewed, the chain is
+whole.
 
-Reads the database and changes nothing in it; `verify` is what reads every entry and every file.
+Reads the database and changes nothing in it; only `verify` reads every entry and every file.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from sipagent.service.purging import RESUMES
 def retention_findings(
     config: Config, now: datetime, read_clock: Callable[[], ClockReading] = read_clock
 ) -> Iterator[Finding]:
-    """Look into a database that is there. `now` is aware. Raises OSError."""
+    """Look into an existing database. `now` is aware. Raises OSError."""
     try:
         with store_of(config) as store:
             yield _purge(config, store, now, read_clock)
@@ -82,7 +83,7 @@ def _holds(store: Store, local: datetime) -> Finding:
 
 
 def _chain(store: Store, file: Path) -> Finding:
-    """A head that the chain does not know: a tail was cut off, or an older database came back."""
+    """A head that the chain does not know: a tail was cut off, or an older database was restored."""
     try:
         head = read_head(file)
     except ChainHeadError as problem:

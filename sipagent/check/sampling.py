@@ -1,4 +1,4 @@
-"""Whether calls can be drawn for recording, and the draws repeated: the seed, and windows without effect."""
+"""Whether calls can be drawn for recording, and draws repeated: the seed, and windows without effect."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from sipagent.config.seed import SeedError, read_seed
 
 
 def sampling_findings(config: Config) -> Iterator[Finding]:
-    """Look at the seed, which is made at the first start, and for windows in which nobody can call."""
+    """Look at the seed, which is made at the first start, and for windows in which no one can call."""
     yield from _seed(config)
     week = config.hours and config.hours.week
     for number, window in enumerate(config.shares().windows):

@@ -1,4 +1,4 @@
-"""Whether what any prompt says of the service is so: by what name it answers, and when it is open."""
+"""Whether what the prompts say of the service is true: its name, and when it is open."""
 
 from collections.abc import Iterator
 from zoneinfo import available_timezones
@@ -12,7 +12,7 @@ from sipagent.notice.vocabulary import FRENCH, VOCABULARIES
 
 
 def name_findings(config: Config, what: str, words: str, language: str) -> Iterator[Finding]:
-    """Whether it says another name: whoever calls must know whom they have reached."""
+    """Whether it says another name: callers must know whom they have reached."""
     text, voc = heard.plain(words), VOCABULARIES.get(language, FRENCH)
     names = [config.service.name, config.service.controller]
     ours = f"service.name is {config.service.name}"
@@ -25,7 +25,7 @@ def name_findings(config: Config, what: str, words: str, language: str) -> Itera
 
 
 def hours_findings(config: Config, what: str, text: str, language: str) -> Iterator[Finding]:
-    """Whether the hours that plain words tell are those that are set."""
+    """Whether the hours in plain words are the configured ones."""
     told, hours = told_hours(text, language), config.hours
     if told is None or not (told or told.holidays):
         return

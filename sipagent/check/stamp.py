@@ -1,4 +1,4 @@
-"""What `check` can tell of time stamps: whether there can be any, and whether they still come."""
+"""What `check` can tell of time stamps: whether they are possible, and whether they still come."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,9 +16,9 @@ LATE = timedelta(days=1)  # the agent stamps every hour
 
 
 def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Finding]:
-    """Look at library, certificates and newest stamp; silent where none are configured. `now` is aware."""
+    """Look at library, certificates and newest stamp; no finding if none are configured. `now` is aware."""
     url, ca = config.retention.timestamp_url, config.retention.timestamp_ca
-    if ca is None:  # then there is no url either
+    if ca is None:  # then there is no url, either
         return
     if not authority.installed():
         yield error("retention.timestamp_url" if url else "retention.timestamp_ca", authority.NO_LIBRARY)
@@ -43,7 +43,7 @@ def _certificates(file: Path) -> Finding:
 
 
 def _newest(places: Places, now: datetime) -> Finding:
-    """A head that moves while no stamp comes is one that nobody else has seen."""
+    """If the head moves but no stamp comes, no third party has seen it."""
     try:
         last, head = newest(places.stamps), read_head(places.head)
     except (StampError, ChainHeadError, OSError) as wrong:

@@ -1,4 +1,4 @@
-"""The command line: what its commands share, and how they are found.
+"""The command line: its commands, and what they share.
 
 `main` names them all.
 """

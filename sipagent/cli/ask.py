@@ -1,6 +1,6 @@
-"""A question before something is done that concerns several calls, or is not as it was typed.
+"""A question before doing something to several calls, or something other than what was typed.
 
-Whoever sits at a terminal is asked; a program says `--yes`.
+A person at a terminal is asked; a program gives `--yes`.
 """
 
 import sys
@@ -16,7 +16,7 @@ def yes_option(command: Decorated) -> Decorated:
 
 
 def agree(question: str, *, yes: bool) -> None:
-    """Go on if the answer is yes. Raises Failure for a no, and where nobody can be asked."""
+    """Go on if the answer is yes. Raises Failure for a no, and without a terminal to ask at."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 LOCAL_CONFIG = Path("config.toml")
 SYSTEM_CONFIG = Path("/etc/sipagent/config.toml")
 _WORDS = 500  # characters
-_LISTED = 10  # ids that one line has room for
-_OFFERED = 50  # ids that a shell is given to complete
+_LISTED = 10  # how many ids fit into one line
+_OFFERED = 50  # how many ids a shell gets for completion
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -47,9 +47,9 @@ class Failure(Exception):
 
 
 class _Pipe(io.FileIO):
-    """A stdout whose reader may leave: what nobody reads goes nowhere, and the command ends as it would have.
+    """A stdout whose reader may leave: the rest of the output is dropped, and the command ends normally.
 
-    So `calls | head` is no failure, and `verify | head` still is one where something is wrong.
+    So `calls | head` does not fail, and `verify | head` still fails if something is wrong.
     """
 
     def write(self, content: Any, /) -> int:
@@ -60,10 +60,10 @@ class _Pipe(io.FileIO):
 
 
 def _let_readers_leave() -> None:
-    """Where stdout is a pipe or a socket, take it for one whose reader may leave."""
+    """If stdout is a pipe or a socket, allow its reader to leave."""
     stream = sys.stdout
     if stream is not sys.__stdout__ or not isinstance(stream, io.TextIOWrapper):
-        return  # somebody else's
+        return  # of another program
     kind = os.fstat(stream.fileno()).st_mode
     if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
         stream.flush()
@@ -74,10 +74,10 @@ def _let_readers_leave() -> None:
 
 
 class Program(click.Group):
-    """A group whose commands keep their order, and whose errors are one line on stderr."""
+    """A group that keeps the order of its commands, and whose errors are one line on stderr."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """As they were added: what is used daily comes first."""
+        """In the order of adding: what is used daily comes first."""
         return list(self.commands)
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
@@ -116,9 +116,9 @@ def _say(message: str, code: int) -> int:
 
 @dataclass
 class Workplace:
-    """The configuration and what it leads to, each read when first needed.
+    """The configuration and what depends on it, each read when first needed.
 
-    `named`: by `--config` or SIPAGENT_CONFIG, None by neither.
+    `named`: by `--config` or SIPAGENT_CONFIG, None without either.
     """
 
     named: Path | None
@@ -126,13 +126,13 @@ class Workplace:
     @cached_property
     def config(self) -> "Config":
         """Raises ConfigError."""
-        from sipagent.config.load import load  # slow to import; `--help` and completion go without
+        from sipagent.config.load import load  # slow to import; `--help` and completion do not need it
 
         return load(self.named or _usual_config())
 
     @property
     def folder(self) -> Path:
-        """Where the configuration lies, or will lie: without one, here."""
+        """The folder of the configuration, or of a future one: without one, the current folder."""
         try:
             return (self.named or _usual_config()).parent
         except ConfigError:
@@ -147,7 +147,7 @@ class Workplace:
         )
 
     def archive(self, *, make: bool = False) -> Archive:
-        """The archive; a database that is missing is made where `make` says so, else taken as empty.
+        """The archive; a missing database is created with `make`, and counts as empty without.
 
         Raises ConfigError, StoreError.
         """
@@ -163,17 +163,17 @@ class Workplace:
         return archive
 
     def local(self, at: datetime) -> datetime:
-        """In the service's time zone."""
+        """The moment in the service's time zone."""
         return at.astimezone(self.config.service.timezone)
 
 
 def _usual_config() -> Path:
-    """The first of the usual places that holds one. Raises ConfigError, which names all of them."""
+    """The first usual place with a configuration. Raises ConfigError, which names all of them."""
     faults = []
     for path in (LOCAL_CONFIG, SYSTEM_CONFIG):
         try:
             path.lstat()
-        except OSError as fault:  # also a folder that this user may not look into
+        except OSError as fault:  # also for a folder that this user may not read
             faults.append((fault.strerror or "is no path").lower())
         else:
             return path
@@ -183,9 +183,9 @@ def _usual_config() -> Path:
 
 
 def meant(archive: Archive, typed: str) -> str:
-    """The id of the call that is meant: its own, a beginning that no other has, or its reference.
+    """The id of the call that is meant: by its id, a unique beginning of it, or its reference.
 
-    Raises Failure for none, and for several, which it lists.
+    Raises Failure for no call, and for several, which it lists.
     """
     found = ids_meant(archive.store, typed, _LISTED + 1)
     if not found:
@@ -197,7 +197,8 @@ def meant(archive: Archive, typed: str) -> str:
 
 
 def find(archive: Archive, typed: str) -> Recording:
-    """The recording that is `meant`. Raises Failure in words that help whoever mistook a call for one."""
+    """The recording that is `meant`. Raises Failure, with help for users who gave a call without
+    recording."""
     id = meant(archive, typed)
     try:
         return archive.store.recording(id)
@@ -208,22 +209,22 @@ def find(archive: Archive, typed: str) -> Recording:
 
 
 def now() -> datetime:
-    """The clock."""
+    """The present time."""
     return datetime.now(UTC)
 
 
 def system_user() -> str:
-    """Who the system says is at the keyboard; who called sudo, where it is root by sudo."""
+    """The user by the system; for root by sudo, the user who called sudo."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container's bare number
+    except KeyError:  # in a container: only a number
         name = str(os.getuid())
     behind = os.environ.get("SUDO_USER") if os.getuid() == 0 else None
     return f"{name} (sudo by {behind})" if behind else name
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
-    """One JSON value on stdout; ASCII only, so that no terminal obeys what a caller sent."""
+    """One JSON value on stdout; ASCII only, so that a caller's text cannot control the terminal."""
     click.echo(json.dumps(value, indent=2))
 
 
@@ -233,7 +234,7 @@ def json_option(command: Decorated) -> Decorated:
 
 
 def config_option(command: click.Command) -> None:
-    """Let `--config` come after the command, too: there it counts for more."""
+    """Allow `--config` after the command, too: there it has priority."""
 
     def named(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
         if path is None:
@@ -269,7 +270,7 @@ def words(text: str) -> str:
     text = text.strip(" ")
     if not text:
         raise click.BadParameter("says nothing")
-    if not text.isprintable():  # a byte that is no UTF-8 is not
+    if not text.isprintable():  # a byte that is not UTF-8 is not printable
         raise click.BadParameter("is not one line of text")
     if len(text) > _WORDS:
         raise click.BadParameter(f"is too long; accepted: {_WORDS} characters")
@@ -277,18 +278,18 @@ def words(text: str) -> str:
 
 
 def id_argument(command: Decorated) -> Decorated:
-    """`ID`, completed by the shell with the newest ones; `meant` says which one it is."""
+    """`ID`, completed by the shell with the newest ones; `meant` finds the call."""
     return click.argument("id", callback=_possible_id, shell_complete=_complete_id)(command)
 
 
 def optional_id_argument(command: Decorated) -> Decorated:
-    """`[ID]`, completed so too; None where it is not given."""
+    """`[ID]`, completed like `ID`; None if it is not given."""
     return click.argument("id", required=False, callback=_possible_id, shell_complete=_complete_id)(command)
 
 
 def _possible_id(ctx: click.Context, param: click.Parameter, id: str | None) -> str | None:
-    typed = id and re.sub(r"^#|\s", "", id)  # `#482 913`, as a reference is written
-    if typed is not None and not is_id(typed):  # nothing that could be looked up, perhaps not even a text
+    typed = id and re.sub(r"^#|\s", "", id)  # `#482 913`, the written form of a reference
+    if typed is not None and not is_id(typed):  # cannot be looked up, perhaps not even a text
         raise Failure(f"{id!a}: no such id")
     return typed
 
@@ -298,4 +299,4 @@ def _complete_id(ctx: click.Context, param: click.Parameter, incomplete: str) ->
         store = Workplace(ctx.find_root().params.get("config_path")).archive().store
         return [*ids_beginning(store, "recordings", incomplete, _OFFERED, newest=True)]
     except (ConfigError, StoreError, OSError):
-        return []  # nothing to offer, and no place to say why
+        return []  # nothing to offer, and nowhere to say why

@@ -1,7 +1,8 @@
-"""A file that gets its name only when it is whole: of one that was never finished nothing is left.
+"""A file that gets its name only when it is whole: an unfinished one leaves nothing behind.
 
-Not even after kill -9, where the file system knows files without a name (open(2), O_TMPFILE); FAT and some
-network file systems do not, there an unfinished file has a name that says so, and loses it with the program.
+Not even after kill -9, if the file system supports files without a name (open(2), O_TMPFILE). FAT and some
+network file systems do not: there an unfinished file has a name that says so, and is removed when the program
+ends.
 """
 
 import errno
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from retention.storage.files import sync_folder
 
-_UNKNOWN = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)  # what a file system says that has no O_TMPFILE
+_UNKNOWN = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)  # the errors of a file system without O_TMPFILE
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -21,7 +22,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def new_file(target: Path, *, replace: bool) -> Iterator[tuple[int, Callable[[], None]]]:
     """Open a file (mode 0600) for `target`; yields its descriptor and what names it.
 
-    Naming it makes it durable. Raises OSError, FileExistsError if `target` is there and `replace` is false.
+    Naming it makes it durable. Raises OSError, FileExistsError if `target` exists and `replace` is false.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     descriptor, named = _open(temporary)

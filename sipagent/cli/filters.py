@@ -75,7 +75,7 @@ def selection(
 
 
 def period_of(work: Workplace, since: str | None, until: str | None) -> Selection:
-    """Read the two options alone. Raises as `selection` does."""
+    """Read only the options of the period. Raises the errors of `selection`."""
     return selection(
         work,
         since=since,
@@ -99,7 +99,7 @@ def _read(option: str, text: str | None, read: Callable[[str], Value]) -> Value 
 
 
 def call_reference(typed: str) -> str:
-    """`482913`, typed as `#482 913` or as the end of an id, too. Raises ValueError."""
+    """`482913`, also from `#482 913` or the end of an id. Raises ValueError."""
     reference = re.sub(r"[\s.#-]", "", typed).lower()
     if re.fullmatch(r"[0-9a-f]{6}", reference, re.ASCII) is None:
         raise ValueError(f"{typed!r} is not the reference of a call; accepted: 482913, the end of an id")
@@ -107,10 +107,10 @@ def call_reference(typed: str) -> str:
 
 
 def caller_forms(typed: str, country: str) -> tuple[str, ...]:
-    """Every form in which rows may hold a number, or its beginning or end, that was typed as people do.
+    """Every form that a typed number, or its beginning or end, may have in the rows.
 
-    `06 12 34 56 78` is one number, `+33612345678`; of a part, `0612`, it is not known which end it is, so it
-    is both `+33612…` and `…0612`. Raises ValueError.
+    `06 12 34 56 78` is one number, `+33612345678`. A part, `0612`, may be the beginning or the end, so it is
+    both `+33612…` and `…0612`. Raises ValueError.
     """
     number = to_e164(typed, country)
     if number is not None and number.startswith("+"):

@@ -8,7 +8,7 @@ from sipagent.config.finding import Finding, counted
 
 
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
-    """Print them, and give the exit code: 1 where one is an error."""
+    """Print them, and give the exit code: 1 if one is an error."""
     if as_json:
         print_json([{"level": f.level, "what": f.what, "detail": f.detail} for f in findings])
     else:

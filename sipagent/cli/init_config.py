@@ -1,4 +1,4 @@
-"""`sipagent init`: a directory to run from, with a config.toml that works as it stands, and a key pair.
+"""`sipagent init`: a directory to run from, with a config.toml that works unchanged, and a key pair.
 
 The template is the project's own config.toml, so there is one text only: in a checkout it lies beside the
 package, an installation has it among its data files (`share/sipagent/config.toml`).
@@ -23,15 +23,15 @@ _NOBODY = "recipients = []"  # a checkout has no keys
 _ALL, _SOME = (
     "share = 1.0",
     "share = 0.1",
-)  # a checkout is for trials; the regulator accepts no systematic one
+)  # a checkout is for trials; the regulator accepts no systematic recording
 
 
 def init(directory: Path, passphrase: str | None) -> list[Path]:
     """Write config.toml, the prompts, a key pair and an empty directory for recordings; give their paths.
 
-    `passphrase` is that of the private key, which is for whoever listens and has to leave the machine.
-    Raises FileExistsError, before anything is written, where one of the first three is there already; OSError
-    where writing fails.
+    `passphrase` is for the private key, which is for the people who listen, and must leave the machine.
+    Raises FileExistsError, before anything is written, if one of the first three exists already; OSError if
+    writing fails.
     """
     refuse_what_exists(directory)
     text = with_a_share(sealed_to_pair(template()))
@@ -54,7 +54,7 @@ def init(directory: Path, passphrase: str | None) -> list[Path]:
 
 
 def refuse_what_exists(directory: Path) -> None:
-    """Raise FileExistsError for what `init` would write and is there."""
+    """Raise FileExistsError for what `init` would write and already exists."""
     for name in (TEMPLATE, "prompts", f"{KEYS}.pub", f"{KEYS}.key"):
         path = directory / name
         if path.exists() or path.is_symlink():
@@ -62,16 +62,17 @@ def refuse_what_exists(directory: Path) -> None:
 
 
 def make_pair(stem: Path, passphrase: str | None, comment: str | None = None) -> tuple[Path, Path]:
-    """Make a key pair, its public half readable by any user, as the agent may be another; give both paths.
+    """Make a key pair, its public half readable by any user, since the agent may be another user; give both
+    paths.
 
-    Raises KeysError where one is there already, OSError.
+    Raises KeysError if one exists already, OSError.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     return new_pair(stem, passphrase, f"{stem.name}@{socket.gethostname()}" if comment is None else comment)
 
 
 def sealed_to_pair(text: str) -> str:
-    """The template with the pair of `init` for its recipients, comments where they were."""
+    """The template with the pair of `init` as its recipients; its comments stay."""
     ours = f'recipients = ["{KEYS}.pub"]'
     return re.sub(
         rf"^{re.escape(_NOBODY)}( *)",
@@ -87,7 +88,8 @@ def with_a_share(text: str) -> str:
 
 
 def template() -> str:
-    """Give the text of the shipped config.toml. Raises FileNotFoundError where the installation lost it."""
+    """Give the text of the shipped config.toml. Raises FileNotFoundError if it is missing in the
+    installation."""
     for path in _templates():
         if path.is_file():
             return path.read_text(encoding="utf-8")

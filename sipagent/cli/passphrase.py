@@ -1,4 +1,4 @@
-"""Passphrases of identities: asked for at a terminal or read from a file; as arguments all could see them."""
+"""Passphrases of identities: typed at a terminal or read from a file; other users could see arguments."""
 
 import sys
 from collections.abc import Callable
@@ -77,7 +77,7 @@ def new_passphrase(private: Path, passphrase_file: Path | None, no_passphrase: b
 
 
 def leaving(private: Path) -> str:
-    """What has to happen to an identity."""
+    """The advice on what to do with an identity."""
     return (
         f"Move {private} to the machine of whoever listens, and keep a copy in a safe: "
         "it must not stay here, and without it nobody can listen."
@@ -85,7 +85,7 @@ def leaving(private: Path) -> str:
 
 
 def read_passphrase(file: Path) -> str:
-    """The one line of a file. Raises Failure where there is none, OSError."""
+    """The one line of a file. Raises Failure if it has none, OSError."""
     with file.open("rb") as opened:
         content = opened.read(PASSPHRASE_LIMIT + 1)
     try:

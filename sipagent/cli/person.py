@@ -21,7 +21,7 @@ def caller_option(command: Decorated) -> Decorated:
 
 
 def one_of_the_two(id: str | None, caller: str | None) -> None:
-    """Raises click.UsageError unless either is given."""
+    """Raises click.UsageError unless exactly one is given."""
     if (id is None) == (caller is None):
         given = "both are given" if id is not None else "neither is given"
         raise click.UsageError(f"{given}; accepted: ID, or --caller NUMBER", click.get_current_context())
@@ -30,7 +30,7 @@ def one_of_the_two(id: str | None, caller: str | None) -> None:
 def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
     """What is kept of the calls from this number, oldest first. Raises click.UsageError, Failure for none.
 
-    A part of a number is that of several people: `0612` is the caller who is called so, and nobody else.
+    A part would match several people: so `0612` only finds a caller with just this number.
     """
     try:
         forms = caller_forms(typed, work.config.service.country)
@@ -45,7 +45,7 @@ def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
 
 
 def show_calls(work: Workplace, archive: Archive, calls: Sequence[KeptCall]) -> None:
-    """On stderr: what a question is about."""
+    """Show on stderr the calls that a question is about."""
 
     def held(call: KeptCall) -> str | None:
         return "held" if call.recording and archive.hold_of(call.recording) else None

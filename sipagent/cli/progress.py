@@ -1,4 +1,4 @@
-"""A bar on stderr for whatever takes long, where somebody looks on; nothing into a pipe or a mail of cron."""
+"""A bar on stderr for long work, at a terminal only; nothing into a pipe or a mail of cron."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from sipagent.cli.tables import console
 
 Step = Callable[[str, int, int], None]  # what, done, total
 
-MANY = 20  # recordings, from which a bar shows
+MANY = 20  # from this many recordings on, a bar shows
 
 
 @contextmanager

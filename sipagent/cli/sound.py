@@ -1,4 +1,4 @@
-"""The sound of a recording: copied into a WAV or FLAC, or to the sound card. One second at a time."""
+"""Copies the sound of a recording into a WAV or FLAC, or to the sound card. One second at a time."""
 
 import os
 import re
@@ -27,7 +27,7 @@ FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 _MORE = 1 << 16  # bytes
 _PLACE = re.compile(r"^\w+: (?:\w+:\d+: )?")  # `aplay: main:831: `, before what is wrong
 
-# PCM on stdin, so that nothing is written to disk to be heard
+# PCM on stdin, so that playing writes nothing to disk
 _PLAYERS = {
     "aplay": ("-q", "-t", "raw", "-f", "S16_LE", "-r", "{rate}", "-c", "{channels}"),
     "paplay": ("--raw", "--format=s16le", "--rate={rate}", "--channels={channels}"),
@@ -36,7 +36,7 @@ _PLAYERS = {
 
 
 class RecordingSound:
-    """A stored recording, or one channel of it; of a sealed one with its key. Raises Failure: unreadable."""
+    """A stored recording, or one channel of it; a sealed one with its key. Raises Failure: unreadable."""
 
     def __init__(self, path: Path, channel: str, key: bytes | None = None) -> None:
         self.channel = channel
@@ -82,9 +82,9 @@ def _sealed(path: Path, key: bytes) -> tuple[int, int, Iterator[Samples]]:
 
 
 def write(sound: RecordingSound, descriptor: int, format: str) -> None:
-    """Copy the sound, and nothing else, into an open file; `format` is a value of FORMATS.
+    """Copy only the sound into an open file; `format` is a value of FORMATS.
 
-    Raises OSError; Failure for what the system does not explain.
+    Raises OSError; Failure if the system gives no reason.
     """
     try:
         with soundfile.SoundFile(
@@ -98,13 +98,13 @@ def write(sound: RecordingSound, descriptor: int, format: str) -> None:
 
 
 def _ask_again(descriptor: int) -> None:
-    """Libsndfile says of a full disk only that the system failed; the system says more. Raises OSError."""
+    """On a full disk libsndfile only says that the system failed; ask the system. Raises OSError."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
     os.pwrite(descriptor, bytes(_MORE), end)
 
 
 def play(sound: RecordingSound) -> None:
-    """Let it be heard, to its end. Raises Failure: no way to the sound card, or it does not take it."""
+    """Play it to its end. Raises Failure: no access to the sound card, or it refuses the sound."""
     if (device := _library()) is not None:
         _play_by_library(device, sound)
         return
@@ -118,7 +118,7 @@ def play(sound: RecordingSound) -> None:
 
 
 def _library() -> Any:
-    """The module sounddevice; None without it, and where it finds no PortAudio."""
+    """The module sounddevice; None without it, or without PortAudio."""
     if find_spec("sounddevice") is None:
         return None
     try:
@@ -147,7 +147,7 @@ def _play_by_program(command: Sequence[str], sound: RecordingSound) -> None:
             stdin.close()
         said = player.stderr.read().decode(errors="replace") if player.stderr else ""
     if player.returncode != 0:
-        last = said.strip().rpartition("\n")[2]  # above it ALSA tells where in its own source it failed
+        last = said.strip().rpartition("\n")[2]  # the lines above it name places in ALSA's own source
         why = _PLACE.sub("", last) or f"exit code {player.returncode}"
         raise Failure(_no_card(f"{command[0]}: {why}"))
 

@@ -1,6 +1,6 @@
-"""Tables for people. Whatever a caller can choose is escaped, and markup is never read from it.
+"""Tables for people. All text that a caller can choose is escaped, and its markup is never used.
 
-A terminal gets as many columns as it has room for; a pipe gets them all, uncut.
+A terminal gets as many columns as fit; a pipe gets them all, uncut.
 """
 
 import sys
@@ -20,12 +20,12 @@ from sipagent.config.identity import printable
 
 Row = TypeVar("Row")
 
-WIDE, WIDER = 110, 150  # characters, from which more columns have room
-_PIPE = 400  # nobody reads a pipe by its width
+WIDE, WIDER = 110, 150  # from this many characters on, more columns fit
+_PIPE = 400  # a pipe has no width
 _CELL = 200  # characters of one value
-_FIXED = 40  # characters of a column that does not shrink: a file of ours has 34 at most
+_FIXED = 40  # characters of a column that does not shrink: the name of our files has 34 at most
 _SCREENFUL = 100  # rows
-_LEAST = 6  # characters that a column keeps
+_LEAST = 6  # the least characters of a column
 
 STYLES = {
     "closed": "green",
@@ -50,15 +50,15 @@ class Column(Generic[Row]):
 
     heading: str
     show: Callable[[Row], str | None]
-    room: int = 0  # characters that the terminal must have for this column to be there
+    room: int = 0  # characters that the terminal must have to show this column
     right: bool = False
-    shrinks: bool = False  # may be cut to fit; the others are not
-    wraps: bool = False  # goes on below instead of being cut: sentences
-    goes: int = 0  # leaves where the terminal is too narrow for all: 1 is the first to go; 0 stays
+    shrinks: bool = False  # may be cut to fit; other columns are not
+    wraps: bool = False  # continues on the next line instead of being cut: sentences
+    goes: int = 0  # left out if the terminal is too narrow for all: 1 first; 0 never
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Where tables go: as wide as the terminal, or endless into a pipe. Honours NO_COLOR."""
+    """The output of tables: as wide as the terminal, or unlimited into a pipe. Respects NO_COLOR."""
     stream = sys.stderr if stderr else sys.stdout
     screen = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not screen.is_terminal and "COLUMNS" not in screen._environ:
@@ -67,13 +67,13 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def cell(value: str | None) -> Text:
-    """One value, safe to show, in the colour of what it says."""
+    """One value, safe to show, in the colour for its meaning."""
     text = printable(value, _CELL) if value else "–"
     return Text(text, style=STYLES.get(text, "dim" if value is None else ""))
 
 
 def newest(rows: Sequence[Row], screen: Console, asked: int | None) -> Sequence[Row]:
-    """What a screen shows of many rows where nobody said how many; says so. A pipe gets them all."""
+    """The rows that a screen shows without a limit from the user; says so. A pipe gets all."""
     if asked is not None or not screen.is_terminal or len(rows) <= _SCREENFUL:
         return rows
     screen.print(f"The newest {_SCREENFUL} of {len(rows)}; --limit {len(rows)} shows all.\n", style="dim")
@@ -81,9 +81,9 @@ def newest(rows: Sequence[Row], screen: Console, asked: int | None) -> Sequence[
 
 
 def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Console) -> None:
-    """Print the rows under their headings. An id is never cut: it is there to be copied.
+    """Print the rows under their headings. An id is never cut, since people copy it.
 
-    Where all that may leave has left and it is still too wide, lines go on below: nothing is cut off unsaid.
+    If it is still too wide without the optional columns, lines continue below: nothing is cut without a sign.
     """
     shown = [column for column in columns if column.room <= screen.width]
     cells = [[cell(column.show(row)) for column in shown] for row in rows]
@@ -102,7 +102,7 @@ def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Cons
 
 
 def _least(columns: Sequence[Column[Row]], widths: Sequence[int]) -> int:
-    """The characters that these columns take at least, with a space between two."""
+    """The least width of these columns in characters, with a space between two."""
     flexible = [column.shrinks or column.wraps for column in columns]
     gap, fitted = _fit(widths, flexible, room=0)
     return sum(fitted) + gap * (len(fitted) - 1)
@@ -111,7 +111,7 @@ def _least(columns: Sequence[Column[Row]], widths: Sequence[int]) -> int:
 def _show_plain(
     cells: Sequence[Sequence[Text]], columns: Sequence[Column[Row]], widths: Sequence[int], screen: Console
 ) -> None:
-    """Into a pipe: the same lines without colours, many times faster."""
+    """Print into a pipe: the lines of the table without colours, many times faster."""
     for row in cells:
         for text, column, width in zip(row, columns, widths, strict=True):
             text.align("right" if column.right else "left", width)
@@ -135,7 +135,7 @@ def _show_fitted(
 
 
 def _fit(widths: Sequence[int], shrinks: Sequence[bool], room: int) -> tuple[int, list[int]]:
-    """The gap between columns and their widths, so that they fit: the gap gives way first."""
+    """The gap between columns and their widths, so that they fit: the gap shrinks first."""
     widths = [
         width if flexible else min(width, _FIXED) for width, flexible in zip(widths, shrinks, strict=True)
     ]
@@ -150,7 +150,7 @@ def _fit(widths: Sequence[int], shrinks: Sequence[bool], room: int) -> tuple[int
 
 
 def show_fields(fields: Iterable[tuple[str, str | None]], screen: Console, title: str = "") -> None:
-    """Print names and values, one a line; a value that is too long for the line goes on below."""
+    """Print names and values, one a line; a value too long for the line continues below."""
     if title:
         screen.print(Text(f"\n{title}", style="bold"))
     table = Table.grid(padding=(0, 2, 0, 0))
@@ -173,7 +173,7 @@ def marks(row: Recording) -> str:
 
 
 def is_there(row: Recording) -> bool:
-    """Whether there is sound of it, whole or still growing."""
+    """Whether its sound exists, whole or still growing."""
     return row.status in (Status.OPEN, Status.CLOSED)
 
 

@@ -1,4 +1,4 @@
-"""Moments as people type them; moments and amounts as they read them. Pure: the present is an argument."""
+"""Moments as people type them; moments and amounts as people read them. Pure: the present is an argument."""
 
 import re
 from datetime import UTC, datetime, time, timedelta
@@ -15,7 +15,7 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_moment(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False) -> datetime:
-    """The UTC moment meant; without an offset it is local.
+    """The UTC moment meant; a text without an offset is local time.
 
     A whole day (a date, `today`, `yesterday`) is its first moment, or with `end` the first one after it.
     Raises ValueError with what is accepted.
@@ -58,7 +58,7 @@ def full(local: datetime) -> str:
 
 
 def length(seconds: float | None) -> str:
-    """`4:05`, `1:04:05`; a dash for what is not known."""
+    """`4:05`, `1:04:05`; a dash if unknown."""
     if seconds is None:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
@@ -81,7 +81,7 @@ def distance(at: datetime, now: datetime) -> str:
 
 
 def size(count: int | None) -> str:
-    """`4.2 MB`; a dash for what is not known."""
+    """`4.2 MB`; a dash if unknown."""
     if count is None:
         return "–"
     if count < 1000:

@@ -1,7 +1,7 @@
-"""Whether receipts tell of their draws what the seed says: what `sipagent draws` finds out.
+"""Whether the draws in receipts are those of the seed: for `sipagent draws`.
 
-Pure: receipts and seed in, an Audit out. A draw stands in a receipt's events until the receipt forgets its
-person, and the events with it.
+Pure: receipts and seed in, an Audit out. A draw is in a receipt's events, until the personal fields of the
+receipt are emptied, and the events, too.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ class Audit:
     """`calls` and `drawn` by share; `wrong`: a receipt's id, and what is wrong with its draw.
 
     `undrawn` counts receipts of calls for which nothing was drawn (rejected, closed, recording switched off),
-    `forgotten` those that no longer tell.
+    `forgotten` those whose events are gone.
     """
 
     calls: Counter[float] = field(default_factory=Counter)
@@ -27,7 +27,7 @@ class Audit:
     forgotten: int = 0
 
     def to_json(self) -> Json:
-        """Shares in falling order; `expected` is how many the draw is to find on average."""
+        """Shares in falling order; `expected` is the average number of drawn calls."""
         return {
             "calls": self.calls.total(),
             "drawn": self.drawn.total(),
@@ -47,7 +47,7 @@ class Audit:
 
 
 def audit(receipts: Iterable[Receipt], seed: Seed | None) -> Audit:
-    """Repeat every draw. Without a seed none can be, and each is wrong."""
+    """Repeat every draw. Without a seed no draw can be repeated, so each is wrong."""
     found = Audit()
     for receipt in receipts:
         draws = [one for event in receipt.events if (one := Draw.read(event.what))]
@@ -81,7 +81,7 @@ def _problems(receipt: Receipt, draws: list[Draw], seed: Seed | None) -> Iterato
 
 
 def _unlike(id: str, told: Draw, seed: Seed | None) -> Iterator[str]:
-    """Where a draw is not what the seed says. Without a value nothing was claimed of any seed."""
+    """The differences between a draw and the seed. A draw without a value needs no seed."""
     if told.value is None:
         return
     if seed is None or told.seed != seed.name:

@@ -26,7 +26,7 @@ class ConfigError(Exception):
 
 
 def one_line(text: str) -> str:
-    """Escape whatever would break or disguise a line."""
+    """Escape everything that would break or disguise a line."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
@@ -104,7 +104,7 @@ def accepted_for(field: FieldInfo | None) -> str:
 
 
 def accepted_of(model: type[BaseModel], location: Sequence[int | str]) -> str:
-    """Say what the key at a location takes; empty where there is no such key."""
+    """Say what the key at a location takes; empty if there is no such key."""
     field = _field(model, location)
     return accepted_for(field) if field else ""
 

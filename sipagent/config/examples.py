@@ -1,4 +1,4 @@
-"""What config.toml is shipped with and is nobody's own: told to callers, it would be false."""
+"""The example values of the shipped config.toml: told to callers, they would be false."""
 
 import re
 
@@ -9,12 +9,12 @@ SHIPPED = {
     "dpo_contact": "dpo@example.org",
 }
 """By the key of [service]."""
-# Reserved for examples (RFC 2606 section 3): nobody can be reached there.
+# Reserved for examples (RFC 2606 section 3): no one can be reached there.
 _EXAMPLE = re.compile(r"@(?:[\w-]+\.)*example(?:\.(?:com|net|org))?(?![\w-]|\.\w)", re.IGNORECASE)
 
 
 def is_example(text: str) -> bool:
-    """Whether it holds an address at which nobody can be."""
+    """Whether it has an address that cannot exist."""
     return _EXAMPLE.search(text) is not None
 
 

@@ -8,7 +8,7 @@ Level = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `sipagent check`: `what` was looked at (a key, a file, a part), `detail` says how it is."""
+    """One line of `sipagent check`: `what` was checked (a key, a file, a part), `detail` is the result."""
 
     level: Level
     what: str

@@ -12,7 +12,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-HORIZON_DAYS = 740  # next_change looks two years ahead: longer than any closure that is meant
+HORIZON_DAYS = 740  # next_change looks two years ahead: longer than any intended closure
 
 Interval = tuple[int, int]  # minutes since local midnight, [from, to)
 Week = tuple[tuple[Interval, ...], ...]  # Monday first, seven entries
@@ -74,10 +74,10 @@ def parse_date(text: str) -> date:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Open or closed, and what of the configuration makes it so.
+    """Open or closed, and the part of the configuration that decides it.
 
     `what`: `wed 08:30-12:00,13:30-17:30`, `wed` of a day without hours; the holiday's name, or its date; the
-    closure, `2026-12-24/2027-01-02`; empty where there is no week.
+    closure, `2026-12-24/2027-01-02`; empty without a week.
     """
 
     open: bool
@@ -87,7 +87,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When the service takes calls. Without `week` it is always open, but for `holidays` and `closed`.
+    """When the service takes calls. Without `week` it is always open, except `holidays` and `closed`.
 
     `holidays` gives the name of each, which may be empty; `closed` holds intervals, both days included.
     """
@@ -102,7 +102,8 @@ class Schedule:
         return self.state(at).open
 
     def state(self, at: datetime) -> State:
-        """Tell whether it is open, and why. A closure comes before a holiday, and that before the week."""
+        """Tell whether it is open, and why. A closure has priority over a holiday, and a holiday over the
+        week."""
         if at.tzinfo is None:
             raise ValueError("a moment without a time zone cannot be placed in the opening hours")
         local = at.astimezone(self.timezone)
@@ -134,7 +135,7 @@ class Schedule:
         if end - start == timedelta(hours=24):
             hours = self.week[day.weekday()] if self.week else ()
             minutes = sorted({0, *(minute for interval in hours for minute in interval)})
-        else:  # the clock is put forward or back: a wall time is absent or comes twice
+        else:  # the clock is put forward or back: a wall time is missing or comes twice
             minutes = list(range((end - start) // timedelta(minutes=1)))
         yield from (start + timedelta(minutes=minute) for minute in minutes)
 

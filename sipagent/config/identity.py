@@ -1,17 +1,18 @@
-"""Who calls whom, read from a SIP message that anybody may have written.
+"""Who calls whom, read from a SIP message that may come from anyone.
 
-Pure text functions. They raise nothing whatever the text, read each message in linear time, and return only
-digits, or text that `printable` has passed.
+Pure text functions. They never raise, read each message in linear time, and return only digits, or text that
+`printable` has escaped.
 """
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import unquote
 
 import phonenumbers
 
 NAME_LIMIT = 80  # characters of a foreign text that are shown
-USER_LIMIT = 120  # characters of a user part, its separators and parameters included
+USER_LIMIT = 120  # characters of a user part, including separators and parameters
 INTERNAL_DIGITS = 5  # an extension of the office, or a short code such as 3900: it has no E.164 form
 COMPACT = {  # RFC 3261 section 7.3.3 and the registry of SIP header fields
     "f": "from",
@@ -38,26 +39,28 @@ _EVENTS = "0123456789*#ABCD"  # RFC 4733 section 3.2: the events 0 to 15
 
 
 def header_values(message: str, name: str) -> list[str]:
-    """Give the values of a header, one for each line of the message, unfolded; [] where it is absent."""
-    wanted = COMPACT.get(name.lower(), name.lower())
-    return [value for found, value in _headers(message) if found == wanted]
+    """Give the values of a header, one for each line of the message, unfolded; [] if it is missing."""
+    return list(_headers(message).get(COMPACT.get(name.lower(), name.lower()), ()))
 
 
-def _headers(message: str) -> Iterator[tuple[str, str]]:
+@lru_cache(maxsize=2)  # one message is asked for a dozen headers, one after the other
+def _headers(message: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     head = re.split(r"\r?\n\r?\n", message, maxsplit=1)[0]
     unfolded = re.sub(r"\n[ \t]+", " ", head.replace("\r\n", "\n"))
     for line in unfolded.split("\n")[1:]:
         name, colon, value = line.partition(":")
         if colon:
             name = name.strip().lower()
-            yield COMPACT.get(name, name), value.strip()
+            found.setdefault(COMPACT.get(name, name), []).append(value.strip())
+    return found
 
 
 def caller_number(message: str, country: str) -> str | None:
     """Give the caller's number: P-Asserted-Identity, else From, as E.164 (or the digits of an extension).
 
-    None where the caller asks for privacy (RFC 3325 section 9.3 `id`, RFC 3323 section 4.2 `user`), and where
-    there is no number. The trunk, which is the only one to be listened to, vouches for both headers.
+    None if the caller asks for privacy (RFC 3325 section 9.3 `id`, RFC 3323 section 4.2 `user`), or there is
+    no number. Both headers come from the trunk, the only source that is accepted.
     """
     if _asks_for_privacy(message):
         return None
@@ -72,8 +75,8 @@ def caller_number(message: str, country: str) -> str | None:
 def called_number(message: str, country: str) -> str | None:
     """Give the number that was dialled, as E.164 (or the digits of an extension).
 
-    The request line tells, else P-Called-Party-ID (RFC 7315 section 4.2), else To: a trunk that we register
-    on writes our own Contact into the request line.
+    From the request line, else P-Called-Party-ID (RFC 7315 section 4.2), else To: a trunk on which we
+    register writes our own Contact into the request line.
     """
     parts = message.split("\n", 1)[0].split()
     candidates = [parts[1]] if len(parts) == 3 else []
@@ -86,8 +89,8 @@ def called_number(message: str, country: str) -> str | None:
 def to_e164(user: str, country: str) -> str | None:
     """Read a telephone number as people and trunks write it: `+33…`, `0033…`, `06 12 …`, `%2B33…`.
 
-    Gives E.164; the bare digits where they are no possible number of the country (an extension, a short
-    code); None where it is no number at all. `country` is ISO 3166; `phone-context=+33` (RFC 3966) wins.
+    Gives E.164; only the digits if they are not a possible number of the country (an extension, a short
+    code); None if it is not a number at all. `country` is ISO 3166; `phone-context=+33` (RFC 3966) wins.
     """
     if len(user) > USER_LIMIT:
         return None
@@ -111,7 +114,7 @@ def to_e164(user: str, country: str) -> str | None:
 
 
 def printable(text: str, limit: int = NAME_LIMIT) -> str:
-    r"""Make a foreign text safe for a log or a table: `\x1b` for whatever would steer a terminal.
+    r"""Make a foreign text safe for a log or a table: `\x1b` for what would control a terminal.
 
     Escapes control characters, line separators, overrides of the direction of writing, and bytes that were
     not UTF-8; cuts to `limit` characters, `…` at the end.
@@ -128,9 +131,9 @@ def call_id(message: str) -> str:
 def display_for_operator(recorded: bool, caller: str | None, reference: str) -> str:
     """Give the display name of the operator's call, a quoted string (RFC 3261 section 25.1) with its quotes.
 
-    `"REC +33612345678"`, or where the caller hides the number `"NO REC #482913"`: the call's reference, for
-    the operator to tell whoever may ask for the recording later (GDPR articles 11(2) and 12(2)). ASCII only,
-    since not every desk phone reads UTF-8.
+    `"REC +33612345678"`, or `"NO REC #482913"` if the caller hides the number: the call's reference, which
+    the operator can tell a caller who may ask for the recording later (GDPR articles 11(2) and 12(2)). ASCII
+    only, since not every desk phone reads UTF-8.
     """
     name = printable(caller or f"#{reference}").encode("ascii", "replace").decode()
     name = name.replace("\\", "\\\\").replace('"', '\\"')
@@ -160,7 +163,7 @@ def _asks_for_privacy(message: str) -> bool:
 
 
 def entries(value: str) -> Iterator[str]:
-    """Split a header at its commas, but not at those within quotes or angle brackets."""
+    """Split a header at its commas, except those within quotes or angle brackets."""
     start, quoted, bracketed, skip = 0, False, False, False
     for position, char in enumerate(value):
         if skip:
@@ -178,7 +181,7 @@ def entries(value: str) -> Iterator[str]:
 
 
 def address_of(value: str) -> str:
-    """Take the URI out of a name-addr or addr-spec (RFC 3261 section 20.10); empty where there is none."""
+    """Take the URI out of a name-addr or addr-spec (RFC 3261 section 20.10); empty if there is none."""
     if value.startswith('"'):
         name = re.match(r'"(?:[^"\\]|\\.)*"', value, re.DOTALL)
         if name is None:
@@ -188,11 +191,11 @@ def address_of(value: str) -> str:
     if bracket:
         uri, end, _ = rest.partition(">")
         return uri.strip() if end else ""
-    return value.partition(";")[0].strip()  # without brackets, parameters are the header's
+    return value.partition(";")[0].strip()  # without brackets, parameters belong to the header
 
 
 def _number_of(uri: str, country: str) -> str | None:
-    """Give the number that a sip, sips or tel URI names; None where it names none."""
+    """Give the number that a sip, sips or tel URI names; None without a number."""
     scheme, _, rest = uri.partition(":")
     if scheme.lower() == "tel":
         return to_e164(rest, country)

@@ -21,7 +21,7 @@ Language = Annotated[str, PlainValidator(types.language)]
 
 
 def optional(parse: Any) -> PlainValidator:
-    """Take an empty text for an absent key, as the documentation writes it."""
+    """Take an empty text as a missing key, as the documentation says."""
     return PlainValidator(lambda value: None if value is None or value == "" else parse(value))
 
 
@@ -30,11 +30,11 @@ class Known:
     """What is known of a file before its keys are read: pydantic's validation context."""
 
     file: Path  # as it was named
-    base: Path  # absolute; what paths are relative to
-    language: str  # what the default prompts are spoken in
-    languages: tuple[str, ...]  # it, and those of the other notices
+    base: Path  # absolute; paths are relative to it
+    language: str  # the language of the default prompts
+    languages: tuple[str, ...]  # that language, and those of the other notices
     opt_in: bool  # their notice asks for a yes
-    voice: bool  # it says what to say, too
+    voice: bool  # it also says what to say
 
 
 def known(info: ValidationInfo) -> Known:

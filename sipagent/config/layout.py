@@ -1,4 +1,4 @@
-"""Who of many processes does what where: how many calls one takes, and the RTP ports of each worker. Pure."""
+"""How work is shared between processes: how many calls one takes, and the RTP ports of each worker. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass
 from sipagent.config.finding import counted
 from sipagent.config.load import Config, ConfigError, PortRange
 
-PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are just being let go
-PORTS_WANTED = 16  # for each call, where the range has them: calls that come and go fast hold more
-CALLS_BY_DEFAULT = 25  # of one process of a large engine: so many a death costs (docs/larger-engine.md)
-INVITES_A_CALL = 6  # a second, for each call that a process takes: half its callers rejected, half short
-SOCKETS_AN_INVITE = 5  # handles for each INVITE a second: two, in use or being closed for more than a second
+PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are being closed
+PORTS_WANTED = 16  # for each call, if the range has them: calls that come and go fast hold more
+CALLS_BY_DEFAULT = 25  # of one process of a large engine: its death costs no more (docs/larger-engine.md)
+INVITES_A_CALL = 6  # a second, for each call that a process takes
+SOCKETS_AN_INVITE = 5  # handles for each INVITE a second: two, for more than a second
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """How much of everything one process's engine has; what is not given is what pjproject has by itself.
+    """How much one process's engine has of everything that can run out; the defaults are those of pjproject.
 
     `legs`: its calls; `players`: sounds at once; `handles`: sockets of RTP and RTCP; `slots`: places in its
     bridge; `files`: descriptors that the process may have.
@@ -29,29 +29,29 @@ class EngineLimits:
 
     @property
     def calls(self) -> int:
-        """How many calls one process carries: none of its legs is needed to refuse with."""
+        """How many calls one process carries; it needs no leg to refuse the next call."""
         return max(1, min(self._by_resource.values()))
 
     @property
     def decides(self) -> str:
-        """The name of what there is too little of for one call more."""
+        """The name of what is too little for one more call."""
         by_resource = self._by_resource
         return min(by_resource, key=by_resource.__getitem__)
 
     @property
     def usable_legs(self) -> int:
-        """The legs for which there is all that a leg takes."""
+        """How many legs have everything else that a leg needs."""
         others = min(self._by_resource[name] for name in ("handles", "slots", "files"))
         return min(self.legs, 2 * max(1, others))
 
     @property
     def alone(self) -> int:
-        """How many calls a process carries that itself refuses those beyond: one leg is for that."""
+        """How many calls a lone process carries; it keeps one leg to refuse the next call."""
         return max(0, min(self.calls, (self.usable_legs - 1) // 2))
 
     @property
     def sockets(self) -> int:
-        """How many of the handles calls may have."""
+        """How many of the handles are for calls."""
         return self.handles - KEPT["handles"]
 
     @property
@@ -67,19 +67,22 @@ class EngineLimits:
 
 A_CALL = {
     "legs": 2,
-    "players": 4,  # a sound, the one before it, which is let go a second later, and two acknowledgements
+    "players": 4,  # a sound, the one before it (kept for a second), and two acknowledgements
     "handles": 6,  # two legs, RTP and RTCP each, and half as many that are being closed
     "slots": 10,  # two legs, two ears, four players, and two that the next tick lets go
     "files": 20,  # the sockets and sounds, and the parts of a recording
 }
-KEPT = {"legs": 0, "players": 4, "handles": 4, "slots": 4, "files": 100}  # for none of them
+KEPT = {"legs": 0, "players": 4, "handles": 4, "slots": 4, "files": 100}  # for no call
 NAMES = {"legs": "legs", "players": "players", "handles": "sockets", "files": "files"}  # that are shown
-FEWEST = EngineLimits(legs=3, players=8)  # of any engine: one call, and a leg to refuse the next one with
+FEWEST = EngineLimits(
+    legs=3, players=8
+)  # the least for any engine: one call, and a leg to refuse the next call with
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`calls`: of all, `per_worker`: of one worker; `ports`: the whole range; `slice`: how many one has."""
+    """`calls`: of all, `per_worker`: of one worker; `ports`: the whole range; `slice`: how many ports a
+    worker has."""
 
     calls: int
     per_worker: int
@@ -91,7 +94,7 @@ class Layout:
         return workers_of(self.calls, self.per_worker)
 
     def ports_of(self, index: int) -> tuple[int, int]:
-        """First, an even one, and last."""
+        """The first port, an even one, and the last."""
         first = self.ports.first + index * self.slice
         return first, first + self.slice - 1
 
@@ -124,7 +127,7 @@ def per_worker_of(config: Config, limits: EngineLimits) -> int:
 
 
 def workers_of(calls: int, per_worker: int) -> int:
-    """How many workers that takes."""
+    """How many workers are needed."""
     return -(-calls // per_worker)
 
 

@@ -1,11 +1,11 @@
-"""config.toml: read once at the start, checked whole, frozen.
+"""config.toml: read once at the start, completely checked, frozen.
 
     ConfigError                     the user's to fix, one line
     load(path) -> Config            the file, checked
     parse(text, file) -> Config     its text, checked; paths are relative to where `file` lies
 
-What each key takes is in `model`, single values in `types`, relations in `rules`, and
-`toml` says what is wrong with a text that is not TOML.
+`model` says what each key takes, `types` checks single values, `rules` relations, and `toml` says what is
+wrong with a text that is not TOML.
 """
 
 import tomllib
@@ -62,7 +62,7 @@ def load(path: Path) -> Config:
 
 
 def parse(text: str, file: Path) -> Config:
-    """Check the text of a configuration; `file` is what errors name and what paths are relative to."""
+    """Check the text of a configuration; errors name `file`, and paths are relative to it."""
     tables = _tables(text, file)
     known = Known(
         file=file,

@@ -25,7 +25,7 @@ PASSWORD_LIMIT = 1024  # bytes read of a password file
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Digest credentials; the password stays out of every representation."""
+    """Digest credentials; no representation shows the password."""
 
     username: str
     password: str = field(repr=False)
@@ -64,7 +64,7 @@ class Config(Table):
 
     @property
     def places(self) -> Places:
-        """Where everything lies that is kept beside the database."""
+        """The places of everything that is kept beside the database."""
         return Places(self.retention.database)
 
     def prompts_for(self, called: str | None) -> PromptSet:

@@ -1,4 +1,4 @@
-"""What is listened for where the configuration names no words: those of the languages that notices are in."""
+"""The default words to listen for, without words in the configuration: by the languages of the notices."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,13 +27,13 @@ WORDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "in_call_keywords": ("pare la grabación", "no me grabe"),
     },
 }
-"""By language and key of [refusal]; where a language has a shipped head, that hears each of them."""
+"""By language and key of [refusal]; if a language has a shipped head, it hears each of them."""
 
 _HEADS = Path(media.__file__).with_name("heads")
 
 
 def words_of(languages: Iterable[str], key: str) -> tuple[str, ...]:
-    """Of all these languages that have a head, in their order; French ones where none has."""
+    """The words of those languages that have a head, in their order; French ones if none has."""
     heads = {path.stem for path in _HEADS.glob("*.npz")}
     known = [language for language in dict.fromkeys(languages) if language in heads & WORDS.keys()]
     return tuple(word for language in known or ["fr"] for word in WORDS[language][key])

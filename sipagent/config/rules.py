@@ -15,12 +15,12 @@ from sipagent.config.tables.spoken import PROMPT
 from sipagent.config.types import outlasts, uri_host, uri_user
 
 SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
-PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are just being let go
+PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are being closed
 PORTS_LEAST = 32
 
 
 class Complaint(NamedTuple):
-    """What `ConfigError` says, but for the file."""
+    """What `ConfigError` says, without the file."""
 
     key: str
     problem: str
@@ -28,7 +28,7 @@ class Complaint(NamedTuple):
 
 
 def complaints(config: Config) -> Iterator[Complaint]:
-    """Yield all that is wrong between keys, the most telling first."""
+    """Yield all that is wrong between keys, the most useful first."""
     yield from _trunk(config)
     yield from _credentials("trunk", config.trunk)
     yield from _credentials("operators", config.operators)
@@ -74,7 +74,7 @@ def _transfers(config: Config) -> Iterator[Complaint]:
 
 
 def _repeated(config: Config) -> Iterator[Complaint]:
-    """Whoever stands in a list twice is rung twice, or was meant to be another."""
+    """An operator in a list twice would ring twice, or is a mistake for another."""
     operators, trunk = config.operators, config.trunk
     for name in ("extensions", "refer_targets", "transfer_targets"):
         listed: tuple[str, ...] = getattr(operators, name)
@@ -97,16 +97,17 @@ def _phone(uri: str) -> tuple[str | None, str, int | None]:
 
 
 def _keys_pressed(config: Config) -> Iterator[Complaint]:
-    """Digits and codes must be told apart at every key pressed: none equals another or is part of it."""
+    """Digits and codes must be clear at every key pressed: none equals another or is part of it."""
     refusal, operators = config.refusal, config.operators
-    if refusal.accept_digit == refusal.digit:
+    accepts = refusal.accept_digit
+    if accepts in refusal.refusing:
         yield Complaint(
-            "refusal.accept_digit", f"{refusal.digit!r} is refusal.digit too", "another key of a telephone"
+            "refusal.accept_digit", f"{accepts!r} is refusal.digit too", "another key of a telephone"
         )
-    taken = {"refusal.digit": refusal.digit, "refusal.accept_digit": refusal.accept_digit}
+    taken = [(name, digit) for digit, name in _callers_keys(config).items()]
     for name in ("stop_code", "pause_code", "flag_code"):
         keys: str = getattr(operators, name)
-        for other, theirs in taken.items():
+        for other, theirs in taken:
             clash = keys == theirs
             if other.startswith("operators."):  # the caller's digits come on the other leg
                 clash = keys in theirs or theirs in keys
@@ -114,11 +115,17 @@ def _keys_pressed(config: Config) -> Iterator[Complaint]:
                 yield Complaint(
                     f"operators.{name}", f"{keys!r} cannot be told from {other} {theirs!r}", "other keys"
                 )
-        taken[f"operators.{name}"] = keys
+        taken.append((f"operators.{name}", keys))
+
+
+def _callers_keys(config: Config) -> dict[str, str]:
+    """What each key is that a caller presses."""
+    refusal = config.refusal
+    return {**dict.fromkeys(refusal.refusing, "refusal.digit"), refusal.accept_digit: "refusal.accept_digit"}
 
 
 def _words_spoken(config: Config) -> Iterator[Complaint]:
-    """Who listens for nothing hears no refusal, and fails at the first word that is spoken."""
+    """A detector without words hears no refusal, and fails at the first speech."""
     refusal = config.refusal
     if refusal.engine != "none" and not refusal.keywords:
         problem = f"empty, where refusal.engine is {refusal.engine!r}"
@@ -199,13 +206,13 @@ def _languages(config: Config) -> Iterator[Complaint]:
 
 
 def _choices(config: Config) -> Iterator[Complaint]:
-    """Languages by key. Who chose one must be told in it, so its table has a notice of its own."""
+    """Languages by key. A caller who chose one must be informed in it, so its table has its own notice."""
     prompts, default = config.prompts, config.service.language
     if prompts.choices and not prompts.choose:
         yield Complaint("prompts.choices", "given without prompts.choose, which says the keys", PROMPT)
     if prompts.choose and not prompts.choices:
         yield Complaint("prompts.choose", "given without prompts.choices", 'a table such as { "2" = "en" }')
-    taken = {config.refusal.digit: "refusal.digit", config.refusal.accept_digit: "refusal.accept_digit"}
+    taken = _callers_keys(config)
     for digit, language in prompts.choices.items():
         key = f"prompts.choices.{digit}"
         if digit in taken:
@@ -243,7 +250,7 @@ def _retention(config: Config) -> Iterator[Complaint]:
             f"'{kept.period}' is longer than six months (CNIL, deliberation 2014-474)",
             f"6 months, {SIX_MONTHS_DAYS} days or less; more with retention.justification",
         )
-    if kept.timestamp_url and kept.timestamp_ca is None:  # the other way round: what was stamped once
+    if kept.timestamp_url and kept.timestamp_ca is None:  # the reverse: what was stamped once
         yield Complaint(
             "retention.timestamp_url", "given without certificates", "retention.timestamp_ca with it"
         )

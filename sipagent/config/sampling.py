@@ -1,10 +1,10 @@
 """Which calls may be asked whether they are recorded: a share of them, by a draw that can be repeated.
 
-    draw = HMAC-SHA256(seed, the call's id), its first 53 bits as a fraction;  drawn where draw < share
+    draw = HMAC-SHA256(seed, the call's id), its first 53 bits as a fraction;  drawn if draw < share
 
-The id is the agent's own, so nothing that a caller sends has a part in it, and without the seed nobody can
-tell it beforehand. What was drawn stands in the receipt, as `str(Draw)`, so that whoever has the seed can
-repeat it: `sipagent draws`. Without a seed nobody is drawn, but where every call is.
+The id is the agent's own, so it does not depend on what a caller sends, and without the seed no one can
+predict the draw. The receipt has the draw, as `str(Draw)`, so that anyone with the seed can repeat it:
+`sipagent draws`. Without a seed no call is drawn, unless every call is.
 
 Pure: seed, id and moment come in as arguments.
 """
@@ -31,24 +31,24 @@ _TEXT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What makes draws unforeseeable: SECRET_BYTES random bytes, which stay out of every representation."""
+    """What makes draws unpredictable: SECRET_BYTES random bytes, which no representation shows."""
 
     secret: bytes = field(repr=False)
 
     @property
     def name(self) -> str:
-        """How receipts name it, eight hexadecimal digits; it tells nothing of the secret."""
+        """Its name in receipts, eight hexadecimal digits; it tells nothing of the secret."""
         return hashlib.sha256(self.secret).hexdigest()[:8]
 
     def value(self, id: str) -> float:
-        """What is drawn for a call's id: 0 ≤ value < 1, every one as likely as another."""
+        """What is drawn for a call's id: 0 ≤ value < 1, all equally likely."""
         bits = int.from_bytes(hmac.digest(self.secret, id.encode(), "sha256")[:8], "big") >> (64 - _BITS)
         return bits / (1 << _BITS)
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """`value` and `seed`, its name, are null where there was no seed."""
+    """`value` and `seed`, its name, are null without a seed."""
 
     share: float
     value: float | None
@@ -56,7 +56,7 @@ class Draw:
 
     @property
     def drawn(self) -> bool:
-        """Whether the call may be asked. Where every call is, it needs no seed."""
+        """Whether the call may be asked. If every call is, this needs no seed."""
         return self.share >= 1 or (self.value is not None and self.value < self.share)
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class Draw:
 
     @classmethod
     def read(cls, text: str) -> Self | None:
-        """The inverse of `str`; None for any other text, also one that says of itself what it is not."""
+        """The inverse of `str`; None for any other text, also one that contradicts itself."""
         found = _TEXT.fullmatch(text)
         if found is None:
             return None
@@ -78,13 +78,14 @@ class Draw:
 
 
 def draw(seed: Seed | None, id: str, share: float) -> Draw:
-    """Draw for a call; the same for the same three, and who is drawn at a share is at a larger one."""
+    """Draw for a call. Equal arguments give equal draws; a call drawn at a share is also drawn at a larger
+    one."""
     return Draw(share, seed.value(id), seed.name) if seed else Draw(share, None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Times of the week with a share of their own. `days`: 0 is Monday."""
+    """Times of the week with another share. `days`: 0 is Monday."""
 
     days: tuple[int, ...]
     hours: tuple[Interval, ...]
@@ -92,14 +93,14 @@ class Window:
 
     @property
     def minutes(self) -> int:
-        """How long it is in a week without a change of the clock."""
+        """Its length in a week without a change of the clock, in minutes."""
         return len(self.days) * sum(end - start for start, end in self.hours)
 
     def holds(self, day: int, minute: int) -> bool:
         return day in self.days and any(start <= minute < end for start, end in self.hours)
 
     def overlaps(self, other: "Window") -> str | None:
-        """The name of a day on which both have a minute, if there is one."""
+        """The name of a day with a minute in both, if there is one."""
         for day in sorted({*self.days} & {*other.days}):
             for start, end in self.hours:
                 if any(start < theirs[1] and theirs[0] < end for theirs in other.hours):

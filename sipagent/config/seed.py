@@ -1,7 +1,7 @@
 """The seed of the draws, in a file beside the database: made once, read at each start, never replaced.
 
 A draw can be repeated only with the seed that it was made with. The file is one line, `sipagent-seed-1 SECRET
-NAME`: the secret and the seed's name, both in hexadecimal. The name tells a damaged secret from a whole one.
+NAME`: the secret and the seed's name, both in hexadecimal. The name shows whether the secret is damaged.
 """
 
 import re
@@ -12,15 +12,15 @@ from retention.storage.files import make_folder, write_whole
 from sipagent.config.sampling import SECRET_BYTES, Seed
 
 _LINE = re.compile(rb"sipagent-seed-1 ([0-9a-f]{%d}) ([0-9a-f]{8})\n" % (2 * SECRET_BYTES))
-_LIMIT = 256  # bytes: more is read of none
+_LIMIT = 256  # bytes: no more is read
 
 
 class SeedError(Exception):
-    """The file holds no seed; `str()` is one line."""
+    """The file has no seed; `str()` is one line."""
 
 
 def read_seed(path: Path) -> Seed:
-    """Raises SeedError, OSError; FileNotFoundError where there is none."""
+    """Read it. Raises SeedError, OSError; FileNotFoundError if it is missing."""
     with path.open("rb") as file:
         found = _LINE.fullmatch(file.read(_LIMIT))
     seed = Seed(bytes.fromhex(found[1].decode())) if found else None
@@ -30,9 +30,9 @@ def read_seed(path: Path) -> Seed:
 
 
 def keep_seed(path: Path) -> Seed:
-    """Read it, or make it (mode 0600) where it is missing: for who is alone on the database.
+    """Read it, or make it (mode 0600) if it is missing: only with the database's lock.
 
-    After a crash it is there whole or not at all. Raises SeedError, OSError.
+    After a crash it is whole or missing. Raises SeedError, OSError.
     """
     try:
         return read_seed(path)

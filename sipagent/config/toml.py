@@ -1,7 +1,7 @@
-"""What is wrong with a text that is not TOML: on which line, of which key, and what is accepted there.
+"""What is wrong with a text that is not TOML: the line, the key, and what is accepted there.
 
-Pure. The parser says where it stopped, which is behind what a person has to mend; so the lines are looked at
-again, as TOML has them (toml.io/en/v1.0.0).
+Pure. The parser says where it stopped, which is after the mistake; so the lines are read again, by the rules
+of TOML (toml.io/en/v1.0.0).
 """
 
 import re
@@ -17,7 +17,7 @@ _QUOTES = ('"', "'")
 
 
 class Fault(NamedTuple):
-    """`where` is a line and what stands there; the others are as ConfigError has them."""
+    """`where` is a line and its content; the other fields are those of ConfigError."""
 
     where: str
     problem: str
@@ -67,7 +67,7 @@ def _lines(text: str) -> list[_Line]:
 
 
 def _twice(line: _Line, lines: Sequence[_Line]) -> Fault:
-    """A key, or a table that has no key on its own line."""
+    """A key, or a table, that comes twice."""
     before = [one for one in lines[: line.number - 1] if (one.table, one.key) == (line.table, line.key)]
     first = f" (line {before[0].number})" if before else ""
     what = "each key once" if line.key else "each table once"
@@ -86,7 +86,7 @@ def _open_table(line: _Line, lines: Sequence[_Line]) -> Fault:
 
 
 def _begun(line: _Line, lines: Sequence[_Line], begin: str, end: str) -> _Line:
-    """The last line up to there whose value begins so and does not end so; else where the parser was."""
+    """The last line up to there whose value has this beginning but not this end; else the parser's line."""
     before = [
         one for one in lines[: line.number] if one.value.startswith(begin) and not one.value.endswith(end)
     ]
@@ -94,7 +94,7 @@ def _begun(line: _Line, lines: Sequence[_Line], begin: str, end: str) -> _Line:
 
 
 def _open_text(line: _Line, lines: Sequence[_Line]) -> Fault:
-    """Of the first line whose text begins with a quote and has no other; else where the parser was."""
+    """The fault of the first line whose text begins with a quote and has no other; else the parser's line."""
     odd = (
         one for one in lines[: line.number] if one.value[:1] in _QUOTES and one.value.count(one.value[0]) == 1
     )
@@ -102,7 +102,7 @@ def _open_text(line: _Line, lines: Sequence[_Line]) -> Fault:
 
 
 def _no_value(line: _Line, lines: Sequence[_Line]) -> Fault:
-    """Of a key on its line, or of a list that began above."""
+    """A missing value of a key on its line, or in a list that began above."""
     if not line.key and (above := [one for one in lines[: line.number] if one.key]):
         line = above[-1]._replace(number=line.number, value=line.value)
     accepted = accepted_of(Config, line.path.split(".")) or "a number, true or false, or a text in quotes"

@@ -1,7 +1,7 @@
 """Single values of config.toml: text in, checked plain value out.
 
 Each parser raises ValueError whose text continues the sentence "'the value' ...": `is not host:port`. They
-are pure and know no key; `model` says which key takes which.
+are pure and know no key; `model` says which key uses which.
 """
 
 import ipaddress
@@ -18,9 +18,9 @@ from sipagent.config.hours import DAYS, Interval, Week, parse_closure, parse_dat
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-URI_LIMIT = 255  # bytes; the engine's PJSIP_MAX_URL_SIZE is 256 with its end
+URI_LIMIT = 255  # bytes; the engine's PJSIP_MAX_URL_SIZE is 256 including its end
 HEADER_LIMIT = 200
-PERIOD_YEARS = 100  # beyond it a due date may leave the calendar
+PERIOD_YEARS = 100  # with more, a due date may be outside the calendar
 CODECS = ("PCMA", "PCMU", "G722", "GSM")  # never speex: its parser in the engine's wheel overflows
 
 # RFC 3261 section 25.1, narrowed: no password, no headers, nothing that could end a line or a quoted string.
@@ -68,14 +68,14 @@ class PortRange(NamedTuple):
 
 
 class Holidays(NamedTuple):
-    """Public holidays of a country (and part of it, as ISO 3166-2 has it), or dates; or neither."""
+    """Public holidays of a country (and part of it, by ISO 3166-2), or dates; or neither."""
 
     country: str | None = None
     part: str | None = None
     dates: tuple[date, ...] = ()
 
     def named(self, language: str) -> Mapping[date, str]:
-        """Give the name of each, in `language` or else the country's own; of a date it is empty."""
+        """Give the name of each, in `language` or else the country's own; empty for a date."""
         if self.country is None:
             return dict.fromkeys(self.dates, "")
         known = holidays.country_holidays(self.country, subdiv=self.part)
@@ -85,7 +85,7 @@ class Holidays(NamedTuple):
 
 
 def text(value: object) -> str:
-    """Take text of one line without control characters; also what parsers of texts begin with."""
+    """Take text of one line without control characters; other parsers of text also start with this."""
     if not isinstance(value, str):
         raise ValueError("is not a text in quotes")
     if any(not char.isprintable() for char in value):
@@ -94,7 +94,7 @@ def text(value: object) -> str:
 
 
 def required_text(value: object) -> str:
-    """Take text that says something."""
+    """Take text that is not empty."""
     if not text(value).strip():
         raise ValueError("is empty")
     return text(value).strip()
@@ -162,7 +162,7 @@ def uri_host(uri: str) -> tuple[str, int | None]:
 
 
 def web_url(value: object) -> str:
-    """Take an `https:` or `http:` URL (RFC 3986); without a password, for every error would show it."""
+    """Take an `https:` or `http:` URL (RFC 3986); without a password, since every error would show it."""
     url = required_text(value)
     found = _WEB_URL.fullmatch(url)
     if found is None:
@@ -187,7 +187,7 @@ def port_range(value: object) -> PortRange:
     if found is None:
         raise ValueError("is not first-last")
     ports = PortRange(_port(found[1]), _port(found[2]))
-    if ports.last <= ports.first:  # first: turned round, the other reasons would be of the wrong port
+    if ports.last <= ports.first:  # first: if reversed, the other errors would name the wrong port
         raise ValueError("ends before it begins")
     if ports.first < 1024:
         raise ValueError("begins below 1024")
@@ -234,7 +234,7 @@ def code(value: object) -> str:
 
 
 def header_name(value: object) -> str:
-    """Take the name of a header of the user's own, or nothing; no standard one (RFC 3261 section 25.1)."""
+    """Take the name of a user's own header, or nothing; no standard one (RFC 3261 section 25.1)."""
     name = text(value).strip()
     if name and not re.fullmatch(r"X-[A-Za-z0-9.!%*_+`'~-]{1,60}", name, re.ASCII):
         raise ValueError("is not a header's name that begins with X-")
@@ -242,7 +242,7 @@ def header_name(value: object) -> str:
 
 
 def header_value(value: object) -> str:
-    """Take what may follow a header's name and colon, or nothing."""
+    """Take the value of a header, or nothing."""
     line = text(value).strip()
     if not line.isascii() or len(line) > HEADER_LIMIT:
         raise ValueError(f"is not a line of up to {HEADER_LIMIT} ASCII characters")
@@ -281,7 +281,7 @@ def period(value: object) -> str:
 
 
 def outlasts(period_text: str, *, months: int, days: int) -> bool:
-    """Tell whether a checked period can be longer than so many months, whose shortest run has `days` days."""
+    """Tell whether a checked period can be longer than `months` months, which have at least `days` days."""
     found = _PERIOD.fullmatch(period_text)
     if found is None:
         raise ValueError("is not a period")
@@ -292,7 +292,7 @@ def outlasts(period_text: str, *, months: int, days: int) -> bool:
 
 
 def week(value: object) -> Week | None:
-    """Take a table of days, `mon = "08:30-12:00,13:30-17:30"`; a day that is absent is closed."""
+    """Take a table of days, `mon = "08:30-12:00,13:30-17:30"`; a missing day is closed."""
     if not isinstance(value, dict) or not value:
         raise ValueError("is not a table of days")
     if unknown := [day for day in value if day not in DAYS]:
@@ -352,7 +352,7 @@ def public_holidays(value: object) -> Holidays:
 
 
 def _date(value: object) -> date:
-    if type(value) is date:  # TOML has dates of its own; a datetime would be one too
+    if type(value) is date:  # TOML has its own dates; a datetime would be one, too
         return value
     return parse_date(text(value))
 

@@ -1,4 +1,4 @@
-"""Kamailio as the edge: its plan, its files, its process, what is asked of it.
+"""Kamailio as the edge: its plan, its files, its process, the requests to it.
 
 No call is decided here.
 """

@@ -7,11 +7,11 @@ from sipagent.config.load import Config, uri_host
 from sipagent.config.types import Network
 from sipagent.edge.plan import Addresses
 
-SOMEWHERE = "192.0.2.1"  # RFC 5737: the way there is the default one
+SOMEWHERE = "192.0.2.1"  # RFC 5737: reached by the default route
 
 
 def addresses(config: Config, trunk: tuple[Network, ...]) -> Addresses:
-    """Look up who the operators' PBX is, and which address of ours they see; `trunk` is who may call."""
+    """Look up the operators' PBX, and which address of ours they see; `trunk`: the sources that may call."""
     hosts = {uri_host(uri)[0] for uri in config.operators.extensions}
     if config.operators.outbound_proxy:
         hosts.add(uri_host(config.operators.outbound_proxy)[0])
@@ -20,7 +20,7 @@ def addresses(config: Config, trunk: tuple[Network, ...]) -> Addresses:
 
 
 def looked_up(host: str) -> tuple[Network, ...]:
-    """Give the addresses of a host, each as a network; none where nobody knows it."""
+    """Give the addresses of a host, each as a network; none if it is unknown."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except OSError:
@@ -29,7 +29,7 @@ def looked_up(host: str) -> tuple[Network, ...]:
 
 
 def _own(config: Config, trunk: tuple[Network, ...]) -> str:
-    """Give the address to be called at: that of `listen`, or if that is any, the one towards the trunk."""
+    """Give the address for calls: that of `listen`, or if that is any, the one towards the trunk."""
     listen = config.trunk.listen.host
     if not ipaddress.ip_address(listen).is_unspecified:
         return listen

@@ -1,7 +1,6 @@
 """The edge's certificate, its key and the roots that it trusts, read before Kamailio reads them.
 
-What it would say of them is many lines, none of which names a key of config.toml. Here it is the first thing
-that is wrong, in one.
+Kamailio's errors about them are many lines without a key of config.toml. Here the first error is one line.
 """
 
 import ssl
@@ -18,11 +17,11 @@ CERTIFICATE, KEY, CA = "edge.certificate", "edge.private_key", "edge.ca"
 PEM = "a PEM file that this user may read"
 _WEAK = {"EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK"}
 _ANOTHER = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"}
-_AT_ANY_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which `ssl` has no name for
+_AT_ANY_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which has no name in `ssl`
 
 
 def expiry(tls: Tls, file: Path) -> datetime:
-    """Until when the certificate is valid, UTC. Raises ConfigError, on `file`, for what cannot be used."""
+    """Until when the certificate is valid, UTC. Raises ConfigError, on `file`, if it cannot be used."""
     reader = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _load(reader, CA, tls.ca or SYSTEM_CA, file)
     reader = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -39,7 +38,7 @@ def expiry(tls: Tls, file: Path) -> datetime:
 
 
 def aged(until: datetime, now: datetime) -> str:
-    """What is to be said of its age, or nothing."""
+    """What to report about its age; empty if nothing."""
     if now >= until:
         return f"has expired, on {until:%Y-%m-%d}"
     return (
@@ -58,7 +57,7 @@ def _load(reader: ssl.SSLContext, key: str, path: Path, file: Path) -> None:
 
 
 def _holder(tls: Tls, file: Path) -> ssl.SSLContext:
-    """Whoever shows the certificate and has its key. Raises ConfigError."""
+    """A server's context with the certificate and its key. Raises ConfigError."""
     holder = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         tls.private_key.read_bytes()
@@ -86,7 +85,8 @@ def _nobody_to_ask() -> str:
 
 
 def _shown(holder: ssl.SSLContext, reader: ssl.SSLContext) -> dict[str, object]:
-    """What `ssl` says of the certificate that a server shows: the two talk in memory. Raises ssl.SSLError."""
+    """What `ssl` says of the certificate that a server shows: both sides are in memory. Raises
+    ssl.SSLError."""
     to_holder, to_reader = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = (reader.wrap_bio(to_reader, to_holder), holder.wrap_bio(to_holder, to_reader, server_side=True))
     for side in sides * 2:

@@ -1,6 +1,6 @@
 """Kamailio's configuration and the lists that it reads, from a plan. Pure: values in, text out.
 
-What the edge does stands in `kamailio*.cfg`, in Kamailio's own language; `@NAME@` is what a plan fills in.
+What the edge does is in `kamailio*.cfg`, in Kamailio's own language; a plan fills in each `@NAME@`.
 """
 
 import ipaddress
@@ -19,9 +19,9 @@ from sipagent.edge.plan import Plan
 
 WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources
 SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
-INACTIVE = 4  # a flag of the dispatcher's list: disabled, until somebody says otherwise
-REQUESTS_PER_S = 400  # new calls from the trunk that are answered with care; more is answered in passing
-ANSWER_MS = 4000  # a worker that has not answered a call by then never will
+INACTIVE = 4  # a flag of the dispatcher's list: disabled, until it is activated
+REQUESTS_PER_S = 400  # new calls from the trunk that are answered in full; more are answered statelessly
+ANSWER_MS = 4000  # a worker that has not answered a call by then will never do so
 AGAIN_MS, AGAIN_TIMES = 50, 5
 REASONS = {486: "Busy Here", 503: "Service Unavailable"}
 
@@ -42,7 +42,8 @@ ROUTES = "".join(files("sipagent.edge").joinpath(f"kamailio{part}.cfg").read_tex
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """`mask` hides workers' addresses, `tokens` tell who stands behind the edge; both outlive a restart."""
+    """`mask` hides workers' addresses, `tokens` identify the processes behind the edge; both outlive a
+    restart."""
 
     mask: str = field(repr=False)
     tokens: HopTokens
@@ -50,7 +51,7 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class EdgePlaces:
-    """Where the edge finds and keeps things; `rpc`, a socket, has a path of 107 bytes at most (unix(7))."""
+    """The edge's files; `rpc`, a socket, has a path of 107 bytes at most (unix(7))."""
 
     directory: Path
     rpc: Path
@@ -66,7 +67,7 @@ class EdgePlaces:
 
     @property
     def sources(self) -> Path:
-        """Who may send."""
+        """The list of sources: who may send."""
         return self.directory / "sources.list"
 
     @property
@@ -85,7 +86,7 @@ def configuration(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
 
 
 def worker_list(plan: Plan, active: Container[int] = ()) -> str:
-    """Write the dispatcher's list, a worker a line. Who is not `active` gets no calls for now."""
+    """Write the dispatcher's list, a worker a line. Those not `active` get no calls for now."""
     flags = ((index, 0 if index in active else INACTIVE) for index in range(plan.workers))
     return "".join(f"{WORKERS} sip:{plan.worker(index)} {flag}\n" for index, flag in flags)
 
@@ -97,13 +98,14 @@ def source_list(plan: Plan) -> str:
 
 
 def _source(group: int, network: Network) -> str:
-    """Write a line; a prefix of 0 would be read as that of one address, so it becomes two halves."""
+    """Write a line; Kamailio reads a prefix of 0 as a single address, so it becomes two halves."""
     parts = network.subnets() if network.prefixlen == 0 else (network,)
     return "".join(f"{group} {part.network_address} {part.prefixlen}\n" for part in parts)
 
 
 def tls_settings(plan: Plan) -> str:
-    """Write tls.cfg: TLS 1.2 and 1.3 (RFC 8996 ends the older ones); whom we call has to prove who it is."""
+    """Write tls.cfg: TLS 1.2 and 1.3 (RFC 8996 ends the older ones); a server that we call must prove its
+    identity."""
     if plan.tls is None:
         return ""
     tls = plan.tls
@@ -145,7 +147,7 @@ def _socket(protocol: str, listen: HostPort, advertised: str, name: str = "") ->
 
 
 def burst_of(plan: Plan) -> int:
-    """How many audio lines a worker may be given at once: callers come without a pause where all is full."""
+    """How many audio lines a worker may get at once: calls come without a pause when all is full."""
     return min(max(plan.calls_per_worker, plan.invites_per_s // 2), plan.invites_per_s)
 
 
@@ -194,7 +196,7 @@ def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
 
 
 def _patterns() -> dict[str, str]:
-    """What messages are compared with."""
+    """The patterns that messages are compared with."""
     return {
         "IS_REQUEST_URI": grammar.REQUEST_URI,
         "IS_FROM_TO": grammar.FROM_TO,

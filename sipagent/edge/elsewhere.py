@@ -1,6 +1,6 @@
-"""The edge where it is not ours to run: `edge.start = false`, and a Kamailio of the administrator's own.
+"""The edge when we do not run it: `edge.start = false`, and the administrator's own Kamailio.
 
-It finds out by its own OPTIONS which workers there are, and by its dialogs' keep-alives whose calls are over.
+By its own OPTIONS it finds which workers are up, and by its dialogs' keep-alives which calls are over.
 """
 
 import socket
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class EdgeElsewhere:
-    """In the place of a process: it never ends, and whatever it is told is somebody else's affair."""
+    """Replaces the process: it never ends, and ignores all orders."""
 
     def __init__(self) -> None:
         self._never, self._other_end = socket.socketpair()
@@ -17,7 +17,7 @@ class EdgeElsewhere:
     def sentinel(self) -> int:
         return self._never.fileno()
 
-    strangers = malformed = unsupported = lines = 0  # it counts for somebody else
+    strangers = malformed = unsupported = lines = 0  # its counts are the administrator's
 
     @property
     def rpc(self) -> "EdgeElsewhere":

@@ -1,7 +1,7 @@
-"""The edge's files: what Kamailio reads, written from a plan, and what has to outlive its restart.
+"""The edge's files: what Kamailio reads, written from a plan, and what must outlive its restart.
 
-That is the dialogs in progress, the key that hides workers' addresses, and the secret of the hop behind the
-edge. They lead to callers, or past the edge, so they are for the agent's own user alone (mode 0600).
+These are the dialogs in progress, the key that hides workers' addresses, and the secret of the hop behind the
+edge. They lead to callers, or past the edge, so only the agent's own user can read them (mode 0600).
 """
 
 import hashlib
@@ -34,7 +34,7 @@ SOCKET_LIMIT = 107  # bytes of a Unix socket's path (unix(7))
 
 
 def places(directory: Path) -> EdgePlaces:
-    """Name the files. The socket moves to the folder for temporary ones where its path would be too long."""
+    """Name the files. The socket moves to the folder for temporary files if its path would be too long."""
     directory = directory.absolute()
     socket = directory / "rpc.sock"
     if len(os.fsencode(socket)) > SOCKET_LIMIT:
@@ -46,10 +46,10 @@ def places(directory: Path) -> EdgePlaces:
 def write_files(
     plan: Plan, where: EdgePlaces, active: Container[int] = (), tokens: HopTokens | None = None
 ) -> None:
-    """Write all that Kamailio reads; dialogs that are there stay. `active`: workers that get calls at once.
+    """Write everything that Kamailio reads; existing dialogs stay. `active`: workers that get calls at once.
 
-    `tokens`: those of the agent; None where they are kept here. Raises OSError; PermissionError also where
-    somebody else has made the folder of the socket.
+    `tokens`: those of the agent; None if they are kept here. Raises OSError; PermissionError also if another
+    user has made the folder of the socket.
     """
     for folder in (where.directory, where.rpc.parent, where.dialogs):
         make_folder(folder)
@@ -64,7 +64,7 @@ def write_files(
 
 
 def _begin(table: Path) -> None:
-    """Have a table, an empty one where there is none: Kamailio writes into it, and so leaves its mode."""
+    """Make an empty table if it is missing: Kamailio writes into it, and so keeps its mode."""
     if table.exists():
         table.chmod(0o600)
     else:
@@ -72,19 +72,19 @@ def _begin(table: Path) -> None:
 
 
 def remove_socket(where: EdgePlaces) -> None:
-    """Leave nothing in the folder for temporary files, once Kamailio has ended, whatever it has put there."""
+    """Remove everything of Kamailio in the folder for temporary files, once it has ended."""
     if where.rpc.parent != where.directory:
-        shutil.rmtree(where.rpc.parent, ignore_errors=True)  # what cannot go is in nobody's way
+        shutil.rmtree(where.rpc.parent, ignore_errors=True)  # what cannot be removed does no harm
 
 
 def write_lists(plan: Plan, where: EdgePlaces, active: Container[int]) -> None:
-    """Write what a running Kamailio can read anew. Raises OSError."""
+    """Write what a running Kamailio can read again. Raises OSError."""
     write_whole(where.workers, worker_list(plan, active).encode())
     write_whole(where.sources, source_list(plan).encode())
 
 
 def _mask(where: EdgePlaces) -> str:
-    """The key is kept, for dialogs outlive a restart."""
+    """The key is kept, since dialogs outlive a restart."""
     kept = where.directory / "mask.key"
     if not kept.exists():
         write_whole(kept, secrets.token_hex(16).encode())
@@ -92,7 +92,7 @@ def _mask(where: EdgePlaces) -> str:
 
 
 def kept_tokens(where: EdgePlaces) -> HopTokens:
-    """The secrets of the hop, made where there are none yet. Raises OSError."""
+    """The secrets of the hop, made if there are none yet. Raises OSError."""
     kept = where.directory / "hop.key"
     make_folder(where.directory)
     try:
@@ -104,13 +104,13 @@ def kept_tokens(where: EdgePlaces) -> HopTokens:
 
 
 def begin_anew(where: EdgePlaces) -> None:
-    """Forget the dialogs, and the secrets: nobody has anything to do with them any more. Raises OSError."""
+    """Remove the dialogs and the secrets, which nothing needs any more. Raises OSError."""
     forget_dialogs(where.directory)
     unlink([where.directory / "hop.key"])
 
 
 def forget_dialogs(directory: Path, before: float = float("inf")) -> tuple[Path, ...]:
-    """Remove the tables in the edge's folder that name callers; those that were.
+    """Remove the tables in the edge's folder that name callers; returns those removed.
 
     `before`: in seconds since the epoch; what has been written since then stays. Raises OSError.
     """
@@ -123,7 +123,8 @@ def forget_dialogs(directory: Path, before: float = float("inf")) -> tuple[Path,
 
 
 def forget_old_dialogs(config: Config, period: str, now: datetime) -> tuple[Path, ...]:
-    """As `forget_dialogs`, for what Kamailio left in a total kill and is as old as receipts may be."""
+    """Remove the tables that Kamailio left when everything was killed, once they are as old as receipts may
+    be."""
     return forget_dialogs(config.places.edge, before=(now - parse_period(period)).timestamp())
 
 
@@ -133,7 +134,7 @@ def has_dialogs(where: EdgePlaces) -> bool:
 
 
 def put_dialogs_aside(where: EdgePlaces) -> None:
-    """Begin with none, and keep those that there were for whoever looks. Raises OSError."""
+    """Begin without dialogs, and keep the old ones for a person to look at. Raises OSError."""
     for table in TABLES:
         (where.dialogs / table).replace(where.dialogs / f"{table}{UNREAD}")
         _begin(where.dialogs / table)

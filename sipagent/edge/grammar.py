@@ -1,9 +1,9 @@
 """What a worker's parser can read of a call, as POSIX extended regular expressions (regex(7)). Pure.
 
-pjsip 2.15.1 drops a message without a word where a header that it knows breaks its grammar (sip_parser.c,
-`pjsip_tpmgr_receive_packet`), so such a call must not get a place. Each expression here takes less than pjsip
-does, and all that RFC 3261 section 25.1 has phones send. They are matched without regard to case. Control
-characters stand in them as they are: between brackets a backslash is nothing but itself.
+pjsip 2.15.1 silently drops a message if a header that it knows breaks its grammar (sip_parser.c,
+`pjsip_tpmgr_receive_packet`), so such a call must not get a place. Each expression here accepts less than
+pjsip does, and all that phones send by RFC 3261 section 25.1. They are matched without regard to case.
+Control characters are literal in them: between brackets a backslash is only itself.
 """
 
 CR, LF, TAB = "\r", "\n", "\t"
@@ -21,7 +21,7 @@ _PORT = r"([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]
 _PLACE = rf"sips?:({_USER}(:{_PASSWORD})?@)?{_HOST}(:{_PORT})?"
 _NUMBER = r"tel:[0-9A-Fa-f*#+().-]+"
 _CHAR = rf"([][/:&+$A-Za-z0-9_.!~*'()-]|{_HEX})"
-# A parameter of a URI but `ttl`, which pjsip wants in range, and has no use in what is not multicast.
+# A parameter of a URI except `ttl`, which pjsip checks for its range, and which only multicast needs.
 _NO_T = _CHAR.replace("A-Za-z", "A-SU-Za-su-z")
 _NO_L = _CHAR.replace("A-Za-z", "A-KM-Za-km-z")
 _NAME = rf"({_NO_T}{_CHAR}*|[Tt]({_NO_T}{_CHAR}*)?|[Tt][Tt]({_NO_L}{_CHAR}*)?|[Tt][Tt][Ll]{_CHAR}+)"
@@ -40,7 +40,7 @@ def _parameters(name: str, value: str) -> str:
 
 
 _ANY = _parameters(_TOKEN, f"{_TOKEN}|{_QUOTED}")
-_PLAIN = _parameters(_TOKEN, _TOKEN)  # an @ in quotes would be taken for that of a URI without brackets
+_PLAIN = _parameters(_TOKEN, _TOKEN)  # an @ in quotes would be taken for the one of a URI without brackets
 # `q` of a Contact is a number to pjsip.
 _NOT_Q = r"([A-PR-Za-pr-z0-9.!%*_`'~+-][A-Za-z0-9.!%*_`'~+-]*|[Qq][A-Za-z0-9.!%*_`'~+-]+)"
 _Q = rf"({_SPACE};{_SPACE}[Qq]{_SPACE}={_SPACE}[0-9](\.[0-9]{{0,3}})?)"
@@ -68,7 +68,7 @@ BAD_HEAD = (
     "\x01-\x08\x0b\x0c\x0e-\x1f\x7f"
     rf"]|{CR}([^{LF}]|$)|(^|[^{CR}]){LF}"
 )
-"""What ends a line for one parser and not for another, in a head whose NULs stand as `\\0` and its
+"""What ends a line for one parser and not for another, in a head whose NULs are written `\\0` and its
 backslashes twice."""
 
 # --- session descriptions, also within multipart bodies ---
@@ -79,7 +79,7 @@ _AUDIO = rf"{_LINE}[{_BLANK}]*audio([^{_BLANK}]|[{_BLANK}]+([^0{_BLANK}]|0[^/{_B
 
 
 def media(count: int) -> str:
-    """Match a body with `count` media lines, or more; it stands behind an end of line."""
+    """Match a body with `count` media lines, or more; it follows an end of line."""
     return rf"({_LINE}.*){{{count}}}"
 
 
@@ -89,6 +89,6 @@ def audio(count: int) -> str:
 
 
 def quoted(pattern: str) -> str:
-    """Write a pattern as what stands between double quotes in Kamailio's language."""
+    """Write a pattern for use between double quotes in Kamailio's language."""
     plain = pattern.replace("\\", "\\\\").replace('"', '\\"')
     return "".join(c if " " <= c <= "~" else f"\\x{ord(c):02x}" for c in plain)

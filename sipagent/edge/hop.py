@@ -1,8 +1,9 @@
-"""The hop between the edge and what stands behind it: the header by which each knows the other.
+"""The hop between the edge and the processes behind it: the header by which each knows the other.
 
-Every program of this machine can send to a port of 127.0.0.1. What begins something there therefore carries
-`X-Sipagent`, which never leaves the machine: towards the edge with one secret, from it with another one, so
-that whoever gets hold of a dead worker's port, and of what is still sent there, can begin nothing itself.
+Every program on this machine can send to a port of 127.0.0.1. So each request that begins something there has
+the header `X-Sipagent`, which never leaves the machine. It has one secret towards the edge, and another one
+from it: a program that takes a dead worker's port, and gets what is still sent there, cannot begin anything
+itself.
 """
 
 import hashlib
@@ -26,12 +27,13 @@ class HopTokens:
 
     @property
     def to_edge(self) -> str:
-        """The whole of the header, on INVITE and REGISTER."""
+        """The whole header, on INVITE and REGISTER."""
         return self.secret
 
     @property
     def from_edge(self) -> str:
-        """How the header begins on all that the edge passes on; `;source=IP:PORT`, who sent it, follows."""
+        """How the header begins on everything that the edge forwards; then comes the sender,
+        `;source=IP:PORT`."""
         return hashlib.sha256(f"from the edge {self.secret}".encode()).hexdigest()[:DIGITS]
 
 

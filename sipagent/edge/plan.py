@@ -1,4 +1,4 @@
-"""What the edge has to carry, from the configuration: how many workers, on which ports, for whom.
+"""What the edge must carry, by the configuration: how many workers, on which ports, for whom.
 
 Pure. The machine's part (names looked up, the address of this host) comes in as `Addresses`.
 """
@@ -17,8 +17,8 @@ BEFORE_WORKERS = 2  # ports of `edge.worker_ports`: the edge's inner one, then t
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """What names stand for. `own`: of this machine, as the trunk sees it; `trunk`: who may call; `operators`:
-    their PBX, which is believed within dialogs that the edge has forgotten."""
+    """The addresses behind names. `own`: of this machine, as the trunk sees it; `trunk`: who may call;
+    `operators`: their PBX, which is trusted within dialogs that the edge has forgotten."""
 
     own: str
     trunk: tuple[Network, ...]
@@ -27,7 +27,7 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """`listen`: where TLS is spoken; `ca`: what others' certificates are checked against."""
+    """`listen`: where TLS is accepted; `ca`: what others' certificates are checked against."""
 
     listen: HostPort
     certificate: Path
@@ -37,11 +37,11 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All that the edge is made of; `calls` may be less than its workers could carry.
+    """The edge's settings; `calls` may be less than its workers could carry.
 
     `listen` is where the network reaches it, `advertised` what the network calls it (behind NAT another
-    address); `registrar` is empty where nothing registers, else where REGISTER goes, and `user` who is
-    registered.
+    address); `registrar` is empty if nothing registers, else the target of REGISTER, and `user` the
+    registered user.
     """
 
     workers: int
@@ -61,7 +61,7 @@ class Plan:
 
     @property
     def inner(self) -> HostPort:
-        """Where workers send whatever they send."""
+        """Where workers send everything."""
         return HostPort(LOOPBACK, self.first_port)
 
     @property
@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def contact(self) -> str:
-        """Where the trunk reaches what is registered."""
+        """Where the trunk reaches the registered account."""
         user = f"{self.user}@" if self.user else ""
         return f"sip:{user}{self.reached}{self._transport}"
 
@@ -91,12 +91,12 @@ class Plan:
 
     @property
     def reached(self) -> str:
-        """The address that the network has of the edge, with its port."""
+        """The edge's address as the network knows it, with its port."""
         return str(HostPort(self.advertised, self.listen.port))
 
     @property
     def host(self) -> str:
-        """The address that the network has of the edge, without a port; IPv6 in brackets."""
+        """The edge's address as the network knows it, without a port; IPv6 in brackets."""
         return f"[{self.advertised}]" if ":" in self.advertised else self.advertised
 
     @property
@@ -105,14 +105,15 @@ class Plan:
 
 
 def needs_edge(config: Config, limits: EngineLimits) -> bool:
-    """Whether more than one bare process is needed: for calls, a network, or TLS. Raises ConfigError."""
+    """Whether one process without an edge is not enough: for calls, a network, or TLS. Raises
+    ConfigError."""
     trunk = config.trunk
     alone = trunk.listen.is_loopback and trunk.transport != "tls" and config.edge.tls_listen is None
     return not alone or config.capacity.calls > calls_alone(config, limits)
 
 
 def plan(config: Config, limits: EngineLimits, addresses: Addresses) -> Plan:
-    """Plan for workers with such an engine. Raises ConfigError, also where there are too few ports."""
+    """Plan for workers with such an engine. Raises ConfigError, also if there are too few ports."""
     trunk, edge, calls = config.trunk, config.edge, config.capacity.calls
     per_worker = per_worker_of(config, limits)
     workers = workers_of(calls, per_worker)

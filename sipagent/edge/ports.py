@@ -1,8 +1,8 @@
-"""The edge's UDP ports, which nobody else of this machine may share.
+"""The edge's UDP ports, which no other program on this machine may share.
 
 Kamailio binds them with SO_REUSEADDR, and so can any other program: it would get what comes, and could send
-in Kamailio's name (socket(7): sockets share a port where each of them has set it). So each is bound here as
-well, and once Kamailio is up, this socket no longer allows it: then nobody can come in addition.
+in Kamailio's name (socket(7): sockets share a port if each of them has set it). So each port is also bound
+here, and once Kamailio is up, this socket no longer allows sharing: then no other program can bind it.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ from sipagent.config.load import HostPort
 
 TABLES = {4: Path("/proc/net/udp"), 6: Path("/proc/net/udp6")}
 OURS = 2  # sockets on each port: Kamailio's, and the one here
-KEEP_ALIVE = b"\r\n\r\n"  # RFC 5626 section 3.5.1: nobody answers it
+KEEP_ALIVE = b"\r\n\r\n"  # RFC 5626 section 3.5.1: not answered
 
 
 class HeldPorts:
@@ -26,7 +26,7 @@ class HeldPorts:
         self._sockets: list[socket.socket] = []
 
     def take(self) -> None:
-        """Have them, where nobody else has one; Kamailio may come in addition."""
+        """Bind them, unless another program has one; Kamailio may still share them."""
         for address in self._addresses:
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
             held = socket.socket(family, socket.SOCK_DGRAM)
@@ -40,7 +40,7 @@ class HeldPorts:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
     def shut(self) -> None:
-        """Let nobody else come from now on; raises OSError where somebody already has."""
+        """End the sharing; raises OSError if another program already shares one."""
         for address, held in zip(self._addresses, self._sockets, strict=True):
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             if len([*sharing(address)]) > OURS:
@@ -48,9 +48,9 @@ class HeldPorts:
             self._hears_nothing(address, held)
 
     def _hears_nothing(self, address: HostPort, held: socket.socket) -> None:
-        """The kernel gives a datagram to the newest of sockets that are alike, which is Kamailio's."""
+        """Of equal sockets the kernel gives a datagram to the newest, which is Kamailio's."""
         with suppress(BlockingIOError):
-            while held.recv(1):  # what came before Kamailio
+            while held.recv(1):  # what came before Kamailio was up
                 pass
         ip = ipaddress.ip_address(address.host)
         loopback = "::1" if ip.version == 6 else "127.0.0.1"
@@ -78,7 +78,7 @@ def sharing(address: HostPort) -> Iterator[str]:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """As the kernel writes it: words of 32 bits, each in the byte order of the machine."""
+    """An address as the kernel writes it: words of 32 bits, each in the byte order of the machine."""
     words = bytes.fromhex(text)
     swapped = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
     return ipaddress.ip_address(swapped)

@@ -1,9 +1,9 @@
-"""Kamailio as a child process: started, its log read, its end noticed. Whoever uses it starts it again.
+"""Kamailio as a child process: starts it, reads its log, notices its end. The caller restarts it.
 
 EdgeProcess(plan, directory, report)    report(RejectedCall | str) is called on the reader's thread
 
-What it says while it starts is reported. What it says later quotes messages, so it is only counted (`lines`):
-a caller's number, or whatever a stranger writes, is not for our log.
+What it logs while it starts is reported. Later lines quote messages, so they are only counted (`lines`): a
+caller's number, or a stranger's text, must not be in our log.
 """
 
 import os
@@ -34,13 +34,13 @@ SHARED_MB, PRIVATE_MB = 128, 8
 START_S, STOP_S, POLL_S = 15.0, 5.0, 0.02
 FETCH_S = 0.25  # between two looks for calls that were rejected
 LAST_WORDS = 20
-OF_THE_FIRST = re.compile(r" *0\((\d+)\) ")  # of its processes; it hears no message
+OF_THE_FIRST = re.compile(r" *0\((\d+)\) ")  # of its processes; it receives no messages
 
 Report = Callable[[RejectedCall | str], None]
 
 
 class EdgeProcess:
-    """One Kamailio. `start` and `stop` may alternate; a process that has died is started anew."""
+    """One Kamailio. `start` and `stop` may alternate; `start` also replaces a dead process."""
 
     def __init__(self, plan: Plan, directory: Path, report: Report) -> None:
         self.plan, self.directory = plan, directory
@@ -53,7 +53,7 @@ class EdgeProcess:
         self._said: list[str] = []
         self._starting = self._ending = False
         self._ports = HeldPorts((plan.listen, plan.inner))
-        self.lines = 0  # of its log since it had started, all in all
+        self.lines = 0  # lines of its log after its starts, in total
         self.sentinel = -1  # readable once the process has died (pidfd_open(2))
 
     @property
@@ -66,13 +66,13 @@ class EdgeProcess:
 
     @property
     def pid(self) -> int:
-        """Of the first process of Kamailio's, which is the group's."""
+        """The pid of Kamailio's first process, and of its group."""
         return self._process.pid if self._process else -1
 
     def start(self) -> None:
         """Start it, and wait until it answers. Raises EdgeError with its last words, OSError for its files.
 
-        Dialogs that it cannot read are put aside: calls to come count for more than those that go on.
+        Dialogs that it cannot read are put aside: new calls are more important than those in progress.
         """
         end_leftovers(self._places)
         write_files(self.plan, self._places)
@@ -99,7 +99,7 @@ class EdgeProcess:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             cwd=self._places.directory,
-            process_group=0,  # Ctrl-C is for us, who drain; and its children end with it
+            process_group=0,  # Ctrl-C is for us: we drain; and its children end with it
             umask=0o077,  # dialogs name callers
         )
         self.sentinel = os.pidfd_open(self._process.pid)
@@ -159,7 +159,7 @@ class EdgeProcess:
                     self._report(fact)
             except EdgeError as problem:
                 if not self.running:
-                    return  # it has died, which whoever waits for `sentinel` knows
+                    return  # it has died, which `sentinel` tells
                 self._report(str(problem))
 
     def stop(self) -> None:
@@ -170,7 +170,7 @@ class EdgeProcess:
         self._over.set()
         if self._fetcher is not None:
             self._fetcher.join()
-        self._ending = self.running  # each of its processes says that it ends as it was told
+        self._ending = self.running  # each of its processes logs that it ends
         for number, seconds in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, STOP_S)):
             _signal_group(process.pid, number)
             try:
@@ -178,7 +178,7 @@ class EdgeProcess:
                 break
             except subprocess.TimeoutExpired:
                 continue
-        _signal_group(process.pid, signal.SIGKILL)  # children of one that was killed are there yet
+        _signal_group(process.pid, signal.SIGKILL)  # the children of a killed process are still there
         if self._reader is not None:
             self._reader.join(STOP_S)
         os.close(self.sentinel)
@@ -187,13 +187,13 @@ class EdgeProcess:
         self.sentinel, self._process, self._reader, self._fetcher = -1, None, None, None
 
     def release(self) -> None:
-        """Let whoever takes our place have the ports, once this process has ended."""
+        """Free the ports for our successor, once this process has ended."""
         self._ports.release()
 
     def change(self, plan: Plan) -> None:
-        """Carry on with other numbers of workers and calls, or other sources, without a restart.
+        """Continue with other numbers of workers and calls, or other sources, without a restart.
 
-        Raises EdgeError. What else differs between the plans waits for the next start.
+        Raises EdgeError. Other differences between the plans wait for the next start.
         """
         active = self.rpc.active()
         self.plan = plan
@@ -205,7 +205,7 @@ class EdgeProcess:
 
 
 def command(where: EdgePlaces) -> list[str]:
-    """How Kamailio is run: in the foreground, its log on stderr, and not without us (prctl(2))."""
+    """The command of Kamailio: in the foreground, its log on stderr, and it dies with us (prctl(2))."""
     return [
         "setpriv", "--pdeathsig", "TERM",
         str(KAMAILIO), "-DD", "-E", "-f", str(where.configuration), "-Y", str(where.directory),
@@ -238,7 +238,7 @@ def end_leftovers(where: EdgePlaces) -> None:
 
 
 def _running_on(where: EdgePlaces) -> list[int]:
-    """The processes of Kamailio that were started on this very configuration."""
+    """The processes of Kamailio that were started with this configuration file."""
     wanted = os.fsencode(where.configuration)
     found = []
     for entry in Path("/proc").iterdir():
@@ -246,7 +246,7 @@ def _running_on(where: EdgePlaces) -> list[int]:
             continue
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:  # it has ended meanwhile, or is another user's
+        except OSError:  # it has ended, or is another user's
             continue
         if words[0] == os.fsencode(KAMAILIO) and wanted in words:
             found.append(int(entry.name))

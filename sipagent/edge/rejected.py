@@ -1,7 +1,7 @@
-"""What the edge tells of calls that it rejected, each once, which no caller can forge.
+"""What the edge tells of each call that it rejected, once; no caller can forge it.
 
-Pure: a text in, a value out. It is `name=value` apart by spaces, and what callers sent is in hexadecimal
-(`route[REJECTED]` of kamailio-calls.cfg).
+Pure: a text in, a value out. The text is `name=value`, separated by spaces; what callers sent is in
+hexadecimal (`route[REJECTED]` of kamailio-calls.cfg).
 """
 
 import re
@@ -18,8 +18,8 @@ class RejectedCall:
 
     `from_`, `asserted` (P-Asserted-Identity) and `privacy` are the bodies of headers as the trunk sent them,
     empty where absent; `called` is the Request-URI. `full`: no slot was free; `rate`: one was, but too many
-    calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for what there is
-    not, or for more media than an engine takes; `unanswered`: no worker that it was offered to said anything.
+    calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for something not
+    supported, or for more media than an engine takes; `unanswered`: no worker that got it answered.
     """
 
     at: datetime
@@ -33,7 +33,7 @@ class RejectedCall:
 
 
 def rejected(text: str) -> RejectedCall:
-    """Read what the edge says of a call. Raises ValueError where that is something else."""
+    """Read what the edge says of a call. Raises ValueError for any other text."""
     fields = dict(part.partition("=")[::2] for part in text.split())
     numbers = (fields.get(name, "") for name in ("status", "s", "us"))
     if fields.get("why") not in get_args(Why) or not all(

@@ -1,4 +1,4 @@
-"""What is asked of a running Kamailio: JSON-RPC over a Unix datagram socket (its module jsonrpcs)."""
+"""Requests to a running Kamailio: JSON-RPC over a Unix datagram socket (its module jsonrpcs)."""
 
 import json
 import os
@@ -21,7 +21,7 @@ MALFORMED = (
     "script.malformed",
     "core.err_requests",
     "core.err_replies",
-)  # the core's: without a header they need
+)  # the core's two count messages without a needed header
 _ids = count(1)
 
 
@@ -30,12 +30,12 @@ class EdgeError(Exception):
 
 
 class NothingThere(EdgeError):
-    """What was asked for is not there."""
+    """What was asked for does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialog:
-    """One that the edge keeps, by the two numbers that name it; `cseq` is its INVITE's."""
+    """A dialog that the edge keeps, by the two numbers that name it; `cseq` is its INVITE's."""
 
     entry: int
     id: int
@@ -48,8 +48,8 @@ class Dialog:
 @dataclass(frozen=True, slots=True)
 class EdgeStatistics:
     """Since the edge's start: messages of `strangers` that were dropped; calls rejected because all was
-    `full`, or because too many came at once (`rate`); messages that are `malformed`, or ask for what is
-    `unsupported`. Now: `calls`, those of callers.
+    `full`, or because too many came at once (`rate`); messages that are `malformed`, or ask for something
+    `unsupported`. Now: `calls` of callers in progress.
     """
 
     strangers: int
@@ -67,7 +67,7 @@ class EdgeRpc:
         self._path, self._plan = path, plan
 
     def activate(self, index: int) -> None:
-        """Give a worker calls, and look every few seconds whether it still answers."""
+        """Give a worker calls, and check every few seconds whether it still answers."""
         self._set(index, "ap")
 
     def deactivate(self, index: int) -> None:
@@ -78,7 +78,7 @@ class EdgeRpc:
         self.ask("dispatcher.set_state", state, WORKERS, f"sip:{self._plan.worker(index)}")
 
     def active(self) -> frozenset[int]:
-        """List the workers that are not deactivated; one that does not answer just now is among them."""
+        """List the workers that are not deactivated, including one that does not answer now."""
         sets = self.ask("dispatcher.list")["RECORDS"]
         rows = [target["DEST"] for one in sets for target in one["SET"]["TARGETS"]]
         states = {row["URI"]: row["FLAGS"] for row in rows}
@@ -86,12 +86,12 @@ class EdgeRpc:
         return frozenset(index for index, uri in addresses if not states.get(uri, "D").startswith("D"))
 
     def reload(self) -> None:
-        """Read the lists of workers and of sources anew; each worker's state is that of the list."""
+        """Read the lists of workers and of sources again; each worker's state is that of the list."""
         self.ask("dispatcher.reload")
         self.ask("permissions.addressReload")
 
     def allow(self, calls: int) -> None:
-        """Take so many simultaneous callers in all."""
+        """Allow this many simultaneous callers in total."""
         self.ask("cfg.seti", "edge", "calls", calls)
 
     def drain(self) -> None:
@@ -99,7 +99,7 @@ class EdgeRpc:
         self.ask("cfg.seti", "edge", "draining", 1)
 
     def dialogs(self, index: int) -> tuple[Dialog, ...]:
-        """List what goes on with a worker: its callers' dialogs and its operators'."""
+        """List a worker's dialogs: its callers' and its operators'."""
         worker = f"sip:{self._plan.worker(index)}"
         found = [(row, profile) for profile in ("worker", "leg") for row in self._listed(profile, worker)]
         return tuple(
@@ -120,16 +120,16 @@ class EdgeRpc:
         return rows if isinstance(rows, list) else [rows] if rows else []
 
     def end_dialogs(self, index: int) -> int:
-        """End all that goes on with a dead worker; how many dialogs that were.
+        """End all dialogs of a dead worker; how many.
 
-        BYE goes to both sides of calls, CANCEL to phones that ring. A caller whose call is not yet answered
-        is none of them: the edge passes the call on to another worker.
+        BYE goes to both sides of calls, CANCEL to phones that ring. A call not yet answered is not among
+        them: the edge passes it on to another worker.
         """
         found = [one for one in self.dialogs(index) if one.answered or one.from_worker]
         for dialog in found:
             try:
                 self._end(dialog)
-            except NothingThere:  # it has ended by itself meanwhile
+            except NothingThere:  # it has already ended
                 continue
         return len(found)
 
@@ -140,7 +140,7 @@ class EdgeRpc:
             self.ask("tm.cancel", dialog.call_id, dialog.cseq)
 
     def statistics(self) -> EdgeStatistics:
-        """Count."""
+        """Read the counts."""
         said = self.ask("stats.fetchn", "script:", "core:")
         calls = self.ask("dlg.profile_get_size", "calls")
         return EdgeStatistics(
@@ -150,7 +150,7 @@ class EdgeRpc:
         )
 
     def rejected(self) -> RejectedCall | None:
-        """Fetch one call that was rejected, the oldest; None where there is no other."""
+        """Fetch the oldest rejected call; None if there is no other."""
         try:
             said = self.ask("mqueue.fetch", "rejected")
         except NothingThere:
@@ -165,7 +165,7 @@ class EdgeRpc:
         return self._result(method, self._said(method, {"params": parameters}))
 
     def _ask_much(self, method: str, *parameters: str | int) -> Any:
-        """Ask, and take the answer from a file: it may be more than a datagram takes."""
+        """Ask, and read the answer from a file: it may not fit into a datagram."""
         path = self._path.with_name(f"{os.getpid()}.{next(_ids)}")
         try:
             self._said(method, {"params": parameters, "store_path": str(path)})
@@ -193,7 +193,7 @@ class EdgeRpc:
 
 
 def _exchange(path: Path, question: bytes) -> dict[str, Any]:
-    """Raises OSError, TimeoutError among them, and ValueError."""
+    """Raises OSError, including TimeoutError, and ValueError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
         asking.settimeout(PATIENCE_S)
         asking.bind("")  # an abstract address of the kernel's choice (unix(7)): nothing to clean up

@@ -1,1 +1,1 @@
-"""What prompts say, by the words that lie beside them: what a notice must say, and may promise."""
+"""What prompts say, by the words in the files beside them: what a notice must say, and may promise."""

@@ -1,4 +1,5 @@
-"""The notices that callers hear: sound, words and hash, per language. Raises what `inspect_prompt` raises."""
+"""The notices that callers hear: sound, words and hash, per language. Raises the errors of
+`inspect_prompt`."""
 
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from sipagent.config.load import Config
 class SpokenNotice:
     """What callers hear in one language: `numbers` lead to it, and `keys` of `prompts.choices`.
 
-    Neither where every other call does.
+    Both are empty for the language of all other calls.
     """
 
     language: str

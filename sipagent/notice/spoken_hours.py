@@ -1,9 +1,10 @@
 """What the words of a prompt say of opening hours: pure text, French and English.
 
-Days and times are read apart from each other: `mon-fri 08:30-12:00` gives five days and two times. That is
-enough to find a day or a time that is not set, or is not told; which time belongs to which day is for an ear.
+Days and times are read separately: `mon-fri 08:30-12:00` gives five days and two times. That is enough to
+find a day or a time that is not configured, or not spoken; a person must hear which time belongs to which
+day.
 
-A time of a clock of twelve hours may be either of two: "1:30 in the afternoon" is taken for 1:30 or 13:30.
+A time on a twelve-hour clock has two meanings: "1:30 in the afternoon" is read as 1:30 or 13:30.
 """
 
 import re
@@ -17,7 +18,7 @@ NOON, DAY = 12 * 60, 24 * 60
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a text tells of hours.
+    """What a text says about hours.
 
     `days`: from Monday, 0; `times`: for each what it may mean, in minutes since midnight; `always`: day and
     night; `holidays`: public holidays are named as closed.
@@ -29,11 +30,11 @@ class Told:
     holidays: bool = False
 
     def __bool__(self) -> bool:
-        """Whether it tells anything of the week."""
+        """Whether it says anything about the week."""
         return bool(self.days or self.times or self.always)
 
     def __str__(self) -> str:
-        """`mon, fri, 08:30, 17:30`; of two meanings the one of the day."""
+        """`mon, fri, 08:30, 17:30`; of two meanings the one by day."""
         times = sorted(min(time, key=_by_daylight) for time in self.times)
         named = [_listed(self.days)] if self.days else []
         return ", ".join([*named, *dict.fromkeys(map(_clock, times)), *(["day and night"] * self.always)])
@@ -41,7 +42,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Language:
-    """How a language tells days and times, in small letters without accents. Each text is a pattern."""
+    """How a language names days and times, in small letters without accents. Each text is a pattern."""
 
     days: tuple[str, ...]
     groups: Mapping[str, tuple[int, ...]]
@@ -54,13 +55,13 @@ class _Language:
     holidays_open: str
     clock: str
     times: tuple[re.Pattern[str], ...]
-    lasting: re.Pattern[str]  # "in 2 hours": no time of a clock
-    twelve: bool  # a clock of twelve hours
-    ranges: tuple[tuple[re.Pattern[str], str], ...]  # "from 9 to 5": figures that what is beside makes a time
+    lasting: re.Pattern[str]  # "in 2 hours": not a time of day
+    twelve: bool  # a twelve-hour clock
+    ranges: tuple[tuple[re.Pattern[str], str], ...]  # "from 9 to 5": times by the words beside them
 
 
 def told_hours(text: str, language: str) -> Told | None:
-    """What plain words (`words.plain`) tell of hours; None where nobody has listed the language's."""
+    """What plain words (`words.plain`) say about hours; None if the language is not listed."""
     known = _LANGUAGES.get(language)
     if known is None:
         return None
@@ -73,13 +74,13 @@ def told_hours(text: str, language: str) -> Told | None:
 
 
 def clocks(text: str, language: str) -> list[str]:
-    """The words before or after which a clock is named: `paris` of "Paris time", "heure de Paris"."""
+    """The words that name a clock: `paris` of "Paris time", "heure de Paris"."""
     known = _LANGUAGES.get(language)
     return [] if known is None else re.findall(known.clock, text)
 
 
 def differences(told: Told, week: Week | None) -> Iterator[str]:
-    """Name what is told and is not so, and what is left out, in words that go on from the prompt's name."""
+    """Name what is said but wrong, and what is left out, in words that continue the prompt's name."""
     if week is None:
         if told.times or 0 < len(told.days) < 7:
             yield f"says {told}, and hours.week is absent: open day and night"
@@ -118,7 +119,7 @@ def _clock(minute: int) -> str:
 
 
 def _by_daylight(minute: int) -> int:
-    """Seven in the morning comes first: of 8:30 and 20:30 that is 8:30, of 1:30 and 13:30 it is 13:30."""
+    """A sort key: the day begins at seven, so of 8:30 and 20:30 first 8:30, of 1:30 and 13:30 first 13:30."""
     return (minute - 7 * 60) % DAY
 
 
@@ -152,7 +153,7 @@ def _times(text: str, known: _Language) -> Iterator[frozenset[int]]:
 
 
 def _time(parts: Mapping[str, str | None], known: _Language) -> frozenset[int]:
-    """The moments that a match may mean; none where it is no time of a day."""
+    """The moments that a match may mean; none if it is not a time of day."""
     if name := parts.get("name"):
         return frozenset([(0 if name in ("minuit", "midnight") else NOON) + _figure(parts.get("past"))])
     hour, minute = _figure(parts.get("hour")), _figure(parts.get("minute"))
@@ -166,14 +167,14 @@ def _time(parts: Mapping[str, str | None], known: _Language) -> frozenset[int]:
 
 
 def _figure(text: str | None) -> int:
-    """A number in figures or words, 0 where there is none; `half` and `quarter` are of an hour."""
+    """A number in figures or words, 0 without one; `half` and `quarter` are of an hour."""
     if not text:
         return 0
     return int(text) if text.isdecimal() else _NUMBERS[text]
 
 
 def _numbers(units: str, tens: Mapping[str, int], joints: Mapping[int, str]) -> dict[str, int]:
-    """The words for 0 to 59, `joints` between a ten and its unit where it is not a space."""
+    """The words for 0 to 59; `joints` come between a ten and its unit instead of a space."""
     simple: dict[str, int] = {word: value for value, word in enumerate(units.split())}
     whole = {**simple, **tens}
     for ten, value in tens.items():

@@ -1,7 +1,7 @@
 """Whether the words of a prompt name another service than the configured one: pure text, French and English.
 
-What an office calls itself stands beside a greeting: "Allô Mairie, bonjour", "welcome to Allô Mairie". Who is
-greeted so and not by `service.name` or `service.controller` believes to have reached somebody else.
+An office says its name beside a greeting: "Allô Mairie, bonjour", "welcome to Allô Mairie". A caller greeted
+by another name than `service.name` or `service.controller` thinks that they have reached somebody else.
 """
 
 import re
@@ -37,17 +37,17 @@ _NO_NAMES = {
     *("a", "an", "and", "good", "hello", "i", "if", "it", "oh", "please", "sorry", "thank", "thanks", "this"),
     *("to", "we", "welcome", "you", "your"),
 }
-"""What no name begins with, though a sentence may."""
+"""Words that begin sentences, but never a name."""
 
 
 def says_shipped(text: str, names: Sequence[str], voc: Vocabulary) -> bool:
-    """Whether plain words say the name that is shipped, which is none of these."""
+    """Whether plain words say the shipped name, which is none of these."""
     ours = any(heard.names_one_of(heard.plain(name), [SHIPPED], voc) for name in names)
     return not ours and heard.names_one_of(text, [SHIPPED], voc)
 
 
 def other_name(words: str, language: str, names: Sequence[str], voc: Vocabulary) -> str | None:
-    """The name, as it is written, by which the words greet where that is none of these; else None."""
+    """The written name in the greeting, if it is none of these; else None."""
     for name in _greeted(words, language):
         if not any(_same(name, ours, voc) for ours in names):
             return name
@@ -55,7 +55,7 @@ def other_name(words: str, language: str, names: Sequence[str], voc: Vocabulary)
 
 
 def _greeted(words: str, language: str) -> Iterator[str]:
-    """What stands beside a greeting and has a capital letter that no beginning of a sentence gives it."""
+    """What is beside a greeting and has a capital letter that is not due to the start of a sentence."""
     text = " ".join(words.replace("\u2019", "'").split())
     for sentence in re.split(r"(?<=[.!?;:])\s+", text):
         for pattern in _GREETINGS.get(language, ()):
@@ -68,6 +68,6 @@ def _greeted(words: str, language: str) -> Iterator[str]:
 
 
 def _same(name: str, ours: str, voc: Vocabulary) -> bool:
-    """Whether one of the two is said within the other, whatever article comes before it."""
+    """Whether one of the two contains the other, with any article before it."""
     bare = _ARTICLE.sub("", heard.plain(name))
     return heard.names_one_of(bare, [ours], voc) or heard.names_one_of(heard.plain(ours), [bare], voc)

@@ -1,7 +1,7 @@
-"""What a prompt tells callers to say, and whether anybody hears it.
+"""What a prompt tells callers to say, and whether a detector hears it.
 
-Whoever says what the notice asks for and is recorded nevertheless has been deceived: so a promise that nobody
-keeps stops `check` and `run`. What is to be said to a person is none.
+A caller who says what the notice asks for, and is still recorded, has been deceived. So a promise that the
+agent does not keep stops `check` and `run`. Words to be said to a person are not a promise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,8 @@ _ENDS = ".!?;…"  # "say: I refuse" is one sentence here
 
 
 def broken_promise(config: Config, text: str, said: Vocabulary) -> str | None:
-    """What plain words promise of speaking and nobody keeps, in words that go on from "it"; None: nothing."""
+    """What plain words promise about speaking and the agent does not keep, in words that continue "it"; None:
+    nothing."""
     promised = list(_asked_to_say(config, text, said, refusing=True))
     if not promised:
         return None
@@ -28,7 +29,7 @@ def broken_promise(config: Config, text: str, said: Vocabulary) -> str | None:
 
 
 def tells_to_say(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> bool:
-    """Whether plain words tell to say one of the keywords that refuse, or accept."""
+    """Whether plain words tell callers to say one of the keywords that refuse, or accept."""
     keywords = config.refusal.keywords if refusing else config.refusal.accept_keywords
     asked = _asked_to_say(config, text, said, refusing=refusing)
     return any(heard.names_one_of(words, keywords, said) for words in asked)
@@ -45,7 +46,7 @@ def unkept(config: Config, spoken: Mapping[str, Sequence[PromptFile]]) -> str | 
 
 
 def _asked_to_say(config: Config, text: str, said: Vocabulary, *, refusing: bool) -> Iterator[str]:
-    """For each sentence that tells to refuse, or accept, by voice: what is to be said, "" for anything."""
+    """For each sentence that tells to refuse, or accept, by voice: the words to say, "" for any."""
     speaks = heard.refuses if refusing else heard.accepts
     keywords = config.refusal.keywords if refusing else config.refusal.accept_keywords
     for sentence in heard.sentences(text, _ENDS):

@@ -1,6 +1,6 @@
-"""The words by which a prompt is read, per language: without accents, in small letters.
+"""The words used to read a prompt, per language: without accents, in small letters.
 
-Where a name says "beginnings", a word counts that begins so. To add a language, add its Vocabulary.
+Where a name says "beginnings", a word counts if it begins so. To add a language, add its Vocabulary.
 """
 
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 class Vocabulary:
     """What `words` knows of a language."""
 
-    conjunction: str  # what `&` is read as
+    conjunction: str  # how `&` is read
     records: tuple[str, ...]  # beginnings: recording, as a deed
     records_if_a_verb: frozenset[str]  # "we record", "we record this call", but "for our records"
     before_verbs: frozenset[str]  # what tells a verb, right before it
-    other_records: frozenset[str]  # beside them, something else is recorded than the call
+    other_records: frozenset[str]  # beside these words, something other than the call is recorded
     calls: frozenset[str]
     negations: frozenset[str]  # of a verb
     without: frozenset[str]  # negations of a noun
@@ -29,13 +29,13 @@ class Vocabulary:
     unless: tuple[str, ...]  # beginnings: "recorded, unless you press 9"
     wishes: tuple[str, ...]  # beginnings: "if you do not wish to be recorded"
     otherwise: tuple[str, ...]  # beginnings: "otherwise you are not recorded"
-    aloud: frozenset[str]  # "say I refuse": what follows is to be said
-    by_voice: tuple[str, ...]  # "refuse by voice": in whatever words
+    aloud: frozenset[str]  # "say I refuse": what follows must be said
+    by_voice: tuple[str, ...]  # "refuse by voice": in any words
     persons: tuple[str, ...]  # beginnings: "tell the operator" is said to somebody
-    presses: tuple[str, ...]  # beginnings: what one does with a key
+    presses: tuple[str, ...]  # beginnings: what people do with a key
     key_names: frozenset[str]  # right before the key
-    counted: frozenset[str]  # right after a number: then it is no key
-    articles: frozenset[str]  # names of a key that are words of every day
+    counted: frozenset[str]  # right after a number: then it is not a key
+    articles: frozenset[str]  # names of a key that are also everyday words
     keys: Mapping[str, tuple[str, ...]]
     keeps: tuple[str, ...]  # beginnings
     at_most: tuple[str, ...]  # beginnings

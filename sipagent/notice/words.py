@@ -1,8 +1,8 @@
 """What the words of a prompt say: pure text, French and English.
 
-Small rules that know their false friends: a call "not recorded", a "recorded message", "our records", a
-request that is "enregistrée", "nine months" beside key 9, "un" that is an article. They read what
-offices say on a line, not literature.
+Small rules that know misleading cases: a call "not recorded", a "recorded message", "our records", a request
+that is "enregistrée", "nine months" beside key 9, "un" as an article. They are made for what offices say on
+the telephone, not for literature.
 """
 
 import re
@@ -13,34 +13,34 @@ from dataclasses import dataclass
 from sipagent.notice.vocabulary import Vocabulary
 
 _QUOTED = re.compile(r"[«“\"]([^«»“”\"]+)[»”\"]")
-_NEAR = 4  # words, within which one belongs to the other
-_REACH = 7  # words, over which a verb is denied
-_REACH_OF_NOUN = 5  # words, over which a noun is: "no part of this call is recorded"
+_NEAR = 4  # how many words may be between two that belong together
+_REACH = 7  # how many words a negation of a verb reaches
+_REACH_OF_NOUN = 5  # how many words a negation of a noun reaches: "no part of this call is recorded"
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """How a text speaks of recording the call: that it is, that it is not."""
+    """Whether a text says that the call is recorded, and that it is not."""
 
     recorded: bool
     not_recorded: bool
 
 
 def plain(text: str) -> str:
-    """Reduce to what is heard: small letters without accents, one kind of apostrophe and space."""
+    """Reduce to what can be heard: small letters without accents, one kind of apostrophe and space."""
     decomposed = unicodedata.normalize("NFKD", text.replace("\u2019", "'"))
     bare = "".join(char for char in decomposed if not unicodedata.combining(char))
     return " ".join(bare.casefold().split())
 
 
 def sentences(text: str, ends: str = ".!?;:…") -> list[str]:
-    """Cut plain text where a voice comes to rest; `n° 9` and `No. 9` become `numero 9`."""
+    """Cut plain text where a voice pauses; `n° 9` and `No. 9` become `numero 9`."""
     spelt = re.sub(r"\bn(?:°|o\.?)\s*(?=[\d*#])", "numero ", text)
     return [part for part in re.split(rf"[{ends}]+(?=\s|$)|\s[–—-]\s", spelt) if part.strip()]
 
 
 def clauses(sentence: str) -> list[list[str]]:
-    """Cut a sentence at its commas and brackets, into words; an elision is a word of its own."""
+    """Cut a sentence at its commas and brackets, into words; an elision is a separate word."""
     return [words for part in re.split(r"[,()«»\"]", sentence) if (words := tokens(part))]
 
 
@@ -50,13 +50,13 @@ def tokens(text: str) -> list[str]:
 
 
 def names_one_of(text: str, names: Sequence[str], voc: Vocabulary) -> bool:
-    """Whether one of the names is said, word by word, whatever stands between its words on paper."""
+    """Whether one of the names is said, word by word, with any signs between its written words."""
     said = _bare(text, voc)
     return any(f" {bare} " in f" {said} " for name in names if (bare := _bare(plain(name), voc)))
 
 
 def _bare(text: str, voc: Vocabulary) -> str:
-    initials = re.sub(r"(?<=\b\w)\.(?=\w\b)", "", text)  # S.A.V. is said SAV
+    initials = re.sub(r"(?<=\b\w)\.(?=\w\b)", "", text)  # S.A.V. is spoken as SAV
     return " ".join(tokens(initials.replace("&", f" {voc.conjunction} ")))
 
 
@@ -66,12 +66,12 @@ def says(text: str, beginnings: Sequence[str]) -> bool:
 
 
 def an_example(text: str) -> bool:
-    """Whether it names what is reserved for examples (RFC 2606), written or said: `example point org`."""
+    """Whether it has a name reserved for examples (RFC 2606), written or spoken: `example point org`."""
     return bool(re.search(r"(?<!\bpar )(?<!\bfor )\bex[ae]mple\b", text))
 
 
 def to_be_said(sentence: str, voc: Vocabulary) -> str | None:
-    """What it tells to say; empty where that is left to whoever speaks, None where nothing is to be said."""
+    """The words it tells callers to say; empty if the choice is theirs, None if nothing must be said."""
     bare = sentence.replace("c'est-a-dire", "c'est")
     if found := re.search(rf"\b(?:{'|'.join(sorted(voc.aloud))})\b(.*)", bare):
         after = found[1]
@@ -80,13 +80,13 @@ def to_be_said(sentence: str, voc: Vocabulary) -> str | None:
 
 
 def of_recording(text: str, voc: Vocabulary) -> Said:
-    """Whether the call is said to be recorded, and to be not recorded."""
+    """Whether the text says that the call is recorded, and that it is not."""
     found = {negated for sentence in sentences(text) for negated in _mentions(sentence, voc)}
     return Said(recorded=False in found, not_recorded=True in found)
 
 
 def _mentions(sentence: str, voc: Vocabulary) -> Iterator[bool]:
-    """For each time that recording the call is spoken of: whether it is denied."""
+    """For each mention of recording the call: whether it is negated."""
     for words in clauses(sentence):
         for place in range(len(words)):
             if _records_a_call(words, place, voc):
@@ -94,7 +94,8 @@ def _mentions(sentence: str, voc: Vocabulary) -> Iterator[bool]:
 
 
 def _denied(words: Sequence[str], place: int, voc: Vocabulary) -> bool:
-    """A negation of another verb does not count: "if you do not object your call is recorded"."""
+    """Whether it is negated. A negation of another verb does not count: "if you do not object your call is
+    recorded"."""
     if words[place].endswith(voc.verb_endings) and any(
         word in voc.negations for word in words[place + 1 : place + 3]
     ):
@@ -141,12 +142,12 @@ def refuses(sentence: str, voc: Vocabulary) -> bool:
 
 
 def accepts(sentence: str, voc: Vocabulary) -> bool:
-    """Whether it speaks of accepting, and not of not accepting."""
+    """Whether it mentions accepting, without a negation."""
     return False in _acceptances(sentence, voc)
 
 
 def _acceptances(sentence: str, voc: Vocabulary) -> set[bool]:
-    """For each time that accepting is spoken of: whether it is denied."""
+    """For each mention of accepting: whether it is negated."""
     return {
         any(
             other in voc.negations
@@ -159,7 +160,7 @@ def _acceptances(sentence: str, voc: Vocabulary) -> set[bool]:
 
 
 def _forbids(sentence: str, voc: Vocabulary) -> bool:
-    """Whether it says that one cannot: "you cannot refuse"."""
+    """Whether it says that something is not possible: "you cannot refuse"."""
     words = tokens(sentence)
     for place, word in enumerate(words):
         before = words[max(place - _NEAR, 0) : place]
@@ -174,7 +175,7 @@ def _forbids(sentence: str, voc: Vocabulary) -> bool:
 
 
 def _aims_at_none(sentence: str, voc: Vocabulary) -> bool:
-    """Whether not being recorded is what something is done for: "so as not to be recorded, press 9"."""
+    """Whether not being recorded is the aim of something: "so as not to be recorded, press 9"."""
     return any(
         _records_a_call(words, place, voc)
         and _denied(words, place, voc)
@@ -185,17 +186,17 @@ def _aims_at_none(sentence: str, voc: Vocabulary) -> bool:
 
 
 def says_key(text: str, key: str, voc: Vocabulary) -> bool:
-    """Whether the key is named as a key: pressed, or called one; `9 months` is none."""
+    """Whether the number is named as a key: pressed, or called a key; `9 months` is not."""
     return any(_says_key(words, key, voc) for sentence in sentences(text) for words in clauses(sentence))
 
 
 def key_refuses(text: str, key: str, voc: Vocabulary) -> bool:
-    """Whether the key is named where refusing is spoken of, in that sentence or the one before."""
+    """Whether the key is named with refusing, in the same sentence or the one before."""
     return _key_for(text, key, voc, refusing=True)
 
 
 def key_accepts(text: str, key: str, voc: Vocabulary) -> bool:
-    """Whether the key is named where accepting is spoken of, in that sentence or the one before."""
+    """Whether the key is named with accepting, in the same sentence or the one before."""
     return _key_for(text, key, voc, refusing=False)
 
 
@@ -228,7 +229,7 @@ def _says_key(words: Sequence[str], key: str, voc: Vocabulary) -> bool:
 
 
 def periods(text: str, voc: Vocabulary) -> list[tuple[int, str]]:
-    """The periods for which something is said to be kept: `(6, "month")`."""
+    """The periods for which the text says that something is kept: `(6, "month")`."""
     found = []
     for sentence in sentences(text, ".!?;…"):  # "storage: six months"
         if not says(sentence, voc.keeps):
@@ -244,7 +245,7 @@ def periods(text: str, voc: Vocabulary) -> list[tuple[int, str]]:
 
 
 def _number(words: Sequence[str], voc: Vocabulary) -> int:
-    """The number that these words end with, written or spelt; 0 if they do not."""
+    """The number at the end of these words, in figures or words; 0 without one."""
     if words and words[-1].isdecimal():
         return int(words[-1])
     first = len(words)
@@ -264,7 +265,7 @@ def _number(words: Sequence[str], voc: Vocabulary) -> int:
 
 
 def syllables(text: str, voc: Vocabulary | None) -> int:
-    """Roughly: groups of vowels, and what the figures and signs are when they are said."""
+    """The approximate number of syllables: groups of vowels, plus those of spoken figures and signs."""
     count = 0
     for word in tokens(text):
         if word.isdecimal() or word in "*#":

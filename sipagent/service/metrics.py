@@ -1,8 +1,8 @@
 """The figures for Prometheus. They are counted where things happen; here they get their names.
 
 A scrape copies plain counts of other threads and what `watch` saw last: it waits for no lock, no disk and no
-call. Nothing in it leads to a person. Counts begin anew with the process.
-(Names: Prometheus, "Metric and label naming".)
+call. Nothing in it leads to a person. Counts start at zero with the process. (Names: Prometheus, "Metric and
+label naming".)
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,11 +16,11 @@ from sipagent.agent.figures import Figures
 from sipagent.service.purging import Purging
 from sipagent.service.watch import Observation, Watch
 
-NOTHING = "nothing"  # decided it: an empty label would be none
+NOTHING = "nothing"  # decided it; an empty label would be no label
 
 
 class Counting(Protocol):
-    """The agent, or what all workers share. Each is read on a thread that scrapes."""
+    """The agent, or what all workers share. Read on a thread that scrapes."""
 
     def figures(self) -> Figures: ...
 
@@ -30,7 +30,7 @@ class Counting(Protocol):
 
     @property
     def has_registered(self) -> bool | None:
-        """Whether the trunk's registrar knows us; None where none is to."""
+        """Whether the trunk's registrar knows us; None without a registrar."""
 
 
 class Metrics(Collector):

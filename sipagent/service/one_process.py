@@ -1,8 +1,8 @@
-"""`sipagent run` in one process: puts the parts together, and takes them apart again.
+"""`sipagent run` in one process: builds the parts, runs them, and ends them.
 
-Threads: this one is the SIP thread, and hears signals. The listener and the recorder's two talk to it through
-the agent's inbox; the purge's has its own connection to the store, and so has `watch`, which looks for those
-who scrape.
+Threads: this one is the SIP thread, and receives signals. The listener's and the recorder's two talk to it
+through the agent's inbox. The purge has its own connection to the store, and so has `watch`, which looks at
+the store for the metrics.
 """
 
 import time
@@ -27,6 +27,7 @@ from sipagent.config.load import Config, ConfigError, load, uri_host
 from sipagent.edge.addresses import addresses, looked_up
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
+from sipagent.service.engine_limits import limits_for
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
@@ -35,7 +36,7 @@ from sipagent.service.rules import detectors_of, rules_of, with_seed
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
 
-HERE = ip_network("127.0.0.1/32")  # `sipagent check` asks whether we are there
+HERE = ip_network("127.0.0.1/32")  # `sipagent check` asks whether we are running
 
 log = structlog.get_logger("sipagent.service.one_process")
 
@@ -61,13 +62,13 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         )
         purging = Purging(config, alert)
         watch = Watch(lambda: purging.config)
-        engine = PjsipEngine(engine_settings(config, agent))
-        engine.start()  # first: a second agent on this port must not touch what the first one keeps
+        engine = PjsipEngine(replace(engine_settings(config, agent), players=limits_for(config).players))
+        engine.start()  # first: a second agent on this port must not touch what the first agent keeps
         try:
             _fit(config, engine.limits)
             with alone_on(config), figures_told(config, Metrics(agent, purging, watch), watch):
                 agent.reload(with_seed(rules, config))
-                edge = config.places.reserve("edge")  # where there was one before
+                edge = config.places.reserve("edge")  # if it existed before
                 take_in_reserves(store, [edge], alert)
                 recover(archive, config.recording.format, datetime.now(UTC), alert)
                 _serve(config, agent, engine, purging, orders)
@@ -78,7 +79,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
 
 
 def _fit(config: Config, limits: EngineLimits) -> None:
-    """One leg of the engine's stays free to refuse with. Raises ConfigError: it has too little."""
+    """Limit calls to what the engine has: one leg stays free to refuse with. Raises ConfigError."""
     calls, carries = config.capacity.calls, calls_alone(config, limits)
     if calls > carries:
         problem = f"{calls} is more than one process carries, with a leg to refuse the next one ({limits})"
@@ -105,7 +106,7 @@ def _serve(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, 
 
 
 def _stop(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders) -> bool:
-    """Looked at in every turn of the agent: whether it is over."""
+    """Called in every turn of the agent: whether to end."""
     if orders.reload:
         orders.reload = False
         _reload(config, agent, purging)
@@ -119,14 +120,14 @@ def _stop(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, o
 
 
 def _reload(config: Config, agent: Agent, purging: Purging) -> None:
-    """Go by what the file says now, as far as that is possible; a file that is wrong changes nothing."""
+    """Apply what the file says now, as far as possible; a wrong file changes nothing."""
     try:
         taken = reloaded(purging.config, agent.admission, load(config.file), ALONE)
     except ConfigError as wrong:
         log.error("reload_refused", reason=str(wrong))
         return
     tell_waiting(taken)
-    allowed = agent.admission.allowed  # as the sockets have it, also where the registrar's name says another
+    allowed = agent.admission.allowed  # that of the sockets, even if the registrar's URI names another
     rules = replace(taken.rules, allowed=allowed)
     agent.reload(with_seed(rules, taken.config, agent.admission.seed))
     agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)
@@ -135,7 +136,7 @@ def _reload(config: Config, agent: Agent, purging: Purging) -> None:
 
 
 def engine_settings(config: Config, agent: Agent) -> EngineSettings:
-    """What the configuration makes of the engine. Raises ConfigError: a password cannot be read."""
+    """The engine's settings by the configuration. Raises ConfigError: a password cannot be read."""
     trunk, operators = config.trunk, config.operators
     trunk_login = config.trunk_login()
     operator_login = config.operator_login() if operators.username else None

@@ -1,4 +1,4 @@
-"""What signals ask of the service, kept until its own thread looks."""
+"""What signals ask of the service, kept until its thread reads it."""
 
 import signal
 import socket
@@ -19,20 +19,21 @@ class Orders:
         self.end_within(0.0 if self.ending_at is not None else self.drain_s)
 
     def end_within(self, patience_s: float) -> None:
-        """Stop taking calls, and wait so long for those in progress; never longer than was said before."""
+        """Stop taking calls, and wait this long for those in progress; never longer than an earlier order."""
         at = time.monotonic() + patience_s
         self.ending_at = at if self.ending_at is None else min(at, self.ending_at)
 
 
 def heed(orders: Orders) -> None:
-    """SIGTERM and SIGINT end, SIGHUP reloads. Python runs these between two steps of the main thread."""
+    """SIGTERM and SIGINT end, SIGHUP reloads. Python runs the signal functions between two steps of the main
+    thread."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: orders.end())
     signal.signal(signal.SIGHUP, lambda *_: setattr(orders, "reload", True))
 
 
 class Wake:
-    """Readable once a signal has come: for a thread that waits for other things as well."""
+    """Readable once a signal has come: for a thread that also waits for other things."""
 
     def __init__(self) -> None:
         self._hears, self._says = socket.socketpair()

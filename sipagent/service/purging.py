@@ -1,12 +1,11 @@
-"""The purge that nobody has to remember: at the start of the service, and every hour after that.
+"""The automatic purge: at the start of the service, and every hour after that.
 
-Each turn tells what keeps calls from being recorded, and looks at the clock: a wrong one would remove what is
-to be kept. Then it purges, tells what a person has to see to (what should be gone, holds whose review is
-overdue), and has the chain's head stamped.
-Whatever goes wrong is told, and the next turn tries again.
+Each turn reports what keeps calls from being recorded, and checks the clock: with a wrong clock it would
+remove what must be kept. Then it purges, reports what needs a person (what should be gone, holds whose review
+is overdue), and has the chain's head stamped. Every error is reported, and the next turn tries again.
 
-What a call had wanted erased, and something keeps, has no time to wait for, and no clock: it is tried again
-every minute.
+What should have been erased in its call, and could not be, is tried again every minute, without looking at
+the clock.
 """
 
 import threading
@@ -31,8 +30,8 @@ from sipagent.edge.files import forget_old_dialogs
 
 EVERY_S = 3600.0
 ERASE_S = 60.0
-SHARE = 20  # of the time, one part in so many at most is spent looking for what is to be erased
-RESUMES = "once it is right: sipagent purge --clock-ok --by WHO"  # or what confirms it does
+SHARE = 20  # at most one part in this many of the time is spent looking for what must be erased
+RESUMES = "once it is right: sipagent purge --clock-ok --by WHO"  # or what confirms the clock does
 FAULTS = (OSError, StoreError, ArchiveError, StampError)
 
 log = structlog.get_logger("sipagent.service.purging")
@@ -47,22 +46,22 @@ class Purging:
         alert: Callable[[str], None],
         read_clock: Callable[[], ClockReading] = read_clock,
     ) -> None:
-        # of `purge`, what did not go among them, of `erase`, each attempt, and of `stamp`
+        # failures: of `purge`, including what was not removed; of `erase`, each attempt; of `stamp`
         self.failures: Counter[str] = Counter()
         self.last_success = 0.0  # when a purge last ended, in s since the epoch; 0: none yet
         self._config = config
-        self._place = config  # database and directory stay until the service starts again
+        self._place = config  # database and directory stay the same until the service restarts
         self._alert = alert
         self._read_clock = read_clock
         self._suspended = False
-        self._unerased: dict[str, float] = {}  # what does not go, and when that was told
+        self._unerased: dict[str, float] = {}  # what cannot be removed, and when that was reported
         self._over = threading.Event()
         self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name="purge")
 
     @property
     def config(self) -> Config:
-        """What it goes by now."""
+        """The configuration in use now."""
         return self._config
 
     def start(self) -> None:
@@ -70,12 +69,12 @@ class Purging:
         self._thread.start()
 
     def reload(self, config: Config) -> None:
-        """Go by other terms from now on: a period that was shortened counts at once."""
+        """Use other terms from now on: a shortened period counts at once."""
         self._config = config
         self._due.set()
 
     def stop(self) -> None:
-        """End it, in the middle of a long purge as well: the next start goes on with that."""
+        """End it, even in the middle of a long purge: the next start continues it."""
         self._over.set()
         self._due.set()
         self._thread.join()
@@ -132,7 +131,8 @@ class Purging:
             self._alert(f"no call can be recorded: {obstacle}")
 
     def _erase(self) -> None:
-        """Whatever the clock says; what does not go is told at once, and then every hour."""
+        """Erase without looking at the clock; what cannot be removed is reported at once, and then every
+        hour."""
         failed: list[tuple[str, str]] = []
         with store_of(self._place) as store:
             archive = archive_of(self._place, store)
@@ -156,7 +156,8 @@ class Purging:
             self._alert(f"holds whose review is overdue: {late}; see `sipagent holds`")
 
     def _stamp(self) -> None:
-        """In a thread that nobody waits for: a silent authority delays neither the purge nor the end."""
+        """Stamp in a thread that is not waited for: a silent authority delays neither the purge nor the
+        end."""
         url, ca = self._config.retention.timestamp_url, self._config.retention.timestamp_ca
         if url is None or ca is None or self._over.is_set():
             return
@@ -167,14 +168,14 @@ class Purging:
                 made = stamp_head(store, url, ca, place.places.stamps)
             if made is not None:
                 log.info("stamped", seq=made.seq, at=made.at.isoformat())
-                if self._suspended:  # it may be what confirms the clock
+                if self._suspended:  # the stamp may confirm the clock
                     self._due.set()
 
         threading.Thread(target=self._do, args=("stamp", stamp), name="stamp", daemon=True).start()
 
 
 def tell(report: Report) -> None:
-    """Log what went, and what a person should look at."""
+    """Log what was removed, and what a person should look at."""
     for id in report.erased:
         log.info("erased", id=id)
     for removal in report.removed:

@@ -1,8 +1,8 @@
-"""What a reload takes, and what waits for a restart: for one process, and for workers behind an edge.
+"""What a reload changes, and what waits for a restart: for one process, and for workers behind an edge.
 
-In force is what the file says, but for the keys that wait: these stay as they were, all of them. So whatever
-follows from one of them goes on fitting the rest: a notice and who hears what it asks for, a worker's folder
-and the one that is purged. Where both do not go together the whole reload is refused.
+The file is in force, except the keys that wait: all of these stay as they were. So what depends on one of
+them still fits the rest: a notice and the detector of the words that it asks for, a worker's folder and the
+one that is purged. If the new and the waiting keys do not fit together, the whole reload is refused.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ LISTENED_FOR = (
     *("refusal.engine", "refusal.mode", "refusal.keywords", "refusal.accept_keywords"),
     *("refusal.in_call", "refusal.in_call_keywords", "refusal.vosk_model", "refusal.heads"),
 )
-"""What the detectors are made of: the mode too, since words that accept count in one of them alone."""
+"""What the detectors depend on: also the mode, since words that accept count in only one mode."""
 
 ALWAYS: Mapping[str, str] = {
     **dict.fromkeys(("trunk.listen", "trunk.transport", "trunk.rtp_ports", "trunk.public_address"), BOUND),
@@ -55,7 +55,7 @@ BEHIND_EDGE: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """What is in force from now on; `waits`: the keys that take a restart, with the reason."""
+    """What is in force from now on; `waits`: the keys that need a restart, with the reason."""
 
     config: Config
     rules: Admission
@@ -63,9 +63,9 @@ class Reloaded:
 
 
 def reloaded(before: Config, rules: Admission, file: Config, shape: Mapping[str, str]) -> Reloaded:
-    """What comes of a file, where `before` and `rules` are in force.
+    """The result of reloading a file, while `before` and `rules` are in force.
 
-    `shape` is ALONE or BEHIND_EDGE; the new rules have no seed. Raises ConfigError: nothing is to change.
+    `shape` is ALONE or BEHIND_EDGE; the new rules have no seed. Raises ConfigError: then nothing changes.
     """
     waits = waiting(before, file, shape)
     config = _as_it_was(file, before, waits)
@@ -87,7 +87,7 @@ def reloaded(before: Config, rules: Admission, file: Config, shape: Mapping[str,
 
 
 def waiting(before: Config, after: Config, shape: Mapping[str, str]) -> dict[str, str]:
-    """What differs and takes a restart, by key, with the reason."""
+    """The keys that differ and need a restart, with the reason."""
     nobody_listens = before.refusal.engine == after.refusal.engine == "none"
     return {
         key: reason
@@ -117,7 +117,7 @@ def _as_it_was(file: Config, before: Config, keys: Mapping[str, str]) -> Config:
 
 
 def _promised(rules: Admission) -> dict[str, list[str]]:
-    """The sounds that tell callers what to do, by language."""
+    """The prompts that tell callers what to do, by language."""
     return {
         language: [sounds[prompt].sha256 for prompt in PROMISES] for language, sounds in rules.sounds.items()
     }

@@ -1,4 +1,4 @@
-"""What the configuration leads to at the start and at each reload: rules of calls, seed, detectors."""
+"""What is made from the configuration at the start and at each reload: rules of calls, seed, detectors."""
 
 from dataclasses import replace
 
@@ -17,7 +17,8 @@ PROMISES = (e.Prompt.NOTICE, e.Prompt.CONFIRM)  # what they tell callers to do m
 
 
 def rules_of(config: Config) -> Admission:
-    """The rules of calls, without a seed. Raises ConfigError, also for a promise that nobody would keep."""
+    """The rules of calls, without a seed. Raises ConfigError, also if a prompt promises what does not
+    work."""
     try:
         rules = admission(config)
     except PromptError as wrong:
@@ -30,7 +31,8 @@ def rules_of(config: Config) -> Admission:
 
 
 def with_seed(rules: Admission, config: Config, known: Seed | None = None) -> Admission:
-    """These rules with the seed of draws. Without one nobody is recorded of whom only a share is."""
+    """These rules with the seed of draws. Without a seed, no call is recorded if only a share of calls would
+    be."""
     return replace(rules, seed=known or _seed(config))
 
 
@@ -43,7 +45,7 @@ def _seed(config: Config) -> Seed | None:
 
 
 def detectors_of(config: Config) -> Detectors:
-    """What hears spoken refusals. Raises ConfigError for a phrase that nothing hears."""
+    """The detectors of spoken refusals. Raises ConfigError for a phrase that no detector hears."""
     try:
         return detectors(config)
     except DetectorUnavailable as wrong:

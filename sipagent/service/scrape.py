@@ -1,7 +1,7 @@
-"""The port that Prometheus scrapes: HTTP for whoever can reach it, without a login; so keep it on loopback.
+"""The port that Prometheus scrapes: HTTP without a login for anyone who can reach it; so keep it on loopback.
 
-A request costs the agent one short thread at most, of which there are few: who asks more often, or slowly, is
-let go, and calls notice nothing.
+A request costs the agent at most one short thread, of which there are few. Clients that ask too often, or
+read too slowly, are dropped; calls are not affected.
 """
 
 import socket
@@ -20,14 +20,14 @@ from sipagent.config.load import HostPort
 
 AT_ONCE = 4  # requests
 PATIENCE_S = 5.0  # for a client that says nothing, or does not read
-TURN_S = 0.1  # how soon the end is noticed
+TURN_S = 0.1  # how soon it notices that it must end
 
 
 class _Request(WSGIRequestHandler):
     timeout = PATIENCE_S
 
     def log_message(self, format: str, *args: Any) -> None:
-        """A scrape is no event."""
+        """Do nothing: a scrape is not worth a line of the log."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -43,7 +43,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.set_app(make_wsgi_app(registry))
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # HTTPServer's would ask a name server who we are
+        TCPServer.server_bind(self)  # HTTPServer's own would ask a name server for our name
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
 
@@ -63,7 +63,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 @contextmanager
 def serving(listen: HostPort, collector: Collector) -> Iterator[HostPort]:
-    """Answer scrapes meanwhile, in the thread `metrics`; gives where. Raises OSError if it cannot."""
+    """Answer scrapes in the thread `metrics`; yields its address. Raises OSError if it cannot."""
     with _Server(listen, collector) as server:
         thread = threading.Thread(target=server.serve_forever, args=(TURN_S,), name="metrics", daemon=True)
         thread.start()

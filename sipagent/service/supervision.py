@@ -1,11 +1,10 @@
-"""`sipagent run` with many processes: the supervisor's parts put together, and taken apart again.
+"""`sipagent run` with many processes: builds the supervisor's parts, runs them, and ends them.
 
-Where one process does not carry the calls, or anything but this machine can reach `trunk.listen`, workers
-take the calls, Kamailio stands in front of them, and this process takes none: it holds the database's lock,
-purges, tells figures, and watches over the others.
+If one process cannot carry the calls, or other machines can reach `trunk.listen`, workers take the calls
+behind Kamailio. This process then takes no calls: it holds the database's lock, purges, reports figures, and
+watches the others.
 """
 
-import functools
 import itertools
 import secrets
 import time
@@ -30,7 +29,7 @@ from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recovery import recover
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.finding import counted
-from sipagent.config.layout import FEWEST, EngineLimits, Layout, layout, widened
+from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
 from sipagent.edge.addresses import addresses
 from sipagent.edge.certificate import CERTIFICATE, aged, expiry
@@ -42,6 +41,7 @@ from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rejected import RejectedCall
 from sipagent.edge.rpc import EdgeError
 from sipagent.logs import alert, configure_log
+from sipagent.service.engine_limits import engine_limits, limits_for
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, Wake, heed
 from sipagent.service.processes.children import Child, asked
@@ -69,20 +69,13 @@ log = structlog.get_logger("sipagent.service.one_process")
 
 
 def needed(config: Config) -> bool:
-    """Whether calls are for workers. An engine is asked only where that depends on it. ConfigError."""
-    depends = config.capacity.calls > 1 or config.capacity.calls_per_process is not None
-    return needs_edge(config, engine_limits() if depends else FEWEST)
-
-
-@functools.cache
-def engine_limits() -> EngineLimits:
-    """What an engine has, asked in a process of its own, which ends. Raises EOFError: it died."""
-    limits: EngineLimits = asked("sipagent.pjsip.about:tell_limits")
-    return limits
+    """Whether workers take the calls. Asks an engine only if the answer depends on it. Raises ConfigError."""
+    return needs_edge(config, limits_for(config))
 
 
 def _detector(config: Config) -> DetectorAddress | None:
-    """Where it will be, if there is any. ConfigError for what it can't hear: said here, by no child."""
+    """The detector's address, if there is one. ConfigError for what it can't hear: raised here, not in a
+    child."""
     if config.refusal.engine == "none":
         return None
     if trouble := asked("sipagent.service.processes.detector:tell_trouble", config):
@@ -92,7 +85,7 @@ def _detector(config: Config) -> DetectorAddress | None:
 
 
 class ChildSpecs:
-    """The configuration in force, and what it gives each child."""
+    """The configuration in force, and the specification of each child."""
 
     def __init__(self, config: Config, limits: EngineLimits, *, log_json: bool, drain_s: float) -> None:
         """Raises ConfigError."""
@@ -105,11 +98,11 @@ class ChildSpecs:
         self._limits = limits
         self._log_json = log_json
         self._drain_s = drain_s
-        self.tokens = new_tokens()  # those that the edge has begun with, once it has
+        self.tokens = new_tokens()  # those that the edge was started with, once it is
         self.detector = _detector(config)
 
     def slots(self) -> list[ChildSlot]:
-        """All that have to be there."""
+        """A slot for every child that must run."""
         found = [ChildSlot(DETECTOR, None, lambda _: self._start_detector())] if self.detector else []
         found += [self.worker(index) for index in range(self.layout.workers)]
         if self.config.trunk.registrar:
@@ -121,7 +114,7 @@ class ChildSpecs:
 
     @property
     def workers_rules(self) -> Admission:
-        """The rules of calls, with how many of them one worker takes: the edge counts those of all."""
+        """The rules of calls, with how many calls one worker takes: the edge counts the calls of all."""
         return replace(self.rules, calls=self.layout.per_worker)
 
     def _start_worker(self, index: int, refused: tuple[Receipt, ...]) -> Child:
@@ -129,7 +122,7 @@ class ChildSpecs:
         return Child(spec.name, "sipagent.service.processes.worker:work", spec)
 
     def worker_spec(self, index: int, refused: tuple[Receipt, ...]) -> WorkerSpec:
-        """What a worker begins with that is started now."""
+        """The specification of a worker that is started now."""
         return WorkerSpec(
             index=index,
             listen=self.plan.worker(index),
@@ -156,9 +149,9 @@ class ChildSpecs:
         return Child(spec.name, "sipagent.service.processes.detector:listen", spec)
 
     def change(self, file: Config) -> range:
-        """Go by another configuration from now on; the workers that come in addition. Raises ConfigError.
+        """Use another configuration from now on; returns the additional workers. Raises ConfigError.
 
-        `config` is then what is in force, so a child that is started later is like the others.
+        `config` is then what is in force, so a child started later is like the others.
         """
         taken, before = reloaded(self.config, self.rules, file, BEHIND_EDGE), self.layout
         config, rules = taken.config, taken.rules
@@ -177,7 +170,7 @@ class ChildSpecs:
 
 
 def run(config: Config, *, log_json: bool, drain_s: float) -> int:
-    """Have calls taken until SIGTERM or SIGINT; the exit code.
+    """Run the service until SIGTERM or SIGINT; the exit code.
 
     Raises ConfigError, EdgeError, StoreError.
     """
@@ -203,7 +196,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
 
 
 class Service:
-    """What is begun before the first worker, in this order, and ended by `stack` in the other."""
+    """What is started before the first worker, in this order, and ended by `stack` in reverse order."""
 
     def __init__(self, specs: ChildSpecs, orders: Orders, wake: Wake, stack: ExitStack) -> None:
         """Raises ConfigError, EdgeError, StoreError."""
@@ -212,7 +205,7 @@ class Service:
         self.specs = specs
         reserve = Reserve(config.places.reserve("edge"), 0)
         self.rejections = Rejections(lambda: store_of(config), specs.rules, alert, reserve)
-        stack.enter_context(_running(self.rejections))  # it ends after the edge, which may have a last word
+        stack.enter_context(_running(self.rejections))  # it ends after the edge, which may report to the end
         care = self._edge(stack)
         _recover(config)
         stack.callback(_recover, config)  # what a worker left that died while it drained
@@ -226,7 +219,7 @@ class Service:
         stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
 
     def _edge(self, stack: ExitStack) -> EdgeCare:
-        """Our own Kamailio, started, or somebody else's, which we tell nothing."""
+        """Our own Kamailio, started, or the administrator's, which we do not control."""
         config = self.specs.config
         self.specs.tokens = hop_tokens(config)
         edge: Edge = EdgeElsewhere()
@@ -238,7 +231,7 @@ class Service:
         return care
 
     def _edge_said(self, said: RejectedCall | str) -> None:
-        """On the edge's threads."""
+        """Take in a report of the edge; on its threads."""
         if isinstance(said, str):
             log.warning("edge", said=said)
         else:
@@ -248,7 +241,7 @@ class Service:
         self.supervisor.tell(index, answer)
 
     def reload(self) -> None:
-        """Go by what the file says now, as far as that is possible; a file that is wrong changes nothing."""
+        """Apply what the file says now, as far as possible; a wrong file changes nothing."""
         specs = self.specs
         if self.supervisor.draining:
             log.warning("reload_refused", reason="the service is ending")
@@ -269,10 +262,10 @@ class Service:
 
 
 def hop_tokens(config: Config) -> HopTokens:
-    """The secrets between the edge and its workers; and what has outlived those who needed it is removed.
+    """The secrets between the edge and its workers; also removes what is no longer needed.
 
-    Dialogs in progress, and those secrets, are for workers that an agent before us has left; where there are
-    none any more, both go. Somebody else's edge has its secrets from `sipagent edge`. Raises EdgeError.
+    Stored dialogs and secrets are for workers that an earlier agent has left; if there are none any more,
+    both are removed. The administrator's own edge has its secrets from `sipagent edge`. Raises EdgeError.
     """
     where = places(config.places.edge)
     kept = config.places
@@ -286,13 +279,14 @@ def hop_tokens(config: Config) -> HopTokens:
 
 
 def _look_at_certificate(config: Config, plan: Plan) -> None:
-    """Tell of one that has expired or soon will. Raises ConfigError: it is of no use, or its key is."""
+    """Report a certificate that has expired or soon will. Raises ConfigError: it, or its key, cannot be
+    used."""
     if plan.tls and config.edge.start and (said := aged(expiry(plan.tls, config.file), datetime.now(UTC))):
         alert(f"{CERTIFICATE}: {plan.tls.certificate} {said}")
 
 
 def _recover(config: Config) -> None:
-    """What nobody is at work on any more."""
+    """Recover what no worker is working on any more."""
     with store_of(config) as store:
         archive = archive_of(config, store)
         recover(archive, config.recording.format, datetime.now(UTC), alert)

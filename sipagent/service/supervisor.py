@@ -1,11 +1,12 @@
-"""The supervisor's own thread: it watches over edge, workers, detector and account, and replaces them.
+"""The supervisor's own thread: it watches the edge, the workers, the detector and the registrar, and restarts
+them.
 
     a pipe has a message          heard     a worker is ready, the account is registered, …
-    a process has ended           ended     taken out at the edge, its calls ended there, started anew
+    a process has ended           ended     taken out at the edge, its calls ended there, restarted
     a signal has come             drain, reload
     something is due              turn      starts after a back-off, words for the edge
 
-It knows no engine, no configuration and no call: what it starts is given to it. Nothing here may wait long.
+It knows no engine, no configuration and no calls: what to start is given to it. Nothing here may wait long.
 """
 
 import time
@@ -34,16 +35,16 @@ from sipagent.service.processes.messages import (
 )
 from sipagent.service.processes.specs import DETECTOR, REGISTRAR
 
-GRACE_S = 30.0  # beyond its patience, for a child that drains: its last recording may be a long one
-SILENT_S = 30.0  # of a worker's SIP thread: it hangs, and so do its callers
-REMEMBERED = 1000  # refusals of a worker's: more than an engine of any build has calls
+GRACE_S = 30.0  # added to its patience, for a child that drains: its last recording may be long
+SILENT_S = 30.0  # without a sign of a worker's SIP thread: it hangs, and so do its callers
+REMEMBERED = 1000  # refusals of a worker: more than any engine has calls
 LONGEST_S = 60.0  # between two looks
 
 log = structlog.get_logger("sipagent.service.supervisor")
 
 
 class Process(Protocol):
-    """A child: `sipagent.service.processes.children.Child` is the one there is."""
+    """A child; implemented by `sipagent.service.processes.children.Child`."""
 
     @property
     def connection(self) -> "Pipe": ...
@@ -69,7 +70,8 @@ class Pipe(Protocol):
 
 
 class Shared(Protocol):
-    """What all workers share: told what they say, on the supervisor's thread. Times are monotonic seconds."""
+    """What all workers share: gets their messages, on the supervisor's thread. Times are monotonic
+    seconds."""
 
     def heard(self, index: int, message: Asked | Figures, now: float) -> None: ...
 
@@ -86,9 +88,10 @@ class Shared(Protocol):
 
 @dataclass(eq=False)
 class ChildSlot:
-    """One that has to be there. `index`: of a worker; `start` raises OSError; `due`: when to start it.
+    """The slot of a child that must run. `index`: of a worker; `start` raises OSError; `due`: when to start
+    it.
 
-    `refused`: what its worker has said of callers who refused, the newest of it: for whoever takes its slot.
+    `refused`: the newest messages of its worker about callers who refused: for its successor.
     """
 
     name: str
@@ -97,14 +100,14 @@ class ChildSlot:
     backoff: Backoff = field(default_factory=Backoff)
     child: Process | None = None
     ready: bool = False
-    failed: bool = False  # since it was ready last
+    failed: bool = False  # since it was last ready
     due: float | None = 0.0
     refused: dict[str, Receipt] = field(default_factory=dict)
-    silent_at: float | None = None  # when it is too long without a word of a worker that takes calls
+    silent_at: float | None = None  # when a worker that takes calls has been silent for too long
 
 
 class Supervisor:
-    """All of it belongs to one thread. `wake`: readable when a signal has come."""
+    """For one thread only. `wake`: readable when a signal has come."""
 
     def __init__(
         self, care: EdgeCare, shared: Shared, slots: Iterable[ChildSlot], orders: Orders, wake: "WakeSource"
@@ -116,13 +119,13 @@ class Supervisor:
         self._wake = wake
         self._was_ready = False
         self._draining_until: float | None = None
-        self._kills_at: float | None = None  # whatever still does not end, and again a while later
-        self._realm: RealmLearnt | None = None  # of the trunk's credentials, as the registrar has named it
+        self._kills_at: float | None = None  # when to kill what has not ended
+        self._realm: RealmLearnt | None = None  # the realm of the trunk's credentials, from the registrar
 
     # --- the loop ---
 
     def run(self, reload: Callable[[], None]) -> None:
-        """Until SIGTERM, and the end of all that follows from it. `reload` is called at a SIGHUP."""
+        """Run until SIGTERM and the end of all children. `reload` is called at a SIGHUP."""
         while not self.over:
             now = time.monotonic()
             self.turn(now)
@@ -132,7 +135,7 @@ class Supervisor:
                 reload()
 
     def _wait(self, timeout_s: float) -> None:
-        """Until something has happened, and then take it in: what was said before an end comes before it."""
+        """Wait until something has happened, and process it: a child's messages before its end."""
         up = [(slot, slot.child) for slot in self.slots if slot.child]
         edge = [self.care.edge.sentinel] if self.care.up else []
         pipes = {child.connection.fileno(): (slot, child) for slot, child in up}
@@ -154,13 +157,13 @@ class Supervisor:
         try:
             while child.connection.poll():
                 self.heard(slot, child.connection.recv(), now)
-        except (EOFError, OSError):  # it is about to end; where not, nothing could be told it any more
+        except (EOFError, OSError):  # it is about to end; if not, it could not be told anything any more
             child.kill()
 
     # --- what happens ---
 
     def heard(self, slot: ChildSlot, message: ToSupervisor, now: float) -> None:
-        """A child has said something."""
+        """Process a child's message."""
         match message:
             case Ready():
                 self._ready(slot)
@@ -196,7 +199,7 @@ class Supervisor:
             log.info("worker_ready", worker=slot.index)
 
     def ended(self, slot: ChildSlot, now: float) -> None:
-        """A child has ended, whatever the reason: it is not to be waited for, nor called."""
+        """A child has ended, for any reason: do not wait for it or call it any more."""
         child, slot.child, slot.silent_at = slot.child, None, None
         had_calls, slot.ready = slot.ready, False
         code = child.close() if child else None
@@ -204,7 +207,7 @@ class Supervisor:
             self.shared.registered(False)
         elif (
             slot.index is not None and had_calls
-        ):  # where not, another may still have this slot: see `worker`
+        ):  # if not, another process may still have this slot: see `worker`
             self.care.worker_died(slot.index)
             self.care.tick(now)  # at once: its callers are waiting
             self.shared.gone(slot.index, now)
@@ -243,7 +246,7 @@ class Supervisor:
             log.info("ready")
 
     def _hangs(self, slot: ChildSlot, now: float) -> bool:
-        """One that drains makes its last recordings in the end, and then says nothing."""
+        """A child that drains makes its last recordings at the end, and is silent meanwhile."""
         return not self.draining and slot.silent_at is not None and slot.silent_at <= now
 
     def _start(self, slot: ChildSlot, now: float) -> None:
@@ -251,14 +254,14 @@ class Supervisor:
         slot.backoff.started(now)
         try:
             slot.child = slot.start(tuple(slot.refused.values()))
-        except (OSError, EOFError) as failure:  # EOFError: the server that forks has died meanwhile
+        except (OSError, EOFError) as failure:  # EOFError: the server that forks has died
             self._schedule_restart(slot, f"cannot be started: {failure!r}", now)
         else:
             log.info("child_started", name=slot.name, pid=slot.child.pid)
 
     @property
     def ready(self) -> bool:
-        """Whether calls can come; a worker that has failed at the first attempt is not waited for."""
+        """Whether calls can come; does not wait for a worker whose first start failed."""
         workers = [slot for slot in self.slots if slot.index is not None]
         others = [slot for slot in self.slots if slot.index is None]
         settled = all(slot.ready or slot.failed for slot in workers)
@@ -270,7 +273,7 @@ class Supervisor:
         )
 
     def due(self, now: float) -> float:
-        """When the next turn is needed, whatever happens until then."""
+        """When the next turn is needed, if nothing happens before."""
         slots = [slot.due if slot.child is None else slot.silent_at for slot in self.slots]
         edge = (self.care.due, self.care.count_due)
         moments = (*slots, *edge, self.shared.due(), self._kills_at, now + LONGEST_S)
@@ -287,7 +290,7 @@ class Supervisor:
         return self.draining and not any(slot.child for slot in self.slots)
 
     def _heed(self, now: float) -> None:
-        """Whether it is to end, and by when; a second signal may have come."""
+        """Whether to end, and by when; a second signal may have come."""
         ending_at = self.orders.ending_at
         if ending_at is not None and self._draining_until != ending_at + GRACE_S:
             first = not self.draining
@@ -295,7 +298,7 @@ class Supervisor:
             if first:
                 log.info("draining")
         if self._kills_at is not None and now >= self._kills_at:
-            self._kills_at = now + LONGEST_S  # a killed one is waited for: the kernel may need a while
+            self._kills_at = now + LONGEST_S  # wait for a killed child: the kernel may need a while
             for slot in self.slots:
                 if slot.child:
                     log.error("alert", reason=f"{slot.name} does not end; it is killed")
@@ -312,7 +315,7 @@ class Supervisor:
         self._end_detector()
 
     def _end_detector(self) -> None:
-        """The last to go: workers ask it until their last call has ended."""
+        """End the detector last: workers ask it until their last call has ended."""
         left = [slot for slot in self.slots if slot.child]
         if self.draining and all(slot.name == DETECTOR for slot in left):
             for slot in left:
@@ -322,11 +325,11 @@ class Supervisor:
     # --- changes ---
 
     def add(self, slot: ChildSlot) -> None:
-        """One more, which is started at the next turn."""
+        """Add a child, which is started at the next turn."""
         self.slots.append(slot)
 
     def tell(self, index: int, message: ToChild) -> None:
-        """Tell a worker something; one that is not there just now won't hear it."""
+        """Send a message to a worker; it is lost if the worker is not running now."""
         for slot in self.slots:
             if slot.index == index and slot.child:
                 slot.child.send(message)
@@ -339,7 +342,7 @@ class Supervisor:
 
 
 class WakeSource(Protocol):
-    """`sipagent.service.orders.Wake` is the one there is."""
+    """Implemented by `sipagent.service.orders.Wake`."""
 
     def fileno(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""What the service has but once, whoever takes its calls: the lock of its database, and the figures."""
+"""What the service has only once, in one process or several: the lock of its database, and the figures."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,8 @@ from sipagent.service.watch import Watch
 
 @contextmanager
 def alone_on(config: Config) -> Iterator[None]:
-    """What is open in the database is this agent's, or of one that died. Raises StoreError: another runs."""
+    """Hold the database's lock: what is open in it is ours, or of a dead agent. Raises StoreError: another
+    agent runs."""
     places = config.places
     with ExitStack() as stack:
         try:
@@ -26,7 +27,7 @@ def alone_on(config: Config) -> Iterator[None]:
 
 @contextmanager
 def figures_told(config: Config, figures: Collector, watch: Watch) -> Iterator[None]:
-    """Tell figures meanwhile, if anybody wants them. Raises ConfigError where the port is taken."""
+    """Serve figures, if configured. Raises ConfigError if the port is taken."""
     listen = config.metrics.listen
     if listen is None:
         yield

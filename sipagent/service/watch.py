@@ -1,7 +1,7 @@
-"""What the store and the disk say, looked at every minute for whoever wants to know at once.
+"""Looks at the store and the disk every minute, for metrics that must answer at once.
 
-A look reads the store in pages, over a connection of its own: it holds up nobody, however many rows there
-are. Where that takes long, it is done less often.
+A look reads the store in pages, over its own connection: it blocks no one, however many rows there are. If
+that takes long, it is done less often.
 """
 
 import shutil
@@ -26,7 +26,7 @@ from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config
 
 EVERY_S = 60.0
-SHARE = 20  # of the time, one part in so many at most is spent looking
+SHARE = 20  # at most one part in this many of the time is spent looking
 
 log = structlog.get_logger("sipagent.service.watch")
 
@@ -35,8 +35,8 @@ log = structlog.get_logger("sipagent.service.watch")
 class Observation:
     """One look, `at` s since the epoch. `overdue`: by more than a day; `head`: seq of the last entry.
 
-    `unerased`: recordings that their call had wanted erased, and something keeps. `obstacles`: how many keep
-    every call from being recorded.
+    `unerased`: recordings that should have been erased in their call, and were not. `obstacles`: how many
+    things keep every call from being recorded.
     """
 
     at: float
@@ -52,9 +52,9 @@ class Observation:
 
 
 class Watch:
-    """The thread `watch`. `latest` is what it saw last; None where it could not look, or has not yet.
+    """The thread `watch`. `latest` is what it saw last; None if it could not look, or has not yet.
 
-    `config` gives the configuration as it is now; where things lie stays as it was at the start.
+    `config` gives the present configuration; the places of files stay as they were at the start.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Wait for the look that is being taken."""
+        """End it, and wait for a look in progress."""
         self._over.set()
         self._thread.join()
 
@@ -84,7 +84,7 @@ class Watch:
                 self._try()
                 self._over.wait(max(EVERY_S, SHARE * (time.monotonic() - began)))
         finally:
-            self.latest = None  # nobody looks any more: nothing is better than what was true once
+            self.latest = None  # it no longer looks: no figure is better than an old one
 
     def _try(self) -> None:
         try:
@@ -99,7 +99,7 @@ class Watch:
         """Raises OSError, StoreError, RecordError."""
         config, now = self._config(), self._read_clock()
         database = self._place.retention.database
-        if not database.exists():  # opening it would make a new one
+        if not database.exists():  # opening it would create a new database
             raise StoreError(f"{database}: is missing")
         with store_of(self._place) as store:
             return Observation(
@@ -117,6 +117,6 @@ class Watch:
 
 
 def _free(directory: Path) -> int:
-    """Where the recordings lie, or will."""
+    """Free bytes where the recordings lie, or will."""
     there = next(place for place in (directory, *directory.parents) if place.exists())
     return shutil.disk_usage(there).free

@@ -1,13 +1,13 @@
-"""Whose RTP is believed on a leg: the peer that SDP names, or the one that NAT has made of it. Pure.
+"""Whose RTP is accepted on a leg: the peer that SDP names, or its address after NAT. Pure.
 
-    NEGOTIATED ─▶ its first packet ─▶ LATCHED: nobody else is heard until SDP names another peer
+    NEGOTIATED ─▶ its first packet ─▶ LATCHED: no one else is heard until SDP names another peer
         │
         └─ 0.2 s without a packet, and NAT may be why ─▶ OPEN ─▶ the first who sends ─▶ LATCHED
 
-While it is not latched, only the negotiated address is heard; once it is open, also other ports of that
-address, the address that the leg's SIP comes from, and the trunk's own: there a gateway sits, or a phone
-behind one (RFC 4961). On loopback there is no NAT, and an address is everybody's: only the port tells who it
-is. Who is latched is known by address and port, never by SSRC, which anybody can copy.
+Before it is latched, only the negotiated address is heard. Once it is open, also other ports of that address,
+the address that the leg's SIP comes from, and the trunk's own: a gateway is there, or a phone behind one (RFC
+4961). On loopback there is no NAT, and all programs share an address: only the port identifies a peer. The
+latched peer is known by address and port, never by SSRC, which anyone can copy.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,8 @@ OPEN_S = 0.2
 
 
 class MediaSource:
-    """Of one leg. Times are monotonic seconds; `networks`: of gateways that may send for it."""
+    """The source of one leg's RTP. Times are monotonic seconds; `networks`: of gateways that may send for
+    it."""
 
     def __init__(self, networks: Iterable[IPv4Network] = ()) -> None:
         self.negotiated: Address | None = None
@@ -30,11 +31,11 @@ class MediaSource:
         self._open = False
 
     def signalled_by(self, address: str) -> None:
-        """The leg's SIP comes from there."""
+        """The leg's SIP comes from this address."""
         self._signalling |= {address}
 
     def agreed(self, peer: Address | None, now: float) -> bool:
-        """SDP names this peer now (None: nobody, as on hold); whether that changes who is heard."""
+        """SDP names this peer now (None: no peer, for example on hold); whether this changes who is heard."""
         if peer is None or peer == self.negotiated:
             return False
         self.negotiated, self.latched, self._open = peer, None, False
@@ -42,14 +43,14 @@ class MediaSource:
         return True
 
     def heard(self, source: Address) -> bool:
-        """A packet has come from `source`; whether it is the first of whom this leg hears from now on."""
+        """A packet has come from `source`; whether it is the first of the peer that is heard from now on."""
         if self.latched or not any(_is_of(source, sender) for sender in self.admitted):
             return False
         self.latched = source
         return True
 
     def waited(self, now: float) -> bool:
-        """Whether it is time to hear others than the negotiated peer, who says nothing."""
+        """Whether it is time to hear others than the negotiated peer, which is silent."""
         if self.latched or self._open or self._opens_at is None or now < self._opens_at:
             return False
         self._open = True
@@ -57,12 +58,12 @@ class MediaSource:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether who is heard is another than SDP names: until now our own sound went past them."""
+        """Whether the peer that is heard is not the one in SDP: until now our own sound went elsewhere."""
         return self.latched is not None and self.latched != self.negotiated
 
     @property
     def admitted(self) -> tuple[Sender, ...]:
-        """Who may be heard now; nobody, before there is a peer."""
+        """Who may be heard now; no one before there is a peer."""
         if self.latched:
             return (Sender.at(*self.latched),)
         if self.negotiated is None:
@@ -72,7 +73,7 @@ class MediaSource:
 
     @property
     def admitted_reports(self) -> tuple[Sender, ...]:
-        """Who may send RTCP now, which comes from a port of its own (RFC 3550 section 11)."""
+        """Who may send RTCP now, which comes from another port (RFC 3550 section 11)."""
         return tuple(
             Sender(one.network, one.port + 1 if one.port and one.network.is_loopback else None)
             for one in self.admitted

@@ -1,7 +1,7 @@
-"""What a REFER and the NOTIFYs about it say (RFC 3515, 3891, 3420), read from what anybody may have written.
+"""What a REFER and the NOTIFYs about it say (RFC 3515, 3891, 3420), read from text that may come from anyone.
 
-Pure text functions, which raise nothing whatever the text. A target is never taken from a message: it is
-looked for among those that are allowed, and what is given is one of these.
+Pure text functions, which never raise. A target is never taken from a message: it is looked up among the
+allowed ones, and one of these is returned.
 """
 
 import re
@@ -28,9 +28,9 @@ _ID = re.compile(r";[ \t]*id[ \t]*=[ \t]*(\d{1,10})[ \t]*(?:;|$)", re.ASCII | re
 def transfer_asked(message: str, targets: tuple[str, ...]) -> tuple[str, str] | None:
     """Which of `targets` (checked SIP URIs) a REFER asks for, and the Replaces header to call it with.
 
-    None where it is none of them, or the request is not clear (RFC 3515 section 2.4.2: exactly one Refer-To).
-    User, host and port must be those of the target. With Replaces the user is enough, if it is one target's
-    alone: phones name each other by their own addresses then (RFC 5589 section 7.3).
+    None if it is none of them, or the request is not clear (RFC 3515 section 2.4.2: exactly one Refer-To).
+    User, host and port must be those of the target. With Replaces the user is enough, if only one target has
+    it: phones then name each other by their own addresses (RFC 5589 section 7.3).
     """
     named = [address_of(value) for value in header_values(message, "Refer-To")]
     found = _URI.fullmatch(named[0]) if len(named) == 1 else None
@@ -48,7 +48,8 @@ def transfer_asked(message: str, targets: tuple[str, ...]) -> tuple[str, str] | 
 
 
 def refer_id(message: str) -> int | None:
-    """The `id` of a NOTIFY about a REFER: that one's CSeq (RFC 3515 section 2.4.6); None without one."""
+    """The `id` of a NOTIFY about a REFER: the CSeq of the REFER (RFC 3515 section 2.4.6); None without
+    one."""
     found = _ID.search(next(iter(header_values(message, "Event")), ""))
     return int(found[1]) if found else None
 
@@ -58,7 +59,8 @@ def is_about_refer(message: str) -> bool:
 
 
 def notified_status(message: str) -> int | None:
-    """The status in a NOTIFY's sipfrag; 500 where it is the last word and no final one; None without any."""
+    """The status in a NOTIFY's sipfrag; 500 if it is the last NOTIFY but not a final status; None without
+    any."""
     found = _STATUS_LINE.match(message.partition("\r\n\r\n")[2].lstrip())
     status = int(found[1]) if found else None
     return 500 if is_over(message) and (status is None or status < 200) else status
@@ -71,7 +73,7 @@ def is_over(message: str) -> bool:
 
 
 def cseq(message: str) -> int:
-    """The number of a message's CSeq, 0 where it has none."""
+    """The number of a message's CSeq, 0 without one."""
     number = next(iter(header_values(message, "CSeq")), "").split(" ")[0]
     return int(number) if re.fullmatch(r"\d{1,10}", number, re.ASCII) else 0
 
@@ -91,9 +93,9 @@ def _place(found: re.Match[str]) -> tuple[str, str, int]:
 
 
 def _replaces(headers: str) -> str | None:
-    """The value of the Replaces header (RFC 3891 section 6.1), made anew; empty without one.
+    """The value of the Replaces header (RFC 3891 section 6.1), written again; empty without one.
 
-    None where it is malformed, or there are two.
+    None if it is malformed, or there are two.
     """
     given_headers = (one.partition("=") for one in headers.split("&"))
     values = [value for name, _, value in given_headers if _is_replaces(name)]

@@ -1,11 +1,11 @@
-"""What becomes of a SIP request before the library's layers see it. Pure: text and times in, a verdict out.
+"""What happens to a SIP request before the library's layers see it. Pure: text and times in, a verdict out.
 
-    source      a stranger gets no answer; in a dialog, nobody but its peers does
+    source      a stranger gets no answer; in a dialog, only its peers do
     body        more media than the engine can take: 488
     load        sockets of RTP that it would open, and legs that are free: a moment's wait, or 503
 
-The library would answer strangers, obey whoever knows Call-ID and tags, and open sockets for each line of a
-body before anybody is asked; and when those run out, it ends the process.
+The library would answer strangers, obey anyone who knows Call-ID and tags, and open sockets for each line of
+a body before we can decide. When sockets run out, it ends the process.
 """
 
 import math
@@ -21,11 +21,11 @@ from sipagent.config.types import Network, uri_host
 from sipagent.edge.hop import HEADER
 from sipagent.sip.socket_filter import Address
 
-AUDIO_LINES = 4  # of a body; a gateway offers plain and SRTP, in two families of address at most
+AUDIO_LINES = 4  # of a body; a gateway offers plain and SRTP, in at most two address families
 LINES = 8
-ROOM_S = 0.02  # between two looks at whether a leg has become free
-ROOM_AGAIN_S = 0.3  # so long in all: an INVITE is repeated after 0.5 s (RFC 3261 section 17.1.1.2)
-KEPT_S = 40.0  # a dialog that is over is known for so long: its last requests may be repeated for 32 s
+ROOM_S = 0.02  # between two checks for a free leg
+ROOM_AGAIN_S = 0.3  # in total: an INVITE is repeated after 0.5 s (RFC 3261 section 17.1.1.2)
+KEPT_S = 40.0  # how long an ended dialog is known: its last requests may be repeated for 32 s
 REPEATED_S = 5.0  # T4: so long the library answers a repeated INVITE after its end (RFC 3261 section 17.2.1)
 SIP_PORT = 5060
 ALLOWED = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER"
@@ -40,7 +40,7 @@ _TAG = re.compile(r";\s*tag\s*=\s*([^\s;,>]+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`clear`: it can be read in one way only; `waited_s`: how long it has been held back so far."""
+    """`clear`: it can be read in only one way; `waited_s`: how long it has been held back so far."""
 
     method: str
     source: Address
@@ -55,12 +55,13 @@ class Request:
 
     @property
     def dialog(self) -> tuple[str, str]:
-        """The dialog as its sender's side has it: Call-ID and tag of the other side."""
+        """The dialog as seen by its sender: Call-ID and tag of the other side."""
         return self.call_id, self.from_tag
 
     @property
     def audio(self) -> int:
-        """Sections of the body for which the library would open sockets; it takes none to be one."""
+        """Sections of the body for which the library would open sockets; without any it opens them for
+        one."""
         return sum(kind.lower() == "audio" and int(port) > 0 for kind, port in self._sections)
 
     @property
@@ -84,7 +85,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the engine has and how much of it is in use. `sockets` of RTP and RTCP, those closing included.
+    """What the engine has and how much is in use. `sockets` of RTP and RTCP, including those being closed.
 
     `room`: whether one more call would find its legs and sounds; `waiting`: requests that are held back, at
     most `waiting_limit`. Without room the policy refuses, in its own way, as long as there is a leg to do it
@@ -121,7 +122,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Judge it again in so many seconds."""
+    """Judge it again in this many seconds."""
 
     seconds: float
 
@@ -144,8 +145,8 @@ class _Dialog:
 class RequestRules:
     """`callers` may begin calls, `others` may ask for OPTIONS. Behind an edge `peer` is the only sender.
 
-    An edge gives each request that begins something its `token`. `by_port`: whoever sends from an address of
-    loopback is told from others there by the port, which is so for UDP. Times are monotonic seconds.
+    An edge gives each request that begins something its `token`. `by_port`: senders on loopback are
+    distinguished by their port, as for UDP. Times are monotonic seconds.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class RequestRules:
         self._refused: dict[tuple[str, str, str], float] = {}
 
     def judge(self, request: Request, load: Load, now: float) -> Verdict:
-        """What becomes of it."""
+        """The verdict on a request."""
         return (
             self._by_source(request) or self._by_body(request) or self._by_load(request, load, now) or Pass()
         )
@@ -186,7 +187,7 @@ class RequestRules:
 
     @staticmethod
     def _by_what_it_begins(request: Request) -> Refuse | None:
-        """As RFC 3261 sections 8.2.1 to 8.2.3 have it, where the library takes it as it is."""
+        """By RFC 3261 sections 8.2.1 to 8.2.3, where the library does not check."""
         if request.method not in ("INVITE", "OPTIONS", "CANCEL", "ACK"):
             return Refuse(405, (("Allow", ALLOWED),))
         if request.method == "OPTIONS" and (unknown := _required(request.message) - EXTENSIONS):
@@ -237,13 +238,13 @@ class RequestRules:
                 dialog.passed = {key: min(at, until) for key, at in dialog.passed.items()}
 
     def first_refused(self, request: Request, now: float) -> bool:
-        """Whether this one was not refused before: it is repeated until its sender has had the answer."""
+        """Whether it was not refused before: it is repeated until its sender has the answer."""
         key = (*request.dialog, request.cseq)
         known, self._refused[key] = key in self._refused, now
         return not known
 
     def answered(self, message: str, source: Address, now: float) -> None:
-        """A response has come to a request of ours, from `source`: who has sent it may send requests, too."""
+        """A response to our request has come from `source`, which may then send requests, too."""
         tag = _tag(next(iter(header_values(message, "To")), ""))
         call_id = next(iter(header_values(message, "Call-ID")), "")
         if tag and call_id:
@@ -252,7 +253,7 @@ class RequestRules:
             dialog.peers |= {source, *reached_at(message)}
 
     def tidy(self, live: Collection[str], now: float) -> None:
-        """Forget dialogs that are over; `live`: the Call-IDs of those that are not."""
+        """Forget dialogs that have ended; `live`: the Call-IDs of the others."""
         for key, dialog in list(self._dialogs.items()):
             if key[0] in live:
                 dialog.used_at = now
@@ -268,7 +269,7 @@ class RequestRules:
     # --- steps ---
 
     def _is(self, source: Address, peer: Address) -> bool:
-        """By address; on loopback, where that is everybody's, by the port as well."""
+        """Compare by address; on loopback, which all programs share, also by port."""
         by_port = self._by_port and ip_address(source[0]).is_loopback
         return source[0] == peer[0] and (source[1] == peer[1] or not by_port)
 
@@ -305,7 +306,7 @@ def read(message: str, source: Address) -> Request:
 
 
 def reached_at(message: str) -> Iterable[Address]:
-    """Where its sender is reached from now on (RFC 3261 section 12.1), as far as addresses say so."""
+    """Where its sender can be reached from now on (RFC 3261 section 12.1), as an address."""
     for name in ("Contact", "Record-Route"):
         for value in header_values(message, name):
             for entry in entries(value):
@@ -313,7 +314,7 @@ def reached_at(message: str) -> Iterable[Address]:
                     host, port = uri_host(address_of(entry))
                     ip_address(host)
                 except ValueError:
-                    continue  # a name, or nothing that can be read: its sender's address must do
+                    continue  # a name, or unreadable: use its sender's address
                 yield host, port or SIP_PORT
 
 
@@ -341,6 +342,6 @@ def _tag(value: str) -> str:
 
 
 def _is_clear(message: str) -> bool:
-    """Whether its dialog cannot be read in another way: by a second header, or a tag in a quoted string."""
+    """Whether its dialog can be read in only one way: no second header, no tag in a quoted string."""
     one_each = all(len(header_values(message, name)) == 1 for name in ("Call-ID", "From", "To", "CSeq"))
     return one_each and len(_TAG.findall(unquote(" ".join(header_values(message, "To"))))) == 0

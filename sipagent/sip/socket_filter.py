@@ -1,7 +1,7 @@
-"""Whose packets the kernel hands to a socket of ours: a BPF program on it (socket(7), SO_ATTACH_FILTER).
+"""Whose packets the kernel gives to our socket: a BPF program on it (socket(7), SO_ATTACH_FILTER).
 
-What the program lets go is gone before anything reads the socket: it costs no time of ours, and no parser
-sees it. Replacing a program is one step. IPv4; needs no privilege.
+Packets that the program drops are gone before anything reads the socket: they cost us no time, and no parser
+sees them. A program is replaced in one step. IPv4; needs no privilege.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, ip_network
 SO_ATTACH_FILTER, SO_MEMINFO = 26, 55  # asm-generic/socket.h
 DROPS = 8  # of SO_MEMINFO's words: packets that did not get to the reader (sk_meminfo, linux/sock_diag.h)
 WORDS = 9
-LONGEST = 1000  # instructions: what a socket may hold beside its packets (net.core.optmem_max) is 20 kB
+LONGEST = 1000  # instructions: a socket may hold 20 kB besides its packets (net.core.optmem_max)
 
 # linux/filter.h. In a packet, 0 is where the UDP or TCP header begins, NETWORK where that of IP does.
 _LOAD_WORD, _LOAD_HALF, _AND, _IF_EQUAL, _RETURN = 0x20, 0x28, 0x54, 0x15, 0x06
@@ -29,14 +29,14 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Whoever sends from `network`, and from `port` where one is given."""
+    """A sender in `network`, with `port` if given."""
 
     network: IPv4Network
     port: int | None = None
 
     @classmethod
     def at(cls, address: str, port: int | None = None) -> "Sender":
-        """One address. Raises ValueError for what is no IPv4 address."""
+        """One address. Raises ValueError if it is not an IPv4 address."""
         network = ip_network(address)
         if not isinstance(network, IPv4Network):
             raise ValueError(f"{address}: not IPv4")
@@ -44,7 +44,7 @@ class Sender:
 
 
 def program(senders: Iterable[Sender]) -> bytes:
-    """The program that admits these senders and nobody else. Raises ValueError where they are too many."""
+    """The program that admits only these senders. Raises ValueError if they are too many."""
     steps = b"".join(_admits(sender) for sender in senders) + _step(_RETURN, _NOTHING)
     if len(steps) // 8 > LONGEST:
         raise ValueError(f"{len(steps) // 8} instructions are more than {LONGEST}")
@@ -52,7 +52,7 @@ def program(senders: Iterable[Sender]) -> bytes:
 
 
 def _admits(sender: Sender) -> bytes:
-    """Each jump leads to the end of this part, where the next sender's begins."""
+    """The part for one sender: each jump leads to its end, where the next sender's part begins."""
     network = sender.network
     inner = _step(_RETURN, _WHOLE)
     if sender.port is not None:
@@ -70,9 +70,9 @@ def _step(code: int, operand: int, equal: int = 0, different: int = 0) -> bytes:
 
 
 def attach(to: socket.socket, senders: Iterable[Sender]) -> None:
-    """Have this socket hear these senders and nobody else. What has come before stays to be read.
+    """Make this socket receive only from these senders. Earlier packets can still be read.
 
-    Raises OSError; ValueError where they are too many.
+    Raises OSError; ValueError if they are too many.
     """
     steps = ctypes.create_string_buffer(content := program(senders), len(content))
     to.setsockopt(
@@ -81,7 +81,7 @@ def attach(to: socket.socket, senders: Iterable[Sender]) -> None:
 
 
 def drain(of: socket.socket) -> int:
-    """Let go of what had come before there was a filter; how many packets. For a socket nobody reads yet."""
+    """Drop the packets that came before the filter; how many. For a socket that is not read yet."""
     count = 0
     while True:
         try:
@@ -95,5 +95,5 @@ def drain(of: socket.socket) -> int:
 
 
 def dropped(of: socket.socket) -> int:
-    """How many packets the reader of this socket never had: strangers', and those it was too slow for."""
+    """How many packets this socket's reader never got: strangers', and those that came too fast."""
     return int(struct.unpack(f"{WORDS}I", of.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, WORDS * 4))[DROPS])

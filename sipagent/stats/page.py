@@ -1,7 +1,7 @@
-"""The statistics as a page of its own: no script, nothing loaded from anywhere, no personal data.
+"""The statistics as a complete page: no script, nothing loaded from elsewhere, no personal data.
 
-French or English by the service's language; light or dark as the reader's screen, light on paper. Whatever
-could come from a call is escaped, and the page itself forbids the browser to load anything.
+French or English by the service's language; light or dark like the reader's screen, light on paper.
+Everything that could come from a call is escaped, and the page itself forbids the browser to load anything.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sipagent.stats.sections import FigureTable, Section, sections
 from sipagent.stats.words import StatisticsWords
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_LONG = 14  # rows, from which a table scrolls on a screen
+_LONG = 14  # from this many rows on, a table scrolls on a screen
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --card: #f6f7f9; --ink: #1c2128; --soft: #5b6470;
   --line: #d9dde3; --alarm: #b3261e; --c0: #2f6db5; --c1: #e0902a; --c2: #8b6fc0; --c3: #a9b0ba;
@@ -102,7 +102,7 @@ def page(figures: Statistics, heading: Heading) -> str:
 
 
 def agrees(tally: dict[str, tuple[int, int]]) -> bool:
-    """Whether there are as many rows as the chain knows."""
+    """Whether there are as many rows as in the chain."""
     return all(rows == chain for rows, chain in tally.values())
 
 
@@ -139,7 +139,7 @@ def _foot(heading: Heading, words: StatisticsWords) -> str:
 
 
 def _tally(tally: dict[str, tuple[int, int]], words: StatisticsWords) -> str:
-    """`call receipts 12`, or, where they are not as many, `call receipts 11, in the chain 12`."""
+    """`call receipts 12`, or, if the numbers differ, `call receipts 11, in the chain 12`."""
     return "; ".join(
         f"{words(name)} {words.number(rows)}"
         + (f", {words('in_chain')} {words.number(chain)}" if rows != chain else "")
@@ -180,7 +180,7 @@ def _section(section: Section, words: StatisticsWords) -> str:
 
 
 def _key(plot: Plot) -> str:
-    """Which colour is what; of what occurs, and not where there is but one thing."""
+    """The key of the colours that occur; empty for only one."""
     named = [(place, name) for place, (name, values) in enumerate(plot.series) if name and any(values)]
     items = "".join(
         f'<li><i class="color-{place}" aria-hidden="true"></i>{escape(name)}</li>' for place, name in named
@@ -197,5 +197,5 @@ def _table(table: FigureTable, title: str) -> str:
     body = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table>"
     if len(table.rows) <= _LONG:
         return f'<div class="table">{body}</div>'
-    # who reads by keyboard must be able to reach what scrolls
+    # readers with a keyboard must be able to reach what scrolls
     return f'<div class="table long" role="region" aria-label="{escape(title)}" tabindex="0">{body}</div>'

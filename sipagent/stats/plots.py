@@ -1,7 +1,7 @@
-"""Bars as SVG that can stand inside a page: no script, no style of its own, no reference to anywhere.
+"""Bars as SVG for use inside a page: no script, no style, no external reference.
 
-pygal places the bars; what it adds for its own script and fonts is left behind. Colours come from the page,
-by the classes `color-0`, `color-1`, …, so that they follow its light and dark.
+pygal places the bars; what it adds for its own script and fonts is removed. Colours come from the page, by
+the classes `color-0`, `color-1`, …, so that they follow its light and dark.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,9 +12,9 @@ from typing import Any
 import pygal
 from pygal.style import Style
 
-WIDTH, HEIGHT, ROW = 900, 320, 42  # of a plot, and of a row of lying bars, in units of the drawing
-_THICKEST = 56  # a lonely bar need not fill the plot
-_LABELS = 12  # of standing bars: more would run into each other
+WIDTH, HEIGHT, ROW = 900, 320, 42  # of a plot, and of a row of horizontal bars, in units of the drawing
+_THICKEST = 56  # a single bar need not fill the plot
+_LABELS = 12  # labels of vertical bars: more would overlap
 _TICKS = 5
 _FONT = Style(label_font_size=13, major_label_font_size=13)
 _KEPT = {
@@ -28,9 +28,9 @@ _LEFT_OUT = frozenset({"titles", "legends", "overlay", "text-overlay", "tooltip-
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Bars over `labels`; of several series they are stacked. `unit`: of what there are so many.
+    """Bars over `labels`; several series are stacked. `unit`: what is counted.
 
-    `lying`: one below the other.
+    `lying`: horizontal bars, one below the other.
     """
 
     title: str
@@ -41,12 +41,12 @@ class Plot:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to see."""
+        """Whether it shows nothing."""
         return not any(any(values) for _, values in self.series)
 
 
 def svg(plot: Plot, number: Callable[[int], str] = str) -> str:
-    """The plot as an `<svg>` element; `number` writes counts as readers of the page do."""
+    """The plot as an `<svg>` element; `number` writes counts in the page's language."""
     tree = _chart(plot, number).render_tree()
     inside = "".join(_cleaned(tree, plot, number))
     named = inside.replace("<svg", f'<svg role="img" aria-label="{escape(plot.title)}"', 1)
@@ -65,7 +65,7 @@ def ticks(highest: int) -> list[int]:
 
 
 def _unit(plot: Plot) -> str:
-    """Beside the axis of the numbers: above it, or in line with it where the bars lie."""
+    """The unit at the axis of the numbers: above it, or in line with it for horizontal bars."""
     y = _height(plot) - 14 if plot.lying else 16
     return f'<text class="unit" x="8" y="{y}">{escape(plot.unit.lower())}</text>'
 
@@ -104,7 +104,7 @@ def _chart(plot: Plot, number: Callable[[int], str]) -> Any:
 
 
 def _cleaned(node: Any, plot: Plot, number: Callable[[int], str]) -> Iterator[str]:
-    """What of pygal's drawing is seen, as text; class names are pygal's own, all else is escaped."""
+    """The visible part of pygal's drawing, as text; class names are pygal's own, all else is escaped."""
     tag = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
     words = node.get("class", "").split()
     if "series" in words:
@@ -117,7 +117,7 @@ def _cleaned(node: Any, plot: Plot, number: Callable[[int], str]) -> Iterator[st
 
 
 def _bars(series: Any, plot: Plot, number: Callable[[int], str]) -> Iterator[str]:
-    """The bars of one series, each with what it says when it is pointed at; none of no height."""
+    """The bars of one series, each with its tooltip; without bars of height 0."""
     index = int(next(word for word in series.get("class").split() if word.startswith("serie-"))[6:])
     name, values = plot.series[index]
     labels = plot.labels

@@ -1,6 +1,6 @@
-"""What the statistics page shows, part by part: each a plot and the table of the same figures.
+"""The parts of the statistics page: each a plot and the table of the same figures.
 
-Values come as plain text; whoever writes the page escapes them.
+Values are plain text; the writer of the page escapes them.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ _FATES = ("kept", "held", "purged", "erased", "failed", "open")
 
 
 class FigureTable(NamedTuple):
-    """Headings, and rows of as many cells; the first cell of a row names it."""
+    """Headings, and rows with as many cells; the first cell names the row."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -34,7 +34,7 @@ class Section:
 
 
 class Grain(NamedTuple):
-    """How days are put together, so that a plot can be read however long it is; `days`: the longest."""
+    """How days are grouped, so that a plot of any period can be read; `days`: the longest period."""
 
     name: str
     begins: Callable[[date], date]
@@ -51,7 +51,7 @@ GRAINS = (
 
 
 def sections(figures: Statistics, words: StatisticsWords, last: date) -> Iterator[Section]:
-    """In the order of the page; `last` is the last day that the figures are of."""
+    """In the order of the page; `last` is the last day of the figures."""
     yield _calls(figures, words, last)
     yield _outcomes(figures, words)
     yield _refusals(figures, words)
@@ -60,9 +60,9 @@ def sections(figures: Statistics, words: StatisticsWords, last: date) -> Iterato
 
 
 def by_grain(days: dict[date, Counter[str]], last: date) -> tuple[Grain, dict[date, Counter[str]]]:
-    """The finest grain that leaves bars to be told apart, and its counts, oldest first, without a gap.
+    """The finest grain with separate bars, and its counts, oldest first, without a gap.
 
-    From the first call up to `last`: that nobody called any more must be seen.
+    From the first call up to `last`: a time without calls must be visible.
     """
     first = min(days, default=last)
     last = max(last, *days) if days else last
@@ -123,7 +123,7 @@ def _outcomes(figures: Statistics, words: StatisticsWords) -> Section:
 
 
 def _languages(figures: Statistics, words: StatisticsWords) -> FigureTable:
-    """By language rather than by number: a number, even the service's own, is not for this page."""
+    """By language, not by number: this page shows no numbers, not even the service's own."""
     totals: dict[str, list[int]] = {}
     for number, one in figures.numbers.items():
         total = totals.setdefault(figures.languages[number] or "by_key", [0, 0, 0])
@@ -179,7 +179,7 @@ def _waits(figures: Statistics, words: StatisticsWords) -> Section:
 
 
 def _recordings(figures: Statistics, words: StatisticsWords) -> Section:
-    """What is held is apart from what is kept only until it is due."""
+    """Recordings on hold are separate from those kept only until they are due."""
     months = sorted(figures.kept.months.items())
     names = [words.span(date.fromisoformat(f"{month}-01"), "month") for month, _ in months]
     counts = [fates.to_json() | {"kept": fates.kept - fates.held} for _, fates in months]

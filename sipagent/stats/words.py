@@ -1,4 +1,4 @@
-"""The words of the statistics page, in French and English, and numbers as each writes them."""
+"""The words of the statistics page, in French and English, and the form of numbers in each."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -37,7 +37,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "waits": ("Attente avant l’opérateur", "Waiting for an operator"),
     "outcomes": ("Issue des appels", "Outcomes"),
     "months": ("Enregistrements, par mois de l’appel", "Recordings, by month of the call"),
-    # what the plots are of
+    # titles of plots
     "calls_note": (
         "Selon que l’appel pouvait être enregistré.",
         "By whether the call could be recorded.",
@@ -133,11 +133,11 @@ class StatisticsWords:
 
     @property
     def french(self) -> bool:
-        """Whether it is French, which has most of the differences below."""
+        """Whether it is French: most of the differences below are for French."""
         return self.language == "fr"
 
     def __call__(self, key: str) -> str:
-        """The words for a key, or the key itself where there are none: a value of a newer version."""
+        """The words for a key, or the key itself if it has none: a value of a newer version."""
         french, english = _WORDS.get(key, (key, key))
         return french if self.french else english
 
@@ -146,13 +146,13 @@ class StatisticsWords:
         return f"{count:,}".replace(",", "\u202f" if self.french else ",")
 
     def share(self, share: float | None) -> str:
-        """`12,5 %` or `12.5%`; a dash for what is not known."""
+        """`12,5 %` or `12.5%`; a dash if unknown."""
         if share is None:
             return "–"
         return f"{share * 100:.1f}\u202f%".replace(".", ",") if self.french else f"{share * 100:.1f}%"
 
     def length(self, seconds: float | None, *, whole: bool = False) -> str:
-        """`8,5 s`, `1 min 05 s`, `1 h 04 min`; a dash for what is not known.
+        """`8,5 s`, `1 min 05 s`, `1 h 04 min`; a dash if unknown.
 
         `whole`, for the edges of a plot: `8 s`, `1 min`, `90 s`.
         """
@@ -195,7 +195,7 @@ class StatisticsWords:
         return self.day(first)
 
     def tick(self, first: date, grain: str) -> str:
-        """A span as it stands below a bar: a day without its year."""
+        """A span as the label of a bar: a day without its year."""
         if grain in ("month", "year"):
             return self.span(first, grain)
         return f"{first:%d/%m}" if self.french else f"{first:%m-%d}"

@@ -1,4 +1,4 @@
-"""What the voice gate and the detector make of a sound, heard as on a call: in frames of the bridge's."""
+"""What the voice gate and the detector hear in a sound, as on a call: in frames like the bridge's."""
 
 import time
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ _FAINT = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """`verdicts` are one an utterance; `cpu_s` is what all the listening cost.
+    """`verdicts`: one for each utterance; `cpu_s`: CPU time of all the listening.
 
-    `spotted_ms` is when what decided was known, in ms from the start with CPU time, and `speech_ms` where
-    the last sound before that ended; None: nothing decided.
+    `spotted_ms`: when the deciding verdict was known, in ms from the start with CPU time; `speech_ms`: where
+    the last sound before it ended; None: no verdict decided.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -61,7 +61,7 @@ def read_sound(path: Path) -> Samples:
 
 
 def hear(detector: Detector, samples: Samples, played: Samples = SILENCE) -> Detected:
-    """Listen to all of it and the quiet after it. DetectorError's text becomes an UnreadableSound.
+    """Listen to the whole sound and the quiet after it. DetectorError's text becomes an UnreadableSound.
 
     `played`: (n,) int16 that the caller hears meanwhile, from the first sample on.
     """
@@ -103,7 +103,7 @@ def _frames(samples: Samples) -> Iterator[tuple[int, Samples]]:
 
 
 def _last_sound(samples: Samples, before_ms: int) -> int:
-    """Where the last 10 ms end that are louder than a tenth of the loud ones, in ms."""
+    """Where the last 10 ms louder than a tenth of the loud ones end, in ms."""
     part = samples[: before_ms * SAMPLE_RATE // 1000].astype(np.float64)
     levels = np.sqrt(np.mean(part[: len(part) // _SLICE * _SLICE].reshape(-1, _SLICE) ** 2, axis=1))
     loud = np.flatnonzero(levels > _FAINT * np.percentile(levels, 98)) if len(levels) else levels

@@ -1,4 +1,4 @@
-"""Who listens to spoken refusals: the detectors that the configuration names, and what `check` says."""
+"""The detectors of spoken refusals that the configuration names, and their check."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sipagent.config.load import Config
 
 @dataclass(frozen=True, slots=True)
 class Detectors:
-    """For before the bridge, and for the conversation; None where only keys are heard."""
+    """The detector before the bridge, and the one in the conversation; None if only keys are heard."""
 
     before: Detector | None
     in_call: Detector | None
@@ -21,7 +21,7 @@ NOBODY_LISTENS = Detectors(None, None)
 
 
 def detectors(config: Config) -> Detectors:
-    """Listening for the configured phrases. DetectorUnavailable where one of them can't be heard."""
+    """Detectors for the configured phrases. DetectorUnavailable if one of them can't be heard."""
     refusal, accept = config.refusal, accept_keywords(config)
     model, heads = refusal.vosk_model, refusal.heads
     before = load_detector(refusal.engine, refusal.keywords, accept, model=model, heads=heads)
@@ -32,9 +32,9 @@ def detectors(config: Config) -> Detectors:
 
 
 def accept_keywords(config: Config) -> tuple[str, ...]:
-    """Words that accept count only where something must be accepted, in the mode "opt_in".
+    """Words that accept count only in the mode "opt_in", where something must be accepted.
 
-    In the other one they could only end the listening before a refusal.
+    In the other mode they could only end the listening before a refusal.
     """
     return config.refusal.accept_keywords if config.refusal.mode == "opt_in" else ()
 

@@ -1,8 +1,8 @@
-"""A head for a keyword of the service's own: made, checked on held-back voices as on a call, installed.
+"""A head for the service's own keyword: made, checked on other voices as on a call, installed.
 
     train ──▶ media.training.own, in a scratch folder, by several processes ──▶ Trained ──▶ why_not, install
 
-A head that fails its check is never installed, and neither is half of one: its file comes last, whole.
+A head that fails its check is never installed, nor half a head: its file is written last, and whole.
 """
 
 import multiprocessing
@@ -44,7 +44,7 @@ PROMPTS = Path(prompts.__file__).parent
 LINES: tuple[tuple[str, float | None], ...] = (("clean", None), ("20 dB", 20.0))
 QUIET = SAMPLE_RATE // 2
 SYNTHETIC = ("espeak", "kokoro")
-"""Synthesizers whose other voices are trained on: their recall is what the check is about."""
+"""Synthesizers with other voices used in training: the check is about their recall."""
 
 
 class TrainingFailed(Exception):
@@ -63,13 +63,13 @@ class CheckedUtterance:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a head made of voices that were held back; shares are 0.0 to 1.0, None of nothing."""
+    """The results of a head on voices not used in training; shares are 0.0 to 1.0, None without any."""
 
     heard: tuple[CheckedUtterance, ...] = field(repr=False)
 
     @property
     def recall(self) -> float | None:
-        """Of voices by synthesizers that it was trained on."""
+        """The share of phrases heard, of voices by synthesizers that it was trained on."""
         return _share(self._counted())
 
     @property
@@ -79,17 +79,17 @@ class Check:
 
     @property
     def false_refusals(self) -> float | None:
-        """Of ordinary speech, people's included."""
+        """The share of ordinary speech taken for the phrase, including people's."""
         return _share(self._of("other"))
 
     @property
     def near_misses(self) -> float | None:
-        """Of pieces of the phrase, and of words that sound like its own."""
+        """The share taken for the phrase of its pieces, and of words that sound similar."""
         return _share(self._of("near"))
 
     @property
     def recalls(self) -> dict[str, float]:
-        """By synthesizer, and by line."""
+        """The recall by synthesizer, and by line."""
         names = sorted({each.source for each in self._of("keyword")}) + [name for name, _ in LINES]
         found = {
             name: _share(each for each in self._of("keyword") if name in (each.source, each.line))
@@ -128,9 +128,9 @@ class Trained:
 
 
 def train(phrase: str, language: "Language", folder: Path, material: "Material", step: Step) -> Trained:
-    """Make and check a head in `folder`, which holds nothing else.
+    """Make and check a head in `folder`, which has no other content.
 
-    Raises media.training.own.Missing where something isn't installed, TrainingFailed.
+    Raises media.training.own.Missing if something isn't installed, TrainingFailed.
     """
     from media.training import own
 
@@ -153,7 +153,7 @@ def train(phrase: str, language: "Language", folder: Path, material: "Material",
 
 
 def _copy(sounds: Path, material: "Material") -> int:
-    """What needs no voice; how many recordings of people."""
+    """Copy what needs no synthesizer; how many recordings of people."""
     from media.training.own import SHARD, people_of
     from media.training.people import copy_people, copy_prompts
 
@@ -168,7 +168,7 @@ def _copy(sounds: Path, material: "Material") -> int:
 
 
 def why_not(check: Check, bounds: Bounds) -> str | None:
-    """Why this head must not be used, in a line; None: it may."""
+    """Why this head must not be used, in one line; None if it may."""
     recall, falsely = check.recall or 0.0, check.false_refusals
     if recall < bounds.recall:
         return f"it hears {recall:.1%} of those who say it, and {bounds.recall:.1%} is the least"
@@ -184,7 +184,7 @@ def install(head: Head, card: str, folder: Path, name: str) -> Path:
     """Put a head and its card where the service looks for them; its path. The head's file comes last."""
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{name}.npz"
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:  # where no detector looks for heads
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:  # no detector looks for heads there
         partial = Path(scratch, place.name)
         save(partial, head)
         folder.joinpath(f"{name}.md").write_text(card, encoding="utf-8")
@@ -195,7 +195,7 @@ def install(head: Head, card: str, folder: Path, name: str) -> Path:
 def _embed_all(pool: ProcessPoolExecutor, folder: Path, step: Step) -> None:
     shards = [
         (split, place.name)
-        for split in SPLITS[:2]  # the check hears the others as they come
+        for split in SPLITS[:2]  # the check hears the other sounds as they come
         for place in sorted((folder / "sounds" / split).glob("*"))
     ]
     _all([pool.submit(_embed, folder, *shard) for shard in shards], "hear", step)
@@ -218,7 +218,7 @@ def _embed(folder: Path, split: str, source: str) -> None:
 
 
 def _check(folder: Path, phrase: str, place: Path) -> list[CheckedUtterance]:
-    """What comes of the sounds of one source; the phrase is said over each line, others over one."""
+    """Check the sounds of one source; the phrase is said over each line, others over one."""
     from media.training.channel import PhoneLine, carry
     from media.training.features import labelled, read
 
@@ -254,10 +254,10 @@ def _all(futures: Sequence["Future[Result]"], what: str, step: Step) -> list[Res
 
 @contextmanager
 def _processes() -> Iterator[ProcessPoolExecutor]:
-    """One for each core, each with one thread; they end at once with whatever ends this."""
+    """Processes, one for each core, each with one thread; they end at once if this process is ended."""
     narrow = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     before = {name: os.environ.get(name) for name in narrow}
-    os.environ.update(narrow)  # they read it as they start
+    os.environ.update(narrow)  # they read it when they start
     context, others = multiprocessing.get_context("spawn"), multiprocessing.active_children()
     pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, initializer=_ignore_interrupts)
     try:
@@ -274,12 +274,12 @@ def _processes() -> Iterator[ProcessPoolExecutor]:
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C is for whoever started them."""
+    """Ctrl-C is for the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def figures(check: Check) -> dict[str, Any]:
-    """For programs."""
+    """The figures as JSON for programs."""
     return {
         "recall": check.recall,
         "recalls": check.recalls,

@@ -119,15 +119,17 @@ def rows(run: Run) -> list[Row]:
     lost = sum(one.lost_packets for one in run.streams) + run.dropped
     whole = sum(one.whole for one in run.recordings)
     n = run.up
+    a_minute = run.steady_s * 60 / run.seconds / max(n, 1)
     return [
         Row(f"calls of {run.wanted} that were not up at once", run.wanted - run.up, 0, "", count=run.wanted),
-        Row("CPU per recorded call-minute", run.steady_s * 60 / run.seconds / max(n, 1), 0.65, "s", count=n),
-        Row("the same, with set-up and end", run.whole_s / max(minutes, 0.01), None, "s", count=n),
+        Row("CPU per recorded call-minute", a_minute, 0.28, "s", count=n),
+        Row("the same, with set-up and end", run.whole_s / max(minutes, 0.01), 0.36, "s", count=n),
+        Row("set-up and end alone, a call", (run.whole_s - a_minute * minutes) * 1000 / max(n, 1), 40, "ms"),
         Row("cores in use meanwhile", run.steady_s / run.seconds, None, ""),
         Row("of that the edge", run.edge_s / run.seconds, None, ""),
         Row("of that the supervisor, or the lone process", run.root_s / run.seconds, None, ""),
         Row("CPU idle, no call", run.idle_s * 100, None, "%"),
-        Row("memory per call (PSS)", run.memory.pss / max(n, 1), 20, "MB", count=n),
+        Row("memory per call (PSS)", run.memory.pss / max(n, 1), 6, "MB", count=n),
         Row("the same, private alone", run.memory.private / max(n, 1), None, "MB", count=n),
         Row("before the first call (PSS)", run.idle_memory.pss / max(n, 1), None, "MB"),
         Row("delay that the bridge adds, p50", float(np.median(delays)), 45, "ms", count=len(delays)),

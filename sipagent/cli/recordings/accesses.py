@@ -64,10 +64,10 @@ def accesses_command(
     first, end = _moment(work, "--since", since), _moment(work, "--until", until, end=True)
     archive = work.archive()
     store = archive.store
-    if id is not None and next(store.each_access(id), None) is None:  # those of a lost row are there still
+    if id is not None and next(store.each_access(id), None) is None:  # those of a lost row still exist
         id = meant(archive, id)
     fits = _choice(first, end, by, {"action": action, "purpose": purpose, "outcome": outcome})
-    # in the order of the trace, which no clock disturbs
+    # in the order of the trace, which does not depend on a clock
     rows = list(islice(filter(fits, store.each_access(id, newest=True)), limit))
     if as_json:
         print_json([row.to_json() for row in rows])
@@ -107,7 +107,7 @@ def _choice(
 
 
 def _who(row: Access) -> str | None:
-    """The name that was given; without one the system's, in brackets."""
+    """The name given; without one the system's, in brackets."""
     return row.by or (f"({row.system_user})" if row.system_user else None)
 
 

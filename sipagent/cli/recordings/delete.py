@@ -1,4 +1,4 @@
-"""Calls forgotten before their time: `delete`. No attempt without its line in the trace."""
+"""Deletes calls before their date: `delete`. Every attempt leaves a line in the trace."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_ca
 from sipagent.config.finding import counted
 from sipagent.config.identity import printable
 
-_PAGE = "\f"  # between two certificates: each on a page of its own
+_PAGE = "\f"  # between two certificates: each on a separate page
 
 
 @click.command("delete", short_help="Forget a call before its time, or all of a caller, and certify it.")
@@ -67,8 +67,8 @@ def delete_command(
 ) -> None:
     """Forget a call before its time: its recording, what leads to a person in its receipt, its analyses.
 
-    Prints a certificate for whoever asked: what, when, by whom, what stays, the hash of a deleted file, and
-    where the chain says so. It names the exported copies that still exist. What is on hold stays.
+    Prints a certificate for the person who asked: what, when, by whom, what stays, the hash of a deleted
+    file, and where the chain says so. It names the exported copies that still exist. What is on hold stays.
 
     With --caller all calls of a person are forgotten, each with a page of its own in the certificate; they
     are shown before, and you are asked. What is on hold or in progress stays, and the exit code is 1 then.
@@ -99,14 +99,14 @@ def delete_command(
                 )
         if as_json and done:
             print_json([_json(one) for one in done] if id is None else _json(done[0]))
-        if done:  # last: whatever happens to the file, it has been said
+        if done:  # last: if the file fails, it has been printed
             keep(_PAGE.join(certificate(one, work.config.service) for one in done))
     if stays:
         raise Failure("; ".join(stays))
 
 
 def _of_caller(work: Workplace, archive: Archive, caller: str, *, yes: bool) -> list[str]:
-    """Ids, once it was agreed. Raises click.UsageError, Failure."""
+    """The caller's ids, after the question. Raises click.UsageError, Failure."""
     calls = calls_of(work, archive, caller)
     if not yes:
         show_calls(work, archive, calls)
@@ -136,7 +136,7 @@ def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
 
 @contextmanager
 def _paper(work: Workplace, path: Path | None) -> Iterator[Callable[[str], None]]:
-    """What writes the certificate; one that cannot be written is known before anything is gone."""
+    """A function that writes the certificate; an error in its file shows before anything is deleted."""
     if path is None:
         yield lambda text: None
         return

@@ -15,7 +15,7 @@ from sipagent.config.finding import counted
 from sipagent.config.sampling import Seed
 from sipagent.config.seed import SeedError, read_seed
 
-_SHOWN = 20  # of what is wrong; --json has it all
+_SHOWN = 20  # lines of errors; --json has all
 
 
 @click.command("draws", short_help="Repeat every draw of the sample, and compare.")
@@ -66,7 +66,7 @@ def draws_command(
 
 
 def _seed(path: Path, *, named: bool) -> Seed | None:
-    """None where no agent has made one yet: then nothing was drawn with it, either."""
+    """The seed; None if no agent has made one yet: then nothing was drawn, either."""
     try:
         return read_seed(path)
     except SeedError as error:

@@ -1,4 +1,4 @@
-"""What serves as testimony stays: `hold`, `release`, `holds`. No attempt without its line in the trace."""
+"""Keeps recordings as testimony: `hold`, `release`, `holds`. Every attempt leaves a line in the trace."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,7 +50,7 @@ _WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
 def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **asked: Any) -> None:
     """Keep a recording that serves as testimony: no purge and no delete takes it until it is released.
 
-    A review that is overdue alarms (`check`, `holds`), it never releases. A hold that was reviewed and must
+    An overdue review raises an alarm (`check`, `holds`); it never releases. A hold that was reviewed and must
     go on is renewed, under a new date. What is refused is in the trace too.
 
     \b
@@ -141,7 +141,7 @@ def holds_command(work: Workplace, as_json: bool) -> None:
 
 @contextmanager
 def _traced(archive: Archive, recording: Recording, attempt: Access) -> Iterator[None]:
-    """Whatever is refused or fails leaves a line. Raises Failure for what is refused."""
+    """Leave a line in the trace for what is refused or fails. Raises Failure for what is refused."""
 
     def trace(outcome: str, detail: str) -> None:
         archive.store.add_access(discreet(replace(attempt, outcome=outcome, detail=detail), recording))

@@ -1,4 +1,4 @@
-"""Looking at what is kept: `list`, `calls`. Nothing here changes anything."""
+"""Lists what is kept: `list`, `calls`. Nothing here changes anything."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -52,14 +52,14 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
         screen.print(f"\n{_in_all(rows)}", style="dim")
     else:
         screen.print("No recording matches.")
-    if options["caller"] or options["reference"]:  # whoever answers a person's request must not miss these
+    if options["caller"] or options["reference"]:  # a person's request concerns these, too
         others = sum(call.recording_id is None for call in store.each_receipt(chosen))
         if others:
             screen.print(f"Not recorded, but kept: {counted(others, 'call')}, see `sipagent calls`.")
 
 
 def _in_all(rows: Sequence[Recording]) -> str:
-    """`5 recordings, 4 of them there: 16:20, 8.4 MB`: of what is gone neither length nor size is left."""
+    """`5 recordings, 4 of them there: 16:20, 8.4 MB`: removed ones have no length or size."""
     there = [row for row in rows if is_there(row)]
     of_them = (
         "," if len(there) == len(rows) else f", {len(there)} of them there:" if there else ", none there:"
@@ -108,7 +108,7 @@ def calls_command(work: Workplace, /, as_json: bool, sums: bool, **options: Any)
 
 
 def _together(store: Store, chosen: Selection) -> Iterator[Sum]:
-    """What of that is counted in sums, which tell no more than when, how many and with which answer."""
+    """The part that is counted in sums, which only tell when, how many and with which answer."""
     asked = replace(chosen, since=None, until=None, limit=None, outcome=None, decision=None)
     may_be = chosen.outcome in (None, "rejected") and chosen.decision in (None, "undecided")
     return store.each_sum(chosen.since, chosen.until) if may_be and asked == Selection() else iter(())

@@ -1,4 +1,4 @@
-"""The analysis sheet of a call: `note`. No attempt without its line in the trace."""
+"""The analysis sheet of a call: `note`. Every attempt leaves a line in the trace."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from sipagent.config.identity import printable
 
 LIMIT = 64 * 1024  # bytes of an analysis
 _PATH = 400  # characters
-_SHOWN = 5  # places that one line has room for
+_SHOWN = 5  # how many places fit into one line
 
 
 @click.command("note", short_help="File the analysis of a call that was listened to.")
@@ -77,7 +77,7 @@ def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> 
 
 
 class _NotAgreed(Exception):
-    """What would be cut out was shown, and not agreed to; `str()` is one line."""
+    """What would be cut out was shown, and the user did not agree; `str()` is one line."""
 
 
 def _ask(id: str, going: Sequence[str], *, can_ask: bool) -> None:
@@ -93,7 +93,7 @@ def _ask(id: str, going: Sequence[str], *, can_ask: bool) -> None:
 
 
 def _text(source: Path) -> str:
-    """Raises Failure for what is no analysis, OSError."""
+    """The text of an analysis. Raises Failure if it is not valid, OSError."""
     name = "stdin" if str(source) == "-" else str(source)
     with click.open_file(str(source), "rb") as file:
         content: bytes = file.read(LIMIT + 1)

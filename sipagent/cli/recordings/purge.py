@@ -1,4 +1,5 @@
-"""What has expired goes: `purge`. What went, what stayed and why, and what only a person can remove."""
+"""Removes what has expired: `purge`. Tells what was removed, what stays and why, and what only a person can
+remove."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -94,7 +95,7 @@ def purge_command(
     else:
         why = None
         take_in_left(archive.store, work.config.places)
-        erased = erase_pending(archive, now(), [])  # which waits for no date; what fails is met again below
+        erased = erase_pending(archive, now(), [])  # which waits for no date; what fails is tried again below
         _believe_clock(work, archive.store, erased, asked if clock_ok else None)
         report = _purge(work, archive, moment, asked)
         report = replace(report, erased=(*erased, *report.erased))
@@ -109,7 +110,7 @@ def purge_command(
 
 
 def take_in_left(store: Store, places: Places) -> None:
-    """What an agent that is gone could not write: what is in it expires like the rest, once it has rows."""
+    """Write what a dead agent left in its reserve: it expires like the rest, once it has rows."""
     if is_running(places):
         return
     for path in (*left_behind(places), places.reserve("edge")):
@@ -120,7 +121,7 @@ def take_in_left(store: Store, places: Places) -> None:
 
 
 def _believe_clock(work: Workplace, store: Store, erased: Sequence[str], by: Access | None) -> None:
-    """Because a person says that it is right, or by looking. Raises Failure where purging is suspended."""
+    """Check the clock, or accept it because a person says so. Raises Failure if purging is suspended."""
     reading = read_clock()
     if by is not None:
         was = resume(store, reading, by)

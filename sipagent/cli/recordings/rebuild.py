@@ -1,4 +1,4 @@
-"""A lost database comes back: `rebuild`."""
+"""Rebuilds a lost database: `rebuild`."""
 
 from pathlib import Path
 
@@ -39,10 +39,10 @@ def rebuild_command(
     recording comes back all the same, and another run completes it. Receipts, uses, analyses and tombstones
     are in the database alone, and lost with it. Begins a new segment of the chain.
 
-    A row of a recording that cannot be read is written anew. A database that is damaged as a whole has to be
-    moved away first. A backup of it is better than none: put it in its place, and this brings back what came
-    later. What a mark says to be erased is erased, and does not come back. Purging waits afterwards until the
-    clock is confirmed: see `purge`.
+    A row of a recording that cannot be read is written again. A database that is damaged as a whole must be
+    moved away first. A backup of it is better than none: put it in its place, and this restores what came
+    later. What a mark says must be erased is erased, and does not come back. Purging waits afterwards until
+    the clock is confirmed: see `purge`.
 
     \b
     Exit codes:

@@ -1,4 +1,4 @@
-"""All that is known of one: `show`. Nothing here changes anything."""
+"""Shows all that is known of one call: `show`. Nothing here changes anything."""
 
 from dataclasses import dataclass
 
@@ -29,12 +29,12 @@ from sipagent.config.identity import printable
 
 Fields = list[tuple[str, str | None]]
 
-_WHOLE = 1 << 16  # characters: a path, or an analysis, is there to be read to its end
+_WHOLE = 1 << 16  # characters: a path, or an analysis, must be shown in full
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeRecord:
-    """Everything there is about one id; at least a recording or a receipt."""
+    """Everything about one id; at least a recording or a receipt."""
 
     id: str
     recording: Recording | None
@@ -42,7 +42,7 @@ class WholeRecord:
     notes: list[Note]
     copies: list[Copy]
     accesses: list[Access]
-    sealed_to: list[str] | None  # who can listen; None where it is in clear, or gone
+    sealed_to: list[str] | None  # who can listen; None if it is in clear, or gone
 
 
 @click.command("show", short_help="All that is known of one, and every use of it.")
@@ -68,7 +68,7 @@ def show_command(work: Workplace, id: str, as_json: bool) -> None:
 
 
 def _known(archive: Archive, id: str) -> WholeRecord:
-    """Raises Failure for an id that nothing has."""
+    """All that is known of an id. Raises Failure for an unknown one."""
     store, id = archive.store, meant(archive, id)
     recording: Recording | None
     receipt: Receipt | None
@@ -148,7 +148,7 @@ def _title(text: str, screen: Console) -> None:
 
 
 def _line(text: str, screen: Console) -> None:
-    """Whole, however long: to be read, or to be copied."""
+    """The whole value, even a long one: to be read, or copied."""
     screen.print(Text(text), soft_wrap=True)
 
 

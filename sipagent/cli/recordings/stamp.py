@@ -1,4 +1,4 @@
-"""A third party's word on what was written so far: `stamp`."""
+"""A third party's time stamp on what was written so far: `stamp`."""
 
 from pathlib import Path
 

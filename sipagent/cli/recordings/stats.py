@@ -24,9 +24,9 @@ Row = TypeVar("Row")
 Tally = dict[str, tuple[int, int]]
 Cells = Sequence[str]
 
-_MANY = 20_000  # rows, from which reading them shows its progress
-_STEP = 1000  # rows between two steps of it
-_DAYS = 31  # that a terminal shows
+_MANY = 20_000  # from this many rows on, reading shows its progress
+_STEP = 1000  # rows between two steps of the bar
+_DAYS = 31  # lines that a terminal shows
 
 
 @click.command("stats", short_help="Calls, refusals, waits, and what is kept.")
@@ -96,7 +96,8 @@ def _mismatch(name: str, rows: int, chain: int) -> str:
 
 
 def _figures(work: Workplace, store: Store, period: Selection, tally: Tally, *, quiet: bool) -> Statistics:
-    """Every row of the period, in pages: no writer waits for it, and no two rows are in memory for long."""
+    """The figures of every row of the period, read in pages: no writer waits, and rows do not stay in
+    memory."""
     figures = Statistics(work.config.service.timezone, _numbers(work))
     total = sum(tally[name][0] for name in ("receipts", "recordings"))
     whole = period.since is period.until is None
@@ -121,7 +122,7 @@ def _stepping(rows: Iterable[Row], progress: Progress, bar: TaskID) -> Iterator[
 
 
 def _numbers(work: Workplace) -> dict[str, str | None]:
-    """The service's numbers, each with the language that it is answered in; None where a key decides."""
+    """The service's numbers, each with the language that it is answered in; None if a key decides."""
     config, prompts = work.config, work.config.prompts
     language = None if prompts.choices else config.service.language
     return {**dict.fromkeys((*config.trunk.numbers, OTHER), language), **prompts.languages}

@@ -1,4 +1,4 @@
-"""Listening to a recording or taking a copy: `export`, `play`. No use without its line in the trace."""
+"""Plays a recording or copies it: `export`, `play`. Every use leaves a line in the trace."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -46,7 +46,7 @@ _BOTH_SIDES = (
 
 @dataclass(frozen=True, kw_only=True)
 class UseAsked:
-    """What a use says of itself, which side is heard, and by whose key."""
+    """A use: its purpose and author, the side to be heard, and the key."""
 
     purpose: str | None
     by: str | None
@@ -57,12 +57,12 @@ class UseAsked:
 
     @cached_property
     def unlocked(self) -> Identity | None:
-        """Whose key it is: the passphrase is asked for once. Raises Failure, KeysError."""
+        """The use with its identity: the passphrase is asked for once. Raises Failure, KeysError."""
         return None if self.identity is None else unlock(self.identity, self.passphrase_file)
 
 
 def use_options(command: Decorated) -> Decorated:
-    """Those of `UseAsked`."""
+    """The options of `UseAsked`."""
     options = (
         click.option(
             "--purpose",
@@ -205,7 +205,7 @@ def play_command(work: Workplace, /, id: str, **asked: Any) -> None:
     """
 
     def listen(sound: RecordingSound, traced: Traced) -> None:
-        traced("begun", sound.channel)  # nobody hears anything without its line
+        traced("begun", sound.channel)  # no one hears anything without its line
         try:
             cli_sound.play(sound)
         except KeyboardInterrupt:
@@ -227,7 +227,7 @@ def _use(
     act: Callable[[RecordingSound, Traced], None],
     obstacle: Callable[[], str | None] = lambda: None,
 ) -> None:
-    """Check, verify, trace, act. Whatever is refused or fails leaves a line too. Raises Failure."""
+    """Check, verify, trace, act. What is refused or fails leaves a line, too. Raises Failure."""
     id = recording.id
     use = Access(
         at=now(),
@@ -240,7 +240,7 @@ def _use(
     )
 
     purposes = work.config.retention.purposes
-    # a purpose stays in the chain for ever; whatever else was typed stands in the detail, which is forgotten
+    # a purpose stays in the chain forever; other text goes into the detail, which is emptied later
     named = use.purpose if use.purpose in purposes_of(recording, purposes) else None
 
     def trace(outcome: str, detail: str) -> None:
@@ -251,7 +251,7 @@ def _use(
 
     def traced(outcome: str, detail: str) -> None:
         nonlocal begun
-        with archive.store.write():  # a purge, or a refusal, may have come before it is used
+        with archive.store.write():  # a purge, or a refusal, may come before it is used
             if not begun and (gone := nothing_to_use(archive.store.recording(id))) is not None:
                 raise Failure(f"{id}: {gone}")
             trace(outcome, detail)
@@ -270,7 +270,7 @@ def _use(
 
 
 def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> RecordingSound:
-    """The file, once it is known to be the one that was recorded."""
+    """The sound of the file, after a check that it is the recorded one."""
     kind = archive.files.finished(recording.id)
     if kind is None:
         raise Failure(f"{recording.id}: its file is missing")
@@ -293,7 +293,7 @@ def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Recording
 
 
 def _who(archive: Archive, recording: Recording) -> str:
-    """Those who can listen to it."""
+    """The people who can listen to it."""
     try:
         return " or ".join(str(key) for key in archive.vault.recipients(recording.id))
     except KeysError as error:

@@ -1,4 +1,4 @@
-"""Whether what is kept is still what was kept: `verify`. Nothing here changes anything."""
+"""Checks that what is kept is still what was written: `verify`. Nothing here changes anything."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _FINDING: list[Column[Problem]] = [
     Column("problem", lambda found: found.problem, wraps=True),
 ]
 _COUNTED = ("chain", "receipts", "recordings", "accesses", "notes", "sums", "files")
-_LONG = 2000  # of anything, from which its progress shows
+_LONG = 2000  # from this many of anything on, progress shows
 
 
 @click.command("verify", short_help="Check the chain, every row, every file, every stamp.")
@@ -41,8 +41,8 @@ def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path,
 
     Finds what was changed, dropped, cut off, put back to an earlier state, or put there; names each in one
     line (exit 1 then). What was lost with a database, as the chain itself says since it was rebuilt, is shown
-    apart. The agent may run meanwhile. Whoever can rewrite the database can rewrite retention.head beside it:
-    a copy kept elsewhere, and time stamps, are what proves.
+    apart. The agent may run meanwhile. Anyone who can rewrite the database can rewrite retention.head beside
+    it: only a copy kept elsewhere, and time stamps, prove anything.
 
     \b
     Examples:
@@ -61,7 +61,7 @@ def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path,
 
 
 def _archive(work: Workplace) -> Archive:
-    """Raises Failure without a database: there is nothing to look at, or all of it is gone."""
+    """The archive. Raises Failure without a database: there is nothing to check, or all of it is gone."""
     database = work.config.retention.database
     if database.exists():
         return work.archive()
@@ -71,7 +71,7 @@ def _archive(work: Workplace) -> Archive:
 
 
 def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> StampReport:
-    """Check them and put what is wrong to the rest; those of entries that were lost go with these."""
+    """Check the stamps and add what is wrong to the rest; stamps of lost entries count with these."""
     kept = work.config.retention
     report = verify_stamps(
         work.config.places.stamps,

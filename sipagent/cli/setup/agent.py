@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def init_command(directory: Path, passphrase_file: Path | None, no_passphrase: bool) -> None:
     """Write a commented config.toml, make a key pair and copy the prompts into DIR (default: here).
 
-    Recordings will be sealed to the public key; the private key is for whoever listens. You are asked for its
-    passphrase; without a terminal it has none. Replaces nothing.
+    Recordings will be sealed to the public key; the private key is for the people who listen. You are asked
+    for its passphrase; without a terminal it has none. Replaces nothing.
 
     \b
     Examples:

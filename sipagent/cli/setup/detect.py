@@ -1,4 +1,4 @@
-"""What the detector makes of a file: `detect`."""
+"""What the detector hears in a file: `detect`."""
 
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def _json(path: Path, heard: Detected) -> dict[str, Any]:
 
 
 def _verdict(heard: Detected) -> str:
-    """`accept` is heard in the mode opt_in only."""
+    """The verdict in words; `accept` only exists in the mode opt_in."""
     return str(Meaning(heard.verdict.meaning))
 
 

@@ -51,7 +51,7 @@ def edge_command(work: Workplace, directory: Path | None) -> None:
 
 
 def _plan(work: Workplace) -> "Plan":
-    """What the engine carries decides how many workers there are."""
+    """The edge's plan; the engine's legs decide how many workers there are."""
     config = work.config
     from sipagent.agent.admission import allowed_sources
     from sipagent.edge.addresses import addresses

@@ -10,7 +10,7 @@ from sipagent.cli.tables import console, show_fields
 from sipagent.cli.times import distance, full, parse_moment
 from sipagent.config.hours import Schedule, State
 
-_YEARS = range(1970, 2100)  # those of the calendars of holidays
+_YEARS = range(1970, 2100)  # the languages of the calendars of holidays
 
 
 @click.command("hours", short_help="Whether the service is open, why, and until when.")

@@ -1,7 +1,7 @@
 """Who can listen: `keys new`, `keys list`, `keys rotate`.
 
-Recordings are sealed to the public keys in `recording.recipients`. What opens them, an identity, is made here
-and then leaves: the agent needs none.
+Recordings are sealed to the public keys in `recording.recipients`. An identity opens them. It is made here
+and must then leave the machine: the agent needs none.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def keys_group() -> None:
     """Make, list and rotate the keys that recordings are sealed with.
 
     The agent needs public keys alone (recording.recipients); an identity opens recordings, and belongs on the
-    machine of whoever listens.
+    machine of the person who listens.
 
     \b
     Examples:
@@ -64,7 +64,7 @@ def new_command(
         where = where.with_suffix("")
     for path in (Path(f"{where}.pub"), Path(f"{where}.key")):
         if path.exists():
-            raise Failure(f"{path}: exists, and a key is never overwritten")  # before anybody is asked
+            raise Failure(f"{path}: exists, and a key is never overwritten")  # before the question
     passphrase = new_passphrase(Path(f"{where}.key"), passphrase_file, no_passphrase)
     try:
         public, private = make_pair(where, passphrase, comment)
@@ -77,13 +77,14 @@ def new_command(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
-    """A line of `keys list`: a recipient, or only a private key that lies here; null is what it is not."""
+    """A line of `keys list`: a recipient, or only a private key on this machine; null for what does not
+    apply."""
 
     key: PublicKey | None = None
     path: Path | None = None
     problem: str | None = None
     private: PrivateKey | None = None  # where it is on this machine
-    recordings: int = 0  # that it can open
+    recordings: int = 0  # how many it can open
 
 
 @keys_group.command("list", short_help="Who can listen, and to how much.")
@@ -120,7 +121,7 @@ def list_command(work: Workplace, as_json: bool) -> None:
 
 
 def _recipients(work: Workplace) -> Iterator[Recipient]:
-    """The configured ones first, then those of old recordings alone, then private keys of neither."""
+    """The configured ones first, then those only of old recordings, then other private keys."""
     lying = private_keys(work.config)
     here = {key.public: key for key in lying if key.public}
     counts = _counts(work.archive())
@@ -150,7 +151,7 @@ def _counts(archive: Archive) -> dict[PublicKey, int]:
         try:
             recipients = archive.vault.recipients(id)
         except KeysError:
-            continue  # purged meanwhile, or damaged: `check` and `rotate` tell
+            continue  # purged meanwhile, or damaged: `check` and `rotate` report it
         for key in recipients:
             counts[key] = counts.get(key, 0) + 1
     return counts
@@ -177,6 +178,6 @@ def _json(work: Workplace, row: Recipient) -> Json:
 
 
 def _shown(work: Workplace, path: Path | None) -> str | None:
-    """Relative to the configuration, where it lies below it."""
+    """The path, relative to the configuration if below it."""
     base = work.config.base
     return None if path is None else str(path.relative_to(base) if path.is_relative_to(base) else path)

@@ -46,7 +46,7 @@ def notice_command(ctx: click.Context, work: Workplace, *, lint: bool, as_json: 
     screen = console()
     for notice in notices:
         ways = ", ".join((*notice.numbers, *(f"key {key}" for key in notice.keys)))
-        narrowed = ways and notice.language != config.service.language  # which all others hear
+        narrowed = ways and notice.language != config.service.language  # which all other callers hear
         title = f"{notice.language}: {ways}" if narrowed else notice.language
         show_fields(_fields(notice, work), screen, title)
 
@@ -63,7 +63,7 @@ def _fields(notice: SpokenNotice, work: Workplace) -> list[tuple[str, str | None
 
 
 def _json(notice: SpokenNotice, work: Workplace) -> dict[str, Any]:
-    """`file` is relative to the configuration where it lies below it, as in a recording's row."""
+    """`file` is relative to the configuration if below it, as in a recording's row."""
     path, base = notice.prompt.path, work.config.base
     return {
         "language": notice.language,

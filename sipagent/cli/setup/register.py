@@ -16,8 +16,8 @@ from sipagent.config.identity import printable
 from sipagent.config.load import Config
 from sipagent.notice.notices import spoken_notices
 
-_SHOWN = 4000  # characters of a statement; a notice is the longest
-SIZE_LIMIT = 16 << 20  # bytes of a file that is compared; a register with many entries is shorter
+_SHOWN = 4000  # characters of a statement; notices are the longest
+SIZE_LIMIT = 16 << 20  # bytes of a file to compare; even a register with many entries is shorter
 
 Format = Literal["md", "json"]
 File = click.Path(path_type=Path, dir_okay=False)
@@ -89,14 +89,14 @@ def register_command(
 
 
 def _refuse(*mixtures: tuple[bool, str]) -> None:
-    """Raise UsageError for the first that is there."""
+    """Raise UsageError for the first option given."""
     for there, why in mixtures:
         if there:
             raise click.UsageError(why)
 
 
 def _entry(config: Config) -> RegisterEntry:
-    """What the configuration says, with the keys and notices that it names. Raises Failure."""
+    """The entry by the configuration, with the keys and notices that it names. Raises Failure."""
     try:
         recipients = [read_public(path) for path in config.recording.recipients]
         return entry(config, recipients, spoken_notices(config))
@@ -114,7 +114,7 @@ def _to_complete(made: RegisterEntry) -> str:
 def _write(
     made: RegisterEntry, out: Path, format_: Format | None, lang: str | None, default: str, *, force: bool
 ) -> None:
-    """Put the entry into a new file, or in place of the one that the file has. Raises Failure, OSError."""
+    """Write the entry into a new file, or replace the file's entry. Raises Failure, OSError."""
     there = None if force or not out.exists() else _there(out)
     if format_ is None:
         as_json = there.language is None if there else out.suffix.lower() == ".json"
@@ -134,7 +134,7 @@ def _there(out: Path) -> Written:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write the file whole or not at all."""
+    """Write the whole file or nothing."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -159,7 +159,7 @@ def _read(path: Path) -> Written:
 
 
 def _check(made: RegisterEntry, path: Path, *, strict: bool, as_json: bool) -> None:
-    """Tell where the file differs. Raises Failure where it does, or where `strict` wants more."""
+    """Tell where the file differs. Raises Failure if it does, or if something is missing for `strict`."""
     try:
         written = _read(path)
     except RegisterError as wrong:
@@ -195,7 +195,7 @@ def _json(one: Difference) -> dict[str, object]:
 
 
 def _show(path: Path, one: Difference) -> None:
-    """As a comparison shows it: `-` the file, `+` what it should say."""
+    """Show a difference: `-` the file, `+` what it should say."""
     keys = f" ({', '.join(one.keys)})" if one.keys else ""
     click.echo(f"{path}, {one.where}{keys}:")
     for sign, text in (("-", one.file), ("+", one.now)):

@@ -1,4 +1,4 @@
-"""`keys rotate`: what is sealed, sealed anew to those whom the configuration names now."""
+"""`keys rotate`: seals what is sealed again, to the recipients in the present configuration."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.config.finding import counted
 
-_SHOWN = 20  # failures; more have one reason
+_SHOWN = 20  # how many failures to show; more have one reason
 
 
 @click.command("rotate", short_help="Seal all recordings to the recipients of now.")
@@ -36,9 +36,9 @@ def rotate_command(
 ) -> None:
     """Seal every recording to the recipients that the configuration names now, in place of those it was for.
 
-    So add to recording.recipients who is to listen, take away who is not, restart the agent, and call this.
-    It needs a private key that can open the recordings. Who is no longer a recipient cannot listen any more,
-    but to copies of recording and key that were made before. If it is interrupted, call it again.
+    First add new listeners to recording.recipients, remove old ones, and restart the agent; then call this.
+    It needs a private key that can open the recordings. A former recipient can no longer listen, except to
+    copies of recording and key that were made before. If it is interrupted, call it again.
 
     \b
     Example:
@@ -73,7 +73,7 @@ def _named(work: Workplace) -> list[PublicKey]:
 
 
 def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: str | None) -> Rotation:
-    """With a line in the trace before anything is done, and one of what came of it."""
+    """Rotate, with a line in the trace before, and one for the result."""
     archive = work.archive(make=True)
     trace = Access(at=now(), action="rotate", by=by, system_user=system_user())
     begun = f"begun with {opener.public}, to be for {_names(recipients)}"

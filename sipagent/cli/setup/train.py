@@ -1,4 +1,4 @@
-"""A keyword of one's own: `train-keyword`."""
+"""Trains a keyword of the service: `train-keyword`."""
 
 import os
 import tempfile
@@ -132,7 +132,7 @@ def _language(config: Config, code: str | None) -> Language:
 
 
 def _phrase(text: str) -> str:
-    """As heads hold it. Raises click.UsageError."""
+    """The phrase in the form that heads have. Raises click.UsageError."""
     phrase = plain(text)
     if not phrase or len(phrase) > LONGEST or len(phrase.split()) > MOST_WORDS:
         raise click.UsageError(
@@ -142,14 +142,14 @@ def _phrase(text: str) -> str:
 
 
 def _refuse_read_only(folder: Path) -> None:
-    """Before the work, not after it."""
+    """Refuse a read-only folder before the work, not after it."""
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise Failure(f"{folder}: cannot be written to; accepted: such a folder in refusal.heads")
 
 
 def _refuse_known(phrase: str) -> None:
-    """What a shipped head hears needs no other; one of one's own is made anew."""
+    """Refuse a phrase that a shipped head hears; a head trained here may be made again."""
     try:
         known = {plain(one): head for head in known_heads() for one in head.phrases}
     except DetectorUnavailable as wrong:
@@ -162,7 +162,7 @@ def _refuse_known(phrase: str) -> None:
 
 
 def _prompts(config: Config, phrase: str) -> list[Path]:
-    """What the agent says, but for what names the phrase: the caller is asked to say it there."""
+    """What the agent says, without prompts that name the phrase: these ask the caller to say it."""
     ours = [getattr(config.prompts, name) for name in PromptFiles.model_fields]
     shipped = sorted((PROMPTS / config.service.language).glob("*.wav"))
     return [path for path in (*filter(None, ours), *shipped) if path.is_file() and not _names(path, phrase)]
@@ -181,7 +181,7 @@ def _install(config: Config, trained: Trained, spoken: Language, bounds: Bounds)
 
 
 def card(trained: Trained, spoken: Language, bounds: Bounds) -> str:
-    """What the head was made of, and what its check found."""
+    """The card of the head: what it was made of, and what its check found."""
     check = trained.check
     recalls = "\n".join(f"| recall, {name} | {share:.1%} | |" for name, share in check.recalls.items())
     return CARD.format(

@@ -20,12 +20,12 @@ from sipagent.config.keys import (
 
 
 def _share(default: Any = ...) -> Any:
-    """Declare a key that takes a share of the calls."""
+    """Declare a key for a share of the calls."""
     return key("a share of the calls, 0 to 1", default, ge=0, le=1, allow_inf_nan=False)
 
 
 class SamplingWindow(Table):
-    """Times of the week with a share of their own, on the clock of service.timezone."""
+    """Times of the week with another share, on the clock of service.timezone."""
 
     days: Annotated[tuple[int, ...], PlainValidator(types.days)] = key(
         'days of the week such as "mon-fri" or ["mon", "thu"]', "mon-sun"
@@ -37,7 +37,7 @@ class SamplingWindow(Table):
 
 
 class RecordingTable(Table):
-    """What is recorded, and where it goes."""
+    """What is recorded, and where it is stored."""
 
     enabled: bool = key("true | false", True)
     share: float = _share(1.0)

@@ -12,7 +12,7 @@ from sipagent.config.keys import Language, RequiredText, Table, Text, key, optio
 
 
 class ServiceTable(Table):
-    """Who answers, and on what ground."""
+    """Who answers, and on what legal basis."""
 
     name: RequiredText = key("the name of the service, as the notice says it")
     controller: RequiredText = key("who is responsible for the recordings (GDPR article 4(7))")
@@ -27,7 +27,7 @@ class ServiceTable(Table):
 
 
 class HoursTable(Table):
-    """When the service is open; `Config.schedule` makes them answer."""
+    """When the service is open; `Config.schedule` evaluates them."""
 
     week: Annotated[Week | None, PlainValidator(types.week)] = Field(
         None, description='a table such as { mon = "08:30-12:00,13:30-24:00" }, absent days closed'

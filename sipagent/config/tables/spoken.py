@@ -29,7 +29,7 @@ PROMPT = "a WAV file; its words lie in a .txt of the same name"
 
 
 class PromptFiles(Table):
-    """The prompts of another language; an absent one is that of the default language."""
+    """The prompts of another language; a missing one is that of the default language."""
 
     notice: OptionalPath = key(PROMPT, None)
     welcome: OptionalPath = key(PROMPT, None)
@@ -43,7 +43,7 @@ class PromptFiles(Table):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptSet:
-    """What one caller may hear, every file resolved."""
+    """What one caller may hear, with absolute paths."""
 
     language: str
     notice: Path
@@ -58,7 +58,8 @@ class PromptSet:
 
 
 def _spoken(value: object, info: ValidationInfo) -> Path:
-    """Default to the file that `init` copies; the notice is the one that promises what counts."""
+    """Default to the file that `init` copies; the notice is the one for the configured ways to refuse or
+    accept."""
     if value is not None:
         return path(value, info)
     rules = known(info)
@@ -102,7 +103,7 @@ class PromptsTable(Table):
 
 
 def _words(value: object, info: ValidationInfo) -> object:
-    """Default to those of the languages that notices are in."""
+    """Default to the words of the languages of the notices."""
     return words_of(known(info).languages, str(info.field_name)) if value is None else value
 
 
@@ -123,3 +124,8 @@ class RefusalTable(Table):
     window_s: float = seconds(0.1, 60, 5.0)
     in_call: Literal["key", "key+voice"] = key("key | key+voice", "key")
     in_call_keywords: Words = several("a list of words", None)
+
+    @property
+    def refusing(self) -> tuple[str, ...]:
+        """The keys that refuse."""
+        return (self.digit,)

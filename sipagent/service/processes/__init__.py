@@ -1,1 +1,1 @@
-"""The supervisor's children, what they are told and tell, and what they share."""
+"""The supervisor's children, the messages to and from them, and what they share."""

@@ -1,10 +1,10 @@
-"""Processes of the supervisor's: how they are started, told something and watched.
+"""The supervisor's processes: how it starts them, sends them messages and watches them.
 
 They are forked from a server that has imported what they need (`multiprocessing`, method forkserver), so that
-one more costs milliseconds, and little memory of its own. What they run is named, not imported: the engine's
-library is no part of the supervisor. The signals of a terminal or of an administrator go to the supervisor
-alone: in children they are blocked, and it tells them what to do. What the kernel says of a process
-(pidfd_open(2)) also holds where that server has died.
+one more costs milliseconds, and little extra memory. What they run is named, not imported: the supervisor
+does not load the engine's library. The signals of a terminal or of an administrator are only for the
+supervisor: in children they are blocked, and it tells them what to do. What the kernel says of a process
+(pidfd_open(2)) is also true if that server has died.
 """
 
 import functools
@@ -27,7 +27,7 @@ from sipagent.service.processes.own_folder import own_folder
 
 FIRST_S, LONGEST_S = 0.5, 16.0
 LIVED_S = 60.0
-DEAF_S = 1  # a child whose pipe is full for so long does not read any more
+DEAF_S = 1  # a child whose pipe is full for this long no longer reads
 ORDERS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 _context = get_context("forkserver")
@@ -35,7 +35,8 @@ _context.set_forkserver_preload(["sipagent.service.processes.preload"])
 
 
 class Backoff:
-    """When to start one anew that has died: at once, then later and later as long as it dies soon. Pure."""
+    """When to restart a child that has died: at once, then later and later while it keeps dying soon.
+    Pure."""
 
     def __init__(self) -> None:
         self._began: float | None = None
@@ -46,7 +47,7 @@ class Backoff:
         self._began = now
 
     def died(self, now: float) -> float:
-        """In how many seconds to start it anew."""
+        """In how many seconds to restart it."""
         if self._began is not None and now - self._began >= LIVED_S:
             self._next_s = 0.0
         wait_s = self._next_s
@@ -58,7 +59,7 @@ class Child:
     """A process that runs `target(connection, *arguments)`; `target` is named as `module:function`."""
 
     def __init__(self, name: str, target: str, *arguments: Any) -> None:
-        """Raises OSError where there can't be another process."""
+        """Raises OSError if another process can't be started."""
         self.name = name
         ours, theirs = _context.Pipe(duplex=True)
         process = _context.Process(target=_run, args=(target, theirs, *arguments), name=name)
@@ -73,7 +74,7 @@ class Child:
         try:
             self._pidfd = os.pidfd_open(self.pid)
         except ProcessLookupError:  # so soon
-            self._pidfd = os.open(os.devnull, os.O_RDONLY)  # always readable, as that of one that has ended
+            self._pidfd = os.open(os.devnull, os.O_RDONLY)  # always readable, as for an ended process
 
     def fileno(self) -> int:
         """Readable once the process has ended."""
@@ -84,12 +85,12 @@ class Child:
         return not select.select([self._pidfd], [], [], 0)[0]
 
     def send(self, message: ToChild) -> None:
-        """What a dead child no longer hears is let go; one that does not listen any more is killed."""
+        """Send a message. It is dropped if the child is dead; a child that no longer reads is killed."""
         try:
             self.connection.send(message)
         except BlockingIOError:
             self.kill()
-        except OSError:  # its end is noticed elsewhere
+        except OSError:  # its end is handled elsewhere
             pass
 
     def kill(self) -> None:
@@ -97,7 +98,7 @@ class Child:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> int | None:
-        """Let go of one that has ended; its exit code, or minus the signal's number; None: nobody knows."""
+        """Release a child that has ended; its exit code, or minus the signal's number; None: not known."""
         self.connection.close()
         os.close(self._pidfd)
         self._process.join(1.0)
@@ -112,7 +113,7 @@ def _run(target: str, connection: "Connection[Any, Any]", *arguments: Any) -> No
 
 
 def asked(target: str, *arguments: Any) -> Any:
-    """What `target(connection, *arguments)` sends from a process of its own. Raises EOFError: it died."""
+    """What `target(connection, *arguments)` sends from a new process. Raises EOFError: it died."""
     child = Child(target, target, *arguments)
     try:
         return child.connection.recv()
@@ -123,7 +124,7 @@ def asked(target: str, *arguments: Any) -> Any:
 
 @functools.cache
 def _folder() -> Path:
-    """Of the server's socket. The library's own would stay behind when this process is killed."""
+    """The folder of the server's socket. The library's own would stay behind when this process is killed."""
     return own_folder("children")
 
 
@@ -138,7 +139,7 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _orders_blocked() -> Iterator[None]:
-    """What is started meanwhile has these signals blocked, from its first instruction on."""
+    """Processes started in this context have these signals blocked, from their first instruction on."""
     resource_tracker.ensure_running()  # starting it would unblock them again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ORDERS)
     try:

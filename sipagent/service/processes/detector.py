@@ -1,4 +1,4 @@
-"""The detector's child: the models are loaded here, once for the machine, and asked by all workers.
+"""The detector's child: it loads the models, once for the machine, and answers all workers.
 
     thread             does
     main               says every few seconds that questions are answered, until it is told to end
@@ -33,13 +33,13 @@ from sipagent.service.rules import detectors_of
 from sipagent.voice.detectors import Detectors, detectors
 
 PULSE_S = 2.0
-ANSWER_S = 1.0  # for one that no longer reads what it has asked
+ANSWER_S = 1.0  # for a worker that no longer reads its answers
 
 log = structlog.get_logger("sipagent.service.processes.detector")
 
 
 def tell_trouble(connection: "Connection[str, None]", config: Config) -> None:
-    """Load what the configuration names, and say what is wrong with it; nothing: "". The process is this."""
+    """Load what the configuration names, and say what is wrong with it; "" if nothing. The whole process."""
     try:
         detectors(config)
     except DetectorUnavailable as wrong:
@@ -49,7 +49,7 @@ def tell_trouble(connection: "Connection[str, None]", config: Config) -> None:
 
 
 def listen(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec) -> None:
-    """Judge what workers ask about until the supervisor says that it is enough. The process is this."""
+    """Answer workers' questions until the supervisor ends it. The whole process."""
     configure_log(spec.log_json, spec.name)
     try:
         serve(connection, spec, detectors_of(spec.config))
@@ -59,15 +59,15 @@ def listen(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec) 
 
 
 def serve(connection: "Connection[ToSupervisor, ToChild]", spec: DetectorSpec, found: Detectors) -> None:
-    """By these detectors. Raises OSError where the address is taken."""
+    """Answer with these detectors. Raises OSError if the address is taken."""
     over = threading.Event()
 
     def heard(message: ToChild) -> None:
-        if isinstance(message, Drain):  # a reload leaves the words as they are
+        if isinstance(message, Drain):  # a reload does not change the words
             over.set()
 
     def lost() -> None:
-        """The workers drain by themselves, and still ask."""
+        """The supervisor is gone: the workers drain by themselves, and still ask."""
         patience = threading.Timer(spec.drain_s, over.set)
         patience.daemon = True
         patience.start()
@@ -94,18 +94,18 @@ class Judge:
         self._turn = threading.Lock()
 
     def wait_turn(self) -> None:
-        """Return once a question could be judged."""
+        """Return once a question can be judged."""
         with self._turn:
             pass
 
     def answer(self, peer: socket.socket) -> None:
-        """All of a worker's questions until it is gone, with what it did not end."""
+        """Answer a worker's questions until it is gone; then forget its unfinished streams."""
         going_on: dict[int, Detector] = {}
         try:
             with peer:
                 while True:
                     self._answer_one(peer, going_on)
-        except OSError as ended:  # the worker has ended, or did not wait: it knows
+        except OSError as ended:  # the worker has ended, or did not wait
             log.debug("line_ended", reason=str(ended))
         finally:
             for stream, detector in going_on.items():
@@ -130,7 +130,7 @@ class Judge:
         self, peer: socket.socket, detector: Detector, samples: Samples, place: StreamPosition
     ) -> dict[str, object]:
         with self._turn:
-            if _hung_up(peer):  # nobody waits for it any more: others do
+            if _hung_up(peer):  # no one waits for it any more, but others wait
                 raise ConnectionError("the question was given up")
             try:
                 return asdict(detector.judge(samples, place))
@@ -138,7 +138,7 @@ class Judge:
                 return {"error": str(failure)}
 
     def _forget(self, detector: Detector, stream: int) -> None:
-        """By a last question about nothing."""
+        """Forget a stream, by a last question without sound."""
         with self._turn, contextlib.suppress(DetectorError):
             detector.judge(SILENCE, StreamPosition(stream, 0, last=True))
 
@@ -148,9 +148,9 @@ def _let_in(door: socket.socket, judge: Judge) -> None:
         try:
             peer, _ = door.accept()
         except OSError as failure:
-            if door.fileno() < 0:  # closed: it is over
+            if door.fileno() < 0:  # closed: the end
                 return
-            log.warning("door", reason=str(failure))  # no descriptor is free, for one
+            log.warning("door", reason=str(failure))  # for example, no free descriptor
             time.sleep(PULSE_S)
             continue
         if is_ours(peer):

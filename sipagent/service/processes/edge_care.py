@@ -1,7 +1,7 @@
-"""The edge as the supervisor sees it: kept alive, and told again what it has not heard or has forgotten.
+"""The edge as the supervisor sees it: keeps it alive, and repeats what it has not received or has forgotten.
 
-What it is to do is written down here and compared with what it has been told, whenever there is time: a word
-that did not reach it, or one from before its restart, is said again. Times are monotonic seconds.
+What the edge must do is stored here and regularly compared with what it has been told: an order that did not
+reach it, or came before its restart, is repeated. Times are monotonic seconds.
 """
 
 from typing import Any, Protocol
@@ -12,15 +12,15 @@ from sipagent.edge.rpc import EdgeError
 from sipagent.service.processes.children import Backoff
 
 AGAIN_S = 1.0
-TELL_S = 60.0  # between two lines of the log about what it drops, whatever comes
-COUNT_S, MUTE = 5.0, 3  # how often it is asked what it has counted; so many times without an answer: it hangs
-FAULTS = (EdgeError, OSError, ValueError, LookupError, TypeError)  # also what it says that nobody foresaw
+TELL_S = 60.0  # the least time between two lines of the log about what it drops
+COUNT_S, MUTE = 5.0, 3  # how often to ask for its counts; after this many without an answer: it hangs
+FAULTS = (EdgeError, OSError, ValueError, LookupError, TypeError)  # also unexpected answers
 
 log = structlog.get_logger("sipagent.service.supervisor")
 
 
 class Counted(Protocol):
-    """Since its start."""
+    """Counts since the edge's start."""
 
     @property
     def strangers(self) -> int:
@@ -28,15 +28,15 @@ class Counted(Protocol):
 
     @property
     def malformed(self) -> int:
-        """Messages that nobody could read."""
+        """Messages that could not be read."""
 
     @property
     def unsupported(self) -> int:
-        """Messages that asked for what there is not."""
+        """Messages that asked for something not supported."""
 
 
 class EdgeCalls(Protocol):
-    """What a running edge is told; each takes a moment, and raises EdgeError where it does not answer."""
+    """Orders to a running edge; each takes a moment, and raises EdgeError if it does not answer."""
 
     def activate(self, index: int) -> None: ...
 
@@ -50,7 +50,7 @@ class EdgeCalls(Protocol):
 
 
 class Edge(Protocol):
-    """The process. After a start it knows of no worker that is active. `start` raises EdgeError."""
+    """The edge's process. After a start it has no active worker. `start` raises EdgeError."""
 
     @property
     def sentinel(self) -> int:
@@ -61,7 +61,8 @@ class Edge(Protocol):
 
     @property
     def lines(self) -> int:
-        """What it has written since it was up, over all its starts; nobody reads that: it quotes messages."""
+        """The number of lines that it has logged, over all its starts; they are not read: they quote
+        messages."""
 
     def start(self) -> None: ...
 
@@ -71,14 +72,14 @@ class Edge(Protocol):
 
 
 class Dropped:
-    """What is told of messages that the edge has dropped: how many, never what was in them. Pure."""
+    """What to log of messages that the edge has dropped: how many, never their content. Pure."""
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
         self._due = 0.0
 
     def look(self, counted: Counted, lines: int, now: float) -> dict[str, int]:
-        """What has come since it was told last, once in a while; nothing where nothing has."""
+        """The counts since the last line, at most once in a while; empty without any."""
         if now < self._due:
             return {}
         found = {"malformed": counted.malformed, "unsupported": counted.unsupported, "lines": lines}
@@ -91,7 +92,7 @@ class Dropped:
 
 
 def _risen(before: int, now: int) -> int:
-    """By how much; what has gone back began anew."""
+    """The increase; a count that went down has restarted."""
     return now - before if before <= now else now
 
 
@@ -102,11 +103,11 @@ class EdgeCare:
         self.edge = edge
         self.up = False
         self.active: set[int] = set()
-        self._told: set[int] = set()  # of these it knows
-        self._bereft: set[int] = set()  # workers that died: what they leave has yet to be ended
+        self._told: set[int] = set()  # it knows that these are active
+        self._bereft: set[int] = set()  # workers that died: their calls must still be ended
         self._draining = False
         self._told_drain = False
-        self._plan: Any = None  # that it has not heard of yet
+        self._plan: Any = None  # not told to the edge yet
         self._backoff = Backoff()
         self.due: float | None = 0.0
         self.count_due = 0.0
@@ -114,7 +115,7 @@ class EdgeCare:
         self._dropped = Dropped()
 
     def start(self, now: float) -> None:
-        """For the first time. Raises EdgeError."""
+        """Start it for the first time. Raises EdgeError."""
         self._backoff.started(now)
         self.edge.start()
         self.up = True
@@ -129,13 +130,13 @@ class EdgeCare:
         log.error("alert", reason=f"the edge has died, or hangs; it is started anew in {wait_s:g} s")
 
     def worker_died(self, index: int) -> None:
-        """The worker has died: no calls to it, and an end to those that it had."""
+        """The worker has died: send it no calls, and end those that it had."""
         self.active.discard(index)
         self._bereft.add(index)
         self.due = 0.0
 
     def worker_ready(self, index: int) -> None:
-        """The worker takes calls. What the edge has under its name is of one before it, which is gone."""
+        """The worker takes calls. What the edge has under its name belongs to its dead predecessor."""
         self._bereft.add(index)
         self.active.add(index)
         self.due = 0.0
@@ -165,7 +166,7 @@ class EdgeCare:
             log.error("alert", reason=f"the edge: {failure}; again in {wait_s:g} s")
 
     def counted(self, now: float) -> Counted | None:
-        """What it has dropped since its start, where it is time to look again and it answers."""
+        """What it has dropped since its start, if it is time to ask again and it answers."""
         if now < self.count_due:
             return None
         self.count_due = now + COUNT_S
@@ -193,7 +194,7 @@ class EdgeCare:
         log.info("edge_restarted")
 
     def _tell(self) -> None:
-        """What matters most comes first."""
+        """Send the pending orders, the most important first."""
         rpc = self.edge.rpc
         for index in sorted(self._told - (self.active - self._bereft)):
             rpc.deactivate(index)

@@ -1,4 +1,4 @@
-"""A child's end of its pipe to the supervisor. Neither sending nor hearing makes the SIP thread wait."""
+"""A child's end of its pipe to the supervisor. Sending and receiving never make the SIP thread wait."""
 
 import queue
 import threading
@@ -17,7 +17,7 @@ class Link:
         self._writer = threading.Thread(target=self._write, name="link-writer", daemon=True)
 
     def start(self, heard: Callable[[ToChild], None], lost: Callable[[], None]) -> None:
-        """`heard` is called with every message, `lost` once, when the supervisor is no longer there.
+        """`heard` is called with every message, `lost` once, when the supervisor is gone.
 
         Both on the reader's thread, and both must return at once.
         """
@@ -26,7 +26,7 @@ class Link:
         self._writer.start()
 
     def send(self, message: ToSupervisor) -> None:
-        """Any thread; what the supervisor no longer hears is let go."""
+        """Send from any thread; dropped if the supervisor is gone."""
         self._outbox.put(message)
 
     def close(self) -> None:

@@ -22,12 +22,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A worker's SIP thread goes round; said every few seconds from `Ready` on."""
+    """A worker's SIP thread is running; sent every few seconds after `Ready`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A caller has refused. What is in the pipe outlives the worker, also where its commit does not come."""
+    """A caller has refused. A message in the pipe outlives the worker, even if it never commits."""
 
     receipt: Receipt
 
@@ -46,7 +46,7 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Other rules for the calls to come; `rules.calls` is how many a worker takes of them at a time."""
+    """New rules for the calls to come; `rules.calls` is how many a worker takes at a time."""
 
     config: Config
     rules: Admission

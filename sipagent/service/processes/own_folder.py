@@ -1,7 +1,6 @@
-"""A folder for temporary files that somebody removes however the process ends: itself, or the next one.
+"""A folder for temporary files that is always removed: by this process, or by the next one.
 
-Its name tells whose it is; a lock on it, which the kernel lets go of with the process, whether it is in use
-(flock(2)).
+Its name tells its owner. A lock on it, which ends with the process, tells whether it is in use (flock(2)).
 """
 
 import fcntl
@@ -14,15 +13,14 @@ from contextlib import contextmanager
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-LONG = 32  # bytes, where the path of a socket has 107 (unix(7)), with the names of two folders more in it
-LAST = -1000  # of what is done at the end: after multiprocessing's own folders, which lie in it
+LONG = 32  # bytes; the path of a socket has at most 107 (unix(7)), including the names of two more folders
+LAST = -1000  # order of the work at exit: after multiprocessing's own folders, which are in it
 
 
 def own_folder(purpose: str) -> Path:
-    """Make one (mode 0700) in the folder for temporary files, and remove those that processes of ours left.
+    """Make one (mode 0700) in the folder for temporary files, and remove those that our dead processes left.
 
-    Where that folder's path is a long one, it is made in /tmp: there may have to be a socket in it. Raises
-    OSError.
+    If that folder's path is long, it is made in /tmp: it may have to contain a socket. Raises OSError.
     """
     base, prefix = Path(tempfile.gettempdir()), f"sipagent-{purpose}-{os.getuid()}-"
     if len(os.fsencode(base)) > LONG:
@@ -30,12 +28,12 @@ def own_folder(purpose: str) -> Path:
     for left in base.glob(f"{prefix}*"):
         with _locked(left) as nobodys:
             if nobodys:
-                shutil.rmtree(left, ignore_errors=True)  # what cannot go is in nobody's way
+                shutil.rmtree(left, ignore_errors=True)  # what cannot be removed does no harm
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:  # nobody has swept it away before it was locked
+        if os.fstat(handle).st_nlink:  # no other process removed it before it was locked
             Finalize(None, shutil.rmtree, (folder, True), exitpriority=LAST)
             return folder
         os.close(handle)
@@ -43,10 +41,10 @@ def own_folder(purpose: str) -> Path:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Whether it is a folder of ours that nobody has locked; it is locked meanwhile."""
+    """Whether it is a folder of ours that no process has locked; locked inside this context."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:  # it has gone, or is no folder
+    except OSError:  # it is gone, or not a folder
         yield False
         return
     try:

@@ -1,7 +1,7 @@
-"""The registrar's child: the trunk's account in a process of its own, which registers through the edge.
+"""The registrar's child: a process for the trunk's account, which registers through the edge.
 
-So neither the death of a worker nor one of this process is anything to the other: calls and registration
-have nothing in common but the edge.
+So the death of a worker does not affect it, nor the other way round: calls and registration share only the
+edge.
 """
 
 import queue
@@ -34,7 +34,7 @@ from sipagent.service.processes.messages import Drain, NotRegistered, Ready, ToC
 from sipagent.service.processes.specs import RegistrarSpec, address_of
 
 PATIENCE_S = 1.0
-FAREWELL_S = 2.0  # for the registrar's answer when the account goes
+FAREWELL_S = 2.0  # how long to wait for the registrar's answer at the end
 
 Inbox = queue.SimpleQueue[Report]
 Send = Callable[[ToSupervisor], None]
@@ -43,18 +43,18 @@ log = structlog.get_logger("sipagent.service.processes.registrar")
 
 
 def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: RegistrarSpec) -> None:
-    """Be registered until the supervisor says that it is enough, or is gone. The process is this."""
+    """Stay registered until the supervisor ends it, or is gone. The whole process."""
     configure_log(spec.log_json, spec.name)
     inbox: Inbox = queue.SimpleQueue()
     orders = Orders(0.0)
 
     def heard(message: ToChild) -> None:
-        if isinstance(message, Drain):  # a reload leaves the trunk as it is
+        if isinstance(message, Drain):  # a reload does not change the trunk
             end()
 
     def end() -> None:
         orders.end()
-        with suppress(OSError):  # the engine has been stopped: there is nobody to wake
+        with suppress(OSError):  # the engine has been stopped: nothing to wake
             engine.wake()
 
     try:
@@ -73,7 +73,7 @@ def keep_registered(connection: "Connection[ToSupervisor, ToChild]", spec: Regis
 
 
 class RegistrarEngine(Protocol):
-    """What registering needs of one."""
+    """What registering needs of an engine."""
 
     def poll(self, timeout_s: float) -> None: ...
 
@@ -85,7 +85,7 @@ class RegistrarEngine(Protocol):
 
 
 def keep(engine: RegistrarEngine, inbox: Inbox, send: Send, orders: Orders) -> None:
-    """Ask the registrar, and again after a back-off, until `orders` say that it is enough; then leave."""
+    """Ask the registrar, and again after a back-off, until `orders` end it; then unregister."""
     registrar = Registrar(wanted=True)
     while orders.ending_at is None:
         now = time.monotonic()

@@ -1,9 +1,9 @@
-"""Calls that the edge has rejected, which no worker ever saw: for want of room, or too many.
+"""Calls that the edge has rejected before any worker saw them: no room, or too many at once.
 
-They come in bursts, and are written in batches: one transaction for many, one batch after the other with a
-pause between them, so that workers, who write about calls in progress, have their turn. The first of each
-hour have receipts, the others are counted together (`retention.rejected`). What a full disk or a busy
-database does not take is tried again with the next batch.
+They come in bursts, and are written in batches, one transaction for each, with a pause in between, so that
+workers can write about calls in progress. The first of each hour have receipts, the others are counted
+together (`retention.rows.rejected`). What a full disk or a busy database refuses is tried again with the next
+batch.
 """
 
 import queue
@@ -32,7 +32,7 @@ log = structlog.get_logger("sipagent.edge.configuration")
 
 
 class Rejections:
-    """The thread `rejections`. `alert` is called on it; `opened` gives it a store of its own."""
+    """The thread `rejections`. `alert` is called on it; `opened` gives it its own store."""
 
     def __init__(
         self,
@@ -41,13 +41,13 @@ class Rejections:
         alert: Callable[[str], None],
         reserve: Reserve | None = None,
     ) -> None:
-        """`reserve` is for the counts of what the database does not take, also from the last time."""
+        """`reserve` is for counts that the database does not take, also those of the last run."""
         self._opened = opened
         self._reserve = reserve
         self._rules = rules
         self._alert = alert
         self._ids = Ids()
-        self._come: queue.SimpleQueue[Told] = queue.SimpleQueue()  # those that are to have receipts
+        self._come: queue.SimpleQueue[Told] = queue.SimpleQueue()  # those that get receipts
         self._kept = PendingRejections()
         self._count = 0
         self._over = threading.Event()
@@ -64,7 +64,7 @@ class Rejections:
         self._thread.join()
 
     def add(self, call: Told) -> None:
-        """The edge has rejected this one; one thread, which never waits here."""
+        """Add a call that the edge has rejected; from one thread, which never waits here."""
         self._count += 1
         if self._kept.takes(call.at):
             self._come.put(call)
@@ -72,7 +72,7 @@ class Rejections:
             self._kept.count(call.at, call.status, _by(call))
 
     def reload(self, rules: Admission) -> None:
-        """Keep the receipts to come as these say."""
+        """Keep later receipts by these rules."""
         self._rules = rules
 
     def figures(self) -> Figures:
@@ -100,7 +100,7 @@ class Rejections:
             self._reserve.close()
 
     def _taken_in(self) -> Store | None:
-        """What had waited the last time is written now, if there was anything; then the reserve is ours."""
+        """Write what the last run left in the reserve, if anything; then the reserve is ours."""
         if self._reserve is None:
             return None
         store = None
@@ -118,7 +118,8 @@ class Rejections:
         return store
 
     def _secure(self) -> None:
-        """While they can't be written, and at the end: their counts, where the next start finds them."""
+        """Put their counts into the reserve for the next start: while they can't be written, and at the
+        end."""
         over, waits = self._over.is_set(), self._kept.all()
         lost = f"{sum(one.count for one in waits)} rejected calls could not be written down"
         if self._reserve is None:
@@ -142,7 +143,7 @@ class Rejections:
             return None
 
     def _write(self, store: Store, over: bool) -> bool:
-        """A batch of them, or none."""
+        """Write a batch, if any."""
         began = time.monotonic()
         try:
             written = self._kept.write(store, datetime.now(UTC), over=over)
@@ -156,13 +157,13 @@ class Rejections:
         return True
 
     def _tell(self, fault: StoreError) -> None:
-        """Once, until it goes well again."""
+        """Report a problem once, until writing works again."""
         if not self._failed:
             self._failed = True
             self._alert(f"receipts of rejected calls: {fault}; they are tried again")
 
     def _take(self) -> None:
-        """Make receipts of those that have come."""
+        """Make receipts of new ones."""
         with suppress(queue.Empty):
             while True:
                 self._kept.add(receipt_of(self._come.get_nowait(), self._ids, self._rules))
@@ -188,7 +189,7 @@ def _by(call: Told) -> str:
 
 
 def _message(call: Told) -> str:
-    """As the agent would have read it. No field brings in a line of its own."""
+    """The message as the agent would have read it. No field can add a line."""
     headers = (
         ("Call-ID", call.call_id),
         ("From", call.from_),

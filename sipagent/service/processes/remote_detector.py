@@ -1,8 +1,8 @@
-"""A worker's way to the machine's one detector, which is a process of its own (`detector`).
+"""A worker's connection to the machine's only detector, which is a separate process (`detector`).
 
 Over an abstract Unix socket: a question is `HEAD` and int16 samples, an answer `SIZE` and JSON. A question
-holds all that an answer needs, so a successor can give it, who remembers nothing. Each end looks at the
-other's user id (unix(7), SO_PEERCRED), since anybody on the machine may take such a name.
+has all that an answer needs, so that a new detector, which remembers nothing, can answer it, too. Each end
+checks the other's user id (unix(7), SO_PEERCRED), since any user of the machine may take such a name.
 """
 
 import json
@@ -20,22 +20,22 @@ from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdic
 from sipagent.logs import alert
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 
-LIMIT_S = 2.0  # of one question, all of it; tones are not heard meanwhile
+LIMIT_S = 2.0  # for a whole question; tones are not heard meanwhile
 AGAIN_S = 0.05  # from one attempt to the next: a dead detector is replaced within the limit
-TRIES = 2  # of one question: what ends a detector may be in the sound
-REST_S = 10.0  # after one that was not answered: keys are to be heard in time, whatever speech does
+TRIES = 2  # for one question: its sound may be what kills the detector
+REST_S = 10.0  # after a question without answer: keys must be heard in time, even if speech is not
 
 HEAD = struct.Struct("<??QQI")
-"""Whether the words of the call itself are meant, the place (last, stream, at), and how many bytes follow."""
+"""Whether it asks about words in the call, the place (last, stream, at), and how many bytes follow."""
 SIZE = struct.Struct("<I")
-_PEER = struct.Struct("iII")  # struct ucred: of pid_t, uid_t and gid_t the first alone has a sign
+_PEER = struct.Struct("iII")  # struct ucred: pid_t, uid_t, gid_t; only the first is signed
 
 log = structlog.get_logger("sipagent.service.processes.detector")
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorAddress:
-    """`name`: of the socket, without its leading zero; `in_call`: whether it is asked in the call, too."""
+    """`name`: of the socket, without its leading zero; `in_call`: whether it is also asked in the call."""
 
     name: str
     in_call: bool
@@ -43,7 +43,7 @@ class DetectorAddress:
 
 
 class DetectorConnection:
-    """One connection, opened when it is needed, and again after it failed. For one thread: the listener's."""
+    """One connection, opened when needed, and again after it failed. Only for the listener's thread."""
 
     def __init__(self, name: str, limit_s: float = LIMIT_S, rest_s: float = REST_S) -> None:
         self._name = name
@@ -54,9 +54,9 @@ class DetectorConnection:
         self._failed = False
 
     def ask(self, samples: Samples, in_call: bool, place: StreamPosition | None = None) -> Verdict:
-        """Within `limit_s`. DetectorError: it says that it failed, is not there or slow.
+        """Ask within `limit_s`. DetectorError: the detector says that it failed, is missing or too slow.
 
-        Where it ends meanwhile, its successor is asked, if it comes in time.
+        If it ends meanwhile, its successor is asked, if it starts in time.
         """
         if time.monotonic() < self._rests_until:
             raise DetectorError("the detector did not answer in time a moment ago")
@@ -84,10 +84,10 @@ class DetectorConnection:
                 self._hang_up()
                 if tries == TRIES or time.monotonic() + AGAIN_S >= until:
                     raise
-                time.sleep(AGAIN_S)  # nothing tells when a name is there again
+                time.sleep(AGAIN_S)  # no event tells when the name exists again
 
     def _fail(self, failure: OSError) -> None:
-        """An answer that comes later must not be taken for that of the next question."""
+        """Close the connection: a late answer must not be taken for the answer to the next question."""
         self._hang_up()
         self._rests_until = time.monotonic() + self._rest_s
         if not self._failed:
@@ -113,7 +113,7 @@ class RemoteDetector:
 
 
 def remote_detectors(address: DetectorAddress | None) -> Detectors:
-    """Of a worker; nothing is asked before somebody speaks."""
+    """A worker's detectors; they connect only when somebody speaks."""
     if address is None:
         return NOBODY_LISTENS
     line = DetectorConnection(address.name)
@@ -122,18 +122,19 @@ def remote_detectors(address: DetectorAddress | None) -> Detectors:
 
 
 def address(name: str) -> str:
-    """In the abstract namespace: no file, and nothing is left of it."""
+    """The address in the abstract namespace: no file, so nothing is left behind."""
     return f"\0{name}"
 
 
 def is_ours(peer: socket.socket) -> bool:
-    """Whether the other end runs as who we are."""
+    """Whether the other end runs as our user."""
     _, user, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     return bool(user == os.geteuid())
 
 
 def received(peer: socket.socket, size: int, until: float | None = None) -> bytes:
-    """Exactly so many bytes, by then (monotonic s). Raises TimeoutError, and ConnectionError at the end."""
+    """Exactly `count` bytes, by this time (monotonic s). Raises TimeoutError, and ConnectionError at the
+    end."""
     content = bytearray()
     while len(content) < size:
         peer.settimeout(None if until is None else _left(until))
@@ -145,7 +146,7 @@ def received(peer: socket.socket, size: int, until: float | None = None) -> byte
 
 
 def _question(samples: Samples, in_call: bool, place: StreamPosition | None) -> bytes:
-    """Without a place nothing more is asked about it."""
+    """Encode a question. Without a place nothing more is asked about this speech."""
     where = place or StreamPosition(0, 0, last=True)
     content = samples.astype("<i2").tobytes()
     return HEAD.pack(in_call, where.last, where.stream, where.at, len(content)) + content

@@ -1,8 +1,8 @@
 """What all workers share, kept by the supervisor: the operators' board, and the sum of what they count.
 
-One board for all: whom it has lent to a call of one worker it lends to nobody else, waiting callers are
-served in the order in which they came to it, and a round goes on whoever called. A worker that dies gives
-back what its calls had, and its successor begins with nothing.
+One board for all: an operator lent to a call of one worker is lent to no other call. Waiting callers are
+served in the order in which they came, and the rota continues over all workers. When a worker dies, its
+operators are free again, and its successor begins with none.
 """
 
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from sipagent.agent.operators.asking import Answer, Asked, Leave
 from sipagent.agent.operators.board_client import LocalBoardClient
 
 Told = Asked | Figures
-"""What a worker has to say."""
+"""What a worker may send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Risen:
-    """A count that begins anew with the edge: `before` of the edges that were, `now` of the one that is."""
+    """A count that restarts with the edge: `before` of earlier runs, `now` of the present one."""
 
     before: int = 0
     now: int = 0
@@ -35,7 +35,7 @@ class Risen:
 class Sharing:
     """On the supervisor's thread; `send(worker, answer)` must not wait. Times are monotonic seconds.
 
-    `figures` may be called on any thread, and calls `beside` for what is counted where no worker is.
+    `figures` may be called on any thread, and calls `beside` for what is counted outside the workers.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class Sharing:
         self._client = board_client
         self._send = send
         self._beside = beside
-        self._worker_of: dict[str, int] = {}  # calls that have asked for somebody
-        self._counted: tuple[Figures, dict[int, Figures]] = (Figures(), {})  # of the dead, and of the living
+        self._worker_of: dict[str, int] = {}  # calls that asked for an operator
+        self._counted: tuple[Figures, dict[int, Figures]] = (Figures(), {})  # of dead and of living workers
         self._edge: tuple[Risen, ...] = (Risen(), Risen(), Risen())  # strangers, malformed, unsupported
         self.has_registered: bool | None = None
 
     # --- what happens ---
 
     def heard(self, index: int, message: Told, now: float) -> None:
-        """A worker has said this."""
+        """Take in a worker's message."""
         if isinstance(message, Figures):
             dead, living = self._counted
             self._counted = (dead, living | {index: message})
@@ -71,7 +71,7 @@ class Sharing:
         self._pass_on(answers)
 
     def gone(self, index: int, now: float) -> None:
-        """A worker is no more; none of its calls is."""
+        """A worker and all its calls are gone."""
         dead, living = self._counted
         last = living.get(index, Figures())
         rest = {other: figures for other, figures in living.items() if other != index}
@@ -82,15 +82,15 @@ class Sharing:
         self._pass_on(self._client.die(calls, now))
 
     def due(self) -> float | None:
-        """When `tick` has something to do."""
+        """When `tick` next has something to do."""
         return self._client.deadline
 
     def tick(self, now: float) -> None:
-        """What time alone has brought."""
+        """Do what has become due."""
         self._pass_on(self._client.tick(now))
 
     def registered(self, active: bool) -> None:
-        """Whether the trunk's registrar knows us; never said where there is none."""
+        """Whether the trunk's registrar knows us; not called without a registrar."""
         self.has_registered = active
 
     def dropped(self, strangers: int, malformed: int, unsupported: int) -> None:
@@ -99,7 +99,7 @@ class Sharing:
         self._edge = tuple(risen.to(count) for risen, count in zip(self._edge, counts, strict=True))
 
     def reload(self, rules: Admission) -> None:
-        """Other operators for the calls that ask from now on."""
+        """Use other operators for the calls that ask from now on."""
         self._rules = rules
         self._client.reload(rules.extensions, rules.wrap_up_s, rules.strategy)
 
@@ -111,7 +111,7 @@ class Sharing:
     # --- what has been counted ---
 
     def figures(self) -> Figures:
-        """Of all workers that there are and were, as they have told it, and of the edge."""
+        """The figures of all workers, dead ones included, as they have sent them, and of the edge."""
         dead, living = self._counted
         strangers, malformed, unsupported = (risen.sum for risen in self._edge)
         edge = Figures(strangers=strangers, malformed=malformed, unsupported=unsupported)

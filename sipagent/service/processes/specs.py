@@ -13,11 +13,11 @@ from sipagent.service.processes.remote_detector import DetectorAddress
 class WorkerSpec:
     """What a worker is, and where. `rules.calls` is how many calls it takes at a time.
 
-    `listen`: where it hears SIP, host and port; `edge`: the SIP URI of its way out, and of all that comes;
-    `tokens`: by which they know each other; `media_address`: where it hears RTP, on the UDP ports from the
-    first to the last of `rtp_ports`; `players`: sounds that its engine plays at once.
-    `refused`: receipts of callers who had refused as the last that its predecessor said. `detector`: whom it
-    asks about speech; None: nobody.
+    `listen`: where it receives SIP, host and port; `edge`: the SIP URI for all that it sends and receives;
+    `tokens`: by which they know each other; `media_address`: where it receives RTP, on the UDP ports from the
+    first to the last of `rtp_ports`; `players`: how many sounds its engine plays at once. `refused`: receipts
+    of callers whose refusal was the last message of its predecessor. `detector`: the one to ask about speech;
+    None: no detector.
     """
 
     index: int
@@ -56,7 +56,7 @@ class RegistrarSpec:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
-    """Where the machine's detector is asked, and the configuration whose words it listens for."""
+    """The address of the machine's detector, and the configuration whose words it listens for."""
 
     address: DetectorAddress
     config: Config

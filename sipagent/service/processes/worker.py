@@ -1,8 +1,8 @@
-"""A worker: the agent of `sipagent run` in a process of its own, behind the edge.
+"""A worker: the agent of `sipagent run` in a separate process, behind the edge.
 
-It hears SIP on loopback, where nobody but the edge sends, and its media on the machine's own address. What a
-signal would ask of it comes over its link to the supervisor; the end of the link is the supervisor's death,
-after which it takes no more calls, and ends with those that it has.
+It receives SIP on loopback, only from the edge, and media on the machine's own address. The orders of signals
+come over its link to the supervisor. The end of the link means that the supervisor is dead; then the worker
+takes no more calls, and ends with those that it has.
 """
 
 import ipaddress
@@ -47,7 +47,7 @@ log = structlog.get_logger("sipagent.service.processes.worker")
 
 
 def work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec) -> None:
-    """Take calls until the supervisor says that it is enough, or is gone. The process is this."""
+    """Take calls until the supervisor ends it, or is gone. The whole process."""
     configure_log(spec.log_json, spec.name)
     try:
         with ExitStack() as stack:
@@ -102,7 +102,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
 
 
 def recover_left(agent: Agent, spec: WorkerSpec, left: tuple[str, ...]) -> None:
-    """What the worker that had this place has left, and nothing of anybody else's; in `assembler`."""
+    """Recover only what the worker before this one has left; in `assembler`."""
     archive, format = agent.recorder.archive, spec.config.recording.format
     for receipt in spec.refused:
         if receipt.id in left and archive.store.receipt(receipt.id).decision != "refused":
@@ -114,7 +114,7 @@ def recover_left(agent: Agent, spec: WorkerSpec, left: tuple[str, ...]) -> None:
 
 
 class WorkerRecorder(Recorder):
-    """Also tells the supervisor of a refusal, which is in the pipe before any disk has it."""
+    """Also tells the supervisor of a refusal, before any disk has it."""
 
     send: Callable[[Refused], None]
 
@@ -125,7 +125,7 @@ class WorkerRecorder(Recorder):
 
 
 class WorkerOrders(Orders):
-    """What the supervisor has asked of a worker; written on the link's thread."""
+    """The supervisor's orders to a worker; written on the link's thread."""
 
     def __init__(self, drain_s: float, agent: Agent, engine: Engine) -> None:
         super().__init__(drain_s)
@@ -152,26 +152,26 @@ class WorkerOrders(Orders):
         self._wake()
 
     def _wake(self) -> None:
-        with suppress(OSError):  # the engine has been stopped: there is nobody to wake
+        with suppress(OSError):  # the engine has been stopped: nothing to wake
             self.engine.wake()
 
 
 class Pulse:
-    """Has `send` say that this thread goes round."""
+    """Tells the supervisor by `send` that this thread is running."""
 
     def __init__(self, send: Callable[[Alive], None]) -> None:
         self._send = send
         self._due = 0.0
 
     def look(self, now: float) -> None:
-        """To be called in every turn; `now` is monotonic s."""
+        """Called in every turn; `now` is monotonic s."""
         if now >= self._due:
             self._due = now + PULSE_S
             self._send(Alive())
 
 
 def over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> bool:
-    """Looked at in every turn of the agent."""
+    """Called in every turn of the agent: whether to end."""
     now = time.monotonic()
     telling.look(now)
     pulse.look(now)
@@ -187,12 +187,13 @@ def over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> 
 
 
 def of_edge(rules: Admission) -> Admission:
-    """The rules of calls that the edge has let in: who sends them is the edge."""
+    """The rules for calls that the edge has let in: the edge is their source."""
     return replace(rules, allowed=LOOPBACK)
 
 
 def settings(spec: WorkerSpec, agent: Agent) -> EngineSettings:
-    """Those of one process, but for the addresses: SIP is for the edge alone, and leaves by it."""
+    """The settings of one process, except the addresses: SIP only comes from the edge, and leaves through
+    it."""
     alone = engine_settings(spec.config, agent)
     return replace(
         alone,
