@@ -20,14 +20,6 @@ SHORT = Path(prompts.__file__).parent / "tones" / "recording_on.wav"
 MUSIC = Path(prompts.__file__).parent / "hold.wav"
 
 
-def few(office: Loopback, **limits: int) -> None:
-    """Let the engine believe that it has less than it has."""
-    have = office.engine.limits
-    office.engine.limits = EngineLimits(
-        **{name: limits.get(name, getattr(have, name)) for name in ("legs", "players", "handles", "slots")}
-    )
-
-
 def slots_in_use() -> int:
     return int(setup.LIBRARY.pjsua_conf_get_active_ports())
 
@@ -94,7 +86,7 @@ def test_a_caller_whom_nobody_would_hear_is_not_left_so(stack: ExitStack) -> Non
 def test_a_sound_waits_for_a_player(stack: ExitStack) -> None:
     office = Loopback(stack)
     _, leg = office.answered()
-    few(office, players=1)
+    office.limit(players=1)
     first = office.engine.play(leg, MUSIC, loop=True)
     assert not office.engine.can_play
     second = office.engine.play(leg, SHORT, loop=False)
@@ -108,7 +100,7 @@ def test_a_sound_that_finds_no_player_in_time_has_ended_and_is_told(stack: ExitS
     office = Loopback(stack)
     _, leg = office.answered()
     _, other = office.dialled()
-    few(office, players=1)
+    office.limit(players=1)
     office.engine.play(other, MUSIC, loop=True)
     token = office.engine.play(leg, SHORT, loop=False)
     office.until(lambda: SoundEnded(leg, token) in office.reports, "its end")
@@ -122,7 +114,7 @@ def test_music_waits_as_long_as_it_takes(stack: ExitStack) -> None:
     office = Loopback(stack)
     _, leg = office.answered()
     call, other = office.dialled()
-    few(office, players=1)
+    office.limit(players=1)
     office.engine.play(leg, MUSIC, loop=True)
     office.engine.play(other, MUSIC, loop=True)
     office.frames(call, 0.5)
@@ -137,7 +129,7 @@ def test_who_hangs_up_waits_for_no_player(stack: ExitStack) -> None:
     office = Loopback(stack)
     call, leg = office.answered()
     _, other = office.dialled()
-    few(office, players=1)
+    office.limit(players=1)
     office.engine.play(other, MUSIC, loop=True)
     office.engine.play(leg, MUSIC, loop=True)
     office.meanwhile(call.hang_up)
@@ -185,7 +177,7 @@ def test_a_phone_for_which_there_are_no_sockets_is_not_rung(stack: ExitStack) ->
     """The library would end the process."""
     office = Loopback(stack)
     office.answered()
-    few(office, handles=7)
+    office.limit(handles=7)
     leg = office.engine.dial(office.desk.uri, '"REC"')
     office.told(leg, e.LegGone(leg, 503))
     assert office.desk.calls == []
