@@ -6,6 +6,7 @@ from typing import Any
 
 from sipagent.agent.engine import Headers, OfLeg, Report
 from sipagent.call import events as e
+from sipagent.config.layout import EngineLimits
 from sipagent.config.types import Network
 
 
@@ -25,6 +26,12 @@ class FakeEngine:
         self.script: list[Callable[[], None]] = []  # one for each poll
         self.sleep: Callable[[float], None] = lambda _: None  # what a poll does with its time
         self._numbers = 100
+
+    can_play = True
+
+    @property
+    def limits(self) -> EngineLimits:
+        return EngineLimits(legs=self.capacity)
 
     @property
     def legs(self) -> int:

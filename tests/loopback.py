@@ -56,7 +56,13 @@ class Loopback:
         self.caller, self.desk = self.phone("+33612345678", CALLER_HZ), self.phone("201", DESK_HZ)
         self.desk.answer = Answering()
         self.engine.start()
+        self.limit()
         stack.callback(self.engine.stop)
+
+    def limit(self, **limits: int) -> None:
+        """Have the engine go by less than it has: else by the legs and sockets of the wheel."""
+        self.engine.limits = replace(self.engine.limits, **{"legs": 4, "handles": 64} | limits)
+        self.engine.capacity = self.engine.limits.usable_legs
 
     def phone(self, user: str, hz: float, **how: Any) -> Phone:
         """One more; it says a tone."""

@@ -21,6 +21,7 @@ from sipagent.check.machine import answers_as_agent, python_finding
 from sipagent.check.notice import VOCABULARIES, missing_words
 from sipagent.cli.init_config import init
 from sipagent.config.examples import SHIPPED
+from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, HostPort, load, parse
 from sipagent.config.seed import keep_seed
 from sipagent.service.scrape import serving
@@ -29,7 +30,7 @@ from tests.kept import recording
 from tests.loopback import ROOT
 
 NOW = datetime(2026, 11, 24, 22, 20, tzinfo=UTC)
-ENGINE = EngineFacts(version="2.15.1", legs=4, tls="OpenSSL 1.0.2k")
+ENGINE = EngineFacts(version="2.15.1", limits=EngineLimits(legs=4), tls="OpenSSL 1.0.2k")
 
 
 class SetUp:
@@ -389,7 +390,11 @@ def test_what_is_kept_and_its_time_stamps_are_looked_at(set_up: SetUp) -> None:
 
 
 def test_the_engine_is_asked(set_up: SetUp) -> None:
-    assert set_up.one("engine") == ("ok", "2.15.1, 4 legs, TLS: OpenSSL 1.0.2k")
+    assert set_up.one("engine") == (
+        "ok",
+        "2.15.1, TLS: OpenSSL 1.0.2k; 4 legs, 32 players, 64 sockets, 1024 files: "
+        "2 calls a process, for its legs",
+    )
 
     def absent() -> EngineFacts:
         raise ImportError("No module named 'pjsua2'")

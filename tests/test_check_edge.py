@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from sipagent.check import edge
 from sipagent.check.edge import edge_findings
 from sipagent.config.finding import Finding
+from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, parse
 from tests.configured import SMALL, with_keys
 from tests.peers.tls import certified
 from tests.peers.tsa import Holder
 
-WHEEL = 4
+WHEEL = EngineLimits(legs=4)
 TOWN = with_keys("capacity", "calls = 5", SMALL)
 
 

@@ -25,6 +25,7 @@ from media.frame import Samples
 from media.hearing.keyword import DetectorError, Meaning, StreamPosition, Verdict
 from media.hearing.listener import Listener, ListenerFailed
 from sipagent.agent.admission import SHIPPED
+from sipagent.config.layout import EngineLimits
 from sipagent.config.load import ConfigError
 from sipagent.service.processes.children import Child
 from sipagent.service.processes.detector import serve
@@ -46,7 +47,7 @@ from tests.tapping import PATIENCE_S, wait_for
 HERE = "tests.test_detector"
 BROKEN, STUCK, DEADLY, WHERE = -1, -2, -3, -4
 LIMIT_S = 0.5
-LEGS = 4
+LIMITS = EngineLimits(legs=4)
 
 
 class Parrot:
@@ -361,7 +362,7 @@ def test_a_name_that_is_taken_ends_it(place: Where) -> None:
 
 
 def specs(room: Room) -> ChildSpecs:
-    return ChildSpecs(room.config(), LEGS, log_json=True, drain_s=0.0)
+    return ChildSpecs(room.config(), LIMITS, log_json=True, drain_s=0.0)
 
 
 def test_no_engine_no_detector(tmp_path: Path) -> None:

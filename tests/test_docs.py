@@ -30,6 +30,7 @@ BOTH = [
     ("docs/administrator.md", "docs/administrateur.md"),
     ("docs/data-protection-officer.md", "docs/delegue-protection-donnees.md"),
     ("docs/operator.md", "docs/operateur.md"),
+    ("docs/larger-engine.md", "docs/moteur-plus-grand.md"),
 ]
 """Pages that there are in English and in French."""
 BESIDE = re.compile(r"retention\.([\w-]+\.)?(db|head|seed|reserve)")

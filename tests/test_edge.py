@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipagent.config.layout import EngineLimits
 from sipagent.config.load import ConfigError, HostPort
 from sipagent.edge.configuration import (
     EdgePlaces,
@@ -29,12 +30,19 @@ TRUNK = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/
 ADDRESSES = Addresses("198.51.100.7", TRUNK, (ipaddress.ip_network("198.51.100.9"),))
 WHERE = EdgePlaces(Path("/var/lib/sipagent/edge"), Path("/var/lib/sipagent/edge/rpc.sock"))
 TOKENS = HopTokens("0123456789abcdef" * 2)
-WHEEL = 4
+WHEEL = EngineLimits(legs=4)
+
+
+def engine(legs: int) -> EngineLimits:
+    """One that has all else."""
+    return EngineLimits(legs, players=4096, handles=4096, slots=8192, files=65536)
+
+
 CERTIFIED = 'certificate = "e.pem"\nprivate_key = "e.key"'
 
 
-def planned(text: str = CONTRACT, legs: int = WHEEL) -> Plan:
-    return plan(read(text), legs, ADDRESSES)
+def planned(text: str = CONTRACT, limits: EngineLimits = WHEEL) -> Plan:
+    return plan(read(text), limits, ADDRESSES)
 
 
 def written(plan: Plan) -> str:
@@ -46,10 +54,10 @@ def written(plan: Plan) -> str:
 
 @pytest.mark.parametrize(
     ("calls", "legs", "workers", "each"),
-    [(1, 4, 1, 1), (2, 4, 1, 2), (3, 4, 2, 2), (100, 4, 50, 2), (100, 512, 1, 100), (120, 128, 2, 64)],
+    [(1, 4, 1, 1), (2, 4, 1, 2), (3, 4, 2, 2), (100, 4, 50, 2), (100, 512, 4, 25), (120, 32, 8, 16)],
 )
 def test_there_are_as_many_workers_as_the_calls_need(calls: int, legs: int, workers: int, each: int) -> None:
-    made = planned(with_keys("capacity", f"calls = {calls}", CONTRACT), legs)
+    made = planned(with_keys("capacity", f"calls = {calls}", CONTRACT), engine(legs))
     assert (made.workers, made.calls_per_worker, made.calls) == (workers, each, calls)
 
 
@@ -68,7 +76,7 @@ def test_too_few_ports_are_told_with_how_many_there_must_be() -> None:
         "edge.worker_ports: '20000-20009' holds 10 ports; "
         "accepted: 12 or more: 2 and one for each of 10 workers"
     )
-    assert planned(text, legs=8).workers == 5
+    assert planned(text, EngineLimits(8)).workers == 5
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.config.layout import Layout, layout, widened
+from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError
 from tests.configured import SMALL, read, with_keys
 
 
 def office(tmp_path: Path, calls: int, ports: str = "10000-10999", legs: int = 4) -> tuple[Config, Layout]:
+    limits = EngineLimits(legs, players=4 * legs, handles=4 * legs + 60, files=99_999, slots=99_999)
     text = with_keys("capacity", f"calls = {calls}", with_keys("trunk", f'rtp_ports = "{ports}"', SMALL))
     config = read(text, tmp_path / "config.toml")
-    return config, layout(config, legs)
+    return config, layout(config, limits)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def office(tmp_path: Path, calls: int, ports: str = "10000-10999", legs: int = 4
         (3, 4, 2, 2),
         (5, 4, 3, 2),
         (50, 4, 25, 2),
-        (100, 512, 1, 100),
+        (100, 512, 4, 25),
         (3, 3, 3, 1),
     ],
 )

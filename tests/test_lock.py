@@ -24,7 +24,9 @@ def locked() -> dict[str, list[Requirement]]:
 
 def asked() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [Requirement(line) for line in project["dependencies"]]
+    return [
+        Requirement(line) for line in (*project["dependencies"], *project["optional-dependencies"]["engine"])
+    ]
 
 
 def pin(one: Requirement) -> str:

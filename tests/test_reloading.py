@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from sipagent.agent.admission import SHIPPED
 from sipagent.agent.agent import Agent
+from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError
 from sipagent.service.one_process import engine_settings
 from sipagent.service.processes.worker import settings
@@ -126,7 +127,7 @@ def alone(config: Config, agent: Agent) -> object:
 
 
 def behind_edge(config: Config, agent: Agent) -> object:
-    spec = ChildSpecs(config, 4, log_json=True, drain_s=1.0).worker_spec(0, ())
+    spec = ChildSpecs(config, EngineLimits(legs=4), log_json=True, drain_s=1.0).worker_spec(0, ())
     made = replace(settings(spec, agent), report=print, audio=print, has_room=bool, others=())
     return replace(made, hop_token="", way_out_token="")  # of each specs its own
 

@@ -13,7 +13,6 @@ from sipagent.sip.request_rules import (
     LINES,
     REPEATED_S,
     ROOM_AGAIN_S,
-    WAITING,
     WITH_BODY,
     Ignore,
     Load,
@@ -35,6 +34,7 @@ STRANGER: Address = ("203.0.113.66", 5060)
 NETWORKS = (ip_network("192.0.2.0/24"),)
 BUSY = Refuse(503, (("Retry-After", "10"),))
 FREE = Load(legs=0, legs_limit=4, sockets=0, sockets_limit=60)
+WAITING = 20
 FULL = Load(legs=4, legs_limit=4, sockets=8, sockets_limit=60)
 DRY = Load(legs=1, legs_limit=4, sockets=58, sockets_limit=60)
 

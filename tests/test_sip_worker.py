@@ -59,6 +59,7 @@ def spec(tmp_path: Path, text: str = SMALL) -> WorkerSpec:
         tokens=TOKENS,
         media_address="192.0.2.9",
         rtp_ports=(20000, 20031),
+        players=32,
         config=read(text, tmp_path / "config.toml"),
         rules=RULES,
         log_json=True,

@@ -9,19 +9,20 @@ from structlog.testing import capture_logs
 
 from retention.archive.progress import at_work
 from sipagent.agent.admission import SHIPPED
+from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.seed import keep_seed
 from sipagent.edge.configuration import EdgePlaces
 from sipagent.edge.files import kept_tokens, places
 from sipagent.edge.rpc import EdgeError
-from sipagent.service import supervision
+from sipagent.service import engine_limits, supervision
 from sipagent.service.processes.children import Child
 from sipagent.service.processes.specs import REGISTRAR, RegistrarSpec, WorkerSpec
 from sipagent.service.supervision import ChildSpecs, hop_tokens
 from tests.configured import SMALL, read, with_keys
 from tests.peers.tls import certified
 
-LEGS = 4
+LIMITS = EngineLimits(legs=4)
 FIVE = with_keys("trunk", 'rtp_ports = "20000-20127"', with_keys("capacity", "calls = 5", SMALL))
 FIVE = with_keys("edge", 'worker_ports = "16000-16099"', FIVE)
 
@@ -33,7 +34,7 @@ def where(tmp_path: Path) -> Path:
 
 
 def specs(text: str, where: Path) -> ChildSpecs:
-    return ChildSpecs(read(text, where), LEGS, log_json=True, drain_s=60.0)
+    return ChildSpecs(read(text, where), LIMITS, log_json=True, drain_s=60.0)
 
 
 class Started(list[tuple[str, str, WorkerSpec | RegistrarSpec]]):
@@ -109,7 +110,7 @@ def test_a_secret_that_cannot_be_kept_is_one_line(where: Path) -> None:
 
 
 def test_one_call_on_loopback_asks_no_engine(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervision, "engine_legs", lambda: pytest.fail("it was asked"))
+    monkeypatch.setattr(engine_limits, "engine_limits", lambda: pytest.fail("it was asked"))
     assert not supervision.needed(read(SMALL, where))
     assert supervision.needed(read(with_keys("trunk", 'listen = "0.0.0.0:5060"', SMALL), where))
 
@@ -118,7 +119,7 @@ def test_one_call_on_loopback_asks_no_engine(where: Path, monkeypatch: pytest.Mo
 def test_more_calls_than_one_process_carries_with_a_leg_to_spare(
     where: Path, monkeypatch: pytest.MonkeyPatch, legs: int, needed: bool
 ) -> None:
-    monkeypatch.setattr(supervision, "engine_legs", lambda: legs)
+    monkeypatch.setattr(engine_limits, "engine_limits", lambda: EngineLimits(legs))
     assert supervision.needed(read(with_keys("capacity", "calls = 2", SMALL), where)) == needed
 
 

@@ -66,6 +66,7 @@ class MediaConfig:
     clockRate: int
     sndClockRate: int
     audioFramePtime: int
+    maxMediaPorts: int
     hasIoqueue: bool
     threadCnt: int
     noVad: bool

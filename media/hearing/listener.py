@@ -22,8 +22,11 @@ from media.hearing.echo import Echo
 from media.hearing.keyword import Detector, DetectorError, Meaning, StreamPosition, Verdict, strongest
 from media.hearing.vad import SpeechGoesOn, SpeechStarted, Utterance, VoiceGate
 
+FEWEST_LEGS = 4
+"""How many legs the two lengths below are for; more legs make the queue longer."""
+
 QUEUE_FRAMES = 20_000 // FRAME_MS
-"""20 s of one leg, 5 s of four: a thread with a longer delay is stuck, not slow."""
+"""5 s of four legs: a thread with a longer delay is stuck, not slow."""
 
 UNSURE_MS = 500
 """How much more speech to hear before anything weaker than a refusal is reported: it may become one."""
@@ -187,7 +190,7 @@ class Listener:
 
     `report(leg, conclusion)` is called on the listener's thread and must neither block nor raise. Without
     `detector` speech is not processed, and each leg on which it is wanted is a ListenerFailed: its silence is
-    not an answer.
+    not an answer. `legs`: how many there are at most.
     """
 
     def __init__(
@@ -195,7 +198,10 @@ class Listener:
         report: Callable[[int, Conclusion], None],
         detector: Detector | None,
         in_call: Detector | None = None,
+        legs: int = FEWEST_LEGS,
     ) -> None:
+        fours = max(legs, FEWEST_LEGS) / FEWEST_LEGS
+        self._longest, self._busy = QUEUE_FRAMES * fours, BUSY_FRAMES * fours
         self._report = report
         self._detector = detector
         self._in_call = in_call
@@ -254,7 +260,7 @@ class Listener:
         """
         if leg not in self._listened:
             return
-        if self._queue.qsize() >= QUEUE_FRAMES:
+        if self._queue.qsize() >= self._longest:
             self._drops += 1
             self._overrun.add(leg)
             return
@@ -331,4 +337,4 @@ class Listener:
             self._report(leg, conclusion)
 
     def _is_busy(self) -> bool:
-        return self._queue.qsize() > BUSY_FRAMES
+        return self._queue.qsize() > self._busy

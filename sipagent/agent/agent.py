@@ -30,6 +30,7 @@ from sipagent.agent.engine import (
     ForeignMedia,
     GivenUp,
     Incoming,
+    LegFailed,
     LegLost,
     OfLeg,
     RealmLearnt,
@@ -40,7 +41,7 @@ from sipagent.agent.engine import (
 )
 from sipagent.agent.figures import Figures, Tally
 from sipagent.agent.hearing import concluded
-from sipagent.agent.legroom import LegRoom
+from sipagent.agent.legroom import OWN, LegRoom
 from sipagent.agent.livecall import LiveCall, LiveCalls
 from sipagent.agent.operators.asking import Answer, AskAgain, BoardLost, Claimed, Offered
 from sipagent.agent.operators.board_client import BoardClient, local_board_client
@@ -90,7 +91,9 @@ class Agent:
         self.ids = ids or Ids()
         self._behind_edge = behind_edge
         self.recorder = recorder
-        self.listener = Listener(self._concluded, detectors.before, detectors.in_call)
+        self.listener = Listener(
+            self._concluded, detectors.before, detectors.in_call, legs=OWN * admission.calls
+        )
         self.registrar = Registrar(registers)
         self.tally = Tally()
         self.draining = False
@@ -262,6 +265,9 @@ class Agent:
                 self._given_up(engine, call_id)
             case EngineFault(reason):
                 log.error("engine_fault", reason=reason)
+            case LegFailed(leg, reason):
+                call = self._calls.of_leg.get(leg)
+                log.error("alert", call=call and call.id, reason=f"the engine has failed a leg: {reason}")
             case LegLost(leg):
                 self._lost(leg)
             case ForeignMedia():
@@ -318,7 +324,7 @@ class Agent:
     def _invited(self, engine: Engine, report: Incoming) -> None:
         now, wall = time.monotonic(), datetime.now(UTC)
         admission, message = self.admission, report.message
-        room = self._legs(engine).takes(admission.calls)
+        room = engine.can_play and self._legs(engine).takes(admission.calls)
         if self._behind_edge and (self.draining or not room):
             # the edge asks another worker, and leaves the call's one receipt if none has room
             engine.reject(report.leg, SERVICE_UNAVAILABLE, RETRY_AFTER_S)
@@ -352,7 +358,7 @@ class Agent:
         if self._engine is None or self.draining:
             return True
         legs = LegRoom.of(self._engine.capacity, self._engine.legs + 1, self.live)
-        return legs.takes(self.admission.calls)
+        return self._engine.can_play and legs.takes(self.admission.calls)
 
     def _make_room(self, engine: Engine) -> None:
         """Have legs given back on which phones ring beside others, as far as a new caller needs them."""

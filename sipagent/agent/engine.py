@@ -14,6 +14,7 @@ from typing import Protocol
 
 from media.frame import Samples
 from sipagent.call import events as e
+from sipagent.config.layout import FEWEST
 from sipagent.config.types import Network
 from sipagent.edge.hop import HEADER
 
@@ -97,6 +98,14 @@ class ForeignMedia:
 
 
 @dataclass(frozen=True, slots=True)
+class LegFailed:
+    """The library could not do what a leg needs, and why. The engine hangs it up; `LegGone` follows."""
+
+    leg: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LegLost:
     """The library has a leg no more, and never said so; `LegGone` follows."""
 
@@ -112,6 +121,7 @@ Report = (
     | RefusedByEngine
     | GivenUp
     | EngineFault
+    | LegFailed
     | LegLost
     | ForeignMedia
 )
@@ -135,6 +145,7 @@ class EngineSettings:
     `outbound_proxies`: SIP URIs that a REGISTER, or an operator's INVITE, goes through, in this order.
     `trunk`: where its realm is empty, the registrar's first challenge names it. `operators`: what their PBX
     asks for, by default the trunk's; where its realm is empty, the first challenge to an INVITE names it.
+    `calls`: how many the process takes; `players`: sounds that the library plays at once.
     `callers`: who may begin a call, and whose gateways may send sound from other addresses than SDP names;
     `others`: with whom else we have to do. `has_room`: whether one more call would find its legs; one that
     finds none waits for a moment, since another may just be ending.
@@ -157,6 +168,8 @@ class EngineSettings:
     operators: Credentials | None = None
     outbound_proxies: tuple[str, ...] = ()
     rtp_ports: tuple[int, int] = (10000, 10999)
+    calls: int = 2
+    players: int = FEWEST.players
     codecs: tuple[str, ...] = ("PCMA", "PCMU")
     srtp: str = "off"
     media_timeout_s: float = 30.0
@@ -187,6 +200,10 @@ class Engine(Protocol):
 
     def has(self, leg: int) -> bool:
         """Whether this leg has not ended."""
+
+    @property
+    def can_play(self) -> bool:
+        """Whether one more caller's sounds would find all that playing takes."""
 
     @property
     def strangers(self) -> int:

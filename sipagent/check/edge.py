@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sipagent.agent.admission import allowed_sources
 from sipagent.config.finding import Finding, counted, error, ok, warning
+from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.edge.addresses import addresses
 from sipagent.edge.certificate import CERTIFICATE, KEY, aged, expiry
@@ -28,9 +29,9 @@ MODULES = Path("/usr/lib")  # Debian: /usr/lib/x86_64-linux-gnu/kamailio/modules
 PACKAGES = {"tls.so": "kamailio-tls-modules"}  # Debian's; the others are in `kamailio`
 
 
-def edge_findings(config: Config, legs: int, now: datetime) -> Iterator[Finding]:
-    """Check the edge, if it is needed; `legs`: what one process carries; `now`: aware."""
-    if not needs_edge(config, legs):
+def edge_findings(config: Config, limits: EngineLimits, now: datetime) -> Iterator[Finding]:
+    """Check the edge, if it is needed; `now`: aware. Raises ConfigError: too many calls for a process."""
+    if not needs_edge(config, limits):
         return
     try:
         found = addresses(config, allowed_sources(config))
@@ -38,7 +39,7 @@ def edge_findings(config: Config, legs: int, now: datetime) -> Iterator[Finding]
         yield error(wrong.key, wrong.problem)
         return
     try:
-        planned = plan(config, legs, found)
+        planned = plan(config, limits, found)
     except ConfigError:  # `machine` reports this, with the workers
         return
     if not config.edge.start:

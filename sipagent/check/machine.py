@@ -21,7 +21,7 @@ from sipagent.agent.recorder.stored import files_of
 from sipagent.check.edge import edge_findings
 from sipagent.check.retention import retention_findings
 from sipagent.config.finding import Finding, counted, error, ok, warning
-from sipagent.config.layout import layout
+from sipagent.config.layout import EngineLimits, calls_a_process, layout
 from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.edge.plan import Addresses, needs_edge, plan
 
@@ -34,11 +34,10 @@ PROBE_S = 0.5  # how long our own agent on this machine may take to answer OPTIO
 
 @dataclass(frozen=True, slots=True)
 class EngineFacts:
-    """What the SIP engine says about itself; `legs` is how many calls one process carries, `tls` its
-    library."""
+    """What the SIP engine says about itself; `tls`: the name of its TLS library."""
 
     version: str
-    legs: int
+    limits: EngineLimits
     tls: str
 
 
@@ -59,18 +58,26 @@ def engine_findings(
     except ImportError as problem:
         yield error("engine", f"cannot be loaded: {problem}")
         return
-    yield ok("engine", f"{facts.version}, {facts.legs} legs, TLS: {facts.tls}")
-    yield from _processes(config, facts.legs)
-    yield from edge_findings(config, facts.legs, now)
+    except EOFError:
+        yield error("engine", "ends its process when it is begun")
+        return
+    yield ok("engine", f"{facts.version}, TLS: {facts.tls}; {facts.limits}")
+    try:
+        calls_a_process(config, facts.limits)
+    except ConfigError as wrong:
+        yield error(wrong.key, f"{wrong.problem}; accepted: {wrong.accepted}")
+        return
+    yield from _processes(config, facts.limits)
+    yield from edge_findings(config, facts.limits, now)
 
 
-def _processes(config: Config, legs: int) -> Iterator[Finding]:
+def _processes(config: Config, limits: EngineLimits) -> Iterator[Finding]:
     """Tell of workers if one process is not enough, and whether there are ports for them."""
-    if not needs_edge(config, legs):
+    if not needs_edge(config, limits):
         return
     try:
-        found = layout(config, legs)
-        plan(config, legs, Addresses("", ()))
+        found = layout(config, limits)
+        plan(config, limits, Addresses("", ()))
     except ConfigError as wrong:
         yield error(wrong.key, f"{wrong.problem}; accepted: {wrong.accepted}")
     else:

@@ -98,6 +98,12 @@ class Program(click.Group):
             sys.exit(_say("aborted", 1))
         except (Failure, StoreError, ArchiveError) as error:
             sys.exit(_say(str(error), 1))
+        except ModuleNotFoundError as absent:
+            if absent.name != "pjsua2":
+                raise
+            sys.exit(
+                _say("no SIP engine is installed; accepted: sipagent[engine], or one of your own build", 1)
+            )
         except OSError as error:
             sys.exit(_say(": ".join(filter(None, (error.filename, error.strerror or str(error)))), 1))
         sys.exit(code if isinstance(code, int) else 0)

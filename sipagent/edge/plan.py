@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sipagent.config.finding import counted
-from sipagent.config.layout import per_worker_of, workers_of
+from sipagent.config.layout import EngineLimits, calls_alone, invites_per_s, per_worker_of, workers_of
 from sipagent.config.load import Config, ConfigError, HostPort, uri_host, uri_user
 from sipagent.config.types import Network
 
@@ -104,18 +104,18 @@ class Plan:
         return "" if self.transport == "udp" else f";transport={self.transport}"
 
 
-def needs_edge(config: Config, legs: int) -> bool:
-    """Whether one process without an edge is not enough: for calls, a network, or TLS. `legs`: of one
-    process."""
+def needs_edge(config: Config, limits: EngineLimits) -> bool:
+    """Whether one process without an edge is not enough: for calls, a network, or TLS. Raises
+    ConfigError."""
     trunk = config.trunk
     alone = trunk.listen.is_loopback and trunk.transport != "tls" and config.edge.tls_listen is None
-    return not alone or config.capacity.calls > (legs - 1) // 2
+    return not alone or config.capacity.calls > calls_alone(config, limits)
 
 
-def plan(config: Config, legs: int, addresses: Addresses) -> Plan:
-    """Plan for workers that carry `legs` legs each. Raises ConfigError if there are too few ports."""
+def plan(config: Config, limits: EngineLimits, addresses: Addresses) -> Plan:
+    """Plan for workers with such an engine. Raises ConfigError, also if there are too few ports."""
     trunk, edge, calls = config.trunk, config.edge, config.capacity.calls
-    per_worker = per_worker_of(calls, legs)
+    per_worker = per_worker_of(config, limits)
     workers = workers_of(calls, per_worker)
     needed = workers + BEFORE_WORKERS
     if len(edge.worker_ports) < needed:
@@ -129,7 +129,7 @@ def plan(config: Config, legs: int, addresses: Addresses) -> Plan:
         workers=workers,
         calls=calls,
         calls_per_worker=per_worker,
-        invites_per_s=edge.invites_per_s,
+        invites_per_s=invites_per_s(config, limits),
         first_port=edge.worker_ports.first,
         last_port=edge.worker_ports.last,
         listen=trunk.listen,

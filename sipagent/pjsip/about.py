@@ -1,38 +1,68 @@
-"""What the library says of itself, without taking a port."""
+"""What the library says of itself, without taking a port. Each is for a process of its own, which it ends."""
 
 import ctypes
 import os
+import tempfile
+import wave
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import pjsua2 as pj
 
+from media.frame import SAMPLE_RATE
+from sipagent.config.layout import EngineLimits
 from sipagent.pjsip import setup
 
-
-def about() -> tuple[str, int, str]:
-    """Its version, how many legs one process carries, and its TLS library."""
-    setup.quieten()
-    endpoint = pj.Endpoint()
-    endpoint.libCreate()
-    endpoint.libInit(setup.endpoint_config("sipagent"))
-    version = endpoint.libVersion()
-    told = version.full
-    legs = setup.call_limit()
-    endpoint.libDestroy()
-    return told, legs, _tls()
+MANY_PLAYERS = 4096  # more than are asked for
+MANY_CALLS = 1024
 
 
-def tell_legs(connection: "Connection[int, None]") -> None:
-    """Send over a pipe how many legs one process carries: for a supervisor, which the library must not end.
+def tell_limits(connection: "Connection[EngineLimits, None]") -> None:
+    """Send over a pipe what one process has: for a supervisor, which the library must not end.
 
     The process is this: it ends without the second that the library takes for its own end.
     """
+    endpoint = _begun()
+    connection.send(_limits(endpoint))
+    os._exit(0)
+
+
+def tell(connection: "Connection[tuple[str, EngineLimits, str], None]") -> None:
+    """Send over a pipe its version, what one process has, and its TLS library; the process is this."""
+    endpoint = _begun()
+    version = endpoint.libVersion()
+    connection.send((version.full, _limits(endpoint), _tls()))
+    os._exit(0)
+
+
+def _begun() -> pj.Endpoint:
     setup.quieten()
     endpoint = pj.Endpoint()
     endpoint.libCreate()
-    endpoint.libInit(setup.endpoint_config("sipagent"))
-    connection.send(setup.call_limit())
-    os._exit(0)
+    endpoint.libInit(setup.endpoint_config("sipagent", MANY_CALLS))
+    return endpoint
+
+
+def _limits(endpoint: pj.Endpoint) -> EngineLimits:
+    """Counted: no function tells of players. The bridge has as many places as it is asked for (`setup`)."""
+    files = setup.raise_files()
+    endpoint.audDevManager().setNoDev()
+    return setup.limits(_players(), files)
+
+
+def _players() -> int:
+    """How many sounds can be played at once: they are begun until one more is refused."""
+    playing: list[pj.AudioMediaPlayer] = []
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        with wave.open(file.name, "wb") as sound:
+            sound.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+            sound.writeframes(bytes(2 * SAMPLE_RATE))
+        with suppress(pj.Error):
+            while len(playing) < MANY_PLAYERS:
+                player = pj.AudioMediaPlayer()
+                player.createPlayer(file.name)
+                playing.append(player)
+    return len(playing)
 
 
 def _tls() -> str:

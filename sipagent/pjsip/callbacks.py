@@ -8,6 +8,7 @@ import pjsua2 as pj
 
 from media.frame import Samples
 from sipagent.agent.engine import EngineFault, EngineSettings
+from sipagent.config.layout import EngineLimits
 
 
 class Owner(Protocol):
@@ -20,6 +21,14 @@ class Owner(Protocol):
     @property
     def samples_of(self) -> Callable[[pj.MediaFrame], Samples]:
         """How a frame's samples are read."""
+
+    @property
+    def limits(self) -> EngineLimits:
+        """How much of everything there is."""
+
+    @property
+    def later(self) -> list[Callable[[], object]]:
+        """What a callback may not do itself."""
 
     def next_number(self) -> int:
         """A number that no leg and no sound has had."""

@@ -1,7 +1,6 @@
 """Orders in, reports out."""
 
 import gc
-import socket
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -10,9 +9,10 @@ import pjsua2 as pj
 
 from media.frame import Samples
 from sipagent import __version__
-from sipagent.agent.engine import EngineSettings, Headers, Incoming, LegLost, RealmLearnt
+from sipagent.agent.engine import EngineFault, EngineSettings, Headers, Incoming, LegLost, RealmLearnt
 from sipagent.call import events as e
 from sipagent.config.identity import call_id
+from sipagent.config.layout import FEWEST
 from sipagent.config.types import Network
 from sipagent.pjsip import memory, setup
 from sipagent.pjsip.accounts import Account, Accounts, Endpoint
@@ -42,7 +42,7 @@ class PjsipEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self.capacity = 0
+        self.limits, self.capacity = FEWEST, 0
         self._endpoint: Endpoint | None = None
         self._accounts = Accounts(self)
         self._legs: dict[int, Leg] = {}
@@ -54,12 +54,10 @@ class PjsipEngine:
         self.awareness = Awareness()
         self._leaving = Leaving()
         self._names = Names(self.wake)
-        self._later: list[Callable[[], None]] = []  # what a callback may not do itself
+        self.later: list[Callable[[], object]] = []  # what a callback may not do itself
         self._audited_at = 0.0
         self._numbers = 0
-        self._wake_from = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._wake_from.bind(("127.0.0.1", 0))
-        self._wake_from.setblocking(False)
+        self._wake_from = setup.waking_socket()
         self.screening = Screening(self, self.sources, self._wake_from.getsockname())
         self._wake_to = ("127.0.0.1", settings.listen[1])
         self.samples_of: Callable[[pj.MediaFrame], Samples] = memory.samples_by_walk
@@ -79,9 +77,10 @@ class PjsipEngine:
         setup.quieten()
         self._endpoint = endpoint = Endpoint(self)
         endpoint.libCreate()
-        endpoint.libInit(setup.endpoint_config(f"sipagent/{__version__}"))
+        endpoint.libInit(setup.endpoint_config(f"sipagent/{__version__}", self.settings.calls))
         setup.serve("record-aware")
-        self.capacity = setup.call_limit()
+        self.limits = setup.limits(self.settings.players, setup.raise_files())
+        self.capacity = self.limits.usable_legs
         transport, self._wake_to = setup.open_transports(endpoint, self.settings)
         self.screening.sockets.woken = self._wake_to
         self.screening.start()
@@ -115,14 +114,10 @@ class PjsipEngine:
         while self._legs and time.monotonic() < until:
             self.poll(0.05)
         self.sound.stop(self._legs.values())
-        self.sources.clear()
-        self.doubt.clear()
-        self.awareness.clear()
-        self._later.clear()
-        self._leaving.clear()
-        self._legs.clear()
-        self._ended.clear()
-        self._past.clear()
+        for forget in (self.sources.clear, self.doubt.clear, self.awareness.clear, self._leaving.clear):
+            forget()
+        for let_go in (self.later.clear, self._legs.clear, self._ended.clear, self._past.clear):
+            let_go()
 
     def poll(self, timeout_s: float) -> None:
         """Let the engine work for up to `timeout_s`; returns as soon as something has happened."""
@@ -150,6 +145,11 @@ class PjsipEngine:
     def wake(self) -> None:
         """End a `poll` early; any thread. An empty line is a keep-alive to the engine (RFC 5626 3.5.1)."""
         self._wake_from.sendto(b"\r\n\r\n", self._wake_to)
+
+    @property
+    def can_play(self) -> bool:
+        """Whether one more caller's sounds would find players."""
+        return self.sound.can_play
 
     @property
     def legs(self) -> int:
@@ -192,9 +192,9 @@ class PjsipEngine:
     # --- what the agent orders ---
 
     def answer(self, leg: int) -> None:
-        self.sound.tick()
-        if call := self._legs.get(leg):
-            order(call.answer, with_status(200))
+        ticks = self.sound.tick()
+        if (call := self._legs.get(leg)) and not (ticks and order(call.answer, with_status(200))):
+            call.fails("it can't be answered")
 
     def reject(self, leg: int, status: int, retry_after_s: int | None) -> None:
         if call := self._legs.get(leg):
@@ -235,7 +235,7 @@ class PjsipEngine:
         param.opt.audioCount, param.opt.videoCount = 1, 0
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         leg.realm = leg.account.realm
-        under_way = order(leg.makeCall, leg.uri, param)
+        under_way = not self.screening.too_many and order(leg.makeCall, leg.uri, param)
         if self._legs.get(leg.number) is not leg:  # it has ended within the order, which then names it
             self._let_go(leg)
         elif not under_way:
@@ -312,8 +312,8 @@ class PjsipEngine:
     def registrar_asks(self, realm: str) -> None:
         """The registrar has challenged us for the first time; it is asked again, outside of this callback."""
         self.settings.report(RealmLearnt(realm))
-        self._later.append(lambda: self.learn_realm(realm))
-        self._later.append(self.register)
+        self.later.append(lambda: self.learn_realm(realm))
+        self.later.append(self.register)
 
     def invited(self, account: Account, call: int, message: str, source: str) -> None:
         leg = Leg(self, account, call)
@@ -349,7 +349,7 @@ class PjsipEngine:
     def reached(self, leg: Leg) -> None:
         leg.tell(e.OperatorReached(leg.number))
         if farewell := leg.farewell:
-            self._later.append(lambda: self._say_farewell(leg, farewell))
+            self.later.append(lambda: self._say_farewell(leg, farewell))
 
     def confirmed(self, leg: Leg) -> None:
         self.sources.answered(leg)
@@ -364,7 +364,7 @@ class PjsipEngine:
         self.sources.forget(leg)
         self.screening.closed(leg)
         if status in (401, 407) and leg not in self._leaving and leg.may_ring_again(message):
-            self._later.append(lambda: self._ring_again(leg))  # now with credentials
+            self.later.append(lambda: self._ring_again(leg))  # now with credentials
             return
         self._legs.pop(leg.number, None)
         self._leaving.forget(leg)
@@ -377,9 +377,10 @@ class PjsipEngine:
     # --- small steps ---
 
     def _do_later(self) -> None:
-        later, self._later = self._later, []
+        later, self.later = self.later, []
         for one in later:
-            one()
+            if not order(one):
+                self.settings.report(EngineFault("the library took no order of ours"))
 
     def _say_farewell(self, leg: Leg, farewell: pj.CallOpParam) -> None:
         if self._legs.get(leg.number) is leg:
@@ -394,7 +395,6 @@ class PjsipEngine:
 
     def _audit(self) -> None:
         """Find legs that the library has no more and has not said so: their calls would never end."""
-        for leg in list(self._legs.values()):
-            if leg.getId() != memory.NO_CALL and not memory.is_known(leg):
-                self.settings.report(LegLost(leg.number))
-                self.disconnected(leg, 0, "")
+        for leg in memory.lost(self._legs.values()):
+            self.settings.report(LegLost(leg.number))
+            self.disconnected(leg, 0, "")

@@ -9,10 +9,12 @@ import pjsua2 as pj
 from media.frame import FRAME_SAMPLES, SAMPLE_RATE
 from sipagent.agent.engine import (
     Headers,
+    LegFailed,
     OfLeg,
     SoundEnded,
 )
 from sipagent.call import events as e
+from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import call_id, header_values, info_digit
 from sipagent.pjsip import setup, stream
 from sipagent.pjsip.accounts import Account
@@ -129,6 +131,7 @@ class Leg(pj.Call):
         self.referring = Referring()
         self.held = False
         self.silent_by_sdp = False  # the SDP says that it sends nothing
+        self.failed = False
         self.audio = 0  # which section of the SDP is the one that is used
         self.received = -1
         self.received_at = 0.0
@@ -168,12 +171,20 @@ class Leg(pj.Call):
 
     @guarded_callback
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:
+        try:
+            self._media_changed()
+        except (pj.Error, OSError) as failure:  # it would be a call in silence
+            self.fails(f"its media: {failure}")
+
+    def _media_changed(self) -> None:
         info = self.getInfo()
         media = info.media
         for place in range(len(media)):
             one = media[place]  # those in use alone: its section of the SDP is `index`
             if one.type == pj.PJMEDIA_TYPE_AUDIO:
                 self._media_is(one.status, one.dir)
+                if one.status == pj.PJSUA_CALL_MEDIA_ERROR:
+                    self.fails("the library has no media for it")
                 if one.status not in (pj.PJSUA_CALL_MEDIA_NONE, pj.PJSUA_CALL_MEDIA_ERROR):
                     self.audio = one.index
                     self._agreed(remote_sdp(self.getId()), one.index)
@@ -279,6 +290,15 @@ class Leg(pj.Call):
     def onCallRedirected(self, prm: pj.OnCallRedirectedParam) -> int:
         self.moved = True
         return pj.PJSIP_REDIRECT_STOP
+
+    def fails(self, reason: str) -> None:
+        """What it needs can't be had: it is over, with 503 where it was not answered yet."""
+        if not self.failed:
+            self.failed = True
+            self.engine.settings.report(LegFailed(self.number, reason))
+            headers = (("Retry-After", str(RETRY_AFTER_S)),) if self.incoming else ()
+            param = setup.with_headers(setup.with_status(503), headers)
+            self.engine.later.append(lambda: self.getId() >= 0 and setup.order(self.hangup, param))
 
     def packets(self) -> int:
         """RTP packets received and RTCP reports heard of so far; 0 while there is no media."""

@@ -1,6 +1,8 @@
 """What is read and written in the library's own memory, where pjsua2 has no way. Each is tried at start."""
 
 import ctypes
+from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 import pjsua2 as pj
@@ -63,6 +65,14 @@ def is_known(call: pj.Call) -> bool:
     """Whether the library still has this very call under its number."""
     number = call.getId()
     return number != NO_CALL and LIBRARY.pjsua_call_get_user_data(number) == int(call.this)
+
+
+Known = TypeVar("Known", bound=pj.Call)
+
+
+def lost(calls: Iterable[Known]) -> list[Known]:
+    """Those that have a number under which the library has none, or another."""
+    return [call for call in calls if call.getId() != NO_CALL and not is_known(call)]
 
 
 def _number_of(call: pj.Call) -> ctypes.c_int:

@@ -2,6 +2,9 @@
 
 import ctypes
 import os
+import re
+import resource
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
@@ -10,18 +13,25 @@ import pjsua2 as pj
 
 from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineSettings, Headers
+from sipagent.config.layout import FEWEST, EngineLimits
 
 P = ParamSpec("P")
 
 LIBRARY = ctypes.CDLL(pj._pjsua2.__file__)  # for the few functions of pjsip's that pjsua2 doesn't hand on
 LIBRARY.pjsip_tsx_get_dlg.restype = ctypes.c_void_p
 LIBRARY.pjsua_get_pjsip_endpt.restype = ctypes.c_void_p
+LIBRARY.pj_log_get_log_func.restype = ctypes.c_void_p
+LIBRARY.pj_ioqueue_name.restype = ctypes.c_char_p
+LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_int)
 
 CLOCK, MEDIA = "clock", "media"  # its threads: the bridge's ticks, and who takes RTP from the sockets
 REAL_TIME = 1  # the lowest such priority: before all normal threads, after the kernel's own
 REGISTER_S = 120  # a registrar that lost its memory finds us again within this
 REQUEST_TERMINATED = 487
-MANY = 512  # more legs than any build has: the library lowers it to what it can do
+SLOTS_A_CALL, FEWEST_SLOTS = 16, 254  # of the bridge; each port has a word or two for each of them
+SELECTED_FILES = 1024  # beyond, `select` reads and writes past its sets
+MANY_FILES = 1 << 20  # where there is no limit
+MANY = 4096  # more legs than any build has: the library lowers it to what it can do
 SRTP = {
     "off": pj.PJMEDIA_SRTP_DISABLED,
     "optional": pj.PJMEDIA_SRTP_OPTIONAL,
@@ -30,7 +40,8 @@ SRTP = {
 TRANSPORTS = {"udp": pj.PJSIP_TRANSPORT_UDP, "tcp": pj.PJSIP_TRANSPORT_TCP}
 
 
-def endpoint_config(user_agent: str) -> pj.EpConfig:
+def endpoint_config(user_agent: str, calls: int) -> pj.EpConfig:
+    """For a process that takes so many calls."""
     config = pj.EpConfig()
     config.uaConfig.threadCnt = 0  # SIP is handled in `poll` alone
     config.uaConfig.mainThreadOnly = False  # a key (RFC 4733) is told by the media's thread, as it comes
@@ -40,6 +51,7 @@ def endpoint_config(user_agent: str) -> pj.EpConfig:
     media = config.medConfig
     media.clockRate = media.sndClockRate = SAMPLE_RATE  # no resampling for G.711
     media.audioFramePtime = 20
+    media.maxMediaPorts = max(FEWEST_SLOTS, SLOTS_A_CALL * calls)
     media.hasIoqueue = True  # RTP has a thread of the library's own: polled with SIP, each packet woke Python
     media.threadCnt = 1
     media.noVad = True
@@ -69,6 +81,14 @@ def open_transports(endpoint: pj.Endpoint, settings: EngineSettings) -> tuple[in
     own = endpoint.transportCreate(TRANSPORTS["udp"], transport_config("127.0.0.1", 0, ""))
     info = endpoint.transportGetInfo(own)
     return transport, ("127.0.0.1", int(info.localName.rpartition(":")[2]))
+
+
+def waking_socket() -> socket.socket:
+    """Whose datagrams end a poll."""
+    waking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    waking.bind(("127.0.0.1", 0))
+    waking.setblocking(False)
+    return waking
 
 
 def account_config(
@@ -140,6 +160,36 @@ def serve(extension: str) -> None:
 def call_limit() -> int:
     """How many calls this build can have: what is left of `MANY` once the library has lowered it."""
     return int(LIBRARY.pjsua_call_get_max_count())
+
+
+def limits(players: int, files: int) -> EngineLimits:
+    """What this process has, once the library is begun; `players` and `files` are known elsewhere."""
+    slots = int(LIBRARY.pjsua_conf_get_max_ports())
+    return EngineLimits(call_limit(), players, _handles(), slots, files)
+
+
+def _handles() -> int:
+    """How many sockets the build's queue takes: the library tells its constants in its log alone."""
+    said: list[bytes] = []
+    log, level = LOG(lambda _, text, __: said.append(text)), LIBRARY.pj_log_get_level()
+    before = LIBRARY.pj_log_get_log_func()
+    LIBRARY.pj_log_set_log_func(log)
+    LIBRARY.pj_log_set_level(3)
+    LIBRARY.pj_dump_config()
+    LIBRARY.pj_log_set_level(level)
+    LIBRARY.pj_log_set_log_func(ctypes.c_void_p(before))
+    found = re.search(rb"PJ_IOQUEUE_MAX_HANDLES\s*:\s*(\d+)", b"".join(said))
+    return int(found[1]) if found else FEWEST.handles
+
+
+def raise_files() -> int:
+    """Let this process have all the descriptors that it may have, and the library can watch; how many."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MANY_FILES if most == resource.RLIM_INFINITY else most
+    if LIBRARY.pj_ioqueue_name().startswith(b"select"):
+        most = min(most, SELECTED_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return most
 
 
 def call_count() -> int:

@@ -7,6 +7,7 @@ are disconnected, and an ear, which the bridge's clock calls, is used again and 
 import ctypes
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pjsua2 as pj
@@ -20,11 +21,23 @@ from sipagent.pjsip.setup import CLOCK, LIBRARY, MEDIA, hurry, order
 OVERLAY_S = 5.0  # longer than any acknowledgement
 READS_ON_S = 3.0  # after the last leg RTP is still read: the library lets go of a socket half a second later
 SUCCESS = 0  # PJ_SUCCESS
+WAIT_S = 2.0  # for a player: longer than one that was stopped is kept
+PLAYERS_TO_BEGIN = 2  # a caller's first sound, and its successor
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
 
 LIBRARY.pjsua_get_pjmedia_endpt.restype = ctypes.c_void_p
 LIBRARY.pjsua_get_pool_factory.restype = ctypes.c_void_p
 LIBRARY.pjmedia_endpt_get_ioqueue.restype = ctypes.c_void_p
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A sound that a leg is to hear once there is a player, by `until` (monotonic s) unless it loops."""
+
+    token: int
+    sound: Path
+    loop: bool
+    until: float
 
 
 class Sound:
@@ -36,9 +49,16 @@ class Sound:
         self._silence: pj.ToneGenerator | None = None
         self._ears: list[Ear] = []  # not in use
         self._retired: list[tuple[float, Player | Ear]] = []  # until when they are kept
+        self._playing = 0  # players, those that are kept included
+        self._waiting: dict[Leg, _Waiting] = {}  # whoever has waited longest first
         self._ticking = False
         self._media_thread = MediaThread()
         self._to_hurry: set[str] = set()  # threads, by name, once they are there
+
+    @property
+    def can_play(self) -> bool:
+        """Whether one more caller's sounds would find players."""
+        return self._engine.limits.players - self._playing - len(self._waiting) >= PLAYERS_TO_BEGIN
 
     def start(self, device: pj.AudDevManager) -> None:
         """Begin without a clock: an idle bridge would cost 0.4 % of a core."""
@@ -56,6 +76,7 @@ class Sound:
             leg.player = leg.ear = leg.peer = None
         self._ears.clear()
         self._retired.clear()
+        self._waiting.clear()
         self._silence = None
         self._media_thread.stop()
 
@@ -64,24 +85,29 @@ class Sound:
         if self._media_thread.run():
             self._to_hurry.add(MEDIA)
 
-    def tick(self) -> None:
-        """Have the clock run."""
+    def tick(self) -> bool:
+        """Have the clock run; False where it can't."""
         if self._device and not self._ticking:
-            self._ticking = True
-            self._device.setNullDev()
-            self._to_hurry.add(CLOCK)
+            self._ticking = order(self._device.setNullDev)
+            if self._ticking:
+                self._to_hurry.add(CLOCK)
+        return self._ticking
 
     def poll(self, now: float, legs: bool) -> None:
         """Let go of what is old enough, and stop the clock where there are no `legs`."""
         if self._to_hurry:
             self._to_hurry = {name for name in self._to_hurry if not hurry(name)}
         if self._retired:
-            self._ears += [one for due, one in self._retired if due <= now and isinstance(one, Ear)]
+            over = [one for due, one in self._retired if due <= now]
             self._retired = [(due, one) for due, one in self._retired if due > now]
+            self._ears += [one for one in over if isinstance(one, Ear)]
+            self._playing -= sum(isinstance(one, Player) for one in over)
         elif self._device and self._ticking and not legs:
             self._ticking = False
             self._device.setNoDev()
         self._media_thread.poll(now, legs)
+        if self._waiting:
+            self._play_waiting(now)
 
     def connect(self, leg: Leg) -> None:
         """Put a leg's sound where it belongs; again after each change of its media."""
@@ -96,27 +122,45 @@ class Sound:
             routes.append((leg.player, audio))
         if leg.peer and (peer := audio_of(leg.peer)):
             routes += [(audio, peer), (peer, audio)]
-        for source, sink in routes:
-            order(source.startTransmit, sink)
+        try:
+            for source, sink in routes:
+                source.startTransmit(sink)
+        except pj.Error as failure:
+            leg.fails(f"its sound: {failure.reason}")
 
     def play(self, leg: Leg, token: int, sound: Path, loop: bool) -> None:
-        """Play a sound; one that can't be played has ended at once, and says so."""
-        if player := self._player(leg.number, token, sound, loop):
-            leg.player = player
-            self.connect(leg)
-        elif not loop:
-            self._engine.settings.report(SoundEnded(leg.number, token))
+        """Play a sound, once there is a player; one that can't be played has ended, and says so."""
+        now = time.monotonic()
+        self._waiting[leg] = _Waiting(token, sound, loop, now + WAIT_S)
+        self._play_waiting(now)
+
+    def _play_waiting(self, now: float) -> None:
+        for leg, one in list(self._waiting.items()):
+            late = now > one.until and not one.loop
+            if self._playing >= self._engine.limits.players and not late:
+                continue
+            del self._waiting[leg]
+            if player := self._player(leg.number, one.token, one.sound, one.loop):
+                leg.player = player
+                self.connect(leg)
+            elif not one.loop:
+                self._engine.settings.report(SoundEnded(leg.number, one.token))
 
     def _player(self, leg: int, token: int, sound: Path, loop: bool = False) -> Player | None:
+        if self._playing >= self._engine.limits.players:
+            self._engine.settings.report(EngineFault(f"{sound}: all {self._playing} players are in use"))
+            return None
         player = Player(self._engine, leg, token)
         try:
             player.createPlayer(str(sound), 0 if loop else pj.PJMEDIA_FILE_NO_LOOP)
         except pj.Error as failure:
             self._engine.settings.report(EngineFault(f"{sound}: {failure.reason}"))
             return None
+        self._playing += 1
         return player
 
     def stop_playing(self, leg: Leg) -> None:
+        self._waiting.pop(leg, None)
         if leg.player:
             if audio := audio_of(leg):
                 order(leg.player.stopTransmit, audio)
@@ -147,13 +191,19 @@ class Sound:
 
     def listen(self, leg: Leg) -> None:
         """Hand over what a leg sends, from now to its end."""
-        if not leg.ear:
+        if leg.ear:
+            return
+        try:
             leg.ear = self._ears.pop() if self._ears else Ear(self._engine, leg.number)
-            leg.ear.leg = leg.number
-            self.connect(leg)
+        except pj.Error as failure:
+            leg.fails(f"nobody would hear it: {failure.reason}")
+            return
+        leg.ear.leg = leg.number
+        self.connect(leg)
 
     def leave(self, leg: Leg) -> None:
         """A leg has ended."""
+        self._waiting.pop(leg, None)
         if leg.ear and self._silence:
             order(self._silence.stopTransmit, leg.ear)
             if audio := audio_of(leg):

@@ -22,10 +22,12 @@ from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
 from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.config.layout import EngineLimits, calls_alone
 from sipagent.config.load import Config, ConfigError, load, uri_host
 from sipagent.edge.addresses import addresses, looked_up
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
+from sipagent.service.engine_limits import limits_for
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
@@ -60,10 +62,10 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         )
         purging = Purging(config, alert)
         watch = Watch(lambda: purging.config)
-        engine = PjsipEngine(engine_settings(config, agent))
+        engine = PjsipEngine(replace(engine_settings(config, agent), players=limits_for(config).players))
         engine.start()  # first: a second agent on this port must not touch what the first agent keeps
         try:
-            _fit(config, engine.capacity)
+            _fit(config, engine.limits)
             with alone_on(config), figures_told(config, Metrics(agent, purging, watch), watch):
                 agent.reload(with_seed(rules, config))
                 edge = config.places.reserve("edge")  # if it existed before
@@ -76,13 +78,12 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     return 0
 
 
-def _fit(config: Config, legs: int) -> None:
-    """Limit calls to the engine's legs: one stays free to refuse with. Raises ConfigError: too few legs."""
-    calls, carries = config.capacity.calls, (legs - 1) // 2
+def _fit(config: Config, limits: EngineLimits) -> None:
+    """Limit calls to what the engine has: one leg stays free to refuse with. Raises ConfigError."""
+    calls, carries = config.capacity.calls, calls_alone(config, limits)
     if calls > carries:
-        raise ConfigError(
-            config.file, "capacity.calls", f"{calls} is more than one process carries", f"1 to {carries}"
-        )
+        problem = f"{calls} is more than one process carries, with a leg to refuse the next one ({limits})"
+        raise ConfigError(config.file, "capacity.calls", problem, f"1 to {carries}")
 
 
 def _serve(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders) -> None:
@@ -151,6 +152,7 @@ def engine_settings(config: Config, agent: Agent) -> EngineSettings:
         operators=Credentials(operator_login.username, operator_login.password) if operator_login else None,
         outbound_proxies=(operators.outbound_proxy,) if operators.outbound_proxy else (),
         rtp_ports=(trunk.rtp_ports.first, trunk.rtp_ports.last),
+        calls=config.capacity.calls,
         codecs=trunk.codecs,
         srtp=trunk.srtp,
         media_timeout_s=config.capacity.media_timeout_s,

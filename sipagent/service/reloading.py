@@ -35,6 +35,7 @@ ALWAYS: Mapping[str, str] = {
     **dict.fromkeys(("trunk.listen", "trunk.transport", "trunk.rtp_ports", "trunk.public_address"), BOUND),
     **dict.fromkeys(("edge.tls_listen", "metrics.listen"), BOUND),
     **dict.fromkeys(("trunk.codecs", "trunk.srtp", "capacity.media_timeout_s"), BEGUN),
+    "capacity.calls_per_process": BEGUN,
     **dict.fromkeys(("operators.username", "operators.password_file", "operators.password_env"), BEGUN),
     "operators.outbound_proxy": BEGUN,
     **dict.fromkeys(("trunk.uri", "trunk.registrar", "trunk.realm"), REGISTERED),

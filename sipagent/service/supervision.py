@@ -29,7 +29,7 @@ from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recovery import recover
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.finding import counted
-from sipagent.config.layout import Layout, layout, widened
+from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
 from sipagent.edge.addresses import addresses
 from sipagent.edge.certificate import CERTIFICATE, aged, expiry
@@ -41,6 +41,7 @@ from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rejected import RejectedCall
 from sipagent.edge.rpc import EdgeError
 from sipagent.logs import alert, configure_log
+from sipagent.service.engine_limits import engine_limits, limits_for
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, Wake, heed
 from sipagent.service.processes.children import Child, asked
@@ -64,19 +65,12 @@ from sipagent.service.supervisor import ChildSlot, Supervisor
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
 
-FEWEST_LEGS = 3  # the least for any engine: one call, and a leg to refuse the next call with
-
 log = structlog.get_logger("sipagent.service.one_process")
 
 
 def needed(config: Config) -> bool:
-    """Whether workers take the calls. Asks an engine only if the answer depends on it."""
-    return needs_edge(config, FEWEST_LEGS if config.capacity.calls == 1 else engine_legs())
-
-
-def engine_legs() -> int:
-    """How many legs an engine has, asked in a separate process. Raises EOFError: it died."""
-    return int(asked("sipagent.pjsip.about:tell_legs"))
+    """Whether workers take the calls. Asks an engine only if the answer depends on it. Raises ConfigError."""
+    return needs_edge(config, limits_for(config))
 
 
 def _detector(config: Config) -> DetectorAddress | None:
@@ -93,15 +87,15 @@ def _detector(config: Config) -> DetectorAddress | None:
 class ChildSpecs:
     """The configuration in force, and the specification of each child."""
 
-    def __init__(self, config: Config, legs: int, *, log_json: bool, drain_s: float) -> None:
+    def __init__(self, config: Config, limits: EngineLimits, *, log_json: bool, drain_s: float) -> None:
         """Raises ConfigError."""
         self.config = config
         self.rules = rules_of(config)
         refuse_unrecordable(config)
-        self.layout: Layout = layout(config, legs)
-        self.plan: Plan = plan(config, legs, addresses(config, self.rules.allowed))
+        self.layout: Layout = layout(config, limits)
+        self.plan: Plan = plan(config, limits, addresses(config, self.rules.allowed))
         _look_at_certificate(config, self.plan)
-        self._legs = legs
+        self._limits = limits
         self._log_json = log_json
         self._drain_s = drain_s
         self.tokens = new_tokens()  # those that the edge was started with, once it is
@@ -136,6 +130,7 @@ class ChildSpecs:
             tokens=self.tokens,
             media_address=self.plan.addresses.own,
             rtp_ports=self.layout.ports_of(index),
+            players=self._limits.players,
             config=self.config,
             rules=self.workers_rules,
             log_json=self._log_json,
@@ -182,7 +177,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     configure_log(log_json, "supervisor")
     orders = Orders(drain_s)
     heed(orders)
-    specs = ChildSpecs(config, engine_legs(), log_json=log_json, drain_s=drain_s)
+    specs = ChildSpecs(config, engine_limits(), log_json=log_json, drain_s=drain_s)
     with ExitStack() as stack:
         wake = Wake()
         stack.callback(wake.close)

@@ -25,7 +25,6 @@ AUDIO_LINES = 4  # of a body; a gateway offers plain and SRTP, in at most two ad
 LINES = 8
 ROOM_S = 0.02  # between two checks for a free leg
 ROOM_AGAIN_S = 0.3  # in total: an INVITE is repeated after 0.5 s (RFC 3261 section 17.1.1.2)
-WAITING = 20  # requests at a time
 KEPT_S = 40.0  # how long an ended dialog is known: its last requests may be repeated for 32 s
 REPEATED_S = 5.0  # T4: so long the library answers a repeated INVITE after its end (RFC 3261 section 17.2.1)
 SIP_PORT = 5060
@@ -88,8 +87,9 @@ class Request:
 class Load:
     """What the engine has and how much is in use. `sockets` of RTP and RTCP, including those being closed.
 
-    `room`: whether one more call would find its legs; `waiting`: requests that are held back. Without room
-    the policy refuses, in its own way, as long as there is a leg to do it with.
+    `room`: whether one more call would find its legs and sounds; `waiting`: requests that are held back, at
+    most `waiting_limit`. Without room the policy refuses, in its own way, as long as there is a leg to do it
+    with.
     """
 
     legs: int
@@ -98,6 +98,7 @@ class Load:
     sockets_limit: int
     room: bool = True
     waiting: int = 0
+    waiting_limit: int = 20
     draining: bool = False
 
 
@@ -217,7 +218,7 @@ class RequestRules:
         full = load.legs >= load.legs_limit
         if request.method != "INVITE" or request.to_tag or (not full and load.room):
             return None
-        if request.waited_s < ROOM_AGAIN_S and load.waiting < WAITING:
+        if request.waited_s < ROOM_AGAIN_S and load.waiting < load.waiting_limit:
             return Wait(ROOM_S)
         return Refuse(503, RETRY_AFTER) if full else None
 

@@ -51,9 +51,9 @@ class Run:
     recordings: list[Kept]
 
 
-def measure(calls: int, seconds: float, voice: str | None = None) -> Run:
+def measure(calls: int, seconds: float, voice: str | None = None, per_process: int | None = None) -> Run:
     """All at once, for `seconds`; every process is gone afterwards."""
-    with site(calls, voice) as place:
+    with site(calls, voice, per_process) as place:
         return _measure(place, seconds)
 
 
@@ -169,13 +169,16 @@ def rows(run: Run) -> list[Row]:
     type=click.Choice(["key", "key+voice"]),
     help="With a detector: in the window alone, where callers say nothing, or in the call, too.",
 )
+@click.option("--per-process", type=int, help="Calls that one process takes, where it can take more.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def main(calls: int, seconds: float, only: str | None, voice: str | None, as_json: bool) -> None:
+def main(  # noqa: PLR0917 - click gives them by name
+    calls: int, seconds: float, only: str | None, voice: str | None, per_process: int | None, as_json: bool
+) -> None:
     """Put load on the agent; exit 1 where a target is missed. Ctrl-C ends all of it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     found: list[Row] = []
     if only in (None, "calls"):
-        run = measure(calls, seconds, voice)
+        run = measure(calls, seconds, voice, per_process)
         for one in run.recordings:
             if not one.whole:
                 print(one, file=sys.stderr)

@@ -60,8 +60,11 @@ class Site:
 
 
 @contextmanager
-def site(calls: int, voice: str | None = None) -> Iterator[Site]:
-    """Start it all, and end it all. `voice`: `refusal.in_call`, with a detector that hears speech."""
+def site(calls: int, voice: str | None = None, per_process: int | None = None) -> Iterator[Site]:
+    """Start it all, and end it all. `voice`: `refusal.in_call`, with a detector that hears speech.
+
+    `per_process`: `capacity.calls_per_process`.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-load-")))
         ports = min(max(FEWEST_PORTS, CALL_PORTS * (calls + 1)), MOST_PORTS)
@@ -76,7 +79,7 @@ def site(calls: int, voice: str | None = None) -> Iterator[Site]:
             {
                 "operators": {"extensions": operators.uris(calls)},
                 "refusal": {"window_s": WINDOW_S} | _voice(voice),
-                "capacity": {"calls": calls},
+                "capacity": {"calls": calls} | ({"calls_per_process": per_process} if per_process else {}),
                 "trunk": {"rtp_ports": f"{rtp}-{rtp + ports - 1}"},
                 "edge": {"worker_ports": f"{workers}-{workers + calls + 3}"},
             },

@@ -29,7 +29,7 @@ def registering(
     rtp, workers = free_ports(64), free_ports(6)
     agent = factory(
         start=False,
-        capacity={"calls": 3},
+        capacity={"calls": 3, "calls_per_process": 2},
         operators=operators,
         edge={"worker_ports": f"{workers}-{workers + 5}"},
         trunk={

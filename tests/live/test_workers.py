@@ -50,7 +50,7 @@ class Town:
             directory,
             {
                 "operators": {"extensions": [desk.uri for desk in self.desks]} | operators,
-                "capacity": {"calls": CALLS},
+                "capacity": {"calls": CALLS, "calls_per_process": 2},
                 "metrics": {"listen": f"127.0.0.1:{self.figures}"},
                 "trunk": {"rtp_ports": f"{rtp}-{rtp + RTP_PORTS - 1}"},
                 "edge": {"worker_ports": f"{workers}-{workers + 7}"},

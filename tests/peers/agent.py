@@ -20,6 +20,10 @@ from sipagent.softphone.rtp import RATE, tone
 from tests.peers.process import Child, PeerError, free_ports
 
 ROOT = Path(__file__).parents[2]
+SEARCH_PATH = os.pathsep.join(
+    dict.fromkeys([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+).strip(os.pathsep)
+"""Of our processes: another engine than the one that is installed is named there, too."""
 Json = dict[str, Any]
 
 NOTICE_S = 0.6
@@ -98,8 +102,7 @@ class RunningAgent:
         self.config.write_text(toml(self.tables), encoding="utf-8")
         self.program: tuple[str | Path, ...] = (sys.executable, "-m", "sipagent")
         self.started_in = directory
-        # of PYTHONPATH: another engine than the wheel
-        self.search_path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        self.search_path = SEARCH_PATH
         self._child: Child | None = None
         self._past: set[str] = set()  # ids of calls that an earlier test made
 
@@ -174,7 +177,7 @@ class RunningAgent:
             [sys.executable, "-m", "sipagent", "--config", str(self.config), *arguments],
             capture_output=True,
             text=True,
-            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            env={"PYTHONPATH": SEARCH_PATH, "PATH": "/usr/bin:/bin"},
             check=False,
         )
         if done.returncode != code:

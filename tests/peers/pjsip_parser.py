@@ -39,7 +39,7 @@ class Parser:
         setup.quieten()
         self._endpoint = pj.Endpoint()
         self._endpoint.libCreate()
-        self._endpoint.libInit(setup.endpoint_config("test"))
+        self._endpoint.libInit(setup.endpoint_config("test", 1))
         self._library = library = setup.LIBRARY
         library.pjsua_pool_create.restype = ctypes.c_void_p
         library.pjsua_pool_create.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t]

@@ -67,12 +67,12 @@ def check_command(ctx: click.Context, work: Workplace, as_json: bool) -> None:
 
 
 def engine_facts() -> "EngineFacts":
-    """Load the engine; ImportError where it is not installed."""
+    """Ask the engine in a process of its own. ImportError: it is not installed; EOFError: it died."""
     from sipagent.check.check import EngineFacts
-    from sipagent.pjsip.about import about
+    from sipagent.pjsip import about
+    from sipagent.service.processes.children import asked
 
-    version, legs, tls = about()
-    return EngineFacts(version, legs, tls)
+    return EngineFacts(*asked(f"{about.__name__}:tell"))
 
 
 @click.command("run", short_help="Run the agent.")

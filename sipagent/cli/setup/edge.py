@@ -57,4 +57,4 @@ def _plan(work: Workplace) -> "Plan":
     from sipagent.edge.addresses import addresses
     from sipagent.edge.plan import plan
 
-    return plan(config, engine_facts().legs, addresses(config, allowed_sources(config)))
+    return plan(config, engine_facts().limits, addresses(config, allowed_sources(config)))

@@ -44,6 +44,9 @@ class CapacityTable(Table):
     """How many callers at a time."""
 
     calls: int = key("a number of simultaneous callers, 1 to 10000", 1, ge=1, le=10_000)
+    calls_per_process: int | None = key(
+        "how many calls one process takes, 1 to 10000; absent: by the engine", None, ge=1, le=10_000
+    )
     full_status: Literal[486, 503] = key("486 | 503", 503)
     media_timeout_s: float = seconds(1, 3600, 30)
 

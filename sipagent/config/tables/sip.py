@@ -86,7 +86,9 @@ class EdgeTable(Table):
     worker_ports: Annotated[types.PortRange, PlainValidator(types.port_range)] = key(
         "first-last such as 7000-7999, from 1024 on, the first one even", "7000-7999"
     )
-    invites_per_s: int = key("INVITEs a second that one process is given, 1 to 1000", 12, ge=1, le=1000)
+    invites_per_s: int | None = key(
+        "INVITEs a second that one process is given, 1 to 1000; absent: by the engine", None, ge=1, le=1000
+    )
     tls_listen: Annotated[types.HostPort | None, optional(types.listen)] = key(
         "address:port such as 0.0.0.0:5061; absent: TLS only where trunk.transport is tls", None
     )

@@ -59,7 +59,7 @@ class RtpSockets:
     def unread(self, port: int) -> bool:
         """Whether something waits to be read at `port`."""
         with self._copy_of(port) as one:
-            return one is not None and bool(select.select([one], [], [], 0)[0])
+            return one is not None and _readable(one)
 
     @contextmanager
     def _copy_of(self, port: int) -> Iterator[socket.socket | None]:
@@ -100,6 +100,13 @@ def _sockets() -> Iterator[tuple[int, int]]:
             continue
         if stat.S_ISSOCK(found.st_mode):
             yield int(entry.name), found.st_ino
+
+
+def _readable(one: socket.socket) -> bool:
+    """By `poll`: `select` knows no descriptor beyond 1023."""
+    poll = select.poll()
+    poll.register(one, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _is(descriptor: int, inode: int) -> bool:

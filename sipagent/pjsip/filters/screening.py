@@ -1,7 +1,7 @@
 """What stands before the library: the kernel's filter on its SIP sockets, and the rules for each request.
 
-It also counts the sockets that calls have: the library has 64 handles for RTP and RTCP where it has four
-legs, keeps each for half a second after its end, and ends the process where one is missing.
+It also counts the sockets that calls have: the library has so many handles for RTP and RTCP, keeps each for
+half a second after its end, and ends the process where one is missing.
 """
 
 import time
@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from sipagent.agent.engine import EngineFault, EngineSettings, GivenUp, RefusedByEngine
+from sipagent.config.layout import EngineLimits
 from sipagent.pjsip import setup
 from sipagent.pjsip.filters.request_filter import RequestFilter
 from sipagent.pjsip.filters.sip_sockets import SipSockets
@@ -18,8 +19,7 @@ from sipagent.pjsip.stream import ipv4
 from sipagent.sip.request_rules import Ignore, LetGo, Load, Pass, Refuse, Request, RequestRules, Verdict, Wait
 from sipagent.sip.socket_filter import Address
 
-SOCKETS = 60  # of the 64 of a small build (PJ_IOQUEUE_MAX_HANDLES)
-SOCKETS_A_LEG = 3  # of a build with more legs: those whose makers have raised one limit have raised the other
+WAITING_A_LEG = 5  # requests that are held back at a time
 CLOSING_S = 1.0  # the library's half second, and the time until it looks
 OWN = 2  # of a leg with one stream: RTP and RTCP
 TIDY_S, COUNT_S = 10.0, 1.0
@@ -37,6 +37,9 @@ class Screened(Protocol):
     @property
     def capacity(self) -> int:
         """How many legs it can have at once."""
+
+    @property
+    def limits(self) -> EngineLimits: ...
 
     @property
     def live(self) -> Collection[Leg]:
@@ -127,17 +130,26 @@ class Screening:
         if sockets:
             self._closing.append((time.monotonic() + CLOSING_S, sockets))
 
+    @property
+    def too_many(self) -> bool:
+        """Whether more sockets are promised than there are."""
+        return self._sockets(time.monotonic()) > self._engine.limits.sockets
+
+    def _sockets(self, now: float) -> int:
+        self._closing = [(until, sockets) for until, sockets in self._closing if until > now]
+        return sum(self._open.values()) + sum(sockets for _, sockets in self._closing)
+
     def _load(self, request: Request, now: float) -> Load:
         settings, begins = self._engine.settings, request.method == "INVITE" and not request.to_tag
-        self._closing = [(until, sockets) for until, sockets in self._closing if until > now]
         legs = self._engine.capacity
         return Load(
             legs=setup.call_count(),
             legs_limit=legs,
-            sockets=sum(self._open.values()) + sum(sockets for _, sockets in self._closing),
-            sockets_limit=max(SOCKETS, SOCKETS_A_LEG * legs),
+            sockets=self._sockets(now),
+            sockets_limit=self._engine.limits.sockets,
             room=settings.has_room() if begins else True,
             waiting=self._filter.waiting,
+            waiting_limit=WAITING_A_LEG * 2 * max(2, settings.calls),
             draining=self.draining,
         )
 

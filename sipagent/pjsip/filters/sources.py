@@ -5,6 +5,7 @@ keeps from it is counted.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
@@ -97,11 +98,17 @@ class Sources:
         """See who sends, and who has sent in vain."""
         for leg, watch in list(self._of.items()):
             if watch.looks:
-                self._look(leg, watch, now)
+                self._try(leg, lambda: self._look(leg, watch, now))  # noqa: B023 - done at once
         if now - self._count_at > COUNT_S:
             self._count_at = now
-            for leg, watch in self._of.items():
-                self._count(leg, watch)
+            for leg, watch in list(self._of.items()):
+                self._try(leg, lambda: self._count(leg, watch))  # noqa: B023
+
+    def _try(self, leg: Leg, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError as failure:  # no descriptor is left
+            leg.fails(f"its sockets: {failure.strerror}")
 
     def _watch(self, leg: Leg) -> _Watch:
         if leg not in self._of:

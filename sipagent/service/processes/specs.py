@@ -15,8 +15,9 @@ class WorkerSpec:
 
     `listen`: where it receives SIP, host and port; `edge`: the SIP URI for all that it sends and receives;
     `tokens`: by which they know each other; `media_address`: where it receives RTP, on the UDP ports from the
-    first to the last of `rtp_ports`. `refused`: receipts of callers whose refusal was the last message of its
-    predecessor. `detector`: the one to ask about speech; None: no detector.
+    first to the last of `rtp_ports`; `players`: how many sounds its engine plays at once. `refused`: receipts
+    of callers whose refusal was the last message of its predecessor. `detector`: the one to ask about speech;
+    None: no detector.
     """
 
     index: int
@@ -25,6 +26,7 @@ class WorkerSpec:
     tokens: HopTokens
     media_address: str
     rtp_ports: tuple[int, int]
+    players: int
     config: Config
     rules: Admission
     log_json: bool

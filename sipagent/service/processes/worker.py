@@ -201,6 +201,8 @@ def settings(spec: WorkerSpec, agent: Agent) -> EngineSettings:
         transport="udp",
         media_address=spec.media_address,
         rtp_ports=spec.rtp_ports,
+        calls=spec.rules.calls,
+        players=spec.players,
         callers=spec.rules.allowed,
         registrar="",
         outbound_proxies=(spec.edge, *alone.outbound_proxies),
