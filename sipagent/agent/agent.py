@@ -382,24 +382,22 @@ class Agent:
 
     def _leg_is_gone(self, leg: int) -> None:
         self.tapping.forget(leg)
-        if call := self._calls.of_leg.get(
-            leg
-        ):  # kept while the call is: what the leg sent is still being heard
+        if call := self._calls.of_leg.get(leg):  # also while what the leg sent is still being heard
             call.up.discard(leg)
             self.lending.release(call, leg)
 
     def _registered(self, report: Registration) -> None:
         was_ready, self._ready = self._ready, self._ready or report.active
         retry_s = self.registrar.answered(report.active, time.monotonic())
-        reason = printable(report.reason)
         if report.active:
             log.info("registered") if was_ready else self._tell_ready()
         else:
-            log.warning("registration_failed", status=report.status, reason=reason, retry_s=retry_s)
+            log.warning(
+                "registration_failed", status=report.status, reason=printable(report.reason), retry_s=retry_s
+            )
 
     def _refused_by_engine(self, report: RefusedByEngine) -> None:
         """A call that never reached us leaves its receipt, too; strangers are only counted."""
-        if receipt := turned_away(
-            report, self.ids, self.admission, self.tally, behind_edge=self._behind_edge
-        ):
-            self.carrying.keep_ended(receipt, certain=not self._behind_edge)
+        behind = self._behind_edge
+        if receipt := turned_away(report, self.ids, self.admission, self.tally, behind_edge=behind):
+            self.carrying.keep_ended(receipt, certain=not behind)
