@@ -25,7 +25,7 @@ def overload() -> list[Row]:
         began = len(started(place.agent))
         callers = place.call(OFFERED, TALK_S, RATE)
         until = time.monotonic() + PATIENCE_S
-        while answers(callers) < OFFERED and time.monotonic() < until:
+        while callers.child.running and time.monotonic() < until:
             time.sleep(0.2)
         told, summed = _told(place)
         died = len(started(place.agent)) - began
