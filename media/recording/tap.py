@@ -4,9 +4,9 @@
     one TapWriter for all taps      every 0.4 s: take what is queued, align, write; sync every few seconds
     the agent's own threads         silence, finish, abandon
 
-A queue holds ten seconds of both legs, 320 kB a call: a disk or a thread that is later than that costs silence
-of the same length, which is counted. Up to then all is written in its place, however late. A writer
-that takes nothing for as long again, a full disk, a deleted file: the tap reports it once, lets go of all it
+A queue holds ten seconds of both legs, 320 kB a call: up to then all is written in its place, however late.
+What doesn't fit becomes silence of the same length and is counted. A writer that
+takes nothing for as long again, a full disk, a deleted file: the tap reports it once, lets go of all it
 holds, and the call goes on unrecorded.
 """
 
