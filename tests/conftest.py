@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from media.recording import tap as tap_module
@@ -24,6 +25,9 @@ from tests.peers.tsa import Authority, serving
 from tests.tapping import wait_for, writer_threads
 
 os.environ.pop("COLUMNS", None)  # tables are as wide as they need, whatever runs the tests
+
+hypothesis.settings.register_profile("ours", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("ours")
 
 
 @pytest.fixture

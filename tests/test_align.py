@@ -1,8 +1,10 @@
 """Channels laid side by side by what was heard together, whatever the bridge makes of the frames."""
 
+import itertools
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -101,6 +103,37 @@ def test_a_stalled_clock_that_catches_up_moves_nothing() -> None:
     block = taken(aligner)
     assert np.array_equal(block[:, 0], sound(0, 40000))
     assert np.array_equal(block[:, 1], sound(0, 40000))
+
+
+def stalled(phase: int, stall_tick: int, channel: int, stall_s: float, turn: int) -> Block:
+    """Two legs whose frames end `phase` ticks apart, a clock that stands still before it serves `channel`.
+
+    It makes up for all ticks that it is behind then, as the bridge's does up to 0.5 s.
+    """
+    aligner = Aligner(RATE)
+    blocks = []
+    now = at(0)
+    for tick in range(1, 120):
+        now = max(now, at(tick * 160))
+        for leg in (0, 1):
+            now += 0.0005 + (stall_s if (tick, leg) == (stall_tick, channel) else 0.0)
+            if (tick - phase * leg) % 5 == 0 and tick > phase * leg:
+                aligner.add(leg, sound(tick * 160 - FRAME), now)
+        if tick % turn == 0:
+            blocks.append(taken(aligner))
+    return np.concatenate([*blocks, taken(aligner, rest=True)])
+
+
+@pytest.mark.parametrize("phase", range(5))
+def test_wherever_the_clock_stands_still_nothing_is_silence_that_comes_later(phase: int) -> None:
+    """All ways: between any two callbacks, for any number of ticks that it makes up for."""
+    for stall_tick, channel, ticks in itertools.product(range(40, 46), (0, 1), range(26)):
+        block = stalled(phase, stall_tick, channel, ticks * 0.02, turn=7)
+        both = (block[:, 0] > 0) & (block[:, 1] > 0)
+        assert np.abs(block[both, 0].astype(int) - block[both, 1]).max() == 0
+        for leg in (0, 1):
+            heard = np.flatnonzero(block[:, leg])
+            assert heard[-1] - heard[0] == len(heard) - 1
 
 
 def test_an_absent_channel_holds_nothing_up_and_returns_in_its_place() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from sipagent.softphone.rtp import LEVELS
 from tests.bench.load_heard import Heard, Stream
+from tests.bench.load_kept import Kept, kept
 from tests.bench.load_mark import FRAME, HALF, MARK, PACKET, PHASES, find_marks, first_marks, marks
 
 MS = 1_000_000
@@ -94,3 +95,46 @@ def test_a_leg_that_hears_nobody_has_no_figures() -> None:
     silent = heard(300)
     silent.packets["marked"] = False
     assert silent.streams() == []
+
+
+def recorded(whole: Heard) -> np.ndarray[Any, np.dtype[np.int16]]:
+    """What the caller (leg 3) said, for as long as it was heard; the operator says the same as leg 7."""
+    frames = len(whole.packets)
+    return np.stack([LEVELS[8][payloads(leg, frames).reshape(-1)] for leg in (3, 7)], axis=1)
+
+
+def test_a_recording_that_is_whole() -> None:
+    whole = heard(300)
+    assert kept(recorded(whole), True, whole, whole.by_leg()) == Kept(6.0, True, 0.0, 0.0, 0.0)
+
+
+def test_a_hole_that_the_phone_had_too_is_the_jitter_buffers() -> None:
+    whole = heard(300)
+    sound = recorded(whole)
+    sound[200 * FRAME : 205 * FRAME, 0] = 0
+    at_phone = Heard(np.delete(whole.packets, range(199, 205)), whole.sent, 0)
+    one = kept(sound, True, at_phone, at_phone.by_leg())
+    assert (one.hole_ms, one.lost_ms, one.whole) == (100.0, 0.0, False)
+
+
+def test_what_a_recording_lacks_and_the_phone_has_heard_is_lost() -> None:
+    whole = heard(300)
+    sound = recorded(whole)
+    sound[200 * FRAME : 202 * FRAME, 0] = 0
+    one = kept(sound, True, whole, whole.by_leg())
+    assert (one.hole_ms, one.lost_ms, one.whole) == (40.0, 40.0, False)
+
+
+def test_a_mark_that_is_cut_in_two_is_no_hole() -> None:
+    whole = heard(300)
+    sound = recorded(whole)
+    at = 200 * FRAME + 5
+    sound = np.concatenate([sound[:at], np.zeros((FRAME, 2), np.int16), sound[at:]])
+    one = kept(sound, True, whole, whole.by_leg())
+    assert (one.hole_ms, one.lost_ms, one.whole) == (10.0, 0.0, True)
+
+
+def test_the_longest_piece_that_a_phone_lacked() -> None:
+    whole = heard(300)
+    assert only(whole).hole_ms == 0
+    assert only(Heard(np.delete(whole.packets, [200, 201, 202, 220]), whole.sent, 0)).hole_ms == 60

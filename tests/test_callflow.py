@@ -9,7 +9,7 @@ checked at every step.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pytest
 
@@ -140,6 +140,12 @@ def facts(flow: CallFlow) -> Iterator[e.Fact]:
     if flow.policy.refer_targets:
         yield from (r.ReferAnswered(CALLER, status) for status in (202, 405))
         yield from (r.ReferNotified(CALLER, status) for status in (180, 200, 486))
+
+
+def test_every_fact_there_is_may_come() -> None:
+    """What is missing in `facts` is in none of the histories."""
+    flow = CallFlow(Policy(transfer_targets=(B,), refer_targets=(A,)))
+    assert {type(fact) for fact in facts(flow)} == set(get_args(e.Fact))
 
 
 def transfer_facts(flow: CallFlow, operator: int) -> Iterator[e.Fact]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipagent.config.load import ConfigError, load
@@ -506,6 +506,7 @@ def _same_kind(old: object, new: object) -> bool:
     return isinstance(new, type(old))
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(_places(WHOLE))), ANY)
 def test_any_value_replaced_loads_or_is_one_line(place: tuple[str | int, ...], new: object) -> None:
     text = "\n".join(

@@ -159,8 +159,8 @@ def verification(store: Store) -> object:
 READS: dict[str, Callable[[Store], object]] = {
     "open receipts": lambda store: store.open_receipts(),
     "personal receipts": lambda store: list(store.personal_receipts(LATER, START)),
-    "kept": lambda store: list(store.each_kept(START + timedelta(hours=1))),
-    "kept statuses": lambda store: store.kept_statuses(),
+    "kept": lambda store: list(store.each_unpurged(START + timedelta(hours=1))),
+    "kept statuses": lambda store: store.unpurged_statuses(),
     "due": lambda store: list(store.perhaps_due(START, START)),
     "overdue": lambda store: overdue(store, LATER, "6 months"),
     "holds": holds,

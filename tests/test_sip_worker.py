@@ -51,7 +51,7 @@ class Woken:
         self.times += 1
 
 
-def post(tmp_path: Path, text: str = SMALL) -> WorkerSpec:
+def spec(tmp_path: Path, text: str = SMALL) -> WorkerSpec:
     return WorkerSpec(
         index=3,
         listen=("127.0.0.1", 16005),
@@ -82,13 +82,13 @@ def is_over(stage: Stage, orders: WorkerOrders) -> bool:
     return over(stage.agent, orders, telling, Pulse(lambda _: None))
 
 
-# --- its spec ---
+# --- its specification ---
 
 
 def test_sip_is_for_the_edge_and_media_for_the_network(tmp_path: Path, stage: Stage) -> None:
     keys = 'transport = "tcp"\nregistrar = "sip:127.0.0.9"\npublic_address = "203.0.113.7"'
     text = with_keys("operators", 'outbound_proxy = "sip:pbx.example.net"', with_keys("trunk", keys, SMALL))
-    made = settings(post(tmp_path, text), stage.agent)
+    made = settings(spec(tmp_path, text), stage.agent)
     assert (made.listen, made.transport, made.registrar) == (("127.0.0.1", 16005), "udp", "")
     assert (made.media_address, made.rtp_ports) == ("192.0.2.9", (20000, 20031))
     assert made.public_address == "203.0.113.7"
@@ -172,7 +172,7 @@ def test_a_refusal_that_only_the_supervisor_has_heard(tmp_path: Path, stage: Sta
     part = stage.archive.open(row)
     part.write_bytes(b"sound")
     refused = kept.receipt(row if said else other, decision="refused", ended_at=None)
-    recover_left(stage.agent, replace(post(tmp_path), refused=(refused,)), (row.id,))
+    recover_left(stage.agent, replace(spec(tmp_path), refused=(refused,)), (row.id,))
     assert (stage.archive.store.recording(row.id).status is Status.ERASED) == said
     assert stage.archive.store.receipt(row.id).decision == ("refused" if said else "allowed")
     assert not (said and part.exists())

@@ -184,6 +184,33 @@ def test_a_disk_that_cannot_sync_is_a_failure(
     os.close(reader)
 
 
+def test_a_sync_that_takes_seconds_costs_no_tap_any_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as a queue holds: the writer takes all of it when the disk lets it go."""
+    syncing, done = threading.Event(), threading.Event()
+
+    def slow_sync(descriptor: int) -> None:
+        syncing.set()
+        assert done.wait(PATIENCE_S)
+        os.fsync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", slow_sync)
+    writer = TapWriter()
+    taps = [Tap(tmp_path / f"{name}.part", pytest.fail, writer=writer) for name in "ab"]
+    for tap in taps:
+        tap.start()
+        feed(tap, 0, 8000)
+    assert syncing.wait(PATIENCE_S)
+    for tap in taps:
+        feed(tap, 8000, 80_000)
+    done.set()
+    for tap, name in zip(taps, "ab", strict=True):
+        result = tap.finish()
+        assert (result.samples, result.drops) == (80_000, 0)
+        assert np.array_equal(content(tmp_path / f"{name}.part"), expected(80_000))
+
+
 def test_one_failed_disk_costs_the_other_taps_nothing(tmp_path: Path, failures: list[str]) -> None:
     writer = TapWriter()
     (tmp_path / "gone").mkdir()

@@ -4,9 +4,10 @@
     one TapWriter for all taps      every 0.4 s: take what is queued, align, write; sync every few seconds
     the agent's own threads         silence, finish, abandon
 
-A queue has room for some seconds; what doesn't fit becomes silence of the same length and is counted. If the
-writer takes nothing for as long again, the disk is full or the file deleted, the tap reports it once and
-drops all its sound; the call continues without recording.
+A queue holds ten seconds of both legs, 320 kB a call. Up to then all is written in its place, however late
+the disk or a thread is; what comes later becomes silence of the same length, and is counted. If the writer
+takes nothing for as long again, the disk is full or the file deleted, the tap reports it once and drops all
+its sound; the call continues without recording.
 """
 
 import errno

@@ -38,7 +38,7 @@ def orphans(archive: Archive) -> list[Orphan]:
     Calls may begin and end meanwhile: a row exists before its file, and a file before its row is closed. So
     rows are read before and after the listing.
     """
-    before = archive.store.kept_statuses()
+    before = archive.store.unpurged_statuses()
     left_out = {*archive.marks.ids(), *_waiting(archive)}
     names, keys = archive.names(), archive.keys()
     missing = _missing(archive, {name for name, _ in names}, {name for name, _ in keys}, before)

@@ -141,7 +141,7 @@ class Store(ChainedDatabase):
         listing = newest("recordings", recording_conditions(chosen), chosen, *few)
         return self._each(Recording, listing, damaged)
 
-    def kept_statuses(self) -> dict[str, Status]:
+    def unpurged_statuses(self) -> dict[str, Status]:
         """The status of every recording not purged yet, by id; without rows whose status cannot be read."""
         listing = Listing(
             table="recordings", order=_BY_TIME, columns="id, status", indexed="purged_at IS NULL"
@@ -149,7 +149,7 @@ class Store(ChainedDatabase):
         known = {status.value: status for status in Status}
         return {row["id"]: known[row["status"]] for row in self.each(listing) if row["status"] in known}
 
-    def each_kept(self, started: datetime | None = None) -> Iterator[Recording]:
+    def each_unpurged(self, started: datetime | None = None) -> Iterator[Recording]:
         """Recordings not purged yet, with or without sound; oldest first. `started`: begun before."""
         stop = None if started is None else to_text(started)
         listing = Listing(table="recordings", order=_BY_TIME, indexed="purged_at IS NULL", stop=stop)

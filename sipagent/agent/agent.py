@@ -9,6 +9,7 @@ starts while a fact that would forbid it is waiting.
 `carrying` carries the commands out.
 """
 
+import math
 import queue
 import time
 from collections.abc import Callable
@@ -21,13 +22,13 @@ import structlog
 from media.frame import Samples
 from media.hearing.listener import Conclusion, Listener
 from retention.recording import Ids
-from sipagent.agent import played
 from sipagent.agent.admission import Admission
 from sipagent.agent.carrying import Carrying
 from sipagent.agent.engine import (
     Engine,
     EngineFault,
     ForeignMedia,
+    GivenUp,
     Incoming,
     LegFailed,
     LegLost,
@@ -49,7 +50,8 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recorder import Recorder, TapFault
 from sipagent.agent.registration import Registrar
 from sipagent.agent.tapping import Tapping
-from sipagent.agent.turned_away import MISCOUNTED, turned_away
+from sipagent.agent.turned_away import SERVICE_UNAVAILABLE, turned_away
+from sipagent.agent.unsure import Unsure
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER
@@ -58,9 +60,9 @@ from sipagent.config.identity import printable
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 
 PATIENCE_S = 1.0  # the longest poll: signals are heard between two
+REST_S = 5.0  # behind an edge, where whoever wants something ends it, after so long without a report
 LAST_WORDS_S = 2.0
 AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls count on
-SERVICE_UNAVAILABLE = 503
 
 log = structlog.get_logger("sipagent.agent.agent")
 
@@ -101,6 +103,7 @@ class Agent:
         self.tapping = Tapping(recorder, lambda id, reason: self._post_and_wake(TapFault(id, reason)))
         self._engine: Engine | None = None
         self._audit_due = 0.0
+        self._reported_at = 0.0
         self.lending = Lending(
             board_client or local_board_client(admission, rota, recorder.later), self._inbox.put
         )
@@ -113,6 +116,7 @@ class Agent:
             tapping=self.tapping,
             lending=self.lending,
             tally=self.tally,
+            unsure=Unsure(),
         )
 
     @property
@@ -176,6 +180,7 @@ class Agent:
             self._handle(engine, call, e.ServiceEnding())
         until = time.monotonic() + LAST_WORDS_S  # for what is still being listened to
         self._poll_until(engine, lambda: not self._calls or time.monotonic() > until)
+        self.carrying.keep_sure(math.inf)
 
     def _poll_until(self, engine: Engine, stop: Callable[[], bool]) -> None:
         """A turn where something was reported or is due; most polls end with neither, and need none."""
@@ -189,11 +194,14 @@ class Agent:
 
     def _due(self) -> float:
         """When the next turn is needed, whatever is reported until then."""
+        now = time.monotonic()
+        rests = self._behind_edge and not self._calls and now - self._reported_at > REST_S
         deadlines = [call.flow.deadline for call in self._calls.all]
         deadlines += [
             self.lending.board_client.deadline,
             self.registrar.deadline,
-            time.monotonic() + PATIENCE_S,
+            self.carrying.unsure.deadline,
+            now + (REST_S if rests else PATIENCE_S),
         ]
         return min(at for at in deadlines if at is not None)
 
@@ -205,6 +213,7 @@ class Agent:
             if call.flow.deadline is not None and call.flow.deadline <= now:
                 self._handle(engine, call, e.TimePassed())
         self.lending.tick(now)
+        self.carrying.keep_sure(now)
         if now >= self._audit_due:
             self._audit_due = now + AUDIT_S
             self._audit(engine)
@@ -230,6 +239,7 @@ class Agent:
 
     def _drain(self, engine: Engine) -> None:
         while not self._inbox.empty():
+            self._reported_at = time.monotonic()
             self._take(engine, self._inbox.get())
 
     def _take(self, engine: Engine, report: Told) -> None:  # noqa: PLR0912 - one a report
@@ -239,7 +249,8 @@ class Agent:
             case OfLeg(leg, fact):
                 self._told(engine, leg, fact)
             case SoundEnded(leg, token):
-                self._sound_ended(engine, leg, token)
+                if found := self.carrying.sound_ended(leg, token):
+                    self._handle(engine, *found)
             case TapFault(id, reason):
                 self.tally.tap_faults += 1
                 if call := self._calls.get(id):
@@ -250,6 +261,8 @@ class Agent:
                 self._refused_by_engine(report)
             case RealmLearnt(realm):
                 engine.learn_realm(realm)  # it may be another process's that the registrar has asked
+            case GivenUp(call_id):
+                self._given_up(engine, call_id)
             case EngineFault(reason):
                 log.error("engine_fault", reason=reason)
             case LegFailed(leg, reason):
@@ -267,10 +280,13 @@ class Agent:
     def _told(self, engine: Engine, leg: int, fact: e.Fact) -> None:
         if call := self._calls.of_leg.get(leg):
             told = self._translated(call, leg, fact)
+            certain, call.certain = call.certain, call.certain or isinstance(told, e.CallConfirmed)
             if isinstance(told, WEIGHED):
                 told = self.lending.weighed(call, told)
             if told:
                 self._handle(engine, call, told)
+            if not certain and call.certain:
+                self.recorder.keep_receipt(call.receipt())
         elif isinstance(fact, e.OperatorAnswered | e.MediaLost):
             engine.hang_up(leg)  # its call is over: nobody else will
         if isinstance(fact, e.LegGone):
@@ -296,7 +312,7 @@ class Agent:
         consent = call.flow.consent
         if consent.decision is not decision:
             log.info("decided", call=call.id, decision=consent.decision, by=consent.by)
-        if (consent.decision, call.flow.story.flagged) != (decision, flagged):
+        if (consent.decision, call.flow.story.flagged) != (decision, flagged) and call.certain:
             self.recorder.keep_receipt(call.receipt())  # before anything follows from it
         if call.flow.story.flagged and not flagged and call.recording and not call.tap:
             self.recorder.flag_kept(call.id)
@@ -314,15 +330,25 @@ class Agent:
             engine.reject(report.leg, SERVICE_UNAVAILABLE, RETRY_AFTER_S)
             return
         call = LiveCall.offered(self.ids.new(wall), message, admission, wall, now)
+        call.certain = not self._behind_edge
         self._calls.add(call, report.leg)
         offer = admission.offer(call.id, report.source, call.called, wall, room, self.draining)
         if offer.source_allowed:
             # Who calls stands in the receipt alone: that one expires, a log doesn't.
             log.info("call_offered", call=call.id, called=call.called)
         self._handle(engine, call, offer)
-        if self._calls.get(call.id):  # else it was rejected, and is told as such
+        if call.certain and self._calls.get(call.id):  # else it was rejected, and is told as such
             self.recorder.keep_receipt(call.receipt())
         self._make_room(engine)
+
+    def _given_up(self, engine: Engine, call_id: str) -> None:
+        """A call that was answered too late, or is not yet: no word of it but that it was given up."""
+        self.carrying.unsure.forget(call_id)
+        for call in self.live:
+            if call.call_id == call_id and not call.certain:
+                call.given_up = True
+                engine.hang_up(call.legs[CALLER])
+                self._handle(engine, call, e.LegGone(CALLER, 0))
 
     def _legs(self, engine: Engine) -> LegRoom:
         return LegRoom.of(engine.capacity, engine.legs, self.live)
@@ -356,38 +382,22 @@ class Agent:
 
     def _leg_is_gone(self, leg: int) -> None:
         self.tapping.forget(leg)
-        if call := self._calls.of_leg.get(
-            leg
-        ):  # kept while the call is: what the leg sent is still being heard
+        if call := self._calls.of_leg.get(leg):  # also while what the leg sent is still being heard
             call.up.discard(leg)
             self.lending.release(call, leg)
-
-    def _sound_ended(self, engine: Engine, leg: int, token: int) -> None:
-        call = self._calls.of_leg.get(leg)
-        number = call.numbers.get(leg) if call else None
-        if call is None or number is None:
-            return
-        playing = call.playing.get(number)
-        if playing and playing.token == token:
-            del call.playing[number]
-            played_ms = round((time.monotonic() - playing.began) * 1000)
-            complete = played.whole(playing.prompt, call.sounds[playing.prompt], played_ms)
-            self._handle(engine, call, e.PromptEnded(playing.prompt, played_ms, complete))
 
     def _registered(self, report: Registration) -> None:
         was_ready, self._ready = self._ready, self._ready or report.active
         retry_s = self.registrar.answered(report.active, time.monotonic())
-        reason = printable(report.reason)
         if report.active:
             log.info("registered") if was_ready else self._tell_ready()
         else:
-            log.warning("registration_failed", status=report.status, reason=reason, retry_s=retry_s)
+            log.warning(
+                "registration_failed", status=report.status, reason=printable(report.reason), retry_s=retry_s
+            )
 
     def _refused_by_engine(self, report: RefusedByEngine) -> None:
         """A call that never reached us leaves its receipt, too; strangers are only counted."""
-        if report.status == MISCOUNTED:
-            log.error("miscounted_legs", detail="the engine's library had no leg where we had counted one")
-        if report.status in (MISCOUNTED, SERVICE_UNAVAILABLE) and self._behind_edge:
-            return  # the edge asks another worker, and leaves the receipt
-        if receipt := turned_away(report, self.ids, self.admission, self.tally, datetime.now(UTC)):
-            self.recorder.keep_rejected(receipt)
+        behind = self._behind_edge
+        if receipt := turned_away(report, self.ids, self.admission, self.tally, behind_edge=behind):
+            self.carrying.keep_ended(receipt, certain=not behind)

@@ -9,7 +9,7 @@ from typing import assert_never
 import structlog
 
 from media.hearing.listener import Listener
-from retention.recording import reference_of
+from retention.recording import Receipt, reference_of
 from sipagent.agent import played, transfers
 from sipagent.agent.admission import Admission
 from sipagent.agent.engine import Engine
@@ -19,6 +19,7 @@ from sipagent.agent.livecall import LiveCall, LiveCalls, Playing
 from sipagent.agent.operators.lending import Lending
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.tapping import Tapping
+from sipagent.agent.unsure import Unsure
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER
@@ -39,6 +40,7 @@ class Carrying:
     tapping: Tapping
     lending: Lending
     tally: Tally
+    unsure: Unsure
 
     def carry_out(self, engine: Engine, call: LiveCall, command: e.Command) -> None:  # noqa: PLR0912, PLR0915 - one a command
         """Do what a call's flow has decided."""
@@ -140,14 +142,42 @@ class Carrying:
         self.tapping.follow(call, leg)
         self.recorder.keep_receipt(call.receipt())
 
+    def sound_ended(self, leg: int, token: int) -> tuple[LiveCall, e.PromptEnded] | None:
+        """What that means for its call; None where the sound is none that a call waits for."""
+        call = self.calls.of_leg.get(leg)
+        number = call.numbers.get(leg) if call else None
+        if call is None or number is None:
+            return None
+        playing = call.playing.get(number)
+        if playing is None or playing.token != token:
+            return None
+        del call.playing[number]
+        played_ms = round((time.monotonic() - playing.began) * 1000)
+        complete = played.whole(playing.prompt, call.sounds[playing.prompt], played_ms)
+        return call, e.PromptEnded(playing.prompt, played_ms, complete)
+
     def _finish(self, call: LiveCall) -> None:
         self.calls.remove(call)
         for leg in call.legs.values():
             self.listener.close(leg)
         self.lending.finished(call)
-        story, consent = call.flow.story, call.flow.consent
-        log.info("call_ended", call=call.id, outcome=story.outcome, decision=consent.decision)
-        self.tally.ended[story.outcome or "failed", consent.decision.value, consent.by or ""] += 1
+        if call.given_up:
+            log.info("call_given_up", call=call.id)
+            return
         receipt = call.receipt(ended=time.monotonic())
-        keep = self.recorder.keep_rejected if story.outcome == "rejected" else self.recorder.keep_receipt
-        keep(receipt)
+        log.info("call_ended", call=call.id, outcome=receipt.outcome, decision=receipt.decision)
+        self.keep_ended(receipt, certain=call.certain)
+
+    def keep_sure(self, now: float) -> None:
+        """Keep what is certain by `now` (monotonic s)."""
+        for receipt in self.unsure.sure(now):
+            self.keep_ended(receipt, certain=True)
+
+    def keep_ended(self, receipt: Receipt, *, certain: bool) -> None:
+        """Count a call that is over, and keep its receipt; in a while where it may be another's to leave."""
+        if not certain:
+            self.unsure.add(receipt, time.monotonic())
+            return
+        rejected = receipt.outcome == "rejected"
+        self.tally.ended[receipt.outcome or "failed", receipt.decision, receipt.decided_by or ""] += 1
+        (self.recorder.keep_rejected if rejected else self.recorder.keep_receipt)(receipt)

@@ -76,6 +76,13 @@ class RefusedByEngine:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The edge has given up on the INVITE with this Call-ID: it is another worker's now, or nobody's."""
+
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class EngineFault:
     """A callback has failed; nothing was lost but what it had to report."""
 
@@ -112,6 +119,7 @@ Report = (
     | Registration
     | RealmLearnt
     | RefusedByEngine
+    | GivenUp
     | EngineFault
     | LegFailed
     | LegLost

@@ -34,7 +34,8 @@ class LiveCall:
     """`legs`: the flow's number of a leg → the engine's, ended ones too; `numbers`: the other way round;
     `up`: the engine's that have not ended.
 
-    `began` is `started_at` on the monotonic clock.
+    `began` is `started_at` on the monotonic clock. `certain`: nobody else can have this call, so its
+    receipt is ours; `given_up`: somebody else has it.
     """
 
     id: str
@@ -54,6 +55,8 @@ class LiveCall:
     operators: dict[int, str] = field(default_factory=dict)  # engine's leg → who is rung there
     playing: dict[int, Playing] = field(default_factory=dict)  # the flow's leg → what it hears
     foreign: Counter[int] = field(default_factory=Counter)  # the engine's leg → packets of others
+    certain: bool = True
+    given_up: bool = False
     tap: Tap | None = None
     indicated: e.Indication = "off"
     silent: bool = False  # what the tap is to write, once there is one

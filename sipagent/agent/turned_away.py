@@ -1,6 +1,6 @@
 """What is kept of a call that the engine had refused before anybody was asked."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 
@@ -10,15 +10,26 @@ from sipagent.agent.engine import RefusedByEngine
 from sipagent.agent.figures import Tally
 from sipagent.config.identity import call_id, called_number, caller_number
 
+SERVICE_UNAVAILABLE = 503
 MISCOUNTED = 486  # from the engine: its library has no leg, where by our count one is free
+ASKED_ELSEWHERE = (
+    MISCOUNTED,
+    500,
+    SERVICE_UNAVAILABLE,
+)  # an edge asks another worker, and leaves the receipt
 
 log = structlog.get_logger("sipagent.agent.agent")
 
 
 def turned_away(
-    report: RefusedByEngine, ids: Ids, rules: Admission, tally: Tally, now: datetime
+    report: RefusedByEngine, ids: Ids, rules: Admission, tally: Tally, *, behind_edge: bool
 ) -> Receipt | None:
-    """Its receipt, complete at once; strangers are only counted. `now` is UTC."""
+    """Its receipt, complete at once, where it is ours to leave; strangers are only counted."""
+    if report.status == MISCOUNTED:
+        log.error("miscounted_legs", detail="the engine's library had no leg where we had counted one")
+    if report.status in ASKED_ELSEWHERE and behind_edge:
+        return None
+    now = datetime.now(UTC)
     if not rules.source_allowed(report.source):
         tally.count_stranger()
         return None
@@ -32,7 +43,6 @@ def turned_away(
         called=called_number(report.message, rules.country),
     )
     log.info("call_rejected", call=receipt.id, status=report.status)
-    tally.ended["rejected", receipt.decision, "sip"] += 1
     return receipt
 
 

@@ -14,7 +14,7 @@ from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.load import HostPort
 from sipagent.config.types import Network
 from sipagent.edge import grammar
-from sipagent.edge.hop import HEADER, HopTokens
+from sipagent.edge.hop import GIVEN_UP, HEADER, HopTokens
 from sipagent.edge.plan import Plan
 
 WORKERS, TRUNK, OPERATORS = 1, 1, 2  # the set in the list of workers; groups in the list of sources
@@ -165,6 +165,7 @@ def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
         "RETRY_AFTER": RETRY_AFTER_S,
         "FULL_STATUS": plan.full_status,
         "FULL_REASON": REASONS[plan.full_status],
+        "INNER": plan.inner,
         "INNER_PORT": plan.inner.port,
         "REGISTRAR_PORT": plan.account.port,
         "FIRST_WORKER_PORT": plan.worker(0).port,
@@ -173,6 +174,7 @@ def _filled(plan: Plan, secrets: Secrets, places: EdgePlaces) -> str:
         "PATH": plan.path,
         "REGISTRAR": plan.registrar,
         "OWN_ADDRESS": ipaddress.ip_address(plan.addresses.own),
+        "GIVEN_UP": GIVEN_UP,
         "TOKEN_HEADER": HEADER,
         "TOKEN_IN": secrets.tokens.from_edge,
         "TOKEN_OUT": secrets.tokens.to_edge,

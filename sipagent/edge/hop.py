@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass, field
 
 HEADER = "X-Sipagent"
+GIVEN_UP = "given-up"  # behind the edge's secret, on a CANCEL: the call is another worker's now, or nobody's
 ALPHABET = frozenset("0123456789abcdef")
 DIGITS = 32
 

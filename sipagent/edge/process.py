@@ -32,7 +32,7 @@ from sipagent.edge.rpc import EdgeError, EdgeRpc
 KAMAILIO = Path("/usr/sbin/kamailio")
 SHARED_MB, PRIVATE_MB = 128, 8
 START_S, STOP_S, POLL_S = 15.0, 5.0, 0.02
-FETCH_S = 0.25  # between two looks for calls that were rejected
+FETCH_S, REST_S = 0.25, 1.0  # between two looks for calls that were rejected, and where there were none
 LAST_WORDS = 20
 OF_THE_FIRST = re.compile(r" *0\((\d+)\) ")  # of its processes; it receives no messages
 
@@ -151,12 +151,13 @@ class EdgeProcess:
 
     def _fetch(self) -> None:
         """Report the calls that were rejected; at the end once more."""
-        over = False
+        over, wait_s = False, REST_S
         while not over:
-            over = self._over.wait(FETCH_S)
+            over, wait_s = self._over.wait(wait_s), REST_S
             try:
                 while fact := self.rpc.rejected():
                     self._report(fact)
+                    wait_s = FETCH_S
             except EdgeError as problem:
                 if not self.running:
                     return  # it has died, which `sentinel` tells

@@ -304,6 +304,7 @@ class PjsipEngine:
         return self._numbers
 
     def adopt(self, leg: Leg) -> Leg:
+        self.sound.arrives()
         self._legs[leg.number] = leg
         self.screening.opened(leg)
         return leg
@@ -376,7 +377,6 @@ class PjsipEngine:
     # --- small steps ---
 
     def _do_later(self) -> None:
-        """Carry out what callbacks could not."""
         later, self.later = self.later, []
         for one in later:
             if not order(one):

@@ -4,6 +4,7 @@ A native object is never let go of while the bridge may still use it: players an
 are disconnected, and an ear, which the bridge's clock calls, is used again and never destroyed meanwhile.
 """
 
+import ctypes
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +16,18 @@ from media.frame import SAMPLE_RATE
 from sipagent.agent.engine import EngineFault, SoundEnded
 from sipagent.pjsip.callbacks import Owner
 from sipagent.pjsip.legs import Ear, Leg, Player
-from sipagent.pjsip.setup import order
+from sipagent.pjsip.setup import CLOCK, LIBRARY, MEDIA, hurry, order
 
 OVERLAY_S = 5.0  # longer than any acknowledgement
+READS_ON_S = 3.0  # after the last leg RTP is still read: the library lets go of a socket half a second later
+SUCCESS = 0  # PJ_SUCCESS
 WAIT_S = 2.0  # for a player: longer than one that was stopped is kept
 PLAYERS_TO_BEGIN = 2  # a caller's first sound, and its successor
 KEEP_S = 1.0  # how long a stopped sound outlives its stop: its end may still be on the event worker
+
+LIBRARY.pjsua_get_pjmedia_endpt.restype = ctypes.c_void_p
+LIBRARY.pjsua_get_pool_factory.restype = ctypes.c_void_p
+LIBRARY.pjmedia_endpt_get_ioqueue.restype = ctypes.c_void_p
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,8 @@ class Sound:
         self._playing = 0  # players, those that are kept included
         self._waiting: dict[Leg, _Waiting] = {}  # whoever has waited longest first
         self._ticking = False
+        self._media_thread = MediaThread()
+        self._to_hurry: set[str] = set()  # threads, by name, once they are there
 
     @property
     def can_play(self) -> bool:
@@ -54,6 +63,7 @@ class Sound:
     def start(self, device: pj.AudDevManager) -> None:
         """Begin without a clock: an idle bridge would cost 0.4 % of a core."""
         self._device = device
+        self._media_thread.start()
         device.setNoDev()
         self._silence = pj.ToneGenerator()
         self._silence.createToneGenerator(SAMPLE_RATE, 1)
@@ -68,15 +78,25 @@ class Sound:
         self._retired.clear()
         self._waiting.clear()
         self._silence = None
+        self._media_thread.stop()
+
+    def arrives(self) -> None:
+        """Have RTP read: there is a leg."""
+        if self._media_thread.run():
+            self._to_hurry.add(MEDIA)
 
     def tick(self) -> bool:
         """Have the clock run; False where it can't."""
         if self._device and not self._ticking:
             self._ticking = order(self._device.setNullDev)
+            if self._ticking:
+                self._to_hurry.add(CLOCK)
         return self._ticking
 
     def poll(self, now: float, legs: bool) -> None:
         """Let go of what is old enough, and stop the clock where there are no `legs`."""
+        if self._to_hurry:
+            self._to_hurry = {name for name in self._to_hurry if not hurry(name)}
         if self._retired:
             over = [one for due, one in self._retired if due <= now]
             self._retired = [(due, one) for due, one in self._retired if due > now]
@@ -85,6 +105,7 @@ class Sound:
         elif self._device and self._ticking and not legs:
             self._ticking = False
             self._device.setNoDev()
+        self._media_thread.poll(now, legs)
         if self._waiting:
             self._play_waiting(now)
 
@@ -208,3 +229,51 @@ def audio_of(leg: Leg) -> pj.AudioMedia | None:
         return leg.getAudioMedia(-1)
     except pj.Error:
         return None
+
+
+class MediaThread:
+    """The library's thread that reads RTP, only while there are legs: it looks up a hundred times a second.
+
+    The library starts it with itself, and never again. So that one is ended, and another media endpoint,
+    which has nothing but such a thread, is put on the same sockets for as long as they are needed. All of it
+    is pjmedia's own (endpoint.h). `start` and `stop` frame the life of the library.
+    """
+
+    def __init__(self) -> None:
+        self._own: ctypes.c_void_p | None = None
+        self._idle_at: float | None = None
+
+    def start(self) -> None:
+        """End the library's own one."""
+        LIBRARY.pjmedia_endpt_stop_threads(_library_endpoint())
+
+    def stop(self) -> None:
+        if self._own is not None:
+            LIBRARY.pjmedia_endpt_destroy2(self._own)
+            self._own = None
+
+    def run(self) -> bool:
+        """Have RTP read; whether a thread was started for it. Raises OSError where there can be none."""
+        self._idle_at = None
+        if self._own is not None:
+            return False
+        made = ctypes.c_void_p()
+        factory = ctypes.c_void_p(LIBRARY.pjsua_get_pool_factory())
+        sockets = ctypes.c_void_p(LIBRARY.pjmedia_endpt_get_ioqueue(_library_endpoint()))
+        if (status := LIBRARY.pjmedia_endpt_create2(factory, sockets, 1, ctypes.byref(made))) != SUCCESS:
+            raise OSError(f"no thread for media: status {status} of the library")
+        self._own = made
+        return True
+
+    def poll(self, now: float, legs: bool) -> None:
+        """End it where there have been no `legs` for a while; `now` is monotonic s."""
+        if legs or self._own is None:
+            self._idle_at = None
+        elif self._idle_at is None:
+            self._idle_at = now
+        elif now - self._idle_at > READS_ON_S:
+            self.stop()
+
+
+def _library_endpoint() -> ctypes.c_void_p:
+    return ctypes.c_void_p(LIBRARY.pjsua_get_pjmedia_endpt())

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import address_of, entries, header_values
 from sipagent.config.types import Network, uri_host
-from sipagent.edge.hop import HEADER
+from sipagent.edge.hop import GIVEN_UP, HEADER
 from sipagent.sip.socket_filter import Address
 
 AUDIO_LINES = 4  # of a body; a gateway offers plain and SRTP, in at most two address families
@@ -127,7 +127,12 @@ class Wait:
     seconds: float
 
 
-Verdict = Pass | Ignore | Refuse | Wait
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """The edge has given up on its INVITE, which is not for the library any more."""
+
+
+Verdict = Pass | Ignore | Refuse | Wait | LetGo
 
 
 @dataclass(slots=True)
@@ -167,6 +172,8 @@ class RequestRules:
 
     def judge(self, request: Request, load: Load, now: float) -> Verdict:
         """The verdict on a request."""
+        if self._gives_up(request):
+            return LetGo()
         return (
             self._by_source(request) or self._by_body(request) or self._by_load(request, load, now) or Pass()
         )
@@ -272,6 +279,12 @@ class RequestRules:
         """Compare by address; on loopback, which all programs share, also by port."""
         by_port = self._by_port and ip_address(source[0]).is_loopback
         return source[0] == peer[0] and (source[1] == peer[1] or not by_port)
+
+    def _gives_up(self, request: Request) -> bool:
+        if self._peer is None or request.source != self._peer or request.method != "CANCEL":
+            return False
+        said = header_values(request.message, HEADER)
+        return any(value.strip() == f"{self._token};{GIVEN_UP}" for value in said)
 
     def _has_token(self, request: Request) -> bool:
         if not self._token:

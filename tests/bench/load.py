@@ -13,18 +13,20 @@ from dataclasses import dataclass
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.bench import report
 from tests.bench.load_burst import bursts
 from tests.bench.load_cost import Memory, Spent, spent_s
 from tests.bench.load_heard import GAP_MS, Heard, Stream
-from tests.bench.load_kept import Kept, kept
+from tests.bench.load_kept import HOLE_MS, Kept, kept
+from tests.bench.load_overload import overload
 from tests.bench.load_site import SET_UP_S, Site, site
 from tests.bench.report import Row
 from tests.peers.agent import Json, RunningAgent
 from tests.peers.process import PeerError
 
-IDLE_S = 5.0
+IDLE_S = 20.0  # less is counted in ticks of 10 ms
 RATE = 8.0  # new calls a second
 
 
@@ -73,14 +75,20 @@ def _measure(place: Site, seconds: float) -> Run:
     recordings = _wait_closed(place.agent, up)
     ended = Spent.now(roots)
     heard = generator.finish()
+    by_leg = heard.by_leg()
     return Run(
         wanted=calls, up=up, seconds=seconds,
         steady_s=steadied.since(steady), edge_s=steadied.of_role_since("edge", steady),
         root_s=steadied.of_role_since("root", steady), whole_s=ended.since(began),
         idle_s=began.since(before) / IDLE_S, generator_s=generator_s, dropped=dropped,
         memory=memory, idle_memory=idle_memory, heard=heard, streams=heard.streams(),
-        recordings=[kept(place.agent, row, heard) for row in recordings],
+        recordings=[_kept(place.agent, row, heard, by_leg) for row in recordings],
     )  # fmt: skip
+
+
+def _kept(agent: RunningAgent, row: Json, heard: Heard, by_leg: dict[int, NDArray[np.uint32]]) -> Kept:
+    closed = row["status"] == "closed" and not row["incomplete"]
+    return kept(agent.sound(row), closed, heard, by_leg)
 
 
 def _wait_up(place: Site) -> int:
@@ -118,6 +126,9 @@ def rows(run: Run) -> list[Row]:
     skipped_s = sum(one.skipped_s for one in run.streams)
     lost = sum(one.lost_packets for one in run.streams) + run.dropped
     whole = sum(one.whole for one in run.recordings)
+    with_hole = sum(one.hole_ms > HOLE_MS for one in run.recordings)
+    lost_here = sum(one.lost_ms > 0 for one in run.recordings)
+    hole = max((one.hole_ms for one in run.streams), default=np.inf)
     n = run.up
     a_minute = run.steady_s * 60 / run.seconds / max(n, 1)
     return [
@@ -128,7 +139,7 @@ def rows(run: Run) -> list[Row]:
         Row("cores in use meanwhile", run.steady_s / run.seconds, None, ""),
         Row("of that the edge", run.edge_s / run.seconds, None, ""),
         Row("of that the supervisor, or the lone process", run.root_s / run.seconds, None, ""),
-        Row("CPU idle, no call", run.idle_s * 100, None, "%"),
+        Row("CPU idle, no call, all processes", run.idle_s * 100, 3, "%"),
         Row("memory per call (PSS)", run.memory.pss / max(n, 1), 6, "MB", count=n),
         Row("the same, private alone", run.memory.private / max(n, 1), None, "MB", count=n),
         Row("before the first call (PSS)", run.idle_memory.pss / max(n, 1), None, "MB"),
@@ -139,6 +150,9 @@ def rows(run: Run) -> list[Row]:
         Row(f"gaps over {GAP_MS:g} ms", long_gaps, 0, "", count=len(delays)),
         Row("RTP lost, either way", lost, 0, "", count=len(delays)),
         Row("sound left out by the jitter buffer", skipped_s * 1000 / max(said_s, 0.01), None, "‰"),
+        Row("longest piece of it, in what a phone heard", hole, HOLE_MS, "ms"),
+        Row(f"recordings with a hole over {HOLE_MS:g} ms", with_hole, 0, "", count=len(run.recordings)),
+        Row("recordings without what the other phone heard", lost_here, 0, "", count=len(run.recordings)),
         Row("recordings not complete and aligned", n - whole, 0, "", count=len(run.recordings)),
         Row("generator: share of a core", run.generator_s / run.seconds * 100, 15, "%", count=2 * n),
         Row("generator: late by, p99", run.heard.late_ms(), 5, "ms", count=len(run.heard.sent)),
@@ -149,7 +163,7 @@ def rows(run: Run) -> list[Row]:
 @click.command()
 @click.option("--calls", default=100, show_default=True, help="Calls at once.")
 @click.option("--seconds", default=30.0, show_default=True, help="How long all of them are up.")
-@click.option("--only", type=click.Choice(["calls", "bursts"]), help="One part of it.")
+@click.option("--only", type=click.Choice(["calls", "bursts", "overload"]), help="One part of it.")
 @click.option(
     "--voice",
     type=click.Choice(["key", "key+voice"]),
@@ -171,7 +185,9 @@ def main(  # noqa: PLR0917 - click gives them by name
         found += rows(run)
     if only in (None, "bursts"):
         found += bursts()
-    sys.exit(report.show(found, as_json, f"sipagent, {calls} recorded calls at once, and bursts"))
+    if only in (None, "overload"):
+        found += overload()
+    sys.exit(report.show(found, as_json, f"sipagent, {calls} recorded calls at once, bursts and overload"))
 
 
 if __name__ == "__main__":

@@ -26,18 +26,18 @@ def bursts() -> list[Row]:
     with site(CALLS) as place:
         talking = place.call(TALKING, SET_UP_S + FLOODS_S + 25, TALKING)
         _wait(lambda: place.recorded == TALKING, "calls in progress")
-        began = len(_of(place.agent, "child_started"))
+        began = len(started(place.agent))
         flood = place.call(CALLERS, CALLERS / CALLER_RATE + 10, CALLER_RATE)
-        _wait(lambda: _answers(flood) >= CALLERS, "end of the flood")
+        _wait(lambda: answers(flood) >= CALLERS, "end of the flood")
         taken, refused = flood.counts().get("200", 0), flood.counts().get("503", 0)
         recorded = place.recorded
         offered = len(_of(place.agent, "call_offered"))
         strangers = place.call(STRANGERS, 1, STRANGER_RATE, source=STRANGER, again=False)
         time.sleep(STRANGERS / STRANGER_RATE + 2)
-        answered, sent = _answers(strangers), strangers.invited
+        answered, sent = answers(strangers), strangers.invited
         strangers.close()
         seen = len(_of(place.agent, "call_offered")) - offered
-        died = len(_of(place.agent, "child_started")) - began
+        died = len(started(place.agent)) - began
         talking.wait(PATIENCE_S)
         flood.wait(PATIENCE_S)
         until = time.monotonic() + TOLD_S
@@ -59,7 +59,7 @@ def bursts() -> list[Row]:
     ]
 
 
-def _answers(callers: Callers) -> int:
+def answers(callers: Callers) -> int:
     """How many INVITEs have had their final answer."""
     return sum(
         count for status, count in callers.counts().items() if status.isdecimal() and int(status) >= 200
@@ -70,6 +70,11 @@ def _told(agent: RunningAgent) -> int:
     """How many calls its receipts and sums are of."""
     with Store(agent.directory / "retention.db") as store:
         return len(store.receipts()) + sum(one.count for one in store.each_sum())
+
+
+def started(agent: RunningAgent) -> list[object]:
+    """What has been started so far."""
+    return _of(agent, "child_started")
 
 
 def _of(agent: RunningAgent, event: str) -> list[object]:

@@ -25,6 +25,7 @@ class Stream:
     delays_ms: NDArray[np.float64]
     lost_packets: int  # by the sequence numbers of what the agent sent
     skipped_s: float  # of what was said: left out by the jitter buffer, or lost
+    hole_ms: float  # the longest piece of that
     said_s: float
 
 
@@ -44,6 +45,13 @@ class Heard:
             table[legs % PHASES, halves // 2] + halves.astype(np.int64) % 2 * 10_000_000
         )
         return found
+
+    def by_leg(self) -> dict[int, NDArray[np.uint32]]:
+        """Of each leg: the first half in every packet in which it was heard."""
+        told = self.packets[self.packets["marked"]]
+        told = told[np.argsort(told["leg"], kind="stable")]
+        legs, first = np.unique(told["leg"], return_index=True)
+        return dict(zip(map(int, legs), np.split(told["half"], first[1:]), strict=True))
 
     def late_ms(self) -> float:
         """How late the generator itself was, p99: two frames of a leg are 20 ms apart."""
@@ -81,5 +89,6 @@ class Heard:
             (heard_ns - self.said_ns(told["leg"], told["half"])) / 1e6,
             int(order[-1] - order[0] + 1 - len(np.unique(order))),
             float((steps[steps > 2] - 2).sum()) / 100,
+            max(0, int(steps.max(initial=2)) - 2) * 10.0,
             float(told["half"][-1] - told["half"][0]) / 100,
         )

@@ -19,7 +19,7 @@ FRAME = 160
 HALF = 80
 PHASES = 4  # real lines don't send at the same moment: a leg has its 5 ms of each 20
 MAGIC = np.array((0x12, 0xA9, 0x33, 0x8E), np.uint8)
-MARK = 12  # bytes: magic (4), leg (2), half (4), and the sum of those six (2); big-endian
+MARK = 12  # bytes: magic (4), leg (2), half (4), and the sum of those ten (2), never 0; big-endian
 PCMA = 8  # RFC 3551
 KINDS = ("caller", "operator")
 
@@ -36,7 +36,7 @@ def marks(legs: NDArray[np.uint16], half: int) -> NDArray[np.uint8]:
     out[:, :4] = MAGIC
     out[:, 4:6] = legs.astype(">u2").view(np.uint8).reshape(-1, 2)
     out[:, 6:10] = np.array([half], ">u4").view(np.uint8)
-    out[:, 10:12] = out[:, 4:10].sum(1, dtype=np.uint16).astype(">u2").view(np.uint8).reshape(-1, 2)
+    out[:, 10:12] = out[:, :10].sum(1, dtype=np.uint16).astype(">u2").view(np.uint8).reshape(-1, 2)
     return out
 
 
@@ -45,7 +45,7 @@ def read_marks(
 ) -> tuple[NDArray[np.bool_], NDArray[np.uint16], NDArray[np.uint32]]:
     """Of (n, 12) bytes: which hold a mark, whose, and of which half."""
     said = np.ascontiguousarray(said)
-    sums = said[:, 4:10].sum(1, dtype=np.uint16)
+    sums = said[:, :10].sum(1, dtype=np.uint16)
     told = np.ascontiguousarray(said[:, 10:12]).view(">u2")[:, 0]
     valid = (said[:, :4] == MAGIC).all(1) & (sums == told)
     legs = np.ascontiguousarray(said[:, 4:6]).view(">u2")[:, 0].astype(np.uint16)

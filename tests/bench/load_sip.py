@@ -69,7 +69,7 @@ def caller_scenario(media: int, pause_ms: int) -> str:
     steps = [
         _request("INVITE", 1, _OURS, branch=_BRANCH, body=_with_sdp(media)),
         *(f'<recv response="{status}" optional="true"/>\n' for status in (100, 180, 183)),
-        *(f'<recv response="{status}" optional="true" next="1"/>\n' for status in (403, 486, 488, 503)),
+        *(f'<recv response="{status}" optional="true" next="1"/>\n' for status in (403, 486, 488, 500, 503)),
         '<recv response="200" rrs="true"/>\n',
         _request("ACK", 1, "[next_url]"),
         f'<pause milliseconds="{pause_ms}"/>\n',

@@ -21,7 +21,7 @@ SOUND = ROOT / "prompts/fr/notice.wav"
 NOTICE_S, WINDOW_S = 0.8, 0.5
 SET_UP_S = NOTICE_S + WINDOW_S + 2  # from INVITE to the bridge, with room
 CALL_PORTS = 16  # of RTP, for each call
-FEWEST_PORTS = 32
+FEWEST_PORTS, MOST_PORTS = 32, 4200
 START_S = 120.0
 
 
@@ -67,7 +67,7 @@ def site(calls: int, voice: str | None = None, per_process: int | None = None) -
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-load-")))
-        ports = max(FEWEST_PORTS, CALL_PORTS * (calls + 1))
+        ports = min(max(FEWEST_PORTS, CALL_PORTS * (calls + 1)), MOST_PORTS)
         rtp, workers = free_ports(ports), free_ports(calls + 4)  # before all others: so many in a row
         # who spoke in the window might have refused: the bridge would wait for what the detector says
         generator = Generator(SOUND, folder, SET_UP_S if voice else 0.0)

@@ -86,7 +86,7 @@ def test_calls_that_end_at_once_come_no_faster_than_a_worker_survives(edge: Edge
 
 
 def test_more_than_the_edge_answers_with_care_is_answered_too(edge: Edge) -> None:
-    """By `pipelimit`: in passing, each told, each with its receipt."""
+    """In passing, each told, each with its receipt."""
     edge.idle()
     before = len(edge.rejected)
     flood = Flood(TRUNK, edge.address, edge.uri(), 1500, 1500)

@@ -212,12 +212,10 @@ LegFact = (
 )
 
 Fact = (
-    CallOffered
+    LegFact
+    | CallOffered
     | CallConfirmed
-    | MediaArrived
-    | MediaFoundElsewhere
     | PromptEnded
-    | DtmfPressed
     | HearingBegan
     | HearingEnded
     | KeywordHeard
@@ -225,16 +223,7 @@ Fact = (
     | OperatorOffered
     | NoOperatorFree
     | OperatorFree
-    | OperatorReached
     | LegWanted
-    | OperatorAnswered
-    | KeysNegotiated
-    | LegHeld
-    | LegResumed
-    | ReferralFact
-    | LegGone
-    | MediaLost
-    | RecordingDeclined
     | TapFailed
     | HearingFailed
     | ServiceEnding

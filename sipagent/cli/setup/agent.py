@@ -116,7 +116,9 @@ def _supervised(config: "Config", log_json: bool, drain_s: float) -> int:
 def _in_one_process(config: "Config", log_json: bool, drain_s: float) -> int:
     from sipagent.pjsip import EngineError
     from sipagent.service import one_process
+    from sipagent.service.processes.children import end_server
 
+    end_server()  # which may have asked an engine, and has nothing more to do
     try:
         return one_process.run(config, log_json=log_json, drain_s=drain_s)
     except EngineError as error:

@@ -16,7 +16,7 @@ import pjsua2 as pj
 from sipagent.agent.engine import Headers
 from sipagent.pjsip.setup import LIBRARY, Text
 from sipagent.pjsip.stream import ipv4
-from sipagent.sip.request_rules import Pass, Refuse, Request, Verdict, Wait, read
+from sipagent.sip.request_rules import LetGo, Pass, Refuse, Request, Verdict, Wait, read
 
 FIRST = 9  # a priority behind that of transports (8), before transactions (16)
 NAME = b"mod-sipagent"
@@ -139,6 +139,8 @@ class RequestFilter:
                 self._refuse(rdata, verdict)
             case Wait(seconds):
                 self._hold(rdata, request, seconds)
+            case LetGo():
+                self._let_go(request)
         return TAKEN
 
     def _hold(self, rdata: int, request: Request, seconds: float) -> None:
@@ -146,6 +148,12 @@ class RequestFilter:
         LIBRARY.pjsip_rx_data_clone(ctypes.c_void_p(rdata), 0, ctypes.byref(clone))
         waits = replace(request, waited_s=request.waited_s + seconds)
         self._held.append(_Held(time.monotonic() + seconds, clone.value or 0, waits))
+
+    def _let_go(self, of: Request) -> None:
+        """What is held back of this dialog."""
+        for one in [one for one in self._held if one.request.dialog == of.dialog]:
+            self._held.remove(one)
+            LIBRARY.pjsip_rx_data_free_cloned(ctypes.c_void_p(one.clone))
 
     def _again(self, held: _Held, now: float) -> None:
         verdict = self._judge(held.request)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
-from sipagent.agent.engine import EngineFault, EngineSettings, RefusedByEngine
+from sipagent.agent.engine import EngineFault, EngineSettings, GivenUp, RefusedByEngine
 from sipagent.config.layout import EngineLimits
 from sipagent.pjsip import setup
 from sipagent.pjsip.filters.request_filter import RequestFilter
@@ -16,7 +16,7 @@ from sipagent.pjsip.filters.sip_sockets import SipSockets
 from sipagent.pjsip.filters.sources import Sources
 from sipagent.pjsip.legs import Leg
 from sipagent.pjsip.stream import ipv4
-from sipagent.sip.request_rules import Ignore, Load, Pass, Refuse, Request, RequestRules, Verdict, Wait
+from sipagent.sip.request_rules import Ignore, LetGo, Load, Pass, Refuse, Request, RequestRules, Verdict, Wait
 from sipagent.sip.socket_filter import Address
 
 WAITING_A_LEG = 5  # requests that are held back at a time
@@ -180,6 +180,8 @@ class Screening:
                     self._expect(request)
             case Ignore():
                 self._ignored += 1
+            case LetGo():
+                self._engine.settings.report(GivenUp(request.call_id))
             case Refuse(status) if request.method == "INVITE" and not request.to_tag:
                 if self._rules.first_refused(request, now):
                     source = f"{request.source[0]}:{request.source[1]}"

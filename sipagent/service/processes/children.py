@@ -122,6 +122,12 @@ def asked(target: str, *arguments: Any) -> Any:
         child.close()
 
 
+def end_server() -> None:
+    """End what children are forked from, as long as there are none; the next one starts it again."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+
+
 @functools.cache
 def _folder() -> Path:
     """The folder of the server's socket. The library's own would stay behind when this process is killed."""

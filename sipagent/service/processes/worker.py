@@ -40,7 +40,7 @@ from sipagent.service.processes.messages import Alive, Drain, Ready, Refused, Re
 from sipagent.service.processes.remote_detector import remote_detectors
 from sipagent.service.processes.specs import WorkerSpec, address_of
 
-PULSE_S = 2.0
+PULSE_S = 10.0  # a third of what the supervisor waits
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 log = structlog.get_logger("sipagent.service.processes.worker")
