@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from retention.archive.verify import verify
 from retention.recording import Status, due_date
-from sipagent.agent.engine import EngineFault, Incoming, OfLeg, RefusedByEngine
+from sipagent.agent.engine import EngineFault, Incoming, LegFailed, OfLeg, RefusedByEngine
 from sipagent.call import events as e
 from tests import kept
 from tests.driving import (
@@ -65,6 +65,29 @@ def test_legs_that_are_ending_leave_no_room_yet(stage: Stage) -> None:
     late = stage.invite()
     assert stage.engine.ordered("reject") == [(late, 503, 10)]
     stage.gone(first)
+
+
+def test_who_would_find_no_player_is_refused_before_the_answer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage.engine, "can_play", False)
+    late = stage.invite()
+    assert stage.engine.ordered("reject") == [(late, 503, 10)]
+    assert stage.engine.ordered("answer") == []
+    stage.gone(late, 503)
+
+
+def test_what_the_engine_cannot_do_for_a_leg_is_told_with_its_call(stage: Stage) -> None:
+    caller = stage.invite()
+    (call,) = stage.agent.live
+    with capture_logs() as logs:
+        stage.turn(LegFailed(caller, "nobody would hear it"))
+    told = [line for line in logs if line["event"] == "alert"]
+    assert [(line["call"], line["reason"]) for line in told] == [
+        (call.id, "the engine has failed a leg: nobody would hear it")
+    ]
+    stage.gone(caller)
+    assert stage.agent.calls == 0
 
 
 @pytest.mark.parametrize("by", ["the agent", "the engine"])

@@ -1,11 +1,21 @@
 """Who of many workers has which ports."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sipagent.config.layout import EngineLimits, Layout, layout, widened
+from sipagent.config.layout import (
+    NAMES,
+    EngineLimits,
+    Layout,
+    calls_a_process,
+    invites_per_s,
+    layout,
+    widened,
+)
 from sipagent.config.load import Config, ConfigError
+from sipagent.edge.plan import needs_edge
 from tests.configured import SMALL, read, with_keys
 
 
@@ -71,3 +81,58 @@ def test_more_calls_than_there_are_ports_for(tmp_path: Path) -> None:
     changed, _ = office(tmp_path, 9, "10000-10111")
     with pytest.raises(ConfigError, match="160 or more: 32 for each of 5 workers"):
         widened(changed, before)
+
+
+# --- what an engine has ---
+
+LARGE = EngineLimits(legs=512, players=1024, handles=4096, slots=16384, files=20000)
+
+
+@pytest.mark.parametrize(
+    ("limits", "calls", "decides"),
+    [
+        (EngineLimits(legs=4), 2, "legs"),
+        (EngineLimits(legs=512), 7, "players"),  # a build that has raised one limit alone
+        (replace(LARGE, handles=64), 10, "handles"),
+        (replace(LARGE, slots=254), 25, "slots"),
+        (replace(LARGE, files=1024), 46, "files"),
+        (LARGE, 255, "players"),
+        (EngineLimits(legs=2, players=1), 1, "players"),
+    ],
+)
+def test_what_there_is_least_of_decides(limits: EngineLimits, calls: int, decides: str) -> None:
+    assert (limits.calls, limits.decides) == (calls, decides)
+    assert limits.alone <= calls and limits.usable_legs <= limits.legs
+    if decides in NAMES:
+        assert str(limits).endswith(f"{calls} call{'s' * (calls > 1)} a process, for its {NAMES[decides]}")
+
+
+@pytest.mark.parametrize(
+    ("limits", "keys", "follows"),
+    [
+        (EngineLimits(legs=4), "calls = 2", (2, 12, True)),
+        (LARGE, "calls = 2", (25, 150, False)),
+        (LARGE, "calls = 26", (25, 150, True)),
+        (LARGE, "calls = 26\ncalls_per_process = 100", (100, 600, False)),
+        (LARGE, "calls = 26\ncalls_per_process = 5", (5, 30, True)),
+        (replace(LARGE, handles=64), "calls = 26", (10, 12, True)),
+    ],
+)
+def test_what_follows_from_how_many_calls_a_process_takes(
+    tmp_path: Path, limits: EngineLimits, keys: str, follows: tuple[int, int, bool]
+) -> None:
+    config = read(with_keys("capacity", keys, SMALL), tmp_path / "config.toml")
+    found = calls_a_process(config, limits), invites_per_s(config, limits), needs_edge(config, limits)
+    assert found == follows
+    given = with_keys("edge", "invites_per_s = 7", with_keys("capacity", keys, SMALL))
+    assert invites_per_s(read(given, tmp_path / "config.toml"), limits) == 7
+
+
+def test_more_calls_a_process_than_the_engine_carries_is_one_line_that_says_why(tmp_path: Path) -> None:
+    config = read(with_keys("capacity", "calls = 9\ncalls_per_process = 3", SMALL), tmp_path / "config.toml")
+    with pytest.raises(ConfigError) as wrong:
+        layout(config, EngineLimits(legs=4))
+    assert str(wrong.value).endswith(
+        "capacity.calls_per_process: 3 is more than one process of this engine carries (4 legs, 32 players, "
+        "64 sockets, 1024 files: 2 calls a process, for its legs); accepted: 1 to 2"
+    )

@@ -464,3 +464,13 @@ def test_stop_hears_what_was_fed(monkeypatch: pytest.MonkeyPatch) -> None:
     listener.start()
     listener.stop()
     assert [heard.get(), heard.get()] == [ToneStarted(), ToneHeard("9")]
+
+
+def test_the_queue_grows_with_the_legs_that_it_is_for(reports: _Reports) -> None:
+    """Not started: nothing takes what is fed."""
+    for legs, fours in ((2, 1), (4, 1), (50, 12.5)):
+        listener = Listener(reports, None, legs=legs)
+        listener.open(1, tones=True, voice=False)
+        for _ in range(int(worker.QUEUE_FRAMES * fours) + 10):
+            listener.feed(1, QUIET)
+        assert listener.drops == 11, legs  # the wish is in the queue, too

@@ -21,10 +21,6 @@ Shape = Literal["alone", "edge"]
 SHAPES: tuple[Shape, ...] = ("alone", "edge")
 TRUNK, OURS, DESKS, FOREIGN = "127.0.0.2", "127.0.0.5", "127.0.0.4", "127.0.0.66"
 CALLS: dict[Shape, int] = {"alone": 1, "edge": 2}
-PROCESS: dict[Shape, dict[str, int]] = {
-    "alone": {},
-    "edge": {"calls_per_process": 1},
-}  # whatever the engine has
 RTP_PORTS = 64
 START_S = 60.0
 
@@ -52,7 +48,7 @@ class Site:
         self.figures_port = free_ports(1)
         tables: dict[str, dict[str, Any]] = {
             "operators": {"extensions": [self.desk.uri]},
-            "capacity": {"calls": CALLS[shape]} | PROCESS[shape],
+            "capacity": {"calls": CALLS[shape]},
             "metrics": {"listen": f"127.0.0.1:{self.figures_port}"},
             "trunk": {
                 "uri": f"sip:agent@{OURS}:{port}", "listen": f"{OURS}:{port}",
