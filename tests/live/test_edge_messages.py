@@ -262,8 +262,8 @@ def test_what_two_workers_do_not_answer_is_offered_to_no_third(edge: Edge, answe
         worker.answer = answer
     before, call = len(edge.rejected), edge.call()
     assert (call.wait_status(scene.PATIENCE_S), offered(edge, call)) == (500, 2)
-    if answer.silent:
-        edge.until(lambda: len(edge.rejected) > before, "word of the call")
+    edge.until(lambda: len(edge.rejected) > before, "word of the call")
+    assert [(one.why, one.status) for one in edge.rejected[before:]] == [("unanswered", 500)]
     edge.idle()
     for index in range(len(edge.workers)):  # which have said nothing to OPTIONS either
         edge.process.rpc.activate(index)
