@@ -74,9 +74,7 @@ A_CALL = {
 }
 KEPT = {"legs": 0, "players": 4, "handles": 4, "slots": 4, "files": 100}  # for no call
 NAMES = {"legs": "legs", "players": "players", "handles": "sockets", "files": "files"}  # that are shown
-FEWEST = EngineLimits(
-    legs=3, players=8
-)  # the least for any engine: one call, and a leg to refuse the next call with
+FEWEST = EngineLimits(legs=3)  # a small engine: one call, and a leg to refuse the next one
 
 
 @dataclass(frozen=True, slots=True)
