@@ -115,7 +115,7 @@ peers: # the programs at the other end of the tests, which start their own: Debi
 
 lock: .venv/installed ## write anew which versions are shipped, from pyproject.toml
 	@$(PIP) uv && .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-header --no-annotate --extra engine pyproject.toml --output-file $(LOCK).new
+		--no-header --no-annotate pyproject.toml --output-file $(LOCK).new
 	@{ echo '# Exactly what is shipped, by version and hash. Made by `make lock` from pyproject.toml: edit that.'; \
 		cat $(LOCK).new; } >$(LOCK) && rm $(LOCK).new
 

@@ -90,7 +90,7 @@ def test_no_engine_is_one_line(office: Office, command: str) -> None:
     program = [sys.executable, "-c", without, *named, command]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "no SIP engine is installed; accepted: sipagent[engine]" in done.stderr
+    assert "no SIP engine is installed; accepted: pjsua2-python" in done.stderr
 
 
 def test_a_missing_prompt_is_one_line(office: Office) -> None:

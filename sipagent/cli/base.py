@@ -102,7 +102,7 @@ class Program(click.Group):
             if absent.name != "pjsua2":
                 raise
             sys.exit(
-                _say("no SIP engine is installed; accepted: sipagent[engine], or one of your own build", 1)
+                _say("no SIP engine is installed; accepted: pjsua2-python, or one of your own build", 1)
             )
         except OSError as error:
             sys.exit(_say(": ".join(filter(None, (error.filename, error.strerror or str(error)))), 1))
