@@ -24,9 +24,7 @@ def locked() -> dict[str, list[Requirement]]:
 
 def asked() -> list[Requirement]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [
-        Requirement(line) for line in (*project["dependencies"], *project["optional-dependencies"]["engine"])
-    ]
+    return [Requirement(line) for line in project["dependencies"]]
 
 
 def pin(one: Requirement) -> str:
