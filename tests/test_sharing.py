@@ -28,6 +28,7 @@ from sipagent.agent.operators.asking import (
 )
 from sipagent.agent.operators.board_client import RemoteBoardClient, local_board_client
 from sipagent.agent.operators.rota import Rota
+from sipagent.agent.unsure import HOLD_S
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.service.processes.sharing import Sharing
@@ -435,6 +436,7 @@ def test_a_worker_without_room_leaves_no_receipt_behind_the_edge(supervised: Sup
         assert "miscounted_legs" in [line["event"] for line in logs]
     assert len(stage.receipts()) == 1 and stage.alerts == []
     stage.turn(RefusedByEngine(488, HERE, invite()))
+    stage.turn(after_s=HOLD_S)  # the edge has not given it up meanwhile
     assert [receipt.outcome for receipt in stage.receipts()] == [None, "rejected"]
 
 
