@@ -101,9 +101,7 @@ class Program(click.Group):
         except ModuleNotFoundError as absent:
             if absent.name != "pjsua2":
                 raise
-            sys.exit(
-                _say("no SIP engine is installed; accepted: pjsua2-python, or one of your own build", 1)
-            )
+            sys.exit(_say("no SIP engine is installed; accepted: pjsua2-python, or one of your own build", 1))
         except OSError as error:
             sys.exit(_say(": ".join(filter(None, (error.filename, error.strerror or str(error)))), 1))
         sys.exit(code if isinstance(code, int) else 0)
