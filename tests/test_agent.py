@@ -375,6 +375,15 @@ def test_a_notice_that_is_not_the_one_that_was_loaded_was_not_heard(
         assert stage.shown().startswith("REC")
 
 
+def test_a_notice_that_waited_for_a_player_was_not_heard_meanwhile(stage: Stage) -> None:
+    """None came, and the time that it waited is as long as the notice."""
+    caller = stage.greeted()
+    waited_s = SOUND_MS / 1000
+    stage.turn(SoundEnded(caller, stage.engine.tokens[caller], waited_s), after_s=waited_s)
+    stage.gone(caller)
+    assert (stage.receipt().decision, stage.receipt().decided_by) == ("not_allowed", "notice_failed")
+
+
 def test_the_end_of_another_sound_ends_nothing(stage: Stage) -> None:
     caller = stage.greeted()
     token = stage.engine.tokens[caller]

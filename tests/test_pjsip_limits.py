@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import prompts
 from sipagent.agent.engine import EngineFault, LegFailed, SoundEnded
 from sipagent.call import events as e
@@ -92,7 +94,7 @@ def test_a_sound_waits_for_a_player(stack: ExitStack) -> None:
     second = office.engine.play(leg, SHORT, loop=False)
     assert first != second and SoundEnded(leg, second) not in office.reports
     office.until(lambda: SoundEnded(leg, second) in office.reports, "the end of the second sound")
-    assert office.of(EngineFault) == []
+    assert office.of(EngineFault) == [] and office.of(SoundEnded)[-1].waited_s > 0.5
 
 
 @scene
@@ -105,7 +107,22 @@ def test_a_sound_that_finds_no_player_in_time_has_ended_and_is_told(stack: ExitS
     token = office.engine.play(leg, SHORT, loop=False)
     office.until(lambda: SoundEnded(leg, token) in office.reports, "its end")
     assert "all 1 players are in use" in office.of(EngineFault)[0].reason
+    assert office.of(SoundEnded)[-1].waited_s >= sound.WAIT_S
     assert not office.engine.can_play
+
+
+@scene
+def test_a_leg_whose_sound_nobody_would_read_is_over_and_told(stack: ExitStack) -> None:
+    """No thread can be had for it: neither who calls nor who is rung ends the process."""
+    office = Loopback(stack)
+    patch = stack.enter_context(pytest.MonkeyPatch.context())
+    patch.setattr(setup.LIBRARY, "pjmedia_endpt_create2", lambda *_: 70001)
+    call = office.phone("+33612345679", DESK_HZ).call(office.uri())
+    office.until(lambda: call.status is not None, "an answer")
+    leg = office.engine.dial(office.desk.uri, '"REC"')
+    office.told(leg, e.LegGone(leg, 503))
+    assert call.status == 503 and office.desk.calls == []
+    assert ["no thread for media" in one.reason for one in office.of(LegFailed)] == [True, True]
 
 
 @scene

@@ -248,8 +248,8 @@ class Agent:
                 self._invited(engine, report)
             case OfLeg(leg, fact):
                 self._told(engine, leg, fact)
-            case SoundEnded(leg, token):
-                if found := self.carrying.sound_ended(leg, token):
+            case SoundEnded():
+                if found := self.carrying.sound_ended(report):
                     self._handle(engine, *found)
             case TapFault(id, reason):
                 self.tally.tap_faults += 1

@@ -12,7 +12,7 @@ from media.hearing.listener import Listener
 from retention.recording import Receipt, reference_of
 from sipagent.agent import played, transfers
 from sipagent.agent.admission import Admission
-from sipagent.agent.engine import Engine
+from sipagent.agent.engine import Engine, SoundEnded
 from sipagent.agent.figures import Tally
 from sipagent.agent.legroom import LegRoom
 from sipagent.agent.livecall import LiveCall, LiveCalls, Playing
@@ -142,17 +142,17 @@ class Carrying:
         self.tapping.follow(call, leg)
         self.recorder.keep_receipt(call.receipt())
 
-    def sound_ended(self, leg: int, token: int) -> tuple[LiveCall, e.PromptEnded] | None:
+    def sound_ended(self, ended: SoundEnded) -> tuple[LiveCall, e.PromptEnded] | None:
         """What that means for its call; None where the sound is none that a call waits for."""
-        call = self.calls.of_leg.get(leg)
-        number = call.numbers.get(leg) if call else None
+        call = self.calls.of_leg.get(ended.leg)
+        number = call.numbers.get(ended.leg) if call else None
         if call is None or number is None:
             return None
         playing = call.playing.get(number)
-        if playing is None or playing.token != token:
+        if playing is None or playing.token != ended.token:
             return None
         del call.playing[number]
-        played_ms = round((time.monotonic() - playing.began) * 1000)
+        played_ms = round((time.monotonic() - playing.began - ended.waited_s) * 1000)
         complete = played.whole(playing.prompt, call.sounds[playing.prompt], played_ms)
         return call, e.PromptEnded(playing.prompt, played_ms, complete)
 

@@ -41,10 +41,14 @@ class OfLeg:
 
 @dataclass(frozen=True, slots=True)
 class SoundEnded:
-    """The last sample of a sound has been played to a leg; `token` is what `play` gave."""
+    """The last sample of a sound has been played to a leg; `token` is what `play` gave.
+
+    `waited_s`: how long it waited to begin, when nothing of it was heard; all the time, if it never began.
+    """
 
     leg: int
     token: int
+    waited_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

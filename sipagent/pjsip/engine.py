@@ -235,7 +235,7 @@ class PjsipEngine:
         param.opt.audioCount, param.opt.videoCount = 1, 0
         param.txOption.localUri = f"{leg.display} <{self.settings.uri}>"
         leg.realm = leg.account.realm
-        under_way = not self.screening.too_many and order(leg.makeCall, leg.uri, param)
+        under_way = not (leg.failed or self.screening.too_many) and order(leg.makeCall, leg.uri, param)
         if self._legs.get(leg.number) is not leg:  # it has ended within the order, which then names it
             self._let_go(leg)
         elif not under_way:
@@ -304,9 +304,9 @@ class PjsipEngine:
         return self._numbers
 
     def adopt(self, leg: Leg) -> Leg:
-        self.sound.arrives()
         self._legs[leg.number] = leg
         self.screening.opened(leg)
+        self.sound.arrives(leg)
         return leg
 
     def registrar_asks(self, realm: str) -> None:

@@ -79,9 +79,10 @@ class Player(pj.AudioMediaPlayer):
         self.engine = engine
         self.leg = leg
         self.token = token
+        self.waited_s = 0.0
 
     def onEof2(self) -> None:  # on the event worker: dropping the player here would be use after free
-        self.engine.settings.report(SoundEnded(self.leg, self.token))
+        self.engine.settings.report(SoundEnded(self.leg, self.token, self.waited_s))
         self.engine.wake()
 
 

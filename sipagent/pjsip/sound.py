@@ -32,12 +32,12 @@ LIBRARY.pjmedia_endpt_get_ioqueue.restype = ctypes.c_void_p
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A sound that a leg is to hear once there is a player, by `until` (monotonic s) unless it loops."""
+    """A sound that a leg is to hear once there is a player, `since` (monotonic s)."""
 
     token: int
     sound: Path
     loop: bool
-    until: float
+    since: float
 
 
 class Sound:
@@ -80,10 +80,13 @@ class Sound:
         self._silence = None
         self._media_thread.stop()
 
-    def arrives(self) -> None:
+    def arrives(self, leg: Leg) -> None:
         """Have RTP read: there is a leg."""
-        if self._media_thread.run():
-            self._to_hurry.add(MEDIA)
+        try:
+            if self._media_thread.run():
+                self._to_hurry.add(MEDIA)
+        except OSError as failure:
+            leg.fails(str(failure))
 
     def tick(self) -> bool:
         """Have the clock run; False where it can't."""
@@ -131,20 +134,22 @@ class Sound:
     def play(self, leg: Leg, token: int, sound: Path, loop: bool) -> None:
         """Play a sound, once there is a player; one that can't be played has ended, and says so."""
         now = time.monotonic()
-        self._waiting[leg] = _Waiting(token, sound, loop, now + WAIT_S)
+        self._waiting[leg] = _Waiting(token, sound, loop, now)
         self._play_waiting(now)
 
     def _play_waiting(self, now: float) -> None:
         for leg, one in list(self._waiting.items()):
-            late = now > one.until and not one.loop
+            waited_s = now - one.since
+            late = waited_s > WAIT_S and not one.loop
             if self._playing >= self._engine.limits.players and not late:
                 continue
             del self._waiting[leg]
             if player := self._player(leg.number, one.token, one.sound, one.loop):
+                player.waited_s = waited_s
                 leg.player = player
                 self.connect(leg)
             elif not one.loop:
-                self._engine.settings.report(SoundEnded(leg.number, one.token))
+                self._engine.settings.report(SoundEnded(leg.number, one.token, waited_s))
 
     def _player(self, leg: int, token: int, sound: Path, loop: bool = False) -> Player | None:
         if self._playing >= self._engine.limits.players:
