@@ -42,7 +42,7 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
 }
 LARGEST = 16  # modules in one folder
 VALUES = {"collections", "dataclasses", "enum", "typing"}
-LONGEST = 405  # lines; what is longer is two things
+LONGEST = 400  # lines; what is longer is two things
 # three threads and native code, which nothing may end
 BROAD = (
     "media/recording/tap.py",

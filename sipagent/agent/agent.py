@@ -301,7 +301,7 @@ class Agent:
                 case e.DialOperator():
                     self.carrying.dial(engine, call, then)
                 case r.TransferAsked():
-                    room = self._legs(engine).for_ringing(call.id) > 0
+                    room = self.carrying.legs(engine).for_ringing(call.id) > 0
                     self._handle(engine, call, replace(then, room=room))
                 case _:
                     self._handle(engine, call, then)
@@ -324,7 +324,7 @@ class Agent:
     def _invited(self, engine: Engine, report: Incoming) -> None:
         now, wall = time.monotonic(), datetime.now(UTC)
         admission, message = self.admission, report.message
-        room = engine.can_play and self._legs(engine).takes(admission.calls)
+        room = engine.can_play and self.carrying.legs(engine).takes(admission.calls)
         if self._behind_edge and (self.draining or not room):
             # the edge asks another worker, and leaves the call's one receipt if none has room
             engine.reject(report.leg, SERVICE_UNAVAILABLE, RETRY_AFTER_S)
@@ -350,9 +350,6 @@ class Agent:
                 engine.hang_up(call.legs[CALLER])
                 self._handle(engine, call, e.LegGone(CALLER, 0))
 
-    def _legs(self, engine: Engine) -> LegRoom:
-        return LegRoom.of(engine.capacity, engine.legs, self.live)
-
     def has_room(self) -> bool:
         """Whether one more caller would find legs; true where there is another reason to refuse."""
         if self._engine is None or self.draining:
@@ -362,7 +359,7 @@ class Agent:
 
     def _make_room(self, engine: Engine) -> None:
         """Have legs given back on which phones ring beside others, as far as a new caller needs them."""
-        for id in self._legs(engine).wanted:
+        for id in self.carrying.legs(engine).wanted:
             if call := self._calls.get(id):
                 self._inbox.put(OfLeg(call.legs[CALLER], e.LegWanted()))
 

@@ -64,9 +64,7 @@ class Carrying:
             case e.Listen():
                 self._listen(engine, call, command)
             case e.SeekOperator(tried):
-                self.lending.seek(
-                    call, tried, LegRoom.of(engine.capacity, engine.legs, self.calls.all).for_ringing(call.id)
-                )
+                self.lending.seek(call, tried, self.legs(engine).for_ringing(call.id))
             case e.DeclineOperator(uri):
                 self.lending.decline(call, uri)
             case e.DialOperator():
@@ -99,6 +97,10 @@ class Carrying:
                 self._finish(call)
             case _:
                 assert_never(command)
+
+    def legs(self, engine: Engine) -> LegRoom:
+        """Who may have how many of the engine's."""
+        return LegRoom.of(engine.capacity, engine.legs, self.calls.all)
 
     def _drop(self, engine: Engine, call: LiveCall) -> None:
         """The engine can't keep silent, so a stranger gets the shortest answer there is, and no receipt."""

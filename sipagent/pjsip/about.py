@@ -1,4 +1,4 @@
-"""What the library says of itself, without taking a port. Each is for a process of its own, which it ends."""
+"""What the library says of itself, without taking a port: in a process of its own, which it ends."""
 
 import ctypes
 import os
@@ -17,18 +17,11 @@ MANY_PLAYERS = 4096  # more than are asked for
 MANY_CALLS = 1024
 
 
-def tell_limits(connection: "Connection[EngineLimits, None]") -> None:
-    """Send over a pipe what one process has: for a supervisor, which the library must not end.
-
-    The process is this: it ends without the second that the library takes for its own end.
-    """
-    endpoint = _begun()
-    connection.send(_limits(endpoint))
-    os._exit(0)
-
-
 def tell(connection: "Connection[tuple[str, EngineLimits, str], None]") -> None:
-    """Send over a pipe its version, what one process has, and its TLS library; the process is this."""
+    """Send over a pipe its version, what one process has, and its TLS library.
+
+    The process is this, so the library can't end who asks. It ends without the second that the library takes.
+    """
     endpoint = _begun()
     version = endpoint.libVersion()
     connection.send((version.full, _limits(endpoint), _tls()))

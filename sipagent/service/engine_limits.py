@@ -10,7 +10,8 @@ from sipagent.service.processes.children import asked
 @functools.cache
 def engine_limits() -> EngineLimits:
     """Raises EOFError: the process died."""
-    limits: EngineLimits = asked("sipagent.pjsip.about:tell_limits")
+    limits: EngineLimits
+    _, limits, _ = asked("sipagent.pjsip.about:tell")
     return limits
 
 
