@@ -27,10 +27,10 @@ DOCUMENTS = [path for path in tracked() if path.suffix == ".md"]
 PAGES = ["README.md", *sorted(name(path) for path in DOCUMENTS if name(path).startswith("docs/"))]
 """What users read: no module of ours is named there as `package.module`, so that is a key or a file."""
 BOTH = [
-    ("docs/administrator.md", "docs/administrateur.md"),
-    ("docs/data-protection-officer.md", "docs/delegue-protection-donnees.md"),
-    ("docs/operator.md", "docs/operateur.md"),
-    ("docs/larger-engine.md", "docs/moteur-plus-grand.md"),
+    ("docs/en/administrator.md", "docs/fr/administrateur.md"),
+    ("docs/en/data-protection-officer.md", "docs/fr/delegue-protection-donnees.md"),
+    ("docs/en/operator.md", "docs/fr/operateur.md"),
+    ("docs/en/larger-engine.md", "docs/fr/moteur-plus-grand.md"),
 ]
 """Pages that there are in English and in French."""
 BESIDE = re.compile(r"retention\.([\w-]+\.)?(db|head|seed|reserve)")

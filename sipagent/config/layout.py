@@ -8,7 +8,7 @@ from sipagent.config.load import Config, ConfigError, PortRange
 
 PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are being closed
 PORTS_WANTED = 16  # for each call, if the range has them: calls that come and go fast hold more
-CALLS_BY_DEFAULT = 25  # of one process of a large engine: its death costs no more (docs/larger-engine.md)
+CALLS_BY_DEFAULT = 25  # of one process of a large engine: its death costs no more (docs/en/larger-engine.md)
 INVITES_A_CALL = 6  # a second, for each call that a process takes
 SOCKETS_AN_INVITE = 5  # handles for each INVITE a second: two, for more than a second
 
