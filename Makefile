@@ -36,7 +36,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load soak attack prompts peers lock clean
+.PHONY: bench-load soak attack prompts languages peers lock clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do \
@@ -104,6 +104,9 @@ bench-marks: .venv/tested ## time how soon a refusal is on the disk, also on a b
 
 prompts: .venv/installed ## tell how to have the prompts say something else
 	@.venv/bin/python -m prompts.speak --help
+
+languages: .venv/tested ## put the translations together, and say what is missing: sipagent/languages
+	@.venv/bin/python -m tests.catalogues
 
 clean: ## remove .venv and caches; recordings stay
 	@rm -rf .venv .python .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

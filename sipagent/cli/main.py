@@ -5,7 +5,14 @@ from pathlib import Path
 import click
 
 from sipagent import __version__
-from sipagent.cli.base import SYSTEM_CONFIG, Program, Workplace, config_option
+from sipagent.cli.base import (
+    LANGUAGE_OPTION,
+    SYSTEM_CONFIG,
+    Program,
+    Workplace,
+    config_option,
+    language_option,
+)
 from sipagent.cli.recordings import (
     accesses,
     delete,
@@ -38,6 +45,7 @@ WITHOUT_CONFIG = {"init", "demo", "completion"}
     metavar="PATH",
     help=f"The configuration, also after the command; else config.toml, else {SYSTEM_CONFIG}.",
 )
+@click.option("--lang", **LANGUAGE_OPTION)
 @click.version_option(__version__, message="sipagent %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, config_path: Path | None) -> None:
@@ -89,3 +97,4 @@ keys.keys_group.add_command(rotate.rotate_command)
 for _command in (*cli.commands.values(), *keys.keys_group.commands.values()):
     if _command.name not in WITHOUT_CONFIG:
         config_option(_command)
+    language_option(_command)
