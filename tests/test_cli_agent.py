@@ -43,6 +43,22 @@ def test_run_hands_over_and_gives_the_code(
     assert "--drain-s" in office.fails(2, "run", "--drain-s", "-1")
 
 
+def test_run_refuses_an_example_where_a_network_can_call(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers, and whoever asks, would be told it."""
+    stand_in(monkeypatch, "service.supervision", run=lambda *_, **__: 0, needed=lambda _: True)
+    file = office.folder / "config.toml"
+    named = file.read_text().replace('name = "Test"', 'name = "Test"\ndpo_contact = "dpo@example.org"')
+    file.write_text(named)
+    assert office.run("run").code == 0
+    file.write_text(named.replace("127.0.0.1:5060", "0.0.0.0:5060"))
+    said = office.fails(2, "run")
+    assert (
+        "service.dpo_contact: 'dpo@example.org' is the shipped example" in said and "accepted: yours" in said
+    )
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_demo_needs_no_configuration(office: Office, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     (office.folder / "config.toml").unlink()

@@ -6,6 +6,7 @@ import click
 
 from sipagent import __version__
 from sipagent.cli.base import SYSTEM_CONFIG, Program, Workplace, config_option
+from sipagent.cli.init import command as init
 from sipagent.cli.recordings import (
     accesses,
     delete,
@@ -72,7 +73,7 @@ for _command in (
     rebuild.rebuild_command,
     verify.verify_command,
     stamp.stamp_command,
-    agent.init_command,
+    init.init_command,
     keys.keys_group,
     agent.check_command,
     notice.notice_command,
