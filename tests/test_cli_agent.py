@@ -32,7 +32,7 @@ def test_run_hands_over_and_gives_the_code(
 ) -> None:
     seen = []
 
-    def run(config: Any, *, log_json: bool, drain_s: float) -> int:
+    def run(config: Any, *, log_json: bool, drain_s: float, systemd: object) -> int:
         seen.append((config.service.name, log_json, drain_s))
         return code
 
@@ -117,7 +117,7 @@ def test_a_missing_prompt_is_one_line(office: Office) -> None:
 def test_an_engine_that_cannot_start_is_one_line(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     from sipagent.pjsip import EngineError
 
-    def run(config: Any, *, log_json: bool, drain_s: float) -> int:
+    def run(config: Any, *, log_json: bool, drain_s: float, systemd: object) -> int:
         raise EngineError("127.0.0.1:5060 is in use")
 
     stand_in(monkeypatch, "service.one_process", run=run)
