@@ -103,7 +103,7 @@ def _sorted(tables: dict[str, Any], file: Path) -> _Told:
         file, {name: dict(one) if isinstance(one, dict) else one for name, one in tables.items()}, {}
     )
     for key in ("trunk.password", "recording.new_key", "recording.passphrase_file"):
-        table, _, name = key.partition(".")
+        table, name = key.split(".")
         if isinstance(told.tables.get(table), dict) and name in told.tables[table]:
             told.own[key] = told.tables[table].pop(name)
     if "trunk.password" in told.own:
@@ -121,7 +121,7 @@ def _text(told: _Told, key: str) -> str | None:
 
 def _look_for_missing(told: _Told) -> None:
     for key in _WANTED:
-        table, _, name = key.partition(".")
+        table, name = key.split(".")
         if name not in told.tables.get(table, {}):
             raise told.wrong(key, "missing")
         if not told.tables[table][name]:

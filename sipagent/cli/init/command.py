@@ -1,6 +1,7 @@
 """`init`: write a configuration, by questions, by a file of answers, or with the examples."""
 
 import sys
+from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,12 +57,10 @@ def init_command(
     else:
         told = no_answers(place, passphrase)
         if not (passphrase or no_passphrase):
-            said = (
-                f"no terminal to ask for a passphrase at, so {private} has none: whoever gets it can listen"
-            )
-            click.echo(f"sipagent: {said}", err=True)
+            said = _("no terminal to ask for a passphrase at, so {path} has none: whoever gets it can listen")
+            click.echo(f"sipagent: {said.format(path=private)}", err=True)
     for path in init(place, told):
-        click.echo(f"wrote {path}")
+        click.echo(_("wrote {path}").format(path=path))
     _say_what_is_left(place, told, private)
 
 
@@ -73,24 +72,28 @@ def _say_what_is_left(place: "Place", told: "Answers", private: Path) -> None:
     config = place.folder / TEMPLATE
     share = told.tables["recording"]["share"]
     if share < 1:
-        click.echo(
-            f"recording.share is {share:g}: so many of the calls are drawn to be recorded, the others hear "
+        said = _(
+            "recording.share is {share}: so many of the calls are drawn to be recorded, the others hear "
             "`welcome` and no notice. To try it, set 1.0 for as long as you do."
         )
-    click.echo(f"Next: {next_steps(place, config)}")
+        click.echo(said.format(share=f"{share:g}"))
+    click.echo(next_steps(place, config))
     if told.new_key:
         click.secho(leaving(private), bold=True)
     if not told.tables["service"].keys() & SHIPPED.keys():
         keys = ", ".join(f"service.{key}" for key in SHIPPED)
-        click.secho(f"{config}: {keys} are examples: replace them before a network can call.", bold=True)
+        said = _("{path}: {keys} are examples: replace them before a network can call.")
+        click.secho(said.format(path=config, keys=keys), bold=True)
 
 
 def next_steps(place: "Place", config: Path) -> str:
     """The commands that come next; in an installation as the user of the service."""
-    if place.state is None:
-        return f"sipagent --config {config} check, then sipagent --config {config} run"
     from sipagent.cli.init.place import USER
 
-    ours = f"runuser -u {USER} -- " if place.service else ""
-    start = f"systemctl enable --now {USER}" if SYSTEMD.is_dir() else f"{ours}sipagent run"
-    return f"{ours}sipagent check, then {start}"
+    first, second = f"sipagent --config {config} check", f"sipagent --config {config} run"
+    if place.state:
+        ours = f"runuser -u {USER} -- " if place.service else ""
+        first, second = f"{ours}sipagent check", f"{ours}sipagent run"
+        if SYSTEMD.is_dir():
+            second = f"systemctl enable --now {USER}"
+    return _("Next: {first}, then {second}").format(first=first, second=second)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from gettext import gettext as _
 from pathlib import Path
 
 from retention.storage.keys import new_pair
@@ -74,7 +75,7 @@ def refuse_what_exists(directory: Path, more: Sequence[str] = ()) -> None:
     """Raise FileExistsError for what `init` always writes, and for these names, if it exists already."""
     for path in (directory / name for name in (TEMPLATE, "prompts", f"{PAIR}.pub", f"{PAIR}.key", *more)):
         if os.path.lexists(path) and not _is_empty_folder(path):
-            raise FileExistsError(errno.EEXIST, "is there already; nothing was written", str(path))
+            raise FileExistsError(errno.EEXIST, _("is there already; nothing was written"), str(path))
 
 
 def _is_empty_folder(path: Path) -> bool:

@@ -7,6 +7,7 @@ is written here.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from gettext import gettext as _
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,11 @@ from sipagent.config.identity import to_e164
 from sipagent.config.load import checked
 
 Tables = dict[str, dict[str, Any]]
+
+
+def N_(text: str) -> str:
+    """A text for the catalogue."""
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,49 +79,49 @@ def _suggested(table: str, key: str) -> Callable[[Tables], str]:
 
 
 QUESTIONS = (
-    Question("service.language", "Language of the prompts, fr or en", lambda answered: "fr"),
-    Question("service.name", "Name of the service, as callers hear it, such as Allô Mairie"),
+    Question("service.language", N_("Language of the prompts, fr or en"), lambda answered: "fr"),
+    Question("service.name", N_("Name of the service, as callers hear it, such as Allô Mairie")),
     Question(
-        "service.controller", "Who is responsible for recordings (GDPR), such as Commune de Saint-Quentin"
+        "service.controller", N_("Who is responsible for recordings (GDPR), such as Commune de Saint-Quentin")
     ),
-    Question("service.controller_contact", "How to reach them: an address, a telephone number"),
-    Question("service.dpo_contact", "How to reach the data protection officer"),
-    Question("service.legal_basis", "Legal basis", _suggested("service", "legal_basis")),
+    Question("service.controller_contact", N_("How to reach them: an address, a telephone number")),
+    Question("service.dpo_contact", N_("How to reach the data protection officer")),
+    Question("service.legal_basis", N_("Legal basis"), _suggested("service", "legal_basis")),
     Question(
         "trunk.registrar",
-        "Registrar of the trunk, such as sip:trunk.example.net; Enter: a trunk without registration",
+        N_("Registrar of the trunk, such as sip:trunk.example.net; Enter: a trunk without registration"),
         lambda answered: "",
     ),
-    Question("trunk.username", "User name there", wanted=_registers),
+    Question("trunk.username", N_("User name there"), wanted=_registers),
     Question(
         "trunk.allowed_sources",
-        "Addresses that the trunk calls from, such as 192.0.2.10 or 192.0.2.0/24",
+        N_("Addresses that the trunk calls from, such as 192.0.2.10 or 192.0.2.0/24"),
         read=_listed,
         wanted=lambda answered: not _registers(answered),
     ),
-    Question("trunk.listen", "Our address and port for SIP", _suggested("trunk", "listen")),
-    Question("trunk.uri", "Who we are on the trunk", _suggested("trunk", "uri")),
+    Question("trunk.listen", N_("Our address and port for SIP"), _suggested("trunk", "listen")),
+    Question("trunk.uri", N_("Who we are on the trunk"), _suggested("trunk", "uri")),
     Question(
         "trunk.numbers",
-        "Numbers of the service, such as 03 23 06 30 06, +33323063007; Enter: any",
+        N_("Numbers of the service, such as 03 23 06 30 06, +33323063007; Enter: any"),
         lambda answered: "",
         read=_numbers,
     ),
     Question(
         "operators.extensions",
-        "Operators' phones, in the order of ringing, such as sip:201@192.168.1.2, sip:202@192.168.1.2",
+        N_("Operators' phones, in the order of ringing, such as sip:201@192.168.1.2, sip:202@192.168.1.2"),
         read=_listed,
     ),
     Question(
         "recording.share",
-        "Share of the calls to be recorded, drawn by lot, 0 to 1",
+        N_("Share of the calls to be recorded, drawn by lot, 0 to 1"),
         lambda answered: f"{SHARE}",
         read=_number,
-        before="The regulator accepts no systematic recording (CNIL, 2014-474); 1 needs a justification.",
+        before=N_("The regulator accepts no systematic recording (CNIL, 2014-474); 1 needs a justification."),
     ),
     Question(
         "recording.justification",
-        "Why all calls have to be recorded",
+        N_("Why all calls have to be recorded"),
         wanted=lambda answered: answered["recording"]["share"] >= 1,
     ),
 )
@@ -123,7 +129,9 @@ QUESTIONS = (
 
 def ask(place: Place, passphrase: str | None, *, no_passphrase: bool) -> Answers:
     """Ask everything. Raises click.Abort for Ctrl-C."""
-    click.echo("Enter takes what stands in [brackets]; Ctrl-C ends this, and nothing is written.", err=True)
+    click.echo(
+        _("Enter takes what stands in [brackets]; Ctrl-C ends this, and nothing is written."), err=True
+    )
     answered: Tables = {name: {} for name in ("service", "trunk", "operators", "recording")}
     password: str | None = None
     for question in QUESTIONS:
@@ -133,7 +141,7 @@ def ask(place: Place, passphrase: str | None, *, no_passphrase: bool) -> Answers
         if question.key == "trunk.registrar" and _registers(answered):
             answered["trunk"]["password_file"] = PASSWORD_FILE
         if question.key == "trunk.username":
-            password = _until("Password there", password_problem, hidden=True)
+            password = _until(_("Password there"), password_problem, hidden=True)
     if not answered["trunk"]["registrar"]:
         del answered["trunk"]["registrar"]
     recipients = _recipients()
@@ -150,32 +158,34 @@ def ask(place: Place, passphrase: str | None, *, no_passphrase: bool) -> Answers
 
 def _ask(question: Question, answered: Tables) -> None:
     """Put one more answer to those that there are."""
-    table, _, key = question.key.partition(".")
+    table, key = question.key.split(".")
     if question.before:
-        click.echo(question.before, err=True)
+        click.echo(_(question.before), err=True)
 
     def problem(typed: str) -> str:
         answered[table][key] = question.read(typed)
         if question.default is None and not answered[table][key]:
-            return "something is needed here"
+            return _("something is needed here")
         return _problem(question.key, answered)
 
-    _until(question.words, problem, question.default(answered) if question.default else None)
+    _until(_(question.words), problem, question.default(answered) if question.default else None)
 
 
 def _problem(key: str, answered: Tables) -> str:
     """What the newest answer, of this key, makes wrong; empty if nothing."""
-    table, _, name = key.partition(".")
+    table, name = key.split(".")
     value = answered[table][name]
     if key == "service.language" and value not in LANGUAGES:
-        return f"{value!r} has no shipped prompts; accepted: {', '.join(LANGUAGES)}"
+        said = _("'{language}' has no shipped prompts; accepted: {languages}")
+        return said.format(language=value, languages=", ".join(LANGUAGES))
     if table == "service" and examples.left_in_place(name, value):
-        return f"{value!r} is an example; accepted: yours"
+        return _("'{value}' is an example; accepted: yours").format(value=value)
     try:
         checked(over(shipped_tables(), answered), Path(TEMPLATE))
     except ConfigError as error:
         where = "" if error.key.startswith(key) else f"{error.key}: "
-        return f"{where}{error.problem}" + (f"; accepted: {error.accepted}" if error.accepted else "")
+        accepted = _("; accepted: {accepted}").format(accepted=error.accepted) if error.accepted else ""
+        return f"{where}{error.problem}{accepted}"
     return ""
 
 
@@ -200,7 +210,6 @@ def _recipients() -> tuple[Path, ...]:
         found[:] = [Path(one).expanduser() for one in typed.split()]
         return next(filter(None, map(key_problem, found)), "")
 
-    _until(
-        "Public keys of who may listen, such as /media/usb/durand.pub; Enter: make a pair now", problem, ""
-    )
+    words = _("Public keys of who may listen, such as /media/usb/durand.pub; Enter: make a pair now")
+    _until(words, problem, "")
     return tuple(found)
