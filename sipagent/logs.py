@@ -89,7 +89,7 @@ def with_priority(shape: structlog.typing.Processor) -> structlog.typing.Process
 
     def line(logger: object, name: str, event: structlog.typing.EventDict) -> str:
         priority = PRIORITIES[event["level"]]
-        return f"<{priority}>{shape(logger, name, event)}"
+        return f"<{priority}>{shape(logger, name, event)!s}"
 
     return line
 

@@ -105,8 +105,8 @@ def said_to(stream: str) -> list[str]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         status = os.fstat(theirs.fileno())
-        environment = os.environ | {"JOURNAL_STREAM": stream.format(f"{status.st_dev}:{status.st_ino}")}
-        subprocess.run([sys.executable, "-c", WARN], stderr=theirs, env=environment, check=True)
+        environment = {**os.environ, "JOURNAL_STREAM": stream.format(f"{status.st_dev}:{status.st_ino}")}
+        subprocess.run([sys.executable, "-c", WARN], stderr=theirs.fileno(), env=environment, check=True)
         theirs.close()
         with ours.makefile(encoding="utf-8") as lines:
             return lines.read().splitlines()
