@@ -32,6 +32,7 @@ PLURALS = {"fr": "nplurals=2; plural=(n > 1);"}
 KEYWORDS: dict[str, tuple[int | tuple[int, str], ...] | None] = {
     "_": None,
     "N_": None,
+    "Reason": None,
     "gettext": None,
     "ngettext": (1, 2),
     "pgettext": ((1, "c"), 2),
