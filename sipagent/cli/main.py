@@ -30,7 +30,7 @@ from sipagent.cli.recordings import (
 from sipagent.cli.recordings import (
     list as cli_list,
 )
-from sipagent.cli.setup import agent, detect, edge, hours, keys, notice, register, rotate, train
+from sipagent.cli.setup import agent, detect, edge, hours, keys, notice, register, rotate, status, train
 
 WITHOUT_CONFIG = {"init", "demo", "completion"}
 
@@ -88,6 +88,7 @@ for _command in (
     train.train_command,
     hours.hours_command,
     agent.run_command,
+    status.status_command,
     edge.edge_command,
     agent.demo_command,
     agent.completion_command,
