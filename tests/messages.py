@@ -41,7 +41,8 @@ TOLD = {"ConfigError", "EdgeError", "EngineError", "StoreError"}
 RELOAD = {"sipagent/service/reloading.py", "sipagent/service/supervision.py"}  # its errors are in the log
 
 CODE = re.compile(
-    r"SIP/2\.0|Call-ID: |\\[bdw(1]|\(\?|^\{0\} UTC$|^prompts\.\{0\}|sipagent-seed|NO REC|with text |host bits|"
+    r"SIP/2\.0|Call-ID: |\\[bdw(1]|\(\?|^\{0\} UTC$|^prompts\.\{0\}|sipagent-seed|NO REC|with text |"
+    r"host bits|"
     r"^not found$|db_text|\(IPv\{|^sip:|%s|^decision: |^recording erased$|^\{0\} to \{1\}$|\.tsr: |"
     r"TLS: \{1\}|"
     r"Unclosed|Illegal char|Invalid (value|statement)|Value error|Unescaped|Expected '|Verify error|^,|\||"

@@ -71,25 +71,87 @@ def test_english_stays_as_it_is() -> None:
         assert said("what nobody has said: yet") == "what nobody has said: yet"
 
 
-@pytest.mark.parametrize(("english", "reads"), [
-    ("/k/a.pub: No such file or directory", "/k/a.pub : aucun fichier ni dossier de ce nom"),
-    ("/k/a.pub: exists, and a key is never overwritten", "/k/a.pub : existe, et une clé n’est jamais remplacée"),
-    ("'a: b' is not a SIP URI", "'a: b' n’est pas une URI SIP"),
-    ("'x' is not a period; accepted: a period such as 6 months", "'x' n’est pas une durée ; accepté : une durée comme 6 months"),
-    ("mon has '9', which is not HH:MM-HH:MM", "mon contient '9', qui n’est pas HH:MM-HH:MM"),
-    ("'10-11' holds 2 ports; accepted: 32 or more for capacity.calls", "'10-11' contient 2 ports ; accepté : 32 ou plus pour capacity.calls"),
-    ("suspended: the clock went back by 2 days, to 2026-11-24T10:00:00Z; once it is right: sipagent purge --clock-ok --by WHO",
-     "suspendue : l’horloge a reculé de 2 jours, à 2026-11-24T10:00:00Z ; une fois l’horloge juste : sipagent purge --clock-ok --by QUI"),
-    ("it is on hold (criminal), to be reviewed 2027-01-01; see `release`", "il est conservé comme preuve (criminal), à réexaminer le 2027-01-01 ; voyez `release`"),
-    ("on hold (criminal), to be reviewed 2027-01-01; its metadata alone says so, the database does not: see `rebuild`",
-     "conservé comme preuve (criminal), à réexaminer le 2027-01-01 ; seules ses métadonnées le disent, la base l’ignore : voyez `rebuild`"),
-    ("retention.reserve: counts of calls wait in it for the database; b.reserve: its room on the disk is not allocated",
-     "retention.reserve : des comptages d’appels y attendent la base ; b.reserve : sa place sur le disque n’est pas allouée"),
-    ("/d/retention.db: file is not a database; accepted: a backup in its place, or `sipagent rebuild` once it is moved away",
-     "/d/retention.db : ce fichier n’est pas une base de données ; accepté : une sauvegarde à sa place, ou `sipagent rebuild` une fois qu’elle est déplacée"),
-    ("entries 3 to 7 are lost: a new database (2026-11-24T10:00:00Z)", "les entrées 3 à 7 sont perdues : une nouvelle base (2026-11-24T10:00:00Z)"),
-    ("/k/durand.key\u00a0: wrong passphrase, or the file is damaged", "/k/durand.key : phrase de passe fausse, ou fichier abîmé"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("english", "reads"),
+    [
+        (
+            "/k/a.pub: No such file or directory",
+            "/k/a.pub : aucun fichier ni dossier de ce nom",
+        ),
+        (
+            "/k/a.pub: exists, and a key is never overwritten",
+            "/k/a.pub : existe, et une clé n’est jamais remplacée",
+        ),
+        (
+            "'a: b' is not a SIP URI",
+            "'a: b' n’est pas une URI SIP",
+        ),
+        (
+            "'x' is not a period; accepted: a period such as 6 months",
+            "'x' n’est pas une durée ; accepté : une durée comme 6 months",
+        ),
+        (
+            "mon has '9', which is not HH:MM-HH:MM",
+            "mon contient '9', qui n’est pas HH:MM-HH:MM",
+        ),
+        (
+            "'10-11' holds 2 ports; accepted: 32 or more for capacity.calls",
+            "'10-11' contient 2 ports ; accepté : 32 ou plus pour capacity.calls",
+        ),
+        (
+            (
+                "suspended: the clock went back by 2 days, to 2026-11-24T10:00:00Z; once it is right:"
+                " sipagent purge --clock-ok --by WHO"
+            ),
+            (
+                "suspendue : l’horloge a reculé de 2 jours, à 2026-11-24T10:00:00Z ; une fois "
+                "l’horloge juste : sipagent purge --clock-ok --by QUI"
+            ),
+        ),
+        (
+            "it is on hold (criminal), to be reviewed 2027-01-01; see `release`",
+            "il est conservé comme preuve (criminal), à réexaminer le 2027-01-01 ; voyez `release`",
+        ),
+        (
+            (
+                "on hold (criminal), to be reviewed 2027-01-01; its metadata alone says so, the "
+                "database does not: see `rebuild`"
+            ),
+            (
+                "conservé comme preuve (criminal), à réexaminer le 2027-01-01 ; seules ses "
+                "métadonnées le disent, la base l’ignore : voyez `rebuild`"
+            ),
+        ),
+        (
+            (
+                "retention.reserve: counts of calls wait in it for the database; b.reserve: its room "
+                "on the disk is not allocated"
+            ),
+            (
+                "retention.reserve : des comptages d’appels y attendent la base ; b.reserve : sa "
+                "place sur le disque n’est pas allouée"
+            ),
+        ),
+        (
+            (
+                "/d/retention.db: file is not a database; accepted: a backup in its place, or "
+                "`sipagent rebuild` once it is moved away"
+            ),
+            (
+                "/d/retention.db : ce fichier n’est pas une base de données ; accepté : une "
+                "sauvegarde à sa place, ou `sipagent rebuild` une fois qu’elle est déplacée"
+            ),
+        ),
+        (
+            "entries 3 to 7 are lost: a new database (2026-11-24T10:00:00Z)",
+            "les entrées 3 à 7 sont perdues : une nouvelle base (2026-11-24T10:00:00Z)",
+        ),
+        (
+            "/k/durand.key\u00a0: wrong passphrase, or the file is damaged",
+            "/k/durand.key : phrase de passe fausse, ou fichier abîmé",
+        ),
+    ],
+)
 def test_what_is_made_of_several_is_found(english: str, reads: str) -> None:
     assert french(english) == reads
 
