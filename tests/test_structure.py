@@ -18,17 +18,18 @@ SHIPPED = ("sipagent", "media", "retention", "prompts")
 ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its modules may name
     "call": set(),
     "config": set(),
-    "stats": set(),
+    "languages": set(),
+    "stats": {"languages"},
     "softphone": set(),
     "edge": {"call", "config"},
     "sip": {"call", "config", "edge"},
     "voice": {"config"},
     "notice": {"config"},
-    "article30": {"config", "notice", "stats"},
+    "article30": {"config", "languages", "notice", "stats"},
     "agent": {"call", "config", "edge", "voice"},
     "pjsip": {"agent", "call", "config", "edge", "sip"},
     "service": {"agent", "call", "config", "edge", "notice", "pjsip", "voice"},
-    "check": {"agent", "config", "edge", "notice", "service", "voice"},
+    "check": {"agent", "config", "edge", "languages", "notice", "service", "voice"},
 }
 INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
     "media": {"hearing": set(), "recording": set()},

@@ -14,6 +14,7 @@ from sipagent.cli.passphrase import leaving, new_passphrase, new_passphrase_opti
 if TYPE_CHECKING:
     from sipagent.check.check import EngineFacts
     from sipagent.config.load import Config
+    from sipagent.service.systemd import Systemd
 
 
 @click.command("init", short_help="Write a config.toml, make keys, copy the prompts.")
@@ -98,29 +99,31 @@ def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: fl
     """
     config = work.config  # what is wrong with it is said before the engine is loaded
     from sipagent.service import supervision
+    from sipagent.service.systemd import Systemd
 
+    systemd = Systemd.from_environment()  # before any process is started
     run = _supervised if supervision.needed(config) else _in_one_process
-    ctx.exit(run(config, log_json, drain_s))
+    ctx.exit(run(config, log_json, drain_s, systemd))
 
 
-def _supervised(config: "Config", log_json: bool, drain_s: float) -> int:
+def _supervised(config: "Config", log_json: bool, drain_s: float, systemd: "Systemd") -> int:
     from sipagent.edge.rpc import EdgeError
     from sipagent.service import supervision
 
     try:
-        return supervision.run(config, log_json=log_json, drain_s=drain_s)
+        return supervision.run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
     except EdgeError as error:
         raise Failure(str(error)) from error
 
 
-def _in_one_process(config: "Config", log_json: bool, drain_s: float) -> int:
+def _in_one_process(config: "Config", log_json: bool, drain_s: float, systemd: "Systemd") -> int:
     from sipagent.pjsip import EngineError
     from sipagent.service import one_process
     from sipagent.service.processes.children import end_server
 
     end_server()  # which may have asked an engine, and has nothing more to do
     try:
-        return one_process.run(config, log_json=log_json, drain_s=drain_s)
+        return one_process.run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
     except EngineError as error:
         raise Failure(str(error)) from error
 

@@ -14,12 +14,12 @@ from retention.archive.archive import Archive
 from retention.recording import Json
 from retention.storage.keys import KeysError, PublicKey, read_public
 from sipagent.check.keys import PrivateKey, private_keys
-from sipagent.cli.base import Failure, Workplace, json_option, print_json
+from sipagent.cli.base import Failure, Program, Workplace, json_option, print_json
 from sipagent.cli.passphrase import leaving, new_passphrase, new_passphrase_options
 from sipagent.cli.tables import Column, console, show_table
 
 
-@click.group("keys", short_help="Who can listen: make, list and rotate keys.")
+@click.group("keys", cls=Program, short_help="Who can listen: make, list and rotate keys.")
 def keys_group() -> None:
     """Make, list and rotate the keys that recordings are sealed with.
 
