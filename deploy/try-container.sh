@@ -60,7 +60,7 @@ sed -i -e 's/^# \[metrics\]$/[metrics]/' -e 's/^# listen = "127.0.0.1:9464"/list
 	-e 's/^rtp_ports = .*/rtp_ports = "36000-36199"/' -e 's/^calls = .*/calls = 4/' "$folder/etc/config.toml"
 container=$(podman run --detach "${shut[@]}" "${limits[@]}" \
 	"${volumes[@]}" "$image")
-timeout 120 podman logs --follow "$container" 2>&1 | grep -q -m 1 '"event": "ready"' || {
+grep -q -m 1 '"event": "ready"' < <(timeout 120 podman logs --follow "$container" 2>&1) || {
 	podman logs "$container" >&2
 	fail 'it did not get ready'
 }
