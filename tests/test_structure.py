@@ -18,17 +18,18 @@ SHIPPED = ("sipagent", "media", "retention", "prompts")
 ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its modules may name
     "call": set(),
     "config": set(),
-    "stats": set(),
+    "languages": set(),
+    "stats": {"languages"},
     "softphone": set(),
     "edge": {"call", "config"},
     "sip": {"call", "config", "edge"},
     "voice": {"config"},
     "notice": {"config"},
-    "article30": {"config", "notice", "stats"},
+    "article30": {"config", "languages", "notice", "stats"},
     "agent": {"call", "config", "edge", "voice"},
     "pjsip": {"agent", "call", "config", "edge", "sip"},
     "service": {"agent", "call", "config", "edge", "notice", "pjsip", "voice"},
-    "check": {"agent", "config", "edge", "notice", "service", "voice"},
+    "check": {"agent", "config", "edge", "languages", "notice", "service", "voice"},
 }
 INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
     "media": {"hearing": set(), "recording": set()},
@@ -77,6 +78,7 @@ REMOVING = {
         "media/recording/tap.py",
     ),  # a part in the spool
     "retention/storage/keys.py",  # half a pair
+    "sipagent/cli/init/directory.py",  # what was begun
     *(
         "sipagent/cli/copy.py",
         "sipagent/cli/setup/register.py",

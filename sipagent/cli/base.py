@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,9 @@ from retention.rules.purge import Terms
 from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.errors import ConfigError, one_line
+from sipagent.languages import terminal
+from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
+from sipagent.languages.help import translated
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -38,6 +42,12 @@ SYSTEM_CONFIG = Path("/etc/sipagent/config.toml")
 _WORDS = 500  # characters
 _LISTED = 10  # how many ids fit into one line
 _OFFERED = 50  # how many ids a shell gets for completion
+
+LANGUAGE_OPTION: dict[str, Any] = {
+    "type": click.Choice(LANGUAGES),
+    "expose_value": False,
+    "help": "The language of what is said to people; else that of the environment (LANG).",
+}
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -80,13 +90,33 @@ class Program(click.Group):
         """In the order of adding: what is used daily comes first."""
         return list(self.commands)
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """In the language that is spoken."""
+        command = super().get_command(ctx, cmd_name)
+        return command and translated(command)
+
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         """Run and exit with the code."""
         extra.pop("standalone_mode", None)
         extra["prog_name"] = extra.get("prog_name") or "sipagent"
+        arguments = list(sys.argv[1:] if args is None else args)
+        for stream in (sys.stdout, sys.stderr):
+            terminal.show_all(stream)
         _let_readers_leave()
+        with speaking(self._language(arguments)):
+            self._run(arguments, extra)
+
+    def _language(self, arguments: Sequence[str]) -> str:
+        """English beside `--json`: a program reads it. A command's own `--lang` is about something else."""
+        if "--json" in arguments:
+            return "en"
+        own = (place for place, word in enumerate(arguments) if _has_own_language(self.commands.get(word)))
+        return of_arguments(arguments[: next(own, None)]) or of_environment(os.environ)
+
+    def _run(self, arguments: list[str], extra: dict[str, Any]) -> None:
+        """Raises SystemExit, always."""
         try:
-            code = super().main(list(args) if args is not None else None, standalone_mode=False, **extra)
+            code = click.Group.main(translated(self), arguments, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as help:
             click.echo(help.format_message(), err=True)
             sys.exit(2)
@@ -95,13 +125,14 @@ class Program(click.Group):
         except ConfigError as error:
             sys.exit(_say(str(error), 2))
         except click.Abort:
-            sys.exit(_say("aborted", 1))
+            sys.exit(_say(_("aborted"), 1))
         except (Failure, StoreError, ArchiveError) as error:
             sys.exit(_say(str(error), 1))
         except ModuleNotFoundError as absent:
             if absent.name != "pjsua2":
                 raise
-            sys.exit(_say("no SIP engine is installed; accepted: pjsua2-python, or one of your own build", 1))
+            said = _("no SIP engine is installed; accepted: pjsua2-python, or one of your own build")
+            sys.exit(_say(said, 1))
         except OSError as error:
             sys.exit(_say(": ".join(filter(None, (error.filename, error.strerror or str(error)))), 1))
         sys.exit(code if isinstance(code, int) else 0)
@@ -110,11 +141,13 @@ class Program(click.Group):
 def _usage(error: click.UsageError) -> str:
     command = error.ctx.command_path if error.ctx else "sipagent"
     message = error.format_message().rstrip(".")
-    return f"{message[:1].lower()}{message[1:]} (see `{command} --help`)"
+    advice = _("see `{command} --help`").format(command=command)
+    return f"{message[:1].lower()}{message[1:]} ({advice})"
 
 
 def _say(message: str, code: int) -> int:
-    click.echo(f"sipagent: {one_line(' '.join(message.split()))}", err=True)
+    words = re.split(r"[ \t\r\n\f\v]+", message.strip())  # no-break spaces stay
+    click.echo(f"sipagent: {one_line(' '.join(words))}", err=True)
     return code
 
 
@@ -257,6 +290,18 @@ def config_option(command: click.Command) -> None:
         callback=named,
     )
     command.params.append(option)
+
+
+def language_option(command: click.Command) -> None:
+    """Allow `--lang` after the command, too; `Program` has read it already."""
+    if not _has_own_language(command):
+        command.params.append(click.Option(["--lang"], **LANGUAGE_OPTION))
+
+
+def _has_own_language(command: click.Command | None) -> bool:
+    """Whether it has a `--lang` that is about something else than what it says to people."""
+    params = command.params if command else ()
+    return any("--lang" in param.opts and param.expose_value for param in params)
 
 
 def by_option(command: Decorated) -> Decorated:

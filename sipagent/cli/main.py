@@ -5,7 +5,15 @@ from pathlib import Path
 import click
 
 from sipagent import __version__
-from sipagent.cli.base import SYSTEM_CONFIG, Program, Workplace, config_option
+from sipagent.cli.base import (
+    LANGUAGE_OPTION,
+    SYSTEM_CONFIG,
+    Program,
+    Workplace,
+    config_option,
+    language_option,
+)
+from sipagent.cli.init import command as init
 from sipagent.cli.recordings import (
     accesses,
     delete,
@@ -23,7 +31,7 @@ from sipagent.cli.recordings import (
 from sipagent.cli.recordings import (
     list as cli_list,
 )
-from sipagent.cli.setup import agent, detect, edge, hours, keys, notice, register, rotate, train
+from sipagent.cli.setup import agent, detect, edge, hours, keys, notice, register, rotate, status, train
 
 WITHOUT_CONFIG = {"init", "demo", "completion"}
 
@@ -38,6 +46,7 @@ WITHOUT_CONFIG = {"init", "demo", "completion"}
     metavar="PATH",
     help=f"The configuration, also after the command; else config.toml, else {SYSTEM_CONFIG}.",
 )
+@click.option("--lang", **LANGUAGE_OPTION)
 @click.version_option(__version__, message="sipagent %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, config_path: Path | None) -> None:
@@ -72,7 +81,7 @@ for _command in (
     rebuild.rebuild_command,
     verify.verify_command,
     stamp.stamp_command,
-    agent.init_command,
+    init.init_command,
     keys.keys_group,
     agent.check_command,
     notice.notice_command,
@@ -80,6 +89,7 @@ for _command in (
     train.train_command,
     hours.hours_command,
     agent.run_command,
+    status.status_command,
     edge.edge_command,
     agent.demo_command,
     agent.completion_command,
@@ -89,3 +99,4 @@ keys.keys_group.add_command(rotate.rotate_command)
 for _command in (*cli.commands.values(), *keys.keys_group.commands.values()):
     if _command.name not in WITHOUT_CONFIG:
         config_option(_command)
+    language_option(_command)

@@ -16,6 +16,7 @@ from rich.text import Text
 from retention.recording import Receipt, Recording, Status
 from sipagent.cli.base import Workplace
 from sipagent.cli.times import length, short, size
+from sipagent.config.errors import one_line
 from sipagent.config.identity import printable
 
 Row = TypeVar("Row")
@@ -68,8 +69,13 @@ def console(*, stderr: bool = False) -> Console:
 
 def cell(value: str | None) -> Text:
     """One value, safe to show, in the colour for its meaning."""
-    text = printable(value, _CELL) if value else "–"
+    text = _safe(value) if value else "–"
     return Text(text, style=STYLES.get(text, "dim" if value is None else ""))
+
+
+def _safe(value: str) -> str:
+    escaped = one_line(value[: _CELL + 1])
+    return escaped if len(escaped) <= _CELL else escaped[: _CELL - 1] + "…"
 
 
 def newest(rows: Sequence[Row], screen: Console, asked: int | None) -> Sequence[Row]:

@@ -27,7 +27,12 @@ class ConfigError(Exception):
 
 def one_line(text: str) -> str:
     """Escape everything that would break or disguise a line."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return "".join(char if is_plain(char) else ascii(char)[1:-1] for char in text)
+
+
+def is_plain(char: str) -> bool:
+    """Whether a character shows as itself; no-break spaces do, with which French sets `:` and `«` apart."""
+    return char.isprintable() or char in "\u00a0\u202f"
 
 
 def shown(value: object) -> str:

@@ -1,0 +1,224 @@
+"""The catalogues of `sipagent/languages`: what they must have, and what they have.
+
+`python -m tests.catalogues`, which is `make languages`, writes each language's `.mo` anew, and names what is
+missing, superfluous or odd.
+"""
+
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+from sipagent.cli.main import cli
+from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
+from sipagent.languages.help import texts
+from sipagent.languages.labels import CODES
+from sipagent.languages.messages import CONTEXT
+from sipagent.languages.system import FAULTS
+from tests import messages as below
+
+ROOT = Path(__file__).parent.parent
+SPOKEN = ("sipagent", "media", "retention")  # whose texts people read
+PLURALS = {"fr": "nplurals=2; plural=(n > 1);"}
+KEYWORDS: dict[str, tuple[int | tuple[int, str], ...] | None] = {
+    "_": None,
+    "N_": None,
+    "Reason": None,
+    "gettext": None,
+    "ngettext": (1, 2),
+    "pgettext": ((1, "c"), 2),
+    "npgettext": ((1, "c"), 2, 3),
+}
+# what click says to those who write commands, or of what ours have not
+NOT_SAID = re.compile(
+    r"declaration|flag for true|dynamic|defined twice|Did you mean|No options defined|Windows|Bash|Choice\("
+    r"|DeprecationWarning|deprecated|editor|colour|standard stream|UUID|Positional|version %|Arguments take"
+    r"|start character|Takes \{nargs|len_type|Press any|iterable|^d$|match the format|Confirm the action"
+)
+
+Key = tuple[str | None, str]  # context, and the English text; of several its singular
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text of the code: the file it is in, and its plural."""
+
+    place: str
+    plural: str | None = None
+
+
+def spoken() -> dict[Key, Text]:
+    """Every text that the code may say, wherever it is said first."""
+    found: dict[Key, Text] = {}
+    for place, context, words in [*_written(), *_coded(), *_of_click()]:
+        singular, plural = words if isinstance(words, tuple) else (words, None)
+        found.setdefault((context, singular), Text(place, plural))
+    return found
+
+
+def _written() -> Iterator[tuple[str, str | None, str | tuple[str, str]]]:
+    """What stands in the code as an argument of gettext's functions."""
+    for folder in SPOKEN:
+        for name, line, words, _, context in extract_from_dir(
+            ROOT / folder, [("**.py", "python")], keywords=KEYWORDS
+        ):
+            yield f"{folder}/{name}:{line}", context, words  # type: ignore[misc]
+
+
+def _coded() -> Iterator[tuple[str, str | None, str]]:
+    """What gettext is given by a name: help of commands, labels of codes, what the system says of files."""
+    yield from (("help", context, text) for context, text in texts(cli))
+    yield from (("labels", kind, code) for kind, codes in CODES.items() for code in codes)
+    yield from (("system", None, os.strerror(fault)) for fault in FAULTS)
+
+
+def _of_click() -> Iterator[tuple[str, str | None, str | tuple[str, str]]]:
+    folder = Path(click.__file__).parent
+    for name, line, words, _, context in extract_from_dir(folder, [("**.py", "python")], keywords=KEYWORDS):
+        if not NOT_SAID.search(words if isinstance(words, str) else words[0]):
+            yield f"click/{name}:{line}", context, words  # type: ignore[misc]
+
+
+def messages(language: str) -> dict[Key, Message]:
+    """Every entry of a language. Raises ValueError for one that two files have."""
+    found: dict[Key, Message] = {}
+    for path in sorted((FOLDER / language).glob("*.po")):
+        with path.open("rb") as file:
+            for message in read_po(file, abort_invalid=True):
+                if not message.id:
+                    continue
+                key = key_of(message)
+                if key in found:
+                    raise ValueError(f"{path.name}: {key} is in another file, too")
+                found[key] = message
+    return found
+
+
+def key_of(message: Message) -> Key:
+    return message.context, message.id if isinstance(message.id, str) else message.id[0]
+
+
+class _Whole(Catalog):
+    """Its heading says nothing of when and by what it was made."""
+
+    heading = ""
+
+    def __iter__(self) -> Iterator[Message]:
+        _, *entries = super().__iter__()
+        yield Message("", self.heading)
+        yield from entries
+
+
+def compiled(language: str) -> bytes:
+    """The `.mo`: the same entries give the same bytes."""
+    whole = _Whole(fuzzy=False)
+    whole.heading = f"Content-Type: text/plain; charset=utf-8\nPlural-Forms: {PLURALS[language]}\n"
+    for message in messages(language).values():
+        whole.add(message.id, message.string, context=message.context)
+    file = io.BytesIO()
+    write_mo(file, whole)
+    return file.getvalue()
+
+
+def place(language: str) -> Path:
+    return FOLDER / language / "LC_MESSAGES" / f"{DOMAIN}.mo"
+
+
+def translations() -> list[str]:
+    """Every language but that of the code."""
+    return [one for one in LANGUAGES if one != "en"]
+
+
+def missing(language: str) -> list[str]:
+    """What is said and has no entry, or an empty one."""
+    there = messages(language)
+    return [
+        f"{text.place}: {key[0] or ''} {key[1]!r}"
+        for key, text in spoken().items()
+        if key not in there or not all(_strings(there[key]))
+    ] + below.missing(_of_others(there))
+
+
+def superfluous(language: str) -> list[str]:
+    said, there = spoken(), messages(language)
+    own = [f"{key[0] or ''} {key[1]!r}" for key in there if key not in said and key[0] != CONTEXT]
+    return own + below.superfluous(_of_others(there))
+
+
+def _of_others(there: dict[Key, Message]) -> dict[str, Message]:
+    """What the code below the command line says, by its English."""
+    return {key[1]: message for key, message in there.items() if key[0] == CONTEXT}
+
+
+def odd(language: str) -> list[str]:
+    """Placeholders or plural forms that differ, and French that is set as English is."""
+    said = spoken()
+    found = []
+    for key, message in messages(language).items():
+        english = {name for one in _ids(message) for name in placeholders(one)}
+        if any(set(placeholders(one)) - english for one in _strings(message)) or (
+            english - {name for one in _strings(message) for name in placeholders(one)}
+        ):
+            found.append(f"{key[1]!r}: other placeholders")
+        if key in said and (said[key].plural is not None) != isinstance(message.id, tuple):
+            found.append(f"{key[1]!r}: one has a plural, the other has not")
+        found += [f"{one!r}: {why}" for one in _strings(message) if (why := misset(one))]
+    return found
+
+
+def placeholders(text: str) -> list[str]:
+    """`{name}` and `{name:.1f}`, with what says how."""
+    return re.findall(r"\{[a-z_0-9][^{}]*\}", text)
+
+
+_CODE = re.compile(r"`[^`]*`|\{[^{}]*\}|https?://\S+|\b\w+(?:\.\w+)*[:=]\S+|\d\d?:\d\d|%\(\w+\)s")
+
+
+def misset(french: str) -> str | None:
+    """What is wrong with how a French text is set; None if nothing is. Code is left out."""
+    text = _CODE.sub("x", french)
+    if re.search(r"(?<![\u00a0\u202f])[;?!»]", text) or re.search(r"(?<![\u00a0\u202f:]):(?![:/\w])", text):
+        return "no no-break space before : ; ? ! or »"
+    if re.search(r"«(?![\u00a0\u202f])", text):
+        return "no no-break space behind «"
+    if re.search(r"(?<=\w)'(?=\w)", text):
+        return "' in place of ’"
+    return '" in place of « »' if re.search(r"(?<![=\w])\"\w[^\"=]* [^\"=]*\"", text) else None
+
+
+def _ids(message: Message) -> tuple[str, ...]:
+    return (message.id,) if isinstance(message.id, str) else tuple(message.id)
+
+
+def _strings(message: Message) -> tuple[str, ...]:
+    return (message.string,) if isinstance(message.string, str) else tuple(message.string or ("",))
+
+
+def main() -> int:
+    """Write what is compiled; 1 if something is missing, superfluous or odd."""
+    wrong = 0
+    for language in translations():
+        place(language).parent.mkdir(exist_ok=True)
+        place(language).write_bytes(compiled(language))
+        for what, found in (
+            ("missing", missing(language)),
+            ("superfluous", superfluous(language)),
+            ("odd", odd(language)),
+        ):
+            wrong += len(found)
+            for one in found:
+                print(f"{language}: {what}: {one}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
