@@ -85,7 +85,7 @@ def to_journal() -> bool:
 
 
 def with_priority(shape: structlog.typing.Processor) -> structlog.typing.Processor:
-    """The same lines, each with its priority before it."""
+    """Shape lines as `shape` does, each with its priority (syslog(3)) before it."""
 
     def line(logger: object, name: str, event: structlog.typing.EventDict) -> str:
         priority = PRIORITIES[event["level"]]
