@@ -32,6 +32,7 @@ COMMANDS = (
         "train-keyword",
         "hours",
         "run",
+        "status",
         "edge",
         "demo",
         "completion",

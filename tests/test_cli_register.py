@@ -29,9 +29,9 @@ def test_it_is_printed_in_the_services_language(room: Room, office: Office) -> N
     french = office.run("register")
     assert (french.code, french.err) == (0, "")
     assert french.out.startswith(
-        "<!-- sipagent register: fr -->\n# Enregistrement des appels : Agglo J'écoute\n"
+        "<!-- sipagent register: fr -->\n# Enregistrement des appels\u00a0: Agglo J'écoute\n"
     )
-    assert "« Agglo J’écoute, bonjour. Votre appel peut être enregistré, pour la qualité" in french.out
+    assert "«\u00a0Agglo J’écoute, bonjour. Votre appel peut être enregistré, pour la qualité" in french.out
     assert "# Call recording: Agglo" in office.run("register", "--lang", "en").out
     room.set("service", 'language = "de"')
     room.set("prompts", 'notice = "prompts/fr/notice.wav"')
@@ -51,7 +51,7 @@ def test_twice_the_same(office: Office) -> None:
 def test_who_can_listen_is_told_by_name(room: Room, office: Office) -> None:
     new_pair(room.folder / "keys/durand", None, "Marie Durand")
     room.set("recording", 'recipients = ["keys/durand.pub"]')
-    assert "**Écoute**, par clé privée : Marie Durand (`" in office.run("register").out
+    assert "**Écoute**, par clé privée\u00a0: Marie Durand (`" in office.run("register").out
     (room.folder / "keys/durand.pub").write_text("nonsense")
     assert "durand.pub: is not a public key" in office.fails(1, "register")
 
@@ -162,8 +162,8 @@ def test_what_differs_as_json(room: Room, office: Office) -> None:
     assert (told.code, found["current"]) == (1, False)
     (one,) = found["differences"]
     assert one["where"].startswith("line ") and one["keys"][0] == "retention.period"
-    assert one["file"] == "- **Enregistrements** : 6 mois à compter de l’appel"
-    assert one["now"] == "- **Enregistrements** : 90 jours à compter de l’appel"
+    assert one["file"] == "- **Enregistrements**\u00a0: 6\u00a0mois à compter de l’appel"
+    assert one["now"] == "- **Enregistrements**\u00a0: 90\u00a0jours à compter de l’appel"
 
 
 def test_how_a_file_is_laid_out_does_not_count(office: Office) -> None:

@@ -1,5 +1,5 @@
-from retention.reason import Reason, shown
 from sipagent.languages.choice import speaking
+from sipagent.languages.reason import Reason, shown
 
 
 def test_what_is_kept_is_english_and_what_is_shown_is_not() -> None:
@@ -12,7 +12,9 @@ def test_what_is_kept_is_english_and_what_is_shown_is_not() -> None:
         assert shown(reason) == reason
 
 
-def test_what_is_no_reason_is_shown_as_it_is() -> None:
+def test_what_is_no_reason_is_a_message_of_the_code_or_stays_as_it_is() -> None:
     with speaking("fr"):
         assert shown("a text") == shown(ValueError("a text")) == "a text"
         assert shown(OSError(2, "No such file")) == str(OSError(2, "No such file"))
+        assert shown(ValueError("is not a period")) == "n’est pas une durée"
+        assert shown(Reason("Error: {message}", message="is empty")) == "Erreur\u00a0: est vide"

@@ -259,13 +259,14 @@ def test_every_sentence_is_said_by_some_configuration() -> None:
 def test_the_words_of_the_configuration_are_told_to_the_letter() -> None:
     text = changed("retention.purposes", '["qualité_de_service", "quality"]')
     french, english = (markdown(made(text), language) for language in ("fr", "en"))
+    assert "`qualité_de_service`, qualité du service (`quality`)" in french
+    assert "`qualité_de_service`, `quality`" in english
     for said in (french, english):
-        assert "`qualité_de_service`, `quality`" in said
         assert "Communauté d'agglomération du Saint-Quentinois" in said and "dpo@ville.fr" in said
-    assert "**Enregistrements** : 6 mois" in french and "**Recordings**: 6 months" in english
-    assert "**Fiches d’analyse** : 1 an" in french
+    assert "**Enregistrements**\u00a0: 6\u00a0mois" in french and "**Recordings**: 6 months" in english
+    assert "**Fiches d’analyse**\u00a0: 1\u00a0an" in french
     tenth = changed("recording.share", "0.125")
-    assert "12,5 % des appels" in markdown(made(tenth), "fr")
+    assert "12,5\u202f% des appels" in markdown(made(tenth), "fr")
     assert "12.5% of the calls" in markdown(made(tenth), "en")
 
 
@@ -283,9 +284,9 @@ def test_windows_are_told_with_the_share_at_other_times() -> None:
         "justification": "a trial of one month",
     }
     assert (
-        "**Étendue** : 20 % des appels (lundi, jeudi, vendredi `09:00-10:00,14:00-15:00`) ; "
-        "5 % des appels (mardi `00:00-24:00`) ; le reste du temps 0 % ;"
-    ) in markdown(made(text), "fr")
+        "**Étendue** : 20 % des appels (lundi, jeudi, vendredi, de 9 h à 10 h, de 14 h à 15 h) ; "
+        "5 % des appels (mardi, toute la journée) ; le reste du temps 0 % ;"
+    ) in " ".join(markdown(made(text), "fr").split())
     assert "5% of the calls (Tuesday `00:00-24:00`); at other times 0%;" in markdown(made(text), "en")
 
 

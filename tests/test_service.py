@@ -25,6 +25,7 @@ from sipagent.config.load import Config, ConfigError
 from sipagent.config.sampling import draw
 from sipagent.config.seed import keep_seed, read_seed
 from sipagent.service import one_process
+from sipagent.service.systemd import Systemd
 from tests import kept
 from tests.configured import SMALL, read, with_keys
 from tests.driving import HERE, invite
@@ -92,7 +93,7 @@ def send(number: int) -> Callable[[Stub], None]:
 
 def run(config: Config, capsys: pytest.CaptureFixture[str], drain_s: float = 60.0) -> list[dict[str, Any]]:
     """What a whole run has logged."""
-    assert one_process.run(config, log_json=True, drain_s=drain_s) == 0
+    assert one_process.run(config, log_json=True, drain_s=drain_s, systemd=Systemd()) == 0
     assert Stub.steps == []
     out, err = capsys.readouterr()
     assert out == ""
@@ -159,7 +160,7 @@ def test_a_second_agent_touches_nothing_of_the_first_one(
     archive.open(row).write_bytes(b"of a call")
     lock = office.retention.database.with_suffix(".lock")
     with alone(lock), pytest.raises(StoreError, match="another agent is at work on it"):
-        one_process.run(office, log_json=True, drain_s=0)
+        one_process.run(office, log_json=True, drain_s=0, systemd=Systemd())
     assert archive.store.recording(row.id) == row and Paths(archive).part(row.id).exists()
     assert engine.made[0].stopped
     run(office, capsys)
@@ -371,14 +372,14 @@ def test_more_calls_than_the_engine_has_legs_for(
 ) -> None:
     monkeypatch.setattr(engine, "legs_it_has", 1)
     with pytest.raises(ConfigError, match=r"capacity.calls: 1 is more than one process carries"):
-        one_process.run(office, log_json=True, drain_s=1.0)
+        one_process.run(office, log_json=True, drain_s=1.0, systemd=Systemd())
     assert engine.made[0].stopped
 
 
 def test_a_prompt_that_cannot_be_played_is_an_error_of_the_configuration(where: Path) -> None:
     config = read(with_keys("prompts", 'notice = "absent.wav"', SMALL), where)
     with pytest.raises(ConfigError, match=r"prompts: .*absent.wav: does not exist; accepted: "):
-        one_process.run(config, log_json=True, drain_s=1.0)
+        one_process.run(config, log_json=True, drain_s=1.0, systemd=Systemd())
 
 
 UNRECORDABLE = {
@@ -394,7 +395,7 @@ def test_what_would_leave_every_call_unrecorded_by_mistake_stops_it(
     """Before there is an engine."""
     where.write_text(UNRECORDABLE[key])
     with pytest.raises(ConfigError, match=rf"{key}: .*; accepted: what lets calls be recorded, or ") as wrong:
-        one_process.run(read(UNRECORDABLE[key], where), log_json=True, drain_s=1.0)
+        one_process.run(read(UNRECORDABLE[key], where), log_json=True, drain_s=1.0, systemd=Systemd())
     assert "\n" not in str(wrong.value)
     assert engine.made == []
 
@@ -491,5 +492,5 @@ def test_a_port_for_figures_that_is_taken_is_an_error_of_the_configuration(
         with pytest.raises(
             ConfigError, match=rf"metrics.listen: {listen}: Address already in use; accepted: "
         ):
-            one_process.run(config, log_json=True, drain_s=1.0)
+            one_process.run(config, log_json=True, drain_s=1.0, systemd=Systemd())
     assert engine.made[0].stopped and engine.made[0].polls == 0

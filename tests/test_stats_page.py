@@ -265,7 +265,9 @@ def test_ticks_are_round_and_reach_the_highest(highest: int) -> None:
 def test_figures_that_agree_with_the_chain_say_so() -> None:
     text = page(figures_of(1, 40), replace(HEADING, tally={"receipts": (1234, 1234), "accesses": (1, 1)}))
     foot = text.partition("<footer>")[2]
-    assert "concordent avec la chaîne (reçus d’appel 1\u202f234; lignes de la trace des accès 1)." in foot
+    assert (
+        "concordent avec la chaîne (reçus d’appel 1\u202f234\u202f; lignes de la trace des usages 1)." in foot
+    )
     assert 'class="alarm"' not in text
 
 
@@ -316,4 +318,4 @@ def test_numbers_are_written_as_readers_do() -> None:
         "8\u00a0s", "1\u00a0min", "90\u00a0s", "5\u00a0min",
     ]  # fmt: skip
     assert english.moment(datetime(2026, 11, 24)) == "2026-11-24"
-    assert french.moment(datetime(2026, 11, 24, 9, 5)) == "24/11/2026 09:05"
+    assert french.moment(datetime(2026, 11, 24, 9, 5)) == "24/11/2026 à 9\u00a0h\u00a005"

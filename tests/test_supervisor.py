@@ -24,6 +24,7 @@ from sipagent.service.processes.messages import (
 )
 from sipagent.service.processes.specs import DETECTOR, REGISTRAR, worker_name
 from sipagent.service.supervisor import GRACE_S, SILENT_S, ChildSlot, Supervisor
+from sipagent.service.systemd import Systemd
 from tests import kept
 
 DRAIN_S = 60.0
@@ -112,6 +113,8 @@ class FakeEdge:
 
 
 class FakeShared:
+    calls, limit = 2, 6
+
     def __init__(self) -> None:
         self.lost: list[int] = []
         self.told: list[tuple[int, ToSupervisor]] = []
@@ -148,7 +151,13 @@ class NoWake:
 class House:
     """A supervisor, and what it watches over. `now` is its clock."""
 
-    def __init__(self, workers: int = 3, registers: bool = False, hears: bool = False) -> None:
+    def __init__(
+        self,
+        workers: int = 3,
+        registers: bool = False,
+        hears: bool = False,
+        systemd: Systemd = Systemd(),  # noqa: B008 - it has nobody to tell
+    ) -> None:
         self.now = 1000.0
         self.edge = FakeEdge()
         self.shared = FakeShared()
@@ -160,7 +169,9 @@ class House:
             places.append(self.place(REGISTRAR, None))
         if hears:
             places.insert(0, self.place(DETECTOR, None))
-        self.supervisor = Supervisor(EdgeCare(self.edge), self.shared, places, self.orders, NoWake())
+        self.supervisor = Supervisor(
+            EdgeCare(self.edge), self.shared, places, self.orders, NoWake(), systemd=systemd
+        )
         self.supervisor.care.start(self.now)
         self.turn()
 

@@ -9,6 +9,7 @@ from retention.rules.copies import Copy
 from retention.rules.deletion import Deletion
 from sipagent.config.identity import printable
 from sipagent.config.tables.service import ServiceTable
+from sipagent.languages.typography import set_french
 from sipagent.stats.words import StatisticsWords
 
 _WIDTH = 78
@@ -24,7 +25,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "began": ("Date de l’appel", "Date of the call"),
     "length": ("Durée", "Length"),
     "at": ("Effacé le", "Deleted on"),
-    "by": ("Par", "By"),
+    "by": ("Effacé par", "By"),
     "reason": ("Motif", "Reason"),
     "gone": ("Ce qui a été effacé", "What was deleted"),
     "stays": ("Ce qui reste", "What stays"),
@@ -53,8 +54,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "note": ("Le texte de la fiche d’analyse.", "The text of the analysis."),
     "notes": ("Le texte des {count} fiches d’analyse.", "The text of the {count} analyses."),
     "call_stays": (
-        "De l’appel : sa référence, le moment exact de son début, de sa prise, de sa mise en relation et de "
-        "sa fin, le numéro composé, son issue, et ce qui a été décidé de son enregistrement.",
+        "De l’appel : sa référence, le moment exact de son début, du décroché, de la mise en relation et de "
+        "la fin, le numéro composé, l’issue de l’appel, et ce qui a été décidé de son enregistrement.",
         "Of the call: its reference, the exact moments at which it began, was answered, connected and ended, "
         "the number that was dialled, how it ended, and what was decided about recording it.",
     ),
@@ -69,15 +70,15 @@ _WORDS: dict[str, tuple[str, str]] = {
         "Of the analyses: their dates.",
     ),
     "uses_stay": (
-        "Dans la trace des usages : cet effacement et ce qui l’a précédé ; pendant un temps aussi, le nom de "
-        "qui a agi et le motif donné.",
+        "Dans la trace des usages : cet effacement et ce qui l’a précédé ; pendant un temps aussi, le nom "
+        "des personnes qui ont agi et le motif qu’elles ont donné.",
         "In the trace of uses: this deletion and what came before it; for a time also the names of those who "
         "did it, and the reasons that they gave.",
     ),
     "who": (
-        "Ni le numéro ni la voix de la personne qui a appelé n’en font partie. Qui détient d’autres traces "
-        "de ce moment et de ce numéro composé, comme un opérateur de téléphonie, peut encore savoir qui a "
-        "appelé.",
+        "Ni le numéro ni la voix de la personne qui a appelé n’en font partie. Quiconque détient d’autres "
+        "traces de ce moment et de ce numéro composé, comme un opérateur de télécommunications, peut encore "
+        "savoir qui a appelé.",
         "Neither the number nor the voice of the person who called is among it. Whoever has other records of "
         "that moment and of the number dialled, such as a telephone company, can still tell who called.",
     ),
@@ -184,9 +185,8 @@ class _Page:
         return wrap(text, _WIDTH, initial_indent="- ", subsequent_indent="  ")
 
     def _moment(self, at: datetime) -> str:
-        local = at.astimezone(self._service.timezone)
-        return f"{self._words.day(local.date())} {local:%H:%M:%S} ({self._service.timezone.key})"
+        return f"{self._words.second(at.astimezone(self._service.timezone))} ({self._service.timezone.key})"
 
     def _say(self, name: str, **values: object) -> str:
         french, english = _WORDS[name]
-        return (french if self._words.french else english).format(**values)
+        return (set_french(french) if self._words.french else english).format(**values)

@@ -8,6 +8,9 @@ ENGLISH = RegisterWords(
         "configuration."
     ),
     to_complete="**to be completed**",
+    names={},
+    languages={"fr": "French", "en": "English", "de": "German", "es": "Spanish"},
+    setting=str,
     headings={
         "controller": "Controller (article 30(1)(a))",
         "legal_basis": "Legal basis (article 6(1))",
@@ -63,12 +66,12 @@ ENGLISH = RegisterWords(
         "legal_basis/missing": "{todo}",
         "legal_basis/example": "{} is an example, {todo}",
         "purposes.uses": (
-            "**Listening and copying**, for these purposes only: {:code}; and for a person’s own request of "
+            "**Listening and copying**, for these purposes only: {:named}; and for a person’s own request of "
             "access"
         ),
         "purposes.testimony": (
             "**Testimony**: a recording may be held as evidence, and then listened to, on these grounds "
-            "only: {:code}"
+            "only: {:named}"
         ),
         "purposes.testimony/none": "**Testimony**: no ground is admitted",
         "persons.categories": (
@@ -98,7 +101,7 @@ ENGLISH = RegisterWords(
             "**Listening**: whoever has access to the agent’s files, which are stored in clear"
         ),
         "recipients.authorities": (
-            "**Authorities** that what is held as evidence serves, by its ground: {:code}"
+            "**Authorities** that what is held as evidence serves, by its ground: {:named}"
         ),
         "recipients.authorities/none": (
             "**Authorities**: those that the law names; nothing is held for them"
@@ -198,8 +201,8 @@ ENGLISH = RegisterWords(
         ),
         "security.pausing/on": "**Pausing by the operator**: {code:code} puts silence in its place",
         "security.purposes/on": (
-            "**No use without a purpose** from the list ({purposes:code}), a request of access or the ground "
-            "of a hold, and without a name"
+            "**No use without a purpose** from the list ({purposes:named}), a request of access or the "
+            "ground of a hold, and without a name"
         ),
         "security.trace/on": (
             "**Trace of every use** through the program, and of every refused one, with the system’s user"

@@ -105,11 +105,13 @@ def renewed(written: Written | None, entry: RegisterEntry, language: str | None)
 
 
 def _of_markdown(written: Written, now: list[EntryLine]) -> Iterator[Difference]:
-    """Compare line by line; empty lines and space around a line do not count."""
+    """Compare line by line; empty lines, and which kind of space it is, do not count."""
     numbered = enumerate(written.lines, len(written.before) + 1)
     old = [(number, text) for number, row in numbered if (text := row.strip())]
     new = [line for line in now if line.text]
-    matcher = SequenceMatcher(None, [text for _, text in old], [line.text for line in new], autojunk=False)
+    matcher = SequenceMatcher(
+        None, [_plain(text) for _, text in old], [_plain(line.text) for line in new], autojunk=False
+    )
     for operation, first, last, new_first, new_last in matcher.get_opcodes():
         if operation == "equal":
             continue
@@ -118,6 +120,11 @@ def _of_markdown(written: Written, now: list[EntryLine]) -> Iterator[Difference]
             where = f"line {had[0]}" if had else place
             file = had[1] if had else None
             yield Difference(where, has.keys if has else (), file, has.text if has else None)
+
+
+def _plain(text: str) -> str:
+    """With one plain space wherever there is space: an editor may have replaced those that do not break."""
+    return " ".join(text.split())
 
 
 # --- JSON ---

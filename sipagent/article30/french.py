@@ -1,34 +1,49 @@
 """What the register's entry says, in French: see `words`."""
 
 from sipagent.article30.words import RegisterWords
+from sipagent.languages.typography import set_french
 
 FRENCH = RegisterWords(
     introduction=(
-        "Entrée du registre des activités de traitement (RGPD, article 30), établie d’après la "
+        "Fiche du registre des activités de traitement (article 30 du RGPD), établie d’après la "
         "configuration en vigueur."
     ),
     to_complete="**à compléter**",
+    names={
+        "statistics": "statistiques",
+        "quality": "qualité du service",
+        "organisation": "organisation du service",
+        "training": "formation des agents",
+        "security": "sécurité",
+        "evidence": "établissement de la preuve",
+        "disciplinary": "procédure disciplinaire",
+        "criminal": "procédure pénale",
+        "access_request": "demande d’accès",
+    },
+    languages={"fr": "français", "en": "anglais", "de": "allemand", "es": "espagnol"},
+    setting=set_french,
     headings={
-        "controller": "Responsable (article 30(1)(a))",
-        "legal_basis": "Base légale (article 6(1))",
-        "purposes": "Finalités (article 30(1)(b))",
-        "persons": "Personnes concernées (article 30(1)(c))",
-        "data": "Données (article 30(1)(c))",
-        "recipients": "Destinataires (article 30(1)(d))",
-        "transfers": "Transferts (article 30(1)(e))",
-        "retention": "Durées de conservation (article 30(1)(f))",
-        "information": "Information des appelants (article 13)",
-        "rights": "Choix et droits des appelants (articles 7, 15, 17, 21)",
-        "security": "Mesures de sécurité en place (article 30(1)(g))",
-        "security/off": "Ce que la configuration ne met pas en place, ou ne garantit pas",
-        "by_hand": "À ajouter à la main",
+        "controller": "Responsable du traitement (article 30.1.a)",
+        "legal_basis": "Base légale (article 6.1)",
+        "purposes": "Finalités du traitement (article 30.1.b)",
+        "persons": "Catégories de personnes concernées (article 30.1.c)",
+        "data": "Catégories de données personnelles (article 30.1.c)",
+        "recipients": "Catégories de destinataires (article 30.1.d)",
+        "transfers": "Transferts vers un pays tiers (article 30.1.e)",
+        "retention": "Durées de conservation (article 30.1.f)",
+        "information": "Information des personnes (article 13)",
+        "rights": "Choix et droits des personnes (articles 7, 15, 17 et 21)",
+        "security": "Mesures de sécurité techniques et organisationnelles (article 30.1.g)",
+        "security/off": "Mesures que la configuration ne met pas en place, ou ne garantit pas",
+        "by_hand": "À compléter à la main",
     },
     sentences={
         "processing.name": "# Enregistrement des appels : {}",
         "processing.lines": "**Lignes** : {:code}",
-        "processing.lines/any": "**Lignes** : tout numéro qui arrive à l’agent",
+        "processing.lines/any": "**Lignes** : tout numéro dont les appels arrivent à l’agent",
         "processing.extent/off": (
-            "**Étendue** : aucun appel n’est enregistré ; ce qui l’a été auparavant va à son terme"
+            "**Étendue** : aucun appel n’est enregistré ; ce qui l’a été auparavant est gardé jusqu’à son "
+            "terme"
         ),
         "processing.extent/all": (
             "**Étendue** : tous les appels, si le choix de l’appelant le permet ; justification : {todo}"
@@ -64,52 +79,52 @@ FRENCH = RegisterWords(
         "legal_basis/missing": "{todo}",
         "legal_basis/example": "{} est un exemple, {todo}",
         "purposes.uses": (
-            "**Écoute et copie**, pour ces seules finalités : {:code} ; et pour la demande d’accès d’une "
-            "personne"
+            "**Écoute et copie**, pour ces seules finalités : {:named} ; et pour répondre à la demande "
+            "d’accès d’une personne"
         ),
         "purposes.testimony": (
-            "**Témoignage** : un enregistrement peut être conservé comme preuve, et alors écouté, "
-            "pour ces seuls motifs : {:code}"
+            "**Preuve** : un enregistrement peut être conservé comme preuve, et alors écouté, pour ces seuls "
+            "motifs : {:named}"
         ),
-        "purposes.testimony/none": "**Témoignage** : aucun motif n’est admis",
+        "purposes.testimony/none": "**Preuve** : aucun motif de conservation n’est admis",
         "persons.categories": (
-            "Appelants ; opérateurs qui leur répondent ; personnes qui écoutent, copient, conservent ou "
+            "Appelants ; opérateurs qui leur répondent ; personnes qui écoutent, copient, font conserver ou "
             "effacent un enregistrement"
         ),
         "data.voice": "**Voix** de l’appelant et de l’opérateur, sur deux canaux, et ce qu’ils disent",
-        "data.voice/off": "**Voix** : aucune n’est plus enregistrée",
+        "data.voice/off": "**Voix** : plus aucune n’est enregistrée",
         "data.numbers": (
             "**Numéros** : celui de l’appelant, sauf s’il le masque ; le numéro composé ; le poste de "
             "l’opérateur"
         ),
         "data.call": (
-            "**Reçu de l’appel**, enregistré ou non : date et heures, issue, choix de l’appelant et comment "
-            "il l’a exprimé, événements, identifiant technique"
+            "**Reçu de l’appel**, enregistré ou non : date et heures, issue, choix de l’appelant et façon "
+            "dont il l’a exprimé, événements, identifiant technique"
         ),
         "data.analysis": "**Fiche d’analyse** d’un appel écouté : texte et auteur",
         "data.uses": (
-            "**Trace des usages** : qui a écouté, copié, conservé ou effacé, quand, pourquoi, sous quelle "
+            "**Trace des usages** : qui a écouté, copié, fait conserver ou effacé, quand, pourquoi, sous quelle "
             "référence, où est allée une copie ; les refus aussi"
         ),
         "data.sensitive": (
-            "**Données sensibles** (article 9), numéros de carte : aucune n’est recherchée ; l’opérateur "
-            "suspend l’enregistrement par {pause:code}"
+            "**Données sensibles** (article 9), numéros de carte : aucune de ces données n’est recherchée ; "
+            "l’opérateur suspend l’enregistrement par {pause:code}"
         ),
         "recipients.listeners": "**Écoute**, par clé privée : {:people}",
         "recipients.listeners/nameless": "**Écoute**, par clé privée : {:people} ; nom d’une clé : {todo}",
         "recipients.listeners/clear": (
-            "**Écoute** : quiconque a accès aux fichiers de l’agent, enregistrés en clair"
+            "**Écoute** : quiconque a accès aux fichiers de l’agent, stockés en clair"
         ),
         "recipients.authorities": (
-            "**Autorités** à qui sert ce qui est conservé comme preuve, selon son motif : {:code}"
+            "**Autorités** auxquelles sert ce qui est conservé comme preuve, selon son motif : {:named}"
         ),
         "recipients.authorities/none": (
             "**Autorités** : celles que désigne la loi ; rien n’est conservé pour elles"
         ),
-        "transfers.third_countries": "Vers un pays tiers : le programme n’en fait aucun",
+        "transfers.third_countries": "Aucun du fait du programme",
         "transfers.third_countries/stamped": (
-            "Vers un pays tiers : le programme n’en fait aucun ; l’autorité d’horodatage ({time_stamps:code})"
-            " ne reçoit qu’une empreinte, sans donnée personnelle"
+            "Aucun du fait du programme ; l’autorité d’horodatage ({time_stamps:code}) ne reçoit qu’une "
+            "empreinte, sans donnée personnelle"
         ),
         "retention.recordings": "**Enregistrements** : {period:period} à compter de l’appel",
         "retention.recordings/justified": (
@@ -132,30 +147,30 @@ FRENCH = RegisterWords(
         "retention.holds": "**Preuves** : jusqu’à la levée de la conservation, réexaminée à la date fixée",
         "retention.holds/none": "**Preuves** : aucune conservation au-delà du terme",
         "retention.tombstones": (
-            "**Ensuite** reste une ligne sans donnée personnelle : qu’il y a eu un appel, quand, ce qui fut "
-            "décidé, l’empreinte du fichier"
+            "**Ensuite**, il reste une ligne sans donnée personnelle : qu’il y a eu un appel, quand, ce qui "
+            "a été décidé, l’empreinte du fichier"
         ),
         "information.before_any_contact": (
-            "Qui peut être enregistré entend d’abord une annonce, jusqu’au bout, avant tout contact avec un "
-            "opérateur ; interrompue, rien n’est enregistré"
+            "Toute personne qui peut être enregistrée entend d’abord une annonce, jusqu’au bout, avant tout "
+            "contact avec un opérateur ; si l’annonce est interrompue, rien n’est enregistré"
         ),
         "rights.choice/objection": (
             "**Refus** par la touche {digit:code}, pendant l’annonce et {window_s:seconds} après ; le silence"
-            " vaut absence de refus, non consentement"
+            " vaut absence de refus, et non consentement"
         ),
         "rights.choice/opt_in": (
             "**Accord** par la touche {accept_digit:code}, pendant l’annonce et {window_s:seconds} après, "
             "refus par la touche {digit:code} ; le silence n’autorise rien"
         ),
         "rights.by_voice": (
-            "**À voix haute**, refus : {keywords:code} ; qui n’est pas compris est interrogé : la touche "
-            "{accept_digit:code} accepte, le silence refuse"
+            "**À voix haute**, refus : {keywords:code} ; l’appelant qui n’est pas compris est interrogé : la "
+            "touche {accept_digit:code} accepte, le silence refuse"
         ),
         "rights.by_voice/accept": (
-            "**À voix haute**, refus : {keywords:code} ; accord : {accept_keywords:code} ; qui n’est pas "
-            "compris est interrogé : la touche {accept_digit:code} accepte, le silence refuse"
+            "**À voix haute**, refus : {keywords:code} ; accord : {accept_keywords:code} ; l’appelant qui "
+            "n’est pas compris est interrogé : la touche {accept_digit:code} accepte, le silence refuse"
         ),
-        "rights.by_voice/off": "**À voix haute** : ni refus ni accord n’est entendu",
+        "rights.by_voice/off": "**À voix haute** : ni refus ni accord ne sont entendus",
         "rights.in_call": (
             "**En cours d’appel** : la touche {digit:code}, à tout moment, arrête l’enregistrement et "
             "l’efface"
@@ -166,11 +181,12 @@ FRENCH = RegisterWords(
         ),
         "rights.access": (
             "**Accès** : copie sous la référence de la demande, des deux canaux ou du seul canal de "
-            "l’appelant, selon ce que décide le délégué à la protection des données (article 15(3) et (4)) ; "
-            "qui masque son numéro est retrouvé par la référence de l’appel, que l’opérateur lui donne"
+            "l’appelant, selon ce que décide le délégué à la protection des données (articles 15.3 et "
+            "15.4) ; l’appel d’une personne qui masque son numéro se retrouve par sa référence, que "
+            "l’opérateur lui donne"
         ),
         "rights.erasure": (
-            "**Effacement** avant terme sur demande, avec son motif et un certificat ; refusé tant que "
+            "**Effacement** avant terme, sur demande, avec son motif et une attestation ; refusé tant que "
             "l’enregistrement sert de preuve"
         ),
         "security.sealing/on": (
@@ -208,15 +224,16 @@ FRENCH = RegisterWords(
         ),
         "security.pausing/on": "**Pause par l’opérateur** : {code:code} met du silence à la place",
         "security.purposes/on": (
-            "**Aucun usage sans finalité** de la liste ({purposes:code}), demande d’accès ou motif de "
-            "conservation, ni sans nom"
+            "**Aucun usage sans nom ni sans finalité** : {purposes:named}, demande d’accès ou motif de "
+            "conservation"
         ),
         "security.trace/on": (
-            "**Trace de chaque usage** par le programme, et de chaque refus, avec l’utilisateur du système"
+            "**Trace de chaque usage** par le programme, et de chaque usage refusé, avec l’utilisateur du "
+            "système"
         ),
         "security.four_eyes/on": (
-            "**Conservation comme preuve** à deux noms : qui la demande, et qui l’approuve ; le programme "
-            "les compare, mais ne vérifie pas qui est là"
+            "**Conservation comme preuve** à deux noms : la personne qui la demande et celle qui "
+            "l’approuve ; le programme compare ces noms, mais ne vérifie pas qui est là"
         ),
         "security.four_eyes/off": "**Conservation comme preuve** : impossible, faute de motif",
         "security.purge/on": (
@@ -231,8 +248,8 @@ FRENCH = RegisterWords(
             "**Horodatage** de la chaîne par une autorité (RFC 3161) : {authority:code}"
         ),
         "security.time_stamps/off": (
-            "**Horodatage** de la chaîne par une autorité (RFC 3161) : aucun ; qui tient la base peut "
-            "récrire la chaîne entière"
+            "**Horodatage** de la chaîne par une autorité (RFC 3161) : aucun ; qui dispose de la base "
+            "peut réécrire la chaîne entière"
         ),
         "information.notices": "**Annonce ({language})** : « {words} »",
         "information.notices/numbers": "**Annonce ({language})**, sur {numbers:code} : « {words} »",
@@ -245,18 +262,18 @@ FRENCH = RegisterWords(
         ),
     },
     by_hand=(
-        "La date de cette entrée et de ses mises à jour.",
+        "La date de cette fiche et de ses mises à jour.",
         (
             "Où les appelants trouvent le reste de l’information (article 13) : droits, contacts, "
             "réclamation auprès de l’autorité de contrôle."
         ),
-        "Responsables conjoints et représentant, s’il y en a (article 30(1)(a)).",
+        "Les responsables conjoints et le représentant, s’il y en a (article 30.1.a).",
         (
-            "Sous-traitants : opérateur téléphonique, hébergeur, maintenance (article 28), et où ils se "
+            "Les sous-traitants (article 28) : opérateur téléphonique, hébergeur, maintenance, et où ils se "
             "trouvent."
         ),
         "L’information des opérateurs et de leurs représentants, avant la mise en service.",
-        "L’analyse d’impact, ou pourquoi il n’en faut pas (article 35).",
-        "Ce que deviennent les copies exportées, les sauvegardes, et les journaux d’appels des postes.",
+        "L’analyse d’impact relative à la protection des données, ou pourquoi il n’en faut pas (article 35).",
+        "Ce que deviennent les copies exportées, les sauvegardes et les journaux d’appels des postes.",
     ),
 )

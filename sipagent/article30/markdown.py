@@ -15,6 +15,7 @@ from sipagent.article30.french import FRENCH
 from sipagent.article30.register import RegisterEntry, Statement
 from sipagent.article30.words import RegisterWords, sentence
 from sipagent.config.hours import DAYS
+from sipagent.languages.typography import WIDE
 
 LANGUAGES: Mapping[str, RegisterWords] = {"fr": FRENCH, "en": ENGLISH}
 BEGINS = re.compile(r"<!-- sipagent register: ([a-z]{2}) -->")
@@ -45,9 +46,14 @@ def markdown(entry: RegisterEntry, language: str) -> str:
 
 def lines(entry: RegisterEntry, language: str) -> Iterator[EntryLine]:
     """The text of the entry line by line, each with the keys that it rests on."""
-    words, writing = LANGUAGES[language], _Writing(french=language == "fr")
+    words = LANGUAGES[language]
+    for line in _lines(entry, words, _Writing(words, french=language == "fr")):
+        yield EntryLine(words.setting(line.text), line.keys)
+
+
+def _lines(entry: RegisterEntry, words: RegisterWords, writing: "_Writing") -> Iterator[EntryLine]:
     title, *rest = entry.statements
-    yield EntryLine(f"<!-- sipagent register: {language} -->")
+    yield EntryLine(f"<!-- sipagent register: {writing.language} -->")
     yield _line(title, words, writing, bullet="")
     yield from map(EntryLine, ("", words.introduction, ""))
     yield from _sections([one for one in rest if not _is_off(one)], words, writing)
@@ -81,7 +87,8 @@ def _heading(words: RegisterWords, section: str) -> Iterator[EntryLine]:
 def _line(statement: Statement, words: RegisterWords, writing: "_Writing", bullet: str = "- ") -> EntryLine:
     value = statement.value
     fields: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
-    fields["language"] = statement.name.rpartition(".")[2]
+    language = statement.name.rpartition(".")[2]
+    fields["language"] = words.languages.get(language, language)
     text = writing.vformat(sentence(statement, words), (value,), fields)
     return EntryLine(bullet + text, statement.keys)
 
@@ -89,14 +96,21 @@ def _line(statement: Statement, words: RegisterWords, writing: "_Writing", bulle
 class _Writing(Formatter):
     """How a statement's values are written: the word after the colon in a brace gives the format."""
 
-    def __init__(self, *, french: bool) -> None:
+    def __init__(self, words: RegisterWords, *, french: bool) -> None:
+        self._words = words
         self._french = french
+
+    @property
+    def language(self) -> str:
+        """The tag that the entry begins with."""
+        return "fr" if self._french else "en"
 
     def format_field(self, value: Any, format_spec: str) -> str:
         """Write one value."""
         match format_spec:
-            case "code":
-                return ", ".join(map(_code, value if isinstance(value, list) else [value]))
+            case "code" | "named":
+                write = _code if format_spec == "code" else self._named
+                return ", ".join(map(write, value if isinstance(value, list) else [value]))
             case "period":
                 return self._period(value)
             case "share" | "seconds":
@@ -114,15 +128,21 @@ class _Writing(Formatter):
 
     def _amount(self, value: float, what: str) -> str:
         if what == "seconds":
-            return f"{self._number(value)} s"
+            return f"{self._number(value)}{WIDE if self._french else ' '}s"
         return self._number(value * 100) + (" %" if self._french else "%")
 
+    def _named(self, code: str) -> str:
+        """``qualité du service (`quality`)``; the code alone if it has no other name."""
+        name = self._words.names.get(code)
+        return f"{name} ({_code(code)})" if name else _code(code)
+
     def _window(self, window: dict[str, Any]) -> str:
-        """`10% of the calls (Monday, Tuesday `09:00-10:00`)`, in each language."""
+        """``10% of the calls (Monday `09:00-10:00`)``, or `10 % des appels (lundi, de 9 h à 10 h)`."""
         names = dict(zip(DAYS, _FRENCH_DAYS if self._french else _ENGLISH_DAYS, strict=True))
         days = ", ".join(names[day] for day in window["days"])
         calls = "des appels" if self._french else "of the calls"
-        return f"{self._amount(window['share'], 'share')} {calls} ({days} {_code(window['hours'])})"
+        hours = f", {_french_hours(window['hours'])}" if self._french else f" {_code(window['hours'])}"
+        return f"{self._amount(window['share'], 'share')} {calls} ({days}{hours})"
 
     def _period(self, period: str) -> str:
         """`6 months` in each language."""
@@ -130,7 +150,20 @@ class _Writing(Formatter):
         if not self._french:
             return period
         one, several = _FRENCH_UNITS[unit.removesuffix("s")]
-        return f"{count} {one if count == '1' else several}"
+        return f"{count}{WIDE}{one if count == '1' else several}"
+
+
+def _french_hours(hours: str) -> str:
+    """`de 9 h à 10 h 30, de 14 h à 15 h` of `09:00-10:30,14:00-15:00`."""
+    if hours == "00:00-24:00":
+        return "toute la journée"
+    spans = (span.split("-") for span in hours.split(","))
+    return ", ".join(f"de {_french_time(first)} à {_french_time(last)}" for first, last in spans)
+
+
+def _french_time(time: str) -> str:
+    hour, minute = time.split(":")
+    return f"{int(hour)}{WIDE}h" + (f"{WIDE}{minute}" if minute != "00" else "")
 
 
 def _prose(text: str) -> str:

@@ -3,7 +3,7 @@
 To add a language, write its RegisterWords: a test tells what is missing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sipagent.article30.register import Statement
@@ -16,11 +16,14 @@ class RegisterWords:
     A sentence is found by `Statement.name`, and by `name/how` where the statement has several; those of the
     notices by `information.notices`. It is one line of Markdown. Its braces are filled from the statement's
     value, as `markdown` writes it: `{period:period}`, `{}` for the value itself; `{todo}` is `to_complete`
-    with its key.
+    with its key. `setting` gives each line the spaces that the language has between words and signs.
     """
 
     introduction: str
     to_complete: str
+    names: Mapping[str, str]  # of purposes and grounds; one without a name is written as it is
+    languages: Mapping[str, str]  # by their tags
+    setting: Callable[[str], str]
     headings: Mapping[str, str]  # by section; a section without a title continues the one before
     sentences: Mapping[str, str]
     by_hand: tuple[str, ...]  # what no configuration knows

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from retention.archive.archive import Archive, ArchiveError
-from retention.reason import shown
 from retention.recording import Recording, is_id
 from retention.rows.store import Store, StoreError, UnknownId
 from retention.rules.lookup import ids_beginning, ids_meant
@@ -35,6 +34,7 @@ from sipagent.languages import terminal
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.help import translated
 from sipagent.languages.labels import label
+from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from sipagent.cli.base import (
     config_option,
     language_option,
 )
+from sipagent.cli.init import command as init
 from sipagent.cli.recordings import (
     accesses,
     delete,
@@ -30,7 +31,7 @@ from sipagent.cli.recordings import (
 from sipagent.cli.recordings import (
     list as cli_list,
 )
-from sipagent.cli.setup import agent, detect, edge, hours, keys, notice, register, rotate, train
+from sipagent.cli.setup import agent, detect, edge, hours, keys, notice, register, rotate, status, train
 
 WITHOUT_CONFIG = {"init", "demo", "completion"}
 
@@ -80,7 +81,7 @@ for _command in (
     rebuild.rebuild_command,
     verify.verify_command,
     stamp.stamp_command,
-    agent.init_command,
+    init.init_command,
     keys.keys_group,
     agent.check_command,
     notice.notice_command,
@@ -88,6 +89,7 @@ for _command in (
     train.train_command,
     hours.hours_command,
     agent.run_command,
+    status.status_command,
     edge.edge_command,
     agent.demo_command,
     agent.completion_command,

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from media.recording.assemble import AssemblyError, SoundReader, read_sound
 from media.recording.chunks import CHANNELS as STORED_CHANNELS
-from retention.reason import Reason
 from sipagent.cli.base import Failure
 from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
 
 Samples = NDArray[np.int16]  # (n, channels) int16
 

@@ -33,6 +33,7 @@ from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import ALONE, reloaded, tell_waiting
 from sipagent.service.rules import detectors_of, rules_of, with_seed
+from sipagent.service.systemd import BEFORE_CALLS, Systemd, status_of
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
 
@@ -41,7 +42,7 @@ HERE = ip_network("127.0.0.1/32")  # `sipagent check` asks whether we are runnin
 log = structlog.get_logger("sipagent.service.one_process")
 
 
-def run(config: Config, *, log_json: bool, drain_s: float) -> int:
+def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> int:
     """Take calls until SIGTERM or SIGINT; the exit code.
 
     Raises ConfigError, EngineError, StoreError.
@@ -51,6 +52,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     refuse_unrecordable(config)
     orders = Orders(drain_s)
     heed(orders)
+    systemd.say(BEFORE_CALLS)
     with store_of(config) as store:
         archive = archive_of(config, store)
         reserve = Reserve(config.places.reserve(), config.capacity.calls)
@@ -58,7 +60,13 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
         registers = config.trunk.registrar is not None
         rota = Rota(config.places.rota)
         agent = Agent(
-            rules, recorder, tones(), registers=registers, detectors=detectors_of(config), rota=rota
+            rules,
+            recorder,
+            tones(),
+            registers=registers,
+            detectors=detectors_of(config),
+            rota=rota,
+            ready=lambda: _tell_ready(systemd),
         )
         purging = Purging(config, alert)
         watch = Watch(lambda: purging.config)
@@ -71,7 +79,7 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
                 edge = config.places.reserve("edge")  # if it existed before
                 take_in_reserves(store, [edge], alert)
                 recover(archive, config.recording.format, datetime.now(UTC), alert)
-                _serve(config, agent, engine, purging, orders)
+                _serve(config, agent, engine, purging, orders, systemd=systemd)
         finally:
             engine.stop()
     log.info("stopped")
@@ -86,7 +94,14 @@ def _fit(config: Config, limits: EngineLimits) -> None:
         raise ConfigError(config.file, "capacity.calls", problem, f"1 to {carries}")
 
 
-def _serve(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders) -> None:
+def _tell_ready(systemd: Systemd) -> None:
+    log.info("ready")
+    systemd.ready()
+
+
+def _serve(
+    config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders, *, systemd: Systemd
+) -> None:
     purging.start()
     agent.recorder.start()
     agent.listener.start()
@@ -98,34 +113,42 @@ def _serve(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, 
         shape="one process, for this machine alone: no network may reach it",
     )
     try:
-        agent.run(engine, lambda: _stop(config, agent, engine, purging, orders))
+        agent.run(engine, lambda: _stop(config, agent, engine, purging, orders, systemd=systemd))
     finally:
         agent.listener.stop()
         agent.recorder.stop()
         purging.stop()
 
 
-def _stop(config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders) -> bool:
+def _stop(
+    config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders, *, systemd: Systemd
+) -> bool:
     """Called in every turn of the agent: whether to end."""
+    now = time.monotonic()
     if orders.reload:
         orders.reload = False
-        _reload(config, agent, purging)
+        systemd.reload(lambda: _reload(config, agent, purging))
+    systemd.look(
+        now,
+        lambda: status_of(agent.calls, agent.limit, agent.has_registered, draining=agent.draining),
+    )
     if orders.ending_at is None:
         return False
     if not agent.draining:
         agent.draining = True
         engine.drain()
         log.info("draining", calls=agent.calls)
-    return not agent.calls or time.monotonic() >= orders.ending_at
+        systemd.stopping(max(0.0, orders.ending_at - now))
+    return not agent.calls or now >= orders.ending_at
 
 
-def _reload(config: Config, agent: Agent, purging: Purging) -> None:
-    """Apply what the file says now, as far as possible; a wrong file changes nothing."""
+def _reload(config: Config, agent: Agent, purging: Purging) -> bool:
+    """Apply what the file says now, as far as possible. A wrong file changes nothing: False."""
     try:
         taken = reloaded(purging.config, agent.admission, load(config.file), ALONE)
     except ConfigError as wrong:
         log.error("reload_refused", reason=str(wrong))
-        return
+        return False
     tell_waiting(taken)
     allowed = agent.admission.allowed  # that of the sockets, even if the registrar's URI names another
     rules = replace(taken.rules, allowed=allowed)
@@ -133,6 +156,7 @@ def _reload(config: Config, agent: Agent, purging: Purging) -> None:
     agent.recorder.reload(taken.config.recording.format, taken.config.recording.recipients)
     purging.reload(taken.config)
     log.info("reloaded")
+    return True
 
 
 def engine_settings(config: Config, agent: Agent) -> EngineSettings:

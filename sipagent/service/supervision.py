@@ -44,7 +44,7 @@ from sipagent.logs import alert, configure_log
 from sipagent.service.engine_limits import engine_limits, limits_for
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, Wake, heed
-from sipagent.service.processes.children import Child, asked
+from sipagent.service.processes.children import Child, asked, end_server
 from sipagent.service.processes.edge_care import Edge, EdgeCare
 from sipagent.service.processes.messages import Reload
 from sipagent.service.processes.rejections import Rejections
@@ -62,6 +62,7 @@ from sipagent.service.purging import Purging
 from sipagent.service.reloading import BEHIND_EDGE, reloaded, tell_waiting
 from sipagent.service.rules import rules_of, with_seed
 from sipagent.service.supervisor import ChildSlot, Supervisor
+from sipagent.service.systemd import BEFORE_CALLS, Systemd
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
 
@@ -169,7 +170,7 @@ class ChildSpecs:
         return range(before.workers, after.workers)
 
 
-def run(config: Config, *, log_json: bool, drain_s: float) -> int:
+def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> int:
     """Run the service until SIGTERM or SIGINT; the exit code.
 
     Raises ConfigError, EdgeError, StoreError.
@@ -177,12 +178,14 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
     configure_log(log_json, "supervisor")
     orders = Orders(drain_s)
     heed(orders)
+    systemd.say(BEFORE_CALLS)
     specs = ChildSpecs(config, engine_limits(), log_json=log_json, drain_s=drain_s)
     with ExitStack() as stack:
+        stack.callback(end_server)  # nothing of ours is left once this process has ended
         wake = Wake()
         stack.callback(wake.close)
         stack.enter_context(alone_on(config))
-        service = Service(specs, orders, wake, stack)
+        service = Service(specs, orders, wake, stack, systemd=systemd)
         log.info(
             "started",
             version=__version__,
@@ -198,7 +201,9 @@ def run(config: Config, *, log_json: bool, drain_s: float) -> int:
 class Service:
     """What is started before the first worker, in this order, and ended by `stack` in reverse order."""
 
-    def __init__(self, specs: ChildSpecs, orders: Orders, wake: Wake, stack: ExitStack) -> None:
+    def __init__(
+        self, specs: ChildSpecs, orders: Orders, wake: Wake, stack: ExitStack, *, systemd: Systemd
+    ) -> None:
         """Raises ConfigError, EdgeError, StoreError."""
         config = specs.config
         specs.rules = with_seed(specs.rules, config)
@@ -213,7 +218,7 @@ class Service:
         rota = Rota(config.places.rota)
         board_client = local_board_client(specs.rules, rota, writer.put)
         self.sharing = Sharing(specs.rules, board_client, self._tell, self.rejections.figures)
-        self.supervisor = Supervisor(care, self.sharing, specs.slots(), orders, wake)
+        self.supervisor = Supervisor(care, self.sharing, specs.slots(), orders, wake, systemd=systemd)
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
         stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
@@ -240,17 +245,17 @@ class Service:
     def _tell(self, index: int, answer: Answer) -> None:
         self.supervisor.tell(index, answer)
 
-    def reload(self) -> None:
-        """Apply what the file says now, as far as possible; a wrong file changes nothing."""
+    def reload(self) -> bool:
+        """Apply what the file says now, as far as possible. A wrong file changes nothing: False."""
         specs = self.specs
         if self.supervisor.draining:
             log.warning("reload_refused", reason="the service is ending")
-            return
+            return False
         try:
             more = specs.change(load(specs.config.file))
         except ConfigError as wrong:
             log.error("reload_refused", reason=str(wrong))
-            return
+            return False
         self.supervisor.tell_all(Reload(specs.config, specs.workers_rules))
         self.supervisor.care.change(specs.plan)
         for index in more:
@@ -259,6 +264,7 @@ class Service:
         self.rejections.reload(specs.rules)
         self.purging.reload(specs.config)
         log.info("reloaded", calls=specs.layout.calls)
+        return True
 
 
 def hop_tokens(config: Config) -> HopTokens:

@@ -34,6 +34,7 @@ from sipagent.service.processes.messages import (
     ToSupervisor,
 )
 from sipagent.service.processes.specs import DETECTOR, REGISTRAR
+from sipagent.service.systemd import Systemd, status_of
 
 GRACE_S = 30.0  # added to its patience, for a child that drains: its last recording may be long
 SILENT_S = 30.0  # without a sign of a worker's SIP thread: it hangs, and so do its callers
@@ -85,6 +86,12 @@ class Shared(Protocol):
 
     def tick(self, now: float) -> None: ...
 
+    @property
+    def calls(self) -> int: ...
+
+    @property
+    def limit(self) -> int: ...
+
 
 @dataclass(eq=False)
 class ChildSlot:
@@ -110,13 +117,21 @@ class Supervisor:
     """For one thread only. `wake`: readable when a signal has come."""
 
     def __init__(
-        self, care: EdgeCare, shared: Shared, slots: Iterable[ChildSlot], orders: Orders, wake: "WakeSource"
+        self,
+        care: EdgeCare,
+        shared: Shared,
+        slots: Iterable[ChildSlot],
+        orders: Orders,
+        wake: "WakeSource",
+        *,
+        systemd: Systemd,
     ) -> None:
         self.care = care
         self.shared = shared
         self.slots = list(slots)
         self.orders = orders
         self._wake = wake
+        self._systemd = systemd
         self._was_ready = False
         self._draining_until: float | None = None
         self._kills_at: float | None = None  # when to kill what has not ended
@@ -124,15 +139,15 @@ class Supervisor:
 
     # --- the loop ---
 
-    def run(self, reload: Callable[[], None]) -> None:
-        """Run until SIGTERM and the end of all children. `reload` is called at a SIGHUP."""
+    def run(self, reload: Callable[[], bool]) -> None:
+        """Run until SIGTERM and the end of all children. `reload` is called at a SIGHUP; False: refused."""
         while not self.over:
             now = time.monotonic()
             self.turn(now)
             self._wait(max(0.0, self.due(now) - now))
             if self.orders.reload:
                 self.orders.reload = False
-                reload()
+                self._systemd.reload(reload)
 
     def _wait(self, timeout_s: float) -> None:
         """Wait until something has happened, and process it: a child's messages before its end."""
@@ -244,6 +259,8 @@ class Supervisor:
         if not self._was_ready and self.ready:
             self._was_ready = True
             log.info("ready")
+            self._systemd.ready()
+        self._systemd.look(now, self._status)
 
     def _hangs(self, slot: ChildSlot, now: float) -> bool:
         """A child that drains makes its last recordings at the end, and is silent meanwhile."""
@@ -272,11 +289,21 @@ class Supervisor:
             and all(one.ready for one in others)
         )
 
+    def _status(self) -> str:
+        ready = {slot.name: slot.ready for slot in self.slots}
+        registered = ready.pop(REGISTRAR, None)
+        lacks = [f"{name} is not ready" for name, is_ready in ready.items() if not is_ready]
+        if not self.care.up:
+            lacks.append("the edge is not up")
+        calls, limit = self.shared.calls, self.shared.limit
+        return status_of(calls, limit, registered, draining=self.draining, lacks=lacks)
+
     def due(self, now: float) -> float:
         """When the next turn is needed, if nothing happens before."""
         slots = [slot.due if slot.child is None else slot.silent_at for slot in self.slots]
         edge = (self.care.due, self.care.count_due)
-        moments = (*slots, *edge, self.shared.due(), self._kills_at, now + LONGEST_S)
+        own = self._systemd.due(), self._kills_at, now + LONGEST_S
+        moments = (*slots, *edge, self.shared.due(), *own)
         return min(one for one in moments if one is not None)
 
     # --- the end ---
@@ -297,6 +324,7 @@ class Supervisor:
             self._drain(ending_at, now)
             if first:
                 log.info("draining")
+                self._systemd.stopping(max(0.0, ending_at - now) + GRACE_S)
         if self._kills_at is not None and now >= self._kills_at:
             self._kills_at = now + LONGEST_S  # wait for a killed child: the kernel may need a while
             for slot in self.slots:

@@ -140,7 +140,7 @@ def _foot(heading: Heading, words: StatisticsWords) -> str:
 
 def _tally(tally: dict[str, tuple[int, int]], words: StatisticsWords) -> str:
     """`call receipts 12`, or, if the numbers differ, `call receipts 11, in the chain 12`."""
-    return "; ".join(
+    return words.semicolon.join(
         f"{words(name)} {words.number(rows)}"
         + (f", {words('in_chain')} {words.number(chain)}" if rows != chain else "")
         for name, (rows, chain) in tally.items()
@@ -174,7 +174,7 @@ def _section(section: Section, words: StatisticsWords) -> str:
         parts.append(f"<p>{escape(words('nothing'))}</p>")
     else:
         parts.append(f"<p>{escape(section.note)}</p>")
-        parts.append(f"<figure>{svg(section.plot, words.number)}{_key(section.plot)}</figure>")
+        parts.append(f"<figure>{svg(section.plot, words.number, words.colon)}{_key(section.plot)}</figure>")
     parts += [_table(table, section.title) for table in section.tables if table.rows]
     return "\n".join([*parts, "</section>"])
 

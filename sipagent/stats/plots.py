@@ -45,10 +45,11 @@ class Plot:
         return not any(any(values) for _, values in self.series)
 
 
-def svg(plot: Plot, number: Callable[[int], str] = str) -> str:
-    """The plot as an `<svg>` element; `number` writes counts in the page's language."""
+def svg(plot: Plot, number: Callable[[int], str] = str, colon: str = ": ") -> str:
+    """The plot as an `<svg>` element; `number` writes counts in the page's language, `colon` goes before
+    them."""
     tree = _chart(plot, number).render_tree()
-    inside = "".join(_cleaned(tree, plot, number))
+    inside = "".join(_cleaned(tree, plot, lambda count: f"{colon}{number(count)}"))
     named = inside.replace("<svg", f'<svg role="img" aria-label="{escape(plot.title)}"', 1)
     return f"{named.removesuffix('</svg>')}{_unit(plot)}</svg>"
 
@@ -103,20 +104,20 @@ def _chart(plot: Plot, number: Callable[[int], str]) -> Any:
     return chart
 
 
-def _cleaned(node: Any, plot: Plot, number: Callable[[int], str]) -> Iterator[str]:
+def _cleaned(node: Any, plot: Plot, told: Callable[[int], str]) -> Iterator[str]:
     """The visible part of pygal's drawing, as text; class names are pygal's own, all else is escaped."""
     tag = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
     words = node.get("class", "").split()
     if "series" in words:
-        yield from _bars(node, plot, number)
+        yield from _bars(node, plot, told)
     elif tag in _KEPT and _LEFT_OUT.isdisjoint(words):
         yield f"<{tag}{_attributes(node, _KEPT[tag])}>{escape(node.text or '')}"
         for child in node:
-            yield from _cleaned(child, plot, number)
+            yield from _cleaned(child, plot, told)
         yield f"</{tag}>"
 
 
-def _bars(series: Any, plot: Plot, number: Callable[[int], str]) -> Iterator[str]:
+def _bars(series: Any, plot: Plot, told: Callable[[int], str]) -> Iterator[str]:
     """The bars of one series, each with its tooltip; without bars of height 0."""
     index = int(next(word for word in series.get("class").split() if word.startswith("serie-"))[6:])
     name, values = plot.series[index]
@@ -127,7 +128,7 @@ def _bars(series: Any, plot: Plot, number: Callable[[int], str]) -> Iterator[str
     yield f'<g class="color-{index}">'
     for rect, label, value in zip(rects, labels, values, strict=True):
         if value:
-            said = escape(f"{label}, {name}: {number(value)}" if name else f"{label}: {number(value)}")
+            said = escape(f"{label}, {name}{told(value)}" if name else f"{label}{told(value)}")
             yield f"<rect{_slimmed(rect, plot.lying)}><title>{said}</title></rect>"
     yield "</g>"
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import date, datetime, time
 
+from sipagent.languages.typography import NARROW, WIDE, set_french
+
 LANGUAGES = ("fr", "en")  # any other is answered in English
 
 _WORDS: dict[str, tuple[str, str]] = {
@@ -25,7 +27,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "sums": ("comptages d’appels rejetés", "sums of rejected calls"),
     "in_sums": ("dont rejetés, comptés ensemble :", "of them rejected, counted together:"),
     "lost": ("REÇUS D’APPEL PERDUS :", "CALL RECEIPTS LOST:"),
-    "accesses": ("lignes de la trace des accès", "lines in the trace of uses"),
+    "accesses": ("lignes de la trace des usages", "lines in the trace of uses"),
     "nothing": ("Rien à montrer pour cette période.", "Nothing to show for this period."),
     # headings
     "calls": ("Appels", "Calls"),
@@ -78,7 +80,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "refused_share": ("Refus", "Refusals"),
     "of": ("sur", "of"),
     "median_wait": ("Attente médiane", "Median wait"),
-    "kept_now": ("Enregistrements conservés", "Recordings kept"),
+    "kept_now": ("Enregistrements gardés", "Recordings kept"),
     "stops": ("Arrêts par un opérateur", "Stopped by an operator"),
     "dtmf_methods": ("Touches reçues par", "Keys received by"),
     "waited": ("Attente des appels aboutis", "Wait of the calls put through"),
@@ -93,9 +95,9 @@ _WORDS: dict[str, tuple[str, str]] = {
     "rejected": ("rejeté", "turned away"),
     "failed": ("échec", "failed"),
     "in_progress": ("en cours", "in progress"),
-    "allowed": ("permis", "allowed"),
+    "allowed": ("autorisé", "allowed"),
     "refused": ("refusé", "refused"),
-    "not_allowed": ("non permis", "not allowed"),
+    "not_allowed": ("non autorisé", "not allowed"),
     "undecided": ("sans décision", "undecided"),
     "silence": ("silence", "silence"),
     "dtmf": ("touche", "key"),
@@ -111,8 +113,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     "notice": ("pendant l’annonce", "during the notice"),
     "window": ("après l’annonce", "after the notice"),
     "call": ("pendant l’appel", "during the call"),
-    "kept": ("conservés jusqu’à échéance", "kept until due"),
-    "held": ("retenus comme preuve", "held as evidence"),
+    "kept": ("gardés jusqu’à leur terme", "kept until due"),
+    "held": ("conservés comme preuve", "held as evidence"),
     "purged": ("purgés", "purged"),
     "erased": ("effacés", "erased"),
     "open": ("en cours", "open"),
@@ -121,8 +123,15 @@ _WORDS: dict[str, tuple[str, str]] = {
     "inband": ("tonalités", "tones"),
     "fr": ("français", "French"),
     "en": ("anglais", "English"),
+    "de": ("allemand", "German"),
+    "es": ("espagnol", "Spanish"),
     "by_key": ("choisie par touche", "chosen by key"),
 }
+
+_MONTHS = (
+    *("janvier", "février", "mars", "avril", "mai", "juin"),
+    *("juillet", "août", "septembre", "octobre", "novembre", "décembre"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,17 +148,27 @@ class StatisticsWords:
     def __call__(self, key: str) -> str:
         """The words for a key, or the key itself if it has none: a value of a newer version."""
         french, english = _WORDS.get(key, (key, key))
-        return french if self.french else english
+        return set_french(french) if self.french else english
+
+    @property
+    def colon(self) -> str:
+        """Between a name and its figure, with the space that follows."""
+        return f"{WIDE}: " if self.french else ": "
+
+    @property
+    def semicolon(self) -> str:
+        """Between parts of a list, with the space that follows."""
+        return f"{NARROW}; " if self.french else "; "
 
     def number(self, count: int) -> str:
         """`12 345` or `12,345`."""
-        return f"{count:,}".replace(",", "\u202f" if self.french else ",")
+        return f"{count:,}".replace(",", NARROW if self.french else ",")
 
     def share(self, share: float | None) -> str:
         """`12,5 %` or `12.5%`; a dash if unknown."""
         if share is None:
             return "–"
-        return f"{share * 100:.1f}\u202f%".replace(".", ",") if self.french else f"{share * 100:.1f}%"
+        return f"{share * 100:.1f}{NARROW}%".replace(".", ",") if self.french else f"{share * 100:.1f}%"
 
     def length(self, seconds: float | None, *, whole: bool = False) -> str:
         """`8,5 s`, `1 min 05 s`, `1 h 04 min`; a dash if unknown.
@@ -159,14 +178,14 @@ class StatisticsWords:
         if seconds is None:
             return "–"
         if seconds < 60 or (whole and seconds % 60):
-            text = f"{seconds:.{0 if whole else 1}f}\u00a0s"
+            text = f"{seconds:.{0 if whole else 1}f}{WIDE}s"
             return text.replace(".", ",") if self.french else text
         minutes, rest = divmod(round(seconds), 60)
         if whole and not rest:
-            return f"{minutes}\u00a0min"
+            return f"{minutes}{WIDE}min"
         if minutes < 60:
-            return f"{minutes}\u00a0min\u00a0{rest:02}\u00a0s"
-        return f"{minutes // 60}\u00a0h\u00a0{minutes % 60:02}\u00a0min"
+            return f"{minutes}{WIDE}min{WIDE}{rest:02}{WIDE}s"
+        return f"{minutes // 60}{WIDE}h{WIDE}{minutes % 60:02}{WIDE}min"
 
     def size(self, count: int) -> str:
         """`4,2 Mo` or `4.2 MB`."""
@@ -176,15 +195,25 @@ class StatisticsWords:
                 break
             amount /= 1000
         figure = f"{amount:.1f}" if unit else str(count)
-        return f"{figure.replace('.', ',')}\u00a0{unit}o" if self.french else f"{figure}\u00a0{unit}B"
+        return f"{figure.replace('.', ',')}{WIDE}{unit}o" if self.french else f"{figure}{WIDE}{unit}B"
 
     def day(self, day: date) -> str:
         """`24/11/2026` or `2026-11-24`."""
         return f"{day:%d/%m/%Y}" if self.french else day.isoformat()
 
     def moment(self, at: datetime) -> str:
-        """The day, and the minute unless it is the day's first."""
-        return self.day(at.date()) if at.time() == time() else f"{self.day(at.date())} {at:%H:%M}"
+        """The day, and the minute unless it is the day's first: `24/11/2026 à 9 h 05`, `2026-11-24 09:05`."""
+        if at.time() == time():
+            return self.day(at.date())
+        minute = f"à {at.hour}{WIDE}h{WIDE}{at:%M}" if self.french else f"{at:%H:%M}"
+        return f"{self.day(at.date())} {minute}"
+
+    def second(self, at: datetime) -> str:
+        """As a paper has it: `24 novembre 2026 à 9 h 05 min 07 s`, `2026-11-24 09:05:07`."""
+        if not self.french:
+            return f"{at:%Y-%m-%d %H:%M:%S}"
+        day = f"{at.day if at.day > 1 else '1er'}{WIDE}{_MONTHS[at.month - 1]}{WIDE}{at.year}"
+        return f"{day} à {at.hour}{WIDE}h{WIDE}{at:%M}{WIDE}min{WIDE}{at:%S}{WIDE}s"
 
     def span(self, first: date, grain: str) -> str:
         """A `day`, a `week` by its Monday, a `month` (`11/2026` or `2026-11`), a `year`."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.peers.process import Child, PeerError, free_ports, wait_answer
 
-_CONFIG = """sip_listen              127.0.0.1:{port}
-net_interface           127.0.0.1
+_CONFIG = """sip_listen              {host}:{port}
+net_interface           {host}
 call_local_timeout      120
 call_max_calls          4
 audio_player            aubridge,ear
@@ -37,28 +37,37 @@ ctrl_tcp_listen         127.0.0.1:{control}
 
 
 class Baresip:
-    """A phone at `sip:USER@127.0.0.1:PORT` that says `sound` (a WAV) and answers when told to."""
+    """A phone at `sip:USER@HOST:PORT` that says `sound` (a WAV) and answers when told to."""
 
-    def __init__(self, directory: Path, sound: Path, user: str = "202", *, auto_answer: bool = False) -> None:
-        self.user, self.port = user, free_ports(1)
-        self.directory = directory / f"baresip-{self.port}"
+    def __init__(
+        self,
+        directory: Path,
+        sound: Path,
+        user: str = "202",
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        auto_answer: bool = False,
+    ) -> None:
+        self.user, self.host, self.port = user, host, port or free_ports(1)
+        self.directory = directory / f"baresip-{user}-{self.port}"
         self.directory.mkdir()
         control, rtp = free_ports(1), free_ports(20)
         (self.directory / "config").write_text(
             _CONFIG.format(
-                port=self.port, control=control, rtp=rtp, rtp_end=rtp + 18, sound=sound,
+                host=host, port=self.port, control=control, rtp=rtp, rtp_end=rtp + 18, sound=sound,
                 heard=self.directory / "heard.wav",
             )
         )  # fmt: skip
         mode = "auto" if auto_answer else "manual"
         (self.directory / "accounts").write_text(
-            f"<sip:{user}@127.0.0.1:{self.port}>;regint=0;answermode={mode};audio_codecs=PCMA\n"
+            f"<sip:{user}@{host}:{self.port}>;regint=0;answermode={mode};audio_codecs=PCMA\n"
         )
         (self.directory / "contacts").write_text("")
         self.child = Child(["/usr/bin/baresip", "-f", self.directory], self.directory)
         self.events: list[dict[str, Any]] = []
         self._changed = threading.Condition()
-        wait_answer(("127.0.0.1", self.port))
+        wait_answer((host, self.port))
         self._socket = socket.create_connection(("127.0.0.1", control), timeout=5)
         self._socket.settimeout(None)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -66,7 +75,7 @@ class Baresip:
 
     @property
     def uri(self) -> str:
-        return f"sip:{self.user}@127.0.0.1:{self.port}"
+        return f"sip:{self.user}@{self.host}:{self.port}"
 
     def _read(self) -> None:
         """Netstrings of JSON, one an event or an answer."""

@@ -15,7 +15,7 @@ log_stderror=yes
 children=1
 disable_tcp=yes
 auto_aliases=no
-listen=udp:127.0.0.1:{port}
+listen=udp:{host}:{port}
 loadmodule "tm.so"
 loadmodule "sl.so"
 loadmodule "rr.so"
@@ -83,7 +83,7 @@ _CHALLENGE = """if (!pv_proxy_authenticate("{realm}", "{password}", "0") || $au 
 
 @dataclass
 class Kamailio:
-    """A registrar on a loopback port. `phones`: where extensions are; `pbx_login`: what they ask."""
+    """A registrar, on a loopback port unless `host` and `port` say another. `phones`: where extensions are; `pbx_login`: what they ask."""
 
     directory: Path
     username: str = "agent"
@@ -94,15 +94,16 @@ class Kamailio:
     pbx_realm: str = "pbx.test"
     realm: str = REALM
     port: int = field(default_factory=lambda: free_ports(1))
+    host: str = "127.0.0.1"
     _child: Child | None = None
 
     @property
     def address(self) -> tuple[str, int]:
-        return "127.0.0.1", self.port
+        return self.host, self.port
 
     @property
     def uri(self) -> str:
-        return f"sip:127.0.0.1:{self.port}"
+        return f"sip:{self.host}:{self.port}"
 
     @property
     def child(self) -> Child:
@@ -146,6 +147,6 @@ class Kamailio:
             for user, (ip, port) in self.phones.items()
         )
         return _CONFIG.format(
-            port=self.port, realm=self.realm, username=self.username, password=self.password,
+            host=self.host, port=self.port, realm=self.realm, username=self.username, password=self.password,
             expires=self.expires, phones=phones,
         )  # fmt: skip

@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from retention.archive.archive import Archive
-from retention.reason import shown
 from retention.recording import Access, Json, Recording, to_text
 from retention.rules.deletion import Deletion, KeptCall, NotDeleted, delete
 from sipagent.article30.certificate import certificate
@@ -30,6 +29,7 @@ from sipagent.cli.base import (
 from sipagent.cli.copy import new_file
 from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_calls
 from sipagent.config.identity import printable
+from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
 
 _PAGE = "\f"  # between two certificates: each on a separate page

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from retention.reason import shown
 from retention.recording import Json, to_text
 from retention.rows.selection import Selection
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
@@ -17,6 +16,7 @@ from sipagent.cli.times import figure
 from sipagent.config.draws import Audit, audit
 from sipagent.config.sampling import Seed
 from sipagent.config.seed import SeedError, read_seed
+from sipagent.languages.reason import shown
 
 _SHOWN = 20  # lines of errors; --json has all
 

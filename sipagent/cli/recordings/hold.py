@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from retention.archive.archive import Archive, ArchiveError
-from retention.reason import shown
 from retention.recording import Access, Recording
 from retention.rules.hold import Hold, HoldError, holds, is_overdue, place, release, why_not
 from retention.rules.purge import due
@@ -30,6 +29,7 @@ from sipagent.cli.base import (
 from sipagent.cli.tables import WIDE, Column, coded, console, show_table
 from sipagent.cli.times import full
 from sipagent.languages.labels import label
+from sipagent.languages.reason import shown
 
 _WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
 

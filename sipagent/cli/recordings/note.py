@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from retention.reason import shown
 from retention.recording import Access
 from retention.rules.note import Filed, NotFiled, file_note, why_not
 from retention.rules.use import CUT, discreet, what_goes
@@ -16,6 +15,7 @@ from sipagent.cli.ask import confirmed, yes_option
 from sipagent.cli.base import Failure, Workplace, find, id_argument, now, system_user, words
 from sipagent.config.errors import is_plain, one_line
 from sipagent.config.identity import printable
+from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
 
 LIMIT = 64 * 1024  # bytes of an analysis

@@ -15,7 +15,6 @@ from retention.archive.archive import Archive
 from retention.archive.orphans import Orphan
 from retention.archive.progress import is_running
 from retention.archive.reserve import ReserveError, left_behind, take_in
-from retention.reason import shown
 from retention.recording import Access, Json, to_text
 from retention.rows.store import Store
 from retention.rules.clock import look, read_clock, resume, suspended
@@ -29,6 +28,7 @@ from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full, parse_moment, size
 from sipagent.edge.files import forget_old_dialogs
 from sipagent.languages.labels import N_
+from sipagent.languages.reason import shown
 
 Row = TypeVar("Row")
 

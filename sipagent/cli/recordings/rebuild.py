@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from retention.archive.rebuild import Rebuilt, Unrebuilt, rebuild
-from retention.reason import shown
 from retention.recording import Access
 from sipagent.cli.base import Workplace, json_option, now, print_json, system_user
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
@@ -15,6 +14,7 @@ from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.config.finding import counted
 from sipagent.languages.labels import N_
+from sipagent.languages.reason import shown
 
 _PROBLEMS: list[Column[Unrebuilt]] = [
     Column("file", lambda found: found.name),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from retention.reason import shown
 from retention.recording import Json, to_text
 from retention.stamps.authority import StampError
 from retention.stamps.stamp import Stamped, StampProblem, newest, stamp_head, stamps
@@ -15,6 +14,7 @@ from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full
 from sipagent.config.errors import ConfigError
 from sipagent.config.identity import printable
+from sipagent.languages.reason import shown
 
 Row = Stamped | StampProblem
 

@@ -12,7 +12,6 @@ import click
 from click.core import ParameterSource
 
 from retention.archive.archive import Archive
-from retention.reason import Reason
 from retention.recording import Access, Recording
 from retention.rules.copies import told
 from retention.rules.purge import due
@@ -38,6 +37,7 @@ from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_ca
 from sipagent.cli.sound import FORMATS, RecordingSound
 from sipagent.config.identity import printable
 from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
 
 Traced = Callable[[str, str], None]  # outcome and detail, into the trace
 

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from retention.archive.archive import Archive
 from retention.archive.verify import Problem, Verified, verify
-from retention.reason import Reason, shown
 from retention.recording import Json
 from retention.stamps.stamp import StampReport, verify_stamps
 from retention.storage.recording_files import has_metadata
@@ -19,6 +18,7 @@ from sipagent.cli.progress import Step, steps
 from sipagent.cli.tables import Column, console, show_fields, show_table
 from sipagent.cli.times import figure
 from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason, shown
 
 _FINDING: list[Column[Problem]] = [
     Column("where", lambda found: shown(found.where)),

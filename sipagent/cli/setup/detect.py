@@ -7,10 +7,10 @@ import click
 
 from media.hearing.detectors import load_detector
 from media.hearing.keyword import Detector, DetectorUnavailable, Meaning
-from retention.reason import shown
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.tables import Column, coded, console, show_table
 from sipagent.cli.times import figure, in_seconds
+from sipagent.languages.reason import shown
 from sipagent.voice.detection import Detected, UnreadableSound, hear, read_sound
 from sipagent.voice.detectors import detectors
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import click
 
 from retention.archive.archive import Archive
-from retention.reason import shown
 from retention.recording import Json
 from retention.storage.keys import KeysError, PublicKey, read_public
 from sipagent.check.keys import PrivateKey, private_keys
 from sipagent.cli.base import Failure, Program, Workplace, json_option, print_json
 from sipagent.cli.passphrase import leaving, new_passphrase, new_passphrase_options
 from sipagent.cli.tables import Column, console, show_table
+from sipagent.languages.reason import shown
 
 
 @click.group("keys", cls=Program, short_help="Who can listen: make, list and rotate keys.")
@@ -59,9 +59,10 @@ def new_command(
       sipagent keys new
       sipagent keys new /media/usb/durand --comment "M. Durand"
     """
-    from sipagent.cli.init_config import KEYS, make_pair  # slow to import
+    from sipagent.cli.init.answers import PAIR  # slow to import
+    from sipagent.cli.init.directory import make_pair
 
-    where = work.folder / KEYS if stem is None else stem
+    where = work.folder / PAIR if stem is None else stem
     if where.suffix in (".pub", ".key"):
         where = where.with_suffix("")
     for path in (Path(f"{where}.pub"), Path(f"{where}.key")):

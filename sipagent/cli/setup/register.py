@@ -8,7 +8,6 @@ from typing import Literal
 import click
 
 from media.prompt import PromptError
-from retention.reason import shown
 from retention.storage.keys import KeysError, read_public
 from sipagent.article30.file import Difference, RegisterError, Written, differences, read, renewed
 from sipagent.article30.markdown import LANGUAGES
@@ -16,6 +15,7 @@ from sipagent.article30.register import RegisterEntry, entry
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.config.identity import printable
 from sipagent.config.load import Config
+from sipagent.languages.reason import shown
 from sipagent.notice.notices import spoken_notices
 
 _SHOWN = 4000  # characters of a statement; notices are the longest

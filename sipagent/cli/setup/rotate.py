@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from retention.archive.rotation import Rotation, rotate
-from retention.reason import shown
 from retention.recording import Access
 from retention.storage.keys import Identity, KeysError, PublicKey, read_public
 from sipagent.cli.base import Failure, Workplace, by_option, json_option, now, print_json, system_user
@@ -16,6 +15,7 @@ from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.languages.labels import N_
+from sipagent.languages.reason import shown
 
 _SHOWN = 20  # how many failures to show; more have one reason
 

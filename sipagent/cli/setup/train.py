@@ -13,12 +13,12 @@ import click
 from media.hearing.keyword import DetectorUnavailable
 from media.hearing.spotter import known_heads, plain
 from media.training.language import LANGUAGES, Language, language
-from retention.reason import shown
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import steps
 from sipagent.cli.times import percent
 from sipagent.config.load import Config
 from sipagent.config.tables.spoken import PromptFiles
+from sipagent.languages.reason import shown
 from sipagent.voice.own_keyword import (
     PROMPTS,
     SYNTHETIC,

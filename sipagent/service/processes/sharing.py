@@ -118,6 +118,12 @@ class Sharing:
         return total((dead, *living.values(), self._beside(), edge))
 
     @property
+    def calls(self) -> int:
+        """Calls that are up, as the workers have told."""
+        _, living = self._counted
+        return sum(figures.calls for figures in living.values())
+
+    @property
     def limit(self) -> int:
         """Calls that may be up at a time."""
         return self._rules.calls

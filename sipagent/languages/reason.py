@@ -1,11 +1,14 @@
 """Why something is refused or has failed, in a text that is both kept and shown.
 
 What is kept, such as the detail of the trace, is English whoever asked: that is the text itself. What a
-person is shown is in their language: `shown`.
+person is shown is in their language: `shown`. What other code says
+is found by `messages`.
 """
 
 from gettext import gettext
 from typing import Any
+
+from sipagent.languages.messages import said
 
 
 class Reason(str):
@@ -29,11 +32,14 @@ class Reason(str):
 
 
 def shown_value(value: Any) -> Any:
-    """A reason in the language that is spoken; anything else as it is."""
-    return value.shown() if isinstance(value, Reason) else value
+    """A reason, or an English message, in the language that is spoken; what is no text as it is."""
+    if isinstance(value, Reason):
+        return value.shown()
+    return said(value) if isinstance(value, str) else value
 
 
 def shown(of: Exception | str) -> str:
     """What an error says, or a text, in the language that is spoken; `str()` is what is kept of it."""
-    text = of.args[0] if isinstance(of, Exception) and len(of.args) == 1 else of
-    return str(shown_value(text))
+    if isinstance(of, Exception):
+        of = of.args[0] if len(of.args) == 1 and isinstance(of.args[0], Reason) else str(of)
+    return str(shown_value(of))

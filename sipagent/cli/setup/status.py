@@ -1,0 +1,119 @@
+"""How a running agent is: `status`. It asks what Prometheus asks; so it disturbs nothing."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from gettext import gettext as _
+from http.client import HTTPConnection, HTTPException
+
+import click
+from prometheus_client.parser import text_string_to_metric_families
+
+from retention.recording import Json, to_text
+from sipagent.cli.base import Failure, Workplace, json_option, now, print_json
+from sipagent.cli.tables import console, show_fields
+from sipagent.cli.times import distance, size
+from sipagent.config.load import HostPort
+from sipagent.languages.system import fault
+
+PATIENCE_S = 5.0
+
+Figures = Mapping[str, float]
+"""By name; of those with labels the sum."""
+
+
+@click.command("status", short_help="How the running agent is.")
+@json_option
+@click.pass_obj
+def status_command(work: Workplace, as_json: bool) -> int:
+    """Ask the running agent how it is, by its figures (metrics.listen).
+
+    Exit 1 where it does not answer, or the trunk's registrar does not know it: then no call can come.
+
+    \b
+    Examples:
+      sipagent status
+      sipagent status --json
+    """
+    listen = work.config.metrics.listen
+    if listen is None:
+        raise Failure(_('metrics.listen is absent, so nobody can be asked; accepted: "127.0.0.1:9464"'))
+    figures = _asked(listen)
+    if as_json:
+        print_json(_json(figures))
+    else:
+        show_fields(_fields(figures), console())
+    return int(figures.get("sipagent_registered") == 0)
+
+
+def _asked(listen: HostPort) -> Figures:
+    """Raises Failure where nobody answers, or somebody else."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)
+    asking = HTTPConnection(host, listen.port, timeout=PATIENCE_S)
+    try:
+        asking.request("GET", "/metrics")
+        text = asking.getresponse().read().decode()
+        families = list(text_string_to_metric_families(text))
+    except (OSError, HTTPException, ValueError) as error:
+        why = fault(error) if isinstance(error, OSError) else str(error)
+        raise Failure(
+            _("{host}:{port}: the agent does not answer ({why})").format(host=host, port=listen.port, why=why)
+        ) from error
+    finally:
+        asking.close()
+    figures: dict[str, float] = {}
+    for sample in (sample for family in families for sample in family.samples):
+        figures[sample.name] = figures.get(sample.name, 0.0) + sample.value
+    if "sipagent_calls_in_progress" not in figures:
+        raise Failure(_("{host}:{port}: who answers is not the agent").format(host=host, port=listen.port))
+    return figures
+
+
+def _json(figures: Figures) -> Json:
+    purged = figures["sipagent_purge_last_success_timestamp_seconds"]
+    registered = figures.get("sipagent_registered")
+    return {
+        "registered": None if registered is None else bool(registered),
+        "calls": int(figures["sipagent_calls_in_progress"]),
+        "calls_limit": int(figures["sipagent_calls_limit"]),
+        "last_purge": to_text(datetime.fromtimestamp(purged, UTC)) if purged else None,
+        "receipts_waiting": int(figures["sipagent_receipts_waiting"]),
+        **{
+            name: int(figures[f"sipagent_{figure}"]) if f"sipagent_{figure}" in figures else None
+            for name, figure in (
+                ("recordings", "recordings_kept"),
+                ("held", "recordings_held"),
+                ("overdue", "recordings_overdue"),
+                ("unerased", "erasures_pending"),
+                ("obstacles", "recording_obstacles"),
+                ("purge_suspended", "purge_suspended"),
+                ("free_bytes", "disk_free_bytes"),
+            )
+        },
+    }
+
+
+def _fields(figures: Figures) -> list[tuple[str, str | None]]:
+    said = _json(figures)
+    yes, no = _("yes"), _("no")
+
+    def count(name: str) -> str | None:
+        return None if said[name] is None else str(said[name])
+
+    registered = _("not configured") if said["registered"] is None else yes if said["registered"] else no
+    purged = figures["sipagent_purge_last_success_timestamp_seconds"]
+    return [
+        (_("calls"), _("{calls} of {limit}").format(calls=said["calls"], limit=said["calls_limit"])),
+        (_("registered"), registered),
+        (_("recordings"), count("recordings")),
+        (_("on hold"), count("held")),
+        (_("overdue"), count("overdue")),
+        (_("to be erased"), count("unerased")),
+        (_("obstacles"), count("obstacles")),
+        (_("last purge"), distance(datetime.fromtimestamp(purged, UTC), now()) if purged else None),
+        (
+            _("purge waits"),
+            None if said["purge_suspended"] is None else yes if said["purge_suspended"] else no,
+        ),
+        (_("receipts waiting"), count("receipts_waiting")),
+        (_("free disk"), size(said["free_bytes"])),
+    ]

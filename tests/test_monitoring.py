@@ -1,0 +1,264 @@
+"""What is shipped for Prometheus and Grafana, held to the figures that there are, by Debian's Prometheus."""
+
+import json
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+
+from sipagent.config.load import HostPort
+from sipagent.service.scrape import serving
+from tests.driving import staged
+from tests.tapping import PATIENCE_S
+from tests.test_metrics import Service
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+RULES = DEPLOY / "prometheus/sipagent.rules.yml"
+DASHBOARDS = [DEPLOY / "grafana/sipagent.json", DEPLOY / "grafana/sipagent.fr.json"]
+FOREIGN = {"up", "process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds"}
+"""Figures of Prometheus and of its client."""
+GRID = 24  # columns of a dashboard
+
+FIRED_BY: dict[str, tuple[str, dict[str, str], str]] = {
+    "SipagentDown": ("5m", {"up": "0x60"}, "1x60"),
+    "SipagentTrunkNotRegistered": ("5m", {"sipagent_registered": "0x60"}, "1x60"),
+    "SipagentFull": (
+        "10m",
+        {"sipagent_calls_in_progress": "4x60", "sipagent_calls_limit": "4x60"},
+        "3x60",
+    ),
+    "SipagentPhoneOff": (
+        "15m",
+        {'sipagent_operator_failures_total{extension="201",problem="silent"}': "0+1x60"},
+        "0x60",
+    ),
+    "SipagentLegsLost": ("5m", {"sipagent_legs_lost_total": "0 0 1x60"}, "0x60"),
+    "SipagentForeignSound": ("15m", {"sipagent_foreign_packets_dropped_total": "0+3000x60"}, "0+10x60"),
+    "SipagentNothingRecorded": ("5m", {"sipagent_recording_obstacles": "1x60"}, "0x60"),
+    "SipagentRecorderFault": ("5m", {'sipagent_recorder_faults_total{part="tap"}': "0 0 1x60"}, "0x60"),
+    "SipagentSoundLost": ("15m", {"sipagent_tap_frames_dropped_total": "0+50x60"}, "0+1x60"),
+    "SipagentDiskLow": ("90m", {"sipagent_disk_free_bytes": "1e9x120"}, "5e10x120"),
+    "SipagentPurgeOverdue": ("15m", {"sipagent_recordings_overdue": "1x60"}, "0x60"),
+    "SipagentErasurePending": ("5m", {"sipagent_erasures_pending": "1x60"}, "0x60"),
+    "SipagentPurgeSuspended": ("1m", {"sipagent_purge_suspended": "1x60"}, "0x60"),
+    "SipagentHoldReviewOverdue": ("1m", {"sipagent_holds_review_overdue": "2x60"}, "0x60"),
+    "SipagentReceiptsWaiting": ("5m", {"sipagent_receipts_waiting": "3x60"}, "0x60"),
+    "SipagentReceiptsLost": ("5m", {"sipagent_receipts_lost_total": "0 0 1x60"}, "0x60"),
+    "SipagentStampFailed": ("6h", {"sipagent_stamp_failures_total": "0+1x400"}, "0x400"),
+}
+"""Each alert: when it is looked for, what makes it fire, and what the first of these is where it must not.
+Series as promtool has them, a value a minute."""
+
+
+def promtool(*words: str | Path) -> None:
+    ran = subprocess.run(["promtool", *words], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def rules() -> list[tuple[str, str]]:
+    """Names and expressions."""
+    text = RULES.read_text(encoding="utf-8")
+    found = re.findall(r"- alert: (\w+)\n +expr: (>-(?:\n {10}.*)+|.*)", text)
+    return [(name, " ".join(expr.removeprefix(">-").split())) for name, expr in found]
+
+
+def panels(file: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["panels"]
+    return found
+
+
+def asked(file: Path) -> list[str]:
+    """Its expressions, with Grafana's variables filled in."""
+    return [
+        target["expr"].replace("$instance", ".*").replace("$__rate_interval", "1m")
+        for panel in panels(file)
+        for target in panel.get("targets", ())
+    ]
+
+
+EXPRESSIONS = [expr for _, expr in rules()] + asked(DASHBOARDS[0])
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of all that a service tells."""
+    folder = tmp_path_factory.mktemp("service")
+    with pytest.MonkeyPatch.context() as patch, staged(folder, patch, registers=True) as stage:
+        service = Service(stage, folder)
+        service.watch._try()
+        stage.gone(stage.invite())
+        stage.gone(stage.rung()[1], 503)
+        return {name for name, _ in service.figures()}
+
+
+@pytest.mark.parametrize("expr", EXPRESSIONS)
+def test_every_figure_that_is_asked_for_exists(figures: set[str], expr: str) -> None:
+    named = set(re.findall(r"\b(?:sipagent|process)_\w+|\bup\b", re.sub(r'"[^"]*"', "", expr)))
+    assert named
+    assert named <= figures | FOREIGN
+
+
+def test_every_figure_is_watched(figures: set[str]) -> None:
+    text = " ".join(EXPRESSIONS)
+    assert not {name for name in figures if name.startswith("sipagent_") and name not in text} - {
+        "sipagent_build_info"
+    }
+
+
+def test_prometheus_reads_the_example() -> None:
+    promtool("check", "config", DEPLOY / "prometheus/prometheus.yml")
+
+
+def test_prometheus_reads_what_the_dashboard_asks(tmp_path: Path) -> None:
+    asks = [{"record": f"panel:{n}", "expr": expr} for n, expr in enumerate(asked(DASHBOARDS[0]))]
+    file = tmp_path / "panels.yml"  # JSON is YAML
+    file.write_text(json.dumps({"groups": [{"name": "panels", "rules": asks}]}), encoding="utf-8")
+    promtool("check", "rules", file)
+
+
+def test_every_alert_fires_when_it_must_and_only_then(tmp_path: Path) -> None:
+    named = [name for name, _ in rules()]
+    assert named == list(FIRED_BY)
+    tests = []
+    for name, (at, series, calm) in FIRED_BY.items():
+        for fires, values in ((True, series), (False, {**series, next(iter(series)): calm})):
+            tests.append(
+                {
+                    "interval": "1m",
+                    "input_series": [
+                        {"series": labelled(one), "values": said} for one, said in values.items()
+                    ],
+                    "promql_expr_test": [
+                        {
+                            "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)',
+                            "eval_time": at,
+                            "exp_samples": [{"labels": "{}", "value": int(fires)}],
+                        }
+                    ],
+                }
+            )
+    file = tmp_path / "alerts.yml"
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "tests": tests}), encoding="utf-8")
+    promtool("test", "rules", file)
+
+
+def labelled(series: str) -> str:
+    """The series with the labels of a scrape."""
+    name, _, labels = series.rstrip("}").partition("{")
+    return f'{name}{{job="sipagent",instance="a"{"," if labels else ""}{labels}}}'
+
+
+def test_an_agent_that_has_never_purged_is_told_two_hours_after_its_start(tmp_path: Path) -> None:
+    started = {
+        "process_start_time_seconds": "0x300",
+        "sipagent_purge_last_success_timestamp_seconds": "0x300",
+    }
+    series = [{"series": labelled(name), "values": values} for name, values in started.items()]
+    looked = [
+        {
+            "expr": 'count(ALERTS{alertname="SipagentPurgeOverdue",alertstate="firing"}) or vector(0)',
+            "eval_time": at,
+            "exp_samples": [{"labels": "{}", "value": fires}],
+        }
+        for at, fires in (("100m", 0), ("140m", 1))
+    ]
+    file = tmp_path / "alerts.yml"
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": looked}
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "tests": [test]}), encoding="utf-8")
+    promtool("test", "rules", file)
+
+
+def test_every_alert_says_in_both_languages_what_it_is_and_what_to_do() -> None:
+    text = RULES.read_text(encoding="utf-8")
+    parts = text.split("- alert: ")[1:]
+    assert parts
+    for part in parts:
+        for word in ("summary", "summary_fr", "action", "severity"):
+            assert re.search(rf"\b{word}: \S", part), (part.split("\n", 1)[0], word)
+
+
+# --- dashboards ---
+def test_both_dashboards_show_the_same() -> None:
+    english, french = (
+        [{key: panel.get(key) for key in ("id", "type", "gridPos")} for panel in panels(file)]
+        for file in DASHBOARDS
+    )
+    assert english == french
+    assert asked(DASHBOARDS[0]) == asked(DASHBOARDS[1])
+
+
+@pytest.mark.parametrize("file", DASHBOARDS, ids=lambda file: file.stem)
+def test_no_panel_covers_another(file: Path) -> None:
+    taken: set[tuple[int, int]] = set()
+    ids = [panel["id"] for panel in panels(file)]
+    assert len(set(ids)) == len(ids)
+    for panel in panels(file):
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= GRID
+        assert not cells & taken, panel["title"]
+        taken |= cells
+
+
+# --- a Prometheus ---
+@pytest.fixture
+def prometheus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A real one, that scrapes a service of a test and has the rules; its address."""
+    with staged(tmp_path, monkeypatch, registers=True) as stage:
+        service = Service(stage, tmp_path)
+        service.watch._try()
+        stage.gone(stage.invite())
+        stage.gone(stage.rung()[1], 503)
+        with serving(HostPort("127.0.0.1", 0), service.metrics) as (_, port):
+            text = (DEPLOY / "prometheus/prometheus.yml").read_text(encoding="utf-8")
+            text = text.replace("127.0.0.1:9464", f"127.0.0.1:{port}").replace("15s", "1s")
+            file = tmp_path / "prometheus.yml"
+            file.write_text(text.replace(RULES.name, str(RULES)), encoding="utf-8")
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                address = f"127.0.0.1:{free.getsockname()[1]}"
+            options = (
+                f"--config.file={file}",
+                f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+                f"--web.listen-address={address}",
+            )
+            with subprocess.Popen(["prometheus", *options], stderr=subprocess.DEVNULL) as running:
+                try:
+                    yield f"http://{address}/api/v1"
+                finally:
+                    running.terminate()
+
+
+def asks(where: str, query: str) -> Any:
+    with urlopen(f"{where}/{query}", timeout=PATIENCE_S) as answer:
+        return json.load(answer)["data"]
+
+
+@pytest.mark.live
+def test_a_prometheus_answers_every_question(prometheus: str) -> None:
+    ready = f"query?{urlencode({'query': 'rate(sipagent_watch_failures_total[1m])'})}"
+    end = time.monotonic() + PATIENCE_S
+    while not answered(prometheus, ready):
+        assert time.monotonic() < end, "no two scrapes"
+        time.sleep(0.2)
+    for expr in asked(DASHBOARDS[0]):
+        found = asks(prometheus, f"query?{urlencode({'query': expr})}")["result"]
+        assert found or "operator_failures" in expr or "refused" in expr or "purge_last" in expr, expr
+    groups = asks(prometheus, "rules")["groups"]
+    health = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+    assert set(health) == set(FIRED_BY)
+    assert "err" not in health.values()
+
+
+def answered(where: str, query: str) -> bool:
+    try:
+        return bool(asks(where, query)["result"])
+    except OSError:  # it is starting
+        return False
