@@ -44,7 +44,7 @@ CODE = re.compile(
     r"SIP/2\.0|Call-ID: |\\[bdw(1]|\(\?|^\{0\} UTC$|^prompts\.\{0\}|sipagent-seed|NO REC|with text |"
     r"host bits|"
     r"^not found$|db_text|\(IPv\{|^sip:|%s|^decision: |^recording erased$|^\{0\} to \{1\}$|\.tsr: |"
-    r"TLS: \{1\}|"
+    r"TLS: \{1\}|^\{0\}: \{1\}; accepted: \{2\}$|"
     r"Unclosed|Illegal char|Invalid (value|statement)|Value error|Unescaped|Expected '|Verify error|^,|\||"
     r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^\d+ \w+$|^line \{0\}: \["
 )

@@ -33,6 +33,8 @@ from sipagent.config.errors import ConfigError, one_line
 from sipagent.languages import terminal
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.help import translated
+from sipagent.languages.messages import colon
+from sipagent.languages.reason import shown
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -123,11 +125,11 @@ class Program(click.Group):
         except click.UsageError as error:
             sys.exit(_say(_usage(error), 2))
         except ConfigError as error:
-            sys.exit(_say(str(error), 2))
+            sys.exit(_say(_mistake(error), 2))
         except click.Abort:
             sys.exit(_say(_("aborted"), 1))
         except (Failure, StoreError, ArchiveError) as error:
-            sys.exit(_say(str(error), 1))
+            sys.exit(_say(shown(error), 1))
         except ModuleNotFoundError as absent:
             if absent.name != "pjsua2":
                 raise
@@ -143,6 +145,12 @@ def _usage(error: click.UsageError) -> str:
     message = error.format_message().rstrip(".")
     advice = _("see `{command} --help`").format(command=command)
     return f"{message[:1].lower()}{message[1:]} ({advice})"
+
+
+def _mistake(error: ConfigError) -> str:
+    """The line of an error of the configuration, in the language that is spoken."""
+    problem = f"{error.problem}; accepted: {error.accepted}" if error.accepted else error.problem
+    return colon().join(filter(None, (str(error.file), shown(error.key), shown(problem))))
 
 
 def _say(message: str, code: int) -> int:

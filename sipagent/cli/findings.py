@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sipagent.cli.base import print_json
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.config.finding import Finding, counted
+from sipagent.languages.reason import shown
 
 
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
@@ -19,8 +20,8 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
 def _show(findings: Sequence[Finding]) -> None:
     columns: list[Column[Finding]] = [
         Column("", lambda finding: finding.level),
-        Column("", lambda finding: finding.what),
-        Column("", lambda finding: finding.detail, wraps=True),
+        Column("", lambda finding: shown(finding.what)),
+        Column("", lambda finding: shown(finding.detail), wraps=True),
     ]
     screen = console()
     show_table(findings, columns, screen)

@@ -134,7 +134,9 @@ def asterisk(directory: Path, shown: dict[str, str]) -> Iterator[None]:
     modules = root / "lib/asterisk/modules"
     ours = {
         "asterisk.conf": "[directories]\n"
-        + "".join(f"ast{name}dir => {folder}\n" for name in ("etc", "db", "key", "spool", "run", "log", "agi"))
+        + "".join(
+            f"ast{name}dir => {folder}\n" for name in ("etc", "db", "key", "spool", "run", "log", "agi")
+        )
         + f"astmoddir => {modules}\nastvarlibdir => {folder}\nastdatadir => {folder}\n",
         "modules.conf": "[modules]\nautoload=yes\n",
         "logger.conf": "[logfiles]\nconsole => notice,warning,error,verbose\n",
