@@ -1,6 +1,7 @@
 """Setting up and running: `init`, `check`, `run`, `demo`, `completion`."""
 
 import sys
+from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,7 @@ def _supervised(config: "Config", log_json: bool, drain_s: float, systemd: "Syst
     try:
         return supervision.run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
     except EdgeError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
 
 
 def _in_one_process(config: "Config", log_json: bool, drain_s: float, systemd: "Systemd") -> int:
@@ -125,7 +126,7 @@ def _in_one_process(config: "Config", log_json: bool, drain_s: float, systemd: "
     try:
         return one_process.run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
     except EngineError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
 
 
 @click.command("demo", short_help="Two calls on this machine, without trunk or phones.")
@@ -157,5 +158,5 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise Failure(f"no completion for {shell}")
+        raise Failure(_("no completion for {shell}").format(shell=shell))
     click.echo(kind(ctx.find_root().command, {}, "sipagent", "_SIPAGENT_COMPLETE").source())
