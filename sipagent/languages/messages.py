@@ -42,9 +42,11 @@ _LONGEST = 2000  # characters: nothing that is longer is a message
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A sentence with values: what is always in it, how it is recognised, and how it is said."""
+    """A sentence with values: what is always in it, which values are quoted and so stay as they are, how it is
+    recognised, and how it is said."""
 
     fixed: tuple[str, ...]
+    quoted: tuple[bool, ...]
     pattern: re.Pattern[str]
     french: str
 
@@ -101,7 +103,10 @@ def _whole(path: str, catalogue: _Catalogue, text: str) -> str | None:
             continue
         # a French sentence that it was put into has set a space before the colon
         values = [value.rstrip(_SPACES) for value in found.groups()]
-        translated = [_said(path, value) for value in values]
+        translated = [
+            value if quoted else _said(path, value)
+            for value, quoted in zip(values, template.quoted, strict=True)
+        ]
         if all(map(_is_known, values, translated)):
             return template.french.format(*translated)
         if second is None and template.weight >= _WEIGHTY:
@@ -168,7 +173,8 @@ def _template(english: str, french: str) -> _Template:
     fixed = _VALUE.split(english)[::2]
     value = r"(\d+)" if _COUNT.fullmatch(english) else "(.*?)"
     pattern = value.join(map(re.escape, fixed))
-    return _Template(tuple(filter(None, fixed)), re.compile(pattern, re.DOTALL), french)
+    quoted = tuple(before.endswith("'") for before in fixed[:-1])
+    return _Template(tuple(filter(None, fixed)), quoted, re.compile(pattern, re.DOTALL), french)
 
 
 def entries(path: str) -> dict[str, str]:
