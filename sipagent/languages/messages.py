@@ -42,8 +42,8 @@ _LONGEST = 2000  # characters: nothing that is longer is a message
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A sentence with values: what is always in it, which values are quoted and so stay as they are, how it is
-    recognised, and how it is said."""
+    """A sentence with values: what is always in it, which values stay as they are for they are quoted, how it
+    is recognised, and how it is said."""
 
     fixed: tuple[str, ...]
     quoted: tuple[bool, ...]

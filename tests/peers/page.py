@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def answer_names(asked: socket.socket) -> None:
 
 
 @contextmanager
-def asterisk(directory: Path, shown: dict[str, str]) -> Iterator[None]:
+def asterisk(directory: Path, shown: dict[str, str]) -> Iterator[Child]:
     """The PBX, with what the page shows, a trunk and two phones."""
     folder = directory / "asterisk"
     folder.mkdir()
@@ -149,7 +149,7 @@ def asterisk(directory: Path, shown: dict[str, str]) -> Iterator[None]:
     child = Child([ASTERISK, "-f", "-vvv", "-C", folder / "asterisk.conf"], folder)
     try:
         wait_answer((PBX, 5060))
-        yield
+        yield child
     except PeerError as error:
         raise PeerError(f"{error}\nAsterisk said:\n{child.tail()}") from error
     finally:
@@ -157,21 +157,25 @@ def asterisk(directory: Path, shown: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def other_side(page: Path, directory: Path, tables: Tables) -> Iterator[str]:
-    """Start what the page is about; give the URI that callers dial."""
+def other_side(page: Path, directory: Path, tables: Tables) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Start what the page is about; give the URI that callers dial, and what waits until it knows of us."""
     trunk = tables["trunk"]
-    (number,) = trunk["numbers"]
+    number = trunk["numbers"][0]
     national = "0" + number.removeprefix("+33")
     if shown := files(page):
-        with asterisk(directory, shown):
-            yield f"sip:{national}@{PBX}:5060"
+        with asterisk(directory, shown) as pbx:
+            reached = f"{OURS}:5060 is now Reachable"
+            yield (
+                f"sip:{national}@{PBX}:5060",
+                lambda: pbx.wait_line(lambda said: reached in said, 30, reached),
+            )
         return
     kamailio = Kamailio(directory, host=TRUNK, port=5060, username=trunk.get("username", "nobody"))
     if "registrar" not in trunk:
         kamailio.phones[national] = (OURS, 5060)
     kamailio.start()
     try:
-        yield f"sip:{national}@{TRUNK}:5060"
+        yield f"sip:{national}@{TRUNK}:5060", lambda: None
     finally:
         kamailio.stop()
 
@@ -179,6 +183,7 @@ def other_side(page: Path, directory: Path, tables: Tables) -> Iterator[str]:
 def tried(page: Path, directory: Path) -> dict[str, Any]:
     """Two calls as the page has it."""
     tables = configuration(page)
+    tables["trunk"].setdefault("rtp_ports", "10000-10999")
     if "password_file" in tables["trunk"]:
         secret = directory / "agent" / tables["trunk"]["password_file"]
         secret.parent.mkdir(parents=True)
@@ -191,12 +196,13 @@ def tried(page: Path, directory: Path) -> dict[str, Any]:
         on_ours = stack.enter_context(network(directory, (*senders, TRUNK, CALLER)))
         desk = Baresip(directory, sound, "201", host=PHONE, port=5060, auto_answer=True)
         stack.callback(desk.stop)
-        uri = stack.enter_context(other_side(page, directory, tables))
+        uri, wait_known = stack.enter_context(other_side(page, directory, tables))
         agent = RunningAgent(directory / "agent", tables)
         agent.program = (*on_ours, *agent.program)
         agent.start(wait=None)
         stack.callback(agent.close)
         agent.wait_for("ready", READY_S)
+        wait_known()
         caller = stack.enter_context(Phone(stack.enter_context(Loop()), "0612345678", CALLER, 5060))
         caller.sound = lambda: SteadyTone(calls.CALLER_HZ)
         for key in ("", "9"):
@@ -216,7 +222,7 @@ def tried(page: Path, directory: Path) -> dict[str, Any]:
         return {
             "calls": [[r["caller"], r["outcome"], r["decision"], r["decided_by"]] for r in receipts],
             "kept": [row["status"] for row in recordings],
-            "shown": desk.events,
+            "shown": [e["peerdisplayname"] for e in desk.events if e.get("type") == "CALL_ESTABLISHED"],
             "logged": sorted({e["event"] for e in agent.log_events}),
         }
 
