@@ -34,6 +34,7 @@ from sipagent.languages import terminal
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.help import translated
 from sipagent.languages.labels import label
+from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
 
@@ -126,7 +127,7 @@ class Program(click.Group):
         except click.UsageError as error:
             sys.exit(_say(_usage(error), 2))
         except ConfigError as error:
-            sys.exit(_say(shown(error), 2))
+            sys.exit(_say(_mistake(error), 2))
         except click.Abort:
             sys.exit(_say(_("aborted"), 1))
         except (Failure, StoreError, ArchiveError) as error:
@@ -137,7 +138,7 @@ class Program(click.Group):
             said = _("no SIP engine is installed; accepted: pjsua2-python, or one of your own build")
             sys.exit(_say(said, 1))
         except OSError as error:
-            sys.exit(_say(": ".join(filter(None, (error.filename, fault(error)))), 1))
+            sys.exit(_say(colon().join(filter(None, (error.filename, fault(error)))), 1))
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -146,6 +147,12 @@ def _usage(error: click.UsageError) -> str:
     message = error.format_message().rstrip(".")
     advice = _("see `{command} --help`").format(command=command)
     return f"{message[:1].lower()}{message[1:]} ({advice})"
+
+
+def _mistake(error: ConfigError) -> str:
+    """The line of an error of the configuration, in the language that is spoken."""
+    problem = f"{error.problem}; accepted: {error.accepted}" if error.accepted else error.problem
+    return colon().join(filter(None, (str(error.file), shown(error.key), shown(problem))))
 
 
 def _say(message: str, code: int) -> int:

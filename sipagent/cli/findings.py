@@ -6,6 +6,7 @@ from gettext import ngettext
 from sipagent.cli.base import print_json
 from sipagent.cli.tables import Column, coded, console, show_table
 from sipagent.config.finding import Finding
+from sipagent.languages.reason import shown
 
 
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
@@ -20,8 +21,8 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
 def _show(findings: Sequence[Finding]) -> None:
     columns: list[Column[Finding]] = [
         Column("", lambda finding: coded("level", finding.level)),
-        Column("", lambda finding: finding.what),
-        Column("", lambda finding: finding.detail, wraps=True),
+        Column("", lambda finding: shown(finding.what)),
+        Column("", lambda finding: shown(finding.detail), wraps=True),
     ]
     screen = console()
     show_table(findings, columns, screen)

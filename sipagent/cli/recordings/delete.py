@@ -29,6 +29,7 @@ from sipagent.cli.base import (
 from sipagent.cli.copy import new_file
 from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_calls
 from sipagent.config.identity import printable
+from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
 
@@ -131,7 +132,7 @@ def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
         return delete(archive, id, asked, now)
     except NotDeleted as refusal:
         trace("refused", str(refusal))
-        raise Failure(f"{id}: {shown(refusal)}") from refusal
+        raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
     except OSError as error:
         trace("failed", str(error))
         said = _("{where}: {problem}; the next purge tries again")

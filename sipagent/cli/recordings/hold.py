@@ -29,6 +29,7 @@ from sipagent.cli.base import (
 from sipagent.cli.tables import WIDE, Column, coded, console, show_table
 from sipagent.cli.times import full
 from sipagent.languages.labels import label
+from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 
 _WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
@@ -157,7 +158,7 @@ def _traced(archive: Archive, recording: Recording, attempt: Access) -> Iterator
         yield
     except HoldError as refusal:
         trace("refused", str(refusal))
-        raise Failure(f"{recording.id}: {shown(refusal)}") from refusal
+        raise Failure(f"{recording.id}{colon()}{shown(refusal)}") from refusal
     except (ArchiveError, OSError) as error:
         trace("failed", str(error))
         raise

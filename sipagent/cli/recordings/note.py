@@ -15,6 +15,7 @@ from sipagent.cli.ask import confirmed, yes_option
 from sipagent.cli.base import Failure, Workplace, find, id_argument, now, system_user, words
 from sipagent.config.errors import is_plain, one_line
 from sipagent.config.identity import printable
+from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
 
@@ -70,7 +71,7 @@ def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> 
         raise Failure(str(refusal)) from refusal
     except NotFiled as refusal:
         trace("refused", str(refusal))
-        raise Failure(f"{id}: {shown(refusal)}") from refusal
+        raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
     except OSError as error:
         trace("failed", str(error))
         said = _("{where}: {problem}; the note is filed, the next purge erases")

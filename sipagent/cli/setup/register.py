@@ -15,6 +15,7 @@ from sipagent.article30.register import RegisterEntry, entry
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.config.identity import printable
 from sipagent.config.load import Config
+from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.notice.notices import spoken_notices
 
@@ -167,7 +168,7 @@ def _check(made: RegisterEntry, path: Path, *, strict: bool, as_json: bool) -> N
     try:
         written = _read(path)
     except RegisterError as wrong:
-        raise Failure(f"{path}: {shown(wrong)}") from wrong
+        raise Failure(f"{path}{colon()}{shown(wrong)}") from wrong
     found = differences(written, made)
     if as_json:
         print_json(
