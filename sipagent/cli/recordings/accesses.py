@@ -12,6 +12,7 @@ from retention.recording import Access
 from sipagent.cli.base import Decorated, Workplace, json_option, meant, now, optional_id_argument, print_json
 from sipagent.cli.tables import WIDE, WIDER, Column, coded, console, newest, show_table
 from sipagent.cli.times import full, parse_moment
+from sipagent.languages.reason import shown
 
 _OUTCOMES = ("begun", "done", "refused", "failed")
 _MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
@@ -88,7 +89,9 @@ def _moment(work: Workplace, option: str, text: str | None, *, end: bool = False
     try:
         return parse_moment(text, now(), work.config.service.timezone, end=end)
     except ValueError as error:
-        raise click.UsageError(f"{option}: {error}", click.get_current_context()) from error
+        raise click.UsageError(
+            _("{option}: {problem}").format(option=option, problem=error), click.get_current_context()
+        ) from error
 
 
 def _choice(
@@ -123,5 +126,5 @@ def _columns(work: Workplace) -> list[Column[Access]]:
         Column("by", _who, shrinks=True),
         Column("user", lambda row: row.system_user, room=WIDE, shrinks=True),
         Column("reference", lambda row: row.reference, room=WIDE, shrinks=True),
-        Column("detail", lambda row: row.detail, room=WIDER, wraps=True),
+        Column("detail", lambda row: row.detail and shown(row.detail), room=WIDER, wraps=True),
     ]

@@ -30,6 +30,7 @@ from sipagent.cli.times import distance, figure, full, in_seconds, length, size
 from sipagent.config.identity import printable
 from sipagent.languages.happenings import happening
 from sipagent.languages.labels import label
+from sipagent.languages.reason import shown
 
 Fields = list[tuple[str, str | Text | None]]
 
@@ -281,5 +282,5 @@ def _use(use: Access) -> str:
     words += [_("by {who}").format(who=use.by)] if use.by else []
     words += [f"({use.system_user})"] if use.system_user else []
     reference = _("reference {reference}").format(reference=use.reference) if use.reference else None
-    rest = ", ".join(filter(None, (label("use", use.outcome), reference, use.detail)))
+    rest = ", ".join(filter(None, (label("use", use.outcome), reference, shown(use.detail or ""))))
     return _("{use}: {rest}").format(use=" ".join(words), rest=rest)
