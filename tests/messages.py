@@ -21,7 +21,6 @@ SPEAKING = {  # by the file of the catalogue
     "service": ("sipagent/edge", "sipagent/agent", "sipagent/pjsip", "sipagent/service"),
 }
 SILENT = {  # modules that say nothing to people: words to listen for, SQL, what Kamailio reads
-    "sipagent/config/examples.py",
     "sipagent/config/refusal_words.py",
     "sipagent/config/sampling.py",
     "sipagent/edge/configuration.py",
@@ -42,9 +41,10 @@ RELOAD = {"sipagent/service/reloading.py", "sipagent/service/supervision.py"}  #
 
 CODE = re.compile(
     r"SIP/2\.0|Call-ID: |\\[bdw(1]|\(\?|^\{0\} UTC$|^prompts\.\{0\}|sipagent-seed|NO REC|with text |"
+    r"^Agglo |^Communauté |"
     r"host bits|"
     r"^not found$|db_text|\(IPv\{|^sip:|%s|^decision: |^recording erased$|^\{0\} to \{1\}$|\.tsr: |"
-    r"TLS: \{1\}|"
+    r"TLS: \{1\}|^\{0\}: \{1\}; accepted: \{2\}$|"
     r"Unclosed|Illegal char|Invalid (value|statement)|Value error|Unescaped|Expected '|Verify error|^,|\||"
     r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^\d+ \w+$|^line \{0\}: \["
 )

@@ -134,7 +134,9 @@ def asterisk(directory: Path, shown: dict[str, str]) -> Iterator[Child]:
     modules = root / "lib/asterisk/modules"
     ours = {
         "asterisk.conf": "[directories]\n"
-        + "".join(f"ast{name}dir => {folder}\n" for name in ("etc", "db", "key", "spool", "run", "log", "agi"))
+        + "".join(
+            f"ast{name}dir => {folder}\n" for name in ("etc", "db", "key", "spool", "run", "log", "agi")
+        )
         + f"astmoddir => {modules}\nastvarlibdir => {folder}\nastdatadir => {folder}\n",
         "modules.conf": "[modules]\nautoload=yes\n",
         "logger.conf": "[logfiles]\nconsole => notice,warning,error,verbose\n",
@@ -163,7 +165,10 @@ def other_side(page: Path, directory: Path, tables: Tables) -> Iterator[tuple[st
     if shown := files(page):
         with asterisk(directory, shown) as pbx:
             reached = f"{OURS}:5060 is now Reachable"
-            yield f"sip:{national}@{PBX}:5060", lambda: pbx.wait_line(lambda said: reached in said, 30, reached)
+            yield (
+                f"sip:{national}@{PBX}:5060",
+                lambda: pbx.wait_line(lambda said: reached in said, 30, reached),
+            )
         return
     kamailio = Kamailio(directory, host=TRUNK, port=5060, username=trunk.get("username", "nobody"))
     if "registrar" not in trunk:
