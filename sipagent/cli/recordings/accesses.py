@@ -12,6 +12,7 @@ from retention.recording import Access
 from sipagent.cli.base import Decorated, Workplace, json_option, meant, now, optional_id_argument, print_json
 from sipagent.cli.tables import WIDE, WIDER, Column, coded, console, newest, show_table
 from sipagent.cli.times import full, parse_moment
+from sipagent.languages.reason import shown
 
 _OUTCOMES = ("begun", "done", "refused", "failed")
 _MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
@@ -108,6 +109,12 @@ def _choice(
     return fits
 
 
+def detail_of(use: Access) -> str | None:
+    """What came of it, in the language that is spoken; but a person's own reason in their words."""
+    theirs = use.action in ("delete", "release") and use.outcome == "done"
+    return use.detail and (use.detail if theirs else shown(use.detail))
+
+
 def _who(row: Access) -> str | None:
     """The name given; without one the system's, in brackets."""
     return row.by or (f"({row.system_user})" if row.system_user else None)
@@ -123,5 +130,5 @@ def _columns(work: Workplace) -> list[Column[Access]]:
         Column("by", _who, shrinks=True),
         Column("user", lambda row: row.system_user, room=WIDE, shrinks=True),
         Column("reference", lambda row: row.reference, room=WIDE, shrinks=True),
-        Column("detail", lambda row: row.detail, room=WIDER, wraps=True),
+        Column("detail", detail_of, room=WIDER, wraps=True),
     ]
