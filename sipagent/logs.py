@@ -85,7 +85,7 @@ def to_journal() -> bool:
 
 
 def with_priority(shape: structlog.typing.Processor) -> structlog.typing.Processor:
-    """The same lines, each with its priority before it."""
+    """A shape of lines with the priority before each, as the journal reads it (sd-daemon(3))."""
 
     def line(logger: object, name: str, event: structlog.typing.EventDict) -> str:
         priority = PRIORITIES[event["level"]]

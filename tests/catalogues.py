@@ -96,6 +96,7 @@ def _coded() -> Iterator[tuple[str, Key, str | None]]:
 
 
 def _of_click() -> Iterator[tuple[str, Key, str | None]]:
+    yield "click", (None, "required"), None  # by a name, behind an option
     for path in sorted(Path(click.__file__).parent.glob("*.py")):
         yield from (one for one in in_source(path) if not NOT_SAID.search(one[1][1]))
 

@@ -120,7 +120,7 @@ def completion_command(ctx: click.Context, shell: str) -> None:
 
     \b
     Examples:
-      eval "$(sipagent completion bash)"     in ~/.bashrc
+      echo 'eval "$(sipagent completion bash)"' >> ~/.bashrc
       sipagent completion fish > ~/.config/fish/completions/sipagent.fish
     """
     kind = get_completion_class(shell)

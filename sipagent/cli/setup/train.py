@@ -42,6 +42,7 @@ LONGEST, MOST_WORDS = 60, 8
     "--recall",
     type=click.FloatRange(0, 100),
     default=85.0,
+    metavar="N",
     show_default=True,
     help="Per cent of those who say it that must be heard.",
 )
@@ -49,6 +50,7 @@ LONGEST, MOST_WORDS = 60, 8
     "--false-refusals",
     type=click.FloatRange(0, 100),
     default=0.5,
+    metavar="N",
     show_default=True,
     help="Per cent of other utterances that may be taken for it.",
 )
@@ -56,12 +58,14 @@ LONGEST, MOST_WORDS = 60, 8
     "--share",
     type=click.FloatRange(0.01, 10),
     default=1.0,
+    metavar="N",
     show_default=True,
     help="Of the usual number of utterances: less takes less time, and hears worse.",
 )
 @click.option(
     "--styles",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
     help="The folder of Kokoro's speakers; else where npm leaves them below the current folder.",
 )
 @json_option
