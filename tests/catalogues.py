@@ -22,7 +22,9 @@ from sipagent.cli.main import cli
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
 from sipagent.languages.help import texts
 from sipagent.languages.labels import CODES
+from sipagent.languages.messages import CONTEXT
 from sipagent.languages.system import FAULTS
+from tests import messages as below
 
 ROOT = Path(__file__).parent.parent
 SPOKEN = ("sipagent", "media", "retention")  # whose texts people read
@@ -30,6 +32,7 @@ PLURALS = {"fr": "nplurals=2; plural=(n > 1);"}
 KEYWORDS: dict[str, tuple[int | tuple[int, str], ...] | None] = {
     "_": None,
     "N_": None,
+    "Reason": None,
     "gettext": None,
     "ngettext": (1, 2),
     "pgettext": ((1, "c"), 2),
@@ -142,12 +145,18 @@ def missing(language: str) -> list[str]:
         f"{text.place}: {key[0] or ''} {key[1]!r}"
         for key, text in spoken().items()
         if key not in there or not all(_strings(there[key]))
-    ]
+    ] + below.missing(_of_others(there))
 
 
 def superfluous(language: str) -> list[str]:
-    said = spoken()
-    return [f"{key[0] or ''} {key[1]!r}" for key in messages(language) if key not in said]
+    said, there = spoken(), messages(language)
+    own = [f"{key[0] or ''} {key[1]!r}" for key in there if key not in said and key[0] != CONTEXT]
+    return own + below.superfluous(_of_others(there))
+
+
+def _of_others(there: dict[Key, Message]) -> dict[str, Message]:
+    """What the code below the command line says, by its English."""
+    return {key[1]: message for key, message in there.items() if key[0] == CONTEXT}
 
 
 def odd(language: str) -> list[str]:
@@ -168,7 +177,7 @@ def odd(language: str) -> list[str]:
 
 def placeholders(text: str) -> list[str]:
     """`{name}` and `{name:.1f}`, with what says how."""
-    return re.findall(r"\{[a-z_][^{}]*\}", text)
+    return re.findall(r"\{[a-z_0-9][^{}]*\}", text)
 
 
 _CODE = re.compile(r"`[^`]*`|\{[^{}]*\}|https?://\S+|\b\w+(?:\.\w+)*[:=]\S+|\d\d?:\d\d|%\(\w+\)s")

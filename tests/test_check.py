@@ -19,7 +19,7 @@ from retention.rows.store import Store
 from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
 from sipagent.check.machine import answers_as_agent, python_finding
 from sipagent.check.notice import VOCABULARIES, missing_words
-from sipagent.cli.init_config import init
+from sipagent.cli.init.directory import init_examples
 from sipagent.config.examples import SHIPPED
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, HostPort, load, parse
@@ -37,7 +37,7 @@ class SetUp:
     """A directory that `init` made, on ports of its own, and what `check` finds in it."""
 
     def __init__(self, directory: Path, port: int) -> None:
-        init(directory, None)
+        init_examples(directory, None)
         self.directory = directory
         self.port = port
         self.text = (directory / "config.toml").read_text().replace("127.0.0.1:5060", f"127.0.0.1:{port}", 2)

@@ -16,7 +16,7 @@ from media.recording import chunks
 from sipagent import __version__
 from sipagent.call.machines.consent import Decision
 from sipagent.call.policy import Phase
-from sipagent.cli.init_config import init
+from sipagent.cli.init.directory import init_examples
 from sipagent.config.load import load
 from sipagent.config.model import Config
 from sipagent.languages.typography import set_french
@@ -221,7 +221,7 @@ def test_the_examples_of_the_pages_are_configurations(page: str) -> None:
 def test_the_configuration_of_the_readme_is_whole(tmp_path: Path) -> None:
     """With the folder that `init` makes around it, and nothing else."""
     (example,) = examples("README.md")
-    init(tmp_path, None)
+    init_examples(tmp_path, None)
     (tmp_path / "config.toml").write_text(example, encoding="utf-8")
     config = load(tmp_path / "config.toml")
     assert config.recording.share < 1 and config.recording.recipients and config.trunk.allowed_sources

@@ -78,6 +78,7 @@ REMOVING = {
         "media/recording/tap.py",
     ),  # a part in the spool
     "retention/storage/keys.py",  # half a pair
+    "sipagent/cli/init/directory.py",  # what was begun
     *(
         "sipagent/cli/copy.py",
         "sipagent/cli/setup/register.py",

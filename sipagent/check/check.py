@@ -15,7 +15,7 @@ from sipagent.check.machine import EngineFacts, disk_findings, engine_findings, 
 from sipagent.check.notice import prompt_findings
 from sipagent.check.sampling import sampling_findings
 from sipagent.check.stamp import stamp_findings
-from sipagent.config.examples import SHIPPED, left_in_place
+from sipagent.config import examples
 from sipagent.config.finding import Finding, Level, error, ok, warning
 from sipagent.config.load import Config, ConfigError, Login, uri_host
 from sipagent.config.types import outlasts
@@ -57,11 +57,8 @@ def _service(config: Config) -> Iterator[Finding]:
         if not any(sign.isalnum() for sign in getattr(config.service, key)):
             yield warning(f"service.{key}", "empty; callers have a right to it (GDPR article 13(1))")
     reached = error if not config.trunk.listen.is_loopback else warning
-    for key in SHIPPED:
-        if left_in_place(key, value := getattr(config.service, key)):
-            yield reached(
-                f"service.{key}", f"{value!r} is the shipped example: callers, and whoever asks, are told it"
-            )
+    for key, value in examples.left(config.service).items():
+        yield reached(f"service.{key}", examples.told(value))
     if config.refusal.mode == "objection" and _CONSENT.search(config.service.legal_basis):
         yield warning(
             "service.legal_basis",

@@ -13,6 +13,7 @@ from sipagent.cli.base import (
     config_option,
     language_option,
 )
+from sipagent.cli.init import command as init
 from sipagent.cli.recordings import (
     accesses,
     delete,
@@ -80,7 +81,7 @@ for _command in (
     rebuild.rebuild_command,
     verify.verify_command,
     stamp.stamp_command,
-    agent.init_command,
+    init.init_command,
     keys.keys_group,
     agent.check_command,
     notice.notice_command,

@@ -59,19 +59,34 @@ def unlock(keyfile: Path, passphrase_file: Path | None) -> Identity:
         raise Failure(str(error)) from error
 
 
+def given_passphrase(passphrase_file: Path | None, no_passphrase: bool) -> str | None:
+    """What the options of `new_passphrase_options` say: the one in the file; None for none, or for a
+    question.
+
+    Raises Failure, OSError; UsageError for both options.
+    """
+    if passphrase_file is None:
+        return None
+    if no_passphrase:
+        raise click.UsageError("--no-passphrase: given beside --passphrase-file", click.get_current_context())
+    return read_passphrase(passphrase_file)
+
+
 def new_passphrase(private: Path, passphrase_file: Path | None, no_passphrase: bool) -> str | None:
     """The passphrase of a new key: none, from the file, or asked for twice. Raises Failure, UsageError."""
-    context = click.get_current_context()
-    if no_passphrase:
-        if passphrase_file is not None:
-            raise click.UsageError("--no-passphrase: given beside --passphrase-file", context)
-        return None
-    if passphrase_file is not None:
-        return read_passphrase(passphrase_file)
+    given = given_passphrase(passphrase_file, no_passphrase)
+    if given is not None or no_passphrase:
+        return given
     if not sys.stdin.isatty():
         raise click.UsageError(
-            "no terminal to ask for a passphrase at; accepted: --passphrase-file F, --no-passphrase", context
+            "no terminal to ask for a passphrase at; accepted: --passphrase-file F, --no-passphrase",
+            click.get_current_context(),
         )
+    return ask_for_new(private)
+
+
+def ask_for_new(private: Path) -> str:
+    """Ask for the passphrase of a new key, twice."""
     what = f"New passphrase of {private}"
     return str(click.prompt(what, hide_input=True, confirmation_prompt="Once more", err=True))
 

@@ -57,9 +57,10 @@ def new_command(
       sipagent keys new
       sipagent keys new /media/usb/durand --comment "M. Durand"
     """
-    from sipagent.cli.init_config import KEYS, make_pair  # slow to import
+    from sipagent.cli.init.answers import PAIR  # slow to import
+    from sipagent.cli.init.directory import make_pair
 
-    where = work.folder / KEYS if stem is None else stem
+    where = work.folder / PAIR if stem is None else stem
     if where.suffix in (".pub", ".key"):
         where = where.with_suffix("")
     for path in (Path(f"{where}.pub"), Path(f"{where}.key")):
