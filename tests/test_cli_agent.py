@@ -32,7 +32,7 @@ def test_run_hands_over_and_gives_the_code(
 ) -> None:
     seen = []
 
-    def run(config: Any, *, log_json: bool, drain_s: float) -> int:
+    def run(config: Any, *, log_json: bool, drain_s: float, systemd: object) -> int:
         seen.append((config.service.name, log_json, drain_s))
         return code
 
@@ -41,6 +41,22 @@ def test_run_hands_over_and_gives_the_code(
     assert office.run("run").code == code
     assert seen == [("Test", True, 2.5), ("Test", False, 60.0)]
     assert "--drain-s" in office.fails(2, "run", "--drain-s", "-1")
+
+
+def test_run_refuses_an_example_where_a_network_can_call(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers, and whoever asks, would be told it."""
+    stand_in(monkeypatch, "service.supervision", run=lambda *_, **__: 0, needed=lambda _: True)
+    file = office.folder / "config.toml"
+    named = file.read_text().replace('name = "Test"', 'name = "Test"\ndpo_contact = "dpo@example.org"')
+    file.write_text(named)
+    assert office.run("run").code == 0
+    file.write_text(named.replace("127.0.0.1:5060", "0.0.0.0:5060"))
+    said = office.fails(2, "run")
+    assert (
+        "service.dpo_contact: 'dpo@example.org' is the shipped example" in said and "accepted: yours" in said
+    )
 
 
 @pytest.mark.parametrize("code", [0, 1])
@@ -101,7 +117,7 @@ def test_a_missing_prompt_is_one_line(office: Office) -> None:
 def test_an_engine_that_cannot_start_is_one_line(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     from sipagent.pjsip import EngineError
 
-    def run(config: Any, *, log_json: bool, drain_s: float) -> int:
+    def run(config: Any, *, log_json: bool, drain_s: float, systemd: object) -> int:
         raise EngineError("127.0.0.1:5060 is in use")
 
     stand_in(monkeypatch, "service.one_process", run=run)

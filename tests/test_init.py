@@ -1,13 +1,17 @@
 """`init`: a directory that works as it stands, and nothing lost that was there."""
 
+import re
 import stat
+import tomllib
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from media.prompt import inspect_prompt
 from retention.storage.keys import read_identity, read_public
-from sipagent.cli.init_config import init, sealed_to_pair, template
+from sipagent.cli.init.directory import init_examples
+from sipagent.cli.init.template import filled, over, template
 from sipagent.config.load import load
 from tests.office import Office, make_office
 
@@ -29,7 +33,7 @@ def test_the_template_is_the_shipped_file() -> None:
 
 def test_what_it_writes_loads_and_its_prompts_can_be_heard(tmp_path: Path) -> None:
     directory = tmp_path / "new" / "agent"
-    assert init(directory, None) == [
+    assert init_examples(directory, None) == [
         directory / "config.toml",
         directory / "prompts",
         directory / "keys" / "recordings.pub",
@@ -49,7 +53,7 @@ def test_what_it_writes_loads_and_its_prompts_can_be_heard(tmp_path: Path) -> No
 
 
 def test_recordings_are_sealed_to_the_pair_that_it_makes(tmp_path: Path) -> None:
-    init(tmp_path, "quatre mots")
+    init_examples(tmp_path, "quatre mots")
     config = load(tmp_path / "config.toml")
     assert config.recording.recipients == (tmp_path / "keys" / "recordings.pub",)
     private = tmp_path / "keys" / "recordings.key"
@@ -60,17 +64,52 @@ def test_recordings_are_sealed_to_the_pair_that_it_makes(tmp_path: Path) -> None
     assert mode(private.parent) & 0o055 == 0o055  # the agent may be another user
 
 
-def test_the_line_of_the_recipients_keeps_its_comment() -> None:
-    (before,) = (line for line in template().splitlines() if line.startswith("recipients"))
-    (after,) = (line for line in sealed_to_pair(template()).splitlines() if line.startswith("recipients"))
-    assert before.partition(" #")[2] == after.partition(" #")[2] != ""
-    assert len(sealed_to_pair(template()).splitlines()) == len(template().splitlines())
+def comments(text: str) -> list[str]:
+    """What each line says behind its value, or as a whole where it is a comment."""
+    return [line.partition(" # ")[2] or line for line in text.splitlines() if "#" in line]
+
+
+def test_values_get_into_the_template_and_its_comments_stay() -> None:
+    values = {"service": {"name": 'Allô "Mairie" # 2'}, "recording": {"recipients": ["keys/a.pub"]}}
+    after = filled(template(), values)
+    assert tomllib.loads(after) == over(tomllib.loads(template()), values)
+    changed = [
+        (old, new) for old, new in zip(template().splitlines(), after.splitlines(), strict=True) if old != new
+    ]
+    assert [new.partition(" = ")[0] for _, new in changed] == ["name", "recipients"]
+    for old, new in changed:
+        assert old.rpartition(" # ")[2] == new.rpartition(" # ")[2] != ""
+        assert old.rindex("# ") == new.rindex("# ")  # in one column
+
+
+def test_a_key_that_was_a_comment_comes_into_force_in_its_place() -> None:
+    values = {
+        "trunk": {"registrar": "sip:trunk.example.net", "username": "agent"},
+        "hours": {"week": {"mon": "08:00-12:00"}, "closed": [date(2026, 12, 24)]},
+        "metrics": {"listen": "127.0.0.1:9464"},
+        "recording": {"window": [{"days": "mon", "share": 0.2}]},
+        "prompts": {"en": {"notice": "prompts/en/notice.wav"}},
+        "operators": {"password_env": "PASSWORD"},  # which has no line of its own
+    }
+    after = filled(template(), values)
+    assert tomllib.loads(after) == over(tomllib.loads(template()), values)
+    (line,) = (line for line in after.splitlines() if line.startswith("registrar"))
+    assert line.endswith("# absent: no registration, a trunk by address")
+    assert line.index("# ") == 46
+    assert "# password_file =" in after and "\n# [hours]" not in after and "\n[hours] " in after
+
+
+def test_every_key_can_be_given() -> None:
+    """Each line that is a comment in the template, with another value than it has there."""
+    everything = re.sub(r"^# (?=\[|[a-z_]+ = )", "", template(), flags=re.MULTILINE)
+    values = tomllib.loads(everything)
+    assert tomllib.loads(filled(template(), values)) == values
 
 
 def test_one_call_in_ten_is_suggested(tmp_path: Path) -> None:
     """The regulator accepts no systematic recording; a checkout, which is for trials, has all."""
     assert "share = 1.0 " in template()
-    init(tmp_path, None)
+    init_examples(tmp_path, None)
     assert load(tmp_path / "config.toml").recording.share == 0.1
     (line,) = (x for x in (tmp_path / "config.toml").read_text().splitlines() if x.startswith("share"))
     (before,) = (x for x in template().splitlines() if x.startswith("share"))
@@ -79,7 +118,7 @@ def test_one_call_in_ten_is_suggested(tmp_path: Path) -> None:
 
 def test_a_relative_directory_gives_relative_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert init(Path(), None)[-1] == Path("recordings")
+    assert init_examples(Path(), None)[-1] == Path("recordings")
     assert (tmp_path / "config.toml").is_file()
 
 
@@ -88,7 +127,7 @@ def test_it_overwrites_nothing(tmp_path: Path, there: str) -> None:
     (tmp_path / there).parent.mkdir(exist_ok=True)
     (tmp_path / there).write_text("mine")
     with pytest.raises(FileExistsError, match="is there already; nothing was written"):
-        init(tmp_path, None)
+        init_examples(tmp_path, None)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / there]
     assert (tmp_path / there).read_text() == "mine"
 
@@ -96,7 +135,7 @@ def test_it_overwrites_nothing(tmp_path: Path, there: str) -> None:
 def test_a_link_that_leads_nowhere_is_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "config.toml").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FileExistsError):
-        init(tmp_path, None)
+        init_examples(tmp_path, None)
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -125,6 +164,10 @@ def test_without_a_terminal_it_asks_nothing_and_says_that_the_key_is_open(office
         f"sipagent: no terminal to ask for a passphrase at, so {key} has none: whoever gets it can listen\n"
     )
     assert read_identity(key, lambda: pytest.fail("asked"))
+    assert result.out.splitlines()[-1] == (
+        f"{made / 'config.toml'}: service.name, service.controller, service.controller_contact, "
+        "service.dpo_contact are examples: replace them before a network can call."
+    )
 
 
 def test_a_wrong_passphrase_file_writes_nothing(office: Office) -> None:

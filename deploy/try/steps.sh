@@ -82,7 +82,7 @@ useradd --create-home visitor
 step 'init --answers: a configuration that says what was answered'
 echo 'correct horse battery staple' >passphrase
 sipagent init --answers answers.toml /etc/sipagent
-mv /etc/sipagent/keys/recordings.key /root/recordings.key # to where people listen
+mv /etc/sipagent/keys/recordings.key "$HOME/recordings.key" # to where people listen
 same $config "$(stat --format='%U:%G %a' $config)" 'root:sipagent 640'
 grep -q '^listen = "192.0.2.10:5060"' $config || fail "$config does not have the answers"
 
@@ -106,7 +106,7 @@ same 'what is kept' "$(ours sipagent list --json | column status)" closed
 id=$(ours sipagent list --json | column id)
 
 step 'export, with the private key'
-cp /root/recordings.key passphrase $state/ && chown sipagent $state/recordings.key $state/passphrase
+cp "$HOME/recordings.key" passphrase $state/ && chown sipagent $state/recordings.key $state/passphrase
 ours sipagent export "${id##*-}" --purpose quality --by 'A newcomer' --out $state/call.wav \
 	--identity $state/recordings.key --passphrase-file $state/passphrase
 "$python" -P heard.py $state/call.wav || fail 'the recording does not hold the call'

@@ -11,11 +11,18 @@ from datetime import datetime
 from pathlib import Path
 
 from sipagent.check.keys import key_findings
-from sipagent.check.machine import EngineFacts, disk_findings, engine_findings, port_findings, python_finding
+from sipagent.check.machine import (
+    EngineFacts,
+    disk_findings,
+    engine_findings,
+    port_findings,
+    priority_finding,
+    python_finding,
+)
 from sipagent.check.notice import prompt_findings
 from sipagent.check.sampling import sampling_findings
 from sipagent.check.stamp import stamp_findings
-from sipagent.config.examples import SHIPPED, left_in_place
+from sipagent.config import examples
 from sipagent.config.finding import Finding, Level, error, ok, warning
 from sipagent.config.load import Config, ConfigError, Login, uri_host
 from sipagent.config.types import outlasts
@@ -30,6 +37,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
     """Check everything. `now` is aware; `engine_facts` loads the engine, or raises ImportError."""
     return [
         python_finding(),
+        priority_finding(),
         *configuration_findings(config),
         *password_findings(config),
         *prompt_findings(config),
@@ -57,11 +65,8 @@ def _service(config: Config) -> Iterator[Finding]:
         if not any(sign.isalnum() for sign in getattr(config.service, key)):
             yield warning(f"service.{key}", "empty; callers have a right to it (GDPR article 13(1))")
     reached = error if not config.trunk.listen.is_loopback else warning
-    for key in SHIPPED:
-        if left_in_place(key, value := getattr(config.service, key)):
-            yield reached(
-                f"service.{key}", f"{value!r} is the shipped example: callers, and whoever asks, are told it"
-            )
+    for key, value in examples.left(config.service).items():
+        yield reached(f"service.{key}", examples.told(value))
     if config.refusal.mode == "objection" and _CONSENT.search(config.service.legal_basis):
         yield warning(
             "service.legal_basis",

@@ -41,6 +41,14 @@ SIZE_LIMIT = 1 << 20  # bytes; a configuration is not larger
 
 def load(path: Path) -> Config:
     """Read and check a configuration file. Raises ConfigError for the first thing that is wrong."""
+    config = parse(read(path), path)
+    if (database := config.retention.database).is_dir():
+        raise ConfigError(path, "retention.database", f"{one_line(str(database))} is a folder", "a file")
+    return config
+
+
+def read(path: Path) -> str:
+    """The text of a file. Raises ConfigError for what cannot be one."""
     try:
         with path.open("rb") as file:
             content = file.read(SIZE_LIMIT + 1)
@@ -48,22 +56,27 @@ def load(path: Path) -> Config:
         raise ConfigError(path, "", "no such file", "a file that `sipagent init` wrote") from error
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         raise ConfigError(path, "", getattr(error, "strerror", None) or "not a path") from error
+    return text_of(content, path)
+
+
+def text_of(content: bytes, path: Path) -> str:
+    """The content of a file as text; errors name `path`. Raises ConfigError."""
     if len(content) > SIZE_LIMIT:
         raise ConfigError(path, "", "larger than 1 MiB", "a TOML file")
     try:
-        text = content.decode()
+        return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(path, f"line {line}", "not UTF-8", "a TOML file in UTF-8") from error
-    config = parse(text, path)
-    if (database := config.retention.database).is_dir():
-        raise ConfigError(path, "retention.database", f"{one_line(str(database))} is a folder", "a file")
-    return config
 
 
 def parse(text: str, file: Path) -> Config:
     """Check the text of a configuration; errors name `file`, and paths are relative to it."""
-    tables = _tables(text, file)
+    return checked(tables_of(text, file), file)
+
+
+def checked(tables: dict[str, Any], file: Path) -> Config:
+    """Check a configuration's tables, as tomllib reads them. Raises ConfigError."""
     known = Known(
         file=file,
         base=file.absolute().parent,
@@ -93,7 +106,8 @@ def _others(tables: dict[str, Any]) -> list[str]:
     return [str(language) for table in found if isinstance(table, dict) for language in table.values()]
 
 
-def _tables(text: str, file: Path) -> dict[str, Any]:
+def tables_of(text: str, file: Path) -> dict[str, Any]:
+    """What is written in a text, not checked. Raises ConfigError where it is not TOML."""
     try:
         return tomllib.loads(text.removeprefix("\ufeff"))  # some editors begin a file with a byte order mark
     except tomllib.TOMLDecodeError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.cli.init_config import init
+from sipagent.cli.init.directory import init_examples
 from tests.conftest import AgentFactory
 from tests.live.test_registering import registering
 from tests.peers.agent import write_prompts
@@ -33,7 +33,7 @@ def folder_named(name: str, tmp_path: Path) -> Path:
         return Path("/")
     folder = tmp_path / name
     if name == "init":
-        init(folder, None)
+        init_examples(folder, None)
     elif name == "taken":  # by folders without code, which still are packages to Python
         (folder / "media").mkdir(parents=True)
         (folder / "json.py").write_text("raise RuntimeError('the current folder is imported')\n")
@@ -83,7 +83,7 @@ def test_all_processes_of_a_service(
 def test_commands(ours: Installed, tmp_path: Path) -> None:
     """`list` and `check` with its Kamailio, which is started for a moment, and what asks an engine."""
     config = tmp_path / "service" / "config.toml"
-    init(config.parent, None)
+    init_examples(config.parent, None)
     write_prompts(config.parent / "prompts")
     config.write_text(config.read_text().replace("calls = 1 ", "calls = 3 "))
     folder = folder_named("hostile", tmp_path)

@@ -1,7 +1,6 @@
-"""Setting up and running: `init`, `check`, `run`, `demo`, `completion`."""
+"""Setting up and running: `check`, `run`, `demo`, `completion`."""
 
-import sys
-from pathlib import Path
+from gettext import gettext as _
 from typing import TYPE_CHECKING
 
 import click
@@ -9,45 +8,12 @@ from click.shell_completion import get_completion_class
 
 from sipagent.cli.base import Failure, Workplace, json_option, now
 from sipagent.cli.findings import show_findings
-from sipagent.cli.passphrase import leaving, new_passphrase, new_passphrase_options
+from sipagent.config import examples
 
 if TYPE_CHECKING:
     from sipagent.check.check import EngineFacts
     from sipagent.config.load import Config
     from sipagent.service.systemd import Systemd
-
-
-@click.command("init", short_help="Write a config.toml, make keys, copy the prompts.")
-@click.argument("directory", default=".", type=click.Path(path_type=Path, file_okay=False), metavar="[DIR]")
-@new_passphrase_options
-def init_command(directory: Path, passphrase_file: Path | None, no_passphrase: bool) -> None:
-    """Write a commented config.toml, make a key pair and copy the prompts into DIR (default: here).
-
-    Recordings will be sealed to the public key; the private key is for the people who listen. You are asked
-    for its passphrase; without a terminal it has none. Replaces nothing.
-
-    \b
-    Examples:
-      sipagent init /etc/sipagent
-      sipagent init --no-passphrase trial
-    """
-    from sipagent.cli.init_config import KEYS, init, refuse_what_exists
-
-    refuse_what_exists(directory)
-    private = directory / f"{KEYS}.key"
-    nobody_to_ask = not (no_passphrase or passphrase_file or sys.stdin.isatty())
-    for path in init(directory, new_passphrase(private, passphrase_file, no_passphrase or nobody_to_ask)):
-        click.echo(f"wrote {path}")
-    if nobody_to_ask:
-        said = f"no terminal to ask for a passphrase at, so {private} has none: whoever gets it can listen"
-        click.echo(f"sipagent: {said}", err=True)
-    config = directory / "config.toml"
-    click.echo(leaving(private))
-    click.echo(
-        "recording.share is 0.1: one call in ten is drawn to be recorded, the others hear `welcome` and no "
-        "notice. To try it, set 1.0 for as long as you do."
-    )
-    click.echo(f"Next: edit {config}, then sipagent --config {config} check")
 
 
 @click.command("check", short_help="Check whether the agent can run well.")
@@ -98,6 +64,8 @@ def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: fl
       sipagent --config /etc/sipagent/config.toml run --log-json
     """
     config = work.config  # what is wrong with it is said before the engine is loaded
+    if not config.trunk.listen.is_loopback:
+        examples.refuse(config.service, config.file)
     from sipagent.service import supervision
     from sipagent.service.systemd import Systemd
 
@@ -113,7 +81,7 @@ def _supervised(config: "Config", log_json: bool, drain_s: float, systemd: "Syst
     try:
         return supervision.run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
     except EdgeError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
 
 
 def _in_one_process(config: "Config", log_json: bool, drain_s: float, systemd: "Systemd") -> int:
@@ -125,7 +93,7 @@ def _in_one_process(config: "Config", log_json: bool, drain_s: float, systemd: "
     try:
         return one_process.run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
     except EngineError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
 
 
 @click.command("demo", short_help="Two calls on this machine, without trunk or phones.")
@@ -152,10 +120,10 @@ def completion_command(ctx: click.Context, shell: str) -> None:
 
     \b
     Examples:
-      eval "$(sipagent completion bash)"     in ~/.bashrc
+      echo 'eval "$(sipagent completion bash)"' >> ~/.bashrc
       sipagent completion fish > ~/.config/fish/completions/sipagent.fish
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise Failure(f"no completion for {shell}")
+        raise Failure(_("no completion for {shell}").format(shell=shell))
     click.echo(kind(ctx.find_root().command, {}, "sipagent", "_SIPAGENT_COMPLETE").source())

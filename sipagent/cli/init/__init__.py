@@ -1,0 +1,1 @@
+"""`sipagent init`: what it asks or is told, and what it writes."""
