@@ -1,4 +1,4 @@
-"""Call the service once: `call.py ADDRESS`. A caller who says nothing against it is put through, and hangs up.
+"""Call the service once: `call.py ADDRESS`. A caller who does not refuse is put through, and hangs up.
 
 Exit 0 only if both have heard each other, and the operator's phone has shown that it is recorded.
 """
