@@ -31,6 +31,7 @@ from retention.backup.manifest import (
     MANIFEST,
     README,
     RECORDINGS,
+    UNFINISHED,
     BackupError,
     Copied,
     Manifest,
@@ -52,7 +53,6 @@ from retention.storage.recording_files import Area, FileKind, RecordingFiles
 Progress = Callable[[str, int, int], None]  # what, done, total
 
 _NAME = re.compile(r"sipagent-\d{8}T\d{6}Z")
-_UNFINISHED = re.compile(r"\.sipagent-\d{8}T\d{6}Z\.unfinished")
 _CLOSED = Listing(table="recordings", columns="id", order=("started_at", "id"), where=["status = 'closed'"])
 _TRIES = 20  # to read a reserve between two writes of its owner
 
@@ -87,7 +87,7 @@ def back_up(
     try:
         with alone(wish.folder / ".lock"):
             for path in wish.folder.iterdir():
-                if _UNFINISHED.fullmatch(path.name):
+                if UNFINISHED.fullmatch(path.name):
                     shutil.rmtree(path)
             return _made(archive, archive.store.places, wish, files_in, progress)
     except BlockingIOError as error:
