@@ -36,7 +36,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load soak attack audit prompts languages
+.PHONY: bench-load soak attack audit try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -103,6 +103,9 @@ bench-crowd: .venv/tested ## have fifty workers write one database, without a pa
 bench-marks: .venv/tested ## time how soon a refusal is on the disk, also on a busy machine
 	@.venv/bin/python -m tests.bench.marks
 
+try-container: ## build the container from dist/'s package, as root, and try it
+	@$(call need,podman:podman runc:runc mmdebstrap:mmdebstrap); deploy/try-container.sh
+
 audit: .venv/installed ## ask pip-audit for advisories of what is shipped: needs PyPI's own list
 	@$(PIP) pip-audit && .venv/bin/pip-audit --strict --require-hashes --disable-pip --requirement $(LOCK)
 
@@ -116,7 +119,7 @@ clean: ## remove .venv and caches; recordings stay
 	@rm -rf .venv .python .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 peers: # the programs at the other end of the tests, which start their own: Debian's service would take port 5060
-	@$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus); \
+	@$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd); \
 	for service in kamailio prometheus; do case "$$missing" in *$$service*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now $$service; fi;; esac; done
 

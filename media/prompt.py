@@ -95,7 +95,7 @@ def _check_format(path: Path) -> int:
     except soundfile.LibsndfileError as error:
         raise PromptError(path, f"is not a readable sound file ({error.error_string.rstrip('.')})") from error
     if info.format != "WAV":  # WAVEX too: the engine's player refuses WAVE_FORMAT_EXTENSIBLE
-        raise PromptError(path, f"is {info.format_info}")
+        raise PromptError(path, f"is a file of another kind, {info.format_info}")
     if info.subtype != "PCM_16":
         raise PromptError(path, f"holds {info.subtype_info}")
     if info.channels != 1:

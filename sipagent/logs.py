@@ -2,10 +2,14 @@
 
 Where many processes write to one stderr each line says whose it is, and stays a line of its own: it goes out
 in one write of at most PIPE_BUF bytes, which a pipe takes whole (POSIX, write(2)).
+
+Where stderr is systemd's journal, each line begins with its priority, `<3>`, which the journal takes off
+(sd-daemon(3)): so `journalctl -p warning` finds what somebody has to see to.
 """
 
 import io
 import logging
+import os
 import select
 import sys
 from contextlib import suppress
@@ -16,6 +20,8 @@ import structlog
 log = structlog.get_logger("sipagent.service.one_process")
 
 CUT = "…"
+LONGEST = select.PIPE_BUF - len("<3>")  # bytes, with the end of the line
+PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # of syslog(3)
 
 
 def configure_log(as_json: bool, process: str = "") -> None:
@@ -27,6 +33,8 @@ def configure_log(as_json: bool, process: str = "") -> None:
     shape: structlog.typing.Processor = (
         whole_line if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
+    if to_journal():
+        shape = with_priority(shape)
     structlog.configure(
         processors=[
             named,
@@ -58,12 +66,31 @@ _as_json = structlog.processors.JSONRenderer()
 
 
 def whole_line(logger: object, name: str, event: structlog.typing.EventDict) -> str:
-    """JSON of less than PIPE_BUF bytes: the longest texts are cut, and end with an ellipsis."""
+    """JSON of less than LONGEST bytes: the longest texts are cut, and end with an ellipsis."""
     event = dict(event)
-    while len(line := str(_as_json(logger, name, event))) >= select.PIPE_BUF:  # its end of line counts too
+    while len(line := str(_as_json(logger, name, event))) >= LONGEST:  # its end of line counts too
         longest = max(event, key=lambda key: len(str(event[key])))
         text = str(event[longest]).removesuffix(CUT)
         event[longest] = text[: len(text) // 2] + CUT
+    return line
+
+
+def to_journal() -> bool:
+    """Whether stderr goes to systemd's journal (systemd.exec(5), JOURNAL_STREAM)."""
+    try:
+        stderr = os.fstat(sys.stderr.fileno())
+    except OSError:  # no file at all
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{stderr.st_dev}:{stderr.st_ino}"
+
+
+def with_priority(shape: structlog.typing.Processor) -> structlog.typing.Processor:
+    """A shape of lines with the priority before each, as the journal reads it (sd-daemon(3))."""
+
+    def line(logger: object, name: str, event: structlog.typing.EventDict) -> str:
+        priority = PRIORITIES[event["level"]]
+        return f"<{priority}>{shape(logger, name, event)!s}"
+
     return line
 
 

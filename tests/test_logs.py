@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import select
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -84,3 +86,39 @@ writers = [
 for one in writers:
     one.wait()
 """
+
+
+# --- systemd's journal ---
+
+WARN = """
+import structlog
+from sipagent.logs import alert, configure_log
+configure_log(True)
+structlog.get_logger().info("said")
+structlog.get_logger().warning("said", text="é" * 5000)
+alert("a disk")
+"""
+
+
+def said_to(stream: str) -> list[str]:
+    """What is logged into a socket, where JOURNAL_STREAM is this; `{}` is the socket's own."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        status = os.fstat(theirs.fileno())
+        environment = {**os.environ, "JOURNAL_STREAM": stream.format(f"{status.st_dev}:{status.st_ino}")}
+        subprocess.run([sys.executable, "-c", WARN], stderr=theirs.fileno(), env=environment, check=True)
+        theirs.close()
+        with ours.makefile(encoding="utf-8") as lines:
+            return lines.read().splitlines()
+
+
+def test_the_journal_is_told_how_much_a_line_matters() -> None:
+    said = said_to("{}")
+    assert [one[:3] for one in said] == ["<6>", "<4>", "<3>"]
+    assert [json.loads(one[3:])["level"] for one in said] == ["info", "warning", "error"]
+    assert max(len(f"{one}\n".encode()) for one in said) <= select.PIPE_BUF
+
+
+@pytest.mark.parametrize("stream", ["", "1:1", "{}0"])
+def test_whoever_else_reads_is_not(stream: str) -> None:
+    assert [json.loads(one)["level"] for one in said_to(stream)] == ["info", "warning", "error"]

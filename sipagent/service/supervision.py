@@ -44,7 +44,7 @@ from sipagent.logs import alert, configure_log
 from sipagent.service.engine_limits import engine_limits, limits_for
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, Wake, heed
-from sipagent.service.processes.children import Child, asked
+from sipagent.service.processes.children import Child, asked, end_server
 from sipagent.service.processes.edge_care import Edge, EdgeCare
 from sipagent.service.processes.messages import Reload
 from sipagent.service.processes.rejections import Rejections
@@ -181,6 +181,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
     systemd.say(BEFORE_CALLS)
     specs = ChildSpecs(config, engine_limits(), log_json=log_json, drain_s=drain_s)
     with ExitStack() as stack:
+        stack.callback(end_server)  # nothing of ours is left once this process has ended
         wake = Wake()
         stack.callback(wake.close)
         stack.enter_context(alone_on(config))

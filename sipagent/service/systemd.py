@@ -54,6 +54,7 @@ class Systemd:
     def ready(self) -> None:
         """Calls can come; the first time counts."""
         self._ready = True
+        self._look_due = 0.0  # nothing is missing any more
         self._tell("READY=1")
 
     def look(self, now: float, status: Callable[[], str]) -> None:

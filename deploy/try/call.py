@@ -1,0 +1,44 @@
+"""Call the service once: `call.py ADDRESS`. A caller who says nothing against it is put through, and hangs up.
+
+Exit 0 only if both have heard each other, and the operator's phone has shown that it is recorded.
+"""
+
+import sys
+
+from sipagent.softphone.phone import Answering, Loop, Phone
+from sipagent.softphone.rtp import SteadyTone
+
+CALLER, CALLER_IP, CALLER_HZ = "+33612345678", "192.0.2.20", 440.0
+OPERATOR, OPERATOR_IP, OPERATOR_PORT, OPERATOR_HZ = "201", "192.0.2.30", 5070, 880.0
+TALK_S = 4.0
+
+
+def main(address: str) -> None:
+    """Have the call."""
+    with (
+        Loop() as loop,
+        Phone(loop, OPERATOR, OPERATOR_IP, OPERATOR_PORT) as operator,
+        Phone(loop, CALLER, CALLER_IP) as caller,
+    ):
+        caller.sound = lambda: SteadyTone(CALLER_HZ)
+        operator.sound = lambda: SteadyTone(OPERATOR_HZ)
+        operator.answer = Answering(after_s=0.5)
+        call = caller.call(f"sip:+33323063006@{address}")
+        call.wait_answered()
+        print("answered; the notice plays", flush=True)
+        answered = operator.wait_call(90)
+        shown = (answered.incoming.header("From") if answered.incoming else "").partition("<")[0].strip(' "')
+        print(f"the operator's phone shows {shown}", flush=True)
+        if not shown.startswith("REC "):
+            sys.exit(f"call.py: it must show REC, not {shown!r}")
+        call.rtp.wait_tone(OPERATOR_HZ, 30)
+        answered.rtp.wait_tone(CALLER_HZ, 30)
+        frames = call.rtp.sent_frames + round(TALK_S / 0.02)
+        loop.wait_for(lambda: call.rtp.sent_frames >= frames, TALK_S + 10, f"{TALK_S:g} s of talk")
+        call.hang_up()
+        answered.wait_ended()
+        print("both heard each other", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
