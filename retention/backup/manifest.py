@@ -159,11 +159,11 @@ def _safe(name: str) -> str:
     """A name that leads out of no folder. Raises ValueError."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or PurePosixPath(name).as_posix() != name:
-        raise ValueError("leads elsewhere")
+        raise ValueError("elsewhere")
     return name
 
 
 def _id(text: object) -> str:
     if not isinstance(text, str) or not is_id(text):
-        raise ValueError("no id")
+        raise ValueError("id")
     return text

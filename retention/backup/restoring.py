@@ -161,7 +161,7 @@ def settle(
     OSError.
     """
     store, found, now = archive.store, Settled(), trace.at
-    assert store.places is not None, "a database in memory cannot be put back"
+    assert store.places is not None
     for path in store.places.reserves().values():
         try:
             take_in(store, path)
