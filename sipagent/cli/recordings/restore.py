@@ -150,7 +150,6 @@ def _told(manifest: Manifest, count: int, done: Settled, problems: list[Problem]
         "recordings": count,
         "erased": done.erased,
         "unfinished": done.unfinished,
-        "left_out": done.left_out,
         "purged": [gone.id for gone in purged.removed] if purged else [],
         "failed": [{"id": id, "problem": problem} for id, problem in done.failed],
         "suspended": done.suspended,
@@ -169,7 +168,6 @@ def _show(work: Workplace, manifest: Manifest, count: int, done: Settled, proble
         ([gone.id for gone in done.purged.removed] if done.purged else [], _("{id}: had expired")),
         (done.erased, _("{id}: was refused, or erased by an operator")),
         (done.unfinished, _("{id}: its call was on when the backup was made; its sound is not in it")),
-        (done.left_out, _("{id}: was left out of the backup")),
     ):
         for id in ids:
             click.echo(said.format(id=id))
