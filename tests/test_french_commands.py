@@ -135,6 +135,21 @@ def test_a_purge_says_why(office: Office) -> None:
     assert "arrivé à terme" in in_french(office, "purge").out
 
 
+def test_what_the_trace_keeps_is_shown_in_french_but_not_a_persons_words(office: Office) -> None:
+    row = office.call()
+    by = ("--by", "A")
+    assert (
+        office.run("export", row.id, "--purpose", "quality", *by, "--out", office.folder / "a.wav").code == 0
+    )
+    assert (
+        office.run("export", row.id, "--purpose", "gossip", *by, "--out", office.folder / "b.wav").code == 1
+    )
+    assert office.run("delete", row.id, *by, "--reason", "is empty").code == 0
+    shown = in_french(office, "show", row.id).out
+    assert 'les deux voix vers "' in shown and "la finalité 'gossip' n’est pas dans la liste" in shown
+    assert "is empty" in shown
+
+
 # --- what programs read, and what is kept ---
 
 

@@ -89,9 +89,7 @@ def _moment(work: Workplace, option: str, text: str | None, *, end: bool = False
     try:
         return parse_moment(text, now(), work.config.service.timezone, end=end)
     except ValueError as error:
-        raise click.UsageError(
-            _("{option}: {problem}").format(option=option, problem=error), click.get_current_context()
-        ) from error
+        raise click.UsageError(f"{option}: {error}", click.get_current_context()) from error
 
 
 def _choice(
@@ -111,6 +109,12 @@ def _choice(
     return fits
 
 
+def detail_of(use: Access) -> str | None:
+    """What came of it, in the language that is spoken; but a person's own reason in their words."""
+    theirs = use.action in ("delete", "release") and use.outcome == "done"
+    return use.detail and (use.detail if theirs else shown(use.detail))
+
+
 def _who(row: Access) -> str | None:
     """The name given; without one the system's, in brackets."""
     return row.by or (f"({row.system_user})" if row.system_user else None)
@@ -126,5 +130,5 @@ def _columns(work: Workplace) -> list[Column[Access]]:
         Column("by", _who, shrinks=True),
         Column("user", lambda row: row.system_user, room=WIDE, shrinks=True),
         Column("reference", lambda row: row.reference, room=WIDE, shrinks=True),
-        Column("detail", lambda row: row.detail and shown(row.detail), room=WIDER, wraps=True),
+        Column("detail", detail_of, room=WIDER, wraps=True),
     ]

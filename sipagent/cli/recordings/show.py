@@ -25,12 +25,12 @@ from retention.rules.hold import is_overdue
 from retention.rules.purge import due
 from retention.storage.keys import KeysError
 from sipagent.cli.base import Workplace, id_argument, json_option, meant, now, print_json
+from sipagent.cli.recordings.accesses import detail_of
 from sipagent.cli.tables import coded, console, outcome, show_fields, user_part
 from sipagent.cli.times import distance, figure, full, in_seconds, length, size
 from sipagent.config.identity import printable
 from sipagent.languages.happenings import happening
 from sipagent.languages.labels import label
-from sipagent.languages.reason import shown
 
 Fields = list[tuple[str, str | Text | None]]
 
@@ -282,5 +282,5 @@ def _use(use: Access) -> str:
     words += [_("by {who}").format(who=use.by)] if use.by else []
     words += [f"({use.system_user})"] if use.system_user else []
     reference = _("reference {reference}").format(reference=use.reference) if use.reference else None
-    rest = ", ".join(filter(None, (label("use", use.outcome), reference, shown(use.detail or ""))))
+    rest = ", ".join(filter(None, (label("use", use.outcome), reference, detail_of(use))))
     return _("{use}: {rest}").format(use=" ".join(words), rest=rest)
