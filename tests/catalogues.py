@@ -37,8 +37,9 @@ TAKING = {  # whose first arguments are texts: context, singular, plural
 }
 # what click says to those who write commands, or of what ours have not
 NOT_SAID = re.compile(
-    r"declaration|flag for true|dynamic|defined twice|Did you mean|No options defined|Windows|Bash|Choice\("
-    r"|DeprecationWarning|deprecated|editor|colour|standard stream|UUID|Positional|version %|Arguments take"
+    r"declaration|flag for true|dynamic|defined twice|Did you mean to pass|No options defined|Windows|Bash"
+    r"|Choice\(|DeprecationWarning|deprecated|editor|colour|standard stream|UUID|Positional|version %"
+    r"|Arguments take"
     r"|start character|Takes \{nargs|len_type|Press any|iterable|^d$|match the format|Confirm the action"
 )
 

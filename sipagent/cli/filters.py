@@ -96,7 +96,9 @@ def _read(option: str, text: str | None, read: Callable[[str], Value]) -> Value 
     try:
         return read(text)
     except ValueError as error:
-        raise click.UsageError(f"{option}: {error}", click.get_current_context()) from error
+        raise click.UsageError(
+            _("{option}: {problem}").format(option=option, problem=error), click.get_current_context()
+        ) from error
 
 
 def call_reference(typed: str) -> str:

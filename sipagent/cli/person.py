@@ -38,7 +38,9 @@ def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
     try:
         forms = caller_forms(typed, work.config.service.country)
     except ValueError as error:
-        raise click.UsageError(f"--caller: {error}", click.get_current_context()) from error
+        raise click.UsageError(
+            _("{option}: {problem}").format(option="--caller", problem=error), click.get_current_context()
+        ) from error
     chosen = [Selection(number=form) for form in forms]
     ids = {row.id for one in chosen for row in archive.store.each_receipt(one)}
     ids |= {row.id for one in chosen for row in archive.store.each_recording(one)}

@@ -4,12 +4,13 @@ A terminal gets as many columns as fit; a pipe gets them all, uncut.
 """
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from gettext import gettext
 from gettext import gettext as _
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +22,8 @@ from sipagent.cli.times import length, short, size
 from sipagent.config.errors import one_line
 from sipagent.config.identity import printable
 from sipagent.languages.labels import Kind, label
+from sipagent.languages.typography import NARROW
+from sipagent.languages.typography import WIDE as NO_BREAK
 
 Row = TypeVar("Row")
 
@@ -61,10 +64,27 @@ class Column(Generic[Row]):
     goes: int = 0  # left out if the terminal is too narrow for all: 1 first; 0 never
 
 
+class _Screen(Console):
+    """A console that does not end a line at a no-break space, as rich would."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print as rich does."""
+        super().print(*(_unbroken(one, self.width) for one in objects), **how)
+
+
+def _unbroken(content: Any, width: int) -> Any:
+    """A text with its lines ended where they may end; anything else as it is."""
+    plain = content.plain if isinstance(content, Text) else content
+    if not isinstance(plain, str) or not {NO_BREAK, NARROW} & set(plain):
+        return content
+    lines = "\n".join("\n".join(textwrap.wrap(line, width) or [""]) for line in plain.split("\n"))
+    return Text(lines, style=content.style) if isinstance(content, Text) else lines
+
+
 def console(*, stderr: bool = False) -> Console:
     """The output of tables: as wide as the terminal, or unlimited into a pipe. Respects NO_COLOR."""
     stream = sys.stderr if stderr else sys.stdout
-    screen = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    screen = _Screen(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not screen.is_terminal and "COLUMNS" not in screen._environ:
         screen.width = _PIPE
     return screen
@@ -151,7 +171,7 @@ def _show_fitted(
             justify=justify, no_wrap=not column.wraps, overflow=overflow, min_width=width, max_width=width
         )
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*(_unbroken(text, width) for text, width in zip(row, widths, strict=True)))
     screen.print(table)
 
 
@@ -177,8 +197,10 @@ def show_fields(fields: Iterable[tuple[str, str | Text | None]], screen: Console
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in fields:
-        table.add_row(f"  {name}" if title else name, cell(value))
+    rows = [(f"  {name}" if title else name, cell(value)) for name, value in fields]
+    room = screen.width - max((len(name) for name, _ in rows), default=0) - 2
+    for name, text in rows:
+        table.add_row(name, _unbroken(text, max(room, _LEAST)))
     screen.print(table)
 
 

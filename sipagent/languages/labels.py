@@ -10,7 +10,9 @@ from gettext import pgettext
 from typing import Literal
 
 Kind = (
-    Literal["status", "decision", "outcome", "by", "moment", "who", "sum", "fate", "mark", "happening"]
+    Literal[
+        "status", "decision", "outcome", "by", "moment", "phase", "who", "sum", "fate", "mark", "happening"
+    ]
     | Literal["action", "use", "purpose", "ground", "level", "verdict"]
 )
 
@@ -22,6 +24,7 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         *("sampling", "disabled", "notice_failed", "recorder_fault"),
     ),
     "moment": ("choice", "notice", "window", "call"),  # in which it was decided
+    "phase": ("choice", "notice", "window", "call"),  # the same, over a narrow column
     "outcome": (
         *("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed"),
         "in_progress",

@@ -156,7 +156,9 @@ def _moment(work: Workplace, at: str | None) -> datetime:
     try:
         return parse_moment(at, now(), work.config.service.timezone)
     except ValueError as error:
-        raise click.UsageError(f"--now: {error}", click.get_current_context()) from error
+        raise click.UsageError(
+            _("{option}: {problem}").format(option="--now", problem=error), click.get_current_context()
+        ) from error
 
 
 def _report_json(report: Report, at: datetime, dry_run: bool) -> Json:

@@ -301,7 +301,7 @@ def _of_whom(figures: Statistics) -> Iterator[_Table]:
         (_("number"), _("language"), _("calls"), _("reached"), _("refused")),
         [
             (
-                number,
+                _("other") if number == OTHER else number,
                 figures.languages[number] or _("by key"),
                 *map(str, (one.calls, one.reached, one.refused)),
             )
@@ -331,7 +331,7 @@ def _per_day(figures: Statistics) -> _Table:
 
 
 def _phase(phase: str | None) -> str:
-    return label("moment", phase) if phase else _("unknown")
+    return label("phase", phase) if phase else _("unknown")
 
 
 def _seconds(seconds: float | None) -> str:

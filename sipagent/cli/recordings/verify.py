@@ -108,7 +108,8 @@ def _show(found: Verified, stamps: StampReport, screen: Console) -> None:
     looked_at = [(gettext(name), figure(found.counts.get(name, 0))) for name in _COUNTED]
     looked_at += [
         (_("stamps"), figure(stamps.good)),
-        (_("head"), f"{figure(found.head.seq)} {found.head.hash}"),
+        (_("head"), figure(found.head.seq)),
+        ("", found.head.hash),  # a line of its own: it fills one
     ]
     show_fields(looked_at, screen)
     if found.lost:

@@ -53,7 +53,9 @@ def _moment(work: Workplace, text: str | None) -> datetime:
             said = _("{text!r} is not in the years {first} to {last}")
             raise ValueError(said.format(text=text, first=_YEARS.start, last=_YEARS.stop - 1))
     except ValueError as error:
-        raise click.UsageError(f"--at: {error}", click.get_current_context()) from error
+        raise click.UsageError(
+            _("{option}: {problem}").format(option="--at", problem=error), click.get_current_context()
+        ) from error
     return at
 
 
