@@ -42,8 +42,8 @@ RELOAD = {"sipagent/service/reloading.py", "sipagent/service/supervision.py"}  #
 
 CODE = re.compile(
     r"SIP/2\.0|Call-ID: |\\[bdw(1]|\(\?|^\{0\} UTC$|^prompts\.\{0\}|sipagent-seed|NO REC|with text |^,|\||%s|"
-    r"\((apt|pip) install |^(Agglo|Communauté) |host bits|^not found$|db_text|\(IPv\{|^sip:|^decision: |\.tsr: |"
-    r"^recording erased$|^\{0\} to \{1\}$|TLS: \{1\}|^\{0\}: \{1\}; accepted: \{2\}$|^\d+ \w+$|"
+    r"\((apt|pip) install |^(Agglo|Communauté) |host bits|^not found$|db_text|\(IPv\{|^sip:|^decision: |"
+    r"\.tsr: |^recording erased$|^\{0\} to \{1\}$|TLS: \{1\}|^\{0\}: \{1\}; accepted: \{2\}$|^\d+ \w+$|"
     r"Unclosed|Illegal char|Invalid (value|statement)|Value error|Unescaped|Expected '|Verify error|"
     r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^line \{0\}: \["
 )
@@ -53,7 +53,8 @@ SQL = re.compile(
 # what only a programmer can make happen, and what is in the log alone
 INNER = re.compile(
     r"is made by sipagent\.config only|without a time zone cannot|has no time zone|put aside|"
-    r"what the edge says|hexadecimal digits|^from the edge|can be written nowhere|^\{0\}: is missing$"
+    r"what the edge says|hexadecimal digits|^from the edge|can be written nowhere|^a database in memory|"
+    r"^(It has no recording that|Remove it on|A backup of sipagent)"  # in the README of a backup
 )
 
 

@@ -143,7 +143,7 @@ def _joined(path: str, catalogue: _Catalogue, text: str) -> str | None:
         if (last := _whole(path, catalogue, rest)) is not None:
             return f"{_said(path, first.rstrip(_SPACES))}{catalogue.whole.get(found[0], found[0])}{last}"
     for english in ("; ", ": ", ", "):
-        parts = text.split(english)
+        parts = [part.rstrip(_SPACES) for part in text.split(english)]
         if len(parts) > 1 and (translated := [_said(path, part) for part in parts]) != parts:
             return catalogue.whole.get(english, english).join(translated)
     return None
