@@ -29,11 +29,7 @@ from sipagent.agent.recorder.stored import archive_of, files_in, files_of, store
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words
 from sipagent.cli.progress import steps
 from sipagent.cli.times import full
-<<<<<<< HEAD
 from sipagent.languages.labels import N_
-=======
-from sipagent.languages.messages import colon
->>>>>>> frlib
 from sipagent.languages.reason import shown
 
 if TYPE_CHECKING:
@@ -180,11 +176,7 @@ def _show(work: Workplace, manifest: Manifest, count: int, done: Settled, proble
         for id in ids:
             click.echo(said.format(id=id))
     for where, problem in (*done.failed, *((one.where, one.problem) for one in problems)):
-<<<<<<< HEAD
         click.echo(_("{where}: {problem}").format(where=shown(where), problem=shown(problem)), err=True)
-=======
-        click.echo(f"{shown(where)}{colon()}{shown(problem)}", err=True)
->>>>>>> frlib
     if done.suspended:
         said = _("purging is suspended: {why}; accepted, once the clock is right: purge --clock-ok --by WHO")
         click.echo(said.format(why=shown(done.suspended)), err=True)
