@@ -19,6 +19,7 @@ from sipagent.call.policy import Phase
 from sipagent.cli.init.directory import init_examples
 from sipagent.config.load import load
 from sipagent.config.model import Config
+from sipagent.languages.typography import set_french
 from tests import draw_callflow
 from tests.test_structure import ALL, ROOMS, modules, name, tracked
 
@@ -26,13 +27,13 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = [path for path in tracked() if path.suffix == ".md"]
 PAGES = ["README.md", *sorted(name(path) for path in DOCUMENTS if name(path).startswith("docs/"))]
 """What users read: no module of ours is named there as `package.module`, so that is a key or a file."""
-BOTH = [
-    ("docs/en/administrator.md", "docs/fr/administrateur.md"),
-    ("docs/en/data-protection-officer.md", "docs/fr/delegue-protection-donnees.md"),
-    ("docs/en/operator.md", "docs/fr/operateur.md"),
-    ("docs/en/larger-engine.md", "docs/fr/moteur-plus-grand.md"),
-]
-"""Pages that there are in English and in French."""
+FOLDERS = {"en": "docs/en/", "fr": "docs/fr/"}
+"""Of the pages of each language. What is in docs/ itself is for developers, in English."""
+TWIN = re.compile(r"En français : \[[\w-]+\.md\]\((\S+)\)|In English: \[[\w-]+\.md\]\((\S+)\)", re.IGNORECASE)
+OFFICERS = ("docs/en/data-protection-officer.md", "docs/fr/delegue-protection-donnees.md")
+LOGS = ("docs/en/troubleshooting.md", "docs/fr/depannage.md")
+OF_INIT = {"recording.new_key", "recording.passphrase_file", "trunk.password"}
+"""What a file of answers has beside the keys of the configuration."""
 BESIDE = re.compile(r"retention\.([\w-]+\.)?(db|head|seed|reserve)")
 """Files whose names look like keys."""
 
@@ -54,6 +55,16 @@ def keys(table: type[BaseModel], above: str = "") -> Iterator[str]:
         yield from keys(inner, f"{above}{key}.") if inner else [f"{above}{key}"]
 
 
+def twin_of(page: str) -> str:
+    """The page that says the same in the other language, as this one names it before its first heading."""
+    if not (named := TWIN.search(text_of(page).replace("\u00a0", " ").partition("\n## ")[0])):
+        raise AssertionError(f"{page} names no page in the other language")
+    return name(((ROOT / page).parent / (named[1] or named[2])).resolve())
+
+
+IN_ENGLISH = ["SECURITY.md", *(page for page in PAGES if page.startswith(FOLDERS["en"]))]
+BOTH = [(page, twin_of(page)) for page in IN_ENGLISH]
+"""Pages that there are in English and in French."""
 KEYS = set(keys(Config))
 TABLES = {key.rpartition(".")[0] for key in KEYS}
 
@@ -192,7 +203,7 @@ def test_every_key_is_explained_in_the_shipped_configuration() -> None:
 def test_the_pages_name_only_keys_that_exist(page: str) -> None:
     tables = {key.partition(".")[0] for key in KEYS}
     told = {key for key in re.findall(r"`(\w+\.[\w.-]+)", text_of(page)) if not BESIDE.fullmatch(key)}
-    assert {key for key in told if key.partition(".")[0] in tables} <= KEYS | TABLES
+    assert {key for key in told if key.partition(".")[0] in tables} <= KEYS | TABLES | OF_INIT
 
 
 def examples(page: str) -> list[str]:
@@ -204,14 +215,7 @@ def examples(page: str) -> list[str]:
 def test_the_examples_of_the_pages_are_configurations(page: str) -> None:
     for example in examples(page):
         told = {f"{table}.{key}" for table, inner in tomllib.loads(example).items() for key in inner}
-        assert told <= KEYS | TABLES | {"prompts.en"}
-
-
-def test_the_pages_show_the_trunks_that_there_are() -> None:
-    for page in BOTH[0]:
-        trunks = [trunk for example in examples(page) if (trunk := tomllib.loads(example).get("trunk"))]
-        assert any("registrar" in trunk for trunk in trunks), page
-        assert any("registrar" not in trunk and trunk.get("allowed_sources") for trunk in trunks), page
+        assert told <= KEYS | TABLES | {"prompts.en"} | OF_INIT
 
 
 def test_the_configuration_of_the_readme_is_whole(tmp_path: Path) -> None:
@@ -312,6 +316,32 @@ def told(page: str) -> set[str]:
     return commands | options | {span for span in spans if re.fullmatch(r"[a-z]\w+(\.[\w.-]+)?/?", span)}
 
 
+def test_every_page_has_a_twin() -> None:
+    """In the other language, which names it back."""
+    french = {page for page in PAGES if page.startswith(FOLDERS["fr"])}
+    assert {twin for _, twin in BOTH} == french
+    assert [page for page, twin in BOTH if twin_of(twin) != page] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith(FOLDERS["fr"])])
+def test_french_is_set_as_french(page: str) -> None:
+    """No line ends before a colon or within quotation marks."""
+    lines = [line for line in prose(text_of(page)).splitlines() if not line.startswith("    ")]
+    assert [line for line in lines if set_french(line) != line] == []
+
+
+@pytest.mark.parametrize("page", OFFICERS)
+def test_the_officer_reads_a_page_in_ten_minutes(page: str) -> None:
+    assert len(text_of(page).split()) <= 1800  # at 180 words a minute
+
+
+@pytest.mark.parametrize("page", sorted(one for pair in BOTH for one in pair))
+def test_a_page_is_short(page: str) -> None:
+    """But for the tables of commands and of the log's lines, which are looked up and not read."""
+    lines = [line for line in text_of(page).splitlines() if not line.startswith("| `")]
+    assert len(" ".join(lines).split()) <= 1700
+
+
 @pytest.mark.parametrize(("english", "french"), BOTH)
 def test_both_languages_tell_of_the_same(english: str, french: str) -> None:
     assert told(english) == told(french)
@@ -326,7 +356,7 @@ def test_what_is_copied_from_a_page_is_the_same_in_both_languages(english: str, 
 
     def copied(page: str) -> list[str]:
         fenced = re.findall(r"```\w+\n(.*?)```", text_of(page), re.DOTALL)
-        return [re.sub(r" *# .*", "", block) for block in fenced]
+        return [re.sub(r" *# .*|^; (?!/).*\n", "", block, flags=re.MULTILINE) for block in fenced]
 
     assert copied(english) == copied(french)
 
@@ -338,10 +368,10 @@ def log_lines(page: str) -> list[tuple[str, ...]]:
 
 
 def test_the_log_lines_that_are_explained_are_those_that_are_written() -> None:
-    assert log_lines(BOTH[0][0]) == log_lines(BOTH[0][1])
-    assert len(log_lines(BOTH[0][0])) >= 20
+    assert log_lines(LOGS[0]) == log_lines(LOGS[1])
+    assert len(log_lines(LOGS[0])) >= 20
     written = re.sub(r'"\s+f?"', "", "\n".join(text_of(path) for path in ALL))
-    for event, *reason in log_lines(BOTH[0][0]):
+    for event, *reason in log_lines(LOGS[0]):
         assert f'"{event}"' in written, event
         for said in reason:
             constant = max(re.split(r"…|worker-3|\(signal 6\)|\d+|^[\w.]+:", said), key=len).strip()

@@ -83,7 +83,8 @@ _CHALLENGE = """if (!pv_proxy_authenticate("{realm}", "{password}", "0") || $au 
 
 @dataclass
 class Kamailio:
-    """A registrar, on a loopback port unless `host` and `port` say another. `phones`: where extensions are; `pbx_login`: what they ask."""
+    """A registrar, by default on a loopback port. `phones`: where extensions are; `pbx_login`: what they
+    ask."""
 
     directory: Path
     username: str = "agent"

@@ -1,10 +1,11 @@
 """What a page of docs/ prints, on the addresses that it prints, in a network of its own.
 
-    unshare --map-root-user --net --mount python -m tests.peers.page docs/en/trunk-with-registration.md DIRECTORY
+    unshare --map-root-user --net --mount python -m tests.peers.page docs/en/trunk-ovh.md DIRECTORY
 
-takes the page's configuration to the letter, starts what stands on the other side of it (Kamailio as the
-trunk's operator, or Asterisk; baresip as the operators' phones), has one caller be recorded and another refuse,
-and prints what was kept, what the phones showed and what was logged.
+takes the page's configuration to the letter and starts what stands on the other side of it: Kamailio as the
+trunk's operator, or Asterisk; baresip as an operator's phone. One caller is recorded, another refuses. It
+prints what was kept, what the phone showed and what was logged. Where there is nft, the firewall of
+docs/en/firewall.md stands before it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -34,6 +36,7 @@ from tests.peers.process import Child, PeerError, wait_answer
 
 OURS, PBX, PHONE, TRUNK, CALLER = "192.168.10.5", "192.168.10.2", "192.168.10.41", "192.0.2.10", "192.0.2.77"
 NAMES = {"trunk.example.net": TRUNK, "siptrunk.ovh.net": TRUNK}
+FIREWALL = Path(__file__).parents[2] / "docs/en/firewall.md"
 ASTERISK = Path(os.environ.get("ASTERISK", "/usr/sbin/asterisk"))
 READY_S, TALK_S = 60, 1.0
 Tables = dict[str, dict[str, Any]]
@@ -72,8 +75,8 @@ def network(directory: Path, others: tuple[str, ...]) -> Iterator[tuple[str, ...
     """
     holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
     try:
-        net = f"/proc/{holder.pid}/ns/net"
-        while os.stat(net).st_ino == os.stat("/proc/self/ns/net").st_ino:
+        net = Path(f"/proc/{holder.pid}/ns/net")
+        while net.stat().st_ino == Path("/proc/self/ns/net").stat().st_ino:
             os.sched_yield()  # it has not left ours yet
         on_ours = ("nsenter", f"--net={net}")
         run("ip", "link", "add", "others", "type", "veth", "peer", "name", "ours", "netns", str(holder.pid))
@@ -134,7 +137,9 @@ def asterisk(directory: Path, shown: dict[str, str]) -> Iterator[Child]:
     modules = root / "lib/asterisk/modules"
     ours = {
         "asterisk.conf": "[directories]\n"
-        + "".join(f"ast{name}dir => {folder}\n" for name in ("etc", "db", "key", "spool", "run", "log", "agi"))
+        + "".join(
+            f"ast{name}dir => {folder}\n" for name in ("etc", "db", "key", "spool", "run", "log", "agi")
+        )
         + f"astmoddir => {modules}\nastvarlibdir => {folder}\nastdatadir => {folder}\n",
         "modules.conf": "[modules]\nautoload=yes\n",
         "logger.conf": "[logfiles]\nconsole => notice,warning,error,verbose\n",
@@ -163,7 +168,10 @@ def other_side(page: Path, directory: Path, tables: Tables) -> Iterator[tuple[st
     if shown := files(page):
         with asterisk(directory, shown) as pbx:
             reached = f"{OURS}:5060 is now Reachable"
-            yield f"sip:{national}@{PBX}:5060", lambda: pbx.wait_line(lambda said: reached in said, 30, reached)
+            yield (
+                f"sip:{national}@{PBX}:5060",
+                lambda: pbx.wait_line(lambda said: reached in said, 30, reached),
+            )
         return
     kamailio = Kamailio(directory, host=TRUNK, port=5060, username=trunk.get("username", "nobody"))
     if "registrar" not in trunk:
@@ -192,6 +200,9 @@ def tried(page: Path, directory: Path) -> dict[str, Any]:
         desk = Baresip(directory, sound, "201", host=PHONE, port=5060, auto_answer=True)
         stack.callback(desk.stop)
         uri, wait_known = stack.enter_context(other_side(page, directory, tables))
+        if shutil.which("nft"):
+            (rules,) = blocks(FIREWALL, "nft")
+            run(*on_ours, "nft", rules)
         agent = RunningAgent(directory / "agent", tables)
         agent.program = (*on_ours, *agent.program)
         agent.start(wait=None)
@@ -219,6 +230,7 @@ def tried(page: Path, directory: Path) -> dict[str, Any]:
             "kept": [row["status"] for row in recordings],
             "shown": [e["peerdisplayname"] for e in desk.events if e.get("type") == "CALL_ESTABLISHED"],
             "logged": sorted({e["event"] for e in agent.log_events}),
+            "numbers": sum("612345678" in line for _, line in agent.child.lines),
         }
 
 
