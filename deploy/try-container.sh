@@ -36,32 +36,31 @@ podman image inspect --format 'Its size: {{.Size}} bytes' "$image"
 echo 'Two calls'
 podman run --rm "${shut[@]}" "${limits[@]}" "$image" demo | tail -n 1 | grep -x 'Both calls went as they must.'
 
-echo 'The service'
-mkdir -m 0755 "$folder/etc" && mkdir -m 0700 "$folder/var"
-chown 5060:5060 "$folder/var"
-cat >"$folder/etc/config.toml" <<'CONFIG'
+echo 'The service: what init makes, with figures for its health'
+mkdir -m 0750 "$folder/etc" && mkdir -m 0700 "$folder/var"
+chown 0:5060 "$folder/etc" && chown 5060:5060 "$folder/var"
+volumes=(--volume "$folder/etc:/etc/sipagent:ro" --volume "$folder/var:/var/lib/sipagent")
+podman run --rm --interactive "${limits[@]}" --user 0 "${volumes[@]/%:ro/}" "$image" \
+	init --no-passphrase --answers - /etc/sipagent <<'ANSWERS'
 [service]
 name = "Essai"
 controller = "Essai"
+controller_contact = "essai@mairie.test"
+dpo_contact = "dpo@mairie.test"
 [trunk]
 uri = "sip:0323063006@127.0.0.1"
 listen = "127.0.0.1:35060"
-rtp_ports = "36000-36199"
 allowed_sources = ["127.0.0.1"]
 [operators]
 extensions = ["sip:201@127.0.0.1:35070"]
-[capacity]
-calls = 4
 [recording]
-directory = "/var/lib/sipagent/recordings"
-[retention]
-database = "/var/lib/sipagent/retention.db"
-[metrics]
-listen = "127.0.0.1:39464"
-CONFIG
+new_key = true
+ANSWERS
+sed -i -e 's/^# \[metrics\]$/[metrics]/' -e 's/^# listen = "127.0.0.1:9464"/listen = "127.0.0.1:39464"/' \
+	-e 's/^rtp_ports = .*/rtp_ports = "36000-36199"/' -e 's/^calls = .*/calls = 4/' "$folder/etc/config.toml"
 container=$(podman run --detach "${shut[@]}" "${limits[@]}" \
-	--volume "$folder/etc:/etc/sipagent:ro" --volume "$folder/var:/var/lib/sipagent" "$image")
-timeout 120 podman logs --follow "$container" 2>&1 | grep -q -m 1 '"event": "ready"' || {
+	"${volumes[@]}" "$image")
+grep -q -m 1 '"event": "ready"' < <(timeout 120 podman logs --follow "$container" 2>&1) || {
 	podman logs "$container" >&2
 	fail 'it did not get ready'
 }

@@ -12,19 +12,29 @@ def main(arguments: "list[str] | None" = None) -> None:
 
     Without `arguments` it is that of this process, which is ours alone then.
     """
-    if sys.version_info[:2] not in SUPPORTED:
-        sys.stderr.write(
-            f"sipagent: Python {sys.version_info[0]}.{sys.version_info[1]} cannot run it; "
-            "accepted: 3.11, 3.12 (the SIP engine is built for no other)\n"
-        )
-        sys.exit(2)
     if arguments is None:
         leave_current_folder()
+    if sys.version_info[:2] not in SUPPORTED:
+        from sipagent.languages.choice import of_arguments, of_environment, speaking
+
+        with speaking(of_arguments(sys.argv[1:]) or of_environment(os.environ)):
+            _refuse_this_python()
     # The detector multiplies small matrices: numpy's threads would cost three times the CPU and save nothing.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from sipagent.cli.main import cli
 
     cli.main(arguments)
+
+
+def _refuse_this_python() -> None:
+    """Exit."""
+    from gettext import gettext as _
+
+    said = _(
+        "Python {version} cannot run it; accepted: 3.11, 3.12 (the SIP engine is built for no other)"
+    ).format(version="{}.{}".format(*sys.version_info[:2]))
+    sys.stderr.write("sipagent: " + said + "\n")
+    sys.exit(2)
 
 
 def leave_current_folder() -> None:
@@ -35,7 +45,7 @@ def leave_current_folder() -> None:
     own packages lie in it, it stays, by its name.
     """
     here = _absolute("")
-    if not sys.flags.safe_path and sys.path[0] in ("", here):
+    if not getattr(sys.flags, "safe_path", False) and sys.path[0] in ("", here):
         sys.path[:1] = [OWN] if here == OWN else []
     entries = os.environ["PYTHONPATH"].split(os.pathsep) if os.environ.get("PYTHONPATH") else []
     for entry in entries:

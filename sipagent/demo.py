@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from gettext import gettext as _
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +95,14 @@ class AgentProcess:
 
     def wait_ready(self) -> None:
         if not self._settled.wait(READY_S) or not self._ready:
-            raise DemoFailed(f"the agent is not ready: {self._last_words or 'it says nothing'}")
+            said = _("the agent is not ready: {words}")
+            raise DemoFailed(said.format(words=self._last_words or _("it says nothing")))
 
     def wait_call_ended(self) -> None:
         """Its last line is told: nothing of it comes below what is shown next."""
         if not self._ended.acquire(timeout=ENDED_S):
-            raise DemoFailed(f"a call that was hung up has not ended: {self._last_words}")
+            said = _("a call that was hung up has not ended: {words}")
+            raise DemoFailed(said.format(words=self._last_words))
 
     def rows(self, command: str) -> list[Json]:
         done = subprocess.run([*self._command, command, "--json"], capture_output=True, text=True, check=True)
@@ -138,9 +141,11 @@ def run(console: Console | None = None, language: str = "fr") -> int:
         with tempfile.TemporaryDirectory(prefix="sipagent-demo-") as folder, Loop() as loop:
             _demo(Path(folder), loop, console, language)
     except (DemoFailed, PhoneError, subprocess.SubprocessError, OSError) as failure:
-        console.print(f"[bold red]The demo has failed:[/] {failure}", highlight=False)
+        title = _("The demo has failed:")
+        console.print(f"[bold red]{title}[/] {failure}", highlight=False)
         return 1
-    console.print("\n[bold green]Both calls went as they must.[/]")
+    well = _("Both calls went as they must.")
+    console.print(f"\n[bold green]{well}[/]")
     return 0
 
 
@@ -160,29 +165,31 @@ def _demo(folder: Path, loop: Loop, console: Console, language: str) -> None:
             for scene in (_consenting, _refusing):
                 scene(stage)
                 agent.wait_call_ended()
-            console.rule("What is kept: sipagent list")
+            console.rule(_("What is kept: sipagent list"))
             agent.show("list")
-            console.rule("What every call leaves: sipagent calls")
+            console.rule(_("What every call leaves: sipagent calls"))
             agent.show("calls")
             _judge(agent, folder)
         finally:
             code = agent.stop()
         if code:
-            raise DemoFailed(f"the agent ended with {code}")
+            raise DemoFailed(_("the agent ended with {code}").format(code=code))
 
 
 def _consenting(stage: DemoStage) -> None:
     console = stage.console
-    console.rule("A caller who hears the notice and says nothing against it")
+    console.rule(_("A caller who hears the notice and says nothing against it"))
     with _talking(stage, None, "REC "):
-        console.print(f"  both talk for {TALK_S:g} s, and the tap runs")
+        said = _("both talk for {seconds} s, and the tap runs").format(seconds=f"{TALK_S:g}")
+        console.print(f"  {said}")
 
 
 def _refusing(stage: DemoStage) -> None:
     console = stage.console
-    console.rule("A caller who presses 9 during the notice")
+    console.rule(_("A caller who presses 9 during the notice"))
     with _talking(stage, "9", "NO REC "):
-        console.print(f"  both talk for {TALK_S:g} s, and nothing is recorded")
+        said = _("both talk for {seconds} s, and nothing is recorded").format(seconds=f"{TALK_S:g}")
+        console.print(f"  {said}")
 
 
 @contextmanager
@@ -190,23 +197,28 @@ def _talking(stage: DemoStage, key: str | None, shown: str) -> Iterator[None]:
     console = stage.console
     call = stage.caller.call(stage.uri)
     call.wait_answered()
-    console.print("  the agent answers and plays the notice")
+    answers = _("the agent answers and plays the notice")
+    console.print(f"  {answers}")
     if key:
         _hear(call, 3.0)
-        console.print(f"  the caller presses {key}")
+        pressed = _("the caller presses {key}").format(key=key)
+        console.print(f"  {pressed}")
         call.press(key)
     answered = stage.operator.wait_call(60)
     name = answered.incoming.header("From") if answered.incoming else ""
-    console.print(f"  the operator's phone rings and shows {name.partition('<')[0].strip()}", markup=False)
+    rings = _("the operator's phone rings and shows {name}").format(name=name.partition("<")[0].strip())
+    console.print(f"  {rings}", markup=False)
     if not name.strip('"').startswith(shown):
-        raise DemoFailed(f"the operator's phone shows {name}, not {shown}")
+        said = _("the operator's phone shows {name}, not {other}")
+        raise DemoFailed(said.format(name=name, other=shown))
     call.rtp.wait_tone(OPERATOR_HZ, 30)
     answered.rtp.wait_tone(CALLER_HZ, 30)
     yield
     _hear(call, TALK_S)
     call.hang_up()
     answered.wait_ended()
-    console.print("  the caller hangs up")
+    ends = _("the caller hangs up")
+    console.print(f"  {ends}")
 
 
 def _hear(call: Call, seconds: float) -> None:
@@ -218,19 +230,23 @@ def _judge(agent: AgentProcess, folder: Path) -> None:
     """The proof is in the rows and in the sound, not in what was told on the way."""
     first, second = sorted(agent.rows("calls"), key=lambda row: row["started_at"])
     if (first["decision"], second["decision"]) != ("allowed", "refused"):
-        raise DemoFailed(f"the decisions are {first['decision']} and {second['decision']}")
+        said = _("the decisions are {first} and {second}")
+        raise DemoFailed(said.format(first=first["decision"], second=second["decision"]))
     kept = [row for row in agent.rows("list") if row["status"] == "closed"]
     if [row["id"] for row in kept] != [first["recording_id"]]:
-        raise DemoFailed(f"{len(kept)} recordings are kept, and not just the first call's")
+        said = _("{n} recordings are kept, and not just the first call's")
+        raise DemoFailed(said.format(n=len(kept)))
     sound, rate = soundfile.read(folder / kept[0]["path"], dtype="int16", always_2d=True)
     middle = sound[rate : 3 * rate]
     for channel, (name, hz) in enumerate((("left", CALLER_HZ), ("right", OPERATOR_HZ))):
         found = strongest(middle[:, channel])
         if found is None or abs(found - hz) > 20:
-            raise DemoFailed(f"on the {name} channel there is {found} Hz, not {hz:g}")
+            said = _("on the {name} channel there is {found} Hz, not {hz}")
+            raise DemoFailed(said.format(name=name, found=found, hz=f"{hz:g}"))
     files = sorted(path.name for path in (folder / "recordings").iterdir())
     if len(files) != 2:
-        raise DemoFailed(f"more lies on the disk than one recording and its metadata: {files}")
+        said = _("more lies on the disk than one recording and its metadata: {files}")
+        raise DemoFailed(said.format(files=files))
 
 
 def _tell(console: Console, said: Json) -> None:

@@ -4,6 +4,7 @@
 missing, superfluous or odd.
 """
 
+import ast
 import io
 import os
 import re
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import click
 from babel.messages.catalog import Catalog, Message
-from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -29,19 +29,17 @@ from tests import messages as below
 ROOT = Path(__file__).parent.parent
 SPOKEN = ("sipagent", "media", "retention")  # whose texts people read
 PLURALS = {"fr": "nplurals=2; plural=(n > 1);"}
-KEYWORDS: dict[str, tuple[int | tuple[int, str], ...] | None] = {
-    "_": None,
-    "N_": None,
-    "Reason": None,
-    "gettext": None,
-    "ngettext": (1, 2),
-    "pgettext": ((1, "c"), 2),
-    "npgettext": ((1, "c"), 2, 3),
+TAKING = {  # whose first arguments are texts: context, singular, plural
+    **dict.fromkeys(("_", "N_", "gettext", "Reason", "Column", "steps_of"), (None, 0, None)),
+    "ngettext": (None, 0, 1),
+    "pgettext": (0, 1, None),
+    "npgettext": (0, 1, 2),
 }
 # what click says to those who write commands, or of what ours have not
 NOT_SAID = re.compile(
-    r"declaration|flag for true|dynamic|defined twice|Did you mean|No options defined|Windows|Bash|Choice\("
-    r"|DeprecationWarning|deprecated|editor|colour|standard stream|UUID|Positional|version %|Arguments take"
+    r"declaration|flag for true|dynamic|defined twice|Did you mean to pass|No options defined|Windows|Bash"
+    r"|Choice\(|DeprecationWarning|deprecated|editor|colour|standard stream|UUID|Positional|version %"
+    r"|Arguments take"
     r"|start character|Takes \{nargs|len_type|Press any|iterable|^d$|match the format|Confirm the action"
 )
 
@@ -59,33 +57,49 @@ class Text:
 def spoken() -> dict[Key, Text]:
     """Every text that the code may say, wherever it is said first."""
     found: dict[Key, Text] = {}
-    for place, context, words in [*_written(), *_coded(), *_of_click()]:
-        singular, plural = words if isinstance(words, tuple) else (words, None)
-        found.setdefault((context, singular), Text(place, plural))
+    for place, key, plural in [*_written(), *_coded(), *_of_click()]:
+        found.setdefault(key, Text(place, plural))
     return found
 
 
-def _written() -> Iterator[tuple[str, str | None, str | tuple[str, str]]]:
-    """What stands in the code as an argument of gettext's functions."""
+def _written() -> Iterator[tuple[str, Key, str | None]]:
     for folder in SPOKEN:
-        for name, line, words, _, context in extract_from_dir(
-            ROOT / folder, [("**.py", "python")], keywords=KEYWORDS
-        ):
-            yield f"{folder}/{name}:{line}", context, words  # type: ignore[misc]
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield from in_source(path)
 
 
-def _coded() -> Iterator[tuple[str, str | None, str]]:
+def in_source(path: Path) -> Iterator[tuple[str, Key, str | None]]:
+    """What stands in a module as an argument of gettext's functions, and of ours that call them.
+
+    Raises ValueError for a text that is made where it should only be written.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in TAKING):
+            continue
+        where = f"{path.name}:{node.lineno}"
+        places = TAKING[node.func.id]
+        texts = [None if place is None else _constant(node.args[place], where) for place in places]
+        if texts[1]:
+            yield where, (texts[0], texts[1]), texts[2]
+
+
+def _constant(node: ast.expr, where: str) -> str | None:
+    if isinstance(node, ast.JoinedStr | ast.BinOp):
+        raise ValueError(f"{where}: an f-string or a sum cannot be looked up")
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _coded() -> Iterator[tuple[str, Key, str | None]]:
     """What gettext is given by a name: help of commands, labels of codes, what the system says of files."""
-    yield from (("help", context, text) for context, text in texts(cli))
-    yield from (("labels", kind, code) for kind, codes in CODES.items() for code in codes)
-    yield from (("system", None, os.strerror(fault)) for fault in FAULTS)
+    yield from (("help", key, None) for key in texts(cli))
+    yield from (("labels", (kind, code), None) for kind, codes in CODES.items() for code in codes)
+    yield from (("system", (None, os.strerror(fault)), None) for fault in FAULTS)
 
 
-def _of_click() -> Iterator[tuple[str, str | None, str | tuple[str, str]]]:
-    folder = Path(click.__file__).parent
-    for name, line, words, _, context in extract_from_dir(folder, [("**.py", "python")], keywords=KEYWORDS):
-        if not NOT_SAID.search(words if isinstance(words, str) else words[0]):
-            yield f"click/{name}:{line}", context, words  # type: ignore[misc]
+def _of_click() -> Iterator[tuple[str, Key, str | None]]:
+    yield "click", (None, "required"), None  # by a name, behind an option
+    for path in sorted(Path(click.__file__).parent.glob("*.py")):
+        yield from (one for one in in_source(path) if not NOT_SAID.search(one[1][1]))
 
 
 def messages(language: str) -> dict[Key, Message]:

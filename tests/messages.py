@@ -20,8 +20,8 @@ SPEAKING = {  # by the file of the catalogue
     "media": ("media/hearing", "media/recording", "media/prompt.py"),
     "service": ("sipagent/edge", "sipagent/agent", "sipagent/pjsip", "sipagent/service"),
 }
+KEEPING = ("sipagent/cli/recordings", "sipagent/cli/setup/rotate.py", "sipagent/cli/sound.py")  # in the trace
 SILENT = {  # modules that say nothing to people: words to listen for, SQL, what Kamailio reads
-    "sipagent/config/examples.py",
     "sipagent/config/refusal_words.py",
     "sipagent/config/sampling.py",
     "sipagent/edge/configuration.py",
@@ -42,9 +42,10 @@ RELOAD = {"sipagent/service/reloading.py", "sipagent/service/supervision.py"}  #
 
 CODE = re.compile(
     r"SIP/2\.0|Call-ID: |\\[bdw(1]|\(\?|^\{0\} UTC$|^prompts\.\{0\}|sipagent-seed|NO REC|with text |"
+    r"^Agglo |^Communauté |"
     r"host bits|"
     r"^not found$|db_text|\(IPv\{|^sip:|%s|^decision: |^recording erased$|^\{0\} to \{1\}$|\.tsr: |"
-    r"TLS: \{1\}|"
+    r"TLS: \{1\}|^\{0\}: \{1\}; accepted: \{2\}$|"
     r"Unclosed|Illegal char|Invalid (value|statement)|Value error|Unescaped|Expected '|Verify error|^,|\||"
     r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^\d+ \w+$|^line \{0\}: \["
 )
@@ -126,10 +127,13 @@ def everything() -> frozenset[str]:
     return frozenset(text for group in SPEAKING for path in _modules(group) for text in templates(path))
 
 
+def _under(place: Path) -> list[Path]:
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+
+
 def _modules(group: str) -> Iterator[Path]:
     for name in SPEAKING[group]:
-        place = ROOT / name
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+        for path in _under(ROOT / name):
             if str(path.relative_to(ROOT)) not in SILENT | RELOAD:
                 yield path
 
@@ -168,4 +172,5 @@ def _is_of_the_code(composed: str) -> bool:
 
 @cache
 def _vocabulary() -> frozenset[str]:
-    return frozenset(word for text in everything() for word in re.findall(r"[\w.-]+", text))
+    kept = (text for name in KEEPING for path in _under(ROOT / name) for text in templates(path))
+    return frozenset(word for text in (*everything(), *kept) for word in re.findall(r"[\w.-]+", text))

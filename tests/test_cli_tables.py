@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from sipagent.cli.tables import Column, _fit, cell, newest, show_fields, show_table, user_part
+from sipagent.cli.tables import Column, _fit, cell, coded, newest, show_fields, show_table, user_part
 
 
 def screen(width: int) -> Console:
@@ -51,7 +51,8 @@ def test_columns_leave_in_their_order_before_any_is_cut_off() -> None:
 def test_cells_are_text_and_nothing_else() -> None:
     assert cell("[red]x\x1b[0m").plain == "[red]x\\x1b[0m"
     assert cell(None).plain == "–"
-    assert cell("closed").style == "green"
+    assert (shown := coded("status", "closed")) and shown.style == "green"
+    assert coded("status", None) is None
     assert len(cell("A" * 10_000).plain) == 200
 
 

@@ -45,7 +45,10 @@ class Terminal:
         self._process, self._handle = pty.fork()
         if self._process == 0:
             os.chdir(ROOT)
-            os.execv(sys.executable, [sys.executable, "-m", "sipagent", "init", *options, str(folder)])
+            os.execv(
+                sys.executable,
+                [sys.executable, "-m", "sipagent", "--lang", "en", "init", *options, str(folder)],
+            )
         self._alarm = threading.Timer(PATIENCE_S, os.kill, (self._process, signal.SIGKILL))
         self._alarm.start()
 

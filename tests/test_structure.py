@@ -38,6 +38,7 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
         "rows": {"storage"},
         "archive": {"rows", "storage"},
         "rules": {"archive", "rows", "storage"},
+        "backup": {"archive", "rows", "rules", "storage"},
         "stamps": {"rows", "storage"},
     },
 }
@@ -61,9 +62,11 @@ PATHS = {
     "spool": {
         "retention/archive/archive.py",
         "sipagent/agent/recorder/recorder.py",
+        *("retention/backup/making.py", "retention/backup/restoring.py"),
     },  # to make a recording's sound there
     "fetch": {
         "sipagent/cli/recordings/use.py",  # to hear it
+        "retention/backup/restoring.py",  # to copy it
         "sipagent/agent/recorder/recorder.py",  # to say what was kept before a crash
     },
 }
@@ -78,6 +81,7 @@ REMOVING = {
         "media/recording/tap.py",
     ),  # a part in the spool
     "retention/storage/keys.py",  # half a pair
+    *("retention/backup/making.py", "retention/backup/restoring.py"),  # what was not finished
     "sipagent/cli/init/directory.py",  # what was begun
     *(
         "sipagent/cli/copy.py",

@@ -15,6 +15,8 @@ fail() {
 }
 same() { [ "$2" = "$3" ] || fail "$1 is ${2:-nothing}, not $3"; }
 has() { grep -qF -- "$2" <<<"$1" || fail "this does not say '$2': $1"; }
+there() { for path; do [ -s "$path" ] || fail "$path is gone"; done; }
+gone() { for path; do [ ! -e "$path" ] || fail "$path is left"; done; }
 ours() { runuser -u sipagent -- "$@"; }
 package() { echo "./sipagent_$1_amd64.deb"; }
 installed() { dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null || true; }
@@ -81,6 +83,8 @@ grep -q '^listen = "192.0.2.10:5060"' $config || fail "$config does not have the
 step 'check'
 ip link set lo up
 for address in 192.0.2.10 192.0.2.20 192.0.2.30; do ip address add $address/32 dev lo; done
+has "$(ours sipagent check)" 'the name that is shipped'
+sed -i "s/Agglo J'écoute/Allô Mairie/" /etc/sipagent/prompts/fr/*.txt # as if they had been recorded anew, with these words
 ours sipagent check || fail 'check finds an error'
 
 step "the service's command as its user: READY=1 when calls can come"
@@ -153,13 +157,13 @@ same 'how much is kept' "$(ours sipagent list --json | column status)" 'closed c
 
 step 'apt remove: configuration and recordings stay'
 apt-get remove --yes --quiet=2 sipagent >/dev/null
-[ ! -e /usr/bin/sipagent ] && [ ! -e /usr/lib/sipagent ] || fail 'something of the program stays'
-[ -s $config ] && [ -s $state/retention.db ] || fail 'what is kept is gone'
+gone /usr/bin/sipagent /usr/lib/sipagent
+there $config $state/retention.db
 
 step 'apt purge, nobody answers: it keeps them, and says where'
 said=$(apt-get purge --yes --quiet=2 sipagent 2>&1 </dev/null)
 has "$said" "sipagent: kept: configuration and keys in /etc/sipagent, recordings"
-[ -s $config ] && [ -s $state/retention.db ] || fail 'what is kept is gone'
+there $config $state/retention.db
 install "$(package "$version")" 2>/dev/null || true # on a newer database
 install "$(package "$newer")" || fail 'it cannot be installed again'
 same 'how much is kept' "$(ours sipagent list --json | column status)" 'closed closed'
@@ -167,5 +171,5 @@ same 'how much is kept' "$(ours sipagent list --json | column status)" 'closed c
 step 'apt purge, told to erase'
 echo 'sipagent sipagent/erase boolean true' | debconf-set-selections
 apt-get purge --yes --quiet=2 sipagent >/dev/null 2>&1
-[ ! -e /etc/sipagent ] && [ ! -e $state ] || fail 'something is left'
+gone /etc/sipagent $state
 step 'All of it went well'

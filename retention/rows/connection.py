@@ -32,6 +32,16 @@ def connect(path: Path | str, busy_s: float) -> Database:
     return Database(connection, execute_plugins=False)
 
 
+def copy_to(source: sqlite3.Connection, path: Path) -> None:
+    """Copy all that is committed into a new file, mode 0600, durably: in one step, so it is of one moment.
+
+    Raises OSError, sqlite3.Error.
+    """
+    os.mknod(path, stat.S_IFREG | 0o600)
+    with closing(sqlite3.connect(path)) as target:
+        source.backup(target, pages=-1)
+
+
 def fault_in(path: Path) -> str:
     """Read a whole database: what is wrong with it, or nothing.
 

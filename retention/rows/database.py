@@ -21,7 +21,7 @@ from retention.recording import (
 )
 from retention.rows.chain import TABLES, ChainEntry, ChainHead, Lost
 from retention.rows.chain_head import ChainHeadError, export_head, read_head
-from retention.rows.connection import connect
+from retention.rows.connection import connect, copy_to
 from retention.rows.faults import (
     Busy,
     HeadNotWritten,
@@ -107,6 +107,16 @@ class ChainedDatabase:
                 head, self._ledger.appended = self._ledger.appended, None
                 if head is not None and self.places is not None:
                     self._export(self.places.head, head)
+
+    @contextmanager
+    def copied_to(self, path: Path) -> Iterator[ChainHead]:
+        """Copy the whole database into a new file; its head. Nobody writes a row until the end.
+
+        Writers wait as they do for each other. Raises StoreError.
+        """
+        with self._lock, named(self.path), self._turn():
+            copy_to(self._db.conn, path)
+            yield self._ledger.head()
 
     # the chain
 

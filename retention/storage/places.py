@@ -6,6 +6,7 @@ retention.turn               whose turn it is to write (`turn`)
 retention.lock               the agent's; retention.worker-3.lock a worker's (`progress`)
 retention.reserve            one process's; .worker-3.reserve, .edge.reserve (`reserve`)
 retention.seed               of the draws
+retention.restoring          while a backup is put back; .arriving, its database (`retention.backup`)
 round_robin.json             whose turn it is among the operators
 vault, stamps, edge          folders: sealed keys, time stamps, what Kamailio reads and writes
 """
@@ -66,6 +67,16 @@ class Places:
     def seed(self) -> Path:
         """The file of the secret that calls are drawn by."""
         return self.database.with_suffix(".seed")
+
+    @property
+    def restoring(self) -> Path:
+        """The file that says that a backup is being put back here, and which."""
+        return self.database.with_suffix(".restoring")
+
+    @property
+    def arriving(self) -> Path:
+        """The database of that backup, before it has its name."""
+        return self.database.with_suffix(".arriving")
 
     @property
     def rota(self) -> Path:

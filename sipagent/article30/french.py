@@ -103,8 +103,8 @@ FRENCH = RegisterWords(
         ),
         "data.analysis": "**Fiche d’analyse** d’un appel écouté : texte et auteur",
         "data.uses": (
-            "**Trace des usages** : qui a écouté, copié, fait conserver ou effacé, quand, pourquoi, sous quelle "
-            "référence, où est allée une copie ; les refus aussi"
+            "**Trace des usages** : qui a écouté, copié, fait conserver ou effacé, quand, pourquoi, sous "
+            "quelle référence, où est allée une copie ; les refus aussi"
         ),
         "data.sensitive": (
             "**Données sensibles** (article 9), numéros de carte : aucune de ces données n’est recherchée ; "

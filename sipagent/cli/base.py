@@ -33,6 +33,10 @@ from sipagent.config.errors import ConfigError, one_line
 from sipagent.languages import terminal
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
 from sipagent.languages.help import translated
+from sipagent.languages.labels import label
+from sipagent.languages.messages import colon
+from sipagent.languages.reason import shown
+from sipagent.languages.system import fault
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -123,18 +127,18 @@ class Program(click.Group):
         except click.UsageError as error:
             sys.exit(_say(_usage(error), 2))
         except ConfigError as error:
-            sys.exit(_say(str(error), 2))
+            sys.exit(_say(_mistake(error), 2))
         except click.Abort:
             sys.exit(_say(_("aborted"), 1))
         except (Failure, StoreError, ArchiveError) as error:
-            sys.exit(_say(str(error), 1))
+            sys.exit(_say(shown(error), 1))
         except ModuleNotFoundError as absent:
             if absent.name != "pjsua2":
                 raise
             said = _("no SIP engine is installed; accepted: pjsua2-python, or one of your own build")
             sys.exit(_say(said, 1))
         except OSError as error:
-            sys.exit(_say(": ".join(filter(None, (error.filename, error.strerror or str(error)))), 1))
+            sys.exit(_say(colon().join(filter(None, (error.filename, fault(error)))), 1))
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -143,6 +147,12 @@ def _usage(error: click.UsageError) -> str:
     message = error.format_message().rstrip(".")
     advice = _("see `{command} --help`").format(command=command)
     return f"{message[:1].lower()}{message[1:]} ({advice})"
+
+
+def _mistake(error: ConfigError) -> str:
+    """The line of an error of the configuration, in the language that is spoken."""
+    problem = f"{error.problem}; accepted: {error.accepted}" if error.accepted else error.problem
+    return colon().join(filter(None, (str(error.file), shown(error.key), shown(problem))))
 
 
 def _say(message: str, code: int) -> int:
@@ -193,10 +203,8 @@ class Workplace:
         store = store_of(self.config) if there else Store(":memory:")
         archive = archive_of(self.config, store)
         if not there and has_metadata(archive.files):
-            click.echo(
-                f"sipagent: {database.name} is missing, but there are recordings: see `sipagent rebuild`",
-                err=True,
-            )
+            said = _("{file} is missing, but there are recordings: see `sipagent rebuild`")
+            click.echo(f"sipagent: {said.format(file=database.name)}", err=True)
         return archive
 
     def local(self, at: datetime) -> datetime:
@@ -210,12 +218,13 @@ def _usual_config() -> Path:
     for path in (LOCAL_CONFIG, SYSTEM_CONFIG):
         try:
             path.lstat()
-        except OSError as fault:  # also for a folder that this user may not read
-            faults.append((fault.strerror or "is no path").lower())
+        except OSError as error:  # also for a folder that this user may not read
+            faults.append(fault(error).lower())
         else:
             return path
     here, there = faults
-    problem, ways = f"{here}; {SYSTEM_CONFIG}: {there}", "either, or a path by --config or SIPAGENT_CONFIG"
+    problem = f"{here}; {SYSTEM_CONFIG}: {there}"
+    ways = _("either, or a path by --config or SIPAGENT_CONFIG")
     raise ConfigError(LOCAL_CONFIG, "", problem, ways)
 
 
@@ -226,10 +235,11 @@ def meant(archive: Archive, typed: str) -> str:
     """
     found = ids_meant(archive.store, typed, _LISTED + 1)
     if not found:
-        raise Failure(f"{typed}: no such id")
+        raise Failure(_("{id}: no such id").format(id=typed))
     if len(found) > 1:
         more = ", …" if len(found) > _LISTED else ""
-        raise Failure(f"{typed}: may be {', '.join(found[:_LISTED])}{more}; accepted: one of them")
+        several = ", ".join(found[:_LISTED]) + more
+        raise Failure(_("{id}: may be {several}; accepted: one of them").format(id=typed, several=several))
     return found[0]
 
 
@@ -242,7 +252,8 @@ def find(archive: Archive, typed: str) -> Recording:
     except UnknownId:
         pass
     call = archive.store.receipt(id)
-    raise Failure(f"{id}: this call has no recording ({call.decision})")
+    decision = label("decision", call.decision)
+    raise Failure(_("{id}: this call has no recording ({decision})").format(id=id, decision=decision))
 
 
 def now() -> datetime:
@@ -257,7 +268,7 @@ def system_user() -> str:
     except KeyError:  # in a container: only a number
         name = str(os.getuid())
     behind = os.environ.get("SUDO_USER") if os.getuid() == 0 else None
-    return f"{name} (sudo by {behind})" if behind else name
+    return f"{name} (sudo by {behind})" if behind else name  # as it is kept
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -318,11 +329,11 @@ def words(text: str) -> str:
     """
     text = text.strip(" ")
     if not text:
-        raise click.BadParameter("says nothing")
+        raise click.BadParameter(_("says nothing"))
     if not text.isprintable():  # a byte that is not UTF-8 is not printable
-        raise click.BadParameter("is not one line of text")
+        raise click.BadParameter(_("is not one line of text"))
     if len(text) > _WORDS:
-        raise click.BadParameter(f"is too long; accepted: {_WORDS} characters")
+        raise click.BadParameter(_("is too long; accepted: {limit} characters").format(limit=_WORDS))
     return text
 
 
@@ -339,7 +350,7 @@ def optional_id_argument(command: Decorated) -> Decorated:
 def _possible_id(ctx: click.Context, param: click.Parameter, id: str | None) -> str | None:
     typed = id and re.sub(r"^#|\s", "", id)  # `#482 913`, the written form of a reference
     if typed is not None and not is_id(typed):  # cannot be looked up, perhaps not even a text
-        raise Failure(f"{id!a}: no such id")
+        raise Failure(_("{id}: no such id").format(id=ascii(id)))
     return typed
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from gettext import gettext as _
 from typing import Any, TypeVar
 
 import click
@@ -95,14 +96,17 @@ def _read(option: str, text: str | None, read: Callable[[str], Value]) -> Value 
     try:
         return read(text)
     except ValueError as error:
-        raise click.UsageError(f"{option}: {error}", click.get_current_context()) from error
+        raise click.UsageError(
+            _("{option}: {problem}").format(option=option, problem=error), click.get_current_context()
+        ) from error
 
 
 def call_reference(typed: str) -> str:
     """`482913`, also from `#482 913` or the end of an id. Raises ValueError."""
     reference = re.sub(r"[\s.#-]", "", typed).lower()
     if re.fullmatch(r"[0-9a-f]{6}", reference, re.ASCII) is None:
-        raise ValueError(f"{typed!r} is not the reference of a call; accepted: 482913, the end of an id")
+        said = _("{typed!r} is not the reference of a call; accepted: 482913, the end of an id")
+        raise ValueError(said.format(typed=typed))
     return reference
 
 
@@ -117,9 +121,8 @@ def caller_forms(typed: str, country: str) -> tuple[str, ...]:
         return (number,)
     digits = re.sub(r"[\s\-.()/]", "", typed)
     if re.fullmatch(r"\+?\d{1,20}", digits, re.ASCII) is None:
-        raise ValueError(
-            f"{typed!r} is not a number; accepted: 06 12 34 56 78, +33612345678, or a part of it"
-        )
+        said = _("{typed!r} is not a number; accepted: 06 12 34 56 78, +33612345678, or a part of it")
+        raise ValueError(said.format(typed=typed))
     if digits.startswith("+"):
         return (digits,)
     if digits.startswith("00"):

@@ -1,10 +1,12 @@
 """How `check` and `notice --lint` tell what they found."""
 
 from collections.abc import Sequence
+from gettext import ngettext
 
 from sipagent.cli.base import print_json
-from sipagent.cli.tables import Column, console, show_table
-from sipagent.config.finding import Finding, counted
+from sipagent.cli.tables import Column, coded, console, show_table
+from sipagent.config.finding import Finding
+from sipagent.languages.reason import shown
 
 
 def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
@@ -18,11 +20,15 @@ def show_findings(findings: Sequence[Finding], *, as_json: bool) -> int:
 
 def _show(findings: Sequence[Finding]) -> None:
     columns: list[Column[Finding]] = [
-        Column("", lambda finding: finding.level),
-        Column("", lambda finding: finding.what),
-        Column("", lambda finding: finding.detail, wraps=True),
+        Column("", lambda finding: coded("level", finding.level)),
+        Column("", lambda finding: shown(finding.what)),
+        Column("", lambda finding: shown(finding.detail), wraps=True),
     ]
     screen = console()
     show_table(findings, columns, screen)
     errors, warnings = (sum(finding.level == level for finding in findings) for level in ("error", "warning"))
-    screen.print(f"\n{counted(errors, 'error')}, {counted(warnings, 'warning')}", style="dim")
+    said = (
+        ngettext("{n} error", "{n} errors", errors).format(n=errors),
+        ngettext("{n} warning", "{n} warnings", warnings).format(n=warnings),
+    )
+    screen.print(f"\n{', '.join(said)}", style="dim")

@@ -16,12 +16,14 @@ from sipagent.cli.base import (
 from sipagent.cli.init import command as init
 from sipagent.cli.recordings import (
     accesses,
+    backup,
     delete,
     draws,
     hold,
     note,
     purge,
     rebuild,
+    restore,
     show,
     stamp,
     stats,
@@ -79,6 +81,8 @@ for _command in (
     hold.release_command,
     hold.holds_command,
     rebuild.rebuild_command,
+    backup.backup_command,
+    restore.restore_command,
     verify.verify_command,
     stamp.stamp_command,
     init.init_command,

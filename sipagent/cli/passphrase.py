@@ -2,12 +2,16 @@
 
 import sys
 from collections.abc import Callable
+from gettext import gettext as _
+from gettext import pgettext
 from pathlib import Path
 
 import click
 
 from retention.storage.keys import Identity, KeysError, read_identity
 from sipagent.cli.base import Decorated, Failure
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
 
 PASSPHRASE_LIMIT = 1024  # bytes
 
@@ -48,15 +52,14 @@ def unlock(keyfile: Path, passphrase_file: Path | None) -> Identity:
         if passphrase_file is not None:
             return read_passphrase(passphrase_file)
         if not sys.stdin.isatty():
-            raise Failure(
-                f"{keyfile}: has a passphrase; accepted: --passphrase-file, or a terminal to ask at"
-            )
-        return str(click.prompt(f"Passphrase of {keyfile}", hide_input=True, err=True))
+            said = N_("{file}: has a passphrase; accepted: --passphrase-file, or a terminal to ask at")
+            raise Failure(Reason(said, file=keyfile))
+        return ask(_("Passphrase of {file}").format(file=keyfile))
 
     try:
         return read_identity(keyfile, passphrase)
     except KeysError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
 
 
 def given_passphrase(passphrase_file: Path | None, no_passphrase: bool) -> str | None:
@@ -68,7 +71,8 @@ def given_passphrase(passphrase_file: Path | None, no_passphrase: bool) -> str |
     if passphrase_file is None:
         return None
     if no_passphrase:
-        raise click.UsageError("--no-passphrase: given beside --passphrase-file", click.get_current_context())
+        said = _("--no-passphrase: given beside --passphrase-file")
+        raise click.UsageError(said, click.get_current_context())
     return read_passphrase(passphrase_file)
 
 
@@ -78,25 +82,35 @@ def new_passphrase(private: Path, passphrase_file: Path | None, no_passphrase: b
     if given is not None or no_passphrase:
         return given
     if not sys.stdin.isatty():
-        raise click.UsageError(
-            "no terminal to ask for a passphrase at; accepted: --passphrase-file F, --no-passphrase",
-            click.get_current_context(),
-        )
+        said = _("no terminal to ask for a passphrase at; accepted: --passphrase-file F, --no-passphrase")
+        raise click.UsageError(said, click.get_current_context())
     return ask_for_new(private)
 
 
 def ask_for_new(private: Path) -> str:
     """Ask for the passphrase of a new key, twice."""
-    what = f"New passphrase of {private}"
-    return str(click.prompt(what, hide_input=True, confirmation_prompt="Once more", err=True))
+    return ask(_("New passphrase of {file}").format(file=private), again=_("Once more"))
+
+
+def ask(what: str, *, again: str | None = None) -> str:
+    """A secret, typed at the terminal; a second time where `again` asks for it."""
+    typed = click.prompt(
+        what,
+        hide_input=True,
+        confirmation_prompt=again or False,
+        prompt_suffix=pgettext("behind a question", ": "),
+        err=True,
+    )
+    return str(typed)
 
 
 def leaving(private: Path) -> str:
     """The advice on what to do with an identity."""
-    return (
-        f"Move {private} to the machine of whoever listens, and keep a copy in a safe: "
+    said = _(
+        "Move {file} to the machine of whoever listens, and keep a copy in a safe: "
         "it must not stay here, and without it nobody can listen."
     )
+    return said.format(file=private)
 
 
 def read_passphrase(file: Path) -> str:
@@ -106,7 +120,8 @@ def read_passphrase(file: Path) -> str:
     try:
         text = content.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
-        raise Failure(f"{file}: is not UTF-8 text") from error
+        raise Failure(Reason("{file}: is not UTF-8 text", file=file)) from error
     if not text or "\n" in text or len(content) > PASSPHRASE_LIMIT:
-        raise Failure(f"{file}: holds no passphrase; accepted: one line, {PASSPHRASE_LIMIT} bytes at most")
+        said = N_("{file}: holds no passphrase; accepted: one line, {limit} bytes at most")
+        raise Failure(Reason(said, file=file, limit=PASSPHRASE_LIMIT))
     return text

@@ -1,6 +1,7 @@
 """All calls of one person: `--caller` of `export` and `delete`."""
 
 from collections.abc import Sequence
+from gettext import gettext as _
 
 import click
 
@@ -9,8 +10,9 @@ from retention.rows.selection import Selection
 from retention.rules.deletion import KeptCall
 from sipagent.cli.base import Decorated, Failure, Workplace
 from sipagent.cli.filters import caller_forms
-from sipagent.cli.tables import Column, console, show_table, user_part
+from sipagent.cli.tables import Column, coded, console, show_table, user_part
 from sipagent.cli.times import full, length
+from sipagent.languages.labels import label
 
 
 def caller_option(command: Decorated) -> Decorated:
@@ -23,8 +25,9 @@ def caller_option(command: Decorated) -> Decorated:
 def one_of_the_two(id: str | None, caller: str | None) -> None:
     """Raises click.UsageError unless exactly one is given."""
     if (id is None) == (caller is None):
-        given = "both are given" if id is not None else "neither is given"
-        raise click.UsageError(f"{given}; accepted: ID, or --caller NUMBER", click.get_current_context())
+        both = _("both are given; accepted: ID, or --caller NUMBER")
+        neither = _("neither is given; accepted: ID, or --caller NUMBER")
+        raise click.UsageError(neither if id is None else both, click.get_current_context())
 
 
 def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
@@ -35,12 +38,15 @@ def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
     try:
         forms = caller_forms(typed, work.config.service.country)
     except ValueError as error:
-        raise click.UsageError(f"--caller: {error}", click.get_current_context()) from error
+        raise click.UsageError(
+            _("{option}: {problem}").format(option="--caller", problem=error), click.get_current_context()
+        ) from error
     chosen = [Selection(number=form) for form in forms]
     ids = {row.id for one in chosen for row in archive.store.each_receipt(one)}
     ids |= {row.id for one in chosen for row in archive.store.each_recording(one)}
     if not ids:
-        raise Failure(f"{typed}: no call of this caller is kept; accepted: the whole number")
+        said = _("{number}: no call of this caller is kept; accepted: the whole number")
+        raise Failure(said.format(number=typed))
     return [KeptCall.find(archive.store, id) for id in sorted(ids)]
 
 
@@ -48,7 +54,7 @@ def show_calls(work: Workplace, archive: Archive, calls: Sequence[KeptCall]) -> 
     """Show on stderr the calls that a question is about."""
 
     def held(call: KeptCall) -> str | None:
-        return "held" if call.recording and archive.hold_of(call.recording) else None
+        return label("mark", "held") if call.recording and archive.hold_of(call.recording) else None
 
     columns: list[Column[KeptCall]] = [
         Column("id", lambda call: call.id),
@@ -57,7 +63,7 @@ def show_calls(work: Workplace, archive: Archive, calls: Sequence[KeptCall]) -> 
             "length", lambda call: length(call.recording.duration_s if call.recording else None), right=True
         ),
         Column("operator", lambda call: user_part(_operator(call)), shrinks=True, goes=1),
-        Column("recording", lambda call: call.recording.status.value if call.recording else None),
+        Column("recording", lambda call: coded("status", call.recording.status if call.recording else None)),
         Column("hold", held),
     ]
     show_table(calls, columns, console(stderr=True))

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from gettext import gettext
 
 from rich.progress import Progress, TaskID
 
 from sipagent.cli.tables import console
 
-Step = Callable[[str, int, int], None]  # what, done, total
+Step = Callable[[str, int, int], None]  # what, done, total: its name in English
 
 MANY = 20  # from this many recordings on, a bar shows
 
@@ -22,7 +23,7 @@ def steps(many: int = MANY) -> Iterator[Step]:
 
         def step(what: str, done: int, total: int) -> None:
             if what not in bars:
-                bars[what] = progress.add_task(what, visible=False)
+                bars[what] = progress.add_task(gettext(what), visible=False)
             progress.update(bars[what], completed=done, total=total, visible=total >= many)
 
         yield step

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from media.recording.assemble import AssemblyError, SoundReader, read_sound
 from media.recording.chunks import CHANNELS as STORED_CHANNELS
 from sipagent.cli.base import Failure
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
 
 Samples = NDArray[np.int16]  # (n, channels) int16
 
@@ -44,7 +46,8 @@ class RecordingSound:
         self.rate: int
         self.rate, stored, self._blocks = _in_clear(path) if key is None else _sealed(path, key)
         if self._index is not None and self._index >= stored:
-            raise Failure(f"{path.name}: it has no {channel} channel")
+            said = Reason("{file}: it has no {channel} channel", file=path.name, channel=channel)
+            raise Failure(said)
         self.channels = stored if self._index is None else 1
 
     def blocks(self) -> Iterator[Samples]:
@@ -72,12 +75,12 @@ def _sealed(path: Path, key: bytes) -> tuple[int, int, Iterator[Samples]]:
         try:
             yield from reading.blocks()
         except AssemblyError as error:
-            raise Failure(str(error)) from error
+            raise Failure(*error.args) from error
 
     try:
         reading = read_sound(path, key)
     except AssemblyError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
     return reading.rate, STORED_CHANNELS, blocks(reading)
 
 
@@ -94,7 +97,7 @@ def write(sound: RecordingSound, descriptor: int, format: str) -> None:
                 copy.write(block)
     except soundfile.LibsndfileError as error:
         _ask_again(descriptor)
-        raise Failure(f"the copy cannot be written: {error.error_string}") from error
+        raise Failure(Reason("the copy cannot be written: {why}", why=error.error_string)) from error
 
 
 def _ask_again(descriptor: int) -> None:
@@ -110,9 +113,8 @@ def play(sound: RecordingSound) -> None:
         return
     player = next((name for name in _PLAYERS if which(name)), None)
     if player is None:
-        raise Failure(
-            f"no way to a sound card; install one of {', '.join(_PLAYERS)}, or use `sipagent export`"
-        )
+        said = N_("no way to a sound card; install one of {programs}, or use `sipagent export`")
+        raise Failure(Reason(said, programs=", ".join(_PLAYERS)))
     options = [option.format(rate=sound.rate, channels=sound.channels) for option in _PLAYERS[player]]
     _play_by_program([player, *options], sound)
 
@@ -140,7 +142,7 @@ def _play_by_program(command: Sequence[str], sound: RecordingSound) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as player:
         stdin = player.stdin
         if stdin is None:
-            raise Failure(f"{command[0]} cannot be written to")
+            raise Failure(Reason("{file} cannot be written to", file=command[0]))
         with suppress(BrokenPipeError):  # it says why on stderr
             for block in sound.blocks():
                 stdin.write(block.astype("<i2").tobytes())
@@ -148,9 +150,10 @@ def _play_by_program(command: Sequence[str], sound: RecordingSound) -> None:
         said = player.stderr.read().decode(errors="replace") if player.stderr else ""
     if player.returncode != 0:
         last = said.strip().rpartition("\n")[2]  # the lines above it name places in ALSA's own source
-        why = _PLACE.sub("", last) or f"exit code {player.returncode}"
-        raise Failure(_no_card(f"{command[0]}: {why}"))
+        why = _PLACE.sub("", last) or Reason("exit code {code}", code=player.returncode)
+        raise Failure(_no_card(Reason("{program}: {why}", program=command[0], why=why)))
 
 
-def _no_card(why: str) -> str:
-    return f"no sound card takes it ({why}); accepted: a machine with one, or `sipagent export`"
+def _no_card(why: str) -> Reason:
+    said = N_("no sound card takes it ({why}); accepted: a machine with one, or `sipagent export`")
+    return Reason(said, why=why)

@@ -4,10 +4,13 @@ A terminal gets as many columns as fit; a pipe gets them all, uncut.
 """
 
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Literal, TypeVar
+from gettext import gettext
+from gettext import gettext as _
+from typing import Any, Generic, Literal, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +21,9 @@ from sipagent.cli.base import Workplace
 from sipagent.cli.times import length, short, size
 from sipagent.config.errors import one_line
 from sipagent.config.identity import printable
+from sipagent.languages.labels import Kind, label
+from sipagent.languages.typography import NARROW
+from sipagent.languages.typography import WIDE as NO_BREAK
 
 Row = TypeVar("Row")
 
@@ -28,7 +34,7 @@ _FIXED = 40  # characters of a column that does not shrink: the name of our file
 _SCREENFUL = 100  # rows
 _LEAST = 6  # the least characters of a column
 
-STYLES = {
+STYLES = {  # by the code, whatever it is called
     "closed": "green",
     "open": "yellow",
     "erased": "dim",
@@ -50,7 +56,7 @@ class Column(Generic[Row]):
     """One column: its heading, and what it shows of a row."""
 
     heading: str
-    show: Callable[[Row], str | None]
+    show: Callable[[Row], str | Text | None]  # a Text is as it is, and comes from `coded`
     room: int = 0  # characters that the terminal must have to show this column
     right: bool = False
     shrinks: bool = False  # may be cut to fit; other columns are not
@@ -58,19 +64,42 @@ class Column(Generic[Row]):
     goes: int = 0  # left out if the terminal is too narrow for all: 1 first; 0 never
 
 
+class _Screen(Console):
+    """A console that does not end a line at a no-break space, as rich would."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Print as rich does."""
+        super().print(*(_unbroken(one, self.width) for one in objects), **how)
+
+
+def _unbroken(content: Any, width: int) -> Any:
+    """A text with its lines ended where they may end; anything else as it is."""
+    plain = content.plain if isinstance(content, Text) else content
+    if not isinstance(plain, str) or not {NO_BREAK, NARROW} & set(plain):
+        return content
+    lines = "\n".join("\n".join(textwrap.wrap(line, width) or [""]) for line in plain.split("\n"))
+    return Text(lines, style=content.style) if isinstance(content, Text) else lines
+
+
 def console(*, stderr: bool = False) -> Console:
     """The output of tables: as wide as the terminal, or unlimited into a pipe. Respects NO_COLOR."""
     stream = sys.stderr if stderr else sys.stdout
-    screen = Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    screen = _Screen(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False)
     if not screen.is_terminal and "COLUMNS" not in screen._environ:
         screen.width = _PIPE
     return screen
 
 
-def cell(value: str | None) -> Text:
-    """One value, safe to show, in the colour for its meaning."""
-    text = _safe(value) if value else "–"
-    return Text(text, style=STYLES.get(text, "dim" if value is None else ""))
+def cell(value: str | Text | None) -> Text:
+    """One value, safe to show."""
+    if isinstance(value, Text):
+        return value.copy()
+    return Text(_safe(value) if value else "–", style="dim" if value is None else "")
+
+
+def coded(kind: Kind, code: str | None) -> Text | None:
+    """The words for a code, in the colour for its meaning."""
+    return Text(_safe(label(kind, str(code))), style=STYLES.get(code, "")) if code else None
 
 
 def _safe(value: str) -> str:
@@ -82,7 +111,8 @@ def newest(rows: Sequence[Row], screen: Console, asked: int | None) -> Sequence[
     """The rows that a screen shows without a limit from the user; says so. A pipe gets all."""
     if asked is not None or not screen.is_terminal or len(rows) <= _SCREENFUL:
         return rows
-    screen.print(f"The newest {_SCREENFUL} of {len(rows)}; --limit {len(rows)} shows all.\n", style="dim")
+    said = _("The newest {n} of {all}; --limit {all} shows all.").format(n=_SCREENFUL, all=len(rows))
+    screen.print(f"{said}\n", style="dim")
     return rows[:_SCREENFUL]
 
 
@@ -94,7 +124,7 @@ def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Cons
     shown = [column for column in columns if column.room <= screen.width]
     cells = [[cell(column.show(row)) for column in shown] for row in rows]
     if any(column.heading for column in shown):
-        cells.insert(0, [Text(column.heading, style="bold") for column in shown])
+        cells.insert(0, [Text(_heading(column.heading), style="bold") for column in shown])
     widths = [max(row[place].cell_len for row in cells) for place in range(len(shown))]
     while _least(shown, widths) > screen.width and any(column.goes for column in shown):
         place = min((one for one in range(len(shown)) if shown[one].goes), key=lambda one: shown[one].goes)
@@ -105,6 +135,11 @@ def show_table(rows: Iterable[Row], columns: Sequence[Column[Row]], screen: Cons
         _show_plain(cells, shown, widths, screen)
     else:
         _show_fitted(cells, shown, widths, screen)
+
+
+def _heading(english: str) -> str:
+    """A column is made where no language is known yet."""
+    return gettext(english) if english else ""
 
 
 def _least(columns: Sequence[Column[Row]], widths: Sequence[int]) -> int:
@@ -136,7 +171,7 @@ def _show_fitted(
             justify=justify, no_wrap=not column.wraps, overflow=overflow, min_width=width, max_width=width
         )
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*(_unbroken(text, width) for text, width in zip(row, widths, strict=True)))
     screen.print(table)
 
 
@@ -155,15 +190,17 @@ def _fit(widths: Sequence[int], shrinks: Sequence[bool], room: int) -> tuple[int
     return gap, widths
 
 
-def show_fields(fields: Iterable[tuple[str, str | None]], screen: Console, title: str = "") -> None:
+def show_fields(fields: Iterable[tuple[str, str | Text | None]], screen: Console, title: str = "") -> None:
     """Print names and values, one a line; a value too long for the line continues below."""
     if title:
         screen.print(Text(f"\n{title}", style="bold"))
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in fields:
-        table.add_row(f"  {name}" if title else name, cell(value))
+    rows = [(f"  {name}" if title else name, cell(value)) for name, value in fields]
+    room = screen.width - max((len(name) for name, _ in rows), default=0) - 2
+    for name, text in rows:
+        table.add_row(name, _unbroken(text, max(room, _LEAST)))
     screen.print(table)
 
 
@@ -175,7 +212,7 @@ def user_part(address: str | None) -> str | None:
 def marks(row: Recording) -> str:
     """What is special of a recording."""
     words = {"held": row.hold is not None, "flagged": row.flagged, "incomplete": row.incomplete}
-    return ", ".join(word for word, true in words.items() if true) or " "
+    return ", ".join(label("mark", word) for word, true in words.items() if true) or " "
 
 
 def is_there(row: Recording) -> bool:
@@ -192,7 +229,7 @@ def recording_columns(work: Workplace, rows: Sequence[Recording], screen: Consol
         Column("caller", lambda row: _number(row.caller)),
         Column("called", lambda row: _number(row.called), room=WIDER),
         Column("operator", lambda row: user_part(row.operator), shrinks=True, goes=1),
-        Column("status", lambda row: row.status.value),
+        Column("status", lambda row: coded("status", row.status)),
         Column("size", lambda row: size(row.bytes if is_there(row) else None), room=WIDER, right=True),
         Column("expires", lambda row: f"{work.local(row.expires_at):%Y-%m-%d}", room=WIDE),
     ]
@@ -211,12 +248,15 @@ def receipt_columns(work: Workplace, screen: Console) -> list[Column[Receipt]]:
         Column("caller", lambda row: _number(row.caller), goes=3),
         Column("called", lambda row: _number(row.called), room=WIDER),
         Column("operator", lambda row: user_part(row.operator), room=WIDE, shrinks=True),
-        Column(
-            "outcome", lambda row: row.outcome or ("in progress" if row.ended_at is None else None), goes=1
-        ),
-        Column("decision", lambda row: row.decision),
-        Column("by", lambda row: row.decided_by, room=WIDE, shrinks=True),
+        Column("outcome", outcome, goes=1),
+        Column("decision", lambda row: coded("decision", row.decision)),
+        Column("by", lambda row: coded("by", row.decided_by), room=WIDE, shrinks=True),
     ]
+
+
+def outcome(row: Receipt) -> str | Text | None:
+    """How a call ended."""
+    return coded("outcome", row.outcome) or (_("in progress") if row.ended_at is None else None)
 
 
 def _number(number: str | None) -> str | None:

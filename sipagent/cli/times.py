@@ -2,11 +2,9 @@
 
 import re
 from datetime import UTC, datetime, time, timedelta
+from gettext import gettext as _
+from gettext import ngettext, pgettext
 from zoneinfo import ZoneInfo
-
-from sipagent.config.finding import counted
-
-ACCEPTED = "2026-11-24, 2026-11-24T10:00, today, yesterday, now, 30m, 12h, 7d or 2w (ago)"
 
 _AGO = re.compile(r"(\d{1,4})([mhdw])", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -28,7 +26,11 @@ def parse_moment(text: str, now: datetime, zone: ZoneInfo, *, end: bool = False)
     try:
         return _day(text, now, zone, end) or _moment(text, zone)
     except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is not a moment; accepted: {ACCEPTED}") from None
+        said = _(
+            "{text!r} is not a moment; accepted: 2026-11-24, 2026-11-24T10:00, today, yesterday, now, 30m, "
+            "12h, 7d or 2w (ago)"
+        )
+        raise ValueError(said.format(text=text)) from None
 
 
 def _day(text: str, now: datetime, zone: ZoneInfo, end: bool) -> datetime | None:
@@ -48,12 +50,21 @@ def _moment(text: str, zone: ZoneInfo) -> datetime:
 
 
 def short(local: datetime) -> str:
-    """`24 Nov 23:20`."""
-    return f"{local:%d %b %H:%M}"
+    """`24 Nov 23:20`, `24 nov. 23:20`."""
+    return f"{local:%d} {_months()[local.month - 1]} {local:%H:%M}"
+
+
+def _months() -> tuple[str, ...]:
+    return (
+        *(pgettext("month", "Jan"), pgettext("month", "Feb"), pgettext("month", "Mar")),
+        *(pgettext("month", "Apr"), pgettext("month", "May"), pgettext("month", "Jun")),
+        *(pgettext("month", "Jul"), pgettext("month", "Aug"), pgettext("month", "Sep")),
+        *(pgettext("month", "Oct"), pgettext("month", "Nov"), pgettext("month", "Dec")),
+    )
 
 
 def full(local: datetime) -> str:
-    """`2026-11-24 23:20:00`."""
+    """`2026-11-24 23:20:00`, in every language: nobody reads it wrong, it sorts, and `--since` takes it."""
     return f"{local:%Y-%m-%d %H:%M:%S}"
 
 
@@ -69,15 +80,19 @@ def length(seconds: float | None) -> str:
 def distance(at: datetime, now: datetime) -> str:
     """`in 181 days`, `3 hours ago`: in whole units, rounded down."""
     seconds = abs((at - now).total_seconds())
-    count, unit = next(
-        (int(seconds // size), name)
-        for size, name in ((86400, "day"), (3600, "hour"), (60, "minute"), (0.001, "moment"))
-        if seconds >= size or name == "moment"
-    )
-    if unit == "moment":
-        return "now"
-    words = counted(count, unit)
-    return f"in {words}" if at > now else f"{words} ago"
+    if seconds < 60:
+        return _("now")
+    if seconds >= 86400:
+        count = int(seconds // 86400)
+        words = ngettext("{n} day", "{n} days", count)
+    elif seconds >= 3600:
+        count = int(seconds // 3600)
+        words = ngettext("{n} hour", "{n} hours", count)
+    else:
+        count = int(seconds // 60)
+        words = ngettext("{n} minute", "{n} minutes", count)
+    ahead, ago = _("in {time}"), _("{time} ago")
+    return (ahead if at > now else ago).format(time=words.format(n=count))
 
 
 def size(count: int | None) -> str:
@@ -85,10 +100,26 @@ def size(count: int | None) -> str:
     if count is None:
         return "–"
     if count < 1000:
-        return f"{count} B"
+        return _("{amount} B").format(amount=count)
     amount = float(count)
-    for unit in ("kB", "MB", "GB"):
+    for unit in (_("{amount} kB"), _("{amount} MB"), _("{amount} GB")):
         amount /= 1000
         if amount < 999.95:
-            return f"{amount:.1f} {unit}"
-    return f"{amount / 1000:.1f} TB"
+            return unit.format(amount=figure(amount, ".1f"))
+    return _("{amount} TB").format(amount=figure(amount / 1000, ".1f"))
+
+
+def figure(value: float, form: str = ",") -> str:
+    """`1,234.5` by that form, with the marks of the language."""
+    marks = {",": pgettext("thousands", ","), ".": pgettext("decimals", ".")}
+    return "".join(marks.get(char, char) for char in format(value, form))
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """`46.5%`; a dash if unknown."""
+    return "–" if share is None else _("{amount}%").format(amount=figure(share * 100, f".{decimals}f"))
+
+
+def in_seconds(seconds: float | None) -> str:
+    """`9.5 s`; a dash if unknown."""
+    return "–" if seconds is None else _("{amount} s").format(amount=figure(seconds, ".1f"))

@@ -1,15 +1,18 @@
 """Which language a person reads, for the whole process: as gettext has it, so any module may ask gettext.
 
+Older Pythons can read it, too: `__main__` tells them that they are.
+
 gettext looks at the environment for each text. So a choice holds wherever a text stands, also in click and in
 what is started from here, and nothing depends on the order of imports.
 """
+
+from __future__ import annotations
 
 import gettext
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 LANGUAGES = ("en", "fr")  # what the code has, and each folder beside this file
@@ -31,8 +34,8 @@ def of_arguments(arguments: Sequence[str]) -> str | None:
     Read before click reads anything, so that its own complaints are in that language.
     """
     given = [*arguments[: arguments.index("--")]] if "--" in arguments else [*arguments]
-    named = [one.removeprefix("--lang=") for one in given if one.startswith("--lang=")]
-    named += [value for option, value in pairwise(given) if option == "--lang"]
+    words = " ".join(given).replace("--lang=", "--lang ").split(" ")
+    named = (words[place + 1] for place, word in enumerate(words[:-1]) if word == "--lang")
     return next((one for one in named if one in LANGUAGES), None)
 
 

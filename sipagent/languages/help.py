@@ -1,7 +1,7 @@
 """The help of commands in the language that is spoken: translated when it is asked for, not as it is written.
 
 A docstring is translated by paragraphs, whose lines click wraps anew. Of a paragraph that begins with `\\b`,
-whose lines stay, each line is a text of its own; examples have none.
+whose lines stay, each line is a text of its own; of examples the heading alone.
 """
 
 import copy
@@ -59,16 +59,19 @@ def _paragraphs(help: str) -> str:
 def _paragraph(paragraph: str) -> str:
     if not paragraph.startswith("\b"):
         return gettext(next(_parts(paragraph))) if paragraph.strip() else paragraph
-    return "\n".join(gettext(line) if _is_text(line) else line for line in paragraph.split("\n"))
+    lines = paragraph.split("\n")
+    to_say = set(_parts(paragraph))
+    return "\n".join(
+        line.replace(line.strip(), gettext(line.strip())) if line.strip() in to_say else line
+        for line in lines
+    )
 
 
 def _parts(paragraph: str) -> Iterator[str]:
-    if paragraph.startswith("\b"):
-        yield from filter(_is_text, paragraph.split("\n"))
-    else:
+    if not paragraph.startswith("\b"):
         yield " ".join(paragraph.split())
-
-
-def _is_text(line: str) -> bool:
-    """Not an example, and not the mark itself: these are the same in every language."""
-    return bool(line.strip()) and not line.startswith((" ", "\b"))
+        return
+    _, heading, *lines = map(str.strip, paragraph.split("\n"))
+    yield heading
+    if not heading.startswith("Example"):
+        yield from filter(None, lines)

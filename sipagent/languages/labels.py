@@ -9,13 +9,64 @@ from functools import lru_cache
 from gettext import pgettext
 from typing import Literal
 
-Kind = Literal["status", "decision", "outcome", "by", "action", "use", "purpose", "ground", "level", "mark"]
+Kind = (
+    Literal[
+        "status", "decision", "outcome", "by", "moment", "phase", "who", "sum", "fate", "mark", "happening"
+    ]
+    | Literal["action", "use", "purpose", "ground", "level", "verdict"]
+)
 
 CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its `msgid`s
-    "status": ("open", "closed", "erased", "purging", "purged", "failed"),  # of a recording
-    "decision": ("undecided", "allowed", "refused", "not_allowed"),  # of a call
-    "level": ("ok", "warning", "error"),  # of what a check finds
+    # of a call
+    "decision": ("undecided", "allowed", "refused", "not_allowed"),
+    "by": (
+        *("silence", "dtmf", "voice", "unclear", "sip", "operator"),
+        *("sampling", "disabled", "notice_failed", "recorder_fault"),
+    ),
+    "moment": ("choice", "notice", "window", "call"),  # in which it was decided
+    "phase": ("choice", "notice", "window", "call"),  # the same, over a narrow column
+    "outcome": (
+        *("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed"),
+        "in_progress",
+    ),
+    "who": ("caller", "operator", "agent"),
+    "sum": ("rejected", "lost"),  # what is counted together
+    "happening": (
+        *("recording started", "recording stopped", "recording erased", "paused", "resumed", "flagged"),
+        *("stop code", "stop code, and nothing is recorded", "pause code, and nothing is recorded"),
+        *("flag code, and nothing is recorded", "hold", "hold ended", "hung up", "lost", "transferred"),
+        *("transfer refused with 403", "the service is stopping", "the agent had died in this call"),
+        "acceptance remembered until the notice has ended",
+    ),
+    # of a recording
+    "status": ("open", "closed", "erased", "purging", "purged", "failed"),
+    "fate": ("purged", "erased", "failed", "open"),  # several
+    "mark": ("held", "flagged", "incomplete"),
+    # of the trace of uses, and of what it is for
+    "action": (
+        "export",
+        "play",
+        "note",
+        "delete",
+        "hold",
+        "release",
+        "purge",
+        "rebuild",
+        "rotate",
+        "clock_ok",
+    ),
+    "use": ("begun", "done", "refused", "failed"),
+    "purpose": ("statistics", "quality", "organisation", "disciplinary", "criminal", "access_request"),
+    "ground": ("disciplinary", "criminal"),
+    # of checks, and of what the detector hears
+    "level": ("ok", "warning", "error"),
+    "verdict": ("refuse", "accept", "unclear", "other"),
 }
+
+
+def N_(text: str) -> str:
+    """Mark a text for the catalogues that is translated elsewhere."""
+    return text
 
 
 def label(kind: Kind, code: str) -> str:

@@ -16,7 +16,7 @@ fits is looked at in parts, as the code joins them: `PATH: WHY`, `ONE; OTHER`, `
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from gettext import find
@@ -28,9 +28,13 @@ from sipagent.languages.typography import NARROW, WIDE
 
 CONTEXT = "message"
 _ACCEPTED = "; accepted: "  # as ConfigError and others end
-_JOINS = {"; ": f"{NARROW}; ", ": ": f"{WIDE}: ", ", ": ", ", " ": " "}  # the last: a value and what is wrong
+_BETWEEN = re.compile(r"[;:,]? ")
+_SIGNS = {"; ": f"{NARROW}; ", ": ": f"{WIDE}: ", ", ": ", ", " ": " "}
 _SPACES = WIDE + NARROW
-_PREDICATE = re.compile(r"(is|has|holds|ends|begins|asks|names|never|overlaps)\b")  # what follows a value
+_PREDICATE = re.compile(  # what follows a value
+    r"(is|has|had|holds|ends|begins|starts|asks|names|says|means|promises|expires|overlaps|never|does|could)\b"
+)
+_WEIGHTY, _BEGINS = 12, 6  # characters that are always in an entry: with less, anything fits
 _VALUE = re.compile(r"\{(\d)\}")
 _COUNT = re.compile(r"\{0\} \w+")  # `{0} calls`: any other value would fit too much
 _LONGEST = 2000  # characters: nothing that is longer is a message
@@ -38,15 +42,18 @@ _LONGEST = 2000  # characters: nothing that is longer is a message
 
 @dataclass(frozen=True, slots=True)
 class _Template:
-    """A sentence with values: what is always in it, how it is recognised, and how it is said."""
+    """A sentence with values: what is always in it, which values stay as they are for they are quoted, how it
+    is recognised, and how it is said."""
 
     fixed: tuple[str, ...]
+    quoted: tuple[bool, ...]
     pattern: re.Pattern[str]
     french: str
 
     @property
     def weight(self) -> int:
-        return sum(map(len, self.fixed))
+        """How sure it is; a beginning of its own makes it surer."""
+        return sum(map(len, self.fixed)) + (_BEGINS if self.pattern.pattern[0] != "(" else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +67,56 @@ class _Catalogue:
 
 def said(text: str) -> str:
     """The text in the language that is spoken just now; as it is in English, or if it is not known."""
-    language = os.environ.get("LANGUAGE", "")
-    path = find(DOMAIN, FOLDER, [language]) if language not in ("", "en", "C") else None
+    path = _path()
     return text if path is None or len(text) > _LONGEST else _said(path, text)
+
+
+def colon() -> str:
+    """What stands between a name and what is said of it, with the space behind."""
+    return f"{WIDE}: " if _path() else ": "
+
+
+def _path() -> str | None:
+    """The `.mo` of the language that is spoken just now; None if it is that of the code."""
+    language = os.environ.get("LANGUAGE", "")
+    return find(DOMAIN, FOLDER, [language]) if language not in ("", "en", "C") else None
 
 
 @lru_cache(maxsize=1024)
 def _said(path: str, text: str) -> str:
     catalogue = _read(path)
-    for way in (_ended, _whole, _accepted, _of_value, _joined):
+    for way in (_ended, _whole, _accepted, _joined):
         if (found := way(path, catalogue, text)) is not None:
             return found
     return text
 
 
 def _whole(path: str, catalogue: _Catalogue, text: str) -> str | None:
+    """By the heaviest entry that fits and whose values are known, or else by the heaviest with weight."""
     if text in catalogue.whole:
         return catalogue.whole[text]
+    second = None
     for template in catalogue.templates:
-        if all(part in text for part in template.fixed) and (found := template.pattern.fullmatch(text)):
-            # a French sentence that it was put into has set a space before the colon
-            return template.french.format(*(_said(path, value.rstrip(_SPACES)) for value in found.groups()))
-    return None
+        if not all(part in text for part in template.fixed) or not (
+            found := template.pattern.fullmatch(text)
+        ):
+            continue
+        # a French sentence that it was put into has set a space before the colon
+        values = [value.rstrip(_SPACES) for value in found.groups()]
+        translated = [
+            value if quoted else _said(path, value)
+            for value, quoted in zip(values, template.quoted, strict=True)
+        ]
+        if all(map(_is_known, values, translated)):
+            return template.french.format(*translated)
+        if second is None and template.weight >= _WEIGHTY:
+            second = template.french.format(*translated)
+    return second
+
+
+def _is_known(value: str, translated: str) -> bool:
+    """Whether nothing shows that it is a message with no entry: one word, a name, or said otherwise."""
+    return " " not in value or value != translated or not value[0].islower()
 
 
 def _accepted(path: str, catalogue: _Catalogue, text: str) -> str | None:
@@ -100,36 +135,19 @@ def _ended(path: str, catalogue: _Catalogue, text: str) -> str | None:
     return None
 
 
-def _of_value(path: str, catalogue: _Catalogue, text: str) -> str | None:
-    """`'x' is not a SIP URI`: the value is as long as can be, and may hold anything."""
-    for place in _places(text, " "):
-        value, problem = text[:place], text[place + 1 :]
-        if _PREDICATE.match(problem) and problem in catalogue.whole and value[-1:] not in ":;,":
-            return f"{value} {catalogue.whole[problem]}"
-    return None
-
-
 def _joined(path: str, catalogue: _Catalogue, text: str) -> str | None:
-    """Parts, of which one is known: the last, with all that it may hold, or else any."""
-    for english, french in _JOINS.items():
-        for place in _places(text, english):
-            rest = text[place + len(english) :]
-            if english == " " and not _PREDICATE.match(rest):
-                continue
-            if (last := _whole(path, catalogue, rest)) is not None:
-                first = text[:place].rstrip(_SPACES)
-                return f"{first if english == ' ' else _said(path, first)}{french}{last}"
-        parts = text.split(english) if english != " " else []
+    """Parts of which one is known: the last, as long as can be, or else any."""
+    for found in _BETWEEN.finditer(text):
+        first, rest = text[: found.start()], text[found.end() :]
+        if found[0] == " " and not _PREDICATE.match(rest):
+            continue  # only what is wrong with a value follows it without a sign
+        if (last := _whole(path, catalogue, rest)) is not None:
+            return f"{_said(path, first.rstrip(_SPACES))}{_SIGNS[found[0]]}{last}"
+    for english in ("; ", ": ", ", "):
+        parts = text.split(english)
         if len(parts) > 1 and (translated := [_said(path, part) for part in parts]) != parts:
-            return french.join(translated)
+            return _SIGNS[english].join(translated)
     return None
-
-
-def _places(text: str, part: str) -> Iterator[int]:
-    place = text.find(part)
-    while place != -1:
-        yield place
-        place = text.find(part, place + 1)
 
 
 @lru_cache(maxsize=4)
@@ -155,7 +173,8 @@ def _template(english: str, french: str) -> _Template:
     fixed = _VALUE.split(english)[::2]
     value = r"(\d+)" if _COUNT.fullmatch(english) else "(.*?)"
     pattern = value.join(map(re.escape, fixed))
-    return _Template(tuple(filter(None, fixed)), re.compile(pattern, re.DOTALL), french)
+    quoted = tuple(before.endswith("'") for before in fixed[:-1])
+    return _Template(tuple(filter(None, fixed)), quoted, re.compile(pattern, re.DOTALL), french)
 
 
 def entries(path: str) -> dict[str, str]:

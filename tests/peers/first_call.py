@@ -94,9 +94,7 @@ def followed(directory: Path) -> dict[str, Any]:
         agent.wait_line(lambda line: '"ready"' in line, READY_S, "ready")
         operator = Child(["/usr/bin/baresip", "-f", directory / "operator"], directory)
         stack.callback(operator.stop)
-        caller = Child(
-            ["/usr/bin/baresip", "-f", directory / "caller", "-e", f"/dial {NUMBER}"], directory
-        )
+        caller = Child(["/usr/bin/baresip", "-f", directory / "caller", "-e", f"/dial {NUMBER}"], directory)
         stack.callback(caller.stop)
         agent.wait_line(lambda line: '"decided"' in line, 60, "the end of the notice")
         operator.wait_line(lambda line: "Call established" in line, 30, "a call that is answered")

@@ -1,11 +1,14 @@
 """What this configuration has rows and recordings kept by: the one place that chooses."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retention.archive.archive import Archive
+from retention.backup.manifest import DATABASE, RECORDINGS
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
+from retention.storage.places import Places
 from retention.storage.recording_files import RecordingFiles
 
 if TYPE_CHECKING:
@@ -20,6 +23,11 @@ def store_of(config: "Config", worker: int | None = None) -> Store:
 def files_of(config: "Config") -> RecordingFiles:
     """What is kept of recordings outside the database."""
     return LocalFiles(config.recording.directory, config.places.vault, config.base)
+
+
+def files_in(root: Path) -> RecordingFiles:
+    """What is kept of recordings in a backup, below its root."""
+    return LocalFiles(root / RECORDINGS, Places(root / DATABASE).vault, root)
 
 
 def archive_of(config: "Config", store: Store) -> Archive:

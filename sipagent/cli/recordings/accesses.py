@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from gettext import gettext as _
+from gettext import ngettext
 from itertools import islice
 
 import click
 
 from retention.recording import Access
 from sipagent.cli.base import Decorated, Workplace, json_option, meant, now, optional_id_argument, print_json
-from sipagent.cli.tables import WIDE, WIDER, Column, console, newest, show_table
+from sipagent.cli.tables import WIDE, WIDER, Column, coded, console, newest, show_table
 from sipagent.cli.times import full, parse_moment
-from sipagent.config.finding import counted
+from sipagent.languages.reason import shown
 
 _OUTCOMES = ("begun", "done", "refused", "failed")
 _MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"
@@ -74,10 +76,11 @@ def accesses_command(
         return
     screen = console()
     if not rows:
-        screen.print("No use matches.")
+        screen.print(_("No use matches."))
         return
     show_table(newest(rows, screen, limit), _columns(work), screen)
-    screen.print(f"\n{counted(len(rows), 'use')}", style="dim")
+    said = ngettext("{n} use", "{n} uses", len(rows)).format(n=len(rows))
+    screen.print(f"\n{said}", style="dim")
 
 
 def _moment(work: Workplace, option: str, text: str | None, *, end: bool = False) -> datetime | None:
@@ -106,6 +109,12 @@ def _choice(
     return fits
 
 
+def detail_of(use: Access) -> str | None:
+    """What came of it, in the language that is spoken; but a person's own reason in their words."""
+    theirs = use.action in ("delete", "release") and use.outcome == "done"
+    return use.detail and (use.detail if theirs else shown(use.detail))
+
+
 def _who(row: Access) -> str | None:
     """The name given; without one the system's, in brackets."""
     return row.by or (f"({row.system_user})" if row.system_user else None)
@@ -114,12 +123,12 @@ def _who(row: Access) -> str | None:
 def _columns(work: Workplace) -> list[Column[Access]]:
     return [
         Column("at", lambda row: full(work.local(row.at))),
-        Column("action", lambda row: row.action),
-        Column("outcome", lambda row: row.outcome),
+        Column("action", lambda row: coded("action", row.action)),
+        Column("outcome", lambda row: coded("use", row.outcome)),
         Column("recording", lambda row: row.recording_id),
-        Column("purpose", lambda row: row.purpose, shrinks=True),
+        Column("purpose", lambda row: coded("purpose", row.purpose), shrinks=True),
         Column("by", _who, shrinks=True),
         Column("user", lambda row: row.system_user, room=WIDE, shrinks=True),
         Column("reference", lambda row: row.reference, room=WIDE, shrinks=True),
-        Column("detail", lambda row: row.detail, room=WIDER, wraps=True),
+        Column("detail", detail_of, room=WIDER, wraps=True),
     ]

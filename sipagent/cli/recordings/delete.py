@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from gettext import gettext as _
+from gettext import ngettext
 from pathlib import Path
 
 import click
@@ -26,8 +28,10 @@ from sipagent.cli.base import (
 )
 from sipagent.cli.copy import new_file
 from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_calls
-from sipagent.config.finding import counted
 from sipagent.config.identity import printable
+from sipagent.languages.messages import colon
+from sipagent.languages.reason import shown
+from sipagent.languages.system import fault
 
 _PAGE = "\f"  # between two certificates: each on a separate page
 
@@ -110,7 +114,9 @@ def _of_caller(work: Workplace, archive: Archive, caller: str, *, yes: bool) -> 
     calls = calls_of(work, archive, caller)
     if not yes:
         show_calls(work, archive, calls)
-    agree(f"Forget {counted(len(calls), 'call')} of {printable(caller)} for ever?", yes=yes)
+    count = len(calls)
+    asked = ngettext("Forget {n} call of {caller} for ever?", "Forget {n} calls of {caller} for ever?", count)
+    agree(asked.format(n=count, caller=printable(caller)), yes=yes)
     return [call.id for call in calls]
 
 
@@ -126,12 +132,11 @@ def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
         return delete(archive, id, asked, now)
     except NotDeleted as refusal:
         trace("refused", str(refusal))
-        raise Failure(f"{id}: {refusal}") from refusal
+        raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
     except OSError as error:
         trace("failed", str(error))
-        raise Failure(
-            f"{error.filename or id}: {error.strerror or error}; the next purge tries again"
-        ) from error
+        said = _("{where}: {problem}; the next purge tries again")
+        raise Failure(said.format(where=error.filename or id, problem=fault(error))) from error
 
 
 @contextmanager
@@ -142,9 +147,10 @@ def _paper(work: Workplace, path: Path | None) -> Iterator[Callable[[str], None]
         return
     target = path.absolute()
     if os.path.lexists(target):
-        raise Failure(f"{path} exists; accepted: the name of a new file")
+        raise Failure(_("{file} exists; accepted: the name of a new file").format(file=path))
     if target.parent.resolve() == work.config.recording.directory.resolve():
-        raise Failure(f"{path} is among the recordings; the certificate goes elsewhere")
+        said = _("{file} is among the recordings; the certificate goes elsewhere")
+        raise Failure(said.format(file=path))
     with new_file(target, replace=False) as (descriptor, name):
 
         def keep(text: str) -> None:

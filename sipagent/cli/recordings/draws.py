@@ -1,5 +1,7 @@
 """The draws of the sample, repeated: `draws`."""
 
+from gettext import gettext as _
+from gettext import ngettext
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ from retention.rows.selection import Selection
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.filters import period_of
 from sipagent.cli.tables import Column, console, show_table
+from sipagent.cli.times import figure
 from sipagent.config.draws import Audit, audit
-from sipagent.config.finding import counted
 from sipagent.config.sampling import Seed
 from sipagent.config.seed import SeedError, read_seed
+from sipagent.languages.reason import shown
 
 _SHOWN = 20  # lines of errors; --json has all
 
@@ -60,9 +63,12 @@ def draws_command(
     else:
         _show(found, seed)
     if found.wrong:
-        raise Failure(
-            f"{counted(len(found.wrong), 'draw')} cannot be confirmed, beginning with {found.wrong[0][0]}"
+        said = ngettext(
+            "{n} draw cannot be confirmed, beginning with {id}",
+            "{n} draws cannot be confirmed, beginning with {id}",
+            len(found.wrong),
         )
+        raise Failure(said.format(n=len(found.wrong), id=found.wrong[0][0]))
 
 
 def _seed(path: Path, *, named: bool) -> Seed | None:
@@ -70,7 +76,7 @@ def _seed(path: Path, *, named: bool) -> Seed | None:
     try:
         return read_seed(path)
     except SeedError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
     except FileNotFoundError:
         if named:
             raise
@@ -90,10 +96,10 @@ def _show(found: Audit, seed: Seed | None) -> None:
     screen = console()
     json = found.to_json()
     columns: list[Column[dict[str, Any]]] = [
-        Column("share", lambda row: f"{row['share']:.6g}", right=True),
+        Column("share", lambda row: figure(row["share"], ".6g"), right=True),
         Column("calls", lambda row: str(row["calls"]), right=True),
         Column("drawn", lambda row: str(row["drawn"]), right=True),
-        Column("expected", lambda row: f"{row['expected']:.1f}", right=True),
+        Column("expected", lambda row: figure(row["expected"], ".1f"), right=True),
     ]
     if json["shares"]:
         show_table(json["shares"], columns, screen)
@@ -101,7 +107,7 @@ def _show(found: Audit, seed: Seed | None) -> None:
     if found.wrong:
         wrong: list[Column[tuple[str, str]]] = [
             Column("id", lambda row: row[0]),
-            Column("problem", lambda row: row[1], wraps=True),
+            Column("problem", lambda row: shown(row[1]), wraps=True),
         ]
         show_table(found.wrong[:_SHOWN], wrong, screen)
         screen.print("")
@@ -109,9 +115,13 @@ def _show(found: Audit, seed: Seed | None) -> None:
 
 
 def _summary(found: Audit, seed: Seed | None) -> str:
-    said = [counted(found.calls.total(), "draw"), f"seed {seed.name}" if seed else "no seed yet"]
-    if found.undrawn:
-        said.append(f"{counted(found.undrawn, 'call')} without a draw")
-    if found.forgotten:
-        said.append(f"{counted(found.forgotten, 'receipt')} too old to tell")
+    n = found.calls.total()
+    said = [
+        ngettext("{n} draw", "{n} draws", n).format(n=n),
+        _("seed {name}").format(name=seed.name) if seed else _("no seed yet"),
+    ]
+    if n := found.undrawn:
+        said.append(ngettext("{n} call without a draw", "{n} calls without a draw", n).format(n=n))
+    if n := found.forgotten:
+        said.append(ngettext("{n} receipt too old to tell", "{n} receipts too old to tell", n).format(n=n))
     return ", ".join(said)

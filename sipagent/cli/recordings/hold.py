@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
+from gettext import gettext as _
+from gettext import ngettext
 from typing import Any
 
 import click
@@ -24,9 +26,11 @@ from sipagent.cli.base import (
     system_user,
     words,
 )
-from sipagent.cli.tables import WIDE, Column, console, show_table
+from sipagent.cli.tables import WIDE, Column, coded, console, show_table
 from sipagent.cli.times import full
-from sipagent.config.finding import counted
+from sipagent.languages.labels import label
+from sipagent.languages.messages import colon
+from sipagent.languages.reason import shown
 
 _WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
 
@@ -82,7 +86,8 @@ def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **ask
         if (reason := why_not(hold, work.config.retention.hold_grounds, today)) is not None:
             raise HoldError(reason)
         place(archive, id, hold, trace, renew=renew)
-    click.echo(f"{id}: on hold ({hold.ground}), to be reviewed {hold.review}")
+    said = _("{id}: on hold ({ground}), to be reviewed {day}")
+    click.echo(said.format(id=id, ground=label("ground", hold.ground), day=hold.review))
 
 
 @click.command("release", short_help="End a hold.")
@@ -104,9 +109,9 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
     trace = Access(at=now(), action="release", recording_id=id, by=by, system_user=user, detail=reason)
     with _traced(archive, recording, trace):
         released = release(archive, id, trace)
-    click.echo(f"{id}: released; {_what_now(work, released)}")
+    click.echo(_("{id}: released; {what_now}").format(id=id, what_now=_what_now(work, released)))
     if work.config.retention.erase_after_note and archive.store.notes(id):
-        click.echo("Its analysis is filed, so nothing needs the audio any more: see `delete`.")
+        click.echo(_("Its analysis is filed, so nothing needs the audio any more: see `delete`."))
 
 
 @click.command("holds", short_help="What is on hold, overdue reviews first.")
@@ -127,16 +132,19 @@ def holds_command(work: Workplace, as_json: bool) -> None:
         return
     screen = console()
     if not rows:
-        screen.print("Nothing is on hold.")
+        screen.print(_("Nothing is on hold."))
         return
     show_table(rows, _columns(work, today), screen)
     late = sum(is_overdue(row, today) for row in rows)
-    screen.print(f"\n{counted(len(rows), 'hold')}", style="dim")
+    held = ngettext("{n} hold", "{n} holds", len(rows)).format(n=len(rows))
+    screen.print(f"\n{held}", style="dim")
     if late:
-        screen.print(
-            f"{counted(late, 'review')} overdue: look at the case, then `release`, or `hold … --renew`.",
-            style="bold red",
+        said = ngettext(
+            "{n} review overdue: look at the case, then `release`, or `hold … --renew`.",
+            "{n} reviews overdue: look at the case, then `release`, or `hold … --renew`.",
+            late,
         )
+        screen.print(said.format(n=late), style="bold red")
 
 
 @contextmanager
@@ -150,7 +158,7 @@ def _traced(archive: Archive, recording: Recording, attempt: Access) -> Iterator
         yield
     except HoldError as refusal:
         trace("refused", str(refusal))
-        raise Failure(f"{recording.id}: {refusal}") from refusal
+        raise Failure(f"{recording.id}{colon()}{shown(refusal)}") from refusal
     except (ArchiveError, OSError) as error:
         trace("failed", str(error))
         raise
@@ -160,22 +168,22 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise click.UsageError(
-            f"--review: {text!r} is not a day; accepted: YYYY-MM-DD", click.get_current_context()
-        ) from None
+        said = _("--review: {text!r} is not a day; accepted: YYYY-MM-DD").format(text=text)
+        raise click.UsageError(said, click.get_current_context()) from None
 
 
 def _what_now(work: Workplace, released: Recording) -> str:
     due_at = due(released, work.terms.period)
     when = full(work.local(due_at))
-    return f"it was due {when}, and the next purge takes it" if due_at <= now() else f"it is due {when}"
+    past, ahead = _("it was due {when}, and the next purge takes it"), _("it is due {when}")
+    return (past if due_at <= now() else ahead).format(when=when)
 
 
 def _columns(work: Workplace, today: date) -> list[Column[Recording]]:
     return [
         Column("id", lambda row: row.id),
         Column("review", lambda row: _review(row, today)),
-        Column("ground", _of_hold("ground"), shrinks=True),
+        Column("ground", lambda row: coded("ground", (row.hold or {}).get("ground")), shrinks=True),
         Column("reference", _of_hold("reference"), shrinks=True, goes=3),
         Column("by", _of_hold("by"), shrinks=True, goes=2),
         Column("approved by", _of_hold("approved_by"), shrinks=True, goes=1),
@@ -189,4 +197,4 @@ def _of_hold(name: str) -> Callable[[Recording], str | None]:
 
 def _review(row: Recording, today: date) -> str:
     day = str((row.hold or {}).get("review"))
-    return f"{day} OVERDUE" if is_overdue(row, today) else day
+    return _("{day} OVERDUE").format(day=day) if is_overdue(row, today) else day

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from gettext import gettext as _
+from gettext import ngettext
 from typing import Any
 
 import click
@@ -14,6 +16,7 @@ from sipagent.cli.base import Workplace, json_option, print_json
 from sipagent.cli.filters import filter_options, selection
 from sipagent.cli.tables import (
     Column,
+    coded,
     console,
     is_there,
     newest,
@@ -21,8 +24,7 @@ from sipagent.cli.tables import (
     recording_columns,
     show_table,
 )
-from sipagent.cli.times import full, length, size
-from sipagent.config.finding import counted
+from sipagent.cli.times import figure, full, length, size
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")
@@ -51,21 +53,32 @@ def list_command(work: Workplace, /, as_json: bool, **options: Any) -> None:
         show_table(newest(rows, screen, options["limit"]), recording_columns(work, rows, screen), screen)
         screen.print(f"\n{_in_all(rows)}", style="dim")
     else:
-        screen.print("No recording matches.")
+        screen.print(_("No recording matches."))
     if options["caller"] or options["reference"]:  # a person's request concerns these, too
         others = sum(call.recording_id is None for call in store.each_receipt(chosen))
         if others:
-            screen.print(f"Not recorded, but kept: {counted(others, 'call')}, see `sipagent calls`.")
+            said = ngettext(
+                "Not recorded, but kept: {n} call, see `sipagent calls`.",
+                "Not recorded, but kept: {n} calls, see `sipagent calls`.",
+                others,
+            )
+            screen.print(said.format(n=others))
 
 
 def _in_all(rows: Sequence[Recording]) -> str:
     """`5 recordings, 4 of them there: 16:20, 8.4 MB`: removed ones have no length or size."""
     there = [row for row in rows if is_there(row)]
-    of_them = (
-        "," if len(there) == len(rows) else f", {len(there)} of them there:" if there else ", none there:"
-    )
+    in_all = ngettext("{n} recording", "{n} recordings", len(rows)).format(n=len(rows))
     seconds, bytes = sum(row.duration_s or 0 for row in there), sum(row.bytes or 0 for row in there)
-    return f"{counted(len(rows), 'recording')}{of_them} {length(seconds)}, {size(bytes)}"
+    amount = f"{length(seconds)}, {size(bytes)}"
+    if len(there) == len(rows):
+        return f"{in_all}, {amount}"
+    if not there:
+        return _("{in_all}, none there: {amount}").format(in_all=in_all, amount=amount)
+    said = ngettext(
+        "{in_all}, {n} of them there: {amount}", "{in_all}, {n} of them there: {amount}", len(there)
+    )
+    return said.format(in_all=in_all, n=len(there), amount=amount)
 
 
 @click.command("calls", short_help="The receipts of all calls, newest first.")
@@ -99,12 +112,26 @@ def calls_command(work: Workplace, /, as_json: bool, sums: bool, **options: Any)
     screen = console()
     if rows:
         show_table(newest(rows, screen, options["limit"]), receipt_columns(work, screen), screen)
-        screen.print(f"\n{counted(len(rows), 'call')}", style="dim")
+        said = ngettext("{n} call", "{n} calls", len(rows)).format(n=len(rows))
+        screen.print(f"\n{said}", style="dim")
     else:
-        screen.print("No call matches.")
-    for what, said in ((REJECTED, "rejected calls are counted together"), (LOST, "receipts were lost")):
-        if count := sum(one.count for one in together if one.what == what):
-            screen.print(f"{count:,} {said}: see `sipagent calls --sums`.")
+        screen.print(_("No call matches."))
+    count = sum(one.count for one in together if one.what == REJECTED)
+    if count:
+        said = ngettext(
+            "{n} rejected call is counted with others: see `sipagent calls --sums`.",
+            "{n} rejected calls are counted together: see `sipagent calls --sums`.",
+            count,
+        )
+        screen.print(said.format(n=figure(count)))
+    count = sum(one.count for one in together if one.what == LOST)
+    if count:
+        said = ngettext(
+            "{n} receipt was lost: see `sipagent calls --sums`.",
+            "{n} receipts were lost: see `sipagent calls --sums`.",
+            count,
+        )
+        screen.print(said.format(n=figure(count)))
 
 
 def _together(store: Store, chosen: Selection) -> Iterator[Sum]:
@@ -122,12 +149,12 @@ def _show_sums(work: Workplace, sums: Sequence[Sum], *, as_json: bool) -> None:
     columns: list[Column[Sum]] = [
         Column("from", lambda one: full(work.local(one.from_at))),
         Column("until", lambda one: full(work.local(one.until_at))),
-        Column("calls", lambda one: f"{one.count:,}", right=True),
-        Column("what", lambda one: one.what),
+        Column("calls", lambda one: figure(one.count), right=True),
+        Column("what", lambda one: coded("sum", one.what)),
         Column("answered", lambda one: None if one.code is None else str(one.code)),
         Column("by", lambda one: one.by),
     ]
     if sums:
         show_table(sums, columns, screen)
     else:
-        screen.print("No call is counted so.")
+        screen.print(_("No call is counted so."))

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from gettext import gettext as _
 from pathlib import Path
 
 import click
@@ -10,9 +11,13 @@ import click
 from retention.recording import Access
 from retention.rules.note import Filed, NotFiled, file_note, why_not
 from retention.rules.use import CUT, discreet, what_goes
-from sipagent.cli.ask import yes_option
+from sipagent.cli.ask import confirmed, yes_option
 from sipagent.cli.base import Failure, Workplace, find, id_argument, now, system_user, words
+from sipagent.config.errors import is_plain, one_line
 from sipagent.config.identity import printable
+from sipagent.languages.messages import colon
+from sipagent.languages.reason import shown
+from sipagent.languages.system import fault
 
 LIMIT = 64 * 1024  # bytes of an analysis
 _PATH = 400  # characters
@@ -66,13 +71,11 @@ def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> 
         raise Failure(str(refusal)) from refusal
     except NotFiled as refusal:
         trace("refused", str(refusal))
-        raise Failure(f"{id}: {refusal}") from refusal
+        raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
     except OSError as error:
         trace("failed", str(error))
-        where = error.filename or id
-        raise Failure(
-            f"{where}: {error.strerror or error}; the note is filed, the next purge erases"
-        ) from error
+        said = _("{where}: {problem}; the note is filed, the next purge erases")
+        raise Failure(said.format(where=error.filename or id, problem=fault(error))) from error
     _tell(work, done, text)
 
 
@@ -84,12 +87,14 @@ def _ask(id: str, going: Sequence[str], *, can_ask: bool) -> None:
     """Show what would be cut out of the text, and ask. Raises _NotAgreed."""
     if not (can_ask and sys.stdin.isatty()):
         what = ", ".join(f"`{printable(one)}`" for one in going[:_SHOWN]) + ", …" * (len(going) > _SHOWN)
-        raise _NotAgreed(f"{id}: {CUT} would take the place of what is in brackets: {what}; accepted: --yes")
-    click.echo(f"{CUT} takes the place of what is in brackets, as it may lead to a person:", err=True)
+        said = _("{id}: {cut} would take the place of what is in brackets: {what}; accepted: --yes")
+        raise _NotAgreed(said.format(id=id, cut=CUT, what=what))
+    said = _("{cut} takes the place of what is in brackets, as it may lead to a person:")
+    click.echo(said.format(cut=CUT), err=True)
     for one in going:
         click.echo(f"  {printable(one)}", err=True)
-    if not click.confirm("File it so?", err=True):
-        raise _NotAgreed("nothing was filed")
+    if not confirmed(_("File it so?")):
+        raise _NotAgreed(_("nothing was filed"))
 
 
 def _text(source: Path) -> str:
@@ -98,29 +103,30 @@ def _text(source: Path) -> str:
     with click.open_file(str(source), "rb") as file:
         content: bytes = file.read(LIMIT + 1)
     if len(content) > LIMIT:
-        raise Failure(f"{name}: is longer than {LIMIT // 1024} KiB")
+        raise Failure(_("{file}: is longer than {limit} KiB").format(file=name, limit=LIMIT // 1024))
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").strip()
     except UnicodeDecodeError as error:
-        raise Failure(f"{name}: is not UTF-8 text") from error
+        raise Failure(_("{file}: is not UTF-8 text").format(file=name)) from error
     if not text:
-        raise Failure(f"{name}: is empty")
-    if not text.replace("\n", "").replace("\t", "").isprintable():
-        raise Failure(f"{name}: holds control characters, it is not plain text")
+        raise Failure(_("{file}: is empty").format(file=name))
+    if not all(is_plain(char) for char in text.replace("\n", "").replace("\t", "")):
+        raise Failure(_("{file}: holds control characters, it is not plain text").format(file=name))
     return text
 
 
 def _tell(work: Workplace, done: Filed, text: str) -> None:
-    id = done.recording.id
-    audio = ""
+    said = _("{id}: filed, kept until {day}")
     if done.erased:
-        audio = "; the audio is erased"
+        said = _("{id}: filed, kept until {day}; the audio is erased")
     elif done.held is not None:
-        audio = f"; the audio stays, it is {printable(done.held, _PATH)}"
-    click.echo(f"{id}: filed, kept until {work.local(done.note.expires_at):%Y-%m-%d}{audio}")
+        said = _("{id}: filed, kept until {day}; the audio stays, it is {held}")
+    held = one_line(shown(done.held or ""))
+    day = f"{work.local(done.note.expires_at):%Y-%m-%d}"
+    click.echo(said.format(id=done.recording.id, day=day, held=held))
     if done.note.text != text:
-        click.echo("What led to the caller or the operator was cut out of it.")
+        click.echo(_("What led to the caller or the operator was cut out of it."))
     if done.copies:
-        click.echo("Copies of it were exported, and are still there:")
+        click.echo(_("Copies of it were exported, and are still there:"))
     for copy in done.copies:
         click.echo(f"  {printable(str(copy.path), _PATH)}")

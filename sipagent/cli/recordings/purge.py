@@ -4,6 +4,8 @@ remove."""
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from gettext import gettext as _
+from gettext import ngettext
 from typing import TypeVar
 
 import click
@@ -24,13 +26,13 @@ from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, 
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full, parse_moment, size
-from sipagent.config.finding import counted
 from sipagent.edge.files import forget_old_dialogs
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import shown
 
 Row = TypeVar("Row")
 
 _TOLERANCE = timedelta(seconds=1)  # a `--now` typed as the present is not the future
-_RESUMES = "accepted, once the clock is right: purge --clock-ok --by WHO"
 
 
 @click.command("purge", short_help="Remove all that has expired.")
@@ -79,13 +81,14 @@ def purge_command(
       sipagent purge --clock-ok --by "M. Durand"
     """
     if clock_ok and (dry_run or by is None):
-        wrong = "changes something, --dry-run nothing" if dry_run else "--by is needed"
-        raise click.UsageError(f"--clock-ok: {wrong}", ctx)
+        wrong = _("--clock-ok: changes something, --dry-run nothing") if dry_run else None
+        raise click.UsageError(wrong or _("--clock-ok: --by is needed"), ctx)
     moment = _moment(work, at)
     if moment > now() + _TOLERANCE and not dry_run and not (force and by):
-        raise Failure(
+        said = _(
             "--now is in the future: what has not expired would go; accepted with --dry-run, or --force --by"
         )
+        raise Failure(said)
     archive = work.archive(make=not dry_run)
     asked = Access(at=now(), action="purge", by=by, system_user=system_user()) if by else None
     if dry_run:
@@ -105,7 +108,7 @@ def purge_command(
     else:
         _show_report(work, report, dry_run, console())
     if why is not None:
-        click.echo(f"sipagent: purging is suspended: {why}; {_RESUMES}", err=True)
+        click.echo(f"sipagent: {_suspended(why)}", err=True)
     ctx.exit(1 if report.failed else 0)
 
 
@@ -117,7 +120,7 @@ def take_in_left(store: Store, places: Places) -> None:
         try:
             take_in(store, path)
         except ReserveError as error:
-            click.echo(f"sipagent: {error}", err=True)
+            click.echo(f"sipagent: {shown(error)}", err=True)
 
 
 def _believe_clock(work: Workplace, store: Store, erased: Sequence[str], by: Access | None) -> None:
@@ -125,21 +128,26 @@ def _believe_clock(work: Workplace, store: Store, erased: Sequence[str], by: Acc
     reading = read_clock()
     if by is not None:
         was = resume(store, reading, by)
-        click.echo("purging resumes" if was else "purging was not suspended", err=True)
+        click.echo(_("purging resumes") if was else _("purging was not suspended"), err=True)
     elif (why := look(store, reading, proven(store, work.config.retention.timestamp_ca))) is not None:
         for id in erased:
-            click.echo(f"{id} erased", err=True)
-        raise Failure(f"purging is suspended: {why}; {_RESUMES}")
+            click.echo(_("{id} erased").format(id=id), err=True)
+        raise Failure(_suspended(why))
+
+
+def _suspended(why: str) -> str:
+    said = _("purging is suspended: {why}; accepted, once the clock is right: purge --clock-ok --by WHO")
+    return said.format(why=shown(why))
 
 
 def _purge(work: Workplace, archive: Archive, moment: datetime, asked: Access | None) -> Report:
-    with steps_of("purging") as step:
+    with steps_of(N_("purging")) as step:
         return purge(archive, moment, work.terms, step, asked, at=now())
 
 
 def _forget_dialogs(work: Workplace, moment: datetime) -> None:
     for path in forget_old_dialogs(work.config, work.terms.receipts_period, moment):
-        click.echo(f"{path} removed: it named callers", err=True)
+        click.echo(_("{file} removed: it named callers").format(file=path), err=True)
 
 
 def _moment(work: Workplace, at: str | None) -> datetime:
@@ -148,7 +156,9 @@ def _moment(work: Workplace, at: str | None) -> datetime:
     try:
         return parse_moment(at, now(), work.config.service.timezone)
     except ValueError as error:
-        raise click.UsageError(f"--now: {error}", click.get_current_context()) from error
+        raise click.UsageError(
+            _("{option}: {problem}").format(option="--now", problem=error), click.get_current_context()
+        ) from error
 
 
 def _report_json(report: Report, at: datetime, dry_run: bool) -> Json:
@@ -185,9 +195,11 @@ def _show_report(work: Workplace, report: Report, dry_run: bool, screen: Console
         stays: list[Column[Stay]] = [
             Column("id", lambda stay: stay.id),
             Column("due", lambda stay: full(work.local(stay.due_at))),
-            Column("why it stays", lambda stay: stay.why, wraps=True),
+            Column("why it stays", lambda stay: shown(stay.why), wraps=True),
         ]
-        _show(f"{len(report.held)} expired and held, kept:", report.held, stays, screen)
+        held = len(report.held)
+        title = ngettext("{n} expired and held, kept:", "{n} expired and held, kept:", held).format(n=held)
+        _show(title, report.held, stays, screen)
     copies = [(gone.id, copy) for gone in report.removed for copy in gone.copies]
     if copies:
         places: list[Column[tuple[str, Copy]]] = [
@@ -196,19 +208,22 @@ def _show_report(work: Workplace, report: Report, dry_run: bool, screen: Console
             Column("by", lambda one: one[1].by, shrinks=True),
             Column("where it is", lambda one: str(one[1].path), wraps=True),
         ]
-        _show("Exported copies that remain; only you can remove them:", copies, places, screen)
+        _show(_("Exported copies that remain; only you can remove them:"), copies, places, screen)
     files: list[Column[Orphan]] = [
         Column("file", lambda orphan: orphan.name),
-        Column("problem", lambda orphan: orphan.problem, wraps=True),
+        Column("problem", lambda orphan: shown(orphan.problem), wraps=True),
     ]
-    would = "would be " if dry_run else ""
-    _show(f"Files without a right to be there, {would}removed:", report.unlinked, files, screen)
-    _show("Left for you to look at:", report.orphans, files, screen)
+    done, would = (
+        _("Files without a right to be there, removed:"),
+        _("Files without a right to be there, would be removed:"),
+    )
+    _show(would if dry_run else done, report.unlinked, files, screen)
+    _show(_("Left for you to look at:"), report.orphans, files, screen)
     stuck: list[Column[tuple[str, str]]] = [
         Column("id", lambda one: one[0]),
-        Column("problem", lambda one: one[1], wraps=True),
+        Column("problem", lambda one: shown(one[1]), wraps=True),
     ]
-    _show("Not removed, the next purge tries again:", report.failed, stuck, screen, style="bold red")
+    _show(_("Not removed, the next purge tries again:"), report.failed, stuck, screen, style="bold red")
 
 
 def _show(
@@ -220,32 +235,79 @@ def _show(
 
 
 def _show_gone(work: Workplace, report: Report, dry_run: bool, screen: Console) -> None:
+    erased, would = (
+        _("{id} erased: its call had wanted it, and something kept it."),
+        _("{id} would be erased: its call had wanted it, and something kept it."),
+    )
     for id in report.erased:
-        screen.print(
-            f"{id} {'would be ' if dry_run else ''}erased: its call had wanted it, and something kept it."
-        )
+        screen.print((would if dry_run else erased).format(id=id))
     if not report.removed:
         others = report.erased or report.receipts or report.notes or report.uses
         if not (others or report.unlinked or report.failed):
-            screen.print("Nothing to purge.")
+            screen.print(_("Nothing to purge."))
         return
     columns: list[Column[Removal]] = [
         Column("id", lambda gone: gone.id),
         Column("due", lambda gone: full(work.local(gone.due_at))),
         Column("size", lambda gone: size(gone.bytes), right=True),
-        Column("why", lambda gone: gone.why, wraps=True),
+        Column("why", lambda gone: shown(gone.why), wraps=True),
     ]
     show_table(report.removed, columns, screen)
-    total = size(sum(gone.bytes for gone in report.removed))
-    screen.print(f"\n{len(report.removed)} {'would be ' if dry_run else ''}purged, {total}.")
+    total, n = size(sum(gone.bytes for gone in report.removed)), len(report.removed)
+    if dry_run:
+        said = ngettext("{n} would be purged, {size}.", "{n} would be purged, {size}.", n)
+    else:
+        said = ngettext("{n} purged, {size}.", "{n} purged, {size}.", n)
+    screen.print(f"\n{said.format(n=n, size=total)}")
 
 
 def _show_forgotten(report: Report, dry_run: bool, screen: Console) -> None:
-    verb = "would lose" if dry_run else "lost"
-    for count, what, lost in (
-        (report.receipts, "receipt", "what leads to a person"),
-        (report.notes, "analysis sheet", "text and author"),
-        (report.uses, "trace line", "all names"),
-    ):
+    receipts, notes, uses = report.receipts, report.notes, report.uses
+    if dry_run:
+        said = (
+            (
+                receipts,
+                ngettext(
+                    "{n} receipt would lose what leads to a person.",
+                    "{n} receipts would lose what leads to a person.",
+                    receipts,
+                ),
+            ),
+            (
+                notes,
+                ngettext(
+                    "{n} analysis sheet would lose text and author.",
+                    "{n} analysis sheets would lose text and author.",
+                    notes,
+                ),
+            ),
+            (
+                uses,
+                ngettext(
+                    "{n} trace line would lose all names.", "{n} trace lines would lose all names.", uses
+                ),
+            ),
+        )
+    else:
+        said = (
+            (
+                receipts,
+                ngettext(
+                    "{n} receipt lost what leads to a person.",
+                    "{n} receipts lost what leads to a person.",
+                    receipts,
+                ),
+            ),
+            (
+                notes,
+                ngettext(
+                    "{n} analysis sheet lost text and author.",
+                    "{n} analysis sheets lost text and author.",
+                    notes,
+                ),
+            ),
+            (uses, ngettext("{n} trace line lost all names.", "{n} trace lines lost all names.", uses)),
+        )
+    for count, text in said:
         if count:
-            screen.print(f"{counted(count, what)} {verb} {lost}.")
+            screen.print(text.format(n=count))

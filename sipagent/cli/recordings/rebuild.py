@@ -1,5 +1,7 @@
 """Rebuilds a lost database: `rebuild`."""
 
+from gettext import gettext as _
+from gettext import ngettext
 from pathlib import Path
 
 import click
@@ -11,10 +13,12 @@ from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.config.finding import counted
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import shown
 
 _PROBLEMS: list[Column[Unrebuilt]] = [
     Column("file", lambda found: found.name),
-    Column("problem", lambda found: found.problem, wraps=True),
+    Column("problem", lambda found: shown(found.problem), wraps=True),
 ]
 
 
@@ -57,7 +61,7 @@ def rebuild_command(
     """
     opener = None if identity is None else unlock(identity, passphrase_file)
     archive = work.archive(make=True)
-    with steps_of("reading") as step:
+    with steps_of(N_("reading")) as step:
         done = rebuild(archive, opener, step)
     archive.store.add_access(
         Access(at=now(), action="rebuild", system_user=system_user(), detail=", ".join(_counts(done)))
@@ -81,6 +85,7 @@ def rebuild_command(
 
 
 def _counts(done: Rebuilt) -> list[str]:
+    """For the trace, which is English."""
     return [
         f"{counted(len(done.restored), 'recording')} restored",
         *([f"{len(done.held)} on hold"] if done.held else []),
@@ -95,19 +100,34 @@ def _show(done: Rebuilt) -> None:
     screen = console()
     held = set(done.held)
     for id in done.restored:
-        screen.print(f"restored  {id}{', on hold' if id in held else ''}")
+        said = _("restored  {id}, on hold") if id in held else _("restored  {id}")
+        screen.print(said.format(id=id))
     for id in done.completed:
-        screen.print(f"completed {id}")
+        screen.print(_("completed {id}").format(id=id))
     for id in done.repaired:
-        screen.print(f"repaired  {id}: its row could not be read, and is now as its metadata says")
-    screen.print(f"{len(done.restored)} restored, {done.known} were known.")
-    if done.restored:
-        screen.print("Receipts, uses, analyses and tombstones from before are lost: see `sipagent verify`.")
-    if done.nameless:
-        screen.print(
-            f"\nOf {counted(len(done.nameless), 'recording')} it is still sealed who called and who "
-            "answered; accepted: --identity KEYFILE"
+        said = _("repaired  {id}: its row could not be read, and is now as its metadata says")
+        screen.print(said.format(id=id))
+    n, known = len(done.restored), done.known
+    screen.print(
+        ", ".join(
+            (
+                ngettext("{n} restored", "{n} restored", n).format(n=n),
+                ngettext("{n} was known.", "{n} were known.", known).format(n=known),
+            )
         )
+    )
+    if done.restored:
+        screen.print(
+            _("Receipts, uses, analyses and tombstones from before are lost: see `sipagent verify`.")
+        )
+    if n := len(done.nameless):
+        said = ngettext(
+            "Of {n} recording it is still sealed who called and who answered; accepted: --identity KEYFILE",
+            "Of {n} recordings it is still sealed who called and who answered; accepted: --identity KEYFILE",
+            n,
+        )
+        screen.print(f"\n{said.format(n=n)}")
     if done.problems:
-        screen.print("\nNot recovered, or not wholly:", style="bold")
+        title = _("Not recovered, or not wholly:")
+        screen.print(f"\n{title}", style="bold")
         show_table(done.problems, _PROBLEMS, screen)

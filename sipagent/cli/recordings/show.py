@@ -1,6 +1,8 @@
 """Shows all that is known of one call: `show`. Nothing here changes anything."""
 
 from dataclasses import dataclass
+from gettext import gettext as _
+from gettext import pgettext
 
 import click
 from rich.console import Console
@@ -23,11 +25,14 @@ from retention.rules.hold import is_overdue
 from retention.rules.purge import due
 from retention.storage.keys import KeysError
 from sipagent.cli.base import Workplace, id_argument, json_option, meant, now, print_json
-from sipagent.cli.tables import console, show_fields, user_part
-from sipagent.cli.times import distance, full, length, size
+from sipagent.cli.recordings.accesses import detail_of
+from sipagent.cli.tables import coded, console, outcome, show_fields, user_part
+from sipagent.cli.times import distance, figure, full, in_seconds, length, size
 from sipagent.config.identity import printable
+from sipagent.languages.happenings import happening
+from sipagent.languages.labels import label
 
-Fields = list[tuple[str, str | None]]
+Fields = list[tuple[str, str | Text | None]]
 
 _WHOLE = 1 << 16  # characters: a path, or an analysis, must be shown in full
 
@@ -120,27 +125,35 @@ def _copy_json(copy: Copy) -> Json:
 
 def _show(work: Workplace, known: WholeRecord, screen: Console) -> None:
     row, receipt = known.recording, known.receipt
-    own: Fields = _recording_fields(work, known, row) if row else [("id", known.id), ("recording", "none")]
-    show_fields([*own[:1], ("reference", reference_of(known.id)), *own[1:]], screen)
+    own: Fields = (
+        _recording_fields(work, known, row) if row else [("id", known.id), (_("recording"), _("none"))]
+    )
+    show_fields([*own[:1], (_("reference"), reference_of(known.id)), *own[1:]], screen)
     if row is not None and row.hold is not None:
-        show_fields(_hold_fields(work, row, row.hold), screen, "Hold")
+        show_fields(_hold_fields(work, row, row.hold), screen, _("Hold"))
     if receipt is not None:
-        show_fields(_receipt_fields(work, receipt), screen, "Call")
+        show_fields(_receipt_fields(work, receipt), screen, _("Call"))
         if receipt.events:
-            events = [(full(work.local(event.at)), _event(event.what, event.by)) for event in receipt.events]
-            show_fields(events, screen, "What happened")
+            events: Fields = [
+                (full(work.local(event.at)), _event(event.what, event.by)) for event in receipt.events
+            ]
+            show_fields(events, screen, _("What happened"))
     if known.notes:
-        _title("Analyses", screen)
+        _title(_("Analyses"), screen)
     for note in known.notes:
         _show_note(work, note, screen)
     if known.copies:
-        _title("Exported copies", screen)
+        _title(_("Exported copies"), screen)
     for copy in known.copies:
-        state = "is there" if copy.exists else "is not there any more"
+        there = _("is there; exported {when} by {who}")
+        gone = _("is not there any more; exported {when} by {who}")
+        said = (there if copy.exists else gone).format(
+            when=full(work.local(copy.at)), who=printable(copy.by or "–")
+        )
         _line(f"  {printable(str(copy.path), _WHOLE)}", screen)
-        _line(f"    {state}; exported {full(work.local(copy.at))} by {printable(copy.by or '–')}", screen)
+        _line(f"    {said}", screen)
     uses: Fields = [(full(work.local(use.at)), _use(use)) for use in known.accesses]
-    show_fields(uses or [("none so far", " ")], screen, "Uses")
+    show_fields(uses or [(_("none so far"), " ")], screen, _("Uses"))
 
 
 def _title(text: str, screen: Console) -> None:
@@ -154,40 +167,47 @@ def _line(text: str, screen: Console) -> None:
 
 def _show_note(work: Workplace, note: Note, screen: Console) -> None:
     until = f"{work.local(note.expires_at):%Y-%m-%d}"
+    when = full(work.local(note.at))
     if note.text is None:
-        _line(f"  {full(work.local(note.at))}: forgotten, it was kept until {until}", screen)
+        said = _("{when}: forgotten, it was kept until {until}").format(when=when, until=until)
+        _line(f"  {said}", screen)
         return
-    _line(f"  {full(work.local(note.at))} by {printable(note.by or '–')}, kept until {until}", screen)
+    said = _("{when} by {who}, kept until {until}")
+    _line(f"  {said.format(when=when, who=printable(note.by or '–'), until=until)}", screen)
     for line in note.text.splitlines():
         _line(f"    {printable(line.expandtabs(4), _WHOLE)}", screen)
 
 
 def _recording_fields(work: Workplace, known: WholeRecord, row: Recording) -> Fields:
     present = now()
-    special = [name for name, true in (("flagged", row.flagged), ("incomplete", row.incomplete)) if true]
-    pauses = ", ".join(f"{length(pause.from_s)} to {length(pause.to_s)}" for pause in row.pauses)
+    marked = (("flagged", row.flagged), ("incomplete", row.incomplete))
+    special = [label("mark", name) for name, true in marked if true]
+    span = _("{first} to {last}")
+    pauses = ", ".join(
+        span.format(first=length(pause.from_s), last=length(pause.to_s)) for pause in row.pauses
+    )
     gone = row.purged_at and f"{full(work.local(row.purged_at))}, {distance(row.purged_at, present)}"
     due_at = due(row, work.terms.period)
-    sooner = "; the period was shortened" if due_at < row.expires_at else ""
+    sooner = _("; the period was shortened") if due_at < row.expires_at else ""
     return [
         ("id", row.id),
-        ("status", row.status.value),
-        ("began", f"{full(work.local(row.started_at))}, {distance(row.started_at, present)}"),
-        ("length", length(row.duration_s)),
-        ("caller", row.caller),
-        ("called", row.called),
-        ("operator", row.operator),
+        (_("status"), coded("status", row.status)),
+        (_("began"), f"{full(work.local(row.started_at))}, {distance(row.started_at, present)}"),
+        (_("length"), length(row.duration_s)),
+        (_("caller"), row.caller),
+        (_("called"), row.called),
+        (_("operator"), row.operator),
         *_still_sealed(known, row),
-        ("decision", row.decision),
-        ("notice", f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
-        ("paused", pauses or "never"),
-        ("marks", ", ".join(special) or "none"),
-        *([("hold", "none")] if row.hold is None else []),
-        ("file", row.path and f"{row.path} ({size(row.bytes)})"),
-        *([("sealed to", ", ".join(known.sealed_to) or None)] if known.sealed_to is not None else []),
+        (_("decision"), coded("decision", row.decision)),
+        (_("notice"), f"{row.notice.file} (SHA-256 {row.notice.sha256})" if row.notice else None),
+        (_("paused"), pauses or _("never")),
+        (_("marks"), ", ".join(special) or _("none")),
+        *([(_("hold"), _("none"))] if row.hold is None else []),
+        (_("file"), row.path and f"{row.path} ({size(row.bytes)})"),
+        *([(_("sealed to"), ", ".join(known.sealed_to) or None)] if known.sealed_to is not None else []),
         ("SHA-256", row.sha256),
-        ("expires", f"{full(work.local(due_at))}, {distance(due_at, present)}{sooner}"),
-        *([("purged", gone)] if gone else []),
+        (_("expires"), f"{full(work.local(due_at))}, {distance(due_at, present)}{sooner}"),
+        *([(_("purged"), gone)] if gone else []),
         ("Call-ID", row.call_id),
     ]
 
@@ -195,17 +215,18 @@ def _recording_fields(work: Workplace, known: WholeRecord, row: Recording) -> Fi
 def _still_sealed(known: WholeRecord, row: Recording) -> Fields:
     if known.sealed_to is None or row.status is not Status.CLOSED or not is_nameless(row):
         return []
-    return [("people", "still sealed since the rebuild: `sipagent rebuild --identity KEYFILE`")]
+    return [(_("people"), _("still sealed since the rebuild: `sipagent rebuild --identity KEYFILE`"))]
 
 
 def _hold_fields(work: Workplace, row: Recording, hold: Json) -> Fields:
-    late = ", OVERDUE" if is_overdue(row, work.local(now()).date()) else ""
+    day = str(hold.get("review"))
+    late = _("{day}, OVERDUE").format(day=day) if is_overdue(row, work.local(now()).date()) else day
     return [
-        ("ground", hold.get("ground")),
-        ("reference", hold.get("reference")),
-        ("by", hold.get("by")),
-        ("approved by", hold.get("approved_by")),
-        ("review", f"{hold.get('review')}{late}"),
+        (_("ground"), coded("ground", hold.get("ground"))),
+        (_("reference"), hold.get("reference")),
+        (_("by"), hold.get("by")),
+        (_("approved by"), hold.get("approved_by")),
+        (_("review"), late),
     ]
 
 
@@ -214,34 +235,52 @@ def _receipt_fields(work: Workplace, row: Receipt) -> Fields:
         at = getattr(row, name)
         return at and full(work.local(at))
 
-    where = [word for word in (row.phase and f"in the {row.phase}", row.dtmf_method, row.keyword) if word]
-    confidence = [] if row.confidence is None else [f"confidence {row.confidence:.2f}"]
+    phase = row.phase and _phase(row.phase)
+    where = [word for word in (phase, row.dtmf_method, row.keyword) if word]
+    sure = _("confidence {amount}")
+    confidence = [] if row.confidence is None else [sure.format(amount=figure(row.confidence, ".2f"))]
     played = row.notice_played_ms
     return [
-        ("outcome", row.outcome or ("in progress" if row.ended_at is None else None)),
-        ("decision", " by ".join(filter(None, (row.decision, row.decided_by)))),
-        *([("how", ", ".join(where + confidence))] if where or confidence else []),
-        ("decided", local("decided_at")),
-        ("notice played", None if played is None else f"{played / 1000:.1f} s"),
-        ("began", local("started_at")),
-        ("answered", local("answered_at")),
-        ("connected", local("connected_at")),
-        ("ended", local("ended_at")),
-        ("caller", row.caller),
-        ("called", row.called),
-        ("operator", row.operator),
+        (_("outcome"), outcome(row)),
+        (_("decision"), _decision(row)),
+        *([(_("how"), ", ".join(where + confidence))] if where or confidence else []),
+        (_("decided"), local("decided_at")),
+        (_("notice played"), None if played is None else in_seconds(played / 1000)),
+        (_("began"), local("started_at")),
+        (pgettext("when", "answered"), local("answered_at")),
+        (pgettext("when", "connected"), local("connected_at")),
+        (_("ended"), local("ended_at")),
+        (_("caller"), row.caller),
+        (_("called"), row.called),
+        (_("operator"), row.operator),
     ]
 
 
+def _phase(code: str) -> str:
+    """`in the window`."""
+    named = label("moment", code)
+    return _("in the {phase}").format(phase=code) if named == code else named
+
+
+def _decision(row: Receipt) -> str:
+    """`refused by dtmf`."""
+    decision = label("decision", row.decision)
+    if not row.decided_by:
+        return decision
+    return _("{decision} by {way}").format(decision=decision, way=label("by", row.decided_by))
+
+
 def _event(what: str, by: str | None) -> str:
-    return f"{what} ({user_part(by)})" if by else what
+    told = happening(what)
+    return f"{told} ({label('who', str(user_part(by)))})" if by else told
 
 
 def _use(use: Access) -> str:
     """`export for quality by M. Durand (root): done, both to /home/durand/call.wav`."""
-    words = [use.action]
-    words += [f"for {use.purpose}"] if use.purpose else []
-    words += [f"by {use.by}"] if use.by else []
+    words = [label("action", use.action)]
+    words += [_("for {purpose}").format(purpose=label("purpose", use.purpose))] if use.purpose else []
+    words += [_("by {who}").format(who=use.by)] if use.by else []
     words += [f"({use.system_user})"] if use.system_user else []
-    reference = f"reference {use.reference}" if use.reference else None
-    return f"{' '.join(words)}: {', '.join(filter(None, (use.outcome, reference, use.detail)))}"
+    reference = _("reference {reference}").format(reference=use.reference) if use.reference else None
+    rest = ", ".join(filter(None, (label("use", use.outcome), reference, detail_of(use))))
+    return _("{use}: {rest}").format(use=" ".join(words), rest=rest)

@@ -1,5 +1,6 @@
 """A third party's time stamp on what was written so far: `stamp`."""
 
+from gettext import gettext as _
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full
 from sipagent.config.errors import ConfigError
 from sipagent.config.identity import printable
+from sipagent.languages.reason import shown
 
 Row = Stamped | StampProblem
 
@@ -40,28 +42,27 @@ def stamp_command(work: Workplace, /, *, listed: bool, as_json: bool) -> None:
         else:
             _stamp(work, folder, as_json)
     except StampError as wrong:
-        raise Failure(str(wrong)) from wrong
+        raise Failure(*wrong.args) from wrong
 
 
 def _stamp(work: Workplace, folder: Path, as_json: bool) -> None:
     kept = work.config.retention
     if kept.timestamp_url is None or kept.timestamp_ca is None:
-        accepted = "the URL of an RFC 3161 authority, with retention.timestamp_ca"
-        raise ConfigError(work.config.file, "retention.timestamp_url", "absent", accepted)
+        accepted = _("the URL of an RFC 3161 authority, with retention.timestamp_ca")
+        raise ConfigError(work.config.file, "retention.timestamp_url", _("absent"), accepted)
     if not kept.database.exists():
-        raise Failure(f"{kept.database}: there is no database yet, and nothing to stamp")
+        said = _("{file}: there is no database yet, and nothing to stamp")
+        raise Failure(said.format(file=kept.database))
     with store_of(work.config) as store:
         made = stamp_head(store, kept.timestamp_url, kept.timestamp_ca, folder)
     last = made or newest(folder)
     if as_json:
         print_json({"stamped": made is not None, "stamp": None if last is None else _json(last)})
     elif last is not None:
-        what = (
-            f"stamped entry {last.seq}"
-            if made
-            else f"the head has not moved since the stamp of entry {last.seq}"
-        )
-        click.echo(f"{what}: {full(work.local(last.at))}, {printable(last.authority)}")
+        new = _("stamped entry {seq}: {when}, {authority}")
+        old = _("the head has not moved since the stamp of entry {seq}: {when}, {authority}")
+        when, authority = full(work.local(last.at)), printable(last.authority)
+        click.echo((new if made else old).format(seq=last.seq, when=when, authority=authority))
 
 
 def _list(work: Workplace, rows: list[Row], as_json: bool) -> None:
@@ -72,12 +73,18 @@ def _list(work: Workplace, rows: list[Row], as_json: bool) -> None:
         Column("file", lambda row: row.path.name if isinstance(row, Stamped) else row.name),
         Column("at", lambda row: full(work.local(row.at)) if isinstance(row, Stamped) else None),
         Column("authority", lambda row: row.authority if isinstance(row, Stamped) else None, shrinks=True),
-        Column("hash", lambda row: row.hash if isinstance(row, Stamped) else row.problem, shrinks=True),
+        Column(
+            "hash", lambda row: row.hash if isinstance(row, Stamped) else shown(row.problem), shrinks=True
+        ),
     ]
     if rows:
         show_table(rows, columns, console())
     else:
-        click.echo("No stamps.")
+        click.echo(_("No stamps."))
+
+
+def _hash(row: Row) -> str:
+    return row.hash if isinstance(row, Stamped) else shown(row.problem)
 
 
 def _json(row: Row) -> Json:

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from gettext import gettext, ngettext
+from gettext import gettext as _
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -17,8 +19,8 @@ from retention.rules.statistics import DECISIONS, OTHER, PHASES, Fates, Statisti
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.filters import period_of
 from sipagent.cli.tables import Column, console, show_fields, show_table, user_part
-from sipagent.cli.times import full, length, size
-from sipagent.config.finding import counted
+from sipagent.cli.times import full, in_seconds, length, percent, size
+from sipagent.languages.labels import label
 
 Row = TypeVar("Row")
 Tally = dict[str, tuple[int, int]]
@@ -73,23 +75,24 @@ def stats_command(
     if as_json:
         print_json(_json(work, figures, period, tally))
     elif html is not None:
-        click.echo(f"wrote {html}")
+        click.echo(_("wrote {file}").format(file=html))
     else:
         _show(work, figures, console())
     if wrong := [_mismatch(name, *both) for name, both in tally.items() if both[0] != both[1]]:
-        raise Failure(
-            f"these figures do not agree with the chain; {'; '.join(wrong)} (see `sipagent verify`)"
-        )
+        said = _("these figures do not agree with the chain; {wrong} (see `sipagent verify`)")
+        raise Failure(said.format(wrong="; ".join(wrong)))
 
 
 def _obstacle(html: Path, force: bool) -> str | None:
     if html.exists() and not force:
-        return f"{html} exists; --force replaces it"
-    return None if html.absolute().parent.is_dir() else f"{html.absolute().parent} is not a directory"
+        return _("{file} exists; --force replaces it").format(file=html)
+    folder = html.absolute().parent
+    return None if folder.is_dir() else _("{file} is not a directory").format(file=folder)
 
 
 def _mismatch(name: str, rows: int, chain: int) -> str:
-    return f"{name}: {rows} kept, {chain} in the chain"
+    said = _("{what}: {rows} kept, {chain} in the chain")
+    return said.format(what=gettext(name), rows=rows, chain=chain)
 
 
 # --- reading ---
@@ -104,7 +107,7 @@ def _figures(work: Workplace, store: Store, period: Selection, tally: Tally, *, 
     screen = console(stderr=True)
     unseen = quiet or total < _MANY or not screen.is_terminal
     with Progress(console=screen, transient=True, disable=unseen) as progress:
-        bar = progress.add_task("counting", total=total if whole else None)
+        bar = progress.add_task(_("counting"), total=total if whole else None)
         for receipt in _stepping(store.each_receipt(period), progress, bar):
             figures.receipt(receipt)
         for recording in _stepping(store.each_recording(period), progress, bar):
@@ -182,7 +185,7 @@ def _show(work: Workplace, figures: Statistics, screen: Console) -> None:
     for lost in figures.lost:
         screen.print(_lost(work, lost), style="bold red")
     if not figures.calls and not figures.kept.total:
-        screen.print("No call in this period.")
+        screen.print(_("No call in this period."))
         return
     show_fields(_overview(figures), screen)
     for table in (*_of_calls(figures), *_of_whom(figures), _per_day(figures)):
@@ -190,15 +193,20 @@ def _show(work: Workplace, figures: Statistics, screen: Console) -> None:
             screen.print(f"\n{table.title}", style="bold")
             rows = table.rows[-_DAYS:] if screen.is_terminal else table.rows
             if len(rows) < len(table.rows):
-                screen.print(f"The last {len(rows)} of {len(table.rows)}; --json has all.", style="dim")
+                said = _("The last {n} of {all}; --json has all.")
+                screen.print(said.format(n=len(rows), all=len(table.rows)), style="dim")
             show_table(rows, [_column(*place) for place in enumerate(table.headings)], screen)
 
 
 def _lost(work: Workplace, lost: Sum) -> str:
     """`41 receipts were lost between … and …`."""
     first, last = (full(work.local(at)) for at in (lost.from_at, lost.until_at))
-    were = "was" if lost.count == 1 else "were"
-    return f"{counted(lost.count, 'receipt')} {were} lost between {first} and {last}"
+    said = ngettext(
+        "{n} receipt was lost between {first} and {last}",
+        "{n} receipts were lost between {first} and {last}",
+        lost.count,
+    )
+    return said.format(n=lost.count, first=first, last=last)
 
 
 def _column(place: int, heading: str) -> Column[Cells]:
@@ -207,56 +215,78 @@ def _column(place: int, heading: str) -> Column[Cells]:
 
 def _overview(figures: Statistics) -> Iterator[tuple[str, str]]:
     kept = figures.kept
-    yield "calls", str(figures.calls)
-    if figures.in_sums:
-        yield "of them", f"{figures.in_sums} rejected, counted together: see `sipagent calls --sums`"
-    yield "answer rate", _percent(figures.answer_rate)
-    yield "refusals", f"{_percent(figures.refusal_rate)}, {figures.refused} of {figures.asked} who were asked"
-    yield "stopped by an operator", str(figures.stops)
-    yield "recordings", _fates(kept.fates)
-    yield "on disk", f"{length(kept.seconds)}, {size(kept.bytes)}"
+    yield _("calls"), str(figures.calls)
+    if n := figures.in_sums:
+        said = ngettext(
+            "{n} rejected, counted with others: see `sipagent calls --sums`",
+            "{n} rejected, counted together: see `sipagent calls --sums`",
+            n,
+        )
+        yield _("of them"), said.format(n=n)
+    yield _("answer rate"), percent(figures.answer_rate)
+    said = _("{share}, {n} of {all} who were asked")
+    shared = said.format(share=percent(figures.refusal_rate), n=figures.refused, all=figures.asked)
+    yield _("refusals"), shared
+    yield _("stopped by an operator"), str(figures.stops)
+    yield _("recordings"), _fates(kept.fates)
+    yield _("on disk"), f"{length(kept.seconds)}, {size(kept.bytes)}"
 
 
 def _fates(fates: Fates) -> str:
     """`836 kept (5 of them held), 46 erased`."""
-    held = f" ({fates.held} of them held)" if fates.held else ""
     others = {name: count for name, count in fates.to_json().items() if name not in ("kept", "held")}
-    said = [f"{fates.kept} kept{held}"] if fates.kept else []
-    return ", ".join([*said, *(f"{count} {name}" for name, count in others.items() if count)]) or "none"
+    said = [ngettext("{n} kept", "{n} kept", fates.kept).format(n=fates.kept)] if fates.kept else []
+    if said and fates.held:
+        held = ngettext("({n} of them held)", "({n} of them held)", fates.held)
+        said = [f"{said[0]} {held.format(n=fates.held)}"]
+    said += [f"{count} {label('fate', name)}" for name, count in others.items() if count]
+    return ", ".join(said) or _("none")
 
 
 def _of_calls(figures: Statistics) -> Iterator[_Table]:
     yield _Table(
-        "Outcomes",
-        ("outcome", "calls", "share"),
-        [(name, str(n), _percent(n / figures.calls)) for name, n in figures.outcomes.most_common()],
+        _("Outcomes"),
+        (_("outcome"), _("calls"), _("share")),
+        [
+            (label("outcome", name), str(n), percent(n / figures.calls))
+            for name, n in figures.outcomes.most_common()
+        ],
     )
     yield _Table(
-        "Decisions",
-        ("decision", "by", "calls"),
-        [(decision, by or "–", str(n)) for (decision, by), n in figures.decisions.most_common()],
+        _("Decisions"),
+        (_("decision"), _("by"), _("calls")),
+        [
+            (label("decision", decision), label("by", by) if by else "–", str(n))
+            for (decision, by), n in figures.decisions.most_common()
+        ],
     )
     phases = (*PHASES, *sorted({phase for _, _, phase in figures.refusals} - {*PHASES}))
     yield _Table(
-        "Refusals",
-        ("channel", *(phase or "unknown" for phase in phases), "all"),
+        _("Refusals"),
+        (_("channel"), *map(_phase, phases), _("all")),
         [
-            (channel or "unknown", *(str(found[phase]) for phase in phases), str(found.total()))
+            (
+                label("by", channel) if channel else _("unknown"),
+                *(str(found[phase]) for phase in phases),
+                str(found.total()),
+            )
             for channel, found in figures.channels().items()
             if found
         ],
     )
     yield _Table(
-        "Refusals by key", ("came as", "calls"), [(way, str(n)) for way, n in figures.methods().most_common()]
+        _("Refusals by key"),
+        (_("came as"), _("calls")),
+        [(way, str(n)) for way, n in figures.methods().most_common()],
     )
     spreads = {
-        "waited, connected": figures.waits,
-        "waited, gave up": figures.given_up,
-        "talked": figures.durations,
+        _("waited, connected"): figures.waits,
+        _("waited, gave up"): figures.given_up,
+        _("talked"): figures.durations,
     }
     yield _Table(
-        "Lengths",
-        ("", "calls", "median", "p90", "longest"),
+        _("Lengths"),
+        ("", _("calls"), _("median"), "p90", _("longest")),
         [
             (name, str(one.count), *map(_seconds, (one.quantile(0.5), one.quantile(0.9), one.longest_s)))
             for name, one in spreads.items()
@@ -267,17 +297,21 @@ def _of_calls(figures: Statistics) -> Iterator[_Table]:
 
 def _of_whom(figures: Statistics) -> Iterator[_Table]:
     yield _Table(
-        "Numbers dialled",
-        ("number", "language", "calls", "reached", "refused"),
+        _("Numbers dialled"),
+        (_("number"), _("language"), _("calls"), _("reached"), _("refused")),
         [
-            (number, figures.languages[number] or "by key", *map(str, (one.calls, one.reached, one.refused)))
+            (
+                _("other") if number == OTHER else number,
+                figures.languages[number] or _("by key"),
+                *map(str, (one.calls, one.reached, one.refused)),
+            )
             for number, one in figures.numbers.items()
             if one.calls
         ],
     )
     yield _Table(
-        "Operators",
-        ("operator", "calls", "refused", "stopped"),
+        _("Operators"),
+        (_("operator"), _("calls"), _("refused"), _("stopped")),
         [
             (user_part(operator) or operator, *map(str, (one.calls, one.refused, one.stops)))
             for operator, one in sorted(figures.operators.items())
@@ -287,8 +321,8 @@ def _of_whom(figures: Statistics) -> Iterator[_Table]:
 
 def _per_day(figures: Statistics) -> _Table:
     return _Table(
-        "Days",
-        ("day", "calls", *DECISIONS),
+        _("Days"),
+        (_("day"), _("calls"), *(label("decision", one) for one in DECISIONS)),
         [
             (day.isoformat(), str(found.total()), *(str(found[decision]) for decision in DECISIONS))
             for day, found in sorted(figures.days.items())
@@ -296,9 +330,9 @@ def _per_day(figures: Statistics) -> _Table:
     )
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
+def _phase(phase: str | None) -> str:
+    return label("phase", phase) if phase else _("unknown")
 
 
 def _seconds(seconds: float | None) -> str:
-    return "–" if seconds is None else f"{seconds:.1f} s" if seconds < 60 else length(seconds)
+    return in_seconds(seconds) if seconds is None or seconds < 60 else length(seconds)

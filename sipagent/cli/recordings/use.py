@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from gettext import gettext, ngettext
+from gettext import gettext as _
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,13 @@ from sipagent.cli.copy import new_file
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.person import caller_option, calls_of, one_of_the_two, show_calls
 from sipagent.cli.sound import FORMATS, RecordingSound
-from sipagent.config.finding import counted
 from sipagent.config.identity import printable
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
 
 Traced = Callable[[str, str], None]  # outcome and detail, into the trace
 
-_BOTH_SIDES = (
+_BOTH_SIDES = N_(
     "the copy holds both sides, the operator's voice with them; whether the person gets both or the caller's "
     "alone is for the data protection officer to decide (GDPR article 15(3) and (4); --channel)"
 )
@@ -136,27 +139,35 @@ def export_command(
     if caller is not None:
         _export_all(work, caller, what, out, force=force, yes=yes)
     elif out.suffix.lower() not in FORMATS or out.is_dir():
-        raise click.UsageError(f"--out: {out} is not named .wav or .flac", click.get_current_context())
+        said = _("--out: {file} is not named .wav or .flac").format(file=out)
+        raise click.UsageError(said, click.get_current_context())
     else:
         archive = work.archive(make=True)
         _export(work, archive, find(archive, str(id)), what, out, force=force)
     unchosen = click.get_current_context().get_parameter_source("channel") is ParameterSource.DEFAULT
     if what.purpose == ACCESS_REQUEST and unchosen:
-        click.echo(f"sipagent: {_BOTH_SIDES}", err=True)
+        click.echo(f"sipagent: {gettext(_BOTH_SIDES)}", err=True)
 
 
 def _export_all(work: Workplace, caller: str, asked: UseAsked, out: Path, *, force: bool, yes: bool) -> None:
     """Raises click.UsageError, Failure."""
     if out.exists() and not out.is_dir():
-        raise click.UsageError(f"--out: {out} is not a folder", click.get_current_context())
+        raise click.UsageError(
+            _("--out: {file} is not a folder").format(file=out), click.get_current_context()
+        )
     archive = work.archive(make=True)
     calls = calls_of(work, archive, caller)
     rows = [call.recording for call in calls if call.recording and not nothing_to_use(call.recording)]
     if not rows:
-        raise Failure(f"{caller}: no recording of this caller is there")
+        raise Failure(_("{number}: no recording of this caller is there").format(number=caller))
     if not yes:
         show_calls(work, archive, calls)
-    agree(f"Copy {counted(len(rows), 'recording')} of {printable(caller)} into {out}?", yes=yes)
+    question = ngettext(
+        "Copy {n} recording of {caller} into {file}?",
+        "Copy {n} recordings of {caller} into {file}?",
+        len(rows),
+    )
+    agree(question.format(n=len(rows), caller=printable(caller), file=out), yes=yes)
     out.mkdir(mode=0o700, exist_ok=True)
     failed: list[str] = []
     for row in rows:
@@ -175,10 +186,11 @@ def _export(
 
     def obstacle() -> str | None:
         if target.parent.resolve() == work.config.recording.directory.resolve():
-            return f"{out} is among the recordings; the copy goes elsewhere"
+            return Reason("{file} is among the recordings; the copy goes elsewhere", file=str(out))
         if target.exists() and not force:
-            return f"{out} exists; --force replaces it"
-        return None if target.parent.is_dir() else f"{target.parent} is not a directory"
+            return Reason("{file} exists; --force replaces it", file=str(out))
+        folder = target.parent
+        return None if folder.is_dir() else Reason("{file} is not a directory", file=str(folder))
 
     def copy(sound: RecordingSound, traced: Traced) -> None:
         with new_file(target, replace=force) as (descriptor, name):
@@ -253,7 +265,7 @@ def _use(
         nonlocal begun
         with archive.store.write():  # a purge, or a refusal, may come before it is used
             if not begun and (gone := nothing_to_use(archive.store.recording(id))) is not None:
-                raise Failure(f"{id}: {gone}")
+                raise Failure(Reason("{id}: {why}", id=id, why=gone))
             trace(outcome, detail)
         begun = True
 
@@ -261,7 +273,7 @@ def _use(
     refusal = why_not(recording, use, purposes, due_at) or obstacle()
     if refusal is not None:
         trace("refused", refusal)
-        raise Failure(f"{id}: {refusal}")
+        raise Failure(Reason("{id}: {why}", id=id, why=refusal))
     try:
         act(_sound(archive, recording, asked), traced)
     except (Failure, OSError) as error:
@@ -273,28 +285,30 @@ def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Recording
     """The sound of the file, after a check that it is the recorded one."""
     kind = archive.files.finished(recording.id)
     if kind is None:
-        raise Failure(f"{recording.id}: its file is missing")
+        raise Failure(Reason("{id}: its file is missing", id=recording.id))
     if sha256(archive.files, recording.id, kind) != recording.sha256:
         name = archive.files.name(recording.id, kind)
-        raise Failure(f"{recording.id}: {name} is not the file that was recorded: its hash differs")
+        said = N_("{id}: {file} is not the file that was recorded: its hash differs")
+        raise Failure(Reason(said, id=recording.id, file=name))
     file = archive.files.fetch(recording.id, kind)
     if kind is not FileKind.SEALED:
         return RecordingSound(file, asked.channel)
     identity = asked.unlocked
     if identity is None:
+        who = _who(archive, recording)
         raise Failure(
-            f"{recording.id}: it is sealed; accepted: --identity KEYFILE of {_who(archive, recording)}"
+            Reason("{id}: it is sealed; accepted: --identity KEYFILE of {who}", id=recording.id, who=who)
         )
     try:
         key = archive.vault.key(recording.id, identity)
     except KeysError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
     return RecordingSound(file, asked.channel, key)
 
 
 def _who(archive: Archive, recording: Recording) -> str:
     """The people who can listen to it."""
     try:
-        return " or ".join(str(key) for key in archive.vault.recipients(recording.id))
+        return " or ".join(map(str, archive.vault.recipients(recording.id)))
     except KeysError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error

@@ -1,5 +1,7 @@
 """Checks that what is kept is still what was written: `verify`. Nothing here changes anything."""
 
+from gettext import gettext, ngettext
+from gettext import gettext as _
 from pathlib import Path
 
 import click
@@ -14,13 +16,17 @@ from sipagent.agent.recorder.stored import files_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import Step, steps
 from sipagent.cli.tables import Column, console, show_fields, show_table
-from sipagent.config.finding import counted
+from sipagent.cli.times import figure
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason, shown
 
 _FINDING: list[Column[Problem]] = [
-    Column("where", lambda found: found.where),
-    Column("problem", lambda found: found.problem, wraps=True),
+    Column("where", lambda found: shown(found.where)),
+    Column("problem", lambda found: shown(found.problem), wraps=True),
 ]
-_COUNTED = ("chain", "receipts", "recordings", "accesses", "notes", "sums", "files")
+_COUNTED = (
+    *(N_("chain"), N_("receipts"), N_("recordings"), N_("accesses"), N_("notes"), N_("sums"), N_("files")),
+)
 _LONG = 2000  # from this many of anything on, progress shows
 
 
@@ -66,8 +72,9 @@ def _archive(work: Workplace) -> Archive:
     if database.exists():
         return work.archive()
     if work.config.places.head.exists() or has_metadata(files_of(work.config)):
-        raise Failure(f"{database} is missing, and what it held with it; see `sipagent rebuild`")
-    raise Failure(f"{database}: there is no database yet, and nothing to verify")
+        said = _("{file} is missing, and what it held with it; see `sipagent rebuild`")
+        raise Failure(said.format(file=database))
+    raise Failure(_("{file}: there is no database yet, and nothing to verify").format(file=database))
 
 
 def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> StampReport:
@@ -77,12 +84,14 @@ def _stamps(work: Workplace, archive: Archive, found: Verified, step: Step) -> S
         work.config.places.stamps,
         archive.store.hash_of,
         kept.timestamp_ca,
-        lambda done, total: step("stamps", done, total),
+        lambda done, total: step(N_("stamps"), done, total),
     )
     for wrong in report.problems:
         seq = wrong.name.partition(".")[0]
         lost = seq.isdecimal() and any(int(seq) in gap for gap in found.gaps)
-        (found.lost if lost else found.problems).append(Problem(f"stamp {wrong.name}", wrong.problem))
+        (found.lost if lost else found.problems).append(
+            Problem(Reason("stamp {name}", name=wrong.name), wrong.problem)
+        )
     return report
 
 
@@ -96,14 +105,22 @@ def _json(found: Verified, stamps: StampReport) -> Json:
 
 
 def _show(found: Verified, stamps: StampReport, screen: Console) -> None:
-    looked_at = [(name, f"{found.counts.get(name, 0):,}") for name in _COUNTED]
-    looked_at += [("stamps", f"{stamps.good:,}"), ("head", f"{found.head.seq:,} {found.head.hash}")]
+    looked_at = [(gettext(name), figure(found.counts.get(name, 0))) for name in _COUNTED]
+    looked_at += [
+        (_("stamps"), figure(stamps.good)),
+        (_("head"), figure(found.head.seq)),
+        ("", found.head.hash),  # a line of its own: it fills one
+    ]
     show_fields(looked_at, screen)
     if found.lost:
-        screen.print("\nLost, as the chain says itself:", style="bold yellow")
+        title = _("Lost, as the chain says itself:")
+        screen.print(f"\n{title}", style="bold yellow")
         show_table(found.lost, _FINDING, screen)
     if not found.problems:
-        screen.print("\nAll of it is as it was written.", style="green")
+        said = _("All of it is as it was written.")
+        screen.print(f"\n{said}", style="green")
         return
-    screen.print(f"\n{counted(len(found.problems), 'problem')}:", style="bold red")
+    n = len(found.problems)
+    title = ngettext("{n} problem:", "{n} problems:", n).format(n=n)
+    screen.print(f"\n{title}", style="bold red")
     show_table(found.problems, _FINDING, screen)

@@ -1,5 +1,6 @@
 """Setting up and running: `check`, `run`, `demo`, `completion`."""
 
+from gettext import gettext as _
 from typing import TYPE_CHECKING
 
 import click
@@ -80,7 +81,7 @@ def _supervised(config: "Config", log_json: bool, drain_s: float, systemd: "Syst
     try:
         return supervision.run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
     except EdgeError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
 
 
 def _in_one_process(config: "Config", log_json: bool, drain_s: float, systemd: "Systemd") -> int:
@@ -92,7 +93,7 @@ def _in_one_process(config: "Config", log_json: bool, drain_s: float, systemd: "
     try:
         return one_process.run(config, log_json=log_json, drain_s=drain_s, systemd=systemd)
     except EngineError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
 
 
 @click.command("demo", short_help="Two calls on this machine, without trunk or phones.")
@@ -119,10 +120,10 @@ def completion_command(ctx: click.Context, shell: str) -> None:
 
     \b
     Examples:
-      eval "$(sipagent completion bash)"     in ~/.bashrc
+      echo 'eval "$(sipagent completion bash)"' >> ~/.bashrc
       sipagent completion fish > ~/.config/fish/completions/sipagent.fish
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise Failure(f"no completion for {shell}")
+        raise Failure(_("no completion for {shell}").format(shell=shell))
     click.echo(kind(ctx.find_root().command, {}, "sipagent", "_SIPAGENT_COMPLETE").source())

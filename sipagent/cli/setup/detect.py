@@ -8,7 +8,9 @@ import click
 from media.hearing.detectors import load_detector
 from media.hearing.keyword import Detector, DetectorUnavailable, Meaning
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
-from sipagent.cli.tables import Column, console, show_table
+from sipagent.cli.tables import Column, coded, console, show_table
+from sipagent.cli.times import figure, in_seconds
+from sipagent.languages.reason import shown
 from sipagent.voice.detection import Detected, UnreadableSound, hear, read_sound
 from sipagent.voice.detectors import detectors
 
@@ -37,7 +39,7 @@ def detect_command(work: Workplace, /, *, files: tuple[Path, ...], as_json: bool
         try:
             heard.append((path, hear(detector, read_sound(path))))
         except UnreadableSound as wrong:
-            unreadable.append(str(wrong))
+            unreadable.append(shown(wrong))
     if as_json:
         print_json([_json(path, result) for path, result in heard])
     else:
@@ -52,7 +54,7 @@ def _detector(work: Workplace) -> Detector:
         heard = detectors(work.config).before
         detector = heard or load_detector("embedding", refusal.keywords, heads=refusal.heads)
     except DetectorUnavailable as wrong:
-        raise Failure(str(wrong)) from wrong
+        raise Failure(*wrong.args) from wrong
     assert detector is not None
     return detector
 
@@ -78,18 +80,18 @@ def _verdict(heard: Detected) -> str:
 
 _COLUMNS: list[Column[tuple[Path, Detected]]] = [
     Column("file", lambda row: str(row[0]), shrinks=True),
-    Column("verdict", lambda row: _verdict(row[1])),
+    Column("verdict", lambda row: coded("verdict", _verdict(row[1]))),
     Column("keyword", lambda row: row[1].verdict.keyword),
     Column("confidence", lambda row: _two(row[1].verdict.confidence), right=True),
     Column("utterances", lambda row: str(len(row[1].verdicts)), right=True),
     Column("latency", lambda row: _ms(row[1].latency_ms), right=True),
-    Column("CPU", lambda row: f"{row[1].cpu_s * 1000:.0f} ms", right=True),
-    Column("length", lambda row: f"{row[1].duration_s:.1f} s", right=True),
+    Column("CPU", lambda row: _ms(round(row[1].cpu_s * 1000)), right=True),
+    Column("length", lambda row: in_seconds(row[1].duration_s), right=True),
 ]
 
 
 def _two(value: float | None) -> str | None:
-    return None if value is None else f"{value:.2f}"
+    return None if value is None else figure(value, ".2f")
 
 
 def _ms(value: int | None) -> str | None:

@@ -1,5 +1,6 @@
 """`edge`: Kamailio's configuration, for those who run their own."""
 
+from gettext import gettext as _
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ def edge_command(work: Workplace, directory: Path | None) -> None:
     tokens = kept_tokens(places(work.config.places.edge))
     write_files(plan, where, active=range(plan.workers), tokens=tokens)
     for path in (where.configuration, where.workers, where.sources, where.tls, where.dialogs):
-        click.echo(f"wrote {path}")
+        click.echo(_("wrote {file}").format(file=path))
 
 
 def _plan(work: Workplace) -> "Plan":

@@ -1,6 +1,8 @@
 """When the service takes calls: `hours`."""
 
 from datetime import datetime
+from gettext import gettext as _
+from gettext import pgettext
 
 import click
 
@@ -33,10 +35,10 @@ def hours_command(work: Workplace, at_text: str | None, as_json: bool) -> None:
         return
     show_fields(
         (
-            ("at", f"{full(at.astimezone(zone))} {zone}"),
-            ("state", "open" if state.open else "closed"),
-            ("why", _why(state)),
-            ("until", _until(at, until, work)),
+            (_("at"), f"{full(at.astimezone(zone))} {zone}"),
+            (_("state"), pgettext("service", "open") if state.open else pgettext("service", "closed")),
+            (_("why"), _why(state)),
+            (_("until"), _until(at, until, work)),
         ),
         console(),
     )
@@ -48,9 +50,12 @@ def _moment(work: Workplace, text: str | None) -> datetime:
     try:
         at = parse_moment(text, now(), work.config.service.timezone)
         if at.year not in _YEARS:
-            raise ValueError(f"{text!r} is not in the years {_YEARS.start} to {_YEARS.stop - 1}")
+            said = _("{text!r} is not in the years {first} to {last}")
+            raise ValueError(said.format(text=text, first=_YEARS.start, last=_YEARS.stop - 1))
     except ValueError as error:
-        raise click.UsageError(f"--at: {error}", click.get_current_context()) from error
+        raise click.UsageError(
+            _("{option}: {problem}").format(option="--at", problem=error), click.get_current_context()
+        ) from error
     return at
 
 
@@ -68,10 +73,12 @@ def _json(at: datetime, schedule: Schedule, state: State, until: datetime | None
 def _why(state: State) -> str:
     match state.reason:
         case "always":
-            return "hours.week is absent: open day and night"
+            return _("hours.week is absent: open day and night")
         case "week":
-            day, _, hours = state.what.partition(" ")
-            return f"hours.week: {day} {hours or 'closed all day'}"
+            day, *rest = state.what.split(" ", 1)
+            hours = "".join(rest)
+            said = _("hours.week: {day} {hours}") if hours else _("hours.week: {day} closed all day")
+            return said.format(day=day, hours=hours)
         case "holiday":
             return f"hours.holidays: {state.what}"
         case "closed":
@@ -80,5 +87,5 @@ def _why(state: State) -> str:
 
 def _until(at: datetime, until: datetime | None, work: Workplace) -> str:
     if until is None:
-        return "no change within two years"
+        return _("no change within two years")
     return f"{full(work.local(until))}, {distance(until, at)}"

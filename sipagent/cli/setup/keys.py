@@ -6,6 +6,7 @@ and must then leave the machine: the agent needs none.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from gettext import gettext as _
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from sipagent.check.keys import PrivateKey, private_keys
 from sipagent.cli.base import Failure, Program, Workplace, json_option, print_json
 from sipagent.cli.passphrase import leaving, new_passphrase, new_passphrase_options
 from sipagent.cli.tables import Column, console, show_table
+from sipagent.languages.reason import shown
 
 
 @click.group("keys", cls=Program, short_help="Who can listen: make, list and rotate keys.")
@@ -65,15 +67,17 @@ def new_command(
         where = where.with_suffix("")
     for path in (Path(f"{where}.pub"), Path(f"{where}.key")):
         if path.exists():
-            raise Failure(f"{path}: exists, and a key is never overwritten")  # before the question
+            said = _("{file}: exists, and a key is never overwritten").format(file=path)
+            raise Failure(said)  # before the question
     passphrase = new_passphrase(Path(f"{where}.key"), passphrase_file, no_passphrase)
     try:
         public, private = make_pair(where, passphrase, comment)
     except KeysError as error:
-        raise Failure(str(error)) from error
-    click.echo(f"wrote {public}")
-    click.echo(f"wrote {private}")
-    click.echo(f"Next: name {public} in recording.recipients. {leaving(private)}")
+        raise Failure(*error.args) from error
+    for path in (public, private):
+        click.echo(_("wrote {file}").format(file=path))
+    what_next = _("Next: name {file} in recording.recipients.").format(file=public)
+    click.echo(f"{what_next} {leaving(private)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +111,12 @@ def list_command(work: Workplace, as_json: bool) -> None:
         return
     screen = console()
     if not rows:
-        screen.print("No recipients: recordings are stored in clear.")
+        screen.print(_("No recipients: recordings are stored in clear."))
         return
     columns: list[Column[Recipient]] = [
         Column("fingerprint", lambda row: row.key.id if row.key else None),
         Column("comment", lambda row: row.key.comment if row.key else None, shrinks=True),
-        Column("public key", lambda row: _shown(work, row.path) or "not a recipient", shrinks=True),
+        Column("public key", lambda row: _shown(work, row.path) or _("not a recipient"), shrinks=True),
         Column("opens", lambda row: str(row.recordings), right=True),
         Column("private key", lambda row: _private(work, row), wraps=True),
     ]
@@ -135,7 +139,7 @@ def _recipients(work: Workplace) -> Iterator[Recipient]:
         try:
             key = read_public(path)
         except KeysError as error:
-            yield Recipient(path=path, problem=str(error))
+            yield Recipient(path=path, problem=shown(error))
             continue
         named.add(key)
         yield recipient(key, path)
@@ -160,9 +164,9 @@ def _counts(archive: Archive) -> dict[PublicKey, int]:
 
 def _private(work: Workplace, row: Recipient) -> str | None:
     if row.private is None:
-        return "elsewhere" if row.key else None
-    passphrase = "" if row.private.protected else ", no passphrase"
-    return f"here: {_shown(work, row.private.path)}{passphrase}"
+        return _("elsewhere") if row.key else None
+    said = _("here: {file}") if row.private.protected else _("here: {file}, no passphrase")
+    return said.format(file=_shown(work, row.private.path))
 
 
 def _json(work: Workplace, row: Recipient) -> Json:

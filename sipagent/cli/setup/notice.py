@@ -1,6 +1,7 @@
 """What callers hear before they are recorded: `notice`."""
 
 import textwrap
+from gettext import gettext as _
 from typing import Any
 
 import click
@@ -9,6 +10,7 @@ from media.prompt import PromptError
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.findings import show_findings
 from sipagent.cli.tables import console, show_fields
+from sipagent.cli.times import in_seconds
 from sipagent.notice.notices import SpokenNotice, spoken_notices
 
 
@@ -39,13 +41,13 @@ def notice_command(ctx: click.Context, work: Workplace, *, lint: bool, as_json: 
     try:
         notices = spoken_notices(config)
     except PromptError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
     if as_json:
         print_json([_json(notice, work) for notice in notices])
         return
     screen = console()
     for notice in notices:
-        ways = ", ".join((*notice.numbers, *(f"key {key}" for key in notice.keys)))
+        ways = ", ".join((*notice.numbers, *(_("key {key}").format(key=key) for key in notice.keys)))
         narrowed = ways and notice.language != config.service.language  # which all other callers hear
         title = f"{notice.language}: {ways}" if narrowed else notice.language
         show_fields(_fields(notice, work), screen, title)
@@ -55,10 +57,10 @@ def _fields(notice: SpokenNotice, work: Workplace) -> list[tuple[str, str | None
     json = _json(notice, work)
     lines: list[str] | list[None] = textwrap.wrap(json["words"] or "", 100) or [None]
     return [
-        ("file", json["file"]),
-        ("length", f"{json['duration_s']:.1f} s"),
+        (_("file"), json["file"]),
+        (_("length"), in_seconds(json["duration_s"])),
         ("sha256", json["sha256"]),
-        *(("" if place else "words", line) for place, line in enumerate(lines)),
+        *(("" if place else _("words"), line) for place, line in enumerate(lines)),
     ]
 
 

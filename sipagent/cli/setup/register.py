@@ -1,5 +1,7 @@
 """The entry for the register of processing activities: `register`."""
 
+from gettext import gettext as _
+from gettext import ngettext
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +13,10 @@ from sipagent.article30.file import Difference, RegisterError, Written, differen
 from sipagent.article30.markdown import LANGUAGES
 from sipagent.article30.register import RegisterEntry, entry
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
-from sipagent.config.finding import counted
 from sipagent.config.identity import printable
 from sipagent.config.load import Config
+from sipagent.languages.messages import colon
+from sipagent.languages.reason import shown
 from sipagent.notice.notices import spoken_notices
 
 _SHOWN = 4000  # characters of a statement; notices are the longest
@@ -60,14 +63,14 @@ def register_command(
     _refuse(
         (
             check is not None and bool(out or lang or format_),
-            "--check knows format and language by FILE, and writes nothing",
+            _("--check knows format and language by FILE, and writes nothing"),
         ),
-        (strict and check is None, "--strict goes with --check"),
-        (force and out is None, "--force goes with --out"),
-        (as_json and format_ == "md", "--json and --format md exclude each other"),
+        (strict and check is None, _("--strict goes with --check")),
+        (force and out is None, _("--force goes with --out")),
+        (as_json and format_ == "md", _("--json and --format md exclude each other")),
         (
             lang is not None and (as_json or format_ == "json"),
-            "--lang goes with Markdown; JSON is the same in every language",
+            _("--lang goes with Markdown; JSON is the same in every language"),
         ),
     )
     made = _entry(work.config)
@@ -101,11 +104,12 @@ def _entry(config: Config) -> RegisterEntry:
         recipients = [read_public(path) for path in config.recording.recipients]
         return entry(config, recipients, spoken_notices(config))
     except (KeysError, PromptError) as wrong:
-        raise Failure(str(wrong)) from wrong
+        raise Failure(*wrong.args) from wrong
 
 
 def _to_complete(made: RegisterEntry) -> str:
-    return f"to be completed in the configuration: {', '.join(made.to_complete)}"
+    said = _("to be completed in the configuration: {keys}")
+    return said.format(keys=", ".join(made.to_complete))
 
 
 # --- writing ---
@@ -120,7 +124,7 @@ def _write(
         as_json = there.language is None if there else out.suffix.lower() == ".json"
         format_ = "json" if as_json and lang is None else "md"
     if there is not None and (there.language is None) != (format_ == "json"):
-        raise Failure(f"{out}: is of the other format; --force replaces it")
+        raise Failure(_("{file}: is of the other format; --force replaces it").format(file=out))
     language = None if format_ == "json" else lang or (there and there.language) or default
     _replace(out, renewed(there, made, language))
     click.echo(f"{out}")
@@ -130,7 +134,8 @@ def _there(out: Path) -> Written:
     try:
         return _read(out)
     except RegisterError as wrong:
-        raise Failure(f"{out}: exists, and {wrong}; --force replaces it") from wrong
+        said = _("{file}: exists, and {why}; --force replaces it")
+        raise Failure(said.format(file=out, why=shown(wrong))) from wrong
 
 
 def _replace(path: Path, text: str) -> None:
@@ -148,11 +153,11 @@ def _read(path: Path) -> Written:
     with path.open("rb") as file:
         content = file.read(SIZE_LIMIT + 1)
     if len(content) > SIZE_LIMIT:
-        raise RegisterError("is too long for a register")
+        raise RegisterError(_("is too long for a register"))
     try:
         return read(content.decode())
     except UnicodeDecodeError as error:
-        raise RegisterError("is not UTF-8 text") from error
+        raise RegisterError(_("is not UTF-8 text")) from error
 
 
 # --- comparing ---
@@ -163,7 +168,7 @@ def _check(made: RegisterEntry, path: Path, *, strict: bool, as_json: bool) -> N
     try:
         written = _read(path)
     except RegisterError as wrong:
-        raise Failure(f"{path}: {wrong}") from wrong
+        raise Failure(f"{path}{colon()}{shown(wrong)}") from wrong
     found = differences(written, made)
     if as_json:
         print_json(
@@ -180,14 +185,20 @@ def _check(made: RegisterEntry, path: Path, *, strict: bool, as_json: bool) -> N
         for one in found:
             _show(path, one)
     if found:
-        differs = f"differs from the configuration in {counted(len(found), 'statement')}"
-        raise Failure(f"{path}: {differs}; `sipagent register --out {path}` renews it")
+        said = ngettext(
+            "{file}: differs from the configuration in {n} statement; "
+            "`sipagent register --out {file}` renews it",
+            "{file}: differs from the configuration in {n} statements; "
+            "`sipagent register --out {file}` renews it",
+            len(found),
+        )
+        raise Failure(said.format(file=path, n=len(found)))
     if made.to_complete and strict:
         raise Failure(_to_complete(made))
     if made.to_complete:
         click.echo(f"sipagent: {_to_complete(made)}", err=True)
     if not as_json:
-        click.echo(f"{path}: agrees with the configuration")
+        click.echo(_("{file}: agrees with the configuration").format(file=path))
 
 
 def _json(one: Difference) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """`keys rotate`: seals what is sealed again, to the recipients in the present configuration."""
 
 from dataclasses import replace
+from gettext import gettext as _
+from gettext import ngettext
 from pathlib import Path
 
 import click
@@ -12,7 +14,8 @@ from sipagent.cli.base import Failure, Workplace, by_option, json_option, now, p
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
-from sipagent.config.finding import counted
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import shown
 
 _SHOWN = 20  # how many failures to show; more have one reason
 
@@ -66,9 +69,9 @@ def _named(work: Workplace) -> list[PublicKey]:
     try:
         keys = [read_public(path) for path in work.config.recording.recipients]
     except KeysError as error:
-        raise Failure(str(error)) from error
+        raise Failure(*error.args) from error
     if not keys:
-        raise Failure("recording.recipients is empty: there is nobody to seal to")
+        raise Failure(_("recording.recipients is empty: there is nobody to seal to"))
     return list(dict.fromkeys(keys))
 
 
@@ -78,7 +81,7 @@ def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: 
     trace = Access(at=now(), action="rotate", by=by, system_user=system_user())
     begun = f"begun with {opener.public}, to be for {_names(recipients)}"
     archive.store.add_access(replace(trace, detail=begun))
-    with steps_of("sealing") as step:
+    with steps_of(N_("sealing")) as step:
         done = rotate(archive, opener, recipients, step)
     counts = f"{len(done.sealed)} sealed anew, {done.already} were so already, {len(done.failed)} failed"
     outcome = "failed" if done.failed else "done"
@@ -93,15 +96,21 @@ def _names(recipients: list[PublicKey]) -> str:
 
 def _show(done: Rotation, names: str) -> None:
     screen = console()
-    screen.print(f"{counted(len(done.sealed), 'recording')} sealed anew, for {names}.")
+    n = len(done.sealed)
+    said = ngettext("{n} recording sealed anew, for {names}.", "{n} recordings sealed anew, for {names}.", n)
+    screen.print(said.format(n=n, names=names))
     if done.already:
-        screen.print(f"{done.already} already so.")
+        said = ngettext("{n} already so.", "{n} already so.", done.already)
+        screen.print(said.format(n=done.already))
     if done.failed:
-        screen.print("\nLeft as they were:", style="bold red")
+        title = _("Left as they were:")
+        screen.print(f"\n{title}", style="bold red")
         columns: list[Column[tuple[str, str]]] = [
             Column("id", lambda failed: failed[0]),
-            Column("problem", lambda failed: failed[1], wraps=True),
+            Column("problem", lambda failed: shown(failed[1]), wraps=True),
         ]
         show_table(done.failed[:_SHOWN], columns, screen)
         if len(done.failed) > _SHOWN:
-            screen.print(f"and {len(done.failed) - _SHOWN} more; --json names all")
+            rest = len(done.failed) - _SHOWN
+            said = ngettext("and {n} more; --json names all", "and {n} more; --json names all", rest)
+            screen.print(said.format(n=rest))

@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from datetime import date
+from gettext import gettext as _
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from media.hearing.spotter import known_heads, plain
 from media.training.language import LANGUAGES, Language, language
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import steps
+from sipagent.cli.times import percent
 from sipagent.config.load import Config
 from sipagent.config.tables.spoken import PromptFiles
+from sipagent.languages.reason import shown
 from sipagent.voice.own_keyword import (
     PROMPTS,
     SYNTHETIC,
@@ -39,6 +42,7 @@ LONGEST, MOST_WORDS = 60, 8
     "--recall",
     type=click.FloatRange(0, 100),
     default=85.0,
+    metavar="N",
     show_default=True,
     help="Per cent of those who say it that must be heard.",
 )
@@ -46,6 +50,7 @@ LONGEST, MOST_WORDS = 60, 8
     "--false-refusals",
     type=click.FloatRange(0, 100),
     default=0.5,
+    metavar="N",
     show_default=True,
     help="Per cent of other utterances that may be taken for it.",
 )
@@ -53,12 +58,14 @@ LONGEST, MOST_WORDS = 60, 8
     "--share",
     type=click.FloatRange(0.01, 10),
     default=1.0,
+    metavar="N",
     show_default=True,
     help="Of the usual number of utterances: less takes less time, and hears worse.",
 )
 @click.option(
     "--styles",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="DIR",
     help="The folder of Kokoro's speakers; else where npm leaves them below the current folder.",
 )
 @json_option
@@ -111,7 +118,7 @@ def train_command(
                 step,
             )
         except (Missing, TrainingFailed) as wrong:
-            raise Failure(str(wrong)) from wrong
+            raise Failure(*wrong.args) from wrong
     why, seconds = why_not(trained.check, bounds), time.monotonic() - began
     place = None if why else _install(work.config, trained, spoken, bounds)
     if as_json:
@@ -119,15 +126,17 @@ def train_command(
     else:
         click.echo(_told(trained, seconds))
     if why:
-        raise Failure(f"{words!r} is not installed: {why}")
+        raise Failure(_("{words!r} is not installed: {why}").format(words=words, why=shown(why)))
     if not as_json:
-        click.echo(f"{place} hears {words!r}; name it in refusal.keywords, then run `sipagent check`")
+        said = _("{file} hears {words!r}; name it in refusal.keywords, then run `sipagent check`")
+        click.echo(said.format(file=place, words=words))
 
 
 def _language(config: Config, code: str | None) -> Language:
     code = code or config.service.language
     if code not in LANGUAGES:
-        raise click.UsageError(f"no voices for {code!r}; accepted: --lang {'|'.join(LANGUAGES)}")
+        said = _("no voices for {code!r}; accepted: --lang {languages}")
+        raise click.UsageError(said.format(code=code, languages="|".join(LANGUAGES)))
     return language(code)
 
 
@@ -135,9 +144,8 @@ def _phrase(text: str) -> str:
     """The phrase in the form that heads have. Raises click.UsageError."""
     phrase = plain(text)
     if not phrase or len(phrase) > LONGEST or len(phrase.split()) > MOST_WORDS:
-        raise click.UsageError(
-            f"PHRASE {text!r}: accepted: words of {LONGEST} letters, {MOST_WORDS} of them at most"
-        )
+        said = _("PHRASE {text!r}: accepted: words of {letters} letters, {words} of them at most")
+        raise click.UsageError(said.format(text=text, letters=LONGEST, words=MOST_WORDS))
     return phrase
 
 
@@ -145,7 +153,8 @@ def _refuse_read_only(folder: Path) -> None:
     """Refuse a read-only folder before the work, not after it."""
     there = next(place for place in (folder, *folder.parents) if place.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise Failure(f"{folder}: cannot be written to; accepted: such a folder in refusal.heads")
+        said = _("{file}: cannot be written to; accepted: such a folder in refusal.heads")
+        raise Failure(said.format(file=folder))
 
 
 def _refuse_known(phrase: str) -> None:
@@ -153,12 +162,10 @@ def _refuse_known(phrase: str) -> None:
     try:
         known = {plain(one): head for head in known_heads() for one in head.phrases}
     except DetectorUnavailable as wrong:
-        raise Failure(str(wrong)) from wrong
+        raise Failure(*wrong.args) from wrong
     if phrase in known:
-        raise Failure(
-            f"{phrase!r} is heard already, by the head for {known[phrase].language}: "
-            "name it in refusal.keywords"
-        )
+        said = _("{phrase!r} is heard already, by the head for {language}: name it in refusal.keywords")
+        raise Failure(said.format(phrase=phrase, language=known[phrase].language))
 
 
 def _prompts(config: Config, phrase: str) -> list[Path]:
@@ -227,11 +234,18 @@ works.
 
 def _told(trained: Trained, seconds: float) -> str:
     check = trained.check
-    by = ", ".join(f"{name} {share:.0%}" for name, share in check.recalls.items())
-    return (
-        f"Voices held back: of {check.said} who say it {check.recall or 0:.1%} are heard ({by}); "
-        f"{check.false_refusals or 0:.2%} of {check.count('other')} other utterances are taken for it, "
-        f"{check.near_misses or 0:.1%} of what sounds like it. Took {seconds:.0f} s."
+    said = _(
+        "Voices held back: of {said} who say it {recall} are heard ({by}); {false} of {others} other "
+        "utterances are taken for it, {near} of what sounds like it. Took {seconds} s."
+    )
+    return said.format(
+        said=check.said,
+        recall=percent(check.recall or 0),
+        by=", ".join(f"{name} {percent(share, 0)}" for name, share in check.recalls.items()),
+        false=percent(check.false_refusals or 0, 2),
+        others=check.count("other"),
+        near=percent(check.near_misses or 0),
+        seconds=round(seconds),
     )
 
 

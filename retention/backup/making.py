@@ -1,0 +1,333 @@
+"""Makes a backup while calls are recorded, refused and purged.
+
+1. Files of closed recordings are copied, which takes its time; whatever happens to them meanwhile.
+2. Then the turn to write is taken, and kept to the end: no row changes. The database and its head are copied.
+3. What is in the backup is put right by the rows as they are now: what came is copied, what was changed is
+   copied again, what went goes. Marks are looked at last: a refusal waits for no turn.
+4. The manifest is written, and the folder gets its name. Before that it has one that no restore takes.
+
+A recording is taken only once its call is over: nobody can refuse it any more. So no refusal comes too late
+for the backup that has its sound. What is still open, or to be erased, is not in it.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from io import BufferedIOBase, BytesIO
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from retention.archive.archive import Archive
+from retention.archive.erasure import pending
+from retention.archive.reserve import ReserveError, read_reserve
+from retention.backup.manifest import (
+    CONFIGURATION,
+    DATABASE,
+    MANIFEST,
+    README,
+    RECORDINGS,
+    BackupError,
+    Copied,
+    Manifest,
+    Taken,
+    copy,
+    read_manifest,
+)
+from retention.recording import Recording, Status, to_text
+from retention.rows.chain import ChainHead
+from retention.rows.pages import Listing
+from retention.rows.selection import Selection
+from retention.rows.store import StoreError, UnknownId
+from retention.rules.purge import due
+from retention.storage.files import alone, make_folder, sync_folder
+from retention.storage.marks import Marks
+from retention.storage.places import Places
+from retention.storage.recording_files import Area, FileKind, RecordingFiles
+
+Progress = Callable[[str, int, int], None]  # what, done, total
+
+_NAME = re.compile(r"sipagent-\d{8}T\d{6}Z")
+_UNFINISHED = re.compile(r"\.sipagent-\d{8}T\d{6}Z\.unfinished")
+_CLOSED = Listing(table="recordings", columns="id", order=("started_at", "id"), where=["status = 'closed'"])
+_TRIES = 20  # to read a reserve between two writes of its owner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a backup is to be. `keep`: for how long it will be kept, None for as long as its recordings;
+    `configuration`: files by their name below `configuration/`; `period`: the configured one."""
+
+    folder: Path
+    now: datetime
+    program: str
+    period: str | None
+    keep: timedelta | None
+    configuration: Mapping[str, Path]
+
+
+def back_up(
+    archive: Archive,
+    wish: Wish,
+    files_in: Callable[[Path], RecordingFiles],
+    progress: Progress = lambda what, done, total: None,
+) -> tuple[Path, Manifest]:
+    """Make a backup below a folder, which is made if it is missing; its path, and what it holds.
+
+    After a crash it is not there; the next one removes what is left of it. `files_in(root)` keeps recordings
+    below a backup's root. Raises BackupError, StoreError, OSError.
+    """
+    if archive.store.places is None:
+        raise BackupError("there is no database yet, and nothing to back up")
+    make_folder(wish.folder)
+    try:
+        with alone(wish.folder / ".lock"):
+            for path in wish.folder.iterdir():
+                if _UNFINISHED.fullmatch(path.name):
+                    shutil.rmtree(path)
+            return _made(archive, archive.store.places, wish, files_in, progress)
+    except BlockingIOError as error:
+        raise BackupError(f"{wish.folder}: another backup is being made there") from error
+
+
+def past(folder: Path, now: datetime) -> list[tuple[Path, datetime]]:
+    """The backups in a folder that may be kept no longer, and since when. Raises OSError."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if _NAME.fullmatch(path.name):
+            with suppress(BackupError):
+                until = read_manifest(path).keep_until
+                if until is not None and until <= now:
+                    found.append((path, until))
+    return found
+
+
+def _made(
+    archive: Archive,
+    places: Places,
+    wish: Wish,
+    files_in: Callable[[Path], RecordingFiles],
+    progress: Progress,
+) -> tuple[Path, Manifest]:
+    final = wish.folder / f"sipagent-{wish.now:%Y%m%dT%H%M%SZ}"
+    root = wish.folder / f".{final.name}.unfinished"
+    if final.exists():
+        raise BackupError(f"{final}: is there already")
+    root.mkdir(mode=0o700)
+    try:
+        work = _Making(archive, places, wish, root, files_in(root))
+        work.bulk(progress)
+        os.sync()
+        with archive.store.copied_to(root / DATABASE) as head:
+            manifest = work.settle(head)
+            root.rename(final)
+            sync_folder(wish.folder)
+    except BaseException:
+        shutil.rmtree(root, ignore_errors=True)
+        raise
+    return final, manifest
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A recording as it was copied: when it goes, when each of its files had been written, and what was
+    copied of it."""
+
+    taken: Taken
+    due: datetime
+    written: dict[FileKind, datetime]
+    copied: dict[FileKind, Copied]
+
+
+@dataclass(slots=True)
+class _Making:
+    archive: Archive
+    places: Places
+    wish: Wish
+    root: Path
+    into: RecordingFiles
+    settling: bool = False  # each file is made to last by itself
+    kept: dict[str, _Kept] = field(default_factory=dict)
+    others: dict[str, Copied] = field(default_factory=dict)
+
+    def bulk(self, progress: Progress) -> None:
+        """Copy what there is, while everything goes on."""
+        for folder in (RECORDINGS, "vault", "stamps", CONFIGURATION):
+            (self.root / folder).mkdir(mode=0o700)
+        for name, path in self.wish.configuration.items():
+            self._other(f"{CONFIGURATION}/{name}", path)
+        must_go, total = {*pending(self.archive)}, sum(1 for _ in self.archive.store.each(_CLOSED))
+        for done, row in enumerate(self._closed(), 1):
+            if self._may_be_taken(row, must_go) and not self._expires(row):
+                self._take(row)
+            progress("recordings", done, total)
+
+    def settle(self, head: ChainHead) -> Manifest:
+        """Put it right, while nobody writes a row; give its manifest."""
+        self.settling = True
+        must_go, left_out, there = {*pending(self.archive)}, [], set()
+        for row in self._closed():
+            if not self._may_be_taken(row, must_go):
+                continue
+            if self._expires(row):
+                left_out.append(row.id)
+            else:
+                there.add(row.id)
+                self._take(row)
+        for id in self.kept.keys() - there:
+            self._drop(id)
+        self._beside()
+        self._hash(DATABASE)
+        self._mark()
+        return self._finish(head, left_out)
+
+    def _closed(self) -> Iterator[Recording]:
+        """Rows that cannot be read are left out, and `verify` names them."""
+        return self.archive.store.each_recording(Selection(status=Status.CLOSED), lambda id, problem: None)
+
+    def _may_be_taken(self, row: Recording, must_go: Container[str]) -> bool:
+        """Whether nobody can refuse it any more, and nobody has."""
+        if row.id in must_go or self.archive.marks.forbidden(row.id):
+            return False
+        try:
+            return self.archive.store.receipt(row.id).ended_at is not None
+        except UnknownId:
+            return True  # one that `rebuild` brought back: its receipt is lost
+        except StoreError:
+            return False
+
+    def _expires(self, row: Recording) -> bool:
+        """Whether it goes before the backup does."""
+        if self.wish.keep is None or due(row, self.wish.period) > self.wish.now + self.wish.keep:
+            return False
+        return self.archive.hold_of(row) is None
+
+    def _take(self, row: Recording) -> None:
+        """Copy its files, or those that were written since they were copied; nothing if they go meanwhile."""
+        id, files = row.id, self.archive.files
+        kept = self.kept.get(id)
+        try:
+            sound = files.finished(id)
+            kinds = [FileKind.METADATA, *([sound] if sound else [])]
+            kinds += [FileKind.KEY] if self.archive.vault.has(id) else []
+            written = {kind: files.written_at(id, kind) for kind in kinds}
+            if kept is not None and kept.written == written:
+                return
+            copied = {kind: self._copied(id, kind) for kind in kinds}
+            taken = Taken(id, row.started_at, row.expires_at, self.archive.hold_of(row) is not None)
+        except FileNotFoundError:
+            self._drop(id)
+            return
+        self.kept[id] = _Kept(taken, due(row, self.wish.period), written, copied)
+
+    def _copied(self, id: str, kind: FileKind) -> Copied:
+        target = self.into.spool(id, kind)
+        with self.archive.files.open(id, kind) as source:
+            return self._write(target, source)
+
+    def _drop(self, id: str) -> None:
+        """Whatever was copied of it."""
+        self.kept.pop(id, None)
+        for area in Area:
+            self.into.remove(area, id)
+
+    def _beside(self) -> None:
+        """What lies beside the database."""
+        ours = Places(self.root / DATABASE)
+        self._other(ours.head.name, self.places.head)
+        for there, here in ((self.places.seed, ours.seed), (self.places.rota, ours.rota)):
+            if there.exists():
+                self._other(here.name, there)
+        for owner, path in self.places.reserves().items():
+            self._reserve(path, ours.reserve(owner))
+        if self.places.stamps.is_dir():
+            for path in sorted(self.places.stamps.glob("*.tsr")):
+                self._other(f"{ours.stamps.name}/{path.name}", path)
+
+    def _reserve(self, path: Path, target: Path) -> None:
+        """Its owner may be writing: a copy that cannot be read is made again."""
+        for _ in range(_TRIES):
+            self._other(target.name, path)
+            with suppress(ReserveError):
+                read_reserve(target)
+                return
+        raise BackupError(f"{path}: cannot be read")
+
+    def _mark(self) -> None:
+        """What was marked meanwhile goes, and its mark says so wherever this is put back."""
+        marks = Marks(self.root / RECORDINGS)
+        for id in self.archive.marks.ids():
+            self._drop(id)
+            if (mark := self.archive.marks.read(id)) is not None:
+                marks.sync(marks.make(mark))
+                self._hash(f"{RECORDINGS}/{marks.path(id).name}")
+
+    def _other(self, name: str, path: Path) -> None:
+        target = self.root / name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("rb") as source:
+            self.others[name] = self._write(target, source)
+
+    def _write(self, target: Path, source: BinaryIO | BufferedIOBase) -> Copied:
+        with _private(target) as file:
+            copied = Copied(target.relative_to(self.root).as_posix(), *copy(source, file))
+            if self.settling:
+                file.flush()
+                os.fsync(file.fileno())
+        return copied
+
+    def _hash(self, name: str) -> None:
+        with (self.root / name).open("rb") as file:
+            size, sum = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+        self.others[name] = Copied(name, size, sum)
+
+    def _finish(self, head: ChainHead, left_out: Sequence[str]) -> Manifest:
+        expiries = [one.due for one in self.kept.values() if not one.taken.held]
+        until = self.wish.now + self.wish.keep if self.wish.keep is not None else min(expiries, default=None)
+        files = [*self.others.values(), *(one for kept in self.kept.values() for one in kept.copied.values())]
+        manifest = Manifest(
+            made_at=self.wish.now,
+            program=self.wish.program,
+            head={"seq": head.seq, "hash": head.hash},
+            keep_until=until,
+            files=tuple(sorted(files, key=lambda one: one.name)),
+            recordings=tuple(self.kept[id].taken for id in sorted(self.kept)),
+            left_out=tuple(sorted(left_out)),
+        )
+        self.others[README] = self._write(self.root / README, BytesIO(_readme(manifest).encode()))
+        manifest = replace(manifest, files=(*manifest.files, self.others[README]))
+        self._write(self.root / MANIFEST, BytesIO(manifest.text().encode()))
+        for folder in (*(path for path in self.root.rglob("*") if path.is_dir()), self.root):
+            sync_folder(folder)
+        return manifest
+
+
+def _private(path: Path) -> BinaryIO:
+    """A new file, mode 0600, in place of one of that name."""
+    path.unlink(missing_ok=True)
+    return cast(BinaryIO, os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"))
+
+
+def _readme(manifest: Manifest) -> str:
+    until = manifest.keep_until
+    kept = "It has no recording that expires." if until is None else _UNTIL.format(until=to_text(until)[:10])
+    return _README.format(at=to_text(manifest.made_at), count=len(manifest.recordings), kept=kept)
+
+
+_UNTIL = "Remove it on {until} at the latest: then the first recording in it has expired."
+_README = """A backup of sipagent, made at {at}, with {count} recordings.
+
+{kept}
+
+Who reads it reads the numbers of callers, and hears what was stored in clear: keep it as private as the
+recordings. Put it back into an empty place, while no agent runs there:
+
+    sipagent restore FOLDER
+
+What was deleted for a person after it was made comes back with it, and must be deleted again: the
+certificates tell. What expired meanwhile does not come back.
+"""
