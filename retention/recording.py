@@ -242,12 +242,13 @@ class Ids:
 
     def __init__(self, worker: int | None = None) -> None:
         self._worker = worker
-        self._given: set[str] = set()  # in the millisecond of the last one
+        self._given: set[str] = set()  # at the moment of the last one
 
     def new(self, now: datetime) -> str:
         """An id as `new_id` makes it, not given before."""
         id = new_id(now, self._worker)
-        self._given = {one for one in self._given if begun_at(one) == begun_at(id)}
+        moment, _, _ = id.partition("-")
+        self._given = {one for one in self._given if one.startswith(moment)}
         while id in self._given:
             id = new_id(now, self._worker)
         self._given.add(id)

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from retention.archive.verify import verify
 from retention.recording import Status, due_date
 from sipagent.agent.engine import EngineFault, Incoming, LegFailed, OfLeg, RefusedByEngine
+from sipagent.agent.operators.board_client import local_board_client
 from sipagent.call import events as e
 from tests import kept
 from tests.driving import (
@@ -18,6 +19,8 @@ from tests.driving import (
     NUMBER,
     RULES,
     SECOND_DESK,
+    Beside,
+    Clock,
     Stage,
     invite,
     staged,
@@ -177,6 +180,43 @@ def test_whether_there_is_room_is_known_before_a_caller_is_let_in(stage: Stage) 
     stage.gone(caller)
     assert agent.has_room()
     assert stage.engine.up == {operator}  # whose end is under way
+
+
+def test_a_worker_without_room_says_so_in_its_log_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receipt is the edge's, where no other worker has room."""
+    clock = Clock()
+    beside = Beside(0, clock, local_board_client(RULES, None, lambda job: job()))
+    with staged(tmp_path, monkeypatch, RULES, worker=beside) as stage, capture_logs() as logs:
+        stage.invite()
+        second = stage.invite()
+        assert stage.engine.ordered("reject") == [(second, 503, 10)]
+        stage.gone(second, 503)
+        stage.turn(RefusedByEngine(503, HERE, invite()))
+        told = [line for line in logs if line["event"] == "call_passed_on"]
+        assert [(line["status"], line["why"]) for line in told] == [(503, "legs"), (503, "engine")]
+        stage.agent.draining = True
+        stage.gone(stage.invite(), 503)
+        assert [line["why"] for line in logs if line["event"] == "call_passed_on"][2:] == ["draining"]
+        assert stage.receipts() == []
+
+
+def test_who_is_let_in_behind_another_finds_the_legs_that_were_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one waits in the inbox with one leg; another is an operator's, whose BYE is under way."""
+    with staged(tmp_path, monkeypatch, replace(RULES, calls=2)) as stage:
+        agent = stage.agent
+        agent._engine = stage.engine
+        stage.engine.up |= {98, 99}  # of a call that is over, and the first one's
+        agent.post(Incoming(99, HERE, invite()))
+        assert not agent.has_room()
+        stage.turn()
+        assert stage.engine.ordered("answer") == [(99,)]
+        assert not agent.has_room()
+        stage.engine.up.remove(98)
+        assert agent.has_room()
 
 
 # --- the service around the calls ---

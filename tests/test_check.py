@@ -1,14 +1,17 @@
 """`check`: each thing that can be wrong with a set-up, found and named."""
 
 import json
+import os
 import re
 import socket
 import sqlite3
 import threading
 import tomllib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from prometheus_client.registry import Collector
 
 from retention.rows.store import Store
 from sipagent.check.check import EngineFacts, Finding, checks, configuration_findings
-from sipagent.check.machine import answers_as_agent, python_finding
+from sipagent.check.machine import answers_as_agent, priority_finding, python_finding
 from sipagent.check.notice import VOCABULARIES, missing_words
 from sipagent.cli.init.directory import init_examples
 from sipagent.config.examples import SHIPPED
@@ -28,6 +31,7 @@ from sipagent.service.scrape import serving
 from tests.configured import SMALL, with_keys
 from tests.kept import recording
 from tests.loopback import ROOT
+from tests.urgency import forbid_real_time, real_time_is_allowed
 
 NOW = datetime(2026, 11, 24, 22, 20, tzinfo=UTC)
 ENGINE = EngineFacts(version="2.15.1", limits=EngineLimits(legs=4), tls="OpenSSL 1.0.2k")
@@ -76,7 +80,8 @@ def set_up(tmp_path: Path) -> SetUp:
 def test_what_init_wrote_has_no_error(set_up: SetUp) -> None:
     found = checks(set_up.config(), lambda: ENGINE, NOW)
     assert [finding for finding in found if finding.level == "error"] == []
-    assert {finding.what for finding in found if finding.level == "warning"} == {
+    of_this_machine = {"real-time priority"}
+    assert {finding.what for finding in found if finding.level == "warning"} - of_this_machine == {
         *(f"service.{key}" for key in SHIPPED),
         "hours",
         "prompts.closed (fr)",  # says hours
@@ -424,6 +429,25 @@ def test_the_python_is_one_that_the_engine_exists_for() -> None:
     assert python_finding((3, 13)) == Finding(
         "error", "python", "3.13; accepted: 3.11 or 3.12, the engine exists for no other"
     )
+
+
+def found_on_priority(allowed: bool) -> tuple[Finding, bool]:
+    """In a process of its own: the finding, and whether that process was as urgent as before."""
+    if not allowed:
+        forbid_real_time()
+    return priority_finding(), os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_whether_sound_may_be_urgent(set_up: SetUp, allowed: bool) -> None:
+    if allowed and not real_time_is_allowed():
+        pytest.skip("not on this machine")
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        finding, as_before = process.submit(found_on_priority, allowed).result()
+    level = "ok" if allowed else "warning"
+    assert (finding.level, finding.what, as_before) == (level, "real-time priority", True)
+    assert allowed or all(what in finding.detail for what in ("LimitRTPRIO=1", "limits.conf"))
+    assert len(set_up.findings("real-time")) == 1
 
 
 def test_a_port_that_is_taken_is_an_error(set_up: SetUp, udp: socket.socket) -> None:

@@ -30,6 +30,19 @@ def test_who_is_taken(used: int, shares: list[tuple[int, int]], calls: int, take
 
 
 @pytest.mark.parametrize(
+    "used, coming, capacity, takes",
+    [
+        (2, 1, 4, True),
+        (3, 1, 4, False),  # one is ending, and whoever came before has been promised a second one
+        (3, 2, 4, False),
+        (3, 2, 8, True),
+    ],
+)
+def test_who_is_coming_has_been_promised_two_legs(used: int, coming: int, capacity: int, takes: bool) -> None:
+    assert LegRoom.of(capacity, used, (), coming).takes(3) is takes
+
+
+@pytest.mark.parametrize(
     "used, shares, capacity, phones",
     [
         (1, [(1, 0)], 4, 2),  # one leg stays to refuse with

@@ -20,7 +20,7 @@ from sipagent.agent.engine import (
 )
 from sipagent.call import events as e
 from sipagent.call import referral as r
-from sipagent.pjsip import EngineError, PjsipEngine, doubt, engine, setup
+from sipagent.pjsip import EngineError, PjsipEngine, doubt, setup
 from sipagent.softphone.phone import Answering, Challenge
 from tests.loopback import NUMBER, PATIENCE_S, Loopback, scene
 
@@ -88,7 +88,7 @@ def test_a_key_in_rtp_is_told_at_once_and_ends_a_poll(stack: ExitStack) -> None:
     _, operator = office.dialled()
     office.engine.bridge(leg, operator)
     office.told(leg, e.MediaArrived(leg))
-    engine.LOOK_S = PATIENCE_S
+    doubt.LOOK_S = doubt.NOTHING_S = PATIENCE_S
     press = call.rtp.press("9")
     began = time.monotonic()
     while pressed(leg, "9", "rfc4733") not in office.facts(leg):

@@ -1,29 +1,18 @@
 """The threads that sound depends on come first, both or none."""
 
 import os
-import resource
 from contextlib import ExitStack
 from pathlib import Path
 
 from sipagent.pjsip.setup import CLOCK, MEDIA, hurry
 from tests.loopback import Loopback, scene
-
-NOBODY = 65534
+from tests.urgency import forbid_real_time, real_time_is_allowed
 
 
 def policies() -> dict[str, int]:
     """How this process's threads are scheduled, by their names."""
     tasks = list(Path("/proc/self/task").iterdir())
     return {(task / "comm").read_text().strip(): os.sched_getscheduler(int(task.name)) for task in tasks}
-
-
-def real_time_is_allowed() -> bool:
-    try:
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
-    except PermissionError:
-        return False
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    return True
 
 
 @scene
@@ -50,9 +39,7 @@ def test_each_clock_anew(stack: ExitStack) -> None:
 
 @scene
 def test_where_it_is_not_allowed_nothing_changes(stack: ExitStack) -> None:
-    resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))
-    if os.geteuid() == 0:
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+    forbid_real_time()
     office = Loopback(stack)
     call, leg = office.answered()
     office.engine.listen(leg)

@@ -27,6 +27,7 @@ PJSIP_TSX_STATE_COMPLETED: int
 PJSIP_TSX_STATE_TERMINATED: int
 PJSIP_H_SUPPORTED: int
 PJSUA_CALL_MEDIA_ERROR: int
+PJSUA_MED_TP_IDLE: int
 PJSUA_CALL_MEDIA_NONE: int
 PJSUA_CALL_MEDIA_REMOTE_HOLD: int
 PJSUA_DTMF_METHOD_RFC2833: int
@@ -297,7 +298,8 @@ class MediaTransportInfo:
     localRtpName: str
     srcRtpName: str
 
-class OnCallMediaTransportStateParam: ...
+class OnCallMediaTransportStateParam:
+    state: int
 
 class OnCallStateParam:
     e: SipEvent

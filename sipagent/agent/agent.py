@@ -41,7 +41,7 @@ from sipagent.agent.engine import (
 )
 from sipagent.agent.figures import Figures, Tally
 from sipagent.agent.hearing import concluded
-from sipagent.agent.legroom import OWN, LegRoom
+from sipagent.agent.legroom import OWN
 from sipagent.agent.livecall import LiveCall, LiveCalls
 from sipagent.agent.operators.asking import Answer, AskAgain, BoardLost, Claimed, Offered
 from sipagent.agent.operators.board_client import BoardClient, local_board_client
@@ -50,12 +50,11 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recorder import Recorder, TapFault
 from sipagent.agent.registration import Registrar
 from sipagent.agent.tapping import Tapping
-from sipagent.agent.turned_away import SERVICE_UNAVAILABLE, turned_away
+from sipagent.agent.turned_away import turned_away
 from sipagent.agent.unsure import Unsure
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER
-from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import printable
 from sipagent.voice.detectors import NOBODY_LISTENS, Detectors
 
@@ -153,6 +152,8 @@ class Agent:
 
     def post(self, report: Told) -> None:
         """Put a report into the inbox; any thread."""
+        if isinstance(report, Incoming):  # told on the SIP thread
+            self._calls.coming += 1
         self._inbox.put(report)
 
     def _post_and_wake(self, report: Told) -> None:
@@ -322,12 +323,12 @@ class Agent:
     # --- facts that need the agent's own knowledge ---
 
     def _invited(self, engine: Engine, report: Incoming) -> None:
+        self._calls.coming -= 1
         now, wall = time.monotonic(), datetime.now(UTC)
         admission, message = self.admission, report.message
-        room = engine.can_play and self.carrying.legs(engine).takes(admission.calls)
+        room = self.carrying.takes(engine)
         if self._behind_edge and (self.draining or not room):
-            # the edge asks another worker, and leaves the call's one receipt if none has room
-            engine.reject(report.leg, SERVICE_UNAVAILABLE, RETRY_AFTER_S)
+            self.carrying.pass_on(engine, report.leg, draining=self.draining)
             return
         call = LiveCall.offered(self.ids.new(wall), message, admission, wall, now)
         call.certain = not self._behind_edge
@@ -354,8 +355,7 @@ class Agent:
         """Whether one more caller would find legs; true where there is another reason to refuse."""
         if self._engine is None or self.draining:
             return True
-        legs = LegRoom.of(self._engine.capacity, self._engine.legs + 1, self.live)
-        return self._engine.can_play and legs.takes(self.admission.calls)
+        return self.carrying.would_take(self._engine)
 
     def _make_room(self, engine: Engine) -> None:
         """Have legs given back on which phones ring beside others, as far as a new caller needs them."""

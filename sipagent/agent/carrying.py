@@ -19,10 +19,12 @@ from sipagent.agent.livecall import LiveCall, LiveCalls, Playing
 from sipagent.agent.operators.lending import Lending
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.tapping import Tapping
+from sipagent.agent.turned_away import SERVICE_UNAVAILABLE
 from sipagent.agent.unsure import Unsure
 from sipagent.call import events as e
 from sipagent.call import referral as r
 from sipagent.call.events import CALLER
+from sipagent.call.timing import RETRY_AFTER_S
 from sipagent.config.identity import display_for_operator
 
 log = structlog.get_logger("sipagent.agent.agent")
@@ -101,6 +103,21 @@ class Carrying:
     def legs(self, engine: Engine) -> LegRoom:
         """Who may have how many of the engine's."""
         return LegRoom.of(engine.capacity, engine.legs, self.calls.all)
+
+    def takes(self, engine: Engine) -> bool:
+        """Whether a caller whose leg is there finds room for a call."""
+        return engine.can_play and self.legs(engine).takes(self.rules().calls)
+
+    def would_take(self, engine: Engine) -> bool:
+        """Whether one more caller would who has no leg yet, behind those who are coming."""
+        legs = LegRoom.of(engine.capacity, engine.legs + 1, self.calls.all, self.calls.coming)
+        return engine.can_play and legs.takes(self.rules().calls)
+
+    def pass_on(self, engine: Engine, leg: int, *, draining: bool) -> None:
+        """The edge asks another worker, and leaves the call's one receipt if none has room."""
+        why = "draining" if draining else "legs" if engine.can_play else "players"
+        log.info("call_passed_on", status=SERVICE_UNAVAILABLE, why=why, legs=engine.legs)
+        engine.reject(leg, SERVICE_UNAVAILABLE, RETRY_AFTER_S)
 
     def _drop(self, engine: Engine, call: LiveCall) -> None:
         """The engine can't keep silent, so a stranger gets the shortest answer there is, and no receipt."""

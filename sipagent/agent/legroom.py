@@ -39,9 +39,11 @@ class LegRoom:
     shares: tuple[Share, ...]
 
     @classmethod
-    def of(cls, capacity: int, used: int, calls: Iterable[LiveCall]) -> Self:
-        """The room beside the calls whose caller is still there."""
-        return cls(capacity, used, tuple(Share.of(call) for call in calls if call.legs[CALLER] in call.up))
+    def of(cls, capacity: int, used: int, calls: Iterable[LiveCall], coming: int = 0) -> Self:
+        """The room beside the calls whose caller is still there, and `coming` callers whose call has not
+        begun: each of them has one leg, and has been promised its second one."""
+        shares = (Share.of(call) for call in calls if call.legs[CALLER] in call.up)
+        return cls(capacity, used, (*shares, *(Share("", 1, 0) for _ in range(coming))))
 
     @property
     def _ending(self) -> int:

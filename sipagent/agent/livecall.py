@@ -161,10 +161,14 @@ class LiveCall:
 
 
 class LiveCalls:
-    """The calls that are up, by id; `of_leg`: by each of their legs of the engine's, ended ones too."""
+    """The calls that are up, by id; `of_leg`: by each of their legs of the engine's, ended ones too.
+
+    `coming`: how many callers have a leg of the engine's, and no call here yet.
+    """
 
     def __init__(self) -> None:
         self._by_id: dict[str, LiveCall] = {}
+        self.coming = 0
         self.of_leg: dict[int, LiveCall] = {}
 
     def __len__(self) -> int:

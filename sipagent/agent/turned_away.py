@@ -28,6 +28,7 @@ def turned_away(
     if report.status == MISCOUNTED:
         log.error("miscounted_legs", detail="the engine's library had no leg where we had counted one")
     if report.status in ASKED_ELSEWHERE and behind_edge:
+        log.info("call_passed_on", status=report.status, why="engine")
         return None
     now = datetime.now(UTC)
     if not rules.source_allowed(report.source):

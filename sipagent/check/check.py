@@ -11,7 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 from sipagent.check.keys import key_findings
-from sipagent.check.machine import EngineFacts, disk_findings, engine_findings, port_findings, python_finding
+from sipagent.check.machine import (
+    EngineFacts,
+    disk_findings,
+    engine_findings,
+    port_findings,
+    priority_finding,
+    python_finding,
+)
 from sipagent.check.notice import prompt_findings
 from sipagent.check.sampling import sampling_findings
 from sipagent.check.stamp import stamp_findings
@@ -30,6 +37,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
     """Check everything. `now` is aware; `engine_facts` loads the engine, or raises ImportError."""
     return [
         python_finding(),
+        priority_finding(),
         *configuration_findings(config),
         *password_findings(config),
         *prompt_findings(config),

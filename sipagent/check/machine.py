@@ -1,4 +1,4 @@
-"""Whether the agent can work on this machine: disk, database, ports, engine, Python.
+"""Whether the agent can work on this machine: disk, database, ports, engine, Python, priority.
 
 Nothing is left behind: each test (a file, a bound port) is undone at once.
 """
@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException
@@ -47,6 +48,33 @@ def python_finding(version: tuple[int, int] = sys.version_info[:2]) -> Finding:
     if version in PYTHONS:
         return ok("python", text)
     return error("python", f"{text}; accepted: 3.11 or 3.12, the engine exists for no other")
+
+
+def priority_finding() -> Finding:
+    """Tell whether sound may go before all else that the machine does (`pjsip.setup.hurry`)."""
+    what = "real-time priority"
+    if may_be_urgent():
+        return ok(what, "allowed")
+    return warning(
+        what,
+        "not allowed here, and recordings may have holes on a full machine; accepted: LimitRTPRIO=1 in the"
+        " unit, which this can't see, or `- rtprio 1` for the user in /etc/security/limits.conf",
+    )
+
+
+def may_be_urgent() -> bool:
+    """Try it, with a thread that ends: limits and capabilities are not all that can forbid it."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_become_urgent).result()
+
+
+def _become_urgent() -> bool:
+    least = os.sched_param(os.sched_get_priority_min(os.SCHED_RR))
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, least)  # of this thread
+    except PermissionError:
+        return False
+    return True
 
 
 def engine_findings(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 
-Why = Literal["full", "rate", "draining", "malformed", "unsupported", "unanswered"]
+Why = Literal["full", "rate", "draining", "malformed", "unsupported", "unanswered", "untaken"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class RejectedCall:
     `from_`, `asserted` (P-Asserted-Identity) and `privacy` are the bodies of headers as the trunk sent them,
     empty where absent; `called` is the Request-URI. `full`: no slot was free; `rate`: one was, but too many
     calls came at once; `malformed`: no worker could have read it; `unsupported`: it asks for something not
-    supported, or for more media than an engine takes; `unanswered`: no worker that got it answered.
+    supported, or for more media than an engine takes; `unanswered`: no worker that got it answered;
+    `untaken`: a slot was free, and its worker said that it had no room.
     """
 
     at: datetime

@@ -23,6 +23,10 @@ class Awareness:
         self._due: dict[Leg, float] = {}  # when to try
         self._told: set[Leg] = set()
 
+    @property
+    def pending(self) -> bool:
+        return bool(self._due)
+
     def change(self, leg: Leg, indication: Indication) -> None:
         """The leg is recorded, or is not, from now on."""
         if leg.indication != indication:

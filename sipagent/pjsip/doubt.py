@@ -1,10 +1,11 @@
-"""Legs from which nothing comes though they say that they send.
+"""Legs from which nothing comes though they say that they send, and how often such things are looked at.
 
-Many phones that hold offer music of their own and send nothing, so it is looked at.
+Many phones that hold offer music of their own and send nothing.
 """
 
 import time
 from collections.abc import Collection
+from typing import Protocol
 
 from sipagent.call import events as e
 from sipagent.pjsip.legs import Leg
@@ -12,6 +13,22 @@ from sipagent.pjsip.legs import Leg
 DOUBT_S = 0.6  # how long a holder may leave the other side in silence before our music comes
 PACKET_S = 0.02
 WATCH_S = 5.0  # between two looks at whether legs still send
+FIRST_PACKET_S = 0.005
+LOOK_S = 0.1  # for what has a time of its own: holders who send nothing, offers that wait
+NOTHING_S = 1.0  # for what is counted: packets of others, legs that send nothing any more
+
+
+class LookedAt(Protocol):
+    @property
+    def pending(self) -> bool:
+        """Whether something in it waits for its time, or for something that nobody tells of."""
+
+
+def look_s(first_packet: bool, *parts: LookedAt) -> float:
+    """When to look again, while there are legs; `first_packet`: one is waited for."""
+    if first_packet:
+        return FIRST_PACKET_S
+    return LOOK_S if any(one.pending for one in parts) else NOTHING_S
 
 
 class Doubt:
@@ -24,6 +41,10 @@ class Doubt:
         self._since: dict[Leg, tuple[float, int]] = {}
         self._media_timeout_s = media_timeout_s
         self._watched_at = 0.0
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._since)
 
     def begin(self, leg: Leg) -> None:
         """The leg holds from now on, and says that it sends."""

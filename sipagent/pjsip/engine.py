@@ -1,6 +1,7 @@
 """Orders in, reports out."""
 
 import gc
+import math
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,7 +18,7 @@ from sipagent.config.types import Network
 from sipagent.pjsip import memory, setup
 from sipagent.pjsip.accounts import Account, Accounts, Endpoint
 from sipagent.pjsip.awareness import Awareness
-from sipagent.pjsip.doubt import Doubt
+from sipagent.pjsip.doubt import Doubt, look_s
 from sipagent.pjsip.filters.screening import Screening
 from sipagent.pjsip.filters.sources import Sources
 from sipagent.pjsip.leaving import Leaving
@@ -26,8 +27,6 @@ from sipagent.pjsip.names import Names, address_in, name_in
 from sipagent.pjsip.setup import REQUEST_TERMINATED, order, with_headers, with_status
 from sipagent.pjsip.sound import Sound
 
-FIRST_PACKET_S = 0.005
-LOOK_S = 0.1  # for what has a time of its own: holders who send nothing, offers that wait
 AUDIT_S = 1.0  # between two looks at whether the library still has our legs
 FAREWELL_S = 2.0  # at the end, for legs to be told so
 NO_WAY = 503  # where a request can't be sent (RFC 3261 section 8.1.3.1)
@@ -123,10 +122,11 @@ class PjsipEngine:
         """Let the engine work for up to `timeout_s`; returns as soon as something has happened."""
         assert self._endpoint
         if self._legs:
-            timeout_s = min(timeout_s, FIRST_PACKET_S if self.sources.waits else LOOK_S)
+            parts = self.sources, self.sound, self.doubt, self.awareness, self._leaving
+            timeout_s = 0.0 if self.later else min(timeout_s, look_s(self.sources.waits, *parts))
         if (due := self.screening.due) is not None:
             timeout_s = max(0.0, min(timeout_s, due - time.monotonic()))
-        self._endpoint.libHandleEvents(int(timeout_s * 1000))
+        self._endpoint.libHandleEvents(math.ceil(timeout_s * 1000))
         now = time.monotonic()
         for number, found in self._names.answers():
             self._looked_up(number, found)
@@ -312,8 +312,7 @@ class PjsipEngine:
     def registrar_asks(self, realm: str) -> None:
         """The registrar has challenged us for the first time; it is asked again, outside of this callback."""
         self.settings.report(RealmLearnt(realm))
-        self.later.append(lambda: self.learn_realm(realm))
-        self.later.append(self.register)
+        self.later += [lambda: self.learn_realm(realm), self.register]
 
     def invited(self, account: Account, call: int, message: str, source: str) -> None:
         leg = Leg(self, account, call)

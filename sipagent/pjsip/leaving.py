@@ -23,6 +23,10 @@ class Leaving:
     def __contains__(self, leg: Leg) -> bool:
         return leg in self._until
 
+    @property
+    def pending(self) -> bool:
+        return bool(self._until)
+
     def hang_up(self, leg: Leg, elsewhere: bool) -> None:
         """End a leg now, or when something answers, or a few seconds later."""
         param = with_headers(pj.CallOpParam(), (ELSEWHERE,) if elsewhere else ())

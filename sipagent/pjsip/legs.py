@@ -193,7 +193,8 @@ class Leg(pj.Call):
 
     @guarded_callback
     def onCallMediaTransportState(self, prm: pj.OnCallMediaTransportStateParam) -> None:
-        self.engine.has_sockets()
+        if prm.state == pj.PJSUA_MED_TP_IDLE:  # they have just been made
+            self.engine.has_sockets()
 
     def _agreed(self, sdp: str, index: int) -> None:
         """Of a section of the other side's SDP: how its keys come, and what it wishes.

@@ -60,6 +60,10 @@ class Sound:
         """Whether one more caller's sounds would find players."""
         return self._engine.limits.players - self._playing - len(self._waiting) >= PLAYERS_TO_BEGIN
 
+    @property
+    def pending(self) -> bool:
+        return bool(self._waiting or self._to_hurry)
+
     def start(self, device: pj.AudDevManager) -> None:
         """Begin without a clock: an idle bridge would cost 0.4 % of a core."""
         self._device = device

@@ -169,6 +169,7 @@ class RequestRules:
         self._by_port = by_port
         self._dialogs: dict[tuple[str, str], _Dialog] = {}
         self._refused: dict[tuple[str, str, str], float] = {}
+        self._peers: frozenset[str] | None = None  # None: of dialogs that have changed since
 
     def judge(self, request: Request, load: Load, now: float) -> Verdict:
         """The verdict on a request."""
@@ -233,6 +234,7 @@ class RequestRules:
         dialog = self._dialogs.setdefault(request.dialog, _Dialog(now))
         dialog.used_at = now
         dialog.peers |= {request.source, *reached_at(request.message)}
+        self._peers = None
         if not repeated:
             dialog.passed[request.cseq, request.branch] = math.inf
         return not repeated
@@ -258,9 +260,11 @@ class RequestRules:
             dialog = self._dialogs.setdefault((call_id, tag), _Dialog(now))
             dialog.used_at = now
             dialog.peers |= {source, *reached_at(message)}
+            self._peers = None
 
     def tidy(self, live: Collection[str], now: float) -> None:
         """Forget dialogs that have ended; `live`: the Call-IDs of the others."""
+        self._peers = None
         for key, dialog in list(self._dialogs.items()):
             if key[0] in live:
                 dialog.used_at = now
@@ -271,7 +275,9 @@ class RequestRules:
     @property
     def peers(self) -> frozenset[str]:
         """The addresses of all who take part in a dialog."""
-        return frozenset(address for dialog in self._dialogs.values() for address, _ in dialog.peers)
+        if self._peers is None:
+            self._peers = frozenset(address for one in self._dialogs.values() for address, _ in one.peers)
+        return self._peers
 
     # --- steps ---
 

@@ -4,7 +4,8 @@
 
 There are as many callers as the service takes, and each calls again the moment that the last call has ended:
 in the notice, the window, while phones ring, after some talk, having refused or not. So every INVITE finds
-room, and each that is refused is a fault. What processes and handles weigh is looked at all the while.
+room, and each that is refused is a fault; its receipt tells by whom. What processes and handles weigh is
+looked at all the while.
 """
 
 from __future__ import annotations
@@ -40,15 +41,18 @@ TALK_S = (
 )  # from the answer to the end: in the notice, the window, the hunt, the talk
 REFUSES = 0.2  # of all callers, in the end
 SEED = 1
+NO_ROOM = (503, 486)
 FLAT = 1.10  # the last third of the looks beside the first
 SPARE_MB, SPARE_HANDLES = 8, 8
 
 
 @dataclass
 class Seen:
-    """What has come of it: final statuses, and of each look (s since the start) memory in kB and handles."""
+    """What has come of it: final statuses, the Call-IDs of those refused for want of room, and of each look
+    (s since the start) memory in kB and handles."""
 
     statuses: Counter[int] = field(default_factory=Counter)
+    refused: list[str] = field(default_factory=list)
     looks: list[tuple[float, int, int]] = field(default_factory=list)
 
 
@@ -63,7 +67,10 @@ class Line:
     def _run(self) -> None:
         while time.monotonic() < self._until:
             call = self._phone.call(self._site.uri())
-            self._seen.statuses[self._status(call)] += 1
+            status = self._status(call)
+            self._seen.statuses[status] += 1
+            if status in NO_ROOM:
+                self._seen.refused.append(call.call_id)
             with self._phone.loop.lock:
                 self._phone.calls.clear()
                 self._phone.seen.clear()
@@ -150,11 +157,14 @@ def rows(shape: Shape, site: Site, seen: Seen) -> list[Row]:
     )
     died = sum("has died" in str(event.get("reason")) for event in site.agent.log_events)
     alerts = sum(event.get("event") == "alert" for event in site.agent.log_events)
+    passed_on = sum(event.get("event") == "call_passed_on" for event in site.agent.log_events)
     count = seen.statuses
     return [
         Row(f"{shape}: calls", float(sum(count.values())), None, ""),
         Row(f"{shape}: 603", float(count[603]), 0, ""),
-        Row(f"{shape}: 503 or 486 with room", float(count[503] + count[486]), 0, ""),
+        Row(f"{shape}: 503 or 486 with room", float(len(seen.refused)), 0, ""),
+        *(Row(f"{shape}: of these, {by}", float(n), None, "") for by, n in refused_by(site, seen).items()),
+        Row(f"{shape}: passed on by a worker without room", float(passed_on), None, ""),
         Row(f"{shape}: without an answer, or ended by us", float(count[0] + count[1]), 0, ""),
         Row(f"{shape}: other statuses", float(sum(n for s, n in count.items() if s not in KNOWN)), 0, ""),
         Row(f"{shape}: calls left", told["sipagent_calls_in_progress"], 0, ""),
@@ -166,7 +176,16 @@ def rows(shape: Shape, site: Site, seen: Seen) -> list[Row]:
     ]
 
 
-KNOWN = (0, 1, 200, 486, 503, 603)
+def refused_by(site: Site, seen: Seen) -> Counter[str]:
+    """Who has refused how many: `edge: full`, `edge: untaken` where a worker had no room, `agent`, …"""
+    wanted = set(seen.refused)
+    with suppress(AssertionError):  # it is among them, as one without a receipt
+        wait_for(lambda: wanted <= {receipt["call_id"] for receipt in site.agent.receipts()})
+    events = {receipt["call_id"]: receipt["events"] for receipt in site.agent.receipts()}
+    return Counter(f"by {events[id][-1]['by']}" if events.get(id) else "no receipt" for id in seen.refused)
+
+
+KNOWN = (0, 1, 200, *NO_ROOM, 603)
 
 
 def main() -> int:

@@ -286,7 +286,7 @@ def test_a_worker_without_room_is_passed_over_and_another_refusal_is_the_callers
     call = edge.call()
     assert call.wait_status() == 503 and call.final and call.final.header("Retry-After")
     edge.until(lambda: len(edge.rejected) > before, "line of the rejected call")
-    assert edge.rejected[before].call_id == call.call_id
+    assert (edge.rejected[before].call_id, edge.rejected[before].why) == (call.call_id, "untaken")
 
 
 def test_what_goes_on_with_a_dead_worker_is_ended_for_the_others(edge: Edge) -> None:

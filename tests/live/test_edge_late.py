@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
 import pytest
 
+from sipagent.edge import configuration
 from sipagent.edge.hop import GIVEN_UP, HEADER
-from sipagent.softphone.phone import Answering, Call, Phone
+from sipagent.softphone.phone import Answering, Call, Loop, Phone
 from sipagent.softphone.sip import Message
 from tests.live.test_workers import WORKERS, Town
 from tests.peers import edge as scene
@@ -74,6 +77,28 @@ def test_a_worker_is_told_that_its_call_is_given_up(edge: Edge, answer: Answerin
         one.describe() for one in late.seen[before:] if one.message is word or "INVITE" in one.describe()
     ]
     assert order.index("CANCEL received") > order.index("INVITE received")
+
+
+@pytest.fixture
+def slow_edge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Edge]:
+    """One that stands still for a moment after it has given up on a worker, as on a busy machine."""
+    slow = re.sub(r"(?s)(route\[GIVE_UP\] \{.*?)\n\}", r'\1\n    usleep("100000");\n}', configuration.ROUTES)
+    monkeypatch.setattr(configuration, "ROUTES", slow)
+    with Loop() as loop:
+        edge = Edge(tmp_path / "edge", loop, scene.plan())
+        try:
+            yield edge.start()
+        finally:
+            edge.close()
+
+
+def test_what_a_worker_says_to_being_given_up_is_no_sign_that_it_had_heard(slow_edge: Edge) -> None:
+    """It answers 481 where it has never read the INVITE; the call is another worker's all the same."""
+    late = slow_edge.workers[1]
+    late.answer = Answering(silent=True)
+    for _ in slow_edge.workers:
+        slow_edge.answered()
+    assert late.count("CANCEL received") == late.count("481 CANCEL sent") == 1
 
 
 def test_who_cancels_while_no_worker_says_anything_leaves_a_receipt(edge: Edge) -> None:

@@ -11,12 +11,11 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sipagent.sip.media_source import MediaSource
 from sipagent.sip.socket_filter import attach, drain, dropped
 
-DESCRIPTORS = Path("/proc/self/fd")
+DESCRIPTORS = "/proc/self/fd"
 
 
 class RtpSockets:
@@ -93,13 +92,13 @@ def bound_to(port: int) -> Iterator[socket.socket]:
 
 def _sockets() -> Iterator[tuple[int, int]]:
     """Descriptor and inode of each socket of this process."""
-    for entry in DESCRIPTORS.iterdir():
+    for descriptor in map(int, os.listdir(DESCRIPTORS)):  # noqa: PTH208 - paths take three times as long
         try:
-            found = os.fstat(int(entry.name))
+            found = os.fstat(descriptor)
         except OSError:  # that of the folder itself, or another thread has just closed it
             continue
         if stat.S_ISSOCK(found.st_mode):
-            yield int(entry.name), found.st_ino
+            yield descriptor, found.st_ino
 
 
 def _readable(one: socket.socket) -> bool:

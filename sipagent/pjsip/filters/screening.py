@@ -81,6 +81,7 @@ class Screening:
 
     def stop(self) -> None:
         self._filter.stop()
+        self.sockets.close()
         self._open.clear()
 
     @property

@@ -29,6 +29,7 @@ class SipSockets:
         self._peer = peer
         self._networks = [Sender(one) for one in networks if isinstance(one, IPv4Network)]
         self._open_to: frozenset[str] | None = None
+        self._heard: list[socket.socket] = []  # descriptors of our own, of those that datagrams come to
 
     def open_to(self, addresses: frozenset[str]) -> None:
         """Let these in, too, besides whoever may always send. Raises OSError."""
@@ -48,13 +49,16 @@ class SipSockets:
             self._attach(self.woken, self._fixed)
 
     def dropped(self) -> int:
-        """Packets that were kept out so far."""
-        total = 0
-        for one in bound_to(self.listen[1]):
-            with one:
-                if one.type == socket.SOCK_DGRAM:
-                    total += dropped(one)
-        return total
+        """Packets that were kept out so far; the library has its socket for datagrams from its start on."""
+        if not self._heard:
+            self._heard = [one for one in bound_to(self.listen[1]) if one.type == socket.SOCK_DGRAM]
+        return sum(dropped(one) for one in self._heard)
+
+    def close(self) -> None:
+        """Let go of them, before the library does."""
+        for one in self._heard:
+            one.close()
+        self._heard.clear()
 
     @staticmethod
     def _attach(to: Address, senders: Iterable[Sender]) -> None:

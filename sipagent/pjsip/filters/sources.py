@@ -60,6 +60,10 @@ class Sources:
         soon = time.monotonic() - SOON_S
         return any(watch.looks and watch.since > soon for watch in self._of.values())
 
+    @property
+    def pending(self) -> bool:
+        return any(watch.looks for watch in self._of.values())
+
     def shut(self) -> None:
         """The library has made sockets: they hear nobody."""
         self._sockets.shut()
