@@ -39,7 +39,7 @@ _READABLE = 0o640  # a file of the configuration: by the group of its folder, wh
 
 
 @click.command("restore", short_help="Put a backup back, into an empty place.")
-@click.argument("backup", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="BACKUP")
+@click.argument("backup", type=click.Path(path_type=Path, file_okay=False), metavar="BACKUP")
 @click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, whatever confirms it.")
 @click.option(
     "--by", type=words, metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
