@@ -17,6 +17,7 @@ SPEAKING = {  # by the file of the catalogue
     "check": ("sipagent/check", "sipagent/notice", "sipagent/voice", "sipagent/article30/file.py"),
     "config": ("sipagent/config",),
     "retention": ("retention",),
+    "init": ("sipagent/cli/init/answers.py", "sipagent/cli/init/place.py"),
     "media": ("media/hearing", "media/recording", "media/prompt.py", "media/training/own.py"),
     "service": ("sipagent/edge", "sipagent/agent", "sipagent/pjsip", "sipagent/service"),
 }
@@ -27,6 +28,7 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "sipagent/edge/configuration.py",
     "sipagent/notice/vocabulary.py",
     "sipagent/notice/spoken_name.py",
+    "retention/backup/readme.py",  # in both languages
     "retention/rules/statistics.py",
     "retention/rows/counts.py",
     "retention/rows/expiring.py",

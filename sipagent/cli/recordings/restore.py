@@ -77,7 +77,7 @@ def restore_command(
             raise Failure(_("{why}; accepted, once it is right: --clock-ok --by WHO").format(why=shown(why)))
         config, new = _configuration(work, backup)
         places, target = config.places, _target(config)
-        make_folder(places.database.parent)
+        make_folder(places.folder)
         try:
             with alone(places.lock):
                 refuse_what_is_there(target, backup)
