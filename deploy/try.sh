@@ -35,4 +35,5 @@ for one in "$older" "$newer"; do
 	rm -rf "$tree"
 done
 
-in_bare "apt-get update --quiet=2 && exec bash /srv/try/steps.sh $older $version $newer"
+in_bare "apt-get update --quiet=2 && cd /srv/try && apt-get install --yes --quiet=2 --download-only ./sipagent_${older}_amd64.deb >/dev/null"
+in_bare "exec bash /srv/try/steps.sh $older $version $newer" --net # a network of its own: addresses, and port 5060

@@ -27,6 +27,7 @@ install() { apt-get install --yes --quiet=2 "$@" >apt 2>&1 </dev/null || { cat a
 start() {
 	rm -f notify
 	exec {said}< <(exec "$python" -P notified.py /srv/try/notify)
+	listener=$!
 	await LISTENING=1
 	chown sipagent notify
 	command=$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/sipagent.service)
@@ -46,7 +47,12 @@ stop() {
 	await STOPPING=1
 	wait "$service" || fail "the service ends with $?"
 	exec {said}<&-
+	kill "$listener"
 }
+
+# A network of its own, which it may have as it likes.
+ip link set lo up
+for address in 192.0.2.10 192.0.2.20 192.0.2.30; do ip address add $address/32 dev lo; done
 
 backup() { tar --create --file=backup.tar --directory=/ etc/sipagent var/lib/sipagent; }
 restore() { tar --extract --same-owner --file=backup.tar --directory=/; }
@@ -81,10 +87,8 @@ same $config "$(stat --format='%U:%G %a' $config)" 'root:sipagent 640'
 grep -q '^listen = "192.0.2.10:5060"' $config || fail "$config does not have the answers"
 
 step 'check'
-ip link set lo up
-for address in 192.0.2.10 192.0.2.20 192.0.2.30; do ip address add $address/32 dev lo; done
 has "$(ours sipagent check)" 'the name that is shipped'
-sed -i "s/Agglo J'écoute/Allô Mairie/" /etc/sipagent/prompts/fr/*.txt # as if they had been recorded anew, with these words
+sed -i "s/Agglo J.écoute/Allô Mairie/" /etc/sipagent/prompts/fr/*.txt # as if they had been recorded anew, with these words
 ours sipagent check || fail 'check finds an error'
 
 step "the service's command as its user: READY=1 when calls can come"

@@ -31,6 +31,7 @@ from retention.backup.manifest import (
     MANIFEST,
     README,
     RECORDINGS,
+    UNFINISHED,
     BackupError,
     Copied,
     Manifest,
@@ -38,7 +39,8 @@ from retention.backup.manifest import (
     copy,
     read_manifest,
 )
-from retention.recording import Recording, Status, to_text
+from retention.backup.readme import readme
+from retention.recording import Recording, Status
 from retention.rows.chain import ChainHead
 from retention.rows.pages import Listing
 from retention.rows.selection import Selection
@@ -52,7 +54,6 @@ from retention.storage.recording_files import Area, FileKind, RecordingFiles
 Progress = Callable[[str, int, int], None]  # what, done, total
 
 _NAME = re.compile(r"sipagent-\d{8}T\d{6}Z")
-_UNFINISHED = re.compile(r"\.sipagent-\d{8}T\d{6}Z\.unfinished")
 _CLOSED = Listing(table="recordings", columns="id", order=("started_at", "id"), where=["status = 'closed'"])
 _TRIES = 20  # to read a reserve between two writes of its owner
 
@@ -87,7 +88,7 @@ def back_up(
     try:
         with alone(wish.folder / ".lock"):
             for path in wish.folder.iterdir():
-                if _UNFINISHED.fullmatch(path.name):
+                if UNFINISHED.fullmatch(path.name):
                     shutil.rmtree(path)
             return _made(archive, archive.store.places, wish, files_in, progress)
     except BlockingIOError as error:
@@ -298,7 +299,7 @@ class _Making:
             recordings=tuple(self.kept[id].taken for id in sorted(self.kept)),
             left_out=tuple(sorted(left_out)),
         )
-        self.others[README] = self._write(self.root / README, BytesIO(_readme(manifest).encode()))
+        self.others[README] = self._write(self.root / README, BytesIO(readme(manifest).encode()))
         manifest = replace(manifest, files=(*manifest.files, self.others[README]))
         self._write(self.root / MANIFEST, BytesIO(manifest.text().encode()))
         for folder in (*(path for path in self.root.rglob("*") if path.is_dir()), self.root):
@@ -310,24 +311,3 @@ def _private(path: Path) -> BinaryIO:
     """A new file, mode 0600, in place of one of that name."""
     path.unlink(missing_ok=True)
     return cast(BinaryIO, os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"))
-
-
-def _readme(manifest: Manifest) -> str:
-    until = manifest.keep_until
-    kept = "It has no recording that expires." if until is None else _UNTIL.format(until=to_text(until)[:10])
-    return _README.format(at=to_text(manifest.made_at), count=len(manifest.recordings), kept=kept)
-
-
-_UNTIL = "Remove it on {until} at the latest: then the first recording in it has expired."
-_README = """A backup of sipagent, made at {at}, with {count} recordings.
-
-{kept}
-
-Who reads it reads the numbers of callers, and hears what was stored in clear: keep it as private as the
-recordings. Put it back into an empty place, while no agent runs there:
-
-    sipagent restore FOLDER
-
-What was deleted for a person after it was made comes back with it, and must be deleted again: the
-certificates tell. What expired meanwhile does not come back.
-"""

@@ -119,7 +119,7 @@ def put_back(source: Source, target: Target, now: datetime, step: Step = lambda 
     """
     backup, manifest = source.backup, source.manifest
     places, theirs = target.places, Places(backup / DATABASE)
-    make_folder(places.database.parent)
+    make_folder(places.folder)
     if not places.restoring.exists():
         write_whole(places.restoring, _name_of(backup).encode())
     if places.database.exists():  # a run before this one came so far
@@ -141,7 +141,7 @@ def put_back(source: Source, target: Target, now: datetime, step: Step = lambda 
     _copy(theirs.database, places.arriving)
     os.sync()
     places.arriving.rename(places.database)
-    sync_folder(places.database.parent)
+    sync_folder(places.folder)
     return count
 
 
@@ -161,7 +161,7 @@ def settle(
     OSError.
     """
     store, found, now = archive.store, Settled(), trace.at
-    assert store.places is not None, "a database in memory cannot be put back"
+    assert store.places is not None
     for path in store.places.reserves().values():
         try:
             take_in(store, path)
@@ -179,7 +179,7 @@ def settle(
         found.purged = purge(archive, now, terms)
         found.failed += found.purged.failed
     store.places.restoring.unlink(missing_ok=True)
-    sync_folder(store.places.database.parent)
+    sync_folder(store.places.folder)
     return found
 
 

@@ -54,6 +54,8 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "rebuild",
         "rotate",
         "clock_ok",
+        "backup",
+        "restore",
     ),
     "use": ("begun", "done", "refused", "failed"),
     "purpose": ("statistics", "quality", "organisation", "disciplinary", "criminal", "access_request"),

@@ -29,6 +29,8 @@ from sipagent.agent.recorder.stored import archive_of, files_in, files_of, store
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words
 from sipagent.cli.progress import steps
 from sipagent.cli.times import full
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import shown
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -67,21 +69,21 @@ def restore_command(
       sipagent restore --config /etc/sipagent/config.toml BACKUP
     """
     if clock_ok and by is None:
-        raise click.UsageError("--clock-ok: --by is needed", ctx)
+        raise click.UsageError(_("--clock-ok: --by is needed"), ctx)
     with steps() as step:
-        manifest = checked(backup, partial(step, "reading"))
+        manifest = checked(backup, partial(step, N_("reading")))
         clock = read_clock()
         if not clock_ok and (why := doubt(manifest, clock)) is not None:
-            raise Failure(_("{why}; accepted, once it is right: --clock-ok --by WHO").format(why=why))
+            raise Failure(_("{why}; accepted, once it is right: --clock-ok --by WHO").format(why=shown(why)))
         config, new = _configuration(work, backup)
         places, target = config.places, _target(config)
-        make_folder(places.database.parent)
+        make_folder(places.folder)
         try:
             with alone(places.lock):
                 refuse_what_is_there(target, backup)
                 _write(config.file, new)
                 source = Source(backup=backup, manifest=manifest, files=files_in(backup))
-                count = put_back(source, target, now(), partial(step, "writing"))
+                count = put_back(source, target, now(), partial(step, N_("writing")))
                 archive = archive_of(config, store_of(config))
                 told = f"a backup of {to_text(manifest.made_at)}"
                 trace = Access(at=now(), action="restore", by=by, system_user=system_user(), detail=told)
@@ -174,10 +176,10 @@ def _show(work: Workplace, manifest: Manifest, count: int, done: Settled, proble
         for id in ids:
             click.echo(said.format(id=id))
     for where, problem in (*done.failed, *((one.where, one.problem) for one in problems)):
-        click.echo(f"{where}: {problem}", err=True)
+        click.echo(_("{where}: {problem}").format(where=shown(where), problem=shown(problem)), err=True)
     if done.suspended:
         said = _("purging is suspended: {why}; accepted, once the clock is right: purge --clock-ok --by WHO")
-        click.echo(said.format(why=done.suspended), err=True)
+        click.echo(said.format(why=shown(done.suspended)), err=True)
     if not problems:
         click.echo(_("All of it is as it was written."))
     click.echo(_("What was deleted for a person after {at} is back: delete it again.").format(at=made))
