@@ -1,7 +1,6 @@
 """The table of machines is what its own figures make."""
 
 import re
-from math import floor
 
 import pytest
 
@@ -29,4 +28,4 @@ def test_the_disk_of_a_machine_is_what_its_figures_make(page: str) -> None:
         gb = lines * minutes * MB_A_MINUTE / 1000
         assert every == pytest.approx(gb, abs=1) and some == pytest.approx(gb / 10, abs=1)
         assert cores >= 2 and lines * 0.58 / 60 <= cores / 2  # half of it is free: sound needs a core in time
-        assert floor(lines * 0.0113 * 10) / 10 + 0.7 <= memory * 1.0
+        assert lines * 0.0113 + 0.7 <= memory  # GB: 11.3 MB a call, supervisor and Kamailio, Debian
