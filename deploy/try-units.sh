@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # What the units do under a real systemd, in a Debian 13 that boots in namespaces: the service starts as hardened as it
 # is shipped, takes a call, reloads, outlives its supervisor and is watched; the daily check tells what it finds.
-# usage: deploy/try-units.sh PACKAGE.deb    Needs root and mmdebstrap. BARE_MIRROR: Debian from there.
+# usage: deploy/try-units.sh [PACKAGE.deb]    Needs root and mmdebstrap. BARE_MIRROR: Debian from there.
 set -euo pipefail
-package=$(realpath "$1")
-cd "$(dirname "$0")/.."
+folder=$(dirname "$0")
+package=$(realpath "${1:-"$(echo "$folder"/../dist/sipagent_*_amd64.deb)"}")
+cd "$folder/.."
 # shellcheck source=tests/bare.sh
 . tests/bare.sh
 export LC_ALL=C.UTF-8

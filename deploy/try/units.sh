@@ -92,7 +92,7 @@ systemctl daemon-reload
 systemctl restart sipagent
 main=$(shown MainPID)
 kill -STOP "$main"
-until_said sipagent-failed 'sipagent.service failed (watchdog, ABRT)'
+until_said sipagent-failed 'sipagent.service failed (watchdog, ' # ABRT, or what saying where threads were has ended in
 for _ in {1..100}; do if [ "$(shown ActiveState)" = active ]; then break; fi; sleep 0.2; done
 same 'the service' "$(shown ActiveState)" active
 rm -r /run/systemd/system/sipagent.service.d

@@ -175,9 +175,13 @@ def _password(table: str, read: Callable[[], Login | None], path: Path | None) -
         return error(problem.key, problem.problem)
     if path is None:
         return ok(f"{table}.password_env", "set")
-    if (mode := path.stat().st_mode) & 0o077:
+    found = path.stat()
+    mode, given = found.st_mode, found.st_uid == 0 and found.st_gid != 0  # by root, to the service's group
+    if mode & (0o037 if given else 0o077):
         return warning(
             f"{table}.password_file",
             f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600",
         )
+    if mode & 0o040:
+        return ok(f"{table}.password_file", f"{path} is read by root and its group only")
     return ok(f"{table}.password_file", f"{path} is read by its owner only")
