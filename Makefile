@@ -5,7 +5,10 @@ PYTHON ?= python3.12 python3.11 python3
 RUN = .venv/bin/sipagent
 PIP = PIP_USE_PEP517=1 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check
 LOCK = deploy/requirements.lock
-CHECKED = sipagent media retention prompts tests
+CHECKED = sipagent media retention prompts tests deploy
+# DEB_PYTHON: the interpreter that the package brings along
+DEB_PYTHON ?= .venv/bin/python
+DEB = PYTHON=$(DEB_PYTHON) TOOLS=.venv/packaging
 
 # $(call need,PROGRAM:PACKAGE FILE:PACKAGE …): what is missing is installed for root on a Debian; others are told.
 need = missing=; for pair in $(1); do there=$${pair%%:*}; \
@@ -36,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load soak attack audit try-container try-units prompts languages
+.PHONY: bench-load soak attack audit deb deb-twice try-package try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -103,6 +106,16 @@ bench-crowd: .venv/tested ## have fifty workers write one database, without a pa
 bench-marks: .venv/tested ## time how soon a refusal is on the disk, also on a busy machine
 	@.venv/bin/python -m tests.bench.marks
 
+deb: .venv/packaging/bin/cyclonedx-py ## build the Debian package into dist/, with its bill of materials, its lock and the wheel
+	@rm -f dist/sipagent*; $(DEB) deploy/deb/build dist
+
+deb-twice: .venv/packaging/bin/cyclonedx-py ## build the Debian package twice and compare; lintian looks at it
+	@$(call need,lintian:lintian); rm -f dist/sipagent*; $(DEB) deploy/deb/twice dist && \
+	lintian --allow-root --fail-on error,warning dist/sipagent_*.deb
+
+try-package: deb ## do with dist/'s package what a newcomer does, in a bare Debian, as root
+	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux); deploy/try.sh dist/sipagent_*.deb
+
 try-container: ## build the container from dist/'s package, as root, and try it
 	@$(call need,podman:podman runc:runc mmdebstrap:mmdebstrap); deploy/try-container.sh
 
@@ -144,6 +157,12 @@ lock: .venv/installed ## write anew which versions are shipped, from pyproject.t
 	echo "Installing into .venv, with $$("$$python" --version): a minute or two, once"; \
 	{ [ -x .venv/bin/python ] || "$$python" -m venv .venv; } && $(PIP) --require-hashes --requirement $(LOCK) && \
 	$(PIP) --no-deps --editable . && touch $@
+
+# apart: what it needs must not change what is installed
+.venv/packaging/bin/cyclonedx-py: .venv/installed
+	@$(call need,git:git dpkg-shlibdeps:dpkg-dev patchelf:patchelf strip:binutils); \
+	.venv/bin/python -m venv .venv/packaging && .venv/packaging/bin/python -m pip install --quiet --disable-pip-version-check \
+		cyclonedx-bom==7.5.0 && touch $@
 
 .venv/tested: .venv/installed # pyworld is built from source
 	@$(call need,g++:g++); \

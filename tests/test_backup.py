@@ -39,7 +39,7 @@ from retention.storage.recording_files import FileKind
 from sipagent.agent.recorder.stored import files_in
 from tests import kept
 from tests.crashing import killed_before
-from tests.kept import START, Paths, keep, receipt, recording
+from tests.kept import CALLER, START, Paths, keep, receipt, recording
 
 NOW = START + timedelta(days=1)
 LATER = START + timedelta(days=400)  # all has expired
@@ -61,10 +61,9 @@ def backed_up(
     archive: Archive,
     folder: Path,
     progress: Progress = nothing,
-    keep: timedelta | None = None,
     **changes: Any,
 ) -> Path:
-    wish = Wish(folder=folder, now=NOW, program="0", period="6 months", keep=keep, configuration={})
+    wish = Wish(folder=folder, now=NOW, program="0", terms=TERMS, keep=None, configuration={})
     path, _ = back_up(archive, replace(wish, **changes), files_in, progress)
     return path
 
@@ -174,8 +173,20 @@ def test_what_expires_before_the_backup_goes_is_left_out(
     assert {*manifest.left_out} == {rows[0].id, rows[1].id}  # those on hold never expire
     assert {one.id for one in manifest.recordings} == {rows[2].id, rows[3].id, late.id}
     again, settled = restored(backup, tmp_path / "new")
-    assert sorted(settled.left_out) == sorted(manifest.left_out)
+    assert settled.failed == []
     assert ids(again, Status.PURGED) == {*manifest.left_out}
+    assert_clean(again)
+    assert ids(live) == {row.id for row in (*rows, late)}  # nothing has happened to these
+
+
+def test_what_leads_to_a_person_does_not_outlive_its_period_in_a_backup(tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir()
+    live = kept.archive(tmp_path / "live")
+    keep(live, recording(0))
+    backup = backed_up(live, tmp_path / "backups", keep=timedelta(days=200))
+    assert CALLER.encode() not in kept.bytes_under(backup)
+    assert live.store.receipts()[0].caller == CALLER
+    again, _ = restored(backup, tmp_path / "new")
     assert_clean(again)
 
 
@@ -371,7 +382,7 @@ def test_a_kill_leaves_a_backup_or_nothing_that_looks_like_one(tmp_path: Path) -
 
     def work(folder: Path) -> None:
         archive = kept.archive(folder / "live")
-        backed_up(archive, folder / "backups")
+        backed_up(archive, folder / "backups", keep=timedelta(days=200))
 
     number = 0
     died: str | None = "…"
@@ -383,12 +394,11 @@ def test_a_kill_leaves_a_backup_or_nothing_that_looks_like_one(tmp_path: Path) -
         for path in (folder / "backups").glob(".sipagent-*"):
             with pytest.raises(BackupError):  # not even where all but its name was done
                 checked(path)
+        again = kept.archive(folder / "live")  # the next one removes what is left
+        checked(backed_up(again, folder / "backups", now=NOW + timedelta(seconds=1)))
+        assert list((folder / "backups").glob(".sipagent-*")) == []
         number += 1
     assert number > 20
-
-
-def copy_with(backup: Path, change: Callable[[Path], object]) -> None:
-    change(backup)
 
 
 def damage(pattern: str) -> Callable[[Path], object]:
@@ -495,6 +505,25 @@ def test_a_restore_that_was_killed_can_be_repeated(
         assert_clean(again)
         number += 1
     assert number > 20
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_mark_that_waits_is_finished_in_the_copy_too(
+    live: Archive, rows: list[Recording], tmp_path: Path, begun: bool
+) -> None:
+    """With `keep` the copy is purged, and so finishes what was to be erased."""
+    if begun:
+        refuse(live, rows[0].id)
+
+    def meanwhile(what: str, done: int, total: int) -> None:
+        if done == total and not begun:
+            refuse(live, rows[0].id)
+
+    backup = backed_up(live, tmp_path / "backups", meanwhile, keep=timedelta(days=7))
+    again, settled = restored(backup, tmp_path / "new")
+    assert settled.failed == [] and again.store.receipt(rows[0].id).decision == "refused"
+    assert Paths(again).file(rows[0].id) is None and again.marks.ids() == []
+    assert_clean(again)
 
 
 def test_two_at_once_are_kept_apart(live: Archive, rows: list[Recording], tmp_path: Path) -> None:

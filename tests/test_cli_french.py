@@ -43,7 +43,7 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
 
 def plain(text: str) -> str:
     """With plain spaces, as it is typed here."""
-    return text.replace("\u00a0", " ")
+    return text.replace("\u00a0", " ").replace("\u202f", " ")
 
 
 def french(office: Office, *words: object) -> str:

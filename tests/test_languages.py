@@ -66,6 +66,8 @@ def test_placeholders_plurals_and_setting_are_right(language: str) -> None:
         ("Voir l’aide\u00a0: `a: b`", True),
         ("à 10:30, `x?`, https://a.example/?b", True),
         ("Voulez-vous\u202f?", True),
+        ("Voulez-vous\u00a0?", False),
+        ("12\u202f%\u202f; 13\u00a0%", False),
         ("«\u00a0REC\u00a0»", True),
         ("Voulez-vous ?", False),
         ("rien: là", False),

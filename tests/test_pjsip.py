@@ -457,6 +457,28 @@ def test_a_leg_counts_until_its_end_has_been_confirmed(stack: ExitStack) -> None
     assert office.engine.legs == 1
 
 
+@scene
+def test_a_leg_counts_while_its_host_is_looked_up(stack: ExitStack) -> None:
+    """Beside one that is ours no more, and the library's still."""
+    answers = threading.Event()
+
+    def slow(*_: object, **__: object) -> list[Any]:
+        assert answers.wait(PATIENCE_S)
+        raise socket.gaierror("Name or service not known")
+
+    socket.getaddrinfo = slow
+    office = Loopback(stack)
+    _, leg = office.dialled()
+    office.desk.close()
+    office.engine.hang_up(leg)
+    office.told(leg, e.LegGone(leg, 200))
+    late = office.engine.dial("sip:201@pbx.test", '"REC"')
+    assert office.engine.legs == 2
+    answers.set()
+    office.told(late, e.LegGone(late, 503))
+    assert office.engine.legs == 1
+
+
 # --- the registrar ---
 
 

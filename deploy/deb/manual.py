@@ -1,7 +1,7 @@
 """Write the manual from what the commands say of themselves: `manual.py FOLDER VERSION EPOCH`.
 
-One page for the program, one for each command: `sipagent.1`, `sipagent-list.1`, `sipagent-keys-new.1`. EPOCH is in
-seconds, and dates the pages.
+One page for the program, one for each command: `sipagent.1`, `sipagent-list.1`, `sipagent-keys-new.1`.
+EPOCH is in seconds, and dates the pages.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from sipagent.cli.main import cli
 
 PROGRAM = "sipagent"
 _FILES = {
-    "/etc/sipagent/config.toml": "the configuration, where no other is named and none lies in the current folder",
+    "/etc/sipagent/config.toml": "the configuration, if no other is named or lies in the current folder",
     "/var/lib/sipagent": "recordings, the database and what goes with it",
     "/usr/share/doc/sipagent": "the documents",
 }
@@ -86,7 +86,11 @@ def _parted(text: str) -> tuple[list[str], list[str]]:
         verbatim = paragraph.startswith("\b")
         lines = paragraph.lstrip("\b\n").splitlines()
         if verbatim and re.match(r"Examples?:|Exemples? ?:", lines[0]):
-            examples += [".EX", *(_plain(line) for line in inspect.cleandoc("\n".join(lines[1:])).splitlines()), ".EE"]
+            examples += [
+                ".EX",
+                *(_plain(line) for line in inspect.cleandoc("\n".join(lines[1:])).splitlines()),
+                ".EE",
+            ]
         elif verbatim:
             described += [".PP", ".EX", *(_plain(line) for line in lines), ".EE"]
         else:

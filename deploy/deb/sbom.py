@@ -72,7 +72,11 @@ def _own_bills(folder: Path, ref: str) -> Iterator[Component]:
             if key in seen or key.startswith("pkg:pypi/"):  # the wheel itself
                 continue
             seen.add(key)
-            kept = {field: part[field] for field in ("type", "name", "version", "purl", "licenses") if field in part}
+            kept = {
+                field: part[field]
+                for field in ("type", "name", "version", "purl", "licenses")
+                if field in part
+            }
             yield {**kept, "bom-ref": f"{ref}#{key}"}
 
 

@@ -1,4 +1,4 @@
-"""Call the service once: `call.py ADDRESS [SECONDS]`. A caller who says nothing against it is put through, and hangs up.
+"""Call the service: `call.py ADDRESS [SECONDS]`. Who does not refuse is put through, and hangs up.
 
 Exit 0 only if both have heard each other, and the operator's phone has shown that it is recorded.
 """

@@ -1,4 +1,4 @@
-"""Listen to the recording of `call.py`: exit 0 only if the caller is on the left, the operator on the right."""
+"""Listen to the recording of `call.py`: exit 0 if the caller is on the left, the operator on the right."""
 
 import sys
 

@@ -54,9 +54,6 @@ stop() {
 ip link set lo up
 for address in 192.0.2.10 192.0.2.20 192.0.2.30; do ip address add $address/32 dev lo; done
 
-backup() { tar --create --file=backup.tar --directory=/ etc/sipagent var/lib/sipagent; }
-restore() { tar --extract --same-owner --file=backup.tar --directory=/; }
-
 step "apt install $(package "$older"): Kamailio comes along, user and folders are made"
 install "$(package "$older")" || fail 'apt does not install it'
 same 'the package' "$(installed sipagent)" installed
@@ -114,7 +111,9 @@ rm $state/recordings.key $state/passphrase $state/call.wav
 has "$(ours sipagent accesses --json)" 'A newcomer'
 
 step 'backup, while it runs'
-backup
+mkdir -m 0700 /var/backups/sipagent && chown sipagent: /var/backups/sipagent
+ours sipagent backup /var/backups/sipagent
+kept=$(echo /var/backups/sipagent/sipagent-*)
 
 step 'purge: what has expired goes; here as if it were in eight months'
 has "$(ours sipagent purge --now "$(date --utc --date='8 months' +%F)" --dry-run)" "$id"
@@ -125,7 +124,7 @@ same 'what is kept' "$(ours sipagent list --status closed --json | column status
 step 'restore, into an empty place'
 stop
 rm -rf "${state:?}"/*
-restore
+ours sipagent restore --clock-ok --by 'A newcomer' "$kept"
 same 'what is kept' "$(ours sipagent list --json | column status)" closed
 ours sipagent verify || fail 'what was restored is not what was kept'
 

@@ -54,8 +54,7 @@ class Taken:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """`head`: the last entry of the chain in it. `keep_until`: the first recording in it expires then; null
-    where it has none. `left_out`: recordings that were kept, and are not in it: they would have expired
-    before."""
+    where it has none. `left_out`: recordings that are purged in it alone: they expire before it goes."""
 
     made_at: datetime
     program: str

@@ -2,7 +2,8 @@
 
     unshare --map-root-user --net --mount python -m tests.peers.first_call DIRECTORY
 
-Instead of a sound card the softphones have a file. Prints what was kept, and what listening and deleting said.
+Instead of a sound card the softphones have a file. Prints what was kept, and what listening to it and
+deleting it said.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.peers.process import Child, PeerError
 PAGE = Path(__file__).parents[2] / "docs/en/first-call.md"
 PROGRAM = (sys.executable, "-m", "sipagent")
 NUMBER = "sip:0323063006@192.168.10.5"
-FOUND = {**os.environ, "PYTHONPATH": SEARCH_PATH}
+FOUND = {**os.environ, "PYTHONPATH": SEARCH_PATH, "COLUMNS": "200"}
 
 
 class Reader:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 import venv
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from tests.loopback import ROOT
@@ -24,8 +26,10 @@ class Installed:
     packages: Path
 
 
-def installed(folder: Path, *, editable: bool) -> Installed:
-    """Install a copy of the project; what it depends on is that of the running interpreter."""
+def installed(folder: Path, *, editable: bool, beside: Iterable[str] | None = None) -> Installed:
+    """Install a copy of the project. `beside`: the distributions that the environment has, taken from the
+    running interpreter's; None: all of those.
+    """
     copy = folder / "project"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
@@ -35,16 +39,37 @@ def installed(folder: Path, *, editable: bool) -> Installed:
     environment = folder / "venv"
     venv.create(environment, with_pip=False)
     (packages,) = environment.glob("lib/python3.*/site-packages")
-    others = [entry for entry in sys.path if Path(entry).name == "site-packages"]
-    (packages / "others.pth").write_text("\n".join(others) + "\n", encoding="utf-8")
     python = environment / "bin" / "python"
+    if beside is None:
+        others = [entry for entry in sys.path if Path(entry).name == "site-packages"]
+        (packages / "others.pth").write_text("\n".join(others) + "\n", encoding="utf-8")
+        pip = [str(python), "-P", "-m", "pip"]
+    else:
+        _take(beside, packages)
+        pip = [sys.executable, "-P", "-m", "pip", "--python", str(python)]
+        # what builds it is not for the environment that it is installed into
+        subprocess.run(
+            [sys.executable, "-P", "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps",
+             "--no-build-isolation", "--wheel-dir", str(folder), str(copy)],
+            cwd="/", check=True, timeout=INSTALL_S,
+        )  # fmt: skip
+        (copy,) = folder.glob("sipagent-*.whl")
     wanted = ["--editable", str(copy)] if editable else [str(copy)]
     subprocess.run(
-        [python, "-P", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation",
-         "--ignore-installed", *wanted],
+        [*pip, "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--ignore-installed",
+         *wanted],
         cwd="/", check=True, timeout=INSTALL_S,
     )  # fmt: skip
     return Installed(python, environment / "bin" / "sipagent", copy if editable else packages)
+
+
+def _take(names: Iterable[str], packages: Path) -> None:
+    """Have a site-packages show distributions of the running interpreter, and nothing else of it."""
+    for name in names:
+        distribution = metadata.distribution(name)
+        tops = {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}
+        for top in tops - {"__pycache__"}:
+            (packages / top).symlink_to(Path(str(distribution.locate_file(top))))
 
 
 def hostile(folder: Path) -> Path:

@@ -39,7 +39,7 @@ _READABLE = 0o640  # a file of the configuration: by the group of its folder, wh
 
 
 @click.command("restore", short_help="Put a backup back, into an empty place.")
-@click.argument("backup", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="BACKUP")
+@click.argument("backup", type=click.Path(path_type=Path, file_okay=False), metavar="BACKUP")
 @click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, whatever confirms it.")
 @click.option(
     "--by", type=words, metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
@@ -152,7 +152,6 @@ def _told(manifest: Manifest, count: int, done: Settled, problems: list[Problem]
         "recordings": count,
         "erased": done.erased,
         "unfinished": done.unfinished,
-        "left_out": done.left_out,
         "purged": [gone.id for gone in purged.removed] if purged else [],
         "failed": [{"id": id, "problem": problem} for id, problem in done.failed],
         "suspended": done.suspended,
@@ -171,7 +170,6 @@ def _show(work: Workplace, manifest: Manifest, count: int, done: Settled, proble
         ([gone.id for gone in done.purged.removed] if done.purged else [], _("{id}: had expired")),
         (done.erased, _("{id}: was refused, or erased by an operator")),
         (done.unfinished, _("{id}: its call was on when the backup was made; its sound is not in it")),
-        (done.left_out, _("{id}: was left out of the backup")),
     ):
         for id in ids:
             click.echo(said.format(id=id))
