@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -524,6 +525,19 @@ def test_a_mark_that_waits_is_finished_in_the_copy_too(
     assert settled.failed == [] and again.store.receipt(rows[0].id).decision == "refused"
     assert Paths(again).file(rows[0].id) is None and again.marks.ids() == []
     assert_clean(again)
+
+
+def test_a_database_that_came_in_between_is_not_taken_for_the_backups(
+    live: Archive, rows: list[Recording], tmp_path: Path
+) -> None:
+    backup, folder = backed_up(live, tmp_path / "backups"), tmp_path / "new"
+    copying, number = partial(restored, backup, folder), 0
+    while not (folder / "retention.head").exists():  # the last before the database
+        shutil.rmtree(folder, ignore_errors=True)
+        assert killed_before(number := number + 1, copying) is not None
+    kept.archive(folder)  # an agent was started
+    with pytest.raises(BackupError, match="is not the database of the backup"):
+        copying()
 
 
 def test_two_at_once_are_kept_apart(live: Archive, rows: list[Recording], tmp_path: Path) -> None:

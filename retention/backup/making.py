@@ -213,6 +213,8 @@ class _Making:
         """Whether nobody can refuse it any more, and nobody has."""
         if row.id in must_go or self.archive.marks.forbidden(row.id):
             return False
+        if row.id in self.kept:
+            return True  # its call was over before
         try:
             return self.archive.store.receipt(row.id).ended_at is not None
         except UnknownId:

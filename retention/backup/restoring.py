@@ -161,6 +161,8 @@ def settle(
     """
     store, found, now = archive.store, Settled(), trace.at
     assert store.places is not None
+    if store.hash_of(manifest.head["seq"]) != manifest.head["hash"]:
+        raise BackupError(f"{store.places.database}: is not the database of the backup")
     for path in store.places.reserves().values():
         try:
             take_in(store, path)
