@@ -57,6 +57,7 @@ def test_the_first_call_works_as_printed(tmp_path: Path) -> None:
     """By whoever follows the page: recorded, listed, listened to, deleted."""
     script = [sys.executable, "-m", "tests.peers.first_call", str(tmp_path)]
     told = json.loads(subprocess.run([*ISOLATED, *script], stdout=subprocess.PIPE, check=True).stdout)
+    assert len(told["wrong"]) == 4 and all(what.startswith("prompts.") for what in told["wrong"])
     row = told["row"]
     assert (row["caller"], row["called"], row["status"]) == ("+33612345678", "+33323063006", "closed")
     assert told["seconds"] > 1.5 and told["certificate"] and not told["left"]

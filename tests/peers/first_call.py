@@ -48,12 +48,17 @@ class Reader:
         config = ["--config", str(self.folder / "config.toml")] if words[0] != "init" else []
         return (*self.on_ours, *PROGRAM, *config, *words)
 
-    def run(self, *words: str) -> str:
+    def errors(self) -> list[str]:
+        """What `check` calls an error."""
+        findings = json.loads(self.run("check", "--json", code=1))
+        return [one["what"] for one in findings if one["level"] == "error"]
+
+    def run(self, *words: str, code: int = 0) -> str:
         """What it says. Raises PeerError."""
         done = subprocess.run(
             self.command([*words]), cwd=self.directory, env=FOUND, capture_output=True, text=True, check=False
         )
-        if done.returncode:
+        if done.returncode != code:
             raise PeerError(f"{words}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
@@ -90,6 +95,7 @@ def followed(directory: Path) -> dict[str, Any]:
         reader = Reader(directory, stack.enter_context(network(directory, (PHONE, PBX, TRUNK, CALLER))))
         init, _ = printed("init")
         reader.run(*init)
+        wrong = reader.errors()
         agent = Child(reader.command(["run", "--log-json"]), directory, env=FOUND)
         stack.callback(agent.stop)
         agent.wait_line(lambda line: '"ready"' in line, READY_S, "ready")
@@ -110,6 +116,7 @@ def followed(directory: Path) -> dict[str, Any]:
             said[name] = reader.run(*(word.replace("482913", reference) for word in words))
         copy, _ = soundfile.read(directory / "call.wav")
         return {
+            "wrong": wrong,
             "row": row,
             "said": said,
             "seconds": len(copy) / RATE,
