@@ -39,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load soak attack audit deb deb-twice try-package try-container prompts languages
+.PHONY: bench-load soak attack audit deb deb-twice try-package try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -118,6 +118,9 @@ try-package: deb ## do with dist/'s package what a newcomer does, in a bare Debi
 
 try-container: ## build the container from dist/'s package, as root, and try it
 	@$(call need,podman:podman runc:runc mmdebstrap:mmdebstrap); deploy/try-container.sh
+
+try-units: ## start dist/'s package under a real systemd, in a Debian that boots in namespaces, as root
+	@$(call need,mmdebstrap:mmdebstrap nsenter:util-linux); deploy/try-units.sh
 
 audit: .venv/installed ## ask pip-audit for advisories of what is shipped: needs PyPI's own list
 	@$(PIP) pip-audit && .venv/bin/pip-audit --strict --require-hashes --disable-pip --requirement $(LOCK)

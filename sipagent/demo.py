@@ -21,6 +21,7 @@ import soundfile
 from rich.console import Console
 
 import prompts
+from sipagent.languages.labels import Kind, label
 from sipagent.softphone.phone import Answering, Call, Loop, Phone, PhoneError
 from sipagent.softphone.rtp import SteadyTone, strongest
 
@@ -58,6 +59,7 @@ justification = "a demonstration"
 """
 
 Json = dict[str, Any]
+CODED: dict[str, Kind] = {"decision": "decision", "by": "by", "outcome": "outcome"}  # facts of the log
 
 
 class DemoFailed(Exception):
@@ -254,11 +256,12 @@ def _tell(console: Console, said: Json) -> None:
     event = said["event"]
     if event in ("decided", "alert", "call_ended"):
         facts = ", ".join(
-            f"{key} {value}"
+            f"{label('log', key)} {label(CODED[key], value) if key in CODED else value}"
             for key, value in said.items()
             if key not in ("event", "call", "level", "timestamp")
         )
-        console.print(f"  [dim]agent: {event}: {facts}[/]", highlight=False)
+        line = _("agent: {event}: {facts}").format(event=label("log", event), facts=facts)
+        console.print(f"  [dim]{line}[/]", highlight=False)
 
 
 def _config(port: int, operator: str, language: str) -> str:

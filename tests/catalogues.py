@@ -24,6 +24,7 @@ from sipagent.languages.help import texts
 from sipagent.languages.labels import CODES
 from sipagent.languages.messages import CONTEXT
 from sipagent.languages.system import FAULTS
+from sipagent.languages.typography import NARROW, WIDE
 from tests import messages as below
 
 ROOT = Path(__file__).parent.parent
@@ -200,10 +201,10 @@ _CODE = re.compile(r"`[^`]*`|\{[^{}]*\}|https?://\S+|\b\w+(?:\.\w+)*[:=]\S+|\d\d
 def misset(french: str) -> str | None:
     """What is wrong with how a French text is set; None if nothing is. Code is left out."""
     text = _CODE.sub("x", french)
-    if re.search(r"(?<![\u00a0\u202f])[;?!»]", text) or re.search(r"(?<![\u00a0\u202f:]):(?![:/\w])", text):
-        return "no no-break space before : ; ? ! or »"
-    if re.search(r"«(?![\u00a0\u202f])", text):
-        return "no no-break space behind «"
+    if re.search(rf"(?<!{NARROW})[;?!]", text) or re.search(rf"[ {WIDE}]%", text):
+        return "no narrow no-break space before ; ? ! or %"
+    if re.search(rf"(?<!{WIDE})»|(?<![{WIDE}:]):(?![:/\w])|«(?!{WIDE})", text):
+        return "no no-break space before : or », or behind «"
     if re.search(r"(?<=\w)'(?=\w)", text):
         return "' in place of ’"
     return '" in place of « »' if re.search(r"(?<![=\w])\"\w[^\"=]* [^\"=]*\"", text) else None

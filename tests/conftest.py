@@ -25,6 +25,7 @@ from tests.peers.tsa import Authority, serving
 from tests.tapping import wait_for, writer_threads
 
 os.environ.pop("COLUMNS", None)  # tables are as wide as they need, whatever runs the tests
+os.environ["LANGUAGE"] = "C"  # and English, but where a test asks for another language
 
 hypothesis.settings.register_profile("ours", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("ours")

@@ -17,7 +17,8 @@ SPEAKING = {  # by the file of the catalogue
     "check": ("sipagent/check", "sipagent/notice", "sipagent/voice", "sipagent/article30/file.py"),
     "config": ("sipagent/config",),
     "retention": ("retention",),
-    "media": ("media/hearing", "media/recording", "media/prompt.py"),
+    "init": ("sipagent/cli/init/answers.py", "sipagent/cli/init/place.py"),
+    "media": ("media/hearing", "media/recording", "media/prompt.py", "media/training/own.py"),
     "service": ("sipagent/edge", "sipagent/agent", "sipagent/pjsip", "sipagent/service"),
 }
 KEEPING = ("sipagent/cli/recordings", "sipagent/cli/setup/rotate.py", "sipagent/cli/sound.py")  # in the trace
@@ -27,6 +28,7 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "sipagent/edge/configuration.py",
     "sipagent/notice/vocabulary.py",
     "sipagent/notice/spoken_name.py",
+    "retention/backup/readme.py",  # in both languages
     "retention/rules/statistics.py",
     "retention/rows/counts.py",
     "retention/rows/expiring.py",
@@ -41,13 +43,11 @@ TOLD = {"ConfigError", "EdgeError", "EngineError", "StoreError"}
 RELOAD = {"sipagent/service/reloading.py", "sipagent/service/supervision.py"}  # its errors are in the log
 
 CODE = re.compile(
-    r"SIP/2\.0|Call-ID: |\\[bdw(1]|\(\?|^\{0\} UTC$|^prompts\.\{0\}|sipagent-seed|NO REC|with text |"
-    r"^Agglo |^Communauté |"
-    r"host bits|"
-    r"^not found$|db_text|\(IPv\{|^sip:|%s|^decision: |^recording erased$|^\{0\} to \{1\}$|\.tsr: |"
-    r"TLS: \{1\}|^\{0\}: \{1\}; accepted: \{2\}$|"
-    r"Unclosed|Illegal char|Invalid (value|statement)|Value error|Unescaped|Expected '|Verify error|^,|\||"
-    r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^\d+ \w+$|^line \{0\}: \["
+    r"SIP/2\.0|Call-ID: |\\[bdw(1]|\(\?|^\{0\} UTC$|^prompts\.\{0\}|sipagent-seed|NO REC|with text |^,|\||%s|"
+    r"\((apt|pip) install |^(Agglo|Communauté) |host bits|^not found$|db_text|\(IPv\{|^sip:|^decision: |"
+    r"\.tsr: |^recording erased$|^\{0\} to \{1\}$|TLS: \{1\}|^\{0\}: \{1\}; accepted: \{2\}$|^\d+ \w+$|"
+    r"Unclosed|Illegal char|Invalid (value|statement)|Value error|Unescaped|Expected '|Verify error|"
+    r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^line \{0\}: \["
 )
 SQL = re.compile(
     r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\))|= 0$|^\w+, [\w_, ]+$|<= \?"
@@ -55,7 +55,8 @@ SQL = re.compile(
 # what only a programmer can make happen, and what is in the log alone
 INNER = re.compile(
     r"is made by sipagent\.config only|without a time zone cannot|has no time zone|put aside|"
-    r"what the edge says|hexadecimal digits|^from the edge|can be written nowhere|^\{0\}: is missing$"
+    r"what the edge says|hexadecimal digits|^from the edge|can be written nowhere|^a database in memory|"
+    r"^(It has no recording that|Remove it on|A backup of sipagent)"  # in the README of a backup
 )
 
 

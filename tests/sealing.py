@@ -57,8 +57,8 @@ def sealed_call(
 ) -> Recording:
     """A closed recording, sealed to these; `sound` is (n, 2) int16."""
     at = datetime.now(UTC) - ago
-    fields: dict[str, Any] = {"started_at": at, "expires_at": due_date(at, "6 months"), "duration_s": 2.0}
-    row = replace(recording(), id=new_id(at), **(fields | changes))
+    fields: dict[str, Any] = {"id": new_id(at), "started_at": at, "duration_s": 2.0}
+    row = replace(recording(), **(fields | {"expires_at": due_date(at, "6 months")} | changes))
     kept = office.archive
     kept.store.add_receipt(receipt(row))
     part = kept.open(row)

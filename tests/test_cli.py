@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 COMMANDS = (
     *("list", "show", "calls", "stats", "draws", "register"),
     *("export", "play", "note", "accesses"),
-    *("purge", "delete", "hold", "release", "holds", "rebuild", "verify", "stamp"),
+    *("purge", "delete", "hold", "release", "holds", "rebuild", "backup", "restore", "verify", "stamp"),
     *(
         "init",
         "keys",

@@ -59,6 +59,12 @@ def test_run_refuses_an_example_where_a_network_can_call(
     )
 
 
+def test_run_refuses_a_place_that_is_half_restored(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, "service.one_process", run=lambda *_, **__: 0)
+    (office.folder / "retention.restoring").write_text("…")
+    assert "a backup was begun to be put back here" in office.fails(1, "run")
+
+
 @pytest.mark.parametrize("code", [0, 1])
 def test_demo_needs_no_configuration(office: Office, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     (office.folder / "config.toml").unlink()

@@ -19,10 +19,10 @@ from retention.archive.orphans import orphans
 from retention.archive.verify import verify
 from retention.recording import Receipt, Recording, Status
 from retention.storage.keys import Identity, public_line
-from sipagent.agent.recorder.jobs import Job, Worker
+from sipagent.agent.recorder.jobs import Job, Task, Worker
 from sipagent.agent.recorder.recorder import Closing, Recorder
 from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.rows import RowWriter, Task
+from sipagent.agent.recorder.rows import RowWriter
 from tests import kept
 from tests.crashing import killed_at_each_step, killed_before
 from tests.kept import OPERATOR, Paths, receipt, recording
@@ -49,9 +49,10 @@ class AtOnce(Worker):
 class RowsAtOnce(RowWriter):
     """No thread: what is to be written is written."""
 
-    def keep_receipt(self, receipt: Receipt) -> None:
-        super().keep_receipt(receipt)
-        self.turn()
+    def keep_receipt(self, receipt: Receipt, *, may_wait: bool = False) -> None:
+        super().keep_receipt(receipt, may_wait=may_wait)
+        if not may_wait:
+            self.turn()
 
     def open(self, recording: Recording, job: Job) -> Task:
         task = super().open(recording, job)
@@ -60,6 +61,11 @@ class RowsAtOnce(RowWriter):
 
     def put(self, id: str, job: Job) -> Task:
         task = super().put(id, job)
+        self.turn()
+        return task
+
+    def join(self, id: str, job: Job) -> Task:
+        task = super().join(id, job)
         self.turn()
         return task
 
@@ -77,6 +83,12 @@ class ByHand(TapWriter):
 def keep(recorder: Recorder, tap: Tap) -> None:
     recorder.keep(tap, ROW, CLOSING)
     recorder.keep_receipt(receipt(ROW))
+
+
+def keep_joined(recorder: Recorder, tap: Tap) -> None:
+    """The file is made within half a second of the call's end."""
+    recorder.keep_receipt(receipt(ROW), may_wait=True)
+    recorder.keep(tap, ROW, CLOSING)
 
 
 def refuse(recorder: Recorder, tap: Tap) -> None:
@@ -102,7 +114,7 @@ def call(
     recorder._erasing._mark = recorder._erasing._eraser = AtOnce("", pytest.fail)
     recorder._writer = ByHand()
     recorder.keep_receipt(replace(ALLOWED, decision="undecided", decided_by=None))
-    recorder.keep_receipt(ALLOWED)
+    recorder.keep_receipt(ALLOWED, may_wait=end is keep_joined)
     tap = recorder.begin(ROW, pytest.fail)
     for second in range(2):
         feed(tap, second * RATE, (second + 1) * RATE)
@@ -134,8 +146,15 @@ def closed(suffix: str) -> list[str]:
     return [f"chmod ID.{suffix}", change, update, *whole("ID.json"), "sync recordings", *committed]
 
 
-ALLOW = [*row("insert receipts"), *row("update receipts")]
+def closed_joined(suffix: str) -> list[str]:
+    """With the receipt, in one transaction."""
+    return [*row("update receipts")[:2], *closed(suffix)]
+
+
+BEGIN = row("insert receipts")
+ALLOW = [*BEGIN, *row("update receipts")]
 OPEN = ["mkdir recordings", "sync office", *row("insert recordings")]
+OPEN_JOINED = [*row("update receipts")[:2], *OPEN]
 KEY = ["mkdir vault", "sync office", *whole("ID.key"), "sync vault"]
 CHUNK = ["write ID.part", "half of ID.part", "sync ID.part"]
 TAP = ["create ID.part", *CHUNK, "sync recordings", *CHUNK]
@@ -173,6 +192,10 @@ class Story:
         """Whether the refusal was on the disk when that step came."""
         return MARK[0] in self.steps[:number]
 
+    def opened_by(self, number: int) -> bool:
+        """Whether the recording's row was committed."""
+        return "commit" in self.steps[self.steps.index("insert recordings") : number]
+
     def chunks_by(self, number: int) -> int:
         """How many whole ones were in the part."""
         return self.steps[:number].count("half of ID.part")
@@ -182,6 +205,12 @@ CLEAR_TAP, SEALED_TAP = [*ALLOW, *OPEN, *TAP], [*ALLOW, *OPEN, *KEY, *TAP]
 STORIES = {
     "clear": Story(False, keep, [*CLEAR_TAP, *END, *FLAC, *closed("flac"), *RECEIPT]),
     "sealed": Story(True, keep, [*SEALED_TAP, *END, *SEAL, *closed("sealed"), *RECEIPT]),
+    "clear, joined": Story(
+        False, keep_joined, [*BEGIN, *OPEN_JOINED, *TAP, *END, *FLAC, *closed_joined("flac")]
+    ),
+    "sealed, joined": Story(
+        True, keep_joined, [*BEGIN, *OPEN_JOINED, *KEY, *TAP, *END, *SEAL, *closed_joined("sealed")]
+    ),
     "clear, refused": Story(False, refuse, [*CLEAR_TAP, *MARK, *NO_PART, *GONE, *RECEIPT]),
     "sealed, refused": Story(True, refuse, [*SEALED_TAP, *MARK, *NO_KEY, *NO_PART, *GONE, *RECEIPT]),
     "clear, taken back": Story(
@@ -233,7 +262,7 @@ def judge(folder: Path, story: Story, number: int) -> None:
     archive = kept.archive(folder)
     chunks = story.chunks_by(number)
     rows = archive.store.recordings()
-    if "insert recordings" not in story.steps[:number] or story.steps[:number].count("commit") < 3:
+    if not story.opened_by(number):
         assert rows == []
     elif story.refused_by(number):
         assert [row.status for row in rows] == [Status.ERASED]
@@ -280,6 +309,7 @@ WORST = [
     ("clear", "write ID.part"),
     ("clear", "unlink ID.part"),
     ("clear", "commit"),
+    ("clear, joined", "commit"),
     ("sealed", "half of ID.key.tmp"),
     ("sealed", "write ID.part"),
     ("sealed", "replace ID.part"),

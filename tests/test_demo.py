@@ -14,6 +14,7 @@ from rich.console import Console
 from sipagent import demo
 from sipagent.config.load import parse
 from sipagent.demo import CALLER_HZ, OPERATOR_HZ, DemoFailed
+from sipagent.languages.choice import speaking
 from sipagent.softphone.rtp import RATE, tone
 from tests.loopback import ROOT
 
@@ -130,3 +131,17 @@ def test_an_agent_that_ends_at_once_is_told_with_its_last_words(tmp_path: Path) 
     with pytest.raises(DemoFailed, match=r"not ready: .*config\.toml"):
         agent.wait_ready()
     assert agent.stop() == 2
+
+
+def test_a_spectator_reads_the_log_in_the_language_of_the_demo() -> None:
+    said = {"event": "decided", "call": "1", "level": "info", "decision": "refused", "by": "dtmf"}
+    told = []
+    for language in ("en", "fr"):
+        out = io.StringIO()
+        with speaking(language):
+            demo._tell(Console(file=out), said)
+        told.append(out.getvalue().replace("\u00a0", " ").strip())
+    assert told == [
+        "agent: decided: decision refused, by dtmf",
+        "agent : décidé : décision refusé, par touche",
+    ]

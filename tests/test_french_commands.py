@@ -12,6 +12,7 @@ from retention.rules.clock import ClockReading
 from retention.storage.keys import new_pair
 from sipagent.cli.recordings import purge
 from tests.office import Office, Result, make_office
+from tests.room import Room
 from tests.tampering import sql
 
 HOLD = (
@@ -29,6 +30,11 @@ HOLD = (
 
 
 @pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path / "agent")
+
+
+@pytest.fixture
 def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
     return make_office(tmp_path, capsys)
 
@@ -41,6 +47,12 @@ def plain(text: str) -> str:
 def in_french(office: Office, *words: object) -> Result:
     found = office.run("--lang", "fr", *words)
     return Result(found.code, plain(found.out), plain(found.err))
+
+
+def left_in_english(text: str) -> list[str]:
+    """Words that no French sentence has, but for paths, code and quotations."""
+    prose = re.sub(r"`[^`]*`|\S*/\S+|'[^']*'|\"[^\"]*\"|\(je refuse.*?\)|key\+voice", "", text)
+    return re.findall(r"\b(?:the|is|are|of|that|which|and|not|its|says|with|to|kept|recorded)\b.{,40}", prose)
 
 
 # --- one of each kind ---
@@ -87,8 +99,24 @@ def test_a_check(office: Office) -> None:
     shown, found = in_french(office, "check"), json.loads(office.run("check", "--json").out)
     assert "hours absent : ouvert jour et nuit" in shown.out
     assert "moteur 2." in shown.out and "appels par processus" in shown.out
-    assert not re.search(r"\b(is|the|of|are|empty|absent:)\b", re.sub(r"\S*/\S+", "", shown.out)), shown.out
+    assert left_in_english(shown.out) == []
     assert {"level": "warning", "what": "hours", "detail": "absent: open day and night"} in found
+
+
+@pytest.mark.parametrize(
+    "words", ["", "Bonjour.", "Votre appel est enregistré 2 ans, dites je refuse.", None]
+)
+@pytest.mark.parametrize("keys", ['engine = "none"', 'engine = "embedding"', 'mode = "opt_in"'])
+def test_what_is_found_in_the_prompts(
+    room: Room, capsys: pytest.CaptureFixture[str], words: str | None, keys: str
+) -> None:
+    room.set("refusal", keys)
+    if words is not None:
+        for path in (room.folder / "prompts/fr").glob("*.txt"):
+            path.write_text(words)
+    shown = in_french(Office(room.folder, capsys), "notice", "--lint")
+    assert shown.out.count("prompts.") > 20 and shown.err == ""
+    assert left_in_english(shown.out) == []
 
 
 def test_a_verification(office: Office) -> None:

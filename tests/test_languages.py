@@ -32,6 +32,25 @@ def test_what_is_compiled_is_what_is_written(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", catalogues.translations())
+def test_every_text_has_an_entry(language: str) -> None:
+    assert catalogues.missing(language) == []
+
+
+def test_a_text_that_is_made_cannot_be_looked_up(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    for text in ('_(f"{n} calls")', '_("a" + b)', 'ngettext("{n} call", f"{n} calls", n)'):
+        module.write_text(text)
+        with pytest.raises(ValueError, match=r"module\.py:1"):
+            list(catalogues.in_source(module))
+    module.write_text('_("a" "b"); pgettext("month", "May"); ngettext("{n} call", "{n} calls", n); Column(x)')
+    assert [*catalogues.in_source(module)] == [
+        ("module.py:1", (None, "ab"), None),
+        ("module.py:1", ("month", "May"), None),
+        ("module.py:1", (None, "{n} call"), "{n} calls"),
+    ]
+
+
+@pytest.mark.parametrize("language", catalogues.translations())
 def test_no_entry_is_superfluous(language: str) -> None:
     assert catalogues.superfluous(language) == []
 
@@ -47,6 +66,8 @@ def test_placeholders_plurals_and_setting_are_right(language: str) -> None:
         ("Voir l’aide\u00a0: `a: b`", True),
         ("à 10:30, `x?`, https://a.example/?b", True),
         ("Voulez-vous\u202f?", True),
+        ("Voulez-vous\u00a0?", False),
+        ("12\u202f%\u202f; 13\u00a0%", False),
         ("«\u00a0REC\u00a0»", True),
         ("Voulez-vous ?", False),
         ("rien: là", False),

@@ -261,7 +261,7 @@ def test_names_are_as_prometheus_wants_them(service: Service) -> None:
             assert family.name.endswith(("_timestamp_seconds", "_bytes"))
 
 
-@pytest.mark.parametrize("page", ["en/administrator.md", "fr/administrateur.md"])
+@pytest.mark.parametrize("page", ["en/troubleshooting.md", "fr/depannage.md"])
 def test_the_pages_name_only_figures_that_there_are(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,27 @@ def test_a_poll_ends_when_it_is_woken(stack: ExitStack) -> None:
     threading.Timer(0.05, office.engine.wake).start()
     office.engine.poll(PATIENCE_S)
     assert time.monotonic() - began < PATIENCE_S
+
+
+@scene
+def test_a_poll_lasts_as_long_as_it_may(stack: ExitStack) -> None:
+    """Else whoever waits for a moment would ask all the time in the last millisecond before it."""
+    office = Loopback(stack)
+    office.engine.poll(0.1)
+    began = time.monotonic()
+    office.engine.poll(0.0009)
+    assert time.monotonic() - began >= 0.0009
+
+
+@dataclass
+class Part:
+    pending: bool
+
+
+def test_it_is_looked_often_only_where_something_waits() -> None:
+    assert doubt.look_s(True, Part(False)) == doubt.FIRST_PACKET_S
+    assert doubt.look_s(False, Part(False), Part(True)) == doubt.LOOK_S
+    assert doubt.look_s(False, Part(False), Part(False)) == doubt.NOTHING_S
 
 
 @scene
@@ -454,6 +476,28 @@ def test_a_leg_counts_until_its_end_has_been_confirmed(stack: ExitStack) -> None
     office.desk.close()
     office.engine.hang_up(leg)
     office.told(leg, e.LegGone(leg, 200))
+    assert office.engine.legs == 1
+
+
+@scene
+def test_a_leg_counts_while_its_host_is_looked_up(stack: ExitStack) -> None:
+    """Beside one that is ours no more, and the library's still."""
+    answers = threading.Event()
+
+    def slow(*_: object, **__: object) -> list[Any]:
+        assert answers.wait(PATIENCE_S)
+        raise socket.gaierror("Name or service not known")
+
+    socket.getaddrinfo = slow
+    office = Loopback(stack)
+    _, leg = office.dialled()
+    office.desk.close()
+    office.engine.hang_up(leg)
+    office.told(leg, e.LegGone(leg, 200))
+    late = office.engine.dial("sip:201@pbx.test", '"REC"')
+    assert office.engine.legs == 2
+    answers.set()
+    office.told(late, e.LegGone(late, 503))
     assert office.engine.legs == 1
 
 

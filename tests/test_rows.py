@@ -86,6 +86,97 @@ def test_each_state_is_an_entry_of_the_chain_where_there_is_time(rows: RowWriter
     assert archive.store.head().seq == head + 4
 
 
+# --- what may wait for the recording's row ---
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "JOIN_S", PATIENCE_S * 10)
+
+
+def known(archive: Archive, id: str = ROW.id) -> bool:
+    try:
+        archive.store.receipt(id)
+    except UnknownId:
+        return False
+    return True
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_receipt_that_allows_is_written_with_the_row_that_follows(
+    rows: RowWriter, archive: Archive
+) -> None:
+    rows.keep_receipt(BEGUN, may_wait=True)
+    done(rows)
+    assert rows.waiting == 1 and not known(archive)
+    assert rows.open(ROW, lambda: archive.store.add_recording(ROW)).done.wait(PATIENCE_S)
+    assert archive.store.receipt(ROW.id) == BEGUN and archive.store.recording(ROW.id) == ROW
+    rows.keep_receipt(receipt(ROW), may_wait=True)
+    assert rows.join(ROW.id, lambda: archive.store.update_recording(replace(ROW, flagged=True))).done.wait(
+        PATIENCE_S
+    )
+    assert archive.store.receipt(ROW.id) == receipt(ROW) and rows.waiting == 0
+
+
+@pytest.mark.usefixtures("patient")
+def test_both_are_one_transaction(rows: RowWriter, archive: Archive, alerts: list[str]) -> None:
+    tries: list[bool] = []
+
+    def row() -> None:
+        tries.append(known(archive))
+        archive.store.add_recording(ROW)
+        if len(tries) == 1:
+            raise TryAgain("the disk is full")
+
+    rows.keep_receipt(BEGUN, may_wait=True)
+    task = rows.open(ROW, row)
+    wait_for(lambda: len(alerts) == 1)
+    assert task.done.wait(PATIENCE_S) and task.fault is None
+    assert tries == [True, True] and known(archive) and rows.waiting == 0
+    assert verify(archive).problems == []
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("fault", [StoreError("no"), RuntimeError("no")])
+def test_a_receipt_is_not_lost_with_the_row_that_it_was_to_be_written_with(
+    rows: RowWriter, archive: Archive, reserve: Reserve, fault: Exception
+) -> None:
+    def row() -> None:
+        raise fault
+
+    rows.keep_receipt(BEGUN, may_wait=True)
+    task = rows.open(ROW, row)
+    assert task.done.wait(PATIENCE_S) and task.fault is fault
+    rows.stop()
+    take_in(archive.store, reserve.path)
+    assert archive.store.receipt(ROW.id) == BEGUN and rows.lost == 0
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("state", ["undecided", "not_allowed", "refused"])
+def test_whoever_is_not_recorded_waits_for_nothing(rows: RowWriter, archive: Archive, state: str) -> None:
+    rows.keep_receipt(BEGUN, may_wait=True)
+    rows.keep_receipt(replace(BEGUN, decision=state), may_wait=True)
+    done(rows)
+    assert archive.store.receipt(ROW.id).decision == state
+
+
+def test_a_receipt_that_nothing_follows_is_written_soon(
+    rows: RowWriter, archive: Archive, reserve: Reserve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, "SECURE_S", PATIENCE_S)
+    rows.keep_receipt(BEGUN, may_wait=True)
+    wait_for(lambda: known(archive))
+    assert rows.waiting == 0 and reserve.is_empty
+
+
+@pytest.mark.usefixtures("patient")
+def test_at_the_end_it_waits_no_longer(rows: RowWriter, archive: Archive) -> None:
+    rows.keep_receipt(BEGUN, may_wait=True)
+    rows.stop()
+    assert archive.store.receipt(ROW.id) == BEGUN
+
+
 # --- where it is not ---
 
 

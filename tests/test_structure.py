@@ -29,7 +29,7 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "agent": {"call", "config", "edge", "voice"},
     "pjsip": {"agent", "call", "config", "edge", "sip"},
     "service": {"agent", "call", "config", "edge", "notice", "pjsip", "voice"},
-    "check": {"agent", "config", "edge", "languages", "notice", "service", "voice"},
+    "check": {"agent", "config", "edge", "notice", "service", "voice"},
 }
 INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
     "media": {"hearing": set(), "recording": set()},

@@ -1,4 +1,4 @@
-"""Call the service once: `call.py ADDRESS`. A caller who does not refuse is put through, and hangs up.
+"""Call the service: `call.py ADDRESS [SECONDS]`. Who does not refuse is put through, and hangs up.
 
 Exit 0 only if both have heard each other, and the operator's phone has shown that it is recorded.
 """
@@ -13,7 +13,7 @@ OPERATOR, OPERATOR_IP, OPERATOR_PORT, OPERATOR_HZ = "201", "192.0.2.30", 5070, 8
 TALK_S = 4.0
 
 
-def main(address: str) -> None:
+def main(address: str, talk_s: float = TALK_S) -> None:
     """Have the call."""
     with (
         Loop() as loop,
@@ -33,12 +33,14 @@ def main(address: str) -> None:
             sys.exit(f"call.py: it must show REC, not {shown!r}")
         call.rtp.wait_tone(OPERATOR_HZ, 30)
         answered.rtp.wait_tone(CALLER_HZ, 30)
-        frames = call.rtp.sent_frames + round(TALK_S / 0.02)
-        loop.wait_for(lambda: call.rtp.sent_frames >= frames, TALK_S + 10, f"{TALK_S:g} s of talk")
+        print("they talk", flush=True)
+        frames = call.rtp.sent_frames + round(talk_s / 0.02)
+        loop.wait_for(lambda: call.rtp.sent_frames >= frames, talk_s + 10, f"{talk_s:g} s of talk")
+        call.rtp.wait_tone(OPERATOR_HZ, 1)
         call.hang_up()
         answered.wait_ended()
         print("both heard each other", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], *map(float, sys.argv[2:]))

@@ -3,8 +3,10 @@
 1. Files of closed recordings are copied, which takes its time; whatever happens to them meanwhile.
 2. Then the turn to write is taken, and kept to the end: no row changes. The database and its head are copied.
 3. What is in the backup is put right by the rows as they are now: what came is copied, what was changed is
-   copied again, what went goes. Marks are looked at last: a refusal waits for no turn.
-4. The manifest is written, and the folder gets its name. Before that it has one that no restore takes.
+   copied again, what went goes. Others may write again.
+4. What expires before the backup does is purged in the copy, rows and all.
+5. Marks are looked at last: a refusal waits for no turn. The manifest is written, and the folder gets its
+   name. Before that it has one that no restore takes.
 
 A recording is taken only once its call is over: nobody can refuse it any more. So no refusal comes too late
 for the backup that has its sound. What is still open, or to be erased, is not in it.
@@ -14,7 +16,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,6 +33,7 @@ from retention.backup.manifest import (
     MANIFEST,
     README,
     RECORDINGS,
+    UNFINISHED,
     BackupError,
     Copied,
     Manifest,
@@ -38,12 +41,13 @@ from retention.backup.manifest import (
     copy,
     read_manifest,
 )
-from retention.recording import Recording, Status, to_text
+from retention.backup.readme import readme
+from retention.recording import Recording, Status
 from retention.rows.chain import ChainHead
 from retention.rows.pages import Listing
 from retention.rows.selection import Selection
-from retention.rows.store import StoreError, UnknownId
-from retention.rules.purge import due
+from retention.rows.store import Store, StoreError, UnknownId
+from retention.rules.purge import Terms, due, purge
 from retention.storage.files import alone, make_folder, sync_folder
 from retention.storage.marks import Marks
 from retention.storage.places import Places
@@ -52,7 +56,6 @@ from retention.storage.recording_files import Area, FileKind, RecordingFiles
 Progress = Callable[[str, int, int], None]  # what, done, total
 
 _NAME = re.compile(r"sipagent-\d{8}T\d{6}Z")
-_UNFINISHED = re.compile(r"\.sipagent-\d{8}T\d{6}Z\.unfinished")
 _CLOSED = Listing(table="recordings", columns="id", order=("started_at", "id"), where=["status = 'closed'"])
 _TRIES = 20  # to read a reserve between two writes of its owner
 
@@ -60,12 +63,12 @@ _TRIES = 20  # to read a reserve between two writes of its owner
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What a backup is to be. `keep`: for how long it will be kept, None for as long as its recordings;
-    `configuration`: files by their name below `configuration/`; `period`: the configured one."""
+    `configuration`: files by their name below `configuration/`; `terms`: the configured ones."""
 
     folder: Path
     now: datetime
     program: str
-    period: str | None
+    terms: Terms
     keep: timedelta | None
     configuration: Mapping[str, Path]
 
@@ -87,7 +90,7 @@ def back_up(
     try:
         with alone(wish.folder / ".lock"):
             for path in wish.folder.iterdir():
-                if _UNFINISHED.fullmatch(path.name):
+                if UNFINISHED.fullmatch(path.name):
                     shutil.rmtree(path)
             return _made(archive, archive.store.places, wish, files_in, progress)
     except BlockingIOError as error:
@@ -123,9 +126,10 @@ def _made(
         work.bulk(progress)
         os.sync()
         with archive.store.copied_to(root / DATABASE) as head:
-            manifest = work.settle(head)
-            root.rename(final)
-            sync_folder(wish.folder)
+            work.settle()
+        manifest = work.finish(work.purged() or head)
+        root.rename(final)
+        sync_folder(wish.folder)
     except BaseException:
         shutil.rmtree(root, ignore_errors=True)
         raise
@@ -153,6 +157,7 @@ class _Making:
     settling: bool = False  # each file is made to last by itself
     kept: dict[str, _Kept] = field(default_factory=dict)
     others: dict[str, Copied] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
 
     def bulk(self, progress: Progress) -> None:
         """Copy what there is, while everything goes on."""
@@ -166,24 +171,39 @@ class _Making:
                 self._take(row)
             progress("recordings", done, total)
 
-    def settle(self, head: ChainHead) -> Manifest:
-        """Put it right, while nobody writes a row; give its manifest."""
+    def settle(self) -> None:
+        """Put it right, while nobody writes a row."""
         self.settling = True
-        must_go, left_out, there = {*pending(self.archive)}, [], set()
+        must_go, there = {*pending(self.archive)}, set()
         for row in self._closed():
-            if not self._may_be_taken(row, must_go):
-                continue
-            if self._expires(row):
-                left_out.append(row.id)
-            else:
+            if self._may_be_taken(row, must_go) and not self._expires(row):
                 there.add(row.id)
                 self._take(row)
         for id in self.kept.keys() - there:
             self._drop(id)
         self._beside()
-        self._hash(DATABASE)
         self._mark()
-        return self._finish(head, left_out)
+
+    def purged(self) -> ChainHead | None:
+        """Purge in the copy what expires before it does; the head of its chain then, None if it need not."""
+        if self.wish.keep is None:
+            return None
+        with Store(self.root / DATABASE) as store:
+            places = Places(self.root / DATABASE)
+            copied = Archive(store, self.into, Marks(self.root / RECORDINGS))
+            report = purge(copied, self.wish.now + self.wish.keep, self.wish.terms, at=self.wish.now)
+            if report.failed:
+                id, problem = report.failed[0]
+                raise BackupError(f"{id}: {problem}")
+            self.left_out = [gone.id for gone in report.removed]
+            head = store.head()
+        places.turn.unlink(missing_ok=True)
+        for id in [id for id in self.kept if self.into.finished(id) is None]:
+            self._drop(id)
+        self._hash(places.head.name)
+        gone = [name for name in self.others if not (self.root / name).exists()]  # marks, which it believed
+        self.others = {name: one for name, one in self.others.items() if name not in gone}
+        return head
 
     def _closed(self) -> Iterator[Recording]:
         """Rows that cannot be read are left out, and `verify` names them."""
@@ -193,6 +213,8 @@ class _Making:
         """Whether nobody can refuse it any more, and nobody has."""
         if row.id in must_go or self.archive.marks.forbidden(row.id):
             return False
+        if row.id in self.kept:
+            return True  # its call was over before
         try:
             return self.archive.store.receipt(row.id).ended_at is not None
         except UnknownId:
@@ -202,7 +224,7 @@ class _Making:
 
     def _expires(self, row: Recording) -> bool:
         """Whether it goes before the backup does."""
-        if self.wish.keep is None or due(row, self.wish.period) > self.wish.now + self.wish.keep:
+        if self.wish.keep is None or due(row, self.wish.terms.period) > self.wish.now + self.wish.keep:
             return False
         return self.archive.hold_of(row) is None
 
@@ -222,7 +244,7 @@ class _Making:
         except FileNotFoundError:
             self._drop(id)
             return
-        self.kept[id] = _Kept(taken, due(row, self.wish.period), written, copied)
+        self.kept[id] = _Kept(taken, due(row, self.wish.terms.period), written, copied)
 
     def _copied(self, id: str, kind: FileKind) -> Copied:
         target = self.into.spool(id, kind)
@@ -285,7 +307,10 @@ class _Making:
             size, sum = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
         self.others[name] = Copied(name, size, sum)
 
-    def _finish(self, head: ChainHead, left_out: Sequence[str]) -> Manifest:
+    def finish(self, head: ChainHead) -> Manifest:
+        """Write what it holds."""
+        self._mark()
+        self._hash(DATABASE)
         expiries = [one.due for one in self.kept.values() if not one.taken.held]
         until = self.wish.now + self.wish.keep if self.wish.keep is not None else min(expiries, default=None)
         files = [*self.others.values(), *(one for kept in self.kept.values() for one in kept.copied.values())]
@@ -296,9 +321,9 @@ class _Making:
             keep_until=until,
             files=tuple(sorted(files, key=lambda one: one.name)),
             recordings=tuple(self.kept[id].taken for id in sorted(self.kept)),
-            left_out=tuple(sorted(left_out)),
+            left_out=tuple(sorted(self.left_out)),
         )
-        self.others[README] = self._write(self.root / README, BytesIO(_readme(manifest).encode()))
+        self.others[README] = self._write(self.root / README, BytesIO(readme(manifest).encode()))
         manifest = replace(manifest, files=(*manifest.files, self.others[README]))
         self._write(self.root / MANIFEST, BytesIO(manifest.text().encode()))
         for folder in (*(path for path in self.root.rglob("*") if path.is_dir()), self.root):
@@ -310,24 +335,3 @@ def _private(path: Path) -> BinaryIO:
     """A new file, mode 0600, in place of one of that name."""
     path.unlink(missing_ok=True)
     return cast(BinaryIO, os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"))
-
-
-def _readme(manifest: Manifest) -> str:
-    until = manifest.keep_until
-    kept = "It has no recording that expires." if until is None else _UNTIL.format(until=to_text(until)[:10])
-    return _README.format(at=to_text(manifest.made_at), count=len(manifest.recordings), kept=kept)
-
-
-_UNTIL = "Remove it on {until} at the latest: then the first recording in it has expired."
-_README = """A backup of sipagent, made at {at}, with {count} recordings.
-
-{kept}
-
-Who reads it reads the numbers of callers, and hears what was stored in clear: keep it as private as the
-recordings. Put it back into an empty place, while no agent runs there:
-
-    sipagent restore FOLDER
-
-What was deleted for a person after it was made comes back with it, and must be deleted again: the
-certificates tell. What expired meanwhile does not come back.
-"""

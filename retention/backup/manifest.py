@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ CONFIGURATION = "configuration"  # the folder of config.toml, and of what that n
 DATABASE = "retention.db"  # in a backup, whatever it is called elsewhere
 RECORDINGS = "recordings"
 CONFIG = "config.toml"  # there, whatever it is called elsewhere
+UNFINISHED = re.compile(r"\.sipagent-\d{8}T\d{6}Z\.unfinished")  # its name before it is one
 _VERSION = "sipagent-backup-1"
 _LIMIT = 1 << 30  # bytes; a manifest is not larger
 _BLOCK = 1 << 20  # bytes
@@ -52,8 +54,7 @@ class Taken:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """`head`: the last entry of the chain in it. `keep_until`: the first recording in it expires then; null
-    where it has none. `left_out`: recordings that were kept, and are not in it: they would have expired
-    before."""
+    where it has none. `left_out`: recordings that are purged in it alone: they expire before it goes."""
 
     made_at: datetime
     program: str
@@ -78,21 +79,26 @@ class Manifest:
             "left_out": [*self.left_out],
             "files": [[one.name, one.bytes, one.sha256] for one in self.files],
         }
-        return json.dumps(told, indent=1) + "\n"
+        return json.dumps(told | {"sum": _sum(told)}, indent=1) + "\n"
 
 
 def read_manifest(backup: Path) -> Manifest:
     """The manifest of a backup. Raises BackupError, OSError."""
     path = backup / MANIFEST
+    if UNFINISHED.fullmatch(backup.resolve().name):
+        raise BackupError(f"{backup}: was not finished; accepted: one that has its name")
     try:
         with path.open("rb") as file:
             told = parse_json(file.read(_LIMIT).decode())
+        found = told.pop("sum", None)
     except FileNotFoundError as missing:
         raise BackupError(
             f"{backup}: is not a backup, or was not finished: it has no {MANIFEST}"
         ) from missing
-    except (ValueError, RecordError) as error:
+    except (ValueError, RecordError, AttributeError) as error:
         raise BackupError(f"{path}: is damaged") from error
+    if found != _sum(told):
+        raise BackupError(f"{path}: is damaged")
     if told.get("version") != _VERSION:
         raise BackupError(f"{path}: is of another version than {_VERSION}")
     try:
@@ -110,6 +116,11 @@ def read_manifest(backup: Path) -> Manifest:
         )
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise BackupError(f"{path}: is damaged") from error
+
+
+def _sum(told: Json) -> str:
+    """Of all its other fields: a damaged date would have something come back."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def wrong_with(backup: Path, manifest: Manifest) -> Iterator[tuple[int, str]]:
@@ -147,11 +158,11 @@ def _safe(name: str) -> str:
     """A name that leads out of no folder. Raises ValueError."""
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or PurePosixPath(name).as_posix() != name:
-        raise ValueError("leads elsewhere")
+        raise ValueError("elsewhere")
     return name
 
 
 def _id(text: object) -> str:
     if not isinstance(text, str) or not is_id(text):
-        raise ValueError("no id")
+        raise ValueError("id")
     return text

@@ -2,7 +2,7 @@
 
 What must be gone by now does not come back: sound that has expired is not copied, a mark is believed, and
 before the database has its name nothing can be listened to. After that rows follow: reserves are read in,
-refusals finished, what was not in the backup becomes a row without sound, and what has expired is purged.
+refusals finished, a call that was on becomes a row without sound, and what has expired is purged.
 
 After a crash the same backup can be put back again: `retention.restoring` says which one was begun.
 """
@@ -59,7 +59,6 @@ class Settled:
 
     erased: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     suspended: str | None = None
     purged: Report | None = None
@@ -119,7 +118,7 @@ def put_back(source: Source, target: Target, now: datetime, step: Step = lambda 
     """
     backup, manifest = source.backup, source.manifest
     places, theirs = target.places, Places(backup / DATABASE)
-    make_folder(places.database.parent)
+    make_folder(places.folder)
     if not places.restoring.exists():
         write_whole(places.restoring, _name_of(backup).encode())
     if places.database.exists():  # a run before this one came so far
@@ -141,7 +140,7 @@ def put_back(source: Source, target: Target, now: datetime, step: Step = lambda 
     _copy(theirs.database, places.arriving)
     os.sync()
     places.arriving.rename(places.database)
-    sync_folder(places.database.parent)
+    sync_folder(places.folder)
     return count
 
 
@@ -161,7 +160,9 @@ def settle(
     OSError.
     """
     store, found, now = archive.store, Settled(), trace.at
-    assert store.places is not None, "a database in memory cannot be put back"
+    assert store.places is not None
+    if store.hash_of(manifest.head["seq"]) != manifest.head["hash"]:
+        raise BackupError(f"{store.places.database}: is not the database of the backup")
     for path in store.places.reserves().values():
         try:
             take_in(store, path)
@@ -170,7 +171,7 @@ def settle(
     found.erased = erase_pending(archive, now, found.failed)
     taken = {one.id for one in manifest.recordings}
     for id in _without_sound(archive, taken):
-        _end(archive, id, now, found, left_out=id in manifest.left_out)
+        _end(archive, id, now, found)
     store.add_access(trace)
     if clock_ok:
         resume(store, clock, trace)
@@ -179,7 +180,7 @@ def settle(
         found.purged = purge(archive, now, terms)
         found.failed += found.purged.failed
     store.places.restoring.unlink(missing_ok=True)
-    sync_folder(store.places.database.parent)
+    sync_folder(store.places.folder)
     return found
 
 
@@ -230,13 +231,10 @@ def _without_sound(archive: Archive, taken: set[str]) -> list[str]:
     return found
 
 
-def _end(archive: Archive, id: str, now: datetime, found: Settled, *, left_out: bool) -> None:
-    """Say in its row that its sound is not here, where the backup left it out; else `verify` says so."""
+def _end(archive: Archive, id: str, now: datetime, found: Settled) -> None:
+    """Say in its row that its sound is not here, where its call was on; of any other `verify` says so."""
     try:
-        if left_out:
-            if archive.begin_purge(id) and archive.end_purge(id, now):
-                found.left_out.append(id)
-        elif _was_on(archive, id):
+        if _was_on(archive, id):
             archive.fail(id, now)
             found.unfinished.append(id)
     except (StoreError, ArchiveError, OSError) as error:

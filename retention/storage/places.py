@@ -25,6 +25,11 @@ class Places:
     database: Path
 
     @property
+    def folder(self) -> Path:
+        """Where all of it lies."""
+        return self.database.parent
+
+    @property
     def head(self) -> Path:
         """The file of the chain's head."""
         return self.database.with_suffix(".head")

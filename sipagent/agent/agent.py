@@ -310,12 +310,12 @@ class Agent:
     def _handle(self, engine: Engine, call: LiveCall, fact: e.Fact) -> None:
         decision, flagged = call.flow.consent.decision, call.flow.story.flagged
         commands = call.flow.handle(fact, time.monotonic())
-        consent = call.flow.consent
+        consent, newly_flagged = call.flow.consent, call.flow.story.flagged and not flagged
         if consent.decision is not decision:
             log.info("decided", call=call.id, decision=consent.decision, by=consent.by)
-        if (consent.decision, call.flow.story.flagged) != (decision, flagged) and call.certain:
-            self.recorder.keep_receipt(call.receipt())  # before anything follows from it
-        if call.flow.story.flagged and not flagged and call.recording and not call.tap:
+        if (consent.decision is not decision or newly_flagged) and call.certain:
+            self.recorder.keep_receipt(call.receipt(), may_wait=not newly_flagged)
+        if newly_flagged and call.recording and not call.tap:
             self.recorder.flag_kept(call.id)
         for command in commands:
             self.carrying.carry_out(engine, call, command)

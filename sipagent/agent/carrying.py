@@ -159,7 +159,7 @@ class Carrying:
         engine.indicate(call.legs.get(leg, -1), call.indicated)
         self.tally.phones.talks(call.operators.get(call.legs.get(leg, -1)))
         self.tapping.follow(call, leg)
-        self.recorder.keep_receipt(call.receipt())
+        self.recorder.keep_receipt(call.receipt(), may_wait=True)
 
     def sound_ended(self, ended: SoundEnded) -> tuple[LiveCall, e.PromptEnded] | None:
         """What that means for its call; None where the sound is none that a call waits for."""
@@ -199,4 +199,7 @@ class Carrying:
             return
         rejected = receipt.outcome == "rejected"
         self.tally.ended[receipt.outcome or "failed", receipt.decision, receipt.decided_by or ""] += 1
-        (self.recorder.keep_rejected if rejected else self.recorder.keep_receipt)(receipt)
+        if rejected:
+            self.recorder.keep_rejected(receipt)
+        else:
+            self.recorder.keep_receipt(receipt, may_wait=True)

@@ -35,7 +35,7 @@ class Tapping:
 
     def _start(self, call: LiveCall, operator_uri: str) -> None:
         recording = call.open_recording(operator_uri, self._recorder.archive.files.base)
-        self._recorder.keep_receipt(call.receipt())
+        self._recorder.keep_receipt(call.receipt(), may_wait=True)
         call.tap = self._recorder.begin(recording, lambda reason: self._failed(call.id, reason))
         call.tap.silence(call.silent)
         self.of_leg[call.legs[CALLER]] = call.tap, Channel.CALLER

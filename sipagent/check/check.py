@@ -20,6 +20,7 @@ from sipagent.check.machine import (
     python_finding,
 )
 from sipagent.check.notice import prompt_findings
+from sipagent.check.private import others_may_read
 from sipagent.check.sampling import sampling_findings
 from sipagent.check.stamp import stamp_findings
 from sipagent.config import examples
@@ -175,9 +176,11 @@ def _password(table: str, read: Callable[[], Login | None], path: Path | None) -
         return error(problem.key, problem.problem)
     if path is None:
         return ok(f"{table}.password_env", "set")
-    if (mode := path.stat().st_mode) & 0o077:
+    if others_may_read(found := path.stat()):
         return warning(
             f"{table}.password_file",
-            f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600",
+            f"others on this machine may read it (mode {found.st_mode & 0o777:04o}); chmod 0600",
         )
+    if found.st_mode & 0o077:
+        return ok(f"{table}.password_file", f"{path} is read by root and its group only")
     return ok(f"{table}.password_file", f"{path} is read by its owner only")

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sipagent.agent.admission import allowed_sources
+from sipagent.check.private import others_may_read
 from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError, HostPort
@@ -77,8 +78,10 @@ def _certificate(planned: Plan, file: Path, now: datetime) -> Iterator[Finding]:
     until = expiry(planned.tls, file)
     if said := aged(until, now):
         yield (error if now >= until else warning)(CERTIFICATE, f"{planned.tls.certificate} {said}")
-    if (mode := planned.tls.private_key.stat().st_mode) & 0o077:
-        yield warning(KEY, f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600")
+    if others_may_read(found := planned.tls.private_key.stat()):
+        yield warning(
+            KEY, f"others on this machine may read it (mode {found.st_mode & 0o777:04o}); chmod 0600"
+        )
 
 
 def _started(planned: Plan) -> Finding:

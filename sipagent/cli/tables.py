@@ -93,7 +93,7 @@ def console(*, stderr: bool = False) -> Console:
 def cell(value: str | Text | None) -> Text:
     """One value, safe to show."""
     if isinstance(value, Text):
-        return value.copy()
+        return value
     return Text(_safe(value) if value else "–", style="dim" if value is None else "")
 
 

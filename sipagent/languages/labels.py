@@ -13,7 +13,7 @@ Kind = (
     Literal[
         "status", "decision", "outcome", "by", "moment", "phase", "who", "sum", "fate", "mark", "happening"
     ]
-    | Literal["action", "use", "purpose", "ground", "level", "verdict"]
+    | Literal["action", "use", "purpose", "ground", "level", "verdict", "log"]
 )
 
 CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its `msgid`s
@@ -54,6 +54,8 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "rebuild",
         "rotate",
         "clock_ok",
+        "backup",
+        "restore",
     ),
     "use": ("begun", "done", "refused", "failed"),
     "purpose": ("statistics", "quality", "organisation", "disciplinary", "criminal", "access_request"),
@@ -61,6 +63,8 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
     # of checks, and of what the detector hears
     "level": ("ok", "warning", "error"),
     "verdict": ("refuse", "accept", "unclear", "other"),
+    # of the log, as the demo tells it
+    "log": ("decided", "call_ended", "alert", "decision", "by", "outcome"),
 }
 
 

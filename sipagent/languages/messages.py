@@ -29,7 +29,6 @@ from sipagent.languages.typography import NARROW, WIDE
 CONTEXT = "message"
 _ACCEPTED = "; accepted: "  # as ConfigError and others end
 _BETWEEN = re.compile(r"[;:,]? ")
-_SIGNS = {"; ": f"{NARROW}; ", ": ": f"{WIDE}: ", ", ": ", ", " ": " "}
 _SPACES = WIDE + NARROW
 _PREDICATE = re.compile(  # what follows a value
     r"(is|has|had|holds|ends|begins|starts|asks|names|says|means|promises|expires|overlaps|never|does|could)\b"
@@ -73,7 +72,7 @@ def said(text: str) -> str:
 
 def colon() -> str:
     """What stands between a name and what is said of it, with the space behind."""
-    return f"{WIDE}: " if _path() else ": "
+    return said(": ")
 
 
 def _path() -> str | None:
@@ -142,11 +141,11 @@ def _joined(path: str, catalogue: _Catalogue, text: str) -> str | None:
         if found[0] == " " and not _PREDICATE.match(rest):
             continue  # only what is wrong with a value follows it without a sign
         if (last := _whole(path, catalogue, rest)) is not None:
-            return f"{_said(path, first.rstrip(_SPACES))}{_SIGNS[found[0]]}{last}"
+            return f"{_said(path, first.rstrip(_SPACES))}{catalogue.whole.get(found[0], found[0])}{last}"
     for english in ("; ", ": ", ", "):
-        parts = text.split(english)
+        parts = [part.rstrip(_SPACES) for part in text.split(english)]
         if len(parts) > 1 and (translated := [_said(path, part) for part in parts]) != parts:
-            return _SIGNS[english].join(translated)
+            return catalogue.whole.get(english, english).join(translated)
     return None
 
 
@@ -158,7 +157,7 @@ def _read(path: str) -> _Catalogue:
         context, _, english = key.rpartition("\x04")
         if context != CONTEXT:
             continue
-        if english.startswith(";"):
+        if english.startswith(";") and english != "; ":
             ends[english] = french
         elif _VALUE.search(english):
             templates.append(_template(english, french))

@@ -153,8 +153,8 @@ class PjsipEngine:
 
     @property
     def legs(self) -> int:
-        """Also those that the library reports as gone while it waits for the end of their CANCEL or BYE."""
-        return max(len(self._legs), setup.call_count())
+        """Also those that the library does not have yet, or that wait for the end of their CANCEL or BYE."""
+        return max(len(self._legs), setup.call_count() + sum(leg.getId() < 0 for leg in self.live))
 
     def has(self, leg: int) -> bool:
         return leg in self._legs

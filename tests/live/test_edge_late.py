@@ -27,6 +27,8 @@ from tests.peers.sender import SDP, Sender
 pytestmark = pytest.mark.live
 
 LATE_S = 5.0  # the edge waits for 4
+SILENCE_S = 2.0  # after so long without a word the edge asks another worker
+RESYNC_S = 6.0  # every 5 s of its own Kamailio compares its clock with the machine's (core/timer.c)
 HELD_S = 5.5  # after the end of such a call its receipt would be written
 
 
@@ -126,6 +128,24 @@ def test_who_cancels_while_there_is_no_room_leaves_one_receipt(edge: Edge) -> No
         assert edge.rejected[before].from_
     for call in taken:
         call.hang_up()
+
+
+def test_who_waits_for_room_while_the_edges_clock_catches_up_is_told_that_there_is_none(edge: Edge) -> None:
+    """A machine so busy that the clock stood still for longer than a worker may be silent; then it leaps."""
+    taken = [edge.answered()[0] for _ in range(CALLS_EACH * len(edge.workers))]
+    (clock,) = (one["PID"] for one in edge.process.rpc.ask("core.psx") if one["DSC"] == "timer")
+    before = len(edge.rejected)
+    os.kill(clock, SIGSTOP)
+    time.sleep(SILENCE_S + 1.0)
+    os.kill(clock, SIGCONT)
+    until, waited = time.monotonic() + RESYNC_S, []
+    while time.monotonic() < until:
+        waited.append(edge.call())
+        assert waited[-1].wait_status(scene.PATIENCE_S) == 503
+    edge.until(lambda: len(edge.rejected) == before + len(waited), "word of each call")
+    assert {one.call_id for one in edge.rejected[before:]} == {one.call_id for one in waited}
+    for one in taken:
+        one.hang_up()
 
 
 def has_ended(call: Call) -> bool:

@@ -50,3 +50,15 @@ def test_a_page_on_a_trunk_works_as_printed(page: str, tmp_path: Path) -> None:
     assert told["shown"] == ["REC +33612345678", "NO REC +33612345678"]
     assert ("registered" in told["logged"]) is (page in REGISTERS)
     assert told["numbers"] == 0  # what is logged leads to no caller
+
+
+@pytest.mark.skipif(not can_be_isolated(), reason="no network namespaces here")
+def test_the_first_call_works_as_printed(tmp_path: Path) -> None:
+    """By whoever follows the page: recorded, listed, listened to, deleted."""
+    script = [sys.executable, "-m", "tests.peers.first_call", str(tmp_path)]
+    told = json.loads(subprocess.run([*ISOLATED, *script], stdout=subprocess.PIPE, check=True).stdout)
+    assert len(told["wrong"]) == 4 and all(what.startswith("prompts.") for what in told["wrong"])
+    row = told["row"]
+    assert (row["caller"], row["called"], row["status"]) == ("+33612345678", "+33323063006", "closed")
+    assert told["seconds"] > 1.5 and told["certificate"] and not told["left"]
+    assert "M. Durand" in told["said"]["accesses"] and "silence" in told["said"]["calls"]

@@ -1,9 +1,10 @@
-"""A thread that does jobs in order; whatever one fails of is told, and the next one is done."""
+"""Jobs, and a thread that does them in order; whatever one fails of is told, and the next one is done."""
 
 import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from media.recording.assemble import AssemblyError
 from media.recording.tap import TapError
@@ -14,6 +15,23 @@ from retention.storage.keys import KeysError
 FAULTS = (OSError, StoreError, ArchiveError, KeysError, TapError, AssemblyError)
 
 Job = Callable[[], None]
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """One job about the call `id`; `done` once it is, or has failed for good, of `fault` then.
+
+    It was put at `since`, and may wait for others of its call until `due` (monotonic s); `joins`: it is done
+    in one transaction with the receipt that waits.
+    """
+
+    id: str
+    job: Job
+    since: float
+    due: float
+    joins: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+    fault: Exception | None = None
 
 
 class Worker:

@@ -131,9 +131,12 @@ class Recorder:
         """Do something that takes its time, after what is being made of recordings."""
         self._slow.put(job)
 
-    def keep_receipt(self, receipt: Receipt) -> None:
-        """Write what the receipt of a call says now, the first time or again."""
-        self._rows.keep_receipt(receipt)
+    def keep_receipt(self, receipt: Receipt, *, may_wait: bool = False) -> None:
+        """Write what the receipt of a call says now, the first time or again.
+
+        `may_wait`: half a second, where it allows the recording, for what follows about that.
+        """
+        self._rows.keep_receipt(receipt, may_wait=may_wait)
 
     def keep_rejected(self, receipt: Receipt) -> None:
         """Write the receipt of a call that was rejected at once, and of which nothing was written yet."""
@@ -252,7 +255,7 @@ class Recorder:
                     self._slow.again(partial(make, min(2 * again_s, 60 * AGAIN_S)), again_s)
                     raise
             else:
-                self._put_row(recording.id, partial(file_row, self.archive, recording, closing, sound))
+                self._rows.join(recording.id, partial(file_row, self.archive, recording, closing, sound))
 
         self._quick.put(end)
 

@@ -3,17 +3,18 @@
     rows       one job after the other, in order for each call; what cannot be written just now is tried again
     reserve    what has waited for a second is put into the process's reserve, so that its death loses nothing
 
-Of a receipt that waits only the newest state is kept. What waits is bounded: a call for which there is no
-room any more, neither in memory nor in the reserve, leaves no receipt, is counted, and the count is written
-(`LOST` of retention/rows/rejected.py). Recordings are never among those: without a durable row, in the
-database or in the reserve, none begins.
+Of a receipt that waits only the newest state is kept. One that allows the recording may wait for half a
+second, to be written in one transaction with the recording's row, where that begins or is closed.
+
+What waits is bounded: a call for which there is no room any more, neither in memory nor in the reserve,
+leaves no receipt, is counted, and the count is written (`LOST` of retention/rows/rejected.py). Recordings are
+never among those: without a durable row, in the database or in the reserve, none begins.
 """
 
 import itertools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -25,27 +26,18 @@ from retention.rows.faults import Busy, HeadNotWritten, StoreError, TryAgain
 from retention.rows.rejected import LOST, PendingRejections, Span
 from retention.rows.store import Store
 from retention.storage.marks import MustGo
-from sipagent.agent.recorder.jobs import FAULTS, Job
+from sipagent.agent.recorder.fitting import why_not, write_what_fits
+from sipagent.agent.recorder.jobs import FAULTS, Job, Task
 from sipagent.config.finding import counted
 
 RETRY_S = 1.0  # between two attempts
 WITHOUT_S = 15.0  # that a row is waited for where there is no reserve
 SECURE_S = 1.0  # that something may wait in memory alone
+JOIN_S = 0.5  # of it, for what else is to be written of the call
 WAITING = 1000  # receipts in memory; those of calls that were recorded have as much room again
 COUNTED_S = 60.0  # after which a sum is due
 
 log = structlog.get_logger("sipagent.agent.recorder.rows")
-
-
-@dataclass(eq=False, slots=True)
-class Task:
-    """One job; `done` once it is, or has failed for good, of `fault` then."""
-
-    id: str
-    job: Job
-    since: float
-    done: threading.Event = field(default_factory=threading.Event)
-    fault: Exception | None = None
 
 
 class RowWriter:
@@ -121,12 +113,13 @@ class RowWriter:
 
     # --- any thread ---
 
-    def keep_receipt(self, receipt: Receipt) -> None:
-        """Write this state of it, unless a newer one comes before that."""
+    def keep_receipt(self, receipt: Receipt, *, may_wait: bool = False) -> None:
+        """Write this state of it, unless a newer one comes before that; `may_wait`: where it allows."""
         with self._changed:
             if self._has_room(receipt):
                 self._receipts[receipt.id] = receipt
-                self._put(receipt.id, partial(self._write_receipt, receipt.id))
+                wait_s = JOIN_S if may_wait and receipt.decision == "allowed" else 0.0
+                self._put(receipt.id, partial(self._write_receipt, receipt.id), wait_s)
             elif receipt.ended_at is not None:
                 self._tell_once("there is no room for more receipts: those of further calls are lost")
                 self._lose(Span(1, receipt.started_at, receipt.ended_at))
@@ -142,12 +135,17 @@ class RowWriter:
         """Write the row of a recording that begins, by `job`; until then it is among what waits."""
         with self._changed:
             self._recordings[recording.id] = recording
-            return self._put(recording.id, partial(self._open, recording.id, job))
+            return self._put(recording.id, partial(self._open, recording.id, job), joins=True)
 
     def put(self, id: str, job: Job) -> Task:
         """Do something about a call in the database, after what was put before about it."""
         with self._changed:
             return self._put(id, job)
+
+    def join(self, id: str, job: Job) -> Task:
+        """Do it in one transaction with the receipt that waits, if one does."""
+        with self._changed:
+            return self._put(id, partial(self._write_receipt, id, job), joins=True)
 
     def is_durable(self, task: Task, patience_s: float) -> bool:
         """Whether a row is written within that time, counted from when the oldest of all began to wait.
@@ -172,9 +170,9 @@ class RowWriter:
             if not records or version == self._secured:
                 return True
             try:
-                self._write_reserve(records)
+                self._left_out = write_what_fits(self._reserve, records)
             except (OSError, ReserveFull) as fault:
-                self._tell_once(f"the reserve takes nothing: {_reason(fault)}")
+                self._tell_once(f"the reserve takes nothing: {why_not(fault)}")
                 return False
             self._secured = version
             return True
@@ -184,10 +182,9 @@ class RowWriter:
     def _write_on(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._over or self._due(), self._patience_s())
+                while not (self._over or self._due()):
+                    self._changed.wait(self._patience_s())
                 over = self._over
-                if not over and not self._due():
-                    continue
             if self.turn(over):
                 self._settle()
                 if over:
@@ -202,7 +199,7 @@ class RowWriter:
         """Do all that there is to do, each call's in its order; false where something waits on."""
         stuck: set[str] = set()
         with self._changed:
-            tasks = list(self._tasks.items())
+            tasks = self._ready(over)
         for number, task in tasks:
             if task.id in stuck:
                 continue
@@ -289,30 +286,47 @@ class RowWriter:
         with self._changed:
             self._changed.notify_all()
 
-    def _write_receipt(self, id: str) -> None:
+    def _write_receipt(self, id: str, job: Job | None = None) -> None:
+        """What waits of a receipt, and the job that joins it; the receipt also where that fails for good."""
         with self._changed:
             receipt = self._receipts.get(id)
-        if receipt is None:  # a later one took its turn
+            joined = any(task.joins and task.id == id for task in self._tasks.values())
+        if receipt is None and job is not None:
+            job()
+        if receipt is None or (joined and job is None):  # a later one took its turn, or a job takes it along
             return
-        waits = False
+        over = False
+        faults: list[Exception] = []
         try:
-            self._do(lambda: self._store.keep_receipt(receipt))
-        except TryAgain:
-            waits = True
-            raise
-        except StoreError:
-            with self._changed:
-                self._lose(Span(1, receipt.started_at, receipt.ended_at or receipt.started_at))
+            self._do(lambda: self._write_both(receipt, job, faults))
+            over = True
+        except StoreError as wrong:
+            if over := not isinstance(wrong, TryAgain):
+                with self._changed:
+                    self._lose(Span(1, receipt.started_at, receipt.ended_at or receipt.started_at))
             raise
         finally:
             with self._changed:
-                if not waits and self._receipts.get(id) is receipt:
+                if over and self._receipts.get(id) is receipt:
                     del self._receipts[id]
+        for fault in faults:
+            raise fault
+
+    def _write_both(self, receipt: Receipt, job: Job | None, faults: list[Exception]) -> None:
+        with self._store.write():
+            self._store.keep_receipt(receipt)
+            try:
+                if job is not None:
+                    job()
+            except FAULTS as fault:
+                if isinstance(fault, TryAgain):
+                    raise
+                faults.append(fault)
 
     def _open(self, id: str, job: Job) -> None:
         waits = False
         try:
-            job()
+            self._write_receipt(id, job)
         except TryAgain:
             waits = True
             raise
@@ -336,19 +350,27 @@ class RowWriter:
 
     # --- steps, under the lock ---
 
-    def _put(self, id: str, job: Job) -> Task:
-        task = Task(id, job, time.monotonic())
+    def _put(self, id: str, job: Job, wait_s: float = 0.0, *, joins: bool = False) -> Task:
+        now = time.monotonic()
+        task = Task(id, job, now, now + wait_s, joins)
         self._tasks[next(self._numbers)] = task
         self._version += 1
         self._changed.notify_all()
         return task
 
+    def _ready(self, over: bool = False) -> list[tuple[int, Task]]:
+        """All tasks of the calls of which one is due, by number."""
+        now = time.monotonic()
+        due = {task.id for task in self._tasks.values() if over or task.due <= now}
+        return [(number, task) for number, task in self._tasks.items() if task.id in due]
+
     def _due(self) -> bool:
-        return bool(self._tasks) or self._lost is not None or self._rejected.due(datetime.now(UTC))
+        return bool(self._ready()) or self._lost is not None or self._rejected.due(datetime.now(UTC))
 
     def _patience_s(self) -> float | None:
-        """Until somebody says something, or what is counted is due."""
-        return COUNTED_S if self._rejected.counts else None
+        """Until somebody says something, a task has waited for others, or what is counted is due."""
+        waits = [task.due - time.monotonic() for task in self._tasks.values()]
+        return min([*waits, *([COUNTED_S] if self._rejected.counts else [])], default=None)
 
     def _has_room(self, receipt: Receipt) -> bool:
         most = WAITING if receipt.recording_id is None else 2 * WAITING
@@ -362,22 +384,6 @@ class RowWriter:
         counts = [*self._rejected.all(), *([_lost(self._lost)] if self._lost else [])]
         return [*counts, *self._receipts.values(), *self._recordings.values()]
 
-    def _write_reserve(self, records: list[Record]) -> None:
-        """As much as fits: of calls that were not recorded, rather those that came first."""
-        assert self._reserve is not None
-        spare = [one for one in records if isinstance(one, Receipt) and one.recording_id is None]
-        needed = [one for one in records if not isinstance(one, Receipt) or one.recording_id is not None]
-        fits = len(spare)
-        while True:
-            try:
-                self._reserve.write([*needed, *spare[:fits]])
-                break
-            except ReserveFull:
-                if not fits:
-                    raise
-                fits //= 2
-        self._left_out = spare[fits:]
-
     def _tell_once(self, fault: str) -> None:
         """Until all is written again."""
         if fault not in self._told:
@@ -387,10 +393,6 @@ class RowWriter:
     def _tell(self, fault: str) -> None:
         self.faults += 1
         self._alert(f"rows: {fault}")
-
-
-def _reason(fault: OSError | ReserveFull) -> str:
-    return "it has no room" if isinstance(fault, ReserveFull) else fault.strerror or str(fault)
 
 
 def _lost(span: Span) -> Sum:

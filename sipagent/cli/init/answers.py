@@ -16,7 +16,7 @@ from urllib.parse import quote
 from retention.storage.keys import KeysError, read_public
 from sipagent.cli.base import Failure
 from sipagent.cli.init.place import Place
-from sipagent.cli.init.template import LANGUAGES, Tables, over, template
+from sipagent.cli.init.template import BASES, LANGUAGES, Tables, over, template
 from sipagent.cli.passphrase import read_passphrase
 from sipagent.config import examples
 from sipagent.config.errors import ConfigError, accepted_of, shown
@@ -28,10 +28,6 @@ SHARE = 0.1  # one call in ten, drawn by lot: the regulator accepts no systemati
 PASSWORD_FILE = "secrets/trunk-password"
 PAIR = "keys/recordings"  # the stem of the pair that `init` makes
 STDIN = Path("-")
-_BASES = {
-    "fr": "mission d'intérêt public, article 6(1)(e) du RGPD",
-    "en": "task in the public interest, article 6(1)(e) GDPR",
-}
 _WANTED = (
     *("service.name", "service.controller", "service.controller_contact", "service.dpo_contact"),
     "operators.extensions",
@@ -186,7 +182,7 @@ def settled(told: Tables, place: Place) -> dict[str, dict[str, Any]]:
     values = {name: dict(table) for name, table in told.items()}
     service = values.setdefault("service", {})
     language = service.setdefault("language", "fr")
-    service.setdefault("legal_basis", _BASES.get(language, ""))
+    service.setdefault("legal_basis", BASES.get(language, ""))
     values.setdefault("recording", {}).setdefault("share", SHARE)
     if place.state:
         values["recording"].setdefault("directory", str(place.state / "recordings"))

@@ -30,13 +30,10 @@ from sipagent.config import examples
 from sipagent.config.errors import ConfigError
 from sipagent.config.identity import to_e164
 from sipagent.config.load import checked
+from sipagent.languages.labels import N_
+from sipagent.languages.messages import colon, said
 
 Tables = dict[str, dict[str, Any]]
-
-
-def N_(text: str) -> str:
-    """A text for the catalogue."""
-    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +173,16 @@ def _problem(key: str, answered: Tables) -> str:
     table, name = key.split(".")
     value = answered[table][name]
     if key == "service.language" and value not in LANGUAGES:
-        said = _("'{language}' has no shipped prompts; accepted: {languages}")
-        return said.format(language=value, languages=", ".join(LANGUAGES))
+        wrong = _("'{language}' has no shipped prompts; accepted: {languages}")
+        return wrong.format(language=value, languages=", ".join(LANGUAGES))
     if table == "service" and examples.left_in_place(name, value):
         return _("'{value}' is an example; accepted: yours").format(value=value)
     try:
         checked(over(shipped_tables(), answered), Path(TEMPLATE))
     except ConfigError as error:
         where = "" if error.key.startswith(key) else f"{error.key}: "
-        accepted = _("; accepted: {accepted}").format(accepted=error.accepted) if error.accepted else ""
-        return f"{where}{error.problem}{accepted}"
+        ways = _("; accepted: {accepted}").format(accepted=said(error.accepted)) if error.accepted else ""
+        return f"{where}{said(error.problem)}{ways}"
     return ""
 
 
@@ -195,11 +192,16 @@ def _until(
     """Ask until nothing is wrong with the answer."""
     while True:
         typed: str = click.prompt(
-            words, default=default, show_default=bool(default), hide_input=hidden, err=True
+            words,
+            default=default,
+            show_default=bool(default),
+            hide_input=hidden,
+            prompt_suffix=colon(),
+            err=True,
         )
         if not (wrong := problem(typed)):
             return typed
-        click.echo(f"  {wrong}", err=True)
+        click.echo(f"  {said(wrong)}", err=True)
 
 
 def _recipients() -> tuple[Path, ...]:

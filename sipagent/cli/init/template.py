@@ -22,6 +22,10 @@ Tables = Mapping[str, Any]
 """Of config.toml: by table and key, as tomllib reads them; what is no table is wrong, and said to be so."""
 
 LANGUAGES = ("fr", "en")  # of the shipped prompts
+BASES = {  # of a public service: what service.legal_basis says unless told otherwise
+    "fr": "mission d'intérêt public, article 6(1)(e) du RGPD",
+    "en": "task in the public interest, article 6(1)(e) GDPR",
+}
 TEMPLATE = "config.toml"
 _COLUMN = 46  # of a line's comment, where the value leaves room
 _HEADING = re.compile(r"(?:# )?\[\[?([a-z_.]+)\]")

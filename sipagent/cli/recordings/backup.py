@@ -57,7 +57,7 @@ def backup_command(
         folder=directory,
         now=at,
         program=__version__,
-        period=config.retention.period,
+        terms=work.terms,
         keep=None if keep is None else timedelta(days=keep),
         configuration=taken,
     )

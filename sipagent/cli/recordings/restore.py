@@ -29,6 +29,8 @@ from sipagent.agent.recorder.stored import archive_of, files_in, files_of, store
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words
 from sipagent.cli.progress import steps
 from sipagent.cli.times import full
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import shown
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -37,7 +39,7 @@ _READABLE = 0o640  # a file of the configuration: by the group of its folder, wh
 
 
 @click.command("restore", short_help="Put a backup back, into an empty place.")
-@click.argument("backup", type=click.Path(path_type=Path, file_okay=False, exists=True), metavar="BACKUP")
+@click.argument("backup", type=click.Path(path_type=Path, file_okay=False), metavar="BACKUP")
 @click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, whatever confirms it.")
 @click.option(
     "--by", type=words, metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
@@ -67,21 +69,21 @@ def restore_command(
       sipagent restore --config /etc/sipagent/config.toml BACKUP
     """
     if clock_ok and by is None:
-        raise click.UsageError("--clock-ok: --by is needed", ctx)
+        raise click.UsageError(_("--clock-ok: --by is needed"), ctx)
     with steps() as step:
-        manifest = checked(backup, partial(step, "reading"))
+        manifest = checked(backup, partial(step, N_("reading")))
         clock = read_clock()
         if not clock_ok and (why := doubt(manifest, clock)) is not None:
-            raise Failure(_("{why}; accepted, once it is right: --clock-ok --by WHO").format(why=why))
+            raise Failure(_("{why}; accepted, once it is right: --clock-ok --by WHO").format(why=shown(why)))
         config, new = _configuration(work, backup)
         places, target = config.places, _target(config)
-        make_folder(places.database.parent)
+        make_folder(places.folder)
         try:
             with alone(places.lock):
                 refuse_what_is_there(target, backup)
                 _write(config.file, new)
                 source = Source(backup=backup, manifest=manifest, files=files_in(backup))
-                count = put_back(source, target, now(), partial(step, "writing"))
+                count = put_back(source, target, now(), partial(step, N_("writing")))
                 archive = archive_of(config, store_of(config))
                 told = f"a backup of {to_text(manifest.made_at)}"
                 trace = Access(at=now(), action="restore", by=by, system_user=system_user(), detail=told)
@@ -150,7 +152,6 @@ def _told(manifest: Manifest, count: int, done: Settled, problems: list[Problem]
         "recordings": count,
         "erased": done.erased,
         "unfinished": done.unfinished,
-        "left_out": done.left_out,
         "purged": [gone.id for gone in purged.removed] if purged else [],
         "failed": [{"id": id, "problem": problem} for id, problem in done.failed],
         "suspended": done.suspended,
@@ -169,15 +170,14 @@ def _show(work: Workplace, manifest: Manifest, count: int, done: Settled, proble
         ([gone.id for gone in done.purged.removed] if done.purged else [], _("{id}: had expired")),
         (done.erased, _("{id}: was refused, or erased by an operator")),
         (done.unfinished, _("{id}: its call was on when the backup was made; its sound is not in it")),
-        (done.left_out, _("{id}: was left out of the backup")),
     ):
         for id in ids:
             click.echo(said.format(id=id))
     for where, problem in (*done.failed, *((one.where, one.problem) for one in problems)):
-        click.echo(f"{where}: {problem}", err=True)
+        click.echo(_("{where}: {problem}").format(where=shown(where), problem=shown(problem)), err=True)
     if done.suspended:
         said = _("purging is suspended: {why}; accepted, once the clock is right: purge --clock-ok --by WHO")
-        click.echo(said.format(why=done.suspended), err=True)
+        click.echo(said.format(why=shown(done.suspended)), err=True)
     if not problems:
         click.echo(_("All of it is as it was written."))
     click.echo(_("What was deleted for a person after {at} is back: delete it again.").format(at=made))

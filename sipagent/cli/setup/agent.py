@@ -66,6 +66,12 @@ def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: fl
     config = work.config  # what is wrong with it is said before the engine is loaded
     if not config.trunk.listen.is_loopback:
         examples.refuse(config.service, config.file)
+    if (begun := config.places.restoring).exists():
+        raise Failure(
+            _(
+                "{path}: a backup was begun to be put back here; accepted: once more `sipagent restore`"
+            ).format(path=begun)
+        )
     from sipagent.service import supervision
     from sipagent.service.systemd import Systemd
 

@@ -1,5 +1,6 @@
 """What every worker needs, imported once in the server that they are forked from."""
 
+import encodings.idna  # the first address of a process brings it
 import gc
 import os
 
@@ -8,7 +9,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's own threads: a poo
 from sipagent.pjsip import about
 from sipagent.service.processes import registrar, worker
 
-__all__ = ["about", "registrar", "worker"]
+__all__ = ["about", "encodings", "registrar", "worker"]
 
 gc.collect()
 gc.freeze()  # what is shared stays so: the collector would write into its pages

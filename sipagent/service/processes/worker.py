@@ -118,10 +118,10 @@ class WorkerRecorder(Recorder):
 
     send: Callable[[Refused], None]
 
-    def keep_receipt(self, receipt: Receipt) -> None:
+    def keep_receipt(self, receipt: Receipt, *, may_wait: bool = False) -> None:
         if receipt.decision == "refused" and receipt.ended_at is None:
             self.send(Refused(receipt))
-        super().keep_receipt(receipt)
+        super().keep_receipt(receipt, may_wait=may_wait)
 
 
 class WorkerOrders(Orders):

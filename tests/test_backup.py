@@ -1,0 +1,578 @@
+"""A backup is of one moment, made while calls go on, and nothing of who refused is in it or comes back."""
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from retention.archive import erasure
+from retention.archive.archive import Archive
+from retention.archive.reserve import Reserve
+from retention.archive.verify import verify
+from retention.backup.making import Progress, Wish, back_up, past
+from retention.backup.manifest import MANIFEST, BackupError, _sum, read_manifest
+from retention.backup.restoring import (
+    Settled,
+    Source,
+    Target,
+    checked,
+    doubt,
+    put_back,
+    refuse_what_is_there,
+    settle,
+)
+from retention.recording import Access, Recording, Status
+from retention.rules.clock import ClockReading
+from retention.rules.purge import Terms
+from retention.storage.keys import Identity
+from retention.storage.local_files import LocalFiles
+from retention.storage.marks import Mark, Marks
+from retention.storage.places import Places
+from retention.storage.recording_files import FileKind
+from sipagent.agent.recorder.stored import files_in
+from tests import kept
+from tests.crashing import killed_before
+from tests.kept import CALLER, START, Paths, keep, receipt, recording
+
+NOW = START + timedelta(days=1)
+LATER = START + timedelta(days=400)  # all has expired
+TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
+ANN = Identity(bytes([1]) * 32, "Ann")
+HOLD = {"ground": "criminal", "reference": "PV 12", "by": "Ann", "approved_by": None, "review": "2027-09-01"}
+Restored = tuple[Archive, Settled]
+
+
+def clock(at: datetime = NOW, *, synchronised: bool = True) -> ClockReading:
+    return ClockReading("boot", at, 1000.0, synchronised)
+
+
+def nothing(what: str, done: int, total: int) -> None:
+    pass
+
+
+def backed_up(
+    archive: Archive,
+    folder: Path,
+    progress: Progress = nothing,
+    **changes: Any,
+) -> Path:
+    wish = Wish(folder=folder, now=NOW, program="0", terms=TERMS, keep=None, configuration={})
+    path, _ = back_up(archive, replace(wish, **changes), files_in, progress)
+    return path
+
+
+def restored(backup: Path, folder: Path, at: datetime = NOW) -> Restored:
+    """Put back into an empty folder, as the command does it."""
+    folder.mkdir(exist_ok=True)
+    manifest, places = checked(backup), Places(folder / "retention.db")
+    recordings = folder / "recordings"
+    files = LocalFiles(recordings, places.vault, folder)
+    target = Target(places=places, files=files, marks=Marks(recordings), period=TERMS.period)
+    refuse_what_is_there(target, backup)
+    put_back(Source(backup=backup, manifest=manifest, files=files_in(backup)), target, at)
+    again = kept.archive(folder)
+    return again, settle(again, manifest, TERMS, clock(at), Access(at=at, action="restore"))
+
+
+def sealed(archive: Archive, row: Recording) -> Recording:
+    """One that is kept with a key in the vault."""
+    archive.vault.create(row.id, [ANN.public])
+    return keep(archive, row, b"sealed " + row.id.encode())
+
+
+def refuse(archive: Archive, id: str) -> None:
+    """As an erasure begins: the mark, then key and sound go. Its rows come later."""
+    os.close(archive.marks.make(Mark(id=id, at=NOW)))
+    archive.remove([id])
+
+
+def ids(archive: Archive, status: Status = Status.CLOSED) -> set[str]:
+    return {row.id for row in archive.store.recordings() if row.status is status}
+
+
+def assert_clean(archive: Archive) -> None:
+    assert [(one.where, one.problem) for one in verify(archive).problems] == []
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Archive:
+    (tmp_path / "live").mkdir()
+    return kept.archive(tmp_path / "live")
+
+
+@pytest.fixture
+def rows(live: Archive) -> list[Recording]:
+    """In clear and sealed, one of each on hold."""
+    found = [keep(live, recording(0)), sealed(live, recording(1))]
+    for number in (2, 3):
+        row = (keep if number == 2 else sealed)(live, recording(number))
+        live.change(held := replace(row, hold=HOLD))
+        found.append(held)
+    return found
+
+
+# --- what comes back ---
+
+
+def test_all_of_it_comes_back_and_is_as_it_was_written(
+    live: Archive, rows: list[Recording], tmp_path: Path
+) -> None:
+    assert live.store.places is not None
+    live.store.places.seed.write_text("seed")
+    live.store.places.stamps.mkdir()
+    (live.store.places.stamps / "1.tsr").write_bytes(b"stamp")
+    backup = backed_up(live, tmp_path / "backups")
+    assert backup.name == f"sipagent-{NOW:%Y%m%dT%H%M%SZ}"
+    again, settled = restored(backup, tmp_path / "new")
+    assert (settled.failed, settled.erased, settled.unfinished, settled.suspended) == ([], [], [], None)
+    assert again.store.recordings() == live.store.recordings()
+    assert again.store.receipts() == live.store.receipts()
+    for row in rows:
+        there, here = Paths(live), Paths(again)
+        assert here.final(row.id, "flac").read_bytes() == there.final(row.id, "flac").read_bytes()
+        assert here.metadata(row.id).read_bytes() == there.metadata(row.id).read_bytes()
+        assert here.key(row.id).exists() == there.key(row.id).exists()
+    assert again.vault.key(rows[1].id, ANN) == live.vault.key(rows[1].id, ANN)
+    places = Places(tmp_path / "new" / "retention.db")
+    assert places.seed.read_text() == "seed" and (places.stamps / "1.tsr").read_bytes() == b"stamp"
+    assert not places.restoring.exists()
+    assert_clean(again)
+    assert again.store.accesses()[0].action == "restore"
+
+
+def test_nobody_else_can_read_it(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
+    backup = backed_up(live, tmp_path / "backups")
+    modes = {path.stat().st_mode & 0o077 for path in [backup, *backup.rglob("*")]}
+    assert modes == {0}
+    assert not [path for path in (tmp_path / "backups").iterdir() if path.name.endswith(".unfinished")]
+
+
+def test_it_says_until_when_it_may_be_kept(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
+    backup = backed_up(live, tmp_path / "backups")
+    until = read_manifest(backup).keep_until
+    assert until == rows[0].expires_at
+    assert f"Remove it on {until:%Y-%m-%d} at the latest" in (backup / "README").read_text()
+    assert past(tmp_path / "backups", NOW) == []
+    assert past(tmp_path / "backups", until) == [(backup, until)]
+
+
+def test_what_expires_before_the_backup_goes_is_left_out(
+    live: Archive, rows: list[Recording], tmp_path: Path
+) -> None:
+    late = keep(live, recording(60 * 24 * 3))
+    backup = backed_up(live, tmp_path / "backups", keep=rows[1].expires_at - NOW)
+    manifest = read_manifest(backup)
+    assert manifest.keep_until == rows[1].expires_at
+    assert {*manifest.left_out} == {rows[0].id, rows[1].id}  # those on hold never expire
+    assert {one.id for one in manifest.recordings} == {rows[2].id, rows[3].id, late.id}
+    again, settled = restored(backup, tmp_path / "new")
+    assert settled.failed == []
+    assert ids(again, Status.PURGED) == {*manifest.left_out}
+    assert_clean(again)
+    assert ids(live) == {row.id for row in (*rows, late)}  # nothing has happened to these
+
+
+def test_what_leads_to_a_person_does_not_outlive_its_period_in_a_backup(tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir()
+    live = kept.archive(tmp_path / "live")
+    keep(live, recording(0))
+    backup = backed_up(live, tmp_path / "backups", keep=timedelta(days=200))
+    assert CALLER.encode() not in kept.bytes_under(backup)
+    assert live.store.receipts()[0].caller == CALLER
+    again, _ = restored(backup, tmp_path / "new")
+    assert_clean(again)
+
+
+# --- what must not come back ---
+
+
+def test_what_has_expired_does_not_come_back(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
+    backup, folder = backed_up(live, tmp_path / "backups"), tmp_path / "new"
+    again, settled = restored(backup, folder, LATER)
+    assert settled.purged is not None
+    assert {gone.id for gone in settled.purged.removed} == {rows[0].id, rows[1].id}
+    assert ids(again) == {rows[2].id, rows[3].id}  # on hold
+    for row in rows[:2]:
+        assert Paths(again).file(row.id) is None and not again.vault.has(row.id)
+        assert again.store.recording(row.id).caller is None
+    assert_clean(again)
+
+
+def test_sound_that_has_expired_is_not_even_copied(
+    live: Archive, rows: list[Recording], tmp_path: Path
+) -> None:
+    backup, folder = backed_up(live, tmp_path / "backups"), tmp_path / "new"
+    manifest, places = checked(backup), Places(folder / "retention.db")
+    files = LocalFiles(folder / "recordings", places.vault, folder)
+    target = Target(places=places, files=files, marks=Marks(folder / "recordings"), period="2 weeks")
+    source = Source(backup=backup, manifest=manifest, files=files_in(backup))
+    assert put_back(source, target, START + timedelta(days=15)) == 2  # the configured period is shorter now
+    assert {files.finished(row.id) for row in rows[:2]} == {None}
+
+
+def finish_refusal(archive: Archive, row: Recording) -> None:
+    refuse(archive, row.id)
+    erasure.finish(archive, row.id, NOW)
+
+
+CHANGES: dict[str, Callable[[Archive, Recording], object]] = {
+    "marked": lambda archive, row: refuse(archive, row.id),
+    "refused": finish_refusal,
+    "deleted": lambda archive, row: kept.remove(archive, row.id, NOW),
+}
+
+
+@pytest.mark.parametrize("change", ["marked", "refused", "deleted"])
+@pytest.mark.parametrize("number", [0, 1], ids=["clear", "sealed"])
+def test_what_goes_while_it_is_being_copied_is_not_in_it(
+    live: Archive, rows: list[Recording], tmp_path: Path, change: str, number: int
+) -> None:
+    """After its files were copied, before the rows are."""
+    row = rows[number]
+
+    def meanwhile(what: str, done: int, total: int) -> None:
+        if done == total:
+            CHANGES[change](live, row)
+
+    backup = backed_up(live, tmp_path / "backups", meanwhile)
+    names = [path.name for path in backup.rglob(f"{row.id}.*")]
+    assert set(names) <= {f"{row.id}.refused"}
+    assert row.id not in {one.id for one in read_manifest(backup).recordings}
+    again, settled = restored(backup, tmp_path / "new")
+    became = again.store.recording(row.id).status
+    assert became is (Status.PURGED if change == "deleted" else Status.ERASED)
+    assert Paths(again).file(row.id) is None and not again.vault.has(row.id)
+    assert not again.marks.ids() and settled.failed == []
+    if became is Status.ERASED:
+        assert again.store.receipt(row.id).decision == "refused"
+    assert_clean(again)
+
+
+def test_what_is_marked_while_the_rows_are_copied_is_not_in_it(
+    live: Archive, rows: list[Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal waits for no turn: it comes while nobody else writes."""
+    copied = live.store.copied_to
+
+    def refusing(path: Path) -> Any:
+        refuse(live, rows[1].id)
+        return copied(path)
+
+    monkeypatch.setattr(live.store, "copied_to", refusing)
+    backup = backed_up(live, tmp_path / "backups")
+    assert [path.name for path in backup.rglob(f"{rows[1].id}.*")] == [f"{rows[1].id}.refused"]
+    again, settled = restored(backup, tmp_path / "new")
+    assert settled.erased == [rows[1].id] and again.store.receipt(rows[1].id).decision == "refused"
+    assert_clean(again)
+
+
+def test_what_changes_while_it_is_being_copied_is_as_its_row_says(
+    live: Archive, rows: list[Recording], tmp_path: Path
+) -> None:
+    new: list[Recording] = []
+
+    def meanwhile(what: str, done: int, total: int) -> None:
+        if done == total:
+            live.change(replace(rows[1], hold=HOLD))
+            new.append(sealed(live, recording(9)))
+
+    again, settled = restored(backed_up(live, tmp_path / "backups", meanwhile), tmp_path / "new")
+    assert settled.failed == [] and again.store.recording(rows[1].id).hold == HOLD
+    assert again.vault.key(new[0].id, ANN)
+    assert_clean(again)
+
+
+def on(archive: Archive, row: Recording, *, closed: bool) -> Recording:
+    """A call that is not over, whose recording is being made, or was stopped by the operator and kept."""
+    archive.store.add_receipt(receipt(row, ended_at=None, outcome=None))
+    archive.open(row).write_bytes(b"sound")
+    if closed:
+        archive.files.spool(row.id, FileKind.PART).rename(archive.files.spool(row.id, FileKind.FLAC))
+        archive.close(row)
+    return row
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_call_that_is_on_can_still_be_refused_and_is_not_in_it(
+    live: Archive, rows: list[Recording], tmp_path: Path, closed: bool
+) -> None:
+    row = on(live, recording(5), closed=closed)
+    backup = backed_up(live, tmp_path / "backups")
+    assert list(backup.rglob(f"{row.id}.*")) == []
+    again, settled = restored(backup, tmp_path / "new")
+    assert settled.unfinished == [row.id] and again.store.recording(row.id).status is Status.FAILED
+    assert_clean(again)
+
+
+def test_a_refusal_that_waits_in_a_reserve_is_believed(
+    live: Archive, rows: list[Recording], tmp_path: Path
+) -> None:
+    assert live.store.places is not None
+    reserve = Reserve(live.store.places.reserve(3), 1)
+    reserve.allocate()
+    reserve.write([replace(live.store.receipt(rows[0].id), decision="refused", decided_by="dtmf")])
+    again, settled = restored(backed_up(live, tmp_path / "backups"), tmp_path / "new")
+    assert settled.erased == [rows[0].id] and Paths(again).file(rows[0].id) is None
+    assert_clean(again)
+
+
+# --- while the agent writes ---
+
+
+def test_copies_while_others_write_and_erase_are_whole(tmp_path: Path) -> None:
+    """Two writers, each over a connection of its own, without a pause."""
+    (tmp_path / "live").mkdir()
+    over, refused, faults = threading.Event(), set[str](), list[BaseException]()
+    kept.archive(tmp_path / "live")
+
+    def write(first: int) -> None:
+        archive, number = kept.archive(tmp_path / "live"), first
+        try:
+            while not over.is_set():
+                row = sealed(archive, recording(number))
+                if number % 3 == 0:
+                    refused.add(row.id)
+                    finish_refusal(archive, row)
+                elif number % 3 == 1:
+                    kept.remove(archive, row.id, NOW)
+                number += 2
+        except BaseException as fault:
+            faults.append(fault)
+            raise
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in (0, 1)]
+    for thread in threads:
+        thread.start()
+    try:
+        live, backups = kept.archive(tmp_path / "live"), []
+        for number in range(6):
+            before = set(refused)
+            backup = backed_up(live, tmp_path / "backups", now=NOW + timedelta(seconds=number))
+            backups.append((backup, before))
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert faults == []
+    for number, (backup, before) in enumerate([backups[0], *backups[-3:]]):
+        again, settled = restored(backup, tmp_path / f"new{number}")
+        assert settled.failed == []
+        assert not [id for id in before if again.files.finished(id) or list(backup.rglob(f"{id}.*"))]
+        assert_clean(again)
+
+
+# --- what is not whole ---
+
+
+def test_a_kill_leaves_a_backup_or_nothing_that_looks_like_one(tmp_path: Path) -> None:
+    def prepared(folder: Path) -> Path:
+        (folder / "live").mkdir(parents=True)
+        archive = kept.archive(folder / "live")
+        sealed(archive, recording(0))
+        keep(archive, recording(1))
+        archive.store.close()
+        return folder
+
+    def work(folder: Path) -> None:
+        archive = kept.archive(folder / "live")
+        backed_up(archive, folder / "backups", keep=timedelta(days=200))
+
+    number = 0
+    died: str | None = "…"
+    while died is not None:
+        folder = prepared(tmp_path / str(number))
+        died = killed_before(number, partial(work, folder))
+        for path in (folder / "backups").glob("sipagent-*"):
+            checked(path)
+        for path in (folder / "backups").glob(".sipagent-*"):
+            with pytest.raises(BackupError):  # not even where all but its name was done
+                checked(path)
+        again = kept.archive(folder / "live")  # the next one removes what is left
+        checked(backed_up(again, folder / "backups", now=NOW + timedelta(seconds=1)))
+        assert list((folder / "backups").glob(".sipagent-*")) == []
+        number += 1
+    assert number > 20
+
+
+def damage(pattern: str) -> Callable[[Path], object]:
+    def change(backup: Path) -> None:
+        (path, *_) = sorted(backup.rglob(pattern))
+        damage_at(path.name, 0.5, path.parent)
+
+    return change
+
+
+def damage_at(name: str, part: float, folder: Path) -> None:
+    """One bit of a file, so far from its start."""
+    path = folder / name
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * part)] ^= 1
+    path.write_bytes(content)
+
+
+def rewrite(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    def changing(backup: Path) -> None:
+        told = json.loads((backup / MANIFEST).read_text())
+        del told["sum"]
+        change(told)
+        told["sum"] = _sum(told)
+        (backup / MANIFEST).write_text(json.dumps(told))
+
+    return changing
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        *(
+            (damage(name), "is not what was copied")
+            for name in ("*.flac", "2*.json", "*.key", "retention.db")
+        ),
+        *((partial(damage_at, MANIFEST, part), "is damaged") for part in (0.2, 0.4, 0.6, 0.8)),
+        *((damage(name), "is not what was copied") for name in ("retention.head", "README")),
+        (lambda backup: next(backup.rglob("*.key")).unlink(), "is missing"),
+        (
+            lambda backup: (backup / "recordings" / "x.flac").write_text("x"),
+            "x.flac: is not in manifest.json",
+        ),
+        (lambda backup: (backup / "recordings" / "x").symlink_to("/etc"), "recordings/x: is not in"),
+        (lambda backup: (backup / MANIFEST).unlink(), "is not a backup, or was not finished"),
+        (lambda backup: (backup / MANIFEST).write_text("{"), "manifest.json: is damaged"),
+        (rewrite(lambda told: told.update(version="2")), "is of another version"),
+        (rewrite(lambda told: told.update(made_at=3)), "is damaged"),
+        (rewrite(lambda told: told["files"].append(["../../x", 1, "0"])), "is damaged"),
+        (rewrite(lambda told: told["files"].append(["/etc/passwd", 1, "0"])), "is damaged"),
+        (rewrite(lambda told: told["recordings"].append(["../x", 1, 2, False])), "is damaged"),
+        (rewrite(lambda told: told["left_out"].append("../x")), "is damaged"),
+    ],
+)
+def test_a_backup_that_was_tampered_with_is_refused(
+    live: Archive, rows: list[Recording], tmp_path: Path, change: Callable[[Path], object], said: str
+) -> None:
+    backup = backed_up(live, tmp_path / "backups")
+    change(backup)
+    with pytest.raises(BackupError, match=said):
+        restored(backup, tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "there",
+    ["retention.db", "retention.head", "retention.seed", "retention.reserve", "vault/x", "recordings/x"],
+)
+def test_it_is_put_into_an_empty_place_alone(
+    live: Archive, rows: list[Recording], tmp_path: Path, there: str
+) -> None:
+    backup, path = backed_up(live, tmp_path / "backups"), tmp_path / "new" / there
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(BackupError, match="is there already; accepted: an empty place"):
+        restored(backup, tmp_path / "new")
+    assert [one for one in (tmp_path / "new").rglob("*") if one.is_file()] == [path]
+
+
+def test_a_restore_that_was_killed_can_be_repeated(
+    live: Archive, rows: list[Recording], tmp_path: Path
+) -> None:
+    """At no step is there anything to listen to that must be gone."""
+    refuse(live, rows[0].id)
+    backup = backed_up(live, tmp_path / "backups")
+    other = backed_up(live, tmp_path / "backups", now=NOW + timedelta(hours=1))
+
+    def work(folder: Path) -> None:
+        restored(backup, folder, rows[1].expires_at + timedelta(hours=1))
+
+    number = 0
+    died: str | None = "…"
+    while died is not None:
+        folder = tmp_path / f"new{number}"
+        died = killed_before(number, partial(work, folder))
+        assert not list(folder.rglob(f"{rows[0].id}.flac")) and not list(folder.rglob(f"{rows[1].id}.flac"))
+        if (folder / "retention.restoring").exists() and (folder / "retention.restoring").read_text():
+            with pytest.raises(BackupError, match="another backup was begun"):
+                restored(other, folder)
+        if (folder / "retention.restoring").exists() or not (folder / "retention.db").exists():
+            restored(backup, folder, rows[1].expires_at + timedelta(hours=1))
+        again = kept.archive(folder)
+        assert ids(again) == {rows[2].id, rows[3].id}
+        assert_clean(again)
+        number += 1
+    assert number > 20
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_mark_that_waits_is_finished_in_the_copy_too(
+    live: Archive, rows: list[Recording], tmp_path: Path, begun: bool
+) -> None:
+    """With `keep` the copy is purged, and so finishes what was to be erased."""
+    if begun:
+        refuse(live, rows[0].id)
+
+    def meanwhile(what: str, done: int, total: int) -> None:
+        if done == total and not begun:
+            refuse(live, rows[0].id)
+
+    backup = backed_up(live, tmp_path / "backups", meanwhile, keep=timedelta(days=7))
+    again, settled = restored(backup, tmp_path / "new")
+    assert settled.failed == [] and again.store.receipt(rows[0].id).decision == "refused"
+    assert Paths(again).file(rows[0].id) is None and again.marks.ids() == []
+    assert_clean(again)
+
+
+def test_a_database_that_came_in_between_is_not_taken_for_the_backups(
+    live: Archive, rows: list[Recording], tmp_path: Path
+) -> None:
+    backup, folder = backed_up(live, tmp_path / "backups"), tmp_path / "new"
+    copying, number = partial(restored, backup, folder), 0
+    while not (folder / "retention.head").exists():  # the last before the database
+        shutil.rmtree(folder, ignore_errors=True)
+        assert killed_before(number := number + 1, copying) is not None
+    kept.archive(folder)  # an agent was started
+    with pytest.raises(BackupError, match="is not the database of the backup"):
+        copying()
+
+
+def test_two_at_once_are_kept_apart(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
+    def meanwhile(what: str, done: int, total: int) -> None:
+        with pytest.raises(BackupError, match="another backup is being made there"):
+            backed_up(live, tmp_path / "backups")
+
+    backed_up(live, tmp_path / "backups", meanwhile)
+
+
+def test_what_a_full_disk_has_stopped_is_gone(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
+    def full(what: str, done: int, total: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        backed_up(live, tmp_path / "backups", full)
+    assert [path.name for path in (tmp_path / "backups").iterdir()] == [".lock"]
+
+
+# --- the clock ---
+
+
+@pytest.mark.parametrize(
+    ("since", "synchronised", "doubted"),
+    [
+        (timedelta(hours=3), False, False),
+        (timedelta(days=40), False, True),
+        (timedelta(days=40), True, False),
+        (-timedelta(days=2), False, True),
+    ],
+)
+def test_a_clock_that_nothing_confirms_cannot_tell_what_has_expired(
+    tmp_path: Path, since: timedelta, synchronised: bool, doubted: bool
+) -> None:
+    manifest = read_manifest(backed_up(kept.archive(tmp_path), tmp_path / "backups"))
+    why = doubt(manifest, clock(NOW + since, synchronised=synchronised))
+    assert (why is not None) == doubted
+    assert why is None or "nothing confirms the clock" in why

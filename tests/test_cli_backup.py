@@ -1,0 +1,159 @@
+"""`backup` and `restore`, as they are typed."""
+
+import json
+import os
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from retention.storage.files import alone
+from sipagent.config.load import load
+from tests.office import CONFIG, Office, make_office
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    (tmp_path / "office").mkdir()
+    return make_office(tmp_path / "office", capsys)
+
+
+@pytest.fixture
+def other(tmp_path: Path, office: Office) -> Office:
+    """Another machine, where there is nothing yet."""
+    return Office(tmp_path / "other", office.capture)
+
+
+def backup(office: Office, *words: object) -> Path:
+    result = office.run("backup", "--json", *words, office.folder.parent / "backups")
+    assert (result.code, result.err) == (0, ""), result
+    return Path(json.loads(result.out)["backup"])
+
+
+def test_a_backup_says_where_it_is_and_until_when_it_may_be_kept(office: Office) -> None:
+    row = office.call()
+    result = office.run("backup", office.folder.parent / "backups")
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert "backups/sipagent-" in lines[0] and ": 1 recording, " in lines[0]
+    assert lines[-1].startswith(f"Remove it by {row.expires_at:%Y-%m-%d}")
+    access = office.archive.store.accesses()[0]
+    assert (access.action, access.detail) == ("backup", str(office.folder.parent / "backups"))
+
+
+def test_without_a_database_there_is_nothing_to_back_up(office: Office) -> None:
+    assert "there is no database yet" in office.fails(1, "backup", office.folder.parent / "backups")
+    assert not (office.folder.parent / "backups").exists()
+
+
+def test_an_old_backup_is_named(office: Office) -> None:
+    office.call(ago=timedelta(days=100), expires_at=office.call().started_at + timedelta(seconds=1))
+    first = backup(office)
+    shutil.move(first, first.with_name("sipagent-20250101T000000Z"))
+    result = office.run("backup", "--keep", "7", first.parent)
+    assert f"{first.with_name('sipagent-20250101T000000Z')}: may be kept no longer" in result.out
+    assert "1 recording is not in it: it expires before the backup goes" in result.out
+
+
+def test_the_configuration_comes_along_and_passwords_only_if_asked_for(office: Office, other: Office) -> None:
+    (office.folder / "prompts" / "fr").mkdir(parents=True)
+    (office.folder / "prompts" / "fr" / "notice.txt").write_text("Bonjour.")
+    (office.folder / "secrets").mkdir()
+    (office.folder / "secrets" / "trunk").write_text("s3cret")
+    (office.folder / "keys").mkdir()
+    for name in ("durand.pub", "durand.key"):
+        (office.folder / "keys" / name).write_text("a key")
+    file, elsewhere = office.folder / "config.toml", office.folder.parent / "other.pub"
+    elsewhere.write_text("a key")
+    login = '[trunk]\nusername = "agent"\npassword_file = "secrets/trunk"'
+    keys = f'[recording]\nrecipients = ["keys/durand.pub", "{elsewhere}"]\n'
+    file.write_text(CONFIG.replace("[trunk]", login) + keys)
+    office.archive.store.close()
+    without = json.loads(office.run("backup", "--json", office.folder.parent / "backups").out)
+    assert without["not_in_it"] == [str(elsewhere), str(office.folder / "secrets" / "trunk")]
+    names = {
+        path.relative_to(Path(without["backup"]) / "configuration").as_posix()
+        for path in (Path(without["backup"]) / "configuration").rglob("*")
+        if path.is_file()
+    }
+    assert names == {"config.toml", "prompts/fr/notice.txt", "keys/durand.pub"}
+    shutil.rmtree(without["backup"])  # of the same second, perhaps
+    made = backup(office, "--secrets")
+    assert other.run("restore", made).code == 0
+    config = load(other.folder / "config.toml")
+    login_there = config.trunk_login({})
+    assert login_there is not None and login_there.password == "s3cret"
+    assert (other.folder / "config.toml").read_text() == file.read_text()
+    assert (other.folder / "prompts" / "fr" / "notice.txt").read_text() == "Bonjour."
+    assert not list(other.folder.rglob("*.key"))
+    assert not {path.stat().st_mode & 0o007 for path in other.folder.rglob("*") if path.is_file()} - {0}
+
+
+def test_what_is_put_back_can_be_listed_and_heard_of(office: Office, other: Office) -> None:
+    row = office.call()
+    made = backup(office)
+    result = other.run("restore", "--by", "M. Durand", made)
+    assert (result.code, result.err) == (0, ""), result
+    assert "1 recording is back, as of " in result.out and "All of it is as it was written." in result.out
+    assert "What was deleted for a person after " in result.out.splitlines()[-1]
+    assert [one["id"] for one in json.loads(other.run("list", "--json").out)] == [row.id]
+    assert other.run("verify").code == 0
+    access = other.archive.store.accesses()[-1]
+    assert (access.action, access.by) == ("restore", "M. Durand")
+    assert (access.detail or "").startswith("a backup of ")
+    assert "is there already; accepted: an empty place" in other.fails(1, "restore", made)
+
+
+def test_a_configuration_that_is_there_stays(office: Office, other: Office) -> None:
+    office.call()
+    other.folder.mkdir()
+    (other.folder / "config.toml").write_text(CONFIG.replace('"Test"', '"Other"'))
+    told = json.loads(other.run("restore", "--json", backup(office)).out)
+    assert told["recordings"] == 1 and told["problems"] == [] and told["suspended"] is None
+    assert load(other.folder / "config.toml").service.name == "Other"
+
+
+def test_what_is_wrong_with_a_backup_is_one_line(office: Office, other: Office) -> None:
+    office.call()
+    made = backup(office)
+    next(made.rglob("*.flac")).write_bytes(b"another sound")
+    assert "is not what was copied; nothing was put back" in other.fails(1, "restore", made)
+    assert not other.folder.exists()
+    assert "is not a backup" in other.fails(1, "restore", office.folder)
+    assert "--by is needed" in other.fails(2, "restore", "--clock-ok", made)
+
+
+def test_no_agent_may_run_there(office: Office, other: Office) -> None:
+    office.call()
+    made = backup(office)
+    other.folder.mkdir()
+    with alone(other.folder / "retention.lock"):
+        assert "an agent is running" in other.fails(1, "restore", made)
+
+
+def test_a_clock_that_is_far_off_needs_a_person(
+    office: Office, other: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.call()
+    made = backup(office)
+    monkeypatch.setattr("sipagent.cli.recordings.restore.doubt", lambda *_: "the clock is odd")
+    said = other.fails(1, "restore", made)
+    assert "the clock is odd; accepted, once it is right: --clock-ok --by WHO" in said
+    assert other.run("restore", "--clock-ok", "--by", "M. Durand", made).code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_what_root_puts_back_is_the_services(office: Office, other: Office) -> None:
+    office.call()
+    made = backup(office)
+    other.folder.mkdir()
+    shutil.copy(office.folder / "config.toml", other.folder)
+    os.chown(other.folder, 4321, 4322)
+    assert other.run("restore", made).code == 0
+    owners = {
+        (path.stat().st_uid, path.stat().st_gid)
+        for path in other.folder.rglob("*")
+        if path.name != "config.toml"
+    }
+    assert owners == {(4321, 4322)}
