@@ -6,9 +6,9 @@ RUN = .venv/bin/sipagent
 PIP = PIP_USE_PEP517=1 PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check
 LOCK = deploy/requirements.lock
 CHECKED = sipagent media retention prompts tests deploy
-# DEB_PYTHON: the interpreter that the package brings along
+# DEB_PYTHON: the interpreter that the package brings along; DEB_ENGINE: a wheel of your own build in the place of the engine's
 DEB_PYTHON ?= .venv/bin/python
-DEB = PYTHON=$(DEB_PYTHON) TOOLS=.venv/packaging
+DEB = PYTHON=$(DEB_PYTHON) ENGINE=$(DEB_ENGINE) TOOLS=.venv/packaging
 
 # $(call need,PROGRAM:PACKAGE FILE:PACKAGE …): what is missing is installed for root on a Debian; others are told.
 need = missing=; for pair in $(1); do there=$${pair%%:*}; \
@@ -39,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load soak attack audit deb deb-twice try-package try-units try-container prompts languages
+.PHONY: bench-load soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -115,6 +115,10 @@ deb-twice: .venv/packaging/bin/cyclonedx-py ## build the Debian package twice an
 
 try-package: deb ## do with dist/'s package what a newcomer does, in a bare Debian, as root
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux); deploy/try.sh dist/sipagent_*.deb
+
+try-wheel: deb ## install dist/'s wheel by pip and by uv, each where nothing else is, and use it
+	@.venv/packaging/bin/python -m pip install --quiet --disable-pip-version-check uv; \
+	PYTHON=$(DEB_PYTHON) UV=.venv/packaging/bin/uv deploy/try-wheel.sh dist/sipagent-*.whl
 
 try-container: ## build the container from dist/'s package, as root, and try it
 	@$(call need,podman:podman runc:runc mmdebstrap:mmdebstrap); deploy/try-container.sh

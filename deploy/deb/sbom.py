@@ -1,8 +1,8 @@
-"""Complete the bill of materials of the package: `sbom.py ENVIRONMENT REPORT HOME` → stdout.
+"""Complete the bill of materials of the package: `sbom.py ENVIRONMENT HOME REPORT…` → stdout.
 
-ENVIRONMENT is what cyclonedx-py says of the installed packages (CycloneDX JSON), REPORT is pip's report of
-their installation, HOME the folder of interpreter and packages. What is
-added: the interpreter, the hash of each wheel, and what wheels say that they were built with.
+ENVIRONMENT is what cyclonedx-py says of the installed packages (CycloneDX JSON), HOME the folder of the
+interpreter and packages, REPORT pip's of an installation; one that is not there says nothing. What is added:
+the interpreter, the hash of each wheel, and what wheels say that they were built with.
 """
 
 import hashlib
@@ -17,11 +17,13 @@ from typing import Any
 Component = dict[str, Any]
 
 
-def main(environment: Path, report: Path, home: Path) -> None:
+def main(environment: Path, home: Path, *reports: Path) -> None:
     """Print it."""
     bill: dict[str, Any] = json.loads(environment.read_text(encoding="utf-8"))
     wheels = {
         _plain(entry["metadata"]["name"]): entry["download_info"]
+        for report in reports
+        if report.exists()
         for entry in json.loads(report.read_text(encoding="utf-8"))["install"]
     }
     ours = bill["metadata"]["component"]
@@ -118,4 +120,4 @@ def _name_dependencies(bill: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main(*(Path(argument) for argument in sys.argv[1:4]))
+    main(*(Path(argument) for argument in sys.argv[1:]))
