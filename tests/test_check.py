@@ -334,6 +334,18 @@ def test_passwords_are_tried_and_their_modes_seen(set_up: SetUp) -> None:
     assert set_up.one("trunk.password_file", config)[0] == "ok"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another group")
+@pytest.mark.parametrize(("mode", "level"), [(0o640, "ok"), (0o660, "warning"), (0o644, "warning")])
+def test_a_password_that_root_gave_to_the_services_group(set_up: SetUp, mode: int, level: str) -> None:
+    """As `init` writes it in /etc/sipagent."""
+    secret = set_up.directory / "secret"
+    secret.write_text("s3cret\n")
+    os.chown(secret, 0, 4322)
+    secret.chmod(mode)
+    config = set_up.config("trunk", 'username = "agent"\npassword_file = "secret"')
+    assert set_up.one("trunk.password_file", config)[0] == level
+
+
 def test_the_directory_of_recordings_is_tried(set_up: SetUp) -> None:
     recordings = set_up.directory / "recordings"
     assert set_up.one("recording.directory")[1].startswith(f"{recordings} writable, ")

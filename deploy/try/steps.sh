@@ -7,7 +7,7 @@ older=$1 version=$2 newer=$3
 config=/etc/sipagent/config.toml state=/var/lib/sipagent python=/usr/lib/sipagent/bin/python3
 export DEBIAN_FRONTEND=noninteractive
 
-step() { printf '\n=== %s\n' "$*"; }
+step() { printf '\n=== %s s: %s\n' "$SECONDS" "$*"; }
 fail() {
 	printf 'try: FAILED: %s\n' "$*" >&2
 	if [ -e log ]; then tail -n 20 log >&2; fi

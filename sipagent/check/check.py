@@ -182,5 +182,5 @@ def _password(table: str, read: Callable[[], Login | None], path: Path | None) -
             f"others on this machine may read it (mode {found.st_mode & 0o777:04o}); chmod 0600",
         )
     if found.st_mode & 0o077:
-        return ok(f"{table}.password_file", str(path))
+        return ok(f"{table}.password_file", f"{path} is read by root and its group only")
     return ok(f"{table}.password_file", f"{path} is read by its owner only")
