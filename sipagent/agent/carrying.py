@@ -199,7 +199,4 @@ class Carrying:
             return
         rejected = receipt.outcome == "rejected"
         self.tally.ended[receipt.outcome or "failed", receipt.decision, receipt.decided_by or ""] += 1
-        if rejected:
-            self.recorder.keep_rejected(receipt)
-        else:
-            self.recorder.keep_receipt(receipt, may_wait=True)
+        (self.recorder.keep_rejected if rejected else self.recorder.keep_receipt)(receipt)

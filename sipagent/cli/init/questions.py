@@ -61,9 +61,10 @@ def _numbers(typed: str) -> list[str]:
 
 def _number(typed: str) -> float | str:
     try:
-        return float(typed.strip().replace(",", "."))
+        value = float(typed.strip().replace(",", "."))
     except ValueError:
         return typed  # which the rules refuse
+    return int(value) if value.is_integer() else value
 
 
 def _registers(answered: Tables) -> bool:
@@ -110,6 +111,12 @@ QUESTIONS = (
         read=_listed,
     ),
     Question(
+        "capacity.calls",
+        N_("Calls at the same time, with those that wait for an operator"),
+        _suggested("capacity", "calls"),
+        read=_number,
+    ),
+    Question(
         "recording.share",
         N_("Share of the calls to be recorded, drawn by lot, 0 to 1"),
         lambda answered: f"{SHARE}",
@@ -129,7 +136,7 @@ def ask(place: Place, passphrase: str | None, *, no_passphrase: bool) -> Answers
     click.echo(
         _("Enter takes what stands in [brackets]; Ctrl-C ends this, and nothing is written."), err=True
     )
-    answered: Tables = {name: {} for name in ("service", "trunk", "operators", "recording")}
+    answered: Tables = {name: {} for name in ("service", "trunk", "operators", "capacity", "recording")}
     password: str | None = None
     for question in QUESTIONS:
         if not question.wanted(answered):
