@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What a newcomer does with the Debian package, in a bare Debian 13: install, init, check, the service's command, a call,
-# list, export, backup, purge, restore, upgrade, going back, remove, purge. Each step looks at what came of it.
+# list, export, backup, purge, restore, upgrade, going back, remove, purge. Then what differs where systemd runs. Each step
+# looks at what came of it.
 # usage: deploy/try.sh PACKAGE.deb    Needs root and mmdebstrap. BARE_MIRROR: Debian from there.
 set -euo pipefail
 package=$(realpath "$1")
@@ -11,7 +12,7 @@ export LC_ALL=C.UTF-8
 version=$(dpkg-deb --field "$package" Version)
 older=0.0.1 newer=$version+1
 
-make_bare trixie iproute2,procps
+make_bare trixie systemd,systemd-sysv,dbus,iproute2,procps
 trial=$root/srv/try
 mkdir -p "$trial" "$root/srv/sipagent"
 cp deploy/try/* "$trial/"
@@ -37,3 +38,4 @@ done
 
 in_bare "apt-get update --quiet=2 && cd /srv/try && apt-get install --yes --quiet=2 --download-only ./sipagent_${older}_amd64.deb >/dev/null"
 in_bare "exec bash /srv/try/steps.sh $older $version $newer" --net # a network of its own: addresses, and port 5060
+boot_bare bash /srv/try/booted.sh "$older" "$version"

@@ -67,3 +67,55 @@ in_bare() {
 		exec /usr/bin/env -i "$@" sh -c "umount -l /mnt && cd /srv/sipagent && $command"
 	' bare "$command" "${known[@]}"
 }
+
+# boot_bare COMMAND…: have systemd start what is in $root, and run a command beside it. Its network is a loopback alone.
+# systemd wants a cgroup of its own, devices of its own, and to change nothing of the kernel's.
+boot_bare() {
+	local groups init='' one
+	groups=$(findmnt --noheadings --output TARGET --types cgroup2 | head -n 1)
+	group=$groups/sipagent-try-$$
+	mkdir "$group"
+	booted=
+	trap end_booted EXIT
+	export root group
+	# shellcheck disable=SC2016 # the inner shell's
+	bash -c 'echo $$ >"$group/cgroup.procs" && exec unshare --mount --pid --uts --ipc --net --cgroup --fork --kill-child bash -c '\''
+		set -e
+		ip link set lo up
+		mount --make-rprivate /
+		mount --bind "$root" "$root"
+		mount -t proc proc "$root/proc"
+		mount --bind "$root/proc/sys" "$root/proc/sys"
+		mount -o remount,bind,ro "$root/proc/sys"
+		mount -t sysfs -o ro sysfs "$root/sys"
+		mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+		for folder in run tmp dev; do mount -t tmpfs -o mode=755 tmpfs "$root/$folder"; done
+		chmod 1777 "$root/tmp"
+		for device in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "$root/dev/${device%:*}" c 1 "${device#*:}"; done
+		mknod -m 666 "$root/dev/tty" c 5 0
+		mkdir "$root/dev/pts" "$root/dev/shm"
+		mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts "$root/dev/pts"
+		ln -s pts/ptmx "$root/dev/ptmx"
+		ln -s /proc/self/fd "$root/dev/fd"
+		mount -t tmpfs tmpfs "$root/dev/shm"
+		cd "$root"
+		pivot_root . mnt
+		umount -l /mnt
+		exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb /sbin/init
+	'\''' </dev/null >/dev/null 2>&1 &
+	booted=$!
+	disown # its end is not worth a word
+	for one in {1..100}; do
+		init=$(pgrep --parent "$booted" || true)
+		if [ -n "$init" ] && [ "$(cat "/proc/$init/comm" 2>/dev/null)" = systemd ]; then break; fi
+		sleep 0.1
+	done
+	[ -n "$init" ] || { echo "nothing has booted after $one looks" >&2; return 1; }
+	nsenter --target "$init" --all --wdns=/ env -i "${known[@]}" "$@"
+}
+end_booted() {
+	[ -z "$booted" ] || kill -KILL "$booted" 2>/dev/null || true
+	while grep -q 'populated 1' "$group/cgroup.events"; do sleep 0.1; done
+	find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+	rm -rf --one-file-system "$(dirname "$root")"
+}
