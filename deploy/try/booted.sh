@@ -19,7 +19,7 @@ state() { echo "$(systemctl is-enabled "$1" 2>/dev/null || true) $(systemctl is-
 apt() { apt-get "$@" >apt 2>&1 </dev/null || fail "apt-get $*"; }
 package() { echo "./sipagent_$1_amd64.deb"; }
 
-apt purge --yes sipagent kamailio kamailio-tls-modules
+apt purge --yes kamailio kamailio-tls-modules
 rm -rf /etc/sipagent /var/lib/sipagent
 for address in 192.0.2.10 192.0.2.20 192.0.2.30; do ip address replace $address/32 dev lo; done
 
