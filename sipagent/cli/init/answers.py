@@ -193,7 +193,7 @@ def settled(told: Tables, place: Place) -> dict[str, dict[str, Any]]:
         values["prompts"] = ours | values.get("prompts", {})
     if trunk := values.get("trunk"):
         _settle_trunk(trunk)
-    if phones := values.get("operators", {}).get("extensions"):  # so that nobody waits for a free line beside one
+    if phones := values.get("operators", {}).get("extensions"):  # each may talk to a caller
         values.setdefault("capacity", {}).setdefault("calls", len(phones))
     return values
 
