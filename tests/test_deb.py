@@ -36,8 +36,16 @@ def made(script: str, *arguments: str | Path) -> str:
 @pytest.fixture(scope="module")
 def manual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("manual") / "man1"
-    made("manual.py", folder, "1.2.3", str(EPOCH))
+    made("manual.py", folder, "1.2.3", str(EPOCH), "en")
     return folder
+
+
+def test_the_manual_in_french(tmp_path: Path) -> None:
+    made("manual.py", tmp_path, "1.2.3", str(EPOCH), "fr")
+    page = (tmp_path / "sipagent-export.1").read_text(encoding="utf-8")
+    for section in ("NOM", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXEMPLES", "VOIR AUSSI"):
+        assert f"\n.SH {section}\n" in page
+    assert "Copie" in page and "Copy a recording" not in page
 
 
 def test_each_command_has_its_page(manual: Path) -> None:

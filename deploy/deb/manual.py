@@ -1,7 +1,7 @@
-"""Write the manual from what the commands say of themselves: `manual.py FOLDER VERSION EPOCH`.
+"""Write the manual from what the commands say of themselves: `manual.py FOLDER VERSION EPOCH LANGUAGE`.
 
 One page for the program, one for each command: `sipagent.1`, `sipagent-list.1`, `sipagent-keys-new.1`.
-EPOCH is in seconds, and dates the pages.
+EPOCH is in seconds, and dates the pages. LANGUAGE is `en` or `fr`.
 """
 
 import inspect
@@ -14,23 +14,47 @@ from pathlib import Path
 import click
 
 from sipagent.cli.main import cli
+from sipagent.languages.choice import speaking
+from sipagent.languages.help import translated
 
 PROGRAM = "sipagent"
 _FILES = {
-    "/etc/sipagent/config.toml": "the configuration, if no other is named or lies in the current folder",
-    "/var/lib/sipagent": "recordings, the database and what goes with it",
-    "/usr/share/doc/sipagent": "the documents",
+    "en": {
+        "/etc/sipagent/config.toml": "the configuration, if no other is named or lies in the current folder",
+        "/var/lib/sipagent": "recordings, the database and what goes with it",
+        "/usr/share/doc/sipagent": "the documents",
+    },
+    "fr": {
+        "/etc/sipagent/config.toml": "la configuration, sauf si une autre est nommée ou se trouve ici",
+        "/var/lib/sipagent": "les enregistrements, la base de données et ce qui l’accompagne",
+        "/usr/share/doc/sipagent": "les documents",
+    },
+}
+# as man's own pages have them in each language
+_HEADINGS = {
+    "NAME": "NOM",
+    "COMMANDS": "COMMANDES",
+    "EXAMPLES": "EXEMPLES",
+    "FILES": "FICHIERS",
+    "SEE ALSO": "VOIR AUSSI",
+    "User Commands": "Commandes",
 }
 
 
-def main(folder: Path, version: str, epoch: int) -> None:
+def main(folder: Path, version: str, epoch: int, language: str) -> None:
     """Write all pages."""
+    headings = _HEADINGS if language == "fr" else {}
     folder.mkdir(parents=True, exist_ok=True)
     date = datetime.fromtimestamp(epoch, UTC).date().isoformat()
-    for context in contexts(click.Context(cli, info_name=PROGRAM)):
-        name = context.command_path.replace(" ", "-")
-        head = f'.TH "{name.upper()}" "1" "{date}" "{PROGRAM} {version}" "User Commands"'
-        (folder / f"{name}.1").write_text("\n".join([head, *page(context)]) + "\n", encoding="utf-8")
+    with speaking(language):
+        for context in contexts(click.Context(translated(cli), info_name=PROGRAM)):
+            name = context.command_path.replace(" ", "-")
+            section = headings.get("User Commands", "User Commands")
+            lines = [f'.TH "{name.upper()}" "1" "{date}" "{PROGRAM} {version}" "{section}"']
+            for line in page(context, _FILES[language]):
+                begun = line.removeprefix(".SH ")
+                lines.append(f".SH {headings.get(begun, begun)}" if begun != line else line)
+            (folder / f"{name}.1").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def contexts(context: click.Context) -> Iterator[click.Context]:
@@ -40,10 +64,10 @@ def contexts(context: click.Context) -> Iterator[click.Context]:
         for name in context.command.list_commands(context):
             command = context.command.get_command(context, name)
             if command is not None and not command.hidden:
-                yield from contexts(click.Context(command, info_name=name, parent=context))
+                yield from contexts(click.Context(translated(command), info_name=name, parent=context))
 
 
-def page(context: click.Context) -> Iterator[str]:
+def page(context: click.Context, files: dict[str, str]) -> Iterator[str]:
     """The lines of one page below its title."""
     command = context.command
     name = context.command_path.replace(" ", "-")
@@ -68,7 +92,7 @@ def page(context: click.Context) -> Iterator[str]:
         yield from (".SH EXAMPLES", *examples)
     if context.parent is None:
         yield ".SH FILES"
-        for path, text in _FILES.items():
+        for path, text in files.items():
             yield from (".TP", f".I {_plain(path)}", _plain(text))
     else:
         yield from (".SH SEE ALSO", f".BR {_page_of(context.parent)}")
@@ -85,7 +109,7 @@ def _parted(text: str) -> tuple[list[str], list[str]]:
     for paragraph in re.split(r"\n\s*\n", text):
         verbatim = paragraph.startswith("\b")
         lines = paragraph.lstrip("\b\n").splitlines()
-        if verbatim and re.match(r"Examples?:|Exemples? ?:", lines[0]):
+        if verbatim and re.match(r"Examples?:|Exemples?\s:", lines[0]):
             examples += [
                 ".EX",
                 *(_plain(line) for line in inspect.cleandoc("\n".join(lines[1:])).splitlines()),
@@ -105,4 +129,4 @@ def _plain(text: str) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4])
