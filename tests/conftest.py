@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,8 @@ from tests.tapping import wait_for, writer_threads
 
 os.environ.pop("COLUMNS", None)  # tables are as wide as they need, whatever runs the tests
 os.environ["LANGUAGE"] = "C"  # and English, but where a test asks for another language
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born without Ctrl-C
 
 hypothesis.settings.register_profile("ours", deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile("ours")
