@@ -12,7 +12,6 @@ A recording is taken only once its call is over: nobody can refuse it any more. 
 for the backup that has its sound. What is still open, or to be erased, is not in it.
 """
 
-import hashlib
 import os
 import re
 import shutil
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from retention.archive.archive import Archive
 from retention.archive.erasure import pending
@@ -38,17 +37,18 @@ from retention.backup.manifest import (
     Copied,
     Manifest,
     Taken,
+    beside,
     copy,
     read_manifest,
 )
 from retention.backup.readme import readme
 from retention.recording import Recording, Status
+from retention.rows import counts
 from retention.rows.chain import ChainHead
-from retention.rows.pages import Listing
 from retention.rows.selection import Selection
 from retention.rows.store import Store, StoreError, UnknownId
 from retention.rules.purge import Terms, due, purge
-from retention.storage.files import alone, make_folder, sync_folder
+from retention.storage.files import alone, make_folder, private_file, sha256, sync_folder
 from retention.storage.marks import Marks
 from retention.storage.places import Places
 from retention.storage.recording_files import Area, FileKind, RecordingFiles
@@ -56,7 +56,6 @@ from retention.storage.recording_files import Area, FileKind, RecordingFiles
 Progress = Callable[[str, int, int], None]  # what, done, total
 
 _NAME = re.compile(r"sipagent-\d{8}T\d{6}Z")
-_CLOSED = Listing(table="recordings", columns="id", order=("started_at", "id"), where=["status = 'closed'"])
 _TRIES = 20  # to read a reserve between two writes of its owner
 
 
@@ -165,7 +164,7 @@ class _Making:
             (self.root / folder).mkdir(mode=0o700)
         for name, path in self.wish.configuration.items():
             self._other(f"{CONFIGURATION}/{name}", path)
-        must_go, total = {*pending(self.archive)}, sum(1 for _ in self.archive.store.each(_CLOSED))
+        must_go, total = {*pending(self.archive)}, counts.recordings(self.archive.store, Status.CLOSED)
         for done, row in enumerate(self._closed(), 1):
             if self._may_be_taken(row, must_go) and not self._expires(row):
                 self._take(row)
@@ -259,23 +258,16 @@ class _Making:
 
     def _beside(self) -> None:
         """What lies beside the database."""
-        ours = Places(self.root / DATABASE)
-        self._other(ours.head.name, self.places.head)
-        for there, here in ((self.places.seed, ours.seed), (self.places.rota, ours.rota)):
-            if there.exists():
-                self._other(here.name, there)
-        for owner, path in self.places.reserves().items():
-            self._reserve(path, ours.reserve(owner))
-        if self.places.stamps.is_dir():
-            for path in sorted(self.places.stamps.glob("*.tsr")):
-                self._other(f"{ours.stamps.name}/{path.name}", path)
+        reserves = {*self.places.reserves().values()}
+        for there, here in beside(self.places, Places(self.root / DATABASE)):
+            (self._reserve if there in reserves else self._other)(self._name(here), there)
 
-    def _reserve(self, path: Path, target: Path) -> None:
+    def _reserve(self, name: str, path: Path) -> None:
         """Its owner may be writing: a copy that cannot be read is made again."""
         for _ in range(_TRIES):
-            self._other(target.name, path)
+            self._other(name, path)
             with suppress(ReserveError):
-                read_reserve(target)
+                read_reserve(self.root / name)
                 return
         raise BackupError(f"{path}: cannot be read")
 
@@ -295,17 +287,20 @@ class _Making:
             self.others[name] = self._write(target, source)
 
     def _write(self, target: Path, source: BinaryIO | BufferedIOBase) -> Copied:
-        with _private(target) as file:
-            copied = Copied(target.relative_to(self.root).as_posix(), *copy(source, file))
+        with private_file(target) as file:
+            copied = Copied(self._name(target), *copy(source, file))
             if self.settling:
                 file.flush()
                 os.fsync(file.fileno())
         return copied
 
+    def _name(self, path: Path) -> str:
+        """Below the backup."""
+        return path.relative_to(self.root).as_posix()
+
     def _hash(self, name: str) -> None:
-        with (self.root / name).open("rb") as file:
-            size, sum = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
-        self.others[name] = Copied(name, size, sum)
+        path = self.root / name
+        self.others[name] = Copied(name, path.stat().st_size, sha256(path))
 
     def finish(self, head: ChainHead) -> Manifest:
         """Write what it holds."""
@@ -329,9 +324,3 @@ class _Making:
         for folder in (*(path for path in self.root.rglob("*") if path.is_dir()), self.root):
             sync_folder(folder)
         return manifest
-
-
-def _private(path: Path) -> BinaryIO:
-    """A new file, mode 0600, in place of one of that name."""
-    path.unlink(missing_ok=True)
-    return cast(BinaryIO, os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb"))

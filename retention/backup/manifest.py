@@ -14,7 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from retention.recording import Json, RecordError, from_text, is_id, parse_json, to_text
+from retention.storage.files import sha256
 from retention.storage.marks import ArchiveError
+from retention.storage.places import Places
 
 MANIFEST = "manifest.json"
 README = "README"
@@ -137,11 +139,18 @@ def wrong_with(backup: Path, manifest: Manifest) -> Iterator[tuple[int, str]]:
 
 def _wrong(path: Path, one: Copied) -> str:
     try:
-        with path.open("rb") as file:
-            there = hashlib.file_digest(file, "sha256").hexdigest()
+        return "" if sha256(path) == one.sha256 else f"{one.name}: is not what was copied"
     except FileNotFoundError:
         return f"{one.name}: is missing"
-    return "" if there == one.sha256 else f"{one.name}: is not what was copied"
+
+
+def beside(there: Places, here: Places) -> Iterator[tuple[Path, Path]]:
+    """What lies beside a database and belongs to it: each file there, and where it is here."""
+    yield there.head, here.head
+    yield from ((one, its) for one, its in ((there.seed, here.seed), (there.rota, here.rota)) if one.exists())
+    yield from ((path, here.reserve(owner)) for owner, path in there.reserves().items())
+    if there.stamps.is_dir():
+        yield from ((path, here.stamps / path.name) for path in sorted(there.stamps.glob("*.tsr")))
 
 
 def copy(source: BinaryIO | BufferedIOBase, target: BinaryIO) -> tuple[int, str]:

@@ -7,7 +7,6 @@ refusals finished, a call that was on becomes a row without sound, and what has 
 After a crash the same backup can be put back again: `retention.restoring` says which one was begun.
 """
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from retention.backup.manifest import (
     BackupError,
     Manifest,
     Taken,
+    beside,
     copy,
     read_manifest,
     wrong_with,
@@ -32,7 +32,7 @@ from retention.rows.selection import Selection
 from retention.rows.store import StoreError, UnknownId
 from retention.rules.clock import BACKWARD, FORWARD, ClockReading, Stamped, look, never, resume
 from retention.rules.purge import Report, Terms, erase_pending, purge
-from retention.storage.files import make_folder, share_owner, sync_folder, write_whole
+from retention.storage.files import make_folder, private_file, sha256, share_owner, sync_folder, write_whole
 from retention.storage.marks import Marks
 from retention.storage.places import Places
 from retention.storage.recording_files import Area, FileKind, RecordingFiles
@@ -134,7 +134,7 @@ def put_back(source: Source, target: Target, now: datetime, step: Step = lambda 
             _copy_recording(one.id, source.files, target.files)
             count += 1
         step(done, len(manifest.recordings))
-    for there, here in _beside(theirs, places):
+    for there, here in beside(theirs, places):
         make_folder(here.parent)
         write_whole(here, there.read_bytes())
     _copy(theirs.database, places.arriving)
@@ -186,7 +186,7 @@ def settle(
 
 def _name_of(backup: Path) -> str:
     """What tells a backup from all others: the hash of its manifest."""
-    return hashlib.sha256((backup / MANIFEST).read_bytes()).hexdigest()
+    return sha256(backup / MANIFEST)
 
 
 def _has_expired(one: Taken, period: str | None, now: datetime) -> bool:
@@ -206,20 +206,9 @@ def _copy_recording(id: str, source: RecordingFiles, target: RecordingFiles) -> 
 
 def _copy(source: Path, target: Path) -> None:
     """In place of one of that name, mode 0600."""
-    target.unlink(missing_ok=True)
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with source.open("rb") as reading, os.fdopen(descriptor, "wb") as writing:
+    with source.open("rb") as reading, private_file(target) as writing:
         copy(reading, writing)
     share_owner(target)
-
-
-def _beside(theirs: Places, ours: Places) -> list[tuple[Path, Path]]:
-    """What lies beside the database: there, and here."""
-    found = [(theirs.head, ours.head), (theirs.seed, ours.seed), (theirs.rota, ours.rota)]
-    found += [(path, ours.reserve(owner)) for owner, path in theirs.reserves().items()]
-    stamps = sorted(theirs.stamps.glob("*.tsr")) if theirs.stamps.is_dir() else []
-    found += [(path, ours.stamps / path.name) for path in stamps]
-    return [(there, here) for there, here in found if there.exists()]
 
 
 def _without_sound(archive: Archive, taken: set[str]) -> list[str]:

@@ -1,10 +1,12 @@
 """Files that survive a power cut whole, and leave no name behind when removed."""
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 Naming = Callable[[], AbstractContextManager[None]]
 """A context around the moment in which a name appears; it may refuse, by raising."""
@@ -22,8 +24,7 @@ def write_whole(path: Path, content: bytes, naming: Naming = nullcontext) -> Non
     """Replace `path` (mode 0600) by `content`: a crash leaves either the old or the new content."""
     temporary = path.with_name(path.name + ".tmp")
     with naming():
-        temporary.unlink(missing_ok=True)
-        file = open(temporary, "xb", opener=_private)  # noqa: SIM115 - it is written without the name
+        file = private_file(temporary)  # it is written without the name
     with file:
         file.write(content)
         share_owner(temporary)
@@ -32,6 +33,18 @@ def write_whole(path: Path, content: bytes, naming: Naming = nullcontext) -> Non
     with naming():
         temporary.replace(path)
     sync_folder(path.parent)
+
+
+def private_file(path: Path) -> BinaryIO:
+    """Begin a new file (mode 0600), in place of one of that name."""
+    path.unlink(missing_ok=True)
+    return open(path, "xb", opener=_private)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. Raises FileNotFoundError, OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def share_owner(path: Path) -> None:
