@@ -20,7 +20,7 @@ from sipagent.check.machine import (
     python_finding,
 )
 from sipagent.check.notice import prompt_findings
-from sipagent.check.private import others_may_read
+from sipagent.check.private import others_may_read, readable
 from sipagent.check.sampling import sampling_findings
 from sipagent.check.stamp import stamp_findings
 from sipagent.config import examples
@@ -177,10 +177,7 @@ def _password(table: str, read: Callable[[], Login | None], path: Path | None) -
     if path is None:
         return ok(f"{table}.password_env", "set")
     if others_may_read(found := path.stat()):
-        return warning(
-            f"{table}.password_file",
-            f"others on this machine may read it (mode {found.st_mode & 0o777:04o}); chmod 0600",
-        )
+        return warning(f"{table}.password_file", readable(found))
     if found.st_mode & 0o077:
         return ok(f"{table}.password_file", f"{path} is read by root and its group only")
     return ok(f"{table}.password_file", f"{path} is read by its owner only")

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sipagent.agent.admission import allowed_sources
-from sipagent.check.private import others_may_read
+from sipagent.check.private import others_may_read, readable
 from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError, HostPort
@@ -79,9 +79,7 @@ def _certificate(planned: Plan, file: Path, now: datetime) -> Iterator[Finding]:
     if said := aged(until, now):
         yield (error if now >= until else warning)(CERTIFICATE, f"{planned.tls.certificate} {said}")
     if others_may_read(found := planned.tls.private_key.stat()):
-        yield warning(
-            KEY, f"others on this machine may read it (mode {found.st_mode & 0o777:04o}); chmod 0600"
-        )
+        yield warning(KEY, readable(found))
 
 
 def _started(planned: Plan) -> Finding:

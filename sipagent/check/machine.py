@@ -13,18 +13,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
 
 from retention.rows.connection import fault_in
 from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import files_of
 from sipagent.check.edge import edge_findings
+from sipagent.check.private import readable
 from sipagent.check.retention import retention_findings
 from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.layout import EngineLimits, calls_a_process, layout
 from sipagent.config.load import Config, ConfigError, HostPort
 from sipagent.edge.plan import Addresses, needs_edge, plan
+from sipagent.service.scraped import reachable, scraped
 
 PYTHONS = ((3, 11), (3, 12))  # the versions that the engine's wheel exists for
 FREE_LEAST = 100 << 20  # bytes: with less, calls will soon not be recorded
@@ -159,8 +161,8 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
         yield error(what, f"{path}: {problem}; see `sipagent rebuild --help`")
         return
     yield ok(what, f"{path} is whole")
-    if (mode := path.stat().st_mode) & 0o077:
-        yield warning(what, f"others on this machine may read it (mode {mode & 0o777:04o}); chmod 0600")
+    if (found := path.stat()).st_mode & 0o077:
+        yield warning(what, readable(found))
     yield from retention_findings(config, now)
 
 
@@ -231,15 +233,10 @@ def _bind(address: HostPort, kind: socket.SocketKind) -> int:
 
 def tells_figures(address: HostPort) -> bool:
     """Ask the program on a TCP port for metrics, as our agent would give them."""
-    host, port = _reachable(address)
-    asking = HTTPConnection(host, port, timeout=PROBE_S)
     try:
-        asking.request("GET", "/metrics")
-        return b"\nsipagent_" in asking.getresponse().read(65536)
+        return b"\nsipagent_" in scraped(address, PROBE_S, limit=65536)
     except (OSError, HTTPException):  # no answer, or not in HTTP
         return False
-    finally:
-        asking.close()
 
 
 def answers_as_agent(address: HostPort) -> bool:
@@ -247,16 +244,11 @@ def answers_as_agent(address: HostPort) -> bool:
     with socket.socket(_family(address), socket.SOCK_DGRAM) as asking:
         asking.settimeout(PROBE_S)
         try:
-            asking.connect(_reachable(address))
+            asking.connect(reachable(address))
             asking.send(_options(address, HostPort(*asking.getsockname()[:2])))
             return b"sipagent" in asking.recv(65536)
         except OSError:  # no answer, or not in SIP
             return False
-
-
-def _reachable(address: HostPort) -> HostPort:
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    return HostPort(loopback.get(address.host, address.host), address.port)
 
 
 def _options(to: HostPort, us: HostPort) -> bytes:

@@ -10,3 +10,8 @@ def others_may_read(found: os.stat_result) -> bool:
     """
     ours = 0o740 if found.st_uid == 0 else 0o700
     return bool(found.st_mode & 0o777 & ~ours)
+
+
+def readable(found: os.stat_result) -> str:
+    """The warning of it."""
+    return f"others on this machine may read it (mode {found.st_mode & 0o777:04o}); chmod 0600"

@@ -53,6 +53,11 @@ LANGUAGE_OPTION: dict[str, Any] = {
     "help": "The language of what is said to people; else that of the environment (LANG).",
 }
 
+_BY: dict[str, Any] = {
+    "metavar": "WHO",
+    "help": "Your name; it is kept in the trace beside the system's user.",
+}
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
@@ -316,10 +321,13 @@ def _has_own_language(command: click.Command | None) -> bool:
 
 
 def by_option(command: Decorated) -> Decorated:
-    """`--by`."""
-    return click.option(
-        "--by", metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
-    )(command)
+    """`--by`, not yet looked at: whoever refuses what it says keeps that in the trace."""
+    return click.option("--by", **_BY)(command)
+
+
+def words_by_option(command: Decorated) -> Decorated:
+    """`--by`, as `words` that may go into the trace."""
+    return click.option("--by", type=words, **_BY)(command)
 
 
 def words(text: str) -> str:

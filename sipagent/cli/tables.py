@@ -19,7 +19,7 @@ from rich.text import Text
 from retention.recording import Receipt, Recording, Status
 from sipagent.cli.base import Workplace
 from sipagent.cli.times import length, short, size
-from sipagent.config.errors import one_line
+from sipagent.config.errors import is_plain
 from sipagent.config.identity import printable
 from sipagent.languages.labels import Kind, label
 from sipagent.languages.typography import NARROW
@@ -103,8 +103,7 @@ def coded(kind: Kind, code: str | None) -> Text | None:
 
 
 def _safe(value: str) -> str:
-    escaped = one_line(value[: _CELL + 1])
-    return escaped if len(escaped) <= _CELL else escaped[: _CELL - 1] + "…"
+    return printable(value, _CELL, is_plain)
 
 
 def newest(rows: Sequence[Row], screen: Console, asked: int | None) -> Sequence[Row]:

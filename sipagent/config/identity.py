@@ -5,7 +5,7 @@ Pure text functions. They never raise, read each message in linear time, and ret
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -113,13 +113,13 @@ def to_e164(user: str, country: str) -> str | None:
     return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
 
 
-def printable(text: str, limit: int = NAME_LIMIT) -> str:
+def printable(text: str, limit: int = NAME_LIMIT, plain: Callable[[str], bool] = str.isprintable) -> str:
     r"""Make a foreign text safe for a log or a table: `\x1b` for what would control a terminal.
 
     Escapes control characters, line separators, overrides of the direction of writing, and bytes that were
-    not UTF-8; cuts to `limit` characters, `…` at the end.
+    not UTF-8: all that is not `plain`. Cuts to `limit` characters, `…` at the end.
     """
-    escaped = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[: limit + 1])
+    escaped = "".join(char if plain(char) else ascii(char)[1:-1] for char in text[: limit + 1])
     return escaped if len(escaped) <= limit else escaped[: max(limit - 1, 0)] + "…"
 
 

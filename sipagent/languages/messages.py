@@ -153,7 +153,8 @@ def _joined(path: str, catalogue: _Catalogue, text: str) -> str | None:
 def _read(path: str) -> _Catalogue:
     """Sort the entries of a `.mo` by how they are found."""
     whole, ends, templates = {}, {}, []
-    for key, french in entries(path).items():
+    texts = entries(path)
+    for key, french in texts.items():
         context, _, english = key.rpartition("\x04")
         if context != CONTEXT:
             continue
@@ -163,7 +164,6 @@ def _read(path: str) -> _Catalogue:
             templates.append(_template(english, french))
         else:
             whole[english] = french
-    texts = entries(path)
     whole |= {text: texts[text] for text in map(os.strerror, FAULTS) if text in texts}
     return _Catalogue(whole, ends, tuple(sorted(templates, key=lambda one: -one.weight)))
 

@@ -1,8 +1,7 @@
 """Why something is refused or has failed, in a text that is both kept and shown.
 
 What is kept, such as the detail of the trace, is English whoever asked: that is the text itself. What a
-person is shown is in their language: `shown`. What other code says
-is found by `messages`.
+person is shown is in their language: `shown`. What other code says is found by `messages`.
 """
 
 from gettext import gettext

@@ -22,7 +22,7 @@ from retention.rules.copies import Copy
 from retention.rules.purge import Removal, Report, Stay, erase_pending, preview, purge
 from retention.stamps.stamp import proven
 from retention.storage.places import Places
-from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words
+from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words_by_option
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full, parse_moment, size
@@ -42,9 +42,7 @@ _TOLERANCE = timedelta(seconds=1)  # a `--now` typed as the present is not the f
 )
 @click.option("--force", is_flag=True, help="With --now in the future: do it.")
 @click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, end the suspension.")
-@click.option(
-    "--by", type=words, metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
-)
+@words_by_option
 @json_option
 @click.pass_obj
 @click.pass_context

@@ -26,7 +26,7 @@ from retention.stamps.stamp import proven
 from retention.storage.files import alone, make_folder, share_owner, write_whole
 from retention.storage.marks import Marks
 from sipagent.agent.recorder.stored import archive_of, files_in, files_of, store_of
-from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words
+from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words_by_option
 from sipagent.cli.progress import steps
 from sipagent.cli.times import full
 from sipagent.languages.labels import N_
@@ -41,9 +41,7 @@ _READABLE = 0o640  # a file of the configuration: by the group of its folder, wh
 @click.command("restore", short_help="Put a backup back, into an empty place.")
 @click.argument("backup", type=click.Path(path_type=Path, file_okay=False), metavar="BACKUP")
 @click.option("--clock-ok", is_flag=True, help="With --by: the clock is right, whatever confirms it.")
-@click.option(
-    "--by", type=words, metavar="WHO", help="Your name; it is kept in the trace beside the system's user."
-)
+@words_by_option
 @json_option
 @click.pass_obj
 @click.pass_context

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from gettext import gettext as _
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 
 import click
-from prometheus_client.parser import text_string_to_metric_families
 
 from retention.recording import Json, to_text
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json
@@ -14,6 +13,7 @@ from sipagent.cli.tables import console, show_fields
 from sipagent.cli.times import distance, size
 from sipagent.config.load import HostPort
 from sipagent.languages.system import fault
+from sipagent.service.scraped import reachable, scraped
 
 PATIENCE_S = 5.0
 
@@ -47,24 +47,21 @@ def status_command(work: Workplace, as_json: bool) -> int:
 
 def _asked(listen: HostPort) -> Figures:
     """Raises Failure where nobody answers, or somebody else."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)
-    asking = HTTPConnection(host, listen.port, timeout=PATIENCE_S)
+    from prometheus_client.parser import text_string_to_metric_families  # slow to import
+
+    host, port = reachable(listen)
     try:
-        asking.request("GET", "/metrics")
-        text = asking.getresponse().read().decode()
-        families = list(text_string_to_metric_families(text))
+        families = list(text_string_to_metric_families(scraped(listen, PATIENCE_S).decode()))
     except (OSError, HTTPException, ValueError) as error:
         why = fault(error) if isinstance(error, OSError) else str(error)
         raise Failure(
-            _("{host}:{port}: the agent does not answer ({why})").format(host=host, port=listen.port, why=why)
+            _("{host}:{port}: the agent does not answer ({why})").format(host=host, port=port, why=why)
         ) from error
-    finally:
-        asking.close()
     figures: dict[str, float] = {}
     for sample in (sample for family in families for sample in family.samples):
         figures[sample.name] = figures.get(sample.name, 0.0) + sample.value
     if "sipagent_calls_in_progress" not in figures:
-        raise Failure(_("{host}:{port}: who answers is not the agent").format(host=host, port=listen.port))
+        raise Failure(_("{host}:{port}: who answers is not the agent").format(host=host, port=port))
     return figures
 
 
