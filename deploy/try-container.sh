@@ -4,6 +4,8 @@
 # where the registry cannot be reached; `make` makes one by mmdebstrap.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=tests/bare.sh
+. tests/bare.sh
 export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 image=localhost/sipagent-tried base=${CONTAINER_BASE:-}
 folder=$(mktemp -d -p "${TMPDIR:-/var/tmp}" sipagent-container-XXXXXX)
@@ -20,12 +22,7 @@ shut=(--network=host --read-only --tmpfs /tmp --tmpfs /run --cap-drop=all --secu
 
 if [ -z "$base" ]; then
 	base=localhost/sipagent-base
-	settings=()
-	for setting in /etc/apt/apt.conf.d/*; do
-		if grep -q '^Acquire::' "$setting" && ! grep -qE 'IndexTargets|Invoke' "$setting"; then settings+=(--aptopt="$setting"); fi
-	done
-	echo 'Making a bare Debian 13'
-	mmdebstrap --quiet --variant=minbase "${settings[@]}" trixie "$folder/root"
+	bootstrap trixie "$folder/root" --variant=minbase
 	tar --create --directory "$folder/root" . | podman import --quiet - "$base" >/dev/null
 fi
 echo 'Building'

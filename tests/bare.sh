@@ -7,20 +7,27 @@ known=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/r
 
 # make_bare RELEASE PACKAGES: into $root; it goes when the script ends. BARE_MIRROR: from there.
 make_bare() {
-	local folder options=() setting
+	local folder
 	folder=$(mktemp -d -p "${TMPDIR:-/var/tmp}" sipagent-fresh-XXXXXX)
 	# shellcheck disable=SC2064 # this one
 	trap "rm -rf --one-file-system '$folder'" EXIT
 	root=$folder/root
+	bootstrap "$1" "$root" --include="$2"
+	carry /etc/resolv.conf /etc/hosts /etc/pip.conf
+	carry_settings
+}
+
+# bootstrap RELEASE FOLDER [OPTION…]: of mmdebstrap, with apt's settings of this machine
+bootstrap() {
+	local release=$1 folder=$2 options=() setting
+	shift 2
 	for setting in /etc/apt/apt.conf.d/*; do
 		if grep -q '^Acquire::' "$setting" 2>/dev/null && ! grep -qE 'IndexTargets|Invoke' "$setting"; then # not a desktop's
 			options+=(--aptopt="$setting")
 		fi
 	done
-	echo "Making a bare $1"
-	mmdebstrap --quiet --include="$2" "${options[@]}" "$1" "$root" ${BARE_MIRROR:+"$BARE_MIRROR"}
-	carry /etc/resolv.conf /etc/hosts /etc/pip.conf
-	carry_settings
+	echo "Making a bare $release"
+	mmdebstrap --quiet "$@" "${options[@]}" "$release" "$folder" ${BARE_MIRROR:+"$BARE_MIRROR"}
 }
 
 # carry PATH…: a file or folder of this machine's to the same place

@@ -13,13 +13,11 @@ from sipagent.cli.init.directory import init_examples
 from tests.conftest import AgentFactory
 from tests.live.test_registering import registering
 from tests.peers.agent import write_prompts
-from tests.peers.installed import Installed, hostile, installed, said_in
+from tests.peers.installed import PATIENCE_S, Installed, hostile, installed, said, said_in
 from tests.peers.kamailio import Kamailio
 from tests.peers.process import Child
 
 pytestmark = pytest.mark.live
-
-PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module", params=["editable", "wheel"])
@@ -43,23 +41,13 @@ def folder_named(name: str, tmp_path: Path) -> Path:
 
 
 def run(ours: Installed, folder: Path, *words: str | Path, code: int = 0) -> str:
-    done = subprocess.run(
-        [str(ours.program), *map(str, words)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
+    return said(ours.program, *words, folder=folder, environment={**os.environ, "PYTHONPATH": ""}, code=code)
 
 
 def test_it_is_this_installation_that_runs(ours: Installed) -> None:
     asked = [str(ours.python), "-P", "-c", "import sipagent, media; print(sipagent.__file__, media.__file__)"]
-    said = subprocess.run(asked, cwd="/", env={}, capture_output=True, text=True, check=True).stdout
-    assert all(Path(path).is_relative_to(ours.packages) for path in said.split())
+    paths = subprocess.run(asked, cwd="/", env={}, capture_output=True, text=True, check=True).stdout
+    assert all(Path(path).is_relative_to(ours.packages) for path in paths.split())
 
 
 @pytest.mark.parametrize("where", ["root", "init", "taken", "hostile"])

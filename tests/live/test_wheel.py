@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,12 @@ from packaging.utils import canonicalize_name
 
 from sipagent.cli.main import cli
 from tests.conftest import AgentFactory
-from tests.peers.installed import Installed, installed
+from tests.peers.installed import PATIENCE_S, Installed, installed, said
 from tests.peers.process import free_ports
 from tests.test_lock import locked
 
 pytestmark = pytest.mark.live
 
-PATIENCE_S = 60.0
 ANSWERS = """\
 [service]
 name = "Allô Mairie"
@@ -55,19 +53,9 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return installed(tmp_path_factory.mktemp("wheel"), editable=False, beside=names)
 
 
-def run(*words: str | Path, code: int = 0, stdin: str = "") -> str:
-    done = subprocess.run(
-        [str(word) for word in words],
-        cwd="/",
-        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout
+def run(*words: str | Path, stdin: str = "") -> str:
+    bare = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    return said(*words, folder=Path("/"), environment=bare, stdin=stdin)
 
 
 def test_the_lock_has_all_that_the_wheel_asks_for(ours: Installed) -> None:
@@ -83,8 +71,8 @@ def test_every_module_finds_what_it_imports(ours: Installed) -> None:
 
 
 def test_every_command_is_there(ours: Installed) -> None:
-    said = run(ours.program, "--help")
-    assert all(f"\n  {command} " in said for command in cli.commands)
+    help = run(ours.program, "--help")
+    assert all(f"\n  {command} " in help for command in cli.commands)
 
 
 def test_init_and_run(ours: Installed, tmp_path: Path, agent_factory: AgentFactory) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import venv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,7 @@ from tests.loopback import ROOT
 LEFT_OUT = ("tests/", "typings/", ".ci/")
 OURS = {"sipagent", "media", "retention", "prompts"}
 INSTALL_S = 120
+PATIENCE_S = 60.0  # for one command
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,24 @@ def _take(names: Iterable[str], packages: Path) -> None:
         tops = {file.parts[0] for file in distribution.files or [] if file.parts[0] != ".."}
         for top in tops - {"__pycache__"}:
             (packages / top).symlink_to(Path(str(distribution.locate_file(top))))
+
+
+def said(
+    *words: str | Path, folder: Path, environment: Mapping[str, str], code: int = 0, stdin: str = ""
+) -> str:
+    """Run a command in a folder, which ends with this code; what it says."""
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
 
 
 def hostile(folder: Path) -> Path:
