@@ -14,6 +14,7 @@ from starlette.responses import Response
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.web.guard import Entry, answered
+from sipagent.web.pages import now
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
@@ -49,7 +50,7 @@ def _both(path: Path) -> tuple[bytes, bytes]:
     return plain, gzip.compress(plain, mtime=0)
 
 
-ENTRIES: tuple[Entry, ...] = (Entry("GET /static/{name:path}", static),)
+ENTRIES: tuple[Entry, ...] = (Entry("GET /static/{name:path}", static), *now.ENTRIES)
 
 
 def create_app(site: Site) -> Starlette:
