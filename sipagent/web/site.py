@@ -15,6 +15,7 @@ from retention.storage.keys import PublicKey
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
+from sipagent.web.commands import Commands
 from sipagent.web.refusals import Refusals
 from sipagent.web.rights import Right, Role, rights_of
 
@@ -69,6 +70,11 @@ class Site:
     def refusals(self) -> Refusals:
         """What is refused leaves rows in the trace, though never too many."""
         return Refusals(self.store, self.clock)
+
+    @cached_property
+    def commands(self) -> Commands:
+        """What runs as a process of its own."""
+        return Commands(self.config.file, self.clock)
 
     @property
     def terms(self) -> Terms:
