@@ -8,34 +8,37 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 
 STARTED: Mapping[str, tuple[str, ...]] = {  # by a button: the command line of each
     "check": ("check", "--json"),
     "verify": ("verify", "--json"),
 }
+FRESH = timedelta(minutes=1)  # for so long an answer is given again
 LONGEST = 8 << 20  # bytes of an answer that is read
 _LINE = 2000  # characters of what a command says on stderr
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command said: its `json`, or the `problem` that kept it from saying any; `at`: its end.
+    """What a command said: its `text`, and as `json` where it is some; `at`: its end.
 
-    `code` is its exit code: 1 where it found something that is wrong.
+    `code` is its exit code: 1 where it found something that is wrong. `aside`: its line on stderr; where it
+    said nothing else, the `problem`.
     """
 
     at: datetime
     by: str
     code: int
+    text: str = ""
     json: Any = None
+    aside: str = ""
     problem: str | None = None
 
 
@@ -46,7 +49,9 @@ class Commands:
         self._file = file.absolute()
         self._clock = clock
         self._lock = threading.Lock()
+        self._one = threading.Lock()  # of those that are not started: no more memory than one takes
         self._last: dict[str, Answer] = {}
+        self._recent: dict[tuple[str, tuple[str, ...]], Answer] = {}
         self._running: tuple[str, threading.Thread] | None = None
 
     @property
@@ -77,9 +82,18 @@ class Commands:
             running[1].join(timeout_s)
         return self._running is None
 
-    def answer(self, *words: str, by: str = "") -> Answer:
-        """Run a command to its end, and say what it said."""
-        command = [sys.executable, "-m", "sipagent", "--config", str(self._file), *words]
+    def recent(self, *words: str, language: str = "en") -> Answer:
+        """What a command says, or said less than a minute ago; the words are of a few, not of a person's."""
+        with self._one:
+            known = self._recent.get((language, words))
+            if known is None or self._clock() - known.at > FRESH:
+                known = self._recent[language, words] = self.answer(*words, language=language)
+            return known
+
+    def answer(self, *words: str, by: str = "", language: str = "en") -> Answer:
+        """Run a command to its end, and say what it said, to people in this language."""
+        options = ("--config", str(self._file), "--lang", language)
+        command = [sys.executable, "-m", "sipagent", *options, *words]
         with (
             TemporaryFile() as told,
             subprocess.Popen(
@@ -90,20 +104,22 @@ class Commands:
             content = process.stdout.read(LONGEST + 1)
             if len(content) > LONGEST:
                 process.kill()
-                said = Reason(
-                    N_("its answer is too long for a page; see `sipagent {command}`"), command=words[0]
-                )
-                return Answer(self._clock(), by, 1, problem=said)
             code = process.wait()
             told.seek(0)
-            line = told.read(_LINE * 4).decode(errors="replace").strip().rpartition("\n")[2][:_LINE]
-        try:
-            return Answer(self._clock(), by, code, json.loads(content))
-        except ValueError:
-            nothing = Reason(
-                N_("`sipagent {command}` ended with {code}, and said nothing"), command=words[0], code=code
+            aside = told.read(_LINE * 4).decode(errors="replace").strip().rpartition("\n")[2][:_LINE]
+        return self._read(words, by, code, content, aside.removeprefix("sipagent: "))
+
+    def _read(self, words: tuple[str, ...], by: str, code: int, content: bytes, aside: str) -> Answer:
+        made = Answer(self._clock(), by, code, content.decode(errors="replace"), aside=aside)
+        if len(content) > LONGEST:
+            said = Reason("its answer is too long for a page; see `sipagent {command}`", command=words[0])
+            return replace(made, text="", problem=said)
+        if not content:
+            said = Reason(
+                "`sipagent {command}` ended with {code}, and said nothing", command=words[0], code=code
             )
-            return Answer(self._clock(), by, code, problem=line.removeprefix("sipagent: ") or nothing)
+            return replace(made, problem=aside or said)
+        return replace(made, json=json.loads(content)) if "--json" in words else made
 
     def _run(self, name: str, words: tuple[str, ...], by: str) -> None:
         try:

@@ -55,6 +55,7 @@ SOUND = frozenset((Right.USE, Right.ACCESS_REQUEST))  # what an administrator ne
 ROUTES: Mapping[str, Right] = {
     "GET /static/{name:path}": Right.ANYBODY,
     "GET /": Right.PERSON,
+    "GET /statistics": Right.STATISTICS,
 }
 
 
