@@ -17,6 +17,7 @@ import click
 from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from jinja2.ext import babel_extract
 
 from sipagent.cli.main import cli
 from sipagent.languages.choice import DOMAIN, FOLDER, LANGUAGES
@@ -67,6 +68,18 @@ def _written() -> Iterator[tuple[str, Key, str | None]]:
     for folder in SPOKEN:
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield from in_source(path)
+    for path in sorted((ROOT / "sipagent").rglob("templates/*.html")):
+        yield from in_template(path)
+
+
+def in_template(path: Path) -> Iterator[tuple[str, Key, str | None]]:
+    """What stands in a template of a page."""
+    with path.open("rb") as file:
+        for line, function, found, _ in babel_extract(file, tuple(TAKING), (), {"silent": "false"}):
+            context, singular, plural = TAKING[str(function)]
+            given = [found] if isinstance(found, str) else [*(found or ())]
+            key = None if context is None else given[context], str(given[singular])
+            yield f"{path.name}:{line}", key, None if plural is None else given[plural]
 
 
 def in_source(path: Path) -> Iterator[tuple[str, Key, str | None]]:

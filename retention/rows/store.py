@@ -139,6 +139,11 @@ class Store(ChainedDatabase):
         """The recordings that match, newest first, one at a time."""
         return self._chosen(Recording, "recordings", selection or Selection(), damaged)
 
+    def open_recordings(self) -> frozenset[str]:
+        """The ids of recordings that are being made, or whose agent died."""
+        listing = Listing(table="recordings", order=_BY_TIME, columns="id", indexed="status = 'open'")
+        return frozenset(row["id"] for row in each_row(self._read, listing))
+
     def unpurged_statuses(self) -> dict[str, Status]:
         """The status of every recording not purged yet, by id; without rows whose status cannot be read."""
         listing = Listing(

@@ -1,9 +1,9 @@
 """The lines of a call's story, which receipts keep in English, in the language that is spoken."""
 
 import re
-from gettext import gettext
 
 from sipagent.languages.labels import N_, label
+from sipagent.languages.spoken import gettext
 
 _TOLD = (  # what a line says, with what differs from call to call; the first that fits
     N_("decision: {decision} ({by})"),

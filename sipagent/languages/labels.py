@@ -4,10 +4,10 @@ English people read the code itself. JSON always has the code. A code that is no
 one's own, is shown as it is.
 """
 
-import os
 from functools import lru_cache
-from gettext import pgettext
 from typing import Literal
+
+from sipagent.languages.spoken import language, pgettext
 
 Kind = (
     Literal[
@@ -75,9 +75,9 @@ def N_(text: str) -> str:
 
 def label(kind: Kind, code: str) -> str:
     """The words for a code, in the language that is spoken just now."""
-    return _label(os.environ.get("LANGUAGE"), kind, code)
+    return _label(language(), kind, code)
 
 
 @lru_cache(maxsize=1024)  # a table has thousands of the same, and gettext looks at the disk for each
-def _label(language: str | None, kind: Kind, code: str) -> str:
+def _label(language: str, kind: Kind, code: str) -> str:
     return pgettext(kind, code)

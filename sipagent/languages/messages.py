@@ -23,6 +23,7 @@ from gettext import find
 from pathlib import Path
 
 from sipagent.languages.choice import DOMAIN, FOLDER
+from sipagent.languages.spoken import language
 from sipagent.languages.system import FAULTS
 from sipagent.languages.typography import NARROW, WIDE
 
@@ -77,8 +78,8 @@ def colon() -> str:
 
 def _path() -> str | None:
     """The `.mo` of the language that is spoken just now; None if it is that of the code."""
-    language = os.environ.get("LANGUAGE", "")
-    return find(DOMAIN, FOLDER, [language]) if language not in ("", "en", "C") else None
+    spoken = language()
+    return find(DOMAIN, FOLDER, [spoken]) if spoken != "en" else None
 
 
 @lru_cache(maxsize=1024)

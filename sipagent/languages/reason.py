@@ -4,10 +4,10 @@ What is kept, such as the detail of the trace, is English whoever asked: that is
 person is shown is in their language: `shown`. What other code says is found by `messages`.
 """
 
-from gettext import gettext
 from typing import Any
 
 from sipagent.languages.messages import said
+from sipagent.languages.spoken import gettext
 
 
 class Reason(str):

@@ -1,7 +1,8 @@
 """What the system says of files and connections: English from the C library, whatever the language."""
 
 import errno
-from gettext import gettext
+
+from sipagent.languages.spoken import gettext
 
 FAULTS = (  # those that our commands may meet
     *(

@@ -1,0 +1,70 @@
+"""Puts the page together: every address, what answers there, and who may ask."""
+
+import gzip
+import mimetypes
+from functools import lru_cache
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sipagent.languages.reason import Reason
+from sipagent.languages.spoken import answering
+from sipagent.stats.style import FIGURES
+from sipagent.web.guard import Entry, answered
+from sipagent.web.pages import now, statistics
+from sipagent.web.problems import Problem
+from sipagent.web.site import Site, language_of
+from sipagent.web.templating import FOLDER
+
+_STATIC = FOLDER / "static"
+NOTHING = Reason("there is nothing at this address")
+_AN_HOUR = "public, max-age=3600"
+
+
+def static(request: Request) -> Response:
+    """A file of the page itself: style, scripts. Compressed where the browser takes it."""
+    name = request.path_params["name"]
+    content = _files().get(name)
+    if content is None:
+        raise Problem(HTTPStatus.NOT_FOUND, NOTHING)
+    plain, packed = content
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    headers = {"Cache-Control": _AN_HOUR, "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
+    return Response(plain, headers=headers, media_type=kind)
+
+
+@lru_cache(maxsize=1)
+def _files() -> dict[str, tuple[bytes, bytes]]:
+    """Every file there is, plain and compressed: nothing else can be asked for."""
+    paths = (path for path in _STATIC.rglob("*") if path.is_file())
+    found = {path.relative_to(_STATIC).as_posix(): path.read_bytes() for path in paths}
+    found["figures.css"] = FIGURES.encode()
+    return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in found.items()}
+
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry("GET /static/{name:path}", static),
+    *now.ENTRIES,
+    *statistics.ENTRIES,
+)
+
+
+def create_app(site: Site) -> Starlette:
+    """The page of a service. KeyError for an address without a right."""
+    app = Starlette(routes=[entry.route() for entry in ENTRIES])
+    app.state.site = site
+    app.add_exception_handler(HTTPException, _other)
+    return app
+
+
+def _other(request: Request, error: Exception) -> Response:
+    """No such address, or not in this way."""
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    with answering(language_of(request)):
+        return answered(request, Problem(status, NOTHING))

@@ -1,0 +1,112 @@
+"""Lets in who may come in: each address has a right in the table of `rights`, and so has each person."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason, shown
+from sipagent.languages.spoken import answering
+from sipagent.web.problems import Problem
+from sipagent.web.rights import ROUTES, Right, roles_with
+from sipagent.web.site import language_of, person_of, site_of, trace_of
+from sipagent.web.templating import render
+
+API = "/api/"  # what programs read
+
+Endpoint = Callable[[Request], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What answers at an address: `GET /recordings/{id}`; its right is in `rights.ROUTES`."""
+
+    asked: str
+    endpoint: Callable[..., Any]
+
+    @property
+    def right(self) -> Right:
+        """What who asks must have. Raises KeyError: nobody said."""
+        return ROUTES[self.asked]
+
+    def route(self) -> Route:
+        """The guarded address."""
+        method, path = self.asked.split(" ", 1)
+        return Route(path, guarded(self.endpoint, self.right), methods=[method], name=self.asked)
+
+
+def guarded(endpoint: Endpoint, right: Right) -> Endpoint:
+    """The endpoint for those alone who have the right, in their language."""
+
+    def answer(request: Request) -> Response:
+        site = site_of(request)
+        request.state.person = site.identify(request)
+        with answering(language_of(request)):
+            try:
+                refuse(request, right)
+                return endpoint(request)
+            except NotLoggedIn as stranger:
+                return stranger.login if is_page(request.url.path) else answered(request, stranger)
+            except Problem as problem:
+                return answered(request, problem)
+
+    return answer
+
+
+def refuse(request: Request, right: Right) -> None:
+    """Raises Problem for who may not come in here; a person's attempt is kept in the trace."""
+    if right is Right.ANYBODY:
+        return
+    person = person_of(request)
+    if person is None:
+        raise NotLoggedIn(request)
+    if not person.may(right):
+        asked = f"{request.method} {request.scope['path']}"
+        roles = ", ".join(roles_with(right))
+        told = replace(trace_of(request, "right"), detail=f"{asked}: accepted: {roles}")
+        site_of(request).refusals.keep(told)
+        said = N_("this is not for your role; accepted: {roles}")
+        raise Problem(HTTPStatus.FORBIDDEN, Reason(said, roles=roles))
+
+
+class NotLoggedIn(Problem):
+    """Who asks is asked to log in first; a page leads there."""
+
+    def __init__(self, request: Request) -> None:
+        said = N_("nobody is logged in; accepted: a session, or a token (`Authorization: Bearer TOKEN`)")
+        super().__init__(HTTPStatus.UNAUTHORIZED, Reason(said), headers={"WWW-Authenticate": "Bearer"})
+        self.path = request.url.path
+
+    @property
+    def login(self) -> Response:
+        """The way to the page of the login, and from there back."""
+        behind = "" if self.path in ("/", "/login") else f"?next={quote(self.path)}"
+        return RedirectResponse(f"/login{behind}", HTTPStatus.SEE_OTHER)
+
+
+def answered(request: Request, problem: Problem) -> Response:
+    """The answer that tells of it: a page, or to a program application/problem+json (RFC 9457)."""
+    if is_page(request.url.path):
+        return render(request, "problem.html", problem.status, problem.headers, problem=problem)
+    person = person_of(request)
+    in_a_page = person is not None and person.via == "web"
+    told = {
+        "type": "about:blank",
+        "title": problem.status.phrase,
+        "status": int(problem.status),
+        "detail": shown(problem.detail) if in_a_page else problem.detail,
+        **problem.more,
+    }
+    kind = "application/problem+json"
+    return JSONResponse(told, int(problem.status), headers=problem.headers, media_type=kind)
+
+
+def is_page(path: str) -> bool:
+    """Whether people read what is at this address."""
+    return not path.startswith(API)

@@ -1,0 +1,1 @@
+"""The pages that people read, by address. Each module lists its addresses in `ENTRIES`."""

@@ -1,0 +1,19 @@
+"""What goes wrong, as the handlers of addresses raise it; the guard says it to who asked."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+
+class Problem(Exception):
+    """An answer other than what was asked for; `detail` is one English line, of `retention` or a
+    `Reason`; `more` are fields beside it."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.more = more

@@ -1,0 +1,71 @@
+"""Who may do what, and at which address: all of it in these two tables.
+
+An address that is not in ROUTES does not exist: the page refuses to start with one.
+"""
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a person does for the service; one may have several."""
+
+    LISTENER = "listener"
+    SUPERVISOR = "supervisor"
+    OFFICER = "officer"  # of data protection
+    ADMINISTRATOR = "administrator"
+
+
+class Right(StrEnum):
+    """What may be done. The first two are not given by a role."""
+
+    ANYBODY = "anybody"  # without a login
+    PERSON = "person"  # whoever is logged in
+    NOW = "now"  # to see the calls of the moment
+    LIST = "list"  # to list and search recordings and calls
+    USE = "use"  # to listen and to export, for a purpose
+    ACCESS_REQUEST = "access_request"  # to use for the purpose access_request
+    NOTE = "note"  # to file the analysis of what was listened to
+    STATISTICS = "statistics"
+    OPERATORS = "operators"  # statistics by operator
+    ASK = "ask"  # to ask for a hold, a release, an export for a court
+    APPROVE = "approve"  # to approve or refuse what somebody else asked for
+    PERSONS = "persons"  # to answer a person's request, and to delete
+    COMPLIANCE = "compliance"  # the register, the notice, verify
+    ACCESSES = "accesses"  # every use of every recording
+    CHECK = "check"  # what `check` says
+    ACCOUNTS = "accounts"  # accounts and tokens
+
+
+_LISTENER = frozenset((Right.NOW, Right.LIST, Right.USE, Right.ACCESS_REQUEST, Right.NOTE, Right.STATISTICS))
+
+RIGHTS: Mapping[Role, frozenset[Right]] = {
+    Role.LISTENER: _LISTENER,
+    Role.SUPERVISOR: _LISTENER | {Right.OPERATORS, Right.ASK},
+    Role.OFFICER: frozenset(
+        (
+            *(Right.NOW, Right.LIST, Right.ACCESS_REQUEST, Right.STATISTICS, Right.APPROVE, Right.PERSONS),
+            *(Right.COMPLIANCE, Right.ACCESSES, Right.CHECK),
+        )
+    ),
+    Role.ADMINISTRATOR: frozenset((Right.NOW, Right.CHECK, Right.ACCOUNTS)),
+}
+SOUND = frozenset((Right.USE, Right.ACCESS_REQUEST))  # what an administrator never has, whatever else
+
+ROUTES: Mapping[str, Right] = {
+    "GET /static/{name:path}": Right.ANYBODY,
+    "GET /": Right.NOW,
+    "GET /api/v1/events": Right.NOW,
+    "GET /statistics": Right.STATISTICS,
+}
+
+
+def rights_of(roles: Collection[Role]) -> frozenset[Right]:
+    """All that these roles may do together."""
+    rights = frozenset((Right.ANYBODY, Right.PERSON)).union(*(RIGHTS[role] for role in roles))
+    return rights - SOUND if Role.ADMINISTRATOR in roles else rights
+
+
+def roles_with(right: Right) -> tuple[Role, ...]:
+    """Who has this right, by one role alone."""
+    return tuple(role for role in Role if right in rights_of([role]))

@@ -1,0 +1,154 @@
+"""What every answer needs: the configuration, what is kept, and who asks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+
+from starlette.requests import Request
+
+from retention.archive.archive import Archive
+from retention.recording import Access
+from retention.rows.store import Store
+from retention.rules.purge import Terms
+from retention.storage.keys import PublicKey
+from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.config.load import Config
+from sipagent.languages.choice import LANGUAGES
+from sipagent.web.commands import Commands
+from sipagent.web.counting import Counting
+from sipagent.web.moment import Looking, Watching
+from sipagent.web.refusals import Refusals
+from sipagent.web.rights import Right, Role, rights_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who asks, by a session (`via` is `web`) or a token (`api`).
+
+    `key`: what recordings are opened with. `csrf`: what forms of the session carry.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    via: str
+    key: PublicKey | None = None
+    language: str | None = None
+    csrf: str = field(default="", repr=False)
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        """All that they may do."""
+        return rights_of(self.roles)
+
+    def may(self, right: Right) -> bool:
+        """Whether they may do it."""
+        return right in self.rights
+
+
+Identify = Callable[[Request], Person | None]
+
+
+@dataclass
+class Site:
+    """One service's page. `identify` tells who asks; None: nobody who is logged in."""
+
+    config: Config
+    identify: Identify
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _told: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def store(self) -> Store:
+        """The rows, for all threads. Raises StoreError."""
+        return store_of(self.config)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """What is kept. Raises StoreError."""
+        return archive_of(self.config, self.store)
+
+    @cached_property
+    def refusals(self) -> Refusals:
+        """What is refused leaves rows in the trace, though never too many."""
+        return Refusals(self.store, self.clock)
+
+    @cached_property
+    def look(self) -> Looking:
+        """What reads the calls of the moment."""
+        return Looking(self.store, lambda: self.config.operators.extensions, self.clock)
+
+    @cached_property
+    def watching(self) -> Watching:
+        """Those who watch these calls."""
+        return Watching(self.look)
+
+    @cached_property
+    def commands(self) -> Commands:
+        """What runs as a process of its own."""
+        return Commands(self.config.file, self.clock)
+
+    @cached_property
+    def counting(self) -> Counting:
+        """What counts the figures of a period."""
+        return Counting(lambda: self.store, self.config, self.clock)
+
+    @property
+    def terms(self) -> Terms:
+        """How long things are kept."""
+        kept = self.config.retention
+        return Terms(
+            period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
+        )
+
+    def tell(self, person: Person, text: str) -> None:
+        """Have the next page of this session say this, e.g. that something was done."""
+        self._told[person.csrf] = text
+
+    def told(self, person: Person | None) -> str | None:
+        """What there is to say, once."""
+        return None if person is None else self._told.pop(person.csrf, None)
+
+    def local(self, at: datetime) -> datetime:
+        """The moment in the service's time zone."""
+        return at.astimezone(self.config.service.timezone)
+
+
+def site_of(request: Request) -> Site:
+    """The page that was asked."""
+    site = request.app.state.site
+    assert isinstance(site, Site)
+    return site
+
+
+def person_of(request: Request) -> Person | None:
+    """Who asks; None without a login."""
+    person = getattr(request.state, "person", None)
+    assert person is None or isinstance(person, Person)
+    return person
+
+
+def someone(request: Request) -> Person:
+    """Who asks, at an address that nobody reaches without a login."""
+    person = person_of(request)
+    assert person is not None, "the guard lets nobody in without a login here"
+    return person
+
+
+def language_of(request: Request) -> str:
+    """The language of the answer: the account's, or else what the browser wishes, or the service's."""
+    person = person_of(request)
+    if person is not None and person.language in LANGUAGES:
+        return str(person.language)
+    for wish in request.headers.get("accept-language", "").split(","):
+        code = wish.split(";")[0].split("-")[0].strip().lower()
+        if code in LANGUAGES:
+            return code
+    service = site_of(request).config.service.language
+    return service if service in LANGUAGES else "en"
+
+
+def trace_of(request: Request, action: str) -> Access:
+    """The line for the trace of what this request does."""
+    person = person_of(request)
+    return Access(at=site_of(request).clock(), action=action, by=None if person is None else person.name)

@@ -1,0 +1,159 @@
+"""Makes the pages of their templates: in the language of who reads, with nothing in them that could act.
+
+All that comes from outside is escaped, and what would turn the direction of writing, or is not to be seen at
+all, is shown as its code.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import lru_cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from sipagent import __version__
+from sipagent.languages import spoken
+from sipagent.languages.happenings import happening
+from sipagent.languages.labels import Kind
+from sipagent.languages.labels import label as label_of
+from sipagent.languages.messages import colon
+from sipagent.languages.reason import shown
+from sipagent.languages.spoken import gettext as _
+from sipagent.languages.typography import NARROW
+from sipagent.web.rights import Right
+from sipagent.web.site import person_of, site_of
+
+FOLDER = Path(__file__).parent
+_SPACES = r"[^\S\n\t \u00a0\u202f]"
+_CONTROLS = r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
+_UNSEEN = r"[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"  # among them those of direction
+_HIDDEN = re.compile("|".join((_SPACES, _CONTROLS, _UNSEEN)))
+
+
+def render(
+    request: Request,
+    template: str,
+    status: HTTPStatus = HTTPStatus.OK,
+    headers: Mapping[str, str] | None = None,
+    **values: Any,
+) -> Response:
+    """The page of this template, for who asks."""
+    site, person = site_of(request), person_of(request)
+
+    def when(at: datetime) -> str:
+        """`2026-11-24 23:20:00`, in the service's time zone."""
+        return f"{site.local(at):%Y-%m-%d %H:%M:%S}"
+
+    def clock(at: datetime) -> str:
+        """`23:20:00`, with the day where it is not today."""
+        local = site.local(at)
+        return f"{local:%H:%M:%S}" if local.date() == site.local(site.clock()).date() else when(at)
+
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            request=request,
+            path=request.url.path,
+            service=site.config.service.name,
+            person=person,
+            csrf=person.csrf if person else "",
+            language=spoken.language(),
+            when=when,
+            clock=clock,
+            told=site.told(person),
+            site=site,
+            **values,
+        )
+    )
+    return HTMLResponse(text, int(status), headers)
+
+
+def navigation() -> tuple[tuple[str, str, Right], ...]:
+    """The pages: address, name, and who sees it."""
+    return (
+        ("/", _("Now"), Right.NOW),
+        ("/recordings", _("Recordings"), Right.LIST),
+        ("/requests", _("Persons’ requests"), Right.PERSONS),
+        ("/holds", _("Holds"), Right.LIST),
+        ("/statistics", _("Statistics"), Right.STATISTICS),
+        ("/compliance", _("Compliance"), Right.CHECK),
+        ("/accounts", _("Accounts"), Right.ACCOUNTS),
+    )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=seen,
+        extensions=["jinja2.ext.i18n"],
+    )
+    made.install_gettext_callables(  # type: ignore[attr-defined]
+        spoken.gettext, spoken.ngettext, newstyle=False, pgettext=spoken.pgettext
+    )
+    made.globals |= {
+        "label": label,
+        "Right": Right,
+        "version": __version__,
+        "colon": colon,
+        "navigation": navigation,
+    }
+    made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
+    made.filters["number"] = number
+    return made
+
+
+def seen(value: Any) -> Any:
+    r"""What a template shows: a text without hidden marks, which become `\u202e`; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _HIDDEN.sub(lambda mark: ascii(mark[0])[1:-1], value)
+    return value
+
+
+def label(kind: Kind, code: str) -> str:
+    """The words for a code; where they are the code itself, without underscores."""
+    named = label_of(kind, code)
+    return code.replace("_", " ") if named == code else named
+
+
+def length(seconds: float | None) -> str:
+    """`4:05`, `1:04:05`; a dash if unknown."""
+    if seconds is None:
+        return "–"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(count: int | None) -> str:
+    """`8.4 MB`, `8,4 Mo`; a dash if unknown."""
+    if count is None:
+        return "–"
+    amount = f"{count / 1e6:.1f}"
+    french = spoken.language() == "fr"
+    return f"{amount.replace('.', ',')}\u00a0Mo" if french else f"{amount}\u00a0MB"
+
+
+def user(address: str | None) -> str:
+    """`201` of `sip:201@pbx.example.net`."""
+    if not address:
+        return "–"
+    return re.sub(r"^sips?:|[@;].*$", "", address)
+
+
+def number(count: int) -> str:
+    """`12,345`, `12 345`."""
+    return f"{count:,}".replace(",", NARROW if spoken.language() == "fr" else ",")

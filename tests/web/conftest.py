@@ -1,0 +1,57 @@
+"""A page over a folder of its own, and somebody who asks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+from starlette.testclient import TestClient
+
+from sipagent.config.load import load
+from sipagent.web.app import create_app
+from sipagent.web.rights import Role
+from sipagent.web.site import Person, Site
+from tests.office import CONFIG, Office
+
+
+@dataclass
+class Asking:
+    """Who asks in a test: whoever is set, without a login."""
+
+    site: Site
+    client: TestClient
+    who: list[Person | None] = field(default_factory=list)
+
+    def login(
+        self, *roles: Role, name: str = "claire", via: str = "web", language: str | None = "en"
+    ) -> Person:
+        """From now on this person asks."""
+        person = Person(name=name, roles=frozenset(roles), via=via, language=language, csrf=f"csrf-{name}")
+        self.who[:] = [person]
+        return person
+
+    def logout(self) -> None:
+        """From now on nobody who is logged in."""
+        self.who.clear()
+
+
+@pytest.fixture
+def web_office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    """A configuration with no page of its own yet, and an empty archive."""
+    (tmp_path / "config.toml").write_text(CONFIG, encoding="utf-8")
+    return Office(tmp_path, capsys)
+
+
+@pytest.fixture
+def asking(web_office: Office) -> Iterator[Asking]:
+    """Somebody at the page of `web_office`."""
+    who: list[Person | None] = []
+
+    def identify(request: Request) -> Person | None:
+        return who[0] if who else None
+
+    site = Site(config=load(web_office.folder / "config.toml"), identify=identify)
+    with TestClient(create_app(site), follow_redirects=False, headers={"accept-language": "en"}) as client:
+        yield Asking(site, client, who)
+    site.store.close()

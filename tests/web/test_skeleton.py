@@ -1,0 +1,72 @@
+"""Who comes in where, and what is shown of what comes from outside."""
+
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+
+import pytest
+
+from retention.recording import Access
+from retention.rows.store import Store
+from sipagent.web.refusals import Refusals
+from sipagent.web.rights import RIGHTS, SOUND, Right, Role, rights_of
+from sipagent.web.templating import seen
+from tests.web.conftest import Asking
+
+
+def test_an_administrator_never_listens() -> None:
+    for role in Role:
+        assert not rights_of([role, Role.ADMINISTRATOR]) & SOUND
+    assert all(rights_of([role]) & SOUND for role in Role if role is not Role.ADMINISTRATOR)
+
+
+def test_rights_grow_with_roles() -> None:
+    assert rights_of(RIGHTS) >= rights_of([]) == {Right.ANYBODY, Right.PERSON}
+    assert rights_of([Role.SUPERVISOR]) > rights_of([Role.LISTENER])
+
+
+@pytest.mark.parametrize("mark", ["\u202e", "\u2066", "\u200b", "\x1b", "\x00", "\ud800", "\u2028", "\ufeff"])
+def test_what_is_not_seen_is_shown_as_its_code(mark: str) -> None:
+    assert seen(f"a{mark}b") == f"a{ascii(mark)[1:-1]}b"
+
+
+def test_plain_text_stays() -> None:
+    assert (
+        seen("élève 6\u00a0Mo\u202f; «\u00a0a\u00a0»\n\tb") == "élève 6\u00a0Mo\u202f; «\u00a0a\u00a0»\n\tb"
+    )
+
+
+def test_no_address_but_those_that_are_there(asking: Asking) -> None:
+    answer = asking.client.get("/nowhere")
+    assert answer.status_code == HTTPStatus.NOT_FOUND
+    assert "nothing at this address" in answer.text
+    told = asking.client.get("/api/v1/nowhere")
+    assert told.headers["content-type"] == "application/problem+json"
+    assert told.json()["status"] == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize("name", ["style.css", "icon.svg"])
+def test_files_come_compressed_to_who_takes_it(asking: Asking, name: str) -> None:
+    packed = asking.client.get(f"/static/{name}")
+    plain = asking.client.get(f"/static/{name}", headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.content == plain.content
+
+
+@pytest.mark.parametrize("name", ["../app.py", "%2e%2e/app.py", "..%2fapp.py", "/etc/passwd", "vendor", ""])
+def test_only_files_of_the_page_are_given(asking: Asking, name: str) -> None:
+    assert asking.client.get(f"/static/{name}").status_code == HTTPStatus.NOT_FOUND
+
+
+def test_a_flood_of_refusals_is_counted() -> None:
+    """Thirty lines a minute, and then one that says how many more there were."""
+    store, now = Store(":memory:"), datetime(2026, 11, 24, tzinfo=UTC)
+    moment = [now]
+    refusals = Refusals(store, lambda: moment[0], most=3)
+    for _ in range(10):
+        refusals.keep(Access(at=moment[0], action="login", detail="wrong"))
+    assert [row.outcome for row in store.accesses()] == ["refused"] * 3
+    moment[0] += timedelta(minutes=1)
+    refusals.keep(Access(at=moment[0], action="login", detail="wrong"))
+    assert "7 more" in str(store.accesses()[3].detail)
+    assert len(store.accesses()) == 5
