@@ -143,9 +143,9 @@ peers: # the programs at the other end of the tests, which start their own: Debi
 	for service in kamailio prometheus; do case "$$missing" in *$$service*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now $$service; fi;; esac; done
 
-lock: .venv/installed ## write anew which versions are shipped, from pyproject.toml
-	@$(PIP) uv && .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-header --no-annotate pyproject.toml --output-file $(LOCK).new
+lock: .venv/installed ## write which versions are shipped: what pyproject.toml asks for anew; UPGRADE=--upgrade: the newest of all
+	@cp $(LOCK) $(LOCK).new; $(PIP) uv && .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		$(UPGRADE) --no-header --no-annotate pyproject.toml --output-file $(LOCK).new
 	@{ echo '# Exactly what is shipped, by version and hash. Made by `make lock` from pyproject.toml: edit that.'; \
 		cat $(LOCK).new; } >$(LOCK) && rm $(LOCK).new
 
