@@ -14,7 +14,7 @@ from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.guard import Entry, answered
-from sipagent.web.pages import statistics
+from sipagent.web.pages import compliance, statistics
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
@@ -47,7 +47,11 @@ def _files() -> dict[str, tuple[bytes, bytes]]:
     return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in found.items()}
 
 
-ENTRIES: tuple[Entry, ...] = (Entry("GET /static/{name:path}", static), *statistics.ENTRIES)
+ENTRIES: tuple[Entry, ...] = (
+    Entry("GET /static/{name:path}", static),
+    *compliance.ENTRIES,
+    *statistics.ENTRIES,
+)
 
 
 def create_app(site: Site) -> Starlette:

@@ -56,6 +56,13 @@ ROUTES: Mapping[str, Right] = {
     "GET /static/{name:path}": Right.ANYBODY,
     "GET /": Right.PERSON,
     "GET /statistics": Right.STATISTICS,
+    "GET /compliance": Right.CHECK,
+    "POST /compliance/check": Right.CHECK,
+    "POST /compliance/verify": Right.COMPLIANCE,
+    "GET /compliance/register": Right.COMPLIANCE,
+    "GET /compliance/register.md": Right.COMPLIANCE,
+    "GET /compliance/register.json": Right.COMPLIANCE,
+    "GET /compliance/notice": Right.COMPLIANCE,
 }
 
 
