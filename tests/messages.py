@@ -28,6 +28,7 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "sipagent/edge/configuration.py",
     "sipagent/notice/vocabulary.py",
     "sipagent/notice/spoken_name.py",
+    "retention/accounts/schema.py",
     "retention/backup/readme.py",  # in both languages
     "retention/rules/statistics.py",
     "retention/rows/counts.py",
@@ -50,7 +51,7 @@ CODE = re.compile(
     r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^line \{0\}: \["
 )
 SQL = re.compile(
-    r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\))|= 0$|^\w+, [\w_, ]+$|<= \?"
+    r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|RECURSIVE|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\))|= 0$|^\w+, [\w_, ]+$|<= \?"
 )
 # what only a programmer can make happen, and what is in the log alone
 INNER = re.compile(

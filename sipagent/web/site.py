@@ -17,6 +17,7 @@ from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
 from sipagent.web.commands import Commands
 from sipagent.web.counting import Counting
+from sipagent.web.moment import Looking, Watching
 from sipagent.web.refusals import Refusals
 from sipagent.web.rights import Right, Role, rights_of
 
@@ -71,6 +72,16 @@ class Site:
     def refusals(self) -> Refusals:
         """What is refused leaves rows in the trace, though never too many."""
         return Refusals(self.store, self.clock)
+
+    @cached_property
+    def look(self) -> Looking:
+        """What reads the calls of the moment."""
+        return Looking(self.store, lambda: self.config.operators.extensions, self.clock)
+
+    @cached_property
+    def watching(self) -> Watching:
+        """Those who watch these calls."""
+        return Watching(self.look)
 
     @cached_property
     def commands(self) -> Commands:
