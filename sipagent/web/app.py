@@ -14,7 +14,7 @@ from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.guard import Entry, answered
-from sipagent.web.pages import now, statistics
+from sipagent.web.pages import compliance, now, statistics
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
@@ -53,6 +53,7 @@ def _files() -> dict[str, tuple[bytes, bytes]]:
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
+    *compliance.ENTRIES,
     *now.ENTRIES,
     *statistics.ENTRIES,
 )
