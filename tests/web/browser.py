@@ -6,9 +6,12 @@ heard(page)     what reached the destination of an AudioContext: (n, 2) int16
 
 import os
 import shutil
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +35,8 @@ registerProcessor("captured", class extends AudioWorkletProcessor {
 _WRAP = """
 (() => {
   window.captured = [];
+  if (!window.AudioWorklet) return; // not where a page may use it
+  addEventListener("click", () => ([window.clickedAt, window.soundedAt] = [performance.now(), 0]), true);
   const add = AudioWorklet.prototype.addModule, connect = AudioNode.prototype.connect;
   AudioWorklet.prototype.addModule = async function (url) {
     await add.call(this, "CAPTURE");
@@ -41,7 +46,10 @@ _WRAP = """
     if (to instanceof AudioDestinationNode) {
       const shape = { channelCount: 2, channelCountMode: "explicit", numberOfOutputs: 0 };
       const node = new AudioWorkletNode(this.context, "captured", shape);
-      node.port.onmessage = ({ data }) => window.captured.push(data);
+      node.port.onmessage = ({ data }) => {
+        window.captured.push(data);
+        if (!window.soundedAt && data[0].some(Boolean)) window.soundedAt = performance.now();
+      };
       connect.call(this, node);
     }
     return connect.call(this, to, ...rest);
@@ -109,20 +117,53 @@ def person(chromium: Browser) -> Iterator[BrowserContext]:
 
 @contextmanager
 def somebody(browser: Browser, language: str = "en") -> Iterator[BrowserContext]:
-    """A profile of its own: tabs of it share what a browser keeps."""
+    """A profile of its own: tabs of it share what a browser keeps. No script in them fails, or is blocked."""
     context = browser.new_context(locale=language)
     context.set_default_timeout(10_000)
     context.add_init_script(_WRAP)
+    failed: list[str] = []
+    context.on("weberror", lambda error: failed.append(str(error.error)))
+    context.on("console", lambda said: failed.append(said.text) if said.type == "error" else None)
     try:
         yield context
     finally:
         context.close()
+    wrong = [text for text in failed if not text.startswith("Failed to load resource")]
+    assert not wrong, wrong
 
 
 def heard(page: Page) -> Heard:
     """Every sample that reached the loudspeaker, at the rate of the recording."""
     taken = b64decode(page.evaluate(_TAKE))
     return np.frombuffer(taken, "<i2").reshape(-1, 2)
+
+
+def delay_s(page: Page) -> float:
+    """From the last click to the first sound after it."""
+    return float(until(page, "window.soundedAt && (window.soundedAt - window.clickedAt) / 1000"))
+
+
+def until(page: Page, script: str, seconds: float = 20) -> Any:
+    """What a script gives once that is true. Playwright's own way evaluates text, which the page forbids."""
+    end = time.monotonic() + seconds
+    while not (found := page.evaluate(script)):
+        assert time.monotonic() < end, f"not within {seconds} s: {script}"
+        page.wait_for_timeout(20)
+    return found
+
+
+def memory_mib(browser: Browser) -> int:
+    """Of the largest process that shows a page."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    renderers = [int(process["id"]) for process in processes if process["type"] == "renderer"]
+    return max(map(_resident_mib, renderers))
+
+
+def _resident_mib(process: int) -> int:
+    pages = Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
 def sounding(samples: Heard) -> Heard:
