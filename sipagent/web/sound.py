@@ -159,7 +159,9 @@ class _InClear(Sound):
             self.file.seek(0)
             decoded = soundfile.SoundFile(self.file.fileno(), closefd=False)
         except soundfile.LibsndfileError as error:
-            raise SoundError(Reason("its file can't be read: {why}", why=error.error_string.rstrip("."))) from error
+            raise SoundError(
+                Reason("its file can't be read: {why}", why=error.error_string.rstrip("."))
+            ) from error
         if decoded.channels != CHANNELS:
             raise SoundError(
                 Reason("its file has {n} channels; accepted: {most}", n=decoded.channels, most=CHANNELS)

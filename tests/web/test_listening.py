@@ -17,11 +17,10 @@ from sipagent.web.problems import Problem
 from tests.kept import remove
 from tests.office import RATE, Office
 from tests.sealing import PASSPHRASE
-from tests.web.browser import chromium, heard, needs_chromium, person, sounding
+from tests.web.browser import heard, needs_chromium, sounding
 from tests.web.hearing import at_the_end, call, make_listening_office, noise, open_key, play
 from tests.web.listening import Listener, listening
 
-__all__ = ["chromium", "person"]
 pytestmark = needs_chromium
 
 

@@ -12,11 +12,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from retention.storage.keys import read_public
 from tests.office import RATE, Office
-from tests.web.browser import chromium, heard, needs_chromium, person, somebody, sounding
+from tests.web.browser import heard, needs_chromium, somebody, sounding
 from tests.web.hearing import at_the_end, call, make_listening_office, noise, open_key, play
 from tests.web.listening import Listener, listening
 
-__all__ = ["chromium", "person"]
 pytestmark = needs_chromium
 
 
