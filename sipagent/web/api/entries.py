@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from retention.recording import Json
 from sipagent.web.api import accesses, calls, compliance, events, holds, persons, recordings, stats, uses
-from sipagent.web.api.description import description
+from sipagent.web.api.document.description import description
+from sipagent.web.api.document.operation import Operation, get
 from sipagent.web.api.giving import given
-from sipagent.web.api.operation import Operation, get
 
 COOKIE = "__Host-session"
 

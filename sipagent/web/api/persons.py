@@ -14,9 +14,9 @@ from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.lookup.person import calls_of_caller, calls_of_reference
 from sipagent.lookup.whole import whole_record
-from sipagent.web.api import shapes
+from sipagent.web.api.document import shapes
+from sipagent.web.api.document.operation import Answer, post
 from sipagent.web.api.giving import given_one_by_one
-from sipagent.web.api.operation import Answer, post
 from sipagent.web.api.reading import Sent
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, site_of
