@@ -21,8 +21,7 @@ def register(request: Request) -> Response:
     """As `register --json`."""
     answer = site_of(request).commands.recent("register", "--json")
     if answer.json is None:
-        said = answer.problem or answer.text
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, said, headers=_SOON)
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, answer.problem or answer.text)
     return given(answer.json)
 
 
