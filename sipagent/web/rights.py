@@ -56,6 +56,7 @@ ROUTES: Mapping[str, Right] = {
     "GET /static/{name:path}": Right.ANYBODY,
     "GET /": Right.NOW,
     "GET /api/v1/events": Right.NOW,
+    "GET /statistics": Right.STATISTICS,
 }
 
 

@@ -15,6 +15,8 @@ from retention.storage.keys import PublicKey
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
+from sipagent.web.commands import Commands
+from sipagent.web.counting import Counting
 from sipagent.web.moment import Looking, Watching
 from sipagent.web.refusals import Refusals
 from sipagent.web.rights import Right, Role, rights_of
@@ -80,6 +82,16 @@ class Site:
     def watching(self) -> Watching:
         """Those who watch these calls."""
         return Watching(self.look)
+
+    @cached_property
+    def commands(self) -> Commands:
+        """What runs as a process of its own."""
+        return Commands(self.config.file, self.clock)
+
+    @cached_property
+    def counting(self) -> Counting:
+        """What counts the figures of a period."""
+        return Counting(lambda: self.store, self.config, self.clock)
 
     @property
     def terms(self) -> Terms:

@@ -25,6 +25,7 @@ from sipagent.languages.labels import label as label_of
 from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.typography import NARROW
 from sipagent.web.rights import Right
 from sipagent.web.site import person_of, site_of
 
@@ -109,6 +110,7 @@ def _environment() -> Environment:
         "navigation": navigation,
     }
     made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
+    made.filters["number"] = number
     return made
 
 
@@ -150,3 +152,8 @@ def user(address: str | None) -> str:
     if not address:
         return "–"
     return re.sub(r"^sips?:|[@;].*$", "", address)
+
+
+def number(count: int) -> str:
+    """`12,345`, `12 345`."""
+    return f"{count:,}".replace(",", NARROW if spoken.language() == "fr" else ",")
