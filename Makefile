@@ -139,13 +139,13 @@ clean: ## remove .venv and caches; recordings stay
 	@rm -rf .venv .python .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 peers: # the programs at the other end of the tests, which start their own: Debian's service would take port 5060
-	@$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd); \
+	@$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium); \
 	for service in kamailio prometheus; do case "$$missing" in *$$service*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now $$service; fi;; esac; done
 
-lock: .venv/installed ## write anew which versions are shipped, from pyproject.toml
-	@$(PIP) uv && .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-header --no-annotate pyproject.toml --output-file $(LOCK).new
+lock: .venv/installed ## write which versions are shipped: what pyproject.toml asks for anew; UPGRADE=--upgrade: the newest of all
+	@cp $(LOCK) $(LOCK).new; $(PIP) uv && .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		$(UPGRADE) --no-header --no-annotate pyproject.toml --output-file $(LOCK).new
 	@{ echo '# Exactly what is shipped, by version and hash. Made by `make lock` from pyproject.toml: edit that.'; \
 		cat $(LOCK).new; } >$(LOCK) && rm $(LOCK).new
 

@@ -106,6 +106,17 @@ erase_after_note = true
 database = "retention.db"
 purposes = ["statistics", "quality", "organisation"]
 hold_grounds = ["disciplinary", "criminal"]
+[web]
+listen = "127.0.0.1:8443"
+url = "https://ecoute.example.net"
+certificate = "keys/web.pem"
+private_key = "keys/web.key"
+trusted_proxies = []
+session_minutes = 30
+oidc_issuer = ""
+oidc_client_id = ""
+oidc_client_secret_file = ""
+oidc_roles = { "ecoute-listeners" = "listener", "ecoute-dpo" = "officer" }
 """
 
 

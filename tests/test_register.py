@@ -29,6 +29,9 @@ COMPLETE = with_keys(
     with_keys("recording", 'recipients = ["keys/a.pub"]\njustification = "a trial of one month"', OFFICE),
 )
 
+ISSUER = "https://login.ville.fr"
+BY_PROVIDER = f'oidc_issuer = "{ISSUER}"\noidc_client_id = "a"\noidc_client_secret_file = "b"'
+IN_CLEAR = 'certificate = ""\nprivate_key = ""\nurl = ""'
 # A value that is another than in COMPLETE, for every key that the entry rests on.
 CHANGES = {
     "service.name": '"Allô Mairie"',
@@ -70,6 +73,12 @@ CHANGES = {
     "retention.purposes": '["quality"]',
     "retention.hold_grounds": '["criminal"]',
     "retention.timestamp_url": '"https://tsa.example.net"',
+    "web.listen": '""',
+    "web.certificate": '""\nprivate_key = ""\nurl = ""',
+    "web.trusted_proxies": '["192.0.2.10"]',
+    "web.session_minutes": "15",
+    "web.oidc_issuer": BY_PROVIDER.removeprefix("oidc_issuer = "),
+    "web.oidc_roles": '{ "ecoute" = "supervisor" }',
 }
 # Keys that count only where another is set.
 NEEDED = {
@@ -80,6 +89,8 @@ NEEDED = {
     "refusal.in_call_keywords": ("refusal", 'engine = "embedding"\nin_call = "key+voice"'),
     "retention.timestamp_url": ("retention", 'timestamp_ca = "tsa.pem"'),
     "prompts.choices": ("prompts", 'choose = "choose.wav"\nchoices = { "2" = "fr" }'),
+    "web.trusted_proxies": ("web", IN_CLEAR),
+    "web.oidc_roles": ("web", BY_PROVIDER),
     **dict.fromkeys(
         (f"recording.window.{key}" for key in ("days", "hours", "share")),
         ("recording", 'window = [{ days = "mon", hours = "09:00-10:00", share = 0.5 }]'),
@@ -109,6 +120,7 @@ SILENT = {
     *("retention.database", "retention.timestamp_ca"),
     *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.tls_listen"),
     *("edge.certificate", "edge.private_key", "edge.ca"),
+    *("web.url", "web.private_key", "web.oidc_client_id", "web.oidc_client_secret_file"),
 }
 
 
@@ -232,6 +244,10 @@ def variants() -> Iterator[str]:
     yield changed("retention.hold_grounds", "[]")
     yield changed("trunk.numbers", "[]")
     yield with_keys("refusal", 'engine = "embedding"\nmode = "opt_in"\nin_call = "key+voice"', COMPLETE)
+    yield with_keys("web", IN_CLEAR, COMPLETE)
+    yield changed("recording.recipients", "[]", with_keys("web", BY_PROVIDER, COMPLETE))
+    for grounds in ("[]", '["criminal"]'):
+        yield changed("retention.hold_grounds", grounds, changed("web.listen", '""'))
     for key in ("controller_contact", "dpo_contact", "legal_basis"):
         yield changed(f"service.{key}", '""')
         yield changed(f"service.{key}", '"jo@example.org"')
@@ -327,6 +343,8 @@ def test_the_json_knows_no_language() -> None:
 # --- nothing is claimed that is off ---
 
 ALWAYS = {"fail_closed", "stopping", "pausing", "purposes", "trace", "purge", "chain"}
+PAGE = {"logins", "page_line", "opened_by_listeners"}
+PAGELESS = changed("web.listen", '""')
 
 
 @pytest.mark.parametrize(
@@ -348,7 +366,7 @@ ALWAYS = {"fail_closed", "stopping", "pausing", "purposes", "trace", "purge", "c
     ],
 )
 def test_only_what_is_on_is_claimed(keys: dict[str, str], claimed: set[str]) -> None:
-    text = COMPLETE
+    text = PAGELESS
     for key, value in keys.items():
         text = changed(key, value, text)
     assert on(text) == ALWAYS | claimed
@@ -356,6 +374,39 @@ def test_only_what_is_on_is_claimed(keys: dict[str, str], claimed: set[str]) -> 
         before, after = markdown(made(text), language).split(words.headings["security/off"])
         assert after.count("\n- **") == 5 - len(claimed)
         assert before.split(words.headings["security"])[1].count("\n- **") == len(ALWAYS | claimed)
+
+
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        (COMPLETE, set()),
+        (changed("recording.recipients", "[]"), {"opened_by_listeners"}),
+        (with_keys("web", IN_CLEAR, COMPLETE), set()),
+        (
+            changed("web.trusted_proxies", '["192.0.2.10"]', with_keys("web", IN_CLEAR, COMPLETE)),
+            {"page_line"},
+        ),
+        (with_keys("web", BY_PROVIDER, COMPLETE), set()),
+        (PAGELESS, PAGE),
+    ],
+)
+def test_of_the_page_only_what_the_program_guarantees_is_claimed(text: str, lacks: set[str]) -> None:
+    assert on(text) & PAGE == PAGE - lacks
+
+
+def test_without_a_page_nothing_is_said_of_one_but_that_it_is_not_there() -> None:
+    lines = markdown(made(PAGELESS), "en").splitlines()
+    (accounts,) = (line for line in lines if line.startswith("- ") and "page" in line)
+    assert accounts == "- **Accounts**: none, for there is no page"
+    assert made(PAGELESS).to_json()["data"]["accounts"] is None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_who_tells_who_somebody_is_learns_of_each_login(language: str) -> None:
+    text = markdown(made(with_keys("web", BY_PROVIDER, COMPLETE)), language)
+    (line,) = (line for line in text.splitlines() if "`ecoute-dpo` (`officer`)" in line)
+    assert f"`{ISSUER}`" in line
+    assert "Argon2id" not in text and "Argon2id" in markdown(made(), language)
 
 
 def test_keys_of_srtp_that_travel_in_clear_are_told() -> None:

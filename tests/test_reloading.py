@@ -11,6 +11,7 @@ from sipagent.agent.admission import SHIPPED
 from sipagent.agent.agent import Agent
 from sipagent.config.layout import EngineLimits
 from sipagent.config.load import Config, ConfigError
+from sipagent.config.tables.web import WebTable
 from sipagent.service.one_process import engine_settings
 from sipagent.service.processes.worker import settings
 from sipagent.service.reloading import ALONE, ALWAYS, BEHIND_EDGE, LISTENED_FOR, Reloaded, reloaded, waiting
@@ -60,6 +61,7 @@ TAKEN = {
     *("retention.period", "retention.justification", "retention.receipts_period"),
     *("retention.analysis_period", "retention.erase_after_note", "retention.purposes"),
     *("retention.hold_grounds", "retention.timestamp_url", "retention.timestamp_ca"),
+    *(f"web.{key}" for key in WebTable.model_fields),  # which is another process
 }
 NOT_ALONE = {  # one process has no edge, and takes the others
     *("edge.start", "edge.worker_ports", "edge.invites_per_s", "edge.certificate", "edge.private_key"),

@@ -132,7 +132,7 @@ def test_a_whole_number_is_found_without_reading_what_others_said(store: Store) 
     store._db.conn.set_trace_callback(asked.append)
     found = store.recordings(Selection(number=CALLER))
     assert len(found) == 40 and found == sorted(found, key=lambda row: (row.started_at, row.id), reverse=True)
-    assert asked and all(f"WHERE caller = '{CALLER}'" in sql for sql in asked)
+    assert asked and all(f"WHERE recordings.caller = '{CALLER}'" in sql for sql in asked)
 
 
 def test_receipts_by_outcome(three: Store) -> None:
@@ -155,6 +155,16 @@ def test_accesses_in_their_order(store: Store) -> None:
         store.add_access(use)
     assert store.accesses() == uses
     assert store.accesses("b") == uses[1:]
+
+
+def test_each_access_has_a_number(store: Store) -> None:
+    uses = [Access(at=START, action="play", recording_id=id, login=id, via="web") for id in "abc"]
+    numbers = [store.add_access(use) for use in uses]
+    assert [store.access(number) for number in numbers] == uses
+    assert store.numbered_accesses(limit=2) == [(numbers[2], uses[2]), (numbers[1], uses[1])]
+    assert store.numbered_accesses(before=numbers[1], limit=2) == [(numbers[0], uses[0])]
+    with pytest.raises(UnknownId):
+        store.access(numbers[-1] + 1)
 
 
 def test_a_transaction_is_undone_whole(store: Store) -> None:

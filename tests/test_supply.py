@@ -40,6 +40,7 @@ SAID = {
     "Apache 2.0": "Apache-2.0",
     "Apache License, Version 2.0": "Apache-2.0",
     "BSD 3-Clause License": "BSD-3-Clause",
+    "BSD License": "BSD-3-Clause",  # its text has three clauses
     "Dual License": "Apache-2.0 OR BSD-3-Clause",
     "GNU LGPL v3+": "LGPL-3.0-or-later",
     "MIT License": "MIT",

@@ -77,6 +77,10 @@ ENGLISH = RegisterWords(
         "persons.categories": (
             "Callers; operators who answer them; persons who listen to, copy, hold or erase a recording"
         ),
+        "persons.categories/page": (
+            "Callers; operators who answer them; persons who listen to, copy, hold or erase a recording; "
+            "persons who have an account of the page"
+        ),
         "data.voice": "**Voice** of caller and operator, on two channels, and what they say",
         "data.voice/off": "**Voice**: none is recorded any more",
         "data.numbers": (
@@ -91,6 +95,20 @@ ENGLISH = RegisterWords(
             "**Trace of uses**: who listened, copied, held or erased, when, why, under which reference, "
             "where a copy went; refused attempts as well"
         ),
+        "data.uses/page": (
+            "**Trace of uses**: who listened, copied, held or erased, by which login, when, why, under which "
+            "reference, where a copy went; changes to accounts; refused attempts and logins as well"
+        ),
+        "data.accounts": (
+            "**Accounts of the page**: name, roles, language, public key; the password as an Argon2id hash, "
+            "and what the second factor is checked with; when the account was made and last used, and how "
+            "many logins were refused since"
+        ),
+        "data.accounts/provider": (
+            "**Accounts of the page**: name and groups as {provider:code} gives them, roles, language, "
+            "public key; when the account was made and last used"
+        ),
+        "data.accounts/none": "**Accounts**: none, for there is no page",
         "data.sensitive": (
             "**Special categories** (article 9), card numbers: none is sought; the operator pauses the "
             "recording by {pause:code}"
@@ -105,6 +123,10 @@ ENGLISH = RegisterWords(
         ),
         "recipients.authorities/none": (
             "**Authorities**: those that the law names; nothing is held for them"
+        ),
+        "recipients.login_provider": (
+            "**Logins**: {issuer:code} learns who logs in, and when; it names the groups, which give the "
+            "roles: {groups:groups}"
         ),
         "transfers.third_countries": "To third countries: the program makes none",
         "transfers.third_countries/stamped": (
@@ -126,6 +148,10 @@ ENGLISH = RegisterWords(
         "retention.sound_after_analysis/off": "**Sound of an analysed call**: kept as long as the others",
         "retention.uses": (
             "**Names in the trace of uses**: {period:period}, and as long as the recording exists"
+        ),
+        "retention.accounts": (
+            "**Accounts of the page**: until they are removed; a login for {session_minutes} min without a "
+            "click, and 12 h at most"
         ),
         "retention.holds": "**Evidence**: until the hold is released, reviewed on its date",
         "retention.holds/none": "**Evidence**: nothing is held beyond its date",
@@ -211,6 +237,10 @@ ENGLISH = RegisterWords(
             "**Holding as evidence** takes two names: who asks, and who approves; the program compares them, "
             "but does not verify who is there"
         ),
+        "security.four_eyes/page": (
+            "**Holding as evidence** takes two persons: on the page two accounts, of which who asked cannot "
+            "approve; at a shell two names, which the program compares without checking who is there"
+        ),
         "security.four_eyes/off": "**Holding as evidence**: impossible, for want of a ground",
         "security.purge/on": (
             "**Automatic erasure** in time: when the agent starts, then every hour; suspended, with an "
@@ -226,6 +256,27 @@ ENGLISH = RegisterWords(
         "security.time_stamps/off": (
             "**Time stamps** of the chain by an authority (RFC 3161): none; whoever holds the database can "
             "write the whole chain anew"
+        ),
+        "security.logins/own": (
+            "**Login to the page** by an account of one’s own, with a password and a second factor; what an "
+            "account may do is said by its roles, and what it may not leaves its line in the trace"
+        ),
+        "security.logins/provider": (
+            "**Login to the page** by {provider:code}, which answers for the second factor; what a person "
+            "may do is said by their roles, and what they may not leaves its line in the trace"
+        ),
+        "security.page_line/certificate": "**Page on the network** encrypted by the program (TLS)",
+        "security.page_line/proxy": (
+            "**Page on the network** encrypted by the proxy in front of it ({proxies:code}), if that is set "
+            "so; not between the two"
+        ),
+        "security.page_line/loopback": "**Page** that only the machine itself can reach",
+        "security.opened_by_listeners/on": (
+            "**Listening by the page**: the server has no private key; it hands out sealed recordings, and "
+            "each listener’s browser opens them with the listener’s own key"
+        ),
+        "security.opened_by_listeners/off": (
+            "**Listening by the page**: recordings are handed out in clear, as they are stored"
         ),
         "information.notices": "**Notice ({language})**: “{words}”",
         "information.notices/numbers": "**Notice ({language})**, on {numbers:code}: “{words}”",
@@ -245,7 +296,10 @@ ENGLISH = RegisterWords(
         ),
         "Joint controllers and representative, where there are any (article 30(1)(a)).",
         "Processors: telephone carrier, host, maintenance (article 28), and where they are.",
-        "How operators and their representatives were informed, before the service began.",
+        (
+            "How operators, those who use recordings and their representatives were informed, before the "
+            "service began."
+        ),
         "The impact assessment, or why none is needed (article 35).",
         "What becomes of exported copies, of backups, and of the call logs of the operators’ phones.",
     ),

@@ -91,6 +91,10 @@ FRENCH = RegisterWords(
             "Appelants ; opérateurs qui leur répondent ; personnes qui écoutent, copient, font conserver ou "
             "effacent un enregistrement"
         ),
+        "persons.categories/page": (
+            "Appelants ; opérateurs qui leur répondent ; personnes qui écoutent, copient, font conserver ou "
+            "effacent un enregistrement ; personnes qui ont un compte sur la page"
+        ),
         "data.voice": "**Voix** de l’appelant et de l’opérateur, sur deux canaux, et ce qu’ils disent",
         "data.voice/off": "**Voix** : plus aucune n’est enregistrée",
         "data.numbers": (
@@ -106,6 +110,21 @@ FRENCH = RegisterWords(
             "**Trace des usages** : qui a écouté, copié, fait conserver ou effacé, quand, pourquoi, sous "
             "quelle référence, où est allée une copie ; les refus aussi"
         ),
+        "data.uses/page": (
+            "**Trace des usages** : qui a écouté, copié, fait conserver ou effacé, par quel compte, quand, "
+            "pourquoi, sous quelle référence, où est allée une copie ; les modifications des comptes ; les "
+            "refus et les connexions refusées aussi"
+        ),
+        "data.accounts": (
+            "**Comptes de la page** : nom, rôles, langue, clé publique ; empreinte du mot de passe "
+            "(Argon2id), et de quoi vérifier le second facteur ; dates de création et de dernière connexion, "
+            "nombre de connexions refusées depuis"
+        ),
+        "data.accounts/provider": (
+            "**Comptes de la page** : nom et groupes tels que les donne {provider:code}, rôles, langue, clé "
+            "publique ; dates de création et de dernière connexion"
+        ),
+        "data.accounts/none": "**Comptes** : aucun, il n’y a pas de page",
         "data.sensitive": (
             "**Données sensibles** (article 9), numéros de carte : aucune de ces données n’est recherchée ; "
             "l’opérateur suspend l’enregistrement par {pause:code}"
@@ -120,6 +139,10 @@ FRENCH = RegisterWords(
         ),
         "recipients.authorities/none": (
             "**Autorités** : celles que désigne la loi ; rien n’est conservé pour elles"
+        ),
+        "recipients.login_provider": (
+            "**Connexions** : {issuer:code} apprend qui se connecte, et quand ; il nomme les groupes, qui "
+            "donnent les rôles : {groups:groups}"
         ),
         "transfers.third_countries": "Aucun du fait du programme",
         "transfers.third_countries/stamped": (
@@ -143,6 +166,10 @@ FRENCH = RegisterWords(
         ),
         "retention.uses": (
             "**Noms dans la trace des usages** : {period:period}, et tant que l’enregistrement existe"
+        ),
+        "retention.accounts": (
+            "**Comptes de la page** : jusqu’à leur suppression ; une connexion, {session_minutes} min sans "
+            "clic, et 12 h au plus"
         ),
         "retention.holds": "**Preuves** : jusqu’à la levée de la conservation, réexaminée à la date fixée",
         "retention.holds/none": "**Preuves** : aucune conservation au-delà du terme",
@@ -235,6 +262,11 @@ FRENCH = RegisterWords(
             "**Conservation comme preuve** à deux noms : la personne qui la demande et celle qui "
             "l’approuve ; le programme compare ces noms, mais ne vérifie pas qui est là"
         ),
+        "security.four_eyes/page": (
+            "**Conservation comme preuve** à deux personnes : sur la page, deux comptes, et qui demande ne "
+            "peut pas approuver ; en ligne de commande, deux noms, que le programme compare sans vérifier "
+            "qui est là"
+        ),
         "security.four_eyes/off": "**Conservation comme preuve** : impossible, faute de motif",
         "security.purge/on": (
             "**Effacement automatique** à terme : au démarrage de l’agent, puis toutes les heures ; "
@@ -250,6 +282,28 @@ FRENCH = RegisterWords(
         "security.time_stamps/off": (
             "**Horodatage** de la chaîne par une autorité (RFC 3161) : aucun ; qui dispose de la base "
             "peut réécrire la chaîne entière"
+        ),
+        "security.logins/own": (
+            "**Connexion à la page** par un compte nominatif, avec mot de passe et second facteur ; ce que "
+            "peut faire un compte dépend de ses rôles, et ce qui lui est refusé laisse une ligne dans la "
+            "trace"
+        ),
+        "security.logins/provider": (
+            "**Connexion à la page** par {provider:code}, qui répond du second facteur ; ce que peut faire "
+            "une personne dépend de ses rôles, et ce qui lui est refusé laisse une ligne dans la trace"
+        ),
+        "security.page_line/certificate": "**Page sur le réseau** chiffrée par le programme (TLS)",
+        "security.page_line/proxy": (
+            "**Page sur le réseau** chiffrée par le serveur mandataire placé devant elle ({proxies:code}), "
+            "s’il est réglé ainsi ; pas entre les deux"
+        ),
+        "security.page_line/loopback": "**Page** que seule la machine elle-même peut atteindre",
+        "security.opened_by_listeners/on": (
+            "**Écoute par la page** : le serveur n’a aucune clé privée ; il remet les enregistrements "
+            "scellés, et c’est le navigateur de chaque personne qui les ouvre, avec sa propre clé"
+        ),
+        "security.opened_by_listeners/off": (
+            "**Écoute par la page** : les enregistrements sont remis en clair, comme ils sont stockés"
         ),
         "information.notices": "**Annonce ({language})** : « {words} »",
         "information.notices/numbers": "**Annonce ({language})**, sur {numbers:code} : « {words} »",
@@ -272,7 +326,10 @@ FRENCH = RegisterWords(
             "Les sous-traitants (article 28) : opérateur téléphonique, hébergeur, maintenance, et où ils se "
             "trouvent."
         ),
-        "L’information des opérateurs et de leurs représentants, avant la mise en service.",
+        (
+            "L’information des opérateurs, des personnes qui se servent des enregistrements et de leurs "
+            "représentants, avant la mise en service."
+        ),
         "L’analyse d’impact relative à la protection des données, ou pourquoi il n’en faut pas (article 35).",
         "Ce que deviennent les copies exportées, les sauvegardes et les journaux d’appels des postes.",
     ),

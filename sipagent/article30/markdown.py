@@ -117,8 +117,8 @@ class _Writing(Formatter):
                 return self._amount(value, format_spec)
             case "windows":
                 return ("; ", " ; ")[self._french].join(map(self._window, value))
-            case "people":
-                return ", ".join(f"{_prose(one['name'] or '–')} ({_code(one['key'])})" for one in value)
+            case "people" | "groups":
+                return ", ".join(map(_person if format_spec == "people" else _group, value))
             case _:
                 return _prose(str(value))
 
@@ -164,6 +164,14 @@ def _french_hours(hours: str) -> str:
 def _french_time(time: str) -> str:
     hour, minute = time.split(":")
     return f"{int(hour)}{WIDE}h" + (f"{WIDE}{minute}" if minute != "00" else "")
+
+
+def _person(one: dict[str, Any]) -> str:
+    return f"{_prose(one['name'] or '–')} ({_code(one['key'])})"
+
+
+def _group(one: dict[str, Any]) -> str:
+    return f"{_code(one['group'])} ({_code(one['role'])})"
 
 
 def _prose(text: str) -> str:

@@ -152,13 +152,21 @@ def _purposes(config: Config) -> Iterator[Statement]:
 
 def _persons_and_data(config: Config) -> Iterator[Statement]:
     """Article 30(1)(c)."""
-    yield Statement("persons.categories", ["callers", "operators", "users_of_recordings"])
+    web, page = config.web, config.web.listen is not None
+    persons = ["callers", "operators", "users_of_recordings", *(["account_holders"] if page else [])]
+    yield Statement("persons.categories", persons, ("web.listen",), "page" if page else "")
     yield Statement("data.voice", _records(config), _DRAWN_BY, "" if _records(config) else "off")
     yield Statement("data.numbers", ["caller", "called", "operator"])
     yield Statement("data.call", ["times", "outcome", "decision", "keys_pressed", "events", "call_id"])
     yield Statement("data.analysis", ["text", "author"])
+    traced = ["time", "action", "purpose", "by", "system_user", "reference", "destination"]
+    traced += ["login", "refused_logins"] if page else []
+    yield Statement("data.uses", traced, ("web.listen",), "page" if page else "")
     yield Statement(
-        "data.uses", ["time", "action", "purpose", "by", "system_user", "reference", "destination"]
+        "data.accounts",
+        {"accounts": page, "provider": web.oidc_issuer} if page else None,
+        ("web.listen", "web.oidc_issuer"),
+        "none" if not page else "provider" if web.oidc_issuer else "",
     )
     yield Statement(
         "data.sensitive", {"sought": False, "pause": config.operators.pause_code}, ("operators.pause_code",)
@@ -173,6 +181,11 @@ def _recipients(config: Config, recipients: Sequence[PublicKey]) -> Iterator[Sta
     grounds = list(config.retention.hold_grounds)
     keys, none = ("retention.hold_grounds",), "" if grounds else "none"
     yield Statement("recipients.authorities", grounds, keys, none)
+    web = config.web
+    if web.listen is not None and web.oidc_issuer:
+        groups = [{"group": group, "role": role} for group, role in web.oidc_roles.items()]
+        provider = {"issuer": web.oidc_issuer, "groups": groups}
+        yield Statement("recipients.login_provider", provider, ("web.oidc_issuer", "web.oidc_roles"))
     url = config.retention.timestamp_url
     yield Statement(
         "transfers.third_countries",
@@ -199,6 +212,11 @@ def _periods(config: Config) -> Iterator[Statement]:
     fate, how = ("erased", "on") if erased else ("kept", "off")
     yield Statement("retention.sound_after_analysis", fate, key, how)
     yield Statement("retention.uses", {"period": kept.analysis_period}, analysis)
+    if config.web.listen is not None:
+        minutes = config.web.session_minutes
+        yield Statement(
+            "retention.accounts", {"session_minutes": minutes}, ("web.listen", "web.session_minutes")
+        )
     grounds = ("retention.hold_grounds",)
     yield Statement("retention.holds", bool(kept.hold_grounds), grounds, "" if kept.hold_grounds else "none")
     yield Statement("retention.tombstones", ["id", "times", "decision", "bytes", "sha256"])
@@ -284,9 +302,16 @@ def _security(config: Config, recipients: Sequence[PublicKey]) -> Iterator[State
     yield _measure("pausing", True, {"code": operators.pause_code}, "operators.pause_code")
     yield _measure("purposes", True, {"purposes": list(kept.purposes)}, "retention.purposes")
     yield _measure("trace", True)
+    grounds, page = list(kept.hold_grounds), config.web.listen is not None
     yield _measure(
-        "four_eyes", bool(kept.hold_grounds), {"grounds": list(kept.hold_grounds)}, "retention.hold_grounds"
+        "four_eyes",
+        bool(grounds),
+        {"grounds": grounds},
+        *("retention.hold_grounds", "web.listen"),
+        how="page" if grounds and page else "",
     )
+    if page:
+        yield from _page(config, recipients)
     yield _measure("purge", True)
     yield _measure("chain", True)
     url = kept.timestamp_url
@@ -311,3 +336,16 @@ def _media(config: Config) -> Statement:
     return _measure(
         "media", srtp == "required" and tls, {"srtp": srtp, "keys_in_clear": not tls}, *keys, how=how
     )
+
+
+def _page(config: Config, recipients: Sequence[PublicKey]) -> Iterator[Statement]:
+    """What protects the page; behind a proxy its line is the proxy's affair."""
+    web = config.web
+    issuer = web.oidc_issuer
+    how = "provider" if issuer else "own"
+    yield _measure("logins", True, {"provider": issuer}, "web.listen", "web.oidc_issuer", how=how)
+    proxies = [str(network) for network in web.trusted_proxies]
+    by = "certificate" if web.certificate else "proxy" if proxies else "loopback"
+    keys = ("web.listen", "web.certificate", "web.trusted_proxies")
+    yield _measure("page_line", by != "proxy", {"by": by, "proxies": proxies}, *keys, how=by)
+    yield _measure("opened_by_listeners", bool(recipients), None, "web.listen", "recording.recipients")

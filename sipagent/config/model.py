@@ -19,6 +19,7 @@ from sipagent.config.tables.recording import RecordingTable, RetentionTable
 from sipagent.config.tables.service import CapacityTable, HoursTable, MetricsTable, ServiceTable
 from sipagent.config.tables.sip import CredentialsTable, EdgeTable, OperatorsTable, TrunkTable
 from sipagent.config.tables.spoken import PromptFiles, PromptSet, PromptsTable, RefusalTable
+from sipagent.config.tables.web import WebTable
 
 PASSWORD_LIMIT = 1024  # bytes read of a password file
 
@@ -45,6 +46,7 @@ class Config(Table):
     edge: EdgeTable = key("a table", {})
     metrics: MetricsTable = key("a table", {})
     retention: RetentionTable = key("a table", {})
+    web: WebTable = key("a table", {})
     _file: Path = PrivateAttr()
     _base: Path = PrivateAttr()
 

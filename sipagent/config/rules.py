@@ -12,7 +12,8 @@ from sipagent.config.finding import counted
 from sipagent.config.model import Config
 from sipagent.config.tables.sip import CredentialsTable
 from sipagent.config.tables.spoken import PROMPT
-from sipagent.config.types import outlasts, uri_host, uri_user
+from sipagent.config.tables.web import is_here
+from sipagent.config.types import HostPort, outlasts, uri_host, uri_user
 
 SIX_MONTHS_DAYS = 181  # the shortest six calendar months, 1 September to 1 March
 PORTS_PER_CALL = 8  # two legs, RTP and RTCP each, and as many that are being closed
@@ -41,6 +42,8 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _languages(config)
     yield from _windows(config)
     yield from _retention(config)
+    yield from _web(config)
+    yield from _oidc(config)
 
 
 def _trunk(config: Config) -> Iterator[Complaint]:
@@ -253,4 +256,63 @@ def _retention(config: Config) -> Iterator[Complaint]:
     if kept.timestamp_url and kept.timestamp_ca is None:  # the reverse: what was stamped once
         yield Complaint(
             "retention.timestamp_url", "given without certificates", "retention.timestamp_ca with it"
+        )
+
+
+def _web(config: Config) -> Iterator[Complaint]:
+    """Passwords and recordings never cross a network in clear."""
+    web = config.web
+    if (web.certificate is None) != (web.private_key is None):
+        given, other = ("certificate", "private_key") if web.certificate else ("private_key", "certificate")
+        yield Complaint(f"web.{given}", f"given without web.{other}", "both, or none")
+    listen, url = web.listen, web.url
+    if listen is None:
+        return
+    protected = web.certificate is not None or bool(web.trusted_proxies)
+    if not listen.is_loopback and not protected:
+        yield Complaint(
+            "web.listen",
+            f"'{listen}' faces a network, and there is no certificate",
+            "127.0.0.1, or web.certificate, or web.trusted_proxies",
+        )
+    if url is None and (listen.is_any or not (listen.is_loopback or web.certificate)):
+        yield Complaint(
+            "web.url",
+            f"missing, and '{listen}' is not what people type",
+            "a URL such as https://ecoute.example.net",
+        )
+    if url and url.startswith("https:") and not protected:
+        yield Complaint(
+            "web.url",
+            "is https, which nothing here speaks",
+            "web.certificate, or web.trusted_proxies, with it",
+        )
+    if url and url.startswith("http:") and (web.certificate or not is_here(url)):
+        yield Complaint("web.url", f"'{url}' would have passwords sent in clear", "an https URL")
+    others: dict[str, HostPort | None] = {
+        "trunk.listen": None if config.trunk.transport == "udp" else config.trunk.listen,
+        "metrics.listen": config.metrics.listen,
+        "edge.tls_listen": config.edge.tls_listen,
+    }
+    for name, taken in others.items():
+        if taken and taken.port == listen.port:
+            yield Complaint("web.listen", f"'{listen}' has the port of {name}", "another port")
+
+
+def _oidc(config: Config) -> Iterator[Complaint]:
+    web = config.web
+    needed = {
+        "oidc_issuer": web.oidc_issuer,
+        "oidc_client_id": web.oidc_client_id,
+        "oidc_client_secret_file": web.oidc_client_secret_file,
+    }
+    given = [key for key, value in needed.items() if value]
+    absent = [key for key, value in needed.items() if not value]
+    if given and absent:
+        yield Complaint(f"web.{given[0]}", f"given without web.{absent[0]}", f"{', '.join(needed)}, or none")
+    if web.oidc_issuer and not web.oidc_roles:
+        yield Complaint(
+            "web.oidc_roles",
+            "empty, so that nobody could log in",
+            'a table such as { "ecoute-listeners" = "listener" }',
         )

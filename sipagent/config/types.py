@@ -50,6 +50,11 @@ class HostPort(NamedTuple):
         """Tell whether only this machine can reach it."""
         return ipaddress.ip_address(self.host).is_loopback
 
+    @property
+    def is_any(self) -> bool:
+        """Tell whether it is every address of this machine, and so none that anybody could type."""
+        return ipaddress.ip_address(self.host).is_unspecified
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

@@ -13,9 +13,11 @@ from tests.conftest import AgentFactory
 from tests.peers.installed import PATIENCE_S, Installed, installed, said
 from tests.peers.process import free_ports
 from tests.test_lock import locked
+from tests.test_structure import ROOT, tracked
 
 pytestmark = pytest.mark.live
 
+WEB = ROOT / "sipagent/web"
 ANSWERS = """\
 [service]
 name = "Allô Mairie"
@@ -73,6 +75,15 @@ def test_every_module_finds_what_it_imports(ours: Installed) -> None:
 def test_every_command_is_there(ours: Installed) -> None:
     help = run(ours.program, "--help")
     assert all(f"\n  {command} " in help for command in cli.commands)
+
+
+def test_all_that_the_page_is_made_of_is_there(ours: Installed) -> None:
+    """Templates, style, scripts and the library that they bring along, as they are here."""
+    ours_at = Path(run(ours.python, "-I", "-c", "import sipagent.web as w; print(w.__path__[0])").strip())
+    files = [path for path in tracked() if path.is_relative_to(WEB) and path.suffix not in (".py", ".md")]
+    assert {path.parent.name for path in files} >= {"static", "templates"}
+    for path in files:
+        assert (ours_at / path.relative_to(WEB)).read_bytes() == path.read_bytes(), path
 
 
 def test_init_and_run(ours: Installed, tmp_path: Path, agent_factory: AgentFactory) -> None:
