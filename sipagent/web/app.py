@@ -13,8 +13,9 @@ from starlette.responses import Response
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
+from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
-from sipagent.web.pages import now, statistics
+from sipagent.web.pages import compliance, now, statistics
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
@@ -53,8 +54,10 @@ def _files() -> dict[str, tuple[bytes, bytes]]:
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
+    *compliance.ENTRIES,
     *now.ENTRIES,
     *statistics.ENTRIES,
+    *entries.ENTRIES,
 )
 
 
