@@ -60,6 +60,8 @@ ROUTES: Mapping[str, Right] = {
     "GET /calls": Right.LIST,
     "POST /calls": Right.LIST,
     "GET /recordings/{id}": Right.LIST,
+    "POST /recordings/{id}/note": Right.NOTE,
+    "POST /recordings/{id}/delete": Right.PERSONS,
     "GET /statistics": Right.STATISTICS,
     "GET /api/v1/openapi.json": Right.ANYBODY,
     "GET /api/v1/recordings": Right.LIST,

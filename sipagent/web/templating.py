@@ -126,9 +126,9 @@ def seen(value: Any) -> Any:
 
 
 def label(kind: Kind, code: str) -> str:
-    """The words for a code; where they are the code itself, without underscores."""
+    """The words for a code; where they are the code itself, its beginning without underscores."""
     named = label_of(kind, code)
-    return code.replace("_", " ") if named == code else named
+    return cut(code.replace("_", " ")) if named == code else named
 
 
 def length(seconds: float | None) -> str:

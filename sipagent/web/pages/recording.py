@@ -31,6 +31,8 @@ from sipagent.web.templating import label, length, number, render, size, user
 EMPTY = dict.fromkeys(("reason", "text", "ground", "reference", "review"), "")  # the fields of all forms
 USES = 100  # that are shown, the latest
 
+NO_SUCH = Reason(N_("there is no such call"))
+
 Facts = list[tuple[str, str]]
 
 
@@ -47,7 +49,7 @@ def recording(request: Request) -> Response:
             raise Problem(
                 HTTPStatus.NOT_FOUND, Reason(N_("several calls are meant; accepted: a whole id"))
             ) from unknown
-        raise Problem(HTTPStatus.NOT_FOUND, Reason(N_("there is no such call"))) from unknown
+        raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
 
 
 def shown_call(
@@ -69,6 +71,7 @@ def shown_call(
         "faulty": "",
         "typed": EMPTY,
         "going": None,
+        "seen": "",
         "here": RECORDINGS,
         "known": known,
         "reference": reference_of(id),
