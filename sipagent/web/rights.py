@@ -55,6 +55,13 @@ SOUND = frozenset((Right.USE, Right.ACCESS_REQUEST))  # what an administrator ne
 ROUTES: Mapping[str, Right] = {
     "GET /static/{name:path}": Right.ANYBODY,
     "GET /": Right.NOW,
+    "GET /recordings": Right.LIST,
+    "POST /recordings": Right.LIST,
+    "GET /calls": Right.LIST,
+    "POST /calls": Right.LIST,
+    "GET /recordings/{id}": Right.LIST,
+    "POST /recordings/{id}/note": Right.NOTE,
+    "POST /recordings/{id}/delete": Right.PERSONS,
     "GET /statistics": Right.STATISTICS,
     "GET /api/v1/openapi.json": Right.ANYBODY,
     "GET /api/v1/recordings": Right.LIST,
