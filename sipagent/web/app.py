@@ -14,7 +14,7 @@ from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.guard import Entry, answered
-from sipagent.web.pages import compliance, now, statistics
+from sipagent.web.pages import compliance, now, requests, statistics
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
@@ -51,6 +51,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
     *compliance.ENTRIES,
     *now.ENTRIES,
+    *requests.ENTRIES,
     *statistics.ENTRIES,
 )
 
