@@ -43,8 +43,9 @@ def found_page(request: Request) -> Response:
 
 
 def package(request: Request) -> Response:
-    """The package of the calls that are ticked: a ZIP, or with `parts` its files in JSON, for who adds sounds."""
-    form, site, person = form_of(request), site_of(request), someone(request)
+    """The package of the calls that are ticked: a ZIP, or with `parts` its files in JSON, for who adds
+    sounds."""
+    form, site = form_of(request), site_of(request)
     asked = _asked(form)
     try:
         reference = form.line("request", _("Reference of the request"))
@@ -216,7 +217,8 @@ def _copied(calls: list[PersonCall], told: Access, sounds: set[str]) -> set[str]
         for call in calls
         if call.id in sounds
         and any(
-            (use.action, use.outcome, use.login, use.reference) == ("export", "done", told.login, told.reference)
+            (use.action, use.outcome, use.login, use.reference)
+            == ("export", "done", told.login, told.reference)
             for use in call.whole.accesses
         )
     }

@@ -124,7 +124,9 @@ def nameless(what: str) -> str:
 def story(call: PersonCall, *, names: bool) -> list[Event]:
     """The events of a call, oldest first; without `names` they lead to no operator."""
     events = call.whole.receipt.events if call.whole.receipt else ()
-    return [event if names else Event(at=event.at, what=nameless(event.what), by=event.by) for event in events]
+    return [
+        event if names else Event(at=event.at, what=nameless(event.what), by=event.by) for event in events
+    ]
 
 
 def to_json(call: PersonCall, *, names: bool, sound: str | None) -> Json:
