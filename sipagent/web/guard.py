@@ -15,10 +15,8 @@ from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import answering
 from sipagent.web.problems import Problem
 from sipagent.web.rights import ROUTES, Right, roles_with
-from sipagent.web.site import language_of, person_of, site_of, trace_of
+from sipagent.web.site import API, language_of, person_of, site_of, trace_of
 from sipagent.web.templating import render
-
-API = "/api/"  # what programs read
 
 Endpoint = Callable[[Request], Response]
 

@@ -22,6 +22,8 @@ from sipagent.web.persons.papers import Drawer
 from sipagent.web.refusals import Refusals
 from sipagent.web.rights import Right, Role, rights_of
 
+API = "/api/"  # what programs read
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
@@ -157,4 +159,8 @@ def language_of(request: Request) -> str:
 def trace_of(request: Request, action: str) -> Access:
     """The line for the trace of what this request does."""
     person = person_of(request)
-    return Access(at=site_of(request).clock(), action=action, by=None if person is None else person.name)
+    at = site_of(request).clock()
+    if person is None:
+        via = "api" if request.url.path.startswith(API) else "web"
+        return Access(at=at, action=action, via=via)
+    return Access(at=at, action=action, by=person.name, login=person.name, via=person.via)

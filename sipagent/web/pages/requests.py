@@ -135,7 +135,7 @@ def erased_page(request: Request) -> Response:
 
 
 def certificates(request: Request) -> Response:
-    """The same as a text."""
+    """The certificates as a text."""
     text = _PAGE.join(_papers(request).certificates)
     headers = {"Content-Disposition": 'attachment; filename="certificates.txt"'}
     return Response(text, headers=headers, media_type="text/plain")

@@ -130,7 +130,7 @@ def story(call: PersonCall, *, names: bool) -> list[Event]:
 
 
 def to_json(call: PersonCall, *, names: bool, sound: str | None) -> Json:
-    """The same for programs; `names`: of those who answered and used it; `sound`: the file beside it."""
+    """A call for programs; `names`: of those who answered and used it; `sound`: the file beside it."""
     row, receipt = call.whole.recording, call.whole.receipt
     operator = next((one.operator for one in (receipt, row) if one and one.operator), None)
     return {

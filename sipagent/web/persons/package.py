@@ -66,7 +66,7 @@ def letter(site: Site, package: Package) -> str:
 
 
 def data(site: Site, package: Package) -> Json:
-    """The same for programs."""
+    """What the letter says, for programs."""
     service, kept = site.config.service, site.config.retention
     return {
         "format": FORMAT,
