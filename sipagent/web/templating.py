@@ -28,7 +28,7 @@ from sipagent.languages.spoken import gettext as _
 from sipagent.languages.typography import NARROW
 from sipagent.web.markdown import quoted
 from sipagent.web.rights import Right
-from sipagent.web.site import Site, person_of, site_of
+from sipagent.web.site import person_of, site_of
 
 FOLDER = Path(__file__).parent
 _SPACES = r"[^\S\n\t \u00a0\u202f]"
@@ -76,15 +76,9 @@ def render(
     return HTMLResponse(text, int(status), headers)
 
 
-def written(site: Site, template: str, **values: Any) -> str:
+def written(template: str, **values: Any) -> str:
     """A text of its own, for a file: in the language that is spoken here."""
-
-    def when(at: datetime) -> str:
-        """`2026-11-24 23:20:00`, in the service's time zone."""
-        return f"{site.local(at):%Y-%m-%d %H:%M:%S}"
-
-    made = _environment().get_template(template)
-    return made.render(language=spoken.language(), when=when, service=site.config.service.name, **values)
+    return _environment().get_template(template).render(language=spoken.language(), **values)
 
 
 def navigation() -> tuple[tuple[str, str, Right], ...]:

@@ -15,6 +15,7 @@ from retention.recording import Json, to_text
 from retention.storage.keys import KeysError, read_public
 from sipagent.languages.choice import LANGUAGES
 from sipagent.languages.spoken import answering, ngettext
+from sipagent.stats.words import StatisticsWords
 from sipagent.web.persons.kept import PersonCall, story, to_json
 from sipagent.web.site import Site
 from sipagent.web.templating import written
@@ -52,10 +53,13 @@ class Package:
 def letter(site: Site, package: Package) -> str:
     """A page of its own, in the service's language: it loads nothing, and runs nothing."""
     service = site.config.service
-    with answering(service.language if service.language in LANGUAGES else "en"):
+    language = service.language if service.language in LANGUAGES else "en"
+    words = StatisticsWords(language)
+    with answering(language):
         return written(
-            site,
             "letter.html",
+            service=service.name,
+            when=lambda at: words.second(site.local(at)),
             package=package,
             config=site.config,
             story=story,
