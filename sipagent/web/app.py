@@ -13,6 +13,7 @@ from starlette.responses import Response
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
+from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
 from sipagent.web.pages import compliance, now, requests, statistics
 from sipagent.web.problems import Problem
@@ -57,6 +58,7 @@ ENTRIES: tuple[Entry, ...] = (
     *now.ENTRIES,
     *requests.ENTRIES,
     *statistics.ENTRIES,
+    *entries.ENTRIES,
 )
 
 

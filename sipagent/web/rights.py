@@ -55,7 +55,6 @@ SOUND = frozenset((Right.USE, Right.ACCESS_REQUEST))  # what an administrator ne
 ROUTES: Mapping[str, Right] = {
     "GET /static/{name:path}": Right.ANYBODY,
     "GET /": Right.NOW,
-    "GET /api/v1/events": Right.NOW,
     "GET /statistics": Right.STATISTICS,
     "GET /requests": Right.PERSONS,
     "POST /requests": Right.PERSONS,
@@ -64,6 +63,25 @@ ROUTES: Mapping[str, Right] = {
     "POST /requests/erased": Right.PERSONS,
     "GET /requests/erased/{token}": Right.PERSONS,
     "GET /requests/erased/{token}/certificates.txt": Right.PERSONS,
+    "GET /api/v1/openapi.json": Right.ANYBODY,
+    "GET /api/v1/recordings": Right.LIST,
+    "POST /api/v1/recordings/search": Right.LIST,
+    "GET /api/v1/recordings/{id}": Right.LIST,
+    "POST /api/v1/recordings/{id}/uses": Right.ACCESS_REQUEST,  # for any other purpose: USE
+    "GET /api/v1/recordings/{id}/uses/{number:row}/sound": Right.ACCESS_REQUEST,  # the same
+    "GET /api/v1/calls": Right.LIST,
+    "POST /api/v1/calls/search": Right.LIST,
+    "GET /api/v1/calls/{id}": Right.LIST,
+    "GET /api/v1/holds": Right.LIST,
+    "GET /api/v1/accesses": Right.ACCESSES,
+    "GET /api/v1/events": Right.NOW,
+    "GET /api/v1/stats": Right.STATISTICS,  # by operator: OPERATORS
+    "POST /api/v1/persons": Right.PERSONS,
+    "GET /api/v1/register": Right.COMPLIANCE,
+    "GET /api/v1/verify": Right.COMPLIANCE,
+    "POST /api/v1/verify": Right.COMPLIANCE,
+    "GET /api/v1/check": Right.CHECK,
+    "POST /api/v1/check": Right.CHECK,
     "GET /compliance": Right.CHECK,
     "POST /compliance/check": Right.CHECK,
     "POST /compliance/verify": Right.COMPLIANCE,

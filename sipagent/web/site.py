@@ -21,6 +21,9 @@ from sipagent.web.moment import Looking, Watching
 from sipagent.web.persons.papers import Drawer
 from sipagent.web.refusals import Refusals
 from sipagent.web.rights import Right, Role, rights_of
+from sipagent.web.sound import Sounds
+
+API = "/api/"  # what programs read
 
 API = "/api/"  # what programs read
 
@@ -75,6 +78,11 @@ class Site:
     def refusals(self) -> Refusals:
         """What is refused leaves rows in the trace, though never too many."""
         return Refusals(self.store, self.clock)
+
+    @cached_property
+    def sounds(self) -> Sounds:
+        """The stored sound of recordings."""
+        return Sounds(self.archive.files)
 
     @cached_property
     def look(self) -> Looking:
@@ -144,8 +152,11 @@ def someone(request: Request) -> Person:
 
 
 def language_of(request: Request) -> str:
-    """The language of the answer: the account's, or else what the browser wishes, or the service's."""
+    """The language of the answer: the account's, or else what the browser wishes, or the service's; English
+    for a program."""
     person = person_of(request)
+    if request.url.path.startswith(API) and (person is None or person.via != "web"):
+        return "en"
     if person is not None and person.language in LANGUAGES:
         return str(person.language)
     for wish in request.headers.get("accept-language", "").split(","):
