@@ -76,6 +76,11 @@ def render(
     return HTMLResponse(text, int(status), headers)
 
 
+def written(template: str, **values: Any) -> str:
+    """A text of its own, for a file: in the language that is spoken here."""
+    return _environment().get_template(template).render(language=spoken.language(), **values)
+
+
 def navigation() -> tuple[tuple[str, str, Right], ...]:
     """The pages: address, name, and who sees it."""
     return (
