@@ -15,7 +15,7 @@ from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
-from sipagent.web.pages import accesses, compliance, now, requests, statistics
+from sipagent.web.pages import accesses, acts, compliance, now, recording, recordings, requests, statistics
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
@@ -56,6 +56,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
     *compliance.ENTRIES,
     *now.ENTRIES,
+    *recordings.ENTRIES,
+    *recording.ENTRIES,
+    *acts.ENTRIES,
     *requests.ENTRIES,
     *accesses.ENTRIES,
     *statistics.ENTRIES,

@@ -55,6 +55,13 @@ SOUND = frozenset((Right.USE, Right.ACCESS_REQUEST))  # what an administrator ne
 ROUTES: Mapping[str, Right] = {
     "GET /static/{name:path}": Right.ANYBODY,
     "GET /": Right.NOW,
+    "GET /recordings": Right.LIST,
+    "POST /recordings": Right.LIST,
+    "GET /calls": Right.LIST,
+    "POST /calls": Right.LIST,
+    "GET /recordings/{id}": Right.LIST,
+    "POST /recordings/{id}/note": Right.NOTE,
+    "POST /recordings/{id}/delete": Right.PERSONS,
     "GET /statistics": Right.STATISTICS,
     "GET /requests": Right.PERSONS,
     "POST /requests": Right.PERSONS,
@@ -69,14 +76,17 @@ ROUTES: Mapping[str, Right] = {
     "GET /api/v1/recordings/{id}": Right.LIST,
     "POST /api/v1/recordings/{id}/uses": Right.ACCESS_REQUEST,  # for any other purpose: USE
     "GET /api/v1/recordings/{id}/uses/{number:row}/sound": Right.ACCESS_REQUEST,  # the same
+    "POST /api/v1/recordings/{id}/notes": Right.NOTE,
     "GET /api/v1/calls": Right.LIST,
     "POST /api/v1/calls/search": Right.LIST,
     "GET /api/v1/calls/{id}": Right.LIST,
+    "POST /api/v1/calls/{id}/delete": Right.PERSONS,
     "GET /api/v1/holds": Right.LIST,
     "GET /api/v1/accesses": Right.ACCESSES,
     "GET /api/v1/events": Right.NOW,
     "GET /api/v1/stats": Right.STATISTICS,  # by operator: OPERATORS
     "POST /api/v1/persons": Right.PERSONS,
+    "POST /api/v1/persons/delete": Right.PERSONS,
     "GET /api/v1/register": Right.COMPLIANCE,
     "GET /api/v1/verify": Right.COMPLIANCE,
     "POST /api/v1/verify": Right.COMPLIANCE,

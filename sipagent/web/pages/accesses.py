@@ -5,16 +5,15 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from retention.recording import Access
 from sipagent.languages.labels import N_
-from sipagent.languages.reason import Reason, shown
+from sipagent.languages.reason import Reason
 from sipagent.web.guard import Entry
+from sipagent.web.pages.recording import detail_of
 from sipagent.web.problems import Problem
 from sipagent.web.site import site_of
 from sipagent.web.templating import render
 
 _MOST = 50  # lines of a page
-_THEIRS = ("delete", "release")  # what is done with a reason in a person's own words
 _DIGITS = 18
 
 
@@ -32,12 +31,6 @@ def accesses_page(request: Request) -> Response:
         first=not text,
         detail_of=detail_of,
     )
-
-
-def detail_of(use: Access) -> str | None:
-    """What came of it, in the language that is spoken; but a person's own reason in their words."""
-    theirs = use.action in _THEIRS and use.outcome == "done"
-    return use.detail and (use.detail if theirs else shown(use.detail))
 
 
 ENTRIES = (Entry("GET /accesses", accesses_page),)
