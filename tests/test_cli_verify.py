@@ -73,6 +73,7 @@ def test_all_is_well(office: Office, row: Recording) -> None:
         "accesses": "1",
         "notes": "1",
         "sums": "0",
+        "approvals": "0",
         "files": "3",
         "stamps": "0",
         "head": str(head.seq),
