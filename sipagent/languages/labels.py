@@ -57,6 +57,7 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "backup",
         "restore",
         *("ask", "approve", "refuse", "withdraw"),
+        "answer",
         *("account", "token", "right"),
     ),
     "use": ("begun", "done", "refused", "failed"),
