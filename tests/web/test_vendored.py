@@ -46,7 +46,7 @@ def test_no_script_names_another_host_or_makes_code(path: Path) -> None:
 
 
 def test_every_code_of_a_script_has_words() -> None:
-    template = (FOLDER / "templates/player.html").read_text()
+    template = (FOLDER / "templates/listening-words.html").read_text()
     words = set(re.findall(r'^  "(\w+)": _\(', template, re.M))
     text = "\n".join(path.read_text() for path in SCRIPTS)
     said = set(re.findall(r'(?:say|new Fault)\("(\w+)"', text)) - {"closed"}
