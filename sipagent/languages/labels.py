@@ -56,6 +56,7 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "clock_ok",
         "backup",
         "restore",
+        "answer",
         *("account", "token", "right"),
     ),
     "use": ("begun", "done", "refused", "failed"),

@@ -15,7 +15,7 @@ from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
-from sipagent.web.pages import compliance, now, statistics
+from sipagent.web.pages import acts, compliance, now, recording, recordings, requests, statistics
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
@@ -56,6 +56,10 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
     *compliance.ENTRIES,
     *now.ENTRIES,
+    *recordings.ENTRIES,
+    *recording.ENTRIES,
+    *acts.ENTRIES,
+    *requests.ENTRIES,
     *statistics.ENTRIES,
     *entries.ENTRIES,
 )
