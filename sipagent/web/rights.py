@@ -99,6 +99,7 @@ ROUTES: Mapping[str, Right] = {
     "POST /api/v1/verify": Right.COMPLIANCE,
     "GET /api/v1/check": Right.CHECK,
     "POST /api/v1/check": Right.CHECK,
+    "GET /accesses": Right.ACCESSES,
     "GET /compliance": Right.CHECK,
     "POST /compliance/check": Right.CHECK,
     "POST /compliance/verify": Right.COMPLIANCE,
