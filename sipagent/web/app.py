@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
@@ -90,4 +91,8 @@ def _other(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     with answering(language_of(request)):
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = (error.headers or {}).get("Allow", "")
+            said = Reason(N_("this is not how it is asked for; accepted: {methods}"), methods=allowed)
+            return answered(request, Problem(status, said, headers=error.headers))
         return answered(request, Problem(status, NOTHING))
