@@ -16,7 +16,17 @@ from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
-from sipagent.web.pages import accesses, acts, compliance, now, recording, recordings, requests, statistics
+from sipagent.web.pages import (
+    accesses,
+    acts,
+    compliance,
+    holds,
+    now,
+    recording,
+    recordings,
+    requests,
+    statistics,
+)
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
@@ -61,6 +71,7 @@ ENTRIES: tuple[Entry, ...] = (
     *recording.ENTRIES,
     *acts.ENTRIES,
     *requests.ENTRIES,
+    *holds.ENTRIES,
     *accesses.ENTRIES,
     *statistics.ENTRIES,
     *entries.ENTRIES,
