@@ -14,13 +14,15 @@ from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.guard import Entry, answered
-from sipagent.web.pages import now, statistics
+from sipagent.web.pages import compliance, now, statistics
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
 
 _STATIC = FOLDER / "static"
 NOTHING = Reason("there is nothing at this address")
+_OPENER = "opener.js"  # the one script that may use WebAssembly, and may ask nothing of any server
+_OPENER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
 _AN_HOUR = "public, max-age=3600"
 
 
@@ -33,6 +35,8 @@ def static(request: Request) -> Response:
     plain, packed = content
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     headers = {"Cache-Control": _AN_HOUR, "Vary": "Accept-Encoding"}
+    if name == _OPENER:
+        headers["Content-Security-Policy"] = _OPENER_POLICY
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
     return Response(plain, headers=headers, media_type=kind)
@@ -49,6 +53,7 @@ def _files() -> dict[str, tuple[bytes, bytes]]:
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
+    *compliance.ENTRIES,
     *now.ENTRIES,
     *statistics.ENTRIES,
 )

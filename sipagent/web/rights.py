@@ -57,6 +57,13 @@ ROUTES: Mapping[str, Right] = {
     "GET /": Right.NOW,
     "GET /api/v1/events": Right.NOW,
     "GET /statistics": Right.STATISTICS,
+    "GET /compliance": Right.CHECK,
+    "POST /compliance/check": Right.CHECK,
+    "POST /compliance/verify": Right.COMPLIANCE,
+    "GET /compliance/register": Right.COMPLIANCE,
+    "GET /compliance/register.md": Right.COMPLIANCE,
+    "GET /compliance/register.json": Right.COMPLIANCE,
+    "GET /compliance/notice": Right.COMPLIANCE,
 }
 
 

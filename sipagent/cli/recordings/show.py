@@ -147,7 +147,8 @@ def _show(work: Workplace, known: WholeRecord, screen: Console) -> None:
     for copy in known.copies:
         there = _("is there; exported {when} by {who}")
         gone = _("is not there any more; exported {when} by {who}")
-        said = (there if copy.exists else gone).format(
+        elsewhere = _("downloaded {when} by {who}")
+        said = (elsewhere if copy.elsewhere else there if copy.exists else gone).format(
             when=full(work.local(copy.at)), who=printable(copy.by or "–")
         )
         _line(f"  {printable(str(copy.path), _WHOLE)}", screen)
