@@ -40,29 +40,50 @@ class Form(dict[str, str]):
 
 def form_of(request: Request) -> Form:
     """The form. Raises Problem; one that is not from the session's own page is in the trace."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _KIND:
-        said = Reason("this is no form of this page; accepted: {kind}", kind=_KIND)
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, said)
-    content = anyio.from_thread.run(_received, request)
-    try:
-        form = Form(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_FIELDS))
-    except ValueError as error:  # UnicodeDecodeError, too
-        raise Problem(HTTPStatus.BAD_REQUEST, Reason("this is no form of this page")) from error
+    form = read_form(request)
     _refuse_others(request, form)
     return form
 
 
+def is_form(request: Request) -> bool:
+    """Whether it sends a form, by its own word."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == _KIND
+
+
+def read_form(request: Request) -> Form:
+    """The form of whoever sends it, read once. Raises Problem."""
+    form = getattr(request.state, "form", None)
+    if form is None:
+        request.state.form = form = _read(request)
+    assert isinstance(form, Form)
+    return form
+
+
+def _read(request: Request) -> Form:
+    if not is_form(request):
+        said = Reason("this is no form of this page; accepted: {kind}", kind=_KIND)
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, said)
+    content = anyio.from_thread.run(_received, request)
+    try:
+        return Form(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_FIELDS))
+    except ValueError as error:  # UnicodeDecodeError, too
+        raise Problem(HTTPStatus.BAD_REQUEST, Reason("this is no form of this page")) from error
+
+
 def _refuse_others(request: Request, form: Mapping[str, str]) -> None:
     """Raises Problem for a form that another page has sent, or one of an earlier session."""
-    own = someone(request).csrf
-    if own and compare_digest(own.encode(), form.get("csrf", "").encode()):
+    if is_same(form.get("csrf", ""), someone(request).csrf):
         return
     asked = f"{request.method} {request.scope['path']}"
     told = replace(trace_of(request, "right"), detail=f"{asked}: the form is not of this session")
     site_of(request).refusals.keep(told)
     said = N_("this form is not of this session; accepted: the page once more, and the form in it")
     raise Problem(HTTPStatus.FORBIDDEN, Reason(said))
+
+
+def is_same(sent: str, own: str) -> bool:
+    """Compare two tokens in constant time; nothing is the same as an empty one."""
+    return bool(own) and compare_digest(sent.encode("utf-8", "replace"), own.encode("utf-8", "replace"))
 
 
 async def _received(request: Request) -> bytes:
