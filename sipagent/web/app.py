@@ -9,17 +9,18 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
+from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
 from sipagent.web.login import account, accounts, beginning, pages
 from sipagent.web.login.logins import Logins
 from sipagent.web.pages import compliance, now, statistics
 from sipagent.web.problems import Problem
-from sipagent.web.protection import Protection
+from sipagent.web.protection import HEADERS, Protection
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
 
@@ -64,6 +65,7 @@ ENTRIES: tuple[Entry, ...] = (
     *accounts.ENTRIES,
     *now.ENTRIES,
     *statistics.ENTRIES,
+    *entries.ENTRIES,
 )
 
 
@@ -74,6 +76,7 @@ def create_app(site: Site, logins: Logins | None = None) -> Starlette:
     app.state.site = site
     app.state.logins = logins or Logins(site.config, site.clock)
     app.add_exception_handler(HTTPException, _other)
+    app.add_exception_handler(Exception, _failed)
     return app
 
 
@@ -83,3 +86,9 @@ def _other(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     with answering(language_of(request)):
         return answered(request, Problem(status, NOTHING))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """A fault of ours, which whoever serves the page logs."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return PlainTextResponse(f"{status.phrase}\n", int(status), headers=HEADERS)

@@ -11,8 +11,9 @@ from starlette.requests import Request
 
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
-from sipagent.web.forms import form_of, is_form, is_same
+from sipagent.web.forms import form_of, is_form
 from sipagent.web.problems import Problem
+from sipagent.web.received import is_same
 from sipagent.web.site import person_of, site_of, trace_of
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))

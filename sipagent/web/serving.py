@@ -1,4 +1,4 @@
-"""Serves the page: one process, one loop, by uvicorn. It ends on SIGTERM, and reads its certificate on SIGHUP."""
+"""Serves the page by uvicorn: one process, one loop. SIGTERM ends it, SIGHUP renews its certificate."""
 
 import asyncio
 import logging
@@ -56,7 +56,7 @@ def serve(config: Config, app: ASGIApp, ready: Callable[[], None]) -> None:
 
 
 def tls_context(config: Config) -> ssl.SSLContext:
-    """What TLS is spoken with, 1.2 or later. Raises ConfigError: the certificate or its key cannot be used."""
+    """What TLS is spoken with, 1.2 or later. Raises ConfigError: certificate or key cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
@@ -171,9 +171,8 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Uvicorn's own would end the process once more, by the signal that has ended it."""
-        before = {
-            number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
             yield
         finally:

@@ -55,9 +55,7 @@ def web_command(work: Workplace, log_json: bool) -> None:
             if not accounts.are_there():
                 code = new_code()
                 logins.offer_first(code)
-                said = _(
-                    "There is no account yet: make the first one at {address}/first, with the code {code}"
-                )
+                said = _("There is no account yet: {address}/first makes the first one, by the code {code}")
                 click.echo(said.format(address=origin, code=code), err=True)
         elif not accounts.are_there():
             said = _("There is no account yet; accepted: `sipagent user add NAME --role administrator`")
@@ -80,18 +78,9 @@ def beside(file: Path, *, log_json: bool) -> Iterator[None]:
 
     It has a session of its own: Ctrl-C is for the agent, which ends it when its calls are over.
     """
-    command = [
-        "setpriv",
-        "--pdeathsig",
-        "TERM",
-        sys.executable,
-        "-m",
-        "sipagent",
-        "--config",
-        str(file),
-        "web",
-    ]
-    child = subprocess.Popen([*command, *(["--log-json"] if log_json else [])], start_new_session=True)
+    words = ["--config", str(file), "web", *(["--log-json"] if log_json else [])]
+    command = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "sipagent", *words]
+    child = subprocess.Popen(command, start_new_session=True)
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ from retention.accounts.account import Account, AccountError
 from retention.accounts.credentials import SHORTEST, new_totp
 from retention.storage.keys import KeysError, public_key
 from sipagent.languages.choice import LANGUAGES
-from sipagent.languages.reason import shown
+from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.web.forms import Form, form_of
 from sipagent.web.guard import Entry
@@ -55,7 +55,7 @@ def set_password(request: Request) -> Response:
 
     def change(logins: Logins, account: Account, form: Form) -> None:
         if form.get("new", "") != form.get("again", ""):
-            raise AccountError("the two passwords are not the same")
+            raise AccountError(Reason("the two passwords are not the same"))
         logins.accounts.set_password(account.id, form.get("new", ""))
 
     return _changed(request, "password", "a new password", change)
@@ -67,7 +67,7 @@ def set_authenticator(request: Request) -> Response:
     def change(logins: Logins, account: Account, form: Form) -> None:
         opened = logins.seal.open_json(form.get("sealed", ""))
         if opened is None or opened[1] != account.id:
-            raise AccountError("the authenticator shows other digits now")
+            raise AccountError(Reason("the authenticator shows other digits now"))
         logins.accounts.set_totp(account.id, opened[0], form.get("digits", ""))
 
     return _changed(request, "authenticator", "a new authenticator", change)

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from retention.accounts.account import Account, AccountError
 from retention.accounts.accounts import Accounts
 from retention.storage.keys import KeysError, PublicKey, public_key
-from sipagent.languages.reason import shown
+from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.web.forms import Form, form_of
 from sipagent.web.guard import Entry
@@ -138,9 +138,11 @@ def _other(request: Request, accounts: Accounts, form: Form) -> Account:
         accounts.by_id(int(number)) if number.isascii() and number.isdecimal() and len(number) < 18 else None
     )
     if account is None:
-        raise AccountError("the account was removed")
+        raise AccountError(Reason("the account was removed"))
     if account.name == someone(request).name:
-        raise AccountError("one's own account is changed by another administrator, or by `sipagent user`")
+        raise AccountError(
+            Reason("one's own account is changed by another administrator, or by `sipagent user`")
+        )
     return account
 
 
@@ -163,7 +165,7 @@ def _until(request: Request, form: Form) -> datetime | None:
     try:
         day = date.fromisoformat(text) + timedelta(days=1)
     except (ValueError, OverflowError) as error:
-        raise AccountError("the last day is not a date") from error
+        raise AccountError(Reason("the last day is not a date")) from error
     return datetime.combine(day, time(), site_of(request).config.service.timezone).astimezone(UTC)
 
 

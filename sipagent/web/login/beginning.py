@@ -19,11 +19,12 @@ from retention.accounts.account import Account, AccountError, tidy
 from retention.accounts.credentials import code_hash, new_totp
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
-from sipagent.web.forms import Form, is_same, read_form
+from sipagent.web.forms import Form, read_form
 from sipagent.web.guard import Entry
 from sipagent.web.login.logins import address_of, logins_of
 from sipagent.web.login.pages import refuse_late, refused, stranger
 from sipagent.web.problems import Problem
+from sipagent.web.received import is_same
 from sipagent.web.rights import Role
 from sipagent.web.site import site_of, trace_of
 
@@ -56,7 +57,7 @@ def _step(request: Request, way: Beginning) -> Response:
         return _equipping(request, way, (form, name, new_totp()), late)
     try:
         if form.get("password", "") != form.get("again", ""):
-            raise AccountError("the two passwords are not the same")
+            raise AccountError(Reason("the two passwords are not the same"))
         with logins.comparing():
             account, detail = way.made(request, form, opened[0])
     except (AccountError, Problem) as error:

@@ -16,10 +16,11 @@ from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext
-from sipagent.web.forms import Form, is_same, read_form
+from sipagent.web.forms import Form, read_form
 from sipagent.web.guard import Entry
 from sipagent.web.login.logins import address_of, logins_of
 from sipagent.web.problems import Problem
+from sipagent.web.received import is_same
 from sipagent.web.site import person_of, site_of, trace_of
 from sipagent.web.templating import render
 
