@@ -25,6 +25,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "recordings": ("enregistrements", "recordings"),
     "notes": ("fiches d’analyse", "analysis notes"),
     "sums": ("comptages d’appels rejetés", "sums of rejected calls"),
+    "approvals": ("demandes d’accord", "requests for approval"),
     "in_sums": ("dont rejetés, comptés ensemble :", "of them rejected, counted together:"),
     "lost": ("REÇUS D’APPEL PERDUS :", "CALL RECEIPTS LOST:"),
     "accesses": ("lignes de la trace des usages", "lines in the trace of uses"),

@@ -18,7 +18,7 @@ from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
 from sipagent.web.login import account, accounts, beginning, pages
 from sipagent.web.login.logins import Logins
-from sipagent.web.pages import compliance, now, statistics
+from sipagent.web.pages import accesses, acts, compliance, now, recording, recordings, requests, statistics
 from sipagent.web.problems import Problem
 from sipagent.web.protection import HEADERS, Protection
 from sipagent.web.site import Site, language_of
@@ -64,6 +64,11 @@ ENTRIES: tuple[Entry, ...] = (
     *account.ENTRIES,
     *accounts.ENTRIES,
     *now.ENTRIES,
+    *recordings.ENTRIES,
+    *recording.ENTRIES,
+    *acts.ENTRIES,
+    *requests.ENTRIES,
+    *accesses.ENTRIES,
     *statistics.ENTRIES,
     *entries.ENTRIES,
 )

@@ -6,10 +6,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from retention.recording import Json
-from sipagent.web.api import accesses, calls, compliance, events, holds, persons, recordings, stats, uses
-from sipagent.web.api.description import description
+from sipagent.web.api import (
+    accesses,
+    approvals,
+    calls,
+    compliance,
+    events,
+    holds,
+    notes,
+    persons,
+    recordings,
+    stats,
+    uses,
+)
+from sipagent.web.api.document.description import description
+from sipagent.web.api.document.operation import Operation, get
 from sipagent.web.api.giving import given
-from sipagent.web.api.operation import Operation, get
 
 COOKIE = "__Host-session"
 
@@ -28,8 +40,10 @@ def document() -> Json:
 ENTRIES: tuple[Operation, ...] = (
     *recordings.ENTRIES,
     *uses.ENTRIES,
+    *notes.ENTRIES,
     *calls.ENTRIES,
     *holds.ENTRIES,
+    *approvals.ENTRIES,
     *persons.ENTRIES,
     *accesses.ENTRIES,
     *stats.ENTRIES,

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from retention.recording import Json
 from sipagent import __version__
-from sipagent.web.api.operation import Answer, Operation
-from sipagent.web.api.shapes import Told
+from sipagent.web.api.document.operation import Answer, Operation
+from sipagent.web.api.document.shapes import Told
 from sipagent.web.rights import Right, roles_with
 
 BEARER, SESSION = "bearer", "session"
@@ -80,7 +80,8 @@ def _operation(one: Operation, path: str, schemas: dict[Any, Json]) -> Json:
         told["security"] = []
     if one.body is not None:
         content = {"application/json": {"schema": schemas[one.body]}}
-        told["requestBody"] = {"required": True, "content": content}
+        required = any(field.is_required() for field in one.body.model_fields.values())
+        told["requestBody"] = {"required": required, "content": content}
     return told
 
 
