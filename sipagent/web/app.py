@@ -20,7 +20,7 @@ from sipagent.web.login import account, accounts, beginning, pages
 from sipagent.web.login.logins import Logins
 from sipagent.web.pages import accesses, acts, compliance, now, recording, recordings, requests, statistics
 from sipagent.web.problems import Problem
-from sipagent.web.protection import HEADERS, Protection
+from sipagent.web.serving.protection import HEADERS, Protection
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
 
