@@ -119,6 +119,10 @@ ROUTES: Mapping[str, Right] = {
     "GET /api/v1/check": Right.CHECK,
     "POST /api/v1/check": Right.CHECK,
     "GET /accesses": Right.ACCESSES,
+    "GET /holds": Right.LIST,  # what others asked for: APPROVE
+    "POST /holds/{number:row}/approve": Right.APPROVE,
+    "POST /holds/{number:row}/refuse": Right.APPROVE,
+    "POST /holds/{number:row}/withdraw": Right.ASK,
     "GET /compliance": Right.CHECK,
     "POST /compliance/check": Right.CHECK,
     "POST /compliance/verify": Right.COMPLIANCE,
