@@ -16,7 +16,7 @@ from retention.rows.faults import StoreError, TryAgain
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import answering
-from sipagent.web.forgery import refuse_forged
+from sipagent.web.login.forgery import refuse_forged
 from sipagent.web.problems import KIND, Problem
 from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, person_of, site_of, trace_of

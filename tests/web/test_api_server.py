@@ -16,9 +16,9 @@ from starlette.requests import Request
 
 from retention.rules.purge import purge
 from sipagent.config.load import load
-from sipagent.web import protection
 from sipagent.web.app import create_app
 from sipagent.web.rights import Role
+from sipagent.web.serving import protection
 from sipagent.web.site import Person, Site
 from tests.office import RATE, Office
 
