@@ -31,7 +31,7 @@ from sipagent.web.pages import (
     statistics,
 )
 from sipagent.web.problems import Problem
-from sipagent.web.protection import HEADERS, Protection
+from sipagent.web.serving.protection import HEADERS, Protection
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
 

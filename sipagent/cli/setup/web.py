@@ -37,7 +37,7 @@ def web_command(work: Workplace, log_json: bool) -> None:
     from sipagent.service.systemd import Systemd
     from sipagent.web.app import create_app
     from sipagent.web.login.logins import Logins
-    from sipagent.web.serving import serve
+    from sipagent.web.serving.server import serve
     from sipagent.web.site import Site
 
     systemd = Systemd.from_environment()

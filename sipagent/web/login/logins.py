@@ -21,10 +21,10 @@ from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.web.login.pace import Pace
 from sipagent.web.login.seal import Seal
-from sipagent.web.login.sessions import Session, Sessions
+from sipagent.web.login.sessions import Sessions
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Role
-from sipagent.web.site import Person, site_of, trace_of
+from sipagent.web.site import Person, site_of, someone, trace_of
 
 AT_ONCE = 8  # who wait for a password to be compared
 STREAM = "/api/v1/events"  # which a page that is left open reads for days
@@ -75,8 +75,7 @@ class Logins:
         found = self._session(request)
         if found is None:
             return None
-        id, session, account = found
-        request.state.session = session
+        id, account = found
         return Person(
             name=account.name,
             roles=roles_of(account.roles),
@@ -86,7 +85,7 @@ class Logins:
             csrf=self.seal.form_token(id),
         )
 
-    def _session(self, request: Request) -> tuple[bytes, Session, Account] | None:
+    def _session(self, request: Request) -> tuple[bytes, Account] | None:
         """Its account as it is now: what was changed, removed or reset counts at once."""
         id = self._id(request)
         session = None if id is None else self.sessions.find(id, acts=not _is_quiet(request))
@@ -96,7 +95,7 @@ class Logins:
         if account is None or account.epoch != session.epoch:
             self.sessions.end(id)
             return None
-        return id, session, account
+        return id, account
 
     def _id(self, request: Request) -> bytes | None:
         return self.seal.open(request.cookies.get(self.cookies.session, ""))
@@ -114,8 +113,7 @@ class Logins:
 
     def account_of(self, request: Request) -> Account:
         """The account of who is logged in. Raises Problem: there is none any more."""
-        session = getattr(request.state, "session", None)
-        account = None if session is None else self.accounts.by_id(session.account)
+        account = self.accounts.named(someone(request).name)
         if account is None:
             raise Problem(HTTPStatus.FORBIDDEN, Reason(REMOVED))
         return account
