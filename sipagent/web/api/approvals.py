@@ -6,13 +6,13 @@ from itertools import islice
 from typing import Annotated
 
 from pydantic import Field
-from retention.approval import Approval
-from retention.rules.approval import ApprovalError, approve, ask, refuse, withdraw
 from starlette.requests import Request
 from starlette.responses import Response
 
+from retention.approval import Approval
 from retention.recording import Access
 from retention.rows.store import UnknownId
+from retention.rules.approval import ApprovalError, approve, ask, refuse, withdraw
 from retention.rules.hold import same_person
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason

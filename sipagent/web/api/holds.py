@@ -5,10 +5,10 @@ from http import HTTPStatus
 from typing import Annotated
 
 from pydantic import Field
-from retention.approval import Approval, Asked
 from starlette.requests import Request
 from starlette.responses import Response
 
+from retention.approval import Approval, Asked
 from retention.rules.hold import holds
 from sipagent.lookup.as_json import holds_json
 from sipagent.web.api.approvals import ASKED, asked_for

@@ -6,13 +6,13 @@ from http import HTTPStatus
 from typing import Annotated, Literal
 
 from pydantic import Field
-from retention.approval import Approval, Asked
-from retention.rules.approval import begin_approved, is_needed
 from starlette.requests import Request
 from starlette.responses import Response
 
+from retention.approval import Approval, Asked
 from retention.recording import Access, Json, Recording
 from retention.rows.store import UnknownId
+from retention.rules.approval import begin_approved, is_needed
 from retention.rules.copies import told_of_download
 from retention.rules.purge import due
 from retention.rules.use import ACCESS_REQUEST, nothing_to_use
