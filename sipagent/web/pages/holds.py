@@ -19,6 +19,7 @@ from retention.rules.purge import due
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.spoken import pgettext
 from sipagent.lookup.terms import rules_of
 from sipagent.web.forms import Form, form_of
 from sipagent.web.guard import Entry
@@ -62,11 +63,11 @@ def in_words(asked: Approval) -> str:
 def states() -> dict[str, str]:
     """The words for each state."""
     return {
-        State.PENDING: _("waits"),
-        State.APPROVED: _("approved"),
-        State.REFUSED: _("refused"),
-        State.WITHDRAWN: _("withdrawn"),
-        State.USED: _("approved, and used"),
+        State.PENDING: pgettext("asked", "waits"),
+        State.APPROVED: pgettext("asked", "approved"),
+        State.REFUSED: pgettext("asked", "refused"),
+        State.WITHDRAWN: pgettext("asked", "withdrawn"),
+        State.USED: pgettext("asked", "approved, and used"),
     }
 
 
