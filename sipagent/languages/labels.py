@@ -57,7 +57,7 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "backup",
         "restore",
         *("ask", "approve", "refuse", "withdraw", "answer"),
-        *("account", "token", "right"),
+        *("account", "token", "login", "right"),
     ),
     "use": ("begun", "done", "refused", "failed"),
     "purpose": ("statistics", "quality", "organisation", "disciplinary", "criminal", "access_request"),

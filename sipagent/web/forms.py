@@ -43,14 +43,31 @@ class Form(dict[str, str]):
 
 def form_of(request: Request) -> Form:
     """The form. Raises Problem; one that is not from the session's own page is in the trace."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _KIND:
+    form = read_form(request)
+    refuse_others(request, form.get("csrf", ""))
+    return form
+
+
+def is_form(request: Request) -> bool:
+    """Whether it sends a form, by its own word."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == _KIND
+
+
+def read_form(request: Request) -> Form:
+    """The form of whoever sends it, read once. Raises Problem."""
+    form = getattr(request.state, "form", None)
+    if form is None:
+        request.state.form = form = _read(request)
+    assert isinstance(form, Form)
+    return form
+
+
+def _read(request: Request) -> Form:
+    if not is_form(request):
         said = Reason("this is no form of this page; accepted: {kind}", kind=_KIND)
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, said)
     content = received(request, LARGEST)
     try:
-        form = Form(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_FIELDS))
+        return Form(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_FIELDS))
     except ValueError as error:  # UnicodeDecodeError, too
         raise Problem(HTTPStatus.BAD_REQUEST, Reason("this is no form of this page")) from error
-    refuse_others(request, form.get("csrf", ""))
-    return form

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from retention.archive.archive import ArchiveError
@@ -16,6 +16,7 @@ from retention.rows.faults import StoreError, TryAgain
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import answering
+from sipagent.web.forgery import refuse_forged
 from sipagent.web.problems import Problem
 from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, person_of, site_of, trace_of
@@ -53,9 +54,10 @@ def guarded(endpoint: Endpoint, right: Right) -> Endpoint:
         with answering(language_of(request)):
             try:
                 refuse(request, right)
+                refuse_forged(request, by_session=right is not Right.ANYBODY)
                 return endpoint(request)
             except NotLoggedIn as stranger:
-                return stranger.login if is_page(request.url.path) else answered(request, stranger)
+                return stranger.login(request) if is_page(request.url.path) else answered(request, stranger)
             except Problem as problem:
                 return answered(request, problem)
             except (StoreError, ArchiveError, OSError) as fault:
@@ -96,9 +98,15 @@ class NotLoggedIn(Problem):
         super().__init__(HTTPStatus.UNAUTHORIZED, Reason(said), headers={"WWW-Authenticate": "Bearer"})
         self.path = request.url.path
 
-    @property
-    def login(self) -> Response:
-        """The way to the page of the login, and from there back."""
+    def login(self, request: Request) -> Response:
+        """The way to the page of the login, and from there back.
+
+        A link in another site's page brings no session along (SameSite=Strict): so the same address is asked
+        for once more, by a page of ours.
+        """
+        if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
+            again = '<!doctype html><meta http-equiv="refresh" content="0"><title>…</title>'
+            return HTMLResponse(again)
         behind = "" if self.path in ("/", "/login") else f"?next={quote(self.path)}"
         return RedirectResponse(f"/login{behind}", HTTPStatus.SEE_OTHER)
 

@@ -322,3 +322,32 @@ def test_the_key_goes_with_its_person_from_one_recording_to_the_next(
     page.click(f"text={second.id}")
     expect(page.locator("h1")).to_have_text(second.id)
     expect(page.locator("#key-closed")).to_be_visible()
+
+
+def test_the_key_stays_open_through_the_real_pages(
+    claire: Listener, office: Office, person: BrowserContext
+) -> None:
+    """The list, another recording, the calls of the moment, and back; not through a login."""
+    first, second = call(office, noise(1)), call(office, noise(1.5, 2), ago=timedelta(hours=2))
+    page = person.new_page()
+    page.goto(f"{claire.address}/recordings/{first.id}")
+    open_key(page, office)
+    page.click("#key-open")
+    expect(page.locator("#key-name")).to_have_text("claire")
+    page.click("nav >> text=Recordings")
+    page.wait_for_url("**/recordings")
+    expect(page.locator("nav [aria-current]")).to_have_text("Recordings")
+    page.click(f"main a[href='/recordings/{second.id}']")
+    page.wait_for_url(f"**/recordings/{second.id}")
+    expect(page.locator("#key-name")).to_have_text("claire")
+    play(page)
+    at_the_end(page)
+    assert np.array_equal(sounding(heard(page)), noise(1.5, 2))
+    page.click("nav >> text=Now")
+    expect(page.locator("#calls-table, #in-all").first).to_be_attached()
+    page.go_back()
+    expect(page.locator("#key-name")).to_have_text("claire")
+    page.go_back()
+    page.wait_for_url("**/recordings")
+    (use,) = claire.uses
+    assert (use.recording_id, use.purpose, use.by) == (second.id, "quality", "claire")

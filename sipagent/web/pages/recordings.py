@@ -88,8 +88,8 @@ def between(row: Receipt, first: str, last: str) -> float | None:
 
 def _unrecorded(site: Site, search: Search) -> int:
     """How many calls that are meant have no recording: where a person is meant, they concern them, too."""
-    if not (search.by_number or search["reference"]):
-        return 0
+    if search["after"] or not (search.by_number or search["reference"]):
+        return 0  # it was told on the first page
     found = islice(site.store.each_receipt(search.whole), UNRECORDED)
     return sum(call.recording_id is None for call in found)
 

@@ -1,5 +1,6 @@
 // Makes the package for a person with its sounds: they are opened here, by the key that the server has not.
 
+import "./navigation.js";
 import { use } from "./asking.js";
 import { KeyField } from "./key-field.js";
 import { Fault, opener } from "./key.js";
@@ -124,4 +125,7 @@ class Packaging {
 }
 
 const form = document.getElementById("package");
-if (form) new Packaging(form);
+if (form) {
+  const packaging = new Packaging(form);
+  document.addEventListener("page:leave", () => packaging.key?.close(), { once: true });
+}

@@ -205,16 +205,9 @@ class Player extends Attempts {
   }
 }
 
-let player = null;
-
-function enter() {
-  const root = document.getElementById("player");
-  if (root && player?.root !== root) player = new Player(root);
+const root = document.getElementById("player");
+if (root && !root.dataset.begun) {
+  root.dataset.begun = "yes";
+  const player = new Player(root);
+  document.addEventListener("page:leave", () => player.close(), { once: true });
 }
-
-document.addEventListener("page:enter", enter);
-document.addEventListener("page:leave", () => {
-  player?.close();
-  player = null;
-});
-enter();
