@@ -23,10 +23,11 @@ from sipagent.languages.spoken import pgettext
 from sipagent.lookup.terms import rules_of
 from sipagent.web.forms import Form, form_of
 from sipagent.web.guard import Entry
+from sipagent.web.pages.asked import asked_in_words
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import site_of, someone, trace_of
-from sipagent.web.templating import label, render
+from sipagent.web.templating import render
 
 _HOLDS = 1000  # that are shown, those whose review comes first
 _DECIDED = 30  # that are shown, the latest
@@ -46,18 +47,6 @@ def decide(request: Request) -> Response:
 def withdraw(request: Request) -> Response:
     """Ask no longer."""
     return _ended(request, "withdraw")
-
-
-def in_words(asked: Approval) -> str:
-    """What is asked for, without who and when."""
-    ground = label("ground", asked.ground or asked.purpose or "")
-    return _said()[asked.action].format(
-        ground=ground,
-        reference=asked.reference or "–",
-        review=asked.review or "–",
-        reason=asked.reason or "–",
-        side=_sides().get(asked.channel or "", asked.channel),
-    )
 
 
 def states() -> dict[str, str]:
@@ -104,7 +93,7 @@ def _shown(request: Request, fault: str | None = None, form: Form | None = None)
         overdue=sum(is_overdue(row, today) for row in rows),
         may_ask=person.may(Right.ASK),
         own=own,
-        in_words=in_words,
+        in_words=asked_in_words,
         states=states(),
     )
 
@@ -146,20 +135,3 @@ def _done(done: Approval) -> str:
         Asked.RELEASE: _("Approved: the hold has ended, and the recording goes when it is due."),
         Asked.EXPORT: _("Approved: who asked can make one copy."),
     }[Asked(done.action)]
-
-
-def _said() -> dict[str, str]:
-    return {
-        Asked.HOLD: _("Hold as evidence: {ground}, file {reference}, to be looked at again on {review}"),
-        Asked.RENEW: _("Hold that goes on: {ground}, file {reference}, to be looked at again on {review}"),
-        Asked.RELEASE: _("End of the hold: {reason}"),
-        Asked.EXPORT: _("Copy for: {ground}, file {reference}, {side}"),
-    }
-
-
-def _sides() -> dict[str, str]:
-    return {
-        "both": _("both sides"),
-        "caller": _("the caller’s side alone"),
-        "operator": _("the operator’s side alone"),
-    }
