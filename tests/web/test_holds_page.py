@@ -225,4 +225,4 @@ def test_it_is_french_for_the_french(asking: Asking, web_office: Office) -> None
     asked(asking, web_office.call())
     asking.login(Role.OFFICER, name="paul", language="fr")
     text = page(asking)
-    assert "Conservation\u00a0: pénal, référence 2026-41" in text and "Approuver" in text
+    assert "Conservation comme preuve\u00a0: pénal, référence 2026-41" in text and "Approuver" in text
