@@ -4,6 +4,7 @@ import "./navigation.js";
 import { use } from "./asking.js";
 import { KeyField } from "./key-field.js";
 import { Fault, opener } from "./key.js";
+import "./navigation.js";
 import { Sound } from "./sound.js";
 import { save, wavOf } from "./wav.js";
 import { wordsIn } from "./words.js";
