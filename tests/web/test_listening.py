@@ -290,6 +290,21 @@ def test_the_browser_keeps_a_key_only_if_asked_and_only_sealed(
     expect(page.locator("#key-kept")).to_be_hidden()
 
 
+def test_a_browser_that_keeps_nothing_says_so(
+    claire: Listener, office: Office, person: BrowserContext
+) -> None:
+    row, page = call(office, noise(1)), person.new_page()
+    page.goto(claire.url(row))
+    blocked = page.evaluate(
+        """async () => {
+            const { keep, kept } = await import("/static/kept.js");
+            IDBFactory.prototype.open = () => { throw new DOMException("", "SecurityError"); };
+            return [await kept(), await keep(new Uint8Array(1)).catch(({ code }) => code)];
+        }"""
+    )
+    assert blocked == [None, "key_not_kept"]
+
+
 def test_the_key_goes_with_its_person_from_one_recording_to_the_next(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
