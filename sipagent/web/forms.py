@@ -18,7 +18,7 @@ _FIELDS = 2000
 class Form(dict[str, str]):
     """The fields by their names: of several with one name, the last."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self._pairs = [*pairs]
         super().__init__(self._pairs)
 
