@@ -162,7 +162,11 @@ class Receipt(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access(Record):
-    """One use of a recording, done or refused. `by` is claimed, `system_user` is what the system knows."""
+    """One use of a recording, done or refused.
+
+    `by` is claimed, `system_user` is what the system knows. `login` is the account that was logged in, null
+    at a shell; `via` is `cli`, `web` or `api`, null in rows of early versions and where the agent did it.
+    """
 
     at: datetime
     action: str  # export, play, delete, purge, rebuild
@@ -173,6 +177,8 @@ class Access(Record):
     reference: str | None = None
     outcome: str = "done"  # or `refused`, `failed`; `begun` before what takes its time, and may fail
     detail: str | None = None
+    login: str | None = None
+    via: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

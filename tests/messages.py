@@ -28,6 +28,7 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "sipagent/edge/configuration.py",
     "sipagent/notice/vocabulary.py",
     "sipagent/notice/spoken_name.py",
+    "retention/accounts/schema.py",
     "retention/backup/readme.py",  # in both languages
     "retention/rules/statistics.py",
     "retention/rows/counts.py",

@@ -41,7 +41,8 @@ def lived_in(folder: Path) -> Archive:
         kept.open(ended)
         end(ended.id, START)
     kept.store.add_access(use_of(first))
-    kept.store.add_access(replace(use_of(first), action="export", reference="2026/7", detail="both to x"))
+    by_login = replace(use_of(first), login="a.roux", via="web", system_user=None)
+    kept.store.add_access(replace(by_login, action="export", reference="2026/7", detail="both to x"))
     kept.store.add_sum(sum_of(41))
     kept.store.add_note(note_on(first))
     return kept

@@ -51,6 +51,8 @@ def test_what_who_when_why(office: Office) -> None:
         "reference": "2026-118",
         "outcome": "done",
         "detail": f'caller to "{out}"',
+        "login": None,
+        "via": "cli",
     }
     said = office.run("accesses").out
     for word in ("export", "done", row.id, "access_request", "Petit", "2026-118", str(out), "1 use"):

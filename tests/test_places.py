@@ -14,6 +14,7 @@ NAMES = {
     "lock": "office.lock",
     "seed": "office.seed",
     "rota": "round_robin.json",
+    "accounts": "accounts.db",
     "vault": "vault",
     "stamps": "stamps",
     "edge": "edge",

@@ -157,6 +157,16 @@ def test_accesses_in_their_order(store: Store) -> None:
     assert store.accesses("b") == uses[1:]
 
 
+def test_each_access_has_a_number(store: Store) -> None:
+    uses = [Access(at=START, action="play", recording_id=id, login=id, via="web") for id in "abc"]
+    numbers = [store.add_access(use) for use in uses]
+    assert [store.access(number) for number in numbers] == uses
+    assert store.numbered_accesses(limit=2) == [(numbers[2], uses[2]), (numbers[1], uses[1])]
+    assert store.numbered_accesses(before=numbers[1], limit=2) == [(numbers[0], uses[0])]
+    with pytest.raises(UnknownId):
+        store.access(numbers[-1] + 1)
+
+
 def test_a_transaction_is_undone_whole(store: Store) -> None:
     row = recording()
     with pytest.raises(ZeroDivisionError), store.write():

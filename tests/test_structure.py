@@ -41,6 +41,7 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
         "rules": {"archive", "rows", "storage"},
         "backup": {"archive", "rows", "rules", "storage"},
         "stamps": {"rows", "storage"},
+        "accounts": {"rows", "storage"},
     },
 }
 LARGEST = 16  # modules in one folder

@@ -29,8 +29,9 @@ from retention.rules.hold import holds, release, review_of
 from retention.rules.purge import Terms, purge
 from tests.crashing import killed_before, steps
 from tests.kept import CALLER, SOUND, START, Paths, archive, bytes_under, keep, recording
+from tests.tampering import as_if
 
-LATER = {"receipts": ("expires_at",)}
+LATER = {"receipts": ("expires_at",), "accesses": ("login", "via")}
 SCHEMAS = sorted(Path(__file__).with_name("schemas").glob("*.sql"))
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 WITHOUT_A_CHAIN = pytest.mark.parametrize("old", SCHEMAS[:1], ids=["0001"], indirect=True)
@@ -133,9 +134,41 @@ def test_the_chain_adopts_every_row(upgraded: Archive, old: Path) -> None:
 
 
 def test_a_change_afterwards_is_found(upgraded: Archive) -> None:
-    upgraded.store._db.execute("UPDATE accesses SET purpose = 'quality' WHERE outcome = 'refused'")
+    upgraded.store._db.execute("UPDATE accesses SET purpose = 'quality' WHERE id = 3")
     (problem,) = verify(upgraded).problems
     assert problem.problem == 'purpose is "quality", the chain says "curiosity"'
+
+
+def test_who_was_logged_in_is_added_to_no_old_row(upgraded: Archive) -> None:
+    """An entry of before says nothing of it; so there must be nothing."""
+    with as_if(upgraded, "UPDATE accesses SET via = 'web' WHERE id = 1"):
+        (problem,) = verify(upgraded).problems
+    assert problem.problem == 'via is "web", the chain says nothing of it'
+    with as_if(upgraded, "UPDATE accesses SET login = 'a.roux' WHERE id = 1"):
+        (problem,) = verify(upgraded).problems
+    assert problem.problem == "what leads to a person was changed in it, or taken without a trace"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("via = 'cli'", 'via is "cli", the chain says "web"'),
+        ("via = NULL", 'via is null, the chain says "web"'),
+        *(
+            (f"login = {value}", "what leads to a person was changed in it, or taken without a trace")
+            for value in ("'b.petit'", "NULL")
+        ),
+    ],
+)
+def test_who_was_logged_in_is_in_the_chain_from_now_on(upgraded: Archive, change: str, told: str) -> None:
+    use = Access(at=START, action="play", by="A. Roux", login="a.roux", via="web")
+    number = upgraded.store.add_access(use)
+    assert verify(upgraded).problems == []
+    with as_if(upgraded, f"UPDATE accesses SET {change} WHERE id = {number}"):
+        assert [found.problem for found in verify(upgraded).problems] == [told]
+    assert upgraded.store.forget_accesses(START + timedelta(days=1)) > 0
+    assert verify(upgraded).problems == [] and upgraded.store.access(number).login is None
+    assert upgraded.store.access(number).via == "web"
 
 
 def test_old_holds_hold(upgraded: Archive) -> None:

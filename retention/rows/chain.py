@@ -38,10 +38,12 @@ TABLES = {
 PERSONAL: dict[str, tuple[str, ...]] = {
     "receipt": ("call_id", "caller", "operator", "keyword", "events"),
     "recording": ("call_id", "caller", "operator", "hold"),
-    "access": ("by", "system_user", "reference", "detail"),
+    "access": ("by", "system_user", "login", "reference", "detail"),
     "note": ("by", "text"),
     "sum": (),
 }
+# fields that a later version has added: of one that is null an entry says nothing, as those before it did
+_ADDED: dict[str, tuple[str, ...]] = {"access": ("login", "via")}
 _OPEN_ABOUT_HOLDS = ("ground", "review")
 
 
@@ -87,7 +89,7 @@ def link(previous: str, entry: ChainEntry) -> str:
 def public(kind: str, record: Json) -> Json:
     """What of a row may be known forever. Of a hold: its ground and review."""
     hidden = PERSONAL[kind]
-    fields = {name: value for name, value in record.items() if name not in hidden}
+    fields = {name: value for name, value in _told(kind, record).items() if name not in hidden}
     if kind == "recording":
         hold = record.get("hold")
         fields["hold"] = {name: hold.get(name) for name in _OPEN_ABOUT_HOLDS} if hold else None
@@ -116,7 +118,13 @@ def is_personal(kind: str, record: Json) -> bool:
 
 def personal_text(kind: str, record: Json) -> bytes:
     """The text that a commitment covers."""
-    return canonical({name: record.get(name) for name in PERSONAL[kind]}).encode()
+    fields = {name: record.get(name) for name in PERSONAL[kind]}
+    return canonical(_told(kind, fields)).encode()
+
+
+def _told(kind: str, record: Json) -> Json:
+    added = _ADDED.get(kind, ())
+    return {name: value for name, value in record.items() if value is not None or name not in added}
 
 
 def canonical(value: object) -> str:

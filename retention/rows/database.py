@@ -161,16 +161,16 @@ class ChainedDatabase:
         """Raw rows, also damaged ones, for `verify` and sums; a read blocks others only briefly."""
         return each_row(partial(self._read, anyhow=True), listing)
 
-    def _insert(self, table: str, record: Json) -> None:
+    def _insert(self, table: str, record: Json) -> str | int:
         with self.write():
-            self._ledger.insert(table, record)
+            return self._ledger.insert(table, record)
 
     def _update(self, table: str, record: Json) -> None:
         with self.write():
             if not self._ledger.update(table, record["id"], record):
                 raise UnknownId(f"{record['id']}: no such id")
 
-    def _row(self, table: str, id: str) -> Row:
+    def _row(self, table: str, id: str | int) -> Row:
         rows = self._read(f"SELECT * FROM {table} WHERE id = ?", [id])
         if not rows:
             raise UnknownId(f"{id}: no such id")

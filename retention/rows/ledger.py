@@ -62,15 +62,16 @@ class Ledger:
 
     # writing
 
-    def insert(self, table: str, record: Json) -> None:
-        """Add a row. A record without `id` gets the next number."""
+    def insert(self, table: str, record: Json) -> str | int:
+        """Add a row; its id. A record without `id` gets the next number."""
         record = as_read(record)
-        key = record.get("id") or self._next_id(table)
+        key: str | int = record.get("id") or self._next_id(table)
         of_the_chain = self._append(table, str(key), record, None, 0)
         row = {"id": key} | to_row(record) | of_the_chain
         columns = ", ".join(f'"{name}"' for name in row)
         marks = ", ".join("?" * len(row))
         self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
+        return key
 
     def update(self, table: str, id: str | int, record: Json) -> bool:
         """Replace a row; false if it is missing. If it was not what its entry says, one more entry tells

@@ -157,6 +157,14 @@ def _fourth(db: Database) -> None:
         db.execute(statement)
 
 
+@MIGRATIONS(name="0005_logins")
+def _fifth(db: Database) -> None:
+    """Who was logged in, and the way it came. What is null is not in the chain: rows of before stay as they
+    are told."""
+    for name in ("login", "via"):
+        _table(db, "accesses").add_column(name, str)
+
+
 # indexes for what is read often: few rows beside the tombstones and forgotten receipts kept forever
 _INDEXES = (
     "DROP INDEX idx_receipts_started_at",

@@ -163,9 +163,18 @@ class Store(ChainedDatabase):
 
     # accesses
 
-    def add_access(self, access: Access) -> None:
-        """Add a line to the trace of uses."""
-        self._insert("accesses", access.to_json())
+    def add_access(self, access: Access) -> int:
+        """Add a line to the trace of uses; its number."""
+        return int(self._insert("accesses", access.to_json()))
+
+    def access(self, number: int) -> Access:
+        """One line of the trace. Raises UnknownId."""
+        return self._typed(Access, self._row("accesses", number))
+
+    def numbered_accesses(self, *, before: int | None = None, limit: int) -> list[tuple[int, Access]]:
+        """The newest lines of the trace with their numbers, newest first; `before`: those before this one."""
+        listing = Listing(table="accesses", order=("id",), descending=True, limit=limit, stop=before)
+        return [(row["id"], self._typed(Access, row)) for row in self.each(listing)]
 
     def accesses(self, recording_id: str | None = None) -> list[Access]:
         """Uses of one recording, or of all; oldest first."""

@@ -137,19 +137,23 @@ def public_line(key: PublicKey) -> str:
 
 def read_public(path: Path) -> PublicKey:
     """The public key in a file. KeysError if there is none that can be used."""
-    text = _read(path)
+    return public_key(_read(path), path)
+
+
+def public_key(text: str, where: Path | str) -> PublicKey:
+    """The public key in the text of its file. KeysError, on `where`, if there is none that can be used."""
     if text.lstrip().startswith("{"):
-        raise KeysError(f"{path}: is an identity, which does not belong here; accepted: {_PAIR[0]}")
+        raise KeysError(f"{where}: is an identity, which does not belong here; accepted: {_PAIR[0]}")
     word, _, rest = text.strip().partition(" ")
     encoded, _, comment = rest.strip().partition(" ")
     raw = decode(encoded)
     if word != _RECIPIENT or raw is None or len(raw) != KEY_BYTES or not comment.isprintable():
-        raise KeysError(f"{path}: is not a public key; accepted: one line, {_RECIPIENT} BASE64 COMMENT")
+        raise KeysError(f"{where}: is not a public key; accepted: one line, {_RECIPIENT} BASE64 COMMENT")
     key = PublicKey(raw, comment.strip())
     try:
         key.seal(b"")
     except KeysError as error:
-        raise KeysError(f"{path}: {error}") from error
+        raise KeysError(f"{where}: {error}") from error
     return key
 
 

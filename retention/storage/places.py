@@ -8,6 +8,7 @@ retention.reserve            one process's; .worker-3.reserve, .edge.reserve (`r
 retention.seed               of the draws
 retention.restoring          while a backup is put back; .arriving, its database (`retention.backup`)
 round_robin.json             whose turn it is among the operators
+accounts.db                  who may log in (`retention.accounts`); never part of a backup
 vault, stamps, edge          folders: sealed keys, time stamps, what Kamailio reads and writes
 """
 
@@ -87,6 +88,11 @@ class Places:
     def rota(self) -> Path:
         """The file that says whose turn it is among the operators."""
         return self.database.with_name("round_robin.json")
+
+    @property
+    def accounts(self) -> Path:
+        """The database of those who may log in."""
+        return self.database.with_name("accounts.db")
 
     @property
     def vault(self) -> Path:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from retention.archive.archive import Archive, ArchiveError
-from retention.recording import Recording, is_id
+from retention.recording import Access, Recording, is_id
 from retention.rows.store import Store, StoreError, UnknownId
 from retention.rules.lookup import ids_beginning, ids_meant
 from retention.rules.purge import Terms
@@ -274,6 +274,11 @@ def system_user() -> str:
         name = str(os.getuid())
     behind = os.environ.get("SUDO_USER") if os.getuid() == 0 else None
     return f"{name} (sudo by {behind})" if behind else name  # as it is kept
+
+
+def attempt(action: str, **fields: Any) -> Access:
+    """What somebody tries at this shell just now, for the trace; `fields`: more of `Access`."""
+    return Access(**{"at": now(), **fields}, action=action, system_user=system_user(), via="cli")
 
 
 def print_json(value: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -23,7 +23,7 @@ def _filters(command: Decorated) -> Decorated:
         click.option("--since", metavar="TIME", help=f"At or after: {_MOMENT}."),
         click.option("--until", metavar="TIME", help="Before; a date alone includes that day."),
         click.option(
-            "--by", metavar="WHO", help="A name that was given, or a user of the system; or a part."
+            "--by", metavar="WHO", help="A name that was given, a login, or a user of the system; or a part."
         ),
         click.option("--action", metavar="A", help="export, play, delete, purge, hold, rotate, …"),
         click.option("--purpose", metavar="P", help="What it was for."),
@@ -98,7 +98,7 @@ def _choice(
     who = by and by.casefold()
 
     def fits(row: Access) -> bool:
-        names = f"{row.by or ''}\n{row.system_user or ''}".casefold()
+        names = "\n".join(filter(None, (row.by, row.system_user, row.login))).casefold()
         return (
             (first is None or row.at >= first)
             and (end is None or row.at < end)
@@ -116,8 +116,9 @@ def detail_of(use: Access) -> str | None:
 
 
 def _who(row: Access) -> str | None:
-    """The name given; without one the system's, in brackets."""
-    return row.by or (f"({row.system_user})" if row.system_user else None)
+    """The name given; without one the account's or the system's, in brackets."""
+    known = row.login or row.system_user
+    return row.by or (f"({known})" if known else None)
 
 
 def _columns(work: Workplace) -> list[Column[Access]]:
@@ -128,7 +129,7 @@ def _columns(work: Workplace) -> list[Column[Access]]:
         Column("recording", lambda row: row.recording_id),
         Column("purpose", lambda row: coded("purpose", row.purpose), shrinks=True),
         Column("by", _who, shrinks=True),
-        Column("user", lambda row: row.system_user, room=WIDE, shrinks=True),
+        Column("user", lambda row: row.login or row.system_user, room=WIDE, shrinks=True),
         Column("reference", lambda row: row.reference, room=WIDE, shrinks=True),
         Column("detail", detail_of, room=WIDER, wraps=True),
     ]

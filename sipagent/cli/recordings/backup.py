@@ -10,10 +10,10 @@ import click
 
 from retention.backup.making import Wish, back_up, past
 from retention.backup.manifest import CONFIG, Manifest
-from retention.recording import Access, Json, to_text
+from retention.recording import Json, to_text
 from sipagent import __version__
 from sipagent.agent.recorder.stored import files_in
-from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user
+from sipagent.cli.base import Failure, Workplace, attempt, json_option, now, print_json
 from sipagent.cli.progress import steps
 from sipagent.cli.times import full, size
 from sipagent.config.tables.spoken import PromptFiles
@@ -61,9 +61,7 @@ def backup_command(
         keep=None if keep is None else timedelta(days=keep),
         configuration=taken,
     )
-    archive.store.add_access(
-        Access(at=at, action="backup", system_user=system_user(), detail=str(directory.absolute()))
-    )
+    archive.store.add_access(attempt("backup", at=at, detail=str(directory.absolute())))
     with steps() as step:
         path, manifest = back_up(archive, wish, files_in, step)
     old = past(directory, at)

@@ -18,12 +18,12 @@ from sipagent.cli.ask import agree, yes_option
 from sipagent.cli.base import (
     Failure,
     Workplace,
+    attempt,
     json_option,
     meant,
     now,
     optional_id_argument,
     print_json,
-    system_user,
     words,
 )
 from sipagent.cli.copy import new_file
@@ -86,7 +86,7 @@ def delete_command(
     """
     one_of_the_two(id, caller)
     archive = work.archive(make=True)
-    asked = Access(at=now(), action="delete", by=by, system_user=system_user(), detail=reason)
+    asked = attempt("delete", by=by, detail=reason)
     with _paper(work, paper) as keep:
         ids = _of_caller(work, archive, caller, yes=yes) if caller else [meant(archive, str(id))]
         done: list[Deletion] = []

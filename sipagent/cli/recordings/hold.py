@@ -18,12 +18,12 @@ from retention.rules.use import discreet
 from sipagent.cli.base import (
     Failure,
     Workplace,
+    attempt,
     find,
     id_argument,
     json_option,
     now,
     print_json,
-    system_user,
     words,
 )
 from sipagent.cli.tables import WIDE, Column, coded, console, show_table
@@ -73,14 +73,7 @@ def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **ask
     archive = work.archive(make=True)
     recording = find(archive, id)
     id = recording.id
-    trace = Access(
-        at=now(),
-        action="hold",
-        recording_id=id,
-        by=hold.by,
-        system_user=system_user(),
-        reference=hold.reference,
-    )
+    trace = attempt("hold", recording_id=id, by=hold.by, reference=hold.reference)
     with _traced(archive, recording, trace):
         today = work.local(now()).date()
         if (reason := why_not(hold, work.config.retention.hold_grounds, today)) is not None:
@@ -105,8 +98,7 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
     archive = work.archive(make=True)
     recording = find(archive, id)
     id = recording.id
-    user = system_user()
-    trace = Access(at=now(), action="release", recording_id=id, by=by, system_user=user, detail=reason)
+    trace = attempt("release", recording_id=id, by=by, detail=reason)
     with _traced(archive, recording, trace):
         released = release(archive, id, trace)
     click.echo(_("{id}: released; {what_now}").format(id=id, what_now=_what_now(work, released)))
@@ -148,11 +140,11 @@ def holds_command(work: Workplace, as_json: bool) -> None:
 
 
 @contextmanager
-def _traced(archive: Archive, recording: Recording, attempt: Access) -> Iterator[None]:
+def _traced(archive: Archive, recording: Recording, tried: Access) -> Iterator[None]:
     """Leave a line in the trace for what is refused or fails. Raises Failure for what is refused."""
 
     def trace(outcome: str, detail: str) -> None:
-        archive.store.add_access(discreet(replace(attempt, outcome=outcome, detail=detail), recording))
+        archive.store.add_access(discreet(replace(tried, outcome=outcome, detail=detail), recording))
 
     try:
         yield

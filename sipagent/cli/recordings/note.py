@@ -8,11 +8,10 @@ from pathlib import Path
 
 import click
 
-from retention.recording import Access
 from retention.rules.note import Filed, NotFiled, file_note, why_not
 from retention.rules.use import CUT, discreet, what_goes
 from sipagent.cli.ask import confirmed, yes_option
-from sipagent.cli.base import Failure, Workplace, find, id_argument, now, system_user, words
+from sipagent.cli.base import Failure, Workplace, attempt, find, id_argument, words
 from sipagent.config.errors import is_plain, one_line
 from sipagent.config.identity import printable
 from sipagent.languages.messages import colon
@@ -55,7 +54,7 @@ def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> 
     recording = find(archive, id)
     id = recording.id
     text = _text(source)
-    asked = Access(at=now(), action="note", recording_id=id, by=by, system_user=system_user())
+    asked = attempt("note", recording_id=id, by=by)
 
     def trace(outcome: str, detail: str) -> None:
         archive.store.add_access(discreet(replace(asked, outcome=outcome, detail=detail), recording))

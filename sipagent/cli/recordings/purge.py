@@ -22,7 +22,7 @@ from retention.rules.copies import Copy
 from retention.rules.purge import Removal, Report, Stay, erase_pending, preview, purge
 from retention.stamps.stamp import proven
 from retention.storage.places import Places
-from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words_by_option
+from sipagent.cli.base import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full, parse_moment, size
@@ -88,7 +88,7 @@ def purge_command(
         )
         raise Failure(said)
     archive = work.archive(make=not dry_run)
-    asked = Access(at=now(), action="purge", by=by, system_user=system_user()) if by else None
+    asked = attempt("purge", by=by) if by else None
     if dry_run:
         ca = work.config.retention.timestamp_ca
         why = suspended(archive.store, read_clock(), proven(archive.store, ca))

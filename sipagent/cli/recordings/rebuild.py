@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from retention.archive.rebuild import Rebuilt, Unrebuilt, rebuild
-from retention.recording import Access
-from sipagent.cli.base import Workplace, json_option, now, print_json, system_user
+from sipagent.cli.base import Workplace, attempt, json_option, print_json
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
@@ -63,9 +62,7 @@ def rebuild_command(
     archive = work.archive(make=True)
     with steps_of(N_("reading")) as step:
         done = rebuild(archive, opener, step)
-    archive.store.add_access(
-        Access(at=now(), action="rebuild", system_user=system_user(), detail=", ".join(_counts(done)))
-    )
+    archive.store.add_access(attempt("rebuild", detail=", ".join(_counts(done))))
     if as_json:
         problems = [{"name": problem.name, "problem": problem.problem} for problem in done.problems]
         print_json(

@@ -20,13 +20,13 @@ from retention.backup.restoring import (
     refuse_what_is_there,
     settle,
 )
-from retention.recording import Access, Json, to_text
+from retention.recording import Json, to_text
 from retention.rules.clock import read_clock
 from retention.stamps.stamp import proven
 from retention.storage.files import alone, make_folder, share_owner, write_whole
 from retention.storage.marks import Marks
 from sipagent.agent.recorder.stored import archive_of, files_in, files_of, store_of
-from sipagent.cli.base import Failure, Workplace, json_option, now, print_json, system_user, words_by_option
+from sipagent.cli.base import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
 from sipagent.cli.progress import steps
 from sipagent.cli.times import full
 from sipagent.languages.labels import N_
@@ -84,7 +84,7 @@ def restore_command(
                 count = put_back(source, target, now(), partial(step, N_("writing")))
                 archive = archive_of(config, store_of(config))
                 told = f"a backup of {to_text(manifest.made_at)}"
-                trace = Access(at=now(), action="restore", by=by, system_user=system_user(), detail=told)
+                trace = attempt("restore", by=by, detail=told)
                 stamped = proven(archive.store, config.retention.timestamp_ca)
                 done = settle(archive, manifest, work.terms, clock, trace, stamped=stamped, clock_ok=clock_ok)
                 problems = verify(archive, step).problems

@@ -280,7 +280,8 @@ def _use(use: Access) -> str:
     words = [label("action", use.action)]
     words += [_("for {purpose}").format(purpose=label("purpose", use.purpose))] if use.purpose else []
     words += [_("by {who}").format(who=use.by)] if use.by else []
-    words += [f"({use.system_user})"] if use.system_user else []
+    known = use.login or use.system_user
+    words += [f"({known})"] if known else []
     reference = _("reference {reference}").format(reference=use.reference) if use.reference else None
     rest = ", ".join(filter(None, (label("use", use.outcome), reference, detail_of(use))))
     return _("{use}: {rest}").format(use=" ".join(words), rest=rest)

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from retention.archive.archive import Archive
-from retention.recording import Access, Recording
+from retention.recording import Recording
 from retention.rules.copies import told
 from retention.rules.purge import due
 from retention.rules.use import ACCESS_REQUEST, discreet, nothing_to_use, purposes_of, why_not
@@ -24,12 +24,11 @@ from sipagent.cli.base import (
     Decorated,
     Failure,
     Workplace,
+    attempt,
     by_option,
     find,
     id_argument,
-    now,
     optional_id_argument,
-    system_user,
 )
 from sipagent.cli.copy import new_file
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
@@ -241,15 +240,7 @@ def _use(
 ) -> None:
     """Check, verify, trace, act. What is refused or fails leaves a line, too. Raises Failure."""
     id = recording.id
-    use = Access(
-        at=now(),
-        action=action,
-        recording_id=id,
-        purpose=asked.purpose,
-        by=asked.by,
-        system_user=system_user(),
-        reference=asked.reference,
-    )
+    use = attempt(action, recording_id=id, purpose=asked.purpose, by=asked.by, reference=asked.reference)
 
     purposes = work.config.retention.purposes
     # a purpose stays in the chain forever; other text goes into the detail, which is emptied later

@@ -8,9 +8,8 @@ from pathlib import Path
 import click
 
 from retention.archive.rotation import Rotation, rotate
-from retention.recording import Access
 from retention.storage.keys import Identity, KeysError, PublicKey, read_public
-from sipagent.cli.base import Failure, Workplace, by_option, json_option, now, print_json, system_user
+from sipagent.cli.base import Failure, Workplace, attempt, by_option, json_option, now, print_json
 from sipagent.cli.passphrase import identity_option, passphrase_option, unlock
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
@@ -78,7 +77,7 @@ def _named(work: Workplace) -> list[PublicKey]:
 def _rotate(work: Workplace, opener: Identity, recipients: list[PublicKey], by: str | None) -> Rotation:
     """Rotate, with a line in the trace before, and one for the result."""
     archive = work.archive(make=True)
-    trace = Access(at=now(), action="rotate", by=by, system_user=system_user())
+    trace = attempt("rotate", by=by)
     begun = f"begun with {opener.public}, to be for {_names(recipients)}"
     archive.store.add_access(replace(trace, detail=begun))
     with steps_of(N_("sealing")) as step:
