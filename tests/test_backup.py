@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from retention.accounts.accounts import Accounts
 from retention.archive import erasure
 from retention.archive.archive import Archive
 from retention.archive.reserve import Reserve
@@ -146,6 +147,17 @@ def test_all_of_it_comes_back_and_is_as_it_was_written(
     assert not places.restoring.exists()
     assert_clean(again)
     assert again.store.accesses()[0].action == "restore"
+
+
+def test_who_may_log_in_is_in_no_backup(live: Archive, rows: list[Recording], tmp_path: Path) -> None:
+    """Who was removed since must not come back."""
+    assert live.store.places is not None
+    with Accounts(live.store.places.accounts) as accounts:
+        accounts.add("Zacharie", ["listener"])
+    assert live.store.places.accounts.exists()
+    backup = backed_up(live, tmp_path / "backups")
+    kept = [path for path in backup.rglob("*") if path.is_file()]
+    assert kept and not [path for path in kept if "accounts" in path.name or b"Zacharie" in path.read_bytes()]
 
 
 def test_nobody_else_can_read_it(live: Archive, rows: list[Recording], tmp_path: Path) -> None:

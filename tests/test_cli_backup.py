@@ -62,22 +62,24 @@ def test_the_configuration_comes_along_and_passwords_only_if_asked_for(office: O
     (office.folder / "secrets").mkdir()
     (office.folder / "secrets" / "trunk").write_text("s3cret")
     (office.folder / "keys").mkdir()
-    for name in ("durand.pub", "durand.key"):
+    for name in ("durand.pub", "durand.key", "web.pem", "web.key"):
         (office.folder / "keys" / name).write_text("a key")
     file, elsewhere = office.folder / "config.toml", office.folder.parent / "other.pub"
     elsewhere.write_text("a key")
     login = '[trunk]\nusername = "agent"\npassword_file = "secrets/trunk"'
     keys = f'[recording]\nrecipients = ["keys/durand.pub", "{elsewhere}"]\n'
+    keys += '[web]\ncertificate = "keys/web.pem"\nprivate_key = "keys/web.key"\n'
     file.write_text(CONFIG.replace("[trunk]", login) + keys)
     office.archive.store.close()
     without = json.loads(office.run("backup", "--json", office.folder.parent / "backups").out)
-    assert without["not_in_it"] == [str(elsewhere), str(office.folder / "secrets" / "trunk")]
+    secrets = [str(office.folder / name) for name in ("secrets/trunk", "keys/web.key")]
+    assert without["not_in_it"] == [str(elsewhere), *secrets]
     names = {
         path.relative_to(Path(without["backup"]) / "configuration").as_posix()
         for path in (Path(without["backup"]) / "configuration").rglob("*")
         if path.is_file()
     }
-    assert names == {"config.toml", "prompts/fr/notice.txt", "keys/durand.pub"}
+    assert names == {"config.toml", "prompts/fr/notice.txt", "keys/durand.pub", "keys/web.pem"}
     shutil.rmtree(without["backup"])  # of the same second, perhaps
     made = backup(office, "--secrets")
     assert other.run("restore", made).code == 0
@@ -86,7 +88,7 @@ def test_the_configuration_comes_along_and_passwords_only_if_asked_for(office: O
     assert login_there is not None and login_there.password == "s3cret"
     assert (other.folder / "config.toml").read_text() == file.read_text()
     assert (other.folder / "prompts" / "fr" / "notice.txt").read_text() == "Bonjour."
-    assert not list(other.folder.rglob("*.key"))
+    assert [path.name for path in other.folder.rglob("*.key")] == ["web.key"]
     assert not {path.stat().st_mode & 0o007 for path in other.folder.rglob("*") if path.is_file()} - {0}
 
 

@@ -321,11 +321,14 @@ def test_every_code_has_its_words() -> None:
 
 
 def test_every_action_of_the_trace_has_its_words() -> None:
-    sources = [*(ROOT / "sipagent/cli").rglob("*.py"), *(ROOT / "retention").rglob("*.py")]
+    folders = (ROOT / folder for folder in ("sipagent/cli", "sipagent/web", "retention"))
+    sources = [path for folder in folders for path in folder.rglob("*.py")]
     named = {
         one
         for path in sources
-        for one in re.findall(r'(?:action=|attempt\()"(\w+)"', path.read_text(encoding="utf-8"))
+        for one in re.findall(
+            r'(?:action=|attempt\(|(?:changing|trace_of)\(\w+, )"(\w+)"', path.read_text(encoding="utf-8")
+        )
     }
     assert named | {"export", "play"} == set(CODES["action"])
 

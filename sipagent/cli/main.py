@@ -33,7 +33,20 @@ from sipagent.cli.recordings import (
 from sipagent.cli.recordings import (
     list as cli_list,
 )
-from sipagent.cli.setup import agent, detect, edge, hours, keys, notice, register, rotate, status, train
+from sipagent.cli.setup import (
+    agent,
+    detect,
+    edge,
+    hours,
+    keys,
+    notice,
+    register,
+    rotate,
+    status,
+    token,
+    train,
+    user,
+)
 
 WITHOUT_CONFIG = {"init", "demo", "completion"}
 
@@ -87,6 +100,8 @@ for _command in (
     stamp.stamp_command,
     init.init_command,
     keys.keys_group,
+    user.user_group,
+    token.token_group,
     agent.check_command,
     notice.notice_command,
     detect.detect_command,
@@ -100,7 +115,8 @@ for _command in (
 ):
     cli.add_command(_command)
 keys.keys_group.add_command(rotate.rotate_command)
-for _command in (*cli.commands.values(), *keys.keys_group.commands.values()):
+_GROUPS = (keys.keys_group, user.user_group, token.token_group)
+for _command in (*cli.commands.values(), *(one for group in _GROUPS for one in group.commands.values())):
     if _command.name not in WITHOUT_CONFIG:
         config_option(_command)
     language_option(_command)

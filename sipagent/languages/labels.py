@@ -13,7 +13,7 @@ Kind = (
     Literal[
         "status", "decision", "outcome", "by", "moment", "phase", "who", "sum", "fate", "mark", "happening"
     ]
-    | Literal["action", "use", "purpose", "ground", "level", "verdict", "log"]
+    | Literal["action", "use", "purpose", "ground", "level", "verdict", "log", "role"]
 )
 
 CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its `msgid`s
@@ -56,10 +56,13 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "clock_ok",
         "backup",
         "restore",
+        *("account", "token", "right"),
     ),
     "use": ("begun", "done", "refused", "failed"),
     "purpose": ("statistics", "quality", "organisation", "disciplinary", "criminal", "access_request"),
     "ground": ("disciplinary", "criminal"),
+    # of who logs in to the page
+    "role": ("listener", "supervisor", "officer", "administrator"),
     # of checks, and of what the detector hears
     "level": ("ok", "warning", "error"),
     "verdict": ("refuse", "accept", "unclear", "other"),

@@ -113,9 +113,10 @@ def _configured(config: "Config", *, secrets: bool) -> tuple[dict[str, Path], li
 
     A file that lies elsewhere is not taken: nobody knows where it belongs on another machine.
     """
-    edge, recording, kept = config.edge, config.recording, config.retention
-    named = [*recording.recipients, edge.certificate, edge.ca, kept.timestamp_ca]
+    edge, recording, kept, web = config.edge, config.recording, config.retention, config.web
+    named = [*recording.recipients, edge.certificate, edge.ca, kept.timestamp_ca, web.certificate]
     hidden = [config.trunk.password_file, config.operators.password_file, edge.private_key]
+    hidden += [web.private_key, web.oidc_client_secret_file]
     for prompts in config.prompt_sets():
         sounds = [getattr(prompts, name) for name in (*PromptFiles.model_fields, "choose")]
         named += [path for sound in filter(None, sounds) for path in (sound, sound.with_suffix(".txt"))]
