@@ -91,7 +91,7 @@ def test_more_than_a_page_is_counted(store: Store) -> None:
 @pytest.mark.parametrize(
     ("ask", "index"),
     [
-        (lambda store: counts.recordings(store, Status.CLOSED), "idx_recordings_status"),
+        (lambda store: counts.recordings(store, Status.CLOSED), "recordings_by_status"),
         (counts.held, "recordings_held"),
         (counts.reconcile, "receipts_by_time"),
         (counts.reconcile, "recordings_by_time"),

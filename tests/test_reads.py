@@ -32,6 +32,7 @@ PAGE = 50
 STEPS = 90 * PAGE  # of the machine, for a page; a walk through all rows takes more, whatever it looks for
 HELD = 7
 LATER = START + timedelta(minutes=ROWS)
+AFTER = f"{START + timedelta(hours=20):%Y%m%dT%H%M%S}000-000000"  # of no call: but it says when
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 
 
@@ -114,6 +115,17 @@ SELECTIONS = {
     "purged": Selection(status=Status.PURGED),
     "erased": Selection(status=Status.ERASED, limit=50),
     "refused": Selection(decision="refused"),
+    "the newest of an operator": Selection(operator="marie.durand", limit=20),
+    "behind one": Selection(after=AFTER, limit=20),
+    "behind one of an operator": Selection(after=AFTER, operator="marie.durand", limit=20),
+}
+# and of calls by themselves
+OF_CALLS = {
+    "failed": Selection(outcome="failed"),
+    "not recorded": Selection(decision="not_allowed"),
+    "held": Selection(held=True),
+    "flagged": Selection(flagged=True, status=Status.CLOSED),
+    "erased": Selection(status=Status.ERASED, limit=50),
 }
 
 
@@ -136,14 +148,28 @@ def test_a_listing(watched: WatchedStore, name: str) -> None:
         ("until", 4),
         ("before all", 2),
         ("held", 2),
-        ("open", 42),
+        ("open", 2),
         ("an hour of a caller", 2),
+        ("an operator", 1),
+        ("a reference", 2),
+        ("flagged", 2),
+        ("erased", 2),
+        ("the newest of an operator", 3),
+        ("behind one", 4),
+        ("behind one of an operator", 5),
         ("held by a caller", 2),
     ],
 )
 def test_what_must_be_fast_walks_over_nothing_else(watched: WatchedStore, name: str, most: int) -> None:
     watched.recordings(SELECTIONS[name])
     assert len(watched.reads) <= most
+
+
+@pytest.mark.parametrize("name", OF_CALLS)
+def test_what_few_calls_have_walks_over_nothing_else(watched: WatchedStore, name: str) -> None:
+    watched.receipts(OF_CALLS[name])
+    no_long_read(watched)
+    assert len(watched.reads) == 2
 
 
 def purge_preview(store: Store) -> object:
@@ -201,9 +227,9 @@ def no_long_read(store: WatchedStore) -> None:
 
 def test_the_measure_tells_a_walk_through_all(watched: WatchedStore) -> None:
     for sql in (
-        "SELECT count(*) FROM recordings WHERE flagged = 1",
+        "SELECT count(*) FROM recordings WHERE incomplete = 1",
         "SELECT id FROM receipts ORDER BY operator LIMIT 1",
-        "SELECT 1 FROM receipts WHERE recording_id IN (SELECT id FROM recordings WHERE flagged = 1) LIMIT 1",
+        "SELECT 1 FROM receipts WHERE recording_id IN (SELECT id FROM recordings WHERE bytes = 1) LIMIT 1",
     ):
         watched._read(sql, [])
         assert watched.reads[-1][1] > 2 * STEPS, sql

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from retention.recording import Receipt, Recording, Status, reference_of
 from retention.rows.selection import Selection
-from retention.rows.store import Store
+from retention.rows.store import Store, UnknownId
 from tests.kept import START, receipt, recording
 from tests.tampering import HOLD
 
@@ -54,6 +54,7 @@ def store() -> Iterator[Store]:
 
 
 CALLS = list(calls())
+PLACES = {row.id: (row.started_at, row.id) for row, _ in CALLS}
 MOMENTS = st.integers(-1, 45).map(lambda minutes: START + timedelta(minutes=minutes))
 FORMS = st.sampled_from(
     ["+33", "5678", "+33612345678", "678", "3", "%", "_", "+49", "anonymous", "nobody", ""]
@@ -70,6 +71,7 @@ SELECTIONS = st.builds(
     held=st.booleans(),
     flagged=st.booleans(),
     decision=st.none() | st.sampled_from(DECISIONS),
+    after=st.none() | st.sampled_from([row.id for row, _ in calls()]),
     limit=st.none() | st.integers(0, 90),
 )
 
@@ -94,6 +96,7 @@ def matches(row: Recording, chosen: Selection) -> bool:
             not chosen.held or row.hold is not None,
             not chosen.flagged or row.flagged,
             chosen.decision is None or row.decision == chosen.decision,
+            chosen.after is None or (row.started_at, row.id) < PLACES[chosen.after],
         )
     )
 
@@ -123,6 +126,34 @@ def test_a_call_without_a_recording_has_no_state_of_one() -> None:
         assert len(store.receipts()) == 1
         for chosen in (Selection(held=True), Selection(flagged=True), Selection(status=Status.CLOSED)):
             assert store.receipts(chosen) == []
+
+
+def test_pages_together_are_the_whole(store: Store) -> None:
+    for chosen in (Selection(), Selection(operator="201"), Selection(flagged=True), Selection(held=True)):
+        for read in (store.recordings, store.receipts):
+            ids: list[str] = []
+            while page := read(replace(chosen, limit=7, after=ids[-1] if ids else None)):
+                ids += [row.id for row in page]
+            assert ids == expected(chosen)
+
+
+def test_a_page_goes_on_behind_a_call_that_is_not_there(store: Store) -> None:
+    """Its id says when it began; what says nothing is no place to go on from."""
+    later = START + timedelta(minutes=20, milliseconds=1)
+    after = f"{later:%Y%m%dT%H%M%S}{later.microsecond // 1000:03}-000000"
+    until = Selection(until=later)
+    assert [row.id for row in store.recordings(Selection(after=after))] == expected(until) != []
+    with pytest.raises(UnknownId):
+        store.recordings(Selection(after="nobody"))
+
+
+def test_an_operator_of_many_addresses_is_found_at_each_of_them() -> None:
+    with Store(":memory:") as store:
+        for number in range(60):
+            store.add_recording(recording(number, operator=f"sip:201@pbx{number % 30}.example.net"))
+        assert len(store.recordings(Selection(operator="201"))) == 60
+        assert len(store.recordings(Selection(operator="201", limit=7))) == 7
+        assert store.recordings(Selection(operator="202")) == []
 
 
 def test_the_newest_come_first_and_only_as_many(store: Store) -> None:

@@ -132,7 +132,7 @@ def test_a_whole_number_is_found_without_reading_what_others_said(store: Store) 
     store._db.conn.set_trace_callback(asked.append)
     found = store.recordings(Selection(number=CALLER))
     assert len(found) == 40 and found == sorted(found, key=lambda row: (row.started_at, row.id), reverse=True)
-    assert asked and all(f"WHERE caller = '{CALLER}'" in sql for sql in asked)
+    assert asked and all(f"WHERE recordings.caller = '{CALLER}'" in sql for sql in asked)
 
 
 def test_receipts_by_outcome(three: Store) -> None:

@@ -19,7 +19,7 @@ def recordings_by_status(store: Store) -> dict[Status, int]:
 
 def recordings(store: Store, status: Status) -> int:
     """How many recordings have this status. Raises StoreError."""
-    return _count(store, "recordings", ("rowid",), f"status = '{status.value}'")
+    return _count(store, "recordings", _BY_TIME, f"status = '{status.value}'")
 
 
 def held(store: Store) -> int:

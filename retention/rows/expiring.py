@@ -20,7 +20,7 @@ def recordings(expired: datetime, started: datetime) -> Iterator[Listing]:
     yield from (began, others)
     yield replace(
         others,
-        order=("rowid",),
+        order=_BY_TIME,
         indexed=f"status = '{Status.PURGING.value}'",
         stop=None,
         where=["purged_at IS NULL", "started_at >= ?", "expires_at >= ?"],

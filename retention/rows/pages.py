@@ -27,7 +27,8 @@ class Listing:
     """What to read. `order` names columns with an index, unique together.
 
     `indexed`, with its `indexed_values`, is a condition that an index answers, so that rows without it are
-    not even read. `start` and `stop` (exclusive) bound the first column of `order`.
+    not even read. `start` and `stop` (exclusive) bound the first column of `order`. `behind` is the key of
+    the row after which the listing begins, in place of the bound at that end.
     """
 
     table: str
@@ -39,6 +40,7 @@ class Listing:
     indexed_values: Sequence[object] = ()
     start: object = None
     stop: object = None
+    behind: tuple[object, ...] | None = None
     descending: bool = False
     limit: int | None = None
 
@@ -62,7 +64,7 @@ def breathing(rows: Iterable[Item], over: Callable[[], bool] = lambda: False) ->
 
 def each_row(query: Query, listing: Listing) -> Iterator[Row]:
     """The rows that match, in order. Each page is read when needed, with what was written meanwhile."""
-    behind: tuple[object, ...] | None = None
+    behind = listing.behind
     left = listing.limit
     size = PAGE if listing.where or left is None else min(PAGE, left)
     while left is None or left > 0:

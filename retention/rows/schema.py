@@ -160,9 +160,11 @@ def _fourth(db: Database) -> None:
 @MIGRATIONS(name="0005_logins")
 def _fifth(db: Database) -> None:
     """Who was logged in, and the way it came. What is null is not in the chain: rows of before stay as they
-    are told."""
+    are told. And indexes, so that a page lists by any filter what it shows, and reads nothing else."""
     for name in ("login", "via"):
         _table(db, "accesses").add_column(name, str)
+    for statement in _OF_FILTERS:
+        db.execute(statement)
 
 
 # indexes for what is read often: few rows beside the tombstones and forgotten receipts kept forever
@@ -183,6 +185,21 @@ _INDEXES = (
     "CREATE INDEX notes_personal ON notes (id) WHERE salt IS NOT NULL",
     "CREATE INDEX accesses_personal ON accesses (id) WHERE salt IS NOT NULL",
     "CREATE INDEX chain_firsts ON chain (kind) WHERE was = 0",
+)
+_OF_FILTERS = (
+    "DROP INDEX idx_recordings_status",
+    "CREATE INDEX recordings_by_status ON recordings (status, started_at, id)",
+    "CREATE INDEX recordings_flagged ON recordings (started_at, id) WHERE flagged = 1",
+    "CREATE INDEX receipts_by_outcome ON receipts (outcome, started_at, id) WHERE outcome IS NOT NULL",
+    "CREATE INDEX receipts_by_decision ON receipts (decision, started_at, id)",
+    *(
+        f"CREATE INDEX {table}_by_{name} ON {table} ({key}, started_at, id){where}"
+        for table in ("receipts", "recordings")
+        for name, key, where in (
+            ("operator", "operator", " WHERE operator IS NOT NULL"),
+            ("reference", "substr(id, -7)", ""),
+        )
+    ),
 )
 
 

@@ -1,12 +1,20 @@
-"""Which rows to list: a `Selection`, and the SQL conditions that it becomes."""
+"""Which rows to list: a `Selection`, and the listings that it becomes.
 
-from dataclasses import dataclass
+Of the conditions of a selection one leads: an index has exactly its rows, in the order of the listing. So 50
+of a million come as fast as 50 of a hundred, and a rare row too. The others are looked at row by row.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from retention.recording import Status, to_text
 from retention.rows.pages import Listing
 
-Conditions = tuple[list[str], list[object]]
+_REFERENCE = 6  # characters: what a call's reference has, and an index
+_JOINED = "recordings CROSS JOIN receipts ON receipts.recording_id = recordings.id"  # in this order
+# the index of a condition has few rows, or more: the first that there is leads
+_LEADING = ("reference", "number", "held", "operator", "flagged", "status", "outcome", "decision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +23,8 @@ class Selection:
 
     `number` is a caller's whole number, as in the rows. `caller` has several forms of a part of a number; a
     row matches if its number begins or ends with one of them. `operator` is a whole address, or its user
-    part. `reference` is a call's reference, as a person tells it. `until` is exclusive.
+    part. `reference` is a call's reference, as a person tells it. `until` is exclusive. `after` is the id
+    behind which the listing begins: the last one of the page before.
     """
 
     since: datetime | None = None
@@ -29,79 +38,111 @@ class Selection:
     flagged: bool = False
     outcome: str | None = None  # receipts only
     decision: str | None = None
+    after: str | None = None
     limit: int | None = None
 
 
-def newest(table: str, rest: Conditions, selection: Selection, *few: str) -> Listing:
-    """Its listing: what an index answers, and the `rest`; `few` are conditions of partial indexes."""
-    indexed = [*few] if selection.number is None else [*few, "caller = ?"]
+Key = tuple[str, str]  # beginning and id of a row
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """A condition in SQL. `name`: which index has it; `of_recording`: it is about the call's recording."""
+
+    text: str
+    values: tuple[object, ...] = ()
+    name: str = ""
+    of_recording: bool = False
+
+
+def is_operator(operator: str, column: str) -> tuple[str, tuple[object, ...]]:
+    """The condition, with its values, that a column has an operator's whole address, or the user part."""
+    return f"({column} = ? OR instr({column}, ':' || ? || '@') > 0)", (operator, operator)
+
+
+def listings(
+    table: str, selection: Selection, behind: Key | None, operators: tuple[str, ...] | None
+) -> list[Listing]:
+    """What to read of `recordings` or `receipts`, each listing newest first, with no row in common.
+
+    `behind` is the key of `selection.after`; `operators` are the addresses that `selection.operator` means,
+    None if they are not known.
+    """
+    conditions = [*_conditions(table, selection), *_of_recording(selection)]
+    leading = min(
+        (one for one in conditions if one.name and (one.name != "operator" or operators is not None)),
+        key=lambda one: _LEADING.index(one.name),
+        default=None,
+    )
+    rest = [one for one in conditions if one is not leading]
+    whole = _listing(table, selection, behind, leading, rest)
+    if leading is None or leading.name != "operator":
+        return [whole]
+    each = replace(whole, indexed=f"{table}.operator = ?")
+    return [replace(each, indexed_values=[operator]) for operator in operators or ()]
+
+
+def _listing(
+    table: str, selection: Selection, behind: Key | None, leading: _Condition | None, rest: list[_Condition]
+) -> Listing:
+    """Calls by the state of their recordings are read from the recordings, which begin when they do."""
+    joined = table == "receipts" and leading is not None and leading.of_recording
+    first = "recordings" if joined else table
+    stop = None if selection.until is None else to_text(selection.until)
+    if behind is not None and stop is not None and behind[0] >= stop:
+        behind = None
+    where = [one if first == "recordings" else _of_receipt(one) for one in rest]
     return Listing(
-        table=table,
-        order=("started_at", "id"),
-        where=rest[0],
-        values=rest[1],
-        indexed=" AND ".join(indexed),
-        indexed_values=[] if selection.number is None else [selection.number],
+        table=_JOINED if joined else table,
+        columns=f"{table}.*",
+        order=(f"{first}.started_at", f"{first}.id"),
+        where=[one.text for one in where],
+        values=[value for one in where for value in one.values],
+        indexed=leading.text if leading else "",
+        indexed_values=[*leading.values] if leading else [],
         start=selection.since and to_text(selection.since),
-        stop=selection.until and to_text(selection.until),
+        stop=stop,
+        behind=behind,
         descending=True,
         limit=selection.limit,
     )
 
 
-def recording_conditions(selection: Selection) -> Conditions:
-    """The remaining conditions for the table of recordings."""
-    where, values = _common(selection)
-    state, state_values = _state(selection)
-    return where + state, values + state_values
-
-
-def receipt_conditions(selection: Selection) -> Conditions:
-    """The remaining conditions for the table of receipts; a recording's status is that of the call's
-    recording."""
-    where, values = _common(selection)
-    state, state_values = _state(selection)
-    if state:
-        its = "SELECT 1 FROM recordings WHERE recordings.id = recording_id"  # one by one, not all in one read
-        where.append(f"EXISTS ({its} AND {' AND '.join(state)})")
-        values += state_values
-    if selection.outcome is not None:
-        where.append("outcome = ?")
-        values.append(selection.outcome)
-    return where, values
-
-
-def _common(selection: Selection) -> Conditions:
-    where: list[str] = []
-    values: list[object] = []
-
-    def add(condition: str, *parameters: object) -> None:
-        where.append(condition)
-        values.extend(parameters)
-
-    if selection.caller:
-        form = "substr(caller, 1, length(?)) = ? OR substr(caller, -length(?)) = ?"
-        add(
-            f"({' OR '.join([form] * len(selection.caller))})",
-            *(n for n in selection.caller for _ in range(4)),
-        )
-    if selection.operator is not None:
-        add("(operator = ? OR instr(operator, ':' || ? || '@') > 0)", selection.operator, selection.operator)
+def _conditions(table: str, selection: Selection) -> Iterator[_Condition]:
+    """Those about the table's own columns."""
     if selection.reference is not None:
-        add("substr(id, -length(?)) = ?", f"-{selection.reference}", f"-{selection.reference}")
+        end = f"-{selection.reference}"
+        if len(selection.reference) == _REFERENCE:
+            yield _Condition(f"substr({table}.id, -{_REFERENCE + 1}) = ?", (end,), "reference")
+        else:
+            yield _Condition(f"substr({table}.id, -length(?)) = ?", (end, end))
+    if selection.number is not None:
+        yield _Condition(f"{table}.caller = ?", (selection.number,), "number")
+    if selection.caller:
+        part = f"substr({table}.caller, 1, length(?)) = ? OR substr({table}.caller, -length(?)) = ?"
+        parts = " OR ".join([part] * len(selection.caller))
+        yield _Condition(f"({parts})", tuple(form for form in selection.caller for _ in range(4)))
+    if selection.operator is not None:
+        yield _Condition(*is_operator(selection.operator, f"{table}.operator"), "operator")
+    of_calls = table == "receipts"
+    if selection.outcome is not None and of_calls:
+        yield _Condition("receipts.outcome = ?", (selection.outcome,), "outcome")
     if selection.decision is not None:
-        add("decision = ?", selection.decision)
-    return where, values
+        yield _Condition(f"{table}.decision = ?", (selection.decision,), "decision" if of_calls else "")
 
 
-def _state(selection: Selection) -> Conditions:
-    where: list[str] = []
-    values: list[object] = []
-    if selection.status is not None:
-        where.append("status = ?")
-        values.append(selection.status.value)
+def _of_recording(selection: Selection) -> Iterator[_Condition]:
     if selection.held:
-        where.append("hold IS NOT NULL")
+        yield _Condition("recordings.hold IS NOT NULL", (), "held", of_recording=True)
     if selection.flagged:
-        where.append("flagged = 1")
-    return where, values
+        yield _Condition("recordings.flagged = 1", (), "flagged", of_recording=True)
+    if selection.status is not None:
+        yield _Condition("recordings.status = ?", (selection.status.value,), "status", of_recording=True)
+
+
+def _of_receipt(condition: _Condition) -> _Condition:
+    """The condition for a receipt: the state of a recording is that of the call's own, if it has one."""
+    if not condition.of_recording:
+        return condition
+    its = "SELECT 1 FROM recordings WHERE recordings.id = receipts.recording_id"
+    return replace(condition, text=f"EXISTS ({its} AND {condition.text})")

@@ -5,7 +5,9 @@ long one waits for another process, is the business of `database`.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
+from heapq import merge
+from itertools import chain, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +20,7 @@ from retention.recording import (
     Recording,
     Status,
     Sum,
+    begun_at,
     to_text,
 )
 from retention.rows import expiring
@@ -29,8 +32,8 @@ from retention.rows.faults import (
     StoreError,
     UnknownId,
 )
-from retention.rows.pages import Listing, Row, each_row
-from retention.rows.selection import Selection, newest, receipt_conditions, recording_conditions
+from retention.rows.pages import PAGE, Listing, Row, each_row
+from retention.rows.selection import Key, Selection, is_operator, listings
 
 __all__ = ["Damaged", "DamagedRow", "NoRoom", "Store", "StoreError", "UnknownId"]
 
@@ -38,6 +41,7 @@ Damaged = Callable[[str, str], None]
 Kept = TypeVar("Kept", bound=Record)
 
 _BY_TIME = ("started_at", "id")
+_ADDRESSES = 20  # of one operator: each is a listing of its own
 
 
 class Store(ChainedDatabase):
@@ -91,8 +95,7 @@ class Store(ChainedDatabase):
         self, selection: Selection | None = None, damaged: Damaged | None = None
     ) -> Iterator[Receipt]:
         """The receipts that match, newest first, one at a time."""
-        chosen = selection or Selection()
-        return self._each(Receipt, newest("receipts", receipt_conditions(chosen), chosen), damaged)
+        return self._chosen(Receipt, "receipts", selection or Selection(), damaged)
 
     def open_receipts(self, damaged: Damaged | None = None) -> list[Receipt]:
         """Receipts of calls that have not ended, or whose agent died."""
@@ -134,12 +137,12 @@ class Store(ChainedDatabase):
         self, selection: Selection | None = None, damaged: Damaged | None = None
     ) -> Iterator[Recording]:
         """The recordings that match, newest first, one at a time."""
-        chosen = selection or Selection()
-        few = ["hold IS NOT NULL"] if chosen.held else []
-        if chosen.status is Status.OPEN:
-            few.append("purged_at IS NULL")
-        listing = newest("recordings", recording_conditions(chosen), chosen, *few)
-        return self._each(Recording, listing, damaged)
+        return self._chosen(Recording, "recordings", selection or Selection(), damaged)
+
+    def open_recordings(self) -> frozenset[str]:
+        """The ids of recordings that are being made, or whose agent died."""
+        listing = Listing(table="recordings", order=_BY_TIME, columns="id", indexed="status = 'open'")
+        return frozenset(row["id"] for row in each_row(self._read, listing))
 
     def unpurged_statuses(self) -> dict[str, Status]:
         """The status of every recording not purged yet, by id; without rows whose status cannot be read."""
@@ -254,6 +257,39 @@ class Store(ChainedDatabase):
         self._keep_only_row("clock", row)
 
     # rows by their type
+
+    def _chosen(
+        self, kind: type[Kept], table: str, chosen: Selection, damaged: Damaged | None
+    ) -> Iterator[Kept]:
+        behind = None if chosen.after is None else self._key(chosen.after)
+        operators = None if chosen.operator is None else self._addresses(table, chosen.operator)
+        found = [self._each(kind, one, damaged) for one in listings(table, chosen, behind, operators)]
+        if len(found) == 1:
+            return found[0]
+        return islice(merge(*found, key=attrgetter("started_at", "id"), reverse=True), chosen.limit)
+
+    def _key(self, id: str) -> Key:
+        """Where a call is among all. Raises UnknownId."""
+        for table in ("recordings", "receipts"):
+            for row in self._read(f"SELECT started_at, id FROM {table} WHERE id = ?", [id]):
+                return row["started_at"], row["id"]
+        if (begun := begun_at(id)) is None:
+            raise UnknownId(f"{id}: no such id")
+        return to_text(begun), id
+
+    def _addresses(self, table: str, operator: str) -> tuple[str, ...] | None:
+        """The addresses that an operator has in a table, found by its index; None where there are many."""
+        found: list[str] = []
+        condition, values = is_operator(operator, "operator")
+        last: str | None = ""
+        while last is not None:
+            first = f"SELECT min(operator) AS operator FROM {table} WHERE operator >"
+            following = f"SELECT ({first} named.operator) FROM named WHERE operator IS NOT NULL LIMIT {PAGE}"
+            every = f"WITH RECURSIVE named AS ({first} ? UNION ALL {following})"
+            rows = self._read(f"{every} SELECT operator, {condition} AS meant FROM named", [last, *values])
+            found += [row["operator"] for row in rows if row["meant"]]
+            last = rows[-1]["operator"]
+        return tuple(found) if len(found) <= _ADDRESSES else None
 
     def _each(self, kind: type[Kept], listing: Listing, damaged: Damaged | None = None) -> Iterator[Kept]:
         for row in each_row(self._read, listing) if damaged is None else self.each(listing):

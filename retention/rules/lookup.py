@@ -55,14 +55,12 @@ def _each_meant(store: Store, typed: str, most: int) -> Iterator[str]:
 
 
 def _of_reference(store: Store, table: str, reference: str) -> Iterator[str]:
-    """No index has the end of an id: this reads them all, in pages."""
-    end = f"-{reference}"
     rows = Listing(
         table=table,
         order=("started_at", "id"),
         columns="id",
-        where=["substr(id, -length(?)) = ?"],
-        values=[end, end],
+        indexed="substr(id, -7) = ?",
+        indexed_values=[f"-{reference}"],
         descending=True,
     )
     return (row["id"] for row in store.each(rows))

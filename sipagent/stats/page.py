@@ -11,62 +11,11 @@ from html import escape
 from retention.rules.statistics import Statistics
 from sipagent.stats.plots import Plot, svg
 from sipagent.stats.sections import FigureTable, Section, sections
+from sipagent.stats.style import FIGURES, PAGE
 from sipagent.stats.words import StatisticsWords
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _LONG = 14  # from this many rows on, a table scrolls on a screen
-_STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --card: #f6f7f9; --ink: #1c2128; --soft: #5b6470;
-  --line: #d9dde3; --alarm: #b3261e; --c0: #2f6db5; --c1: #e0902a; --c2: #8b6fc0; --c3: #a9b0ba;
-  --c4: #3b9a7d; --c5: #c9534f; }
-@media (prefers-color-scheme: dark) { :root { --paper: #14171c; --card: #1d2128; --ink: #e6e9ee;
-  --soft: #a2abb8; --line: #363c46; --alarm: #ff8a80; --c0: #6ea3e0; --c1: #eeaa55; --c2: #a993d9;
-  --c3: #6c7480; --c4: #5cb99b; --c5: #e27d79; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem; background: var(--paper);
-  color: var(--ink); font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { margin: 0; font-size: 1.6rem; line-height: 1.25; text-wrap: balance; }
-h2 { margin: 0; font-size: 1.15rem; }
-p { margin: .25rem 0 0; color: var(--soft); font-size: .9rem; }
-section { margin-top: 2.5rem; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: .75rem;
-  margin: 1.5rem 0 0; }
-.tiles div { padding: .75rem 1rem; border-radius: .5rem; background: var(--card); }
-dt { color: var(--soft); font-size: .85rem; }
-dd { margin: 0; font-size: 1.5rem; font-weight: 600; line-height: 1.3; }
-dd small { display: block; color: var(--soft); font-size: .8rem; font-weight: 400; }
-figure { margin: .75rem 0 0; overflow-x: auto; }
-svg { display: block; width: 100%; min-width: 34rem; height: auto; }
-svg text { fill: var(--soft); font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-svg .axis.x text { text-anchor: middle; }
-svg .axis.y text { text-anchor: end; }
-svg path { fill: none; stroke: var(--line); }
-svg .vertical .axis.x path, svg .horizontal .axis.y path { display: none; }
-svg rect:hover { opacity: .8; }
-.key { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: .75rem 0 0; padding: 0;
-  list-style: none; font-size: .85rem; }
-.key i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; border-radius: 2px; }
-.color-0 { fill: var(--c0); background: var(--c0); } .color-1 { fill: var(--c1); background: var(--c1); }
-.color-2 { fill: var(--c2); background: var(--c2); } .color-3 { fill: var(--c3); background: var(--c3); }
-.color-4 { fill: var(--c4); background: var(--c4); } .color-5 { fill: var(--c5); background: var(--c5); }
-.table { margin-top: 1rem; overflow: auto; }
-.long { max-height: 22rem; border-bottom: 1px solid var(--line); }
-table { width: 100%; border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child { padding-left: 0; text-align: left; font-weight: 400; }
-thead th, thead th:first-child { position: sticky; top: 0; background: var(--paper); color: var(--soft);
-  font-weight: 600; vertical-align: bottom; }
-footer { margin-top: 2.5rem; border-top: 1px solid var(--line); }
-.alarm { padding: .5rem 1rem; border: 2px solid var(--alarm); border-radius: .5rem; }
-.alarm p { margin: 0; color: var(--alarm); font-weight: 600; }
-@media print { :root { color-scheme: light; --paper: #fff; --card: #f2f3f5; --ink: #000; --soft: #444;
-  --line: #bbb; --alarm: #b3261e; --c0: #2f6db5; --c1: #e0902a; --c2: #8b6fc0; --c3: #a9b0ba;
-  --c4: #3b9a7d; --c5: #c9534f; }
-  body { max-width: none; padding: 0; font-size: 10pt; print-color-adjust: exact;
-    -webkit-print-color-adjust: exact; }
-  figure, .tiles, tr, h2 { break-inside: avoid; } h2 { break-after: avoid; }
-  .table, .long { max-height: none; overflow: visible; } thead th { position: static; } }
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +40,29 @@ def page(figures: Statistics, heading: Heading) -> str:
         f'<!DOCTYPE html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<header>",
+        f"<title>{title}</title>\n<style>{PAGE}{FIGURES}</style>\n</head>\n<body>\n<header>",
         f"<h1>{title}</h1>\n<p>{escape(_period(heading, words))}</p>",
-        _alarm(figures, heading, words),
-        f"</header>\n<main>\n{_tiles(figures, words)}",
-        *(_section(section, words) for section in sections(figures, words, _last_day(heading))),
-        f"</main>\n<footer><p>{escape(_foot(heading, words))}</p></footer>\n</body>\n</html>\n",
+        f"{_alarm(figures, heading, words)}</header>\n<main>\n{_figures(figures, heading, words)}\n</main>",
+        f"<footer><p>{escape(_foot(heading, words))}</p></footer>\n</body>\n</html>\n",
     ]
-    return "\n".join(part for part in parts if part)
+    return "\n".join(parts)
+
+
+def part(figures: Statistics, heading: Heading) -> str:
+    """What `page` has below its title, for another page; its style is `style.FIGURES`."""
+    words = StatisticsWords(heading.language)
+    parts = (
+        f"<p>{escape(_period(heading, words))}</p>",
+        _alarm(figures, heading, words),
+        _figures(figures, heading, words),
+        f"<p>{escape(_foot(heading, words))}</p>",
+    )
+    return "\n".join(filter(None, parts))
+
+
+def _figures(figures: Statistics, heading: Heading, words: StatisticsWords) -> str:
+    drawn = (_section(section, words) for section in sections(figures, words, _last_day(heading)))
+    return "\n".join(('<div class="figures">', _tiles(figures, words), *drawn, "</div>"))
 
 
 def agrees(tally: dict[str, tuple[int, int]]) -> bool:
@@ -174,7 +138,8 @@ def _section(section: Section, words: StatisticsWords) -> str:
         parts.append(f"<p>{escape(words('nothing'))}</p>")
     else:
         parts.append(f"<p>{escape(section.note)}</p>")
-        parts.append(f"<figure>{svg(section.plot, words.number, words.colon)}{_key(section.plot)}</figure>")
+        drawn = svg(section.plot, words.number, words.colon)
+        parts.append(f"<figure{_reached(section.title)}>{drawn}{_key(section.plot)}</figure>")
     parts += [_table(table, section.title) for table in section.tables if table.rows]
     return "\n".join([*parts, "</section>"])
 
@@ -195,7 +160,10 @@ def _table(table: FigureTable, title: str) -> str:
         for first, *rest in table.rows
     )
     body = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table>"
-    if len(table.rows) <= _LONG:
-        return f'<div class="table">{body}</div>'
-    # readers with a keyboard must be able to reach what scrolls
-    return f'<div class="table long" role="region" aria-label="{escape(title)}" tabindex="0">{body}</div>'
+    long = " long" if len(table.rows) > _LONG else ""
+    return f'<div class="table{long}" role="region"{_reached(title)}>{body}</div>'
+
+
+def _reached(title: str) -> str:
+    """Readers with a keyboard must be able to reach what scrolls, on a narrow screen all of it."""
+    return f' aria-label="{escape(title)}" tabindex="0"'

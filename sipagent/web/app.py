@@ -4,7 +4,6 @@ import gzip
 import mimetypes
 from functools import lru_cache
 from http import HTTPStatus
-from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,7 +12,9 @@ from starlette.responses import Response
 
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
+from sipagent.stats.style import FIGURES
 from sipagent.web.guard import Entry, answered
+from sipagent.web.pages import now, statistics
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
@@ -41,15 +42,16 @@ def static(request: Request) -> Response:
 def _files() -> dict[str, tuple[bytes, bytes]]:
     """Every file there is, plain and compressed: nothing else can be asked for."""
     paths = (path for path in _STATIC.rglob("*") if path.is_file())
-    return {path.relative_to(_STATIC).as_posix(): _both(path) for path in paths}
+    found = {path.relative_to(_STATIC).as_posix(): path.read_bytes() for path in paths}
+    found["figures.css"] = FIGURES.encode()
+    return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in found.items()}
 
 
-def _both(path: Path) -> tuple[bytes, bytes]:
-    plain = path.read_bytes()
-    return plain, gzip.compress(plain, mtime=0)
-
-
-ENTRIES: tuple[Entry, ...] = (Entry("GET /static/{name:path}", static),)
+ENTRIES: tuple[Entry, ...] = (
+    Entry("GET /static/{name:path}", static),
+    *now.ENTRIES,
+    *statistics.ENTRIES,
+)
 
 
 def create_app(site: Site) -> Starlette:

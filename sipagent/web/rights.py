@@ -54,7 +54,9 @@ SOUND = frozenset((Right.USE, Right.ACCESS_REQUEST))  # what an administrator ne
 
 ROUTES: Mapping[str, Right] = {
     "GET /static/{name:path}": Right.ANYBODY,
-    "GET /": Right.PERSON,
+    "GET /": Right.NOW,
+    "GET /api/v1/events": Right.NOW,
+    "GET /statistics": Right.STATISTICS,
 }
 
 

@@ -15,6 +15,9 @@ from retention.storage.keys import PublicKey
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
+from sipagent.web.commands import Commands
+from sipagent.web.counting import Counting
+from sipagent.web.moment import Looking, Watching
 from sipagent.web.refusals import Refusals
 from sipagent.web.rights import Right, Role, rights_of
 
@@ -69,6 +72,26 @@ class Site:
     def refusals(self) -> Refusals:
         """What is refused leaves rows in the trace, though never too many."""
         return Refusals(self.store, self.clock)
+
+    @cached_property
+    def look(self) -> Looking:
+        """What reads the calls of the moment."""
+        return Looking(self.store, lambda: self.config.operators.extensions, self.clock)
+
+    @cached_property
+    def watching(self) -> Watching:
+        """Those who watch these calls."""
+        return Watching(self.look)
+
+    @cached_property
+    def commands(self) -> Commands:
+        """What runs as a process of its own."""
+        return Commands(self.config.file, self.clock)
+
+    @cached_property
+    def counting(self) -> Counting:
+        """What counts the figures of a period."""
+        return Counting(lambda: self.store, self.config, self.clock)
 
     @property
     def terms(self) -> Terms:

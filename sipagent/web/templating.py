@@ -20,10 +20,12 @@ from starlette.responses import HTMLResponse, Response
 from sipagent import __version__
 from sipagent.languages import spoken
 from sipagent.languages.happenings import happening
-from sipagent.languages.labels import label
+from sipagent.languages.labels import Kind
+from sipagent.languages.labels import label as label_of
 from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.typography import NARROW
 from sipagent.web.rights import Right
 from sipagent.web.site import person_of, site_of
 
@@ -48,6 +50,11 @@ def render(
         """`2026-11-24 23:20:00`, in the service's time zone."""
         return f"{site.local(at):%Y-%m-%d %H:%M:%S}"
 
+    def clock(at: datetime) -> str:
+        """`23:20:00`, with the day where it is not today."""
+        local = site.local(at)
+        return f"{local:%H:%M:%S}" if local.date() == site.local(site.clock()).date() else when(at)
+
     text = (
         _environment()
         .get_template(template)
@@ -59,6 +66,7 @@ def render(
             csrf=person.csrf if person else "",
             language=spoken.language(),
             when=when,
+            clock=clock,
             told=site.told(person),
             site=site,
             **values,
@@ -102,6 +110,7 @@ def _environment() -> Environment:
         "navigation": navigation,
     }
     made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
+    made.filters["number"] = number
     return made
 
 
@@ -112,6 +121,12 @@ def seen(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return _HIDDEN.sub(lambda mark: ascii(mark[0])[1:-1], value)
     return value
+
+
+def label(kind: Kind, code: str) -> str:
+    """The words for a code; where they are the code itself, without underscores."""
+    named = label_of(kind, code)
+    return code.replace("_", " ") if named == code else named
 
 
 def length(seconds: float | None) -> str:
@@ -137,3 +152,8 @@ def user(address: str | None) -> str:
     if not address:
         return "–"
     return re.sub(r"^sips?:|[@;].*$", "", address)
+
+
+def number(count: int) -> str:
+    """`12,345`, `12 345`."""
+    return f"{count:,}".replace(",", NARROW if spoken.language() == "fr" else ",")

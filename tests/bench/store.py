@@ -20,7 +20,7 @@ from rich.progress import track
 from media.recording.tap import Tap
 from retention.archive.archive import Archive
 from retention.archive.verify import verify
-from retention.recording import Notice, Receipt, Recording, Status, due_date, new_id
+from retention.recording import Notice, Receipt, Recording, Status, due_date, new_id, reference_of
 from retention.rows.counts import recordings_by_status
 from retention.rows.pages import Row as Columns
 from retention.rows.pages import batches
@@ -151,6 +151,8 @@ def lists(folder: Path, count: int) -> list[Row]:
         archive = archive_of(store, agent.directory / "recordings", agent.directory)
         give_files(archive)
         of_library = [seconds(lambda: store.recordings(Selection(limit=50))) * 1e3 for _ in range(20)]
+        by_filter = {name: slowest_list(store, chosen) for name, chosen in filters(store).items()}
+        slowest = max(by_filter, key=lambda name: by_filter[name])
         store.longest_s = 0.0
         rare = Selection(caller=("+33699999999",))
         for _ in store.each_receipt():
@@ -168,10 +170,39 @@ def lists(folder: Path, count: int) -> list[Row]:
     ]
     return [
         report.of(f"list of the newest 50 of {count}, in the library", of_library, 100),
+        Row(f"50 by the slowest filter: {slowest}", by_filter[slowest], 50, "ms", count=len(by_filter)),
         report.of("the same as a command", of_command, 500),
         longest,
         Row("verify, for each row of chain and tables", spent / rows * 1e6, 20, "µs", count=rows),
     ]
+
+
+def filters(store: Store) -> dict[str, Selection]:
+    """Each filter alone, and with few or no rows."""
+    middle = next(iter(store.each_recording(Selection(until=NOW - KEPT / 2, limit=1))))
+    return {
+        "behind one": Selection(after=middle.id),
+        "a day": Selection(since=middle.started_at - timedelta(days=1), until=middle.started_at),
+        "a number": Selection(number=middle.caller),
+        "a reference": Selection(reference=reference_of(middle.id)),
+        "an operator": Selection(operator="201"),
+        "an operator of no call": Selection(operator="202"),
+        "flagged": Selection(flagged=True),
+        "held": Selection(held=True),
+        "open": Selection(status=Status.OPEN),
+        "purged": Selection(status=Status.PURGED),
+        "refused": Selection(decision="refused"),
+        "failed": Selection(outcome="failed"),
+    }
+
+
+def slowest_list(store: Store, chosen: Selection) -> float:
+    """The slower of both lists of the newest 50, in ms."""
+    page = replace(chosen, limit=50)
+    listing: list[Callable[[], object]] = [lambda: store.receipts(page)]
+    if not page.decision:  # which the table of recordings has no index for: nobody lists by it there
+        listing.append(lambda: store.recordings(page))
+    return max(seconds(one) for one in listing) * 1e3
 
 
 def chain_and_tables(archive: Archive) -> tuple[int, float]:

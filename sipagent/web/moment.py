@@ -1,0 +1,254 @@
+"""Calls and operators as they are just now, and who is told when that changes.
+
+It is read from the database, as everything here: from receipts that have not ended, and recordings that are
+open. A receipt is written when a call comes, when it is decided whether it may be recorded, and with each
+conversation that begins; so nobody sees here whom an operator's phone rings for, who holds, or whether a
+recording pauses. Of a caller there is nothing but the call's reference.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal
+
+from retention.archive.progress import is_running
+from retention.recording import Json, Receipt, reference_of, to_text
+from retention.rows.store import Store, StoreError
+from sipagent.call.machines.story import BRIDGED
+
+EVERY_S = 1.0  # between two looks, while somebody watches
+LOCK_S = 10.0  # between two looks at whether an agent runs, which takes its lock for an instant
+
+State = Literal["notice", "waits", "talks"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ongoing:
+    """A call: `since` when it is in this state; `operator` is the address of who talks, or has talked last.
+
+    `recorded`: whether a recording of it is open; `decision` and `decided_by` say why not.
+    """
+
+    id: str
+    began_at: datetime
+    state: State
+    since: datetime
+    operator: str | None
+    recorded: bool
+    decision: str
+    decided_by: str | None
+
+    @property
+    def reference(self) -> str:
+        """What people call it by."""
+        return reference_of(self.id)
+
+    def to_json(self) -> Json:
+        """As an event tells it."""
+        return {
+            "id": self.id,
+            "reference": self.reference,
+            "began_at": to_text(self.began_at),
+            "state": self.state,
+            "since": to_text(self.since),
+            "operator": self.operator,
+            "recorded": self.recorded,
+            "decision": self.decision,
+            "decided_by": self.decided_by,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorNow:
+    """One of the configuration; free as far as is known where there is no `call` (an id)."""
+
+    operator: str
+    call: str | None = None
+    since: datetime | None = None
+
+    def to_json(self) -> Json:
+        """As an event tells it."""
+        return {
+            "operator": self.operator,
+            "call": self.call,
+            "reference": self.call and reference_of(self.call),
+            "since": self.since and to_text(self.since),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What there is at a time. Two are equal where nothing has changed, whenever they were seen.
+
+    `unreadable`: rows of calls that cannot be read; `running`: whether an agent is at work, else the calls
+    are what one has left; `fault`: why nothing could be read, what is told is of before then.
+    """
+
+    at: datetime = field(compare=False)
+    calls: tuple[Ongoing, ...] = ()
+    operators: tuple[OperatorNow, ...] = ()
+    unreadable: int = 0
+    running: bool = True
+    fault: str | None = None
+
+    def to_json(self) -> Json:
+        """As an event tells it."""
+        return {
+            "at": to_text(self.at),
+            "calls": [call.to_json() for call in self.calls],
+            "operators": [one.to_json() for one in self.operators],
+            "unreadable": self.unreadable,
+            "running": self.running,
+            "fault": self.fault,
+        }
+
+
+class Looking:
+    """Reads the moment, for any thread. `operators`: the addresses that are configured, when asked for."""
+
+    def __init__(
+        self, store: Store, operators: Callable[[], Sequence[str]], clock: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._operators = operators
+        self._clock = clock
+        self._lock = threading.Lock()  # two at once would each take the other for an agent
+        self._runs: tuple[float, bool] | None = None  # when that was looked at (s since the epoch)
+
+    def __call__(self) -> Moment:
+        """What there is now. Raises StoreError."""
+        at = self._clock()
+        damaged: list[str] = []
+        receipts = self._store.open_receipts(lambda id, _: damaged.append(id))
+        recorded = self._store.open_recordings()
+        calls = tuple(ongoing(receipt, recorded=receipt.id in recorded) for receipt in receipts)
+        talking = {call.operator: call for call in calls if call.state == "talks"}
+        return Moment(
+            at=at,
+            calls=calls,
+            operators=tuple(_operator(uri, talking.get(uri)) for uri in self._operators()),
+            unreadable=len(damaged),
+            running=self._running(at.timestamp()),
+        )
+
+    def _running(self, now: float) -> bool:
+        with self._lock:
+            if self._runs is None or abs(now - self._runs[0]) >= LOCK_S:
+                places = self._store.places
+                self._runs = now, places is not None and is_running(places)
+            return self._runs[1]
+
+
+def ongoing(receipt: Receipt, *, recorded: bool) -> Ongoing:
+    """What the receipt of a call that has not ended tells of it."""
+    state: State
+    if receipt.connected_at is not None:
+        joined = [event.at for event in receipt.events if event.what.startswith(BRIDGED)]
+        state, since = "talks", max(joined, default=receipt.connected_at)
+    elif receipt.decision == "undecided":
+        state, since = "notice", receipt.started_at
+    else:
+        state, since = "waits", receipt.decided_at or receipt.started_at
+    return Ongoing(
+        id=receipt.id,
+        began_at=receipt.started_at,
+        state=state,
+        since=since,
+        operator=receipt.operator,
+        recorded=recorded,
+        decision=receipt.decision,
+        decided_by=receipt.decided_by,
+    )
+
+
+def _operator(uri: str, call: Ongoing | None) -> OperatorNow:
+    return (
+        OperatorNow(operator=uri)
+        if call is None
+        else OperatorNow(operator=uri, call=call.id, since=call.since)
+    )
+
+
+class Watcher:
+    """One who watches, in a task of an event loop."""
+
+    def __init__(self, seen: Moment | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._moment = seen
+        self._is_new = asyncio.Event()
+        if seen is not None:
+            self._is_new.set()
+
+    async def next(self, patience_s: float) -> Moment | None:
+        """The moment, once it is another than the one before; None where it stays for that long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_new.wait(), patience_s)
+        if not self._is_new.is_set():
+            return None
+        self._is_new.clear()
+        return self._moment
+
+    def tell(self, moment: Moment) -> None:
+        """Of any thread. What was not yet seen of before is left out."""
+        with suppress(RuntimeError):  # its loop is over
+            self._loop.call_soon_threadsafe(self._take, moment)
+
+    def _take(self, moment: Moment) -> None:
+        self._moment = moment
+        self._is_new.set()
+
+
+class Watching:
+    """All who watch: one thread looks for them, once a second, and only while there is somebody."""
+
+    def __init__(self, look: Callable[[], Moment], every_s: float = EVERY_S) -> None:
+        self._look = look
+        self._every_s = every_s
+        self._changed = threading.Condition()  # guards all that follows
+        self._watchers: set[Watcher] = set()
+        self._thread: threading.Thread | None = None
+        self._last: Moment | None = None
+
+    @property
+    def count(self) -> int:
+        """How many watch."""
+        return len(self._watchers)
+
+    @contextmanager
+    def watcher(self) -> Iterator[Watcher]:
+        """One more who watches, in the task that asks; the first moment comes at once, or soon."""
+        with self._changed:
+            one = Watcher(self._last)
+            self._watchers.add(one)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look_on, name="watching", daemon=True)
+                self._thread.start()
+        try:
+            yield one
+        finally:
+            with self._changed:
+                self._watchers.discard(one)
+                self._changed.notify_all()
+
+    def _look_on(self) -> None:
+        while True:
+            moment = self._seen()
+            with self._changed:
+                if moment is not None and moment != self._last:
+                    self._last = moment
+                    for one in self._watchers:
+                        one.tell(moment)
+                self._changed.wait_for(lambda: not self._watchers, self._every_s)
+                if not self._watchers:
+                    self._thread = self._last = None
+                    return
+
+    def _seen(self) -> Moment | None:
+        try:
+            return self._look()
+        except (StoreError, OSError) as fault:
+            before = self._last
+            return None if before is None else replace(before, fault=str(fault))

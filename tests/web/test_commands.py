@@ -1,0 +1,52 @@
+"""What runs as a process of its own, one at a time, and what it says."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sipagent.web import commands
+from sipagent.web.commands import Commands
+from tests.office import Office
+
+AT = datetime(2026, 11, 27, 20, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def asked(web_office: Office) -> Commands:
+    return Commands(web_office.folder / "config.toml", lambda: AT)
+
+
+def test_what_a_command_says_is_remembered(asked: Commands, web_office: Office) -> None:
+    web_office.call()
+    assert asked.last("verify") is None
+    assert asked.start("verify", "claire")
+    assert not asked.start("check", "paul"), "one at a time"
+    assert asked.running == "verify"
+    assert asked.wait(60)
+    answer = asked.last("verify")
+    assert answer is not None
+    assert (answer.at, answer.by, answer.code) == (AT, "claire", 0)
+    assert answer.json["problems"] == [] and answer.json["counts"]["recordings"] == 1
+    assert asked.running is None and asked.start("verify", "paul") and asked.wait(60)
+
+
+def test_a_command_that_fails_is_told_in_its_line(asked: Commands) -> None:
+    answer = asked.answer("verify", "--json")
+    assert answer.code == 1 and answer.json is None
+    assert "no database yet" in str(answer.problem)
+    assert not str(answer.problem).startswith("sipagent")
+
+
+def test_a_configuration_that_is_gone_is_told(tmp_path: Path) -> None:
+    answer = Commands(tmp_path / "config.toml", lambda: AT).answer("check", "--json")
+    assert answer.code == 2 and "no such file" in str(answer.problem)
+
+
+def test_no_answer_fills_the_memory(
+    asked: Commands, web_office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "LONGEST", 10)
+    web_office.call()
+    answer = asked.answer("verify", "--json")
+    assert answer.json is None and "too long" in str(answer.problem)

@@ -1,0 +1,227 @@
+"""The calls of the moment: what is told of them, to whom, and when it changes."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from retention.recording import Event, Receipt, Recording, Status, new_id
+from retention.rows.faults import StoreError
+from retention.storage.files import alone
+from sipagent.web.moment import Looking, Moment, Watching, ongoing
+from sipagent.web.pages.now import in_all, stream
+from sipagent.web.rights import Role
+from tests.kept import CALLER, recording
+from tests.office import Office
+from tests.web.conftest import Asking
+
+AT = datetime(2026, 11, 24, 22, 20, tzinfo=UTC)
+OPERATOR = "sip:201@127.0.0.1:5070"
+
+
+def call(ago_s: float = 60, **changes: Any) -> Receipt:
+    """The receipt of one that goes on."""
+    at = datetime.now(UTC) - timedelta(seconds=ago_s)
+    fields: dict[str, Any] = {"id": new_id(at), "started_at": at, "caller": CALLER, "called": "3631"}
+    return Receipt(**fields | changes)
+
+
+def its_recording(receipt: Receipt, **changes: Any) -> Recording:
+    return replace(recording(), id=receipt.id, started_at=receipt.started_at, **changes)
+
+
+def talking(**changes: Any) -> Receipt:
+    now = datetime.now(UTC)
+    return call(connected_at=now, decided_at=now, decision="allowed", operator=OPERATOR, **changes)
+
+
+@pytest.mark.parametrize(("fields", "state", "since"), [
+    ({}, "notice", 0),
+    ({"decision": "refused", "decided_at": AT + timedelta(seconds=9)}, "waits", 9),
+    ({"decision": "not_allowed"}, "waits", 0),
+    ({"decision": "allowed", "decided_at": AT, "connected_at": AT + timedelta(seconds=20)}, "talks", 20),
+])  # fmt: skip
+def test_what_a_call_does_is_what_its_receipt_tells(fields: dict[str, Any], state: str, since: int) -> None:
+    seen = ongoing(Receipt(id=new_id(AT), started_at=AT, **fields), recorded=False)
+    assert (seen.state, (seen.since - AT).total_seconds()) == (state, since)
+
+
+def test_a_conversation_begins_anew_with_another_operator() -> None:
+    events = tuple(Event(at=AT + timedelta(seconds=n), what=f"bridged with {n}") for n in (20, 90))
+    seen = ongoing(
+        Receipt(id=new_id(AT), started_at=AT, connected_at=AT + timedelta(seconds=20), events=events),
+        recorded=True,
+    )
+    assert seen.since == AT + timedelta(seconds=90)
+
+
+def test_the_page_tells_of_calls_and_operators(asking: Asking, web_office: Office) -> None:
+    store = web_office.archive.store
+    one, other = talking(), call(10)
+    store.add_receipt(replace(one, recording_id=one.id))
+    store.add_recording(its_recording(one))
+    store.add_receipt(other)
+    store.add_receipt(call(ended_at=datetime.now(UTC)))
+    asking.login(Role.LISTENER)
+    text = asking.client.get("/").text
+    assert "2 calls, 1 recorded" in text
+    assert "talks with 201" in text and "hears the notice, or chooses" in text and "not decided yet" in text
+    assert f'href="/recordings/{one.id}"' in text
+    assert "in a call" in text
+    assert CALLER not in text and CALLER[-9:] not in text
+
+
+def test_who_may_not_list_gets_no_way_to_a_call(asking: Asking, web_office: Office) -> None:
+    web_office.archive.store.add_receipt(one := call())
+    asking.login(Role.ADMINISTRATOR)
+    text = asking.client.get("/").text
+    assert one.id[-6:] in text and "/recordings" not in text
+
+
+def test_a_recording_that_is_over_is_told_as_such(asking: Asking, web_office: Office) -> None:
+    store = web_office.archive.store
+    one = talking()
+    store.add_receipt(replace(one, recording_id=one.id))
+    store.add_recording(its_recording(one))
+    assert [seen.recorded for seen in asking.site.look().calls] == [True]
+    store.update_recording(its_recording(one, status=Status.ERASED, purged_at=AT))
+    store.update_receipt(replace(one, recording_id=one.id, decision="not_allowed", decided_by="operator"))
+    asking.login(Role.LISTENER)
+    assert "not allowed (operator)" in asking.client.get("/").text
+
+
+def test_an_agent_that_is_gone_is_told(asking: Asking) -> None:
+    places = asking.site.store.places
+    assert places is not None
+    said = "No agent is at work"
+    asking.login(Role.LISTENER)
+    assert f'<p id="stopped" role="alert">{said}' in asking.client.get("/").text
+    look = Looking(asking.site.store, lambda: (), asking.site.clock)
+    with alone(places.lock):
+        assert look().running
+
+
+def test_french_counts_as_french_does(asking: Asking) -> None:
+    asking.login(Role.LISTENER, language="fr")
+    assert "Aucun appel en ce moment" in asking.client.get("/").text
+
+
+def test_none_one_and_several_are_told_apart() -> None:
+    calls = tuple(ongoing(call(), recorded=not n) for n in range(2))
+    moments = [Moment(at=AT, calls=calls[:n]) for n in range(3)]
+    assert [in_all(one) for one in moments] == [
+        "No call just now.",
+        "1 call, 1 recorded",
+        "2 calls, 1 recorded",
+    ]
+
+
+# --- who watches ---
+
+
+async def told(events: AsyncIterator[str]) -> dict[str, Any]:
+    """The next event that is no beat."""
+    async for text in events:
+        name, _, rest = text.removeprefix("event: ").partition("\ndata: ")
+        if rest:
+            return {"event": name, **json.loads(rest)}
+    raise AssertionError("it has ended")
+
+
+def request_of(asking: Asking) -> Request:
+    scope = {"type": "http", "app": asking.client.app, "headers": [], "state": {"person": asking.who[0]}}
+    return Request(scope)
+
+
+def test_who_watches_is_told_of_each_change_and_of_the_end(asking: Asking, web_office: Office) -> None:
+    store = web_office.archive.store
+    asking.login(Role.LISTENER)
+    asking.site.watching = Watching(asking.site.look, every_s=0.01)
+
+    async def watch() -> None:
+        events = stream(request_of(asking), asking.site, beat_s=0.05)
+        assert await anext(events) == "retry: 3000\n\n"
+        assert (await told(events))["calls"] == []
+        store.add_receipt(one := call())
+        seen = await told(events)
+        assert [(each["reference"], each["state"]) for each in seen["calls"]] == [(one.id[-6:], "notice")]
+        assert CALLER not in json.dumps(seen)
+        asking.logout()
+        assert await told(events) == {"event": "ended"}
+
+    asyncio.run(watch())
+    assert asking.site.watching.count == 0
+
+
+def test_a_right_that_is_taken_away_ends_it(asking: Asking) -> None:
+    asking.login(Role.LISTENER)
+
+    async def watch() -> None:
+        events = stream(request_of(asking), asking.site, beat_s=0.05)
+        await anext(events), await anext(events)
+        asking.login()
+        assert await told(events) == {"event": "ended"}
+
+    asyncio.run(watch())
+
+
+def test_one_thread_looks_for_all_and_only_while_somebody_watches() -> None:
+    threads: set[int] = set()
+
+    def look() -> Moment:
+        threads.add(threading.get_ident())
+        return Moment(at=AT)
+
+    async def watch() -> None:
+        with watching.watcher() as one, watching.watcher() as other:
+            assert await one.next(9) == await other.next(9) == Moment(at=AT)
+            assert await one.next(0.05) is None, "nothing has changed"
+        thread = watching._thread
+        if thread is not None:
+            await asyncio.to_thread(thread.join, 9)
+
+    watching = Watching(look, every_s=0.01)
+    asyncio.run(watch())
+    assert len(threads) == 1 and watching._thread is None
+
+
+def test_what_cannot_be_read_is_told_with_what_was_before() -> None:
+    faults: list[StoreError] = []
+
+    def look() -> Moment:
+        if faults:
+            raise faults[0]
+        return Moment(at=AT, unreadable=1)
+
+    async def watch() -> None:
+        with watching.watcher() as one:
+            assert (await one.next(9)) == Moment(at=AT, unreadable=1)
+            faults.append(StoreError("busy"))
+            assert (await one.next(9)) == Moment(at=AT, unreadable=1, fault="busy")
+            faults.clear()
+            assert (await one.next(9)) == Moment(at=AT, unreadable=1)
+
+    watching = Watching(look, every_s=0.01)
+    asyncio.run(watch())
+
+
+def test_too_many_do_not_watch(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sipagent.web.pages.now.MOST", 0)
+    asking.login(Role.LISTENER)
+    answer = asking.client.get("/api/v1/events")
+    assert answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and "0 watch already" in answer.text
+
+
+@pytest.mark.parametrize("address", ["/", "/api/v1/events"])
+def test_nobody_watches_without_a_role(asking: Asking, address: str) -> None:
+    asking.login()
+    assert asking.client.get(address).status_code == HTTPStatus.FORBIDDEN
+    asking.logout()
+    assert asking.client.get(address).status_code in (HTTPStatus.SEE_OTHER, HTTPStatus.UNAUTHORIZED)

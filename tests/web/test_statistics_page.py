@@ -1,0 +1,192 @@
+"""The page of statistics: what it shows to whom, and that nobody waits for it."""
+
+import re
+import threading
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from retention.recording import Receipt
+from retention.rows.selection import Selection
+from retention.rows.store import Store, StoreError
+from sipagent.web.counting import MOST, Counted, Counting, Progress
+from sipagent.web.rights import Role
+from sipagent.web.site import Site
+from tests.office import Office
+from tests.web.conftest import Asking
+
+HOSTILE = '"><script>alert(1)</script>\u202e'
+
+
+def shown(asking: Asking, query: str = "") -> str:
+    """The page once it has counted."""
+    asking.client.get(f"/statistics{query}")
+    assert asking.site.counting.wait(20)
+    answer = asking.client.get(f"/statistics{query}")
+    assert answer.status_code == HTTPStatus.OK
+    assert "data-waiting" not in answer.text
+    return answer.text
+
+
+@pytest.mark.parametrize("role", Role)
+def test_who_sees_figures(asking: Asking, role: Role) -> None:
+    asking.login(role)
+    status = HTTPStatus.FORBIDDEN if role is Role.ADMINISTRATOR else HTTPStatus.OK
+    assert asking.client.get("/statistics").status_code == status
+
+
+@pytest.mark.parametrize("role", [Role.LISTENER, Role.SUPERVISOR, Role.OFFICER])
+def test_operators_are_for_supervisors(asking: Asking, web_office: Office, role: Role) -> None:
+    web_office.call()
+    asking.login(role)
+    text = shown(asking)
+    assert ("marie.durand" in text) is (role is Role.SUPERVISOR)
+    assert "By operator" in text or role is not Role.SUPERVISOR
+    assert "pbx.example.net" not in text
+
+
+def test_it_shows_what_the_command_draws(asking: Asking, web_office: Office) -> None:
+    for _ in range(3):
+        web_office.call()
+    asking.login(Role.LISTENER)
+    text = shown(asking)
+    assert "These figures agree with the chain (call receipts 3; recordings 3" in text
+    assert text.count("<svg") >= 3 and text.count("<table") >= 3
+    assert "+33" not in text and "CALLER" not in text
+
+
+def test_nothing_in_it_needs_a_style_or_a_script_of_its_own(asking: Asking, web_office: Office) -> None:
+    web_office.call()
+    asking.login(Role.SUPERVISOR)
+    text = shown(asking)
+    assert "style=" not in text and "<style" not in text
+    assert not re.search(r"<script(?![^>]*src=)|\son\w+=", text)
+    assert ".tiles" in asking.client.get("/static/figures.css").text
+
+
+def test_it_is_in_the_language_of_who_reads(asking: Asking, web_office: Office) -> None:
+    web_office.call()
+    asking.login(Role.SUPERVISOR, language="fr")
+    text = shown(asking)
+    assert '<html lang="fr">' in text
+    assert "Issue des appels" in text and "Par opérateur" in text and "Statistiques" in text
+    asking.login(Role.SUPERVISOR, language="en")
+    assert "Outcomes" in shown(asking)
+
+
+def test_a_hostile_operator_is_text(asking: Asking, web_office: Office) -> None:
+    web_office.call(operator=f"sip:{HOSTILE}@pbx")
+    asking.login(Role.SUPERVISOR)
+    text = shown(asking)
+    assert "<script>alert" not in text and "\u202e" not in text
+    assert "&lt;script&gt;alert(1)" in text
+
+
+def test_a_period_is_whole_days_of_the_service(asking: Asking, web_office: Office) -> None:
+    kept = web_office.archive.store
+    for hour in (22, 23):  # in Paris the last hour of the 9th, and the first of the 10th
+        at = datetime(2026, 11, 9, hour, 30, tzinfo=UTC)
+        id = f"20261109T{hour}3000000-482913"
+        kept.add_receipt(Receipt(id=id, started_at=at, ended_at=at, decision="allowed", outcome="connected"))
+    asking.login(Role.LISTENER)
+    for query, calls in (
+        ("?since=2026-11-10&until=2026-11-10", 1),
+        ("?since=2026-11-09&until=2026-11-10", 2),
+        ("?since=&until=2026-11-09", 1),
+        ("?since=2026-11-11&until=", 0),
+    ):
+        assert f"<dt>Calls</dt><dd>{calls}</dd>" in shown(asking, query), query
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?since=yesterday&until=",
+        "?since=2026-11-31",
+        "?until=9999-12-31",
+        "?since=0001-01-01",
+        "?since=2026-11-02&until=2026-11-01",
+        f"?since={HOSTILE}",
+    ],
+)
+def test_what_is_no_period_is_said_beside_it(asking: Asking, query: str) -> None:
+    asking.login(Role.LISTENER)
+    answer = asking.client.get(f"/statistics{query}")
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+    assert 'aria-invalid="true"' in answer.text and "This is no period" in answer.text
+    assert "<script>alert" not in answer.text
+
+
+class Slow:
+    """A store whose rows come when they may."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.may = threading.Event()
+        self.begun = threading.Event()
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def each_receipt(self, period: Selection) -> Iterator[Receipt]:
+        self.reads += 1
+        self.begun.set()
+        assert self.may.wait(20)
+        return self.store.each_receipt(period)
+
+
+@pytest.fixture
+def slow(asking: Asking, web_office: Office) -> Slow:
+    web_office.call()
+    return Slow(asking.site.store)
+
+
+def counting_of(site: Site, store: Any) -> Counting:
+    return Counting(lambda: store, site.config, site.clock)
+
+
+def test_nobody_waits_for_a_count(asking: Asking, slow: Slow) -> None:
+    asking.site.counting = counting_of(asking.site, slow)
+    asking.login(Role.LISTENER)
+    text = asking.client.get("/statistics").text
+    assert "data-waiting" in text and "Counting" in text and "/static/waiting.js" in text
+    assert slow.begun.wait(20)
+    slow.may.set()
+    text = shown(asking)
+    assert "<svg" in text and "waiting.js" not in text
+    shown(asking)
+    assert slow.reads == 1, "it is remembered"
+
+
+def test_what_is_remembered_and_what_waits_are_few(asking: Asking, slow: Slow) -> None:
+    counting = counting_of(asking.site, slow)
+    periods = [Selection(since=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n)) for n in range(40)]
+    assert all(isinstance(counting.of(period), Progress) for period in periods)
+    slow.may.set()
+    assert counting.wait(20)
+    assert slow.reads == MOST
+    assert isinstance(counting.of(periods[0]), Counted)
+    assert isinstance(counting.of(periods[-1]), Progress), "who asks again gets its turn"
+    assert counting.wait(20) and isinstance(counting.of(periods[-1]), Counted)
+
+
+def test_a_fault_of_the_database_is_said(asking: Asking, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(period: Selection) -> Iterator[Receipt]:
+        raise StoreError("the disk is gone")
+
+    monkeypatch.setattr(slow, "each_receipt", broken)
+    asking.site.counting = counting_of(asking.site, slow)
+    asking.login(Role.LISTENER)
+    text = shown(asking)
+    assert "the disk is gone" in text and "<svg" not in text
+
+
+def test_today_is_offered(asking: Asking) -> None:
+    asking.login(Role.LISTENER)
+    today = asking.site.local(asking.site.clock()).date()
+    assert isinstance(today, date)
+    assert f'href="/statistics?since={today}&amp;until={today}"' in asking.client.get("/statistics").text
