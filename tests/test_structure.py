@@ -67,7 +67,7 @@ PATHS = {
         *("retention/backup/making.py", "retention/backup/restoring.py"),
     },  # to make a recording's sound there
     "fetch": {
-        "sipagent/cli/recordings/use.py",  # to hear it
+        *("sipagent/cli/recordings/use.py", "sipagent/web/sound.py"),  # to hear it
         "retention/backup/restoring.py",  # to copy it
         "sipagent/agent/recorder/recorder.py",  # to say what was kept before a crash
     },

@@ -37,15 +37,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # who only finds chunks, as a web page does, needs no numpy
+    import numpy as np
+    from numpy.typing import NDArray
 
 Naming: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
 """A context around the moment in which a file gets its name; it may refuse, by raising."""
 
-Block: TypeAlias = NDArray[np.int16]
+Block: TypeAlias = "NDArray[np.int16]"
 """(n, 2) int16: caller, operator."""
 
 MAGIC = b"\xf6SIP"
@@ -61,6 +62,7 @@ _HEAD = struct.Struct("<4sBBBBIQI")
 _SIZES = struct.Struct("<II")
 _HEADER = struct.Struct("<4sBBBBIQIIII")
 _CRC = struct.Struct("<I")
+HEADER_SIZE = _HEADER.size
 _SCAN = 1 << 16
 
 
@@ -143,6 +145,8 @@ class Chunk:
     @property
     def samples(self) -> Block:
         """(frames, 2) int16, read-only; empty for a note or an end. ValueError if the chunk is sealed."""
+        import numpy as np
+
         if self.kind is not Kind.AUDIO:
             return np.zeros((0, CHANNELS), dtype=np.int16)
         if self.sealed:
@@ -241,20 +245,31 @@ def read_part(path: Path) -> Iterator[Chunk]:
         offset: int | None = 0
         sequence = -1
         while offset is not None:
-            chunk = _read_chunk(file, offset)
+            chunk = read_chunk(file, offset)
             if chunk is not None and chunk.sequence > sequence:
                 yield chunk
                 sequence = chunk.sequence
-                offset += _HEADER.size + len(chunk.payload)
+                offset += HEADER_SIZE + len(chunk.payload)
             else:
-                offset = _find_magic(file, offset + 1)
+                offset = find_magic(file, offset + 1)
 
 
-def _read_chunk(file: BinaryIO, offset: int) -> Chunk | None:
-    """The chunk at `offset`, or None if it is not whole and undamaged."""
-    file.seek(offset)
-    header = file.read(_HEADER.size)
-    if len(header) < _HEADER.size:
+class Header(NamedTuple):
+    """Bytes 0 to 35 of a chunk, without what is always the same."""
+
+    kind: Kind
+    coding: Coding
+    sequence: int
+    position: int
+    rate: int
+    frames: int
+    length: int
+    crc: int
+
+
+def read_header(header: bytes) -> Header | None:
+    """What the first HEADER_SIZE bytes of a chunk say, or None if no chunk begins so."""
+    if len(header) < HEADER_SIZE:
         return None
     fields = _HEADER.unpack(header)
     magic, version, kind, coding, channels, sequence, position, rate, frames, length, crc = fields
@@ -265,21 +280,31 @@ def _read_chunk(file: BinaryIO, offset: int) -> Chunk | None:
     shown = length - Coding(coding).extra
     if shown != frames * BYTES_PER_FRAME if kind == Kind.AUDIO else shown < 0 or frames:
         return None
-    payload = file.read(length)
-    if len(payload) < length or zlib.crc32(payload, zlib.crc32(header[: -_CRC.size])) != crc:
+    return Header(Kind(kind), Coding(coding), sequence, position, rate, frames, length, crc)
+
+
+def read_chunk(file: BinaryIO, offset: int) -> Chunk | None:
+    """The chunk at `offset`, or None if it is not whole and undamaged."""
+    file.seek(offset)
+    stored = file.read(HEADER_SIZE)
+    header = read_header(stored)
+    if header is None:
+        return None
+    payload = file.read(header.length)
+    if len(payload) < header.length or zlib.crc32(payload, zlib.crc32(stored[: -_CRC.size])) != header.crc:
         return None
     return Chunk(
-        kind=Kind(kind),
-        coding=Coding(coding),
-        sequence=sequence,
-        position=position,
-        rate=rate,
-        frames=frames,
+        kind=header.kind,
+        coding=header.coding,
+        sequence=header.sequence,
+        position=header.position,
+        rate=header.rate,
+        frames=header.frames,
         payload=payload,
     )
 
 
-def _find_magic(file: BinaryIO, offset: int) -> int | None:
+def find_magic(file: BinaryIO, offset: int) -> int | None:
     """Where the next magic at or after `offset` begins."""
     while True:
         file.seek(offset)

@@ -70,6 +70,15 @@ class Vault:
         """The key of a file, 32 bytes. KeysError if it is missing, or not for this identity."""
         return self._open(id, identity)
 
+    def box(self, id: str, recipient: PublicKey) -> bytes:
+        """The key of a file as it is sealed to one recipient. KeysError if it is missing, or not for them."""
+        sealed = self._read(id)
+        box = next((one.box for one in sealed if one.to == recipient), None)
+        if box is None:
+            able = ", ".join(str(one.to) for one in sealed)
+            raise KeysError(f"{self._where(id)}: is not for {recipient}; accepted: {able}")
+        return box
+
     def recipients(self, id: str) -> tuple[PublicKey, ...]:
         """Who can listen to this recording. KeysError if its key is missing."""
         return tuple(one.to for one in self._read(id))
@@ -106,11 +115,7 @@ class Vault:
 
     def _open(self, id: str, identity: Identity) -> bytes:
         path = self._where(id)
-        sealed = self._read(id)
-        box = next((one.box for one in sealed if one.to == identity.public), None)
-        if box is None:
-            able = ", ".join(str(one.to) for one in sealed)
-            raise KeysError(f"{path}: is not for {identity.public}; accepted: {able}")
+        box = self.box(id, identity.public)
         key = _labelled_as(_KEY, id, _opened(path, box, identity), path)
         if len(key) != KEY_BYTES:
             raise KeysError(f"{path}: is damaged: {len(key)} bytes are no key")

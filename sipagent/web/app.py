@@ -21,6 +21,8 @@ from sipagent.web.templating import FOLDER
 
 _STATIC = FOLDER / "static"
 NOTHING = Reason("there is nothing at this address")
+_OPENER = "opener.js"  # the one script that may use WebAssembly, and may ask nothing of any server
+_OPENER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
 _AN_HOUR = "public, max-age=3600"
 
 
@@ -33,6 +35,8 @@ def static(request: Request) -> Response:
     plain, packed = content
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     headers = {"Cache-Control": _AN_HOUR, "Vary": "Accept-Encoding"}
+    if name == _OPENER:
+        headers["Content-Security-Policy"] = _OPENER_POLICY
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
     return Response(plain, headers=headers, media_type=kind)

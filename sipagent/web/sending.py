@@ -1,0 +1,88 @@
+"""Sends sound to who asked for it: a span as chunks, or the stored bytes, whole or by Range (RFC 9110)."""
+
+import math
+import re
+from http import HTTPStatus
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from retention.recording import Recording
+from sipagent.web.problems import Problem
+from sipagent.web.sound import Sound, SoundError, SoundGone, Sounds
+
+KIND = "application/octet-stream"
+SPAN = "Sound-Span"
+"""The header that says what a span holds: `FIRST-END/ALL`, in samples per channel."""
+
+_LONGEST_S = 1e7
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+
+
+def sent(request: Request, sounds: Sounds, recording: Recording) -> Response:
+    """The answer to a request for `…/sound`, or `…/sound?from=S&to=S`.
+
+    Raises Problem: 410 for sound that was removed, 409 for a file that is not the recorded one, 400 for a
+    span that is none, 416 for a range that is not there.
+    """
+    span = _span(request.query_params)
+    try:
+        sound = sounds.open(recording)
+    except SoundGone as error:
+        raise Problem(HTTPStatus.GONE, str(error)) from error
+    except SoundError as error:
+        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+    try:
+        return _stored(request, sound) if span is None else _chunks(sound, *span)
+    except BaseException:
+        sound.close()
+        raise
+
+
+def _chunks(sound: Sound, from_s: float, to_s: float) -> Response:
+    try:
+        span = sound.span(from_s, to_s)
+    except SoundError as error:
+        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+    headers = {"Cache-Control": "no-store", SPAN: f"{span.first}-{span.last}/{span.samples}"}
+    if span.size is not None:
+        headers["Content-Length"] = str(span.size)
+    return StreamingResponse(span.pieces, headers=headers, media_type=KIND)
+
+
+def _stored(request: Request, sound: Sound) -> Response:
+    first, end, status = 0, sound.size, HTTPStatus.OK
+    headers = {"Cache-Control": "no-store", "Accept-Ranges": "bytes"}
+    asked = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    if asked and asked[0] != "bytes=-":  # others, and several ranges, may be ignored
+        first, end = _range(asked[1], asked[2], sound.size)
+        if first >= end:
+            said = f"the range is not there; accepted: bytes 0 to {sound.size - 1}"
+            unsatisfied = {"Content-Range": f"bytes */{sound.size}"}
+            raise Problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, said, headers=unsatisfied)
+        headers["Content-Range"] = f"bytes {first}-{end - 1}/{sound.size}"
+        status = HTTPStatus.PARTIAL_CONTENT
+    headers["Content-Length"] = str(end - first)
+    return StreamingResponse(sound.whole(first, end), int(status), headers, KIND)
+
+
+def _range(first: str, last: str, size: int) -> tuple[int, int]:
+    """The bytes from and up to which; empty if they are not there."""
+    if not first:
+        return max(0, size - int(last)), size
+    return int(first), size if not last else min(size, int(last) + 1)
+
+
+def _span(query: QueryParams) -> tuple[float, float] | None:
+    """The span that is asked for, in s; None: the stored bytes. Raises Problem."""
+    if "from" not in query and "to" not in query:
+        return None
+    try:
+        first, last = float(query.get("from", "0")), float(query.get("to", "inf"))
+    except ValueError:
+        first = last = math.nan
+    if not 0 <= first < min(last, _LONGEST_S):
+        said = "from and to are no span; accepted: two numbers of seconds, the first less than the second"
+        raise Problem(HTTPStatus.BAD_REQUEST, said)
+    return first, last

@@ -1,0 +1,232 @@
+"""The stored sound of recordings, as it is given to those who listen: whole, or a span of it.
+
+A span is a series of chunks (media/recording/chunks.py). Of a sealed recording they are the stored bytes of
+the streams that hold it, which nobody can open here. What is kept in clear becomes chunks as it is asked for.
+Nothing is written, and no more of a file is held than the piece that is on its way.
+"""
+
+import hashlib
+import os
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from io import FileIO
+from typing import Any, Generic, TypeVar
+
+from media.recording.chunks import CHANNELS, Chunk, ChunkNote, Kind, pack
+from media.recording.streams import Streams, find_streams
+from retention.recording import Recording
+from retention.rules.use import nothing_to_use
+from retention.storage.recording_files import FileKind, RecordingFiles
+
+LONGEST_S = 120
+"""How much sound a span holds at most, besides the rest of its last stream."""
+
+REMEMBERED = 64  # files of which it is known where their streams begin, and that they are whole
+_PIECE = 1 << 17  # bytes
+_T = TypeVar("_T")
+
+Identity = tuple[int, int, int, int]
+"""Of a file: device, inode, size, and when it was last written to, in ns."""
+
+
+class SoundError(Exception):
+    """There is no sound to give, and why: one line."""
+
+
+class SoundGone(SoundError):
+    """It was there, and was removed: purged, or erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Chunks that hold a span of the sound: `first` to `last` in samples per channel, out of `samples`.
+
+    `size` is how many bytes are in `pieces`; None if that is known only when all are made.
+    """
+
+    first: int
+    last: int
+    samples: int
+    rate: int
+    size: int | None
+    pieces: Iterator[bytes]
+
+
+class Sounds:
+    """The sound among these files. Any thread. It remembers where streams begin, and whose hash was right."""
+
+    def __init__(self, files: RecordingFiles) -> None:
+        self._files = files
+        self._streams: _Remembered[Streams] = _Remembered()
+        self._hashes: _Remembered[str] = _Remembered()
+
+    def open(self, recording: Recording) -> "Sound":
+        """The sound of a recording, for the caller to close.
+
+        Raises SoundGone: it is not there any more; SoundError: it is not what was recorded; OSError.
+        """
+        why = nothing_to_use(recording)
+        kind = None if why else self._files.finished(recording.id)
+        if kind is None:
+            raise SoundGone(why or "its file is missing")
+        try:
+            file = FileIO(os.open(self._files.fetch(recording.id, kind), os.O_RDONLY | os.O_CLOEXEC))
+        except FileNotFoundError as error:
+            raise SoundGone("its file is missing") from error
+        try:
+            identity = _identity(file)
+            if self._hashes.get(identity, lambda: _sha256(file)) != recording.sha256:
+                raise SoundError("its file is not the one that was recorded: its hash differs")
+            if kind is FileKind.SEALED:
+                return _Sealed(file, identity, self._streams.get(identity, lambda: find_streams(file)))
+            return _InClear(file, identity)
+        except BaseException:
+            file.close()
+            raise
+
+    def obstacle(self, recording: Recording) -> str | None:
+        """Why there is no sound to give, in one line; None if there is. Raises OSError."""
+        try:
+            self.open(recording).close()
+        except SoundError as error:
+            return str(error)
+        return None
+
+
+class Sound:
+    """The open file of one recording."""
+
+    def __init__(self, file: FileIO, identity: Identity) -> None:
+        self.file = file
+        self.size = identity[2]
+
+    def close(self) -> None:
+        """Let the file go."""
+        self.file.close()
+
+    def whole(self, first: int, end: int) -> Iterator[bytes]:
+        """The stored bytes `first` to `end`, and then the file is closed. Raises SoundGone, OSError."""
+        try:
+            while first < end:
+                if os.fstat(self.file.fileno()).st_nlink == 0:
+                    raise SoundGone("it was removed meanwhile")
+                piece = os.pread(self.file.fileno(), min(_PIECE, end - first), first)
+                if not piece:
+                    return
+                yield piece
+                first += len(piece)
+        finally:
+            self.close()
+
+    def span(self, from_s: float, to_s: float) -> Span:
+        """The sound from `from_s` to `to_s`, in s; the file is closed once all pieces are taken.
+
+        Raises SoundError for a file that can't be read.
+        """
+        raise NotImplementedError
+
+
+class _Sealed(Sound):
+    def __init__(self, file: FileIO, identity: Identity, streams: Streams) -> None:
+        super().__init__(file, identity)
+        self._streams = streams
+
+    def span(self, from_s: float, to_s: float) -> Span:
+        streams = self._streams
+        if streams.rate == 0:
+            raise SoundError("its file is damaged throughout")
+        first, last = _positions(from_s, to_s, streams.rate)
+        samples, offsets = streams.span(first, last)
+        pieces = self.whole(offsets.start, offsets.stop)
+        return Span(samples.start, samples.stop, streams.samples, streams.rate, len(offsets), pieces)
+
+
+class _InClear(Sound):
+    def span(self, from_s: float, to_s: float) -> Span:
+        import soundfile
+
+        try:
+            decoded = soundfile.SoundFile(self.file)
+        except soundfile.LibsndfileError as error:
+            raise SoundError(f"its file can't be read: {error.error_string.rstrip('.')}") from error
+        if decoded.channels != CHANNELS:
+            raise SoundError(f"its file has {decoded.channels} channels; accepted: {CHANNELS}")
+        rate, samples = decoded.samplerate, decoded.frames
+        first, last = _positions(from_s, to_s, rate)
+        first, last = min(first // rate * rate, samples), min(-(-last // rate) * rate, samples)
+        return Span(first, last, samples, rate, None, self._chunks(decoded, first, last))
+
+    def _chunks(self, decoded: Any, first: int, last: int) -> Iterator[bytes]:
+        """A second each, and where the sound ends an end."""
+        rate = decoded.samplerate
+        try:
+            decoded.seek(first)
+            while first < last:
+                if os.fstat(self.file.fileno()).st_nlink == 0:
+                    raise SoundGone("it was removed meanwhile")
+                payload = bytes(decoded.buffer_read(min(rate, last - first), dtype="int16"))
+                frames = len(payload) // (2 * CHANNELS)
+                if not frames:
+                    return
+                yield _packed(Kind.AUDIO, first, rate, frames, payload)
+                first += frames
+            if first == decoded.frames:
+                yield _packed(Kind.END, first, rate, 0, ChunkNote().to_payload())
+        finally:
+            decoded.close()
+            self.close()
+
+
+class _Remembered(Generic[_T]):
+    """What was found out about files, by their identity; those asked for last."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[Identity, _T] = OrderedDict()
+
+    def get(self, identity: Identity, find: Callable[[], _T]) -> _T:
+        with self._lock, suppress(KeyError):
+            self._known.move_to_end(identity)
+            return self._known[identity]
+        found = find()  # two may do the same work at once; neither waits for the other
+        with self._lock:
+            self._known[identity] = found
+            while len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return found
+
+
+def _packed(kind: Kind, position: int, rate: int, frames: int, payload: bytes) -> bytes:
+    return pack(
+        Chunk(
+            kind=kind,
+            sequence=-(-position // rate),
+            position=position,
+            rate=rate,
+            frames=frames,
+            payload=payload,
+        )
+    )
+
+
+def _positions(from_s: float, to_s: float, rate: int) -> tuple[int, int]:
+    """In samples, of a span that is not too long."""
+    first = int(from_s * rate + 1e-3)
+    return first, max(first + 1, int(min(to_s, from_s + LONGEST_S) * rate + 1e-3))
+
+
+def _identity(file: FileIO) -> Identity:
+    """Raises SoundError: not a file."""
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode):
+        raise SoundError("its file is not a regular file")
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _sha256(file: FileIO) -> str:
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,65 @@
+// The part of the player in which a key is chosen, opened and closed.
+
+import { Fault, opener } from "./key.js";
+
+export class KeyField {
+  constructor(player) {
+    this.player = player;
+    this.looked = null; // {comment, publicKey, sealed} of the file that is chosen, or kept
+    const at = (id) => player.at(id);
+    at("key-open").addEventListener("click", () => player.attempt(() => this.open()));
+    at("key-file").addEventListener("change", () => player.attempt(() => this.look(at("key-file").files[0])));
+    at("key-close").addEventListener("click", () => opener.close());
+    at("key-forget").addEventListener("click", () => player.attempt(() => this.forget()));
+    this.changed = () => this.show();
+    opener.addEventListener("change", this.changed);
+    this.show();
+    if (!opener.open) this.look(null).catch((error) => (error.code === "key_missing" ? null : player.fail(error)));
+  }
+
+  // Learns what a file is, or without one what the browser keeps.
+  async look(file) {
+    this.looked = await opener.ask("look", { file });
+    const kept = !file;
+    this.player.at("key-kept").hidden = !kept;
+    this.player.at("key-kept-name").textContent = kept ? this.looked.comment : "";
+  }
+
+  // Opens the key unless it is open. Throws a Fault.
+  async open() {
+    const { player } = this;
+    const [file, typed, keep] = ["key-file", "passphrase", "key-keep"].map((id) => player.at(id));
+    if (!opener.open) {
+      if (file.files[0]) await this.look(file.files[0]);
+      if (!this.looked) throw new Fault("key_missing");
+      if (this.looked.sealed && !typed.value) {
+        typed.focus();
+        throw new Fault("passphrase_missing");
+      }
+      player.state(player.say("opening"));
+      await opener.unlock(this.looked, typed.value, keep.checked);
+      typed.value = "";
+      player.state(player.say("key_open"));
+    }
+    const wanted = player.root.dataset.key;
+    if (wanted && wanted !== opener.open.publicKey) throw new Fault("key_other");
+  }
+
+  async forget() {
+    await opener.ask("forget");
+    this.looked = null;
+    this.player.at("key-kept").hidden = true;
+  }
+
+  show() {
+    const { player } = this;
+    player.at("key-closed").hidden = opener.open !== null;
+    player.at("key-opened").hidden = opener.open === null;
+    player.at("key-name").textContent = opener.open?.comment ?? "";
+    if (!opener.open) this.looked = null;
+  }
+
+  close() {
+    opener.removeEventListener("change", this.changed);
+  }
+}

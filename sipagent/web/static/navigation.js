@@ -1,0 +1,92 @@
+// While a key is open, a link inside the page is fetched and its content put in place, so that the key stays where it is.
+// Without a key, links and forms are the browser's.
+//
+// A module of a page listens to `page:enter` (on document, and calls itself once at the start) to find its elements, and to
+// `page:leave` to let go of them.
+
+import { opener } from "./key.js";
+
+const REPLACED = ["header", "main"];
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  if (!opener.open || !link || event.defaultPrevented || event.button !== 0) return;
+  if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  const url = new URL(link.href);
+  const here = url.origin === location.origin && !link.target && !link.hasAttribute("download");
+  if (!here || (url.hash && url.pathname + url.search === location.pathname + location.search)) return;
+  event.preventDefault();
+  go(url, { push: true });
+});
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!opener.open || event.defaultPrevented || form.method === "dialog" || form.target) return;
+  const url = new URL(event.submitter?.getAttribute("formaction") ?? form.action, location.href);
+  if (url.origin !== location.origin) return;
+  const fields = new FormData(form, event.submitter);
+  if ([...fields.values()].some((value) => typeof value !== "string")) return;
+  const body = new URLSearchParams(fields);
+  event.preventDefault();
+  if (form.method === "get") {
+    url.search = body;
+    go(url, { push: true });
+  } else go(url, { push: true, body });
+});
+
+addEventListener("popstate", () => {
+  if (opener.open) go(new URL(location.href), { push: false });
+  else location.reload();
+});
+
+async function go(url, { push, body = null }) {
+  document.documentElement.setAttribute("aria-busy", "true");
+  try {
+    const answer = await fetch(url, body ? { method: "POST", body } : {});
+    const there = new URL(answer.url);
+    const isPage = (answer.headers.get("Content-Type") ?? "").startsWith("text/html");
+    if (there.pathname === "/login" || there.origin !== location.origin) return leave(there);
+    if (!isPage || answer.headers.has("Content-Disposition")) return body ? location.reload() : location.assign(url);
+    show(new DOMParser().parseFromString(await answer.text(), "text/html"));
+    there.hash = url.hash;
+    if (push) history.pushState(null, "", there);
+    else history.replaceState(null, "", there);
+    await enter();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    if (!body) leave(url); // the server does not answer: let the browser say so
+  } finally {
+    document.documentElement.removeAttribute("aria-busy");
+  }
+}
+
+function leave(url) {
+  opener.close();
+  location.assign(url);
+}
+
+function show(page) {
+  document.dispatchEvent(new Event("page:leave"));
+  document.title = page.title;
+  document.documentElement.lang = page.documentElement.lang;
+  for (const link of page.head.querySelectorAll("link[rel=stylesheet]"))
+    if (!document.head.querySelector(`link[href="${CSS.escape(link.getAttribute("href"))}"]`)) document.head.append(link);
+  for (const name of REPLACED) {
+    const [there, here] = [page.querySelector(name), document.querySelector(name)];
+    if (there && here) here.replaceWith(document.adoptNode(there));
+  }
+  show.scripts = [...page.querySelectorAll("script[type=module][src]")].map((script) => script.getAttribute("src"));
+}
+
+async function enter() {
+  for (const source of show.scripts) {
+    const url = new URL(source, location.href);
+    if (url.origin === location.origin) await import(url.href);
+  }
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const main = document.querySelector("main");
+  if (target) target.scrollIntoView();
+  else scrollTo(0, 0);
+  (target || main).focus({ preventScroll: true });
+  document.dispatchEvent(new Event("page:enter"));
+}

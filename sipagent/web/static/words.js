@@ -1,0 +1,14 @@
+// The words of the page, which the server writes in the reader's language: a block of JSON, by code.
+
+export function wordsIn(element) {
+  const words = JSON.parse(element.textContent);
+  return (code, fields = {}) => words[code].replace(/\{(\w+)\}/g, (_, name) => fields[name]);
+}
+
+// `4:05`, `1:04:05`.
+export function length(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (number) => String(number).padStart(2, "0");
+  return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
+}
