@@ -50,8 +50,9 @@ run: .venv/installed ## run the agent, on this machine alone, with config.toml
 	@echo 'With config.toml as it is shipped, and two softphones on this machine that need no account:'
 	@echo '  the caller    dials sip:0323063006@127.0.0.1:5060'
 	@echo '  the operator  listens on port 5070, and is rung as sip:201@127.0.0.1:5070'
+	@echo 'The page, where recordings are listened to, says below where it is.'
 	@echo 'Ctrl-C ends it once calls are over, a second one at once.'
-	@$(RUN) run
+	@$(RUN) run --web
 
 demo: .venv/installed ## show two calls by scripted phones: one lets itself be recorded, one refuses
 	@$(RUN) demo

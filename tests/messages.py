@@ -51,7 +51,8 @@ CODE = re.compile(
     r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^line \{0\}: \["
 )
 SQL = re.compile(
-    r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|RECURSIVE|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\))|= 0$|^\w+, [\w_, ]+$|<= \?"
+    r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|RECURSIVE|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\))"
+    r"|= 0$|^\w+, [\w_, ]+$|<= \?"
 )
 # what only a programmer can make happen, and what is in the log alone
 INNER = re.compile(

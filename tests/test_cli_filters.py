@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.cli.filters import call_reference, caller_forms
+from sipagent.lookup.numbers import call_reference, caller_forms
 from tests.office import Office, make_office
 
 

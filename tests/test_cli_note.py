@@ -9,7 +9,7 @@ import pytest
 
 from retention.archive.verify import verify
 from retention.recording import Access, Status, due_date, new_id
-from sipagent.cli.recordings.note import LIMIT
+from sipagent.lookup.note_text import LIMIT
 from tests.kept import START, Paths, bytes_under, recording
 from tests.office import Office, make_office
 from tests.test_cli_delete import OPTIONS, Keyboard

@@ -3,7 +3,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sipagent.cli.times import distance, full, length, parse_moment, short, size
+from sipagent.cli.times import distance, full, length, short, size
+from sipagent.lookup.moments import parse_moment
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)  # already the 25th in Paris

@@ -8,7 +8,7 @@ import pytest
 
 from retention.archive.archive import Archive
 from retention.recording import Access
-from retention.rules.copies import Copy, known_copies, told
+from retention.rules.copies import Copy, known_copies, told, told_of_download
 from tests.kept import START, keep, recording
 
 ROW = recording()
@@ -92,3 +92,18 @@ def test_a_file_in_place_of_a_folder_holds_no_copy(archive: Archive, tmp_path: P
     (tmp_path / "folder").touch()
     export(archive, told("both", tmp_path / "folder" / "call.wav", ROW))
     assert not known_copies(archive.store, ROW.id)[0].exists
+
+
+def test_of_a_download_only_its_name_is_known_and_who_has_it(archive: Archive) -> None:
+    keep(archive, ROW)
+    for minutes, who in enumerate(("Durand", "Petit", "Durand")):
+        export(archive, told_of_download("both", "482913.flac", ROW), minutes, by=who)
+    found = known_copies(archive.store, ROW.id)
+    assert [(str(copy.path), copy.by, copy.exists, copy.elsewhere) for copy in found] == [
+        ("482913.flac", "Petit", True, True),
+        ("482913.flac", "Durand", True, True),
+    ]
+    assert "12345678" not in told_of_download("both", "0612345678.flac", ROW)
+    for path in ("/home/durand/call.wav", "", "../call.wav"):
+        with pytest.raises(ValueError, match="not the name of a file"):
+            told_of_download("both", path, ROW)

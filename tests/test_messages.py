@@ -15,7 +15,14 @@ from tests import catalogues, messages
 from tests.loopback import ROOT
 
 FRENCH = {key[1]: entry for key, entry in catalogues.messages("fr").items() if key[0] == CONTEXT}
-ASKS = ("sipagent/cli/", "sipagent/languages/", "sipagent/web/", "sipagent/demo", "sipagent/__main__.py")
+ASKS = (
+    "sipagent/cli/",
+    "sipagent/languages/",
+    "sipagent/lookup/",
+    "sipagent/web/",
+    "sipagent/demo",
+    "sipagent/__main__.py",
+)
 
 
 def french(text: str) -> str:

@@ -21,6 +21,7 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "languages": set(),
     "stats": {"languages"},
     "softphone": set(),
+    "lookup": {"config", "languages"},
     "edge": {"call", "config"},
     "sip": {"call", "config", "edge"},
     "voice": {"config"},
@@ -30,7 +31,7 @@ ROOMS: dict[str, set[str]] = {  # each folder of sipagent, and which others its 
     "pjsip": {"agent", "call", "config", "edge", "sip"},
     "service": {"agent", "call", "config", "edge", "notice", "pjsip", "voice"},
     "check": {"agent", "config", "edge", "notice", "service", "voice"},
-    "web": {"agent", "article30", "call", "config", "languages", "notice", "stats"},
+    "web": {"agent", "article30", "call", "config", "languages", "lookup", "notice", "stats"},
 }
 INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which others it may name
     "media": {"hearing": set(), "recording": set()},

@@ -1,6 +1,7 @@
 """Exported copies: where the trace of uses says that they are, and whether they still are.
 
-A purge removes only what is in the archive; for an export it can only say where to look.
+A purge removes only what is in the archive; for an export it can only say where to look. Of a copy that was
+downloaded only its name is known, and who has it: nobody here can look.
 """
 
 import json
@@ -19,9 +20,9 @@ from retention.rules.use import CUT, without_person
 class Copy:
     """One exported copy.
 
-    `path` is absolute. What led to a person is `…` in it; then `exists` is true if any file has a path that
-    fits. Without permission to look, a copy counts as existing. `at` and `by` are of the latest export to
-    that path.
+    `path` is absolute, or only a name where the copy was downloaded and is `elsewhere`. What led to a person
+    is `…` in it; then `exists` is true if any file has a path that fits. Without permission to look, and
+    elsewhere, a copy counts as existing. `at` and `by` are of the latest export to that path.
     """
 
     path: Path
@@ -29,27 +30,51 @@ class Copy:
     by: str | None
     exists: bool
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it was downloaded to another machine."""
+        return not self.path.is_absolute()
+
 
 def told(channel: str, path: Path, recording: Recording) -> str:
     r"""What the trace of an export says: `caller to "/home/durand/call.wav"`.
 
     The path is a JSON string, so that its end is clear; a byte that is not UTF-8 is `\udc..` in it.
     """
-    name = without_person(str(path.absolute()), recording)
+    return _told(channel, str(path.absolute()), recording)
+
+
+def told_of_download(channel: str, name: str, recording: Recording) -> str:
+    """What the trace says of an export that somebody downloads: `both to "482913.flac"`, its name alone.
+
+    Raises ValueError for what would be a path of this machine.
+    """
+    if not name or "/" in name:
+        raise ValueError(f"{name!r} is not the name of a file")
+    return _told(channel, name, recording)
+
+
+def _told(channel: str, path: str, recording: Recording) -> str:
+    name = without_person(path, recording)
     quoted = json.dumps(name, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
     return f"{channel} to {quoted}"
 
 
 def known_copies(store: Store, id: str) -> list[Copy]:
-    """Where copies of this recording went, each place once, oldest first. Raises StoreError."""
-    found: dict[Path, Copy] = {}
+    """Where copies of this recording went, each place once, oldest first; elsewhere, each person's.
+
+    Raises StoreError.
+    """
+    found: dict[tuple[Path, str | None], Copy] = {}
     for use in store.accesses(id):
         if (use.action, use.outcome) != ("export", "done") or use.detail is None:
             continue
         path = _path(use.detail)
-        found.pop(path, None)  # in the order of the latest export
-        there = _exists(Path(path.anchor), path.parts[1:])
-        found[path] = Copy(path=path, at=use.at, by=use.by, exists=there)
+        here = path.is_absolute()
+        place = path, None if here else use.login or use.by
+        found.pop(place, None)  # in the order of the latest export
+        there = not here or _exists(Path(path.anchor), path.parts[1:])
+        found[place] = Copy(path=path, at=use.at, by=use.by, exists=there)
     return list(found.values())
 
 

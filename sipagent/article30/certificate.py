@@ -91,6 +91,7 @@ _WORDS: dict[str, tuple[str, str]] = {
         "These copies still exist, and remain to be deleted where they are:",
     ),
     "copy": ("{path}, exportée le {at}", "{path}, exported on {at}"),
+    "download": ("{path}, téléchargée le {at}", "{path}, downloaded on {at}"),
     "copy_by": (" par {by}", " by {by}"),
     "chain": (
         "Écriture n° {seq} de la chaîne du service, SHA-256 :",
@@ -178,7 +179,11 @@ class _Page:
     def _copies(self, copies: tuple[Copy, ...]) -> Iterator[str]:
         yield self._say("remain" if copies else "none")
         for copy in copies:
-            line = self._say("copy", path=printable(str(copy.path), _PATH), at=self._moment(copy.at))
+            line = self._say(
+                "download" if copy.elsewhere else "copy",
+                path=printable(str(copy.path), _PATH),
+                at=self._moment(copy.at),
+            )
             yield f"- {line}{self._say('copy_by', by=copy.by) if copy.by else ''}"
 
     def _item(self, text: str) -> list[str]:

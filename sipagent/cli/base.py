@@ -37,6 +37,7 @@ from sipagent.languages.labels import label
 from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
+from sipagent.lookup.terms import terms_of
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
@@ -193,10 +194,7 @@ class Workplace:
     @property
     def terms(self) -> Terms:
         """How long things are kept."""
-        kept = self.config.retention
-        return Terms(
-            period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
-        )
+        return terms_of(self.config)
 
     def archive(self, *, make: bool = False) -> Archive:
         """The archive; a missing database is created with `make`, and counts as empty without.

@@ -46,6 +46,7 @@ from sipagent.cli.setup import (
     token,
     train,
     user,
+    web,
 )
 
 WITHOUT_CONFIG = {"init", "demo", "completion"}
@@ -108,6 +109,7 @@ for _command in (
     train.train_command,
     hours.hours_command,
     agent.run_command,
+    web.web_command,
     status.status_command,
     edge.edge_command,
     agent.demo_command,

@@ -6,13 +6,12 @@ from gettext import gettext as _
 import click
 
 from retention.archive.archive import Archive
-from retention.rows.selection import Selection
 from retention.rules.deletion import KeptCall
 from sipagent.cli.base import Decorated, Failure, Workplace
-from sipagent.cli.filters import caller_forms
 from sipagent.cli.tables import Column, coded, console, show_table, user_part
 from sipagent.cli.times import full, length
 from sipagent.languages.labels import label
+from sipagent.lookup.person import calls_of_caller
 
 
 def caller_option(command: Decorated) -> Decorated:
@@ -31,23 +30,17 @@ def one_of_the_two(id: str | None, caller: str | None) -> None:
 
 
 def calls_of(work: Workplace, archive: Archive, typed: str) -> list[KeptCall]:
-    """What is kept of the calls from this number, oldest first. Raises click.UsageError, Failure for none.
-
-    A part would match several people: so `0612` only finds a caller with just this number.
-    """
+    """What is kept of the calls from this number, oldest first. Raises click.UsageError, Failure for none."""
     try:
-        forms = caller_forms(typed, work.config.service.country)
+        found = calls_of_caller(archive.store, typed, work.config.service.country)
     except ValueError as error:
         raise click.UsageError(
             _("{option}: {problem}").format(option="--caller", problem=error), click.get_current_context()
         ) from error
-    chosen = [Selection(number=form) for form in forms]
-    ids = {row.id for one in chosen for row in archive.store.each_receipt(one)}
-    ids |= {row.id for one in chosen for row in archive.store.each_recording(one)}
-    if not ids:
+    if not found:
         said = _("{number}: no call of this caller is kept; accepted: the whole number")
         raise Failure(said.format(number=typed))
-    return [KeptCall.find(archive.store, id) for id in sorted(ids)]
+    return found
 
 
 def show_calls(work: Workplace, archive: Archive, calls: Sequence[KeptCall]) -> None:

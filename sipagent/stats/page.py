@@ -55,7 +55,7 @@ def part(figures: Statistics, heading: Heading) -> str:
         f"<p>{escape(_period(heading, words))}</p>",
         _alarm(figures, heading, words),
         _figures(figures, heading, words),
-        f"<p>{escape(_foot(heading, words))}</p>",
+        f"<p>{escape(_agreement(heading, words))}</p>",
     )
     return "\n".join(filter(None, parts))
 
@@ -96,10 +96,14 @@ def _alarm(figures: Statistics, heading: Heading, words: StatisticsWords) -> str
 
 
 def _foot(heading: Heading, words: StatisticsWords) -> str:
+    return f"{_agreement(heading, words)} {words('private')}"
+
+
+def _agreement(heading: Heading, words: StatisticsWords) -> str:
     said = [f"{words('made')} {words.moment(heading.made)}."]
     if heading.tally is not None and agrees(heading.tally):
         said.append(f"{words('matches')} ({_tally(heading.tally, words)}).")
-    return " ".join([*said, words("private")])
+    return " ".join(said)
 
 
 def _tally(tally: dict[str, tuple[int, int]], words: StatisticsWords) -> str:

@@ -7,15 +7,20 @@ from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
+from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
-from sipagent.web.pages import now, statistics
+from sipagent.web.login import account, accounts, beginning, pages
+from sipagent.web.login.logins import Logins
+from sipagent.web.pages import compliance, now, statistics
 from sipagent.web.problems import Problem
+from sipagent.web.protection import HEADERS, Protection
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
 
@@ -53,16 +58,25 @@ def _files() -> dict[str, tuple[bytes, bytes]]:
 
 ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
+    *compliance.ENTRIES,
+    *pages.ENTRIES,
+    *beginning.ENTRIES,
+    *account.ENTRIES,
+    *accounts.ENTRIES,
     *now.ENTRIES,
     *statistics.ENTRIES,
+    *entries.ENTRIES,
 )
 
 
-def create_app(site: Site) -> Starlette:
+def create_app(site: Site, logins: Logins | None = None) -> Starlette:
     """The page of a service. KeyError for an address without a right."""
-    app = Starlette(routes=[entry.route() for entry in ENTRIES])
+    protected = Middleware(Protection, site.config.web)
+    app = Starlette(routes=[entry.route() for entry in ENTRIES], middleware=[protected])
     app.state.site = site
+    app.state.logins = logins or Logins(site.config, site.clock)
     app.add_exception_handler(HTTPException, _other)
+    app.add_exception_handler(Exception, _failed)
     return app
 
 
@@ -72,3 +86,9 @@ def _other(request: Request, error: Exception) -> Response:
     status = HTTPStatus(error.status_code)
     with answering(language_of(request)):
         return answered(request, Problem(status, NOTHING))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """A fault of ours, which whoever serves the page logs."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    return PlainTextResponse(f"{status.phrase}\n", int(status), headers=HEADERS)

@@ -6,19 +6,23 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+import structlog
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from retention.archive.archive import ArchiveError
+from retention.rows.faults import StoreError, TryAgain
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import answering
+from sipagent.web.forgery import refuse_forged
 from sipagent.web.problems import Problem
 from sipagent.web.rights import ROUTES, Right, roles_with
-from sipagent.web.site import language_of, person_of, site_of, trace_of
+from sipagent.web.site import API, language_of, person_of, site_of, trace_of
 from sipagent.web.templating import render
 
-API = "/api/"  # what programs read
+log = structlog.get_logger("sipagent.web.guard")
 
 Endpoint = Callable[[Request], Response]
 
@@ -50,13 +54,25 @@ def guarded(endpoint: Endpoint, right: Right) -> Endpoint:
         with answering(language_of(request)):
             try:
                 refuse(request, right)
+                refuse_forged(request, by_session=right is not Right.ANYBODY)
                 return endpoint(request)
             except NotLoggedIn as stranger:
-                return stranger.login if is_page(request.url.path) else answered(request, stranger)
+                return stranger.login(request) if is_page(request.url.path) else answered(request, stranger)
             except Problem as problem:
                 return answered(request, problem)
+            except (StoreError, ArchiveError, OSError) as fault:
+                return answered(request, failure(fault))
 
     return answer
+
+
+def failure(fault: StoreError | ArchiveError | OSError) -> Problem:
+    """What went wrong here, in one line: it will do again soon, or somebody has to see to it."""
+    if isinstance(fault, TryAgain):
+        return Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(fault), headers={"Retry-After": "1"})
+    said = str(fault) if not isinstance(fault, OSError) else fault.strerror or type(fault).__name__
+    log.error("an answer failed", problem=said)
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, said)
 
 
 def refuse(request: Request, right: Right) -> None:
@@ -83,9 +99,15 @@ class NotLoggedIn(Problem):
         super().__init__(HTTPStatus.UNAUTHORIZED, Reason(said), headers={"WWW-Authenticate": "Bearer"})
         self.path = request.url.path
 
-    @property
-    def login(self) -> Response:
-        """The way to the page of the login, and from there back."""
+    def login(self, request: Request) -> Response:
+        """The way to the page of the login, and from there back.
+
+        A link in another site's page brings no session along (SameSite=Strict): so the same address is asked
+        for once more, by a page of ours.
+        """
+        if request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site":
+            again = '<!doctype html><meta http-equiv="refresh" content="0"><title>…</title>'
+            return HTMLResponse(again)
         behind = "" if self.path in ("/", "/login") else f"?next={quote(self.path)}"
         return RedirectResponse(f"/login{behind}", HTTPStatus.SEE_OTHER)
 

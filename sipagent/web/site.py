@@ -20,6 +20,9 @@ from sipagent.web.counting import Counting
 from sipagent.web.moment import Looking, Watching
 from sipagent.web.refusals import Refusals
 from sipagent.web.rights import Right, Role, rights_of
+from sipagent.web.sound import Sounds
+
+API = "/api/"  # what programs read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,11 @@ class Site:
     def refusals(self) -> Refusals:
         """What is refused leaves rows in the trace, though never too many."""
         return Refusals(self.store, self.clock)
+
+    @cached_property
+    def sounds(self) -> Sounds:
+        """The stored sound of recordings."""
+        return Sounds(self.archive.files)
 
     @cached_property
     def look(self) -> Looking:
@@ -136,8 +144,11 @@ def someone(request: Request) -> Person:
 
 
 def language_of(request: Request) -> str:
-    """The language of the answer: the account's, or else what the browser wishes, or the service's."""
+    """The language of the answer: the account's, or else what the browser wishes, or the service's; English
+    for a program."""
     person = person_of(request)
+    if request.url.path.startswith(API) and (person is None or person.via != "web"):
+        return "en"
     if person is not None and person.language in LANGUAGES:
         return str(person.language)
     for wish in request.headers.get("accept-language", "").split(","):
@@ -151,4 +162,8 @@ def language_of(request: Request) -> str:
 def trace_of(request: Request, action: str) -> Access:
     """The line for the trace of what this request does."""
     person = person_of(request)
-    return Access(at=site_of(request).clock(), action=action, by=None if person is None else person.name)
+    at = site_of(request).clock()
+    if person is None:
+        via = "api" if request.url.path.startswith(API) else "web"
+        return Access(at=at, action=action, via=via)
+    return Access(at=at, action=action, by=person.name, login=person.name, via=person.via)

@@ -26,6 +26,7 @@ from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.typography import NARROW
+from sipagent.web.markdown import quoted
 from sipagent.web.rights import Right
 from sipagent.web.site import person_of, site_of
 
@@ -110,7 +111,7 @@ def _environment() -> Environment:
         "navigation": navigation,
     }
     made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
-    made.filters["number"] = number
+    made.filters |= {"number": number, "length_of": len, "quoted": quoted}
     return made
 
 
@@ -118,8 +119,9 @@ def seen(value: Any) -> Any:
     r"""What a template shows: a text without hidden marks, which become `\u202e`; nothing for None."""
     if value is None:
         return ""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return _HIDDEN.sub(lambda mark: ascii(mark[0])[1:-1], value)
+    if isinstance(value, str):
+        shown = _HIDDEN.sub(lambda mark: ascii(mark[0])[1:-1], value)
+        return Markup(shown) if isinstance(value, Markup) else shown
     return value
 
 

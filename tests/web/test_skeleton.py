@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 import pytest
+from markupsafe import Markup
 
 from retention.recording import Access
 from retention.rows.store import Store
@@ -27,6 +28,7 @@ def test_rights_grow_with_roles() -> None:
 @pytest.mark.parametrize("mark", ["\u202e", "\u2066", "\u200b", "\x1b", "\x00", "\ud800", "\u2028", "\ufeff"])
 def test_what_is_not_seen_is_shown_as_its_code(mark: str) -> None:
     assert seen(f"a{mark}b") == f"a{ascii(mark)[1:-1]}b"
+    assert seen(Markup(f"<b>a{mark}b</b>")) == Markup(f"<b>a{ascii(mark)[1:-1]}b</b>")
 
 
 def test_plain_text_stays() -> None:

@@ -11,8 +11,9 @@ import click
 from retention.recording import Access
 from sipagent.cli.base import Decorated, Workplace, json_option, meant, now, optional_id_argument, print_json
 from sipagent.cli.tables import WIDE, WIDER, Column, coded, console, newest, show_table
-from sipagent.cli.times import full, parse_moment
+from sipagent.cli.times import full
 from sipagent.languages.reason import shown
+from sipagent.lookup.moments import parse_moment
 
 _OUTCOMES = ("begun", "done", "refused", "failed")
 _MOMENT = "a date, a date and time, yesterday, 12h, 7d, 2w"

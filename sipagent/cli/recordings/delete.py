@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from retention.archive.archive import Archive
-from retention.recording import Access, Json, Recording, to_text
+from retention.recording import Access
 from retention.rules.deletion import Deletion, KeptCall, NotDeleted, delete
 from sipagent.article30.certificate import certificate
 from sipagent.cli.ask import agree, yes_option
@@ -32,6 +32,7 @@ from sipagent.config.identity import printable
 from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
+from sipagent.lookup.as_json import deletion_json
 
 _PAGE = "\f"  # between two certificates: each on a separate page
 
@@ -102,7 +103,7 @@ def delete_command(
                     (_PAGE if len(done) > 1 else "") + certificate(done[-1], work.config.service), nl=False
                 )
         if as_json and done:
-            print_json([_json(one) for one in done] if id is None else _json(done[0]))
+            print_json([deletion_json(one) for one in done] if id is None else deletion_json(done[0]))
         if done:  # last: if the file fails, it has been printed
             keep(_PAGE.join(certificate(one, work.config.service) for one in done))
     if stays:
@@ -159,24 +160,3 @@ def _paper(work: Workplace, path: Path | None) -> Iterator[Callable[[str], None]
             name()
 
         yield keep
-
-
-def _json(done: Deletion) -> Json:
-    return {
-        "id": done.call.id,
-        "deleted_at": to_text(done.trace.at),
-        "by": done.trace.by,
-        "reason": done.trace.detail,
-        "started_at": to_text(done.call.started_at),
-        "recording": done.call.recording and _was(done.call.recording),
-        "receipt": done.receipt,
-        "notes": done.notes,
-        "copies": [{"path": str(copy.path), "at": to_text(copy.at), "by": copy.by} for copy in done.copies],
-        "chain": {"seq": done.entry.seq, "hash": done.entry.hash},
-    }
-
-
-def _was(row: Recording) -> Json:
-    names = ("ended_at", "duration_s", "status", "bytes", "sha256", "purged_at")
-    json = row.to_json()
-    return {name: json[name] for name in names}

@@ -31,6 +31,7 @@ from sipagent.cli.times import full
 from sipagent.languages.labels import label
 from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
+from sipagent.lookup.as_json import holds_json
 
 _WHO: dict[str, Any] = {"required": True, "type": words, "metavar": "WHO"}
 
@@ -120,7 +121,7 @@ def holds_command(work: Workplace, as_json: bool) -> None:
     rows = holds(work.archive().store)
     today = work.local(now()).date()
     if as_json:
-        print_json([row.to_json() | {"review_overdue": is_overdue(row, today)} for row in rows])
+        print_json(holds_json(rows, today))
         return
     screen = console()
     if not rows:

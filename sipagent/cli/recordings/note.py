@@ -12,13 +12,13 @@ from retention.rules.note import Filed, NotFiled, file_note, why_not
 from retention.rules.use import CUT, discreet, what_goes
 from sipagent.cli.ask import confirmed, yes_option
 from sipagent.cli.base import Failure, Workplace, attempt, find, id_argument, words
-from sipagent.config.errors import is_plain, one_line
+from sipagent.config.errors import one_line
 from sipagent.config.identity import printable
 from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.system import fault
+from sipagent.lookup.note_text import LIMIT, note_text
 
-LIMIT = 64 * 1024  # bytes of an analysis
 _PATH = 400  # characters
 _SHOWN = 5  # how many places fit into one line
 
@@ -101,17 +101,10 @@ def _text(source: Path) -> str:
     name = "stdin" if str(source) == "-" else str(source)
     with click.open_file(str(source), "rb") as file:
         content: bytes = file.read(LIMIT + 1)
-    if len(content) > LIMIT:
-        raise Failure(_("{file}: is longer than {limit} KiB").format(file=name, limit=LIMIT // 1024))
     try:
-        text = content.decode("utf-8-sig").replace("\r\n", "\n").strip()
-    except UnicodeDecodeError as error:
-        raise Failure(_("{file}: is not UTF-8 text").format(file=name)) from error
-    if not text:
-        raise Failure(_("{file}: is empty").format(file=name))
-    if not all(is_plain(char) for char in text.replace("\n", "").replace("\t", "")):
-        raise Failure(_("{file}: holds control characters, it is not plain text").format(file=name))
-    return text
+        return note_text(content)
+    except ValueError as error:
+        raise Failure(f"{name}{colon()}{error}") from error
 
 
 def _tell(work: Workplace, done: Filed, text: str) -> None:

@@ -25,10 +25,11 @@ from retention.storage.places import Places
 from sipagent.cli.base import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
 from sipagent.cli.progress import steps_of
 from sipagent.cli.tables import Column, console, show_table
-from sipagent.cli.times import full, parse_moment, size
+from sipagent.cli.times import full, size
 from sipagent.edge.files import forget_old_dialogs
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import shown
+from sipagent.lookup.moments import parse_moment
 
 Row = TypeVar("Row")
 

@@ -1,6 +1,5 @@
 """Shows all that is known of one call: `show`. Nothing here changes anything."""
 
-from dataclasses import dataclass
 from gettext import gettext as _
 from gettext import pgettext
 
@@ -8,7 +7,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from retention.archive.archive import Archive, is_nameless
+from retention.archive.archive import is_nameless
 from retention.recording import (
     Access,
     Json,
@@ -17,13 +16,9 @@ from retention.recording import (
     Recording,
     Status,
     reference_of,
-    to_text,
 )
-from retention.rows.store import UnknownId
-from retention.rules.copies import Copy, known_copies
 from retention.rules.hold import is_overdue
 from retention.rules.purge import due
-from retention.storage.keys import KeysError
 from sipagent.cli.base import Workplace, id_argument, json_option, meant, now, print_json
 from sipagent.cli.recordings.accesses import detail_of
 from sipagent.cli.tables import coded, console, outcome, show_fields, user_part
@@ -31,23 +26,11 @@ from sipagent.cli.times import distance, figure, full, in_seconds, length, size
 from sipagent.config.identity import printable
 from sipagent.languages.happenings import happening
 from sipagent.languages.labels import label
+from sipagent.lookup.whole import WholeRecord, whole_record
 
 Fields = list[tuple[str, str | Text | None]]
 
 _WHOLE = 1 << 16  # characters: a path, or an analysis, must be shown in full
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeRecord:
-    """Everything about one id; at least a recording or a receipt."""
-
-    id: str
-    recording: Recording | None
-    receipt: Receipt | None
-    notes: list[Note]
-    copies: list[Copy]
-    accesses: list[Access]
-    sealed_to: list[str] | None  # who can listen; None if it is in clear, or gone
 
 
 @click.command("show", short_help="All that is known of one, and every use of it.")
@@ -65,62 +48,12 @@ def show_command(work: Workplace, id: str, as_json: bool) -> None:
       sipagent show 20261124T222000123-482913
       sipagent show 482913
     """
-    known = _known(work.archive(), id)
+    archive = work.archive()
+    known = whole_record(archive, meant(archive, id))
     if as_json:
-        print_json(_json(work, known))
+        print_json(known.to_json(work.terms.period))
     else:
         _show(work, known, console())
-
-
-def _known(archive: Archive, id: str) -> WholeRecord:
-    """All that is known of an id. Raises Failure for an unknown one."""
-    store, id = archive.store, meant(archive, id)
-    recording: Recording | None
-    receipt: Receipt | None
-    try:
-        recording = store.recording(id)
-    except UnknownId:
-        recording = None
-    try:
-        receipt = store.receipt(id)
-    except UnknownId:
-        receipt = None
-    return WholeRecord(
-        id=id,
-        recording=recording,
-        receipt=receipt,
-        notes=store.notes(id),
-        copies=known_copies(store, id),
-        accesses=store.accesses(id),
-        sealed_to=_sealed_to(archive, id),
-    )
-
-
-def _sealed_to(archive: Archive, id: str) -> list[str] | None:
-    if not archive.vault.has(id):
-        return None
-    try:
-        return [str(key) for key in archive.vault.recipients(id)]
-    except KeysError:
-        return []  # `verify` says what is wrong with it
-
-
-def _json(work: Workplace, known: WholeRecord) -> Json:
-    row, receipt = known.recording, known.receipt
-    own: Json = row.to_json() if row else {"id": known.id, "status": None}
-    return own | {
-        "reference": reference_of(known.id),
-        "due_at": to_text(due(row, work.terms.period)) if row else None,
-        "sealed_to": known.sealed_to,
-        "receipt": receipt.to_json() if receipt else None,
-        "notes": [note.to_json() for note in known.notes],
-        "copies": [_copy_json(copy) for copy in known.copies],
-        "accesses": [access.to_json() for access in known.accesses],
-    }
-
-
-def _copy_json(copy: Copy) -> Json:
-    return {"path": str(copy.path), "at": to_text(copy.at), "by": copy.by, "exists": copy.exists}
 
 
 def _show(work: Workplace, known: WholeRecord, screen: Console) -> None:
@@ -147,7 +80,8 @@ def _show(work: Workplace, known: WholeRecord, screen: Console) -> None:
     for copy in known.copies:
         there = _("is there; exported {when} by {who}")
         gone = _("is not there any more; exported {when} by {who}")
-        said = (there if copy.exists else gone).format(
+        elsewhere = _("downloaded {when} by {who}")
+        said = (elsewhere if copy.elsewhere else there if copy.exists else gone).format(
             when=full(work.local(copy.at)), who=printable(copy.by or "–")
         )
         _line(f"  {printable(str(copy.path), _WHOLE)}", screen)

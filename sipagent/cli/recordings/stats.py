@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from retention.recording import Json, Sum, to_text
+from retention.recording import Sum
 from retention.rows import counts
 from retention.rows.selection import Selection
 from retention.rows.store import Store
@@ -21,9 +21,9 @@ from sipagent.cli.filters import period_of
 from sipagent.cli.tables import Column, console, show_fields, show_table, user_part
 from sipagent.cli.times import full, in_seconds, length, percent, size
 from sipagent.languages.labels import label
+from sipagent.lookup.as_json import Tally, statistics_json
 
 Row = TypeVar("Row")
-Tally = dict[str, tuple[int, int]]
 Cells = Sequence[str]
 
 _MANY = 20_000  # from this many rows on, reading shows its progress
@@ -73,7 +73,7 @@ def stats_command(
     if html is not None:
         _write_page(work, figures, period, tally, html)
     if as_json:
-        print_json(_json(work, figures, period, tally))
+        print_json(statistics_json(work.config, figures, period, tally))
     elif html is not None:
         click.echo(_("wrote {file}").format(file=html))
     else:
@@ -131,20 +131,7 @@ def _numbers(work: Workplace) -> dict[str, str | None]:
     return {**dict.fromkeys((*config.trunk.numbers, OTHER), language), **prompts.languages}
 
 
-# --- JSON and page ---
-
-
-def _json(work: Workplace, figures: Statistics, period: Selection, tally: Tally) -> Json:
-    return {
-        "since": period.since and to_text(period.since),
-        "until": period.until and to_text(period.until),
-        "timezone": str(work.config.service.timezone),
-        **figures.to_json(),
-        "reconciled": {
-            "agrees": all(rows == chain for rows, chain in tally.values()),
-            **{name: {"rows": rows, "chain": chain} for name, (rows, chain) in tally.items()},
-        },
-    }
+# --- page ---
 
 
 def _write_page(work: Workplace, figures: Statistics, period: Selection, tally: Tally, html: Path) -> None:

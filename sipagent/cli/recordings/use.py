@@ -1,7 +1,7 @@
 """Plays a recording or copies it: `export`, `play`. Every use leaves a line in the trace."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from gettext import gettext, ngettext
 from gettext import gettext as _
@@ -15,7 +15,8 @@ from retention.archive.archive import Archive
 from retention.recording import Recording
 from retention.rules.copies import told
 from retention.rules.purge import due
-from retention.rules.use import ACCESS_REQUEST, discreet, nothing_to_use, purposes_of, why_not
+from retention.rules.use import ACCESS_REQUEST, nothing_to_use
+from retention.rules.using import UseRefused, allowed
 from retention.storage.keys import Identity, KeysError
 from retention.storage.recording_files import FileKind, sha256
 from sipagent.cli import sound as cli_sound
@@ -239,36 +240,29 @@ def _use(
     obstacle: Callable[[], str | None] = lambda: None,
 ) -> None:
     """Check, verify, trace, act. What is refused or fails leaves a line, too. Raises Failure."""
-    id = recording.id
-    use = attempt(action, recording_id=id, purpose=asked.purpose, by=asked.by, reference=asked.reference)
-
-    purposes = work.config.retention.purposes
-    # a purpose stays in the chain forever; other text goes into the detail, which is emptied later
-    named = use.purpose if use.purpose in purposes_of(recording, purposes) else None
-
-    def trace(outcome: str, detail: str) -> None:
-        told = replace(use, purpose=named, outcome=outcome, detail=detail)
-        archive.store.add_access(discreet(told, recording))
-
+    use = attempt(action, purpose=asked.purpose, by=asked.by, reference=asked.reference)
+    due_at = due(recording, work.terms.period)
+    try:
+        found = allowed(archive, recording, use, work.config.retention.purposes, due_at, obstacle=obstacle)
+    except UseRefused as refusal:
+        raise Failure(Reason("{id}: {why}", id=recording.id, why=refusal.args[0])) from refusal
     begun = False
 
     def traced(outcome: str, detail: str) -> None:
         nonlocal begun
-        with archive.store.write():  # a purge, or a refusal, may come before it is used
-            if not begun and (gone := nothing_to_use(archive.store.recording(id))) is not None:
-                raise Failure(Reason("{id}: {why}", id=id, why=gone))
-            trace(outcome, detail)
+        if begun:
+            found.tell(outcome, detail)
+            return
+        try:
+            found.begin(outcome, detail)
+        except UseRefused as gone:
+            raise Failure(Reason("{id}: {why}", id=recording.id, why=gone.args[0])) from gone
         begun = True
 
-    due_at = due(recording, work.terms.period)
-    refusal = why_not(recording, use, purposes, due_at) or obstacle()
-    if refusal is not None:
-        trace("refused", refusal)
-        raise Failure(Reason("{id}: {why}", id=id, why=refusal))
     try:
         act(_sound(archive, recording, asked), traced)
     except (Failure, OSError) as error:
-        trace("failed", str(error))
+        found.tell("failed", str(error))
         raise
 
 

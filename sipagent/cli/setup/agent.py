@@ -1,5 +1,6 @@
 """Setting up and running: `check`, `run`, `demo`, `completion`."""
 
+from contextlib import nullcontext
 from gettext import gettext as _
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from click.shell_completion import get_completion_class
 
 from sipagent.cli.base import Failure, Workplace, json_option, now
 from sipagent.cli.findings import show_findings
+from sipagent.cli.setup.web import beside, refuse_without
 from sipagent.config import examples
 
 if TYPE_CHECKING:
@@ -52,9 +54,12 @@ def engine_facts() -> "EngineFacts":
     metavar="S",
     help="How long SIGTERM waits for calls in progress.",
 )
+@click.option("--web", "with_page", is_flag=True, help="Run the page beside it (`sipagent web`).")
 @click.pass_obj
 @click.pass_context
-def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: float) -> None:
+def run_command(
+    ctx: click.Context, work: Workplace, /, *, log_json: bool, drain_s: float, with_page: bool
+) -> None:
     """Run the agent until SIGTERM or Ctrl-C. Logs to stderr.
 
     Where one process does not carry the calls, or a network can reach it, there are workers behind an edge.
@@ -66,6 +71,8 @@ def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: fl
     config = work.config  # what is wrong with it is said before the engine is loaded
     if not config.trunk.listen.is_loopback:
         examples.refuse(config.service, config.file)
+    if with_page:
+        refuse_without(config.web)
     if (begun := config.places.restoring).exists():
         raise Failure(
             _(
@@ -77,7 +84,9 @@ def run_command(ctx: click.Context, work: Workplace, log_json: bool, drain_s: fl
 
     systemd = Systemd.from_environment()  # before any process is started
     run = _supervised if supervision.needed(config) else _in_one_process
-    ctx.exit(run(config, log_json, drain_s, systemd))
+    with beside(config.file, log_json=log_json) if with_page else nullcontext():
+        code = run(config, log_json, drain_s, systemd)
+    ctx.exit(code)
 
 
 def _supervised(config: "Config", log_json: bool, drain_s: float, systemd: "Systemd") -> int:

@@ -9,8 +9,9 @@ import click
 from retention.recording import Json, to_text
 from sipagent.cli.base import Workplace, json_option, now, print_json
 from sipagent.cli.tables import console, show_fields
-from sipagent.cli.times import distance, full, parse_moment
+from sipagent.cli.times import distance, full
 from sipagent.config.hours import Schedule, State
+from sipagent.lookup.moments import parse_moment
 
 _YEARS = range(1970, 2100)  # the languages of the calendars of holidays
 

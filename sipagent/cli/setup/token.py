@@ -19,7 +19,8 @@ from sipagent.cli.setup.logins import (
     say_what_is_lost,
 )
 from sipagent.cli.tables import Column, console, show_table
-from sipagent.cli.times import full, parse_moment, short
+from sipagent.cli.times import full, short
+from sipagent.lookup.moments import parse_moment
 
 
 @click.group("token", cls=Program, short_help="What programs may ask the page.")

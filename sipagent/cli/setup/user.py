@@ -7,7 +7,6 @@ import click
 
 from retention.accounts.account import Account
 from sipagent.cli.base import (
-    Failure,
     Program,
     Workplace,
     json_option,
@@ -26,6 +25,7 @@ from sipagent.cli.setup.logins import (
     role_option,
     say_what_is_lost,
 )
+from sipagent.cli.setup.web import refuse_without
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full, short
 
@@ -147,10 +147,8 @@ def reset_command(work: Workplace, name: str, by: str | None) -> None:
 
 def _address(work: Workplace) -> str:
     """Where a code is used. Raises Failure: there is no page."""
-    web = work.config.web
-    if web.listen is None:
-        raise Failure(_('web.listen is absent, so there is no page; accepted: "127.0.0.1:8443"'))
-    return f"{web.origin}{ENROL}"
+    refuse_without(work.config.web)
+    return f"{work.config.web.origin}{ENROL}"
 
 
 def _say_code(work: Workplace, account: Account, code: str, address: str) -> None:

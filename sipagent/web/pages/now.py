@@ -125,4 +125,4 @@ def _may_see(request: Request, site: Site, who: str) -> bool:
     return person is not None and person.name == who and person.may(Right.NOW)
 
 
-ENTRIES = (Entry("GET /", page), Entry("GET /api/v1/events", events))
+ENTRIES = (Entry("GET /", page),)

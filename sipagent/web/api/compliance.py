@@ -1,0 +1,78 @@
+"""The register's entry, and what `verify` and `check` say: each asked of a process of its own."""
+
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from retention.recording import Json, to_text
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
+from sipagent.web.api import shapes
+from sipagent.web.api.giving import given
+from sipagent.web.api.operation import Act, Answer, Operation, get, post
+from sipagent.web.problems import Problem
+from sipagent.web.site import Site, site_of, someone
+
+_SOON = {"Retry-After": "10"}
+
+
+def register(request: Request) -> Response:
+    """As `register --json`."""
+    answer = site_of(request).commands.recent("register", "--json")
+    if answer.json is None:
+        said = answer.problem or answer.text
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, said, headers=_SOON)
+    return given(answer.json)
+
+
+def last_of(name: str) -> Act:
+    """What a command said last, and whether it runs."""
+
+    def last(request: Request) -> Response:
+        return given(_report(site_of(request), name))
+
+    return last
+
+
+def start_of(name: str) -> Act:
+    """Have a command run, unless it does; one at a time."""
+
+    def start(request: Request) -> Response:
+        site = site_of(request)
+        if not site.commands.start(name, someone(request).name) and site.commands.running not in (name, None):
+            said = Reason(N_("`{command}` runs; ask again when it has ended"), command=site.commands.running)
+            raise Problem(HTTPStatus.CONFLICT, said, headers=_SOON)
+        return given(_report(site, name), HTTPStatus.ACCEPTED)
+
+    return start
+
+
+def _report(site: Site, name: str) -> Json:
+    running = site.commands.running == name  # first: it has ended since, at worst
+    last = site.commands.last(name)
+    told = last and {
+        "at": to_text(last.at),
+        "by": last.by,
+        "exit": last.code,
+        "said": last.json,
+        "problem": last.problem,
+    }
+    return {"running": running, "last": told}
+
+
+def _get(name: str) -> Operation:
+    said = f"`last.said` is as `{name} --json`."
+    return get(f"/{name}", last_of(name), f"What `{name}` said last", shapes.Report, said)
+
+
+def _post(name: str) -> Operation:
+    begun = Answer(said=f"It runs: GET /{name} says how it ended.", shape=shapes.Report)
+    return post(f"/{name}", start_of(name), f"Have `{name}` run", {HTTPStatus.ACCEPTED: begun})
+
+
+ENTRIES = (
+    get("/register", register, "The entry for the register", dict[str, object], "As `register --json`."),
+    *(_get("verify"), _post("verify")),
+    *(_get("check"), _post("check")),
+)

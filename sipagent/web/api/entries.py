@@ -1,0 +1,39 @@
+"""All that programs may ask for, and the document that says so."""
+
+from functools import lru_cache
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from retention.recording import Json
+from sipagent.web.api import accesses, calls, compliance, events, holds, persons, recordings, stats, uses
+from sipagent.web.api.description import description
+from sipagent.web.api.giving import given
+from sipagent.web.api.operation import Operation, get
+
+COOKIE = "__Host-session"
+
+
+def openapi(request: Request) -> Response:
+    """The document."""
+    return given(document())
+
+
+@lru_cache(maxsize=1)
+def document() -> Json:
+    """What there is, as OpenAPI 3.1."""
+    return description(ENTRIES, COOKIE)
+
+
+ENTRIES: tuple[Operation, ...] = (
+    *recordings.ENTRIES,
+    *uses.ENTRIES,
+    *calls.ENTRIES,
+    *holds.ENTRIES,
+    *persons.ENTRIES,
+    *accesses.ENTRIES,
+    *stats.ENTRIES,
+    *events.ENTRIES,
+    *compliance.ENTRIES,
+    get("/openapi.json", openapi, "This document", dict[str, object], "OpenAPI 3.1."),
+)

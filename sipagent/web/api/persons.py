@@ -1,0 +1,74 @@
+"""A person's request: all that is kept of them, and to forget it. (GDPR articles 15 and 17.)"""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+from starlette.requests import Request
+from starlette.responses import Response
+
+from retention.recording import Json
+from retention.rules.deletion import KeptCall
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
+from sipagent.lookup.person import calls_of_caller, calls_of_reference
+from sipagent.lookup.whole import whole_record
+from sipagent.web.api import shapes
+from sipagent.web.api.giving import given_one_by_one
+from sipagent.web.api.operation import Answer, post
+from sipagent.web.api.reading import Sent
+from sipagent.web.problems import Problem
+from sipagent.web.site import Site, site_of
+
+
+class Person(Sent):
+    """Who asks: by the whole number, or by the reference that somebody without one was told."""
+
+    caller: Annotated[str | None, Field(min_length=1, max_length=40, description="The whole number.")] = None
+    reference: Annotated[
+        str | None, Field(min_length=1, max_length=64, description="Of the call: 482913.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _one_of_the_two(self) -> Self:
+        if (self.caller is None) == (self.reference is None):
+            raise ValueError("one of the two is needed; accepted: caller, or reference")
+        return self
+
+
+def kept(request: Request, body: Person) -> Response:
+    """Of each call as `show --json`, oldest first."""
+    site = site_of(request)
+    return given_one_by_one(_each(site, calls_of(site, body)))
+
+
+def _each(site: Site, calls: list[KeptCall]) -> Iterator[Json]:
+    period = site.terms.period
+    return (whole_record(site.archive, call.id).to_json(period) for call in calls)
+
+
+def calls_of(site: Site, person: Person) -> list[KeptCall]:
+    """What is kept of the calls of a person, oldest first. Raises Problem."""
+    name = "reference" if person.caller is None else "caller"
+    try:
+        if person.caller is None:
+            return calls_of_reference(site.store, str(person.reference))
+        return calls_of_caller(site.store, person.caller, site.config.service.country)
+    except ValueError as error:
+        said = Reason(N_("{where}: {problem}"), where=name, problem=str(error))
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, said) from error
+
+
+ENTRIES = (
+    post(
+        "/persons",
+        kept,
+        "All that is kept of a person",
+        {
+            HTTPStatus.OK: Answer(
+                said="Of each call as `show --json`, oldest first.", shape=list[shapes.Shown]
+            )
+        },
+    ),
+)

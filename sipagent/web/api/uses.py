@@ -1,0 +1,219 @@
+"""Uses of a recording: first the line in the trace, then its sealed key and where its stored sound is."""
+
+from dataclasses import replace
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from retention.recording import Access, Json, Recording
+from retention.rows.store import UnknownId
+from retention.rules.copies import told_of_download
+from retention.rules.purge import due
+from retention.rules.use import ACCESS_REQUEST, nothing_to_use
+from retention.rules.using import UseRefused, begin_use
+from retention.storage.keys import KeysError, encode
+from retention.storage.recording_files import FileKind
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
+from sipagent.web.api import shapes
+from sipagent.web.api.giving import given
+from sipagent.web.api.meant import recording_meant
+from sipagent.web.api.operation import VERSION, Answer, Operation, post
+from sipagent.web.api.reading import Asked, Line, Sent, Typed
+from sipagent.web.problems import Problem
+from sipagent.web.rights import Right
+from sipagent.web.sending import KIND, SPAN, sent
+from sipagent.web.site import Person, Site, site_of, someone, trace_of
+
+GOOD_FOR = timedelta(hours=12)
+
+_THIS = "a use of yours, at most 12 h old"
+_SECONDS = {"ge": 0, "le": 1e7, "allow_inf_nan": False}
+
+
+class NewUse(Sent):
+    """What a recording is used for, and how."""
+
+    purpose: Annotated[
+        Typed | None,
+        Field(description=f"One of retention.purposes, {ACCESS_REQUEST}, or the ground of its hold."),
+    ] = None
+    reference: Annotated[Typed | None, Field(description="Of the request or the file that asks for it.")] = (
+        None
+    )
+    action: Literal["play", "export"] = "play"
+    channel: Annotated[Literal["both", "caller", "operator"], Field(description="Which side.")] = "both"
+    file: Annotated[
+        Line | None,
+        Field(pattern="^[^/]+$", description="How a copy is named: its name goes into the trace."),
+    ] = None
+    approval: Annotated[
+        int | None, Field(ge=1, lt=10**18, description="That somebody else has approved: see /approvals.")
+    ] = None
+
+
+class Span(Asked):
+    """Which part of the sound, in s; without both the stored bytes, whole or by Range."""
+
+    first: Annotated[float | None, Field(alias="from", **_SECONDS)] = None
+    to: Annotated[float | None, Field(**_SECONDS)] = None
+
+
+def use(request: Request, body: NewUse) -> Response:
+    """201 with what is needed to hear it; 202 with what somebody else has to approve first."""
+    site, person = site_of(request), someone(request)
+    recording = recording_meant(request)
+    kept = site.config.retention
+    asked = replace(
+        trace_of(request, body.action),
+        purpose=body.purpose,
+        reference=body.reference or None,
+        detail=_detail(body, recording),
+    )
+    obstacles = _Obstacles(site, person, recording, body.purpose)
+    try:
+        number = begin_use(
+            site.archive,
+            recording,
+            asked,
+            kept.purposes,
+            due(recording, kept.period),
+            obstacle=obstacles.first,
+        )
+    except UseRefused as refusal:
+        raise Problem(_status(site, recording, refusal, obstacles), refusal.args[0]) from refusal
+    told = _told(recording, number, body, obstacles)
+    return given(told, HTTPStatus.CREATED, {"Location": told["sound"]})
+
+
+class _Obstacles:
+    """What is in the way of a use besides the rules; `key` is found on the way."""
+
+    def __init__(self, site: Site, person: Person, recording: Recording, purpose: str | None) -> None:
+        self._site, self._person = site, person
+        self._recording, self._purpose = recording, purpose
+        self.status = HTTPStatus.FORBIDDEN
+        self.sealed = False
+        self.key: Json | None = None
+
+    def first(self) -> str | None:
+        """The first one, in one line; None if there is none."""
+        if self._purpose != ACCESS_REQUEST and not self._person.may(Right.USE):
+            said = N_("purpose {purpose} is not for your role; accepted: {accepted}")
+            return Reason(said, purpose=repr(self._purpose), accepted=ACCESS_REQUEST)
+        self.status = HTTPStatus.CONFLICT
+        archive, id = self._site.archive, self._recording.id
+        self.sealed = archive.files.finished(id) is FileKind.SEALED
+        return self._no_key() if self.sealed else self._site.sounds.obstacle(self._recording)
+
+    def _no_key(self) -> str | None:
+        vault, id, own = self._site.archive.vault, self._recording.id, self._person.key
+        try:
+            recipients = vault.recipients(id)
+            who = " or ".join(map(str, recipients))
+            if own is None:
+                said = N_(
+                    "it is sealed, and this login has no key; accepted: one with the public key of {who}"
+                )
+                return Reason(said, who=who)
+            if own not in recipients:
+                said = N_("it is not sealed to the key of this login, {own}; accepted: the key of {who}")
+                return Reason(said, own=str(own), who=who)
+            self.key = {"public": encode(own.raw), "sealed": encode(vault.box(id, own))}
+        except KeysError as error:
+            return str(error)
+        return self._site.sounds.obstacle(self._recording)
+
+
+def _status(site: Site, recording: Recording, refusal: UseRefused, obstacles: _Obstacles) -> HTTPStatus:
+    """Gone, if that is why."""
+    gone = nothing_to_use(site.store.recording(recording.id))
+    return HTTPStatus.GONE if gone is not None and str(refusal) == gone else obstacles.status
+
+
+def _detail(body: NewUse, recording: Recording) -> str:
+    """What the trace says of it besides."""
+    if body.action == "play":
+        return body.channel
+    return told_of_download(body.channel, body.file or f"{recording.id}-{body.channel}", recording)
+
+
+def _told(recording: Recording, number: int, body: NewUse, obstacles: _Obstacles) -> Json:
+    row = recording.to_json()
+    return {
+        "id": number,
+        "recording": recording.id,
+        "action": body.action,
+        "purpose": body.purpose,
+        "sealed": obstacles.sealed,
+        "key": obstacles.key,
+        "sound": f"{VERSION}/recordings/{recording.id}/uses/{number}/sound",
+        **{
+            name: row[name]
+            for name in (
+                *("bytes", "sha256", "sample_rate", "channels", "duration_s"),
+                *("pauses", "incomplete"),
+            )
+        },
+    }
+
+
+def sound(request: Request, query: Span) -> Response:
+    """The stored bytes, or chunks of a span, for who has begun this use."""
+    site = site_of(request)
+    id, number = request.path_params["id"], request.path_params["number"]
+    try:
+        begun = site.store.access(number)
+        recording = site.store.recording(id)
+    except UnknownId:
+        raise nothing() from None
+    if not _is_own(begun, id, site, someone(request)):
+        raise nothing()
+    return sent(request, site.sounds, recording)
+
+
+def _is_own(begun: Access, id: str, site: Site, person: Person) -> bool:
+    """Whether this is a use of theirs that still counts, for what they may still do."""
+    return (
+        begun.recording_id == id
+        and begun.action in ("play", "export")
+        and begun.outcome == "done"
+        and (begun.login, begun.via) == (person.name, person.via)
+        and begun.at <= site.clock() < begun.at + GOOD_FOR
+        and (begun.purpose == ACCESS_REQUEST or person.may(Right.USE))
+    )
+
+
+def nothing() -> Problem:
+    """Nothing of theirs is here, whether or not there is something of somebody else's."""
+    return Problem(HTTPStatus.NOT_FOUND, Reason(N_("there is no such use; accepted: {this}"), this=_THIS))
+
+
+_BYTES = "The bytes as they are stored; of a span, chunks as they are in a file (media/recording/chunks.py)."
+ENTRIES = (
+    post(
+        "/recordings/{id}/uses",
+        use,
+        "Use a recording for a purpose",
+        {
+            HTTPStatus.CREATED: Answer(
+                said="It is in the trace; here is what is needed.",
+                shape=shapes.Use,
+                headers={"Location": "Where its sound is."},
+            ),
+        },
+    ),
+    Operation(
+        f"GET {VERSION}/recordings/{{id}}/uses/{{number:row}}/sound",
+        sound,
+        summary="The sound of a use",
+        answers={
+            HTTPStatus.OK: Answer(said=_BYTES, media=KIND, headers={SPAN: "`FIRST-END/ALL`, in samples."}),
+            HTTPStatus.PARTIAL_CONTENT: Answer(said="A range of the stored bytes.", media=KIND),
+        },
+    ),
+)

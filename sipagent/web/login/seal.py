@@ -1,0 +1,46 @@
+"""What this process alone can read: cookies, and what a form carries from one step to the next."""
+
+import hmac
+import json
+import secrets
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
+
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+
+LONGEST = 4096  # characters of what is opened
+
+
+class Seal:
+    """A key of this process: what another has sealed, or somebody has altered, is nothing."""
+
+    def __init__(self) -> None:
+        self._box = SecretBox(secrets.token_bytes(SecretBox.KEY_SIZE))
+        self._form_key = secrets.token_bytes(32)
+
+    def seal(self, plain: bytes) -> str:
+        """As text for a cookie or a form."""
+        return urlsafe_b64encode(self._box.encrypt(plain)).decode("ascii").rstrip("=")
+
+    def open(self, sealed: str) -> bytes | None:
+        """The inverse; None for what was not sealed here."""
+        if len(sealed) > LONGEST or not sealed.isascii():
+            return None
+        try:
+            return self._box.decrypt(urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)))
+        except (CryptoError, ValueError):
+            return None
+
+    def seal_json(self, value: Any) -> str:
+        """JSON, sealed."""
+        return self.seal(json.dumps(value).encode())
+
+    def open_json(self, sealed: str) -> Any:
+        """The inverse; None for what was not sealed here."""
+        plain = self.open(sealed)
+        return None if plain is None else json.loads(plain)
+
+    def form_token(self, id: bytes) -> str:
+        """What the forms of a browser carry that has this id in its cookie: no other site can know it."""
+        return hmac.digest(self._form_key, id, "sha256").hex()

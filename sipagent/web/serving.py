@@ -1,0 +1,208 @@
+"""Serves the page by uvicorn: one process, one loop. SIGTERM ends it, SIGHUP renews its certificate."""
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import h11
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from sipagent.config.load import Config, ConfigError
+from sipagent.config.tables.web import WebTable
+
+CONNECTIONS = 300  # at a time; more are told to come again
+HEAD_S = 10.0  # within which the head of a request has to come
+HEAD_BYTES = 1 << 14
+ENDS_S = 3.0  # for answers in progress; streams are cut
+PEM = "a PEM file that this user may read"
+
+log = structlog.get_logger("sipagent.web.serving")
+
+
+def serve(config: Config, app: ASGIApp, ready: Callable[[], None]) -> None:
+    """Answer until SIGTERM or SIGINT; `ready` is called once it answers. Raises ConfigError, OSError."""
+    web = config.web
+    assert web.listen is not None
+    context = None if web.certificate is None else tls_context(config)
+    listener = _bound(web)
+    settings = uvicorn.Config(
+        app,
+        http=_Patient,
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        limit_concurrency=CONNECTIONS,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=int(ENDS_S),
+    )
+    settings.load()
+    settings.ssl = context
+    with _uvicorns_log():
+        _Server(settings, lambda: _renew(config, context), ready).run([listener])
+
+
+def tls_context(config: Config) -> ssl.SSLContext:
+    """What TLS is spoken with, 1.2 or later. Raises ConfigError: certificate or key cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    _load(config, context)
+    return context
+
+
+def _load(config: Config, context: ssl.SSLContext) -> None:
+    certificate, key = config.web.certificate, config.web.private_key
+    assert certificate is not None and key is not None
+    for name, path in (("web.certificate", certificate), ("web.private_key", key)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise ConfigError(config.file, name, f"{path}: {error.strerror}", PEM) from error
+    try:
+        context.load_cert_chain(certificate, key, password=_nobody_to_ask)
+    except ssl.SSLError as error:
+        problem = f"{certificate}: is no certificate, or not that of {key} ({error.reason})"
+        raise ConfigError(config.file, "web.certificate", problem, PEM) from error
+    except _HasPassphrase as error:
+        problem = f"{key}: has a passphrase, and nobody is there to type it"
+        raise ConfigError(config.file, "web.private_key", problem, "a key without one, mode 0600") from error
+
+
+class _HasPassphrase(Exception):
+    pass
+
+
+def _nobody_to_ask() -> str:
+    raise _HasPassphrase
+
+
+def _renew(config: Config, context: ssl.SSLContext | None) -> None:
+    """Take the certificate that is there now; one that cannot be used changes nothing."""
+    if context is None:
+        return
+    try:
+        tls_context(config)  # in one of its own first
+        _load(config, context)
+    except ConfigError as wrong:
+        log.error("certificate_refused", reason=str(wrong))
+    else:
+        log.info("certificate_read")
+
+
+def _bound(web: WebTable) -> socket.socket:
+    """Raises OSError, which names the address."""
+    assert web.listen is not None
+    host, port = web.listen
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, error.strerror, f"web.listen: {web.listen}") from error
+    return listener
+
+
+class _Patient(H11Protocol):
+    """A connection whose client has to say what it wants within HEAD_S."""
+
+    _waits: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        """From the first byte of a head, or from the beginning, until its end."""
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+        elif self._waits is None:
+            self._waits = self.loop.call_later(HEAD_S, self._late)
+
+    def _stop_waiting(self) -> None:
+        if self._waits is not None:
+            self._waits.cancel()
+            self._waits = None
+
+    def _late(self) -> None:
+        self._waits = None
+        if self.conn.their_state is h11.IDLE:
+            self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """It obeys SIGHUP, too, and ends with a good exit code."""
+
+    def __init__(self, config: uvicorn.Config, renew: Callable[[], None], ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._renew = renew
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._renew)
+        self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Uvicorn's own would end the process once more, by the signal that has ended it."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Told(logging.Handler):
+    """Uvicorn's faults, in our log: what kind and where, nothing that was sent."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind, _, trace = record.exc_info or (None, None, None)
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            return  # a stream that was cut at the end
+        where = ""
+        while trace is not None:
+            where, trace = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}", trace.tb_next
+        what = {"kind": kind.__name__, "where": where} if kind else {"reason": record.getMessage()}
+        log.error("answer_failed", **what)
+
+
+@contextmanager
+def _uvicorns_log() -> Iterator[None]:
+    logger = logging.getLogger("uvicorn.error")
+    told = _Told(logging.ERROR)
+    logger.addHandler(told)
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(told)
+        sys.stderr.flush()

@@ -1,0 +1,222 @@
+"""The page of compliance: who sees what, and what it says of what must be done."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from httpx2 import Response
+
+from retention.recording import to_text
+from sipagent.languages.spoken import answering
+from sipagent.web.commands import Answer
+from sipagent.web.markdown import html, inline, quoted
+from sipagent.web.rights import Role
+from tests.office import Office
+from tests.web.conftest import Asking
+
+AT = datetime(2026, 11, 27, 20, 30, tzinfo=UTC)
+HOSTILE = '"><script>alert(1)</script>\u202e'
+HOLD = {"ground": "criminal", "reference": "2026/7", "by": "A", "approved_by": "B", "review": "2026-01-31"}
+
+
+@pytest.fixture
+def said(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Answer]]:
+    """What commands say, instead of them."""
+    answers: dict[str, Answer] = {}
+
+    def recent(name: str, *words: str, language: str = "en") -> Answer:
+        return answers.get(name, Answer(AT, "", 1, problem=f"{name} says nothing"))
+
+    monkeypatch.setattr(asking.site.commands, "recent", recent)
+    yield answers
+
+
+def last(asking: Asking, name: str, **fields: Any) -> None:
+    asking.site.commands._last[name] = Answer(AT, "claire", 0, **fields)
+
+
+def post(asking: Asking, name: str, **form: str) -> Response:
+    return asking.client.post(f"/compliance/{name}", data={"csrf": "csrf-claire"} | form)
+
+
+OFFICER_ONLY = ("/compliance/register", "/compliance/register.md", "/compliance/notice")
+
+
+@pytest.mark.parametrize("role", Role)
+def test_who_comes_in_where(asking: Asking, said: dict[str, Answer], role: Role) -> None:
+    said["register"] = Answer(AT, "", 0, text="# x")
+    asking.login(role)
+    officer = role is Role.OFFICER
+    sees = officer or role is Role.ADMINISTRATOR
+    assert asking.client.get("/compliance").status_code == (HTTPStatus.OK if sees else HTTPStatus.FORBIDDEN)
+    for path in OFFICER_ONLY:
+        status = asking.client.get(path).status_code
+        assert status == (HTTPStatus.OK if officer else HTTPStatus.FORBIDDEN), path
+    assert post(asking, "check", csrf="").status_code == HTTPStatus.FORBIDDEN
+    if not officer:
+        assert post(asking, "verify").status_code == HTTPStatus.FORBIDDEN
+
+
+def test_an_administrator_sees_what_check_says_alone(asking: Asking, said: dict[str, Answer]) -> None:
+    finding = {"level": "error", "what": "holds", "detail": "2 whose review is overdue: see `sipagent holds`"}
+    last(asking, "check", json=[finding, {"level": "ok", "what": HOSTILE, "detail": HOSTILE}])
+    last(asking, "verify", json={"lost": [], "problems": [], "counts": {}, "head": {"seq": 1, "hash": "ab"}})
+    asking.login(Role.ADMINISTRATOR)
+    text = asking.client.get("/compliance").text
+    assert "2 whose review is overdue: see <code>sipagent holds</code>" in text
+    assert "Asked by claire, answered 2026-11-27 21:30:00" in text
+    assert "verify" not in text and "register" not in text and "What must be done" not in text
+    assert "<script>alert" not in text and "&lt;script&gt;" in text and "\u202e" not in text
+    asking.login(Role.OFFICER, language="fr")
+    text = asking.client.get("/compliance").text
+    assert "erreur" in text and "<code>sipagent holds</code>" in text
+    assert "Tout est comme il a été écrit." in text
+    assert "2 dont le réexamen est en retard" in text
+
+
+def test_what_must_be_done_is_told(asking: Asking, said: dict[str, Answer], web_office: Office) -> None:
+    said["status"] = Answer(AT, "", 0, json={"last_purge": to_text(AT)})
+    asking.login(Role.OFFICER)
+    text = asking.client.get("/compliance").text
+    assert text.count("<dd>none</dd>") == 2 and "<dd>nothing</dd>" in text
+    held = web_office.call()
+    web_office.archive.change(replace(held, hold=HOLD))
+    gone = datetime.now(UTC) - timedelta(days=2)
+    web_office.call(ago=timedelta(days=200), expires_at=gone)
+    refused = web_office.call()
+    store = web_office.archive.store
+    store.update_receipt(replace(store.receipt(refused.id), decision="refused", decided_by="dtmf"))
+    text = asking.client.get("/compliance").text
+    assert text.count('<strong class="bad">1</strong>') == 3
+    assert f'href="/recordings/{refused.id}"' in text
+    asking.site.config.metrics.__dict__["listen"] = object()
+    assert "2026-11-27 21:30:00" in asking.client.get("/compliance").text
+
+
+def test_an_agent_that_does_not_answer_is_told(asking: Asking, said: dict[str, Answer]) -> None:
+    asking.login(Role.OFFICER)
+    assert "the agent tells nobody" in asking.client.get("/compliance").text
+
+
+def test_problems_of_verify_are_listed_and_not_too_many(asking: Asking, said: dict[str, Answer]) -> None:
+    wrong = [{"where": f"recording {n}", "problem": HOSTILE} for n in range(150)]
+    last(
+        asking,
+        "verify",
+        json={"lost": [], "problems": wrong, "counts": {"files": 7}, "head": {"seq": 12, "hash": "abcd"}},
+    )
+    asking.login(Role.OFFICER)
+    text = asking.client.get("/compliance").text
+    assert "Problems: 150" in text and text.count('<th scope="row">recording ') == 100
+    assert "The first 100" in text and "abcd" in text and "<script>alert" not in text
+
+
+def test_a_button_starts_it_and_the_page_waits(asking: Asking, web_office: Office) -> None:
+    web_office.call()
+    asking.login(Role.OFFICER)
+    answer = post(asking, "verify")
+    assert (answer.status_code, answer.headers["location"]) == (HTTPStatus.SEE_OTHER, "/compliance#verify")
+    assert asking.site.commands.running == "verify"
+    text = asking.client.get("/compliance").text
+    assert "data-waiting" in text and "<code>verify</code> runs" in text and "disabled" in text
+    post(asking, "check")
+    assert "One of them runs already" in asking.client.get("/compliance").text
+    assert asking.site.commands.wait(60)
+    text = asking.client.get("/compliance").text
+    assert "All of it is as it was written." in text and "data-waiting" not in text
+
+
+def test_a_form_from_elsewhere_starts_nothing_and_is_in_the_trace(asking: Asking) -> None:
+    asking.login(Role.OFFICER)
+    for form in ({"x": "1"}, {"csrf": "csrf-paul"}, {"csrf": "é"}):
+        answer = asking.client.post("/compliance/check", data=form)
+        assert answer.status_code == HTTPStatus.FORBIDDEN
+    assert asking.client.post("/compliance/check", json={}).status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    assert asking.site.commands.running is None
+    rows = asking.site.store.accesses()
+    assert [(row.action, row.outcome, row.by) for row in rows] == [("right", "refused", "claire")] * 3
+
+
+def test_the_register_is_the_commands_own(asking: Asking, said: dict[str, Answer]) -> None:
+    text = "<!-- sipagent register: fr -->\n# A\n\n## B\n\n- **C**: `d` \\<script\\>\n- e\n"
+    said["register"] = Answer(AT, "", 0, text=text, aside="to be completed in the configuration: x.y")
+    asking.login(Role.OFFICER)
+    page = asking.client.get("/compliance/register").text
+    assert "<ul><li><strong>C</strong>: <code>d</code> &lt;script&gt;</li><li>e</li></ul>" in page
+    assert "to be completed in the configuration: x.y" in page
+    file = asking.client.get("/compliance/register.md")
+    assert file.text == text and file.headers["content-type"].startswith("text/markdown")
+    assert file.headers["content-disposition"] == 'attachment; filename="register.md"'
+
+
+def test_the_register_of_a_real_service(asking: Asking, web_office: Office) -> None:
+    (web_office.folder / "prompts").symlink_to(asking.site.config.base / "no")  # a broken one
+    asking.login(Role.OFFICER, language="fr")
+    page = asking.client.get("/compliance/register").text
+    assert 'role="alert"' in page and "n’existe pas" in page
+    assert asking.client.get("/compliance/register.md").status_code == HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def test_the_notices_words_are_shown_with_what_is_said_of_them(
+    asking: Asking, said: dict[str, Answer]
+) -> None:
+    notice = {
+        **{"language": "en", "numbers": [], "keys": ["2"], "file": "prompts/en/notice.wav"},
+        **{"duration_s": 20.3, "sample_rate": 8000, "sha256": "abcd", "words": f"Hello. {HOSTILE}"},
+    }
+    said["notice"] = Answer(AT, "", 0, json=[notice])
+    asking.login(Role.OFFICER)
+
+    def recent(*words: str, language: str = "en") -> Answer:
+        found = [{"level": "warning", "what": "prompts.notice (en)", "detail": "names an example"}]
+        return Answer(AT, "", 0, json=found if "--lint" in words else [notice])
+
+    asking.site.commands.recent = recent  # type: ignore[method-assign]
+    page = asking.client.get("/compliance/notice").text
+    assert "English: 2" in page and "Hello." in page and "names an example" in page
+    assert "<script>alert" not in page and "\u202e" not in page
+
+
+def test_no_style_and_no_script_of_its_own(asking: Asking, said: dict[str, Answer]) -> None:
+    last(asking, "check", json=[{"level": "ok", "what": "python", "detail": "3.11"}])
+    said["register"] = Answer(AT, "", 0, text="# x")
+    said["notice"] = Answer(AT, "", 0, json=[])
+    asking.login(Role.OFFICER)
+    for path in ("/compliance", "/compliance/register", "/compliance/notice"):
+        text = asking.client.get(path).text
+        assert "style=" not in text and "<style" not in text, path
+        assert not re.search(r"<script(?![^>]*src=)|\son\w+=", text), path
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("plain & <b>", "plain &amp; &lt;b&gt;"),
+        ("**a** \\*\\*b\\*\\*", "<strong>a</strong> **b**"),
+        ("`a*b*`", "<code>a*b*</code>"),
+        ("`` a`b `` and `<i>`", "<code>a`b</code> and <code>&lt;i&gt;</code>"),
+        ("**open", "<strong>open</strong>"),
+        ("`open", "`open"),
+        ("a\\", "a\\"),
+    ],
+)
+def test_a_line_of_the_register(line: str, shown: str) -> None:
+    assert inline(line) == shown
+
+
+def test_blocks_of_the_register() -> None:
+    assert html("# a\n\ntext\n- b\n- c\n\n## d") == (
+        "<h2>a</h2>\n<p>text</p>\n<ul><li>b</li><li>c</li></ul>\n<h3>d</h3>"
+    )
+    assert quoted("see `sipagent <x>`") == "see <code>sipagent &lt;x&gt;</code>"
+    assert quoted("a ` b") == "a ` b"
+
+
+def test_the_languages_of_threads_do_not_mix(asking: Asking, said: dict[str, Answer]) -> None:
+    asking.login(Role.OFFICER, language="fr")
+    with answering("en"):
+        assert "Ce qui doit être fait" in asking.client.get("/compliance").text
