@@ -57,7 +57,7 @@ def test_systemd_reads_all_of_them_without_a_complaint(tmp_path: Path) -> None:
         (units / name).write_bytes((FOLDER / name).read_bytes())
     for needed in ("sysinit", "basic", "shutdown", "network-online", "multi-user", "timers", "time-sync"):
         (units / f"{needed}.target").write_text("[Unit]\n")
-    for program in ("bin/sh", "usr/bin/sipagent"):
+    for program in ("bin/kill", "bin/sh", "usr/bin/sipagent"):
         path = tmp_path / program
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o755)
