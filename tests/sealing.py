@@ -53,6 +53,7 @@ def sealed_call(
     names: Sequence[str] = ("recordings",),
     sound: NDArray[np.int16] | None = None,
     ago: timedelta = timedelta(hours=1),
+    rate: int = RATE,
     **changes: Any,
 ) -> Recording:
     """A closed recording, sealed to these; `sound` is (n, 2) int16."""
@@ -63,10 +64,10 @@ def sealed_call(
     kept.store.add_receipt(receipt(row))
     part = kept.open(row)
     key = kept.vault.create(row.id, [read_public(office.folder / "keys" / f"{name}.pub") for name in names])
-    writer = PartWriter(create_part(part), RATE, Sealer(key).seal)
+    writer = PartWriter(create_part(part), rate, Sealer(key).seal)
     samples = stereo() if sound is None else sound
-    for first in range(0, len(samples), RATE):
-        writer.write_audio(samples[first : first + RATE])
+    for first in range(0, len(samples), rate):
+        writer.write_audio(samples[first : first + rate])
     writer.write_note(ChunkNote(), Kind.END)
     writer.close()
     settle(part, Paths(kept).final(row.id, "sealed"))

@@ -99,6 +99,13 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
     )
 
 
+def why_stays(archive: Archive, call: KeptCall) -> str | None:
+    """Why `delete` would leave this call as it is, in one line; None if it would go. Raises StoreError."""
+    receipt = call.receipt is not None and is_personal("receipt", call.receipt.to_json())
+    notes = any(is_personal("note", note.to_json()) for note in archive.store.notes(call.id))
+    return _held(archive, call) or _why_not(call, receipt or notes)
+
+
 def _held(archive: Archive, call: KeptCall) -> str | None:
     why = None if call.recording is None else why_held(archive, call.recording)
     return why and f"it is {why}; see `release`"

@@ -56,7 +56,12 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "clock_ok",
         "backup",
         "restore",
+<<<<<<< HEAD
         *("account", "token", "login", "right"),
+=======
+        "answer",
+        *("account", "token", "right"),
+>>>>>>> main
     ),
     "use": ("begun", "done", "refused", "failed"),
     "purpose": ("statistics", "quality", "organisation", "disciplinary", "criminal", "access_request"),

@@ -16,9 +16,13 @@ from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
+<<<<<<< HEAD
 from sipagent.web.login import account, accounts, beginning, pages
 from sipagent.web.login.logins import Logins
 from sipagent.web.pages import compliance, now, statistics
+=======
+from sipagent.web.pages import acts, compliance, now, recording, recordings, requests, statistics
+>>>>>>> main
 from sipagent.web.problems import Problem
 from sipagent.web.protection import HEADERS, Protection
 from sipagent.web.site import Site, language_of
@@ -64,6 +68,10 @@ ENTRIES: tuple[Entry, ...] = (
     *account.ENTRIES,
     *accounts.ENTRIES,
     *now.ENTRIES,
+    *recordings.ENTRIES,
+    *recording.ENTRIES,
+    *acts.ENTRIES,
+    *requests.ENTRIES,
     *statistics.ENTRIES,
     *entries.ENTRIES,
 )

@@ -1,5 +1,6 @@
 """Reads what a form of a page sends. Only one that carries the session's own `csrf` is read at all."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
@@ -12,21 +13,30 @@ from sipagent.web.received import received, refuse_others
 LARGEST = 1 << 18  # bytes of a form; an analysis is the longest
 WORDS = 500  # characters of a line that goes into the trace
 _KIND = "application/x-www-form-urlencoded"
-_FIELDS = 50
+_FIELDS = 2000
 
 
 class Form(dict[str, str]):
     """The fields by their names: of several with one name, the last."""
 
-    def line(self, name: str) -> str:
-        """A field that goes into the trace: one line, without spaces at its ends. Raises ValueError."""
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._pairs = [*pairs]
+        super().__init__(self._pairs)
+
+    def all(self, name: str) -> list[str]:
+        """Every field with this name, such as the boxes that were ticked."""
+        return [text for one, text in self._pairs if one == name]
+
+    def line(self, name: str, label: str) -> str:
+        """A field that goes into the trace: one line, without spaces at its ends; `label`: its own on the
+        page. Raises ValueError."""
         text = self.get(name, "").strip()
         if not text:
-            raise ValueError(Reason("{name} is empty", name=name))
+            raise ValueError(Reason("“{name}” is empty", name=label))
         if not text.isprintable():
-            raise ValueError(Reason("{name} is not one line of text", name=name))
+            raise ValueError(Reason("“{name}” is not one line of text", name=label))
         if len(text) > WORDS:
-            raise ValueError(Reason("{name} is too long; accepted: {n} characters", name=name, n=WORDS))
+            raise ValueError(Reason("“{name}” is too long; accepted: {n} characters", name=label, n=WORDS))
         return text
 
 

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from retention.recording import Recording
+from sipagent.languages.reason import Reason
 from sipagent.web.problems import Problem
 from sipagent.web.sound import Sound, SoundError, SoundGone, Sounds
 
@@ -30,9 +31,9 @@ def sent(request: Request, sounds: Sounds, recording: Recording) -> Response:
     try:
         sound = sounds.open(recording)
     except SoundGone as error:
-        raise Problem(HTTPStatus.GONE, str(error)) from error
+        raise Problem(HTTPStatus.GONE, error.why) from error
     except SoundError as error:
-        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+        raise Problem(HTTPStatus.CONFLICT, error.why) from error
     try:
         return _stored(request, sound) if span is None else _chunks(sound, *span)
     except BaseException:
@@ -44,7 +45,7 @@ def _chunks(sound: Sound, from_s: float, to_s: float) -> Response:
     try:
         span = sound.span(from_s, to_s)
     except SoundError as error:
-        raise Problem(HTTPStatus.CONFLICT, str(error)) from error
+        raise Problem(HTTPStatus.CONFLICT, error.why) from error
     headers = {"Cache-Control": "no-store", SPAN: f"{span.first}-{span.last}/{span.samples}"}
     if span.size is not None:
         headers["Content-Length"] = str(span.size)
@@ -58,7 +59,7 @@ def _stored(request: Request, sound: Sound) -> Response:
     if asked and asked[0] != "bytes=-":  # others, and several ranges, may be ignored
         first, end = _range(asked[1], asked[2], sound.size)
         if first >= end:
-            said = f"the range is not there; accepted: bytes 0 to {sound.size - 1}"
+            said = Reason("the range is not there; accepted: bytes 0 to {last}", last=sound.size - 1)
             unsatisfied = {"Content-Range": f"bytes */{sound.size}"}
             raise Problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, said, headers=unsatisfied)
         headers["Content-Range"] = f"bytes {first}-{end - 1}/{sound.size}"
@@ -83,6 +84,8 @@ def _span(query: QueryParams) -> tuple[float, float] | None:
     except ValueError:
         first = last = math.nan
     if not 0 <= first < min(last, _LONGEST_S):
-        said = "from and to are no span; accepted: two numbers of seconds, the first less than the second"
+        said = Reason(
+            "from and to are no span; accepted: two numbers of seconds, the first less than the second"
+        )
         raise Problem(HTTPStatus.BAD_REQUEST, said)
     return first, last

@@ -18,9 +18,12 @@ from sipagent.languages.choice import LANGUAGES
 from sipagent.web.commands import Commands
 from sipagent.web.counting import Counting
 from sipagent.web.moment import Looking, Watching
+from sipagent.web.persons.papers import Drawer
 from sipagent.web.refusals import Refusals
 from sipagent.web.rights import Right, Role, rights_of
 from sipagent.web.sound import Sounds
+
+API = "/api/"  # what programs read
 
 API = "/api/"  # what programs read
 
@@ -100,6 +103,11 @@ class Site:
     def counting(self) -> Counting:
         """What counts the figures of a period."""
         return Counting(lambda: self.store, self.config, self.clock)
+
+    @cached_property
+    def papers(self) -> Drawer:
+        """Certificates that were just made."""
+        return Drawer()
 
     @property
     def terms(self) -> Terms:

@@ -21,10 +21,12 @@ from media.recording.streams import Streams, find_streams
 from retention.recording import Recording
 from retention.rules.use import nothing_to_use
 from retention.storage.recording_files import FileKind, RecordingFiles
+from sipagent.languages.reason import Reason
 
 LONGEST_S = 120
 """How much sound a span holds at most, besides the rest of its last stream."""
 
+_MISSING = Reason("its file is missing")
 REMEMBERED = 64  # files of which it is known where their streams begin, and that they are whole
 _PIECE = 1 << 17  # bytes
 _T = TypeVar("_T")
@@ -34,7 +36,11 @@ Identity = tuple[int, int, int, int]
 
 
 class SoundError(Exception):
-    """There is no sound to give, and why: one line."""
+    """There is no sound to give, and why: one line, of `retention` or a `Reason`."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class SoundGone(SoundError):
@@ -72,15 +78,15 @@ class Sounds:
         why = nothing_to_use(recording)
         kind = None if why else self._files.finished(recording.id)
         if kind is None:
-            raise SoundGone(why or "its file is missing")
+            raise SoundGone(why or _MISSING)
         try:
             file = FileIO(os.open(self._files.fetch(recording.id, kind), os.O_RDONLY | os.O_CLOEXEC))
         except FileNotFoundError as error:
-            raise SoundGone("its file is missing") from error
+            raise SoundGone(_MISSING) from error
         try:
             identity = _identity(file)
             if self._hashes.get(identity, lambda: _sha256(file)) != recording.sha256:
-                raise SoundError("its file is not the one that was recorded: its hash differs")
+                raise SoundError(Reason("its file is not the one that was recorded: its hash differs"))
             if kind is FileKind.SEALED:
                 return _Sealed(file, identity, self._streams.get(identity, lambda: find_streams(file)))
             return _InClear(file, identity)
@@ -93,7 +99,7 @@ class Sounds:
         try:
             self.open(recording).close()
         except SoundError as error:
-            return str(error)
+            return error.why
         return None
 
 
@@ -113,7 +119,7 @@ class Sound:
         try:
             while first < end:
                 if os.fstat(self.file.fileno()).st_nlink == 0:
-                    raise SoundGone("it was removed meanwhile")
+                    raise SoundGone(Reason("it was removed meanwhile"))
                 piece = os.pread(self.file.fileno(), min(_PIECE, end - first), first)
                 if not piece:
                     return
@@ -138,7 +144,7 @@ class _Sealed(Sound):
     def span(self, from_s: float, to_s: float) -> Span:
         streams = self._streams
         if streams.rate == 0:
-            raise SoundError("its file is damaged throughout")
+            raise SoundError(Reason("its file is damaged throughout"))
         first, last = _positions(from_s, to_s, streams.rate)
         samples, offsets = streams.span(first, last)
         pieces = self.whole(offsets.start, offsets.stop)
@@ -150,11 +156,16 @@ class _InClear(Sound):
         import soundfile
 
         try:
-            decoded = soundfile.SoundFile(self.file)
+            self.file.seek(0)
+            decoded = soundfile.SoundFile(self.file.fileno(), closefd=False)
         except soundfile.LibsndfileError as error:
-            raise SoundError(f"its file can't be read: {error.error_string.rstrip('.')}") from error
+            raise SoundError(
+                Reason("its file can't be read: {why}", why=error.error_string.rstrip("."))
+            ) from error
         if decoded.channels != CHANNELS:
-            raise SoundError(f"its file has {decoded.channels} channels; accepted: {CHANNELS}")
+            raise SoundError(
+                Reason("its file has {n} channels; accepted: {most}", n=decoded.channels, most=CHANNELS)
+            )
         rate, samples = decoded.samplerate, decoded.frames
         first, last = _positions(from_s, to_s, rate)
         first, last = min(first // rate * rate, samples), min(-(-last // rate) * rate, samples)
@@ -167,7 +178,7 @@ class _InClear(Sound):
             decoded.seek(first)
             while first < last:
                 if os.fstat(self.file.fileno()).st_nlink == 0:
-                    raise SoundGone("it was removed meanwhile")
+                    raise SoundGone(Reason("it was removed meanwhile"))
                 payload = bytes(decoded.buffer_read(min(rate, last - first), dtype="int16"))
                 frames = len(payload) // (2 * CHANNELS)
                 if not frames:
@@ -223,7 +234,7 @@ def _identity(file: FileIO) -> Identity:
     """Raises SoundError: not a file."""
     found = os.fstat(file.fileno())
     if not stat.S_ISREG(found.st_mode):
-        raise SoundError("its file is not a regular file")
+        raise SoundError(Reason("its file is not a regular file"))
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 

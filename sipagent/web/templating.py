@@ -76,6 +76,11 @@ def render(
     return HTMLResponse(text, int(status), headers)
 
 
+def written(template: str, **values: Any) -> str:
+    """A text of its own, for a file: in the language that is spoken here."""
+    return _environment().get_template(template).render(language=spoken.language(), **values)
+
+
 def navigation() -> tuple[tuple[str, str, Right], ...]:
     """The pages: address, name, and who sees it."""
     return (
@@ -111,7 +116,7 @@ def _environment() -> Environment:
         "navigation": navigation,
     }
     made.filters |= {"happening": happening, "shown": shown, "length": length, "size": size, "user": user}
-    made.filters |= {"number": number, "length_of": len, "quoted": quoted}
+    made.filters |= {"number": number, "length_of": len, "quoted": quoted, "cut": cut}
     return made
 
 
@@ -126,9 +131,9 @@ def seen(value: Any) -> Any:
 
 
 def label(kind: Kind, code: str) -> str:
-    """The words for a code; where they are the code itself, without underscores."""
+    """The words for a code; where they are the code itself, its beginning without underscores."""
     named = label_of(kind, code)
-    return code.replace("_", " ") if named == code else named
+    return cut(code.replace("_", " ")) if named == code else named
 
 
 def length(seconds: float | None) -> str:
@@ -141,12 +146,12 @@ def length(seconds: float | None) -> str:
 
 
 def size(count: int | None) -> str:
-    """`8.4 MB`, `8,4 Mo`; a dash if unknown."""
+    """`8.4 MB`, `8,4 Mo`, `8.4 kB`; a dash if unknown."""
     if count is None:
         return "–"
-    amount = f"{count / 1e6:.1f}"
+    amount, unit = (count / 1e6, "M") if count >= 999_950 else (count / 1000, "k")
     french = spoken.language() == "fr"
-    return f"{amount.replace('.', ',')}\u00a0Mo" if french else f"{amount}\u00a0MB"
+    return f"{amount:.1f}\u00a0{unit}o".replace(".", ",") if french else f"{amount:.1f}\u00a0{unit}B"
 
 
 def user(address: str | None) -> str:
@@ -154,6 +159,11 @@ def user(address: str | None) -> str:
     if not address:
         return "–"
     return re.sub(r"^sips?:|[@;].*$", "", address)
+
+
+def cut(text: str, most: int = 200) -> str:
+    """The beginning of a long text, with a sign that it goes on."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def number(count: int) -> str:

@@ -6,20 +6,25 @@ heard(page)     what reached the destination of an AudioContext: (n, 2) int16
 
 import os
 import shutil
+import subprocess
+import time
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 CHROMIUM = shutil.which("chromium")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium")
 
+_OPTIONS = ["--no-proxy-server", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
 _CAPTURE = "/captured-by-the-test.js"
 _WORKLET = """
 registerProcessor("captured", class extends AudioWorkletProcessor {
@@ -32,6 +37,8 @@ registerProcessor("captured", class extends AudioWorkletProcessor {
 _WRAP = """
 (() => {
   window.captured = [];
+  if (!window.AudioWorklet) return; // not where a page may use it
+  addEventListener("click", () => ([window.clickedAt, window.soundedAt] = [performance.now(), 0]), true);
   const add = AudioWorklet.prototype.addModule, connect = AudioNode.prototype.connect;
   AudioWorklet.prototype.addModule = async function (url) {
     await add.call(this, "CAPTURE");
@@ -41,7 +48,10 @@ _WRAP = """
     if (to instanceof AudioDestinationNode) {
       const shape = { channelCount: 2, channelCountMode: "explicit", numberOfOutputs: 0 };
       const node = new AudioWorkletNode(this.context, "captured", shape);
-      node.port.onmessage = ({ data }) => window.captured.push(data);
+      node.port.onmessage = ({ data }) => {
+        window.captured.push(data);
+        if (!window.soundedAt && data[0].some(Boolean)) window.soundedAt = performance.now();
+      };
       connect.call(this, node);
     }
     return connect.call(this, to, ...rest);
@@ -79,25 +89,21 @@ def capturing(app: ASGIApp) -> ASGIApp:
     return answer
 
 
-@contextmanager
-def running(*arguments: str) -> Iterator[Browser]:
-    """A Chromium of its own, ended with all that belongs to it."""
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Playwright]:
+    """What drives browsers: until it ends, the thread of the tests has an event loop."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, headless=True, args=[*root, "--no-proxy-server", *arguments]
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
+        yield playwright
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """One for the tests of a file: while it runs, the thread of the tests has an event loop."""
-    with running() as browser:
+def chromium(driver: Playwright) -> Iterator[Browser]:
+    """One for the tests of a file, ended with all that belongs to it."""
+    browser = driver.chromium.launch(executable_path=CHROMIUM, headless=True, args=_OPTIONS)
+    try:
         yield browser
+    finally:
+        browser.close()
 
 
 @pytest.fixture
@@ -109,20 +115,80 @@ def person(chromium: Browser) -> Iterator[BrowserContext]:
 
 @contextmanager
 def somebody(browser: Browser, language: str = "en") -> Iterator[BrowserContext]:
-    """A profile of its own: tabs of it share what a browser keeps."""
+    """A profile of its own: tabs of it share what a browser keeps. No script in them fails, or is blocked."""
     context = browser.new_context(locale=language)
     context.set_default_timeout(10_000)
     context.add_init_script(_WRAP)
+    failed: list[str] = []
+    context.on("weberror", lambda error: failed.append(str(error.error)))
+    context.on("console", lambda said: failed.append(said.text) if said.type == "error" else None)
     try:
         yield context
     finally:
         context.close()
+    wrong = [text for text in failed if not text.startswith("Failed to load resource")]
+    assert not wrong, wrong
 
 
 def heard(page: Page) -> Heard:
     """Every sample that reached the loudspeaker, at the rate of the recording."""
     taken = b64decode(page.evaluate(_TAKE))
     return np.frombuffer(taken, "<i2").reshape(-1, 2)
+
+
+def delay_s(page: Page) -> float:
+    """From the last click to the first sound after it."""
+    return float(until(page, "window.soundedAt && (window.soundedAt - window.clickedAt) / 1000"))
+
+
+def until(page: Page, script: str, seconds: float = 20) -> Any:
+    """What a script gives once that is true. Playwright's own way evaluates text, which the page forbids."""
+    end = time.monotonic() + seconds
+    while not (found := page.evaluate(script)):
+        assert time.monotonic() < end, f"not within {seconds} s: {script}"
+        page.wait_for_timeout(20)
+    return found
+
+
+class Unwatched:
+    """A Chromium that is driven for moments only: while it is, its pages hold all that they ever loaded."""
+
+    def __init__(self, driver: Playwright, profile: Path) -> None:
+        self._driver = driver
+        self._profile = profile
+        debugged = ["--remote-debugging-port=0", f"--user-data-dir={profile}"]
+        command = [str(CHROMIUM), "--headless", *_OPTIONS, *debugged, "about:blank"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    @contextmanager
+    def visit(self) -> Iterator[Page]:
+        """Its page, which goes on when the visit is over."""
+        place = self._profile / "DevToolsActivePort"
+        end = time.monotonic() + 20
+        while not place.exists() or "\n" not in place.read_text():
+            assert time.monotonic() < end, "Chromium does not start"
+            time.sleep(0.05)
+        port = place.read_text().partition("\n")[0]
+        browser = self._driver.chromium.connect_over_cdp(f"http://127.0.0.1:{port}")
+        yield browser.contexts[0].pages[0]
+        browser.close()
+
+    def memory_mib(self) -> int:
+        """Of all processes that show pages."""
+        profile, all = f"--user-data-dir={self._profile}", 0
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                command = (process / "cmdline").read_bytes().decode()  # its title: words between spaces
+                if "--type=renderer" in command and profile in command:
+                    pages = (process / "statm").read_text().split()[1]
+                    all += int(pages) * os.sysconf("SC_PAGE_SIZE")
+        assert all, "there is no such process"
+        return all >> 20
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
 
 
 def sounding(samples: Heard) -> Heard:

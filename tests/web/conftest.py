@@ -13,6 +13,9 @@ from sipagent.web.app import create_app
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.office import CONFIG, Office
+from tests.web.browser import chromium, driver, person
+
+__all__ = ["chromium", "driver", "person"]  # fixtures
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Sound is given for a purpose that is in the trace, to who asked, for half a day; never a key that is open."""
+"""Sound is given for a purpose that is in the trace, to who asked, for half a day; never an open key."""
 
 import json
 from base64 import b64decode

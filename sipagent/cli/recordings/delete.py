@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from gettext import gettext as _
 from gettext import ngettext
 from pathlib import Path
@@ -12,7 +11,8 @@ import click
 
 from retention.archive.archive import Archive
 from retention.recording import Access
-from retention.rules.deletion import Deletion, KeptCall, NotDeleted, delete
+from retention.rules.attempts import attempt_delete
+from retention.rules.deletion import Deletion, NotDeleted
 from sipagent.article30.certificate import certificate
 from sipagent.cli.ask import agree, yes_option
 from sipagent.cli.base import (
@@ -123,19 +123,11 @@ def _of_caller(work: Workplace, archive: Archive, caller: str, *, yes: bool) -> 
 
 def _delete(archive: Archive, id: str, asked: Access) -> Deletion:
     """Raises Failure, StoreError."""
-    call = KeptCall.find(archive.store, id)
-    asked = replace(asked, recording_id=id)
-
-    def trace(outcome: str, detail: str) -> None:
-        archive.store.add_access(call.discreet(replace(asked, outcome=outcome, detail=detail)))
-
     try:
-        return delete(archive, id, asked, now)
+        return attempt_delete(archive, id, asked, now)
     except NotDeleted as refusal:
-        trace("refused", str(refusal))
         raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
     except OSError as error:
-        trace("failed", str(error))
         said = _("{where}: {problem}; the next purge tries again")
         raise Failure(said.format(where=error.filename or id, problem=fault(error))) from error
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date
 from gettext import gettext as _
 from gettext import ngettext
@@ -10,11 +9,10 @@ from typing import Any
 
 import click
 
-from retention.archive.archive import Archive, ArchiveError
-from retention.recording import Access, Recording
-from retention.rules.hold import Hold, HoldError, holds, is_overdue, place, release, why_not
+from retention.recording import Recording
+from retention.rules.attempts import attempt_hold, attempt_release
+from retention.rules.hold import Hold, HoldError, holds, is_overdue
 from retention.rules.purge import due
-from retention.rules.use import discreet
 from sipagent.cli.base import (
     Failure,
     Workplace,
@@ -75,11 +73,9 @@ def hold_command(work: Workplace, /, id: str, *, review: str, renew: bool, **ask
     recording = find(archive, id)
     id = recording.id
     trace = attempt("hold", recording_id=id, by=hold.by, reference=hold.reference)
-    with _traced(archive, recording, trace):
-        today = work.local(now()).date()
-        if (reason := why_not(hold, work.config.retention.hold_grounds, today)) is not None:
-            raise HoldError(reason)
-        place(archive, id, hold, trace, renew=renew)
+    grounds, today = work.config.retention.hold_grounds, work.local(now()).date()
+    with _shown(id):
+        attempt_hold(archive, recording, hold, trace, grounds=grounds, today=today, renew=renew)
     said = _("{id}: on hold ({ground}), to be reviewed {day}")
     click.echo(said.format(id=id, ground=label("ground", hold.ground), day=hold.review))
 
@@ -100,8 +96,8 @@ def release_command(work: Workplace, id: str, by: str, reason: str | None) -> No
     recording = find(archive, id)
     id = recording.id
     trace = attempt("release", recording_id=id, by=by, detail=reason)
-    with _traced(archive, recording, trace):
-        released = release(archive, id, trace)
+    with _shown(id):
+        released = attempt_release(archive, recording, trace)
     click.echo(_("{id}: released; {what_now}").format(id=id, what_now=_what_now(work, released)))
     if work.config.retention.erase_after_note and archive.store.notes(id):
         click.echo(_("Its analysis is filed, so nothing needs the audio any more: see `delete`."))
@@ -141,20 +137,12 @@ def holds_command(work: Workplace, as_json: bool) -> None:
 
 
 @contextmanager
-def _traced(archive: Archive, recording: Recording, tried: Access) -> Iterator[None]:
-    """Leave a line in the trace for what is refused or fails. Raises Failure for what is refused."""
-
-    def trace(outcome: str, detail: str) -> None:
-        archive.store.add_access(discreet(replace(tried, outcome=outcome, detail=detail), recording))
-
+def _shown(id: str) -> Iterator[None]:
+    """Raises Failure for what is refused."""
     try:
         yield
     except HoldError as refusal:
-        trace("refused", str(refusal))
-        raise Failure(f"{recording.id}{colon()}{shown(refusal)}") from refusal
-    except (ArchiveError, OSError) as error:
-        trace("failed", str(error))
-        raise
+        raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
 
 
 def _day(text: str) -> date:

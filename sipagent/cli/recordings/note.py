@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from gettext import gettext as _
 from pathlib import Path
 
 import click
 
-from retention.rules.note import Filed, NotFiled, file_note, why_not
-from retention.rules.use import CUT, discreet, what_goes
+from retention.rules.attempts import NamesPerson, attempt_note, what_would_go
+from retention.rules.note import Filed, NotFiled
+from retention.rules.use import CUT
 from sipagent.cli.ask import confirmed, yes_option
 from sipagent.cli.base import Failure, Workplace, attempt, find, id_argument, words
 from sipagent.config.errors import one_line
@@ -54,46 +54,41 @@ def note_command(work: Workplace, id: str, by: str, source: Path, yes: bool) -> 
     recording = find(archive, id)
     id = recording.id
     text = _text(source)
-    asked = attempt("note", recording_id=id, by=by)
-
-    def trace(outcome: str, detail: str) -> None:
-        archive.store.add_access(discreet(replace(asked, outcome=outcome, detail=detail), recording))
-
+    asked = attempt("note", by=by)
     kept = work.config.retention
-    going = [] if why_not(recording, archive.store.each_access(id)) else what_goes(text, recording)
+    going = [] if yes else what_would_go(archive, recording, text)
+    refusal = _ask(id, going, can_ask=str(source) != "-") if going else None
     try:
-        if going and not yes:
-            _ask(id, going, can_ask=str(source) != "-")
-        done = file_note(archive, id, text, asked, kept.analysis_period, erase=kept.erase_after_note)
-    except _NotAgreed as refusal:
-        trace("refused", "its text names the caller or the operator")
-        raise Failure(str(refusal)) from refusal
-    except NotFiled as refusal:
-        trace("refused", str(refusal))
-        raise Failure(f"{id}{colon()}{shown(refusal)}") from refusal
+        done = attempt_note(
+            archive,
+            recording,
+            text,
+            asked,
+            period=kept.analysis_period,
+            erase=kept.erase_after_note,
+            agreed=refusal is None,
+        )
+    except NamesPerson as names:
+        raise Failure(refusal or shown(names)) from names
+    except NotFiled as why:
+        raise Failure(f"{id}{colon()}{shown(why)}") from why
     except OSError as error:
-        trace("failed", str(error))
         said = _("{where}: {problem}; the note is filed, the next purge erases")
         raise Failure(said.format(where=error.filename or id, problem=fault(error))) from error
     _tell(work, done, text)
 
 
-class _NotAgreed(Exception):
-    """What would be cut out was shown, and the user did not agree; `str()` is one line."""
-
-
-def _ask(id: str, going: Sequence[str], *, can_ask: bool) -> None:
-    """Show what would be cut out of the text, and ask. Raises _NotAgreed."""
+def _ask(id: str, going: Sequence[str], *, can_ask: bool) -> str | None:
+    """Show what would be cut out of the text, and ask; None if the user agrees, else one line."""
     if not (can_ask and sys.stdin.isatty()):
         what = ", ".join(f"`{printable(one)}`" for one in going[:_SHOWN]) + ", …" * (len(going) > _SHOWN)
         said = _("{id}: {cut} would take the place of what is in brackets: {what}; accepted: --yes")
-        raise _NotAgreed(said.format(id=id, cut=CUT, what=what))
+        return said.format(id=id, cut=CUT, what=what)
     said = _("{cut} takes the place of what is in brackets, as it may lead to a person:")
     click.echo(said.format(cut=CUT), err=True)
     for one in going:
         click.echo(f"  {printable(one)}", err=True)
-    if not confirmed(_("File it so?")):
-        raise _NotAgreed(_("nothing was filed"))
+    return None if confirmed(_("File it so?")) else _("nothing was filed")
 
 
 def _text(source: Path) -> str:

@@ -4,9 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from retention.recording import Access
+from sipagent.web.api.document.operation import NEXT, get
 from sipagent.web.api.giving import page
 from sipagent.web.api.listing import Numbered
-from sipagent.web.api.operation import NEXT, get
 from sipagent.web.site import site_of
 
 

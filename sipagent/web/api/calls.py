@@ -1,5 +1,7 @@
 """Calls, recorded or not: lists of their receipts, all that is known of one, and its end before its time."""
 
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Annotated
 
 from pydantic import Field
@@ -7,15 +9,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from retention.recording import Receipt
+from retention.rules.attempts import attempt_delete
+from retention.rules.deletion import NotDeleted
 from retention.rules.statistics import DECISIONS, OUTCOMES
+from sipagent.lookup.as_json import deletion_json
 from sipagent.lookup.whole import whole_record
-from sipagent.web.api import shapes
+from sipagent.web.api.document import shapes
+from sipagent.web.api.document.operation import NEXT, Answer, get, post, search
 from sipagent.web.api.giving import given
 from sipagent.web.api.listing import Filtered, Search, Turned, page_of
 from sipagent.web.api.meant import id_meant
-from sipagent.web.api.operation import NEXT, get, search
 from sipagent.web.api.reading import Line, Sent
-from sipagent.web.site import site_of
+from sipagent.web.problems import Problem
+from sipagent.web.site import site_of, trace_of
 
 Outcome = Annotated[
     str | None, Field(pattern=f"^(?:{'|'.join(OUTCOMES)})$", description="How the call ended.")
@@ -61,9 +67,26 @@ def call(request: Request) -> Response:
     return given(whole_record(site.archive, id_meant(request)).to_json(site.terms.period))
 
 
+def delete(request: Request, body: Deletion) -> Response:
+    """As `delete --json`."""
+    site = site_of(request)
+    trace = replace(trace_of(request, "delete"), detail=body.reason)
+    try:
+        done = attempt_delete(site.archive, id_meant(request), trace, site.clock)
+    except NotDeleted as refusal:
+        raise Problem(HTTPStatus.CONFLICT, str(refusal)) from refusal
+    return given(deletion_json(done))
+
+
 _LISTED = "As `calls --json`."
 ENTRIES = (
     get("/calls", calls, "Receipts of calls, newest first", list[Receipt], _LISTED, Link=NEXT),
     search("/calls/search", searched, "Receipts of calls, also by their caller", list[Receipt], _LISTED),
     get("/calls/{id}", call, "All that is known of one, recorded or not", shapes.Shown, "As `show --json`."),
+    post(
+        "/calls/{id}/delete",
+        delete,
+        "Forget a call before its time",
+        {HTTPStatus.OK: Answer(said="As `delete --json`.", shape=shapes.Deleted)},
+    ),
 )

@@ -8,9 +8,9 @@ from starlette.responses import Response
 from retention.recording import Json, to_text
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
-from sipagent.web.api import shapes
+from sipagent.web.api.document import shapes
+from sipagent.web.api.document.operation import Act, Answer, Operation, get, post
 from sipagent.web.api.giving import given
-from sipagent.web.api.operation import Act, Answer, Operation, get, post
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, site_of, someone
 
@@ -21,8 +21,7 @@ def register(request: Request) -> Response:
     """As `register --json`."""
     answer = site_of(request).commands.recent("register", "--json")
     if answer.json is None:
-        said = answer.problem or answer.text
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, said, headers=_SOON)
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, answer.problem or answer.text)
     return given(answer.json)
 
 

@@ -6,10 +6,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from retention.recording import Json
-from sipagent.web.api import accesses, calls, compliance, events, holds, persons, recordings, stats, uses
-from sipagent.web.api.description import description
+from sipagent.web.api import (
+    accesses,
+    calls,
+    compliance,
+    events,
+    holds,
+    notes,
+    persons,
+    recordings,
+    stats,
+    uses,
+)
+from sipagent.web.api.document.description import description
+from sipagent.web.api.document.operation import Operation, get
 from sipagent.web.api.giving import given
-from sipagent.web.api.operation import Operation, get
 
 COOKIE = "__Host-session"
 
@@ -28,6 +39,7 @@ def document() -> Json:
 ENTRIES: tuple[Operation, ...] = (
     *recordings.ENTRIES,
     *uses.ENTRIES,
+    *notes.ENTRIES,
     *calls.ENTRIES,
     *holds.ENTRIES,
     *persons.ENTRIES,

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from sipagent.web.api.operation import VERSION, Answer, Operation
+from sipagent.web.api.document.operation import VERSION, Answer, Operation
 from sipagent.web.pages.now import events
 
 ENTRIES = (

@@ -5,9 +5,9 @@ from starlette.responses import Response
 
 from retention.rules.hold import holds
 from sipagent.lookup.as_json import holds_json
-from sipagent.web.api import shapes
+from sipagent.web.api.document import shapes
+from sipagent.web.api.document.operation import get
 from sipagent.web.api.giving import given
-from sipagent.web.api.operation import get
 from sipagent.web.site import site_of
 
 

@@ -1,6 +1,7 @@
 """A person's request: all that is kept of them, and to forget it. (GDPR articles 15 and 17.)"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Self
 
@@ -9,17 +10,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from retention.recording import Json
-from retention.rules.deletion import KeptCall
+from retention.rules.attempts import attempt_delete
+from retention.rules.deletion import KeptCall, NotDeleted
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
+from sipagent.lookup.as_json import deletion_json
 from sipagent.lookup.person import calls_of_caller, calls_of_reference
 from sipagent.lookup.whole import whole_record
-from sipagent.web.api import shapes
-from sipagent.web.api.giving import given_one_by_one
-from sipagent.web.api.operation import Answer, post
-from sipagent.web.api.reading import Sent
+from sipagent.web.api.document import shapes
+from sipagent.web.api.document.operation import Answer, post
+from sipagent.web.api.giving import given, given_one_by_one
+from sipagent.web.api.reading import Line, Sent
 from sipagent.web.problems import Problem
-from sipagent.web.site import Site, site_of
+from sipagent.web.site import Site, site_of, trace_of
 
 
 class Person(Sent):
@@ -48,6 +51,30 @@ def _each(site: Site, calls: list[KeptCall]) -> Iterator[Json]:
     return (whole_record(site.archive, call.id).to_json(period) for call in calls)
 
 
+class Forgetting(Person):
+    """Of whom all is forgotten, and why."""
+
+    reason: Annotated[Line, Field(description="E.g. the reference of the person's request.")]
+
+
+def forget(request: Request, body: Forgetting) -> Response:
+    """Forget each of their calls, as `delete` does one; what is on hold or in progress stays."""
+    site = site_of(request)
+    calls = calls_of(site, body)
+    if body.caller is None and len(calls) > 1:
+        said = N_("several calls have this reference; accepted: each by its id, POST /calls/ID/delete")
+        raise Problem(HTTPStatus.CONFLICT, Reason(said), ids=[call.id for call in calls])
+    trace = replace(trace_of(request, "delete"), detail=body.reason)
+    deleted: list[Json] = []
+    stays: list[Json] = []
+    for call in calls:
+        try:
+            deleted.append(deletion_json(attempt_delete(site.archive, call.id, trace, site.clock)))
+        except (NotDeleted, OSError) as why:
+            stays.append({"id": call.id, "why": str(why)})
+    return given({"deleted": deleted, "stays": stays})
+
+
 def calls_of(site: Site, person: Person) -> list[KeptCall]:
     """What is kept of the calls of a person, oldest first. Raises Problem."""
     name = "reference" if person.caller is None else "caller"
@@ -70,5 +97,11 @@ ENTRIES = (
                 said="Of each call as `show --json`, oldest first.", shape=list[shapes.Shown]
             )
         },
+    ),
+    post(
+        "/persons/delete",
+        forget,
+        "Forget a person: all of their calls, before their time",
+        {HTTPStatus.OK: Answer(said="Of each call as `delete --json`.", shape=shapes.DeletedOfPerson)},
     ),
 )

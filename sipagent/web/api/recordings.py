@@ -5,11 +5,11 @@ from starlette.responses import Response
 
 from retention.recording import Recording
 from sipagent.lookup.whole import whole_record
-from sipagent.web.api import shapes
+from sipagent.web.api.document import shapes
+from sipagent.web.api.document.operation import NEXT, get, search
 from sipagent.web.api.giving import given
 from sipagent.web.api.listing import Filtered, Search, Turned, page_of
 from sipagent.web.api.meant import recording_meant
-from sipagent.web.api.operation import NEXT, get, search
 from sipagent.web.site import site_of
 
 

@@ -8,11 +8,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from sipagent.lookup.as_json import statistics_json
-from sipagent.web.api import shapes
-from sipagent.web.api.figures import Figures
+from sipagent.web.api.document import shapes
+from sipagent.web.api.document.figures import Figures
+from sipagent.web.api.document.operation import VERSION, Answer, Operation
 from sipagent.web.api.giving import given
 from sipagent.web.api.listing import Since, Until, selection_of
-from sipagent.web.api.operation import VERSION, Answer, Operation
 from sipagent.web.api.reading import Asked
 from sipagent.web.counting import Counted
 from sipagent.web.guard import refuse

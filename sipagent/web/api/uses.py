@@ -19,10 +19,10 @@ from retention.storage.keys import KeysError, encode
 from retention.storage.recording_files import FileKind
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
-from sipagent.web.api import shapes
+from sipagent.web.api.document import shapes
+from sipagent.web.api.document.operation import VERSION, Answer, Operation, post
 from sipagent.web.api.giving import given
 from sipagent.web.api.meant import recording_meant
-from sipagent.web.api.operation import VERSION, Answer, Operation, post
 from sipagent.web.api.reading import Asked, Line, Sent, Typed
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right

@@ -121,7 +121,7 @@ def register_page(request: Request) -> Response:
 
 
 def register_file(request: Request) -> Response:
-    """The register's entry as a file, Markdown or JSON."""
+    """The register's entry as a file: Markdown or JSON."""
     form = request.url.path.rpartition(".")[2]
     answer = _register(request, form)
     if answer.problem is not None:

@@ -16,6 +16,7 @@ export async function asked(url, { body = null, csrf = "" } = {}) {
     if (error instanceof TypeError) throw new Fault("no_answer");
     throw error;
   }
+  if (answer.status >= 500) throw new Fault("no_answer");
   if (!answer.ok) throw new Fault(CODES[answer.status] ?? "refused", await detailOf(answer));
   return answer;
 }

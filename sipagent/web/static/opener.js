@@ -70,14 +70,20 @@ const asks = {
     return {};
   },
 
-  // The samples `first` to `last` of chunks: {samples, missing, ended, found, opened}. Interleaved, caller and operator;
-  // silence where nothing could be opened, which `missing` lists as [first, last].
-  async read({ sound, bytes, first, last }) {
+  // The samples `first` to `last` of chunks: {samples, peaks, missing, ended, found, opened}. Interleaved, caller and operator;
+  // silence where nothing could be opened, which `missing` lists as [first, last]. `peaks`: of each side the loudest of each
+  // `bucket` samples, the first of which holds `first`. No samples unless they are to be heard.
+  async read({ sound, bytes, first, last, bucket, heard }) {
     const of = sounds.get(sound);
     if (!of) throw new Fault("key_closed");
     const size = Math.min(last - first, MOST_S * of.rate);
-    if (!(size >= 0)) throw new Fault("damaged");
-    return span(of, new Uint8Array(bytes), first, first + size);
+    if (!(size >= 0 && bucket >= 1)) throw new Fault("failed");
+    const { samples, ...answer } = span(of, new Uint8Array(bytes), first, first + size);
+    const peaks = peaksOf(samples, first, bucket);
+    if (heard) return { ...answer, peaks, samples };
+    samples.fill(0);
+    samples.buffer.transfer?.(0); // lets the memory go now, not when somebody cleans up
+    return { ...answer, peaks, samples: null };
   },
 
   // Lets a recording go.
@@ -148,6 +154,20 @@ function span(of, bytes, first, last) {
   }
   skip(last);
   return { samples, missing, ended, found, opened: readable };
+}
+
+function peaksOf(samples, first, bucket) {
+  const begin = Math.floor(first / bucket);
+  const count = Math.floor((first + samples.length / 2) / bucket) - begin + 1;
+  const peaks = [new Uint16Array(count), new Uint16Array(count)];
+  for (let at = 0, place = 0, until = (begin + 1) * bucket - first; at < samples.length; at += 2) {
+    if (at / 2 >= until) [place, until] = [place + 1, until + bucket];
+    for (let side = 0; side < 2; side++) {
+      const level = Math.abs(samples[at + side]);
+      if (level > peaks[side][place]) peaks[side][place] = level;
+    }
+  }
+  return peaks;
 }
 
 // The bytes of a chunk's sound, empty for a note; null if it can't be opened. One in clear is nothing of a sealed recording.

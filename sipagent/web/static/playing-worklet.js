@@ -49,6 +49,7 @@ class Playing extends AudioWorkletProcessor {
 
   set({ playing = this.playing, speed = this.speed, gains = this.wanted }) {
     if (speed !== this.speed) [this.tail, this.ready] = [null, []];
+    if (!this.playing) this.gains = [...gains]; // else they change within a block, without a click
     Object.assign(this, { playing, speed, wanted: gains });
   }
 

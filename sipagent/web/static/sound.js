@@ -70,7 +70,7 @@ export class Sound extends EventTarget {
       const next = this.known.indexOf(0) * this.bucket;
       if (this.closed || next < 0 || next >= this.samples) return;
       const began = performance.now();
-      if (!(await this.#load(next, next + SCAN_S * this.rate))) return;
+      if (!(await this.#load(next, next + SCAN_S * this.rate, false))) return;
       await new Promise((resolve) => setTimeout(resolve, performance.now() - began));
     }
   }
@@ -81,7 +81,7 @@ export class Sound extends EventTarget {
     if (opener.open || !this.use.sealed) opener.ask("end", { sound: this.number }).catch(() => null);
   }
 
-  async #load(position, until) {
+  async #load(position, until, heard = true) {
     if (this.closed) throw new Fault("closed");
     if (position >= this.samples) return null;
     const answer = await asked(`${this.url}?from=${position / this.rate}&to=${until / this.rate}`);
@@ -92,27 +92,25 @@ export class Sound extends EventTarget {
     if (last <= position || first > position) return null;
     const bytes = await answer.arrayBuffer();
     if (this.closed) throw new Fault("closed");
-    const read = await opener.ask("read", { sound: this.number, bytes, first, last }, [bytes]);
+    const asking = { sound: this.number, bytes, first, last, bucket: this.bucket, heard };
+    const read = await opener.ask("read", asking, [bytes]);
     if (read.found > 0 && read.opened === 0 && this.known.indexOf(1) < 0) throw new Fault("not_opened");
-    this.#learn(first, read.samples);
+    this.#learn(first, last, read.peaks);
     for (const [from, to] of read.missing) this.#miss(from, to);
     if (last >= samples) this.cut = !read.ended;
     this.dispatchEvent(new Event("learnt"));
-    return { first, last: first + read.samples.length / 2, samples: read.samples };
+    return { first, last, samples: read.samples };
   }
 
-  #learn(first, samples) {
+  #learn(first, last, peaks) {
     const size = this.bucket;
-    for (let at = 0; at < samples.length; at += 2) {
-      const place = Math.floor((first + at / 2) / size);
-      for (const lane of [0, 1]) {
-        const level = Math.abs(samples[at + lane]);
-        if (level > this.peaks[lane][place]) this.peaks[lane][place] = level;
-      }
-    }
-    const end = first + samples.length / 2;
-    const last = end >= this.samples ? BUCKETS : Math.floor(end / size);
-    this.known.fill(1, Math.ceil(first / size), last);
+    const begin = Math.floor(first / size);
+    peaks.forEach((levels, lane) =>
+      levels.forEach((level, at) => {
+        if (level > this.peaks[lane][begin + at]) this.peaks[lane][begin + at] = level;
+      }),
+    );
+    this.known.fill(1, Math.ceil(first / size), last >= this.samples ? BUCKETS : Math.floor(last / size));
   }
 
   #miss(from, to) {

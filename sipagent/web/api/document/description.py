@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 
 from retention.recording import Json
 from sipagent import __version__
-from sipagent.web.api.operation import Answer, Operation
-from sipagent.web.api.shapes import Told
+from sipagent.web.api.document.operation import Answer, Operation
+from sipagent.web.api.document.shapes import Told
 from sipagent.web.rights import Right, roles_with
 
 BEARER, SESSION = "bearer", "session"

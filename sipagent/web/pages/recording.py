@@ -1,0 +1,264 @@
+"""One call: all that is known of it, its sound for who may hear it, and what can be done with it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from retention.archive.archive import is_nameless
+from retention.recording import Access, Event, Receipt, Recording, Status, is_id, reference_of
+from retention.rows.store import UnknownId
+from retention.rules.hold import is_overdue
+from retention.rules.lookup import ids_meant
+from retention.rules.note import why_not as why_no_note
+from retention.rules.purge import due
+from retention.rules.use import nothing_to_use
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason, shown
+from sipagent.languages.spoken import gettext as _
+from sipagent.lookup.whole import WholeRecord, whole_record
+from sipagent.web.guard import Entry
+from sipagent.web.listening import Listening, listening_to
+from sipagent.web.pages.recordings import RECORDINGS, between, marks
+from sipagent.web.problems import Problem
+from sipagent.web.rights import Right, Role
+from sipagent.web.site import Person, Site, site_of, someone
+from sipagent.web.templating import label, length, number, render, size, user
+
+EMPTY = dict.fromkeys(("reason", "text", "ground", "reference", "review"), "")  # the fields of all forms
+USES = 100  # that are shown, the latest
+
+NO_SUCH = Reason(N_("there is no such call"))
+
+Facts = list[tuple[str, str]]
+
+
+def recording(request: Request) -> Response:
+    """All that is known of one id; a reference, or the beginning of an id, leads there."""
+    try:
+        return shown_call(request)
+    except UnknownId as unknown:
+        id = request.path_params["id"]
+        meant = ids_meant(site_of(request).store, id, 2) if is_id(id) else []
+        if len(meant) == 1:
+            return RedirectResponse(f"{RECORDINGS}/{meant[0]}", HTTPStatus.SEE_OTHER)
+        if meant:
+            raise Problem(
+                HTTPStatus.NOT_FOUND, Reason(N_("several calls are meant; accepted: a whole id"))
+            ) from unknown
+        raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
+
+
+def shown_call(
+    request: Request,
+    status: HTTPStatus = HTTPStatus.OK,
+    **more: Any,
+) -> Response:
+    """The page of the call in the address. `fault` and `typed` tell what went wrong with a form of it.
+
+    Raises UnknownId, StoreError.
+    """
+    site, person, id = site_of(request), someone(request), request.path_params["id"]
+    known = whole_record(site.archive, id)
+    row = known.recording
+    listening = None if row is None else listening_to(row, person, site)
+    silent = None if row is None else why_silent(known, row, person, listening)
+    values: dict[str, Any] = {
+        "fault": None,
+        "faulty": "",
+        "typed": EMPTY,
+        "going": None,
+        "seen": "",
+        "here": RECORDINGS,
+        "known": known,
+        "reference": reference_of(id),
+        "call": _Call(site, known),
+        "listening": None if silent else listening,
+        "silent": silent,
+        "limits": None if row is None or listening is None else _limits(site, row),
+        "uses": known.accesses[: -USES - 1 : -1],
+        "uses_left_out": max(0, len(known.accesses) - USES),
+        "no_note": None if row is None else why_no_note(row, known.accesses),
+        "overdue": row is not None and is_overdue(row, site.local(site.clock()).date()),
+        "pending": (),
+        "asked_in_words": None,
+        "may_ask": row is not None and row.status is Status.CLOSED and person.may(Right.ASK),
+        "erases": site.config.retention.erase_after_note,
+        "grounds": site.config.retention.hold_grounds,
+        "detail_of": detail_of,
+        "marks": marks,
+    }
+    return render(request, "recording.html", status, **values | more)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What a page tells of one call, in words."""
+
+    site: Site
+    known: WholeRecord
+
+    def when(self, at: datetime | None) -> str:
+        return "" if at is None else f"{self.site.local(at):%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def began(self) -> datetime:
+        row = self.known.recording or self.known.receipt
+        assert row is not None
+        return row.started_at
+
+    @property
+    def recording(self) -> Facts:
+        """Of the recording, those that are known."""
+        row = self.known.recording
+        return [] if row is None else [(name, value) for name, value in self._recording(row) if value]
+
+    def _recording(self, row: Recording) -> Facts:
+        due_at = due(row, self.site.config.retention.period)
+        sooner = _("the period was shortened") if due_at < row.expires_at else ""
+        gone = row.status not in (Status.OPEN, Status.CLOSED)
+        sealed = self.known.sealed_to is not None and row.status is Status.CLOSED
+        return [
+            (_("Status"), label("status", row.status.value)),
+            (_("Length"), "" if row.duration_s is None else length(row.duration_s)),
+            (_("Caller"), row.caller or ""),
+            (_("Called"), row.called or ""),
+            (_("Operator"), "" if row.operator is None else user(row.operator)),
+            (_("People"), _("still sealed since the rebuild") if sealed and is_nameless(row) else ""),
+            (_("Paused"), ", ".join(self._span(one.from_s, one.to_s) for one in row.pauses) or _("never")),
+            (_("Sealed for"), ", ".join(self.known.sealed_to or []) if sealed else ""),
+            (_("Size"), "" if row.bytes is None else size(row.bytes)),
+            (_("Kept until"), "" if gone else ", ".join(filter(None, (self.when(due_at), sooner)))),
+            (_("Removed on"), self.when(row.purged_at)),
+        ]
+
+    @property
+    def technical(self) -> Facts:
+        """What few ask for."""
+        row, receipt = self.known.recording, self.known.receipt
+        call_id = (row and row.call_id) or (receipt and receipt.call_id)
+        notice = row and row.notice
+        found = [
+            ("ID", self.known.id),
+            ("Call-ID", call_id),
+            (_("SHA-256 of the file"), row and row.sha256),
+            (_("Notice"), notice and notice.file),
+            (_("SHA-256 of the notice"), notice and notice.sha256),
+        ]
+        return [(name, value) for name, value in found if value]
+
+    def _span(self, first: float, last: float) -> str:
+        return _("{first} to {last}").format(first=length(first), last=length(last))
+
+    @property
+    def receipt(self) -> Facts:
+        """Of the call, those that are known."""
+        row = self.known.receipt
+        return [] if row is None else [(name, value) for name, value in self._receipt(row) if value]
+
+    def _receipt(self, row: Receipt) -> Facts:
+        whole = self.known.recording is None
+        played = row.notice_played_ms
+        return [
+            (_("How it ended"), label("outcome", row.outcome or "in_progress")),
+            (_("Decision"), self._decision(row)),
+            (_("How"), self._how(row)),
+            (_("Notice played"), "" if played is None else length(played / 1000)),
+            (_("Waited"), self._between(row, "answered_at", "connected_at")),
+            (_("Talked"), self._between(row, "connected_at", "ended_at")),
+            *([(_("Caller"), row.caller or "")] if whole else []),
+            *([(_("Called"), row.called or "")] if whole else []),
+            *([(_("Operator"), user(row.operator) if row.operator else "")] if whole else []),
+        ]
+
+    def _between(self, row: Receipt, first: str, last: str) -> str:
+        seconds = between(row, first, last)
+        return "" if seconds is None else length(seconds)
+
+    def _decision(self, row: Receipt) -> str:
+        decided = label("decision", row.decision)
+        return f"{decided} ({label('by', row.decided_by)})" if row.decided_by else decided
+
+    def _how(self, row: Receipt) -> str:
+        phase = row.phase and _("in the {phase}").format(phase=row.phase)
+        if row.phase and (named := label("moment", row.phase)) != row.phase:
+            phase = named
+        words = [word for word in (phase, row.dtmf_method, row.keyword) if word]
+        if row.confidence is not None:
+            sure = number(round(row.confidence * 100))
+            words.append(_("confidence {amount} %").format(amount=sure))
+        return ", ".join(words)
+
+    @property
+    def story(self) -> list[tuple[Event, str]]:
+        """What happened, in order, each with how long after the beginning."""
+        row = self.known.receipt
+        if row is None:
+            return []
+        ends = [] if row.ended_at is None else [Event(at=row.ended_at, what="", by=None)]
+        return [(one, length((one.at - row.started_at).total_seconds())) for one in (*row.events, *ends)]
+
+
+def why_silent(
+    known: WholeRecord, row: Recording, person: Person, listening: Listening | None
+) -> tuple[str, str] | None:
+    """Why this person cannot hear it, and what would help, if anything; None where they can."""
+    if (nothing := nothing_to_use(row)) is not None:
+        return shown(nothing), ""
+    if (barred := _barred(person)) is not None:
+        return barred
+    if listening is None:
+        return _("Its file is not where it should be."), _("“Compliance” says what is missing.")
+    return None if known.sealed_to is None else _locked(known.sealed_to, person)
+
+
+def _barred(person: Person) -> tuple[str, str] | None:
+    if Role.ADMINISTRATOR in person.roles:
+        helps = _("Somebody with the role of a listener can, or you by another account.")
+        return _("An administrator never listens, whatever else their role."), helps
+    if not person.may(Right.USE) and not person.may(Right.ACCESS_REQUEST):
+        return _("Your role does not listen."), _("Somebody with the role of a listener can.")
+    return None
+
+
+def _locked(sealed_to: list[str], person: Person) -> tuple[str, str] | None:
+    if person.key is None:
+        helps = _(
+            "Have an administrator give your account the public half of your key, and the service seal "
+            "for it."
+        )
+        return _("It is sealed, and your account has no key that opens it."), helps
+    if str(person.key) not in sealed_to:
+        said = _("It is sealed, but not for your key ({key}).").format(key=person.key)
+        helps = _(
+            "Whoever has a key that opens it can seal all recordings for yours, too: `sipagent keys rotate`."
+        )
+        return said, helps
+    return None
+
+
+def _limits(site: Site, row: Recording) -> str | None:
+    """What it can be used for alone, where its time is over."""
+    if site.clock() < due(row, site.config.retention.period):
+        return None
+    if row.hold is None:
+        return _(
+            "Its time is over, and the next purge removes it: it can only be heard for the person concerned."
+        )
+    ground = label("ground", str(row.hold.get("ground")))
+    said = _(
+        "Its time is over, and only its hold keeps it: it can be heard for {ground}, or the person concerned."
+    )
+    return said.format(ground=ground)
+
+
+def detail_of(use: Access) -> str:
+    """What came of a use; a person's own reason in their words."""
+    theirs = use.action in ("delete", "release") and use.outcome == "done"
+    return (use.detail or "") if theirs else shown(use.detail or "")
+
+
+ENTRIES = (Entry("GET /recordings/{id}", recording),)
