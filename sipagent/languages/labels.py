@@ -56,12 +56,8 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "clock_ok",
         "backup",
         "restore",
-<<<<<<< HEAD
-        *("account", "token", "login", "right"),
-=======
         "answer",
-        *("account", "token", "right"),
->>>>>>> main
+        *("account", "token", "login", "right"),
     ),
     "use": ("begun", "done", "refused", "failed"),
     "purpose": ("statistics", "quality", "organisation", "disciplinary", "criminal", "access_request"),

@@ -16,13 +16,9 @@ from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
-<<<<<<< HEAD
 from sipagent.web.login import account, accounts, beginning, pages
 from sipagent.web.login.logins import Logins
-from sipagent.web.pages import compliance, now, statistics
-=======
 from sipagent.web.pages import acts, compliance, now, recording, recordings, requests, statistics
->>>>>>> main
 from sipagent.web.problems import Problem
 from sipagent.web.protection import HEADERS, Protection
 from sipagent.web.site import Site, language_of
