@@ -7,6 +7,7 @@ from dataclasses import astuple, replace
 from datetime import timedelta
 from pathlib import Path
 
+from retention.approval import Approval
 from retention.archive.archive import Archive
 from retention.recording import Access, Event, Note, Recording, Sum
 from retention.rows.chain import GENESIS, ChainEntry, link
@@ -45,7 +46,26 @@ def lived_in(folder: Path) -> Archive:
     kept.store.add_access(replace(by_login, action="export", reference="2026/7", detail="both to x"))
     kept.store.add_sum(sum_of(41))
     kept.store.add_note(note_on(first))
+    kept.store.add_approval(asked_of(first))
+    asked = kept.store.add_approval(asked_of(second))
+    decided = replace(asked, state="approved", decided_at=START, decided_by="b.petit", answer="see the file")
+    kept.store.update_approval(decided)
     return kept
+
+
+def asked_of(row: Recording) -> Approval:
+    return Approval(
+        at=START,
+        action="export",
+        recording_id=row.id,
+        by="a.roux",
+        ground="criminal",
+        reference="2026/7",
+        review="2027-05-31",
+        purpose="criminal",
+        channel="both",
+        reason="asked by the court",
+    )
 
 
 def use_of(row: Recording) -> Access:

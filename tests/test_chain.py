@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retention.approval import Approval
 from retention.recording import Access, Event, Json, Note, Receipt, Recording, Sum
 from retention.rows.chain import (
     PERSONAL,
@@ -26,7 +27,7 @@ from retention.rows.chain import (
     public_text,
 )
 from tests.kept import CALLER, START, receipt, recording
-from tests.tampering import HOLD, lived_in
+from tests.tampering import HOLD, asked_of, lived_in
 
 ENTRY = ChainEntry(
     seq=2,
@@ -125,11 +126,12 @@ def test_what_may_be_known_for_ever_leads_to_nobody() -> None:
             via="web",
         ),
         "note": Note(recording_id=row.id, at=START, by="A. Roux", text="what was said", expires_at=START),
+        "approval": replace(asked_of(row), decided_by="B. Petit", answer="said"),
         "sum": Sum(what="rejected", count=7, from_at=START, until_at=START, code=503, by="edge: full"),
     }
     assert rows.keys() == TABLES.keys()
     for kind, record in rows.items():
-        json = record.to_json()
+        json = record.row() if isinstance(record, Approval) else record.to_json()
         text = public_text(kind, json)
         assert not [person for person in PERSONS if person in text], kind
         assert is_personal(kind, json) is (kind != "sum")
@@ -140,11 +142,19 @@ def test_what_may_be_known_for_ever_leads_to_nobody() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "type"),
-    [("receipt", Receipt), ("recording", Recording), ("access", Access), ("note", Note), ("sum", Sum)],
+    [
+        ("receipt", Receipt),
+        ("recording", Recording),
+        ("access", Access),
+        ("note", Note),
+        ("sum", Sum),
+        ("approval", Approval),
+    ],
 )
 def test_every_field_is_either_for_ever_or_committed_to(kind: str, type: type) -> None:
     """A field that is added later is in the chain; whether it leads to a person is to be decided."""
     names = set(type.__dataclass_fields__)  # type: ignore[attr-defined]
+    names -= {"id"} if kind == "approval" else set()  # the database gives it
     assert set(PERSONAL[kind]) <= names
     assert set(public(kind, dict.fromkeys(names, "x") | {"hold": None})) >= names - set(PERSONAL[kind])
 

@@ -82,6 +82,7 @@ def test_the_figures_are_those_of_the_rows(office: Office) -> None:
         "accesses": {"rows": 0, "chain": 0},
         "notes": {"rows": 0, "chain": 0},
         "sums": {"rows": 0, "chain": 0},
+        "approvals": {"rows": 0, "chain": 0},
     }
 
 

@@ -65,7 +65,7 @@ def test_all_is_well(office: Office, row: Recording) -> None:
     result = office.run("verify")
     assert (result.code, result.err) == (0, "")
     head = office.archive.store.head()
-    shown = dict(line.strip().split(maxsplit=1) for line in result.out.splitlines()[:9])
+    shown = dict(line.strip().split(maxsplit=1) for line in result.out.splitlines()[:10])
     assert shown == {
         "chain": str(head.seq),
         "receipts": "3",
@@ -73,6 +73,7 @@ def test_all_is_well(office: Office, row: Recording) -> None:
         "accesses": "1",
         "notes": "1",
         "sums": "0",
+        "approvals": "0",
         "files": "3",
         "stamps": "0",
         "head": str(head.seq),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retention.recording import Event, Receipt, Recording, Status, to_text
+from retention.recording import Event, Receipt, Recording, Status, Sum, to_text
 from retention.rules.statistics import BRIDGED, OTHER, STOPPED, Spread, Statistics
 from sipagent.call.machines import story
 from tests import kept
@@ -191,6 +191,17 @@ def test_a_day_is_one_of_the_time_zone_also_when_the_clocks_change(figures: Stat
         ("2026-03-28", 1), ("2026-03-29", 2), ("2026-03-30", 1), ("2026-10-25", 2), ("2026-10-26", 1),
     ]  # fmt: skip
     assert sum(row["allowed"] for row in per_day) == figures.calls
+
+
+def test_an_hour_of_the_day_is_one_of_the_time_zone(figures: Statistics) -> None:
+    """Also where it comes twice, or not at all."""
+    for begun in ("2026-03-29T00:30", "2026-03-29T01:30", "2026-10-25T00:30", "2026-10-25T01:30"):
+        figures.receipt(call(started_at=at(begun)))
+    together = {"count": 7, "from_at": at("2026-11-24T22:10"), "until_at": at("2026-11-24T22:10")}
+    figures.sum(Sum(what="rejected", **together))  # type: ignore[arg-type]
+    per_hour = figures.to_json()["per_hour"]
+    assert [(row["hour"], row["calls"]) for row in per_hour] == [(1, 1), (2, 2), (3, 1), (23, 7)]
+    assert per_hour[-1]["undecided"] == 7 and sum(row["calls"] for row in per_hour) == figures.calls
 
 
 def test_a_month_is_one_of_the_time_zone(figures: Statistics) -> None:

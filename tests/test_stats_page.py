@@ -119,13 +119,14 @@ def test_tables_add_up(figures: Statistics) -> None:
     for section in sections(figures, words, TODAY):
         for table in section.tables:
             assert all(len(row) == len(table.headings) for row in table.rows), table.headings
-    calls, outcomes, refusals, waits, recordings = sections(figures, words, TODAY)
+    calls, hours, outcomes, refusals, waits, recordings = sections(figures, words, TODAY)
 
     def total(rows: Any, place: int) -> int:
         return sum(int(row[place].replace(",", "")) for row in rows)
 
     assert total(calls.tables[0].rows, 1) == figures.calls
     assert total(calls.tables[1].rows, 1) == figures.calls
+    assert total(hours.tables[0].rows, 1) == figures.calls
     assert total(outcomes.tables[0].rows, 1) == figures.calls
     assert total(refusals.tables[0].rows, -1) == figures.refused
     assert total(waits.tables[0].rows, 1) == figures.waits.count
@@ -133,7 +134,7 @@ def test_tables_add_up(figures: Statistics) -> None:
 
 
 def test_plots_show_what_the_tables_say(figures: Statistics) -> None:
-    counts = [figures.calls, figures.calls, figures.refused, figures.waits.count, figures.kept.total]
+    counts = [*[figures.calls] * 3, figures.refused, figures.waits.count, figures.kept.total]
     for section, count in zip(sections(figures, StatisticsWords("en"), TODAY), counts, strict=True):
         assert section.plot is not None
         assert sum(sum(values) for _, values in section.plot.series) == count
@@ -247,7 +248,7 @@ def test_the_plot_ends_with_the_period(until: datetime | None, last: str) -> Non
 
 def test_nothing_is_said_in_words() -> None:
     text = page(Statistics(PARIS), HEADING)
-    assert text.count("Rien à montrer pour cette période.") == 5
+    assert text.count("Rien à montrer pour cette période.") == 6
     assert "<svg" not in text and "<table" not in text
 
 

@@ -117,7 +117,8 @@ same 'what it may gain' "$(awk '/^CapBnd/ {print $2}' "/proc/$page/status")" 000
 same 'its filter of system calls' "$(awk '/^Seccomp:/ {print $2}' "/proc/$page/status")" 2
 runuser -u sipagent -- sipagent user add 'Claire Petit' --role listener --by 'A trial' | grep -q ' /enrol\|/enrol$' || fail 'no code for an account'
 runuser -u sipagent -- sipagent token add trial --role administrator --role officer >token
-same 'how much it lists' "$(asked /api/v1/recordings token | grep -c '"closed"')" 1
+closed() { grep -o '"closed"' | wc -l; }
+same 'how much it lists' "$(asked /api/v1/recordings token | closed)" "$(runuser -u sipagent -- sipagent list --json | closed)"
 asked /api/v1/check token POST >/dev/null
 for _ in {1..300}; do said=$(asked /api/v1/check token) && if grep -q '"running": *false' <<<"$said"; then break; fi; sleep 0.2; done
 grep -q '"problem": *null' <<<"$said" || fail "the check that it has run says $said"

@@ -34,6 +34,7 @@ TABLES = {
     "access": "accesses",
     "note": "notes",
     "sum": "sums",
+    "approval": "approvals",
 }
 PERSONAL: dict[str, tuple[str, ...]] = {
     "receipt": ("call_id", "caller", "operator", "keyword", "events"),
@@ -41,6 +42,7 @@ PERSONAL: dict[str, tuple[str, ...]] = {
     "access": ("by", "system_user", "login", "reference", "detail"),
     "note": ("by", "text"),
     "sum": (),
+    "approval": ("by", "reference", "reason", "decided_by", "answer"),
 }
 # fields that a later version has added: of one that is null an entry says nothing, as those before it did
 _ADDED: dict[str, tuple[str, ...]] = {"access": ("login", "via")}

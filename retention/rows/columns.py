@@ -38,7 +38,7 @@ def record_of(kind: str, row: dict[str, Any]) -> Json:
     Raises RecordError.
     """
     record = from_row(row)
-    if kind in ("access", "note", "sum"):
+    if kind in ("access", "note", "sum", "approval"):
         del record["id"]
     return record
 

@@ -41,10 +41,19 @@ def notes(expired: datetime, written: datetime | None) -> Listing:
 
 def accesses(before: datetime) -> Listing:
     """Uses with a name, made before `before`, but not of recordings still kept."""
+    return _of_nobody_kept("accesses", before)
+
+
+def approvals(before: datetime) -> Listing:
+    """What was asked for before `before` and names somebody, but not of recordings still kept."""
+    return _of_nobody_kept("approvals", before)
+
+
+def _of_nobody_kept(table: str, before: datetime) -> Listing:
     kept = "SELECT 1 FROM recordings WHERE id = recording_id AND purged_at IS NULL"
     where = ["at < ?", f"NOT EXISTS ({kept})"]
     values = [to_text(before)]
-    return Listing(table="accesses", order=("id",), indexed="salt IS NOT NULL", where=where, values=values)
+    return Listing(table=table, order=("id",), indexed="salt IS NOT NULL", where=where, values=values)
 
 
 def _either(table: str, indexed: str, expired: datetime, started: datetime) -> tuple[Listing, Listing]:

@@ -160,10 +160,34 @@ def _fourth(db: Database) -> None:
 @MIGRATIONS(name="0005_logins")
 def _fifth(db: Database) -> None:
     """Who was logged in, and the way it came. What is null is not in the chain: rows of before stay as they
-    are told. And indexes, so that a page lists by any filter what it shows, and reads nothing else."""
+    are told. What one asks for and another approves. And indexes, so that a page lists by any filter what it
+    shows, and reads nothing else."""
     for name in ("login", "via"):
         _table(db, "accesses").add_column(name, str)
-    for statement in _OF_FILTERS:
+    _table(db, "approvals").create(
+        {
+            "id": int,
+            "at": str,
+            "action": str,
+            "recording_id": str,
+            "by": str,
+            "ground": str,
+            "reference": str,
+            "review": str,
+            "purpose": str,
+            "channel": str,
+            "reason": str,
+            "state": str,
+            "decided_at": str,
+            "decided_by": str,
+            "answer": str,
+            "salt": str,
+            "chain_seq": int,
+        },
+        pk="id",
+        not_null={"at", "action", "recording_id", "state"},
+    )
+    for statement in (*_OF_FILTERS, *_OF_APPROVALS, *_FOUR_EYES):
         db.execute(statement)
 
 
@@ -200,6 +224,11 @@ _OF_FILTERS = (
             ("reference", "substr(id, -7)", ""),
         )
     ),
+)
+_OF_APPROVALS = (
+    "CREATE INDEX approvals_of_recordings ON approvals (recording_id)",
+    "CREATE INDEX approvals_pending ON approvals (id) WHERE state = 'pending'",
+    "CREATE INDEX approvals_personal ON approvals (id) WHERE salt IS NOT NULL",
 )
 
 
@@ -245,7 +274,20 @@ _ENDS = (
         (SELECT 1 FROM receipts WHERE id = NEW.id AND ended_at IS NOT NULL
         AND NOT (decision = 'refused' AND NEW.status = 'closed')); END""",
 )
-GUARDS = (*_GUARDS, *_ENDS, *_SUMS_STAY)
+_FOUR_EYES = (
+    _stays("approvals"),
+    _comes_once("approvals", "id"),
+    """CREATE TRIGGER approvals_are_of_another BEFORE UPDATE ON approvals
+        WHEN NEW.state IN ('approved', 'used') AND NEW.decided_by = NEW.by
+        BEGIN SELECT RAISE(ABORT, 'nobody approves what they asked for'); END""",
+    """CREATE TRIGGER approvals_are_decided_once BEFORE UPDATE ON approvals
+        WHEN OLD.state <> NEW.state AND OLD.state <> 'pending'
+        AND NOT (OLD.state = 'approved' AND OLD.action = 'export' AND NEW.state = 'used')
+        BEGIN SELECT RAISE(ABORT, 'this was decided already'); END""",
+    """CREATE TRIGGER approvals_are_asked_for BEFORE INSERT ON approvals WHEN NEW.state <> 'pending'
+        BEGIN SELECT RAISE(ABORT, 'nothing is decided before it was asked for'); END""",
+)
+GUARDS = (*_GUARDS, *_ENDS, *_SUMS_STAY, *_FOUR_EYES)
 
 
 def unknown_migrations(db: Database) -> list[str]:

@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
 
+from retention.approval import Approval
 from retention.recording import (
     Access,
     Note,
@@ -198,6 +199,43 @@ class Store(ChainedDatabase):
     def count_old_accesses(self, before: datetime) -> int:
         """How many that would be."""
         return sum(1 for _ in self.each(expiring.accesses(before)))
+
+    # approvals
+
+    def add_approval(self, approval: Approval) -> Approval:
+        """Keep what was asked for; with its number."""
+        return replace(approval, id=int(self._insert("approvals", approval.row())))
+
+    def update_approval(self, approval: Approval) -> None:
+        """Replace the whole row. Raises UnknownId; StoreError if it was decided already."""
+        with self.write():
+            if not self._ledger.update("approvals", approval.id, approval.row()):
+                raise UnknownId(f"{approval.id}: no such number")
+
+    def approval(self, number: int) -> Approval:
+        """Raises UnknownId."""
+        return self._typed(Approval, self._row("approvals", number))
+
+    def approvals(self, recording_id: str) -> list[Approval]:
+        """What was asked for of one recording, oldest first."""
+        rows = self._read("SELECT * FROM approvals WHERE recording_id = ? ORDER BY id", [recording_id])
+        return [self._typed(Approval, row) for row in rows]
+
+    def each_approval(
+        self, *, pending: bool = False, before: int | None = None, limit: int | None = None
+    ) -> Iterator[Approval]:
+        """Newest first; `pending`: only what nobody has decided; `before`: asked for before this number."""
+        indexed = "state = 'pending'" if pending else ""
+        order = Listing(table="approvals", order=("id",), indexed=indexed, descending=True)
+        return self._each(Approval, replace(order, stop=before, limit=limit))
+
+    def forget_approvals(self, before: datetime) -> int:
+        """Empty the names in what was asked for before `before`, except of recordings still kept."""
+        return self._forget(expiring.approvals(before))
+
+    def count_old_approvals(self, before: datetime) -> int:
+        """How many that would be."""
+        return sum(1 for _ in self.each(expiring.approvals(before)))
 
     # notes
 

@@ -50,11 +50,23 @@ def why_not(hold: Hold, grounds: Collection[str], today: date) -> str | None:
     for name in ("reference", "by", "approved_by"):
         if not _person(getattr(hold, name)):
             return f"--{name.replace('_', '-')} is empty"
-    if _person(hold.by) == _person(hold.approved_by):
+    if same_person(hold.by, hold.approved_by):
         return f"{hold.approved_by!r} cannot approve a hold of their own; accepted: somebody else"
     if hold.review <= today:
         return f"the review of {hold.review} is not in the future"
     return None
+
+
+def why_not_placed(recording: Recording, *, renew: bool) -> str | None:
+    """Why the recording cannot take a hold, or its renewal, in one line; None if it can."""
+    if (reason := nothing_to_use(recording)) is not None:
+        return reason
+    if recording.hold is not None and not renew:
+        return (
+            f"it is on hold already ({recording.hold.get('ground')}, to be reviewed "
+            f"{recording.hold.get('review')}); accepted: --renew, after that review"
+        )
+    return "it is not on hold, there is nothing to renew" if recording.hold is None and renew else None
 
 
 def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool = False) -> Recording:
@@ -65,15 +77,8 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
     """
     with archive.store.write():
         recording = archive.store.recording(id)
-        if (reason := nothing_to_use(recording)) is not None:
+        if (reason := why_not_placed(recording, renew=renew)) is not None:
             raise HoldError(reason)
-        if recording.hold is not None and not renew:
-            raise HoldError(
-                f"it is on hold already ({recording.hold.get('ground')}, to be reviewed "
-                f"{recording.hold.get('review')}); accepted: --renew, after that review"
-            )
-        if recording.hold is None and renew:
-            raise HoldError("it is not on hold, there is nothing to renew")
         held = replace(recording, hold=hold.to_json())
         verb = "renewed, " if renew else ""
         detail = f"{verb}{hold.ground}, approved by {hold.approved_by}, to be reviewed {hold.review}"
@@ -121,6 +126,11 @@ def reviews_overdue(store: Store, today: date) -> int:
         row.status is Status.CLOSED and is_overdue(row, today)
         for row in store.each_recording(Selection(held=True))
     )
+
+
+def same_person(one: str | None, other: str | None) -> bool:
+    """Whether two names are of the same person, as far as names tell."""
+    return one is not None and other is not None and _person(one) == _person(other)
 
 
 def _person(name: str) -> str:

@@ -76,7 +76,7 @@ class Report:
     failed: tuple[tuple[str, str], ...] = ()  # id or file, what went wrong; the next purge tries again
     receipts: int = 0  # that lost their personal fields
     notes: int = 0  # analyses that lost their text
-    uses: int = 0  # lines in the trace of uses that lost their names
+    uses: int = 0  # lines in the trace of uses, and of what was asked for, that lost their names
     unlinked: tuple[Orphan, ...] = ()  # files that must not be there
     orphans: tuple[Orphan, ...] = ()  # left alone, for a person to look at
 
@@ -139,7 +139,7 @@ def preview(archive: Archive, now: datetime, terms: Terms) -> Report:
         receipts=sum(1 for _ in _old_receipts(store, now, terms, failed)),
         failed=tuple(failed),
         notes=store.count_expired_notes(now, analysed),
-        uses=store.count_old_accesses(analysed),
+        uses=store.count_old_accesses(analysed) + store.count_old_approvals(analysed),
         unlinked=tuple(forbidden),
         orphans=tuple(orphan for orphan in found if orphan not in forbidden),
     )
@@ -224,7 +224,7 @@ def finish(archive: Archive, id: str, now: datetime) -> ChainHead:
 def _forget_uses(store: Store, before: datetime, failed: list[tuple[str, str]]) -> int:
     """How many uses it emptied. Without room on the disk, the next purge does it: this one makes room."""
     try:
-        return store.forget_accesses(before)
+        return store.forget_accesses(before) + store.forget_approvals(before)
     except NoRoom as error:
         failed.append(("uses", str(error)))
         return 0

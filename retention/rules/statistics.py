@@ -166,6 +166,7 @@ class Statistics:
         self.refusals: Counter[tuple[str, str, str]] = Counter()  # channel, DTMF method, phase
         self.waits, self.given_up, self.durations = Spread(), Spread(), Spread()
         self.days: dict[date, Counter[str]] = defaultdict(Counter)  # of decisions
+        self.hours: dict[int, Counter[str]] = defaultdict(Counter)  # of decisions, by the hour of the day
         named = dict(numbers or {})
         other = named.pop(OTHER, None)
         self.languages: dict[str, str | None] = {**named, OTHER: other}
@@ -184,7 +185,7 @@ class Statistics:
         self.calls += 1
         self.outcomes[outcome] += 1
         self.decisions[row.decision, row.decided_by or ""] += 1
-        self.days[self._day(row.started_at)][row.decision] += 1
+        self._at(row.started_at, row.decision, 1)
         if row.decision == "refused":
             self.refusals[row.decided_by or "", row.dtmf_method or "", row.phase or ""] += 1
         self._lengths(row, outcome)
@@ -199,12 +200,16 @@ class Statistics:
         self.in_sums += row.count
         self.outcomes["rejected"] += row.count
         self.decisions["undecided", "sip"] += row.count
-        self.days[self._day(row.from_at)]["undecided"] += row.count
+        self._at(row.from_at, "undecided", row.count)
         self.numbers[OTHER].calls += row.count
 
     def recording(self, row: Recording) -> None:
         """Count one recording."""
         self.kept.add(row, f"{self._day(row.started_at):%Y-%m}")
+
+    def _at(self, at: datetime, decision: str, count: int) -> None:
+        self.days[self._day(at)][decision] += count
+        self.hours[at.astimezone(self._zone).hour][decision] += count
 
     def _day(self, at: datetime) -> date:
         return at.astimezone(self._zone).date()
@@ -283,7 +288,7 @@ class Statistics:
         return methods
 
     def to_json(self) -> Json:
-        """All of it; days and months in the zone, lengths in s."""
+        """All of it; hours, days and months in the zone, lengths in s."""
         return {
             "calls": self.calls,
             "in_sums": self.in_sums,
@@ -299,6 +304,10 @@ class Statistics:
             "per_day": [
                 {"day": day.isoformat(), "calls": counts.total(), **_known(counts, DECISIONS)}
                 for day, counts in sorted(self.days.items())
+            ],
+            "per_hour": [
+                {"hour": hour, "calls": counts.total(), **_known(counts, DECISIONS)}
+                for hour, counts in sorted(self.hours.items())
             ],
             "numbers": [
                 {

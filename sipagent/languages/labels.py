@@ -56,7 +56,7 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "clock_ok",
         "backup",
         "restore",
-        "answer",
+        *("ask", "approve", "refuse", "withdraw", "answer"),
         *("account", "token", "login", "right"),
     ),
     "use": ("begun", "done", "refused", "failed"),

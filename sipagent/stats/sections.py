@@ -53,6 +53,7 @@ GRAINS = (
 def sections(figures: Statistics, words: StatisticsWords, last: date) -> Iterator[Section]:
     """In the order of the page; `last` is the last day of the figures."""
     yield _calls(figures, words, last)
+    yield _hours(figures, words)
     yield _outcomes(figures, words)
     yield _refusals(figures, words)
     yield _waits(figures, words)
@@ -91,6 +92,23 @@ def _calls(figures: Statistics, words: StatisticsWords, last: date) -> Section:
     plot = Plot(title, words("calls"), [words.tick(place, grain.name) for place in spans], series)
     note = words("calls_note") + (f" {words('week_note')}" if grain.name == "week" else "")
     return Section(title, note, plot, [table, _decisions(figures, words)])
+
+
+def _hours(figures: Statistics, words: StatisticsWords) -> Section:
+    """All hours between the first and the last in which anybody has called."""
+    seen = [*DECISIONS, *sorted({key for counts in figures.hours.values() for key in counts} - {*DECISIONS})]
+    hours = range(min(figures.hours), max(figures.hours) + 1) if figures.hours else range(0)
+    counted = [figures.hours.get(hour, Counter[str]()) for hour in hours]
+    names = [words("hour_of").format(hour=hour) for hour in hours]
+    series = [(words(key), [counts[key] for counts in counted]) for key in seen]
+    rows = [
+        [name, *_numbers(words, counts.total(), *(counts[key] for key in seen))]
+        for name, counts in zip(names, counted, strict=True)
+        if counts
+    ]
+    title = words("calls_by_hour")
+    table = FigureTable([words("hour"), words("total"), *(words(key) for key in seen)], rows)
+    return Section(title, words("hours_note"), Plot(title, words("calls"), names, series), [table])
 
 
 def _decisions(figures: Statistics, words: StatisticsWords) -> FigureTable:

@@ -25,6 +25,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "recordings": ("enregistrements", "recordings"),
     "notes": ("fiches d’analyse", "analysis notes"),
     "sums": ("comptages d’appels rejetés", "sums of rejected calls"),
+    "approvals": ("demandes d’accord", "requests for approval"),
     "in_sums": ("dont rejetés, comptés ensemble :", "of them rejected, counted together:"),
     "lost": ("REÇUS D’APPEL PERDUS :", "CALL RECEIPTS LOST:"),
     "accesses": ("lignes de la trace des usages", "lines in the trace of uses"),
@@ -35,6 +36,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "calls_by_week": ("Appels par semaine", "Calls per week"),
     "calls_by_month": ("Appels par mois", "Calls per month"),
     "calls_by_year": ("Appels par an", "Calls per year"),
+    "calls_by_hour": ("Appels par heure de la journée", "Calls by the hour of the day"),
     "refusals": ("Refus par moyen et par moment", "Refusals by channel and phase"),
     "waits": ("Attente avant l’opérateur", "Waiting for an operator"),
     "outcomes": ("Issue des appels", "Outcomes"),
@@ -43,6 +45,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "calls_note": (
         "Selon que l’appel pouvait être enregistré.",
         "By whether the call could be recorded.",
+    ),
+    "hours_note": (
+        "Tous les jours de la période ensemble, par l’heure à laquelle l’appel a commencé.",
+        "All days of the period together, by the hour in which the call began.",
     ),
     "week_note": ("Les semaines commencent le lundi.", "Weeks begin on Monday."),
     "refusals_note": (
@@ -63,6 +69,8 @@ _WORDS: dict[str, tuple[str, str]] = {
     ),
     # columns and figures
     "day": ("Jour", "Day"),
+    "hour": ("Heure", "Hour"),
+    "hour_of": ("{hour} h", "{hour}:00"),
     "week": ("Semaine du", "Week of"),
     "month": ("Mois", "Month"),
     "year": ("Année", "Year"),

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
@@ -18,7 +19,17 @@ from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
 from sipagent.web.login import account, accounts, beginning, pages
 from sipagent.web.login.logins import Logins
-from sipagent.web.pages import acts, compliance, now, recording, recordings, requests, statistics
+from sipagent.web.pages import (
+    accesses,
+    acts,
+    compliance,
+    holds,
+    now,
+    recording,
+    recordings,
+    requests,
+    statistics,
+)
 from sipagent.web.problems import Problem
 from sipagent.web.protection import HEADERS, Protection
 from sipagent.web.site import Site, language_of
@@ -68,6 +79,8 @@ ENTRIES: tuple[Entry, ...] = (
     *recording.ENTRIES,
     *acts.ENTRIES,
     *requests.ENTRIES,
+    *holds.ENTRIES,
+    *accesses.ENTRIES,
     *statistics.ENTRIES,
     *entries.ENTRIES,
 )
@@ -89,6 +102,10 @@ def _other(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     with answering(language_of(request)):
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = (error.headers or {}).get("Allow", "")
+            said = Reason(N_("this is not how it is asked for; accepted: {methods}"), methods=allowed)
+            return answered(request, Problem(status, said, headers=error.headers))
         return answered(request, Problem(status, NOTHING))
 
 

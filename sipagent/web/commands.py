@@ -4,6 +4,7 @@ One at a time is started by a button; what it said last is remembered until the 
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ STARTED: Mapping[str, tuple[str, ...]] = {  # by a button: the command line of e
 }
 FRESH = timedelta(minutes=1)  # for so long an answer is given again
 LONGEST = 8 << 20  # bytes of an answer that is read
+_LOWEST = 19  # see nice(1)
 _LINE = 2000  # characters of what a command says on stderr
 
 
@@ -101,6 +103,7 @@ class Commands:
             ) as process,
         ):
             assert process.stdout is not None
+            os.setpriority(os.PRIO_PROCESS, process.pid, _LOWEST)  # calls come first
             content = process.stdout.read(LONGEST + 1)
             if len(content) > LONGEST:
                 process.kill()

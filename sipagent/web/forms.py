@@ -27,10 +27,11 @@ class Form(dict[str, str]):
         """Every field with this name, such as the boxes that were ticked."""
         return [text for one, text in self._pairs if one == name]
 
-    def line(self, name: str, label: str) -> str:
-        """A field that goes into the trace: one line, without spaces at its ends; `label`: its own on the
+    def line(self, name: str, label: str = "") -> str:
+        """A field that goes into the trace: one line, without spaces at its ends. `label`: its own on the
         page. Raises ValueError."""
         text = self.get(name, "").strip()
+        label = label or name
         if not text:
             raise ValueError(Reason("“{name}” is empty", name=label))
         if not text.isprintable():

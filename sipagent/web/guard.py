@@ -19,7 +19,7 @@ from sipagent.languages.spoken import answering
 from sipagent.web.forgery import refuse_forged
 from sipagent.web.problems import Problem
 from sipagent.web.rights import ROUTES, Right, roles_with
-from sipagent.web.site import API, language_of, person_of, site_of, trace_of
+from sipagent.web.site import API, asked_of, language_of, person_of, site_of, trace_of
 from sipagent.web.templating import render
 
 log = structlog.get_logger("sipagent.web.guard")
@@ -83,9 +83,8 @@ def refuse(request: Request, right: Right) -> None:
     if person is None:
         raise NotLoggedIn(request)
     if not person.may(right):
-        asked = f"{request.method} {request.scope['path']}"
         roles = ", ".join(roles_with(right))
-        told = replace(trace_of(request, "right"), detail=f"{asked}: accepted: {roles}")
+        told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: accepted: {roles}")
         site_of(request).refusals.keep(told)
         said = N_("this is not for your role; accepted: {roles}")
         raise Problem(HTTPStatus.FORBIDDEN, Reason(said, roles=roles))

@@ -1,47 +1,17 @@
-"""The Markdown that `register` writes, as HTML: headings, lists, strong text and code, one line each.
+"""The Markdown that `register` writes, as HTML; whatever is not Markdown in it is text, and is escaped."""
 
-Whatever is not of these is text, and all text is escaped.
-"""
+from functools import lru_cache
 
-import re
-from itertools import groupby
-
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup, escape
-
-_HEADING = re.compile(r"(#{1,3}) (.*)")
-_COMMENT = re.compile(r"<!--.*-->")
-_MARK = re.compile(
-    r"\\(?P<plain>[\\`*_\[\]<>#|~&])|(?P<strong>\*\*)|(?P<fence>`+)(?P<code>.+?)(?<!`)(?P=fence)(?!`)"
-)
 
 
 def html(text: str, below: int = 1) -> Markup:
-    """The text; its first heading is of the level behind `below`."""
-    found = (line for line in text.splitlines() if line.strip() and not _COMMENT.fullmatch(line.strip()))
-    parts: list[Markup] = []
-    for in_list, lines in groupby(found, lambda line: line.startswith("- ")):
-        if in_list:
-            items = (Markup("<li>{}</li>").format(inline(line.removeprefix("- "))) for line in lines)
-            parts.append(Markup("<ul>{}</ul>").format(Markup("").join(items)))
-        else:
-            parts += (_block(line, below) for line in lines)
-    return Markup("\n").join(parts)
-
-
-def inline(line: str) -> Markup:
-    """What stands in a line."""
-    strong, parts, end = False, [], 0
-    for mark in _MARK.finditer(line):
-        parts.append(escape(line[end : mark.start()]))
-        end = mark.end()
-        if mark["plain"]:
-            parts.append(escape(mark["plain"]))
-        elif mark["strong"]:
-            parts.append(Markup("</strong>" if strong else "<strong>"))
-            strong = not strong
-        else:
-            parts.append(Markup("<code>{}</code>").format(_code(mark["code"])))
-    return Markup("").join((*parts, escape(line[end:]), Markup("</strong>" if strong else "")))
+    """The text; its first heading is of the level behind `below`. Comments, and any HTML, are left out."""
+    reader = _reader()
+    tokens = [_lower(token, below) for token in reader.parse(text) if token.type != "html_block"]
+    return Markup(reader.renderer.render(tokens, reader.options, {}))
 
 
 def quoted(text: str) -> Markup:
@@ -53,15 +23,13 @@ def quoted(text: str) -> Markup:
     return Markup("").join(marked)
 
 
-def _code(text: str) -> str:
-    """Without the spaces that keep backquotes apart from the fence (CommonMark 6.1)."""
-    padded = text.startswith(" ") and text.endswith(" ") and text.strip()
-    return text[1:-1] if padded else text
+@lru_cache(maxsize=1)
+def _reader() -> MarkdownIt:
+    """Without links and pictures: nothing leads out of the page."""
+    return MarkdownIt("commonmark").disable(["link", "image", "autolink", "html_inline"])
 
 
-def _block(line: str, below: int) -> Markup:
-    heading = _HEADING.fullmatch(line)
-    if heading is None:
-        return Markup("<p>{}</p>").format(inline(line))
-    level = min(len(heading[1]) + below, 6)
-    return Markup(f"<h{level}>{{}}</h{level}>").format(inline(heading[2]))
+def _lower(token: Token, below: int) -> Token:
+    if token.type.startswith("heading"):
+        token.tag = f"h{min(int(token.tag[1:]) + below, 6)}"
+    return token

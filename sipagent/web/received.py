@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.web.problems import Problem
-from sipagent.web.site import site_of, someone, trace_of
+from sipagent.web.site import asked_of, site_of, someone, trace_of
 
 WITHIN_S = 10
 """How long it may take to come: a thread waits for it."""
@@ -42,8 +42,7 @@ def refuse_others(request: Request, carried: str) -> None:
     an earlier session. That is in the trace."""
     if is_same(carried, someone(request).csrf):
         return
-    asked = f"{request.method} {request.scope['path']}"
-    told = replace(trace_of(request, "right"), detail=f"{asked}: the form is not of this session")
+    told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: the form is not of this session")
     site_of(request).refusals.keep(told)
     said = N_("this form is not of this session; accepted: the page once more, and the form in it")
     raise Problem(HTTPStatus.FORBIDDEN, Reason(said))

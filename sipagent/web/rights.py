@@ -96,11 +96,18 @@ ROUTES: Mapping[str, Right] = {
     "POST /api/v1/recordings/{id}/uses": Right.ACCESS_REQUEST,  # for any other purpose: USE
     "GET /api/v1/recordings/{id}/uses/{number:row}/sound": Right.ACCESS_REQUEST,  # the same
     "POST /api/v1/recordings/{id}/notes": Right.NOTE,
+    "POST /api/v1/recordings/{id}/hold": Right.ASK,
+    "POST /api/v1/recordings/{id}/release": Right.ASK,
     "GET /api/v1/calls": Right.LIST,
     "POST /api/v1/calls/search": Right.LIST,
     "GET /api/v1/calls/{id}": Right.LIST,
     "POST /api/v1/calls/{id}/delete": Right.PERSONS,
     "GET /api/v1/holds": Right.LIST,
+    "GET /api/v1/approvals": Right.LIST,  # of others: APPROVE
+    "GET /api/v1/approvals/{number:row}": Right.LIST,  # the same
+    "POST /api/v1/approvals/{number:row}/approve": Right.APPROVE,
+    "POST /api/v1/approvals/{number:row}/refuse": Right.APPROVE,
+    "POST /api/v1/approvals/{number:row}/withdraw": Right.ASK,
     "GET /api/v1/accesses": Right.ACCESSES,
     "GET /api/v1/events": Right.NOW,
     "GET /api/v1/stats": Right.STATISTICS,  # by operator: OPERATORS
@@ -111,6 +118,11 @@ ROUTES: Mapping[str, Right] = {
     "POST /api/v1/verify": Right.COMPLIANCE,
     "GET /api/v1/check": Right.CHECK,
     "POST /api/v1/check": Right.CHECK,
+    "GET /accesses": Right.ACCESSES,
+    "GET /holds": Right.LIST,  # what others asked for: APPROVE
+    "POST /holds/{number:row}/approve": Right.APPROVE,
+    "POST /holds/{number:row}/refuse": Right.APPROVE,
+    "POST /holds/{number:row}/withdraw": Right.ASK,
     "GET /compliance": Right.CHECK,
     "POST /compliance/check": Right.CHECK,
     "POST /compliance/verify": Right.COMPLIANCE,

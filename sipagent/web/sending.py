@@ -2,11 +2,13 @@
 
 import math
 import re
+from contextlib import suppress
 from http import HTTPStatus
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from retention.recording import Recording
 from sipagent.languages.reason import Reason
@@ -19,6 +21,14 @@ SPAN = "Sound-Span"
 
 _LONGEST_S = 1e7
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+
+
+class _Streamed(StreamingResponse):
+    """Sound that is removed while it is sent ends there: who listens is cut off, and asks again."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(SoundGone):
+            await super().__call__(scope, receive, send)
 
 
 def sent(request: Request, sounds: Sounds, recording: Recording) -> Response:
@@ -49,7 +59,7 @@ def _chunks(sound: Sound, from_s: float, to_s: float) -> Response:
     headers = {"Cache-Control": "no-store", SPAN: f"{span.first}-{span.last}/{span.samples}"}
     if span.size is not None:
         headers["Content-Length"] = str(span.size)
-    return StreamingResponse(span.pieces, headers=headers, media_type=KIND)
+    return _Streamed(span.pieces, headers=headers, media_type=KIND)
 
 
 def _stored(request: Request, sound: Sound) -> Response:
@@ -65,7 +75,7 @@ def _stored(request: Request, sound: Sound) -> Response:
         headers["Content-Range"] = f"bytes {first}-{end - 1}/{sound.size}"
         status = HTTPStatus.PARTIAL_CONTENT
     headers["Content-Length"] = str(end - first)
-    return StreamingResponse(sound.whole(first, end), int(status), headers, KIND)
+    return _Streamed(sound.whole(first, end), int(status), headers, KIND)
 
 
 def _range(first: str, last: str, size: int) -> tuple[int, int]:

@@ -167,6 +167,11 @@ def language_of(request: Request) -> str:
     return service if service in LANGUAGES else "en"
 
 
+def asked_of(request: Request) -> str:
+    """`GET /recordings/{id}`: what the trace says was asked for, whatever somebody has put in its place."""
+    return str(request.scope["route"].name)
+
+
 def trace_of(request: Request, action: str) -> Access:
     """The line for the trace of what this request does."""
     person = person_of(request)

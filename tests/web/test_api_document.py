@@ -7,7 +7,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from sipagent.web.api.entries import ENTRIES, document
-from sipagent.web.api.reading import Asked, Sent
+from sipagent.web.api.reading import Body, Query
 from sipagent.web.rights import ROUTES, Right, roles_with
 from tests.web.conftest import Asking
 
@@ -41,8 +41,8 @@ def test_it_is_for_anybody(asking: Asking) -> None:
 
 @pytest.mark.parametrize("one", ENTRIES, ids=lambda one: one.asked)
 def test_what_is_sent_is_read_by_a_model_that_takes_nothing_else(one) -> None:  # type: ignore[no-untyped-def]
-    assert one.query is None or issubclass(one.query, Asked)
-    assert one.body is None or issubclass(one.body, Sent)
+    assert one.query is None or issubclass(one.query, Query)
+    assert one.body is None or issubclass(one.body, Body)
     assert (one.body is not None) <= one.asked.startswith("POST ")
 
 

@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from playwright.sync_api import BrowserContext, expect
 
 from retention.recording import Pause
 from retention.storage.keys import read_public
-from sipagent.web.problems import Problem
 from tests.kept import remove
 from tests.office import RATE, Office
 from tests.sealing import PASSPHRASE
@@ -88,7 +87,7 @@ def test_without_a_purpose_nothing_is_asked_for(
     page.evaluate("document.getElementById('purpose').required = false")  # the browser's own check
     page.click("#play")
     expect(page.locator("#listen-fault")).to_have_text("Choose a purpose first.")
-    assert claire.asked == [] and claire.spans == []
+    assert claire.uses == [] and claire.spans == []
 
 
 @pytest.mark.parametrize(
@@ -121,7 +120,7 @@ def test_what_opens_nothing_is_told_before_a_use_is_asked_for(
     page.select_option("#purpose", "quality")
     page.click("#play")
     expect(page.locator("#listen-fault")).to_contain_text(said)
-    assert claire.asked == []
+    assert claire.uses == []
 
 
 def test_a_passphrase_counts_however_it_is_composed(
@@ -145,7 +144,7 @@ def test_a_sealed_key_of_something_else_opens_nothing(
         (vault.box(second.id, key), "was sealed for something else"),
         (vault.box(first.id, read_public(office.folder / "keys" / "paul.pub")), "is not sealed to your key"),
     ):
-        claire.alter_key = lambda box, given=given: given  # type: ignore[misc]
+        claire.alter_key = lambda box, given=given: given
         page = person.new_page()
         page.goto(claire.url(first))
         open_key(page, office)
@@ -160,12 +159,15 @@ def test_an_altered_byte_is_silence_and_is_said(
 ) -> None:
     """Of the second chunk: what follows in its stream can't be opened either, until a new one begins."""
     sound = noise(12)
-    claire.alter = lambda content: content[:40_000] + bytes([content[40_000] ^ 1]) + content[40_001:]
+
+    def alter(content: bytes) -> bytes:
+        at = 40_000 if len(content) > 300_000 else len(content)  # not in the second stream
+        return content[:at] + bytes(byte ^ 1 for byte in content[at : at + 1]) + content[at + 1 :]
+
+    claire.alter = alter
     row, page = call(office, sound), person.new_page()
     page.goto(claire.url(row))
     open_key(page, office)
-    claire.alter, altered = bytes, claire.alter
-    claire.alter = lambda content: altered(content) if len(content) > 300_000 else content
     play(page)
     at_the_end(page)
     expect(page.locator("#told-gaps")).to_contain_text("Missing or damaged")
@@ -234,14 +236,16 @@ def test_a_purge_ends_what_is_listened_to(claire: Listener, office: Office, pers
 
 
 def test_a_refused_use_says_why(claire: Listener, office: Office, person: BrowserContext) -> None:
-    claire.refuse_use = Problem(HTTPStatus.FORBIDDEN, "it has expired and awaits the purge")
+    row = call(office, noise(1), ago=timedelta(days=400))
     page = person.new_page()
-    page.goto(claire.url(call(office, noise(1))))
+    page.goto(claire.url(row))
     open_key(page, office)
     page.select_option("#purpose", "quality")
     page.click("#play")
-    expect(page.locator("#listen-fault")).to_have_text("it has expired and awaits the purge")
+    expect(page.locator("#listen-fault")).to_contain_text("it has expired")
     assert claire.spans == []
+    (refused,) = claire.site.store.accesses()
+    assert (refused.outcome, refused.login, refused.via) == ("refused", "claire", "web")
 
 
 def test_two_tabs_have_a_key_each(claire: Listener, office: Office, person: BrowserContext) -> None:
@@ -310,6 +314,10 @@ def test_the_key_goes_with_its_person_from_one_recording_to_the_next(
     page.click("text=go")
     page.wait_for_url("**?q=x")
     expect(page.locator("#key-name")).to_have_text("claire")
+    page.click("text=send")
+    page.wait_for_url("**?sent")
+    expect(page.locator("#key-name")).to_have_text("claire")
+    assert claire.sent == [b"csrf=csrf-claire"]
     page.click("#key-close")
     page.click(f"text={second.id}")
     expect(page.locator("h1")).to_have_text(second.id)

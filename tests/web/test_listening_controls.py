@@ -171,8 +171,9 @@ def test_a_copy_is_what_export_gives(
     name = download.value.suggested_filename
     id = claire.site.store.recordings()[0].id
     assert name == (f"{id}.wav" if channel == "both" else f"{id}-{channel}.wav")
-    asked = {"purpose": "quality", "reference": "2026-118", "action": "export", "channel": channel}
-    assert claire.asked == [{**asked, "file": name}]
+    (use,) = claire.uses
+    assert (use.action, use.purpose, use.reference) == ("export", "quality", "2026-118")
+    assert (use.login, use.via) == ("claire", "web") and name in str(use.detail)
     download.value.save_as(tmp_path / "page.wav")
     command = ("--purpose", "quality", "--by", "Claire", "--channel", channel, "--out", tmp_path / "cli.wav")
     office.run("export", id, *command, "--identity", office.folder / "keys" / "paul.key")
@@ -191,7 +192,7 @@ def test_a_copy_that_is_not_wanted_is_not_asked_for(claire: Listener, person: Br
     page.click("#export")
     page.click("text=Cancel")
     expect(page.locator("#export-dialog")).to_be_hidden()
-    assert claire.asked == []
+    assert claire.uses == []
 
 
 def test_several_files_become_one_zip(claire: Listener, person: BrowserContext, tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_it_fits_a_telephone_and_speaks_french(claire: Listener, chromium: Brows
         page.select_option("#purpose", "quality")
         page.click("#play")
         expect(page.locator("#play")).to_have_text("Pause")
-        expect(page.locator("#listen-state")).to_contain_text("Lecture, à 0:0")
+        expect(page.locator("#listen-state")).to_contain_text("Lecture en cours")
         page.click("#play")
         expect(page.locator("#play")).to_have_text("Lire")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

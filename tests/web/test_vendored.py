@@ -46,8 +46,8 @@ def test_no_script_names_another_host_or_makes_code(path: Path) -> None:
 
 
 def test_every_code_of_a_script_has_words() -> None:
-    template = (FOLDER / "templates/player.html").read_text()
-    words = set(re.findall(r'^  "(\w+)": _\(', template, re.M))
+    templates = [path.read_text() for path in (FOLDER / "templates").glob("*.html")]
+    words = {code for text in templates for code in re.findall(r'^  "(\w+)": _\(', text, re.M)}
     text = "\n".join(path.read_text() for path in SCRIPTS)
     said = set(re.findall(r'(?:say|new Fault)\("(\w+)"', text)) - {"closed"}
     assert said <= words and len(said) > 20

@@ -175,7 +175,7 @@ def _show(work: Workplace, figures: Statistics, screen: Console) -> None:
         screen.print(_("No call in this period."))
         return
     show_fields(_overview(figures), screen)
-    for table in (*_of_calls(figures), *_of_whom(figures), _per_day(figures)):
+    for table in (*_of_calls(figures), *_of_whom(figures), _per_hour(figures), _per_day(figures)):
         if table.rows:
             screen.print(f"\n{table.title}", style="bold")
             rows = table.rows[-_DAYS:] if screen.is_terminal else table.rows
@@ -302,6 +302,17 @@ def _of_whom(figures: Statistics) -> Iterator[_Table]:
         [
             (user_part(operator) or operator, *map(str, (one.calls, one.refused, one.stops)))
             for operator, one in sorted(figures.operators.items())
+        ],
+    )
+
+
+def _per_hour(figures: Statistics) -> _Table:
+    return _Table(
+        _("Hours of the day"),
+        (_("hour"), _("calls"), *(label("decision", one) for one in DECISIONS)),
+        [
+            (f"{hour:02}", str(found.total()), *(str(found[decision]) for decision in DECISIONS))
+            for hour, found in sorted(figures.hours.items())
         ],
     )
 

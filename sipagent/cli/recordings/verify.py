@@ -25,7 +25,8 @@ _FINDING: list[Column[Problem]] = [
     Column("problem", lambda found: shown(found.problem), wraps=True),
 ]
 _COUNTED = (
-    *(N_("chain"), N_("receipts"), N_("recordings"), N_("accesses"), N_("notes"), N_("sums"), N_("files")),
+    *(N_("chain"), N_("receipts"), N_("recordings"), N_("accesses"), N_("notes"), N_("sums")),
+    *(N_("approvals"), N_("files")),
 )
 _LONG = 2000  # from this many of anything on, progress shows
 

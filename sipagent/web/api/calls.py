@@ -19,7 +19,7 @@ from sipagent.web.api.document.operation import NEXT, Answer, get, post, search
 from sipagent.web.api.giving import given
 from sipagent.web.api.listing import Filtered, Search, Turned, page_of
 from sipagent.web.api.meant import id_meant
-from sipagent.web.api.reading import Line, Sent
+from sipagent.web.api.reading import Body, Line
 from sipagent.web.problems import Problem
 from sipagent.web.site import site_of, trace_of
 
@@ -45,7 +45,7 @@ class SearchCalls(Search):
     decision: Decision = None
 
 
-class Deletion(Sent):
+class Deletion(Body):
     """Why a call is forgotten."""
 
     reason: Annotated[Line, Field(description="E.g. the reference of the person's request.")]

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from retention.recording import Json
 from sipagent.web.api import (
     accesses,
+    approvals,
     calls,
     compliance,
     events,
@@ -42,6 +43,7 @@ ENTRIES: tuple[Operation, ...] = (
     *notes.ENTRIES,
     *calls.ENTRIES,
     *holds.ENTRIES,
+    *approvals.ENTRIES,
     *persons.ENTRIES,
     *accesses.ENTRIES,
     *stats.ENTRIES,

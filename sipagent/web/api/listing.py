@@ -15,7 +15,7 @@ from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.lookup.filters import FilterError, selection
 from sipagent.web.api.giving import page
-from sipagent.web.api.reading import Asked, Sent
+from sipagent.web.api.reading import Body, Query
 from sipagent.web.problems import Problem
 from sipagent.web.site import site_of
 
@@ -49,7 +49,7 @@ Caller = Annotated[
 ]
 
 
-class Numbered(Asked):
+class Numbered(Query):
     """A page of rows that have numbers, the newest first."""
 
     limit: Limit = USUAL
@@ -58,7 +58,7 @@ class Numbered(Asked):
     ] = None
 
 
-class Page(Asked):
+class Page(Query):
     """A page of rows that have ids, the newest first."""
 
     limit: Limit = USUAL
@@ -77,14 +77,14 @@ class Filtered(Page):
     flagged: Flagged = False
 
 
-class Turned(Asked):
+class Turned(Query):
     """The page of a search, where it is not said in its body."""
 
     limit: Limit | None = None
     after: After = None
 
 
-class Search(Sent):
+class Search(Body):
     """Which calls are meant, also by their caller."""
 
     caller: Caller = None
@@ -99,7 +99,7 @@ class Search(Sent):
     after: After = None
 
 
-def selection_of(request: Request, asked: Asked | Sent, **more: Any) -> Selection:
+def selection_of(request: Request, asked: Query | Body, **more: Any) -> Selection:
     """The calls that are meant by these filters; `7d` is told from the present minute. Raises Problem."""
     site = site_of(request)
     present = site.clock().replace(second=0, microsecond=0)
@@ -107,7 +107,7 @@ def selection_of(request: Request, asked: Asked | Sent, **more: Any) -> Selectio
     try:
         return selection(site.config, present, **typed, **more)
     except FilterError as error:
-        status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(asked, Sent) else HTTPStatus.BAD_REQUEST
+        status = HTTPStatus.UNPROCESSABLE_ENTITY if isinstance(asked, Body) else HTTPStatus.BAD_REQUEST
         said = Reason(N_("{where}: {problem}"), where=error.name, problem=error.problem)
         raise Problem(status, said) from error
 

@@ -18,12 +18,12 @@ from sipagent.web.api.document import shapes
 from sipagent.web.api.document.operation import Answer, post
 from sipagent.web.api.giving import given
 from sipagent.web.api.meant import recording_meant
-from sipagent.web.api.reading import Sent
+from sipagent.web.api.reading import Body
 from sipagent.web.problems import Problem
 from sipagent.web.site import site_of, trace_of
 
 
-class NewNote(Sent):
+class NewNote(Body):
     """What somebody found who listened."""
 
     text: Annotated[str, Field(max_length=LIMIT, description=f"Up to {LIMIT // 1024} KiB, plain.")]

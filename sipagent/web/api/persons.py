@@ -20,12 +20,12 @@ from sipagent.lookup.whole import whole_record
 from sipagent.web.api.document import shapes
 from sipagent.web.api.document.operation import Answer, post
 from sipagent.web.api.giving import given, given_one_by_one
-from sipagent.web.api.reading import Line, Sent
+from sipagent.web.api.reading import Body, Line
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, site_of, trace_of
 
 
-class Person(Sent):
+class Person(Body):
     """Who asks: by the whole number, or by the reference that somebody without one was told."""
 
     caller: Annotated[str | None, Field(min_length=1, max_length=40, description="The whole number.")] = None

@@ -22,13 +22,13 @@ _MOST = 20  # things that are wrong, each in a line
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class Sent(BaseModel):
+class Body(BaseModel):
     """What is sent as JSON: nothing else than these fields, each of its own type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Asked(BaseModel):
+class Query(BaseModel):
     """What is asked for in an address: nothing else than these names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,14 +82,22 @@ def of_session(request: Request) -> None:
 def body_of(request: Request, model: type[Model]) -> Model:
     """The JSON that is sent. Raises Problem: 415, 413, 408, 422."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        said = N_("the body is not JSON by its Content-Type; accepted: application/json")
-        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Reason(said))
+    if kind not in ("application/json", ""):
+        raise _not_json()
     content = received(request, LARGEST)
+    if not kind and content:
+        raise _not_json()
+    if not kind and not any(field.is_required() for field in model.model_fields.values()):
+        content = b"{}"  # nothing is said, as it may be
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
         raise _wrong(HTTPStatus.UNPROCESSABLE_ENTITY, error, list(_names(model))) from error
+
+
+def _not_json() -> Problem:
+    said = N_("the body is not JSON by its Content-Type; accepted: application/json")
+    return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, Reason(said))
 
 
 def _names(model: type[BaseModel]) -> tuple[str, ...]:

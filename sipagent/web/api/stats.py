@@ -13,7 +13,7 @@ from sipagent.web.api.document.figures import Figures
 from sipagent.web.api.document.operation import VERSION, Answer, Operation
 from sipagent.web.api.giving import given
 from sipagent.web.api.listing import Since, Until, selection_of
-from sipagent.web.api.reading import Asked
+from sipagent.web.api.reading import Query
 from sipagent.web.counting import Counted
 from sipagent.web.guard import refuse
 from sipagent.web.problems import Problem
@@ -24,7 +24,7 @@ WAIT_S = 2.0  # for figures that are soon there
 _SOON = {"Retry-After": "5"}
 
 
-class Period(Asked):
+class Period(Query):
     """Of which calls, and whether each operator's are told."""
 
     since: Since = None

@@ -9,23 +9,27 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from retention.approval import Approval, Asked
 from retention.recording import Access, Json, Recording
 from retention.rows.store import UnknownId
+from retention.rules.approval import begin_approved, is_needed
 from retention.rules.copies import told_of_download
 from retention.rules.purge import due
 from retention.rules.use import ACCESS_REQUEST, nothing_to_use
-from retention.rules.using import UseRefused, begin_use
+from retention.rules.using import UseRefused, allowed, begin_use
 from retention.storage.keys import KeysError, encode
 from retention.storage.recording_files import FileKind
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
+from sipagent.lookup.terms import rules_of
+from sipagent.web.api.approvals import ASKED, asked_for
 from sipagent.web.api.document import shapes
 from sipagent.web.api.document.operation import VERSION, Answer, Operation, post
 from sipagent.web.api.giving import given
 from sipagent.web.api.meant import recording_meant
-from sipagent.web.api.reading import Asked, Line, Sent, Typed
+from sipagent.web.api.reading import Body, Line, Query, Typed
 from sipagent.web.problems import Problem
-from sipagent.web.rights import Right
+from sipagent.web.rights import Right, roles_with
 from sipagent.web.sending import KIND, SPAN, sent
 from sipagent.web.site import Person, Site, site_of, someone, trace_of
 
@@ -35,7 +39,7 @@ _THIS = "a use of yours, at most 12 h old"
 _SECONDS = {"ge": 0, "le": 1e7, "allow_inf_nan": False}
 
 
-class NewUse(Sent):
+class NewUse(Body):
     """What a recording is used for, and how."""
 
     purpose: Annotated[
@@ -56,7 +60,7 @@ class NewUse(Sent):
     ] = None
 
 
-class Span(Asked):
+class Span(Query):
     """Which part of the sound, in s; without both the stored bytes, whole or by Range."""
 
     first: Annotated[float | None, Field(alias="from", **_SECONDS)] = None
@@ -75,19 +79,41 @@ def use(request: Request, body: NewUse) -> Response:
         detail=_detail(body, recording),
     )
     obstacles = _Obstacles(site, person, recording, body.purpose)
+    due_at = due(recording, kept.period)
     try:
-        number = begin_use(
-            site.archive,
-            recording,
-            asked,
-            kept.purposes,
-            due(recording, kept.period),
-            obstacle=obstacles.first,
-        )
+        if not is_needed(asked, kept.hold_grounds):
+            number = begin_use(
+                site.archive, recording, asked, kept.purposes, due_at, obstacle=obstacles.first
+            )
+        elif body.approval is None:
+            allowed(site.archive, recording, asked, kept.purposes, due_at, obstacle=obstacles.to_ask)
+            return asked_for(request, _wanted(body, recording, asked))
+        else:
+            rules = rules_of(site.config, asked.at)
+            number = begin_approved(
+                *(site.archive, recording, asked, body.approval, rules),
+                channel=body.channel,
+                obstacle=obstacles.first,
+            )
     except UseRefused as refusal:
         raise Problem(_status(site, recording, refusal, obstacles), refusal.args[0]) from refusal
+    except UnknownId as error:
+        said = Reason(N_("{where}: {problem}"), where="approval", problem=str(error))
+        raise Problem(HTTPStatus.CONFLICT, said) from error
     told = _told(recording, number, body, obstacles)
     return given(told, HTTPStatus.CREATED, {"Location": told["sound"]})
+
+
+def _wanted(body: NewUse, recording: Recording, asked: Access) -> Approval:
+    return Approval(
+        at=asked.at,
+        action=Asked.EXPORT.value,
+        recording_id=recording.id,
+        by=None,
+        purpose=body.purpose,
+        reference=asked.reference,
+        channel=body.channel,
+    )
 
 
 class _Obstacles:
@@ -109,6 +135,14 @@ class _Obstacles:
         archive, id = self._site.archive, self._recording.id
         self.sealed = archive.files.finished(id) is FileKind.SEALED
         return self._no_key() if self.sealed else self._site.sounds.obstacle(self._recording)
+
+    def to_ask(self) -> str | None:
+        """Why this person cannot ask for it."""
+        if self._person.may(Right.ASK):
+            return None
+        roles = ", ".join(roles_with(Right.ASK))
+        said = N_("an export for {purpose} has to be approved; accepted: to be asked for by {roles}")
+        return Reason(said, purpose=repr(self._purpose), roles=roles)
 
     def _no_key(self) -> str | None:
         vault, id, own = self._site.archive.vault, self._recording.id, self._person.key
@@ -205,6 +239,7 @@ ENTRIES = (
                 shape=shapes.Use,
                 headers={"Location": "Where its sound is."},
             ),
+            HTTPStatus.ACCEPTED: ASKED,
         },
     ),
     Operation(

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from retention.accounts.account import Account, AccountError
 from retention.accounts.accounts import Accounts
 from retention.storage.keys import KeysError, PublicKey, public_key
+from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.web.forms import Form, form_of
@@ -140,9 +141,8 @@ def _other(request: Request, accounts: Accounts, form: Form) -> Account:
     if account is None:
         raise AccountError(Reason("the account was removed"))
     if account.name == someone(request).name:
-        raise AccountError(
-            Reason("one's own account is changed by another administrator, or by `sipagent user`")
-        )
+        said = N_("one's own account is changed by another administrator, or by `sipagent user`")
+        raise AccountError(Reason(said))
     return account
 
 

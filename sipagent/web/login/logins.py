@@ -44,12 +44,17 @@ class Cookies:
 class Logins:
     """Of one process. The accounts are opened when they are first needed."""
 
-    def __init__(self, config: Config, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        seconds: Callable[[], float] = monotonic,
+    ) -> None:
         self._config = config
         self._clock = clock
         self.seal = Seal()
         self.sessions = Sessions(timedelta(minutes=config.web.session_minutes), clock)
-        self.pace = Pace(monotonic)
+        self.pace = Pace(seconds)
         self._hashing = threading.BoundedSemaphore(AT_ONCE)
         self._first: str | None = None  # the hash of the code for the first account
         secure = config.web.origin.startswith("https:")

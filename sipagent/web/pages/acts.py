@@ -78,7 +78,7 @@ def delete(request: Request) -> Response:
     form, site, id = form_of(request), site_of(request), request.path_params["id"]
     try:
         KeptCall.find(site.store, id)
-        reason = form.line("reason")
+        reason = form.line("reason", _("Reason"))
     except UnknownId as unknown:
         raise Problem(HTTPStatus.NOT_FOUND, NO_SUCH) from unknown
     except ValueError as wrong:

@@ -11,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from retention.recording import Access
-from retention.rules.deletion import Deletion, KeptCall, NotDeleted, delete
+from retention.rules.attempts import attempt_delete
+from retention.rules.deletion import Deletion, KeptCall, NotDeleted
 from retention.rules.use import ACCESS_REQUEST
+from retention.storage.keys import encode
 from sipagent.article30.certificate import certificate
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
@@ -118,14 +120,11 @@ def erase(request: Request) -> Response:
 
 def _erased(site: Site, call: KeptCall, trace: Access) -> Deletion | str:
     """What was done, or why it was not, with a line in the trace."""
-    told = replace(trace, recording_id=call.id)
     try:
-        return delete(site.archive, call.id, told, site.clock)
+        return attempt_delete(site.archive, call.id, trace, site.clock)
     except NotDeleted as refusal:
-        site.store.add_access(call.discreet(replace(told, outcome="refused", detail=str(refusal))))
         return str(refusal)
-    except OSError as error:
-        site.store.add_access(call.discreet(replace(told, outcome="failed", detail=str(error))))
+    except OSError:
         return Reason(N_("it could not be removed; the next purge tries again"))
 
 
@@ -184,6 +183,8 @@ def _shown(request: Request, form: Form, asked: Asked, fault: ValueError | None 
         "fault": fault and fault.args[0],
         "may_copy": person.may(Right.ACCESS_REQUEST),
         "story": story,
+        "key": "" if person.key is None else encode(person.key.raw),
+        "key_name": str(person.key or ""),
         "searched": bool(form),
     }
     status = HTTPStatus.OK if fault is None else HTTPStatus.UNPROCESSABLE_ENTITY

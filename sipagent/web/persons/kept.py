@@ -62,6 +62,11 @@ class PersonCall:
         return reference_of(self.id)
 
     @property
+    def sealed(self) -> bool:
+        """Whether a key is needed to hear it."""
+        return self.sound and self.whole.sealed_to is not None
+
+    @property
     def caller(self) -> str | None:
         """The number, while anything has it."""
         rows = (self.whole.recording, self.whole.receipt)

@@ -1,14 +1,23 @@
-// The part of the player in which a key is chosen, opened and closed.
+// Where a key is chosen, opened and closed (templates/key.html).
 
 import { Fault, opener } from "./key.js";
 
 export class KeyField {
+  // `player`: an Attempts.
   constructor(player) {
     this.player = player;
     this.looked = null; // {comment, publicKey, sealed} of the file that is chosen, or kept
     const at = (id) => player.at(id);
     at("key-open").addEventListener("click", () => player.attempt(() => this.open()));
-    at("key-file").addEventListener("change", () => player.attempt(() => this.look(at("key-file").files[0])));
+    at("key-file").addEventListener("change", () => {
+      player.alarm(null);
+      this.look(at("key-file").files[0]).catch((error) => player.fail(error));
+    });
+    at("passphrase").addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      at("key-open").click();
+    });
     at("key-close").addEventListener("click", () => opener.close());
     at("key-forget").addEventListener("click", () => player.attempt(() => this.forget()));
     this.changed = () => this.show();
@@ -53,9 +62,12 @@ export class KeyField {
 
   show() {
     const { player } = this;
-    player.at("key-closed").hidden = opener.open !== null;
-    player.at("key-opened").hidden = opener.open === null;
+    const [closed, opened] = [player.at("key-closed"), player.at("key-opened")];
+    const inside = player.at("key").contains(document.activeElement);
+    closed.hidden = opener.open !== null;
+    opened.hidden = opener.open === null;
     player.at("key-name").textContent = opener.open?.comment ?? "";
+    if (inside) player.at(opener.open ? "key-close" : "key-file").focus(); // what had the focus may be hidden now
     if (!opener.open) this.looked = null;
   }
 

@@ -49,8 +49,8 @@ async function go(url, { push, body = null }) {
     if (!isPage || answer.headers.has("Content-Disposition")) return body ? location.reload() : location.assign(url);
     show(new DOMParser().parseFromString(await answer.text(), "text/html"));
     there.hash = url.hash;
-    if (push) history.pushState(null, "", there);
-    else history.replaceState(null, "", there);
+    if (push && (!body || answer.redirected)) history.pushState(null, "", there);
+    else if (!body) history.replaceState(null, "", there);
     await enter();
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;

@@ -12,18 +12,21 @@ const FINAL = 3;
 const MOST_S = 300; // of sound in one answer
 
 let sodium = null; // once it is needed
-let looked = null; // the file of an identity that was chosen: {bytes, identity}
+let looked = null; // the file of an identity that was chosen last: {bytes, identity}
+let looks = 0; // how many were chosen
 let opened = null; // {publicKey, secret: its place}
 const sounds = new Map(); // by the page's numbers: {rate, key: its place, or 0 for one in clear, pull}
 
 const asks = {
   // Reads a chosen file, or the one that the browser keeps: {comment, publicKey, sealed}.
   async look({ file }) {
+    const turn = ++looks;
     looked = null;
     const bytes = file ? new Uint8Array(await file.slice(0, SIZE_LIMIT + 1).arrayBuffer()) : await kept();
     if (!bytes) throw new Fault("key_missing");
-    looked = { bytes, identity: identityIn(bytes) };
-    const { comment, publicKey, kdf } = looked.identity;
+    const identity = identityIn(bytes);
+    if (turn === looks) looked = { bytes, identity };
+    const { comment, publicKey, kdf } = identity;
     return { comment, publicKey: encoded(publicKey), sealed: kdf !== null };
   },
 

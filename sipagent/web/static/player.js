@@ -2,21 +2,21 @@
 
 import "./navigation.js";
 import { use } from "./asking.js";
+import { Attempts } from "./attempts.js";
 import { Exporting } from "./export.js";
 import { Fault, opener } from "./key.js";
 import { KeyField } from "./key-field.js";
 import { Lanes } from "./lanes.js";
 import { Playing } from "./playing.js";
 import { Sound } from "./sound.js";
-import { length, wordsIn } from "./words.js";
+import { length } from "./words.js";
 
 const STEP_S = 5, LEAP_S = 30;
 const LANES = ["caller", "operator"];
 
-class Player {
+class Player extends Attempts {
   constructor(root) {
-    this.root = root;
-    this.say = wordsIn(this.at("player-words"));
+    super(root, ["play", "export", "key-open"]);
     this.sound = this.playing = null;
     this.asked = ""; // for what
     this.lanes = new Lanes(LANES.map((lane) => this.at(`waveform-${lane}`)), (part) => this.goTo(part * this.sound.samples));
@@ -36,49 +36,6 @@ class Player {
     document.addEventListener("keydown", this.typed);
     this.locked = () => this.root.dataset.sealed === "yes" && !opener.open && this.playing && this.fail(new Fault("key_was_closed"));
     opener.addEventListener("change", this.locked);
-  }
-
-  at(id) {
-    return document.getElementById(id);
-  }
-
-  // Does something that may fail, and says so.
-  async attempt(act) {
-    const buttons = ["play", "export", "key-open"].map((id) => this.at(id)).filter(Boolean);
-    if (this.busy) return;
-    this.busy = true;
-    this.alarm(null);
-    buttons.forEach((button) => button.setAttribute("aria-disabled", "true"));
-    try {
-      await act();
-    } catch (error) {
-      this.fail(error);
-    } finally {
-      this.busy = false;
-      buttons.forEach((button) => button.removeAttribute("aria-disabled"));
-    }
-  }
-
-  // Says why it does not go on. What was opened is let go if it may not be heard any more.
-  fail(error) {
-    const { code, detail } = error instanceof Fault ? error : new Fault("failed");
-    if (code === "closed") return;
-    if (!(error instanceof Fault)) console.error(error);
-    if (["gone", "session_over", "key_was_closed"].includes(code)) this.let();
-    if (code === "session_over") opener.close();
-    this.alarm(code === "refused" && detail ? detail : this.say(code, { key: this.root.dataset.keyName ?? "" }));
-  }
-
-  alarm(text) {
-    const place = this.at("listen-fault");
-    place.hidden = text === null;
-    place.textContent = text ?? "";
-    if (text !== null) this.state("");
-  }
-
-  state(text) {
-    const place = this.at("listen-state");
-    if (place.textContent !== text) place.textContent = text;
   }
 
   // What is asked for, by the form. Throws a Fault without a purpose.
@@ -103,9 +60,14 @@ class Player {
     this.let();
     this.state(this.say("asking"));
     const given = await use(this.root, asking);
+    if (given === null) throw new Fault("approval");
     const sound = await Sound.of(given);
     this.playing = await Playing.of(sound, (error) => this.fail(error));
     this.sound = sound;
+    if (this.closed) {
+      this.let();
+      throw new Fault("closed"); // the page was left meanwhile
+    }
     this.asked = JSON.stringify(asking);
     this.pauses = (given.pauses ?? []).map((span) => this.inSamples(span, sound));
     this.lanes.show(sound, this.pauses);
@@ -234,6 +196,7 @@ class Player {
   }
 
   close() {
+    this.closed = true;
     document.removeEventListener("keydown", this.typed);
     opener.removeEventListener("change", this.locked);
     this.let();

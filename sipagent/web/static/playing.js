@@ -47,7 +47,8 @@ export class Playing extends EventTarget {
     this.node.port.postMessage({ ask: "seek", turn: this.turn });
     if (this.playing) this.#set();
     this.wake();
-    this.#feed(this.turn).catch((error) => this.fail(error));
+    const turn = this.turn;
+    this.#feed(turn).catch((error) => (turn === this.turn ? this.fail(error) : null));
     this.#changed();
   }
 

@@ -80,7 +80,8 @@ def _operation(one: Operation, path: str, schemas: dict[Any, Json]) -> Json:
         told["security"] = []
     if one.body is not None:
         content = {"application/json": {"schema": schemas[one.body]}}
-        told["requestBody"] = {"required": True, "content": content}
+        required = any(field.is_required() for field in one.body.model_fields.values())
+        told["requestBody"] = {"required": required, "content": content}
     return told
 
 

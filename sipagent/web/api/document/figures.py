@@ -48,6 +48,18 @@ class Refused:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfHour:
+    """The calls of an hour of the day, all days together, by their decision."""
+
+    hour: int
+    calls: int
+    allowed: int
+    refused: int
+    not_allowed: int
+    undecided: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class OfDay:
     """The calls of a day, by their decision."""
 
@@ -137,6 +149,7 @@ class FiguresOfAll:
     given_up_after: Lengths
     durations: Lengths
     per_day: list[OfDay]
+    per_hour: list[OfHour]
     numbers: list[OfNumber]
     operator_stops: int
     recordings: OfRecordings

@@ -1,0 +1,164 @@
+"""The page of holds: what waits for a second person, what is on hold, and what was decided lately.
+
+Who asked for something cannot approve it; they are two logins.
+"""
+
+from collections.abc import Callable
+from http import HTTPStatus
+from itertools import islice
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from retention.approval import Approval, Asked, State
+from retention.rows.store import UnknownId
+from retention.rules import approval
+from retention.rules.approval import ApprovalError
+from retention.rules.hold import holds, is_overdue, same_person
+from retention.rules.purge import due
+from sipagent.languages.labels import N_
+from sipagent.languages.reason import Reason
+from sipagent.languages.spoken import gettext as _
+from sipagent.lookup.terms import rules_of
+from sipagent.web.forms import Form, form_of
+from sipagent.web.guard import Entry
+from sipagent.web.problems import Problem
+from sipagent.web.rights import Right
+from sipagent.web.site import site_of, someone, trace_of
+from sipagent.web.templating import label, render
+
+_HOLDS = 1000  # that are shown, those whose review comes first
+_DECIDED = 30  # that are shown, the latest
+_LOOKED_AT = 200  # of what was asked for, for what was decided
+
+
+def holds_page(request: Request) -> Response:
+    """What waits, what is held, what was decided."""
+    return _shown(request)
+
+
+def decide(request: Request) -> Response:
+    """Approve or refuse what somebody else asked for."""
+    return _ended(request, request.url.path.rpartition("/")[2])
+
+
+def withdraw(request: Request) -> Response:
+    """Ask no longer."""
+    return _ended(request, "withdraw")
+
+
+def in_words(asked: Approval) -> str:
+    """What is asked for, without who and when."""
+    ground = label("ground", asked.ground or asked.purpose or "")
+    return _said()[asked.action].format(
+        ground=ground,
+        reference=asked.reference or "–",
+        review=asked.review or "–",
+        reason=asked.reason or "–",
+        side=_sides().get(asked.channel or "", asked.channel),
+    )
+
+
+def states() -> dict[str, str]:
+    """The words for each state."""
+    return {
+        State.PENDING: _("waits"),
+        State.APPROVED: _("approved"),
+        State.REFUSED: _("refused"),
+        State.WITHDRAWN: _("withdrawn"),
+        State.USED: _("approved, and used"),
+    }
+
+
+ENTRIES = (
+    Entry("GET /holds", holds_page),
+    Entry("POST /holds/{number:row}/approve", decide),
+    Entry("POST /holds/{number:row}/refuse", decide),
+    Entry("POST /holds/{number:row}/withdraw", withdraw),
+)
+
+
+def _shown(request: Request, fault: str | None = None, form: Form | None = None) -> Response:
+    site, person = site_of(request), someone(request)
+    rows = holds(site.store)
+    today = site.local(site.clock()).date()
+    may_approve = person.may(Right.APPROVE)
+
+    def own(asked: Approval) -> bool:
+        return same_person(asked.by, person.name)
+
+    asked = site.store.each_approval(limit=_LOOKED_AT)
+    decided = (one for one in asked if one.state != State.PENDING and (may_approve or own(one)))
+    return render(
+        request,
+        "holds.html",
+        HTTPStatus.OK if fault is None else HTTPStatus.CONFLICT,
+        fault=fault,
+        faulty=request.path_params.get("number"),
+        typed=form or {},
+        pending=[one for one in approval.pending(site.store) if may_approve or own(one)],
+        decided=list(islice(decided, _DECIDED)),
+        held=[(row, is_overdue(row, today), due(row, site.config.retention.period)) for row in rows[:_HOLDS]],
+        all_held=len(rows),
+        overdue=sum(is_overdue(row, today) for row in rows),
+        may_ask=person.may(Right.ASK),
+        own=own,
+        in_words=in_words,
+        states=states(),
+    )
+
+
+def _ended(request: Request, how: str) -> Response:
+    form, site, person = form_of(request), site_of(request), someone(request)
+    number, trace = request.path_params["number"], trace_of(request, how)
+    answer = (form.get("answer", "").strip() and form.line("answer", _("Answer"))) or None
+    ways: dict[str, Callable[[], Approval]] = {
+        "approve": lambda: approval.approve(
+            site.archive, number, trace, rules_of(site.config, trace.at), answer
+        ),
+        "refuse": lambda: approval.refuse(site.archive, number, trace, answer),
+        "withdraw": lambda: approval.withdraw(site.archive, number, trace, answer),
+    }
+    try:
+        done = ways[how]()
+    except UnknownId:
+        raise Problem(HTTPStatus.NOT_FOUND, Reason(N_("nothing was asked for under this number"))) from None
+    except ApprovalError as refusal:
+        return _shown(request, str(refusal), form)
+    except OSError:
+        return _shown(
+            request, Reason(N_("a file cannot be written, so nothing has changed; try again")), form
+        )
+    site.tell(person, _done(done))
+    return RedirectResponse("/holds", HTTPStatus.SEE_OTHER)
+
+
+def _done(done: Approval) -> str:
+    """What the next page says."""
+    if done.state == State.REFUSED:
+        return _("Refused, and who asked can see why.")
+    if done.state == State.WITHDRAWN:
+        return _("Withdrawn.")
+    return {
+        Asked.HOLD: _("Approved: the recording is on hold from now on."),
+        Asked.RENEW: _("Approved: the hold goes on."),
+        Asked.RELEASE: _("Approved: the hold has ended, and the recording goes when it is due."),
+        Asked.EXPORT: _("Approved: who asked can make one copy."),
+    }[Asked(done.action)]
+
+
+def _said() -> dict[str, str]:
+    return {
+        Asked.HOLD: _("Hold as evidence: {ground}, file {reference}, to be looked at again on {review}"),
+        Asked.RENEW: _("Hold that goes on: {ground}, file {reference}, to be looked at again on {review}"),
+        Asked.RELEASE: _("End of the hold: {reason}"),
+        Asked.EXPORT: _("Copy for: {ground}, file {reference}, {side}"),
+    }
+
+
+def _sides() -> dict[str, str]:
+    return {
+        "both": _("both sides"),
+        "caller": _("the caller’s side alone"),
+        "operator": _("the operator’s side alone"),
+    }

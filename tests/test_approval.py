@@ -1,0 +1,453 @@
+"""Four eyes as two logins: nobody approves their own, nothing is done twice, nothing pending is done."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from retention.approval import Approval, Asked, State
+from retention.archive.archive import Archive
+from retention.archive.verify import verify
+from retention.recording import Access, RecordError, Recording, Status
+from retention.rows.store import Store, StoreError, UnknownId
+from retention.rules.approval import (
+    ApprovalError,
+    Rules,
+    approve,
+    ask,
+    begin_approved,
+    is_needed,
+    pending,
+    refuse,
+    withdraw,
+)
+from retention.rules.hold import Hold, place, release
+from retention.rules.purge import Terms, preview, purge
+from retention.rules.using import UseRefused
+from tests.kept import CALLER, START, archive_of, bytes_under, keep, recording, remove
+from tests.tampering import HOLD as HELD
+from tests.tampering import past_guards
+
+RULES = Rules(
+    grounds=("criminal", "disciplinary"),
+    purposes=("quality",),
+    period="6 months",
+    today=date(2026, 11, 25),
+)
+TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
+OFFICER = "petit"
+
+
+def by(login: str | None, minutes: int = 0) -> Access:
+    at = START + timedelta(minutes=minutes)
+    return Access(at=at, action="", by=login and login.title(), login=login, via="web")
+
+
+def wanted(row: Recording, action: str = "hold", **changes: object) -> Approval:
+    asked = Approval(
+        at=START,
+        action=action,
+        recording_id=row.id,
+        by=None,
+        ground="criminal",
+        reference="2026-41",
+        review="2027-05-31",
+        purpose="criminal",
+        channel="both",
+        reason="complaint closed",
+    )
+    return replace(asked, **changes)  # type: ignore[arg-type]
+
+
+def court(row: Recording, login: str = "durand") -> Access:
+    return replace(by(login), action="export", purpose="criminal", recording_id=row.id, detail="both to x")
+
+
+def lines(archive: Archive, row: Recording) -> list[tuple[str, str]]:
+    assert verify(archive).problems == []
+    return [(use.action, use.outcome) for use in archive.store.accesses(row.id)]
+
+
+@pytest.fixture
+def row(archive: Archive) -> Recording:
+    return keep(archive, recording())
+
+
+@pytest.fixture
+def held(archive: Archive) -> Recording:
+    row = keep(archive, recording())
+    hold = Hold(
+        ground="criminal", reference="1", by="a", approved_by="b", review=date.fromisoformat(HELD["review"])
+    )
+    return place(archive, row.id, hold, Access(at=START, action="hold", by="a"))
+
+
+# --- one after the other ---
+
+
+def test_a_hold_is_placed_by_who_agrees(archive: Archive, row: Recording) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    assert asked.id > 0 and asked.by == "durand" and archive.store.recording(row.id).hold is None
+    assert pending(archive.store) == archive.store.approvals(row.id) == [asked]
+    done = approve(archive, asked.id, by(OFFICER, 1), RULES, "agreed")
+    assert (done.state, done.decided_by, done.answer) == ("approved", OFFICER, "agreed")
+    assert done == archive.store.approval(asked.id) and pending(archive.store) == []
+    assert archive.store.recording(row.id).hold == {
+        "ground": "criminal",
+        "reference": "2026-41",
+        "by": "durand",
+        "approved_by": OFFICER,
+        "review": "2027-05-31",
+    }
+    assert lines(archive, row) == [("ask", "done"), ("approve", "done"), ("hold", "done")]
+    first, second, third = archive.store.accesses(row.id)
+    assert (first.login, first.detail) == ("durand", f"hold, number {asked.id}")
+    assert (second.login, second.detail) == (OFFICER, f"hold, number {asked.id}")
+    assert (third.by, third.login) == ("durand", OFFICER)
+
+
+def test_a_renewal_and_a_release(archive: Archive, held: Recording) -> None:
+    renewal = ask(archive, wanted(held, "renew"), by("durand"), RULES)
+    approve(archive, renewal.id, by(OFFICER), RULES)
+    assert (archive.store.recording(held.id).hold or {})["by"] == "durand"
+    end = ask(archive, wanted(held, "release"), by("durand"), RULES)
+    approve(archive, end.id, by(OFFICER), RULES)
+    assert archive.store.recording(held.id).hold is None
+    last = archive.store.accesses(held.id)[-1]
+    assert (last.action, last.detail) == ("release", f"complaint closed, approved by {OFFICER}")
+
+
+def test_an_export_for_a_court_is_good_for_one_use_by_who_asked(archive: Archive, held: Recording) -> None:
+    use = court(held)
+    assert is_needed(use, RULES.grounds) and not is_needed(replace(use, action="play"), RULES.grounds)
+    assert not is_needed(replace(use, purpose="quality"), RULES.grounds)
+    asked = ask(archive, wanted(held, "export"), by("durand"), RULES)
+    with pytest.raises(UseRefused, match="not an approved export"):
+        begin_approved(archive, held, use, asked.id, RULES, channel="both")
+    approve(archive, asked.id, by(OFFICER), RULES)
+    for other in (court(held, "roux"), court(held, OFFICER)):
+        with pytest.raises(UseRefused, match="asked for by somebody else"):
+            begin_approved(archive, held, other, asked.id, RULES, channel="both")
+    with pytest.raises(UseRefused, match="is for another export"):
+        begin_approved(archive, held, use, asked.id, RULES, channel="caller")
+    number = begin_approved(archive, held, use, asked.id, RULES, channel="both")
+    assert archive.store.access(number).outcome == "done"
+    assert archive.store.approval(asked.id).state == "used"
+    with pytest.raises(UseRefused, match=f"number {asked.id} is used already"):
+        begin_approved(archive, held, use, asked.id, RULES, channel="both")
+    assert lines(archive, held)[-1] == ("export", "refused")
+    assert [use.outcome for use in archive.store.accesses(held.id) if use.action == "export"] == [
+        *["refused"] * 4,
+        *["done", "refused"],
+    ]
+
+
+def test_who_asked_cannot_approve(archive: Archive, row: Recording) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    for same in ("durand", "Durand "):
+        with pytest.raises(ApprovalError, match="asked for it; accepted: somebody else"):
+            approve(archive, asked.id, by(same), RULES)
+    with pytest.raises(ApprovalError, match="accepted: to withdraw it"):
+        refuse(archive, asked.id, by("durand"), "no")
+    with pytest.raises(ApprovalError, match="only who asked"):
+        withdraw(archive, asked.id, by(OFFICER))
+    with pytest.raises(ApprovalError, match="a login is needed"):
+        approve(archive, asked.id, by(None), RULES)
+    assert archive.store.approval(asked.id) == asked and archive.store.recording(row.id).hold is None
+    assert lines(archive, row) == [
+        ("ask", "done"),
+        *[("approve", "refused")] * 2,
+        *[("refuse", "refused"), ("withdraw", "refused"), ("approve", "refused")],
+    ]
+    assert "hold, number" in str(archive.store.accesses(row.id)[1].detail)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ground": "curiosity"}, "ground 'curiosity' is not listed"),
+        ({"reference": ""}, "--reference is empty"),
+        ({"review": "soon"}, "'soon' is not a day"),
+        ({"review": "2026-11-25"}, "is not in the future"),
+        ({"action": "renew"}, "there is nothing to renew"),
+        ({"action": "release"}, "it is not on hold"),
+        ({"action": "export"}, "'criminal' is not listed"),
+        ({"action": "export", "purpose": "quality"}, "needs nobody's approval"),
+        ({"action": "export", "channel": None}, "the side is needed"),
+        ({"action": "sing"}, "cannot be asked for; accepted: hold, renew, release, export"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    archive: Archive, row: Recording, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ApprovalError, match=said):
+        ask(archive, wanted(row, **changes), by("durand"), RULES)  # type: ignore[arg-type]
+    assert lines(archive, row) == [("ask", "refused")] and pending(archive.store) == []
+
+
+def test_what_is_asked_for_twice(archive: Archive, held: Recording) -> None:
+    first = ask(archive, wanted(held, "release"), by("durand"), RULES)
+    with pytest.raises(ApprovalError, match=f"asked for already, as number {first.id}"):
+        ask(archive, wanted(held, "release"), by("roux"), RULES)
+    for login in ("durand", "roux"):  # each for a use of their own
+        ask(archive, wanted(held, "export"), by(login), RULES)
+    with pytest.raises(ApprovalError, match="asked for already"):
+        ask(archive, wanted(held, "export"), by("durand"), RULES)
+    withdraw(archive, first.id, by("durand"))
+    ask(archive, wanted(held, "release"), by("roux"), RULES)
+
+
+@pytest.mark.parametrize("end", [State.APPROVED, State.REFUSED, State.WITHDRAWN])
+def test_what_is_decided_stays_decided(archive: Archive, row: Recording, end: State) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    if end is State.APPROVED:
+        approve(archive, asked.id, by(OFFICER), RULES)
+    elif end is State.REFUSED:
+        refuse(archive, asked.id, by(OFFICER), "not now")
+    else:
+        withdraw(archive, asked.id, by("durand"), "a mistake")
+    with pytest.raises(ApprovalError, match=f"is {end} already"):
+        approve(archive, asked.id, by("roux"), RULES)
+    with pytest.raises(ApprovalError, match=f"is {end} already"):
+        refuse(archive, asked.id, by("roux"), "no")
+    with pytest.raises(ApprovalError, match=f"is {end} already"):
+        withdraw(archive, asked.id, by("durand"))
+    assert (archive.store.recording(row.id).hold is None) is (end is not State.APPROVED)
+    with pytest.raises(UnknownId):
+        approve(archive, asked.id + 1, by(OFFICER), RULES)
+
+
+# --- what came first ---
+
+
+def test_a_hold_that_arrives_before_a_purge_stays(archive: Archive, row: Recording) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    approve(archive, asked.id, by(OFFICER), RULES)
+    assert not purge(archive, row.expires_at, TERMS).removed
+    assert archive.store.recording(row.id).status is Status.CLOSED
+
+
+def test_after_a_purge_the_approval_says_so(archive: Archive, row: Recording) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    assert remove(archive, row.id, row.expires_at)  # nobody has agreed yet: nothing holds it
+    with pytest.raises(ApprovalError, match="it is already purged"):
+        approve(archive, asked.id, by(OFFICER), RULES)
+    assert archive.store.approval(asked.id).state == "pending"
+    assert lines(archive, row)[-1] == ("approve", "refused")
+    refuse(archive, asked.id, by(OFFICER), "it is gone")
+
+
+def test_what_changed_meanwhile_stays_undone(
+    archive: Archive, row: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    hold = Hold(ground="criminal", reference="9", by="a", approved_by="b", review=date(2028, 1, 1))
+    held = place(archive, row.id, hold, Access(at=START, action="hold", by="a"))
+    with pytest.raises(ApprovalError, match="it is on hold already"):
+        approve(archive, asked.id, by(OFFICER), RULES)
+    end = ask(archive, wanted(held, "release"), by("durand"), RULES)
+    release(archive, row.id, Access(at=START, action="release", by="a"))
+    with pytest.raises(ApprovalError, match="it is not on hold"):
+        approve(archive, end.id, by(OFFICER), RULES)
+    late = replace(RULES, today=date(2027, 6, 1))
+    with pytest.raises(ApprovalError, match="is not in the future"):
+        approve(archive, asked.id, by(OFFICER), late)
+
+    def full(changed: Recording) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive, "change", full)
+    with pytest.raises(OSError, match="No space left"):
+        approve(archive, asked.id, by(OFFICER), RULES)
+    assert archive.store.approval(asked.id).state == "pending"
+    assert lines(archive, row)[-1] == ("approve", "failed")
+
+
+# --- every short history ---
+
+
+@dataclass(frozen=True)
+class Step:
+    what: str
+    login: str
+    number: int = 0
+
+
+class Undo(Exception):
+    pass
+
+
+class Histories:
+    """Every history of a few steps, each taken and undone again; what was seen before is not seen twice."""
+
+    def __init__(self, archive: Archive, row: Recording, action: str) -> None:
+        self.archive, self.row, self.action = archive, row, action
+        self.seen: dict[object, int] = {}  # with how many steps were taken from there
+        self.taken = 0
+        self.first = self.done()
+
+    def done(self) -> Counter[str]:
+        """How often what has been done, as the trace tells."""
+        uses = self.archive.store.accesses(self.row.id)
+        return Counter(use.action for use in uses if use.outcome == "done")
+
+    def steps(self) -> Iterator[Step]:
+        numbers = [one.id for one in self.archive.store.approvals(self.row.id)]
+        for login in ("durand", "petit", "roux"):
+            if len(numbers) < 2:
+                yield Step("ask", login)
+            for number in numbers:
+                for what in ("approve", "refuse", "withdraw", "use"):
+                    yield Step(what, login, number)
+
+    def state(self) -> object:
+        store = self.archive.store
+        told = [(one.by, one.state, one.decided_by) for one in store.approvals(self.row.id)]
+        hold = store.recording(self.row.id).hold
+        return tuple(told), hold is None, (hold or {}).get("by")
+
+    def take(self, step: Step) -> bool:
+        archive, row, who = self.archive, self.archive.store.recording(self.row.id), by(step.login)
+        try:
+            if step.what == "ask":
+                ask(archive, wanted(row, self.action), who, RULES)
+            elif step.what == "approve":
+                approve(archive, step.number, who, RULES)
+            elif step.what == "refuse":
+                refuse(archive, step.number, who, "no")
+            elif step.what == "withdraw":
+                withdraw(archive, step.number, who)
+            else:
+                begin_approved(archive, row, court(row, step.login), step.number, RULES, channel="both")
+        except (ApprovalError, UseRefused):
+            return False
+        return True
+
+    def walk(self, depth: int) -> None:
+        for step in [*self.steps()] if depth else []:
+            before = self.state()
+            try:
+                with self.archive.store.write():
+                    done = self.take(step)
+                    self.taken += 1
+                    assert done or self.state() == before, step
+                    self.holds_true(step, done=done)
+                    if self.seen.get(self.state(), -1) < depth - 1:
+                        self.seen[self.state()] = depth - 1
+                        self.walk(depth - 1)
+                    raise Undo
+            except Undo:
+                assert self.state() == before
+
+    def holds_true(self, step: Step, *, done: bool) -> None:
+        store = self.archive.store
+        approvals = store.approvals(self.row.id)
+        since = self.done() - self.first
+        agreed = [one for one in approvals if one.state in (State.APPROVED, State.USED)]
+        for one in approvals:
+            assert (one.decided_by is None) is (one.state == State.PENDING)
+            assert one not in agreed or one.decided_by != one.by
+            assert one.state != State.WITHDRAWN or one.decided_by == one.by
+        if self.action == Asked.EXPORT:
+            assert since["export"] == sum(one.state == State.USED for one in approvals)
+        else:
+            assert since["release" if self.action == Asked.RELEASE else "hold"] == len(agreed)
+            assert not done or step.what != "use"
+        if self.action == Asked.HOLD:
+            hold = store.recording(self.row.id).hold
+            assert [one.by for one in agreed] == ([] if hold is None else [hold["by"]])
+
+
+@pytest.mark.parametrize("action", list(Asked))
+def test_in_no_short_history_anyone_approves_their_own_or_twice(tmp_path: Path, action: str) -> None:
+    archive = archive_of(Store(":memory:"), tmp_path / "recordings", tmp_path)
+    row = keep(archive, recording())
+    if action != Asked.HOLD:
+        first = Hold(ground="criminal", reference="1", by="a", approved_by="b", review=date(2027, 1, 1))
+        place(archive, row.id, first, Access(at=START, action="", by="a"))
+    histories = Histories(archive, archive.store.recording(row.id), action)
+    histories.walk(4)
+    assert histories.taken > 300 and len(histories.seen) > 20
+
+
+# --- what the database refuses by itself, and what it forgets ---
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("state = 'approved', decided_by = 'durand'", "nobody approves what they asked for"),
+        ("state = 'used', decided_by = 'durand'", "nobody approves what they asked for"),
+    ],
+)
+def test_the_database_lets_nobody_approve_their_own(
+    archive: Archive, row: Recording, change: str, said: str
+) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    with pytest.raises(sqlite3.IntegrityError, match=said):
+        archive.store._db.execute(f"UPDATE approvals SET {change} WHERE id = {asked.id}")
+
+
+def test_the_database_decides_once(archive: Archive, row: Recording) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    refused = refuse(archive, asked.id, by(OFFICER), "no")
+    for state in ("pending", "approved", "used"):
+        with pytest.raises(StoreError, match="this was decided already"):
+            archive.store.update_approval(replace(refused, state=state))
+    with pytest.raises(StoreError, match="nothing is decided before it was asked for"):
+        archive.store.add_approval(refused)
+    with pytest.raises(sqlite3.IntegrityError, match="never deleted"):
+        archive.store._db.execute("DELETE FROM approvals")
+    assert verify(archive).problems == []
+
+
+def test_an_approval_that_was_altered_shows(archive: Archive, row: Recording) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    connection = archive.store._db.conn
+    past_guards(
+        connection, [f"UPDATE approvals SET state = 'approved', decided_by = 'petit' WHERE id = {asked.id}"]
+    )
+    (state, person) = (found.problem for found in verify(archive).problems)
+    assert state == 'state is "approved", the chain says "pending"' and "leads to a person" in person
+
+
+def test_names_are_forgotten_as_in_the_trace(archive: Archive, row: Recording, tmp_path: Path) -> None:
+    """Not while the recording is kept."""
+    asked = ask(archive, wanted(row, reason=f"the call of {CALLER}"), by("durand"), RULES)
+    assert asked.reason == "the call of +336…"
+    refuse(archive, asked.id, by(OFFICER), f"{CALLER} has agreed")
+    later = row.expires_at + timedelta(days=400)
+    archive.store.forget_approvals(later)
+    assert archive.store.approval(asked.id).by == "durand"
+    remove(archive, row.id, row.expires_at)
+    assert preview(archive, later, TERMS).uses == 3  # two lines, and what was asked for
+    assert purge(archive, later, TERMS).uses == 3
+    left = archive.store.approval(asked.id)
+    assert (left.by, left.decided_by, left.reason, left.answer, left.reference) == (None,) * 5
+    assert (left.action, left.state, left.ground) == ("hold", "refused", "criminal")
+    assert b"Durand" not in bytes_under(tmp_path) and b"durand" not in bytes_under(tmp_path)
+    assert verify(archive).problems == []
+
+
+def test_they_are_listed_in_pages(archive: Archive, row: Recording) -> None:
+    numbers = []
+    for login in ("a", "b", "c"):
+        asked = ask(archive, wanted(row), by(login), RULES)
+        refuse(archive, asked.id, by(OFFICER), "no")
+        numbers.append(asked.id)
+    last = ask(archive, wanted(row), by("d"), RULES)
+    each = archive.store.each_approval
+    assert [one.id for one in each(limit=2)] == [last.id, numbers[2]]
+    assert [one.id for one in each(before=numbers[2], limit=2)] == [numbers[1], numbers[0]]
+    assert [one.id for one in each(pending=True)] == [last.id]
+
+
+def test_it_is_json_and_back(archive: Archive, row: Recording) -> None:
+    asked = ask(archive, wanted(row), by("durand"), RULES)
+    assert Approval.from_json(asked.to_json()) == asked and asked.to_json()["id"] == asked.id
+    with pytest.raises(RecordError, match="is not a number"):
+        Approval.from_json(asked.to_json() | {"id": "1"})

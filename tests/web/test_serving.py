@@ -1,0 +1,338 @@
+"""`sipagent web`, a process of its own: how it begins, answers and ends."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pyotp
+import pytest
+
+from retention.accounts.accounts import Accounts
+from retention.rows.store import Store
+from sipagent.config.load import ConfigError, load
+from sipagent.web.serving import tls_context
+from tests.notified import Notified
+from tests.peers.agent import SEARCH_PATH, RunningAgent
+from tests.peers.process import Child, free_ports
+from tests.web.logging_in import PASSWORD, enrolled, field_of
+from tests.web.served import READY, Served, certificate
+
+CODE = re.compile(r"[0-9A-Z]{5}(?:-[0-9A-Z]{5}){3}")
+pytestmark = pytest.mark.live
+
+
+def browser(page: Served) -> httpx.Client:
+    """One that believes the page's certificate."""
+    verify = page.context if page.scheme == "https" else True
+    return httpx.Client(base_url=page.origin, verify=verify, headers={"accept-language": "en"})
+
+
+def accounts(page: Served) -> Accounts:
+    return Accounts(page.folder / "accounts.db")
+
+
+def log_in(client: httpx.Client, name: str, password: str, digits: str) -> httpx.Response:
+    form = {"csrf": field_of(client.get("/login").text, "csrf"), "name": name}
+    return client.post("/login", data=form | {"password": password, "digits": digits})
+
+
+def test_it_says_where_it_is_and_offers_the_first_account(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    with page.running() as child, browser(page) as client:
+        said = child.wait_line(lambda line: "There is no account yet" in line)
+        assert f"{page.origin}/first makes the first one, by the code " in said
+        code = CODE.search(said)
+        assert code
+        form = {"csrf": field_of(client.get("/first").text, "csrf"), "code": code[0], "name": "Anne"}
+        step = client.post("/first", data=form).text
+        letters = re.search(r'<code id="secret">([^<]+)<', step)
+        assert letters
+        totp = pyotp.TOTP(letters[1].replace(" ", ""))
+        fields = {name: field_of(step, name) for name in ("csrf", "code", "name", "sealed")}
+        typed = {"password": PASSWORD, "again": PASSWORD, "digits": totp.now()}
+        assert client.post("/first", data=fields | typed).headers["location"] == "/accounts"
+        assert client.get("/accounts").status_code == 200
+        assert client.get("/first").status_code == 404
+    with page.running() as child:
+        assert "There is no account" not in child.tail()
+
+
+def test_beyond_this_machine_the_first_account_is_made_by_a_command(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    page.file.write_text(page.file.read_text() + 'trusted_proxies = ["192.0.2.10"]\n')
+    with page.running() as child:
+        said = child.wait_line(lambda line: "There is no account yet" in line)
+        assert "`sipagent user add NAME --role administrator`" in said and not CODE.search(said)
+
+
+def test_it_ends_cleanly_with_a_stream_open_and_tells_nothing_of_itself(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    with accounts(page) as there:
+        claire = enrolled(there, "Claire", "listener")
+    with page.running() as child, browser(page) as client:
+        answer = log_in(client, "Claire", PASSWORD, claire.totp.now())
+        assert answer.status_code == 303 and "server" not in answer.headers and "date" not in answer.headers
+        with client.stream("GET", "/api/v1/events") as stream:
+            assert "now" in next(text for text in stream.iter_text() if "event:" in text)
+            began = time.monotonic()
+            child.signal(signal.SIGTERM)
+            assert child.wait(20) == 0
+            assert time.monotonic() - began < 10
+    assert "Traceback" not in child.tail(1000) and "failed" not in child.tail(1000)
+
+
+def test_nothing_that_was_typed_is_in_the_log_or_on_the_disk(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    with accounts(page) as there:
+        claire = enrolled(there, "Claire", "listener")
+        _, token = there.add_token("robot", ["listener"])
+    digits = claire.totp.now()
+    with page.running() as child, browser(page) as client:
+        assert log_in(client, "Claire", "wrong " + PASSWORD, digits).status_code == 403
+        assert log_in(client, "Claire", PASSWORD, digits).status_code == 303
+        for shown in (token, token + "x"):
+            client.get("/api/v1/recordings", headers={"authorization": f"Bearer {shown}"})
+        client.get(f"/nowhere/{token}")
+        cookie = client.cookies["sipagent"]
+    written = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    for secret in (PASSWORD, token, cookie, f'"{digits}"'):
+        assert secret not in child.tail(10_000)
+        assert not [content for content in written if secret.encode() in content]
+    assert (tmp_path / "accounts.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_it_is_less_urgent_than_calls(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    with page.running() as child:
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)
+
+
+def test_systemd_is_told_when_it_answers(tmp_path: Path) -> None:
+    page, systemd = Served(tmp_path), Notified(tmp_path / "notify")
+    with page.running(NOTIFY_SOCKET=systemd.address):
+        systemd.wait_for("READY=1")
+
+
+# --- TLS ---
+
+
+def served_certificate(page: Served) -> bytes | None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", page.port)) as plain,
+        context.wrap_socket(plain) as connection,
+    ):
+        return connection.getpeercert(binary_form=True)
+
+
+def test_by_its_own_certificate_which_it_reads_anew(tmp_path: Path) -> None:
+    page = Served(tmp_path, tls=True)
+    with page.running() as child:
+        with browser(page) as client:
+            answer = client.get("/login")
+            assert answer.headers["strict-transport-security"]
+            assert (
+                "__Host-sipagent-form" in answer.headers["set-cookie"]
+                and "Secure" in answer.headers["set-cookie"]
+            )
+        first = served_certificate(page)
+        (tmp_path / "web.pem").write_text("not a certificate")
+        child.signal(signal.SIGHUP)
+        child.wait_line(lambda line: "certificate_refused" in line)
+        assert served_certificate(page) == first
+        certificate(tmp_path)
+        child.signal(signal.SIGHUP)
+        child.wait_line(lambda line: "certificate_read" in line)
+        assert served_certificate(page) != first
+
+
+def test_not_by_old_versions(tmp_path: Path) -> None:
+    page = Served(tmp_path, tls=True)
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with page.running(), socket.create_connection(("127.0.0.1", page.port)) as plain:
+        with pytest.raises(ssl.SSLError):
+            old.wrap_socket(plain)
+        with pytest.raises((http.client.HTTPException, OSError)):
+            urllib.request.urlopen(f"http://127.0.0.1:{page.port}/login", timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("no certificate", "web.certificate: .*web.pem: No such file or directory; accepted: a PEM file"),
+        ("no key", "web.private_key: .*web.key: No such file or directory; accepted: a PEM file"),
+        ("text", r"web.certificate: .*web.pem: is no certificate, or not that of .*web.key \("),
+        ("another", r"web.certificate: .*web.pem: is no certificate, or not that of .*web.key \("),
+        ("locked", "web.private_key: .*web.key: has a passphrase, and nobody is there to type it; accepted"),
+    ],
+)
+def test_a_certificate_that_is_of_no_use_is_one_line(tmp_path: Path, change: str, problem: str) -> None:
+    page = Served(tmp_path, tls=True)
+    pem, key = tmp_path / "web.pem", tmp_path / "web.key"
+    match change:
+        case "no certificate":
+            pem.unlink()
+        case "no key":
+            key.unlink()
+        case "text":
+            pem.write_text("text")
+        case "another":
+            certificate(tmp_path, "other")
+            (tmp_path / "other.key").rename(key)
+        case "locked":
+            locked = tmp_path / "locked.key"
+            command = [
+                "openssl",
+                "pkey",
+                "-in",
+                str(key),
+                "-aes256",
+                "-passout",
+                "pass:x",
+                "-out",
+                str(locked),
+            ]
+            subprocess.run(command, check=True, capture_output=True)
+            locked.rename(key)
+    with pytest.raises(ConfigError, match=problem):
+        tls_context(load(page.file))
+
+
+# --- what fails at the beginning ---
+
+
+def ended(page: Served, *words: str) -> tuple[int, str]:
+    child = Child(page.command(*words), page.folder, env={"LANGUAGE": "C", "PYTHONPATH": SEARCH_PATH})
+    return child.wait(30), child.tail()
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", page.port))
+        other.listen()
+        assert ended(page) == (1, f"sipagent: web.listen: 127.0.0.1:{page.port}: Address already in use")
+
+
+def test_without_a_page_in_the_configuration_there_is_none(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    page.file.write_text(page.file.read_text().partition("[web]")[0])
+    for words in (("web",), ("run", "--web")):
+        code, said = ended(page, *words)
+        assert code == 1 and said.startswith("sipagent: web.listen is absent, so there is no page; accepted")
+
+
+# --- those who only take time ---
+
+
+def test_who_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one who has asked before, and one who never ends a head; who asks in time is answered."""
+    starter = tmp_path / "hurried.py"
+    starter.write_text(
+        "from sipagent.web import serving\nserving.HEAD_S = 0.5\nfrom sipagent.__main__ import main\nmain()\n"
+    )
+    page = Served(tmp_path)
+    command = page.command()
+    command[1:3] = [str(starter)]
+    child = Child(command, tmp_path, env={"LANGUAGE": "C", "PYTHONPATH": SEARCH_PATH})
+    try:
+        child.wait_line(lambda line: READY in line, 30)
+        sockets = [socket.create_connection(("127.0.0.1", page.port), timeout=10) for _ in range(3)]
+        sockets[1].sendall(b"GET /login HTTP/1.1\r\nHost:")
+        head = f"GET /static/style.css HTTP/1.1\r\nHost: 127.0.0.1:{page.port}\r\n\r\n".encode()
+        sockets[2].sendall(head + b"GET")
+        answers = [_all_of(one) for one in sockets]
+        assert answers[:2] == [b"", b""] and answers[2].startswith(b"HTTP/1.1 200 OK")
+        assert urllib.request.urlopen(f"{page.origin}/login", timeout=10).status == 200
+    finally:
+        child.stop()
+
+
+def _all_of(connection: socket.socket) -> bytes:
+    """What comes until the other side closes; raises TimeoutError where it does not."""
+    received = b""
+    with connection:
+        while piece := connection.recv(1 << 16):
+            received += piece
+    return received
+
+
+def test_giant_heads_are_refused(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    with page.running() as child:
+        with socket.create_connection(("127.0.0.1", page.port), timeout=10) as connection:
+            connection.sendall(b"GET /login HTTP/1.1\r\nX: " + b"x" * 100_000)
+            answer = _until_end(connection)
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+        assert urllib.request.urlopen(f"{page.origin}/login", timeout=10).status == 200
+        assert "Traceback" not in child.tail(1000)
+
+
+def _until_end(connection: socket.socket) -> bytes:
+    received = b""
+    try:
+        while piece := connection.recv(1 << 16):
+            received += piece
+    except ConnectionResetError:
+        pass
+    return received
+
+
+# --- beside the agent ---
+
+
+def with_page(port: int) -> dict[str, dict[str, Any]]:
+    return {
+        "operators": {"extensions": ["sip:201@127.0.0.1:5070"]},
+        "web": {"listen": f"127.0.0.1:{port}"},
+    }
+
+
+def test_run_has_it_beside_it_and_ends_it(tmp_path: Path) -> None:
+    port = free_ports(1)
+    agent = RunningAgent(tmp_path / "agent", with_page(port))
+    agent.start("--web")
+    try:
+        agent.child.wait_line(lambda line: READY in line, 30)
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/login", timeout=10).status == 200
+    finally:
+        agent.close()
+    with pytest.raises(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/login", timeout=5)
+
+
+def test_a_page_whose_agent_was_killed_ends_too(tmp_path: Path) -> None:
+    port = free_ports(1)
+    agent = RunningAgent(tmp_path / "agent", with_page(port))
+    agent.start("--web")
+    agent.child.wait_line(lambda line: READY in line, 30)
+    agent.child.signal(signal.SIGKILL)
+    agent.child.wait()
+    until = time.monotonic() + 20
+    while time.monotonic() < until and _answers(port):
+        time.sleep(0.05)
+    assert not _answers(port)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_store_and_the_accounts_are_there_before_anybody_asks(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    with page.running(), Store(tmp_path / "retention.db") as store:
+        assert store.accesses() == [] and (tmp_path / "accounts.db").exists()
