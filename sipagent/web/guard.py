@@ -71,7 +71,7 @@ def failure(fault: StoreError | ArchiveError | OSError) -> Problem:
     if isinstance(fault, TryAgain):
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(fault), headers={"Retry-After": "1"})
     said = str(fault) if not isinstance(fault, OSError) else fault.strerror or type(fault).__name__
-    log.error("an answer failed", problem=said)
+    log.error("answer_failed", reason=said)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, said)
 
 

@@ -13,7 +13,7 @@ import click
 from sipagent.cli.base import Failure, Workplace
 from sipagent.config.tables.web import WebTable
 
-NICER = 10  # than calls, which come first
+NICER = 10  # behind calls, which come first
 ENDS_S = 10.0  # that the page may take to end
 
 
@@ -43,7 +43,7 @@ def web_command(work: Workplace, log_json: bool) -> None:
     systemd = Systemd.from_environment()
     configure_log(log_json)
     with suppress(PermissionError):
-        os.nice(NICER)
+        os.nice(max(0, NICER - os.nice(0)))  # a unit may have said so already
     logins = Logins(config)
     site = Site(config=config, identify=logins.identify)
     accounts, store = logins.accounts, site.store  # which say now if they cannot be opened
