@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import socket
 import sys
 import threading
@@ -97,7 +98,7 @@ class Entered:
 def enter(agent: RunningAgent, running: RunningPage, key: Path | None = None) -> Entered:
     """Make an account with a key, as an administrator does, and begin a session, as its owner does."""
     with_key = () if key is None else ("--key", str(key))
-    said = agent.cli("user", "add", "Claire Petit", *ROLE, *with_key)
+    said = agent.cli("user", "add", _new_name("person"), *ROLE, *with_key)
     found = _CODE.search(said)
     if found is None:
         raise PeerError(f"user add prints no code: {said}")
@@ -117,6 +118,11 @@ def enter(agent: RunningAgent, running: RunningPage, key: Path | None = None) ->
     return Entered(dict([client.headers["Cookie"].split("=", 1)]), session["csrf"])
 
 
+def _new_name(of: str) -> str:
+    """One that an earlier run has not given in a folder that stays."""
+    return f"{of} {secrets.token_hex(4)}"
+
+
 def fields_of(answer: Answer) -> dict[str, str]:
     """The hidden fields of the forms on a page."""
     return {name: unescape(value) for name, value in _HIDDEN.findall(answer.body.decode())}
@@ -129,7 +135,7 @@ def _cookies(answer: Answer) -> str:
 
 def program(agent: RunningAgent) -> dict[str, str]:
     """Make a token, as an administrator does: what every request of a program carries."""
-    shown = agent.cli("token", "add", "bench program", *ROLE).strip()
+    shown = agent.cli("token", "add", _new_name("program"), *ROLE).strip()
     return {"Authorization": f"Bearer {shown}"}
 
 
