@@ -39,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -89,6 +89,10 @@ bench-store: .venv/tested ## list, verify and purge among a million rows: about 
 
 bench-load: .venv/tested peers ## have a hundred recorded calls at once: what they cost, and how they sound
 	@.venv/bin/python -m tests.bench.load
+
+bench-web: .venv/tested peers ## measure the page: lists out of a million, the first sound, twenty listeners beside fifty calls
+	@$(call need,chromium:chromium)
+	@.venv/bin/python -m tests.bench.web
 
 soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
 	@.venv/bin/python -m tests.bench.soak
