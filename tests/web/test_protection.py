@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from sipagent.config.tables.web import WebTable
-from sipagent.web.serving import protection
+from sipagent.web import received
 from sipagent.web.serving.protection import CSP, LARGEST, Protection
 from tests.configured import SMALL, read
 from tests.web.logging_in import WEB, Page, opened
@@ -135,11 +135,16 @@ def test_giant_bodies_are_refused_by_their_word_and_by_their_length() -> None:
         refused = asking.post("/", content=iter([b"x"]), headers={"content-length": word})
         assert refused.status_code in (HTTPStatus.OK, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     assert answer.headers["content-security-policy"] == CSP
+    told = asking.post("/api/v1/persons", content=b"x" * (LARGEST + 1))
+    assert (
+        told.headers["content-type"] == "application/problem+json"
+        and told.json()["status"] == told.status_code
+    )
 
 
 def test_nobody_who_sends_slowly_holds_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """The body is read before an address answers at all."""
-    monkeypatch.setattr(protection, "WITHIN_S", 0.05)
+    monkeypatch.setattr(received, "WITHIN_S", 0.05)
     sent: list[Message] = []
     asked: list[str] = []
 

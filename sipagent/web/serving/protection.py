@@ -10,13 +10,15 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sipagent.config.tables.web import WebTable
+from sipagent.web import received
+from sipagent.web.site import API
 
 LARGEST = (1 << 18) + 4096  # bytes of what is sent; a little more than any page takes
-WITHIN_S = 15.0  # in which all of it has to come
+TOO_LONG = f"what is sent is too long; accepted: {LARGEST} bytes"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; worker-src 'self'"
@@ -57,9 +59,9 @@ class Protection:
         refused = self._looked_at(scope)
         if refused is None:
             try:
-                receive = await _received(scope, receive)
+                receive = await _taken(scope, receive)
             except _TooMuch as problem:
-                refused = _plain(problem.status, problem.said)
+                refused = _plain(scope, problem.status, problem.said)
         app = self._app if refused is None else refused
         await app(scope, receive, self._with_headers(send))
 
@@ -88,16 +90,16 @@ class Protection:
             if proto == "http" and self._web.origin.startswith("https:"):
                 return self._by_https(scope)
         elif self._hosts and headers.get("host", "").lower() not in self._hosts:
-            return _plain(HTTPStatus.MISDIRECTED_REQUEST, f"this page is {self._web.origin}")
+            return _plain(scope, HTTPStatus.MISDIRECTED_REQUEST, f"this page is {self._web.origin}")
         elif scope["scheme"] == "http" and self._hosts and peer is not None and not peer.is_loopback:
-            return _plain(HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
+            return _plain(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
         forwarded = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in forwarded]
         return None
 
     def _by_https(self, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
-            return _plain(HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
+            return _plain(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
         path = scope.get("raw_path", b"/").decode("latin-1")
         return RedirectResponse(self._web.origin + path, HTTPStatus.PERMANENT_REDIRECT)
 
@@ -123,14 +125,14 @@ class _TooMuch(Exception):
         self.status, self.said = status, said
 
 
-async def _received(scope: Scope, receive: Receive) -> Receive:
+async def _taken(scope: Scope, receive: Receive) -> Receive:
     """Read all that is sent, and have it read once more by who answers. Raises _TooMuch."""
     length = Headers(scope=scope).get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > LARGEST:
-        raise _TooMuch(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"too long; accepted: {LARGEST} bytes")
+        raise _TooMuch(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LONG)
     content = bytearray()
     try:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(received.WITHIN_S):
             more = True
             while more:
                 message = await receive()
@@ -140,10 +142,13 @@ async def _received(scope: Scope, receive: Receive) -> Receive:
                 more = message.get("more_body", False)
                 if len(content) > LARGEST:
                     raise _TooMuch(
-                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"too long; accepted: {LARGEST} bytes"
+                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                        f"what is sent is too long; accepted: {LARGEST} bytes",
                     )
     except TimeoutError as error:
-        raise _TooMuch(HTTPStatus.REQUEST_TIMEOUT, f"it did not come within {WITHIN_S:g} s") from error
+        raise _TooMuch(
+            HTTPStatus.REQUEST_TIMEOUT, f"what is sent did not come within {received.WITHIN_S:g} s"
+        ) from error
     waiting: list[Message] = [{"type": "http.request", "body": bytes(content), "more_body": False}]
 
     async def again() -> Message:
@@ -152,8 +157,13 @@ async def _received(scope: Scope, receive: Receive) -> Receive:
     return again
 
 
-def _plain(status: HTTPStatus, said: str) -> Response:
-    return PlainTextResponse(f"{said}\n", int(status), headers={"Connection": "close"})
+def _plain(scope: Scope, status: HTTPStatus, said: str) -> Response:
+    """An answer before any address was asked: one line, or what programs read."""
+    headers = {"Connection": "close"}
+    if not scope["path"].startswith(API):
+        return PlainTextResponse(f"{said}\n", int(status), headers=headers)
+    told = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": said}
+    return JSONResponse(told, int(status), headers=headers, media_type="application/problem+json")
 
 
 def _hosts(web: WebTable) -> frozenset[str]:
