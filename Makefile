@@ -39,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -90,6 +90,10 @@ bench-store: .venv/tested ## list, verify and purge among a million rows: about 
 bench-load: .venv/tested peers ## have a hundred recorded calls at once: what they cost, and how they sound
 	@.venv/bin/python -m tests.bench.load
 
+bench-web: .venv/tested peers ## measure the page: lists out of a million, the first sound, twenty listeners beside fifty calls
+	@$(call need,chromium:chromium)
+	@.venv/bin/python -m tests.bench.web
+
 soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
 	@.venv/bin/python -m tests.bench.soak
 
@@ -139,9 +143,9 @@ languages: .venv/tested ## put the translations together, and say what is missin
 clean: ## remove .venv and caches; recordings stay
 	@rm -rf .venv .python .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-peers: # the programs at the other end of the tests, which start their own: Debian's service would take port 5060
-	@$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium); \
-	for service in kamailio prometheus; do case "$$missing" in *$$service*) \
+peers: # the programs at the other end of the tests, which start their own: Debian's services would take their ports
+	@$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium nginx:nginx caddy:caddy); \
+	for service in kamailio prometheus nginx caddy; do case "$$missing" in *$$service*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now $$service; fi;; esac; done
 
 lock: .venv/installed ## write which versions are shipped: what pyproject.toml asks for anew; UPGRADE=--upgrade: the newest of all

@@ -128,6 +128,18 @@ def test_a_call_without_a_recording_has_no_state_of_one() -> None:
             assert store.receipts(chosen) == []
 
 
+def test_calls_without_a_recording() -> None:
+    with Store(":memory:") as store:
+        without, recorded = recording(), recording(1)
+        store.add_receipt(receipt(without, recording_id=None))
+        store.add_receipt(receipt(recorded))
+        store.add_recording(recorded)
+        for others in (Selection(), Selection(number=without.caller)):
+            chosen = replace(others, unrecorded=True)
+            assert [call.id for call in store.receipts(chosen)] == [without.id]
+            assert [row.id for row in store.recordings(chosen)] == [recorded.id]
+
+
 def test_pages_together_are_the_whole(store: Store) -> None:
     for chosen in (Selection(), Selection(operator="201"), Selection(flagged=True), Selection(held=True)):
         for read in (store.recordings, store.receipts):
@@ -154,6 +166,24 @@ def test_an_operator_of_many_addresses_is_found_at_each_of_them() -> None:
         assert len(store.recordings(Selection(operator="201"))) == 60
         assert len(store.recordings(Selection(operator="201", limit=7))) == 7
         assert store.recordings(Selection(operator="202")) == []
+
+
+@pytest.mark.parametrize("callers", [3, 399, 401])
+def test_callers_are_looked_up_where_they_are_few(callers: int) -> None:
+    """More are found by looking: the list is the same."""
+    with Store(":memory:") as store:
+        with store.write():
+            for number in range(callers + 7):
+                others = number >= callers
+                caller = f"+3361{number:05d}0612" if not others else f"+49{number:05d}"
+                store.add_recording(recording(number, caller=caller))
+            store.add_recording(recording(callers + 9, caller="+33612"))
+        ends, begins = Selection(caller=("+330612", "0612")), Selection(caller=("+3361", "0361"))
+        assert len(store.recordings(ends)) == callers and len(store.recordings(begins)) == callers + 1
+        newest = store.recordings(replace(begins, limit=3))
+        assert [row.started_at for row in newest] == sorted((row.started_at for row in newest), reverse=True)
+        assert newest[0].caller == "+33612" and newest[1].caller == f"+3361{callers - 1:05d}0612"
+        assert store.recordings(replace(begins, after=newest[1].id, limit=1)) == newest[2:]
 
 
 def test_the_newest_come_first_and_only_as_many(store: Store) -> None:

@@ -60,7 +60,7 @@ FIGURES = """
 @media print { .figures { --c0: #2f6db5; --c1: #e0902a; --c2: #8b6fc0; --c3: #a9b0ba; --c4: #3b9a7d;
   --c5: #c9534f; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .figures figure, .tiles, .figures tr, .figures h2 { break-inside: avoid; }
-  .figures h2 { break-after: avoid; }
+  .figures h2 { break-after: avoid; } .figures svg { min-width: 0; }
   .figures .table, .figures .long { max-height: none; overflow: visible; }
   .figures thead th { position: static; } }
 """

@@ -4,12 +4,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, ViewportSize
 
 TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
-NARROW, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
-ZOOMED = {"width": 640, "height": 450}  # 1280 × 900 at 200 %
-REFLOW = {"width": 320, "height": 256}  # 1280 × 1024 at 400 %, WCAG 1.4.10
+NARROW: ViewportSize = {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+ZOOMED: ViewportSize = {"width": 640, "height": 450}  # 1280 × 900 at 200 %
+REFLOW: ViewportSize = {"width": 320, "height": 256}  # 1280 × 1024 at 400 %, WCAG 1.4.10
 
 _FOCUSABLE = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
 # what can be reached, each numbered; of radio buttons with one name one is reached, the others by arrows

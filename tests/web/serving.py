@@ -10,9 +10,9 @@ from starlette.types import ASGIApp
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """Its address, `http://127.0.0.1:43210`, until the end."""
-    with socket.create_server(("127.0.0.1", 0)) as place:
+def serving(app: ASGIApp, port: int = 0) -> Iterator[str]:
+    """Its address, `http://127.0.0.1:43210`, until the end; `port`: an unused one, or this."""
+    with socket.create_server(("127.0.0.1", port)) as place:
         settings = uvicorn.Config(
             app, log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1
         )

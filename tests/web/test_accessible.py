@@ -133,6 +133,20 @@ def tabs(chromium: Browser) -> Iterator[dict[Scheme, Page]]:
         context.close()
 
 
+def test_what_is_wrong_is_found(tabs: dict[Scheme, Page]) -> None:
+    page = tabs["light"]
+    page.set_viewport_size(NARROW)
+    page.set_content(
+        "<!doctype html><html lang=en><title>x</title><main><h1>x</h1><p style='color: #ccc'>pale</p>"
+        "<p style='width: 600px'>wide</p><a href='#' style='outline: none'>seen</a><input>"
+        "<button tabindex=-1>x</button></main>"
+    )
+    found = violations(page)
+    assert {line.partition(":")[0] for line in found} == {"color-contrast", "label"}
+    assert "wide" in too_wide(page)[0]
+    assert [fault.partition(":")[0] for fault in unreached(page)] == ["no outline", "not reached"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 @pytest.mark.parametrize("path", ALL)

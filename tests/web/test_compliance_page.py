@@ -146,10 +146,10 @@ def test_a_form_from_elsewhere_starts_nothing_and_is_in_the_trace(asking: Asking
     for form in ({"x": "1"}, {"csrf": "csrf-paul"}, {"csrf": "é"}):
         answer = asking.client.post("/compliance/check", data=form)
         assert answer.status_code == HTTPStatus.FORBIDDEN
-    assert asking.client.post("/compliance/check", json={}).status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    assert asking.client.post("/compliance/check", json={}).status_code == HTTPStatus.FORBIDDEN
     assert asking.site.commands.running is None
     rows = asking.site.store.accesses()
-    assert [(row.action, row.outcome, row.by) for row in rows] == [("right", "refused", "claire")] * 3
+    assert [(row.action, row.outcome, row.by) for row in rows] == [("right", "refused", "claire")] * 4
 
 
 def test_the_register_is_the_commands_own(asking: Asking, said: dict[str, Answer]) -> None:

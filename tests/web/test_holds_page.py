@@ -70,7 +70,7 @@ def test_one_asks_and_another_approves(asking: Asking, web_office: Office) -> No
     assert 'id="approve"' not in text and 'id="refuse"' not in text
     asking.login(Role.OFFICER, name="paul")
     text = page(asking)
-    assert f"Hold as evidence: criminal, file 2026-41, to be looked at again on {SOON}" in text
+    assert f"Hold: criminal, reference 2026-41, to be looked at again on {SOON}." in text
     assert 'id="approve"' in text and 'id="refuse"' in text and f'id="approval-{number}"' in text
     answer = post(asking, number, "approve", answer="seen")
     assert (answer.status_code, answer.headers["location"]) == (HTTPStatus.SEE_OTHER, "/holds")
@@ -143,10 +143,10 @@ def test_a_renewal_a_release_and_a_copy_wait_too(asking: Asking, web_office: Off
     asking.login(Role.OFFICER, name="paul")
     text = page(asking)
     for said in (
-        "Hold that goes on: ",
+        "The hold goes on: ",
         "End of the hold: the case is closed",
-        "Copy for: criminal",
-        "both sides",
+        "Export for criminal",
+        "both voices",
     ):
         assert said in text, said
     ids = re.findall(r'\bid="([^"]*)"', text)
@@ -225,4 +225,4 @@ def test_it_is_french_for_the_french(asking: Asking, web_office: Office) -> None
     asked(asking, web_office.call())
     asking.login(Role.OFFICER, name="paul", language="fr")
     text = page(asking)
-    assert "Conservation comme preuve\u00a0: pénal, dossier 2026-41" in text and "Approuver" in text
+    assert "Conservation comme preuve\u00a0: pénal, référence 2026-41" in text and "Approuver" in text

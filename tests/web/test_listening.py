@@ -17,7 +17,7 @@ from tests.kept import remove
 from tests.office import RATE, Office
 from tests.sealing import PASSPHRASE
 from tests.web.browser import heard, needs_chromium, sounding
-from tests.web.hearing import at_the_end, call, make_listening_office, noise, open_key, play
+from tests.web.hearing import at_the_end, call, make_listening_office, noise, open_key, play, seek
 from tests.web.listening import Listener, listening
 
 pytestmark = needs_chromium
@@ -218,7 +218,7 @@ def test_what_ends_meanwhile_ends_clearly(
     play(page)
     expect(page.locator("#waveform-caller")).to_be_visible()
     claire.refuse = status
-    page.locator("#position").fill("35")
+    seek(page, 35)
     expect(page.locator("#listen-fault")).to_contain_text(said)
     expect(page.locator("#key-opened")).to_be_visible(visible=open)
     if status != HTTPStatus.FORBIDDEN:
@@ -231,7 +231,7 @@ def test_a_purge_ends_what_is_listened_to(claire: Listener, office: Office, pers
     open_key(page, office)
     play(page)
     remove(office.archive, row.id, datetime.now(UTC))
-    page.locator("#position").fill("35")
+    seek(page, 35)
     expect(page.locator("#listen-fault")).to_contain_text("removed meanwhile")
 
 
@@ -290,6 +290,21 @@ def test_the_browser_keeps_a_key_only_if_asked_and_only_sealed(
     expect(page.locator("#key-kept")).to_be_hidden()
 
 
+def test_a_browser_that_keeps_nothing_says_so(
+    claire: Listener, office: Office, person: BrowserContext
+) -> None:
+    row, page = call(office, noise(1)), person.new_page()
+    page.goto(claire.url(row))
+    blocked = page.evaluate(
+        """async () => {
+            const { keep, kept } = await import("/static/kept.js");
+            IDBFactory.prototype.open = () => { throw new DOMException("", "SecurityError"); };
+            return [await kept(), await keep(new Uint8Array(1)).catch(({ code }) => code)];
+        }"""
+    )
+    assert blocked == [None, "key_not_kept"]
+
+
 def test_the_key_goes_with_its_person_from_one_recording_to_the_next(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
@@ -322,3 +337,32 @@ def test_the_key_goes_with_its_person_from_one_recording_to_the_next(
     page.click(f"text={second.id}")
     expect(page.locator("h1")).to_have_text(second.id)
     expect(page.locator("#key-closed")).to_be_visible()
+
+
+def test_the_key_stays_open_through_the_real_pages(
+    claire: Listener, office: Office, person: BrowserContext
+) -> None:
+    """The list, another recording, the calls of the moment, and back; not through a login."""
+    first, second = call(office, noise(1)), call(office, noise(1.5, 2), ago=timedelta(hours=2))
+    page = person.new_page()
+    page.goto(f"{claire.address}/recordings/{first.id}")
+    open_key(page, office)
+    page.click("#key-open")
+    expect(page.locator("#key-name")).to_have_text("claire")
+    page.click("nav >> text=Recordings")
+    page.wait_for_url("**/recordings")
+    expect(page.locator("nav [aria-current]")).to_have_text("Recordings")
+    page.click(f"main a[href='/recordings/{second.id}']")
+    page.wait_for_url(f"**/recordings/{second.id}")
+    expect(page.locator("#key-name")).to_have_text("claire")
+    play(page)
+    at_the_end(page)
+    assert np.array_equal(sounding(heard(page)), noise(1.5, 2))
+    page.click("nav >> text=Now")
+    expect(page.locator("#calls-table, #in-all").first).to_be_attached()
+    page.go_back()
+    expect(page.locator("#key-name")).to_have_text("claire")
+    page.go_back()
+    page.wait_for_url("**/recordings")
+    (use,) = claire.uses
+    assert (use.recording_id, use.purpose, use.by) == (second.id, "quality", "claire")

@@ -67,7 +67,7 @@ def found(person: BrowserContext, address: str) -> Page:
 def made(page: Page) -> zipfile.ZipFile:
     with page.expect_download() as download:
         page.click("#make-with-sounds")
-    expect(page.locator("#package-state")).to_contain_text("access-2026-118.zip")
+    expect(page.locator("#listen-state")).to_contain_text("access-2026-118.zip")
     assert download.value.suggested_filename == "access-2026-118.zip"
     file = zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes()))
     assert file.testzip() is None
@@ -128,7 +128,7 @@ def test_what_is_gone_is_told_and_the_rest_is_there(
     with made(page) as file:
         assert f"sounds/{stays.id}.wav" in file.namelist()
         assert f"sounds/{goes.id}.wav" not in file.namelist()
-    expect(page.locator("#package-fault")).to_contain_text("Without the sound of")
+    expect(page.locator("#listen-fault")).to_contain_text("Without the sound of")
 
 
 def test_nothing_is_copied_before_all_is_decided(
@@ -138,10 +138,10 @@ def test_nothing_is_copied_before_all_is_decided(
     page = found(person, address)
     page.fill("#request", "")
     page.click("#make-with-sounds")
-    expect(page.locator("#package-fault")).to_contain_text("under which reference")
+    expect(page.locator("#listen-fault")).to_contain_text("under which reference")
     page.fill("#request", "2026-118")
     page.click("#make-with-sounds")
-    expect(page.locator("#package-fault")).to_contain_text("key file")
+    expect(page.locator("#listen-fault")).to_contain_text("key file")
     page.focus("#reason")
     page.keyboard.press("Enter")
     assert page.url.endswith("/requests"), "the Enter key does neither of the two things"

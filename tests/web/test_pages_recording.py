@@ -20,7 +20,12 @@ HOLD = {
     **{"ground": "criminal", "reference": "complaint 2026-41", "by": "M. Durand", "approved_by": "C. Petit"},
     "review": "2026-01-31",
 }
-FORMS = {"note": Role.LISTENER, "delete": Role.OFFICER}
+FORMS = {
+    "note": {Role.LISTENER, Role.SUPERVISOR},
+    "delete": {Role.OFFICER},
+    **{name: {Role.SUPERVISOR} for name in ("hold", "release", "withdraw")},
+}
+WANTED = {"ground": "criminal", "reference": "complaint 2026-41", "review": "2099-01-31"}
 
 
 @pytest.fixture
@@ -214,8 +219,9 @@ def test_what_each_role_is_offered(asking: Asking, web_office: Office, store: St
         return
     page = read(answer)
     offered = {form.get("action", "").rpartition("/")[2] for form in page.elements("form")}
-    assert ("note" in offered) == (role in (Role.LISTENER, Role.SUPERVISOR))
-    assert ("delete" in offered) == (role is Role.OFFICER)
+    for form in ("note", "delete", "hold"):
+        assert (form in offered) == (role in FORMS[form]), form
+    assert not offered & {"release", "withdraw"}, "there is nothing to release, or to withdraw"
     purposes = [one.get("value") for one in page.elements("option") if one.get("value")]
     assert ("quality" in purposes) == (role is not Role.OFFICER) and "access_request" in purposes
 
@@ -228,7 +234,7 @@ def test_what_each_role_may_send(
     row = web_office.call()
     person = asking.login(role)
     answer = asking.client.post(f"/recordings/{row.id}/{form}", data={"csrf": person.csrf})
-    may = FORMS[form] is role or (FORMS[form] is Role.LISTENER and role is Role.SUPERVISOR)
+    may = role in FORMS[form]
     assert (answer.status_code == HTTPStatus.FORBIDDEN) == (not may)
     assert [use.outcome for use in store.accesses()] == ([] if may else ["refused"])
 
@@ -239,8 +245,8 @@ def test_a_form_of_another_session_does_nothing(
 ) -> None:
     row = web_office.call()
     heard(store, row)
-    asking.login(Role.LISTENER, Role.OFFICER)
-    fields = {"csrf": "other", "text": "x", "reason": "x", "agreed": "1"}
+    asking.login(Role.SUPERVISOR, Role.OFFICER)
+    fields = WANTED | {"csrf": "other", "text": "x", "reason": "x", "agreed": "1", "approval": "1"}
     answer = asking.client.post(f"/recordings/{row.id}/{form}", data=fields)
     assert answer.status_code == HTTPStatus.FORBIDDEN
     assert store.recording(row.id).status is Status.CLOSED and not store.notes(row.id)
@@ -362,6 +368,87 @@ def test_an_analysis_before_it_was_heard_is_refused_and_in_the_trace(
     assert [(use.action, use.outcome) for use in store.accesses(row.id)] == [("note", "refused")]
 
 
+# --- a hold, which another approves ---
+
+
+def test_a_hold_is_asked_for_and_waits(asking: Asking, web_office: Office, store: Store) -> None:
+    row = web_office.call()
+    asking.login(Role.SUPERVISOR)
+    page = send(asking, row.id, "hold", **WANTED)
+    assert "It is asked for. Somebody else must approve it." in page.text
+    said = "Hold: criminal, reference complaint 2026-41, to be looked at again on 2099-01-31."
+    assert said in page.text and "by claire." in page.text
+    assert store.recording(row.id).hold is None
+    (asked,) = store.approvals(row.id)
+    assert (asked.action, asked.state, asked.by) == ("hold", "pending", "claire")
+    told = store.accesses(row.id)[-1]
+    assert (told.action, told.outcome, told.login, told.via) == ("ask", "done", "claire", "web")
+    asking.login(Role.LISTENER, name="paul")
+    page = get(asking, row.id)
+    assert said in page.text and not page.having("action", f"/recordings/{row.id}/withdraw")
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"review": "2020-01-31"}, "is not in the future"),
+    ({"review": "soon"}, "is not a day"),
+    ({"ground": "curiosity"}, "is not listed"),
+    ({"reference": " "}, "not a name” is empty"),
+])  # fmt: skip
+def test_a_hold_that_cannot_be(
+    asking: Asking, web_office: Office, store: Store, changes: dict[str, str], told: str
+) -> None:
+    row = web_office.call()
+    person = asking.login(Role.SUPERVISOR)
+    fields = {"csrf": person.csrf} | WANTED | changes
+    answer = asking.client.post(f"/recordings/{row.id}/hold", data=fields)
+    assert answer.is_client_error
+    page = read(answer)
+    assert told in page.by_id("fault-hold")
+    assert page.fields("post", button="Ask for the hold")["review"] == fields["review"]
+    assert not store.approvals(row.id)
+    refused = [(use.action, use.outcome) for use in store.accesses(row.id)]
+    assert refused == ([] if "reference" in changes else [("ask", "refused")])
+
+
+def test_who_asked_withdraws_it_and_nobody_else(asking: Asking, web_office: Office, store: Store) -> None:
+    row = web_office.call()
+    asking.login(Role.SUPERVISOR)
+    page = send(asking, row.id, "hold", **WANTED)
+    fields = page.fields("post", button="Withdraw it")
+    asking.login(Role.SUPERVISOR, name="paul")
+    refused = send(asking, row.id, "withdraw", approval=fields["approval"])
+    assert "only who asked for it" in refused.by_id("fault-hold")
+    asking.login(Role.SUPERVISOR)
+    page = send(asking, row.id, "withdraw", approval=fields["approval"])
+    assert "It is not asked for any more." in page.text and "Hold: criminal" not in page.text
+    assert [one.state for one in store.approvals(row.id)] == ["withdrawn"]
+
+
+def test_what_is_asked_for_of_another_call_is_not_withdrawn_here(
+    asking: Asking, web_office: Office, store: Store
+) -> None:
+    row, other = web_office.call(), web_office.call()
+    asking.login(Role.SUPERVISOR)
+    send(asking, row.id, "hold", **WANTED)
+    for number in (str(store.approvals(row.id)[0].id), "", "x", "9" * 40):
+        assert "nothing like this was asked for" in send(asking, other.id, "withdraw", approval=number).text
+    assert [one.state for one in store.approvals(row.id)] == ["pending"]
+
+
+def test_the_end_of_a_hold_or_that_it_goes_on_is_asked_for(
+    asking: Asking, web_office: Office, store: Store
+) -> None:
+    row = web_office.call()
+    held(web_office, row)
+    asking.login(Role.SUPERVISOR)
+    page = send(asking, row.id, "release", reason="complaint 2026-41 closed")
+    assert "End of the hold: complaint 2026-41 closed." in page.text
+    page = send(asking, row.id, "hold", **WANTED)
+    assert "The hold goes on: criminal" in page.text
+    assert [one.action for one in store.approvals(row.id)] == ["release", "renew"]
+    assert store.recording(row.id).hold is not None
+
+
 # --- deleted before its time ---
 
 
@@ -419,6 +506,6 @@ def test_what_was_purged_meanwhile_has_nothing_to_file(
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_call_that_does_not_exist(asking: Asking, form: str) -> None:
-    person = asking.login(Role.LISTENER, Role.OFFICER)
-    fields = {"csrf": person.csrf, "text": "x", "reason": "x"}
+    person = asking.login(Role.SUPERVISOR, Role.OFFICER)
+    fields = WANTED | {"csrf": person.csrf, "text": "x", "reason": "x"}
     assert asking.client.post(f"/recordings/nothing/{form}", data=fields).status_code == HTTPStatus.NOT_FOUND

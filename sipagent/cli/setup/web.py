@@ -17,7 +17,7 @@ from sipagent.config.tables.web import WebTable
 if TYPE_CHECKING:
     from sipagent.web.login.logins import Logins
 
-NICER = 10  # than calls, which come first
+NICER = 10  # behind calls, which come first
 ENDS_S = 10.0  # that the page may take to end
 
 
@@ -46,15 +46,19 @@ def web_command(work: Workplace, log_json: bool) -> None:
     systemd = Systemd.from_environment()
     configure_log(log_json)
     with suppress(PermissionError):
-        os.nice(NICER)
+        os.nice(max(0, NICER - os.nice(0)))  # a unit may have said so already
     logins = Logins(config)
     site = Site(config=config, identify=logins.identify)
     accounts, store = logins.accounts, site.store  # which say now if they cannot be opened
+    by_issuer = logins.issuer is not None
     origin = config.web.origin
 
     def ready() -> None:
         click.echo(_("The page is at {address}").format(address=origin), err=True)
-        if not accounts.are_there():
+        if by_issuer:
+            said = _("Logins are by {issuer}").format(issuer=config.web.oidc_issuer)
+            click.echo(said, err=True)
+        elif not accounts.are_there():
             _say_how_to_begin(config.web, logins)
         systemd.ready()
 

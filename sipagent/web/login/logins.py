@@ -19,6 +19,7 @@ from retention.accounts.credentials import code_hash
 from sipagent.config.load import Config
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
+from sipagent.web.login.issuer import BACK, Issuer
 from sipagent.web.login.pace import Pace
 from sipagent.web.login.seal import Seal
 from sipagent.web.login.sessions import Sessions
@@ -38,6 +39,7 @@ class Cookies:
 
     session: str
     form: str  # of who is not logged in
+    issuer: str  # of who was sent to the issuer
     secure: bool
 
 
@@ -59,12 +61,30 @@ class Logins:
         self._first: str | None = None  # the hash of the code for the first account
         secure = config.web.origin.startswith("https:")
         prefix = "__Host-" if secure else ""
-        self.cookies = Cookies(f"{prefix}sipagent", f"{prefix}sipagent-form", secure)
+        self.cookies = Cookies(
+            f"{prefix}sipagent", f"{prefix}sipagent-form", f"{prefix}sipagent-issuer", secure
+        )
 
     @cached_property
     def accounts(self) -> Accounts:
         """Raises StoreError."""
         return Accounts(self._config.places.accounts, self._clock)
+
+    @cached_property
+    def issuer(self) -> Issuer | None:
+        """Who says who somebody is; None where we have accounts of our own. Raises ConfigError for its
+        secret."""
+        web = self._config.web
+        if web.oidc_issuer is None:
+            return None
+        return Issuer(web.oidc_issuer, web.oidc_client_id, self._config.oidc_secret(), web.origin + BACK)
+
+    def refuse_own(self) -> None:
+        """Raises Problem where the issuer alone lets people in: with two logins one would be four eyes."""
+        if self.issuer is not None:
+            raise Problem(
+                HTTPStatus.FORBIDDEN, Reason(N_("logins are by {issuer} alone"), issuer=self.issuer.host)
+            )
 
     # --- who asks ---
 
@@ -217,7 +237,7 @@ class Logins:
     @property
     def offers_first(self) -> bool:
         """Whether the first account can be made on the page."""
-        return self._first is not None and not self.accounts.are_there()
+        return self.issuer is None and self._first is not None and not self.accounts.are_there()
 
     def is_first(self, code: str) -> bool:
         """Whether it is that code, while there is no account."""

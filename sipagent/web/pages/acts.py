@@ -1,4 +1,5 @@
-"""What is done with one call by forms of its page: an analysis is filed, the call is deleted."""
+"""What is done with one call by forms of its page: an analysis is filed, the call is deleted; a hold, or its
+end, is asked for, which somebody else then approves or not."""
 
 from dataclasses import replace
 from hashlib import sha256
@@ -7,8 +8,11 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from retention.approval import Approval, Asked
 from retention.recording import Recording
 from retention.rows.store import UnknownId
+from retention.rules.approval import ApprovalError, ask
+from retention.rules.approval import withdraw as withdrawn
 from retention.rules.attempts import attempt_delete, attempt_note, what_would_go
 from retention.rules.deletion import KeptCall, NotDeleted
 from retention.rules.note import Filed, NotFiled
@@ -17,6 +21,7 @@ from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.note_text import note_text
+from sipagent.lookup.terms import rules_of
 from sipagent.lookup.whole import whole_record
 from sipagent.web.forms import Form, form_of
 from sipagent.web.guard import Entry
@@ -38,7 +43,7 @@ def note(request: Request) -> Response:
     agreed = "agreed" in form and form.get("seen") == seen
     if not agreed and (going := what_would_go(site.archive, recording, text)):
         return shown_call(
-            request, HTTPStatus.CONFLICT, faulty="note", typed=EMPTY | form, going=going, seen=seen
+            request, HTTPStatus.CONFLICT, faulty="note", typed=typed_of(form), going=going, seen=seen
         )
     kept = site.config.retention
     try:
@@ -99,6 +104,63 @@ def delete(request: Request) -> Response:
     return render(request, "certificate.html", here=RECORDINGS, id=id, paper=paper)
 
 
+def hold(request: Request) -> Response:
+    """Ask that the recording be held, or held on where it is on hold."""
+    form, recording = form_of(request), found(request)
+    try:
+        ground = form.line("ground", _("Ground"))
+        reference = form.line("reference", _("Reference of the file that it serves, not a name"))
+        review = form.line("review", _("To be looked at again on"))
+    except ValueError as wrong:
+        return again(request, "hold", form, HTTPStatus.BAD_REQUEST, wrong)
+    wanted = _wanted(request, Asked.HOLD if recording.hold is None else Asked.RENEW)
+    wanted = replace(wanted, ground=ground, reference=reference, review=review)
+    return _asked(request, "hold", form, wanted)
+
+
+def release(request: Request) -> Response:
+    """Ask that the hold end."""
+    form, recording = form_of(request), found(request)
+    try:
+        reason = form.line("reason", _("Why, such as how the case ended"))
+    except ValueError as wrong:
+        return again(request, "release", form, HTTPStatus.BAD_REQUEST, wrong)
+    reference = None if recording.hold is None else str(recording.hold.get("reference"))
+    wanted = replace(_wanted(request, Asked.RELEASE), reason=reason, reference=reference)
+    return _asked(request, "release", form, wanted)
+
+
+def _wanted(request: Request, action: Asked) -> Approval:
+    id, at = request.path_params["id"], site_of(request).clock()
+    return Approval(at=at, action=action.value, recording_id=id, by=someone(request).name)
+
+
+def _asked(request: Request, name: str, form: Form, wanted: Approval) -> Response:
+    site = site_of(request)
+    rules = rules_of(site.config, site.clock())
+    try:
+        ask(site.archive, wanted, trace_of(request, "ask"), rules)
+    except ApprovalError as refusal:
+        return again(request, name, form, HTTPStatus.CONFLICT, refusal)
+    site.tell(someone(request), _("It is asked for. Somebody else must approve it."))
+    return back(wanted.recording_id)
+
+
+def withdraw(request: Request) -> Response:
+    """Ask no longer for what nobody has decided yet."""
+    form, site, recording = form_of(request), site_of(request), found(request)
+    number = form.get("approval", "")
+    asked = [one for one in site.store.approvals(recording.id) if str(one.id) == number]
+    if not asked:
+        raise Problem(HTTPStatus.NOT_FOUND, Reason(N_("nothing like this was asked for")))
+    try:
+        withdrawn(site.archive, asked[0].id, trace_of(request, "withdraw"))
+    except ApprovalError as refusal:
+        return again(request, "hold", form, HTTPStatus.CONFLICT, refusal)
+    site.tell(someone(request), _("It is not asked for any more."))
+    return back(recording.id)
+
+
 def found(request: Request) -> Recording:
     """The recording in the address. Raises Problem."""
     try:
@@ -109,7 +171,12 @@ def found(request: Request) -> Recording:
 
 def again(request: Request, name: str, form: Form, status: HTTPStatus, why: Exception | str) -> Response:
     """The page of the call once more, with what was typed into one of its forms, and what is wrong."""
-    return shown_call(request, status, faulty=name, fault=shown(why), typed=EMPTY | form)
+    return shown_call(request, status, faulty=name, fault=shown(why), typed=typed_of(form))
+
+
+def typed_of(form: Form) -> dict[str, str]:
+    """What stands in the fields again."""
+    return EMPTY | {name: text.replace("\r\n", "\n") for name, text in form.items()}
 
 
 def back(id: str) -> Response:
@@ -119,5 +186,8 @@ def back(id: str) -> Response:
 
 ENTRIES = (
     Entry("POST /recordings/{id}/note", note),
+    Entry("POST /recordings/{id}/hold", hold),
+    Entry("POST /recordings/{id}/release", release),
+    Entry("POST /recordings/{id}/withdraw", withdraw),
     Entry("POST /recordings/{id}/delete", delete),
 )

@@ -19,13 +19,15 @@ from retention.rules.purge import due
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.languages.spoken import gettext as _
+from sipagent.languages.spoken import pgettext
 from sipagent.lookup.terms import rules_of
 from sipagent.web.forms import Form, form_of
 from sipagent.web.guard import Entry
+from sipagent.web.pages.asked import asked_in_words
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right
 from sipagent.web.site import site_of, someone, trace_of
-from sipagent.web.templating import label, render
+from sipagent.web.templating import render
 
 _HOLDS = 1000  # that are shown, those whose review comes first
 _DECIDED = 30  # that are shown, the latest
@@ -47,26 +49,14 @@ def withdraw(request: Request) -> Response:
     return _ended(request, "withdraw")
 
 
-def in_words(asked: Approval) -> str:
-    """What is asked for, without who and when."""
-    ground = label("ground", asked.ground or asked.purpose or "")
-    return _said()[asked.action].format(
-        ground=ground,
-        reference=asked.reference or "–",
-        review=asked.review or "–",
-        reason=asked.reason or "–",
-        side=_sides().get(asked.channel or "", asked.channel),
-    )
-
-
 def states() -> dict[str, str]:
     """The words for each state."""
     return {
-        State.PENDING: _("waits"),
-        State.APPROVED: _("approved"),
-        State.REFUSED: _("refused"),
-        State.WITHDRAWN: _("withdrawn"),
-        State.USED: _("approved, and used"),
+        State.PENDING: pgettext("asked", "waits"),
+        State.APPROVED: pgettext("asked", "approved"),
+        State.REFUSED: pgettext("asked", "refused"),
+        State.WITHDRAWN: pgettext("asked", "withdrawn"),
+        State.USED: pgettext("asked", "approved, and used"),
     }
 
 
@@ -103,7 +93,7 @@ def _shown(request: Request, fault: str | None = None, form: Form | None = None)
         overdue=sum(is_overdue(row, today) for row in rows),
         may_ask=person.may(Right.ASK),
         own=own,
-        in_words=in_words,
+        in_words=asked_in_words,
         states=states(),
     )
 
@@ -145,20 +135,3 @@ def _done(done: Approval) -> str:
         Asked.RELEASE: _("Approved: the hold has ended, and the recording goes when it is due."),
         Asked.EXPORT: _("Approved: who asked can make one copy."),
     }[Asked(done.action)]
-
-
-def _said() -> dict[str, str]:
-    return {
-        Asked.HOLD: _("Hold as evidence: {ground}, file {reference}, to be looked at again on {review}"),
-        Asked.RENEW: _("Hold that goes on: {ground}, file {reference}, to be looked at again on {review}"),
-        Asked.RELEASE: _("End of the hold: {reason}"),
-        Asked.EXPORT: _("Copy for: {ground}, file {reference}, {side}"),
-    }
-
-
-def _sides() -> dict[str, str]:
-    return {
-        "both": _("both sides"),
-        "caller": _("the caller’s side alone"),
-        "operator": _("the operator’s side alone"),
-    }

@@ -101,10 +101,10 @@ def events(request: Request) -> Response:
         most = Reason("{n} watch already; accepted: fewer", n=MOST)
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, most, headers={"Retry-After": "60"})
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # no proxy keeps it back
-    return StreamingResponse(stream(request, site), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(stream(request, site, BEAT_S), media_type="text/event-stream", headers=headers)
 
 
-async def stream(request: Request, site: Site, beat_s: float = BEAT_S) -> AsyncIterator[str]:
+async def stream(request: Request, site: Site, beat_s: float) -> AsyncIterator[str]:
     """Server-sent events: `now` with the moment, at last `ended` where the session is over."""
     who = someone(request).name
     yield f"retry: {AGAIN_MS}\n\n"

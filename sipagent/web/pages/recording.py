@@ -8,10 +8,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from retention.approval import Approval, Asked, State
 from retention.archive.archive import is_nameless
 from retention.recording import Access, Event, Receipt, Recording, Status, is_id, reference_of
 from retention.rows.store import UnknownId
-from retention.rules.hold import is_overdue
+from retention.rules.hold import is_overdue, same_person
 from retention.rules.lookup import ids_meant
 from retention.rules.note import why_not as why_no_note
 from retention.rules.purge import due
@@ -22,6 +23,7 @@ from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.whole import WholeRecord, whole_record
 from sipagent.web.guard import Entry
 from sipagent.web.listening import Listening, listening_to
+from sipagent.web.pages.asked import asked_in_words
 from sipagent.web.pages.recordings import RECORDINGS, between, marks
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
@@ -64,7 +66,8 @@ def shown_call(
     site, person, id = site_of(request), someone(request), request.path_params["id"]
     known = whole_record(site.archive, id)
     row = known.recording
-    listening = None if row is None else listening_to(row, person, site)
+    approvals = site.store.approvals(id)
+    listening = None if row is None else listening_to(row, person, site, _approved(approvals, person))
     silent = None if row is None else why_silent(known, row, person, listening)
     values: dict[str, Any] = {
         "fault": None,
@@ -83,8 +86,8 @@ def shown_call(
         "uses_left_out": max(0, len(known.accesses) - USES),
         "no_note": None if row is None else why_no_note(row, known.accesses),
         "overdue": row is not None and is_overdue(row, site.local(site.clock()).date()),
-        "pending": (),
-        "asked_in_words": None,
+        "pending": [one for one in approvals if one.state == State.PENDING],
+        "asked_in_words": asked_in_words,
         "may_ask": row is not None and row.status is Status.CLOSED and person.may(Right.ASK),
         "erases": site.config.retention.erase_after_note,
         "grounds": site.config.retention.hold_grounds,
@@ -92,6 +95,16 @@ def shown_call(
         "marks": marks,
     }
     return render(request, "recording.html", status, **values | more)
+
+
+def _approved(approvals: list[Approval], person: Person) -> int | None:
+    """The number of an export that this person asked for, and can have now."""
+    theirs = [
+        one.id
+        for one in approvals
+        if (one.action, one.state) == (Asked.EXPORT, State.APPROVED) and same_person(one.by, person.name)
+    ]
+    return theirs[-1] if theirs else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ _PAGE = "\f"  # between two certificates: each on a separate page
 
 def search_page(request: Request) -> Response:
     """Where a number or a reference is typed."""
-    return _shown(request, Form([]), Asked())
+    return _shown(request, Form(), Asked())
 
 
 def found_page(request: Request) -> Response:

@@ -14,10 +14,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sipagent.config.tables.web import WebTable
-from sipagent.web import received
+from sipagent.web.problems import KIND, Problem
 from sipagent.web.site import API
 
 LARGEST = (1 << 18) + 4096  # bytes of what is sent; a little more than any page takes
+WITHIN_S = 15.0  # in which all of it has to come
 TOO_LONG = f"what is sent is too long; accepted: {LARGEST} bytes"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -61,7 +62,7 @@ class Protection:
             try:
                 receive = await _taken(scope, receive)
             except _TooMuch as problem:
-                refused = _plain(scope, problem.status, problem.said)
+                refused = _said(scope, problem.status, problem.said)
         app = self._app if refused is None else refused
         await app(scope, receive, self._with_headers(send))
 
@@ -90,16 +91,16 @@ class Protection:
             if proto == "http" and self._web.origin.startswith("https:"):
                 return self._by_https(scope)
         elif self._hosts and headers.get("host", "").lower() not in self._hosts:
-            return _plain(scope, HTTPStatus.MISDIRECTED_REQUEST, f"this page is {self._web.origin}")
+            return _said(scope, HTTPStatus.MISDIRECTED_REQUEST, f"this page is {self._web.origin}")
         elif scope["scheme"] == "http" and self._hosts and peer is not None and not peer.is_loopback:
-            return _plain(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
+            return _said(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
         forwarded = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in forwarded]
         return None
 
     def _by_https(self, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
-            return _plain(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
+            return _said(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
         path = scope.get("raw_path", b"/").decode("latin-1")
         return RedirectResponse(self._web.origin + path, HTTPStatus.PERMANENT_REDIRECT)
 
@@ -132,7 +133,7 @@ async def _taken(scope: Scope, receive: Receive) -> Receive:
         raise _TooMuch(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LONG)
     content = bytearray()
     try:
-        async with asyncio.timeout(received.WITHIN_S):
+        async with asyncio.timeout(WITHIN_S):
             more = True
             while more:
                 message = await receive()
@@ -147,7 +148,7 @@ async def _taken(scope: Scope, receive: Receive) -> Receive:
                     )
     except TimeoutError as error:
         raise _TooMuch(
-            HTTPStatus.REQUEST_TIMEOUT, f"what is sent did not come within {received.WITHIN_S:g} s"
+            HTTPStatus.REQUEST_TIMEOUT, f"what is sent did not come within {WITHIN_S:g} s"
         ) from error
     waiting: list[Message] = [{"type": "http.request", "body": bytes(content), "more_body": False}]
 
@@ -157,13 +158,13 @@ async def _taken(scope: Scope, receive: Receive) -> Receive:
     return again
 
 
-def _plain(scope: Scope, status: HTTPStatus, said: str) -> Response:
-    """An answer before any address was asked: one line, or what programs read."""
+def _said(scope: Scope, status: HTTPStatus, said: str) -> Response:
+    """A line for people, a problem for programs."""
     headers = {"Connection": "close"}
-    if not scope["path"].startswith(API):
-        return PlainTextResponse(f"{said}\n", int(status), headers=headers)
-    told = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": said}
-    return JSONResponse(told, int(status), headers=headers, media_type="application/problem+json")
+    if scope["path"].startswith(API):
+        told = Problem(status, said).to_json(said)
+        return JSONResponse(told, int(status), headers=headers, media_type=KIND)
+    return PlainTextResponse(f"{said}\n", int(status), headers=headers)
 
 
 def _hosts(web: WebTable) -> frozenset[str]:

@@ -1,13 +1,25 @@
 // The file of an identity that the browser keeps, if it was asked to: as it is, sealed by its passphrase.
 
+import { Fault } from "./identity.js";
+
 const NAME = "sipagent", STORE = "identity", KEY = "file";
 
 export async function kept() {
-  return (await inStore("readonly", (store) => store.get(KEY))) ?? null;
+  try {
+    return (await inStore("readonly", (store) => store.get(KEY))) ?? null;
+  } catch (error) {
+    if (error instanceof DOMException) return null; // it keeps nothing at all
+    throw error;
+  }
 }
 
 export async function keep(bytes) {
-  await inStore("readwrite", (store) => store.put(bytes, KEY));
+  try {
+    await inStore("readwrite", (store) => store.put(bytes, KEY));
+  } catch (error) {
+    if (error instanceof DOMException) throw new Fault("key_not_kept");
+    throw error;
+  }
 }
 
 export async function forget() {

@@ -31,9 +31,13 @@ class Opener extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  // Ends the worker, and with it every key.
+  // Has every key wiped, and ends the worker.
   close() {
-    this.#worker?.terminate();
+    const worker = this.#worker;
+    if (worker) {
+      worker.onmessage = () => worker.terminate();
+      worker.postMessage({ number: 0, ask: "lock" });
+    }
     this.#worker = null;
     for (const { reject } of this.#waiting.values()) reject(new Fault("key_closed"));
     this.#waiting.clear();

@@ -1,12 +1,14 @@
 // While a key is open, a link inside the page is fetched and its content put in place, so that the key stays where it is.
 // Without a key, links and forms are the browser's.
 //
-// A module of a page listens to `page:enter` (on document, and calls itself once at the start) to find its elements, and to
-// `page:leave` to let go of them.
+// The modules that a page names are run anew each time it is entered so; on `page:leave` (of document) they let go.
 
 import { opener } from "./key.js";
+import { save } from "./wav.js";
 
 const REPLACED = ["header", "main"];
+
+let visits = 0;
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
@@ -40,24 +42,40 @@ addEventListener("popstate", () => {
 });
 
 async function go(url, { push, body = null }) {
+  const visit = ++visits;
   document.documentElement.setAttribute("aria-busy", "true");
   try {
-    const answer = await fetch(url, body ? { method: "POST", body } : {});
-    const there = new URL(answer.url);
-    const isPage = (answer.headers.get("Content-Type") ?? "").startsWith("text/html");
-    if (there.pathname === "/login" || there.origin !== location.origin) return leave(there);
-    if (!isPage || answer.headers.has("Content-Disposition")) return body ? location.reload() : location.assign(url);
-    show(new DOMParser().parseFromString(await answer.text(), "text/html"));
-    there.hash = url.hash;
-    if (push && (!body || answer.redirected)) history.pushState(null, "", there);
-    else if (!body) history.replaceState(null, "", there);
-    await enter();
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    if (!body) leave(url); // the server does not answer: let the browser say so
+    const answer = await answerOf(url, body);
+    if (visit !== visits) return; // somewhere else meanwhile
+    if (answer) await take(answer, url, { push, body, visit });
+    else if (!body) leave(url); // the server does not answer: let the browser say so
   } finally {
     document.documentElement.removeAttribute("aria-busy");
   }
+}
+
+async function answerOf(url, body) {
+  try {
+    return await fetch(url, body ? { method: "POST", body } : {});
+  } catch (error) {
+    if (error instanceof TypeError) return null;
+    throw error;
+  }
+}
+
+async function take(answer, url, { push, body, visit }) {
+  const there = new URL(answer.url);
+  const file = /^attachment;.*filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") ?? "");
+  if (there.pathname === "/login" || there.origin !== location.origin) return leave(there);
+  if (file) return save(await answer.blob(), file[1]);
+  if (!(answer.headers.get("Content-Type") ?? "").startsWith("text/html")) return leave(body ? new URL(location.href) : url);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (visit !== visits) return;
+  show(page);
+  there.hash = url.hash;
+  if (push && (!body || answer.redirected)) history.pushState(null, "", there);
+  else if (!body) history.replaceState(null, "", there);
+  await enter(page, visit);
 }
 
 function leave(url) {
@@ -75,18 +93,15 @@ function show(page) {
     const [there, here] = [page.querySelector(name), document.querySelector(name)];
     if (there && here) here.replaceWith(document.adoptNode(there));
   }
-  show.scripts = [...page.querySelectorAll("script[type=module][src]")].map((script) => script.getAttribute("src"));
 }
 
-async function enter() {
-  for (const source of show.scripts) {
-    const url = new URL(source, location.href);
-    if (url.origin === location.origin) await import(url.href);
-  }
+async function enter(page, visit) {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const main = document.querySelector("main");
   if (target) target.scrollIntoView();
   else scrollTo(0, 0);
-  (target || main).focus({ preventScroll: true });
-  document.dispatchEvent(new Event("page:enter"));
+  (target || document.querySelector("main")).focus({ preventScroll: true });
+  for (const script of page.querySelectorAll("script[type=module][src]")) {
+    const url = new URL(script.getAttribute("src"), location.href);
+    if (url.origin === location.origin) await import(`${url.href}?visit=${visit}`);
+  }
 }

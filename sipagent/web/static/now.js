@@ -144,3 +144,7 @@ document.addEventListener("visibilitychange", () => {
   } else if (!source) follow();
 });
 if (!document.hidden) follow();
+document.addEventListener("page:leave", () => { // see navigation.js
+  over = true;
+  source?.close();
+}, { once: true });

@@ -46,7 +46,7 @@ const asks = {
       close();
       throw new Fault("key_damaged");
     }
-    if (remember) await keep(bytes);
+    if (remember) await keep(bytes).catch(closing);
     bytes.fill(0);
     looked = null;
     return { publicKey: encoded(identity.publicKey) };
@@ -194,6 +194,11 @@ function endOf(of) {
     of.pull.close();
     sodium.wipe(of.key, 32);
   }
+}
+
+function closing(error) {
+  close();
+  throw error;
 }
 
 function close() {

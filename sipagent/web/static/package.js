@@ -1,67 +1,24 @@
 // Makes the package for a person with its sounds: they are opened here, by the key that the server has not.
 
+import "./navigation.js";
 import { use } from "./asking.js";
+import { Attempts } from "./attempts.js";
 import { KeyField } from "./key-field.js";
-import { Fault, opener } from "./key.js";
+import { Fault } from "./key.js";
 import { Sound } from "./sound.js";
 import { save, wavOf } from "./wav.js";
-import { wordsIn } from "./words.js";
 import { zipOf } from "./zip.js";
 
 // of one recording alone: the others are copied nevertheless
 const OF_ONE = ["refused", "gone", "not_for_this_key", "sealed_for_other", "not_opened"];
 
-class Packaging {
+class Packaging extends Attempts {
   constructor(root) {
-    this.root = root;
-    this.say = wordsIn(this.at("package-words"));
+    super(root, ["make-with-sounds", "key-open"]);
     this.key = this.at("key") && new KeyField(this);
     if (!root.querySelector("[data-sound]:not([data-sound=''])")) return;
     for (const id of ["with-sounds", "make-with-sounds"]) this.at(id).hidden = false;
     this.at("make-with-sounds").addEventListener("click", () => this.attempt(() => this.make()));
-  }
-
-  at(id) {
-    return document.getElementById(id);
-  }
-
-  // Does something that may fail, and says so.
-  async attempt(act) {
-    if (this.busy) return;
-    this.busy = true;
-    this.alarm(null);
-    this.at("make-with-sounds").setAttribute("aria-disabled", "true");
-    try {
-      await act();
-    } catch (error) {
-      this.state("");
-      this.fail(error);
-    } finally {
-      this.busy = false;
-      this.at("make-with-sounds").removeAttribute("aria-disabled");
-    }
-  }
-
-  fail(error) {
-    if (!(error instanceof Fault)) console.error(error);
-    if (error.code === "session_over") opener.close();
-    this.alarm(this.told(error));
-  }
-
-  told(error) {
-    const { code, detail } = error instanceof Fault ? error : new Fault("failed");
-    return code === "refused" && detail ? detail : this.say(code, { key: this.root.dataset.keyName });
-  }
-
-  alarm(text) {
-    const place = this.at("package-fault");
-    place.hidden = text === null;
-    place.textContent = text ?? "";
-  }
-
-  state(text) {
-    const place = this.at("package-state");
-    if (place.textContent !== text) place.textContent = text;
   }
 
   async make() {
@@ -82,15 +39,15 @@ class Packaging {
         form.append("sound", box.value);
       } catch (error) {
         if (!OF_ONE.includes(error.code)) throw error;
-        left.push(`${box.dataset.told} (${this.told(error)})`);
+        left.push(`${box.dataset.told} (${error.detail ?? this.say(error.code)})`);
       }
     }
     this.state(this.say("packing"));
     const { name, files } = await this.written(form);
     const texts = Object.entries(files).map(([file, content]) => ({ name: file, content }));
     save(await zipOf([...texts, ...entries]), name);
-    this.state(this.say("made", { name }));
     if (left.length) this.alarm(this.say("left_out", { calls: left.join("; ") }));
+    this.state(this.say("made", { name }));
   }
 
   // One sound as a WAV file: an export, in the trace before it is here.
@@ -124,4 +81,7 @@ class Packaging {
 }
 
 const form = document.getElementById("package");
-if (form) new Packaging(form);
+if (form) {
+  const packaging = new Packaging(form);
+  document.addEventListener("page:leave", () => packaging.key?.close(), { once: true });
+}

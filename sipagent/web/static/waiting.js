@@ -5,6 +5,7 @@ const LATE_MS = 5000;
 
 async function renewed() {
   const answer = await fetch(location.href, { cache: "no-store" });
+  if (left) return null;
   if (!answer.ok || answer.redirected) {
     location.reload();
     return null;
@@ -13,12 +14,14 @@ async function renewed() {
   return page.getElementById("renewed");
 }
 
-let pause = SOON_MS;
+let pause = SOON_MS, left = false;
+document.addEventListener("page:leave", () => (left = true), { once: true }); // see navigation.js
 async function look() {
+  if (left) return;
   const here = document.getElementById("renewed");
   try {
     const now = await renewed();
-    if (now === null) return;
+    if (now === null || left) return;
     if (!("waiting" in now.dataset)) {
       here.replaceWith(now);
       return;

@@ -1,0 +1,185 @@
+"""The first page in a browser: it follows what happens, and finds a server that was away."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from starlette.requests import Request
+
+from retention.recording import Receipt, new_id
+from retention.rows.store import Store
+from retention.storage.files import alone
+from sipagent.config.load import load
+from sipagent.web.app import create_app
+from sipagent.web.rights import Role
+from sipagent.web.site import Person, Site
+from tests.kept import CALLER, recording
+from tests.office import CONFIG
+from tests.web.browser import chromium, needs_chromium, person
+from tests.web.serving import serving
+
+__all__ = ["chromium", "person"]
+pytestmark = needs_chromium
+
+OPERATOR = "sip:201@127.0.0.1:5070"
+
+
+@pytest.fixture
+def who() -> list[Person]:
+    """Whoever is in it is logged in."""
+    return [Person(name="claire", roles=frozenset([Role.LISTENER]), via="web", language="en", csrf="c")]
+
+
+@pytest.fixture
+def site(tmp_path: Path, who: list[Person], monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A service whose agent runs."""
+    monkeypatch.setattr("sipagent.web.pages.now.BEAT_S", 0.2)
+    (tmp_path / "config.toml").write_text(CONFIG, encoding="utf-8")
+
+    def identify(request: Request) -> Person | None:
+        return who[0] if who else None
+
+    site = Site(config=load(tmp_path / "config.toml"), identify=identify)
+    with site.store as store:
+        assert store.places is not None
+        with alone(store.places.lock):
+            yield site
+
+
+@pytest.fixture
+def store(site: Site) -> Iterator[Store]:
+    """The agent's own."""
+    with Store(site.config.places.database) as store:
+        yield store
+
+
+def call() -> Receipt:
+    at = datetime.now(UTC)
+    return Receipt(id=new_id(at), started_at=at, caller=CALLER, called="3631")
+
+
+def following(person: BrowserContext, address: str) -> Page:
+    """The page, once it follows."""
+    page = person.new_page()
+    page.goto(address)
+    expect(page.locator("#following")).to_have_text("This page follows what happens.")
+    return page
+
+
+def test_the_table_changes_in_place(person: BrowserContext, site: Site, store: Store) -> None:
+    with serving(create_app(site)) as address:
+        page = following(person, address)
+        expect(page.locator("#in-all")).to_have_text("No call just now.")
+        expect(page.locator("#operators tr")).to_contain_text("free")
+        store.add_receipt(one := call())
+        row = page.locator("#calls tr")
+        expect(row).to_contain_text(one.id[-6:])
+        expect(row).to_contain_text("hears the notice, or chooses")
+        expect(row).to_contain_text("NO REC not decided yet")
+        row.locator("a").focus()
+        now = datetime.now(UTC)
+        talking = replace(one, decision="allowed", decided_at=now, connected_at=now, operator=OPERATOR)
+        store.update_receipt(replace(talking, recording_id=one.id))
+        store.add_recording(replace(recording(), id=one.id, started_at=now))
+        expect(row).to_contain_text("talks with 201")
+        expect(row.get_by_text("REC", exact=True)).to_be_visible()
+        expect(row.get_by_text("NO REC", exact=True)).to_be_hidden()
+        expect(row.locator("a")).to_be_focused()
+        expect(page.locator("#operators tr")).to_contain_text(one.id[-6:])
+        expect(page.locator("#in-all")).to_have_text("1 call, 1 recorded")
+        expect(page.locator("#said")).to_have_text("1 call, 0 recorded")  # not one after the other
+        store.update_receipt(replace(talking, ended_at=now, outcome="connected"))
+        expect(page.locator("#in-all")).to_have_text("No call just now.")
+        expect(row).to_have_count(0)
+        assert CALLER[-8:] not in page.content()
+
+
+def test_what_the_script_shows_is_what_the_server_shows(
+    person: BrowserContext, site: Site, store: Store
+) -> None:
+    """Every kind of row: told by the template, and then by the script."""
+    now = datetime.now(UTC)
+    for fields in (
+        {},
+        {"decision": "allowed", "decided_by": "silence", "decided_at": now},
+        {"decision": "not_allowed", "decided_by": "sampling", "decided_at": now},
+        {"decision": "refused", "decided_by": "dtmf", "connected_at": now, "operator": OPERATOR},
+    ):
+        store.add_receipt(replace(call(), **fields))  # type: ignore[arg-type]
+    with serving(create_app(site)) as address:
+        page = following(person, address)
+        words = """[...document.querySelectorAll('tbody tr')]
+          .map((row) => row.innerText.replace(/\\d+:\\d\\d\\b/g, ''))"""
+        scripted = page.evaluate(words)
+        assert len(scripted) == 5
+        page.evaluate(
+            """async () => {
+              const text = await (await fetch("/")).text();
+              const told = new DOMParser().parseFromString(text, "text/html");
+              for (const id of ["calls", "operators"])
+                document.getElementById(id).replaceWith(told.getElementById(id));
+            }"""
+        )
+        assert page.evaluate(words) == scripted
+
+
+def test_it_finds_a_server_that_was_away(person: BrowserContext, site: Site, store: Store) -> None:
+    with serving(create_app(site)) as address:
+        page = following(person, address)
+    expect(page.locator("#following")).to_contain_text("The connection is lost")
+    expect(page.locator("#renew")).to_be_visible()
+    store.add_receipt(one := call())
+    with serving(create_app(site), urlsplit(address).port or 0):
+        expect(page.locator("#following")).to_have_text("This page follows what happens.", timeout=20_000)
+        expect(page.locator("#calls tr")).to_contain_text(one.id[-6:])
+
+
+def test_it_says_when_the_session_has_ended(person: BrowserContext, site: Site, who: list[Person]) -> None:
+    with serving(create_app(site)) as address:
+        page = following(person, address)
+        who.clear()
+        expect(page.locator("#following")).to_contain_text("Your session has ended")
+        expect(page.locator("#renew")).to_be_visible()
+
+
+def test_it_says_when_the_session_ended_while_the_server_was_away(
+    person: BrowserContext, site: Site, who: list[Person]
+) -> None:
+    with serving(create_app(site)) as address:
+        page = following(person, address)
+    who.clear()
+    with serving(create_app(site), urlsplit(address).port or 0):
+        expect(page.locator("#following")).to_contain_text("Your session has ended", timeout=20_000)
+
+
+def test_a_page_that_nobody_looks_at_keeps_no_connection(
+    person: BrowserContext, site: Site, store: Store
+) -> None:
+    hide = """(hidden) => {
+      Object.defineProperty(document, "hidden", { configurable: true, value: hidden });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with serving(create_app(site)) as address:
+        page = following(person, address)
+        page.evaluate(hide, True)
+        expect(page.locator("#following")).to_contain_text("it was left")
+        store.add_receipt(call())
+        page.evaluate(hide, False)
+        expect(page.locator("#calls tr")).to_have_count(1)
+
+
+def test_without_a_script_it_is_right_when_it_is_loaded(chromium: Browser, site: Site, store: Store) -> None:
+    store.add_receipt(one := call())
+    context = chromium.new_context(locale="en", java_script_enabled=False)
+    with serving(create_app(site)) as address:
+        page = context.new_page()
+        page.goto(address)
+        assert one.id[-6:] in page.locator("#calls").inner_text()
+        store.update_receipt(replace(one, ended_at=datetime.now(UTC), outcome="abandoned"))
+        page.get_by_role("link", name="Show it anew").click()
+        assert "No call just now." in page.locator("#in-all").inner_text()
+    context.close()
