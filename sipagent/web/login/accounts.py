@@ -44,7 +44,7 @@ def _page(request: Request, error: str | None = None, form: Form | None = None) 
         own=own,
         now=site.clock(),
         error=error,
-        form=form or Form(),
+        form=form or Form(()),
     )
 
 
