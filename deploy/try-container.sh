@@ -9,8 +9,8 @@ cd "$(dirname "$0")/.."
 export PODMAN_IGNORE_CGROUPSV1_WARNING=1
 image=localhost/sipagent-tried base=${CONTAINER_BASE:-}
 folder=$(mktemp -d -p "${TMPDIR:-/var/tmp}" sipagent-container-XXXXXX)
-container=
-trap '[ -z "$container" ] || podman rm --force "$container" >/dev/null; rm -rf --one-file-system "$folder"' EXIT
+container='' page=''
+trap 'for one in $container $page; do podman rm --force "$one" >/dev/null; done; rm -rf --one-file-system "$folder"' EXIT
 fail() { echo "deploy/try-container.sh: $1" >&2; exit 1; }
 
 # What this machine allows at most is what a container may have at most.
@@ -54,7 +54,7 @@ extensions = ["sip:201@127.0.0.1:35070"]
 new_key = true
 ANSWERS
 sed -i -e 's/^# \[metrics\]$/[metrics]/' -e 's/^# listen = "127.0.0.1:9464"/listen = "127.0.0.1:39464"/' \
-	-e 's/^rtp_ports = .*/rtp_ports = "36000-36199"/' -e 's/^calls = .*/calls = 4/' "$folder/etc/config.toml"
+	-e 's/^rtp_ports = .*/rtp_ports = "36000-36199"/' -e 's/^calls = .*/calls = 4/' -e 's/^listen = "127.0.0.1:8443"/listen = "127.0.0.1:38443"/' "$folder/etc/config.toml"
 container=$(podman run --detach "${shut[@]}" "${limits[@]}" \
 	"${volumes[@]}" "$image")
 grep -q -m 1 '"event": "ready"' < <(timeout 120 podman logs --follow "$container" 2>&1) || {
@@ -65,6 +65,13 @@ podman healthcheck run "$container" || fail 'its health is not told'
 podman exec "$container" sipagent status
 [ "$(podman exec "$container" id -u)" = 5060 ] || fail 'it runs as another user than its own'
 if podman exec "$container" touch /etc/sipagent/x /usr/x 2>/dev/null; then fail 'it can write where it must not'; fi
+echo 'The page: a second container with the same volumes'
+page=$(podman run --detach --no-healthcheck "${shut[@]}" "${limits[@]}" "${volumes[@]}" "$image" web)
+podman exec "$page" sipagent token add essai --role listener >"$folder/token"
+python3 deploy/try/asked.py http://127.0.0.1:38443/login | grep -q 'name="password"' || fail 'the page asks for no password'
+[ "$(python3 deploy/try/asked.py http://127.0.0.1:38443/api/v1/recordings "$folder/token")" = '[]' ] || fail 'the page lists no recordings'
+podman stop --time 30 "$page" >/dev/null
+[ "$(podman inspect --format '{{.State.ExitCode}}' "$page")" = 0 ] || fail 'the page did not end well'
 podman stop --time 120 "$container" >/dev/null
 [ "$(podman inspect --format '{{.State.ExitCode}}' "$container")" = 0 ] || fail 'it did not end well'
 [ -s "$folder/var/retention.db" ] || fail 'its database is not in its volume'

@@ -12,7 +12,7 @@ export LC_ALL=C.UTF-8
 
 make_bare trixie systemd,systemd-sysv,dbus,iproute2,procps
 mkdir -p "$root/srv/sipagent" "$root/srv/try"
-cp deploy/try/{answers.toml,call.py,units.sh} "$root/srv/try/"
+cp deploy/try/{answers.toml,asked.py,call.py,units.sh} "$root/srv/try/"
 cp "$package" "$root/srv/try/sipagent.deb"
 # The network is there for apt alone: what boots has but a loopback.
 in_bare 'export DEBIAN_FRONTEND=noninteractive && apt-get update --quiet=2 && apt-get install --yes --quiet=2 /srv/try/sipagent.deb >/dev/null'

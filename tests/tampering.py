@@ -45,11 +45,11 @@ def lived_in(folder: Path) -> Archive:
     by_login = replace(use_of(first), login="a.roux", via="web", system_user=None)
     kept.store.add_access(replace(by_login, action="export", reference="2026/7", detail="both to x"))
     kept.store.add_sum(sum_of(41))
-    kept.store.add_note(note_on(first))
     kept.store.add_approval(asked_of(first))
     asked = kept.store.add_approval(asked_of(second))
     decided = replace(asked, state="approved", decided_at=START, decided_by="b.petit", answer="see the file")
     kept.store.update_approval(decided)
+    kept.store.add_note(note_on(first))
     return kept
 
 

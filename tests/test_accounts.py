@@ -355,12 +355,17 @@ def test_who_changes_password_or_authenticator_ends_all_sessions(accounts: Accou
     assert accounts.check("Ann", "another long password", other.at(clock.now))
 
 
-def test_a_login_that_was_proved_elsewhere_is_noted(accounts: Accounts, clock: Clock) -> None:
-    account, _ = accounts.add("Ann", ["listener"])
-    accounts.check("Ann", "", "")
-    accounts.logged_in(account.id)
-    there = accounts.meant("Ann")
-    assert (there.last_login_at, there.failures) == (clock.now, 0)
+def test_who_is_vouched_for_is_known_by_the_subject(accounts: Accounts, clock: Clock) -> None:
+    made = accounts.vouched_for("https://id 1", "Ann", ["listener"])
+    assert (made.name, made.roles, made.last_login_at) == ("Ann", ("listener",), clock.now)
+    later = accounts.vouched_for("https://id 1", "Ann Lee", ["officer"])
+    assert (later.id, later.name, later.roles) == (made.id, "Ann", ("officer",))
+    assert "of this name" in raised(lambda: accounts.vouched_for("https://id 2", "ANN", ["listener"]))
+    enrolled(accounts, clock, "Bob")
+    assert "of this name" in raised(lambda: accounts.vouched_for("https://id 3", "Bob", ["listener"]))
+    prepared, _ = accounts.add("Eve", ["administrator"], KEY)
+    taken = accounts.vouched_for("https://id 4", "eve", ["listener"])
+    assert (taken.id, taken.key, taken.roles) == (prepared.id, KEY, ("listener",))
 
 
 # --- tokens ---

@@ -42,6 +42,7 @@ from sipagent.agent.recorder.stored import files_in
 from tests import kept
 from tests.crashing import killed_before
 from tests.kept import CALLER, START, Paths, keep, receipt, recording
+from tests.tampering import asked_of
 
 NOW = START + timedelta(days=1)
 LATER = START + timedelta(days=400)  # all has expired
@@ -130,12 +131,14 @@ def test_all_of_it_comes_back_and_is_as_it_was_written(
     live.store.places.seed.write_text("seed")
     live.store.places.stamps.mkdir()
     (live.store.places.stamps / "1.tsr").write_bytes(b"stamp")
+    asked = live.store.add_approval(asked_of(rows[2]))
     backup = backed_up(live, tmp_path / "backups")
     assert backup.name == f"sipagent-{NOW:%Y%m%dT%H%M%SZ}"
     again, settled = restored(backup, tmp_path / "new")
     assert (settled.failed, settled.erased, settled.unfinished, settled.suspended) == ([], [], [], None)
     assert again.store.recordings() == live.store.recordings()
     assert again.store.receipts() == live.store.receipts()
+    assert list(again.store.each_approval(pending=True)) == [asked]
     for row in rows:
         there, here = Paths(live), Paths(again)
         assert here.final(row.id, "flac").read_bytes() == there.final(row.id, "flac").read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,8 @@ def materials(tmp_path: Path) -> dict[str, Any]:
         {"type": "library", "name": "some_wheel", "version": "1.0", "purl": "pkg:pypi/some_wheel@1.0"},
     ]}  # fmt: skip
     (site / "some_wheel-1.0.dist-info/sboms/one.json").write_text(json.dumps(own))
+    vendor = site / "sipagent/web/static/vendor"
+    shutil.copytree(ROOT / "sipagent/web/static/vendor", vendor)
     (tmp_path / "home/bin").mkdir()
     (tmp_path / "home/bin/python3.11").write_bytes(b"ELF")
     environment = {
@@ -115,14 +118,14 @@ def materials(tmp_path: Path) -> dict[str, Any]:
 
 
 def test_the_bill_names_interpreter_and_wheels_with_hashes(materials: dict[str, Any]) -> None:
-    interpreter, wheel, other = materials["components"]
+    interpreter, wheel, other, _ = materials["components"]
     assert (interpreter["name"], interpreter["components"][0]["name"]) == ("cpython", "bin/python3.11")
     assert interpreter["components"][0]["hashes"][0]["alg"] == "SHA-256"
     assert [one["hashes"][0]["content"] for one in (wheel, other)] == ["s" * 64, "o" * 64]
 
 
 def test_the_bill_names_what_wheels_bring_and_no_folder_of_this_machine(materials: dict[str, Any]) -> None:
-    _, wheel, other = materials["components"]
+    _, wheel, other, _ = materials["components"]
     assert {one["name"] for one in wheel["components"]} == {
         "openssl",
         "lib/python3.11/site-packages/some_wheel.libs/libsome.so.1",
@@ -132,9 +135,18 @@ def test_the_bill_names_what_wheels_bring_and_no_folder_of_this_machine(material
     assert "file://" not in json.dumps(materials)
 
 
+def test_the_bill_names_what_the_page_hands_to_browsers(materials: dict[str, Any]) -> None:
+    *_, sodium = materials["components"]
+    (file,) = sodium["components"]
+    told = json.loads((ROOT / "sipagent/web/static/vendor/manifest.json").read_text(encoding="utf-8"))
+    assert [(one["package"], one["version"]) for one in told] == [(sodium["name"], sodium["version"])]
+    assert file["name"].endswith("site-packages/sipagent/web/static/vendor/libsodium-sumo.mjs")
+    assert file["hashes"][0]["content"] == told[0]["sha256"]
+
+
 def test_the_bill_depends_on_what_it_has_alone(materials: dict[str, Any]) -> None:
     (ours,) = materials["dependencies"]
-    assert ours["dependsOn"] == ["Some.Wheel==1.0", "interpreter"]
+    assert ours["dependsOn"] == ["Some.Wheel==1.0", "interpreter", materials["components"][-1]["bom-ref"]]
 
 
 def test_the_package_depends_on_the_kamailio_that_is_needed() -> None:

@@ -156,6 +156,24 @@ def test_an_operator_of_many_addresses_is_found_at_each_of_them() -> None:
         assert store.recordings(Selection(operator="202")) == []
 
 
+@pytest.mark.parametrize("callers", [3, 399, 401])
+def test_callers_are_looked_up_where_they_are_few(callers: int) -> None:
+    """More are found by looking: the list is the same."""
+    with Store(":memory:") as store:
+        with store.write():
+            for number in range(callers + 7):
+                others = number >= callers
+                caller = f"+3361{number:05d}0612" if not others else f"+49{number:05d}"
+                store.add_recording(recording(number, caller=caller))
+            store.add_recording(recording(callers + 9, caller="+33612"))
+        ends, begins = Selection(caller=("+330612", "0612")), Selection(caller=("+3361", "0361"))
+        assert len(store.recordings(ends)) == callers and len(store.recordings(begins)) == callers + 1
+        newest = store.recordings(replace(begins, limit=3))
+        assert [row.started_at for row in newest] == sorted((row.started_at for row in newest), reverse=True)
+        assert newest[0].caller == "+33612" and newest[1].caller == f"+3361{callers - 1:05d}0612"
+        assert store.recordings(replace(begins, after=newest[1].id, limit=1)) == newest[2:]
+
+
 def test_the_newest_come_first_and_only_as_many(store: Store) -> None:
     newest = store.recordings(Selection(limit=3))
     assert [row.id for row in newest] == expected(Selection(limit=3)) and len(newest) == 3

@@ -3,9 +3,11 @@
 `make audit` asks pip-audit, which needs PyPI's list of advisories.
 """
 
+import json
 import re
 import tomllib
 from datetime import date
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -126,3 +128,17 @@ def test_the_table_says_what_the_package_says(name: str) -> None:
         or SAID.get(next(iter(classes), "")) == told
         or not (said or classes)
     )
+
+
+def test_what_the_page_hands_to_browsers_is_what_it_is_said_to_be() -> None:
+    """Its hash, its licence, and a line among the parts that come inside."""
+    vendor = ROOT / "sipagent/web/static/vendor"
+    told = json.loads((vendor / "manifest.json").read_text(encoding="utf-8"))
+    files = {path.name for path in vendor.iterdir()} - {"manifest.json"}
+    assert files == {one[name] for one in told for name in ("file", "license_file")}
+    inside = (ROOT / "deploy/licences.md").read_text(encoding="utf-8").partition("\n## ")[2]
+    for one in told:
+        assert sha256((vendor / one["file"]).read_bytes()).hexdigest() == one["sha256"]
+        assert re.search(
+            rf"^\| {one['package']} {one['version']}.* \| {one['license']} \|$", inside, re.MULTILINE
+        )

@@ -37,6 +37,7 @@ def test_these_units_are_shipped() -> None:
         "sipagent-check.service",
         "sipagent-check.timer",
         "sipagent-failed@.service",
+        "sipagent-web.service",
         "sipagent.service",
     ]
 
@@ -56,7 +57,7 @@ def test_systemd_reads_all_of_them_without_a_complaint(tmp_path: Path) -> None:
         (units / name).write_bytes((FOLDER / name).read_bytes())
     for needed in ("sysinit", "basic", "shutdown", "network-online", "multi-user", "timers", "time-sync"):
         (units / f"{needed}.target").write_text("[Unit]\n")
-    for program in ("bin/sh", "usr/bin/sipagent"):
+    for program in ("bin/kill", "bin/sh", "usr/bin/sipagent"):
         path = tmp_path / program
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o755)
@@ -65,7 +66,10 @@ def test_systemd_reads_all_of_them_without_a_complaint(tmp_path: Path) -> None:
     assert (read.stderr, read.returncode) == ("", 0)
 
 
-@pytest.mark.parametrize(("unit", "names"), [("sipagent", ["run"]), ("sipagent-check", ["check", "verify"])])
+@pytest.mark.parametrize(
+    ("unit", "names"),
+    [("sipagent", ["run"]), ("sipagent-check", ["check", "verify"]), ("sipagent-web", ["web"])],
+)
 def test_its_commands_and_options_exist(unit: str, names: list[str]) -> None:
     (line,) = settings(f"{unit}.service")["ExecStart"]
     commands = [said.split() for said in re.findall(r"/usr/bin/sipagent ([^;|']*)", line)]
@@ -80,6 +84,9 @@ def test_the_configuration_is_the_usual_one() -> None:
     assert f"--config {SYSTEM_CONFIG} run" in service["ExecStart"][0]
     assert check["Environment"] == [f"SIPAGENT_CONFIG={SYSTEM_CONFIG}"]
     assert service["ConditionPathExists"] == check["ConditionPathExists"] == [str(SYSTEM_CONFIG)]
+    page = settings("sipagent-web.service")
+    assert f"--config {SYSTEM_CONFIG} web" in page["ExecStart"][0]
+    assert page["ConditionPathExists"] == [str(SYSTEM_CONFIG)]
 
 
 def test_systemd_waits_longer_than_calls_do() -> None:
@@ -95,10 +102,6 @@ def test_what_fails_is_told() -> None:
         assert told == (None if "@" in unit else ["sipagent-failed@%n.service"])
 
 
-def test_no_unit_is_for_a_command_to_come() -> None:
-    assert ("sipagent-web.service" in UNITS) == ("web" in cli.commands)
-
-
 def test_agent_and_check_may_do_the_same() -> None:
     """But for the priority of sound."""
     own = {"Type", "ExecStart", "Environment", "Description", "OnFailure", "After", "NotifyAccess", "Nice"}
@@ -109,3 +112,15 @@ def test_agent_and_check_may_do_the_same() -> None:
         key: check[key] for key in shared if key != "TimeoutStartSec"
     }
     assert "RestrictRealtime" not in service and check["RestrictRealtime"] == ["yes"]
+
+
+def test_the_page_may_do_what_the_check_may_that_it_has_run() -> None:
+    """It is behind calls, and goes first where memory runs out; without the agent it starts all the same."""
+    page, check = (settings(f"{name}.service") for name in ("sipagent-web", "sipagent-check"))
+    sandbox = [key for key in check if key.startswith(("Protect", "Private", "Restrict", "SystemCall"))]
+    assert len(sandbox) > 15
+    assert {key: page[key] for key in sandbox} == {key: check[key] for key in sandbox}
+    assert int(page["Nice"][0]) > 0 and int(page["OOMScoreAdjust"][0]) > 0
+    assert "sipagent.service" in page["After"][0].split()
+    assert not {"Requires", "Requisite", "BindsTo", "PartOf"} & page.keys()
+    assert not any("sipagent" in wanted for wanted in page["Wants"])

@@ -2,7 +2,8 @@
 
 ENVIRONMENT is what cyclonedx-py says of the installed packages (CycloneDX JSON), HOME the folder of the
 interpreter and packages, REPORT pip's of an installation; one that is not there says nothing. What is added:
-the interpreter, the hash of each wheel, and what wheels say that they were built with.
+the interpreter, the hash of each wheel, what wheels say that they were built with, and the libraries that the
+page hands to browsers.
 """
 
 import hashlib
@@ -35,6 +36,7 @@ def main(environment: Path, home: Path, *reports: Path) -> None:
         inside = sorted(_inside(home, component), key=lambda one: str(one["bom-ref"]))
         if inside:
             component["components"] = inside
+    bill["components"] += _of_the_page(home)
     bill["components"].insert(0, _interpreter(home))
     _name_dependencies(bill)
     json.dump(bill, sys.stdout, indent=1, sort_keys=True)
@@ -93,6 +95,27 @@ def _file(home: Path, path: Path, ref: str) -> Component:
     }
 
 
+def _of_the_page(home: Path) -> list[Component]:
+    """What comes from elsewhere among the files that browsers get: their manifest says from where."""
+    found = []
+    for folder in home.glob("lib/python3*/site-packages/sipagent/web/static/vendor"):
+        for part in json.loads((folder / "manifest.json").read_text(encoding="utf-8")):
+            purl = f"pkg:npm/{part['package']}@{part['version']}"
+            found.append(
+                {
+                    "type": "library",
+                    "bom-ref": purl,
+                    "name": part["package"],
+                    "version": part["version"],
+                    "purl": purl,
+                    "licenses": [{"license": {"id": part["license"]}}],
+                    "externalReferences": [{"type": "distribution", "url": part["source"]}],
+                    "components": [_file(home, folder / part["file"], purl)],
+                }
+            )
+    return found
+
+
 def _interpreter(home: Path) -> Component:
     version = platform.python_version()
     files = sorted([*home.glob("bin/python3.*"), *home.glob("lib/libpython3*")])
@@ -110,12 +133,15 @@ def _interpreter(home: Path) -> Component:
 
 
 def _name_dependencies(bill: dict[str, Any]) -> None:
-    """Keep what is there, and say that ours needs the interpreter."""
+    """Keep what is there, and say that ours needs the interpreter and what the page hands out."""
     known = {bill["metadata"]["component"]["bom-ref"], *(one["bom-ref"] for one in bill["components"])}
     for entry in bill["dependencies"]:
         entry["dependsOn"] = [ref for ref in entry.get("dependsOn", []) if ref in known]
         if entry["ref"] == bill["metadata"]["component"]["bom-ref"]:
-            entry["dependsOn"] = sorted([*entry["dependsOn"], "interpreter"])
+            brought = [
+                one["bom-ref"] for one in bill["components"] if one.get("purl", "").startswith("pkg:npm/")
+            ]
+            entry["dependsOn"] = sorted([*entry["dependsOn"], "interpreter", *brought])
     bill["dependencies"] = [one for one in bill["dependencies"] if one["ref"] in known]
 
 

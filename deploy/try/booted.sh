@@ -36,12 +36,14 @@ apt install --yes "$(package "$older")"
 same "Kamailio's service" "$(state kamailio)" 'disabled inactive'
 same 'the service' "$(state sipagent)" 'enabled inactive'
 same 'the daily check' "$(state sipagent-check.timer)" 'enabled active'
+same 'the page' "$(state sipagent-web)" 'disabled inactive'
 
 step 'systemctl start'
 sipagent init --answers answers.toml /etc/sipagent >/dev/null
 sed -i "s/Agglo J.écoute/Allô Mairie/" /etc/sipagent/prompts/fr/*.txt # as if they had been recorded anew
 systemctl start sipagent || fail 'the service does not start'
 same 'the service' "$(state sipagent)" 'enabled active'
+systemctl enable --now sipagent-web 2>/dev/null || fail 'the page does not start'
 
 step 'an upgrade while two people talk: they end in peace, then the new version takes calls'
 exec {said}< <(exec timeout 180 /usr/lib/sipagent/bin/python3 -P call.py 192.0.2.10:5060 8)
@@ -50,6 +52,7 @@ until read -r -t 120 -u "$said" line || fail 'there is no call'; [ "$line" = 'th
 apt install --yes "$(package "$version")"
 wait "$call" || fail 'the call was cut off'
 same 'the service' "$(state sipagent)" 'enabled active'
+same 'the page' "$(state sipagent-web)" 'enabled active'
 same 'the version' "$(sipagent --version)" "sipagent $version"
 kept=$(runuser -u sipagent -- sipagent list --status closed --json | grep -c '"status": "closed"')
 same 'how many recordings are kept' "$kept" 1

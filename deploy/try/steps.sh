@@ -64,6 +64,7 @@ same 'the version' "$(sipagent --version)" "sipagent $older"
 [ ! -e /etc/systemd/system/multi-user.target.wants/kamailio.service ] || fail "Debian's Kamailio is enabled"
 [ -e /etc/systemd/system/multi-user.target.wants/sipagent.service ] || fail 'the service is not enabled'
 [ -e /etc/systemd/system/timers.target.wants/sipagent-check.timer ] || fail 'the daily check is not enabled'
+[ ! -e /etc/systemd/system/multi-user.target.wants/sipagent-web.service ] || fail 'the page is enabled'
 ! pgrep -x kamailio >/dev/null || fail 'a Kamailio runs'
 for file in /usr/share/man/man1/sipagent.1.gz /usr/share/man/man1/sipagent-export.1.gz \
 	/usr/share/bash-completion/completions/sipagent /usr/share/zsh/vendor-completions/_sipagent \

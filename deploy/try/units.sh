@@ -106,6 +106,28 @@ until_said sh 'All of it is as it was written.'
 journalctl --quiet --no-pager --output=cat --identifier sipagent-failed --priority err --since "@$since" | head -n 5
 [ -n "$(shown NextElapseUSecRealtime sipagent-check.timer)" ] || fail 'nobody starts it'
 
+begin 'the page: the package does not enable it; it answers, lets in who has a token, and goes on without the agent'
+asked() { "$python" -P asked.py "http://127.0.0.1:8443$1" "${@:2}"; }
+same 'the page' "$(systemctl is-enabled sipagent-web || true)" disabled
+systemctl enable --now sipagent-web 2>/dev/null || fail 'the page does not start'
+asked /login | grep -q 'name="password"' || fail 'it asks for no password'
+page=$(shown MainPID sipagent-web)
+same 'its user' "$(stat --format=%U "/proc/$page")" sipagent
+same 'what it may gain' "$(awk '/^CapBnd/ {print $2}' "/proc/$page/status")" 0000000000000000
+same 'its filter of system calls' "$(awk '/^Seccomp:/ {print $2}' "/proc/$page/status")" 2
+runuser -u sipagent -- sipagent user add 'Claire Petit' --role listener --by 'A trial' | grep -q ' /enrol\|/enrol$' || fail 'no code for an account'
+runuser -u sipagent -- sipagent token add trial --role administrator --role officer >token
+closed() { grep -o '"closed"' | wc -l; }
+same 'how much it lists' "$(asked /api/v1/recordings token | closed)" "$(runuser -u sipagent -- sipagent list --json | closed)"
+asked /api/v1/check token POST >/dev/null
+for _ in {1..300}; do said=$(asked /api/v1/check token) && if grep -q '"running": *false' <<<"$said"; then break; fi; sleep 0.2; done
+grep -q '"problem": *null' <<<"$said" || fail "the check that it has run says $said"
+systemctl stop sipagent
+asked /login >/dev/null || fail 'it does not go on without the agent'
+same 'the page' "$(shown MainPID sipagent-web)" "$page"
+systemctl disable --now sipagent-web 2>/dev/null
+systemctl start sipagent
+
 begin 'a configuration that is wrong is not tried again and again'
 sed -i 's/^timezone/timezon/' $config
 systemctl restart sipagent && fail 'it started'

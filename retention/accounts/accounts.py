@@ -162,11 +162,27 @@ class Accounts(Tokens):
             self._change("UPDATE accounts SET failures = 0 WHERE id = ?", row["id"])
             return account
 
-    def logged_in(self, id: int) -> None:
-        """Note a login that was proved in another way."""
+    def vouched_for(self, subject: str, name: str, roles: Sequence[str]) -> Account:
+        """The account of a person whom somebody else has let in as `subject`, with these roles from now on.
+
+        It is known by the subject. For a new one it is made, or it is one of that name which nobody has used
+        yet: such a one may have a key already. Raises AccountError where the name is somebody else's.
+        """
         with self.write():
-            sql = "UPDATE accounts SET last_login_at = ?, failures = 0 WHERE id = ?"
-            self._change(sql, to_text(self._clock()), id)
+            id = self._of_subject(subject, name, roles)
+            sql = "UPDATE accounts SET roles = ?, last_login_at = ?, failures = 0 WHERE id = ?"
+            self._change(sql, roles_text(roles), to_text(self._clock()), id)
+            return self._account(id)
+
+    def _of_subject(self, subject: str, name: str, roles: Sequence[str]) -> int:
+        rows = self._read("SELECT id FROM accounts WHERE subject = ?", subject)
+        if not rows:
+            unused = "SELECT id FROM accounts WHERE folded = ? AND subject IS NULL AND password IS NULL"
+            rows = self._read(unused, folded(name))
+            id = int(rows[0]["id"]) if rows else self._add(name, roles, None)
+            self._change("UPDATE accounts SET subject = ? WHERE id = ?", subject, id)
+            return id
+        return int(rows[0]["id"])
 
     def knows_password(self, id: int, password: str) -> bool:
         """Whether it is the account's."""

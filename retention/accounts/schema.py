@@ -4,7 +4,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 MIGRATIONS = Migrations("sipagent-accounts")
-STEPS = ("0001_accounts_codes_tokens",)
+STEPS = ("0001_accounts_codes_tokens", "0002_subjects")
 """All that this program knows."""
 
 
@@ -30,3 +30,10 @@ def _first(db: Database) -> None:
         "BEGIN DELETE FROM codes WHERE account_id = OLD.id; END",
     ):
         db.execute(statement)
+
+
+@MIGRATIONS(name=STEPS[1])
+def _second(db: Database) -> None:
+    """Who somebody is to an OpenID Connect issuer: `ISSUER SUBJECT`, which never changes, as a name may."""
+    db.execute("ALTER TABLE accounts ADD COLUMN subject TEXT")
+    db.execute("CREATE UNIQUE INDEX accounts_by_subject ON accounts (subject) WHERE subject IS NOT NULL")

@@ -1,8 +1,8 @@
 """Rebuilds a lost database from the JSON beside the recordings.
 
-Receipts, notes, the trace of uses and the tombstones are only in the database, and stay lost. In the JSON of
-a sealed recording, what leads to a person is sealed: anyone who can listen can restore it, in this run or in
-a later one.
+Receipts, notes, the trace of uses, what was asked for and the tombstones are only in the database, and stay
+lost. In the JSON of a sealed recording, what leads to a person is sealed: anyone who can listen can restore
+it, in this run or in a later one.
 """
 
 from collections.abc import Callable, Iterator

@@ -224,6 +224,10 @@ _OF_FILTERS = (
             ("reference", "substr(id, -7)", ""),
         )
     ),
+    *(
+        f"CREATE INDEX {table}_by_end ON {table} (substr(caller, -4), caller) WHERE caller IS NOT NULL"
+        for table in ("receipts", "recordings")
+    ),
 )
 _OF_APPROVALS = (
     "CREATE INDEX approvals_of_recordings ON approvals (recording_id)",

@@ -4,17 +4,21 @@ Of the conditions of a selection one leads: an index has exactly its rows, in th
 of a million come as fast as 50 of a hundred, and a rare row too. The others are looked at row by row.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, islice
 
 from retention.recording import Status, to_text
-from retention.rows.pages import Listing
+from retention.rows.pages import Listing, Query
 
 _REFERENCE = 6  # characters: what a call's reference has, and an index
 _JOINED = "recordings CROSS JOIN receipts ON receipts.recording_id = recordings.id"  # in this order
 # the index of a condition has few rows, or more: the first that there is leads
-_LEADING = ("reference", "number", "held", "operator", "flagged", "status", "outcome", "decision")
+_LEADING = ("reference", "number", "held", "caller", "operator", "flagged", "status", "outcome", "decision")
+_MANY = 400  # callers or operators that match: as many rows are found soon, whatever else is read
+_READ = 100  # of them in one read
+_END = 4  # digits of a number by which an index has its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,8 @@ class Selection:
 
 
 Key = tuple[str, str]  # beginning and id of a row
+Meant = Mapping[str, Sequence[str]]  # of a column, by its name
+_PARTS = ("caller", "operator")  # whose values are looked up first: each is a listing of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +56,89 @@ class _Condition:
     """A condition in SQL. `name`: which index has it; `of_recording`: it is about the call's recording."""
 
     text: str
-    values: tuple[object, ...] = ()
+    values: Sequence[object] = ()
     name: str = ""
     of_recording: bool = False
 
 
-def is_operator(operator: str, column: str) -> tuple[str, tuple[object, ...]]:
+def values_meant(query: Query, table: str, selection: Selection) -> Meant:
+    """The callers and operators in a table that the parts in a selection mean, where they are few.
+
+    Found by indexes, in short reads.
+    """
+    meant: dict[str, list[str]] = {}
+    if selection.operator is not None:
+        condition, values = _is_operator(selection.operator, "value")
+        found = _each_value(query, table, "operator", condition=condition, values=values)
+        meant["operator"] = list(islice(found, _MANY + 1))
+    if selection.caller and all(len(form) >= _END for form in selection.caller):
+        callers = chain(*(_callers(query, table, form) for form in selection.caller))
+        meant["caller"] = list(dict.fromkeys(islice(callers, _MANY + 1)))
+    return {name: values for name, values in meant.items() if len(values) <= _MANY}
+
+
+def _callers(query: Query, table: str, form: str) -> Iterator[str]:
+    """Those that begin with it, and those that end with it."""
+    behind = form[:-1] + chr(ord(form[-1]) + 1)
+    yield from _each_value(query, table, "caller", first=form, behind=behind)
+    ending = f"SELECT DISTINCT caller FROM {table} WHERE caller IS NOT NULL AND substr(caller, -{_END}) = ?"
+    last = ""
+    while True:
+        sql = f"{ending} AND caller > ? ORDER BY caller LIMIT {_READ}"
+        rows = query(sql, [form[-_END:], last])
+        yield from (row["caller"] for row in rows if row["caller"].endswith(form))
+        if len(rows) < _READ:
+            return
+        last = rows[-1]["caller"]
+
+
+def _each_value(
+    query: Query,
+    table: str,
+    column: str,
+    *,
+    first: str = "",
+    behind: str | None = None,
+    condition: str = "1",
+    values: Sequence[object] = (),
+) -> Iterator[str]:
+    """The different values of an indexed column that meet a condition, from `first` on, up to `behind`."""
+    least = f"SELECT min({column}) AS value FROM {table} WHERE {column}"
+    following = f"SELECT ({least} > named.value) FROM named WHERE value IS NOT NULL LIMIT {_READ}"
+    sign, last = ">=", first
+    while True:
+        every = f"WITH RECURSIVE named AS ({least} {sign} ? UNION ALL {following})"
+        rows = query(f"{every} SELECT value, {condition} AS meant FROM named", [last, *values])
+        for row in rows:
+            if row["value"] is None or (behind is not None and row["value"] >= behind):
+                return
+            if row["meant"]:
+                yield row["value"]
+        sign, last = ">", rows[-1]["value"]
+
+
+def _is_operator(operator: str, column: str) -> tuple[str, tuple[object, ...]]:
     """The condition, with its values, that a column has an operator's whole address, or the user part."""
     return f"({column} = ? OR instr({column}, ':' || ? || '@') > 0)", (operator, operator)
 
 
-def listings(
-    table: str, selection: Selection, behind: Key | None, operators: tuple[str, ...] | None
-) -> list[Listing]:
+def listings(table: str, selection: Selection, behind: Key | None, meant: Meant) -> list[Listing]:
     """What to read of `recordings` or `receipts`, each listing newest first, with no row in common.
 
-    `behind` is the key of `selection.after`; `operators` are the addresses that `selection.operator` means,
-    None if they are not known.
+    `behind` is the key of `selection.after`; `meant`: see `values_meant`.
     """
     conditions = [*_conditions(table, selection), *_of_recording(selection)]
     leading = min(
-        (one for one in conditions if one.name and (one.name != "operator" or operators is not None)),
+        (one for one in conditions if one.name and (one.name not in _PARTS or one.name in meant)),
         key=lambda one: _LEADING.index(one.name),
         default=None,
     )
     rest = [one for one in conditions if one is not leading]
     whole = _listing(table, selection, behind, leading, rest)
-    if leading is None or leading.name != "operator":
+    if leading is None or leading.name not in _PARTS:
         return [whole]
-    each = replace(whole, indexed=f"{table}.operator = ?")
-    return [replace(each, indexed_values=[operator]) for operator in operators or ()]
+    each = replace(whole, indexed=f"{table}.{leading.name} = ?")
+    return [replace(each, indexed_values=[value]) for value in meant[leading.name]]
 
 
 def _listing(
@@ -121,9 +180,9 @@ def _conditions(table: str, selection: Selection) -> Iterator[_Condition]:
     if selection.caller:
         part = f"substr({table}.caller, 1, length(?)) = ? OR substr({table}.caller, -length(?)) = ?"
         parts = " OR ".join([part] * len(selection.caller))
-        yield _Condition(f"({parts})", tuple(form for form in selection.caller for _ in range(4)))
+        yield _Condition(f"({parts})", [form for form in selection.caller for _ in range(4)], "caller")
     if selection.operator is not None:
-        yield _Condition(*is_operator(selection.operator, f"{table}.operator"), "operator")
+        yield _Condition(*_is_operator(selection.operator, f"{table}.operator"), "operator")
     of_calls = table == "receipts"
     if selection.outcome is not None and of_calls:
         yield _Condition("receipts.outcome = ?", (selection.outcome,), "outcome")

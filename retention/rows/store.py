@@ -33,8 +33,8 @@ from retention.rows.faults import (
     StoreError,
     UnknownId,
 )
-from retention.rows.pages import PAGE, Listing, Row, each_row
-from retention.rows.selection import Key, Selection, is_operator, listings
+from retention.rows.pages import Listing, Row, each_row
+from retention.rows.selection import Key, Selection, listings, values_meant
 
 __all__ = ["Damaged", "DamagedRow", "NoRoom", "Store", "StoreError", "UnknownId"]
 
@@ -42,7 +42,6 @@ Damaged = Callable[[str, str], None]
 Kept = TypeVar("Kept", bound=Record)
 
 _BY_TIME = ("started_at", "id")
-_ADDRESSES = 20  # of one operator: each is a listing of its own
 
 
 class Store(ChainedDatabase):
@@ -300,8 +299,8 @@ class Store(ChainedDatabase):
         self, kind: type[Kept], table: str, chosen: Selection, damaged: Damaged | None
     ) -> Iterator[Kept]:
         behind = None if chosen.after is None else self._key(chosen.after)
-        operators = None if chosen.operator is None else self._addresses(table, chosen.operator)
-        found = [self._each(kind, one, damaged) for one in listings(table, chosen, behind, operators)]
+        meant = values_meant(self._read, table, chosen)
+        found = [self._each(kind, one, damaged) for one in listings(table, chosen, behind, meant)]
         if len(found) == 1:
             return found[0]
         return islice(merge(*found, key=attrgetter("started_at", "id"), reverse=True), chosen.limit)
@@ -314,20 +313,6 @@ class Store(ChainedDatabase):
         if (begun := begun_at(id)) is None:
             raise UnknownId(f"{id}: no such id")
         return to_text(begun), id
-
-    def _addresses(self, table: str, operator: str) -> tuple[str, ...] | None:
-        """The addresses that an operator has in a table, found by its index; None where there are many."""
-        found: list[str] = []
-        condition, values = is_operator(operator, "operator")
-        last: str | None = ""
-        while last is not None:
-            first = f"SELECT min(operator) AS operator FROM {table} WHERE operator >"
-            following = f"SELECT ({first} named.operator) FROM named WHERE operator IS NOT NULL LIMIT {PAGE}"
-            every = f"WITH RECURSIVE named AS ({first} ? UNION ALL {following})"
-            rows = self._read(f"{every} SELECT operator, {condition} AS meant FROM named", [last, *values])
-            found += [row["operator"] for row in rows if row["meant"]]
-            last = rows[-1]["operator"]
-        return tuple(found) if len(found) <= _ADDRESSES else None
 
     def _each(self, kind: type[Kept], listing: Listing, damaged: Damaged | None = None) -> Iterator[Kept]:
         for row in each_row(self._read, listing) if damaged is None else self.each(listing):

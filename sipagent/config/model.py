@@ -108,6 +108,16 @@ class Config(Table):
         """Read what the operators' PBX asks for, by default the trunk's. Raises ConfigError."""
         return self._login("operators", self.operators, environ) or self.trunk_login(environ)
 
+    def oidc_secret(self) -> str:
+        """Read what the client shows to the OpenID Connect issuer. Raises ConfigError."""
+        source = "web.oidc_client_secret_file"
+        if self.web.oidc_client_secret_file is None:
+            raise ConfigError(self.file, source, "absent")
+        secret = self._password_of(self.web.oidc_client_secret_file, source)
+        if not secret or not secret.isprintable():
+            raise ConfigError(self.file, source, "holds no secret of one line")
+        return secret
+
     def _login(self, table: str, where: CredentialsTable, environ: Mapping[str, str]) -> Login | None:
         if not where.username:
             return None

@@ -17,7 +17,7 @@ from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
-from sipagent.web.login import account, accounts, beginning, pages
+from sipagent.web.login import account, accounts, beginning, oidc, pages
 from sipagent.web.login.logins import Logins
 from sipagent.web.pages import (
     accesses,
@@ -31,7 +31,7 @@ from sipagent.web.pages import (
     statistics,
 )
 from sipagent.web.problems import Problem
-from sipagent.web.protection import HEADERS, Protection
+from sipagent.web.serving.protection import HEADERS, Protection
 from sipagent.web.site import Site, language_of
 from sipagent.web.templating import FOLDER
 
@@ -71,6 +71,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("GET /static/{name:path}", static),
     *compliance.ENTRIES,
     *pages.ENTRIES,
+    *oidc.ENTRIES,
     *beginning.ENTRIES,
     *account.ENTRIES,
     *accounts.ENTRIES,

@@ -10,7 +10,6 @@ from sipagent.languages.reason import Reason
 from sipagent.web.problems import Problem
 from sipagent.web.received import received, refuse_others
 
-LARGEST = 1 << 18  # bytes of a form; an analysis is the longest
 WORDS = 500  # characters of a line that goes into the trace
 _KIND = "application/x-www-form-urlencoded"
 _FIELDS = 2000
@@ -66,7 +65,7 @@ def _read(request: Request) -> Form:
     if not is_form(request):
         said = Reason("this is no form of this page; accepted: {kind}", kind=_KIND)
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, said)
-    content = received(request, LARGEST)
+    content = received(request)
     try:
         return Form(parse_qsl(content.decode(), keep_blank_values=True, max_num_fields=_FIELDS))
     except ValueError as error:  # UnicodeDecodeError, too

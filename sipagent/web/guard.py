@@ -16,8 +16,8 @@ from retention.rows.faults import StoreError, TryAgain
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import answering
-from sipagent.web.forgery import refuse_forged
-from sipagent.web.problems import Problem
+from sipagent.web.login.forgery import refuse_forged
+from sipagent.web.problems import KIND, Problem
 from sipagent.web.rights import ROUTES, Right, roles_with
 from sipagent.web.site import API, asked_of, language_of, person_of, site_of, trace_of
 from sipagent.web.templating import render
@@ -71,7 +71,7 @@ def failure(fault: StoreError | ArchiveError | OSError) -> Problem:
     if isinstance(fault, TryAgain):
         return Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(fault), headers={"Retry-After": "1"})
     said = str(fault) if not isinstance(fault, OSError) else fault.strerror or type(fault).__name__
-    log.error("an answer failed", problem=said)
+    log.error("answer_failed", reason=said)
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, said)
 
 
@@ -117,15 +117,8 @@ def answered(request: Request, problem: Problem) -> Response:
         return render(request, "problem.html", problem.status, problem.headers, problem=problem)
     person = person_of(request)
     in_a_page = person is not None and person.via == "web"
-    told = {
-        "type": "about:blank",
-        "title": problem.status.phrase,
-        "status": int(problem.status),
-        "detail": shown(problem.detail) if in_a_page else problem.detail,
-        **problem.more,
-    }
-    kind = "application/problem+json"
-    return JSONResponse(told, int(problem.status), headers=problem.headers, media_type=kind)
+    told = problem.to_json(shown(problem.detail) if in_a_page else problem.detail)
+    return JSONResponse(told, int(problem.status), headers=problem.headers, media_type=KIND)
 
 
 def is_page(path: str) -> bool:

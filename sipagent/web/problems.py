@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+KIND = "application/problem+json"
+"""As programs are told (RFC 9457)."""
+
 
 class Problem(Exception):
     """An answer other than what was asked for; `detail` is one English line, of `retention` or a
@@ -17,3 +20,8 @@ class Problem(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.more = more
+
+    def to_json(self, detail: str) -> dict[str, Any]:
+        """As programs are told; `detail` is one line, in their language."""
+        told = {"type": "about:blank", "title": self.status.phrase, "status": int(self.status)}
+        return told | {"detail": detail, **self.more}

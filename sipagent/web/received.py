@@ -1,40 +1,21 @@
-"""Takes what is sent, if it is not too long and comes soon; and only from a page of the session itself."""
+"""What a page of ours sends: its bytes, and whether it is of the session."""
 
 from dataclasses import replace
 from hmac import compare_digest
 from http import HTTPStatus
 
-import anyio
 import anyio.from_thread
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.web.problems import Problem
 from sipagent.web.site import asked_of, site_of, someone, trace_of
 
-WITHIN_S = 10
-"""How long it may take to come: a thread waits for it."""
 
-
-def received(request: Request, largest: int) -> bytes:
-    """What is sent, `largest` bytes of it at most. Raises Problem: 413, 408."""
-    return anyio.from_thread.run(_received, request, largest)
-
-
-async def _received(request: Request, largest: int) -> bytes:
-    content = bytearray()
-    try:
-        with anyio.fail_after(WITHIN_S):
-            async for piece in request.stream():
-                content += piece
-                if len(content) > largest:
-                    said = N_("what is sent is too long; accepted: {limit} bytes")
-                    raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Reason(said, limit=largest))
-    except (TimeoutError, ClientDisconnect) as error:
-        said = N_("what is sent did not come within {limit} s")
-        raise Problem(HTTPStatus.REQUEST_TIMEOUT, Reason(said, limit=WITHIN_S)) from error
-    return bytes(content)
+def received(request: Request) -> bytes:
+    """All that is sent: it has come already, and is not too long (`protection`)."""
+    return anyio.from_thread.run(request.body)
 
 
 def refuse_others(request: Request, carried: str) -> None:

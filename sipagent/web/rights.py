@@ -56,6 +56,8 @@ ROUTES: Mapping[str, Right] = {
     "GET /static/{name:path}": Right.ANYBODY,
     "GET /login": Right.ANYBODY,
     "POST /login": Right.ANYBODY,
+    "GET /login/oidc": Right.ANYBODY,
+    "GET /login/oidc/back": Right.ANYBODY,
     "POST /logout": Right.PERSON,
     "GET /enrol": Right.ANYBODY,
     "POST /enrol": Right.ANYBODY,

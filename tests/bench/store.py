@@ -184,6 +184,8 @@ def filters(store: Store) -> dict[str, Selection]:
         "behind one": Selection(after=middle.id),
         "a day": Selection(since=middle.started_at - timedelta(days=1), until=middle.started_at),
         "a number": Selection(number=middle.caller),
+        "the end of a number": Selection(caller=(f"{middle.caller}"[-4:],)),
+        "the beginning of a number": Selection(caller=(f"{middle.caller}"[:9],)),
         "a reference": Selection(reference=reference_of(middle.id)),
         "an operator": Selection(operator="201"),
         "an operator of no call": Selection(operator="202"),

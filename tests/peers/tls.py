@@ -27,17 +27,24 @@ class Certified:
     ca: Path
 
 
-def certified(directory: Path, name: str, *ips: str, valid: timedelta = LONG) -> Certified:
-    """Make a root, and a certificate of it for some addresses; expired where `valid` is negative."""
+def certified(directory: Path, name: str, *hosts: str, valid: timedelta = LONG) -> Certified:
+    """Make a root, and a certificate of it for some addresses or names; expired where `valid` is negative."""
     root, holder = Holder(f"{name} root"), Holder(name)
     files = Certified(*(directory / f"{name}.{part}" for part in ("pem", "key", "ca")))
     own = root.certify(root, x509.BasicConstraints(ca=True, path_length=None), LONG)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips])
+    address = x509.SubjectAlternativeName(list(map(_alternative, hosts)))
     files.ca.write_bytes(own.public_bytes(Encoding.PEM))
     files.certificate.write_bytes(root.certify(holder, address, valid).public_bytes(Encoding.PEM))
     key = holder.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     files.key.write_bytes(key)
     return files
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 class TlsPeer:

@@ -47,3 +47,9 @@ def play(page: Page, purpose: str = "quality") -> None:
 
 def at_the_end(page: Page) -> None:
     expect(page.locator("#listen-state")).to_contain_text("The end", timeout=30_000)
+
+
+def seek(page: Page, second: int) -> None:
+    """Choose the position, also where the player is going just now."""
+    chosen = "(range, second) => { range.value = second; range.dispatchEvent(new Event('input')); }"
+    page.locator("#position").evaluate(chosen, second)

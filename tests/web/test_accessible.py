@@ -13,12 +13,14 @@ from starlette.requests import Request
 from retention.recording import Access, Event, Recording, Status, new_id
 from sipagent.config.load import load
 from sipagent.web.app import create_app
+from sipagent.web.login.logins import Logins
 from sipagent.web.rights import RIGHTS, ROUTES, Right, Role, rights_of
 from sipagent.web.site import Person, Site
 from tests.kept import receipt, recording
 from tests.office import CONFIG, Office
 from tests.web.axe import NARROW, REFLOW, WIDE, ZOOMED, too_wide, unreached, violations
 from tests.web.browser import chromium, needs_chromium
+from tests.web.logging_in import enrolled
 from tests.web.serving import serving
 
 __all__ = ["chromium"]
@@ -27,7 +29,7 @@ pytestmark = needs_chromium
 PAGES = sorted(
     path
     for method, _, path in (asked.partition(" ") for asked in ROUTES)
-    if method == "GET" and not re.search(r"[{.]|^/api/", path)
+    if method == "GET" and not re.search(r"[{.]|^/api/|^/(login|enrol|first)$", path)  # see test_first_login
 )
 ONE = ("recorded", "unrecorded", "purged")
 ALL = [*PAGES, *(f"/recordings/{{{name}}}" for name in ONE)]
@@ -62,7 +64,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         return who[0] if who else None
 
     site = Site(config=load(folder / "config.toml"), identify=identify)
-    with serving(create_app(site)) as address:
+    logins = Logins(site.config)
+    enrolled(logins.accounts, "claire", "listener")
+    logins.accounts.add("paul", ["officer", "listener"])
+    logins.accounts.add_token("robot", ["supervisor"])
+    with logins.accounts, serving(create_app(site, logins)) as address:
         yield Served(address, ids, who)
     site.store.close()
 

@@ -81,6 +81,8 @@ def test_what_cannot_be_made(page: Page, browser: Browser) -> None:
         "add: 'CLAIRE': there is an account of this name",
     )
     assert refused(browser, "add", name="Bob") == "no role: it could do nothing"
+    again = browser.post("/accounts/add", {"name": HOSTILE}, shown="/accounts").text
+    assert "<script>" not in again and "alert(1)" in again
     assert "is not a name" in refused(browser, "add", name="\u202e", **ROLES)
     assert refused(browser, "add", name="Bob", key="x", **ROLES).startswith("the key: is not a public key")
     assert [one.name for one in page.logins.accounts.all()] == ["Anne", "Claire"]

@@ -17,7 +17,7 @@ from tests.kept import remove
 from tests.office import RATE, Office
 from tests.sealing import PASSPHRASE
 from tests.web.browser import heard, needs_chromium, sounding
-from tests.web.hearing import at_the_end, call, make_listening_office, noise, open_key, play
+from tests.web.hearing import at_the_end, call, make_listening_office, noise, open_key, play, seek
 from tests.web.listening import Listener, listening
 
 pytestmark = needs_chromium
@@ -218,7 +218,7 @@ def test_what_ends_meanwhile_ends_clearly(
     play(page)
     expect(page.locator("#waveform-caller")).to_be_visible()
     claire.refuse = status
-    page.locator("#position").fill("35")
+    seek(page, 35)
     expect(page.locator("#listen-fault")).to_contain_text(said)
     expect(page.locator("#key-opened")).to_be_visible(visible=open)
     if status != HTTPStatus.FORBIDDEN:
@@ -231,7 +231,7 @@ def test_a_purge_ends_what_is_listened_to(claire: Listener, office: Office, pers
     open_key(page, office)
     play(page)
     remove(office.archive, row.id, datetime.now(UTC))
-    page.locator("#position").fill("35")
+    seek(page, 35)
     expect(page.locator("#listen-fault")).to_contain_text("removed meanwhile")
 
 

@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from sipagent.config.tables.web import WebTable
-from sipagent.web import protection
-from sipagent.web.protection import CSP, LARGEST, Protection
+from sipagent.web.serving import protection
+from sipagent.web.serving.protection import CSP, LARGEST, Protection
 from tests.configured import SMALL, read
 from tests.web.logging_in import WEB, Page, opened
 

@@ -19,7 +19,7 @@ import pytest
 from retention.accounts.accounts import Accounts
 from retention.rows.store import Store
 from sipagent.config.load import ConfigError, load
-from sipagent.web.serving import tls_context
+from sipagent.web.serving.server import tls_context
 from tests.notified import Notified
 from tests.peers.agent import SEARCH_PATH, RunningAgent
 from tests.peers.process import Child, free_ports
@@ -242,7 +242,8 @@ def test_who_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Also one who has asked before, and one who never ends a head; who asks in time is answered."""
     starter = tmp_path / "hurried.py"
     starter.write_text(
-        "from sipagent.web import serving\nserving.HEAD_S = 0.5\nfrom sipagent.__main__ import main\nmain()\n"
+        "from sipagent.__main__ import main\nfrom sipagent.web.serving import server\n"
+        "server.HEAD_S = 0.5\nmain()\n"
     )
     page = Served(tmp_path)
     command = page.command()

@@ -13,7 +13,7 @@ import click
 from sipagent.cli.base import Failure, Workplace
 from sipagent.config.tables.web import WebTable
 
-NICER = 10  # than calls, which come first
+NICER = 10  # behind calls, which come first
 ENDS_S = 10.0  # that the page may take to end
 
 
@@ -37,21 +37,25 @@ def web_command(work: Workplace, log_json: bool) -> None:
     from sipagent.service.systemd import Systemd
     from sipagent.web.app import create_app
     from sipagent.web.login.logins import Logins
-    from sipagent.web.serving import serve
+    from sipagent.web.serving.server import serve
     from sipagent.web.site import Site
 
     systemd = Systemd.from_environment()
     configure_log(log_json)
     with suppress(PermissionError):
-        os.nice(NICER)
+        os.nice(max(0, NICER - os.nice(0)))  # a unit may have said so already
     logins = Logins(config)
     site = Site(config=config, identify=logins.identify)
     accounts, store = logins.accounts, site.store  # which say now if they cannot be opened
+    by_issuer = logins.issuer is not None
     origin = config.web.origin
 
     def ready() -> None:
         click.echo(_("The page is at {address}").format(address=origin), err=True)
-        if config.web.listen and config.web.listen.is_loopback and not config.web.trusted_proxies:
+        if by_issuer:
+            said = _("Logins are by {issuer}").format(issuer=config.web.oidc_issuer)
+            click.echo(said, err=True)
+        elif config.web.listen and config.web.listen.is_loopback and not config.web.trusted_proxies:
             if not accounts.are_there():
                 code = new_code()
                 logins.offer_first(code)

@@ -23,7 +23,7 @@ from sipagent.web.api.document.description import description
 from sipagent.web.api.document.operation import Operation, get
 from sipagent.web.api.giving import given
 
-COOKIE = "__Host-session"
+COOKIE = "__Host-sipagent"  # without TLS, on loopback: `sipagent`
 
 
 def openapi(request: Request) -> Response:

@@ -9,13 +9,8 @@ from starlette.requests import Request
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
 from sipagent.web.problems import Problem
-from sipagent.web.received import received, refuse_others
-from sipagent.web.site import someone
+from sipagent.web.received import received
 
-LARGEST = 1 << 20
-"""Bytes of a body."""
-
-CSRF = "x-csrf-token"
 WORDS = 200  # characters of a name, a reference
 _MOST = 20  # things that are wrong, each in a line
 
@@ -73,18 +68,12 @@ def query_of(request: Request, model: type[Model] | None) -> Model | None:
         raise _wrong(HTTPStatus.BAD_REQUEST, error, known) from error
 
 
-def of_session(request: Request) -> None:
-    """Raises Problem for what is sent with a session's cookie, and not by its own page."""
-    if someone(request).via == "web":
-        refuse_others(request, request.headers.get(CSRF, ""))
-
-
 def body_of(request: Request, model: type[Model]) -> Model:
-    """The JSON that is sent. Raises Problem: 415, 413, 408, 422."""
+    """The JSON that is sent. Raises Problem: 415, 422."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/json", ""):
         raise _not_json()
-    content = received(request, LARGEST)
+    content = received(request)
     if not kind and content:
         raise _not_json()
     if not kind and not any(field.is_required() for field in model.model_fields.values()):

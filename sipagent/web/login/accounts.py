@@ -33,7 +33,7 @@ def page(request: Request) -> Response:
 
 def _page(request: Request, error: str | None = None, form: Form | None = None) -> Response:
     accounts, site = logins_of(request).accounts, site_of(request)
-    own = logins_of(request).account_of(request) if someone(request).via == "web" else None
+    own = accounts.named(someone(request).name)
     return render(
         request,
         "accounts.html",
@@ -44,7 +44,7 @@ def _page(request: Request, error: str | None = None, form: Form | None = None) 
         own=own,
         now=site.clock(),
         error=error,
-        form=form or Form(),
+        form=form or Form(()),
     )
 
 

@@ -115,6 +115,7 @@ def in_fours(secret: str) -> str:
 
 def _of_code(request: Request, form: Form) -> str:
     logins = logins_of(request)
+    logins.refuse_own()
     trying = f"a code, from {address_of(request)}"  # so that nobody is slow because of others
     try:
         address = logins.begin_to_try(request, trying)

@@ -19,12 +19,13 @@ from retention.accounts.credentials import code_hash
 from sipagent.config.load import Config
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
+from sipagent.web.login.issuer import BACK, Issuer
 from sipagent.web.login.pace import Pace
 from sipagent.web.login.seal import Seal
-from sipagent.web.login.sessions import Session, Sessions
+from sipagent.web.login.sessions import Sessions
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Role
-from sipagent.web.site import Person, site_of, trace_of
+from sipagent.web.site import Person, site_of, someone, trace_of
 
 AT_ONCE = 8  # who wait for a password to be compared
 STREAM = "/api/v1/events"  # which a page that is left open reads for days
@@ -38,6 +39,7 @@ class Cookies:
 
     session: str
     form: str  # of who is not logged in
+    issuer: str  # of who was sent to the issuer
     secure: bool
 
 
@@ -59,12 +61,30 @@ class Logins:
         self._first: str | None = None  # the hash of the code for the first account
         secure = config.web.origin.startswith("https:")
         prefix = "__Host-" if secure else ""
-        self.cookies = Cookies(f"{prefix}sipagent", f"{prefix}sipagent-form", secure)
+        self.cookies = Cookies(
+            f"{prefix}sipagent", f"{prefix}sipagent-form", f"{prefix}sipagent-issuer", secure
+        )
 
     @cached_property
     def accounts(self) -> Accounts:
         """Raises StoreError."""
         return Accounts(self._config.places.accounts, self._clock)
+
+    @cached_property
+    def issuer(self) -> Issuer | None:
+        """Who says who somebody is; None where we have accounts of our own. Raises ConfigError for its
+        secret."""
+        web = self._config.web
+        if web.oidc_issuer is None:
+            return None
+        return Issuer(web.oidc_issuer, web.oidc_client_id, self._config.oidc_secret(), web.origin + BACK)
+
+    def refuse_own(self) -> None:
+        """Raises Problem where the issuer alone lets people in: with two logins one would be four eyes."""
+        if self.issuer is not None:
+            raise Problem(
+                HTTPStatus.FORBIDDEN, Reason(N_("logins are by {issuer} alone"), issuer=self.issuer.host)
+            )
 
     # --- who asks ---
 
@@ -75,8 +95,7 @@ class Logins:
         found = self._session(request)
         if found is None:
             return None
-        id, session, account = found
-        request.state.session = session
+        id, account = found
         return Person(
             name=account.name,
             roles=roles_of(account.roles),
@@ -86,7 +105,7 @@ class Logins:
             csrf=self.seal.form_token(id),
         )
 
-    def _session(self, request: Request) -> tuple[bytes, Session, Account] | None:
+    def _session(self, request: Request) -> tuple[bytes, Account] | None:
         """Its account as it is now: what was changed, removed or reset counts at once."""
         id = self._id(request)
         session = None if id is None else self.sessions.find(id, acts=not _is_quiet(request))
@@ -96,7 +115,7 @@ class Logins:
         if account is None or account.epoch != session.epoch:
             self.sessions.end(id)
             return None
-        return id, session, account
+        return id, account
 
     def _id(self, request: Request) -> bytes | None:
         return self.seal.open(request.cookies.get(self.cookies.session, ""))
@@ -114,8 +133,7 @@ class Logins:
 
     def account_of(self, request: Request) -> Account:
         """The account of who is logged in. Raises Problem: there is none any more."""
-        session = getattr(request.state, "session", None)
-        account = None if session is None else self.accounts.by_id(session.account)
+        account = self.accounts.named(someone(request).name)
         if account is None:
             raise Problem(HTTPStatus.FORBIDDEN, Reason(REMOVED))
         return account
@@ -219,7 +237,7 @@ class Logins:
     @property
     def offers_first(self) -> bool:
         """Whether the first account can be made on the page."""
-        return self._first is not None and not self.accounts.are_there()
+        return self.issuer is None and self._first is not None and not self.accounts.are_there()
 
     def is_first(self, code: str) -> bool:
         """Whether it is that code, while there is no account."""

@@ -47,6 +47,7 @@ def log_in(request: Request) -> Response:
         return stranger(request, "login.html", status, headers, error=said, to=to, name=name[:200])
 
     try:
+        logins.refuse_own()
         refuse_late(request, form)
         account = logins.check(request, name, form.get("password", ""), form.get("digits", ""))
     except Problem as problem:
@@ -96,7 +97,14 @@ def stranger(
     logins = logins_of(request)
     known = logins.form_id(request)
     id = known or secrets.token_bytes(32)
-    values = {"error": None, "name": "", "to": "/", "first": False, "code": ""} | values
+    values = {
+        "error": None,
+        "name": "",
+        "to": "/",
+        "first": False,
+        "code": "",
+        "issuer": logins.issuer,
+    } | values
     answer = render(
         request, template, status, headers, form_token=logins.seal.form_token(id), shortest=SHORTEST, **values
     )

@@ -19,18 +19,18 @@ class Player extends Attempts {
     super(root, ["play", "export", "key-open"]);
     this.sound = this.playing = null;
     this.asked = ""; // for what
-    this.lanes = new Lanes(LANES.map((lane) => this.at(`waveform-${lane}`)), (part) => this.goTo(part * this.sound.samples));
+    this.lanes = new Lanes(LANES.map((lane) => this.at(`waveform-${lane}`)), (part) => this.goTo(part * this.lasts));
     this.key = root.dataset.sealed === "yes" ? new KeyField(this) : null;
     this.exporting = this.at("export") && new Exporting(this);
     this.at("listen").addEventListener("submit", (event) => {
       event.preventDefault();
       this.attempt(() => this.toggle());
     });
-    this.at("position").addEventListener("input", ({ target }) => this.goTo(Number(target.value) * this.sound.rate));
+    this.at("position").addEventListener("input", ({ target }) => this.goTo(Number(target.value)));
     this.at("back").addEventListener("click", () => this.by(-STEP_S));
     this.at("on").addEventListener("click", () => this.by(STEP_S));
-    this.at("skip").addEventListener("click", () => this.playing.set({ skipping: !this.playing.skipping }));
-    this.at("speed").addEventListener("change", ({ target }) => this.playing.set({ speed: Number(target.value) }));
+    this.at("skip").addEventListener("click", () => this.playing?.set({ skipping: !this.playing.skipping }));
+    this.at("speed").addEventListener("change", ({ target }) => this.playing?.set({ speed: Number(target.value) }));
     LANES.forEach((lane, index) => this.at(`mute-${lane}`).addEventListener("click", () => this.mute(index)));
     this.typed = (event) => this.onKey(event);
     document.addEventListener("keydown", this.typed);
@@ -153,16 +153,21 @@ class Player extends Attempts {
     );
   }
 
-  goTo(position) {
-    this.playing?.seek(Math.floor(position));
+  get lasts() {
+    return this.sound ? this.sound.samples / this.sound.rate : 0;
+  }
+
+  // To a second of the recording, if there is one that is heard.
+  goTo(second) {
+    this.playing?.seek(Math.floor(second * this.sound.rate));
   }
 
   by(seconds) {
-    if (this.playing) this.goTo(this.playing.position + seconds * this.sound.rate);
+    if (this.playing) this.goTo(this.playing.position / this.sound.rate + seconds);
   }
 
   mute(lane) {
-    this.playing.set({ muted: this.playing.muted.map((muted, index) => (index === lane ? !muted : muted)) });
+    this.playing?.set({ muted: this.playing.muted.map((muted, index) => (index === lane ? !muted : muted)) });
   }
 
   onKey(event) {

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sipagent.web.api.reading import body_of, of_session, query_of
+from sipagent.web.api.reading import body_of, query_of
 from sipagent.web.guard import Entry
 
 VERSION = "/api/v1"
@@ -81,8 +81,6 @@ def reading(act: Act, query: type[BaseModel] | None, body: type[BaseModel] | Non
 
     def answer(request: Request) -> Response:
         given: dict[str, BaseModel] = {}
-        if request.method == "POST":
-            of_session(request)
         asked = query_of(request, query)
         if asked is not None:
             given["query"] = asked

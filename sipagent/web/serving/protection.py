@@ -10,10 +10,12 @@ from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sipagent.config.tables.web import WebTable
+from sipagent.web.problems import KIND, Problem
+from sipagent.web.site import API
 
 LARGEST = (1 << 18) + 4096  # bytes of what is sent; a little more than any page takes
 WITHIN_S = 15.0  # in which all of it has to come
@@ -59,7 +61,7 @@ class Protection:
             try:
                 receive = await _received(scope, receive)
             except _TooMuch as problem:
-                refused = _plain(problem.status, problem.said)
+                refused = _said(scope, problem.status, problem.said)
         app = self._app if refused is None else refused
         await app(scope, receive, self._with_headers(send))
 
@@ -88,16 +90,16 @@ class Protection:
             if proto == "http" and self._web.origin.startswith("https:"):
                 return self._by_https(scope)
         elif self._hosts and headers.get("host", "").lower() not in self._hosts:
-            return _plain(HTTPStatus.MISDIRECTED_REQUEST, f"this page is {self._web.origin}")
+            return _said(scope, HTTPStatus.MISDIRECTED_REQUEST, f"this page is {self._web.origin}")
         elif scope["scheme"] == "http" and self._hosts and peer is not None and not peer.is_loopback:
-            return _plain(HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
+            return _said(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
         forwarded = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded")
         scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in forwarded]
         return None
 
     def _by_https(self, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
-            return _plain(HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
+            return _said(scope, HTTPStatus.FORBIDDEN, f"this page is {self._web.origin}")
         path = scope.get("raw_path", b"/").decode("latin-1")
         return RedirectResponse(self._web.origin + path, HTTPStatus.PERMANENT_REDIRECT)
 
@@ -152,8 +154,13 @@ async def _received(scope: Scope, receive: Receive) -> Receive:
     return again
 
 
-def _plain(status: HTTPStatus, said: str) -> Response:
-    return PlainTextResponse(f"{said}\n", int(status), headers={"Connection": "close"})
+def _said(scope: Scope, status: HTTPStatus, said: str) -> Response:
+    """A line for people, a problem for programs."""
+    headers = {"Connection": "close"}
+    if scope["path"].startswith(API):
+        told = Problem(status, said).to_json(said)
+        return JSONResponse(told, int(status), headers=headers, media_type=KIND)
+    return PlainTextResponse(f"{said}\n", int(status), headers=headers)
 
 
 def _hosts(web: WebTable) -> frozenset[str]:

@@ -24,7 +24,7 @@ HEAD_BYTES = 1 << 14
 ENDS_S = 3.0  # for answers in progress; streams are cut
 PEM = "a PEM file that this user may read"
 
-log = structlog.get_logger("sipagent.web.serving")
+log = structlog.get_logger("sipagent.web.serving.server")
 
 
 def serve(config: Config, app: ASGIApp, ready: Callable[[], None]) -> None:

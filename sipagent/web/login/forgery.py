@@ -14,7 +14,7 @@ from sipagent.languages.reason import Reason
 from sipagent.web.forms import form_of, is_form
 from sipagent.web.problems import Problem
 from sipagent.web.received import is_same
-from sipagent.web.site import person_of, site_of, trace_of
+from sipagent.web.site import asked_of, person_of, site_of, trace_of
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 HEADER = "x-csrf-token"
@@ -54,7 +54,7 @@ def is_from_elsewhere(request: Request) -> bool:
 
 
 def _refused(request: Request, why: str) -> Problem:
-    asked = f"{request.method} {request.scope['path']}"
-    site_of(request).refusals.keep(replace(trace_of(request, "right"), detail=f"{asked}: {why}"))
+    told = replace(trace_of(request, "right"), detail=f"{asked_of(request)}: {why}")
+    site_of(request).refusals.keep(told)
     said = N_("this was not sent by a page of this session; accepted: the page once more, and what is on it")
     return Problem(HTTPStatus.FORBIDDEN, Reason(said))

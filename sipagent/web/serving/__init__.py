@@ -1,0 +1,1 @@
+"""How the page is served: connections, TLS, and what protects every answer."""

@@ -1,0 +1,222 @@
+"""Logins by OpenID Connect: a real issuer on this machine, and one that lies."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http import HTTPStatus
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet, OctKey, RSAKey
+from oidc_provider_mock import User, run_server_in_thread  # type: ignore[import-untyped]
+
+from sipagent.web.login.issuer import Issuer, IssuerError
+from sipagent.web.login.oidc import names_in, roles_in
+from tests.web.logging_in import Browser, Page, opened
+
+BACK = "/login/oidc/back"
+PEOPLE = (
+    User(sub="c-1", claims={"preferred_username": "Claire", "groups": ["/listeners"]}),
+    User(sub="d-1", claims={"preferred_username": "Denis", "email": "d@example.org", "email_verified": True}),
+    User(sub="x-1", claims={"preferred_username": "Xavier", "groups": ["others"]}),
+    User(sub="y-1", claims={"preferred_username": "claire", "groups": ["listeners"]}),
+    User(sub="z-1", claims={"preferred_username": "Zoe", "email": "d@example.org", "email_verified": False}),
+)
+CONFIG = """
+[web]
+listen = "127.0.0.1:8443"
+oidc_issuer = "{issuer}"
+oidc_client_id = "sipagent"
+oidc_client_secret_file = "secret"
+oidc_roles = {{ "listeners" = "listener", "d@example.org" = "officer" }}
+"""
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    """A page whose issuer is a real one."""
+    (tmp_path / "secret").write_text("s3cret\n", encoding="utf-8")
+    with ExitStack() as stack:
+        server = stack.enter_context(run_server_in_thread(user_claims=PEOPLE, require_nonce=True))
+        config = CONFIG.format(issuer=f"http://localhost:{server.server_port}")
+        yield stack.enter_context(opened(tmp_path, config))
+
+
+def sent(browser: Browser, to: str = "/recordings") -> str:
+    """Where a browser is sent that wants to log in."""
+    answer = browser.get(f"/login/oidc?next={to}")
+    assert answer.status_code == HTTPStatus.SEE_OTHER
+    return answer.headers["location"]
+
+
+def returned(address: str, person: str) -> str:
+    """Where the issuer sends the browser once this person has logged in there."""
+    answer = httpx2.post(address, data={"sub": person})
+    assert answer.status_code == HTTPStatus.FOUND, answer.text
+    back = urlsplit(answer.headers["location"])
+    assert back.path == BACK
+    return f"{back.path}?{back.query}"
+
+
+def entered(page: Page, person: str) -> tuple[Browser, httpx2.Response]:
+    """A browser of somebody who went to the issuer and came back."""
+    browser = page.browser()
+    return browser, browser.get(returned(sent(browser), person))
+
+
+def test_who_has_a_role_comes_in_by_a_page_that_leads_on(page: Page) -> None:
+    browser, answer = entered(page, "c-1")
+    assert answer.status_code == HTTPStatus.OK, answer.text
+    assert 'content="0; url=/recordings"' in answer.text
+    assert "SameSite=strict" in "".join(answer.headers.get_list("set-cookie"))
+    assert browser.get("/recordings").status_code == HTTPStatus.OK
+    assert browser.get("/holds").status_code == HTTPStatus.OK
+    assert browser.get("/accounts").status_code == HTTPStatus.FORBIDDEN
+    (login,) = page.trace("login")
+    assert (login.login, login.via, login.outcome) == ("Claire", "web", "done")
+    (made,) = page.trace("account")
+    assert "listener, by the issuer" in str(made.detail)
+
+
+def test_an_address_that_is_proved_gives_a_role_too(page: Page) -> None:
+    browser, _ = entered(page, "d-1")
+    assert browser.get("/requests").status_code == HTTPStatus.OK
+
+
+@pytest.mark.parametrize("person", ["x-1", "z-1"])
+def test_without_a_role_nobody_comes_in(page: Page, person: str) -> None:
+    browser, answer = entered(page, person)
+    assert answer.status_code == HTTPStatus.FORBIDDEN
+    assert "no role here" in answer.text
+    assert browser.get("/recordings").status_code == HTTPStatus.SEE_OTHER
+    assert page.logins.accounts.all() == []
+    assert [row.outcome for row in page.trace("login")] == ["refused"]
+
+
+def test_a_name_is_that_of_the_first_who_had_it(page: Page) -> None:
+    """Who calls themselves like a colleague is not that colleague: four eyes are two people."""
+    entered(page, "c-1")
+    browser, answer = entered(page, "y-1")
+    assert answer.status_code == HTTPStatus.FORBIDDEN
+    assert "there is an account of this name" in answer.text
+    assert browser.get("/recordings").status_code == HTTPStatus.SEE_OTHER
+
+
+def test_a_prepared_account_keeps_its_key_and_gets_the_issuers_roles(page: Page) -> None:
+    accounts = page.logins.accounts
+    prepared, _ = accounts.add("Claire", ["administrator"])
+    entered(page, "c-1")
+    (there,) = accounts.all()
+    assert (there.id, there.roles) == (prepared.id, ("listener",))
+
+
+def test_only_the_issuer_lets_in(page: Page) -> None:
+    page.logins.offer_first("code")
+    shown = page.browser().get("/login").text
+    assert 'id="by-issuer"' in shown and 'name="password"' not in shown
+    assert page.browser().get("/first").status_code == HTTPStatus.NOT_FOUND
+    owner = page.enrolled("Eve", "listener")
+    answer = page.browser().client.post("/login", data={"name": owner.name, "password": owner.password})
+    assert answer.status_code == HTTPStatus.FORBIDDEN
+
+
+def test_what_was_begun_in_another_browser_ends_in_none(page: Page) -> None:
+    """An attacker's own login, whose end somebody else is made to open (RFC 6749, 10.12)."""
+    back = returned(sent(page.browser()), "c-1")
+    fresh, begun = page.browser(), page.browser()
+    sent(begun)
+    for other in (fresh, begun):
+        answer = other.get(back)
+        assert answer.status_code == HTTPStatus.FORBIDDEN
+        assert "in another browser" in answer.text
+
+
+def test_a_code_counts_once_and_an_odd_one_never(page: Page) -> None:
+    browser = page.browser()
+    back = returned(sent(browser), "c-1")
+    assert browser.get(back).status_code == HTTPStatus.OK
+    assert browser.get(back).status_code == HTTPStatus.FORBIDDEN
+    state = parse_qs(urlsplit(sent(browser)).query)["state"][0]
+    assert browser.get(f"{BACK}?state={state}&code=wrong").status_code == HTTPStatus.FORBIDDEN
+    state = parse_qs(urlsplit(sent(browser)).query)["state"][0]
+    denied = browser.get(f"{BACK}?state={state}&error=access_denied")
+    assert "access_denied" in denied.text
+
+
+def test_the_way_back_is_a_page_of_ours(page: Page) -> None:
+    browser = page.browser()
+    answer = browser.get(returned(sent(browser, "//evil.example"), "c-1"))
+    assert 'content="0; url=/"' in answer.text
+
+
+def test_an_issuer_that_is_away_is_said(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret", encoding="utf-8")
+    with opened(tmp_path, CONFIG.format(issuer="http://127.0.0.1:9")) as page:
+        answer = page.browser().get("/login/oidc")
+        assert answer.status_code == HTTPStatus.BAD_GATEWAY
+        assert "does not answer as it should" in answer.text
+
+
+# --- what it signs ---
+
+KEY, OTHER = RSAKey.generate_key(2048), RSAKey.generate_key(2048)
+GOOD = {"iss": "https://id.example", "aud": "sipagent", "sub": "1", "nonce": "n", "azp": "sipagent"}
+
+
+def liar() -> Issuer:
+    issuer = Issuer("https://id.example", "sipagent", "secret", "https://x/back")
+    keys = KeySet([RSAKey.import_key(KEY.as_dict(private=False))])
+    issuer._known = time.monotonic(), {"issuer": issuer.url}, keys
+    issuer._published = lambda *, anew=False: ({}, keys)  # type: ignore[method-assign]
+    return issuer
+
+
+def token(key: RSAKey | OctKey = KEY, alg: str = "RS256", **claims: object) -> str:
+    now = int(time.time())
+    return jwt.encode({"alg": alg}, GOOD | {"iat": now, "exp": now + 60} | claims, key, algorithms=[alg])
+
+
+def test_a_good_token_is_believed() -> None:
+    assert liar()._claims(token(), "n")["sub"] == "1"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        token(OTHER),
+        token(OctKey.import_key("a secret of thirty-two characters"), "HS256"),
+        token(OctKey.import_key("x"), "none"),
+        token(iss="https://evil.example"),
+        token(aud="another"),
+        token(aud=["another"]),
+        token(azp="another"),
+        token(nonce="m"),
+        token(sub=None),
+        token(sub=7),
+        token(exp=int(time.time()) - 3600),
+        token(iat=int(time.time()) + 3600),
+        token()[:-4] + "AAAA",
+        "",
+        "a.b.c",
+        None,
+    ],
+)
+def test_no_other_token_is(said: object) -> None:
+    with pytest.raises(IssuerError):
+        liar()._claims(said, "n")
+
+
+def test_roles_by_all_that_issuers_say() -> None:
+    claims = {
+        "groups": ["/a", 7],
+        "roles": "b",
+        "realm_access": {"roles": ["c"]},
+        "resource_access": {"sipagent": {"roles": ["d"]}, "x": None},
+        "email": "e",
+    }
+    assert [*names_in(claims)] == ["a", "b", "c", "d", "e"]
+    assert [*names_in({"email": "e", "email_verified": "true", "realm_access": []})] == []
+    assert roles_in(claims, {"a": "listener", "c": "officer", "d": "listener"}) == ["listener", "officer"]
