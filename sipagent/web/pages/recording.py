@@ -23,7 +23,7 @@ from sipagent.languages.spoken import gettext as _
 from sipagent.lookup.whole import WholeRecord, whole_record
 from sipagent.web.guard import Entry
 from sipagent.web.listening import Listening, listening_to
-from sipagent.web.pages.holds import in_words
+from sipagent.web.pages.asked import asked_in_words
 from sipagent.web.pages.recordings import RECORDINGS, between, marks
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
@@ -91,7 +91,7 @@ def shown_call(
             for one in approvals
             if one.state == State.PENDING and (person.may(Right.APPROVE) or same_person(one.by, person.name))
         ],
-        "asked_in_words": in_words,
+        "asked_in_words": asked_in_words,
         "may_ask": row is not None and row.status is Status.CLOSED and person.may(Right.ASK),
         "erases": site.config.retention.erase_after_note,
         "grounds": site.config.retention.hold_grounds,
