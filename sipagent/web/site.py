@@ -15,8 +15,9 @@ from retention.storage.keys import PublicKey
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
-from sipagent.web.commands import Commands
-from sipagent.web.counting import Counting
+from sipagent.web.beside.commands import Commands
+from sipagent.web.beside.counting import Counting
+from sipagent.web.beside.due import DueLook, due_of
 from sipagent.web.moment import Looking, Watching
 from sipagent.web.persons.papers import Drawer
 from sipagent.web.refusals import Refusals
@@ -103,6 +104,11 @@ class Site:
     def counting(self) -> Counting:
         """What counts the figures of a period."""
         return Counting(lambda: self.store, self.config, self.clock)
+
+    @cached_property
+    def due(self) -> DueLook:
+        """What looks at what must be done."""
+        return DueLook(lambda: due_of(self.archive, self.config, self.commands, self.clock()), self.clock)
 
     @cached_property
     def papers(self) -> Drawer:

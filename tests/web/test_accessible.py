@@ -50,6 +50,7 @@ class Served:
         self.who[:] = [Person(name="claire", roles=roles, via="web", language="fr", csrf="c")]
         answer = page.goto(self.address + path.format(**self.ids))
         assert answer is not None and answer.ok, answer and answer.status
+        page.wait_for_selector("main:not(:has([data-waiting]))")  # what is counted is there
 
 
 @pytest.fixture(scope="module")
