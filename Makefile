@@ -39,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -89,6 +89,10 @@ bench-store: .venv/tested ## list, verify and purge among a million rows: about 
 
 bench-load: .venv/tested peers ## have a hundred recorded calls at once: what they cost, and how they sound
 	@.venv/bin/python -m tests.bench.load
+
+bench-web: .venv/tested peers ## measure the page: lists out of a million, the first sound, twenty listeners beside fifty calls
+	@$(call need,chromium:chromium)
+	@.venv/bin/python -m tests.bench.web
 
 soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
 	@.venv/bin/python -m tests.bench.soak
@@ -148,7 +152,7 @@ lock: .venv/installed ## write which versions are shipped: what pyproject.toml a
 	@cp $(LOCK) $(LOCK).new; $(PIP) uv && .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		$(UPGRADE) --no-header --no-annotate pyproject.toml --output-file $(LOCK).new
 	@{ echo '# Exactly what is shipped, by version and hash. Made by `make lock` from pyproject.toml: edit that.'; \
-		cat $(LOCK).new; } >$(LOCK) && rm $(LOCK).new
+		sed "s/ \(;\|and\) sys_platform == 'linux'//" $(LOCK).new; } >$(LOCK) && rm $(LOCK).new
 
 .venv/installed: pyproject.toml $(LOCK)
 	@$(find); \

@@ -128,6 +128,18 @@ def test_a_call_without_a_recording_has_no_state_of_one() -> None:
             assert store.receipts(chosen) == []
 
 
+def test_calls_without_a_recording() -> None:
+    with Store(":memory:") as store:
+        without, recorded = recording(), recording(1)
+        store.add_receipt(receipt(without, recording_id=None))
+        store.add_receipt(receipt(recorded))
+        store.add_recording(recorded)
+        for others in (Selection(), Selection(number=without.caller)):
+            chosen = replace(others, unrecorded=True)
+            assert [call.id for call in store.receipts(chosen)] == [without.id]
+            assert [row.id for row in store.recordings(chosen)] == [recorded.id]
+
+
 def test_pages_together_are_the_whole(store: Store) -> None:
     for chosen in (Selection(), Selection(operator="201"), Selection(flagged=True), Selection(held=True)):
         for read in (store.recordings, store.receipts):

@@ -41,6 +41,7 @@ class Selection:
     held: bool = False
     flagged: bool = False
     outcome: str | None = None  # receipts only
+    unrecorded: bool = False  # receipts only
     decision: str | None = None
     after: str | None = None
     limit: int | None = None
@@ -186,6 +187,8 @@ def _conditions(table: str, selection: Selection) -> Iterator[_Condition]:
     of_calls = table == "receipts"
     if selection.outcome is not None and of_calls:
         yield _Condition("receipts.outcome = ?", (selection.outcome,), "outcome")
+    if selection.unrecorded and of_calls:
+        yield _Condition("receipts.recording_id IS NULL")
     if selection.decision is not None:
         yield _Condition(f"{table}.decision = ?", (selection.decision,), "decision" if of_calls else "")
 

@@ -64,7 +64,7 @@ def _measure(place: Site, seconds: float) -> Run:
     time.sleep(IDLE_S)
     began = Spent.now(roots)
     callers = place.call(calls, calls / RATE + SET_UP_S + seconds + 2, RATE)
-    up = _wait_up(place)
+    up = wait_up(place)
     steady, talked = Spent.now(roots), spent_s(generator.pid)
     time.sleep(seconds / 2)
     memory = Memory.now(roots)
@@ -91,7 +91,7 @@ def _kept(agent: RunningAgent, row: Json, heard: Heard, by_leg: dict[int, NDArra
     return kept(agent.sound(row), closed, heard, by_leg)
 
 
-def _wait_up(place: Site) -> int:
+def wait_up(place: Site) -> int:
     """Until as many recordings are in progress as calls were made, or no more come; how many."""
     up, since = 0, time.monotonic()
     while up < place.calls and time.monotonic() - since < SET_UP_S + 5:

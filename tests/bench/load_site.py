@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +60,15 @@ class Site:
 
 
 @contextmanager
-def site(calls: int, voice: str | None = None, per_process: int | None = None) -> Iterator[Site]:
+def site(
+    calls: int,
+    voice: str | None = None,
+    per_process: int | None = None,
+    more: Mapping[str, Mapping[str, object]] | None = None,
+) -> Iterator[Site]:
     """Start it all, and end it all. `voice`: `refusal.in_call`, with a detector that hears speech.
 
-    `per_process`: `capacity.calls_per_process`.
+    `per_process`: `capacity.calls_per_process`. `more`: other tables of the configuration.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-load-")))
@@ -82,6 +87,7 @@ def site(calls: int, voice: str | None = None, per_process: int | None = None) -
                 "capacity": {"calls": calls} | ({"calls_per_process": per_process} if per_process else {}),
                 "trunk": {"rtp_ports": f"{rtp}-{rtp + ports - 1}"},
                 "edge": {"worker_ports": f"{workers}-{workers + calls + 3}"},
+                **(more or {}),
             },
         )
         sound = tone(PROMPTS["notice"][0], NOTICE_S)

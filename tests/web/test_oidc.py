@@ -160,17 +160,54 @@ def test_an_issuer_that_is_away_is_said(tmp_path: Path) -> None:
         assert "does not answer as it should" in answer.text
 
 
+# --- how it wishes to be asked ---
+
+ENDPOINTS = {"authorization_endpoint": "https://id.example/a", "token_endpoint": "https://id.example/t"}
+PROCONNECT = ENDPOINTS | {
+    "scopes_supported": ["openid", "given_name", "usual_name", "email", "siret"],
+    "token_endpoint_auth_methods_supported": ["client_secret_post"],
+}
+KEYCLOAK = ENDPOINTS | {
+    "scopes_supported": ["openid", "roles", "profile", "email", "microprofile-jwt"],
+    "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_basic", "client_secret_post"],
+    "code_challenge_methods_supported": ["plain", "S256"],
+}
+
+
+@pytest.mark.parametrize(
+    ("published", "scope", "proves", "by"),
+    [
+        (PROCONNECT, "openid email", False, "client_secret_post"),
+        (KEYCLOAK, "openid email profile", True, "client_secret_basic"),
+        (ENDPOINTS, "openid email profile", False, "client_secret_basic"),
+        (ENDPOINTS | {"scopes_supported": 7}, "openid email profile", False, "client_secret_basic"),
+    ],
+)
+def test_it_is_asked_for_what_it_publishes(
+    published: dict[str, object], scope: str, proves: bool, by: str
+) -> None:
+    """Some refuse a request with anything else in it."""
+    issuer = liar(published)
+    asked = parse_qs(urlsplit(issuer.begin().address).query)
+    assert asked["scope"] == [scope]
+    assert ("code_challenge" in asked) is proves
+    assert asked.keys() - {"code_challenge", "code_challenge_method"} == {
+        *("response_type", "client_id", "redirect_uri", "scope", "state", "nonce")
+    }
+    assert issuer._session(published).token_endpoint_auth_method == by
+
+
 # --- what it signs ---
 
 KEY, OTHER = RSAKey.generate_key(2048), RSAKey.generate_key(2048)
 GOOD = {"iss": "https://id.example", "aud": "sipagent", "sub": "1", "nonce": "n", "azp": "sipagent"}
 
 
-def liar() -> Issuer:
+def liar(published: dict[str, object] | None = None) -> Issuer:
     issuer = Issuer("https://id.example", "sipagent", "secret", "https://x/back")
     keys = KeySet([RSAKey.import_key(KEY.as_dict(private=False))])
     issuer._known = time.monotonic(), {"issuer": issuer.url}, keys
-    issuer._published = lambda *, anew=False: ({}, keys)  # type: ignore[method-assign]
+    issuer._published = lambda *, anew=False: (published or {}, keys)  # type: ignore[method-assign]
     return issuer
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # slow to import, and only for who has an issuer
 BACK = "/login/oidc/back"  # where the browser comes back to
 PATIENCE_S = 10.0
 FRESH_S = 3600.0  # for which what the issuer published is believed
-SCOPE = "openid email profile"
+WISHED = ("openid", "email", "profile")  # of the scopes that it has: some refuse others (ProConnect)
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 LEEWAY_S = 60  # by which its clock and ours may differ
 LARGEST = 1 << 20  # bytes of an answer
@@ -62,9 +62,9 @@ class Issuer:
 
         published, _ = self._published()
         state, nonce, verifier = generate_token(32), generate_token(32), generate_token(48)
-        with self._session() as session:
+        with self._session(published) as session:
             address, _ = session.create_authorization_url(
-                published["authorization_endpoint"], state=state, nonce=nonce, code_verifier=verifier
+                published["authorization_endpoint"], state=state, nonce=nonce, **_proof(published, verifier)
             )
         return Asked(address, state, nonce, verifier)
 
@@ -74,23 +74,27 @@ class Issuer:
         Raises IssuerError.
         """
         published, _ = self._published()
-        with self._session() as session:
-            token = _asking(
-                lambda: session.fetch_token(published["token_endpoint"], code=code, code_verifier=verifier)
-            )
+        with self._session(published) as session:
+            proof = _proof(published, verifier)
+            token = _asking(lambda: session.fetch_token(published["token_endpoint"], code=code, **proof))
             claims = self._claims(token.get("id_token"), nonce)
             more = self._userinfo(session, published.get("userinfo_endpoint"), claims)
         return {**more, **claims}
 
     # --- steps ---
 
-    def _session(self) -> OAuth2Client:
+    def _session(self, published: Claims) -> OAuth2Client:
+        """As it wishes to be asked; of what it does not publish, the default (Discovery 1.0, section 3)."""
         from authlib.integrations.httpx_client import OAuth2Client
 
+        scopes = _listed(published, "scopes_supported") or WISHED
+        ways = _listed(published, "token_endpoint_auth_methods_supported")
+        by_post = "client_secret_post" in ways and "client_secret_basic" not in ways
         return OAuth2Client(
             self._client,
             self._secret,
-            scope=SCOPE,
+            token_endpoint_auth_method="client_secret_post" if by_post else "client_secret_basic",
+            scope=" ".join(one for one in WISHED if one in scopes),
             redirect_uri=self._back,
             code_challenge_method="S256",
             timeout=PATIENCE_S,
@@ -104,7 +108,7 @@ class Issuer:
 
         if self._known is not None and not anew and monotonic() - self._known[0] < FRESH_S:
             return self._known[1], self._known[2]
-        with self._session() as session:
+        with self._session({}) as session:
             where = f"{self.url.rstrip('/')}/.well-known/openid-configuration"
             published = _object(_asking(lambda: session.request("GET", where, withhold_token=True)))
             if published.get("issuer") != self.url:
@@ -169,6 +173,21 @@ class Issuer:
         if more.get("sub") != claims["sub"]:
             raise IssuerError("the issuer speaks of somebody else at its userinfo_endpoint")
         return more
+
+
+def _listed(published: Claims, name: str) -> list[str]:
+    """What it publishes under this name; nothing for what is no list."""
+    found = published.get(name)
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+
+def _proof(published: Claims, verifier: str) -> dict[str, str]:
+    """What binds the code to who asked for it (RFC 7636), where the issuer knows that (RFC 8414, section 2).
+
+    Else the nonce alone does: some refuse what they do not know (ProConnect).
+    """
+    known = "S256" in _listed(published, "code_challenge_methods_supported")
+    return {"code_verifier": verifier} if known else {}
 
 
 def _asking(ask: Callable[[], Any]) -> Any:

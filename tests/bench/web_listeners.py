@@ -1,0 +1,219 @@
+"""Listeners without browsers: each asks for what the player asks for, when it would, and throws it away.
+
+The player (sipagent/web/static/playing.js, sound.js) has two things under way. What is heard is asked for in
+steps, and is a few seconds ahead of the ear. What is drawn is the whole recording, asked for in large spans,
+each after a pause as long as the one before took. A process of its own, so that nothing here waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from html import unescape
+from http.client import HTTPException
+from multiprocessing.connection import Connection
+from types import TracebackType
+
+from tests.bench.web_client import Answer, AskingError, Client
+from tests.peers.agent import Json
+
+AHEAD_S, STEP_S, SCAN_S, BUCKETS = 8, 4, 60, 2400  # as the player's scripts have them
+OPENED_MB_S = 75.0  # as Chromium opens what is sealed, and looks for its peaks
+APART_S = 0.25  # between two who begin
+FIRST_WITHIN_S = 20.0
+_SPAN = re.compile(r"(\d+)-(\d+)/(\d+)")
+_DATA = re.compile(r'data-(uses|csrf)="([^"]*)"')
+
+
+@dataclass(slots=True)
+class Told:
+    """What one listener saw: ms of answers, s without sound, bytes of sound."""
+
+    first_ms: float = 0.0  # from asking for the use to the first sound's last byte
+    heard_ms: list[float] = field(default_factory=list)
+    drawn_ms: list[float] = field(default_factory=list)
+    silent_s: float = 0.0  # the longest that nothing was left to hear
+    drawn_s: float | None = None  # until the whole recording was drawn
+    bytes: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What an answer holds, in s of the recording."""
+
+    first_s: float
+    last_s: float
+    all_s: float
+
+
+def span_of(answer: Answer, rate: int) -> Span:
+    """What the header says of it. Raises AskingError."""
+    found = _SPAN.fullmatch(answer.headers.get("sound-span", ""))
+    if found is None:
+        raise AskingError(f"no span of sound: {answer.status} {dict(answer.headers)}")
+    return Span(*(int(number) / rate for number in found.groups()))
+
+
+class Sound:
+    """The sound of one use."""
+
+    def __init__(self, use: Json) -> None:
+        self._url: str = use["sound"]
+        self._rate: int = use["sample_rate"]
+
+    def ask(self, client: Client, from_s: float, to_s: float) -> tuple[Span, Answer]:
+        """What is asked for, and what of the recording it is. Raises AskingError, OSError."""
+        answer = client.get(self._url, {"from": f"{from_s:g}", "to": f"{to_s:g}"})
+        return span_of(answer, self._rate), answer
+
+    def drawn(self, span: Span) -> float:
+        """Up to where the drawing is whole, s, once it has this and all before it."""
+        piece = math.ceil(span.all_s * self._rate / BUCKETS) / self._rate
+        return span.last_s // piece * piece
+
+
+class Listener:
+    """One who listens to a recording from its beginning, and what was seen meanwhile."""
+
+    def __init__(self, port: int, headers: Mapping[str, str], recording: str, purpose: str) -> None:
+        self._told = Told()
+        self._recording, self._purpose = recording, purpose
+        self._clients = [Client(port, headers) for _ in range(2)]  # as many answers come at once
+        self._over = threading.Event()
+        self._drawn_bytes = 0
+        self._threads = [threading.Thread(target=self._try, args=(self._listen,))]
+
+    def start(self) -> None:
+        """Ask for the recording's page, then for its use, then listen."""
+        self._threads[0].start()
+
+    def over(self) -> None:
+        """Ask for nothing more."""
+        self._over.set()
+
+    def end(self) -> Told:
+        """What it was like so far."""
+        self.over()
+        return self.finish()
+
+    def finish(self) -> Told:
+        """What it was like, once there is nothing left to ask for."""
+        for thread in self._threads:  # the first one may add another
+            thread.join()
+        for client in self._clients:
+            client.close()
+        self._told.bytes += self._drawn_bytes
+        return self._told
+
+    def _try(self, do: Callable[..., None], *arguments: object) -> None:
+        try:
+            do(*arguments)
+        except (AskingError, OSError, HTTPException, KeyError, ValueError) as error:
+            self._told.problem = f"{self._recording}: {type(error).__name__}: {error}"
+
+    def _listen(self) -> None:
+        told, client = self._told, self._clients[0]
+        seen = client.get(f"/recordings/{self._recording}").body.decode()
+        data = {name: unescape(value) for name, value in _DATA.findall(seen)}
+        client.headers["X-CSRF-Token"] = data["csrf"]
+        asked = time.perf_counter()
+        sound = Sound(client.post(data["uses"], {"purpose": self._purpose}, accepted=201).json)
+        span, answer = sound.ask(client, 0, STEP_S)
+        began = time.perf_counter()
+        told.first_ms, told.bytes = (began - asked) * 1e3, len(answer.body)
+        self._threads.append(threading.Thread(target=self._try, args=(self._draw, sound, span)))
+        self._threads[-1].start()
+        while span.last_s < span.all_s:
+            left = span.last_s - (time.perf_counter() - began)
+            if self._over.wait(max(0.0, left - AHEAD_S)):
+                return
+            following, answer = sound.ask(client, span.last_s, span.last_s + STEP_S)
+            told.heard_ms.append(answer.ms)
+            told.bytes += len(answer.body)
+            missed = time.perf_counter() - began - span.last_s
+            if missed > 0:  # the ear has waited, and goes on later
+                told.silent_s = max(told.silent_s, missed)
+                began += missed
+            span = following
+
+    def _draw(self, sound: Sound, span: Span) -> None:
+        began = time.perf_counter()
+        while span.last_s < span.all_s:
+            asked = time.perf_counter()
+            drawn = sound.drawn(span)
+            span, answer = sound.ask(self._clients[1], drawn, drawn + SCAN_S)
+            self._told.drawn_ms.append(answer.ms)
+            self._drawn_bytes += len(answer.body)
+            opening = len(answer.body) / 1e6 / OPENED_MB_S
+            if self._over.wait(2 * opening + time.perf_counter() - asked):
+                return
+        self._told.drawn_s = time.perf_counter() - began
+
+
+class Crowd:
+    """All listeners, in a process of their own, each at one recording."""
+
+    def __init__(self, port: int, headers: Mapping[str, str], recordings: list[str], purpose: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_crowd, args=(theirs, port, dict(headers), recordings, purpose), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._receive(FIRST_WITHIN_S)  # it is there
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def begin(self) -> None:
+        """Have them all begin, one shortly after the other."""
+        self._pipe.send(None)
+
+    def finish(self) -> list[Told]:
+        """What it was like for each."""
+        self._pipe.send(None)
+        told: list[Told] = self._receive(60.0)
+        return told
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self._process.terminate()
+        self._process.join(5)
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _receive(self, within_s: float) -> list[Told]:
+        if not self._pipe.poll(within_s):
+            raise AskingError(f"the listeners do not answer within {within_s:g} s")
+        told: list[Told] = self._pipe.recv()
+        return told
+
+
+def _crowd(
+    pipe: Connection, port: int, headers: Mapping[str, str], recordings: list[str], purpose: str
+) -> None:
+    listeners = [Listener(port, headers, recording, purpose) for recording in recordings]
+    pipe.send([])
+    pipe.recv()
+    for listener in listeners:
+        listener.start()
+        time.sleep(APART_S)
+    pipe.recv()
+    for listener in listeners:
+        listener.over()
+    pipe.send([listener.end() for listener in listeners])
