@@ -25,6 +25,7 @@ from sipagent.web.rights import Right, Role, rights_of
 from sipagent.web.sound import Sounds
 
 API = "/api/"  # what programs read
+TOLD_LIMIT = 1000  # texts that wait for a page; nobody may come back for one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,8 @@ class Site:
 
     def tell(self, person: Person, text: str) -> None:
         """Have the next page of this session say this, e.g. that something was done."""
+        while len(self._told) >= TOLD_LIMIT and (oldest := next(iter(self._told), None)) is not None:
+            self._told.pop(oldest, None)
         self._told[person.csrf] = text
 
     def told(self, person: Person | None) -> str | None:
