@@ -41,6 +41,7 @@ SAID = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
     "Apache License, Version 2.0": "Apache-2.0",
+    "BSD": "BSD-2-Clause",  # its text has two clauses
     "BSD 3-Clause License": "BSD-3-Clause",
     "BSD License": "BSD-3-Clause",  # its text has three clauses
     "Dual License": "Apache-2.0 OR BSD-3-Clause",

@@ -41,6 +41,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         priority_finding(),
         *configuration_findings(config),
         *password_findings(config),
+        *page_findings(config),
         *prompt_findings(config),
         *voice_findings(config),
         *disk_findings(config, now),
@@ -167,6 +168,19 @@ def password_findings(config: Config) -> Iterator[Finding]:
     trunk = config.trunk
     if trunk.username and not trunk.realm and not trunk.registrar:
         yield warning("trunk.realm", "empty, and no registrar names it: nobody is ever given the password")
+
+
+def page_findings(config: Config) -> Iterator[Finding]:
+    """See who else can read what the page keeps for itself, as far as it is there."""
+    web = config.web
+    kept = {
+        "web.private_key": web.private_key,
+        "web.oidc_client_secret_file": web.oidc_client_secret_file,
+        "accounts.db": config.places.accounts,
+    }
+    for name, path in kept.items():
+        if path is not None and path.exists() and others_may_read(found := path.stat()):
+            yield warning(name, readable(found))
 
 
 def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Finding:

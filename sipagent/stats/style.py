@@ -56,7 +56,7 @@ FIGURES = """
 .figures th, .figures td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: right; }
 .figures th:first-child { padding-left: 0; text-align: left; font-weight: 400; }
 .figures thead th, .figures thead th:first-child { position: sticky; top: 0; background: var(--paper);
-  color: var(--soft); font-weight: 600; vertical-align: bottom; }
+  color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; }
 @media print { .figures { --c0: #2f6db5; --c1: #e0902a; --c2: #8b6fc0; --c3: #a9b0ba; --c4: #3b9a7d;
   --c5: #c9534f; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .figures figure, .tiles, .figures tr, .figures h2 { break-inside: avoid; }

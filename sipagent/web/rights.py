@@ -84,7 +84,6 @@ ROUTES: Mapping[str, Right] = {
     "POST /recordings/{id}/note": Right.NOTE,
     "POST /recordings/{id}/hold": Right.ASK,
     "POST /recordings/{id}/release": Right.ASK,
-    "POST /recordings/{id}/withdraw": Right.ASK,
     "POST /recordings/{id}/delete": Right.PERSONS,
     "GET /statistics": Right.STATISTICS,
     "GET /requests": Right.PERSONS,

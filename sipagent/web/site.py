@@ -25,8 +25,6 @@ from sipagent.web.sound import Sounds
 
 API = "/api/"  # what programs read
 
-API = "/api/"  # what programs read
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:

@@ -22,6 +22,13 @@ _NUMBER = f"""() => {{
     return true;
   }}).map((one, number) => {{ one.dataset.number = number; return one.outerHTML.slice(0, 120); }});
 }}"""
+_FROM_THE_TOP = """() => {
+  const first = document.createElement("span");
+  first.tabIndex = -1;
+  document.body.prepend(first);
+  first.focus();
+  window.scrollTo(0, 0);
+}"""
 _WHERE = """() => {
   const one = document.activeElement;
   if (!one || one === document.body) return null;
@@ -65,7 +72,7 @@ def too_wide(page: Page) -> list[str]:
 def unreached(page: Page) -> list[str]:
     """What the Tab key does not reach in one round, of all that can be used, or reaches unseen."""
     there = page.evaluate(_NUMBER)
-    page.evaluate("() => { document.activeElement?.blur(); window.scrollTo(0, 0); }")
+    page.evaluate(_FROM_THE_TOP)
     seen: dict[str, None] = {}
     faults: list[str] = []
     for _ in range(3 * len(there) + 10):  # some fields have several stops: the parts of a date

@@ -129,7 +129,7 @@ STATES: dict[str, Callable[[Page, str], None]] = {
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    context = chromium.new_context(locale="fr")
+    context = chromium.new_context(locale="fr", reduced_motion="reduce")
     yield context.new_page()
     context.close()
 

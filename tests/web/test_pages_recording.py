@@ -23,7 +23,7 @@ HOLD = {
 FORMS = {
     "note": {Role.LISTENER, Role.SUPERVISOR},
     "delete": {Role.OFFICER},
-    **{name: {Role.SUPERVISOR} for name in ("hold", "release", "withdraw")},
+    **{name: {Role.SUPERVISOR} for name in ("hold", "release")},
 }
 WANTED = {"ground": "criminal", "reference": "complaint 2026-41", "review": "2099-01-31"}
 
@@ -221,7 +221,7 @@ def test_what_each_role_is_offered(asking: Asking, web_office: Office, store: St
     offered = {form.get("action", "").rpartition("/")[2] for form in page.elements("form")}
     for form in ("note", "delete", "hold"):
         assert (form in offered) == (role in FORMS[form]), form
-    assert not offered & {"release", "withdraw"}, "there is nothing to release, or to withdraw"
+    assert "release" not in offered, "there is nothing to release"
     purposes = [one.get("value") for one in page.elements("option") if one.get("value")]
     assert ("quality" in purposes) == (role is not Role.OFFICER) and "access_request" in purposes
 
@@ -246,7 +246,7 @@ def test_a_form_of_another_session_does_nothing(
     row = web_office.call()
     heard(store, row)
     asking.login(Role.SUPERVISOR, Role.OFFICER)
-    fields = WANTED | {"csrf": "other", "text": "x", "reason": "x", "agreed": "1", "approval": "1"}
+    fields = WANTED | {"csrf": "other", "text": "x", "reason": "x", "agreed": "1"}
     answer = asking.client.post(f"/recordings/{row.id}/{form}", data=fields)
     assert answer.status_code == HTTPStatus.FORBIDDEN
     assert store.recording(row.id).status is Status.CLOSED and not store.notes(row.id)
@@ -383,9 +383,12 @@ def test_a_hold_is_asked_for_and_waits(asking: Asking, web_office: Office, store
     assert (asked.action, asked.state, asked.by) == ("hold", "pending", "claire")
     told = store.accesses(row.id)[-1]
     assert (told.action, told.outcome, told.login, told.via) == ("ask", "done", "claire", "web")
-    asking.login(Role.LISTENER, name="paul")
+    assert f"/holds#approval-{asked.id}" in page.links
+    asking.login(Role.OFFICER, name="paul")
     page = get(asking, row.id)
-    assert said in page.text and not page.having("action", f"/recordings/{row.id}/withdraw")
+    assert said in page.text and "Approve or refuse it" in page.text
+    asking.login(Role.LISTENER, name="paul")
+    assert said not in get(asking, row.id).text, "it is seen by those who decide"
 
 
 @pytest.mark.parametrize(("changes", "told"), [
@@ -408,31 +411,6 @@ def test_a_hold_that_cannot_be(
     assert not store.approvals(row.id)
     refused = [(use.action, use.outcome) for use in store.accesses(row.id)]
     assert refused == ([] if "reference" in changes else [("ask", "refused")])
-
-
-def test_who_asked_withdraws_it_and_nobody_else(asking: Asking, web_office: Office, store: Store) -> None:
-    row = web_office.call()
-    asking.login(Role.SUPERVISOR)
-    page = send(asking, row.id, "hold", **WANTED)
-    fields = page.fields("post", button="Withdraw it")
-    asking.login(Role.SUPERVISOR, name="paul")
-    refused = send(asking, row.id, "withdraw", approval=fields["approval"])
-    assert "only who asked for it" in refused.by_id("fault-hold")
-    asking.login(Role.SUPERVISOR)
-    page = send(asking, row.id, "withdraw", approval=fields["approval"])
-    assert "It is not asked for any more." in page.text and "Hold: criminal" not in page.text
-    assert [one.state for one in store.approvals(row.id)] == ["withdrawn"]
-
-
-def test_what_is_asked_for_of_another_call_is_not_withdrawn_here(
-    asking: Asking, web_office: Office, store: Store
-) -> None:
-    row, other = web_office.call(), web_office.call()
-    asking.login(Role.SUPERVISOR)
-    send(asking, row.id, "hold", **WANTED)
-    for number in (str(store.approvals(row.id)[0].id), "", "x", "9" * 40):
-        assert "nothing like this was asked for" in send(asking, other.id, "withdraw", approval=number).text
-    assert [one.state for one in store.approvals(row.id)] == ["pending"]
 
 
 def test_the_end_of_a_hold_or_that_it_goes_on_is_asked_for(
@@ -460,9 +438,9 @@ def test_a_call_is_deleted_once_that_was_agreed_to_and_certified(
     page = send(asking, row.id, "delete", reason="request 2026-118")
     assert "cannot be brought back" in page.text and "request 2026-118" in page.text
     assert store.recording(row.id).status is Status.CLOSED
-    page = read(
-        asking.client.post(f"/recordings/{row.id}/delete", data=page.fields("post", "Delete it for ever"))
-    )
+    fields = page.fields("post", "Delete it for ever")
+    del fields["csrf"]
+    page = send(asking, row.id, "delete", **fields)
     for told in ("ATTESTATION D’EFFACEMENT", row.id, "request 2026-118", "claire", str(row.sha256)):
         assert told in page.text, told
     assert store.recording(row.id).status is Status.PURGED

@@ -232,7 +232,7 @@ def test_a_form_of_another_session_is_refused_and_kept_in_the_trace(asking: Aski
     (b"csrf=csrf-claire&caller=%ff", "application/x-www-form-urlencoded", HTTPStatus.BAD_REQUEST),
     (b"a=&" * 2100, "application/x-www-form-urlencoded", HTTPStatus.BAD_REQUEST),
     (b"x" * 600_000, "application/x-www-form-urlencoded", HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
-    (b"{}", "application/json", HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    (b"{}", "application/json", HTTPStatus.FORBIDDEN),
 ])  # fmt: skip
 def test_what_is_no_form_is_refused(asking: Asking, content: bytes, kind: str, status: HTTPStatus) -> None:
     asking.login(Role.LISTENER)

@@ -135,6 +135,11 @@ def test_giant_bodies_are_refused_by_their_word_and_by_their_length() -> None:
         refused = asking.post("/", content=iter([b"x"]), headers={"content-length": word})
         assert refused.status_code in (HTTPStatus.OK, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     assert answer.headers["content-security-policy"] == CSP
+    told = asking.post("/api/v1/persons", content=b"x" * (LARGEST + 1))
+    assert (
+        told.headers["content-type"] == "application/problem+json"
+        and told.json()["status"] == told.status_code
+    )
 
 
 def test_nobody_who_sends_slowly_holds_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,23 @@ def test_beyond_this_machine_the_first_account_is_made_by_a_command(tmp_path: Pa
         assert "`sipagent user add NAME --role administrator`" in said and not CODE.search(said)
 
 
+def test_no_code_goes_into_a_log_that_is_kept(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    log = tmp_path / "journal"
+    told = log.open("w+")
+    found = os.fstat(told.fileno())
+    environment = {**os.environ, "PYTHONPATH": SEARCH_PATH, "LANGUAGE": "C"}
+    environment["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
+    with told, subprocess.Popen(page.command(), stderr=told, cwd=tmp_path, env=environment) as child:
+        until = time.monotonic() + 30
+        while "account" not in log.read_text() and time.monotonic() < until and child.poll() is None:
+            time.sleep(0.05)
+        child.terminate()
+        assert child.wait(20) == 0
+    assert "`sipagent user add NAME --role administrator`" in log.read_text()
+    assert not CODE.search(log.read_text())
+
+
 def test_it_ends_cleanly_with_a_stream_open_and_tells_nothing_of_itself(tmp_path: Path) -> None:
     page = Served(tmp_path)
     with accounts(page) as there:
@@ -236,6 +253,20 @@ def test_without_a_page_in_the_configuration_there_is_none(tmp_path: Path) -> No
 
 
 # --- those who only take time ---
+
+
+def test_no_answer_waits_until_its_head_is_acknowledged(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    spent = []
+    with page.running():
+        client = http.client.HTTPConnection("127.0.0.1", page.port)
+        for _ in range(40):  # at first every packet is acknowledged at once
+            began = time.monotonic()
+            client.request("GET", "/static/icon.svg")
+            assert client.getresponse().read()
+            spent.append(time.monotonic() - began)
+        client.close()
+    assert min(spent[30:]) < 0.03
 
 
 def test_who_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

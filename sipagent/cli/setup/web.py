@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from gettext import gettext as _
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from sipagent.cli.base import Failure, Workplace
 from sipagent.config.tables.web import WebTable
+
+if TYPE_CHECKING:
+    from sipagent.web.login.logins import Logins
 
 NICER = 10  # behind calls, which come first
 ENDS_S = 10.0  # that the page may take to end
@@ -32,7 +36,6 @@ def web_command(work: Workplace, log_json: bool) -> None:
     """
     config = work.config
     refuse_without(config.web)
-    from retention.accounts.credentials import new_code
     from sipagent.logs import configure_log
     from sipagent.service.systemd import Systemd
     from sipagent.web.app import create_app
@@ -55,19 +58,27 @@ def web_command(work: Workplace, log_json: bool) -> None:
         if by_issuer:
             said = _("Logins are by {issuer}").format(issuer=config.web.oidc_issuer)
             click.echo(said, err=True)
-        elif config.web.listen and config.web.listen.is_loopback and not config.web.trusted_proxies:
-            if not accounts.are_there():
-                code = new_code()
-                logins.offer_first(code)
-                said = _("There is no account yet: {address}/first makes the first one, by the code {code}")
-                click.echo(said.format(address=origin, code=code), err=True)
         elif not accounts.are_there():
-            said = _("There is no account yet; accepted: `sipagent user add NAME --role administrator`")
-            click.echo(f"sipagent: {said}", err=True)
+            _say_how_to_begin(config.web, logins)
         systemd.ready()
 
     with accounts, store:
         serve(config, create_app(site, logins), ready)
+
+
+def _say_how_to_begin(web: WebTable, logins: "Logins") -> None:
+    """A code for the first account is for who sits here: not for a network, nor for a log that is kept."""
+    from retention.accounts.credentials import new_code
+    from sipagent.logs import to_journal
+
+    if web.listen and web.listen.is_loopback and not web.trusted_proxies and not to_journal():
+        code = new_code()
+        logins.offer_first(code)
+        said = _("There is no account yet: {address}/first makes the first one, by the code {code}")
+        click.echo(said.format(address=web.origin, code=code), err=True)
+    else:
+        said = _("There is no account yet; accepted: `sipagent user add NAME --role administrator`")
+        click.echo(f"sipagent: {said}", err=True)
 
 
 def refuse_without(web: WebTable) -> None:

@@ -12,7 +12,6 @@ from retention.approval import Approval, Asked
 from retention.recording import Recording
 from retention.rows.store import UnknownId
 from retention.rules.approval import ApprovalError, ask
-from retention.rules.approval import withdraw as withdrawn
 from retention.rules.attempts import attempt_delete, attempt_note, what_would_go
 from retention.rules.deletion import KeptCall, NotDeleted
 from retention.rules.note import Filed, NotFiled
@@ -27,6 +26,7 @@ from sipagent.web.forms import Form, form_of
 from sipagent.web.guard import Entry
 from sipagent.web.pages.recording import EMPTY, NO_SUCH, shown_call
 from sipagent.web.pages.recordings import RECORDINGS
+from sipagent.web.persons.papers import Papers
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, site_of, someone, trace_of
 from sipagent.web.templating import render
@@ -79,7 +79,7 @@ def filed(site: Site, done: Filed) -> str:
 
 
 def delete(request: Request) -> Response:
-    """Ask once more, then delete the call and show the certificate."""
+    """Ask once more, then delete the call; its certificate is on the page behind."""
     form, site, id = form_of(request), site_of(request), request.path_params["id"]
     try:
         KeptCall.find(site.store, id)
@@ -100,8 +100,8 @@ def delete(request: Request) -> Response:
     except OSError:
         said = Reason(N_("a file cannot be removed; the next purge tries again"))
         return again(request, "delete", form, HTTPStatus.INTERNAL_SERVER_ERROR, said)
-    paper = certificate(done, site.config.service)
-    return render(request, "certificate.html", here=RECORDINGS, id=id, paper=paper)
+    papers = Papers(done.trace.at, someone(request).name, (certificate(done, site.config.service),), ())
+    return RedirectResponse(f"/requests/erased/{site.papers.put(papers)}", HTTPStatus.SEE_OTHER)
 
 
 def hold(request: Request) -> Response:
@@ -146,21 +146,6 @@ def _asked(request: Request, name: str, form: Form, wanted: Approval) -> Respons
     return back(wanted.recording_id)
 
 
-def withdraw(request: Request) -> Response:
-    """Ask no longer for what nobody has decided yet."""
-    form, site, recording = form_of(request), site_of(request), found(request)
-    number = form.get("approval", "")
-    asked = [one for one in site.store.approvals(recording.id) if str(one.id) == number]
-    if not asked:
-        raise Problem(HTTPStatus.NOT_FOUND, Reason(N_("nothing like this was asked for")))
-    try:
-        withdrawn(site.archive, asked[0].id, trace_of(request, "withdraw"))
-    except ApprovalError as refusal:
-        return again(request, "hold", form, HTTPStatus.CONFLICT, refusal)
-    site.tell(someone(request), _("It is not asked for any more."))
-    return back(recording.id)
-
-
 def found(request: Request) -> Recording:
     """The recording in the address. Raises Problem."""
     try:
@@ -188,6 +173,5 @@ ENTRIES = (
     Entry("POST /recordings/{id}/note", note),
     Entry("POST /recordings/{id}/hold", hold),
     Entry("POST /recordings/{id}/release", release),
-    Entry("POST /recordings/{id}/withdraw", withdraw),
     Entry("POST /recordings/{id}/delete", delete),
 )

@@ -86,7 +86,11 @@ def shown_call(
         "uses_left_out": max(0, len(known.accesses) - USES),
         "no_note": None if row is None else why_no_note(row, known.accesses),
         "overdue": row is not None and is_overdue(row, site.local(site.clock()).date()),
-        "pending": [one for one in approvals if one.state == State.PENDING],
+        "pending": [
+            one
+            for one in approvals
+            if one.state == State.PENDING and (person.may(Right.APPROVE) or same_person(one.by, person.name))
+        ],
         "asked_in_words": asked_in_words,
         "may_ask": row is not None and row.status is Status.CLOSED and person.may(Right.ASK),
         "erases": site.config.retention.erase_after_note,

@@ -19,6 +19,7 @@ from sipagent.web.site import API
 
 LARGEST = (1 << 18) + 4096  # bytes of what is sent; a little more than any page takes
 WITHIN_S = 15.0  # in which all of it has to come
+TOO_LONG = f"what is sent is too long; accepted: {LARGEST} bytes"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; worker-src 'self'"
@@ -59,7 +60,7 @@ class Protection:
         refused = self._looked_at(scope)
         if refused is None:
             try:
-                receive = await _received(scope, receive)
+                receive = await _taken(scope, receive)
             except _TooMuch as problem:
                 refused = _said(scope, problem.status, problem.said)
         app = self._app if refused is None else refused
@@ -125,11 +126,11 @@ class _TooMuch(Exception):
         self.status, self.said = status, said
 
 
-async def _received(scope: Scope, receive: Receive) -> Receive:
+async def _taken(scope: Scope, receive: Receive) -> Receive:
     """Read all that is sent, and have it read once more by who answers. Raises _TooMuch."""
     length = Headers(scope=scope).get("content-length", "0")
     if not length.isdecimal() or int(length[:20]) > LARGEST:
-        raise _TooMuch(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"too long; accepted: {LARGEST} bytes")
+        raise _TooMuch(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, TOO_LONG)
     content = bytearray()
     try:
         async with asyncio.timeout(WITHIN_S):
@@ -142,10 +143,13 @@ async def _received(scope: Scope, receive: Receive) -> Receive:
                 more = message.get("more_body", False)
                 if len(content) > LARGEST:
                     raise _TooMuch(
-                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"too long; accepted: {LARGEST} bytes"
+                        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                        f"what is sent is too long; accepted: {LARGEST} bytes",
                     )
     except TimeoutError as error:
-        raise _TooMuch(HTTPStatus.REQUEST_TIMEOUT, f"it did not come within {WITHIN_S:g} s") from error
+        raise _TooMuch(
+            HTTPStatus.REQUEST_TIMEOUT, f"what is sent did not come within {WITHIN_S:g} s"
+        ) from error
     waiting: list[Message] = [{"type": "http.request", "body": bytes(content), "more_body": False}]
 
     async def again() -> Message:
