@@ -97,7 +97,8 @@ ENGLISH = RegisterWords(
         ),
         "data.uses/page": (
             "**Trace of uses**: who listened, copied, held or erased, by which login, when, why, under which "
-            "reference, where a copy went; changes to accounts; refused attempts and logins as well"
+            "reference, where a copy went; refused attempts as well; changes to accounts; logins, also "
+            "refused ones, with the network address that they came from"
         ),
         "data.accounts": (
             "**Accounts of the page**: name, roles, language, public key; the password as an Argon2id hash, "

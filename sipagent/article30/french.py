@@ -112,8 +112,8 @@ FRENCH = RegisterWords(
         ),
         "data.uses/page": (
             "**Trace des usages** : qui a écouté, copié, fait conserver ou effacé, par quel compte, quand, "
-            "pourquoi, sous quelle référence, où est allée une copie ; les modifications des comptes ; les "
-            "refus et les connexions refusées aussi"
+            "pourquoi, sous quelle référence, où est allée une copie ; les refus aussi ; les modifications "
+            "des comptes ; les connexions, même refusées, avec l’adresse réseau dont elles viennent"
         ),
         "data.accounts": (
             "**Comptes de la page** : nom, rôles, langue, clé publique ; empreinte du mot de passe "

@@ -160,7 +160,7 @@ def _persons_and_data(config: Config) -> Iterator[Statement]:
     yield Statement("data.call", ["times", "outcome", "decision", "keys_pressed", "events", "call_id"])
     yield Statement("data.analysis", ["text", "author"])
     traced = ["time", "action", "purpose", "by", "system_user", "reference", "destination"]
-    traced += ["login", "refused_logins"] if page else []
+    traced += ["login", "logins", "network_address"] if page else []
     yield Statement("data.uses", traced, ("web.listen",), "page" if page else "")
     yield Statement(
         "data.accounts",

@@ -376,7 +376,7 @@ def test_a_hold_is_asked_for_and_waits(asking: Asking, web_office: Office, store
     asking.login(Role.SUPERVISOR)
     page = send(asking, row.id, "hold", **WANTED)
     assert "It is asked for. Somebody else must approve it." in page.text
-    said = "Hold as evidence: criminal, file complaint 2026-41, to be looked at again on 2099-01-31."
+    said = "Hold: criminal, reference complaint 2026-41, to be looked at again on 2099-01-31."
     assert said in page.text and "by claire." in page.text
     assert store.recording(row.id).hold is None
     (asked,) = store.approvals(row.id)
@@ -422,7 +422,7 @@ def test_the_end_of_a_hold_or_that_it_goes_on_is_asked_for(
     page = send(asking, row.id, "release", reason="complaint 2026-41 closed")
     assert "End of the hold: complaint 2026-41 closed." in page.text
     page = send(asking, row.id, "hold", **WANTED)
-    assert "Hold that goes on: criminal" in page.text
+    assert "The hold goes on: criminal" in page.text
     assert [one.action for one in store.approvals(row.id)] == ["release", "renew"]
     assert store.recording(row.id).hold is not None
 

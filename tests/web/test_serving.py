@@ -255,6 +255,20 @@ def test_without_a_page_in_the_configuration_there_is_none(tmp_path: Path) -> No
 # --- those who only take time ---
 
 
+def test_no_answer_waits_until_its_head_is_acknowledged(tmp_path: Path) -> None:
+    page = Served(tmp_path)
+    spent = []
+    with page.running():
+        client = http.client.HTTPConnection("127.0.0.1", page.port)
+        for _ in range(40):  # at first every packet is acknowledged at once
+            began = time.monotonic()
+            client.request("GET", "/static/icon.svg")
+            assert client.getresponse().read()
+            spent.append(time.monotonic() - began)
+        client.close()
+    assert min(spent[30:]) < 0.03
+
+
 def test_who_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one who has asked before, and one who never ends a head; who asks in time is answered."""
     starter = tmp_path / "hurried.py"
