@@ -122,6 +122,7 @@ def test_a_new_account_has_roles_a_key_and_a_code(accounts: Accounts) -> None:
         "created_at": "2026-11-27T20:00:00.000Z",
         "last_login_at": None,
         "failures": 0,
+        "passkeys": 0,
     }
     assert accounts.all() == [made] and accounts.by_id(made.id) == made
     assert made.key is not None and made.key.comment == "Ann"

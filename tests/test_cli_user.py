@@ -10,6 +10,7 @@ import pytest
 
 from retention.accounts.accounts import Accounts
 from retention.accounts.credentials import new_totp
+from retention.accounts.passkeys import NewPasskey
 from retention.recording import Access
 from tests.office import Office, make_office
 from tests.sealing import make_pair
@@ -147,6 +148,7 @@ def test_who_may_log_in(office: Office) -> None:
         "name": "Claire",
         "roles": ["listener", "officer"],
         "enrolled": True,
+        "passkeys": 0,
         "code_until": None,
         "key": None,
         "language": None,
@@ -158,6 +160,19 @@ def test_who_may_log_in(office: Office) -> None:
     assert re.search(r"Claire +listener, officer +password", table) and "code until" in table
     french = office.run("user", "list", "--lang", "fr").out
     assert "écoutant, délégué" in french and "mot de passe" in french
+
+
+def test_the_list_tells_of_passkeys_and_a_reset_takes_them_away(office: Office) -> None:
+    enrol(office, code_of(office.run("user", "add", "Claire", "--role", "listener").out))
+    with accounts(office) as there:
+        for name in ("key", "telephone"):
+            made = NewPasskey(credential=name.encode(), public_key=b"x", sign_count=0, transports=())
+            there.add_passkey(1, name, made)
+            told = office.run("user", "list", "--lang", "fr").out
+            assert "mot de passe" in told and ("clés d’accès" in told) == (name == "telephone")
+    assert listed(office)[0]["passkeys"] == 2
+    office.run("user", "reset", "Claire")
+    assert listed(office)[0]["passkeys"] == 0
 
 
 def test_a_removed_account_is_gone_and_its_name_free(office: Office) -> None:

@@ -102,8 +102,8 @@ ENGLISH = RegisterWords(
         ),
         "data.accounts": (
             "**Accounts of the page**: name, roles, language, public key; the password as an Argon2id hash, "
-            "and what the second factor is checked with; when the account was made and last used, and how "
-            "many logins were refused since"
+            "and what the second factor or a passkey is checked with; when the account was made and last "
+            "used, and how many logins were refused since"
         ),
         "data.accounts/provider": (
             "**Accounts of the page**: name and groups as {provider:code} gives them, roles, language, "
@@ -259,8 +259,9 @@ ENGLISH = RegisterWords(
             "write the whole chain anew"
         ),
         "security.logins/own": (
-            "**Login to the page** by an account of one’s own, with a password and a second factor; what an "
-            "account may do is said by its roles, and what it may not leaves its line in the trace"
+            "**Login to the page** by an account of one’s own, with a password and a second factor, or by a "
+            "passkey that verifies the person; what an account may do is said by its roles, and what it may "
+            "not leaves its line in the trace"
         ),
         "security.logins/provider": (
             "**Login to the page** by {provider:code}, which answers for the second factor; what a person "

@@ -117,8 +117,8 @@ FRENCH = RegisterWords(
         ),
         "data.accounts": (
             "**Comptes de la page** : nom, rôles, langue, clé publique ; empreinte du mot de passe "
-            "(Argon2id), et de quoi vérifier le second facteur ; dates de création et de dernière connexion, "
-            "nombre de connexions refusées depuis"
+            "(Argon2id), et de quoi vérifier le second facteur ou une clé d’accès ; dates de création et de "
+            "dernière connexion, nombre de connexions refusées depuis"
         ),
         "data.accounts/provider": (
             "**Comptes de la page** : nom et groupes tels que les donne {provider:code}, rôles, langue, clé "
@@ -284,9 +284,9 @@ FRENCH = RegisterWords(
             "peut réécrire la chaîne entière"
         ),
         "security.logins/own": (
-            "**Connexion à la page** par un compte nominatif, avec mot de passe et second facteur ; ce que "
-            "peut faire un compte dépend de ses rôles, et ce qui lui est refusé laisse une ligne dans la "
-            "trace"
+            "**Connexion à la page** par un compte nominatif, avec mot de passe et second facteur, ou "
+            "par une clé d’accès qui vérifie la personne ; ce que peut faire un compte dépend de ses rôles, "
+            "et ce qui lui est refusé laisse une ligne dans la trace"
         ),
         "security.logins/provider": (
             "**Connexion à la page** par {provider:code}, qui répond du second facteur ; ce que peut faire "

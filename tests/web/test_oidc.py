@@ -126,6 +126,10 @@ def test_only_the_issuer_lets_in(page: Page) -> None:
     owner = page.enrolled("Eve", "listener")
     answer = page.browser().client.post("/login", data={"name": owner.name, "password": owner.password})
     assert answer.status_code == HTTPStatus.FORBIDDEN
+    assert "passkey" not in shown and page.logins.relying_party is None
+    for path in ("/login/passkey", "/login/passkey/ask"):
+        answer = page.browser().post(path, {"credential": "{}"}, shown="/enrol")
+        assert answer.status_code == HTTPStatus.FORBIDDEN and "alone" in answer.text
 
 
 def test_what_was_begun_in_another_browser_ends_in_none(page: Page) -> None:
