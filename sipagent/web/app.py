@@ -19,7 +19,7 @@ from sipagent.languages.spoken import answering
 from sipagent.stats.style import FIGURES
 from sipagent.web.api import entries
 from sipagent.web.guard import Entry, answered
-from sipagent.web.login import account, accounts, beginning, oidc, pages
+from sipagent.web.login import account, accounts, beginning, oidc, pages, passkeys
 from sipagent.web.login.logins import Logins
 from sipagent.web.pages import (
     accesses,
@@ -88,6 +88,7 @@ ENTRIES: tuple[Entry, ...] = (
     *oidc.ENTRIES,
     *beginning.ENTRIES,
     *account.ENTRIES,
+    *passkeys.ENTRIES,
     *accounts.ENTRIES,
     *now.ENTRIES,
     *recordings.ENTRIES,
