@@ -30,6 +30,7 @@ class Account:
     last_login_at: datetime | None
     failures: int  # refused logins since the last one that was not
     enrolled: bool  # has a password
+    passkeys: int  # how many it has
     epoch: int
     code_until: datetime | None
 
@@ -39,6 +40,7 @@ class Account:
             "name": self.name,
             "roles": list(self.roles),
             "enrolled": self.enrolled,
+            "passkeys": self.passkeys,
             "code_until": self.code_until and to_text(self.code_until),
             "key": self.key and self.key.id,
             "language": self.language,

@@ -7,17 +7,22 @@ from retention.accounts.account import Account, AccountError, folded, tidy
 from retention.accounts.columns import common, key_text, moment, roles_text
 from retention.accounts.credentials import code_hash, fits, hashed, new_code, step_of, why_not
 from retention.accounts.database import Row
+from retention.accounts.passkeys import Passkey, Passkeys
 from retention.accounts.tokens import Tokens
 from retention.recording import to_text
 from retention.storage.keys import PublicKey
 
 CODE_DAYS = 3  # for which a one-time code is good
 
-_ACCOUNT = "SELECT accounts.*, codes.until FROM accounts LEFT JOIN codes ON codes.account_id = accounts.id"
+_ACCOUNT = (
+    "SELECT accounts.*, codes.until, "
+    "(SELECT count(*) FROM passkeys WHERE account_id = accounts.id) AS passkeys "
+    "FROM accounts LEFT JOIN codes ON codes.account_id = accounts.id"
+)
 
 
-class Accounts(Tokens):
-    """All of the database: accounts, their codes, and tokens.
+class Accounts(Tokens, Passkeys):
+    """All of the database: accounts, their codes and passkeys, and tokens.
 
     Raises StoreError where the database cannot be used, AccountError where what is asked for cannot be.
     """
@@ -68,13 +73,14 @@ class Accounts(Tokens):
             self._change("DELETE FROM accounts WHERE id = ?", id)
 
     def reset(self, id: int) -> tuple[Account, str]:
-        """Take password and authenticator away, end all sessions, and give a code for new ones."""
+        """Take password, authenticator and passkeys away, end all sessions, and give a code for new ones."""
         with self.write():
             self._change(
                 "UPDATE accounts SET password = NULL, totp = NULL, totp_step = NULL, failures = 0, "
                 "epoch = epoch + 1 WHERE id = ?",
                 id,
             )
+            self._db.execute("DELETE FROM passkeys WHERE account_id = ?", (id,))
             return self._coded(id)
 
     def set_roles(self, id: int, roles: Sequence[str]) -> None:
@@ -162,6 +168,23 @@ class Accounts(Tokens):
             self._change("UPDATE accounts SET failures = 0 WHERE id = ?", row["id"])
             return account
 
+    def let_in(self, passkey: Passkey, sign_count: int) -> Account:
+        """The account of a passkey that has signed, its counter now at this.
+
+        `failures` are those since the login before. Raises AccountError, for a counter that did not go
+        forward CountedBack.
+        """
+        with self.write():
+            account = self._account(self._use_passkey(passkey.id, sign_count))
+            sql = "UPDATE accounts SET last_login_at = ?, failures = 0 WHERE id = ?"
+            self._change(sql, to_text(self._clock()), account.id)
+            return account
+
+    def count_refused(self, id: int) -> None:
+        """Count a refused login of this account, if it is still there."""
+        with self.write():
+            self._db.execute("UPDATE accounts SET failures = failures + 1 WHERE id = ?", (id,))
+
     def vouched_for(self, subject: str, name: str, roles: Sequence[str]) -> Account:
         """The account of a person whom somebody else has let in as `subject`, with these roles from now on.
 
@@ -244,7 +267,7 @@ _NO_SECRET = "A" * 32  # compared with, where there is no authenticator
 
 def _account(row: Row) -> Account:
     return Account(
-        **{name: row[name] for name in ("id", "name", "language", "failures", "epoch")},
+        **{name: row[name] for name in ("id", "name", "language", "failures", "epoch", "passkeys")},
         **common(row),
         last_login_at=moment(row["last_login_at"]),
         enrolled=row["password"] is not None,

@@ -4,7 +4,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 MIGRATIONS = Migrations("sipagent-accounts")
-STEPS = ("0001_accounts_codes_tokens", "0002_subjects")
+STEPS = ("0001_accounts_codes_tokens", "0002_subjects", "0003_passkeys")
 """All that this program knows."""
 
 
@@ -37,3 +37,21 @@ def _second(db: Database) -> None:
     """Who somebody is to an OpenID Connect issuer: `ISSUER SUBJECT`, which never changes, as a name may."""
     db.execute("ALTER TABLE accounts ADD COLUMN subject TEXT")
     db.execute("CREATE UNIQUE INDEX accounts_by_subject ON accounts (subject) WHERE subject IS NOT NULL")
+
+
+@MIGRATIONS(name=STEPS[2])
+def _third(db: Database) -> None:
+    """Passkeys, and `handle`: what authenticators know an account by."""
+    for statement in (
+        "CREATE TABLE passkeys (id INTEGER PRIMARY KEY AUTOINCREMENT, account_id INTEGER NOT NULL, "
+        "credential BLOB NOT NULL UNIQUE, public_key BLOB NOT NULL, sign_count INTEGER NOT NULL, "
+        "name TEXT NOT NULL, transports TEXT NOT NULL, created_at TEXT NOT NULL, last_used_at TEXT)",
+        "CREATE INDEX passkeys_by_account ON passkeys (account_id)",
+        "CREATE TRIGGER passkeys_removed AFTER DELETE ON accounts "
+        "BEGIN DELETE FROM passkeys WHERE account_id = OLD.id; END",
+        "ALTER TABLE accounts ADD COLUMN handle BLOB",
+        "UPDATE accounts SET handle = randomblob(32)",
+        "CREATE TRIGGER accounts_added AFTER INSERT ON accounts "
+        "BEGIN UPDATE accounts SET handle = randomblob(32) WHERE id = NEW.id; END",
+    ):
+        db.execute(statement)

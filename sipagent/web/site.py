@@ -15,8 +15,9 @@ from retention.storage.keys import PublicKey
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
-from sipagent.web.commands import Commands
-from sipagent.web.counting import Counting
+from sipagent.web.beside.commands import Commands
+from sipagent.web.beside.counting import Counting
+from sipagent.web.beside.due import DueLook, due_of
 from sipagent.web.moment import Looking, Watching
 from sipagent.web.persons.papers import Drawer
 from sipagent.web.refusals import Refusals
@@ -24,6 +25,7 @@ from sipagent.web.rights import Right, Role, rights_of
 from sipagent.web.sound import Sounds
 
 API = "/api/"  # what programs read
+TOLD_LIMIT = 1000  # texts that wait for a page; nobody may come back for one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,11 @@ class Site:
         return Counting(lambda: self.store, self.config, self.clock)
 
     @cached_property
+    def due(self) -> DueLook:
+        """What looks at what must be done."""
+        return DueLook(lambda: due_of(self.archive, self.config, self.commands, self.clock()), self.clock)
+
+    @cached_property
     def papers(self) -> Drawer:
         """Certificates that were just made."""
         return Drawer()
@@ -117,6 +124,8 @@ class Site:
 
     def tell(self, person: Person, text: str) -> None:
         """Have the next page of this session say this, e.g. that something was done."""
+        while len(self._told) >= TOLD_LIMIT and (oldest := next(iter(self._told), None)) is not None:
+            self._told.pop(oldest, None)
         self._told[person.csrf] = text
 
     def told(self, person: Person | None) -> str | None:

@@ -127,7 +127,7 @@ class Browser:
         """Have a cookie, wherever it is from."""
         for one in [one for one in self.client.cookies.jar if one.name == name]:
             self.client.cookies.jar.clear(one.domain, one.path, one.name)
-        self.client.cookies.set(name, value, domain="127.0.0.1")
+        self.client.cookies.set(name, value, domain=self.client.base_url.host)
 
 
 def field_of(text: str, name: str) -> str:

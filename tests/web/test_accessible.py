@@ -54,6 +54,7 @@ class Served:
             page.context.add_cookies([{"name": self.name, "value": self.cookies[who], "url": self.address}])
         answer = page.goto(self.address + path.format(**self.ids))
         assert answer is not None and answer.ok, answer and answer.status
+        page.wait_for_selector("main:not(:has([data-waiting]))")  # what is counted is there
         page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sipagent.web import commands
-from sipagent.web.commands import Commands
+from sipagent.web.beside import commands
+from sipagent.web.beside.commands import Commands
 from tests.office import Office
 
 AT = datetime(2026, 11, 27, 20, 30, tzinfo=UTC)

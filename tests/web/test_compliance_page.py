@@ -12,8 +12,10 @@ import pytest
 from httpx2 import Response
 
 from retention.recording import to_text
+from retention.rows.store import StoreError
 from sipagent.languages.spoken import answering
-from sipagent.web.commands import Answer
+from sipagent.web.beside.commands import Answer
+from sipagent.web.beside.due import FRESH, Due, DueLook
 from sipagent.web.markdown import html, quoted
 from sipagent.web.rights import Role
 from tests.office import Office
@@ -79,10 +81,20 @@ def test_an_administrator_sees_what_check_says_alone(asking: Asking, said: dict[
     assert "2 dont le réexamen est en retard" in text
 
 
+def looked(asking: Asking) -> str:
+    """The page once somebody has looked anew."""
+    asking.site.__dict__.pop("due", None)
+    assert "Looking at what must be done" in asking.client.get("/compliance").text
+    assert asking.site.due.wait(20)
+    text = asking.client.get("/compliance").text
+    assert "data-waiting" not in text
+    return text
+
+
 def test_what_must_be_done_is_told(asking: Asking, said: dict[str, Answer], web_office: Office) -> None:
     said["status"] = Answer(AT, "", 0, json={"last_purge": to_text(AT)})
     asking.login(Role.OFFICER)
-    text = asking.client.get("/compliance").text
+    text = looked(asking)
     assert text.count("<dd>none</dd>") == 2 and "<dd>nothing</dd>" in text
     held = web_office.call()
     web_office.archive.change(replace(held, hold=HOLD))
@@ -91,16 +103,46 @@ def test_what_must_be_done_is_told(asking: Asking, said: dict[str, Answer], web_
     refused = web_office.call()
     store = web_office.archive.store
     store.update_receipt(replace(store.receipt(refused.id), decision="refused", decided_by="dtmf"))
-    text = asking.client.get("/compliance").text
+    assert 'class="bad"' not in asking.client.get("/compliance").text, "what was seen is shown for a minute"
+    text = looked(asking)
     assert text.count('<strong class="bad">1</strong>') == 3
     assert f'href="/recordings/{refused.id}"' in text
     asking.site.config.metrics.__dict__["listen"] = object()
-    assert "2026-11-27 21:30:00" in asking.client.get("/compliance").text
+    assert "2026-11-27 21:30:00" in looked(asking)
 
 
 def test_an_agent_that_does_not_answer_is_told(asking: Asking, said: dict[str, Answer]) -> None:
     asking.login(Role.OFFICER)
-    assert "the agent tells nobody" in asking.client.get("/compliance").text
+    assert "the agent tells nobody" in looked(asking)
+    asking.site.config.metrics.__dict__["listen"] = object()
+    assert "the agent does not answer" in looked(asking)
+
+
+def test_a_fault_of_the_database_is_told(
+    asking: Asking, said: dict[str, Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*asked: Any, **how: Any) -> Any:
+        raise StoreError("the disk is gone")
+
+    monkeypatch.setattr(asking.site.store, "each_access", broken)
+    asking.login(Role.OFFICER)
+    assert '<p role="alert">the disk is gone</p>' in looked(asking)
+
+
+def test_who_asks_again_later_is_told_anew_and_does_not_wait() -> None:
+    moment, looks = [AT], [0]
+
+    def look() -> Due:
+        looks[0] += 1
+        return Due(at=moment[0], late=looks[0])
+
+    looking = DueLook(look, lambda: moment[0])
+    assert looking.seen() is None and looking.wait(20)
+    assert looking.seen() == Due(at=AT, late=1)
+    moment[0] += FRESH + timedelta(seconds=1)
+    assert looking.seen() == Due(at=AT, late=1), "what was seen last, at once"
+    assert looking.wait(20)
+    assert looking.seen() == Due(at=moment[0], late=2)
 
 
 def test_problems_of_verify_are_listed_and_not_too_many(asking: Asking, said: dict[str, Answer]) -> None:
@@ -136,7 +178,7 @@ def test_a_button_starts_it_and_the_page_waits(
     post(asking, "check")
     assert "One of them runs already" in asking.client.get("/compliance").text
     may.set()
-    assert commands.wait(20)
+    assert commands.wait(20) and asking.site.due.wait(20)
     text = asking.client.get("/compliance").text
     assert "All of it is as it was written." in text and "data-waiting" not in text
 
@@ -234,4 +276,4 @@ def test_blocks_of_the_register() -> None:
 def test_the_languages_of_threads_do_not_mix(asking: Asking, said: dict[str, Answer]) -> None:
     asking.login(Role.OFFICER, language="fr")
     with answering("en"):
-        assert "Ce qui doit être fait" in asking.client.get("/compliance").text
+        assert "Documents" in asking.client.get("/compliance").text

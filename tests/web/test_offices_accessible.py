@@ -12,7 +12,7 @@ from starlette.requests import Request
 from retention.recording import Access, Event, Note
 from sipagent.config.load import load
 from sipagent.web.app import create_app
-from sipagent.web.commands import Answer
+from sipagent.web.beside.commands import Answer
 from sipagent.web.rights import Role
 from sipagent.web.site import Person, Site
 from tests.office import CONFIG, Office
@@ -113,6 +113,7 @@ def at(path: str) -> Callable[[Page, str], None]:
     def go(page: Page, address: str) -> None:
         answer = page.goto(address + path)
         assert answer is not None and answer.ok
+        page.wait_for_selector("main:not(:has([data-waiting]))")
 
     return go
 

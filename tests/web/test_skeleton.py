@@ -1,5 +1,6 @@
 """Who comes in where, and what is shown of what comes from outside."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
@@ -10,6 +11,7 @@ from retention.recording import Access
 from retention.rows.store import Store
 from sipagent.web.refusals import Refusals
 from sipagent.web.rights import RIGHTS, SOUND, Right, Role, rights_of
+from sipagent.web.site import TOLD_LIMIT
 from sipagent.web.templating import seen
 from tests.web.conftest import Asking
 
@@ -55,6 +57,15 @@ def test_files_come_compressed_to_who_takes_it(asking: Asking, name: str) -> Non
     assert packed.content == plain.content
 
 
+def test_a_browser_asks_each_time_whether_a_file_is_still_the_same(asking: Asking) -> None:
+    first = asking.client.get("/static/style.css")
+    assert first.headers["cache-control"] == "no-cache"
+    again = asking.client.get("/static/style.css", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (HTTPStatus.NOT_MODIFIED, b"")
+    other = asking.client.get("/static/style.css", headers={"if-none-match": 'W/"0"'})
+    assert other.content == first.content
+
+
 @pytest.mark.parametrize("name", ["../app.py", "%2e%2e/app.py", "..%2fapp.py", "/etc/passwd", "vendor", ""])
 def test_only_files_of_the_page_are_given(asking: Asking, name: str) -> None:
     assert asking.client.get(f"/static/{name}").status_code == HTTPStatus.NOT_FOUND
@@ -72,3 +83,12 @@ def test_a_flood_of_refusals_is_counted() -> None:
     refusals.keep(Access(at=moment[0], action="login", detail="wrong"))
     assert "7 more" in str(store.accesses()[3].detail)
     assert len(store.accesses()) == 5
+
+
+def test_what_nobody_comes_back_for_is_forgotten(asking: Asking) -> None:
+    person = asking.login(Role.LISTENER)
+    for number in range(TOLD_LIMIT + 1):
+        asking.site.tell(replace(person, csrf=str(number)), "done")
+    assert asking.site.told(replace(person, csrf="0")) is None
+    assert asking.site.told(replace(person, csrf=str(TOLD_LIMIT))) == "done"
+    assert asking.site.told(replace(person, csrf=str(TOLD_LIMIT))) is None

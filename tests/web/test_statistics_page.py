@@ -12,7 +12,7 @@ import pytest
 from retention.recording import Receipt
 from retention.rows.selection import Selection
 from retention.rows.store import Store, StoreError
-from sipagent.web.counting import MOST, Counted, Counting, Progress
+from sipagent.web.beside.counting import MOST, Counted, Counting, Progress
 from sipagent.web.rights import Role
 from sipagent.web.site import Site
 from tests.office import Office

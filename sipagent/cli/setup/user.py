@@ -1,6 +1,8 @@
 """Who may log in to the page: `user add`, `user list`, `user remove`, `user reset`."""
 
+from collections.abc import Iterator
 from gettext import gettext as _
+from gettext import ngettext
 from pathlib import Path
 
 import click
@@ -131,7 +133,8 @@ def remove_command(work: Workplace, name: str, by: str | None) -> None:
 @words_by_option
 @click.pass_obj
 def reset_command(work: Workplace, name: str, by: str | None) -> None:
-    """Take password and authenticator away, log everybody out of the account, and print a new one-time code.
+    """Take password, authenticator and passkeys away, log everybody out of the account, and print a new
+    one-time code.
 
     For who has lost them, or may have lost them to somebody. Roles and key stay.
 
@@ -161,7 +164,15 @@ def _say_code(work: Workplace, account: Account, code: str, address: str) -> Non
 
 def _state(work: Workplace, row: Account) -> str:
     if row.code_until is None:
-        return _("password") if row.enrolled else _("none")
+        return ", ".join(_ways(row)) or _("none")
     if row.code_until <= now():
         return _("its code has run out")
     return _("code until {until}").format(until=short(work.local(row.code_until)))
+
+
+def _ways(row: Account) -> Iterator[str]:
+    """How somebody logs in."""
+    if row.enrolled:
+        yield _("password")
+    if row.passkeys:
+        yield ngettext("{n} passkey", "{n} passkeys", row.passkeys).format(n=row.passkeys)

@@ -14,7 +14,7 @@ from sipagent.web.api.document.operation import VERSION, Answer, Operation
 from sipagent.web.api.giving import given
 from sipagent.web.api.listing import Since, Until, selection_of
 from sipagent.web.api.reading import Query
-from sipagent.web.counting import Counted
+from sipagent.web.beside.counting import Counted
 from sipagent.web.guard import refuse
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right

@@ -27,11 +27,11 @@ Change = Callable[[Logins, Account, Form], None]
 
 def page(request: Request) -> Response:
     """What the account is, and what can be changed."""
-    return _page(request)
+    return account_page(request)
 
 
-def _page(request: Request, wrong: str = "", error: str | None = None, **values: Any) -> Response:
-    """`wrong`: which of the forms `error` is about."""
+def account_page(request: Request, wrong: str = "", error: str | None = None, **values: Any) -> Response:
+    """The page once more, with what is wrong. `wrong`: which of the forms `error` is about."""
     account, logins = logins_of(request).account_of(request), logins_of(request)
     secret = values.pop("secret", None) or new_totp()
     return render(
@@ -47,6 +47,9 @@ def _page(request: Request, wrong: str = "", error: str | None = None, **values:
         qr=qr_of(site_of(request).config.service.name, account.name, secret),
         sealed=logins.seal.seal_json([secret, account.id]),
         renewing=wrong == "authenticator",
+        passkeys=logins.accounts.passkeys_of(account.id),
+        relying_party=logins.relying_party,
+        origin=site_of(request).config.web.origin,
     )
 
 
@@ -58,7 +61,7 @@ def set_password(request: Request) -> Response:
             raise AccountError(Reason("the two passwords are not the same"))
         logins.accounts.set_password(account.id, form.get("new", ""))
 
-    return _changed(request, "password", "a new password", change)
+    return changed(request, "password", "a new password", change)
 
 
 def set_authenticator(request: Request) -> Response:
@@ -70,7 +73,7 @@ def set_authenticator(request: Request) -> Response:
             raise AccountError(Reason("the authenticator shows other digits now"))
         logins.accounts.set_totp(account.id, opened[0], form.get("digits", ""))
 
-    return _changed(request, "authenticator", "a new authenticator", change)
+    return changed(request, "authenticator", "a new authenticator", change)
 
 
 def set_key(request: Request) -> Response:
@@ -83,7 +86,7 @@ def set_key(request: Request) -> Response:
         except KeysError as error:
             raise AccountError(*error.args) from error
 
-    return _changed(request, "key", "a new key to listen with", change)
+    return changed(request, "key", "a new key to listen with", change)
 
 
 def set_language(request: Request) -> Response:
@@ -94,25 +97,25 @@ def set_language(request: Request) -> Response:
     return RedirectResponse("/account", HTTPStatus.SEE_OTHER)
 
 
-def _changed(request: Request, what: str, detail: str, change: Change) -> Response:
+def changed(request: Request, what: str, detail: str, change: Change) -> Response:
     """Change something that the password is asked for once more: a session alone is not enough."""
     form, logins = form_of(request), logins_of(request)
     account, site = logins.account_of(request), site_of(request)
     trace = replace(trace_of(request, "account"), detail=detail)
     if not account.enrolled:
-        return _page(request, what, _("this login is not ours: see whoever gave it to you"))
+        return account_page(request, what, _("this login is not ours: see whoever gave it to you"))
     try:
         if not logins.knows_password(request, account, form.get("password", "")):
             site.refusals.keep(replace(trace, detail=f"{detail}: the password is wrong"))
-            return _page(request, what, _("the password is wrong"))
+            return account_page(request, what, _("the password is wrong"))
         with logins.accounts.write():
             change(logins, account, form)
             site.store.add_access(trace)
     except AccountError as error:
-        return _page(request, what, shown(error))
+        return account_page(request, what, shown(error))
     except Problem as problem:
         site.refusals.keep(replace(trace, detail=f"{detail}: too fast"))
-        return _page(request, what, shown(problem.detail))
+        return account_page(request, what, shown(problem.detail))
     if what == "key":
         site.tell(someone(request), _("Changed."))
         return RedirectResponse("/account", HTTPStatus.SEE_OTHER)

@@ -19,8 +19,10 @@ from retention.accounts.credentials import code_hash
 from sipagent.config.load import Config
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason
+from sipagent.web.login.challenges import Challenges
 from sipagent.web.login.issuer import BACK, Issuer
 from sipagent.web.login.pace import Pace
+from sipagent.web.login.relying_party import RelyingParty, host_of
 from sipagent.web.login.seal import Seal
 from sipagent.web.login.sessions import Sessions
 from sipagent.web.problems import Problem
@@ -57,6 +59,7 @@ class Logins:
         self.seal = Seal()
         self.sessions = Sessions(timedelta(minutes=config.web.session_minutes), clock)
         self.pace = Pace(seconds)
+        self.challenges = Challenges(self.seal, clock)
         self._hashing = threading.BoundedSemaphore(AT_ONCE)
         self._first: str | None = None  # the hash of the code for the first account
         secure = config.web.origin.startswith("https:")
@@ -78,6 +81,18 @@ class Logins:
         if web.oidc_issuer is None:
             return None
         return Issuer(web.oidc_issuer, web.oidc_client_id, self._config.oidc_secret(), web.origin + BACK)
+
+    @cached_property
+    def relying_party(self) -> RelyingParty | None:
+        """To whom passkeys belong; None where there can be none.
+
+        That is where an issuer alone lets people in, or where the page's address has no name.
+        """
+        web = self._config.web
+        host = host_of(web.origin)
+        if web.oidc_issuer is not None or host is None:
+            return None
+        return RelyingParty(host, self._config.service.name, web.origin)
 
     def refuse_own(self) -> None:
         """Raises Problem where the issuer alone lets people in: with two logins one would be four eyes."""
@@ -140,16 +155,18 @@ class Logins:
 
     # --- sessions ---
 
-    def begin_session(self, request: Request, account_name: str, to: str = "/", say: str = "") -> Response:
+    def begin_session(
+        self, request: Request, account_name: str, to: str = "/", say: str = "", how: str = ""
+    ) -> Response:
         """Log in, however it was proved who asks: a new session, whose page `to` comes next and may `say`
-        something. The login is in the trace.
+        something. The login is in the trace, with `how`.
 
         Raises Problem: the account is gone.
         """
         account, site = self.accounts.named(account_name), site_of(request)
         if account is None:
             raise Problem(HTTPStatus.FORBIDDEN, Reason(REMOVED))
-        told = f"from {address_of(request)}"
+        told = ", ".join(filter(None, (how, f"from {address_of(request)}")))
         trace = trace_of(request, "login")
         site.store.add_access(replace(trace, by=account.name, login=account.name, via="web", detail=told))
         if (before := self._id(request)) is not None:

@@ -88,7 +88,9 @@ def back(request: Request) -> Response:
     except (IssuerError, AccountError, Problem) as error:
         refused(request, None, "by the issuer")
         return _again(request, error, HTTPStatus.FORBIDDEN)
-    return _entered(request, logins, account, to)
+    answer = logins.begin_session(request, account.name, to)
+    answer.delete_cookie(logins.cookies.issuer, secure=logins.cookies.secure, httponly=True, samesite="lax")
+    return answer
 
 
 def _asked(request: Request) -> tuple[Logins, Issuer]:
@@ -119,17 +121,6 @@ def _account(request: Request, logins: Logins, issuer: Issuer, claims: Claims) -
         trace = replace(trace_of(request, "account"), by=account.name, login=account.name, via="web")
         site_of(request).store.add_access(replace(trace, detail=told))
     return account
-
-
-def _entered(request: Request, logins: Logins, account: Account, to: str) -> Response:
-    """A page that leads on by itself: asked for from another site, the next one would not get our cookie."""
-    entered = logins.begin_session(request, account.name, to)
-    answer = stranger(request, "entered.html", to=to)
-    for name, value in entered.raw_headers:
-        if name == b"set-cookie":
-            answer.raw_headers.append((name, value))
-    answer.delete_cookie(logins.cookies.issuer, secure=logins.cookies.secure, httponly=True, samesite="lax")
-    return answer
 
 
 def _again(request: Request, error: Exception, status: HTTPStatus) -> Response:

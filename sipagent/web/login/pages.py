@@ -57,10 +57,10 @@ def log_in(request: Request) -> Response:
         refused(request, _known(request, name), "")
         said = _("name, password or digits are wrong; digits count once: wait for the next ones")
         return again(said, HTTPStatus.FORBIDDEN)
-    return logins.begin_session(request, account.name, to, _since(account))
+    return logins.begin_session(request, account.name, to, since(account))
 
 
-def _since(account: Account) -> str:
+def since(account: Account) -> str:
     """What somebody else has tried; empty for nothing."""
     n = account.failures
     if not n:
@@ -104,6 +104,7 @@ def stranger(
         "first": False,
         "code": "",
         "issuer": logins.issuer,
+        "passkeys": logins.relying_party is not None,
     } | values
     answer = render(
         request, template, status, headers, form_token=logins.seal.form_token(id), shortest=SHORTEST, **values

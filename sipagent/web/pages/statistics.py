@@ -11,7 +11,7 @@ from starlette.responses import Response
 from retention.rows.selection import Selection
 from sipagent.languages import spoken
 from sipagent.languages.spoken import gettext as _
-from sipagent.web.counting import Counted
+from sipagent.web.beside.counting import Counted
 from sipagent.web.guard import Entry
 from sipagent.web.rights import Right
 from sipagent.web.site import Site, site_of, someone
