@@ -17,7 +17,7 @@ from tests.bench.load_heard import Heard
 from tests.bench.load_mark import PACKET
 from tests.bench.web_client import Answer, AskingError
 from tests.bench.web_crowd import between
-from tests.bench.web_kept import APART, OFTEN, fill_up
+from tests.bench.web_kept import APART, OFTEN, PAGE, fill_up
 from tests.bench.web_listeners import Listener, span_of
 from tests.bench.web_lists import queries, rows_in, selection_of
 from tests.office import CONFIG
@@ -47,13 +47,11 @@ def test_what_is_looked_for_is_there(tmp_path: Path) -> None:
     with Store(tmp_path / "retention.db") as store:
         wanted = fill_up(store, 120)
         for query in queries(wanted):
-            found = [
-                row.id for row in store.recordings(selection_of(query.fields(0, wanted.calls[0]), config))
-            ]
-            if query.name in ("of a number that called once", "by reference"):
-                assert wanted.calls[0].id in found
-            if query.name == "the newest":
-                assert len(found) == query.found
+            chosen = selection_of(query.fields(0, wanted.calls[0]), config)
+            found = [row.id for row in store.recordings(chosen)]
+            assert len(found) >= query.found, query.name
+            if query.name in ("of a day", "of a number that called once", "by reference"):
+                assert wanted.calls[0].id in found or len(found) == PAGE
 
 
 def test_rows_of_a_list() -> None:

@@ -3,7 +3,9 @@
 import gzip
 import mimetypes
 from functools import lru_cache
+from hashlib import sha256
 from http import HTTPStatus
+from typing import NamedTuple
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -39,32 +41,44 @@ _STATIC = FOLDER / "static"
 NOTHING = Reason("there is nothing at this address")
 _OPENER = "opener.js"  # the one script that may use WebAssembly, and may ask nothing of any server
 _OPENER_POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"
-_AN_HOUR = "public, max-age=3600"
 
 
 def static(request: Request) -> Response:
-    """A file of the page itself: style, scripts. Compressed where the browser takes it."""
+    """A file of the page itself: style, scripts. Compressed where the browser takes it.
+
+    The browser keeps it, and asks each time whether it is still the same: so no two versions of the page mix.
+    """
     name = request.path_params["name"]
     content = _files().get(name)
     if content is None:
         raise Problem(HTTPStatus.NOT_FOUND, NOTHING)
-    plain, packed = content
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    headers = {"Cache-Control": _AN_HOUR, "Vary": "Accept-Encoding"}
+    headers = {"Cache-Control": "no-cache", "ETag": content.tag, "Vary": "Accept-Encoding"}
     if name == _OPENER:
         headers["Content-Security-Policy"] = _OPENER_POLICY
+    if content.tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
-    return Response(plain, headers=headers, media_type=kind)
+        return Response(content.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=kind)
+    return Response(content.plain, headers=headers, media_type=kind)
+
+
+class _File(NamedTuple):
+    plain: bytes
+    packed: bytes
+    tag: str  # weak: the same, compressed or not (RFC 9110, 8.8.1)
 
 
 @lru_cache(maxsize=1)
-def _files() -> dict[str, tuple[bytes, bytes]]:
+def _files() -> dict[str, _File]:
     """Every file there is, plain and compressed: nothing else can be asked for."""
     paths = (path for path in _STATIC.rglob("*") if path.is_file())
     found = {path.relative_to(_STATIC).as_posix(): path.read_bytes() for path in paths}
     found["figures.css"] = FIGURES.encode()
-    return {name: (plain, gzip.compress(plain, mtime=0)) for name, plain in found.items()}
+    return {
+        name: _File(plain, gzip.compress(plain, mtime=0), f'W/"{sha256(plain).hexdigest()[:32]}"')
+        for name, plain in found.items()
+    }
 
 
 ENTRIES: tuple[Entry, ...] = (

@@ -30,6 +30,7 @@ HOUR_S = 3600
 APART = timedelta(seconds=15)  # a million in 174 days: all of them are still kept
 PAGE = 50  # rows of a list
 TRIES = 100
+HUNDREDTH = 99  # pages before it
 
 # Whoever is looked for: one who calls often, one operator among fifty, one who has had a call in 20,000.
 OFTEN = "+33600000001"
@@ -99,7 +100,7 @@ def wanted(store: Store, count: int, newest: datetime) -> Wanted:
     """What can be found among the rows, which `fill_up` has made."""
     pick = random.Random(15)
     plain = [number for number in pick.sample(range(count), min(count, 2 * TRIES)) if number % OFTEN_OF]
-    deep = [min((99 + page) * PAGE, count) - 1 for page in range(TRIES)]
+    deep = [min((HUNDREDTH + page) * PAGE, count) - 1 for page in range(TRIES)]
     return Wanted(
         rows=count,
         calls=tuple(_at(store, newest, number) for number in plain[:TRIES]),

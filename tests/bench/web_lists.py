@@ -17,7 +17,20 @@ from sipagent.config.load import Config
 from sipagent.lookup.filters import selection
 from tests.bench.report import Row
 from tests.bench.web_client import Answer, AskingError, Client
-from tests.bench.web_kept import OFTEN, OPERATOR, PAGE, RARE_OPERATOR, TRIES, Wanted
+from tests.bench.web_kept import (
+    FLAGGED_OF,
+    HELD_OF,
+    HUNDREDTH,
+    OFTEN,
+    OFTEN_OF,
+    OPERATOR,
+    OPERATORS,
+    PAGE,
+    RARE_OF,
+    RARE_OPERATOR,
+    TRIES,
+    Wanted,
+)
 
 LIST_MS = 50.0
 LISTED, SEEN = "/api/v1/recordings", "/recordings"
@@ -43,18 +56,32 @@ def _day(call: Recording) -> Fields:
 
 def queries(wanted: Wanted) -> list[Query]:
     """All of them."""
+    rare, flagged, held = (wanted.rows // of for of in (RARE_OF, FLAGGED_OF, HELD_OF))
+    behind = wanted.rows - (HUNDREDTH + TRIES - 1) * PAGE
     return [
-        Query("the newest", lambda _, call: {}, PAGE),
-        Query("of a day", lambda _, call: _day(call), PAGE),
+        Query("the newest", lambda _, call: {}, min(PAGE, wanted.rows)),
+        Query("of a day", lambda _, call: _day(call), 1),
         Query("of a number that called once", lambda _, call: {"caller": call.caller or ""}, 1),
-        Query("of a number that calls often", lambda _, call: {"caller": OFTEN}, PAGE),
+        Query(
+            "of a number that calls often",
+            lambda _, call: {"caller": OFTEN},
+            min(PAGE, wanted.rows // OFTEN_OF),
+        ),
         Query("of the end of a number", lambda _, call: {"caller": (call.caller or "")[-4:]}, 1, None, 10),
         Query("by reference", lambda _, call: {"reference": reference_of(call.id)}, 1),
-        Query("of one operator of 50", lambda _, call: {"operator": OPERATOR}, PAGE),
-        Query("of an operator with 50 calls", lambda _, call: {"operator": RARE_OPERATOR}, PAGE),
-        Query("flagged, 100 of them", lambda _, call: {"flagged": "true"}, PAGE),
-        Query("held, 80 of them", lambda _, call: {"held": "true"}, PAGE),
-        Query("the hundredth page", lambda turn, call: {"after": wanted.deep[turn]}, PAGE),
+        Query(
+            f"of one operator of {OPERATORS}",
+            lambda _, call: {"operator": OPERATOR},
+            min(PAGE, wanted.rows // (2 * OPERATORS)),
+        ),
+        Query(
+            f"of an operator with {rare} calls", lambda _, call: {"operator": RARE_OPERATOR}, min(PAGE, rare)
+        ),
+        Query(f"flagged, {flagged} of them", lambda _, call: {"flagged": "true"}, min(PAGE, flagged)),
+        Query(f"held, {held} of them", lambda _, call: {"held": "true"}, min(PAGE, held)),
+        Query(
+            "the hundredth page", lambda turn, call: {"after": wanted.deep[turn]}, max(0, min(PAGE, behind))
+        ),
     ]
 
 

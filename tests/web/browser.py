@@ -2,6 +2,7 @@
 
 capturing(app)  gives the browser what it needs for it
 heard(page)     what reached the destination of an AudioContext: (n, 2) int16
+BY_TRACK        captures without anything of the server, which may be another process
 """
 
 import os
@@ -34,7 +35,7 @@ registerProcessor("captured", class extends AudioWorkletProcessor {
   }
 });
 """
-_WRAP = """
+BY_WORKLET = """
 (() => {
   window.captured = [];
   if (!window.AudioWorklet) return; // not where a page may use it
@@ -58,6 +59,33 @@ _WRAP = """
   };
 })();
 """.replace("CAPTURE", _CAPTURE)
+BY_TRACK = """
+(() => {
+  window.captured = [];
+  const connect = AudioNode.prototype.connect;
+  AudioNode.prototype.connect = function (to, ...rest) {
+    if (to instanceof AudioDestinationNode) {
+      const copy = this.context.createMediaStreamDestination();
+      copy.channelCount = 2;
+      const [track] = copy.stream.getAudioTracks();
+      const { readable } = new MediaStreamTrackProcessor({ track, maxBufferSize: 60000 });
+      readable.pipeTo(new WritableStream({
+        write(block) {
+          const sides = [0, 1].map((planeIndex) => {
+            const side = new Float32Array(block.numberOfFrames);
+            block.copyTo(side, { planeIndex, format: "f32-planar" });
+            return side;
+          });
+          block.close();
+          window.captured.push(sides);
+        },
+      }));
+      connect.call(this, copy);
+    }
+    return connect.call(this, to, ...rest);
+  };
+})();
+"""
 _TAKE = """
 () => {
   const blocks = window.captured, size = blocks.reduce((sum, [left]) => sum + left.length, 0);
@@ -114,11 +142,13 @@ def person(chromium: Browser) -> Iterator[BrowserContext]:
 
 
 @contextmanager
-def somebody(browser: Browser, language: str = "en") -> Iterator[BrowserContext]:
+def somebody(
+    browser: Browser, language: str = "en", *, capture: str = BY_WORKLET, **more: Any
+) -> Iterator[BrowserContext]:
     """A profile of its own: tabs of it share what a browser keeps. No script in them fails, or is blocked."""
-    context = browser.new_context(locale=language)
+    context = browser.new_context(locale=language, **more)
     context.set_default_timeout(10_000)
-    context.add_init_script(_WRAP)
+    context.add_init_script(capture)
     failed: list[str] = []
     context.on("weberror", lambda error: failed.append(str(error.error)))
     context.on("console", lambda said: failed.append(said.text) if said.type == "error" else None)

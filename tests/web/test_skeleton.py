@@ -57,6 +57,15 @@ def test_files_come_compressed_to_who_takes_it(asking: Asking, name: str) -> Non
     assert packed.content == plain.content
 
 
+def test_a_browser_asks_each_time_whether_a_file_is_still_the_same(asking: Asking) -> None:
+    first = asking.client.get("/static/style.css")
+    assert first.headers["cache-control"] == "no-cache"
+    again = asking.client.get("/static/style.css", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (HTTPStatus.NOT_MODIFIED, b"")
+    other = asking.client.get("/static/style.css", headers={"if-none-match": 'W/"0"'})
+    assert other.content == first.content
+
+
 @pytest.mark.parametrize("name", ["../app.py", "%2e%2e/app.py", "..%2fapp.py", "/etc/passwd", "vendor", ""])
 def test_only_files_of_the_page_are_given(asking: Asking, name: str) -> None:
     assert asking.client.get(f"/static/{name}").status_code == HTTPStatus.NOT_FOUND
