@@ -4,6 +4,7 @@
 // The modules that a page names are run anew each time it is entered so; on `page:leave` (of document) they let go.
 
 import { opener } from "./key.js";
+import "./session.js";
 import { save } from "./wav.js";
 
 const REPLACED = ["header", "main"];
