@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import BrowserContext, Route, expect
 
 from retention.recording import Pause
 from retention.storage.keys import read_public
@@ -366,3 +366,28 @@ def test_the_key_stays_open_through_the_real_pages(
     page.wait_for_url("**/recordings")
     (use,) = claire.uses
     assert (use.recording_id, use.purpose, use.by) == (second.id, "quality", "claire")
+
+
+def test_who_is_faster_than_a_script_breaks_nothing(
+    claire: Listener, office: Office, person: BrowserContext
+) -> None:
+    """Back before the script of the page between has come: it finds its page first."""
+    row, page, held = call(office, noise(1)), person.new_page(), list[Route]()
+    page.goto(f"{claire.address}/recordings/{row.id}")
+    open_key(page, office)
+    page.click("#key-open")
+    expect(page.locator("#key-name")).to_have_text("claire")
+    person.route("**/static/now.js*", lambda route: held.append(route))  # noqa: PLW0108  # playwright marks it
+    with page.expect_request("**/static/now.js*"):
+        page.click("nav >> text=Now")
+    with page.expect_response(f"**/recordings/{row.id}") as back:
+        page.go_back(wait_until="commit")
+    back.value.finished()
+    drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    page.evaluate(f"{drawn}.then(() => {drawn})")  # what came may be shown by now
+    with page.expect_response("**/static/now.js*") as script:
+        held[0].continue_()
+    script.value.finished()
+    page.evaluate(f"{drawn}.then(() => {drawn})")
+    expect(page.locator("#key-name")).to_have_text("claire")
+    expect(page.locator("nav [aria-current]")).to_have_text("Recordings")

@@ -13,6 +13,7 @@ class Opener extends EventTarget {
   #waiting = new Map();
   #number = 0;
   open = null; // {publicKey, comment} of the key that is open
+  why = "key_was_closed"; // it was closed the last time
 
   // What the worker answers; throws a Fault with its code.
   ask(ask, fields = {}, transfer = []) {
@@ -31,8 +32,9 @@ class Opener extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  // Has every key wiped, and ends the worker.
-  close() {
+  // Has every key wiped, and ends the worker; `why`: the code of a Fault.
+  close(why = "key_was_closed") {
+    this.why = why;
     const worker = this.#worker;
     if (worker) {
       worker.onmessage = () => worker.terminate();

@@ -4,11 +4,13 @@
 // The modules that a page names are run anew each time it is entered so; on `page:leave` (of document) they let go.
 
 import { opener } from "./key.js";
+import "./session.js";
 import { save } from "./wav.js";
 
 const REPLACED = ["header", "main"];
 
 let visits = 0;
+let entering = Promise.resolve(); // of the page that is shown: its scripts may still be on their way, and want to find it
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
@@ -70,12 +72,14 @@ async function take(answer, url, { push, body, visit }) {
   if (file) return save(await answer.blob(), file[1]);
   if (!(answer.headers.get("Content-Type") ?? "").startsWith("text/html")) return leave(body ? new URL(location.href) : url);
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  await Promise.allSettled([entering]);
   if (visit !== visits) return;
   show(page);
   there.hash = url.hash;
   if (push && (!body || answer.redirected)) history.pushState(null, "", there);
   else if (!body) history.replaceState(null, "", there);
-  await enter(page, visit);
+  entering = enter(page, visit);
+  await entering;
 }
 
 function leave(url) {

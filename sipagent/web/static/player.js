@@ -34,7 +34,7 @@ class Player extends Attempts {
     LANES.forEach((lane, index) => this.at(`mute-${lane}`).addEventListener("click", () => this.mute(index)));
     this.typed = (event) => this.onKey(event);
     document.addEventListener("keydown", this.typed);
-    this.locked = () => this.root.dataset.sealed === "yes" && !opener.open && this.playing && this.fail(new Fault("key_was_closed"));
+    this.locked = () => this.root.dataset.sealed === "yes" && !opener.open && this.playing && this.fail(new Fault(opener.why));
     opener.addEventListener("change", this.locked);
   }
 
