@@ -117,13 +117,25 @@ def test_a_name_that_is_too_long_is_no_name(office: Office) -> None:
     assert "is not a name; accepted: one line of 1 to 64 characters" in said
 
 
-def test_without_a_page_there_is_no_code(office: Office) -> None:
+def test_an_account_may_come_before_the_page(office: Office) -> None:
     config = office.folder / "config.toml"
     config.write_text(config.read_text().replace(WEB, ""))
-    assert "web.listen is absent, so there is no page" in office.fails(
-        1, "user", "add", "Ann", "--role", "officer"
+    done = office.run("user", "add", "Ann", "--role", "officer")
+    assert done.code == 0 and code_of(done.out)
+    assert "web.listen is absent, so there is no page yet" in done.err
+    assert "Ann" in office.run("user", "list").out
+
+
+def test_where_an_issuer_lets_in_there_is_no_code(office: Office) -> None:
+    config = office.folder / "config.toml"
+    (office.folder / "secret").write_text("s")
+    issuer = (
+        'oidc_issuer = "https://id.example"\noidc_client_id = "a"\noidc_client_secret_file = "secret"\n'
+        'oidc_roles = { "a" = "listener" }\n'
     )
-    assert office.run("user", "list").out == "No accounts.\n"
+    config.write_text(config.read_text().replace(WEB, WEB + issuer))
+    done = office.run("user", "add", "Ann", "--role", "officer")
+    assert (done.code, done.out) == (0, "Ann logs in by https://id.example, which gives the roles, too\n")
 
 
 def test_an_administrator_is_told_to_be_without_sound(office: Office) -> None:

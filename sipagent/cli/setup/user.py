@@ -27,7 +27,6 @@ from sipagent.cli.setup.logins import (
     role_option,
     say_what_is_lost,
 )
-from sipagent.cli.setup.web import refuse_without
 from sipagent.cli.tables import Column, console, show_table
 from sipagent.cli.times import full, short
 
@@ -74,11 +73,11 @@ def add_command(
     Example:
       sipagent user add "Claire Petit" --role supervisor --key claire.pub --by "M. Durand"
     """
-    key, address = read_key(key_file), _address(work)
+    key = read_key(key_file)
     with changing(work, "account", by, f"add {name}: {', '.join(dict.fromkeys(roles))}") as accounts:
         account, code = accounts.add(name, roles, key)
     say_what_is_lost(roles)
-    _say_code(work, account, code, address)
+    _say_code(work, account, code)
 
 
 @user_group.command("list", short_help="Who may log in, and how.")
@@ -142,24 +141,26 @@ def reset_command(work: Workplace, name: str, by: str | None) -> None:
     Example:
       sipagent user reset "Claire Petit" --by "M. Durand"
     """
-    address = _address(work)
     with changing(work, "account", by, f"reset {name}") as accounts:
         account, code = accounts.reset(accounts.meant(name).id)
-    _say_code(work, account, code, address)
+    _say_code(work, account, code)
 
 
-def _address(work: Workplace) -> str:
-    """Where a code is used. Raises Failure: there is no page."""
-    refuse_without(work.config.web)
-    return f"{work.config.web.origin}{ENROL}"
-
-
-def _say_code(work: Workplace, account: Account, code: str, address: str) -> None:
+def _say_code(work: Workplace, account: Account, code: str) -> None:
+    """Where who lets people in is an issuer, a code is for nothing."""
+    web = work.config.web
     assert account.code_until is not None
+    if web.oidc_issuer is not None:
+        said = _("{name} logs in by {issuer}, which gives the roles, too")
+        click.echo(said.format(name=account.name, issuer=web.oidc_issuer))
+        return
     until = full(work.local(account.code_until))
     click.echo(_("One-time code: {code}").format(code=code))
     said = _("{name} uses it once, until {until}, at {address}")
-    click.echo(said.format(name=account.name, until=until, address=address))
+    click.echo(said.format(name=account.name, until=until, address=f"{web.origin}{ENROL}"))
+    if web.listen is None:
+        said = _('web.listen is absent, so there is no page yet; accepted: "127.0.0.1:8443"')
+        click.echo(f"sipagent: {said}", err=True)
 
 
 def _state(work: Workplace, row: Account) -> str:
