@@ -131,9 +131,13 @@ def wrong(text: str) -> str:
 
 
 def with_keys(table: str, keys: str, text: str = SMALL) -> str:
-    """Put keys into a table of the text, in place of those of the same names."""
+    """Put keys into a table of the text, in place of those of the same names there."""
     names = {line.partition("=")[0].strip() for line in keys.splitlines()}
-    lines = [line for line in text.splitlines() if line.partition("=")[0].strip() not in names]
+    here, lines = "", []
+    for line in text.splitlines():
+        here = line.strip("[] ") if line.startswith("[") else here
+        if here != table or line.partition("=")[0].strip() not in names:
+            lines.append(line)
     if f"[{table}]" not in lines:
         lines.append(f"[{table}]")
     at = lines.index(f"[{table}]") + 1

@@ -66,9 +66,9 @@ def test_the_policy_of_contents_is_strict() -> None:
     assert CSP.startswith("default-src 'none'") and "frame-ancestors 'none'" in CSP
 
 
-def test_files_of_the_page_may_be_kept_and_have_them_too(page: Page) -> None:
+def test_files_of_the_page_have_them_too(page: Page) -> None:
     headers = page.browser().get("/static/style.css").headers
-    assert headers["cache-control"].startswith("public") and headers["content-security-policy"] == CSP
+    assert headers["cache-control"] == "no-cache" and headers["content-security-policy"] == CSP
 
 
 def test_by_https_it_is_to_stay_so(tmp_path: Path) -> None:
