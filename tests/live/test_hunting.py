@@ -174,7 +174,8 @@ def test_two_who_wait_hear_music_and_please_hold_and_the_first_is_served(
         ("unavailable", None),
     ]
     heard = [hz and round(hz, -1) for hz in waits[1].rtp.listen(waits[1].answered_ns or 0).tones()]
-    turns = [hz for hz, _ in groupby(heard) if hz in {calls.MUSIC_HZ, PLEASE_HOLD_HZ, calls.UNAVAILABLE_HZ}]
+    sounds = {calls.MUSIC_HZ, PLEASE_HOLD_HZ, calls.UNAVAILABLE_HZ}
+    turns = [hz for hz, _ in groupby(hz for hz in heard if hz in sounds)]
     assert turns == [calls.MUSIC_HZ, PLEASE_HOLD_HZ, calls.MUSIC_HZ, calls.UNAVAILABLE_HZ]
     decided_s = [seconds_to(r, "decision: allowed (silence)") for r in (one, two)]
     for call, decided in zip(waits, decided_s, strict=True):
