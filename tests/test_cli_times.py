@@ -3,7 +3,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sipagent.cli.times import distance, full, length, short, size
+from sipagent.cli.times import distance, full, short, size
+from sipagent.lookup.amounts import length
 from sipagent.lookup.moments import parse_moment
 
 PARIS = ZoneInfo("Europe/Paris")

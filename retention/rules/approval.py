@@ -18,7 +18,7 @@ from retention.rows.store import Store
 from retention.rules import hold as holds
 from retention.rules.hold import Hold, HoldError, place, release, same_person
 from retention.rules.purge import due
-from retention.rules.use import discreet, nothing_to_use, without_person
+from retention.rules.use import discreet, nothing_to_use, plain
 from retention.rules.use import why_not as why_not_used
 from retention.rules.using import UseRefused, allowed
 
@@ -271,16 +271,11 @@ def _not_for(approved: Approval, recording: Recording, use: Access, channel: str
 
 def _plain(asked: Approval, recording: Recording) -> Approval:
     """As it is kept: nothing of caller and operator, and only what a database can take."""
-
-    def plain(text: str | None) -> str | None:
-        without = without_person(text, recording)
-        return without and without.encode("utf-8", "backslashreplace").decode()
-
     return replace(
         asked,
-        reference=plain(asked.reference),
-        reason=plain(asked.reason),
-        answer=plain(asked.answer),
+        reference=plain(asked.reference, recording),
+        reason=plain(asked.reason, recording),
+        answer=plain(asked.answer, recording),
     )
 
 

@@ -126,17 +126,19 @@ def discreet(use: Access, call: Recording | Receipt) -> Access:
     A byte that was not UTF-8 is `\udc..` in it.
     """
 
-    def plain(text: str | None) -> str | None:
-        without = without_person(text, call)
-        return without and without.encode("utf-8", "backslashreplace").decode()
-
     return replace(
         use,
-        purpose=plain(use.purpose),
-        by=plain(use.by),
-        reference=plain(use.reference),
-        detail=plain(use.detail),
+        purpose=plain(use.purpose, call),
+        by=plain(use.by, call),
+        reference=plain(use.reference, call),
+        detail=plain(use.detail, call),
     )
+
+
+def plain(text: str | None, call: Recording | Receipt) -> str | None:
+    """One text as it is kept: see `discreet`."""
+    without = without_person(text, call)
+    return without and without.encode("utf-8", "backslashreplace").decode()
 
 
 def _user_parts(address: str | None) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from retention.archive.archive import Archive
 from retention.rules.deletion import KeptCall
 from sipagent.cli.base import Decorated, Failure, Workplace
 from sipagent.cli.tables import Column, coded, console, show_table, user_part
-from sipagent.cli.times import full, length
+from sipagent.cli.times import full
 from sipagent.languages.labels import label
+from sipagent.lookup.amounts import length
 from sipagent.lookup.person import calls_of_caller
 
 

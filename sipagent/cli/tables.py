@@ -18,12 +18,13 @@ from rich.text import Text
 
 from retention.recording import Receipt, Recording, Status
 from sipagent.cli.base import Workplace
-from sipagent.cli.times import length, short, size
+from sipagent.cli.times import short, size
 from sipagent.config.errors import is_plain
 from sipagent.config.identity import printable
 from sipagent.languages.labels import Kind, label
 from sipagent.languages.typography import NARROW
 from sipagent.languages.typography import WIDE as NO_BREAK
+from sipagent.lookup.amounts import length
 
 Row = TypeVar("Row")
 

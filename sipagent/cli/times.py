@@ -24,15 +24,6 @@ def full(local: datetime) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S}"
 
 
-def length(seconds: float | None) -> str:
-    """`4:05`, `1:04:05`; a dash if unknown."""
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def distance(at: datetime, now: datetime) -> str:
     """`in 181 days`, `3 hours ago`: in whole units, rounded down."""
     seconds = abs((at - now).total_seconds())

@@ -9,11 +9,10 @@ from retention.rows.selection import Selection
 from retention.rules.deletion import Deletion
 from retention.rules.hold import is_overdue
 from retention.rules.statistics import Statistics
+from sipagent.lookup.figures import Tally
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
-
-Tally = dict[str, tuple[int, int]]  # of each table: its rows, and those that the chain knows of
 
 
 def deletion_json(done: Deletion) -> Json:

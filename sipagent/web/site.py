@@ -15,6 +15,7 @@ from retention.storage.keys import PublicKey
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import Config
 from sipagent.languages.choice import LANGUAGES
+from sipagent.lookup.terms import terms_of
 from sipagent.web.beside.commands import Commands
 from sipagent.web.beside.counting import Counting
 from sipagent.web.beside.due import DueLook, due_of
@@ -117,10 +118,7 @@ class Site:
     @property
     def terms(self) -> Terms:
         """How long things are kept."""
-        kept = self.config.retention
-        return Terms(
-            period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
-        )
+        return terms_of(self.config)
 
     def tell(self, person: Person, text: str) -> None:
         """Have the next page of this session say this, e.g. that something was done."""

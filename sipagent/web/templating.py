@@ -26,6 +26,7 @@ from sipagent.languages.messages import colon
 from sipagent.languages.reason import shown
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.typography import NARROW
+from sipagent.lookup.amounts import length
 from sipagent.web.markdown import quoted
 from sipagent.web.rights import Right
 from sipagent.web.site import person_of, site_of
@@ -134,15 +135,6 @@ def label(kind: Kind, code: str) -> str:
     """The words for a code; where they are the code itself, its beginning without underscores."""
     named = label_of(kind, code)
     return cut(code.replace("_", " ")) if named == code else named
-
-
-def length(seconds: float | None) -> str:
-    """`4:05`, `1:04:05`; a dash if unknown."""
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def size(count: int | None) -> str:

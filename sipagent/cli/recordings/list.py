@@ -24,7 +24,8 @@ from sipagent.cli.tables import (
     recording_columns,
     show_table,
 )
-from sipagent.cli.times import figure, full, length, size
+from sipagent.cli.times import figure, full, size
+from sipagent.lookup.amounts import length
 
 OUTCOMES = ("connected", "transferred", "abandoned", "closed", "unavailable", "rejected", "failed")
 DECISIONS = ("allowed", "refused", "not_allowed", "undecided")

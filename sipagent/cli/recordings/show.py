@@ -22,10 +22,11 @@ from retention.rules.purge import due
 from sipagent.cli.base import Workplace, id_argument, json_option, meant, now, print_json
 from sipagent.cli.recordings.accesses import detail_of
 from sipagent.cli.tables import coded, console, outcome, show_fields, user_part
-from sipagent.cli.times import distance, figure, full, in_seconds, length, size
+from sipagent.cli.times import distance, figure, full, in_seconds, size
 from sipagent.config.identity import printable
 from sipagent.languages.happenings import happening
 from sipagent.languages.labels import label
+from sipagent.lookup.amounts import length
 from sipagent.lookup.whole import WholeRecord, whole_record
 
 Fields = list[tuple[str, str | Text | None]]

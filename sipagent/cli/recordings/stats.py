@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from gettext import gettext, ngettext
 from gettext import gettext as _
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import click
 from rich.console import Console
@@ -19,11 +20,12 @@ from retention.rules.statistics import DECISIONS, OTHER, PHASES, Fates, Statisti
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.filters import period_of
 from sipagent.cli.tables import Column, console, show_fields, show_table, user_part
-from sipagent.cli.times import full, in_seconds, length, percent, size
+from sipagent.cli.times import full, in_seconds, percent, size
 from sipagent.languages.labels import label
-from sipagent.lookup.as_json import Tally, statistics_json
+from sipagent.lookup.amounts import length
+from sipagent.lookup.as_json import statistics_json
+from sipagent.lookup.figures import Row, Tally, count, no_figures, rows_of
 
-Row = TypeVar("Row")
 Cells = Sequence[str]
 
 _MANY = 20_000  # from this many rows on, reading shows its progress
@@ -99,36 +101,22 @@ def _mismatch(name: str, rows: int, chain: int) -> str:
 
 
 def _figures(work: Workplace, store: Store, period: Selection, tally: Tally, *, quiet: bool) -> Statistics:
-    """The figures of every row of the period, read in pages: no writer waits, and rows do not stay in
-    memory."""
-    figures = Statistics(work.config.service.timezone, _numbers(work))
-    total = sum(tally[name][0] for name in ("receipts", "recordings"))
+    """The figures of the period; on a terminal a bar tells how far it is, where there are many rows."""
+    figures, total = no_figures(work.config), rows_of(tally)
     whole = period.since is period.until is None
     screen = console(stderr=True)
     unseen = quiet or total < _MANY or not screen.is_terminal
     with Progress(console=screen, transient=True, disable=unseen) as progress:
         bar = progress.add_task(_("counting"), total=total if whole else None)
-        for receipt in _stepping(store.each_receipt(period), progress, bar):
-            figures.receipt(receipt)
-        for recording in _stepping(store.each_recording(period), progress, bar):
-            figures.recording(recording)
-        for together in store.each_sum(period.since, period.until):
-            figures.sum(together)
+        count(store, period, figures, partial(_stepping, progress, bar))
     return figures
 
 
-def _stepping(rows: Iterable[Row], progress: Progress, bar: TaskID) -> Iterator[Row]:
+def _stepping(progress: Progress, bar: TaskID, rows: Iterable[Row]) -> Iterator[Row]:
     for number, row in enumerate(rows):
         if number % _STEP == 0:
             progress.advance(bar, _STEP)
         yield row
-
-
-def _numbers(work: Workplace) -> dict[str, str | None]:
-    """The service's numbers, each with the language that it is answered in; None if a key decides."""
-    config, prompts = work.config, work.config.prompts
-    language = None if prompts.choices else config.service.language
-    return {**dict.fromkeys((*config.trunk.numbers, OTHER), language), **prompts.languages}
 
 
 # --- page ---

@@ -9,16 +9,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from functools import partial
 
 from retention.rows import counts
 from retention.rows.selection import Selection
 from retention.rows.store import Store, StoreError
-from retention.rules.statistics import OTHER, Statistics
+from retention.rules.statistics import Statistics
 from sipagent.config.load import Config
-
-Row = TypeVar("Row")
-Tally = dict[str, tuple[int, int]]
+from sipagent.lookup.figures import Row, Tally, count, no_figures, rows_of
 
 FRESH_S = 60.0
 MOST = 12  # periods that are remembered, and as many that wait
@@ -92,7 +90,7 @@ class Counting:
             return next(iter(self._asked), None)
 
     def _figures(self, period: Selection) -> Counted:
-        figures = Statistics(self._config.service.timezone, numbers(self._config))
+        figures = no_figures(self._config)
         try:
             tally = self._count(period, figures, self._asked[period])
         except StoreError as error:
@@ -111,23 +109,12 @@ class Counting:
         """Raises StoreError."""
         store = self._store()
         tally = counts.reconcile(store)
-        progress.total = sum(tally[name][0] for name in ("receipts", "recordings"))
-        for receipt in _counted(store.each_receipt(period), progress):
-            figures.receipt(receipt)
-        for recording in _counted(store.each_recording(period), progress):
-            figures.recording(recording)
-        for together in store.each_sum(period.since, period.until):
-            figures.sum(together)
+        progress.total = rows_of(tally)
+        count(store, period, figures, partial(_counted, progress))
         return tally
 
 
-def _counted(rows: Iterable[Row], progress: Progress) -> Iterator[Row]:
+def _counted(progress: Progress, rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
         progress.done += 1
         yield row
-
-
-def numbers(config: Config) -> dict[str, str | None]:
-    """The service's numbers, each with the language that it is answered in; None if a key decides."""
-    language = None if config.prompts.choices else config.service.language
-    return {**dict.fromkeys((*config.trunk.numbers, OTHER), language), **config.prompts.languages}

@@ -20,6 +20,7 @@ from retention.rules.use import nothing_to_use
 from sipagent.languages.labels import N_
 from sipagent.languages.reason import Reason, shown
 from sipagent.languages.spoken import gettext as _
+from sipagent.lookup.amounts import length
 from sipagent.lookup.whole import WholeRecord, whole_record
 from sipagent.web.guard import Entry
 from sipagent.web.listening import Listening, listening_to
@@ -28,7 +29,7 @@ from sipagent.web.pages.recordings import RECORDINGS, between, marks
 from sipagent.web.problems import Problem
 from sipagent.web.rights import Right, Role
 from sipagent.web.site import Person, Site, site_of, someone
-from sipagent.web.templating import label, length, number, render, size, user
+from sipagent.web.templating import label, number, render, size, user
 
 EMPTY = dict.fromkeys(("reason", "text", "ground", "reference", "review"), "")  # the fields of all forms
 USES = 100  # that are shown, the latest

@@ -14,11 +14,12 @@ from retention.recording import Receipt, Recording, Status, reference_of
 from retention.rows.store import UnknownId
 from sipagent.languages.spoken import gettext as _
 from sipagent.languages.spoken import ngettext
+from sipagent.lookup.amounts import length
 from sipagent.web.guard import Entry
 from sipagent.web.pages.search import DECISIONS, OUTCOMES, PAGE, STATUSES, Search, asked_of
 from sipagent.web.problems import Problem
 from sipagent.web.site import Site, site_of
-from sipagent.web.templating import length, render, size, user
+from sipagent.web.templating import render, size, user
 
 UNRECORDED = 1000  # calls that are counted at most
 RECORDINGS, CALLS = "/recordings", "/calls"

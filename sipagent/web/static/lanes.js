@@ -56,15 +56,16 @@ export class Lanes {
     for (const span of sound.missing) pen.fillRect(...box(span));
     const played = place(this.position);
     const loudest = Math.max(1000, ...sound.peaks.map((peaks) => peaks.reduce((one, other) => Math.max(one, other), 0)));
-    const per = sound.known.length * sound.bucket;
+    const [rest, heard] = this.muted[lane] ? [colour("--strong"), colour("--strong")] : [colour("--soft"), colour("--act")];
+    const bucketAt = (x) => Math.floor(((x / width) * sound.samples) / sound.bucket);
     for (let x = 0; x < width; x += Math.max(1, ratio)) {
-      const first = Math.floor((x / width) * sound.samples * (sound.known.length / per));
-      const last = Math.max(first + 1, Math.floor(((x + 1) / width) * sound.samples * (sound.known.length / per)));
+      const first = bucketAt(x);
+      const last = Math.max(first + 1, bucketAt(x + 1));
       if (!sound.known[first]) continue;
       let peak = 0;
       for (let at = first; at < last && at < sound.known.length; at++) peak = Math.max(peak, sound.peaks[lane][at]);
       const high = Math.max(ratio, (peak / loudest) * height * 0.94);
-      pen.fillStyle = colour(this.muted[lane] ? "--strong" : x < played ? "--act" : "--soft");
+      pen.fillStyle = x < played ? heard : rest;
       pen.fillRect(x, (height - high) / 2, ratio, high);
     }
     pen.fillStyle = colour("--alarm");

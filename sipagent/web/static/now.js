@@ -1,6 +1,6 @@
 // Follows the calls of the moment by server-sent events. Without this script the page stays as it came.
-const page = document.getElementById("now") ?? document.createElement("div"); // left before this was here: navigation.js
-const words = JSON.parse(page.dataset.words ?? "{}");
+const page = document.getElementById("now");
+const words = JSON.parse(page.dataset.words);
 const QUIET_MS = 15000; // between two sentences for who listens to the page
 
 const at = (id) => document.getElementById(id);
@@ -16,7 +16,7 @@ const user = (address) => (address ? address.replace(/^sips?:|[@;].*$/g, "") : "
 let ahead = new Date(page.dataset.at) - Date.now(); // the server's clock before ours, ms
 let shown = new Date(page.dataset.at);
 let source = null;
-let over = !page.isConnected;
+let over = false;
 
 function length(since) {
   const seconds = Math.max(0, Math.round((Date.now() + ahead - since) / 1000));
@@ -143,7 +143,7 @@ document.addEventListener("visibilitychange", () => {
     tell("still", true);
   } else if (!source) follow();
 });
-if (!document.hidden && !over) follow();
+if (!document.hidden) follow();
 document.addEventListener("page:leave", () => { // see navigation.js
   over = true;
   source?.close();
