@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ allowed_sources = ["127.0.0.1"]
 extensions = ["sip:201@127.0.0.1:5070"]
 """
 RATE = 8000
+PARIS = ZoneInfo("Europe/Paris")
+"""Where the office is: its days are not those of UTC, nor of the machine."""
 
 
 @dataclass(frozen=True)

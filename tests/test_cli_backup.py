@@ -10,7 +10,7 @@ import pytest
 
 from retention.storage.files import alone
 from sipagent.config.load import load
-from tests.office import CONFIG, Office, make_office
+from tests.office import CONFIG, PARIS, Office, make_office
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_backup_says_where_it_is_and_until_when_it_may_be_kept(office: Office)
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
     assert "backups/sipagent-" in lines[0] and ": 1 recording, " in lines[0]
-    assert lines[-1].startswith(f"Remove it by {row.expires_at:%Y-%m-%d}")
+    assert lines[-1].startswith(f"Remove it by {row.expires_at.astimezone(PARIS):%Y-%m-%d}")
     access = office.archive.store.accesses()[0]
     assert (access.action, access.detail) == ("backup", str(office.folder.parent / "backups"))
 

@@ -11,7 +11,7 @@ from retention.archive.verify import verify
 from retention.recording import Access, Status, due_date, new_id
 from sipagent.lookup.note_text import LIMIT
 from tests.kept import START, Paths, bytes_under, recording
-from tests.office import Office, make_office
+from tests.office import PARIS, Office, make_office
 from tests.test_cli_delete import OPTIONS, Keyboard
 
 SHEET = "Greeting: good.\nAdvice: complete, échéance rappelée."
@@ -53,7 +53,7 @@ def test_a_note_is_filed_for_its_period(office: Office) -> None:
     assert (kept.by, kept.text) == ("Durand", SHEET)
     assert kept.expires_at == due_date(kept.at, "1 year")
     assert result.code == 0
-    assert result.out == f"{row.id}: filed, kept until {kept.expires_at:%Y-%m-%d}\n"
+    assert result.out == f"{row.id}: filed, kept until {kept.expires_at.astimezone(PARIS):%Y-%m-%d}\n"
     use = last(office, row.id)
     assert (use.action, use.outcome, use.by, use.detail) == ("note", "done", "Durand", None)
     assert Paths(office.archive).file(row.id) is not None

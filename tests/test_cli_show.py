@@ -9,7 +9,7 @@ import pytest
 
 from retention.recording import Access, Event, Note, Receipt, due_date, new_id, to_text
 from tests.kept import CALLER, START, Paths, receipt, recording
-from tests.office import Office, make_office
+from tests.office import PARIS, Office, make_office
 from tests.sealing import make_sealed_office, sealed_call
 
 
@@ -122,7 +122,7 @@ def test_analyses_to_their_end_and_harmless(office: Office, monkeypatch: pytest.
     for columns in ("80", "400"):
         monkeypatch.setenv("COLUMNS", columns)
         out = office.run("show", row.id).out
-        assert "Analyses" in out and f" by Petit, kept until {until.astimezone():%Y-%m-%d}" in out
+        assert "Analyses" in out and f" by Petit, kept until {until.astimezone(PARIS):%Y-%m-%d}" in out
         assert "\n    Calm.\n        Answered well" in out and "well end.\n" in out
         assert "\x1b" not in out and r"\x1b[31mred" in out
     (note,) = json.loads(office.run("show", row.id, "--json").out)["notes"]

@@ -12,6 +12,7 @@ import pytest
 
 from retention.recording import new_id
 from sipagent.cli.main import cli
+from sipagent.languages.help import translated
 from tests.office import Office
 from tests.sealing import make_sealed_office, sealed_call
 from tests.test_docs import DOCUMENTS, prose, text_of
@@ -64,14 +65,17 @@ QUOTED = [line for page in PAGES for line in printed(page, spans(text_of(page)))
 
 
 def leaf(words: tuple[str, ...]) -> tuple[click.Command, list[str]]:
-    """The command that the words mean, and the rest of them, without options of the program."""
+    """The command that the words mean, and the rest of them, without options of the program.
+
+    A copy: click keeps the option `--help` that it makes, in the language of that moment.
+    """
     rest = [*words]
     while rest and rest[0].startswith("-"):
         del rest[: 1 + (rest[0] == "--config")]
     command: click.Command = cli.commands[rest.pop(0)]
     while isinstance(command, click.Group) and rest:
         command = command.commands[rest.pop(0)]
-    return command, rest
+    return translated(command), rest
 
 
 def test_there_are_commands_on_the_pages() -> None:

@@ -31,6 +31,7 @@ from tests.bench.web_kept import (
     TRIES,
     Wanted,
 )
+from tests.office import PARIS
 
 LIST_MS = 50.0
 LISTED, SEEN = "/api/v1/recordings", "/recordings"
@@ -50,7 +51,7 @@ class Query:
 
 
 def _day(call: Recording) -> Fields:
-    day = f"{call.started_at:%Y-%m-%d}"
+    day = f"{call.started_at.astimezone(PARIS):%Y-%m-%d}"
     return {"since": day, "until": day}
 
 
