@@ -80,7 +80,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
         registers=False,
         detectors=remote_detectors(spec.detector),
         board_client=RemoteBoardClient(link.send),
-        ids=Ids(spec.index),
+        ids=Ids(spec.index, spec.rules.host),
         behind_edge=True,
         ready=lambda: link.send(Ready()),
     )
