@@ -11,6 +11,8 @@ row is without it. Triggers see to that, in the transaction of the row.
 what leads to a person; until the others have been hashed anew they are found by being opened.
 """
 
+from retention.postgres.guards import Guard
+
 SEALED_TABLES = ("receipts", "recordings", "accesses", "notes", "approvals")
 SEARCHED = ("receipts", "recordings")
 HASHES = ("number_hash", "start_hash", "end_hash", "operator_hash")
@@ -47,9 +49,10 @@ TABLES = (
         since timestamptz NOT NULL DEFAULT clock_timestamp())""",
 )
 
-# of the tables of what is kept, in place of the columns of `chain.PERSONAL` and the salt
-SEALED = ("sealed bytea", "key text")
-WORDS = ("search text", *(f"{name} bytea" for name in HASHES))
+# columns of the tables of what is kept, in place of those of `chain.PERSONAL` and the salt
+WORDS = ("search", *HASHES)
+SEALED_COLUMNS = ("sealed bytea", "key text")
+WORD_COLUMNS = ("search text", *(f"{name} bytea" for name in HASHES))
 
 INDEXES = (
     *(
@@ -60,45 +63,50 @@ INDEXES = (
     *(f"CREATE UNIQUE INDEX {table}_by_key ON {table} (key) WHERE key IS NOT NULL" for table in _KEYED),
 )
 
-FUNCTIONS = (
-    # 40001: to be tried again, with another key
-    """CREATE FUNCTION keys_follow_rows() RETURNS trigger LANGUAGE plpgsql AS $$
-        DECLARE
-            taken text := CASE WHEN TG_OP <> 'DELETE' THEN NEW.key END;
-            left_behind text := CASE WHEN TG_OP <> 'INSERT' THEN OLD.key END;
-        BEGIN
-            IF taken IS NOT DISTINCT FROM left_behind THEN RETURN NULL; END IF;
-            IF taken IS NOT NULL THEN
-                DELETE FROM key_removals WHERE key = taken AND NOT due;
-                IF NOT FOUND THEN
-                    RAISE EXCEPTION 'the key % is in use, or going', taken USING ERRCODE = '40001';
-                END IF;
+# 40001: to be tried again, with another key
+_FOLLOWING = """
+    DECLARE
+        taken text := CASE WHEN TG_OP <> 'DELETE' THEN NEW.key END;
+        left_behind text := CASE WHEN TG_OP <> 'INSERT' THEN OLD.key END;
+    BEGIN
+        IF taken IS NOT DISTINCT FROM left_behind THEN RETURN NULL; END IF;
+        IF taken IS NOT NULL THEN
+            DELETE FROM key_removals WHERE key = taken AND NOT due;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'the key % is in use, or going', taken USING ERRCODE = '40001';
             END IF;
-            IF left_behind IS NOT NULL THEN
-                INSERT INTO key_removals (key, due) VALUES (left_behind, true);
-            END IF;
-            RETURN NULL;
-        END $$""",
-    """CREATE FUNCTION search_keys_follow_rows() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
-            UPDATE search_keys SET key = NULL, whole = false, since = clock_timestamp()
-                WHERE key = OLD.search;
-            RETURN NULL;
-        END $$""",
+        END IF;
+        IF left_behind IS NOT NULL THEN
+            INSERT INTO key_removals (key, due) VALUES (left_behind, true);
+        END IF;
+        RETURN NULL;
+    END """
+_LEAVING = """ BEGIN
+        UPDATE search_keys SET key = NULL, whole = false, since = clock_timestamp() WHERE key = OLD.search;
+        RETURN NULL;
+    END """
+_LOSES_WORDS = (
+    "OLD.search IS NOT NULL AND (NEW.sealed IS NULL "
+    "OR (OLD.number_hash IS NOT NULL AND NEW.number_hash IS NULL) "
+    "OR (OLD.operator_hash IS NOT NULL AND NEW.operator_hash IS NULL))"
 )
-
-TRIGGERS = (
+RULES = (
     *(
-        f"CREATE TRIGGER {table}_have_keys AFTER INSERT OR DELETE OR UPDATE OF key ON {table} "
-        "FOR EACH ROW EXECUTE FUNCTION keys_follow_rows()"
+        Guard(
+            f"{table}_have_keys",
+            table,
+            f"AFTER INSERT OR DELETE OR UPDATE OF key ON {table} FOR EACH ROW",
+            _FOLLOWING,
+        )
         for table in _KEYED
     ),
     *(
-        f"CREATE TRIGGER {table}_had_words AFTER UPDATE ON {table} FOR EACH ROW "
-        "WHEN (OLD.search IS NOT NULL AND (NEW.sealed IS NULL "
-        "OR (OLD.number_hash IS NOT NULL AND NEW.number_hash IS NULL) "
-        "OR (OLD.operator_hash IS NOT NULL AND NEW.operator_hash IS NULL))) "
-        "EXECUTE FUNCTION search_keys_follow_rows()"
+        Guard(
+            f"{table}_had_words",
+            table,
+            f"AFTER UPDATE ON {table} FOR EACH ROW WHEN ({_LOSES_WORDS})",
+            _LEAVING,
+        )
         for table in SEARCHED
     ),
 )
