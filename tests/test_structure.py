@@ -37,12 +37,14 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
     "media": {"hearing": set(), "recording": set()},
     "retention": {
         "storage": set(),
-        "rows": {"storage"},
+        "sqlite": {"storage"},
+        "rows": {"sqlite", "storage"},
+        "postgres": {"rows", "sqlite", "storage"},
         "archive": {"rows", "storage"},
         "rules": {"archive", "rows", "storage"},
         "backup": {"archive", "rows", "rules", "storage"},
         "stamps": {"rows", "storage"},
-        "accounts": {"rows", "storage"},
+        "accounts": {"rows", "sqlite", "storage"},
     },
 }
 LARGEST = 16  # modules in one folder
@@ -93,7 +95,7 @@ REMOVING = {
     ),  # what was not finished
     *("sipagent/edge/files.py", "sipagent/edge/rpc.py", "sipagent/service/processes/own_folder.py"),
 }
-DATABASE = {"sqlite3", "sqlite_utils"}
+DATABASE = {"sqlite3", "sqlite_utils", "psycopg"}
 SQL = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN)\s+\w")
 TOP = {
     *("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md"),
