@@ -94,6 +94,9 @@ bench-web: .venv/tested peers ## measure the page: lists out of a million, the f
 	@$(call need,chromium:chromium)
 	@.venv/bin/python -m tests.bench.web
 
+bench-cluster: .venv/tested peers ## measure three hosts: one that dies, a refusal, what sharing costs, receipts, lists, the purge
+	@.venv/bin/python -m tests.bench.cluster
+
 soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
 	@.venv/bin/python -m tests.bench.soak
 

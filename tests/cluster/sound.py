@@ -32,17 +32,17 @@ IN_CLEAR = re.compile(
 
 
 class Marked:
-    """What the caller `number` says, without end."""
+    """What the caller `number` says, without end; `halves`: how many halves of a frame it has said."""
 
     def __init__(self, number: int) -> None:
         self._who = np.array([number], np.uint16)
-        self._half = 0
+        self.halves = 0
 
     def frame(self) -> Samples:
         codes = np.full(FRAME, _SILENCE, np.uint8)
         for start in (0, HALF):
-            codes[start : start + MARK] = marks(self._who, self._half)[0]
-            self._half += 1
+            codes[start : start + MARK] = marks(self._who, self.halves)[0]
+            self.halves += 1
         return LEVELS[PCMA][codes]
 
 
