@@ -152,7 +152,7 @@ def _recordings(config: Config) -> Iterator[Finding]:
 
 def _database(config: Config, now: datetime) -> Iterator[Finding]:
     """Read the whole database, without changing it, and look for what should be gone by now."""
-    what, path = "retention.database", config.retention.database
+    what, path = "retention.database", config.database
     if not path.exists():
         yield _no_database(config, path)
         return

@@ -202,7 +202,7 @@ class Workplace:
 
         Raises ConfigError, StoreError.
         """
-        database = self.config.retention.database
+        database = self.config.database
         there = make or database.exists()
         store: Rows = store_of(self.config) if there else Store(":memory:")
         archive = archive_of(self.config, store)

@@ -98,7 +98,7 @@ class Watch:
     def look(self) -> Observation:
         """Raises OSError, StoreError, RecordError."""
         config, now = self._config(), self._read_clock()
-        database = self._place.retention.database
+        database = self._place.database
         if not database.exists():  # opening it would create a new database
             raise StoreError(f"{database}: is missing")
         with store_of(self._place) as store:

@@ -47,7 +47,7 @@ class Rejections:
         self._reserve = reserve
         self._rules = rules
         self._alert = alert
-        self._ids = Ids()
+        self._ids = Ids(host=rules.host)
         self._come: queue.SimpleQueue[Told] = queue.SimpleQueue()  # those that get receipts
         self._kept = PendingRejections()
         self._count = 0
