@@ -1,0 +1,1 @@
+"""What lies in a PostgreSQL that several hosts share."""
