@@ -24,7 +24,7 @@ from retention.rules.purge import Report, Terms, ahead_of, erase_pending, overdu
 from retention.stamps.authority import StampError
 from retention.stamps.stamp import proven, stamp_head
 from sipagent.agent.recorder.recordable import obstacles
-from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config
 from sipagent.edge.files import forget_old_dialogs
 
@@ -134,7 +134,7 @@ class Purging:
         """Erase without looking at the clock; what cannot be removed is reported at once, and then every
         hour."""
         failed: list[tuple[str, str]] = []
-        with store_of(self._place) as store:
+        with journal_of(self._place) as store:
             archive = archive_of(self._place, store)
             for id in erase_pending(archive, datetime.now(UTC), failed):
                 log.info("erased", id=id)

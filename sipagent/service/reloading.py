@@ -40,7 +40,8 @@ ALWAYS: Mapping[str, str] = {
     "operators.outbound_proxy": BEGUN,
     **dict.fromkeys(("trunk.uri", "trunk.registrar", "trunk.realm"), REGISTERED),
     **dict.fromkeys(("trunk.username", "trunk.password_file", "trunk.password_env"), REGISTERED),
-    **dict.fromkeys(("retention.database", "recording.directory", "cluster", "objects"), IN_USE),
+    **dict.fromkeys(("retention.database", "retention.database_password_file"), IN_USE),
+    **dict.fromkeys(("recording.directory", "cluster", "objects"), IN_USE),
     **dict.fromkeys(LISTENED_FOR, HEARD),
 }
 ALONE: Mapping[str, str] = {**ALWAYS, "trunk.allowed_sources": BOUND, "capacity.calls": MORE}

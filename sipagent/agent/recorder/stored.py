@@ -15,8 +15,16 @@ if TYPE_CHECKING:
     from sipagent.config.load import Config
 
 
-def store_of(config: "Config", worker: int | None = None) -> Store:
-    """The rows, over a connection of its own; `worker`: whose calls begin here. Raises StoreError."""
+def store_of(config: "Config") -> Store:
+    """The rows of all that is kept, over a connection of its own. Raises StoreError."""
+    return Store(config.places.database)
+
+
+def journal_of(config: "Config", worker: int | None = None) -> Store:
+    """The rows that calls are written into, on this host; `worker`: whose calls begin here.
+
+    Where hosts share a database it has them soon; elsewhere they stay here. Raises StoreError.
+    """
     return Store(config.places.database, worker=worker)
 
 
