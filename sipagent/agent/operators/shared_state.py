@@ -193,8 +193,8 @@ def answered(text: str | None, host: Host, questions: Sequence[Question], now: f
         raise NotOnBoard(displaced=there is not None)
     turn = Turn(shared, host, now)
     turn.bury()
-    answers = tuple((one.number, tuple(turn.answers(one.what))) for one in questions)
-    return shared.text(), turn.outcome(answers)
+    outcome = turn.outcome(tuple((one.number, tuple(turn.answers(one.what))) for one in questions))
+    return shared.text(), outcome
 
 
 class Turn:
@@ -251,11 +251,11 @@ class Turn:
         if self._ends:
             del self.shared.hosts[host.name]
         self._heed(self._client.tick(self.now))
-        due = self.board.deadline
+        due, again = self.board.deadline, [call for call in self._again if call in self.standing.waiting]
         return Outcome(
             answers,
-            tuple(call for call in self._again if _host_of(call) == host.name),
-            tuple(call for call in self._again if _host_of(call) != host.name),
+            tuple(call for call in again if _host_of(call) == host.name),
+            tuple(call for call in again if _host_of(call) != host.name),
             None if due is None else max(0.0, due - self.now),
             self.standing.last,
         )
