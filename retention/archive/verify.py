@@ -19,6 +19,7 @@ from retention.archive.reserve import lasting_problems
 from retention.recording import Status, is_id, parse_json, to_text
 from retention.rows.chain import ALTERED, GENESIS, SEGMENT, TABLES, ChainEntry, ChainHead, Lost
 from retention.rows.chain_head import DAMAGED, ChainHeadError, damaged_path, read_head
+from retention.rows.counts import CLOSED
 from retention.rows.differences import differences
 from retention.rows.pages import PAGE, Listing, Row, batches
 from retention.rows.rejected import LOST
@@ -27,14 +28,6 @@ from retention.storage.recording_files import FileKind, sha256
 
 Progress = Callable[[str, int, int], None]  # what, done, total
 
-_CLOSED = Listing(
-    table="recordings",
-    order=("started_at", "id"),
-    columns="id, sha256",
-    indexed="purged_at IS NULL",
-    where=["status = ?"],
-    values=[Status.CLOSED.value],
-)
 _LEAP = 10_000_000  # how many numbers a broken seq may skip: marks are kept by number
 _THERE, _SUPERSEDED, _SEEN = 1, 2, 4
 
@@ -183,9 +176,9 @@ class _Verification:
 
     def files(self) -> None:
         """Hash them, and look for those without a row, and rows without them."""
-        total, done = sum(1 for _ in self.store.each(_CLOSED)), 0
+        total, done = sum(1 for _ in self.store.each(CLOSED)), 0
         named = {finding.where for finding in self.found.problems}
-        for row in self.store.each(_CLOSED):
+        for row in self.store.each(CLOSED):
             kind = self.archive.files.finished(row["id"]) if is_id(str(row["id"])) else None
             if kind is not None:
                 self.file(kind, row, alone=f"recording {row['id']}" in named)

@@ -12,6 +12,16 @@ _ORDER: dict[str, tuple[str, ...]] = {"receipts": _BY_TIME, "recordings": _BY_TI
 _NUMBERED = ("id",)
 
 
+CLOSED = Listing(
+    table="recordings",
+    order=_BY_TIME,
+    columns="id, sha256",
+    indexed="purged_at IS NULL",
+    where=["status = ?"],
+    values=[Status.CLOSED.value],
+)
+
+
 def recordings_by_status(store: Store) -> dict[Status, int]:
     """Every status, with how many recordings have it. Raises StoreError."""
     return {status: recordings(store, status) for status in Status}

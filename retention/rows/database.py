@@ -34,6 +34,7 @@ from retention.rows.ledger import Ledger
 from retention.rows.pages import Listing, Row, breathing, each_row
 from retention.rows.schema import GUARDS, MIGRATIONS, unknown_migrations
 from retention.rows.turn import TurnError, Turns
+from retention.storage.moved import read_moved
 from retention.storage.places import Places
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
@@ -96,6 +97,7 @@ class ChainedDatabase:
                     yield
                 return
             with self._turn():
+                self._refuse_moved()
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield
@@ -109,14 +111,20 @@ class ChainedDatabase:
                     self._export(self.places.head, head)
 
     @contextmanager
-    def copied_to(self, path: Path) -> Iterator[ChainHead]:
-        """Copy the whole database into a new file; its head. Nobody writes a row until the end.
+    def still(self) -> Iterator[ChainHead]:
+        """The last entry of the chain. Nobody writes a row until the end.
 
         Writers wait as they do for each other. Raises StoreError.
         """
         with self._lock, named(self.path), self._turn():
-            copy_to(self._db.conn, path)
             yield self._ledger.head()
+
+    @contextmanager
+    def copied_to(self, path: Path) -> Iterator[ChainHead]:
+        """Copy the whole database into a new file; its head. It is `still` to the end. Raises StoreError."""
+        with self.still() as head:
+            copy_to(self._db.conn, path)
+            yield head
 
     # the chain
 
@@ -206,6 +214,20 @@ class ChainedDatabase:
         return count
 
     # steps
+
+    def _refuse_moved(self) -> None:
+        """What is written here would be told of nowhere else. Raises StoreError."""
+        if self.places is None:
+            return
+        try:
+            moved = read_moved(self.places.moved)
+        except OSError as error:
+            raise StoreError(f"{self.places.moved}: {error.strerror}") from error
+        if moved is not None and moved.done:
+            raise StoreError(
+                f"{self.path}: its rows have moved to {moved.to}; accepted: a configuration that names that, "
+                f"or none of it there any more, and {self.places.moved.name} removed"
+            )
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
