@@ -9,10 +9,9 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import PurePath
 
-from retention.archive.archive import Archive
+from retention.archive.archive import CLOSED, Archive
 from retention.archive.reserve import recordings_in
 from retention.recording import Status, is_id
-from retention.rows.counts import CLOSED
 from retention.rows.pages import BATCH, PAGE, Row, batches
 from retention.rows.store import StoreError, UnknownId
 from retention.storage.recording_files import FORMATS, Area, FileKind

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retention.archive.archive import Archive, ArchiveError
+from retention.archive.archive import CLOSED, Archive, ArchiveError
 from retention.archive.erasure import stuck
 from retention.archive.metadata import beside
 from retention.archive.orphans import orphans
@@ -19,7 +19,6 @@ from retention.archive.reserve import lasting_problems
 from retention.recording import Status, is_id, parse_json, to_text
 from retention.rows.chain import ALTERED, GENESIS, SEGMENT, TABLES, ChainEntry, ChainHead, Lost
 from retention.rows.chain_head import DAMAGED, ChainHeadError, damaged_path, read_head
-from retention.rows.counts import CLOSED
 from retention.rows.differences import differences
 from retention.rows.pages import PAGE, Listing, Row, batches
 from retention.rows.rejected import LOST
@@ -119,7 +118,8 @@ class _Verification:
         """Compare each row of one table with its entry."""
         table, done = TABLES[kind], 0
         total = self.store.tally()[table]
-        for rows in batches(self.store.each(Listing(table=table, order=("rowid",))), PAGE):
+        numbered = Listing(table=table, order=(self.store.dialect.numbers[table],))
+        for rows in batches(self.store.each(numbered), PAGE):
             entries = self.store.entries([row["chain_seq"] or 0 for row in rows])
             for row in rows:
                 where = f"{kind} {row['id']}"

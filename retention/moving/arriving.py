@@ -4,18 +4,19 @@ No program may use it before all is there: where it is a file, it has another na
 whose rows come. Nothing is made here, least of all an entry of the chain: see `retention.moving`.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from retention.approval import Approval, State
 from retention.recording import Access, Json, Note, Receipt, Recording, Sum, parse_json
-from retention.rows.chain import SEGMENT, TABLES, ChainHead, canonical
+from retention.rows.chain import TABLES, ChainHead, canonical
 from retention.rows.columns import OF_THE_CHAIN
-from retention.rows.faults import StoreError, named
+from retention.rows.faults import StoreError
 from retention.rows.ledger import ENTRY
 from retention.rows.pages import Row
-from retention.rows.schema import MIGRATIONS
+from retention.rows.rows import Rows
 from retention.rows.store import Store
 
 _RECORDS = (Receipt, Recording, Access, Note, Sum, Approval)
@@ -26,6 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {  # of each table, the chain's first
         for table, record in zip(TABLES.values(), _RECORDS, strict=True)
     },
 }
+_BESIDE = ("clock", "rejected", "in_progress")  # which the chain does not tell of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,86 +48,103 @@ class Origin:
         return cls(str(told["name"]), ChainHead(int(told["seq"]), str(told["hash"])))
 
 
-class Arriving(Store):
-    """A file of this machine that is filled, made if it is missing."""
+class Arrivals(Rows):
+    """What rows come into, whichever database it is."""
+
+    @abstractmethod
+    def begin(self, origin: Origin) -> None:
+        """Say whose rows come from now on."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove all that has come, and every key of it. Raises StoreError."""
+
+    @abstractmethod
+    def _is_begun(self) -> bool:
+        """Whether there is a table `moving`."""
 
     def origin(self) -> Origin | None:
         """Whose rows come; None where it was not begun, or is done."""
-        if not self._read("SELECT 1 FROM sqlite_master WHERE name = 'moving'", []):
+        if not self._is_begun():
             return None
         rows = self._read("SELECT origin FROM moving", [])
         return Origin.read(rows[0]["origin"]) if rows else None
 
-    def begin(self, origin: Origin) -> None:
-        """Say whose rows come from now on."""
-        with self.write():
-            self._db.execute("CREATE TABLE IF NOT EXISTS moving (origin TEXT NOT NULL)")
-            self._db.execute("DELETE FROM moving")
-            self._db.execute("INSERT INTO moving (origin) VALUES (?)", [origin.text()])
-
     def is_empty(self) -> bool:
-        """Whether it has no row, and no chain."""
+        """Whether no program has made a row in it, nor a chain."""
         return not any(self._read(f"SELECT 1 FROM {table} LIMIT 1", []) for table in COLUMNS)
 
-    def clear(self) -> None:
-        """Remove all that has come."""
-        with self.write():
-            triggers = self._read("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'", [])
-            for trigger in triggers:  # rows are never deleted, but these were never in use
-                self._db.execute(f"DROP TRIGGER {trigger['name']}")
-            for table in (*COLUMNS, "clock", "rejected", "in_progress"):
-                self._db.execute(f"DELETE FROM {table}")
-            for trigger in triggers:
-                self._db.execute(trigger["sql"])
-
     def take(self, table: str, rows: Sequence[Row]) -> int:
-        """Add rows as they are; how many were not there. Raises StoreError for one that is there, and
-        another."""
-        names, key = COLUMNS[table], COLUMNS[table][0]
+        """Add rows of a table, or of the chain, as they are; how many were not there. Raises StoreError for
+        one that is there, and another."""
+        key = COLUMNS[table][0]
         with self.write():
             marks = ", ".join("?" * len(rows))
             sql = f"SELECT * FROM {table} WHERE {key} IN ({marks})"
-            there = {row[key]: row for row in self._ledger.read_anyhow(sql, [row[key] for row in rows])}
-            new = []
+            found = self._opened(table, self._read(sql, [row[key] for row in rows], anyhow=True))
+            there = {row[key]: row for row in found}
             for row in rows:
-                if row[key] not in there:
-                    new.append(row)
-                elif of_columns(table, there[row[key]]) != of_columns(table, row):
+                if row[key] in there and of_columns(table, there[row[key]]) != of_columns(table, row):
                     raise StoreError(f"{self.path}: {table} {row[key]} is another than where it comes from")
-            self._add(table, names, new)
+            new = [of_columns(table, row) for row in rows if row[key] not in there]
+            self._add(table, new)
         return len(new)
 
     def finish(self, trace: Access) -> None:
         """All is there: from now on it is a database like any other, and its trace says where it is from."""
         with self.write():
             self.add_access(trace)
-            self._db.execute("DROP TABLE moving")
+            self._ledger.tables.execute("DROP TABLE moving")
 
     def export(self) -> None:
         """Write the file of the chain's head, also where a crash came before it. Raises StoreError."""
-        with self._lock, named(self.path):
-            if self.places is not None:
-                self._export(self.places.head, self._ledger.head())
+        with self._asking():
+            self._export(self._ledger.head())
 
-    def _add(self, table: str, names: Sequence[str], rows: Sequence[Row]) -> None:
-        columns, marks = ", ".join(f'"{name}"' for name in names), ", ".join("?" * len(names))
-        sql = f"INSERT INTO {table} ({columns}) VALUES ({marks})"
-        asked = [row | {"state": State.PENDING.value} if table == "approvals" else row for row in rows]
-        self._db.conn.executemany(sql, [[row[name] for name in names] for row in asked])
-        if table == "approvals":  # nothing is decided before it was asked for
-            decided = [[row["state"], row["id"]] for row in rows]
-            self._db.conn.executemany("UPDATE approvals SET state = ? WHERE id = ?", decided)
+    def _add(self, table: str, rows: Sequence[Row]) -> None:
+        tables = self._ledger.tables
+        if table != "approvals":
+            for row in rows:
+                tables.insert(table, row)
+            return
+        for row in rows:  # nothing is decided before it was asked for
+            tables.insert(table, row | {"state": State.PENDING.value})
+            tables.update(table, row["id"], row)
 
-    def _migrate(self) -> None:
-        """Make the tables alone: the chain comes."""
-        MIGRATIONS.apply(self._db)
+    def _say(self, origin: Origin) -> None:
+        tables = self._ledger.tables
+        tables.execute("CREATE TABLE IF NOT EXISTS moving (origin TEXT NOT NULL)")
+        tables.execute("DELETE FROM moving")
+        tables.execute("INSERT INTO moving (origin) VALUES (?)", [origin.text()])
+
+    def _begin_chain(self) -> None:
+        """It comes."""
+
+
+class Arriving(Arrivals, Store):
+    """A file of this machine that is filled, made if it is missing."""
+
+    def begin(self, origin: Origin) -> None:
+        """Say whose rows come from now on."""
+        with self.write():
+            self._say(origin)
+
+    def clear(self) -> None:
+        """Remove all that has come. Rows are never deleted, but these were never in use."""
+        tables = self._ledger.tables
+        with self.write():
+            triggers = self._read("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'", [])
+            for trigger in triggers:
+                tables.execute(f"DROP TRIGGER {trigger['name']}")
+            for table in (*COLUMNS, *_BESIDE):
+                tables.execute(f"DELETE FROM {table}")
+            for trigger in triggers:
+                tables.execute(trigger["sql"])
+
+    def _is_begun(self) -> bool:
+        return bool(self._read("SELECT 1 FROM sqlite_master WHERE name = 'moving'", []))
 
 
 def of_columns(table: str, row: Row) -> Json:
     """What counts of a row: the columns that every database has."""
     return {name: row.get(name) for name in COLUMNS[table]}
-
-
-def is_beginning(entry: Row) -> bool:
-    """Whether an entry is the one that begins the chain of a new database."""
-    return bool(entry["seq"] == 1 and entry["kind"] == SEGMENT and entry["subject"] == "a new database")

@@ -12,8 +12,8 @@ from retention.archive.archive import Archive
 from retention.backup.manifest import copy
 from retention.moving.settled import closed
 from retention.recording import Status
-from retention.rows import counts
 from retention.rows.store import StoreError
+from retention.rules import counts
 from retention.storage.files import make_folder, private_file, share_owner
 from retention.storage.recording_files import FORMATS, Area, FileKind, RecordingFiles, sha256
 

@@ -19,14 +19,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from retention.archive.archive import Archive
-from retention.moving.arriving import Arriving, Origin, of_columns
+from retention.moving.arriving import Arrivals, Origin, of_columns
 from retention.moving.files import copy_file, copy_files, remove_gone, unequal
 from retention.moving.settled import in_clear, unsettled
 from retention.recording import Access, Status
-from retention.rows import counts
 from retention.rows.chain import TABLES, ChainHead
 from retention.rows.pages import PAGE, Listing, batches
 from retention.rows.selection import Selection
+from retention.rules import counts
 from retention.rules.purge import due
 from retention.storage.marks import ArchiveError
 from retention.storage.moved import Moved
@@ -47,7 +47,7 @@ class Target:
     where those do. `sealed_only`: nothing in clear may be there."""
 
     name: str
-    rows: Arriving | None
+    rows: Arrivals | None
     files: RecordingFiles | None
     sealed_only: bool = False
 

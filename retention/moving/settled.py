@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from retention.archive.archive import Archive
+from retention.archive.archive import CLOSED, Archive
 from retention.archive.erasure import pending
 from retention.archive.reserve import ReserveError, read_reserve
 from retention.recording import Status
-from retention.rows import counts
+from retention.rules import counts
 from retention.storage.recording_files import FileKind
 
 
@@ -32,7 +32,7 @@ def in_clear(archive: Archive) -> list[str]:
 
 def closed(archive: Archive) -> Iterator[str]:
     """The ids of all closed recordings, oldest first. Raises StoreError."""
-    return (row["id"] for row in archive.store.each(counts.CLOSED))
+    return (row["id"] for row in archive.store.each(CLOSED))
 
 
 def _waiting(archive: Archive) -> Iterator[str]:
