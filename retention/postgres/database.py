@@ -15,8 +15,7 @@ import psycopg
 from retention.postgres.connection import Connection
 from retention.postgres.dialect import POSTGRES
 from retention.postgres.faults import is_lost, named
-from retention.postgres.guards import GUARDS
-from retention.postgres.schema import STEPS, STEPS_TABLE
+from retention.postgres.schema import GUARDS, STEPS, STEPS_TABLE
 from retention.postgres.tables import Seals, SharedTables
 from retention.rows.chain import ChainHead
 from retention.rows.chained import Chained

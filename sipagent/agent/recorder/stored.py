@@ -22,7 +22,7 @@ def store_of(config: "Config") -> Rows:
     return Store(config.places.database)
 
 
-def journal_of(config: "Config", worker: int | None = None) -> Store:
+def journal_of(config: "Config", worker: int | None = None) -> Rows:
     """The rows that calls are written into, on this host; `worker`: whose calls begin here.
 
     Where hosts share a database it has them soon; elsewhere they stay here. Raises StoreError.
