@@ -2,7 +2,7 @@
 business of `chained`; how long one waits for another process, that of each database.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from heapq import merge
@@ -18,7 +18,6 @@ from retention.recording import (
     Record,
     RecordError,
     Recording,
-    Status,
     Sum,
     begun_at,
     to_text,
@@ -131,13 +130,13 @@ class Rows(Chained):
         listing = Listing(table="recordings", order=_BY_TIME, columns="id", indexed="status = 'open'")
         return frozenset(row["id"] for row in self._listed(listing))
 
-    def unpurged_statuses(self) -> dict[str, Status]:
-        """The status of every recording not purged yet, by id; without rows whose status cannot be read."""
-        listing = Listing(
-            table="recordings", order=_BY_TIME, columns="id, status", indexed="purged_at IS NULL"
-        )
-        known = {status.value: status for status in Status}
-        return {row["id"]: known[row["status"]] for row in self.each(listing) if row["status"] in known}
+    def states(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Of these recordings `id`, `status` and `path` as the rows have them, by id; up to a batch."""
+        if not ids:
+            return {}
+        marks = ", ".join("?" * len(ids))
+        sql = f"SELECT id, status, path FROM recordings WHERE id IN ({marks})"
+        return {row["id"]: row for row in self._read(sql, ids, anyhow=True)}
 
     def each_unpurged(self, started: datetime | None = None) -> Iterator[Recording]:
         """Recordings not purged yet, with or without sound; oldest first. `started`: begun before."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from retention.archive.archive import Archive
 from retention.backup.manifest import DATABASE, RECORDINGS
+from retention.moving.arriving import Arriving
 from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
@@ -32,6 +33,16 @@ def journal_of(config: "Config", worker: int | None = None) -> Rows:
 def files_of(config: "Config") -> RecordingFiles:
     """What is kept of recordings outside the database."""
     return LocalFiles(config.recording.directory, config.places.vault, config.base)
+
+
+def is_here(config: "Config") -> bool:
+    """Whether the rows of all that is kept are in a file of this machine."""
+    return config.shared is None
+
+
+def arriving_of(config: "Config") -> Arriving:
+    """A database that is filled with the rows of another one. Raises StoreError."""
+    return Arriving(config.places.arriving)
 
 
 def files_in(root: Path) -> RecordingFiles:
