@@ -16,12 +16,13 @@ from enum import StrEnum
 from nacl.utils import random
 
 from retention.postgres.blobs import Blobs
-from retention.postgres.bundles import MOST, BundleError, Keys, Revision, new_number
 from retention.postgres.connection import Connection
+from retention.postgres.database import NAME
 from retention.postgres.faults import named
-from retention.postgres.revisions import BundleLost, Present, Revisions
+from retention.postgres.sealed.bundles import MOST, BundleError, Keys, Revision, new_number
+from retention.postgres.sealed.revisions import BundleLost, Present, Revisions
 from retention.rows.faults import StoreError, TryAgain
-from retention.rows.forgotten import Forgotten
+from retention.rows.rows import Forgotten
 from retention.storage.keys import KEY_BYTES
 
 FRESH_S = 60.0  # how long a bundle is remembered
@@ -305,7 +306,7 @@ class RowKeys:
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
         """The connection, for one thread at a time."""
-        with self._lock, named("the shared database"):
+        with self._lock, named(NAME):
             yield self._db
 
 
