@@ -60,8 +60,12 @@ class SealedStore(SharedStore):
     @contextmanager
     def write(self) -> Iterator[None]:
         """One transaction for all that is written inside, and the end of the keys that it leaves behind."""
-        with super().write():
-            yield
+        try:
+            with super().write():
+                yield
+        except TryAgain:
+            self.keys.give_up()  # the next try takes others: these may have waited for too long
+            raise
         if self._seals.forgets and not self._connection.within:
             with suppress(TryAgain):  # it is on the list
                 self.forget_keys()

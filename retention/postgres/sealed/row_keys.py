@@ -105,6 +105,12 @@ class RowKeys:
                 stock.more = min(2 * stock.more, _MOST_AHEAD) if kind is KeyKind.ROW else 1
             return stock.keys.pop()
 
+    def give_up(self) -> None:
+        """Let go of keys that no row has taken: `forget` removes them when their time has come."""
+        with self._lock:
+            for stock in self._stocks.values():
+                stock.keys = []
+
     def get(self, names: Iterable[str]) -> FoundKeys:
         """The keys with these names."""
         wanted: dict[str, list[str]] = {}
