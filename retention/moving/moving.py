@@ -194,10 +194,8 @@ class _Moving:
             yield table, Listing(table=table, order=("id",)), tally[table]
 
     def _note(self, *, done: bool) -> None:
-        places = self.source.store.places
-        if places is not None:
-            now = self.trace.at
-            Moved(to=self.target.name, at=now, until=self.done.until, done=done).keep(places.moved)
+        note = Moved(to=self.target.name, at=self.trace.at, until=self.done.until, done=done)
+        self.source.store.tell_moved(note)
 
     def _here(self) -> str:
         return str(self.source.store.path)
