@@ -14,7 +14,9 @@ from retention.postgres.bundles import Keys, Revision, read, written
 from retention.postgres.connection import Connection
 from retention.rows.pages import Row
 
-_AHEAD = 1000  # revisions that a bundle can have had since a database was written that is older than the vault
+_AHEAD = (
+    1000  # revisions that a bundle can have had since a database was written that is older than the vault
+)
 _KEPT_IN_MIND = "1 day"  # somebody cut off from the database may put late what was given up
 _GIVEN_UP = "1 minute"  # whoever began to put it has died
 
@@ -48,7 +50,7 @@ class Revisions:
         return {row["bundle"]: _revision(row) for row in db.read(sql, [bundles])}
 
     def present(self, revision: Revision) -> Present:
-        """What it holds. Raises FileNotFoundError if it is gone, also because it has been replaced meanwhile."""
+        """What it holds. Raises FileNotFoundError if it is gone, perhaps since it was replaced meanwhile."""
         if revision.number == 0:
             return Present(revision, {})
         return Present(revision, read(revision, self.blobs.get(revision.name, revision.version)))

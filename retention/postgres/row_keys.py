@@ -21,6 +21,7 @@ from retention.postgres.connection import Connection
 from retention.postgres.faults import named
 from retention.postgres.revisions import BundleLost, Present, Revisions
 from retention.rows.faults import StoreError, TryAgain
+from retention.rows.forgotten import Forgotten
 from retention.storage.keys import KEY_BYTES
 
 FRESH_S = 60.0  # how long a bundle is remembered
@@ -53,15 +54,6 @@ class FoundKeys:
 
     keys: Mapping[str, bytes] = field(repr=False)
     lost: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """What was removed, and what could not be removed yet, and why: `problem`, one line."""
-
-    keys: int
-    left: int
-    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -194,7 +186,7 @@ class RowKeys:
     def _noted(
         self, db: Connection, bundle: str, names: list[str], edit: Callable[[Connection, Keys], Keys | None]
     ) -> Present | None:
-        """Make keys in a bundle, noted as what has to go until rows take them; None if it is full, or lost."""
+        """Make keys in a bundle, noted as what has to go until rows take them; None: it is full, or lost."""
         taken = False
 
         def noting(db: Connection, keys: Keys) -> Keys | None:
@@ -232,8 +224,8 @@ class RowKeys:
 
         def edit(db: Connection, keys: Keys) -> Keys | None:
             nonlocal dropped
-            sql = "DELETE FROM key_removals WHERE bundle = ? AND due RETURNING split_part(key, '/', 2) AS number"
-            going = {row["number"] for row in db.read(sql, [bundle])}
+            sql = "DELETE FROM key_removals WHERE bundle = ? AND due RETURNING key"
+            going = {row["key"].partition("/")[2] for row in db.read(sql, [bundle])}
             staying = {number: key for number, key in keys.items() if number not in going}
             dropped = len(keys) - len(staying)
             return staying if dropped else None
@@ -283,7 +275,7 @@ class RowKeys:
     def _one(self, revision: Revision, last: bool) -> Keys | str | None:
         """What it holds, or why not; None where it may have been replaced meanwhile."""
         with self._lock:
-            at, present = self._remembered.get(revision.bundle, (0.0, None))
+            _, present = self._remembered.get(revision.bundle, (0.0, None))
         try:
             if present is None or present.revision.number != revision.number:
                 present = self._revisions.present(revision)

@@ -5,8 +5,8 @@ key.
 name of the row in `of`, so that it opens nothing else. With the salt anyone could try numbers against the
 chain's commitment: so it goes with the key. Of a hold, ground and review stay in clear.
 
-A row keeps its key as long as it only gains. One that loses something and still leads to a person gets another
-key, so that its earlier states cannot be opened any more.
+A row keeps its key as long as it only gains. One that loses something and still leads to a person gets
+another key, so that its earlier states cannot be opened any more.
 """
 
 import hmac
@@ -47,20 +47,23 @@ def unsealed(key: bytes, table: str, id: str | int, box: bytes) -> Row:
 
 
 class RowSeals:
-    """A `Seals`, with the keys of `keys`."""
+    """A `Seals`, with the keys of `keys`. `forgets`: since this was false, a row may have left a key."""
 
     def __init__(self, keys: RowKeys) -> None:
         self.keys = keys
+        self.forgets = False
 
     def seal(self, query: Query, table: str, row: Row) -> Row:
         """The columns that keep the sealed ones of a whole row, in the transaction in which `query` asks."""
         columns = {name: row[name] for name in SEALED[table]}
         if columns["salt"] is None:
+            self.forgets = True
             return dict.fromkeys(_kept_in(table))
         key = self._key(query, table, row["id"], columns)
-        kept = {"sealed": sealed(key.raw, table, row["id"], columns), "key": key.name}
+        kept: Row = {"sealed": sealed(key.raw, table, row["id"], columns), "key": key.name}
         if table == "approvals":
-            kept |= {f"{name}_proof": _proof(key.raw, row[name]) for name in ("by", "decided_by")}
+            kept["by_proof"] = _proof(key.raw, row["by"])
+            kept["decided_by_proof"] = _proof(key.raw, row["decided_by"])
         if table in SEARCHED:
             words = search_key(query, self.keys, row["started_at"])
             kept |= hashes(words, row["caller"], row["operator"])
@@ -78,6 +81,7 @@ class RowSeals:
             raw = self.keys.get([name]).keys.get(name)
             if raw is not None and _only_gains(unsealed(raw, table, id, row["sealed"]), columns):
                 return RowKey(name, raw)
+            self.forgets = True
         return self.keys.take()
 
 

@@ -1,7 +1,8 @@
 """How persons are found in the shared database, which has neither numbers nor addresses in clear.
 
-What the words of a period answer is found by its hashes. Where a period's key went with the first of its rows,
-and where a part of a number is too short for a word, rows are opened page by page within the other filters.
+What the words of a period answer is found by its hashes. Where a period's key went with the first of its
+rows, and where a part of a number is too short for a word, rows are opened page by page within the other
+filters.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -38,8 +38,11 @@ class Seals(Protocol):
     """What keeps what leads to a person. Methods raise StoreError."""
 
     def seal(self, query: Query, table: str, row: Row) -> Row:
-        """In the transaction in which `query` asks: the columns that keep the sealed ones of a row: among them `sealed`, and of an approval `by_proof`
-        and `decided_by_proof`, alike if the same person is in both."""
+        """The columns that keep the sealed ones of a row, for the transaction in which `query` asks.
+
+        Among them `sealed`, and of an approval `by_proof` and `decided_by_proof`, alike if the same person is
+        in both.
+        """
         ...
 
     def unseal(self, table: str, rows: list[Row]) -> list[Row]:

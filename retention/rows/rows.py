@@ -26,6 +26,7 @@ from retention.rows import expiring
 from retention.rows.chained import Chained
 from retention.rows.columns import from_row
 from retention.rows.faults import DamagedRow, StoreError, UnknownId
+from retention.rows.forgotten import Forgotten
 from retention.rows.pages import Listing, Row
 from retention.rows.selection import Key, Selection, listings
 
@@ -280,6 +281,26 @@ class Rows(Chained):
     def keep_clock_row(self, row: Row) -> None:
         """Replace it."""
         self._keep("clock", row)
+
+    # keys of rows, in a database that remembers what was written
+
+    def forget_keys(self) -> Forgotten:
+        """Remove from the vault what opens rows that are forgotten, where any does. Raises TryAgain.
+
+        Each write has tried to, so this finds what could not be removed then, or a crash has left.
+        """
+        return Forgotten()
+
+    def keys_left(self) -> int:
+        """How many keys and bundles of keys should be gone, and are there. Raises TryAgain."""
+        return 0
+
+    def renew_words(self, over: Callable[[], bool] = lambda: False) -> int:
+        """Have rows found by their words again where these went together with others; how many rows.
+
+        Raises StoreError.
+        """
+        return 0
 
     # rows by their type
 
