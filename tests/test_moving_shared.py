@@ -9,14 +9,15 @@ from retention.archive.verify import verify
 from retention.moving.arriving import Origin
 from retention.moving.arriving_shared import ArrivingShared
 from retention.moving.moving import Done, MoveError, Target, move
+from retention.postgres.blobs import FolderBlobs
 from retention.postgres.guards import MOVED_AWAY, MOVING_IN
+from retention.postgres.sealed_store import SealedStore
 from retention.rows.store import StoreError
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
 from tests.kept import archive, keep, recording
 from tests.moving import TRACE, all_rows, entries, moved, settled
 from tests.postgres import Server
-from tests.shared import ClearSeals, ClearSearching, shared_store
 
 
 @pytest.fixture
@@ -25,18 +26,22 @@ def here(tmp_path: Path) -> Archive:
     return settled(tmp_path / "here")
 
 
-def arriving(database: str) -> ArrivingShared:
-    return ArrivingShared(database, None, seals=ClearSeals(), searching=ClearSearching())
+def arriving(database: str, folder: Path) -> ArrivingShared:
+    return ArrivingShared(database, None, FolderBlobs(folder / "vault"), host="a")
+
+
+def shared_store(database: str, folder: Path) -> SealedStore:
+    return SealedStore(database, None, FolderBlobs(folder / "vault"), host="b")
 
 
 def moved_in(source: Archive, database: str, folder: Path) -> Done:
     files = LocalFiles(folder / "recordings", folder / "vault", folder)
-    with arriving(database) as rows:
+    with arriving(database, folder) as rows:
         return move(source, Target(name="postgresql://there", rows=rows, files=files), TRACE, "6 months")
 
 
 def shared_archive(database: str, folder: Path) -> Archive:
-    store = shared_store(database)
+    store = shared_store(database, folder)
     return Archive(
         store, LocalFiles(folder / "recordings", folder / "vault", folder), Marks(folder / "recordings")
     )
@@ -71,10 +76,10 @@ def test_it_comes_back_row_by_row(here: Archive, database: str, tmp_path: Path) 
     assert verify(archive(tmp_path / "back")).problems == []
 
 
-def test_nobody_writes_into_it_before_all_is_there(here: Archive, database: str) -> None:
-    with arriving(database) as rows:
+def test_nobody_writes_into_it_before_all_is_there(here: Archive, database: str, tmp_path: Path) -> None:
+    with arriving(database, tmp_path / "there") as rows:
         rows.begin(Origin(str(here.store.path), here.store.head()))
-    with shared_store(database) as another:
+    with shared_store(database, tmp_path / "there") as another:
         with pytest.raises(
             StoreError, match="rows are coming, and not all there; accepted: `sipagent migrate`"
         ):
@@ -84,7 +89,7 @@ def test_nobody_writes_into_it_before_all_is_there(here: Archive, database: str)
 
 def test_nobody_writes_where_it_came_from(here: Archive, database: str, tmp_path: Path) -> None:
     moved_in(here, database, tmp_path / "there")
-    with shared_store(database) as connected:
+    with shared_store(database, tmp_path / "there") as connected:
         connected.add_access(TRACE)
         moved(shared_archive(database, tmp_path / "there"), tmp_path / "back")
         with pytest.raises(StoreError, match="its rows have moved to there; accepted: a configuration"):
@@ -94,7 +99,7 @@ def test_nobody_writes_where_it_came_from(here: Archive, database: str, tmp_path
 
 def test_the_guards_of_a_move_are_gone_after_it(here: Archive, database: str, tmp_path: Path) -> None:
     moved_in(here, database, tmp_path / "there")
-    with shared_store(database) as store:
+    with shared_store(database, tmp_path / "there") as store:
         assert store.missing_guards() == []
         left = "SELECT tgname FROM pg_trigger WHERE tgname IN (?, ?)"
         assert store._read(left, [MOVED_AWAY.name, MOVING_IN.name]) == []
@@ -102,7 +107,7 @@ def test_the_guards_of_a_move_are_gone_after_it(here: Archive, database: str, tm
 
 
 def test_what_came_from_an_older_state_is_removed_first(here: Archive, database: str, tmp_path: Path) -> None:
-    with arriving(database) as rows:
+    with arriving(database, tmp_path / "there") as rows:
         rows.begin(Origin(str(here.store.path), here.store.head()))
         for table in ("chain", "receipts", "approvals"):
             order = ("seq",) if table == "chain" else ("id",)
@@ -117,7 +122,7 @@ def test_what_came_from_an_older_state_is_removed_first(here: Archive, database:
 
 
 def test_a_database_that_is_in_use_is_left_alone(here: Archive, database: str, tmp_path: Path) -> None:
-    shared_store(database).close()
+    shared_store(database, tmp_path / "there").close()
     with pytest.raises(MoveError, match="postgresql://there: has other rows; accepted: a database without"):
         moved_in(here, database, tmp_path / "there")
 
@@ -137,7 +142,7 @@ def test_it_goes_on_where_the_connection_was_lost(
                 f"WHERE datname = '{database.rpartition('/')[2]}'"
             )
 
-    with arriving(database) as rows:
+    with arriving(database, tmp_path / "there") as rows:
         files = LocalFiles(
             tmp_path / "there" / "recordings", tmp_path / "there" / "vault", tmp_path / "there"
         )

@@ -1,18 +1,20 @@
 """The database of several hosts while the rows of one come into it: no host can write there meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from retention.moving.arriving import BESIDE, COLUMNS, Arrivals, Origin
 from retention.postgres.guards import MOVING, MOVING_IN
-from retention.postgres.store import SharedStore
+from retention.postgres.sealed_store import SealedStore
+from retention.rows.pages import Row
 
 
-class ArrivingShared(Arrivals, SharedStore):
-    """An `Arrivals` in PostgreSQL, whatever seals its rows."""
+class ArrivingShared(Arrivals, SealedStore):
+    """An `Arrivals` in PostgreSQL: who rows lead to comes sealed, under keys that are made here."""
 
     def clear(self) -> None:
-        """Remove all that has come. Rows are never deleted, but these were never in use."""
+        """Remove all that has come, and every key of it. Rows are never deleted, but these were never in
+        use."""
         execute = self._ledger.tables.execute
         with self.write():
             self._connection.take_as_long_as_it_takes()
@@ -20,8 +22,13 @@ class ArrivingShared(Arrivals, SharedStore):
                 execute(f"ALTER TABLE {table} DISABLE TRIGGER {table}_stay")
                 execute(f"DELETE FROM {table}")
                 execute(f"ALTER TABLE {table} ENABLE TRIGGER {table}_stay")
-            for table in BESIDE:
+            for table in (*BESIDE, "search_keys"):
                 execute(f"DELETE FROM {table}")
+        self.forget_keys()
+
+    def _add(self, table: str, rows: Sequence[Row]) -> None:
+        self.expect(sum(1 for row in rows if row.get("salt") is not None))
+        super()._add(table, rows)
 
     def _is_begun(self) -> bool:
         return bool(self._read("SELECT 1 WHERE to_regclass('moving') IS NOT NULL", []))

@@ -35,6 +35,7 @@ from retention.storage.recording_files import RecordingFiles
 Progress = Callable[[str, int, int], None]  # what, done, total
 
 _SHOWN = 3  # of what is wrong
+_AT_ONCE = 500  # rows in one transaction: as many have their keys in one bundle
 
 
 class MoveError(ArchiveError):
@@ -133,7 +134,7 @@ class _Moving:
         store = self.source.store
         for table, listing, total in self._tables():
             count = 0
-            for rows in batches(store.each(listing), PAGE):
+            for rows in batches(store.each(listing), _AT_ONCE):
                 to.take(table, rows)
                 count += len(rows)
                 self.progress(table, count, total)
