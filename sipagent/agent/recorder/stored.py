@@ -29,7 +29,7 @@ def store_of(config: "Config") -> Rows:
         config.shared_password(),
         FolderBlobs(config.places.vault),
         host=config.host,
-        places=config.places,
+        places=config.kept_places,
     )
 
 
