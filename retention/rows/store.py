@@ -2,9 +2,9 @@
 long one waits for another process, is the business of `database`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from heapq import merge
 from itertools import chain, islice
 from operator import attrgetter
@@ -50,6 +50,9 @@ class Store(ChainedDatabase):
     A listing tells `damaged(id, problem)` of each row that cannot be read; where it is given none, such a row
     ends it.
     """
+
+    whole = True
+    """Whether what it does not know is known nowhere: not so in the journal of one host among several."""
 
     def __init__(
         self,
@@ -274,6 +277,40 @@ class Store(ChainedDatabase):
         where = [condition for condition, at in bounds if at is not None]
         values = [to_text(at) for _, at in bounds if at is not None]
         return self._each(Sum, Listing(table="sums", order=("id",), where=where, values=values), damaged)
+
+    def has_sum(self, sum: Sum) -> bool:
+        """Whether one like it is there."""
+        after = sum.from_at + timedelta(milliseconds=1)
+        return any(one == sum for one in self.each_sum(sum.from_at, after))
+
+    # many at a time
+
+    def some_receipts(self, ids: Sequence[str]) -> dict[str, Receipt]:
+        """Those of these that there are, by id."""
+        return {row["id"]: self._typed(Receipt, row) for row in self._some("receipts", ids)}
+
+    def some_recordings(self, ids: Sequence[str]) -> dict[str, Recording]:
+        """Those of these that there are, by id."""
+        return {row["id"]: self._typed(Recording, row) for row in self._some("recordings", ids)}
+
+    def keep_many(
+        self, receipts: Sequence[Receipt], recordings: Sequence[Recording], sums: Sequence[Sum]
+    ) -> None:
+        """Add them, or replace the whole rows; receipts first."""
+        with self.write():
+            for receipt in receipts:
+                self.keep_receipt(receipt)
+            for recording in recordings:
+                try:
+                    self.update_recording(recording)
+                except UnknownId:
+                    self.add_recording(recording)
+            for sum in sums:
+                self.add_sum(sum)
+
+    def _some(self, table: str, ids: Sequence[str | int]) -> list[Row]:
+        marks = ", ".join("?" * len(ids))
+        return self._read(f"SELECT * FROM {table} WHERE id IN ({marks})", ids, anyhow=True) if ids else []
 
     # tables of one row
 
