@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from retention.recording import Receipt, Recording, Sum
-from retention.rows.store import StoreError
+from retention.rows.store import Damaged, StoreError
 
 RENEWALS = 4  # in the time of a lease
 
@@ -74,6 +74,12 @@ class Shared(Protocol):
     def some_receipts(self, ids: Sequence[str]) -> dict[str, Receipt]: ...
 
     def some_recordings(self, ids: Sequence[str]) -> dict[str, Recording]: ...
+
+    def open_receipts(self, damaged: Damaged | None = None) -> list[Receipt]:
+        """Those of calls that have not ended."""
+
+    def open_recordings(self) -> frozenset[str]:
+        """The ids of those that are being made."""
 
     def keep_many(
         self, receipts: Sequence[Receipt], recordings: Sequence[Recording], sums: Sequence[Sum]

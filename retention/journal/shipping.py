@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from retention.journal.hosts import Host, NameTaken, Shared, lease
+from retention.journal.hosts import Host, HostState, NameTaken, Shared, lease
 from retention.journal.journal import BATCH, Batch, Journal
 from retention.journal.merging import merged_receipt, merged_recording, must_go
 from retention.recording import Receipt, Recording, from_text, to_text
@@ -32,11 +32,20 @@ class Sent:
     those on hold whose sound this host has put in place of another's; `damaged`: rows that cannot be read,
     and stay in the journal."""
 
-    entries: int
-    rows: int
+    entries: int = 0
+    rows: int = 0
     gone: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     damaged: tuple[tuple[str, str], ...] = ()
+
+    def __add__(self, other: "Sent") -> "Sent":
+        return Sent(
+            entries=self.entries + other.entries,
+            rows=self.rows + other.rows,
+            gone=self.gone + other.gone,
+            held=self.held + other.held,
+            damaged=self.damaged + other.damaged,
+        )
 
 
 class Shipper:
@@ -57,17 +66,17 @@ class Shipper:
 
         Raises StoreError; NameTaken while another host of this name lives.
         """
-        self._agree(presence)
+        back = self._agree(presence)
         batch = self._journal.pending(limit)
         if batch is None:
-            return None
+            return None if back == Sent() else back
         with self._shared.write():
             host = self._shared.host(self._host)
             if host is None or (host.journal, host.shipped) != (self._identity, self._shipped):
                 self._identity = None  # the database is another one by now: agree anew
-                return Sent(entries=0, rows=0)
+                return Sent()
             now = self._shared.now()
-            sent = self._merge(batch, now)
+            sent = back + self._back(host, now) + self._merge(batch, now)
             lag = max(0, self._journal.head().seq - batch.last.seq)
             oldest_at = from_text(batch.entries[-1].at) if lag else None
             arrived = replace(host, shipped=batch.last.seq, shipped_hash=batch.last.hash)
@@ -76,18 +85,22 @@ class Shipper:
         self._journal.drop(batch)
         return sent
 
-    def renew(self, presence: Presence) -> Host:
-        """Say that this host lives, and what waits. Raises StoreError."""
-        self._agree(presence)
+    def renew(self, presence: Presence) -> Sent:
+        """Say that this host lives, and what waits; what its return came to, if it was taken for lost.
+
+        Raises StoreError.
+        """
+        back = self._agree(presence)
         lag = self._journal.lag()
         with self._shared.write():
             host = self._shared.host(self._host)
             if host is None or host.journal != self._identity:
                 self._identity = None
                 raise NameTaken(f"{self._host}: another journal writes under this name")
-            present = self._present(host, presence, self._shared.now(), lag.rows, lag.oldest_at)
-            self._shared.keep_host(present)
-        return present
+            now = self._shared.now()
+            sent = back + self._back(host, now)
+            self._shared.keep_host(self._present(host, presence, now, lag.rows, lag.oldest_at))
+        return sent
 
     def leave(self) -> bool:
         """End in order; false where something waits, so that another host has to look after it."""
@@ -119,10 +132,10 @@ class Shipper:
             lease_until=lease(now, self._lease_s),
         )
 
-    def _agree(self, presence: Presence) -> None:
+    def _agree(self, presence: Presence) -> Sent:
         """Know on both sides the same last entry that has arrived; what has arrived leaves the journal."""
         if self._identity is not None:
-            return
+            return Sent()
         identity, shipped = self._journal.identity, self._journal.shipped
         known_hash = self._journal.hash_of(shipped) or ""
         with self._shared.write():
@@ -142,10 +155,12 @@ class Shipper:
                 identity = self._journal.renew_identity()  # an older copy of the journal was
                 self._doubtful = self._journal.head().seq
                 host = replace(host, journal=identity, shipped=shipped, shipped_hash=known_hash)
+            back = self._back(host, now)
             self._shared.keep_host(self._present(host, presence, now, host.lag_rows, host.oldest_at))
         for batch in self._arrived(host.shipped):
             self._journal.drop(batch)
         self._identity, self._shipped = identity, host.shipped
+        return back
 
     def _arrived(self, upto: int) -> Iterator[Batch]:
         while (left := upto - self._journal.shipped) > 0:
@@ -153,6 +168,10 @@ class Shipper:
             if batch is None:
                 return
             yield batch
+
+    def _back(self, host: Host, now: datetime) -> Sent:
+        """Tell of the calls that are still on, which others may have completed after the lease had ended."""
+        return self._merge(self._journal.staying(), now) if host.state(now) is HostState.LOST else Sent()
 
     def _merge(self, batch: Batch, now: datetime) -> Sent:
         ids = [row.id for row in batch.receipts] + [row.id for row in batch.recordings]
