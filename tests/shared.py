@@ -1,54 +1,67 @@
-"""A shared database in SQLite, with a clock of its own: what shipping needs of one that hosts share."""
+"""A `SharedStore` for the tests of what all databases have in common. It hides nothing: that is tried
+elsewhere."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import fields
-from datetime import datetime
-from pathlib import Path
+import json
+from collections.abc import Iterable
 from typing import Any
 
-from retention.journal.hosts import Host
-from retention.recording import from_text, to_text
-from retention.rows.store import Store
-
-TIMES = ("oldest_at", "seen_at", "lease_until")
-
-
-class SharedInSqlite(Store):
-    """For one process."""
-
-    def __init__(self, path: Path | str, clock: Callable[[], datetime]) -> None:
-        super().__init__(path, clock)
-        self.now = clock
-        self.busy_with: set[str] = set()
-        columns = ", ".join(field.name for field in fields(Host))
-        self._db.execute(f"CREATE TABLE IF NOT EXISTS hosts ({columns}, PRIMARY KEY (host))")
-
-    def host(self, name: str) -> Host | None:
-        return next((host for host in self.hosts() if host.host == name), None)
-
-    def hosts(self) -> list[Host]:
-        return [_host(row) for row in self._read("SELECT * FROM hosts ORDER BY host", [])]
-
-    def keep_host(self, host: Host) -> None:
-        with self.write():
-            row = {field.name: getattr(host, field.name) for field in fields(Host)}
-            row |= {name: row[name] and to_text(row[name]) for name in TIMES}
-            marks = ", ".join("?" * len(row))
-            self._db.execute(f"INSERT OR REPLACE INTO hosts VALUES ({marks})", list(row.values()))
-
-    @contextmanager
-    def alone(self, what: str) -> Iterator[bool]:
-        if what in self.busy_with:
-            yield False
-            return
-        self.busy_with.add(what)
-        try:
-            yield True
-        finally:
-            self.busy_with.remove(what)
+from retention.postgres.store import SharedStore
+from retention.postgres.tables import SEALED
+from retention.rows.pages import Query, Row
+from retention.rows.selection import Condition, Selection, Sought
 
 
-def _host(row: dict[str, Any]) -> Host:
-    times = {name: row[name] and from_text(row[name]) for name in TIMES}
-    return Host(**row | times | {"draining": bool(row["draining"])})
+class ClearSeals:
+    """Seals that anybody can open."""
+
+    def seal(self, table: str, row: Row) -> Row:
+        personal = {name: row[name] for name in SEALED[table] if row[name] is not None}
+        kept: Row = {"sealed": None if row["salt"] is None else json.dumps(personal).encode()}
+        if table == "approvals":
+            kept |= {f"{name}_proof": _bytes(row[name]) for name in ("by", "decided_by")}
+        if table in ("receipts", "recordings"):
+            caller, operator = row["caller"], row["operator"]
+            kept |= {
+                "number_hash": _bytes(caller),
+                "end_hash": _bytes(caller and caller[-4:]),
+                "operator_hash": _bytes(operator and _user(operator)),
+            }
+        return kept
+
+    def unseal(self, table: str, rows: list[Row]) -> list[Row]:
+        return [{} if row["sealed"] is None else json.loads(row["sealed"]) for row in rows]
+
+
+class ClearSearching:
+    """Finds persons by what `ClearSeals` keeps of them."""
+
+    def sought(self, query: Query, table: str, selection: Selection) -> Iterable[Sought]:
+        if selection.number is not None:
+            number = Condition(f"{table}.number_hash = ?", (selection.number.encode(),))
+            yield Sought("number", number, (number,))
+        if forms := selection.caller:
+            yield Sought("caller", Condition(accepts=lambda row: _has_part(row["caller"], forms)))
+        if (operator := selection.operator) is not None:
+            hashed = Condition(
+                f"{table}.operator_hash = ?",
+                (_user(operator).encode(),),
+                accepts=lambda row: operator in (row["operator"], _user(row["operator"])),
+            )
+            yield Sought("operator", hashed, (hashed,))
+
+
+def shared_store(conninfo: str, **how: Any) -> SharedStore:
+    """One over a database of the tests."""
+    return SharedStore(conninfo, None, seals=ClearSeals(), searching=ClearSearching(), **how)
+
+
+def _has_part(caller: str | None, forms: tuple[str, ...]) -> bool:
+    return caller is not None and any(caller.startswith(form) or caller.endswith(form) for form in forms)
+
+
+def _user(address: str) -> str:
+    return address.partition("@")[0].rpartition(":")[2]
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()

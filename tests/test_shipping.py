@@ -13,7 +13,7 @@ from retention.journal.shipping import Presence, Sent, Shipper
 from retention.recording import Status, Sum
 from retention.rows.faults import TryAgain
 from tests.kept import START, receipt, recording
-from tests.shared import SharedInSqlite
+from tests.shared_sqlite import SharedInSqlite
 
 SUM = Sum(what="rejected", count=3, from_at=START, until_at=START, code=503, by="edge: full")
 LEASE_S = 12.0

@@ -22,7 +22,7 @@ from retention.rows.differences import differences
 from retention.rows.pages import Listing
 from retention.rows.store import Store, UnknownId
 from tests.kept import START
-from tests.shared import SharedInSqlite
+from tests.shared_sqlite import SharedInSqlite
 
 LEASE_S = 12.0
 HOLD = {"ground": "criminal", "reference": "7", "by": "x", "approved_by": "y", "review": "2027-01-01"}

@@ -19,8 +19,9 @@ from pathlib import Path
 
 from retention.recording import Json, RecordError, Recording, Status, parse_json
 from retention.rows.chain import PERSONAL, personal_text, public
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Damaged, Store, UnknownId
+from retention.rows.store import Damaged, UnknownId
 from retention.storage import marks
 from retention.storage.keys import KeysError
 from retention.storage.marks import Marks
@@ -36,7 +37,7 @@ _HOLD = ("ground", "reference", "by", "approved_by", "review")
 class Archive:
     """Rows in `store`, everything else in `files`, and `marks` of what must be erased."""
 
-    def __init__(self, store: Store, files: RecordingFiles, marks: Marks) -> None:
+    def __init__(self, store: Rows, files: RecordingFiles, marks: Marks) -> None:
         self.store = store
         self.files = files
         self.vault = Vault(files)

@@ -126,7 +126,8 @@ class _Verification:
         """Compare each row of one table with its entry."""
         table, done = TABLES[kind], 0
         total = self.store.tally()[table]
-        for rows in batches(self.store.each(Listing(table=table, order=("rowid",))), PAGE):
+        numbered = Listing(table=table, order=(self.store.dialect.numbers[table],))
+        for rows in batches(self.store.each(numbered), PAGE):
             entries = self.store.entries([row["chain_seq"] or 0 for row in rows])
             for row in rows:
                 where = f"{kind} {row['id']}"

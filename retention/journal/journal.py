@@ -183,10 +183,10 @@ class Journal(Store):
             raise StoreError(f"{self.path}: rows of {table} belong in the shared database")
         return super()._insert(table, record)
 
-    def _export(self, path: Path, head: ChainHead) -> None:
+    def _export(self, head: ChainHead) -> None:
         """Something was written, which a commit has made last."""
         try:
-            super()._export(path, head)
+            super()._export(head)
         finally:
             if self.wakes is not None:
                 self.wakes.tell()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from retention.archive.archive import Archive
 from retention.backup.manifest import DATABASE, RECORDINGS
 from retention.journal.journal import Journal
+from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sipagent.config.load import Config
 
 
-def store_of(config: "Config") -> Store:
+def store_of(config: "Config") -> Rows:
     """The rows of all that is kept, over a connection of its own. Raises StoreError."""
     return Store(config.places.database)
 
@@ -41,6 +42,6 @@ def files_in(root: Path) -> RecordingFiles:
     return LocalFiles(root / RECORDINGS, Places(root / DATABASE).vault, root)
 
 
-def archive_of(config: "Config", store: Store) -> Archive:
+def archive_of(config: "Config", store: Rows) -> Archive:
     """The recordings whose rows are in `store`."""
     return Archive(store, files_of(config), Marks(config.recording.directory))
