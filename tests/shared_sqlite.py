@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from retention.journal.hosts import Host
+from retention.postgres.hosts import Host
 from retention.recording import from_text, to_text
 from retention.rows.store import Store
 
@@ -20,6 +20,7 @@ class SharedInSqlite(Store):
     def __init__(self, path: Path | str, clock: Callable[[], datetime]) -> None:
         super().__init__(path, clock)
         self.now = clock
+        self.transaction = self.write
         self.busy_with: set[str] = set()
         columns = ", ".join(field.name for field in fields(Host))
         self._db.execute(f"CREATE TABLE IF NOT EXISTS hosts ({columns}, PRIMARY KEY (host))")

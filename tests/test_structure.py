@@ -44,7 +44,7 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
         "rules": {"archive", "rows", "storage"},
         "backup": {"archive", "rows", "rules", "storage"},
         "stamps": {"rows", "storage"},
-        "journal": {"archive", "rows", "sqlite", "storage"},
+        "journal": {"archive", "postgres", "rows", "sqlite", "storage"},
         "accounts": {"rows", "sqlite", "storage"},
     },
 }

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from retention.journal.hosts import Host, HostState, NameTaken, Shared, lease
+from retention.journal.hosts import NameTaken, Shared, lease
 from retention.journal.journal import BATCH, Batch, Journal
 from retention.journal.merging import merged_receipt, merged_recording, must_go
+from retention.postgres.hosts import Host, HostState
 from retention.recording import Receipt, Recording, from_text, to_text
 
 
@@ -92,15 +93,20 @@ class Shipper:
         """
         back = self._agree(presence)
         lag = self._journal.lag()
-        with self._shared.write():
+        known = self._shared.host(self._host)
+        was_lost = known is not None and known.state(self._shared.now()) is HostState.LOST
+        with self._shared.write() if was_lost else self._shared.transaction():
             host = self._shared.host(self._host)
             if host is None or host.journal != self._identity:
                 self._identity = None
                 raise NameTaken(f"{self._host}: another journal writes under this name")
             now = self._shared.now()
-            sent = back + self._back(host, now)
+            if was_lost:
+                back += self._back(host, now)
+            elif host.state(now) is HostState.LOST:
+                return back  # by a moment: the next time tells it all
             self._shared.keep_host(self._present(host, presence, now, lag.rows, lag.oldest_at))
-        return sent
+        return back
 
     def leave(self) -> bool:
         """End in order; false where something waits, so that another host has to look after it."""
