@@ -15,12 +15,11 @@ import psycopg
 from retention.postgres.connection import Connection
 from retention.postgres.dialect import POSTGRES
 from retention.postgres.faults import is_lost, named
-from retention.postgres.guards import GUARDS
-from retention.postgres.schema import STEPS, STEPS_TABLE
+from retention.postgres.schema import GUARDS, STEPS, STEPS_TABLE
 from retention.postgres.tables import Seals, SharedTables
 from retention.rows.chain import ChainHead
 from retention.rows.chained import Chained
-from retention.rows.faults import StoreError
+from retention.rows.faults import StoreError, TryAgain
 from retention.rows.ledger import Ledger
 from retention.rows.selection import Searching
 from retention.storage.places import Places
@@ -83,6 +82,24 @@ class SharedDatabase(Chained):
         """One that writes nothing of which the chain tells, and waits for no turn."""
         with self._transaction(turn=False):
             yield
+
+    @contextmanager
+    def still(self) -> Iterator[ChainHead]:
+        """The last entry of the chain; other hosts' writers wait. The turn is the session's, so that it lasts
+        as long as this takes, whatever else is done. Raises TryAgain where it was lost meanwhile.
+        """
+        with self._asking():
+            with self._transaction(turn=True):
+                self._connection.execute(f"SELECT pg_advisory_lock({TURN})")
+            try:
+                yield self._ledger.head()
+            except BaseException:
+                with suppress(psycopg.Error):
+                    self._connection.execute(f"SELECT pg_advisory_unlock({TURN})")
+                raise
+            (kept,) = self._connection.read(f"SELECT pg_advisory_unlock({TURN}) AS turn")
+            if not kept["turn"]:
+                raise TryAgain(f"{NAME} was away meanwhile, and others may have written: try again")
 
     def missing_guards(self) -> list[str]:
         """Triggers that are not there, off, or not as this program makes them."""

@@ -57,6 +57,10 @@ class Chained(ABC):
         """
 
     @abstractmethod
+    def still(self) -> AbstractContextManager[ChainHead]:
+        """The last entry of the chain. Nobody writes a row until the end. Raises StoreError."""
+
+    @abstractmethod
     def missing_guards(self) -> list[str]:
         """Triggers that the database should have, but that are missing or different."""
 

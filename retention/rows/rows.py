@@ -18,7 +18,6 @@ from retention.recording import (
     Record,
     RecordError,
     Recording,
-    Status,
     Sum,
     begun_at,
     to_text,
@@ -27,6 +26,7 @@ from retention.rows import expiring
 from retention.rows.chained import Chained
 from retention.rows.columns import from_row
 from retention.rows.faults import DamagedRow, StoreError, UnknownId
+from retention.rows.forgotten import Forgotten
 from retention.rows.pages import Listing, Row
 from retention.rows.selection import Key, Selection, listings
 
@@ -132,13 +132,13 @@ class Rows(Chained):
         listing = Listing(table="recordings", order=_BY_TIME, columns="id", indexed="status = 'open'")
         return frozenset(row["id"] for row in self._listed(listing))
 
-    def unpurged_statuses(self) -> dict[str, Status]:
-        """The status of every recording not purged yet, by id; without rows whose status cannot be read."""
-        listing = Listing(
-            table="recordings", order=_BY_TIME, columns="id, status", indexed="purged_at IS NULL"
-        )
-        known = {status.value: status for status in Status}
-        return {row["id"]: known[row["status"]] for row in self.each(listing) if row["status"] in known}
+    def states(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Of these recordings `id`, `status` and `path` as the rows have them, by id; up to a batch."""
+        if not ids:
+            return {}
+        marks = ", ".join("?" * len(ids))
+        sql = f"SELECT id, status, path FROM recordings WHERE id IN ({marks})"
+        return {row["id"]: row for row in self._read(sql, ids, anyhow=True)}
 
     def each_unpurged(self, started: datetime | None = None) -> Iterator[Recording]:
         """Recordings not purged yet, with or without sound; oldest first. `started`: begun before."""
@@ -318,6 +318,26 @@ class Rows(Chained):
     def keep_clock_row(self, row: Row) -> None:
         """Replace it."""
         self._keep("clock", row)
+
+    # keys of rows, in a database that remembers what was written
+
+    def forget_keys(self) -> Forgotten:
+        """Remove from the vault what opens rows that are forgotten, where any does. Raises TryAgain.
+
+        Each write has tried to, so this finds what could not be removed then, or a crash has left.
+        """
+        return Forgotten()
+
+    def keys_left(self) -> int:
+        """How many keys and bundles of keys should be gone, and are there. Raises TryAgain."""
+        return 0
+
+    def renew_words(self, over: Callable[[], bool] = lambda: False) -> int:
+        """Have rows found by their words again where these went together with others; how many rows.
+
+        Raises StoreError.
+        """
+        return 0
 
     # rows by their type
 

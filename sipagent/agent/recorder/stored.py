@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from retention.archive.archive import Archive
 from retention.backup.manifest import DATABASE, RECORDINGS
 from retention.journal.journal import Journal
+from retention.moving.arriving import Arriving
 from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
@@ -22,7 +23,7 @@ def store_of(config: "Config") -> Rows:
     return Store(config.places.database)
 
 
-def journal_of(config: "Config", worker: int | None = None) -> Store:
+def journal_of(config: "Config", worker: int | None = None) -> Rows:
     """The rows that calls are written into, on this host; `worker`: whose calls begin here.
 
     Where hosts share a database it has them soon; elsewhere they stay here. Raises StoreError.
@@ -35,6 +36,16 @@ def journal_of(config: "Config", worker: int | None = None) -> Store:
 def files_of(config: "Config") -> RecordingFiles:
     """What is kept of recordings outside the database."""
     return LocalFiles(config.recording.directory, config.places.vault, config.base)
+
+
+def is_here(config: "Config") -> bool:
+    """Whether the rows of all that is kept are in a file of this machine."""
+    return config.shared is None
+
+
+def arriving_of(config: "Config") -> Arriving:
+    """A database that is filled with the rows of another one. Raises StoreError."""
+    return Arriving(config.places.arriving)
 
 
 def files_in(root: Path) -> RecordingFiles:
