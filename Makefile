@@ -39,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load bench-web soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web bench-cluster try-cluster soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -58,7 +58,7 @@ demo: .venv/installed ## show two calls by scripted phones: one lets itself be r
 	@$(RUN) demo
 
 test: lint peers ## check everything: format, lint, types, tests
-	@.venv/bin/python -m pytest -q -n 3 --dist loadfile # live tests wait more than they compute
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/live tests/web tests # what takes long first; live tests wait more than they compute
 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
@@ -94,8 +94,19 @@ bench-web: .venv/tested peers ## measure the page: lists out of a million, the f
 	@$(call need,chromium:chromium)
 	@.venv/bin/python -m tests.bench.web
 
+bench-cluster: .venv/tested peers ## measure three hosts: one that dies, a refusal, what sharing costs, receipts, lists, the purge
+	@.venv/bin/python -m tests.bench.cluster
+
 soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
 	@.venv/bin/python -m tests.bench.soak
+
+ROUNDS ?= 500
+SEED ?= 1
+FROM ?= 0
+MINUTES ?= 120
+
+try-cluster: .venv/tested peers ## kill whatever three hosts consist of and share, in the midst of calls: ROUNDS=500 SEED=1 FROM=0 MINUTES=120
+	@.venv/bin/python -m tests.cluster --rounds $(ROUNDS) --seed $(SEED) --from $(FROM) --minutes $(MINUTES)
 
 # Its callers outlived, strangers ignored, refusals and evidence kept: what is done to it as a whole, then to each part.
 ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge_*.py) \

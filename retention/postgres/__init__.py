@@ -1,1 +1,1 @@
-"""What lies in a PostgreSQL that several hosts share."""
+"""The database that several hosts share: PostgreSQL."""
