@@ -39,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load bench-web soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web bench-cluster try-cluster soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -94,8 +94,19 @@ bench-web: .venv/tested peers ## measure the page: lists out of a million, the f
 	@$(call need,chromium:chromium)
 	@.venv/bin/python -m tests.bench.web
 
+bench-cluster: .venv/tested peers ## measure three hosts: one that dies, a refusal, what sharing costs, receipts, lists, the purge
+	@.venv/bin/python -m tests.bench.cluster
+
 soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
 	@.venv/bin/python -m tests.bench.soak
+
+ROUNDS ?= 500
+SEED ?= 1
+FROM ?= 0
+MINUTES ?= 120
+
+try-cluster: .venv/tested peers ## kill whatever three hosts consist of and share, in the midst of calls: ROUNDS=500 SEED=1 FROM=0 MINUTES=120
+	@.venv/bin/python -m tests.cluster --rounds $(ROUNDS) --seed $(SEED) --from $(FROM) --minutes $(MINUTES)
 
 # Its callers outlived, strangers ignored, refusals and evidence kept: what is done to it as a whole, then to each part.
 ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge_*.py) \
@@ -143,8 +154,14 @@ languages: .venv/tested ## put the translations together, and say what is missin
 clean: ## remove .venv and caches; recordings stay
 	@rm -rf .venv .python .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
+# any of these will do; else Debian's 17, without the database that it would start by itself
+POSTGRES = $(firstword $(wildcard /usr/lib/postgresql/1[5-9]/bin/postgres))
+
 peers: # the programs at the other end of the tests, which start their own: Debian's services would take their ports
-	@$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium nginx:nginx caddy:caddy nsd:nsd keepalived:keepalived); \
+	@quiet=/etc/postgresql-common/createcluster.d/of-the-tests.conf; \
+	if [ -z "$(POSTGRES)" ] && [ "$$(id -u)" = 0 ]; then mkdir -p "$${quiet%/*}" && echo create_main_cluster = false >"$$quiet"; fi; \
+	$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium nginx:nginx caddy:caddy nsd:nsd keepalived:keepalived $(or $(POSTGRES),none):postgresql-17); \
+	rm -f "$$quiet"; \
 	for service in kamailio prometheus nginx caddy nsd keepalived; do case "$$missing" in *$$service*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now $$service; fi;; esac; done
 

@@ -20,7 +20,9 @@ Json = dict[str, Any]
 
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}", re.ASCII)
 # letters at the end: ids of early versions
-_TIMED_ID = re.compile(r"(\d{8}T\d{6})(\d{3})(?:-w(\d+))?-[0-9a-f]{6}", re.ASCII)
+_TIMED_ID = re.compile(
+    r"(\d{8}T\d{6})(\d{3})(?:-h(?P<host>[a-z0-9]{1,16}))?(?:-w(?P<worker>\d+))?-[0-9a-f]{6}", re.ASCII
+)
 _PERIOD = re.compile(r"\s*(\d{1,4})\s*(day|week|month|year)s?\s*", re.ASCII)
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _LONGEST_DAYS = 36500  # far from the end of the calendar, so that no sum overflows
@@ -232,31 +234,32 @@ def from_text(text: str) -> datetime:
         raise ValueError(f"{text!r}: {wrong}") from wrong
 
 
-def new_id(now: datetime, worker: int | None = None) -> str:
+def new_id(now: datetime, worker: int | None = None, host: str | None = None) -> str:
     """An id that sorts by time and is safe as a file name: `20261124T222000123-482913`.
 
-    With several workers it names the worker: `20261124T222000123-w3-482913`, so that no two of them give the
+    With several hosts and workers it names them: `20261124T222000123-ha-w3-482913`, so that no two give the
     same id. The last six digits are the call's reference, which people can tell each other.
     """
     at = now.astimezone(UTC)
-    of = "" if worker is None else f"w{worker}-"
+    of = ("" if host is None else f"h{host}-") + ("" if worker is None else f"w{worker}-")
     return f"{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03d}-{of}{secrets.randbelow(10**6):06d}"
 
 
 class Ids:
-    """The ids that one process gives, all different; `worker`: its number, if there are several."""
+    """The ids that one process gives, all different; `worker`, `host`: which one, if there are several."""
 
-    def __init__(self, worker: int | None = None) -> None:
+    def __init__(self, worker: int | None = None, host: str | None = None) -> None:
         self._worker = worker
+        self._host = host
         self._given: set[str] = set()  # at the moment of the last one
 
     def new(self, now: datetime) -> str:
         """An id as `new_id` makes it, not given before."""
-        id = new_id(now, self._worker)
+        id = new_id(now, self._worker, self._host)
         moment, _, _ = id.partition("-")
         self._given = {one for one in self._given if one.startswith(moment)}
         while id in self._given:
-            id = new_id(now, self._worker)
+            id = new_id(now, self._worker, self._host)
         self._given.add(id)
         return id
 
@@ -280,7 +283,13 @@ def begun_at(id: str) -> datetime | None:
 def worker_of(id: str) -> int | None:
     """The worker that `new_id` wrote into an id; None if there was only one process."""
     match = _TIMED_ID.fullmatch(id)
-    return None if match is None or match[3] is None else int(match[3])
+    return None if match is None or match["worker"] is None else int(match["worker"])
+
+
+def host_of(id: str) -> str | None:
+    """The host that `new_id` wrote into an id; None if there was only one."""
+    match = _TIMED_ID.fullmatch(id)
+    return None if match is None else match["host"]
 
 
 def is_id(text: str) -> bool:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -24,6 +24,10 @@ from tests.peers.kamailio import Kamailio
 from tests.peers.process import lasting_port
 from tests.peers.tsa import Authority, serving
 from tests.tapping import wait_for, writer_threads
+
+if TYPE_CHECKING:  # imported by whoever asks for one: they take a second
+    from tests.postgres import Server
+    from tests.s3 import Moto, Weed
 
 os.environ.pop("COLUMNS", None)  # tables are as wide as they need, whatever runs the tests
 os.environ["LANGUAGE"] = "C"  # and English, but where a test asks for another language
@@ -84,6 +88,45 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """An agent on an engine without a network."""
     with staged(tmp_path, monkeypatch) as stage:
         yield stage
+
+
+# --- the engines of more than one host ---
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """The PostgreSQL of this test run (of each worker its own), which is never stopped or killed."""
+    from tests.postgres import primary
+
+    with primary() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[str]:
+    """The `postgresql://…` of an empty database."""
+    from tests.postgres import fresh
+
+    with fresh(postgres) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    """The SeaweedFS of this test run (of each worker its own), which is never stopped or killed."""
+    from tests.s3 import Weed
+
+    with Weed(tmp_path_factory.mktemp("weed")) as server:
+        yield server.start()
+
+
+@pytest.fixture
+def moto() -> Iterator[Moto]:
+    """An object store in this process, with nothing in it. A hold is kept, and hinders nothing."""
+    from tests.s3 import Moto
+
+    with Moto() as server:
+        yield server
 
 
 # --- live, on loopback ---

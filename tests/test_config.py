@@ -37,7 +37,12 @@ def test_every_key_of_the_shipped_file_is_the_default_where_there_is_one() -> No
 
 def test_a_commented_key_of_the_shipped_file_is_right_once_uncommented() -> None:
     text = re.sub(r"^# (?=\[|[a-z_]+ = )", "", SHIPPED.read_text(), flags=re.MULTILINE)
+    shared = 'database = "postgresql://sipagent@db.example.net/sipagent" #'
+    text = text.replace('database = "retention.db"', shared).replace(
+        "recipients = []", 'recipients = ["a.pub"]'
+    )
     config = read(text)
+    assert config.host == "a" and config.objects is not None
     assert config.hours is not None and config.hours.week is not None
     assert config.trunk.registrar == "sip:trunk.example.net"
     assert config.prompts_for("+33323063007").language == "en"

@@ -272,7 +272,7 @@ def test_an_installation_keeps_what_it_records_elsewhere(office: Office, install
     assert result.code == 0 and "sipagent check, then" in result.out
     config, state = load(installed / "config.toml"), office.folder / "var" / "lib" / "sipagent"
     assert config.recording.directory == state / "recordings"
-    assert config.retention.database == state / "retention.db"
+    assert config.database == state / "retention.db"
     assert mode(state) == mode(state / "recordings") == 0o700
     assert tomllib.loads(config.file.read_text())["recording"]["directory"] == str(state / "recordings")
     assert config.recording.recipients == (installed / "keys" / "recordings.pub",)

@@ -75,7 +75,8 @@ NOT_ALONE = {  # one process has no edge, and takes the others
 def test_of_every_key_it_is_decided_whether_a_reload_takes_it(
     shape: Mapping[str, str], others: set[str]
 ) -> None:
-    assert set(shape) | others == keys_of(Config)
+    every = {key for one in shape for key in keys_of(Config) if f"{key}.".startswith(f"{one}.")}
+    assert every | others == keys_of(Config)
     assert set(shape) & others == set()
     assert set(ALWAYS) <= set(shape)
 
@@ -158,6 +159,21 @@ def test_it_waits_until_the_file_says_it_no_more(where: Path, shape: str) -> Non
     again = taken(first.config, moved, SHAPES[shape])
     assert first.waits == again.waits == {"retention.database": "it is in use"}
     assert taken(again.config, SMALL, SHAPES[shape]).waits == {}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_table_that_comes_or_goes_waits_as_a_whole(where: Path, shape: str) -> None:
+    url = "postgresql://sipagent@db.example.net/sipagent"
+    shared = with_keys("retention", f'database = "{url}"', with_keys("cluster", 'host = "a"', SMALL))
+    alone, one_of = read(SMALL, where), read(shared, where)
+    came, went = taken(alone, shared, SHAPES[shape]), taken(one_of, SMALL, SHAPES[shape])
+    assert set(came.waits) == set(went.waits) == {"retention.database", "cluster"}
+    assert (came.config.shared, came.config.host, went.config.shared, went.config.host) == (
+        None,
+        None,
+        url,
+        "a",
+    )
 
 
 def test_calls_go_up_behind_an_edge_and_not_down(where: Path) -> None:

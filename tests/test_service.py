@@ -158,7 +158,7 @@ def test_a_second_agent_touches_nothing_of_the_first_one(
     archive, row = kept.archive(office.base), kept.recording()
     archive.store.add_receipt(kept.receipt(row, ended_at=None))
     archive.open(row).write_bytes(b"of a call")
-    lock = office.retention.database.with_suffix(".lock")
+    lock = office.database.with_suffix(".lock")
     with alone(lock), pytest.raises(StoreError, match="another agent is at work on it"):
         one_process.run(office, log_json=True, drain_s=0, systemd=Systemd())
     assert archive.store.recording(row.id) == row and Paths(archive).part(row.id).exists()

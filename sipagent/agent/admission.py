@@ -29,7 +29,8 @@ SHIPPED = Path(prompts.__file__).parent
 @dataclass(frozen=True, slots=True)
 class Admission:
     """`sounds`: every language's; `numbers`: empty for any; `period`: how long recordings are kept, and
-    `receipts_period` what leads to a person in receipts. Without a `seed` nobody is drawn for a sample."""
+    `receipts_period` what leads to a person in receipts. Without a `seed` nobody is drawn for a sample.
+    `host`: which of several this is."""
 
     policy: Policy
     country: str
@@ -49,6 +50,7 @@ class Admission:
     languages: dict[str, str]
     language: str
     seed: Seed | None = None
+    host: str | None = None
 
     def sounds_for(self, called: str | None) -> dict[e.Prompt, Sound]:
         """The prompts in the language of a dialled number."""
@@ -122,6 +124,7 @@ def admission(config: Config) -> Admission:
         sounds={one.language: _inspected(one) for one in config.prompt_sets()},
         languages=dict(config.prompts.languages),
         language=config.service.language,
+        host=config.host,
     )
 
 

@@ -87,7 +87,7 @@ class Agent:
         ready: Callable[[], None] = lambda: log.info("ready"),
     ) -> None:
         self.admission = admission
-        self.ids = ids or Ids()
+        self.ids = ids or Ids(host=admission.host)
         self._behind_edge = behind_edge
         self.recorder = recorder
         self.listener = Listener(

@@ -91,7 +91,7 @@ def _private(key: PrivateKey) -> Iterator[Finding]:
 
 def _vault(config: "Config") -> Iterator[Finding]:
     """The differences between the vault and the recordings."""
-    if not config.retention.database.exists():
+    if not config.database.exists():
         return
     with store_of(config) as store:
         found = orphans(archive_of(config, store))

@@ -16,7 +16,7 @@ from datetime import datetime
 from http.client import HTTPException
 from pathlib import Path
 
-from retention.rows.connection import fault_in
+from retention.sqlite.connection import fault_in
 from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import files_of
 from sipagent.check.edge import edge_findings
@@ -152,7 +152,7 @@ def _recordings(config: Config) -> Iterator[Finding]:
 
 def _database(config: Config, now: datetime) -> Iterator[Finding]:
     """Read the whole database, without changing it, and look for what should be gone by now."""
-    what, path = "retention.database", config.retention.database
+    what, path = "retention.database", config.database
     if not path.exists():
         yield _no_database(config, path)
         return

@@ -22,7 +22,7 @@ def _seed(config: Config) -> Iterator[Finding]:
     try:
         seed, mode = read_seed(path), path.stat().st_mode & 0o777
     except FileNotFoundError:
-        if config.retention.database.exists():
+        if config.database.exists():
             lost = "draws so far can no longer be repeated, unless a copy is put back"
             yield warning("seed", f"{path} is missing: made anew at the next start; {lost}")
         return

@@ -26,7 +26,7 @@ def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Find
     if url:
         yield ok("retention.timestamp_url", url)
     yield _certificates(ca)
-    if url and config.retention.database.exists():
+    if url and config.database.exists():
         yield _newest(config.places, now or datetime.now(UTC))
 
 

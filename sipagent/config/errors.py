@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 VALUE_LIMIT = 60  # characters of a wrong value that are shown
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@/\s]+@")  # in a URL
 
 
 class ConfigError(Exception):
@@ -43,7 +44,7 @@ def shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return cut("[" + ", ".join(shown(item) for item in value[:8]) + "]")
-    return cut(repr(value) if isinstance(value, str) else one_line(str(value)))
+    return cut(repr(_PASSWORD.sub(r"\1…@", value)) if isinstance(value, str) else one_line(str(value)))
 
 
 def cut(text: str) -> str:

@@ -42,7 +42,7 @@ SIZE_LIMIT = 1 << 20  # bytes; a configuration is not larger
 def load(path: Path) -> Config:
     """Read and check a configuration file. Raises ConfigError for the first thing that is wrong."""
     config = parse(read(path), path)
-    if (database := config.retention.database).is_dir():
+    if (database := config.database).is_dir():
         raise ConfigError(path, "retention.database", f"{one_line(str(database))} is a folder", "a file")
     return config
 

@@ -15,6 +15,7 @@ from sipagent.config.errors import ConfigError
 from sipagent.config.hours import Schedule
 from sipagent.config.keys import Known, Table, key
 from sipagent.config.sampling import Shares, Window
+from sipagent.config.tables.cluster import ClusterTable, ObjectsTable
 from sipagent.config.tables.recording import RecordingTable, RetentionTable
 from sipagent.config.tables.service import CapacityTable, HoursTable, MetricsTable, ServiceTable
 from sipagent.config.tables.sip import CredentialsTable, EdgeTable, OperatorsTable, TrunkTable
@@ -47,6 +48,8 @@ class Config(Table):
     metrics: MetricsTable = key("a table", {})
     retention: RetentionTable = key("a table", {})
     web: WebTable = key("a table", {})
+    cluster: ClusterTable | None = None
+    objects: ObjectsTable | None = None
     _file: Path = PrivateAttr()
     _base: Path = PrivateAttr()
 
@@ -66,8 +69,36 @@ class Config(Table):
 
     @property
     def places(self) -> Places:
-        """The places of everything that is kept beside the database."""
-        return Places(self.retention.database)
+        """The places of everything that is kept beside the database of this host: with a shared one, the
+        journal."""
+        return Places(self.database)
+
+    @property
+    def database(self) -> Path:
+        """The database of this host; where several share one, the journal of what it does not have yet."""
+        if isinstance(self.retention.database, Path):
+            return self.retention.database
+        return self.base / "journal.db" if self.cluster is None else self.cluster.journal
+
+    @property
+    def shared(self) -> str | None:
+        """The URL of the database that hosts share, without its password; None where there is none."""
+        return None if isinstance(self.retention.database, Path) else self.retention.database
+
+    @property
+    def host(self) -> str | None:
+        """Which of several hosts this is; None where there is one."""
+        return None if self.cluster is None else self.cluster.host
+
+    def shared_password(self) -> str | None:
+        """Read the password of the shared database; None: libpq's own ways. Raises ConfigError."""
+        source = "retention.database_password_file"
+        if self.retention.database_password_file is None:
+            return None
+        password = self._password_of(self.retention.database_password_file, source)
+        if not password or not password.isprintable():
+            raise ConfigError(self.file, source, "holds no password of one line")
+        return password
 
     def prompts_for(self, called: str | None) -> PromptSet:
         """Give the prompts for a dialled number (E.164): its language's, and the default's for the others."""

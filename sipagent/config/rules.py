@@ -42,6 +42,7 @@ def complaints(config: Config) -> Iterator[Complaint]:
     yield from _languages(config)
     yield from _windows(config)
     yield from _retention(config)
+    yield from _shared(config)
     yield from _web(config)
     yield from _oidc(config)
 
@@ -263,6 +264,31 @@ def _retention(config: Config) -> Iterator[Complaint]:
     if kept.timestamp_url and kept.timestamp_ca is None:  # the reverse: what was stamped once
         yield Complaint(
             "retention.timestamp_url", "given without certificates", "retention.timestamp_ca with it"
+        )
+
+
+def _shared(config: Config) -> Iterator[Complaint]:
+    """More than one host."""
+    if config.shared is None:
+        if config.retention.database_password_file:
+            yield Complaint(
+                "retention.database_password_file",
+                "given without a database that asks for one",
+                "retention.database = 'postgresql://…' with it",
+            )
+        if config.cluster:
+            yield Complaint(
+                "cluster.host",
+                "given without a database that hosts share",
+                "retention.database = 'postgresql://…' with it",
+            )
+    elif config.cluster is None:
+        yield Complaint("cluster.host", "absent, where hosts share a database", 'a name such as "a"')
+    if config.objects and not config.recording.recipients:
+        yield Complaint(
+            "objects.url",
+            "recordings would leave this host in clear",
+            "recording.recipients with it: only what is sealed leaves",
         )
 
 

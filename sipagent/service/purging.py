@@ -17,14 +17,15 @@ from datetime import UTC, datetime
 import structlog
 
 from retention.archive.archive import ArchiveError
-from retention.rows.store import Store, StoreError
+from retention.rows.rows import Rows
+from retention.rows.store import StoreError
 from retention.rules.clock import ClockReading, look, read_clock
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
 from retention.stamps.authority import StampError
 from retention.stamps.stamp import proven, stamp_head
 from sipagent.agent.recorder.recordable import obstacles
-from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config
 from sipagent.edge.files import forget_old_dialogs
 
@@ -134,7 +135,7 @@ class Purging:
         """Erase without looking at the clock; what cannot be removed is reported at once, and then every
         hour."""
         failed: list[tuple[str, str]] = []
-        with store_of(self._place) as store:
+        with journal_of(self._place) as store:
             archive = archive_of(self._place, store)
             for id in erase_pending(archive, datetime.now(UTC), failed):
                 log.info("erased", id=id)
@@ -146,7 +147,7 @@ class Purging:
                 self._unerased[id] = now
                 self._alert(f"{id} must be erased, and is not: {reason}; it is tried again every minute")
 
-    def _look_after(self, store: Store, now: datetime) -> None:
+    def _look_after(self, store: Rows, now: datetime) -> None:
         zone = self._config.service.timezone
         if late := overdue(store, now, self._config.retention.period):
             self._alert(f"recordings that should have gone more than a day ago: {late}")

@@ -40,7 +40,8 @@ ALWAYS: Mapping[str, str] = {
     "operators.outbound_proxy": BEGUN,
     **dict.fromkeys(("trunk.uri", "trunk.registrar", "trunk.realm"), REGISTERED),
     **dict.fromkeys(("trunk.username", "trunk.password_file", "trunk.password_env"), REGISTERED),
-    **dict.fromkeys(("retention.database", "recording.directory"), IN_USE),
+    **dict.fromkeys(("retention.database", "retention.database_password_file"), IN_USE),
+    **dict.fromkeys(("recording.directory", "cluster", "objects"), IN_USE),
     **dict.fromkeys(LISTENED_FOR, HEARD),
 }
 ALONE: Mapping[str, str] = {**ALWAYS, "trunk.allowed_sources": BOUND, "capacity.calls": MORE}
@@ -103,17 +104,18 @@ def _differs(before: Config, after: Config, key: str, reason: str) -> bool:
 
 def _value(config: Config, key: str) -> Any:
     table, _, name = key.partition(".")
-    return getattr(getattr(config, table), name)
+    return getattr(getattr(config, table), name) if name else getattr(config, table)
 
 
 def _as_it_was(file: Config, before: Config, keys: Mapping[str, str]) -> Config:
     """The file's configuration with these keys as before."""
     tables: dict[str, dict[str, object]] = {}
     for key in keys:
-        table, _, name = key.partition(".")
+        table, _, name = key.rpartition(".")
         tables.setdefault(table, {})[name] = _value(before, key)
+    whole = tables.pop("", {})
     changed = {table: getattr(file, table).model_copy(update=kept) for table, kept in tables.items()}
-    return file.model_copy(update=changed)
+    return file.model_copy(update=changed | whole)
 
 
 def _promised(rules: Admission) -> dict[str, list[str]]:

@@ -27,7 +27,7 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.jobs import Worker
 from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.agent.recorder.stored import archive_of, journal_of
 from sipagent.config.finding import counted
 from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
@@ -211,7 +211,7 @@ class Service:
         specs.rules = with_seed(specs.rules, config)
         self.specs = specs
         reserve = Reserve(config.places.reserve("edge"), 0)
-        self.rejections = Rejections(lambda: store_of(config), specs.rules, alert, reserve)
+        self.rejections = Rejections(lambda: journal_of(config), specs.rules, alert, reserve)
         stack.enter_context(_running(self.rejections))  # it ends after the edge, which may report to the end
         care = self._edge(stack)
         _recover(config)
@@ -308,7 +308,7 @@ def _look_at_certificate(config: Config, plan: Plan) -> None:
 
 def _recover(config: Config) -> None:
     """Recover what no worker is working on any more."""
-    with store_of(config) as store:
+    with journal_of(config) as store:
         archive = archive_of(config, store)
         recover(archive, config.recording.format, datetime.now(UTC), alert)
 

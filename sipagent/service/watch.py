@@ -15,8 +15,8 @@ import structlog
 
 from retention.archive.erasure import pending
 from retention.recording import RecordError, Status
-from retention.rows import counts
 from retention.rows.store import StoreError
+from retention.rules import counts
 from retention.rules.clock import ClockReading, read_clock, suspended
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import overdue
@@ -98,7 +98,7 @@ class Watch:
     def look(self) -> Observation:
         """Raises OSError, StoreError, RecordError."""
         config, now = self._config(), self._read_clock()
-        database = self._place.retention.database
+        database = self._place.database
         if not database.exists():  # opening it would create a new database
             raise StoreError(f"{database}: is missing")
         with store_of(self._place) as store:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _SLOTS, _FIRST, _SLOT_PORTS = 10, 11_000, 2_000  # below the kernel's own choice of ports
 _LONG_ROWS = 61_000, 65_536  # above it: for rows that no slot has room for
@@ -76,7 +77,12 @@ class Child:
     """A program with its output read line by line, each with its monotonic time in ns."""
 
     def __init__(
-        self, command: Sequence[str | Path], folder: Path, *, env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str | Path],
+        folder: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        **user: Any,  # Popen's `user`, `group`, `extra_groups`
     ) -> None:
         self.command = [str(part) for part in command]
         self.lines: list[tuple[int, str]] = []
@@ -90,6 +96,7 @@ class Child:
             cwd=folder,  # where a core would be left
             text=True,
             errors="replace",
+            **user,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

@@ -49,8 +49,8 @@ def backup_command(
       sipagent backup --keep 7 --json /mnt/backups
     """
     config = work.config
-    if not config.retention.database.exists():
-        raise Failure(_("{path}: there is no database yet").format(path=config.retention.database))
+    if not config.database.exists():
+        raise Failure(_("{path}: there is no database yet").format(path=config.database))
     archive, at = work.archive(), now()
     taken, missing = _configured(config, secrets=secrets)
     wish = Wish(

@@ -50,9 +50,9 @@ def _stamp(work: Workplace, folder: Path, as_json: bool) -> None:
     if kept.timestamp_url is None or kept.timestamp_ca is None:
         accepted = _("the URL of an RFC 3161 authority, with retention.timestamp_ca")
         raise ConfigError(work.config.file, "retention.timestamp_url", _("absent"), accepted)
-    if not kept.database.exists():
+    if not work.config.database.exists():
         said = _("{file}: there is no database yet, and nothing to stamp")
-        raise Failure(said.format(file=kept.database))
+        raise Failure(said.format(file=work.config.database))
     with store_of(work.config) as store:
         made = stamp_head(store, kept.timestamp_url, kept.timestamp_ca, folder)
     last = made or newest(folder)

@@ -69,7 +69,7 @@ def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path,
 
 def _archive(work: Workplace) -> Archive:
     """The archive. Raises Failure without a database: there is nothing to check, or all of it is gone."""
-    database = work.config.retention.database
+    database = work.config.database
     if database.exists():
         return work.archive()
     if work.config.places.head.exists() or has_metadata(files_of(work.config)):

@@ -1,8 +1,9 @@
 """What is recorded, and how long it is kept: [recording], [retention]."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, ValidationInfo
 
 from sipagent.config import types
 from sipagent.config.hours import Interval
@@ -15,13 +16,21 @@ from sipagent.config.keys import (
     Text,
     key,
     optional,
+    path,
     several,
 )
+from sipagent.config.tables.cluster import DatabaseUrl, database_url
 
 
 def _share(default: Any = ...) -> Any:
     """Declare a key for a share of the calls."""
     return key("a share of the calls, 0 to 1", default, ge=0, le=1, allow_inf_nan=False)
+
+
+def _database(value: object, info: ValidationInfo) -> Path | DatabaseUrl:
+    """Take a file of this host, or the URL of a database that several hosts share."""
+    text = types.required_text(value)
+    return database_url(text) if "://" in text else path(text, info)
 
 
 class SamplingWindow(Table):
@@ -56,7 +65,10 @@ class RetentionTable(Table):
     receipts_period: Period = key("a period such as 6 months", "6 months")
     analysis_period: Period = key("a period such as 1 year", "1 year")
     erase_after_note: bool = key("true | false", False)
-    database: FilePath = key("a file", "retention.db")
+    database: Annotated[Path | DatabaseUrl, PlainValidator(_database)] = key(
+        "a file, or postgresql://user@host/database", "retention.db"
+    )
+    database_password_file: OptionalPath = key("a file that holds the database's password", None)
     purposes: tuple[RequiredText, ...] = several(
         "a list of purposes", ("statistics", "quality", "organisation"), least=1
     )

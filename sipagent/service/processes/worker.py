@@ -29,7 +29,7 @@ from sipagent.agent.operators.asking import BoardLost
 from sipagent.agent.operators.board_client import RemoteBoardClient
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
-from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.agent.recorder.stored import archive_of, journal_of
 from sipagent.config.load import ConfigError
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import EngineError, PjsipEngine
@@ -63,7 +63,7 @@ def work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec) -> N
 def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, stack: ExitStack) -> None:
     config = spec.config
     stack.enter_context(at_work(config.places, spec.index))
-    store = stack.enter_context(store_of(config, worker=spec.index))
+    store = stack.enter_context(journal_of(config, worker=spec.index))
     archive = archive_of(config, store)
     path = config.places.reserve(spec.index)
     waited = take_in_reserves(store, [path], alert)
@@ -80,7 +80,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
         registers=False,
         detectors=remote_detectors(spec.detector),
         board_client=RemoteBoardClient(link.send),
-        ids=Ids(spec.index),
+        ids=Ids(spec.index, spec.rules.host),
         behind_edge=True,
         ready=lambda: link.send(Ready()),
     )
