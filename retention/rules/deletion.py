@@ -15,7 +15,8 @@ from typing import TypeVar
 from retention.archive.archive import Archive, why_held
 from retention.recording import Access, Receipt, Recording, Status
 from retention.rows.chain import ChainHead, is_personal
-from retention.rows.store import Store, UnknownId
+from retention.rows.rows import Rows
+from retention.rows.store import UnknownId
 from retention.rules.copies import Copy, known_copies
 from retention.rules.purge import finish
 from retention.rules.use import already_purged, discreet
@@ -37,7 +38,7 @@ class KeptCall:
     receipt: Receipt | None
 
     @classmethod
-    def find(cls, store: Store, id: str) -> "KeptCall":
+    def find(cls, store: Rows, id: str) -> "KeptCall":
         """What is kept of this call. Raises UnknownId if there is nothing."""
         recording, receipt = _known(store.recording, id), _known(store.receipt, id)
         row = recording or receipt

@@ -6,6 +6,7 @@ retention.turn               whose turn it is to write (`turn`)
 retention.lock               the agent's; retention.worker-3.lock a worker's (`progress`)
 retention.reserve            one process's; .worker-3.reserve, .edge.reserve (`reserve`)
 retention.seed               of the draws
+retention.moved              where its rows are now (`moved`)
 retention.restoring          while a backup is put back; .arriving, its database (`retention.backup`)
 round_robin.json             whose turn it is among the operators
 accounts.db                  who may log in (`retention.accounts`); never part of a backup
@@ -73,6 +74,11 @@ class Places:
     def seed(self) -> Path:
         """The file of the secret that calls are drawn by."""
         return self.database.with_suffix(".seed")
+
+    @property
+    def moved(self) -> Path:
+        """The file that says where its rows are now."""
+        return self.database.with_suffix(".moved")
 
     @property
     def restoring(self) -> Path:

@@ -24,6 +24,7 @@ import click
 
 from retention.archive.archive import Archive, ArchiveError
 from retention.recording import Access, Recording, is_id
+from retention.rows.rows import Rows
 from retention.rows.store import Store, StoreError, UnknownId
 from retention.rules.lookup import ids_beginning, ids_meant
 from retention.rules.purge import Terms
@@ -203,7 +204,7 @@ class Workplace:
         """
         database = self.config.database
         there = make or database.exists()
-        store = store_of(self.config) if there else Store(":memory:")
+        store: Rows = store_of(self.config) if there else Store(":memory:")
         archive = archive_of(self.config, store)
         if not there and has_metadata(archive.files):
             said = _("{file} is missing, but there are recordings: see `sipagent rebuild`")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from retention.archive.archive import Archive
 from retention.backup.manifest import DATABASE, RECORDINGS
+from retention.moving.arriving import Arriving
+from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
@@ -15,12 +17,12 @@ if TYPE_CHECKING:
     from sipagent.config.load import Config
 
 
-def store_of(config: "Config") -> Store:
+def store_of(config: "Config") -> Rows:
     """The rows of all that is kept, over a connection of its own. Raises StoreError."""
     return Store(config.places.database)
 
 
-def journal_of(config: "Config", worker: int | None = None) -> Store:
+def journal_of(config: "Config", worker: int | None = None) -> Rows:
     """The rows that calls are written into, on this host; `worker`: whose calls begin here.
 
     Where hosts share a database it has them soon; elsewhere they stay here. Raises StoreError.
@@ -33,11 +35,21 @@ def files_of(config: "Config") -> RecordingFiles:
     return LocalFiles(config.recording.directory, config.places.vault, config.base)
 
 
+def is_here(config: "Config") -> bool:
+    """Whether the rows of all that is kept are in a file of this machine."""
+    return config.shared is None
+
+
+def arriving_of(config: "Config") -> Arriving:
+    """A database that is filled with the rows of another one. Raises StoreError."""
+    return Arriving(config.places.arriving)
+
+
 def files_in(root: Path) -> RecordingFiles:
     """What is kept of recordings in a backup, below its root."""
     return LocalFiles(root / RECORDINGS, Places(root / DATABASE).vault, root)
 
 
-def archive_of(config: "Config", store: Store) -> Archive:
+def archive_of(config: "Config", store: Rows) -> Archive:
     """The recordings whose rows are in `store`."""
     return Archive(store, files_of(config), Marks(config.recording.directory))
