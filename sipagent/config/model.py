@@ -75,7 +75,7 @@ class Config(Table):
 
     @property
     def kept_places(self) -> Places:
-        """Those beside the database that has all that is kept: with a shared one, apart from the journal's."""
+        """Those beside the database with all that is kept; with a shared one, apart from the journal's."""
         return self.places if self.shared is None else Places(self.database.with_name("shared.db"))
 
     @property
