@@ -36,7 +36,7 @@ def retention_findings(
             yield _reserves(config.places)
             yield _erasures(archive_of(config, store))
             yield _holds(store, now.astimezone(config.service.timezone))
-            yield _chain(store, config.places.head)
+            yield _chain(store, config.kept_places.head)
     except StoreError as problem:
         yield error("retention.database", str(problem))
 
