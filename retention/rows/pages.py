@@ -81,11 +81,12 @@ def each_row(
     """
     behind = listing.behind
     left = listing.limit
-    size = PAGE if listing.where or listing.accepts or left is None else min(PAGE, left)
+    size = PAGE if listing.where or left is None else min(PAGE, left)
     while left is None or left > 0:
         last = _last_of_page(query, listing, behind, size)
         rows = opened(_page(query, listing, behind, last))
         if listing.accepts:
+            size = min(PAGE, 2 * size)  # each row is opened for it: most listings accept nearly all
             rows = [row for row in rows if all(accepts(row) for accepts in listing.accepts)]
         if left is not None:
             rows = rows[:left]
