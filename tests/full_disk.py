@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from psycopg.errors import DiskFull
 
 from retention.rows.ledger import Ledger
+from retention.sqlite.tables import SqliteTables
 
 
 def full_error() -> sqlite3.OperationalError:
@@ -16,13 +18,20 @@ def full_error() -> sqlite3.OperationalError:
     return error
 
 
+def _full_error(ledger: Ledger) -> Exception:
+    """As its database says it."""
+    if isinstance(ledger.tables, SqliteTables):
+        return full_error()
+    return DiskFull("could not extend file: No space left on device")
+
+
 def fill(monkeypatch: pytest.MonkeyPatch, full: Callable[[], bool]) -> None:
     """Let the database have no room while `full()`."""
     add = Ledger._add
 
     def write(ledger: Ledger, *entry: Any) -> int:
         if full():
-            raise full_error()
+            raise _full_error(ledger)
         return add(ledger, *entry)
 
     monkeypatch.setattr(Ledger, "_add", write)
