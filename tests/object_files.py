@@ -4,6 +4,7 @@ As a store in the network would be, it knows no folder, lists by prefix and give
 """
 
 import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from io import BufferedIOBase, BytesIO
@@ -46,6 +47,9 @@ class ObjectFiles:
         if area is Area.RECORDINGS and self._folder.is_dir():
             there |= {f"{_PREFIXES[area]}{path.name}" for path in self._folder.iterdir()}
         return [(name, _owner(name.rpartition("/")[2])) for name in sorted(there)]
+
+    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        return iter(self.names(area))
 
     def is_there(self, name: str) -> bool:
         return name in self.objects or (self._folder / name.rpartition("/")[2]).exists()

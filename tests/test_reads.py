@@ -189,7 +189,7 @@ READS: dict[str, Callable[[Store], object]] = {
     "open receipts": lambda store: store.open_receipts(),
     "personal receipts": lambda store: list(store.personal_receipts(LATER, START)),
     "kept": lambda store: list(store.each_unpurged(START + timedelta(hours=1))),
-    "kept statuses": lambda store: store.unpurged_statuses(),
+    "states": lambda store: store.states([row.id for row in store.recordings(Selection(limit=250))]),
     "due": lambda store: list(store.perhaps_due(START, START)),
     "overdue": lambda store: overdue(store, LATER, "6 months"),
     "holds": holds,

@@ -43,7 +43,9 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
         "archive": {"rows", "storage"},
         "rules": {"archive", "rows", "storage"},
         "backup": {"archive", "rows", "rules", "storage"},
+        "moving": {"archive", "backup", "postgres", "rows", "rules", "storage"},
         "stamps": {"rows", "storage"},
+        "journal": {"archive", "postgres", "rows", "sqlite", "storage"},
         "accounts": {"rows", "sqlite", "storage"},
     },
 }
@@ -67,7 +69,7 @@ PATHS = {
     "spool": {
         "retention/archive/archive.py",
         "sipagent/agent/recorder/recorder.py",
-        *("retention/backup/making.py", "retention/backup/restoring.py"),
+        *("retention/backup/making.py", "retention/backup/restoring.py", "retention/moving/files.py"),
     },  # to make a recording's sound there
     "fetch": {
         *("sipagent/cli/recordings/use.py", "sipagent/web/sound.py"),  # to hear it

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from retention.recording import Json, RecordError, Recording, Status, parse_json
 from retention.rows.chain import PERSONAL, personal_text, public
+from retention.rows.pages import Listing
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.rows.store import Damaged, UnknownId
@@ -31,6 +32,14 @@ from retention.storage.vault import Vault
 ArchiveError = marks.ArchiveError
 
 SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
+CLOSED = Listing(
+    table="recordings",
+    order=("started_at", "id"),
+    columns="id, sha256",
+    indexed="purged_at IS NULL",
+    where=["status = ?"],
+    values=[Status.CLOSED.value],
+)
 _HOLD = ("ground", "reference", "by", "approved_by", "review")
 
 

@@ -1,1 +1,1 @@
-"""The rows of several hosts, in PostgreSQL: the same tables, rules and chain as `rows` has in SQLite."""
+"""The database that several hosts share: PostgreSQL."""

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row
 
 from retention.postgres.dialect import with_marks
 from retention.postgres.faults import is_lost
+from retention.postgres.texts import any_text
 from retention.rows.pages import Row
 
 CONNECT_S = 3  # for each host
@@ -156,6 +157,7 @@ class Connection:
     def _connected(self) -> _Timed:
         if self._there is None:
             self._there = _Timed.connect(**self._parameters, autocommit=True, row_factory=dict_row)
+            any_text(self._there)
             self._is_new = True
             try:
                 self._opened(self)

@@ -7,7 +7,8 @@ one that removes.
 
 from dataclasses import dataclass
 
-from retention.postgres.guards import GUARDS, TRIGGER_TEXTS
+from retention.postgres import key_tables
+from retention.postgres.guards import GUARDS as ROW_GUARDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +45,8 @@ _ID = 'id text COLLATE "C" PRIMARY KEY'
 _NUMBER = "id bigint PRIMARY KEY"
 _ROWID = "rowid bigint GENERATED ALWAYS AS IDENTITY UNIQUE"  # grows as rows come: one is added at a time
 _CHAINED = "chain_seq bigint NOT NULL"
-_SEALED = "sealed bytea"
-_HASHES = ("number_hash bytea", "end_hash bytea", "operator_hash bytea")
+_SEALED = key_tables.SEALED_COLUMNS
+_WORDS = key_tables.WORD_COLUMNS
 
 _TABLES = (
     _table(
@@ -65,8 +66,8 @@ _TABLES = (
         "confidence double precision",
         "notice_played_ms bigint",
         _CHAINED,
-        _SEALED,
-        *_HASHES,
+        *_SEALED,
+        *_WORDS,
     ),
     _table(
         "recordings",
@@ -77,8 +78,8 @@ _TABLES = (
         "duration_s double precision",
         *(f"{name} bigint" for name in ("incomplete", "channels", "sample_rate", "bytes", "flagged")),
         _CHAINED,
-        _SEALED,
-        *_HASHES,
+        *_SEALED,
+        *_WORDS,
     ),
     _table(
         "accesses",
@@ -86,9 +87,9 @@ _TABLES = (
         *_there("at", "action", "outcome"),
         *_texts("recording_id", "purpose", "via"),
         _CHAINED,
-        _SEALED,
+        *_SEALED,
     ),
-    _table("notes", _NUMBER, *_there("recording_id", "at", "expires_at"), _CHAINED, _SEALED),
+    _table("notes", _NUMBER, *_there("recording_id", "at", "expires_at"), _CHAINED, *_SEALED),
     _table(
         "sums",
         _NUMBER,
@@ -106,11 +107,19 @@ _TABLES = (
         "by_proof bytea",
         "decided_by_proof bytea",
         _CHAINED,
-        _SEALED,
+        *_SEALED,
     ),
     _table("in_progress", _ID, "worker bigint NOT NULL"),
     _table("rejected", _NUMBER, *_there("hour"), "receipts bigint NOT NULL"),
     _table("clock", _NUMBER, *_texts("seen", "suspended")),
+    _table(
+        "hosts",
+        'host text COLLATE "C" PRIMARY KEY',
+        *_there("version", "journal", "shipped_hash", "seen_at"),
+        *_texts("oldest_at", "lease_until"),
+        *(f"{name} bigint NOT NULL" for name in ("shipped", "calls", "lag_rows")),
+        "draining boolean NOT NULL",
+    ),
 )
 
 
@@ -127,10 +136,6 @@ _INDEXES = (
         for index in (
             _index(f"{table}_by_time", table, _TIME),
             _index(f"{table}_by_reference", table, f"right(id, 7), {_TIME}"),
-            *(
-                _index(f"{table}_by_{name}", table, f"{name}_hash, {_TIME}", f"{name}_hash IS NOT NULL")
-                for name in ("number", "end", "operator")
-            ),
         )
     ),
     _index("receipts_personal", "receipts", _TIME, "sealed IS NOT NULL"),
@@ -154,5 +159,10 @@ _INDEXES = (
     _index("chain_firsts", "chain", "kind, seq", "was = 0"),
 )
 
-STEPS = (Step(number=1, name="rows", gentle=False, statements=(*_TABLES, *_INDEXES, *TRIGGER_TEXTS)),)
+GUARDS = (*ROW_GUARDS, *key_tables.RULES)
+_STATEMENTS = (
+    *(*_TABLES, *key_tables.TABLES, *_INDEXES, *key_tables.INDEXES),
+    *(text for guard in GUARDS for text in guard.texts),
+)
+STEPS = (Step(number=1, name="rows", gentle=False, statements=_STATEMENTS),)
 __all__ = ["GUARDS", "STEPS", "STEPS_TABLE", "Step"]

@@ -14,7 +14,7 @@ from retention.postgres.connection import Connection
 from retention.recording import Access, Note, Receipt, Recording, Sum
 from retention.rows.chain import PERSONAL, TABLES, open_hold
 from retention.rows.columns import OF_THE_CHAIN, json_text
-from retention.rows.pages import Row
+from retention.rows.pages import Query, Row
 from retention.sqlite.tables import inserting, updating
 
 _RECORDS: dict[str, type] = {
@@ -37,9 +37,12 @@ _EMPTY = {"events": "[]"}  # what a column has where nothing is sealed
 class Seals(Protocol):
     """What keeps what leads to a person. Methods raise StoreError."""
 
-    def seal(self, table: str, row: Row) -> Row:
-        """The columns that keep the sealed ones of a row: among them `sealed`, and of an approval `by_proof`
-        and `decided_by_proof`, alike if the same person is in both."""
+    def seal(self, query: Query, table: str, row: Row) -> Row:
+        """The columns that keep the sealed ones of a row, for the transaction in which `query` asks.
+
+        Among them `sealed`, and of an approval `by_proof` and `decided_by_proof`, alike if the same person is
+        in both.
+        """
         ...
 
     def unseal(self, table: str, rows: list[Row]) -> list[Row]:
@@ -90,7 +93,7 @@ class SharedTables:
         kept = {name: value for name, value in row.items() if name not in SEALED[table]}
         if table == "recordings":
             kept["hold"] = _open_part(row["hold"])
-        return kept | self._seals.seal(table, row)
+        return kept | self._seals.seal(self.read, table, row)
 
 
 def _opened(table: str, row: Row, personal: Row) -> Row:

@@ -5,6 +5,7 @@ from typing import Any
 
 from retention.recording import Json, RecordError
 
+UNREADABLE = "unreadable"  # in a row of which something cannot be read: why
 OF_THE_CHAIN = ("salt", "chain_seq")  # columns that are no field of a record
 
 _NESTED = ("notice", "pauses", "hold", "events")
@@ -19,6 +20,8 @@ def to_row(record: Json) -> Json:
 
 def from_row(row: dict[str, Any]) -> Json:
     """The fields of a row, without what belongs to the chain. Raises RecordError."""
+    if UNREADABLE in row:
+        raise RecordError(row[UNREADABLE])
     plain: Json = {}
     for name, value in row.items():
         if name in _NESTED and value is not None:

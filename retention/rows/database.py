@@ -23,6 +23,7 @@ from retention.sqlite.connection import connect, copy_to
 from retention.sqlite.schema import GUARDS, MIGRATIONS, unknown_migrations
 from retention.sqlite.tables import SqliteTables
 from retention.sqlite.turn import TurnError, Turns
+from retention.storage.moved import Moved, read_moved
 from retention.storage.places import Places
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
@@ -76,6 +77,7 @@ class ChainedDatabase(Chained):
                     yield
                 return
             with self._turn():
+                self._refuse_moved()
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield
@@ -89,14 +91,22 @@ class ChainedDatabase(Chained):
                     self._export(head)
 
     @contextmanager
-    def copied_to(self, path: Path) -> Iterator[ChainHead]:
-        """Copy the whole database into a new file; its head. Nobody writes a row until the end.
-
-        Writers wait as they do for each other. Raises StoreError.
-        """
+    def still(self) -> Iterator[ChainHead]:
+        """The last entry of the chain; writers wait as they do for each other."""
         with self._asking(), self._turn():
-            copy_to(self._db.conn, path)
             yield self._ledger.head()
+
+    @contextmanager
+    def copied_to(self, path: Path) -> Iterator[ChainHead]:
+        """Copy the whole database into a new file; its head. It is `still` to the end. Raises StoreError."""
+        with self.still() as head:
+            copy_to(self._db.conn, path)
+            yield head
+
+    def tell_moved(self, moved: Moved) -> None:
+        """Keep a note beside the database: see `storage.moved`. Raises OSError."""
+        if self.places is not None:
+            moved.keep(self.places.moved)
 
     def missing_guards(self) -> list[str]:
         """Triggers that are not there, or not as this program makes them."""
@@ -104,6 +114,20 @@ class ChainedDatabase(Chained):
         return [guard.split()[2] for guard in GUARDS if guard not in there]
 
     # steps
+
+    def _refuse_moved(self) -> None:
+        """What is written here would be told of nowhere else. Raises StoreError."""
+        if self.places is None:
+            return
+        try:
+            moved = read_moved(self.places.moved)
+        except OSError as error:
+            raise StoreError(f"{self.places.moved}: {error.strerror}") from error
+        if moved is not None and moved.done:
+            raise StoreError(
+                f"{self.path}: its rows have moved to {moved.to}; accepted: a configuration that names that, "
+                f"or none of it there any more, and {self.places.moved.name} removed"
+            )
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

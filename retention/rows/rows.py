@@ -2,9 +2,9 @@
 business of `chained`; how long one waits for another process, that of each database.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import merge
 from itertools import chain, islice
 from operator import attrgetter
@@ -18,7 +18,6 @@ from retention.recording import (
     Record,
     RecordError,
     Recording,
-    Status,
     Sum,
     begun_at,
     to_text,
@@ -27,6 +26,7 @@ from retention.rows import expiring
 from retention.rows.chained import Chained
 from retention.rows.columns import from_row
 from retention.rows.faults import DamagedRow, StoreError, UnknownId
+from retention.rows.forgotten import Forgotten
 from retention.rows.pages import Listing, Row
 from retention.rows.selection import Key, Selection, listings
 
@@ -45,6 +45,8 @@ class Rows(Chained):
     """
 
     worker: int | None = None
+    whole = True
+    """Whether what it does not know is known nowhere: not so in the journal of one host among several."""
 
     # receipts
 
@@ -130,13 +132,13 @@ class Rows(Chained):
         listing = Listing(table="recordings", order=_BY_TIME, columns="id", indexed="status = 'open'")
         return frozenset(row["id"] for row in self._listed(listing))
 
-    def unpurged_statuses(self) -> dict[str, Status]:
-        """The status of every recording not purged yet, by id; without rows whose status cannot be read."""
-        listing = Listing(
-            table="recordings", order=_BY_TIME, columns="id, status", indexed="purged_at IS NULL"
-        )
-        known = {status.value: status for status in Status}
-        return {row["id"]: known[row["status"]] for row in self.each(listing) if row["status"] in known}
+    def states(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Of these recordings `id`, `status` and `path` as the rows have them, by id; up to a batch."""
+        if not ids:
+            return {}
+        marks = ", ".join("?" * len(ids))
+        sql = f"SELECT id, status, path FROM recordings WHERE id IN ({marks})"
+        return {row["id"]: row for row in self._read(sql, ids, anyhow=True)}
 
     def each_unpurged(self, started: datetime | None = None) -> Iterator[Recording]:
         """Recordings not purged yet, with or without sound; oldest first. `started`: begun before."""
@@ -264,6 +266,41 @@ class Rows(Chained):
         values = [to_text(at) for _, at in bounds if at is not None]
         return self._each(Sum, Listing(table="sums", order=("id",), where=where, values=values), damaged)
 
+    def has_sum(self, sum: Sum) -> bool:
+        """Whether one like it is there."""
+        after = sum.from_at + timedelta(milliseconds=1)
+        return any(one == sum for one in self.each_sum(sum.from_at, after))
+
+    # many at a time
+
+    def some_receipts(self, ids: Sequence[str]) -> dict[str, Receipt]:
+        """Those of these that there are, by id."""
+        return {row["id"]: self._typed(Receipt, row) for row in self._some("receipts", ids)}
+
+    def some_recordings(self, ids: Sequence[str]) -> dict[str, Recording]:
+        """Those of these that there are, by id."""
+        return {row["id"]: self._typed(Recording, row) for row in self._some("recordings", ids)}
+
+    def keep_many(
+        self, receipts: Sequence[Receipt], recordings: Sequence[Recording], sums: Sequence[Sum]
+    ) -> None:
+        """Add them, or replace the whole rows; receipts first."""
+        with self.write():
+            for receipt in receipts:
+                self.keep_receipt(receipt)
+            for recording in recordings:
+                try:
+                    self.update_recording(recording)
+                except UnknownId:
+                    self.add_recording(recording)
+            for sum in sums:
+                self.add_sum(sum)
+
+    def _some(self, table: str, ids: Sequence[str | int]) -> list[Row]:
+        marks = ", ".join("?" * len(ids))
+        sql = f"SELECT * FROM {table} WHERE id IN ({marks})"
+        return self._opened(table, self._read(sql, ids, anyhow=True)) if ids else []
+
     # tables of one row
 
     def rejected_row(self) -> Row | None:
@@ -281,6 +318,26 @@ class Rows(Chained):
     def keep_clock_row(self, row: Row) -> None:
         """Replace it."""
         self._keep("clock", row)
+
+    # keys of rows, in a database that remembers what was written
+
+    def forget_keys(self) -> Forgotten:
+        """Remove from the vault what opens rows that are forgotten, where any does. Raises TryAgain.
+
+        Each write has tried to, so this finds what could not be removed then, or a crash has left.
+        """
+        return Forgotten()
+
+    def keys_left(self) -> int:
+        """How many keys and bundles of keys should be gone, and are there. Raises TryAgain."""
+        return 0
+
+    def renew_words(self, over: Callable[[], bool] = lambda: False) -> int:
+        """Have rows found by their words again where these went together with others; how many rows.
+
+        Raises StoreError.
+        """
+        return 0
 
     # rows by their type
 

@@ -5,6 +5,7 @@ and an id cannot have a `/`.
 """
 
 import os
+from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from io import BufferedIOBase
@@ -15,6 +16,9 @@ from retention.storage import files, marks
 from retention.storage.files import Naming
 from retention.storage.marks import ArchiveError
 from retention.storage.recording_files import FORMATS, Area, FileKind
+
+ROW_KEYS = "rows"
+"""The folder in the vault with the keys of rows that hosts share: see `retention.postgres.blobs`."""
 
 # in the order of removal: sound must never outlive the file that says when it must be erased
 _SUFFIXES = {
@@ -52,10 +56,18 @@ class LocalFiles:
     def in_row(self, id: str, kind: FileKind) -> str:
         return Path(os.path.relpath(self.path(id, kind), self.base)).as_posix()
 
+    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        try:
+            with os.scandir(self._folder(area)) as there:
+                for entry in there:
+                    if area is Area.VAULT and entry.name == ROW_KEYS:
+                        continue
+                    yield f"{self._shown(area)}{entry.name}", _owner(entry.name, _OURS[area])
+        except FileNotFoundError:
+            return
+
     def names(self, area: Area) -> list[tuple[str, str | None]]:
-        folder = self._folder(area)
-        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        return [(f"{self._shown(area)}{name}", _owner(name, _OURS[area])) for name in found]
+        return sorted(self.each_name(area))
 
     def is_there(self, name: str) -> bool:
         return os.path.lexists(self._named(name))

@@ -9,6 +9,7 @@ refusal's mark does not wait for a store and is always a file of this machine: s
 """
 
 import hashlib
+from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import datetime
 from enum import Enum, StrEnum, auto
@@ -60,6 +61,9 @@ class RecordingFiles(Protocol):
 
     def in_row(self, id: str, kind: FileKind) -> str:
         """The path as in rows: relative to `base`."""
+
+    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        """Like `names`, but in any order, while others come and go; however many there are."""
 
     def names(self, area: Area) -> list[tuple[str, str | None]]:
         """Every name there, sorted, with the id it belongs to; no id: not a file of ours."""
