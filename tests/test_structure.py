@@ -88,6 +88,7 @@ REMOVING = {
         "media/recording/tap.py",
     ),  # a part in the spool
     "retention/storage/keys.py",  # half a pair
+    "retention/postgres/blobs.py",  # keys of rows
     *("retention/backup/making.py", "retention/backup/restoring.py"),  # what was not finished
     "sipagent/cli/init/directory.py",  # what was begun
     *(

@@ -37,6 +37,7 @@ _SETTINGS = {
     "client_connection_check_interval": "2000",  # who waits in the server for a peer that is gone, goes
     "default_transaction_isolation": r"read\ committed",
     "TimeZone": "UTC",
+    "log_parameter_max_length_on_error": "0",
 }
 
 

@@ -3,7 +3,7 @@ business of `chained`; how long one waits for another process, that of each data
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from heapq import merge
 from itertools import chain, islice
@@ -26,7 +26,6 @@ from retention.rows import expiring
 from retention.rows.chained import Chained
 from retention.rows.columns import from_row
 from retention.rows.faults import DamagedRow, StoreError, UnknownId
-from retention.rows.forgotten import Forgotten
 from retention.rows.pages import Listing, Row
 from retention.rows.selection import Key, Selection, listings
 
@@ -34,6 +33,18 @@ Damaged = Callable[[str, str], None]
 Kept = TypeVar("Kept", bound=Record)
 
 _BY_TIME = ("started_at", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What became of the keys of rows that are forgotten, where a database needs them to forget.
+
+    How many keys were removed, how many (or bundles with some) are still there, and why: `problem`.
+    """
+
+    keys: int = 0
+    left: int = 0
+    problem: str = ""
 
 
 class Rows(Chained):
