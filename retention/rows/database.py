@@ -161,6 +161,14 @@ class ChainedDatabase:
         """Raw rows, also damaged ones, for `verify` and sums; a read blocks others only briefly."""
         return each_row(partial(self._read, anyhow=True), listing)
 
+    def read(self, sql: str, values: Sequence[object]) -> list[Row]:
+        """Rows of a table that the chain does not know."""
+        return self._read(sql, values)
+
+    def change(self, sql: str, values: Sequence[object]) -> None:
+        """Change such a table, inside `write`."""
+        self._db.execute(sql, values)
+
     def _insert(self, table: str, record: Json) -> str | int:
         with self.write():
             return self._ledger.insert(table, record)

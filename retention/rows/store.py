@@ -33,6 +33,7 @@ from retention.rows.faults import (
     StoreError,
     UnknownId,
 )
+from retention.rows.objects import ObjectRows
 from retention.rows.pages import Listing, Row, each_row
 from retention.rows.selection import Key, Selection, listings, values_meant
 
@@ -60,6 +61,7 @@ class Store(ChainedDatabase):
         """Raises StoreError."""
         super().__init__(path, clock)
         self.worker = worker
+        self.objects = ObjectRows(self, clock)
 
     # receipts
 

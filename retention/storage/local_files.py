@@ -5,7 +5,8 @@ and an id cannot have a `/`.
 """
 
 import os
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from io import BufferedIOBase
 from pathlib import Path
@@ -15,6 +16,9 @@ from retention.storage import files, marks
 from retention.storage.files import Naming
 from retention.storage.marks import ArchiveError
 from retention.storage.recording_files import FORMATS, Area, FileKind
+
+FETCHED = ".fetched"
+"""The folder among the recordings for copies of what lies elsewhere: private, and gone after use."""
 
 # in the order of removal: sound must never outlive the file that says when it must be erased
 _SUFFIXES = {
@@ -54,13 +58,17 @@ class LocalFiles:
 
     def names(self, area: Area) -> list[tuple[str, str | None]]:
         folder = self._folder(area)
-        found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        there = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+        found = sorted(name for name in there if name != FETCHED)
         return [(f"{self._shown(area)}{name}", _owner(name, _OURS[area])) for name in found]
 
     def is_there(self, name: str) -> bool:
         return os.path.lexists(self._named(name))
 
     # bytes
+
+    def is_here(self, id: str, kind: FileKind) -> bool:
+        return True
 
     def exists(self, id: str, kind: FileKind) -> bool:
         return os.path.lexists(self.path(id, kind))
@@ -71,13 +79,23 @@ class LocalFiles:
     def written_at(self, id: str, kind: FileKind) -> datetime:
         return datetime.fromtimestamp(self.path(id, kind).stat().st_mtime, UTC)
 
+    def identity(self, id: str, kind: FileKind) -> tuple[object, ...]:
+        found = self.path(id, kind).stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
     def open(self, id: str, kind: FileKind) -> BufferedIOBase:
         return self.path(id, kind).open("rb")
+
+    def announce(self, id: str, kind: FileKind) -> None:
+        """Nothing to do: an unfinished file has another name, and goes with the recording."""
 
     def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
         path = self.path(id, kind)
         files.make_folder(path.parent)
         files.write_whole(path, content, naming)
+
+    def learn(self) -> None:
+        """Nothing to do: a folder tells what is in it."""
 
     # sound
 
@@ -92,8 +110,16 @@ class LocalFiles:
         path.chmod(0o600)
         return path.stat().st_size
 
-    def fetch(self, id: str, kind: FileKind) -> Path:
-        return self.path(id, kind)
+    def fetch(self, id: str, kind: FileKind) -> AbstractContextManager[Path]:
+        return nullcontext(self.path(id, kind))
+
+    # holds
+
+    def hold(self, id: str, *, held: bool) -> None:
+        """Nothing to do: whoever can remove a file here can do so anyhow."""
+
+    def differs(self, id: str, *, held: bool) -> bool:
+        return False
 
     # removal
 
@@ -101,15 +127,27 @@ class LocalFiles:
         folder, stem = self._folder(area), _checked(id)
         return files.unlink(folder / f"{stem}{suffix}" for suffix in _SUFFIXES[area])
 
+    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Mapping[str, OSError]:
+        return self.remove_here(area, ids)
+
+    def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
+        wrong: dict[str, OSError] = {}
+        gone = False
+        for id in ids:
+            try:
+                gone |= self.remove(area, id)
+            except OSError as error:
+                wrong[id] = error
+        if gone:
+            files.sync_folder(self._folder(area))
+        return wrong
+
     def remove_name(self, name: str) -> bool:
         path = self._named(name)
         gone = files.unlink([path])
         if gone:
             files.sync_folder(path.parent)
         return gone
-
-    def sync(self, area: Area) -> None:
-        files.sync_folder(self._folder(area))
 
     # steps
 
