@@ -39,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load bench-web soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web bench-cluster try-cluster soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -58,7 +58,7 @@ demo: .venv/installed ## show two calls by scripted phones: one lets itself be r
 	@$(RUN) demo
 
 test: lint peers ## check everything: format, lint, types, tests
-	@.venv/bin/python -m pytest -q -n 3 --dist loadfile # live tests wait more than they compute
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/live tests/web tests # what takes long first; live tests wait more than they compute
 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
@@ -94,8 +94,19 @@ bench-web: .venv/tested peers ## measure the page: lists out of a million, the f
 	@$(call need,chromium:chromium)
 	@.venv/bin/python -m tests.bench.web
 
+bench-cluster: .venv/tested peers ## measure three hosts: one that dies, a refusal, what sharing costs, receipts, lists, the purge
+	@.venv/bin/python -m tests.bench.cluster
+
 soak: .venv/tested peers ## have callers without a pause at full capacity, in both shapes: twenty minutes
 	@.venv/bin/python -m tests.bench.soak
+
+ROUNDS ?= 500
+SEED ?= 1
+FROM ?= 0
+MINUTES ?= 120
+
+try-cluster: .venv/tested peers ## kill whatever three hosts consist of and share, in the midst of calls: ROUNDS=500 SEED=1 FROM=0 MINUTES=120
+	@.venv/bin/python -m tests.cluster --rounds $(ROUNDS) --seed $(SEED) --from $(FROM) --minutes $(MINUTES)
 
 # Its callers outlived, strangers ignored, refusals and evidence kept: what is done to it as a whole, then to each part.
 ATTACKS = tests/attack tests/live/test_faults.py $(wildcard tests/live/test_edge_*.py) \
@@ -149,9 +160,9 @@ POSTGRES = $(firstword $(wildcard /usr/lib/postgresql/1[5-9]/bin/postgres))
 peers: # the programs at the other end of the tests, which start their own: Debian's services would take their ports
 	@quiet=/etc/postgresql-common/createcluster.d/of-the-tests.conf; \
 	if [ -z "$(POSTGRES)" ] && [ "$$(id -u)" = 0 ]; then mkdir -p "$${quiet%/*}" && echo create_main_cluster = false >"$$quiet"; fi; \
-	$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium nginx:nginx caddy:caddy $(or $(POSTGRES),none):postgresql-17); \
+	$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium nginx:nginx caddy:caddy nsd:nsd keepalived:keepalived $(or $(POSTGRES),none):postgresql-17); \
 	rm -f "$$quiet"; \
-	for service in kamailio prometheus nginx caddy; do case "$$missing" in *$$service*) \
+	for service in kamailio prometheus nginx caddy nsd keepalived; do case "$$missing" in *$$service*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now $$service; fi;; esac; done
 
 lock: .venv/installed ## write which versions are shipped: what pyproject.toml asks for anew; UPGRADE=--upgrade: the newest of all

@@ -29,7 +29,7 @@ for one in "$older" "$newer"; do
 	rm "$packages"/sipagent/__pycache__/__init__.*.pyc "$packages"/retention/rows/__pycache__/schema.*.pyc
 	if [ "$one" = "$newer" ]; then
 		printf '\n\n@MIGRATIONS(name="9999_tried")\ndef _tried(db: Database) -> None:\n    db.execute("CREATE TABLE tried (id INTEGER)")\n' \
-			>>"$packages/retention/rows/schema.py"
+			>>"$packages/retention/sqlite/schema.py"
 	fi
 	(cd "$tree" && find usr -type f -print0 | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
 	dpkg-deb --root-owner-group -Znone --build "$tree" "$trial/sipagent_${one}_amd64.deb" >/dev/null

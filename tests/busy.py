@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from retention.recording import Event, Receipt, Recording, Status, due_date, new_id
 from retention.rows.pages import batches
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from tests import kept
 
 NUMBERS = ("+33323063006", "+33323063006", "+33323063006", "+33323063007")
@@ -39,7 +39,7 @@ def calls(
                 yield _call(begun, now, chance)
 
 
-def fill(store: Store, calls: Iterable[Call]) -> int:
+def fill(store: Rows, calls: Iterable[Call]) -> int:
     """Keep them; how many."""
     count = 0
     for batch in batches(calls, 1000):

@@ -4,8 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlite_utils import Database
+
 from retention.archive.archive import Archive
 from retention.recording import Notice, Pause, Receipt, Recording, due_date, new_id
+from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.rules.purge import finish
 from retention.storage.local_files import LocalFiles
@@ -19,11 +22,11 @@ OPERATOR = "sip:marie.durand@pbx.example.net"
 SOUND = b"not really sound"
 
 
-def recording(minutes: int = 0, **changes: Any) -> Recording:
+def recording(minutes: int = 0, worker: int | None = None, **changes: Any) -> Recording:
     """One that began `minutes` after START."""
     at = START + timedelta(minutes=minutes)
     fields: dict[str, Any] = {
-        "id": new_id(at),
+        "id": new_id(at, worker),
         "call_id": "a84b4c76e66710@192.0.2.7",
         "started_at": at,
         "caller": CALLER,
@@ -62,10 +65,16 @@ def archive(folder: Path, worker: int | None = None) -> Archive:
     return archive_of(Store(folder / "retention.db", worker=worker), folder / "recordings", folder)
 
 
-def archive_of(store: Store, recordings: Path, base: Path) -> Archive:
+def archive_of(store: Rows, recordings: Path, base: Path) -> Archive:
     """The vault is beside the database, or in `base` where that is in memory."""
     vault = base / "vault" if store.places is None else store.places.vault
     return Archive(store, LocalFiles(recordings, vault, base), Marks(recordings))
+
+
+def sqlite(store: Rows) -> Database:
+    """The connection of a store in SQLite, for who damages it."""
+    assert isinstance(store, Store)
+    return store._db
 
 
 class Paths:

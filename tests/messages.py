@@ -31,11 +31,11 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "retention/accounts/schema.py",
     "retention/backup/readme.py",  # in both languages
     "retention/rules/statistics.py",
-    "retention/rows/counts.py",
+    "retention/rules/counts.py",
     "retention/rows/expiring.py",
     "retention/rows/pages.py",
     "retention/rows/rejected.py",
-    "retention/rows/schema.py",
+    "retention/sqlite/schema.py",
     "retention/rows/selection.py",
     "media/recording/tap.py",
 }

@@ -86,7 +86,7 @@ def host_of(folder: Path, bucket: Bucket, store: Store, marks: Marks | None = No
     return Host(
         bucket=bucket,
         store=store,
-        spool=local_of(folder),
+        here=local_of(folder),
         marks=marks or Marks(folder / "recordings"),
         clock=now,
     )

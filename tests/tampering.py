@@ -13,7 +13,7 @@ from retention.recording import Access, Event, Note, Recording, Sum
 from retention.rows.chain import GENESIS, ChainEntry, link
 from retention.rows.ledger import ENTRY
 from retention.rules.purge import Terms, purge
-from tests.kept import CALLER, OPERATOR, START, archive, keep, receipt, recording
+from tests.kept import CALLER, OPERATOR, START, archive, keep, receipt, recording, sqlite
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 HOLD = {
@@ -103,7 +103,7 @@ def past_guards(connection: sqlite3.Connection, statements: Iterable[str]) -> No
 @contextmanager
 def as_if(kept: Archive, *statements: str) -> Iterator[None]:
     """Undone at the end."""
-    connection = kept.store._db.conn
+    connection = sqlite(kept.store).conn
     connection.execute("BEGIN")
     try:
         past_guards(connection, statements)

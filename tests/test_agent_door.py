@@ -26,6 +26,7 @@ from tests.driving import (
     staged,
     with_policy,
 )
+from tests.kept import sqlite
 
 NINE = e.DtmfPressed(0, "9", "rfc4733")
 
@@ -100,7 +101,7 @@ def test_of_a_flood_of_rejected_calls_the_first_thousand_have_receipts(
     """The others are in sums, and the figures count them all."""
     monkeypatch.setattr("retention.rows.rejected.RECEIPTS", 20)
     with staged(tmp_path, monkeypatch, replace(RULES, numbers=frozenset({NUMBER}))) as stage:
-        stage.archive.store._db.execute("PRAGMA synchronous=OFF")
+        sqlite(stage.archive.store).execute("PRAGMA synchronous=OFF")
         for _ in range(50):
             if by == "the agent":
                 stage.gone(stage.invite(number="+33999999999"), 404)

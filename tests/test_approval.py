@@ -28,7 +28,7 @@ from retention.rules.approval import (
 from retention.rules.hold import Hold, place, release
 from retention.rules.purge import Terms, preview, purge
 from retention.rules.using import UseRefused
-from tests.kept import CALLER, START, archive_of, bytes_under, keep, recording, remove
+from tests.kept import CALLER, START, archive_of, bytes_under, keep, recording, remove, sqlite
 from tests.tampering import HOLD as HELD
 from tests.tampering import past_guards
 
@@ -389,7 +389,7 @@ def test_the_database_lets_nobody_approve_their_own(
 ) -> None:
     asked = ask(archive, wanted(row), by("durand"), RULES)
     with pytest.raises(sqlite3.IntegrityError, match=said):
-        archive.store._db.execute(f"UPDATE approvals SET {change} WHERE id = {asked.id}")
+        sqlite(archive.store).execute(f"UPDATE approvals SET {change} WHERE id = {asked.id}")
 
 
 def test_the_database_decides_once(archive: Archive, row: Recording) -> None:
@@ -401,13 +401,13 @@ def test_the_database_decides_once(archive: Archive, row: Recording) -> None:
     with pytest.raises(StoreError, match="nothing is decided before it was asked for"):
         archive.store.add_approval(refused)
     with pytest.raises(sqlite3.IntegrityError, match="never deleted"):
-        archive.store._db.execute("DELETE FROM approvals")
+        sqlite(archive.store).execute("DELETE FROM approvals")
     assert verify(archive).problems == []
 
 
 def test_an_approval_that_was_altered_shows(archive: Archive, row: Recording) -> None:
     asked = ask(archive, wanted(row), by("durand"), RULES)
-    connection = archive.store._db.conn
+    connection = sqlite(archive.store).conn
     past_guards(
         connection, [f"UPDATE approvals SET state = 'approved', decided_by = 'petit' WHERE id = {asked.id}"]
     )

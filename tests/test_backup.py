@@ -31,6 +31,7 @@ from retention.backup.restoring import (
     settle,
 )
 from retention.recording import Access, Recording, Status
+from retention.rows.store import Store
 from retention.rules.clock import ClockReading
 from retention.rules.purge import Terms
 from retention.storage.keys import Identity
@@ -275,6 +276,7 @@ def test_what_is_marked_while_the_rows_are_copied_is_not_in_it(
     live: Archive, rows: list[Recording], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refusal waits for no turn: it comes while nobody else writes."""
+    assert isinstance(live.store, Store)
     copied = live.store.copied_to
 
     def refusing(path: Path) -> Any:

@@ -13,7 +13,7 @@ from retention.recording import Status
 from retention.rows.chain import ChainEntry, ChainHead
 from retention.rows.chain_head import DAMAGED, damaged_path, read_head
 from retention.rows.selection import Selection
-from tests.kept import Paths, archive, keep, recording
+from tests.kept import Paths, archive, keep, recording, sqlite
 from tests.tampering import as_if, lived_in, make_anew, sql
 from tests.test_verify import COLUMNS, problems
 
@@ -49,7 +49,7 @@ def test_the_first_wrong_hash_is_named_and_no_other(kept: Archive) -> None:
 def test_a_guard_that_is_gone_or_another(kept: Archive) -> None:
     """By a tool that copies tables and not what watches over them, say."""
     assert verify(kept).problems == []
-    connection = kept.store._db.conn
+    connection = sqlite(kept.store).conn
     connection.execute("DROP TRIGGER held_recordings_stay")
     connection.execute("DROP TRIGGER chain_stay")
     connection.execute("CREATE TRIGGER chain_stay BEFORE DELETE ON chain BEGIN SELECT 1; END")

@@ -13,7 +13,7 @@ from retention.rules.clock import ClockReading, look, suspended
 from sipagent.check.retention import retention_findings
 from sipagent.config.load import Config
 from tests.configured import SMALL, read, with_keys
-from tests.kept import START, keep, receipt, recording
+from tests.kept import START, keep, receipt, recording, sqlite
 
 DUE = due_date(START, "6 months")
 DAY = timedelta(days=1)
@@ -140,7 +140,7 @@ def test_a_head_that_is_missing_unreadable_or_not_of_this_chain(config: Config, 
 
 
 def test_a_newer_database_is_one_error(config: Config, archive: Archive) -> None:
-    archive.store._db.execute("UPDATE _sqlite_migrations SET name = '9999_newer' WHERE name LIKE '0002%'")
-    archive.store._db.conn.commit()
+    sqlite(archive.store).execute("UPDATE _sqlite_migrations SET name = '9999_newer' WHERE name LIKE '0002%'")
+    sqlite(archive.store).conn.commit()
     findings = list(retention_findings(config, START, reading))
     assert [one.what for one in findings] == ["retention.database"] and findings[0].level == "error"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from retention.recording import Access, Note, Status
-from retention.rows import counts
 from retention.rows.pages import PAGE, Listing, Row
 from retention.rows.store import Store
+from retention.rules import counts
 from tests import kept
 
 

@@ -30,7 +30,7 @@ from retention.rules.note import file_note
 from retention.rules.purge import Terms, purge
 from retention.storage import files
 from retention.storage.keys import Identity
-from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
+from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording, sqlite
 from tests.tampering import use_of
 
 GROUNDS = ("disciplinary", "criminal")
@@ -149,13 +149,13 @@ def test_the_database_itself_keeps_its_rows(kept: Archive) -> None:
     row = keep(kept, recording())
     kept.store.add_access(use_of(row))
     file_note(kept, row.id, "a good call", BY, "1 year", erase=False)
-    connection: sqlite3.Connection = kept.store._db.conn
+    connection: sqlite3.Connection = sqlite(kept.store).conn
     for table in ("receipts", "recordings", "accesses", "notes", "chain"):
         with pytest.raises(sqlite3.IntegrityError, match=f"rows of {table} are never deleted"):
             connection.execute(f"DELETE FROM {table}")
     for table in ("receipts", "recordings", "accesses", "notes", "chain"):
         with pytest.raises(sqlite3.IntegrityError, match=f"rows of {table} are never replaced"):
-            kept.store._db.execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
+            sqlite(kept.store).execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
     with pytest.raises(sqlite3.IntegrityError, match="the chain only grows"):
         connection.execute("UPDATE chain SET at = 'x' WHERE seq = 1")
 

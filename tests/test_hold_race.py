@@ -22,7 +22,7 @@ from retention.rules.approval import ApprovalError, Rules, approve, ask
 from retention.rules.deletion import NotDeleted, delete
 from retention.rules.hold import Hold, HoldError, place
 from retention.rules.purge import Terms, purge
-from tests.kept import CALLER, SOUND, START, Paths, archive, keep, recording
+from tests.kept import CALLER, SOUND, START, Paths, archive, keep, recording, sqlite
 
 HOLD = Hold(
     ground="criminal", reference="2026/7", by="A. Roux", approved_by="B. Petit", review=date(2030, 1, 1)
@@ -112,7 +112,7 @@ def without_a_disk(patch: pytest.MonkeyPatch) -> None:
 
 def opened(folder: Path) -> Archive:
     kept = archive(folder)
-    kept.store._db.execute("PRAGMA synchronous=OFF")
+    sqlite(kept.store).execute("PRAGMA synchronous=OFF")
     return kept
 
 

@@ -31,7 +31,19 @@ from retention.storage.keys import Identity
 from retention.storage.marks import Mark
 from tests import kept
 from tests.crashing import killed_before, steps
-from tests.kept import CALLER, OPERATOR, SOUND, START, Paths, archive, bytes_under, keep, receipt, recording
+from tests.kept import (
+    CALLER,
+    OPERATOR,
+    SOUND,
+    START,
+    Paths,
+    archive,
+    bytes_under,
+    keep,
+    receipt,
+    recording,
+    sqlite,
+)
 from tests.tampering import HOLD, note_on, use_of
 
 LATER = due_date(START, "2 years")
@@ -201,7 +213,9 @@ def write_on(folder: Path, pipe: int, seed: int) -> None:
     """A process that writes what an agent writes, and tells each id once it is committed."""
     os.fsync = lambda descriptor: None  # type: ignore[assignment]
     opened = archive(folder)
-    opened.store._db.execute("PRAGMA synchronous=OFF")  # the system lives on, and with it what was written
+    sqlite(opened.store).execute(
+        "PRAGMA synchronous=OFF"
+    )  # the system lives on, and with it what was written
     for number in range(40):
         row = recording(seed * 1000 + number)
         opened.store.add_receipt(receipt(row, ended_at=None))

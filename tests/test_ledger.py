@@ -9,8 +9,8 @@ import pytest
 
 from retention.recording import Access, RecordError
 from retention.rows.chain import GENESIS, ChainEntry, ChainHead, commitment, public_text
-from retention.rows.ledger import Ledger
 from retention.rows.store import Store, StoreError
+from retention.sqlite.tables import SqliteTables
 from tests.kept import CALLER, START, receipt, recording
 from tests.tampering import HOLD, note_on, use_of
 
@@ -179,14 +179,14 @@ def test_what_is_damaged_is_read_by_who_says_so() -> None:
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE t (text TEXT)")
     connection.execute("INSERT INTO t VALUES (CAST(x'61ff62' AS TEXT)), ('é')")
-    ledger = Ledger(connection, lambda: START)
+    tables = SqliteTables(connection)
     with pytest.raises(sqlite3.OperationalError, match="decode"):
-        ledger.read("SELECT * FROM t")
-    assert ledger.read_anyhow("SELECT * FROM t") == [{"text": "a\ufffdb"}, {"text": "é"}]
+        tables.read("SELECT * FROM t")
+    assert tables.read_anyhow("SELECT * FROM t") == [{"text": "a\ufffdb"}, {"text": "é"}]
     with pytest.raises(sqlite3.OperationalError):  # and nobody else
-        ledger.read("SELECT * FROM t")
+        tables.read("SELECT * FROM t")
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
-        ledger.read_anyhow("SELECT * FROM nowhere")
+        tables.read_anyhow("SELECT * FROM nowhere")
 
 
 @pytest.mark.parametrize("read", ["recording", "recordings", "receipts"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sipagent.agent.operators.board import Board, Strategy
+from sipagent.agent.operators.board import Board, Standing, Strategy
 
 A, B, C = "sip:201@pbx", "sip:202@pbx", "sip:203@pbx"
 
@@ -211,3 +211,53 @@ def test_a_round_goes_on_where_an_earlier_process_was() -> None:
     assert Board((A, B, C), strategy="round_robin", last=C).seek("one", (), 0.0) == (A,)
     assert Board((A, B, C), strategy="round_robin", last="sip:gone@pbx").seek("one", (), 0.0) == (A,)
     assert Board((A, B, C), strategy="sequential", last=B).seek("one", (), 0.0) == (A,)
+
+
+# --- hosts ---
+
+
+def test_an_operator_whom_two_calls_have_is_free_once_both_have_let_go_of_him() -> None:
+    """Nobody could be asked when he was rung for the second one."""
+    board = Board((A, B), wrap_up_s=30.0)
+    board.seek("one", (), 0.0)
+    board.admit(A, "two")
+    board.admit(A, "three")
+    board.served("one")
+    assert board.seek("four", (), 0.0) == (B,)
+    assert not board.claim(A, "five") and board.claim(A, "two")
+    board.release(A, "one", 1.0, talked=True)
+    board.leave("three")
+    assert not board.is_free(A)
+    board.release(A, "two", 2.0, talked=True)
+    assert board.is_free(A) and board.seek("four", (), 31.9) == ()
+    assert board.seek("four", (), 32.0) == (A,)
+
+
+def test_who_talks_with_an_operator_that_another_call_has_too_waits_with_somebody() -> None:
+    board = Board((A, B))
+    board.seek("one", (), 0.0)
+    board.enter("two", 1)
+    board.admit(A, "two")
+    assert board.seek("three", (), 0.0) == (B,)
+    board.die("two", 1.0)
+    board.die("one", 1.0)
+    assert board.seek("four", (), 1.0) == (A,)
+
+
+def test_who_may_ring_none_of_those_who_are_free_holds_up_nobody() -> None:
+    """Two hosts are configured otherwise for a moment."""
+    standing = Standing()
+    new = Board((A, B, C), standing=standing, reach={"old": (A, B)})
+    old = Board((A, B), standing=standing, reach={"new": (A, B, C)})
+    assert new.claim(A, "talks") and new.claim(B, "talks too")
+    assert old.seek("first", (), 0.0, process="old") == ()
+    assert old.hopeful(0.0) == ()
+    assert new.seek("second", (), 0.0, process="new") == (C,)
+    assert new.seek("third", (), 0.0, process="new") == ()
+    new.release(C, "second", 1.0, talked=False)
+    new.leave("second")
+    assert (old.hopeful(1.0), new.hopeful(1.0)) == (("third",), ("third",))
+    new.release(A, "talks", 1.0, talked=False)
+    assert old.hopeful(1.0) == ("first", "third")
+    assert new.seek("third", (), 1.0, process="new") == ()  # the first one may ring one of those
+    assert old.seek("first", (), 1.0, process="old") == (A,)

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention.rows import pages
-from retention.rows.ledger import Ledger
 from retention.rows.pages import Listing, Row, batches, each_row
-from tests.kept import START
+from retention.sqlite.tables import SqliteTables
 
 SIZE = 4
 
@@ -32,7 +31,7 @@ class Table:
         self.connection.execute("CREATE TABLE t (at INT NOT NULL, id INTEGER PRIMARY KEY, colour TEXT)")
         self.connection.execute("CREATE INDEX t_by_time ON t (at, id)")
         self.connection.execute("CREATE INDEX t_red ON t (at, id) WHERE colour = 'red'")
-        self.ledger = Ledger(self.connection, lambda: START)
+        self.tables = SqliteTables(self.connection)
         self.reads: list[int] = []
         for row in rows:
             self.add(*row)
@@ -41,7 +40,7 @@ class Table:
         self.connection.execute("INSERT INTO t VALUES (?, ?, ?)", (at, id, colour))
 
     def query(self, sql: str, values: Sequence[object]) -> list[Row]:
-        rows = self.ledger.read(sql, values)
+        rows = self.tables.read(sql, values)
         self.reads.append(len(rows))
         return rows
 
@@ -57,7 +56,7 @@ class Table:
         order = ", ".join(f"{column}{direction}" for column in listing.order)
         limit = "" if listing.limit is None else f" LIMIT {listing.limit}"
         sql = f"SELECT {listing.columns} FROM t{where} ORDER BY {order}{limit}"
-        return self.ledger.read(sql, [*listing.indexed_values, *listing.values])
+        return self.tables.read(sql, [*listing.indexed_values, *listing.values])
 
 
 COLOURS = ("red", "blue", None)

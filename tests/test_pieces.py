@@ -14,13 +14,12 @@ from media.recording.assemble import read_sound
 from media.recording.tap import Tap
 from retention.archive.archive import Archive
 from retention.archive.verify import verify
+from retention.object_rows import UNSURE, State
 from retention.objects.names import object_name, piece_name
 from retention.objects.object_files import ObjectFiles
 from retention.objects.pieces import Host, Uploads
 from retention.objects.refusals import Refusals
-from retention.objects.removals import UNSURE
 from retention.recording import Recording, Status
-from retention.rows.objects import State
 from retention.rows.store import Store
 from retention.rules.hold import agree, place, release
 from retention.rules.purge import purge
@@ -108,7 +107,7 @@ def side(bucket: Losing, tmp_path: Path, alerts: list[str]) -> Iterator[Side]:
 
 
 def part_is(side: Side, id: str, seconds: int) -> None:
-    path = side.host.spool.path(id, FileKind.PART)
+    path = side.host.here.path(id, FileKind.PART)
     wait_for(lambda: path.exists() and path.stat().st_size > seconds * 32000)
 
 
@@ -147,7 +146,7 @@ def test_the_finished_file_takes_the_place_of_its_pieces(
     side.recorder.keep(tap, row, CLOSING)
     settle(side.recorder)
     side.turn()
-    assert not any(side.host.spool.exists(row.id, kind) for kind in FileKind)
+    assert not any(side.host.here.exists(row.id, kind) for kind in FileKind)
     assert side.remove() == {}
     assert names_in(objects, bucket) == [
         object_name(row.id, kind) for kind in (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
@@ -423,7 +422,7 @@ def test_what_was_deleted_elsewhere_does_not_come_up(
     gone = replace(side.store.recording(row.id), status=Status.PURGED, purged_at=datetime.now(UTC))
     side.uploads._known = lambda id: gone
     side.turn()
-    left = {kind for kind in FileKind if side.host.spool.exists(row.id, kind)}
+    left = {kind for kind in FileKind if side.host.here.exists(row.id, kind)}
     assert left == set() and object_name(row.id, FileKind.SEALED) not in names_in(objects, bucket)
 
 

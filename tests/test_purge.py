@@ -33,6 +33,7 @@ from tests.kept import (
     receipt,
     recording,
     remove,
+    sqlite,
 )
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
@@ -362,9 +363,9 @@ def test_one_row_that_is_damaged_does_not_keep_all_the_others(
 ) -> None:
     bad, _ = keep(kept, recording()), keep(kept, recording(1))
     kept.store.add_note(Note(recording_id=bad.id, at=START, by="Petit", text="rude", expires_at=DUE))
-    kept.store._db.execute("DROP TRIGGER held_recordings_stay")
-    kept.store._db.execute(damage.format(bad.id))
-    kept.store._db.conn.commit()
+    sqlite(kept.store).execute("DROP TRIGGER held_recordings_stay")
+    sqlite(kept.store).execute(damage.format(bad.id))
+    sqlite(kept.store).conn.commit()
     late = DUE + timedelta(days=1)
     for report in (preview(kept, late, TERMS), purge(kept, late, TERMS)):
         assert (len(report.removed), report.receipts, report.notes) == (goes, forgets, 1)

@@ -15,13 +15,13 @@ from retention.archive import verify as verify_module
 from retention.archive.orphans import orphans
 from retention.archive.verify import verify
 from retention.recording import Status, due_date
-from retention.rows import counts, pages
-from retention.rows import database as database_module
+from retention.rows import chained as chained_module
+from retention.rows import pages
 from retention.rows.chain import ChainHead
 from retention.rows.pages import Row
 from retention.rows.selection import Selection
 from retention.rows.store import Store
-from retention.rules import clock
+from retention.rules import clock, counts
 from retention.rules.hold import holds, reviews_overdue
 from retention.rules.purge import Terms, overdue, preview
 from tests.kept import START, archive_of, receipt, recording
@@ -88,7 +88,7 @@ def store() -> Iterator[WatchedStore]:
 def watched(store: WatchedStore, monkeypatch: pytest.MonkeyPatch) -> WatchedStore:
     monkeypatch.setattr(pages, "PAGE", PAGE)
     monkeypatch.setattr(verify_module, "PAGE", PAGE)
-    monkeypatch.setattr(database_module, "COUNTED", PAGE)
+    monkeypatch.setattr(chained_module, "COUNTED", PAGE)
     store.reads.clear()
     return store
 
@@ -189,7 +189,7 @@ READS: dict[str, Callable[[Store], object]] = {
     "open receipts": lambda store: store.open_receipts(),
     "personal receipts": lambda store: list(store.personal_receipts(LATER, START)),
     "kept": lambda store: list(store.each_unpurged(START + timedelta(hours=1))),
-    "kept statuses": lambda store: store.unpurged_statuses(),
+    "states": lambda store: store.states([row.id for row in store.recordings(Selection(limit=250))]),
     "due": lambda store: list(store.perhaps_due(START, START)),
     "overdue": lambda store: overdue(store, LATER, "6 months"),
     "holds": holds,

@@ -14,7 +14,7 @@ from retention.archive.rebuild import rebuild
 from retention.archive.verify import verify
 from retention.recording import Access, Recording, Status, due_date
 from retention.rows.chain import ChainHead
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.rules.hold import Hold, place, release
 from retention.rules.purge import Terms, purge
 from retention.storage.keys import Identity, Strength, new_pair, read_identity, read_public
@@ -38,7 +38,7 @@ def held(kept: Archive, row: Recording) -> Recording:
     return place(kept, row.id, HOLD, Access(at=START, action="hold", by="Durand"))
 
 
-def segments(store: Store) -> list[str]:
+def segments(store: Rows) -> list[str]:
     rows = store._read("SELECT subject FROM chain WHERE kind = 'segment' ORDER BY seq", [])
     return [row["subject"] for row in rows]
 

@@ -18,6 +18,7 @@ from retention.archive.rotation import rotate
 from retention.archive.verify import verify
 from retention.objects.object_files import ObjectFiles
 from retention.recording import Recording, Status
+from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.rules.hold import place, release
 from retention.rules.purge import purge
@@ -65,7 +66,7 @@ def recorder(
 
 
 def files_again(archive: Archive, store: Store) -> RecordingFiles:
-    """The same ones, with an empty database."""
+    """Those that there were, with an empty database."""
     files = archive.files
     return ObjectFiles(files.bucket, store.objects, files.local) if isinstance(files, ObjectFiles) else files
 
@@ -220,7 +221,7 @@ def test_the_commands_ask_whoever_keeps_them(
     office: Office = make_office(tmp_path, capsys)
     row = office.call()
 
-    def objects(config: object, store: Store) -> RecordingFiles:
+    def objects(config: object, store: Rows) -> RecordingFiles:
         return ObjectFiles(bucket, store.objects, local_of(tmp_path))
 
     with office.archive.store as store:

@@ -13,6 +13,7 @@ import pytest
 
 from retention.archive.verify import verify
 from retention.recording import Ids, due_date
+from retention.rows.chain import ChainHead
 from retention.rows.rejected import BATCH, RECEIPTS
 from retention.rows.store import Store
 from sipagent.edge.rejected import RejectedCall, Why
@@ -113,9 +114,9 @@ def test_many_are_one_transaction(tmp_path: Path, alerts: list[str], monkeypatch
     commits: list[int] = []
     export = Store._export
 
-    def exported(store: Store, path: Path, head: object) -> None:
+    def exported(store: Store, head: ChainHead) -> None:
         commits.append(1)
-        export(store, path, head)  # type: ignore[arg-type]
+        export(store, head)
 
     kept.archive(tmp_path).store.close()
     monkeypatch.setattr(Store, "_export", exported)

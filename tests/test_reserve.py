@@ -32,7 +32,7 @@ from retention.archive.verify import verify
 from retention.recording import Event, Receipt, Status
 from retention.rows.store import Store
 from retention.storage.places import Owner, Places
-from tests.kept import START, Paths, keep, receipt, recording
+from tests.kept import START, Paths, keep, receipt, recording, sqlite
 from tests.tampering import sum_of
 
 ROW = recording()
@@ -260,7 +260,7 @@ def test_a_row_that_is_there_stays(archive: Archive, tmp_path: Path) -> None:
 
 def test_what_is_damaged_in_the_database_keeps_nothing_else_out(archive: Archive, tmp_path: Path) -> None:
     archive.store.add_receipt(receipt(ROW))
-    archive.store._db.execute("UPDATE receipts SET started_at = 'once'")
+    sqlite(archive.store).execute("UPDATE receipts SET started_at = 'once'")
     other = recording(1)
     into(archive, tmp_path, [EARLY, receipt(other)])
     assert archive.store.receipt(other.id) == receipt(other)

@@ -24,7 +24,7 @@ from sipagent.agent.recorder.recovery import recover
 from sipagent.agent.recorder.rows import RowWriter
 from tests import kept
 from tests.full_disk import fill
-from tests.kept import START, Paths, archive_of, receipt, recording
+from tests.kept import START, Paths, archive_of, receipt, recording, sqlite
 from tests.locking import hurry, locked
 from tests.read_only import is_immutable, read_only
 from tests.settling import settle
@@ -254,8 +254,8 @@ def test_a_receipt_that_is_refused_for_good_is_counted_and_waits_no_longer(
     """Its row is damaged: nothing can be written over it."""
     archive.store.add_receipt(BEGUN)
     with archive.store.write():
-        archive.store._db.execute("DROP TRIGGER receipts_come_once")
-        archive.store._db.execute(
+        sqlite(archive.store).execute("DROP TRIGGER receipts_come_once")
+        sqlite(archive.store).execute(
             "CREATE TRIGGER never BEFORE UPDATE ON receipts BEGIN SELECT RAISE(ABORT, 'never'); END"
         )
     rows.keep_receipt(receipt(ROW))

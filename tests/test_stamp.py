@@ -8,7 +8,7 @@ import pytest
 
 from retention.archive.archive import Archive
 from retention.recording import Access
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.stamps import authority
 from retention.stamps.authority import StampError
 from retention.stamps.stamp import (
@@ -30,7 +30,7 @@ OTHER = "ab" * 32
 class Place:
     """A chain, its folder of stamps, and who stamps it."""
 
-    def __init__(self, store: Store, folder: Path, tsa: Authority) -> None:
+    def __init__(self, store: Rows, folder: Path, tsa: Authority) -> None:
         self.store, self.folder, self.tsa = store, folder, tsa
 
     def write(self) -> None:

@@ -13,7 +13,7 @@ from retention.archive.verify import verify
 from retention.recording import Status
 from retention.rows.chain_head import read_head
 from retention.rows.store import Store, StoreError
-from retention.rows.turn import TurnError, Turns
+from retention.sqlite.turn import TurnError, Turns
 from retention.storage.places import Places
 from tests.kept import Paths, archive, receipt, recording
 from tests.tapping import PATIENCE_S

@@ -23,12 +23,12 @@ from retention.recording import Access, Status, due_date
 from retention.rows.chain import TABLES, ChainHead
 from retention.rows.chain_head import export_head, read_head
 from retention.rows.columns import OF_THE_CHAIN
-from retention.rows.schema import MIGRATIONS
 from retention.rows.store import Store, StoreError
 from retention.rules.hold import holds, release, review_of
 from retention.rules.purge import Terms, purge
+from retention.sqlite.schema import MIGRATIONS
 from tests.crashing import killed_before, steps
-from tests.kept import CALLER, SOUND, START, Paths, archive, bytes_under, keep, recording
+from tests.kept import CALLER, SOUND, START, Paths, archive, bytes_under, keep, recording, sqlite
 from tests.tampering import as_if
 
 LATER = {"receipts": ("expires_at",), "accesses": ("login", "via")}
@@ -134,7 +134,7 @@ def test_the_chain_adopts_every_row(upgraded: Archive, old: Path) -> None:
 
 
 def test_a_change_afterwards_is_found(upgraded: Archive) -> None:
-    upgraded.store._db.execute("UPDATE accesses SET purpose = 'quality' WHERE id = 3")
+    sqlite(upgraded.store).execute("UPDATE accesses SET purpose = 'quality' WHERE id = 3")
     (problem,) = verify(upgraded).problems
     assert problem.problem == 'purpose is "quality", the chain says "curiosity"'
 

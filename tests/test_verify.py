@@ -19,7 +19,7 @@ from retention.rows.chain import TABLES
 from retention.rows.store import Store
 from retention.rules.hold import Hold, place
 from retention.rules.purge import purge
-from tests.kept import CALLER, START, Paths, archive, keep, receipt, recording
+from tests.kept import CALLER, START, Paths, archive, keep, receipt, recording, sqlite
 from tests.tampering import HOLD, TERMS, as_if, lived_in, note_on, sql, use_of
 
 COLUMNS = {
@@ -228,7 +228,7 @@ def test_a_row_put_back_to_what_it_was(kept: Archive) -> None:
     kept.store.update_receipt(receipt(row, decision="refused", decided_by="dtmf"))
     changes = ", ".join(f'"{name}" = :{name}' for name in before)
     sql(kept)
-    kept.store._db.conn.execute(f"UPDATE receipts SET {changes} WHERE id = :id", before)
+    sqlite(kept.store).conn.execute(f"UPDATE receipts SET {changes} WHERE id = :id", before)
     assert problems(verify(kept)) == [
         f"receipt {row.id}: put back to an earlier state, that of entry {before['chain_seq']}",
         f"receipt {row.id}: gone; entry {before['chain_seq'] + 1} of the chain tells of it",

@@ -18,7 +18,7 @@ from sipagent.config.load import Config
 from sipagent.service import watch as watching
 from sipagent.service.watch import Watch
 from tests.configured import SMALL, read, with_keys
-from tests.kept import START, keep, recording
+from tests.kept import START, keep, recording, sqlite
 from tests.tapping import wait_for
 
 DUE = due_date(START, "6 months")
@@ -121,7 +121,7 @@ def test_a_row_that_cannot_be_read_is_a_failure_and_not_the_end(
 ) -> None:
     row = keep(archive, recording())
     with archive.store.write():
-        archive.store._db.execute(f"UPDATE recordings SET {damage} WHERE id = ?", [row.id])
+        sqlite(archive.store).execute(f"UPDATE recordings SET {damage} WHERE id = ?", [row.id])
     watch = at(tmp_path)
     with capture_logs() as logs:
         watch._try()

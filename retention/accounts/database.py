@@ -15,8 +15,8 @@ from typing import Any, Self
 
 from retention.accounts.account import AccountError, folded, tidy
 from retention.accounts.schema import MIGRATIONS, STEPS
-from retention.rows.connection import connect
 from retention.rows.faults import StoreError
+from retention.sqlite.connection import connect
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
 

@@ -19,8 +19,10 @@ from pathlib import Path
 
 from retention.recording import Json, RecordError, Recording, Status, parse_json
 from retention.rows.chain import PERSONAL, personal_text, public
+from retention.rows.pages import Listing
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Damaged, Store, UnknownId
+from retention.rows.store import Damaged, UnknownId
 from retention.storage import marks
 from retention.storage.keys import KeysError
 from retention.storage.marks import Marks
@@ -30,13 +32,21 @@ from retention.storage.vault import Vault
 ArchiveError = marks.ArchiveError
 
 SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
+CLOSED = Listing(
+    table="recordings",
+    order=("started_at", "id"),
+    columns="id, sha256",
+    indexed="purged_at IS NULL",
+    where=["status = ?"],
+    values=[Status.CLOSED.value],
+)
 _HOLD = ("ground", "reference", "by", "approved_by", "review")
 
 
 class Archive:
     """Rows in `store`, everything else in `files`, and `marks` of what must be erased."""
 
-    def __init__(self, store: Store, files: RecordingFiles, marks: Marks) -> None:
+    def __init__(self, store: Rows, files: RecordingFiles, marks: Marks) -> None:
         self.store = store
         self.files = files
         self.vault = Vault(files)

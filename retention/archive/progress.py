@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from retention.recording import worker_of
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.storage.files import alone
 from retention.storage.places import Places
 
@@ -50,13 +50,13 @@ def is_running(places: Places) -> bool:
         return True
 
 
-def left_by(store: Store, worker: int) -> tuple[str, ...]:
+def left_by(store: Rows, worker: int) -> tuple[str, ...]:
     """The calls of a worker, oldest first. Under its lock, before it takes a call, these are its
     predecessor's."""
     return tuple(id for id, of in store.in_progress().items() if of == worker)
 
 
-def of_the_living(store: Store, ids: Iterable[str] = ()) -> frozenset[str]:
+def of_the_living(store: Rows, ids: Iterable[str] = ()) -> frozenset[str]:
     """The calls of all workers that are at work; `ids`: also look among these, whose rows may come later.
 
     Raises OSError.

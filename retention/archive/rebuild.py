@@ -16,7 +16,8 @@ from retention.recording import Json, RecordError, Recording, Status, begun_at, 
 from retention.rows.chain import PERSONAL
 from retention.rows.chain_head import ChainHeadError, read_head
 from retention.rows.pages import Listing, Row
-from retention.rows.store import DamagedRow, Store, StoreError, UnknownId
+from retention.rows.rows import Rows
+from retention.rows.store import DamagedRow, StoreError, UnknownId
 from retention.storage.keys import Identity, KeysError
 from retention.storage.recording_files import FileKind, sha256
 
@@ -86,7 +87,7 @@ def rebuild(
     return work.done
 
 
-def _row(store: Store, id: str) -> Recording | DamagedRow | None:
+def _row(store: Rows, id: str) -> Recording | DamagedRow | None:
     try:
         return store.recording(id)
     except UnknownId:
@@ -103,7 +104,7 @@ def _hold_of(raw: Row) -> Json | None:
         return whole_hold({})
 
 
-def _is_older(store: Store) -> bool:
+def _is_older(store: Rows) -> bool:
     """Whether the exported head is missing in the chain: an older database was restored.
 
     True, too, if that head cannot be read.

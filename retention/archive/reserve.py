@@ -29,7 +29,8 @@ from pathlib import Path
 
 from retention.archive.progress import is_at_work, lasting
 from retention.recording import Json, Receipt, RecordError, Recording, Sum, parse_json
-from retention.rows.store import DamagedRow, Store, UnknownId
+from retention.rows.rows import Rows
+from retention.rows.store import DamagedRow, UnknownId
 from retention.storage import files
 from retention.storage.places import Places
 
@@ -191,7 +192,7 @@ def recordings_in(places: Places) -> frozenset[str]:
     return frozenset(ids)
 
 
-def take_in(store: Store, path: Path) -> list[str]:
+def take_in(store: Rows, path: Path) -> list[str]:
     """Write what is in a reserve into the database, and empty it; returns the ids of its calls.
 
     No process may be using it. Rows that are newer in the database stay, and so do those that cannot be read.
@@ -211,7 +212,7 @@ def take_in(store: Store, path: Path) -> list[str]:
     return list(dict.fromkeys(record.id for record in records if not isinstance(record, Sum)))
 
 
-def _take(store: Store, record: Record) -> None:
+def _take(store: Rows, record: Record) -> None:
     match record:
         case Receipt():
             try:

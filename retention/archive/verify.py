@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retention.archive.archive import Archive, ArchiveError
+from retention.archive.archive import CLOSED, Archive, ArchiveError
 from retention.archive.erasure import stuck
 from retention.archive.metadata import beside
 from retention.archive.orphans import orphans
@@ -27,14 +27,6 @@ from retention.storage.recording_files import FileKind, sha256
 
 Progress = Callable[[str, int, int], None]  # what, done, total
 
-_CLOSED = Listing(
-    table="recordings",
-    order=("started_at", "id"),
-    columns="id, sha256",
-    indexed="purged_at IS NULL",
-    where=["status = ?"],
-    values=[Status.CLOSED.value],
-)
 _LEAP = 10_000_000  # how many numbers a broken seq may skip: marks are kept by number
 _THERE, _SUPERSEDED, _SEEN = 1, 2, 4
 
@@ -126,7 +118,8 @@ class _Verification:
         """Compare each row of one table with its entry."""
         table, done = TABLES[kind], 0
         total = self.store.tally()[table]
-        for rows in batches(self.store.each(Listing(table=table, order=("rowid",))), PAGE):
+        numbered = Listing(table=table, order=(self.store.dialect.numbers[table],))
+        for rows in batches(self.store.each(numbered), PAGE):
             entries = self.store.entries([row["chain_seq"] or 0 for row in rows])
             for row in rows:
                 where = f"{kind} {row['id']}"
@@ -183,9 +176,9 @@ class _Verification:
 
     def files(self) -> None:
         """Hash them, and look for those without a row, and rows without them."""
-        total, done = sum(1 for _ in self.store.each(_CLOSED)), 0
+        total, done = sum(1 for _ in self.store.each(CLOSED)), 0
         named = {finding.where for finding in self.found.problems}
-        for row in self.store.each(_CLOSED):
+        for row in self.store.each(CLOSED):
             kind = self.archive.files.finished(row["id"]) if is_id(str(row["id"])) else None
             if kind is not None:
                 self.file(kind, row, alone=f"recording {row['id']}" in named)

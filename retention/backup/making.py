@@ -43,10 +43,10 @@ from retention.backup.manifest import (
 )
 from retention.backup.readme import readme
 from retention.recording import Recording, Status
-from retention.rows import counts
 from retention.rows.chain import ChainHead
 from retention.rows.selection import Selection
 from retention.rows.store import Store, StoreError, UnknownId
+from retention.rules import counts
 from retention.rules.purge import Terms, due, purge
 from retention.storage.files import alone, make_folder, private_file, sha256, sync_folder
 from retention.storage.marks import Marks
@@ -83,7 +83,10 @@ def back_up(
     After a crash it is not there; the next one removes what is left of it. `files_in(root)` keeps recordings
     below a backup's root. Raises BackupError, StoreError, OSError.
     """
-    if archive.store.places is None:
+    store = archive.store
+    if not isinstance(store, Store):
+        raise BackupError("the rows are in a shared database: back that up with its own tools")
+    if store.places is None:
         raise BackupError("there is no database yet, and nothing to back up")
     make_folder(wish.folder)
     try:
@@ -91,7 +94,7 @@ def back_up(
             for path in wish.folder.iterdir():
                 if UNFINISHED.fullmatch(path.name):
                     shutil.rmtree(path)
-            return _made(archive, archive.store.places, wish, files_in, progress)
+            return _made(archive, store, wish, files_in, progress)
     except BlockingIOError as error:
         raise BackupError(f"{wish.folder}: another backup is being made there") from error
 
@@ -110,21 +113,22 @@ def past(folder: Path, now: datetime) -> list[tuple[Path, datetime]]:
 
 def _made(
     archive: Archive,
-    places: Places,
+    store: Store,
     wish: Wish,
     files_in: Callable[[Path], RecordingFiles],
     progress: Progress,
 ) -> tuple[Path, Manifest]:
     final = wish.folder / f"sipagent-{wish.now:%Y%m%dT%H%M%SZ}"
     root = wish.folder / f".{final.name}.unfinished"
+    assert store.places is not None
     if final.exists():
         raise BackupError(f"{final}: is there already")
     root.mkdir(mode=0o700)
     try:
-        work = _Making(archive, places, wish, root, files_in(root))
+        work = _Making(archive, store.places, wish, root, files_in(root))
         work.bulk(progress)
         os.sync()
-        with archive.store.copied_to(root / DATABASE) as head:
+        with store.copied_to(root / DATABASE) as head:
             work.settle()
         manifest = work.finish(work.purged() or head)
         root.rename(final)

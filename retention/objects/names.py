@@ -25,6 +25,11 @@ def object_name(id: str, kind: FileKind) -> str:
     """The name of an object. Raises ArchiveError for an id that is not valid."""
     if not is_id(id):
         raise ArchiveError(f"{id!r} is not the id of a recording")
+    return any_name(id, kind)
+
+
+def any_name(id: str, kind: FileKind) -> str:
+    """That of whatever is taken for an id, to be shown."""
     return f"{_BEGIN[area_of(kind)]}{id}.{kind}"
 
 

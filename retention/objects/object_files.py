@@ -5,7 +5,7 @@ is gone from there or is told of. `SpooledFiles` is for whoever carries calls: i
 the spool alone and waits for no network; what lies there goes up, and what must go is removed from the store,
 by a thread of the host: see `pieces`.
 
-Which objects there are is known by their rows (`retention.rows.objects`), so nothing is ever listed.
+Which objects there are is known by their rows (`retention.object_rows`), so nothing is ever listed.
 """
 
 import errno
@@ -21,9 +21,11 @@ from io import BufferedIOBase
 from itertools import count
 from pathlib import Path
 
+from retention.object_rows import ObjectRow, ObjectRows, State, new_put
 from retention.objects.client import Bucket, CannotHold, NoSuchObject, ObjectError
 from retention.objects.names import (
     PIECE,
+    any_name,
     area_of,
     file_of,
     object_name,
@@ -34,10 +36,9 @@ from retention.objects.names import (
 from retention.objects.reading import open_object
 from retention.objects.removals import Wrong, remove_name, remove_rows
 from retention.recording import is_id
-from retention.rows.objects import ObjectRow, ObjectRows, State, new_put
 from retention.storage import files
 from retention.storage.files import Naming
-from retention.storage.local_files import FETCHED, LocalFiles
+from retention.storage.local_files import LocalFiles
 from retention.storage.marks import ArchiveError
 from retention.storage.recording_files import FORMATS, Area, FileKind
 
@@ -67,7 +68,7 @@ class ObjectFiles:
     # names
 
     def name(self, id: str, kind: FileKind) -> str:
-        return shown(area_of(kind), f"{id}.{kind}")
+        return any_name(id, kind)
 
     def where(self, id: str, kind: FileKind) -> str:
         return self.bucket.url(object_name(id, kind))
@@ -76,13 +77,17 @@ class ObjectFiles:
         return self.where(id, kind)
 
     def names(self, area: Area) -> list[tuple[str, str | None]]:
-        found: dict[str, str | None] = {
-            shown(area, name.rpartition("/")[2]): id for name, id in self.local.names(area)
-        }
-        for name, id in self.rows.names():
-            if file_of(one := without_number(name))[0] is area:
-                found[one] = id
-        return sorted(found.items())
+        return sorted(self.each_name(area))
+
+    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        here = {shown(area, name.rpartition("/")[2]): id for name, id in self.local.each_name(area)}
+        yield from here.items()
+        before = ""
+        for name, id in self.rows.names(_KINDS[area]):
+            one = without_number(name)
+            if one != before and one not in here:
+                yield one, id
+            before = one
 
     def is_there(self, name: str) -> bool:
         area, file = file_of(name)
@@ -188,7 +193,7 @@ class ObjectFiles:
         if (made := self.local.path(id, kind)).exists():
             yield made
             return
-        folder = self.local.recordings / FETCHED
+        folder = self.local.fetched
         files.make_folder(folder)
         sweep(folder)
         copy = folder / f"{os.getpid()}-{next(self._fetched)}"
@@ -349,7 +354,7 @@ class ObjectFiles:
 
 
 class SpooledFiles(ObjectFiles):
-    """The same, for who may not wait for a network: it writes to the spool, and removes from there.
+    """For who may not wait for a network: it writes to the spool, and removes from there.
 
     The store follows: a thread of the host sends up what lies in the spool, and removes what rows and marks
     say must go.
@@ -373,7 +378,7 @@ class SpooledFiles(ObjectFiles):
         return self.local.remove(area, id)
 
     def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
-        return {}  # the list says so: see `retention.rows.objects`
+        return {}  # the list says so: see `retention.object_rows`
 
     def remove_name(self, name: str) -> bool:
         area, file = file_of(name)

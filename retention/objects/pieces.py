@@ -5,7 +5,7 @@
     first    its key, without which no piece could ever be opened
 
 It only reads files that others write, so it is in no call's way: no call waits for it, and the store may be
-slow or away for as long as the disk has room. Every put has its row first (`retention.rows.objects`), and
+slow or away for as long as the disk has room. Every put has its row first (`retention.object_rows`), and
 only a recording that is open or closed gets one: what was refused before that gets none, what is refused
 later is on the list by then. Another thread removes (`refusals`), so that no removal waits for a put.
 """
@@ -17,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from retention.object_rows import ObjectRow, State, new_put
 from retention.objects.client import PARALLEL, Bucket, ObjectError
 from retention.objects.names import PIECE, WHOLE, object_name, piece_name
 from retention.recording import Recording, Status
-from retention.rows.objects import ObjectRow, State, new_put
 from retention.rows.selection import Selection
 from retention.rows.store import Store, StoreError, UnknownId
 from retention.storage import files
@@ -39,11 +39,11 @@ Known = Callable[[str], Recording | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What lies on this host: its own rows, its spool and marks; and the store that these go to."""
+    """What lies on this host: its own rows, its files and marks; and the store that these go to."""
 
     bucket: Bucket
     store: Store
-    spool: LocalFiles
+    here: LocalFiles
     marks: Marks
     clock: Now
     known: Known = lambda id: None
@@ -106,7 +106,7 @@ class Uploads:
         self._bucket = host.bucket
         self._store = host.store
         self._rows = host.store.objects
-        self._spool = host.spool
+        self._here = host.here
         self._marks = host.marks
         self._clock = host.clock
         self._known = host.known
@@ -149,7 +149,7 @@ class Uploads:
         """Those whose sound or metadata lies in the spool, and whose row is not open any more."""
         found = {
             id
-            for name, id in self._spool.names(Area.RECORDINGS)
+            for name, id in self._here.names(Area.RECORDINGS)
             if id is not None and name.endswith(_FINISHED) and not name.endswith(".tmp")
         }
         return sorted(id for id in found if id not in opened and not self._marks.forbidden(id))
@@ -159,7 +159,7 @@ class Uploads:
         for id in ids:
             if id in self._keyed or self._marks.forbidden(id):
                 continue
-            path = self._spool.path(id, FileKind.KEY)
+            path = self._here.path(id, FileKind.KEY)
             if self._is_up(id, FileKind.KEY):
                 self._keyed.add(id)
             elif path.exists():
@@ -169,7 +169,7 @@ class Uploads:
     def _pieces(self, opened: Iterable[str], now: float) -> list[_Job]:
         jobs = []
         for id in opened:
-            path = self._spool.path(id, PIECE)
+            path = self._here.path(id, PIECE)
             if self._marks.forbidden(id) or not path.exists():
                 continue
             known = self._growing.get(id) or self._resumed(id)
@@ -251,10 +251,10 @@ class Uploads:
             return None
         try:
             if row.kind == FileKind.SEALED:
-                with self._spool.path(row.id, FileKind.SEALED).open("rb") as whole:
+                with self._here.path(row.id, FileKind.SEALED).open("rb") as whole:
                     version = self._bucket.put(row.name, whole, row.sha256 or "", held=row.held)
             else:
-                with self._spool.path(row.id, FileKind(row.kind)).open("rb") as file:
+                with self._here.path(row.id, FileKind(row.kind)).open("rb") as file:
                     file.seek(job.first)
                     content = file.read(row.bytes)
                 version = self._bucket.put(row.name, content, row.sha256 or "", held=row.held)
@@ -270,7 +270,7 @@ class Uploads:
             known.pending = job.row
 
     def _anew(self, row: ObjectRow) -> ObjectRow:
-        """The same bytes under the same name, so that it does not matter which of both puts arrives last."""
+        """Bytes and name as before, so that it does not matter which of both puts arrives last."""
         return replace(row, put=new_put(), state=State.PUTTING, at=self._clock(), version=None, since=None)
 
     # the end of a recording
@@ -293,7 +293,7 @@ class Uploads:
 
     def _send_file(self, id: str, kind: FileKind, *, held: bool) -> list[ObjectError]:
         """Unless it is up as it is here; what had its name before must go."""
-        path = self._spool.path(id, kind)
+        path = self._here.path(id, kind)
         if not path.exists():
             return []
         digest, size = files.sha256(path), path.stat().st_size
@@ -314,7 +314,7 @@ class Uploads:
 
     def _forget_here(self, id: str) -> None:
         for kind in WHOLE:
-            files.unlink([self._spool.path(id, kind)])
+            files.unlink([self._here.path(id, kind)])
 
     # steps
 
@@ -342,7 +342,7 @@ class Uploads:
 
     def _is_up_or_absent(self, id: str) -> bool:
         """Whether nothing here is more than what is up."""
-        return all(self._is_up(id, kind) or not self._spool.path(id, kind).exists() for kind in WHOLE)
+        return all(self._is_up(id, kind) or not self._here.path(id, kind).exists() for kind in WHOLE)
 
     def _is_up(self, id: str, kind: FileKind) -> bool:
         return any(row.kind == kind and row.state is State.THERE for row in self._rows.of([id]))
@@ -350,11 +350,11 @@ class Uploads:
     def _count(self, opened: Iterable[str], finished: Iterable[str], now: float) -> None:
         waiting = 0
         for id in opened:
-            path = self._spool.path(id, PIECE)
+            path = self._here.path(id, PIECE)
             if path.exists() and (known := self._growing.get(id)) is not None:
                 waiting += max(0, path.stat().st_size - known.sent)
         for id in finished:
-            path = self._spool.path(id, FileKind.SEALED)
+            path = self._here.path(id, FileKind.SEALED)
             waiting += path.stat().st_size if path.exists() else 0
         late = 0.0 if self.pace.since is None else now - self.pace.since
         self.figures = UploadFigures(

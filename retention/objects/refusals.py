@@ -8,10 +8,10 @@ after twice that, and so on, up to a minute.
 import time
 from dataclasses import dataclass
 
+from retention.object_rows import State
 from retention.objects.client import ObjectError
 from retention.objects.pieces import Host
 from retention.objects.removals import Wrong, remove_hidden, remove_rows, remove_unknown
-from retention.rows.objects import State
 from retention.rows.store import StoreError
 
 _REFUSED = "refused"

@@ -1,6 +1,6 @@
 """Removes objects for good: every version that is known, and where an answer was lost, those that are not.
 
-A removal is durable before it begins: rows that are `removing` (see `retention.rows.objects`), or the mark of
+A removal is durable before it begins: rows that are `removing` (see `retention.object_rows`), or the mark of
 a refusal. Keys go first, so that whatever cannot be removed now can't be opened any more; metadata goes last.
 A put without an answer may still arrive for as long as its signature is valid; so its row stays on the list,
 and is looked for again, until then.
@@ -9,15 +9,14 @@ and is looked for again, until then.
 import errno
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 
+from retention.object_rows import UNSURE, ObjectRow, ObjectRows
 from retention.objects.client import AT_ONCE, PARALLEL, Bucket, Denied, ObjectError
 from retention.objects.names import WHOLE, object_name, piece_name, shown
-from retention.rows.objects import ObjectRow, ObjectRows
 from retention.storage.recording_files import Area, FileKind
 
-UNSURE = timedelta(minutes=16)  # S3 takes a request whose signature is 15 minutes old
 _MOST = 1000  # versions of one name
 _ORDER = {FileKind.KEY: 0, FileKind.METADATA: 2}  # all sound between them
 

@@ -93,9 +93,13 @@ def public(kind: str, record: Json) -> Json:
     hidden = PERSONAL[kind]
     fields = {name: value for name, value in _told(kind, record).items() if name not in hidden}
     if kind == "recording":
-        hold = record.get("hold")
-        fields["hold"] = {name: hold.get(name) for name in _OPEN_ABOUT_HOLDS} if hold else None
+        fields["hold"] = open_hold(hold) if (hold := record.get("hold")) else None
     return fields
+
+
+def open_hold(hold: Json) -> Json:
+    """What of a hold leads to no person: its ground and review."""
+    return {name: hold.get(name) for name in _OPEN_ABOUT_HOLDS}
 
 
 def public_text(kind: str, record: Json) -> str:

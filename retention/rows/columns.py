@@ -5,6 +5,7 @@ from typing import Any
 
 from retention.recording import Json, RecordError
 
+UNREADABLE = "unreadable"  # in a row of which something cannot be read: why
 OF_THE_CHAIN = ("salt", "chain_seq")  # columns that are no field of a record
 
 _NESTED = ("notice", "pauses", "hold", "events")
@@ -14,13 +15,13 @@ _FLOATS = ("duration_s", "confidence")  # an int comes back as a float: the chai
 
 def to_row(record: Json) -> Json:
     """The columns of a record."""
-    return {
-        name: json_text(value) if isinstance(value, (list, dict)) else value for name, value in record.items()
-    }
+    return {name: _column(value) for name, value in record.items()}
 
 
 def from_row(row: dict[str, Any]) -> Json:
     """The fields of a row, without what belongs to the chain. Raises RecordError."""
+    if UNREADABLE in row:
+        raise RecordError(row[UNREADABLE])
     plain: Json = {}
     for name, value in row.items():
         if name in _NESTED and value is not None:
@@ -47,6 +48,12 @@ def as_read(record: Json) -> Json:
     """A record as the database will give it back."""
     floats = {name: float(record[name]) for name in _FLOATS if record.get(name) is not None}
     return record | floats if floats else record
+
+
+def _column(value: object) -> object:
+    if isinstance(value, bool):
+        return int(value)
+    return json_text(value) if isinstance(value, (list, dict)) else value
 
 
 def _nested(name: str, text: str) -> object:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from retention.recording import Status, to_text
+from retention.rows.dialect import Dialect
 from retention.rows.pages import Listing
 
 _BY_TIME = ("started_at", "id")
-PERSONAL_NOTES = Listing(table="notes", order=("id",), indexed="salt IS NOT NULL")
 
 
 def recordings(expired: datetime, started: datetime) -> Iterator[Listing]:
@@ -28,32 +28,37 @@ def recordings(expired: datetime, started: datetime) -> Iterator[Listing]:
     )
 
 
-def receipts(expired: datetime, started: datetime) -> Iterator[Listing]:
+def receipts(expired: datetime, started: datetime, dialect: Dialect) -> Iterator[Listing]:
     """Receipts that still lead to a person, and began before `started`, or expired before `expired`."""
-    yield from _either("receipts", "salt IS NOT NULL", expired, started)
+    yield from _either("receipts", dialect.personal, expired, started)
 
 
-def notes(expired: datetime, written: datetime | None) -> Listing:
+def personal_notes(dialect: Dialect) -> Listing:
+    """Notes that have a text."""
+    return Listing(table="notes", order=("id",), indexed=dialect.personal)
+
+
+def notes(expired: datetime, written: datetime | None, dialect: Dialect) -> Listing:
     """Notes that have a text, and expired at `expired`, or are older than `written`."""
     values = [to_text(expired), to_text(written or datetime.min.replace(tzinfo=UTC))]
-    return replace(PERSONAL_NOTES, where=["expires_at <= ? OR at < ?"], values=values)
+    return replace(personal_notes(dialect), where=["expires_at <= ? OR at < ?"], values=values)
 
 
-def accesses(before: datetime) -> Listing:
+def accesses(before: datetime, dialect: Dialect) -> Listing:
     """Uses with a name, made before `before`, but not of recordings still kept."""
-    return _of_nobody_kept("accesses", before)
+    return _of_nobody_kept("accesses", before, dialect)
 
 
-def approvals(before: datetime) -> Listing:
+def approvals(before: datetime, dialect: Dialect) -> Listing:
     """What was asked for before `before` and names somebody, but not of recordings still kept."""
-    return _of_nobody_kept("approvals", before)
+    return _of_nobody_kept("approvals", before, dialect)
 
 
-def _of_nobody_kept(table: str, before: datetime) -> Listing:
+def _of_nobody_kept(table: str, before: datetime, dialect: Dialect) -> Listing:
     kept = "SELECT 1 FROM recordings WHERE id = recording_id AND purged_at IS NULL"
     where = ["at < ?", f"NOT EXISTS ({kept})"]
     values = [to_text(before)]
-    return Listing(table=table, order=("id",), indexed="salt IS NOT NULL", where=where, values=values)
+    return Listing(table=table, order=("id",), indexed=dialect.personal, where=where, values=values)
 
 
 def _either(table: str, indexed: str, expired: datetime, started: datetime) -> tuple[Listing, Listing]:

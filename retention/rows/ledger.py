@@ -1,10 +1,9 @@
 """Writes rows together with their entry in the chain. The caller has a transaction open."""
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Protocol
 
 from retention.recording import Json, RecordError, to_text
 from retention.rows.chain import (
@@ -25,40 +24,73 @@ from retention.rows.chain import (
 )
 from retention.rows.columns import as_read, record_of, to_row
 from retention.rows.differences import differences
+from retention.rows.pages import Row
+from retention.sqlite.tables import inserting
 
 ENTRY = tuple(column.name for column in fields(ChainEntry))  # the columns of the chain
 KINDS = {table: kind for kind, table in TABLES.items()}
 _ADOPTED = 500  # rows read at a time
 
 
+class Tables(Protocol):
+    """What the ledger asks of a database. Methods raise the errors of its driver.
+
+    Rows that come and go have the columns of `columns.to_row`, whatever the tables keep of them.
+    """
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """All rows of a query, as they are kept; leaves no cursor open."""
+        ...
+
+    def read_anyhow(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Like `read`, for rows that may be damaged: a byte that is not UTF-8 becomes U+FFFD."""
+        ...
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Run a statement."""
+        ...
+
+    def opened(self, table: str, rows: list[Row]) -> list[Row]:
+        """Rows as they are kept → as they went in."""
+        ...
+
+    def insert(self, table: str, row: Row) -> None:
+        """Add a whole row."""
+        ...
+
+    def update(self, table: str, id: str | int, row: Row) -> None:
+        """Write columns of a row that is there; either none that leads to a person, or all."""
+        ...
+
+
 class Ledger:
     """The chain of one database, and the rows that it is about; `clock` says when an entry was made.
 
-    Methods raise sqlite3.Error. `appended` is the newest head, for the caller that commits, until it is
-    taken.
+    Methods raise the errors of the database's driver. `appended` is the newest head, for the caller that
+    commits, until it is taken.
     """
 
-    def __init__(self, connection: sqlite3.Connection, clock: Callable[[], datetime]) -> None:
-        self._db = connection
+    def __init__(self, tables: Tables, clock: Callable[[], datetime]) -> None:
+        self.tables = tables
         self._clock = clock
         self.appended: ChainHead | None = None
 
     def head(self) -> ChainHead:
         """The last entry there is."""
-        rows = self.read_anyhow("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
+        rows = self.tables.read_anyhow("SELECT seq, hash FROM chain ORDER BY seq DESC LIMIT 1")
         return ChainHead(**rows[0]) if rows else ChainHead(0, GENESIS)
 
     def hash_of(self, seq: int) -> str | None:
         """The hash of one entry, if there is one."""
-        rows = self.read_anyhow("SELECT hash FROM chain WHERE seq = ?", [seq])
+        rows = self.tables.read_anyhow("SELECT hash FROM chain WHERE seq = ?", [seq])
         return str(rows[0]["hash"]) if rows else None
 
     def knows(self, head: ChainHead) -> bool:
         """Whether the chain has this head, or continues after it."""
         if head == ChainHead(0, GENESIS) or self.hash_of(head.seq) == head.hash:
             return True
-        sql = "SELECT 1 FROM chain WHERE kind = ? AND was = 0 AND instr(public, ?) > 0"
-        return self._db.execute(sql, [SEGMENT, f'"hash":"{head.hash}"']).fetchone() is not None
+        sql = "SELECT 1 FROM chain WHERE kind = ? AND was = 0 AND public LIKE ?"
+        return bool(self.tables.read(sql, [SEGMENT, f'%"hash":"{head.hash}"%']))
 
     # writing
 
@@ -67,29 +99,27 @@ class Ledger:
         record = as_read(record)
         key: str | int = record.get("id") or self._next_id(table)
         of_the_chain = self._append(table, str(key), record, None, 0)
-        row = {"id": key} | to_row(record) | of_the_chain
-        columns = ", ".join(f'"{name}"' for name in row)
-        marks = ", ".join("?" * len(row))
-        self._db.execute(f"INSERT INTO {table} ({columns}) VALUES ({marks})", list(row.values()))
+        self.tables.insert(table, {"id": key} | to_row(record) | of_the_chain)
         return key
 
     def update(self, table: str, id: str | int, record: Json) -> bool:
         """Replace a row; false if it is missing. If it was not what its entry says, one more entry tells
         that."""
-        rows = self.read_anyhow(f"SELECT * FROM {table} WHERE id = ?", [id])
-        if not rows:
+        rows = self.tables.read_anyhow(f"SELECT * FROM {table} WHERE id = ?", [id])
+        if not (rows := self.tables.opened(table, rows)):
             return False
         before, record = rows[0], as_read(record)
         if not self._is_as_told(KINDS[table], before):
             told = canonical({"entry": before["chain_seq"]})
             self._add(ALTERED, f"{KINDS[table]} {id}", 0, "", told)
         of_the_chain = self._append(table, str(id), record, before["salt"], before["chain_seq"])
-        self._write(table, id, to_row(record) | of_the_chain)
+        self.tables.update(table, id, to_row(record) | of_the_chain)
         return True
 
     def forget(self, table: str, id: int) -> bool:
         """Empty only what leads to a person in a row; false if it is empty already."""
-        row = self.read(f"SELECT * FROM {table} WHERE id = ?", [id])[0]
+        rows = self.tables.read(f"SELECT * FROM {table} WHERE id = ?", [id])
+        (row,) = self.tables.opened(table, rows)
         if row["salt"] is None:
             return False
         record = record_of(KINDS[table], row) | dict.fromkeys(PERSONAL[KINDS[table]])
@@ -105,20 +135,21 @@ class Ledger:
     def adopt(self) -> None:
         """Add entries for rows without one: they were written before there was a chain."""
         for table in TABLES.values():
-            while rows := self.read(f"SELECT * FROM {table} WHERE chain_seq IS NULL LIMIT {_ADOPTED}"):
+            while rows := self.tables.read(f"SELECT * FROM {table} WHERE chain_seq IS NULL LIMIT {_ADOPTED}"):
                 for row in rows:
                     try:
                         record = record_of(KINDS[table], row)
                     except RecordError as error:
                         raise RecordError(f"{KINDS[table]} {row['id']}: {error}") from error
-                    self._write(table, row["id"], self._append(table, str(row["id"]), record, None, 0))
+                    of_the_chain = self._append(table, str(row["id"]), record, None, 0)
+                    self.tables.update(table, row["id"], of_the_chain)
 
     # steps
 
-    def _is_as_told(self, kind: str, row: dict[str, Any]) -> bool:
+    def _is_as_told(self, kind: str, row: Row) -> bool:
         """Whether a row is in the state that its entry tells: a new entry must not cover what was altered."""
         sql = "SELECT * FROM chain WHERE seq = ? AND kind = ? AND subject = ?"
-        entries = self.read_anyhow(sql, [row["chain_seq"], kind, str(row["id"])])
+        entries = self.tables.read_anyhow(sql, [row["chain_seq"], kind, str(row["id"])])
         return bool(entries) and not differences(kind, row, ChainEntry(**entries[0]))
 
     def _append(self, table: str, subject: str, record: Json, salt: str | None, was: int) -> Json:
@@ -137,36 +168,10 @@ class Ledger:
             before.seq + 1, to_text(self._clock()), kind, subject, was, personal, public, hash=""
         )
         entry = replace(entry, hash=link(before.hash, entry))
-        self._db.execute(
-            f"INSERT INTO chain ({', '.join(ENTRY)}) VALUES ({', '.join('?' * len(ENTRY))})", astuple(entry)
-        )
+        self.tables.execute(inserting("chain", ENTRY), astuple(entry))
         self.appended = ChainHead(entry.seq, entry.hash)
         return entry.seq
 
-    def _write(self, table: str, id: str | int, row: Json) -> None:
-        changes = ", ".join(f'"{name}" = ?' for name in row)
-        self._db.execute(f"UPDATE {table} SET {changes} WHERE id = ?", [*row.values(), id])
-
     def _next_id(self, table: str) -> int:
-        return int(self._db.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
-
-    def read_anyhow(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
-        """Like `read`, for rows that may be damaged: a byte that is not UTF-8 becomes U+FFFD."""
-        try:
-            return self.read(sql, values)
-        except sqlite3.OperationalError:
-            self._db.text_factory = _legible
-            try:
-                return self.read(sql, values)
-            finally:
-                self._db.text_factory = str
-
-    def read(self, sql: str, values: Sequence[object] = ()) -> list[dict[str, Any]]:
-        """All rows of a query; leaves no cursor open."""
-        cursor = self._db.execute(sql, values)
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-
-
-def _legible(text: bytes) -> str:
-    return text.decode(errors="replace")
+        (row,) = self.tables.read(f"SELECT coalesce(max(id), 0) + 1 AS next FROM {table}")
+        return int(row["next"])

@@ -16,6 +16,8 @@ BATCH = 250  # rows in one transaction
 # keeps each transaction as short as that, and then pauses longer.
 BREATH_S = 0.06
 
+COUNT = "count(*) AS n"  # columns of a listing that counts: one row a page
+
 Item = TypeVar("Item")
 
 Row = dict[str, Any]
@@ -28,10 +30,12 @@ class Listing:
 
     `indexed`, with its `indexed_values`, is a condition that an index answers, so that rows without it are
     not even read. `start` and `stop` (exclusive) bound the first column of `order`. `behind` is the key of
-    the row after which the listing begins, in place of the bound at that end.
+    the row after which the listing begins, in place of the bound at that end. `of` is the table whose rows
+    these are, where `table` joins several. `accepts` are conditions for rows as they went in.
     """
 
     table: str
+    of: str = ""
     order: tuple[str, ...]
     columns: str = "*"
     where: Sequence[str] = ()
@@ -43,6 +47,12 @@ class Listing:
     behind: tuple[object, ...] | None = None
     descending: bool = False
     limit: int | None = None
+    accepts: Sequence[Callable[[Row], bool]] = ()
+
+    @property
+    def rows_of(self) -> str:
+        """The table whose rows these are."""
+        return self.of or self.table
 
 
 def batches(rows: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -62,14 +72,21 @@ def breathing(rows: Iterable[Item], over: Callable[[], bool] = lambda: False) ->
         yield batch
 
 
-def each_row(query: Query, listing: Listing) -> Iterator[Row]:
-    """The rows that match, in order. Each page is read when needed, with what was written meanwhile."""
+def each_row(
+    query: Query, listing: Listing, opened: Callable[[list[Row]], list[Row]] = lambda rows: rows
+) -> Iterator[Row]:
+    """The rows that match, in order. Each page is read when needed, with what was written meanwhile.
+
+    `opened`: rows as they are kept → as they went in.
+    """
     behind = listing.behind
     left = listing.limit
-    size = PAGE if listing.where or left is None else min(PAGE, left)
+    size = PAGE if listing.where or listing.accepts or left is None else min(PAGE, left)
     while left is None or left > 0:
         last = _last_of_page(query, listing, behind, size)
-        rows = _page(query, listing, behind, last)
+        rows = opened(_page(query, listing, behind, last))
+        if listing.accepts:
+            rows = [row for row in rows if all(accepts(row) for accepts in listing.accepts)]
         if left is not None:
             rows = rows[:left]
             left -= len(rows)
@@ -96,8 +113,8 @@ def _page(
     where, values = _span(listing, behind, last)
     for condition in listing.where:  # `IS TRUE`: SQLite must not choose an index for it
         where += f"{' AND' if where else ' WHERE'} ({condition}) IS TRUE"
-    sql = f"SELECT {listing.columns} FROM {listing.table}{where} ORDER BY {_order(listing)}"
-    return query(sql, [*values, *listing.values])
+    order = "" if listing.columns == COUNT else f" ORDER BY {_order(listing)}"
+    return query(f"SELECT {listing.columns} FROM {listing.table}{where}{order}", [*values, *listing.values])
 
 
 def _span(

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from retention.recording import Receipt, Sum
 from retention.rows.faults import HeadNotWritten
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 
 RECEIPTS = 1000  # an hour
 BATCH = 200  # receipts in one transaction
@@ -81,7 +81,7 @@ class PendingRejections:
         """Whether something is counted that will be due in a minute."""
         return bool(self._counts)
 
-    def write(self, store: Store, now: datetime, *, over: bool = False) -> int:
+    def write(self, store: Rows, now: datetime, *, over: bool = False) -> int:
         """Write what is due, at most a batch of receipts, in one transaction; returns how many calls.
 
         What could not be written is kept. Raises StoreError.
@@ -135,7 +135,7 @@ def sum_of(counts: dict[Kind, Span]) -> int:
     return sum(span.count for span in counts.values())
 
 
-def _room(store: Store, now: datetime, wanted: int) -> int:
+def _room(store: Rows, now: datetime, wanted: int) -> int:
     """How many more receipts this hour may have, up to `wanted`; they are counted as used."""
     if not wanted:
         return 0

@@ -14,7 +14,7 @@ from datetime import date, datetime
 from retention.approval import Approval, Asked, State
 from retention.archive.archive import Archive, ArchiveError
 from retention.recording import Access, Recording
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.rules import hold as holds
 from retention.rules.hold import Hold, HoldError, place, release, same_person
 from retention.rules.purge import due
@@ -98,7 +98,7 @@ def withdraw(archive: Archive, number: int, trace: Access, answer: str | None = 
     return _end(archive, number, replace(trace, action="withdraw"), State.WITHDRAWN, answer)
 
 
-def pending(store: Store) -> list[Approval]:
+def pending(store: Rows) -> list[Approval]:
     """What waits for somebody, the longest first. Raises StoreError."""
     return list(store.each_approval(pending=True))[::-1]
 
@@ -132,7 +132,7 @@ def begin_approved(
         raise
 
 
-def why_not(store: Store, recording: Recording, asked: Approval, rules: Rules) -> str | None:
+def why_not(store: Rows, recording: Recording, asked: Approval, rules: Rules) -> str | None:
     """Why this cannot be asked for, or done any more, in one line; None if it can. Raises StoreError."""
     others = (one for one in store.approvals(recording.id) if one.id != asked.id)
     for one in others:

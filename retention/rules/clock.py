@@ -21,7 +21,8 @@ from pathlib import Path
 
 from retention.recording import Access, Json, from_text, to_text
 from retention.rows.pages import Listing
-from retention.rows.store import NoRoom, Store
+from retention.rows.rows import Rows
+from retention.rows.store import NoRoom
 from retention.rules.adjtimex import is_synchronised
 
 FORWARD = timedelta(days=1)
@@ -104,7 +105,7 @@ def step(seen: BelievedReadings, now: ClockReading, known: datetime | None = Non
     return None
 
 
-def look(store: Store, now: ClockReading, stamped: Stamped = never) -> str | None:
+def look(store: Rows, now: ClockReading, stamped: Stamped = never) -> str | None:
     """Compare the clock with what was seen before, and remember it; why purging is suspended, if it is.
 
     Once suspended it stays so until `resume`, even if the clock is right again; across boots, until the time
@@ -118,7 +119,7 @@ def look(store: Store, now: ClockReading, stamped: Stamped = never) -> str | Non
         return suspended(store, now, stamped)
 
 
-def _look(store: Store, now: ClockReading, stamped: Stamped) -> str | None:
+def _look(store: Rows, now: ClockReading, stamped: Stamped) -> str | None:
     with store.write():
         kept = _load(store)
         doubt = _judged(store, kept, now, stamped)
@@ -135,14 +136,14 @@ def _look(store: Store, now: ClockReading, stamped: Stamped) -> str | None:
         return None if doubt is None else doubt.why
 
 
-def suspended(store: Store, now: ClockReading | None = None, stamped: Stamped = never) -> str | None:
+def suspended(store: Rows, now: ClockReading | None = None, stamped: Stamped = never) -> str | None:
     """Why purging is suspended, or would be by a look at `now`; stores nothing. Raises StoreError."""
     kept = _load(store)
     doubt = kept.doubt if now is None else _judged(store, kept, now, stamped)
     return None if doubt is None else doubt.why
 
 
-def resume(store: Store, now: ClockReading, by: Access) -> bool:
+def resume(store: Rows, now: ClockReading, by: Access) -> bool:
     """A person (`by`, for the trace) says that the clock is right; false if nothing was suspended."""
     with store.write():
         doubt = _load(store).doubt
@@ -160,7 +161,7 @@ class _Kept:
     doubt: ClockDoubt | None
 
 
-def _judged(store: Store, kept: _Kept, now: ClockReading, stamped: Stamped) -> ClockDoubt | None:
+def _judged(store: Rows, kept: _Kept, now: ClockReading, stamped: Stamped) -> ClockDoubt | None:
     """The doubt about `now`, after asking all sources that may confirm it."""
     if kept.doubt is not None:
         settled = kept.doubt.may_be_confirmed and _is_confirmed(kept.seen, now, stamped)
@@ -176,7 +177,7 @@ def _judged(store: Store, kept: _Kept, now: ClockReading, stamped: Stamped) -> C
     return step(kept.seen, now, _last_known(store, kept.seen))
 
 
-def _first_step(store: Store, now: ClockReading) -> ClockDoubt | None:
+def _first_step(store: Rows, now: ClockReading) -> ClockDoubt | None:
     """The doubt about `now` if no look is remembered."""
     segments = Listing(table="chain", order=("seq",), indexed="kind = 'segment' AND was = 0")
     begun = list(store.each(segments))
@@ -217,7 +218,7 @@ def _goes_on(seen: BelievedReadings, now: ClockReading) -> bool:
     return seen.first.boot == now.boot and moved <= FORWARD and _gained(seen.last, now) >= -BACKWARD
 
 
-def _last_known(store: Store, seen: BelievedReadings) -> datetime:
+def _last_known(store: Rows, seen: BelievedReadings) -> datetime:
     """The time of the last look, or of chain entries that follow it, each within a day of the one before.
 
     This leaves out what a wrong clock has written since: it is further off.
@@ -234,7 +235,7 @@ def _last_known(store: Store, seen: BelievedReadings) -> datetime:
     return known
 
 
-def _has_past(store: Store, now: datetime) -> bool:
+def _has_past(store: Rows, now: datetime) -> bool:
     """Whether a purge could remove something older than a day."""
     day_ago = to_text(now - FORWARD)
     kept = Listing(
@@ -245,11 +246,11 @@ def _has_past(store: Store, now: datetime) -> bool:
         columns="id",
         limit=1,
     )
-    receipts = replace(kept, table="receipts", indexed="salt IS NOT NULL")
+    receipts = replace(kept, table="receipts", indexed=store.dialect.personal)
     notes = Listing(
         table="notes",
         order=("id",),
-        indexed="salt IS NOT NULL",
+        indexed=store.dialect.personal,
         where=["at < ?"],
         values=[day_ago],
         columns="id",
@@ -259,7 +260,7 @@ def _has_past(store: Store, now: datetime) -> bool:
     return any(row for table in tables for row in store.each(table))
 
 
-def _trace(store: Store, now: ClockReading, action: str, detail: str, outcome: str) -> None:
+def _trace(store: Rows, now: ClockReading, action: str, detail: str, outcome: str) -> None:
     store.add_access(Access(at=now.wall, action=action, by="agent", outcome=outcome, detail=detail))
 
 
@@ -272,7 +273,7 @@ def _length(span: timedelta) -> str:
     return str(timedelta(seconds=round(span.total_seconds())))
 
 
-def _load(store: Store) -> _Kept:
+def _load(store: Rows) -> _Kept:
     row = store.clock_row()
     if row is None:
         return _Kept(None, None)
@@ -290,7 +291,7 @@ def _load(store: Store) -> _Kept:
         return _Kept(None, ClockDoubt(why or UNREADABLE, may_be_confirmed=False))
 
 
-def _keep(store: Store, seen: BelievedReadings | None, doubt: ClockDoubt | None) -> None:
+def _keep(store: Rows, seen: BelievedReadings | None, doubt: ClockDoubt | None) -> None:
     told: Json = {
         "first": seen and _json(seen.first),
         "last": seen and _json(seen.last),

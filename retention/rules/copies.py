@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from retention.recording import Recording
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.rules.use import CUT, without_person
 
 
@@ -60,7 +60,7 @@ def _told(channel: str, path: str, recording: Recording) -> str:
     return f"{channel} to {quoted}"
 
 
-def known_copies(store: Store, id: str) -> list[Copy]:
+def known_copies(store: Rows, id: str) -> list[Copy]:
     """Where copies of this recording went, each place once, oldest first; elsewhere, each person's.
 
     Raises StoreError.

@@ -10,12 +10,14 @@ match them.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from errno import EAGAIN
 from typing import TypeVar
 
 from retention.archive.archive import Archive, why_held
 from retention.recording import Access, Receipt, Recording, Status
 from retention.rows.chain import ChainHead, is_personal
-from retention.rows.store import Store, UnknownId
+from retention.rows.rows import Rows
+from retention.rows.store import UnknownId
 from retention.rules.copies import Copy, known_copies
 from retention.rules.purge import finish
 from retention.rules.use import already_purged, discreet
@@ -37,7 +39,7 @@ class KeptCall:
     receipt: Receipt | None
 
     @classmethod
-    def find(cls, store: Store, id: str) -> "KeptCall":
+    def find(cls, store: Rows, id: str) -> "KeptCall":
         """What is kept of this call. Raises UnknownId if there is nothing."""
         recording, receipt = _known(store.recording, id), _known(store.receipt, id)
         row = recording or receipt
@@ -72,8 +74,8 @@ class Deletion:
 def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetime]) -> Deletion:
     """Delete this call now; after a crash the next purge finishes it.
 
-    `clock` tells when the sound is gone. Raises NotDeleted, UnknownId, StoreError; OSError for a file that
-    cannot be removed: the next purge tries again.
+    `clock` tells when the sound is gone. Raises NotDeleted, UnknownId, StoreError; OSError for a file or a
+    key that cannot be removed: the next purge tries again.
     """
     store = archive.store
     with store.write():
@@ -89,6 +91,8 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
         entry = store.head()
     if going:
         entry = finish(archive, id, clock())
+    if problem := store.forget_keys().problem:
+        raise OSError(EAGAIN, problem, id)
     return Deletion(
         call=call,
         trace=trace,

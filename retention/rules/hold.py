@@ -2,7 +2,7 @@
 
 Two people place it, on a listed ground, with a reference and a date on which somebody must review it. A date
 that has passed raises an alarm; it never releases. The deleting transaction and a trigger of the database
-(`retention.rows.schema`) refuse a purge, not this module. (GDPR article 17(3)(e), 18(2): claims and their
+(`retention.sqlite.schema`) refuse a purge, not this module. (GDPR article 17(3)(e), 18(2): claims and their
 defence.)
 """
 
@@ -13,8 +13,9 @@ from datetime import date
 
 from retention.archive.archive import Archive
 from retention.recording import Access, Json, Recording, Status
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Store, UnknownId
+from retention.rows.store import UnknownId
 from retention.rules.use import discreet, nothing_to_use
 from retention.storage.recording_files import FileKind
 
@@ -140,7 +141,7 @@ def is_overdue(recording: Recording, today: date) -> bool:
     return recording.hold is not None and review_of(recording) < today
 
 
-def holds(store: Store) -> list[Recording]:
+def holds(store: Rows) -> list[Recording]:
     """What is on hold, in the order of review, so the overdue ones first."""
     return sorted(store.each_recording(Selection(held=True)), key=review_of)
 
@@ -153,7 +154,7 @@ def review_of(recording: Recording) -> date:
         return date.min
 
 
-def reviews_overdue(store: Store, today: date) -> int:
+def reviews_overdue(store: Rows, today: date) -> int:
     """How many holds have an overdue review."""
     return sum(
         row.status is Status.CLOSED and is_overdue(row, today)

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator
 
 from retention.rows.pages import Listing
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 
 _TABLES = ("recordings", "receipts")
 _REFERENCE = re.compile(r"[0-9a-f]{6}", re.ASCII)
 _BEHIND = "~"  # sorts after any character of an id
 
 
-def ids_meant(store: Store, typed: str, most: int) -> list[str]:
+def ids_meant(store: Rows, typed: str, most: int) -> list[str]:
     """The ids that `typed` may stand for, up to `most`: that very id, else all that it may name.
 
     First those with this reference, newest first; then those that begin with it, in order. Raises StoreError.
@@ -25,7 +25,7 @@ def ids_meant(store: Store, typed: str, most: int) -> list[str]:
 
 
 def ids_beginning(
-    store: Store, table: str, beginning: str, most: int, *, newest: bool = False
+    store: Rows, table: str, beginning: str, most: int, *, newest: bool = False
 ) -> Iterator[str]:
     """The ids of `recordings` or `receipts` with this beginning, up to `most`, in order, or newest first.
 
@@ -43,7 +43,7 @@ def ids_beginning(
     return (row["id"] for row in store.each(rows))
 
 
-def _each_meant(store: Store, typed: str, most: int) -> Iterator[str]:
+def _each_meant(store: Rows, typed: str, most: int) -> Iterator[str]:
     for table in _TABLES:
         exact = next(ids_beginning(store, table, typed, 1), None)  # the shortest comes first
         if exact == typed:
@@ -54,12 +54,12 @@ def _each_meant(store: Store, typed: str, most: int) -> Iterator[str]:
         yield from ids_beginning(store, table, typed, most)
 
 
-def _of_reference(store: Store, table: str, reference: str) -> Iterator[str]:
+def _of_reference(store: Rows, table: str, reference: str) -> Iterator[str]:
     rows = Listing(
         table=table,
         order=("started_at", "id"),
         columns="id",
-        indexed="substr(id, -7) = ?",
+        indexed=f"{store.dialect.ending('id', 7)} = ?",
         indexed_values=[f"-{reference}"],
         descending=True,
     )

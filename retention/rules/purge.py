@@ -26,8 +26,10 @@ from retention.recording import (
     to_text,
 )
 from retention.rows.chain import ChainHead, is_personal
-from retention.rows.pages import Listing, breathing
-from retention.rows.store import Damaged, NoRoom, Store, StoreError, UnknownId
+from retention.rows.faults import DamagedRow
+from retention.rows.pages import COUNT, Listing, breathing
+from retention.rows.rows import Rows
+from retention.rows.store import Damaged, NoRoom, StoreError, UnknownId
 from retention.rules.copies import Copy, known_copies
 from retention.storage.recording_files import FileKind
 
@@ -89,7 +91,7 @@ def due(recording: Recording, period: str | None) -> datetime:
 
 
 def plan(
-    store: Store, now: datetime, period: str | None = None, damaged: Damaged | None = None
+    store: Rows, now: datetime, period: str | None = None, damaged: Damaged | None = None
 ) -> Iterator[Recording]:
     """Recordings that have expired, also held ones, and those half purged.
 
@@ -102,21 +104,21 @@ def plan(
     return (row for row in candidates if row.status is Status.PURGING or due(row, period) <= now)
 
 
-def overdue(store: Store, now: datetime, period: str | None = None) -> int:
+def overdue(store: Rows, now: datetime, period: str | None = None) -> int:
     """How many should have been removed more than a day ago, and are not held: no purge has run, or it
     fails."""
     late = now - OVERDUE
     return sum(row.hold is None and due(row, period) <= late for row in plan(store, late, period))
 
 
-def ahead_of(store: Store, now: datetime) -> int:
+def ahead_of(store: Rows, now: datetime) -> int:
     """How many kept recordings began more than a day after `now`: by a clock that was wrong.
 
     Their dates of removal are wrong, too. Raises StoreError.
     """
     late = Listing(
         table="recordings",
-        columns="count(*) AS n",
+        columns=COUNT,
         order=("started_at", "id"),
         indexed="purged_at IS NULL",
         start=to_text(now + OVERDUE),
@@ -182,13 +184,15 @@ def purge(
         progress(done, len(planned))
     receipts = _forget_callers(store, now, terms, over, failed)
     tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
+    notes = store.forget_notes(now, analysed)
+    _forget_keys(store, over, failed)
     return Report(
         removed=tuple(removed),
         erased=tuple(erased),
         held=tuple(held),
         failed=(*failed, *stuck),
         receipts=receipts,
-        notes=store.forget_notes(now, analysed),
+        notes=notes,
         uses=uses,
         unlinked=tidied,
         orphans=left,
@@ -221,7 +225,7 @@ def finish(archive: Archive, id: str, now: datetime) -> ChainHead:
         return archive.store.head()
 
 
-def _forget_uses(store: Store, before: datetime, failed: list[tuple[str, str]]) -> int:
+def _forget_uses(store: Rows, before: datetime, failed: list[tuple[str, str]]) -> int:
     """How many uses it emptied. Without room on the disk, the next purge does it: this one makes room."""
     try:
         return store.forget_accesses(before) + store.forget_approvals(before)
@@ -278,7 +282,7 @@ def _held_meanwhile(archive: Archive, batch: Sequence[Removal], began: Sequence[
             yield Stay(id=gone.id, due_at=gone.due_at, why=why)
 
 
-def _with_copies(store: Store, gone: Removal) -> Removal:
+def _with_copies(store: Rows, gone: Removal) -> Removal:
     return replace(gone, copies=tuple(copy for copy in known_copies(store, gone.id) if copy.exists))
 
 
@@ -301,7 +305,7 @@ def _into(failed: list[tuple[str, str]]) -> Damaged:
 
 
 def _old_receipts(
-    store: Store, now: datetime, terms: Terms, failed: list[tuple[str, str]]
+    store: Rows, now: datetime, terms: Terms, failed: list[tuple[str, str]]
 ) -> Iterator[Receipt]:
     """Receipts that are old by the period of the call's time or the present one: the shorter counts."""
     started = now - parse_period(terms.receipts_period) + _SLACK
@@ -315,7 +319,7 @@ def _forgotten_at(receipt: Receipt, period: str) -> datetime:
 
 
 def _forget_callers(
-    store: Store, now: datetime, terms: Terms, over: Callable[[], bool], failed: list[tuple[str, str]]
+    store: Rows, now: datetime, terms: Terms, over: Callable[[], bool], failed: list[tuple[str, str]]
 ) -> int:
     """Empty in old receipts what leads to a person; how many receipts."""
     count = 0
@@ -327,6 +331,17 @@ def _forget_callers(
                     store.update_receipt(now_there.anonymous())
                     count += 1
     return count
+
+
+def _forget_keys(store: Rows, over: Callable[[], bool], failed: list[tuple[str, str]]) -> None:
+    """End what opens rows that are forgotten, also what an earlier purge has left."""
+    forgotten = store.forget_keys()
+    if problem := forgotten.problem:
+        failed.append(("vault", f"{forgotten.left} keys of what was forgotten are still there: {problem}"))
+    try:
+        store.renew_words(over)
+    except DamagedRow as error:
+        failed.append(("search", str(error)))
 
 
 def _tidy(

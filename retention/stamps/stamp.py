@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retention.rows.chain import ChainHead
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.stamps import authority
 from retention.stamps.authority import StampError, Token
 from retention.storage import files
@@ -60,7 +60,7 @@ class StampReport:
     problems: tuple[StampProblem, ...]
 
 
-def stamp_head(store: Store, url: str, ca: Path, folder: Path) -> Stamped | None:
+def stamp_head(store: Rows, url: str, ca: Path, folder: Path) -> Stamped | None:
     """Have the present head stamped by the authority at `url`; None if it is still the last one stamped.
 
     A stamp that `ca` (PEM) does not confirm is not kept. Takes up to `post.WHOLE_S` seconds, without an open
@@ -82,7 +82,7 @@ def stamp_head(store: Store, url: str, ca: Path, folder: Path) -> Stamped | None
     return _stamped(head.seq, token, path)
 
 
-def proven(store: Store, ca: Path | None) -> Callable[[], datetime | None]:
+def proven(store: Rows, ca: Path | None) -> Callable[[], datetime | None]:
     """When the newest stamp of the chain was made, if it is valid. Call it only when needed: it takes time.
 
     None without a stamp, or without anything to check it with.

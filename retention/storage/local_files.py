@@ -5,7 +5,7 @@ and an id cannot have a `/`.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from io import BufferedIOBase
@@ -19,6 +19,9 @@ from retention.storage.recording_files import FORMATS, Area, FileKind
 
 FETCHED = ".fetched"
 """The folder among the recordings for copies of what lies elsewhere: private, and gone after use."""
+
+ROW_KEYS = "rows"
+"""The folder in the vault with the keys of rows that hosts share: see `retention.postgres.blobs`."""
 
 # in the order of removal: sound must never outlive the file that says when it must be erased
 _SUFFIXES = {
@@ -41,6 +44,11 @@ class LocalFiles:
         self.base = base
         self._keys = f"{vault.name}/"
 
+    @property
+    def fetched(self) -> Path:
+        """The folder for copies of what lies elsewhere, which is no part of what is kept."""
+        return self.recordings / FETCHED
+
     def path(self, id: str, kind: FileKind) -> Path:
         """Where it is, or would be."""
         return self._folder(_area(kind)) / f"{_checked(id)}{_ENDS[kind]}"
@@ -56,11 +64,18 @@ class LocalFiles:
     def in_row(self, id: str, kind: FileKind) -> str:
         return Path(os.path.relpath(self.path(id, kind), self.base)).as_posix()
 
+    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        try:
+            with os.scandir(self._folder(area)) as there:
+                for entry in there:
+                    if entry.name == (ROW_KEYS if area is Area.VAULT else FETCHED):
+                        continue
+                    yield f"{self._shown(area)}{entry.name}", _owner(entry.name, _OURS[area])
+        except FileNotFoundError:
+            return
+
     def names(self, area: Area) -> list[tuple[str, str | None]]:
-        folder = self._folder(area)
-        there = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
-        found = sorted(name for name in there if name != FETCHED)
-        return [(f"{self._shown(area)}{name}", _owner(name, _OURS[area])) for name in found]
+        return sorted(self.each_name(area))
 
     def is_there(self, name: str) -> bool:
         return os.path.lexists(self._named(name))

@@ -3,9 +3,11 @@
 retention.db                 the database; SQLite's own files have names of its making
 retention.head               the chain's head (`head`), and .head.damaged, one that could not be read
 retention.turn               whose turn it is to write (`turn`)
+journal.written              a pipe: something was written that is to be shipped (`retention.journal`)
 retention.lock               the agent's; retention.worker-3.lock a worker's (`progress`)
 retention.reserve            one process's; .worker-3.reserve, .edge.reserve (`reserve`)
 retention.seed               of the draws
+retention.moved              where its rows are now (`moved`)
 retention.restoring          while a backup is put back; .arriving, its database (`retention.backup`)
 round_robin.json             whose turn it is among the operators
 accounts.db                  who may log in (`retention.accounts`); never part of a backup
@@ -41,6 +43,11 @@ class Places:
         return self.database.with_suffix(".turn")
 
     @property
+    def written(self) -> Path:
+        """The pipe that says that something was written, where this is a journal."""
+        return self.database.with_suffix(".written")
+
+    @property
     def lock(self) -> Path:
         """The agent's lock, for any number of processes."""
         return self.database.with_suffix(".lock")
@@ -73,6 +80,11 @@ class Places:
     def seed(self) -> Path:
         """The file of the secret that calls are drawn by."""
         return self.database.with_suffix(".seed")
+
+    @property
+    def moved(self) -> Path:
+        """The file that says where its rows are now."""
+        return self.database.with_suffix(".moved")
 
     @property
     def restoring(self) -> Path:

@@ -9,7 +9,7 @@ refusal's mark does not wait for a store and is always a file of this machine: s
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from enum import Enum, StrEnum, auto
@@ -61,6 +61,9 @@ class RecordingFiles(Protocol):
 
     def in_row(self, id: str, kind: FileKind) -> str:
         """The path as in rows: relative to `base`."""
+
+    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        """Like `names`, but in any order, while others come and go; however many there are."""
 
     def names(self, area: Area) -> list[tuple[str, str | None]]:
         """Every name there, sorted, with the id it belongs to; no id: not a file of ours."""
@@ -142,7 +145,7 @@ class RecordingFiles(Protocol):
         """
 
     def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
-        """The same for what lies on this machine, without waiting for anything else."""
+        """Remove what lies on this machine alone, without waiting for anything else; what went wrong."""
 
     def remove_name(self, name: str) -> bool:
         """Remove one of `names`, also a file that is not ours, durably; whether it was still there."""

@@ -22,6 +22,7 @@ from sipagent.check.machine import (
 from sipagent.check.notice import prompt_findings
 from sipagent.check.private import others_may_read, readable
 from sipagent.check.sampling import sampling_findings
+from sipagent.check.shared import shared_findings
 from sipagent.check.stamp import stamp_findings
 from sipagent.config import examples
 from sipagent.config.finding import Finding, Level, error, ok, warning
@@ -44,6 +45,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *page_findings(config),
         *prompt_findings(config),
         *voice_findings(config),
+        *shared_findings(config),
         *disk_findings(config, now),
         *key_findings(config),
         *sampling_findings(config),

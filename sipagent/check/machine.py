@@ -16,7 +16,7 @@ from datetime import datetime
 from http.client import HTTPException
 from pathlib import Path
 
-from retention.rows.connection import fault_in
+from retention.sqlite.connection import fault_in
 from retention.storage.recording_files import has_metadata
 from sipagent.agent.recorder.stored import spool_of
 from sipagent.check.edge import edge_findings

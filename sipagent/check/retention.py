@@ -12,7 +12,8 @@ from retention.archive.archive import Archive
 from retention.archive.erasure import stuck
 from retention.archive.reserve import lasting_problems
 from retention.rows.chain_head import DAMAGED, ChainHeadError, damaged_path, read_head
-from retention.rows.store import Store, StoreError
+from retention.rows.rows import Rows
+from retention.rows.store import StoreError
 from retention.rules.clock import ClockReading, read_clock, suspended
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import OVERDUE, ahead_of, due, plan
@@ -31,15 +32,16 @@ def retention_findings(
     try:
         with store_of(config) as store:
             yield _purge(config, store, now, read_clock)
+            yield from _keys(store)
             yield _reserves(config.places)
             yield _erasures(archive_of(config, store))
             yield _holds(store, now.astimezone(config.service.timezone))
-            yield _chain(store, config.places.head)
+            yield _chain(store, config.kept_places.head)
     except StoreError as problem:
         yield error("retention.database", str(problem))
 
 
-def _purge(config: Config, store: Store, now: datetime, read_clock: Callable[[], ClockReading]) -> Finding:
+def _purge(config: Config, store: Rows, now: datetime, read_clock: Callable[[], ClockReading]) -> Finding:
     try:
         why = suspended(store, read_clock(), proven(store, config.retention.timestamp_ca))
     except OSError as problem:
@@ -59,6 +61,14 @@ def _purge(config: Config, store: Store, now: datetime, read_clock: Callable[[],
     return error("purge", f"{len(overdue)} overdue, the first since {since}: see `sipagent purge`")
 
 
+def _keys(store: Rows) -> Iterator[Finding]:
+    """Silent where nothing is left, as it always is without a shared database."""
+    if left := store.keys_left():
+        yield error(
+            "purge", f"{left} keys of what was forgotten are still in the vault: see `sipagent purge`"
+        )
+
+
 def _erasures(archive: Archive) -> Finding:
     left = stuck(archive)
     if left:
@@ -75,14 +85,14 @@ def _reserves(places: Places) -> Finding:
     return ok("reserves", "allocated, and nothing waits in them")
 
 
-def _holds(store: Store, local: datetime) -> Finding:
+def _holds(store: Rows, local: datetime) -> Finding:
     late = reviews_overdue(store, local.date())
     if late:
         return error("holds", f"{late} whose review is overdue: see `sipagent holds`")
     return ok("holds", "no review is overdue")
 
 
-def _chain(store: Store, file: Path) -> Finding:
+def _chain(store: Rows, file: Path) -> Finding:
     """A head that the chain does not know: a tail was cut off, or an older database was restored."""
     try:
         head = read_head(file)

@@ -24,11 +24,12 @@ import click
 
 from retention.archive.archive import Archive, ArchiveError
 from retention.recording import Access, Recording, is_id
+from retention.rows.rows import Rows
 from retention.rows.store import Store, StoreError, UnknownId
 from retention.rules.lookup import ids_beginning, ids_meant
 from retention.rules.purge import Terms
 from retention.storage.recording_files import has_metadata
-from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.agent.recorder.stored import archive_of, is_here, store_of
 from sipagent.config.errors import ConfigError, one_line
 from sipagent.languages import terminal
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
@@ -202,8 +203,8 @@ class Workplace:
         Raises ConfigError, StoreError.
         """
         database = self.config.database
-        there = make or database.exists()
-        store = store_of(self.config) if there else Store(":memory:")
+        there = make or database.exists() or not is_here(self.config)
+        store: Rows = store_of(self.config) if there else Store(":memory:")
         archive = archive_of(self.config, store)
         if not there and has_metadata(archive.files):
             said = _("{file} is missing, but there are recordings: see `sipagent rebuild`")

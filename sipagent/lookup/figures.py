@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Store
 from retention.rules.statistics import OTHER, Statistics
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def no_figures(config: "Config") -> Statistics:
     return Statistics(config.service.timezone, _numbers(config))
 
 
-def count(store: Store, period: Selection, figures: Statistics, through: Through) -> None:
+def count(store: Rows, period: Selection, figures: Statistics, through: Through) -> None:
     """Count every row of the period, read in pages: no writer waits, and rows do not stay in memory.
 
     Receipts and recordings come `through` what tells how far it is. Raises StoreError.

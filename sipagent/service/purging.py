@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 import structlog
 
 from retention.archive.archive import ArchiveError
-from retention.rows.store import Store, StoreError
+from retention.rows.rows import Rows
+from retention.rows.store import StoreError
 from retention.rules.clock import ClockReading, look, read_clock
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import Report, Terms, ahead_of, erase_pending, overdue, purge
@@ -146,7 +147,7 @@ class Purging:
                 self._unerased[id] = now
                 self._alert(f"{id} must be erased, and is not: {reason}; it is tried again every minute")
 
-    def _look_after(self, store: Store, now: datetime) -> None:
+    def _look_after(self, store: Rows, now: datetime) -> None:
         zone = self._config.service.timezone
         if late := overdue(store, now, self._config.retention.period):
             self._alert(f"recordings that should have gone more than a day ago: {late}")

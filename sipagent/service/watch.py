@@ -15,8 +15,8 @@ import structlog
 
 from retention.archive.erasure import pending
 from retention.recording import RecordError, Status
-from retention.rows import counts
 from retention.rows.store import StoreError
+from retention.rules import counts
 from retention.rules.clock import ClockReading, read_clock, suspended
 from retention.rules.hold import reviews_overdue
 from retention.rules.purge import overdue

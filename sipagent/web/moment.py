@@ -16,7 +16,8 @@ from typing import Literal
 
 from retention.archive.progress import is_running
 from retention.recording import Json, Receipt, reference_of, to_text
-from retention.rows.store import Store, StoreError
+from retention.rows.rows import Rows
+from retention.rows.store import StoreError
 from sipagent.call.machines.story import BRIDGED
 
 EVERY_S = 1.0  # between two looks, while somebody watches
@@ -110,7 +111,7 @@ class Looking:
     """Reads the moment, for any thread. `operators`: the addresses that are configured, when asked for."""
 
     def __init__(
-        self, store: Store, operators: Callable[[], Sequence[str]], clock: Callable[[], datetime]
+        self, store: Rows, operators: Callable[[], Sequence[str]], clock: Callable[[], datetime]
     ) -> None:
         self._store = store
         self._operators = operators

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from retention.recording import Access
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 
 A_MINUTE = timedelta(minutes=1)
 MOST = 30  # rows in it
@@ -15,7 +15,7 @@ MOST = 30  # rows in it
 class Refusals:
     """Any thread. What was only counted is written with the first refusal of a later minute."""
 
-    def __init__(self, store: Store, clock: Callable[[], datetime], most: int = MOST) -> None:
+    def __init__(self, store: Rows, clock: Callable[[], datetime], most: int = MOST) -> None:
         self._store = store
         self._clock = clock
         self._most = most

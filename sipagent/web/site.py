@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from retention.archive.archive import Archive
 from retention.recording import Access
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.rules.purge import Terms
 from retention.storage.keys import PublicKey
 from sipagent.agent.recorder.stored import archive_of, store_of
@@ -66,7 +66,7 @@ class Site:
     _told: dict[str, str] = field(default_factory=dict)
 
     @cached_property
-    def store(self) -> Store:
+    def store(self) -> Rows:
         """The rows, for all threads. Raises StoreError."""
         return store_of(self.config)
 

@@ -21,11 +21,11 @@ from media.recording.tap import Tap
 from retention.archive.archive import Archive
 from retention.archive.verify import verify
 from retention.recording import Notice, Receipt, Recording, Status, due_date, new_id, reference_of
-from retention.rows.counts import recordings_by_status
 from retention.rows.pages import Row as Columns
 from retention.rows.pages import batches
 from retention.rows.selection import Selection
 from retention.rows.store import Store
+from retention.rules.counts import recordings_by_status
 from retention.rules.purge import Terms, purge
 from retention.storage.keys import Identity
 from sipagent.agent.recorder.recorder import Closing, Recorder

@@ -18,9 +18,9 @@ from media.recording.chunks import ChunkNote, Kind, PartWriter, create_part
 from media.recording.seal import Sealer
 from retention.archive.archive import Archive
 from retention.recording import Receipt, Recording, new_id
-from retention.rows.counts import recordings_by_status
 from retention.rows.selection import Selection
 from retention.rows.store import Store
+from retention.rules.counts import recordings_by_status
 from retention.storage.keys import PublicKey
 from tests.bench.store import call, fill
 from tests.kept import Paths

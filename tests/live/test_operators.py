@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sipagent.softphone.phone import Answering, Challenge, Phone
@@ -168,7 +169,8 @@ def test_hold_is_silence_on_both_channels(
     held = sound[int((start + 0.3) * 8000) : int((stop - 0.3) * 8000)]
     assert len(held) > 4000
     assert not held.any()
-    assert calls.strength(sound[:, 0][-1600:], calls.CALLER_HZ) > 0.05
+    spoken = np.trim_zeros(sound[:, 0], "b")  # where the end takes a while, nobody speaks
+    assert calls.strength(spoken[-1600:], calls.CALLER_HZ) > 0.05
     assert recording["duration_s"] == pytest.approx(length, abs=0.001)
 
 

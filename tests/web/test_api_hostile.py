@@ -12,7 +12,7 @@ import pytest
 from starlette.types import Message
 
 from retention.recording import Access
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.rules.purge import purge
 from sipagent.web.rights import Role
 from tests.office import RATE, Office
@@ -67,7 +67,7 @@ def test_hostile_texts_wherever_one_may_be_sent(web_office: Office, program: Pro
 @pytest.mark.parametrize("text", [one for one in HOSTILE if "\x00" not in one], ids=ascii)
 def test_what_is_kept_of_hostile_texts_is_ascii(web_office: Office, program: Program, text: str) -> None:
     row = web_office.call(operator=f"sip:{text[:200]}@pbx.example.net", call_id=text[:200])
-    store: Store = web_office.archive.store
+    store: Rows = web_office.archive.store
     use = Access(at=datetime.now(UTC), action="play", recording_id=row.id, by=text, detail=text)
     store.add_access(use)
     for path in (f"/recordings/{row.id}", "/recordings", f"/calls/{row.id}", "/accesses", "/stats"):

@@ -235,6 +235,34 @@ def test_a_purge_ends_what_is_listened_to(claire: Listener, office: Office, pers
     expect(page.locator("#listen-fault")).to_contain_text("removed meanwhile")
 
 
+CUT = """let cuts = %d; const whole = Response.prototype.arrayBuffer; Response.prototype.arrayBuffer =
+function () { return cuts-- > 0 ? Promise.reject(new TypeError("cut")) : whole.call(this); };"""
+
+
+def test_an_answer_that_was_cut_short_is_asked_for_again(
+    claire: Listener, office: Office, person: BrowserContext
+) -> None:
+    row, page = call(office, noise(5)), person.new_page()
+    page.add_init_script(CUT % 1)
+    page.goto(claire.url(row))
+    open_key(page, office)
+    play(page)
+    at_the_end(page)
+    assert np.array_equal(sounding(heard(page)), noise(5))
+
+
+def test_one_that_is_cut_short_again_and_again_is_told_of(
+    claire: Listener, office: Office, person: BrowserContext
+) -> None:
+    row, page = call(office, noise(5)), person.new_page()
+    page.add_init_script(CUT % 99)
+    page.goto(claire.url(row))
+    open_key(page, office)
+    page.select_option("#purpose", "quality")
+    page.click("#play")
+    expect(page.locator("#listen-fault")).to_contain_text("does not answer")
+
+
 def test_a_refused_use_says_why(claire: Listener, office: Office, person: BrowserContext) -> None:
     row = call(office, noise(1), ago=timedelta(days=400))
     page = person.new_page()

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 
 from retention.recording import Access, Event, Note, Recording, Status, new_id, reference_of
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from sipagent.web.rights import RIGHTS, Role
 from tests.kept import CALLER, receipt, recording, remove
 from tests.office import Office
@@ -29,7 +29,7 @@ WANTED = {"ground": "criminal", "reference": "complaint 2026-41", "review": "209
 
 
 @pytest.fixture
-def store(web_office: Office) -> Iterator[Store]:
+def store(web_office: Office) -> Iterator[Rows]:
     with web_office.archive.store as store:
         yield store
 
@@ -48,7 +48,7 @@ def send(asking: Asking, id: str, form: str, **fields: str) -> Page:
     return read(answer)
 
 
-def heard(store: Store, row: Recording) -> None:
+def heard(store: Rows, row: Recording) -> None:
     """Somebody has listened to it."""
     at = datetime.now(UTC)
     store.add_access(Access(at=at, action="play", recording_id=row.id, purpose="quality", by="M. Durand"))
@@ -59,7 +59,7 @@ def held(office: Office, row: Recording, **changes: str) -> None:
     office.archive.change(replace(row, hold=HOLD | changes))
 
 
-def unrecorded(store: Store, **changes: object) -> str:
+def unrecorded(store: Rows, **changes: object) -> str:
     """A call that was not recorded."""
     row = recording(id=new_id(datetime.now(UTC)))
     told = replace(receipt(row), recording_id=None, decision="refused", decided_by="dtmf")
@@ -70,7 +70,7 @@ def unrecorded(store: Store, **changes: object) -> str:
 # --- what is told ---
 
 
-def test_all_that_is_known_of_a_recording(asking: Asking, web_office: Office, store: Store) -> None:
+def test_all_that_is_known_of_a_recording(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call(operator="sip:marie.durand@pbx.example.net", flagged=True)
     held(web_office, row)
     at = row.started_at
@@ -104,7 +104,7 @@ def test_all_that_is_known_of_a_recording(asking: Asking, web_office: Office, st
         assert told in page.text, told
 
 
-def test_in_french(asking: Asking, web_office: Office, store: Store) -> None:
+def test_in_french(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call()
     asking.login(Role.LISTENER, language="fr")
     page = get(asking, row.id)
@@ -113,7 +113,7 @@ def test_in_french(asking: Asking, web_office: Office, store: Store) -> None:
         assert told in page.text, told
 
 
-def test_a_call_without_a_recording_shows_its_receipt(asking: Asking, store: Store) -> None:
+def test_a_call_without_a_recording_shows_its_receipt(asking: Asking, store: Rows) -> None:
     id = unrecorded(store)
     asking.login(Role.LISTENER)
     page = get(asking, id)
@@ -121,7 +121,7 @@ def test_a_call_without_a_recording_shows_its_receipt(asking: Asking, store: Sto
     assert not page.elements("textarea") and "Hold" not in [h.text for h in page.elements("h2")]
 
 
-def test_a_call_that_goes_on(asking: Asking, web_office: Office, store: Store) -> None:
+def test_a_call_that_goes_on(asking: Asking, web_office: Office, store: Rows) -> None:
     row = recording(id=new_id(datetime.now(UTC)), operator=None)
     store.add_receipt(receipt(row, ended_at=None, outcome=None))
     store.add_recording(row)
@@ -130,7 +130,7 @@ def test_a_call_that_goes_on(asking: Asking, web_office: Office, store: Store) -
     assert "the call is still in progress" in page.text and "in progress" in page.text
 
 
-def test_many_uses_are_not_all_shown(asking: Asking, web_office: Office, store: Store) -> None:
+def test_many_uses_are_not_all_shown(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call()
     for number in range(102):
         told = Access(at=datetime.now(UTC), action="play", recording_id=row.id, by=f"person {number}.")
@@ -175,7 +175,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=["script", "bidi", "line", "quotes", "long", "template"])
 def test_what_comes_from_outside_is_only_shown(
-    asking: Asking, web_office: Office, store: Store, text: str
+    asking: Asking, web_office: Office, store: Rows, text: str
 ) -> None:
     operator = f"sip:{text}@pbx.example.net"
     row = web_office.call(operator=operator, caller=text, call_id=text)
@@ -196,7 +196,7 @@ def test_what_comes_from_outside_is_only_shown(
         assert text in page.text
 
 
-def test_an_analysis_is_shown_as_it_was_written(asking: Asking, web_office: Office, store: Store) -> None:
+def test_an_analysis_is_shown_as_it_was_written(asking: Asking, web_office: Office, store: Rows) -> None:
     row, at = web_office.call(), datetime.now(UTC)
     text = "<b>Good</b>\n\n  two\u202e"
     store.add_note(Note(recording_id=row.id, at=at, by="M. Durand", text=text, expires_at=at))
@@ -209,7 +209,7 @@ def test_an_analysis_is_shown_as_it_was_written(asking: Asking, web_office: Offi
 
 
 @pytest.mark.parametrize("role", Role)
-def test_what_each_role_is_offered(asking: Asking, web_office: Office, store: Store, role: Role) -> None:
+def test_what_each_role_is_offered(asking: Asking, web_office: Office, store: Rows, role: Role) -> None:
     row = web_office.call()
     heard(store, row)
     asking.login(role)
@@ -229,7 +229,7 @@ def test_what_each_role_is_offered(asking: Asking, web_office: Office, store: St
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("role", Role)
 def test_what_each_role_may_send(
-    asking: Asking, web_office: Office, store: Store, role: Role, form: str
+    asking: Asking, web_office: Office, store: Rows, role: Role, form: str
 ) -> None:
     row = web_office.call()
     person = asking.login(role)
@@ -241,7 +241,7 @@ def test_what_each_role_may_send(
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_of_another_session_does_nothing(
-    asking: Asking, web_office: Office, store: Store, form: str
+    asking: Asking, web_office: Office, store: Rows, form: str
 ) -> None:
     row = web_office.call()
     heard(store, row)
@@ -281,7 +281,7 @@ def test_who_cannot_hear_it_is_told_why(
     (Status.FAILED, "the recorder failed"),
     (Status.PURGED, "it is already purged"),
 ])  # fmt: skip
-def test_what_is_gone_cannot_be_heard(asking: Asking, store: Store, status: Status, told: str) -> None:
+def test_what_is_gone_cannot_be_heard(asking: Asking, store: Rows, status: Status, told: str) -> None:
     row = recording(id=new_id(datetime.now(UTC)), status=status)
     store.add_receipt(receipt(row))
     store.add_recording(row)
@@ -290,7 +290,7 @@ def test_what_is_gone_cannot_be_heard(asking: Asking, store: Store, status: Stat
     assert told in page.text and not page.having("id", "play")
 
 
-def test_a_file_that_is_not_there(asking: Asking, store: Store) -> None:
+def test_a_file_that_is_not_there(asking: Asking, store: Rows) -> None:
     row = recording(id=new_id(datetime.now(UTC)), status=Status.CLOSED)
     store.add_receipt(receipt(row))
     store.add_recording(row)
@@ -315,7 +315,7 @@ def test_what_has_expired_is_for_few_purposes(
 # --- an analysis ---
 
 
-def test_an_analysis_is_filed(asking: Asking, web_office: Office, store: Store) -> None:
+def test_an_analysis_is_filed(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call()
     asking.login(Role.LISTENER)
     assert "nobody has listened to it" in get(asking, row.id).text
@@ -330,7 +330,7 @@ def test_an_analysis_is_filed(asking: Asking, web_office: Office, store: Store) 
 
 
 def test_what_would_be_cut_out_is_shown_and_agreed_to(
-    asking: Asking, web_office: Office, store: Store
+    asking: Asking, web_office: Office, store: Rows
 ) -> None:
     row = web_office.call()
     heard(store, row)
@@ -349,7 +349,7 @@ def test_what_would_be_cut_out_is_shown_and_agreed_to(
 
 
 @pytest.mark.parametrize("text", ["", "   ", "a\x00b", "x" * 65537])
-def test_what_is_no_analysis(asking: Asking, web_office: Office, store: Store, text: str) -> None:
+def test_what_is_no_analysis(asking: Asking, web_office: Office, store: Rows, text: str) -> None:
     row = web_office.call()
     heard(store, row)
     person = asking.login(Role.LISTENER)
@@ -359,7 +359,7 @@ def test_what_is_no_analysis(asking: Asking, web_office: Office, store: Store, t
 
 
 def test_an_analysis_before_it_was_heard_is_refused_and_in_the_trace(
-    asking: Asking, web_office: Office, store: Store
+    asking: Asking, web_office: Office, store: Rows
 ) -> None:
     row = web_office.call()
     asking.login(Role.LISTENER)
@@ -371,7 +371,7 @@ def test_an_analysis_before_it_was_heard_is_refused_and_in_the_trace(
 # --- a hold, which another approves ---
 
 
-def test_a_hold_is_asked_for_and_waits(asking: Asking, web_office: Office, store: Store) -> None:
+def test_a_hold_is_asked_for_and_waits(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call()
     asking.login(Role.SUPERVISOR)
     page = send(asking, row.id, "hold", **WANTED)
@@ -398,7 +398,7 @@ def test_a_hold_is_asked_for_and_waits(asking: Asking, web_office: Office, store
     ({"reference": " "}, "not a name” is empty"),
 ])  # fmt: skip
 def test_a_hold_that_cannot_be(
-    asking: Asking, web_office: Office, store: Store, changes: dict[str, str], told: str
+    asking: Asking, web_office: Office, store: Rows, changes: dict[str, str], told: str
 ) -> None:
     row = web_office.call()
     person = asking.login(Role.SUPERVISOR)
@@ -414,7 +414,7 @@ def test_a_hold_that_cannot_be(
 
 
 def test_the_end_of_a_hold_or_that_it_goes_on_is_asked_for(
-    asking: Asking, web_office: Office, store: Store
+    asking: Asking, web_office: Office, store: Rows
 ) -> None:
     row = web_office.call()
     held(web_office, row)
@@ -431,7 +431,7 @@ def test_the_end_of_a_hold_or_that_it_goes_on_is_asked_for(
 
 
 def test_a_call_is_deleted_once_that_was_agreed_to_and_certified(
-    asking: Asking, web_office: Office, store: Store
+    asking: Asking, web_office: Office, store: Rows
 ) -> None:
     row = web_office.call()
     asking.login(Role.OFFICER)
@@ -448,7 +448,7 @@ def test_a_call_is_deleted_once_that_was_agreed_to_and_certified(
     assert CALLER not in get(asking, row.id).text
 
 
-def test_what_is_on_hold_is_not_deleted(asking: Asking, web_office: Office, store: Store) -> None:
+def test_what_is_on_hold_is_not_deleted(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call()
     held(web_office, row)
     asking.login(Role.OFFICER)
@@ -458,14 +458,14 @@ def test_what_is_on_hold_is_not_deleted(asking: Asking, web_office: Office, stor
     assert [(use.action, use.outcome) for use in store.accesses(row.id)] == [("delete", "refused")]
 
 
-def test_a_deletion_needs_a_reason(asking: Asking, web_office: Office, store: Store) -> None:
+def test_a_deletion_needs_a_reason(asking: Asking, web_office: Office, store: Rows) -> None:
     row = web_office.call()
     asking.login(Role.OFFICER)
     page = send(asking, row.id, "delete", reason=" ", agreed="1")
     assert page.by_id("fault-delete") and store.recording(row.id).status is Status.CLOSED
 
 
-def test_a_call_without_a_recording_is_deleted_too(asking: Asking, store: Store) -> None:
+def test_a_call_without_a_recording_is_deleted_too(asking: Asking, store: Rows) -> None:
     id = unrecorded(store)
     asking.login(Role.OFFICER)
     assert "ATTESTATION" in send(asking, id, "delete", reason="request 2026-118", agreed="1").text
@@ -473,7 +473,7 @@ def test_a_call_without_a_recording_is_deleted_too(asking: Asking, store: Store)
 
 
 def test_what_was_purged_meanwhile_has_nothing_to_file(
-    asking: Asking, web_office: Office, store: Store
+    asking: Asking, web_office: Office, store: Rows
 ) -> None:
     row = web_office.call()
     heard(store, row)

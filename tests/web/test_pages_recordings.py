@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from retention.recording import Recording, Status, new_id, reference_of
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from sipagent.web.rights import Role
 from tests.kept import CALLER, receipt, recording
 from tests.office import Office
@@ -22,12 +22,12 @@ DAY = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(web_office: Office) -> Iterator[Store]:
+def store(web_office: Office) -> Iterator[Rows]:
     with web_office.archive.store as store:
         yield store
 
 
-def add(store: Store, minutes: int = 0, **changes: Any) -> Recording:
+def add(store: Rows, minutes: int = 0, **changes: Any) -> Recording:
     """A recording that is closed, with its receipt; its sound is not looked for here."""
     at = DAY + timedelta(minutes=minutes)
     fields: dict[str, Any] = {
@@ -40,7 +40,7 @@ def add(store: Store, minutes: int = 0, **changes: Any) -> Recording:
     return row
 
 
-def unrecorded(store: Store, **changes: Any) -> str:
+def unrecorded(store: Rows, **changes: Any) -> str:
     """The id of a call that was not recorded."""
     row = recording(id=new_id(DAY), started_at=DAY)
     store.add_receipt(
@@ -65,7 +65,7 @@ def test_who_sees_lists(asking: Asking, address: str, role: Role) -> None:
     assert status == (HTTPStatus.FORBIDDEN if role is Role.ADMINISTRATOR else HTTPStatus.OK)
 
 
-def test_what_is_listed_of_a_recording(asking: Asking, store: Store) -> None:
+def test_what_is_listed_of_a_recording(asking: Asking, store: Rows) -> None:
     hold = {"ground": "criminal", "reference": "x", "by": "a", "approved_by": "b", "review": "2027-01-01"}
     row = add(store, operator="sip:marie.durand@pbx.example.net", flagged=True, hold=hold)
     asking.login(Role.LISTENER)
@@ -86,7 +86,7 @@ def test_what_is_listed_of_a_recording(asking: Asking, store: Store) -> None:
     assert "pbx.example.net" not in page.text
 
 
-def test_pages_go_through_all_once(asking: Asking, store: Store) -> None:
+def test_pages_go_through_all_once(asking: Asking, store: Rows) -> None:
     rows = [add(store, minutes) for minutes in range(120)]
     asking.login(Role.LISTENER)
     address, seen, pages = "/recordings?operator=marie.durand", list[str](), 0
@@ -101,7 +101,7 @@ def test_pages_go_through_all_once(asking: Asking, store: Store) -> None:
     assert pages == 3
 
 
-def test_what_is_searched_for(asking: Asking, store: Store) -> None:
+def test_what_is_searched_for(asking: Asking, store: Rows) -> None:
     one = add(store)
     other = add(store, 24 * 60, operator="sip:202@pbx.example.net", flagged=True)
     gone = add(store, 48 * 60, status=Status.PURGED, operator=None, caller=None, purged_at=DAY)
@@ -122,7 +122,7 @@ def test_what_is_searched_for(asking: Asking, store: Store) -> None:
         assert ("No recording matches." in page.text) == (not found)
 
 
-def test_a_day_is_one_of_the_service(asking: Asking, store: Store) -> None:
+def test_a_day_is_one_of_the_service(asking: Asking, store: Rows) -> None:
     """23:30 in London is the next day in Paris."""
     row = add(store, 11 * 60 + 30)
     asking.login(Role.LISTENER)
@@ -181,9 +181,7 @@ def test_a_number_in_an_address_is_refused(asking: Asking, address: str, name: s
     assert "a number never stands in an address" in answer.text and "0612345678" not in answer.text
 
 
-def test_a_number_is_searched_for_by_a_form_and_so_are_its_further_pages(
-    asking: Asking, store: Store
-) -> None:
+def test_a_number_is_searched_for_by_a_form_and_so_are_its_further_pages(asking: Asking, store: Rows) -> None:
     rows = [add(store, minutes) for minutes in range(60)]
     add(store, 61, caller="+33698765432")
     asking.login(Role.LISTENER)
@@ -198,7 +196,7 @@ def test_a_number_is_searched_for_by_a_form_and_so_are_its_further_pages(
     assert "after" not in first and first["caller"] == "06 12 34 56 78"
 
 
-def test_part_of_a_number_and_days(asking: Asking, store: Store) -> None:
+def test_part_of_a_number_and_days(asking: Asking, store: Rows) -> None:
     one, other = add(store), add(store, 24 * 60)
     asking.login(Role.LISTENER)
     assert listed(search(asking, caller="5678")) == [other.id, one.id]
@@ -207,7 +205,7 @@ def test_part_of_a_number_and_days(asking: Asking, store: Store) -> None:
     assert "is not a number" in page.text and not listed(page)
 
 
-def test_calls_of_a_person_without_a_recording_are_told_of(asking: Asking, store: Store) -> None:
+def test_calls_of_a_person_without_a_recording_are_told_of(asking: Asking, store: Rows) -> None:
     id = unrecorded(store)
     asking.login(Role.OFFICER)
     page = search(asking, caller=CALLER)
@@ -218,7 +216,7 @@ def test_calls_of_a_person_without_a_recording_are_told_of(asking: Asking, store
     assert f"/calls?reference={reference_of(id)}" in page.links
 
 
-def test_a_form_of_another_session_is_refused_and_kept_in_the_trace(asking: Asking, store: Store) -> None:
+def test_a_form_of_another_session_is_refused_and_kept_in_the_trace(asking: Asking, store: Rows) -> None:
     asking.login(Role.LISTENER)
     for csrf in ("", "csrf-other"):
         answer = asking.client.post("/recordings", data={"csrf": csrf, "caller": CALLER})
@@ -243,7 +241,7 @@ def test_what_is_no_form_is_refused(asking: Asking, content: bytes, kind: str, s
 # --- all calls ---
 
 
-def test_all_calls_recorded_or_not(asking: Asking, store: Store) -> None:
+def test_all_calls_recorded_or_not(asking: Asking, store: Rows) -> None:
     row, id = add(store, 1), unrecorded(store, answered_at=DAY, connected_at=DAY + timedelta(seconds=70))
     asking.login(Role.LISTENER)
     page = get(asking, "/calls")
@@ -267,7 +265,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=["script", "bidi", "line", "quotes", "long", "template"])
 @pytest.mark.parametrize("address", ["/recordings", "/calls"])
-def test_what_comes_from_outside_is_only_shown(asking: Asking, store: Store, address: str, text: str) -> None:
+def test_what_comes_from_outside_is_only_shown(asking: Asking, store: Rows, address: str, text: str) -> None:
     add(store, operator=f"sip:{text}@pbx.example.net", caller=text)
     asking.login(Role.LISTENER)
     answer = asking.client.get(address)
@@ -278,7 +276,7 @@ def test_what_comes_from_outside_is_only_shown(asking: Asking, store: Store, add
     assert "49" not in page.text or text != "{{ 7*7 }}"
 
 
-def test_in_french(asking: Asking, store: Store) -> None:
+def test_in_french(asking: Asking, store: Rows) -> None:
     add(store)
     asking.login(Role.LISTENER, language="fr")
     page = get(asking, "/recordings")

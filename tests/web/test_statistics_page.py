@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from retention.recording import Receipt
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Store, StoreError
+from retention.rows.store import StoreError
 from sipagent.web.beside.counting import MOST, Counted, Counting, Progress
 from sipagent.web.rights import Role
 from sipagent.web.site import Site
@@ -123,7 +124,7 @@ def test_what_is_no_period_is_said_beside_it(asking: Asking, query: str) -> None
 class Slow:
     """A store whose rows come when they may."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Rows) -> None:
         self.store = store
         self.may = threading.Event()
         self.begun = threading.Event()

@@ -7,15 +7,48 @@ gets nobody, unless the earlier one's process has no leg to ring on.
     sequential      in the order of the configuration, one at a time
     round_robin     one at a time, beginning after the one who was rung last, whoever called
     simultaneous    all who are free, as far as there are legs for them
+
+Where hosts were apart, two calls may have the same operator: he is free once both have let go of him.
 """
 
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Strategy = Literal["sequential", "simultaneous", "round_robin"]
+Process = int | str
+
+
+@dataclass(slots=True)
+class Standing:
+    """What a board knows beside its rules.
+
+    `waiting`: calls in the order in which they came, each with its process; `legless`: of these, those whose
+    process had no leg; `engaged`: which call has an operator; `also`: others that have him too.
+    """
+
+    waiting: dict[str, Process] = field(default_factory=dict)
+    legless: set[str] = field(default_factory=set)
+    engaged: dict[str, str] = field(default_factory=dict)
+    also: dict[str, list[str]] = field(default_factory=dict)  # without empty lists
+    rests_until: dict[str, float] = field(default_factory=dict)  # none that has ended and been told of
+    last: str | None = None
+
+    def holders(self, uri: str) -> list[str]:
+        """The calls that have an operator."""
+        return [*([self.engaged[uri]] if uri in self.engaged else []), *self.also.get(uri, [])]
+
+    def had_by(self, call: str) -> list[str]:
+        """The operators that a call has."""
+        return [uri for uri in self.engaged if call in self.holders(uri)]
 
 
 class Board:
-    """`last`: who was rung last, None for nobody; it outlives the process where somebody keeps it."""
+    """`last`: who was rung last, None for nobody; it outlives the process where somebody keeps it.
+
+    `reach`: whom a process may ring, where that is not `extensions`: on hosts that are configured otherwise.
+    """
 
     def __init__(
         self,
@@ -23,15 +56,24 @@ class Board:
         wrap_up_s: float = 0.0,
         strategy: Strategy = "sequential",
         last: str | None = None,
+        *,
+        standing: Standing | None = None,
+        reach: Mapping[Process, tuple[str, ...]] | None = None,
     ) -> None:
         self.extensions = extensions
         self.wrap_up_s = wrap_up_s
         self.strategy: Strategy = strategy
-        self.last = last
-        self._waiting: dict[str, int] = {}  # calls, in the order in which they came → their process
-        self._legless: set[str] = set()  # of these, those whose process had no leg for them
-        self._engaged: dict[str, str] = {}  # operator → call
-        self._rests_until: dict[str, float] = {}  # none that has ended and been told of
+        self.standing = standing or Standing(last=last)
+        self._reach = reach or {}
+        self._waiting = self.standing.waiting
+        self._legless = self.standing.legless
+        self._engaged = self.standing.engaged
+        self._rests_until = self.standing.rests_until
+
+    @property
+    def last(self) -> str | None:
+        """Who was rung last; None for nobody."""
+        return self.standing.last
 
     @property
     def waiting(self) -> tuple[str, ...]:
@@ -51,41 +93,53 @@ class Board:
         return bool(ended)
 
     def seek(
-        self, call: str, tried: tuple[str, ...], now: float, legs: int = 1, process: int = 0
+        self, call: str, tried: tuple[str, ...], now: float, legs: int = 1, process: Process = 0
     ) -> tuple[str, ...]:
         """The operators to ring for a call, who are its own from here on; none where it is not its turn.
 
         `legs`: how many may be rung, as far as `process` has legs; the call keeps its place also without any.
         """
+        self.enter(call, legs, process)
+        free = self._free(self._in_turn(), now)
+        if legs <= 0 or self._is_behind_another(call, free):
+            return ()
+        most = legs if self.strategy == "simultaneous" else 1
+        chosen = tuple(uri for uri in free if uri not in tried)[:most]
+        for uri in chosen:
+            self.claim(uri, call)
+            self.standing.last = uri
+        return chosen
+
+    def enter(self, call: str, legs: int, process: Process = 0) -> None:
+        """The call waits from now on, if it did not before."""
         self._waiting.setdefault(call, process)
         self._legless.discard(call)
         if legs <= 0:
             self._legless.add(call)
-        if legs <= 0 or self._is_behind_another(call):
-            return ()
-        most = legs if self.strategy == "simultaneous" else 1
-        chosen = tuple(uri for uri in self._free(now) if uri not in tried)[:most]
-        for uri in chosen:
-            self.claim(uri, call)
-            self.last = uri
-        return chosen
 
-    def _is_behind_another(self, call: str) -> bool:
-        """Whether somebody who came earlier waits with nobody ringing."""
-        process, served = self._waiting[call], set(self._engaged.values())
+    def _is_behind_another(self, call: str, free: list[str]) -> bool:
+        """Whether somebody who came earlier, and may ring one of these, waits with nobody ringing."""
+        process, served = self._waiting[call], self._served()
         for earlier, of in self._waiting.items():
             if earlier == call:
                 return False
-            if earlier not in served and (earlier not in self._legless or of == process):
+            has_leg = earlier not in self._legless or of == process
+            if earlier not in served and has_leg and any(uri in self._rings(of) for uri in free):
                 return True
         return False
 
-    def _free(self, now: float) -> list[str]:
-        """In the order in which they are to be rung."""
+    def _served(self) -> set[str]:
+        """The calls for which somebody is rung or talks."""
+        return {*self._engaged.values(), *(call for calls in self.standing.also.values() for call in calls)}
+
+    def _rings(self, process: Process) -> tuple[str, ...]:
+        """Whom a process may ring."""
+        return self._reach.get(process, self.extensions)
+
+    def _free(self, operators: Iterable[str], now: float) -> list[str]:
+        """Of these, in their order."""
         return [
-            uri
-            for uri in self._in_turn()
-            if uri not in self._engaged and now >= self._rests_until.get(uri, now)
+            uri for uri in operators if uri not in self._engaged and now >= self._rests_until.get(uri, now)
         ]
 
     def _in_turn(self) -> tuple[str, ...]:
@@ -99,13 +153,23 @@ class Board:
 
         Those for whom somebody rings already hope where several may ring at once.
         """
-        free, served = len(self._free(now)), set(self._engaged.values())
+        everybody = dict.fromkeys((*self.extensions, *itertools.chain(*self._reach.values())))
+        free, served = self._free(everybody, now), self._served()
         if not free:
             return ()
         idle = [call for call in self._waiting if call not in served]
         legless = [call for call in idle if call in self._legless]
         more = [call for call in self._waiting if call in served] if self.strategy == "simultaneous" else []
-        return (*legless, *[call for call in idle if call not in self._legless][:free], *more)
+        return (*legless, *self._one_each([call for call in idle if call not in self._legless], free), *more)
+
+    def _one_each(self, calls: list[str], free: list[str]) -> Iterator[str]:
+        """Those of the calls for which one of these is left."""
+        left = list(free)
+        for call in calls:
+            one = next((uri for uri in left if uri in self._rings(self._waiting[call])), None)
+            if one is not None:
+                left.remove(one)
+                yield call
 
     def is_free(self, uri: str) -> bool:
         """Whether nobody rings or talks there for us."""
@@ -116,14 +180,28 @@ class Board:
 
         False where another call has him.
         """
-        if self._engaged.setdefault(uri, call) != call:
+        if uri in self._engaged and call not in self.standing.holders(uri):
             return False
+        self._engaged.setdefault(uri, call)
         self._rests_until.pop(uri, None)
         return True
 
+    def admit(self, uri: str, call: str) -> None:
+        """The call has the operator, whoever else has him: nobody could be asked when he was rung."""
+        if not self.claim(uri, call):
+            self.standing.also.setdefault(uri, []).append(call)
+
     def release(self, uri: str, call: str, now: float, talked: bool) -> None:
         """The operator is free again, if he was this call's; after a rest where there was a conversation."""
-        if self._engaged.get(uri) != call:
+        holders = self.standing.holders(uri)
+        if call not in holders:
+            return
+        holders.remove(call)
+        self.standing.also.pop(uri, None)
+        if len(holders) > 1:
+            self.standing.also[uri] = holders[1:]
+        if holders:
+            self._engaged[uri] = holders[0]
             return
         del self._engaged[uri]
         if talked and self.wrap_up_s:
@@ -137,11 +215,12 @@ class Board:
     def leave(self, call: str) -> None:
         """The call is over: nobody is rung for it any more."""
         self.served(call)
-        self._engaged = {uri: other for uri, other in self._engaged.items() if other != call}
+        for uri in self.standing.had_by(call):
+            self.release(uri, call, 0.0, talked=False)
 
     def die(self, call: str, now: float) -> None:
         """The process of the call has died; who talked in it has his rest all the same."""
         talked = call not in self._waiting
-        for uri in [uri for uri, other in self._engaged.items() if other == call]:
+        for uri in self.standing.had_by(call):
             self.release(uri, call, now, talked)
         self.leave(call)

@@ -23,7 +23,7 @@ from sipagent.agent.operators.asking import (
     Seek,
     Served,
 )
-from sipagent.agent.operators.board import Board, Strategy
+from sipagent.agent.operators.board import Board, Process, Strategy
 from sipagent.agent.operators.rota import Rota
 
 
@@ -55,13 +55,13 @@ class LocalBoardClient:
 
     def __init__(self, board: Board, turned: Callable[[str], None] = lambda _: None) -> None:
         self.board = board
-        self._turned = turned
+        self.turned = turned
 
     @property
     def deadline(self) -> float | None:
         return self.board.deadline
 
-    def tell(self, asked: Asked, now: float, process: int = 0) -> list[Answer]:
+    def tell(self, asked: Asked, now: float, process: Process = 0) -> list[Answer]:
         """`process`: which one of several asks."""
         match asked:
             case Seek():
@@ -80,12 +80,12 @@ class LocalBoardClient:
             case _:
                 assert_never(asked)
 
-    def _seek(self, asked: Seek, now: float, process: int) -> list[Answer]:
+    def _seek(self, asked: Seek, now: float, process: Process) -> list[Answer]:
         found = self.board.seek(asked.call, asked.tried, now, asked.legs, process)
         if not found:
             return [Offered(asked.call, ())]
         if self.board.strategy == "round_robin":
-            self._turned(found[-1])
+            self.turned(found[-1])
         # one who asked too early, while this one had nobody, is no longer behind it
         return [Offered(asked.call, found), *self._somebody_free(now, asked.call)]
 

@@ -16,7 +16,8 @@ from retention.archive.erasure import REFUSED, allows, finish, pending
 from retention.archive.progress import of_the_living
 from retention.archive.reserve import ReserveError, left_behind, take_in
 from retention.recording import Event, Receipt, Recording, Status
-from retention.rows.store import Store, StoreError, UnknownId
+from retention.rows.rows import Rows
+from retention.rows.store import StoreError, UnknownId
 from retention.storage.recording_files import FileKind
 from sipagent.agent.recorder.jobs import FAULTS
 from sipagent.agent.recorder.recorder import Closing, close, flag
@@ -62,7 +63,7 @@ def recover(
     return ended
 
 
-def take_in_reserves(store: Store, paths: Iterable[Path], alert: Callable[[str], None]) -> list[str]:
+def take_in_reserves(store: Rows, paths: Iterable[Path], alert: Callable[[str], None]) -> list[str]:
     """Write what is in them into the database; ids of the calls. Raises StoreError."""
     ids: list[str] = []
     for path in paths:

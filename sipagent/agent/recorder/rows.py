@@ -24,7 +24,7 @@ from retention.archive.reserve import Record, Reserve, ReserveFull
 from retention.recording import Receipt, Recording, Sum
 from retention.rows.faults import Busy, HeadNotWritten, StoreError, TryAgain
 from retention.rows.rejected import LOST, PendingRejections, Span
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.storage.marks import MustGo
 from sipagent.agent.recorder.fitting import why_not, write_what_fits
 from sipagent.agent.recorder.jobs import FAULTS, Job, Task
@@ -43,7 +43,7 @@ log = structlog.get_logger("sipagent.agent.recorder.rows")
 class RowWriter:
     """`alert` is called on its threads. Any thread may put; none waits here but in `secure`."""
 
-    def __init__(self, store: Store, reserve: Reserve | None, alert: Callable[[str], None]) -> None:
+    def __init__(self, store: Rows, reserve: Reserve | None, alert: Callable[[str], None]) -> None:
         self.faults = 0
         self.lost = 0  # receipts, since the start
         self._store = store

@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING
 
 from retention.archive.archive import Archive
 from retention.backup.manifest import DATABASE, RECORDINGS
+from retention.journal.journal import Journal
+from retention.moving.arriving import Arriving
 from retention.objects.client import Bucket, BucketPlace
 from retention.objects.object_files import ObjectFiles, SpooledFiles
+from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
@@ -17,27 +20,41 @@ if TYPE_CHECKING:
     from sipagent.config.load import Config
 
 
-def store_of(config: "Config") -> Store:
-    """The rows of all that is kept, over a connection of its own. Raises StoreError."""
-    return Store(config.places.database)
+def store_of(config: "Config") -> Rows:
+    """The rows of all that is kept, over a connection of its own. Raises StoreError, ConfigError."""
+    if config.shared is None:
+        return Store(config.places.database)
+    from retention.postgres.blobs import FolderBlobs
+    from retention.postgres.sealed_store import SealedStore
+
+    return SealedStore(
+        config.shared,
+        config.shared_password(),
+        FolderBlobs(config.places.vault),
+        host=config.host,
+        places=config.kept_places,
+    )
 
 
-def journal_of(config: "Config", worker: int | None = None) -> Store:
+def journal_of(config: "Config", worker: int | None = None) -> Rows:
     """The rows that calls are written into, on this host; `worker`: whose calls begin here.
 
     Where hosts share a database it has them soon; elsewhere they stay here. Raises StoreError.
     """
-    return Store(config.places.database, worker=worker)
+    if config.shared is None:
+        return Store(config.places.database, worker=worker)
+    return Journal(config.places.database, worker=worker)
 
 
-def files_of(config: "Config", store: Store) -> RecordingFiles:
+def files_of(config: "Config", store: Rows) -> RecordingFiles:
     """What is kept of recordings outside the database, whose rows are in `store`."""
     here, bucket = spool_of(config), bucket_of(config)
     return here if bucket is None else ObjectFiles(bucket, store.objects, here)
 
 
-def files_of_calls(config: "Config", store: Store) -> RecordingFiles:
-    """The same for who carries calls, and waits for no network; `store`: the one of this host."""
+def files_of_calls(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept outside the database for who carries calls, and waits for no network; `store`: this
+    host's."""
     here, bucket = spool_of(config), bucket_of(config)
     return here if bucket is None else SpooledFiles(bucket, store.objects, here)
 
@@ -56,16 +73,26 @@ def bucket_of(config: "Config") -> Bucket | None:
     return Bucket(place)
 
 
+def is_here(config: "Config") -> bool:
+    """Whether the rows of all that is kept are in a file of this machine."""
+    return config.shared is None
+
+
+def arriving_of(config: "Config") -> Arriving:
+    """A database that is filled with the rows of another one. Raises StoreError."""
+    return Arriving(config.places.arriving)
+
+
 def files_in(root: Path) -> RecordingFiles:
     """What is kept of recordings in a backup, below its root."""
     return LocalFiles(root / RECORDINGS, Places(root / DATABASE).vault, root)
 
 
-def archive_of(config: "Config", store: Store) -> Archive:
+def archive_of(config: "Config", store: Rows) -> Archive:
     """The recordings whose rows are in `store`."""
     return Archive(store, files_of(config, store), Marks(config.recording.directory))
 
 
-def archive_of_calls(config: "Config", store: Store) -> Archive:
-    """The same for who carries calls."""
+def archive_of_calls(config: "Config", store: Rows) -> Archive:
+    """The recordings whose rows are in `store`, for who carries calls."""
     return Archive(store, files_of_calls(config, store), Marks(config.recording.directory))

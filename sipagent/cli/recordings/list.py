@@ -10,8 +10,8 @@ import click
 
 from retention.recording import Recording, Sum
 from retention.rows.rejected import LOST, REJECTED
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Store
 from sipagent.cli.base import Workplace, json_option, print_json
 from sipagent.cli.filters import filter_options, selection
 from sipagent.cli.tables import (
@@ -135,7 +135,7 @@ def calls_command(work: Workplace, /, as_json: bool, sums: bool, **options: Any)
         screen.print(said.format(n=figure(count)))
 
 
-def _together(store: Store, chosen: Selection) -> Iterator[Sum]:
+def _together(store: Rows, chosen: Selection) -> Iterator[Sum]:
     """The part that is counted in sums, which only tell when, how many and with which answer."""
     asked = replace(chosen, since=None, until=None, limit=None, outcome=None, decision=None)
     may_be = chosen.outcome in (None, "rejected") and chosen.decision in (None, "undecided")

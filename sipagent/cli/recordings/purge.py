@@ -16,7 +16,7 @@ from retention.archive.orphans import Orphan
 from retention.archive.progress import is_running
 from retention.archive.reserve import ReserveError, left_behind, take_in
 from retention.recording import Access, Json, to_text
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.rules.clock import look, read_clock, resume, suspended
 from retention.rules.copies import Copy
 from retention.rules.purge import Removal, Report, Stay, erase_pending, preview, purge
@@ -111,7 +111,7 @@ def purge_command(
     ctx.exit(1 if report.failed else 0)
 
 
-def take_in_left(store: Store, places: Places) -> None:
+def take_in_left(store: Rows, places: Places) -> None:
     """Write what a dead agent left in its reserve: it expires like the rest, once it has rows."""
     if is_running(places):
         return
@@ -122,7 +122,7 @@ def take_in_left(store: Store, places: Places) -> None:
             click.echo(f"sipagent: {shown(error)}", err=True)
 
 
-def _believe_clock(work: Workplace, store: Store, erased: Sequence[str], by: Access | None) -> None:
+def _believe_clock(work: Workplace, store: Rows, erased: Sequence[str], by: Access | None) -> None:
     """Check the clock, or accept it because a person says so. Raises Failure if purging is suspended."""
     reading = read_clock()
     if by is not None:

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from retention.recording import Sum
-from retention.rows import counts
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Store
+from retention.rules import counts
 from retention.rules.statistics import DECISIONS, OTHER, PHASES, Fates, Statistics
 from sipagent.cli.base import Failure, Workplace, json_option, now, print_json
 from sipagent.cli.filters import period_of
@@ -100,7 +100,7 @@ def _mismatch(name: str, rows: int, chain: int) -> str:
 # --- reading ---
 
 
-def _figures(work: Workplace, store: Store, period: Selection, tally: Tally, *, quiet: bool) -> Statistics:
+def _figures(work: Workplace, store: Rows, period: Selection, tally: Tally, *, quiet: bool) -> Statistics:
     """The figures of the period; on a terminal a bar tells how far it is, where there are many rows."""
     figures, total = no_figures(work.config), rows_of(tally)
     whole = period.since is period.until is None

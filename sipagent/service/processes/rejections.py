@@ -18,7 +18,8 @@ import structlog
 from retention.archive.reserve import Reserve, ReserveError, ReserveFull, read_reserve, take_in
 from retention.recording import Ids, Receipt, Sum
 from retention.rows.rejected import PendingRejections
-from retention.rows.store import Store, StoreError
+from retention.rows.rows import Rows
+from retention.rows.store import StoreError
 from sipagent.agent.admission import Admission
 from sipagent.agent.figures import Ending, Figures
 from sipagent.agent.turned_away import rejected
@@ -36,7 +37,7 @@ class Rejections:
 
     def __init__(
         self,
-        opened: Callable[[], Store],
+        opened: Callable[[], Rows],
         rules: Admission,
         alert: Callable[[str], None],
         reserve: Reserve | None = None,
@@ -99,7 +100,7 @@ class Rejections:
         if self._reserve:
             self._reserve.close()
 
-    def _taken_in(self) -> Store | None:
+    def _taken_in(self) -> Rows | None:
         """Write what the last run left in the reserve, if anything; then the reserve is ours."""
         if self._reserve is None:
             return None
@@ -135,14 +136,14 @@ class Rejections:
         except (OSError, ReserveFull) as fault:
             self._alert(f"the reserve of rejected calls: {fault}; {lost}")
 
-    def _store(self) -> Store | None:
+    def _store(self) -> Rows | None:
         try:
             return self._opened()
         except StoreError as fault:
             self._tell(fault)
             return None
 
-    def _write(self, store: Store, over: bool) -> bool:
+    def _write(self, store: Rows, over: bool) -> bool:
         """Write a batch, if any."""
         began = time.monotonic()
         try:

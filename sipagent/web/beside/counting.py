@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from retention.rows import counts
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Store, StoreError
+from retention.rows.store import StoreError
+from retention.rules import counts
 from retention.rules.statistics import Statistics
 from sipagent.config.load import Config
 from sipagent.lookup.figures import Row, Tally, count, no_figures, rows_of
@@ -48,7 +49,7 @@ class Progress:
 class Counting:
     """Any thread asks; one of its own counts, while there is something to count."""
 
-    def __init__(self, store: Callable[[], Store], config: Config, clock: Callable[[], datetime]) -> None:
+    def __init__(self, store: Callable[[], Rows], config: Config, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._config = config
         self._clock = clock

@@ -84,13 +84,12 @@ export class Sound extends EventTarget {
   async #load(position, until, heard = true) {
     if (this.closed) throw new Fault("closed");
     if (position >= this.samples) return null;
-    const answer = await asked(`${this.url}?from=${position / this.rate}&to=${until / this.rate}`);
-    const span = SPAN.exec(answer.headers.get("Sound-Span") ?? "")?.slice(1).map(Number);
+    const { told, bytes } = await whole(`${this.url}?from=${position / this.rate}&to=${until / this.rate}`);
+    const span = SPAN.exec(told ?? "")?.slice(1).map(Number);
     if (!span) throw new Fault("failed");
     const [first, last, samples] = span;
     this.samples = Math.max(1, samples);
     if (last <= position || first > position) return null;
-    const bytes = await answer.arrayBuffer();
     if (this.closed) throw new Fault("closed");
     const asking = { sound: this.number, bytes, first, last, bucket: this.bucket, heard };
     const read = await opener.ask("read", asking, [bytes]);
@@ -120,6 +119,19 @@ export class Sound extends EventTarget {
       const last = this.missing.at(-1);
       if (start <= last[1]) last[1] = Math.max(last[1], end);
       else this.missing.push([start, end]);
+    }
+  }
+}
+
+// The bytes of a span, and where they belong. One that ends too soon is asked for again: the answer says why.
+async function whole(url) {
+  for (let tries = 1; ; tries++) {
+    const answer = await asked(url);
+    try {
+      return { told: answer.headers.get("Sound-Span"), bytes: await answer.arrayBuffer() };
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error;
+      if (tries === 2) throw new Fault("no_answer");
     }
   }
 }

@@ -207,9 +207,10 @@ def _sixth(db: Database) -> None:
             "held": int,
             "at": str,
             "since": str,
+            "told": int,
         },
         pk="put",
-        not_null={"name", "id", "kind", "bytes", "state", "held", "at"},
+        not_null={"name", "id", "kind", "bytes", "state", "held", "at", "told"},
     )
     for statement in _OF_OBJECTS:
         db.execute(statement)
@@ -262,8 +263,9 @@ _OF_APPROVALS = (
 _OF_OBJECTS = (
     "CREATE INDEX objects_of_recordings ON objects (id)",
     "CREATE INDEX objects_removing ON objects (since, id) WHERE state = 'removing'",
-    "CREATE INDEX objects_putting ON objects (at) WHERE state = 'putting'",
     "CREATE INDEX objects_held ON objects (id, name) WHERE held = 1",
+    "CREATE INDEX objects_untold ON objects (at) WHERE told = 0",
+    "CREATE INDEX objects_by_name ON objects (name)",
 )
 
 

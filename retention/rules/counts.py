@@ -2,8 +2,8 @@
 
 from retention.recording import Status
 from retention.rows.chain import TABLES
-from retention.rows.pages import Listing, Row
-from retention.rows.store import Store
+from retention.rows.pages import COUNT, Listing, Row
+from retention.rows.rows import Rows
 
 RECONCILED = {table: kind for kind, table in TABLES.items()}
 _BY_TIME = ("started_at", "id")
@@ -12,22 +12,22 @@ _ORDER: dict[str, tuple[str, ...]] = {"receipts": _BY_TIME, "recordings": _BY_TI
 _NUMBERED = ("id",)
 
 
-def recordings_by_status(store: Store) -> dict[Status, int]:
+def recordings_by_status(store: Rows) -> dict[Status, int]:
     """Every status, with how many recordings have it. Raises StoreError."""
     return {status: recordings(store, status) for status in Status}
 
 
-def recordings(store: Store, status: Status) -> int:
+def recordings(store: Rows, status: Status) -> int:
     """How many recordings have this status. Raises StoreError."""
     return _count(store, "recordings", _BY_TIME, f"status = '{status.value}'")
 
 
-def held(store: Store) -> int:
+def held(store: Rows) -> int:
     """How many recordings are on hold. Raises StoreError."""
     return _count(store, "recordings", _BY_TIME, "hold IS NOT NULL")
 
 
-def reconcile(store: Store) -> dict[str, tuple[int, int]]:
+def reconcile(store: Rows) -> dict[str, tuple[int, int]]:
     """For each table: how many rows it has, and how many the chain knows of.
 
     Both as they were at the start: what is written meanwhile is in neither count, and no writer has to wait.
@@ -37,23 +37,25 @@ def reconcile(store: Store) -> dict[str, tuple[int, int]]:
     return {table: _both(store, table, kind, last) for table, kind in RECONCILED.items()}
 
 
-def _last(store: Store) -> Row:
+def _last(store: Rows) -> Row:
     """The last row of each table and of the chain, in one statement, so at one moment."""
-    columns = ", ".join(f"(SELECT max(rowid) FROM {table}) AS {table}" for table in (*RECONCILED, "chain"))
-    (row,) = store.each(Listing(table=f"(SELECT {columns})", order=("chain",)))
+    numbers = store.dialect.numbers
+    lasts = (f"(SELECT max({numbers[table]}) FROM {table}) AS {table}" for table in (*RECONCILED, "chain"))
+    (row,) = store.each(Listing(table=f"(SELECT {', '.join(lasts)}) AS lasts", order=("chain",)))
     return {table: last or 0 for table, last in row.items()}
 
 
-def _both(store: Store, table: str, kind: str, last: Row) -> tuple[int, int]:
+def _both(store: Rows, table: str, kind: str, last: Row) -> tuple[int, int]:
     """`+`: no index for these bounds, which are for the rows of a page; its own bounds find the page."""
-    rows = _count(store, table, _ORDER.get(table, _NUMBERED), where=f"+rowid <= {last[table]}")
+    number = store.dialect.numbers[table]
+    rows = _count(store, table, _ORDER.get(table, _NUMBERED), where=f"+{number} <= {last[table]}")
     firsts = _count(store, "chain", ("seq",), f"kind = '{kind}' AND was = 0", f"+seq <= {last['chain']}")
     return rows, firsts
 
 
-def _count(store: Store, table: str, order: tuple[str, ...], indexed: str = "", where: str = "") -> int:
+def _count(store: Rows, table: str, order: tuple[str, ...], indexed: str = "", where: str = "") -> int:
     """Rows that meet two conditions; an index has `order` and the columns of the first."""
     listing = Listing(
-        table=table, columns="count(*) AS n", order=order, indexed=indexed, where=[where] if where else []
+        table=table, columns=COUNT, order=order, indexed=indexed, where=[where] if where else []
     )
     return sum(page["n"] for page in store.each(listing))

@@ -1,0 +1,1 @@
+"""The database that several hosts share: PostgreSQL."""

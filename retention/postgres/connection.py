@@ -1,0 +1,179 @@
+"""One connection to a PostgreSQL that may go away: no wait without an end, and a new one when it is needed.
+
+A statement outside a transaction is tried once more where the connection has turned out to be dead. Inside of
+one nothing is: the transaction is lost, and whoever began it is told.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import conninfo as libpq
+from psycopg.rows import dict_row
+
+from retention.postgres.dialect import with_marks
+from retention.postgres.faults import is_lost
+from retention.postgres.texts import any_text
+from retention.rows.pages import Row
+
+CONNECT_S = 3  # for each host
+ANSWER_S = 10.0  # for a statement, by the server's clock
+TURN_S = 60.0  # for the turn to write
+_LATE_S = 3.0  # how much later this side gives up
+_IDLE_S = 60.0  # for the next statement of a transaction
+_DEAD_S = 9  # after which a peer that acknowledges nothing is gone
+_ALWAYS = {
+    "client_encoding": "utf8",
+    "connect_timeout": CONNECT_S,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": _DEAD_S * 1000,
+    "application_name": "sipagent",
+}
+_SETTINGS = {
+    "statement_timeout": f"{ANSWER_S * 1000:.0f}",
+    "idle_in_transaction_session_timeout": f"{_IDLE_S * 1000:.0f}",
+    "client_connection_check_interval": "2000",  # who waits in the server for a peer that is gone, goes
+    "default_transaction_isolation": r"read\ committed",
+    "TimeZone": "UTC",
+}
+
+
+class _Timed(psycopg.Connection[Row]):
+    """A connection that ends where no answer has come in time."""
+
+    answer_s: float | None = ANSWER_S + _LATE_S
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Raises OperationalError; then nobody knows what the server has done."""
+        try:
+            return super().wait(gen, interval, self.answer_s if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout as error:
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer in {self.answer_s:.0f} s") from error
+
+
+class Connection:
+    """For one thread at a time. Methods raise psycopg.Error.
+
+    `opened(query)` is called with each new connection. `within` is true from `begin` to the end.
+    """
+
+    def __init__(
+        self, conninfo: str, password: str | None, opened: Callable[["Connection"], None] = lambda new: None
+    ) -> None:
+        self._parameters = _parameters(conninfo, password)
+        self._opened = opened
+        self._there: _Timed | None = None
+        self._is_new = False
+        self.within = False
+
+    def close(self) -> None:
+        """Let go of it; what was begun is undone."""
+        there, self._there = self._there, None
+        if there is not None:
+            there.close()
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """The rows of a query. It is planned for its values: what few rows have is found by its index."""
+        return self._run(sql, values, prepare=False).fetchall()
+
+    def execute(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Run a statement."""
+        self._run(sql, values, prepare=None if values else False)
+
+    def begin(self, lock: int | None = None) -> None:
+        """Begin a transaction; wait for an advisory lock, which its end releases."""
+        turn = ""
+        if lock is not None:
+            self._connected().answer_s = TURN_S + _LATE_S
+            turn = (
+                f"; SET LOCAL lock_timeout = {TURN_S * 1000:.0f}; SET LOCAL statement_timeout = 0"
+                f"; SELECT pg_advisory_xact_lock({lock})"
+                f"; SET LOCAL statement_timeout = {ANSWER_S * 1000:.0f}; SET LOCAL lock_timeout = 0"
+            )
+        try:
+            self._run("BEGIN" + turn)
+            self.within = True
+        finally:
+            self._answer_within(ANSWER_S + _LATE_S)
+
+    def take_as_long_as_it_takes(self) -> None:
+        """Until the end of the transaction no statement is too slow: for changes of the tables."""
+        self._run("SET LOCAL statement_timeout = 0")
+        self._answer_within(None)
+
+    def commit(self) -> None:
+        """End it; where a statement had failed, it is undone, and that is an error."""
+        try:
+            cursor = self._run("COMMIT")
+        finally:
+            self._ended()
+        if cursor.statusmessage != "COMMIT":
+            raise psycopg.InternalError("the transaction was undone: a part of it had failed")
+
+    def roll_back(self) -> None:
+        """Undo it. Raises nothing: where the server can't be told, it finds out."""
+        try:
+            if self._there is not None and not self._there.closed:
+                self._run("ROLLBACK")
+        except psycopg.Error:
+            self.close()
+        finally:
+            self._ended()
+
+    def _ended(self) -> None:
+        self.within = False
+        self._answer_within(ANSWER_S + _LATE_S)
+        if self._there is not None and self._there.closed:
+            self.close()
+
+    def _answer_within(self, seconds: float | None) -> None:
+        if self._there is not None:
+            self._there.answer_s = seconds
+
+    def _run(
+        self, sql: str, values: Sequence[object] = (), prepare: bool | None = False
+    ) -> psycopg.Cursor[Row]:
+        again = self._there is not None and not self.within and not self._is_new
+        try:
+            return self._once(sql, values, prepare)
+        except psycopg.Error as error:
+            if not is_lost(error):
+                raise
+            if not self.within:
+                self.close()
+            elif self._there is not None:
+                self._there.close()  # but stays: what follows in this transaction fails, too
+            if not again:
+                raise
+        return self._once(sql, values, prepare)
+
+    def _once(self, sql: str, values: Sequence[object], prepare: bool | None) -> psycopg.Cursor[Row]:
+        text = with_marks(sql) if values else sql
+        return self._connected().execute(text.encode(), values or None, prepare=prepare)
+
+    def _connected(self) -> _Timed:
+        if self._there is None:
+            self._there = _Timed.connect(**self._parameters, autocommit=True, row_factory=dict_row)
+            any_text(self._there)
+            self._is_new = True
+            try:
+                self._opened(self)
+            except BaseException:
+                self.close()
+                raise
+            finally:
+                self._is_new = False
+        return self._there
+
+
+def _parameters(conninfo: str, password: str | None) -> dict[str, Any]:
+    """What the URL says comes first; of several hosts the one that takes writes."""
+    told = libpq.conninfo_to_dict(conninfo)
+    settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    several = "," in str(told.get("host", "")) or "," in str(told.get("hostaddr", ""))
+    parameters = _ALWAYS | ({"target_session_attrs": "read-write"} if several else {}) | told
+    parameters["options"] = f"{settings} {told.get('options', '')}".rstrip()
+    return parameters if password is None else parameters | {"password": password}

@@ -1,0 +1,26 @@
+"""What differs between the SQL of two databases. Everything else is written so that both understand it.
+
+Placeholders are `?`; whoever speaks to a database that has others puts them in.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+_NUMBERED = {**dict.fromkeys(("accesses", "notes", "sums", "approvals"), "id"), "chain": "seq"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """`personal`: the condition that a row leads to a person; an index has it. `ending(column, length)`: the
+    last characters of a text. `numbers`: of each table, the column that grows with each row."""
+
+    personal: str
+    ending: Callable[[str, int], str]
+    numbers: Mapping[str, str]
+
+
+SQLITE = Dialect(
+    personal="salt IS NOT NULL",
+    ending=lambda column, length: f"substr({column}, -{length})",
+    numbers=_NUMBERED | dict.fromkeys(("receipts", "recordings"), "rowid"),
+)

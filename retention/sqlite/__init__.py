@@ -1,0 +1,1 @@
+"""SQLite itself: the connection, the tables as migrations, and whose turn it is to write."""

@@ -1,0 +1,232 @@
+"""Moves all that is kept into a database that hosts share, and back: `migrate`."""
+
+from dataclasses import dataclass
+from gettext import gettext as _
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from retention.moving.beside import prepare, put_in_place, take_along
+from retention.moving.moving import Done, Target, move
+from retention.recording import Json, to_text
+from retention.rows.rows import Rows
+from retention.storage.files import alone
+from retention.storage.recording_files import RecordingFiles
+from sipagent.agent.recorder.stored import arriving_of, files_of, is_here
+from sipagent.cli.base import Failure, Workplace, attempt, json_option, print_json, words_by_option
+from sipagent.cli.progress import steps
+from sipagent.cli.times import figure, full
+from sipagent.languages.labels import N_
+
+if TYPE_CHECKING:
+    from sipagent.config.load import Config
+
+_LONG = 2000  # from this many of anything on, progress shows
+# what the bars are called
+_STEPS = (
+    *(N_("comparing chain"), N_("comparing receipts"), N_("comparing recordings")),
+    *(N_("comparing accesses"), N_("comparing notes"), N_("comparing sums"), N_("comparing approvals")),
+    N_("comparing files"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The options, as they are typed."""
+
+    to: str | None
+    objects: str | None
+    host: str | None
+    password_file: Path | None
+    endpoint: str | None
+    region: str | None
+    credentials_file: Path | None
+
+
+@click.command("migrate", short_help="Move all into a database that hosts share, or back.")
+@click.option("--to", metavar="URL", help="postgresql://…; back: the path of a file, where nothing is yet.")
+@click.option("--objects", metavar="URL", help="s3://bucket/prefix: recordings and keys go there.")
+@click.option("--host", metavar="NAME", help="Which of several hosts this will be; default: a.")
+@click.option(
+    "--password-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="With the password of that database.",
+)
+@click.option("--endpoint", metavar="URL", help="Of the object store; default: Amazon's.")
+@click.option("--region", metavar="NAME", help="As the object store names it.")
+@click.option(
+    "--credentials-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="For the object store, as AWS's tools have it.",
+)
+@words_by_option
+@json_option
+@click.pass_obj
+@click.pass_context
+def migrate_command(
+    ctx: click.Context, work: Workplace, /, *, by: str | None, as_json: bool, **options: Any
+) -> None:
+    """Move all that is kept from this host's database and files to where --to and --objects say, and compare.
+
+    No agent may run, and nothing else may be there. The chain stays the same chain, entry for entry: exported
+    heads and time stamps stay good. Can be repeated after a crash: it goes on. What is here stays as it was,
+    but nothing is written here any more; it says until when it may be kept. The configuration is not edited:
+    it prints what to write. What led to a person is written into PostgreSQL only sealed.
+
+    Back: --to PATH, with the configuration that names the shared database. What is in an object store comes
+    back to recording.directory.
+
+    \b
+    Examples:
+      sipagent migrate --to postgresql://sipagent@db.example.net/sipagent
+      sipagent migrate --to postgresql://db.example.net/sipagent --objects s3://calls/a
+      sipagent migrate --to /var/lib/sipagent/retention.db
+    """
+    asked = _Asked(**options)
+    if asked.to is None and asked.objects is None:
+        raise click.UsageError(_("--to, --objects or both are needed"), ctx)
+    config = work.config
+    new, written = _planned(config, asked)
+    if is_here(config) and not config.database.exists():
+        raise Failure(_("{path}: there is no database yet").format(path=config.database))
+    try:
+        with alone(config.places.lock), steps(_LONG) as step:
+            done = _move(work, new, attempt("migrate", by=by), step)
+    except BlockingIOError as running:
+        raise Failure(_("{path}: an agent is running").format(path=config.places.lock)) from running
+    if as_json:
+        print_json(_told(done, config, written))
+    else:
+        _show(work, done, new, written)
+
+
+def _move(work: Workplace, new: "Config", trace: Any, step: Any) -> Done:
+    """Raises MoveError, StoreError, OSError."""
+    config = work.config
+    source, here, there = work.archive(), config.places, new.places
+    if config.retention.database == new.retention.database:
+        files = _files(config, new, source.store)
+        target = Target(name=_name(new), rows=None, files=files, sealed_only=new.objects is not None)
+        return move(source, target, trace, config.retention.period, step)
+    if is_here(new):
+        prepare(there)
+    with arriving_of(new) as rows:
+        files = _files(config, new, rows)
+        target = Target(name=_name(new), rows=rows, files=files, sealed_only=new.objects is not None)
+        done = move(source, target, trace, config.retention.period, step)
+    take_along(here, there)
+    if is_here(new):
+        put_in_place(there)
+    return done
+
+
+def _files(config: "Config", new: "Config", rows: Rows) -> RecordingFiles | None:
+    """Where recordings go; None where they stay."""
+    return files_of(new, rows) if config.objects != new.objects else None
+
+
+def _name(config: "Config") -> str:
+    """How people name where it is kept; without a password."""
+    database = config.shared or str(config.database)
+    return database if config.objects is None else f"{database}, {config.objects.url}"
+
+
+def _planned(config: "Config", asked: _Asked) -> "tuple[Config, str]":
+    """The configuration as it will be, and what to write into it, as TOML. Raises ConfigError, Failure."""
+    from sipagent.config.load import checked, read, tables_of
+
+    tables = tables_of(read(config.file), config.file)
+    written: dict[str, dict[str, object]] = {}
+    removed: list[str] = []
+    if asked.to is not None and "://" in asked.to:
+        if config.shared is not None:
+            raise Failure(_("the rows are in a shared database already; accepted: the path of a file"))
+        written["retention"] = {"database": asked.to}
+        if asked.password_file is not None:
+            written["retention"]["database_password_file"] = _path(config, asked.password_file)
+        journal = _path(config, config.places.folder / "journal.db")
+        written["cluster"] = {"host": asked.host or "a", "journal": journal}
+    elif asked.to is not None:
+        if config.shared is None:
+            raise Failure(_("the rows are in a file of this machine already; accepted: postgresql://…"))
+        written["retention"] = {"database": _path(config, Path(asked.to))}
+        removed = ["retention.database_password_file", "cluster", "objects"]
+    if asked.objects is not None:
+        if removed:
+            raise Failure(_("--objects: files come back with the rows"))
+        told = {
+            "url": asked.objects,
+            "endpoint": asked.endpoint,
+            "region": asked.region,
+            "credentials_file": asked.credentials_file and _path(config, asked.credentials_file),
+        }
+        written["objects"] = {name: value for name, value in told.items() if value is not None}
+    there = [name for name in removed if _taken_out(tables, name)]
+    for table, keys in written.items():
+        tables[table] = tables.get(table, {}) | keys if table != "objects" else keys
+    return checked(tables, config.file), _toml(written, there)
+
+
+def _taken_out(tables: dict[str, Any], name: str) -> bool:
+    """Whether it was there."""
+    table, _dot, key = name.partition(".")
+    found = tables.get(table, {})
+    return (found.pop(key, None) if key else tables.pop(table, None)) is not None
+
+
+def _path(config: "Config", path: Path) -> str:
+    """As in the configuration: relative to its folder where it lies there."""
+    absolute = path.absolute()
+    base = config.base
+    return str(absolute.relative_to(base) if absolute.is_relative_to(base) else absolute)
+
+
+def _toml(written: dict[str, dict[str, object]], removed: list[str]) -> str:
+    lines = []
+    for table, keys in written.items():
+        lines += [f"[{table}]", *(f'{name} = "{value}"' for name, value in keys.items()), ""]
+    lines += [_("# and without {name}").format(name=name) for name in removed]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _told(done: Done, config: "Config", written: str) -> Json:
+    return {
+        "head": {"seq": done.head.seq, "hash": done.head.hash},
+        "rows": done.rows,
+        "recordings": done.files,
+        "again": done.again,
+        "left": str(config.shared or config.database),
+        "remove_by": done.until and to_text(done.until),
+        "configuration": written,
+    }
+
+
+def _show(work: Workplace, done: Done, new: "Config", written: str) -> None:
+    config = work.config
+    if done.again:
+        click.echo(_("It is all in {where} already.").format(where=_name(new)))
+    else:
+        counted = figure(sum(done.rows.values()) - done.rows.get("chain", 0))
+        said = _("{where}: {rows} rows, {entries} entries of the chain, the files of {n} recordings")
+        entries, files = figure(done.rows.get("chain", 0)), figure(done.files)
+        click.echo(said.format(where=_name(new), rows=counted, entries=entries, n=files))
+        click.echo(_("All of it was compared: it is as it is here."))
+    click.echo(_("\nWrite into {file}:\n").format(file=config.file))
+    click.echo(written)
+    click.echo(_("Then: sipagent check && sipagent verify, and start the agent."))
+    _show_left(work, done)
+
+
+def _show_left(work: Workplace, done: Done) -> None:
+    """What to do with what is left here."""
+    config = work.config
+    left = config.shared or str(config.database)
+    click.echo(
+        _("{left} is as it was, and takes no row any more. Remove it once all goes well.").format(left=left)
+    )
+    if done.until is not None:
+        said = _("By {until} at the latest: then the first recording in it expires.")
+        click.echo(said.format(until=full(work.local(done.until))))

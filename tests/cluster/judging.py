@@ -1,0 +1,149 @@
+"""What must hold once all is settled. Pure: what the callers know, what is kept, what was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from tests.cluster.phones import Told
+from tests.cluster.searching import Found
+from tests.peers.agent import Json
+
+MS = 1_000_000
+SECOND = 1_000 * MS
+UNDERSTOOD_NS = 1 * SECOND  # a key that was pressed so long before anything happened to its host counts
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of a call across rounds: its caller's number and the id of its receipt."""
+
+    number: int
+    id: str
+    must_be_refused: bool
+    refused: bool
+    recorded: bool
+    held: bool = False
+    deleted: bool = False
+    purged: bool = False
+
+
+@dataclass(slots=True)
+class Harm:
+    """When anything happened to a host, all of it or a process; monotonic, ns."""
+
+    host: str
+    from_ns: int
+    to_ns: int
+
+
+def receipts_of(told: Sequence[Told], receipts: Iterable[Json]) -> tuple[list[Known], list[str]]:
+    """The calls that have a receipt each, and what is wrong with the number of these."""
+    by_call = Counter(row["call_id"] for row in receipts)
+    of_call = {row["call_id"]: row for row in receipts}
+    known: list[Known] = []
+    wrong: list[str] = []
+    for one in told:
+        for attempt in one.attempts:
+            count = by_call[attempt.call_id]
+            wanted = count == 1 if attempt.status == 200 else count <= 1
+            if not wanted:
+                wrong.append(
+                    f"caller {one.call.number}, answered {attempt.status} by {attempt.host}:"
+                    f" {count} receipts of {attempt.call_id}"
+                )
+        answered = one.answered
+        row = of_call.get(answered.call_id) if answered else None
+        if row is not None:
+            if row["ended_at"] is None:
+                wrong.append(f"caller {one.call.number}: the receipt {row['id']} is not complete")
+            known.append(
+                Known(
+                    one.call.number,
+                    row["id"],
+                    must_be_refused=False,
+                    refused=row["decision"] == "refused",
+                    recorded=row["recording_id"] is not None,
+                )
+            )
+    return known, wrong
+
+
+def refusals(told: Sequence[Told], known: Iterable[Known], harms: Sequence[Harm]) -> list[str]:
+    """Who pressed the key in time, on a host to which nothing happened then, and isn't told as refused."""
+    of_number = {one.number: one for one in known}
+    wrong = []
+    for one in told:
+        answered, row = one.answered, of_number.get(one.call.number)
+        if answered is None or one.pressed_ns is None or row is None:
+            continue
+        over = one.ended_ns or one.pressed_ns
+        harmed = any(
+            harm.host == answered.host
+            and harm.from_ns < one.pressed_ns + UNDERSTOOD_NS
+            and harm.to_ns > (one.answered_ns or 0)
+            for harm in harms
+        )
+        if not harmed and over - one.pressed_ns > 300 * MS:
+            row.must_be_refused = True
+            if not row.refused:
+                wrong.append(f"caller {one.call.number} refused, and the receipt {row.id} says otherwise")
+    return wrong
+
+
+@dataclass(slots=True)
+class Kept:
+    """The recordings' rows by id, and what was found in all stores."""
+
+    recordings: Mapping[str, Json]
+    found: Found
+    wrong: list[str] = field(default_factory=list)
+
+
+def stores(known: Iterable[Known], kept: Kept) -> list[str]:
+    """What lies where it must not, and what is missing."""
+    wrong: list[str] = [f"sound in clear: {where}" for where in kept.found.in_clear]
+    of_number = {one.number: one for one in known}
+    for where, id, speakers in kept.found.heard:
+        for who in speakers:
+            one = of_number.get(who)
+            if one is not None and (one.refused or one.deleted or one.purged):
+                why = "refused" if one.refused else "deleted" if one.deleted else "purged"
+                wrong.append(f"caller {who}, {why}, can be heard in {where}")
+            elif one is not None and id and one.id != id:
+                wrong.append(f"caller {who} of {one.id} can be heard in {where}")
+    for one in of_number.values():
+        gone = one.refused or one.deleted or one.purged
+        if gone and one.id in kept.found.keys:
+            wrong.append(f"caller {one.number}: the key of {one.id} is still there")
+        if gone and one.id in kept.found.sealed:
+            wrong.append(f"caller {one.number}: sealed sound of {one.id} is still there")
+        row = kept.recordings.get(one.id)
+        if row is None or gone:
+            continue
+        heard = kept.found.of(one.id).get(one.number, 0)
+        if one.held and (row["status"] != "closed" or not heard):
+            wrong.append(f"held {one.id} of caller {one.number}: {row['status']}, heard for {heard * 10} ms")
+        if (
+            row["status"] == "closed"
+            and not row["incomplete"]
+            and (row["duration_s"] or 0) > 0.3
+            and not heard
+        ):
+            wrong.append(f"{one.id} of caller {one.number} is closed, and nothing can be heard")
+        if row["status"] in ("open", "purging"):
+            wrong.append(f"{one.id} of caller {one.number} is left {row['status']}")
+    return wrong
+
+
+def operators(spans: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
+    """Phones that were in two calls at once; begin and end of each, ns."""
+    wrong = []
+    for name, calls in spans.items():
+        ordered = sorted(calls)
+        for (_, ended), (began, _) in pairwise(ordered):
+            if began < ended:
+                wrong.append(f"{name} was in two calls for {(ended - began) / SECOND:.2f} s")
+    return wrong

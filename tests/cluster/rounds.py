@@ -1,0 +1,234 @@
+"""Round after round: calls, a fault, holds, deletions, purges; then all must be settled, and right."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import psycopg
+
+from tests.cluster import judging, plan
+from tests.cluster.faults import Going
+from tests.cluster.host import Answered, Host
+from tests.cluster.judging import Known
+from tests.cluster.phones import NUMBERS, Caller, Told
+from tests.cluster.searching import files_below, words_in
+from tests.cluster.site import Site
+from tests.peers.agent import Json
+from tests.peers.process import PeerError
+
+SETTLE_S = 60.0
+LOOK_S = 0.3
+AWAY_NS = 5_000_000_000  # so long after the database was back a phone may still be rung while busy
+DECIDED = ("already", "no recording", "nothing", "refused", "erased", "expired", "purged", "deleted")
+FAR = "2040-01-01"
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has come of all rounds so far."""
+
+    rounds: int = 0
+    calls: int = 0
+    answered: int = 0
+    refused: int = 0
+    recorded: int = 0
+    held: int = 0
+    deleted: int = 0
+    purged: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    wrong: list[tuple[int, str]] = field(default_factory=list)
+
+
+class Rounds:
+    """All rounds on one site, which runs."""
+
+    def __init__(self, site: Site, seed: int, say: Callable[[str], object] = lambda text: None) -> None:
+        self.site, self.seed, self._say = site, seed, say
+        self.tally = Tally()
+        self.known: dict[int, Known] = {}
+
+    def run(self, number: int, *, search: bool) -> list[str]:
+        """One round; what was wrong in it."""
+        drawn = plan.draw(self.seed, number)
+        chance = random.Random(f"{self.seed}/{number}/run")
+        since = datetime.now(UTC)
+        self.site.forget_calls()
+        told, going = self._calls(drawn, chance)
+        wrong = self._settle(told, since)
+        rows = self._ask_rows("calls", since)
+        known, wrong_receipts = judging.receipts_of(told, rows)
+        wrong += wrong_receipts
+        wrong += judging.refusals(told, known, going.harms)
+        wrong += judging.operators(self.site.spans())
+        wrong += self._rings(going)
+        self.known |= {one.number: one for one in known}
+        wrong += self._afterwards(drawn, known, chance)
+        if search:
+            wrong += self.search()
+        self._count(drawn, told, known, going.what, wrong)
+        return wrong
+
+    def finish(self) -> list[str]:
+        """Look into everything; then end all hosts, which must leave nothing that leads to a caller."""
+        wrong = self.search()
+        self.site.stop()
+        for host in self.site.hosts.values():
+            left = words_in(files_below(host.agent.directory), [NUMBERS.encode()])
+            wrong += [f"a number is left on host {host.name}: {one}" for one in left]
+        self.tally.wrong += [(-1, one) for one in wrong]
+        return wrong
+
+    def search(self) -> list[str]:
+        """Look into everything, whatever the round."""
+        wrong: list[str] = []
+        recordings = {row["id"]: row for row in self.site.anyone().rows("list")}
+        wrong += judging.stores(self.known.values(), judging.Kept(recordings, self.site.search()))
+        wrong += [
+            f"a number in clear: {one}" for one in words_in(self.site.database_files(), [NUMBERS.encode()])
+        ]
+        verified = self.site.anyone().ask("verify", "--json")
+        if verified.code:
+            wrong.append(f"verify: {verified.said}")
+        return wrong
+
+    # --- a round's parts ---
+
+    def _calls(self, drawn: plan.Round, chance: random.Random) -> tuple[list[Told], Going]:
+        began = time.monotonic()
+        early = plan.NO_FAULT if drawn.fault.late else drawn.fault
+        callers = [Caller(self.site.loop, call, self.site.uris, began) for call in drawn.calls]
+        going = Going(self.site, early, began, chance)
+        for caller in callers:
+            caller.thread.join()
+        going.end()
+        return [caller.told for caller in callers], going
+
+    def _settle(self, told: list[Told], since: datetime) -> list[str]:
+        """Wait until nothing is on its way any more; what still is after a minute."""
+        wanted = {one.answered.call_id for one in told if one.answered}
+        until = time.monotonic() + SETTLE_S
+        while True:
+            left = self._unsettled()
+            if not left:
+                try:
+                    missing = wanted - {row["call_id"] for row in self._ask_rows("calls", since)}
+                except PeerError as error:
+                    left = [str(error)]
+                else:
+                    left = [f"no receipt of {one}" for one in sorted(missing)]
+            if not left:
+                return []
+            if time.monotonic() > until:
+                return [f"not settled: {one}" for one in left]
+            time.sleep(LOOK_S)  # nothing tells
+
+    def _unsettled(self) -> list[str]:
+        left = []
+        for host in self.site.hosts.values():
+            folder = host.agent.directory / "recordings"
+            names = [path.name for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+            left += [f"{host.name}: {name}" for name in names if name.endswith((".part", ".refused"))]
+        asked = {
+            "open receipts": "SELECT count(*) FROM receipts WHERE ended_at IS NULL",
+            "open recordings": "SELECT count(*) FROM recordings WHERE status IN ('open', 'purging')",
+            "rows not shipped": "SELECT coalesce(sum(lag_rows), 0) FROM hosts",
+            "objects on their way": "SELECT count(*) FROM objects WHERE state <> 'there'",
+        }
+        try:
+            with self.site.engines.first.connect(self.site.engines.database) as connection:
+                for what, statement in asked.items():
+                    (count,) = connection.execute(statement).fetchone() or (0,)
+                    if count:
+                        left.append(f"{count} {what}")
+        except psycopg.Error as error:
+            left.append(str(error))
+        return left
+
+    def _ask_rows(self, command: str, since: datetime) -> list[Json]:
+        return self.site.anyone().rows(command, "--since", f"{since:%Y-%m-%d %H:%M:%S}")
+
+    def _rings(self, going: Going) -> list[str]:
+        """Phones in a call that were rung for another, though nothing kept the hosts from knowing."""
+        away = [(harm.from_ns, harm.to_ns) for harm in going.harms]
+        away += [going.engines_away] if going.engines_away else []
+        rung = [at for at in self.site.rung_while_busy() if not any(a <= at <= b + AWAY_NS for a, b in away)]
+        return [f"{len(rung)} times a phone in a call was rung for another"] if rung else []
+
+    def _afterwards(self, drawn: plan.Round, known: list[Known], chance: random.Random) -> list[str]:
+        """Holds and deletions, with a late fault; what it left undecided is asked again."""
+        of_number = {one.number: one for one in known}
+        asked = [
+            (of_number[call.number], call.then)
+            for call in drawn.calls
+            if call.then and call.number in of_number and of_number[call.number].recorded
+        ]
+        late = drawn.fault if drawn.fault.late else plan.NO_FAULT
+        going = Going(self.site, late, time.monotonic() - late.at_s + 0.3, chance)
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [
+                pool.submit(self._ask, chance.choice(list(self.site.hosts.values())), *one) for one in asked
+            ]
+            going.end()
+            decided = [job.result() for job in jobs]
+        wrong = []
+        for (one, then), said in zip(asked, decided, strict=True):
+            answered = said if _is_decided(said) else self._ask(self.site.anyone(), one, then)
+            if not _is_decided(answered):
+                wrong.append(f"{then} of {one.id}: {answered.said}")
+            elif answered.code == 0 or "already" in answered.said:
+                one.held |= then == "hold"
+                one.deleted |= then == "delete"
+        if drawn.purge:
+            wrong += self._purge()
+        wrong += self._settle([], datetime.now(UTC)) if asked or drawn.purge else []
+        return wrong
+
+    def _ask(self, host: Host, one: Known, then: plan.Then) -> Answered:
+        if then == "delete":
+            return host.ask("delete", one.id, "--reason", "request 1", "--by", "A. Roux", "--yes")
+        return host.ask(
+            *("hold", one.id, "--ground", "criminal", "--reference", "complaint 1"),
+            *("--by", "A. Roux", "--approved-by", "C. Petit", "--review", "2039-01-01"),
+        )
+
+    def _purge(self) -> list[str]:
+        """Two hosts at once, years from now: all goes but what is held."""
+        arguments = ("purge", "--now", FAR, "--force", "--by", "A. Roux", "--json")
+        with ThreadPoolExecutor(2) as pool:
+            hosts = [self.site.hosts[name] for name in ("a", "b")]
+            answers = list(pool.map(lambda host: host.ask(*arguments), hosts))
+        if any(answered.code == 0 for answered in answers):
+            for one in self.known.values():
+                one.purged |= not one.held
+            return []
+        return [f"purge: {answered.said}" for answered in answers]
+
+    def _count(
+        self, drawn: plan.Round, told: list[Told], known: list[Known], what: str, wrong: list[str]
+    ) -> None:
+        tally = self.tally
+        tally.rounds += 1
+        tally.calls += len(told)
+        tally.answered += sum(one.answered is not None for one in told)
+        tally.refused += sum(one.refused for one in known)
+        tally.recorded += sum(one.recorded for one in known)
+        tally.held += sum(one.held for one in known)
+        tally.deleted += sum(one.deleted for one in known)
+        tally.purged = sum(one.purged for one in self.known.values())
+        name = drawn.fault.kind
+        tally.faults[name] = tally.faults.get(name, 0) + 1
+        tally.wrong += [(drawn.number, one) for one in wrong]
+        late = ", late" if drawn.fault.late else ""
+        self._say(
+            f"round {drawn.number}: {len(told)} calls, {what if not late else name}{late}: {len(wrong)} wrong"
+        )
+
+
+def _is_decided(answered: Answered) -> bool:
+    """Whether a command has done what was asked for, or said why that can't be."""
+    return answered.code == 0 or any(word in answered.said for word in DECIDED)

@@ -1,0 +1,338 @@
+"""Keys of rows: that they come and go with their rows, and that none comes back."""
+
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from retention.postgres import row_keys as keys_module
+from retention.postgres.bundles import MOST
+from retention.postgres.row_keys import KeyKind, RowKeys
+from retention.rows.faults import StoreError, TryAgain
+from tests.postgres import Server, fresh
+from tests.sealed import WatchedBlobs, ask, keys_in, row_keys, run, tables
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[str]:
+    with fresh(postgres, tables) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Path:
+    return tmp_path / "vault"
+
+
+@pytest.fixture
+def keys(database: str, vault: Path) -> Iterator[RowKeys]:
+    keys = row_keys(database, vault, "a")
+    yield keys
+    keys.close()
+
+
+def write_row(database: str, key: str, id: str = "20261127T100000000-000001") -> None:
+    columns = "id, started_at, decision, chain_seq, sealed, key"
+    values = "?, '2026-11-27T10:00:00.000Z', 'allowed', 1, 'x', ?"
+    run(database, f"INSERT INTO receipts ({columns}) VALUES ({values})", id, key)
+
+
+def forget_row(database: str, id: str = "20261127T100000000-000001") -> None:
+    run(database, "UPDATE receipts SET sealed = NULL, key = NULL WHERE id = ?", id)
+
+
+def test_a_key_is_in_the_vault_before_it_is_given(keys: RowKeys, vault: Path) -> None:
+    key = keys.take()
+    assert keys_in(vault) == {key.name: key.raw} and len(key.raw) == 32
+
+
+def test_only_the_owner_can_read_bundles(keys: RowKeys, vault: Path) -> None:
+    keys.take()
+    (bundle,) = (path for path in vault.rglob("*") if path.is_file())
+    assert bundle.stat().st_mode & 0o777 == 0o600
+    assert {folder.stat().st_mode & 0o777 for folder in [vault, *bundle.parents[:2]]} == {0o700}
+
+
+def test_the_database_never_has_a_key(keys: RowKeys, database: str, postgres: Server) -> None:
+    key = keys.take()
+    write_row(database, key.name)
+    postgres.checkpoint()
+    contents = [path.read_bytes() for path in postgres.data.rglob("*") if path.is_file()]
+    assert any(key.name.encode() in content for content in contents)
+    forms = (key.raw, key.raw.hex().encode(), b64encode(key.raw))
+    assert not any(form in content for content in contents for form in forms)
+
+
+def test_another_process_opens_it(keys: RowKeys, database: str, vault: Path) -> None:
+    key = keys.take()
+    other = row_keys(database, vault, "b")
+    assert other.get([key.name]).keys == {key.name: key.raw}
+    other.close()
+
+
+def test_a_key_of_nothing_is_gone(keys: RowKeys) -> None:
+    key = keys.take()
+    found = keys.get([f"{key.name}0", "no-such-bundle/1234"])
+    assert (found.keys, found.lost) == ({}, {})
+
+
+def test_a_row_that_is_forgotten_has_its_key_removed(keys: RowKeys, database: str, vault: Path) -> None:
+    key, other = keys.take(), keys.take()
+    write_row(database, key.name)
+    write_row(database, other.name, "20261127T100000000-000002")
+    assert (keys.left(), keys.forget().keys) == (0, 0)
+    forget_row(database)
+    assert keys.left() == 1
+    assert keys.forget().keys == 1 and keys.left() == 0
+    assert keys_in(vault) == {other.name: other.raw} | unused(keys, vault)
+    assert keys.get([key.name]).keys == {}
+
+
+def unused(keys: RowKeys, vault: Path) -> dict[str, bytes]:
+    """What was made ahead."""
+    return {key.name: key.raw for stock in keys._stocks.values() for key in stock.keys}
+
+
+def test_a_key_serves_one_row(keys: RowKeys, database: str) -> None:
+    key = keys.take()
+    write_row(database, key.name)
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        write_row(database, key.name, "20261127T100000000-000002")
+    forget_row(database)
+    with pytest.raises(psycopg.errors.SerializationFailure, match="in use, or going"):
+        write_row(database, key.name, "20261127T100000000-000002")
+
+
+def test_a_key_that_no_row_took_goes(
+    keys: RowKeys, database: str, vault: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written with it may be in the log of a transaction that was undone."""
+    key = keys.take()
+    assert keys.forget().keys == 0 and key.name in keys_in(vault)
+    run(database, "UPDATE key_removals SET since = since - interval '20 minutes'")
+    assert keys.forget().keys == 1 and keys_in(vault) == {}
+    with pytest.raises(psycopg.errors.SerializationFailure, match="in use, or going"):
+        write_row(database, key.name)
+
+
+def test_keys_that_waited_for_long_are_not_given(keys: RowKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys.reserve(3)
+    monkeypatch.setattr(keys_module, "UNUSED_S", -1.0)
+    names = {key.name for key in keys._stocks[KeyKind.ROW].keys}
+    assert keys.take().name not in names
+
+
+def test_a_batch_makes_one_revision(database: str, vault: Path) -> None:
+    blobs = WatchedBlobs(vault)
+    keys = row_keys(database, blobs, "a")
+    keys.reserve(200)
+    assert len({keys.take().name for _ in range(200)}) == 200
+    assert blobs.count("put") == 1
+    keys.reserve(200)
+    assert blobs.count("put") == 2 and blobs.count("remove") == 1
+    keys.close()
+
+
+def test_a_bundle_has_no_more_keys_than_it_may(keys: RowKeys, database: str) -> None:
+    for _ in range(4):
+        keys.reserve(200)
+        for _ in range(200):
+            keys.take()
+    names = [row["names"] for row in ask(database, "SELECT names FROM key_bundles ORDER BY made")]
+    assert sum(names) == 800 and max(names) <= MOST and len(names) == 2
+
+
+def test_a_reader_finds_what_is_replaced_while_it_looks(database: str, vault: Path) -> None:
+    writer = row_keys(database, vault, "a")
+    key = writer.take()
+
+    def replace(step: str, name: str) -> None:
+        if step == "get" and blobs.count("get") < 3:
+            writer.reserve(10 * blobs.count("get"))
+
+    blobs = WatchedBlobs(vault, replace)
+    reader = row_keys(database, blobs)
+    assert reader.get([key.name]).keys == {key.name: key.raw}
+    assert blobs.count("get") == 3
+    reader.close()
+    writer.close()
+
+
+def test_a_bundle_is_read_once_a_minute(database: str, vault: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = row_keys(database, vault, "a")
+    writer.reserve(50)
+    names = [writer.take().name for _ in range(50)]
+    blobs = WatchedBlobs(vault)
+    reader = row_keys(database, blobs)
+    for _ in range(3):
+        assert len(reader.get(names).keys) == 50
+    assert blobs.count("get") == 1
+    monkeypatch.setattr(keys_module, "FRESH_S", -1.0)
+    forgotten = writer.take()
+    write_row(database, names[0])
+    forget_row(database)
+    writer.forget()
+    assert set(reader.get([*names, forgotten.name]).keys) == {*names[1:], forgotten.name}
+    reader.close()
+    writer.close()
+
+
+def test_a_database_older_than_the_vault_goes_on(keys: RowKeys, database: str, vault: Path) -> None:
+    """A standby that was promoted, or a backup: what rows had since is found, what was forgotten is not."""
+    first, second = keys.take(), keys.take()
+    write_row(database, first.name)
+    write_row(database, second.name, "20261127T100000000-000002")
+    before = ask(database, "SELECT * FROM key_bundles")[0]
+    forget_row(database)
+    keys.forget()
+    third = keys.take()
+    run(database, "UPDATE key_bundles SET revision = ?, last = ?", before["revision"], before["last"])
+    other = row_keys(database, vault, "a")
+    assert set(other.get([first.name, second.name, third.name]).keys) == {second.name, third.name}
+    fourth = other.take()
+    assert {second.name, third.name, fourth.name} <= set(keys_in(vault)) and first.name not in keys_in(vault)
+    assert len([path for path in vault.rglob("*") if path.is_file()]) == 1
+    other.close()
+
+
+def test_what_was_named_but_not_replicated_is_not_swept(keys: RowKeys, database: str, vault: Path) -> None:
+    """The database knows that revision 2 was begun, and has lost that it became the present one."""
+    key, other = keys.take(), keys.take()
+    write_row(database, key.name)
+    bundle = ask(database, "SELECT * FROM key_bundles")[0]
+    run(database, "UPDATE key_bundles SET revision = revision - 1")
+    run(
+        database,
+        "INSERT INTO key_revisions (bundle, revision, state, since) "
+        "VALUES (?, ?, 'putting', clock_timestamp() - interval '1 hour')",
+        bundle["bundle"],
+        bundle["revision"],
+    )
+    restored = row_keys(database, vault, "a")
+    assert restored.forget().problem == "" and restored.left() == 0
+    assert {key.name, other.name} <= set(keys_in(vault))
+    assert key.name in restored.get([key.name]).keys
+    restored.close()
+
+
+def test_a_bundle_that_is_lost_is_told_and_not_taken_for_forgotten(
+    keys: RowKeys, database: str, vault: Path
+) -> None:
+    key = keys.take()
+    write_row(database, key.name)
+    (path,) = (path for path in vault.rglob("*") if path.is_file())
+    path.unlink()
+    reader = row_keys(database, vault)
+    found = reader.get([key.name])
+    assert found.keys == {} and str(path) in found.lost[key.name]
+    assert reader.take().name.partition("/")[0] != key.name.partition("/")[0]  # rows of today have another
+    forget_row(database)
+    gone = reader.forget()
+    assert (gone.keys, gone.left) == (0, 1) and str(path) in gone.problem
+    reader.close()
+
+
+def test_a_bundle_that_is_damaged_is_told(keys: RowKeys, database: str, vault: Path) -> None:
+    key = keys.take()
+    (path,) = (path for path in vault.rglob("*") if path.is_file())
+    path.write_bytes(path.read_bytes()[:-20])
+    reader = row_keys(database, vault)
+    assert "damaged" in reader.get([key.name]).lost[key.name]
+    reader.close()
+
+
+def test_a_vault_that_does_not_answer_is_tried_again(database: str, vault: Path) -> None:
+    def refuse(step: str, name: str) -> None:
+        if refusing:
+            raise OSError(5, "Input/output error", name)
+
+    refusing = False
+    keys = row_keys(database, WatchedBlobs(vault, refuse), "a")
+    key = keys.take()
+    write_row(database, key.name)
+    forget_row(database)
+    refusing = True
+    gone = keys.forget()
+    assert (gone.keys, gone.left) == (0, 1) and "Input/output error" in gone.problem
+    with pytest.raises(TryAgain, match="wait, nothing is lost"):
+        keys.reserve(500)
+    refusing = False
+    gone = keys.forget()
+    assert gone.keys == 1 and gone.left == 0 and key.name not in keys_in(vault)
+    keys.close()
+
+
+@pytest.mark.parametrize("step", ["get", "put", "remove"])
+@pytest.mark.parametrize("at", range(4))
+def test_no_fault_at_any_step_brings_a_key_back_or_loses_one(
+    database: str, vault: Path, step: str, at: int
+) -> None:
+    def fail(name: str, _: str) -> None:
+        if name == step:
+            counted.append(name)
+            if len(counted) == at + 1:
+                raise OSError(5, "Input/output error")
+
+    counted: list[str] = []
+    keys = row_keys(database, WatchedBlobs(vault), "a")
+    taken = [keys.take() for _ in range(3)]
+    for number, key in enumerate(taken):
+        write_row(database, key.name, f"20261127T100000000-00000{number}")
+    keys.close()
+    failing = row_keys(database, WatchedBlobs(vault, fail), "a")
+    for number in (0, 1):
+        forget_row(database, f"20261127T100000000-00000{number}")
+        try:
+            failing.forget()
+            failing.reserve(400)
+        except StoreError:
+            pass  # the vault said so
+    failing.close()
+    clean = row_keys(database, vault, "a")
+    run(database, "UPDATE key_revisions SET since = since - interval '2 minutes'")
+    gone = clean.forget()
+    assert gone.left == clean.left() == 0
+    there = keys_in(vault)
+    assert taken[2].name in there and not {taken[0].name, taken[1].name} & set(there)
+    assert clean.get([taken[2].name]).keys == {taken[2].name: taken[2].raw}
+    clean.close()
+
+
+def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(database: str, vault: Path) -> None:
+    maker = row_keys(database, vault, "a")
+    maker.reserve(120)
+    taken = [maker.take() for _ in range(120)]
+    ids = [f"20261127T100000000-{number:06d}" for number in range(120)]
+    for key, id in zip(taken, ids, strict=True):
+        write_row(database, key.name, id)
+    faults: list[BaseException] = []
+
+    def forget(mine: list[str]) -> None:
+        own = row_keys(database, vault, "a")
+        try:
+            for id in mine:
+                forget_row(database, id)
+                own.forget()
+                own.take()
+        except BaseException as fault:
+            faults.append(fault)
+            raise
+        finally:
+            own.close()
+
+    hosts = [threading.Thread(target=forget, args=(ids[part:100:4],)) for part in range(4)]
+    for host in hosts:
+        host.start()
+    for host in hosts:
+        host.join()
+    assert not faults
+    run(database, "UPDATE key_revisions SET since = since - interval '2 minutes'")
+    assert maker.forget().left == 0
+    there = set(keys_in(vault))
+    assert not there & {key.name for key in taken[:100]} and {key.name for key in taken[100:]} <= there
+    bundles = {name.partition("/")[0] for name in there}
+    assert len([path for path in vault.rglob("*") if path.is_file()]) == len(bundles)
+    maker.close()
