@@ -43,7 +43,7 @@ from sipagent.agent.figures import Figures, Tally
 from sipagent.agent.hearing import concluded
 from sipagent.agent.legroom import OWN
 from sipagent.agent.livecall import LiveCall, LiveCalls
-from sipagent.agent.operators.asking import Answer, AskAgain, BoardLost, Claimed, Offered
+from sipagent.agent.operators.asking import Answer, AskAgain, BoardHeard, BoardLost, Claimed, Offered
 from sipagent.agent.operators.board_client import BoardClient, local_board_client
 from sipagent.agent.operators.lending import WEIGHED, Lending
 from sipagent.agent.operators.rota import Rota
@@ -65,7 +65,7 @@ AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls
 
 log = structlog.get_logger("sipagent.agent.agent")
 
-Told = Report | TapFault | Answer | BoardLost
+Told = Report | TapFault | Answer | BoardLost | BoardHeard
 """What comes into the inbox."""
 
 
@@ -160,6 +160,10 @@ class Agent:
         self._inbox.put(report)
         if self._engine:
             self._engine.wake()
+
+    def heed_board(self) -> None:
+        """Have the way to the board looked at; any thread."""
+        self._post_and_wake(BoardHeard())
 
     def hear(self, leg: int, samples: Samples, at: float) -> None:
         """Take (n,) int16 of a leg, on the bridge's clock thread."""
@@ -277,6 +281,8 @@ class Agent:
                 self._answered(engine, report)
             case BoardLost():
                 self.lending.lost()
+            case BoardHeard():
+                pass  # each turn looks at it
 
     def _told(self, engine: Engine, leg: int, fact: e.Fact) -> None:
         if call := self._calls.of_leg.get(leg):

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from sipagent import __version__
 from sipagent.agent.figures import Figures
+from sipagent.service.board import HostBoard
 from sipagent.service.purging import Purging
 from sipagent.service.watch import Observation, Watch
 
@@ -36,10 +37,13 @@ class Counting(Protocol):
 class Metrics(Collector):
     """What the parts of a running service have counted."""
 
-    def __init__(self, counting: Counting, purging: Purging, watch: Watch) -> None:
+    def __init__(
+        self, counting: Counting, purging: Purging, watch: Watch, board: HostBoard | None = None
+    ) -> None:
         self._counting = counting
         self._purging = purging
         self._watch = watch
+        self._board = board
 
     def collect(self) -> Iterable[Metric]:
         """All of it, as it is now."""
@@ -47,6 +51,17 @@ class Metrics(Collector):
         yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
         yield from self._calls(figures)
         yield from self._faults(figures)
+        if self._board and self._board.shared is not None:
+            yield _gauge(
+                "sipagent_board_shared",
+                "Whether the operators of all hosts are one board just now.",
+                self._board.shared,
+            )
+            yield _counter(
+                "sipagent_board_losses",
+                "How often the board of all hosts did not answer, and this host went on alone.",
+                self._board.losses,
+            )
         yield from self._purges()
         if (seen := self._watch.latest) is not None:
             yield from _seen(seen)

@@ -114,7 +114,7 @@ class ChildSlot:
 
 
 class Supervisor:
-    """For one thread only. `wake`: readable when a signal has come."""
+    """For one thread only. `wake`: readable when a signal has come; `lacks`: what else is missing."""
 
     def __init__(
         self,
@@ -125,6 +125,7 @@ class Supervisor:
         wake: "WakeSource",
         *,
         systemd: Systemd,
+        lacks: Callable[[], list[str]] = list,
     ) -> None:
         self.care = care
         self.shared = shared
@@ -132,6 +133,7 @@ class Supervisor:
         self.orders = orders
         self._wake = wake
         self._systemd = systemd
+        self._lacks = lacks
         self._was_ready = False
         self._draining_until: float | None = None
         self._kills_at: float | None = None  # when to kill what has not ended
@@ -295,6 +297,7 @@ class Supervisor:
         lacks = [f"{name} is not ready" for name, is_ready in ready.items() if not is_ready]
         if not self.care.up:
             lacks.append("the edge is not up")
+        lacks += self._lacks()
         calls, limit = self.shared.calls, self.shared.limit
         return status_of(calls, limit, registered, draining=self.draining, lacks=lacks)
 

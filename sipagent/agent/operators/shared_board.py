@@ -247,7 +247,7 @@ class SharedBoardClient:
     def _heard(self, said: FromThread, now: float) -> list[Answer]:
         match said:
             case Connected(connection):
-                self._connection, self._decides = connection, False
+                self._connection, self._decides, self._lost_at = connection, False, None
                 self._tell_anew(now)
             case Heard(connection, outcome):
                 return self._answered(outcome, now) if connection == self._connection else []
@@ -255,7 +255,8 @@ class SharedBoardClient:
                 return self._translated([AskAgain(word) for word in words])
             case Lost(reason):
                 self._reason = reason
-                self._connection, self._lost_at = 0, self._lost_at or now
+                self._lost_at = now if self._connection else self._lost_at
+                self._connection = 0
                 if self.alone and not self._decides:
                     return self._go_alone(now)
             case _:
@@ -263,7 +264,6 @@ class SharedBoardClient:
         return []
 
     def _answered(self, outcome: Outcome, now: float) -> list[Answer]:
-        self._lost_at = None
         if self.alone:
             self.alone = False
             log.info("board_shared", detail="all hosts have one board of operators again")
