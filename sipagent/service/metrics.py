@@ -13,7 +13,6 @@ from prometheus_client.registry import Collector
 
 from sipagent import __version__
 from sipagent.agent.figures import Figures
-from sipagent.service.board import HostBoard
 from sipagent.service.purging import Purging
 from sipagent.service.watch import Observation, Watch
 
@@ -34,11 +33,23 @@ class Counting(Protocol):
         """Whether the trunk's registrar knows us; None without a registrar."""
 
 
+class SharedBoard(Protocol):
+    """The board of all hosts; implemented by `sipagent.service.board.HostBoard`."""
+
+    @property
+    def shared(self) -> bool | None:
+        """Whether all have one just now; None where there is one host."""
+
+    @property
+    def losses(self) -> int:
+        """How often it did not answer."""
+
+
 class Metrics(Collector):
     """What the parts of a running service have counted."""
 
     def __init__(
-        self, counting: Counting, purging: Purging, watch: Watch, board: HostBoard | None = None
+        self, counting: Counting, purging: Purging, watch: Watch, board: SharedBoard | None = None
     ) -> None:
         self._counting = counting
         self._purging = purging

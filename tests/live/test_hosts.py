@@ -55,8 +55,8 @@ def hosts(agent_factory: AgentFactory, phone_factory: PhoneFactory, server: Serv
         desk.answer = Answering(after_s=0.1)
     callers = [phone_factory(f"+3361234567{number}", CALLER_HZ) for number in range(2)]
     url, ports = server.database(), [free_ports(1), free_ports(1)]
-    agents = [_agent(agent_factory, url, name, desks, port) for name, port in zip("ab", ports, strict=True)]
-    return Hosts(*agents, callers, desks, ports)
+    a, b = (_agent(agent_factory, url, name, desks, port) for name, port in zip("ab", ports, strict=True))
+    return Hosts(a, b, callers, desks, ports)
 
 
 def _agent(make: AgentFactory, url: str, name: str, desks: list[Phone], port: int) -> RunningAgent:
