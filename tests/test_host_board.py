@@ -82,10 +82,14 @@ def test_workers_of_two_hosts_are_offered_an_operator_each(database: str, tmp_pa
         there.sharing.heard(5, Seek("2", (), 1), time.monotonic())
         there.until(1)
         assert (here.said, there.said) == ([(3, Offered("1", ("A",)))], [(5, Offered("2", ("B",)))])
-        here.sharing.gone(3, time.monotonic())
         there.sharing.heard(5, Seek("3", (), 1), time.monotonic())
         there.until(2)
-        assert there.said[1] == (5, Offered("3", ("A",)))
+        there.again.clear()
+        here.sharing.gone(3, time.monotonic())
+        there.until(2, again=1)
+        there.sharing.heard(5, Seek("3", (), 1), time.monotonic())
+        there.until(3)
+        assert there.said[1:] == [(5, Offered("3", ())), (5, Offered("3", ("A",)))]
         assert (here.board.shared, here.board.lacks()) == (True, [])
 
 
@@ -122,9 +126,8 @@ def test_of_a_single_host_there_is_no_figure(stage: Stage, tmp_path: Path) -> No
 
 
 def test_the_agent_looks_at_its_board_when_it_is_told_to(stage: Stage) -> None:
-    stage.agent.heed_board()
+    stage.agent.post_and_wake(BoardHeard())
     stage.turn()
-    stage.turn(BoardHeard())
     assert stage.alerts == []
 
 

@@ -17,6 +17,7 @@ from sipagent import __version__
 from sipagent.agent.admission import tones
 from sipagent.agent.agent import Agent
 from sipagent.agent.engine import Credentials, EngineSettings
+from sipagent.agent.operators.asking import BoardHeard
 from sipagent.agent.operators.board_client import local_board_client
 from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recordable import refuse_unrecordable
@@ -70,7 +71,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
             board_client=board.client,
             ready=lambda: _tell_ready(systemd),
         )
-        board.wake(agent.heed_board)
+        board.wake(lambda: agent.post_and_wake(BoardHeard()))
         purging = Purging(config, alert)
         watch = Watch(lambda: purging.config)
         engine = PjsipEngine(replace(engine_settings(config, agent), players=limits_for(config).players))
