@@ -41,6 +41,7 @@ from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rejected import RejectedCall
 from sipagent.edge.rpc import EdgeError
 from sipagent.logs import alert, configure_log
+from sipagent.service.board import HostBoard
 from sipagent.service.engine_limits import engine_limits, limits_for
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, Wake, heed
@@ -218,8 +219,10 @@ class Service:
         stack.callback(_recover, config)  # what a worker left that died while it drained
         writer = stack.enter_context(_running(Worker("rota", alert)))
         rota = Rota(config.places.rota)
-        board_client = local_board_client(specs.rules, rota, writer.put)
-        self.sharing = Sharing(specs.rules, board_client, self._tell, self.rejections.figures)
+        board = HostBoard(config, local_board_client(specs.rules, rota, writer.put))
+        board.wake(wake.wake)
+        stack.enter_context(board)
+        self.sharing = Sharing(specs.rules, board.client, self._tell, self.rejections.figures)
         self.supervisor = Supervisor(
             care,
             self.sharing,
@@ -227,11 +230,12 @@ class Service:
             orders,
             wake,
             systemd=systemd,
+            lacks=board.lacks,
             gives_way_s=lambda: _gives_way_s(config.trunk.shared_address),
         )
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
-        stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
+        stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch, board), watch))
 
     def _edge(self, stack: ExitStack) -> EdgeCare:
         """Our own Kamailio, started, or the administrator's, which we do not control."""
