@@ -88,6 +88,7 @@ REMOVING = {
     ),  # a part in the spool
     "retention/storage/keys.py",  # half a pair
     *("retention/backup/making.py", "retention/backup/restoring.py"),  # what was not finished
+    "retention/moving/beside.py",  # the note of an earlier move
     "sipagent/cli/init/directory.py",  # what was begun
     *(
         "sipagent/cli/copy.py",

@@ -10,6 +10,7 @@ retention.moved              where its rows are now (`moved`)
 retention.restoring          while a backup is put back; .arriving, its database (`retention.backup`)
 round_robin.json             whose turn it is among the operators
 accounts.db                  who may log in (`retention.accounts`); never part of a backup
+shared.head                  the head of the chain that hosts share, where this database is a host's journal
 vault, stamps, edge          folders: sealed keys, time stamps, what Kamailio reads and writes
 """
 
@@ -114,3 +115,15 @@ class Places:
     def edge(self) -> Path:
         """The folder of what Kamailio reads and writes."""
         return self.database.with_name("edge")
+
+    @property
+    def shared(self) -> "Places":
+        """These places for the rows that hosts share: their chain has a head of its own."""
+        return _OfShared(self.database)
+
+
+@dataclass(frozen=True)
+class _OfShared(Places):
+    @property
+    def head(self) -> Path:
+        return self.database.with_name("shared.head")
