@@ -1,11 +1,14 @@
 """What this configuration has rows and recordings kept by: the one place that chooses."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retention.archive.archive import Archive
+from retention.backup.making import CopiedTo
 from retention.backup.manifest import DATABASE, RECORDINGS
 from retention.moving.arriving import Arrivals, Arriving
+from retention.moving.rows import copied_to
 from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
@@ -78,6 +81,11 @@ def arriving_of(config: "Config") -> Arrivals:
         host=config.host,
         places=config.places.shared,
     )
+
+
+def copied_to_of(store: Rows) -> CopiedTo:
+    """What copies these rows into a new file of this machine."""
+    return store.copied_to if isinstance(store, Store) else partial(copied_to, store)
 
 
 def files_in(root: Path) -> RecordingFiles:
