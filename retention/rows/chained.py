@@ -148,11 +148,15 @@ class Chained(ABC):
 
     def _keep(self, table: str, row: Row) -> None:
         """Add a row of a table that the chain doesn't tell of, or replace it. The first column is its key."""
+        with self.write():
+            self._put(table, row)
+
+    def _put(self, table: str, row: Row) -> None:
+        """The same within a transaction that there is."""
         key, *others = row
         changes = ", ".join(f"{name} = excluded.{name}" for name in others)
         sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
-        with self.write():
-            self._ledger.tables.execute(f"{sql} ON CONFLICT ({key}) DO UPDATE SET {changes}", [*row.values()])
+        self._ledger.tables.execute(f"{sql} ON CONFLICT ({key}) DO UPDATE SET {changes}", [*row.values()])
 
     def _forget(self, listing: Listing) -> int:
         count = 0

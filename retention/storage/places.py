@@ -3,6 +3,7 @@
 retention.db                 the database; SQLite's own files have names of its making
 retention.head               the chain's head (`head`), and .head.damaged, one that could not be read
 retention.turn               whose turn it is to write (`turn`)
+journal.written              a pipe: something was written that is to be shipped (`retention.journal`)
 retention.lock               the agent's; retention.worker-3.lock a worker's (`progress`)
 retention.reserve            one process's; .worker-3.reserve, .edge.reserve (`reserve`)
 retention.seed               of the draws
@@ -10,7 +11,6 @@ retention.moved              where its rows are now (`moved`)
 retention.restoring          while a backup is put back; .arriving, its database (`retention.backup`)
 round_robin.json             whose turn it is among the operators
 accounts.db                  who may log in (`retention.accounts`); never part of a backup
-shared.head                  the head of the chain that hosts share, where this database is a host's journal
 vault, stamps, edge          folders: sealed keys, time stamps, what Kamailio reads and writes
 """
 
@@ -41,6 +41,11 @@ class Places:
     def turn(self) -> Path:
         """The file that processes queue at to write."""
         return self.database.with_suffix(".turn")
+
+    @property
+    def written(self) -> Path:
+        """The pipe that says that something was written, where this is a journal."""
+        return self.database.with_suffix(".written")
 
     @property
     def lock(self) -> Path:
@@ -115,15 +120,3 @@ class Places:
     def edge(self) -> Path:
         """The folder of what Kamailio reads and writes."""
         return self.database.with_name("edge")
-
-    @property
-    def shared(self) -> "Places":
-        """These places for the rows that hosts share: their chain has a head of its own."""
-        return _OfShared(self.database)
-
-
-@dataclass(frozen=True)
-class _OfShared(Places):
-    @property
-    def head(self) -> Path:
-        return self.database.with_name("shared.head")

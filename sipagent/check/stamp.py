@@ -28,7 +28,7 @@ def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Find
         yield ok("retention.timestamp_url", url)
     yield _certificates(ca)
     if url and is_there(config):
-        yield _newest(config.places, now or datetime.now(UTC))
+        yield _newest(config.kept_places, now or datetime.now(UTC))
 
 
 def _certificates(file: Path) -> Finding:

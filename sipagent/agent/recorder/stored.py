@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from retention.archive.archive import Archive
 from retention.backup.making import CopiedTo
 from retention.backup.manifest import DATABASE, RECORDINGS
+from retention.journal.journal import Journal
 from retention.moving.arriving import Arrivals, Arriving
 from retention.moving.rows import copied_to
 from retention.rows.rows import Rows
@@ -33,7 +34,7 @@ def store_of(config: "Config") -> Rows:
         config.shared_password(),
         row_keys_of(config),
         host=config.host,
-        places=config.places.shared,
+        places=config.kept_places,
     )
 
 
@@ -49,7 +50,9 @@ def journal_of(config: "Config", worker: int | None = None) -> Rows:
 
     Where hosts share a database it has them soon; elsewhere they stay here. Raises StoreError.
     """
-    return Store(config.places.database, worker=worker)
+    if config.shared is None:
+        return Store(config.places.database, worker=worker)
+    return Journal(config.places.database, worker=worker)
 
 
 def files_of(config: "Config") -> RecordingFiles:
@@ -79,7 +82,7 @@ def arriving_of(config: "Config") -> Arrivals:
         config.shared_password(),
         row_keys_of(config),
         host=config.host,
-        places=config.places.shared,
+        places=config.kept_places,
     )
 
 
