@@ -18,7 +18,7 @@ from pathlib import Path
 
 from retention.sqlite.connection import fault_in
 from retention.storage.recording_files import has_metadata
-from sipagent.agent.recorder.stored import files_of, is_here
+from sipagent.agent.recorder.stored import is_here, spool_of
 from sipagent.check.edge import edge_findings
 from sipagent.check.private import readable
 from sipagent.check.retention import retention_findings
@@ -173,7 +173,7 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
 
 def _no_database(config: Config, path: Path) -> Finding:
     what = "retention.database" if is_here(config) else "cluster.journal"
-    if is_here(config) and has_metadata(files_of(config)):
+    if is_here(config) and has_metadata(spool_of(config)):
         return error(what, f"{path} is missing, but there are recordings: see `sipagent rebuild`")
     if not os.access(path.parent, os.W_OK):
         return error(what, f"{path} cannot be made: {path.parent} is missing or not writable")
