@@ -94,6 +94,7 @@ REMOVING = {
     "retention/storage/keys.py",  # half a pair
     "retention/postgres/blobs.py",  # keys of rows
     *("retention/backup/making.py", "retention/backup/restoring.py"),  # what was not finished
+    "retention/moving/beside.py",  # the note of an earlier move
     "sipagent/cli/init/directory.py",  # what was begun
     *(
         "sipagent/cli/copy.py",
