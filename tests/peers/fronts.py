@@ -208,6 +208,7 @@ def dispatcher(site: Site) -> None:
     with kamailio(site.directory / "front", Path("/etc/kamailio/kamailio-front.cfg"), FRONT):
         site.start()
         until(lambda: options(FRONT) == 200, "host that takes calls")
+        run(FILES / "takes-calls", FRONT)
 
         def place() -> Call:
             return site.call(f"sip:{NUMBER}@{FRONT}")
