@@ -17,6 +17,7 @@ from sipagent.softphone.phone import Phone, PhoneTimeout
 from tests.bench import report
 from tests.bench.load_mark import find_marks
 from tests.bench.report import Row
+from tests.cluster.engines import Engines
 from tests.cluster.host import Host
 from tests.cluster.phones import TRUNK, number_of
 from tests.cluster.searching import files_below, versions_of
@@ -35,12 +36,17 @@ HALF_S = 0.01
 
 
 @contextmanager
-def hosts(calls: Mapping[str, int], operators: int) -> Iterator[Site]:
-    """So many hosts, running, with the lease that they have by default."""
+def hosts(calls: Mapping[str, int], operators: int, durable: bool = False) -> Iterator[Site]:
+    """So many hosts, running, with the lease that they have by default.
+
+    `durable`: the database waits for its disk, and has no standby on the same machine.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-hosts-")))
         tables: dict[str, dict[str, Any]] = {"cluster": {"lease_s": LEASE_S}, "operators": {"max_wait_s": 30}}
-        site = Site(folder, stack, tables, hosts=calls, operators=operators)
+        settings = {"fsync": "on", "full_page_writes": "on"} if durable else None
+        engines = Engines(folder, stack, standby=not durable, settings=settings)
+        site = Site(folder, stack, tables, hosts=calls, operators=operators, engines=engines)
         stack.callback(site.kill)
         site.start()
         yield site

@@ -6,6 +6,7 @@ primary whose standby is gone is told to go on alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -55,18 +56,26 @@ class Lines:
 
 
 class Engines:
-    """A primary, its standby, a store with one bucket; `servers[leading]` is the primary."""
+    """A primary, perhaps its standby, a store with one bucket; `servers[leading]` is the primary."""
 
-    def __init__(self, folder: Path, stack: ExitStack, bucket: str = "recordings") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        standby: bool = True,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self._stack = stack
         self.leading = 0
-        self.servers: list[Server] = [primary(DATABASES[0])]
+        self.servers: list[Server] = [primary(DATABASES[0], settings)]
         stack.callback(self._close)
         self.database = database_of(self.servers[0].database())
-        self.servers.append(self.servers[0].standby(DATABASES[1]))
-        self._wait_for_standby(True)
+        if standby:
+            self.servers.append(self.servers[0].standby(DATABASES[1]))
+            self._wait_for_standby(True)
         self.store = stack.enter_context(Weed(folder / "weed", STORE)).start()
-        self.bucket = self.store.bucket(bucket)
+        self.bucket = self.store.bucket("recordings")
         self.lines: list[Lines] = []
 
     def _close(self) -> None:

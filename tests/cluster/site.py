@@ -34,11 +34,12 @@ class Site:
         *,
         hosts: Mapping[str, int] = CALLS,
         operators: int = 4,
+        engines: Engines | None = None,
     ) -> None:
         self.folder = folder
         self.stack = stack
         self.loop = stack.enter_context(Loop())
-        self.engines = Engines(folder, stack)
+        self.engines = engines or Engines(folder, stack)
         public, secret = new_pair(folder / "recordings", None, "DPO")
         self.private = b64decode(json.loads(secret.read_text())["secret"])
         self.desks: list[Desk] = desks(self.loop, operators)

@@ -19,8 +19,19 @@ if TYPE_CHECKING:
 
 
 def store_of(config: "Config") -> Rows:
-    """The rows of all that is kept, over a connection of its own. Raises StoreError."""
-    return Store(config.places.database)
+    """The rows of all that is kept, over a connection of its own. Raises StoreError, ConfigError."""
+    if config.shared is None:
+        return Store(config.places.database)
+    from retention.postgres.blobs import FolderBlobs
+    from retention.postgres.sealed_store import SealedStore
+
+    return SealedStore(
+        config.shared,
+        config.shared_password(),
+        FolderBlobs(config.places.vault),
+        host=config.host,
+        places=config.kept_places,
+    )
 
 
 def journal_of(config: "Config", worker: int | None = None) -> Rows:
