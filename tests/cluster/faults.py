@@ -23,6 +23,7 @@ class Going:
         self._site, self._fault, self._began, self._chance = site, fault, began, chance
         self.what: str = fault.kind
         self.harms: list[Harm] = []
+        self.wrong: list[str] = []  # hosts that ended as they should not
         self.engines_away: tuple[int, int] | None = None  # ns
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fault")
         self._job = self._pool.submit(self._run)
@@ -66,8 +67,15 @@ class Going:
         self._pool.shutdown()
         self._site.engines.heal()
         for host in self._site.hosts.values():
-            if self._fault.kind == "drain" and host.name == self._fault.host:
-                host.agent.stop(60)
+            hit = host.name == self._fault.host
+            if hit and self._fault.kind == "drain":
+                code = host.agent.stop(60)
+            else:
+                code = 0 if host.up or (hit and self._fault.kind in OF_A_HOST) else host.agent.child.wait()
+            if code:
+                self.wrong.append(
+                    f"host {host.name} ended by itself, with {code}: {host.agent.child.tail(3)}"
+                )
             if not host.up:
                 host.start(wait=False)
         for host in self._site.hosts.values():

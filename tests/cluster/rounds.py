@@ -59,7 +59,7 @@ class Rounds:
         since = datetime.now(UTC)
         self.site.forget_calls()
         told, going = self._calls(drawn, chance)
-        wrong = self._settle(told, since)
+        wrong = going.wrong + self._settle(told, since)
         rows = self._ask_rows("calls", since)
         known, wrong_receipts = judging.receipts_of(told, rows)
         wrong += wrong_receipts
@@ -175,7 +175,7 @@ class Rounds:
             ]
             going.end()
             decided = [job.result() for job in jobs]
-        wrong = []
+        wrong = going.wrong
         for (one, then), said in zip(asked, decided, strict=True):
             answered = said if _is_decided(said) else self._ask(self.site.anyone(), one, then)
             if not _is_decided(answered):
