@@ -58,7 +58,7 @@ demo: .venv/installed ## show two calls by scripted phones: one lets itself be r
 	@$(RUN) demo
 
 test: lint peers ## check everything: format, lint, types, tests
-	@.venv/bin/python -m pytest -q -n 3 --dist loadfile # live tests wait more than they compute
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/live tests/web tests # what takes long first; live tests wait more than they compute
 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
@@ -160,9 +160,9 @@ POSTGRES = $(firstword $(wildcard /usr/lib/postgresql/1[5-9]/bin/postgres))
 peers: # the programs at the other end of the tests, which start their own: Debian's services would take their ports
 	@quiet=/etc/postgresql-common/createcluster.d/of-the-tests.conf; \
 	if [ -z "$(POSTGRES)" ] && [ "$$(id -u)" = 0 ]; then mkdir -p "$${quiet%/*}" && echo create_main_cluster = false >"$$quiet"; fi; \
-	$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium nginx:nginx caddy:caddy $(or $(POSTGRES),none):postgresql-17); \
+	$(call need,git:git openssl:openssl ip:iproute2 kamailio:kamailio /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so:kamailio-tls-modules sipp:sip-tester baresip:baresip-core espeak-ng:espeak-ng strace:strace promtool:prometheus systemd-analyze:systemd chromium:chromium nginx:nginx caddy:caddy nsd:nsd keepalived:keepalived $(or $(POSTGRES),none):postgresql-17); \
 	rm -f "$$quiet"; \
-	for service in kamailio prometheus nginx caddy; do case "$$missing" in *$$service*) \
+	for service in kamailio prometheus nginx caddy nsd keepalived; do case "$$missing" in *$$service*) \
 		if [ -d /run/systemd/system ]; then systemctl -q disable --now $$service; fi;; esac; done
 
 lock: .venv/installed ## write which versions are shipped: what pyproject.toml asks for anew; UPGRADE=--upgrade: the newest of all

@@ -22,11 +22,11 @@ OPERATOR = "sip:marie.durand@pbx.example.net"
 SOUND = b"not really sound"
 
 
-def recording(minutes: int = 0, **changes: Any) -> Recording:
+def recording(minutes: int = 0, worker: int | None = None, **changes: Any) -> Recording:
     """One that began `minutes` after START."""
     at = START + timedelta(minutes=minutes)
     fields: dict[str, Any] = {
-        "id": new_id(at),
+        "id": new_id(at, worker),
         "call_id": "a84b4c76e66710@192.0.2.7",
         "started_at": at,
         "caller": CALLER,

@@ -14,7 +14,7 @@ from retention.rows.selection import Condition, Selection, Sought
 class ClearSeals:
     """Seals that anybody can open."""
 
-    def seal(self, table: str, row: Row) -> Row:
+    def seal(self, query: Query, table: str, row: Row) -> Row:
         personal = {name: row[name] for name in SEALED[table] if row[name] is not None}
         kept: Row = {"sealed": None if row["salt"] is None else json.dumps(personal).encode()}
         if table == "approvals":

@@ -86,6 +86,7 @@ def test_too_few_ports_are_told_with_how_many_there_must_be() -> None:
         ("trunk", 'listen = "0.0.0.0:5060"', True),
         ("trunk", 'transport = "tls"\nlisten = "127.0.0.1:5061"', True),
         ("edge", 'tls_listen = "127.0.0.1:5061"', True),
+        ("trunk", 'shared_address = "127.0.0.9"', True),
         ("capacity", "calls = 2", True),
         ("capacity", "calls = 1", False),
     ],
@@ -93,6 +94,26 @@ def test_too_few_ports_are_told_with_how_many_there_must_be() -> None:
 def test_one_bare_process_is_for_one_machine_and_few_calls(table: str, keys: str, needed: bool) -> None:
     small = with_keys("edge", CERTIFIED, SMALL)
     assert needs_edge(read(with_keys(table, keys, small)), WHEEL) is needed
+
+
+def test_an_address_that_moves_takes_calls_and_what_follows_stays() -> None:
+    """A registrar, too, sends calls to it; whoever ends leaves that Contact to the next host."""
+    keys = 'listen = "198.51.100.7:5060"\nshared_address = "192.0.2.10"\nregistrar = "sip:trunk.example.net"'
+    made = planned(with_keys("trunk", keys, CONTRACT))
+    assert (made.advertised, made.shared) == ("198.51.100.7", "192.0.2.10")
+    assert made.contact == "sip:agent@192.0.2.10:5060" and made.path == "sip:192.0.2.10:5060;lr"
+    heads = [line for line in written(made).splitlines() if re.match(r"listen=|ip_free|#!define", line)]
+    assert heads == [
+        "#!define WITH_REGISTRAR",
+        'listen=udp:198.51.100.7:5060 advertise 198.51.100.7:5060 name "outer"',
+        "listen=tcp:198.51.100.7:5060 advertise 198.51.100.7:5060",
+        "#!define WITH_SHARED_ADDRESS",
+        "ip_free_bind=yes",
+        "listen=udp:192.0.2.10:5060 advertise 198.51.100.7:5060",
+        "listen=tcp:192.0.2.10:5060 advertise 198.51.100.7:5060",
+        'listen=udp:127.0.0.1:7000 name "inner"',
+    ]
+    assert "ip_free_bind" not in written(planned())
 
 
 # --- what is wrong ---
@@ -105,6 +126,14 @@ def test_one_bare_process_is_for_one_machine_and_few_calls(table: str, keys: str
         ("edge", 'worker_ports = "16001-16999"', "edge.worker_ports: '16001-16999' begins with an odd port"),
         ("edge", "invites_per_s = 0", "edge.invites_per_s: 0 is out of range; accepted: INVITEs a second"),
         ("edge", 'start = "yes"', "edge.start: 'yes' is not true or false"),
+        ("trunk", 'shared_address = "a.example"', "trunk.shared_address: 'a.example' is not an IP address; "
+         "accepted: an IP address that moves between hosts"),
+        ("trunk", 'listen = "0.0.0.0:5060"\nshared_address = "192.0.2.10"',
+         "trunk.listen: '0.0.0.0:5060' is every address, where trunk.shared_address is given; accepted: the"),
+        ("trunk", 'listen = "192.0.2.10:5060"\nshared_address = "192.0.2.10"',
+         "trunk.shared_address: '192.0.2.10' is that of trunk.listen, or of another kind; accepted: another"),
+        ("trunk", 'listen = "[::1]:5060"\nshared_address = "192.0.2.10"',
+         "trunk.shared_address: '192.0.2.10' is that of trunk.listen, or of another kind"),
         ("edge", 'tls_listen = "localhost:5061"', "edge.tls_listen: 'localhost:5061' is not an IP address"),
         ("edge", 'certificate = "e.pem"', "edge.certificate: given without edge.private_key; accepted: both"),
         ("edge", 'private_key = "e.key"', "edge.private_key: given without edge.certificate; accepted: both"),

@@ -100,7 +100,14 @@ NEEDED = {
 SILENT = {
     *("service.timezone", "service.country"),
     *("trunk.uri", "trunk.registrar", "trunk.username", "trunk.password_file", "trunk.password_env"),
-    *("trunk.realm", "trunk.listen", "trunk.public_address", "trunk.rtp_ports", "trunk.allowed_sources"),
+    *(
+        "trunk.realm",
+        "trunk.listen",
+        "trunk.public_address",
+        "trunk.shared_address",
+        "trunk.rtp_ports",
+        "trunk.allowed_sources",
+    ),
     *("trunk.codecs", "hours.week", "hours.holidays", "hours.closed"),
     *("prompts.welcome", "prompts.refused", "prompts.confirm", "prompts.closed", "prompts.unavailable"),
     *("prompts.hold_music", "prompts.please_hold", "prompts.choose"),

@@ -43,8 +43,9 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
         "archive": {"rows", "storage"},
         "rules": {"archive", "rows", "storage"},
         "backup": {"archive", "rows", "rules", "storage"},
-        "moving": {"archive", "backup", "rows", "rules", "storage"},
+        "moving": {"archive", "backup", "postgres", "rows", "rules", "storage"},
         "stamps": {"rows", "storage"},
+        "journal": {"archive", "postgres", "rows", "sqlite", "storage"},
         "accounts": {"rows", "sqlite", "storage"},
     },
 }

@@ -100,6 +100,9 @@ class FakeEdge:
         self._say("end_dialogs", index)
         return 2
 
+    def give_way(self) -> None:
+        self._say("give_way", 0)
+
     def drain(self) -> None:
         self._say("drain", 0)
 
@@ -157,6 +160,7 @@ class House:
         registers: bool = False,
         hears: bool = False,
         systemd: Systemd = Systemd(),  # noqa: B008 - it has nobody to tell
+        gives_way_s: float = 0.0,
     ) -> None:
         self.now = 1000.0
         self.edge = FakeEdge()
@@ -170,7 +174,13 @@ class House:
         if hears:
             places.insert(0, self.place(DETECTOR, None))
         self.supervisor = Supervisor(
-            EdgeCare(self.edge), self.shared, places, self.orders, NoWake(), systemd=systemd
+            EdgeCare(self.edge),
+            self.shared,
+            places,
+            self.orders,
+            NoWake(),
+            systemd=systemd,
+            gives_way_s=lambda: gives_way_s,
         )
         self.supervisor.care.start(self.now)
         self.turn()
@@ -570,6 +580,42 @@ def test_it_drains() -> None:
     house.ends(1, 0)
     assert house.supervisor.over
     assert house.starts(0) == house.starts(REGISTRAR) == 1
+
+
+def test_where_an_address_moves_calls_are_taken_until_it_has() -> None:
+    """OPTIONS says that it drains: whoever keeps the address gives it away."""
+    house = House(workers=2, registers=True, gives_way_s=5.0)
+    house.ready()
+    house.ending(DRAIN_S)
+    assert house.edge.said[-1] == ("give_way", 0) and ("drain", 0) not in house.edge.said
+    assert house.told(0) == house.told(REGISTRAR) == []
+    assert house.supervisor.due(house.now) == house.now + 5
+    house.ends(1, -9)
+    house.turn(after_s=4.9)
+    assert house.starts(1) == 2 and ("drain", 0) not in house.edge.said
+    house.turn(after_s=0.2)
+    assert house.edge.said[-1] == ("drain", 0)
+    for name in (0, REGISTRAR):
+        (told,) = house.told(name)
+        assert isinstance(told, Drain) and told.patience_s == pytest.approx(DRAIN_S - 5.1)
+
+
+def test_an_edge_that_is_killed_while_it_gives_way_goes_on_with_that() -> None:
+    house = House(workers=1, gives_way_s=5.0)
+    house.ready()
+    house.ending(DRAIN_S)
+    house.edge.said.clear()
+    house.supervisor.care.died(house.now)
+    house.turn()
+    assert ("give_way", 0) in house.edge.said and ("activate", 0) in house.edge.said
+
+
+def test_a_second_signal_gives_way_to_nobody() -> None:
+    house = House(workers=1, gives_way_s=5.0)
+    house.ready()
+    house.ending(DRAIN_S)
+    house.ending(0.0)
+    assert house.told(0) == [Drain(0.0)] and house.edge.said[-1] == ("drain", 0)
 
 
 def test_the_detector_goes_after_the_last_worker() -> None:

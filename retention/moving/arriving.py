@@ -6,6 +6,7 @@ whose rows come. Nothing is made here, least of all an entry of the chain: see `
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from retention.rows.chain import TABLES, ChainHead, canonical
 from retention.rows.columns import OF_THE_CHAIN
 from retention.rows.faults import StoreError
 from retention.rows.ledger import ENTRY
-from retention.rows.pages import Row
+from retention.rows.pages import Row, batches
 from retention.rows.rows import Rows
 from retention.rows.store import Store
 
@@ -27,7 +28,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {  # of each table, the chain's first
         for table, record in zip(TABLES.values(), _RECORDS, strict=True)
     },
 }
-_BESIDE = ("clock", "rejected", "in_progress")  # which the chain does not tell of
+_AT_ONCE = 250  # entries in one statement
+BESIDE = ("clock", "rejected", "in_progress")  # which the chain does not tell of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,10 @@ class Origin:
 class Arrivals(Rows):
     """What rows come into, whichever database it is."""
 
-    @abstractmethod
     def begin(self, origin: Origin) -> None:
         """Say whose rows come from now on."""
+        with self.write():
+            self._say(origin)
 
     @abstractmethod
     def clear(self) -> None:
@@ -78,7 +81,7 @@ class Arrivals(Rows):
         """Add rows of a table, or of the chain, as they are; how many were not there. Raises StoreError for
         one that is there, and another."""
         key = COLUMNS[table][0]
-        with self.write():
+        with self._filling():
             marks = ", ".join("?" * len(rows))
             sql = f"SELECT * FROM {table} WHERE {key} IN ({marks})"
             found = self._opened(table, self._read(sql, [row[key] for row in rows], anyhow=True))
@@ -92,24 +95,36 @@ class Arrivals(Rows):
 
     def finish(self, trace: Access) -> None:
         """All is there: from now on it is a database like any other, and its trace says where it is from."""
-        with self.write():
+        with self._filling():
             self.add_access(trace)
-            self._ledger.tables.execute("DROP TABLE moving")
+            self._end()
 
     def export(self) -> None:
         """Write the file of the chain's head, also where a crash came before it. Raises StoreError."""
         with self._asking():
             self._export(self._ledger.head())
 
+    def _filling(self) -> AbstractContextManager[None]:
+        """A transaction of who may add rows that come."""
+        return self.write()
+
+    def _end(self) -> None:
+        self._ledger.tables.execute("DROP TABLE moving")
+
     def _add(self, table: str, rows: Sequence[Row]) -> None:
         tables = self._ledger.tables
-        if table != "approvals":
-            for row in rows:
-                tables.insert(table, row)
+        if table == "chain":
+            for some in batches(rows, _AT_ONCE):
+                marks = f"({', '.join('?' * len(ENTRY))})"
+                sql = f"INSERT INTO chain ({', '.join(ENTRY)}) VALUES {', '.join([marks] * len(some))}"
+                tables.execute(sql, [row[name] for row in some for name in ENTRY])
             return
-        for row in rows:  # nothing is decided before it was asked for
-            tables.insert(table, row | {"state": State.PENDING.value})
-            tables.update(table, row["id"], row)
+        for row in rows:
+            if table == "approvals":  # nothing is decided before it was asked for
+                tables.insert(table, row | {"state": State.PENDING.value})
+                tables.update(table, row["id"], row)
+            else:
+                tables.insert(table, row)
 
     def _say(self, origin: Origin) -> None:
         tables = self._ledger.tables
@@ -124,11 +139,6 @@ class Arrivals(Rows):
 class Arriving(Arrivals, Store):
     """A file of this machine that is filled, made if it is missing."""
 
-    def begin(self, origin: Origin) -> None:
-        """Say whose rows come from now on."""
-        with self.write():
-            self._say(origin)
-
     def clear(self) -> None:
         """Remove all that has come. Rows are never deleted, but these were never in use."""
         tables = self._ledger.tables
@@ -136,7 +146,7 @@ class Arriving(Arrivals, Store):
             triggers = self._read("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'", [])
             for trigger in triggers:
                 tables.execute(f"DROP TRIGGER {trigger['name']}")
-            for table in (*COLUMNS, *_BESIDE):
+            for table in (*COLUMNS, *BESIDE):
                 tables.execute(f"DELETE FROM {table}")
             for trigger in triggers:
                 tables.execute(trigger["sql"])

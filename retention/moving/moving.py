@@ -35,6 +35,7 @@ from retention.storage.recording_files import RecordingFiles
 Progress = Callable[[str, int, int], None]  # what, done, total
 
 _SHOWN = 3  # of what is wrong
+_AT_ONCE = 500  # rows in one transaction: as many have their keys in one bundle
 
 
 class MoveError(ArchiveError):
@@ -133,7 +134,7 @@ class _Moving:
         store = self.source.store
         for table, listing, total in self._tables():
             count = 0
-            for rows in batches(store.each(listing), PAGE):
+            for rows in batches(store.each(listing), _AT_ONCE):
                 to.take(table, rows)
                 count += len(rows)
                 self.progress(table, count, total)
@@ -194,10 +195,8 @@ class _Moving:
             yield table, Listing(table=table, order=("id",)), tally[table]
 
     def _note(self, *, done: bool) -> None:
-        places = self.source.store.places
-        if places is not None:
-            now = self.trace.at
-            Moved(to=self.target.name, at=now, until=self.done.until, done=done).keep(places.moved)
+        note = Moved(to=self.target.name, at=self.trace.at, until=self.done.until, done=done)
+        self.source.store.tell_moved(note)
 
     def _here(self) -> str:
         return str(self.source.store.path)

@@ -15,6 +15,7 @@ import psycopg
 from retention.postgres.connection import Connection
 from retention.postgres.dialect import POSTGRES
 from retention.postgres.faults import is_lost, named
+from retention.postgres.guards import MOVED_AWAY
 from retention.postgres.schema import GUARDS, STEPS, STEPS_TABLE
 from retention.postgres.tables import Seals, SharedTables
 from retention.rows.chain import ChainHead
@@ -22,6 +23,7 @@ from retention.rows.chained import Chained
 from retention.rows.faults import StoreError, TryAgain
 from retention.rows.ledger import Ledger
 from retention.rows.selection import Searching
+from retention.storage.moved import Moved
 from retention.storage.places import Places
 
 NAME = "the shared database"
@@ -100,6 +102,17 @@ class SharedDatabase(Chained):
             (kept,) = self._connection.read(f"SELECT pg_advisory_unlock({TURN}) AS turn")
             if not kept["turn"]:
                 raise TryAgain(f"{NAME} was away meanwhile, and others may have written: try again")
+
+    def tell_moved(self, moved: Moved) -> None:
+        """Keep a note in a table; a trigger keeps every host from writing what nobody would find."""
+        with self.write():
+            execute = self._connection.execute
+            execute("CREATE TABLE IF NOT EXISTS moved (note text NOT NULL)")
+            execute("DELETE FROM moved")
+            execute("INSERT INTO moved (note) VALUES (?)", [moved.text()])
+            if moved.done:
+                for text in MOVED_AWAY.texts_anew:
+                    execute(text)
 
     def missing_guards(self) -> list[str]:
         """Triggers that are not there, off, or not as this program makes them."""

@@ -25,6 +25,19 @@ class Guard:
             f"CREATE TRIGGER {self.name} {self.when} EXECUTE FUNCTION {self.name}()",
         )
 
+    @property
+    def texts_anew(self) -> tuple[str, ...]:
+        """The statements that make it, also where it is there."""
+        return (*self.texts_away, *self.texts)
+
+    @property
+    def texts_away(self) -> tuple[str, str]:
+        """The statements that remove it, if it is there."""
+        return (
+            f"DROP TRIGGER IF EXISTS {self.name} ON {self.table}",
+            f"DROP FUNCTION IF EXISTS {self.name}()",
+        )
+
 
 def _refusing(name: str, table: str, what: str, message: str, condition: str = "") -> Guard:
     when = f"BEFORE {what} ON {table} FOR EACH {'STATEMENT' if what == 'TRUNCATE' else 'ROW'}"
@@ -103,5 +116,22 @@ GUARDS = (
         (SELECT 1 FROM receipts WHERE id = NEW.id AND ended_at IS NOT NULL
         AND NOT (decision = 'refused' AND NEW.status = 'closed')); RETURN NULL; END """,
     ),
+)
+# every write of a row adds to the chain
+MOVED_AWAY = Guard(
+    "rows_have_moved",
+    "chain",
+    "BEFORE INSERT ON chain FOR EACH ROW",
+    """ BEGIN RAISE EXCEPTION 'its rows have moved to %; accepted: a configuration that names that',
+        (SELECT note::json->>'to' FROM moved) USING ERRCODE = 'integrity_constraint_violation'; END """,
+)
+MOVING = "sipagent.moving"  # a setting of whoever moves rows into it
+MOVING_IN = Guard(
+    "rows_are_coming",
+    "chain",
+    "BEFORE INSERT ON chain FOR EACH ROW",
+    f""" BEGIN IF current_setting('{MOVING}', true) IS DISTINCT FROM 'on' THEN
+        RAISE EXCEPTION 'rows are coming, and not all there; accepted: `sipagent migrate` again, to its end'
+        USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END """,
 )
 TRIGGER_TEXTS = tuple(text for guard in GUARDS for text in guard.texts)

@@ -112,6 +112,14 @@ _TABLES = (
     _table("in_progress", _ID, "worker bigint NOT NULL"),
     _table("rejected", _NUMBER, *_there("hour"), "receipts bigint NOT NULL"),
     _table("clock", _NUMBER, *_texts("seen", "suspended")),
+    _table(
+        "hosts",
+        'host text COLLATE "C" PRIMARY KEY',
+        *_there("version", "journal", "shipped_hash", "seen_at"),
+        *_texts("oldest_at", "lease_until"),
+        *(f"{name} bigint NOT NULL" for name in ("shipped", "calls", "lag_rows")),
+        "draining boolean NOT NULL",
+    ),
 )
 
 

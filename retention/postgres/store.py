@@ -1,8 +1,8 @@
 """The rows of several hosts, in PostgreSQL."""
 
-from retention.postgres.database import SharedDatabase
+from retention.postgres.hosts import HostsTable
 from retention.rows.rows import Rows
 
 
-class SharedStore(Rows, SharedDatabase):
+class SharedStore(Rows, HostsTable):
     """The tables of what is kept, for all hosts."""

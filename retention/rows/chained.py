@@ -19,6 +19,7 @@ from retention.rows.faults import HeadNotWritten, UnknownId
 from retention.rows.ledger import Ledger
 from retention.rows.pages import Listing, Row, breathing, each_row
 from retention.rows.selection import Searching
+from retention.storage.moved import Moved
 from retention.storage.places import Places
 
 COUNTED = 20_000  # entries in one read
@@ -59,6 +60,10 @@ class Chained(ABC):
     @abstractmethod
     def still(self) -> AbstractContextManager[ChainHead]:
         """The last entry of the chain. Nobody writes a row until the end. Raises StoreError."""
+
+    @abstractmethod
+    def tell_moved(self, moved: Moved) -> None:
+        """Keep a note of where the rows go; once that is `done`, no row is written here any more."""
 
     @abstractmethod
     def missing_guards(self) -> list[str]:
@@ -143,11 +148,15 @@ class Chained(ABC):
 
     def _keep(self, table: str, row: Row) -> None:
         """Add a row of a table that the chain doesn't tell of, or replace it. The first column is its key."""
+        with self.write():
+            self._put(table, row)
+
+    def _put(self, table: str, row: Row) -> None:
+        """The same within a transaction that there is."""
         key, *others = row
         changes = ", ".join(f"{name} = excluded.{name}" for name in others)
         sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
-        with self.write():
-            self._ledger.tables.execute(f"{sql} ON CONFLICT ({key}) DO UPDATE SET {changes}", [*row.values()])
+        self._ledger.tables.execute(f"{sql} ON CONFLICT ({key}) DO UPDATE SET {changes}", [*row.values()])
 
     def _forget(self, listing: Listing) -> int:
         count = 0

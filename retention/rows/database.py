@@ -23,7 +23,7 @@ from retention.sqlite.connection import connect, copy_to
 from retention.sqlite.schema import GUARDS, MIGRATIONS, unknown_migrations
 from retention.sqlite.tables import SqliteTables
 from retention.sqlite.turn import TurnError, Turns
-from retention.storage.moved import read_moved
+from retention.storage.moved import Moved, read_moved
 from retention.storage.places import Places
 
 BUSY_S = 15.0  # how long to wait for another process's transaction
@@ -102,6 +102,11 @@ class ChainedDatabase(Chained):
         with self.still() as head:
             copy_to(self._db.conn, path)
             yield head
+
+    def tell_moved(self, moved: Moved) -> None:
+        """Keep a note beside the database: see `storage.moved`. Raises OSError."""
+        if self.places is not None:
+            moved.keep(self.places.moved)
 
     def missing_guards(self) -> list[str]:
         """Triggers that are not there, or not as this program makes them."""

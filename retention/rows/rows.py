@@ -4,7 +4,7 @@ business of `chained`; how long one waits for another process, that of each data
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import merge
 from itertools import chain, islice
 from operator import attrgetter
@@ -45,6 +45,8 @@ class Rows(Chained):
     """
 
     worker: int | None = None
+    whole = True
+    """Whether what it does not know is known nowhere: not so in the journal of one host among several."""
 
     # receipts
 
@@ -263,6 +265,41 @@ class Rows(Chained):
         where = [condition for condition, at in bounds if at is not None]
         values = [to_text(at) for _, at in bounds if at is not None]
         return self._each(Sum, Listing(table="sums", order=("id",), where=where, values=values), damaged)
+
+    def has_sum(self, sum: Sum) -> bool:
+        """Whether one like it is there."""
+        after = sum.from_at + timedelta(milliseconds=1)
+        return any(one == sum for one in self.each_sum(sum.from_at, after))
+
+    # many at a time
+
+    def some_receipts(self, ids: Sequence[str]) -> dict[str, Receipt]:
+        """Those of these that there are, by id."""
+        return {row["id"]: self._typed(Receipt, row) for row in self._some("receipts", ids)}
+
+    def some_recordings(self, ids: Sequence[str]) -> dict[str, Recording]:
+        """Those of these that there are, by id."""
+        return {row["id"]: self._typed(Recording, row) for row in self._some("recordings", ids)}
+
+    def keep_many(
+        self, receipts: Sequence[Receipt], recordings: Sequence[Recording], sums: Sequence[Sum]
+    ) -> None:
+        """Add them, or replace the whole rows; receipts first."""
+        with self.write():
+            for receipt in receipts:
+                self.keep_receipt(receipt)
+            for recording in recordings:
+                try:
+                    self.update_recording(recording)
+                except UnknownId:
+                    self.add_recording(recording)
+            for sum in sums:
+                self.add_sum(sum)
+
+    def _some(self, table: str, ids: Sequence[str | int]) -> list[Row]:
+        marks = ", ".join("?" * len(ids))
+        sql = f"SELECT * FROM {table} WHERE id IN ({marks})"
+        return self._opened(table, self._read(sql, ids, anyhow=True)) if ids else []
 
     # tables of one row
 

@@ -10,6 +10,7 @@ match them.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from errno import EAGAIN
 from typing import TypeVar
 
 from retention.archive.archive import Archive, why_held
@@ -73,8 +74,8 @@ class Deletion:
 def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetime]) -> Deletion:
     """Delete this call now; after a crash the next purge finishes it.
 
-    `clock` tells when the sound is gone. Raises NotDeleted, UnknownId, StoreError; OSError for a file that
-    cannot be removed: the next purge tries again.
+    `clock` tells when the sound is gone. Raises NotDeleted, UnknownId, StoreError; OSError for a file or a
+    key that cannot be removed: the next purge tries again.
     """
     store = archive.store
     with store.write():
@@ -90,6 +91,8 @@ def delete(archive: Archive, id: str, trace: Access, clock: Callable[[], datetim
         entry = store.head()
     if going:
         entry = finish(archive, id, clock())
+    if problem := store.forget_keys().problem:
+        raise OSError(EAGAIN, problem, id)
     return Deletion(
         call=call,
         trace=trace,

@@ -28,6 +28,7 @@ from retention.recording import (
 from retention.rows.chain import ChainHead, is_personal
 from retention.rows.pages import COUNT, Listing, breathing
 from retention.rows.rows import Rows
+from retention.rows.faults import DamagedRow
 from retention.rows.store import Damaged, NoRoom, StoreError, UnknownId
 from retention.rules.copies import Copy, known_copies
 from retention.storage.recording_files import FileKind
@@ -183,13 +184,15 @@ def purge(
         progress(done, len(planned))
     receipts = _forget_callers(store, now, terms, over, failed)
     tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
+    notes = store.forget_notes(now, analysed)
+    _forget_keys(store, over, failed)
     return Report(
         removed=tuple(removed),
         erased=tuple(erased),
         held=tuple(held),
         failed=(*failed, *stuck),
         receipts=receipts,
-        notes=store.forget_notes(now, analysed),
+        notes=notes,
         uses=uses,
         unlinked=tidied,
         orphans=left,
@@ -328,6 +331,17 @@ def _forget_callers(
                     store.update_receipt(now_there.anonymous())
                     count += 1
     return count
+
+
+def _forget_keys(store: Rows, over: Callable[[], bool], failed: list[tuple[str, str]]) -> None:
+    """End what opens rows that are forgotten, also what an earlier purge has left."""
+    forgotten = store.forget_keys()
+    if problem := forgotten.problem:
+        failed.append(("vault", f"{forgotten.left} keys of what was forgotten are still there: {problem}"))
+    try:
+        store.renew_words(over)
+    except DamagedRow as error:
+        failed.append(("search", str(error)))
 
 
 def _tidy(

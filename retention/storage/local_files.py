@@ -17,6 +17,9 @@ from retention.storage.files import Naming
 from retention.storage.marks import ArchiveError
 from retention.storage.recording_files import FORMATS, Area, FileKind
 
+ROW_KEYS = "rows"
+"""The folder in the vault with the keys of rows that hosts share: see `retention.postgres.blobs`."""
+
 # in the order of removal: sound must never outlive the file that says when it must be erased
 _SUFFIXES = {
     Area.VAULT: (".key.tmp", ".key"),
@@ -57,6 +60,8 @@ class LocalFiles:
         try:
             with os.scandir(self._folder(area)) as there:
                 for entry in there:
+                    if area is Area.VAULT and entry.name == ROW_KEYS:
+                        continue
                     yield f"{self._shown(area)}{entry.name}", _owner(entry.name, _OURS[area])
         except FileNotFoundError:
             return

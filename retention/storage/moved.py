@@ -27,8 +27,8 @@ class Moved:
     until: datetime | None = None
     done: bool = False
 
-    def keep(self, path: Path) -> None:
-        """Write it down. Raises OSError."""
+    def text(self) -> str:
+        """As it is written."""
         told = {
             "version": _VERSION,
             "to": self.to,
@@ -36,7 +36,11 @@ class Moved:
             "until": self.until and to_text(self.until),
             "done": self.done,
         }
-        write_whole(path, json.dumps(told).encode() + b"\n")
+        return json.dumps(told)
+
+    def keep(self, path: Path) -> None:
+        """Write it down. Raises OSError."""
+        write_whole(path, self.text().encode() + b"\n")
 
 
 def read_moved(path: Path) -> Moved | None:

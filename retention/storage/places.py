@@ -3,6 +3,7 @@
 retention.db                 the database; SQLite's own files have names of its making
 retention.head               the chain's head (`head`), and .head.damaged, one that could not be read
 retention.turn               whose turn it is to write (`turn`)
+journal.written              a pipe: something was written that is to be shipped (`retention.journal`)
 retention.lock               the agent's; retention.worker-3.lock a worker's (`progress`)
 retention.reserve            one process's; .worker-3.reserve, .edge.reserve (`reserve`)
 retention.seed               of the draws
@@ -40,6 +41,11 @@ class Places:
     def turn(self) -> Path:
         """The file that processes queue at to write."""
         return self.database.with_suffix(".turn")
+
+    @property
+    def written(self) -> Path:
+        """The pipe that says that something was written, where this is a journal."""
+        return self.database.with_suffix(".written")
 
     @property
     def lock(self) -> Path:

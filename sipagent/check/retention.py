@@ -32,10 +32,11 @@ def retention_findings(
     try:
         with store_of(config) as store:
             yield _purge(config, store, now, read_clock)
+            yield from _keys(store)
             yield _reserves(config.places)
             yield _erasures(archive_of(config, store))
             yield _holds(store, now.astimezone(config.service.timezone))
-            yield _chain(store, config.places.head)
+            yield _chain(store, config.kept_places.head)
     except StoreError as problem:
         yield error("retention.database", str(problem))
 
@@ -58,6 +59,14 @@ def _purge(config: Config, store: Rows, now: datetime, read_clock: Callable[[], 
         return ok("purge", "nothing is overdue")
     since = f"{min(overdue):%Y-%m-%d %H:%M} UTC"
     return error("purge", f"{len(overdue)} overdue, the first since {since}: see `sipagent purge`")
+
+
+def _keys(store: Rows) -> Iterator[Finding]:
+    """Silent where nothing is left, as it always is without a shared database."""
+    if left := store.keys_left():
+        yield error(
+            "purge", f"{left} keys of what was forgotten are still in the vault: see `sipagent purge`"
+        )
 
 
 def _erasures(archive: Archive) -> Finding:

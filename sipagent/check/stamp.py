@@ -26,8 +26,8 @@ def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Find
     if url:
         yield ok("retention.timestamp_url", url)
     yield _certificates(ca)
-    if url and config.database.exists():
-        yield _newest(config.places, now or datetime.now(UTC))
+    if url and (config.shared or config.database.exists()):
+        yield _newest(config.kept_places, now or datetime.now(UTC))
 
 
 def _certificates(file: Path) -> Finding:

@@ -74,6 +74,11 @@ class Config(Table):
         return Places(self.database)
 
     @property
+    def kept_places(self) -> Places:
+        """Those beside the database with all that is kept; with a shared one, apart from the journal's."""
+        return self.places if self.shared is None else Places(self.database.with_name("shared.db"))
+
+    @property
     def database(self) -> Path:
         """The database of this host; where several share one, the journal of what it does not have yet."""
         if isinstance(self.retention.database, Path):

@@ -148,6 +148,13 @@ def _ports(config: Config) -> Iterator[Complaint]:
             f"'{ports}' holds {counted(len(ports), 'port')}",
             f"{needed} or more for capacity.calls",
         )
+    if shared := config.trunk.shared_address:
+        if listen.is_any:
+            problem = f"'{listen}' is every address, where trunk.shared_address is given"
+            yield Complaint("trunk.listen", problem, "the address that this host always has")
+        elif shared == listen.host or (":" in shared) != (":" in listen.host):
+            problem = f"'{shared}' is that of trunk.listen, or of another kind"
+            yield Complaint("trunk.shared_address", problem, "another address, as IPv4 or IPv6 as that one")
     metrics = config.metrics.listen
     if metrics and metrics.port == listen.port and config.trunk.transport == "tcp":
         yield Complaint("metrics.listen", f"'{metrics}' has the port of trunk.listen", "another port")

@@ -115,6 +115,11 @@ def host(value: object) -> str:
     return name
 
 
+def address(value: object) -> str:
+    """Take an IP address, IPv6 without brackets."""
+    return str(_ip(required_text(value)))
+
+
 def _ip(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         address = ipaddress.ip_address(name)

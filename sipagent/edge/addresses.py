@@ -28,6 +28,17 @@ def looked_up(host: str) -> tuple[Network, ...]:
     return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
 
 
+def is_here(address: str) -> bool:
+    """Tell whether this machine has the address now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as tried:
+        try:
+            tried.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
 def _own(config: Config, trunk: tuple[Network, ...]) -> str:
     """Give the address for calls: that of `listen`, or if that is any, the one towards the trunk."""
     listen = config.trunk.listen.host

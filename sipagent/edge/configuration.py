@@ -137,7 +137,21 @@ def _head(plan: Plan) -> list[str]:
     if plan.tls:
         lines.append(_socket("tls", plan.tls.listen, plan.advertised))
         lines.append("enable_tls=yes")
+    if plan.shared:
+        lines += ["#!define WITH_SHARED_ADDRESS", "ip_free_bind=yes", *_shared(plan)]
     lines += [f'listen=udp:{plan.inner} name "inner"', f'alias="{plan.advertised}:{plan.listen.port}"']
+    return lines
+
+
+def _shared(plan: Plan) -> list[str]:
+    """Write the sockets of the address that moves, after those of our own: whatever is within a dialog finds
+    those first."""
+    shared = HostPort(plan.shared, plan.listen.port)
+    lines = [_socket("udp", shared, plan.advertised)]
+    if plan.transport != "tls":
+        lines.append(_socket("tcp", shared, plan.advertised))
+    if plan.tls:
+        lines.append(_socket("tls", HostPort(plan.shared, plan.tls.listen.port), plan.advertised))
     return lines
 
 

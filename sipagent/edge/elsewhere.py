@@ -36,6 +36,8 @@ class EdgeElsewhere:
     def end_dialogs(self, index: int) -> int:
         return 0
 
+    def give_way(self) -> None: ...
+
     def drain(self) -> None: ...
 
     def statistics(self) -> "EdgeElsewhere":

@@ -40,8 +40,9 @@ class Plan:
     """The edge's settings; `calls` may be less than its workers could carry.
 
     `listen` is where the network reaches it, `advertised` what the network calls it (behind NAT another
-    address); `registrar` is empty if nothing registers, else the target of REGISTER, and `user` the
-    registered user.
+    address); `shared`, empty for none, is an address that this host has at times: calls may come there, and
+    from their answer on they are at `advertised`, so that they stay when that address moves. `registrar` is
+    empty if nothing registers, else the target of REGISTER, and `user` the registered user.
     """
 
     workers: int
@@ -58,6 +59,7 @@ class Plan:
     registrar: str
     user: str
     full_status: int
+    shared: str = ""
 
     @property
     def inner(self) -> HostPort:
@@ -82,17 +84,22 @@ class Plan:
     def contact(self) -> str:
         """Where the trunk reaches the registered account."""
         user = f"{self.user}@" if self.user else ""
-        return f"sip:{user}{self.reached}{self._transport}"
+        return f"sip:{user}{self._called}{self._transport}"
 
     @property
     def path(self) -> str:
         """The Path of a REGISTER (RFC 3327)."""
-        return f"sip:{self.reached}{self._transport};lr"
+        return f"sip:{self._called}{self._transport};lr"
 
     @property
     def reached(self) -> str:
         """The edge's address as the network knows it, with its port."""
         return str(HostPort(self.advertised, self.listen.port))
+
+    @property
+    def _called(self) -> str:
+        """Where the registrar is to send calls."""
+        return str(HostPort(self.shared or self.advertised, self.listen.port))
 
     @property
     def host(self) -> str:
@@ -109,6 +116,7 @@ def needs_edge(config: Config, limits: EngineLimits) -> bool:
     ConfigError."""
     trunk = config.trunk
     alone = trunk.listen.is_loopback and trunk.transport != "tls" and config.edge.tls_listen is None
+    alone = alone and trunk.shared_address is None
     return not alone or config.capacity.calls > calls_alone(config, limits)
 
 
@@ -140,6 +148,7 @@ def plan(config: Config, limits: EngineLimits, addresses: Addresses) -> Plan:
         registrar=_registrar(config),
         user=uri_user(trunk.uri) or "",
         full_status=config.capacity.full_status,
+        shared=trunk.shared_address or "",
     )
 
 

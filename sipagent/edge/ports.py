@@ -14,23 +14,30 @@ from pathlib import Path
 from sipagent.config.load import HostPort
 
 TABLES = {4: Path("/proc/net/udp"), 6: Path("/proc/net/udp6")}
+IP_FREEBIND = 15  # of <linux/in.h>, also for IPv6: the socket module has no name for it
 OURS = 2  # sockets on each port: Kamailio's, and the one here
 KEEP_ALIVE = b"\r\n\r\n"  # RFC 5626 section 3.5.1: not answered
 
 
 class HeldPorts:
-    """The ports of `addresses`, from `take` to `release`. All methods raise OSError."""
+    """The ports of `addresses`, from `take` to `release`. All methods raise OSError.
 
-    def __init__(self, addresses: Iterable[HostPort]) -> None:
+    `shared`: the first one's port is held there, too; this machine need not have that address now.
+    """
+
+    def __init__(self, addresses: Iterable[HostPort], shared: str = "") -> None:
         self._addresses = tuple(addresses)
+        self._shared = (HostPort(shared, self._addresses[0].port),) if shared else ()
         self._sockets: list[socket.socket] = []
 
     def take(self) -> None:
         """Bind them, unless another program has one; Kamailio may still share them."""
-        for address in self._addresses:
+        for address in (*self._addresses, *self._shared):
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
             held = socket.socket(family, socket.SOCK_DGRAM)
             self._sockets.append(held)
+            if address in self._shared:
+                held.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
             try:
                 held.bind(tuple(address))
             except OSError as taken:
@@ -41,11 +48,12 @@ class HeldPorts:
 
     def shut(self) -> None:
         """End the sharing; raises OSError if another program already shares one."""
-        for address, held in zip(self._addresses, self._sockets, strict=True):
+        for address, held in zip((*self._addresses, *self._shared), self._sockets, strict=True):
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             if len([*sharing(address)]) > OURS:
                 raise OSError(f"{address}: another program has bound it, too")
-            self._hears_nothing(address, held)
+            if address in self._addresses:  # else another host may have it just now
+                self._hears_nothing(address, held)
 
     def _hears_nothing(self, address: HostPort, held: socket.socket) -> None:
         """Of equal sockets the kernel gives a datagram to the newest, which is Kamailio's."""

@@ -52,7 +52,7 @@ class EdgeProcess:
         self._over = threading.Event()
         self._said: list[str] = []
         self._starting = self._ending = False
-        self._ports = HeldPorts((plan.listen, plan.inner))
+        self._ports = HeldPorts((plan.listen, plan.inner), plan.shared)
         self.lines = 0  # lines of its log after its starts, in total
         self.sentinel = -1  # readable once the process has died (pidfd_open(2))
 

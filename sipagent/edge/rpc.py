@@ -94,9 +94,13 @@ class EdgeRpc:
         """Allow this many simultaneous callers in total."""
         self.ask("cfg.seti", "edge", "calls", calls)
 
+    def give_way(self) -> None:
+        """Say to OPTIONS that it drains: new calls are still taken."""
+        self.ask("cfg.seti", "edge", "draining", 1)
+
     def drain(self) -> None:
         """Take no new calls, and say so to OPTIONS."""
-        self.ask("cfg.seti", "edge", "draining", 1)
+        self.ask("cfg.seti", "edge", "draining", 2)
 
     def dialogs(self, index: int) -> tuple[Dialog, ...]:
         """List a worker's dialogs: its callers' and its operators'."""

@@ -31,7 +31,7 @@ from sipagent.agent.recorder.stored import archive_of, journal_of
 from sipagent.config.finding import counted
 from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
-from sipagent.edge.addresses import addresses
+from sipagent.edge.addresses import addresses, is_here
 from sipagent.edge.certificate import CERTIFICATE, aged, expiry
 from sipagent.edge.elsewhere import EdgeElsewhere
 from sipagent.edge.files import begin_anew, kept_tokens, places
@@ -65,6 +65,8 @@ from sipagent.service.supervisor import ChildSlot, Supervisor
 from sipagent.service.systemd import BEFORE_CALLS, Systemd
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
+
+GIVES_WAY_S = 8.0  # an address that moves has gone by then: 3 s by deploy/cluster/keepalived-a.conf
 
 log = structlog.get_logger("sipagent.service.one_process")
 
@@ -218,7 +220,15 @@ class Service:
         rota = Rota(config.places.rota)
         board_client = local_board_client(specs.rules, rota, writer.put)
         self.sharing = Sharing(specs.rules, board_client, self._tell, self.rejections.figures)
-        self.supervisor = Supervisor(care, self.sharing, specs.slots(), orders, wake, systemd=systemd)
+        self.supervisor = Supervisor(
+            care,
+            self.sharing,
+            specs.slots(),
+            orders,
+            wake,
+            systemd=systemd,
+            gives_way_s=lambda: _gives_way_s(config.trunk.shared_address),
+        )
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
         stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
@@ -265,6 +275,11 @@ class Service:
         self.purging.reload(specs.config)
         log.info("reloaded", calls=specs.layout.calls)
         return True
+
+
+def _gives_way_s(shared: str | None) -> float:
+    """How long calls may still come by an address that moves: where it is elsewhere, none do."""
+    return GIVES_WAY_S if shared and is_here(shared) else 0.0
 
 
 def hop_tokens(config: Config) -> HopTokens:

@@ -125,7 +125,9 @@ class Supervisor:
         wake: "WakeSource",
         *,
         systemd: Systemd,
+        gives_way_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`gives_way_s`: at its end it says for so long that it drains, and takes what comes all the same."""
         self.care = care
         self.shared = shared
         self.slots = list(slots)
@@ -133,6 +135,8 @@ class Supervisor:
         self._wake = wake
         self._systemd = systemd
         self._was_ready = False
+        self._gives_way_s = gives_way_s
+        self._drains_at: float | None = None  # it gives way until then
         self._draining_until: float | None = None
         self._kills_at: float | None = None  # when to kill what has not ended
         self._realm: RealmLearnt | None = None  # the realm of the trunk's credentials, from the registrar
@@ -296,13 +300,15 @@ class Supervisor:
         if not self.care.up:
             lacks.append("the edge is not up")
         calls, limit = self.shared.calls, self.shared.limit
-        return status_of(calls, limit, registered, draining=self.draining, lacks=lacks)
+        ends = self._drains_at is not None
+        return status_of(calls, limit, registered, draining=ends, lacks=lacks)
 
     def due(self, now: float) -> float:
         """When the next turn is needed, if nothing happens before."""
         slots = [slot.due if slot.child is None else slot.silent_at for slot in self.slots]
         edge = (self.care.due, self.care.count_due)
-        own = self._systemd.due(), self._kills_at, now + LONGEST_S
+        gives_way_until = None if self.draining else self._drains_at
+        own = self._systemd.due(), self._kills_at, gives_way_until, now + LONGEST_S
         moments = (*slots, *edge, self.shared.due(), *own)
         return min(one for one in moments if one is not None)
 
@@ -319,6 +325,14 @@ class Supervisor:
     def _heed(self, now: float) -> None:
         """Whether to end, and by when; a second signal may have come."""
         ending_at = self.orders.ending_at
+        if ending_at is not None and self._drains_at is None:
+            self._drains_at = now + (gives_way_s := self._gives_way_s())
+            if gives_way_s:
+                self.care.give_way()
+                log.info("gives_way", for_s=gives_way_s)
+                self._systemd.stopping(max(0.0, ending_at - now) + GRACE_S)
+        if ending_at is not None and self._drains_at is not None and now < min(self._drains_at, ending_at):
+            return
         if ending_at is not None and self._draining_until != ending_at + GRACE_S:
             first = not self.draining
             self._drain(ending_at, now)

@@ -96,6 +96,9 @@ def test_an_edge_that_drains_takes_no_call_and_keeps_those_that_go_on(
     edge = running(stack, loop, tmp_path / "edge")
     call, taken, _ = edge.answered()
     assert answers_as_agent(edge.plan.listen), "which `check` asks, from this machine"
+    edge.process.rpc.give_way()
+    assert edge.answer(edge.trunk, "OPTIONS") == 503
+    edge.answered()[0].hang_up()
     edge.process.rpc.drain()
     assert edge.answer(edge.trunk, "OPTIONS") == 503
     assert edge.call().wait_status() == 503
@@ -103,6 +106,16 @@ def test_an_edge_that_drains_takes_no_call_and_keeps_those_that_go_on(
     assert edge.rejected[0].why == "draining"
     taken.hang_up()
     call.wait_ended()
+
+
+def test_without_a_worker_calls_are_to_go_elsewhere(loop: Loop, stack: ExitStack, tmp_path: Path) -> None:
+    edge = running(stack, loop, tmp_path / "edge", workers=2)
+    assert edge.answer(edge.trunk, "OPTIONS") == 200
+    for index, said in ((0, 200), (1, 503)):
+        edge.process.rpc.deactivate(index)
+        assert edge.answer(edge.trunk, "OPTIONS") == said
+    edge.process.rpc.activate(0)
+    assert edge.answer(edge.trunk, "OPTIONS") == 200
 
 
 def test_workers_and_calls_are_added_without_a_restart(loop: Loop, stack: ExitStack, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from retention.archive.archive import Archive
 from retention.backup.manifest import DATABASE, RECORDINGS
+from retention.journal.journal import Journal
 from retention.moving.arriving import Arriving
 from retention.rows.rows import Rows
 from retention.rows.store import Store
@@ -18,8 +19,19 @@ if TYPE_CHECKING:
 
 
 def store_of(config: "Config") -> Rows:
-    """The rows of all that is kept, over a connection of its own. Raises StoreError."""
-    return Store(config.places.database)
+    """The rows of all that is kept, over a connection of its own. Raises StoreError, ConfigError."""
+    if config.shared is None:
+        return Store(config.places.database)
+    from retention.postgres.blobs import FolderBlobs
+    from retention.postgres.sealed_store import SealedStore
+
+    return SealedStore(
+        config.shared,
+        config.shared_password(),
+        FolderBlobs(config.places.vault),
+        host=config.host,
+        places=config.kept_places,
+    )
 
 
 def journal_of(config: "Config", worker: int | None = None) -> Rows:
@@ -27,7 +39,9 @@ def journal_of(config: "Config", worker: int | None = None) -> Rows:
 
     Where hosts share a database it has them soon; elsewhere they stay here. Raises StoreError.
     """
-    return Store(config.places.database, worker=worker)
+    if config.shared is None:
+        return Store(config.places.database, worker=worker)
+    return Journal(config.places.database, worker=worker)
 
 
 def files_of(config: "Config") -> RecordingFiles:

@@ -72,7 +72,7 @@ def _archive(work: Workplace) -> Archive:
     database = work.config.database
     if database.exists():
         return work.archive()
-    if work.config.places.head.exists() or has_metadata(files_of(work.config)):
+    if work.config.kept_places.head.exists() or has_metadata(files_of(work.config)):
         said = _("{file} is missing, and what it held with it; see `sipagent rebuild`")
         raise Failure(said.format(file=database))
     raise Failure(_("{file}: there is no database yet, and nothing to verify").format(file=database))

@@ -43,6 +43,9 @@ class TrunkTable(CredentialsTable):
     public_address: Annotated[str | None, optional(types.host)] = key(
         "a host name or an IP address; empty: that of listen", None
     )
+    shared_address: Annotated[str | None, optional(types.address)] = key(
+        "an IP address that moves between hosts; empty: none", None
+    )
     rtp_ports: Annotated[types.PortRange, PlainValidator(types.port_range)] = key(
         "first-last such as 10000-10999, from 1024 on, the first one even", "10000-10999"
     )

@@ -44,6 +44,8 @@ class EdgeCalls(Protocol):
 
     def end_dialogs(self, index: int) -> int: ...
 
+    def give_way(self) -> None: ...
+
     def drain(self) -> None: ...
 
     def statistics(self) -> Counted: ...
@@ -105,8 +107,7 @@ class EdgeCare:
         self.active: set[int] = set()
         self._told: set[int] = set()  # it knows that these are active
         self._bereft: set[int] = set()  # workers that died: their calls must still be ended
-        self._draining = False
-        self._told_drain = False
+        self._draining = self._told_drain = 0  # 1: gives way; 2: takes no calls
         self._plan: Any = None  # not told to the edge yet
         self._backoff = Backoff()
         self.due: float | None = 0.0
@@ -141,9 +142,14 @@ class EdgeCare:
         self.active.add(index)
         self.due = 0.0
 
+    def give_way(self) -> None:
+        """New calls are to go elsewhere; those that come all the same are taken."""
+        self._draining = max(1, self._draining)
+        self.due = 0.0
+
     def drain(self) -> None:
         """No new calls."""
-        self._draining = True
+        self._draining = 2
         self.due = 0.0
 
     def change(self, plan: Any) -> None:
@@ -188,7 +194,7 @@ class EdgeCare:
     def _restart(self, now: float) -> None:
         self._backoff.started(now)
         self._told.clear()
-        self._told_drain = False
+        self._told_drain = 0
         self.edge.start()
         self.up = True
         log.info("edge_restarted")
@@ -204,9 +210,9 @@ class EdgeCare:
             self._bereft.discard(index)
             if ended:
                 log.info("calls_ended_at_edge", worker=index, dialogs=ended)
-        if self._draining and not self._told_drain:
-            rpc.drain()
-            self._told_drain = True
+        if self._draining > self._told_drain:
+            (rpc.drain if self._draining == 2 else rpc.give_way)()
+            self._told_drain = self._draining
         if self._plan is not None:
             self.edge.change(self._plan)
             self._plan = None

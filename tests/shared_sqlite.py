@@ -1,0 +1,55 @@
+"""A shared database in SQLite, with a clock of its own: what shipping needs of one that hosts share."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from retention.postgres.hosts import Host
+from retention.recording import from_text, to_text
+from retention.rows.store import Store
+
+TIMES = ("oldest_at", "seen_at", "lease_until")
+
+
+class SharedInSqlite(Store):
+    """For one process."""
+
+    def __init__(self, path: Path | str, clock: Callable[[], datetime]) -> None:
+        super().__init__(path, clock)
+        self.now = clock
+        self.transaction = self.write
+        self.busy_with: set[str] = set()
+        columns = ", ".join(field.name for field in fields(Host))
+        self._db.execute(f"CREATE TABLE IF NOT EXISTS hosts ({columns}, PRIMARY KEY (host))")
+
+    def host(self, name: str) -> Host | None:
+        return next((host for host in self.hosts() if host.host == name), None)
+
+    def hosts(self) -> list[Host]:
+        return [_host(row) for row in self._read("SELECT * FROM hosts ORDER BY host", [])]
+
+    def keep_host(self, host: Host) -> None:
+        with self.write():
+            row = {field.name: getattr(host, field.name) for field in fields(Host)}
+            row |= {name: row[name] and to_text(row[name]) for name in TIMES}
+            marks = ", ".join("?" * len(row))
+            self._db.execute(f"INSERT OR REPLACE INTO hosts VALUES ({marks})", list(row.values()))
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
+        if what in self.busy_with:
+            yield False
+            return
+        self.busy_with.add(what)
+        try:
+            yield True
+        finally:
+            self.busy_with.remove(what)
+
+
+def _host(row: dict[str, Any]) -> Host:
+    times = {name: row[name] and from_text(row[name]) for name in TIMES}
+    return Host(**row | times | {"draining": bool(row["draining"])})

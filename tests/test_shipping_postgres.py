@@ -1,0 +1,63 @@
+"""Shipping into a real PostgreSQL: away, restarted, failed over while calls are being written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from retention.journal.journal import Journal
+from retention.journal.shipping import Presence, Shipper
+from retention.postgres.hosts import HostState
+from retention.postgres.store import SharedStore
+from tests.shared import shared_store
+from tests.test_shipping import ship, write_call
+
+
+@pytest.fixture
+def shared(database: str) -> Iterator[SharedStore]:
+    with shared_store(database) as shared:
+        yield shared
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.db") as journal:
+        yield journal
+
+
+def shipper_of(journal: Journal, shared: SharedStore, host: str = "a", lease_s: float = 12.0) -> Shipper:
+    return Shipper(journal, shared, host, "1.0", lease_s)
+
+
+def test_what_was_written_arrives(journal: Journal, shared: SharedStore) -> None:
+    ids = [write_call(journal, minutes) for minutes in range(3)]
+    shipper = shipper_of(journal, shared)
+    ship(shipper)
+    assert [row.id for row in shared.receipts()] == [row.id for row in shared.recordings()] == ids[::-1]
+    assert journal.receipts() == []
+    shipper.renew(Presence(calls=2, draining=True))
+    (host,) = shared.hosts()
+    assert (host.calls, host.draining, host.lag_rows) == (2, True, 0)
+    assert host.state(shared.now()) is HostState.DRAINING
+
+
+def test_a_lease_ends_by_the_databases_clock(journal: Journal, shared: SharedStore) -> None:
+    shipper_of(journal, shared, lease_s=0.0).renew(Presence())
+    (host,) = shared.hosts()
+    assert host.state(shared.now()) is HostState.LOST
+
+
+def test_one_process_is_alone_with_what_it_does(database: str, shared: SharedStore) -> None:
+    with shared_store(database) as other:
+        with shared.alone("purge") as first, other.alone("purge") as second, other.alone("else") as third:
+            assert (first, second, third) == (True, False, True)
+        with other.alone("purge") as now:
+            assert now
+
+
+def test_a_renewal_waits_for_nobody_who_writes(database: str, journal: Journal, shared: SharedStore) -> None:
+    shipper = shipper_of(journal, shared)
+    shipper.renew(Presence())
+    with shared_store(database) as other, other.write():
+        shipper.renew(Presence(calls=1))
+        assert shared.hosts()[0].calls == 1
