@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from retention.rows.faults import StoreError
 from tests.cluster import judging, plan
 from tests.cluster.faults import Going
 from tests.cluster.host import Answered, Host
@@ -18,8 +19,6 @@ from tests.cluster.judging import Known
 from tests.cluster.phones import NUMBERS, Caller, Told
 from tests.cluster.searching import files_below, words_in
 from tests.cluster.site import Site
-from tests.peers.agent import Json
-from tests.peers.process import PeerError
 
 SETTLE_S = 60.0
 LOOK_S = 0.3
@@ -60,7 +59,7 @@ class Rounds:
         self.site.forget_calls()
         told, going = self._calls(drawn, chance)
         wrong = going.wrong + self._settle(told, since)
-        rows = self._ask_rows("calls", since)
+        rows = self.site.anyone().receipts(since)
         known, wrong_receipts = judging.receipts_of(told, rows)
         wrong += wrong_receipts
         wrong += judging.refusals(told, known, going.harms)
@@ -86,7 +85,7 @@ class Rounds:
     def search(self) -> list[str]:
         """Look into everything, whatever the round."""
         wrong: list[str] = []
-        recordings = {row["id"]: row for row in self.site.anyone().rows("list")}
+        recordings = {row["id"]: row for row in self.site.anyone().recordings()}
         wrong += judging.stores(self.known.values(), judging.Kept(recordings, self.site.search()))
         wrong += [
             f"a number in clear: {one}" for one in words_in(self.site.database_files(), [NUMBERS.encode()])
@@ -116,8 +115,8 @@ class Rounds:
             left = self._unsettled()
             if not left:
                 try:
-                    missing = wanted - {row["call_id"] for row in self._ask_rows("calls", since)}
-                except PeerError as error:
+                    missing = wanted - {row["call_id"] for row in self.site.anyone().receipts(since)}
+                except StoreError as error:
                     left = [str(error)]
                 else:
                     left = [f"no receipt of {one}" for one in sorted(missing)]
@@ -148,9 +147,6 @@ class Rounds:
         except psycopg.Error as error:
             left.append(str(error))
         return left
-
-    def _ask_rows(self, command: str, since: datetime) -> list[Json]:
-        return self.site.anyone().rows(command, "--since", f"{since:%Y-%m-%d %H:%M:%S}")
 
     def _rings(self, going: Going) -> list[str]:
         """Phones in a call that were rung for another, though nothing kept the hosts from knowing."""
