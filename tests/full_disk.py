@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from retention.rows.chain import ChainEntry
 from retention.rows.ledger import Ledger
 
 
@@ -18,11 +19,11 @@ def full_error() -> sqlite3.OperationalError:
 
 def fill(monkeypatch: pytest.MonkeyPatch, full: Callable[[], bool]) -> None:
     """Let the database have no room while `full()`."""
-    add = Ledger._add
+    next_entry = Ledger._next
 
-    def write(ledger: Ledger, *entry: Any) -> int:
+    def make(ledger: Ledger, *entry: Any) -> ChainEntry:
         if full():
             raise full_error()
-        return add(ledger, *entry)
+        return next_entry(ledger, *entry)
 
-    monkeypatch.setattr(Ledger, "_add", write)
+    monkeypatch.setattr(Ledger, "_next", make)

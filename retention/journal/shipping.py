@@ -71,6 +71,7 @@ class Shipper:
         batch = self._journal.pending(limit)
         if batch is None:
             return None if back == Sent() else back
+        self._shared.expect(sum(entry.was == 0 for entry in batch.entries))
         with self._shared.write():
             host = self._shared.host(self._host)
             if host is None or (host.journal, host.shipped) != (self._identity, self._shipped):
