@@ -14,6 +14,7 @@ from tests.cluster.plan import Fault, Kind
 from tests.cluster.site import Site
 
 OF_A_HOST = ("process", "host", "drain")
+OF_THE_DATABASE = ("database", "promotion", "database_pauses", "standby", "cut_database", "stall_database")
 
 
 class Going:
@@ -24,7 +25,7 @@ class Going:
         self.what: str = fault.kind
         self.harms: list[Harm] = []
         self.wrong: list[str] = []  # hosts that ended as they should not
-        self.engines_away: tuple[int, int] | None = None  # ns
+        self.database_away: tuple[int, int] | None = None  # ns
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fault")
         self._job = self._pool.submit(self._run)
 
@@ -37,8 +38,8 @@ class Going:
         time.sleep(self._fault.lasts_s)
         if self._fault.kind in OF_A_HOST:
             self.harms.append(Harm(self._fault.host, from_ns, time.monotonic_ns()))
-        else:
-            self.engines_away = (from_ns, time.monotonic_ns())
+        elif self._fault.kind in OF_THE_DATABASE:
+            self.database_away = (from_ns, time.monotonic_ns())
 
     def _ways(self) -> dict[Kind, Callable[[], None]]:
         host, engines = self._site.hosts[self._fault.host], self._site.engines

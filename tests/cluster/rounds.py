@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from retention.rows.faults import StoreError
 from tests.cluster import judging, plan
 from tests.cluster.faults import Going
 from tests.cluster.host import Answered, Host
-from tests.cluster.judging import Known
+from tests.cluster.judging import Harm, Known
 from tests.cluster.phones import NUMBERS, Caller, Told
 from tests.cluster.searching import files_below, words_in
 from tests.cluster.site import Site
@@ -58,9 +58,9 @@ class Rounds:
         since = datetime.now(UTC)
         self.site.forget_calls()
         told, going = self._calls(drawn, chance)
-        wrong = going.wrong + self._settle(told, since)
+        wrong = going.wrong + self._settle(told, since, going.harms)
         rows = self.site.anyone().receipts(since)
-        known, wrong_receipts = judging.receipts_of(told, rows)
+        known, wrong_receipts = judging.receipts_of(told, rows, going.harms)
         wrong += wrong_receipts
         wrong += judging.refusals(told, known, going.harms)
         wrong += judging.operators(self.site.spans())
@@ -107,19 +107,16 @@ class Rounds:
         going.end()
         return [caller.told for caller in callers], going
 
-    def _settle(self, told: list[Told], since: datetime) -> list[str]:
+    def _settle(self, told: list[Told], since: datetime, harms: Sequence[Harm] = ()) -> list[str]:
         """Wait until nothing is on its way any more; what still is after a minute."""
-        wanted = {one.answered.call_id for one in told if one.answered}
         until = time.monotonic() + SETTLE_S
         while True:
             left = self._unsettled()
             if not left:
                 try:
-                    missing = wanted - {row["call_id"] for row in self.site.anyone().receipts(since)}
+                    left = judging.receipts_of(told, self.site.anyone().receipts(since), harms)[1]
                 except StoreError as error:
                     left = [str(error)]
-                else:
-                    left = [f"no receipt of {one}" for one in sorted(missing)]
             if not left:
                 return []
             if time.monotonic() > until:
@@ -151,7 +148,7 @@ class Rounds:
     def _rings(self, going: Going) -> list[str]:
         """Phones in a call that were rung for another, though nothing kept the hosts from knowing."""
         away = [(harm.from_ns, harm.to_ns) for harm in going.harms]
-        away += [going.engines_away] if going.engines_away else []
+        away += [going.database_away] if going.database_away else []
         rung = [at for at in self.site.rung_while_busy() if not any(a <= at <= b + AWAY_NS for a, b in away)]
         return [f"{len(rung)} times a phone in a call was rung for another"] if rung else []
 
