@@ -5,12 +5,14 @@ business of `chained`; how long one waits for another process, that of each data
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
 from operator import attrgetter
 from typing import TypeVar
 
 from retention.approval import Approval
+from retention.object_rows import ObjectRows
 from retention.recording import (
     Access,
     Note,
@@ -47,6 +49,11 @@ class Rows(Chained):
     worker: int | None = None
     whole = True
     """Whether what it does not know is known nowhere: not so in the journal of one host among several."""
+
+    @cached_property
+    def objects(self) -> ObjectRows:
+        """Where bytes lie in a store of objects."""
+        return ObjectRows(self)
 
     # receipts
 

@@ -26,9 +26,9 @@ from retention.recording import (
     to_text,
 )
 from retention.rows.chain import ChainHead, is_personal
+from retention.rows.faults import DamagedRow
 from retention.rows.pages import COUNT, Listing, breathing
 from retention.rows.rows import Rows
-from retention.rows.faults import DamagedRow
 from retention.rows.store import Damaged, NoRoom, StoreError, UnknownId
 from retention.rules.copies import Copy, known_copies
 from retention.storage.recording_files import FileKind
@@ -239,7 +239,7 @@ def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[s
         return _begin_rows(archive, ids, trace)
     except NoRoom:
         with archive.store.write():  # needs no room itself: the removed files make room for the rows
-            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))])
+            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))], here=True)
             return _begin_rows(archive, ids, trace)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from retention.sqlite.connection import fault_in
 from retention.storage.recording_files import has_metadata
-from sipagent.agent.recorder.stored import files_of
+from sipagent.agent.recorder.stored import spool_of
 from sipagent.check.edge import edge_findings
 from sipagent.check.private import readable
 from sipagent.check.retention import retention_findings
@@ -168,7 +168,7 @@ def _database(config: Config, now: datetime) -> Iterator[Finding]:
 
 def _no_database(config: Config, path: Path) -> Finding:
     what = "retention.database"
-    if has_metadata(files_of(config)):
+    if has_metadata(spool_of(config)):
         return error(what, f"{path} is missing, but there are recordings: see `sipagent rebuild`")
     if not os.access(path.parent, os.W_OK):
         return error(what, f"{path} cannot be made: {path.parent} is missing or not writable")

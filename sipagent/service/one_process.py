@@ -21,7 +21,7 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
-from sipagent.agent.recorder.stored import archive_of, journal_of
+from sipagent.agent.recorder.stored import archive_of_calls, journal_of
 from sipagent.config.layout import EngineLimits, calls_alone
 from sipagent.config.load import Config, ConfigError, load, uri_host
 from sipagent.edge.addresses import addresses, looked_up
@@ -54,7 +54,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
     heed(orders)
     systemd.say(BEFORE_CALLS)
     with journal_of(config) as store:
-        archive = archive_of(config, store)
+        archive = archive_of_calls(config, store)
         reserve = Reserve(config.places.reserve(), config.capacity.calls)
         recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
         registers = config.trunk.registrar is not None

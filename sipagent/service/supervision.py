@@ -27,7 +27,7 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.jobs import Worker
 from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.stored import archive_of, journal_of
+from sipagent.agent.recorder.stored import archive_of_calls, journal_of
 from sipagent.config.finding import counted
 from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
@@ -309,7 +309,7 @@ def _look_at_certificate(config: Config, plan: Plan) -> None:
 def _recover(config: Config) -> None:
     """Recover what no worker is working on any more."""
     with journal_of(config) as store:
-        archive = archive_of(config, store)
+        archive = archive_of_calls(config, store)
         recover(archive, config.recording.format, datetime.now(UTC), alert)
 
 

@@ -7,6 +7,8 @@ from retention.archive.archive import Archive
 from retention.backup.manifest import DATABASE, RECORDINGS
 from retention.journal.journal import Journal
 from retention.moving.arriving import Arriving
+from retention.objects.client import Bucket, BucketPlace
+from retention.objects.object_files import ObjectFiles, SpooledFiles
 from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
@@ -44,9 +46,31 @@ def journal_of(config: "Config", worker: int | None = None) -> Rows:
     return Journal(config.places.database, worker=worker)
 
 
-def files_of(config: "Config") -> RecordingFiles:
-    """What is kept of recordings outside the database."""
+def files_of(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept of recordings outside the database, whose rows are in `store`."""
+    here, bucket = spool_of(config), bucket_of(config)
+    return here if bucket is None else ObjectFiles(bucket, store.objects, here)
+
+
+def files_of_calls(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept outside the database for who carries calls, and waits for no network; `store`: this
+    host's."""
+    here, bucket = spool_of(config), bucket_of(config)
+    return here if bucket is None else SpooledFiles(bucket, store.objects, here)
+
+
+def spool_of(config: "Config") -> LocalFiles:
+    """What lies on this host: all of it, or what has yet to go to the store of objects."""
     return LocalFiles(config.recording.directory, config.places.vault, config.base)
+
+
+def bucket_of(config: "Config") -> Bucket | None:
+    """The store of objects, if there is one; it is asked nothing yet."""
+    told = config.objects
+    if told is None:
+        return None
+    place = BucketPlace(told.bucket, told.prefix, told.endpoint, told.region, told.credentials_file)
+    return Bucket(place)
 
 
 def is_here(config: "Config") -> bool:
@@ -66,4 +90,9 @@ def files_in(root: Path) -> RecordingFiles:
 
 def archive_of(config: "Config", store: Rows) -> Archive:
     """The recordings whose rows are in `store`."""
-    return Archive(store, files_of(config), Marks(config.recording.directory))
+    return Archive(store, files_of(config, store), Marks(config.recording.directory))
+
+
+def archive_of_calls(config: "Config", store: Rows) -> Archive:
+    """The recordings whose rows are in `store`, for who carries calls."""
+    return Archive(store, files_of_calls(config, store), Marks(config.recording.directory))

@@ -10,7 +10,9 @@ import click
 from retention.moving.beside import prepare, put_in_place, take_along
 from retention.moving.moving import Done, Target, move
 from retention.recording import Json, to_text
+from retention.rows.rows import Rows
 from retention.storage.files import alone
+from retention.storage.recording_files import RecordingFiles
 from sipagent.agent.recorder.stored import arriving_of, files_of, is_here
 from sipagent.cli.base import Failure, Workplace, attempt, json_option, print_json, words_by_option
 from sipagent.cli.progress import steps
@@ -105,19 +107,25 @@ def _move(work: Workplace, new: "Config", trace: Any, step: Any) -> Done:
     """Raises MoveError, StoreError, OSError."""
     config = work.config
     source, here, there = work.archive(), config.places, new.places
-    files = files_of(new) if config.objects != new.objects else None
     if config.retention.database == new.retention.database:
+        files = _files(config, new, source.store)
         target = Target(name=_name(new), rows=None, files=files, sealed_only=new.objects is not None)
         return move(source, target, trace, config.retention.period, step)
     if is_here(new):
         prepare(there)
     with arriving_of(new) as rows:
+        files = _files(config, new, rows)
         target = Target(name=_name(new), rows=rows, files=files, sealed_only=new.objects is not None)
         done = move(source, target, trace, config.retention.period, step)
     take_along(here, there)
     if is_here(new):
         put_in_place(there)
     return done
+
+
+def _files(config: "Config", new: "Config", rows: Rows) -> RecordingFiles | None:
+    """Where recordings go; None where they stay."""
+    return files_of(new, rows) if config.objects != new.objects else None
 
 
 def _name(config: "Config") -> str:
