@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from sipagent import __version__
 from sipagent.agent.figures import Figures
 from sipagent.service.purging import Purging
+from sipagent.service.storing import Storing, StoringFigures
 from sipagent.service.watch import Observation, Watch
 
 NOTHING = "nothing"  # decided it; an empty label would be no label
@@ -36,10 +37,13 @@ class Counting(Protocol):
 class Metrics(Collector):
     """What the parts of a running service have counted."""
 
-    def __init__(self, counting: Counting, purging: Purging, watch: Watch) -> None:
+    def __init__(
+        self, counting: Counting, purging: Purging, watch: Watch, stored: Storing | None = None
+    ) -> None:
         self._counting = counting
         self._purging = purging
         self._watch = watch
+        self._stored = stored
 
     def collect(self) -> Iterable[Metric]:
         """All of it, as it is now."""
@@ -48,6 +52,8 @@ class Metrics(Collector):
         yield from self._calls(figures)
         yield from self._faults(figures)
         yield from self._purges()
+        if self._stored is not None:
+            yield from _stored(self._stored.figures)
         if (seen := self._watch.latest) is not None:
             yield from _seen(seen)
 
@@ -127,6 +133,26 @@ class Metrics(Collector):
             "When the last purge by the agent ended, since the epoch; 0: none since it started.",
             self._purging.last_success,
         )
+
+
+def _stored(figures: StoringFigures) -> Iterator[Metric]:
+    yield _gauge(
+        "sipagent_object_store_up", "Whether the object store took what was last sent.", not figures.away
+    )
+    yield _gauge(
+        "sipagent_uploads_behind_seconds",
+        "For how long what is not in the object store has waited.",
+        figures.behind_s,
+    )
+    yield _gauge("sipagent_uploads_waiting_bytes", "What is not in the object store yet.", figures.waiting)
+    yield _counter("sipagent_uploaded_bytes", "What the object store has taken.", figures.sent)
+    yield _counter("sipagent_upload_failures", "What it did not take.", figures.upload_failures)
+    yield _gauge(
+        "sipagent_removals_pending",
+        "Recordings of which something should have gone from the object store a minute ago.",
+        figures.unremoved,
+    )
+    yield _counter("sipagent_removal_failures", "What it did not remove.", figures.removal_failures)
 
 
 def _seen(seen: Observation) -> Iterator[Metric]:

@@ -33,6 +33,7 @@ from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import ALONE, reloaded, tell_waiting
 from sipagent.service.rules import detectors_of, rules_of, with_seed
+from sipagent.service.storing import storing
 from sipagent.service.systemd import BEFORE_CALLS, Systemd, status_of
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
@@ -74,7 +75,11 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
         engine.start()  # first: a second agent on this port must not touch what the first agent keeps
         try:
             _fit(config, engine.limits)
-            with alone_on(config), figures_told(config, Metrics(agent, purging, watch), watch):
+            with (
+                alone_on(config),
+                storing(config, alert) as stored,
+                figures_told(config, Metrics(agent, purging, watch, stored), watch),
+            ):
                 agent.reload(with_seed(rules, config))
                 edge = config.places.reserve("edge")  # if it existed before
                 take_in_reserves(store, [edge], alert)

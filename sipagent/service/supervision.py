@@ -61,6 +61,7 @@ from sipagent.service.processes.specs import (
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import BEHIND_EDGE, reloaded, tell_waiting
 from sipagent.service.rules import rules_of, with_seed
+from sipagent.service.storing import storing
 from sipagent.service.supervisor import ChildSlot, Supervisor
 from sipagent.service.systemd import BEFORE_CALLS, Systemd
 from sipagent.service.upkeep import alone_on, figures_told
@@ -231,7 +232,8 @@ class Service:
         )
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
-        stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
+        stored = stack.enter_context(storing(config, alert))
+        stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch, stored), watch))
 
     def _edge(self, stack: ExitStack) -> EdgeCare:
         """Our own Kamailio, started, or the administrator's, which we do not control."""
