@@ -26,9 +26,9 @@ from retention.recording import (
     to_text,
 )
 from retention.rows.chain import ChainHead, is_personal
+from retention.rows.faults import DamagedRow
 from retention.rows.pages import COUNT, Listing, breathing
 from retention.rows.rows import Rows
-from retention.rows.faults import DamagedRow
 from retention.rows.store import Damaged, NoRoom, StoreError, UnknownId
 from retention.rules.copies import Copy, known_copies
 from retention.storage.recording_files import FileKind
