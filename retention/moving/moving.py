@@ -14,17 +14,17 @@ Killed at any moment, it is begun again and goes on: what is there already is no
 have been written here since, what had come is removed first. What is here stays as it was.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from retention.archive.archive import Archive
-from retention.moving.arriving import Arrivals, Origin, of_columns
+from retention.moving.arriving import Arrivals, Origin
 from retention.moving.files import copy_file, copy_files, remove_gone, unequal
+from retention.moving.rows import Progress, copy_rows, other_rows
 from retention.moving.settled import in_clear, unsettled
 from retention.recording import Access, Status
-from retention.rows.chain import TABLES, ChainHead
-from retention.rows.pages import PAGE, Listing, batches
+from retention.rows.chain import ChainHead
 from retention.rows.selection import Selection
 from retention.rules import counts
 from retention.rules.purge import due
@@ -32,10 +32,7 @@ from retention.storage.marks import ArchiveError
 from retention.storage.moved import Moved
 from retention.storage.recording_files import RecordingFiles
 
-Progress = Callable[[str, int, int], None]  # what, done, total
-
 _SHOWN = 3  # of what is wrong
-_AT_ONCE = 500  # rows in one transaction: as many have their keys in one bundle
 
 
 class MoveError(ArchiveError):
@@ -131,18 +128,7 @@ class _Moving:
         """Copy the chain, then every table."""
         if (to := self.target.rows) is None:
             return
-        store = self.source.store
-        for table, listing, total in self._tables():
-            count = 0
-            for rows in batches(store.each(listing), _AT_ONCE):
-                to.take(table, rows)
-                count += len(rows)
-                self.progress(table, count, total)
-            self.done.rows[table] = count
-        if (row := store.rejected_row()) is not None:
-            to.keep_rejected_row(row)
-        if (row := store.clock_row()) is not None:
-            to.keep_clock_row(row)
+        self.done.rows = copy_rows(self.source.store, to, self.progress)
 
     def files(self) -> None:
         """Copy what is kept of recordings."""
@@ -152,7 +138,8 @@ class _Moving:
 
     def compare(self) -> None:
         """Compare all of it. Raises MoveError."""
-        wrong = [*self._other_rows()]
+        rows = self.target.rows
+        wrong = [] if rows is None else [*other_rows(self.source.store, rows, self.progress)]
         if (to := self.target.files) is not None:
             for other in [*unequal(self.source, to, self._step("comparing files"))]:
                 copy_file(self.source.files, to, other.id, other.kind)  # of a run that a power cut ended
@@ -171,28 +158,6 @@ class _Moving:
             rows.export()
 
     # steps
-
-    def _other_rows(self) -> Iterator[str]:
-        """What is not the same there; and whether their chain is one."""
-        if (to := self.target.rows) is None:
-            return
-        for table, listing, total in self._tables():
-            theirs, nothing = to.each(listing), dict[str, object]()
-            for count, mine in enumerate(self.source.store.each(listing), 1):
-                row = next(theirs, nothing)
-                if of_columns(table, row) != of_columns(table, mine):
-                    yield f"{table} {next(iter(mine.values()))}"
-                if count % PAGE == 0:
-                    self.progress(f"comparing {table}", count, total)
-            for row in theirs:
-                yield f"{table} {next(iter(row.values()))}"
-
-    def _tables(self) -> Iterator[tuple[str, Listing, int]]:
-        """Each with how to read it in order, and how much of it there is."""
-        tally = self.source.store.tally()
-        yield "chain", Listing(table="chain", order=("seq",)), self.done.head.seq
-        for table in TABLES.values():
-            yield table, Listing(table=table, order=("id",)), tally[table]
 
     def _note(self, *, done: bool) -> None:
         note = Moved(to=self.target.name, at=self.trace.at, until=self.done.until, done=done)

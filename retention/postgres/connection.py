@@ -41,6 +41,7 @@ _SETTINGS = {
     "tcp_user_timeout": f"{_DEAD_S * 1000}",
     "default_transaction_isolation": r"read\ committed",
     "TimeZone": "UTC",
+    "log_parameter_max_length_on_error": "0",
 }
 
 

@@ -113,6 +113,14 @@ class Chained(ABC):
         """Raw rows, also damaged ones, for `verify` and sums; a read blocks others only briefly."""
         return self._listed(listing, anyhow=True)
 
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Rows of a table that the chain does not tell of."""
+        return self._read(sql, values)
+
+    def change(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Change such a table, inside `write`."""
+        self._ledger.tables.execute(sql, values)
+
     def _listed(self, listing: Listing, *, anyhow: bool = False) -> Iterator[Row]:
         return each_row(partial(self._read, anyhow=anyhow), listing, partial(self._opened, listing.rows_of))
 

@@ -239,7 +239,7 @@ def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[s
         return _begin_rows(archive, ids, trace)
     except NoRoom:
         with archive.store.write():  # needs no room itself: the removed files make room for the rows
-            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))])
+            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))], here=True)
             return _begin_rows(archive, ids, trace)
 
 

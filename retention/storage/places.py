@@ -86,6 +86,10 @@ class Places:
         """The file that says where its rows are now."""
         return self.database.with_suffix(".moved")
 
+    def notes_of_moves(self) -> list[Path]:
+        """The files in this folder that say where rows have moved, or were to move."""
+        return sorted(self.folder.glob("*.moved")) if self.folder.is_dir() else []
+
     @property
     def restoring(self) -> Path:
         """The file that says that a backup is being put back here, and which."""

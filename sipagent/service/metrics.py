@@ -33,13 +33,28 @@ class Counting(Protocol):
         """Whether the trunk's registrar knows us; None without a registrar."""
 
 
+class SharedBoard(Protocol):
+    """The board of all hosts; implemented by `sipagent.service.board.HostBoard`."""
+
+    @property
+    def shared(self) -> bool | None:
+        """Whether all have one just now; None where there is one host."""
+
+    @property
+    def losses(self) -> int:
+        """How often it did not answer."""
+
+
 class Metrics(Collector):
     """What the parts of a running service have counted."""
 
-    def __init__(self, counting: Counting, purging: Purging, watch: Watch) -> None:
+    def __init__(
+        self, counting: Counting, purging: Purging, watch: Watch, board: SharedBoard | None = None
+    ) -> None:
         self._counting = counting
         self._purging = purging
         self._watch = watch
+        self._board = board
 
     def collect(self) -> Iterable[Metric]:
         """All of it, as it is now."""
@@ -47,6 +62,17 @@ class Metrics(Collector):
         yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
         yield from self._calls(figures)
         yield from self._faults(figures)
+        if self._board and self._board.shared is not None:
+            yield _gauge(
+                "sipagent_board_shared",
+                "Whether the operators of all hosts are one board just now.",
+                self._board.shared,
+            )
+            yield _counter(
+                "sipagent_board_losses",
+                "How often the board of all hosts did not answer, and this host went on alone.",
+                self._board.losses,
+            )
         yield from self._purges()
         if (seen := self._watch.latest) is not None:
             yield from _seen(seen)

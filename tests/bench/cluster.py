@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import click
 
-from tests.bench import cluster_calls, cluster_cost, cluster_lists, cluster_ship, report
+from tests.bench import cluster_board, cluster_calls, cluster_cost, cluster_lists, cluster_ship, report
 from tests.bench.report import Row
 
 PARTS: dict[str, Callable[[], list[Row]]] = {
     "death": lambda: cluster_calls.deaths(3),
     "refusal": lambda: cluster_calls.refusals(10),
-    "board": lambda: cluster_calls.handovers(30),
+    "board": lambda: [*cluster_board.rows(), *cluster_calls.handovers(30)],
     "ship": cluster_ship.rows,
 }
 

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from retention.archive.archive import Archive
+from retention.journal.journal import Journal
 from retention.moving.beside import prepare, put_in_place, take_along
 from retention.moving.moving import Done, Target, move
 from retention.recording import Json, to_text
+from retention.rows.rows import Rows
 from retention.storage.files import alone
+from retention.storage.recording_files import RecordingFiles
 from sipagent.agent.recorder.stored import arriving_of, files_of, is_here
 from sipagent.cli.base import Failure, Workplace, attempt, json_option, print_json, words_by_option
 from sipagent.cli.progress import steps
@@ -105,19 +109,45 @@ def _move(work: Workplace, new: "Config", trace: Any, step: Any) -> Done:
     """Raises MoveError, StoreError, OSError."""
     config = work.config
     source, here, there = work.archive(), config.places, new.places
-    files = files_of(new) if config.objects != new.objects else None
+    if not is_here(config):
+        _refuse_living(config, source)
     if config.retention.database == new.retention.database:
+        files = _files(config, new, source.store)
         target = Target(name=_name(new), rows=None, files=files, sealed_only=new.objects is not None)
         return move(source, target, trace, config.retention.period, step)
     if is_here(new):
         prepare(there)
     with arriving_of(new) as rows:
+        files = _files(config, new, rows)
         target = Target(name=_name(new), rows=rows, files=files, sealed_only=new.objects is not None)
         done = move(source, target, trace, config.retention.period, step)
     take_along(here, there)
     if is_here(new):
         put_in_place(there)
     return done
+
+
+def _refuse_living(config: "Config", source: Archive) -> None:
+    """Raise Failure while any host runs, or has in its journal what the shared database does not have."""
+    from retention.postgres.hosts import HostState
+    from retention.postgres.store import SharedStore
+
+    assert isinstance(source.store, SharedStore)
+    now = source.store.now()
+    for one in source.store.hosts():
+        if one.state(now) in (HostState.RUNNING, HostState.DRAINING):
+            raise Failure(_("host {host} runs; accepted: all of them stopped").format(host=one.host))
+        if one.lag_rows:
+            said = _("host {host} has rows that are not here yet ({n}): start it once, and stop it")
+            raise Failure(said.format(host=one.host, n=one.lag_rows))
+    if config.database.exists():
+        with Journal(config.database) as journal:
+            if rows := journal.lag().rows:
+                said = _("{file} has rows that are not there yet ({n}): start the agent once, and stop it")
+                raise Failure(said.format(file=config.database, n=rows))
+def _files(config: "Config", new: "Config", rows: Rows) -> RecordingFiles | None:
+    """Where recordings go; None where they stay."""
+    return files_of(new, rows) if config.objects != new.objects else None
 
 
 def _name(config: "Config") -> str:
