@@ -14,7 +14,7 @@ from sipagent.agent.operators.asking import Answer, AskAgain, BoardHeard, Offere
 from sipagent.agent.operators.board import Board
 from sipagent.agent.operators.board_client import LocalBoardClient
 from sipagent.config.load import Config
-from sipagent.service.board import HostBoard
+from sipagent.service.hosts.board import HostBoard
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Wake
 from sipagent.service.processes.sharing import Sharing
