@@ -145,6 +145,8 @@ def _refuse_living(config: "Config", source: Archive) -> None:
             if rows := journal.lag().rows:
                 said = _("{file} has rows that are not there yet ({n}): start the agent once, and stop it")
                 raise Failure(said.format(file=config.database, n=rows))
+
+
 def _files(config: "Config", new: "Config", rows: Rows) -> RecordingFiles | None:
     """Where recordings go; None where they stay."""
     return files_of(new, rows) if config.objects != new.objects else None
