@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from psycopg.errors import DiskFull
 
+from retention.rows.chain import ChainEntry
 from retention.rows.ledger import Ledger
 from retention.sqlite.tables import SqliteTables
 
@@ -27,11 +28,11 @@ def _full_error(ledger: Ledger) -> Exception:
 
 def fill(monkeypatch: pytest.MonkeyPatch, full: Callable[[], bool]) -> None:
     """Let the database have no room while `full()`."""
-    add = Ledger._add
+    next_entry = Ledger._next
 
-    def write(ledger: Ledger, *entry: Any) -> int:
+    def make(ledger: Ledger, *entry: Any) -> ChainEntry:
         if full():
             raise _full_error(ledger)
-        return add(ledger, *entry)
+        return next_entry(ledger, *entry)
 
-    monkeypatch.setattr(Ledger, "_add", write)
+    monkeypatch.setattr(Ledger, "_next", make)

@@ -15,7 +15,10 @@ from retention.rows.selection import Condition, Selection, Sought
 class ClearSeals:
     """Seals that anybody can open."""
 
-    def seal(self, query: Query, table: str, row: Row) -> Row:
+    def seal(self, query: Query, table: str, rows: list[Row]) -> list[Row]:
+        return [self._sealed(table, row) for row in rows]
+
+    def _sealed(self, table: str, row: Row) -> Row:
         personal = {name: row[name] for name in SEALED[table] if row[name] is not None}
         kept: Row = {"sealed": None if row["salt"] is None else json.dumps(personal).encode()}
         if table == "approvals":

@@ -4,11 +4,14 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from retention.recording import Access, RecordError
 from retention.rows.chain import GENESIS, ChainEntry, ChainHead, commitment, public_text
+from retention.rows.differences import differences
+from retention.rows.pages import Listing
 from retention.rows.rows import Rows
 from retention.rows.store import Store, StoreError
 from retention.sqlite.tables import SqliteTables
@@ -186,6 +189,36 @@ def test_many_in_one_transaction_follow_each_other(store: Rows) -> None:
         assert entry.follows(before)
         before = entry.hash
     assert store.head() == ChainHead(6, before)
+
+
+def test_many_that_are_kept_at_once_are_as_if_one_by_one(store: Store) -> None:
+    rows = [recording(minutes) for minutes in range(3)]
+    told = [receipt(row) for row in rows]
+    store.add_receipt(told[1])
+    store.keep_many(told, rows[:2], ())
+    ended = replace(told[0], outcome="failed")
+    store.keep_many([ended], rows[1:], ())
+    assert {row.id: row for row in store.receipts()} == {row.id: row for row in [ended, *told[1:]]}
+    assert {row.id: row for row in store.recordings()} == {row.id: row for row in rows}
+    entries = [ChainEntry(**row) for row in store.each(Listing(table="chain", order=("seq",)))]
+    assert all(after.follows(before.hash) for before, after in pairwise(entries))
+    assert [(entry.kind, entry.was) for entry in entries[2:]] == [
+        *(("receipt", was) for was in (0, 2, 0)),
+        *[("recording", 0)] * 2,
+        ("receipt", 3),
+        *(("recording", was) for was in (7, 0)),
+    ]
+    for kind, table in (("receipt", "receipts"), ("recording", "recordings")):
+        for row in store.each(Listing(table=table, order=("id",))):
+            assert differences(kind, row, entries[row["chain_seq"] - 1]) == []
+
+
+def test_many_that_are_kept_at_once_cover_nothing_that_was_altered(store: Store) -> None:
+    row = recording()
+    store.add_receipt(receipt(row))
+    store._db.execute("UPDATE receipts SET called = 'another'")
+    store.keep_many([receipt(row)], (), ())
+    assert [entry.kind for entry in store.entries([3, 4]).values()] == ["altered", "receipt"]
 
 
 @pytest.mark.in_sqlite

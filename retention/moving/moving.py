@@ -14,7 +14,7 @@ Killed at any moment, it is begun again and goes on: what is there already is no
 have been written here since, what had come is removed first. What is here stays as it was.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -23,7 +23,7 @@ from retention.moving.arriving import Arrivals, Origin
 from retention.moving.files import copy_file, copy_files, remove_gone, unequal
 from retention.moving.rows import Progress, copy_rows, other_rows
 from retention.moving.settled import in_clear, unsettled
-from retention.recording import Access, Status
+from retention.recording import Access, Recording, Status
 from retention.rows.chain import ChainHead
 from retention.rows.selection import Selection
 from retention.rules import counts
@@ -41,11 +41,11 @@ class MoveError(ArchiveError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where it goes: to whom people call `name`. `rows`: None where these stay where they are; `files`: None
-    where those do. `sealed_only`: nothing in clear may be there."""
+    """Where it goes, which people call `name`. `files`: None where these stay where they are. `sealed_only`:
+    nothing in clear may be there."""
 
     name: str
-    rows: Arrivals | None
+    rows: Arrivals
     files: RecordingFiles | None
     sealed_only: bool = False
 
@@ -109,9 +109,7 @@ class _Moving:
                 f"recordings are stored in clear ({len(clear)}, the last of them {clear[-1]}): only what is "
                 "sealed may leave this machine; accepted: without objects until they have expired"
             )
-        if (rows := self.target.rows) is None:
-            self._note(done=False)
-            return
+        rows = self.target.rows
         mine, theirs = Origin(self._here(), self.done.head), rows.origin()
         if theirs is not None and theirs.name != mine.name:
             raise MoveError(f"{self.target.name}: what comes from {theirs.name} is not all there yet")
@@ -126,24 +124,24 @@ class _Moving:
 
     def rows(self) -> None:
         """Copy the chain, then every table."""
-        if (to := self.target.rows) is None:
-            return
-        self.done.rows = copy_rows(self.source.store, to, self.progress)
+        self.done.rows = copy_rows(self.source.store, self.target.rows, self.progress)
 
     def files(self) -> None:
         """Copy what is kept of recordings."""
         if (to := self.target.files) is not None:
             remove_gone(self.source, to)
             copy_files(self.source, to, self._step("files"))
+            for row in self._held():
+                to.hold(row.id, held=True)
 
     def compare(self) -> None:
         """Compare all of it. Raises MoveError."""
-        rows = self.target.rows
-        wrong = [] if rows is None else [*other_rows(self.source.store, rows, self.progress)]
+        wrong = [*other_rows(self.source.store, self.target.rows, self.progress)]
         if (to := self.target.files) is not None:
             for other in [*unequal(self.source, to, self._step("comparing files"))]:
                 copy_file(self.source.files, to, other.id, other.kind)  # of a run that a power cut ended
             wrong += [one.name for one in unequal(self.source, to, self._step("comparing files"))]
+            wrong += [f"the hold of {row.id}" for row in self._held() if to.differs(row.id, held=True)]
             self.done.files = counts.recordings(self.source.store, Status.CLOSED)
         if wrong:
             more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
@@ -152,12 +150,17 @@ class _Moving:
     def finish(self) -> None:
         """Write nothing here any more, then let what is there be used."""
         self._note(done=True)
-        if (rows := self.target.rows) is not None:
-            if not self.done.again:
-                rows.finish(replace(self.trace, action="migrate", detail=f"from {self._here()}"))
-            rows.export()
+        rows = self.target.rows
+        if not self.done.again:
+            rows.finish(replace(self.trace, action="migrate", detail=f"from {self._here()}"))
+        rows.export()
 
     # steps
+
+    def _held(self) -> Iterator[Recording]:
+        """What a hold keeps: also the store of objects, where that can."""
+        held = self.source.store.each_recording(Selection(held=True), lambda id, problem: None)
+        return (row for row in held if row.status is Status.CLOSED)
 
     def _note(self, *, done: bool) -> None:
         note = Moved(to=self.target.name, at=self.trace.at, until=self.done.until, done=done)

@@ -89,6 +89,15 @@ class Connection:
         """Run a statement."""
         self._run(sql, values, prepare=None if values else False)
 
+    def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each of these values, within a transaction, without waiting in between."""
+        try:
+            self._connected().cursor().executemany(with_marks(sql).encode(), every)
+        except psycopg.Error as error:
+            if is_lost(error) and self._there is not None:
+                self._there.close()  # but stays: what follows in this transaction fails, too
+            raise
+
     def begin(self, lock: int | None = None) -> None:
         """Begin a transaction; wait for an advisory lock, which its end releases."""
         turn = ""

@@ -302,17 +302,15 @@ class Rows(Chained):
     def keep_many(
         self, receipts: Sequence[Receipt], recordings: Sequence[Recording], sums: Sequence[Sum]
     ) -> None:
-        """Add them, or replace the whole rows; receipts first."""
+        """Add them, or replace the whole rows, each once; receipts first. Of no worker's calls."""
         with self.write():
-            for receipt in receipts:
-                self.keep_receipt(receipt)
-            for recording in recordings:
-                try:
-                    self.update_recording(recording)
-                except UnknownId:
-                    self.add_recording(recording)
+            self._ledger.keep_many("receipts", [row.to_json() for row in receipts])
+            self._ledger.keep_many("recordings", [row.to_json() for row in recordings])
             for sum in sums:
                 self.add_sum(sum)
+
+    def expect(self, rows: int) -> None:
+        """Prepare for this many new rows, before the transaction that adds them."""
 
     def _some(self, table: str, ids: Sequence[str | int]) -> list[Row]:
         marks = ", ".join("?" * len(ids))

@@ -13,6 +13,7 @@ from ipaddress import ip_network
 import structlog
 
 from retention.archive.reserve import Reserve
+from retention.journal.shipping import Presence
 from sipagent import __version__
 from sipagent.agent.admission import tones
 from sipagent.agent.agent import Agent
@@ -29,8 +30,10 @@ from sipagent.config.load import Config, ConfigError, load, uri_host
 from sipagent.edge.addresses import addresses, looked_up
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
-from sipagent.service.board import HostBoard
 from sipagent.service.engine_limits import limits_for
+from sipagent.service.hosts.board import HostBoard
+from sipagent.service.hosts.completing import among_hosts
+from sipagent.service.hosts.storing import storing
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
@@ -78,8 +81,19 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
         engine.start()  # first: a second agent on this port must not touch what the first agent keeps
         try:
             _fit(config, engine.limits)
-            metrics = Metrics(agent, purging, watch, board)
-            with alone_on(config), figures_told(config, metrics, watch), board:
+            with (
+                alone_on(config),
+                among_hosts(config, alert) as shipping,
+                storing(config, alert) as stored,
+                figures_told(
+                    config,
+                    Metrics(agent, purging, watch, board=board, shipping=shipping, stored=stored),
+                    watch,
+                ),
+                board,
+            ):
+                if shipping is not None:
+                    shipping.presence = lambda: Presence(agent.calls, agent.draining)
                 agent.reload(with_seed(rules, config))
                 edge = config.places.reserve("edge")  # if it existed before
                 take_in_reserves(store, [edge], alert)

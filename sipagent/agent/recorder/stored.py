@@ -10,6 +10,7 @@ from retention.backup.manifest import DATABASE, RECORDINGS
 from retention.journal.journal import Journal
 from retention.moving.arriving import Arrivals, Arriving
 from retention.moving.rows import copied_to
+from retention.objects.blobs import ObjectBlobs
 from retention.objects.client import Bucket, BucketPlace
 from retention.objects.object_files import ObjectFiles, SpooledFiles
 from retention.rows.rows import Rows
@@ -42,6 +43,8 @@ def store_of(config: "Config") -> Rows:
 
 def row_keys_of(config: "Config") -> "Blobs":
     """Where the keys of rows are that hosts share."""
+    if (bucket := bucket_of(config)) is not None:
+        return ObjectBlobs(bucket)
     from retention.postgres.blobs import FolderBlobs
 
     return FolderBlobs(config.places.vault)
@@ -68,6 +71,16 @@ def files_of_calls(config: "Config", store: Rows) -> RecordingFiles:
     host's."""
     here, bucket = spool_of(config), bucket_of(config)
     return here if bucket is None else SpooledFiles(bucket, store.objects, here)
+
+
+def files_apart(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept outside the database, for who moves it: where that is a store of objects, what lies in the
+    spool of this host is not seen, and stays."""
+    bucket = bucket_of(config)
+    if bucket is None:
+        return spool_of(config)
+    places = config.places.moving
+    return ObjectFiles(bucket, store.objects, LocalFiles(places.folder, places.vault, config.base))
 
 
 def spool_of(config: "Config") -> LocalFiles:
