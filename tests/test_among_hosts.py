@@ -52,7 +52,8 @@ def url(server: Server) -> Iterator[str]:
 def config_of(folder: Path, url: str, host: str = "a") -> Config:
     """All hosts have one folder: it is the vault that they share."""
     extra = (
-        f'[retention]\ndatabase = "{url}"\n[cluster]\nhost = "{host}"\njournal = "{host}.db"\nlease_s = {LEASE_S}\n'
+        f'[retention]\ndatabase = "{url}"\n'
+        f'[cluster]\nhost = "{host}"\njournal = "{host}.db"\nlease_s = {LEASE_S}\n'
         '[objects]\nurl = "s3://bucket"\nendpoint = "http://127.0.0.1:9"\nregion = "x"\n'
         '[recording]\nrecipients = ["keys/recordings.pub"]\n'
     )
