@@ -35,12 +35,15 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "retention/journal/shipping.py",  # in the log alone
     "retention/postgres/hosts.py",
     "retention/backup/readme.py",  # in both languages
+    "retention/postgres/board_rows.py",  # in the log alone
     "retention/rules/statistics.py",
     "retention/rules/counts.py",
     "retention/rows/expiring.py",
     "retention/rows/pages.py",
     "retention/rows/rejected.py",
     "retention/sqlite/schema.py",
+    "retention/postgres/key_tables.py",
+    "retention/postgres/sealed/searching.py",
     "retention/rows/selection.py",
     "media/recording/tap.py",
 }

@@ -1,5 +1,6 @@
 """A `SharedStore` for the tests of what all databases have in common. It hides nothing: that is tried
-elsewhere."""
+elsewhere.
+"""
 
 import json
 from collections.abc import Iterable
@@ -56,6 +57,11 @@ class ClearSearching:
 def shared_store(conninfo: str, **how: Any) -> SharedStore:
     """One over a database of the tests."""
     return SharedStore(conninfo, None, seals=ClearSeals(), searching=ClearSearching(), **how)
+
+
+def prepare(conninfo: str) -> None:
+    """Make the tables, for databases that are copies of this one."""
+    shared_store(conninfo).close()
 
 
 def _has_part(caller: str | None, forms: tuple[str, ...]) -> bool:

@@ -118,6 +118,14 @@ class Chained(ABC):
         """Raw rows, also damaged ones, for `verify` and sums; a read blocks others only briefly."""
         return self._listed(listing, anyhow=True)
 
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Rows of a table that the chain does not tell of."""
+        return self._read(sql, values)
+
+    def change(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Change such a table, inside `write`."""
+        self._ledger.tables.execute(sql, values)
+
     def _listed(self, listing: Listing, *, anyhow: bool = False) -> Iterator[Row]:
         return each_row(partial(self._read, anyhow=anyhow), listing, partial(self._opened, listing.rows_of))
 
@@ -157,7 +165,7 @@ class Chained(ABC):
             self._put(table, row)
 
     def _put(self, table: str, row: Row) -> None:
-        """Add or replace it in the transaction that there is."""
+        """Replace the one row of a table, within a transaction that there is."""
         key, *others = row
         changes = ", ".join(f"{name} = excluded.{name}" for name in others)
         sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"

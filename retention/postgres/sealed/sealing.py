@@ -17,9 +17,9 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from retention.postgres.key_tables import SEARCHED, WORDS
-from retention.postgres.row_keys import RowKey, RowKeys
+from retention.postgres.sealed.row_keys import RowKey, RowKeys
+from retention.postgres.sealed.words import hashes, period_of, search_key
 from retention.postgres.tables import SEALED
-from retention.postgres.words import hashes, period_of, search_key
 from retention.recording import RecordError
 from retention.rows.chain import TABLES
 from retention.rows.columns import UNREADABLE
@@ -39,8 +39,8 @@ def unsealed(key: bytes, table: str, id: str | int, box: bytes) -> Row:
     """The inverse. Raises RecordError."""
     try:
         columns: Row = json.loads(SecretBox(key).decrypt(box))
-        if columns.pop("of") != f"{_KINDS[table]}/{id}":
-            raise ValueError("of another row")
+        if (of := columns.pop("of")) != f"{_KINDS[table]}/{id}":
+            raise ValueError(of)
     except (CryptoError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"sealed: not readable: {error}") from error
     return columns
@@ -116,7 +116,7 @@ def _only_gains(before: Row, after: Row) -> bool:
 
 
 def _proof(key: bytes, person: str | None) -> bytes | None:
-    """The same for the same person in one row; nothing without the row's key."""
+    """Alike for one person in one row; says nothing to who has not the row's key."""
     return None if person is None else hmac.digest(key, person.encode(errors="surrogatepass"), "sha256")
 
 
