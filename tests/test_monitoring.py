@@ -40,6 +40,7 @@ FIRED_BY: dict[str, tuple[str, dict[str, str], str]] = {
         "0x60",
     ),
     "SipagentLegsLost": ("5m", {"sipagent_legs_lost_total": "0 0 1x60"}, "0x60"),
+    "SipagentBoardAway": ("5m", {"sipagent_board_shared": "0x60"}, "1x60"),
     "SipagentForeignSound": ("15m", {"sipagent_foreign_packets_dropped_total": "0+3000x60"}, "0+10x60"),
     "SipagentNothingRecorded": ("5m", {"sipagent_recording_obstacles": "1x60"}, "0x60"),
     "SipagentRecorderFault": ("5m", {'sipagent_recorder_faults_total{part="tap"}': "0 0 1x60"}, "0x60"),

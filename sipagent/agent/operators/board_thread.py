@@ -1,5 +1,5 @@
-"""The thread `board`: the way to the board of all hosts. Nobody waits for it: it is told, and asked what it has
-heard.
+"""The thread `board`: the way to the board of all hosts. Nobody waits for it: it is told, and asked what it
+has heard.
 
 What is asked on one connection is answered on that one: with the next one a host begins by telling all.
 """
