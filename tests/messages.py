@@ -37,6 +37,8 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "retention/rows/pages.py",
     "retention/rows/rejected.py",
     "retention/sqlite/schema.py",
+    "retention/postgres/key_tables.py",
+    "retention/postgres/sealed/searching.py",
     "retention/rows/selection.py",
     "media/recording/tap.py",
 }

@@ -11,6 +11,7 @@ retention.moved              where its rows are now (`moved`)
 retention.restoring          while a backup is put back; .arriving, its database (`retention.backup`)
 round_robin.json             whose turn it is among the operators
 accounts.db                  who may log in (`retention.accounts`); never part of a backup
+moving                       a folder, while `migrate` moves files
 vault, stamps, edge          folders: sealed keys, time stamps, what Kamailio reads and writes
 """
 
@@ -85,6 +86,15 @@ class Places:
     def moved(self) -> Path:
         """The file that says where its rows are now."""
         return self.database.with_suffix(".moved")
+
+    @property
+    def moving(self) -> "Places":
+        """A folder for copies on their way from one place to another."""
+        return Places(self.folder / "moving" / self.database.name)
+
+    def notes_of_moves(self) -> list[Path]:
+        """The files in this folder that say where rows have moved, or were to move."""
+        return sorted(self.folder.glob("*.moved")) if self.folder.is_dir() else []
 
     @property
     def restoring(self) -> Path:

@@ -13,6 +13,7 @@ from ipaddress import ip_network
 import structlog
 
 from retention.archive.reserve import Reserve
+from retention.journal.shipping import Presence
 from sipagent import __version__
 from sipagent.agent.admission import tones
 from sipagent.agent.agent import Agent
@@ -23,19 +24,21 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
-from sipagent.agent.recorder.stored import archive_of, journal_of
+from sipagent.agent.recorder.stored import archive_of_calls, journal_of
 from sipagent.config.layout import EngineLimits, calls_alone
 from sipagent.config.load import Config, ConfigError, load, uri_host
 from sipagent.edge.addresses import addresses, looked_up
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
 from sipagent.service.board import HostBoard
+from sipagent.service.completing import among_hosts
 from sipagent.service.engine_limits import limits_for
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import ALONE, reloaded, tell_waiting
 from sipagent.service.rules import detectors_of, rules_of, with_seed
+from sipagent.service.storing import storing
 from sipagent.service.systemd import BEFORE_CALLS, Systemd, status_of
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
@@ -57,7 +60,7 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
     heed(orders)
     systemd.say(BEFORE_CALLS)
     with journal_of(config) as store:
-        archive = archive_of(config, store)
+        archive = archive_of_calls(config, store)
         reserve = Reserve(config.places.reserve(), config.capacity.calls)
         recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
         registers = config.trunk.registrar is not None
@@ -78,8 +81,15 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
         engine.start()  # first: a second agent on this port must not touch what the first agent keeps
         try:
             _fit(config, engine.limits)
-            metrics = Metrics(agent, purging, watch, board)
-            with alone_on(config), figures_told(config, metrics, watch), board:
+            with (
+                alone_on(config),
+                among_hosts(config, alert) as shipping,
+                storing(config, alert) as stored,
+                figures_told(config, Metrics(agent, purging, watch, board, shipping, stored), watch),
+                board,
+            ):
+                if shipping is not None:
+                    shipping.presence = lambda: Presence(agent.calls, agent.draining)
                 agent.reload(with_seed(rules, config))
                 edge = config.places.reserve("edge")  # if it existed before
                 take_in_reserves(store, [edge], alert)
