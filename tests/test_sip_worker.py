@@ -39,11 +39,14 @@ class Woken:
 
     def __init__(self) -> None:
         self.times = 0
-        self.stopped = False
+        self.stopped = self.drains = False
         self.gateways: tuple[Network, ...] = ()
 
     def trust(self, gateways: tuple[Network, ...]) -> None:
         self.gateways = gateways
+
+    def drain(self) -> None:
+        self.drains = True
 
     def wake(self) -> None:
         if self.stopped:
@@ -111,6 +114,7 @@ def test_it_drains_and_a_shorter_patience_counts(stage: Stage, orders: WorkerOrd
     orders.heard(Drain(60.0))
     assert engine.times == 1
     assert not is_over(stage, orders) and stage.agent.draining
+    assert engine.drains, "who asks by OPTIONS is told"
     orders.heard(Drain(0.0))
     assert is_over(stage, orders)
 

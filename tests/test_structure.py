@@ -59,7 +59,10 @@ BROAD = (
     "media/hearing/listener.py",
     "sipagent/pjsip/callbacks.py",
     "sipagent/pjsip/filters/request_filter.py",
+    "sipagent/service/hosts/completing.py",
     "sipagent/service/purging.py",
+    "sipagent/service/hosts/shipping.py",
+    "sipagent/service/hosts/storing.py",
     "sipagent/agent/recorder/jobs.py",
     "sipagent/agent/recorder/recovery.py",
     "sipagent/agent/recorder/rows.py",
@@ -92,7 +95,10 @@ REMOVING = {
         "media/recording/tap.py",
     ),  # a part in the spool
     "retention/storage/keys.py",  # half a pair
+    "retention/postgres/blobs.py",  # keys of rows
     *("retention/backup/making.py", "retention/backup/restoring.py"),  # what was not finished
+    "retention/moving/beside.py",  # the note of an earlier move
+    "retention/moving/rows.py",  # the turn of a copy
     "sipagent/cli/init/directory.py",  # what was begun
     *(
         "sipagent/cli/copy.py",

@@ -8,6 +8,7 @@ one that removes.
 from dataclasses import dataclass
 
 from retention.postgres import key_tables
+from retention.postgres.board_rows import TABLE as BOARD
 from retention.postgres.guards import GUARDS as ROW_GUARDS
 
 
@@ -162,6 +163,7 @@ _INDEXES = (
 GUARDS = (*ROW_GUARDS, *key_tables.RULES)
 _STATEMENTS = (
     *(*_TABLES, *key_tables.TABLES, *_INDEXES, *key_tables.INDEXES),
+    BOARD,
     *(text for guard in GUARDS for text in guard.texts),
 )
 _OBJECTS = (

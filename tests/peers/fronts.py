@@ -1,6 +1,6 @@
 """What stands in front of two hosts, as deploy/cluster/ has it, on the addresses that are written there.
 
-    python -m tests.peers.fronts srv|dispatcher|address DIRECTORY
+    python -m tests.peers.fronts srv|dispatcher|address|contacts DIRECTORY
 
 Needs namespaces of its own (`seen` makes them). Prints what was seen, one JSON object.
 """
@@ -22,6 +22,7 @@ from typing import Any
 from sipagent.softphone.phone import Call, Loop
 from tests.loopback import ROOT
 from tests.peers.agent import NUMBER
+from tests.peers.kamailio import Kamailio
 from tests.peers.process import Child, PeerError
 from tests.peers.site import ADDRESS, CALLER, DESKS, FRONT, HOSTS, PATIENCE_S, TRUNK, Site, options, until
 
@@ -207,6 +208,7 @@ def dispatcher(site: Site) -> None:
     with kamailio(site.directory / "front", Path("/etc/kamailio/kamailio-front.cfg"), FRONT):
         site.start()
         until(lambda: options(FRONT) == 200, "host that takes calls")
+        run(FILES / "takes-calls", FRONT)
 
         def place() -> Call:
             return site.call(f"sip:{NUMBER}@{FRONT}")
@@ -289,12 +291,13 @@ def address(site: Site) -> None:
     """An address that moves."""
     for name, host in site.hosts.items():
         host.program = (*inside(name), *host.program)
-    with keepalived(site.directory) as watching:
+    with registrar(site.directory) as trunk, keepalived(site.directory) as watching:
         site.start()
         until(holder, "host with the address")
+        trunk.wait_registered(len(HOSTS))
 
         def place() -> Call:
-            return site.call(f"sip:{NUMBER}@{ADDRESS}")
+            return site.call(f"sip:{NUMBER}@{TRUNK}")
 
         first = holder()
         (second,) = HOSTS.keys() - {first}
@@ -313,17 +316,41 @@ def address(site: Site) -> None:
         def gone() -> None:
             began = time.monotonic_ns()
             while not moved or moved[-1] == second:
-                moved.append(site.short_call(place, wait_end=True)[0])
+                moved.append(site.short_call(place)[0])
             site.seen["moved within, s"] = (taken_at(watching[first]) - began) / 1e9
             site.seen["calls while it moved"] = len(moved)
 
         site.drained(second, place, gone)
-        site.hosts[first].child.signal(
-            SIGINT
-        )  # two signals: it does not wait for an address that nobody takes
+        site.seen["once it has ended"] = site.short_call(place)[0]
+        # one signal, and another by `close`: it does not wait until somebody takes the address
+        site.hosts[first].child.signal(SIGINT)
 
 
-SCENES = {"srv": srv, "dispatcher": dispatcher, "address": address}
+def contacts(site: Site) -> None:
+    """Two hosts that register one account each with its own address."""
+    with registrar(site.directory) as trunk:
+        site.start()
+        trunk.wait_registered(len(HOSTS))
+        call = site.call(f"sip:{NUMBER}@{TRUNK}")
+        for host in site.hosts.values():
+            host.wait_for("call_offered")
+            host.child.signal(SIGINT)  # the other one by `close`: one of the two has a call without a caller
+        call.hang_up()
+        call.wait_ended()
+        site.seen["called"] = [*site.hosts]
+
+
+@contextmanager
+def registrar(directory: Path) -> Iterator[Kamailio]:
+    """The trunk's, which sends calls to whoever has registered."""
+    trunk = Kamailio(directory, host=TRUNK, port=5060)
+    try:
+        yield trunk.start()
+    finally:
+        trunk.stop()
+
+
+SCENES = {"contacts": contacts, "srv": srv, "dispatcher": dispatcher, "address": address}
 
 
 def main(scene: str, directory: str) -> None:
@@ -331,7 +358,11 @@ def main(scene: str, directory: str) -> None:
     (three_machines if scene == "address" else one_machine)()
     with Loop() as loop:
         sources = [FRONT] if scene == "dispatcher" else [TRUNK, CALLER]
-        trunk = {"shared_address": ADDRESS} if scene == "address" else {}
+        trunk: dict[str, Any] = {"shared_address": ADDRESS} if scene == "address" else {}
+        if scene in {"address", "contacts"}:
+            (password := Path(directory) / "password").write_text("right\n")
+            password.chmod(0o600)
+            trunk |= {"registrar": f"sip:{TRUNK}", "username": "agent", "password_file": str(password)}
         site = Site(Path(directory), loop, sources, **trunk)
         try:
             SCENES[scene](site)

@@ -47,7 +47,7 @@ class Site:
                 },
                 "operators": {"extensions": [self.desks[name].uri]},
                 "capacity": {"calls": CALLS},
-                "edge": {"worker_ports": f"{workers}-{workers + 3}"},
+                "edge": {"worker_ports": f"{workers}-{workers + 3}", "invites_per_s": 50},
             },
         )  # fmt: skip
 
@@ -86,17 +86,14 @@ class Site:
         until(there, "host that has the call")
         return found
 
-    def short_call(self, place: Callable[[], Call], *, wait_end: bool = False) -> tuple[str, float]:
-        """A call that ends once it is answered: the host that had it, and how long the answer took, s.
-
-        `wait_end`: until nothing of it is left, for one after the other.
-        """
+    def short_call(self, place: Callable[[], Call]) -> tuple[str, float]:
+        """A call that ends once it is answered: the host that had it, and how long the answer took, s."""
         began = time.monotonic()
         call = place()
         took = time.monotonic() - began
         call.hang_up()
         call.wait_ended()
-        return self.at(call, ended=wait_end), took
+        return self.at(call, ended=True), took
 
     def bridged(self, place: Callable[[], Call], wanted: str) -> calls.Bridge:
         """A call that goes on, of the wanted host's."""

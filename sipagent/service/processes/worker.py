@@ -182,7 +182,9 @@ def over(agent: Agent, orders: WorkerOrders, telling: Telling, pulse: Pulse) -> 
         agent.recorder.reload(changed.config.recording.format, changed.config.recording.recipients)
     if orders.ending_at is None:
         return False
-    agent.draining = True
+    if not agent.draining:
+        agent.draining = True
+        orders.engine.drain()  # an edge that we do not control learns it from OPTIONS
     return not agent.calls or time.monotonic() >= orders.ending_at
 
 
