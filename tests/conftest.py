@@ -17,7 +17,7 @@ from media.recording.tap import Tap
 from retention.archive.archive import Archive
 from sipagent.softphone.phone import Answering, Loop, Phone
 from sipagent.softphone.rtp import SteadyTone
-from tests import kept
+from tests import both, kept
 from tests.driving import Stage, staged
 from tests.peers.agent import RunningAgent
 from tests.peers.kamailio import Kamailio
@@ -109,6 +109,21 @@ def database(postgres: Server) -> Iterator[str]:
 
     with fresh(postgres) as conninfo:
         yield conninfo
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that says `OVER = BOTH` has each of its tests run over both databases."""
+    databases = getattr(metafunc.module, "OVER", None)
+    if databases is not None:
+        alone = metafunc.definition.get_closest_marker("in_sqlite")
+        metafunc.parametrize("rows_in", [both.SQLITE] if alone else databases, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def rows_in(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The database in which this test has its rows."""
+    with both.over(getattr(request, "param", both.SQLITE), lambda: request.getfixturevalue("postgres")):
+        yield
 
 
 @pytest.fixture(scope="session")

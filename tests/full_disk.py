@@ -5,8 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from psycopg.errors import DiskFull
 
+from retention.rows.chain import ChainEntry
 from retention.rows.ledger import Ledger
+from retention.sqlite.tables import SqliteTables
 
 
 def full_error() -> sqlite3.OperationalError:
@@ -16,13 +19,20 @@ def full_error() -> sqlite3.OperationalError:
     return error
 
 
+def _full_error(ledger: Ledger) -> Exception:
+    """As its database says it."""
+    if isinstance(ledger.tables, SqliteTables):
+        return full_error()
+    return DiskFull("could not extend file: No space left on device")
+
+
 def fill(monkeypatch: pytest.MonkeyPatch, full: Callable[[], bool]) -> None:
     """Let the database have no room while `full()`."""
-    add = Ledger._add
+    next_entry = Ledger._next
 
-    def write(ledger: Ledger, *entry: Any) -> int:
+    def make(ledger: Ledger, *entry: Any) -> ChainEntry:
         if full():
-            raise full_error()
-        return add(ledger, *entry)
+            raise _full_error(ledger)
+        return next_entry(ledger, *entry)
 
-    monkeypatch.setattr(Ledger, "_add", write)
+    monkeypatch.setattr(Ledger, "_next", make)

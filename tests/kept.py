@@ -15,6 +15,7 @@ from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
 from retention.storage.recording_files import FileKind, format_of
 from retention.storage.vault import Vault
+from tests.both import opened
 
 START = datetime(2026, 11, 24, 22, 20, 0, 123000, tzinfo=UTC)
 CALLER = "+33612345678"
@@ -62,7 +63,8 @@ def receipt(of: Recording, **changes: Any) -> Receipt:
 
 def archive(folder: Path, worker: int | None = None) -> Archive:
     """An empty one, its database in `folder` and its recordings in `folder/recordings`."""
-    return archive_of(Store(folder / "retention.db", worker=worker), folder / "recordings", folder)
+    store = opened(folder / "retention.db", worker=worker)
+    return archive_of(store, folder / "recordings", folder)
 
 
 def archive_of(store: Rows, recordings: Path, base: Path) -> Archive:

@@ -30,12 +30,15 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "sipagent/notice/spoken_name.py",
     "retention/accounts/schema.py",
     "retention/backup/readme.py",  # in both languages
+    "retention/postgres/board_rows.py",  # in the log alone
     "retention/rules/statistics.py",
     "retention/rules/counts.py",
     "retention/rows/expiring.py",
     "retention/rows/pages.py",
     "retention/rows/rejected.py",
     "retention/sqlite/schema.py",
+    "retention/postgres/key_tables.py",
+    "retention/postgres/sealed/searching.py",
     "retention/rows/selection.py",
     "media/recording/tap.py",
 }

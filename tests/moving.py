@@ -8,7 +8,8 @@ from pathlib import Path
 from retention.archive.archive import Archive
 from retention.archive.verify import verify
 from retention.moving.arriving import Arriving
-from retention.moving.moving import Done, Progress, Target, move
+from retention.moving.moving import Done, Target, move
+from retention.moving.rows import Progress
 from retention.recording import Access
 from retention.storage.keys import Identity
 from retention.storage.local_files import LocalFiles

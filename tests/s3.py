@@ -65,14 +65,19 @@ class _Objects:
         path.chmod(0o600)
         return path
 
+    def names(self, bucket: str) -> list[tuple[str, str]]:
+        """Name and version of every version of every object that is there; markers are no versions."""
+        pages = self.client().get_paginator("list_object_versions").paginate(Bucket=bucket)
+        return [(one["Key"], one["VersionId"]) for page in pages for one in page.get("Versions", [])]
+
     def versions(self, bucket: str) -> dict[tuple[str, str], bytes]:
-        """Every version of every object that is there: (name, version) → bytes; markers are no versions."""
+        """What all of them hold; one that is removed meanwhile is left out."""
         client = self.client()
         found: dict[tuple[str, str], bytes] = {}
-        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            for one in page.get("Versions", []):
-                got = client.get_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
-                found[one["Key"], one["VersionId"]] = got["Body"].read()
+        for name, version in self.names(bucket):
+            with suppress(client.exceptions.NoSuchKey):
+                got = client.get_object(Bucket=bucket, Key=name, VersionId=version)
+                found[name, version] = got["Body"].read()
         return found
 
 

@@ -11,9 +11,9 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from retention.postgres.blobs import Blobs, FolderBlobs
-from retention.postgres.bundles import Revision, read
 from retention.postgres.connection import Connection
-from retention.postgres.row_keys import RowKeys
+from retention.postgres.sealed.bundles import Revision, read
+from retention.postgres.sealed.row_keys import RowKeys
 from retention.postgres.sealed_store import SealedStore
 from retention.rows.pages import Row
 

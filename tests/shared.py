@@ -1,5 +1,6 @@
 """A `SharedStore` for the tests of what all databases have in common. It hides nothing: that is tried
-elsewhere."""
+elsewhere.
+"""
 
 import json
 from collections.abc import Iterable
@@ -14,7 +15,10 @@ from retention.rows.selection import Condition, Selection, Sought
 class ClearSeals:
     """Seals that anybody can open."""
 
-    def seal(self, query: Query, table: str, row: Row) -> Row:
+    def seal(self, query: Query, table: str, rows: list[Row]) -> list[Row]:
+        return [self._sealed(table, row) for row in rows]
+
+    def _sealed(self, table: str, row: Row) -> Row:
         personal = {name: row[name] for name in SEALED[table] if row[name] is not None}
         kept: Row = {"sealed": None if row["salt"] is None else json.dumps(personal).encode()}
         if table == "approvals":
@@ -53,6 +57,11 @@ class ClearSearching:
 def shared_store(conninfo: str, **how: Any) -> SharedStore:
     """One over a database of the tests."""
     return SharedStore(conninfo, None, seals=ClearSeals(), searching=ClearSearching(), **how)
+
+
+def prepare(conninfo: str) -> None:
+    """Make the tables, for databases that are copies of this one."""
+    shared_store(conninfo).close()
 
 
 def _has_part(caller: str | None, forms: tuple[str, ...]) -> bool:

@@ -14,7 +14,10 @@ from retention.rows.store import StoreError, UnknownId
 from retention.storage import files
 from retention.storage.keys import Identity
 from retention.storage.recording_files import FileKind
+from tests.both import BOTH
 from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
+
+OVER = BOTH
 
 LATER = START + timedelta(minutes=5)
 

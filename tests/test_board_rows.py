@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from retention.postgres.board_rows import TURN_MS, BoardAway, BoardRows
+from retention.postgres.board_rows import TABLE, TURN_MS, BoardAway, BoardRows
+from retention.postgres.schema import STEPS
 from tests.postgres import LOCKED, PASSWORD, Server, database_of, primary
 from tests.relay import relayed
 
@@ -59,6 +60,10 @@ def test_what_one_has_written_the_next_one_reads_and_both_are_told(database: str
     assert count(other) == 4
     assert hear(other, 4) == ["n1", "n2", "n3", "n4"] and hear(rows, 1) == ["n4"]
     other.close()
+
+
+def test_the_tables_of_the_shared_database_hold_it_too() -> None:
+    assert TABLE in STEPS[0].statements
 
 
 def test_the_clock_is_the_database_s(rows: BoardRows) -> None:

@@ -65,6 +65,30 @@ def test_before_the_first_look_and_purge_it_says_what_it_knows(
     assert shown.code == 0
 
 
+@pytest.mark.parametrize(("shared", "shown"), [(True, "shared by all hosts"), (False, "away; this host")])
+def test_of_several_hosts_it_says_if_their_board_is_one(
+    office: Office, stage: Stage, tmp_path: Path, shared: bool, shown: str
+) -> None:
+    service = Service(stage, tmp_path)
+    assert service.metrics._board is None
+    with asked(office, service):
+        assert json.loads(office.run("status", "--json").out)["board_shared"] is None
+        assert "board" not in office.run("status").out
+    service.metrics._board = SharedOrNot(shared)
+    with asked(office, service):
+        assert json.loads(office.run("status", "--json").out)["board_shared"] is shared
+        assert shown in office.run("status").out
+
+
+class SharedOrNot:
+    """In place of the board of several hosts."""
+
+    losses = 3
+
+    def __init__(self, shared: bool) -> None:
+        self.shared = shared
+
+
 def test_who_is_not_registered_is_a_failure(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

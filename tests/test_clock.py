@@ -15,7 +15,7 @@ from retention.archive.archive import Archive
 from retention.archive.rebuild import rebuild
 from retention.archive.verify import verify
 from retention.recording import Access, Status
-from retention.rows.store import Store
+from retention.rows.rows import Rows
 from retention.rules.adjtimex import believes, is_synchronised
 from retention.rules.clock import (
     BACKWARD,
@@ -31,6 +31,7 @@ from retention.rules.clock import (
     step,
     suspended,
 )
+from tests.both import opened
 from tests.crashing import killed_before, steps
 from tests.full_disk import full_error
 from tests.kept import START, Paths, archive, archive_of, keep, receipt, recording
@@ -49,12 +50,12 @@ def later(
 
 
 @pytest.fixture
-def store() -> Iterator[Store]:
-    with Store(":memory:") as store:
+def store() -> Iterator[Rows]:
+    with opened() as store:
         yield store
 
 
-def test_the_machine_s_own(store: Store) -> None:
+def test_the_machine_s_own(store: Rows) -> None:
     now = read_clock()
     assert abs(now.wall - datetime.now(UTC)) < timedelta(minutes=1) and now.wall.tzinfo is UTC
     assert now.elapsed > 0 and len(now.boot) == 36
@@ -62,7 +63,7 @@ def test_the_machine_s_own(store: Store) -> None:
     assert look(store, now) is None and look(store, read_clock()) is None
 
 
-def test_the_first_look_believes(store: Store) -> None:
+def test_the_first_look_believes(store: Rows) -> None:
     assert suspended(store) is None and suspended(store, FIRST) is None
     assert look(store, FIRST) is None
     assert look(store, later(3600)) is None
@@ -95,20 +96,20 @@ def test_a_step(now: ClockReading, why: str | None) -> None:
     assert found is None if why is None else found is not None and found.why.startswith(why)
 
 
-def test_a_clock_that_creeps_ahead_is_noticed(store: Store) -> None:
+def test_a_clock_that_creeps_ahead_is_noticed(store: Rows) -> None:
     """A few hours between two looks, and never back: against the first of this boot it is a day."""
     for hours in range(9):
         assert look(store, later(3600 * hours, timedelta(hours=3 * hours))) is None
     assert "ahead by 1 day" in (look(store, later(3600 * 9, timedelta(hours=27))) or "")
 
 
-def test_from_boot_to_boot_it_counts_anew(store: Store) -> None:
+def test_from_boot_to_boot_it_counts_anew(store: Rows) -> None:
     look(store, FIRST)
     assert look(store, later(-995, timedelta(days=3), "boot-2")) is None
     assert "ahead" in (look(store, later(-900, timedelta(days=5), "boot-2")) or "")
 
 
-def test_once_suspended_it_stays_so(store: Store) -> None:
+def test_once_suspended_it_stays_so(store: Rows) -> None:
     """Also when the clock comes back, after a restart, and for whoever only looks at what was seen."""
     look(store, FIRST)
     why = look(store, later(3600, timedelta(days=9)))
@@ -118,14 +119,14 @@ def test_once_suspended_it_stays_so(store: Store) -> None:
         assert suspended(store) == suspended(store, now) == why
 
 
-def test_who_only_asks_remembers_nothing(store: Store) -> None:
+def test_who_only_asks_remembers_nothing(store: Rows) -> None:
     look(store, FIRST)
     before = store.clock_row()
     assert "ahead" in (suspended(store, later(3600, timedelta(days=9))) or "")
     assert suspended(store) is None and store.clock_row() == before
 
 
-def test_a_person_says_that_it_is_right(store: Store) -> None:
+def test_a_person_says_that_it_is_right(store: Rows) -> None:
     look(store, FIRST)
     wrong = later(3600, timedelta(days=9))
     why = look(store, wrong)
@@ -156,7 +157,7 @@ def test_a_person_says_that_it_is_right(store: Store) -> None:
     ],
 )
 def test_what_nobody_can_read_of_the_clock_suspends_until_somebody_says_that_it_is_right(
-    store: Store, seen: str
+    store: Rows, seen: str
 ) -> None:
     store.keep_clock_row({"id": 1, "seen": seen, "suspended": None})
     assert look(store, FIRST) == suspended(store, FIRST) == UNREADABLE
@@ -166,7 +167,7 @@ def test_what_nobody_can_read_of_the_clock_suspends_until_somebody_says_that_it_
 
 
 def test_a_look_that_a_full_disk_keeps_from_being_remembered_is_one_all_the_same(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert look(store, FIRST) is None
     with monkeypatch.context() as patch:
@@ -181,7 +182,7 @@ def test_a_look_that_a_full_disk_keeps_from_being_remembered_is_one_all_the_same
     assert look(store, later(120)) is None
 
 
-def test_looking_is_no_entry_of_the_chain(store: Store) -> None:
+def test_looking_is_no_entry_of_the_chain(store: Rows) -> None:
     """Every hour for years: it would be the most of it."""
     head = store.head()
     for hours in range(5):
@@ -190,11 +191,11 @@ def test_looking_is_no_entry_of_the_chain(store: Store) -> None:
 
 
 def test_what_was_seen_survives_the_process(tmp_path: Path) -> None:
-    with Store(tmp_path / "retention.db") as store:
+    with opened(tmp_path / "retention.db") as store:
         look(store, FIRST)
-    with Store(tmp_path / "retention.db") as store:
+    with opened(tmp_path / "retention.db") as store:
         assert "ahead" in (look(store, later(60, timedelta(days=2))) or "")
-    with Store(tmp_path / "retention.db") as store:
+    with opened(tmp_path / "retention.db") as store:
         assert "ahead" in (suspended(store) or "")
 
 
@@ -225,7 +226,7 @@ def test_killed_at_any_step_of_a_look_it_has_seen_before_or_after(tmp_path: Path
 @given(st.lists(st.floats(0.01, 10**6), min_size=1, max_size=20), st.floats(-0.9, 86_000))
 def test_a_clock_that_is_off_but_even_is_believed(waits: list[float], off: float) -> None:
     """Whatever the time between two looks, and however far off within the limits, once."""
-    store, seconds = Store(":memory:"), 0.0
+    store, seconds = opened(), 0.0
     look(store, FIRST)
     for wait in waits:
         seconds += wait
@@ -255,7 +256,7 @@ def stamp(at: timedelta) -> Stamped:
     return lambda: START + at
 
 
-def test_a_reboot_with_a_clock_that_is_months_ahead_suspends(store: Store) -> None:
+def test_a_reboot_with_a_clock_that_is_months_ahead_suspends(store: Rows) -> None:
     look(store, FIRST)
     why = look(store, booted(MONTHS))
     assert why == "the clock is ahead by 213 days, 0:00:00, at 2027-06-25T22:20:00.123Z"
@@ -263,12 +264,12 @@ def test_a_reboot_with_a_clock_that_is_months_ahead_suspends(store: Store) -> No
 
 
 @pytest.mark.parametrize(("off", "believed"), [(OFF, True), (DAY, True), (DAY + MS, False), (9 * DAY, False)])
-def test_a_day_or_less_needs_no_word(store: Store, off: timedelta, believed: bool) -> None:
+def test_a_day_or_less_needs_no_word(store: Rows, off: timedelta, believed: bool) -> None:
     look(store, FIRST)
     assert (look(store, booted(off)) is None) is believed
 
 
-def test_once_somebody_has_disciplined_the_clock_purging_resumes_by_itself(store: Store) -> None:
+def test_once_somebody_has_disciplined_the_clock_purging_resumes_by_itself(store: Rows) -> None:
     """A machine that was really off for weeks; its hardware's clock alone is no confirmation, nor is time."""
     look(store, FIRST)
     why = look(store, booted(30 * DAY))
@@ -291,12 +292,12 @@ def test_once_somebody_has_disciplined_the_clock_purging_resumes_by_itself(store
     assert len(store.accesses()) == 2
 
 
-def test_where_the_kernel_knows_at_once_nothing_is_suspended(store: Store) -> None:
+def test_where_the_kernel_knows_at_once_nothing_is_suspended(store: Rows) -> None:
     look(store, FIRST)
     assert look(store, booted(MONTHS, synchronised=True)) is None and store.accesses() == []
 
 
-def test_a_clock_that_comes_back_by_itself_is_not_believed(store: Store) -> None:
+def test_a_clock_that_comes_back_by_itself_is_not_believed(store: Rows) -> None:
     """Who set it may have set it twice."""
     look(store, FIRST)
     why = look(store, booted(MONTHS))
@@ -315,7 +316,7 @@ def test_a_clock_that_comes_back_by_itself_is_not_believed(store: Store) -> None
         (-DAY, False),
     ],
 )
-def test_a_time_stamp_confirms_a_day(store: Store, at: timedelta, confirms: bool) -> None:
+def test_a_time_stamp_confirms_a_day(store: Rows, at: timedelta, confirms: bool) -> None:
     look(store, FIRST)
     assert (look(store, booted(MONTHS), stamp(at)) is None) is confirms
     why = suspended(store)
@@ -327,7 +328,7 @@ def test_a_time_stamp_confirms_a_day(store: Store, at: timedelta, confirms: bool
         assert store.accesses()[-1].detail == f"{why}; confirmed: a time stamp"
 
 
-def test_a_suspension_moves_the_head_so_that_it_can_be_stamped(store: Store) -> None:
+def test_a_suspension_moves_the_head_so_that_it_can_be_stamped(store: Rows) -> None:
     look(store, FIRST)
     head = store.head()
     look(store, booted(MONTHS))
@@ -336,7 +337,7 @@ def test_a_suspension_moves_the_head_so_that_it_can_be_stamped(store: Store) -> 
     assert store.head().seq == head.seq + 1
 
 
-def test_what_contradicts_within_a_boot_is_for_a_person_alone(store: Store) -> None:
+def test_what_contradicts_within_a_boot_is_for_a_person_alone(store: Rows) -> None:
     """The kernel said both times that its clock was right."""
     look(store, FIRST)
     why = look(store, later(3600, MONTHS))
@@ -345,7 +346,7 @@ def test_what_contradicts_within_a_boot_is_for_a_person_alone(store: Store) -> N
 
 
 @pytest.mark.parametrize("wrong", [MONTHS, -MONTHS, -timedelta(hours=2)])
-def test_a_clock_that_nobody_had_disciplined_is_put_right_once(store: Store, wrong: timedelta) -> None:
+def test_a_clock_that_nobody_had_disciplined_is_put_right_once(store: Rows, wrong: timedelta) -> None:
     """A machine without a clock in hardware begins where it stopped, or in 1970; then NTP has its say."""
     look(store, later(0, synchronised=False))
     assert look(store, later(60, wrong)) is None
@@ -353,7 +354,7 @@ def test_a_clock_that_nobody_had_disciplined_is_put_right_once(store: Store, wro
     assert look(store, later(180, wrong + 2 * DAY)) is not None
 
 
-def test_a_boot_in_the_past_is_put_right_as_well(store: Store) -> None:
+def test_a_boot_in_the_past_is_put_right_as_well(store: Rows) -> None:
     """Its battery is dead."""
     look(store, FIRST)
     why = look(store, booted(-9000 * DAY))
@@ -363,7 +364,7 @@ def test_a_boot_in_the_past_is_put_right_as_well(store: Store) -> None:
     assert suspended(store) is None
 
 
-def test_a_kernel_that_contradicts_itself_from_boot_to_boot_is_for_a_person(store: Store) -> None:
+def test_a_kernel_that_contradicts_itself_from_boot_to_boot_is_for_a_person(store: Rows) -> None:
     look(store, FIRST)
     why = look(store, booted(-2 * DAY, synchronised=True))
     assert why is not None and "went back by 2 days" in why
@@ -374,7 +375,7 @@ def test_a_kernel_that_contradicts_itself_from_boot_to_boot_is_for_a_person(stor
 def test_what_was_written_since_the_last_look_is_a_time_too() -> None:
     """No purge has looked for a while, and calls were recorded: the machine was off for three hours."""
     now = [START]
-    store = Store(":memory:", lambda: now[0])
+    store = opened(None, lambda: now[0])
     look(store, FIRST)
     for hours in (20, 40, 60):
         now[0] = START + timedelta(hours=hours)
@@ -386,7 +387,7 @@ def test_what_was_written_since_the_last_look_is_a_time_too() -> None:
 def test_what_a_wrong_clock_has_written_since_is_none() -> None:
     """The agent recorded by a clock that was months ahead, and no purge had looked before the next boot."""
     now = [START]
-    store = Store(":memory:", lambda: now[0])
+    store = opened(None, lambda: now[0])
     look(store, FIRST)
     now[0] = START + MONTHS
     for minutes in range(3):
@@ -395,10 +396,10 @@ def test_what_a_wrong_clock_has_written_since_is_none() -> None:
     store.close()
 
 
-def test_where_nobody_has_looked_before_the_chain_tells(store: Store) -> None:
+def test_where_nobody_has_looked_before_the_chain_tells(store: Rows) -> None:
     """As long as there is nothing to lose, any clock will do."""
     assert look(store, booted(MONTHS)) is None
-    other = Store(":memory:", lambda: START)
+    other = opened(None, lambda: START)
     other.add_recording(recording(status=Status.CLOSED))
     assert suspended(other, booted(DAY)) is None
     late = booted(DAY + MS)
@@ -420,7 +421,7 @@ def test_of_a_database_that_was_lost_the_chain_tells_nothing(tmp_path: Path, los
     first.store.close()
     for name in ("retention.db", *(["retention.head"] if "head" in lost else [])):
         (tmp_path / name).unlink()
-    store = Store(tmp_path / "retention.db", lambda: START + MONTHS)
+    store = opened(tmp_path / "retention.db", lambda: START + MONTHS)
     again = archive_of(store, Paths(first).recordings, tmp_path)
     assert rebuild(again).restored
     assert look(again.store, booted(MONTHS)) == NEVER_SEEN
@@ -430,7 +431,7 @@ def test_of_a_database_that_was_lost_the_chain_tells_nothing(tmp_path: Path, los
 
 @pytest.mark.parametrize("what", ["receipt", "note", "use"])
 def test_whatever_could_go_counts_as_something_to_lose(what: str) -> None:
-    store = Store(":memory:", lambda: START)
+    store = opened(None, lambda: START)
     if what == "receipt":
         store.add_receipt(receipt(recording()))
     elif what == "note":
@@ -442,7 +443,7 @@ def test_whatever_could_go_counts_as_something_to_lose(what: str) -> None:
     store.close()
 
 
-def test_a_backup_on_another_machine_waits_for_a_word(store: Store) -> None:
+def test_a_backup_on_another_machine_waits_for_a_word(store: Rows) -> None:
     """Weeks old, and another boot of another machine: as after a long time off."""
     look(store, FIRST)
     store.add_recording(recording(status=Status.CLOSED))
@@ -451,7 +452,7 @@ def test_a_backup_on_another_machine_waits_for_a_word(store: Store) -> None:
     assert look(store, replace(elsewhere, synchronised=True)) is None
 
 
-def test_what_an_earlier_version_has_seen_is_understood(store: Store) -> None:
+def test_what_an_earlier_version_has_seen_is_understood(store: Rows) -> None:
     """Which did not ask the kernel."""
     told = {"boot": "boot-1", "wall": "2026-11-24T22:20:00.123Z", "elapsed": 1000.0}
     seen = json.dumps({"first": told, "last": told})
@@ -483,7 +484,7 @@ BOOTS = st.builds(
 @settings(deadline=None, max_examples=200)
 @given(st.lists(BOOTS, min_size=1, max_size=8))
 def test_whatever_boots_come_no_wrong_clock_purges_and_a_disciplined_one_does(boots: list[Boot]) -> None:
-    true, store = START, Store(":memory:")
+    true, store = START, opened()
     store.add_recording(recording(status=Status.CLOSED))
     look(store, FIRST)
     for number, boot in enumerate(boots):

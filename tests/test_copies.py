@@ -9,7 +9,10 @@ import pytest
 from retention.archive.archive import Archive
 from retention.recording import Access
 from retention.rules.copies import Copy, known_copies, told, told_of_download
+from tests.both import BOTH
 from tests.kept import START, keep, recording
+
+OVER = BOTH
 
 ROW = recording()
 

@@ -21,9 +21,12 @@ from retention.rules.purge import Terms, preview, purge
 from retention.storage.keys import Identity
 from retention.storage.marks import ERASED, Mark
 from tests import kept
+from tests.both import BOTH
 from tests.full_disk import fill
 from tests.kept import SOUND, START, Paths, archive_of, keep, receipt, recording
 from tests.read_only import read_only
+
+OVER = BOTH
 
 ANN = Identity(bytes([1]) * 32, "Ann")
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
@@ -160,6 +163,7 @@ def test_a_hold_keeps_what_an_operator_had_erased_and_never_what_the_caller_refu
     assert archive.store.recording(row.id).status is Status.CLOSED
 
 
+@pytest.mark.in_sqlite
 def test_a_row_that_cannot_be_read_is_told_and_hides_no_other(archive: Archive, tmp_path: Path) -> None:
     bad, other = begun(archive, **REFUSED), begun(archive, 1, **REFUSED)
     with closing(sqlite3.connect(tmp_path / "retention.db")) as hand, hand:

@@ -1,7 +1,6 @@
 """Legal hold: who may place it, what it keeps from whom, and that it never ends by itself."""
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -30,8 +29,11 @@ from retention.rules.note import file_note
 from retention.rules.purge import Terms, purge
 from retention.storage import files
 from retention.storage.keys import Identity
-from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording, sqlite
+from tests.both import BOTH, by_hand
+from tests.kept import CALLER, SOUND, START, Paths, archive, keep, receipt, recording
 from tests.tampering import use_of
+
+OVER = BOTH
 
 GROUNDS = ("disciplinary", "criminal")
 TODAY, REVIEW = date(2026, 11, 25), date(2027, 3, 1)
@@ -149,15 +151,21 @@ def test_the_database_itself_keeps_its_rows(kept: Archive) -> None:
     row = keep(kept, recording())
     kept.store.add_access(use_of(row))
     file_note(kept, row.id, "a good call", BY, "1 year", erase=False)
-    connection: sqlite3.Connection = sqlite(kept.store).conn
     for table in ("receipts", "recordings", "accesses", "notes", "chain"):
-        with pytest.raises(sqlite3.IntegrityError, match=f"rows of {table} are never deleted"):
-            connection.execute(f"DELETE FROM {table}")
+        with pytest.raises(StoreError, match=f"rows of {table} are never deleted"):
+            by_hand(kept.store, f"DELETE FROM {table}")
+    with pytest.raises(StoreError, match="the chain only grows"):
+        by_hand(kept.store, "UPDATE chain SET at = 'x' WHERE seq = 1")
+
+
+@pytest.mark.in_sqlite
+def test_the_database_itself_replaces_no_row(kept: Archive) -> None:
+    row = keep(kept, recording())
+    kept.store.add_access(use_of(row))
+    file_note(kept, row.id, "a good call", BY, "1 year", erase=False)
     for table in ("receipts", "recordings", "accesses", "notes", "chain"):
-        with pytest.raises(sqlite3.IntegrityError, match=f"rows of {table} are never replaced"):
-            sqlite(kept.store).execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
-    with pytest.raises(sqlite3.IntegrityError, match="the chain only grows"):
-        connection.execute("UPDATE chain SET at = 'x' WHERE seq = 1")
+        with pytest.raises(StoreError, match=f"rows of {table} are never replaced"):
+            by_hand(kept.store, f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,7 +19,15 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from retention.archive.archive import Archive, ArchiveError
 from retention.archive.reserve import Reserve, take_in
@@ -33,7 +41,9 @@ from retention.rules.hold import Hold, HoldError, place, release
 from retention.rules.purge import Terms, erase_pending, overdue, preview, purge
 from retention.storage.keys import Identity
 from retention.storage.marks import Mark
+from tests.both import POSTGRES, by_hand, opened, over
 from tests.kept import SOUND, START, Paths, archive_of, bytes_under, receipt, recording
+from tests.postgres import Server
 
 PERIODS = ("6 months", "3 months", "5 weeks")
 RECEIPTS, ANALYSES = "9 months", "1 year"
@@ -90,8 +100,9 @@ class Keeping(RuleBasedStateMachine):
         self.reserve.allocate()
 
     def open(self) -> None:
-        store = Store(self.folder / "retention.db", lambda: self.now)
-        store._db.execute("PRAGMA synchronous=OFF")
+        store = opened(self.folder / "retention.db", lambda: self.now)
+        if isinstance(store, Store):
+            by_hand(store, "PRAGMA synchronous=OFF")
         self.archive = archive_of(store, self.folder / "recordings", self.folder)
         self.paths = Paths(self.archive)
 
@@ -502,3 +513,21 @@ TestKeeping = Keeping.TestCase
 TestKeeping.settings = settings(
     deadline=None, max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
+
+
+def test_keeping_in_a_shared_database(postgres: Server) -> None:
+    """The rules of keeping, over PostgreSQL."""
+
+    class KeepingShared(Keeping):
+        def __init__(self) -> None:
+            self.rows = ExitStack()
+            self.rows.enter_context(over(POSTGRES, lambda: postgres))
+            super().__init__()
+
+        def teardown(self) -> None:
+            super().teardown()
+            self.rows.close()
+
+    run_state_machine_as_test(
+        KeepingShared, settings=settings(TestKeeping.settings, max_examples=12, stateful_step_count=30)
+    )

@@ -97,7 +97,7 @@ def test_what_is_written_is_read_and_for_its_owner_alone(files: LocalFiles) -> N
         with files.open(ID, kind) as file:
             assert file.read() == b"another"
         assert files.exists(ID, kind)
-        assert stat.S_IMODE(files.fetch(ID, kind).stat().st_mode) == 0o600
+        assert stat.S_IMODE(files.path(ID, kind).stat().st_mode) == 0o600
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in (files.recordings, files.vault)} == {0o700}
 
 
@@ -166,8 +166,8 @@ def test_all_of_one_goes_and_nothing_of_another(files: LocalFiles) -> None:
 def test_the_metadata_goes_last(files: LocalFiles) -> None:
     """A folder in the place of a sound cannot be unlinked: what says when it must go is still there."""
     write_all(files)
-    files.fetch(ID, FileKind.WAV).unlink()
-    files.fetch(ID, FileKind.WAV).mkdir()
+    files.path(ID, FileKind.WAV).unlink()
+    files.path(ID, FileKind.WAV).mkdir()
     with pytest.raises(OSError, match=r"wav"):
         files.remove(Area.RECORDINGS, ID)
     assert files.exists(ID, FileKind.METADATA) and not files.exists(ID, FileKind.FLAC)

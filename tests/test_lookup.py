@@ -8,24 +8,28 @@ from typing import Any
 import click
 import pytest
 
+from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.rules.lookup import ids_beginning, ids_meant
 from sipagent.cli.base import _complete_id
+from tests.both import BOTH, opened, raw
 from tests.kept import receipt, recording
 from tests.office import Office, make_office
+
+OVER = BOTH
 
 SAID = ("--reason", "request 2026-118", "--by", "Durand")
 USE = ("--purpose", "quality", "--by", "Durand")
 HOLD = ("--ground", "criminal", "--reference", "R1", "--by", "A", "--approved-by", "B")
 
 
-def add(store: Store, *ids: str) -> None:
+def add(store: Rows, *ids: str) -> None:
     for minutes, id in enumerate(ids):
         store.add_receipt(receipt(recording(minutes, id=id)))
 
 
 def test_the_one_that_it_is_comes_before_those_that_begin_so() -> None:
-    store = Store(":memory:")
+    store = opened()
     add(store, "20261124", "20261124T222000123-482913", "20261124T222000123-482914")
     assert ids_meant(store, "20261124", 10) == ["20261124"]
     assert ids_meant(store, "20261124T2220", 10) == ["20261124T222000123-482913", "20261124T222000123-482914"]
@@ -34,7 +38,7 @@ def test_the_one_that_it_is_comes_before_those_that_begin_so() -> None:
 
 
 def test_a_reference_is_the_end_of_an_id() -> None:
-    store = Store(":memory:")
+    store = opened()
     add(store, "20261124T222000123-482913", "20261125T222000123-w3-482913", "20261125T222000124-f82913")
     store.add_recording(recording(id="20261123T222000123-482914"))
     assert ids_meant(store, "482914", 10) == ["20261123T222000123-482914"]
@@ -44,13 +48,13 @@ def test_a_reference_is_the_end_of_an_id() -> None:
 
 
 def test_what_is_a_reference_and_a_beginning_is_both() -> None:
-    store = Store(":memory:")
+    store = opened()
     add(store, "20261124T222000123-482913", "20261224T222000123-202611")
     assert ids_meant(store, "202611", 10) == ["20261224T222000123-202611", "20261124T222000123-482913"]
 
 
 def test_a_beginning_reads_no_more_than_it_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    store, ids = Store(":memory:"), [f"20261124T222000{n:03}-482913" for n in range(300)]
+    store, ids = opened(), [f"20261124T222000{n:03}-482913" for n in range(300)]
     for minutes, id in enumerate(ids):
         store.add_recording(recording(minutes, id=id))
     read, rows = store._read, []
@@ -64,8 +68,9 @@ def test_a_beginning_reads_no_more_than_it_gives(monkeypatch: pytest.MonkeyPatch
     assert [*ids_beginning(store, "recordings", "20261124T222000", 50)] == ids[:50]
     assert [*ids_beginning(store, "recordings", "20261124T22200029", 50)] == ids[290:]
     assert len(rows) <= 3 * 51
-    plan = store._db.execute("EXPLAIN QUERY PLAN SELECT id FROM recordings WHERE id >= 'a' ORDER BY id")
-    assert "USING COVERING INDEX" in str(plan.fetchall())
+    if isinstance(store, Store):
+        plan = raw(store, "EXPLAIN QUERY PLAN SELECT id FROM recordings WHERE id >= 'a' ORDER BY id")
+        assert "USING COVERING INDEX" in str(plan)
 
 
 # --- on the command line ---
@@ -76,6 +81,7 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
     return make_office(tmp_path, capsys)
 
 
+@pytest.mark.in_sqlite
 def test_every_command_takes_a_reference_and_a_beginning(office: Office) -> None:
     row = office.call(id="20261124T222000123-w3-747736")
     office.call(id="20261125T222000123-w3-747737")
@@ -101,6 +107,7 @@ def test_every_command_takes_a_reference_and_a_beginning(office: Office) -> None
     assert "it is already purged" in office.fails(1, "play", "747736", *USE)
 
 
+@pytest.mark.in_sqlite
 def test_what_may_be_several_is_listed(office: Office) -> None:
     ids = [f"20261124T2220{n:02}123-747736" for n in range(12)]
     for id in ids[:2]:
@@ -114,6 +121,7 @@ def test_what_may_be_several_is_listed(office: Office) -> None:
     assert [office.archive.store.accesses(id) for id in ids] == [[]] * 12
 
 
+@pytest.mark.in_sqlite
 def test_what_nothing_has(office: Office) -> None:
     office.call(timedelta(hours=1))
     for typed in ("747736", "2999", "zz"):
@@ -121,6 +129,7 @@ def test_what_nothing_has(office: Office) -> None:
             assert f"{typed}: no such id" in office.fails(1, command[0], typed, *command[1:])
 
 
+@pytest.mark.in_sqlite
 def test_a_call_without_recording_is_named_as_such(office: Office) -> None:
     row = receipt(recording(id="20261124T222000123-747736"), recording_id=None, decision="refused")
     office.archive.store.add_receipt(row)
@@ -129,6 +138,7 @@ def test_a_call_without_recording_is_named_as_such(office: Office) -> None:
     )
 
 
+@pytest.mark.in_sqlite
 def test_the_shell_is_offered_a_page(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = office.archive
     ids = [f"2026112{n % 10}T222000{n:03}-482913" for n in range(120)]

@@ -94,7 +94,7 @@ def test_a_note_says_where_it_went_and_until_when_what_is_here_may_stay(
     closed = [row for row in here.store.recordings() if row.status is Status.CLOSED and row.hold is None]
     assert done.until == min(row.expires_at for row in closed)
     note = read_moved(tmp_path / "here" / "retention.moved")
-    assert note == Moved(to="there", at=NOW, until=done.until, done=True)
+    assert note == Moved(to="there", at=NOW, until=done.until, done=True, database="retention.db")
 
 
 def test_it_can_come_back(here: Archive, tmp_path: Path) -> None:

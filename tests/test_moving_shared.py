@@ -122,9 +122,18 @@ def test_what_came_from_an_older_state_is_removed_first(here: Archive, database:
 
 
 def test_a_database_that_is_in_use_is_left_alone(here: Archive, database: str, tmp_path: Path) -> None:
-    shared_store(database, tmp_path / "there").close()
+    with shared_store(database, tmp_path / "there") as store:
+        store.add_access(TRACE)
     with pytest.raises(MoveError, match="postgresql://there: has other rows; accepted: a database without"):
         moved_in(here, database, tmp_path / "there")
+
+
+def test_one_that_a_command_has_looked_at_is_not_in_use(here: Archive, database: str, tmp_path: Path) -> None:
+    """The first command makes the tables, and begins a chain, which nothing is told in."""
+    shared_store(database, tmp_path / "there").close()
+    head = here.store.head()
+    moved_in(here, database, tmp_path / "there")
+    assert shared_store(database, tmp_path / "there").hash_of(head.seq) == head.hash
 
 
 def test_it_goes_on_where_the_connection_was_lost(

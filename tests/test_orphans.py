@@ -4,7 +4,10 @@ from pathlib import Path
 from retention.archive.orphans import orphans
 from retention.storage.keys import Identity
 from retention.storage.recording_files import FileKind
+from tests.both import BOTH
 from tests.kept import SOUND, START, Paths, archive, keep, recording
+
+OVER = BOTH
 
 
 def problems(folder: Path) -> dict[str, str]:

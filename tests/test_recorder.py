@@ -88,9 +88,9 @@ def test_a_refusal_has_its_mark_before_anything_is_removed(
     seen: list[list[str]] = []
     row, remove = recording(), Archive.remove
 
-    def watched(archive: Archive, ids: list[str]) -> dict[str, OSError]:
+    def watched(archive: Archive, ids: list[str], **how: bool) -> dict[str, OSError]:
         seen.append(files(archive))
-        return remove(archive, ids)
+        return remove(archive, ids, **how)
 
     monkeypatch.setattr(Archive, "remove", watched)
     tap = begin(recorder, row)

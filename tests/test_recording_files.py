@@ -16,19 +16,22 @@ from retention.archive.orphans import orphans
 from retention.archive.rebuild import rebuild
 from retention.archive.rotation import rotate
 from retention.archive.verify import verify
+from retention.objects.object_files import ObjectFiles
 from retention.recording import Recording, Status
+from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.rules.hold import place, release
 from retention.rules.purge import purge
 from retention.storage.keys import Identity, public_line
-from retention.storage.marks import Mark, Marks, MustGo
+from retention.storage.marks import Mark, MustGo
 from retention.storage.recording_files import Area, FileKind, RecordingFiles
 from sipagent.agent.recorder.recorder import Recorder, made
 from sipagent.agent.recorder.recovery import recover
 from tests import kept
 from tests.kept import Paths, receipt, recording
-from tests.object_files import ObjectFiles
+from tests.object_store import Losing, archive_through, local_of, names_in, place_of
 from tests.office import Office, make_office
+from tests.s3 import Moto
 from tests.settling import settle
 from tests.tapping import expected
 from tests.test_hold import BY, HOLD, LATE, TERMS
@@ -37,14 +40,16 @@ from tests.test_recorder import CLOSING, NOW, begin
 ANN, BEN = Identity(bytes([1]) * 32, "Ann"), Identity(bytes([2]) * 32, "Ben")
 
 
-def archive_of_objects(folder: Path, files: ObjectFiles | None = None) -> Archive:
-    files = files or ObjectFiles(folder / "spool", folder)
-    return Archive(Store(folder / "retention.db"), files, Marks(folder / "marks"))
+@pytest.fixture
+def bucket(moto: Moto, tmp_path: Path) -> Losing:
+    return Losing(place_of(moto, tmp_path))
 
 
 @pytest.fixture(params=["local", "objects"])
 def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
-    return kept.archive(tmp_path) if request.param == "local" else archive_of_objects(tmp_path)
+    if request.param == "local":
+        return kept.archive(tmp_path)
+    return archive_through(tmp_path, request.getfixturevalue("bucket"))
 
 
 @pytest.fixture(params=["clear", "sealed"])
@@ -58,6 +63,12 @@ def recorder(
     yield recorder
     if recorder._quick._thread.is_alive():
         recorder.stop()
+
+
+def files_again(archive: Archive, store: Store) -> RecordingFiles:
+    """Those that there were, with an empty database."""
+    files = archive.files
+    return ObjectFiles(files.bucket, store.objects, files.local) if isinstance(files, ObjectFiles) else files
 
 
 def left(archive: Archive) -> list[str]:
@@ -77,7 +88,8 @@ def sound_of(archive: Archive, id: str) -> np.ndarray:
     kind = archive.files.finished(id)
     assert kind is not None
     key = archive.vault.key(id, ANN) if kind is FileKind.SEALED else None
-    return np.concatenate(list(read_sound(archive.files.fetch(id, kind), key).blocks()))
+    with archive.files.fetch(id, kind) as file:
+        return np.concatenate(list(read_sound(file, key).blocks()))
 
 
 def test_what_is_kept_is_heard_held_and_goes_in_its_time(recorder: Recorder, archive: Archive) -> None:
@@ -114,15 +126,14 @@ def test_what_was_kept_is_erased(recorder: Recorder, archive: Archive) -> None:
     assert archive.store.recording(row.id).status is Status.ERASED and left(archive) == []
 
 
-def test_the_key_goes_first_and_the_metadata_last(tmp_path: Path, alerts: list[str]) -> None:
-    files = ObjectFiles(tmp_path / "spool", tmp_path)
-    archive = archive_of_objects(tmp_path, files)
+def test_the_key_goes_first_and_the_metadata_last(tmp_path: Path, bucket: Losing) -> None:
+    archive = archive_through(tmp_path, bucket)
     row = kept.keep_by(archive, recording(), FileKind.FLAC)
-    files.write(row.id, FileKind.KEY, b"key")
+    archive.files.write(row.id, FileKind.KEY, b"key")
+    bucket.asked.clear()
     archive.remove([row.id])
-    assert files.removed == [
-        files.name(row.id, kind) for kind in (FileKind.KEY, FileKind.FLAC, FileKind.METADATA)
-    ]
+    kinds = (FileKind.KEY, FileKind.FLAC, FileKind.METADATA)
+    assert bucket.asked == [("remove", archive.files.name(row.id, kind)) for kind in kinds]
 
 
 def test_what_a_crash_left_is_kept_at_the_next_start(
@@ -152,16 +163,17 @@ def test_what_a_crash_left_between_the_file_and_its_row_is_kept(
     assert np.array_equal(sound_of(archive, row.id), expected(16000)) and verify(archive).problems == []
 
 
-def test_what_was_refused_does_not_come_back_by_being_kept(tmp_path: Path) -> None:
-    files = ObjectFiles(tmp_path / "spool", tmp_path)
-    archive = archive_of_objects(tmp_path, files)
+def test_what_was_refused_does_not_come_back_by_being_kept(
+    tmp_path: Path, bucket: Losing, moto: Moto
+) -> None:
+    archive = archive_through(tmp_path, bucket)
     row = recording()
     archive.open(row)
-    files.spool(row.id, FileKind.FLAC).write_bytes(kept.SOUND)
+    archive.files.spool(row.id, FileKind.FLAC).write_bytes(kept.SOUND)
     archive.marks.make(Mark.of(receipt(row, decision="refused"), NOW))
     with pytest.raises(MustGo):
         archive.close(row)
-    assert row.id not in "".join(files.objects)
+    assert names_in(moto, bucket) == []
 
 
 def test_a_lost_database_comes_back_from_the_metadata(recorder: Recorder, archive: Archive) -> None:
@@ -169,7 +181,9 @@ def test_a_lost_database_comes_back_from_the_metadata(recorder: Recorder, archiv
     assert archive.store.places is not None
     archive.store.close()
     archive.store.places.database.unlink()
-    again = Archive(Store(archive.store.places.database), archive.files, archive.marks)
+    store = Store(archive.store.places.database)
+    again = Archive(store, files_again(archive, store), archive.marks)
+    again.files.learn()
     assert {one.problem for one in orphans(again)} == {"no row in the database"}
     done = rebuild(again, ANN)
     assert (done.restored, done.problems) == ([row.id], [])
@@ -198,33 +212,36 @@ def test_what_comes_back_from_a_backup_goes_again(archive: Archive) -> None:
 
 
 def test_the_commands_ask_whoever_keeps_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    bucket: Losing,
+    moto: Moto,
 ) -> None:
     office: Office = make_office(tmp_path, capsys)
-    files = ObjectFiles(tmp_path / "spool", tmp_path)
     row = office.call()
+
+    def objects(config: object, store: Rows) -> RecordingFiles:
+        return ObjectFiles(bucket, store.objects, local_of(tmp_path))
+
     with office.archive.store as store:
-        local = kept.archive_of(store, tmp_path / "recordings", tmp_path)
+        files = objects(None, store)
         for kind in (FileKind.FLAC, FileKind.METADATA):
-            files.write(row.id, kind, Paths(local).files.path(row.id, kind).read_bytes())
-    shutil.rmtree(tmp_path / "recordings")
-    assert office.run("verify").code == 1
-
-    def objects(config: object) -> RecordingFiles:
-        return files
-
-    monkeypatch.setattr("sipagent.agent.recorder.stored.files_of", objects)
-    assert office.run("verify").code == 0
-    out = tmp_path / "copy.wav"
-    assert office.run("export", row.id, "--purpose", "quality", "--by", "Ann", "--out", out).code == 0
-    assert len(soundfile.read(out)[0]) == 16000
-    assert office.run("purge").code == 0 and files.finished(row.id) is FileKind.FLAC
-    assert office.run("delete", row.id, "--reason", "a request", "--by", "Ann", "--yes").code == 0
-    assert files.objects == {} and not (tmp_path / "recordings").exists()
-    assert files.names(Area.VAULT) == []
+            files.write(row.id, kind, Paths(office.archive).files.path(row.id, kind).read_bytes())
+        shutil.rmtree(tmp_path / "recordings")
+        assert office.run("verify").code == 1
+        monkeypatch.setattr("sipagent.agent.recorder.stored.files_of", objects)
+        assert office.run("verify").code == 0
+        out = tmp_path / "copy.wav"
+        assert office.run("export", row.id, "--purpose", "quality", "--by", "Ann", "--out", out).code == 0
+        assert len(soundfile.read(out)[0]) == 16000
+        assert office.run("purge").code == 0 and files.finished(row.id) is FileKind.FLAC
+        assert office.run("delete", row.id, "--reason", "a request", "--by", "Ann", "--yes").code == 0
+        assert names_in(moto, bucket) == [] and files.names(Area.VAULT) == []
+    assert [path for path in (tmp_path / "recordings").rglob("*") if path.is_file()] == []
 
 
-def test_rows_say_nothing_of_where_the_spool_is(tmp_path: Path) -> None:
-    archive = archive_of_objects(tmp_path)
+def test_rows_say_nothing_of_where_the_spool_is(tmp_path: Path, bucket: Losing) -> None:
+    archive = archive_through(tmp_path, bucket)
     row = kept.keep_by(archive, replace(recording(), path=None), FileKind.WAV)
-    assert row.path == f"memory://sounds/{row.id}.wav"
+    assert row.path == bucket.url(f"recordings/{row.id}.wav")

@@ -8,9 +8,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from retention.postgres import row_keys as keys_module
-from retention.postgres.bundles import MOST
-from retention.postgres.row_keys import KeyKind, RowKeys
+from retention.postgres.sealed import row_keys as keys_module
+from retention.postgres.sealed.bundles import MOST
+from retention.postgres.sealed.row_keys import KeyKind, RowKeys
 from retention.rows.faults import StoreError, TryAgain
 from tests.postgres import Server, fresh
 from tests.sealed import WatchedBlobs, ask, keys_in, row_keys, run, tables

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retention.approval import Approval
+from retention.postgres.sealed.sealing import sealed, unsealed
 from retention.postgres.sealed_store import SealedStore
-from retention.postgres.sealing import sealed, unsealed
 from retention.postgres.tables import SEALED
 from retention.recording import Access, Event, Note, RecordError, due_date
 from retention.rows.chain import TABLES

@@ -5,14 +5,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retention.recording import Receipt, Recording, Status, reference_of
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Store, UnknownId
+from retention.rows.store import UnknownId
+from tests.both import BOTH, opened
 from tests.kept import START, receipt, recording
 from tests.tampering import HOLD
+
+OVER = BOTH
 
 NUMBERS = ("+33612345678", "+33323063001", "+4930123456", "%", "_", "anonymous", None)
 OPERATORS = (
@@ -43,9 +47,9 @@ def calls() -> Iterator[tuple[Recording, Receipt]]:
         yield row, receipt(row, decision=row.decision, outcome="connected" if number % 2 else "abandoned")
 
 
-@pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
-    with Store(":memory:") as store:
+@pytest.fixture
+def store() -> Iterator[Rows]:
+    with opened() as store:
         with store.write():
             for row, call in calls():
                 store.add_recording(row)
@@ -106,14 +110,14 @@ def expected(chosen: Selection) -> list[str]:
     return [row.id for row in reversed(rows)][: chosen.limit]
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SELECTIONS)
-def test_what_matches_and_nothing_else(store: Store, chosen: Selection) -> None:
+def test_what_matches_and_nothing_else(store: Rows, chosen: Selection) -> None:
     assert [row.id for row in store.recordings(chosen)] == expected(chosen)
     assert [row.id for row in store.receipts(chosen)] == expected(chosen)
 
 
-def test_outcomes_are_of_receipts(store: Store) -> None:
+def test_outcomes_are_of_receipts(store: Rows) -> None:
     connected = store.receipts(Selection(outcome="connected"))
     assert len(connected) == 42 and {call.outcome for call in connected} == {"connected"}
     assert len(store.receipts(Selection(outcome="connected", flagged=True))) == 0
@@ -121,7 +125,7 @@ def test_outcomes_are_of_receipts(store: Store) -> None:
 
 
 def test_a_call_without_a_recording_has_no_state_of_one() -> None:
-    with Store(":memory:") as store:
+    with opened() as store:
         store.add_receipt(receipt(recording(), recording_id=None))
         assert len(store.receipts()) == 1
         for chosen in (Selection(held=True), Selection(flagged=True), Selection(status=Status.CLOSED)):
@@ -129,7 +133,7 @@ def test_a_call_without_a_recording_has_no_state_of_one() -> None:
 
 
 def test_calls_without_a_recording() -> None:
-    with Store(":memory:") as store:
+    with opened() as store:
         without, recorded = recording(), recording(1)
         store.add_receipt(receipt(without, recording_id=None))
         store.add_receipt(receipt(recorded))
@@ -140,7 +144,7 @@ def test_calls_without_a_recording() -> None:
             assert [row.id for row in store.recordings(chosen)] == [recorded.id]
 
 
-def test_pages_together_are_the_whole(store: Store) -> None:
+def test_pages_together_are_the_whole(store: Rows) -> None:
     for chosen in (Selection(), Selection(operator="201"), Selection(flagged=True), Selection(held=True)):
         for read in (store.recordings, store.receipts):
             ids: list[str] = []
@@ -149,7 +153,7 @@ def test_pages_together_are_the_whole(store: Store) -> None:
             assert ids == expected(chosen)
 
 
-def test_a_page_goes_on_behind_a_call_that_is_not_there(store: Store) -> None:
+def test_a_page_goes_on_behind_a_call_that_is_not_there(store: Rows) -> None:
     """Its id says when it began; what says nothing is no place to go on from."""
     later = START + timedelta(minutes=20, milliseconds=1)
     after = f"{later:%Y%m%dT%H%M%S}{later.microsecond // 1000:03}-000000"
@@ -160,7 +164,7 @@ def test_a_page_goes_on_behind_a_call_that_is_not_there(store: Store) -> None:
 
 
 def test_an_operator_of_many_addresses_is_found_at_each_of_them() -> None:
-    with Store(":memory:") as store:
+    with opened() as store:
         for number in range(60):
             store.add_recording(recording(number, operator=f"sip:201@pbx{number % 30}.example.net"))
         assert len(store.recordings(Selection(operator="201"))) == 60
@@ -171,7 +175,7 @@ def test_an_operator_of_many_addresses_is_found_at_each_of_them() -> None:
 @pytest.mark.parametrize("callers", [3, 399, 401])
 def test_callers_are_looked_up_where_they_are_few(callers: int) -> None:
     """More are found by looking: the list is the same."""
-    with Store(":memory:") as store:
+    with opened() as store:
         with store.write():
             for number in range(callers + 7):
                 others = number >= callers
@@ -186,7 +190,7 @@ def test_callers_are_looked_up_where_they_are_few(callers: int) -> None:
         assert store.recordings(replace(begins, after=newest[1].id, limit=1)) == newest[2:]
 
 
-def test_the_newest_come_first_and_only_as_many(store: Store) -> None:
+def test_the_newest_come_first_and_only_as_many(store: Rows) -> None:
     newest = store.recordings(Selection(limit=3))
     assert [row.id for row in newest] == expected(Selection(limit=3)) and len(newest) == 3
     assert store.recordings(replace(Selection(), limit=0)) == []

@@ -69,7 +69,7 @@ class Line:
     def put(self, message: ToThread) -> None:
         self.told.append(message)
 
-    def fetch(self) -> FromThread | None:
+    def hear(self) -> FromThread | None:
         return self.said.popleft() if self.said else None
 
     @property

@@ -75,7 +75,7 @@ class Hosts:
 
 @dataclass
 class Both:
-    """The same history on the pure board and on the shared one. `rings`: who is rung for a call or talks."""
+    """One history on the pure board and on the shared one. `rings`: who is rung for a call or talks."""
 
     hosts: dict[str, Host]
     pure: LocalBoardClient

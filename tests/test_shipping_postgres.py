@@ -9,13 +9,13 @@ from retention.journal.journal import Journal
 from retention.journal.shipping import Presence, Shipper
 from retention.postgres.hosts import HostState
 from retention.postgres.store import SharedStore
-from tests.shared import shared_store
+from tests.sealed import sealed_store
 from tests.test_shipping import ship, write_call
 
 
 @pytest.fixture
-def shared(database: str) -> Iterator[SharedStore]:
-    with shared_store(database) as shared:
+def shared(database: str, tmp_path: Path) -> Iterator[SharedStore]:
+    with sealed_store(database, tmp_path / "vault", host="b") as shared:
         yield shared
 
 
@@ -47,17 +47,19 @@ def test_a_lease_ends_by_the_databases_clock(journal: Journal, shared: SharedSto
     assert host.state(shared.now()) is HostState.LOST
 
 
-def test_one_process_is_alone_with_what_it_does(database: str, shared: SharedStore) -> None:
-    with shared_store(database) as other:
+def test_one_process_is_alone_with_what_it_does(database: str, shared: SharedStore, tmp_path: Path) -> None:
+    with sealed_store(database, tmp_path / "vault") as other:
         with shared.alone("purge") as first, other.alone("purge") as second, other.alone("else") as third:
             assert (first, second, third) == (True, False, True)
         with other.alone("purge") as now:
             assert now
 
 
-def test_a_renewal_waits_for_nobody_who_writes(database: str, journal: Journal, shared: SharedStore) -> None:
+def test_a_renewal_waits_for_nobody_who_writes(
+    database: str, journal: Journal, shared: SharedStore, tmp_path: Path
+) -> None:
     shipper = shipper_of(journal, shared)
     shipper.renew(Presence())
-    with shared_store(database) as other, other.write():
+    with sealed_store(database, tmp_path / "vault") as other, other.write():
         shipper.renew(Presence(calls=1))
         assert shared.hosts()[0].calls == 1

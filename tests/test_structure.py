@@ -43,6 +43,7 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
         "archive": {"rows", "storage"},
         "rules": {"archive", "rows", "storage"},
         "backup": {"archive", "rows", "rules", "storage"},
+        "objects": {"rows", "storage"},
         "moving": {"archive", "backup", "postgres", "rows", "rules", "storage"},
         "stamps": {"rows", "storage"},
         "journal": {"archive", "postgres", "rows", "sqlite", "storage"},
@@ -58,7 +59,10 @@ BROAD = (
     "media/hearing/listener.py",
     "sipagent/pjsip/callbacks.py",
     "sipagent/pjsip/filters/request_filter.py",
+    "sipagent/service/hosts/completing.py",
     "sipagent/service/purging.py",
+    "sipagent/service/hosts/shipping.py",
+    "sipagent/service/hosts/storing.py",
     "sipagent/agent/recorder/jobs.py",
     "sipagent/agent/recorder/recovery.py",
     "sipagent/agent/recorder/rows.py",
@@ -70,25 +74,31 @@ PATHS = {
         "retention/archive/archive.py",
         "sipagent/agent/recorder/recorder.py",
         *("retention/backup/making.py", "retention/backup/restoring.py", "retention/moving/files.py"),
+        "retention/objects/object_files.py",
     },  # to make a recording's sound there
     "fetch": {
-        *("sipagent/cli/recordings/use.py", "sipagent/web/sound.py"),  # to hear it
+        "sipagent/cli/recordings/use.py",  # to hear it
         "retention/backup/restoring.py",  # to copy it
         "sipagent/agent/recorder/recorder.py",  # to say what was kept before a crash
     },
 }
 OWN_NAMES = {  # `ID.…`: the files, their marks, and copies that leave
     *("retention/storage/local_files.py", "retention/storage/marks.py", "sipagent/cli/recordings/use.py"),
+    "retention/objects/names.py",
 }
 ID_NAME = re.compile(r"f(['\"])(\{[^}]*\})?\{(\w+\.)*id\}(\.\w+|\.?\{[^}]*\})\1")
 REMOVING = {
     *("retention/storage/files.py", "retention/storage/local_files.py", "retention/storage/marks.py"),
+    *("retention/objects/object_files.py", "retention/objects/pieces.py"),  # what is in the store by now
     *(
         "media/recording/assemble.py",
         "media/recording/tap.py",
     ),  # a part in the spool
     "retention/storage/keys.py",  # half a pair
+    "retention/postgres/blobs.py",  # keys of rows
     *("retention/backup/making.py", "retention/backup/restoring.py"),  # what was not finished
+    "retention/moving/beside.py",  # the note of an earlier move
+    "retention/moving/rows.py",  # the turn of a copy
     "sipagent/cli/init/directory.py",  # what was begun
     *(
         "sipagent/cli/copy.py",
@@ -260,7 +270,10 @@ def sources(path: Path, kind: type[ast.expr]) -> Iterator[ast.expr]:
 
 def test_one_module_chooses_what_keeps_recordings() -> None:
     users = {name(path) for path in ALL if "retention.storage.local_files" in imports(path)}
-    assert users == {"sipagent/agent/recorder/stored.py"}
+    assert users == {
+        *("sipagent/agent/recorder/stored.py", "retention/objects/object_files.py"),
+        "retention/objects/pieces.py",
+    }  # whose spool they are
 
 
 def test_one_module_chooses_what_keeps_rows() -> None:

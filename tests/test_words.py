@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retention.postgres.sealed.words import first_of, hash_of, period_of, span_of, user_part, words_for
 from retention.postgres.sealed_store import SealedStore
-from retention.postgres.words import first_of, hash_of, period_of, span_of, user_part, words_for
 from retention.recording import Recording, to_text
 from retention.rows.selection import Selection
 from retention.rows.store import Store

@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # who only finds chunks, as a web page does, needs no numpy
     import numpy as np
@@ -45,6 +45,15 @@ if TYPE_CHECKING:  # who only finds chunks, as a web page does, needs no numpy
 
 Naming: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]
 """A context around the moment in which a file gets its name; it may refuse, by raising."""
+
+
+class Readable(Protocol):
+    """A file, wherever it lies."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
 
 Block: TypeAlias = "NDArray[np.int16]"
 """(n, 2) int16: caller, operator."""
@@ -283,7 +292,7 @@ def read_header(header: bytes) -> Header | None:
     return Header(Kind(kind), Coding(coding), sequence, position, rate, frames, length, crc)
 
 
-def read_chunk(file: BinaryIO, offset: int) -> Chunk | None:
+def read_chunk(file: Readable, offset: int) -> Chunk | None:
     """The chunk at `offset`, or None if it is not whole and undamaged."""
     file.seek(offset)
     stored = file.read(HEADER_SIZE)
@@ -304,7 +313,7 @@ def read_chunk(file: BinaryIO, offset: int) -> Chunk | None:
     )
 
 
-def find_magic(file: BinaryIO, offset: int) -> int | None:
+def find_magic(file: Readable, offset: int) -> int | None:
     """Where the next magic at or after `offset` begins."""
     while True:
         file.seek(offset)

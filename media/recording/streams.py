@@ -5,9 +5,8 @@ No key is needed, and little is read: of all chunks their headers, and whole onl
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from io import FileIO
 
-from media.recording.chunks import HEADER_SIZE, Chunk, Coding, find_magic, read_chunk, read_header
+from media.recording.chunks import HEADER_SIZE, Chunk, Coding, Readable, find_magic, read_chunk, read_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class Streams:
         return range(positions[begin], positions[end]), range(offsets[begin], offsets[end])
 
 
-def find_streams(file: FileIO) -> Streams:
+def find_streams(file: Readable) -> Streams:
     """The streams of a sealed file, as far as they can be found. Raises OSError.
 
     One whose first chunk is damaged is not found, and belongs to the one before it.
@@ -76,7 +75,7 @@ def _follows(chunk: Chunk, found: list[tuple[int, Chunk]]) -> bool:
     )
 
 
-def _end(file: FileIO, offset: int, begun: Chunk) -> int:
+def _end(file: Readable, offset: int, begun: Chunk) -> int:
     """The sample at which the last stream ends."""
     at: int | None = offset
     last = begun

@@ -99,6 +99,7 @@ class Archive:
         kind = self.files.finished(recording.id)
         if kind is None:
             raise ArchiveError(f"{recording.id}: no finished file of it is there")
+        self.files.announce(recording.id, FileKind.METADATA)
         size = self.files.keep(recording.id, kind, partial(self.marks.naming, recording.id))
         closed = replace(
             recording,
@@ -114,6 +115,14 @@ class Archive:
             self.marks.refuse(recording.id)
             self._keep(closed)
         return closed
+
+    def describe(self, recording: Recording) -> None:
+        """Write the JSON of a recording that is being closed, whose row others write.
+
+        Raises ArchiveError if it must be erased, or has no key; OSError.
+        """
+        self.files.announce(recording.id, FileKind.METADATA)
+        self._write_beside(recording)
 
     def change(self, recording: Recording) -> None:
         """Rewrite the row and the JSON of a closed recording.
@@ -150,9 +159,12 @@ class Archive:
         """What holds a recording: its row, or only the JSON beside it, after an older database was restored.
 
         If a crash or a backup left the hold in only one of them, it still counts until a person has looked.
+        Of what lies in a store of objects, the hold that was set there counts in place of the JSON.
         """
         if recording.hold is not None or recording.status is not Status.CLOSED:
             return recording.hold
+        if not self.files.is_here(recording.id, FileKind.METADATA):
+            return whole_hold({}) if self.store.objects.is_held(recording.id) else None
         return whole_hold((self.told(recording.id) or {}).get("hold"))
 
     def may_purge(self, recording: Recording) -> bool:
@@ -167,22 +179,21 @@ class Archive:
                 return False
             if recording.status in (Status.OPEN, Status.CLOSED):
                 self.store.update_recording(replace(recording, status=Status.PURGING))
+            self.store.objects.remove([id])
             return True
 
-    def remove(self, ids: Iterable[str]) -> dict[str, OSError]:
-        """Remove all files of these recordings durably, keys first; what went wrong, by id."""
+    def remove(self, ids: Iterable[str], *, anyhow: bool = False, here: bool = False) -> dict[str, OSError]:
+        """Remove all files of these recordings durably, keys first; what went wrong, by id.
+
+        `anyhow`: also what is held, for the caller has refused. `here`: what lies on this machine alone.
+        """
         wrong: dict[str, OSError] = {}
         ids = [*ids]  # gone through twice
         for area in (Area.VAULT, Area.RECORDINGS):
-            gone = False
-            for id in ids:
-                try:
-                    with self.marks.removing():
-                        gone |= self.files.remove(area, id)
-                except OSError as error:
-                    wrong[id] = error
-            if gone:
-                self.files.sync(area)
+            with self.marks.removing():
+                wrong |= self.files.remove_here(area, ids)
+            if not here:
+                wrong |= self.files.remove_all(area, ids, anyhow=anyhow)
         return wrong
 
     def end_purge(self, id: str, at: datetime) -> bool:
@@ -211,7 +222,7 @@ class Archive:
 
     def _discard(self, id: str, status: Status, at: datetime, decision: str | None = None) -> None:
         """In one transaction: no hold can be placed in between, and an existing one refuses before a file is
-        removed."""
+        removed. What lies elsewhere is on its list by then, and is removed after it."""
         with self.store.write():
             row = self._require(id, Status.OPEN, Status.CLOSED, Status.ERASED, Status.FAILED)
             # a tombstone stays as it is, and a refusal is never turned into a mere failure
@@ -228,12 +239,18 @@ class Archive:
                         hold=None,
                     )
                 )
-            for error in self.remove([id]).values():
+            self.store.objects.remove([id], anyhow=True)
+            for error in self.remove([id], here=True).values():
                 raise error
+        for error in self.remove([id], anyhow=True).values():
+            raise error
 
     def _keep(self, recording: Recording) -> None:
-        text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
         self.store.update_recording(recording)
+        self._write_beside(recording)
+
+    def _write_beside(self, recording: Recording) -> None:
+        text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
         naming = partial(self.marks.naming, recording.id)
         self.files.write(recording.id, FileKind.METADATA, text.encode() + b"\n", naming)
 

@@ -72,7 +72,7 @@ def finish(archive: Archive, id: str, at: datetime, mark: Mark | None = None) ->
     """
     mark = mark or archive.marks.read(id)
     if mark is not None and mark.decision == REFUSED:
-        archive.remove([id])  # what cannot be removed is tried again below
+        archive.remove([id], anyhow=True)  # what cannot be removed is tried again below
     try:
         _tell(archive, id, at, mark)
     except UnknownId:
@@ -110,13 +110,14 @@ def _tell_once(archive: Archive, id: str, at: datetime, mark: Mark | None) -> No
         elif row is None:
             raise UnknownId(f"{id}: no such id")
     if row is None or row.status in (Status.PURGING, Status.PURGED):
+        store.objects.remove([id], anyhow=True)
         _remove(archive, id)
     else:
         archive.erase(id, at, decision)
 
 
 def _remove(archive: Archive, id: str) -> None:
-    for error in archive.remove([id]).values():
+    for error in archive.remove([id], anyhow=True).values():
         raise error
 
 

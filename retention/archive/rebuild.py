@@ -66,6 +66,7 @@ def rebuild(
     OSError.
     """
     work = _Rebuilding(archive, identity)
+    archive.files.learn()
     work.erase()
     marked = {*archive.marks.ids()}
     ids = sorted({id for _, id in archive.names() if id is not None and id not in marked})

@@ -14,6 +14,7 @@ from retention.recording import Status
 from retention.rows.pages import BREATH_S
 from retention.rows.store import UnknownId
 from retention.storage.keys import Identity, KeysError, PublicKey, encode
+from retention.storage.recording_files import FileKind
 
 _AT_A_TIME = 5  # recordings; then calls can write theirs
 
@@ -61,6 +62,8 @@ def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequen
     wanted = set(recipients)
     if set(archive.vault.recipients(id)) == wanted and _is_told_to(archive, id, recipients):
         return False
+    for kind in (FileKind.KEY, FileKind.METADATA):
+        archive.files.announce(id, kind)
     with archive.store.write():  # a purge or an erasure waits, or its key could come back
         status = _status(archive, id)
         if status not in (None, Status.OPEN, Status.CLOSED):

@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from io import BufferedIOBase, BytesIO
@@ -54,6 +54,7 @@ from retention.storage.places import Places
 from retention.storage.recording_files import Area, FileKind, RecordingFiles
 
 Progress = Callable[[str, int, int], None]  # what, done, total
+CopiedTo = Callable[[Path], AbstractContextManager[ChainHead]]  # a new file; nobody writes rows until the end
 
 _NAME = re.compile(r"sipagent-\d{8}T\d{6}Z")
 _TRIES = 20  # to read a reserve between two writes of its owner
@@ -77,24 +78,27 @@ def back_up(
     wish: Wish,
     files_in: Callable[[Path], RecordingFiles],
     progress: Progress = lambda what, done, total: None,
+    copied_to: CopiedTo | None = None,
 ) -> tuple[Path, Manifest]:
     """Make a backup below a folder, which is made if it is missing; its path, and what it holds.
 
     After a crash it is not there; the next one removes what is left of it. `files_in(root)` keeps recordings
-    below a backup's root. Raises BackupError, StoreError, OSError.
+    below a backup's root; `copied_to` copies rows of another kind of database. Raises BackupError,
+    StoreError, OSError.
     """
     store = archive.store
-    if not isinstance(store, Store):
-        raise BackupError("the rows are in a shared database: back that up with its own tools")
     if store.places is None:
         raise BackupError("there is no database yet, and nothing to back up")
+    if copied_to is None:
+        assert isinstance(store, Store)
+        copied_to = store.copied_to
     make_folder(wish.folder)
     try:
         with alone(wish.folder / ".lock"):
             for path in wish.folder.iterdir():
                 if UNFINISHED.fullmatch(path.name):
                     shutil.rmtree(path)
-            return _made(archive, store, wish, files_in, progress)
+            return _made(archive, copied_to, wish, files_in, progress)
     except BlockingIOError as error:
         raise BackupError(f"{wish.folder}: another backup is being made there") from error
 
@@ -113,22 +117,23 @@ def past(folder: Path, now: datetime) -> list[tuple[Path, datetime]]:
 
 def _made(
     archive: Archive,
-    store: Store,
+    copied_to: CopiedTo,
     wish: Wish,
     files_in: Callable[[Path], RecordingFiles],
     progress: Progress,
 ) -> tuple[Path, Manifest]:
     final = wish.folder / f"sipagent-{wish.now:%Y%m%dT%H%M%SZ}"
     root = wish.folder / f".{final.name}.unfinished"
-    assert store.places is not None
+    places = archive.store.places
+    assert places is not None
     if final.exists():
         raise BackupError(f"{final}: is there already")
     root.mkdir(mode=0o700)
     try:
-        work = _Making(archive, store.places, wish, root, files_in(root))
+        work = _Making(archive, places, wish, root, files_in(root))
         work.bulk(progress)
         os.sync()
-        with store.copied_to(root / DATABASE) as head:
+        with copied_to(root / DATABASE) as head:
             work.settle()
         manifest = work.finish(work.purged() or head)
         root.rename(final)

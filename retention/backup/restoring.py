@@ -200,7 +200,8 @@ def _copy_recording(id: str, source: RecordingFiles, target: RecordingFiles) -> 
         if source.exists(id, kind):
             path = target.spool(id, kind)
             make_folder(path.parent)
-            _copy(source.fetch(id, kind), path)
+            with source.fetch(id, kind) as file:
+                _copy(file, path)
             target.keep(id, kind)
 
 

@@ -43,6 +43,9 @@ class Shared(Protocol):
     def open_recordings(self) -> frozenset[str]:
         """The ids of those that are being made."""
 
+    def expect(self, rows: int) -> None:
+        """Prepare for this many new rows, before the transaction that adds them."""
+
     def keep_many(
         self, receipts: Sequence[Receipt], recordings: Sequence[Recording], sums: Sequence[Sum]
     ) -> None:

@@ -31,13 +31,15 @@ class Presence:
 class Sent:
     """What one batch came to. `gone`: recordings of which nothing may be left at this host either; `held`:
     those on hold whose sound this host has put in place of another's; `damaged`: rows that cannot be read,
-    and stay in the journal."""
+    and stay in the journal; `missing`: entries whose rows the shared database had, and has no more, since an
+    older state of it came back."""
 
     entries: int = 0
     rows: int = 0
     gone: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     damaged: tuple[tuple[str, str], ...] = ()
+    missing: int = 0
 
     def __add__(self, other: "Sent") -> "Sent":
         return Sent(
@@ -46,6 +48,7 @@ class Sent:
             gone=self.gone + other.gone,
             held=self.held + other.held,
             damaged=self.damaged + other.damaged,
+            missing=self.missing + other.missing,
         )
 
 
@@ -71,6 +74,7 @@ class Shipper:
         batch = self._journal.pending(limit)
         if batch is None:
             return None if back == Sent() else back
+        self._shared.expect(sum(entry.was == 0 for entry in batch.entries))
         with self._shared.write():
             host = self._shared.host(self._host)
             if host is None or (host.journal, host.shipped) != (self._identity, self._shipped):
@@ -148,6 +152,7 @@ class Shipper:
             now = self._shared.now()
             fresh = Host(host=self._host, version=self._version, journal=identity, seen_at=now)
             host = self._shared.host(self._host) or fresh
+            missing = 0
             if host.journal != identity:
                 if host.lease_until is not None and host.lease_until >= now:
                     raise NameTaken(
@@ -155,13 +160,14 @@ class Shipper:
                         f"accepted: another name, or wait until {to_text(host.lease_until)}"
                     )
                 host = replace(host, journal=identity, shipped=shipped, shipped_hash=known_hash)
-            elif host.shipped < shipped:  # an older copy of the shared database was put back
+            elif host.shipped < shipped:  # an older state of the shared database came back
+                missing = shipped - host.shipped
                 host = replace(host, shipped=shipped, shipped_hash=known_hash)
             elif host.shipped > shipped and self._journal.hash_of(host.shipped) != host.shipped_hash:
                 identity = self._journal.renew_identity()  # an older copy of the journal was
                 self._doubtful = self._journal.head().seq
                 host = replace(host, journal=identity, shipped=shipped, shipped_hash=known_hash)
-            back = self._back(host, now)
+            back = self._back(host, now) + Sent(missing=missing)
             self._shared.keep_host(self._present(host, presence, now, host.lag_rows, host.oldest_at))
         for batch in self._arrived(host.shipped):
             self._journal.drop(batch)

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from retention.approval import Approval, State
 from retention.recording import Access, Json, Note, Receipt, Recording, Sum, parse_json
-from retention.rows.chain import TABLES, ChainHead, canonical
+from retention.rows.chain import SEGMENT, TABLES, ChainHead, canonical
 from retention.rows.columns import OF_THE_CHAIN
 from retention.rows.faults import StoreError
 from retention.rows.ledger import ENTRY
@@ -74,8 +74,11 @@ class Arrivals(Rows):
         return Origin.read(rows[0]["origin"]) if rows else None
 
     def is_empty(self) -> bool:
-        """Whether no program has made a row in it, nor a chain."""
-        return not any(self._read(f"SELECT 1 FROM {table} LIMIT 1", []) for table in COLUMNS)
+        """Whether no program has made a row in it; it may have begun a chain."""
+        if any(self._read(f"SELECT 1 FROM {table} LIMIT 1", []) for table in TABLES.values()):
+            return False
+        entries = self._read("SELECT kind FROM chain ORDER BY seq LIMIT 2", [])
+        return [entry["kind"] for entry in entries] in ([], [SEGMENT])
 
     def take(self, table: str, rows: Sequence[Row]) -> int:
         """Add rows of a table, or of the chain, as they are; how many were not there. Raises StoreError for

@@ -1,5 +1,6 @@
 """What lies beside a database and goes where its rows go: seed, turn among the operators, time stamps."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,12 @@ def take_along(there: Places, here: Places) -> None:
         if source.absolute() != target.absolute():
             make_folder(target.parent)
             write_whole(target, source.read_bytes())
+
+
+def tidy(places: Places) -> None:
+    """Remove the copies that were on their way. Raises OSError."""
+    if places.moving.folder.exists():
+        shutil.rmtree(places.moving.folder)
 
 
 def put_in_place(places: Places) -> None:

@@ -76,10 +76,9 @@ def remove_gone(source: Archive, target: RecordingFiles) -> int:
     gone = 0
     for area in Area:
         ids = {id for _, id in target.names(area) if id is not None and not _is_closed(source, id)}
-        for id in ids:
-            gone += target.remove(area, id)
-        if ids:
-            target.sync(area)
+        for error in target.remove_all(area, [*ids]).values():
+            raise error
+        gone += len(ids)
     return gone
 
 

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from retention.archive.archive import Archive
-from retention.moving.arriving import Arrivals, Origin, of_columns
+from retention.moving.arriving import Arrivals, Origin
 from retention.moving.files import copy_file, copy_files, remove_gone, unequal
+from retention.moving.rows import Progress, copy_rows, other_rows
 from retention.moving.settled import in_clear, unsettled
-from retention.recording import Access, Status
-from retention.rows.chain import TABLES, ChainHead
-from retention.rows.pages import PAGE, Listing, batches
+from retention.recording import Access, Recording, Status
+from retention.rows.chain import ChainHead
 from retention.rows.selection import Selection
 from retention.rules import counts
 from retention.rules.purge import due
@@ -32,10 +32,7 @@ from retention.storage.marks import ArchiveError
 from retention.storage.moved import Moved
 from retention.storage.recording_files import RecordingFiles
 
-Progress = Callable[[str, int, int], None]  # what, done, total
-
 _SHOWN = 3  # of what is wrong
-_AT_ONCE = 500  # rows in one transaction: as many have their keys in one bundle
 
 
 class MoveError(ArchiveError):
@@ -44,11 +41,11 @@ class MoveError(ArchiveError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where it goes: to whom people call `name`. `rows`: None where these stay where they are; `files`: None
-    where those do. `sealed_only`: nothing in clear may be there."""
+    """Where it goes, which people call `name`. `files`: None where these stay where they are. `sealed_only`:
+    nothing in clear may be there."""
 
     name: str
-    rows: Arrivals | None
+    rows: Arrivals
     files: RecordingFiles | None
     sealed_only: bool = False
 
@@ -112,9 +109,7 @@ class _Moving:
                 f"recordings are stored in clear ({len(clear)}, the last of them {clear[-1]}): only what is "
                 "sealed may leave this machine; accepted: without objects until they have expired"
             )
-        if (rows := self.target.rows) is None:
-            self._note(done=False)
-            return
+        rows = self.target.rows
         mine, theirs = Origin(self._here(), self.done.head), rows.origin()
         if theirs is not None and theirs.name != mine.name:
             raise MoveError(f"{self.target.name}: what comes from {theirs.name} is not all there yet")
@@ -129,34 +124,24 @@ class _Moving:
 
     def rows(self) -> None:
         """Copy the chain, then every table."""
-        if (to := self.target.rows) is None:
-            return
-        store = self.source.store
-        for table, listing, total in self._tables():
-            count = 0
-            for rows in batches(store.each(listing), _AT_ONCE):
-                to.take(table, rows)
-                count += len(rows)
-                self.progress(table, count, total)
-            self.done.rows[table] = count
-        if (row := store.rejected_row()) is not None:
-            to.keep_rejected_row(row)
-        if (row := store.clock_row()) is not None:
-            to.keep_clock_row(row)
+        self.done.rows = copy_rows(self.source.store, self.target.rows, self.progress)
 
     def files(self) -> None:
         """Copy what is kept of recordings."""
         if (to := self.target.files) is not None:
             remove_gone(self.source, to)
             copy_files(self.source, to, self._step("files"))
+            for row in self._held():
+                to.hold(row.id, held=True)
 
     def compare(self) -> None:
         """Compare all of it. Raises MoveError."""
-        wrong = [*self._other_rows()]
+        wrong = [*other_rows(self.source.store, self.target.rows, self.progress)]
         if (to := self.target.files) is not None:
             for other in [*unequal(self.source, to, self._step("comparing files"))]:
                 copy_file(self.source.files, to, other.id, other.kind)  # of a run that a power cut ended
             wrong += [one.name for one in unequal(self.source, to, self._step("comparing files"))]
+            wrong += [f"the hold of {row.id}" for row in self._held() if to.differs(row.id, held=True)]
             self.done.files = counts.recordings(self.source.store, Status.CLOSED)
         if wrong:
             more = f", and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
@@ -165,34 +150,17 @@ class _Moving:
     def finish(self) -> None:
         """Write nothing here any more, then let what is there be used."""
         self._note(done=True)
-        if (rows := self.target.rows) is not None:
-            if not self.done.again:
-                rows.finish(replace(self.trace, action="migrate", detail=f"from {self._here()}"))
-            rows.export()
+        rows = self.target.rows
+        if not self.done.again:
+            rows.finish(replace(self.trace, action="migrate", detail=f"from {self._here()}"))
+        rows.export()
 
     # steps
 
-    def _other_rows(self) -> Iterator[str]:
-        """What is not the same there; and whether their chain is one."""
-        if (to := self.target.rows) is None:
-            return
-        for table, listing, total in self._tables():
-            theirs, nothing = to.each(listing), dict[str, object]()
-            for count, mine in enumerate(self.source.store.each(listing), 1):
-                row = next(theirs, nothing)
-                if of_columns(table, row) != of_columns(table, mine):
-                    yield f"{table} {next(iter(mine.values()))}"
-                if count % PAGE == 0:
-                    self.progress(f"comparing {table}", count, total)
-            for row in theirs:
-                yield f"{table} {next(iter(row.values()))}"
-
-    def _tables(self) -> Iterator[tuple[str, Listing, int]]:
-        """Each with how to read it in order, and how much of it there is."""
-        tally = self.source.store.tally()
-        yield "chain", Listing(table="chain", order=("seq",)), self.done.head.seq
-        for table in TABLES.values():
-            yield table, Listing(table=table, order=("id",)), tally[table]
+    def _held(self) -> Iterator[Recording]:
+        """What a hold keeps: also the store of objects, where that can."""
+        held = self.source.store.each_recording(Selection(held=True), lambda id, problem: None)
+        return (row for row in held if row.status is Status.CLOSED)
 
     def _note(self, *, done: bool) -> None:
         note = Moved(to=self.target.name, at=self.trace.at, until=self.done.until, done=done)

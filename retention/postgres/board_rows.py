@@ -22,7 +22,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import Escaping, ExecStatus
 from psycopg.pq.abc import PGresult
 
-TABLES = """
+TABLE = """
 CREATE UNLOGGED TABLE IF NOT EXISTS board_state (revision bigint PRIMARY KEY, state text NOT NULL)
 WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000)
 """
@@ -88,7 +88,7 @@ class BoardRows:
         sets = "; ".join(f"SET {name} = {value}" for name, value in settings.items())
         (found,) = self._ask("SELECT to_regclass('board_state')", until)
         if found.get_value(0, 0) is None:
-            self._ask(TABLES, until)
+            self._ask(TABLE, until)
         self._ask(f"{sets}; LISTEN {CHANNEL}", until)
 
     def fileno(self) -> int:

@@ -7,6 +7,7 @@ from retention.rows.dialect import SQLITE, Dialect
 POSTGRES = Dialect(
     personal="sealed IS NOT NULL",
     ending=lambda column, length: f"right({column}, {length})",
+    join="JOIN",
     numbers=SQLITE.numbers,  # receipts and recordings have a column of this name
 )
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import conninfo as libpq
+
 from retention.postgres.connection import Connection
 from retention.postgres.database import NAME
 from retention.postgres.faults import named
@@ -101,3 +103,10 @@ def _seen(connection: Connection) -> Server:
         steps=None if steps is None else {step["number"]: step["name"] for step in steps},
         standbys=row["standbys"],
     )
+
+
+def is_local(conninfo: str) -> bool:
+    """Whether it is reached by a socket of this machine, or by its own loopback."""
+    hosts = str(libpq.conninfo_to_dict(conninfo).get("host") or "").split(",")
+    here = ("", "localhost", "127.0.0.1", "::1")
+    return all(host.startswith("/") or host in here for host in hosts)

@@ -8,6 +8,7 @@ one that removes.
 from dataclasses import dataclass
 
 from retention.postgres import key_tables
+from retention.postgres.board_rows import TABLE as BOARD
 from retention.postgres.guards import GUARDS as ROW_GUARDS
 
 
@@ -162,7 +163,24 @@ _INDEXES = (
 GUARDS = (*ROW_GUARDS, *key_tables.RULES)
 _STATEMENTS = (
     *(*_TABLES, *key_tables.TABLES, *_INDEXES, *key_tables.INDEXES),
+    BOARD,
     *(text for guard in GUARDS for text in guard.texts),
 )
-STEPS = (Step(number=1, name="rows", gentle=False, statements=_STATEMENTS),)
+_OBJECTS = (
+    _table(
+        "objects",
+        'put text COLLATE "C" PRIMARY KEY',
+        *_there("name", "id", "kind", "state", "at"),
+        *_texts("version", "sha256", "since"),
+        *(f"{name} bigint NOT NULL" for name in ("bytes", "held", "told")),
+    ),
+    _index("objects_of_recordings", "objects", "id"),
+    _index("objects_by_name", "objects", "name"),
+    _index("objects_removing", "objects", "since, id", "state = 'removing'"),
+    _index("objects_held", "objects", "id, name", "held = 1"),
+)
+STEPS = (
+    Step(number=1, name="rows", gentle=False, statements=_STATEMENTS),
+    Step(number=2, name="objects", gentle=True, statements=_OBJECTS),
+)
 __all__ = ["GUARDS", "STEPS", "STEPS_TABLE", "Step"]

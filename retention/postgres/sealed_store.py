@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 from retention.postgres.blobs import Blobs
 from retention.postgres.connection import Connection
 from retention.postgres.key_tables import SEARCHED
-from retention.postgres.row_keys import RowKeys
-from retention.postgres.sealing import RowSeals
-from retention.postgres.searching import InHashes
+from retention.postgres.sealed.row_keys import RowKeys
+from retention.postgres.sealed.sealing import RowSeals
+from retention.postgres.sealed.searching import InHashes
+from retention.postgres.sealed.words import Span, hashes, search_key, span_of
 from retention.postgres.store import SharedStore
-from retention.postgres.words import Span, hashes, search_key, span_of
 from retention.rows.columns import UNREADABLE
 from retention.rows.faults import DamagedRow, TryAgain
-from retention.rows.forgotten import Forgotten
 from retention.rows.pages import Row
+from retention.rows.rows import Forgotten
 from retention.sqlite.tables import updating
 from retention.storage.places import Places
 
@@ -60,8 +60,12 @@ class SealedStore(SharedStore):
     @contextmanager
     def write(self) -> Iterator[None]:
         """One transaction for all that is written inside, and the end of the keys that it leaves behind."""
-        with super().write():
-            yield
+        try:
+            with super().write():
+                yield
+        except TryAgain:
+            self.keys.give_up()  # the next try takes others: these may have waited for too long
+            raise
         if self._seals.forgets and not self._connection.within:
             with suppress(TryAgain):  # it is on the list
                 self.forget_keys()

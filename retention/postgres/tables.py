@@ -37,8 +37,8 @@ _EMPTY = {"events": "[]"}  # what a column has where nothing is sealed
 class Seals(Protocol):
     """What keeps what leads to a person. Methods raise StoreError."""
 
-    def seal(self, query: Query, table: str, row: Row) -> Row:
-        """The columns that keep the sealed ones of a row, for the transaction in which `query` asks.
+    def seal(self, query: Query, table: str, rows: list[Row]) -> list[Row]:
+        """The columns that keep the sealed ones of each row, for the transaction in which `query` asks.
 
         Among them `sealed`, and of an approval `by_proof` and `decided_by_proof`, alike if the same person is
         in both.
@@ -78,22 +78,44 @@ class SharedTables:
 
     def insert(self, table: str, row: Row) -> None:
         """Add a whole row."""
-        kept = self._kept(table, row)
+        (kept,) = self._kept(table, [row])
         self.execute(inserting(table, kept), list(kept.values()))
 
     def update(self, table: str, id: str | int, row: Row) -> None:
         """Write a row that is there."""
-        kept = self._kept(table, {"id": id} | row)
+        (kept,) = self._kept(table, [{"id": id} | row])
         del kept["id"]
         self.execute(updating(table, kept), [*kept.values(), id])
 
-    def _kept(self, table: str, row: Row) -> Row:
-        if table not in SEALED:
-            return row
-        kept = {name: value for name, value in row.items() if name not in SEALED[table]}
-        if table == "recordings":
-            kept["hold"] = _open_part(row["hold"])
-        return kept | self._seals.seal(self.read, table, row)
+    def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each of these values."""
+        if every:
+            self._connection.execute_many(sql, every)
+
+    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Add whole rows, all with the same columns."""
+        if kept := self._kept(table, [*rows]):
+            self.execute_many(inserting(table, kept[0]), [[*row.values()] for row in kept])
+
+    def update_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Write whole rows that are there, by their ids."""
+        if kept := self._kept(table, [*rows]):
+            ids = [row.pop("id") for row in kept]
+            every = [[*row.values(), id] for id, row in zip(ids, kept, strict=True)]
+            self.execute_many(updating(table, kept[0]), every)
+
+    def _kept(self, table: str, rows: list[Row]) -> list[Row]:
+        if table not in SEALED or not rows:
+            return [dict(row) for row in rows]
+        sealed = self._seals.seal(self.read, table, rows)
+        return [_in_clear(table, row) | its for row, its in zip(rows, sealed, strict=True)]
+
+
+def _in_clear(table: str, row: Row) -> Row:
+    kept = {name: value for name, value in row.items() if name not in SEALED[table]}
+    if table == "recordings":
+        kept["hold"] = _open_part(row["hold"])
+    return kept
 
 
 def _opened(table: str, row: Row, personal: Row) -> Row:

@@ -5,7 +5,7 @@ Transactions, turns and connections are the business of each engine: `write` and
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -65,6 +65,11 @@ class Chained(ABC):
     def tell_moved(self, moved: Moved) -> None:
         """Keep a note of where the rows go; once that is `done`, no row is written here any more."""
 
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
+        """Whether no other host does `what` now; none can until the end. Of a single host, always."""
+        yield True
+
     @abstractmethod
     def missing_guards(self) -> list[str]:
         """Triggers that the database should have, but that are missing or different."""
@@ -113,6 +118,14 @@ class Chained(ABC):
         """Raw rows, also damaged ones, for `verify` and sums; a read blocks others only briefly."""
         return self._listed(listing, anyhow=True)
 
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Rows of a table that the chain does not tell of."""
+        return self._read(sql, values)
+
+    def change(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Change such a table, inside `write`."""
+        self._ledger.tables.execute(sql, values)
+
     def _listed(self, listing: Listing, *, anyhow: bool = False) -> Iterator[Row]:
         return each_row(partial(self._read, anyhow=anyhow), listing, partial(self._opened, listing.rows_of))
 
@@ -152,7 +165,7 @@ class Chained(ABC):
             self._put(table, row)
 
     def _put(self, table: str, row: Row) -> None:
-        """The same within a transaction that there is."""
+        """Replace the one row of a table, within a transaction that there is."""
         key, *others = row
         changes = ", ".join(f"{name} = excluded.{name}" for name in others)
         sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"

@@ -8,6 +8,7 @@ serves all threads of a process. What the rows mean is in `rows`.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -106,7 +107,7 @@ class ChainedDatabase(Chained):
     def tell_moved(self, moved: Moved) -> None:
         """Keep a note beside the database: see `storage.moved`. Raises OSError."""
         if self.places is not None:
-            moved.keep(self.places.moved)
+            replace(moved, database=self.places.database.name).keep(self.places.moved)
 
     def missing_guards(self) -> list[str]:
         """Triggers that are not there, or not as this program makes them."""

@@ -12,15 +12,18 @@ _NUMBERED = {**dict.fromkeys(("accesses", "notes", "sums", "approvals"), "id"), 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
     """`personal`: the condition that a row leads to a person; an index has it. `ending(column, length)`: the
-    last characters of a text. `numbers`: of each table, the column that grows with each row."""
+    last characters of a text. `join`: of two tables, the rows of the first found first. `numbers`: of each
+    table, the column that grows with each row."""
 
     personal: str
     ending: Callable[[str, int], str]
+    join: str
     numbers: Mapping[str, str]
 
 
 SQLITE = Dialect(
     personal="salt IS NOT NULL",
     ending=lambda column, length: f"substr({column}, -{length})",
+    join="CROSS JOIN",
     numbers=_NUMBERED | dict.fromkeys(("receipts", "recordings"), "rowid"),
 )

@@ -50,6 +50,10 @@ class Tables(Protocol):
         """Run a statement."""
         ...
 
+    def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each of these values."""
+        ...
+
     def opened(self, table: str, rows: list[Row]) -> list[Row]:
         """Rows as they are kept → as they went in."""
         ...
@@ -60,6 +64,14 @@ class Tables(Protocol):
 
     def update(self, table: str, id: str | int, row: Row) -> None:
         """Write columns of a row that is there; either none that leads to a person, or all."""
+        ...
+
+    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Add whole rows, all with the same columns."""
+        ...
+
+    def update_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Write whole rows that are there, by their ids."""
         ...
 
 
@@ -110,11 +122,35 @@ class Ledger:
             return False
         before, record = rows[0], as_read(record)
         if not self._is_as_told(KINDS[table], before):
-            told = canonical({"entry": before["chain_seq"]})
-            self._add(ALTERED, f"{KINDS[table]} {id}", 0, "", told)
+            self.tables.execute(inserting("chain", ENTRY), astuple(self._altered(KINDS[table], before)))
         of_the_chain = self._append(table, str(id), record, before["salt"], before["chain_seq"])
         self.tables.update(table, id, to_row(record) | of_the_chain)
         return True
+
+    def keep_many(self, table: str, records: Sequence[Json]) -> None:
+        """Add rows with ids, or replace them, each once: as `insert` and `update`, in a few statements."""
+        if not records:
+            return
+        kind = KINDS[table]
+        marks = ", ".join("?" * len(records))
+        sql = f"SELECT * FROM {table} WHERE id IN ({marks})"
+        rows = self.tables.read_anyhow(sql, [record["id"] for record in records])
+        there = {row["id"]: row for row in self.tables.opened(table, rows)}
+        told = self._entries([row["chain_seq"] for row in there.values()])
+        entries: list[ChainEntry] = []
+        added: list[Row] = []
+        replaced: list[Row] = []
+        for record in map(as_read, records):
+            before = there.get(record["id"])
+            if before is not None and not _tells(told.get(before["chain_seq"]), kind, before):
+                entries.append(self._altered(kind, before))
+            salt, was = (None, 0) if before is None else (before["salt"], before["chain_seq"])
+            entry, of_the_chain = self._about(kind, record["id"], record, salt, was)
+            entries.append(entry)
+            (added if before is None else replaced).append(to_row(record) | of_the_chain)
+        self.tables.execute_many(inserting("chain", ENTRY), [astuple(entry) for entry in entries])
+        self.tables.insert_many(table, added)
+        self.tables.update_many(table, replaced)
 
     def forget(self, table: str, id: int) -> bool:
         """Empty only what leads to a person in a row; false if it is empty already."""
@@ -148,30 +184,59 @@ class Ledger:
 
     def _is_as_told(self, kind: str, row: Row) -> bool:
         """Whether a row is in the state that its entry tells: a new entry must not cover what was altered."""
-        sql = "SELECT * FROM chain WHERE seq = ? AND kind = ? AND subject = ?"
-        entries = self.tables.read_anyhow(sql, [row["chain_seq"], kind, str(row["id"])])
-        return bool(entries) and not differences(kind, row, ChainEntry(**entries[0]))
+        return _tells(self._entries([row["chain_seq"]]).get(row["chain_seq"]), kind, row)
+
+    def _entries(self, seqs: Sequence[int]) -> dict[int, ChainEntry]:
+        if not seqs:
+            return {}
+        marks = ", ".join("?" * len(seqs))
+        rows = self.tables.read_anyhow(f"SELECT * FROM chain WHERE seq IN ({marks})", seqs)
+        return {row["seq"]: ChainEntry(**row) for row in rows}
 
     def _append(self, table: str, subject: str, record: Json, salt: str | None, was: int) -> Json:
         """Add an entry about a row; returns what the row must keep of the chain."""
-        kind = KINDS[table]
+        entry, of_the_chain = self._about(KINDS[table], subject, record, salt, was)
+        self.tables.execute(inserting("chain", ENTRY), astuple(entry))
+        return of_the_chain
+
+    def _about(
+        self, kind: str, subject: str, record: Json, salt: str | None, was: int
+    ) -> tuple[ChainEntry, Json]:
+        """The next entry, about a row, and what the row must keep of the chain."""
         if not is_personal(kind, record):
             salt = None
         elif salt is None:
             salt = new_salt(kind, record)
-        personal = commitment(kind, record, salt)
-        return {"salt": salt, "chain_seq": self._add(kind, subject, was, personal, public_text(kind, record))}
+        proof = commitment(kind, record, salt), public_text(kind, record)
+        entry = self._next(kind, subject, was, *proof)
+        return entry, {"salt": salt, "chain_seq": entry.seq}
+
+    def _altered(self, kind: str, row: Row) -> ChainEntry:
+        """The next entry, which tells that a row was not what its own says."""
+        told = canonical({"entry": row["chain_seq"]})
+        return self._next(ALTERED, f"{kind} {row['id']}", 0, "", told)
 
     def _add(self, kind: str, subject: str, was: int, personal: str, public: str) -> int:
-        before = self.appended or self.head()
-        entry = ChainEntry(
-            before.seq + 1, to_text(self._clock()), kind, subject, was, personal, public, hash=""
-        )
-        entry = replace(entry, hash=link(before.hash, entry))
+        entry = self._next(kind, subject, was, personal, public)
         self.tables.execute(inserting("chain", ENTRY), astuple(entry))
-        self.appended = ChainHead(entry.seq, entry.hash)
         return entry.seq
+
+    def _next(self, kind: str, subject: str, was: int, personal: str, public: str) -> ChainEntry:
+        """The entry after the last; the caller writes it."""
+        before = self.appended or self.head()
+        at = to_text(self._clock())
+        entry = ChainEntry(before.seq + 1, at, kind, subject, was, personal, public, hash="")
+        entry = replace(entry, hash=link(before.hash, entry))
+        self.appended = ChainHead(entry.seq, entry.hash)
+        return entry
 
     def _next_id(self, table: str) -> int:
         (row,) = self.tables.read(f"SELECT coalesce(max(id), 0) + 1 AS next FROM {table}")
         return int(row["next"])
+
+
+def _tells(entry: ChainEntry | None, kind: str, row: Row) -> bool:
+    """Whether it tells the present state of this row."""
+    if entry is None or (entry.kind, entry.subject) != (kind, str(row["id"])):
+        return False
+    return not differences(kind, row, entry)

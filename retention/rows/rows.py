@@ -3,14 +3,16 @@ business of `chained`; how long one waits for another process, that of each data
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from heapq import merge
 from itertools import chain, islice
 from operator import attrgetter
 from typing import TypeVar
 
 from retention.approval import Approval
+from retention.object_rows import ObjectRows
 from retention.recording import (
     Access,
     Note,
@@ -26,7 +28,6 @@ from retention.rows import expiring
 from retention.rows.chained import Chained
 from retention.rows.columns import from_row
 from retention.rows.faults import DamagedRow, StoreError, UnknownId
-from retention.rows.forgotten import Forgotten
 from retention.rows.pages import Listing, Row
 from retention.rows.selection import Key, Selection, listings
 
@@ -34,6 +35,18 @@ Damaged = Callable[[str, str], None]
 Kept = TypeVar("Kept", bound=Record)
 
 _BY_TIME = ("started_at", "id")
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What became of the keys of rows that are forgotten, where a database needs them to forget.
+
+    How many keys were removed, how many (or bundles with some) are still there, and why: `problem`.
+    """
+
+    keys: int = 0
+    left: int = 0
+    problem: str = ""
 
 
 class Rows(Chained):
@@ -47,6 +60,11 @@ class Rows(Chained):
     worker: int | None = None
     whole = True
     """Whether what it does not know is known nowhere: not so in the journal of one host among several."""
+
+    @cached_property
+    def objects(self) -> ObjectRows:
+        """Where bytes lie in a store of objects."""
+        return ObjectRows(self)
 
     # receipts
 
@@ -284,17 +302,15 @@ class Rows(Chained):
     def keep_many(
         self, receipts: Sequence[Receipt], recordings: Sequence[Recording], sums: Sequence[Sum]
     ) -> None:
-        """Add them, or replace the whole rows; receipts first."""
+        """Add them, or replace the whole rows, each once; receipts first. Of no worker's calls."""
         with self.write():
-            for receipt in receipts:
-                self.keep_receipt(receipt)
-            for recording in recordings:
-                try:
-                    self.update_recording(recording)
-                except UnknownId:
-                    self.add_recording(recording)
+            self._ledger.keep_many("receipts", [row.to_json() for row in receipts])
+            self._ledger.keep_many("recordings", [row.to_json() for row in recordings])
             for sum in sums:
                 self.add_sum(sum)
+
+    def expect(self, rows: int) -> None:
+        """Prepare for this many new rows, before the transaction that adds them."""
 
     def _some(self, table: str, ids: Sequence[str | int]) -> list[Row]:
         marks = ", ".join("?" * len(ids))

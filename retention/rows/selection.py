@@ -14,7 +14,7 @@ from retention.rows.dialect import Dialect
 from retention.rows.pages import Listing, Query, Row
 
 _REFERENCE = 6  # characters: what a call's reference has, and an index
-_JOINED = "recordings CROSS JOIN receipts ON receipts.recording_id = recordings.id"  # in this order
+_OF_RECORDING = "receipts.recording_id = recordings.id"
 # the index of a condition has few rows, or more: the first that there is leads
 _LEADING = ("reference", "number", "held", "caller", "operator", "flagged", "status", "outcome", "decision")
 
@@ -94,10 +94,10 @@ def listings(
     conditions = [*others, *(condition for _, condition, _ in persons)]
     led = [(condition, leads) for _, condition, leads in _in_order([*named, *persons]) if leads is not None]
     if not led:
-        return [_listing(table, selection, behind, Condition(), conditions)]
+        return [_listing(table, selection, behind, (Condition(), *conditions), dialect)]
     condition, leads = led[0]
     rest = [one for one in conditions if one is not condition]
-    return [_listing(table, selection, behind, leading, rest) for leading in leads]
+    return [_listing(table, selection, behind, (leading, *rest), dialect) for leading in leads]
 
 
 def _in_order(
@@ -107,9 +107,11 @@ def _in_order(
 
 
 def _listing(
-    table: str, selection: Selection, behind: Key | None, leading: Condition, rest: list[Condition]
+    table: str, selection: Selection, behind: Key | None, conditions: Sequence[Condition], dialect: Dialect
 ) -> Listing:
-    """Calls by the state of their recordings are read from the recordings, which begin when they do."""
+    """The first condition leads. Calls by the state of their recordings are read from the recordings, which
+    begin when they do."""
+    leading, *rest = conditions
     joined = table == "receipts" and leading.of_recording
     first = "recordings" if joined else table
     stop = None if selection.until is None else to_text(selection.until)
@@ -118,7 +120,7 @@ def _listing(
     where = [one if first == "recordings" else _of_receipt(one) for one in rest if one.text]
     accepts = [one.accepts for one in (leading, *rest) if one.accepts is not None]
     return Listing(
-        table=_JOINED if joined else table,
+        table=f"recordings {dialect.join} receipts ON {_OF_RECORDING}" if joined else table,
         of=table,
         columns=f"{table}.*",
         order=(f"{first}.started_at", f"{first}.id"),

@@ -15,7 +15,9 @@ from retention.archive.archive import Archive
 from retention.recording import Access, Json, Recording, Status
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
+from retention.rows.store import UnknownId
 from retention.rules.use import discreet, nothing_to_use
+from retention.storage.recording_files import FileKind
 
 
 class HoldError(Exception):
@@ -75,6 +77,9 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
     With `renew` the new hold replaces the present one, and no purge can come in between. Raises HoldError,
     UnknownId, StoreError, ArchiveError, OSError.
     """
+    if (reason := why_not_placed(archive.store.recording(id), renew=renew)) is not None:
+        raise HoldError(reason)
+    archive.files.announce(id, FileKind.METADATA)
     with archive.store.write():
         recording = archive.store.recording(id)
         if (reason := why_not_placed(recording, renew=renew)) is not None:
@@ -84,12 +89,17 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
         detail = f"{verb}{hold.ground}, approved by {hold.approved_by}, to be reviewed {hold.review}"
         trace = replace(trace, action="hold", recording_id=id, reference=hold.reference, detail=detail)
         archive.store.add_access(discreet(trace, recording))
+        archive.files.hold(id, held=True)
         archive.change(held)
     return held
 
 
 def release(archive: Archive, id: str, trace: Access) -> Recording:
-    """Release a hold; the next purge removes what has expired. Raises the errors of `place`."""
+    """Release a hold; the next purge removes what has expired. Raises the errors of `place`.
+
+    What a store holds is let go once the row says so; where that fails, the next purge does it: `agree`.
+    """
+    archive.files.announce(id, FileKind.METADATA)
     with archive.store.write():
         recording = archive.store.recording(id)
         if recording.hold is None:
@@ -99,7 +109,31 @@ def release(archive: Archive, id: str, trace: Access) -> Recording:
         trace = replace(trace, action="release", recording_id=id, reference=reference)
         archive.store.add_access(discreet(trace, recording))
         archive.change(released)
+    archive.files.hold(id, held=False)
     return released
+
+
+def agree(archive: Archive) -> list[str]:
+    """Have a store of objects hold what rows hold, and nothing else; the recordings that it was not so of.
+
+    Raises StoreError, OSError.
+    """
+    store = archive.store
+    known = {row.id for row in store.objects.held()}
+    meant = {row.id for row in store.each_recording(Selection(held=True))}
+    other = [id for id in sorted(known | meant) if _differs(archive, id)]
+    for id in other:
+        with store.write():  # nobody places or releases it meanwhile
+            archive.files.hold(id, held=store.recording(id).hold is not None)
+    return other
+
+
+def _differs(archive: Archive, id: str) -> bool:
+    try:
+        row = archive.store.recording(id)
+    except UnknownId:
+        return False
+    return archive.files.differs(id, held=row.hold is not None)
 
 
 def is_overdue(recording: Recording, today: date) -> bool:

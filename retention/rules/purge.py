@@ -26,11 +26,12 @@ from retention.recording import (
     to_text,
 )
 from retention.rows.chain import ChainHead, is_personal
+from retention.rows.faults import DamagedRow
 from retention.rows.pages import COUNT, Listing, breathing
 from retention.rows.rows import Rows
-from retention.rows.faults import DamagedRow
 from retention.rows.store import Damaged, NoRoom, StoreError, UnknownId
 from retention.rules.copies import Copy, known_copies
+from retention.rules.hold import agree
 from retention.storage.recording_files import FileKind
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
@@ -168,6 +169,7 @@ def purge(
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
     erased = erase_pending(archive, at or now, failed)
+    failed += _agree(archive)
     uses = _forget_uses(store, analysed, failed)  # before this purge leaves its own
     planned, stays = _planned(archive, now, terms, failed)
     held = list(stays)
@@ -202,6 +204,7 @@ def purge(
 def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]) -> list[str]:
     """Try again to erase what should be erased by now; ids of what was. Raises StoreError, OSError."""
     erased = []
+    failed += [(id, str(error)) for id, error in archive.files.remove_rest().items()]
     for id in pending(archive, _into(failed)):
         try:
             erasure.finish(archive, id, now)
@@ -211,6 +214,15 @@ def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]
         except (OSError, StoreError, ArchiveError) as error:
             failed.append((id, str(error)))
     return erased
+
+
+def _agree(archive: Archive) -> list[tuple[str, str]]:
+    """What a store of objects would not hold, or let go, as rows do."""
+    try:
+        agree(archive)
+    except OSError as error:
+        return [("holds", str(error))]
+    return []
 
 
 def finish(archive: Archive, id: str, now: datetime) -> ChainHead:
@@ -239,7 +251,7 @@ def _begin(archive: Archive, ids: Sequence[str], trace: Access | None) -> list[s
         return _begin_rows(archive, ids, trace)
     except NoRoom:
         with archive.store.write():  # needs no room itself: the removed files make room for the rows
-            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))])
+            archive.remove([id for id in ids if archive.may_purge(archive.store.recording(id))], here=True)
             return _begin_rows(archive, ids, trace)
 
 

@@ -191,6 +191,31 @@ def _fifth(db: Database) -> None:
         db.execute(statement)
 
 
+@MIGRATIONS(name="0006_objects")
+def _sixth(db: Database) -> None:
+    """Where bytes lie in a store of objects: see `objects`. Not part of the chain, and has no names."""
+    _table(db, "objects").create(
+        {
+            "put": str,
+            "name": str,
+            "id": str,
+            "kind": str,
+            "version": str,
+            "bytes": int,
+            "sha256": str,
+            "state": str,
+            "held": int,
+            "at": str,
+            "since": str,
+            "told": int,
+        },
+        pk="put",
+        not_null={"name", "id", "kind", "bytes", "state", "held", "at", "told"},
+    )
+    for statement in _OF_OBJECTS:
+        db.execute(statement)
+
+
 # indexes for what is read often: few rows beside the tombstones and forgotten receipts kept forever
 _INDEXES = (
     "DROP INDEX idx_receipts_started_at",
@@ -233,6 +258,14 @@ _OF_APPROVALS = (
     "CREATE INDEX approvals_of_recordings ON approvals (recording_id)",
     "CREATE INDEX approvals_pending ON approvals (id) WHERE state = 'pending'",
     "CREATE INDEX approvals_personal ON approvals (id) WHERE salt IS NOT NULL",
+)
+
+_OF_OBJECTS = (
+    "CREATE INDEX objects_of_recordings ON objects (id)",
+    "CREATE INDEX objects_removing ON objects (since, id) WHERE state = 'removing'",
+    "CREATE INDEX objects_held ON objects (id, name) WHERE held = 1",
+    "CREATE INDEX objects_untold ON objects (at) WHERE told = 0",
+    "CREATE INDEX objects_by_name ON objects (name)",
 )
 
 

@@ -34,6 +34,10 @@ class SqliteTables:
         """Run a statement."""
         self._db.execute(sql, values)
 
+    def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each of these values."""
+        self._db.executemany(sql, every)
+
     def opened(self, table: str, rows: list[Row]) -> list[Row]:
         """They are as they went in."""
         return rows
@@ -45,6 +49,16 @@ class SqliteTables:
     def update(self, table: str, id: str | int, row: Row) -> None:
         """Write these columns of a row."""
         self.execute(updating(table, row), [*row.values(), id])
+
+    def insert_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Add whole rows, all with the same columns."""
+        for row in rows:
+            self.insert(table, row)
+
+    def update_many(self, table: str, rows: Sequence[Row]) -> None:
+        """Write whole rows that are there, by their ids."""
+        for row in rows:
+            self.update(table, row["id"], row)
 
 
 def inserting(table: str, columns: Collection[str]) -> str:

@@ -5,8 +5,8 @@ and an id cannot have a `/`.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from io import BufferedIOBase
 from pathlib import Path
@@ -16,6 +16,9 @@ from retention.storage import files, marks
 from retention.storage.files import Naming
 from retention.storage.marks import ArchiveError
 from retention.storage.recording_files import FORMATS, Area, FileKind
+
+FETCHED = ".fetched"
+"""The folder among the recordings for copies of what lies elsewhere: private, and gone after use."""
 
 ROW_KEYS = "rows"
 """The folder in the vault with the keys of rows that hosts share: see `retention.postgres.blobs`."""
@@ -41,6 +44,11 @@ class LocalFiles:
         self.base = base
         self._keys = f"{vault.name}/"
 
+    @property
+    def fetched(self) -> Path:
+        """The folder for copies of what lies elsewhere, which is no part of what is kept."""
+        return self.recordings / FETCHED
+
     def path(self, id: str, kind: FileKind) -> Path:
         """Where it is, or would be."""
         return self._folder(_area(kind)) / f"{_checked(id)}{_ENDS[kind]}"
@@ -60,7 +68,7 @@ class LocalFiles:
         try:
             with os.scandir(self._folder(area)) as there:
                 for entry in there:
-                    if area is Area.VAULT and entry.name == ROW_KEYS:
+                    if entry.name == (ROW_KEYS if area is Area.VAULT else FETCHED):
                         continue
                     yield f"{self._shown(area)}{entry.name}", _owner(entry.name, _OURS[area])
         except FileNotFoundError:
@@ -74,6 +82,9 @@ class LocalFiles:
 
     # bytes
 
+    def is_here(self, id: str, kind: FileKind) -> bool:
+        return True
+
     def exists(self, id: str, kind: FileKind) -> bool:
         return os.path.lexists(self.path(id, kind))
 
@@ -83,13 +94,23 @@ class LocalFiles:
     def written_at(self, id: str, kind: FileKind) -> datetime:
         return datetime.fromtimestamp(self.path(id, kind).stat().st_mtime, UTC)
 
+    def identity(self, id: str, kind: FileKind) -> tuple[object, ...]:
+        found = self.path(id, kind).stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
     def open(self, id: str, kind: FileKind) -> BufferedIOBase:
         return self.path(id, kind).open("rb")
+
+    def announce(self, id: str, kind: FileKind) -> None:
+        """Nothing to do: an unfinished file has another name, and goes with the recording."""
 
     def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
         path = self.path(id, kind)
         files.make_folder(path.parent)
         files.write_whole(path, content, naming)
+
+    def learn(self) -> None:
+        """Nothing to do: a folder tells what is in it."""
 
     # sound
 
@@ -104,8 +125,16 @@ class LocalFiles:
         path.chmod(0o600)
         return path.stat().st_size
 
-    def fetch(self, id: str, kind: FileKind) -> Path:
-        return self.path(id, kind)
+    def fetch(self, id: str, kind: FileKind) -> AbstractContextManager[Path]:
+        return nullcontext(self.path(id, kind))
+
+    # holds
+
+    def hold(self, id: str, *, held: bool) -> None:
+        """Nothing to do: whoever can remove a file here can do so anyhow."""
+
+    def differs(self, id: str, *, held: bool) -> bool:
+        return False
 
     # removal
 
@@ -113,15 +142,30 @@ class LocalFiles:
         folder, stem = self._folder(area), _checked(id)
         return files.unlink(folder / f"{stem}{suffix}" for suffix in _SUFFIXES[area])
 
+    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Mapping[str, OSError]:
+        return self.remove_here(area, ids)
+
+    def remove_rest(self) -> Mapping[str, OSError]:
+        return {}
+
+    def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
+        wrong: dict[str, OSError] = {}
+        gone = False
+        for id in ids:
+            try:
+                gone |= self.remove(area, id)
+            except OSError as error:
+                wrong[id] = error
+        if gone:
+            files.sync_folder(self._folder(area))
+        return wrong
+
     def remove_name(self, name: str) -> bool:
         path = self._named(name)
         gone = files.unlink([path])
         if gone:
             files.sync_folder(path.parent)
         return gone
-
-    def sync(self, area: Area) -> None:
-        files.sync_folder(self._folder(area))
 
     # steps
 

@@ -20,12 +20,13 @@ _LIMIT = 1 << 16  # bytes; no note of ours is longer
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
     """`to`: a URL without a password, or a path. `until`: when the first recording here expires; null where
-    none does. Times are UTC."""
+    none does. `database`: the file's name here, empty where it is none. Times are UTC."""
 
     to: str
     at: datetime
     until: datetime | None = None
     done: bool = False
+    database: str = ""
 
     def text(self) -> str:
         """As it is written."""
@@ -35,6 +36,7 @@ class Moved:
             "at": to_text(self.at),
             "until": self.until and to_text(self.until),
             "done": self.done,
+            "database": self.database,
         }
         return json.dumps(told)
 
@@ -61,6 +63,7 @@ def read_moved(path: Path) -> Moved | None:
             at=from_text(told["at"]),
             until=None if until is None else from_text(until),
             done=bool(told["done"]),
+            database=str(told["database"]),
         )
     except (ValueError, KeyError, TypeError) as wrong:
         raise RecordError(f"{path.name}: not readable") from wrong

@@ -1,6 +1,7 @@
 """Where everything beside the database lies: one value, made from the configuration, names it all.
 
 retention.db                 the database; SQLite's own files have names of its making
+shared.head                  the head of the chain that hosts share; the journal has its own
 retention.head               the chain's head (`head`), and .head.damaged, one that could not be read
 retention.turn               whose turn it is to write (`turn`)
 journal.written              a pipe: something was written that is to be shipped (`retention.journal`)
@@ -11,6 +12,7 @@ retention.moved              where its rows are now (`moved`)
 retention.restoring          while a backup is put back; .arriving, its database (`retention.backup`)
 round_robin.json             whose turn it is among the operators
 accounts.db                  who may log in (`retention.accounts`); never part of a backup
+moving                       a folder, while `migrate` moves files
 vault, stamps, edge          folders: sealed keys, time stamps, what Kamailio reads and writes
 """
 
@@ -31,6 +33,11 @@ class Places:
     def folder(self) -> Path:
         """Where all of it lies."""
         return self.database.parent
+
+    @property
+    def shared(self) -> "Places":
+        """Those beside a database that hosts share, whose journal this one is."""
+        return Places(self.database.with_name("shared.db"))
 
     @property
     def head(self) -> Path:
@@ -85,6 +92,15 @@ class Places:
     def moved(self) -> Path:
         """The file that says where its rows are now."""
         return self.database.with_suffix(".moved")
+
+    @property
+    def moving(self) -> "Places":
+        """A folder for copies on their way from one place to another."""
+        return Places(self.folder / "moving" / self.database.name)
+
+    def notes_of_moves(self) -> list[Path]:
+        """The files in this folder that say where rows have moved, or were to move."""
+        return sorted(self.folder.glob("*.moved")) if self.folder.is_dir() else []
 
     @property
     def restoring(self) -> Path:

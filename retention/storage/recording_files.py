@@ -1,16 +1,16 @@
 """The only access to what is kept of recordings besides their rows: sound, metadata, sealed keys.
 
 Code that needs bytes asks a `RecordingFiles`; no other code joins a path, lists a folder or unlinks. The
-files of this machine are one implementation (`local_files`), an object store can be another: it uses the same
-ids and kinds, takes sound from `spool` and gives it back by `fetch`.
+files of this machine are one implementation (`local_files`), objects of a store the other
+(`retention.objects`): it uses the same ids and kinds, takes sound from `spool` and gives it back by `fetch`.
 
 `archive` decides when a row says what, and in which order files are removed (key, sound, metadata). A
 refusal's mark does not wait for a store and is always a file of this machine: see `marks`.
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from io import BufferedIOBase
@@ -73,6 +73,9 @@ class RecordingFiles(Protocol):
 
     # bytes
 
+    def is_here(self, id: str, kind: FileKind) -> bool:
+        """Whether this machine has it: then reading it waits for nothing."""
+
     def exists(self, id: str, kind: FileKind) -> bool:
         """Whether anything has that name."""
 
@@ -82,14 +85,23 @@ class RecordingFiles(Protocol):
     def written_at(self, id: str, kind: FileKind) -> datetime:
         """When it was last written to (UTC). Raises FileNotFoundError."""
 
+    def identity(self, id: str, kind: FileKind) -> tuple[object, ...]:
+        """What tells these bytes from all that were ever there. Raises FileNotFoundError."""
+
     def open(self, id: str, kind: FileKind) -> BufferedIOBase:
-        """For reading, from its start; for the caller to close. Raises FileNotFoundError."""
+        """For reading, from any place; for the caller to close. Raises FileNotFoundError."""
+
+    def announce(self, id: str, kind: FileKind) -> None:
+        """Say that it will be written within a transaction, before it begins: a crash may undo that one."""
 
     def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
         """Replace it by `content`, durably: a crash leaves either the old or the new content.
 
         Each name appears inside the context `naming`, which may refuse it by raising.
         """
+
+    def learn(self) -> None:
+        """Find what is kept where its rows are lost: the only time that anything but a folder is listed."""
 
     # sound, which is made and read as files of this machine
 
@@ -106,22 +118,40 @@ class RecordingFiles(Protocol):
         `naming` as in `write`.
         """
 
-    def fetch(self, id: str, kind: FileKind) -> Path:
-        """The path of a file on this machine with these bytes, for reading; it may be missing."""
+    def fetch(self, id: str, kind: FileKind) -> AbstractContextManager[Path]:
+        """A file on this machine with these bytes, for reading; where they lie elsewhere, a private copy that
+        goes away again. Raises FileNotFoundError; where they lie here the file itself may be missing."""
+
+    # holds
+
+    def hold(self, id: str, *, held: bool) -> None:
+        """Have whatever keeps the recording refuse to remove it, or let it go; rows say so by themselves."""
+
+    def differs(self, id: str, *, held: bool) -> bool:
+        """Whether anything of it that is kept elsewhere is not known to be held so."""
 
     # removal
 
     def remove(self, area: Area, id: str) -> bool:
         """Remove all files of a recording there, its metadata last; whether there was any.
 
-        Also removes unfinished ones. A crash may undo it until `sync`.
+        Also removes unfinished ones. A crash of the machine may undo it.
         """
+
+    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Mapping[str, OSError]:
+        """Remove all files of these recordings there, durably; what went wrong, by id.
+
+        `anyhow`: also what is held: a caller has refused.
+        """
+
+    def remove_rest(self) -> Mapping[str, OSError]:
+        """Try again what could not be removed elsewhere; what still can't be, by id."""
+
+    def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
+        """Remove what lies on this machine alone, without waiting for anything else; what went wrong."""
 
     def remove_name(self, name: str) -> bool:
         """Remove one of `names`, also a file that is not ours, durably; whether it was still there."""
-
-    def sync(self, area: Area) -> None:
-        """Make removals there durable."""
 
 
 def format_of(text: str) -> FileKind:

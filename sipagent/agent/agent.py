@@ -43,10 +43,9 @@ from sipagent.agent.figures import Figures, Tally
 from sipagent.agent.hearing import concluded
 from sipagent.agent.legroom import OWN
 from sipagent.agent.livecall import LiveCall, LiveCalls
-from sipagent.agent.operators.asking import Answer, AskAgain, BoardLost, Claimed, Offered
+from sipagent.agent.operators.asking import Answer, AskAgain, BoardHeard, BoardLost, Claimed, Offered
 from sipagent.agent.operators.board_client import BoardClient, local_board_client
 from sipagent.agent.operators.lending import WEIGHED, Lending
-from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recorder import Recorder, TapFault
 from sipagent.agent.registration import Registrar
 from sipagent.agent.tapping import Tapping
@@ -65,7 +64,7 @@ AUDIT_S = 1.0  # between two looks at whether the engine has the legs that calls
 
 log = structlog.get_logger("sipagent.agent.agent")
 
-Told = Report | TapFault | Answer | BoardLost
+Told = Report | TapFault | Answer | BoardLost | BoardHeard
 """What comes into the inbox."""
 
 
@@ -80,7 +79,6 @@ class Agent:
         *,
         registers: bool,
         detectors: Detectors = NOBODY_LISTENS,
-        rota: Rota | None = None,
         board_client: BoardClient | None = None,
         ids: Ids | None = None,
         behind_edge: bool = False,
@@ -99,13 +97,12 @@ class Agent:
         self._tell_ready, self._ready = ready, False
         self._inbox: queue.SimpleQueue[Told] = queue.SimpleQueue()
         self._calls = LiveCalls()
-        self.tapping = Tapping(recorder, lambda id, reason: self._post_and_wake(TapFault(id, reason)))
+        self.tapping = Tapping(recorder, lambda id, reason: self.post_and_wake(TapFault(id, reason)))
         self._engine: Engine | None = None
         self._audit_due = 0.0
         self._reported_at = 0.0
-        self.lending = Lending(
-            board_client or local_board_client(admission, rota, recorder.later), self._inbox.put
-        )
+        board_client = board_client or local_board_client(admission, None, recorder.later)
+        self.lending = Lending(board_client, self._inbox.put)
         self.carrying = Carrying(
             calls=self._calls,
             rules=lambda: self.admission,
@@ -156,7 +153,8 @@ class Agent:
             self._calls.coming += 1
         self._inbox.put(report)
 
-    def _post_and_wake(self, report: Told) -> None:
+    def post_and_wake(self, report: Told) -> None:
+        """Put it there, and have it looked at; any thread but the SIP thread."""
         self._inbox.put(report)
         if self._engine:
             self._engine.wake()
@@ -167,7 +165,7 @@ class Agent:
         self.tapping.hear(leg, samples, at)
 
     def _concluded(self, leg: int, conclusion: Conclusion) -> None:
-        self._post_and_wake(OfLeg(leg, concluded(leg, conclusion)))
+        self.post_and_wake(OfLeg(leg, concluded(leg, conclusion)))
 
     # --- the rhythm ---
 
@@ -277,6 +275,8 @@ class Agent:
                 self._answered(engine, report)
             case BoardLost():
                 self.lending.lost()
+            case BoardHeard():
+                pass  # each turn looks at it
 
     def _told(self, engine: Engine, leg: int, fact: e.Fact) -> None:
         if call := self._calls.of_leg.get(leg):

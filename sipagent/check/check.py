@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from sipagent.check.hosts import host_findings
 from sipagent.check.keys import key_findings
 from sipagent.check.machine import (
     EngineFacts,
@@ -19,7 +20,9 @@ from sipagent.check.machine import (
     priority_finding,
     python_finding,
 )
+from sipagent.check.moved import moved_findings
 from sipagent.check.notice import prompt_findings
+from sipagent.check.objects import object_findings
 from sipagent.check.private import others_may_read, readable
 from sipagent.check.sampling import sampling_findings
 from sipagent.check.shared import shared_findings
@@ -47,9 +50,12 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *voice_findings(config),
         *shared_findings(config),
         *disk_findings(config, now),
+        *host_findings(config),
+        *moved_findings(config.places, now),
         *key_findings(config),
         *sampling_findings(config),
         *stamp_findings(config, now),
+        *object_findings(config, now),
         *engine_findings(config, engine_facts, now),
         *port_findings(config),
     ]
@@ -183,6 +189,9 @@ def page_findings(config: Config) -> Iterator[Finding]:
     for name, path in kept.items():
         if path is not None and path.exists() and others_may_read(found := path.stat()):
             yield warning(name, readable(found))
+    if config.shared and web.listen and web.oidc_issuer is None and config.places.accounts.exists():
+        alone = "who may log in is known to this host alone"
+        yield warning("web.listen", f"{alone}; accepted: the page on one host, or web.oidc_issuer")
 
 
 def _password(table: str, read: Callable[[], Login | None], path: Path | None) -> Finding:

@@ -10,7 +10,7 @@ from retention.archive.orphans import Orphan, orphans
 from retention.rows.store import StoreError
 from retention.storage.keys import KeysError, PublicKey, read_identity, read_public
 from sipagent.agent.recorder.recordable import VAULT, obstacles
-from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.agent.recorder.stored import archive_of, is_there, store_of
 from sipagent.config.finding import Finding, error, ok, warning
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _private(key: PrivateKey) -> Iterator[Finding]:
 
 def _vault(config: "Config") -> Iterator[Finding]:
     """The differences between the vault and the recordings."""
-    if not config.database.exists():
+    if not is_there(config):
         return
     with store_of(config) as store:
         found = orphans(archive_of(config, store))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from retention.sqlite.connection import fault_in
 from retention.storage.recording_files import has_metadata
-from sipagent.agent.recorder.stored import files_of
+from sipagent.agent.recorder.stored import is_here, spool_of
 from sipagent.check.edge import edge_findings
 from sipagent.check.private import readable
 from sipagent.check.retention import retention_findings
@@ -152,23 +152,28 @@ def _recordings(config: Config) -> Iterator[Finding]:
 
 def _database(config: Config, now: datetime) -> Iterator[Finding]:
     """Read the whole database, without changing it, and look for what should be gone by now."""
-    what, path = "retention.database", config.database
+    what, path = "retention.database" if is_here(config) else "cluster.journal", config.database
     if not path.exists():
         yield _no_database(config, path)
+        if is_here(config):
+            return
+    elif problem := fault_in(path):
+        if is_here(config):
+            yield error(what, f"{path}: {problem}; see `sipagent rebuild --help`")
+        else:
+            lost = "then what the shared database has not of it is lost"
+            yield error(what, f"{path}: {problem}; accepted: it moved away; {lost}")
         return
-    problem = fault_in(path)
-    if problem:
-        yield error(what, f"{path}: {problem}; see `sipagent rebuild --help`")
-        return
-    yield ok(what, f"{path} is whole")
-    if (found := path.stat()).st_mode & 0o077:
+    else:
+        yield ok(what, f"{path} is whole")
+    if path.exists() and (found := path.stat()).st_mode & 0o077:
         yield warning(what, readable(found))
     yield from retention_findings(config, now)
 
 
 def _no_database(config: Config, path: Path) -> Finding:
-    what = "retention.database"
-    if has_metadata(files_of(config)):
+    what = "retention.database" if is_here(config) else "cluster.journal"
+    if is_here(config) and has_metadata(spool_of(config)):
         return error(what, f"{path} is missing, but there are recordings: see `sipagent rebuild`")
     if not os.access(path.parent, os.W_OK):
         return error(what, f"{path} cannot be made: {path.parent} is missing or not writable")

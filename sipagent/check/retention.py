@@ -12,6 +12,7 @@ from retention.archive.archive import Archive
 from retention.archive.erasure import stuck
 from retention.archive.reserve import lasting_problems
 from retention.rows.chain_head import DAMAGED, ChainHeadError, damaged_path, read_head
+from retention.rows.faults import TryAgain
 from retention.rows.rows import Rows
 from retention.rows.store import StoreError
 from retention.rules.clock import ClockReading, read_clock, suspended
@@ -19,7 +20,7 @@ from retention.rules.hold import reviews_overdue
 from retention.rules.purge import OVERDUE, ahead_of, due, plan
 from retention.stamps.stamp import proven
 from retention.storage.places import Places
-from sipagent.agent.recorder.stored import archive_of, store_of
+from sipagent.agent.recorder.stored import archive_of, is_here, store_of
 from sipagent.config.finding import Finding, counted, error, ok
 from sipagent.config.load import Config
 from sipagent.service.purging import RESUMES
@@ -38,7 +39,8 @@ def retention_findings(
             yield _holds(store, now.astimezone(config.service.timezone))
             yield _chain(store, config.kept_places.head)
     except StoreError as problem:
-        yield error("retention.database", str(problem))
+        if is_here(config) or not isinstance(problem, TryAgain):  # that it does not answer has been said
+            yield error("retention.database", str(problem))
 
 
 def _purge(config: Config, store: Rows, now: datetime, read_clock: Callable[[], ClockReading]) -> Finding:

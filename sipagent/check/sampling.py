@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from sipagent.agent.recorder.stored import is_there
 from sipagent.config.finding import Finding, error, ok, warning
 from sipagent.config.load import Config
 from sipagent.config.sampling import Window
@@ -22,7 +23,7 @@ def _seed(config: Config) -> Iterator[Finding]:
     try:
         seed, mode = read_seed(path), path.stat().st_mode & 0o777
     except FileNotFoundError:
-        if config.database.exists():
+        if is_there(config):
             lost = "draws so far can no longer be repeated, unless a copy is put back"
             yield warning("seed", f"{path} is missing: made anew at the next start; {lost}")
         return

@@ -21,7 +21,7 @@ def shared_findings(config: Config) -> Iterator[Finding]:
     """Look at the server; no finding where this host has its own database."""
     if config.shared is None:
         return
-    from retention.postgres.looking import look_at  # slow to import; most hosts have a file
+    from retention.postgres.looking import is_local, look_at  # slow to import; most hosts have a file
 
     try:
         server = look_at(config.shared, config.shared_password())
@@ -30,7 +30,7 @@ def shared_findings(config: Config) -> Iterator[Finding]:
     except StoreError as problem:
         yield error(_WHAT, str(problem))
     else:
-        yield from server_findings(server, datetime.now(UTC), local=_is_local(config.shared))
+        yield from server_findings(server, datetime.now(UTC), local=is_local(config.shared))
 
 
 def server_findings(server: "Server", now: datetime, *, local: bool) -> Iterator[Finding]:
@@ -70,13 +70,3 @@ def _losing(name: str) -> Finding:
         said = "a standby that takes over may lack the newest rows, which no journal has any more"
         return warning(_WHAT, f"{said}; accepted: its name in synchronous_standby_names")
     return error(_WHAT, f"{name} is off: what it has acknowledged may be lost; accepted: on")
-
-
-def _is_local(conninfo: str) -> bool:
-    """Whether it is reached by a socket of this machine, or by its own loopback."""
-    from psycopg.conninfo import conninfo_to_dict
-
-    hosts = str(conninfo_to_dict(conninfo).get("host") or "").split(",")
-    return all(
-        not host or host.startswith("/") or host in ("localhost", "127.0.0.1", "::1") for host in hosts
-    )

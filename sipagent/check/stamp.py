@@ -9,6 +9,7 @@ from retention.stamps import authority
 from retention.stamps.authority import StampError
 from retention.stamps.stamp import newest
 from retention.storage.places import Places
+from sipagent.agent.recorder.stored import is_there
 from sipagent.config.finding import Finding, error, ok, warning
 from sipagent.config.load import Config
 
@@ -26,7 +27,7 @@ def stamp_findings(config: Config, now: datetime | None = None) -> Iterator[Find
     if url:
         yield ok("retention.timestamp_url", url)
     yield _certificates(ca)
-    if url and (config.shared or config.database.exists()):
+    if url and is_there(config):
         yield _newest(config.kept_places, now or datetime.now(UTC))
 
 

@@ -29,7 +29,7 @@ from retention.rows.store import Store, StoreError, UnknownId
 from retention.rules.lookup import ids_beginning, ids_meant
 from retention.rules.purge import Terms
 from retention.storage.recording_files import has_metadata
-from sipagent.agent.recorder.stored import archive_of, is_here, store_of
+from sipagent.agent.recorder.stored import archive_of, is_there, store_of
 from sipagent.config.errors import ConfigError, one_line
 from sipagent.languages import terminal
 from sipagent.languages.choice import LANGUAGES, of_arguments, of_environment, speaking
@@ -203,7 +203,7 @@ class Workplace:
         Raises ConfigError, StoreError.
         """
         database = self.config.database
-        there = make or database.exists() or not is_here(self.config)
+        there = make or is_there(self.config)
         store: Rows = store_of(self.config) if there else Store(":memory:")
         archive = archive_of(self.config, store)
         if not there and has_metadata(archive.files):

@@ -1,7 +1,8 @@
 """The figures for Prometheus. They are counted where things happen; here they get their names.
 
 A scrape copies plain counts of other threads and what `watch` saw last: it waits for no lock, no disk and no
-call. Nothing in it leads to a person. Counts start at zero with the process. (Names: Prometheus, "Metric and
+call. Nothing in it leads to a person. Counts start at zero with the process. What `watch` saw is of all hosts
+that share a database, but for disk and obstacles; all else is of this one. (Names: Prometheus, "Metric and
 label naming".)
 """
 
@@ -13,6 +14,8 @@ from prometheus_client.registry import Collector
 
 from sipagent import __version__
 from sipagent.agent.figures import Figures
+from sipagent.service.hosts.shipping import Shipping, ShippingFigures
+from sipagent.service.hosts.storing import Storing, StoringFigures
 from sipagent.service.purging import Purging
 from sipagent.service.watch import Observation, Watch
 
@@ -33,13 +36,37 @@ class Counting(Protocol):
         """Whether the trunk's registrar knows us; None without a registrar."""
 
 
+class SharedBoard(Protocol):
+    """The board of all hosts; implemented by `sipagent.service.hosts.board.HostBoard`."""
+
+    @property
+    def shared(self) -> bool | None:
+        """Whether all have one just now; None where there is one host."""
+
+    @property
+    def losses(self) -> int:
+        """How often it did not answer."""
+
+
 class Metrics(Collector):
     """What the parts of a running service have counted."""
 
-    def __init__(self, counting: Counting, purging: Purging, watch: Watch) -> None:
+    def __init__(
+        self,
+        counting: Counting,
+        purging: Purging,
+        watch: Watch,
+        *,
+        board: SharedBoard | None = None,
+        shipping: Shipping | None = None,
+        stored: Storing | None = None,
+    ) -> None:
         self._counting = counting
         self._purging = purging
         self._watch = watch
+        self._board = board
+        self._shipping = shipping
+        self._stored = stored
 
     def collect(self) -> Iterable[Metric]:
         """All of it, as it is now."""
@@ -47,7 +74,22 @@ class Metrics(Collector):
         yield InfoMetricFamily("sipagent_build", "The program.", {"version": __version__})
         yield from self._calls(figures)
         yield from self._faults(figures)
+        if self._board and self._board.shared is not None:
+            yield _gauge(
+                "sipagent_board_shared",
+                "Whether the operators of all hosts are one board just now.",
+                self._board.shared,
+            )
+            yield _counter(
+                "sipagent_board_losses",
+                "How often the board of all hosts did not answer, and this host went on alone.",
+                self._board.losses,
+            )
         yield from self._purges()
+        if self._shipping is not None:
+            yield from _shipped(self._shipping.figures)
+        if self._stored is not None:
+            yield from _stored(self._stored.figures)
         if (seen := self._watch.latest) is not None:
             yield from _seen(seen)
 
@@ -127,6 +169,39 @@ class Metrics(Collector):
             "When the last purge by the agent ended, since the epoch; 0: none since it started.",
             self._purging.last_success,
         )
+
+
+def _shipped(figures: ShippingFigures) -> Iterator[Metric]:
+    yield _gauge("sipagent_shared_database_up", "Whether the shared database answers this host.", figures.up)
+    yield _gauge(
+        "sipagent_journal_rows_waiting", "Rows that the shared database does not have yet.", figures.rows
+    )
+    yield _gauge("sipagent_journal_lag_seconds", "For how long the first of them has waited.", figures.lag_s)
+    yield _gauge(
+        "sipagent_journal_used_ratio", "The part of the room for the journal that is used.", figures.used
+    )
+    yield _counter("sipagent_rows_shipped", "Rows that went into the shared database.", figures.shipped)
+    yield _counter("sipagent_shipping_failures", "Attempts to ship that failed.", figures.failures)
+
+
+def _stored(figures: StoringFigures) -> Iterator[Metric]:
+    yield _gauge(
+        "sipagent_object_store_up", "Whether the object store took what was last sent.", not figures.away
+    )
+    yield _gauge(
+        "sipagent_uploads_behind_seconds",
+        "For how long what is not in the object store has waited.",
+        figures.behind_s,
+    )
+    yield _gauge("sipagent_uploads_waiting_bytes", "What is not in the object store yet.", figures.waiting)
+    yield _counter("sipagent_uploaded_bytes", "What the object store has taken.", figures.sent)
+    yield _counter("sipagent_upload_failures", "What it did not take.", figures.upload_failures)
+    yield _gauge(
+        "sipagent_removals_pending",
+        "Recordings of which something should have gone from the object store a minute ago.",
+        figures.unremoved,
+    )
+    yield _counter("sipagent_removal_failures", "What it did not remove.", figures.removal_failures)
 
 
 def _seen(seen: Observation) -> Iterator[Metric]:

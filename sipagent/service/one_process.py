@@ -13,21 +13,27 @@ from ipaddress import ip_network
 import structlog
 
 from retention.archive.reserve import Reserve
+from retention.journal.shipping import Presence
 from sipagent import __version__
 from sipagent.agent.admission import tones
 from sipagent.agent.agent import Agent
 from sipagent.agent.engine import Credentials, EngineSettings
+from sipagent.agent.operators.asking import BoardHeard
+from sipagent.agent.operators.board_client import local_board_client
 from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
-from sipagent.agent.recorder.stored import archive_of, journal_of
+from sipagent.agent.recorder.stored import archive_of_calls, journal_of
 from sipagent.config.layout import EngineLimits, calls_alone
 from sipagent.config.load import Config, ConfigError, load, uri_host
 from sipagent.edge.addresses import addresses, looked_up
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
 from sipagent.service.engine_limits import limits_for
+from sipagent.service.hosts.board import HostBoard
+from sipagent.service.hosts.completing import among_hosts
+from sipagent.service.hosts.storing import storing
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
@@ -54,32 +60,45 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
     heed(orders)
     systemd.say(BEFORE_CALLS)
     with journal_of(config) as store:
-        archive = archive_of(config, store)
+        archive = archive_of_calls(config, store)
         reserve = Reserve(config.places.reserve(), config.capacity.calls)
         recorder = Recorder(archive, config.recording.format, alert, config.recording.recipients, reserve)
         registers = config.trunk.registrar is not None
-        rota = Rota(config.places.rota)
+        board = HostBoard(config, local_board_client(rules, Rota(config.places.rota), recorder.later))
         agent = Agent(
             rules,
             recorder,
             tones(),
             registers=registers,
             detectors=detectors_of(config),
-            rota=rota,
+            board_client=board.client,
             ready=lambda: _tell_ready(systemd),
         )
+        board.wake(lambda: agent.post_and_wake(BoardHeard()))
         purging = Purging(config, alert)
         watch = Watch(lambda: purging.config)
         engine = PjsipEngine(replace(engine_settings(config, agent), players=limits_for(config).players))
         engine.start()  # first: a second agent on this port must not touch what the first agent keeps
         try:
             _fit(config, engine.limits)
-            with alone_on(config), figures_told(config, Metrics(agent, purging, watch), watch):
+            with (
+                alone_on(config),
+                among_hosts(config, alert) as shipping,
+                storing(config, alert) as stored,
+                figures_told(
+                    config,
+                    Metrics(agent, purging, watch, board=board, shipping=shipping, stored=stored),
+                    watch,
+                ),
+                board,
+            ):
+                if shipping is not None:
+                    shipping.presence = lambda: Presence(agent.calls, agent.draining)
                 agent.reload(with_seed(rules, config))
                 edge = config.places.reserve("edge")  # if it existed before
                 take_in_reserves(store, [edge], alert)
                 recover(archive, config.recording.format, datetime.now(UTC), alert)
-                _serve(config, agent, engine, purging, orders, systemd=systemd)
+                _serve(config, agent, engine, purging, orders, systemd=systemd, board=board)
         finally:
             engine.stop()
     log.info("stopped")
@@ -100,8 +119,18 @@ def _tell_ready(systemd: Systemd) -> None:
 
 
 def _serve(
-    config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders, *, systemd: Systemd
+    config: Config,
+    agent: Agent,
+    engine: PjsipEngine,
+    purging: Purging,
+    orders: Orders,
+    *,
+    systemd: Systemd,
+    board: HostBoard,
 ) -> None:
+    def stop() -> bool:
+        return _stop(config, agent, engine, purging, orders, systemd=systemd, board=board)
+
     purging.start()
     agent.recorder.start()
     agent.listener.start()
@@ -113,7 +142,7 @@ def _serve(
         shape="one process, for this machine alone: no network may reach it",
     )
     try:
-        agent.run(engine, lambda: _stop(config, agent, engine, purging, orders, systemd=systemd))
+        agent.run(engine, stop)
     finally:
         agent.listener.stop()
         agent.recorder.stop()
@@ -121,7 +150,14 @@ def _serve(
 
 
 def _stop(
-    config: Config, agent: Agent, engine: PjsipEngine, purging: Purging, orders: Orders, *, systemd: Systemd
+    config: Config,
+    agent: Agent,
+    engine: PjsipEngine,
+    purging: Purging,
+    orders: Orders,
+    *,
+    systemd: Systemd,
+    board: HostBoard,
 ) -> bool:
     """Called in every turn of the agent: whether to end."""
     now = time.monotonic()
@@ -130,7 +166,9 @@ def _stop(
         systemd.reload(lambda: _reload(config, agent, purging))
     systemd.look(
         now,
-        lambda: status_of(agent.calls, agent.limit, agent.has_registered, draining=agent.draining),
+        lambda: status_of(
+            *(agent.calls, agent.limit, agent.has_registered), draining=agent.draining, lacks=board.lacks()
+        ),
     )
     if orders.ending_at is None:
         return False

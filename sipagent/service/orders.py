@@ -48,6 +48,11 @@ class Wake:
         with suppress(BlockingIOError):
             self._hears.recv(4096)
 
+    def wake(self) -> None:
+        """Make it readable; any thread."""
+        with suppress(OSError):  # it is readable already, or closed
+            self._says.send(b".")
+
     def close(self) -> None:
         signal.set_wakeup_fd(-1)
         self._hears.close()

@@ -12,11 +12,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
 
 from retention.archive.archive import ArchiveError
+from retention.rows.faults import TryAgain
 from retention.rows.rows import Rows
 from retention.rows.store import StoreError
 from retention.rules.clock import ClockReading, look, read_clock
@@ -29,6 +31,7 @@ from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config
 from sipagent.edge.files import forget_old_dialogs
 
+PURGING = "purge"  # what one host does at a time
 EVERY_S = 3600.0
 ERASE_S = 60.0
 SHARE = 20  # at most one part in this many of the time is spent looking for what must be erased
@@ -110,7 +113,10 @@ class Purging:
         terms = Terms(
             period=kept.period, receipts_period=kept.receipts_period, analysis_period=kept.analysis_period
         )
-        with store_of(self._place) as store:
+        with store_of(self._place) as store, store.alone(PURGING) as alone:
+            if not alone:
+                log.info("purged_elsewhere", detail="another host is at it")
+                return
             reading = self._read_clock()
             why = look(store, reading, proven(store, kept.timestamp_ca))
             self._suspended = why is not None
@@ -139,6 +145,9 @@ class Purging:
             archive = archive_of(self._place, store)
             for id in erase_pending(archive, datetime.now(UTC), failed):
                 log.info("erased", id=id)
+        if self._place.shared is not None:
+            with suppress(TryAgain):  # of which `shipping` tells
+                self._erase_shared(failed)
         now = time.monotonic()
         self._unerased = {id: at for id, at in self._unerased.items() if id in dict(failed)}
         for id, reason in failed:
@@ -146,6 +155,13 @@ class Purging:
             if now - self._unerased.get(id, -EVERY_S) >= EVERY_S:
                 self._unerased[id] = now
                 self._alert(f"{id} must be erased, and is not: {reason}; it is tried again every minute")
+
+    def _erase_shared(self, failed: list[tuple[str, str]]) -> None:
+        """What hosts that are gone have left; what a living one is at, it does as well."""
+        with store_of(self._place) as store, store.alone(PURGING) as alone:
+            if alone:
+                for id in erase_pending(archive_of(self._place, store), datetime.now(UTC), failed):
+                    log.info("erased", id=id)
 
     def _look_after(self, store: Rows, now: datetime) -> None:
         zone = self._config.service.timezone

@@ -18,6 +18,7 @@ import structlog
 
 from retention.archive.progress import is_at_work
 from retention.archive.reserve import Reserve
+from retention.journal.shipping import Presence
 from retention.recording import Receipt
 from sipagent import __version__
 from sipagent.agent.admission import Admission
@@ -27,7 +28,7 @@ from sipagent.agent.operators.rota import Rota
 from sipagent.agent.recorder.jobs import Worker
 from sipagent.agent.recorder.recordable import refuse_unrecordable
 from sipagent.agent.recorder.recovery import recover
-from sipagent.agent.recorder.stored import archive_of, journal_of
+from sipagent.agent.recorder.stored import archive_of_calls, journal_of
 from sipagent.config.finding import counted
 from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
@@ -42,6 +43,9 @@ from sipagent.edge.rejected import RejectedCall
 from sipagent.edge.rpc import EdgeError
 from sipagent.logs import alert, configure_log
 from sipagent.service.engine_limits import engine_limits, limits_for
+from sipagent.service.hosts.board import HostBoard
+from sipagent.service.hosts.completing import among_hosts
+from sipagent.service.hosts.storing import storing
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, Wake, heed
 from sipagent.service.processes.children import Child, asked, end_server
@@ -210,6 +214,7 @@ class Service:
         config = specs.config
         specs.rules = with_seed(specs.rules, config)
         self.specs = specs
+        shipping = stack.enter_context(among_hosts(config, alert))  # it ends after all that writes
         reserve = Reserve(config.places.reserve("edge"), 0)
         self.rejections = Rejections(lambda: journal_of(config), specs.rules, alert, reserve)
         stack.enter_context(_running(self.rejections))  # it ends after the edge, which may report to the end
@@ -218,8 +223,10 @@ class Service:
         stack.callback(_recover, config)  # what a worker left that died while it drained
         writer = stack.enter_context(_running(Worker("rota", alert)))
         rota = Rota(config.places.rota)
-        board_client = local_board_client(specs.rules, rota, writer.put)
-        self.sharing = Sharing(specs.rules, board_client, self._tell, self.rejections.figures)
+        board = HostBoard(config, local_board_client(specs.rules, rota, writer.put))
+        board.wake(wake.wake)
+        stack.enter_context(board)
+        self.sharing = Sharing(specs.rules, board.client, self._tell, self.rejections.figures)
         self.supervisor = Supervisor(
             care,
             self.sharing,
@@ -227,11 +234,16 @@ class Service:
             orders,
             wake,
             systemd=systemd,
+            lacks=board.lacks,
             gives_way_s=lambda: _gives_way_s(config.trunk.shared_address),
         )
+        if shipping is not None:
+            shipping.presence = lambda: Presence(self.sharing.calls, self.supervisor.draining)
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
-        stack.enter_context(figures_told(config, Metrics(self.sharing, self.purging, watch), watch))
+        stored = stack.enter_context(storing(config, alert))
+        metrics = Metrics(self.sharing, self.purging, watch, board=board, shipping=shipping, stored=stored)
+        stack.enter_context(figures_told(config, metrics, watch))
 
     def _edge(self, stack: ExitStack) -> EdgeCare:
         """Our own Kamailio, started, or the administrator's, which we do not control."""
@@ -309,7 +321,7 @@ def _look_at_certificate(config: Config, plan: Plan) -> None:
 def _recover(config: Config) -> None:
     """Recover what no worker is working on any more."""
     with journal_of(config) as store:
-        archive = archive_of(config, store)
+        archive = archive_of_calls(config, store)
         recover(archive, config.recording.format, datetime.now(UTC), alert)
 
 

@@ -114,7 +114,7 @@ class ChildSlot:
 
 
 class Supervisor:
-    """For one thread only. `wake`: readable when a signal has come."""
+    """For one thread only. `wake`: readable when a signal has come; `lacks`: what else is missing."""
 
     def __init__(
         self,
@@ -125,6 +125,7 @@ class Supervisor:
         wake: "WakeSource",
         *,
         systemd: Systemd,
+        lacks: Callable[[], list[str]] = list,
         gives_way_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`gives_way_s`: at its end it says for so long that it drains, and takes what comes all the same."""
@@ -134,6 +135,7 @@ class Supervisor:
         self.orders = orders
         self._wake = wake
         self._systemd = systemd
+        self._lacks = lacks
         self._was_ready = False
         self._gives_way_s = gives_way_s
         self._drains_at: float | None = None  # it gives way until then
@@ -299,6 +301,7 @@ class Supervisor:
         lacks = [f"{name} is not ready" for name, is_ready in ready.items() if not is_ready]
         if not self.care.up:
             lacks.append("the edge is not up")
+        lacks += self._lacks()
         calls, limit = self.shared.calls, self.shared.limit
         ends = self._drains_at is not None
         return status_of(calls, limit, registered, draining=ends, lacks=lacks)

@@ -2,7 +2,8 @@
 
 A span is a series of chunks (media/recording/chunks.py). Of a sealed recording they are the stored bytes of
 the streams that hold it, which nobody can open here. What is kept in clear becomes chunks as it is asked for.
-Nothing is written, and no more of a file is held than the piece that is on its way.
+Nothing is written, and no more of a file is held than the piece that is on its way. Where files lie in a
+store of objects, a span is asked for by its bytes alone.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from io import FileIO
+from io import BufferedIOBase, UnsupportedOperation
 from typing import Any, Generic, TypeVar
 
 from media.recording.chunks import CHANNELS, Chunk, ChunkNote, Kind, pack
@@ -27,12 +28,14 @@ LONGEST_S = 120
 """How much sound a span holds at most, besides the rest of its last stream."""
 
 _MISSING = Reason("its file is missing")
+_NO_FILE = Reason("its file is not a regular file")
+_REMOVED = Reason("it was removed meanwhile")
 REMEMBERED = 64  # files of which it is known where their streams begin, and that they are whole
 _PIECE = 1 << 17  # bytes
 _T = TypeVar("_T")
 
-Identity = tuple[int, int, int, int]
-"""Of a file: device, inode, size, and when it was last written to, in ns."""
+Identity = tuple[object, ...]
+"""Of the bytes of a file: what no other that was ever there has."""
 
 
 class SoundError(Exception):
@@ -80,16 +83,21 @@ class Sounds:
         if kind is None:
             raise SoundGone(why or _MISSING)
         try:
-            file = FileIO(os.open(self._files.fetch(recording.id, kind), os.O_RDONLY | os.O_CLOEXEC))
+            file = self._files.open(recording.id, kind)
         except FileNotFoundError as error:
             raise SoundGone(_MISSING) from error
+        except IsADirectoryError as error:
+            raise SoundError(_NO_FILE) from error
         try:
-            identity = _identity(file)
+            identity = _identity(file) or self._files.identity(recording.id, kind)
             if self._hashes.get(identity, lambda: _sha256(file)) != recording.sha256:
                 raise SoundError(Reason("its file is not the one that was recorded: its hash differs"))
             if kind is FileKind.SEALED:
-                return _Sealed(file, identity, self._streams.get(identity, lambda: find_streams(file)))
-            return _InClear(file, identity)
+                return _Sealed(file, self._streams.get(identity, lambda: find_streams(file)))
+            return _InClear(file)
+        except FileNotFoundError as error:
+            file.close()
+            raise SoundGone(_MISSING) from error
         except BaseException:
             file.close()
             raise
@@ -106,9 +114,9 @@ class Sounds:
 class Sound:
     """The open file of one recording."""
 
-    def __init__(self, file: FileIO, identity: Identity) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         self.file = file
-        self.size = identity[2]
+        self.size = file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
         """Let the file go."""
@@ -117,16 +125,23 @@ class Sound:
     def whole(self, first: int, end: int) -> Iterator[bytes]:
         """The stored bytes `first` to `end`, and then the file is closed. Raises SoundGone, OSError."""
         try:
+            self.file.seek(first)
             while first < end:
-                if os.fstat(self.file.fileno()).st_nlink == 0:
-                    raise SoundGone(Reason("it was removed meanwhile"))
-                piece = os.pread(self.file.fileno(), min(_PIECE, end - first), first)
+                self._refuse_removed()
+                piece = self.file.read(min(_PIECE, end - first))
                 if not piece:
                     return
                 yield piece
                 first += len(piece)
+        except FileNotFoundError as error:
+            raise SoundGone(_REMOVED) from error
         finally:
             self.close()
+
+    def _refuse_removed(self) -> None:
+        """A file of this machine can still be read without a name. Raises SoundGone."""
+        if (descriptor := _descriptor(self.file)) is not None and os.fstat(descriptor).st_nlink == 0:
+            raise SoundGone(_REMOVED)
 
     def span(self, from_s: float, to_s: float) -> Span:
         """The sound from `from_s` to `to_s`, in s; the file is closed once all pieces are taken.
@@ -137,8 +152,8 @@ class Sound:
 
 
 class _Sealed(Sound):
-    def __init__(self, file: FileIO, identity: Identity, streams: Streams) -> None:
-        super().__init__(file, identity)
+    def __init__(self, file: BufferedIOBase, streams: Streams) -> None:
+        super().__init__(file)
         self._streams = streams
 
     def span(self, from_s: float, to_s: float) -> Span:
@@ -177,8 +192,7 @@ class _InClear(Sound):
         try:
             decoded.seek(first)
             while first < last:
-                if os.fstat(self.file.fileno()).st_nlink == 0:
-                    raise SoundGone(Reason("it was removed meanwhile"))
+                self._refuse_removed()
                 payload = bytes(decoded.buffer_read(min(rate, last - first), dtype="int16"))
                 frames = len(payload) // (2 * CHANNELS)
                 if not frames:
@@ -230,14 +244,28 @@ def _positions(from_s: float, to_s: float, rate: int) -> tuple[int, int]:
     return first, max(first + 1, int(min(to_s, from_s + LONGEST_S) * rate + 1e-3))
 
 
-def _identity(file: FileIO) -> Identity:
-    """Raises SoundError: not a file."""
-    found = os.fstat(file.fileno())
+def _descriptor(file: BufferedIOBase) -> int | None:
+    """None for what lies elsewhere."""
+    try:
+        return file.fileno()
+    except UnsupportedOperation:
+        return None
+
+
+def _identity(file: BufferedIOBase) -> Identity | None:
+    """That of the open file itself; None for what lies elsewhere. Raises SoundError: not a file."""
+    if (descriptor := _descriptor(file)) is None:
+        return None
+    found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        raise SoundError(Reason("its file is not a regular file"))
+        raise SoundError(_NO_FILE)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _sha256(file: FileIO) -> str:
+def _sha256(file: BufferedIOBase) -> str:
+    """A file's SHA-256, in hexadecimal."""
+    digest = hashlib.sha256()
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return digest.hexdigest()

@@ -14,6 +14,7 @@ from tests.cluster.plan import Fault, Kind
 from tests.cluster.site import Site
 
 OF_A_HOST = ("process", "host", "drain")
+OF_THE_DATABASE = ("database", "promotion", "database_pauses", "standby", "cut_database", "stall_database")
 
 
 class Going:
@@ -23,7 +24,8 @@ class Going:
         self._site, self._fault, self._began, self._chance = site, fault, began, chance
         self.what: str = fault.kind
         self.harms: list[Harm] = []
-        self.engines_away: tuple[int, int] | None = None  # ns
+        self.wrong: list[str] = []  # hosts that ended as they should not
+        self.database_away: tuple[int, int] | None = None  # ns
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="fault")
         self._job = self._pool.submit(self._run)
 
@@ -36,8 +38,8 @@ class Going:
         time.sleep(self._fault.lasts_s)
         if self._fault.kind in OF_A_HOST:
             self.harms.append(Harm(self._fault.host, from_ns, time.monotonic_ns()))
-        else:
-            self.engines_away = (from_ns, time.monotonic_ns())
+        elif self._fault.kind in OF_THE_DATABASE:
+            self.database_away = (from_ns, time.monotonic_ns())
 
     def _ways(self) -> dict[Kind, Callable[[], None]]:
         host, engines = self._site.hosts[self._fault.host], self._site.engines
@@ -66,8 +68,15 @@ class Going:
         self._pool.shutdown()
         self._site.engines.heal()
         for host in self._site.hosts.values():
-            if self._fault.kind == "drain" and host.name == self._fault.host:
-                host.agent.stop(60)
+            hit = host.name == self._fault.host
+            if hit and self._fault.kind == "drain":
+                code = host.agent.stop(60)
+            else:
+                code = 0 if host.up or (hit and self._fault.kind in OF_A_HOST) else host.agent.child.wait()
+            if code:
+                self.wrong.append(
+                    f"host {host.name} ended by itself, with {code}: {host.agent.child.tail(3)}"
+                )
             if not host.up:
                 host.start(wait=False)
         for host in self._site.hosts.values():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from signal import SIGKILL, SIGSTOP
 from typing import Any
 
+from retention.rows.selection import Selection
+from sipagent.agent.recorder.stored import store_of
+from sipagent.config.load import load
 from tests.attack.site import descendants
 from tests.cluster.engines import Engines, Lines
 from tests.peers.agent import SEARCH_PATH, Json, RunningAgent
@@ -139,14 +142,15 @@ class Host:
         )  # fmt: skip
         return Answered(done.returncode, done.stdout, done.stderr)
 
-    def rows(self, *arguments: str) -> list[Json]:
-        """What a listing with `--json` says; raises PeerError."""
-        answered = self.ask(*arguments, "--json")
-        if answered.code:
-            raise PeerError(f"{self.name}: sipagent {' '.join(arguments)}: {answered.said}")
-        found = json.loads(answered.out)
-        rows: list[Json] = found if isinstance(found, list) else [found]
-        return rows
+    def receipts(self, since: datetime) -> list[Json]:
+        """As `calls --json` lists them, out of what all hosts share. Raises StoreError."""
+        with store_of(load(self.agent.config)) as store:
+            return [row.to_json() for row in store.receipts(Selection(since=since))]
+
+    def recordings(self) -> list[Json]:
+        """As `list --json` lists them, out of what all hosts share. Raises StoreError."""
+        with store_of(load(self.agent.config)) as store:
+            return [row.to_json() for row in store.recordings()]
 
 
 def _kill(pid: int) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import psycopg
 
+from retention.rows.faults import StoreError
 from tests.cluster import judging, plan
 from tests.cluster.faults import Going
 from tests.cluster.host import Answered, Host
-from tests.cluster.judging import Known
+from tests.cluster.judging import Harm, Known
 from tests.cluster.phones import NUMBERS, Caller, Told
 from tests.cluster.searching import files_below, words_in
 from tests.cluster.site import Site
-from tests.peers.agent import Json
-from tests.peers.process import PeerError
 
 SETTLE_S = 60.0
 LOOK_S = 0.3
@@ -59,9 +58,9 @@ class Rounds:
         since = datetime.now(UTC)
         self.site.forget_calls()
         told, going = self._calls(drawn, chance)
-        wrong = self._settle(told, since)
-        rows = self._ask_rows("calls", since)
-        known, wrong_receipts = judging.receipts_of(told, rows)
+        wrong = going.wrong + self._settle(told, since, going.harms)
+        rows = self.site.anyone().receipts(since)
+        known, wrong_receipts = judging.receipts_of(told, rows, going.harms)
         wrong += wrong_receipts
         wrong += judging.refusals(told, known, going.harms)
         wrong += judging.operators(self.site.spans())
@@ -86,7 +85,7 @@ class Rounds:
     def search(self) -> list[str]:
         """Look into everything, whatever the round."""
         wrong: list[str] = []
-        recordings = {row["id"]: row for row in self.site.anyone().rows("list")}
+        recordings = {row["id"]: row for row in self.site.anyone().recordings()}
         wrong += judging.stores(self.known.values(), judging.Kept(recordings, self.site.search()))
         wrong += [
             f"a number in clear: {one}" for one in words_in(self.site.database_files(), [NUMBERS.encode()])
@@ -108,19 +107,16 @@ class Rounds:
         going.end()
         return [caller.told for caller in callers], going
 
-    def _settle(self, told: list[Told], since: datetime) -> list[str]:
+    def _settle(self, told: list[Told], since: datetime, harms: Sequence[Harm] = ()) -> list[str]:
         """Wait until nothing is on its way any more; what still is after a minute."""
-        wanted = {one.answered.call_id for one in told if one.answered}
         until = time.monotonic() + SETTLE_S
         while True:
             left = self._unsettled()
             if not left:
                 try:
-                    missing = wanted - {row["call_id"] for row in self._ask_rows("calls", since)}
-                except PeerError as error:
+                    left = judging.receipts_of(told, self.site.anyone().receipts(since), harms)[1]
+                except StoreError as error:
                     left = [str(error)]
-                else:
-                    left = [f"no receipt of {one}" for one in sorted(missing)]
             if not left:
                 return []
             if time.monotonic() > until:
@@ -149,13 +145,10 @@ class Rounds:
             left.append(str(error))
         return left
 
-    def _ask_rows(self, command: str, since: datetime) -> list[Json]:
-        return self.site.anyone().rows(command, "--since", f"{since:%Y-%m-%d %H:%M:%S}")
-
     def _rings(self, going: Going) -> list[str]:
         """Phones in a call that were rung for another, though nothing kept the hosts from knowing."""
         away = [(harm.from_ns, harm.to_ns) for harm in going.harms]
-        away += [going.engines_away] if going.engines_away else []
+        away += [going.database_away] if going.database_away else []
         rung = [at for at in self.site.rung_while_busy() if not any(a <= at <= b + AWAY_NS for a, b in away)]
         return [f"{len(rung)} times a phone in a call was rung for another"] if rung else []
 
@@ -175,7 +168,7 @@ class Rounds:
             ]
             going.end()
             decided = [job.result() for job in jobs]
-        wrong = []
+        wrong = going.wrong
         for (one, then), said in zip(asked, decided, strict=True):
             answered = said if _is_decided(said) else self._ask(self.site.anyone(), one, then)
             if not _is_decided(answered):

@@ -82,5 +82,10 @@ class BoardLost:
     """The link has ended, and with it the board."""
 
 
+@dataclass(frozen=True, slots=True)
+class BoardHeard:
+    """The way to the board of all hosts has something to be looked at."""
+
+
 Asked = Seek | Claim | Release | Served | Leave
 Answer = Offered | Claimed | AskAgain

@@ -1,5 +1,5 @@
-"""The thread `board`: the way to the board of all hosts. Nobody waits for it: it is told, and what it hears
-is fetched.
+"""The thread `board`: the way to the board of all hosts. Nobody waits for it: it is told, and asked what it
+has heard.
 
 What is asked on one connection is answered on that one: with the next one a host begins by telling all.
 """
@@ -101,7 +101,7 @@ FromThread = Connected | Heard | MayAsk | Lost
 
 
 class BoardThread:
-    """`connect` raises BoardAway; `woken` is called when there is something to fetch, and must not wait."""
+    """`connect` raises BoardAway; `woken` is called when there is something to hear, and must not wait."""
 
     def __init__(self, connect: Callable[[], Rows], woken: Callable[[], None] = lambda: None) -> None:
         self._connect = connect
@@ -134,7 +134,7 @@ class BoardThread:
         self._told.put(message)
         self._ring()
 
-    def fetch(self) -> FromThread | None:
+    def hear(self) -> FromThread | None:
         """What it has said, one at a time."""
         with suppress(queue.Empty):
             return self._said.get_nowait()
@@ -142,7 +142,7 @@ class BoardThread:
 
     @property
     def has_said(self) -> bool:
-        """Whether there is something to fetch."""
+        """Whether there is something to hear."""
         return not self._said.empty()
 
     # --- the thread ---

@@ -1,7 +1,7 @@
 """The way to the board of all hosts, and what holds where there is none.
 
-It belongs to the SIP thread, or to the supervisor's; neither ever waits. `BoardThread` is asked, and what it
-has heard is fetched by `tick`. A board of this host's own calls is kept beside:
+It belongs to the SIP thread, or to the supervisor's; neither ever waits. `BoardThread` is asked, and `tick`
+takes what it has heard. A board of this host's own calls is kept beside:
 
     shared     it is told what the shared board has said; so it is what this host tells anew after a break
     alone      it decides. Who is engaged on other hosts is told by the phones: they are busy (486)
@@ -67,7 +67,7 @@ class Thread(Protocol):
 
     def put(self, message: ToThread) -> None: ...
 
-    def fetch(self) -> FromThread | None: ...
+    def hear(self) -> FromThread | None: ...
 
     @property
     def has_said(self) -> bool: ...
@@ -173,7 +173,7 @@ class SharedBoardClient:
     def tick(self, now: float) -> list[Answer]:
         """What has been heard, and what time alone has brought."""
         answers: list[Answer] = []
-        while (said := self._thread.fetch()) is not None:
+        while (said := self._thread.hear()) is not None:
             answers += self._heard(said, now)
         if (at := self._gives_up_at) is not None and at <= now:
             answers += self._go_alone(now)
@@ -247,7 +247,7 @@ class SharedBoardClient:
     def _heard(self, said: FromThread, now: float) -> list[Answer]:
         match said:
             case Connected(connection):
-                self._connection, self._decides = connection, False
+                self._connection, self._decides, self._lost_at = connection, False, None
                 self._tell_anew(now)
             case Heard(connection, outcome):
                 return self._answered(outcome, now) if connection == self._connection else []
@@ -255,7 +255,8 @@ class SharedBoardClient:
                 return self._translated([AskAgain(word) for word in words])
             case Lost(reason):
                 self._reason = reason
-                self._connection, self._lost_at = 0, self._lost_at or now
+                self._lost_at = now if self._connection else self._lost_at
+                self._connection = 0
                 if self.alone and not self._decides:
                     return self._go_alone(now)
             case _:
@@ -263,7 +264,6 @@ class SharedBoardClient:
         return []
 
     def _answered(self, outcome: Outcome, now: float) -> list[Answer]:
-        self._lost_at = None
         if self.alone:
             self.alone = False
             log.info("board_shared", detail="all hosts have one board of operators again")

@@ -313,8 +313,9 @@ def _finished(archive: Archive, id: str, format: Format) -> Finished:
     spool, naming = partial(archive.files.spool, id), partial(archive.marks.naming, id)
     part = spool(FileKind.PART)
     if not part.exists() and (kind := archive.files.finished(id)):  # kept before a crash, wherever that is
-        kept = archive.files.fetch(id, kind)
-        return settle(part, kept, naming) if kind is FileKind.SEALED else assemble(part, kept, format, naming)
+        with archive.files.fetch(id, kind) as kept:
+            sealed = kind is FileKind.SEALED
+            return settle(part, kept, naming) if sealed else assemble(part, kept, format, naming)
     if is_sealed(part) or archive.files.exists(id, FileKind.SEALED):
         return settle(part, spool(FileKind.SEALED), naming)
     begun = next((known for known in FORMATS if is_begun(spool(format_of(known)))), format)

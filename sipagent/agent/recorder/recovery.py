@@ -41,7 +41,9 @@ def recover(
     """
     store, marked = archive.store, archive.marks.ids()
     refused = [id for id in marked if (mark := archive.marks.read(id)) and mark.decision == REFUSED]
-    archive.remove(refused)  # whoever is at work on it does the same; what does not go is told below
+    archive.remove(
+        refused, anyhow=True
+    )  # whoever is at work on it does the same; what does not go is told below
     if left is None:
         take_in_reserves(store, () if store.places is None else left_behind(store.places), alert)
         others = of_the_living(store, marked)
@@ -134,6 +136,8 @@ def _believe_mark(archive: Archive, id: str, now: datetime) -> None:
     try:
         finish(archive, id, now)
     except UnknownId:
+        if not archive.store.whole:
+            return  # the database that hosts share may know it: the purge asks that one, and keeps trying
         archive.marks.remove(id)
         raise ArchiveError("had been marked, is gone, and the database does not know it") from None
 

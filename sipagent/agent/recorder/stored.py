@@ -1,12 +1,18 @@
 """What this configuration has rows and recordings kept by: the one place that chooses."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retention.archive.archive import Archive
+from retention.backup.making import CopiedTo
 from retention.backup.manifest import DATABASE, RECORDINGS
 from retention.journal.journal import Journal
-from retention.moving.arriving import Arriving
+from retention.moving.arriving import Arrivals, Arriving
+from retention.moving.rows import copied_to
+from retention.objects.blobs import ObjectBlobs
+from retention.objects.client import Bucket, BucketPlace
+from retention.objects.object_files import ObjectFiles, SpooledFiles
 from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
@@ -15,23 +21,33 @@ from retention.storage.places import Places
 from retention.storage.recording_files import RecordingFiles
 
 if TYPE_CHECKING:
+    from retention.postgres.blobs import Blobs
     from sipagent.config.load import Config
 
 
 def store_of(config: "Config") -> Rows:
-    """The rows of all that is kept, over a connection of its own. Raises StoreError, ConfigError."""
+    """The rows of all that is kept, over a connection of its own. Raises StoreError; TryAgain where hosts
+    share a database that does not answer."""
     if config.shared is None:
         return Store(config.places.database)
-    from retention.postgres.blobs import FolderBlobs
-    from retention.postgres.sealed_store import SealedStore
+    from retention.postgres.sealed_store import SealedStore  # slow to import; most hosts have a file
 
     return SealedStore(
         config.shared,
         config.shared_password(),
-        FolderBlobs(config.places.vault),
+        row_keys_of(config),
         host=config.host,
         places=config.kept_places,
     )
+
+
+def row_keys_of(config: "Config") -> "Blobs":
+    """Where the keys of rows are that hosts share."""
+    if (bucket := bucket_of(config)) is not None:
+        return ObjectBlobs(bucket)
+    from retention.postgres.blobs import FolderBlobs
+
+    return FolderBlobs(config.places.vault)
 
 
 def journal_of(config: "Config", worker: int | None = None) -> Rows:
@@ -44,9 +60,41 @@ def journal_of(config: "Config", worker: int | None = None) -> Rows:
     return Journal(config.places.database, worker=worker)
 
 
-def files_of(config: "Config") -> RecordingFiles:
-    """What is kept of recordings outside the database."""
+def files_of(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept of recordings outside the database, whose rows are in `store`."""
+    here, bucket = spool_of(config), bucket_of(config)
+    return here if bucket is None else ObjectFiles(bucket, store.objects, here)
+
+
+def files_of_calls(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept outside the database for who carries calls, and waits for no network; `store`: this
+    host's."""
+    here, bucket = spool_of(config), bucket_of(config)
+    return here if bucket is None else SpooledFiles(bucket, store.objects, here)
+
+
+def files_apart(config: "Config", store: Rows) -> RecordingFiles:
+    """What is kept outside the database, for who moves it: where that is a store of objects, what lies in the
+    spool of this host is not seen, and stays."""
+    bucket = bucket_of(config)
+    if bucket is None:
+        return spool_of(config)
+    places = config.places.moving
+    return ObjectFiles(bucket, store.objects, LocalFiles(places.folder, places.vault, config.base))
+
+
+def spool_of(config: "Config") -> LocalFiles:
+    """What lies on this host: all of it, or what has yet to go to the store of objects."""
     return LocalFiles(config.recording.directory, config.places.vault, config.base)
+
+
+def bucket_of(config: "Config") -> Bucket | None:
+    """The store of objects, if there is one; it is asked nothing yet."""
+    told = config.objects
+    if told is None:
+        return None
+    place = BucketPlace(told.bucket, told.prefix, told.endpoint, told.region, told.credentials_file)
+    return Bucket(place)
 
 
 def is_here(config: "Config") -> bool:
@@ -54,9 +102,30 @@ def is_here(config: "Config") -> bool:
     return config.shared is None
 
 
-def arriving_of(config: "Config") -> Arriving:
+def is_there(config: "Config") -> bool:
+    """Whether there is a database: the file of this machine, or one that hosts share, whether it answers or
+    not."""
+    return config.shared is not None or config.database.exists()
+
+
+def arriving_of(config: "Config") -> Arrivals:
     """A database that is filled with the rows of another one. Raises StoreError."""
-    return Arriving(config.places.arriving)
+    if config.shared is None:
+        return Arriving(config.places.arriving)
+    from retention.moving.arriving_shared import ArrivingShared
+
+    return ArrivingShared(
+        config.shared,
+        config.shared_password(),
+        row_keys_of(config),
+        host=config.host,
+        places=config.kept_places,
+    )
+
+
+def copied_to_of(store: Rows) -> CopiedTo:
+    """What copies these rows into a new file of this machine."""
+    return store.copied_to if isinstance(store, Store) else partial(copied_to, store)
 
 
 def files_in(root: Path) -> RecordingFiles:
@@ -66,4 +135,9 @@ def files_in(root: Path) -> RecordingFiles:
 
 def archive_of(config: "Config", store: Rows) -> Archive:
     """The recordings whose rows are in `store`."""
-    return Archive(store, files_of(config), Marks(config.recording.directory))
+    return Archive(store, files_of(config, store), Marks(config.recording.directory))
+
+
+def archive_of_calls(config: "Config", store: Rows) -> Archive:
+    """The recordings whose rows are in `store`, for who carries calls."""
+    return Archive(store, files_of_calls(config, store), Marks(config.recording.directory))

@@ -12,7 +12,7 @@ from retention.backup.making import Wish, back_up, past
 from retention.backup.manifest import CONFIG, Manifest
 from retention.recording import Json, to_text
 from sipagent import __version__
-from sipagent.agent.recorder.stored import files_in
+from sipagent.agent.recorder.stored import copied_to_of, files_in, is_there
 from sipagent.cli.base import Failure, Workplace, attempt, json_option, now, print_json
 from sipagent.cli.progress import steps
 from sipagent.cli.times import full, size
@@ -49,7 +49,7 @@ def backup_command(
       sipagent backup --keep 7 --json /mnt/backups
     """
     config = work.config
-    if not config.database.exists():
+    if not is_there(config):
         raise Failure(_("{path}: there is no database yet").format(path=config.database))
     archive, at = work.archive(), now()
     taken, missing = _configured(config, secrets=secrets)
@@ -63,7 +63,7 @@ def backup_command(
     )
     archive.store.add_access(attempt("backup", at=at, detail=str(directory.absolute())))
     with steps() as step:
-        path, manifest = back_up(archive, wish, files_in, step)
+        path, manifest = back_up(archive, wish, files_in, step, copied_to_of(archive.store))
     old = past(directory, at)
     if as_json:
         print_json(

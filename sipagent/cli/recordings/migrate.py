@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from retention.moving.beside import prepare, put_in_place, take_along
+from retention.archive.archive import Archive
+from retention.journal.journal import Journal
+from retention.moving.beside import prepare, put_in_place, take_along, tidy
 from retention.moving.moving import Done, Target, move
-from retention.recording import Json, to_text
+from retention.recording import Access, Json, to_text
+from retention.rows.rows import Rows
 from retention.storage.files import alone
-from sipagent.agent.recorder.stored import arriving_of, files_of, is_here
+from retention.storage.marks import Marks
+from retention.storage.recording_files import Area, FileKind, RecordingFiles
+from sipagent.agent.recorder.stored import arriving_of, files_apart, is_here, spool_of, store_of
 from sipagent.cli.base import Failure, Workplace, attempt, json_option, print_json, words_by_option
-from sipagent.cli.progress import steps
+from sipagent.cli.progress import Step, steps
 from sipagent.cli.times import figure, full
 from sipagent.languages.labels import N_
 
 if TYPE_CHECKING:
     from sipagent.config.load import Config
 
+_ALONE = _("--objects: --to is needed; into a store alone files go by themselves, once [objects] names it")
 _LONG = 2000  # from this many of anything on, progress shows
 # what the bars are called
 _STEPS = (
@@ -84,8 +90,8 @@ def migrate_command(
       sipagent migrate --to /var/lib/sipagent/retention.db
     """
     asked = _Asked(**options)
-    if asked.to is None and asked.objects is None:
-        raise click.UsageError(_("--to, --objects or both are needed"), ctx)
+    if asked.to is None:
+        raise click.UsageError(_ALONE if asked.objects else _("--to is needed"), ctx)
     config = work.config
     new, written = _planned(config, asked)
     if is_here(config) and not config.database.exists():
@@ -101,23 +107,61 @@ def migrate_command(
         _show(work, done, new, written)
 
 
-def _move(work: Workplace, new: "Config", trace: Any, step: Any) -> Done:
+def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
     """Raises MoveError, StoreError, OSError."""
     config = work.config
-    source, here, there = work.archive(), config.places, new.places
-    files = files_of(new) if config.objects != new.objects else None
-    if config.retention.database == new.retention.database:
-        target = Target(name=_name(new), rows=None, files=files, sealed_only=new.objects is not None)
-        return move(source, target, trace, config.retention.period, step)
+    here, there = config.places, new.places
+    store = store_of(config)
+    source = Archive(store, files_apart(config, store), Marks(config.recording.directory))
+    if not is_here(config):
+        _refuse_living(config, source.store)
+    if config.objects is not None:
+        _refuse_waiting(config, source.files)
     if is_here(new):
         prepare(there)
     with arriving_of(new) as rows:
-        target = Target(name=_name(new), rows=rows, files=files, sealed_only=new.objects is not None)
+        target = Target(
+            name=_name(new),
+            rows=rows,
+            files=files_apart(new, rows) if config.objects != new.objects else None,
+            sealed_only=new.objects is not None,
+        )
         done = move(source, target, trace, config.retention.period, step)
     take_along(here, there)
     if is_here(new):
         put_in_place(there)
+    for places in (here, there):
+        tidy(places)
     return done
+
+
+def _refuse_waiting(config: "Config", objects: RecordingFiles) -> None:
+    """Raise Failure while files of this host have not gone to the store of objects yet."""
+    spool = spool_of(config)
+    here = {id for area in Area for _name, id in spool.each_name(area) if id is not None}
+    if waiting := [id for id in here if not objects.finished(id) or not objects.exists(id, FileKind.KEY)]:
+        said = _("files of {n} recordings wait here for the object store: start the agent once, and stop it")
+        raise Failure(said.format(n=len(waiting)))
+
+
+def _refuse_living(config: "Config", store: Rows) -> None:
+    """Raise Failure while any host runs, or has in its journal what the shared database does not have."""
+    from retention.postgres.hosts import HostState
+    from retention.postgres.store import SharedStore
+
+    assert isinstance(store, SharedStore)
+    now = store.now()
+    for one in store.hosts():
+        if one.state(now) in (HostState.RUNNING, HostState.DRAINING):
+            raise Failure(_("host {host} runs; accepted: all of them stopped").format(host=one.host))
+        if one.lag_rows:
+            said = _("host {host} has rows that are not here yet ({n}): start it once, and stop it")
+            raise Failure(said.format(host=one.host, n=one.lag_rows))
+    if config.database.exists():
+        with Journal(config.database) as journal:
+            if rows := journal.lag().rows:
+                said = _("{file} has rows that are not there yet ({n}): start the agent once, and stop it")
+                raise Failure(said.format(file=config.database, n=rows))
 
 
 def _name(config: "Config") -> str:
@@ -142,7 +186,7 @@ def _planned(config: "Config", asked: _Asked) -> "tuple[Config, str]":
         journal = _path(config, config.places.folder / "journal.db")
         written["cluster"] = {"host": asked.host or "a", "journal": journal}
     elif asked.to is not None:
-        if config.shared is None:
+        if config.shared is None and config.objects is None:
             raise Failure(_("the rows are in a file of this machine already; accepted: postgresql://…"))
         written["retention"] = {"database": _path(config, Path(asked.to))}
         removed = ["retention.database_password_file", "cluster", "objects"]

@@ -25,7 +25,7 @@ from retention.rules.clock import read_clock
 from retention.stamps.stamp import proven
 from retention.storage.files import alone, make_folder, share_owner, write_whole
 from retention.storage.marks import Marks
-from sipagent.agent.recorder.stored import archive_of, files_in, files_of, store_of
+from sipagent.agent.recorder.stored import archive_of, files_in, is_here, spool_of, store_of
 from sipagent.cli.base import Failure, Workplace, attempt, json_option, now, print_json, words_by_option
 from sipagent.cli.progress import steps
 from sipagent.cli.times import full
@@ -74,6 +74,11 @@ def restore_command(
         if not clock_ok and (why := doubt(manifest, clock)) is not None:
             raise Failure(_("{why}; accepted, once it is right: --clock-ok --by WHO").format(why=shown(why)))
         config, new = _configuration(work, backup)
+        if not is_here(config):
+            said = _(
+                "hosts share the database; accepted: a configuration with one of its own, then `migrate`"
+            )
+            raise Failure(said)
         places, target = config.places, _target(config)
         make_folder(places.folder)
         try:
@@ -100,7 +105,7 @@ def restore_command(
 def _target(config: "Config") -> Target:
     return Target(
         places=config.places,
-        files=files_of(config),
+        files=spool_of(config),
         marks=Marks(config.recording.directory),
         period=config.retention.period,
     )

@@ -1,6 +1,7 @@
 """Plays a recording or copies it: `export`, `play`. Every use leaves a line in the trace."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from gettext import gettext, ngettext
@@ -260,14 +261,16 @@ def _use(
         begun = True
 
     try:
-        act(_sound(archive, recording, asked), traced)
+        with _sound(archive, recording, asked) as sound:
+            act(sound, traced)
     except (Failure, OSError) as error:
         found.tell("failed", str(error))
         raise
 
 
-def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> RecordingSound:
-    """The sound of the file, after a check that it is the recorded one."""
+@contextmanager
+def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Iterator[RecordingSound]:
+    """The sound of the file, after a check that it is the recorded one. Raises Failure, OSError."""
     kind = archive.files.finished(recording.id)
     if kind is None:
         raise Failure(Reason("{id}: its file is missing", id=recording.id))
@@ -275,9 +278,13 @@ def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Recording
         name = archive.files.name(recording.id, kind)
         said = N_("{id}: {file} is not the file that was recorded: its hash differs")
         raise Failure(Reason(said, id=recording.id, file=name))
-    file = archive.files.fetch(recording.id, kind)
-    if kind is not FileKind.SEALED:
-        return RecordingSound(file, asked.channel)
+    key = _key(archive, recording, asked) if kind is FileKind.SEALED else None
+    with archive.files.fetch(recording.id, kind) as file:
+        yield RecordingSound(file, asked.channel, key)
+
+
+def _key(archive: Archive, recording: Recording, asked: UseAsked) -> bytes:
+    """The key of a sealed file. Raises Failure."""
     identity = asked.unlocked
     if identity is None:
         who = _who(archive, recording)
@@ -285,10 +292,9 @@ def _sound(archive: Archive, recording: Recording, asked: UseAsked) -> Recording
             Reason("{id}: it is sealed; accepted: --identity KEYFILE of {who}", id=recording.id, who=who)
         )
     try:
-        key = archive.vault.key(recording.id, identity)
+        return archive.vault.key(recording.id, identity)
     except KeysError as error:
         raise Failure(*error.args) from error
-    return RecordingSound(file, asked.channel, key)
 
 
 def _who(archive: Archive, recording: Recording) -> str:

@@ -12,7 +12,7 @@ from retention.archive.verify import Problem, Verified, verify
 from retention.recording import Json
 from retention.stamps.stamp import StampReport, verify_stamps
 from retention.storage.recording_files import has_metadata
-from sipagent.agent.recorder.stored import files_of
+from sipagent.agent.recorder.stored import is_there, spool_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.progress import Step, steps
 from sipagent.cli.tables import Column, console, show_fields, show_table
@@ -70,9 +70,9 @@ def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path,
 def _archive(work: Workplace) -> Archive:
     """The archive. Raises Failure without a database: there is nothing to check, or all of it is gone."""
     database = work.config.database
-    if database.exists():
+    if is_there(work.config):
         return work.archive()
-    if work.config.kept_places.head.exists() or has_metadata(files_of(work.config)):
+    if work.config.kept_places.head.exists() or has_metadata(spool_of(work.config)):
         said = _("{file} is missing, and what it held with it; see `sipagent rebuild`")
         raise Failure(said.format(file=database))
     raise Failure(_("{file}: there is no database yet, and nothing to verify").format(file=database))

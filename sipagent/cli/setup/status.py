@@ -67,9 +67,10 @@ def _asked(listen: HostPort) -> Figures:
 
 def _json(figures: Figures) -> Json:
     purged = figures["sipagent_purge_last_success_timestamp_seconds"]
-    registered = figures.get("sipagent_registered")
+    registered, shared = figures.get("sipagent_registered"), figures.get("sipagent_board_shared")
     return {
         "registered": None if registered is None else bool(registered),
+        "board_shared": None if shared is None else bool(shared),
         "calls": int(figures["sipagent_calls_in_progress"]),
         "calls_limit": int(figures["sipagent_calls_limit"]),
         "last_purge": to_text(datetime.fromtimestamp(purged, UTC)) if purged else None,
@@ -97,10 +98,13 @@ def _fields(figures: Figures) -> list[tuple[str, str | None]]:
         return None if said[name] is None else str(said[name])
 
     registered = _("not configured") if said["registered"] is None else yes if said["registered"] else no
+    boards = {True: _("shared by all hosts"), False: _("away; this host goes by busy phones")}
+    shared = boards.get(said["board_shared"])
     purged = figures["sipagent_purge_last_success_timestamp_seconds"]
     return [
         (_("calls"), _("{calls} of {limit}").format(calls=said["calls"], limit=said["calls_limit"])),
         (_("registered"), registered),
+        *([(_("operators' board"), shared)] if shared else []),
         (_("recordings"), count("recordings")),
         (_("on hold"), count("held")),
         (_("overdue"), count("overdue")),

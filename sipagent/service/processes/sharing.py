@@ -1,8 +1,8 @@
 """What all workers share, kept by the supervisor: the operators' board, and the sum of what they count.
 
-One board for all: an operator lent to a call of one worker is lent to no other call. Waiting callers are
-served in the order in which they came, and the rota continues over all workers. When a worker dies, its
-operators are free again, and its successor begins with none.
+One board for all, and with several hosts for theirs too: an operator lent to a call of one worker is lent
+to no other call. Waiting callers are served in the order in which they came, and the rota continues over all
+workers. When a worker dies, its operators are free again, and its successor begins with none.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from sipagent.agent.admission import Admission
 from sipagent.agent.figures import Figures, total
 from sipagent.agent.operators.asking import Answer, Asked, Leave
-from sipagent.agent.operators.board_client import LocalBoardClient
+from sipagent.agent.operators.board_client import BoardOfHost
 
 Told = Asked | Figures
 """What a worker may send."""
@@ -41,7 +41,7 @@ class Sharing:
     def __init__(
         self,
         rules: Admission,
-        board_client: LocalBoardClient,
+        board_client: BoardOfHost,
         send: Callable[[int, Answer], None],
         beside: Callable[[], Figures] = Figures,
     ) -> None:

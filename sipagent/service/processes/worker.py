@@ -29,7 +29,7 @@ from sipagent.agent.operators.asking import BoardLost
 from sipagent.agent.operators.board_client import RemoteBoardClient
 from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.recovery import recover, take_in_reserves
-from sipagent.agent.recorder.stored import archive_of, journal_of
+from sipagent.agent.recorder.stored import archive_of_calls, journal_of
 from sipagent.config.load import ConfigError
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import EngineError, PjsipEngine
@@ -64,7 +64,7 @@ def _work(connection: "Connection[ToSupervisor, ToChild]", spec: WorkerSpec, sta
     config = spec.config
     stack.enter_context(at_work(config.places, spec.index))
     store = stack.enter_context(journal_of(config, worker=spec.index))
-    archive = archive_of(config, store)
+    archive = archive_of_calls(config, store)
     path = config.places.reserve(spec.index)
     waited = take_in_reserves(store, [path], alert)
     marked = (id for id in archive.marks.ids() if worker_of(id) == spec.index)

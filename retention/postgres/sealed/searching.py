@@ -8,8 +8,8 @@ filters.
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
-from retention.postgres.row_keys import RowKeys
-from retention.postgres.words import NUMBER, OPERATOR, hash_of, periods, span_of, user_part, words_for
+from retention.postgres.sealed.row_keys import RowKeys
+from retention.postgres.sealed.words import NUMBER, OPERATOR, hash_of, periods, span_of, user_part, words_for
 from retention.rows.pages import Query, Row
 from retention.rows.selection import Condition, Selection, Sought
 

@@ -17,9 +17,9 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
 from retention.postgres.key_tables import SEARCHED, WORDS
-from retention.postgres.row_keys import RowKey, RowKeys
+from retention.postgres.sealed.row_keys import RowKey, RowKeys
+from retention.postgres.sealed.words import hashes, period_of, search_key
 from retention.postgres.tables import SEALED
-from retention.postgres.words import hashes, search_key
 from retention.recording import RecordError
 from retention.rows.chain import TABLES
 from retention.rows.columns import UNREADABLE
@@ -39,8 +39,8 @@ def unsealed(key: bytes, table: str, id: str | int, box: bytes) -> Row:
     """The inverse. Raises RecordError."""
     try:
         columns: Row = json.loads(SecretBox(key).decrypt(box))
-        if columns.pop("of") != f"{_KINDS[table]}/{id}":
-            raise ValueError("of another row")
+        if (of := columns.pop("of")) != f"{_KINDS[table]}/{id}":
+            raise ValueError(of)
     except (CryptoError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordError(f"sealed: not readable: {error}") from error
     return columns
@@ -53,36 +53,50 @@ class RowSeals:
         self.keys = keys
         self.forgets = False
 
-    def seal(self, query: Query, table: str, row: Row) -> Row:
-        """The columns that keep the sealed ones of a whole row, in the transaction in which `query` asks."""
-        columns = {name: row[name] for name in SEALED[table]}
-        if columns["salt"] is None:
-            self.forgets = True
-            return dict.fromkeys(_kept_in(table))
-        key = self._key(query, table, row["id"], columns)
-        kept: Row = {"sealed": sealed(key.raw, table, row["id"], columns), "key": key.name}
-        if table == "approvals":
-            kept["by_proof"] = _proof(key.raw, row["by"])
-            kept["decided_by_proof"] = _proof(key.raw, row["decided_by"])
-        if table in SEARCHED:
-            words = search_key(query, self.keys, row["started_at"])
-            kept |= hashes(words, row["caller"], row["operator"])
-        return kept
+    def seal(self, query: Query, table: str, rows: list[Row]) -> list[Row]:
+        """The columns that keep the sealed ones of whole rows, in the transaction in which `query` asks."""
+        marks = ", ".join("?" * len(rows))
+        sql = f"SELECT id, sealed, key FROM {table} WHERE id IN ({marks}) AND key IS NOT NULL"
+        there = {row["id"]: row for row in query(sql, [row["id"] for row in rows])}
+        found = self.keys.get(row["key"] for row in there.values()).keys
+        words: dict[str, RowKey] = {}  # by their periods
+        every = []
+        for row in rows:
+            columns = {name: row[name] for name in SEALED[table]}
+            if columns["salt"] is None:
+                self.forgets = True
+                every.append(dict.fromkeys(_kept_in(table)))
+                continue
+            kept = _under(self._key(table, there.get(row["id"]), found, columns), table, row, columns)
+            if table in SEARCHED:
+                period = period_of(row["started_at"])
+                if period not in words:
+                    words[period] = search_key(query, self.keys, row["started_at"])
+                kept |= hashes(words[period], row["caller"], row["operator"])
+            every.append(kept)
+        return every
 
     def unseal(self, table: str, rows: list[Row]) -> list[Row]:
         """Of each row that is kept, what was sealed; empty for one that is forgotten."""
         found = self.keys.get(row["key"] for row in rows if row["key"] is not None)
         return [_personal(table, row, found.keys.get(row["key"]), found.lost.get(row["key"])) for row in rows]
 
-    def _key(self, query: Query, table: str, id: str | int, columns: Row) -> RowKey:
+    def _key(self, table: str, there: Row | None, found: Mapping[str, bytes], columns: Row) -> RowKey:
         """The row's own, or another."""
-        for row in query(f"SELECT id, sealed, key FROM {table} WHERE id = ? AND key IS NOT NULL", [id]):
-            name = row["key"]
-            raw = self.keys.get([name]).keys.get(name)
-            if raw is not None and _only_gains(unsealed(raw, table, id, row["sealed"]), columns):
-                return RowKey(name, raw)
+        if there is not None:
+            raw = found.get(there["key"])
+            if raw is not None and _only_gains(unsealed(raw, table, there["id"], there["sealed"]), columns):
+                return RowKey(there["key"], raw)
             self.forgets = True
         return self.keys.take()
+
+
+def _under(key: RowKey, table: str, row: Row, columns: Row) -> Row:
+    kept: Row = {"sealed": sealed(key.raw, table, row["id"], columns), "key": key.name}
+    if table == "approvals":
+        kept["by_proof"] = _proof(key.raw, row["by"])
+        kept["decided_by_proof"] = _proof(key.raw, row["decided_by"])
+    return kept
 
 
 def _personal(table: str, row: Row, key: bytes | None, lost: str | None) -> Row:
@@ -102,7 +116,7 @@ def _only_gains(before: Row, after: Row) -> bool:
 
 
 def _proof(key: bytes, person: str | None) -> bytes | None:
-    """The same for the same person in one row; nothing without the row's key."""
+    """Alike for one person in one row; says nothing to who has not the row's key."""
     return None if person is None else hmac.digest(key, person.encode(errors="surrogatepass"), "sha256")
 
 

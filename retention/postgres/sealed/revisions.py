@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from retention.postgres.blobs import Blobs
-from retention.postgres.bundles import Keys, Revision, read, written
 from retention.postgres.connection import Connection
+from retention.postgres.sealed.bundles import Keys, Revision, read, written
 from retention.rows.pages import Row
 
 _AHEAD = (

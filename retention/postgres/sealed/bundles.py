@@ -58,14 +58,14 @@ def read(revision: Revision, content: bytes) -> Keys:
         fields = json.loads(content)
         told = (fields["version"], fields["bundle"], fields["revision"])
         if told != (_VERSION, revision.bundle, revision.number):
-            raise ValueError("of something else")
-        return {number: _key(text) for number, text in fields["keys"].items()}
+            raise ValueError(told)
+        return {number: _key(number, text) for number, text in fields["keys"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(f"{revision.name}: is no bundle of keys, or damaged") from error
 
 
-def _key(text: object) -> bytes:
+def _key(number: str, text: object) -> bytes:
     key = decode(text)
     if key is None or len(key) != KEY_BYTES:
-        raise ValueError("not a key")
+        raise ValueError(number)
     return key

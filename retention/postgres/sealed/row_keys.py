@@ -16,12 +16,13 @@ from enum import StrEnum
 from nacl.utils import random
 
 from retention.postgres.blobs import Blobs
-from retention.postgres.bundles import MOST, BundleError, Keys, Revision, new_number
 from retention.postgres.connection import Connection
+from retention.postgres.database import NAME
 from retention.postgres.faults import named
-from retention.postgres.revisions import BundleLost, Present, Revisions
+from retention.postgres.sealed.bundles import MOST, BundleError, Keys, Revision, new_number
+from retention.postgres.sealed.revisions import BundleLost, Present, Revisions
 from retention.rows.faults import StoreError, TryAgain
-from retention.rows.forgotten import Forgotten
+from retention.rows.rows import Forgotten
 from retention.storage.keys import KEY_BYTES
 
 FRESH_S = 60.0  # how long a bundle is remembered
@@ -103,6 +104,12 @@ class RowKeys:
                 self.reserve(stock.more, kind)
                 stock.more = min(2 * stock.more, _MOST_AHEAD) if kind is KeyKind.ROW else 1
             return stock.keys.pop()
+
+    def give_up(self) -> None:
+        """Let go of keys that no row has taken: `forget` removes them when their time has come."""
+        with self._lock:
+            for stock in self._stocks.values():
+                stock.keys = []
 
     def get(self, names: Iterable[str]) -> FoundKeys:
         """The keys with these names."""
@@ -305,7 +312,7 @@ class RowKeys:
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
         """The connection, for one thread at a time."""
-        with self._lock, named("the shared database"):
+        with self._lock, named(NAME):
             yield self._db
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from retention.postgres.key_tables import HASHES
-from retention.postgres.row_keys import KeyKind, RowKey, RowKeys
+from retention.postgres.sealed.row_keys import KeyKind, RowKey, RowKeys
 from retention.recording import to_text
 from retention.rows.pages import Row
 

@@ -1,0 +1,402 @@
+"""What is kept of recordings as objects: a `RecordingFiles` whose spool are files of this host.
+
+`ObjectFiles` is for commands, page and purge: what it writes is in the store when it returns, what it removes
+is gone from there or is told of. `SpooledFiles` is for whoever carries calls: it writes and removes files of
+the spool alone and waits for no network; what lies there goes up, and what must go is removed from the store,
+by a thread of the host: see `pieces`.
+
+Which objects there are is known by their rows (`retention.object_rows`), so nothing is ever listed.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from io import BufferedIOBase
+from itertools import count
+from pathlib import Path
+
+from retention.object_rows import ObjectRow, ObjectRows, State, new_put
+from retention.objects.client import Bucket, CannotHold, NoSuchObject, ObjectError
+from retention.objects.names import (
+    PIECE,
+    any_name,
+    area_of,
+    file_of,
+    object_name,
+    piece_name,
+    shown,
+    without_number,
+)
+from retention.objects.reading import open_object
+from retention.objects.removals import Wrong, remove_name, remove_rows
+from retention.recording import is_id
+from retention.storage import files
+from retention.storage.files import Naming
+from retention.storage.local_files import LocalFiles
+from retention.storage.marks import ArchiveError
+from retention.storage.recording_files import FORMATS, Area, FileKind
+
+_PIECE = 1 << 20  # bytes of a copy
+_KINDS = {area: [kind for kind in FileKind if area_of(kind) is area] for area in Area}
+
+
+class ObjectFiles:
+    """Objects in `bucket`, known by `rows`; `spool` are files of this host. Any thread."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        rows: ObjectRows,
+        spool: LocalFiles,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.bucket = bucket
+        self.rows = rows
+        self.local = spool
+        self.base = spool.base
+        self._clock = clock
+        self._announced: dict[str, ObjectRow] = {}  # by name
+        self._fetched = count()
+        self._lock = threading.Lock()
+
+    # names
+
+    def name(self, id: str, kind: FileKind) -> str:
+        return any_name(id, kind)
+
+    def where(self, id: str, kind: FileKind) -> str:
+        return self.bucket.url(object_name(id, kind))
+
+    def in_row(self, id: str, kind: FileKind) -> str:
+        return self.where(id, kind)
+
+    def names(self, area: Area) -> list[tuple[str, str | None]]:
+        return sorted(self.each_name(area))
+
+    def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
+        here = {shown(area, name.rpartition("/")[2]): id for name, id in self.local.each_name(area)}
+        yield from here.items()
+        # pieces are no one's to name: they go with the call, or once the finished file is up
+        kinds = [kind for kind in _KINDS[area] if kind is not PIECE]
+        yield from ((name, id) for name, id in self.rows.names(kinds) if name not in here)
+
+    def is_there(self, name: str) -> bool:
+        area, file = file_of(name)
+        return self.local.is_there(self._in_spool(area, file)) or bool(self._rows_of_name(name))
+
+    # bytes
+
+    def is_here(self, id: str, kind: FileKind) -> bool:
+        return self.local.exists(id, kind)
+
+    def exists(self, id: str, kind: FileKind) -> bool:
+        return self.local.exists(id, kind) or self._newest(id, kind) is not None
+
+    def finished(self, id: str) -> FileKind | None:
+        if kind := self.local.finished(id):
+            return kind
+        there = {row.kind for row in self._there(id)}
+        return next((kind for kind in FORMATS if kind in there), None)
+
+    def written_at(self, id: str, kind: FileKind) -> datetime:
+        try:
+            return self.local.written_at(id, kind)
+        except FileNotFoundError:
+            if (row := self._newest(id, kind)) is None:
+                raise
+            return row.at
+
+    def identity(self, id: str, kind: FileKind) -> tuple[object, ...]:
+        try:
+            return self.local.identity(id, kind)
+        except FileNotFoundError:
+            if (row := self._newest(id, kind)) is None:
+                raise
+            return row.name, row.version, row.put, row.bytes
+
+    def open(self, id: str, kind: FileKind) -> BufferedIOBase:
+        try:
+            return self.local.open(id, kind)
+        except FileNotFoundError:
+            row = self._newest(id, kind)
+        if row is not None:
+            return open_object(self.bucket, row.name, row.version or None, row.bytes)
+        return self._open_unknown(object_name(id, kind))
+
+    def announce(self, id: str, kind: FileKind) -> None:
+        name = object_name(id, kind)
+        row = ObjectRow(put=new_put(), name=name, id=id, kind=kind, state=State.PUTTING, at=self._clock())
+        self.rows.intend([row])
+        with self._lock:
+            self._announced[name] = row
+
+    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
+        row = replace(self._begun(id, kind), bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        with naming():
+            version = self.bucket.put(row.name, content, row.sha256 or "", held=row.held)
+        self._put(row, version)
+        files.unlink([self.local.path(id, kind)])  # what had waited there is older
+
+    def learn(self) -> None:
+        found = self.bucket.versions("")
+        if found is None:
+            raise ObjectError(errno.EACCES, "may not be listed, and its rows are lost", self.bucket.url(""))
+        rows: dict[str, list[ObjectRow]] = {}
+        for name, version in found:  # of each name, the newest first
+            row = self._learnt(name, version)
+            if row is not None:
+                rows.setdefault(name, []).append(row)
+        known = {(row.name, row.version) for row in self.rows.of([*{one[0].id for one in rows.values()}])}
+        new = [row for one in rows.values() for row in one if (row.name, row.version) not in known]
+        self.rows.intend(new)
+        self.rows.done((row, row.version) for row in new)
+        self.rows.remove_puts(row.put for one in rows.values() for row in one[1:] if row in new)
+
+    # sound
+
+    def prepare(self) -> None:
+        self.local.prepare()
+
+    def spool(self, id: str, kind: FileKind) -> Path:
+        return self.local.spool(id, kind)
+
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
+        made = self.local.path(id, kind)
+        if not made.exists():
+            if (kept := self._newest(id, kind)) is None:
+                raise NoSuchObject(errno.ENOENT, "there is no such object", self.where(id, kind))
+            return kept.bytes
+        size = self.local.keep(id, kind, naming)
+        row = replace(self._begun(id, kind), bytes=size, sha256=files.sha256(made))
+        with made.open("rb") as file, naming():
+            version = self.bucket.put(row.name, file, row.sha256 or "", held=row.held)
+        self._put(row, version)
+        self._replace_pieces(id)
+        files.unlink([made])
+        return size
+
+    @contextmanager
+    def fetch(self, id: str, kind: FileKind) -> Iterator[Path]:
+        if (made := self.local.path(id, kind)).exists():
+            yield made
+            return
+        folder = self.local.fetched
+        files.make_folder(folder)
+        sweep(folder)
+        copy = folder / f"{os.getpid()}-{next(self._fetched)}"
+        try:
+            with files.private_file(copy) as writing, self.open(id, kind) as reading:
+                fcntl.flock(writing, fcntl.LOCK_EX)
+                while piece := reading.read(_PIECE):
+                    writing.write(piece)
+                writing.flush()
+                yield copy
+        finally:
+            files.unlink([copy])
+
+    def gather(self, id: str) -> bool:
+        """Put the pieces that another host had sent up together in the spool, as PART; whether any was.
+
+        What is between them and their end is missing: that shows in the part itself.
+        """
+        rows = {row.name: row for row in self._there(id) if row.kind == PIECE}
+        part = self.local.path(id, PIECE)
+        self.prepare()
+        number = 1
+        with files.private_file(part) as writing:
+            while (row := rows.get(piece_name(id, number))) or self.bucket.look(piece_name(id, number)):
+                version = (row.version or None) if row else None
+                with self.bucket.read(piece_name(id, number), version=version) as stream:
+                    while piece := self.bucket.next_bytes(piece_name(id, number), stream, _PIECE):
+                        writing.write(piece)
+                number += 1
+            writing.flush()
+            os.fsync(writing.fileno())
+        if number == 1:
+            files.unlink([part])
+        files.sync_folder(part.parent)
+        return number > 1
+
+    # holds
+
+    def hold(self, id: str, *, held: bool) -> None:
+        rows = [row for row in self._there(id) if row.held is not held]
+        try:
+            for row in rows:
+                self.bucket.hold(row.name, row.version or None, on=held)
+                self.rows.set_held([row.put], held=held)
+        except CannotHold:
+            return  # the row holds it; `check` says that the bucket does not
+
+    def differs(self, id: str, *, held: bool) -> bool:
+        return any(row.held is not held for row in self._there(id))
+
+    # removal
+
+    def remove(self, area: Area, id: str) -> bool:
+        there = self.local.remove(area, id) | bool(self._of_area(area, [id]))
+        for fault in self.remove_all(area, [id]).values():
+            raise fault
+        return there
+
+    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
+        """What the store doesn't remove now stays on its list."""
+        wrong = self.remove_here(area, ids)
+        rows = self._of_area(area, ids)
+        stays = [row for row in rows if row.held and row.state is not State.REMOVING and not anyhow]
+        for row in stays:
+            problem = "the store holds it, though its row does not: see `sipagent verify`"
+            wrong[row.id] = ObjectError(errno.EACCES, problem, self.bucket.url(row.name))
+        going = [row for row in rows if row not in stays]
+        self.rows.remove_puts(row.put for row in going if row.state is not State.REMOVING)
+        return wrong | remove_rows(self.bucket, self.rows, going, self._clock())
+
+    def remove_here(self, area: Area, ids: Sequence[str]) -> Wrong:
+        return dict(self.local.remove_here(area, ids))
+
+    def remove_rest(self) -> Wrong:
+        """Try again what the store did not remove."""
+        wrong: Wrong = {}
+        ids = self.rows.removing()
+        for some in (ids[start : start + 250] for start in range(0, len(ids), 250)):
+            rows = [row for row in self.rows.of(some) if row.state is State.REMOVING]
+            wrong |= remove_rows(self.bucket, self.rows, rows, self._clock())
+        return wrong
+
+    def remove_name(self, name: str) -> bool:
+        area, file = file_of(name)
+        gone = self.local.remove_name(self._in_spool(area, file))
+        rows = self._rows_of_name(name)
+        if not rows:
+            return remove_name(self.bucket, name, through_hold=False) or gone
+        self.rows.remove_puts(row.put for row in rows)
+        for fault in remove_rows(self.bucket, self.rows, rows, self._clock()).values():
+            raise fault
+        return True
+
+    # steps
+
+    def _open_unknown(self, name: str) -> BufferedIOBase:
+        """What has no row here: it may be in another host's journal still."""
+        seen = self.bucket.look(name)
+        if seen is None:
+            raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
+        return open_object(self.bucket, name, seen.version, seen.bytes)
+
+    def _begun(self, id: str, kind: FileKind) -> ObjectRow:
+        """The row of a put, which is written by now."""
+        name = object_name(id, kind)
+        with self._lock:
+            row = self._announced.pop(name, None)
+        if row is None:
+            self.announce(id, kind)
+            with self._lock:
+                row = self._announced.pop(name)
+        return replace(row, held=any(one.held for one in self._there(id)))
+
+    def _learnt(self, name: str, version: str) -> ObjectRow | None:
+        """One version that is there; None for what is no recording's, and for a marker of deletion."""
+        try:
+            id, _, kind = file_of(without_number(name))[1].partition(".")
+        except ArchiveError:
+            return None
+        if not is_id(id) or kind not in {*FileKind} or (seen := self.bucket.look(name, version)) is None:
+            return None
+        return ObjectRow(
+            put=new_put(),
+            name=name,
+            id=id,
+            kind=kind,
+            state=State.PUTTING,
+            at=self._clock(),
+            version=version,
+            bytes=seen.bytes,
+            sha256=seen.sha256,
+            held=seen.held,
+        )
+
+    def _put(self, row: ObjectRow, version: str | None) -> None:
+        """It is there; what had that name before must go: once the transaction says so, if there is one."""
+        self.rows.done([(row, version)])
+        older = [one.put for one in self._there(row.id) if one.name == row.name and one.put != row.put]
+        if version:
+            self.rows.remove_puts(older)
+        else:
+            self.rows.forget(older)  # it was replaced in place
+
+    def _replace_pieces(self, id: str) -> None:
+        pieces = [row for row in self.rows.of([id]) if row.kind == PIECE]
+        self.rows.remove_puts(row.put for row in pieces)
+        remove_rows(self.bucket, self.rows, pieces, self._clock())
+
+    def _there(self, id: str) -> list[ObjectRow]:
+        return [row for row in self.rows.of([id]) if row.state is State.THERE]
+
+    def _newest(self, id: str, kind: FileKind) -> ObjectRow | None:
+        name = object_name(id, kind)
+        return max((row for row in self._there(id) if row.name == name), key=lambda row: row.at, default=None)
+
+    def _of_area(self, area: Area, ids: Sequence[str]) -> list[ObjectRow]:
+        return [row for row in self.rows.of(ids) if row.kind in _KINDS[area]]
+
+    def _rows_of_name(self, name: str) -> list[ObjectRow]:
+        id = file_of(name)[1].partition(".")[0]
+        return [row for row in self.rows.of([id]) if without_number(row.name) == name]
+
+    def _in_spool(self, area: Area, file: str) -> str:
+        return f"{self.local.vault.name}/{file}" if area is Area.VAULT else file
+
+
+class SpooledFiles(ObjectFiles):
+    """For who may not wait for a network: it writes to the spool, and removes from there.
+
+    The store follows: a thread of the host sends up what lies in the spool, and removes what rows and marks
+    say must go.
+    """
+
+    def announce(self, id: str, kind: FileKind) -> None:
+        pass
+
+    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
+        self.local.write(id, kind, content, naming)
+
+    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
+        if self.local.exists(id, kind):
+            return self.local.keep(id, kind, naming)
+        return super().keep(id, kind, naming)
+
+    def hold(self, id: str, *, held: bool) -> None:
+        pass
+
+    def remove(self, area: Area, id: str) -> bool:
+        return self.local.remove(area, id)
+
+    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
+        return {}  # the list says so: see `retention.object_rows`
+
+    def remove_rest(self) -> Wrong:
+        return {}
+
+    def remove_name(self, name: str) -> bool:
+        area, file = file_of(name)
+        return self.local.remove_name(self._in_spool(area, file))
+
+    def _open_unknown(self, name: str) -> BufferedIOBase:
+        raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
+
+
+def sweep(folder: Path) -> None:
+    """Remove the copies of processes that ended before they did it."""
+    for path in folder.iterdir():
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                files.unlink([path])
+        except (BlockingIOError, FileNotFoundError):
+            continue

@@ -1,0 +1,73 @@
+"""What `check` can tell of hosts that share a database: who lives, what waits, what must still go."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from retention.journal.journal import Journal
+from retention.rows.faults import StoreError, TryAgain
+from sipagent.agent.recorder.stored import store_of
+from sipagent.config.finding import Finding, counted, error, ok, warning
+from sipagent.config.load import Config
+
+if TYPE_CHECKING:
+    from retention.postgres.hosts import Host
+    from retention.postgres.sealed_store import SealedStore
+
+LATE = timedelta(minutes=1)  # a journal is shipped within seconds
+
+
+def host_findings(config: Config) -> Iterator[Finding]:
+    """Look at the hosts and their journals; no finding where there is one host, or no answer: that is told by
+    `shared`."""
+    if config.shared is None:
+        return
+    from retention.postgres.sealed_store import SealedStore  # slow to import; most hosts have a file
+
+    try:
+        with store_of(config) as store:
+            assert isinstance(store, SealedStore)
+            now = store.now()
+            yield from hosts_found(store.hosts(), now, config.host or "", _journal(config))
+            yield from _keys(store)
+    except TryAgain:
+        return
+    except StoreError as problem:
+        yield error("cluster", str(problem))
+
+
+def hosts_found(hosts: "list[Host]", now: datetime, mine: str, journal: str | None) -> Iterator[Finding]:
+    """What is to be said of them. `now`: by the database's clock; `journal`: the identity of this host's."""
+    from retention.postgres.hosts import HostState
+
+    for one in hosts:
+        state = one.state(now)
+        lives = state in (HostState.RUNNING, HostState.DRAINING)
+        if one.host == mine and lives and journal != one.journal:
+            yield error("cluster.host", f"{mine} is another machine that runs; accepted: a name of its own")
+        elif state is HostState.LOST:
+            waits = f", {counted(one.lag_rows, 'row')} in its journal" if one.lag_rows else ""
+            yield error("cluster", f"host {one.host}: no word since {one.seen_at:%Y-%m-%d %H:%M} UTC{waits}")
+        elif one.lag_s(now) > LATE.total_seconds():
+            since = f"{counted(one.lag_rows, 'row')} in its journal, the first for {one.lag_s(now):.0f} s"
+            yield error("cluster", f"host {one.host}: {since}")
+    running = [one for one in hosts if one.state(now) is HostState.RUNNING]
+    if running:
+        yield ok("cluster", f"running: {', '.join(one.host for one in running)}")
+    if len(versions := sorted({one.version for one in running})) > 1:
+        yield warning("cluster", f"some hosts run {versions[0]}, others {versions[-1]}")
+
+
+def _keys(store: "SealedStore") -> Iterator[Finding]:
+    """Whether what was forgotten can still be opened by a key in the vault."""
+    left = store.keys_left()
+    if left:
+        keys = counted(left, "key")
+        yield error("vault", f"{keys} of rows should be gone, and are not: see `sipagent purge`")
+
+
+def _journal(config: Config) -> str | None:
+    if not config.database.exists():
+        return None
+    with Journal(config.database) as journal:
+        return journal.identity

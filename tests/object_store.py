@@ -1,0 +1,115 @@
+"""Buckets of the tests' object stores, and one that loses answers."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from retention.archive.archive import Archive
+from retention.objects.client import Away, Bucket, BucketPlace
+from retention.objects.object_files import ObjectFiles, SpooledFiles
+from retention.objects.pieces import Host
+from retention.rows.store import Store
+from retention.storage.local_files import LocalFiles
+from retention.storage.marks import Marks
+from tests.s3 import REGION, Moto, Weed
+
+_NUMBERS = count(1)
+
+
+def place_of(store: Moto | Weed, folder: Path, endpoint: str | None = None) -> BucketPlace:
+    """A new place in a bucket that keeps versions and holds: its prefix, as where others use it too."""
+    client, name = store.client(), "shared-by-tests"
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists):
+        store.bucket(name)  # one: for each bucket a real store makes volumes of its own
+    prefix = f"calls-{next(_NUMBERS)}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}/"
+    return BucketPlace(name, prefix, endpoint or store.endpoint, REGION, store.credentials_file(folder))
+
+
+class Losing(Bucket):
+    """Does what is asked. `losing(what, name)`: the answer is lost; `failing(what, name)`: it is not done."""
+
+    def __init__(self, place: BucketPlace) -> None:
+        super().__init__(place, answer_s=5.0)
+        self.losing: Callable[[str, str], bool] = lambda what, name: False
+        self.failing: Callable[[str, str], bool] = lambda what, name: False
+        self.asked: list[tuple[str, str]] = []
+
+    def put(self, name: str, body: bytes | BinaryIO, sha256: str, *, held: bool = False) -> str | None:
+        version: str | None = self._lossy(
+            "put", name, lambda: super(Losing, self).put(name, body, sha256, held=held)
+        )
+        return version
+
+    def remove(self, name: str, version: str | None) -> None:
+        self._lossy("remove", name, lambda: super(Losing, self).remove(name, version))
+
+    def remove_many(self, versions: Sequence[tuple[str, str]]) -> Any:
+        return self._lossy("remove", versions[0][0], lambda: super(Losing, self).remove_many(versions))
+
+    def _lossy(self, what: str, name: str, work: Callable[[], Any]) -> Any:
+        self.asked.append((what, name))
+        if self.failing(what, name):
+            raise Away(5, "the object store does not answer", self.url(name))
+        answer = work()
+        if self.losing(what, name):
+            raise Away(5, "the object store does not answer", self.url(name))
+        return answer
+
+
+def local_of(folder: Path) -> LocalFiles:
+    """The spool of a host whose configuration is in `folder`."""
+    return LocalFiles(folder / "recordings", folder / "vault", folder)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def archive_through(folder: Path, bucket: Bucket, store: Store | None = None) -> Archive:
+    """That of commands and purge: what they do is done in the store."""
+    store = store or Store(folder / "retention.db")
+    return Archive(store, ObjectFiles(bucket, store.objects, local_of(folder)), Marks(folder / "recordings"))
+
+
+def archive_of_calls(folder: Path, bucket: Bucket, store: Store | None = None) -> Archive:
+    """That of who carries calls: it waits for no store."""
+    store = store or Store(folder / "retention.db")
+    return Archive(store, SpooledFiles(bucket, store.objects, local_of(folder)), Marks(folder / "recordings"))
+
+
+def host_of(folder: Path, bucket: Bucket, store: Store, marks: Marks | None = None) -> Host:
+    """What its threads look at."""
+    return Host(
+        bucket=bucket,
+        store=store,
+        here=local_of(folder),
+        marks=marks or Marks(folder / "recordings"),
+        clock=now,
+    )
+
+
+def names_in(store: Moto | Weed, bucket: Bucket) -> list[str]:
+    """The names of all versions that are there, without the prefix, sorted."""
+    return sorted(name for name, _ in _there(store, bucket))
+
+
+def bytes_in(store: Moto | Weed, bucket: Bucket) -> bytes:
+    """All that could be read there by anyone who may."""
+    return b"\n".join(
+        name.encode() + b"\n" + bucket.content(name, version) for name, version in _there(store, bucket)
+    )
+
+
+def _there(store: Moto | Weed, bucket: Bucket) -> list[tuple[str, str]]:
+    """Without the markers of deletion, which have no bytes."""
+    pages = store.client().get_paginator("list_object_versions")
+    place = bucket.place
+    return [
+        (one["Key"].removeprefix(place.prefix), one["VersionId"])
+        for page in pages.paginate(Bucket=place.bucket, Prefix=place.prefix)
+        for one in page.get("Versions", [])
+    ]
