@@ -116,6 +116,14 @@ class Archive:
             self._keep(closed)
         return closed
 
+    def describe(self, recording: Recording) -> None:
+        """Write the JSON of a recording that is being closed, whose row others write.
+
+        Raises ArchiveError if it must be erased, or has no key; OSError.
+        """
+        self.files.announce(recording.id, FileKind.METADATA)
+        self._write_beside(recording)
+
     def change(self, recording: Recording) -> None:
         """Rewrite the row and the JSON of a closed recording.
 
@@ -238,8 +246,11 @@ class Archive:
             raise error
 
     def _keep(self, recording: Recording) -> None:
-        text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
         self.store.update_recording(recording)
+        self._write_beside(recording)
+
+    def _write_beside(self, recording: Recording) -> None:
+        text = json.dumps(self._outside(recording), ensure_ascii=False, indent=1)
         naming = partial(self.marks.naming, recording.id)
         self.files.write(recording.id, FileKind.METADATA, text.encode() + b"\n", naming)
 

@@ -82,12 +82,9 @@ class ObjectFiles:
     def each_name(self, area: Area) -> Iterator[tuple[str, str | None]]:
         here = {shown(area, name.rpartition("/")[2]): id for name, id in self.local.each_name(area)}
         yield from here.items()
-        before = ""
-        for name, id in self.rows.names(_KINDS[area]):
-            one = without_number(name)
-            if one != before and one not in here:
-                yield one, id
-            before = one
+        # pieces are no one's to name: they go with the call, or once the finished file is up
+        kinds = [kind for kind in _KINDS[area] if kind is not PIECE]
+        yield from ((name, id) for name, id in self.rows.names(kinds) if name not in here)
 
     def is_there(self, name: str) -> bool:
         area, file = file_of(name)
@@ -130,11 +127,7 @@ class ObjectFiles:
             row = self._newest(id, kind)
         if row is not None:
             return open_object(self.bucket, row.name, row.version or None, row.bytes)
-        name = object_name(id, kind)  # its row may be in another host's journal still
-        seen = self.bucket.look(name)
-        if seen is None:
-            raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
-        return open_object(self.bucket, name, seen.version, seen.bytes)
+        return self._open_unknown(object_name(id, kind))
 
     def announce(self, id: str, kind: FileKind) -> None:
         name = object_name(id, kind)
@@ -289,6 +282,13 @@ class ObjectFiles:
 
     # steps
 
+    def _open_unknown(self, name: str) -> BufferedIOBase:
+        """What has no row here: it may be in another host's journal still."""
+        seen = self.bucket.look(name)
+        if seen is None:
+            raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
+        return open_object(self.bucket, name, seen.version, seen.bytes)
+
     def _begun(self, id: str, kind: FileKind) -> ObjectRow:
         """The row of a put, which is written by now."""
         name = object_name(id, kind)
@@ -380,9 +380,15 @@ class SpooledFiles(ObjectFiles):
     def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
         return {}  # the list says so: see `retention.object_rows`
 
+    def remove_rest(self) -> Wrong:
+        return {}
+
     def remove_name(self, name: str) -> bool:
         area, file = file_of(name)
         return self.local.remove_name(self._in_spool(area, file))
+
+    def _open_unknown(self, name: str) -> BufferedIOBase:
+        raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
 
 
 def sweep(folder: Path) -> None:

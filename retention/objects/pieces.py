@@ -21,8 +21,9 @@ from retention.object_rows import ObjectRow, State, new_put
 from retention.objects.client import PARALLEL, Bucket, ObjectError
 from retention.objects.names import PIECE, WHOLE, object_name, piece_name
 from retention.recording import Recording, Status
+from retention.rows.faults import StoreError, UnknownId
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
-from retention.rows.store import Store, StoreError, UnknownId
 from retention.storage import files
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
@@ -42,7 +43,7 @@ class Host:
     """What lies on this host: its own rows, its files and marks; and the store that these go to."""
 
     bucket: Bucket
-    store: Store
+    store: Rows
     here: LocalFiles
     marks: Marks
     clock: Now
@@ -77,6 +78,11 @@ class Pace:
     since: float | None = None  # it fails
     due: float = 0.0
     pause_s: float = field(default=_AGAIN_S[0])
+
+    @property
+    def fails(self) -> bool:
+        """Whether it did at the last attempt."""
+        return self.since is not None
 
     def may(self, now: float) -> bool:
         return now >= self.due

@@ -31,6 +31,7 @@ from retention.rows.pages import COUNT, Listing, breathing
 from retention.rows.rows import Rows
 from retention.rows.store import Damaged, NoRoom, StoreError, UnknownId
 from retention.rules.copies import Copy, known_copies
+from retention.rules.hold import agree
 from retention.storage.recording_files import FileKind
 
 _SLACK = timedelta(days=4)  # calendar months counted back and forth differ by up to 3 days
@@ -168,6 +169,7 @@ def purge(
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
     erased = erase_pending(archive, at or now, failed)
+    failed += _agree(archive)
     uses = _forget_uses(store, analysed, failed)  # before this purge leaves its own
     planned, stays = _planned(archive, now, terms, failed)
     held = list(stays)
@@ -202,6 +204,7 @@ def purge(
 def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]) -> list[str]:
     """Try again to erase what should be erased by now; ids of what was. Raises StoreError, OSError."""
     erased = []
+    failed += [(id, str(error)) for id, error in archive.files.remove_rest().items()]
     for id in pending(archive, _into(failed)):
         try:
             erasure.finish(archive, id, now)
@@ -211,6 +214,15 @@ def erase_pending(archive: Archive, now: datetime, failed: list[tuple[str, str]]
         except (OSError, StoreError, ArchiveError) as error:
             failed.append((id, str(error)))
     return erased
+
+
+def _agree(archive: Archive) -> list[tuple[str, str]]:
+    """What a store of objects would not hold, or let go, as rows do."""
+    try:
+        agree(archive)
+    except OSError as error:
+        return [("holds", str(error))]
+    return []
 
 
 def finish(archive: Archive, id: str, now: datetime) -> ChainHead:

@@ -145,6 +145,9 @@ class LocalFiles:
     def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Mapping[str, OSError]:
         return self.remove_here(area, ids)
 
+    def remove_rest(self) -> Mapping[str, OSError]:
+        return {}
+
     def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
         wrong: dict[str, OSError] = {}
         gone = False

@@ -144,6 +144,9 @@ class RecordingFiles(Protocol):
         `anyhow`: also what is held: a caller has refused.
         """
 
+    def remove_rest(self) -> Mapping[str, OSError]:
+        """Try again what could not be removed elsewhere; what still can't be, by id."""
+
     def remove_here(self, area: Area, ids: Sequence[str]) -> Mapping[str, OSError]:
         """Remove what lies on this machine alone, without waiting for anything else; what went wrong."""
 

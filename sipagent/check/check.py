@@ -22,6 +22,7 @@ from sipagent.check.machine import (
 )
 from sipagent.check.moved import moved_findings
 from sipagent.check.notice import prompt_findings
+from sipagent.check.objects import object_findings
 from sipagent.check.private import others_may_read, readable
 from sipagent.check.sampling import sampling_findings
 from sipagent.check.shared import shared_findings
@@ -54,6 +55,7 @@ def checks(config: Config, engine_facts: Callable[[], EngineFacts], now: datetim
         *key_findings(config),
         *sampling_findings(config),
         *stamp_findings(config, now),
+        *object_findings(config, now),
         *engine_findings(config, engine_facts, now),
         *port_findings(config),
     ]

@@ -16,6 +16,7 @@ from sipagent import __version__
 from sipagent.agent.figures import Figures
 from sipagent.service.purging import Purging
 from sipagent.service.shipping import Shipping, ShippingFigures
+from sipagent.service.storing import Storing, StoringFigures
 from sipagent.service.watch import Observation, Watch
 
 NOTHING = "nothing"  # decided it; an empty label would be no label
@@ -56,13 +57,16 @@ class Metrics(Collector):
         purging: Purging,
         watch: Watch,
         board: SharedBoard | None = None,
+        *,
         shipping: Shipping | None = None,
+        stored: Storing | None = None,
     ) -> None:
         self._counting = counting
         self._purging = purging
         self._watch = watch
         self._board = board
         self._shipping = shipping
+        self._stored = stored
 
     def collect(self) -> Iterable[Metric]:
         """All of it, as it is now."""
@@ -84,6 +88,8 @@ class Metrics(Collector):
         yield from self._purges()
         if self._shipping is not None:
             yield from _shipped(self._shipping.figures)
+        if self._stored is not None:
+            yield from _stored(self._stored.figures)
         if (seen := self._watch.latest) is not None:
             yield from _seen(seen)
 
@@ -176,6 +182,26 @@ def _shipped(figures: ShippingFigures) -> Iterator[Metric]:
     )
     yield _counter("sipagent_rows_shipped", "Rows that went into the shared database.", figures.shipped)
     yield _counter("sipagent_shipping_failures", "Attempts to ship that failed.", figures.failures)
+
+
+def _stored(figures: StoringFigures) -> Iterator[Metric]:
+    yield _gauge(
+        "sipagent_object_store_up", "Whether the object store took what was last sent.", not figures.away
+    )
+    yield _gauge(
+        "sipagent_uploads_behind_seconds",
+        "For how long what is not in the object store has waited.",
+        figures.behind_s,
+    )
+    yield _gauge("sipagent_uploads_waiting_bytes", "What is not in the object store yet.", figures.waiting)
+    yield _counter("sipagent_uploaded_bytes", "What the object store has taken.", figures.sent)
+    yield _counter("sipagent_upload_failures", "What it did not take.", figures.upload_failures)
+    yield _gauge(
+        "sipagent_removals_pending",
+        "Recordings of which something should have gone from the object store a minute ago.",
+        figures.unremoved,
+    )
+    yield _counter("sipagent_removal_failures", "What it did not remove.", figures.removal_failures)
 
 
 def _seen(seen: Observation) -> Iterator[Metric]:

@@ -38,6 +38,7 @@ from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import ALONE, reloaded, tell_waiting
 from sipagent.service.rules import detectors_of, rules_of, with_seed
+from sipagent.service.storing import storing
 from sipagent.service.systemd import BEFORE_CALLS, Systemd, status_of
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
@@ -83,7 +84,10 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
             with (
                 alone_on(config),
                 among_hosts(config, alert) as shipping,
-                figures_told(config, Metrics(agent, purging, watch, board, shipping), watch),
+                storing(config, alert) as stored,
+                figures_told(
+                    config, Metrics(agent, purging, watch, board, shipping=shipping, stored=stored), watch
+                ),
                 board,
             ):
                 if shipping is not None:

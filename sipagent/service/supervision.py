@@ -64,6 +64,7 @@ from sipagent.service.processes.specs import (
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import BEHIND_EDGE, reloaded, tell_waiting
 from sipagent.service.rules import rules_of, with_seed
+from sipagent.service.storing import storing
 from sipagent.service.supervisor import ChildSlot, Supervisor
 from sipagent.service.systemd import BEFORE_CALLS, Systemd
 from sipagent.service.upkeep import alone_on, figures_told
@@ -240,7 +241,8 @@ class Service:
             shipping.presence = lambda: Presence(self.sharing.calls, self.supervisor.draining)
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
-        metrics = Metrics(self.sharing, self.purging, watch, board, shipping)
+        stored = stack.enter_context(storing(config, alert))
+        metrics = Metrics(self.sharing, self.purging, watch, board, shipping=shipping, stored=stored)
         stack.enter_context(figures_told(config, metrics, watch))
 
     def _edge(self, stack: ExitStack) -> EdgeCare:
