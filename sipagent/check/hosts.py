@@ -12,7 +12,6 @@ from sipagent.config.load import Config
 
 if TYPE_CHECKING:
     from retention.postgres.hosts import Host
-    from retention.postgres.sealed_store import SealedStore
 
 LATE = timedelta(minutes=1)  # a journal is shipped within seconds
 
