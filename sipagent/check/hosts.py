@@ -1,7 +1,7 @@
 """What `check` can tell of hosts that share a database: who lives, what waits, what must still go."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retention.journal.journal import Journal
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from retention.postgres.sealed_store import SealedStore
 
 LATE = timedelta(minutes=1)  # a journal is shipped within seconds
+FULL = 0.5  # of what a journal may take on the disk
 
 
 def host_findings(config: Config) -> Iterator[Finding]:
@@ -25,6 +26,7 @@ def host_findings(config: Config) -> Iterator[Finding]:
     from retention.postgres.sealed_store import SealedStore  # slow to import; most hosts have a file
 
     try:
+        yield from _waiting(config)
         with store_of(config) as store:
             assert isinstance(store, SealedStore)
             now = store.now()
@@ -64,6 +66,20 @@ def _keys(store: "SealedStore") -> Iterator[Finding]:
     if left:
         keys = counted(left, "key")
         yield error("vault", f"{keys} of rows should be gone, and are not: see `sipagent purge`")
+
+
+def _waiting(config: Config) -> Iterator[Finding]:
+    """What the journal of this host has, whether the shared database answers or not."""
+    if not config.database.exists():
+        return
+    with Journal(config.database) as journal:
+        lag, used = journal.lag(), journal.used()
+    if used > FULL:
+        yield error("cluster.journal", f"is full to {used:.0%}: beyond that no call can be kept")
+    elif lag.rows:
+        waits = f"{counted(lag.rows, 'row')} in it, the first for {lag.seconds(datetime.now(UTC)):.0f} s"
+        late = lag.seconds(datetime.now(UTC)) > LATE.total_seconds()
+        yield (error if late else ok)("cluster.journal", waits)
 
 
 def _journal(config: Config) -> str | None:
