@@ -89,7 +89,7 @@ class RowKeys:
     # keys for rows
 
     def reserve(self, count: int, kind: KeyKind = KeyKind.ROW, ahead: int = 0) -> None:
-        """Make keys, so that this many may be taken at once; at most `MOST`. `ahead`: more, if any are made."""
+        """Make keys, so that this many may be taken at once, at most `MOST`; if any, `ahead` more."""
         with self._lock:
             stock = self._fresh(kind)
             if count > len(stock.keys):
