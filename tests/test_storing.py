@@ -21,8 +21,8 @@ from sipagent.agent.recorder.recorder import Recorder
 from sipagent.agent.recorder.stored import archive_of_calls, bucket_of, journal_of
 from sipagent.check.objects import object_findings
 from sipagent.config.load import Config
+from sipagent.service.hosts.storing import storing
 from sipagent.service.metrics import _stored
-from sipagent.service.storing import storing
 from tests.configured import SMALL, read, with_keys
 from tests.kept import receipt, recording
 from tests.object_store import names_in, now, place_of
