@@ -22,8 +22,8 @@ from retention.postgres.hosts import HostState
 from retention.recording import Status, new_id
 from sipagent.agent.recorder.stored import journal_of, store_of
 from sipagent.config.load import Config
-from sipagent.service.completing import among_hosts
-from sipagent.service.shipping import Shipping
+from sipagent.service.hosts.completing import among_hosts
+from sipagent.service.hosts.shipping import Shipping
 from tests.configured import SMALL, read
 from tests.kept import START, receipt, recording
 from tests.postgres import Server, fresh, primary

@@ -68,6 +68,15 @@ class Service:
         }
 
 
+class SharedOrNot:
+    """In place of the board of several hosts."""
+
+    losses = 3
+
+    def __init__(self, shared: bool) -> None:
+        self.shared = shared
+
+
 @pytest.fixture
 def service(stage: Stage, tmp_path: Path) -> Service:
     return Service(stage, tmp_path)

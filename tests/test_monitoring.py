@@ -17,7 +17,7 @@ from sipagent.config.load import HostPort
 from sipagent.service.scrape import serving
 from tests.driving import staged
 from tests.tapping import PATIENCE_S
-from tests.test_metrics import Service
+from tests.test_metrics import Service, SharedOrNot
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES = DEPLOY / "prometheus/sipagent.rules.yml"
@@ -40,6 +40,8 @@ FIRED_BY: dict[str, tuple[str, dict[str, str], str]] = {
         "0x60",
     ),
     "SipagentLegsLost": ("5m", {"sipagent_legs_lost_total": "0 0 1x60"}, "0x60"),
+    "SipagentBoardAway": ("5m", {"sipagent_board_shared": "0x60"}, "1x60"),
+    "SipagentBoardUnsteady": ("30m", {"sipagent_board_losses_total": "0+1x60"}, "1x60"),
     "SipagentForeignSound": ("15m", {"sipagent_foreign_packets_dropped_total": "0+3000x60"}, "0+10x60"),
     "SipagentNothingRecorded": ("5m", {"sipagent_recording_obstacles": "1x60"}, "0x60"),
     "SipagentRecorderFault": ("5m", {'sipagent_recorder_faults_total{part="tap"}': "0 0 1x60"}, "0x60"),
@@ -93,6 +95,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     with pytest.MonkeyPatch.context() as patch, staged(folder, patch, registers=True) as stage:
         service = Service(stage, folder)
         service.watch._try()
+        service.metrics._board = SharedOrNot(True)
         stage.gone(stage.invite())
         stage.gone(stage.rung()[1], 503)
         return {name for name, _ in service.figures()}

@@ -9,11 +9,12 @@ and is looked for again, until then.
 import errno
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
 from retention.object_rows import UNSURE, ObjectRow, ObjectRows
-from retention.objects.client import AT_ONCE, PARALLEL, Bucket, Denied, ObjectError
+from retention.objects.client import AT_ONCE, PARALLEL, Bucket, CannotHold, Denied, ObjectError
 from retention.objects.names import WHOLE, object_name, piece_name, shown
 from retention.storage.recording_files import Area, FileKind
 
@@ -147,7 +148,8 @@ def _all_of(bucket: Bucket, row: ObjectRow) -> None:
 def _remove(bucket: Bucket, name: str, version: str | None, *, held: bool) -> None:
     """One version; its hold is taken off first, where it is ours."""
     if held:
-        bucket.hold(name, version, on=False)
+        with suppress(CannotHold):
+            bucket.hold(name, version, on=False)
     bucket.remove(name, version)
 
 

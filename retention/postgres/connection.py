@@ -1,9 +1,10 @@
 """One connection to a PostgreSQL that may go away: no wait without an end, and a new one when it is needed.
 
-A statement outside a transaction is tried once more where the connection has turned out to be dead. Inside of
-one nothing is: the transaction is lost, and whoever began it is told.
+What only reads, and the begin of a transaction, are tried once more where the connection has turned out to be
+dead. Nothing else is: whoever began a transaction is told that it is lost.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ CONNECT_S = 3  # for each host
 ANSWER_S = 10.0  # for a statement, by the server's clock
 TURN_S = 60.0  # for the turn to write
 _LATE_S = 3.0  # how much later this side gives up
-_IDLE_S = 60.0  # for the next statement of a transaction
+_IDLE_S = 45.0  # for the next statement of a transaction: else others would wait for their turn in vain
 _DEAD_S = 9  # after which a peer that acknowledges nothing is gone
 _ALWAYS = {
     "client_encoding": "utf8",
@@ -31,10 +32,13 @@ _ALWAYS = {
     "tcp_user_timeout": _DEAD_S * 1000,
     "application_name": "sipagent",
 }
+# of the session in the server, which must not wait for us for ever, either
 _SETTINGS = {
-    "statement_timeout": f"{ANSWER_S * 1000:.0f}",
-    "idle_in_transaction_session_timeout": f"{_IDLE_S * 1000:.0f}",
-    "client_connection_check_interval": "2000",  # who waits in the server for a peer that is gone, goes
+    "client_connection_check_interval": "2000",  # ms; while it waits for a lock or computes
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": f"{_DEAD_S * 1000}",
     "default_transaction_isolation": r"read\ committed",
     "TimeZone": "UTC",
     "log_parameter_max_length_on_error": "0",
@@ -42,9 +46,9 @@ _SETTINGS = {
 
 
 class _Timed(psycopg.Connection[Row]):
-    """A connection that ends where no answer has come in time."""
+    """A connection that ends where no answer has come in time: `answer_s`, None for ever."""
 
-    answer_s: float | None = ANSWER_S + _LATE_S
+    answer_s: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Raises OperationalError; then nobody knows what the server has done."""
@@ -52,7 +56,7 @@ class _Timed(psycopg.Connection[Row]):
             return super().wait(gen, interval, self.answer_s if timeout is None else timeout)
         except psycopg.errors._WaitTimeout as error:
             self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer in {self.answer_s:.0f} s") from error
+            raise psycopg.OperationalError(f"no answer in {self.answer_s:g} s") from error
 
 
 class Connection:
@@ -68,6 +72,8 @@ class Connection:
         self._opened = opened
         self._there: _Timed | None = None
         self._is_new = False
+        self._most_s: float | None = None  # that a statement may take, where that is not as ever
+        self._later: list[str] = []
         self.within = False
 
     def close(self) -> None:
@@ -78,14 +84,34 @@ class Connection:
 
     def read(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
         """The rows of a query. It is planned for its values: what few rows have is found by its index."""
-        return self._run(sql, values, prepare=False).fetchall()
+        return self._run(sql, values, prepare=False, again=True).fetchall()
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> None:
         """Run a statement."""
         self._run(sql, values, prepare=None if values else False)
 
+    def later(self, sql: str) -> None:
+        """Send a statement together with the next one, so that nobody waits for it alone.
+
+        It has no values, no rows, and means nothing where the transaction ends before.
+        """
+        self._later.append(sql)
+
+    def unsaid(self, sql: str) -> bool:
+        """Whether the last statement for `later` was this one and is not sent yet; then it never is."""
+        if self._later[-1:] != [sql]:
+            return False
+        self._later.pop()
+        return True
+
+    def forget_later(self) -> None:
+        """What was for `later` and is not sent yet is not needed any more."""
+        self._later.clear()
+
     def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each of these values, within a transaction, without waiting in between."""
+        if self._later:
+            self._run(self._later.pop())
         try:
             self._connected().cursor().executemany(with_marks(sql).encode(), every)
         except psycopg.Error as error:
@@ -97,25 +123,29 @@ class Connection:
         """Begin a transaction; wait for an advisory lock, which its end releases."""
         turn = ""
         if lock is not None:
-            self._connected().answer_s = TURN_S + _LATE_S
+            self._most_s = TURN_S
             turn = (
                 f"; SET LOCAL lock_timeout = {TURN_S * 1000:.0f}; SET LOCAL statement_timeout = 0"
                 f"; SELECT pg_advisory_xact_lock({lock})"
                 f"; SET LOCAL statement_timeout = {ANSWER_S * 1000:.0f}; SET LOCAL lock_timeout = 0"
             )
         try:
-            self._run("BEGIN" + turn)
+            self._run("BEGIN" + turn, again=True)
             self.within = True
+        except BaseException:
+            self.roll_back()
+            raise
         finally:
-            self._answer_within(ANSWER_S + _LATE_S)
+            self._most_s = None
 
     def take_as_long_as_it_takes(self) -> None:
         """Until the end of the transaction no statement is too slow: for changes of the tables."""
         self._run("SET LOCAL statement_timeout = 0")
-        self._answer_within(None)
+        self._most_s = math.inf
 
     def commit(self) -> None:
         """End it; where a statement had failed, it is undone, and that is an error."""
+        self._later.clear()
         try:
             cursor = self._run("COMMIT")
         finally:
@@ -125,6 +155,7 @@ class Connection:
 
     def roll_back(self) -> None:
         """Undo it. Raises nothing: where the server can't be told, it finds out."""
+        self._later.clear()
         try:
             if self._there is not None and not self._there.closed:
                 self._run("ROLLBACK")
@@ -134,35 +165,48 @@ class Connection:
             self._ended()
 
     def _ended(self) -> None:
-        self.within = False
-        self._answer_within(ANSWER_S + _LATE_S)
+        self.within, self._most_s = False, None
         if self._there is not None and self._there.closed:
             self.close()
 
-    def _answer_within(self, seconds: float | None) -> None:
-        if self._there is not None:
-            self._there.answer_s = seconds
-
     def _run(
-        self, sql: str, values: Sequence[object] = (), prepare: bool | None = False
+        self,
+        sql: str,
+        values: Sequence[object] = (),
+        *,
+        prepare: bool | None = False,
+        again: bool = False,
     ) -> psycopg.Cursor[Row]:
-        again = self._there is not None and not self.within and not self._is_new
+        again = again and self._there is not None and not self.within and not self._is_new
         try:
             return self._once(sql, values, prepare)
         except psycopg.Error as error:
             if not is_lost(error):
                 raise
-            if not self.within:
-                self.close()
-            elif self._there is not None:
-                self._there.close()  # but stays: what follows in this transaction fails, too
+            self._lose()
             if not again:
                 raise
         return self._once(sql, values, prepare)
 
     def _once(self, sql: str, values: Sequence[object], prepare: bool | None) -> psycopg.Cursor[Row]:
         text = with_marks(sql) if values else sql
-        return self._connected().execute(text.encode(), values or None, prepare=prepare)
+        there = self._connected()
+        most_s = ANSWER_S if self._most_s is None or self._is_new else self._most_s
+        there.answer_s = None if most_s == math.inf else most_s + _LATE_S
+        if not self._later:
+            return there.execute(text.encode(), values or None, prepare=prepare)
+        before, self._later = self._later, []
+        with there.pipeline():
+            for one in before:
+                there.execute(one.encode(), prepare=False)
+            return there.execute(text.encode(), values or None, prepare=prepare)
+
+    def _lose(self) -> None:
+        """Close what is of no more use. Within a transaction it stays: what follows there fails, too."""
+        if not self.within:
+            self.close()
+        elif self._there is not None:
+            self._there.close()
 
     def _connected(self) -> _Timed:
         if self._there is None:
@@ -182,7 +226,11 @@ class Connection:
 def _parameters(conninfo: str, password: str | None) -> dict[str, Any]:
     """What the URL says comes first; of several hosts the one that takes writes."""
     told = libpq.conninfo_to_dict(conninfo)
-    settings = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    of_time = {
+        "statement_timeout": f"{ANSWER_S * 1000:.0f}",
+        "idle_in_transaction_session_timeout": f"{_IDLE_S * 1000:.0f}",
+    }
+    settings = " ".join(f"-c {name}={value}" for name, value in (_SETTINGS | of_time).items())
     several = "," in str(told.get("host", "")) or "," in str(told.get("hostaddr", ""))
     parameters = _ALWAYS | ({"target_session_attrs": "read-write"} if several else {}) | told
     parameters["options"] = f"{settings} {told.get('options', '')}".rstrip()

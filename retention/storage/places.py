@@ -1,6 +1,7 @@
 """Where everything beside the database lies: one value, made from the configuration, names it all.
 
 retention.db                 the database; SQLite's own files have names of its making
+shared.head                  the head of the chain that hosts share; the journal has its own
 retention.head               the chain's head (`head`), and .head.damaged, one that could not be read
 retention.turn               whose turn it is to write (`turn`)
 journal.written              a pipe: something was written that is to be shipped (`retention.journal`)
@@ -32,6 +33,11 @@ class Places:
     def folder(self) -> Path:
         """Where all of it lies."""
         return self.database.parent
+
+    @property
+    def shared(self) -> "Places":
+        """Those beside a database that hosts share, whose journal this one is."""
+        return Places(self.database.with_name("shared.db"))
 
     @property
     def head(self) -> Path:

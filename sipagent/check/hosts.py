@@ -12,7 +12,6 @@ from sipagent.config.load import Config
 
 if TYPE_CHECKING:
     from retention.postgres.hosts import Host
-    from retention.postgres.sealed_store import SealedStore
 
 LATE = timedelta(minutes=1)  # a journal is shipped within seconds
 
@@ -29,7 +28,6 @@ def host_findings(config: Config) -> Iterator[Finding]:
             assert isinstance(store, SealedStore)
             now = store.now()
             yield from hosts_found(store.hosts(), now, config.host or "", _journal(config))
-            yield from _keys(store)
     except TryAgain:
         return
     except StoreError as problem:
@@ -56,14 +54,6 @@ def hosts_found(hosts: "list[Host]", now: datetime, mine: str, journal: str | No
         yield ok("cluster", f"running: {', '.join(one.host for one in running)}")
     if len(versions := sorted({one.version for one in running})) > 1:
         yield warning("cluster", f"some hosts run {versions[0]}, others {versions[-1]}")
-
-
-def _keys(store: "SealedStore") -> Iterator[Finding]:
-    """Whether what was forgotten can still be opened by a key in the vault."""
-    left = store.keys_left()
-    if left:
-        keys = counted(left, "key")
-        yield error("vault", f"{keys} of rows should be gone, and are not: see `sipagent purge`")
 
 
 def _journal(config: Config) -> str | None:

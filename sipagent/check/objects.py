@@ -10,7 +10,7 @@ from sipagent.agent.recorder.stored import bucket_of, journal_of, spool_of, stor
 from sipagent.check.private import others_may_read, readable
 from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.load import Config
-from sipagent.service.storing import LATE
+from sipagent.service.hosts.storing import LATE
 
 _WHERE = "objects"
 _LEVELS = {"ok": ok, "warning": warning, "error": error}

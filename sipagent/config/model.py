@@ -76,7 +76,7 @@ class Config(Table):
     @property
     def kept_places(self) -> Places:
         """Those beside the database with all that is kept; with a shared one, apart from the journal's."""
-        return self.places if self.shared is None else Places(self.database.with_name("shared.db"))
+        return self.places if self.shared is None else self.places.shared
 
     @property
     def database(self) -> Path:

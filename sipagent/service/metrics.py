@@ -14,9 +14,9 @@ from prometheus_client.registry import Collector
 
 from sipagent import __version__
 from sipagent.agent.figures import Figures
+from sipagent.service.hosts.shipping import Shipping, ShippingFigures
+from sipagent.service.hosts.storing import Storing, StoringFigures
 from sipagent.service.purging import Purging
-from sipagent.service.shipping import Shipping, ShippingFigures
-from sipagent.service.storing import Storing, StoringFigures
 from sipagent.service.watch import Observation, Watch
 
 NOTHING = "nothing"  # decided it; an empty label would be no label
@@ -37,7 +37,7 @@ class Counting(Protocol):
 
 
 class SharedBoard(Protocol):
-    """The board of all hosts; implemented by `sipagent.service.board.HostBoard`."""
+    """The board of all hosts; implemented by `sipagent.service.hosts.board.HostBoard`."""
 
     @property
     def shared(self) -> bool | None:
@@ -56,8 +56,8 @@ class Metrics(Collector):
         counting: Counting,
         purging: Purging,
         watch: Watch,
-        board: SharedBoard | None = None,
         *,
+        board: SharedBoard | None = None,
         shipping: Shipping | None = None,
         stored: Storing | None = None,
     ) -> None:

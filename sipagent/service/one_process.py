@@ -30,15 +30,15 @@ from sipagent.config.load import Config, ConfigError, load, uri_host
 from sipagent.edge.addresses import addresses, looked_up
 from sipagent.logs import alert, configure_log
 from sipagent.pjsip import PjsipEngine
-from sipagent.service.board import HostBoard
-from sipagent.service.completing import among_hosts
 from sipagent.service.engine_limits import limits_for
+from sipagent.service.hosts.board import HostBoard
+from sipagent.service.hosts.completing import among_hosts
+from sipagent.service.hosts.storing import storing
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, heed
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import ALONE, reloaded, tell_waiting
 from sipagent.service.rules import detectors_of, rules_of, with_seed
-from sipagent.service.storing import storing
 from sipagent.service.systemd import BEFORE_CALLS, Systemd, status_of
 from sipagent.service.upkeep import alone_on, figures_told
 from sipagent.service.watch import Watch
@@ -86,7 +86,9 @@ def run(config: Config, *, log_json: bool, drain_s: float, systemd: Systemd) -> 
                 among_hosts(config, alert) as shipping,
                 storing(config, alert) as stored,
                 figures_told(
-                    config, Metrics(agent, purging, watch, board, shipping=shipping, stored=stored), watch
+                    config,
+                    Metrics(agent, purging, watch, board=board, shipping=shipping, stored=stored),
+                    watch,
                 ),
                 board,
             ):

@@ -42,9 +42,10 @@ from sipagent.edge.process import EdgeProcess
 from sipagent.edge.rejected import RejectedCall
 from sipagent.edge.rpc import EdgeError
 from sipagent.logs import alert, configure_log
-from sipagent.service.board import HostBoard
-from sipagent.service.completing import among_hosts
 from sipagent.service.engine_limits import engine_limits, limits_for
+from sipagent.service.hosts.board import HostBoard
+from sipagent.service.hosts.completing import among_hosts
+from sipagent.service.hosts.storing import storing
 from sipagent.service.metrics import Metrics
 from sipagent.service.orders import Orders, Wake, heed
 from sipagent.service.processes.children import Child, asked, end_server
@@ -64,7 +65,6 @@ from sipagent.service.processes.specs import (
 from sipagent.service.purging import Purging
 from sipagent.service.reloading import BEHIND_EDGE, reloaded, tell_waiting
 from sipagent.service.rules import rules_of, with_seed
-from sipagent.service.storing import storing
 from sipagent.service.supervisor import ChildSlot, Supervisor
 from sipagent.service.systemd import BEFORE_CALLS, Systemd
 from sipagent.service.upkeep import alone_on, figures_told
@@ -242,7 +242,7 @@ class Service:
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
         stored = stack.enter_context(storing(config, alert))
-        metrics = Metrics(self.sharing, self.purging, watch, board, shipping=shipping, stored=stored)
+        metrics = Metrics(self.sharing, self.purging, watch, board=board, shipping=shipping, stored=stored)
         stack.enter_context(figures_told(config, metrics, watch))
 
     def _edge(self, stack: ExitStack) -> EdgeCare:

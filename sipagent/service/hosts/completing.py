@@ -26,12 +26,12 @@ from sipagent.agent.recorder.reached import ReachedRecordings
 from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables.cluster import LEASE_S
-from sipagent.service.shipping import Shipping
+from sipagent.service.hosts.shipping import Shipping
 
 FAULTS = (OSError, StoreError, ArchiveError, ConfigError)
 AGAIN_S = 60.0  # after which what failed is told again
 
-log = structlog.get_logger("sipagent.service.completing")
+log = structlog.get_logger("sipagent.service.hosts.completing")
 
 
 class Completing:

@@ -35,7 +35,7 @@ EVERY_S = 3600.0  # after which what still fails is told of once more
 LATE = timedelta(seconds=60)  # for which a removal may take its time
 FAULTS = (OSError, StoreError, ArchiveError)
 
-log = structlog.get_logger("sipagent.service.storing")
+log = structlog.get_logger("sipagent.service.hosts.storing")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ FULL = 0.5  # of the journal: an alarm
 EVERY_S = 3600.0  # and again
 FAULTS = (StoreError, ConfigError, OSError)
 
-log = structlog.get_logger("sipagent.service.shipping")
+log = structlog.get_logger("sipagent.service.hosts.shipping")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
