@@ -29,6 +29,11 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "sipagent/notice/vocabulary.py",
     "sipagent/notice/spoken_name.py",
     "retention/accounts/schema.py",
+    "retention/journal/journal.py",  # its one word is for a programmer
+    "retention/journal/lost.py",
+    "retention/journal/merging.py",
+    "retention/journal/shipping.py",  # in the log alone
+    "retention/postgres/hosts.py",
     "retention/backup/readme.py",  # in both languages
     "retention/postgres/board_rows.py",  # in the log alone
     "retention/rules/statistics.py",

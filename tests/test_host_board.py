@@ -102,7 +102,7 @@ def test_a_board_that_is_away_is_said_by_log_status_and_figures(
         line.cut()
         host = Host(configured(url, tmp_path), "A", "B")
         service = Service(stage, tmp_path)
-        service.metrics = Metrics(stage.agent, service.purging, service.watch, host.board)
+        service.metrics = Metrics(stage.agent, service.purging, service.watch, board=host.board)
         with host.shares(), capture_logs() as logs:
             host.sharing.heard(0, Seek("1", (), 1), time.monotonic())
             host.until(1)

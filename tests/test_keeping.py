@@ -516,7 +516,7 @@ TestKeeping.settings = settings(
 
 
 def test_keeping_in_a_shared_database(postgres: Server) -> None:
-    """The same rules over the same service."""
+    """The rules of keeping, over PostgreSQL."""
 
     class KeepingShared(Keeping):
         def __init__(self) -> None:

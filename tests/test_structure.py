@@ -62,6 +62,7 @@ BROAD = (
     "sipagent/service/hosts/completing.py",
     "sipagent/service/purging.py",
     "sipagent/service/hosts/shipping.py",
+    "sipagent/service/hosts/storing.py",
     "sipagent/agent/recorder/jobs.py",
     "sipagent/agent/recorder/recovery.py",
     "sipagent/agent/recorder/rows.py",
@@ -97,6 +98,7 @@ REMOVING = {
     "retention/postgres/blobs.py",  # keys of rows
     *("retention/backup/making.py", "retention/backup/restoring.py"),  # what was not finished
     "retention/moving/beside.py",  # the note of an earlier move
+    "retention/moving/rows.py",  # the turn of a copy
     "sipagent/cli/init/directory.py",  # what was begun
     *(
         "sipagent/cli/copy.py",

@@ -240,11 +240,16 @@ class ObjectFiles:
     def hold(self, id: str, *, held: bool) -> None:
         rows = [row for row in self._there(id) if row.held is not held]
         try:
+            if held:
+                self.rows.set_held(
+                    (row.put for row in rows), held=True
+                )  # before it is so, not to be forgotten
             for row in rows:
                 self.bucket.hold(row.name, row.version or None, on=held)
-                self.rows.set_held([row.put], held=held)
-        except CannotHold:
-            return  # the row holds it; `check` says that the bucket does not
+            if not held:
+                self.rows.set_held((row.put for row in rows), held=False)
+        except CannotHold:  # the row holds it; `check` says that the bucket does not
+            self.rows.set_held((row.put for row in rows), held=False)
 
     def differs(self, id: str, *, held: bool) -> bool:
         return any(row.held is not held for row in self._there(id))

@@ -165,7 +165,7 @@ class Chained(ABC):
             self._put(table, row)
 
     def _put(self, table: str, row: Row) -> None:
-        """The same within a transaction that there is."""
+        """Replace the one row of a table, within a transaction that there is."""
         key, *others = row
         changes = ", ".join(f"{name} = excluded.{name}" for name in others)
         sql = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"

@@ -74,11 +74,13 @@ def why_not_placed(recording: Recording, *, renew: bool) -> str | None:
 def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool = False) -> Recording:
     """Put a closed recording on hold; its JSON, its row and the trace (`trace`) say so when this returns.
 
-    With `renew` the new hold replaces the present one, and no purge can come in between. Raises HoldError,
-    UnknownId, StoreError, ArchiveError, OSError.
+    With `renew` the new hold replaces the present one, and no purge can come in between. A store of objects
+    holds it before the row says so: where that is as far as it gets, the next purge lets it go (`agree`).
+    Raises HoldError, UnknownId, StoreError, ArchiveError, OSError.
     """
     if (reason := why_not_placed(archive.store.recording(id), renew=renew)) is not None:
         raise HoldError(reason)
+    archive.files.hold(id, held=True)
     archive.files.announce(id, FileKind.METADATA)
     with archive.store.write():
         recording = archive.store.recording(id)
@@ -89,7 +91,6 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
         detail = f"{verb}{hold.ground}, approved by {hold.approved_by}, to be reviewed {hold.review}"
         trace = replace(trace, action="hold", recording_id=id, reference=hold.reference, detail=detail)
         archive.store.add_access(discreet(trace, recording))
-        archive.files.hold(id, held=True)
         archive.change(held)
     return held
 
@@ -123,8 +124,7 @@ def agree(archive: Archive) -> list[str]:
     meant = {row.id for row in store.each_recording(Selection(held=True))}
     other = [id for id in sorted(known | meant) if _differs(archive, id)]
     for id in other:
-        with store.write():  # nobody places or releases it meanwhile
-            archive.files.hold(id, held=store.recording(id).hold is not None)
+        archive.files.hold(id, held=store.recording(id).hold is not None)
     return other
 
 

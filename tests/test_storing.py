@@ -1,0 +1,214 @@
+"""The threads of the service that send up and remove, over a real store that is killed, and answers lost."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from retention.archive.archive import Archive
+from retention.objects.client import Away, Bucket
+from retention.objects.names import object_name, piece_name
+from retention.recording import Recording, Status
+from retention.storage.keys import Identity, public_line
+from retention.storage.recording_files import FileKind
+from sipagent.agent.recorder.recorder import Recorder
+from sipagent.agent.recorder.stored import archive_of_calls, bucket_of, journal_of
+from sipagent.check.objects import object_findings
+from sipagent.config.load import Config
+from sipagent.service.hosts.storing import storing
+from sipagent.service.metrics import _stored
+from tests.configured import SMALL, read, with_keys
+from tests.kept import receipt, recording
+from tests.object_store import names_in, now, place_of
+from tests.s3 import Moto, Weed
+from tests.settling import settle
+from tests.tapping import feed, wait_for
+from tests.test_recorder import CLOSING, NOW, begin
+
+ANN = Identity(bytes([1]) * 32, "Ann")
+
+
+def configured(folder: Path, store: Moto | Weed, endpoint: str | None = None) -> Config:
+    place = place_of(store, folder, endpoint)
+    (folder / "ann.pub").write_text(public_line(ANN.public))
+    keys = (
+        f'url = "s3://{place.bucket}/{place.prefix.rstrip("/")}"\nendpoint = "{place.endpoint}"\n'
+        f'region = "{place.region}"\ncredentials_file = "{place.credentials}"'
+    )
+    text = with_keys("objects", keys, with_keys("recording", 'recipients = ["ann.pub"]', SMALL))
+    return read(text, folder / "config.toml")
+
+
+class Service:
+    """A recorder, and the threads beside it."""
+
+    def __init__(self, config: Config, alerts: list[str]) -> None:
+        self.config = config
+        self.store = journal_of(config)
+        self.archive: Archive = archive_of_calls(config, self.store)
+        self.recorder = Recorder(self.archive, "flac", alerts.append, config.recording.recipients)
+        self.recorder.start()
+        found = bucket_of(config)
+        assert found is not None
+        self.bucket: Bucket = found
+
+    def records(self) -> tuple[Recording, object]:
+        row = recording(operator=None)
+        return row, begin(self.recorder, row)
+
+    def close(self) -> None:
+        if self.recorder._quick._thread.is_alive():
+            self.recorder.stop()
+        self.store.close()
+
+
+@pytest.fixture
+def service(weed: Weed, tmp_path: Path, alerts: list[str]) -> Iterator[Service]:
+    service = Service(configured(tmp_path, weed), alerts)
+    yield service
+    service.close()
+
+
+def test_without_objects_there_are_no_threads(tmp_path: Path) -> None:
+    with storing(read(SMALL, tmp_path / "config.toml"), pytest.fail) as threads:
+        assert threads is None
+
+
+def test_a_refusal_is_done_in_two_seconds(service: Service, weed: Weed, alerts: list[str]) -> None:
+    """From the key to the moment at which no key of it is anywhere."""
+    with storing(service.config, alerts.append) as threads:
+        assert threads is not None
+        row, tap = service.records()
+        wait_for(lambda: piece_name(row.id, 1) in names_in(weed, service.bucket))
+        key = object_name(row.id, FileKind.KEY)
+        assert service.bucket.look(key) is not None
+        began = time.monotonic()
+        service.recorder.erase(tap, receipt(row, decision="refused"), NOW)  # type: ignore[arg-type]
+        wait_for(lambda: service.bucket.look(key) is None)
+        assert time.monotonic() - began < 2.0
+        wait_for(lambda: names_in(weed, service.bucket) == [])
+        settle(service.recorder)
+        assert service.store.recording(row.id).status is Status.ERASED
+    assert alerts == []
+
+
+def test_a_call_goes_up_and_its_figures_tell(service: Service, weed: Weed, alerts: list[str]) -> None:
+    with storing(service.config, alerts.append) as threads:
+        assert threads is not None
+        row, tap = service.records()
+        service.recorder.keep(tap, row, CLOSING)  # type: ignore[arg-type]
+        kinds = (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
+        names = [object_name(row.id, kind) for kind in kinds]
+        wait_for(lambda: names_in(weed, service.bucket) == names)
+        wait_for(lambda: threads.figures.sent > 64000 and threads.figures.waiting == 0)
+        told = {metric.name: metric.samples[0].value for metric in _stored(threads.figures)}
+    assert told["sipagent_object_store_up"] == 1 and told["sipagent_removals_pending"] == 0
+    assert told["sipagent_uploaded_bytes"] > 64000 and alerts == []
+    found = {one.what: (one.level, one.detail) for one in object_findings(service.config, now())}
+    assert {level for level, _ in found.values()} == {"ok"}
+    assert found["objects.spool"][1] == "0 finished recordings not up yet"
+
+
+def test_a_store_that_is_killed_loses_nothing(tmp_path: Path, alerts: list[str]) -> None:
+    with Weed(tmp_path / "weed", "127.0.0.9") as store:
+        with (
+            closing(Service(configured(tmp_path, store.start()), alerts)) as service,
+            storing(service.config, alerts.append) as threads,
+        ):
+            assert threads is not None
+            row, tap = service.records()
+            refused = recording(1, operator=None)
+            other = begin(service.recorder, refused)
+            wait_for(lambda: len(names_in(store, service.bucket)) == 4)
+            store.kill()
+            feed(tap, 16000, 32000)  # type: ignore[arg-type]
+            service.recorder.erase(other, receipt(refused, decision="refused"), NOW)
+            service.recorder.keep(tap, row, CLOSING)  # type: ignore[arg-type]
+            settle(service.recorder)
+            assert service.store.recording(row.id).status is Status.CLOSED
+            wait_for(lambda: threads.figures.away and threads.figures.removal_failures > 0)
+            (said,) = [one for one in object_findings(service.config, now()) if one.what == "objects"]
+            assert said.level == "error" and "does not answer" in said.detail
+            store.start()
+            kinds = (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
+            names = [object_name(row.id, kind) for kind in kinds]
+            wait_for(lambda: names_in(store, service.bucket) == names)
+            wait_for(lambda: not threads.figures.away)
+        assert any("what is not up waits on this disk" in one for one in alerts)
+        assert any(f"{refused.id}: must be removed from the object store" in one for one in alerts)
+
+
+class Deaf:
+    """Passes on what is asked, and cuts the line when the store answers, while it is `deaf`."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self.deaf = False
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = self._listener.getsockname()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                asking, _ = self._listener.accept()
+                answering = socket.create_connection(self._target)
+                for one, other, cuts in ((asking, answering, False), (answering, asking, True)):
+                    threading.Thread(target=self._pass, args=(one, other, cuts), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket, cuts: bool) -> None:
+        with suppress(OSError):
+            while content := one.recv(65536):
+                if cuts and self.deaf and not content.startswith(b"HTTP/1.1 100 "):  # which asks for more
+                    break
+                other.sendall(content)
+        for end in (one, other):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+def test_an_answer_that_is_lost_on_the_line(weed: Weed, tmp_path: Path, alerts: list[str]) -> None:
+    with closing(Deaf((weed.host, weed.port))) as line:
+        config = configured(tmp_path, weed, "http://{}:{}".format(*line.address))
+        with closing(Service(config, alerts)) as service, storing(config, alerts.append) as threads:
+            assert threads is not None
+            line.deaf = True
+            direct = Bucket(replace(service.bucket.place, endpoint=weed.endpoint))
+            with pytest.raises(Away, match="the object store does not answer"):
+                service.bucket.put("a", b"some", sha256(b"some").hexdigest())
+            assert direct.look("a") is not None
+            row, tap = service.records()
+            key = object_name(row.id, FileKind.KEY)
+            wait_for(lambda: direct.look(key) is not None and threads.figures.away)
+            service.recorder.erase(tap, receipt(row, decision="refused"), NOW)  # type: ignore[arg-type]
+            settle(service.recorder)
+            line.deaf = False
+            wait_for(lambda: direct.look(key) is None)
+            left = {one.name for one in service.store.objects.of([row.id])}
+            assert left <= {key}  # until none can come any more
+        assert names_in(weed, direct) == ["a"]
+
+
+def test_a_clock_that_is_wrong_is_told(weed: Weed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import botocore.auth
+
+    bucket = Bucket(place_of(weed, tmp_path))
+    real = botocore.auth.get_current_datetime
+
+    def ahead(*how: object, **named: object) -> object:
+        from datetime import timedelta
+
+        return real(*how, **named) + timedelta(hours=2)
+
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", ahead)
+    with pytest.raises(Away, match="clocks of this machine and of the object store differ"):
+        bucket.content("a")
