@@ -29,6 +29,11 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "sipagent/notice/vocabulary.py",
     "sipagent/notice/spoken_name.py",
     "retention/accounts/schema.py",
+    "retention/journal/journal.py",  # its one word is for a programmer
+    "retention/journal/lost.py",
+    "retention/journal/merging.py",
+    "retention/journal/shipping.py",  # in the log alone
+    "retention/postgres/hosts.py",
     "retention/backup/readme.py",  # in both languages
     "retention/postgres/board_rows.py",  # in the log alone
     "retention/rules/statistics.py",
@@ -56,6 +61,7 @@ CODE = re.compile(
 SQL = re.compile(
     r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|RECURSIVE|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\))"
     r"|= 0$|^\w+, [\w_, ]+$|<= \?"
+    r"|^(CREATE|DROP|ALTER|DELETE FROM|UPDATE \w+ SET|SET LOCAL|SAVEPOINT|RELEASE|ROLLBACK|RETURN|RAISE)\b"
 )
 # what only a programmer can make happen, and what is in the log alone
 INNER = re.compile(

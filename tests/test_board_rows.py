@@ -172,7 +172,7 @@ def test_a_long_transaction_elsewhere_makes_no_turn_slower(postgres: Server, dat
     with postgres.connect(database_of(database)) as reader:
         reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         reader.execute("SELECT count(*) FROM board_state")
-        assert max(pages() for _ in range(3)) < 10
+        assert max(pages() for _ in range(3)) < 50  # of 1500 dead rows
         reader.execute("ROLLBACK")
     assert postgres.execute("SELECT count(*) FROM board_state", database_of(database)) == [(1,)]
     rows.close()

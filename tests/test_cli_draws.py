@@ -65,6 +65,7 @@ def test_every_draw_is_repeated(office: Office) -> None:
         "shares": [{"share": 0.5, "calls": 12, "drawn": drawn, "expected": 6.0}],
         "undrawn": 0,
         "forgotten": 0,
+        "elsewhere": 0,
         "wrong": [],
     }
     lines = [line.split() for line in office.run("draws").out.splitlines()]

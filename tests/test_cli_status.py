@@ -13,7 +13,7 @@ from sipagent.service.scrape import serving
 from tests.configured import with_keys
 from tests.driving import Stage, staged
 from tests.office import CONFIG, Office, make_office
-from tests.test_metrics import Service, one_turn
+from tests.test_metrics import Service, SharedOrNot, one_turn
 
 
 @pytest.fixture
@@ -78,15 +78,6 @@ def test_of_several_hosts_it_says_if_their_board_is_one(
     with asked(office, service):
         assert json.loads(office.run("status", "--json").out)["board_shared"] is shared
         assert shown in office.run("status").out
-
-
-class SharedOrNot:
-    """In place of the board of several hosts."""
-
-    losses = 3
-
-    def __init__(self, shared: bool) -> None:
-        self.shared = shared
 
 
 def test_who_is_not_registered_is_a_failure(

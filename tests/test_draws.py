@@ -46,6 +46,7 @@ def test_draws_as_the_seed_says_are_counted_by_share() -> None:
         ],
         "undrawn": 0,
         "forgotten": 0,
+        "elsewhere": 0,
         "wrong": [],
     }
 
@@ -88,3 +89,13 @@ def test_without_the_seed_nothing_is_confirmed() -> None:
     assert audit([call(DRAWN, draw(SEED, DRAWN, 0.5))], None).wrong != []
     assert audit([call(DRAWN, draw(None, DRAWN, 0.5), **SAMPLED)], None).wrong == []
     assert audit([call(DRAWN, draw(None, DRAWN, 1.0), decision="allowed")], None).wrong == []
+
+
+def test_what_another_host_drew_is_counted_and_no_more() -> None:
+    """Its seed is there; calls of the time before there were several hosts are told by their seed."""
+    of_a, of_b = (f"20261124T222000000-h{host}-482913" for host in "ab")
+    found = audit([call(of_a, draw(SEED, of_a, 1.0)), call(of_b, draw(OTHER, of_b, 1.0))], SEED, "a")
+    assert (found.wrong, found.elsewhere) == ([], 1)
+    assert audit([call(of_a, draw(OTHER, of_a, 0.5))], SEED, "a").wrong != []
+    assert audit([call(DRAWN, draw(OTHER, DRAWN, 0.5))], SEED, "b").elsewhere == 1
+    assert audit([call(DRAWN, decision="allowed")], SEED, "b").wrong != []

@@ -3,6 +3,7 @@
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -299,6 +300,36 @@ def test_no_fault_at_any_step_brings_a_key_back_or_loses_one(
     assert taken[2].name in there and not {taken[0].name, taken[1].name} & set(there)
     assert clean.get([taken[2].name]).keys == {taken[2].name: taken[2].raw}
     clean.close()
+
+
+@pytest.mark.parametrize("step", ["get", "put", "remove"])
+def test_a_connection_that_is_lost_between_two_steps_loses_no_key(
+    database: str, vault: Path, postgres: Server, step: str
+) -> None:
+    def cut(name: str, _: str) -> None:
+        if name == step and not cuts:
+            cuts.append(name)
+            name = database.rpartition("/")[2]
+            sql = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            postgres.execute(sql)
+
+    cuts: list[str] = []
+    maker = row_keys(database, vault, "a")
+    taken = [maker.take() for _ in range(2)]
+    for number, key in enumerate(taken):
+        write_row(database, key.name, f"20261127T100000000-00000{number}")
+    maker.close()
+    keys = row_keys(database, WatchedBlobs(vault, cut), "a")
+    forget_row(database, "20261127T100000000-000000")
+    with suppress(TryAgain):
+        keys.forget()
+    assert cuts
+    assert keys.get([taken[1].name]).keys == {taken[1].name: taken[1].raw}
+    made = keys.take()
+    assert keys.forget().left == 0
+    assert taken[0].name not in keys_in(vault) and {taken[1].name, made.name} <= set(keys_in(vault))
+    assert len([path for path in vault.rglob("*") if path.is_file()]) == 1
+    keys.close()
 
 
 def test_hosts_that_change_one_bundle_at_once_bring_no_key_back(database: str, vault: Path) -> None:

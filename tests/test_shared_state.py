@@ -372,3 +372,12 @@ def test_a_board_that_a_newer_version_keeps_is_left_alone(hosts: Hosts) -> None:
     hosts.text = hosts.text.replace('"format":1', '"format":2')
     with pytest.raises(NewerBoard):
         hosts.ask(HERE, Look())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"format":1}', '{"format":1,"hosts":{"a":[]}}'])
+def test_a_text_that_cannot_be_read_is_none(text: str) -> None:
+    hosts = Hosts(text)
+    with pytest.raises(NotOnBoard):
+        hosts.ask(HERE, Look())
+    hosts.ask(HERE, Told())
+    assert list(read(hosts.text).hosts) == ["a"]

@@ -88,6 +88,7 @@ def test_progress_comes_to_its_end(kept: Archive) -> None:
         "sums": (1, 1),
         "approvals": (2, 2),
         "files": (3, 3),
+        "names": (12, 12),
     }
 
 

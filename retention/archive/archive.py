@@ -26,6 +26,7 @@ from retention.rows.store import Damaged, UnknownId
 from retention.storage import marks
 from retention.storage.keys import KeysError
 from retention.storage.marks import Marks
+from retention.storage.places import Places
 from retention.storage.recording_files import Area, FileKind, RecordingFiles, sha256
 from retention.storage.vault import Vault
 
@@ -35,7 +36,7 @@ SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
 CLOSED = Listing(
     table="recordings",
     order=("started_at", "id"),
-    columns="id, sha256",
+    columns="id, sha256, bytes, hold",
     indexed="purged_at IS NULL",
     where=["status = ?"],
     values=[Status.CLOSED.value],
@@ -44,9 +45,13 @@ _HOLD = ("ground", "reference", "by", "approved_by", "review")
 
 
 class Archive:
-    """Rows in `store`, everything else in `files`, and `marks` of what must be erased."""
+    """Rows in `store`, everything else in `files`, and `marks` of what must be erased.
 
-    def __init__(self, store: Rows, files: RecordingFiles, marks: Marks) -> None:
+    `here`: where this host has what is not in the database yet; None: where the store has its own.
+    """
+
+    def __init__(self, store: Rows, files: RecordingFiles, marks: Marks, here: Places | None = None) -> None:
+        self.here = store.places if here is None else here
         self.store = store
         self.files = files
         self.vault = Vault(files)

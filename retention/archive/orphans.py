@@ -69,8 +69,7 @@ def _sorted(found: Iterable[Orphan]) -> list[Orphan]:
 
 def _waiting(archive: Archive) -> frozenset[str]:
     """Those whose row is in a reserve: it is not written yet."""
-    places = archive.store.places
-    return frozenset() if places is None else recordings_in(places)
+    return frozenset() if archive.here is None else recordings_in(archive.here)
 
 
 def _unexpected(archive: Archive, area: Area, names: list[tuple[str, str | None]]) -> Iterator[Orphan]:

@@ -9,34 +9,26 @@ meanwhile.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
-from retention.archive.archive import CLOSED, Archive, ArchiveError
+from retention.archive.archive import Archive, ArchiveError
 from retention.archive.erasure import stuck
-from retention.archive.metadata import beside
+from retention.archive.kept_files import Problem, each_file, each_hold, what_is_left
 from retention.archive.orphans import orphans
 from retention.archive.reserve import lasting_problems
-from retention.recording import Status, is_id, parse_json, to_text
+from retention.recording import parse_json, to_text
 from retention.rows.chain import ALTERED, GENESIS, SEGMENT, TABLES, ChainEntry, ChainHead, Lost
 from retention.rows.chain_head import DAMAGED, ChainHeadError, damaged_path, read_head
 from retention.rows.differences import differences
-from retention.rows.pages import PAGE, Listing, Row, batches
+from retention.rows.pages import PAGE, Listing, batches
 from retention.rows.rejected import LOST
 from retention.rows.store import StoreError
-from retention.storage.recording_files import FileKind, sha256
 
 Progress = Callable[[str, int, int], None]  # what, done, total
 
 _LEAP = 10_000_000  # how many numbers a broken seq may skip: marks are kept by number
 _THERE, _SUPERSEDED, _SEEN = 1, 2, 4
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong; `where` names an entry, a row, or a file."""
-
-    where: str
-    problem: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,12 +50,15 @@ def verify(
     progress: Progress = lambda what, done, total: None,
     *,
     heads: tuple[Path, ...] = (),
+    deep: bool = False,
 ) -> Verified:
     """Check everything; `heads` are copies of the exported head to compare with, besides the one in place.
 
+    `deep`: read also the bytes of objects whose hash a store tells.
+
     Raises StoreError; OSError for a folder that cannot be read.
     """
-    work = _Verification(archive, progress)
+    work = _Verification(archive, progress, deep)
     work.guards()
     work.chain()
     for kind in TABLES:
@@ -79,8 +74,9 @@ def verify(
 class _Verification:
     """`marks`: what is known of each entry of the chain, by its seq, up to the head at the start."""
 
-    def __init__(self, archive: Archive, progress: Progress) -> None:
+    def __init__(self, archive: Archive, progress: Progress, deep: bool) -> None:
         self.archive = archive
+        self.deep = deep
         self.store = archive.store
         self.progress = progress
         self.found = Verified(head=self.store.head())
@@ -163,6 +159,8 @@ class _Verification:
             except ChainHeadError:
                 self.wrong(name, "not the head of a chain")
                 continue
+            if head is None and path == own and self.archive.here != self.store.places:
+                continue  # another host may have written all that there is
             if head is None:
                 self.wrong(name, "missing: a tail cut off the chain would not show")
             elif not self.store.knows(head):
@@ -170,41 +168,38 @@ class _Verification:
 
     def reserves(self) -> None:
         """Look for what waits to be written, and no process will write."""
-        if self.store.places is not None:
-            for name, problem in lasting_problems(self.store.places).items():
+        if self.archive.here is not None:
+            for name, problem in lasting_problems(self.archive.here).items():
                 self.wrong(name, problem)
 
     def files(self) -> None:
-        """Hash them, and look for those without a row, and rows without them."""
-        total, done = sum(1 for _ in self.store.each(CLOSED)), 0
+        """Compare them with their rows, and look for those without a row, and rows without them."""
         named = {finding.where for finding in self.found.problems}
-        for row in self.store.each(CLOSED):
-            kind = self.archive.files.finished(row["id"]) if is_id(str(row["id"])) else None
-            if kind is not None:
-                self.file(kind, row, alone=f"recording {row['id']}" in named)
-            done += 1
-            self.progress("files", done, total)
+        done = 0
+
+        def step(count: int, total: int) -> None:
+            nonlocal done
+            done = count
+            self.progress("files", count, total)
+
+        for wrong in each_file(
+            self.archive, step, deep=self.deep, without=lambda id: f"recording {id}" in named
+        ):
+            self.found.problems.append(wrong)
         self.found.counts["files"] = done
+        self.found.problems += each_hold(self.archive)
+        self.found.problems += what_is_left(self.archive, datetime.now(UTC))
         try:
             for id in stuck(self.archive):
                 self.wrong(
                     f"recording {id}", "must be erased, and is not, or not wholly: see `sipagent purge`"
                 )
-            for orphan in orphans(self.archive):
+            names = 4 * done  # of sound, metadata and key, and once more by their rows
+            for orphan in orphans(self.archive, lambda seen: self.progress("names", min(seen, names), names)):
                 self.wrong(orphan.name, orphan.problem)
+            self.progress("names", names, names)
         except (StoreError, ArchiveError) as error:  # its row is damaged, which has been reported
             self.wrong("recordings", f"cannot be compared with the files: {error}")
-
-    def file(self, kind: FileKind, row: Row, *, alone: bool) -> None:
-        """Hash one file, and check what lies beside it, unless `alone`: its row is not what it should be."""
-        name = self.archive.files.name(row["id"], kind)
-        try:
-            if not _is_as_recorded(self.archive, kind, row):
-                self.wrong(name, "its hash is not that of the file that was recorded")
-        except OSError as error:
-            self.wrong(name, f"cannot be read: {error.strerror}")
-        for what, problem in () if alone else beside(self.archive, row["id"]):
-            self.wrong(what, problem)
 
     def _behind(self, entry: ChainEntry, last: ChainHead) -> ChainHead:
         """What the entry must follow; a segment may name another place than the entry before it."""
@@ -279,11 +274,3 @@ def _entries(first: int, last: int, where: str = "") -> str:
 def _is_before(entry: ChainEntry) -> bool:
     """Whether the entry names an earlier number; anything else may not even be a number."""
     return isinstance(entry.was, int) and 0 < entry.was < entry.seq
-
-
-def _is_as_recorded(archive: Archive, kind: FileKind, row: Row) -> bool:
-    """True, too, for a file that a purge removed while it was read."""
-    try:
-        return sha256(archive.files, row["id"], kind) == str(row["sha256"])
-    except FileNotFoundError:
-        return archive.store.recording(row["id"]).status is not Status.CLOSED

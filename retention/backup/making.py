@@ -267,8 +267,11 @@ class _Making:
 
     def _beside(self) -> None:
         """What lies beside the database."""
-        reserves = {*self.places.reserves().values()}
-        for there, here in beside(self.places, Places(self.root / DATABASE)):
+        own, into = self.archive.here or self.places, Places(self.root / DATABASE)
+        reserves = {*own.reserves().values()}
+        # of a host's own places, whose chain is a journal's, all but the head
+        found = {here: there for there, here in beside(own, into)} | {into.head: self.places.head}
+        for here, there in found.items():
             (self._reserve if there in reserves else self._other)(self._name(here), there)
 
     def _reserve(self, name: str, path: Path) -> None:

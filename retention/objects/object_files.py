@@ -22,7 +22,7 @@ from itertools import count
 from pathlib import Path
 
 from retention.object_rows import ObjectRow, ObjectRows, State, new_put
-from retention.objects.client import Bucket, CannotHold, NoSuchObject, ObjectError
+from retention.objects.client import PARALLEL, Bucket, CannotHold, NoSuchObject, ObjectError
 from retention.objects.names import (
     PIECE,
     any_name,
@@ -40,7 +40,7 @@ from retention.storage import files
 from retention.storage.files import Naming
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import ArchiveError
-from retention.storage.recording_files import FORMATS, Area, FileKind
+from retention.storage.recording_files import FORMATS, Area, FileKind, Stored
 
 _PIECE = 1 << 20  # bytes of a copy
 _KINDS = {area: [kind for kind in FileKind if area_of(kind) is area] for area in Area}
@@ -48,6 +48,8 @@ _KINDS = {area: [kind for kind in FileKind if area_of(kind) is area] for area in
 
 class ObjectFiles:
     """Objects in `bucket`, known by `rows`; `spool` are files of this host. Any thread."""
+
+    at_once = PARALLEL // 2
 
     def __init__(
         self,
@@ -157,6 +159,16 @@ class ObjectFiles:
         self.rows.intend(new)
         self.rows.done((row, row.version) for row in new)
         self.rows.remove_puts(row.put for one in rows.values() for row in one[1:] if row in new)
+
+    def stored(self, id: str, kind: FileKind) -> Stored | None:
+        if self.local.exists(id, kind):
+            return None
+        name = object_name(id, kind)
+        row = self._newest(id, kind)
+        seen = self.bucket.look(name, None if row is None else row.version or None)
+        if seen is None:
+            raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
+        return Stored(seen.bytes, seen.sha256, seen.held)
 
     # sound
 

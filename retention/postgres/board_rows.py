@@ -63,11 +63,11 @@ class BoardRows:
 
     def __init__(self, url: str, password: str | None = None) -> None:
         """Connect, within `CONNECT_S` for each host of the URL."""
-        given = conninfo_to_dict(url)
-        defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
-        if password is not None:
-            defaults["password"] = password
         try:
+            given = conninfo_to_dict(url)
+            defaults = {name: value for name, value in _DEFAULTS.items() if name not in given}
+            if password is not None:
+                defaults["password"] = password
             self._connection = psycopg.connect(make_conninfo(url, **defaults), autocommit=True)
         except psycopg.Error as error:
             raise BoardAway(_one_line(str(error))) from error
@@ -135,7 +135,10 @@ class BoardRows:
             yield told.extra.decode()
 
     def _quoted(self, text: str) -> str:
-        return Escaping(self._connection.pgconn).escape_literal(text.encode()).decode()
+        try:
+            return Escaping(self._connection.pgconn).escape_literal(text.encode()).decode()
+        except psycopg.Error as error:
+            raise BoardAway(_one_line(str(error))) from error
 
     def _ask(self, statements: str, until: float) -> list[PGresult]:
         """What each of the statements gives."""

@@ -73,6 +73,7 @@ class Connection:
         self._there: _Timed | None = None
         self._is_new = False
         self._most_s: float | None = None  # that a statement may take, where that is not as ever
+        self._later: list[str] = []
         self.within = False
 
     def close(self) -> None:
@@ -89,8 +90,28 @@ class Connection:
         """Run a statement."""
         self._run(sql, values, prepare=None if values else False)
 
+    def later(self, sql: str) -> None:
+        """Send a statement together with the next one, so that nobody waits for it alone.
+
+        It has no values, no rows, and means nothing where the transaction ends before.
+        """
+        self._later.append(sql)
+
+    def unsaid(self, sql: str) -> bool:
+        """Whether the last statement for `later` was this one and is not sent yet; then it never is."""
+        if self._later[-1:] != [sql]:
+            return False
+        self._later.pop()
+        return True
+
+    def forget_later(self) -> None:
+        """What was for `later` and is not sent yet is not needed any more."""
+        self._later.clear()
+
     def execute_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each of these values, within a transaction, without waiting in between."""
+        if self._later:
+            self._run(self._later.pop())
         try:
             self._connected().cursor().executemany(with_marks(sql).encode(), every)
         except psycopg.Error as error:
@@ -124,6 +145,7 @@ class Connection:
 
     def commit(self) -> None:
         """End it; where a statement had failed, it is undone, and that is an error."""
+        self._later.clear()
         try:
             cursor = self._run("COMMIT")
         finally:
@@ -133,6 +155,7 @@ class Connection:
 
     def roll_back(self) -> None:
         """Undo it. Raises nothing: where the server can't be told, it finds out."""
+        self._later.clear()
         try:
             if self._there is not None and not self._there.closed:
                 self._run("ROLLBACK")
@@ -170,7 +193,13 @@ class Connection:
         there = self._connected()
         most_s = ANSWER_S if self._most_s is None or self._is_new else self._most_s
         there.answer_s = None if most_s == math.inf else most_s + _LATE_S
-        return there.execute(text.encode(), values or None, prepare=prepare)
+        if not self._later:
+            return there.execute(text.encode(), values or None, prepare=prepare)
+        before, self._later = self._later, []
+        with there.pipeline():
+            for one in before:
+                there.execute(one.encode(), prepare=False)
+            return there.execute(text.encode(), values or None, prepare=prepare)
 
     def _lose(self) -> None:
         """Close what is of no more use. Within a transaction it stays: what follows there fails, too."""

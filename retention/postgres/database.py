@@ -156,17 +156,21 @@ class SharedDatabase(Chained):
         appended, had_turn = self._ledger.appended, self._has_turn
         self._part_number += 1
         name = f"part{self._part_number}"
-        self._connection.execute(f"SAVEPOINT {name}")
+        begun = f"SAVEPOINT {name}"
+        self._connection.later(begun)
         try:
             if turn and not had_turn:
                 self._connection.execute(f"SELECT pg_advisory_xact_lock({TURN})")
                 self._has_turn = True
             yield
-            self._connection.execute(f"RELEASE {name}")
+            if not self._connection.unsaid(begun):
+                self._connection.later(f"RELEASE {name}")
         except BaseException:
             self._ledger.appended, self._has_turn = appended, had_turn
-            with suppress(psycopg.OperationalError):  # the transaction is lost, and its end will say so
-                self._connection.execute(f"ROLLBACK TO {name}; RELEASE {name}")
+            if not self._connection.unsaid(begun):
+                self._connection.forget_later()
+                with suppress(psycopg.Error):  # the transaction is lost, and its end will say so
+                    self._connection.execute(f"ROLLBACK TO {name}; RELEASE {name}")
             raise
         finally:
             self._part_number -= 1

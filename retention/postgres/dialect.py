@@ -9,6 +9,7 @@ POSTGRES = Dialect(
     ending=lambda column, length: f"right({column}, {length})",
     join="JOIN",
     numbers=SQLITE.numbers,  # receipts and recordings have a column of this name
+    decisions=True,
 )
 
 

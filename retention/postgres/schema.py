@@ -149,6 +149,7 @@ _INDEXES = (
     _index("recordings_expiring", "recordings", "expires_at, id", "purged_at IS NULL"),
     _index("recordings_held", "recordings", _TIME, "hold IS NOT NULL"),
     _index("recordings_flagged", "recordings", _TIME, "flagged = 1"),
+    _index("recordings_by_decision", "recordings", f"decision, {_TIME}", "decision IS NOT NULL"),
     _index("recordings_by_status", "recordings", f"status, {_TIME}"),
     _index("accesses_of_recordings", "accesses", "recording_id, id", "recording_id IS NOT NULL"),
     _index("accesses_personal", "accesses", "id", "sealed IS NOT NULL"),

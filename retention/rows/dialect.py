@@ -13,12 +13,13 @@ _NUMBERED = {**dict.fromkeys(("accesses", "notes", "sums", "approvals"), "id"), 
 class Dialect:
     """`personal`: the condition that a row leads to a person; an index has it. `ending(column, length)`: the
     last characters of a text. `join`: of two tables, the rows of the first found first. `numbers`: of each
-    table, the column that grows with each row."""
+    table, the column that grows with each row. `decisions`: recordings have an index of them, too."""
 
     personal: str
     ending: Callable[[str, int], str]
     join: str
     numbers: Mapping[str, str]
+    decisions: bool = False
 
 
 SQLITE = Dialect(

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 PAGE = 1000  # rows in one read
 BATCH = 250  # rows in one transaction
+_FEW = 50  # rows that are opened at once, and perhaps in vain
 # SQLite's waiters do not queue: a recent one looks again after 50 ms at most. So a process that writes much
 # keeps each transaction as short as that, and then pauses longer.
 BREATH_S = 0.06
@@ -31,7 +32,9 @@ class Listing:
     `indexed`, with its `indexed_values`, is a condition that an index answers, so that rows without it are
     not even read. `start` and `stop` (exclusive) bound the first column of `order`. `behind` is the key of
     the row after which the listing begins, in place of the bound at that end. `of` is the table whose rows
-    these are, where `table` joins several. `accepts` are conditions for rows as they went in.
+    these are, where `table` joins several. `accepts` are conditions for rows as they went in. `found_first`:
+    all rows that meet `indexed` are found, and only then put in order; for conditions that few rows meet, and
+    of which a planner could think otherwise.
     """
 
     table: str
@@ -47,6 +50,7 @@ class Listing:
     behind: tuple[object, ...] | None = None
     descending: bool = False
     limit: int | None = None
+    found_first: bool = False
     accepts: Sequence[Callable[[Row], bool]] = ()
 
     @property
@@ -79,21 +83,33 @@ def each_row(
 
     `opened`: rows as they are kept → as they went in.
     """
-    behind = listing.behind
-    left = listing.limit
-    size = PAGE if listing.where or listing.accepts or left is None else min(PAGE, left)
+    behind, left, size = listing.behind, listing.limit, _first_size(listing)
     while left is None or left > 0:
         last = _last_of_page(query, listing, behind, size)
-        rows = opened(_page(query, listing, behind, last))
-        if listing.accepts:
-            rows = [row for row in rows if all(accepts(row) for accepts in listing.accepts)]
-        if left is not None:
-            rows = rows[:left]
-            left -= len(rows)
-        yield from rows
+        rows = _page(query, listing, behind, last)
+        for row in islice(_accepted(listing, rows, opened, left), left):
+            yield row
+            left = None if left is None else left - 1
         if last is None:
             return
-        behind = last
+        behind, size = last, min(PAGE, 2 * size)
+
+
+def _first_size(listing: Listing) -> int:
+    """How many rows are looked at first, and then twice as many: opening them is dear."""
+    if listing.where or listing.limit is None:
+        return PAGE
+    return min(PAGE, max(listing.limit, _FEW if listing.accepts else 1))
+
+
+def _accepted(
+    listing: Listing, rows: list[Row], opened: Callable[[list[Row]], list[Row]], left: int | None
+) -> Iterator[Row]:
+    """Opened no more at a time than may be asked for."""
+    for some in batches(rows, PAGE if left is None else max(left, _FEW)):
+        for row in opened(some):
+            if all(accepts(row) for accepts in listing.accepts):
+                yield row
 
 
 def _last_of_page(
@@ -101,8 +117,8 @@ def _last_of_page(
 ) -> tuple[object, ...] | None:
     """The key of the last row of a full page; None if no page follows."""
     columns = ", ".join(listing.order)
-    where, values = _span(listing, behind, None)
-    sql = f"SELECT {columns} FROM {listing.table}{where} ORDER BY {_order(listing)} LIMIT 1 OFFSET ?"
+    source, where, values = _span(listing, behind, None)
+    sql = f"SELECT {columns} FROM {source}{where} ORDER BY {_order(listing)} LIMIT 1 OFFSET ?"
     rows = query(sql, [*values, size - 1])
     return tuple(rows[0].values()) if rows else None
 
@@ -110,18 +126,22 @@ def _last_of_page(
 def _page(
     query: Query, listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
 ) -> list[Row]:
-    where, values = _span(listing, behind, last)
+    source, where, values = _span(listing, behind, last)
     for condition in listing.where:  # `IS TRUE`: SQLite must not choose an index for it
         where += f"{' AND' if where else ' WHERE'} ({condition}) IS TRUE"
     order = "" if listing.columns == COUNT else f" ORDER BY {_order(listing)}"
-    return query(f"SELECT {listing.columns} FROM {listing.table}{where}{order}", [*values, *listing.values])
+    return query(f"SELECT {listing.columns} FROM {source}{where}{order}", [*values, *listing.values])
 
 
 def _span(
     listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
-) -> tuple[str, list[object]]:
-    """One bound at each end: of two, the index would use only one and read all rows for the other."""
-    conditions = [listing.indexed] if listing.indexed else []
+) -> tuple[str, str, list[object]]:
+    """From what, and where. One bound at each end: of two, the index would use only one and read all rows for
+    the other."""
+    source, conditions = listing.table, [listing.indexed] if listing.indexed else []
+    if listing.found_first:  # no planner looks behind an OFFSET
+        source = f"(SELECT * FROM {listing.table} WHERE {listing.indexed} OFFSET 0) AS {listing.table}"
+        conditions = []
     values: list[object] = [*listing.indexed_values]
     columns, marks = ", ".join(listing.order), ", ".join("?" * len(listing.order))
     lower, upper = (last, behind) if listing.descending else (behind, last)
@@ -136,7 +156,7 @@ def _span(
         elif bound is not None:
             conditions.append(f"{listing.order[0]} {its_sign} ?")
             values.append(bound)
-    return (f" WHERE {' AND '.join(conditions)}" if conditions else ""), values
+    return source, f" WHERE {' AND '.join(conditions)}" if conditions else "", values
 
 
 def _order(listing: Listing) -> str:

@@ -29,7 +29,7 @@ from retention.rows.chained import Chained
 from retention.rows.columns import from_row
 from retention.rows.faults import DamagedRow, StoreError, UnknownId
 from retention.rows.pages import Listing, Row
-from retention.rows.selection import Key, Selection, listings
+from retention.rows.selection import Key, Selection, follow_each_other, listings
 
 Damaged = Callable[[str, str], None]
 Kept = TypeVar("Kept", bound=Record)
@@ -364,8 +364,8 @@ class Rows(Chained):
         sought = self.searching.sought(self._read, table, chosen)
         every = listings(table, chosen, behind, sought, self.dialect)
         found = [self._each(kind, one, damaged) for one in every]
-        if len(found) == 1:
-            return found[0]
+        if follow_each_other(every):
+            return islice(chain.from_iterable(found), chosen.limit)
         return islice(merge(*found, key=attrgetter("started_at", "id"), reverse=True), chosen.limit)
 
     def _key(self, id: str) -> Key:

@@ -7,6 +7,7 @@ of a million come as fast as 50 of a hundred, and a rare row too. The others are
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from typing import Protocol
 
 from retention.recording import Status, to_text
@@ -51,13 +52,16 @@ Key = tuple[str, str]  # beginning and id of a row
 @dataclass(frozen=True, slots=True)
 class Condition:
     """A condition in SQL, empty for none. `name`: which index has it; `of_recording`: it is about the call's
-    recording. `accepts`: what else the row must meet, once it is opened."""
+    recording. `accepts`: what else the row must meet, once it is opened. `span`: only of calls that began
+    then, from the first time on and before the second. `few`: few rows meet it, see `found_first`."""
 
     text: str = ""
     values: Sequence[object] = ()
     name: str = ""
     of_recording: bool = False
     accepts: Callable[[Row], bool] | None = None
+    span: tuple[str, str] | None = None
+    few: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Sought:
     """What a selection says about a person: its name, as in the selection, and a condition for each row.
 
     `leading`: conditions that an index has, no two for the same row, and all of its rows meet one of them;
-    None if no index helps.
+    None if no index helps. Those with a span come in the order of the list: the newest first.
     """
 
     name: str
@@ -97,7 +101,14 @@ def listings(
         return [_listing(table, selection, behind, (Condition(), *conditions), dialect)]
     condition, leads = led[0]
     rest = [one for one in conditions if one is not condition]
-    return [_listing(table, selection, behind, (leading, *rest), dialect) for leading in leads]
+    of_time = [lead for lead in leads if behind is None or lead.span is None or lead.span[0] <= behind[0]]
+    return [_listing(table, selection, behind, (leading, *rest), dialect) for leading in of_time]
+
+
+def follow_each_other(listings: Sequence[Listing]) -> bool:
+    """Whether all rows of each listing are newer than those of the next."""
+    spans = [(str(one.start or ""), str(one.stop or "")) for one in listings]
+    return all(stop and start >= stop for (start, _), (_, stop) in pairwise(spans))
 
 
 def _in_order(
@@ -114,7 +125,11 @@ def _listing(
     leading, *rest = conditions
     joined = table == "receipts" and leading.of_recording
     first = "recordings" if joined else table
+    start = None if selection.since is None else to_text(selection.since)
     stop = None if selection.until is None else to_text(selection.until)
+    if leading.span is not None:
+        since, until = leading.span
+        start, stop = max(start or since, since), min(stop or until, until)
     if behind is not None and stop is not None and behind[0] >= stop:
         behind = None
     where = [one if first == "recordings" else _of_receipt(one) for one in rest if one.text]
@@ -128,12 +143,13 @@ def _listing(
         values=[value for one in where for value in one.values],
         indexed=leading.text,
         indexed_values=[*leading.values],
-        start=selection.since and to_text(selection.since),
+        start=start,
         stop=stop,
         behind=behind,
         descending=True,
         limit=selection.limit,
         accepts=accepts,
+        found_first=leading.few,
     )
 
 
@@ -149,7 +165,8 @@ def _conditions(table: str, selection: Selection, dialect: Dialect) -> Iterator[
     if selection.unrecorded and of_calls:
         yield Condition("receipts.recording_id IS NULL")
     if selection.decision is not None:
-        yield Condition(f"{table}.decision = ?", (selection.decision,), "decision" if of_calls else "")
+        name = "decision" if of_calls or dialect.decisions else ""
+        yield Condition(f"{table}.decision = ?", (selection.decision,), name)
 
 
 def _of_recording(selection: Selection) -> Iterator[Condition]:

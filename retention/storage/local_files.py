@@ -15,7 +15,7 @@ from retention.recording import is_id
 from retention.storage import files, marks
 from retention.storage.files import Naming
 from retention.storage.marks import ArchiveError
-from retention.storage.recording_files import FORMATS, Area, FileKind
+from retention.storage.recording_files import FORMATS, Area, FileKind, Stored
 
 FETCHED = ".fetched"
 """The folder among the recordings for copies of what lies elsewhere: private, and gone after use."""
@@ -37,6 +37,8 @@ _OURS = {
 
 class LocalFiles:
     """A `RecordingFiles`: those in `recordings`, their keys in `vault`; paths in rows begin at `base`."""
+
+    at_once = 1
 
     def __init__(self, recordings: Path, vault: Path, base: Path) -> None:
         self.recordings = recordings
@@ -111,6 +113,10 @@ class LocalFiles:
 
     def learn(self) -> None:
         """Nothing to do: a folder tells what is in it."""
+
+    def stored(self, id: str, kind: FileKind) -> Stored | None:
+        """Files say nothing of themselves."""
+        return None
 
     # sound
 

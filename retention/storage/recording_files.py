@@ -11,6 +11,7 @@ refusal's mark does not wait for a store and is always a file of this machine: s
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum, auto
 from io import BufferedIOBase
@@ -42,12 +43,24 @@ class Area(Enum):
     RECORDINGS = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a store says of an object. `sha256`: of what it has, as it has computed itself; null where it
+    doesn't. `held`: whether it refuses to remove it."""
+
+    bytes: int
+    sha256: str | None
+    held: bool
+
+
 class RecordingFiles(Protocol):
     """What is kept, by the id of its recording and its kind. Any thread, any process.
 
     Everything raises ArchiveError for an id that is not valid, and OSError if the disk, or the store, fails.
     """
 
+    at_once: int
+    """How many may be asked for at a time."""
     base: Path
     """The folder of the configuration, which paths in rows are relative to."""
 
@@ -98,6 +111,12 @@ class RecordingFiles(Protocol):
         """Replace it by `content`, durably: a crash leaves either the old or the new content.
 
         Each name appears inside the context `naming`, which may refuse it by raising.
+        """
+
+    def stored(self, id: str, kind: FileKind) -> "Stored | None":
+        """What a store says of its object, without the bytes; None: only the bytes tell, which are here.
+
+        Raises FileNotFoundError.
         """
 
     def learn(self) -> None:

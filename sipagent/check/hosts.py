@@ -1,7 +1,7 @@
 """What `check` can tell of hosts that share a database: who lives, what waits, what must still go."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retention.journal.journal import Journal
@@ -12,9 +12,9 @@ from sipagent.config.load import Config
 
 if TYPE_CHECKING:
     from retention.postgres.hosts import Host
-    from retention.postgres.sealed_store import SealedStore
 
 LATE = timedelta(minutes=1)  # a journal is shipped within seconds
+FULL = 0.5  # of what a journal may take on the disk
 
 
 def host_findings(config: Config) -> Iterator[Finding]:
@@ -25,11 +25,11 @@ def host_findings(config: Config) -> Iterator[Finding]:
     from retention.postgres.sealed_store import SealedStore  # slow to import; most hosts have a file
 
     try:
+        yield from _waiting(config)
         with store_of(config) as store:
             assert isinstance(store, SealedStore)
             now = store.now()
             yield from hosts_found(store.hosts(), now, config.host or "", _journal(config))
-            yield from _keys(store)
     except TryAgain:
         return
     except StoreError as problem:
@@ -58,12 +58,18 @@ def hosts_found(hosts: "list[Host]", now: datetime, mine: str, journal: str | No
         yield warning("cluster", f"some hosts run {versions[0]}, others {versions[-1]}")
 
 
-def _keys(store: "SealedStore") -> Iterator[Finding]:
-    """Whether what was forgotten can still be opened by a key in the vault."""
-    left = store.keys_left()
-    if left:
-        keys = counted(left, "key")
-        yield error("vault", f"{keys} of rows should be gone, and are not: see `sipagent purge`")
+def _waiting(config: Config) -> Iterator[Finding]:
+    """What the journal of this host has, whether the shared database answers or not."""
+    if not config.database.exists():
+        return
+    with Journal(config.database) as journal:
+        lag, used = journal.lag(), journal.used()
+    if used > FULL:
+        yield error("cluster.journal", f"is full to {used:.0%}: beyond that no call can be kept")
+    elif lag.rows:
+        waits = f"{counted(lag.rows, 'row')} in it, the first for {lag.seconds(datetime.now(UTC)):.0f} s"
+        late = lag.seconds(datetime.now(UTC)) > LATE.total_seconds()
+        yield (error if late else ok)("cluster.journal", waits)
 
 
 def _journal(config: Config) -> str | None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from retention.recording import Json, Receipt
+from retention.recording import Json, Receipt, host_of
 from sipagent.config.sampling import Draw, Seed, draw
 
 
@@ -17,7 +17,7 @@ class Audit:
     """`calls` and `drawn` by share; `wrong`: a receipt's id, and what is wrong with its draw.
 
     `undrawn` counts receipts of calls for which nothing was drawn (rejected, closed, recording switched off),
-    `forgotten` those whose events are gone.
+    `forgotten` those whose events are gone, `elsewhere` those of calls that another host drew for.
     """
 
     calls: Counter[float] = field(default_factory=Counter)
@@ -25,6 +25,7 @@ class Audit:
     wrong: list[tuple[str, str]] = field(default_factory=list)
     undrawn: int = 0
     forgotten: int = 0
+    elsewhere: int = 0
 
     def to_json(self) -> Json:
         """Shares in falling order; `expected` is the average number of drawn calls."""
@@ -42,15 +43,22 @@ class Audit:
             ],
             "undrawn": self.undrawn,
             "forgotten": self.forgotten,
+            "elsewhere": self.elsewhere,
             "wrong": [{"id": id, "problem": problem} for id, problem in self.wrong],
         }
 
 
-def audit(receipts: Iterable[Receipt], seed: Seed | None) -> Audit:
-    """Repeat every draw. Without a seed no draw can be repeated, so each is wrong."""
+def audit(receipts: Iterable[Receipt], seed: Seed | None, host: str | None = None) -> Audit:
+    """Repeat every draw. Without a seed no draw can be repeated, so each is wrong.
+
+    `host`: which of several this is; each has a seed of its own, and draws of others are only counted.
+    """
     found = Audit()
     for receipt in receipts:
         draws = [one for event in receipt.events if (one := Draw.read(event.what))]
+        if host is not None and _is_of_another(receipt.id, draws, seed, host):
+            found.elsewhere += 1
+            continue
         if len(draws) == 1:
             found.calls[draws[0].share] += 1
             found.drawn[draws[0].share] += draws[0].drawn
@@ -60,6 +68,13 @@ def audit(receipts: Iterable[Receipt], seed: Seed | None) -> Audit:
             found.undrawn += 1
         found.wrong += ((receipt.id, problem) for problem in _problems(receipt, draws, seed))
     return found
+
+
+def _is_of_another(id: str, draws: list[Draw], seed: Seed | None, host: str) -> bool:
+    """Whether another host drew; before there were several, ids named none: then the seed tells."""
+    if (of := host_of(id)) is not None:
+        return of != host
+    return bool(draws) and (seed is None or draws[0].seed != seed.name)
 
 
 def _has_forgotten(receipt: Receipt) -> bool:

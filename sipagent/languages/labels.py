@@ -13,7 +13,7 @@ Kind = (
     Literal[
         "status", "decision", "outcome", "by", "moment", "phase", "who", "sum", "fate", "mark", "happening"
     ]
-    | Literal["action", "use", "purpose", "ground", "level", "verdict", "log", "role"]
+    | Literal["action", "use", "purpose", "ground", "level", "verdict", "log", "role", "host"]
 )
 
 CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its `msgid`s
@@ -36,6 +36,7 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         *("stop code", "stop code, and nothing is recorded", "pause code, and nothing is recorded"),
         *("flag code, and nothing is recorded", "hold", "hold ended", "hung up", "lost", "transferred"),
         *("transfer refused with 403", "the service is stopping", "the agent had died in this call"),
+        *("host lost", "host back"),
         "acceptance remembered until the notice has ended",
     ),
     # of a recording
@@ -62,6 +63,7 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
     "use": ("begun", "done", "refused", "failed"),
     "purpose": ("statistics", "quality", "organisation", "disciplinary", "criminal", "access_request"),
     "ground": ("disciplinary", "criminal"),
+    "host": ("running", "draining", "stopped", "lost"),  # of several that share a database
     # of who logs in to the page
     "role": ("listener", "supervisor", "officer", "administrator"),
     # of checks, and of what the detector hears

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from retention.archive.verify import Problem, verify
+from retention.archive.kept_files import Problem
+from retention.archive.verify import verify
 from retention.rows.store import Store
 from retention.storage.keys import new_pair
 from sipagent.softphone.phone import Phone

@@ -6,6 +6,7 @@ filters.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from retention.postgres.sealed.row_keys import RowKeys
@@ -13,6 +14,7 @@ from retention.postgres.sealed.words import NUMBER, OPERATOR, hash_of, periods, 
 from retention.rows.pages import Query, Row
 from retention.rows.selection import Condition, Selection, Sought
 
+_FIRST = 8  # periods: of two days
 Words = Sequence[dict[str, str]]  # each by the column that has its hash
 
 
@@ -44,20 +46,29 @@ class InHashes:
     def _leading(
         self, query: Query, table: str, selection: Selection, words: Words, accepts: Condition
     ) -> list[Condition]:
-        """Rows of whole periods by their hashes, and those of each run of other periods by its time."""
-        known = [*periods(query, selection.since, selection.until)]
-        found = self._keys.get(row["key"] for row in known if row["whole"] and row["key"] is not None)
-        keys = {row["period"]: found.keys[row["key"]] for row in known if row["key"] in found.keys}
-        hashed = _hashed(table, [keys[one["period"]] for one in known if one["period"] in keys], words)
-        conditions = [Condition(hashed.text, hashed.values, accepts=accepts.accepts)] if keys else []
-        for opened, run in groupby(known, lambda row: row["period"] not in keys):
-            spans = [span_of(row["period"]) for row in run]
-            if opened:
-                text = f"{table}.started_at >= ? AND {table}.started_at < ?"
-                where = f"{text} AND {table}.sealed IS NOT NULL"
-                values = (spans[-1].since, spans[0].until)
-                conditions.append(Condition(where, values, accepts=accepts.accepts))
+        """Rows of whole periods by their hashes, and those of each run of other periods by its time.
+
+        The newest periods first, a few at a time, and more of them the longer nothing is found.
+        """
+        there = [*periods(query, selection.since, selection.until)]
+        found = self._keys.get(row["key"] for row in there if row["whole"] and row["key"] is not None)
+        keys = {row["period"]: found.keys[row["key"]] for row in there if row["key"] in found.keys}
+        conditions = []
+        for hashed, run in groupby((row["period"] for row in there), lambda period: period in keys):
+            for some in _more_and_more([*run]) if hashed else [[*run]]:
+                condition = Condition(f"{table}.sealed IS NOT NULL")
+                if hashed:
+                    condition = _hashed(table, [keys[period] for period in some], words)
+                span = span_of(some[-1]).since, span_of(some[0]).until
+                conditions.append(replace(condition, accepts=accepts.accepts, span=span, few=hashed))
         return conditions
+
+
+def _more_and_more(periods: Sequence[str]) -> Iterator[Sequence[str]]:
+    first, size = 0, _FIRST
+    while first < len(periods):
+        yield periods[first : first + size]
+        first, size = first + size, 2 * size
 
 
 def _hashed(table: str, keys: Sequence[bytes], words: Words) -> Condition:

@@ -10,7 +10,7 @@ that has died. One that was only cut off, or finds another text than it left, te
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, assert_never
 
 from sipagent.agent.operators.asking import Answer, AskAgain, Asked
 from sipagent.agent.operators.board import Board, Standing, Strategy
@@ -159,10 +159,14 @@ class Shared:
 
 
 def read(text: str | None) -> Shared:
-    """Raises NewerBoard. Without a text, nothing is known."""
-    if text is None:
+    """Raises NewerBoard. Without a text that can be read nothing is known, and all tell anew."""
+    try:
+        return Shared() if text is None else _read(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError):  # somebody has written into it by hand
         return Shared()
-    said = json.loads(text)
+
+
+def _read(said: Any) -> Shared:
     if said["format"] != FORMAT:
         raise NewerBoard("a newer version of this program keeps the board")
     hosts = {
@@ -209,9 +213,9 @@ class Turn:
             host.strategy,
             standing=self.standing,
             reach={
-                process: shared.hosts[name].extensions
+                process: there.extensions
                 for process in self.standing.waiting.values()
-                if (name := _host_of(process)) != host.name and name in shared.hosts
+                if (there := shared.hosts.get(_host_of(process))) and there.extensions != host.extensions
             },
         )
         self._client = LocalBoardClient(self.board)

@@ -137,7 +137,7 @@ def files_in(root: Path) -> RecordingFiles:
 
 def archive_of(config: "Config", store: Rows) -> Archive:
     """The recordings whose rows are in `store`."""
-    return Archive(store, files_of(config, store), Marks(config.recording.directory))
+    return Archive(store, files_of(config, store), Marks(config.recording.directory), config.places)
 
 
 def archive_of_calls(config: "Config", store: Rows) -> Archive:

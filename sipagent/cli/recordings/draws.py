@@ -48,7 +48,8 @@ def draws_command(
 
     Which calls may be recorded is drawn before the notice, from the call's id and a secret seed; the receipt
     tells share and draw. Exit 1 where a draw is another than the seed says, was made with another seed, or a
-    call could be recorded that had not been drawn.
+    call could be recorded that had not been drawn. Where hosts share a database, each draws with its own
+    seed: what others drew is only counted.
 
     \b
     Examples:
@@ -57,7 +58,7 @@ def draws_command(
     """
     period = period_of(work, since, until)
     seed = _seed(seed_file or work.config.places.seed, named=seed_file is not None)
-    found = audit(work.archive().store.each_receipt(period), seed)
+    found = audit(work.archive().store.each_receipt(period), seed, work.config.host)
     if as_json:
         print_json(_json(found, period, seed))
     else:
@@ -124,4 +125,6 @@ def _summary(found: Audit, seed: Seed | None) -> str:
         said.append(ngettext("{n} call without a draw", "{n} calls without a draw", n).format(n=n))
     if n := found.forgotten:
         said.append(ngettext("{n} receipt too old to tell", "{n} receipts too old to tell", n).format(n=n))
+    if n := found.elsewhere:
+        said.append(ngettext("{n} call of another host", "{n} calls of other hosts", n).format(n=n))
     return ", ".join(said)

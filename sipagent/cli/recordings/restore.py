@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from retention.archive.verify import Problem, verify
+from retention.archive.kept_files import Problem
+from retention.archive.verify import verify
 from retention.backup.manifest import CONFIG, CONFIGURATION, Manifest
 from retention.backup.restoring import (
     Settled,

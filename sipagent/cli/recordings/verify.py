@@ -8,7 +8,8 @@ import click
 from rich.console import Console
 
 from retention.archive.archive import Archive
-from retention.archive.verify import Problem, Verified, verify
+from retention.archive.kept_files import Problem
+from retention.archive.verify import Verified, verify
 from retention.recording import Json
 from retention.stamps.stamp import StampReport, verify_stamps
 from retention.storage.recording_files import has_metadata
@@ -28,6 +29,7 @@ _COUNTED = (
     *(N_("chain"), N_("receipts"), N_("recordings"), N_("accesses"), N_("notes"), N_("sums")),
     *(N_("approvals"), N_("files")),
 )
+_NAMES = N_("names")
 _LONG = 2000  # from this many of anything on, progress shows
 
 
@@ -40,10 +42,13 @@ _LONG = 2000  # from this many of anything on, progress shows
     metavar="FILE",
     help="A copy of retention.head kept elsewhere; more than one may be given.",
 )
+@click.option("--deep", is_flag=True, help="Read objects too, whose hashes their store tells.")
 @json_option
 @click.pass_obj
 @click.pass_context
-def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path, ...], as_json: bool) -> None:
+def verify_command(
+    ctx: click.Context, work: Workplace, /, *, heads: tuple[Path, ...], deep: bool, as_json: bool
+) -> None:
     """Check the chain of all that was written, every row against it, every file, every time stamp.
 
     Finds what was changed, dropped, cut off, put back to an earlier state, or put there; names each in one
@@ -58,7 +63,7 @@ def verify_command(ctx: click.Context, work: Workplace, /, *, heads: tuple[Path,
     """
     archive = _archive(work)
     with steps(_LONG) as step:
-        found = verify(archive, step, heads=heads)
+        found = verify(archive, step, heads=heads, deep=deep)
         stamps = _stamps(work, archive, found, step)
     if as_json:
         print_json(_json(found, stamps))

@@ -1,0 +1,100 @@
+"""Commands where hosts share a database: what each does, and what it says in place of what it cannot do."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from retention.recording import Recording
+from tests.moving import entries
+from tests.office import CONFIG, Office, make_office
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Office:
+    (tmp_path / "office").mkdir()
+    return make_office(tmp_path / "office", capsys)
+
+
+@pytest.fixture
+def rows(office: Office, database: str) -> list[Recording]:
+    """Three calls, the last of which has expired, moved into the shared database."""
+    ended = timedelta(days=300)
+    made = [office.call(), office.call(ago=timedelta(hours=2)), office.call(ago=ended)]
+    told = json.loads(office.run("migrate", "--to", database, "--json").out)
+    (office.folder / "config.toml").write_text(CONFIG + told["configuration"])
+    for left in ("retention.db", "retention.moved"):
+        (office.folder / left).unlink()
+    return made
+
+
+def done(office: Office, *words: object) -> str:
+    result = office.run(*words)
+    assert (result.code, result.err) == (0, ""), result
+    return result.out
+
+
+def test_rows_are_listed_shown_counted_and_found_by_number(office: Office, rows: list[Recording]) -> None:
+    first = rows[0]
+    assert [one["id"] for one in json.loads(done(office, "list", "--json"))] == [row.id for row in rows]
+    assert len(json.loads(done(office, "list", "--caller", "5678", "--json"))) == 3
+    assert json.loads(done(office, "list", "--caller", "9999", "--json")) == []
+    assert json.loads(done(office, "show", first.id[-6:], "--json"))["caller"] == first.caller
+    assert json.loads(done(office, "stats", "--json"))["calls"] == 3
+    assert len(json.loads(done(office, "calls", "--json"))) == 3
+
+
+def test_a_recording_is_heard_held_released_and_deleted(office: Office, rows: list[Recording]) -> None:
+    id = rows[0].id
+    out = office.folder / "call.flac"
+    done(office, "export", id, "--purpose", "quality", "--by", "A. Roux", "--out", out)
+    assert out.exists()
+    hold = ("--ground", "criminal", "--reference", "PV 7", "--approved-by", "B. Petit")
+    done(office, "hold", id, *hold, "--by", "A. Roux", "--review", "2027-06-01")
+    assert "B. Petit" in done(office, "show", id)
+    assert "on hold" in office.run("delete", id, "--by", "A. Roux", "--reason", "asked", "--yes").err
+    done(office, "release", id, "--by", "A. Roux")
+    done(office, "delete", id, "--by", "A. Roux", "--reason", "asked", "--yes")
+    assert json.loads(done(office, "show", id, "--json"))["caller"] is None
+    actions = [one["action"] for one in json.loads(done(office, "accesses", "--json"))]
+    assert {"export", "hold", "release", "delete", "migrate"} <= set(actions)
+    done(office, "verify")
+
+
+def test_what_has_expired_goes(office: Office, rows: list[Recording]) -> None:
+    assert rows[2].id in done(office, "purge", "--json")
+    assert json.loads(done(office, "show", rows[2].id, "--json"))["status"] == "purged"
+    done(office, "verify")
+    assert "0 restored" in done(office, "rebuild")
+
+
+def test_a_backup_is_put_back_into_a_database_of_its_own(
+    office: Office, rows: list[Recording], tmp_path: Path
+) -> None:
+    """With what led to a person, and the chain entry for entry."""
+    made = json.loads(done(office, "backup", tmp_path / "backups", "--json"))
+    backup = Path(made["backup"])
+    assert made["recordings"] == 3
+    assert (backup / "retention.head").exists()
+    said = office.fails(1, "restore", backup)
+    assert "hosts share the database; accepted: a configuration with one of its own, then `migrate`" in said
+    (tmp_path / "other").mkdir()
+    other = make_office(tmp_path / "other", office.capture)
+    result = other.run("restore", backup, "--json")
+    assert result.code == 0, result
+    assert json.loads(result.out)["purged"] == [rows[2].id]
+    assert other.archive.store.recording(rows[0].id).caller == rows[0].caller
+    chain = entries(backup / "retention.db")
+    assert entries(tmp_path / "other" / "retention.db")[: len(chain)] == chain
+    done(other, "verify")
+
+
+def test_a_database_that_does_not_answer_is_one_line(office: Office) -> None:
+    away = '[retention]\ndatabase = "postgresql://127.0.0.1:1/none"\n[cluster]\nhost = "a"\n'
+    (office.folder / "config.toml").write_text(CONFIG + away)
+    for words in (["list"], ["verify"], ["purge"], ["backup", office.folder / "b"], ["rebuild"], ["stats"]):
+        assert "the shared database does not answer" in office.fails(1, *words)
+    findings = json.loads(office.run("check", "--json").out)
+    about = [one for one in findings if one["what"] == "retention.database"]
+    assert [one["level"] for one in about] == ["error"]

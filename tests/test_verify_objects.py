@@ -1,0 +1,132 @@
+"""`verify` over a store of objects: by what the store says, by the bytes, and holds in three places."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from retention.archive.archive import Archive
+from retention.archive.verify import verify
+from retention.object_rows import ObjectRow, State, new_put
+from retention.objects.client import Bucket
+from retention.recording import Recording
+from retention.storage.keys import Identity
+from retention.storage.recording_files import FileKind
+from tests.kept import START, keep_by, recording
+from tests.object_store import archive_through, now, place_of
+from tests.s3 import Moto, Weed
+from tests.tampering import HOLD
+
+ANN = Identity(bytes([1]) * 32, "Ann")
+
+
+@pytest.fixture(params=["moto", "weed"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Archive]:
+    """Three recordings, the second on hold."""
+    store: Moto | Weed = request.getfixturevalue(request.param)
+    made = archive_through(tmp_path, Bucket(place_of(store, tmp_path)))
+    for number in range(3):
+        row = recording(number)
+        made.vault.create(row.id, [ANN.public])
+        keep_by(made, row, FileKind.SEALED, b"sealed " + row.id.encode())
+    held = replace(rows_of(made)[1], hold=HOLD)
+    made.change(held)
+    made.files.hold(held.id, held=True)
+    yield made
+    made.files.hold(held.id, held=False)
+
+
+def rows_of(kept: Archive) -> list[Recording]:
+    return sorted(kept.store.recordings(), key=lambda row: row.started_at)
+
+
+def problems(kept: Archive, *, deep: bool = False) -> list[str]:
+    return [f"{one.where}: {one.problem}" for one in verify(kept, deep=deep).problems]
+
+
+def bucket_of(kept: Archive) -> Bucket:
+    bucket: Bucket = kept.files.bucket  # type: ignore[attr-defined]
+    return bucket
+
+
+def replace_object(kept: Archive, name: str, content: bytes) -> None:
+    """As somebody with the bucket's keys can: another version, which rows do not know, in place of theirs."""
+    bucket = bucket_of(kept)
+    version = bucket.put(name, content, hashlib.sha256(content).hexdigest())
+    with kept.store.write():
+        kept.store.change(
+            "UPDATE objects SET version = ?, bytes = ? WHERE name = ?", [version, len(content), name]
+        )
+
+
+def test_all_is_well(kept: Archive) -> None:
+    assert problems(kept) == []
+    assert problems(kept, deep=True) == []
+
+
+def test_sound_is_not_read_unless_that_is_asked_for(kept: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    reading = Bucket.read
+
+    def watched(self: Bucket, name: str, *more: object, **how: object) -> object:
+        read.append(name)
+        return reading(self, name, *more, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Bucket, "read", watched)
+    assert problems(kept) == []
+    assert not [name for name in read if name.endswith(".sealed")]
+    assert problems(kept, deep=True) == []
+    assert len([name for name in read if name.endswith(".sealed")]) == 3
+
+
+def test_another_object_in_its_place(kept: Archive) -> None:
+    row = rows_of(kept)[0]
+    replace_object(kept, f"recordings/{row.id}.sealed", b"another" + row.id.encode())
+    told = f"recordings/{row.id}.sealed: its hash is not that of the file that was recorded"
+    assert problems(kept) == [told]
+    assert problems(kept, deep=True) == [told]
+
+
+def test_an_object_that_is_gone(kept: Archive) -> None:
+    row = rows_of(kept)[0]
+    (known,) = [one for one in kept.store.objects.of([row.id]) if one.kind == "sealed"]
+    bucket_of(kept).remove(known.name, known.version)
+    (told,) = problems(kept)
+    assert told.startswith(f"recordings/{row.id}.sealed: cannot be read: ")
+
+
+def test_a_hold_that_the_store_has_lost(kept: Archive) -> None:
+    row = rows_of(kept)[1]
+    for known in kept.store.objects.of([row.id]):
+        bucket_of(kept).hold(known.name, known.version, on=False)
+    assert problems(kept) == [
+        f"{name}: its row is on hold, the object is not"
+        for name in (f"recordings/{row.id}.sealed", f"vault/{row.id}.key", f"recordings/{row.id}.json")
+    ]
+
+
+def test_a_hold_that_the_store_alone_has(kept: Archive) -> None:
+    row = rows_of(kept)[0]
+    (known,) = [one for one in kept.store.objects.of([row.id]) if one.kind == "sealed"]
+    bucket_of(kept).hold(known.name, known.version, on=True)
+    assert problems(kept) == [f"recordings/{row.id}.sealed: the object is on hold, its row is not"]
+    bucket_of(kept).hold(known.name, known.version, on=False)
+
+
+def test_what_is_left_to_remove(kept: Archive) -> None:
+    put = ObjectRow(
+        put=new_put(),
+        name=f"recordings/{recording(9).id}.sealed",
+        id=recording(9).id,
+        kind="sealed",
+        state=State.REMOVING,
+        at=START,
+        version="x",
+        since=now() - timedelta(hours=1),
+    )
+    kept.store.objects.intend([put])
+    (told,) = problems(kept)
+    assert told.startswith("objects: those of 1 recordings must be removed from the store, and are not, the")
