@@ -25,6 +25,9 @@ LOOK_S = 0.3
 AWAY_NS = 5_000_000_000  # so long after the database was back a phone may still be rung while busy
 DECIDED = ("already", "no recording", "nothing", "refused", "erased", "expired", "purged", "deleted")
 FAR = "2040-01-01"
+# an attempt whose answer was lost stays known until the object goes
+ON_ITS_WAY = """SELECT DISTINCT state || ' ' || name FROM objects WHERE state NOT IN ('there', 'gone')
+    AND (state <> 'putting' OR name NOT IN (SELECT name FROM objects WHERE state = 'there'))"""
 
 
 @dataclass(slots=True)
@@ -130,17 +133,15 @@ class Rounds:
             names = [path.name for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
             left += [f"{host.name}: {name}" for name in names if name.endswith((".part", ".refused"))]
         asked = {
-            "open receipts": "SELECT count(*) FROM receipts WHERE ended_at IS NULL",
-            "open recordings": "SELECT count(*) FROM recordings WHERE status IN ('open', 'purging')",
-            "rows not shipped": "SELECT coalesce(sum(lag_rows), 0) FROM hosts",
-            "objects on their way": "SELECT count(*) FROM objects WHERE state <> 'there'",
+            "not ended": "SELECT id FROM receipts WHERE ended_at IS NULL",
+            "not closed": "SELECT status || ' ' || id FROM recordings WHERE status IN ('open', 'purging')",
+            "not shipped": "SELECT lag_rows || ' rows of ' || host FROM hosts WHERE lag_rows > 0",
+            "on its way": ON_ITS_WAY,
         }
         try:
             with self.site.engines.first.connect(self.site.engines.database) as connection:
                 for what, statement in asked.items():
-                    (count,) = connection.execute(statement).fetchone() or (0,)
-                    if count:
-                        left.append(f"{count} {what}")
+                    left += [f"{what}: {row[0]}" for row in connection.execute(statement.encode())]
         except psycopg.Error as error:
             left.append(str(error))
         return left
