@@ -39,7 +39,7 @@ bring = uv=$$(command -v uv) || { uv=.python/uv/bin/uv; \
 	fi
 
 .PHONY: help run demo test fresh lint bench bench-refusals bench-tones bench-voice bench-tap bench-store bench-crowd bench-marks
-.PHONY: bench-load bench-web bench-cluster try-cluster soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
+.PHONY: bench-load bench-web bench-cluster try-hosts try-cluster soak attack audit deb deb-twice try-package try-wheel try-units try-container prompts languages
 .PHONY: peers lock clean
 
 help: ## say what there is
@@ -104,6 +104,9 @@ ROUNDS ?= 500
 SEED ?= 1
 FROM ?= 0
 MINUTES ?= 120
+
+try-hosts: .venv/tested peers ## what make test leaves out, for it takes minutes: fronts of several hosts, keys and databases that are killed
+	@.venv/bin/python -m pytest -q -n 2 --dist loadfile -m slow
 
 try-cluster: .venv/tested peers ## kill whatever three hosts consist of and share, in the midst of calls: ROUNDS=500 SEED=1 FROM=0 MINUTES=120
 	@.venv/bin/python -m tests.cluster --rounds $(ROUNDS) --seed $(SEED) --from $(FROM) --minutes $(MINUTES)

@@ -54,8 +54,6 @@ def config_of(folder: Path, url: str, host: str = "a") -> Config:
     extra = (
         f'[retention]\ndatabase = "{url}"\n'
         f'[cluster]\nhost = "{host}"\njournal = "{host}.db"\nlease_s = {LEASE_S}\n'
-        '[objects]\nurl = "s3://bucket"\nendpoint = "http://127.0.0.1:9"\nregion = "x"\n'
-        '[recording]\nrecipients = ["keys/recordings.pub"]\n'
     )
     return read(SMALL + extra, folder / "config.toml")
 

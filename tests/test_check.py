@@ -500,6 +500,12 @@ def test_a_port_that_our_own_agent_holds_is_fine(set_up: SetUp, udp: socket.sock
     assert asked[0].startswith(f"OPTIONS sip:{listen} SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:".encode())
 
 
+@pytest.mark.parametrize(("address", "where"), [("127.0.0.9", "at this host"), ("192.0.2.10", "elsewhere")])
+def test_where_the_address_that_moves_is(set_up: SetUp, address: str, where: str) -> None:
+    config = set_up.config("trunk", f'shared_address = "{address}"')
+    assert set_up.one("trunk.shared_address", config) == ("ok", f"{address} is {where} now")
+
+
 class Figure(Collector):
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily("sipagent_calls_in_progress", "A test.", value=0)

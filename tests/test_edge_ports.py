@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from sipagent.config.load import HostPort
-from sipagent.edge.addresses import is_here
+from sipagent.edge.addresses import is_local
 from sipagent.edge.ports import HeldPorts
 from tests.peers.process import free_ports
 
@@ -40,4 +40,4 @@ def test_an_address_that_this_machine_has_at_times_is_held_before_it_comes(ours:
 
 
 def test_which_addresses_this_machine_has() -> None:
-    assert is_here("127.0.0.1") and not is_here(ELSEWHERE) and not is_here("2001:db8::1")
+    assert is_local("127.0.0.1") and not is_local(ELSEWHERE) and not is_local("2001:db8::1")

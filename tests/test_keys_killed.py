@@ -22,6 +22,8 @@ from tests.kept import CALLER, receipt, recording
 from tests.postgres import Server, fresh
 from tests.sealed import ask, keys_in, run, sealed_store, tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def database(postgres: Server) -> Iterator[str]:

@@ -213,10 +213,10 @@ def test_many_that_are_kept_at_once_are_as_if_one_by_one(store: Store) -> None:
             assert differences(kind, row, entries[row["chain_seq"] - 1]) == []
 
 
-def test_many_that_are_kept_at_once_cover_nothing_that_was_altered(store: Store) -> None:
+def test_many_that_are_kept_at_once_cover_nothing_that_was_altered(store: Rows) -> None:
     row = recording()
     store.add_receipt(receipt(row))
-    store._db.execute("UPDATE receipts SET called = 'another'")
+    by_hand(store, "UPDATE receipts SET called = 'another'")
     store.keep_many([receipt(row)], (), ())
     assert [entry.kind for entry in store.entries([3, 4]).values()] == ["altered", "receipt"]
 

@@ -17,6 +17,7 @@ from sipagent.agent.engine import RefusedByEngine, Registration
 from sipagent.agent.recorder.recorder import TapFault
 from sipagent.call import events as e
 from sipagent.config.load import HostPort
+from sipagent.service.hosts.shipping import ShippingFigures
 from sipagent.service.metrics import Metrics
 from sipagent.service.purging import Purging
 from sipagent.service.scrape import serving
@@ -75,6 +76,12 @@ class SharedOrNot:
 
     def __init__(self, shared: bool) -> None:
         self.shared = shared
+
+
+class Ships:
+    """In place of the thread that ships."""
+
+    figures = ShippingFigures(up=True, rows=3, lag_s=1.5, used=0.25, failures=2)
 
 
 @pytest.fixture
@@ -332,3 +339,14 @@ def test_counting_while_calls_end(service: Service) -> None:
     finally:
         over.set()
         thread.join()
+
+
+def test_what_waits_for_a_shared_database_is_told(service: Service) -> None:
+    assert "journal" not in service.scraped()
+    service.metrics._shipping = Ships()  # type: ignore[assignment]
+    told = {name: value for (name, _), value in service.figures().items()}
+    assert told["sipagent_shared_database_up"] == 1.0
+    assert told["sipagent_journal_rows_waiting"] == 3.0
+    assert told["sipagent_journal_lag_seconds"] == 1.5
+    assert told["sipagent_journal_used_ratio"] == 0.25
+    assert told["sipagent_shipping_failures_total"] == 2.0

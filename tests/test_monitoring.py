@@ -17,7 +17,7 @@ from sipagent.config.load import HostPort
 from sipagent.service.scrape import serving
 from tests.driving import staged
 from tests.tapping import PATIENCE_S
-from tests.test_metrics import Service, SharedOrNot
+from tests.test_metrics import Service, SharedOrNot, Ships
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 RULES = DEPLOY / "prometheus/sipagent.rules.yml"
@@ -52,6 +52,10 @@ FIRED_BY: dict[str, tuple[str, dict[str, str], str]] = {
     "SipagentPurgeSuspended": ("1m", {"sipagent_purge_suspended": "1x60"}, "0x60"),
     "SipagentHoldReviewOverdue": ("1m", {"sipagent_holds_review_overdue": "2x60"}, "0x60"),
     "SipagentReceiptsWaiting": ("5m", {"sipagent_receipts_waiting": "3x60"}, "0x60"),
+    "SipagentSharedDatabaseAway": ("5m", {"sipagent_shared_database_up": "0x60"}, "1x60"),
+    "SipagentSharedDatabaseUnsteady": ("30m", {"sipagent_shipping_failures_total": "0+1x60"}, "0x60"),
+    "SipagentJournalLate": ("5m", {"sipagent_journal_lag_seconds": "90x60"}, "2x60"),
+    "SipagentJournalFull": ("5m", {"sipagent_journal_used_ratio": "0.6x60"}, "0.1x60"),
     "SipagentReceiptsLost": ("5m", {"sipagent_receipts_lost_total": "0 0 1x60"}, "0x60"),
     "SipagentStampFailed": ("6h", {"sipagent_stamp_failures_total": "0+1x400"}, "0x400"),
 }
@@ -96,6 +100,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         service = Service(stage, folder)
         service.watch._try()
         service.metrics._board = SharedOrNot(True)
+        service.metrics._shipping = Ships()  # type: ignore[assignment]
         stage.gone(stage.invite())
         stage.gone(stage.rung()[1], 503)
         return {name for name, _ in service.figures()}

@@ -403,8 +403,11 @@ def test_a_refusal_goes_through_a_hold_of_ours(side: Side, objects: Moto | Weed,
     assert side.remove() == {} and names_in(objects, bucket) == []
 
 
-def test_a_later_word_of_another_host_is_not_written_over(side: Side, bucket: Losing) -> None:
+def test_a_later_word_of_another_host_is_not_written_over(
+    side: Side, bucket: Losing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was put on hold elsewhere before its metadata came up from here."""
+    monkeypatch.setattr(Store, "whole", False)
     row, tap = growing(side)
     side.recorder.keep(tap, row, CLOSING)
     settle(side.recorder)

@@ -19,6 +19,7 @@ from retention.rows import chained as chained_module
 from retention.rows import pages
 from retention.rows.chain import ChainHead
 from retention.rows.pages import Row
+from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.rows.store import Store
 from retention.rules import clock, counts
@@ -175,17 +176,17 @@ def test_what_few_calls_have_walks_over_nothing_else(watched: WatchedStore, name
     assert len(watched.reads) == 2
 
 
-def purge_preview(store: Store) -> object:
+def purge_preview(store: Rows) -> object:
     archive = archive_of(store, Path("/nonexistent/recordings"), Path("/nonexistent"))
     return preview(archive, due_date(LATER, "2 years"), TERMS)
 
 
-def verification(store: Store) -> object:
+def verification(store: Rows) -> object:
     archive = archive_of(store, Path("/nonexistent/recordings"), Path("/nonexistent"))
     return len(verify(archive).problems) and orphans(archive)
 
 
-READS: dict[str, Callable[[Store], object]] = {
+READS: dict[str, Callable[[Rows], object]] = {
     "open receipts": lambda store: store.open_receipts(),
     "personal receipts": lambda store: list(store.personal_receipts(LATER, START)),
     "kept": lambda store: list(store.each_unpurged(START + timedelta(hours=1))),

@@ -191,6 +191,17 @@ def test_a_row_keeps_its_key_while_it_gains(store: SealedStore, database: str) -
     assert store.receipt(of.id) == of and store.keys_left() == 0
 
 
+def test_what_stays_as_it_is_is_not_sealed_anew(store: SealedStore, database: str) -> None:
+    of = receipt(recording(), ended_at=None)
+    store.add_receipt(of)
+    (first,) = kept(database, "receipts")
+    store.update_receipt(replace(of, outcome="connected", phase="notice"))
+    (row,) = kept(database, "receipts")
+    changed = {name for name in row if row[name] != first[name]}
+    assert changed == {"phase", "chain_seq"}
+    assert store.receipt(of.id) == replace(of, outcome="connected", phase="notice")
+
+
 def test_a_row_that_loses_something_gets_another_key(
     store: SealedStore, database: str, tmp_path: Path
 ) -> None:

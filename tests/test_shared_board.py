@@ -434,8 +434,9 @@ def test_an_answer_that_comes_too_late_counts_for_nothing(database: Database) ->
     here.client.tell(Release("1", "A", talked=False, willing=True), database.now)
     here.client.tell(Leave("1"), database.now)
     here.line.said.append(late)
-    assert here.client.tick(database.now) == []
+    assert here.client.tick(database.now) == [] and here.client.alone
     joined(here)
+    assert not here.client.alone
     assert asked(there, Seek("1", (), 1)) == [Offered("1", ("A",))]
 
 

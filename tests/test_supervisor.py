@@ -747,3 +747,9 @@ def test_back_off_is_for_those_that_die_soon(lived_s: float) -> None:
     assert waits == [0.0, 0.5, 1.0, 2.0]
     backoff.started(now)
     assert backoff.died(now + LIVED_S) == 0.0
+
+
+def test_what_else_is_missing_stands_in_the_status() -> None:
+    house = House(workers=1)
+    house.supervisor._lacks = lambda: ["the shared board of operators is away"]
+    assert house.supervisor._status().endswith("; the shared board of operators is away")

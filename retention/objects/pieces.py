@@ -29,7 +29,7 @@ from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks
 from retention.storage.recording_files import Area, FileKind
 
-STEP_S = 5.0
+STEP_S = 7.0  # with a second until it is looked at, and one for the put, within 10 s
 LARGEST = 4 << 20  # bytes of a piece: two minutes, where the store was away
 _AGAIN_S = (1.0, 30.0)  # after which the store is asked again, doubling between them
 
@@ -308,8 +308,8 @@ class Uploads:
         if any(one.sha256 == digest for one in there):
             return []
         try:
-            if kind is FileKind.METADATA and not there and self._bucket.look(name) is not None:
-                return []  # another host has written a later one meanwhile
+            if self._is_written_elsewhere(kind, there, name):
+                return []
         except ObjectError as fault:
             return [fault]
         row = replace(self._row(id, kind, b""), bytes=size, sha256=digest, held=held)
@@ -317,6 +317,12 @@ class Uploads:
         if not faults:
             self._rows.remove_puts(one.put for one in there)
         return faults
+
+    def _is_written_elsewhere(self, kind: FileKind, there: list[ObjectRow], name: str) -> bool:
+        """Whether another host has written later metadata meanwhile, of which nothing is known here."""
+        if self._store.whole or there or kind is not FileKind.METADATA:
+            return False
+        return self._bucket.look(name) is not None
 
     def _forget_here(self, id: str) -> None:
         for kind in WHOLE:

@@ -7,11 +7,12 @@ and is looked for again, until then.
 """
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from retention.object_rows import UNSURE, ObjectRow, ObjectRows
 from retention.objects.client import AT_ONCE, PARALLEL, Bucket, CannotHold, Denied, ObjectError
@@ -19,6 +20,12 @@ from retention.objects.names import WHOLE, object_name, piece_name, shown
 from retention.storage.recording_files import Area, FileKind
 
 _MOST = 1000  # versions of one name
+_SIDE_BY_SIDE = 4  # requests, each of so many at least:
+_LEAST = 50
+
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
 _ORDER = {FileKind.KEY: 0, FileKind.METADATA: 2}  # all sound between them
 
 Wrong = dict[str, OSError]
@@ -86,7 +93,7 @@ def _remove_some(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], n
     wrong, gone = _at_once(bucket, sure)
     unsure = [row for row in rows if not row.version]
     names = {row.name: row for row in unsure}
-    for row, problem in _in_parallel(partial(_all_of, bucket), names.values()):
+    for row, problem in side_by_side(partial(_all_of, bucket), [*names.values()]):
         if problem is not None:
             wrong[row.id] = problem
     gone += [row for row in unsure if row.id not in wrong and not _may_arrive(row, now)]
@@ -95,24 +102,20 @@ def _remove_some(bucket: Bucket, known: ObjectRows, rows: Sequence[ObjectRow], n
 
 
 def _at_once(bucket: Bucket, rows: Sequence[ObjectRow]) -> tuple[Wrong, list[ObjectRow]]:
-    """Many in a request; those that are held, one after the other."""
+    """Many in a request, some requests at a time; those that are held, one after the other."""
     wrong: Wrong = {}
     gone: list[ObjectRow] = []
     plain = [row for row in rows if not row.held]
-    refused: list[ObjectRow] = [row for row in rows if row.held]
-    for some in (plain[start : start + AT_ONCE] for start in range(0, len(plain), AT_ONCE)):
-        try:
-            faults = bucket.remove_many([(row.name, row.version or "") for row in some])
-        except ObjectError as fault:
-            wrong |= {row.id: fault for row in some}
-            continue
-        for row in some:
-            fault_of_row = faults.get((row.name, row.version or ""))
-            if fault_of_row is None:
+    size = min(AT_ONCE, max(_LEAST, -(-len(plain) // _SIDE_BY_SIDE)))
+    some = [plain[start : start + size] for start in range(0, len(plain), size)]
+    for asked, faults in side_by_side(partial(_remove_many, bucket), some):
+        for row in asked:
+            fault = faults if isinstance(faults, ObjectError) else faults.get((row.name, row.version or ""))
+            if fault is None:
                 gone.append(row)
             else:
-                wrong[row.id] = fault_of_row
-    for row, problem in _in_parallel(partial(_remove_row, bucket), refused):
+                wrong[row.id] = fault
+    for row, problem in side_by_side(partial(_remove_row, bucket), [row for row in rows if row.held]):
         if problem is None:
             gone.append(row)
         else:
@@ -120,19 +123,23 @@ def _at_once(bucket: Bucket, rows: Sequence[ObjectRow]) -> tuple[Wrong, list[Obj
     return wrong, gone
 
 
-def _in_parallel(
-    job: Callable[[ObjectRow], object], rows: Iterable[ObjectRow]
-) -> list[tuple[ObjectRow, ObjectError | None]]:
-    def tried(row: ObjectRow) -> tuple[ObjectRow, ObjectError | None]:
-        try:
-            job(row)
-        except ObjectError as fault:
-            return row, fault
-        return row, None
+def _remove_many(bucket: Bucket, rows: Sequence[ObjectRow]) -> dict[tuple[str, str], ObjectError]:
+    return bucket.remove_many([(row.name, row.version or "") for row in rows])
 
-    several = list(rows)
+
+def side_by_side(
+    job: Callable[[Asked], Answer], several: Sequence[Asked]
+) -> list[tuple[Asked, Answer | ObjectError]]:
+    """What each came to, or what the store said against it."""
+
+    def tried(one: Asked) -> tuple[Asked, Answer | ObjectError]:
+        try:
+            return one, job(one)
+        except ObjectError as fault:
+            return one, fault
+
     if len(several) < 2:
-        return [tried(row) for row in several]
+        return [tried(one) for one in several]
     with ThreadPoolExecutor(min(PARALLEL // 2, len(several)), "objects") as pool:
         return list(pool.map(tried, several))
 

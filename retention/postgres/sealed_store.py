@@ -24,6 +24,8 @@ from retention.sqlite.tables import updating
 from retention.storage.places import Places
 
 _RESTS = "1 day"  # a period that rows have left: more of them leave soon, if it is its time
+# keys made for rows to come, for each that is expected: making any is a put and a removal
+_AHEAD, _MOST_AHEAD = 4, 128
 _HASHED = 100  # rows in one transaction
 
 
@@ -72,7 +74,7 @@ class SealedStore(SharedStore):
 
     def expect(self, rows: int) -> None:
         """Have keys for this many new rows made in one go, before they are written."""
-        self.keys.reserve(rows)
+        self.keys.reserve(rows, ahead=min(_AHEAD * rows, _MOST_AHEAD))
 
     def forget_keys(self) -> Forgotten:
         """Remove what the list has, in every version. Raises TryAgain where the database does not answer."""

@@ -1,7 +1,7 @@
 """What `check` can tell of hosts that share a database: who lives, what waits, what must still go."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from retention.journal.journal import Journal
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from retention.postgres.hosts import Host
 
 LATE = timedelta(minutes=1)  # a journal is shipped within seconds
+FULL = 0.5  # of what a journal may take on the disk
 
 
 def host_findings(config: Config) -> Iterator[Finding]:
@@ -24,6 +25,7 @@ def host_findings(config: Config) -> Iterator[Finding]:
     from retention.postgres.sealed_store import SealedStore  # slow to import; most hosts have a file
 
     try:
+        yield from _waiting(config)
         with store_of(config) as store:
             assert isinstance(store, SealedStore)
             now = store.now()
@@ -54,6 +56,20 @@ def hosts_found(hosts: "list[Host]", now: datetime, mine: str, journal: str | No
         yield ok("cluster", f"running: {', '.join(one.host for one in running)}")
     if len(versions := sorted({one.version for one in running})) > 1:
         yield warning("cluster", f"some hosts run {versions[0]}, others {versions[-1]}")
+
+
+def _waiting(config: Config) -> Iterator[Finding]:
+    """What the journal of this host has, whether the shared database answers or not."""
+    if not config.database.exists():
+        return
+    with Journal(config.database) as journal:
+        lag, used = journal.lag(), journal.used()
+    if used > FULL:
+        yield error("cluster.journal", f"is full to {used:.0%}: beyond that no call can be kept")
+    elif lag.rows:
+        waits = f"{counted(lag.rows, 'row')} in it, the first for {lag.seconds(datetime.now(UTC)):.0f} s"
+        late = lag.seconds(datetime.now(UTC)) > LATE.total_seconds()
+        yield (error if late else ok)("cluster.journal", waits)
 
 
 def _journal(config: Config) -> str | None:

@@ -25,6 +25,7 @@ from sipagent.check.retention import retention_findings
 from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.layout import EngineLimits, calls_a_process, layout
 from sipagent.config.load import Config, ConfigError, HostPort
+from sipagent.edge.addresses import is_local
 from sipagent.edge.plan import Addresses, needs_edge, plan
 from sipagent.service.scraped import reachable, scraped
 
@@ -184,6 +185,9 @@ def port_findings(config: Config) -> Iterator[Finding]:
     """Bind what the agent will bind: its SIP port, a sample of its RTP ports, and the port of the figures."""
     if config.metrics.listen is not None:
         yield _metrics(config.metrics.listen)
+    if shared := config.trunk.shared_address:
+        there = f"{shared} is at this host now" if is_local(shared) else f"{shared} is elsewhere now"
+        yield ok("trunk.shared_address", there)
     yield from _calls(config)
 
 

@@ -28,7 +28,7 @@ def looked_up(host: str) -> tuple[Network, ...]:
     return tuple(dict.fromkeys(ipaddress.ip_network(entry[4][0]) for entry in found))
 
 
-def is_here(address: str) -> bool:
+def is_local(address: str) -> bool:
     """Tell whether this machine has the address now."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as tried:

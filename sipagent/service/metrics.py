@@ -180,7 +180,6 @@ def _shipped(figures: ShippingFigures) -> Iterator[Metric]:
     yield _gauge(
         "sipagent_journal_used_ratio", "The part of the room for the journal that is used.", figures.used
     )
-    yield _counter("sipagent_rows_shipped", "Rows that went into the shared database.", figures.shipped)
     yield _counter("sipagent_shipping_failures", "Attempts to ship that failed.", figures.failures)
 
 

@@ -32,7 +32,7 @@ from sipagent.agent.recorder.stored import archive_of_calls, journal_of
 from sipagent.config.finding import counted
 from sipagent.config.layout import EngineLimits, Layout, layout, widened
 from sipagent.config.load import Config, ConfigError, load
-from sipagent.edge.addresses import addresses, is_here
+from sipagent.edge.addresses import addresses, is_local
 from sipagent.edge.certificate import CERTIFICATE, aged, expiry
 from sipagent.edge.elsewhere import EdgeElsewhere
 from sipagent.edge.files import begin_anew, kept_tokens, places
@@ -238,7 +238,7 @@ class Service:
             gives_way_s=lambda: _gives_way_s(config.trunk.shared_address),
         )
         if shipping is not None:
-            shipping.presence = lambda: Presence(self.sharing.calls, self.supervisor.draining)
+            shipping.presence = lambda: Presence(self.sharing.calls, self.supervisor.ending)
         self.purging = stack.enter_context(_running(Purging(config, alert)))
         watch = Watch(lambda: self.purging.config)
         stored = stack.enter_context(storing(config, alert))
@@ -270,7 +270,7 @@ class Service:
     def reload(self) -> bool:
         """Apply what the file says now, as far as possible. A wrong file changes nothing: False."""
         specs = self.specs
-        if self.supervisor.draining:
+        if self.supervisor.ending:
             log.warning("reload_refused", reason="the service is ending")
             return False
         try:
@@ -291,7 +291,7 @@ class Service:
 
 def _gives_way_s(shared: str | None) -> float:
     """How long calls may still come by an address that moves: where it is elsewhere, none do."""
-    return GIVES_WAY_S if shared and is_here(shared) else 0.0
+    return GIVES_WAY_S if shared and is_local(shared) else 0.0
 
 
 def hop_tokens(config: Config) -> HopTokens:

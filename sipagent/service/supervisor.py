@@ -303,8 +303,7 @@ class Supervisor:
             lacks.append("the edge is not up")
         lacks += self._lacks()
         calls, limit = self.shared.calls, self.shared.limit
-        ends = self._drains_at is not None
-        return status_of(calls, limit, registered, draining=ends, lacks=lacks)
+        return status_of(calls, limit, registered, draining=self.ending, lacks=lacks)
 
     def due(self, now: float) -> float:
         """When the next turn is needed, if nothing happens before."""
@@ -316,6 +315,11 @@ class Supervisor:
         return min(one for one in moments if one is not None)
 
     # --- the end ---
+
+    @property
+    def ending(self) -> bool:
+        """Whether it drains, or gives way before that."""
+        return self._drains_at is not None
 
     @property
     def draining(self) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.peers import fronts
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 LACKS = fronts.lacks("kamailio")
 
 

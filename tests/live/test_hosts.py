@@ -91,7 +91,7 @@ def test_each_phone_is_rung_once_and_without_the_database_calls_go_on_until_it_i
     server.kill()
     killed = time.monotonic_ns()
     for agent in (hosts.a, hosts.b):
-        assert "board of operators" in agent.wait_for("alert")["reason"]
+        agent.child.wait_line(lambda line: "board of operators" in line, 10, "the loss of the board")
     assert hosts.shared() == [0, 0]
     assert json.loads(hosts.a.cli("status", "--json"))["board_shared"] is False
     on_a.hang_up()

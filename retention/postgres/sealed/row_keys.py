@@ -88,12 +88,12 @@ class RowKeys:
 
     # keys for rows
 
-    def reserve(self, count: int, kind: KeyKind = KeyKind.ROW) -> None:
-        """Make keys, so that this many may be taken at once; at most `MOST`."""
+    def reserve(self, count: int, kind: KeyKind = KeyKind.ROW, ahead: int = 0) -> None:
+        """Make keys, so that this many may be taken at once, at most `MOST`; if any, `ahead` more."""
         with self._lock:
             stock = self._fresh(kind)
             if count > len(stock.keys):
-                made = self._made(kind, min(count, MOST) - len(stock.keys))
+                made = self._made(kind, min(count + ahead, MOST) - len(stock.keys))
                 stock.keys, stock.made = [*stock.keys, *made], stock.made if stock.keys else time.monotonic()
 
     def take(self, kind: KeyKind = KeyKind.ROW) -> RowKey:

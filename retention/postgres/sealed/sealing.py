@@ -56,7 +56,8 @@ class RowSeals:
     def seal(self, query: Query, table: str, rows: list[Row]) -> list[Row]:
         """The columns that keep the sealed ones of whole rows, in the transaction in which `query` asks."""
         marks = ", ".join("?" * len(rows))
-        sql = f"SELECT id, sealed, key FROM {table} WHERE id IN ({marks}) AND key IS NOT NULL"
+        names = _kept_in(table)
+        sql = f"SELECT id, {', '.join(names)} FROM {table} WHERE id IN ({marks}) AND key IS NOT NULL"
         there = {row["id"]: row for row in query(sql, [row["id"] for row in rows])}
         found = self.keys.get(row["key"] for row in there.values()).keys
         words: dict[str, RowKey] = {}  # by their periods
@@ -65,9 +66,14 @@ class RowSeals:
             columns = {name: row[name] for name in SEALED[table]}
             if columns["salt"] is None:
                 self.forgets = True
-                every.append(dict.fromkeys(_kept_in(table)))
+                every.append(dict.fromkeys(names))
                 continue
-            kept = _under(self._key(table, there.get(row["id"]), found, columns), table, row, columns)
+            present = there.get(row["id"])
+            before = None if present is None else _before(table, present, found)
+            if present is not None and before == columns:
+                every.append({name: present[name] for name in names})
+                continue
+            kept = _under(self._key(present, before, found, columns), table, row, columns)
             if table in SEARCHED:
                 period = period_of(row["started_at"])
                 if period not in words:
@@ -81,14 +87,21 @@ class RowSeals:
         found = self.keys.get(row["key"] for row in rows if row["key"] is not None)
         return [_personal(table, row, found.keys.get(row["key"]), found.lost.get(row["key"])) for row in rows]
 
-    def _key(self, table: str, there: Row | None, found: Mapping[str, bytes], columns: Row) -> RowKey:
+    def _key(
+        self, present: Row | None, before: Row | None, found: Mapping[str, bytes], columns: Row
+    ) -> RowKey:
         """The row's own, or another."""
-        if there is not None:
-            raw = found.get(there["key"])
-            if raw is not None and _only_gains(unsealed(raw, table, there["id"], there["sealed"]), columns):
-                return RowKey(there["key"], raw)
+        if present is not None:
+            if before is not None and _only_gains(before, columns):
+                return RowKey(present["key"], found[present["key"]])
             self.forgets = True
         return self.keys.take()
+
+
+def _before(table: str, row: Row, found: Mapping[str, bytes]) -> Row | None:
+    """What is sealed in a row now; none where its key is gone."""
+    key = found.get(row["key"])
+    return None if key is None else unsealed(key, table, row["id"], row["sealed"])
 
 
 def _under(key: RowKey, table: str, row: Row, columns: Row) -> Row:

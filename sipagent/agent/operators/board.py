@@ -124,7 +124,7 @@ class Board:
             if earlier == call:
                 return False
             has_leg = earlier not in self._legless or of == process
-            if earlier not in served and has_leg and any(uri in self._rings(of) for uri in free):
+            if earlier not in served and has_leg and self._rings_one(of, free):
                 return True
         return False
 
@@ -135,6 +135,11 @@ class Board:
     def _rings(self, process: Process) -> tuple[str, ...]:
         """Whom a process may ring."""
         return self._reach.get(process, self.extensions)
+
+    def _rings_one(self, process: Process, free: list[str]) -> bool:
+        """Whether a process may ring one of these, who are among `extensions`."""
+        reach = self._reach.get(process)
+        return bool(free) if reach is None else not set(free).isdisjoint(reach)
 
     def _free(self, operators: Iterable[str], now: float) -> list[str]:
         """Of these, in their order."""

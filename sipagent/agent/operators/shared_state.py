@@ -213,9 +213,9 @@ class Turn:
             host.strategy,
             standing=self.standing,
             reach={
-                process: shared.hosts[name].extensions
+                process: there.extensions
                 for process in self.standing.waiting.values()
-                if (name := _host_of(process)) != host.name and name in shared.hosts
+                if (there := shared.hosts.get(_host_of(process))) and there.extensions != host.extensions
             },
         )
         self._client = LocalBoardClient(self.board)

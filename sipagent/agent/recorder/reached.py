@@ -7,6 +7,7 @@ from functools import partial
 
 from media.recording.assemble import AssemblyError, Format
 from retention.archive.archive import Archive
+from retention.archive.erasure import REFUSED
 from retention.recording import Pause, Recording, Status
 from sipagent.agent.recorder.recorder import made
 
@@ -55,5 +56,7 @@ class ReachedRecordings:
 
     def erase(self, id: str) -> None:
         """Remove all of it that can be reached, keys first. Raises OSError."""
-        for error in self._archive.remove([id]).values():
+        receipt = self._archive.store.some_receipts([id]).get(id)
+        refused = receipt is None or receipt.decision == REFUSED
+        for error in self._archive.remove([id], anyhow=refused).values():
             raise error

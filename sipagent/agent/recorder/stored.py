@@ -1,6 +1,6 @@
 """What this configuration has rows and recordings kept by: the one place that chooses."""
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,8 +93,10 @@ def bucket_of(config: "Config") -> Bucket | None:
     told = config.objects
     if told is None:
         return None
-    place = BucketPlace(told.bucket, told.prefix, told.endpoint, told.region, told.credentials_file)
-    return Bucket(place)
+    return _bucket(BucketPlace(told.bucket, told.prefix, told.endpoint, told.region, told.credentials_file))
+
+
+_bucket = cache(Bucket)  # one of each in a process: what speaks to a store is slow to make
 
 
 def is_here(config: "Config") -> bool:

@@ -85,6 +85,9 @@ def _json(figures: Figures) -> Json:
                 ("obstacles", "recording_obstacles"),
                 ("purge_suspended", "purge_suspended"),
                 ("free_bytes", "disk_free_bytes"),
+                ("shared_database_up", "shared_database_up"),
+                ("journal_rows", "journal_rows_waiting"),
+                ("journal_lag_s", "journal_lag_seconds"),
             )
         },
     }
@@ -117,4 +120,16 @@ def _fields(figures: Figures) -> list[tuple[str, str | None]]:
         ),
         (_("receipts waiting"), count("receipts_waiting")),
         (_("free disk"), size(said["free_bytes"])),
+        *_shared(said),
+    ]
+
+
+def _shared(said: Json) -> list[tuple[str, str | None]]:
+    """Only where hosts share a database."""
+    if said["shared_database_up"] is None:
+        return []
+    waits = _("{rows}, the first for {seconds} s")
+    return [
+        (_("shared database"), _("answers") if said["shared_database_up"] else _("does not answer")),
+        (_("rows in the journal"), waits.format(rows=said["journal_rows"], seconds=said["journal_lag_s"])),
     ]

@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 
 import structlog
 
-from retention.archive.archive import ArchiveError
+from retention.archive.archive import Archive, ArchiveError
 from retention.archive.erasure import allows, finish
 from retention.journal.hosts import RENEWALS
 from retention.journal.lost import ONLY, Completed, LostHosts
 from retention.journal.shipping import Sent
+from retention.objects.object_files import ObjectFiles
 from retention.postgres.store import SharedStore
+from retention.recording import Status
 from retention.rows.faults import TryAgain
 from retention.rows.store import StoreError, UnknownId
 from retention.storage.marks import Mark
@@ -89,9 +91,12 @@ class Completing:
         while not self._told.empty():
             self._obey(shared, self._told.get())
         archive = archive_of(self._config, shared)
-        reached = ReachedRecordings(archive, self._config.recording.format, lambda id: False)
+        gather = archive.files.gather if isinstance(archive.files, ObjectFiles) else _nothing
+        reached = ReachedRecordings(archive, self._config.recording.format, gather)
         for done in LostHosts(shared, reached, self._host, self._fails).complete():
             self._tell(done)
+            for id in done.closed:
+                self._file(archive, id)
 
     def _connected(self) -> SharedStore:
         if self._shared is None:
@@ -107,8 +112,20 @@ class Completing:
         for id, reason in done.failed:
             self._fails(id, reason)
 
+    def _file(self, archive: Archive, id: str) -> None:
+        """Write the metadata beside a recording that was closed."""
+        try:
+            row = archive.store.recording(id)
+            if row.status is Status.CLOSED:
+                archive.change(row)
+        except FAULTS as fault:
+            self._fails(id, str(fault))
+
     def _obey(self, shared: SharedStore, sent: Sent) -> None:
         """Again is no error: what fails is found by its rows, or by its mark."""
+        of_all = archive_of(self._config, shared)
+        for id in sent.held:
+            of_all.files.hold(id, held=True)
         receipts = shared.some_receipts(sent.gone)
         with journal_of(self._config) as journal:
             archive = archive_of(self._config, journal)
@@ -132,6 +149,11 @@ class Completing:
         if now - self._failed.get(name, -AGAIN_S) >= AGAIN_S:
             self._failed[name] = now
             self._alert(f"{name}: {fault}")
+
+
+def _nothing(id: str) -> bool:
+    """Files of another machine cannot be reached."""
+    return False
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import structlog
 
 from retention.journal.hosts import RENEWALS
-from retention.journal.journal import Journal
+from retention.journal.journal import BATCH, Journal
 from retention.journal.lost import ONLY
 from retention.journal.shipping import Presence, Sent, Shipper
 from retention.postgres.store import SharedStore
@@ -117,6 +117,9 @@ class Shipping:
         shipper = self._connected()
         while not self._over.is_set() and (sent := shipper.ship(self.presence())) is not None:
             self._heed(sent)
+            if 0 < sent.entries < BATCH:
+                break  # what is written meanwhile comes together first
+            self._look()
         if time.monotonic() >= self._renews_at:
             self._heed(shipper.renew(self.presence()))
             self._renews_at = time.monotonic() + self._lease_s / RENEWALS

@@ -1,0 +1,126 @@
+"""No read of the shared database goes through more than it gives, and none gives more than a page.
+
+On a small table every plan is good. So the planner is told here to walk over a whole table, or to put rows in
+order, only where nothing else is possible: then an index is missing.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from retention.archive import verify as verify_module
+from retention.postgres.blobs import FolderBlobs
+from retention.postgres.sealed_store import SealedStore
+from retention.recording import Status
+from retention.rows import chained as chained_module
+from retention.rows import pages
+from retention.rows.chain import TABLES
+from retention.rows.pages import Row
+from tests.kept import receipt, recording
+from tests.postgres import Server, fresh
+from tests.tampering import HOLD, note_on, use_of
+from tests.test_reads import LATER, OF_CALLS, READS, SELECTIONS
+
+ROWS = 300
+PAGE = 50
+LARGE = (*TABLES.values(), "chain")
+_RELUCTANT = (
+    "enable_seqscan",
+    "enable_sort",
+    "enable_incremental_sort",
+    "enable_hashjoin",
+    "enable_mergejoin",
+)
+
+
+class WatchedShared(SealedStore):
+    """Keeps each statement with its values and the number of rows that it gave."""
+
+    reads: list[tuple[str, Sequence[object], int]]
+
+    def _read(self, sql: str, values: Sequence[object], *, anyhow: bool = False) -> list[Row]:
+        rows = super()._read(sql, values, anyhow=anyhow)
+        self.reads.append((sql, values, len(rows)))
+        return rows
+
+    def plan(self, sql: str, values: Sequence[object]) -> list[str]:
+        with self.transaction():
+            for setting in _RELUCTANT:
+                self._connection.execute(f"SET LOCAL {setting} = off")
+            return [str(row["QUERY PLAN"]) for row in super()._read(f"EXPLAIN {sql}", values)]
+
+
+@pytest.fixture(scope="module")
+def store(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedShared]:
+    vault = FolderBlobs(tmp_path_factory.mktemp("vault"))
+    WatchedShared.reads = []
+    with fresh(postgres) as conninfo, WatchedShared(conninfo, None, vault, host="a") as store:
+        store.expect(4 * ROWS)
+        with store.write():
+            for number in range(ROWS):
+                status = Status.OPEN if number % 100 == 1 else Status.PURGED if number % 3 else Status.CLOSED
+                row = recording(10 * number, caller=f"+336{number // 4:08d}", status=status)
+                if status is Status.PURGED:
+                    row = row.tombstone(status, LATER)
+                elif number % 60 == 0:
+                    row = replace(row, hold=HOLD)
+                store.add_recording(row)
+                ended = None if status is Status.OPEN else LATER
+                store.add_receipt(receipt(row, ended_at=ended))
+                store.add_access(use_of(row))
+                store.add_note(note_on(row))
+        yield store
+
+
+@pytest.fixture
+def watched(store: WatchedShared, monkeypatch: pytest.MonkeyPatch) -> WatchedShared:
+    monkeypatch.setattr(pages, "PAGE", PAGE)
+    monkeypatch.setattr(verify_module, "PAGE", PAGE)
+    monkeypatch.setattr(chained_module, "COUNTED", PAGE)
+    store.reads.clear()
+    return store
+
+
+def no_long_read(store: WatchedShared) -> None:
+    reads = {sql: (values, rows) for sql, values, rows in store.reads}
+    assert reads
+    for sql, (values, rows) in reads.items():
+        assert rows <= PAGE or "IN (" in sql or "search_keys" in sql, f"{rows} rows: {sql}"
+        plan = "\n".join(store.plan(sql, values))
+        walked = set(re.findall(r"Seq Scan on (\w+)", plan)) & set(LARGE)
+        assert not walked, f"{plan}\n{sql}"
+        found_first = "OFFSET 0" in sql
+        assert found_first or not re.search(r"(^|-> ) *(Incremental )?Sort\b", plan), f"{plan}\n{sql}"
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_a_listing(watched: WatchedShared, name: str) -> None:
+    listed = watched.recordings(SELECTIONS[name])
+    assert listed == sorted(listed, key=lambda row: (row.started_at, row.id), reverse=True)
+    watched.receipts(SELECTIONS[name])
+    no_long_read(watched)
+
+
+@pytest.mark.parametrize("name", OF_CALLS)
+def test_what_few_calls_have(watched: WatchedShared, name: str) -> None:
+    watched.receipts(OF_CALLS[name])
+    no_long_read(watched)
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_read(watched: WatchedShared, name: str) -> None:
+    READS[name](watched)
+    no_long_read(watched)
+
+
+def test_the_measure_tells_a_walk_through_all(watched: WatchedShared) -> None:
+    for sql in (
+        "SELECT count(*) FROM recordings WHERE incomplete = 1",
+        "SELECT id FROM receipts ORDER BY called LIMIT 1",
+    ):
+        watched._read(sql, [])
+        with pytest.raises(AssertionError):
+            no_long_read(watched)
+        watched.reads.clear()
