@@ -1,6 +1,7 @@
 """Shipping into a real PostgreSQL: away, restarted, failed over while calls are being written."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from retention.journal.journal import Journal
 from retention.journal.shipping import Presence, Shipper
 from retention.postgres.hosts import HostState
 from retention.postgres.store import SharedStore
+from retention.rules.clock import ClockReading, look
+from tests.kept import START
 from tests.sealed import sealed_store
 from tests.test_shipping import ship, write_call
 
@@ -63,3 +66,23 @@ def test_a_renewal_waits_for_nobody_who_writes(
     with sealed_store(database, tmp_path / "vault") as other, other.write():
         shipper.renew(Presence(calls=1))
         assert shared.hosts()[0].calls == 1
+
+
+def test_each_host_looks_at_its_own_clock(database: str, tmp_path: Path) -> None:
+    """They differ by what would be a step back if they were one."""
+    with (
+        sealed_store(database, tmp_path / "vault", host="a") as a,
+        sealed_store(database, tmp_path / "vault", host="b") as b,
+    ):
+        for seconds in (0, 60, 62, 64):
+            assert look(a, _reading("a", seconds + 5)) is None
+            if seconds:
+                assert look(b, _reading("b", seconds)) is None
+        assert look(b, _reading("b", 60, elapsed=66)) is not None
+        assert look(a, _reading("a", 75)) is None
+
+
+def _reading(host: str, seconds: int, elapsed: int | None = None) -> ClockReading:
+    """Of a host whose clock says START and so many seconds."""
+    wall = START + timedelta(seconds=seconds)
+    return ClockReading(f"boot of {host}", wall, 1000.0 + (seconds if elapsed is None else elapsed))
