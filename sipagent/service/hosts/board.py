@@ -5,14 +5,14 @@ Only where `cluster` names this host is there anything to start, to stop, and to
 
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from retention.postgres.board_rows import BoardRows
 from sipagent.agent.operators.board_client import BoardOfHost, LocalBoardClient
-from sipagent.agent.operators.board_thread import BoardThread
-from sipagent.agent.operators.shared_board import SharedBoardClient
 from sipagent.config.load import Config
 from sipagent.logs import alert
+
+if TYPE_CHECKING:
+    from sipagent.agent.operators.shared_board import SharedBoardClient
 
 
 class HostBoard:
@@ -24,6 +24,11 @@ class HostBoard:
         self._shared: SharedBoardClient | None = None
         if config.shared is None or config.cluster is None:
             return
+        # slow to import, and for several hosts alone
+        from retention.postgres.board_rows import BoardRows
+        from sipagent.agent.operators.board_thread import BoardThread
+        from sipagent.agent.operators.shared_board import SharedBoardClient
+
         url, password = config.shared, config.shared_password()
         self._thread = BoardThread(lambda: BoardRows(url, password))
         self._shared = SharedBoardClient(
