@@ -203,6 +203,8 @@ class ObjectFiles:
         try:
             with files.private_file(copy) as writing, self.open(id, kind) as reading:
                 fcntl.flock(writing, fcntl.LOCK_EX)
+                if not os.fstat(writing.fileno()).st_nlink:  # another process took it for one that was left
+                    raise BlockingIOError(errno.EAGAIN, "was swept away; try again", str(copy))
                 while piece := reading.read(_PIECE):
                     writing.write(piece)
                 writing.flush()
