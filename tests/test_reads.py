@@ -173,7 +173,7 @@ def test_what_must_be_fast_walks_over_nothing_else(watched: WatchedStore, name: 
 def test_what_few_calls_have_walks_over_nothing_else(watched: WatchedStore, name: str) -> None:
     watched.receipts(OF_CALLS[name])
     no_long_read(watched)
-    assert len(watched.reads) == 2
+    assert len(watched.reads) <= 2
 
 
 def purge_preview(store: Rows) -> object:
@@ -211,7 +211,7 @@ READS: dict[str, Callable[[Rows], object]] = {
 def test_whether_anything_is_due_is_known_without_walking_over_what_is_not(watched: WatchedStore) -> None:
     assert list(watched.perhaps_due(START, START)) == []
     assert overdue(watched, LATER, "6 months") == 0
-    assert len(watched.reads) == 2 * 3 * 2
+    assert len(watched.reads) <= 2 * 3 * 2
 
 
 @pytest.mark.parametrize("name", READS)

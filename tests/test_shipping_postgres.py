@@ -1,7 +1,8 @@
 """Shipping into a real PostgreSQL: away, restarted, failed over while calls are being written."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from retention.journal.journal import Journal
 from retention.journal.shipping import Presence, Shipper
 from retention.postgres.hosts import HostState
 from retention.postgres.store import SharedStore
+from retention.recording import Access, Status
 from retention.rules.clock import ClockReading, look
-from tests.kept import START
+from retention.rules.hold import Hold, HoldError, place
+from tests.kept import START, archive_of, receipt, recording
 from tests.sealed import sealed_store
 from tests.test_shipping import ship, write_call
 
@@ -86,3 +89,19 @@ def _reading(host: str, seconds: int, elapsed: int | None = None) -> ClockReadin
     """Of a host whose clock says START and so many seconds."""
     wall = START + timedelta(seconds=seconds)
     return ClockReading(f"boot of {host}", wall, 1000.0 + (seconds if elapsed is None else elapsed))
+
+
+def test_what_a_call_may_still_erase_takes_no_hold(
+    journal: Journal, shared: SharedStore, tmp_path: Path
+) -> None:
+    """Its host knows of no hold in the shared database: what an operator's key erases would be gone."""
+    row = recording()
+    told = receipt(row)
+    shared.keep_many([replace(told, ended_at=None)], [replace(row, status=Status.CLOSED)], ())
+    kept = archive_of(shared, tmp_path / "recordings", tmp_path)
+    hold = Hold(ground="criminal", reference="7", by="A", approved_by="B", review=date(2027, 1, 1))
+    trace = Access(at=START, action="hold")
+    with pytest.raises(HoldError, match="its call is not over"):
+        place(kept, row.id, hold, trace)
+    shared.update_receipt(told)
+    assert place(kept, row.id, hold, trace).hold == hold.to_json()

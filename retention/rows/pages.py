@@ -22,6 +22,7 @@ COUNT = "count(*) AS n"  # columns of a listing that counts: one row a page
 Item = TypeVar("Item")
 
 Row = dict[str, Any]
+_Key = tuple[object, ...]  # of a row: its columns of the order
 Query = Callable[[str, Sequence[object]], list[Row]]  # one whole read
 
 
@@ -47,7 +48,7 @@ class Listing:
     indexed_values: Sequence[object] = ()
     start: object = None
     stop: object = None
-    behind: tuple[object, ...] | None = None
+    behind: _Key | None = None
     descending: bool = False
     limit: int | None = None
     found_first: bool = False
@@ -85,14 +86,36 @@ def each_row(
     """
     behind, left, size = listing.behind, listing.limit, _first_size(listing)
     while left is None or left > 0:
-        last = _last_of_page(query, listing, behind, size)
-        rows = _page(query, listing, behind, last)
+        rows, last = _next_page(query, listing, behind, size, left)
         for row in islice(_accepted(listing, rows, opened, left), left):
             yield row
             left = None if left is None else left - 1
         if last is None:
             return
         behind, size = last, min(PAGE, 2 * size)
+
+
+def _next_page(
+    query: Query, listing: Listing, behind: _Key | None, size: int, left: int | None
+) -> tuple[list[Row], _Key | None]:
+    """The rows of a page that match, and the key of its last row; None if no page follows."""
+    if not listing.where and (names := _key_columns(listing)):
+        source, where, values = _span(listing, behind, None)
+        sql = f"SELECT {listing.columns} FROM {source}{where} ORDER BY {_order(listing)} LIMIT ?"
+        rows = query(sql, [*values, size])
+        return rows, tuple(rows[-1][name] for name in names) if len(rows) == size else None
+    last = _last_of_page(query, listing, behind, size)
+    return _page(query, listing, (behind, last), size, left), last
+
+
+def _key_columns(listing: Listing) -> tuple[str, ...]:
+    """The names that the columns of the order have in its rows, if these have them."""
+    if listing.columns == "*" and "rowid" not in listing.order:  # which SQLite doesn't count among them
+        return listing.order
+    of = f"{listing.rows_of}."
+    if listing.columns == f"{of}*" and all(column.startswith(of) for column in listing.order):
+        return tuple(column.removeprefix(of) for column in listing.order)
+    return ()
 
 
 def _first_size(listing: Listing) -> int:
@@ -112,9 +135,7 @@ def _accepted(
                 yield row
 
 
-def _last_of_page(
-    query: Query, listing: Listing, behind: tuple[object, ...] | None, size: int
-) -> tuple[object, ...] | None:
+def _last_of_page(query: Query, listing: Listing, behind: _Key | None, size: int) -> _Key | None:
     """The key of the last row of a full page; None if no page follows."""
     columns = ", ".join(listing.order)
     source, where, values = _span(listing, behind, None)
@@ -124,18 +145,24 @@ def _last_of_page(
 
 
 def _page(
-    query: Query, listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
+    query: Query, listing: Listing, ends: tuple[_Key | None, _Key | None], size: int, left: int | None
 ) -> list[Row]:
-    source, where, values = _span(listing, behind, last)
+    """The rows behind one, up to the last. They are about `size` at most, which a planner is told."""
+    source, where, values = _span(listing, *ends)
     for condition in listing.where:  # `IS TRUE`: SQLite must not choose an index for it
         where += f"{' AND' if where else ' WHERE'} ({condition}) IS TRUE"
-    order = "" if listing.columns == COUNT else f" ORDER BY {_order(listing)}"
-    return query(f"SELECT {listing.columns} FROM {source}{where}{order}", [*values, *listing.values])
+    values += listing.values
+    sql = f"SELECT {listing.columns} FROM {source}{where}"
+    if listing.columns == COUNT:
+        return query(sql, values)
+    sql += f" ORDER BY {_order(listing)}"
+    most, enough = 2 * size, None if listing.accepts else left
+    rows = query(f"{sql} LIMIT ?", [*values, most if enough is None else min(most, enough)])
+    is_all = len(rows) < most or (enough is not None and len(rows) >= enough)
+    return rows if is_all else query(sql, values)  # very many came in between
 
 
-def _span(
-    listing: Listing, behind: tuple[object, ...] | None, last: tuple[object, ...] | None
-) -> tuple[str, str, list[object]]:
+def _span(listing: Listing, behind: _Key | None, last: _Key | None) -> tuple[str, str, list[object]]:
     """From what, and where. One bound at each end: of two, the index would use only one and read all rows for
     the other."""
     source, conditions = listing.table, [listing.indexed] if listing.indexed else []

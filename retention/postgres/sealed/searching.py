@@ -68,7 +68,7 @@ def _more_and_more(periods: Sequence[str]) -> Iterator[Sequence[str]]:
     first, size = 0, _FIRST
     while first < len(periods):
         yield periods[first : first + size]
-        first, size = first + size, 2 * size
+        first, size = first + size, 4 * size
 
 
 def _hashed(table: str, keys: Sequence[bytes], words: Words) -> Condition:
