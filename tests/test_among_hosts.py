@@ -18,10 +18,12 @@ import pytest
 
 from retention.journal.journal import Journal
 from retention.journal.merging import LIVES, LOST
+from retention.postgres.connection import ANSWER_S
 from retention.postgres.hosts import HostState
 from retention.recording import Status, new_id
 from sipagent.agent.recorder.stored import journal_of, store_of
 from sipagent.config.load import Config
+from sipagent.service.hosts import completing, shipping
 from sipagent.service.hosts.completing import among_hosts
 from sipagent.service.hosts.shipping import Shipping
 from tests.configured import SMALL, read
@@ -184,10 +186,31 @@ def test_the_database_stands_still(tmp_path: Path, server: Server, url: str) -> 
             until(lambda: host.shipping.figures.up and host.has_shipped_more_than(0))
             server.pause()
             try:
-                until(lambda: not host.shipping.figures.up, 40)
+                until(lambda: not host.shipping.figures.up, 2 * shipping.SILENT_S)
             finally:
                 server.resume()
         judge([host])
+
+
+def test_the_end_waits_for_no_database_that_stands_still(
+    tmp_path: Path, server: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (shipping, completing):
+        monkeypatch.setattr(module, "SILENT_S", 1.0)
+    monkeypatch.setattr(shipping, "END_S", 1.0)
+    with ExitStack() as stack:
+        host = stack.enter_context(host_at(config_of(tmp_path, url)))
+        until(lambda: host.shipping.figures.up)
+        server.pause()
+        try:
+            host.write()
+            until(lambda: not host.shipping.figures.up)
+            began = time.monotonic()
+            stack.close()
+            assert time.monotonic() - began < ANSWER_S
+        finally:
+            server.resume()
+            host.shipping._thread.join()
 
 
 def test_a_standby_is_promoted_while_calls_are_written(tmp_path: Path) -> None:

@@ -157,6 +157,7 @@ def test_a_host_that_dies_gives_its_operators_to_the_others(url: str, country: C
     assert country.alerts() == 0
 
 
+@pytest.mark.slow
 def test_a_host_that_stands_still_for_long_is_not_relied_on_and_tells_anew(
     url: str, country: Country
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_host_that_stands_still_for_long_is_not_relied_on_and_tells_anew(
     assert not any("alert" in one for one in other.said)
 
 
+@pytest.mark.slow
 def test_a_line_that_falls_silent_concerns_one_host_alone(
     postgres: Server, url: str, country: Country
 ) -> None:
@@ -209,6 +211,7 @@ def test_a_line_that_falls_silent_concerns_one_host_alone(
         assert country.doubled(back + SETTLED_NS) == [] and country.alerts() == 1
 
 
+@pytest.mark.slow
 def test_a_database_that_is_killed_and_comes_back_finds_everybody(server: Server, country: Country) -> None:
     url = server.database()
     hosts = [country.host(url, name) for name in "ab"]
@@ -227,6 +230,7 @@ def test_a_database_that_is_killed_and_comes_back_finds_everybody(server: Server
     assert country.doubled(back) == [] and country.alerts() == len(hosts)
 
 
+@pytest.mark.slow
 def test_a_standby_that_is_promoted_is_the_board_from_then_on(server: Server, country: Country) -> None:
     url = server.database()
     with server.standby("127.0.0.12") as standby:

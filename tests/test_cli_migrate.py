@@ -8,13 +8,16 @@ from secrets import token_hex
 
 import pytest
 
+from retention.journal.journal import Journal
+from retention.postgres.hosts import Host
+from retention.postgres.sealed_store import SealedStore
 from retention.recording import Recording, to_text
 from retention.storage.files import alone
 from retention.storage.keys import public_line
 from retention.storage.recording_files import FileKind
 from sipagent.agent.recorder.stored import archive_of, store_of
 from sipagent.config.load import load
-from tests.kept import START, Paths, bytes_under, keep_by, recording
+from tests.kept import START, Paths, bytes_under, keep_by, receipt, recording
 from tests.moving import ANN, entries
 from tests.office import CONFIG, PARIS, Office, make_office
 from tests.postgres import Server
@@ -189,3 +192,27 @@ def test_a_recording_in_clear_stays_here(office: Office, database: str, moto: Mo
     where = ["--endpoint", moto.endpoint, "--region", REGION, "--credentials-file", credentials]
     said = office.fails(1, "migrate", "--to", database, "--objects", "s3://nowhere", *where)
     assert f"recordings are stored in clear (1, the last of them {row.id})" in said
+
+
+# back, from a database that others use
+
+
+def test_it_does_not_leave_a_database_that_hosts_are_at_work_on(office: Office, database: str) -> None:
+    office.call()
+    write(office, json.loads(office.run("migrate", "--to", database, "--json").out)["configuration"])
+    config = load(office.folder / "config.toml")
+    back = ("migrate", "--to", office.folder / "again.db")
+    with store_of(config) as store:
+        assert isinstance(store, SealedStore)
+        until = store.now() + timedelta(hours=1)
+        host = Host(host="b", version="1", journal="jb", seen_at=store.now(), lease_until=until)
+        store.keep_host(host)
+        assert "host b runs; accepted: all of them stopped" in office.fails(1, *back)
+        store.keep_host(replace(host, lease_until=store.now() - timedelta(hours=1), lag_rows=3))
+        assert "host b has rows that are not here yet (3)" in office.fails(1, *back)
+        store.keep_host(replace(host, lease_until=None))
+    with Journal(config.database) as journal:
+        journal.add_receipt(receipt(recording(9)))
+    assert "journal.db has rows that are not there yet (" in office.fails(1, *back)
+    assert not (office.folder / "again.db").exists()
+    assert office.run("verify").code == 0

@@ -99,7 +99,8 @@ def told(status: int = 200, **changes: Any) -> Told:
 
 def receipt(**changes: Any) -> dict[str, Any]:
     fields = {"call_id": "x@1", "id": ID, "ended_at": "then", "decision": "allowed", "recording_id": ID}
-    return fields | changes
+    times = {"answered_at": "2026-11-24T22:20:00.000Z", "connected_at": "2026-11-24T22:20:02.000Z"}
+    return fields | times | changes
 
 
 def test_every_answered_call_has_one_receipt() -> None:
@@ -108,6 +109,13 @@ def test_every_answered_call_has_one_receipt() -> None:
     assert "2 receipts" in judging.receipts_of([told()], [receipt(), receipt(id="other")])[1][0]
     assert "not complete" in judging.receipts_of([told()], [receipt(ended_at=None)])[1][0]
     assert judging.receipts_of([told(0)], [])[1] == []
+
+
+def test_who_talked_until_the_host_was_hit_has_talked_so_long() -> None:
+    assert judging.receipts_of([told()], [receipt()])[0][0].talked_s == 6
+    hit = Harm("a", 6 * SECOND, 8 * SECOND)
+    assert judging.receipts_of([told()], [receipt()], [hit])[0][0].talked_s == 3
+    assert judging.receipts_of([told()], [receipt(connected_at=None)])[0][0].talked_s == 0
 
 
 def test_a_key_in_time_is_a_refusal_unless_its_host_was_hit() -> None:
@@ -127,6 +135,9 @@ def test_what_must_not_lie_there_and_what_must() -> None:
         assert len(wrong) == 3 and gone in wrong[0], wrong
     assert "held" in judging.stores([known(held=True)], Kept({ID: row(status="purged")}, Found()))[0]
     assert "nothing can be heard" in judging.stores([known()], Kept({ID: row()}, Found()))[0]
+    silent = judging.stores([known(talked_s=3)], Kept({ID: row(status="failed")}, Found()))
+    assert "talked 3.0 s: failed" in silent[0]
+    assert judging.stores([known(talked_s=3)], Kept({ID: row()}, there)) == []
     assert "left open" in judging.stores([known()], Kept({ID: row(status="open")}, there))[0]
     assert "in clear" in judging.stores([], Kept({}, Found(in_clear=["x"])))[0]
 

@@ -34,7 +34,7 @@ OFFICERS = ("docs/en/data-protection-officer.md", "docs/fr/delegue-protection-do
 LOGS = ("docs/en/troubleshooting.md", "docs/fr/depannage.md")
 OF_INIT = {"recording.new_key", "recording.passphrase_file", "trunk.password"}
 """What a file of answers has beside the keys of the configuration."""
-BESIDE = re.compile(r"retention\.([\w-]+\.)?(db|head|seed|reserve)")
+BESIDE = re.compile(r"retention\.([\w-]+\.)?(db|head|seed|reserve|moved)")
 """Files whose names look like keys."""
 
 

@@ -54,7 +54,11 @@ FIRED_BY: dict[str, tuple[str, dict[str, str], str]] = {
     "SipagentReceiptsWaiting": ("5m", {"sipagent_receipts_waiting": "3x60"}, "0x60"),
     "SipagentSharedDatabaseAway": ("5m", {"sipagent_shared_database_up": "0x60"}, "1x60"),
     "SipagentSharedDatabaseUnsteady": ("30m", {"sipagent_shipping_failures_total": "0+1x60"}, "0x60"),
-    "SipagentJournalLate": ("5m", {"sipagent_journal_lag_seconds": "90x60"}, "2x60"),
+    "SipagentJournalLate": (
+        "5m",
+        {"sipagent_journal_lag_seconds": "90x60", "sipagent_journal_rows_waiting": "5x60"},
+        "2x60",
+    ),
     "SipagentJournalFull": ("5m", {"sipagent_journal_used_ratio": "0.6x60"}, "0.1x60"),
     "SipagentReceiptsLost": ("5m", {"sipagent_receipts_lost_total": "0 0 1x60"}, "0x60"),
     "SipagentStampFailed": ("6h", {"sipagent_stamp_failures_total": "0+1x400"}, "0x400"),

@@ -26,6 +26,7 @@ from retention.rules.purge import purge
 from retention.storage.keys import Identity, public_line
 from retention.storage.marks import Mark
 from retention.storage.recording_files import FileKind
+from sipagent.agent.recorder.reached import ReachedRecordings
 from sipagent.agent.recorder.recorder import Recorder, close
 from tests.kept import receipt, recording
 from tests.object_store import (
@@ -433,3 +434,48 @@ def _sha(content: bytes) -> str:
     import hashlib
 
     return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def reached(bucket: Losing, side: Side, tmp_path: Path) -> ReachedRecordings:
+    """By host `b`, with the rows of `side`, which is lost."""
+    other = archive_through(tmp_path / "b", bucket, side.store)
+    assert isinstance(other.files, ObjectFiles)
+    return ReachedRecordings(other, "flac", other.files.gather)
+
+
+def test_the_recording_of_a_lost_host_is_made_whole_of_what_is_up(
+    side: Side, reached: ReachedRecordings, bucket: Losing, tmp_path: Path
+) -> None:
+    row, tap = growing(side)
+    feed(tap, 16000, 32000)
+    part_is(side, row.id, 4)
+    side.turn()
+    done = reached.close(side.store.recording(row.id))
+    again = reached.close(side.store.recording(row.id))  # after a crash
+    assert done is not None and again is not None and replace(again, ended_at=done.ended_at) == done
+    assert (done.status, done.incomplete, done.duration_s, done.channels) == (Status.CLOSED, True, 4.0, 2)
+    side.store.update_recording(done)
+    through = archive_through(tmp_path / "b", bucket, side.store)
+    through.change(done)
+    assert np.array_equal(heard(through, row.id), expected(32000))
+    assert verify(through).problems == []
+    tap.abandon()
+
+
+def test_of_a_lost_host_whose_caller_had_refused_nothing_stays(
+    side: Side, reached: ReachedRecordings, objects: Moto | Weed, bucket: Losing
+) -> None:
+    row, tap = growing(side)
+    side.store.update_receipt(receipt(row, decision="refused"))
+    reached.erase(row.id)
+    assert names_in(objects, bucket) == []
+    reached.erase(row.id)
+    tap.abandon()
+
+
+def test_of_what_was_never_up_nothing_is_made(side: Side, reached: ReachedRecordings) -> None:
+    row = recording()
+    side.store.add_receipt(receipt(row))
+    side.store.add_recording(row)
+    assert reached.close(side.store.recording(row.id)) is None

@@ -191,11 +191,14 @@ def test_a_database_older_than_the_vault_goes_on(keys: RowKeys, database: str, v
     keys.forget()
     third = keys.take()
     run(database, "UPDATE key_bundles SET revision = ?, last = ?", before["revision"], before["last"])
+    run(database, "DELETE FROM key_removals")
     other = row_keys(database, vault, "a")
     assert set(other.get([first.name, second.name, third.name]).keys) == {second.name, third.name}
     fourth = other.take()
     assert {second.name, third.name, fourth.name} <= set(keys_in(vault)) and first.name not in keys_in(vault)
     assert len([path for path in vault.rglob("*") if path.is_file()]) == 1
+    going = {row["key"] for row in ask(database, "SELECT key FROM key_removals WHERE NOT due")}
+    assert {third.name, fourth.name} <= going and second.name not in going  # no row has them yet
     other.close()
 
 

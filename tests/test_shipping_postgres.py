@@ -1,6 +1,8 @@
 """Shipping into a real PostgreSQL: away, restarted, failed over while calls are being written."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,10 @@ from retention.journal.journal import Journal
 from retention.journal.shipping import Presence, Shipper
 from retention.postgres.hosts import HostState
 from retention.postgres.store import SharedStore
+from retention.recording import Access, Status
+from retention.rules.clock import ClockReading, look
+from retention.rules.hold import Hold, HoldError, place
+from tests.kept import START, archive_of, receipt, recording
 from tests.sealed import sealed_store
 from tests.test_shipping import ship, write_call
 
@@ -63,3 +69,39 @@ def test_a_renewal_waits_for_nobody_who_writes(
     with sealed_store(database, tmp_path / "vault") as other, other.write():
         shipper.renew(Presence(calls=1))
         assert shared.hosts()[0].calls == 1
+
+
+def test_each_host_looks_at_its_own_clock(database: str, tmp_path: Path) -> None:
+    """They differ by what would be a step back if they were one."""
+    with (
+        sealed_store(database, tmp_path / "vault", host="a") as a,
+        sealed_store(database, tmp_path / "vault", host="b") as b,
+    ):
+        for seconds in (0, 60, 62, 64):
+            assert look(a, _reading("a", seconds + 5)) is None
+            if seconds:
+                assert look(b, _reading("b", seconds)) is None
+        assert look(b, _reading("b", 60, elapsed=66)) is not None
+        assert look(a, _reading("a", 75)) is None
+
+
+def _reading(host: str, seconds: int, elapsed: int | None = None) -> ClockReading:
+    """Of a host whose clock says START and so many seconds."""
+    wall = START + timedelta(seconds=seconds)
+    return ClockReading(f"boot of {host}", wall, 1000.0 + (seconds if elapsed is None else elapsed))
+
+
+def test_what_a_call_may_still_erase_takes_no_hold(
+    journal: Journal, shared: SharedStore, tmp_path: Path
+) -> None:
+    """Its host knows of no hold in the shared database: what an operator's key erases would be gone."""
+    row = recording()
+    told = receipt(row)
+    shared.keep_many([replace(told, ended_at=None)], [replace(row, status=Status.CLOSED)], ())
+    kept = archive_of(shared, tmp_path / "recordings", tmp_path)
+    hold = Hold(ground="criminal", reference="7", by="A", approved_by="B", review=date(2027, 1, 1))
+    trace = Access(at=START, action="hold")
+    with pytest.raises(HoldError, match="its call is not over"):
+        place(kept, row.id, hold, trace)
+    shared.update_receipt(told)
+    assert place(kept, row.id, hold, trace).hold == hold.to_json()

@@ -16,7 +16,7 @@ from retention.postgres.guards import Guard
 SEALED_TABLES = ("receipts", "recordings", "accesses", "notes", "approvals")
 SEARCHED = ("receipts", "recordings")
 HASHES = ("number_hash", "start_hash", "end_hash", "operator_hash")
-_KEYED = (*SEALED_TABLES, "search_keys")
+KEYED = (*SEALED_TABLES, "search_keys")
 
 TABLES = (
     """CREATE TABLE key_bundles (
@@ -60,7 +60,7 @@ INDEXES = (
         for table in SEARCHED
         for name in HASHES
     ),
-    *(f"CREATE UNIQUE INDEX {table}_by_key ON {table} (key) WHERE key IS NOT NULL" for table in _KEYED),
+    *(f"CREATE UNIQUE INDEX {table}_by_key ON {table} (key) WHERE key IS NOT NULL" for table in KEYED),
 )
 
 # 40001: to be tried again, with another key
@@ -98,7 +98,7 @@ RULES = (
             f"AFTER INSERT OR DELETE OR UPDATE OF key ON {table} FOR EACH ROW",
             _FOLLOWING,
         )
-        for table in _KEYED
+        for table in KEYED
     ),
     *(
         Guard(

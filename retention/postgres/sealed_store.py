@@ -7,6 +7,7 @@ no error of the write: the database has the list of it, and the next purge goes 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from zlib import crc32
 
 from retention.postgres.blobs import Blobs
 from retention.postgres.connection import Connection
@@ -43,6 +44,7 @@ class SealedStore(SharedStore):
         places: Places | None = None,
     ) -> None:
         """Raises StoreError."""
+        self._clock = 1 if host is None else crc32(host.encode())
         self.keys = RowKeys(Connection(conninfo, password), vault, host)
         self._seals = RowSeals(self.keys)
         super().__init__(
@@ -71,6 +73,15 @@ class SealedStore(SharedStore):
         if self._seals.forgets and not self._connection.within:
             with suppress(TryAgain):  # it is on the list
                 self.forget_keys()
+
+    def clock_row(self) -> Row | None:
+        """What this host saw of its own clock; before it has looked, what was seen before rows came here."""
+        sql = "SELECT * FROM clock WHERE id IN (?, 1) ORDER BY id DESC LIMIT 1"
+        return next(iter(self._read(sql, [self._clock])), None)
+
+    def keep_clock_row(self, row: Row) -> None:
+        """Replace what this host saw: clocks of several hosts differ, and none of them went back."""
+        self._keep("clock", row | {"id": self._clock})
 
     def expect(self, rows: int) -> None:
         """Have keys for this many new rows made in one go, before they are written."""

@@ -6,3 +6,5 @@ from retention.rows.rows import Rows
 
 class SharedStore(Rows, HostsTable):
     """The tables of what is kept, for all hosts."""
+
+    shared = True

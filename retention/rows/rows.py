@@ -58,6 +58,8 @@ class Rows(Chained):
     """
 
     worker: int | None = None
+    shared = False
+    """Whether calls are written elsewhere first: then a call that is on may yet change what is kept of it."""
     whole = True
     """Whether what it does not know is known nowhere: not so in the journal of one host among several."""
 

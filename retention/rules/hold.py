@@ -78,13 +78,14 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
     holds it before the row says so: where that is as far as it gets, the next purge lets it go (`agree`).
     Raises HoldError, UnknownId, StoreError, ArchiveError, OSError.
     """
-    if (reason := why_not_placed(archive.store.recording(id), renew=renew)) is not None:
+    recording = archive.store.recording(id)
+    if (reason := why_not_placed(recording, renew=renew) or _why_not_yet(archive.store, id)) is not None:
         raise HoldError(reason)
     archive.files.hold(id, held=True)
     archive.files.announce(id, FileKind.METADATA)
     with archive.store.write():
         recording = archive.store.recording(id)
-        if (reason := why_not_placed(recording, renew=renew)) is not None:
+        if (reason := why_not_placed(recording, renew=renew) or _why_not_yet(archive.store, id)) is not None:
             raise HoldError(reason)
         held = replace(recording, hold=hold.to_json())
         verb = "renewed, " if renew else ""
@@ -93,6 +94,16 @@ def place(archive: Archive, id: str, hold: Hold, trace: Access, *, renew: bool =
         archive.store.add_access(discreet(trace, recording))
         archive.change(held)
     return held
+
+
+def _why_not_yet(store: Rows, id: str) -> str | None:
+    """A host that has the call knows of no hold in the database that it shares, and does what a key asks."""
+    if not store.shared:
+        return None
+    receipt = store.some_receipts([id]).get(id)
+    if receipt is None or receipt.ended_at is not None:
+        return None
+    return "its call is not over, and a key in it may still erase it; accepted: once it is over"
 
 
 def release(archive: Archive, id: str, trace: Access) -> Recording:

@@ -9,11 +9,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
+from retention.object_rows import ObjectRow, State, new_put
 from retention.objects.client import Bucket
+from retention.objects.names import WHOLE, object_name
 from retention.objects.pieces import Uploads
-from retention.recording import Ids
+from retention.recording import Ids, Status
 from retention.rows.store import Store
 from retention.rules.purge import purge
 from retention.storage.keys import Identity
@@ -66,18 +70,32 @@ def pieces(folder: Path, bucket: Bucket, calls: int = 50, seconds: int = 60) -> 
     uploads.close()
 
 
-def purged(folder: Path, bucket: Bucket, count: int = 500) -> None:
-    """A purge of recordings that are up."""
+def purged(folder: Path, bucket: Bucket, count: int = 1000) -> None:
+    """A purge of recordings that are up: a key, sound and metadata of each."""
     archive = archive_through(folder, bucket)
-    ids = Ids()
-    for _ in range(count):
-        row = kept.recording(0, id=ids.new(kept.START))
-        archive.store.add_receipt(kept.receipt(row))
-        archive.open(row).write_bytes(kept.SOUND)
-        archive.vault.create(row.id, [ANN.public])
-        spool = archive.files.spool
-        spool(row.id, FileKind.PART).rename(spool(row.id, FileKind.SEALED))
-        archive.close(row)
+    store, ids = archive.store, Ids()
+    rows = [kept.recording(0, id=ids.new(kept.START), status=Status.CLOSED) for _ in range(count)]
+    puts = [
+        ObjectRow(
+            put=new_put(),
+            name=object_name(row.id, kind),
+            id=row.id,
+            kind=kind,
+            state=State.PUTTING,
+            at=kept.START,
+        )
+        for row in rows
+        for kind in WHOLE
+    ]
+    with store.write():
+        for row in rows:
+            store.add_receipt(kept.receipt(row))
+            store.add_recording(row)
+        store.objects.intend(puts)
+    digest = sha256(kept.SOUND).hexdigest()
+    with ThreadPoolExecutor(8) as pool:
+        versions = pool.map(lambda one: bucket.put(one.name, kept.SOUND, digest), puts)
+    store.objects.done(zip(puts, versions, strict=True))
     began, used = time.monotonic(), cpu_s()
     report = purge(archive, LATE, TERMS)
     lasted = time.monotonic() - began

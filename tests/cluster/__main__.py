@@ -8,6 +8,7 @@ Each round is drawn from the seed and its number. One that went wrong is had aga
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -63,6 +64,7 @@ def main(  # noqa: PLR0917 - click gives them by name
     count: int, seed: int, first: int, minutes: float, report: Path | None, keep: Path | None
 ) -> None:
     """Play rounds; exit 1 where anything was wrong."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its hosts must not outlive it
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipagent-cluster-")))
         folder.mkdir(parents=True, exist_ok=True)

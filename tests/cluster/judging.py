@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from retention.recording import from_text
 from tests.cluster.phones import Attempt, Told
 from tests.cluster.searching import Found
 from tests.peers.agent import Json
@@ -14,6 +16,7 @@ from tests.peers.agent import Json
 MS = 1_000_000
 SECOND = 1_000 * MS
 ACKED_NS = SECOND // 2
+HEARD_S = 1.0  # who has talked for so long is heard in what is kept
 UNDERSTOOD_NS = 1 * SECOND  # a key that was pressed so long before anything happened to its host counts
 
 
@@ -26,6 +29,7 @@ class Known:
     must_be_refused: bool
     refused: bool
     recorded: bool
+    talked_s: float = 0.0  # with an operator, until the end or until anything happened to the host
     held: bool = False
     deleted: bool = False
     purged: bool = False
@@ -72,9 +76,19 @@ def receipts_of(
                     must_be_refused=False,
                     refused=row["decision"] == "refused",
                     recorded=row["recording_id"] is not None,
+                    talked_s=_talked_s(one, row, harms),
                 )
             )
     return known, wrong
+
+
+def _talked_s(one: Told, row: Json, harms: Sequence[Harm]) -> float:
+    if one.answered is None or one.answered_ns is None or row["connected_at"] is None:
+        return 0.0
+    ends = [harm.from_ns for harm in harms if harm.host == one.answered.host and harm.to_ns > one.answered_ns]
+    over = min([*ends, one.ended_ns or time.monotonic_ns()])
+    waited = from_text(row["connected_at"]) - from_text(row["answered_at"])
+    return (over - one.answered_ns) / SECOND - waited.total_seconds()
 
 
 def _hit_at_once(attempt: Attempt, answered_ns: int | None, harms: Sequence[Harm]) -> bool:
@@ -138,6 +152,8 @@ def stores(known: Iterable[Known], kept: Kept) -> list[str]:
         if row is None or gone:
             continue
         heard = kept.found.of(one.id).get(one.number, 0)
+        if one.recorded and one.talked_s > HEARD_S and not heard:
+            wrong.append(f"{one.id} of caller {one.number}, who talked {one.talked_s:.1f} s: {row['status']}")
         if one.held and (row["status"] != "closed" or not heard):
             wrong.append(f"held {one.id} of caller {one.number}: {row['status']}, heard for {heard * 10} ms")
         if (

@@ -25,11 +25,11 @@ def number_of(caller: int) -> str:
 
 
 class Desk(Phone):
-    """An operator's phone: busy while it is in a call, as any is."""
+    """An operator's phone: busy while it is in a call or rings, as any is."""
 
     @property
     def answer(self) -> Answering:
-        busy = any(call.answered_ns is not None and call.ended_ns is None for call in self.calls)
+        busy = sum(call.ended_ns is None for call in self.calls) > 1  # one is the call that is asking
         return Answering(status=486, ring=False) if busy else Answering(after_s=0.05)
 
     @answer.setter

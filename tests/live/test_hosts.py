@@ -56,6 +56,10 @@ def hosts(agent_factory: AgentFactory, phone_factory: PhoneFactory, server: Serv
     callers = [phone_factory(f"+3361234567{number}", CALLER_HZ) for number in range(2)]
     url, ports = server.database(), [free_ports(1), free_ports(1)]
     a, b = (_agent(agent_factory, url, name, desks, port) for name, port in zip("ab", ports, strict=True))
+    for agent in (a, b):
+        agent.start(wait=None)
+    for agent in (a, b):
+        agent.wait_for("ready", 20)
     return Hosts(a, b, callers, desks, ports)
 
 
@@ -66,7 +70,7 @@ def _agent(make: AgentFactory, url: str, name: str, desks: list[Phone], port: in
         "cluster": {"host": name},
         "metrics": {"listen": f"127.0.0.1:{port}"},
     }
-    return make(**tables)
+    return make(start=False, **tables)
 
 
 def test_who_waits_on_one_host_is_served_by_who_becomes_free_on_the_other(hosts: Hosts) -> None:

@@ -49,7 +49,7 @@ def written(revision: Revision, keys: Keys) -> bytes:
         "revision": revision.number,
         "keys": {number: encode(key) for number, key in keys.items()},
     }
-    return json.dumps(fields, indent=0).encode() + b"\n"
+    return json.dumps(fields).encode() + b"\n"
 
 
 def read(revision: Revision, content: bytes) -> Keys:

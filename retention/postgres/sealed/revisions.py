@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from retention.postgres.blobs import Blobs
 from retention.postgres.connection import Connection
+from retention.postgres.key_tables import KEYED
 from retention.postgres.sealed.bundles import Keys, Revision, read, written
 from retention.rows.pages import Row
 
@@ -151,6 +152,7 @@ class Revisions:
         sql = "UPDATE key_bundles SET revision = ?, version = '', names = ? WHERE bundle = ?"
         db.execute(sql, [number, len(present.keys), bundle])
         db.execute(_DONE, [bundle, number])
+        db.execute(_UNOWNED, [[f"{bundle}/{key}" for key in present.keys]])
         return present
 
     def _put(self, db: Connection, revision: Revision, keys: Keys) -> Present:
@@ -203,6 +205,12 @@ def _revision(row: Row) -> Revision:
     return Revision(row["bundle"], row["revision"], row["version"])
 
 
+# keys that were made for rows which the database has lost: nobody else would remove them
+_UNOWNED = (
+    "INSERT INTO key_removals (key, due) SELECT made, false FROM unnest(?::text[]) AS made WHERE "
+    + " AND ".join(f"NOT EXISTS (SELECT 1 FROM {table} WHERE key = made)" for table in KEYED)
+    + " ON CONFLICT DO NOTHING"
+)
 _DONE = "DELETE FROM key_revisions WHERE bundle = ? AND revision = ?"
 _NOTE = "INSERT INTO key_revisions (bundle, revision, state) VALUES (?, ?, 'putting') ON CONFLICT DO NOTHING"
 _REPLACED = (

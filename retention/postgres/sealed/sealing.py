@@ -55,10 +55,10 @@ class RowSeals:
 
     def seal(self, query: Query, table: str, rows: list[Row]) -> list[Row]:
         """The columns that keep the sealed ones of whole rows, in the transaction in which `query` asks."""
-        marks = ", ".join("?" * len(rows))
-        names = _kept_in(table)
+        names, ids = _kept_in(table), [row["id"] for row in rows if row["salt"] is not None]
+        marks = ", ".join("?" * len(ids))
         sql = f"SELECT id, {', '.join(names)} FROM {table} WHERE id IN ({marks}) AND key IS NOT NULL"
-        there = {row["id"]: row for row in query(sql, [row["id"] for row in rows])}
+        there = {row["id"]: row for row in query(sql, ids)} if ids else {}
         found = self.keys.get(row["key"] for row in there.values()).keys
         words: dict[str, RowKey] = {}  # by their periods
         every = []

@@ -28,7 +28,7 @@ from sipagent.agent.recorder.reached import ReachedRecordings
 from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables.cluster import LEASE_S
-from sipagent.service.hosts.shipping import Shipping
+from sipagent.service.hosts.shipping import SILENT_S, Shipping
 
 FAULTS = (OSError, StoreError, ArchiveError, ConfigError)
 AGAIN_S = 60.0  # after which what failed is told again
@@ -49,18 +49,18 @@ class Completing:
         self._failed: dict[str, float] = {}
         self._over = threading.Event()
         self._due = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lost")
+        self._thread = threading.Thread(target=self._run, name="lost", daemon=True)
 
     def start(self) -> None:
         """Look now, and again several times in a lease."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End it, and wait for what it is at."""
+        """End it, and wait for what it is at; not for a database that stands still: all may be repeated."""
         self._over.set()
         self._due.set()
-        self._thread.join()
-        if self._shared is not None:
+        self._thread.join(SILENT_S)
+        if self._shared is not None and not self._thread.is_alive():
             self._shared.close()
 
     def heed(self, sent: Sent) -> None:

@@ -26,6 +26,7 @@ from sipagent.config.tables.cluster import LEASE_S
 GATHER_S = 0.25  # that a call's next rows are waited for: most of them come together
 AGAIN_S = (1.0, 5.0)  # after which a database that was away is asked again, doubling between them
 END_S = 5.0  # that what waits may take at the end
+SILENT_S = 15.0  # without an answer: the database stands still
 LATE_S = 60.0  # of lag, or
 FULL = 0.5  # of the journal: an alarm
 EVERY_S = 3600.0  # and again
@@ -59,7 +60,8 @@ class Shipping:
         presence: Callable[[], Presence] = Presence,
     ) -> None:
         self.presence = presence
-        self.figures = ShippingFigures()
+        self._seen = ShippingFigures()
+        self._asked: float | None = None  # since when an answer of the database is waited for
         self._config = config
         self._alert = alert
         self._after = after
@@ -72,7 +74,14 @@ class Shipping:
         self._again_s = 0.0  # where the last attempt failed
         self._told: dict[str, float] = {}  # alarms, and when
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="shipping")
+        self._thread = threading.Thread(target=self._run, name="shipping", daemon=True)
+
+    @property
+    def figures(self) -> ShippingFigures:
+        """What was seen last; a database that lets one wait is not up. Any thread."""
+        asked = self._asked
+        silent = asked is not None and time.monotonic() - asked > SILENT_S
+        return replace(self._seen, up=False) if silent else self._seen
 
     def start(self) -> None:
         """Ship now, and whenever something is written. Raises StoreError: there can be no journal."""
@@ -82,11 +91,17 @@ class Shipping:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ship the rest, if that is possible now, and say that the host has ended."""
+        """Ship the rest, if that is possible now, and say that the host has ended.
+
+        A database that stands still is not waited for: what waits stays in the journal.
+        """
         assert self._journal is not None and self._journal.wakes is not None
         self._over.set()
         self._journal.wakes.tell()
-        self._thread.join()
+        self._thread.join(END_S + SILENT_S)
+        if self._thread.is_alive():
+            log.warning("left_in_the_journal", rows=self.figures.rows)
+            return
         if self._shared is not None:
             self._shared.close()
         self._journal.close()
@@ -103,6 +118,7 @@ class Shipping:
         self._try(self._leave)
 
     def _try(self, step: Callable[[], None]) -> None:
+        self._asked = time.monotonic()
         try:
             step()
         except FAULTS as fault:
@@ -111,6 +127,7 @@ class Shipping:
             self._fails(f"{fault!r}, which nobody foresaw")
         else:
             self._goes_well()
+        self._asked = None
         self._look()
 
     def _turn(self) -> None:
@@ -129,7 +146,8 @@ class Shipping:
         while time.monotonic() < until and (sent := shipper.ship(self.presence())) is not None:
             self._heed(sent)
         if not shipper.leave():
-            log.warning("left_in_the_journal", rows=self._lag().rows)
+            self._look()
+            log.warning("left_in_the_journal", rows=self._seen.rows)
 
     def _connected(self) -> Shipper:
         if self._shipper is None:
@@ -141,7 +159,8 @@ class Shipping:
         return self._shipper
 
     def _heed(self, sent: Sent) -> None:
-        self.figures = replace(self.figures, shipped=self.figures.shipped + sent.rows)
+        self._asked = time.monotonic()
+        self._seen = replace(self._seen, shipped=self._seen.shipped + sent.rows)
         for name, problem in sent.damaged:
             self._tell(f"{name} stays in the journal, for it cannot be read: {problem}")
         if sent.missing:
@@ -157,7 +176,7 @@ class Shipping:
     def _fails(self, fault: str) -> None:
         first, most = AGAIN_S
         self._again_s = min(2 * self._again_s, most) if self._again_s else first
-        self.figures = replace(self.figures, up=False, failures=self.figures.failures + 1)
+        self._seen = replace(self._seen, up=False, failures=self._seen.failures + 1)
         self._tell(f"{fault}; what calls write waits in the journal", name="away")
 
     def _goes_well(self) -> None:
@@ -165,7 +184,7 @@ class Shipping:
             log.info("shared_database_back", detail="what had waited in the journal is there")
         self._again_s = 0.0
         self._told.pop("away", None)
-        self.figures = replace(self.figures, up=True)
+        self._seen = replace(self._seen, up=True)
 
     def _look(self) -> None:
         """How much waits, and whether that is worth an alarm."""
@@ -176,15 +195,11 @@ class Shipping:
             self._tell(f"the journal: {fault}", name="journal")
             return
         lag_s = lag.seconds(datetime.now(UTC))
-        self.figures = replace(self.figures, rows=lag.rows, lag_s=lag_s, used=used)
+        self._seen = replace(self._seen, rows=lag.rows, lag_s=lag_s, used=used)
         if lag_s > LATE_S:
             self._tell(f"the journal is {lag_s:.0f} s behind: {lag.rows} rows wait in it", name="late")
         if used > FULL:
             self._tell(f"the journal is full to {used:.0%}: beyond that no row can be kept", name="full")
-
-    def _lag(self) -> ShippingFigures:
-        self._look()
-        return self.figures
 
     def _tell(self, problem: str, name: str | None = None) -> None:
         """Once, and again every hour."""
