@@ -109,7 +109,7 @@ class ObjectRows:
 
         What the store holds stays, except `anyhow`: a caller's refusal.
         """
-        self._each(f"{_REMOVE}{'' if anyhow else 'held = 0 AND '}id IN ({{}})", [self._now()], ids)
+        self._each((_REMOVE if anyhow else _REMOVE_FREE) + "id IN ({})", [self._now()], ids)
 
     def remove_puts(self, puts: Iterable[str]) -> None:
         """These must go: others have taken their place."""
@@ -232,9 +232,14 @@ _DONE = (
 _REMOVE = (
     "UPDATE objects SET state = 'removing', since = ?, told = 0 WHERE state IN ('putting', 'there') AND "
 )
+_REMOVE_FREE = (
+    "UPDATE objects SET state = 'removing', since = ?, told = 0 "
+    "WHERE held = 0 AND state IN ('putting', 'there') AND "
+)
 _DELETE = "DELETE FROM objects WHERE put = ?"
 _MERGE = (
-    f"{_INSERT} ON CONFLICT (put) DO UPDATE SET version = coalesce(excluded.version, objects.version), "
+    f"INSERT INTO objects ({', '.join(_NAMES)}, told) VALUES ({', '.join('?' * len(_NAMES))}, 0) "
+    "ON CONFLICT (put) DO UPDATE SET version = coalesce(excluded.version, objects.version), "
     "bytes = excluded.bytes, sha256 = excluded.sha256, since = coalesce(objects.since, excluded.since), "
     "state = CASE objects.state WHEN 'removing' THEN objects.state ELSE excluded.state END"
 )

@@ -34,6 +34,13 @@ SILENT = {  # modules that say nothing to people: words to listen for, SQL, what
     "retention/journal/merging.py",
     "retention/journal/shipping.py",  # in the log alone
     "retention/postgres/hosts.py",
+    "retention/postgres/dialect.py",
+    "retention/postgres/guards.py",
+    "retention/postgres/schema.py",
+    "retention/postgres/sealed/revisions.py",
+    "retention/object_rows.py",
+    "retention/rows/dialect.py",
+    "retention/rows/searching.py",
     "retention/backup/readme.py",  # in both languages
     "retention/postgres/board_rows.py",  # in the log alone
     "retention/rules/statistics.py",
@@ -59,14 +66,14 @@ CODE = re.compile(
     r"^(zero|vingt|dix|et|le|en|CSeq:|Max-Forwards:|Content-Length:|\^loadmodule) |^line \{0\}: \["
 )
 SQL = re.compile(
-    r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|RECURSIVE|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\))"
+    r"\b(IS (NOT )?NULL|SELECT|WHERE|DESC|RECURSIVE|INSERT|PRAGMA|BEGIN|IN \(|count\(\*\)|ON CONFLICT)"
     r"|= 0$|^\w+, [\w_, ]+$|<= \?"
     r"|^(CREATE|DROP|ALTER|DELETE FROM|UPDATE \w+ SET|SET LOCAL|SAVEPOINT|RELEASE|ROLLBACK|RETURN|RAISE)\b"
 )
 # what only a programmer can make happen, and what is in the log alone
 INNER = re.compile(
     r"is made by sipagent\.config only|without a time zone cannot|has no time zone|put aside|"
-    r"what the edge says|hexadecimal digits|^from the edge|can be written nowhere|^a database in memory|"
+    r"is not a name of a bundle|^ on endpoint URL$|what the edge says|hexadecimal digits|^from the edge|can be written nowhere|^a database in memory|"
     r"^(It has no recording that|Remove it on|A backup of sipagent)"  # in the README of a backup
 )
 

@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 
 from retention.archive.archive import Archive
 from retention.objects.client import Away, Bucket, BucketPlace
-from retention.objects.object_files import ObjectFiles, SpooledFiles
+from retention.objects.object_files import ObjectFiles
 from retention.objects.pieces import Host
+from retention.objects.spooled_files import SpooledFiles
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles
 from retention.storage.marks import Marks

@@ -15,9 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from retention.archive.archive import Archive, ArchiveError
 from retention.archive.erasure import finish
 from retention.object_rows import State
-from retention.objects.object_files import ObjectFiles, SpooledFiles
+from retention.objects.object_files import ObjectFiles
 from retention.objects.pieces import Host, Uploads
 from retention.objects.refusals import Refusals
+from retention.objects.spooled_files import SpooledFiles
 from retention.recording import Status
 from retention.rows.store import Store, StoreError
 from retention.rules.hold import HoldError, place, release

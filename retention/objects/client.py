@@ -344,13 +344,13 @@ def _credentials(path: Path) -> dict[str, str]:
     except OSError as error:
         raise ObjectError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     except (configparser.Error, IndexError, UnicodeDecodeError) as error:
-        raise ObjectError(errno.EINVAL, f"is not {_ACCEPTED}", str(path)) from error
+        raise ObjectError(errno.EINVAL, _NO_INI, str(path)) from error
     if None in known.values():
-        raise ObjectError(errno.EINVAL, f"is not {_ACCEPTED}", str(path))
+        raise ObjectError(errno.EINVAL, _NO_INI, str(path))
     return {name: value for name, value in known.items() if value}
 
 
-_ACCEPTED = "an INI file with aws_access_key_id and aws_secret_access_key"
+_NO_INI = "is not an INI file with aws_access_key_id and aws_secret_access_key"
 
 
 def _meaning(code: str, message: str, status: int) -> tuple[type[ObjectError], str]:
@@ -369,10 +369,7 @@ def _version(answer: dict[str, Any]) -> str | None:
 
 def _plain(error: Exception) -> str:
     """Without the URL, and on one line."""
-    return (
-        _line(str(error).partition('"')[0].strip(" :").removesuffix(" on endpoint URL"))
-        or type(error).__name__
-    )
+    return _line(str(error).partition('"')[0].strip(" :")) or type(error).__name__
 
 
 def _line(text: str) -> str:

@@ -1,9 +1,7 @@
 """What is kept of recordings as objects: a `RecordingFiles` whose spool are files of this host.
 
-`ObjectFiles` is for commands, page and purge: what it writes is in the store when it returns, what it removes
-is gone from there or is told of. `SpooledFiles` is for whoever carries calls: it writes and removes files of
-the spool alone and waits for no network; what lies there goes up, and what must go is removed from the store,
-by a thread of the host: see `pieces`.
+It is for commands, page and purge: what it writes is in the store when it returns, what it removes is gone
+from there or is told of. Who carries calls has `spooled_files`.
 
 Which objects there are is known by their rows (`retention.object_rows`), so nothing is ever listed.
 """
@@ -205,6 +203,8 @@ class ObjectFiles:
         try:
             with files.private_file(copy) as writing, self.open(id, kind) as reading:
                 fcntl.flock(writing, fcntl.LOCK_EX)
+                if not os.fstat(writing.fileno()).st_nlink:  # another process took it for one that was left
+                    raise BlockingIOError(errno.EAGAIN, "was swept away; try again", str(copy))
                 while piece := reading.read(_PIECE):
                     writing.write(piece)
                 writing.flush()
@@ -368,44 +368,6 @@ class ObjectFiles:
 
     def _in_spool(self, area: Area, file: str) -> str:
         return f"{self.local.vault.name}/{file}" if area is Area.VAULT else file
-
-
-class SpooledFiles(ObjectFiles):
-    """For who may not wait for a network: it writes to the spool, and removes from there.
-
-    The store follows: a thread of the host sends up what lies in the spool, and removes what rows and marks
-    say must go.
-    """
-
-    def announce(self, id: str, kind: FileKind) -> None:
-        pass
-
-    def write(self, id: str, kind: FileKind, content: bytes, naming: Naming = nullcontext) -> None:
-        self.local.write(id, kind, content, naming)
-
-    def keep(self, id: str, kind: FileKind, naming: Naming = nullcontext) -> int:
-        if self.local.exists(id, kind):
-            return self.local.keep(id, kind, naming)
-        return super().keep(id, kind, naming)
-
-    def hold(self, id: str, *, held: bool) -> None:
-        pass
-
-    def remove(self, area: Area, id: str) -> bool:
-        return self.local.remove(area, id)
-
-    def remove_all(self, area: Area, ids: Sequence[str], *, anyhow: bool = False) -> Wrong:
-        return {}  # the list says so: see `retention.object_rows`
-
-    def remove_rest(self) -> Wrong:
-        return {}
-
-    def remove_name(self, name: str) -> bool:
-        area, file = file_of(name)
-        return self.local.remove_name(self._in_spool(area, file))
-
-    def _open_unknown(self, name: str) -> BufferedIOBase:
-        raise NoSuchObject(errno.ENOENT, "there is no such object", self.bucket.url(name))
 
 
 def sweep(folder: Path) -> None:

@@ -189,10 +189,8 @@ class Supervisor:
             case Ready():
                 self._ready(slot)
                 slot.silent_at = None if self.draining or slot.name == REGISTRAR else now + SILENT_S
-            case Alive() if not self.draining:
-                slot.silent_at = now + SILENT_S
             case Alive():
-                pass
+                slot.silent_at = None if self.draining else now + SILENT_S
             case Refused(receipt):
                 slot.refused[receipt.id] = receipt
                 if len(slot.refused) > REMEMBERED:
@@ -226,9 +224,7 @@ class Supervisor:
         code = child.close() if child else None
         if slot.name == REGISTRAR:
             self.shared.registered(False)
-        elif (
-            slot.index is not None and had_calls
-        ):  # if not, another process may still have this slot: see `worker`
+        elif slot.index is not None and had_calls:  # else another may still have this slot: see `worker`
             self.care.worker_died(slot.index)
             self.care.tick(now)  # at once: its callers are waiting
             self.shared.gone(slot.index, now)

@@ -25,9 +25,10 @@ LOOK_S = 0.3
 AWAY_NS = 5_000_000_000  # so long after the database was back a phone may still be rung while busy
 DECIDED = ("already", "no recording", "nothing", "refused", "erased", "expired", "purged", "deleted")
 FAR = "2040-01-01"
-# an attempt whose answer was lost stays known until the object goes
+# a put whose answer was lost stays known: it may still arrive
 ON_ITS_WAY = """SELECT DISTINCT state || ' ' || name FROM objects WHERE state NOT IN ('there', 'gone')
-    AND (state <> 'putting' OR name NOT IN (SELECT name FROM objects WHERE state = 'there'))"""
+    AND (state <> 'putting' OR name NOT IN (SELECT name FROM objects WHERE state = 'there'))
+    AND (state <> 'removing' OR version IS NOT NULL)"""
 
 
 @dataclass(slots=True)

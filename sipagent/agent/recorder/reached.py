@@ -40,7 +40,7 @@ class ReachedRecordings:
         if sound is None or kind is None:
             return None
         size = files.keep(id, kind, partial(self._archive.marks.naming, id))
-        return replace(
+        closed = replace(
             recording,
             status=Status.CLOSED,
             ended_at=datetime.now(UTC),
@@ -53,6 +53,8 @@ class ReachedRecordings:
             pauses=tuple(Pause(from_s=start, to_s=end) for start, end in sound.pauses),
             incomplete=True,
         )
+        self._archive.describe(closed)
+        return closed
 
     def erase(self, id: str) -> None:
         """Remove all of it that can be reached, keys first. Raises OSError."""

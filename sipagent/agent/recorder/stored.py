@@ -12,7 +12,8 @@ from retention.moving.arriving import Arrivals, Arriving
 from retention.moving.rows import copied_to
 from retention.objects.blobs import ObjectBlobs
 from retention.objects.client import Bucket, BucketPlace
-from retention.objects.object_files import ObjectFiles, SpooledFiles
+from retention.objects.object_files import ObjectFiles
+from retention.objects.spooled_files import SpooledFiles
 from retention.rows.rows import Rows
 from retention.rows.store import Store
 from retention.storage.local_files import LocalFiles

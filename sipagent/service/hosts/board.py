@@ -5,14 +5,15 @@ Only where `cluster` names this host is there anything to start, to stop, and to
 
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from retention.postgres.board_rows import BoardRows
 from sipagent.agent.operators.board_client import BoardOfHost, LocalBoardClient
-from sipagent.agent.operators.board_thread import BoardThread
-from sipagent.agent.operators.shared_board import SharedBoardClient
 from sipagent.config.load import Config
 from sipagent.logs import alert
+
+if TYPE_CHECKING:
+    from sipagent.agent.operators.board_thread import BoardThread
+    from sipagent.agent.operators.shared_board import SharedBoardClient
 
 
 class HostBoard:
@@ -20,36 +21,26 @@ class HostBoard:
 
     def __init__(self, config: Config, own: LocalBoardClient) -> None:
         """Raises ConfigError: the database's password cannot be read."""
-        self.client: BoardOfHost = own
+        self._thread: BoardThread | None = None
         self._shared: SharedBoardClient | None = None
-        if config.shared is None or config.cluster is None:
-            return
-        url, password = config.shared, config.shared_password()
-        self._thread = BoardThread(lambda: BoardRows(url, password))
-        self._shared = SharedBoardClient(
-            own,
-            config.cluster.host,
-            config.cluster.lease_s,
-            self._thread,
-            now=time.monotonic(),
-            alert=alert,
-        )
-        self.client = self._shared
+        if made := _shared(config, own):
+            self._thread, self._shared = made
+        self.client: BoardOfHost = self._shared or own
 
     def wake(self, heard: Callable[[], None]) -> None:
         """Have `heard` called when the client has to look; it must not wait."""
-        if self._shared:
+        if self._thread:
             self._thread.woken = heard
 
     def __enter__(self) -> Self:
         """Begin to share it, where it is shared."""
-        if self._shared:
+        if self._thread:
             self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Take leave: what is still this host's own is free for the others."""
-        if self._shared:
+        if self._thread:
             self._thread.stop()
 
     @property
@@ -65,3 +56,18 @@ class HostBoard:
     def lacks(self) -> list[str]:
         """What is missing, in words of a status."""
         return ["the shared board of operators is away"] if self.shared is False else []
+
+
+def _shared(config: Config, own: LocalBoardClient) -> "tuple[BoardThread, SharedBoardClient] | None":
+    """The way to the board of all hosts; None where there is one host."""
+    if config.shared is None or config.cluster is None:
+        return None
+    # slow to import, and for several hosts alone
+    from retention.postgres.board_rows import BoardRows
+    from sipagent.agent.operators.board_thread import BoardThread
+    from sipagent.agent.operators.shared_board import SharedBoardClient
+
+    url, password, cluster = config.shared, config.shared_password(), config.cluster
+    thread = BoardThread(lambda: BoardRows(url, password))
+    now = time.monotonic()
+    return thread, SharedBoardClient(own, cluster.host, cluster.lease_s, thread, now=now, alert=alert)
