@@ -26,6 +26,7 @@ from retention.rules.purge import purge
 from retention.storage.keys import Identity, public_line
 from retention.storage.marks import Mark
 from retention.storage.recording_files import FileKind
+from sipagent.agent.recorder.reached import ReachedRecordings
 from sipagent.agent.recorder.recorder import Recorder, close
 from tests.kept import receipt, recording
 from tests.object_store import (
@@ -175,6 +176,20 @@ def test_another_host_closes_what_a_lost_one_had_sent(
         object_name(row.id, kind) for kind in (FileKind.METADATA, FileKind.SEALED, FileKind.KEY)
     ]
     assert [path for path in (tmp_path / "b").rglob("*") if path.is_file()] == []
+    tap.abandon()
+
+
+def test_what_is_closed_for_a_lost_host_has_its_metadata(
+    side: Side, bucket: Losing, tmp_path: Path, alerts: list[str]
+) -> None:
+    row, tap = growing(side)
+    other = archive_through(tmp_path / "b", bucket, side.store)
+    assert isinstance(other.files, ObjectFiles)
+    closed = ReachedRecordings(other, "flac", other.files.gather).close(side.store.recording(row.id))
+    assert closed is not None and closed.incomplete
+    told = json.loads(bucket.content(object_name(row.id, FileKind.METADATA)))
+    assert (told["incomplete"], told["sha256"], told["caller"]) == (True, closed.sha256, None)
+    assert other.vault.unseal(row.id, told["sealed"], ANN)
     tap.abandon()
 
 
