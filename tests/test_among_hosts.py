@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from retention.host import HostState
 from retention.journal.journal import Journal
 from retention.journal.merging import LIVES, LOST
 from retention.postgres.connection import ANSWER_S
-from retention.postgres.hosts import HostState
 from retention.recording import Status, new_id
 from sipagent.agent.recorder.stored import journal_of, store_of
 from sipagent.config.load import Config
