@@ -73,7 +73,8 @@ SQL = re.compile(
 # what only a programmer can make happen, and what is in the log alone
 INNER = re.compile(
     r"is made by sipagent\.config only|without a time zone cannot|has no time zone|put aside|"
-    r"is not a name of a bundle|^ on endpoint URL$|what the edge says|hexadecimal digits|^from the edge|can be written nowhere|^a database in memory|"
+    r"is not a name of a bundle|^ on endpoint URL$|what the edge says|"
+    r"hexadecimal digits|^from the edge|can be written nowhere|^a database in memory|"
     r"^(It has no recording that|Remove it on|A backup of sipagent)"  # in the README of a backup
 )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from retention.postgres.hosts import Host
+from retention.host import Host
 from retention.recording import from_text, to_text
 from retention.rows.store import Store
 

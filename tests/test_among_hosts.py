@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from retention.host import HostState
 from retention.journal.journal import Journal
 from retention.journal.merging import LIVES, LOST
 from retention.postgres.connection import ANSWER_S
-from retention.postgres.hosts import HostState
 from retention.recording import Status, new_id
 from sipagent.agent.recorder.stored import journal_of, store_of
 from sipagent.config.load import Config
@@ -158,7 +158,14 @@ def test_what_is_written_is_there_at_once(tmp_path: Path, url: str) -> None:
         assert row.state(shared.now()) is HostState.STOPPED  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT, None], ids=["stopped", "at once", "killed"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGINT, id="stopped", marks=pytest.mark.slow),
+        pytest.param(signal.SIGQUIT, id="at once", marks=pytest.mark.slow),
+        pytest.param(None, id="killed"),
+    ],
+)
 def test_the_database_is_away_and_comes_back(
     tmp_path: Path, server: Server, url: str, how: signal.Signals | None
 ) -> None:
@@ -179,6 +186,7 @@ def test_the_database_is_away_and_comes_back(
         assert len(host.alerts) == 1 and "what calls write waits in the journal" in host.alerts[0]
 
 
+@pytest.mark.slow
 def test_the_database_stands_still(tmp_path: Path, server: Server, url: str) -> None:
     """It takes what it is sent, and never answers."""
     with host_at(config_of(tmp_path, url)) as host:
@@ -213,6 +221,7 @@ def test_the_end_waits_for_no_database_that_stands_still(
             host.shipping._thread.join()
 
 
+@pytest.mark.slow
 def test_a_standby_is_promoted_while_calls_are_written(tmp_path: Path) -> None:
     with ExitStack() as stack:
         first = stack.enter_context(primary())

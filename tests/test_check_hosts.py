@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retention.postgres.hosts import Host
+from retention.host import Host
 from retention.storage.moved import Moved
 from retention.storage.places import Places
 from sipagent.check.check import page_findings

@@ -8,8 +8,8 @@ from secrets import token_hex
 
 import pytest
 
+from retention.host import Host
 from retention.journal.journal import Journal
-from retention.postgres.hosts import Host
 from retention.postgres.sealed_store import SealedStore
 from retention.recording import Recording, to_text
 from retention.storage.files import alone

@@ -529,5 +529,5 @@ def test_keeping_in_a_shared_database(postgres: Server) -> None:
             self.rows.close()
 
     run_state_machine_as_test(
-        KeepingShared, settings=settings(TestKeeping.settings, max_examples=12, stateful_step_count=30)
+        KeepingShared, settings=settings(TestKeeping.settings, max_examples=6, stateful_step_count=30)
     )

@@ -41,6 +41,15 @@ def test_an_erasure_that_others_told_stays_told() -> None:
     assert merged == erased and must_go(CLOSED, merged)
 
 
+def test_an_older_state_out_of_a_reserve_changes_nothing_that_has_ended() -> None:
+    died = replace(ON, outcome="failed", ended_at=LATER)
+    assert merged_receipt(ON, ENDED, LATER) == merged_receipt(died, ENDED, LATER) == ENDED
+    for ours in (ROW, replace(ROW, status=Status.FAILED)):
+        assert merged_recording(ours, CLOSED, ENDED) == CLOSED
+    assert merged_receipt(REFUSED, ENDED, LATER) == REFUSED
+    assert merged_recording(GONE, CLOSED, REFUSED) == GONE
+
+
 def test_what_was_forgotten_is_not_told_again() -> None:
     merged = merged_receipt(ENDED, ENDED.anonymous(), LATER)
     assert merged == ENDED.anonymous()

@@ -179,6 +179,20 @@ def test_another_host_closes_what_a_lost_one_had_sent(
     tap.abandon()
 
 
+def test_what_is_closed_for_a_lost_host_has_its_metadata(
+    side: Side, bucket: Losing, tmp_path: Path, alerts: list[str]
+) -> None:
+    row, tap = growing(side)
+    other = archive_through(tmp_path / "b", bucket, side.store)
+    assert isinstance(other.files, ObjectFiles)
+    closed = ReachedRecordings(other, "flac", other.files.gather).close(side.store.recording(row.id))
+    assert closed is not None and closed.incomplete
+    told = json.loads(bucket.content(object_name(row.id, FileKind.METADATA)))
+    assert (told["incomplete"], told["sha256"], told["caller"]) == (True, closed.sha256, None)
+    assert other.vault.unseal(row.id, told["sealed"], ANN)
+    tap.abandon()
+
+
 def test_pieces_are_found_though_their_rows_never_came(
     side: Side, bucket: Losing, tmp_path: Path, alerts: list[str]
 ) -> None:
@@ -389,9 +403,9 @@ def test_what_is_held_though_its_row_is_not_is_told_of_and_stays(
     row = kept(side)
     archive = side.through()
     archive.files.hold(row.id, held=True)  # and a crash before the row said so
-    assert [stay.id for stay in purge(archive, LATE, TERMS).held] == [row.id]
     assert set(archive.remove([row.id])) == {row.id} and len(names_in(objects, bucket)) == 3
-    assert agree(archive) == [row.id] and agree(archive) == []
+    assert [stay.id for stay in purge(archive, LATE, TERMS).held] == [row.id]
+    assert len(names_in(objects, bucket)) == 3 and agree(archive) == []  # that purge has seen to it
     assert [gone.id for gone in purge(archive, LATE, TERMS).removed] == [row.id]
 
 

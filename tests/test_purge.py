@@ -442,6 +442,7 @@ def test_a_hold_that_comes_between_plan_and_purge_is_told(
     )
 
 
+@pytest.mark.in_sqlite
 def test_a_long_purge_lets_calls_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiters of SQLite do not queue: whoever writes on and on without a pause keeps the others out."""
     kept, agent = archive(tmp_path), archive(tmp_path).store

@@ -109,6 +109,15 @@ def test_what_few_calls_have(watched: WatchedShared, name: str) -> None:
     no_long_read(watched)
 
 
+@pytest.mark.parametrize("name", ["held", "flagged", "open", "purged", "erased"])
+def test_what_has_an_index_of_its_own_is_not_looked_for_by_time(watched: WatchedShared, name: str) -> None:
+    """No planner knows that all purged recordings are old."""
+    watched.recordings(SELECTIONS[name])
+    watched.receipts(SELECTIONS[name])
+    for sql, values, _ in watched.reads:
+        assert "_by_time" not in "".join(watched.plan(sql, values)), sql
+
+
 @pytest.mark.parametrize("name", READS)
 def test_a_read(watched: WatchedShared, name: str) -> None:
     READS[name](watched)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from retention.host import HostState
 from retention.journal.hosts import NameTaken
 from retention.journal.journal import Journal
 from retention.journal.shipping import Presence, Sent, Shipper
-from retention.postgres.hosts import HostState
 from retention.recording import Status, Sum
 from retention.rows.faults import TryAgain
 from tests.kept import START, receipt, recording

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from retention.host import HostState
 from retention.journal.journal import Journal
 from retention.journal.shipping import Presence, Shipper
-from retention.postgres.hosts import HostState
 from retention.postgres.store import SharedStore
 from retention.recording import Access, Status
 from retention.rules.clock import ClockReading, look

@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -424,3 +425,13 @@ def test_what_a_run_leaves_is_never_committed(path: str) -> None:
 def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:
     found = {name(path): MACHINE.search(path.read_bytes()) for path in tracked()}
     assert {path: match[0] for path, match in found.items() if match} == {}
+
+
+@pytest.mark.parametrize("start", ["cli.main", "service.one_process", "service.supervision", "web.app"])
+def test_one_host_loads_nothing_for_several(start: str) -> None:
+    """They take half a second and 40 MB."""
+    loaded = (
+        f"import sys, sipagent.{start}; print(sorted({{'psycopg', 'boto3', 'botocore'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

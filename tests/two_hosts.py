@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from retention.archive.erasure import REFUSED, allows
+from retention.host import HostState
 from retention.journal.journal import Journal
 from retention.journal.lost import LostHosts
 from retention.journal.merging import must_go
 from retention.journal.shipping import Presence, Shipper
-from retention.postgres.hosts import HostState
 from retention.recording import Receipt, Recording, Status, due_date
 from retention.rows.chain import TABLES, ChainEntry
 from retention.rows.differences import differences

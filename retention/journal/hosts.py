@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from retention.postgres.hosts import Host
+from retention.host import Host
 from retention.recording import Receipt, Recording, Sum
 from retention.rows.store import Damaged, StoreError
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from retention.archive.erasure import allows
+from retention.host import Host, HostState
 from retention.journal.hosts import Shared
 from retention.journal.merging import lost
-from retention.postgres.hosts import Host, HostState
 from retention.recording import Recording, Status, host_of
 from retention.rows.pages import batches
 from retention.rows.store import StoreError

@@ -5,6 +5,8 @@ The journal's row wins: who had the call knows it best. But what was done meanwh
 - a refusal stays one, whoever knew it, and what was erased or purged stays gone;
 - a hold stays, and the sound that it holds, but for what the caller refused;
 - what was forgotten is not told again;
+- a call that its host has ended stays as it ended, but for a refusal or an erasure: what a crash brings back
+  out of a reserve may be older, and its rows have left the journal;
 - `host lost`, which another host had completed the call with, gives way to what really happened; both events
   stay.
 
@@ -16,7 +18,7 @@ from datetime import datetime
 
 from retention.archive.erasure import REFUSED, allows
 from retention.recording import Event, Receipt, Recording, Status
-from retention.storage.marks import ERASED
+from retention.storage.marks import ERASED, says_erased
 
 LOST, LIVES = "host lost", "host back"  # events
 FAILED = "failed"
@@ -40,6 +42,8 @@ def is_lost(receipt: Receipt) -> bool:
 
 def merged_receipt(ours: Receipt, there: Receipt, at: datetime) -> Receipt:
     """`ours` is the journal's, `there` the shared one; `at` is now."""
+    if _is_final(there) and not _says_more(ours, there):
+        return there
     told = [event for event in there.events if event.what in _STAYING and event not in ours.events]
     if is_lost(there):
         told.append(Event(at=at, what=LIVES, by="agent"))
@@ -51,7 +55,9 @@ def merged_receipt(ours: Receipt, there: Receipt, at: datetime) -> Receipt:
 
 def merged_recording(ours: Recording, there: Recording, receipt: Receipt | None) -> Recording:
     """`receipt` is the merged one of its call."""
-    if there.purged_at is not None or there.status in _GONE or there.status is Status.ERASED:
+    gone = there.purged_at is not None or there.status in _GONE or there.status is Status.ERASED
+    older = ours.status in (Status.OPEN, Status.FAILED) and there.status is Status.CLOSED
+    if gone or (older and receipt is not None and _is_final(receipt)):
         return there
     if there.hold is not None:
         if ours.status is Status.ERASED and receipt is not None and receipt.decision == REFUSED:
@@ -69,6 +75,17 @@ def must_go(recording: Recording, receipt: Receipt | None) -> bool:
     if recording.status in (Status.ERASED, Status.FAILED, Status.PURGED) or recording.purged_at is not None:
         return True
     return recording.hold is None and receipt is not None and not allows(receipt) and _is_decided(receipt)
+
+
+def _is_final(receipt: Receipt) -> bool:
+    """Whether the call's own host has ended it, and was never taken for lost in it."""
+    was_lost = any(event.what == LOST for event in receipt.events)
+    return receipt.ended_at is not None and not was_lost and not _is_forgotten(receipt)
+
+
+def _says_more(ours: Receipt, there: Receipt) -> bool:
+    refused = ours.decision == REFUSED != there.decision
+    return refused or (says_erased(ours) and not says_erased(there))
 
 
 def _is_decided(receipt: Receipt) -> bool:

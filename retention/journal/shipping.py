@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from retention.host import Host, HostState
 from retention.journal.hosts import NameTaken, Shared, lease
 from retention.journal.journal import BATCH, Batch, Journal
 from retention.journal.merging import merged_receipt, merged_recording, must_go
-from retention.postgres.hosts import Host, HostState
 from retention.recording import Receipt, Recording, from_text, to_text
 
 

@@ -40,6 +40,8 @@ _SETTINGS = {
     "tcp_keepalives_count": "2",
     "tcp_user_timeout": f"{_DEAD_S * 1000}",
     "default_transaction_isolation": r"read\ committed",
+    "enable_seqscan": "off",  # where an index answers, and that is everywhere, no guess of a planner counts
+    "jit": "off",
     "TimeZone": "UTC",
     "log_parameter_max_length_on_error": "0",
 }

@@ -128,6 +128,11 @@ def _index(name: str, table: str, columns: str, where: str = "") -> str:
     return f"CREATE INDEX {name} ON {table} ({columns})" + (f" WHERE {where}" if where else "")
 
 
+def _led(name: str, table: str, columns: str, where: str) -> str:
+    """One that begins with its condition: see `dialect.led`."""
+    return _index(name, table, f"({where}), {columns}", where)
+
+
 _TIME = "started_at, id"
 # one for each condition that may lead a list: its rows, in the list's order, and no others
 _INDEXES = (
@@ -139,25 +144,26 @@ _INDEXES = (
             _index(f"{table}_by_reference", table, f"right(id, 7), {_TIME}"),
         )
     ),
-    _index("receipts_personal", "receipts", _TIME, "sealed IS NOT NULL"),
+    _led("receipts_personal", "receipts", _TIME, "sealed IS NOT NULL"),
     _index("receipts_expiring", "receipts", "expires_at, id", "sealed IS NOT NULL"),
-    _index("receipts_open", "receipts", _TIME, "ended_at IS NULL"),
+    _led("receipts_open", "receipts", _TIME, "ended_at IS NULL"),
     _index("receipts_by_outcome", "receipts", f"outcome, {_TIME}", "outcome IS NOT NULL"),
     _index("receipts_by_decision", "receipts", f"decision, {_TIME}"),
     _index("receipts_of_recordings", "receipts", "recording_id", "recording_id IS NOT NULL"),
-    _index("recordings_kept", "recordings", _TIME, "purged_at IS NULL"),
+    _led("recordings_personal", "recordings", _TIME, "sealed IS NOT NULL"),
+    _led("recordings_kept", "recordings", _TIME, "purged_at IS NULL"),
     _index("recordings_expiring", "recordings", "expires_at, id", "purged_at IS NULL"),
-    _index("recordings_held", "recordings", _TIME, "hold IS NOT NULL"),
-    _index("recordings_flagged", "recordings", _TIME, "flagged = 1"),
+    _led("recordings_held", "recordings", _TIME, "hold IS NOT NULL"),
+    _led("recordings_flagged", "recordings", _TIME, "flagged = 1"),
     _index("recordings_by_decision", "recordings", f"decision, {_TIME}", "decision IS NOT NULL"),
     _index("recordings_by_status", "recordings", f"status, {_TIME}"),
     _index("accesses_of_recordings", "accesses", "recording_id, id", "recording_id IS NOT NULL"),
-    _index("accesses_personal", "accesses", "id", "sealed IS NOT NULL"),
+    _led("accesses_personal", "accesses", "id", "sealed IS NOT NULL"),
     _index("notes_of_recordings", "notes", "recording_id, id"),
-    _index("notes_personal", "notes", "id", "sealed IS NOT NULL"),
+    _led("notes_personal", "notes", "id", "sealed IS NOT NULL"),
     _index("approvals_of_recordings", "approvals", "recording_id, id"),
     _index("approvals_pending", "approvals", "id", "state = 'pending'"),
-    _index("approvals_personal", "approvals", "id", "sealed IS NOT NULL"),
+    _led("approvals_personal", "approvals", "id", "sealed IS NOT NULL"),
     _index("chain_firsts", "chain", "kind, seq", "was = 0"),
 )
 

@@ -64,13 +64,16 @@ class SealedStore(SharedStore):
     @contextmanager
     def write(self) -> Iterator[None]:
         """One transaction for all that is written inside, and the end of the keys that it leaves behind."""
-        try:
-            with super().write():
-                yield
-        except TryAgain:
-            self.keys.give_up()  # the next try takes others: these may have waited for too long
-            raise
-        if self._seals.forgets and not self._connection.within:
+        with self._lock:  # so that what is forgotten meanwhile is by this thread
+            before = self._seals.forgets
+            try:
+                with super().write():
+                    yield
+            except TryAgain:
+                self.keys.give_up()  # the next try takes others: these may have waited for too long
+                raise
+            forgot = self._seals.forgets != before and not self._connection.within
+        if forgot:
             with suppress(TryAgain):  # it is on the list
                 self.forget_keys()
 
@@ -89,7 +92,6 @@ class SealedStore(SharedStore):
 
     def forget_keys(self) -> Forgotten:
         """Remove what the list has, in every version. Raises TryAgain where the database does not answer."""
-        self._seals.forgets = False
         return self.keys.forget()
 
     def keys_left(self) -> int:
@@ -152,5 +154,6 @@ class SealedStore(SharedStore):
         if there["there"]:
             sql = "UPDATE search_keys SET whole = true WHERE period = ? AND key IS NOT NULL"
         else:
-            sql, self._seals.forgets = "DELETE FROM search_keys WHERE period = ?", True
+            sql = "DELETE FROM search_keys WHERE period = ?"
+            self._seals.forgets += 1
         self._ledger.tables.execute(sql, [period])

@@ -127,7 +127,8 @@ class Chained(ABC):
         self._ledger.tables.execute(sql, values)
 
     def _listed(self, listing: Listing, *, anyhow: bool = False) -> Iterator[Row]:
-        return each_row(partial(self._read, anyhow=anyhow), listing, partial(self._opened, listing.rows_of))
+        led = self.dialect.led(listing)
+        return each_row(partial(self._read, anyhow=anyhow), led, partial(self._opened, listing.rows_of))
 
     def _insert(self, table: str, record: Json) -> str | int:
         with self.write():

@@ -35,7 +35,8 @@ class Listing:
     the row after which the listing begins, in place of the bound at that end. `of` is the table whose rows
     these are, where `table` joins several. `accepts` are conditions for rows as they went in. `found_first`:
     all rows that meet `indexed` are found, and only then put in order; for conditions that few rows meet, and
-    of which a planner could think otherwise.
+    of which a planner could think otherwise. `led_by` is an expression that has one value, `led_value`, in
+    all rows, and is first in the index that has their order: so no other index has it.
     """
 
     table: str
@@ -52,6 +53,8 @@ class Listing:
     descending: bool = False
     limit: int | None = None
     found_first: bool = False
+    led_by: str = ""
+    led_value: object = None
     accepts: Sequence[Callable[[Row], bool]] = ()
 
     @property
@@ -170,7 +173,7 @@ def _span(listing: Listing, behind: _Key | None, last: _Key | None) -> tuple[str
         source = f"(SELECT * FROM {listing.table} WHERE {listing.indexed} OFFSET 0) AS {listing.table}"
         conditions = []
     values: list[object] = [*listing.indexed_values]
-    columns, marks = ", ".join(listing.order), ", ".join("?" * len(listing.order))
+    led, led_value = ([listing.led_by], [listing.led_value]) if listing.led_by else ([], [])
     lower, upper = (last, behind) if listing.descending else (behind, last)
     above, below = (">=", "<") if listing.descending else (">", "<=")
     for key, sign, bound, its_sign in (
@@ -178,13 +181,17 @@ def _span(listing: Listing, behind: _Key | None, last: _Key | None) -> tuple[str
         (upper, below, listing.stop, "<"),
     ):
         if key is not None:
-            conditions.append(f"({columns}) {sign} ({marks})")
-            values += key
+            ends, compared = key, sign
         elif bound is not None:
-            conditions.append(f"{listing.order[0]} {its_sign} ?")
-            values.append(bound)
+            ends, compared = (bound,), its_sign
+        else:
+            ends, compared = (), f"{its_sign[0]}="
+        if columns := [*led, *listing.order[: len(ends)]]:
+            conditions.append(f"({', '.join(columns)}) {compared} ({', '.join('?' * len(columns))})")
+            values += [*led_value, *ends]
     return source, f" WHERE {' AND '.join(conditions)}" if conditions else "", values
 
 
 def _order(listing: Listing) -> str:
-    return ", ".join(f"{column}{' DESC' if listing.descending else ''}" for column in listing.order)
+    columns = (listing.led_by, *listing.order) if listing.led_by else listing.order
+    return ", ".join(f"{column}{' DESC' if listing.descending else ''}" for column in columns)

@@ -169,7 +169,6 @@ def purge(
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
     erased = erase_pending(archive, at or now, failed)
-    failed += _agree(archive)
     uses = _forget_uses(store, analysed, failed)  # before this purge leaves its own
     planned, stays = _planned(archive, now, terms, failed)
     held = list(stays)
@@ -186,6 +185,7 @@ def purge(
         progress(done, len(planned))
     receipts = _forget_callers(store, now, terms, over, failed)
     tidied, left, stuck = ((), (), []) if over() else _tidy(archive, now, terms)
+    failed += _agree(archive)  # at the end: what was held by mistake stays until the next purge
     notes = store.forget_notes(now, analysed)
     _forget_keys(store, over, failed)
     return Report(

@@ -11,7 +11,7 @@ from sipagent.config.finding import Finding, counted, error, ok, warning
 from sipagent.config.load import Config
 
 if TYPE_CHECKING:
-    from retention.postgres.hosts import Host
+    from retention.host import Host
 
 LATE = timedelta(minutes=1)  # a journal is shipped within seconds
 FULL = 0.5  # of what a journal may take on the disk
@@ -38,7 +38,7 @@ def host_findings(config: Config) -> Iterator[Finding]:
 
 def hosts_found(hosts: "list[Host]", now: datetime, mine: str, journal: str | None) -> Iterator[Finding]:
     """What is to be said of them. `now`: by the database's clock; `journal`: the identity of this host's."""
-    from retention.postgres.hosts import HostState
+    from retention.host import HostState
 
     for one in hosts:
         state = one.state(now)

@@ -57,6 +57,7 @@ CODES: dict[Kind, tuple[str, ...]] = {  # the `msgctxt` of fr/labels.po, and its
         "clock_ok",
         "backup",
         "restore",
+        "migrate",
         *("ask", "approve", "refuse", "withdraw", "answer"),
         *("account", "token", "login", "right"),
     ),

@@ -206,10 +206,10 @@ def _revision(row: Row) -> Revision:
 
 
 # keys that were made for rows which the database has lost: nobody else would remove them
+_NO_ROW = " AND ".join(f"NOT EXISTS (SELECT 1 FROM {table} WHERE key = made)" for table in KEYED)
 _UNOWNED = (
-    "INSERT INTO key_removals (key, due) SELECT made, false FROM unnest(?::text[]) AS made WHERE "
-    + " AND ".join(f"NOT EXISTS (SELECT 1 FROM {table} WHERE key = made)" for table in KEYED)
-    + " ON CONFLICT DO NOTHING"
+    "INSERT INTO key_removals (key, due) SELECT made, false FROM unnest(?::text[]) AS made "
+    f"WHERE {_NO_ROW} ON CONFLICT DO NOTHING"
 )
 _DONE = "DELETE FROM key_revisions WHERE bundle = ? AND revision = ?"
 _NOTE = "INSERT INTO key_revisions (bundle, revision, state) VALUES (?, ?, 'putting') ON CONFLICT DO NOTHING"

@@ -47,11 +47,11 @@ def unsealed(key: bytes, table: str, id: str | int, box: bytes) -> Row:
 
 
 class RowSeals:
-    """A `Seals`, with the keys of `keys`. `forgets`: since this was false, a row may have left a key."""
+    """A `Seals`, with the keys of `keys`. `forgets`: how often a row may have left a key."""
 
     def __init__(self, keys: RowKeys) -> None:
         self.keys = keys
-        self.forgets = False
+        self.forgets = 0
 
     def seal(self, query: Query, table: str, rows: list[Row]) -> list[Row]:
         """The columns that keep the sealed ones of whole rows, in the transaction in which `query` asks."""
@@ -65,7 +65,7 @@ class RowSeals:
         for row in rows:
             columns = {name: row[name] for name in SEALED[table]}
             if columns["salt"] is None:
-                self.forgets = True
+                self.forgets += 1
                 every.append(dict.fromkeys(names))
                 continue
             present = there.get(row["id"])
@@ -94,7 +94,7 @@ class RowSeals:
         if present is not None:
             if before is not None and _only_gains(before, columns):
                 return RowKey(present["key"], found[present["key"]])
-            self.forgets = True
+            self.forgets += 1
         return self.keys.take()
 
 

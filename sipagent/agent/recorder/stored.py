@@ -23,6 +23,7 @@ from retention.storage.recording_files import RecordingFiles
 
 if TYPE_CHECKING:
     from retention.postgres.blobs import Blobs
+    from retention.postgres.sealed_store import SealedStore
     from sipagent.config.load import Config
 
 
@@ -31,6 +32,13 @@ def store_of(config: "Config") -> Rows:
     share a database that does not answer."""
     if config.shared is None:
         return Store(config.places.database)
+    return shared_of(config)
+
+
+def shared_of(config: "Config") -> "SealedStore":
+    """Those in the database that hosts share, which is configured. Raises StoreError; TryAgain where it does
+    not answer."""
+    assert config.shared is not None
     from retention.postgres.sealed_store import SealedStore  # slow to import; most hosts have a file
 
     return SealedStore(

@@ -146,7 +146,7 @@ def _refuse_waiting(config: "Config", objects: RecordingFiles) -> None:
 
 def _refuse_living(config: "Config", store: Rows) -> None:
     """Raise Failure while any host runs, or has in its journal what the shared database does not have."""
-    from retention.postgres.hosts import HostState
+    from retention.host import HostState
     from retention.postgres.store import SharedStore
 
     assert isinstance(store, SharedStore)

@@ -6,9 +6,9 @@ from gettext import ngettext
 
 import click
 
-from retention.postgres.hosts import Host, HostState
-from retention.postgres.store import SharedStore
+from retention.host import Host, HostState
 from retention.recording import Json, to_text
+from sipagent.agent.recorder.stored import shared_of
 from sipagent.cli.base import Failure, Workplace, json_option, print_json
 from sipagent.cli.tables import Column, coded, console, show_table
 from sipagent.cli.times import distance
@@ -30,9 +30,8 @@ def hosts_command(work: Workplace, as_json: bool) -> int:
     if work.config.shared is None:
         problem = _("retention.database is a file of this machine: no other host shares it")
         raise Failure(problem)
-    store = work.archive(make=True).store
-    assert isinstance(store, SharedStore)
-    hosts, now = store.hosts(), store.now()
+    with shared_of(work.config) as store:
+        hosts, now = store.hosts(), store.now()
     lost = [host for host in hosts if host.state(now) is HostState.LOST]
     if as_json:
         print_json([_json(host, now) for host in hosts])

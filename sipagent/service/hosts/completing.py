@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -19,16 +20,18 @@ from retention.journal.hosts import RENEWALS
 from retention.journal.lost import ONLY, Completed, LostHosts
 from retention.journal.shipping import Sent
 from retention.objects.object_files import ObjectFiles
-from retention.postgres.store import SharedStore
 from retention.recording import Status
 from retention.rows.faults import TryAgain
 from retention.rows.store import StoreError, UnknownId
 from retention.storage.marks import Mark
 from sipagent.agent.recorder.reached import ReachedRecordings
-from sipagent.agent.recorder.stored import archive_of, journal_of, store_of
+from sipagent.agent.recorder.stored import archive_of, journal_of, shared_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables.cluster import LEASE_S
 from sipagent.service.hosts.shipping import SILENT_S, Shipping
+
+if TYPE_CHECKING:
+    from retention.postgres.store import SharedStore
 
 FAULTS = (OSError, StoreError, ArchiveError, ConfigError)
 AGAIN_S = 60.0  # after which what failed is told again
@@ -98,11 +101,9 @@ class Completing:
             for id in done.closed:
                 self._file(archive, id)
 
-    def _connected(self) -> SharedStore:
+    def _connected(self) -> "SharedStore":
         if self._shared is None:
-            shared = store_of(self._config)
-            assert isinstance(shared, SharedStore)
-            self._shared = shared
+            self._shared = shared_of(self._config)
         return self._shared
 
     def _tell(self, done: Completed) -> None:
@@ -121,7 +122,7 @@ class Completing:
         except FAULTS as fault:
             self._fails(id, str(fault))
 
-    def _obey(self, shared: SharedStore, sent: Sent) -> None:
+    def _obey(self, shared: "SharedStore", sent: Sent) -> None:
         """Again is no error: what fails is found by its rows, or by its mark."""
         of_all = archive_of(self._config, shared)
         for id in sent.held:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,12 +17,14 @@ from retention.journal.hosts import RENEWALS
 from retention.journal.journal import BATCH, Journal
 from retention.journal.lost import ONLY
 from retention.journal.shipping import Presence, Sent, Shipper
-from retention.postgres.store import SharedStore
 from retention.rows.store import StoreError
 from sipagent import __version__
-from sipagent.agent.recorder.stored import journal_of, store_of
+from sipagent.agent.recorder.stored import journal_of, shared_of
 from sipagent.config.load import Config, ConfigError
 from sipagent.config.tables.cluster import LEASE_S
+
+if TYPE_CHECKING:
+    from retention.postgres.store import SharedStore
 
 GATHER_S = 0.25  # that a call's next rows are waited for: most of them come together
 AGAIN_S = (1.0, 5.0)  # after which a database that was away is asked again, doubling between them
@@ -152,10 +155,8 @@ class Shipping:
     def _connected(self) -> Shipper:
         if self._shipper is None:
             assert self._journal is not None
-            shared = store_of(self._config)
-            assert isinstance(shared, SharedStore)
-            self._shared = shared
-            self._shipper = Shipper(self._journal, shared, self._host, __version__, self._lease_s)
+            self._shared = shared_of(self._config)
+            self._shipper = Shipper(self._journal, self._shared, self._host, __version__, self._lease_s)
         return self._shipper
 
     def _heed(self, sent: Sent) -> None:
