@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from retention.recording import to_text
 from retention.rows.faults import StoreError
 from tests.cluster import judging, plan
 from tests.cluster.faults import Going
@@ -21,6 +22,7 @@ from tests.cluster.searching import files_below, words_in
 from tests.cluster.site import Site
 
 SETTLE_S = 60.0
+WRITTEN = timedelta(seconds=1)  # after a call's end what becomes of it is in its host's journal
 LOOK_S = 0.3
 AWAY_NS = 5_000_000_000  # so long after the database was back a phone may still be rung while busy
 DECIDED = ("already", "no recording", "nothing", "refused", "erased", "expired", "purged", "deleted")
@@ -117,9 +119,9 @@ class Rounds:
 
     def _settle(self, told: list[Told], since: datetime, harms: Sequence[Harm] = ()) -> list[str]:
         """Wait until nothing is on its way any more; what still is after a minute."""
-        until = time.monotonic() + SETTLE_S
+        until, over_at = time.monotonic() + SETTLE_S, datetime.now(UTC) + WRITTEN
         while True:
-            left = self._unsettled()
+            left = self._unsettled(over_at)
             if not left:
                 try:
                     left = judging.receipts_of(told, self.site.anyone().receipts(since), harms)[1]
@@ -131,7 +133,8 @@ class Rounds:
                 return [f"not settled: {one}" for one in left]
             time.sleep(LOOK_S)  # nothing tells
 
-    def _unsettled(self) -> list[str]:
+    def _unsettled(self, over_at: datetime) -> list[str]:
+        """What is on its way yet; each host must have said how much since `over_at`."""
         left = []
         for host in self.site.hosts.values():
             folder = host.agent.directory / "recordings"
@@ -147,6 +150,8 @@ class Rounds:
             with self.site.engines.first.connect(self.site.engines.database) as connection:
                 for what, statement in asked.items():
                     left += [f"{what}: {row[0]}" for row in connection.execute(statement.encode())]
+                silent = connection.execute("SELECT host FROM hosts WHERE seen_at < %s", [to_text(over_at)])
+                left += [f"no word of host {row[0]}" for row in silent]
         except psycopg.Error as error:
             left.append(str(error))
         return left
