@@ -277,6 +277,26 @@ def test_a_host_that_is_lost_is_completed_by_another_and_lives_after_all(tmp_pat
             assert [event.what for event in shared.receipt(id).events] == [LOST, LIVES]
 
 
+@pytest.mark.slow
+def test_nobody_is_lost_to_the_first_who_reaches_a_database_that_was_away(
+    tmp_path: Path, server: Server, url: str
+) -> None:
+    """While it was away no host could renew its lease."""
+    first, second = (config_of(tmp_path, url, name) for name in ("a", "b"))
+    with host_at(first) as ours, host_at(second) as other:
+        id = ours.write(ends=False)
+        until(ours.has_shipped)
+        server.kill()
+        time.sleep(LEASE_S + 2)  # whoever comes back first sees that all leases have ended
+        server.start()
+        until(lambda: not (_is_lost(first, "a") or _is_lost(first, "b")))
+        time.sleep(LEASE_S)
+        with store_of(first) as shared:
+            told = shared.receipt(id)
+        assert told.ended_at is None and LOST not in [event.what for event in told.events]
+        assert other.has_shipped()
+
+
 def _is_lost(config: Config, name: str) -> bool:
     with store_of(config) as shared:
         host = shared.host(name)  # type: ignore[attr-defined]

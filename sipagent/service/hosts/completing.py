@@ -46,7 +46,10 @@ class Completing:
         self._config = config
         self._alert = alert
         self._host = config.host or ONLY
-        self._every_s = (LEASE_S if config.cluster is None else config.cluster.lease_s) / RENEWALS
+        self._lease_s = LEASE_S if config.cluster is None else config.cluster.lease_s
+        self._every_s = self._lease_s / RENEWALS
+        self._answers_since: float | None = None  # monotonic s
+        self._answered_at = 0.0
         self._shared: SharedStore | None = None
         self._told: queue.SimpleQueue[Sent] = queue.SimpleQueue()
         self._failed: dict[str, float] = {}
@@ -83,6 +86,7 @@ class Completing:
         try:
             step()
         except TryAgain:
+            self._answers_since = None
             return  # `shipping` tells of it
         except FAULTS as fault:
             self._fails("lost hosts", str(fault))
@@ -93,6 +97,8 @@ class Completing:
         shared = self._connected()
         while not self._told.empty():
             self._obey(shared, self._told.get())
+        if not self._could_renew(shared):
+            return
         archive = archive_of(self._config, shared)
         gather = archive.files.gather if isinstance(archive.files, ObjectFiles) else _nothing
         reached = ReachedRecordings(archive, self._config.recording.format, gather)
@@ -100,6 +106,15 @@ class Completing:
             self._tell(done)
             for id in done.closed:
                 self._file(archive, id)
+        self._answered_at = time.monotonic()
+
+    def _could_renew(self, shared: "SharedStore") -> bool:
+        """Whether the database has answered for a whole lease: else the others could not renew theirs."""
+        shared.now()
+        before, self._answered_at = self._answered_at, time.monotonic()
+        if self._answers_since is None or self._answered_at - before > self._lease_s / 2:
+            self._answers_since = self._answered_at
+        return self._answered_at - self._answers_since >= self._lease_s
 
     def _connected(self) -> "SharedStore":
         if self._shared is None:
