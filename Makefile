@@ -58,9 +58,7 @@ demo: .venv/installed ## show two calls by scripted phones: one lets itself be r
 	@$(RUN) demo
 
 test: lint peers ## check everything: format, lint, types, tests
-	@failed=0; \
-	.venv/bin/python -m pytest -q -n 4 --dist loadfile tests/live || failed=$$?; : they wait more than they compute; \
-	.venv/bin/python -m pytest -q -n 3 --dist loadfile --ignore tests/live || failed=$$?; exit $$failed
+	@.venv/bin/python -m pytest -q -n 4 --dist loadfile # most of them wait more than they compute
 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
