@@ -1,4 +1,5 @@
 import os
+import os
 import re
 import shutil
 import subprocess
@@ -22,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 COMMANDS = (
     *("list", "show", "calls", "stats", "draws", "register"),
     *("export", "play", "note", "accesses"),
-    *("purge", "delete", "hold", "release", "holds", "rebuild", "backup", "restore", "verify", "stamp"),
+    *("purge", "delete", "hold", "release", "holds", "rebuild", "backup", "restore"),
+    *("migrate", "verify", "stamp"),
     *(
         "init",
         "keys",
@@ -36,6 +38,7 @@ COMMANDS = (
         "run",
         "web",
         "status",
+        "hosts",
         "edge",
         "demo",
         "completion",
@@ -210,7 +213,7 @@ def test_a_forbidden_file_is_one_line(office: Office, monkeypatch: pytest.Monkey
     def forbidden(path: Path) -> object:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "iterdir", forbidden)
+    monkeypatch.setattr(os, "scandir", forbidden)
     assert "recordings: Permission denied" in office.fails(1, "rebuild")
     assert row.id
 

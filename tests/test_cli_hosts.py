@@ -47,7 +47,7 @@ def test_it_says_how_each_host_is(office: Office, shipper: Shipper) -> None:
     (host,) = json.loads(done.out)
     assert done.code == 0
     assert host.pop("seen_at").endswith("Z") and host.pop("lease_until").endswith("Z")
-    assert host.pop("lag_s") > 0
+    assert host.pop("lag_s") >= 0
     assert host == {
         "host": "a",
         "state": "draining",
