@@ -179,7 +179,9 @@ MARK = [
 ]
 NO_PART = ["unlink ID.part", "sync recordings"]
 NO_KEY = ["unlink ID.key", "sync vault"]
-GONE = [*row("update receipts"), *row("update recordings"), "unlink ID.refused", "sync recordings"]
+CHANGE, UPDATE, *COMMITTED = row("update recordings")
+ERASED = [CHANGE, UPDATE, "update objects", *COMMITTED]  # of which there are none here
+GONE = [*row("update receipts"), *ERASED, "unlink ID.refused", "sync recordings"]
 
 
 @dataclass(frozen=True)
