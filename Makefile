@@ -58,7 +58,7 @@ demo: .venv/installed ## show two calls by scripted phones: one lets itself be r
 	@$(RUN) demo
 
 test: lint peers ## check everything: format, lint, types, tests
-	@.venv/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder tests/live tests/web tests # what takes long first; live tests wait more than they compute
+	@.venv/bin/python -m pytest -q -n 3 --dist loadfile # live tests wait more than they compute
 
 fresh: ## do what README says in a bare Debian, as root: make demo, make test
 	@$(call need,mmdebstrap:mmdebstrap unshare:util-linux git:git); tests/fresh
