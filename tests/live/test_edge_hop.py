@@ -176,7 +176,9 @@ def test_what_the_edge_asks_itself_is_marked_as_its_own(edge: Edge) -> None:
     """OPTIONS, by which it sees whether a worker lives, and BYE to one whose caller is gone."""
     worker = edge.workers[0]
     edge.until(lambda: worker.count("OPTIONS received"), "OPTIONS")
+    before = [one.count("ACK received") for one in edge.workers]
     call, taken, index = edge.answered()
+    edge.until(lambda: edge.workers[index].count("ACK received") > before[index], "ACK")  # it is a dialog now
     edge.process.rpc.end_dialogs(index)
     taken.wait_ended()
     call.wait_ended()
