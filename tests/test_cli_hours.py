@@ -4,16 +4,14 @@ import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from retention.recording import from_text, to_text
 from sipagent.config.hours import State
 from tests.configured import with_keys
-from tests.office import CONFIG, Office, make_office
+from tests.office import CONFIG, PARIS, Office, make_office
 
-PARIS = ZoneInfo("Europe/Paris")
 HOURS = """\
 week = { mon = "08:30-12:00,13:30-17:30", tue = "08:30-12:00", wed = "22:00-24:00", thu = "00:00-02:00" }
 holidays = "FR"

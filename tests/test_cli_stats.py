@@ -6,17 +6,15 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from retention.recording import Event, Status
 from sipagent.cli.recordings import stats
 from tests import busy, kept
-from tests.office import CONFIG, Office, make_office
+from tests.office import CONFIG, PARIS, Office, make_office
 from tests.tampering import sum_of
 
-PARIS = ZoneInfo("Europe/Paris")
 NOW = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 NAMED = '[trunk]\nnumbers = ["+33323063006", "+33323063007"]\n'
 

@@ -5,13 +5,12 @@ import re
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from retention.accounts.accounts import Accounts
 from retention.recording import to_text
-from tests.office import Office, make_office
+from tests.office import PARIS, Office, make_office
 from tests.sealing import make_pair
 
 
@@ -51,7 +50,7 @@ def test_a_token_has_an_end_and_a_key(office: Office) -> None:
     done = office.run("token", "add", "d", "--role", "listener", "--until", day, "--key", path)
     assert done.code == 0
     (row,) = listed(office)
-    end = datetime.combine(day + timedelta(days=1), time(), ZoneInfo("Europe/Paris"))
+    end = datetime.combine(day + timedelta(days=1), time(), PARIS)
     assert row["key"] == key.id and row["until"] == to_text(end)
     assert f"good until {end:%Y-%m-%d} 00:00:00" in office.run("token", "list").out
 

@@ -178,7 +178,7 @@ def test_what_the_edge_asks_itself_is_marked_as_its_own(edge: Edge) -> None:
     edge.until(lambda: worker.count("OPTIONS received"), "OPTIONS")
     before = [one.count("ACK received") for one in edge.workers]
     call, taken, index = edge.answered()
-    edge.until(lambda: edge.workers[index].count("ACK received") > before[index], "ACK")  # it is a dialog now
+    edge.workers[index].wait_at("ACK received", before[index])  # it is a dialog now
     edge.process.rpc.end_dialogs(index)
     taken.wait_ended()
     call.wait_ended()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from retention.recording import Pause
 from retention.storage.keys import read_public
@@ -239,13 +239,19 @@ CUT = """let cuts = %d; const whole = Response.prototype.arrayBuffer; Response.p
 function () { return cuts-- > 0 ? Promise.reject(new TypeError("cut")) : whole.call(this); };"""
 
 
+def where_answers_are_cut(times: int, claire: Listener, office: Office, person: BrowserContext) -> Page:
+    """Before a recording of `noise(5)`, with the key open; so many answers end too soon."""
+    page = person.new_page()
+    page.add_init_script(CUT % times)
+    page.goto(claire.url(call(office, noise(5))))
+    open_key(page, office)
+    return page
+
+
 def test_an_answer_that_was_cut_short_is_asked_for_again(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
-    row, page = call(office, noise(5)), person.new_page()
-    page.add_init_script(CUT % 1)
-    page.goto(claire.url(row))
-    open_key(page, office)
+    page = where_answers_are_cut(1, claire, office, person)
     play(page)
     at_the_end(page)
     assert np.array_equal(sounding(heard(page)), noise(5))
@@ -254,10 +260,7 @@ def test_an_answer_that_was_cut_short_is_asked_for_again(
 def test_one_that_is_cut_short_again_and_again_is_told_of(
     claire: Listener, office: Office, person: BrowserContext
 ) -> None:
-    row, page = call(office, noise(5)), person.new_page()
-    page.add_init_script(CUT % 99)
-    page.goto(claire.url(row))
-    open_key(page, office)
+    page = where_answers_are_cut(99, claire, office, person)
     page.select_option("#purpose", "quality")
     page.click("#play")
     expect(page.locator("#listen-fault")).to_contain_text("does not answer")
