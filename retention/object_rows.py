@@ -98,6 +98,12 @@ class ObjectRows:
             for row, version in answers
         )
 
+    def give_up(self, row: ObjectRow, version: str | None) -> None:
+        """This version must go, unless it has been said by now that it is there: by a transaction of which
+        nobody knew whether it was done."""
+        values: list[object] = [version or "", int(row.held), self._now(), row.put]
+        self._write([(_GIVE_UP, values)])
+
     def set_held(self, puts: Iterable[str], *, held: bool) -> None:
         """The store holds these now, or no longer."""
         self._each("UPDATE objects SET held = ?, told = 0 WHERE put IN ({})", [int(held)], puts)
@@ -228,6 +234,10 @@ _INSERT = f"INSERT INTO objects ({', '.join(_NAMES)}, told) VALUES ({', '.join('
 _DONE = (
     "UPDATE objects SET version = ?, bytes = ?, sha256 = ?, held = ?, told = 0, "
     "state = CASE state WHEN 'putting' THEN 'there' ELSE state END WHERE put = ?"
+)
+_GIVE_UP = (
+    "UPDATE objects SET version = ?, held = ?, since = coalesce(since, ?), told = 0, state = 'removing' "
+    "WHERE put = ? AND state IN ('putting', 'removing')"
 )
 _REMOVE = (
     "UPDATE objects SET state = 'removing', since = ?, told = 0 WHERE state IN ('putting', 'there') AND "

@@ -134,7 +134,10 @@ def test_what_must_not_lie_there_and_what_must() -> None:
         wrong = judging.stores([known(**{gone: True})], Kept({ID: row(status="erased")}, there))
         assert len(wrong) == 3 and gone in wrong[0], wrong
     assert "held" in judging.stores([known(held=True)], Kept({ID: row(status="purged")}, Found()))[0]
-    assert "nothing can be heard" in judging.stores([known()], Kept({ID: row()}, Found()))[0]
+    short = known(talked_s=0.5)
+    assert "nothing can be heard" in judging.stores([short], Kept({ID: row()}, Found()))[0]
+    gone_before = known(talked_s=-0.4)  # its BYE was lost, and what was recorded is the wait for its end
+    assert judging.stores([gone_before], Kept({ID: row()}, Found())) == []
     silent = judging.stores([known(talked_s=3)], Kept({ID: row(status="failed")}, Found()))
     assert "talked 3.0 s: failed" in silent[0]
     assert judging.stores([known(talked_s=3)], Kept({ID: row()}, there)) == []

@@ -17,6 +17,7 @@ MS = 1_000_000
 SECOND = 1_000 * MS
 ACKED_NS = SECOND // 2
 HEARD_S = 1.0  # who has talked for so long is heard in what is kept
+LEAST_S = 0.3  # and who is in a file that is whole; not who had left before, by a BYE that a fault has lost
 UNDERSTOOD_NS = 1 * SECOND  # a key that was pressed so long before anything happened to its host counts
 
 
@@ -159,7 +160,8 @@ def stores(known: Iterable[Known], kept: Kept) -> list[str]:
         if (
             row["status"] == "closed"
             and not row["incomplete"]
-            and (row["duration_s"] or 0) > 0.3
+            and (row["duration_s"] or 0) > LEAST_S
+            and one.talked_s > LEAST_S
             and not heard
         ):
             wrong.append(f"{one.id} of caller {one.number} is closed, and nothing can be heard")
