@@ -33,6 +33,8 @@ UNSURE = timedelta(minutes=16)
 """How long a put without an answer may still arrive: a store takes a signature that is 15 minutes old."""
 
 _PAGE = 500  # names in one statement
+_IDS = 5000  # in one answer
+_WHOLE = 3  # objects of a recording that is kept: key, sound, metadata
 
 
 class State(StrEnum):
@@ -174,6 +176,18 @@ class ObjectRows:
         while page := self._store.read(sql, [after, *kinds]):
             yield from ((row["name"], row["id"]) for row in page)
             after = page[-1]["name"]
+
+    def crowded(self) -> Iterator[str]:
+        """Recordings of which more is there than key, sound and metadata, or some in pieces; a page at a
+        time."""
+        after = ""
+        sql = (
+            "SELECT id, count(*) AS n, sum(CASE kind WHEN 'part' THEN 1 ELSE 0 END) AS pieces FROM objects "
+            f"WHERE state IN ('putting', 'there') AND id > ? GROUP BY id ORDER BY id LIMIT {_IDS}"
+        )
+        while page := self._store.read(sql, [after]):
+            yield from (row["id"] for row in page if row["n"] > _WHOLE or row["pieces"])
+            after = page[-1]["id"]
 
     # where hosts share a database
 

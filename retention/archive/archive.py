@@ -34,7 +34,7 @@ from retention.storage.vault import Vault
 
 ArchiveError = marks.ArchiveError
 
-_TRIES = 4  # beside the last, of what another process changes at the same time
+_TRIES = 5  # of what another process changes at the same time
 SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
 CLOSED = Listing(
     table="recordings",
@@ -49,6 +49,9 @@ _HOLD = ("ground", "reference", "by", "approved_by", "review")
 
 class ChangedMeanwhile(ArchiveError):
     """Another process has changed the recording since it was looked at."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"{id}: another process changes it; accepted: try again")
 
 
 class Archive:
@@ -153,22 +156,23 @@ class Archive:
         raises ends it; it is asked before the transaction, and again within. Raises ArchiveError if the
         recording is not closed, must be erased, or changes all the time.
         """
-        for last in (False,) * _TRIES + (True,):
+        tries = _TRIES
+        while True:
             wanted = into(self.store.recording(id))
             self._require(id, Status.CLOSED)
             try:
                 with self.rewriting(wanted) as keep, self.store.write():
                     row = self.store.recording(id)
                     if into(row) != wanted:
-                        raise ChangedMeanwhile(f"{id}: another process changes it; accepted: try again")
+                        raise ChangedMeanwhile(id)
                     self._require(id, Status.CLOSED)
                     also(row)
                     keep()
                     return wanted
             except ChangedMeanwhile:
-                if last:
+                tries -= 1
+                if not tries:
                     raise
-        raise AssertionError("the last try returns or raises")
 
     @contextmanager
     def rewriting(
@@ -187,7 +191,7 @@ class Archive:
             def keep() -> None:
                 self.marks.refuse(id)
                 if self._identity(id) != before:
-                    raise ChangedMeanwhile(f"{id}: another process changes it; accepted: try again")
+                    raise ChangedMeanwhile(id)
                 self.store.update_recording(recording)
                 replace_it()
 

@@ -85,7 +85,7 @@ def _seal_anew(archive: Archive, id: str, identity: Identity, recipients: Sequen
             steps.append(ready.enter_context(archive.rewriting(told, recipients)))
         with archive.store.write():  # a purge or an erasure waits, or its key could come back
             if _status(archive, id) is not status or (row and archive.store.recording(id) != row):
-                raise ChangedMeanwhile(f"{id}: another process changes it; accepted: try again")
+                raise ChangedMeanwhile(id)
             for step in steps:
                 step()
     return True

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from retention.object_rows import ObjectRow, ObjectRows, State, new_put
 from retention.objects.client import PARALLEL, Bucket, CannotHold, NoSuchObject, ObjectError
+from retention.objects.gathering import gather
 from retention.objects.learning import learn
 from retention.objects.names import (
     PIECE,
@@ -27,7 +28,6 @@ from retention.objects.names import (
     area_of,
     file_of,
     object_name,
-    piece_name,
     shown,
     without_number,
 )
@@ -197,23 +197,7 @@ class ObjectFiles:
 
         What is between them and their end is missing: that shows in the part itself.
         """
-        rows = {row.name: row for row in self._there(id) if row.kind == PIECE}
-        part = self.local.path(id, PIECE)
-        self.prepare()
-        number = 1
-        with files.private_file(part) as writing:
-            while (row := rows.get(piece_name(id, number))) or self.bucket.look(piece_name(id, number)):
-                version = (row.version or None) if row else None
-                with self.bucket.read(piece_name(id, number), version=version) as stream:
-                    while piece := self.bucket.next_bytes(piece_name(id, number), stream, _PIECE):
-                        writing.write(piece)
-                number += 1
-            writing.flush()
-            os.fsync(writing.fileno())
-        if number == 1:
-            files.unlink([part])
-        files.sync_folder(part.parent)
-        return number > 1
+        return gather(self.bucket, [row for row in self._there(id) if row.kind == PIECE], self.local, id)
 
     # holds
 
