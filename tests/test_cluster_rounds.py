@@ -179,3 +179,12 @@ def test_a_host_that_drains_is_told_so_once() -> None:
     going = Going(cast(Site, site), drain, 0.0, random.Random(1))
     going.end()
     assert going.wrong == [] and seen == [SIGTERM, DRAIN_S, "start"]
+
+
+def test_what_no_row_names_is_found() -> None:
+    there = [("a.json", "v1"), ("a.json", "v2"), ("b.json", "v3"), ("rows/x/1", "v4"), ("rows/x/2", "v5")]
+    rows = [("a.json", "v2"), ("b.json", None)]
+    assert judging.unnamed(there, rows, ["rows/x/2"]) == [
+        "no row names a.json v1",
+        "no row names rows/x/1 v4",
+    ]

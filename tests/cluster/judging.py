@@ -179,3 +179,18 @@ def operators(spans: Mapping[str, Sequence[tuple[int, int]]]) -> list[str]:
             if began < ended:
                 wrong.append(f"{name} was in two calls for {(ended - began) / SECOND:.2f} s")
     return wrong
+
+
+def unnamed(
+    versions: Iterable[tuple[str, str]], objects: Iterable[tuple[str, str | None]], bundles: Iterable[str]
+) -> list[str]:
+    """Versions in the store that no row names; `objects`: name and version in each row, None where a put has
+    no answer, which is then looked for by its name; `bundles`: names of the objects with keys of rows."""
+    rows = [*objects]
+    known = {(name, version) for name, version in rows if version is not None}
+    by_name = {name for name, version in rows if version is None} | {*bundles}
+    return [
+        f"no row names {name} {version}"
+        for name, version in versions
+        if name not in by_name and (name, version) not in known
+    ]

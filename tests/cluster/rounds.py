@@ -25,7 +25,11 @@ from tests.cluster.site import Site
 
 SETTLE_S = 60.0
 WRITTEN = timedelta(seconds=1)  # after a call's end what becomes of it is in its host's journal
+TOLD_S = 5.0
 LOOK_S = 0.3
+PREFIX = "kept/"
+KEYS = """SELECT 'rows/' || bundle || '/' || revision FROM key_bundles
+    UNION SELECT 'rows/' || bundle || '/' || revision FROM key_revisions"""
 AWAY_NS = 5_000_000_000  # so long after the database was back a phone may still be rung while busy
 DECIDED = ("already", "no recording", "nothing", "refused", "erased", "expired", "purged", "deleted")
 FAR = "2040-01-01"
@@ -119,10 +123,28 @@ class Rounds:
         wrong += [
             f"a number in clear: {one}" for one in words_in(self.site.database_files(), [NUMBERS.encode()])
         ]
+        wrong += self._unnamed()
         verified = self.site.anyone().ask("verify", "--json")
         if verified.code:
             wrong.append(f"verify: {verified.said}")
         return wrong
+
+    def _unnamed(self) -> list[str]:
+        """What is in the store, and in no row: a host tells of its own within a second or two."""
+        until = time.monotonic() + TOLD_S
+        while True:
+            store = self.site.engines.store
+            there = [
+                (name.removeprefix(PREFIX), version)
+                for name, version in store.names(self.site.engines.bucket)
+            ]
+            with self.site.engines.first.connect(self.site.engines.database) as connection:
+                objects = connection.execute("SELECT name, version FROM objects").fetchall()
+                keys = connection.execute(KEYS).fetchall()
+            wrong = judging.unnamed(there, objects, [name for (name,) in keys])
+            if not wrong or time.monotonic() > until:
+                return wrong
+            time.sleep(LOOK_S)
 
     # --- a round's parts ---
 
