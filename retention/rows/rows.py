@@ -153,11 +153,11 @@ class Rows(Chained):
         return frozenset(row["id"] for row in self._listed(listing))
 
     def states(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Of these recordings `id`, `status` and `path` as the rows have them, by id; up to a batch."""
+        """`id`, `status`, `path` and `sha256` of these recordings as rows have them, by id; up to a batch."""
         if not ids:
             return {}
         marks = ", ".join("?" * len(ids))
-        sql = f"SELECT id, status, path FROM recordings WHERE id IN ({marks})"
+        sql = f"SELECT id, status, path, sha256 FROM recordings WHERE id IN ({marks})"
         return {row["id"]: row for row in self._read(sql, ids, anyhow=True)}
 
     def each_unpurged(self, started: datetime | None = None) -> Iterator[Recording]:
