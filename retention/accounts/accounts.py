@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from retention.accounts.account import Account, AccountError, folded, tidy
 from retention.accounts.columns import common, key_text, moment, roles_text
+from retention.accounts.copying import Copying
 from retention.accounts.credentials import code_hash, fits, hashed, new_code, step_of, why_not
 from retention.accounts.database import Row
 from retention.accounts.passkeys import Passkey, Passkeys
@@ -21,7 +22,7 @@ _ACCOUNT = (
 )
 
 
-class Accounts(Tokens, Passkeys):
+class Accounts(Tokens, Passkeys, Copying):
     """All of the database: accounts, their codes and passkeys, and tokens.
 
     Of one host it is a `FileAccounts`, of several `SharedAccounts`. Raises StoreError where the database

@@ -27,11 +27,14 @@ class AccountsDatabase(ABC):
     """Safe from several threads. Each write is one short transaction. Raises StoreError where the database
     cannot be used, TryAgain where it does not answer.
 
-    `memory`: what the pages remember of who is there. `secret`: 32 bytes that all of them know, and nobody
-    else.
+    `where`: what people call it. `memory`: what the pages remember of who is there. `secret`: 32 bytes that
+    all of them know, and nobody else.
     """
 
-    def __init__(self, clock: Callable[[], datetime], hiding: Hiding, memory: Memory, secret: bytes) -> None:
+    def __init__(
+        self, where: str, clock: Callable[[], datetime], hiding: Hiding, memory: Memory, secret: bytes
+    ) -> None:
+        self.where = where
         self._clock = clock
         self._hiding = hiding
         self.memory = memory

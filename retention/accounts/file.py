@@ -37,7 +37,7 @@ class FileAccounts(Accounts):
         moved: Path | None = None,
         seconds: Callable[[], float] = monotonic,
     ) -> None:
-        super().__init__(clock, InClear(), InMemory(seconds), secrets.token_bytes(32))
+        super().__init__(str(path), clock, InClear(), InMemory(seconds), secrets.token_bytes(32))
         self.path = path
         self._moved = moved
         self._lock = threading.RLock()

@@ -47,7 +47,7 @@ class SharedAccounts(Accounts):
             raise
         self._key = found
         memory = SharedMemory(self._shared, found.derived("attempts"), seconds)
-        super().__init__(clock, found, memory, found.derived("page"))
+        super().__init__(NAME, clock, found, memory, found.derived("page"))
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -66,6 +66,11 @@ class SharedAccounts(Accounts):
 
     def _run(self, sql: str, *values: object) -> int:
         return self._shared.run(sql, values)
+
+    def _number_on(self) -> None:
+        for table in ("accounts", "tokens", "passkeys"):
+            last = f"(SELECT coalesce(max(id), 0) + 1 FROM {table})"
+            self._shared.read(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {last}, false)")
 
     def _begun(self, path: Path) -> AccountsKey:
         """The key, once there are tables that it fits."""
@@ -96,14 +101,23 @@ class SharedAccounts(Accounts):
             raise StoreError(fault)
 
 
+def are_there(conninfo: str, password: str | None) -> bool:
+    """Whether there are tables of accounts, with a key. Changes nothing. Raises StoreError."""
+    return _asked(conninfo, password) is not None
+
+
 def fault_of_key(conninfo: str, password: str | None, path: Path) -> str | None:
     """What is wrong with this host's key, in one line; None: it fits, or nothing is under a key yet. Changes
     nothing. Raises StoreError."""
+    kept = _asked(conninfo, password)
+    return None if kept is None else _fault(path, read_key(path), kept)
+
+
+def _asked(conninfo: str, password: str | None) -> str | None:
     shared = SharedRows(conninfo, password, lambda new: None)
     try:
         with shared.asking() as connection:
-            kept = _fingerprint(connection)
-        return None if kept is None else _fault(path, read_key(path), kept)
+            return _fingerprint(connection)
     finally:
         shared.close()
 

@@ -72,6 +72,16 @@ def accounts_of(
     return SharedAccounts(config.shared, password, key, clock, seconds=seconds)
 
 
+def accounts_there(config: "Config") -> "Accounts | None":
+    """Who may log in to the page, for who takes all of it along; None where there is nothing yet. Raises
+    StoreError."""
+    if config.shared is None:
+        return accounts_of(config) if config.places.accounts.exists() else None
+    from retention.accounts.shared import are_there
+
+    return accounts_of(config) if are_there(config.shared, config.shared_password()) else None
+
+
 def accounts_fault(config: "Config") -> str | None:
     """Why nobody can log in at this host, where others may; None without a fault. Raises StoreError where the
     database does not answer."""
