@@ -1,4 +1,5 @@
-"""What pages remember of who is there and who tries: sessions, refused attempts, and what was used once.
+"""What pages remember of who is there and who tries: sessions, refused attempts, what was used once, and what
+the next page says.
 
 Where there is one page it is in its memory: a restart ends all sessions. Pages of several hosts share it.
 """
@@ -11,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from time import monotonic
 from typing import Protocol
+
+TOLD_LIMIT = 1000  # texts that wait for a page; nobody may come back for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,15 @@ class Memory(Protocol):
         Both times are seconds since the epoch."""
         ...
 
+    def tell(self, whom: str, text: str) -> None:
+        """Keep what the next page of a session says, in place of what was kept; `whom`: what its forms
+        carry."""
+        ...
+
+    def told(self, whom: str) -> str | None:
+        """What there is to say, once."""
+        ...
+
 
 class InMemory:
     """The `Memory` of one process."""
@@ -93,6 +105,7 @@ class InMemory:
         self._sessions: dict[bytes, Session] = {}
         self._tried: dict[str, OrderedDict[bytes, Tried]] = defaultdict(OrderedDict)
         self._used: dict[bytes, float] = {}  # until when
+        self._told: dict[str, str] = {}
 
     def add_session(self, name: bytes, session: Session) -> None:
         """Keep a new one."""
@@ -159,3 +172,15 @@ class InMemory:
                 return False
             self._used[name] = until
             return True
+
+    def tell(self, whom: str, text: str) -> None:
+        """Keep what the next page of a session says."""
+        with self._lock:
+            while len(self._told) >= TOLD_LIMIT:
+                del self._told[next(iter(self._told))]
+            self._told[whom] = text
+
+    def told(self, whom: str) -> str | None:
+        """What there is to say, once."""
+        with self._lock:
+            return self._told.pop(whom, None)

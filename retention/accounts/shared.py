@@ -46,7 +46,7 @@ class SharedAccounts(Accounts):
             self._shared.close()
             raise
         self._key = found
-        memory = SharedMemory(self._shared, found.derived("attempts"), seconds)
+        memory = SharedMemory(self._shared, found, seconds)
         super().__init__(NAME, clock, found, memory, found.derived("page"))
 
     def close(self) -> None:

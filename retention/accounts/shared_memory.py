@@ -5,23 +5,29 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from retention.accounts.hiding import AccountsKey
 from retention.accounts.memory import Session, Tried
 from retention.accounts.shared_rows import SharedRows
 from retention.recording import from_text, to_text
 
 TURN = 7_364_003  # the advisory lock of who counts
+_WAITS = "1 hour"  # what nobody came back for
 _NOW = "SELECT extract(epoch FROM clock_timestamp())::double precision AS now"
 
 
 class SharedMemory:
-    """A `Memory` in PostgreSQL. `secret`: what names and addresses that are tried are hashed under.
+    """A `Memory` in PostgreSQL. Names and addresses that are tried are hashed under the key, and what a page
+    is to say is hidden by it.
 
     `seconds`: a clock in place of the database's.
     """
 
-    def __init__(self, rows: SharedRows, secret: bytes, seconds: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, rows: SharedRows, key: AccountsKey, seconds: Callable[[], float] | None = None
+    ) -> None:
         self._rows = rows
-        self._secret = secret
+        self._key = key
+        self._secret = key.derived("attempts")
         self._seconds = seconds
 
     def add_session(self, name: bytes, session: Session) -> None:
@@ -94,6 +100,21 @@ class SharedMemory:
                 return False
             sql = "INSERT INTO used_challenges (name, until) VALUES (?, ?) ON CONFLICT DO NOTHING"
             return self._rows.run(sql, [name, until]) == 1
+
+    def tell(self, whom: str, text: str) -> None:
+        """Keep what the next page of a session says."""
+        self._rows.run(f"DELETE FROM told WHERE at < clock_timestamp() - interval '{_WAITS}'")
+        sql = (
+            "INSERT INTO told (whom, text) VALUES (?, ?) "
+            "ON CONFLICT (whom) DO UPDATE SET text = EXCLUDED.text, at = clock_timestamp()"
+        )
+        self._rows.run(sql, [self._hashed(whom.encode()), self._key.kept("text", text)])
+
+    def told(self, whom: str) -> str | None:
+        """What there is to say, once."""
+        sql = "DELETE FROM told WHERE whom = ? RETURNING text"
+        found = self._rows.read(sql, [self._hashed(whom.encode())])
+        return self._key.shown(found[0]["text"]) if found else None
 
     def _hashed(self, key: bytes) -> bytes:
         """So that nobody who reads the database finds out whose name or address it is."""

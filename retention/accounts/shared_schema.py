@@ -35,6 +35,8 @@ _FIRST = (
     "CREATE TABLE used_challenges (name bytea PRIMARY KEY, until double precision NOT NULL)",
     "CREATE UNLOGGED TABLE sessions (name bytea PRIMARY KEY, account bigint NOT NULL, "
     f"epoch bigint NOT NULL, began {_TEXT} NOT NULL, seen {_TEXT} NOT NULL)",
+    f"CREATE UNLOGGED TABLE told (whom bytea PRIMARY KEY, text {_TEXT} NOT NULL, "
+    "at timestamptz NOT NULL DEFAULT clock_timestamp())",
     f"CREATE UNLOGGED TABLE attempts (kind {_TEXT} NOT NULL, key bytea NOT NULL, refused bigint NOT NULL, "
     "last double precision NOT NULL, PRIMARY KEY (kind, key))",
     "CREATE INDEX attempts_by_age ON attempts (kind, last)",

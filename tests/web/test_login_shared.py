@@ -1,12 +1,14 @@
 """The pages of two hosts that share a database: one login for both, and what ends it ends it everywhere."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 
 from retention.accounts.account import AccountError
@@ -17,11 +19,27 @@ from retention.rows.faults import StoreError, TryAgain
 from retention.rules.approval import ask
 from retention.storage.keys import Identity
 from sipagent.agent.recorder.stored import accounts_fault, accounts_of
+from sipagent.config.load import load
 from sipagent.lookup.terms import rules_of
 from sipagent.web.login.pace import OF_BOTH
 from tests.kept import keep, recording
+from tests.office import CONFIG
+from tests.peers.agent import SEARCH_PATH
 from tests.postgres import Server, primary
-from tests.web.logging_in import PASSWORD, WEB, Browser, Owner, Page, opened, sharing
+from tests.web.logging_in import (
+    PASSWORD,
+    SITE,
+    WEB,
+    Browser,
+    Owner,
+    Page,
+    enrolled,
+    field_of,
+    opened,
+    said,
+    sharing,
+)
+from tests.web.served import Served
 
 SEE_OTHER, OK = HTTPStatus.SEE_OTHER, HTTPStatus.OK
 KEY = Identity(bytes([1]) * 32, "Claire").public
@@ -198,6 +216,18 @@ def test_four_eyes_are_two_logins_over_two_hosts(hosts: Hosts) -> None:
     assert hold is not None and (hold["by"], hold["approved_by"]) == ("Claire", "Marc")
 
 
+def test_what_was_done_is_said_by_whichever_host_comes_next(hosts: Hosts) -> None:
+    """Else nobody would see the one-time code, which is shown once."""
+    boss = logged_in(hosts, hosts.a, hosts.a.enrolled("Boss", "administrator"))
+    form = {"name": "Zoe", "role-listener": "on"}
+    assert boss.post("/accounts/add", form, shown="/accounts").status_code == SEE_OTHER
+    kept = hosts.a.logins.accounts._rows("SELECT * FROM told", [])
+    assert len(kept) == 1 and "Zoe" not in repr(kept)
+    there = hosts.at(boss, hosts.b)
+    assert said(there.get("/accounts")).startswith("The one-time code of Zoe, shown this once: ")
+    assert "one-time code of Zoe" not in there.get("/accounts").text + boss.get("/accounts").text
+
+
 # --- the key ---
 
 
@@ -235,7 +265,7 @@ def test_the_database_shows_no_secret_and_no_name(
     with postgres.connect(database.rpartition("/")[2], "postgres") as connection:
         tables = [
             *("accounts", "codes", "tokens", "passkeys", "strangers", "accounts_key"),
-            *("used_challenges", "sessions", "attempts"),
+            *("used_challenges", "sessions", "attempts", "told"),
         ]
         kept = repr([connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables])
     for secret in (
@@ -274,3 +304,30 @@ def test_a_database_that_is_gone_lets_nobody_in_and_says_so(tmp_path: Path) -> N
         hosts.later(seconds=60)
         assert not browser.is_in  # what pages remember is in no log: a crash ends all sessions
         assert logged_in(hosts, hosts.b, claire).is_in
+
+
+# --- as they are delivered ---
+
+
+def test_processes_of_two_hosts(tmp_path: Path, database: str) -> None:
+    """`sipagent web` on both, behind one address: a login, then `user remove` on the other host."""
+    a, b = (Served(made(tmp_path / host), config=CONFIG + sharing(database, host)) for host in "ab")
+    b.file.write_text(b.file.read_text() + f'url = "{a.origin}"\n')
+    with a.running():
+        shutil.copy(a.folder / "accounts.key", b.folder / "accounts.key")
+        with accounts_of(load(a.file)) as accounts:
+            claire = enrolled(accounts, "Claire")
+        with b.running(), httpx.Client(base_url=a.origin) as browser:
+            form = {"name": claire.name, "password": claire.password, "digits": claire.totp.now()}
+            csrf = field_of(browser.get("/login").text, "csrf")
+            answer = browser.post("/login", data=form | {"csrf": csrf}, headers=SITE)
+            assert answer.status_code == SEE_OTHER, answer.text
+
+            def at_b() -> int:
+                there = {"host": f"127.0.0.1:{a.port}"}
+                return httpx.get(f"{b.origin}/account", cookies=browser.cookies, headers=there).status_code
+
+            assert at_b() == OK
+            removed = b.command("user", "remove", "Claire")
+            subprocess.run(removed, check=True, env={"PYTHONPATH": SEARCH_PATH}, capture_output=True)
+            assert at_b() == SEE_OTHER and browser.get("/account").status_code == SEE_OTHER
