@@ -35,6 +35,8 @@ UNSURE = timedelta(minutes=16)
 """How long a put without an answer may still arrive: a store takes a signature that is 15 minutes old."""
 
 _PAGE = 500  # names in one statement
+_IDS = 5000  # in one answer
+_WHOLE = 3  # objects of a recording that is kept: key, sound, metadata
 
 
 class State(StrEnum):
@@ -99,6 +101,12 @@ class ObjectRows:
             _DONE,
             [[version or "", row.bytes, row.sha256, int(row.held), row.put] for row, version in answers],
         )
+
+    def give_up(self, row: ObjectRow, version: str | None) -> None:
+        """This version must go, unless it has been said by now that it is there: by a transaction of which
+        nobody knew whether it was done."""
+        values: list[object] = [version or "", int(row.held), self._now(), row.put]
+        self._write([(_GIVE_UP, values)])
 
     def set_held(self, puts: Iterable[str], *, held: bool) -> None:
         """The store holds these now, or no longer."""
@@ -172,6 +180,18 @@ class ObjectRows:
             yield from ((row["name"], row["id"]) for row in page)
             after = page[-1]["name"]
 
+    def crowded(self) -> Iterator[str]:
+        """Recordings of which more is there than key, sound and metadata, or some in pieces; a page at a
+        time."""
+        after = ""
+        sql = (
+            "SELECT id, count(*) AS n, sum(CASE kind WHEN 'part' THEN 1 ELSE 0 END) AS pieces FROM objects "
+            f"WHERE state IN ('putting', 'there') AND id > ? GROUP BY id ORDER BY id LIMIT {_IDS}"
+        )
+        while page := self._store.read(sql, [after]):
+            yield from (row["id"] for row in page if row["n"] > _WHOLE or row["pieces"])
+            after = page[-1]["id"]
+
     # where hosts share a database
 
     def untold(self, limit: int = PAGE) -> list[ObjectRow]:
@@ -236,6 +256,10 @@ _INSERT = f"INSERT INTO objects ({', '.join(_NAMES)}, told) VALUES ({', '.join('
 _DONE = (
     "UPDATE objects SET version = ?, bytes = ?, sha256 = ?, held = ?, told = 0, "
     "state = CASE state WHEN 'putting' THEN 'there' ELSE state END WHERE put = ?"
+)
+_GIVE_UP = (
+    "UPDATE objects SET version = ?, held = ?, since = coalesce(since, ?), told = 0, state = 'removing' "
+    "WHERE put = ? AND state IN ('putting', 'removing')"
 )
 _REMOVE = (
     "UPDATE objects SET state = 'removing', since = ?, told = 0 WHERE state IN ('putting', 'there') AND "

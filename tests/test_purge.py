@@ -38,7 +38,7 @@ from tests.kept import (
     sqlite,
 )
 
-OVER = BOTH
+DATABASES = BOTH
 
 TERMS = Terms(period="6 months", receipts_period="6 months", analysis_period="1 year")
 DUE = due_date(START, "6 months")

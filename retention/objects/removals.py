@@ -146,8 +146,7 @@ def _all_of(bucket: Bucket, row: ObjectRow) -> None:
 
 
 def _remove(bucket: Bucket, name: str, version: str | None, *, held: bool) -> None:
-    """One version; its hold is taken off first, where it is ours. Whoever died before it was told may have
-    removed it."""
+    """One version, which may be gone by now; its hold is taken off first, where it is ours."""
     if held:
         with suppress(CannotHold, NoSuchObject):
             bucket.hold(name, version, on=False)

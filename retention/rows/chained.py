@@ -6,6 +6,7 @@ Transactions, turns and connections are the business of each engine: `write` and
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,10 @@ class Chained(ABC):
     dialect: Dialect
     searching: Searching
     _ledger: Ledger
+
+    def heard_until(self, host: str | None) -> datetime | None:
+        """Up to when all is here that this host has written, by its clock; None if that is not known."""
+        return datetime.max.replace(tzinfo=UTC)
 
     def __enter__(self) -> Self:
         return self

@@ -152,8 +152,8 @@ class Rows(Chained):
         return frozenset(row["id"] for row in self._listed(listing))
 
     def states(self, ids: Sequence[str]) -> dict[str, Row]:
-        """Of these recordings `id`, `status` and `path` as the rows have them, by id; up to a batch."""
-        return {row["id"]: row for row in self._some("recordings", ids, columns="id, status, path")}
+        """`id`, `status`, `path` and `sha256` of these recordings as rows have them, by id; up to a batch."""
+        return {row["id"]: row for row in self._some("recordings", ids, columns="id, status, path, sha256")}
 
     def each_unpurged(self, started: datetime | None = None) -> Iterator[Recording]:
         """Recordings not purged yet, with or without sound; oldest first. `started`: begun before."""

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from retention.archive import erasure
 from retention.archive.archive import Archive, ArchiveError, whys_held
 from retention.archive.erasure import pending
+from retention.archive.leftovers import leftovers
 from retention.archive.orphans import Orphan, orphans
 from retention.recording import (
     Access,
@@ -169,6 +170,7 @@ def purge(
     """
     store, analysed = archive.store, now - parse_period(terms.analysis_period)
     failed: list[tuple[str, str]] = []
+    store.objects.remove_puts(row.put for row in leftovers(archive))
     erased = erase_pending(archive, at or now, failed)
     uses = _forget_uses(store, analysed, failed)  # before this purge leaves its own
     planned, stays = _planned(archive, now, terms, failed)
