@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from retention.archive.archive import CLOSED, Archive
+from retention.archive.leftovers import leftovers
 from retention.archive.metadata import beside
 from retention.recording import Status, is_id, to_text
 from retention.rows.pages import BATCH, Row, batches
@@ -69,6 +70,9 @@ def what_is_left(archive: Archive, now: datetime) -> Iterator[Problem]:
         since = "" if left.since is None else f", the first since {to_text(left.since)}"
         problem = f"must be removed from the store, and are not{since}: see `sipagent purge`"
         yield Problem("objects", f"those of {left.recordings} recordings {problem}")
+    if twice := {row.id for row in leftovers(archive) if row.at < now - _LASTS}:
+        problem = "are kept twice, or in pieces beside the whole: see `sipagent purge`"
+        yield Problem("objects", f"those of {len(twice)} recordings {problem}")
     if keys := archive.store.keys_left():
         yield Problem("vault", f"{keys} keys of rows must be removed, and are not: see `sipagent purge`")
 
