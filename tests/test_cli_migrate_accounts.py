@@ -145,7 +145,7 @@ def test_killed_after_the_rows_came_it_goes_on(
     class Killed(BaseException):
         pass
 
-    def kill(*_: object) -> None:
+    def kill(*_: object, **__: object) -> None:
         raise Killed
 
     people(office)
