@@ -28,6 +28,8 @@ class Database(Protocol):
 
     def change(self, sql: str, values: Sequence[object] = ()) -> None: ...
 
+    def change_many(self, sql: str, every: Sequence[Sequence[object]]) -> None: ...
+
 
 UNSURE = timedelta(minutes=16)
 """How long a put without an answer may still arrive: a store takes a signature that is 15 minutes old."""
@@ -91,13 +93,13 @@ class ObjectRows:
 
     def intend(self, rows: Iterable[ObjectRow]) -> None:
         """Write them, in one transaction, before anything is put."""
-        self._write([(_INSERT, [*_columns(row).values()]) for row in rows])
+        self._write_many(_INSERT, [[*_columns(row).values()] for row in rows])
 
     def done(self, answers: Iterable[tuple[ObjectRow, str | None]]) -> None:
         """They are there, each with its version and what its row says; one that must go by now still must."""
-        self._write(
-            (_DONE, [version or "", row.bytes, row.sha256, int(row.held), row.put])
-            for row, version in answers
+        self._write_many(
+            _DONE,
+            [[version or "", row.bytes, row.sha256, int(row.held), row.put] for row, version in answers],
         )
 
     def give_up(self, row: ObjectRow, version: str | None) -> None:
@@ -157,10 +159,11 @@ class ObjectRows:
         (row,) = self._store.read(sql, [to_text(before), to_text(before - UNSURE)])
         return Removals(recordings=row["n"], since=row["since"] and from_text(row["since"]))
 
-    def is_held(self, id: str) -> bool:
-        """Whether the store holds anything of this recording that is not to go."""
-        sql = "SELECT 1 FROM objects WHERE held = 1 AND id = ? AND state <> 'removing' LIMIT 1"
-        return bool(self._store.read(sql, [id]))
+    def held_of(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of these recordings of which the store holds anything that is not to go."""
+        sql = "SELECT DISTINCT id FROM objects WHERE held = 1 AND id IN ({}) AND state <> 'removing'"
+        pages = (self._store.read(sql.format(_marks(some)), some) for some in _pages(ids))
+        return frozenset(row["id"] for page in pages for row in page)
 
     def held(self) -> list[ObjectRow]:
         """Those that the store holds."""
@@ -235,6 +238,11 @@ class ObjectRows:
             with self._store.write():
                 for sql, values in whole:
                     self._store.change(sql, values)
+
+    def _write_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        if every:
+            with self._store.write():
+                self._store.change_many(sql, every)
 
     def _each(self, sql: str, first: list[object], names: Iterable[str]) -> None:
         self._write((sql.format(_marks(some)), [*first, *some]) for some in _pages([*names]))

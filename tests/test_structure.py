@@ -48,7 +48,7 @@ INNER: dict[str, dict[str, set[str]]] = {  # each of their folders, and which ot
         "moving": {"archive", "backup", "postgres", "rows", "rules", "storage"},
         "stamps": {"rows", "storage"},
         "journal": {"archive", "postgres", "rows", "sqlite", "storage"},
-        "accounts": {"rows", "sqlite", "storage"},
+        "accounts": {"postgres", "rows", "sqlite", "storage"},
     },
 }
 LARGEST = 16  # modules in one folder

@@ -45,6 +45,7 @@ CLOSED = Listing(
     values=[Status.CLOSED.value],
 )
 _HOLD = ("ground", "reference", "by", "approved_by", "review")
+_UNKNOWN: Json = dict.fromkeys(_HOLD) | {"ground": "unknown"}
 
 
 class ChangedMeanwhile(ArchiveError):
@@ -219,31 +220,47 @@ class Archive:
     # the purge's steps
 
     def hold_of(self, recording: Recording) -> Json | None:
-        """What holds a recording: its row, or only the JSON beside it, after an older database was restored.
+        """What holds a recording: see `holds_of`."""
+        return self.holds_of([recording]).get(recording.id)
+
+    def holds_of(self, recordings: Sequence[Recording]) -> dict[str, Json]:
+        """What holds each that is held: its row, or only the JSON beside it, after an older database was
+        restored.
 
         If a crash or a backup left the hold in only one of them, it still counts until a person has looked.
         Of what lies in a store of objects, the hold that was set there counts in place of the JSON.
         """
-        if recording.hold is not None or recording.status is not Status.CLOSED:
-            return recording.hold
-        if not self.files.is_here(recording.id, FileKind.METADATA):
-            return whole_hold({}) if self.store.objects.is_held(recording.id) else None
-        return whole_hold((self.told(recording.id) or {}).get("hold"))
+        holds = {row.id: row.hold for row in recordings if row.hold is not None}
+        away = []
+        for row in recordings:
+            if row.hold is not None or row.status is not Status.CLOSED:
+                continue
+            if not self.files.is_here(row.id, FileKind.METADATA):
+                away.append(row.id)
+            elif hold := whole_hold((self.told(row.id) or {}).get("hold")):
+                holds[row.id] = hold
+        return holds | dict.fromkeys(self.store.objects.held_of(away), _UNKNOWN)
 
-    def may_purge(self, recording: Recording) -> bool:
-        """Whether the recording is there, and nothing holds it."""
-        return recording.purged_at is None and self.hold_of(recording) is None
+    def free(self, ids: Sequence[str]) -> list[Recording]:
+        """Those of these recordings that are still there, and that nothing holds; up to a batch."""
+        there = self.store.some_recordings(ids)
+        rows = [there[id] for id in ids if id in there and there[id].purged_at is None]
+        holds = self.holds_of(rows)
+        return [row for row in rows if row.id not in holds]
 
     def begin_purge(self, id: str) -> bool:
         """Make the row `purging`; false if it was purged, or put on hold, in the meantime."""
+        return bool(self.begin_purges([id]))
+
+    def begin_purges(self, ids: Sequence[str]) -> list[str]:
+        """Make these rows `purging`, up to a batch; those that nobody has purged, or put on hold, in the
+        meantime."""
         with self.store.write():
-            recording = self.store.recording(id)
-            if not self.may_purge(recording):
-                return False
-            if recording.status in (Status.OPEN, Status.CLOSED):
-                self.store.update_recording(replace(recording, status=Status.PURGING))
-            self.store.objects.remove([id])
-            return True
+            free = self.free(ids)
+            going = [row for row in free if row.status in (Status.OPEN, Status.CLOSED)]
+            self.store.keep_many((), [replace(row, status=Status.PURGING) for row in going], ())
+            self.store.objects.remove(row.id for row in free)
+            return [row.id for row in free]
 
     def remove(self, ids: Iterable[str], *, anyhow: bool = False, here: bool = False) -> dict[str, OSError]:
         """Remove all files of these recordings durably, keys first; what went wrong, by id.
@@ -260,17 +277,19 @@ class Archive:
         return wrong
 
     def end_purge(self, id: str, at: datetime) -> bool:
-        """The row becomes a tombstone: `purged`, or for one without file `erased` or `failed` as it was.
+        """The row becomes a tombstone; false if another purge has already done it."""
+        return bool(self.end_purges([id], at))
 
-        False if another purge has already done it.
-        """
+    def end_purges(self, ids: Sequence[str], at: datetime) -> list[str]:
+        """The rows become tombstones, up to a batch: `purged`, or for one without file `erased` or `failed`
+        as it was; those that no other purge had done."""
         with self.store.write():
-            recording = self.store.recording(id)
-            if recording.purged_at is not None:
-                return False
-            status = Status.PURGED if recording.status is Status.PURGING else recording.status
-            self.store.update_recording(recording.tombstone(status, at))
-            return True
+            there = self.store.some_recordings(ids)
+            rows = [there[id] for id in ids if id in there and there[id].purged_at is None]
+            states = {Status.PURGING: Status.PURGED}
+            ended = [row.tombstone(states.get(row.status, row.status), at) for row in rows]
+            self.store.keep_many((), ended, ())
+            return [row.id for row in ended]
 
     def forget_caller(self, id: str) -> None:
         """Remove from the receipt of this call, if there is one, everything that leads to a person."""
@@ -350,9 +369,16 @@ class Archive:
 
 def why_held(archive: Archive, recording: Recording) -> str | None:
     """`on hold (criminal), to be reviewed 2027-01-01`; None if nothing holds it."""
-    hold = archive.hold_of(recording)
-    if hold is None:
-        return None
+    return whys_held(archive, [recording]).get(recording.id)
+
+
+def whys_held(archive: Archive, recordings: Sequence[Recording]) -> dict[str, str]:
+    """Of each that is held, the same."""
+    holds = archive.holds_of(recordings)
+    return {row.id: _why(row, holds[row.id]) for row in recordings if row.id in holds}
+
+
+def _why(recording: Recording, hold: Json) -> str:
     alone = "" if recording.hold else "; its metadata alone says so, the database does not: see `rebuild`"
     return f"on hold ({hold.get('ground')}), to be reviewed {hold.get('review')}{alone}"
 
@@ -366,7 +392,7 @@ def whole_hold(hold: object) -> Json | None:
         return None
     told = hold.items() if isinstance(hold, dict) else ()
     text = {name: value for name, value in told if name in _HOLD and isinstance(value, str)}
-    return dict.fromkeys(_HOLD) | {"ground": "unknown"} | text
+    return _UNKNOWN | text
 
 
 def _open_part(record: Json) -> Json:

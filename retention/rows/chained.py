@@ -131,6 +131,10 @@ class Chained(ABC):
         """Change such a table, inside `write`."""
         self._ledger.tables.execute(sql, values)
 
+    def change_many(self, sql: str, every: Sequence[Sequence[object]]) -> None:
+        """Change such a table once for each of these values, inside `write`."""
+        self._ledger.tables.execute_many(sql, every)
+
     def _listed(self, listing: Listing, *, anyhow: bool = False) -> Iterator[Row]:
         led = self.dialect.led(listing)
         return each_row(partial(self._read, anyhow=anyhow), led, partial(self._opened, listing.rows_of))
@@ -181,7 +185,7 @@ class Chained(ABC):
         count = 0
         for rows in breathing(self._listed(listing)):
             with self.write():
-                count += sum(self._ledger.forget(listing.table, row["id"]) for row in rows)
+                count += self._ledger.forget_many(listing.table, [row["id"] for row in rows])
         return count
 
     def _count_firsts(self, kind: str) -> int:
