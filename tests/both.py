@@ -1,7 +1,7 @@
 """Stores for tests that run over both databases: SQLite, and PostgreSQL.
 
-A module of such tests says `DATABASES = BOTH`; each of its tests then runs twice, but for those that are marked
-`in_sqlite`. What it opens here, or by `kept.archive`, is of the database whose turn it is.
+A module of such tests says `DATABASES = BOTH`; each of its tests then runs twice, but for those that are
+marked `in_sqlite`. What it opens here, or by `kept.archive`, is of the database whose turn it is.
 """
 
 from __future__ import annotations

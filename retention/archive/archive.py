@@ -21,7 +21,6 @@ from pathlib import Path
 
 from retention.recording import Json, RecordError, Recording, Status, parse_json
 from retention.rows.chain import PERSONAL, personal_text, public
-from retention.rows.pages import Listing
 from retention.rows.rows import Rows
 from retention.rows.selection import Selection
 from retention.rows.store import Damaged, UnknownId
@@ -36,14 +35,6 @@ ArchiveError = marks.ArchiveError
 
 _TRIES = 5  # of what another process changes at the same time
 SIZE_LIMIT = 1 << 20  # bytes; no metadata of ours is longer
-CLOSED = Listing(
-    table="recordings",
-    order=("started_at", "id"),
-    columns="id, sha256, bytes, hold",
-    indexed="purged_at IS NULL",
-    where=["status = ?"],
-    values=[Status.CLOSED.value],
-)
 _HOLD = ("ground", "reference", "by", "approved_by", "review")
 _UNKNOWN: Json = dict.fromkeys(_HOLD) | {"ground": "unknown"}
 

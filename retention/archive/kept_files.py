@@ -9,15 +9,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from retention.archive.archive import CLOSED, Archive
+from retention.archive.archive import Archive
 from retention.archive.leftovers import leftovers
 from retention.archive.metadata import beside
 from retention.recording import Status, is_id, to_text
-from retention.rows.pages import BATCH, Row, batches
+from retention.rows.pages import BATCH, Listing, Row, batches
 from retention.rows.selection import Selection
 from retention.storage.recording_files import FORMATS, FileKind, Stored, sha256
 
 Step = Callable[[int, int], None]  # done, total
+
+CLOSED = Listing(
+    table="recordings",
+    order=("started_at", "id"),
+    columns="id, sha256, bytes, hold",
+    indexed="purged_at IS NULL",
+    where=["status = ?"],
+    values=[Status.CLOSED.value],
+)
+"""Recordings that have files."""
 
 _LASTS = timedelta(minutes=1)  # what is still to be removed after that is told
 _BESIDE = (FileKind.KEY, FileKind.METADATA)

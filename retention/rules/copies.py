@@ -69,7 +69,7 @@ def known_copies(store: Rows, id: str) -> list[Copy]:
 
 
 def copies_of(store: Rows, ids: Sequence[str]) -> dict[str | None, list[Copy]]:
-    """The same of each of these that has any; up to a batch. Raises StoreError."""
+    """What `known_copies` tells, of each of these that has any; up to a batch. Raises StoreError."""
     found: dict[str | None, dict[tuple[Path, str | None], Copy]] = {}
     for use in store.accesses_of(ids):
         if (use.action, use.outcome) != ("export", "done") or use.detail is None:

@@ -91,7 +91,7 @@ def _begun_rows(archive: Archive, ids: Sequence[str], trace: Access | None) -> S
 
 
 def _removed(archive: Archive, begun: Iterable[_Begun]) -> Iterator[tuple[_Begun, dict[str, OSError]]]:
-    """The same, each with what could not be removed."""
+    """What was begun, each with what could not be removed of it."""
     if archive.files.at_once == 1:  # nobody waits for a disk
         yield from ((some, archive.remove(some.ids)) for some in begun)
         return

@@ -63,7 +63,7 @@ class Hosts:
         self.b.later(**time)
 
     def at(self, browser: Browser, page: Page) -> Browser:
-        """The same browser, led to the other host by the address that both have."""
+        """That browser, led to the other host by the address that both have."""
         other = page.browser()
         for cookie in browser.client.cookies.jar:
             other.keep(cookie.name, cookie.value or "")
