@@ -9,10 +9,11 @@ import click
 
 from retention.archive.archive import Archive
 from retention.journal.journal import Journal
-from retention.moving.beside import prepare, put_in_place, take_along, tidy
+from retention.moving.beside import prepare, put_in_place, take_along, take_stamps, tidy
 from retention.moving.moving import Done, Target, move
 from retention.recording import Access, Json, to_text
 from retention.rows.rows import Rows
+from retention.stamps.kept import stamps_of
 from retention.storage.files import alone
 from retention.storage.marks import Marks
 from retention.storage.recording_files import Area, FileKind, RecordingFiles
@@ -127,6 +128,7 @@ def _move(work: Workplace, new: "Config", trace: Access, step: Step) -> Done:
             sealed_only=new.objects is not None,
         )
         done = move(source, target, trace, config.retention.period, step)
+        take_stamps(stamps_of(store), stamps_of(rows))
     take_along(here, there)
     if is_here(new):
         put_in_place(there)
